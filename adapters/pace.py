@@ -1,5 +1,6 @@
 """How often a vendor or an exchange may be asked."""
 
+import asyncio
 from dataclasses import dataclass
 
 from aiolimiter import AsyncLimiter
@@ -18,12 +19,14 @@ class Rate:
 
 
 class Pace:
-    """Turns at a rate, up to `burst` of them at once. With a burst of 1 they are evenly spaced."""
+    """Turns at a rate, up to `burst` of them at once, in the order of asking. With a burst of 1 they are evenly spaced."""
 
     def __init__(self, rate: Rate | None, burst: int = 1) -> None:
         self._limiter = None if rate is None else AsyncLimiter(burst, burst * rate.per_s / rate.calls)
+        self._queue = asyncio.Lock()  # the limiter alone lets a newcomer pass those who wait
 
     async def turn(self) -> None:
         """Return when the next request may go out; at once without a rate."""
         if self._limiter is not None:
-            await self._limiter.acquire()
+            async with self._queue:
+                await self._limiter.acquire()

@@ -141,7 +141,7 @@ def basket_makers(source):
 
 def test_an_order_basket_is_built_by_the_gate_and_the_codec_only():
     makers = {str(path.relative_to(ROOT)) for path in sources(*PACKAGES) if basket_makers(path.read_text())}
-    assert makers - {"trading/codec.py"} == {"risk/pretrade/gate.py"}
+    assert makers - {"trading/codec.py"} == {"risk/pretrade/baskets.py"}
 
 
 @pytest.mark.parametrize(
@@ -287,3 +287,116 @@ def test_a_machine_that_lacks_something_is_told_in_one_sentence(tmp_path, python
     assert done.stderr.startswith("quantd: ")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
+NAMED_PAGE = re.compile(r"\bdocs/[\w./-]+\.md\b")
+
+
+def pages():
+    """Every document of the repository; not those of an environment, a build or a state folder."""
+    tops = [
+        each for each in ROOT.iterdir() if not each.name.startswith(".") and each.name not in ("state", "build", "dist")
+    ]
+    found = [path for top in tops if top.is_dir() for path in top.rglob("*.md")] + list(ROOT.glob("*.md"))
+    return sorted(path for path in found if "mlruns" not in path.parts and "state" not in path.parts)
+
+
+def prose(page):
+    """A page without its code: an address in an example is no link."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^    .*$", "", text, flags=re.MULTILINE))
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub derives them: lower case, hyphens for blanks, no punctuation."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", each)).lower().strip().replace(" ", "-")
+        for each in headings
+    }
+
+
+def broken_links(page):
+    """Targets of a page's relative links that are no file, or no heading of the page they name."""
+    for target in LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            yield target
+
+
+def test_every_relative_link_leads_to_a_file_and_to_a_heading_that_is_there():
+    found = pages()
+    assert {"README.md", "CONTRIBUTING.md", "docs/README.md", "data/README.md"} <= {
+        str(page.relative_to(ROOT)) for page in found
+    }
+    assert [f"{page.relative_to(ROOT)}: {target}" for page in found for target in broken_links(page)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("[a](gone.md)", ["gone.md"]),
+        ("[a](there.md#no-such)", ["there.md#no-such"]),
+        ("![a](gone.png) and [b](there.md)", ["gone.png"]),
+        ("[a](#nowhere) [b](#here)\n\n## Here", ["#nowhere"]),
+        ("[a](there.md#jobs-of-the-day-2) [b](https://example.com/x) `[c](gone.md)`\n\n    [d](gone.md)", []),
+    ],
+)
+def test_the_link_test_sees_a_missing_file_and_a_missing_heading(tmp_path, text, broken):
+    (tmp_path / "there.md").write_text("# There\n\n## Jobs, of the `day` 2\n")
+    (tmp_path / "page.md").write_text(text)
+    assert list(broken_links(tmp_path / "page.md")) == broken
+
+
+def test_the_index_of_the_documentation_links_every_page():
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / target.partition("#")[0]).resolve() for target in LINK.findall(prose(index))}
+    held = [path for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".json") and path != index]
+    assert len(held) > 40
+    assert [str(path.relative_to(ROOT)) for path in sorted(held) if path.resolve() not in linked] == []
+
+
+def test_a_page_that_the_program_names_is_there():
+    settings = [*ROOT.glob("*.toml"), *(ROOT / "examples").rglob("*.toml"), ROOT / "Makefile"]
+    named = {
+        (str(path.relative_to(ROOT)), page)
+        for path in [*sources(*PACKAGES, "src", "tests", "benchmarks", "scripts"), *settings]
+        for page in NAMED_PAGE.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    assert sorted(pair for pair in named if not (ROOT / pair[1]).is_file()) == []
+
+
+NAMED_MODULE = re.compile(
+    r"\b(?:tests|benchmarks|scripts|systemd|(?:" + "|".join(PACKAGES) + r"))/[\w./@-]+\.(?:py|service)\b"
+)
+NAMED_PROGRAM = re.compile(r"python -m ((?:tests|benchmarks|quantd)(?:\.\w+)+)")
+
+
+def program_is_there(dotted_name):
+    """Whether `python -m` finds a module or a package of this name."""
+    place = ROOT / Path(*dotted_name.removeprefix("quantd.").split("."))
+    return place.with_suffix(".py").is_file() or (place / "__main__.py").is_file()
+
+
+def test_a_module_or_program_that_a_page_names_is_there():
+    """Decision records and the cards of shipped artifacts keep the names of their day."""
+    texts = [page for page in pages() if "decisions" not in page.parts and "shipped" not in page.parts]
+    texts += [*ROOT.glob("*.toml"), *(ROOT / "examples").rglob("*.toml"), ROOT / "Makefile"]
+    modules, programs = (
+        {
+            (str(path.relative_to(ROOT)), name)
+            for path in texts
+            for name in pattern.findall(path.read_text(encoding="utf-8"))
+        }
+        for pattern in (NAMED_MODULE, NAMED_PROGRAM)
+    )
+    assert len(modules) > 20
+    assert len(programs) > 10
+    assert sorted(pair for pair in modules if not (ROOT / pair[1]).is_file()) == []
+    assert sorted(pair for pair in programs if not program_is_there(pair[1])) == []

@@ -1,6 +1,6 @@
 """The record that declares a command, and the options that several commands share. Imports nothing heavy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -30,6 +30,17 @@ def day(text: str) -> date:
         return datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a date; write 2019-01-02") from None
+
+
+def one_of(names: Sequence[str]) -> Callable[[str], str]:
+    """A parser of an option that takes one of these names."""
+
+    def parsed(text: str) -> str:
+        if text not in names:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, names))}.")
+        return text
+
+    return parsed
 
 
 CONFIG_FILE: Final = Path("config.toml")

@@ -33,7 +33,19 @@ def commands() -> dict[str, str]:
 
 def run(arguments: list[str]) -> None:
     """Run one command line. Leaves by SystemExit with the exit code."""
-    program = typer.Typer(
+    first = arguments[0] if arguments else ""
+    modules = {} if arguments == ["--version"] else commands()
+    if first in modules:
+        made = program({first: modules[first]})
+    else:
+        made = program(modules, listed=first in ("", "--help") or not first.startswith("-"))
+    made(arguments, prog_name="quantd")
+
+
+def program(modules: Mapping[str, str], *, listed: bool = False) -> typer.Typer:
+    """The program with these commands, in the order of their panels. With `listed` a command has its name and help only:
+    to build its options takes time."""
+    made = typer.Typer(
         name="quantd",
         help="An event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",
         no_args_is_help=True,
@@ -41,28 +53,19 @@ def run(arguments: list[str]) -> None:
         pretty_exceptions_enable=False,
         result_callback=_leave,
     )
-    program.callback()(_options)
-    if arguments != ["--version"]:
-        found = commands()
-        first = arguments[0] if arguments else ""
-        listed = first not in found and (first in ("", "--help") or not first.startswith("-"))
-        _add(program, {first: found[first]} if first in found else found, listed=listed)
-    program(arguments, prog_name="quantd")
-
-
-def _add(program: typer.Typer, modules: Mapping[str, str], listed: bool) -> None:
-    """Add commands in the order of their panels. With `listed` only name and help, as options take time to build."""
+    made.callback()(_options)
     records: dict[str, Command] = {name: import_module(module).COMMAND for name, module in modules.items()}
     panels = get_args(Panel)
     for name in sorted(records, key=lambda each: (panels.index(records[each].panel), records[each].order, each)):
         action, panel = records[name].action, records[name].panel
         if listed:
             text = action.info.help if isinstance(action, typer.Typer) else action.__doc__
-            program.command(name, help=text, rich_help_panel=panel)(_nothing)
+            made.command(name, help=text, rich_help_panel=panel)(_nothing)
         elif isinstance(action, typer.Typer):
-            program.add_typer(action, name=name, rich_help_panel=panel)
+            made.add_typer(action, name=name, rich_help_panel=panel)
         else:
-            program.command(name, rich_help_panel=panel)(action)
+            made.command(name, rich_help_panel=panel)(action)
+    return made
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""config.toml parsed at the edge into frozen values; every mistake with its line, value and remedy."""
+"""Parses config.toml into frozen values. Each mistake has its line, its value and a remedy."""
 
 from quantd.daemon.config.checks import PROFILES, Known
 from quantd.daemon.config.document import NOT_TRADING, RELOADABLE, Config, digest, flat, reloading

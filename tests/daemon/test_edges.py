@@ -83,6 +83,7 @@ def running(folder: Path, text: str, *arguments: str, files: int = 1_024) -> Ite
         process.wait(10)
 
 
+@pytest.mark.long
 def test_a_crowd_of_connections_takes_no_descriptor_from_the_store(tmp_path: Path) -> None:
     with running(tmp_path, PACED, files=128) as daemon:
         port = daemon.place["port"]
@@ -111,6 +112,7 @@ def test_a_process_that_may_open_too_few_files_does_not_start(tmp_path: Path) ->
         pass
 
 
+@pytest.mark.long
 def test_a_run_that_logs_in_json_writes_nothing_else_and_names_its_own_state_folder(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     write(tmp_path)
@@ -127,6 +129,7 @@ def test_a_run_that_logs_in_json_writes_nothing_else_and_names_its_own_state_fol
     assert all("event" in json.loads(line) for line in (again.stdout + again.stderr).splitlines())
 
 
+@pytest.mark.long
 def test_people_are_told_the_token_of_the_folder_that_the_run_is_in(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     write(tmp_path)
@@ -138,6 +141,7 @@ def test_people_are_told_the_token_of_the_folder_that_the_run_is_in(tmp_path: Pa
 STEERING = "red\x1b]0;pwned\x07 \x1b[31m \x9b31m \u202e"
 
 
+@pytest.mark.long
 def test_text_of_a_policy_cannot_steer_the_terminal_of_any_command(tmp_path: Path) -> None:
     (tmp_path / "steers.py").write_text(f"def act(view):\n    raise ValueError({STEERING!a})\n")
     write(
@@ -164,6 +168,7 @@ def test_text_of_a_policy_cannot_steer_the_terminal_of_any_command(tmp_path: Pat
     assert any("red\x1b]0;pwned\x07" in each["text"] for each in kept)
 
 
+@pytest.mark.long
 def test_the_box_of_a_run_shows_control_characters_and_obeys_none(tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -191,6 +196,7 @@ def with_tls(folder: Path) -> str:
     return CONFIG.replace("[bus]", '[bus]\ntls = { certificate = "cert.pem", key = "key.pem" }')
 
 
+@pytest.mark.long
 def test_the_embedded_broker_speaks_tls_where_it_is_configured_and_nothing_else(tmp_path: Path) -> None:
     programs = require("mosquitto")
     text = with_tls(tmp_path).replace('at_end = "stop"', 'at_end = "wait"')

@@ -1,7 +1,7 @@
 """Mutation test of risk/: one small change of a function at a time, and whether a test notices.
 
-    python -m tests.proofs.mutants [--share 1.0] [--minutes M] [--seed S] [--longest S] [--tests test_x,test_y]
-                            [--only FILE] [module ...]
+    python -m tests.proofs.mutants [--share 1.0] [--minutes M] [--seed S] [--longest S] [--tests risk/test_x,risk/limits]
+                                   [--only FILE] [module ...]
 
 Tests are collected once; each mutant is a forked child whose functions have other code, and which runs the tests that reach
 the changed line, the quickest first. mutmut does the same with a copy of the tree and a new collection for each mutant;
@@ -31,21 +31,18 @@ from tests.support.checkout import ROOT
 
 ASKED: Final = 0.95
 
-TESTS: Final = (
-    "adversary/test_adversary", "test_assessment", "test_case", "test_context", "test_contributions", "test_diversification", "test_factor", "test_gate",
-    "test_gate_edges", "test_gate_table", "test_headroom", "test_held", "test_limits", "test_liquidity", "test_pairs",
-    "test_missing_inputs", "test_monitor",
-    "test_plain", "test_protective", "test_realised", "test_risk_measures", "test_rules", "test_screen", "test_standing",
-    "test_stress", "test_switch", "test_tails", "test_var_backtest",
-)  # fmt: skip
-"""Modules of tests/ that are about risk/."""
+RISK: Final = ROOT / "src" / "quantd" / "risk"
+"""The folder risk/ by the path under which Python imports it."""
+
+TESTS: Final = ("risk", "test_factor", "test_pairs", "test_plain", "test_screen", "proofs/adversary/test_adversary")
+"""Folders and modules of tests/ that are about risk/."""
 
 PLANTED: Final = ("planted", "the_property_sees", "the_comparison_sees")
 """Tests that plant faults themselves test the tests."""
 
 
 class Mutant(NamedTuple):
-    """`text` is the line as it becomes; `code` the module with the change."""
+    """One change. `module` is the path in risk/ without .py, `text` the line as it becomes, `code` the changed module."""
 
     module: str
     function: str
@@ -69,7 +66,7 @@ def asked_again(mutant: Mutant, only: set[str] | None) -> bool:
 
 
 def _unnumbered(survivor: str) -> str:
-    return re.sub(r"^(risk/\w+\.py):\d+", r"\1", survivor.strip())
+    return re.sub(r"^(risk/[\w/]+\.py):\d+", r"\1", survivor.strip())
 
 
 # ---- changes --------------------------------------------------------------------------------------------------------
@@ -144,6 +141,11 @@ def _fields(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
             yield from ((name, k, child) for k, child in enumerate(value) if isinstance(child, ast.AST))
 
 
+def module_name(path: Path) -> str:
+    """The path of a module in risk/ without .py, such as `pretrade/gate`; of any other file its stem."""
+    return path.relative_to(RISK).with_suffix("").as_posix() if path.is_relative_to(RISK) else path.stem
+
+
 def mutants(path: Path) -> Iterator[Mutant]:
     """Every change of every function of a module."""
     source = path.read_text()
@@ -165,7 +167,7 @@ def mutants(path: Path) -> Iterator[Mutant]:
                         line = child.lineno  # type: ignore[attr-defined]
                         text = ast.unparse(new).split("\n")[0]
                         was = ast.unparse(child).split("\n")[0]
-                        yield Mutant(path.stem, own, line, f"{was}  ->  {text}", code)
+                        yield Mutant(module_name(path), own, line, f"{was}  ->  {text}", code)
                     finally:
                         _put(node, name, index, child)
             yield from walk(child, own, deeper)
@@ -224,7 +226,7 @@ class Hunt:
             lambda: defaultdict(list)
         )
         for each in gc.get_objects():
-            if isinstance(each, FunctionType) and each.__code__.co_filename.startswith(str(ROOT / "risk")):
+            if isinstance(each, FunctionType) and each.__code__.co_filename.startswith(str(RISK)):
                 self.functions[each.__code__.co_filename][_key(each.__code__)].append(each)
         self.result = self._all()
         return True
@@ -238,7 +240,7 @@ class Hunt:
 
     def _baseline(self) -> None:
         """Which test reaches which line, and how long it takes; one that fails by itself is left out."""
-        files = {str(path): path.stem for path in self.modules}
+        files = {str(path): module_name(path) for path in self.modules}
         lines: set[tuple[str, int]] = set()
 
         def inside(frame: Any, event: str, arg: Any) -> Any:
@@ -314,15 +316,16 @@ class Hunt:
         survivors: list[str] = []
         deadline = time.monotonic() + 60.0 * self.minutes
         for path in self.modules:
+            counts = found[module_name(path)]
             for mutant in mutants(path):
                 if not asked_again(mutant, self.only):
                     continue
                 if time.monotonic() > deadline or self.rng.random() >= self.share:
-                    found[path.stem]["not run"] += 1
+                    counts["not run"] += 1
                     continue
-                reach = sorted(self.reach[path.stem, mutant.line], key=lambda k: self.seconds[k])
+                reach = sorted(self.reach[mutant.module, mutant.line], key=lambda k: self.seconds[k])
                 outcome = self._child(mutant, str(path), reach) if reach else "no test"
-                found[path.stem][outcome] += 1
+                counts[outcome] += 1
                 if outcome != "killed":
                     survivors.append(f"{mutant}  ({outcome})")
                     print(survivors[-1], file=sys.stderr, flush=True)
@@ -358,7 +361,7 @@ class Hunt:
 def _forget() -> None:
     """Empties what risk/ remembers: made by code that is to change, or by the test before."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("risk."):
+        if name.startswith("quantd.risk."):
             for value in vars(module).values():
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()
@@ -370,12 +373,12 @@ def report(found: dict[str, Counter[str]], survivors: list[str]) -> int:
     """The table and what survived; 1 below what is asked."""
     total: Counter[str] = Counter()
     columns = ("killed", "survived", "no test", "not run")
-    print("{:18}{:>9}{:>10}{:>9}{:>9}{:>8}".format("module", *columns, "share"))
+    print("{:26}{:>9}{:>10}{:>9}{:>9}{:>8}".format("module", *columns, "share"))
     for module, counts in found.items():
         total += counts
         run = counts["killed"] + counts["survived"] + counts["no test"]
         print(
-            "{:18}{:>9}{:>10}{:>9}{:>9}".format(module, *(counts[c] for c in columns))
+            "{:26}{:>9}{:>10}{:>9}{:>9}".format(module, *(counts[c] for c in columns))
             + f"{counts['killed'] / max(run, 1):>8.1%}"
         )
     print("\n".join(survivors))
@@ -394,24 +397,27 @@ def main() -> int:
         "--longest", type=float, default=600.0, help="seconds; a test that takes more, traced, is left out"
     )
     parser.add_argument(
-        "--tests", default=",".join(TESTS), help="names of modules of tests/, with commas; none: all of TESTS"
+        "--tests",
+        default=",".join(TESTS),
+        help="folders and modules in tests/, without .py, with commas; none: all of TESTS",
     )
     parser.add_argument(
         "--only", type=Path, help="a file with survivors as printed: only these changes, on whatever lines they are now"
     )
-    parser.add_argument("modules", nargs="*", help="names in risk/, without .py; none: all")
+    parser.add_argument("modules", nargs="*", help="paths in risk/ without .py, such as pretrade/gate; none: all")
     asked = parser.parse_args()
-    names = asked.modules or sorted(p.stem for p in (ROOT / "risk").glob("*.py") if p.stem != "__init__")
-    paths = [ROOT / "risk" / f"{name}.py" for name in names]
+    names = asked.modules or sorted(module_name(p) for p in RISK.rglob("*.py") if p.stem != "__init__")
+    paths = [RISK / f"{name}.py" for name in names]
     only = None if asked.only is None else survivors_in(asked.only.read_text())
     hunt = Hunt(paths, asked.share, asked.minutes, asked.seed, asked.longest, only)
-    tests = [str(ROOT / "tests" / f"{name}.py") for name in asked.tests.split(",")]
+    places = [ROOT / "tests" / name for name in asked.tests.split(",")]
+    tests = [str(place if place.is_dir() else place.with_suffix(".py")) for place in places]
     for path in [*map(str, paths), *tests]:
         if not Path(path).exists():
             parser.error(f"there is no {path}")
     # a mutant is noticed by any failing example: none is made smaller, explained or kept
     settings.register_profile("mutants", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
-    options = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W", "ignore",
+    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W", "ignore",
                "--hypothesis-profile=mutants", "--rootdir", str(ROOT)]  # fmt: skip
     pytest.main([*options, *tests], plugins=[hunt])
     return hunt.result

@@ -1,8 +1,12 @@
 """The mutation runner changes what is run, one place at a time, and nothing else."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
-from tests.proofs.mutants import asked_again, mutants, survivors_in
+from tests.proofs.mutants import RISK, asked_again, module_name, mutants, survivors_in
+from tests.support.checkout import ROOT
 
 SOURCE = '''"""A module."""
 
@@ -73,3 +77,20 @@ def test_survivors_are_found_again_as_they_were_printed_though_their_lines_moved
     for outcome in ("  (survived)", "  (no test)", ""):
         printed = f"82 tests, 15 s\n{before[3]}{outcome}\n1 of 2 mutants killed, 50.0%\n"
         assert [str(m) for m in after if asked_again(m, survivors_in(printed))] == [str(after[3])]
+
+
+def test_the_program_kills_mutants_of_a_module_that_is_imported_through_the_package() -> None:
+    """The whole program on a few mutants: a module named as the user names it, tests that reach its lines."""
+    words = ["--share", "0.3", "--longest", "3", "--tests", "risk/test_switch", "switch"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.proofs.mutants", *words], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    killed = re.search(r"^switch +(\d+) +(\d+) +0 ", done.stdout, re.MULTILINE)
+    assert killed, done.stdout + done.stderr
+    assert int(killed[1]) > 10
+    assert done.returncode == 0
+
+
+def test_a_module_is_named_by_its_path_in_risk() -> None:
+    assert module_name(RISK / "pretrade" / "gate.py") == "pretrade/gate"
+    assert module_name(RISK / "switch.py") == "switch"

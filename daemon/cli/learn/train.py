@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from quantd.bundled import find
-from quantd.daemon.cli.command import Command
+from quantd.daemon.cli.command import Command, one_of
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, progress, say
+from quantd.models.learners import names
 from quantd.trading.exit_codes import CONFIG, USAGE
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 RUNS: Final = Path("state/training")
 """Records and checkpoints of each run, by its name."""
+
+AGENTS: Final = (*names(), "scorer")
 
 NEEDED: Final = ("torch", "onnx", "safetensors")
 
@@ -58,8 +61,13 @@ def train(
         Path | None, typer.Argument(metavar="[PLAN.toml]", help="What to train, as in examples/train.")
     ] = None,
     agent: Annotated[
-        Literal["ppo", "a2c", "sac", "dqn", "maddpg", "scorer"] | None,
-        typer.Option(help="Who learns.", show_default="the plan's, or ppo"),
+        str | None,
+        typer.Option(
+            parser=one_of(AGENTS),
+            metavar=f"[{'|'.join(AGENTS)}]",
+            help="Who learns.",
+            show_default="the plan's, or ppo",
+        ),
     ] = None,
     profile: Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")] = "",
     steps: Annotated[int | None, typer.Option(min=1, help="Env-steps of each seed.")] = None,
@@ -85,7 +93,7 @@ def train(
             help="Who else gets the curves; files are always written.", show_default="mlflow, where installed"
         ),
     ] = None,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16 (ppo, a2c, sac).")] = False,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16, where the learner can.")] = False,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a plan; may be given again.")
     ] = None,
@@ -164,7 +172,7 @@ def plan_of(asked: Asked) -> "Plan":
         plan = read(find(asked.plan))
     else:
         agents = "ppo" if asked.agent is None else asked.agent
-        plan = default(agents, asked.profile)  # type: ignore[arg-type]  # a wrong one is a PlanError
+        plan = default(agents, asked.profile)
     plan = replaced(plan, dict(_set(text) for text in asked.sets))
     return replaced(plan, _changes(asked, plan))
 
@@ -230,8 +238,11 @@ def _changes(asked: Asked, plan: "Plan") -> dict[str, object]:
     if asked.seed is not None:
         changes["seeds"] = [asked.seed]
     if asked.bf16:
-        if not hasattr(plan.learner, "bfloat16"):
-            raise Failure(f"--bf16: {plan.agent} has no products in bfloat16; ppo, a2c and sac have", USAGE)
+        from quantd.models.learners.record import learners
+
+        able = [each.name for each in learners().values() if each.bfloat16]
+        if plan.agent not in able:
+            raise Failure(f"--bf16: {plan.agent} has no products in bfloat16; these have: {', '.join(able)}", USAGE)
         changes["learner.bfloat16"] = True
     return {key: value for key, value in changes.items() if value is not None}
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from quantd.daemon.cli.command import Command, Json
+from quantd.daemon.cli.command import Command, Json, one_of
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn import train
 from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.models.learners import names
 from quantd.trading.exit_codes import CONFIG, DONE, INTERRUPTED
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 STUDIES: Final = Path("state/tuning")
 """A folder for each study, by its name."""
+
+AGENTS: Final = names()
 
 NEEDED: Final = ("torch", "optuna", "plotly", "safetensors")
 
@@ -52,8 +55,13 @@ def tune_plan(
         Path | None, typer.Argument(metavar="[PLAN.toml]", help="What every trial begins from, as in examples/train.")
     ] = None,
     agent: Annotated[
-        Literal["ppo", "a2c", "sac", "dqn", "maddpg"] | None,
-        typer.Option(help="Who learns.", show_default="the plan's, or ppo"),
+        str | None,
+        typer.Option(
+            parser=one_of(AGENTS),
+            metavar=f"[{'|'.join(AGENTS)}]",
+            help="Who learns.",
+            show_default="the plan's, or ppo",
+        ),
     ] = None,
     profile: Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")] = "",
     trials: Annotated[int, typer.Option("--n-trials", min=1, help="In all, those of earlier sittings too.")] = 50,
@@ -128,9 +136,10 @@ def tune_plan(
 def _show_space(asked: train.Asked, *, as_json: bool) -> int:
     """The space of an agent."""
     _needed()
+    from quantd.models.learners.record import learners
     from quantd.models.training.search import spaces
 
-    space = spaces.SPACES[train.plan_of(asked).agent]
+    space = learners()[train.plan_of(asked).agent].space
     if as_json:
         say(spaces.dump(space))
     else:

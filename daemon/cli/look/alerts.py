@@ -80,7 +80,7 @@ async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
     import msgspec
     from aiomqtt import Client, MqttError
 
-    from quantd.adapters.bus.publisher import address
+    from quantd.adapters.bus.settings import address
 
     host, port, secure = address(url)
     user, password = bus_login(config)

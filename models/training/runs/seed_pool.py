@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.models.learners.on_policy import Diverged
+from quantd.models.learners.record import Diverged
 from quantd.models.training.plans.plan import Plan
 from quantd.models.training.runs.workers import Executor, Failed
 from quantd.models.training.seeds import checkpoints

@@ -15,7 +15,7 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save
 from torch import Tensor
 
-from quantd.models.learners.on_policy import State
+from quantd.models.learners.record import State
 from quantd.models.training.plans.plan import Plan, described
 from quantd.trading.exit_codes import ExplainedError
 

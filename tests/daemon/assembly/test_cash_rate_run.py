@@ -93,6 +93,7 @@ def test_what_is_bought_at_an_open_has_earned_until_then(tmp_path: Path) -> None
     assert log.interest[0].amount_micro == interest_micro(100_000_000_000, 3 * 10**11, 1)
 
 
+@pytest.mark.long
 def test_backtest_run_killed_run_and_replay_have_one_digest_and_other_rates_another(tmp_path: Path) -> None:
     folder_of(tmp_path)
     plain = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))

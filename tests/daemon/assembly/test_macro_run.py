@@ -61,6 +61,7 @@ def test_no_decision_knows_more_than_could_be_read_then(tmp_path: Path, availabl
     assert len(asked) > 60
 
 
+@pytest.mark.long
 def test_a_backtest_a_killed_run_and_a_replay_have_one_digest_and_another_file_is_another_market(
     tmp_path: Path,
 ) -> None:

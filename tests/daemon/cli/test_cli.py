@@ -402,6 +402,7 @@ def test_the_doctor_finds_all_well_and_a_policy_that_draws_random_numbers(ran, t
     assert "random numbers" in bad["text"]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("sql", "says"),
     [
@@ -429,6 +430,7 @@ def test_what_the_doctor_finds_in_a_store_that_was_changed_a_start_refuses(ran, 
     assert "fault of quantd" not in started.stderr
 
 
+@pytest.mark.long
 def test_an_empty_store_is_named_by_doctor_and_run(ran, tmp_path):
     folder, _ = ran
     shutil.copytree(folder / "state", tmp_path / "state")
@@ -440,6 +442,7 @@ def test_an_empty_store_is_named_by_doctor_and_run(ran, tmp_path):
     assert program(tmp_path, "run").returncode == 1
 
 
+@pytest.mark.long
 def test_rights_of_others_on_the_state_are_named_by_the_doctor_and_taken_by_a_start(ran, tmp_path):
     folder, _ = ran
     shutil.copytree(folder / "state", tmp_path / "state")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from quantd.daemon.config import ConfigError, Known, digest, load, read, reloading, secret
 from quantd.trading.instruments import NANO
 from tests.support.checkout import ROOT
+from tests.support.examples import examples
 
 TEXT = (ROOT / "config.toml").read_text()
 KNOWN = Known(
@@ -244,7 +245,7 @@ def test_files_that_are_named_and_missing_are_listed_with_their_lines():
     assert [(m.line, m.path) for m in found] == [(4, "feed.path"), (11, "agents[0].policy")]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, len(TEXT)), st.text(max_size=4), st.integers(0, 6))
 def test_no_text_makes_it_crash(at, insert, delete):
     with suppress(ConfigError):

@@ -248,6 +248,7 @@ def test_a_report_values_each_instrument_at_its_own_close_of_the_date(mixed: Ass
     np.testing.assert_allclose(np.array(record.equity_micro) / 1e6, rebuilt.equity, rtol=1e-9)
 
 
+@pytest.mark.long
 def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_path: Path) -> None:
     text = CONFIG.replace("start = 2022-12-14", 'start = 2024-01-02\npace = "fast"\nat_end = "stop"')
     text = text.replace('"min_variance"', '"equal_weight"')

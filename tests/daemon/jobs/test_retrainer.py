@@ -134,6 +134,7 @@ def journalled(folder: Path) -> list[tuple[object, list[object]]]:
 # ---- the whole way --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart_and_the_rule_looks_at(
     tmp_path: Path, begun: Path
 ) -> None:
@@ -219,6 +220,7 @@ async def ended(kit: Kit, stepping: "asyncio.Task[None]", training: "asyncio.Tas
     await asyncio.wait_for(asyncio.gather(stepping, training), 30)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("sets", "spoil", "said"),
     [
@@ -240,7 +242,7 @@ async def test_a_retraining_that_fails_is_a_warning_and_changes_nothing(
         (mine / spoil).unlink()
         before.remove(spoil)
     stepping, beside_it = asyncio.create_task(kit.service.step_forever()), asyncio.create_task(training.run())
-    kit.service.jobs["retrain"] = DUE
+    training.due["retrain"] = DUE
     await until(lambda: any(e.kind == "retrain" for e in kit.service.recent))
     await ended(kit, stepping, beside_it)
     (news,) = events(kit)
@@ -256,7 +258,7 @@ async def test_a_retraining_that_fails_is_a_warning_and_changes_nothing(
 async def test_a_stop_ends_what_is_being_trained_and_tells_nothing(tmp_path: Path, begun: Path) -> None:
     kit, training, mine = beside(tmp_path, begun, "retrain.nice=19")
     stepping, beside_it = asyncio.create_task(kit.service.step_forever()), asyncio.create_task(training.run())
-    kit.service.jobs["retrain"] = DUE
+    training.due["retrain"] = DUE
     await until(lambda: children(mine))
     ((child, nice),) = children(mine)
     assert nice == 19
@@ -282,7 +284,7 @@ def children(mine: Path) -> list[tuple[int, int]]:
 def test_the_process_ends_with_its_parent(tmp_path: Path, begun: Path) -> None:
     placed(tmp_path, begun)
     order = Order(
-        str(tmp_path / "versions" / "mine"), str(BARS), str(ACTIONS), "2018-12-31", "2018-12-01", "", False, "mean", 0.5, 0.0,
+        "s0", str(tmp_path / "versions" / "mine"), str(BARS), str(ACTIONS), "2018-12-31", "2018-12-01", "", False, "mean", 0.5, 0.0,
         50.0, True,
     )  # fmt: skip
     child = subprocess.Popen(

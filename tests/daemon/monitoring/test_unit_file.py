@@ -113,6 +113,7 @@ def confined(environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     return done
 
 
+@pytest.mark.long
 def test_the_libraries_run_where_memory_cannot_become_code() -> None:
     assert settings()["MemoryDenyWriteExecute"] == ["yes"]
     environment = dict(pair.split("=", 1) for value in settings()["Environment"] for pair in value.split())

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.command_line import answer, environment, program, quantd, write
 
 SLOW = ("--set", "feed.pace=300/s")
@@ -36,6 +38,7 @@ def kill_after(folder: Path, more: int, *arguments: str) -> None:
     assert steps(folder) >= until
 
 
+@pytest.mark.long
 def test_costs_limits_and_schedules_changed_over_kills_do_not_change_the_past(tmp_path: Path) -> None:
     write(tmp_path)
     kill_after(tmp_path, 300)
@@ -62,6 +65,7 @@ def test_a_configuration_that_is_gone_is_named(tmp_path: Path) -> None:
     assert "--fresh" in done.stderr
 
 
+@pytest.mark.long
 def test_another_market_is_refused_by_name(tmp_path: Path) -> None:
     write(tmp_path)
     kill_after(tmp_path, 300)
@@ -72,6 +76,7 @@ def test_another_market_is_refused_by_name(tmp_path: Path) -> None:
     assert done.returncode == 78
 
 
+@pytest.mark.long
 def test_a_run_whose_lots_had_another_size_is_refused_and_the_line_that_keeps_them_named(tmp_path: Path) -> None:
     sized = ("--set", 'universe.instruments=[{ symbol = "IWM", lot = "0.01" }]')
     write(tmp_path)

@@ -94,6 +94,7 @@ def rested(tmp_path_factory):
     return folder, answer(program(folder, "run", "--json"))
 
 
+@pytest.mark.long
 def test_a_run_with_stops_at_the_venue_has_the_digest_of_its_backtest_and_its_replay(rested):
     folder, run = rested
     assert run["digest"] == answer(quantd(folder, "backtest", "--json"))["digest"]

@@ -22,6 +22,7 @@ from quantd.trading.market import MarketSlice
 from quantd.trading.ports import ReplayFeed
 from quantd.trading.sessions import DAY_NS, Sessions
 from tests.support.checkout import DATA
+from tests.support.examples import examples
 
 HEADER = "ts,symbol,open,high,low,close,volume"
 
@@ -288,7 +289,7 @@ def test_slices_are_numbered_through_and_found_by_number() -> None:
             feed.slice_at(index)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.data())
 def test_items_from_a_slice_are_the_tail_of_all_items(data: st.DataObject) -> None:
     feed = Replay.load(

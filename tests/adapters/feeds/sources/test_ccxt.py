@@ -221,6 +221,7 @@ def test_rows_keep_the_text_of_a_price_that_a_float_cannot_hold() -> None:
     assert rows.close_nano.tolist() == [1_234_567_000_000_001]
 
 
+@pytest.mark.long
 async def test_a_live_feed_that_listens_gives_each_minute_once_as_it_was_in_the_end(
     venue: Exchange,
 ) -> None:

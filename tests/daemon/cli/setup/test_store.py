@@ -59,6 +59,7 @@ def same_account(folder: Path, run: dict, positions: dict, *more: str) -> None:
     assert store["ok"], store["text"]
 
 
+@pytest.mark.long
 def test_backup_wipe_restore_and_the_digest_is_the_same(copied):
     folder, run, positions = copied
     made = answer(quantd(folder, "backup", "kept.tar", "--json"))
@@ -148,6 +149,7 @@ def old_batches(records: Records, record: RunRecord, rows: list[tuple]) -> list[
     return made
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_store_of_the_first_schema_is_upgraded_and_has_the_same_account(copied, request, kind):
     """Made by code: the tables of the first revision, the run's own journal through the writer."""
