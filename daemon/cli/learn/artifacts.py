@@ -12,17 +12,15 @@ from msgspec import Struct
 
 from quantd import bundled
 from quantd.daemon.cli.failures import CONFIG, DONE, Failure
-from quantd.daemon.cli.learn.models import manifest_in, market_files, place_of
+from quantd.daemon.cli.learn.models import market_files, place_of
 from quantd.daemon.cli.output import iso, print_json, say, table
 from quantd.models.artifacts import ensemble, signature
 from quantd.models.artifacts import versions as pointing
-from quantd.models.artifacts.agent_manifest import Agreement
-from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.loader import checked, kind_in, load_artifact
+from quantd.models.artifacts.manifest import MANIFEST, Agreement, ArtifactError, EnsembleManifest
 
 if TYPE_CHECKING:
-    from quantd.models.artifacts.agent_manifest import Manifest, Precision
-    from quantd.models.artifacts.ensemble import Combination
+    from quantd.models.artifacts.manifest import AgentManifest, Combination, Precision
 
 
 class Row(Struct, frozen=True):
@@ -80,7 +78,7 @@ def _row(place: Path) -> Row:
     sharpe: float | None = None
     fault = ""
     try:
-        kind, manifest = manifest_in(place)
+        kind, manifest = kind_in(place).name, checked(place).manifest
         algorithm = getattr(manifest, "algorithm", "") or str(getattr(manifest, "combination", ""))
         precision = getattr(manifest, "precision", "float32")
         result = getattr(manifest, "results", {}).get("test")
@@ -105,10 +103,10 @@ def _is_current(place: Path) -> bool:
 def export(folder: Path, out: Path, *, graph_only: bool, as_json: bool) -> int:
     """Copies a checked artifact to a new folder, its signature too; or only its graph to a file."""
     place = place_of(folder)
-    kind, manifest = manifest_in(place)
+    manifest = checked(place).manifest
     load_artifact(place, {})
     if graph_only:
-        if kind == ensemble.KIND:
+        if isinstance(manifest, EnsembleManifest):
             raise Failure(f"{place}: an ensemble has no graph of its own; name a member", CONFIG)
         if out.exists():
             raise Failure(f"{out}: there is something already; name a new file (--out)", CONFIG)
@@ -137,7 +135,7 @@ def export(folder: Path, out: Path, *, graph_only: bool, as_json: bool) -> int:
 
 
 def _names_in(place: Path) -> list[str]:
-    return [MANIFEST, *manifest_in(place)[1].files]
+    return [MANIFEST, *checked(place).manifest.files]
 
 
 def quantize(folder: Path, out: Path, precision: "Precision", *, as_json: bool) -> int:
@@ -178,7 +176,7 @@ def distil(
     return _told(out, manifest, as_json=as_json)
 
 
-def _told(out: Path, manifest: "Manifest", *, as_json: bool) -> int:
+def _told(out: Path, manifest: "AgentManifest", *, as_json: bool) -> int:
     found = manifest.agreement
     assert found is not None
     if as_json:
@@ -215,7 +213,7 @@ def sign(folder: Path, key: Path, *, as_json: bool) -> int:
     """Signs an artifact that passes every check."""
     place = place_of(folder)
     load_artifact(place, {})
-    digest = manifest_in(place)[1].digest
+    digest = checked(place).manifest.digest
     path = signature.sign(place, digest, key)
     if as_json:
         print_json({"folder": str(place), "digest": digest, "signature": str(path)})
@@ -275,9 +273,9 @@ def use(folder: Path, version: str | None, why: str, *, as_json: bool) -> int:
 
 def _learned(folder: Path) -> Path:
     place = place_of(folder)
-    kind, _ = manifest_in(place)
+    kind = kind_in(place).name
     if kind != "learned":
-        raise Failure(f"{place}: a {kind or 'scorer'}; policies of kind learned can be made smaller or teach", CONFIG)
+        raise Failure(f"{place}: a {kind}; policies of kind learned can be made smaller or teach", CONFIG)
     return place
 
 

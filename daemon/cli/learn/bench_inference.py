@@ -14,8 +14,8 @@ from quantd.daemon.cli.learn.models import place_of
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.models.artifacts.agent_policy import LearnedAgent
 from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.manifest import Artifact
-from quantd.models.artifacts.runtime import LearnedPolicy, open_session
+from quantd.models.artifacts.runtime import open_session
+from quantd.models.artifacts.scorer_policy import LearnedPolicy, ScorerArtifact
 from quantd.models.export.agreement import random_market
 from quantd.models.observation.return_features import LOOKBACK, measure
 from quantd.models.observation.sight import observation
@@ -97,7 +97,7 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
 
 
 def _scorer(
-    artifact: Artifact, assets: int, batch: int, threads: int, draw: np.random.Generator
+    artifact: ScorerArtifact, assets: int, batch: int, threads: int, draw: np.random.Generator
 ) -> tuple[Callable[[int], object], Callable[[int], object]]:
     run = open_session(artifact.graph, artifact.folder / "policy.onnx", ["features", "mask"], ["weights"], threads).run
     returns: list[Floats] = [draw.normal(0.0, 0.01, (LOOKBACK, assets)) for _ in range(16)]

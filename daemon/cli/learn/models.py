@@ -12,17 +12,21 @@ import msgspec
 from quantd import bundled
 from quantd.daemon.cli.failures import CONFIG, DONE, Failure
 from quantd.daemon.cli.output import iso, print_json, progress, say, table
-from quantd.models.artifacts import agent_manifest as learned
-from quantd.models.artifacts import ensemble, signature
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.agent_manifest import Manifest
-from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts import signature
+from quantd.models.artifacts.card import forest_verdict
+from quantd.models.artifacts.folder import kind_of
+from quantd.models.artifacts.loader import checked, kind_in, load_artifact
+from quantd.models.artifacts.manifest import (
+    MANIFEST,
+    MEANING,
+    PLAIN,
+    AgentManifest,
+    ArtifactError,
+    ForestKind,
+    ForestManifest,
+)
 from quantd.models.artifacts.versions import resolved
-from quantd.models.forests import artifact as forests
-from quantd.models.forests.card import verdict
-from quantd.models.forests.forest_features import MEANING, PLAIN, Kind
-from quantd.models.forests.prediction import load_forest
+from quantd.models.forests.prediction import ForestArtifact, load_forest
 
 NEEDED = ("sklearn", "onnx", "polars")
 
@@ -30,15 +34,16 @@ NEEDED = ("sklearn", "onnx", "polars")
 def info(folder: Path, *, as_json: bool) -> int:
     """Everything the manifest says, every file checked first; the card for people."""
     place = place_of(folder)
-    kind, manifest = manifest_in(place)
+    artifact = checked(place)
+    manifest = artifact.manifest
     said: Any = msgspec.to_builtins(manifest)
-    if kind == forests.KIND:
-        said["training_seconds"] = forests.load(place).seconds
+    if isinstance(artifact, ForestArtifact):
+        said["training_seconds"] = artifact.seconds
     if as_json:
         print_json(said)
         return DONE
     say((place / "card.md").read_text())
-    if isinstance(manifest, Manifest):
+    if isinstance(manifest, AgentManifest):
         for line in facts(manifest):
             say(line)
     for name, entry in sorted(said["files"].items()):
@@ -47,7 +52,7 @@ def info(folder: Path, *, as_json: bool) -> int:
     return DONE
 
 
-def facts(manifest: Manifest) -> list[str]:
+def facts(manifest: AgentManifest) -> list[str]:
     """Of a learned policy, one line each: whatever its card says, this is what it is."""
     training, shape, sight = manifest.training, manifest.network, manifest.sight
     until = iso(training.until_ns)[:10]
@@ -69,28 +74,11 @@ def facts(manifest: Manifest) -> list[str]:
     return lines
 
 
-def manifest_in(place: Path) -> tuple[str, Any]:
-    """(kind, manifest) of an artifact whose files are what it says; "policy" is the kind of a scorer. Raises ArtifactError."""
-    match artifacts.kind_of(place):
-        case "":
-            return "policy", artifacts.load(place).manifest
-        case forests.KIND:
-            return forests.KIND, forests.load(place).manifest
-        case learned.KIND:
-            return learned.KIND, learned.load(place).manifest
-        case ensemble.KIND:
-            return ensemble.KIND, ensemble.manifest_in(place)
-        case kind:
-            raise ArtifactError(
-                f"{place / MANIFEST}: an artifact of kind {kind[:40]!r}, which this quantd does not know"
-            )
-
-
 def verify(folder: Path, keys: Sequence[Path], *, as_json: bool) -> int:
     """Every check that trading makes: hashes, shape, features, and the probe on this machine; with keys, that one of them signed."""
     place = place_of(folder)
     policy = load_artifact(place, {})
-    kind = artifacts.kind_of(place) or "policy"
+    kind = kind_in(place).name
     until = policy.trained_until_ns
     if keys:
         for where, digest in signature.artifacts_in(policy):
@@ -109,13 +97,13 @@ def verify(folder: Path, keys: Sequence[Path], *, as_json: bool) -> int:
         )
         return DONE
     signed = "; signed" if keys else ""
-    named = {learned.KIND: "a learned policy", ensemble.KIND: "an ensemble"}.get(kind, f"a {kind}")
+    named = {"learned": "a learned policy", "ensemble": "an ensemble"}.get(kind, f"a {kind}")
     say(f"{place}: {named}, whole; its probe answers as it should here; trained until {iso(until)[:10]}{signed}")
     return DONE
 
 
 def train(
-    predicts: Kind,
+    predicts: ForestKind,
     out: Path,
     *,
     bars: Path,
@@ -138,7 +126,7 @@ def train(
     from quantd.models.forests import fit as training
 
     files = market_files(bars, actions)
-    if (out / MANIFEST).is_file() and artifacts.kind_of(out) != forests.KIND:
+    if (out / MANIFEST).is_file() and kind_of(out) != "forest":
         raise Failure(f"{out} holds another kind of artifact; write to a new folder (--out)", CONFIG)
     try:
         plan = training.Plan(
@@ -175,8 +163,8 @@ def train(
         ],
         right=columns[1:],
     )  # fmt: skip
-    say(verdict(manifest))
-    size = sum((out / name).stat().st_size for name in forests.FILES)
+    say(forest_verdict(manifest))
+    size = sum((out / name).stat().st_size for name in ForestManifest.FILES)
     say(f"{manifest.training.rows} rows, {seconds:.1f} s, {size / 1024:.0f} KiB")
     return DONE
 

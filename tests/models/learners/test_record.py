@@ -20,7 +20,9 @@ def test_every_record_has_the_name_of_its_module() -> None:
 
 
 def test_listing_learners_imports_no_torch() -> None:
-    code = "import sys; from quantd.models.learners import names; assert names(); import quantd.models.learners.record; "
+    code = (
+        "import sys; from quantd.models.learners import names; assert names(); import quantd.models.learners.record; "
+    )
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src", timeout=60).returncode == 0
 
