@@ -198,7 +198,9 @@ def test_timing_is_for_metrics_and_decides_nothing(folder: Path) -> None:
 
 def test_an_artifact_of_an_unknown_kind_is_refused_by_its_name(folder: Path) -> None:
     (folder / MANIFEST).write_text('{"kind": "oracle"}')
-    with pytest.raises(ArtifactError, match="an artifact of kind 'oracle'; this quantd knows policy, learned, ensemble, forest"):
+    with pytest.raises(
+        ArtifactError, match="an artifact of kind 'oracle'; this quantd knows policy, learned, ensemble, forest"
+    ):
         load_artifact(folder, {})
     (folder / MANIFEST).write_bytes(b"\xff")
     with pytest.raises(ArtifactError, match=r"manifest\.json"):
