@@ -1,4 +1,4 @@
-"""One new file adds a learner or a policy: the files of docs/develop/extending.md run in a copy of the package."""
+"""One new file adds a learner or a policy, two add an event: the files of docs/develop/extending.md run in a copy of the package."""
 
 import json
 import re
@@ -15,12 +15,10 @@ from tests.support.package_copy import copy_package, environment
 PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 
 
-def file_of(section: str) -> str:
-    """The Python file that a section of the page shows."""
+def blocks_of(section: str) -> list[str]:
+    """The Python blocks that a section of the page shows."""
     text = PAGE.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
-    assert found is not None
-    return found[1]
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
 def quantd(root: Path, *words: str, folder: Path) -> str:
@@ -35,8 +33,8 @@ def quantd(root: Path, *words: str, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = copy_package(tmp_path_factory.mktemp("extended"))
-    (root / "models/learners/reinforce.py").write_text(file_of("A learner"))
-    (root / "strategies/policies/lowest_volatility.py").write_text(file_of("A policy"))
+    (root / "models/learners/reinforce.py").write_text(blocks_of("A learner")[0])
+    (root / "strategies/policies/lowest_volatility.py").write_text(blocks_of("A policy")[0])
     return root
 
 
@@ -76,3 +74,45 @@ def test_one_file_adds_a_policy(extended: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "quantd.daemon.cli", "config", "check"]
     done = subprocess.run(command, cwd=tmp_path, env=variables, text=True, capture_output=True, timeout=100)
     assert (done.returncode, "Did you mean lookback?" in done.stdout + done.stderr) == (78, True)
+
+
+REMARK = """
+import numpy as np
+from quantd.daemon.runtime.journal import Journal, fold_live
+from quantd.trading.codec import decode, encode
+from quantd.trading.events import Remark
+from tests.support.engine import START, World, block
+
+def world(log):
+    made = World(block(np.full((3, 1), 100.0)), [lambda view: np.array([0.5])])
+    made.shell.log = log
+    return made
+
+written = Journal()
+event = Remark(START, 0, "the listing moves", "ada")
+(effect,) = world(written).shell.run(event)
+(data,) = written.entries
+again = Journal([data])
+fold_live(world(again).shell, again)
+print(effect.text, decode(data).event == event, again.compared, sep="|")
+"""
+
+
+def in_copy(root: Path, program: str) -> "subprocess.CompletedProcess[str]":
+    variables = environment(root)
+    variables["PYTHONPATH"] += f":{ROOT}"
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=root, env=variables, text=True, capture_output=True, timeout=100)
+
+
+def test_a_struct_and_a_handler_add_an_event_that_is_stepped_journalled_and_replayed(tmp_path: Path) -> None:
+    root = copy_package(tmp_path)
+    struct, handler = blocks_of("An event")
+    events = root / "trading/events.py"
+    text = events.read_text().replace("External = (\n", "External = (\n    Remark |\n", 1)
+    events.write_text(text.replace("External = (", f"{struct}\n\nExternal = (", 1))
+    missing = in_copy(root, "import quantd.daemon.engine")
+    assert "defines on_remark, the handler of Remark" in missing.stderr
+    (root / "daemon/engine/remarks.py").write_text(handler)
+    done = in_copy(root, REMARK)
+    assert (done.stdout, done.stderr) == ("ada: the listing moves|True|1\n", "")

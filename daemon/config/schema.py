@@ -108,7 +108,6 @@ class UniverseTable(Section):
     groups: tuple[GroupTable, ...] = ()
 
 
-FeedKind = Literal["replay", "yfinance", "alpaca", "ccxt", "http"]
 VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gives an exchange, "kraken"')]
 
 
@@ -134,8 +133,8 @@ class Feed(Section):
     address of the vendor than its own; `mapping` the file that says how the vendor of kind http answers. `build_from` is what
     bars are built of: "" they come as they are, a shorter interval, or "trades" in a file."""
 
-    kind: FeedKind = "replay"
-    fallback: tuple[FeedKind, ...] = ()
+    kind: str = "replay"
+    fallback: tuple[str, ...] = ()
     venue: VenueId = ""
     url: Url = ""
     mapping: str = ""
@@ -165,7 +164,7 @@ class Broker(Section):
     what becomes of what it has and we do not know of: "" a person decides, "fence" it is left alone, else the agent
     that takes it; `cash_tolerance` is how far its cash may be from ours."""
 
-    kind: Literal["paper", "alpaca", "ccxt"] = "paper"
+    kind: str = "paper"
     differences: str = ""
     cash_tolerance_micro: Money = Field(default=0, alias="cash_tolerance")
     venue: VenueId = ""

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from quantd.models.observation.return_features import FeatureSpec
 from quantd.models.observation.sight import SightSpec
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.statistics import Performance
 from quantd.trading.view import MEMORY_BYTES
 
@@ -17,8 +18,10 @@ SCHEMA: Final = 1
 MANIFEST: Final = "manifest.json"
 
 
-class ArtifactError(ValueError):
+class ArtifactError(ExplainedError, ValueError):
     """An artifact that is not what it says; the text names the file and what differs."""
+
+    exit_code = CONFIG
 
 
 class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):

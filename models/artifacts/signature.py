@@ -10,6 +10,7 @@ from typing import Final
 
 from quantd.models.artifacts.folder import read_bytes
 from quantd.models.artifacts.manifest import ArtifactError
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 SIGNATURE: Final = "signature"
 CONTEXT: Final = b"quantd artifact 1\n"
@@ -18,8 +19,10 @@ CONTEXT: Final = b"quantd artifact 1\n"
 KEY_BYTES: Final = 1 << 14
 
 
-class KeyFault(ValueError):
+class KeyFault(ExplainedError, ValueError):
     """A key file that is none; the text names it and the remedy."""
+
+    exit_code = CONFIG
 
 
 def generate(private: Path, public: Path) -> None:

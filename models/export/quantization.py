@@ -22,6 +22,7 @@ from quantd.models.artifacts.agent_policy import LearnedAgent, LearnedArtifact, 
 from quantd.models.artifacts.card import card_of_copy
 from quantd.models.artifacts.manifest import TOLERANCES, AgentManifest, ArtifactError, Precision
 from quantd.models.export.agreement import PROBES, agreement, answers, probes_of
+from quantd.trading.exit_codes import ExplainedError
 
 LEAST: Final = 256
 """Numbers of a matrix that is worth rounding."""
@@ -32,7 +33,7 @@ LEAST_SHARE: Final = 0.5
 LEVELS: Final = 127
 
 
-class TooDifferent(ValueError):
+class TooDifferent(ExplainedError, ValueError):
     """A smaller copy that answers otherwise than its parent; the text has the figure."""
 
 

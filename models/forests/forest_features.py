@@ -1,7 +1,7 @@
-"""What the forests read and what they answer: features of assets and of pairs, plain estimates, realised values.
+"""Inputs and outputs of the forests: features of assets and of pairs, plain estimates, realised values.
 
 Everything is a function of past total returns only. An asset's row is a function of its own column and of means over
-all, a pair's of its two columns and of such means: permuting the columns permutes the rows and changes nothing else.
+all, a pair's row of its two columns and of such means. A permutation of the columns therefore only permutes the rows.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from quantd.models.artifacts.manifest import ForestFeatures, ForestKind
 from quantd.trading.market import Bools, Floats
 
 VERSION: Final = 1
-"""Raised when the meaning of a feature changes; part of the hash, so that an older artifact is refused."""
+"""Raised when the meaning of a feature changes. It is part of the hash, so that an older artifact is refused."""
 
 LOOKBACK: Final = 126
-"""Samples of returns that the features read."""
+"""Number of return samples behind the features."""
 
 ASSET_FEATURES: Final = (
     "volatility_5",
@@ -36,7 +36,7 @@ ASSET_FEATURES: Final = (
     "market_volatility_21",
     "market_volatility_126",
 )
-"""Volatilities are logarithms of a ratio to that of 63 samples; the level is to a usual one."""
+"""Volatilities are logarithms of the ratio to that of 63 samples; the level is relative to USUAL_VOLATILITY."""
 
 PAIR_FEATURES: Final = (
     "correlation_21",
@@ -52,14 +52,14 @@ PAIR_FEATURES: Final = (
 
 CLIP: Final = 4.0
 STILL: Final = 1e-9
-"""A price whose returns deviate less than this is not moving: nothing can be measured."""
+"""A price whose returns deviate less than this counts as constant, without features."""
 
 HIGHEST_CORRELATION: Final = 0.99
 USUAL_VOLATILITY: Final = 0.0126
-"""20 % a year, as a deviation a day."""
+"""20 % a year as a daily deviation."""
 
 DECAY: Final = 0.94
-"""RiskMetrics (J.P. Morgan 1996) for daily returns."""
+"""RiskMetrics (J.P. Morgan 1996), for daily returns."""
 
 _EWMA: Final[Floats] = (DECAY ** np.arange(LOOKBACK - 1, -1, -1.0) / (DECAY ** np.arange(float(LOOKBACK))).sum())[
     :, None
@@ -67,20 +67,23 @@ _EWMA: Final[Floats] = (DECAY ** np.arange(LOOKBACK - 1, -1, -1.0) / (DECAY ** n
 
 
 def features_of(kind: ForestKind) -> ForestFeatures:
-    """The features that this program computes for one kind of forest."""
+    """Return the features that this program computes for one kind of forest."""
     names = PAIR_FEATURES if kind == "correlation" else ASSET_FEATURES
     return ForestFeatures(names, LOOKBACK, VERSION)
 
 
 def features_hash(features: ForestFeatures) -> str:
-    """Hex BLAKE2b."""
+    """Return the hex BLAKE2b of a feature list."""
     return blake2b(msgspec.json.encode(features, order="sorted"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Rows of one instant, an asset each or a pair each: float64[R, F] features, float64[R] plain estimates, and
-    bool[R], False where history is missing or a price stands still; features and estimates are 0 there."""
+    """Rows of one instant, per asset or per pair.
+
+    `features` is float64[R, F], `plain` float64[R] estimates. `known` bool[R] is False for missing history or a
+    constant price; features and estimates are 0 there.
+    """
 
     features: Floats
     plain: Floats
@@ -89,7 +92,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """float64[LOOKBACK, N] returns, measured once for every kind. `short` .. `ewma` are logarithms of volatility."""
+    """Returns float64[LOOKBACK, N] with measures common to all kinds; `short` ..
+
+    `ewma` are logarithms of volatility.
+    """
 
     returns: Floats
     known: Bools
@@ -101,15 +107,15 @@ class Past:
 
 
 def pairs(size: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """(i, j), i < j, int[size (size - 1) / 2] each, in the order of the rows of pairs."""
+    """Return (i, j), i < j, int[size (size - 1) / 2] each, in the order of pair rows."""
     return np.triu_indices(size, 1)
 
 
 def look(returns: Floats) -> Past:
-    """Measures float64[LOOKBACK, N] total returns, oldest first."""
+    """Measure float64[LOOKBACK, N] total returns, oldest first."""
     finite = np.isfinite(returns).all(axis=0)
     clean = returns if finite.all() else np.where(finite, returns, 0.0)
-    # sums down the columns, not a product of matrices: the same bits wherever a column stands
+    # Sums by column instead of a matrix product: the result does not depend on a column's position, to the last bit.
     square = clean * clean
     short, month, quarter, half = (_log_root(square[-k:].sum(axis=0) / k) for k in (5, 21, 63, LOOKBACK))
     ewma = _log_root((square * _EWMA).sum(axis=0))
@@ -118,13 +124,16 @@ def look(returns: Floats) -> Past:
 
 
 def see(kind: ForestKind, past: Past) -> Seen:
-    """The rows that a forest of `kind` reads at this instant."""
+    """Return the rows that a forest of `kind` reads at this instant."""
     return _pairs(past) if kind == "correlation" else _assets(kind, past)
 
 
 def realised(kind: ForestKind, future: Floats) -> Floats:
-    """What came true over float64[h, N] returns: float64[N], or float64[N (N - 1) / 2] for pairs; NaN where a return is
-    missing or a price stood still. For "allocation" the mean of all is still in it (see `relative`)."""
+    """Return the realised values over float64[h, N] returns: float64[N], or float64[N (N - 1) / 2] for pairs.
+
+    NaN marks a missing return or a constant price. For "allocation" the mean of all assets is still included (see
+    `relative`).
+    """
     h = len(future)
     root = np.sqrt((future * future).sum(axis=0) / h)
     moved = root > STILL  # False for NaN too
@@ -136,7 +145,7 @@ def realised(kind: ForestKind, future: Floats) -> Floats:
 
 
 def relative(scores: Floats) -> Floats:
-    """Less the mean of those that are known."""
+    """Return scores minus the mean of the known ones."""
     known = np.isfinite(scores)
     return scores - (np.sort(scores[known]).sum() / known.sum() if known.any() else 0.0)
 
@@ -199,12 +208,12 @@ def _log_root(variance: Floats) -> Floats:
 
 
 def _mean(values: Floats) -> float:
-    # sorted, so that no order of the columns changes a bit of it
+    # sorted, so that the result does not depend on the order of the columns, to the last bit
     return float(np.sort(values).sum() / len(values))
 
 
 def _fisher(returns: Floats, known: Bools) -> Floats:
-    """float64[pairs], NaN where one of the two is not known or does not vary."""
+    """Return Fisher's z float64[pairs], NaN where one of the two is unknown or constant."""
     i, j = pairs(returns.shape[1])
     clean = np.where(known, returns, 0.0)
     centred = clean - clean.sum(axis=0) / len(clean)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from quantd.models.learners import names
+from quantd.trading.exit_codes import ExplainedError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,7 +25,7 @@ Table = Mapping[str, Any]
 """Settings as TOML gives them."""
 
 
-class Diverged(Exception):
+class Diverged(ExplainedError):
     """Training came to values that are not finite; nothing after the last checkpoint is worth keeping."""
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from quantd import bundled
-from quantd.daemon.cli.failures import CONFIG, DONE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn.models import market_files, place_of
 from quantd.daemon.cli.output import iso, print_json, say, table
 from quantd.models.artifacts import ensemble, signature
 from quantd.models.artifacts import versions as pointing
 from quantd.models.artifacts.loader import checked, kind_in, load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, Agreement, ArtifactError, EnsembleManifest
+from quantd.trading.exit_codes import CONFIG, DONE
 
 if TYPE_CHECKING:
     from quantd.models.artifacts.manifest import AgentManifest, Combination, Precision

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from quantd import bundled
-from quantd.daemon.cli.failures import CONFIG, DONE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import iso, print_json, progress, say, table
 from quantd.models.artifacts import signature
 from quantd.models.artifacts.card import forest_verdict
@@ -27,6 +27,7 @@ from quantd.models.artifacts.manifest import (
 )
 from quantd.models.artifacts.versions import resolved
 from quantd.models.forests.prediction import ForestArtifact, load_forest
+from quantd.trading.exit_codes import CONFIG, DONE
 
 NEEDED = ("sklearn", "onnx", "polars")
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from quantd.bundled import find
-from quantd.daemon.cli.failures import CONFIG, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, progress, say
+from quantd.trading.exit_codes import CONFIG, USAGE
 
 if TYPE_CHECKING:
     from quantd.models.training.plans.plan import Plan

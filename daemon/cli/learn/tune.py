@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.cli.failures import CONFIG, DONE, INTERRUPTED, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn import train
 from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.trading.exit_codes import CONFIG, DONE, INTERRUPTED
 
 if TYPE_CHECKING:
     from quantd.models.training.search.study import Course, Row, Search, Sitting

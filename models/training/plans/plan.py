@@ -24,14 +24,17 @@ from quantd.models.observation.sight import SightSpec
 from quantd.models.training.plans.toml_lines import line_of
 from quantd.trading.cash_rate import HIGHEST, LOWEST
 from quantd.trading.execution import Costs
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.instruments import NANO, usual_lot_nano
 
 Table = dict[str, Any]
 """As TOML gives it."""
 
 
-class PlanError(ValueError):
+class PlanError(ExplainedError, ValueError):
     """A plan that cannot be; the text names file, line, key, value and remedy."""
+
+    exit_code = CONFIG
 
 
 class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):

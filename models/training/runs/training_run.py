@@ -36,6 +36,7 @@ from quantd.models.training.seeds.markets import Markets, markets_of
 from quantd.models.training.seeds.records import Tracker
 from quantd.models.training.seeds.seed_run import STOPPED, Fitted, Progress, fit
 from quantd.models.training.seeds.validation import judge
+from quantd.trading.exit_codes import CONFIG, INTERRUPTED, ExplainedError
 
 LOOKS: Final = "test-looks"
 """File of a run's folder: how often its test figures were made."""
@@ -44,12 +45,16 @@ Track = Callable[[int, Path, int | None], Tracker]
 """Of a seed, its folder, and the step it is taken up again at (None: it begins): who else follows it."""
 
 
-class Interrupted(Exception):
+class Interrupted(ExplainedError):
     """Training was asked to stop; what it made so far is kept."""
 
+    exit_code = INTERRUPTED
 
-class Unfinished(Exception):
+
+class Unfinished(ExplainedError):
     """A folder holds a run that was not finished, and nothing says whether to go on with it."""
+
+    exit_code = CONFIG
 
 
 def train(

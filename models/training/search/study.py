@@ -31,6 +31,7 @@ from quantd.models.training.runs.workers import Executor, Failed
 from quantd.models.training.search.spaces import Value, dump, suggest, value
 from quantd.models.training.seeds.markets import markets_of
 from quantd.models.training.seeds.seed_run import Progress, fit
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 STUDY: Final = "study.db"
 
@@ -49,8 +50,10 @@ INDEX, ASKED, REASON, SECONDS, SCORES, STEPS = "index", "asked", "reason", "seco
 State = Literal["complete", "pruned", "failed"]
 
 
-class StudyError(ValueError):
+class StudyError(ExplainedError, ValueError):
     """A study that cannot go on as asked; the text says why and what to do."""
+
+    exit_code = CONFIG
 
 
 class Search(Struct, frozen=True):

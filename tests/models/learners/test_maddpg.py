@@ -51,6 +51,7 @@ def of_optimum(seed: int, steps: int) -> float:
     return share(env, made.act)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_agents_that_must_split_the_assets_come_within_2_percent_of_the_best(seed: int) -> None:
     assert of_optimum(seed, 24_000) >= 0.98
@@ -228,6 +229,7 @@ def test_it_resumes_to_the_same_bits() -> None:
     assert digest(half.state()) != digest(whole.state())
 
 
+@pytest.mark.long
 def test_two_processes_with_one_seed_make_the_same_bits_and_another_seed_others() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "tests.support.joint_problems"],

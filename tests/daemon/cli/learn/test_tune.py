@@ -60,6 +60,7 @@ def test_two_short_trials_leave_the_database_the_table_and_the_plot(tmp_path: Pa
     assert "name = ppo-tuned" in shown.stdout
 
 
+@pytest.mark.long
 def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -> None:
     long = ("--n-trials", "3", "--max-steps", "2560")
     whole = quantd(place, "tune", "small.toml", *long, "--out", "whole", "--json")
@@ -83,6 +84,7 @@ def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -
     assert table("cut") == table("whole")
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_after_the_evaluation_and_says_how_to_go_on(place: Path) -> None:
     running = begun(place, "--n-trials", "50", "--max-steps", "12800", "--set", "patience=0")
     assert any("trial 1 of 50" in line for line in lines_until(running.stderr, "trial 1 of 50"))
@@ -102,6 +104,7 @@ def test_the_space_is_shown_in_words_and_as_json(tmp_path: Path) -> None:
     assert json.loads(shown) == json.loads(dump(learners()["ppo"].space))
 
 
+@pytest.mark.long
 def test_without_ray_the_cluster_is_refused_by_name_and_this_machine_serves(place: Path) -> None:
     code = "import sys; sys.modules['ray'] = None; from quantd.daemon.cli import main; main(sys.argv[1:])"
 

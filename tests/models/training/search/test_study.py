@@ -258,6 +258,7 @@ def test_a_real_trial_asked_to_stop_goes_on_where_it_stood(tuned: tuple[Path, Si
     assert list(tmp_path.rglob("step-*.json")) == []
 
 
+@pytest.mark.long
 def test_workers_come_to_the_same_scores(tmp_path: Path) -> None:
     """The first ten draws depend on nothing but their number."""
     of = search(trials=2, seeds=2, max_steps=256)

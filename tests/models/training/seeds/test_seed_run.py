@@ -65,6 +65,7 @@ def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
         assert same, name
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("which", WHICH)
 def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path, tmp_path: Path) -> None:
     plan = world.plan(bars, which)
@@ -80,6 +81,7 @@ def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("which", WHICH)
 def test_another_seed_comes_to_other_weights(which: str, bars: Path) -> None:
     plan = world.plan(bars, which, steps=600, evaluate_every=600)
@@ -126,6 +128,7 @@ def killed(plan: Plan, tmp_path: Path) -> None:
     assert figures(broken) == figures(tmp_path / "whole")
 
 
+@pytest.mark.long
 def test_a_process_that_was_killed_goes_on_to_the_same_bits_in_another(bars: Path, tmp_path: Path) -> None:
     killed(world.plan(bars, "ppo", steps=8_000, keep=50, evaluate_every=4_000), tmp_path)
 
