@@ -17,6 +17,7 @@ from quantd.models.forests.conversion import to_onnx
 from quantd.models.forests.forest_features import features_hash
 from quantd.models.forests.prediction import TIMING, Forest, load, load_forest, write
 from quantd.models.forests.trees import Trees, read
+from tests.support.examples import examples
 from tests.support.forests import FOREST
 
 SHIPPED = FOREST["risk"]
