@@ -7,6 +7,8 @@ V := .venv
 BIN := $(V)/bin
 CORE := $(V)/.core
 FULL := $(V)/.full
+# PyTorch in a process of its own: a worker of the others needs less memory
+TORCH_TESTS := tests/models tests/daemon/cli/learn tests/daemon/jobs/test_retrainer.py tests/daemon/config/test_own_dates.py
 ALL_TESTS := -q -rs -n auto --dist loadfile -m 'not slow' --hypothesis-profile=full
 # numpy's sums are the same on every start only on one thread
 export OMP_NUM_THREADS ?= 1
@@ -17,7 +19,7 @@ export PY
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
-	@echo 'make test     run the quick tests (adds PyTorch and the test tools to .venv)'
+	@echo 'make test     run the quick tests, those of PyTorch first (adds PyTorch and the test tools to .venv)'
 	@echo 'make test-all run all tests: whole processes, kills, thresholds of learners, more examples'
 	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
@@ -33,7 +35,12 @@ run: $(CORE)
 	@$(BIN)/quantd run $(ARGS)
 
 test: $(FULL)
+ifeq ($(ARGS),)
+	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile $(TORCH_TESTS)
+	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile tests $(TORCH_TESTS:%=--ignore=%)
+else
 	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile $(ARGS)
+endif
 
 test-all: $(FULL)
 	@$(BIN)/python -m pytest $(ALL_TESTS) $(ARGS)
