@@ -18,7 +18,7 @@ from quantd.trading.events import Started
 from quantd.trading.exit_codes import CHECK_FAILED
 
 if TYPE_CHECKING:
-    from quantd.daemon.views.report.figures import Standing
+    from quantd.daemon.views.report.contents import Standing
 
 
 def write(
@@ -34,7 +34,8 @@ def write(
 ) -> None:
     """Write the page with its JSON beside it; with `as_json` print the JSON, and write only where `out` names a file."""
     from quantd.daemon.recovery.replay import slices_of
-    from quantd.daemon.views.report.figures import DAY_NS, date_ns, report
+    from quantd.daemon.views.report.curves import DAY_NS
+    from quantd.daemon.views.report.figures import date_ns, report
     from quantd.daemon.views.report.files import FOLDER, write
 
     where = place(config, state, sets)
@@ -75,7 +76,7 @@ def write(
 def _standing(where: Place, config: Path, state: Path | None, sets: tuple[str, ...]) -> "Standing":
     """As the running daemon says, or folded from the journal of a stopped one."""
     from quantd.daemon.jobs.risk_reports import standing_of
-    from quantd.daemon.views.report.figures import Standing
+    from quantd.daemon.views.report.contents import Standing
 
     daemon = running(where)
     if daemon is None:

@@ -15,7 +15,8 @@ from quantd.daemon.cli.trade.backtest import drive
 from quantd.daemon.policies.loading import PolicyError, fit, load
 from quantd.daemon.recovery.replay import NotKept, saved_config
 from quantd.daemon.runtime.loop import Log, Shell
-from quantd.daemon.views.report.figures import DAY_NS, date_ns
+from quantd.daemon.views.report.curves import DAY_NS
+from quantd.daemon.views.report.figures import date_ns
 from quantd.research import parity as beside_backtest
 from quantd.research import rebalancing_study
 from quantd.research.comparison import NAME, Drive
