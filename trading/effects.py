@@ -32,10 +32,6 @@ class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):
     policy: int = -1
 
 
-Submit = OrderBasket
-"""The effect that sends orders is the basket itself: only the gate can make one."""
-
-
 class Cancel(Struct, frozen=True, tag=True, omit_defaults=True):
     """Ask the venue to cancel one row of a basket."""
 

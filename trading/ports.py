@@ -40,25 +40,6 @@ def leaves(policy: Policy) -> Iterator[Policy]:
         yield from leaves(each)
 
 
-class ReplayFeed(Protocol):
-    """A recorded market. Its items are in time order: an action before the slice it opens."""
-
-    @property
-    def universe(self) -> Universe: ...
-
-    @property
-    def interval_ns(self) -> int:
-        """Length of a bar; a day for bars of a whole session."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Hex BLAKE2b of the files' content and of what was selected from them."""
-        ...
-
-    def items(self) -> Iterator[Action | MarketSlice]: ...
-
-
 class Until(Struct, frozen=True):
     """Every bar and action of up to `ts` that will ever come has come: what is due by then may be stepped."""
 

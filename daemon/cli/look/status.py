@@ -8,8 +8,6 @@ from quantd.daemon.cli.client import running
 from quantd.daemon.cli.output import local, place_name, print_json, say, table
 from quantd.daemon.cli.places import Place, place
 
-NEW_YORK = "America/New_York"
-
 
 def status(config: Path, state: Path | None, sets: tuple[str, ...], *, as_json: bool) -> None:
     """How the run stands."""
