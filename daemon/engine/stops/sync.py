@@ -28,7 +28,8 @@ from quantd.daemon.engine.stops.venue_stops import (
     waits_for_its_stop,
 )
 from quantd.daemon.engine.venue.open_orders import Working
-from quantd.risk.pretrade.gate import Account, gate, stop_basket
+from quantd.risk.pretrade.baskets import stop_basket
+from quantd.risk.pretrade.gate import Account, gate
 from quantd.risk.protective import Kind, Levels
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.effects import AgentPlan, Effect, Ended, Planned, Protected, Rested

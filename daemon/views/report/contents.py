@@ -15,9 +15,11 @@ from quantd.trading.statistics import (
 
 
 class Standing(Struct, frozen=True):
-    """The account as it stands at `ts`: its limits, and what is measured of it; None of a run whose state is not at
-    hand. `own_closes`: what the account ("") and each shadow were worth more at samples, with each instrument at its
-    own close of the date."""
+    """The present account at `ts`: its limits and risk measures.
+
+    `own_closes`: gain in equity of the account ("") and of each shadow at samples when each instrument is valued at its
+    own close of the date.
+    """
 
     ts: int
     limits: list[LimitNow]
@@ -27,9 +29,10 @@ class Standing(Struct, frozen=True):
 
 
 class Header(Struct, frozen=True):
-    """What a report is about, and what made its figures: `first` and `last` sample, `feed` and `config` digests, the
-    version of the code. `standing`: the instant of what is said of now, empty when nothing is. `returns`: OWN_CLOSES,
-    where they are so."""
+    """The subject and provenance of a report: `first` and `last` sample, `feed` and `config` digests, code version.
+
+    `standing` is the instant of the present figures, empty without any. `returns` is OWN_CLOSES when that applies.
+    """
 
     kind: str
     name: str
@@ -54,8 +57,10 @@ class Header(Struct, frozen=True):
 
 
 class Span(Struct, frozen=True):
-    """What an equity did over some samples, deposits left out; None where fewer than two, or too few for a ratio, are
-    known. `alerts` counts those of each level."""
+    """Performance over some samples, without deposits; None for figures with too few samples.
+
+    `alerts` counts the alerts of each level.
+    """
 
     name: str
     samples: int
@@ -69,7 +74,7 @@ class Span(Struct, frozen=True):
 
 
 class LimitLine(Struct, frozen=True):
-    """One limit: as it stands (or at the last record), the worst of the span's records, and its use over time."""
+    """One limit: present value (or last record), worst record of the span, and use over time."""
 
     limit: str
     words: str
@@ -86,7 +91,7 @@ class LimitLine(Struct, frozen=True):
 
 
 class Move(Struct, frozen=True):
-    """A switch that moved, with the reason."""
+    """A change of a switch, with the reason."""
 
     ts: int
     time: str
@@ -97,7 +102,7 @@ class Move(Struct, frozen=True):
 
 
 class AgentPart(Struct, frozen=True):
-    """One agent's section. A `shadow` has no part of the account."""
+    """One agent's section. A `shadow` is not part of the account."""
 
     name: str
     policy: str
@@ -113,7 +118,7 @@ class AgentPart(Struct, frozen=True):
 
 
 class Trial(Struct, frozen=True):
-    """A challenger that was held against its champion."""
+    """A test of a challenger against its champion."""
 
     time: str
     champion: str
@@ -128,7 +133,7 @@ class Trial(Struct, frozen=True):
 
 
 class CapitalMove(Struct, frozen=True):
-    """New shares of what the agents have together, by agent."""
+    """New shares of the agents' capital, by agent."""
 
     time: str
     method: str
@@ -138,8 +143,10 @@ class CapitalMove(Struct, frozen=True):
 
 
 class House(Struct, frozen=True):
-    """The agents beside each other: the mean absolute correlation of their returns over this report's span (a year where it
-    is shorter), challengers, and capital that moved."""
+    """Comparison of the agents: correlation of returns, promotion tests and capital reallocations.
+
+    The correlation is the mean absolute one over this report's span, or over a year when the span is shorter.
+    """
 
     diversity: float | None
     trials: list[Trial]
@@ -147,7 +154,7 @@ class House(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """All of a report. `unknown` says of each part that is missing why."""
+    """A whole report. `unknown` has the reason for each missing part."""
 
     header: Header
     equity: list[tuple[int, float]]
@@ -172,4 +179,4 @@ class Report(Struct, frozen=True):
     unknown: dict[str, str]
     house: House
     income: dict[str, str] = {}
-    """Money that dividends, borrow, interest and the like brought in the span, by kind; exact text."""
+    """Income of the span by kind (dividends, borrow fees, interest and others); exact text."""

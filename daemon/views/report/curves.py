@@ -29,15 +29,17 @@ from quantd.trading.statistics import (
 
 DAY_NS: Final = 86_400_000_000_000
 POINTS: Final = 300
-"""Most points of one chart."""
+"""Maximum of points in one chart."""
 
 SAMPLES: Final = 60
-"""Fewer samples say nothing of a ratio, nor whether VaR was right."""
+"""Minimum of samples for a ratio and for the VaR backtest."""
 
 
 class Curves:
-    """Equity of the house and of each agent at samples, and wealth: what 1 became without deposits. Returns are at own
-    closes of each date, by what these gain (`more`); equity is at last known prices."""
+    """Equity of the house and of each agent at samples, and wealth: the value of 1 unit without deposits.
+
+    Returns use each instrument's own close of the date, by the gains in `more`. Equity is at last known prices.
+    """
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class Curves:
         house = np.array([float(p.equity) for p in every]) + gains_at(self.ts, more, 0)
         self.returns = returns_of(house, _flows(seqs, flows))
         self.books = [np.array([float(p.books[k]) for p in every]) for k in range(len(agents))]
-        # capital moves at a sample, right after it was valued
+        # capital is reallocated at a sample, right after its valuation
         after = np.zeros((len(agents), len(every)))
         for each in capital:
             at = int(np.searchsorted(self.ts, each.ts))
@@ -67,7 +69,7 @@ class Curves:
         ]
 
     def shown(self, since: int) -> Sequence[EquityPoint]:
-        """The span, or a year where it is shorter."""
+        """The first index of the span, or of a year when the span is shorter."""
         return self.every[self.start(since) :]
 
     def start(self, since: int) -> int:
@@ -84,18 +86,20 @@ class Curves:
 
 
 def gains_at(ts: NDArray[np.int64], more: Sequence[Gain], book: int) -> Floats:
-    """float64[T], what the house (0) or an agent's book (1 on) gains at these samples."""
+    """float64[T]: gain of the house (0) or of an agent's book (1 on) at these samples."""
     found = {each.ts: each.micro[book] / 1e6 for each in more}
     return np.array([found.get(int(each), 0.0) for each in ts])
 
 
 FLOWS: Final = frozenset({"flow", "in_kind"})
-"""Bookings that are neither profit nor loss."""
+"""Kinds of bookings that are neither profit nor loss."""
 
 
 def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Floats:
-    """float64[T] returns, 0 at the first sample; deposits are no profit. What came `after` a sample was valued, at its very
-    instant, earns from there on."""
+    """float64[T] returns, 0 at the first sample; deposits are not profit.
+
+    A deposit `after` the valuation of a sample, at the same instant, earns from that sample on.
+    """
     if after is None or not after.any():
         return np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
     base, moved = equity[:-1] + after[:-1], flows[1:] - flows[:-1]
@@ -105,8 +109,10 @@ def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Fl
 
 
 def _flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
-    """float64[T]: what had come by the samples of these entries, in the order in which it was booked: what comes at a
-    sample's instant comes after it."""
+    """float64[T]: deposits booked up to the samples of these entries, in booking order.
+
+    A deposit at a sample's instant comes after the sample.
+    """
     moved = np.zeros(len(seqs))
     for each in flows:
         at = int(np.searchsorted(seqs, each.seq))
@@ -124,13 +130,15 @@ def span_of(
     until: int,
     risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Span:
-    """Of the samples in (since, until]; the return of the first of them belongs to it. A rate for each return is that
-    of the return to each sample."""
+    """Performance over the samples in (since, until], including the return to the first of them.
+
+    `free` has the risk-free rate of the return to each sample.
+    """
     mine = (ts > since) & (ts <= until)
     own = returns[mine]
     free = risk_free_annual if isinstance(risk_free_annual, float) else risk_free_annual[mine]
     if len(own) and mine[0]:
-        own, free = own[1:], newest(free, len(own) - 1)  # nothing was before the first sample of all
+        own, free = own[1:], newest(free, len(own) - 1)  # the very first sample has no return
     known = len(own) > 0
     wealth = compounded(own)
     enough = len(own) >= SAMPLES
@@ -155,13 +163,13 @@ SPANS: Final = {"day": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
 def spans_of(
     curves: Curves, alerts: Sequence[tuple[int, str]], since: int, until: int, risk_free_annual: RiskFree
 ) -> list[Span]:
-    """This report's span first, then what ends with it: day, week, month, quarter, year, and all."""
+    """This report's span, then day, week, month, quarter, year and all, each ending with it."""
     spans = [("this report", since)] + [(name, until - days * DAY_NS) for name, days in SPANS.items()] + [("all", 0)]
     return [span_of(name, curves.ts, curves.returns, alerts, begin, until, risk_free_annual) for name, begin in spans]
 
 
 def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most POINTS of them, first and last among them, and of what lies between the extremes of each piece."""
+    """At most POINTS points: the first, the last, and the extremes of each piece in between."""
     if len(points) <= POINTS:
         return list(points)
     pieces = np.array_split(np.arange(len(points)), POINTS // 2)

@@ -1,6 +1,6 @@
-"""The figures of a risk report, from the store's read models over a span of time and from the account as it stands.
+"""The figures of a risk report, from the store's read models over a span of time and from the present account.
 
-Everything is read; nothing here is a part of the engine. Fractions, not percent; money is exact text.
+This module only reads and is not part of the engine. Ratios are fractions, not percent; money is exact text.
 """
 
 from collections import Counter
@@ -67,7 +67,7 @@ LAST_ALERTS: Final = 50
 
 
 def own_closes(state: State) -> dict[str, list[Gain]]:
-    """As a `Standing` has them; empty where no close of a date comes after its sample."""
+    """The `own_closes` of a `Standing`; empty when no close of a date is after its sample."""
     named = {"": state, **{shadow.rules.agents[0].name: shadow for shadow in state.shadows}}
     return {name: found for name, own in named.items() if (found := gains(own))}
 
@@ -83,21 +83,23 @@ def report(
     until: int = 0,
     slices: Slices | None = None,
 ) -> Report:
-    """The report of (since, until], in ns; until 0 is everything. `feed` is the digest of the market's data. Raises
-    ValueError when the run has no sample there."""
+    """The report of (since, until], in ns; until 0 is everything. `feed` is the digest of the market data.
+
+    Raises ValueError when the run has no sample in that span.
+    """
     until = until or 2**63 - 1
     every = [p for p in reader.equity() if p.ts <= until]
     points = [p for p in every if p.ts > since]
     if not points:
-        raise ValueError("the run has no sample in that time")
+        raise ValueError("the run has no sample in this span")
     last_ts = points[-1].ts
     unknown: dict[str, str] = {}
     present = standing if standing is not None and last_ts <= standing.ts and standing.ts <= until else None
     if present is None:
         why = (
-            "the state of the run is not at hand"
+            "the run's state is unavailable"
             if standing is None
-            else f"the span ends on {instant_text(last_ts)[:10]}, the run later"
+            else f"the span ends on {instant_text(last_ts)[:10]}, before the run's last sample"
         )
         unknown["assessment"] = why
     alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
@@ -108,7 +110,7 @@ def report(
     more = standing.own_closes if standing is not None else {}
     calendars = {each.calendar for each in reader.run.universe.instruments} | {reader.run.universe.calendar}
     if standing is None and len(calendars) > 1:
-        unknown["own_closes"] = "the state of the run is not at hand: returns are at last known prices"
+        unknown["own_closes"] = "the run's state is unavailable: returns are at last known prices"
     bookings = reader.bookings()
     curves = Curves(every, reader.sampled()[: len(every)], names, bookings, reader.capital(), more.get("", ()))
     free, definition = _risk_free(config, curves.ts, unknown)
@@ -158,9 +160,11 @@ def _income(bookings: Sequence[Booking]) -> dict[str, str]:
 
 
 def _risk_free(config: Config, ts: NDArray[np.int64], unknown: dict[str, str]) -> tuple[RiskFree, str]:
-    """(the rate of the return to each sample, a year; the definition of the Sharpe ratio). NaN where [account]
-    cash_rate cannot be read any more."""
-    days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight is that of the day before
+    """(annual risk-free rate of the return to each sample, definition of the Sharpe ratio).
+
+    The rate is NaN when the file of [account] cash_rate cannot be read.
+    """
+    days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight belongs to the day before
     try:
         rate = rate_of(config, int(days[0]))
     except FeedError as why:
@@ -176,7 +180,7 @@ def _house(reader: Reader, config: Config, curves: Curves, since: int, until: in
     moving = [own[begin:] for own in curves.agents if bool(own[begin:].any())]
     alike = mean_correlation(moving, absolute=True) if len(curves.ts) - begin >= SAMPLES else float("nan")
     if not isfinite(alike):
-        unknown["diversity"] = f"fewer than two agents that moved, or fewer than {SAMPLES} samples"
+        unknown["diversity"] = f"fewer than two agents with changes of equity, or fewer than {SAMPLES} samples"
     names = [agent.name for agent in config.agents]
     return House(
         diversity=alike if isfinite(alike) else None,
@@ -196,7 +200,7 @@ def _house(reader: Reader, config: Config, curves: Curves, since: int, until: in
 
 
 def _named(names: Sequence[str], config: Config, shares: Sequence[float]) -> dict[str, float]:
-    """Shares of those that take part, by name: the book of orders by hand does not."""
+    """Shares of the participating agents, by name; the book `manual` does not participate."""
     return dict(zip([name for name in names if name != MANUAL], shares, strict=False))
 
 
@@ -209,7 +213,7 @@ def _shadow(
     until: int,
     more: Sequence[Gain],
 ) -> AgentPart | None:
-    """A shadow's section, of its own book; None before its first sample."""
+    """A shadow's section, from its own book; None before its first sample."""
     points = [p for p in reader.shadow(table.name) if p.ts <= until]
     if not points:
         return None
@@ -243,9 +247,9 @@ def _shadow(
 
 
 def _shortfall(reader: Reader, since: int, until: int, unknown: dict[str, str], slices: Slices | None) -> list[Costed]:
-    """What decisions of the span lost on their way into the book; empty where none was made."""
+    """Implementation shortfall of the span's decisions; empty without decisions."""
     if reader.records is None:
-        unknown["shortfall"] = "the journal is not at hand"
+        unknown["shortfall"] = "the journal is unavailable"
         return []
     found = shortfalls(reader, reader.records, since, slices)
     if found.note:
@@ -300,7 +304,7 @@ def _header(
 def _limits(
     records: Sequence[RiskPoint], every: Sequence[EquityPoint], since: int, present: Standing | None
 ) -> list[LimitLine]:
-    """Every limit that was ever recorded or is measured now; the drawdown at each sample."""
+    """Every limit that was recorded or has a present value; the drawdown at each sample."""
     now = {line.limit: line for line in present.limits} if present is not None else {}
     histories: dict[str, list[tuple[int, LimitNow]]] = {}
     for record in records:
@@ -341,20 +345,20 @@ def _limits(
 def _backtest(
     curves: Curves, records: Sequence[RiskPoint], config: Config, since: int, unknown: dict[str, str]
 ) -> VarBacktest | None:
-    """The recorded VaR, as it was known at each sample, against the return that followed."""
+    """The VaR recorded at each sample against the return that followed."""
     spec = config.risk.var
     forecasts = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None, None))[0] is not None]
     if not forecasts:
-        unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or too little history was known"
+        unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or the history was too short"
         return None
     at = np.searchsorted([ts for ts, _ in forecasts], curves.ts, side="right") - 1
     known = np.where(at >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[at], np.nan)
     made = known[:-1] / sqrt(spec.horizon if spec is not None else 1)
-    begin = curves.start(since)  # a year at least: a week's few samples say nothing
+    begin = curves.start(since)  # at least a year: a week has too few samples
     returns, made = curves.returns[1:][begin:], made[begin:]
     samples = int(np.isfinite(made).sum())
     if samples < SAMPLES:
-        unknown["var_backtest"] = f"{samples} samples with a recorded VaR, fewer than {SAMPLES}"
+        unknown["var_backtest"] = f"{samples} samples have a recorded VaR; {SAMPLES} are needed"
         return None
     return backtest(returns, made, spec.confidence if spec is not None else 0.95)
 
@@ -363,7 +367,7 @@ def _backtest(
 
 
 def reasons(plans: Sequence[Planned]) -> tuple[dict[str, int], dict[str, int]]:
-    """(refused, cut) wishes of agents and of the house by the limit that did it."""
+    """(refused, cut) counts of requested trades of agents and house, by limit."""
     refused: Counter[str] = Counter()
     cut: Counter[str] = Counter()
     for plan in plans:
@@ -437,7 +441,7 @@ def _sectors(weights: Mapping[str, float], reader: Reader) -> dict[str, float]:
 
 
 def day_start(ts: int, days: int) -> int:
-    """00:00 UTC so many days before the day after `ts`: the beginning of a span of whole days that ends with it."""
+    """00:00 UTC at the start of a span of whole days that ends with the day of `ts`."""
     return (ts // DAY_NS + 1 - days) * DAY_NS - 1
 
 

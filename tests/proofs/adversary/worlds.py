@@ -16,7 +16,7 @@ from quantd.daemon.engine.planning.plan import market_context
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail, override
-from quantd.risk.pretrade.gate import worst_nano
+from quantd.risk.pretrade.baskets import worst_nano
 from quantd.trading.effects import Effect, Ended, Filled, Planned
 from quantd.trading.events import Action, Event, Reconciled, Reports, Tick
 from quantd.trading.execution import Costs
