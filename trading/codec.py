@@ -8,8 +8,9 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.trading.effects import Ask, Asked, Effect, JournalEffect
-from quantd.trading.events import Bars, Event, JournalEvent, SliceRef
+from quantd.trading.events import Bars, Decided, Event, JournalEvent, SliceRef
 from quantd.trading.market import Block, Floats, MarketSlice
+from quantd.trading.view import Memory
 
 CODEC_VERSION: Final = 1
 
@@ -88,3 +89,8 @@ def decode(data: bytes) -> Entry:
 def floats(data: bytes) -> Floats:
     """Return read-only float64[N] from little-endian bytes."""
     return np.frombuffer(data, dtype="<f8")
+
+
+def memory_of(decided: Decided) -> Memory:
+    """The memory that an answer carries, as arrays that cannot be written to."""
+    return {name: floats(data).reshape(shape) for name, (shape, data) in decided.memory.items()}

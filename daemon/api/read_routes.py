@@ -19,7 +19,8 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import helper_models
 from quantd.daemon.views.overview import READY, SWITCH, Overview, overview
-from quantd.daemon.views.report.figures import Standing, own_closes
+from quantd.daemon.views.report.contents import Standing
+from quantd.daemon.views.report.figures import own_closes
 from quantd.daemon.views.risk_measures import METRICS, Assessed, assessed, metrics_of
 from quantd.daemon.views.rows import decided, newest_plans
 from quantd.trading.clock_text import instant_text

@@ -10,6 +10,7 @@ from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import AgentState, Round, State
 from quantd.risk.switch import HALT, REDUCE
+from quantd.trading.codec import memory_of
 from quantd.trading.effects import (
     Ask,
     Effect,
@@ -72,7 +73,7 @@ def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
                 level: Level = "WARNING" if answer.warns else "INFO"
                 effects.append(alert(state, level, "policy_note", answer.note, agent=answer.agent))
         if answer.memory:
-            agent.memory = {name: np.frombuffer(data).reshape(shape) for name, (shape, data) in answer.memory.items()}
+            agent.memory = memory_of(answer)
         if answer.weights is not None:
             round_.answers[answer.agent] = answer.weights
         agent.follow_up = None

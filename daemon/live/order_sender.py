@@ -112,11 +112,6 @@ class Sender:
         """Whether any request has no answer from the venue yet."""
         return bool(self._last)
 
-    @property
-    def unresolved(self) -> bool:
-        """Whether any order is unknown and being queried."""
-        return bool(self._asking)
-
     async def idle(self) -> None:
         """Waits until every request is answered."""
         while self._last:

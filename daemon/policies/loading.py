@@ -239,11 +239,6 @@ def _pack(memory: Memory) -> PackedMemory:
     return packed
 
 
-def memory_of(decided: Decided) -> Memory:
-    """The memory that an answer carries, as arrays that cannot be written to."""
-    return {name: np.frombuffer(data, dtype="<f8").reshape(shape) for name, (shape, data) in decided.memory.items()}
-
-
 def probe(policy: Policy, view: View) -> str:
     """Asks twice on one view. Empty when both answers are the same to the last bit, else one sentence."""
     first, second = (answer(policy, Ask(0, 0, view, {})) for _ in range(2))

@@ -42,6 +42,7 @@ from quantd.daemon.policies.worker_messages import (
     Unfit,
 )
 from quantd.strategies.policies import ParamsError
+from quantd.trading.codec import memory_of
 from quantd.trading.events import Decided
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
@@ -170,7 +171,7 @@ class Worker:
             decided = self._asked(view, memory)
             if decided.failed:
                 raise PolicyFailed(_cleaned(decided.failed, 2 * PRINTED_CHARS))
-            remembered = {k: np.frombuffer(data, "<f8").reshape(shape) for k, (shape, data) in decided.memory.items()}
+            remembered = memory_of(decided)
             weights = HOLD if decided.weights is None else np.frombuffer(decided.weights, "<f8").copy()
         except (Broken, OSError, ValueError) as error:
             self.fault = self.fault or f"{error}; its process is started anew"

@@ -67,10 +67,6 @@ Step = tuple[Event, Sequence[Effect]]
 """An event and the effects it had."""
 
 
-def _nothing() -> None:
-    return None
-
-
 def _nowhere(outgoing: list[Outgoing]) -> None:
     if outgoing:
         raise RuntimeError("orders for a venue, and nobody to send them")
@@ -165,7 +161,7 @@ class Service:
         """How late the event loop woke, at worst since this was last set to 0."""
         self.send: Callable[[list[Outgoing]], None] = _nowhere
         """Takes what is to be sent to a venue across a network, once it is committed."""
-        self.reconcile: Callable[[], None] = _nothing
+        self.reconcile: Callable[[], None] = lambda: None
         """Called when a schedule wants the venue's account compared with ours."""
         self.live_since_ns = 0
         """Since when a feed that goes on is read; what it brings first is old."""

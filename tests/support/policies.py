@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.daemon.policies.loading import answer, load, memory_of
+from quantd.daemon.policies.loading import answer, load
+from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.history import Ring

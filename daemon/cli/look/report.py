@@ -13,7 +13,7 @@ from quantd.trading.exit_codes import CHECK_FAILED
 
 if TYPE_CHECKING:
     from quantd.adapters.store.journal.records import Records
-    from quantd.daemon.views.report.figures import Standing
+    from quantd.daemon.views.report.contents import Standing
 
 
 def write_report(
@@ -32,7 +32,8 @@ def write_report(
     from quantd.adapters.store.handle import read_only
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.recovery.replay import slices_of
-    from quantd.daemon.views.report.figures import DAY_NS, date_ns, report
+    from quantd.daemon.views.report.curves import DAY_NS
+    from quantd.daemon.views.report.figures import date_ns, report
     from quantd.daemon.views.report.files import FOLDER, write
 
     where = place(config, state, sets)
@@ -76,7 +77,7 @@ def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> "St
 
     from quantd.daemon.cli.client import running
     from quantd.daemon.jobs.risk_reports import standing_of
-    from quantd.daemon.views.report.figures import Standing
+    from quantd.daemon.views.report.contents import Standing
 
     daemon = running(where)
     if daemon is None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from quantd.daemon.views.report.figures import Report
+from quantd.daemon.views.report.contents import Report
 from quantd.daemon.views.report.page import page
 
 KEPT: Final = 120

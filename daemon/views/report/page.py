@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from quantd.daemon.views.overview import LimitNow
+from quantd.daemon.views.report.contents import AgentPart, LimitLine, Move, Report, Span
 from quantd.daemon.views.report.drawing import STYLE, chart
-from quantd.daemon.views.report.figures import AgentPart, LimitLine, Move, Report, Span
 
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
 MORE: Final = (

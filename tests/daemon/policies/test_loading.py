@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quantd.daemon.policies.loading import MAX_LEVERAGE, PolicyError, answer, load, memory_of, probe
+from quantd.daemon.policies.loading import MAX_LEVERAGE, PolicyError, answer, load, probe
+from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.history import Ring

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.daemon.policies.loading import PolicyError, answer, load, memory_of, probe
+from quantd.daemon.policies.loading import PolicyError, answer, load, probe
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import ForestKind
 from quantd.models.forests.allocation import LearnedAllocation, correlation_matrix
@@ -19,6 +19,7 @@ from quantd.models.forests.forest_features import LOOKBACK, look
 from quantd.models.forests.params import AllocationParams
 from quantd.models.forests.prediction import Forest, load_forest
 from quantd.strategies.policies import POLICIES
+from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask
 from quantd.trading.market import Floats
 from quantd.trading.view import EMPTY_MEMORY, MEMORY_BYTES, Noted

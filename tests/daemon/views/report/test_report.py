@@ -13,7 +13,9 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.cli.look.report import feed_of
 from quantd.daemon.config import digest, load
 from quantd.daemon.runtime.version import code_version
-from quantd.daemon.views.report.figures import POINTS, Report, _span, report, thin
+from quantd.daemon.views.report.contents import Report
+from quantd.daemon.views.report.curves import POINTS, span_of, thin
+from quantd.daemon.views.report.figures import report
 from quantd.daemon.views.report.files import KEPT, keep, prune, write
 from quantd.daemon.views.report.page import page
 from tests.support.command_line import CONFIG, answer, quantd
@@ -209,7 +211,7 @@ def test_deposits_are_no_return_of_a_span() -> None:
     import numpy as np
 
     ts = np.arange(1, 6)
-    span = _span("x", ts, np.array([0.0, 0.1, 0.0, 0.0, 0.1]), [(3, "INFO"), (9, "INFO")], 1, 5)
+    span = span_of("x", ts, np.array([0.0, 0.1, 0.0, 0.0, 0.1]), [(3, "INFO"), (9, "INFO")], 1, 5)
     assert span.samples == 4
     assert span.total == pytest.approx(0.21)
     assert span.alerts == {"INFO": 1}

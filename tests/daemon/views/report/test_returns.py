@@ -6,7 +6,7 @@ import pytest
 from quantd.adapters.store.queries import Booking, EquityPoint
 from quantd.daemon.engine import step
 from quantd.daemon.engine.state import HOUSE
-from quantd.daemon.views.report.figures import _Curves, _span
+from quantd.daemon.views.report.curves import Curves, span_of
 from quantd.research.run_metrics import metrics_of
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.monitor.realised import FrozenReturns, Realised
@@ -96,12 +96,12 @@ def test_metrics_of_an_equity_with_deposits_are_those_without() -> None:
     assert naive.total_return > wanted.total_return + 0.3
 
 
-def curves(seqs: list[int], equity: list[float], books: list[list[float]], flows: list[Booking]) -> _Curves:
+def curves(seqs: list[int], equity: list[float], books: list[list[float]], flows: list[Booking]) -> Curves:
     points = [
         EquityPoint(k, f"{e}", "0", tuple(f"{b}" for b in own), 0.0, 0.0)
         for k, (e, own) in enumerate(zip(equity, books, strict=True), 1)
     ]
-    return _Curves(points, seqs, ["a", "b"], flows)
+    return Curves(points, seqs, ["a", "b"], flows)
 
 
 def test_a_report_leaves_deposits_out_of_the_house_and_of_the_agent_whose_book_they_moved() -> None:
@@ -112,7 +112,7 @@ def test_a_report_leaves_deposits_out_of_the_house_and_of_the_agent_whose_book_t
     assert found.agents[0] == pytest.approx([0.0, 0.1, 5.0 / 55.0])
     assert found.agents[1] == pytest.approx([0.0, 0.1, 0.2])
     assert max(fall for _, fall in found.drawdown(0)) == 0.0
-    span = _span("x", found.ts, found.returns, [], 0, 9)
+    span = span_of("x", found.ts, found.returns, [], 0, 9)
     assert span.total == pytest.approx(1.1 * (1 + 16.0 / 110.0) - 1.0)
 
 

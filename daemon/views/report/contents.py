@@ -1,0 +1,182 @@
+"""What a risk report holds. Fractions, not percent; money is exact text."""
+
+from msgspec import Struct
+
+from quantd.daemon.engine.valuation import Gain
+from quantd.daemon.views.overview import LimitNow
+from quantd.daemon.views.risk_measures import Metrics
+from quantd.daemon.views.rows import AlertLine
+from quantd.daemon.views.shortfall import Costed
+from quantd.risk.assessment import Assessment
+from quantd.risk.measures.var_backtest import VarBacktest
+from quantd.trading.statistics import (
+    SHARPE_DEFINITION,
+)
+
+
+class Standing(Struct, frozen=True):
+    """The present account at `ts`: its limits and risk measures.
+
+    `own_closes`: gain in equity of the account ("") and of each shadow at samples when each instrument is valued at its
+    own close of the date.
+    """
+
+    ts: int
+    limits: list[LimitNow]
+    house: Assessment
+    agents: dict[str, Assessment]
+    own_closes: dict[str, list[Gain]] = {}
+
+
+class Header(Struct, frozen=True):
+    """The subject and provenance of a report: `first` and `last` sample, `feed` and `config` digests, code version.
+
+    `standing` is the instant of the present figures, empty without any. `returns` is OWN_CLOSES when that applies.
+    """
+
+    kind: str
+    name: str
+    run: str
+    mode: str
+    first: str
+    last: str
+    samples: int
+    market: str
+    symbols: tuple[str, ...]
+    currency: str
+    benchmark: str
+    costs: dict[str, float]
+    seed: int
+    agents: dict[str, str]
+    config: str
+    feed: str
+    version: str
+    standing: str
+    returns: str = ""
+    sharpe_definition: str = SHARPE_DEFINITION
+
+
+class Span(Struct, frozen=True):
+    """Performance over some samples, without deposits; None for figures with too few samples.
+
+    `alerts` counts the alerts of each level.
+    """
+
+    name: str
+    samples: int
+    first: str
+    total: float | None
+    annual: float | None
+    volatility: float | None
+    sharpe: float | None
+    max_drawdown: float | None
+    alerts: dict[str, int]
+
+
+class LimitLine(Struct, frozen=True):
+    """One limit: present value (or last record), worst record of the span, and use over time."""
+
+    limit: str
+    words: str
+    unit: str
+    value: float | None
+    bound: float | None
+    use: float | None
+    floor: bool
+    worst: float | None
+    worst_use: float | None
+    worst_time: str
+    records: int
+    history: list[tuple[int, float]]
+
+
+class Move(Struct, frozen=True):
+    """A change of a switch, with the reason."""
+
+    ts: int
+    time: str
+    who: str
+    before: str
+    after: str
+    reason: str
+
+
+class AgentPart(Struct, frozen=True):
+    """One agent's section. A `shadow` is not part of the account."""
+
+    name: str
+    policy: str
+    profile: str
+    equity: str
+    span: Span
+    alerts: dict[str, int]
+    switches: list[Move]
+    limits: list[LimitNow]
+    metrics: Metrics | None
+    curve: list[tuple[int, float]]
+    shadow: bool = False
+
+
+class Trial(Struct, frozen=True):
+    """A test of a challenger against its champion."""
+
+    time: str
+    champion: str
+    challenger: str
+    promoted: bool
+    why: str
+    measure: str
+    gain: float
+    p: float
+    alpha: float
+    look: int
+
+
+class CapitalMove(Struct, frozen=True):
+    """New shares of the agents' capital, by agent."""
+
+    time: str
+    method: str
+    why: str
+    shares: dict[str, float]
+    target: dict[str, float]
+
+
+class House(Struct, frozen=True):
+    """Comparison of the agents: correlation of returns, promotion tests and capital reallocations.
+
+    The correlation is the mean absolute one over this report's span, or over a year when the span is shorter.
+    """
+
+    diversity: float | None
+    trials: list[Trial]
+    capital: list[CapitalMove]
+
+
+class Report(Struct, frozen=True):
+    """A whole report. `unknown` has the reason for each missing part."""
+
+    header: Header
+    equity: list[tuple[int, float]]
+    drawdown: list[tuple[int, float]]
+    spans: list[Span]
+    limits: list[LimitLine]
+    metrics: Metrics | None
+    assessment: Assessment | None
+    symbols: dict[str, float]
+    sectors: dict[str, float]
+    alerts_by_level: dict[str, int]
+    alerts_by_kind: dict[str, int]
+    alerts_by_agent: dict[str, int]
+    last_alerts: list[AlertLine]
+    switches: list[Move]
+    orders: dict[str, int]
+    refused: dict[str, int]
+    cut: dict[str, int]
+    shortfall: list[Costed]
+    var_backtest: VarBacktest | None
+    agents: list[AgentPart]
+    unknown: dict[str, str]
+    house: House
+    income: dict[str, str] = {}
+    """Income of the span by kind (dividends, borrow fees, interest and others); exact text."""

@@ -1,0 +1,184 @@
+"""Equity, returns and drawdowns of the house and of each agent over spans of time."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.adapters.store.queries import Booking, EquityPoint
+from quantd.daemon.engine.valuation import Gain
+from quantd.daemon.views.report.contents import Span
+from quantd.trading.clock_text import instant_text
+from quantd.trading.effects import Reallocated
+from quantd.trading.market import Floats
+from quantd.trading.statistics import (
+    PERIODS_PER_YEAR,
+    RISK_FREE_ANNUAL,
+    RiskFree,
+    annual_return,
+    compounded,
+    drawdowns,
+    newest,
+    sharpe,
+    time_weighted_returns,
+    volatility,
+)
+
+DAY_NS: Final = 86_400_000_000_000
+POINTS: Final = 300
+"""Maximum of points in one chart."""
+
+SAMPLES: Final = 60
+"""Minimum of samples for a ratio and for the VaR backtest."""
+
+
+class Curves:
+    """Equity of the house and of each agent at samples, and wealth: the value of 1 unit without deposits.
+
+    Returns use each instrument's own close of the date, by the gains in `more`. Equity is at last known prices.
+    """
+
+    def __init__(
+        self,
+        every: Sequence[EquityPoint],
+        entries: Sequence[int],
+        agents: Sequence[str],
+        bookings: Sequence[Booking],
+        capital: Sequence[Reallocated] = (),
+        more: Sequence[Gain] = (),
+    ) -> None:
+        self.every = every
+        self.ts = np.array([p.ts for p in every], dtype=np.int64)
+        seqs = np.array(entries, dtype=np.int64)
+        flows = [b for b in bookings if b.kind in FLOWS]
+        house = np.array([float(p.equity) for p in every]) + gains_at(self.ts, more, 0)
+        self.returns = returns_of(house, _flows(seqs, flows))
+        self.books = [np.array([float(p.books[k]) for p in every]) for k in range(len(agents))]
+        # capital is reallocated at a sample, right after its valuation
+        after = np.zeros((len(agents), len(every)))
+        for each in capital:
+            at = int(np.searchsorted(self.ts, each.ts))
+            if at < len(every) and self.ts[at] == each.ts:
+                after[:, at] += np.array(each.moved[: len(agents)]) / 1e6
+        self.agents = [
+            returns_of(book + gains_at(self.ts, more, k + 1), _flows(seqs, [b for b in flows if b.agent == name]), own)
+            for k, (name, book, own) in enumerate(zip(agents, self.books, after, strict=True))
+        ]
+
+    def shown(self, since: int) -> Sequence[EquityPoint]:
+        """The first index of the span, or of a year when the span is shorter."""
+        return self.every[self.start(since) :]
+
+    def start(self, since: int) -> int:
+        return max(0, min(int(np.searchsorted(self.ts, since, side="right")), len(self.every) - 252))
+
+    def drawdown(self, since: int) -> list[tuple[int, float]]:
+        fall = drawdowns(compounded(self.returns))[1:]
+        begin = self.start(since)
+        return list(zip(self.ts[begin:].tolist(), fall[begin:].tolist(), strict=True))
+
+    def curve(self, agent: int, since: int) -> list[tuple[int, float]]:
+        begin = self.start(since)
+        return list(zip(self.ts[begin:].tolist(), self.books[agent][begin:].tolist(), strict=True))
+
+
+def gains_at(ts: NDArray[np.int64], more: Sequence[Gain], book: int) -> Floats:
+    """float64[T]: gain of the house (0) or of an agent's book (1 on) at these samples."""
+    found = {each.ts: each.micro[book] / 1e6 for each in more}
+    return np.array([found.get(int(each), 0.0) for each in ts])
+
+
+FLOWS: Final = frozenset({"flow", "in_kind"})
+"""Kinds of bookings that are neither profit nor loss."""
+
+
+def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Floats:
+    """float64[T] returns, 0 at the first sample; deposits are not profit.
+
+    A deposit `after` the valuation of a sample, at the same instant, earns from that sample on.
+    """
+    if after is None or not after.any():
+        return np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
+    base, moved = equity[:-1] + after[:-1], flows[1:] - flows[:-1]
+    found = np.zeros(len(equity))
+    np.divide(equity[1:] - moved - base, base, out=found[1:], where=base > 0.0)
+    return found
+
+
+def _flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
+    """float64[T]: deposits booked up to the samples of these entries, in booking order.
+
+    A deposit at a sample's instant comes after the sample.
+    """
+    moved = np.zeros(len(seqs))
+    for each in flows:
+        at = int(np.searchsorted(seqs, each.seq))
+        if at < len(moved):
+            moved[at] += float(each.amount)
+    return moved.cumsum()
+
+
+def span_of(
+    name: str,
+    ts: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    returns: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    alerts: Sequence[tuple[int, str]],
+    since: int,
+    until: int,
+    risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
+) -> Span:
+    """Performance over the samples in (since, until], including the return to the first of them.
+
+    `free` has the risk-free rate of the return to each sample.
+    """
+    mine = (ts > since) & (ts <= until)
+    own = returns[mine]
+    free = risk_free_annual if isinstance(risk_free_annual, float) else risk_free_annual[mine]
+    if len(own) and mine[0]:
+        own, free = own[1:], newest(free, len(own) - 1)  # the very first sample has no return
+    known = len(own) > 0
+    wealth = compounded(own)
+    enough = len(own) >= SAMPLES
+    ratio = sharpe(own, PERIODS_PER_YEAR, free) if enough else float("nan")
+    times = ts[mine]
+    return Span(
+        name=name,
+        samples=len(times),
+        first=instant_text(int(times[0])) if len(times) else "",
+        total=float(wealth[-1] - 1.0) if known else None,
+        annual=annual_return(wealth) if enough else None,
+        volatility=volatility(own) if enough else None,
+        sharpe=ratio if isfinite(ratio) else None,
+        max_drawdown=float(drawdowns(wealth).max()) if known else None,
+        alerts=counted(level for at, level in alerts if since < at <= until),
+    )
+
+
+SPANS: Final = {"day": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
+
+
+def spans_of(
+    curves: Curves, alerts: Sequence[tuple[int, str]], since: int, until: int, risk_free_annual: RiskFree
+) -> list[Span]:
+    """This report's span, then day, week, month, quarter, year and all, each ending with it."""
+    spans = [("this report", since)] + [(name, until - days * DAY_NS) for name, days in SPANS.items()] + [("all", 0)]
+    return [span_of(name, curves.ts, curves.returns, alerts, begin, until, risk_free_annual) for name, begin in spans]
+
+
+def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most POINTS points: the first, the last, and the extremes of each piece in between."""
+    if len(points) <= POINTS:
+        return list(points)
+    pieces = np.array_split(np.arange(len(points)), POINTS // 2)
+    values = np.array([value for _, value in points])
+    kept = {0, len(points) - 1}
+    for piece in pieces:
+        kept |= {int(piece[values[piece].argmin()]), int(piece[values[piece].argmax()])}
+    return [points[k] for k in sorted(kept)]
+
+
+def counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(names).most_common())
