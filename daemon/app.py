@@ -27,7 +27,7 @@ from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.tables.projection import Projection
-from quantd.adapters.store.upkeep.verify import NEWEST
+from quantd.adapters.store.upkeep.verify import NEWEST, verify
 from quantd.daemon.api.protection import bus_tls, embedded_settings, unenforced, unguarded
 from quantd.daemon.api.server import Api
 from quantd.daemon.assembly.names import known_names, not_yet
@@ -134,7 +134,7 @@ def new_run() -> str:
 def refuse_damaged(store: Store) -> None:
     """Raise CannotStart for a store with other rows than its journal made."""
     began = time.monotonic()
-    found = store.verify(NEWEST)
+    found = verify(store.where, store.folder, NEWEST)
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         raise CannotStart(

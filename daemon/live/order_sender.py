@@ -109,11 +109,6 @@ class Sender:
         """Whether anything is on its way that the venue has not answered."""
         return bool(self._last)
 
-    @property
-    def unresolved(self) -> bool:
-        """Whether an outcome is unknown and being asked for."""
-        return bool(self._asking)
-
     async def idle(self) -> None:
         """Wait until nothing is on its way any more."""
         while self._last:

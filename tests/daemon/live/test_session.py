@@ -103,7 +103,7 @@ def quiet(service: Service, outside: Outside, *, resolved: bool = False) -> bool
     if outside.sender is None or not resolved:
         return outside.sender is None or not outside.sender.busy
     unknown = any(OrderState.UNKNOWN in work.state for work in service.shell.state.working.values())
-    return not (outside.sender.busy or outside.sender.unresolved or unknown)
+    return not (outside.sender.busy or outside.sender._asking or unknown)
 
 
 async def until_quiet(service: Service, outside: Outside, *, resolved: bool = False) -> None:
