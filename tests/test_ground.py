@@ -141,7 +141,7 @@ def basket_makers(source):
 
 def test_an_order_basket_is_built_by_the_gate_and_the_codec_only():
     makers = {str(path.relative_to(ROOT)) for path in sources(*PACKAGES) if basket_makers(path.read_text())}
-    assert makers - {"trading/codec.py"} == {"risk/pretrade/gate.py"}
+    assert makers - {"trading/codec.py"} == {"risk/pretrade/baskets.py"}
 
 
 @pytest.mark.parametrize(

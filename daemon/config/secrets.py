@@ -19,7 +19,7 @@ def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def store_url(url: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The database's URL with the secret store_password put beside its user; as it is where either is missing."""
+    """The database's URL with the secret store_password after its user; unchanged when either is missing."""
     password = secret("store_password", environ)
     scheme, mark, rest = url.partition("://")
     user, at, place = rest.partition("@")

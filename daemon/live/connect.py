@@ -1,6 +1,6 @@
-"""From a configuration to the feed and the venue of a live run: which adapters, whose keys, at which addresses.
+"""Builds the feed and the venue of a live run from its configuration: adapters, keys and addresses.
 
-Each adapter is imported only where it is used: one of them takes seconds.
+Each adapter is imported only when it is used: one of them takes seconds to import.
 """
 
 import time
@@ -28,11 +28,11 @@ from quantd.daemon.config import Config, Mistake, secret
 from quantd.trading.ports import Broker, LiveFeed
 
 RETRY_FOR_S: Final = 30.0
-"""How long one question to a vendor is put again; the feed goes on asking after that."""
+"""Seconds for which one request to a vendor is retried; after that the feed starts a new request."""
 
 
 def mistakes_of(config: Config) -> Iterator[Mistake]:
-    """What the tables [feed] and [broker] say of vendors and venues that cannot be."""
+    """Mistakes of [feed] and [broker] about vendors and venues."""
     mistake = config.source.mistake
     vendor, venue = vendors().get(config.feed.kind), venues()[config.broker.kind]
     for section, table, record in (("feed", config.feed, vendor), ("broker", config.broker, venue)):
@@ -50,15 +50,15 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
         where = "the live venue" if market else "no sandbox that is known"
         other = f'write url = "{venue.paper_url}"' if venue.paper_url else "leave url out for the venue's sandbox"
         yield mistake(
-            ("broker", "url"), f'= "{broker.url}" is {where}, and mode = "paper"', f'{other}, or mode = "live"'
+            ("broker", "url"), f'= "{broker.url}" is {where}, but mode = "paper"', f'{other}, or mode = "live"'
         )
     if mode == "live" and sandbox:
-        text = f'= "{broker.url}" is the venue\'s sandbox, and mode = "live"'
+        text = f'= "{broker.url}" is the venue\'s sandbox, but mode = "live"'
         yield mistake(("broker", "url"), text, 'leave url out, or write mode = "paper"')
 
 
 def _building(config: Config) -> Iterator[Mistake]:
-    """What cannot be built from [feed] build_from."""
+    """Mistakes of [feed] build_from."""
     feed, where = config.feed, ("feed", "build_from")
     if not feed.build_from:
         return
@@ -66,19 +66,23 @@ def _building(config: Config) -> Iterator[Mistake]:
     if feed.build_from == "trades":
         if feed.kind != "replay":
             yield mistake(
-                where, '= "trades" is for files of trades', 'name a vendor\'s finer interval, build_from = "1m"'
+                where,
+                '= "trades" needs a replay of a file of trades',
+                'name a finer interval of the vendor, build_from = "1m"',
             )
         return
     finer_ns = interval_ns(feed.build_from)
     if finer_ns >= feed.interval_ns or feed.interval_ns % finer_ns:
-        text = f'= "{feed.build_from}": such bars do not add up to interval = "{wanted}"'
-        yield mistake(where, text, "name a shorter one that divides it")
+        text = f'= "{feed.build_from}" does not divide interval = "{wanted}"'
+        yield mistake(where, text, "name a shorter interval that divides it")
     if feed.kind == "replay" and feed.stamps == "session":
-        yield mistake(("feed", "stamps"), '= "session" cannot date bars inside a day', 'write "open" or "close"')
+        yield mistake(
+            ("feed", "stamps"), '= "session" is for daily bars, not for intraday bars', 'write "open" or "close"'
+        )
 
 
 def _host(url: str) -> str:
-    """The name in an address: no port, no user, no case, no last point."""
+    """The host name of an address in lower case, without port, user and trailing dot."""
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
@@ -86,7 +90,7 @@ def _host(url: str) -> str:
 
 
 def _local(url: str) -> bool:
-    """Whether an address is of this machine."""
+    """Whether an address is on this machine."""
     host = _host(url)
     try:
         return ip_address(host).is_loopback
@@ -105,7 +109,7 @@ def reach(
 
 
 def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], int] = time.time_ns) -> Live:
-    """The feed with its stand-ins: each vendor tried again and kept on disk. Raises SourceError and FeedError."""
+    """The feed with its fallbacks: each vendor with retries and a cache on disk. Raises SourceError and FeedError."""
     table = parts.config.feed
     finer_ns = interval_ns(table.build_from) if table.build_from else 0
     asked = table.build_from or interval_text(parts.interval_ns)

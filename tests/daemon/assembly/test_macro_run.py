@@ -17,7 +17,7 @@ from quantd.trading.events import Decided
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.live.test_session import NOW, TEXT
 from tests.daemon.recovery.test_replay import kill_after
-from tests.support.command_line import CONFIG, ROOT, answer, program, quantd, write
+from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
 
 DAYS = """\
 def act(view, memory):
@@ -69,7 +69,7 @@ def test_a_backtest_a_killed_run_and_a_replay_have_one_digest_and_another_file_i
     write(tmp_path, with_days(tmp_path, "next_open"))
     backtest = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     kill_after(tmp_path, 300)
-    run = answer(program(tmp_path, "run", "--json", "--quiet"))
+    run = answer(quantd(tmp_path, "run", "--json", "--quiet"))
     replay = answer(quantd(tmp_path, "replay", "--policies", "--json"))
     assert run["digest"] == backtest["digest"] == replay["digest"]
     assert replay["policy_differences"] == 0

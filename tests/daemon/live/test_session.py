@@ -12,7 +12,6 @@ import pytest
 
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.store.handle import Store
-from quantd.daemon.app import recover
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
 from quantd.daemon.config import read
@@ -20,6 +19,7 @@ from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.live import order_sender, reconciliation
 from quantd.daemon.live.session import Outside, withheld
 from quantd.daemon.recovery.start import begin
+from quantd.daemon.recovery.stored_run import recover
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.inbox import Command, Inbox
 from quantd.daemon.runtime.service import Service
