@@ -44,7 +44,10 @@ _IN_FLIGHT: Final = 8
 
 
 class Store:
-    """One state folder, locked by one process. `Store.open` creates it; methods may be called from any thread."""
+    """One state folder, locked by one process. `Store.open` creates it; methods may be called from any thread.
+
+    `where` is the database, `folder` the state folder.
+    """
 
     def __init__(
         self,
@@ -56,8 +59,8 @@ class Store:
         lease: Lease | Unleased,
         folder: Path,
     ) -> None:
-        self._where = where
-        self._folder = folder
+        self.where = where
+        self.folder = folder
         self._head = HeadFile(folder / HEAD)
         self.lease: Final = lease
         """Ask `lease.valid()` right before anything leaves the process."""
@@ -182,7 +185,7 @@ class Store:
         done = Compacted()
         with self.records.connection() as driver:
             first, last = last_to_move(driver, self._head.read(), keep.journal_days)
-            for archive in archived(driver, first, last, folder or self._folder / ARCHIVES) if last >= first else ():
+            for archive in archived(driver, first, last, folder or self.folder / ARCHIVES) if last >= first else ():
                 self._do(self._writer.cut, archive)
                 done.files.append(str(archive.path(folder)))
                 done.rows += archive.last - archive.first + 1
@@ -249,12 +252,6 @@ class Store:
 
     def pending(self, limit: int = 100) -> list[Message]:
         return self.records.pending(limit)
-
-    def verify(self, newest: int | None = None) -> list[str]:
-        """Run `quantd.adapters.store.upkeep.verify` in this thread: seconds for a long journal, less with `newest`."""
-        from quantd.adapters.store.upkeep.verify import verify
-
-        return verify(self._where, self._folder, newest)
 
     def waiting(self) -> int:
         """Return the number of messages in the outbox."""

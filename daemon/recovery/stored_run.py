@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from quantd.adapters.store.handle import Store
-from quantd.adapters.store.upkeep.verify import NEWEST
+from quantd.adapters.store.upkeep.verify import NEWEST, verify
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.recovery.continuation import (
@@ -43,7 +43,7 @@ def new_run() -> str:
 def refuse_damaged(store: Store) -> None:
     """Raise CannotStart for a store with other rows than its journal made."""
     began = time.monotonic()
-    found = store.verify(NEWEST)
+    found = verify(store.where, store.folder, NEWEST)
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         raise CannotStart(

@@ -12,6 +12,7 @@ import pytest
 
 from quantd.adapters.store.errors import Fenced, Held, StoreDamaged, StoreError, StoreLocked
 from quantd.adapters.store.lease import SURE, account_key, since_boot_s
+from quantd.adapters.store.upkeep.verify import verify
 from tests.support.store import AGENTS, UNIVERSE, Desk, batch, entries
 
 RUN = "7f3k2m1a"
@@ -116,7 +117,7 @@ def test_a_crashed_leader_is_followed_at_once_in_its_own_folder_and_after_the_le
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         first = store.last_seq(RUN) + 1
         store.commit(batch(fold, first, DAY[first - 1 : first + 4], durable=True))
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
 
 
 @pytest.mark.long
@@ -156,7 +157,7 @@ def test_the_first_is_stopped_the_second_takes_the_lease_and_the_first_wakes_and
             assert all(number < first for number in sent)
             store.commit(batch(fold, first + 2, DAY[first + 1 : first + 3], durable=True))
             assert store.last_seq(RUN) == first + 3
-            assert store.verify() == []
+            assert verify(store.where, store.folder) == []
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGCONT)

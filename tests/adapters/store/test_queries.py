@@ -6,6 +6,7 @@ import pytest
 
 from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.journal.writer import BadBar
+from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading.effects import Assessed, Crossed, Ended, Filled, Publish, Valued
 from quantd.trading.events import SliceRef, Tick
 from quantd.trading.orders import Cause, OrderState, Reports, order_id
@@ -156,7 +157,7 @@ def test_records_of_risk_are_what_was_planned_and_what_was_held(folder):
         seq = store.last_seq(RUN) + 1
         held = Assessed(START + 2 * DAY, {"var": (0.02, 0.03), "correlation": (float("nan"), 0.6)})
         store.commit(batch(fold, seq, [(Tick(START + 2 * DAY, sample=True), [held])]))
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
     read = folder.reader()
     first, last = read.risk()
     assert (first.kind, first.ts, first.measures) == ("plan", START, plan(START).values)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.store.handle import Store
+from quantd.adapters.store.upkeep.verify import verify
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import load
@@ -232,7 +233,7 @@ def differences(folder: Path, reference: dict[str, list[tuple[object, ...]]]) ->
             lost, more = len(set(expected) - set(rows)), len(rows) - len(set(rows) & set(expected))
             wrong.append(f"{table}: {lost} rows are missing, {more} are too many")
     with Store.open(folder) as store:
-        wrong += store.verify()
+        wrong += verify(store.where, store.folder)
     return wrong
 
 
@@ -305,7 +306,7 @@ def whole_daemon(kills: int, seed: int) -> int:
         run, backtest = json.loads(last.stdout), json.loads(back.stdout)
         same = {key: run[key] == backtest[key] for key in ("digest", "equity", "cash", "positions")}
         with Store.open(top / "state") as store:
-            damage = store.verify()
+            damage = verify(store.where, store.folder)
         print(f"{done} kills of the whole daemon; equal to the backtest: {same}; damage: {damage or 'none'}")
         return int(done < kills) + (not all(same.values())) + len(damage)
 

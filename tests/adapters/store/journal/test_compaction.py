@@ -68,7 +68,7 @@ def test_rows_before_the_oldest_snapshot_go_and_everything_reads_as_before(desk)
             assert [seq for seq, _ in store.entries(RUN, start)] == list(range(max(start, 1), 201))
         assert [data for _, data in desk.read_only().entries(RUN)] == TRUTH
         assert store.latest_snapshot(RUN) == (150, b"state 150")
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
         assert store.compact(ALL).rows == 0  # again: nothing is left to do
     (path,) = (desk.state / "archives").glob("*.parquet")
     assert done.files == [str(path)]
@@ -79,7 +79,7 @@ def test_rows_before_the_oldest_snapshot_go_and_everything_reads_as_before(desk)
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         assert store.last_seq(RUN) == 200
         store.commit(batch(fold, 201, DAY[200:], durable=True))
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
 
 
 def test_what_is_young_or_needed_or_the_newest_stays(desk):
@@ -91,7 +91,7 @@ def test_what_is_young_or_needed_or_the_newest_stays(desk):
         assert rows(desk)[0] == 9
         assert store.compact(ALL).rows == 11
         assert rows(desk) == [20]
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
         store.finish(RUN, START, "fresh")
         assert store.compact(ALL).rows == 0
         fold = store.begin("second00", UNIVERSE, agents=AGENTS)
@@ -101,7 +101,7 @@ def test_what_is_young_or_needed_or_the_newest_stays(desk):
         assert rows(desk) == [21]
         assert store.last_seq(RUN) == 200
         assert [data for _, data in store.entries(RUN)] == TRUTH
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
     with desk.open() as store:
         assert (store.last_seq(RUN), store.last_seq("second00")) == (200, 10)
 
@@ -117,7 +117,7 @@ def test_a_row_that_the_head_names_stays_with_all_that_follow(desk):
         store.put_snapshot(RUN, 128, "1", b"state")
         assert store.compact(ALL).rows == 9
     with desk.open() as store:
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
 
 
 def test_archives_may_lie_elsewhere_and_a_large_journal_becomes_several(desk, tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_archives_may_lie_elsewhere_and_a_large_journal_becomes_several(desk, tm
         assert len(done.files) > 2
         assert not (desk.state / "archives").exists()
         assert [data for _, data in store.entries(RUN)] == TRUTH
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
     shutil.move(tmp_path / "elsewhere", desk.state / "archives")  # or in the state folder, wherever they were before
     assert desk.verify() == []
     shutil.rmtree(desk.state / "archives")
@@ -149,7 +149,7 @@ def test_the_journal_is_compacted_while_a_daemon_commits(desk):
         futures += [store.submit(batch(fold, first, DAY[first - 1 : first], durable=True)) for first in range(156, 161)]
         for future in futures:
             future.result()
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
         assert [data for _, data in store.entries(RUN)] == TRUTH[:160]
 
 
@@ -258,11 +258,11 @@ def test_a_loss_of_power_at_any_write_leaves_the_rows_or_their_archive(tmp_path,
         with Store.open(folder) as store:
             assert [data for _, data in store.entries(RUN)] == TRUTH
             kept = rows(Desk(folder, folder))[0]
-            assert store.verify() == []
+            assert verify(store.where, store.folder) == []
             seen.add(kept)
             store.compact(ALL)  # and what was cut off is done again
             assert rows(Desk(folder, folder))[0] == 11
-            assert store.verify() == []
+            assert verify(store.where, store.folder) == []
     assert len(seen) >= 3
 
 
@@ -342,12 +342,12 @@ def test_read_models_go_only_where_that_is_asked_and_only_what_is_old_and_done(d
         assert set(desk.sql("SELECT sample, n FROM orders WHERE ended_ts = 0")) == set(open_baskets)
         fills = desk.sql("SELECT sample, n FROM fills WHERE ts < ?", (newest - 5 * DAY_NS,))
         assert set(fills) <= set(desk.sql("SELECT sample, n FROM orders"))
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         store.commit(batch(fold, 201, DAY[200:], durable=True))
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
         assert sum(store.compact(Keep(0, alerts_days=3, equity_days=4, orders_days=5)).forgotten.values()) == 0
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
 
 
 blobs = st.lists(st.binary(max_size=60), min_size=1, max_size=8)

@@ -17,6 +17,7 @@ from quantd.adapters.store.migrations import upgrade
 from quantd.adapters.store.migrations.upgrade import engine_of_store, migrate, refuse_other, revision_of, steps_from
 from quantd.adapters.store.tables.projection import COLUMNS, Projection
 from quantd.adapters.store.tables.schema import REVISION
+from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
 from tests.support.store import AGENTS, UNIVERSE, Desk, batch, connect, entries, make_first, write_first
 
@@ -96,7 +97,7 @@ def test_a_store_of_the_first_schema_is_checked_as_what_it_is_and_opens_with_all
         assert {t: sorted(first.sql(f"SELECT * FROM {t}"), key=repr) for t in before} == before
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         store.commit(batch(fold, 91, DAY[90:], durable=True))
-        assert store.verify() == []  # and what a later read model holds was folded from the journal
+        assert verify(store.where, store.folder) == []  # and what a later read model holds was folded from the journal
         assert [point.kind for point in first.reader().risk()].count("plan") == len(first.reader().decisions()) > 20
     assert revision(first) == REVISION
 
@@ -107,7 +108,7 @@ def test_a_table_that_an_earlier_version_added_without_filling_it_is_filled(firs
     first.sql("DELETE FROM risk WHERE seq < 40")
     assert any("risk: the row" in text for text in first.verify())
     with first.open() as store:
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
 
 
 @pytest.mark.parametrize("risk", [False, True])

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.adapters.store.tables.outbox_bound import LEVELS, Message, admit
+from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading.effects import Publish
 from quantd.trading.events import SliceRef
 from tests.support.store import START, UNIVERSE, batch
@@ -80,7 +81,7 @@ def test_messages_wait_until_acknowledged_over_restarts_and_an_acknowledgement_o
         assert json.loads(left.body)["text"] == "3"
         assert store.acknowledge([left.key]) == 1
         assert store.pending() == []
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
 
 
 def test_what_a_full_outbox_costs_is_counted_and_the_alerts_themselves_stay(desk):
@@ -93,4 +94,4 @@ def test_what_a_full_outbox_costs_is_counted_and_the_alerts_themselves_stay(desk
         assert store.records.outbox_dropped() == 35
         with store.records.connection() as db:
             assert db.execute("SELECT COUNT(*) FROM alerts").fetchone() == (40,)
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []

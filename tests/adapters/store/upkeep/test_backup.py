@@ -17,6 +17,7 @@ from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.tables.schema import NAMES, REVISION
 from quantd.adapters.store.upkeep.backup import MANIFEST, backup, read_manifest, unpack
 from quantd.adapters.store.upkeep.restore import restore
+from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
 from tests.support.store import AGENTS, UNIVERSE, Desk, batch, entries, make_first, new_schema
 
@@ -74,7 +75,7 @@ def test_backup_wipe_restore_is_the_same_store_and_it_goes_on(kept, tmp_path_fac
         assert store.lease.token > 1
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         store.commit(batch(fold, 121, DAY[120:], durable=True))
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
 
 
 @pytest.mark.parametrize("into", ["sqlite", "postgresql"])

@@ -157,11 +157,11 @@ def test_agents_renamed_over_a_restart_are_no_difference(folder):
     with folder.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=("gamma", "delta", "epsilon"))
         store.commit(batch(fold, 121, day[120:160], durable=True))
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
     with folder.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         store.commit(batch(fold, 161, day[160:], durable=True))
-        assert store.verify() == []
+        assert verify(store.where, store.folder) == []
         (run,) = store.runs()
         assert [first for first, _ in run.epochs] == [1, 121, 161]
         assert set(COLUMNS) <= {
