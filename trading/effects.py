@@ -39,10 +39,6 @@ class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):
     policy: int = -1
 
 
-Submit = OrderBasket
-"""The effect that sends orders is the basket itself; only the gate can create one."""
-
-
 class Cancel(Struct, frozen=True, tag=True, omit_defaults=True):
     """Requests cancellation of one row of a basket at the venue."""
 

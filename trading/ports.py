@@ -46,25 +46,6 @@ def leaves(policy: Policy) -> Iterator[Policy]:
         yield from leaves(each)
 
 
-class ReplayFeed(Protocol):
-    """A recorded market. Its items are in time order: an action precedes the slice that it opens."""
-
-    @property
-    def universe(self) -> Universe: ...
-
-    @property
-    def interval_ns(self) -> int:
-        """Length of a bar in ns; a day for bars of a whole session."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Hex BLAKE2b of the files' content and of the selection from them."""
-        ...
-
-    def items(self) -> Iterator[Action | MarketSlice]: ...
-
-
 class Until(Struct, frozen=True):
     """A guarantee that all bars and actions up to `ts` have arrived. Everything due by then can be processed."""
 

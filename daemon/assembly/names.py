@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from typing import Final
 
-from quantd.daemon.config import Config, Known, Mistake
+from quantd.daemon.assembly.brokers import venues
+from quantd.daemon.assembly.feeds import vendors
+from quantd.daemon.config import Config, Known, LimitKey, Mistake
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
+from quantd.risk.limits.catalogue import EXTRA
 from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.record import higher
 from quantd.strategies.policies import COMPOSITES, POLICIES, RECORDS
 
 COMMON: Final = (
@@ -44,7 +48,27 @@ def known_names() -> Known:
     """Names that `quantd.daemon.config.load` accepts."""
     parameters = {each.name: each.params.__struct_fields__ for each in RECORDS}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
-    return Known(Policies(sorted(parameters)), Calendars(COMMON), tuple(PROFILES), parameters)
+    declared = [each.secrets for each in vendors().values()] + [each.secrets for each in venues().values()]
+    return Known(
+        Policies(sorted(parameters)),
+        Calendars(COMMON),
+        tuple(PROFILES),
+        parameters,
+        limits=limit_keys(),
+        feeds=("replay", *vendors()),
+        brokers=tuple(venues()),
+        stops_at={kind: each.stops_at for kind, each in venues().items() if each.stops_at is not None},
+        secrets={name: text for secrets in declared for name, text in secrets.items()},
+    )
+
+
+def limit_keys() -> tuple[LimitKey, ...]:
+    """The keys of limits that the schema of the configuration does not have: those of records without a field."""
+    return tuple(
+        LimitKey(key, *bounds, floor=each.tighter is higher)
+        for key, each in EXTRA.items()
+        if (bounds := each.bounds) is not None
+    )
 
 
 JOBS = frozenset(

@@ -91,14 +91,14 @@ class _Held(NamedTuple):
         from quantd.risk.limits import catalogue
         from quantd.risk.limits.profiles import PROFILES
 
-        attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else ""
-        if value is not None or not hasattr(self.limits, attribute):
+        attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else key
+        if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"
-        now, plain = getattr(self.limits, attribute), getattr(catalogue.Limits(), attribute)
+        now, plain = catalogue.value_of(self.limits, attribute), catalogue.value_of(catalogue.Limits(), attribute)
         source = "default"
-        if self.profile and now == getattr(PROFILES[self.profile], attribute) != plain:
+        if self.profile and now == catalogue.value_of(PROFILES[self.profile], attribute) != plain:
             source = f"profile {self.profile}"
-        elif self.house is not None and now == getattr(self.house, attribute) != plain:
+        elif self.house is not None and now == catalogue.value_of(self.house, attribute) != plain:
             source = "the house's"
         return msgspec.to_builtins(now), source
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from quantd.adapters.feeds.bars.checks import BadBar
     from quantd.adapters.feeds.bars.rows import Rows
-    from quantd.adapters.feeds.source import Source
+    from quantd.daemon.cli.setup.vendors import Vendors
     from quantd.trading.sessions import Sessions
 
 
@@ -45,12 +45,16 @@ def fetch(
     end: Annotated[date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day; today.")] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", "-s", metavar="yahoo|alpaca|ccxt|http", help="Given again: who stands in for it."),
+        typer.Option(
+            "--source", "-s", metavar="KIND", help="yfinance (default), alpaca, ccxt, http; repeat for a fallback."
+        ),
     ] = None,
     interval: Annotated[
         str, typer.Option("--interval", "-i", help="1m to 12h, 1d; 1wk and 1mo with --adjusted.")
     ] = "1d",
-    adjusted: Annotated[bool, typer.Option("--adjusted", help="For splits and dividends, as yahoo does it.")] = False,
+    adjusted: Annotated[
+        bool, typer.Option("--adjusted", help="For splits and dividends, as yfinance does it.")
+    ] = False,
     feed: Annotated[str, typer.Option("--feed", help="Of alpaca: iex is free, sip is the whole market.")] = "iex",
     exchange: Annotated[str, typer.Option("--exchange", help="Of ccxt: kraken, coinbase, ...")] = "",
     mapping: Annotated[
@@ -66,9 +70,9 @@ def fetch(
     """Download bars into a file, with splits and dividends beside it. A failed download writes nothing."""
     import asyncio
 
+    from quantd.adapters.feeds.bars.merge import sieved
     from quantd.adapters.feeds.bars.rows import ActionRow, Rows
     from quantd.adapters.feeds.source import SourceError, some
-    from quantd.adapters.feeds.wrappers.quarantine import sieved
     from quantd.daemon.cli.setup.bar_files import (
         LONGER,
         Said,
@@ -82,7 +86,7 @@ def fetch(
     )
     from quantd.daemon.cli.setup.vendors import Vendors, Wanted, cache_folder, calendars_of, source_of, universe_of
 
-    vendors_named = tuple(source or ["yahoo"])
+    vendors_named = tuple(source or ["yfinance"])
     kept = None if no_cache else cache or cache_folder()
     wanted = Wanted(vendors_named, adjusted, feed, exchange, mapping, url, kept)
     universe = universe_of(symbols, calendar, currency)
@@ -102,7 +106,7 @@ def fetch(
     async def download(vendors: Vendors, bar: Bar) -> tuple[Rows, list[ActionRow]]:
         made = vendors.source
         try:
-            return await _in_pieces(made, length, begin_ns, end_ns, bar), await made.actions(begin_ns, end_ns)
+            return await _in_pieces(vendors, length, begin_ns, end_ns, bar), await made.actions(begin_ns, end_ns)
         finally:
             await made.close()
 
@@ -150,7 +154,7 @@ def fetch(
     return DONE
 
 
-async def _in_pieces(source: "Source", length: int, begin_ns: int, end_ns: int, bar: Bar) -> "Rows":
+async def _in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns: int, bar: Bar) -> "Rows":
     """All bars; a piece in which a symbol was not traded yet is no failure, the whole is looked at later."""
     import numpy as np
 
@@ -158,13 +162,13 @@ async def _in_pieces(source: "Source", length: int, begin_ns: int, end_ns: int, 
     from quantd.adapters.feeds.source import PartialAnswer
 
     step = max(-(-(end_ns - begin_ns) // _PIECES), _SHORTEST_PIECE_NS, _SHORTEST_PIECE_BARS * length)
-    if "yahoo" in source.name:
-        step = end_ns - begin_ns  # its splits make it download up to now whatever is asked
+    if vendors.whole:
+        step = end_ns - begin_ns
     parts = []
     for at in range(begin_ns, end_ns, step):
         until = min(at + step, end_ns)
         try:
-            parts.append(await source.bars(at, until))
+            parts.append(await vendors.source.bars(at, until))
         except PartialAnswer as error:
             if until - at == end_ns - begin_ns:
                 raise

@@ -239,7 +239,7 @@ async def test_a_halt_that_a_slow_store_has_not_taken_is_answered_as_in_force(wo
     monkeypatch.setattr(command_routes, "WAIT_S", 0.1)
     world.service.store = Slow(world.store)
     status, done = await command(world, {"command": "halt", "reason": "slow"}, world.bearer)
-    assert (status, done["switch"], done["unrecorded"]) == (200, "HALT", "the store did not answer for 0.1 s")
+    assert (status, done["switch"], done["unrecorded"]) == (200, "HALT", "the store did not commit within 0.1 s")
     status, refused = await command(world, {"command": "resume", "reason": "slow"}, world.bearer)
     assert (status, refused["error"]["code"]) == (504, "late")
 

@@ -4,8 +4,6 @@ import asyncio
 import json
 from pathlib import Path
 
-import pytest
-
 from quantd.adapters.store.upkeep.backup import read_manifest
 from quantd.adapters.store.upkeep.restore import restore
 from quantd.adapters.store.upkeep.verify import verify
@@ -19,7 +17,7 @@ from quantd.trading.codec import decode
 from quantd.trading.effects import Publish
 from quantd.trading.events import Stopping
 from tests.daemon.runtime.test_service import TEXT, Kit, backtest, until, world
-from tests.support.command_line import CONFIG, answer, program, write
+from tests.support.command_line import CONFIG, answer, quantd, write
 
 KNOWN = Known(("equal_weight",), ("24/7",))
 
@@ -101,14 +99,13 @@ async def test_a_job_that_fails_is_an_alert_and_trading_goes_on(tmp_path: Path) 
     kit.store.close()
 
 
-@pytest.mark.long
 def test_a_schedule_makes_a_backup_that_restores_to_the_same_run(tmp_path: Path) -> None:
     jobs = "".join(f'[[schedules]]\nname = "{do}"\ndo = "{do}"\nat = "close"\n' for do in ("backup", "compact"))
     path = write(tmp_path, CONFIG + jobs)
-    done = answer(program(tmp_path, "run", "--json"))
+    done = answer(quantd(tmp_path, "run", "--json"))
     made = sorted((tmp_path / "state" / "backups").glob("scheduled-*.tar"))
     assert made
     assert "upkeep" not in json.dumps(done)
-    back = program(tmp_path, "restore", str(made[-1]), "--state", "back", "--config", str(path))
+    back = quantd(tmp_path, "restore", str(made[-1]), "--state", "back", "--config", str(path))
     assert back.returncode == 0, back.stderr
-    assert program(tmp_path, "doctor", "--store", "--state", "back").returncode == 0
+    assert quantd(tmp_path, "doctor", "--store", "--state", "back").returncode == 0

@@ -213,7 +213,7 @@ async def town(folder: Path) -> AsyncIterator[Town]:
 async def test_after_paper_days_and_a_green_doctor_a_live_start_sends_what_ramp_and_caps_leave(tmp_path: Path) -> None:
     async with town(tmp_path) as of:
         options = of.config()
-        with pytest.raises(CannotStart, match="there is none in"):
+        with pytest.raises(CannotStart, match="there is no result in"):
             await serve(read_config(options), options)
 
         shadow = of.config("quantd.mode=shadow", "broker.kind=paper")

@@ -127,9 +127,9 @@ def test_a_switch_that_is_not_run_is_what_stops_everything_that_adds() -> None:
 def test_nobody_of_that_name_is_told_with_the_nearest() -> None:
     state = world(days=3).state
     assert named(state, "a1", "S2") == (1, [2])
-    with pytest.raises(Unknown, match="there is no agent a7; there are: a0, a1"):
+    with pytest.raises(Unknown, match="there is no agent a7; the agents are a0, a1"):
         named(state, "a7", None)
-    with pytest.raises(Unknown, match=r"T1 is not traded here; .*S"):
+    with pytest.raises(Unknown, match=r"T1 is not in \[universe\] symbols; .*S"):
         named(state, None, "T1")
 
 
