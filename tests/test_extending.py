@@ -1,4 +1,4 @@
-"""One new file adds a learner or a policy, two add an event: the files of docs/develop/extending.md run in a copy of the package."""
+"""One new file adds a learner, a policy or a command, two add an event: the files of docs/develop/extending.md run in a copy of the package."""
 
 import json
 import re
@@ -35,6 +35,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = copy_package(tmp_path_factory.mktemp("extended"))
     (root / "models/learners/reinforce.py").write_text(blocks_of("A learner")[0])
     (root / "strategies/policies/lowest_volatility.py").write_text(blocks_of("A policy")[0])
+    (root / "daemon/cli/look/halted.py").write_text(blocks_of("A command")[0])
     return root
 
 
@@ -74,6 +75,20 @@ def test_one_file_adds_a_policy(extended: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "quantd.daemon.cli", "config", "check"]
     done = subprocess.run(command, cwd=tmp_path, env=variables, text=True, capture_output=True, timeout=100)
     assert (done.returncode, "Did you mean lookback?" in done.stdout + done.stderr) == (78, True)
+
+
+def test_one_file_adds_a_command(extended: Path, tmp_path: Path) -> None:
+    lines = quantd(extended, "--help", folder=tmp_path).splitlines()
+    (at,) = (number for number, line in enumerate(lines) if "│ halted " in line)
+    assert "List the symbols without new orders" in lines[at]
+    assert "│ status " in lines[at - 1]  # order 15 in the panel Look
+    assert "│ orders " in lines[at + 1]
+    assert "--state" in quantd(extended, "halted", "--help", folder=tmp_path)
+
+    command = [sys.executable, "-m", "quantd.daemon.cli", "halted", "--state", str(tmp_path), "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(extended), text=True, capture_output=True, timeout=100)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert json.loads(done.stdout) == {"running": False, "halted": {}}
 
 
 REMARK = """

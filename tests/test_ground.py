@@ -398,6 +398,9 @@ def test_a_module_or_program_that_a_page_names_is_there():
         for pattern in (NAMED_MODULE, NAMED_PROGRAM)
     )
     assert len(modules) > 20
+    page = ROOT / "docs" / "develop" / "extending.md"
+    shown = set(re.findall(r"[Tt]his file, as `([^`]+)`", page.read_text(encoding="utf-8")))  # made by its reader
+    modules = {pair for pair in modules if pair[1] not in shown}
     assert len(programs) > 10
     assert sorted(pair for pair in modules if not (ROOT / pair[1]).is_file()) == []
     assert sorted(pair for pair in programs if not program_is_there(pair[1])) == []

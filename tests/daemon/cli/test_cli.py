@@ -244,7 +244,7 @@ def test_the_files_that_name_the_daemon_are_its_owners_alone(live):
 
 def test_help_answers_at_once_and_without_the_libraries_of_trading():
     code = "import sys\nfrom quantd.daemon.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-    code += "print([m for m in ('numpy', 'aiohttp', 'polars', 'sqlmodel', 'pydantic') if m in sys.modules], file=sys.stderr)"
+    code += "print([m for m in ('numpy', 'aiohttp', 'polars', 'sqlmodel', 'pydantic', 'msgspec', 'onnxruntime') if m in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "backtest" in done.stdout
