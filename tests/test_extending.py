@@ -1,4 +1,4 @@
-"""One new file adds a limit: the files of docs/develop/extending.md run in a copy of the package."""
+"""One new file adds a learner or a policy, two add an event: the files of docs/develop/extending.md run in a copy of the package."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import training as world
 from tests.support.checkout import ROOT
 from tests.support.package_copy import copy_package, environment
 
@@ -20,97 +21,98 @@ def blocks_of(section: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
-LIMITED = """
-[universe]
-symbols = ["SPY", "QQQ", "BAC"]
-[feed]
-path = "data/us_daily.parquet"
-stamps = "session"
-start = 2019-01-02
-end = 2019-01-10
-warmup = 10
-pace = "fast"
-at_end = "stop"
-[broker]
-cash = "100000.00"
-[risk]
-{limits}
-[[agents]]
-name = "one"
-policy = "equal_weight"
-capital = 0.9
-profile = "research"
-[api]
-port = 0
-[bus]
-port = 0
-"""
-
-
-def quantd_limited(root: Path, folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+def quantd(root: Path, *words: str, folder: Path) -> str:
+    """The standard output of a command of the copied package."""
     variables = environment(root) | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     command = [sys.executable, "-m", "quantd.daemon.cli", *words]
-    return subprocess.run(command, cwd=folder, env=variables, text=True, capture_output=True, timeout=100)
+    done = subprocess.run(command, cwd=folder, env=variables, text=True, capture_output=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = copy_package(tmp_path_factory.mktemp("limited"))
-    cap, row = blocks_of("A limit")
-    (root / "risk/limits/price_ceiling.py").write_text(cap)
-    (root / "risk/limits/long_exposure.py").write_text(row)
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = copy_package(tmp_path_factory.mktemp("extended"))
+    (root / "models/learners/reinforce.py").write_text(blocks_of("A learner")[0])
+    (root / "strategies/policies/lowest_volatility.py").write_text(blocks_of("A policy")[0])
     return root
 
 
-def test_one_file_adds_a_cap_that_is_configured_enforced_and_explained(limited: Path, tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text(LIMITED.format(limits="max_price = 200"))
-    assert quantd_limited(limited, tmp_path, "config", "check").returncode == 0
-    for wrong, remedy in (("max_price=-1", "is negative"), ("max_prise=1", "Did you mean max_price?")):
-        refused = quantd_limited(limited, tmp_path, "config", "check", "--set", f"risk.{wrong}")
-        assert (refused.returncode, remedy in refused.stderr) == (78, True)
-    assert quantd_limited(limited, tmp_path, "run").returncode == 0
-    risk = json.loads(quantd_limited(limited, tmp_path, "risk", "--json").stdout)
-    room = {each["symbol"]: (each["held"], each["buy"]["reason"]) for each in risk["room"]}
-    assert (room["SPY"], room["QQQ"][1], room["BAC"][1]) == (("0", "price"), "cash", "cash")
-    assert {each["limit"]: each["bound"] for each in risk["limits"]}["max_price"] == 200.0
-    why = quantd_limited(limited, tmp_path, "why", "SPY").stdout
-    assert "refused, no order was made" in why
-    assert "the price is above max_price" in why
+def test_one_file_adds_a_learner(extended: Path, tmp_path: Path) -> None:
+    bars = world.bars(tmp_path)
+    assert "reinforce" in quantd(extended, "train", "--help", folder=tmp_path)
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        f'agent = "reinforce"\nsteps = 400\nevaluate_every = 200\nseeds = [1]\nwarmup_days = 170\n'
+        f'[data]\nbars = "{bars}"\nactions = ""\nsymbols = ["AAA", "BBB", "CCC"]\n[splits]\n'
+        "train = { first = 2015-07-01, last = 2016-06-30 }\nvalidation = { first = 2016-07-01, last = 2016-12-31 }\n"
+        "test = { first = 2017-01-01, last = 2017-06-30 }\n[learner]\nhidden = [8]\n[market.episodes]\nlength = 30\n"
+    )
+    space = json.loads(quantd(extended, "tune", str(plan), "--show", "--json", folder=tmp_path))
+    assert set(space) == {"learner.learning_rate", "learner.gamma"}
+    card = quantd(extended, "train", str(plan), "--out", "artifact", "--tracker", "none", folder=tmp_path)
+    assert "A policy trained by REINFORCE" in card
+    shown = json.loads(quantd(extended, "models", "info", "artifact", "--json", folder=tmp_path))
+    assert shown["algorithm"] == "reinforce"
+    quantd(extended, "models", "verify", "artifact", folder=tmp_path)
 
 
-def test_one_file_adds_a_row_that_is_configured_enforced_and_explained(limited: Path, tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text(LIMITED.format(limits="max_long_exposure = 0.5"))
-    found = json.loads(quantd_limited(limited, tmp_path, "config", "show", "--json").stdout)
-    settings = {each["key"]: each["value"] for each in found["settings"]}
-    assert settings["risk.max_long_exposure"] == 0.5
-    assert settings["agents[0].limits.max_long_exposure"] is None
-    assert quantd_limited(limited, tmp_path, "run").returncode == 0
-    risk = json.loads(quantd_limited(limited, tmp_path, "risk", "--json").stdout)
-    rows = {each["limit"]: each for each in risk["limits"]}
-    assert 0.45 < rows["max_long_exposure"]["value"] < 0.55  # 0.9 is asked for, and prices move after the fills
-    assert rows["max_long_exposure"]["bound"] == 0.5
-    assert {each["buy"]["reason"] for each in risk["room"]} == {"long"}
-    assert "long exposure would exceed max_long_exposure" in quantd_limited(limited, tmp_path, "why", "SPY").stdout
+def test_one_file_adds_a_policy(extended: Path, tmp_path: Path) -> None:
+    config = (
+        '[universe]\nsymbols = ["SPY", "QQQ", "IWM", "AAPL", "BAC"]\n'
+        '[feed]\npath = "data/us_daily.parquet"\nactions = "data/us_actions.csv"\nstamps = "session"\n'
+        "start = 2020-01-02\nend = 2020-03-31\n"
+        '[broker]\ncash = "100000.00"\n[[agents]]\nname = "calm"\ncapital = 1.0\npolicy = "lowest_volatility"\nparams = { lookback = 20 }\n'
+    )
+    (tmp_path / "config.toml").write_text(config)
+    quantd(extended, "config", "check", folder=tmp_path)
+    result = json.loads(quantd(extended, "backtest", "--json", "--no-compare", folder=tmp_path))
+    assert result["fills"]
+
+    (tmp_path / "config.toml").write_text(config.replace("lookback", "lokback"))
+    variables = environment(extended)
+    command = [sys.executable, "-m", "quantd.daemon.cli", "config", "check"]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, text=True, capture_output=True, timeout=100)
+    assert (done.returncode, "Did you mean lookback?" in done.stdout + done.stderr) == (78, True)
 
 
-PACKAGE_LIMIT = """
-from quantd.risk.limits.catalogue import LIMITS, Limits, Reason, override
-from quantd.risk.limits.ruleset import Rules
-from quantd.trading.instruments import Instrument, Universe
+REMARK = """
+import numpy as np
+from quantd.daemon.runtime.journal import Journal, fold_live
+from quantd.trading.codec import decode, encode
+from quantd.trading.events import Remark
+from tests.support.engine import START, World, block
 
-rules = Rules(override(Limits(), max_price=10.0), Universe((Instrument("A"),)))
-print(LIMITS["max_price"].label, Reason.PRICE.value, rules.caps[-1][0], rules.plain)
+def world(log):
+    made = World(block(np.full((3, 1), 100.0)), [lambda view: np.array([0.5])])
+    made.shell.log = log
+    return made
+
+written = Journal()
+event = Remark(START, 0, "the listing moves", "ada")
+(effect,) = world(written).shell.run(event)
+(data,) = written.entries
+again = Journal([data])
+fold_live(world(again).shell, again)
+print(effect.text, decode(data).event == event, again.compared, sep="|")
 """
 
 
-def test_an_installed_package_adds_a_limit_by_an_entry_point(tmp_path: Path) -> None:
-    (tmp_path / "ceiling.py").write_text(blocks_of("A limit")[0])
-    metadata = tmp_path / "ceiling-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: ceiling\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[quantd.limits]\nceiling = ceiling:LIMITS\n")
-    variables = environment(ROOT)
-    variables["PYTHONPATH"] += f":{tmp_path}"
-    command = [sys.executable, "-c", PACKAGE_LIMIT]
-    done = subprocess.run(command, env=variables, text=True, capture_output=True, timeout=100)
-    assert (done.stdout, done.stderr) == ("price of an instrument that is bought 120 120 False\n", "")
+def in_copy(root: Path, program: str) -> "subprocess.CompletedProcess[str]":
+    variables = environment(root)
+    variables["PYTHONPATH"] += f":{ROOT}"
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=root, env=variables, text=True, capture_output=True, timeout=100)
+
+
+def test_a_struct_and_a_handler_add_an_event_that_is_stepped_journalled_and_replayed(tmp_path: Path) -> None:
+    root = copy_package(tmp_path)
+    struct, handler = blocks_of("An event")
+    events = root / "trading/events.py"
+    text = events.read_text().replace("External = (\n", "External = (\n    Remark |\n", 1)
+    events.write_text(text.replace("External = (", f"{struct}\n\nExternal = (", 1))
+    missing = in_copy(root, "import quantd.daemon.engine")
+    assert "defines on_remark, the handler of Remark" in missing.stderr
+    (root / "daemon/engine/remarks.py").write_text(handler)
+    done = in_copy(root, REMARK)
+    assert (done.stdout, done.stderr) == ("ada: the listing moves|True|1\n", "")

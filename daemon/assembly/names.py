@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
+from quantd.daemon.assembly.brokers import venues
+from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.config import Config, Known, LimitKey, Mistake
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
@@ -46,7 +48,18 @@ def known_names() -> Known:
     """Names that `quantd.daemon.config.load` accepts."""
     parameters = {each.name: each.params.__struct_fields__ for each in RECORDS}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
-    return Known(Policies(sorted(parameters)), Calendars(COMMON), tuple(PROFILES), parameters, limit_keys())
+    declared = [each.secrets for each in vendors().values()] + [each.secrets for each in venues().values()]
+    return Known(
+        Policies(sorted(parameters)),
+        Calendars(COMMON),
+        tuple(PROFILES),
+        parameters,
+        limits=limit_keys(),
+        feeds=("replay", *vendors()),
+        brokers=tuple(venues()),
+        stops_at={kind: each.stops_at for kind, each in venues().items() if each.stops_at is not None},
+        secrets={name: text for secrets in declared for name, text in secrets.items()},
+    )
 
 
 def limit_keys() -> tuple[LimitKey, ...]:

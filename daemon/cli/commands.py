@@ -420,12 +420,16 @@ def data_fetch(
     end: Annotated[date | None, typer.Option("--to", parser=_date, metavar="DATE", help="Last day; today.")] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", "-s", metavar="yahoo|alpaca|ccxt|http", help="Given again: who stands in for it."),
+        typer.Option(
+            "--source", "-s", metavar="KIND", help="yfinance (default), alpaca, ccxt, http; repeat for a fallback."
+        ),
     ] = None,
     interval: Annotated[
         str, typer.Option("--interval", "-i", help="1m to 12h, 1d; 1wk and 1mo with --adjusted.")
     ] = "1d",
-    adjusted: Annotated[bool, typer.Option("--adjusted", help="For splits and dividends, as yahoo does it.")] = False,
+    adjusted: Annotated[
+        bool, typer.Option("--adjusted", help="For splits and dividends, as yfinance does it.")
+    ] = False,
     feed: Annotated[str, typer.Option("--feed", help="Of alpaca: iex is free, sip is the whole market.")] = "iex",
     exchange: Annotated[str, typer.Option("--exchange", help="Of ccxt: kraken, coinbase, ...")] = "",
     mapping: Annotated[
@@ -443,7 +447,7 @@ def data_fetch(
     from quantd.daemon.cli.setup.vendors import Wanted, cache_folder
 
     kept = None if no_cache else cache or cache_folder()
-    wanted = Wanted(tuple(source or ["yahoo"]), adjusted, feed, exchange, mapping, url, kept)
+    wanted = Wanted(tuple(source or ["yfinance"]), adjusted, feed, exchange, mapping, url, kept)
     code = bars.fetch(
         symbols, wanted, interval=interval, start=start, end=end, out=out, calendar=calendar, currency=currency,
         as_json=as_json,

@@ -1,4 +1,4 @@
-"""Every key of the configuration, found by walking the schema: for nearest names, overrides and digests."""
+"""Every key of the configuration, from a walk over the schema, for nearest names, overrides and digests."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Pattern = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: its attribute, whether its value is text, a list, or free (`params`)."""
+    """One key: its attribute, and whether its value is text, a list, or free (`params`)."""
 
     attribute: str
     section: type[Section] | None = None
@@ -30,7 +30,7 @@ class Key:
 
 @cache
 def keys_of(section: type[Section]) -> dict[str, Key]:
-    """The keys of one table, by the names of the file."""
+    """The keys of one table, by their names in the file."""
     return {f.alias or name: _key(name, f.annotation, f.metadata) for name, f in section.model_fields.items()}
 
 
@@ -71,7 +71,7 @@ def limit_keys_of(section: type[Section]) -> list[LimitKey]:
 
 
 def pattern_of(path: tuple[str | int, ...]) -> Pattern:
-    """The pattern a path follows; what is inside `params` is `*`."""
+    """The pattern of a path; keys inside `params` become `*`."""
     out = tuple("*" if isinstance(part, int) else part for part in path)
     return (*out[:3], *("*" for _ in out[3:])) if out[:3] == ("agents", "*", "params") else out
 
@@ -97,7 +97,7 @@ def _key(attribute: str, annotation: Any, metadata: list[Any]) -> Key:
 
 
 def _bare(annotation: Any) -> tuple[Any, list[Any]]:
-    """An annotation without Optional and Annotated, and what Annotated carried."""
+    """An annotation without Optional and Annotated, and the metadata of Annotated."""
     marks: list[Any] = []
     while True:
         origin = get_origin(annotation)

@@ -1,4 +1,4 @@
-"""What pydantic found wrong, in the words of a user of config.toml."""
+"""Translates errors of pydantic into messages about config.toml."""
 
 import re
 from collections.abc import Mapping
@@ -28,14 +28,14 @@ _KINDS = {
 _EXAMPLES = {
     "cash": 'write cash = "100000.00"',
     "symbols": 'write symbols = ["SPY"]',
-    "universe": 'write [universe] and below it symbols = ["SPY"]',
-    "broker": 'write [broker] and below it cash = "100000.00"',
+    "universe": 'write [universe] and under it symbols = ["SPY"]',
+    "broker": 'write [broker] and under it cash = "100000.00"',
     "agents": "write [[agents]] with name, policy and capital",
 }
 
 
 def mistakes_of(errors: list[ErrorDetails], source: Source, schema: type[Document]) -> list[Mistake]:
-    """All of them; a key that is missing because it is misspelled beside is told once."""
+    """All errors as mistakes; a misspelled required key is reported once, not also as missing."""
     misspelled = {
         (*error["loc"][:-1], nearest(str(error["loc"][-1]), _names(error["loc"], schema)))
         for error in errors
@@ -53,12 +53,12 @@ def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> 
     if kind == "missing":
         return source.mistake(path, "is missing", _EXAMPLES.get(str(path[-1]), ""))
     if kind == "tuple_type" and isinstance(value, Mapping):
-        return source.mistake(path, "is written as one table", f"write [[{path[-1]}]]")
+        return source.mistake(path, "must be a list of tables", f"write [[{path[-1]}]]")
     if kind == "wrong":
         text, remedy = error["ctx"]["text"], error["ctx"]["remedy"]
     elif kind == "literal_error":
         key = all_keys(schema).get(pattern_of(tuple(p for p in path if not _element(path, p))))
-        text, remedy = "is not known", suggestion(value, key.choices if key else ())
+        text, remedy = "is not a valid value", suggestion(value, key.choices if key else ())
     elif kind.startswith("date"):
         text, remedy = "is not a date", "write it without quotes, 2019-01-02"
     else:
@@ -74,12 +74,12 @@ def _element(path: Path, part: str | int) -> bool:
 
 
 def unknown_key(path: Path, source: Source, schema: type[Document] = Document) -> Mistake:
-    """A key, or a section, that does not exist; a secret where none may stand."""
+    """The mistake about an unknown key or section, or about a secret in the file."""
     name = str(path[-1])
     if SECRET.search(name):
         return source.mistake(
             path,
-            "looks like a secret, which never stands here",
+            "looks like a secret; secrets do not belong in this file",
             "Give it as a systemd credential or in the environment",
         )
     names = _names(path, schema)
@@ -90,8 +90,10 @@ def unknown_key(path: Path, source: Source, schema: type[Document] = Document) -
         return source.mistake(path, "is not a key", f"Did you mean {near}?")
     homes = [".".join(p[:-1]).replace(".*", "") for p in all_keys(schema) if p[-1] == name]
     if homes:
-        return source.mistake(path, "is not a key here", f"it belongs in [{homes[0]}]")
-    return source.mistake(path, "is not a key", f"the keys are {', '.join(names)}" if len(names) <= 12 else "")
+        return source.mistake(path, "is not a key of this table", f"move it to [{homes[0]}]")
+    return source.mistake(
+        path, "is not a key", f"the keys of this table are {', '.join(names)}" if len(names) <= 12 else ""
+    )
 
 
 def _names(path: Path, schema: type[Document]) -> list[str]:

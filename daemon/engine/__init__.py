@@ -3,7 +3,7 @@
 The same snapshot and the same events give the same effects and the same state, in a backtest, a paper run,
 a live run and a replay. `quantd.daemon.runtime.loop` carries the effects out.
 
-The way of an event: `step` runs its handler, then the follow-ups of FOLLOW_UPS that name it, in the order of that
+The way of an event: `step` runs its handler, then the stages of STAGES that name it, in the order of that
 table. The handler of an event is the function `on_<event>` of a module of this package: `on_not_found` takes a
 NotFound. Handlers do not call each other.
 """
@@ -28,7 +28,7 @@ Handler = Callable[[State, Any], Sequence[Effect]]
 """`Any`: each handler takes its own member of the union."""
 
 
-class FollowUp(NamedTuple):
+class Stage(NamedTuple):
     """A function that runs after the handlers of some events. It takes the effects so far and returns them with its
     own."""
 
@@ -44,7 +44,7 @@ def step(state: State, event: Event) -> Sequence[Effect]:
 
 
 def step_book(state: State, event: Event) -> Sequence[Effect]:
-    """`step` of the house, or of one shadow: the handler of the event, then its follow-ups in the order of the table."""
+    """`step` of the house, or of one shadow: the handler of the event, then its stages in the order of the table."""
     kind = type(event)
     effects = HANDLERS[kind](state, event)
     for run in _RUNS[kind]:
@@ -73,13 +73,13 @@ def find_handlers() -> dict[type, Handler]:
 
 HANDLERS: Final = find_handlers()
 
-FOLLOW_UPS: Final = (
+STAGES: Final = (
     # an Ask shows what the children reserve, so they go first
-    FollowUp(execute_parents, (MarketSlice, Tick, Decided, Reports, NotFound)),
-    FollowUp(serve_tick, (Tick,)),
+    Stage(execute_parents, (MarketSlice, Tick, Decided, Reports, NotFound)),
+    Stage(serve_tick, (Tick,)),
     # last: the stops cover what the book holds after every other effect
-    FollowUp(sync_stops, get_args(Event)),
+    Stage(sync_stops, get_args(Event)),
 )
-"""What follows from events, in this order."""
+"""What runs after the handlers, in this order."""
 
-_RUNS: Final = {kind: tuple(each.run for each in FOLLOW_UPS if kind in each.after) for kind in get_args(Event)}
+_RUNS: Final = {kind: tuple(each.run for each in STAGES if kind in each.after) for kind in get_args(Event)}

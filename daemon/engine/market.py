@@ -6,11 +6,12 @@ import numpy as np
 
 from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.execution import see_volume
-from quantd.daemon.engine.state import State, Working
+from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.exits import check_levels, split_exits
 from quantd.daemon.engine.stops.venue_stops import split_stops
 from quantd.daemon.engine.venue.account import entitle
 from quantd.daemon.engine.venue.halts import trades_again
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.trading.books import share
 from quantd.trading.effects import (
     Booked,

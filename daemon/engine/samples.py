@@ -5,12 +5,11 @@ from typing import Final
 
 from quantd.daemon.engine.agents.capital import reallocate, settle
 from quantd.daemon.engine.agents.promotion import promote
-from quantd.daemon.engine.monitor import watch
-from quantd.daemon.engine.planning.plan import asks_allowed, follow_ups
-from quantd.daemon.engine.rounds import ask_agents
+from quantd.daemon.engine.rounds import ask_agents, asks_allowed, follow_ups
+from quantd.daemon.engine.safety.monitor import watch
+from quantd.daemon.engine.safety.switch import cancel_open_orders, flatten, flatten_all, watch_switch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.exits import ask_for_exits, forget_best, release_blocked, settle_exits
-from quantd.daemon.engine.switch import cancel_open_orders, flatten, flatten_all, watch_switch
 from quantd.daemon.engine.valuation import close_dates, note_sample
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.cash_rate import earned

@@ -1,4 +1,4 @@
-"""Rows of the store as the API and the command line give them: exact text, names for codes, UTC beside int64 ns."""
+"""Rows of the store for API and command line: exact text, names for codes, UTC text beside int64 ns."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,11 +23,11 @@ from quantd.trading.instruments import Universe
 from quantd.trading.orders import Fill
 
 LIMIT_ROWS: Final = 10_000
-"""Most rows of one answer of the API."""
+"""Maximum of rows in one response of the API."""
 
 
 class OrderLine(Struct, frozen=True):
-    """One order as it is. `reason` names the limit that cut it, empty when none did."""
+    """One order with its present state. `reason` names the limit that cut it, else empty."""
 
     id: str
     ts: int
@@ -60,7 +60,7 @@ class FillLine(Struct, frozen=True):
 
 
 class EquityLine(Struct, frozen=True):
-    """The account at one sample; `books` are equities by agent, `shadows` those of shadows, which are no part of it."""
+    """The account at one sample; `books` are equities by agent. `shadows` are those of shadows, outside the account."""
 
     ts: int
     time: str
@@ -97,14 +97,14 @@ class RiskLine(Struct, frozen=True):
 
 
 class Portion(Struct, frozen=True):
-    """What one agent decided: symbol -> weight of its book; `scale` is what the headroom left of them."""
+    """One agent's decision: symbol -> weight of its book; `scale` is the factor by which headroom cut the weights."""
 
     scale: float
     weights: dict[str, float]
 
 
 class AllocationLine(Struct, frozen=True):
-    """What the agents of one round decided."""
+    """The agents' decisions of one round."""
 
     ts: int
     time: str
@@ -130,8 +130,8 @@ class DecisionLine(Struct, frozen=True):
 def order_line(row: OrderNow, shortfall: Costed | None = None) -> OrderLine:
     o = row.order
     return OrderLine(
-        o.id, o.ts, instant_text(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled, reason_name(int(o.reason or 0)),
-        o.agent, instant_text(row.ended_ts), row.note, shortfall,
+        o.id, o.ts, instant_text(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled,
+        reason_name(int(o.reason or 0)), o.agent, instant_text(row.ended_ts), row.note, shortfall,
     )  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def decision_line(plan: Planned, universe: Universe, names: Sequence[str], addre
 
 
 def thinned(rows: Sequence[EquityPoint], points: int) -> Iterable[EquityPoint]:
-    """At most about `points` of the rows, first and last among them: a chart has only so many pixels."""
+    """At most about `points` of the rows, including the first and the last, for a chart."""
     if len(rows) <= points:
         return rows
     step = len(rows) / (points - 1)
@@ -197,7 +197,7 @@ def thinned(rows: Sequence[EquityPoint], points: int) -> Iterable[EquityPoint]:
 
 
 NEWEST: Final = 16
-"""Plans looked at: more than there are agents in any sane house, and their follow-ups."""
+"""Plans read: more than the agents and follow-ups of any realistic house."""
 
 
 _plan: Final = msgspec.msgpack.Decoder(Planned)

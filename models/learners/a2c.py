@@ -1,4 +1,4 @@
-"""Advantage actor-critic (Mnih et al. 2016), its workers in step: one short rollout, one step along its gradient."""
+"""Advantage actor-critic (Mnih et al. 2016) with synchronous workers: one gradient step per short rollout."""
 
 from collections.abc import Callable
 from typing import Final
@@ -15,11 +15,11 @@ from quantd.models.market.vector_env import Kind, VectorEnv
 LOSSES = ("policy", "value", "entropy")
 
 ROLLOUTS_A_REPORT = 100
-"""A rollout is short; a report after each would cost as much as learning."""
+"""Rollouts per report: a rollout is short, and a report costs as much as an update."""
 
 
 class A2cPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
-    """As published, with the synchronous form's usual rates."""
+    """The published settings, with the usual rates of the synchronous form."""
 
     horizon: int = 5
     """Steps of each environment in a rollout."""
@@ -56,7 +56,7 @@ class A2c:
         self.policy_networks: Final = self.agent.policy_networks
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
         rollout = Rollout(env, self.plan.horizon)
         self.agent.train(
             env, rollout, steps, lambda now: self._update(rollout, now), LOSSES, report, every=ROLLOUTS_A_REPORT
@@ -69,9 +69,9 @@ class A2c:
         self.optimiser.load(self.agent.load(state))
 
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
-        """Along the slope of value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means over rows."""
+        """Descend value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means over rows."""
         plan, network, family = self.plan, self.agent.network, self.agent.family
-        # one forward pass serves the advantages and, kept, the gradient
+        # one forward pass serves both the advantages and the gradient
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda, keep=True)
         rows = advantage.numel()
         with torch.no_grad():

@@ -146,7 +146,7 @@ class Learner(Struct, frozen=True):
     """Fields of its plan that describe the network, beside `network` and `hidden`."""
 
     def is_plan(self, plan: object) -> bool:
-        return isinstance(plan, self.plan)  # type: ignore[arg-type]  # it is a class
+        return type(plan) is self.plan
 
 
 @cache

@@ -19,7 +19,9 @@ from quantd.adapters.brokers.ccxt.orders import Looking, Seen, Sending
 from quantd.adapters.brokers.ccxt.stream import COALESCE_S, Listening
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.brokers.order_log import Orders, Sent, reports_of
-from quantd.adapters.exchange.client import NoExchange, connect
+from quantd.adapters.brokers.venue import Login
+from quantd.adapters.exchange import permissions
+from quantd.adapters.exchange.client import Access, NoExchange, connect, leave
 from quantd.adapters.exchange.errors import Outcome, outcome
 from quantd.trading.events import CancelReported, NotFound, Unknown
 from quantd.trading.instruments import NANO, Universe
@@ -314,3 +316,25 @@ def _known_with(sent: Sent, seen: Seen) -> int:
     """The quantity of an order's known executions with those of a look at it."""
     known = sent.log.executions
     return sent.log.known_nano() + sum(each.size_nano for each in seen.executions if each.id not in known)
+
+
+def broker(login: Login) -> Crypto:
+    """The account at an exchange, not yet connected."""
+    return Crypto(CryptoSettings(_access(login), settle_s=login.settle_s), login.universe, login.run)
+
+
+async def may_withdraw(login: Login) -> bool | None:
+    """Whether the key may withdraw; None where the exchange does not publish it. Raises what ccxt raises."""
+    exchange = await connect(_access(login))
+    try:
+        return await permissions.may_withdraw(exchange)
+    finally:
+        await leave(exchange)
+
+
+def _access(login: Login) -> Access:
+    """The exchange and the key; its sandbox in every mode but live."""
+    return Access(
+        login.venue, key=login.secrets["ccxt_key"], secret=login.secrets["ccxt_secret"], url=login.url or None,
+        sandbox=not login.live and not login.url, timeout_s=login.timeout_s,
+    )  # fmt: skip

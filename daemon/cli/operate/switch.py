@@ -81,7 +81,7 @@ async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
 
     from aiomqtt import Client, MqttError
 
-    from quantd.adapters.bus.publisher import address
+    from quantd.adapters.bus.settings import address
 
     host, port, secure = address(url)
     user, password = bus_login(config)

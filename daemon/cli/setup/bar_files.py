@@ -35,7 +35,7 @@ def length_of(interval: str) -> int:
     try:
         return interval_ns(interval)
     except IntervalError as error:
-        raise Failure(f"{error}; yahoo also gives 1wk and 1mo with --adjusted", USAGE) from None
+        raise Failure(f"{error}; yfinance also gives 1wk and 1mo with --adjusted", USAGE) from None
 
 
 def beside(file: Path) -> Path:

@@ -1,6 +1,6 @@
 """Execution of parent orders: children that are due now go through the gate like every order.
 
-A follow-up of slices, ticks, decisions and reports. The switch, protective exits, halts and new decisions come first.
+A stage after slices, ticks, decisions and reports. The switch, protective exits, halts and new decisions come first.
 """
 
 from collections.abc import Sequence

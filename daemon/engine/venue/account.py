@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from math import ceil
 
 from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.switch import move_switch
 from quantd.risk.switch import REDUCE, flow
 from quantd.trading.effects import Booked, Effect
 from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled

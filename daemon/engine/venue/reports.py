@@ -5,11 +5,12 @@ from typing import Final
 
 from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.execution import count_fills
-from quantd.daemon.engine.state import HOUSE, Row, State, Working
+from quantd.daemon.engine.safety.switch import move_switch
+from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.venue_stops import stops_ended, stops_filled
-from quantd.daemon.engine.switch import move_switch
 from quantd.daemon.engine.venue.coin_fees import pay_in_coin
 from quantd.daemon.engine.venue.halts import refused_as_halted
+from quantd.daemon.engine.venue.open_orders import Row, Working
 from quantd.risk.switch import REDUCE
 from quantd.trading.books import share
 from quantd.trading.effects import (

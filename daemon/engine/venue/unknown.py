@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from quantd.daemon.engine.alerts import alert
-from quantd.daemon.engine.state import State, Working
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.engine.venue.reports import find_basket, post
 from quantd.risk.switch import REDUCE
 from quantd.trading.effects import (

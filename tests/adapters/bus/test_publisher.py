@@ -16,7 +16,8 @@ import pytest
 
 from quantd.adapters.bus.messages import Message
 from quantd.adapters.bus.outbox import Lanes
-from quantd.adapters.bus.publisher import BusAddressWrong, MqttBus, MqttSettings, Outbox, Outgoing, Tls, address
+from quantd.adapters.bus.publisher import MqttBus, Outbox, Outgoing
+from quantd.adapters.bus.settings import BusAddressWrong, MqttSettings, Tls, address
 from tests.support.checkout import ROOT
 from tests.support.mqtt import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, certificate, free_port, until
 from tests.support.services import require
@@ -84,7 +85,8 @@ async def test_status_is_retained_and_says_stopped_after_a_clean_stop(mosquitto:
 CHILD = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
-from quantd.adapters.bus.publisher import MqttBus, MqttSettings
+from quantd.adapters.bus.publisher import MqttBus
+from quantd.adapters.bus.settings import MqttSettings
 from tests.support.mqtt import MemoryOutbox
 async def main():
     bus = MqttBus(MqttSettings("127.0.0.1", {port}), MemoryOutbox(), "quantd/paper/status", b"offline")

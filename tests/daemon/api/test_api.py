@@ -23,6 +23,7 @@ from quantd.daemon.config import load
 from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import instants
@@ -79,7 +80,7 @@ async def standing_at_the_end(folder, text=CONFIG):
     world = World(folder, text)
     await world.api.start()
     stepping = asyncio.create_task(world.service.step_forever())
-    await world.service.feed(instants(world.assembly.items()), "fast", "wait")
+    await feed_recorded(world.service, instants(world.assembly.items()), "fast", "wait")
     # the inbox is empty before its last chunk has been stepped, and only the loop that steps may commit
     feed, service = world.assembly.feed, world.service
     while service.shell.ts < feed.last_ts or world.store.last_seq(RUN) < service.journal.seq:
@@ -238,7 +239,7 @@ async def test_a_halt_that_a_slow_store_has_not_taken_is_answered_as_in_force(wo
     monkeypatch.setattr(command_routes, "WAIT_S", 0.1)
     world.service.store = Slow(world.store)
     status, done = await command(world, {"command": "halt", "reason": "slow"}, world.bearer)
-    assert (status, done["switch"], done["unrecorded"]) == (200, "HALT", "the store did not answer for 0.1 s")
+    assert (status, done["switch"], done["unrecorded"]) == (200, "HALT", "the store did not commit within 0.1 s")
     status, refused = await command(world, {"command": "resume", "reason": "slow"}, world.bearer)
     assert (status, refused["error"]["code"]) == (504, "late")
 

@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 
 from quantd.adapters.bus.commands import AHEAD_S, Name, signed
 from quantd.adapters.bus.embedded_broker import EmbeddedBroker, EmbeddedSettings
-from quantd.adapters.bus.publisher import Listen, MqttBus, MqttSettings
+from quantd.adapters.bus.publisher import Listen, MqttBus
+from quantd.adapters.bus.settings import MqttSettings
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.operate import remote

@@ -25,7 +25,12 @@ from quantd.risk.measures.stress import SHIPPED
 from quantd.trading.execution import Costs
 from tests.support.checkout import ROOT
 
-KNOWN = Known(policies=("momentum", "equal_weight"), calendars=("XNYS", "XLON"))
+KNOWN = Known(
+    policies=("momentum", "equal_weight"),
+    calendars=("XNYS", "XLON"),
+    feeds=("replay", "yfinance", "alpaca", "ccxt"),
+    brokers=("paper", "alpaca", "ccxt"),
+)
 TEXT = """\
 [universe]
 symbols = ["SPY", "QQQ"]
@@ -417,7 +422,7 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
     else:
         before = read(text, KNOWN, sets=sets)
     if parsed is REFUSED:
-        with pytest.raises(ConfigError, match=f"{other}.* is not known"):
+        with pytest.raises(ConfigError, match=f"{other}.* is not a valid value"):
             read(text, KNOWN, sets=[f"{key}={other}"])
         return
     after = read(text, KNOWN, sets=[*sets, f"{key}={other}"])

@@ -31,7 +31,7 @@ from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import OWN_CLOSES, RISK_FREE_ANNUAL
 from quantd.trading.view import HOLD, Memory, View
-from tests.support.command_line import ROOT, program, quantd
+from tests.support.command_line import ROOT, quantd
 from tests.support.command_line import answer as document
 
 SYMBOLS = ("SPY", "TLT", "GLD", "BTC-USD")
@@ -248,14 +248,13 @@ def test_a_report_values_each_instrument_at_its_own_close_of_the_date(mixed: Ass
     np.testing.assert_allclose(np.array(record.equity_micro) / 1e6, rebuilt.equity, rtol=1e-9)
 
 
-@pytest.mark.long
 def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_path: Path) -> None:
     text = CONFIG.replace("start = 2022-12-14", 'start = 2024-01-02\npace = "fast"\nat_end = "stop"')
     text = text.replace('"min_variance"', '"equal_weight"')
     (tmp_path / "config.toml").write_text(text + "\n[bus]\nport = 0\n[api]\nport = 0\n")
     backtest = document(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     assert OWN_CLOSES in backtest["notes"]
-    run = document(program(tmp_path, "run", "--json", "--quiet"))
+    run = document(quantd(tmp_path, "run", "--json", "--quiet"))
     assert run["digest"] == backtest["digest"]
     study = document(quantd(tmp_path, "study", "rebalance", "--cost", "10", "--json"))
     assert study["own_closes"] == OWN_CLOSES

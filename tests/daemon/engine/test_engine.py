@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 import quantd.daemon.engine.planning.plan
-from quantd.daemon.engine import FOLLOW_UPS, HANDLERS, find_handlers, step
+from quantd.daemon.engine import HANDLERS, STAGES, find_handlers, step
+from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.venue import busts, halts
 from quantd.daemon.engine.venue.reports import News
@@ -74,9 +75,9 @@ def test_an_event_with_two_handlers_is_an_error_that_names_both_modules(monkeypa
         find_handlers()
 
 
-def test_follow_ups_run_in_the_order_of_the_table() -> None:
-    assert [each.run.__name__ for each in FOLLOW_UPS] == ["execute_parents", "serve_tick", "sync_stops"]
-    assert {kind for each in FOLLOW_UPS for kind in each.after} == set(get_args(Event))
+def test_stages_run_in_the_order_of_the_table() -> None:
+    assert [each.run.__name__ for each in STAGES] == ["execute_parents", "serve_tick", "sync_stops"]
+    assert {kind for each in STAGES for kind in each.after} == set(get_args(Event))
 
 
 def test_a_decision_on_a_close_fills_at_the_next_open_and_not_before() -> None:
@@ -465,7 +466,7 @@ def test_an_unknown_outcome_is_asked_for_and_keeps_its_risk_reserved() -> None:
     basket = sent(world)
     world.shell.run(Unknown(basket.sample, basket.n, basket.ts + 1, [0], "time-out"))
     assert world.of(Query)[-1] == Query(basket.sample, basket.n, [0])
-    account = world.shell.state.account(-1)
+    account = account_of(world.shell.state, -1)
     assert account.up is not None
     assert account.up[0] == basket.lots[0]
     world.shell.run(NotFound(basket.sample, basket.n, basket.end[0] + 1, [0]))
@@ -483,7 +484,7 @@ def test_an_order_that_never_arrived_is_sent_again_while_its_decision_holds() ->
         assert world.of(Again) == [Again(basket.sample, basket.n, [0])] * times
         world.shell.run(never)  # the same news twice: it has been sent since
         assert len(world.of(Again)) == times
-    account = world.shell.state.account(-1)
+    account = account_of(world.shell.state, -1)
     assert account.up is not None
     assert account.up[0] == basket.lots[0], "its risk was reserved all along"
     world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0], SENDINGS))

@@ -16,7 +16,9 @@ import pytest
 from quantd.daemon.cli.setup.init import POLICY
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.loading import PolicyError, answer, load
-from quantd.daemon.policies.worker import CALLS, MESSAGE_BYTES, VALUES, Apart, Caller, FarView, Worker
+from quantd.daemon.policies.worker import Apart, Worker
+from quantd.daemon.policies.worker_messages import CALLS, MESSAGE_BYTES, VALUES
+from quantd.daemon.policies.worker_process import Caller, FarView
 from quantd.risk.limits.profiles import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 from quantd.trading.bars import FIELDS, BarRing

@@ -18,8 +18,9 @@ from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.carry_over import carry_of, unfit
+from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.records import Own
 from quantd.daemon.recovery.continuation import INTO
 from quantd.daemon.recovery.replay import saved_config
@@ -89,7 +90,7 @@ def test_the_new_symbol_is_traded_and_another_agent_takes_part(tmp_path: Path) -
     ("second", "says"),
     [
         (LATER.replace('["SPY", "QQQ", "IWM"]', '["SPY", "QQQ"]'), "IWM is held and not in"),
-        (FIRST.replace('["SPY", "QQQ", "IWM"]', '["SPY", "QQQ", "IWM", "AAPL"]'), "start a later date"),
+        (FIRST.replace('["SPY", "QQQ", "IWM"]', '["SPY", "QQQ", "IWM", "AAPL"]'), "start to a later date"),
         (WIDER.replace('name = "even"', 'name = "odd"'), "agent even holds positions"),
         (WIDER + '[[universe.instruments]]\nsymbol = "SPY"\nlot = "0.1"\n', "lot has another size"),
     ],

@@ -19,6 +19,7 @@ from quantd.daemon.config import Known, read
 from quantd.daemon.monitoring.watchdog import halt_file, watch_halt_file
 from quantd.daemon.runtime import service as service_module
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.journal import Journal, ReplayDifference, fold
 from quantd.daemon.runtime.service import Service, StoreGaveUp
 from quantd.daemon.runtime.timeline import instants
@@ -91,7 +92,9 @@ class Kit:
 
     async def run(self, at_end: str = "stop") -> None:
         async with asyncio.TaskGroup() as tasks:
-            feed = tasks.create_task(self.service.feed(instants(self.world.items(), self.shell.ts), "fast", at_end))
+            feed = tasks.create_task(
+                feed_recorded(self.service, instants(self.world.items(), self.shell.ts), "fast", at_end)
+            )
             await self.service.step_forever()
             feed.cancel()
 

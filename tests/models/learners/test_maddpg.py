@@ -291,9 +291,9 @@ def test_onnx_runtime_gives_every_agents_weights(network: str) -> None:
     made = Maddpg(plan, SIGHT.size(3), 4, "simplex", 1)
     with torch.no_grad():
         made.network.vector.add_(torch.randn(made.network.vector.shape, generator=made.course.random) * 0.2)
-    for number, actor in enumerate(made.actors):
+    for number, actor in enumerate(made.policy_networks().networks):
         graph = Graph()
-        graph.readout(actor.write(graph, "observation", f"seat{number}."), made.readout)
+        graph.readout(actor.write(graph, "observation", f"seat{number}."), made.family.readout)
         session = onnxruntime.InferenceSession(graph.model("seat", {"observation": SIGHT.size(3)}, {"weights": 4}))
         for row in torch.randn((5, 1, SIGHT.size(3)), generator=made.course.random):
             (weights,) = session.run(None, {"observation": row.numpy()})

@@ -29,21 +29,8 @@ from quantd.risk.limits.values import standing
 from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import gate as gate_module
-from quantd.risk.pretrade.gate import (
-    HALT,
-    REDUCE,
-    RUN,
-    Account,
-    Context,
-    basket,
-    context,
-    gate,
-    granted,
-    measure,
-    same_book,
-    stop_basket,
-    worst_nano,
-)
+from quantd.risk.pretrade.baskets import basket, stop_basket, worst_nano
+from quantd.risk.pretrade.gate import HALT, REDUCE, RUN, Account, Context, context, gate, granted, measure, same_book
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import Kind, OrderBasket
 from tests.support import risk_books

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.buying_power import counted, cut_by_venue, left_micro
+from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.account import strays
@@ -119,7 +120,7 @@ def test_without_a_word_of_the_venue_nothing_is_bounded() -> None:
     made = world()
     made.run()
     state = made.shell.state
-    assert state.limits(HOUSE) is made.rules.house
+    assert limits_in_force(state, HOUSE) is made.rules.house
     assert state.spending == {}
     assert not cut_by_venue(made.effects)
     assert state.ledger.house.cash_micro < 0.2 * CASH * MICRO
@@ -188,7 +189,7 @@ def test_an_order_that_the_venue_has_not_heard_of_stays_taken_off_and_what_ended
     state.revalue()
     again = thaw(state.rules, freeze(state))
     assert left_micro(again) == taken
-    assert again.limits(HOUSE) == state.limits(HOUSE)
+    assert limits_in_force(again, HOUSE) == limits_in_force(state, HOUSE)
     end = report(basket, Cause.CANCELLED, [0] * len(half))
     end = Reports(**{name: getattr(end, name) for name in end.__struct_fields__} | {"cum": half})
     step(state, end)

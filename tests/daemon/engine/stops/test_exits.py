@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from quantd.daemon.engine.settings import AgentRules
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
-from quantd.daemon.engine.state import AgentRules
 from quantd.daemon.engine.stops.exits import ask_for_exits
 from quantd.risk.limits.catalogue import Limits, Protective, Reason, override
 from quantd.risk.limits.profiles import PROFILES

@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Orders, reports_of
 from quantd.daemon.engine import step
+from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.daemon.engine.state import AgentRules, Rules, State, Working
+from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import difference
 from quantd.daemon.engine.venue.coin_fees import dust_micro
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Filled
 from quantd.trading.events import Reconciled

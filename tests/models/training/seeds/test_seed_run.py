@@ -245,7 +245,7 @@ def test_imitating_equal_weight_begins_near_it(bars: Path) -> None:
 
 
 def test_only_actor_critics_imitate(bars: Path) -> None:
-    with pytest.raises(PlanError, match="clone = 'equal_weight': dqn cannot imitate; ppo and a2c can"):
+    with pytest.raises(PlanError, match="clone = 'equal_weight': dqn cannot imitate; these can: a2c, ppo"):
         run(world.plan(bars, "dqn", clone="equal_weight"), None)
 
 

@@ -8,9 +8,9 @@ import pytest
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
-from quantd.daemon.engine import monitor
 from quantd.daemon.engine.alerts import CALM_SAMPLES
-from quantd.daemon.engine.monitor import KNOWN_SAMPLES, RECORD_SAMPLES
+from quantd.daemon.engine.safety import monitor
+from quantd.daemon.engine.safety.monitor import KNOWN_SAMPLES, RECORD_SAMPLES
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.recovery.start import begin
 from quantd.risk.limits.catalogue import Correlation, Limits, Protective, Tail, override
