@@ -5,7 +5,6 @@ The state folder is read from the file without checking it: a mistake in config.
 """
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +37,13 @@ class Place:
             raise Failure(str(why), CHECK_FAILED) from None
 
 
-def place(config: Path, state: Path | None, sets: Sequence[str] = ()) -> Place:
+def place(config: Path, state: Path | None, sets: Sequence[str] | None = None) -> Place:
     """Where the run of this configuration keeps its state."""
     url = ""
     table: Mapping[str, Any] = {}
     if config.exists() or state is None:
         table = _document(config)
-    given = dict(each.split("=", 1) for each in sets if "=" in each)
+    given = dict(each.split("=", 1) for each in sets or () if "=" in each)
     named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
     url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
     folder = state if state is not None else config.parent / (named or "state")
@@ -88,6 +87,8 @@ def bus_tls(config: Path, secure: bool) -> "Tls | None":
 
 
 def _document(config: Path) -> Mapping[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:

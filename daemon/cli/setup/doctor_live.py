@@ -18,7 +18,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, market_of, parts_of
 from quantd.daemon.cli.client import named
 from quantd.daemon.cli.places import Place
-from quantd.daemon.cli.setup.doctor import Check
+from quantd.daemon.cli.setup.doctor_checks import Check
 from quantd.daemon.cli.setup.rehearsal import Post, Tried, alert, kill_switch
 from quantd.daemon.commands.api_token import loose, loose_text
 from quantd.daemon.config import Config, load, secret
@@ -40,7 +40,7 @@ UNITS: Final = (
 )
 
 
-def checks(config: Config, path: Path, where: Place, sets: tuple[str, ...]) -> Iterator[Check]:
+def live_checks(config: Config, path: Path, where: Place, sets: tuple[str, ...]) -> Iterator[Check]:
     """Each check of a live start, one after the other. Nothing is sent to the venue but questions."""
     yield from _said(config)
     yield from _keys(config)

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from quantd.daemon.cli.commands import app
+from quantd.daemon.cli.program import commands, program
 from quantd.daemon.config import ConfigError, Known, read
 from tests.support import command_line
 from tests.support.checkout import ROOT
@@ -108,7 +108,7 @@ VALUES = {"QUANTD_CONFIG": "{at}/config.toml", "QUANTD_STATE": "{at}/kept"}
 
 
 def test_each_variable_that_help_offers_stands_in_for_its_option_which_wins(tmp_path):
-    options = offered(typer.main.get_command(app))
+    options = offered(typer.main.get_command(program(commands())))
     assert set(options) == set(VALUES)
     empty, named, other = (tmp_path / name for name in ("empty", "named", "other"))
     for folder, end in ((empty, ""), (named, "2019-01-31"), (other, "2019-02-28")):

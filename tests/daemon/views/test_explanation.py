@@ -13,7 +13,7 @@ from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.look.why import why_lines
-from quantd.daemon.cli.trade.backtest import Kept
+from quantd.daemon.cli.trade.backtest_run import Kept
 from quantd.daemon.config import load
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.planning.verdict_log import Judged

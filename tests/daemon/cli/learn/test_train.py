@@ -13,10 +13,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quantd.daemon.cli.commands import app
 from quantd.daemon.cli.failures import guarded
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.agent_manifest import Manifest
+from quantd.daemon.cli.program import run
+from quantd.models.artifacts.folder import read_manifest
+from quantd.models.artifacts.manifest import MANIFEST, AgentManifest
 from quantd.models.history.panel_files import file_digest
 from tests.support import training as world
 from tests.support.checkout import ROOT
@@ -72,12 +72,12 @@ def quantd(folder: Path, *words: str) -> tuple[int, str, str]:
     """(exit code, what was printed, what was said beside it), in this process: torch takes seconds to load."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = guarded(lambda: app(list(words), prog_name="quantd"))
+        code = guarded(lambda: run(list(words)))
     return code, out.getvalue(), err.getvalue()
 
 
-def manifest_of(folder: Path) -> Manifest:
-    return artifacts.read_manifest(folder / artifacts.MANIFEST, Manifest)
+def manifest_of(folder: Path) -> AgentManifest:
+    return read_manifest(folder / MANIFEST, AgentManifest)
 
 
 @pytest.fixture(scope="module")
