@@ -250,7 +250,7 @@ def test_what_the_venue_does_not_lend_is_not_sold_short_and_may_be_sold_as_far_a
     assert state.ledger.house.lots[2] < 0
     reasons = {c for p in made.of(Planned) for c in np.frombuffer(p.reason, dtype=np.int8).tolist()}  # type: ignore[attr-defined]
     assert Reason.NO_BORROW in reasons
-    assert thaw(made.rules, freeze(state)).limits(HOUSE).no_borrow == ("S0",)
+    assert limits_in_force(thaw(made.rules, freeze(state)), HOUSE).no_borrow == ("S0",)
 
 
 def test_an_order_that_is_open_there_and_ended_here_is_nobodys_and_counts() -> None:
