@@ -32,7 +32,7 @@ from quantd.risk.limits.settings import (
 
 __all__ = [
     "DAY_NS", "EXTRA", "FIELDS", "FLOORS", "LIMITS", "LIMIT_OF", "NONE", "ON_BREACH", "REASON_NAMES", "REASON_TEXT", "SALES_FREE", "AccountCap", "Correlation",
-    "Limit", "Limits", "Liquidity", "Method", "Protective", "Ramp", "Rate", "Reason", "Stress", "Tail", "bound_of", "kinds_of",
+    "Limit", "Limits", "Liquidity", "Method", "Protective", "Ramp", "Rate", "Reason", "Stress", "Tail", "bound_of", "by_key", "kinds_of",
     "override", "tightest", "tightest_exits", "value_of",
 ]  # fmt: skip
 

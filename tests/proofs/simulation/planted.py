@@ -14,7 +14,7 @@ from quantd.daemon.engine.stops import exits, sync, venue_stops
 from quantd.daemon.engine.venue import account, open_orders, reports, unknown
 from quantd.daemon.runtime import journal
 from quantd.risk import protective
-from quantd.risk.limits import case, ruleset
+from quantd.risk.limits import case, cash, exposure, ruleset
 from quantd.risk.pretrade import baskets, gate
 from quantd.trading import books
 from tests.proofs.simulation.runner import simulate
@@ -93,11 +93,11 @@ BUGS = (
     Bug("the gate forgets open purchases", gate._extents, "high = high + account.up", "pass"),
     Bug("the gate lets sell what is being sold", case.Account.closable,
         "left - np.where(long, self.down, 0.0)", "left"),
-    Bug("cash is reserved at the mark, not at the worst price", ruleset.cash_rows,
+    Bug("cash is reserved at the mark, not at the worst price", cash.cash,
         "paid = (1.0 + limits.collar) * (1.0 + fee)", "paid = 1.0 + fee"),
     Bug("limits of orders go out twice as wide as reserved", baskets.worst_nano,
         "for width in (collar, reduce", "for width in (2 * collar, reduce"),
-    Bug("gross exposure is not limited", ruleset.gross_rows, "if limits.max_gross_exposure is None:", "if True:"),
+    Bug("gross exposure is not limited", exposure.gross, "return [Linear(most, long=1.0, short=1.0)]", "return []"),
     Bug("cash is not limited", gate._extents, "account.up_cash - account.cash", "account.up_cash - 9.0 * account.cash"),
     Bug("a wish to hold withdraws a protective exit", targets.hold_back,
         "differs[list(state.agents[agent].exits)] = False", "pass"),

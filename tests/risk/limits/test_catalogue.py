@@ -10,19 +10,25 @@ from hypothesis import strategies as st
 
 from quantd.risk.limits.catalogue import (
     DAY_NS,
+    EXTRA,
     FIELDS,
+    LIMITS,
     Correlation,
     Limits,
     Liquidity,
     Protective,
     Rate,
+    Reason,
     Stress,
     Tail,
+    by_key,
     override,
     tightest,
     tightest_exits,
+    value_of,
 )
 from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.record import NAMED, Bounds, Limit, Refusal
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade.gate import Account, gate
 from tests.support.checkout import ROOT
@@ -282,3 +288,74 @@ def test_every_limit_has_its_line_in_the_docs_with_the_value_of_balanced() -> No
             assert said == str(value).lower(), key
         else:
             assert numbers == [value], key
+
+
+def test_the_docs_name_the_kinds_of_each_record() -> None:
+    named = {}
+    for key, line in LINES.items():
+        if len(parts := [part.strip() for part in line.split(" | ")]) == 3 and parts[1]:
+            named[key] = set(parts[1].split(", "))
+    assert len(named) > 25
+    for key, kinds in named.items():
+        record = LIMITS.get(key) or LIMITS[f"{key}_ns"]
+        assert {NAMED[type(kind)] for kind in record.kinds} <= kinds, key
+
+
+BARE = [LIMITS[key] for key in FIELDS]
+PRICE = Limit("max_price", 1, "price", refusals=(Refusal(120, "PRICE", "too dear"),), bounds=Bounds(0.0, 100.0))
+
+
+@pytest.mark.parametrize(
+    ("records", "wrong"),
+    [
+        ([*BARE, LIMITS["var"]], "two limits have the key var"),
+        ([*BARE, Limit("some", 1, "", refusals=(Refusal(10, "SOME", ""),))], "two limits have the code 10"),
+        ([*BARE, Limit("some", 1, "", refusals=(Refusal(120, "VAR", ""),))], "two limits have the name VAR"),
+        ([*BARE, Limit("some", 1, "", refusals=(Refusal(128, "SOME", ""),))], "128.* do not lie in 0 to 127"),
+        ([each for each in BARE if each.key != "var"], "no limit has the keys var of Limits"),
+        (
+            [*(each for each in BARE if each.key != "var"), Limit("var", 1, "", bounds=Bounds(0, 1))],
+            "bounds of its own",
+        ),
+    ],
+)
+def test_records_that_contradict_each_other_are_refused(records: list[Limit], wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        by_key(records)
+
+
+def test_the_codes_of_reasons_are_those_of_every_journal() -> None:
+    assert [reason.name for reason in Reason] == [
+        "NONE", "POSITION_WEIGHT", "GROSS", "CASH", "ORDER_NOTIONAL", "PRICE_AGE", "PRICE_MISSING", "WORST_PRICE", "HISTORY",
+        "NOT_FINITE", "VAR", "CVAR", "VOLATILITY", "CORRELATION", "NET", "SHORT", "RESTRICTED", "CONCENTRATION", "SECTOR",
+        "TURNOVER", "SHARE_OF_VOLUME", "OPEN_ORDERS", "SWITCH", "ZERO_CROSSING", "EQUITY", "LEVERAGE", "HERFINDAHL", "GROUP",
+        "SECTOR_MISSING", "VOLUME_MISSING", "LIQUIDITY", "ORDER_RATE", "DUPLICATE", "PROTECTED", "STRESS", "SHOCK_MISSING",
+        "HALTED", "ACCOUNT_NOTIONAL", "RAMP", "ORDERS_PER_DAY", "BUYING_POWER", "NO_BORROW",
+    ]  # fmt: skip
+    assert [int(reason) for reason in Reason] == list(range(42))
+
+
+def test_a_limit_without_a_field_is_overridden_merged_and_encoded_like_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert b"extra" not in msgspec.msgpack.encode(Limits())
+    for table in (EXTRA, LIMITS):
+        monkeypatch.setitem(table, "max_price", PRICE)
+    cheap, dear = override(Limits(), max_price=10), override(PROFILES["balanced"], max_price=20.0)
+    assert (value_of(cheap, "max_price"), value_of(Limits(), "max_price")) == (10.0, None)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(dear), type=Limits) == dear
+    assert tightest(cheap, dear) == tightest(dear, cheap) == override(PROFILES["balanced"], max_price=10.0)
+    assert tightest(Limits(), dear) == dear
+    assert override(dear, max_price=None) == PROFILES["balanced"]
+    with pytest.raises(ValueError, match=r"max_price = 101 must be a number in \[0, 100\]"):
+        override(Limits(), max_price=101)
+    with pytest.raises(TypeError, match="Did you mean max_price"):
+        override(Limits(), max_prise=1)
+
+
+def test_a_set_with_a_limit_that_nobody_knows_is_not_evaluated() -> None:
+    unknown = msgspec.structs.replace(Limits(), extra=(("max_price", 10.0),))
+    ctx = random_book(np.random.default_rng(1)).ctx
+    empty = Account(lots=np.zeros(ctx.size), cash=100_000.0, equity=100_000.0)
+    with pytest.raises(ValueError, match="no limit has the keys max_price"):
+        gate(ctx, empty, np.ones(ctx.size), unknown)
