@@ -133,8 +133,9 @@ def _turns(sides: dict[str, Callable[[], Any]], seconds: float) -> dict[str, tup
 
 def features() -> None:
     """What Lite's features were chosen by."""
+    from quantd.models.learners.maddpg import LITE_FEATURES
     from quantd.models.training.plans.plan import default
-    from quantd.models.training.plans.profiles import AHEAD, LITE_FEATURES, ranked
+    from quantd.models.training.plans.profiles import AHEAD, ranked
     from quantd.models.training.seeds.markets import markets_of
 
     plan = default("maddpg", "full")

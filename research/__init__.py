@@ -1,1 +1,1 @@
-"""Studies of what the daemon and its policies did."""
+"""Studies of runs, policies and their results."""

@@ -1,6 +1,6 @@
-"""One policy alone in a run, equal weight above all, as its yardstick: the same engine, bars, dates, costs, capital and house limits.
+"""Runs a single policy as a benchmark for a run, in particular equal weight.
 
-A comparison refuses to be made where any of these differ.
+Both runs share engine, bars, dates, costs, capital and house limits. A comparison with any difference is refused.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.daemon.assembly.parts import Assembly, rules_of, schedule_of
+from quantd.daemon.assembly.engine_rules import rules_of
+from quantd.daemon.assembly.parts import Assembly, schedule_of
 from quantd.daemon.config import Agent
 from quantd.daemon.config.schema import Schedule
 from quantd.daemon.runtime.loop import Log, Shell
@@ -20,6 +21,7 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import POLICIES
 from quantd.trading.events import Tick
 from quantd.trading.execution import Costs
+from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import MICRO
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
@@ -28,11 +30,11 @@ from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION
 NAME: Final = "equal_weight"
 
 Drive = Callable[[Assembly, Log], Shell]
-"""Takes the whole market of an assembly through a new shell with this log."""
+"""Drives the whole market of an assembly through a new shell with this log."""
 
 
 class Settings(Struct, frozen=True):
-    """All that two runs must share before their figures may stand beside each other."""
+    """Settings that must be equal in two runs before their figures are compared."""
 
     bars: str
     symbols: tuple[str, ...]
@@ -51,12 +53,12 @@ class Settings(Struct, frozen=True):
     formula: str = SHARPE_DEFINITION
 
 
-class Incomparable(ValueError):
-    """Two runs were not made under the same settings; the text names what differs."""
+class Incomparable(ExplainedError, ValueError):
+    """Two runs have different settings; the message names the differences."""
 
 
 def settings_of(assembly: Assembly, record: Record) -> Settings:
-    """What one run was really made with, `dates` from the samples it left."""
+    """Collect the actual settings of a run, with `dates` from its recorded samples."""
     rules = assembly.rules
     return Settings(
         bars=assembly.feed.digest,
@@ -78,15 +80,17 @@ def settings_of(assembly: Assembly, record: Record) -> Settings:
 
 
 def require_same(one: Settings, other: Settings) -> None:
-    """Raises Incomparable naming every setting that differs."""
+    """Raise Incomparable with the name of every setting that differs."""
     differing = [name for name in one.__struct_fields__ if getattr(one, name) != getattr(other, name)]
     if differing:
         raise Incomparable(f"the runs differ in {', '.join(differing)}; their figures say nothing about each other")
 
 
 def samples_a_year(assembly: Assembly) -> float:
-    """252 for daily samples of an exchange, 365 for a market that never closes; with shorter bars as many as a usual
-    session has."""
+    """Return the samples per year: 252 for daily exchange sessions, 365 for a 24/7 market.
+
+    Shorter bars multiply this number by the bars of a median session.
+    """
     house = assembly.sessions[assembly.universe.calendar]
     days = 365.0 if assembly.universe.calendar == "24/7" else float(PERIODS_PER_YEAR)
     if assembly.feed.interval_ns >= DAY_NS:
@@ -96,19 +100,21 @@ def samples_a_year(assembly: Assembly) -> float:
 
 
 def equal_weight_of(assembly: Assembly) -> Assembly:
-    """The run that `assembly` is, with equal weight, asked at each sample, in place of its agents."""
+    """Replace the agents of a run by one equal-weight agent that decides at each sample."""
     return alone(assembly, NAME, POLICIES[NAME]({}))
 
 
 def min_trade(assembly: Assembly) -> float:
-    """The smallest `min_trade` of the run's agents: what one agent in their place trades by."""
+    """Return the smallest `min_trade` of the run's agents, which applies to a single agent in their place."""
     return min((agent.min_trade for agent in assembly.rules.agents), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Opened(Assembly):
-    """A run whose agents are asked at its first sample too, whatever their schedules say: a month in cash is no
-    policy's choice."""
+    """A run whose agents also decide at its first sample, whatever their schedules are.
+
+    Otherwise a monthly schedule would hold cash for the first month, which no policy decided.
+    """
 
     def ticks(self) -> Iterator[Tick]:
         opened = False
@@ -119,9 +125,11 @@ class Opened(Assembly):
 
 
 def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezone: str = "") -> Assembly:
-    """The run that `assembly` is, with one agent in place of its agents: `policy`, asked at each sample or, from the
-    first on, as `cron` says, with the agents' capital together and their `min_trade`, under the house's profile. Jobs
-    that are not rebalances stay."""
+    """Replace the agents of a run by one agent with `policy`, under the house's profile.
+
+    It decides at each sample, or at the first and then as `cron` specifies. It has the agents' total capital and their
+    smallest `min_trade`. Jobs other than rebalances stay.
+    """
     config = assembly.config
     share = sum(agent.capital_micro for agent in assembly.rules.agents) / max(1, assembly.rules.cash_micro)
     agent = Agent(
@@ -138,7 +146,7 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     policies = (policy,)
     schedules = tuple(schedule_of(only, k) for k in range(len(jobs)))
     rules = rules_of(only, assembly.universe, assembly.sessions, policies, schedules, assembly.feed.interval_ns)
-    # the share went through a float: the capital is the agents' to the micro
+    # The share was converted to a float; the capital is set again, exact to the micro.
     capital = sum(each.capital_micro for each in assembly.rules.agents)
     rules = msgspec.structs.replace(rules, agents=(msgspec.structs.replace(rules.agents[0], capital_micro=capital),))
     made = replace(assembly, config=only, rules=rules, policies=policies, schedules=schedules)
@@ -146,12 +154,12 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
 
 
 def recorded(assembly: Assembly, drive: Drive, after: Log | None = None) -> Record:
-    """What a run of `assembly` leaves, at the instruments' own closes of each date."""
+    """Run `assembly` and return its record, valued at the instruments' own closes of each date."""
     record = Record(assembly.universe, after)
     record.revalue(drive(assembly, record).state)
     return record
 
 
 def mean_equity(record: Record) -> float:
-    """Average equity at samples, in account currency."""
+    """Return the average equity at samples, in account currency."""
     return sum(record.equity_micro) / len(record.equity_micro) / MICRO

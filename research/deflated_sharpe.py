@@ -1,4 +1,4 @@
-"""How likely a Sharpe ratio is more than luck, given how many were tried (Bailey & López de Prado 2012, 2014).
+"""Significance of a Sharpe ratio, given the number of trials (Bailey & López de Prado 2012, 2014).
 
 All ratios here are per sample, not annual.
 """
@@ -13,13 +13,13 @@ import numpy as np
 from quantd.trading.market import Floats
 
 EULER: Final = 0.5772156649015329
-"""Euler-Mascheroni constant, of the expected maximum of normal draws."""
+"""Euler-Mascheroni constant, used in the expected maximum of normal draws."""
 
 NORMAL: Final = NormalDist()
 
 
 def moments(returns: Floats) -> tuple[float, float]:
-    """(skewness, kurtosis) of float64[T]; kurtosis of a normal law is 3. (0, 3) where returns do not vary."""
+    """Return (skewness, kurtosis) of float64[T]; a normal law has kurtosis 3. Constant returns give (0, 3)."""
     deviations = returns - returns.mean()
     variance = float((deviations**2).mean())
     if variance <= 1e-30:
@@ -28,8 +28,10 @@ def moments(returns: Floats) -> tuple[float, float]:
 
 
 def probabilistic_sharpe(sharpe: float, benchmark: float, samples: int, skewness: float, kurtosis: float) -> float:
-    """Probability that the true ratio is above `benchmark` when `sharpe` was measured on so many returns
-    (Bailey & López de Prado 2012). NaN where the estimate has no variance."""
+    """Return the probability that the true ratio exceeds `benchmark`, given `sharpe` measured on `samples` returns.
+
+    Source: Bailey & López de Prado 2012. NaN where the estimate has no variance.
+    """
     variance = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2
     if samples < 2 or not variance > 0.0:
         return float("nan")
@@ -37,8 +39,10 @@ def probabilistic_sharpe(sharpe: float, benchmark: float, samples: int, skewness
 
 
 def expected_maximum(trials: int, variance: float) -> float:
-    """The best of `trials` ratios that are all luck, when ratios of trials have this variance
-    (Bailey & López de Prado 2014, eq. 1). 0 for one trial."""
+    """Return the expected maximum of `trials` ratios without skill, whose variance is `variance`; 0 for one trial.
+
+    Source: Bailey & López de Prado 2014, eq. 1.
+    """
     if trials < 2:
         return 0.0
     return sqrt(variance) * (
@@ -47,10 +51,10 @@ def expected_maximum(trials: int, variance: float) -> float:
 
 
 def deflated_sharpe(returns: Floats, sharpe: float, trials: Sequence[float]) -> float:
-    """Probability that `sharpe`, measured on `returns` float64[T], is more than the best of its trials would be by luck.
+    """Return the probability that `sharpe` of `returns` float64[T] exceeds the expected maximum of unskilled trials.
 
-    `trials` are the ratios of every trial known, this one among them. Of one trial it is the probability that the
-    ratio is above zero.
+    `trials` are the ratios of all known trials, this one included. For one trial, the result is the probability that
+    the ratio is above zero.
     """
     variance = float(np.var(trials, ddof=1)) if len(trials) > 1 else 0.0
     return probabilistic_sharpe(sharpe, expected_maximum(len(trials), variance), len(returns), *moments(returns))

@@ -1,5 +1,7 @@
-"""Which files a policy opens while it decides: Python's own opens by an audit hook, and readers that open files outside
-Python by the calls of their functions."""
+"""Records the files that a policy opens while it decides.
+
+An audit hook records Python's own opens. A profiler records calls of native readers that open files outside Python.
+"""
 
 import os
 import sys
@@ -11,10 +13,10 @@ from types import FrameType
 from typing import Any, Final
 
 NATIVE: Final = ("polars", "pyarrow", "duckdb")
-"""Packages whose readers open files where no audit event is raised."""
+"""Packages whose readers open files without an audit event."""
 
 READERS: Final = ("read", "scan", "open", "connect", "load")
-"""How their functions begin that take a file."""
+"""Prefixes of their functions that take a file."""
 
 _OPENS: Final = frozenset({"open", "sqlite3.connect"})
 
@@ -30,14 +32,14 @@ _IGNORED: Final = tuple(
         "/usr/share/zoneinfo/",
     }
 )
-"""Code, the interpreter's own files and the machine's description of itself."""
+"""Code, the interpreter's own files and the system's description of itself."""
 
 MOST: Final = 64
-"""Files remembered at most."""
+"""Maximum number of recorded files."""
 
 
 class _Watch:
-    """What the hook of this process writes to while something is watched: a hook cannot be taken out again."""
+    """The state of this process's audit hook, which cannot be removed once installed."""
 
     def __init__(self) -> None:
         self.hooked = False
@@ -65,7 +67,7 @@ class _Watch:
             named = os.fsdecode(named)
         if not isinstance(named, (str, os.PathLike)) or self.opened is None or len(self.opened) >= MOST:
             return
-        watched, self.opened = self.opened, None  # looking must not be seen itself
+        watched, self.opened = self.opened, None  # the inspection itself must not be recorded
         try:
             path = os.path.realpath(named)
             if not (path.endswith((".py", ".pyc")) or path.startswith(_IGNORED)):
@@ -79,7 +81,7 @@ _WATCH: Final = _Watch()
 
 @contextmanager
 def watching(opened: dict[str, None]) -> Iterator[None]:
-    """Put the real path of every file that is opened meanwhile into `opened`; Python code and system files are left out."""
+    """Add the real path of every file opened in the context to `opened`, except Python code and system files."""
     if not _WATCH.hooked:
         sys.addaudithook(_WATCH.hook)
         _WATCH.hooked = True

@@ -1,8 +1,9 @@
-"""Whether a policy looks ahead: its answers over the whole recorded market against those of a freshly loaded one over
-the market cut off at a day. What it answered up to that day must be the same, for a day that has not come cannot matter.
+"""Detects look-ahead of a policy, by comparison of full and truncated markets.
 
-A policy that reads files of its own is not held by the cut: the files it opens are reported, and one that opens the
-market's own files is refused, unless a parameter names that file; then each cut gives it a cut copy.
+The policy runs over the whole recorded market, and a freshly loaded copy runs over the market truncated at a day.
+Answers up to that day must be equal, because later days cannot influence them. The truncation does not cover files that
+a policy reads itself. The files that it opens are reported, and a policy that opens the market's own files is refused.
+If a parameter names the market file, each truncated run gets a truncated copy.
 """
 
 import sys
@@ -35,14 +36,14 @@ from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
 
 TOLERANCE: Final = 1e-12
-"""Weights this close are the same."""
+"""Weights within this distance are equal."""
 
 SHOWN: Final = 5
-"""Differences that are kept, the earliest; all are counted."""
+"""Maximum number of reported differences, earliest first; all are counted."""
 
 
 class Differing(Struct, frozen=True):
-    """One answer that a later day changed. `symbol` is empty where one run held or failed and the other did not."""
+    """One answer that later days changed. `symbol` is empty where only one of the two runs held or failed."""
 
     date: str
     symbol: str
@@ -52,8 +53,11 @@ class Differing(Struct, frozen=True):
 
 
 class Lookahead(Struct, frozen=True):
-    """What was found. `unsteady` are differences between two runs over the whole market: they say nothing about
-    looking ahead, and nothing can be said while there are some."""
+    """The result of a look-ahead check.
+
+    `unsteady` counts differences between two runs over the whole market. They are no evidence of look-ahead, but with
+    any of them the check has no result.
+    """
 
     policy: str
     cuts: int
@@ -73,7 +77,7 @@ class Lookahead(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One answer: the instant, and the weights, or why there are none."""
+    """One answer: the instant, and the weights, or the reason for their absence."""
 
     ts: int
     weights: bytes | None
@@ -88,15 +92,17 @@ def lookahead(
     cache: Path | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Lookahead:
-    """Run `policy` (as a configuration would name it) over the market of `config`, whole, again, and cut `cuts` times.
+    """Check `policy` (as named in a configuration) over the market of `config`: twice whole, and truncated `cuts`
+    times.
 
-    It is asked at each sample, alone, without costs or portfolio limits. Raises what `assemble` raises.
+    The policy is the only agent and decides at each sample, without costs or portfolio limits. Raises the errors of
+    `assemble`.
     """
     alone = _alone(config, policy)
     opened: dict[str, None] = {}
     assembly = assemble(alone, cache=cache)
     whole = _answers(assembly, _loaded(alone, {}, opened), opened)
-    # a parameter that names the market's file is the policy's way to it: each cut gets its own copy
+    # A parameter that names the market's file is redirected to the truncated copy.
     named = _named_market(alone)
     own = {str(alone.at(name).resolve()) for name in (alone.feed.path, alone.feed.actions) if name}
     given = {str(alone.at(alone.feed.path).resolve())} if named else set()
@@ -130,8 +136,10 @@ def lookahead(
 
 
 def _alone(config: Config, policy: str) -> Config:
-    """The configuration with this policy as its only agent, with the parameters of the agent that has it, without
-    limits and schedules."""
+    """Return the configuration with this policy as its only agent, without limits and schedules.
+
+    The parameters are those of the configured agent with this policy.
+    """
     same = (a.params for a in config.agents if _same_policy(config, a.policy, policy))
     params: Mapping[str, Any] = next(same, {})
     agent = Agent(name="studied", policy=policy, capital=1.0, profile="research", min_trade=0.0, params=dict(params))
@@ -147,7 +155,7 @@ def _same_policy(config: Config, one: str, other: str) -> bool:
 
 
 def _loaded(config: Config, changed: Mapping[str, str], opened: dict[str, None] | None = None) -> Policy:
-    """The policy as on a first start: modules beside it that an earlier load brought are imported anew."""
+    """Load the policy as on a first start: modules beside it from an earlier load are imported anew."""
     agent = config.agents[0]
     beside = str(config.at(agent.policy.partition(":")[0]).resolve().parent)
     for name, module in list(sys.modules.items()):
@@ -159,11 +167,11 @@ def _loaded(config: Config, changed: Mapping[str, str], opened: dict[str, None] 
 
 
 _KEPT: Final = frozenset(sys.modules)
-"""Modules that were there before any policy was studied."""
+"""Modules imported before any policy was studied."""
 
 
 def _answers(assembly: Assembly, policy: Policy, opened: dict[str, None] | None = None) -> list[Answered]:
-    """What `policy` answers at each sample of the market of `assembly`."""
+    """Return the answers of `policy` at each sample of the market of `assembly`."""
     given: list[Answered] = []
 
     def ask(question: Ask) -> Decided:
@@ -172,7 +180,7 @@ def _answers(assembly: Assembly, policy: Policy, opened: dict[str, None] | None 
         given.append(Answered(question.view.time, decided.weights, decided.failed))
         return decided
 
-    # asked to the end, however often it fails
+    # continues to the end regardless of the number of failures
     rules = msgspec.structs.replace(
         assembly.rules, max_failures=1 << 40, lookback=max(assembly.rules.lookback, policy.lookback), shadows=()
     )
@@ -183,7 +191,7 @@ def _answers(assembly: Assembly, policy: Policy, opened: dict[str, None] | None 
 
 
 def _points(whole: Sequence[Answered], cuts: int) -> Ints:
-    """Instants to cut after: samples spread evenly, none of them the last."""
+    """Return instants to truncate after: evenly spread samples, except the last."""
     count = min(cuts, max(0, len(whole) - 1))
     rows = np.unique(np.linspace(0, len(whole) - 1, count + 2).astype(np.int64)[1:-1]) if count else np.empty(0, int)
     return np.array([whole[row].ts for row in rows.tolist()], dtype=np.int64)
@@ -192,7 +200,7 @@ def _points(whole: Sequence[Answered], cuts: int) -> Ints:
 def _differences(
     assembly: Assembly, whole: Sequence[Answered], part: Sequence[Answered], until: int
 ) -> list[Differing]:
-    """Where two runs answered differently up to `until`."""
+    """Return the answers up to `until` that differ between two runs."""
     after = session_date(until).isoformat()
     symbols = assembly.universe.symbols
     out: list[Differing] = []
@@ -222,7 +230,7 @@ def _said(one: Answered) -> str:
 
 
 def _named_market(config: Config) -> tuple[str, ...]:
-    """Parameters of the policy that name the market's file."""
+    """Return the parameters of the policy that name the market's file."""
     market = config.at(config.feed.path).resolve()
     return tuple(
         key
@@ -232,7 +240,7 @@ def _named_market(config: Config) -> tuple[str, ...]:
 
 
 def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
-    """The market's file with the rows that are known at the end of `feed`, for a policy that reads it itself."""
+    """Write a copy of the market's file with only the rows known at the end of `feed`."""
     source = config.at(config.feed.path)
     parquet = source.suffix == ".parquet"
     frame: Any = pl.read_parquet(source) if parquet else pl.read_csv(source, try_parse_dates=True)
@@ -249,14 +257,17 @@ def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
 
 
 def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
-    """(symbol, the stamp in the file of its last bar) of every symbol that `feed` has a bar of. Calendars end their days
-    at different hours: at one instant another symbol's bar of the same date may not be known yet."""
+    """Return (symbol, file timestamp of its last bar) of every symbol with a bar in `feed`.
+
+    Calendars end their days at different hours: at one instant another symbol's bar of the same date may not be known
+    yet.
+    """
     stamps = config.feed.stamps
     last: dict[str, int] = {}
     symbols = feed.universe.symbols
     for number in range(feed.count - 1, -1, -1):
         market = feed.slice_at(number)
-        # a label by session date may carry an hour
+        # a session date label may include an hour
         at = {"close": market.ts_event, "open": market.ts_open, "session": market.key + DAY_NS - 1}[stamps]
         for column in np.flatnonzero(market.fresh).tolist():
             last.setdefault(symbols[column], at)
@@ -266,7 +277,7 @@ def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
 
 
 def lines(found: Lookahead) -> list[str]:
-    """The result for people."""
+    """Format the result for people."""
     out: list[str] = []
     if found.unsteady:
         out.append(

@@ -1,7 +1,7 @@
-"""A run's journal beside a backtest over the same bars: what differed, in money, and why.
+"""Compares a run's journal with a backtest over the same bars: the differences, their cause and their value.
 
-The backtest has the run's configuration, its policies asked again, the simulated venue, and each bar in time; what people
-did (deposits, commands, orders by hand, new limits) is done again.
+The backtest has the run's configuration, new decisions of its policies, the simulated venue, and each bar on time. It
+repeats the operators' actions: deposits, commands, manual orders, new limits.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,12 +42,15 @@ Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "pri
 CAUSES: Final[tuple[Cause, ...]] = ("late bar", "refused", "decision", "not filled", "latency", "price", "fee")
 
 GIVEN: Final = (Reloaded, Flow, Operator, Wished, Halted, Limited)
-"""Events of a run that a backtest of it is given too: what people did, and what did not trade."""
+"""Events of a run that its backtest receives too: operators' actions and trading halts."""
 
 
 class Side(Struct, frozen=True):
-    """One decision about one symbol, in the run or in the backtest: the price decided on, what was ordered and filled,
-    signed, the average fill price, the fees, and what became of it. All text is exact but the average."""
+    """One decision on one symbol, in the run or in the backtest.
+
+    Fields are the decision price, the signed ordered and filled quantities, the average fill price, the fees, and the
+    final state. All text is exact except the average.
+    """
 
     decided: str
     ordered: str
@@ -58,7 +61,7 @@ class Side(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """One decision that differs. `money` by cause: what the run has more than the backtest at the last marks."""
+    """One decision that differs. `money` is by cause: the run's excess over the backtest at the last marks."""
 
     decision: str
     ts: int
@@ -72,7 +75,7 @@ class Difference(Struct, frozen=True):
 
 
 class Parity(Struct, frozen=True):
-    """All of it. `decisions` were compared, `different` have a cause; money is the run's less the backtest's."""
+    """The comparison's result: `decisions` were compared, `different` have a cause. Money is run minus backtest."""
 
     run: str
     decisions: int
@@ -84,7 +87,7 @@ class Parity(Struct, frozen=True):
 
 
 class _Deal(Struct):
-    """One decision about one symbol, all its orders together."""
+    """One decision on one symbol, with all its orders combined."""
 
     ts: int = 0
     decided_nano: int = 0
@@ -100,7 +103,7 @@ class _Deal(Struct):
 
 
 class _Seen(Struct):
-    """What is taken from a journal: deals by (sample, column), the last marks, and samples with a late bar per column."""
+    """Extract of a journal: deals by (sample, column), the last marks, and (sample, column) pairs with a late bar."""
 
     deals: dict[tuple[int, int], _Deal]
     marks: dict[int, int]
@@ -108,7 +111,7 @@ class _Seen(Struct):
 
 
 class Book:
-    """A log that keeps steps as the journal would."""
+    """A log that stores steps in the journal's form."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -121,7 +124,7 @@ class Book:
 
 
 def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
-    """The steps of a backtest over the bars of a run."""
+    """Return the steps of a backtest over the bars of a run."""
     book = Book()
 
     def ask(question: Ask) -> Decided:
@@ -138,7 +141,10 @@ def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def items_of(parts: Parts, entries: Sequence[Entry]) -> Iterator[Item]:
-    """The market of a run, each bar in time: of the recorded file as far as the run came, or the journal's own bars."""
+    """Return the market of a run with each bar on time.
+
+    Bars come from the recorded file up to the run's last tick, or from the journal.
+    """
     if isinstance(parts, Assembly):
         last = max((_ts(e.event) for e in entries if isinstance(e.event, Tick)), default=0)
         yield from (item for item in parts.items() if time_of(item) <= last)
@@ -147,7 +153,7 @@ def items_of(parts: Parts, entries: Sequence[Entry]) -> Iterator[Item]:
 
 
 def market_of(entries: Iterable[Entry]) -> list[Item]:
-    """The journal's bars, those of one close together and stamped as seen then, with its actions and ticks."""
+    """Return the journal's bars, actions and ticks; bars of one close are merged and stamped as known at that close."""
     together: dict[int, Bars] = {}
     others: list[tuple[int, int, Item]] = []
     for entry in entries:
@@ -168,7 +174,7 @@ def _in_time(bars: Bars) -> MarketSlice:
 
 
 def _merged(one: Bars, other: Bars) -> Bars:
-    """Two slices of one close; of a symbol in both the later counts."""
+    """Merge two slices of one close; the later one wins for a symbol in both."""
     size = len(one.fresh)
     new = np.frombuffer(other.fresh, dtype=np.bool_)
 
@@ -207,7 +213,7 @@ def _seen(entries: Iterable[Entry]) -> _Seen:
                 found.marks[column] = int(close[column])
                 if event.ts_event <= ticked:
                     found.late.add((ticked, column))
-        # a protective stop is no decision: only what it fills counts
+        # a protective stop is not a decision: only its fills count
         resting = {(e.sample, e.n) for e in entry.effects if isinstance(e, OrderBasket) and Kind.STOP in e.kind}
         for effect in entry.effects:
             if isinstance(effect, Planned | OrderBasket) and (effect.sample, effect.n) in resting:
@@ -231,7 +237,7 @@ def _seen(entries: Iterable[Entry]) -> _Seen:
 
 
 def _planned(found: _Seen, plan: Planned) -> None:
-    """The first plan of a decision says its price and what was wanted; children and follow-ups only order."""
+    """Record the price and quantity of a decision's first plan; child orders and follow-ups only add ordered lots."""
     net, prices = np.frombuffer(plan.net, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
     for column in np.flatnonzero(net).tolist():
         deal = found.deals.setdefault((plan.sample, column), _Deal(plan.ts))
@@ -260,8 +266,10 @@ def parity(
     until: int = 2**63 - 1,
     worst: int = 20,
 ) -> Parity:
-    """Compare a run's steps with a backtest's, of decisions on samples in (since, until]; the `worst` differences are
-    listed, by money."""
+    """Compare a run's steps with a backtest's, for decisions on samples in (since, until].
+
+    The `worst` largest differences by money are listed.
+    """
     ours, theirs = _seen(entries), _seen(other)
     marks = ours.marks | theirs.marks
     keys = sorted(key for key in ours.deals.keys() | theirs.deals.keys() if since < key[0] <= until)
@@ -289,10 +297,10 @@ def parity(
 
 
 def _causes(one: _Deal, two: _Deal, lot_nano: int, mark_nano: int, late: bool, interval_ns: int) -> dict[Cause, int]:
-    """Micro-currency the run has more than the backtest, by cause; empty where nothing differs.
+    """Return the run's excess over the backtest in micro-currency, by cause; empty without a difference.
 
-    With Q lots filled for an amount P, Q x mark - P - fees is what a side has. What differs in lots counts at the
-    backtest's price, what differs in price on the run's lots: the parts add up.
+    With Q lots filled for an amount P, the value of a side is Q x mark - P - fees. Differences in lots are valued at
+    the backtest's price, differences in price at the run's lots, so that the parts add up.
     """
     unit = Fraction(lot_nano, NANO * 1_000)  # nano-currency x lots -> micro-currency
     found: dict[Cause, int] = {}
@@ -314,7 +322,7 @@ def _causes(one: _Deal, two: _Deal, lot_nano: int, mark_nano: int, late: bool, i
 
 
 def _of_lots(one: _Deal, two: _Deal, late: bool) -> Cause:
-    """Why other lots were filled: the first of what can be said."""
+    """Return the first applicable cause for a difference in filled lots."""
     if one.rejected or (one.wanted == two.wanted and abs(one.ordered) < abs(two.ordered)):
         return "refused"
     if one.ordered != two.ordered:
@@ -353,7 +361,7 @@ def _side(deal: _Deal, lot: int) -> Side:
 
 
 def lines(found: Parity) -> list[str]:
-    """The comparison in words."""
+    """Format the comparison as sentences."""
     if found.same:
         return [f"run {found.run}: {found.decisions} decisions, all as in a backtest over the same bars"]
     out = [
@@ -372,6 +380,6 @@ def lines(found: Parity) -> list[str]:
 
 
 def configuration_of(entries: Iterable[Entry]) -> str:
-    """Digest of the configuration that a run was started with; empty when its journal does not begin with a start."""
+    """Return the configuration digest of a run's start; empty when its journal does not begin with a start."""
     first = next(iter(entries), None)
     return first.event.config if first is not None and isinstance(first.event, Started) else ""

@@ -1,7 +1,7 @@
-"""Whether a way of rebalancing pays: one agent's policy under each rule and each cost, over the same bars, dates and money.
+"""Compares rebalancing rules: one agent's policy under each rule and cost, over the same bars, dates and capital.
 
-Each cost is charged once, as commission; there is no spread and no slippage beside it. The profile is `research`: no limit
-but the rules themselves decides what is traded.
+Each cost is charged once, as commission, without spread and slippage. The profile is `research`: only the rule itself
+determines the trades.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from quantd.daemon.assembly.parts import Assembly, assemble, rules_of
+from quantd.daemon.assembly.engine_rules import rules_of
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Agent, Config, Risk
 from quantd.daemon.config.rules import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
@@ -35,14 +36,17 @@ RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     "events": {"when": "event"},
     "cost-aware": {"cost_aware": {}},
 }
-"""What is studied: the name of a row, and the agent's `rebalance` in it."""
+"""The studied rules: row name -> the agent's `rebalance` table."""
 
 COSTS_BP: Final = (1.0, 5.0, 10.0, 20.0)
 
 
 class Row(Struct, frozen=True):
-    """One rule at one cost. Fractions, not percent; `turnover_annual` is value bought and sold over average equity, a year;
-    `rebalances` is how often orders were sent; `cost_drag_annual` costs over average equity, a year."""
+    """One rule at one cost. Values are fractions, not percent.
+
+    `turnover_annual` is the annual value traded over average equity, and `cost_drag_annual` the annual costs over
+    average equity. `rebalances` counts the samples with orders.
+    """
 
     rule: str
     cost_bp: float
@@ -57,7 +61,7 @@ class Row(Struct, frozen=True):
 
 
 class Counting:
-    """A log that counts baskets: one for each sample at which something was sent."""
+    """A log that counts baskets: one for each sample with orders."""
 
     def __init__(self) -> None:
         self.baskets = 0
@@ -72,8 +76,10 @@ class Counting:
 def study(
     config: Config, agent: str, drive: Drive, *, costs: tuple[float, ...] = COSTS_BP, cache: Path | None = None
 ) -> Iterator[Row]:
-    """A row for each rule and cost, by cost; the best Sharpe of a cost is marked in its last pass. Raises what `assemble`
-    raises, and ValueError for an agent that is not there."""
+    """Yield a row for each rule and cost, grouped by cost, with the best Sharpe ratio of a cost marked.
+
+    Raises the errors of `assemble`, and ValueError for an unknown agent.
+    """
     found = [each for each in config.agents if each.name == agent]
     if not found:
         names = ", ".join(each.name for each in config.agents)

@@ -1,4 +1,4 @@
-"""Metrics of a run, from its equity at samples: one table for the command line, reports and comparisons."""
+"""Metrics of a run from its equity at samples: one table for the command line, reports and comparisons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,16 @@ from quantd.trading.statistics import (
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What `equity` did between its first and last sample. `sharpe_definition` is printed wherever `sharpe` is."""
+    """Performance of `equity` between its first and last sample.
+
+    `sharpe_definition` is printed wherever `sharpe` is.
+    """
 
     performance: Performance
     sharpe_definition: str = SHARPE_DEFINITION
 
     def as_dict(self) -> dict[str, float | int | str | None]:
-        """Plain values for JSON; a ratio that does not exist is None."""
+        """Return plain values for JSON; an undefined ratio is None."""
         named = {name: getattr(self.performance, name) for name in self.performance.__struct_fields__}
         return {**{k: None if v != v else v for k, v in named.items()}, "sharpe_definition": self.sharpe_definition}
 
@@ -38,11 +41,11 @@ def metrics_of(
     flows_micro: Sequence[int] = (),
     definition: str = SHARPE_DEFINITION,
 ) -> Metrics:
-    """Metrics of exact equities in micro-currency, one for each sample, oldest first. `flows_micro` is what had been paid in
-    less paid out by each sample: neither profit nor loss of any figure. None is an account that nothing went into.
-    `definition` names the risk-free rate where it is set.
+    """Compute metrics of exact equities in micro-currency, one per sample, oldest first.
 
-    Raises ValueError for fewer than two samples or an equity that is not positive.
+    `flows_micro` are cumulative deposits less withdrawals at each sample, which count as neither profit nor loss; empty
+    without flows. `definition` names the configured risk-free rate. Raises ValueError for fewer than two samples or an
+    equity that is not positive.
     """
     if not isinstance(risk_free_annual, float | int):
         definition += f"; here {periods:g} samples a year" if periods != PERIODS_PER_YEAR else ""
@@ -55,5 +58,5 @@ def metrics_of(
 
 
 def metrics_of_text(equity: Sequence[str]) -> Metrics:
-    """The same from an exported column of exact decimal text, so that anyone can check a report from its export."""
+    """Compute the same metrics from an exported column of exact decimal text, so that an export verifies a report."""
     return metrics_of([int(Decimal(value).scaleb(6)) for value in equity])

@@ -1,5 +1,4 @@
-"""What a run leaves for its figures: equity at samples, value traded, costs paid. A log for the shell that passes every
-step on."""
+"""A log that records equity at samples, traded value and costs of a run, and passes every step on."""
 
 from array import array
 from collections.abc import Sequence
@@ -18,16 +17,16 @@ from quantd.trading.market import Block, MarketSlice
 from quantd.trading.sessions import DAY_NS
 
 FOLD: Final = 256
-"""Baskets that wait to be summed: one pass over columns costs less than one for each."""
+"""Number of baskets summed at a time: one pass over columns is cheaper than one pass per basket."""
 
 
 class Record:
-    """One run's record. `ts`, `days_ns` (dates) and `equity_micro` are by sample; `gross` is exposure over equity
-    there.
+    """One run's record.
 
-    `traded` is the value bought and sold, `slippage` what fills paid beyond the open of their bar (spread,
-    slippage, impact; a price better than the open counts 0), in account currency; commission, borrow and what cash
-    earned are exact micro.
+    `ts`, `days_ns` (dates) and `equity_micro` are by sample; `gross` is exposure over equity there. `traded` is the
+    value traded, in account currency. `slippage` is the cost of fills relative to the open of their bar (spread,
+    slippage, impact), in account currency. A price better than the open counts 0. Commission, borrow fees and cash
+    interest are exact micro.
     """
 
     def __init__(self, universe: Universe, after: Log | None = None) -> None:
@@ -35,20 +34,20 @@ class Record:
         self.days_ns: array[int] = array("q")
         self.equity_micro: list[int] = []
         self.own_closes = False
-        """Whether some instrument's close of a date comes after the sample, and `equity_micro` has it."""
+        """Whether some instrument closes after the sample on a date, and `equity_micro` includes that close."""
         self.gross: array[float] = array("d")
         self.commission_micro = 0
         self.borrow_micro = 0
         self.interest_micro = 0
         self._traded = self._slippage = 0.0
         self._lot_nano = np.array(universe.lot_nano, dtype=np.int64)
-        self._waiting: list[Filled] = []  # fills of the bar that is still to come
+        self._waiting: list[Filled] = []  # fills whose bar has not arrived yet
         self._placed: list[tuple[Filled, int]] = []  # fills with the row of their bar
         self._block: Block | None = None
         self._after = after
 
     def revalue(self, state: State) -> None:
-        """Put each instrument's own close of the date into the equity, once the run is over."""
+        """Revalue the equity at each instrument's own close of the date, after the run has ended."""
         more = {each.ts: each.micro[0] for each in gains(state)}
         self.own_closes = bool(more)
         self.equity_micro = [e + more.get(ts, 0) for ts, e in zip(self.ts, self.equity_micro, strict=True)]
@@ -76,7 +75,7 @@ class Record:
                     self.borrow_micro -= effect.amount_micro
                 elif effect.kind == "interest":
                     self.interest_micro += effect.amount_micro
-        # the venue's reports of a bar are stepped before the bar itself
+        # the venue's reports of a bar are processed before the bar itself
         if self._waiting and type(event) is MarketSlice:
             self._place(event)
         if self._after is not None:
@@ -116,5 +115,5 @@ class Record:
 
     @property
     def costs(self) -> float:
-        """All that trading cost, in account currency."""
+        """Total trading costs in account currency."""
         return self.slippage + (self.commission_micro + self.borrow_micro) / MICRO

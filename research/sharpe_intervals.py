@@ -1,7 +1,7 @@
-"""Intervals of Sharpe ratios by the circular block bootstrap, alone and of a paired difference.
+"""Confidence intervals of Sharpe ratios and of a paired difference, by the circular block bootstrap.
 
-Blocks of neighbouring samples, wrapped around the end, are drawn with replacement (Politis & Romano 1992, 1994), so
-that a resample keeps the dependence of returns within a block. Two series are cut at the same places.
+Blocks of neighbouring samples, wrapped around the end, are drawn with replacement (Politis & Romano 1992, 1994). A
+resample thus preserves the dependence of returns within a block. Two series use the same blocks.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ CONFIDENCE: Final = 0.95
 SEED: Final = 19_920_101
 
 MIN_SAMPLES: Final = 40
-"""Returns below which no interval is given: a handful of blocks says nothing."""
+"""Minimum number of returns for an interval: a few blocks are not informative."""
 
 MAX_BLOCKS: Final = 4_096
-"""Blocks in a resample at most: of a very long series the blocks are made longer, which loses nothing there."""
+"""Maximum number of blocks in a resample. Very long series use longer blocks, without loss of accuracy."""
 
 CHUNK: Final = 1 << 20
-"""Block starts drawn at a time: memory stays bounded."""
+"""Number of block starts drawn at a time, which bounds memory."""
 
 BLOCK_RULE: Final = (
     "block length of Politis & White (2004) as corrected by Patton, Politis & White (2009), on what each sample "
@@ -35,7 +35,7 @@ BLOCK_RULE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An interval at CONFIDENCE, in the unit of what it is of."""
+    """A confidence interval at CONFIDENCE, in the unit of its quantity."""
 
     low: float
     high: float
@@ -46,7 +46,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Annual Sharpe ratios: of one series, and where another was given of that one and of (one - other)."""
+    """Intervals of annual Sharpe ratios: of one series and, with a second one, of that series and of the difference."""
 
     block: int
     own: Interval
@@ -63,9 +63,10 @@ def sharpe_intervals(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Intervals | None:
-    """Percentile intervals of the annual Sharpe ratio of simple returns float64[T].
+    """Compute percentile intervals of the annual Sharpe ratio of simple returns float64[T].
 
-    None for fewer than MIN_SAMPLES returns, or where a resample does not vary. ValueError for two lengths.
+    Returns None for fewer than MIN_SAMPLES returns, or where a resample is constant. Raises ValueError for different
+    lengths.
     """
     series = [own] if other is None else [own, other]
     if other is not None and len(own) != len(other):
@@ -93,9 +94,10 @@ def _interval(values: Floats) -> Interval:
 
 
 def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random.Generator) -> Floats:
-    """float64[len(series), resamples] mean over standard deviation of each resample.
+    """Return float64[len(series), resamples]: mean over standard deviation of each resample.
 
-    A block's sums are differences of running sums, so that a resample costs its blocks, not its samples.
+    A block's sums are differences of running sums. The cost of a resample is proportional to its blocks, not its
+    samples.
     """
     n = len(series[0])
     count = ceil(n / block)
@@ -109,7 +111,7 @@ def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random
         for k, (centre, linear, square) in enumerate(sums):
             total, squares = block_sums(linear, starts, block, last), block_sums(square, starts, block, last)
             mean = total / n
-            # the same to the last bit where nothing varied, so that rounding is not taken for a risk
+            # Constant resamples give exactly equal values here, so that rounding does not appear as risk.
             variance = np.maximum(squares - n * mean * mean, 0.0) / (n - 1)
             with np.errstate(divide="ignore", invalid="ignore"):
                 ratio = np.where(variance > 1e-30, (mean + centre) / np.sqrt(variance), np.nan)

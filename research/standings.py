@@ -1,5 +1,7 @@
-"""Many policies side by side: each alone in the same run, after costs, beside equal weight. The figures are as they are:
-each decision sees only its past, and no parameter was fitted to what is shown."""
+"""Ranks policies: each runs alone over the same market, after costs, with equal weight as benchmark.
+
+Each decision uses only past data, and no parameter is fitted to the reported period.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,16 +32,21 @@ from quantd.trading.ports import Policy
 from quantd.trading.statistics import OWN_CLOSES, SHARPE_DEFINITION
 
 EVERY: Final[Mapping[str, str]] = {"day": "", "week": "0 16 * * wed", "month": "0 16 15-21 * wed"}
-"""When policies are asked after the first sample: at each sample, on Wednesdays, on the third Wednesday of a month. In
-the middle of a week, for where a coin's bars have the dates of an exchange its order finds no bar over a weekend, and
-its price is old after one."""
+"""Schedules of decisions after the first sample: each sample, Wednesdays, the third Wednesday of a month.
+
+Midweek avoids two problems where a coin's bars have the dates of an exchange. A coin order finds no bar over a weekend,
+and its price is stale after one.
+"""
 
 ZONE: Final = "America/New_York"
 
 
 class Standing(Struct, frozen=True):
-    """One policy. `difference` is its Sharpe ratio less that of equal weight, resampled in pairs; `deflated` its deflated
-    Sharpe ratio; `notes` how many times it said that it could not do what it was asked."""
+    """One policy's result.
+
+    `difference` is its Sharpe ratio less that of equal weight, with a paired bootstrap interval. `deflated` is its
+    deflated Sharpe ratio. `notes` counts the policy's warnings.
+    """
 
     policy: str
     figures: Figures
@@ -47,12 +54,12 @@ class Standing(Struct, frozen=True):
     deflated: float | None
     notes: int
     trained: int = 0
-    """Samples that lie inside the policy's training window, where what it earns is no result."""
+    """Samples inside the policy's training window, whose returns are in-sample."""
     trained_until: str = ""
 
 
 class Standings(Struct, frozen=True):
-    """The table, by Sharpe ratio; `every` as in EVERY."""
+    """The table, ordered by Sharpe ratio; `every` as in EVERY."""
 
     every: str
     first: str
@@ -61,9 +68,9 @@ class Standings(Struct, frozen=True):
     rows: tuple[Standing, ...]
     trials: int | None
     min_trade: float = 0.0
-    """The change of a weight below which nothing is traded, in every row."""
+    """The smallest change of a weight that is traded, in every row."""
     own_closes: str = ""
-    """OWN_CLOSES, where returns are so."""
+    """OWN_CLOSES, if it applies to the returns."""
     sharpe_definition: str = SHARPE_DEFINITION
     turnover_definition: str = TURNOVER_DEFINITION
 
@@ -90,9 +97,11 @@ def standings(
     drive: Callable[[str], Drive],
     every: str = "month",
 ) -> Standings:
-    """Each of `policies` alone over the market of `assembly`, from the first sample on; equal weight is among them.
-    `drive(name)` runs one. Each is a trial, noted in the folder `state`, and all of them are counted before any ratio
-    is deflated. Raises Incomparable where one was not made alike."""
+    """Run each of `policies` alone over the market of `assembly`, from the first sample on, equal weight included.
+
+    `drive(name)` runs one policy. Each run is recorded as a trial in the folder `state`, and all trials are counted
+    before any ratio is deflated. Raises Incomparable when settings differ.
+    """
     measured: dict[str, tuple[Measured, Assembly, int]] = {}
     for name, policy in policies.items():
         one = alone(assembly, name, policy, EVERY[every], ZONE)
@@ -147,7 +156,7 @@ HEAD: Final = (
 
 
 def table(found: Standings) -> list[tuple[str, ...]]:
-    """Rows under HEAD."""
+    """Return the rows under HEAD."""
     rows: list[tuple[str, ...]] = []
     for row in found.rows:
         f, d = row.figures, row.difference
@@ -168,7 +177,7 @@ def table(found: Standings) -> list[tuple[str, ...]]:
 
 
 def said(found: Standings) -> list[str]:
-    """What stands under the table."""
+    """Return the notes below the table."""
     others = [row for row in found.rows if row.difference is not None]
     better = [row for row in others if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
     beaten = (

@@ -1,4 +1,4 @@
-"""Every backtest is a trial of luck: `trials.jsonl` in the state folder counts them, one line each, appended only."""
+"""Counts backtests as trials for the deflated Sharpe ratio: `trials.jsonl` in the state folder, append-only."""
 
 from hashlib import blake2b
 from pathlib import Path
@@ -15,7 +15,7 @@ NAME: Final = "trials.jsonl"
 
 
 class Trial(Struct, frozen=True):
-    """One configuration on one market. `sharpe` is annual, `periods` the samples a year it was made with."""
+    """One configuration on one market. `sharpe` is annual, based on `periods` samples a year."""
 
     digest: str
     sharpe: float
@@ -27,11 +27,11 @@ class Trial(Struct, frozen=True):
 
 
 class TrialsDamaged(ValueError):
-    """A line of the file is not a trial; the text names it and the remedy."""
+    """An invalid line of the file; the message names the line and the remedy."""
 
 
 def trial_digest(assembly: Assembly) -> str:
-    """Hex BLAKE2b of what was tried: configuration, bars, and what policies are (a file's text, an artifact)."""
+    """Return the hex BLAKE2b of configuration, bars and policies (a file's text, an artifact)."""
     found = blake2b(digest_size=16)
     for part in (
         digest(assembly.config),
@@ -46,11 +46,11 @@ def _identity(policy: object) -> str:
     path = getattr(policy, "path", None)
     if isinstance(path, Path) and path.is_file():
         return blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    return str(getattr(policy, "digest", ""))  # a registered policy is named in the configuration
+    return str(getattr(policy, "digest", ""))  # the configuration identifies a registered policy
 
 
 def read_trials(folder: Path) -> list[Trial]:
-    """The trials known, each digest once with its newest ratio. Raises TrialsDamaged."""
+    """Read the known trials, each digest once with its newest ratio. Raises TrialsDamaged."""
     path = folder / NAME
     if not path.exists():
         return []
@@ -67,7 +67,10 @@ def read_trials(folder: Path) -> list[Trial]:
 
 
 def note_trial(folder: Path, trial: Trial) -> list[Trial]:
-    """Append `trial` unless it is there, and give all that are known, it among them. Raises TrialsDamaged, OSError."""
+    """Append `trial` unless it exists, and return all known trials, this one included.
+
+    Raises TrialsDamaged or OSError.
+    """
     known = read_trials(folder)
     if trial in known:
         return known

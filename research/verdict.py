@@ -1,4 +1,7 @@
-"""What a backtest is worth: figures after costs with their interval, equal weight beside them, and one sentence."""
+"""Assesses a backtest:
+
+figures after costs with confidence intervals, the equal-weight benchmark, and a one-sentence verdict.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,15 +43,18 @@ from quantd.trading.ports import Policy, leaves
 from quantd.trading.statistics import OWN_CLOSES, SHARPE_DEFINITION, RiskFree, simple_returns
 
 BELIEVED: Final = 0.95
-"""A deflated Sharpe ratio below this may be luck."""
+"""A deflated Sharpe ratio below this may be chance."""
 
 TURNOVER_DEFINITION: Final = "turnover: value bought and sold over average equity, a year"
 
 
 class Figures(Struct, frozen=True):
-    """One account over its samples. Fractions, not percent; money in account currency; None for a ratio that does not
-    exist. `costs` is commission, borrow and what fills paid beyond the open of their bar; `invested` exposure over
-    equity on average; `interest` what cash earned; `turnover_annual` see TURNOVER_DEFINITION."""
+    """Figures of one account over its samples.
+
+    Values are fractions, not percent; money is in account currency; an undefined ratio is None. `costs` is commission,
+    borrow fees and `slippage`, the cost of fills relative to the open of their bar. `invested` is the average exposure
+    over equity, `interest` the interest on cash. For `turnover_annual` see TURNOVER_DEFINITION.
+    """
 
     total_return: float
     annual_return: float
@@ -68,7 +74,7 @@ class Figures(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """Sharpe ratio less that of equal weight, resampled in pairs."""
+    """Sharpe ratio less that of equal weight, with a paired bootstrap interval."""
 
     sharpe: float
     low: float | None
@@ -76,7 +82,7 @@ class Difference(Struct, frozen=True):
 
 
 class Bootstrap(Struct, frozen=True):
-    """How the intervals were made."""
+    """Method and parameters of the intervals."""
 
     block: int
     method: str = "circular block bootstrap (Politis & Romano 1992, 1994), percentiles"
@@ -87,7 +93,7 @@ class Bootstrap(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """The keys that a backtest's document has beside its summary."""
+    """The keys that a backtest's JSON document has beside its summary."""
 
     verdict: str
     sharpe_definition: str = SHARPE_DEFINITION
@@ -99,14 +105,13 @@ class Verdict(Struct, frozen=True):
     deflated_sharpe: float | None = None
     trials: int | None = None
     min_trade: float | None = None
-    """Of equal weight: the change of a weight below which it does not trade."""
+    """Of equal weight: the smallest change of a weight that is traded."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A finished run: what it was made with, what it left, and its figures without an interval; the risk-free rate of
-    each return."""
+    """A finished run: settings, record, figures without an interval, and the risk-free rate of each return."""
 
     settings: Settings
     record: Record
@@ -116,7 +121,7 @@ class Measured:
 
     @classmethod
     def of(cls, assembly: Assembly, record: Record) -> "Measured":
-        """Raises ValueError for fewer than two samples or an account that was lost."""
+        """Measure a run. Raises ValueError for fewer than two samples or a lost account."""
         settings = settings_of(assembly, record)
         free = assembly.risk_free_annual(record.days_ns, settings.periods)
         metrics = metrics_of(record.equity_micro, settings.periods, free, definition=settings.formula)
@@ -149,9 +154,10 @@ class Measured:
 
 
 def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) -> Verdict:
-    """The verdict on a finished run. `drive` runs equal weight beside it; None leaves the comparison out.
+    """Assess a finished run and record it as a trial in the folder `state`.
 
-    Notes the trial in the folder `state`. Raises Incomparable when the comparison was not made alike.
+    `drive` runs the equal-weight benchmark; None omits the comparison. Raises Incomparable when the settings of the two
+    runs differ.
     """
     try:
         own = Measured.of(assembly, record)
@@ -194,8 +200,10 @@ def difference_of(own: float, other: float, found: Intervals | None) -> Differen
 
 
 def noted(assembly: Assembly, own: Measured, state: Path) -> tuple[list[Trial], list[str]]:
-    """Note the run as a trial in the folder `state`; (every trial known, notes). No trials where they are not
-    counted."""
+    """Record the run as a trial in the folder `state`. Returns (all known trials, notes).
+
+    The trials are empty where they cannot be counted.
+    """
     if not isfinite(own.sharpe):
         return [], []
     try:
@@ -207,26 +215,26 @@ def noted(assembly: Assembly, own: Measured, state: Path) -> tuple[list[Trial], 
 
 
 def deflated_of(own: Measured, trials: Sequence[Trial]) -> float | None:
-    """The deflated Sharpe ratio by these trials, this run's among them; None where there are none or it does not
-    exist."""
+    """Return the deflated Sharpe ratio by these trials, this run's included; None where undefined or without trials."""
     if not trials or not isfinite(own.sharpe):
         return None
     periods = own.settings.periods
     excess = own.returns - own.risk_free_annual / periods
-    ratios = sorted(trial.sharpe_sample for trial in trials)  # their order is no part of it
+    # sorted, so that the result does not depend on their order
+    ratios = sorted(trial.sharpe_sample for trial in trials)
     value = deflated_sharpe(excess, own.sharpe / sqrt(periods), ratios)
     return value if isfinite(value) else None
 
 
 def trained(policy: Policy, record: Record) -> tuple[int, str]:
-    """(samples of the run inside the policy's training window, the date that it ends); (0, "") where none are."""
+    """Return (samples of the run inside the policy's training window, the window's last date); (0, "") for none."""
     until = max(int(getattr(each, "trained_until_ns", 0)) for each in leaves(policy))
     seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
     return (seen, session_date(until).isoformat()) if seen else (0, "")
 
 
 def _trained_on(assembly: Assembly, record: Record) -> list[str]:
-    """A note for each agent whose policy was trained on bars of this run."""
+    """Return a note for each agent whose policy was trained on bars of this run."""
     notes = []
     for agent, policy in zip(assembly.config.seats, assembly.policies, strict=True):
         seen, until = trained(policy, record)
@@ -241,7 +249,7 @@ def _trained_on(assembly: Assembly, record: Record) -> list[str]:
 def sentence(
     own: Measured, difference: Difference | None, deflated: float | None, trials: int | None, *, compared: bool
 ) -> str:
-    """The verdict in words."""
+    """Format the verdict as sentences."""
     costs = own.settings.costs
     charged = costs.commission_bp or costs.commission_min_micro or costs.spread_bp or costs.slippage_bp or costs.impact
     after = "After costs" if charged else "Before any costs ([broker] sets them to 0)"
@@ -265,7 +273,7 @@ def sentence(
 
 
 def headline(verdict: Verdict) -> str:
-    """Sharpe 0.71 [0.31, 1.08], equal weight 0.78; deflated 0.21 (7 trials known). …"""
+    """Format one line: Sharpe 0.71 [0.31, 1.08], equal weight 0.78; deflated 0.21 (7 trials known). …"""
     own, other = verdict.performance, verdict.equal_weight
     if own is None:
         return verdict.verdict
@@ -287,7 +295,7 @@ def span(low: float | None, high: float | None) -> str:
 
 
 def table_of(verdict: Verdict) -> list[tuple[str, str, str]]:
-    """(figure, this run, equal weight), the last empty where nothing was compared."""
+    """Return (figure, this run, equal weight) rows, the last empty without a comparison."""
     if verdict.performance is None:
         return []
     columns = [_column(each) if each is not None else {} for each in (verdict.performance, verdict.equal_weight)]
@@ -310,7 +318,7 @@ def _column(f: Figures) -> dict[str, str]:
 
 
 def lines(verdict: Verdict) -> list[str]:
-    """The verdict for a terminal: headline, figures side by side, how they were made."""
+    """Format the verdict for a terminal: headline, figures side by side, and their definitions."""
     out = [headline(verdict)]
     rows = table_of(verdict)
     if rows:

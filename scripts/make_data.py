@@ -1,8 +1,8 @@
-"""How the files under data/ were made: bars copied or cut from their sources, price factors turned into actions.
+"""Creates the files under data/: bars copied or cut from their sources, price factors converted to actions.
 
     python scripts/make_data.py SOURCE data/
 
-SOURCE is a folder with the files named in data/README.md. The result does not depend on the machine or the day.
+SOURCE is a folder with the files named in data/README.md. The result is independent of machine and date.
 """
 
 import sys
@@ -23,12 +23,12 @@ COPIED = {
 
 
 def actions_from_factors(factors: pl.DataFrame) -> pl.DataFrame:
-    """Splits and dividends of price and split factors, one row per ex date and kind.
+    """Convert price and split factors to splits and dividends, one row per ex date and kind.
 
-    A row of factors holds up to and including its date; the next session is the ex date. There the split ratio is
-    next split factor / this one, and the dividend per share of before the split is
-    reference price x (1 - price factor / next price factor), the factors after the last row being 1.
-    The factors have seven digits, so a dividend is known to about 3e-5 and is rounded to 1e-4.
+    A row of factors is valid up to and including its date; the next session is the ex date. The split ratio there is
+    next split factor / this one. The dividend per share before the split is reference price x (1 - price factor / next
+    price factor). The factors after the last row are 1. They have seven digits, so that a dividend is accurate to about
+    3e-5 and is rounded to 1e-4.
     """
     first, last = factors["ts"].dt.date().min(), factors["ts"].dt.date().max()
     calendar = sessions("XNYS", first, last.replace(year=last.year + 1))
@@ -52,7 +52,7 @@ def actions_from_factors(factors: pl.DataFrame) -> pl.DataFrame:
 
 
 def actions_from_dividends(dividends: pl.DataFrame, symbols: list[str]) -> pl.DataFrame:
-    """Dividends listed by ex date as actions, from the first bar of seed4_daily on."""
+    """Convert dividends listed by ex date to actions, from the first bar of seed4_daily on."""
     chosen = dividends.filter(pl.col("symbol").is_in(symbols) & (pl.col("ts").dt.year() >= 2014)).sort("symbol", "ts")
     nothing = pl.lit(None, pl.String).alias("ratio")
     cash = pl.col("dividend").round(6).cast(pl.Decimal(18, 6)).cast(pl.String).alias("cash")
@@ -66,8 +66,11 @@ TWENTY = (
 
 
 def twenty(stocks: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(bars, dividends) of twenty stocks from 2004 on. A dividend is what the adjusted close lost on its ex date against the
-    close, times the close before; below two hundredths of a percent it is rounding."""
+    """Return (bars, dividends) of twenty stocks from 2004 on.
+
+    A dividend is the loss of the adjusted close against the close on its ex date, times the previous close. Values
+    below 0.02 % are rounding errors.
+    """
     chosen = stocks.filter(pl.col("symbol").is_in(TWENTY) & (pl.col("ts").dt.year() >= 2004)).sort("symbol", "ts")
     bars = chosen.select("ts", "symbol", *(pl.col(c).round(4) for c in ("open", "high", "low", "close")), "volume")
     factor = pl.col("adj_close") / pl.col("close")

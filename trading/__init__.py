@@ -1,1 +1,1 @@
-"""The vocabulary and the rules of an account: pure, shared by every other package."""
+"""The vocabulary and accounting rules of a trading account. Pure code, shared by every other package."""

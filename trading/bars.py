@@ -1,7 +1,8 @@
-"""Bars of samples: what a policy that reads more than closes sees, and the ring they are kept in.
+"""OHLCV bars at sample frequency, and the ring buffer that stores them for policies.
 
-One row a *sample*: slices between two samples are one bar. Kept raw, with the factor that links each row to the first;
-given out adjusted for splits and dividends known by then, so that the newest row is what traded.
+One row is one *sample*: all slices between two samples form one bar. Rows are stored unadjusted, each with a factor
+that links it to the first row. Returned bars are adjusted for the splits and dividends known at that time, so that the
+newest row shows traded prices.
 """
 
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ _ROWS: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """k samples of N instruments, oldest first, read-only. `session` int64[k] is the date of each sample, ns (for bars
-    within a day its instant), -1 before the first; the others are float64[k, N].
+    """The newest k samples of N instruments, oldest first, read-only.
 
-    `close` is the last known price, of which returns are those of `view.returns`. An instrument that had no bar since
-    the sample before has open, high and low NaN and volume 0. All is NaN before the first sample.
+    `session` is int64[k]: the session date in ns for daily bars, the instant for intraday bars, -1 before the first
+    sample. The other fields are float64[k, N]. `close` is the last known price; its returns equal those of
+    `view.returns`. For an instrument without a bar since the previous sample, open, high and low are NaN and volume is
+    0. All fields are NaN before the first sample.
     """
 
     session: Ints
@@ -38,7 +40,7 @@ class Bars:
 
 
 class BarRing:
-    """The newest `lookback` samples as bars, and the bar that is still forming."""
+    """Ring buffer of the newest `lookback` samples as bars, with the bar that is still forming."""
 
     ROOM: Final = 4
 
@@ -50,12 +52,12 @@ class BarRing:
         self.end = 0
         self.count = 0
         self.forming: Floats = np.full((5, size), np.nan)
-        """open, high, low, nothing, volume since the last sample; NaN where nothing traded."""
+        """Open, high, low, an unused row, and volume since the last sample; NaN where nothing traded."""
         self.links: Floats = np.ones((2, size))
-        """Price and volume link of the newest row: raw times link goes on from the first row."""
+        """Price and volume link of the newest row: raw value times link continues the series from the first row."""
 
     def slice(self, market: MarketSlice) -> None:
-        """Take the bars of one slice into the forming one."""
+        """Merge the bars of one slice into the forming bar."""
         forming, fresh = self.forming, market.fresh
         opened = np.isnan(forming[0])
         forming[0] = np.where(fresh & opened, market.open, forming[0])
@@ -65,13 +67,15 @@ class BarRing:
         forming[_VOLUME] = np.where(fresh, np.nan_to_num(forming[_VOLUME], nan=0.0) + traded, forming[_VOLUME])
 
     def split(self, column: int, ratio: float) -> None:
-        """What traded since the last sample was in old shares: `ratio` new ones for each."""
+        """Convert the forming bar from old to new shares: `ratio` new shares replace one old share."""
         self.forming[:3, column] /= ratio
         self.forming[_VOLUME, column] *= ratio
 
     def sample(self, session: int, marks: Floats, actions: list[tuple[int, float, float]]) -> None:
-        """The forming bar is a row, closed at `marks`. `actions` are (column, split ratio, dividend per share then held)
-        since the row before, in order."""
+        """Close the forming bar at `marks` and append it as a row.
+
+        `actions` are (column, split ratio, dividend per old share) since the previous row, in order.
+        """
         if self.end == self.rows.shape[1]:
             self._rewind()
         row = self.rows[:, self.end]
@@ -87,7 +91,7 @@ class BarRing:
         self.forming = np.full_like(self.forming, np.nan)
 
     def _link(self, marks: Floats, actions: list[tuple[int, float, float]]) -> None:
-        """The same total return as `Ring` has: (price x split + dividend) / price before."""
+        """Extend the link by the total return that `Ring` uses: (price x split + dividend) / previous price."""
         held: dict[int, tuple[float, float]] = {}
         for column, ratio, dividend in actions:
             shares, cash = held.get(column, (1.0, 0.0))
@@ -101,13 +105,13 @@ class BarRing:
 
     def _rewind(self) -> None:
         keep, start = self.lookback, self.end - self.lookback
-        # new arrays: views of the old ones may still be read by a policy in a worker
+        # Allocate new arrays: a policy in a worker may still read views of the old ones.
         rows, session = np.full_like(self.rows, np.nan), np.full_like(self.session, -1)
         rows[:, :keep], session[:keep] = self.rows[:, start:], self.session[start:]
         self.rows, self.session, self.end = rows, session, keep
 
     def bars(self, k: int) -> Bars:
-        """The newest k samples, adjusted; asked again before the next sample, the same arrays."""
+        """Return the newest k samples, adjusted. Calls between two samples return the same arrays."""
         if not 1 <= k <= self.lookback:
             raise ValueError(f"bars({k}): between 1 and {self.lookback} samples are kept")
         count, made_k, made = self._made
@@ -125,14 +129,14 @@ class BarRing:
         session[k - found :] = self.session[self.end - found : self.end]
         given = np.full((5, k, size), np.nan)
         window = given[:, k - found :]
-        # by the newest link: the newest row is multiplied by 1 exactly
+        # Divide by the newest link, so that the newest row is multiplied by exactly 1.
         np.multiply(newest[:_VOLUME], newest[_PRICE_LINK] / self.links[0], out=window[:_VOLUME])
         np.multiply(newest[_VOLUME], newest[_VOLUME_LINK] / self.links[1], out=window[_VOLUME])
         given.flags.writeable = session.flags.writeable = False
         return Bars(session, given[0], given[1], given[2], given[3], given[4])
 
     def freeze(self) -> tuple[int, bytes, bytes, bytes, bytes]:
-        """(count, rows kept, their dates, the forming bar, the links)."""
+        """Return (count, stored rows, their dates, forming bar, links)."""
         start = max(0, self.end - self.lookback)
         return (
             self.count,
@@ -143,10 +147,10 @@ class BarRing:
         )
 
     def thaw(self, frozen: tuple[int, bytes, bytes, bytes, bytes]) -> None:
-        """Take back what `freeze` gave."""
+        """Restore the state returned by `freeze`."""
         size = self.rows.shape[2]
         count, rows, session, forming, links = frozen
-        # a run that goes on with a shorter lookback needs the newest only
+        # A continued run with a shorter lookback needs only the newest rows.
         dates = np.frombuffer(session, dtype=np.int64)[-self.lookback :]
         self.end, self.count = len(dates), count
         self.rows[:, : self.end] = np.frombuffer(rows).reshape(_ROWS, -1, size)[:, -self.lookback :]
@@ -162,5 +166,5 @@ def _blank(size: int, k: int) -> Bars:
 
 
 def present(bars: Bars) -> Bools:
-    """bool[k, N], where an instrument had a bar."""
+    """Return bool[k, N]: true where an instrument has a bar."""
     return np.isfinite(bars.open)

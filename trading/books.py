@@ -1,5 +1,7 @@
-"""The exact ledger: a house account, a virtual book for each agent that adds up to it, and how agents share
-fills and cross with each other."""
+"""The exact ledger: a house account and one virtual book per agent.
+
+The books always add up to the house account. Agents share fills of common orders and cross trades with each other.
+"""
 
 from collections.abc import Sequence
 from math import gcd
@@ -21,15 +23,15 @@ Share = tuple[int, int]
 """(book, lots)."""
 
 _INT64_SAFE: Final = 2**31
-"""Products of lots below this fit int64; above it netting counts in Python ints."""
+"""Products of lots below this bound fit int64. Above it, netting uses Python integers."""
 
 
 class LedgerBroken(Exception):
-    """The books do not add up to the house, or an account's cash is not explained: a bug."""
+    """The books do not add up to the house account, or an account's cash is unexplained. This is a bug."""
 
 
 class FrozenLedger(Struct, frozen=True):
-    """A ledger as plain values."""
+    """A ledger as plain serialisable values."""
 
     names: list[str]
     house: FrozenAccount
@@ -37,10 +39,10 @@ class FrozenLedger(Struct, frozen=True):
 
 
 def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
-    """Split `lots` (unsigned) among (agent, remaining lots, unsigned) in proportion to what remains.
+    """Split unsigned `lots` among agents in proportion to their unsigned remaining lots.
 
-    Leftover lots go to the largest fractions, ties in the order given; nobody with nothing is listed. No share
-    is above what remained unless `lots` is above their sum.
+    `remaining` lists (agent, remaining lots). Leftover lots go to the largest fractions, ties in the given order.
+    Agents with a share of zero are omitted. No share exceeds its remaining lots unless `lots` exceeds their sum.
     """
     if len(remaining) == 1:
         return [(remaining[0][0], lots)] if lots else []
@@ -58,18 +60,21 @@ def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
 
 
 def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
-    """Each share's part of a fill's fee, as `Ledger.fills` books it: in proportion, rounded down, the last takes the
-    rest. `lots` and the shares are signed alike."""
+    """Return each share's part of a fill's fee, as `Ledger.fills` books it.
+
+    Parts are proportional and rounded down; the last share takes the remainder. `lots` and the shares have the same
+    sign.
+    """
     parts = [fee_micro * part // lots for _, part in shares[:-1]]
     return [*parts, fee_micro - sum(parts)]
 
 
 def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Cross what agents want against each other: int64[A, N] signed lots -> (crossed, surviving), same shape.
+    """Cross the agents' requested trades: int64[A, N] signed lots -> (crossed, surviving), same shape.
 
-    crossed + surviving = wanted, crossed adds up to 0 in each column, and survivors of a column are all on one
-    side, sharing what is left of their side in proportion to what they wanted (see `share`). Where nothing
-    crosses, `surviving` is `wanted` itself.
+    crossed + surviving = wanted, and crossed adds up to 0 in each column. Survivors of a column are all on one side.
+    They share the net quantity in proportion to their requested lots (see `share`). Where nothing crosses, `surviving`
+    is `wanted` itself.
     """
     if len(wanted) > 1:
         buys, sells = np.maximum(wanted, 0), np.maximum(-wanted, 0)
@@ -109,16 +114,16 @@ def _crossed(
 
 
 def _micro_ratio(lot_nano: int) -> tuple[int, int, int]:
-    """Lots x price_nano to micro in lowest terms: (numerator, denominator, atto in a unit of the remainder).
+    """Reduce the conversion from lots x price_nano to micro: (numerator, denominator, atto per unit of the remainder).
 
-    The same numbers as by atto, but small ones: whole shares at whole cents leave no remainder at all.
+    The result equals a conversion through atto, with smaller integers: whole shares at whole cents leave no remainder.
     """
     atto = gcd(lot_nano, ATTO_PER_MICRO)
     return lot_nano // atto, ATTO_PER_MICRO // atto, atto
 
 
 def _only_book(shares: Sequence[Sequence[Share]]) -> int | None:
-    """The book that all rows belong to whole, if there is one."""
+    """Return the book that owns all rows entirely, or None."""
     only = shares[0][0][0] if shares else -1
     for row in shares:
         if len(row) > 1 or row[0][0] != only:
@@ -127,12 +132,12 @@ def _only_book(shares: Sequence[Sequence[Share]]) -> int | None:
 
 
 class Ledger:
-    """The house's account and one book for each agent, in order, then the unallocated book.
+    """The house account, one book per agent in order, then the unallocated book.
 
-    Lots, cash and fees of the books add up to the house's to the unit, always; cost and profit are each
-    account's own. A cash amount is rounded once, for the house; each book's part is rounded too and the last
-    book concerned takes the rest. Commissions, borrow fees, interest and cash in lieu are whole micro by definition;
-    notionals and dividends are exact in atto, and `house.residue_atto` keeps what their rounding left.
+    Lots, cash and fees of the books always add up exactly to those of the house. Cost and profit belong to each account
+    separately. A cash amount is rounded once, for the house. Each book's part is rounded too, and the last affected
+    book takes the remainder. Commissions, borrow fees, interest and cash in lieu are whole micro by definition.
+    Notionals and dividends are exact in atto; `house.residue_atto` accumulates their rounding differences.
     """
 
     def __init__(self, universe: Universe, agents: Sequence[str]) -> None:
@@ -145,18 +150,21 @@ class Ledger:
         self._one_size = sizes.pop() if len(sizes) == 1 else 0
 
     def deposit(self, amount_micro: int, book: int = -1) -> None:
-        """Money from outside into a book; negative withdraws."""
+        """Deposit outside cash into a book; a negative amount is a withdrawal."""
         self.house.flow(amount_micro)
         self.books[book].flow(amount_micro)
 
     def allocate(self, book: int, amount_micro: int) -> None:
-        """Move cash from the unallocated book to an agent's; negative moves it back."""
+        """Move cash from the unallocated book to an agent's book; a negative amount moves it back."""
         self.books[-1].flow(-amount_micro)
         self.books[book].flow(amount_micro)
 
     def transfer(self, amounts_micro: Sequence[int]) -> None:
-        """Move cash between books, by book: what leaves (negative) and what comes adds up to 0, and the house does not
-        notice. A flow of each book: no profit. ValueError when it does not add up."""
+        """Move cash between books; `amounts_micro` is indexed by book and adds up to 0.
+
+        The house account does not change. Each amount is a flow of its book, not profit. Raises ValueError when the sum
+        is not 0.
+        """
         if sum(amounts_micro):
             raise ValueError(f"a transfer between books adds up to {sum(amounts_micro)} micro, not to 0")
         for book, amount in zip(self.books, amounts_micro, strict=False):
@@ -170,9 +178,10 @@ class Ledger:
         fee_micro: Sequence[int],
         shares: Sequence[Sequence[Share]],
     ) -> None:
-        """Post fills, row by row: signed lots and, for each row, the (book, signed lots) that add up to them.
+        """Post fills row by row.
 
-        A fee is shared in proportion, rounded down; the last book of the row takes the rest.
+        `shares` lists for each row the (book, signed lots) that add up to the row's signed lots. A fee is shared in
+        proportion and rounded down; the row's last book takes the remainder.
         """
         ratios = self._micro
         amounts: list[int] = []
@@ -207,7 +216,10 @@ class Ledger:
         amounts_micro: Sequence[int],
         shares: Sequence[Sequence[Share]],
     ) -> None:
-        """The books' parts of fills whose house amounts are known: each to the nearest micro, the last the rest."""
+        """Post the books' parts of fills with known house amounts.
+
+        Each part is rounded to the nearest micro; the last takes the remainder.
+        """
         ratios = self._micro
         parts: list[list[tuple[int, int, int]]] = [[] for _ in self.books]
         fees = [0] * len(parts)
@@ -232,8 +244,10 @@ class Ledger:
             account.pay(paid)
 
     def cross(self, symbol: int, price_nano: int, shares: Sequence[Share]) -> None:
-        """Lots change hands between books at one price, without a fee; (book, signed lots) add up to 0. The
-        house does not notice."""
+        """Trade lots between books at one price without a fee; the (book, signed lots) add up to 0.
+
+        The house account does not change.
+        """
         unit = self._lot_nano[symbol] * price_nano
         left = 0
         for book, lots in shares[:-1]:
@@ -244,7 +258,10 @@ class Ledger:
         self.books[book].trade([(symbol, lots, left)])
 
     def dividend(self, symbol: int, cash_nano: int) -> int:
-        """Longs receive and shorts pay `cash_nano` for each unit held; gives the change of the house's cash."""
+        """Pay `cash_nano` per unit to long holders and charge it to short holders.
+
+        Returns the change of house cash in micro.
+        """
         unit = self._lot_nano[symbol] * cash_nano
         amount, residue = round_micro(self.house.lots[symbol] * unit)
         self.house.receive(amount)
@@ -260,8 +277,10 @@ class Ledger:
         return amount
 
     def income(self, amount_micro: int, parts: Sequence[Share]) -> None:
-        """What a venue pays (or charges, negative), to (book, weight) in proportion, rounded down; the last takes the
-        rest. Without parts it is the unallocated book's."""
+        """Share a venue payment (negative: a charge) among (book, weight) in proportion, rounded down.
+
+        The last book takes the remainder. Without parts, the unallocated book takes the whole amount.
+        """
         self.house.receive(amount_micro)
         total, left = sum(weight for _, weight in parts), amount_micro
         for book, weight in parts[:-1]:
@@ -271,17 +290,20 @@ class Ledger:
         self.books[parts[-1][0] if parts else -1].receive(left)
 
     def in_kind(self, symbol: int, lots: int, value_micro: int, book: int) -> None:
-        """Lots that came (or went, negative) without a trade: a flow of their value, and a trade at it."""
+        """Book lots that arrived (or left, negative) without a trade:
+
+        a flow of their value, and a trade at that value.
+        """
         for account in (self.house, self.books[book]):
             account.flow(value_micro)
             account.trade([(symbol, lots, -value_micro)])
 
     def split(self, symbol: int, numerator: int, denominator: int, price_nano: int) -> int:
-        """`numerator` new shares for `denominator` old; fractions of a lot become cash at `price_nano`, the price
-        after the split. Gives the change of the house's cash.
+        """Replace `denominator` old shares by `numerator` new ones. Returns the change of house cash in micro.
 
-        The house's lots are floored towards zero, each book's too; lots missing from their sum go to the books
-        with the largest fractions, which pay for what they got. Average cost keeps the whole cost.
+        Fractions of a lot become cash at `price_nano`, the price after the split. The lots of the house and of each
+        book are truncated towards zero. Lots missing from the books' sum go to the books with the largest fractions,
+        which pay for them. Average cost keeps the whole cost.
         """
         before = self.house.lots[symbol]
         after = truncate(before, numerator, denominator)
@@ -292,7 +314,7 @@ class Ledger:
         missing = after - sum(new)
         if missing:
             sign = 1 if missing > 0 else -1
-            # fractions in units of 1 / denominator, those on the side of what is missing first
+            # Fractions in units of 1 / denominator; those on the side of the missing lots come first.
             fraction = [book.lots[symbol] * numerator - n * denominator for book, n in zip(holders, new, strict=True)]
             for k in sorted(range(len(new)), key=lambda k: -sign * fraction[k])[: abs(missing)]:
                 new[k] += sign
@@ -308,8 +330,11 @@ class Ledger:
         return amount
 
     def delist(self, symbol: int, cash_nano: int) -> int:
-        """Every unit becomes `cash_nano` in cash, paid by who is short; gives the change of the house's cash. Rounded as cash
-        in lieu is: once for the house, the last book takes the rest."""
+        """Convert every unit into `cash_nano` of cash, paid by short holders. Returns the change of house cash in
+        micro.
+
+        Rounding follows cash in lieu: once for the house, and the last book takes the remainder.
+        """
         unit = self._lot_nano[symbol] * cash_nano
         amount = left = divide_half_even(self.house.lots[symbol] * unit, ATTO_PER_MICRO)
         holders = [book for book in self.books if book.lots[symbol]]
@@ -323,11 +348,11 @@ class Ledger:
         return amount
 
     def borrow(self, values_nano: Sequence[int], bp_annual: float, days: int) -> int:
-        """Charge `bp_annual` on the house's short lots at `values_nano` (prices by column) for `days` calendar days;
-        gives the change of the house's cash, 0 or less.
+        """Charge a borrow fee on the house's short lots. Returns the change of house cash in micro, 0 or less.
 
-        The rate is exact as its decimal text (see `rate_of_bp`). Rounded once for each column; books short there
-        share it in proportion to their short lots, rounded down, the last takes the rest.
+        `bp_annual` is the yearly rate, `values_nano` the prices by column, `days` the calendar days. The rate is exact
+        as its decimal text (see `rate_of_bp`). The fee is rounded once per column. Books with short lots share it in
+        proportion to those lots, rounded down; the last takes the remainder.
         """
         rate = rate_of_bp(bp_annual)
         charged = 0
@@ -348,10 +373,10 @@ class Ledger:
         return -charged
 
     def interest(self, balances_micro: Sequence[int], rate_annual: int, days: int) -> int:
-        """Pay `rate_annual` (RATE_ONE to the unit) on the cash that each book had, for `days` calendar days; cash below
-        0 is charged the same rate. Gives the change of the house's cash.
+        """Pay interest on each book's cash for `days` calendar days. Returns the change of house cash in micro.
 
-        Rounded once for the house, then for each book that had cash; the last of them takes the rest.
+        `rate_annual` is an integer with RATE_ONE as 100 %. Negative cash is charged the same rate. Interest is rounded
+        once for the house, then for each book with cash; the last takes the remainder.
         """
         paid = left = interest_micro(sum(balances_micro), rate_annual, days)
         holders = [(book, cash) for book, cash in zip(self.books, balances_micro, strict=True) if cash]
@@ -365,10 +390,11 @@ class Ledger:
         return paid
 
     def equity(self, price_nano: Sequence[int]) -> tuple[int, list[int]]:
-        """(house, books: agents in order, then unallocated) in micro at marks in nano, by column.
+        """Return (house equity, book equities) in micro, at marks in nano by column.
 
-        The house's is cash and exact value, rounded half-even once; the unallocated book takes the rest, so the
-        books always add up. The residue is not counted. ValueError unless there is a mark for each column.
+        Books are the agents in order, then the unallocated book. House equity is cash plus exact value, rounded
+        half-even once. The unallocated book takes the remainder, so the books always add up. The rounding residue is
+        not counted. Raises ValueError unless every column has a mark.
         """
         if len(price_nano) != len(self._lot_nano):
             raise ValueError(f"{len(price_nano)} marks for {len(self._lot_nano)} columns")
@@ -380,7 +406,7 @@ class Ledger:
         held = sum(map(mul, house.lots, unit)) * scale
         total = left = round_micro(house.cash_micro * ATTO_PER_MICRO + held)[0]
         for book in self.books[:-1]:
-            # a lone agent holds what the house holds
+            # A single agent holds the same lots as the house.
             atto = held if book.lots == house.lots else sum(map(mul, book.lots, unit)) * scale
             own = round_micro(book.cash_micro * ATTO_PER_MICRO + atto)[0]
             books.append(own)
@@ -389,7 +415,10 @@ class Ledger:
         return total, books
 
     def check(self) -> None:
-        """Raise LedgerBroken, naming what differs and by how much, unless the books add up to the house."""
+        """Verify that the books add up to the house.
+
+        Raises LedgerBroken with the differing field and the difference.
+        """
         house, books = self.house, self.books
         for what in ("cash_micro", "fees_micro", "flows_micro", "income_micro"):
             difference = sum(getattr(book, what) for book in books) - getattr(house, what)
@@ -405,13 +434,19 @@ class Ledger:
                 raise LedgerBroken(f"cash of {name} differs from what its entries explain by {difference} micro")
 
     def freeze(self) -> dict[str, object]:
-        """The whole ledger as plain ints, lists and text; msgpack takes amounts below 2**63 micro (9.2e12)."""
+        """Return the whole ledger as plain integers, lists and text.
+
+        Msgpack supports amounts below 2**63 micro (9.2e12).
+        """
         frozen = FrozenLedger(self.names, self.house.freeze(), [book.freeze() for book in self.books])
         plain: dict[str, object] = msgspec.to_builtins(frozen)
         return plain
 
     def thaw(self, plain: dict[str, object]) -> None:
-        """Become the ledger that `freeze` wrote. ValueError when its books or columns are not ours."""
+        """Restore a ledger written by `freeze`.
+
+        Raises ValueError when its books or columns differ from this ledger's.
+        """
         frozen = msgspec.convert(plain, FrozenLedger)
         if frozen.names != self.names:
             raise ValueError(f"the snapshot has the books {frozen.names}, this ledger {self.names}")

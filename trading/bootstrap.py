@@ -1,7 +1,8 @@
-"""The circular block bootstrap of paired returns, without a random number of its own: what is drawn follows from a key.
+"""The circular block bootstrap of paired returns, with resamples derived from a key instead of a random generator.
 
-Blocks of neighbouring samples, wrapped around the end, are drawn with replacement (D. Politis and J. Romano, 1992, 1994), the
-same ones of both series, so that a resample keeps what depends within a block and between the two.
+Blocks of neighbouring samples, wrapped around the end, are drawn with replacement (D. Politis and J. Romano, 1992,
+1994). Both series use the same blocks, so that a resample preserves serial dependence and the dependence between the
+two.
 """
 
 from hashlib import shake_128
@@ -15,14 +16,17 @@ from quantd.trading.market import Floats, Ints
 from quantd.trading.statistics import RiskFree
 
 MOST_DRAWN: Final = 1 << 22
-"""Block starts of one test at most: of very long series blocks are made longer, which loses nothing there."""
+"""Maximum number of block starts in one test. Very long series use longer blocks instead, without loss of accuracy."""
 
 Measure = Literal["sharpe", "mean"]
 
 
 class Gain(Struct, frozen=True):
-    """What one series of returns has more of a measure than another, a year; `p` is the chance of so much or more, by its
-    standard error, if it had none; `block` the samples that stayed together."""
+    """The annual excess of one return series over another in one measure.
+
+    `p` is the one-sided p-value of the studentised difference under the hypothesis of no difference. `block` is the
+    block length in samples.
+    """
 
     value: float
     p: float
@@ -30,7 +34,7 @@ class Gain(Struct, frozen=True):
 
 
 def drawn(key: bytes, below: int, rows: int, columns: int) -> Ints:
-    """int64[rows, columns] from 0 to below - 1, uniform, the same for a key wherever and whenever it is asked."""
+    """Return int64[rows, columns], uniform from 0 to below - 1; the same key always gives the same numbers."""
     found = np.frombuffer(shake_128(key).digest(8 * rows * columns), dtype="<u8") % np.uint64(below)
     return found.astype(np.int64).reshape(rows, columns)
 
@@ -46,11 +50,11 @@ def paired_gain(
     resamples: int,
     block: int = 0,
 ) -> Gain:
-    """What simple returns float64[T] `own` have more than `other` of the Sharpe ratio or of the mean, with a one-sided test.
+    """Test whether simple returns `own` float64[T] have a higher Sharpe ratio or mean than `other`, one-sided.
 
-    The bootstrap of the difference over its standard error, of O. Ledoit and M. Wolf, Robust performance hypothesis testing with
-    the Sharpe ratio (2008); standard errors from sums over blocks, in the sample from all of them. `block` 0: see
-    `block_length`. Series that do not differ have p = 1. ValueError for two lengths.
+    The test bootstraps the studentised difference: O. Ledoit and M. Wolf, Robust performance hypothesis testing with
+    the Sharpe ratio (2008). Standard errors use sums over blocks; those of the original sample use all blocks. `block`
+    0 selects `block_length`. Identical series give p = 1. Raises ValueError for different lengths.
     """
     if len(own) != len(other):
         raise ValueError(f"paired series have one length, not {len(own)} and {len(other)}")
@@ -79,20 +83,20 @@ def paired_gain(
 
 
 def _of_sample(excess: Floats) -> float:
-    """Mean over standard deviation; 0 of returns that do not vary."""
+    """Return mean over standard deviation; 0 for constant returns."""
     deviation = float(excess.std())
     return float(excess.mean()) / deviation if deviation > 1e-15 else 0.0
 
 
 def _error(sums: Floats, block: int, n: int) -> float:
-    """Standard error of a mean of n, from sums over blocks of its influences."""
+    """Return the standard error of a mean of n samples, from block sums of its influences."""
     return sqrt(float((sums * sums).mean()) / block / n)
 
 
 def _resampled_gain(
     pair: list[Floats], starts: Ints, block: int, count: int, measure: Measure
 ) -> tuple[Floats, Floats]:
-    """(difference, its standard error), both float64[resamples], from sums over the blocks drawn."""
+    """Return (difference, its standard error), both float64[resamples], from sums over the drawn blocks."""
     m = count * block
     parts: list[Floats] = []
     values: list[Floats] = []
@@ -109,7 +113,7 @@ def _resampled_gain(
         deviation = np.sqrt(variance)
         ratio = (mean + centre) / deviation
         values.append(ratio)
-        # sums over a block of z, and of z^2, in the resample's own moments
+        # Sums over a block of z and of z^2, standardised by the resample's own moments.
         z = (one - block * mean[:, None]) / deviation[:, None]
         zz = (two - 2.0 * mean[:, None] * one + block * (mean * mean)[:, None]) / variance[:, None]
         parts.append(z - 0.5 * ratio[:, None] * (zz - block))
@@ -119,10 +123,11 @@ def _resampled_gain(
 
 
 def influence(returns: Floats) -> Floats:
-    """float64[T]: what each return contributes to the Sharpe ratio, whose error is the mean of these to first order.
+    """Return float64[T]: each return's influence on the Sharpe ratio; the estimation error is their mean to first
+    order.
 
-    z - S (z^2 - 1) / 2 with z the standardised returns and S the ratio a sample (Lo 2002, by the delta method).
-    Zeros where returns do not vary.
+    z - S (z^2 - 1) / 2 with z the standardised returns and S the ratio per sample (Lo 2002, by the delta method).
+    Constant returns give zeros.
     """
     deviation = float(returns.std())
     if deviation <= 1e-15:
@@ -133,9 +138,9 @@ def influence(returns: Floats) -> Floats:
 
 
 def block_length(series: Floats) -> int:
-    """Optimal block of the circular bootstrap of the mean of float64[T], in samples; 1 where nothing depends on the past.
+    """Return the optimal block length in samples for the circular bootstrap of the mean; 1 without serial dependence.
 
-    Flat-top lag window; the bandwidth is twice the last lag before a run of insignificant autocorrelations.
+    Uses a flat-top lag window. The bandwidth is twice the last lag before a run of insignificant autocorrelations.
     """
     n = len(series)
     deviations = series - series.mean()
@@ -159,7 +164,7 @@ def block_length(series: Floats) -> int:
 
 
 def _last_before_quiet(significant: np.ndarray, run: int) -> int:
-    """The lag after which `run` lags in a row are insignificant; the last significant one where there is no such run."""
+    """Return the lag that precedes `run` insignificant lags in a row, or the last significant lag."""
     quiet = 0
     for lag, loud in enumerate(significant.tolist(), 1):
         quiet = 0 if loud else quiet + 1
@@ -169,7 +174,10 @@ def _last_before_quiet(significant: np.ndarray, run: int) -> int:
 
 
 def running_sums(values: Floats, block: int) -> tuple[float, Floats, Floats]:
-    """(mean, running sums of deviations, of their squares), both float64[T + block], beyond the end from the start again."""
+    """Return (mean, running sums of deviations, running sums of their squares); the sums are float64[T + block].
+
+    The series continues from its start beyond the end.
+    """
     centre = float(values.mean())
     around = np.concatenate([values, values[: block - 1]]) - centre
     zero = np.zeros(1)
@@ -177,7 +185,10 @@ def running_sums(values: Floats, block: int) -> tuple[float, Floats, Floats]:
 
 
 def block_sums(running: Floats, starts: Ints, block: int, last: int) -> Floats:
-    """float64[rows]: sums over whole blocks from `starts` int64[rows, count], the last one cut to `last` samples."""
+    """Return float64[rows]:
+
+    sums over blocks that begin at `starts` int64[rows, count]; the last block has `last` samples.
+    """
     if block == 1:
         return np.take(np.diff(running), starts).sum(axis=1)
     whole = starts[:, :-1]

@@ -1,4 +1,4 @@
-"""The rate that cash earns, by date, and the interest and risk-free returns that follow from it."""
+"""The interest rate on cash by date, and the interest and risk-free returns derived from it."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _EPOCH: Final = date(1970, 1, 1)
 
 
 class CashRateError(ValueError):
-    """A series of rates that cannot be used: `where` is file and line, `what` is wrong there, and the remedy."""
+    """An invalid rate series: `where` is file and line, `what` the mistake, `remedy` the correction."""
 
     def __init__(self, where: str, what: str, remedy: str) -> None:
         super().__init__(where, what, remedy)
@@ -34,21 +34,26 @@ class CashRateError(ValueError):
 
 
 class CashRate(Struct, frozen=True):
-    """Annual rates by date. `days_ns` are dates (00:00 UTC), ascending; `rates` are ints, RATE_ONE to the unit, each in
-    force for sessions after its date until the next one; `source` is the number or the file's name."""
+    """Annual interest rates by date.
+
+    `days_ns` are dates (00:00 UTC), ascending. `rates` are integers with RATE_ONE as 100 %. A rate applies to sessions
+    after its date, until the next date. `source` is the configured number or the file name.
+    """
 
     days_ns: tuple[int, ...]
     rates: tuple[int, ...]
     source: str
 
     def before(self, day_ns: int) -> int:
-        """The last rate dated before a day; 0 when there is none."""
+        """Return the last rate dated before a day; 0 without one."""
         place = bisect_left(self.days_ns, day_ns) - 1
         return self.rates[place] if place >= 0 else 0
 
     def earned(self, days_ns: Sequence[int] | NDArray[np.int64]) -> Floats:
-        """float64[T]: what cash earns from each of these dates (ascending) to the next, as a fraction; 0 at the
-        first."""
+        """Return float64[T]:
+
+        interest on cash from the previous date to each date (ascending), as a fraction; 0 at the first.
+        """
         days = np.asarray(days_ns, dtype=np.int64) // DAY_NS
         place = np.searchsorted(np.array(self.days_ns, dtype=np.int64), days * DAY_NS, side="left") - 1
         rates = np.where(place >= 0, np.array(self.rates, dtype=np.float64)[place], 0.0)
@@ -56,7 +61,7 @@ class CashRate(Struct, frozen=True):
         return found
 
     def begins(self, first_ns: int) -> None:
-        """Raises CashRateError where the first session has no rate of its date or an earlier one."""
+        """Raise CashRateError when the first session is earlier than the first rate."""
         if self.days_ns[0] > first_ns:
             first, session = _text(self.days_ns[0]), _text(first_ns)
             raise CashRateError(
@@ -67,18 +72,20 @@ class CashRate(Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """The risk-free rate, as it is printed beside a Sharpe ratio."""
+        """The risk-free rate in words, as printed beside a Sharpe ratio."""
         return f"risk-free: cash_rate = {self.source}, a year, by calendar days over {YEAR_DAYS}"
 
 
 def constant(fraction: float) -> CashRate:
-    """One rate on every date."""
+    """Build a series with the same rate on every date."""
     return CashRate((-(2**62),), (_rate(fraction),), f"{fraction:g}")
 
 
 def parsed(text: str, name: str) -> CashRate:
-    """A series of CSV with the columns date and rate ("2024-01-02,0.0521"), ascending. `name` is the file's, for
-    mistakes. Raises CashRateError."""
+    """Parse CSV with the columns date and rate ("2024-01-02,0.0521"), dates ascending.
+
+    `name` is the file name in error messages. Raises CashRateError.
+    """
     lines = text.splitlines()
     columns = [each.strip() for each in lines[0].split(",")] if lines else []
     if "date" not in columns or "rate" not in columns:
@@ -114,7 +121,7 @@ def parsed(text: str, name: str) -> CashRate:
 
 
 def earned(rate: int, days: int) -> float:
-    """What cash earns over calendar days, as a fraction (Actual/365 Fixed)."""
+    """Return the interest on cash over calendar days, as a fraction (Actual/365 Fixed)."""
     return rate * days / (RATE_ONE * YEAR_DAYS)
 
 

@@ -1,4 +1,4 @@
-"""Events and effects as bytes, for the journal, and back. One format, one version."""
+"""Encodes events and effects as bytes for the journal, and decodes them. One format, one version."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,118 +7,15 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.trading.effects import (
-    Again,
-    Ask,
-    Asked,
-    Assessed,
-    Booked,
-    Cancel,
-    Crossed,
-    Effect,
-    Ended,
-    Filled,
-    Planned,
-    Promotion,
-    Protected,
-    Publish,
-    Query,
-    Reallocated,
-    Rested,
-    Shadowed,
-    Snapshot,
-    Stop,
-    Switched,
-    Valued,
-    Worked,
-)
-from quantd.trading.events import (
-    Action,
-    Bars,
-    Busted,
-    CancelReported,
-    Carried,
-    Condition,
-    Correction,
-    Decided,
-    Event,
-    Flow,
-    ForeignFound,
-    Halted,
-    Limited,
-    NotFound,
-    Operator,
-    Reconciled,
-    Reloaded,
-    Retrained,
-    Shade,
-    SliceRef,
-    Started,
-    Stopping,
-    Tick,
-    Unknown,
-    Wished,
-)
+from quantd.trading.effects import Ask, Asked, Effect, JournalEffect
+from quantd.trading.events import Bars, Event, JournalEvent, SliceRef
 from quantd.trading.market import Block, Floats, MarketSlice
-from quantd.trading.orders import OrderBasket, Reports
 
 CODEC_VERSION: Final = 1
 
-JournalEvent = (
-    Started
-    | Reloaded
-    | SliceRef
-    | Bars
-    | Action
-    | Tick
-    | Decided
-    | Reports
-    | CancelReported
-    | Unknown
-    | NotFound
-    | Reconciled
-    | ForeignFound
-    | Flow
-    | Operator
-    | Condition
-    | Stopping
-    | Correction
-    | Wished
-    | Halted
-    | Limited
-    | Busted
-    | Carried
-    | Shade
-    | Retrained
-)
-JournalEffect = (
-    Asked
-    | OrderBasket
-    | Cancel
-    | Query
-    | Publish
-    | Planned
-    | Filled
-    | Crossed
-    | Ended
-    | Valued
-    | Booked
-    | Switched
-    | Snapshot
-    | Stop
-    | Protected
-    | Assessed
-    | Again
-    | Worked
-    | Reallocated
-    | Promotion
-    | Shadowed
-    | Rested
-)
-
 
 class Entry(Struct, frozen=True, array_like=True):
-    """One event with the effects it had: what the journal keeps and a replay compares."""
+    """One event with its effects: the journal stores it and a replay compares it."""
 
     event: JournalEvent
     effects: list[JournalEffect]
@@ -129,7 +26,7 @@ _decoder = msgspec.msgpack.Decoder(Entry)
 
 
 def bars_of(market: MarketSlice) -> Bars:
-    """A live slice with its columns, for the journal."""
+    """Convert a live slice to its journal form, which contains the price columns."""
     columns = np.stack([market.open, market.high, market.low, market.close, market.volume])
     return Bars(
         ts_open=market.ts_open,
@@ -144,7 +41,7 @@ def bars_of(market: MarketSlice) -> Bars:
 
 
 def slice_of(bars: Bars) -> MarketSlice:
-    """The slice that `bars_of` wrote; prices back to the last bit."""
+    """Convert the journal form from `bars_of` back to a slice, with bit-identical prices."""
     size = len(bars.fresh)
     columns = np.frombuffer(bars.columns).reshape(5, 1, size)
     block = Block(
@@ -165,29 +62,29 @@ def slice_of(bars: Bars) -> MarketSlice:
 
 
 def journal_effect(effect: Effect) -> JournalEffect:
-    """An effect as the journal keeps it: an Ask without its view."""
+    """Convert an effect to its journal form: an Ask without its view."""
     if not isinstance(effect, Ask):
         return effect
     return Asked(effect.round, effect.agent, -1 if effect.policy == effect.agent else effect.policy)
 
 
 def journal_event(event: Event, live: bool) -> JournalEvent:
-    """An event as the journal keeps it: a slice by number, or by its columns when the feed is live."""
+    """Convert an event to its journal form: a slice becomes its number, or its columns when the feed is live."""
     if isinstance(event, MarketSlice):
         return bars_of(event) if live else SliceRef(event.index)
     return event
 
 
 def encode(event: Event, effects: Sequence[Effect], live: bool = False) -> bytes:
-    """One journal entry."""
+    """Encode one journal entry."""
     return _encoder.encode(Entry(journal_event(event, live), [journal_effect(e) for e in effects]))
 
 
 def decode(data: bytes) -> Entry:
-    """The entry `encode` wrote; msgspec.DecodeError or ValidationError when the bytes are not one."""
+    """Decode an entry written by `encode`. Raises msgspec.DecodeError or ValidationError for invalid bytes."""
     return _decoder.decode(data)
 
 
 def floats(data: bytes) -> Floats:
-    """float64[N], read-only, from little-endian bytes."""
+    """Return read-only float64[N] from little-endian bytes."""
     return np.frombuffer(data, dtype="<f8")

@@ -1,6 +1,6 @@
-"""Covariances of returns, once: for risk, allocators and research.
+"""Covariance estimators for risk, allocators and research.
 
-Returns float64[S, N] are simple, per sample, oldest first, finite; a covariance float64[N, N] is per sample.
+Returns float64[S, N] are simple, per sample, oldest first and finite. A covariance float64[N, N] is per sample.
 """
 
 from functools import lru_cache
@@ -16,14 +16,17 @@ DECAY: Final = 0.94
 
 @lru_cache(maxsize=64)
 def ones(count: int) -> Floats:
-    """float64[count] of 1, to sum columns with; not to be written to."""
+    """Return float64[count] of ones for column sums. The array is shared and read-only."""
     found = np.ones(count)
     found.flags.writeable = False
     return found
 
 
 def covariance(returns: Floats, sums: Floats | None = None) -> Floats:
-    """float64[N, N] sample covariance (divisor S - 1); `sums` float64[N] of the columns where they are known."""
+    """Return the sample covariance float64[N, N] (divisor S - 1).
+
+    `sums` float64[N] are column sums, when already known.
+    """
     if sums is None:
         sums = ones(len(returns)).dot(returns)
     centred = returns - sums / len(returns)
@@ -31,22 +34,23 @@ def covariance(returns: Floats, sums: Floats | None = None) -> Floats:
 
 
 def ledoit_wolf(returns: Floats, cov: Floats | None = None) -> Floats:
-    """float64[N, N] covariance per sample, shrunk towards equal variances without correlation by the intensity of least
-    expected squared error; divisor S, as in the source, not S - 1. `cov`: the sample's `covariance`, where it is known.
+    """Return the Ledoit-Wolf covariance float64[N, N], shrunk towards equal variances without correlation.
 
-    Source: O. Ledoit and M. Wolf, A well-conditioned estimator for large-dimensional covariance matrices (2004).
+    The shrinkage intensity minimises the expected squared error. The divisor is S, as in the source, not S - 1. `cov`
+    is the sample's `covariance`, when already known. Source: O. Ledoit and M. Wolf, A well-conditioned estimator for
+    large-dimensional covariance matrices (2004).
     """
     rows, size = returns.shape
     centred = returns - ones(rows).dot(returns) / rows
     found = centred.T.dot(centred) / rows if cov is None else cov * ((rows - 1) / rows)
     mean = float(found.trace()) / size
-    flat = found.ravel("K")  # a view, in rows or in columns
+    flat = found.ravel("K")  # a view, by rows or by columns
     norm = float(flat.dot(flat))
-    # squared distances (Frobenius norms, over N) to the target: that of the sample covariance, and what of it is noise
+    # Squared Frobenius distances to the target, divided by N: of the sample covariance, and the part that is noise.
     apart = norm / size - mean * mean
     squares = np.einsum("ij,ij->i", centred, centred)
     noise = (float(squares.dot(squares)) / rows - norm) / (rows * size)
-    # at 1 the sample says nothing that the target does not
+    # At intensity 1, the estimate equals the target.
     intensity = min(max(noise, 0.0) / apart, 1.0) if apart > 0.0 else 0.0
     found *= 1.0 - intensity
     flat[:: size + 1] += intensity * mean
@@ -55,7 +59,7 @@ def ledoit_wolf(returns: Floats, cov: Floats | None = None) -> Floats:
 
 @lru_cache(maxsize=64)
 def decay_weights(rows: int, decay: float) -> Floats:
-    """float64[S] weights that fall by `decay` a sample into the past and add up to 1, oldest first; not to be written to."""
+    """Return float64[S] weights that decay geometrically into the past and add up to 1, oldest first, read-only."""
     found = decay ** np.arange(rows - 1, -1, -1.0)
     found /= found.sum()
     found.flags.writeable = False
@@ -63,7 +67,7 @@ def decay_weights(rows: int, decay: float) -> Floats:
 
 
 def ewma_covariance(returns: Floats, decay: float = DECAY) -> Floats:
-    """float64[N, N] exponentially weighted covariance per sample, mean 0; the weights of the S rows add up to 1.
+    """Return the exponentially weighted covariance float64[N, N] per sample with zero mean; row weights add up to 1.
 
     Source: J.P. Morgan/Reuters, RiskMetrics Technical Document, 4th ed. (1996), chapter 5.
     """

@@ -1,4 +1,7 @@
-"""Everything the engine can want: the closed union Effect. `quantd.daemon.runtime.loop` carries them out, nobody else."""
+"""Effects: the closed union of all actions that the engine can request.
+
+Only `quantd.daemon.runtime.loop` carries them out.
+"""
 
 from typing import Literal
 
@@ -11,8 +14,12 @@ Level = Literal["INFO", "WARNING", "CRITICAL"]
 
 
 class Ask:
-    """Ask a policy: that of the agent (by number), or where policies changed places the one that came with agent `policy`.
-    The view is rebuilt from the state in a replay, so the journal keeps only the names."""
+    """Requests a decision from a policy.
+
+    `agent` and `policy` are agent numbers. `policy` differs from `agent` when policies have changed places: it is the
+    agent that the policy was configured for. A replay rebuilds the view from the state, so the journal stores only the
+    numbers.
+    """
 
     __slots__ = ("agent", "memory", "policy", "round", "view")
 
@@ -25,19 +32,15 @@ class Ask:
 
 
 class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):
-    """How the journal keeps an Ask; `policy` is there where it is not the agent's own."""
+    """The journal form of an Ask; `policy` is present only when it is not the agent's own."""
 
     round: int
     agent: int
     policy: int = -1
 
 
-Submit = OrderBasket
-"""The effect that sends orders is the basket itself: only the gate can make one."""
-
-
 class Cancel(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Ask the venue to cancel one row of a basket."""
+    """Requests cancellation of one row of a basket at the venue."""
 
     sample: int
     n: int
@@ -46,7 +49,7 @@ class Cancel(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Query(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Ask the venue what became of rows whose outcome is unknown, by client id."""
+    """Queries the venue by client id for the state of rows with unknown outcome."""
 
     sample: int
     n: int
@@ -54,7 +57,7 @@ class Query(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Again(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Send rows of a basket once more, with the same ids: the venue said with authority that it never had them."""
+    """Sends rows of a basket again with the same ids, after the venue confirmed that it never received them."""
 
     sample: int
     n: int
@@ -62,8 +65,11 @@ class Again(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Publish(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An alert for people. `kind` is a stable name, `text` one sentence, `value` and `bound` what was
-    measured where something was measured; `symbol` and `agent` are names or empty."""
+    """An alert for operators.
+
+    `kind` is a stable name and `text` one sentence. `value` and `bound` are the measurement, if there is one. `symbol`
+    and `agent` are names or empty.
+    """
 
     ts: int
     level: Level
@@ -76,7 +82,7 @@ class Publish(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Filled(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: fills of rows of one basket, as posted. `lots` are signed; `shares` per row are (agent, signed lots)."""
+    """Record: posted fills of rows of one basket. `lots` are signed; `shares` lists (agent, signed lots) per row."""
 
     sample: int
     n: int
@@ -89,7 +95,7 @@ class Filled(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Crossed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: lots that changed hands between agents at one price, without an order or a fee."""
+    """Record: lots traded between agents at one price, without an order or a fee."""
 
     sample: int
     ts: int
@@ -99,8 +105,10 @@ class Crossed(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: rows of one basket that ended without being filled whole, with their final OrderState; the columns they are
-    of, and the marks then."""
+    """Record: rows of one basket that ended before they were completely filled.
+
+    `state` holds their final OrderState, `sym` their columns and `mark_nano` the marks at that time.
+    """
 
     sample: int
     n: int
@@ -113,9 +121,12 @@ class Ended(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class AgentPlan(Struct, frozen=True, omit_defaults=True):
-    """One agent's part of a round. Arrays are little-endian: float64[N] weights, int64[N] lots asked by
-    the agent and allowed by its own limits, int8[N] reason codes. `scale` is what the headroom left of the weights;
-    `policy` names the agent whose policy decided, where it is not its own."""
+    """One agent's part of a round.
+
+    Arrays are little-endian: float64[N] `weights`, int64[N] lots `asked` by the agent and `allowed` by its own limits,
+    int8[N] `reason` codes. `scale` is the fraction of the weights that fits the headroom. `policy` names the agent
+    whose policy decided, if it is another agent.
+    """
 
     agent: int
     weights: bytes
@@ -128,20 +139,22 @@ class AgentPlan(Struct, frozen=True, omit_defaults=True):
 
 
 class Portion(Struct, frozen=True):
-    """What a plan is of lots that are worked over time in a `style`: a child of the whole that was planned at the instant
-    `decided`, or with 0 the whole itself."""
+    """The part of a parent order that a plan covers: a child order, or the parent itself.
+
+    `style` is the execution style. `decided` is the instant of the parent's plan for a child, and 0 for the parent.
+    """
 
     style: str
     decided: int = 0
 
 
 class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: how one round became orders, complete enough to explain each order and each refusal.
+    """Record: the conversion of one round into orders, complete enough to explain each order and each refusal.
 
-    `prices` float64[N] references; `before` int64[N] house lots; `net` int64[N] asked of the house gate after
-    crossing; `allowed` int64[N] after it; `reason` int8[N]; `crossed` int64[N] lots crossed;
-    `values_before` and `values` limit name -> (value, bound) of the house. `portion` is
-    there where lots are worked over time: `n` of the whole's plan is 0, its children have plans of their own.
+    `prices` float64[N] are reference prices and `before` int64[N] house lots. `crossed` int64[N] are crossed lots.
+    `net` int64[N] enters the house gate after crossing; `allowed` int64[N] leaves it; `reason` is int8[N].
+    `values_before` and `values` map limit names of the house to (value, bound). `portion` is present for lots worked
+    over time. The parent's plan has `n` = 0, and its children have their own plans.
     """
 
     sample: int
@@ -161,7 +174,10 @@ class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: the account at a sample. `books` are equities in micro, agents in order, then the unallocated book."""
+    """Record:
+
+    the account's valuation at a sample. `books` are equities in micro, agents in order, then the unallocated book.
+    """
 
     ts: int
     equity_micro: int
@@ -172,8 +188,10 @@ class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: cash that moved for another reason than a fill, or the value of lots that came or went without one. `book` is
-    the agent whose book a flow moved, -1 the unallocated one."""
+    """Record: a cash movement without a fill, or the value of lots that arrived or left without a trade.
+
+    `book` is the agent whose book a flow changed, -1 for the unallocated book.
+    """
 
     ts: int
     kind: Literal["dividend", "borrow", "cash_in_lieu", "flow", "fee", "interest", "in_kind", "delisting"]
@@ -183,7 +201,7 @@ class Booked(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Switched(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: the switch of the house (agent -1) or of an agent moved. States are 0 RUN, 1 REDUCE, 2 HALT."""
+    """Record: the switch of the house (agent -1) or of an agent changed. States are 0 RUN, 1 REDUCE, 2 HALT."""
 
     ts: int
     agent: int
@@ -193,11 +211,11 @@ class Switched(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Protected(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: an agent's whole position is being closed because a mark came to a level, whatever its policy wants.
+    """Record: a mark reached a protective level, and the agent's whole position is closed regardless of its policy.
 
-    `sample` and `n` are those of the order that does it, n = 0 where none went out (all of it crossed, or it was
-    refused). `entry`, `mark` (the one that came to the level) and `level` are prices of a unit. An exit whose order
-    ended early has a record for each order.
+    `sample` and `n` identify the closing order; `n` is 0 when no order was sent because all lots crossed or it was
+    refused. `entry`, `mark` (the one that reached the level) and `level` are prices per unit. An exit whose order ended
+    early has one record per order.
     """
 
     ts: int
@@ -212,8 +230,11 @@ class Protected(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Rested(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: an order of the basket (`sample`, `n`) is a protective stop of an agent that rests at the venue, at `level`
-    below (short: above) its `entry` price, or the best price since where it trails; prices of a unit."""
+    """Record: the order of basket (`sample`, `n`) is an agent's protective stop order, open at the venue.
+
+    `level` is below (short: above) the `entry` price, or the best price since entry for a trailing stop. Prices are per
+    unit.
+    """
 
     ts: int
     sample: int
@@ -226,28 +247,33 @@ class Rested(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Snapshot(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Keep a snapshot of the state at the end of this batch."""
+    """Saves a snapshot of the state at the end of this batch."""
 
     ts: int
 
 
 class Stop(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Leave the loop."""
+    """Ends the event loop."""
 
     reason: str
 
 
 class Assessed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: the house's limits on what is held at a sample, name -> (value, bound); state limits too. All of them, or
-    those that are known without measuring."""
+    """Record: house limits on the positions at a sample, name -> (value, bound), state limits included.
+
+    It contains all limits, or only those known without a new measurement.
+    """
 
     ts: int
     values: dict[str, tuple[float, float]]
 
 
 class Worked(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: what an agent had worked over time has ended. `decided` is the instant of its plan; per row the signed
-    `lots` it was to be, the unsigned ones that were `filled`, and the mark now. `reason`: what ended it."""
+    """Record: a parent order of an agent has ended.
+
+    `decided` is the instant of its plan. Each row has the signed planned `lots`, the unsigned `filled` lots and the
+    current mark. `reason` is the cause of the end.
+    """
 
     ts: int
     sample: int
@@ -262,9 +288,12 @@ class Worked(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Reallocated(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: capital moved between agents' books, in micro by agent. `moved` adds up to 0; `owed` is what each still has
-    to hand over (negative: to receive), from what it sells first. `target` are the shares that the `method` wants, `shares`
-    those before; both are empty where only what was owed is settled."""
+    """Record: capital moved between agents' books, in micro by agent.
+
+    `moved` adds up to 0. `owed` is the amount that each agent still has to transfer from its sales (negative: to
+    receive). `target` are the shares computed by `method`, `shares` those before. Both are empty when only an owed
+    amount is settled.
+    """
 
     ts: int
     method: str
@@ -276,9 +305,12 @@ class Reallocated(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Promotion(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record: a challenger was held against its champion (agents by number). `gain` is what the challenger has more of
-    `measure` (a year), `p` the chance of that much or more if it were no better, `alpha` the most that this `look` may
-    take. Not `promoted`: `why` says what was missing; `look` 0 is none that counts."""
+    """Record: a comparison of a challenger with its champion, both as agent numbers.
+
+    `gain` is the challenger's annual excess in `measure`, `p` its p-value if the challenger were no better, `alpha` the
+    significance level of this `look`. When `promoted` is false, `why` gives the missing condition. `look` 0 means that
+    the comparison does not count as a test.
+    """
 
     ts: int
     champion: int
@@ -292,12 +324,14 @@ class Promotion(Struct, frozen=True, tag=True, omit_defaults=True):
     p: float = 1.0
     alpha: float = 0.0
     names: tuple[str, str] = ("", "")
-    """The champion's and the challenger's."""
+    """Names of the champion and the challenger."""
 
 
 class Shadowed(Struct, frozen=True, tag=True, omit_defaults=True):
-    """What one event was to a shadow agent (by number, and by `name`): its orders go to a simulated venue of its own, its records are of a
-    book that is no part of the account."""
+    """The effects of one event on a shadow agent, given by number and `name`.
+
+    Its orders go to its own simulated venue. Its records belong to a book outside the account.
+    """
 
     agent: int
     effects: list[
@@ -332,7 +366,13 @@ Record = (
     | Promotion
     | Rested
 )
-"""Effects that only tell the store and the bus what happened."""
+"""Effects that only report to the store and the bus."""
 
-Effect = Ask | OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again | Shadowed
+Journalled = OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again | Shadowed
+"""Effects that the journal stores as they are."""
+
+Effect = Ask | Journalled
 """What `step` gives."""
+
+JournalEffect = Asked | Journalled
+"""What the journal stores: an Ask without its view."""

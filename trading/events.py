@@ -1,7 +1,8 @@
-"""Everything that can happen to the engine: the closed union Event.
+"""Events: the closed union of all inputs of the engine.
 
 Outside answers, time and randomness arrive only in here. Frozen, journalled, never changed in meaning:
-a new field or kind raises the codec's version.
+a new field or kind raises the codec's version. A new event is a struct here, its name in the union of its source at the
+end of this module, and its handler `on_<event>` in a module of `quantd.daemon.engine`.
 """
 
 from typing import Literal
@@ -13,7 +14,7 @@ from quantd.trading.orders import ForeignOrder, Reports
 
 
 class Started(Struct, frozen=True, tag=True, omit_defaults=True):
-    """First event of every start. Digests are hex BLAKE2b; `blas` names the kernel numpy uses."""
+    """The first event of every start. Digests are hex BLAKE2b; `blas` names the BLAS kernel of numpy."""
 
     ts: int
     run: str
@@ -28,8 +29,11 @@ class Started(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The limits in force from here on, as the engine freezes them: after the first start, and whenever a new
-    configuration was read. `config` is its digest, `changed` the keys that changed."""
+    """The limits in force from here on, as serialised by the engine.
+
+    It follows the first start and every reload of the configuration. `config` is the configuration's digest, `changed`
+    the changed keys.
+    """
 
     ts: int
     config: str
@@ -38,13 +42,13 @@ class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class SliceRef(Struct, frozen=True, tag="Slice", omit_defaults=True):
-    """How the journal names a slice of a replayed feed: by number."""
+    """The journal form of a slice of a replayed feed: its number."""
 
     index: int
 
 
 class Bars(Struct, frozen=True, tag=True, omit_defaults=True):
-    """How the journal keeps a slice of a live feed: its columns as little-endian bytes, N values each."""
+    """The journal form of a slice of a live feed: its columns as little-endian bytes, N values each."""
 
     ts_open: int
     ts_event: int
@@ -57,11 +61,11 @@ class Bars(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Action(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A corporate action at the ex date's open, before that open's fills.
+    """A corporate action at the open of the ex date, before the fills of that open.
 
-    split: `numerator` new shares for `denominator` old ones. dividend: `cash_nano` nano-currency per share
-    held at the previous close. delisting: every share becomes `cash_nano` in cash (0: it is worth nothing), and there is
-    no price until bars come again. `key` is the ex date (00:00 UTC).
+    split: `numerator` new shares for `denominator` old ones. dividend: `cash_nano` nano-currency per share held at the
+    previous close. delisting: every share becomes `cash_nano` in cash (0: worthless), and there is no price until new
+    bars arrive. `key` is the ex date (00:00 UTC).
     """
 
     ts: int
@@ -74,13 +78,13 @@ class Action(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
-    """All ticks of one instant, after every slice of it.
+    """All timer ticks of one instant, after every slice of it.
 
-    `sample`: this is the close of a house session: `key` is its date and `final` the instant from which
-    its synchronous row is complete. `due` are the agents (by number) that are asked, `jobs` the names of other
-    schedules. `warmup`: before the start; history only, nothing trades and nothing is valued. `macro`: what is known of
-    each series of [feed] macro at a sample, in their order. `cash_rate` is the annual rate on cash since the sample
-    before (RATE_ONE to the unit); None where cash earns nothing.
+    `sample` marks the close of a session on the house calendar. `key` is then its date, and `final` the instant from
+    which its synchronous row is complete. `due` are the numbers of the agents that decide now, `jobs` the names of
+    other schedules. `warmup` marks ticks before the start: they extend the history without trading or valuation.
+    `macro` are the known values of the [feed] macro series at a sample, in their order. `cash_rate` is the annual rate
+    on cash since the previous sample (RATE_ONE is 100 %); None where cash earns nothing.
     """
 
     ts: int
@@ -95,9 +99,12 @@ class Tick(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Decided(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The answer to an Ask. `weights` is little-endian float64[N], None to hold; `failed` says why there
-    is none. `memory` maps names to (shape, little-endian float64 bytes). `note` is a word of the policy for people; it
-    `warns` where the answer is not what was wished for."""
+    """The answer to an Ask.
+
+    `weights` is little-endian float64[N], None to hold. `failed` is the reason for a missing answer. `memory` maps
+    names to (shape, little-endian float64 bytes). `note` is a message of the policy for operators. `warns` marks an
+    answer that deviates from the policy's intention.
+    """
 
     round: int
     agent: int
@@ -109,7 +116,7 @@ class Decided(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class CancelReported(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The venue refused to cancel a row (it had ended, or it does not know it)."""
+    """The venue refused to cancel a row, because the row had ended or is unknown to the venue."""
 
     sample: int
     n: int
@@ -119,7 +126,7 @@ class CancelReported(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Unknown(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Nobody knows what became of these rows: the answer to a submit or a cancel did not come in time."""
+    """The outcome of these rows is unknown: a submit or cancel request was not answered in time."""
 
     sample: int
     n: int
@@ -129,8 +136,10 @@ class Unknown(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The venue says with authority, after its settling time, that it never had these rows. `again` is how often they had
-    been sent again when it was asked: of a later sending this says nothing."""
+    """The venue confirmed, after its settling time, that it never received these rows.
+
+    `again` is the number of resubmissions before the query. The answer is not valid for a later resubmission.
+    """
 
     sample: int
     n: int
@@ -140,9 +149,12 @@ class NotFound(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
-    """What the venue holds, to be compared with ours: `lots` by column, cash and buying power in micro, None where it
-    was not asked; `others` are holdings that are no whole lots of ours, (symbol, decimal text). `counted` are the baskets,
-    (sample, n), that the venue had heard of when it said what may be bought; `unlent` the columns of what it lends nobody."""
+    """The venue's holdings, for comparison with the ledger.
+
+    `lots` are by column; cash and buying power are in micro, None where not requested. `others` are holdings that are
+    not whole lots of the universe, as (symbol, decimal text). `counted` are the baskets (sample, n) that the reported
+    buying power already includes. `unlent` are the columns that cannot be borrowed for a short sale.
+    """
 
     ts: int
     lots: list[int]
@@ -154,16 +166,19 @@ class Reconciled(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class ForeignFound(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Orders at the venue that are not ours: the whole present list."""
+    """The complete list of current orders at the venue that quantd did not send."""
 
     ts: int
     orders: tuple[ForeignOrder, ...]
 
 
 class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Cash that moved for another reason than a fill, in micro-currency: a deposit (positive) or a withdrawal of the book of
-    `agent` (empty: the unallocated one), or what a venue pays and charges. `id` is the venue's, by which it is taken once;
-    `symbol` the column of a dividend; `reason` what a person who moved it says."""
+    """A cash movement without a fill, in micro-currency.
+
+    A deposit (positive) or withdrawal belongs to the book of `agent` (empty: the unallocated book). Other kinds are
+    payments and charges of the venue. `id` is the venue's identifier; each is booked once. `symbol` is the column of a
+    dividend, `reason` the operator's reason.
+    """
 
     ts: int
     amount_micro: int
@@ -176,7 +191,11 @@ class Flow(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
-    """What the venue has more than we knew of, and what a person says of it: `how` is "fence" or an agent's name."""
+    """An operator's correction of a difference between venue and ledger.
+
+    `lots` and `cash_micro` are the venue's excess over the ledger. `how` is "fence" or the name of the agent that takes
+    the difference.
+    """
 
     ts: int
     lots: list[int]
@@ -187,8 +206,11 @@ class Correction(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
-    """An order by hand, for the book of `agent`: signed lots of a column. `stop_nano` and `target_nano`, 0 for none, are the
-    levels of the whole position that it makes, in place of the book's own."""
+    """A manual order for the book of `agent`, in signed lots of a column.
+
+    `stop_nano` and `target_nano` are protective levels for the whole resulting position, in place of the book's own. 0
+    is none.
+    """
 
     ts: int
     agent: str
@@ -201,8 +223,10 @@ class Wished(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Trading of a column was halted at the venue, or by a person (`who`), or goes on. `announced`: by a stream, whose word
-    that it goes on may be missed."""
+    """Trading of a column was halted or resumed, by the venue or by an operator (`who`).
+
+    `announced` is true for a halt from a stream, whose resumption message can be missed.
+    """
 
     ts: int
     symbol: int
@@ -213,7 +237,7 @@ class Halted(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Limited(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The price of a column is at a limit up or down, which the venue keeps it within; nano-currency, 0 for none."""
+    """The limit-up and limit-down prices of a column at the venue, in nano-currency; 0 for none."""
 
     ts: int
     symbol: int
@@ -222,8 +246,11 @@ class Limited(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Busted(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The venue takes back a fill of a row: `lots` (unsigned) at `price_nano`, as it was told then; 0 lots where it is not known
-    which. `new_lots` at `new_price_nano` hold instead where it was corrected. `id` is the venue's, by which it is taken once."""
+    """The venue cancelled or corrected an earlier fill of a row (a trade bust).
+
+    `lots` (unsigned) at `price_nano` are the original fill; 0 lots if that fill is not identified. After a correction,
+    `new_lots` at `new_price_nano` replace it. `id` is the venue's identifier; each is booked once.
+    """
 
     sample: int
     n: int
@@ -237,8 +264,10 @@ class Busted(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The account of another run is carried on in this one, whose universe or agents are others: `account` as the engine
-    packs it, by name."""
+    """The account of an earlier run continues in this run, which has other instruments or agents.
+
+    `account` is the account by name, as serialised by the engine.
+    """
 
     ts: int
     run: str
@@ -246,14 +275,14 @@ class Carried(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Shade(Struct, frozen=True, tag=True, omit_defaults=True):
-    """What the simulated venue of a shadow agent (by number) says."""
+    """A report of the simulated venue of a shadow agent, given by number."""
 
     agent: int
     news: Reports | CancelReported | Unknown | NotFound
 
 
 class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
-    """A person's command. `agent` is a name, empty for the house."""
+    """An operator's command. `agent` is a name, empty for the house."""
 
     ts: int
     command: Literal["halt", "reduce", "resume", "flatten"]
@@ -263,7 +292,7 @@ class Operator(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Something the daemon stands on went down or came back."""
+    """A dependency of the daemon failed or recovered."""
 
     ts: int
     what: Literal["feed", "broker", "store", "clock", "lag", "ledger", "bars", "upkeep", "calendar"]
@@ -272,10 +301,12 @@ class Condition(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
-    """What became of training a shadow's policy again, on data up to `until` (a date). `failed` says why there is nothing new.
+    """The result of retraining a shadow's policy on data up to the date `until`.
 
-    Nothing trades it yet: with `promoted` the folder that the shadow's policy names stands for `version` (its manifest's `digest`) from
-    the next start on. `current` is the digest it was held against, over `sessions`: `gain` a year in the measure of `rule`, with `p`.
+    `failed` is the reason when there is no new version. No agent trades the new version yet. With `promoted`, the
+    policy's folder resolves to `version` from the next start on. `digest` is the new manifest's digest and `current`
+    that of the compared version. `sessions` is the length of the comparison, `gain` the annual excess in the measure of
+    `rule`, `p` its p-value.
     """
 
     ts: int
@@ -294,37 +325,39 @@ class Retrained(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Stopping(Struct, frozen=True, tag=True, omit_defaults=True):
-    """The daemon stops; open orders are cancelled or kept as configured."""
+    """The daemon stops; open orders are cancelled or left open as configured."""
 
     ts: int
     cancel_open: bool
     reason: str
 
 
-Event = (
+External = (
     Started
     | Reloaded
-    | MarketSlice
-    | Action
-    | Tick
-    | Decided
-    | Reports
-    | CancelReported
-    | Unknown
-    | NotFound
-    | Reconciled
-    | ForeignFound
     | Flow
     | Operator
     | Condition
     | Stopping
+    | Reconciled
+    | ForeignFound
     | Correction
     | Wished
     | Halted
     | Limited
-    | Busted
     | Carried
-    | Shade
     | Retrained
 )
-"""What `step` takes. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""
+"""Events that nothing computes again: in a replay they come from the journal."""
+
+VenueNews = Reports | CancelReported | Unknown | NotFound | Busted
+"""Events that a venue reports. A simulated venue computes them again in a replay."""
+
+Journalled = External | VenueNews | Action | Tick | Decided | Shade
+"""Events that the journal stores as they are."""
+
+Event = Journalled | MarketSlice
+"""What `step` takes."""
+
+JournalEvent = Journalled | SliceRef | Bars
+"""What the journal stores. A MarketSlice is a SliceRef (replay) or Bars (live)."""

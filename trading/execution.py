@@ -1,6 +1,6 @@
-"""What a trade costs and at which price it fills, once, for the paper broker, the ledger and the simulator.
+"""Trading costs and fill prices for the paper broker, the ledger and the simulator.
 
-Every amount is a Python int; a rate in basis points is turned into an int once, at `RATE_ONE` to the unit.
+Every amount is a Python integer. A rate in basis points is converted once to an integer, with `RATE_ONE` as 100 %.
 """
 
 from fractions import Fraction
@@ -13,30 +13,33 @@ from msgspec import Struct
 from quantd.trading.instruments import ATTO_PER_MICRO, NANO
 
 RATE_ONE: Final = 10**13
-"""A rate of 1 (10,000 bp); one unit is 1e-9 bp."""
+"""The integer for 100 % (10,000 bp); one unit is 1e-9 bp."""
 
 YEAR_DAYS: Final = 365
-"""Borrow is charged, and cash earns interest, by calendar days over 365, as brokers do (Actual/365 Fixed)."""
+"""Borrow fees and cash interest accrue by calendar days over 365, as at brokers (Actual/365 Fixed)."""
 
 _HALF_MICRO: Final = ATTO_PER_MICRO // 2
 
 
 @lru_cache(maxsize=256)
 def rate_of_bp(bp: float) -> int:
-    """Basis points as an int, RATE_ONE to the unit: the float is taken as the decimal it prints as, so that
-    0.1 is one tenth; exact up to nine decimals of a basis point, half-even beyond."""
+    """Convert basis points to an integer rate, with RATE_ONE as 100 %.
+
+    The float is read as its printed decimal, so that 0.1 is exactly one tenth. The result is exact up to nine decimals
+    of a basis point and rounded half-even beyond.
+    """
     return round(Fraction(repr(float(bp))) * (RATE_ONE // 10_000))
 
 
 class Costs(Struct, frozen=True, dict=True):
-    """What trading costs and how much of a bar can be had. All zero: no cost, no cap.
+    """Cost and liquidity model of fills; all zero means no cost and no volume cap.
 
-    `spread_bp` is the whole spread (half is paid), `slippage_bp` comes on top; `slippage_noise` (0 to 1) makes
+    `spread_bp` is the full spread (half is paid), and `slippage_bp` is added to it. `slippage_noise` (0 to 1) makes
     each fill's slippage uniform in slippage x (1 ± noise), drawn from (`seed`, decision, n). `impact` is the
-    square-root law's coefficient in bp at participation 1: impact x sqrt(lots / bar volume in lots) (Almgren et al.
-    2005; Tóth et al. 2011). `participation` is the most that fills may take of a bar's volume, as a fraction; 0 is
-    no cap. With `impact` or `participation`, a bar of no or unknown volume fills nothing. `commission_min_micro` is the
-    least commission of an *order* that filled at all. Raises ValueError for a negative or non-finite value.
+    coefficient of the square-root law in bp at participation 1: impact x sqrt(lots / bar volume in lots) (Almgren et
+    al. 2005; Tóth et al. 2011). `participation` caps fills at a fraction of a bar's volume; 0 is no cap. With `impact`
+    or `participation`, a bar of zero or unknown volume fills nothing. `commission_min_micro` is the minimum commission
+    of an *order* with at least one fill. Raises ValueError for a negative or non-finite value.
     """
 
     commission_bp: float = 0.0
@@ -65,7 +68,7 @@ class Costs(Struct, frozen=True, dict=True):
 
     @cached_property
     def fixed_rate(self) -> int:
-        """Half spread and slippage, what every fill at the open pays; an odd last digit is rounded up."""
+        """Half spread plus slippage, charged on every fill at the open; an odd last digit is rounded up."""
         return -(-rate_of_bp(self.spread_bp) // 2) + self.slippage_rate
 
     @cached_property
@@ -73,8 +76,10 @@ class Costs(Struct, frozen=True, dict=True):
         return rate_of_bp(self.commission_bp)
 
     def participation_ratio(self, lot_nano: int) -> tuple[int, int]:
-        """The cap as a fraction in lowest terms: a bar's volume in nano-units x this are lots; exact for nine
-        decimals of `participation`."""
+        """Return the cap as a fraction in lowest terms: bar volume in nano-units x fraction = lots.
+
+        The result is exact for nine decimals of `participation`.
+        """
         return lowest(round(Fraction(repr(float(self.participation))) * NANO), NANO * lot_nano)
 
     @property
@@ -84,13 +89,13 @@ class Costs(Struct, frozen=True, dict=True):
 
 
 def lowest(numerator: int, denominator: int) -> tuple[int, int]:
-    """A fraction in lowest terms, for quick exact arithmetic with small ints."""
+    """Reduce a fraction to lowest terms, for fast exact arithmetic with small integers."""
     common = gcd(numerator, denominator)
     return numerator // common, denominator // common
 
 
 def divide_half_even(numerator: int, denominator: int) -> int:
-    """numerator / denominator to the nearest int, ties to even. ZeroDivisionError for 0."""
+    """Return numerator / denominator rounded to the nearest integer, ties to even. Raises ZeroDivisionError."""
     if denominator < 0:
         numerator, denominator = -numerator, -denominator
     quotient, rest = divmod(numerator, denominator)
@@ -101,12 +106,15 @@ def divide_half_even(numerator: int, denominator: int) -> int:
 
 
 def notional_atto(lots: int, lot_nano: int, price_nano: int) -> int:
-    """Value of signed lots, exact in atto (1e-18). Python ints only: int64 would overflow silently."""
+    """Return the value of signed lots, exact in atto (1e-18). Python integers only: int64 would overflow silently."""
     return lots * lot_nano * price_nano
 
 
 def round_micro(atto: int) -> tuple[int, int]:
-    """atto -> (micro, half-even; residue in atto, at most half a micro either way): micro x 1e12 + residue = atto."""
+    """Round atto to micro, half-even: (micro, residue in atto) with micro x 1e12 + residue = atto.
+
+    The residue is at most half a micro in either direction.
+    """
     micro, rest = divmod(atto, ATTO_PER_MICRO)
     if rest > _HALF_MICRO or (rest == _HALF_MICRO and micro & 1):
         return micro + 1, rest - ATTO_PER_MICRO
@@ -114,9 +122,9 @@ def round_micro(atto: int) -> tuple[int, int]:
 
 
 def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int = RATE_ONE) -> int:
-    """The open with rate / one on the adverse side, rounded adversely to a nano, but never beyond the limit.
+    """Return the open moved by rate / one to the adverse side, rounded adversely to a nano, and capped at the limit.
 
-    The open must not be beyond the limit itself (see `trades_through`).
+    The open itself must not be beyond the limit (see `trades_through`).
     """
     if buy:
         price = -(-open_nano * (one + rate) // one)
@@ -126,9 +134,9 @@ def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int =
 
 
 def trades_through(limit_nano: int, buy: bool, low: float, high: float) -> bool:
-    """Whether a bar went strictly beyond the limit, so that an order resting there surely filled.
+    """Whether a bar traded strictly beyond the limit, so that a limit order there certainly filled.
 
-    Low and high count to six decimals, as `quantd.trading.market.nano` reads prices; False when they are not finite.
+    Low and high are rounded to six decimals, as in `quantd.trading.market.nano`. Non-finite prices give False.
     """
     extreme = low if buy else high
     if not isfinite(extreme):
@@ -138,9 +146,9 @@ def trades_through(limit_nano: int, buy: bool, low: float, high: float) -> bool:
 
 
 def reaches(stop_nano: int, buy: bool, low: float, high: float) -> bool:
-    """Whether a bar traded at a stop or beyond it: a sale's from above, a purchase's from below.
+    """Whether a bar traded at or beyond a stop: from above for a sale, from below for a purchase.
 
-    Low and high count to six decimals, as in `trades_through`; False when they are not finite.
+    Low and high are rounded to six decimals, as in `trades_through`. Non-finite prices give False.
     """
     extreme = high if buy else low
     if not isfinite(extreme):
@@ -150,13 +158,18 @@ def reaches(stop_nano: int, buy: bool, low: float, high: float) -> bool:
 
 
 def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> int:
-    """Square-root impact of `lots` (unsigned) on a bar of `volume` units > 0, as a rate rounded up."""
+    """Return the square-root impact of unsigned `lots` on a bar of `volume` units > 0.
+
+    The result is an integer rate, rounded up.
+    """
     return ceil(impact_bp * sqrt(lots * lot_nano / (volume * NANO)) * (RATE_ONE // 10_000))
 
 
 def lots_to_be_had(volume: float, ratio: tuple[int, int]) -> int:
-    """Whole lots that a participation cap (see `Costs.participation_ratio`) leaves of a bar's volume; 0 for no or
-    unknown volume."""
+    """Return the whole lots that a participation cap permits of a bar's volume; 0 for zero or unknown volume.
+
+    `ratio` is `Costs.participation_ratio`.
+    """
     volume_nano = volume * NANO
     if not (volume_nano > 0 and isfinite(volume_nano)):
         return 0
@@ -164,15 +177,15 @@ def lots_to_be_had(volume: float, ratio: tuple[int, int]) -> int:
 
 
 def commission_ratio(lot_nano: int, rate: int) -> tuple[int, int]:
-    """(numerator, denominator) in lowest terms: lots x price_nano x this is the commission in micro.
+    """Return the commission rate as (numerator, denominator): lots x price_nano x ratio is the commission in micro.
 
-    Small numbers are quick: one basis point on whole shares is 1 / 10,000,000.
+    The fraction is in lowest terms, because small numbers are fast: one basis point on whole shares is 1 / 10,000,000.
     """
     return lowest(lot_nano * rate, RATE_ONE * ATTO_PER_MICRO)
 
 
 def commission_micro(lots: int, price_nano: int, ratio: tuple[int, int]) -> int:
-    """Commission on unsigned lots, rounded half-even to micro: what a venue charges is whole micro."""
+    """Return the commission on unsigned lots in whole micro, rounded half-even."""
     numerator, denominator = ratio
     fee, rest = divmod(lots * price_nano * numerator, denominator)
     if rest and (2 * rest > denominator or (2 * rest == denominator and fee & 1)):
@@ -181,27 +194,29 @@ def commission_micro(lots: int, price_nano: int, ratio: tuple[int, int]) -> int:
 
 
 def borrow_micro(short_atto: int, rate_annual: int, days: int) -> int:
-    """Borrow fee on the value of a short position over calendar days, rounded half-even to micro."""
+    """Return the borrow fee on a short position's value over calendar days, in micro, rounded half-even."""
     return divide_half_even(abs(short_atto) * rate_annual * days, RATE_ONE * YEAR_DAYS * ATTO_PER_MICRO)
 
 
 def interest_micro(cash_micro: int, rate_annual: int, days: int) -> int:
-    """Interest on cash over calendar days, rounded half-even to micro; negative where the cash or the rate is."""
+    """Return the interest on cash over calendar days, in micro, rounded half-even.
+
+    It is negative if either the cash or the rate is negative.
+    """
     return divide_half_even(cash_micro * rate_annual * days, RATE_ONE * YEAR_DAYS)
 
 
 def truncate(value: int, numerator: int, denominator: int) -> int:
-    """value x numerator / denominator, floored towards zero."""
+    """Return value x numerator / denominator, truncated towards zero."""
     whole = abs(value) * numerator // denominator
     return whole if value >= 0 else -whole
 
 
 def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominator: int) -> tuple[int, int, int]:
-    """A resting order after a split into `numerator` new shares for `denominator` old: signed lots, unsigned
-    filled lots and limit.
+    """Adjust an open order for a split into `numerator` new shares for `denominator` old ones.
 
-    Lots are floored towards zero; the limit is rounded so that it never gets worse (a buy's down, a sell's up).
-    Nothing remains when filled == abs(lots).
+    Returns signed lots, unsigned filled lots and the limit price. Lots are truncated towards zero. The limit is rounded
+    to the owner's favour (a buy's down, a sell's up). Nothing remains open when filled == abs(lots).
     """
     scaled = worst_nano * denominator
     worst = scaled // numerator if lots > 0 else -(-scaled // numerator)
@@ -209,7 +224,9 @@ def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominat
 
 
 def split_stop(stop_nano: int, buy: bool, numerator: int, denominator: int) -> int:
-    """The trigger of a stop after a split into `numerator` new shares for `denominator` old: rounded so that it never
-    sleeps longer (a sale's up, a purchase's down)."""
+    """Adjust a stop's trigger price for a split into `numerator` new shares for `denominator` old ones.
+
+    The price is rounded so that the stop never triggers later (a sale's up, a purchase's down).
+    """
     scaled = stop_nano * denominator
     return scaled // numerator if buy else -(-scaled // numerator)

@@ -12,9 +12,9 @@ from quantd.trading.market import Bools, Floats
 class Ring:
     """Rows of prices and the total returns between them, as one contiguous window.
 
-    Room for eight windows; when full the newest window is copied back to the start, so a view given
-    out stays as it was for seven windows of samples. Returns are filled on demand, in blocks:
-    r = (price x split + dividend) / previous price - 1, NaN where either price is missing.
+    The buffer has a capacity of eight windows. When it is full, the newest window is copied to the start. A view
+    therefore stays valid for seven windows of samples. Returns are computed on demand, in blocks: r = (price x split +
+    dividend) / previous price - 1, NaN where either price is missing.
     """
 
     ROOM: Final = 8
@@ -29,7 +29,7 @@ class Ring:
         self._filled = 1
 
     def append(self, prices: Floats, actions: list[tuple[int, float, float]] | None = None) -> None:
-        """Add a row; `actions` are (column, split ratio, dividend per share then held) since the last row, in order."""
+        """Append a row; `actions` are (column, split ratio, dividend per old share) since the last row, in order."""
         if self.end == len(self.prices):
             self._rewind()
         self.prices[self.end] = prices
@@ -49,7 +49,7 @@ class Ring:
         self.end = self._filled = keep
 
     def fill(self) -> None:
-        """Bring the returns up to the newest row."""
+        """Compute returns up to the newest row."""
         lo, hi = self._filled, self.end
         if lo >= hi:
             return
@@ -68,22 +68,23 @@ class Ring:
         self._filled = hi
 
     def restore(self, prices: Floats, returns: Floats, count: int) -> None:
-        """Take back rows that were saved: at most `lookback`, of `count` ever appended."""
+        """Restore saved rows: at most `lookback`, of `count` ever appended."""
         rows = len(prices)
         self.prices[:rows], self.filled_returns[:rows] = prices, returns
         self.end, self.count, self._filled = rows, count, max(rows, 1)
 
     def copy(self) -> "Ring":
-        """The newest rows in a ring of their own."""
+        """Copy the newest rows into a separate ring."""
         self.fill()
         other, start = Ring(self.prices.shape[1], self.lookback), max(0, self.end - self.lookback)
         other.restore(self.prices[start : self.end], self.filled_returns[start : self.end], self.count)
         return other
 
     def returns(self, k: int) -> Floats:
-        """float64[k, N], oldest first, read-only: the newest k rows, at most `lookback`.
+        """Return float64[k, N], oldest first, read-only: the newest k rows, at most `lookback`.
 
-        Rows before the first sample, and those with a price missing, are NaN.
+        Rows before the first sample, and those with a missing price, are NaN. Raises ValueError for k outside 1 to
+        `lookback`.
         """
         if not 1 <= k <= self.lookback:
             raise ValueError(f"returns({k}): between 1 and {self.lookback} samples are kept")
@@ -98,42 +99,45 @@ class Ring:
 
 
 class History:
-    """Samples in two views. *Known*: each instrument's last known price at the sample. *Synchronous*:
-    rows by session date, each instrument's own bar of that date, complete once all bars are known.
+    """Samples in two views.
 
-    Risk uses only synchronous rows: by known prices SPY and bitcoin look uncorrelated, because their
-    days end hours apart. Policies relate instruments by `by_date`, the synchronous rows without gaps.
+    *Known*: each instrument's last known price at the sample. *Synchronous*: rows by session date, each instrument's
+    own bar of that date, complete once all bars are known. Risk uses only synchronous rows. By known prices SPY and
+    bitcoin appear uncorrelated, because their days end hours apart. Policies relate instruments by `by_date`, the
+    synchronous rows without gaps.
     """
 
     def __init__(self, size: int, lookback: int, bars: BarRing | None = None) -> None:
         self.size = size
         self.bars = bars
-        """Whole bars of the samples, where a policy of the run reads them."""
+        """OHLCV bars of the samples, if a policy of the run reads them."""
         self.macro: MacroHistory | None = None
-        """Series that nobody trades, where the run has some."""
+        """Macro series, if the run has some."""
         self.known = Ring(size, lookback)
         self.synchronous = Ring(size, lookback)
         self.own_dates: Ring | None = None
-        """Synchronous rows in which an instrument without a bar of the date keeps its price before. None while every
-        date was complete at its sample: the known rows are the same then."""
+        """Synchronous rows in which an instrument without a bar of the date keeps its previous price.
+
+        None while every sample's row is final at once, because the known rows are then the same.
+        """
         self.pending: dict[int, Floats] = {}
-        """Synchronous rows still open: key -> closes known so far (NaN elsewhere)."""
+        """Open synchronous rows: key -> closes known so far (NaN elsewhere)."""
         self.waiting: list[tuple[int, int]] = []
-        """(key, instant from which its row is final) of samples whose row is still open, oldest first."""
+        """(key, instant from which its row is final) of samples with an open row, oldest first."""
         self.known_actions: list[tuple[int, float, float]] = []
         self.sync_actions: list[tuple[int, int, float, float]] = []
         """(key of the ex date, column, ratio, dividend) not yet in a synchronous row."""
 
     @property
     def by_date(self) -> Ring:
-        """Rows by session date, complete as those of `synchronous` are, with the last price where a date has no bar."""
+        """Rows by session date, complete like `synchronous`, with the last price where a date has no bar."""
         return self.known if self.own_dates is None else self.own_dates
 
     def bar(self, key: int, fresh: Bools, full: bool, close: Floats) -> None:
-        """Note the closes of one slice for the synchronous row `key`."""
+        """Record the closes of one slice for the synchronous row `key`."""
         row = self.pending.get(key)
         if row is None:
-            # a bound on rows of dates that never become a sample (weekends of crypto)
+            # Bounds the rows of dates that never become a sample, such as weekends of crypto.
             while len(self.pending) > 16:
                 del self.pending[next(iter(self.pending))]
             self.pending[key] = close if full else np.where(fresh, close, np.nan)
@@ -141,14 +145,14 @@ class History:
             self.pending[key] = np.where(fresh, close, row)
 
     def action(self, key: int, column: int, ratio: float, dividend: float) -> None:
-        """Note a split (new shares per old) or a dividend (per old share) with ex date `key`."""
+        """Record a split (new shares per old) or a dividend (per old share) with ex date `key`."""
         self.known_actions.append((column, ratio, dividend))
         self.sync_actions.append((key, column, ratio, dividend))
         if self.bars is not None:
             self.bars.split(column, ratio)
 
     def sample(self, ts: int, key: int, final_ts: int, marks: Floats) -> None:
-        """Append a sample: the known row now, the synchronous row of `key` once `final_ts` has come."""
+        """Append a sample: the known row now, the synchronous row of `key` at `final_ts`."""
         if self.bars is not None:
             self.bars.sample(key, marks, self.known_actions)
         if final_ts > ts and self.own_dates is None:
@@ -157,7 +161,7 @@ class History:
         if self.known_actions:
             self.known_actions = []
         if final_ts <= ts and not self.waiting and not self.sync_actions:
-            # the usual sample: its row is final at once, and nothing waits
+            # The usual sample: its row is final at once, and no earlier row is pending.
             self._complete(key, [])
             return
         self.waiting.append((key, final_ts))

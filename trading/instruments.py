@@ -1,4 +1,4 @@
-"""What can be traded: instruments and the universe that gives each of them a column."""
+"""Tradable instruments, and the universe that assigns a column to each."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -8,42 +8,44 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 NANO = 1_000_000_000
-"""Nano-units in one unit: of a price (currency) or of a size (shares, coins)."""
+"""Nano-units per unit of a price (currency) or of a size (shares, coins)."""
 
 MICRO = 1_000_000
-"""Micro-currency in one unit of the account currency."""
+"""Micro-currency per unit of the account currency."""
 
 ATTO_PER_MICRO = 1_000_000_000_000
-"""A notional is lots x lot_nano x price_nano, exact in atto (1e-18); this many make one micro."""
+"""Atto-currency (1e-18) per micro. A notional is lots x lot_nano x price_nano, exact in atto."""
 
 
 COIN_LOT_NANO = 10
-"""Size of a coin's lot: 1e-8, the least part of a bitcoin."""
+"""Lot size of a coin: 1e-8, the smallest fraction of a bitcoin."""
 
 
 def is_pair(symbol: str) -> bool:
-    """Whether a symbol's spelling is that of a coin in a currency: BTC/USD, BTC-USD."""
+    """Whether a symbol is spelled as a coin in a currency: BTC/USD, BTC-USD."""
     return "/" in symbol or symbol.endswith(("-USD", "-USDT", "-EUR"))
 
 
 def usual_lot_nano(symbol: str, calendar: str = "") -> int:
-    """Size of the lot of an instrument that names none: a hundred-millionth of a coin, which is a pair or trades round
-    the clock, and one whole share of anything else."""
+    """Return the default lot size in nano-units: 1e-8 for a coin, one whole share otherwise.
+
+    A coin is a pair, or an instrument with the 24/7 calendar.
+    """
     return COIN_LOT_NANO if calendar == "24/7" or is_pair(symbol) else NANO
 
 
 def calendar_of(symbol: str) -> str:
-    """The calendar that a symbol's spelling suggests: coins trade round the clock, other instruments in New York."""
+    """Return the default calendar of a symbol: 24/7 for coins, New York (XNYS) for others."""
     return "24/7" if is_pair(symbol) else "XNYS"
 
 
 class Instrument(Struct, frozen=True):
     """One tradable instrument.
 
-    `lot_nano` is the size of one lot in nano-units (1_000_000_000: one whole share); orders are
-    whole lots. `tick_nano` is the price increment in nano-currency. `calendar` is the name of the
-    exchange calendar ("XNYS", "24/7"); `sector` is empty when unknown; `asset` names what several
-    instruments are claims on (two share classes, a coin and its fund), empty: nothing but itself.
+    `lot_nano` is the size of one lot in nano-units (1_000_000_000: one whole share); orders are whole lots. `tick_nano`
+    is the price increment in nano-currency. `calendar` is the name of the exchange calendar ("XNYS", "24/7"). `sector`
+    is empty when unknown. `asset` names the common underlying of several instruments (two share classes, a coin and its
+    fund). Empty means the instrument itself.
     """
 
     symbol: str
@@ -56,7 +58,7 @@ class Instrument(Struct, frozen=True):
 
 
 class Universe(Struct, frozen=True, dict=True):
-    """The instruments in column order. Everything columnar in quantd is addressed through it by name."""
+    """The instruments in column order. It translates between symbols and columns of every array in quantd."""
 
     instruments: tuple[Instrument, ...]
     currency: str = "USD"
@@ -75,12 +77,12 @@ class Universe(Struct, frozen=True, dict=True):
 
     @cached_property
     def lot_nano(self) -> list[int]:
-        """Size of one lot of each column, in nano-units (Python ints: products must not overflow)."""
+        """Lot size of each column, in nano-units (Python integers, because products must not overflow)."""
         return [i.lot_nano for i in self.instruments]
 
     @cached_property
     def lot_size(self) -> NDArray[np.float64]:
-        """float64[N], size of one lot in units; price x lot_size is the value of a lot."""
+        """Lot size of each column in units, float64[N]; price x lot_size is the value of a lot."""
         sizes = np.array(self.lot_nano, dtype=np.float64) / NANO
         sizes.flags.writeable = False
         return sizes
@@ -91,7 +93,7 @@ class Universe(Struct, frozen=True, dict=True):
 
     @cached_property
     def assets(self) -> tuple[str, ...]:
-        """What each column is a claim on: its `asset`, else itself."""
+        """The underlying of each column: its `asset`, else its symbol."""
         return tuple(i.asset or i.symbol for i in self.instruments)
 
     @property
@@ -100,5 +102,5 @@ class Universe(Struct, frozen=True, dict=True):
         return len(self.instruments)
 
     def columns(self, symbols: Iterable[str]) -> list[int]:
-        """Columns of `symbols`, in their order; KeyError names the first unknown one."""
+        """Return the columns of `symbols`, in their order; KeyError names the first unknown one."""
         return [self.index[s] for s in symbols]

@@ -1,4 +1,4 @@
-"""Macro series in the history of samples: what was known of each when a sample was taken. Nobody trades them."""
+"""Macro series in the sample history: the known value of each series at each sample. They are not tradable."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,16 +8,19 @@ from quantd.trading.market import Floats
 
 
 class MacroHistory:
-    """The newest `lookback` samples of each series, one row a sample, NaN where nothing was known yet."""
+    """The newest `lookback` samples of each series, one row per sample, NaN where no value was known yet."""
 
     def __init__(self, names: tuple[str, ...], lookback: int) -> None:
         self.names = names
         self.lookback = lookback
         self.rows: Floats = np.full((lookback, len(names)), np.nan)
-        """float64[lookback, series], oldest first; replaced at each sample, so that a view given out stays as it was."""
+        """float64[lookback, series], oldest first.
+
+        Each sample replaces the array, so that earlier views keep their values.
+        """
 
     def sample(self, values: Sequence[float]) -> None:
-        """What is known of each series at a sample, in the order of `names`; nothing is known of what is not given."""
+        """Append the known values at a sample, in the order of `names`; missing trailing values become NaN."""
         row = np.full((1, len(self.names)), np.nan)
         row[0, : len(values)] = values
         rows = np.concatenate((self.rows[1:], row))
@@ -25,8 +28,10 @@ class MacroHistory:
         self.rows = rows
 
     def known(self, name: str, k: int) -> Floats:
-        """float64[k], what was known at each of the newest k samples, oldest first. ValueError for a series that there is
-        not, or more samples than are kept."""
+        """Return float64[k], the known values at the newest k samples, oldest first.
+
+        Raises ValueError for an unknown series, or more samples than `lookback`.
+        """
         if name not in self.names:
             raise ValueError(f"macro({name!r}): [feed] macro has {', '.join(self.names)}")
         if not 1 <= k <= self.lookback:
@@ -34,11 +39,11 @@ class MacroHistory:
         return self.rows[self.lookback - k :, self.names.index(name)]
 
     def freeze(self) -> dict[str, bytes]:
-        """Each series by name."""
+        """Return each series by name, as bytes."""
         return {name: self.rows[:, place].tobytes() for place, name in enumerate(self.names)}
 
     def thaw(self, frozen: Mapping[str, bytes]) -> None:
-        """Take back what `freeze` gave; a series that was not there begins with nothing."""
+        """Restore the state returned by `freeze`; a series that it lacks starts empty."""
         rows = np.full_like(self.rows, np.nan)
         for place, name in enumerate(self.names):
             kept = np.frombuffer(frozen.get(name, b""))[-self.lookback :]

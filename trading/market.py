@@ -1,4 +1,4 @@
-"""Market values: a block of bars as columns, and one instant of it (a slice)."""
+"""Market data as columns: a block of bars, and one instant of it (a slice)."""
 
 from typing import Final
 
@@ -15,12 +15,11 @@ Bools = NDArray[np.bool_]
 class Block:
     """T instants of bars for N symbols.
 
-    `ts_open`, `ts_event` (the close: when the bar is known) and `ts_seen` are int64[T], ns UTC;
-    `key` is int64[T]: the session date (00:00 UTC) of daily bars, else ts_event: bars of one key
-    belong to one synchronous row. `open` .. `volume` are float64[T, N], NaN where `fresh` is False.
-    `open_nano` and `close_nano` are the exact prices, int64[T, N] nano-currency parsed from text, 0
-    where not fresh. `full[t]` says that row t has every symbol. `index0` is the number of row 0 in its
-    feed, so that a journal can name a slice by number.
+    `ts_open`, `ts_event` (the close, when the bar becomes known) and `ts_seen` are int64[T], ns UTC. `key` is int64[T]:
+    the session date (00:00 UTC) of daily bars, else ts_event. Bars with one key belong to one synchronous row. `open`
+    .. `volume` are float64[T, N], NaN where `fresh` is False. `open_nano` and `close_nano` are the exact prices,
+    int64[T, N] nano-currency parsed from text, 0 where not fresh. `full[t]` is true if row t has a bar of every symbol.
+    `index0` is the number of row 0 in its feed, so that a journal can identify a slice by number.
     """
 
     __slots__ = (
@@ -63,16 +62,16 @@ class Block:
 
 
 def nano(prices: Floats) -> Ints:
-    """float64 prices -> int64 nano-currency, rounded half-even at 1e-9; NaN becomes 0.
+    """Convert float64 prices to int64 nano-currency, rounded half-even at 1e-6; NaN becomes 0.
 
-    Exact for prices of at most six decimals below about 9e6, as every file quantd reads has.
+    Exact for prices with at most six decimals below about 9e6, which includes every file format that quantd reads.
     """
     scaled = np.rint(np.nan_to_num(prices, nan=0.0) * 1e6).astype(np.int64)
     return scaled * (NANO // 1_000_000)
 
 
 class MarketSlice:
-    """One instant of a block: the whole universe at `ts_event`. The columns are views, read-only."""
+    """One instant of a block: the whole universe at `ts_event`. The columns are read-only views."""
 
     __slots__ = ("block", "row")
 

@@ -1,7 +1,7 @@
 """Orders as baskets of rows, their states, and the table of every legal transition.
 
-An order is one row of an `OrderBasket`; it travels, rests and is reported on in columns. `Order` and
-`Fill` are row views for people, adapters and exports.
+An order is one row of an `OrderBasket`. Baskets are sent and reported in columns. `Order` and `Fill` are row views for
+people, adapters and exports.
 """
 
 from enum import IntEnum
@@ -14,7 +14,7 @@ from quantd.trading.instruments import NANO
 
 
 class OrderState(IntEnum):
-    """Where one order is. UNKNOWN keeps its risk reserved like WORKING."""
+    """The state of one order. UNKNOWN reserves its risk like WORKING."""
 
     SENT = 0
     WORKING = 1
@@ -28,7 +28,7 @@ class OrderState(IntEnum):
 
 
 class Cause(IntEnum):
-    """Why an order changes state."""
+    """The cause of an order's state change."""
 
     ACCEPTED = 0
     PART_FILL = 1
@@ -57,15 +57,15 @@ def _table() -> list[list[int]]:
         row[c.ACCEPTED] = s.WORKING
         row[c.PART_FILL] = s.PARTIAL
         row[c.CANCEL_ASKED] = s.CANCELLING
-    table[s.PARTIAL][c.ACCEPTED] = s.PARTIAL  # an acknowledgement that was overtaken by its fill
+    table[s.PARTIAL][c.ACCEPTED] = s.PARTIAL  # an acknowledgement that arrives after its fill
     table[s.CANCELLING][c.ACCEPTED] = s.CANCELLING
     table[s.CANCELLING][c.PART_FILL] = s.CANCELLING
-    # a venue that already filled some of an order cannot say that it refused or never had it
+    # A venue that already filled part of an order cannot reject it or report it as not found.
     for state in (s.SENT, s.WORKING, s.CANCELLING, s.UNKNOWN):
         table[state][c.REJECTED] = s.REJECTED
     table[s.UNKNOWN][c.NOT_FOUND] = s.EXPIRED
     table[s.UNKNOWN][c.SENT_AGAIN] = s.SENT
-    # news that arrives after the end changes nothing in the state; late fills are still posted
+    # A report after the end does not change the state; late fills are still posted.
     for state in (s.FILLED, s.CANCELLED, s.REJECTED, s.EXPIRED):
         for cause in Cause:
             table[state][cause] = state
@@ -73,15 +73,18 @@ def _table() -> list[list[int]]:
 
 
 TRANSITIONS: Final[list[list[int]]] = _table()
-"""TRANSITIONS[state][cause] is the next state, or -1 where the change is impossible."""
+"""TRANSITIONS[state][cause] is the next state, or -1 for an impossible change."""
 
 
 class IllegalTransition(Exception):
-    """A report asked for a change of state that the table does not have: a bug or a lying venue."""
+    """A report requires a state change that the table does not contain.
+
+    The cause is a bug or a false report of the venue.
+    """
 
 
 def transition(state: int, cause: int) -> int:
-    """The state after `cause`; raises IllegalTransition."""
+    """Return the state after `cause`. Raises IllegalTransition."""
     after = TRANSITIONS[state][cause]
     if after < 0:
         raise IllegalTransition(f"{OrderState(state).name} cannot change by {Cause(cause).name}")
@@ -89,8 +92,11 @@ def transition(state: int, cause: int) -> int:
 
 
 class Kind(IntEnum):
-    """How one order rests at its venue. All have a worst price: a LIMIT from the start, a STOP once the market has come to
-    its `stop_nano`, OPEN and CLOSE in the auction of that name and nowhere else."""
+    """Order type at the venue. Every type has a worst price.
+
+    A LIMIT order is active at once. A STOP order becomes active when the market reaches its `stop_nano`. OPEN and CLOSE
+    orders fill only in the auction of that name.
+    """
 
     LIMIT = 0
     STOP = 1
@@ -99,14 +105,14 @@ class Kind(IntEnum):
 
 
 class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
-    """The orders of one round, in columns; the only thing a broker accepts. Built in `quantd.risk.pretrade.gate` and
-    the codec, nowhere else.
+    """The orders of one round, in columns; the only input that a broker accepts.
 
-    `sample` is the sample time the decision rests on and `n` its order number: together the basket's
-    key. `sym` are columns of the universe, `lots` signed (negative sells), `worst_nano` the limit price,
-    `end` the instant each row expires (0: good till cancelled). `kind` is a Kind per row and `stop_nano` the trigger
-    price of STOP rows; empty when all are LIMIT. `reason` holds, row by row, the code of
-    the limit that cut it (0: as asked); `values` limit name -> (value after all fills, bound).
+    Only `quantd.risk.pretrade.gate` and the codec build baskets. `sample` is the time of the sample behind the decision
+    and `n` its order number; together they are the basket's key. `sym` are columns of the universe, `lots` are signed
+    (negative sells), `worst_nano` is the limit price, `end` the instant each row expires (0: good till cancelled).
+    `kind` is a Kind per row and `stop_nano` the trigger price of STOP rows; both are empty when all rows are LIMIT.
+    `reason` has per row the code of the limit that cut it (0: not cut). `values` maps limit name to (value after all
+    fills, bound).
     """
 
     sample: int
@@ -123,13 +129,12 @@ class OrderBasket(Struct, frozen=True, tag="Submit", omit_defaults=True):
 
 
 class Reports(Struct, frozen=True, tag=True, omit_defaults=True):
-    """What a venue said about rows of one basket at one instant, in columns.
+    """A venue's execution reports on rows of one basket at one instant, in columns.
 
-    `cum` is the row's cumulative filled lots (unsigned) *after* this report and `lots` its share of
-    them (unsigned, 0 for none), so that a fill covers exactly (cum - lots, cum] and a duplicate or
-    a reordered report is recognised. `price_nano` and `fee_micro` belong to `lots`. `cause` is a Cause
-    per row; for the causes that end an order, `cum` is its final filled amount. `fee_nano` are nano-units of the instrument
-    itself that were taken as a fee; empty for none.
+    `cum` is the row's cumulative filled lots (unsigned) *after* this report, and `lots` the part added by it (unsigned,
+    0 for none). A fill covers exactly (cum - lots, cum], which identifies duplicate and reordered reports. `price_nano`
+    and `fee_micro` belong to `lots`. `cause` is a Cause per row. For causes that end an order, `cum` is its final
+    filled amount. `fee_nano` is a fee charged in the instrument itself, in nano-units; empty for none.
     """
 
     sample: int
@@ -146,7 +151,7 @@ class Reports(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class ForeignOrder(Struct, frozen=True):
-    """An order found at the venue that is not ours. It reserves risk; it can never be submitted."""
+    """An open order at the venue that quantd did not send. It reserves risk and can never be submitted."""
 
     venue_id: str
     symbol: int
@@ -185,7 +190,7 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def base36(number: int, width: int) -> str:
-    """The last `width` base-36 digits of a non-negative number."""
+    """Return the last `width` base-36 digits of a non-negative number."""
     out = []
     for _ in range(width):
         number, digit = divmod(number, 36)
@@ -194,35 +199,35 @@ def base36(number: int, width: int) -> str:
 
 
 def decision_id(sample: int, who: str, symbol: str) -> str:
-    """Twelve base-36 digits naming the decision of `who` about `symbol` at `sample`, in every mode alike."""
+    """Return twelve base-36 digits that identify the decision of `who` on `symbol` at `sample`, equal in every mode."""
     digest = blake2b(f"{sample}|{who}|{symbol}".encode(), digest_size=12).digest()
     return base36(int.from_bytes(digest, "big"), 12)
 
 
 def order_id(run: str, sample: int, symbol: str, n: int) -> str:
-    """The client id of a house order: `q-<run>-<decision>-<n>`."""
+    """Return the client id of a house order: `q-<run>-<decision>-<n>`."""
     return f"q-{run}-{decision_id(sample, 'house', symbol)}-{base36(n, 3).lstrip('0') or '0'}"
 
 
 def decimal_text(value: int, scale: int) -> str:
-    """An exact integer with `scale` decimal places as text, trailing zeros beyond the second dropped."""
+    """Format an exact integer with `scale` decimal places; trailing zeros beyond the second decimal are dropped."""
     sign, digits = ("-" if value < 0 else ""), str(abs(value)).rjust(scale + 1, "0")
     whole, part = digits[:-scale], digits[-scale:].rstrip("0")
     return f"{sign}{whole}.{part.ljust(2, '0')}"
 
 
 def money_text(micro: int) -> str:
-    """Micro-currency as exact decimal text: 1234500000 -> "1234.50"."""
+    """Format micro-currency as exact decimal text: 1234500000 -> "1234.50"."""
     return decimal_text(micro, 6)
 
 
 def price_text(nano: int) -> str:
-    """Nano-currency as exact decimal text."""
+    """Format nano-currency as exact decimal text."""
     return decimal_text(nano, 9)
 
 
 def quantity_text(lots: int, lot_nano: int) -> str:
-    """Lots of `lot_nano` as exact decimal text, without a fraction when whole: "31", "0.25"."""
+    """Format lots of `lot_nano` as exact decimal text, without a fraction when whole: "31", "0.25"."""
     nano = lots * lot_nano
     whole, part = divmod(abs(nano), NANO)
     sign = "-" if nano < 0 else ""

@@ -1,4 +1,4 @@
-"""One account in exact integers: lots by column, cash, and where every micro of it came from."""
+"""One account in exact integers: lots by column, cash, and the origin of each micro of cash."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from quantd.trading.instruments import ATTO_PER_MICRO
 
 
 class FrozenAccount(Struct, frozen=True):
-    """An account as plain values; the residue in two parts, so that each fits 64 bits."""
+    """An account as plain values. The residue has two parts, so that each fits 64 bits."""
 
     lots: list[int]
     cost_micro: list[int]
@@ -23,13 +23,15 @@ class FrozenAccount(Struct, frozen=True):
 class Account:
     """Lots and money of one owner.
 
-    `lots` are signed, by column; `cost_micro` is what they cost at the average, negative for a short (what it
-    brought in). `flows_micro` are deposits less withdrawals, `fees_micro` commissions paid, `income_micro`
-    dividends and interest less borrow, `realised_micro` profit on closed lots before fees. Always, exactly:
+    `lots` are signed, by column. `cost_micro` is their cost at the average price, negative for a short (its proceeds).
+    `flows_micro` are deposits less withdrawals, `fees_micro` commissions paid. `income_micro` are dividends and
+    interest less borrow fees. `realised_micro` is profit on closed lots before fees. This identity always holds
+    exactly:
 
         cash = flows + income + realised - sum(cost) - fees
 
-    `residue_atto` is what rounding took away: notionals and dividends are exact in atto, cash is their micro.
+    `residue_atto` accumulates rounding differences: notionals and dividends are exact in atto, cash is rounded to
+    micro.
     """
 
     __slots__ = (
@@ -48,10 +50,10 @@ class Account:
         self.realised_micro = 0
 
     def trade(self, rows: Iterable[tuple[int, int, int]]) -> None:
-        """Trades (column, signed lots, micro of cash they brought: negative for a purchase), in order.
+        """Book trades (column, signed lots, cash change in micro: negative for a purchase), in order.
 
-        A reduction takes its part of the average cost, floored to a micro, and realises the difference; a trade
-        through zero closes with its part of the amount, floored, and opens with the rest.
+        A reduction removes its part of the average cost, floored to a micro, and realises the difference. A trade
+        through zero closes with its part of the amount, floored, and opens with the remainder.
         """
         holdings, cost = self.lots, self.cost_micro
         cash = realised = 0
@@ -73,8 +75,10 @@ class Account:
         self.cash_micro += cash
 
     def rescale(self, column: int, lots: int, lieu_micro: int) -> None:
-        """Hold `lots` after a split and `lieu_micro` in cash for the fraction; the cost stays, and is realised
-        when no lots are left."""
+        """Set `lots` after a split and add `lieu_micro` of cash for the fraction.
+
+        The cost does not change; it is realised when no lots remain.
+        """
         self.lots[column] = lots
         self.cash_micro += lieu_micro
         self.realised_micro += lieu_micro
@@ -83,12 +87,12 @@ class Account:
             self.cost_micro[column] = 0
 
     def receive(self, amount_micro: int) -> None:
-        """Book a dividend or interest, or pay one or a borrow fee (negative)."""
+        """Book a dividend or interest; a payment or a borrow fee is negative."""
         self.cash_micro += amount_micro
         self.income_micro += amount_micro
 
     def pay(self, fee_micro: int) -> None:
-        """Pay a commission."""
+        """Book a commission."""
         self.cash_micro -= fee_micro
         self.fees_micro += fee_micro
 
@@ -98,7 +102,7 @@ class Account:
         self.flows_micro += amount_micro
 
     def unexplained_micro(self) -> int:
-        """Cash that no flow, income, profit, cost or fee explains: always 0."""
+        """Return the cash that no flow, income, profit, cost or fee explains: always 0."""
         known = self.flows_micro + self.income_micro + self.realised_micro - sum(self.cost_micro) - self.fees_micro
         return self.cash_micro - known
 
@@ -115,7 +119,7 @@ class Account:
         )
 
     def thaw(self, frozen: FrozenAccount) -> None:
-        """Become the account that was frozen."""
+        """Restore a frozen account."""
         self.lots = list(frozen.lots)
         self.cost_micro = list(frozen.cost_micro)
         self.cash_micro = frozen.cash_micro

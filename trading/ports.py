@@ -7,32 +7,38 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.trading.events import Action, Busted, CancelReported, Condition, NotFound, Unknown
+from quantd.trading.events import Action, Condition, VenueNews
 from quantd.trading.instruments import Universe
 from quantd.trading.market import MarketSlice
-from quantd.trading.orders import OrderBasket, Reports
+from quantd.trading.orders import OrderBasket
 from quantd.trading.venue import VenueAccount, VenueFlow
 from quantd.trading.view import Hold, Memory, Noted, View
 
-BrokerNews = Reports | CancelReported | Unknown | NotFound | Condition | Busted
+BrokerNews = VenueNews | Condition
 """What a venue says. With Condition("broker") an adapter says that it lost its venue, or has it again."""
 
 
 class Policy(Protocol):
-    """Decides target weights. `lookback` is how many samples of returns, or of bars, it reads. One that reads
-    `view.bars` has an attribute `uses_bars` that is true: bars are kept only in runs of such a policy."""
+    """Decides target weights.
+
+    `lookback` is the number of samples of returns or bars that it reads. A policy that reads `view.bars` has a true
+    attribute `uses_bars`: bars are stored only in runs with such a policy.
+    """
 
     @property
     def lookback(self) -> int: ...
 
     def act(self, view: View, memory: Memory) -> tuple[NDArray[np.float64] | Hold | Noted, Memory]:
-        """Weights float64[N] by column, fractions of the book's equity (the rest is cash), and the new memory. What is
-        Noted with them is said to people when it changes."""
+        """Return weights float64[N] by column, as fractions of the book's equity (the rest is cash), and the new
+        memory.
+
+        A note in a Noted answer is published when it changes.
+        """
         ...
 
 
 def leaves(policy: Policy) -> Iterator[Policy]:
-    """The policies that `policy` is made of, itself where it is made of none: one made of others names them as `inside`."""
+    """Yield the component policies of `policy`, or itself if it has none. A composed policy lists them as `inside`."""
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())
     if not inside:
         yield policy
@@ -40,35 +46,19 @@ def leaves(policy: Policy) -> Iterator[Policy]:
         yield from leaves(each)
 
 
-class ReplayFeed(Protocol):
-    """A recorded market. Its items are in time order: an action before the slice it opens."""
-
-    @property
-    def universe(self) -> Universe: ...
-
-    @property
-    def interval_ns(self) -> int:
-        """Length of a bar; a day for bars of a whole session."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Hex BLAKE2b of the files' content and of what was selected from them."""
-        ...
-
-    def items(self) -> Iterator[Action | MarketSlice]: ...
-
-
 class Until(Struct, frozen=True):
-    """Every bar and action of up to `ts` that will ever come has come: what is due by then may be stepped."""
+    """A guarantee that all bars and actions up to `ts` have arrived. Everything due by then can be processed."""
 
     ts: int
 
 
 class LiveFeed(Protocol):
-    """A market that goes on: first what is missing since `after`, then what happens. Its items are in order of
-    time; an Until says how far it is known, at least four times a second while nothing happens. It mends its own
-    losses; what it cannot mend it says through `trouble`, and goes on trying until it is closed."""
+    """A live market: first the items missing since `after`, then new ones.
+
+    Its items are in time order. An Until gives the time up to which the market is known, at least four times a second
+    without other items. The feed recovers from lost connections itself. It reports a failure through `trouble` and
+    retries until it is closed.
+    """
 
     @property
     def universe(self) -> Universe: ...
@@ -78,23 +68,23 @@ class LiveFeed(Protocol):
 
     @property
     def trouble(self) -> str:
-        """Why nothing comes at present; empty while all is well."""
+        """The reason why no items arrive at present; empty without a failure."""
         ...
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Symbols of which the vendor has no bars though it should; the others go on."""
+        """Symbols whose bars are overdue at the vendor; other symbols continue."""
         ...
 
     def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
-        """Everything with `ts_event` later than `after` (ns UTC)."""
+        """Iterate over everything with `ts_event` later than `after` (ns UTC)."""
         ...
 
     async def close(self) -> None: ...
 
 
 class SimulatedBroker(Protocol):
-    """A venue that is a pure fold of baskets, cancels, actions and slices."""
+    """A simulated venue: a pure fold over baskets, cancels, actions and slices."""
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]: ...
 
@@ -114,55 +104,73 @@ class SimulatedBroker(Protocol):
 
 
 class Broker(Protocol):
-    """A venue across a network. What becomes of an order is news, never an exception that a caller must guess from:
-    an answer that does not come in time is Unknown, and only what the venue itself refused is rejected."""
+    """A venue across a network.
+
+    Order outcomes arrive as reports, never as exceptions. A request without a timely answer is Unknown. Only an order
+    that the venue itself refused is rejected.
+    """
 
     async def open(self) -> None:
-        """Connect, and compare clock, account, currency and the universe's sizes with the venue's. Raises VenueError
-        with every mistake and its remedy."""
+        """Connect, and compare clock, account, currency and the universe's sizes with the venue's.
+
+        Raises VenueError with every mistake and its remedy.
+        """
         ...
 
     def remember(self, basket: OrderBasket) -> None:
-        """A basket of before a restart: its rows may be asked for, and news of them recognised."""
+        """Register a basket from before a restart, so that its rows can be queried and reports on them are recognised."""
         ...
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Send all rows, or some of them. One that the venue has already is not sent a second time: it is told what
-        became of it."""
+        """Send all rows, or some of them.
+
+        A row that the venue already has is not sent a second time; its current state is returned.
+        """
         ...
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Nothing when the venue took it (the end comes as news), CancelReported when it refused."""
+        """Request a cancellation:
+
+        returns nothing if accepted (the end is a later report), CancelReported if refused.
+        """
         ...
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-        """Put the one row of `basket` in the place of an open order, at once where the venue can: the old one ends as
-        cancelled, and never both are open."""
+        """Replace an open order by the one row of `basket`, in one step where the venue can.
+
+        The old order ends as cancelled, and the two are never open together.
+        """
         ...
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """What became of rows, by client id: each execution, and the state. NotFound only when the venue says with
-        authority, later than its settling time after the row was sent, that it never had it."""
+        """Return each execution and the state of rows, by client id.
+
+        NotFound is returned only after the venue's settling time, when the venue confirms that it never received the
+        row.
+        """
         ...
 
     async def account(self) -> VenueAccount:
-        """What the venue holds. Raises ConnectionError when it does not answer."""
+        """Return the venue's holdings. Raises ConnectionError when the venue does not answer."""
         ...
 
     async def flows(self, since: int) -> Sequence[VenueFlow]:
-        """Cash that moved for other reasons than fills, later than `since` (ns UTC), oldest first. Raises ConnectionError."""
+        """Return cash movements without a fill later than `since` (ns UTC), oldest first. Raises ConnectionError."""
         ...
 
     def news(self) -> AsyncIterator[BrokerNews]:
-        """What the venue says by itself, until `close`. Lost, it says Condition("broker", up=False) once and tries again
-        with back-off; back, Condition("broker", up=True): what was missed in between must be asked for."""
+        """Iterate over unsolicited reports of the venue, until `close`.
+
+        A lost connection gives one Condition("broker", up=False), and reconnection attempts back off. The restored
+        connection gives Condition("broker", up=True). The caller must query the reports missed in between.
+        """
         ...
 
     async def close(self) -> None: ...
 
 
 class EventBus(Protocol):
-    """The way out to subscribers. Every method returns at once: a bus that is away never makes trading wait."""
+    """Publishes messages to subscribers. Every method returns at once: an unreachable bus never delays trading."""
 
     online: bool
     queue_depth: int
@@ -174,13 +182,13 @@ class EventBus(Protocol):
     def reconnects(self) -> int: ...
 
     def wake(self) -> None:
-        """The outbox has something new."""
+        """Signal that the outbox has new messages."""
         ...
 
     def retain(self, topic: str, payload: bytes) -> None:
-        """The present state of a topic: the newest wins, and is sent again on every connection."""
+        """Publish the current state of a topic: the newest value wins, and every connection sends it again."""
         ...
 
     def transient(self, topic: str, payload: bytes) -> None:
-        """Sent at most once and only now."""
+        """Publish a message at most once, without storing it."""
         ...

@@ -1,4 +1,4 @@
-"""Trading sessions as plain arrays, so that pure code never asks a calendar library."""
+"""Trading sessions as plain arrays, so that pure code does not depend on a calendar library."""
 
 from bisect import bisect_left, bisect_right
 from functools import cached_property
@@ -13,9 +13,9 @@ DAY_NS = 86_400_000_000_000
 class Sessions(Struct, frozen=True, dict=True):
     """All sessions of one calendar, oldest first. Times are int64 ns UTC.
 
-    `day_ns` is the session's date at 00:00 UTC (a label), `open_ns` and `close_ns` the true instants;
-    half days have their early close. A 24/7 calendar has one session per UTC day, closing at the
-    next midnight. Made by `quantd.adapters.calendars`.
+    `day_ns` is the session's date at 00:00 UTC (a label). `open_ns` and `close_ns` are the true instants, early closes
+    of half days included. A 24/7 calendar has one session per UTC day that closes at the next midnight.
+    `quantd.adapters.calendars` builds it.
     """
 
     name: str
@@ -42,23 +42,23 @@ class Sessions(Struct, frozen=True, dict=True):
         return np.array(self.close_ns, dtype=np.int64)
 
     def next_open(self, ts: int) -> int:
-        """Row of the first session that opens at or after `ts`; IndexError beyond the horizon."""
+        """Return the row of the first session that opens at or after `ts`; IndexError beyond the horizon."""
         row = bisect_left(self.open_ns, ts)
         if row == len(self.open_ns):
             raise IndexError(f"calendar {self.name} ends before the session asked for")
         return row
 
     def next_close(self, ts: int) -> int:
-        """Row of the first session that closes after `ts`; IndexError beyond the horizon."""
+        """Return the row of the first session that closes after `ts`; IndexError beyond the horizon."""
         row = bisect_right(self.close_ns, ts)
         if row == len(self.close_ns):
             raise IndexError(f"calendar {self.name} ends before the session asked for")
         return row
 
     def day_order_end(self, ts: int, daily_bars: bool) -> int:
-        """The instant a DAY order sent at `ts` ends: the close of the first session it can fill in.
+        """Return the expiry of a DAY order sent at `ts`: the close of the first session in which it can fill.
 
-        With bars of a whole session the first price it can meet is the next *open*; a crypto order
-        sent at the New York close would otherwise end at midnight, before any price.
+        With bars of a whole session, the first possible fill price is the next *open*. Otherwise a crypto order sent at
+        the New York close would expire at midnight, before any price.
         """
         return self.close_ns[self.next_open(ts) if daily_bars else self.next_close(ts)]

@@ -1,9 +1,9 @@
-"""Implementation shortfall: what a decision lost on its way into the book, and to what.
+"""Implementation shortfall: the cost of executing a decision, split by cause.
 
-The paper portfolio trades all lots at the price decided on, without cost; the real one what was filled, at fill prices,
-with fees (Perold 1988, "The implementation shortfall: paper versus reality"). Their difference is split by the price at
-which each order came to its market: delay before, impact after (Kissell and Glantz 2003, "Optimal Trading Strategies").
-Exact, in micro; positive is worse.
+The paper portfolio trades all lots at the decision price without cost. The real portfolio has the actual fills at fill
+prices with fees (Perold 1988, "The implementation shortfall: paper versus reality"). Their difference is split at each
+order's arrival price: delay before, impact after (Kissell and Glantz 2003, "Optimal Trading Strategies"). Amounts are
+exact in micro; positive is a loss.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from quantd.trading.instruments import ATTO_PER_MICRO
 
 
 class Piece(Struct, frozen=True):
-    """One fill: signed lots at a price, of an order that came to its market at the price `arrival_nano`."""
+    """One fill: signed lots at a price, of an order that reached its market at the price `arrival_nano`."""
 
     lots: int
     price_nano: int
@@ -24,8 +24,11 @@ class Piece(Struct, frozen=True):
 
 
 class Shortfall(Struct, frozen=True):
-    """Micro-currency. `value` is what was to be traded at the price decided on, unsigned; `opportunity` what the lots
-    that were not filled have moved away, None while it is not known; `total` is the sum of the parts."""
+    """Shortfall and its parts, in micro-currency.
+
+    `value` is the unsigned decision value of all lots. `opportunity` is the price move of unfilled lots, None while it
+    is unknown. `total` is the sum of the parts.
+    """
 
     value_micro: int
     delay_micro: int
@@ -40,13 +43,15 @@ class Shortfall(Struct, frozen=True):
         return self.delay_micro + self.impact_micro + self.fees_micro + self.opportunity_micro
 
     def bp(self, micro: int | None) -> float | None:
-        """A part of it in basis points of the value; None where it, or the value, is unknown or nothing."""
+        """Return a part in basis points of the value; None where the part is unknown or the value is 0."""
         return None if micro is None or not self.value_micro else 1e4 * micro / self.value_micro
 
 
 def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Piece], end_nano: int | None) -> Shortfall:
-    """Of `lots` (signed) that were decided on at `decision_nano`; what was not filled is valued at `end_nano`, None
-    while it may still fill."""
+    """Compute the shortfall of signed `lots` decided at `decision_nano`.
+
+    Unfilled lots are valued at `end_nano`, None while they may still fill.
+    """
     delay = impact = fees = filled = 0
     for piece in pieces:
         filled += piece.lots
@@ -64,7 +69,7 @@ def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Pie
 
 
 def added(parts: Iterable[Shortfall]) -> Shortfall:
-    """Several together; what is unknown of one is unknown of all."""
+    """Add several shortfalls; a part that is unknown in one is unknown in the sum."""
     value = delay = impact = fees = 0
     opportunity: int | None = 0
     for part in parts:

@@ -1,4 +1,4 @@
-"""Return statistics, once: for research, the simulator, training and reports. Every figure is derived from wealth."""
+"""Return statistics for research, the simulator, training and reports. Every figure is derived from wealth."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,13 +9,15 @@ from msgspec import Struct
 from quantd.trading.market import Floats
 
 PERIODS_PER_YEAR: Final = 252
-"""Samples a year of a house that trades on a stock exchange's sessions."""
+"""Samples per year on a stock exchange's sessions."""
 
 RISK_FREE_ANNUAL: Final = 0.02
 
 RiskFree = float | Floats
-"""A year's risk-free rate, or float64[T] of one for each of T returns: what cash earned in that time x the samples in a
-year."""
+"""An annual risk-free rate, or float64[T] with an annualised rate per return.
+
+Each element is the interest on cash in that sample times the samples per year.
+"""
 
 _SHARPE: Final = (
     "Sharpe: mean excess return a sample over the standard deviation (n - 1) of returns, times the square root of "
@@ -31,16 +33,16 @@ OWN_CLOSES: Final = (
     "Returns value each instrument at its own close of the date, the later ones too; equity, orders and limits are at "
     "last known prices."
 )
-"""Printed where some instrument's day ends after the sample, as a coin's after New York's close."""
+"""Printed where some instrument's day ends after the sample, as a coin's day ends after New York's close."""
 
 
 def sharpe_definition(risk_free: str) -> str:
-    """The definition with the risk-free rate in words, where one is set: the rate then has a value for each return."""
+    """Return the definition of the Sharpe ratio, with `risk_free` in words for a rate that varies by sample."""
     return f"{_SHARPE}{risk_free}; the deviation is that of excess returns" if risk_free else SHARPE_DEFINITION
 
 
 class Performance(Struct, frozen=True):
-    """What an equity series did. Fractions, not percent; `max_drawdown` is positive."""
+    """Performance of an equity series. Values are fractions, not percent; `max_drawdown` is positive."""
 
     total_return: float
     annual_return: float
@@ -51,20 +53,26 @@ class Performance(Struct, frozen=True):
 
 
 def newest(risk_free_annual: RiskFree, count: int) -> RiskFree:
-    """The rate of the newest `count` returns."""
+    """Return the rate of the newest `count` returns."""
     return risk_free_annual if isinstance(risk_free_annual, float | int) else risk_free_annual[-count:]
 
 
 def simple_returns(equity: Floats) -> Floats:
-    """float64[T-1] simple returns of a wealth series float64[T]; ValueError unless T > 1 and all is finite and positive."""
+    """Return float64[T-1] simple returns of a wealth series float64[T].
+
+    Raises ValueError unless T > 1 and all values are finite and positive.
+    """
     if len(equity) < 2 or not bool(np.all(np.isfinite(equity) & (equity > 0.0))):
         raise ValueError("a wealth series needs at least two samples, all finite and positive")
     return equity[1:] / equity[:-1] - 1.0
 
 
 def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> float:
-    """Mean of the correlations of each two of these series of returns, over the samples that all have last; of their absolute
-    values when `absolute`. NaN for fewer than two series that vary, or fewer than three samples."""
+    """Return the mean pairwise correlation of return series over their common newest samples.
+
+    With `absolute`, the mean is over absolute values. NaN for fewer than two series that vary, or fewer than three
+    samples.
+    """
     length = min((len(each) for each in series), default=0)
     if length < 3:
         return float("nan")
@@ -80,15 +88,17 @@ def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> flo
 
 
 def compounded(returns: Floats) -> Floats:
-    """float64[T+1], what 1 became by float64[T] simple returns."""
+    """Return float64[T+1], the wealth from an initial 1 after float64[T] simple returns."""
     found: Floats = np.multiply.accumulate(np.concatenate((np.ones(1), 1.0 + returns)))
     return found
 
 
 def time_weighted_returns(equity: Floats, flows: Floats) -> Floats:
-    """float64[T-1] returns of an account of `equity` float64[T] into which `flows` float64[T], the sum of deposits less
-    withdrawals by each sample, had gone: money that came or went between two samples is neither profit nor loss, and earns
-    from the second on. 0 where there was no equity before."""
+    """Return float64[T-1] time-weighted returns of an account with `equity` float64[T].
+
+    `flows` float64[T] are cumulative deposits less withdrawals at each sample. A flow between two samples is neither
+    profit nor loss, and earns from the second sample on. A return from no equity is 0.
+    """
     before, moved = equity[:-1], flows[1:] - flows[:-1]
     found = np.zeros(len(before))
     np.divide(equity[1:] - moved, before, out=found, where=before > 0.0)
@@ -101,22 +111,24 @@ def total_return(equity: Floats) -> float:
 
 
 def annual_return(equity: Floats, periods: float = PERIODS_PER_YEAR) -> float:
-    """Compound growth a year: (last / first) ** (periods / (T - 1)) - 1."""
+    """Return the compound annual growth: (last / first) ** (periods / (T - 1)) - 1."""
     return float((equity[-1] / equity[0]) ** (periods / (len(equity) - 1)) - 1.0)
 
 
 def volatility(returns: Floats, periods: float = PERIODS_PER_YEAR) -> float:
-    """Standard deviation (n - 1) of returns, a year; 0 for fewer than two of them."""
+    """Return the annualised standard deviation (n - 1) of returns; 0 for fewer than two."""
     return float(returns.std(ddof=1) * np.sqrt(periods)) if len(returns) > 1 else 0.0
 
 
 def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL) -> float:
-    """SHARPE_DEFINITION (Sharpe 1994); NaN where returns do not vary, for then there is none. With a rate for each
-    return, mean and deviation are of the excess returns."""
+    """Return the Sharpe ratio of SHARPE_DEFINITION (Sharpe 1994); NaN for constant returns.
+
+    With a rate for each return, mean and deviation are of the excess returns.
+    """
     if not isinstance(risk_free_annual, float | int):
         returns, risk_free_annual = returns - risk_free_annual / periods, 0.0
     deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
-    if deviation <= 1e-15:  # rounding of a constant return, not a risk
+    if deviation <= 1e-15:  # rounding error of a constant return, not a risk
         return float("nan")
     return float((returns.mean() - risk_free_annual / periods) / deviation * np.sqrt(periods))
 
@@ -124,15 +136,19 @@ def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual:
 def downside_deviation(
     returns: Floats, periods: float = PERIODS_PER_YEAR, minimum_annual: RiskFree = RISK_FREE_ANNUAL
 ) -> float:
-    """Root mean square (divisor n) of what returns fall short of the least acceptable one, a sample. F. Sortino and
-    R. van der Meer (1991)."""
+    """Return the root mean square (divisor n) of shortfalls below the minimum acceptable return, per sample.
+
+    Source: F. Sortino and R. van der Meer (1991).
+    """
     short = np.minimum(returns - minimum_annual / periods, 0.0)
     return float(np.sqrt(short.dot(short) / len(short))) if len(short) else 0.0
 
 
 def sortino(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL) -> float:
-    """Mean excess return a sample over the downside deviation below the risk-free rate, times the square root of the
-    samples in a year (F. Sortino and L. Price, 1994); NaN where no return fell short, for then there is none."""
+    """Return the annualised mean excess return over the downside deviation below the risk-free rate.
+
+    Source: F. Sortino and L. Price (1994). NaN where no return fell short.
+    """
     deviation = downside_deviation(returns, periods, risk_free_annual)
     if deviation <= 1e-15:
         return float("nan")
@@ -142,21 +158,23 @@ def sortino(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual
 
 
 def calmar(equity: Floats, periods: float = PERIODS_PER_YEAR) -> float:
-    """Compound growth a year over the largest drawdown of the same samples (T. Young, 1991, with the whole series
-    instead of 36 months); NaN without a drawdown."""
+    """Return compound annual growth over the largest drawdown of the same samples; NaN without a drawdown.
+
+    Source: T. Young (1991), with the whole series instead of 36 months.
+    """
     worst = float(drawdowns(equity).max())
     return annual_return(equity, periods) / worst if worst > 1e-15 else float("nan")
 
 
 def drawdowns(equity: Floats) -> Floats:
-    """float64[T], the fraction lost since the highest value so far."""
+    """Return float64[T], the fraction lost since the highest value so far."""
     return 1.0 - equity / np.maximum.accumulate(equity)
 
 
 def performance(
     equity: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL
 ) -> Performance:
-    """All of it, from wealth float64[T]; a rate for each return is float64[T - 1]."""
+    """Compute all statistics of wealth float64[T]; a rate for each return is float64[T - 1]."""
     returns = simple_returns(equity)
     return Performance(
         total_return=total_return(equity),

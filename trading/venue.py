@@ -1,4 +1,4 @@
-"""What a venue says of an account: its own words in our columns, for reconciliation and for what it lets be traded."""
+"""A venue's account report in quantd's columns, for reconciliation and for the venue's trading restrictions."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ from quantd.trading.orders import ForeignOrder
 
 
 class OpenOrder(Struct, frozen=True):
-    """One of our orders that is open at the venue, by the key of its row; `cum` are the unsigned lots filled so far."""
+    """One of our open orders at the venue, by the key of its row; `cum` are the unsigned lots filled so far."""
 
     sample: int
     n: int
@@ -15,13 +15,13 @@ class OpenOrder(Struct, frozen=True):
 
 
 class VenueAccount(Struct, frozen=True):
-    """The account at one instant (`ts`, ns UTC, by our clock when the answer came).
+    """The account at one instant `ts` (ns UTC, local clock at the arrival of the answer).
 
-    `lots` are signed, by column, floored towards zero; `odd` has what is left of a holding that is not whole lots,
-    (symbol, exact decimal text). `others` are holdings outside the universe, (the venue's symbol, exact decimal text).
-    Money is micro-currency; None where the venue does not say. `cash_micro` includes what is not settled yet,
-    `settled_micro` does not. `ours` and `foreign` are all open orders: ours known by their client id, and those that
-    somebody else placed. `blocked` is why the venue lets nothing be traded; empty when it does.
+    `lots` are signed, by column, truncated towards zero. `odd` lists the fractional rest of holdings that are not whole
+    lots, as (symbol, exact decimal text). `others` are holdings outside the universe, as (venue symbol, exact decimal
+    text). Money is micro-currency, None where the venue does not report it. `cash_micro` includes unsettled cash,
+    `settled_micro` does not. `ours` and `foreign` are all open orders: ours are identified by client id, foreign ones
+    were placed by others. `blocked` is the venue's reason for a trading block, empty without one.
     """
 
     ts: int
@@ -37,19 +37,24 @@ class VenueAccount(Struct, frozen=True):
     foreign: tuple[ForeignOrder, ...] = ()
     blocked: str = ""
     unlent: tuple[int, ...] = ()
-    """Columns of what cannot be sold short: the venue lends nobody any."""
+    """Columns that cannot be sold short, because the venue does not lend them."""
 
     @property
     def spendable_micro(self) -> int | None:
-        """What may be bought now: the venue's buying power, and no more than what is settled where the venue says what is.
-        Money of a sale that has not settled is not spent: to sell again what it bought would violate good faith."""
+        """The amount available for purchases: the venue's buying power, capped at settled cash where reported.
+
+        Unsettled proceeds are not spent: to sell the purchased lots again would be a good-faith violation.
+        """
         known = [each for each in (self.buying_power_micro, self.settled_micro) if each is not None]
         return min(known, default=None)
 
 
 class VenueFlow(Struct, frozen=True):
-    """Cash that moved at the venue for another reason than a fill: `kind` is "deposit" | "withdrawal" | "dividend" |
-    "fee" | "interest" | "other". `id` is the venue's own, by which it is taken once."""
+    """A cash movement at the venue without a fill.
+
+    `kind` is "deposit" | "withdrawal" | "dividend" | "fee" | "interest" | "other". `id` is the venue's identifier; each
+    is booked once.
+    """
 
     id: str
     ts: int

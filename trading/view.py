@@ -1,4 +1,4 @@
-"""What a policy may see: one read-only view of the market and of its own book, at one sample."""
+"""The input of a policy: one read-only view of the market and of its own book, at one sample."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -13,7 +13,7 @@ from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats
 
 Memory = Mapping[str, NDArray[np.float64]]
-"""A policy's frozen memory: name -> array. At most MEMORY_BYTES in all."""
+"""A policy's read-only memory: name -> array, at most MEMORY_BYTES in total."""
 
 MEMORY_BYTES: Final = 65_536
 
@@ -23,9 +23,9 @@ EMPTY_MEMORY: Final[Memory] = {}
 class View:
     """One agent's view at one decision.
 
-    `prices` float64[N] are the last known prices (NaN before an instrument's first bar), `weights`
-    float64[N] and `cash` (a fraction) are the agent's own book, `time` is the decision's instant in ns UTC,
-    `sample` the time of the newest sample. `equity` is the book's value in account currency.
+    `prices` float64[N] are the last known prices (NaN before an instrument's first bar). `weights` float64[N] and
+    `cash` (a fraction) are the agent's own book, and `equity` is its value in account currency. `time` is the
+    decision's instant in ns UTC, `sample` the time of the newest sample.
     """
 
     __slots__ = (
@@ -73,11 +73,11 @@ class View:
 
     @property
     def samples(self) -> int:
-        """How many samples the history has had so far: a clock that counts samples."""
+        """Number of samples in the history so far; a clock that counts samples."""
         return self._end
 
     def held_by(self, weights: Floats) -> "View":
-        """The same market as a book sees it that holds `weights` (float64[N]) and has the rest in cash."""
+        """Return the same market for a book that holds `weights` (float64[N]) and the rest in cash."""
         other = View.__new__(View)
         for name in View.__slots__:
             setattr(other, name, getattr(self, name))
@@ -87,33 +87,32 @@ class View:
         return other
 
     def returns(self, k: int) -> Floats:
-        """float64[k, N] total returns between known samples, oldest first; NaN before an instrument's first bar.
+        """Return float64[k, N] total returns between known samples, oldest first; NaN before an instrument's first bar.
 
-        For timing and single instruments; `synchronous` is for what relates them.
-
-        Raises ValueError beyond the samples kept, and RuntimeError when asked after the market moved on:
-        a late worker must not see the future.
+        It serves timing and single instruments; `synchronous` serves relations between instruments. Raises ValueError
+        for k above the stored samples. Raises RuntimeError when called after the market moved on: a late worker must
+        not see the future.
         """
         if self._ring.count != self._end:
             raise RuntimeError("this view is of an earlier sample; ask for returns while deciding")
         return self._ring.returns(k)
 
     def synchronous(self, k: int) -> Floats:
-        """float64[k, N] total returns between session dates, each instrument by its own bars of those dates, oldest
-        first.
+        """Return float64[k, N] total returns between session dates, oldest first, each instrument by its own bars.
 
-        For whatever relates instruments: their days may end hours apart. A date appears once all its bars are known, so
-        with daily crypto beside shares the newest row is one sample late. Where no bar comes after the sample it equals
-        `returns(k)`. A date without a bar of an instrument keeps its price. Raises as `returns` does.
+        It serves relations between instruments, whose days may end hours apart. A date appears once all its bars are
+        known, so with daily crypto beside shares the newest row is one sample late. It equals `returns(k)` where no bar
+        arrives after the sample. An instrument without a bar on a date keeps its price. Raises as `returns` does.
         """
         if self._ring.count != self._end:
             raise RuntimeError("this view is of an earlier sample; ask for synchronous returns while deciding")
         return self._rows.returns(k)
 
     def bars(self, k: int) -> Bars:
-        """The newest k samples as bars, oldest first, adjusted for splits and dividends known by now; the newest as traded.
+        """Return the newest k samples as bars, oldest first, adjusted for known splits and dividends; the newest as
+        traded.
 
-        Raises RuntimeError where no policy of the run says `uses_bars`, and as `returns` does.
+        Raises RuntimeError if no policy of the run sets `uses_bars`, and as `returns` does.
         """
         if self._bars is None:
             raise RuntimeError(
@@ -124,10 +123,10 @@ class View:
         return self._bars.bars(k)
 
     def macro(self, name: str, k: int) -> Floats:
-        """float64[k], what was known of the series `name` of [feed] macro at each of the newest k samples, oldest first; NaN
-        where nothing was.
+        """Return float64[k], the known values of a [feed] macro series at the newest k samples, oldest first.
 
-        Raises RuntimeError in a run without such series, ValueError for one that there is not, and as `returns` does.
+        NaN where no value was known. Raises RuntimeError in a run without such series, ValueError for an unknown one,
+        and as `returns` does.
         """
         if self._macro is None:
             raise RuntimeError("this run has no macro series; name them in [feed] macro")
@@ -137,13 +136,16 @@ class View:
 
 
 class Hold:
-    """The answer `hold()`: keep every lot as it is."""
+    """The answer `HOLD`: keep every lot as it is."""
 
     __slots__ = ()
 
 
 class Noted:
-    """An answer with a word for people: a fallback, a switch of regime. `warns` where it is not what was wished for."""
+    """An answer with a message for operators, such as a fallback or a regime change.
+
+    `warns` marks an answer that deviates from the policy's intention.
+    """
 
     __slots__ = ("note", "warns", "weights")
 
@@ -154,8 +156,3 @@ class Noted:
 
 
 HOLD: Final = Hold()
-
-
-def hold() -> Hold:
-    """Answer of a policy that keeps what it has."""
-    return HOLD

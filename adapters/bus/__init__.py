@@ -1,1 +1,1 @@
-"""The event bus: what is said on it, the MQTT publisher, and a broker that needs no set-up."""
+"""The event bus: messages, the MQTT publisher, and an embedded broker that needs no set-up."""

@@ -1,7 +1,7 @@
-"""Commands over MQTT: their form, their signature, and the memory that takes none twice. Pure.
+"""Commands over MQTT: format, signature and replay protection. Pure.
 
-Whoever may publish on a broker can send anything, and can send again what he saw. So a command is signed with a key
-that only its sender and the daemon have, ends soon, names the instance it is for, and is taken once.
+Anyone with publish rights on a broker can send any message, and can replay recorded ones. A command is therefore signed
+with a key known only to its sender and the daemon. It expires soon, names its instance, and is accepted once.
 """
 
 import hmac
@@ -20,25 +20,25 @@ COMMANDS: Final = "commands"
 ANSWERS: Final = "commands/answer"
 
 MOST_BYTES: Final = 4_096
-"""Longest payload that is looked at."""
+"""Maximum payload size; larger payloads are refused unread."""
 
 AHEAD_S: Final = 60
-"""Most seconds between `ts` and `expires`."""
+"""Maximum seconds between `ts` and `expires`."""
 
 SKEW_S: Final = 5
-"""How far the sender's clock may be off, either way."""
+"""Tolerance for the sender's clock, in seconds in either direction."""
 
 KEY_CHARS: Final = 32
-"""Shortest key: what a person would make up can be guessed."""
+"""Minimum key length: a short key that a person chooses can be guessed."""
 
 REMEMBERED: Final = 1_000
-"""Commands that may be taken within a minute; one more waits for the oldest to expire."""
+"""Maximum number of accepted commands per minute; a further one must wait until the oldest expires."""
 
 Name = Literal["halt", "reduce", "resume", "flatten"]
 Fault = Literal[
     "size", "form", "retained", "signature", "version", "expired", "too_long", "future", "repeated", "flood", "not_done"
 ]
-"""Why a command was refused."""
+"""The reason for a refusal."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _WHO: Final = re.compile(r"[^\s](.{0,62}[^\s])?")
@@ -46,8 +46,11 @@ _AGENT: Final = re.compile(r"[a-z0-9_-]{0,32}")
 
 
 class BusCommand(Struct, frozen=True, forbid_unknown_fields=True):
-    """One command. `ts` and `expires` are whole seconds since 1970 (UTC), `agent` is empty for the house, `signature`
-    is the hex HMAC-SHA256 of `canonical`."""
+    """One command.
+
+    `ts` and `expires` are whole seconds since 1970 (UTC). `agent` is empty for the house. `signature` is the hex
+    HMAC-SHA256 of `canonical`.
+    """
 
     v: int
     id: str
@@ -61,7 +64,7 @@ class BusCommand(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BusAnswer(Struct, frozen=True):
-    """What became of a command whose signature is right; nobody else is answered."""
+    """The result of a command with a valid signature. Other commands are not answered."""
 
     v: int
     id: str
@@ -73,7 +76,7 @@ class BusAnswer(Struct, frozen=True):
 
 
 class CommandRefused(Exception):
-    """A command that is not carried out. `command` is known where its signature is right."""
+    """A refused command. `command` is present only with a valid signature."""
 
     def __init__(self, fault: Fault, text: str, command: BusCommand | None = None) -> None:
         super().__init__(text)
@@ -86,33 +89,35 @@ _encode = msgspec.json.Encoder().encode
 
 
 def canonical(topic: str, command: BusCommand) -> bytes:
-    """What is signed: the topic and every field but the signature, a line each, in this order. No field can hold a
-    line break, so that no two commands have one text."""
+    """Return the signed text: the topic and every field but the signature, one per line, in this order.
+
+    No field can contain a line break, so that two commands never have the same text.
+    """
     c = command
     lines = (topic, c.v, c.id, c.ts, c.expires, c.command, c.agent, c.reason, c.who)
     return "\n".join(map(str, lines)).encode()
 
 
 def signature(key: str, topic: str, command: BusCommand) -> str:
-    """Hex HMAC-SHA256 of a command for one instance."""
+    """Return the hex HMAC-SHA256 of a command for one instance."""
     return hmac.new(key.encode(), canonical(topic, command), sha256).hexdigest()
 
 
 def signed(
     key: str, topic: str, id: str, ts: int, name: Name, *, who: str, reason: str = "", agent: str = "", for_s: int = 30
 ) -> bytes:
-    """The payload of a command, as `quantd halt --mqtt` sends it."""
+    """Return the payload of a command, as `quantd halt --mqtt` sends it."""
     bare = BusCommand(VERSION, id, ts, ts + for_s, name, reason, who, "", agent)
     return _encode(msgspec.structs.replace(bare, signature=signature(key, topic, bare)))
 
 
 def answer_payload(answer: BusAnswer) -> bytes:
-    """An answer as it is sent."""
+    """Return the payload of an answer."""
     return _encode(answer)
 
 
 def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -> BusCommand:
-    """The command of a payload that whoever has the key made for this topic. Raises CommandRefused."""
+    """Return the payload's command if the key's holder signed it for this topic. Raises CommandRefused."""
     if retained:
         raise CommandRefused("retained", "a retained command would be taken at each connection; publish without retain")
     if len(payload) > MOST_BYTES:
@@ -143,10 +148,10 @@ def _printable(text: str) -> str:
 
 
 class Taken(Struct):
-    """Which commands were taken: ids until they can no longer be believed, and the latest end of those forgotten.
+    """Accepted commands: their ids until expiry, and the latest expiry of the removed ids.
 
-    A command that ends no later than one that was forgotten is refused, so that a clock that is set back brings no
-    old command to life. This is what outlives the process.
+    A command that expires no later than a removed one is refused, so that a clock set back revives no old command. This
+    state survives the process.
     """
 
     ids: dict[str, int] = {}
@@ -169,12 +174,12 @@ class Taken(Struct):
             raise CommandRefused("flood", f"{REMEMBERED} commands were taken within a minute", command)
 
     def forget(self, now_s: float) -> "Taken":
-        """Let go of what time refuses anyway."""
+        """Remove ids that their expiry refuses anyway."""
         gone = [id for id, expires in self.ids.items() if expires + SKEW_S < now_s]
         for id in gone:
             self.horizon = max(self.horizon, self.ids.pop(id))
         return self
 
     def take(self, command: BusCommand) -> None:
-        """Remember it."""
+        """Record an accepted command."""
         self.ids[command.id] = command.expires

@@ -1,7 +1,8 @@
-"""A broker inside the daemon, so that a first start needs no set-up. For one machine and its owner: it keeps
-nothing over a restart, and only the daemon may publish. `mosquitto` is the broker for everything else.
+"""An MQTT broker inside the daemon, so that a first start needs no set-up.
 
-It runs in its own thread with its own loop: whatever it does never stalls trading, and no slow policy stalls it.
+It serves one machine and its owner: it stores nothing across a restart, and only the daemon may publish. `mosquitto` is
+the broker for every other use. It runs in its own thread with its own event loop, so that the broker and the daemon
+cannot block each other.
 """
 
 import asyncio
@@ -15,30 +16,36 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from quantd.adapters.listener import Listener, descriptors, is_loopback
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
-if TYPE_CHECKING:  # 0.2 s of import that a daemon on a real broker never pays
+if TYPE_CHECKING:  # 0.2 s of import that a daemon with an external broker avoids
     from amqtt.broker import Broker  # type: ignore[import-untyped]  # amqtt ships no types
 
 CONNECTIONS: Final = 64
-"""Most clients at once, and an eighth of the file descriptors at most; the next ones are turned away."""
+"""Maximum number of clients, further capped at an eighth of the file descriptors; more are refused."""
 
 CONNECT_S: Final = 10.0
-"""A client that has not said CONNECT by then is cut off."""
+"""Seconds until a client without a CONNECT packet is disconnected."""
 
 PACKET_BYTES: Final = 256 * 1024
-"""Largest packet taken from a client: MQTT allows 256 MiB, subscribers need a few bytes."""
+"""Maximum packet size from a client: MQTT permits 256 MiB, subscribers need a few bytes."""
 
 LISTENER: Final = "default"
 
 
-class BrokerUnavailable(Exception):
-    """The embedded broker could not start; the message says why and what to do."""
+class BrokerUnavailable(ExplainedError):
+    """The embedded broker could not start; the message has the reason and the remedy."""
+
+    exit_code = CONFIG
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedSettings:
-    """Where it listens and who may read. `port` 0 is any free one. Without a username anybody who reaches the
-    port may subscribe, which is allowed on the loopback interface only."""
+    """Address and access rights.
+
+    `port` 0 selects any free port. Without a username anyone who reaches the port may subscribe; this is permitted only
+    on the loopback interface.
+    """
 
     host: str = "127.0.0.1"
     port: int = 1883
@@ -47,15 +54,17 @@ class EmbeddedSettings:
     cert_file: str = ""
     key_file: str = ""
     open_topic: str = ""
-    """The one topic on which clients may publish too; empty for none."""
+    """The only topic on which clients may publish too; empty for none."""
 
 
 class EmbeddedBroker:
-    """The broker with its thread. `start` and `stop` block for milliseconds, bounded; `publisher` is the login
-    made for this start that alone may publish."""
+    """The broker with its thread. `start` and `stop` block for a bounded time of milliseconds.
+
+    `publisher` is the login generated for this start, the only one with publish rights.
+    """
 
     def __init__(self, settings: EmbeddedSettings) -> None:
-        """BrokerUnavailable when it would be open to a network without a password."""
+        """Raises BrokerUnavailable for a network address without a password."""
         if not is_loopback(settings.host) and not (settings.username and settings.password):
             raise BrokerUnavailable(
                 f"[bus] host = {settings.host!r} can be reached from other machines; the embedded broker then needs "
@@ -72,7 +81,10 @@ class EmbeddedBroker:
         self._thread = threading.Thread(target=self._run, name="quantd-mqtt-broker", daemon=True)
 
     def start(self, within_s: float = 20.0) -> None:
-        """Listens when it returns, `port` is then the real one; BrokerUnavailable names the port and the remedy."""
+        """Start, and return when the broker listens; `port` is then the actual port.
+
+        Raises BrokerUnavailable with the port and the remedy.
+        """
         self._thread.start()
         if not self._ready.wait(within_s):
             raise BrokerUnavailable(f"the embedded MQTT broker did not start within {within_s:g} s")
@@ -80,7 +92,10 @@ class EmbeddedBroker:
             raise self._refusal(self._failure) from self._failure
 
     def stop(self, within_s: float = 5.0) -> bool:
-        """Closes the port and waits for the thread; False when it had to be left behind (it ends with the process)."""
+        """Close the port and wait for the thread.
+
+        Returns False when the thread did not end in time; it then ends with the process.
+        """
         if self._loop is not None and self._ended is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._ended.set)
             self._thread.join(within_s)
@@ -118,7 +133,7 @@ class EmbeddedBroker:
                 writer.close()
 
         class _Bounded(StreamReaderAdapter):  # type: ignore[misc]
-            """Refuses a read that only an attacker would ask for, before memory is set aside for it."""
+            """Refuses oversized reads before memory is allocated for them."""
 
             def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 super().__init__(reader)
@@ -126,12 +141,13 @@ class EmbeddedBroker:
 
             async def read(self, n: int = -1) -> bytes:
                 if n > PACKET_BYTES:
-                    self._transport.abort()  # amqtt would go on with the next bytes as a new packet
+                    self._transport.abort()  # otherwise amqtt would parse the next bytes as a new packet
                     raise ConnectionResetError(f"packet of {n} bytes")
                 return await super().read(n)
 
         try:
-            # the socket is ours rather than amqtt's: port 0 can be read back, and a port in use is a plain OSError
+            # The socket is created here rather than in amqtt: port 0 can be read back, and a port in use is a plain
+            # OSError.
             tls = _tls(self._settings)
             server = await asyncio.start_server(
                 connected,
@@ -163,14 +179,17 @@ def _tls(settings: EmbeddedSettings) -> ssl.SSLContext | None:
 
 
 class _SnapshotIteration(dict[str, Any]):
-    """amqtt walks its subscriptions while other clients add theirs, which would end the walker's connection."""
+    """Iterates over a copy:
+
+    amqtt iterates its subscriptions while other clients add theirs, which would raise an error.
+    """
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self.keys()))
 
 
 def _confined_broker(publisher: tuple[str, str], settings: EmbeddedSettings) -> "Broker":
-    """amqtt's broker with what it leaves open closed: who may enter, who may publish, what is retained for whom."""
+    """Return amqtt's broker with stricter rules for connections, publish rights and retained messages."""
     from amqtt.broker import Broker
     from amqtt.contexts import Action  # type: ignore[import-untyped]
     from amqtt.errors import MQTTError  # type: ignore[import-untyped]
@@ -187,7 +206,7 @@ def _confined_broker(publisher: tuple[str, str], settings: EmbeddedSettings) -> 
                 return anonymous
             expected = logins.get(session.username)
             given = (session.password or "").encode("utf-8", "replace")
-            # compared for unknown names too, so that time does not tell which names exist
+            # Unknown names take the same time, so that timing does not reveal which names exist.
             same = hmac.compare_digest(given, (expected or secrets.token_urlsafe(24)).encode())
             return same and expected is not None
 
@@ -198,7 +217,7 @@ def _confined_broker(publisher: tuple[str, str], settings: EmbeddedSettings) -> 
 
         async def _handle_disconnect(self, client_session: Any, handler: Any, disconnect_waiter: Any) -> None:
             if client_session.username != publisher[0]:
-                client_session.will_flag = False  # amqtt publishes wills without asking who may publish
+                client_session.will_flag = False  # amqtt publishes wills without checking publish rights
             await super()._handle_disconnect(client_session, handler, disconnect_waiter)
 
         async def _publish_retained_messages_for_subscription(self, sub: tuple[str, int], session: Any) -> None:

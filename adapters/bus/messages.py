@@ -1,7 +1,7 @@
-"""Effects as messages for people outside: which topic, what payload, which id. Pure.
+"""Converts effects to messages for subscribers: topic, payload and id. Pure.
 
-The same effects of the same journal entry give the same messages with the same ids, so that what is
-sent twice after a crash is recognised.
+The same effects of the same journal entry give the same messages with the same ids, so that duplicates after a crash
+are recognised.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from quantd.adapters.bus.payloads import (
     SCHEMA,
-    AgentLine,
     Alert,
     CrossLine,
     Decisions,
@@ -32,15 +31,16 @@ from quantd.adapters.bus.payloads import (
 )
 from quantd.adapters.bus.topics import escaped_level, root
 from quantd.trading.clock_text import microsecond_text
+from quantd.trading.decision_lines import decision_lines
 from quantd.trading.effects import Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
 
 TEXT_CHARS: Final = 1_000
-"""Longest free text in an alert: an exception of a user's policy may be of any size."""
+"""Maximum length of free text in an alert: an exception of a user's policy can have any length."""
 
 BASKETS: Final = 4_096
-"""Baskets whose rows are remembered until they end; the oldest is forgotten first."""
+"""Maximum number of open baskets in memory; the oldest is removed first."""
 
 _SWITCH: Final[tuple[SwitchName, ...]] = ("RUN", "REDUCE", "HALT")
 _encode = msgspec.json.Encoder().encode
@@ -56,7 +56,7 @@ class _Stamp(TypedDict):
 
 
 class Message(Struct, frozen=True):
-    """One message. `retain`: the newest of its topic is the present state, older ones need not be kept."""
+    """One message. With `retain`, the newest message of a topic is its current state and replaces older ones."""
 
     id: str
     topic: str
@@ -66,7 +66,7 @@ class Message(Struct, frozen=True):
 
 
 class _Stored(Struct, frozen=True):
-    """What an alert in a store's outbox has at least."""
+    """The mandatory fields of an alert in a store's outbox."""
 
     id: str
     ts_event: int
@@ -83,9 +83,9 @@ _decode_stored = msgspec.json.Decoder(_Stored).decode
 
 
 class Standing(Struct, frozen=True):
-    """What retained messages say beside the newest effect; a restarted daemon hands it in from its state.
+    """Current values that retained messages include; a restarted daemon supplies them from its state.
 
-    `switch` -1 (the house) or an agent's number -> 0 RUN, 1 REDUCE, 2 HALT; `lots` int per column.
+    `switch` maps -1 (the house) or an agent's number to 0 RUN, 1 REDUCE, 2 HALT; `lots` has an int per column.
     """
 
     switch: dict[int, int] = {}
@@ -93,7 +93,7 @@ class Standing(Struct, frozen=True):
 
 
 class Composer:
-    """Turns effects into messages. Remembers open baskets (an `Ended` names rows only) and the standing."""
+    """Converts effects to messages. It stores open baskets (an `Ended` has row numbers only) and current values."""
 
     def __init__(
         self,
@@ -106,7 +106,10 @@ class Composer:
         reasons: Sequence[str] = (),
         standing: Standing | None = None,
     ) -> None:
-        """`reasons` are the names of the gate's reason codes; ValueError when `name` or `prefix` is no topic."""
+        """`reasons` are the names of the gate's reason codes.
+
+        Raises ValueError when `name` or `prefix` is no valid topic.
+        """
         standing = standing or Standing()
         self.run = run
         self.name = name
@@ -126,8 +129,10 @@ class Composer:
         *,
         only: tuple[type, ...] = (),
     ) -> list[Message]:
-        """The messages of one journal entry, or of its effects of the types `only`; `lots` are the house's by column
-        after it, where they are known."""
+        """Return the messages of one journal entry, or of its effects of the types `only`.
+
+        `lots` are the house's lots by column after the entry, where known.
+        """
         if lots is not None:
             self._lots = list(lots)
         planned = {(e.sample, e.n): e for e in effects if isinstance(e, Planned)}
@@ -140,7 +145,7 @@ class Composer:
         return found
 
     def remember(self, basket: OrderBasket, agents: Sequence[str] = ()) -> None:
-        """Knows a basket that was sent before this process; `agents` are names per row."""
+        """Register a basket sent before this process started; `agents` are names per row."""
         self._baskets[basket.sample, basket.n] = (
             basket,
             list(agents) or [""] * len(basket.sym),
@@ -150,7 +155,10 @@ class Composer:
             del self._baskets[next(iter(self._baskets))]
 
     def stored(self, body: str | bytes, merged: int = 0) -> Message:
-        """An alert as it was kept in a store's outbox (JSON), standing for `merged` others; msgspec.ValidationError."""
+        """Convert an alert from a store's outbox (JSON), which represents `merged` others.
+
+        Raises msgspec.ValidationError.
+        """
         kept = _decode_stored(body)
         payload = Alert(
             **self._stamp(kept.id, kept.ts_event),
@@ -167,13 +175,13 @@ class Composer:
         return Message(kept.id, topic, _encode(payload), False, kept.level)
 
     def status(self, state: StatusState, ts: int, *, mode: str = "paper", version: str = "", text: str = "") -> Message:
-        """What the daemon is doing; `offline` is made beforehand, as the last will."""
+        """Return the daemon's status; `offline` is created in advance, as the last will."""
         id = f"{self.run}-status-{state}-{ts}"
         payload = Status(**self._stamp(id, ts), state=state, mode=mode, version=version, text=_clean(text))
         return Message(id, f"{self.root}/status", _encode(payload), True)
 
     def heartbeat(self, ts: int, beat: int, slices: int, equity_micro: int) -> Message:
-        """The loop is alive; `beat` counts up within the process."""
+        """Return a liveness message; `beat` increases within the process."""
         id = f"{self.run}-beat-{ts}-{beat}"
         house = _SWITCH[self._switch.get(-1, 0)]
         payload = Heartbeat(**self._stamp(id, ts), slices=slices, switch=house, equity=money_text(equity_micro))
@@ -182,9 +190,9 @@ class Composer:
     def risk(
         self, sequence: int, ts: int, reason: str, limits: Mapping[str, tuple[float, float]], drawdown: float
     ) -> Message:
-        """The switches beside the house's limits and drawdown, all at `ts`.
+        """Return the switches with the house's limits and drawdown, all at `ts`.
 
-        The limits come from the account itself: a record of the journal holds some of an earlier instant.
+        The limits come from the account itself, because journal records contain some of an earlier instant.
         """
         id = f"{self.run}-{sequence}-risk"
         payload = Risk(
@@ -218,7 +226,7 @@ class Composer:
                 yield "portfolio", self._valued(effect, id), True, "INFO"
             case Switched():
                 self._switch[effect.agent] = effect.after
-            case _:  # Ask, Assessed, Cancel, Query, Booked, Snapshot and Stop are nobody's business outside
+            case _:  # Ask, Assessed, Cancel, Query, Booked, Snapshot and Stop are internal
                 pass
 
     def _stamp(self, id: str, ts: int) -> _Stamp:
@@ -233,7 +241,7 @@ class Composer:
         return self._reasons[code] if 0 < code < len(self._reasons) else str(code)
 
     def _quantities(self, lots: Sequence[int]) -> dict[str, str]:
-        """Symbol -> signed quantity of the lots that are not zero."""
+        """Return symbol -> signed quantity of the lots that are not zero."""
         return {
             self.universe.symbols[s]: quantity_text(n, self.universe.lot_nano[s]) for s, n in enumerate(lots) if n != 0
         }
@@ -263,7 +271,7 @@ class Composer:
         return self._orders(basket.sample, basket.n, basket.ts, range(len(basket.sym)), "sent", None, id)
 
     def _asked_by(self, basket: OrderBasket, plan: Planned) -> list[str]:
-        """Per row the agents whose allowed change goes the way of the order, joined by +."""
+        """Return, per row, the agents whose allowed change has the direction of the order, joined by +."""
         allowed = [(self._who(a.agent), _ints(a.allowed)) for a in plan.agents]
         return [
             "+".join(who for who, lots_of in allowed if lots_of[s] * lots > 0)
@@ -335,37 +343,19 @@ class Composer:
         return Fills(**self._stamp(id, effect.ts), fills=[], crosses=[line])
 
     def _decided(self, effect: Planned, id: str) -> Decisions:
-        symbols = self.universe.symbols
-        agents = []
-        for plan in effect.agents:
-            weights = np.frombuffer(plan.weights, dtype="<f8").tolist()
-            agents.append(
-                AgentLine(
-                    agent=self._who(plan.agent),
-                    scale=plan.scale,
-                    weights={s: w for s, w in zip(symbols, weights, strict=True) if w != 0.0},
-                    asked=self._quantities(_ints(plan.asked)),
-                    allowed=self._quantities(_ints(plan.allowed)),
-                    reasons=self._named(plan.reason),
-                )
-            )
+        found = decision_lines(effect, self.universe, self._who, self._reason)
         return Decisions(
             **self._stamp(id, effect.ts),
             sample=effect.sample,
             n=effect.n,
             follow_up=effect.follow_up,
-            agents=agents,
-            crossed=self._quantities(_ints(effect.crossed)),
-            asked=self._quantities(_ints(effect.net)),
-            allowed=self._quantities(_ints(effect.allowed)),
-            reasons=self._named(effect.reason),
+            agents=found.agents,
+            crossed=found.crossed,
+            asked=found.net,
+            allowed=found.allowed,
+            reasons=found.reasons,
             limits=_measures(effect.values),
         )
-
-    def _named(self, codes: bytes) -> dict[str, str]:
-        """Symbol -> name of the limit that cut it; what passed as asked is left out."""
-        found = np.frombuffer(codes, dtype=np.int8).tolist()
-        return {self.universe.symbols[s]: self._reason(c) for s, c in enumerate(found) if c != 0}
 
     def _valued(self, effect: Valued, id: str) -> Portfolio:
         return Portfolio(
@@ -382,12 +372,17 @@ class Composer:
 def messages(
     run: str, name: str, universe: Universe, agents: Sequence[str], effects: Sequence[Effect], first_id: int
 ) -> list[Message]:
-    """The messages of one journal entry on its own; a daemon keeps a Composer, which knows earlier baskets."""
+    """Return the messages of one journal entry without context; a daemon uses a Composer, which knows earlier
+    baskets.
+    """
     return Composer(run, name, universe, agents).messages(first_id, effects)
 
 
 def merged(older: bytes, newer: bytes) -> bytes:
-    """Two alerts of one kind as one: the newer, counting both. For an outbox that is full of critical ones."""
+    """Merge two alerts of one kind:
+
+    the newer one, with the sum of the counts. Used when the outbox is full of critical alerts.
+    """
     decoder = msgspec.json.Decoder(Alert)
     first, last = decoder.decode(older), decoder.decode(newer)
     return _encode(msgspec.structs.replace(last, count=first.count + last.count))
@@ -402,5 +397,5 @@ def _measures(values: Mapping[str, tuple[float, float]]) -> dict[str, Measure]:
 
 
 def _clean(text: str) -> str:
-    """Text of any origin as valid, bounded UTF-8: a lone surrogate must not stop an alert."""
+    """Convert text of any origin to valid, bounded UTF-8: a lone surrogate must not stop an alert."""
     return text[:TEXT_CHARS].encode("utf-8", "replace").decode()

@@ -1,5 +1,4 @@
-"""aiomqtt's client with what it passes over in MQTT 5: a broker may refuse a message that it acknowledges, and bounds how many are
-on their way to it."""
+"""Extends aiomqtt's client with two MQTT 5 features: refusals in acknowledgements, and the broker's receive maximum."""
 
 import asyncio
 from typing import Any, Final, Literal
@@ -11,18 +10,18 @@ Protocol = Literal["3.1.1", "5"]
 VERSIONS: Final[dict[Protocol, ProtocolVersion]] = {"3.1.1": ProtocolVersion.V311, "5": ProtocolVersion.V5}
 
 PASSING: Final = frozenset({0x80, 0x83, 0x97})
-"""Refusals that may pass: no reason given, one of the broker's own, and a quota that is used up. (MQTT 5.0, 3.4.2.1)"""
+"""Temporary refusals: no reason given, an implementation-specific error, an exceeded quota. (MQTT 5.0, 3.4.2.1)"""
 
 OTHER_VERSION: Final = "nsupported protocol version"
-"""Part of what a broker answers that does not speak ours."""
+"""Part of the answer of a broker with another protocol version."""
 
 
 class Refused(ValueError):
-    """The broker will not take this message, however often it is sent: no right to the topic, or a wrong one."""
+    """The broker refuses this message permanently: no right to the topic, or an invalid topic."""
 
 
 class BusClient(Client):
-    """One connection. `publish` raises Refused too, and MqttError for a refusal that may pass."""
+    """One connection. `publish` also raises Refused, and MqttError for a temporary refusal."""
 
     def __init__(self, *arguments: Any, protocol: Protocol = "3.1.1", window: int = 32, **settings: Any) -> None:
         super().__init__(*arguments, protocol=VERSIONS[protocol], max_inflight_messages=window, **settings)
@@ -34,7 +33,7 @@ class BusClient(Client):
         if most:
             client._max_inflight_messages = min(
                 self._window, most
-            )  # its setter wants it set before the broker has said it
+            )  # its setter accepts values only before the broker has sent one
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
@@ -51,7 +50,10 @@ class BusClient(Client):
         *,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> None:
-        """Returns when the broker has it. Raises MqttError, Refused, and ValueError for what MQTT cannot carry."""
+        """Publish, and return when the broker has acknowledged.
+
+        Raises MqttError, Refused, and ValueError for an invalid message.
+        """
         sent = self._client.publish(topic, payload, qos, retain)
         if sent.rc:
             raise MqttError(f"could not publish: {sent.rc}")

@@ -1,7 +1,7 @@
-"""Where messages wait for the broker: alerts in the store, everything else in bounded memory.
+"""Message queues for the broker: alerts in the store, everything else in bounded memory.
 
-Alerts survive the process. Orders, fills and decisions are in the journal already; on the bus they are sent
-at least once while this process lives, and the oldest give way when too many wait.
+Alerts survive the process. Orders, fills and decisions are in the journal already; on the bus they are sent at least
+once while this process lives. The oldest are dropped when too many are queued.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ CAPACITY: Final = 10_000
 
 
 class StoredMessage(Protocol):
-    """An alert in the store: its JSON body, and how many others it stands for."""
+    """An alert in the store: its JSON body, and the number of alerts merged into it."""
 
     @property
     def body(self) -> str: ...
@@ -25,7 +25,7 @@ class StoredMessage(Protocol):
 
 
 class MessageStore(Protocol):
-    """The store's outbox. A key is (run, journal sequence, place of the effect)."""
+    """The store's outbox. A key is (run, journal sequence, position of the effect)."""
 
     def pending(self, limit: int) -> Sequence[StoredMessage]: ...
 
@@ -37,7 +37,7 @@ class MessageStore(Protocol):
 
 
 class StoredAlerts:
-    """The store's alerts as the publisher wants them."""
+    """Adapts the store's alerts to the publisher's Outbox protocol."""
 
     def __init__(self, store: MessageStore, composer: Composer) -> None:
         self._store = store
@@ -59,8 +59,10 @@ class StoredAlerts:
 
 
 class Lanes:
-    """An outbox of two lanes, the durable one first. `put` is called by the loop, the rest by the publisher's thread.
-    What is in memory leaves also while the store takes no writes or does not answer."""
+    """An outbox of two lanes, the durable one first. The loop calls `put`; the publisher's thread calls the rest.
+
+    Messages in memory are sent even while the store fails.
+    """
 
     def __init__(self, durable: Outbox, capacity: int = CAPACITY) -> None:
         self._dropped = 0
@@ -73,7 +75,7 @@ class Lanes:
         """Ids of the durable lane that the broker has and the store could not forget yet."""
 
     def put(self, message: Message) -> None:
-        """Keeps a message in memory; the oldest gives way, and is counted."""
+        """Store a message in memory. When full, the oldest one is dropped and counted."""
         with self._lock:
             self._messages[message.id] = (message.id, message.topic, message.payload, message.retain)
             if len(self._messages) > self._capacity:
@@ -98,17 +100,20 @@ class Lanes:
 
     def acknowledge(self, ids: Sequence[str]) -> None:
         with self._lock:
-            # one that gave way while it was on its way is in neither lane
+            # a message dropped while it was being sent is in neither lane
             self._arrived |= {id for id in ids if self._messages.pop(id, None) is None and id in self._handed}
         self._forget()
 
     def _waiting(self, limit: int) -> Sequence[Outgoing]:
-        """What the store has and the broker has not."""
+        """Return the stored messages that the broker has not acknowledged."""
         found = self._durable.pending(limit + len(self._arrived))
         return [message for message in found if message[0] not in self._arrived][:limit]
 
     def _forget(self) -> None:
-        """Let the store forget what has arrived. What it cannot forget is not sent again by this process."""
+        """Delete delivered messages from the store.
+
+        Those that it fails to delete are not sent again by this process.
+        """
         if self._arrived:
             self._durable.acknowledge(sorted(self._arrived))
             self._arrived.clear()

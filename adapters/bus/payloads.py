@@ -1,27 +1,25 @@
-"""What each topic carries: one frozen struct per topic, written as JSON. Pure.
+"""Payloads: one frozen struct per topic, written as JSON. Pure.
 
-Money, prices and quantities are exact decimal text; weights and risk measures are floats (null where a
-measure is not a number). `ts_event` is int64 ns UTC, `time` the same instant for people.
+Money, prices and quantities are exact decimal text. Weights and risk measures are floats, null for no number.
+`ts_event` is int64 ns UTC, `time` the same instant as text.
 """
 
-from datetime import UTC, datetime
 from typing import Final, Literal
 
 from msgspec import Struct
 
+from quantd.trading.decision_lines import AgentLine
 from quantd.trading.effects import Level
 
 SCHEMA: Final = 1
-"""Version of every payload here. A field may be added without a new version; nothing is changed or removed."""
+"""Version of every payload here. Added fields do not change it; fields are never changed or removed."""
 
 SwitchName = Literal["RUN", "REDUCE", "HALT"]
 StatusState = Literal["starting", "online", "ended", "stopped", "offline"]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 class Stamp(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What every payload begins with. `id` is the same whenever the same message is sent again."""
+    """The common fields of every payload. `id` is the same whenever the same message is sent again."""
 
     schema: int
     id: str
@@ -45,7 +43,7 @@ class Alert(Stamp, frozen=True, kw_only=True, tag="alert"):
 
 
 class OrderLine(Struct, frozen=True):
-    """One order: `order` is its client id, empty with `symbol` where a restart forgot the basket of a report."""
+    """One order. `order` is its client id; it and `symbol` are empty when the basket was lost in a restart."""
 
     row: int
     order: str
@@ -67,7 +65,7 @@ class Orders(Stamp, frozen=True, kw_only=True, tag="orders"):
 
 
 class FillLine(Struct, frozen=True):
-    """One fill of the house. `shares` says how it was shared: agent -> signed quantity."""
+    """One fill of the house. `shares` maps each agent to its signed quantity."""
 
     order: str
     symbol: str
@@ -80,7 +78,7 @@ class FillLine(Struct, frozen=True):
 
 
 class CrossLine(Struct, frozen=True):
-    """Quantity that changed hands between agents without an order: agent -> signed quantity."""
+    """A quantity traded between agents without an order: agent -> signed quantity."""
 
     symbol: str
     price: str
@@ -113,7 +111,7 @@ class Measure(Struct, frozen=True):
 
 
 class Risk(Stamp, frozen=True, kw_only=True, tag="risk"):
-    """Topic risk (retained): the switches, and the house's limits and drawdown, all of them at `ts_event`."""
+    """Topic risk (retained): the switches, and the house's limits and drawdown, all at `ts_event`."""
 
     switch: SwitchName
     reason: str
@@ -122,19 +120,8 @@ class Risk(Stamp, frozen=True, kw_only=True, tag="risk"):
     drawdown: float | None
 
 
-class AgentLine(Struct, frozen=True):
-    """What one agent wanted and what its own limits left; zero weights and quantities are left out."""
-
-    agent: str
-    scale: float
-    weights: dict[str, float]
-    asked: dict[str, str]
-    allowed: dict[str, str]
-    reasons: dict[str, str]
-
-
 class Decisions(Stamp, frozen=True, kw_only=True, tag="decisions"):
-    """Topic decisions: how one round became orders."""
+    """Topic decisions: the conversion of one round into orders."""
 
     sample: int
     n: int
@@ -148,7 +135,7 @@ class Decisions(Stamp, frozen=True, kw_only=True, tag="decisions"):
 
 
 class Status(Stamp, frozen=True, kw_only=True, tag="status"):
-    """Topic status (retained). `offline` is the last will: the broker says it when the daemon cannot."""
+    """Topic status (retained). `offline` is the last will, which the broker publishes after a lost connection."""
 
     state: StatusState
     mode: str
@@ -157,7 +144,7 @@ class Status(Stamp, frozen=True, kw_only=True, tag="status"):
 
 
 class Heartbeat(Stamp, frozen=True, kw_only=True, tag="heartbeat"):
-    """Topic heartbeat: the loop is alive; dropped, never queued, while the broker is away."""
+    """Topic heartbeat: the loop is alive. Without a connection to the broker it is dropped, never queued."""
 
     slices: int
     switch: SwitchName
@@ -165,4 +152,4 @@ class Heartbeat(Stamp, frozen=True, kw_only=True, tag="heartbeat"):
 
 
 Payload = Alert | Orders | Fills | Portfolio | Risk | Decisions | Status | Heartbeat
-"""Everything that is ever published."""
+"""Every published payload."""

@@ -1,157 +1,90 @@
-"""The publisher: drains a durable outbox to an MQTT broker, at least once, and never makes trading wait.
+"""The publisher: sends a durable outbox to an MQTT broker, at least once, and never delays trading.
 
-A message stays in the outbox until the broker acknowledged it and is sent again with the same id when that
-is in doubt. Retained messages are a state: the newest of each topic is sent again on every connection.
+A message stays in the outbox until the broker has acknowledged it. In doubt it is sent again with the same id. Retained
+messages are states: every connection sends the newest of each topic again.
 """
 
 import asyncio
 import contextlib
 import logging
 import random
-import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 from typing import Protocol as Shape
-from urllib.parse import urlsplit
 
 from aiomqtt import MqttError, Will
 
-from quantd.adapters.bus.mqtt_client import OTHER_VERSION, BusClient, Protocol, Refused
+from quantd.adapters.bus.mqtt_client import OTHER_VERSION, BusClient, Refused
+from quantd.adapters.bus.settings import MqttSettings
 
 T = TypeVar("T")
 
 WINDOW: Final = 32
-"""Messages on their way to the broker at once: one round trip carries a window, not one message."""
+"""Maximum number of unacknowledged messages: one round trip carries a window, not one message."""
 
 RETAINED: Final = 64
-"""Retained topics kept for the next connection; the daemon has three."""
+"""Maximum number of retained topics for the next connection; the daemon has three."""
 
 TRANSIENT: Final = 16
-"""Messages for now that are held while a window is on its way; older ones are dropped."""
+"""Maximum number of transient messages queued during a window; older ones are dropped."""
 
 COUNT_S: Final = 1.0
-"""Between two looks at how many messages wait, while some do or the broker is away."""
+"""Seconds between counts of queued messages, while some are queued or the broker is unreachable."""
 
 REFUSED: Final = 128
-"""What a broker answers in place of a granted QoS."""
+"""Lowest failure code in place of a granted QoS."""
 
 Outgoing = tuple[str, str, bytes, bool]
-"""id, topic, payload, retain."""
+"""(id, topic, payload, retain)."""
 
 log = logging.getLogger("quantd.bus")
 
 
 class Outbox(Shape):
-    """Messages that wait for the broker, oldest first. Called from one thread, which is not the loop's."""
+    """Messages queued for the broker, oldest first. One thread calls it, which is not the loop's."""
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
-        """At most `limit` messages that were not acknowledged."""
+        """Return at most `limit` messages that were not acknowledged."""
         ...
 
     def acknowledge(self, ids: Sequence[str]) -> None:
-        """The broker has these; durable when it returns."""
+        """Record that the broker has these; the record is durable on return."""
         ...
 
     def depth(self) -> int:
-        """How many messages wait."""
+        """Return the number of queued messages."""
         ...
 
     def dropped(self) -> int:
-        """How many messages gave way to others because too many waited."""
+        """Return the number of messages dropped from a full queue."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """A topic that is read too; `received` takes (payload, retained), in the loop's thread, and returns at once."""
+    """A topic to subscribe to. `received` takes (payload, retained) in the loop's thread, and must return at once."""
 
     topic: str
     received: Callable[[bytes, bool], None]
 
 
 class OutboxFailed(Exception):
-    """The outbox raised; its messages wait in it."""
-
-
-class BusAddressWrong(ValueError):
-    """`[bus] url` is not the address of a broker; the message says what one looks like."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Files in PEM; without `ca_file` the system's authorities are trusted.
-
-    With `own` the certificate in `ca_file` is the broker's itself, whatever name it bears.
-    """
-
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    own: bool = False
-
-    def context(self) -> ssl.SSLContext:
-        """Verifies the broker's name and chain; OSError or ssl.SSLError when a file is missing or wrong."""
-        if self.own:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-            context.load_verify_locations(self.ca_file)
-            return context
-        context = ssl.create_default_context(cafile=self.ca_file or None)
-        if self.cert_file:
-            context.load_cert_chain(self.cert_file, self.key_file or None)
-        return context
-
-
-@dataclass(frozen=True, slots=True)
-class MqttSettings:
-    """Where the broker is, which MQTT it speaks and how patient we are with it. Times in seconds."""
-
-    host: str
-    port: int = 1883
-    client_id: str = ""
-    username: str = ""
-    password: str = field(default="", repr=False)
-    tls: Tls | None = None
-    protocol: Protocol = "3.1.1"
-    keepalive_s: int = 15
-    connect_s: float = 3.0
-    answer_s: float = 10.0
-    retry_first_s: float = 0.25
-    retry_most_s: float = 30.0
-
-
-def address(url: str) -> tuple[str, int, bool]:
-    """Host, port and whether TLS, of mqtt://host[:1883] or mqtts://host[:8883]; BusAddressWrong otherwise."""
-    shape = "write mqtt://host:1883, or mqtts://host:8883 for TLS"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as why:
-        raise BusAddressWrong(f"[bus] url = {url!r}: {why}; {shape}.") from None
-    if parts.username or parts.password:
-        raise BusAddressWrong(
-            "[bus] url holds a login; put username in [bus] and the password in the secret mqtt_password."
-        )
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/") or parts.query:
-        raise BusAddressWrong(f"[bus] url = {url!r} is not the address of an MQTT broker; {shape}.")
-    secure = parts.scheme == "mqtts"
-    return parts.hostname, port or (8883 if secure else 1883), secure
+    """The outbox raised an error; its messages stay in it."""
 
 
 class MqttBus:
-    """One connection to a broker, kept up by `run`. All methods are called in the loop's thread and return at once.
+    """One connection to a broker, maintained by `run`. All methods are called in the loop's thread and return at once.
 
     Counters are plain attributes: `online`, `queue_depth` (at most COUNT_S old), `sent`, `connections`, `last_error`,
-    and `failures` (attempts and connections that ended in an error). `drops` are messages given up.
+    and `failures` (failed attempts and connections). `drops` are lost messages.
     """
 
     def __init__(self, settings: MqttSettings, outbox: Outbox, status_topic: str, offline: bytes) -> None:
-        """`offline` is the last will, retained on `status_topic`: what the broker says of us when we cannot."""
+        """`offline` is the last will, retained on `status_topic`: the broker publishes it after a lost connection."""
         self.listen: Listen | None = None
         """What is read from the broker; set before `run`."""
         self.online = False
@@ -179,7 +112,7 @@ class MqttBus:
 
     @property
     def drops(self) -> int:
-        """Messages that no broker takes, those that nobody was there to take, and those that gave way in the outbox."""
+        """Lost messages: refused by every broker, transient while offline, or dropped from a full outbox."""
         return self._given_up + self._gave_way
 
     @property
@@ -188,11 +121,14 @@ class MqttBus:
         return max(0, self.connections - 1)
 
     def wake(self) -> None:
-        """The outbox has something new. From another thread: loop.call_soon_threadsafe(bus.wake)."""
+        """Signal that the outbox has new messages. From another thread: loop.call_soon_threadsafe(bus.wake)."""
         self._wake.set()
 
     def retain(self, topic: str, payload: bytes) -> None:
-        """The present state of a topic: sent now, or when the broker is back, and again after every reconnect."""
+        """Publish the current state of a topic:
+
+        sent at once or on the next connection, and again after every reconnect.
+        """
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"{topic!r} is not a topic that can be published on")
         if topic not in self._retained and len(self._retained) >= RETAINED:
@@ -202,17 +138,17 @@ class MqttBus:
         self._wake.set()
 
     def status(self, payload: bytes) -> None:
-        """The daemon's state, retained."""
+        """Publish the daemon's state, retained."""
         self.retain(self._status_topic, payload)
 
     def heartbeat(self, topic: str, payload: bytes) -> None:
-        """Sent only now. One that is not sent is no loss: the next one says all that it said."""
+        """Send a heartbeat only if online. A lost one is no loss, because the next one replaces it."""
         if self.online:
             self._beat = topic, payload
             self._wake.set()
 
     def transient(self, topic: str, payload: bytes) -> None:
-        """Sent at most once and only now; dropped and counted while offline."""
+        """Send at most once and only now; dropped and counted while offline."""
         if not self.online:
             self._given_up += 1
             return
@@ -223,7 +159,9 @@ class MqttBus:
         self._wake.set()
 
     def stop(self, last: bytes, within_s: float = 3.0) -> None:
-        """`run` sends what waits, then `last` as the retained status, disconnects, and ends within the time given."""
+        """Let `run` send the queued messages, then `last` as the retained status, disconnect, and end within
+        `within_s`.
+        """
         self._last = last
         self._within_s = within_s
         self._stopping.set()
@@ -232,8 +170,8 @@ class MqttBus:
             self._limit.reschedule(asyncio.get_running_loop().time() + within_s)
 
     async def run(self) -> None:
-        """Keeps the connection and drains the outbox until `stop`. Ends early only by cancellation."""
-        # one thread for the outbox: it may hold an SQLite connection, and its commits must not hold up the loop
+        """Maintain the connection and drain the outbox until `stop`. Only cancellation ends it early."""
+        # One thread for the outbox: it may have a SQLite connection, and its commits must not delay the loop.
         with _Worker("quantd-outbox") as worker:
             counting = asyncio.create_task(self._count(worker), name="outbox depth")
             try:
@@ -246,10 +184,10 @@ class MqttBus:
                 self.online = False
 
     async def _count(self, worker: "_Worker") -> None:
-        """Keep `queue_depth` true where sending does not: while the broker is away, or does not answer."""
+        """Update `queue_depth` while the broker is unreachable or does not answer."""
         while True:
             if self.queue_depth or not self.online:
-                with contextlib.suppress(OutboxFailed):  # the sender says so
+                with contextlib.suppress(OutboxFailed):  # the sender reports the failure
                     self.queue_depth = await worker.call(self._outbox.depth)
                     self._gave_way = await worker.call(self._outbox.dropped)
             await asyncio.sleep(COUNT_S)
@@ -273,23 +211,23 @@ class MqttBus:
             await self._pause(failed)
 
     async def _pause(self, failed: int) -> None:
-        """Full-jitter exponential back-off (Brooker 2015), at least half of it; `stop` ends it."""
+        """Wait with full-jitter exponential back-off (Brooker 2015), at least half of it; `stop` ends the wait."""
         longest = min(self._settings.retry_most_s, self._settings.retry_first_s * 2.0 ** min(failed - 1, 30))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), random.uniform(longest / 2, longest))
 
     def _note(self, text: str) -> None:
-        """One line for each new reason: a broker that is away for a night fills no log."""
+        """Log one line for each new reason, so that a long outage does not fill the log."""
         if text != self.last_error:
             log.warning("MQTT %s; trading goes on, messages wait", text)
         self.last_error = text
 
     def _why(self, error: BaseException, *, entered: bool) -> str:
-        """The reason in words; a broker of another version is one that a line of configuration reaches."""
+        """Return the reason as text, with the configuration line that reaches a broker of another version."""
         if OTHER_VERSION in str(error):
             return f'{error}; write [bus] protocol = "3.1.1"'
         if not entered and self._settings.protocol == "3.1.1" and "timed out" in str(error):
-            # a refusal of our version comes before the client listens
+            # such a broker refuses our version before the client reads
             return f'{error}; to a broker that speaks MQTT 5 alone write [bus] protocol = "5"'
         return str(error)
 
@@ -303,7 +241,7 @@ class MqttBus:
             identifier=s.client_id or None,
             will=Will(self._status_topic, self._offline, qos=1, retain=True),
             tls_context=self._tls,
-            timeout=s.connect_s,  # aiomqtt does not see a connection that is lost before it is accepted
+            timeout=s.connect_s,  # aiomqtt does not detect a connection lost before it is accepted
             keepalive=s.keepalive_s,
             max_queued_incoming_messages=WINDOW,
             protocol=s.protocol,
@@ -313,7 +251,7 @@ class MqttBus:
         return client
 
     async def _connection(self, worker: "_Worker") -> None:
-        """One connection; returns after a clean stop, raises when it is lost."""
+        """Run one connection. Returns after a clean stop, and raises when the connection is lost."""
         async with _entered(self._client()) as client:
             client.timeout = self._settings.answer_s
             self.connections += 1
@@ -329,8 +267,8 @@ class MqttBus:
                     await self._publish(client, worker)
                     watch.cancel()
             except BaseException:
-                # a daemon that falls over leaves through here and would take leave of the broker politely,
-                # which tells it to forget the last will
+                # A crash of the daemon ends here with a clean disconnect, which makes the broker discard the last will.
+                # The offline status is therefore published first.
                 with contextlib.suppress(MqttError, Refused):
                     await client.publish(self._status_topic, self._offline, qos=0, retain=True, timeout=1.0)
                 raise
@@ -342,20 +280,20 @@ class MqttBus:
             await self._send_states(client)
             try:
                 await self._drain(client, worker)
-            except OutboxFailed as why:  # the store says so itself; the bus must outlive it
+            except OutboxFailed as why:  # the store reports this itself; the bus must survive it
                 self.failures += 1
                 self._note(f"outbox: {why}")
                 await self._pause(1)
                 self._wake.set()
         with contextlib.suppress(TimeoutError, OutboxFailed):
-            async with asyncio.timeout(self._within_s / 2):  # the other half belongs to the last status
+            async with asyncio.timeout(self._within_s / 2):  # the other half of the time is for the last status
                 await self._drain(client, worker)
                 await self._send_states(client)
         if self._last is not None:
             await self._say(client, self._status_topic, self._last, qos=1, retain=True)
 
     async def _say(self, client: BusClient, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> None:
-        """What is not in the outbox: a broker that refuses it is told of, and the rest goes on."""
+        """Publish a message outside the outbox. A refusal is logged, and other messages continue."""
         try:
             await client.publish(topic, payload, qos=qos, retain=retain)
         except Refused as why:
@@ -371,7 +309,7 @@ class MqttBus:
                 self._unsent.discard(topic)
 
     async def _drain(self, client: BusClient, worker: "_Worker") -> None:
-        """Sends windows until the outbox is empty; states and heartbeats go between them."""
+        """Send windows until the outbox is empty, with states and heartbeats between them."""
         while True:
             while self._transient:
                 await self._say(client, *self._transient.popleft())
@@ -392,7 +330,7 @@ class MqttBus:
     async def _settle(
         self, batch: Sequence[Outgoing], answers: Sequence[BaseException | None], worker: "_Worker"
     ) -> None:
-        """Acknowledges what the broker has, and what no broker will ever take; raises the first other failure."""
+        """Acknowledge delivered messages and permanently refused ones. Raises the first other failure."""
         done: list[str] = []
         failure: BaseException | None = None
         for (id, topic, payload, retain), answer in zip(batch, answers, strict=True):
@@ -403,7 +341,7 @@ class MqttBus:
                     self._retained[topic] = payload
             elif isinstance(
                 answer, ValueError
-            ):  # what MQTT cannot carry, or this broker refuses: it would block the rest
+            ):  # invalid for MQTT or refused by this broker: it would block the others
                 done.append(id)
                 self._given_up += 1
                 log.error("message %s cannot be sent over MQTT and was dropped: %s", id, answer)
@@ -418,7 +356,7 @@ class MqttBus:
 
 @contextlib.asynccontextmanager
 async def _entered(client: BusClient) -> AsyncIterator[BusClient]:
-    """The client, connected. aiomqtt leaves the socket of a failed attempt open, to a broker that may still answer it."""
+    """Enter the client. aiomqtt leaves the socket of a failed attempt open, and the broker may still answer it."""
     try:
         await client.__aenter__()
     except BaseException:
@@ -431,7 +369,7 @@ async def _entered(client: BusClient) -> AsyncIterator[BusClient]:
 
 
 async def _hear(client: BusClient, listen: Listen | None) -> None:
-    """Hands on what was asked for and reads away the rest; is how the loss of the connection is noticed at once."""
+    """Pass on the subscribed messages and discard the rest. The read also detects a lost connection at once."""
     if listen is not None:
         granted = await client.subscribe(listen.topic, qos=1)
         if not granted or any(getattr(code, "value", code) >= REFUSED for code in granted):
@@ -449,7 +387,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 class _Worker:
-    """One thread for blocking calls. A call that is given up by its caller still runs to its end."""
+    """One thread for blocking calls. A cancelled call still runs to its end."""
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)

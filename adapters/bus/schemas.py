@@ -1,4 +1,4 @@
-"""JSON Schemas of the payloads, for people who write subscribers: python -m quantd.adapters.bus.schemas docs/schemas"""
+"""JSON Schemas of the payloads, for authors of subscribers: python -m quantd.adapters.bus.schemas docs/schemas"""
 
 import json
 import sys
@@ -21,20 +21,20 @@ TOPICS: Final[dict[str, type[Stamp]]] = {
     "risk": Risk,
     "status": Status,
 }
-"""Payload type, which names its file -> struct."""
+"""Payload type, also the file name -> struct."""
 
 COMMANDS: Final[dict[str, type[Struct]]] = {"command": BusCommand, "command-answer": BusAnswer}
-"""What is taken on the command topic and what is answered."""
+"""Payloads of the command topic and its answer topic."""
 
 
 def schema_text(name: str) -> str:
-    """The JSON Schema (2020-12) of one payload, as it stands in its file."""
+    """Return the JSON Schema (2020-12) of one payload, as in its file."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"quantd {name}"}
     return json.dumps(schema | msgspec.json.schema((TOPICS | COMMANDS)[name]), indent=2) + "\n"
 
 
 def write(folder: Path) -> None:
-    """One file a payload."""
+    """Write one file per payload."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (*TOPICS, *COMMANDS):
         (folder / f"{name}.json").write_text(schema_text(name), encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Crypto exchanges through ccxt: what their orders and their bars have in common. ccxt is imported when one is opened."""
+"""Crypto exchanges through ccxt: code shared by the broker and the feed. ccxt is imported when a connection opens."""

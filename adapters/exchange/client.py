@@ -1,7 +1,7 @@
-"""One connection to an exchange through ccxt: opened off the loop, at another address where told, and strict about answers.
+"""One ccxt connection to an exchange: opened in a worker thread, optionally at another address, with strict answers.
 
-What ccxt makes of a broken answer is an empty list: here it is an error, as nobody may conclude from it that an order
-does not exist.
+ccxt converts a malformed answer into an empty list. Here it is an error, because an empty list would imply that an
+order does not exist.
 """
 
 import asyncio
@@ -19,14 +19,17 @@ from quantd.adapters.exchange.errors import NotWhole, Outcome, outcome
 from quantd.adapters.pace import Pace, Rate
 
 HANG_UP_S: Final = 3.0
-"""How long a connection may take to close; aiohttp's can wait for ever for a reader that is gone."""
+"""Maximum time to close a connection; aiohttp's own close can wait forever for a disconnected reader."""
 
 _LONGEST_TEXT: Final = 300
 
 
 class Access(Struct, frozen=True):
-    """Which exchange, as whom, and how patiently. `url` puts all its addresses on another host; `sandbox` uses its
-    own test venue. `per_minute` are questions and, apart from them, orders; 0 keeps no pace. No text has the secrets."""
+    """Exchange, credentials, address and rate limits.
+
+    `url` redirects all its addresses to another host; `sandbox` selects the exchange's test venue. `per_minute` limits
+    queries and `orders_per_minute` orders; 0 is no limit. Text forms never include secrets.
+    """
 
     venue: str
     key: str = ""
@@ -42,7 +45,7 @@ class Access(Struct, frozen=True):
         return f"Access(venue={self.venue!r})"
 
     def scrub(self, text: object) -> str:
-        """What may be shown of a text: short, in one line, and without secrets."""
+        """Return a printable form of a text: short, in one line, without secrets."""
         said = " ".join(str(text).split())
         for hidden in (self.key, self.secret, self.password):
             if len(hidden) > 3:
@@ -51,7 +54,7 @@ class Access(Struct, frozen=True):
 
 
 class NoExchange(Exception):
-    """ccxt is not there, or has no such exchange, or no sandbox of it; `remedy` says what to do."""
+    """ccxt is not installed, or lacks the exchange or its sandbox; `remedy` is the correction."""
 
     def __init__(self, wrong: str, remedy: str) -> None:
         self.wrong, self.remedy = wrong, remedy
@@ -59,7 +62,7 @@ class NoExchange(Exception):
 
 
 class Exchange(Protocol):
-    """What is used of a ccxt exchange. Numbers are text."""
+    """The part of a ccxt exchange that is used. Numbers are text."""
 
     id: str
     has: dict[str, Any]
@@ -102,9 +105,9 @@ class Exchange(Protocol):
 
 
 async def connect(access: Access) -> Exchange:
-    """An exchange of ccxt, not yet asked for anything. Raises NoExchange."""
+    """Create a ccxt exchange without any request to it. Raises NoExchange."""
     try:
-        # seconds: all its exchanges are imported with it
+        # the import takes seconds, because it loads all exchanges
         pro = await asyncio.to_thread(importlib.import_module, "ccxt.pro")
         plain = importlib.import_module("ccxt.async_support")
     except ImportError:
@@ -118,7 +121,7 @@ async def connect(access: Access) -> Exchange:
         {
             "apiKey": access.key, "secret": access.secret, "password": access.password,
             "timeout": int(access.timeout_s * 1000),
-            "enableRateLimit": False,  # its own spends three seconds on every question; Pace allows bursts
+            "enableRateLimit": False,  # its own limiter takes three seconds per query; Pace permits bursts
             "verify": not local,
         }
     )  # fmt: skip
@@ -131,7 +134,7 @@ async def connect(access: Access) -> Exchange:
     if access.url is not None:
         exchange.urls["api"] = _moved(exchange.urls["api"], access.url)
         if local:
-            exchange.timeout_on_exit = 0  # it waits for TLS to end
+            exchange.timeout_on_exit = 0  # otherwise it waits for the end of TLS
     speaks = dialect(access.venue)
     exchange.fetch = strict(exchange.fetch, speaks)
     if access.per_minute:
@@ -142,21 +145,21 @@ async def connect(access: Access) -> Exchange:
 
 
 async def hang_up(exchange: Exchange) -> None:
-    """Close the streams of an exchange and forget them."""
+    """Close the streams of an exchange and discard them."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(exchange.close_ws_clients(), HANG_UP_S)
     exchange.clients.clear()
 
 
 async def leave(exchange: Exchange) -> None:
-    """Close everything of an exchange."""
+    """Close all connections of an exchange."""
     await hang_up(exchange)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(exchange.close(), HANG_UP_S)
 
 
 def strict(fetch: Callable[..., Awaitable[Any]], speaks: Dialect) -> Callable[..., Awaitable[Any]]:
-    """The exchange's own fetch, with an error for an answer that is none."""
+    """Wrap the exchange's fetch, so that a malformed answer raises an error."""
 
     async def fetch_whole(*request: Any) -> Any:
         answer = await fetch(*request)
@@ -170,8 +173,10 @@ def strict(fetch: Callable[..., Awaitable[Any]], speaks: Dialect) -> Callable[..
 def paced(
     ask: Callable[..., Awaitable[Any]], speaks: Dialect, asks: Pace, orders: Pace
 ) -> Callable[..., Awaitable[Any]]:
-    """The exchange's own way from a path to an answer, in its turn: before it is signed, as what is signed first has to
-    arrive first."""
+    """Wrap the exchange's request method with rate limits.
+
+    The limits apply before the request is signed, because requests must arrive in the order of their signatures.
+    """
 
     async def ask_in_turn(path: str, *request: Any) -> Any:
         pace = orders if path in speaks.makes_orders else asks
@@ -183,7 +188,7 @@ def paced(
 
 
 def _moved(urls: Any, to: str) -> Any:
-    """All addresses on another host, with their own paths; a WebSocket stays one."""
+    """Move all addresses to another host; paths and WebSocket schemes are preserved."""
     if isinstance(urls, dict):
         return {name: _moved(each, to) for name, each in urls.items()}
     if not isinstance(urls, str):
@@ -196,7 +201,9 @@ def _moved(urls: Any, to: str) -> Any:
 
 
 def asked_to_wait_s(exchange: Exchange, longest_s: float) -> float:
-    """How long the last answer asks us to wait (Retry-After, RFC 9110 section 10.2.3, in seconds), 0 when it does not."""
+    """Return the delay that the last answer requested, in seconds (Retry-After, RFC 9110 section 10.2.3); 0 without
+    one.
+    """
     text = (exchange.last_response_headers or {}).get("Retry-After", "")
     try:
         return min(max(float(text), 0.0), longest_s)
@@ -205,7 +212,9 @@ def asked_to_wait_s(exchange: Exchange, longest_s: float) -> float:
 
 
 async def patiently(exchange: Exchange, ask: Callable[[], Awaitable[Any]], patience_s: float) -> Any:
-    """Ask; while nothing was accepted because we came too often, wait and ask again, `patience_s` in all."""
+    """Send a request, and repeat it after a pause while the exchange refuses it for its rate, for `patience_s` in
+    total.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s
     pause = 0.05

@@ -1,4 +1,4 @@
-"""What ccxt does not make alike: how an exchange takes client ids, ends and fees, by its name."""
+"""Differences between exchanges that ccxt does not hide: client ids, order expiry and fees, by exchange name."""
 
 import uuid
 from collections.abc import Callable
@@ -10,23 +10,24 @@ from msgspec import Struct
 from quantd.trading.instruments import NANO
 
 _NAMES: Final = uuid.UUID("5d0b6f2e-8f0c-5b7e-9a55-6e1c0f6f4d11")
-"""The namespace of the client ids that are UUIDs; any other constant would do, but not two of them."""
+"""The namespace of client ids that are UUIDs. The constant is arbitrary, but must never change."""
 
 
 def as_uuid(order_id: str) -> str:
-    """A UUID (version 5, RFC 9562) made from an order id: the same order has the same one in every process."""
+    """Return a UUID (version 5, RFC 9562) derived from an order id, equal in every process."""
     return str(uuid.uuid5(_NAMES, order_id))
 
 
 class Dialect(Struct, frozen=True):
-    """How one exchange is spoken to.
+    """The specifics of one exchange.
 
-    `client_id` makes its client id from our order id, `said_id` finds it in an order as it answered. `order` are
-    parameters of every order, `until` those that end one at an instant (ns), None where it has none: then the adapter
-    ends it. `refuse_after` are parameters by which the matching engine itself refuses an order that arrives later than
-    (ns). `ended` are parameters of every question for ended orders and `history` of those for trades; `page` asks for the answers from the k-th on, of
-    `page_size` each. `whole` tells an answer from a piece of one. `counts_twice` are paths that cost two turns, and
-    those in `makes_orders` are counted apart from questions. `refusals` are its words for a no that ccxt takes for trouble.
+    `client_id` converts our order id to its client id; `said_id` reads it from an order in an answer. `order` are
+    parameters of every order. `until` gives the parameters that expire an order at an instant (ns). If it is None, the
+    adapter cancels the order then. `refuse_after` gives parameters by which the matching engine refuses an order that
+    arrives later than an instant (ns). `ended` are parameters of every query for ended orders, and `history` those for
+    trades. `page` requests results from the k-th on, `page_size` per page. `whole` distinguishes a complete answer from
+    a fragment. `counts_twice` are paths that count as two requests, and `makes_orders` those counted as orders.
+    `refusals` are refusal texts that ccxt classifies as outages.
     """
 
     client_id: Callable[[str], str] = str
@@ -46,7 +47,7 @@ class Dialect(Struct, frozen=True):
 
 
 def _kraken_whole(answer: object) -> bool:
-    """Every answer of Kraken has errors or a result."""
+    """Whether the answer has errors or a result, as every answer of Kraken does."""
     if not isinstance(answer, dict) or not isinstance(answer.get("error"), list):
         return False
     return bool(answer["error"]) or "result" in answer
@@ -57,27 +58,28 @@ def _rfc3339(ns: int) -> str:
 
 
 KRAKEN: Final = Dialect(
-    # free text up to 18 characters, or a UUID: ours has 27
+    # free text up to 18 characters, or a UUID; our ids have 27 characters
     client_id=as_uuid,
     said_id=lambda order: str(order.get("info", {}).get("cl_ord_id") or ""),
     order={"oflags": "fciq"},
     until=lambda ns: {"timeinforce": "GTD", "expiretm": str(-(-ns // NANO))},
     refuse_after=lambda ns: {"deadline": _rfc3339(ns)},
-    # by the time they were opened, as ccxt sorts out what it was not asked for, and a page cut short looks like the last
+    # Ordered by opening time, because ccxt filters the results, and a page shortened by the filter looks like the last
+    # one.
     ended={"closetime": "open"},
-    # unless told otherwise it melts the executions of one taker into one, of which more may come later
+    # By default Kraken merges the executions of one taker order into one, which may grow later.
     history={"consolidate_taker": "false"},
     page=lambda k: {"ofs": k},
     whole=_kraken_whole,
     ledger_amount=lambda entry: (str(entry["info"]["amount"]), str(entry["info"]["fee"])),
     counts_twice=("TradesHistory", "Ledgers"),
     makes_orders=("AddOrder", "CancelOrder"),
-    # a market that only cancels, or takes only resting orders; ccxt calls it maintenance
+    # a market that is cancel-only or post-only; ccxt classifies it as maintenance
     refusals=("EService:Market in ",),
 )
 
 DIALECTS: Final = {"kraken": KRAKEN}
-"""Exchanges that differ from what ccxt makes of all of them; only these were tried over the wire."""
+"""Exchanges that differ from the defaults of ccxt. Only these were tested over the network."""
 
 
 def dialect(venue: str) -> Dialect:

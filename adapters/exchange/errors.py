@@ -1,13 +1,11 @@
-"""What an exception of ccxt means for what was asked: one table, by the name of its class."""
+"""The meaning of ccxt exceptions for a request: one table, by class name."""
 
 from enum import Enum
 from typing import Final
 
-import aiohttp
-
 
 class Outcome(Enum):
-    """What became of a request. Whether an order was accepted is known for all but UNKNOWN."""
+    """The outcome of a request. Every value except UNKNOWN determines whether an order was accepted."""
 
     REFUSED = "the venue says no"
     AGAIN = "nothing was accepted; the same may be asked again after a while"
@@ -19,7 +17,7 @@ class Outcome(Enum):
 
 OUTCOMES: Final[dict[str, Outcome]] = {
     "BaseError": Outcome.UNKNOWN,
-    # the exchange read the request and answered that it will not
+    # the exchange read the request and refused it
     "ExchangeError": Outcome.REFUSED,
     "ArgumentsRequired": Outcome.REFUSED,
     "BadRequest": Outcome.REFUSED,
@@ -43,18 +41,19 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     "OrderNotCached": Outcome.NOT_FOUND,
     "DuplicateOrderId": Outcome.TAKEN,
     "CancelPending": Outcome.TAKEN,
-    # who asks is not let in
+    # the credentials are refused
     "AuthenticationError": Outcome.DENIED,
     "PermissionDenied": Outcome.DENIED,
     "AccountNotEnabled": Outcome.DENIED,
     "AccountSuspended": Outcome.DENIED,
-    # turned away at the door
+    # refused before it was read
     "RateLimitExceeded": Outcome.AGAIN,
     "DDoSProtection": Outcome.AGAIN,
-    # requests that overtook each other on the way; the exchange reads nothing but the first line
+    # requests overtook each other on the network; the exchange reads nothing but the nonce
     "InvalidNonce": Outcome.AGAIN,
-    # no answer, or one that says nothing. ccxt has these for a closed connection, a time-out and every 5xx alike, and all
-    # of them also happen after an order was accepted; maintenance too, which some exchanges say with a bare 503
+    # No answer, or an answer without information. ccxt raises these for closed connections, time-outs and every 5xx
+    # status. All of them can follow an accepted order. Maintenance is included, because some exchanges report it with a
+    # bare 503.
     "OperationFailed": Outcome.UNKNOWN,
     "NetworkError": Outcome.UNKNOWN,
     "ExchangeNotAvailable": Outcome.UNKNOWN,
@@ -70,14 +69,18 @@ OUTCOMES: Final[dict[str, Outcome]] = {
 
 
 class NotWhole(Exception):
-    """An answer that is not what was agreed: cut off, or somebody else's page."""
+    """An answer of the wrong form: truncated, or a page of another server."""
 
 
 def outcome(error: BaseException, refusals: tuple[str, ...] = ()) -> Outcome:
-    """What an exception means, by its class or the nearest one above it; UNKNOWN for any that ccxt does not name.
-    `refusals` are an exchange's own words for a no, whatever class ccxt gives them."""
+    """Classify an exception by its class or the nearest base class; UNKNOWN for any that ccxt does not name.
+
+    `refusals` are an exchange's refusal texts, which take precedence over the class.
+    """
+    import aiohttp  # not above: the record of ccxt is read at each start
+
     if isinstance(error.__cause__, (aiohttp.ClientError, OSError, TimeoutError)):
-        # ccxt calls a connection lost in the middle of an answer an ExchangeError
+        # ccxt reports a connection lost during an answer as ExchangeError
         return Outcome.UNKNOWN
     if any(words in str(error) for words in refusals):
         return Outcome.REFUSED

@@ -1,4 +1,4 @@
-"""Decimal text of an exchange in our integers and back, never through float."""
+"""Converts an exchange's decimal text to integers and back, never through float."""
 
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Final
@@ -9,11 +9,11 @@ _ONE: Final = Decimal(1)
 
 
 class NotExact(ValueError):
-    """A figure that is no number, or finer than we can hold."""
+    """A value that is no number, or finer than the integer units."""
 
 
 def decimal(text: object) -> Decimal:
-    """A figure as the exchange wrote it. Raises NotExact for what is no finite number, and for a float: its text is lost."""
+    """Parse a decimal. Raises NotExact for non-finite values, and for a float, whose original text is lost."""
     if isinstance(text, float) or text is None:
         raise NotExact(f"{text!r} is no exact number")
     try:
@@ -26,7 +26,7 @@ def decimal(text: object) -> Decimal:
 
 
 def nano(text: object) -> int:
-    """A price or size in nano-units. Raises NotExact below 1e-9."""
+    """Convert a price or size to nano-units. Raises NotExact for decimals below 1e-9."""
     value = decimal(text) * NANO
     if value != value.to_integral_value():
         raise NotExact(f"{text} is finer than 0.000000001")
@@ -34,12 +34,12 @@ def nano(text: object) -> int:
 
 
 def micro(text: object) -> int:
-    """Money in micro-currency, half-even."""
+    """Convert money to micro-currency, rounded half-even."""
     return int((decimal(text) * MICRO).quantize(_ONE, ROUND_HALF_EVEN))
 
 
 def whole_lots(text: object, lot_nano: int) -> int:
-    """A size in lots. Raises NotExact when it is not a whole number of them."""
+    """Convert a size to lots. Raises NotExact when it is not a whole number of lots."""
     lots, rest = divmod(nano(text), lot_nano)
     if rest:
         raise NotExact(f"{text} is not a whole number of lots")
@@ -47,7 +47,7 @@ def whole_lots(text: object, lot_nano: int) -> int:
 
 
 def lots_and_odd(text: object, lot_nano: int) -> tuple[int, str]:
-    """A holding in whole lots, towards zero, and what is left of it as exact text, empty for nothing."""
+    """Convert a holding to whole lots, truncated towards zero, and the remainder as exact text, empty for zero."""
     amount = decimal(text)
     lot = Decimal(lot_nano) / NANO
     lots = int(amount / lot)
@@ -56,10 +56,10 @@ def lots_and_odd(text: object, lot_nano: int) -> tuple[int, str]:
 
 
 def text_of(value_nano: int) -> str:
-    """Nano-units as plain decimal text: 1500000000 -> "1.5"."""
+    """Format nano-units as plain decimal text: 1500000000 -> "1.5"."""
     return f"{(Decimal(value_nano) / NANO).normalize():f}"
 
 
 def on_tick(price_nano: int, tick_nano: int, down: bool) -> int:
-    """The nearest multiple of the tick below, or above."""
+    """Round a price to a multiple of the tick, down or up."""
     return price_nano // tick_nano * tick_nano if down else -(-price_nano // tick_nano) * tick_nano

@@ -1,7 +1,7 @@
-"""Whether a key may withdraw: exchanges that say what their keys may do, each in its own words.
+"""Detects whether an API key may withdraw funds, for exchanges that report key permissions.
 
-After the documentation of Binance (GET /sapi/v1/account/apiRestrictions), Bybit (GET /v5/user/query-api) and OKX
-(GET /api/v5/account/config).
+The formats follow the documentation of Binance (GET /sapi/v1/account/apiRestrictions), Bybit (GET /v5/user/query-api)
+and OKX (GET /api/v5/account/config).
 """
 
 from collections.abc import Callable, Mapping
@@ -27,12 +27,14 @@ ASKED: Final[dict[str, tuple[str, Callable[[Mapping[str, Any]], bool]]]] = {
     "bybit": ("private_get_v5_user_query_api", _bybit),
     "okx": ("private_get_account_config", _okx),
 }
-"""Exchange -> the question as ccxt names it, and whether its answer lets the key withdraw."""
+"""Exchange -> the query's name in ccxt, and a function that tells whether the answer permits withdrawals."""
 
 
 async def may_withdraw(exchange: Exchange) -> bool | None:
-    """None where the exchange does not say; an answer in other words than agreed lets it withdraw, as nobody may conclude
-    that it cannot. Raises what ccxt raises."""
+    """Return whether the key may withdraw; None where the exchange does not report it. Raises ccxt's errors.
+
+    An answer of unexpected form counts as permission, because it does not prove the contrary.
+    """
     known = ASKED.get(exchange.id)
     if known is None:
         return None

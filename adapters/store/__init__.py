@@ -1,1 +1,1 @@
-"""The store: a hash-chained journal and its read models in one file, by one writer."""
+"""The store: a hash-chained journal and its read models in one database, written by a single writer."""

@@ -1,6 +1,6 @@
-"""A connection of the database's own driver, and the few statements in which databases differ.
+"""Database connections for SQLite and PostgreSQL, and the statements in which the two differ.
 
-SQLite is the default and what the fault tests cut. PostgreSQL takes the same SQL, portable on purpose.
+SQLite is the default and the target of the fault tests. PostgreSQL runs the same SQL, which is deliberately portable.
 """
 
 import errno
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 BUSY_MS: Final = 5_000
 _STATEMENT_ROWS: Final = (512, 64)
-"""Rows of one INSERT. One statement is one step of the driver, and it gives the interpreter's lock away once a step:
-with one row a step the writer waits up to 5 ms for each row while another thread computes (measured 1,050 us
-a row, 2 us with 512)."""
+"""Rows of one INSERT statement.
+
+The driver releases the interpreter lock once per statement. With one row per statement, the writer waits up to 5 ms for
+each row while another thread computes (measured 1,050 us a row; 2 us with 512).
+"""
 
 
 class Cursor(Protocol):
@@ -38,7 +40,7 @@ class Cursor(Protocol):
 
 
 class Asked(Protocol):
-    """What statements can be given to."""
+    """Executes SQL statements."""
 
     @property
     def dialect(self) -> str:
@@ -51,27 +53,29 @@ class Asked(Protocol):
 
 
 class Driver(Asked, Protocol):
-    """One open connection, to be used by one thread."""
+    """One open connection, used by one thread."""
 
     def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
-        """Rows of a query too long to hold."""
+        """Iterate over the rows of a query that does not fit memory."""
         ...
 
     def begin(self, *, durable: bool) -> None: ...
 
     def snapshot(self) -> None:
-        """From here to the end of the transaction every query sees the database of one instant, and none writes."""
+        """Begin a read-only transaction: until its end, every query reads the database of one instant."""
         ...
 
     def commit(self) -> None: ...
 
     def missing(self) -> str:
-        """Why what is committed would be lost, seen without a transaction and from any thread; empty when nothing
-        would."""
+        """Return why committed data would be lost, or empty text.
+
+        Needs no transaction and may be called from any thread.
+        """
         ...
 
     def rollback(self) -> None:
-        """Back to before `begin`; nothing where nothing was begun. Raises when the connection is no longer usable."""
+        """Roll back an open transaction, if there is one. Raises when the connection is no longer usable."""
         ...
 
     def close(self) -> None: ...
@@ -88,7 +92,7 @@ class SqliteDriver:
         configure(self._db, read_only=read_only)
         self._durable: bool | None = None
         self._path = path
-        real = path.resolve()  # also after a change of the working folder
+        real = path.resolve()  # also valid after a change of the working folder
         self._log = real.with_name(f"{real.name}-wal")
         self._ids = {real: _identity(real)}
         self._schema: int | None = None
@@ -113,12 +117,12 @@ class SqliteDriver:
             raise StoreDamaged(f"{self._path}: another program changed the tables while quantd runs; restore a backup")
 
     def commit(self) -> None:
-        self._schema = self._schema_version()  # with what this transaction changed
+        self._schema = self._schema_version()  # includes the changes of this transaction
         self._db.execute("COMMIT")
         self._ids.setdefault(self._log, _identity(self._log))
 
     def missing(self) -> str:
-        """Why what is committed here would be lost; empty when the open file is still the one of that name."""
+        """Return why commits would be lost; empty while the open file is still the file of that name."""
         gone = next((str(path) for path, known in list(self._ids.items()) if _identity(path) != known), "")
         return f"{gone} was deleted or replaced while quantd runs; restore a backup" if gone else ""
 
@@ -141,12 +145,14 @@ SERVER_GONE: Final = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-"""Seconds, and milliseconds for the last, after which a server across a network that says nothing has failed: libpq's
-own defaults wait for hours. What the URL says goes first."""
+"""Timeouts after which an unresponsive server counts as failed, in seconds (the last in milliseconds).
+
+The defaults of libpq wait for hours. Settings in the URL take precedence.
+"""
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Device and inode; zeros where there is no file."""
+    """Return device and inode; zeros without a file."""
     try:
         found = path.stat()
     except OSError:
@@ -155,14 +161,17 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 class UrlDriver:
-    """A database by its SQLAlchemy URL: PostgreSQL. Whether commits survive a loss of power is its server's setting."""
+    """A database by its SQLAlchemy URL:
+
+    PostgreSQL. The server's settings determine whether commits survive a power loss.
+    """
 
     def __init__(self, url: str) -> None:
         engine = engine_at(url)
         self._mark = {"qmark": "?", "format": "%s", "pyformat": "%s"}[engine.dialect.paramstyle]
         lent = engine.raw_connection()
         self._db: Any = lent.driver_connection
-        lent.detach()  # a pool would log that a broken connection cannot be given back; the store says so itself
+        lent.detach()  # a pool would log that it cannot return a broken connection; the store reports that itself
         self.dialect = engine.dialect.name
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> Cursor:
@@ -171,7 +180,7 @@ class UrlDriver:
         return cursor
 
     def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
-        cursor = self._db.cursor(name="rows")  # kept by the server, which sends some rows at a time
+        cursor = self._db.cursor(name="rows")  # a server-side cursor, which sends some rows at a time
         try:
             cursor.execute(sql.replace("?", self._mark), tuple(values))
             yield from cursor
@@ -187,7 +196,7 @@ class UrlDriver:
         self.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def missing(self) -> str:
-        return ""  # the server's affair
+        return ""  # the server is responsible for its files
 
     def commit(self) -> None:
         self._db.commit()
@@ -201,7 +210,10 @@ class UrlDriver:
 
 @lru_cache(maxsize=8)
 def engine_at(url: str) -> "Engine":
-    """SQLAlchemy's way to a database by URL, without a pool: made once, as it asks a new server who it is. Raises StoreFailing for a URL that is none."""
+    """Return a SQLAlchemy engine for a URL, without a pool.
+
+    It is cached, because a new engine queries the server's version. Raises StoreFailing for an invalid URL.
+    """
     from sqlalchemy import create_engine, make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
     from sqlalchemy.pool import NullPool
@@ -217,7 +229,7 @@ def engine_at(url: str) -> "Engine":
 
 
 def table_names(driver: Asked) -> set[str]:
-    """The tables that are there; for PostgreSQL those of the schema that a new table would be made in."""
+    """Return the existing table names; for PostgreSQL those of the schema in which new tables are created."""
     if driver.dialect == "sqlite":
         rows = driver.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
     else:
@@ -226,16 +238,16 @@ def table_names(driver: Asked) -> set[str]:
 
 
 def configure(db: Any, *, read_only: bool = False) -> None:
-    """Settings every SQLite connection needs, the writer's and the readers'."""
+    """Apply the settings that every SQLite connection needs, of the writer and the readers."""
     db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
     db.execute("PRAGMA foreign_keys=ON")
     if not read_only:
         db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA journal_size_limit=67108864")  # give a log that grew back to the disk
+        db.execute("PRAGMA journal_size_limit=67108864")  # return the space of a grown log to the disk
 
 
 def insert(driver: Asked, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Insert rows in as few statements as the driver takes."""
+    """Insert rows with as few statements as the driver permits."""
     head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
     one = f"({', '.join('?' * len(columns))})"
     start = 0
@@ -253,7 +265,7 @@ _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "XX001", "XX002")
 
 @contextmanager
 def failures(doing: str) -> Iterator[None]:
-    """Turn what the driver or the file system raises into the store's own three errors."""
+    """Convert errors of the driver or the file system into the store's own error types."""
     try:
         yield
     except StoreError:
@@ -263,9 +275,9 @@ def failures(doing: str) -> Iterator[None]:
             raise StoreFull(f"{doing}: {wrong}") from wrong
         raise StoreFailing(f"{doing}: {wrong}") from wrong
     except Exception as raised:
-        cause = getattr(raised, "orig", None) or raised  # what SQLAlchemy wraps
+        cause = getattr(raised, "orig", None) or raised  # the error that SQLAlchemy wraps
         code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
-        # every driver's errors derive from one called Error (PEP 249); anything else is a bug and stays one
+        # Errors of every driver derive from a class named Error (PEP 249). Anything else is a bug and is re-raised.
         if not any(kind.__name__ == "Error" for kind in type(cause).__mro__):
             raise
         said = f"{doing}: {' '.join(str(cause).split())} {code}".rstrip()

@@ -1,4 +1,4 @@
-"""The store as the daemon holds it: opened once, written by one thread, read from any.
+"""The daemon's interface to the store: opened once, written by one thread, readable from any thread.
 
 store = Store.open("state")
 fold = store.begin(run, universe, agents=names)        # the projection of the run
@@ -40,11 +40,11 @@ HEAD: Final = "journal.head"
 ARCHIVES: Final = "archives"
 
 _IN_FLIGHT: Final = 8
-"""Batches on their way to the writer; one more waits in `submit`."""
+"""Batches queued for the writer; a further one blocks in `submit`."""
 
 
 class Store:
-    """One state folder, held by one process. Made by `Store.open`; methods may be called from any thread."""
+    """One state folder, locked by one process. `Store.open` creates it; methods may be called from any thread."""
 
     def __init__(
         self,
@@ -84,13 +84,12 @@ class Store:
         holder: str = "",
         lease_s: float = LEASE_S,
     ) -> "Store":
-        """Open a state folder, a database file in one, or a database URL with `state` for lock and head.
+        """Open a state folder, a database file in one, or a database URL with `state` as the folder of lock and head.
 
-        With an `account` (see `lease.account_key`) this process leads it while the store is open; `holder` is what another
-        one is told. An older store to which tables are only added is brought up to date.
-
-        Raises StoreLocked, Held, StoreVersion, StoreDamaged (also when the journal does not reach its head), StoreFull,
-        StoreFailing.
+        With an `account` (see `lease.account_key`), this process holds the account's lease while the store is open.
+        `holder` is the name that a competing process is shown. An older store whose upgrade only adds tables is
+        upgraded. Raises StoreLocked, Held, StoreVersion, StoreDamaged (also when the journal does not reach its head),
+        StoreFull and StoreFailing.
         """
         folder, connect, path = locate(where, state)
         if not create and path is not None and not path.exists() and not (folder / HEAD).exists():
@@ -100,7 +99,7 @@ class Store:
             lock = StateLock(folder)
         thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         head = HeadFile(folder / HEAD)
-        # a lock beside the store's own file says by itself that no other writes to it
+        # a lock file beside the store's own file is enough to exclude other writers
         seat = "beside" if path is not None and path.parent.resolve() == folder.resolve() else lock.seat
         claim = None if account is None else Claim(account, holder, seat, lease_s)
         writer: Writer | None = None
@@ -120,9 +119,9 @@ class Store:
     def begin(
         self, run: str, universe: Universe, *, agents: Sequence[str] = (), mode: str = "paper", ts: int = 0
     ) -> Projection:
-        """Start a run or continue one, with the projection that goes on where the store is.
+        """Start or continue a run, and return its projection at the store's current position.
 
-        Raises StoreFailing when the run has ended or had other symbols.
+        Raises StoreFailing when the run has ended or has other symbols.
         """
         known = next((r for r in self.runs() if r.run == run), None)
         epochs: list[Epoch] = []
@@ -140,14 +139,14 @@ class Store:
         return Projection(run, universe.symbols, agents, self.records.resting(run, universe.index))
 
     def finish(self, run: str, ts: int, why: str) -> None:
-        """Mark a run as ended: it is kept, and cannot be continued."""
+        """Mark a run as ended: it is retained, and cannot be continued."""
         self._do(self._writer.finish, run, ts, why)
 
     def submit(self, batch: Batch) -> "Future[None]":
-        """Hand a batch to the writer; the future is done once it is committed (and synced, when durable).
+        """Queue a batch for the writer. The future completes once the batch is committed (and synced, when durable).
 
-        Batches are committed in the order of submission. When one fails those behind it fail too, as the
-        numbers of their entries no longer follow: commit them again in order.
+        Batches are committed in order of submission. When one fails, those behind it fail too, because their entry
+        numbers have a gap. Commit them again in order.
         """
         self._slots.acquire()
         future = self._thread.submit(self._writer.write, batch)
@@ -159,21 +158,24 @@ class Store:
         self.submit(batch).result()
 
     async def write(self, batch: Batch) -> None:
-        """Commit without blocking the event loop. Raises as `commit`."""
+        """Commit without blocking the event loop. Raises the errors of `commit`."""
         await asyncio.wrap_future(self.submit(batch))
         self._unrenewed = ""
 
     def put_snapshot(self, run: str, seq: int, version: str, data: bytes) -> None:
-        """Keep a snapshot by itself; with its entries in one transaction it goes in the Batch."""
+        """Store a snapshot in its own transaction. A snapshot that belongs with its entries goes into the Batch."""
         self._do(self._writer.snapshot, run, SnapshotOf(seq, version, data))
 
     def acknowledge(self, keys: Sequence[Key]) -> int:
-        """Forget messages that arrived; how many of them still waited."""
+        """Delete delivered messages; returns the number of them that were still in the outbox."""
         return self._do(self._writer.acknowledge, list(keys))
 
     def compact(self, keep: "Keep | None" = None, folder: Path | None = None) -> "Compacted":
-        """Move old journal rows into archives in `folder` (`archives` in the state folder), and let go old read models
-        where `keep` says so. The files are written in this thread: commits go on meanwhile. Raises as `commit`."""
+        """Move old journal rows into archives in `folder`, by default `archives` in the state folder.
+
+        Old read models are deleted as `keep` specifies. This thread writes the files, and commits continue meanwhile.
+        Raises the errors of `commit`.
+        """
         from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
 
         keep = keep or Keep()
@@ -189,8 +191,10 @@ class Store:
         return done
 
     def trouble(self) -> str:
-        """Why the store would lose or refuse the next batch, seen without writing one: its file is gone, or the lease's
-        timer found it full or damaged. Empty when nothing is wrong."""
+        """Return why the store would lose or refuse the next batch, without a write; empty without a fault.
+
+        Detected faults are a deleted file, and a full or damaged store at the last renewal of the lease.
+        """
         return self._writer.missing() or self._unrenewed
 
     def _renew(self) -> "Future[None]":
@@ -203,12 +207,14 @@ class Store:
         return future
 
     def vacuum(self) -> None:
-        """Give the space of deleted rows back to the disk, where that is the store's to do: in SQLite. Needs as much room
-        as the store then has; commits wait for it."""
+        """Return the space of deleted rows to the disk, for SQLite.
+
+        It needs free space of the size of the store, and commits wait until it ends.
+        """
         self._do(self._writer.vacuum)
 
     def close(self) -> None:
-        """Wait for the writer, close, give the folder free. A second call does nothing."""
+        """Wait for the writer, close the connection and release the folder. A second call has no effect."""
         if self._lock.held:
             if self._renewing is not None:
                 self._renewing.end()
@@ -222,7 +228,7 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # what is read: see Records
+    # reading: see Records
 
     def runs(self) -> list[RunRecord]:
         return self.records.runs()
@@ -245,17 +251,17 @@ class Store:
         return self.records.pending(limit)
 
     def verify(self, newest: int | None = None) -> list[str]:
-        """The check of `quantd.adapters.store.upkeep.verify`, in this thread: seconds for a long journal, less with `newest`."""
+        """Run `quantd.adapters.store.upkeep.verify` in this thread: seconds for a long journal, less with `newest`."""
         from quantd.adapters.store.upkeep.verify import verify
 
         return verify(self._where, self._folder, newest)
 
     def waiting(self) -> int:
-        """How many messages wait for the bus."""
+        """Return the number of messages in the outbox."""
         return self.records.waiting()
 
     def dropped(self) -> int:
-        """How many messages for the bus a full outbox has cost, ever."""
+        """Return the number of messages that a full outbox ever dropped."""
         return self.records.outbox_dropped()
 
     def _do(self, work: Callable[..., _T], *values: object) -> _T:
@@ -263,7 +269,7 @@ class Store:
 
 
 def locate(where: str | Path, state: Path | None = None) -> tuple[Path, Callable[[], Driver], Path | None]:
-    """State folder, how to connect for writing, and the file when there is one."""
+    """Return the state folder, a function that connects for writing, and the database file if there is one."""
     if "://" in str(where):
         if state is None:
             raise StoreFailing(f"{where}: a database by URL needs a state folder for its lock and head")
@@ -274,7 +280,7 @@ def locate(where: str | Path, state: Path | None = None) -> tuple[Path, Callable
 
 
 def for_reading(where: str | Path, state: Path | None = None) -> tuple[Path | None, Callable[[], Driver], Path | None]:
-    """As `locate`, with connections that do not write; no folder where a store by URL has none named."""
+    """Return the same as `locate` with read-only connections; no folder for a URL without a state folder."""
     if state is None and "://" in str(where):
         return None, partial(UrlDriver, str(where)), None
     folder, connect, path = locate(where, state)
@@ -282,8 +288,11 @@ def for_reading(where: str | Path, state: Path | None = None) -> tuple[Path | No
 
 
 def read_only(where: str | Path, state: Path | None = None) -> Records:
-    """The records of a store that another process may be writing; `state` is the state folder of a store by URL, for its
-    archives. Raises StoreFailing when there is none, and StoreVersion when it is of another version."""
+    """Open the records of a store for reading; another process may write meanwhile.
+
+    `state` is the state folder of a store by URL, with its archives. Raises StoreFailing without a store, and
+    StoreVersion for one of another version.
+    """
     folder, connect, path = for_reading(where, state)
     if path is not None and not path.exists():
         raise StoreFailing(f"{path}: there is no store here; `quantd run` makes one")
@@ -305,8 +314,10 @@ def _prepare(
     seat: str,
     claim: Claim | None,
 ) -> Lease | None:
-    """Make file, tables and head where there are none, and take the lease. A crash in between leaves what the next start
-    completes."""
+    """Create file, tables and head where missing, and take the lease.
+
+    After a crash, the next start completes the work.
+    """
     with failures("making the store"):
         if path is not None and not path.exists():
             known = head.read()
@@ -323,7 +334,7 @@ def _prepare(
                 _bring_up(driver, path or str(where), revision, seat)
             refuse_held(driver, seat)
             if head.read() is None:
-                # a journal led from another state folder before has its head there
+                # a journal written from another state folder has its head file there
                 _begin_head(driver, head, claim is not None and path is None and led_elsewhere(driver, seat))
             return None if claim is None else take(driver, claim)
         finally:
@@ -331,7 +342,7 @@ def _prepare(
 
 
 def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> None:
-    """An older store to the newest revision, when that only adds tables. Raises StoreVersion otherwise."""
+    """Upgrade an older store to the newest revision when this only adds tables. Raises StoreVersion otherwise."""
     steps = steps_from(revision)
     changing = [f"{step.revision} ({step.text})" for step in steps if not step.adds_tables_only]
     if changing:
@@ -346,8 +357,10 @@ def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> No
 
 
 def _begin_head(driver: Driver, head: HeadFile, elsewhere: bool) -> None:
-    """The head of a new journal; or, where the account was led from another state folder before, of the journal as it
-    stands. Without either a missing head is damage, which the writer says."""
+    """Write the head of a new journal, or of the current journal if another state folder led the account before.
+
+    In any other case a missing head is damage, which the writer reports.
+    """
     row = driver.execute("SELECT number, run, last_seq, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
     driver.rollback()
     if row is None:

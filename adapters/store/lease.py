@@ -1,8 +1,8 @@
-"""One leader for each account, by a lease with a fencing token in the store itself.
+"""One leader per account, by a lease with a fencing token in the store itself.
 
-Every transaction of the writer begins by renewing its lease under its token (M. Kleppmann, "How to do distributed
-locking", 2016): a process that slept while another took the lease changes no row, and so commits nothing. What leaves
-the process leaves after a commit, and asks `valid` right before.
+Every transaction of the writer begins with a renewal of the lease under its token (M. Kleppmann, "How to do distributed
+locking", 2016). A process that was suspended while another took the lease changes no row, and so commits nothing.
+Effects leave the process after a commit, and check `valid` immediately before.
 """
 
 import os
@@ -19,14 +19,14 @@ from quantd.adapters.store.errors import Fenced, Held
 
 LEASE_S: Final = 15.0
 SURE: Final = 0.8
-"""Share of a lease after which its holder no longer counts on it: clocks drift, and a request is on its way a while."""
+"""Fraction of a lease after which its holder no longer relies on it: clocks drift, and requests take time."""
 
 _CLOCK: Final = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000000)::bigint"
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who wants to lead which account, from which seat (see `quantd.adapters.store.lock`)."""
+    """A request to lead an account, from one state folder's seat (see `quantd.adapters.store.lock`)."""
 
     account: str
     holder: str
@@ -35,17 +35,17 @@ class Claim:
 
 
 def account_key(kind: str, account: str) -> str:
-    """The key of a venue's account, or of a paper run by its name."""
+    """Return the key of a venue's account, or of a paper run by its name."""
     return f"{kind}:{account}"
 
 
 def since_boot_s() -> float:
-    """A clock that nobody sets and that goes on while the machine sleeps."""
+    """Return seconds since boot, by a clock that nobody sets and that continues during system sleep."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Lease:
-    """The lease of one writer. `valid` and `fenced` may be asked from any thread; the rest is the writer's."""
+    """The lease of one writer. `valid` and `fenced` are safe from any thread; only the writer uses the rest."""
 
     def __init__(self, claim: Claim, token: int, asked_s: float) -> None:
         self.account = claim.account
@@ -57,17 +57,23 @@ class Lease:
         self.renewed_s = asked_s
 
     def valid(self) -> bool:
-        """Whether this process surely still leads: no other can have taken the lease yet. Costs a look at a clock."""
+        """Whether this process certainly still leads, because no other can have taken the lease yet.
+
+        Costs one clock read.
+        """
         return not self.fenced and since_boot_s() < self._until_s
 
     def prepare(self, driver: Driver) -> None:
-        """Let the server end a transaction that its process sleeps in: it would keep the lease from the next one."""
+        """Set a server timeout for idle transactions.
+
+        A suspended process would otherwise block the next lease holder.
+        """
         if driver.dialect == "postgresql":
             driver.execute(f"SET idle_in_transaction_session_timeout = {int(self.lease_s * 1000)}")
             driver.commit()
 
     def renew(self, driver: Driver) -> float:
-        """In an open transaction: renew, or raise Fenced. Gives what `renewed` takes once that is committed."""
+        """Renew within an open transaction, or raise Fenced. Returns the argument for `renewed` after the commit."""
         asked = since_boot_s()
         if not self.fenced:
             row = driver.execute(
@@ -80,17 +86,17 @@ class Lease:
         raise Fenced(self.fenced)
 
     def renewed(self, asked_s: float) -> None:
-        """What was renewed at `asked_s` is committed."""
+        """Record that the renewal requested at `asked_s` is committed."""
         self.renewed_s = asked_s
         self._until_s = asked_s + self.lease_s * SURE
 
     def release(self, driver: Driver) -> None:
-        """In an open transaction: let the next one have it at once."""
+        """Release within an open transaction, so that another process can take the lease at once."""
         driver.execute("UPDATE lease SET expires_ns = 0 WHERE account = ? AND token = ?", (self.account, self.token))
 
 
 class Unleased:
-    """A store opened without an account: by one process, for itself."""
+    """A store without an account, for use by one process."""
 
     account = ""
     token = 0
@@ -101,16 +107,17 @@ class Unleased:
 
 
 def take(driver: Driver, claim: Claim) -> Lease:
-    """The lease. Raises Held while another has it.
+    """Take the lease. Raises Held while another process has it.
 
-    A store has one journal and one writer: another account's live lease on it refuses too, and one that has run out is
-    taken with it. A lease of the same seat is taken at once: who holds the lock file knows that its writer has ended.
+    A store has one journal and one writer. A live lease of another account on the store therefore also refuses; an
+    expired one is taken along. A lease of the same seat is taken at once: the holder of the lock file knows that the
+    earlier writer has ended.
     """
     asked = since_boot_s()
     _begin(driver, claim.lease_s)
     try:
         refuse_held(driver, claim.seat)
-        # others of this store that sleep must not wake as writers
+        # suspended writers of this store must not resume as writers
         driver.execute("UPDATE lease SET token = token + 1, expires_ns = 0 WHERE account <> ?", (claim.account,))
         known = driver.execute("SELECT token, seat FROM lease WHERE account = ?", (claim.account,)).fetchone()
         token = 1 if known is None else int(known[0]) + 1
@@ -153,7 +160,7 @@ def led_elsewhere(driver: Driver, seat: str) -> bool:
 
 
 class Renewing(threading.Thread):
-    """Renews a lease a third of its time after the last commit, by `submit`, which does it in the writer's thread."""
+    """Renews a lease one third of its duration after the last commit, through `submit` in the writer's thread."""
 
     def __init__(self, lease: Lease, submit: Callable[[], "Future[None]"]) -> None:
         super().__init__(name="lease", daemon=True)
@@ -171,7 +178,7 @@ class Renewing(threading.Thread):
                 continue
             if pending is None or pending.done():
                 pending = self._submit()
-            self._stop_asked.wait(third / 4)  # a store that fails is asked again, and the commits say that it fails
+            self._stop_asked.wait(third / 4)  # a failing store is retried, and its commits report the failure
 
     def end(self) -> None:
         self._stop_asked.set()
@@ -181,13 +188,16 @@ class Renewing(threading.Thread):
 def _begin(driver: Driver, lease_s: float) -> None:
     driver.begin(durable=True)
     if driver.dialect == "postgresql":
-        # a writer that sleeps in the midst of a commit is thrown out by the server after its lease
+        # the server ends the session of a writer suspended during a commit, after its lease
         driver.execute(f"SET LOCAL lock_timeout = {int(lease_s * 2000)}")
         driver.execute("LOCK TABLE lease IN EXCLUSIVE MODE")
 
 
 def _now(driver: Driver) -> str:
-    """The time in ns as SQL: the server's, so that machines need not agree; SQLite's is this machine's."""
+    """Return the SQL for the time in ns:
+
+    the server's, so that machines need no common clock; for SQLite the local time.
+    """
     return _CLOCK if driver.dialect == "postgresql" else str(time.time_ns())
 
 

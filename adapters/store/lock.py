@@ -1,4 +1,4 @@
-"""One writer to a state folder: an advisory lock that ends with its process, however that ends."""
+"""A single writer per state folder, by an advisory lock that ends with its process in any case."""
 
 import fcntl
 import os
@@ -8,7 +8,7 @@ from quantd.adapters.store.errors import StoreLocked
 
 
 class StateLock:
-    """Holds `lock` in the folder until `release` or the end of the process. Raises StoreLocked."""
+    """Holds the file `lock` in the folder until `release` or the end of the process. Raises StoreLocked."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / "lock"
@@ -29,7 +29,7 @@ class StateLock:
         under the same seat before has ended."""
 
     def release(self) -> None:
-        """Give the folder free; a second call does nothing."""
+        """Release the folder; a second call has no effect."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -40,7 +40,7 @@ class StateLock:
 
 
 def boot() -> str:
-    """What the kernel calls the time since the machine was switched on; the process's own where it does not say."""
+    """Return the kernel's identifier of this boot, or one of the process where the kernel has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

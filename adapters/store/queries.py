@@ -1,6 +1,6 @@
-"""What people ask of the store: orders, fills, equity and alerts with exact text. Reads through SQLModel.
+"""Queries for people: orders, fills, equity and alerts with exact text, read through SQLModel.
 
-Times stay int64 ns UTC. Every list is oldest first; `last` keeps the newest.
+Times are int64 ns UTC. Every list is oldest first; `last` limits it to the newest.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -36,7 +36,7 @@ from quantd.trading.effects import Planned, Promotion, Reallocated, Valued
 from quantd.trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
 
 NEAR_ORDERS: Final = 1_000
-"""Newest orders that are looked through for an id that somebody wrote wrong."""
+"""Number of newest orders searched for ids similar to a mistyped one."""
 
 _shares = msgspec.json.Decoder(list[tuple[int, int]])
 _books = msgspec.json.Decoder(list[int])
@@ -48,7 +48,7 @@ _measures = msgspec.json.Decoder(dict[str, tuple[float | None, float | None]])
 
 
 class OrderNow(Struct, frozen=True):
-    """An order as it is: the order itself, what was filled, when it ended (0: not yet) and what was said."""
+    """The current state of an order: filled quantity, end (0: open) and the venue's note."""
 
     order: Order
     filled: str
@@ -68,7 +68,7 @@ class EquityPoint(Struct, frozen=True):
 
 
 class Alert(Struct, frozen=True):
-    """One alert; `seq` orders alerts of one instant and is what `since` takes up."""
+    """One alert; `seq` orders alerts of one instant, and `after_seq` continues from it."""
 
     seq: int
     ts: int
@@ -82,8 +82,10 @@ class Alert(Struct, frozen=True):
 
 
 class Booking(Struct, frozen=True):
-    """Cash that moved for another reason than a fill; `agent` whose book a flow moved, empty: the unallocated one. `seq`
-    orders it among samples."""
+    """A cash movement without a fill.
+
+    `agent` is the agent whose book a flow changed, empty for the unallocated book. `seq` orders it among samples.
+    """
 
     ts: int
     kind: str
@@ -94,7 +96,7 @@ class Booking(Struct, frozen=True):
 
 
 class SwitchMove(Struct, frozen=True):
-    """A switch that moved; states are RUN, REDUCE, HALT; `agent` is empty for the house."""
+    """A change of a switch; states are RUN, REDUCE, HALT; `agent` is empty for the house."""
 
     ts: int
     agent: str
@@ -104,9 +106,11 @@ class SwitchMove(Struct, frozen=True):
 
 
 class RiskPoint(Struct, frozen=True):
-    """The house's limits at one instant, limit -> (value, bound), None for no number. `kind`: "plan" is what a round was to
-    leave once its orders have filled, "held" what was held at a sample, with the losses that move the switch, or these
-    and what returns were alone."""
+    """House limits at one instant, limit -> (value, bound), None for no number.
+
+    `kind` "plan" is the forecast after a round's orders have filled. "held" is the measurement of positions at a sample
+    with the losses behind the switch, or of losses and returns alone.
+    """
 
     ts: int
     kind: str
@@ -114,7 +118,7 @@ class RiskPoint(Struct, frozen=True):
 
 
 class Quarantined(Struct, frozen=True):
-    """A bar that was refused."""
+    """A refused bar."""
 
     ts: int
     symbol: str
@@ -123,8 +127,10 @@ class Quarantined(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """A plan with its place in the journal: the step that made it, and which of that step's plans it is, from 1.
-    `agents` are the names it had then."""
+    """A plan with its place in the journal: its step, and its number among the plans of that step, from 1.
+
+    `agents` are the agents' names at that time.
+    """
 
     seq: int
     ordinal: int
@@ -133,12 +139,12 @@ class Decision(Struct, frozen=True):
 
     @property
     def address(self) -> str:
-        """What people call it: d4812, or d4812.2 when the step made several."""
+        """Its display name: d4812, or d4812.2 for the second plan of a step."""
         return f"d{self.seq}" if self.ordinal == 1 else f"d{self.seq}.{self.ordinal}"
 
 
 class Reader:
-    """Reads one run of a store that another process may be writing. Sessions last for one call."""
+    """Reads one run of a store; another process may write meanwhile. Sessions last for one call."""
 
     def __init__(self, engine: Engine, run: RunRecord, records: Records | None = None) -> None:
         self._engine = engine
@@ -149,7 +155,7 @@ class Reader:
 
     @classmethod
     def open(cls, where: str | Path, run: str | None = None) -> "Reader":
-        """Of the newest run when none is named. Raises StoreFailing when there is none."""
+        """Open a run, by default the newest. Raises StoreFailing without one."""
         records = read_only(where)
         return cls(engine_of(where), run_of(records, run), records)
 
@@ -161,7 +167,7 @@ class Reader:
         symbol: str | None = None,
         since: int = 0,
     ) -> list[OrderNow]:
-        """Orders made at `since` or later, in any of `states`, of `symbol`."""
+        """Return orders created at `since` or later, in any of `states`, of `symbol`."""
         query = select(OrderRow).where(OrderRow.run == self.run.run, OrderRow.ts >= since)
         if states is not None:
             query = query.where(col(OrderRow.state).in_([int(s) for s in states]))
@@ -171,16 +177,18 @@ class Reader:
         return [self._order(row) for row in self._newest(query, key, last)]
 
     def order(self, id: str) -> OrderNow:
-        """One order by its id. Raises StoreFailing that says which ids there are like it."""
+        """Return one order by its id. Raises StoreFailing with the most similar ids."""
         return self._order(self._order_row(id))
 
     def fills(self, *, last: int | None = None, since: int = 0, symbol: str | None = None) -> list[Fill]:
-        """House fills, agents joined by +."""
+        """Return house fills, with agents joined by +."""
         return [self._fill(row, id) for row, id in self._fill_rows(last, since, symbol)]
 
     def shares(self, *, since: int = 0) -> list[Fill]:
-        """One row per agent's share of a fill, with its part of the fee as the ledger booked it, and per side of a
-        cross (its order is empty)."""
+        """Return one row per agent's share of a fill, with its booked part of the fee, and one per side of a cross.
+
+        The order of a cross is empty.
+        """
         out = []
         for row, id in self._fill_rows(None, since, None):
             shares = _shares.decode(row.shares)
@@ -193,7 +201,7 @@ class Reader:
         return sorted(out, key=lambda fill: fill.ts)
 
     def sampled(self) -> list[int]:
-        """The entry of each row of `equity()`, in its order: what was booked with a lower one is in it."""
+        """Return the entry number of each row of `equity()`. A booking with a lower number is included in that row."""
         query = select(EquityRow.seq).where(EquityRow.run == self.run.run)
         return list(self._newest(query, (col(EquityRow.seq), col(EquityRow.k)), None))
 
@@ -216,7 +224,7 @@ class Reader:
     def alerts(
         self, *, since: int = 0, after_seq: int = 0, last: int | None = None, levels: Collection[str] | None = None
     ) -> list[Alert]:
-        """Alerts at `since` or later, of entries after `after_seq` (to follow), of some levels."""
+        """Return alerts at `since` or later, of entries after `after_seq` (to follow), of some levels."""
         query = select(AlertRow).where(AlertRow.run == self.run.run, AlertRow.ts >= since, AlertRow.seq > after_seq)
         if levels is not None:
             query = query.where(col(AlertRow.level).in_(list(levels)))
@@ -244,13 +252,13 @@ class Reader:
         ]
 
     def risk(self, *, since: int = 0, last: int | None = None) -> list[RiskPoint]:
-        """Records of the house's limits."""
+        """Return records of the house limits."""
         query = select(RiskRow).where(RiskRow.run == self.run.run, RiskRow.ts >= since)
         rows = self._newest(query, (col(RiskRow.seq), col(RiskRow.k)), last)
         return [RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows]
 
     def house(self, kind: str, *, since: int = 0, agent: str | None = None) -> list[tuple[int, str, str]]:
-        """(instant, agent, JSON) of what happened between agents: of "capital", "promotion" or "shadow"."""
+        """Return (instant, agent, JSON) of records between agents: of "capital", "promotion" or "shadow"."""
         query = select(HouseRow).where(HouseRow.run == self.run.run, HouseRow.kind == kind, HouseRow.ts >= since)
         if agent is not None:
             query = query.where(HouseRow.agent == agent)
@@ -258,15 +266,15 @@ class Reader:
         return [(row.ts, row.agent, row.body) for row in rows]
 
     def capital(self, *, since: int = 0) -> list[Reallocated]:
-        """Capital that moved between agents."""
+        """Return the capital moves between agents."""
         return [_capital.decode(body) for _, _, body in self.house("capital", since=since)]
 
     def promotions(self, *, since: int = 0) -> list[Promotion]:
-        """Challengers that were held against their champions."""
+        """Return the comparisons of challengers with their champions."""
         return [_promotion.decode(body) for _, _, body in self.house("promotion", since=since)]
 
     def shadow(self, name: str, *, since: int = 0) -> list[EquityPoint]:
-        """The book of a shadow agent at its samples."""
+        """Return the book of a shadow agent at its samples."""
         found = [_valued.decode(body) for _, _, body in self.house("shadow", since=since, agent=name)]
         return [
             EquityPoint(
@@ -286,26 +294,26 @@ class Reader:
         return [Quarantined(q.ts, q.symbol, q.reason, q.bar) for q in rows]
 
     def decisions(self, *, last: int | None = None, since: int = 0, until: int | None = None) -> list[Decision]:
-        """Plans of rounds made at `since` or later and at `until` at the latest, follow-ups too."""
+        """Return plans of rounds from `since` to `until`, follow-ups included."""
         query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.ts >= since)
         if until is not None:
             query = query.where(DecisionRow.ts <= until)
         return self._placed(list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), last)))
 
     def first_step(self, since: int) -> int:
-        """The step of the first plan made at `since` or later; 1 where there is none."""
+        """Return the step of the first plan created at `since` or later; 1 without one."""
         query = select(DecisionRow.seq).where(DecisionRow.run == self.run.run, DecisionRow.ts >= since)
         with failures("reading decisions"), Session(self._engine) as session:
             found = session.exec(query.order_by(col(DecisionRow.seq)).limit(1)).first()
         return 1 if found is None else found
 
     def decisions_before(self, seq: int, last: int) -> list[Decision]:
-        """The newest plans of steps earlier than `seq`: the page before."""
+        """Return the newest plans of steps earlier than `seq`: the previous page."""
         query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.seq < seq)
         return self._placed(list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), last)))
 
     def decision(self, order_id: str) -> Decision:
-        """The plan that made an order. Raises StoreFailing when no such order, or nothing planned it."""
+        """Return the plan that created an order. Raises StoreFailing for an unknown order, or one without a plan."""
         row = self._order_row(order_id)
         query = select(DecisionRow).where(
             DecisionRow.run == row.run, DecisionRow.sample == row.sample, DecisionRow.n == row.n
@@ -317,7 +325,7 @@ class Reader:
         return self._placed([found])[0]
 
     def decision_at(self, seq: int, ordinal: int) -> Decision:
-        """The plan of one step of the journal. Raises StoreFailing that names the nearest."""
+        """Return the plan of one step of the journal. Raises StoreFailing with the nearest one."""
         query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.seq == seq)
         rows = list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), None))
         if 1 <= ordinal <= len(rows):
@@ -333,10 +341,10 @@ class Reader:
         )
 
     def _placed(self, rows: Sequence[DecisionRow]) -> list[Decision]:
-        """Rows in order of their steps, each with its number among those of its step."""
+        """Return rows in order of their steps, each with its number among the plans of its step."""
         if not rows:
             return []
-        # of the first step some plans may lie before the page
+        # some plans of the first step may belong to the previous page
         query = select(DecisionRow.k).where(
             DecisionRow.run == self.run.run, DecisionRow.seq == rows[0].seq, DecisionRow.k < rows[0].k
         )
@@ -373,7 +381,7 @@ class Reader:
 
     def _order_row(self, id: str) -> OrderRow:
         with failures("reading orders"), Session(self._engine) as session:
-            # ids have no index: a scan of a million orders takes a fifth of a second, an index would cost each order
+            # Ids have no index: a scan of a million orders takes 0.2 s, and an index would slow every order.
             row = session.exec(select(OrderRow).where(OrderRow.run == self.run.run, OrderRow.id == id)).first()
         if row is None:
             near = ", ".join(get_close_matches(id, self._newest_ids(), n=3, cutoff=0.0))
@@ -382,7 +390,7 @@ class Reader:
         return row
 
     def _newest_ids(self) -> list[str]:
-        """Ids of the newest orders, for somebody who wrote one wrong."""
+        """Return ids of the newest orders, as suggestions for a mistyped id."""
         query = select(OrderRow).where(OrderRow.run == self.run.run)
         key = (col(OrderRow.ts), col(OrderRow.sample), col(OrderRow.n), col(OrderRow.row))
         return [row.id for row in self._newest(query, key, NEAR_ORDERS)]
@@ -424,7 +432,7 @@ class Reader:
 
 
 def engine_of(where: str | Path) -> Engine:
-    """A SQLAlchemy engine that reads; for SQLite it cannot write."""
+    """Return a SQLAlchemy engine for reading; for SQLite it cannot write."""
     _, _, path = locate(where, Path())
     if path is None:
         return create_engine(str(where), poolclass=NullPool)
@@ -435,7 +443,7 @@ def engine_of(where: str | Path) -> Engine:
 
 
 def run_of(records: Records, name: str | None) -> RunRecord:
-    """The run called `name`, or the newest. Raises StoreFailing."""
+    """Return the run called `name`, or the newest. Raises StoreFailing."""
     if name is not None:
         return records.run(name)
     found = records.runs()

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 
 from quantd.adapters.bus.embedded_broker import EmbeddedSettings
-from quantd.adapters.bus.publisher import Tls
+from quantd.adapters.bus.settings import Tls
 from quantd.adapters.listener import is_loopback
 from quantd.daemon.config import Config, Mistake, secret
 

@@ -22,13 +22,16 @@ from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.commands.api_token import token_of
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.service import Service
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.ports import EventBus
 
 STOP_S: Final = 2.0
 
 
-class ApiUnavailable(Exception):
+class ApiUnavailable(ExplainedError):
     """The API could not start; the message names the place and the remedy."""
+
+    exit_code = CONFIG
 
 
 class Api:

@@ -1,5 +1,6 @@
 """Every command of `quantd` with its options. What a command does is imported when it runs."""
 
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from quantd.daemon.cli import artifact_commands
+from quantd.models.learners import names
 
 app = typer.Typer(
     name="quantd",
@@ -32,12 +34,23 @@ Run = Annotated[str | None, typer.Option("--run", help="A run by its name; the n
 
 CONFIG = Path("config.toml")
 
+LEARNERS = names()
+
 
 def _date(text: str) -> date:
     try:
         return datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a date; write 2019-01-02") from None
+
+
+def _one_of(names: Sequence[str]) -> Callable[[str], str]:
+    def parsed(text: str) -> str:
+        if text not in names:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, names))}.")
+        return text
+
+    return parsed
 
 
 Day = Annotated[date | None, typer.Option(parser=_date, metavar="DATE")]
@@ -407,12 +420,16 @@ def data_fetch(
     end: Annotated[date | None, typer.Option("--to", parser=_date, metavar="DATE", help="Last day; today.")] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", "-s", metavar="yahoo|alpaca|ccxt|http", help="Given again: who stands in for it."),
+        typer.Option(
+            "--source", "-s", metavar="KIND", help="yfinance (default), alpaca, ccxt, http; repeat for a fallback."
+        ),
     ] = None,
     interval: Annotated[
         str, typer.Option("--interval", "-i", help="1m to 12h, 1d; 1wk and 1mo with --adjusted.")
     ] = "1d",
-    adjusted: Annotated[bool, typer.Option("--adjusted", help="For splits and dividends, as yahoo does it.")] = False,
+    adjusted: Annotated[
+        bool, typer.Option("--adjusted", help="For splits and dividends, as yfinance does it.")
+    ] = False,
     feed: Annotated[str, typer.Option("--feed", help="Of alpaca: iex is free, sip is the whole market.")] = "iex",
     exchange: Annotated[str, typer.Option("--exchange", help="Of ccxt: kraken, coinbase, ...")] = "",
     mapping: Annotated[
@@ -430,7 +447,7 @@ def data_fetch(
     from quantd.daemon.cli.setup.vendors import Wanted, cache_folder
 
     kept = None if no_cache else cache or cache_folder()
-    wanted = Wanted(tuple(source or ["yahoo"]), adjusted, feed, exchange, mapping, url, kept)
+    wanted = Wanted(tuple(source or ["yfinance"]), adjusted, feed, exchange, mapping, url, kept)
     code = bars.fetch(
         symbols, wanted, interval=interval, start=start, end=end, out=out, calendar=calendar, currency=currency,
         as_json=as_json,
@@ -784,8 +801,13 @@ def train(
         Path | None, typer.Argument(metavar="[PLAN.toml]", help="What to train, as in examples/train.")
     ] = None,
     agent: Annotated[
-        Literal["ppo", "a2c", "sac", "dqn", "maddpg", "scorer"] | None,
-        typer.Option(help="Who learns.", show_default="the plan's, or ppo"),
+        str | None,
+        typer.Option(
+            parser=_one_of((*LEARNERS, "scorer")),
+            metavar=f"[{'|'.join((*LEARNERS, 'scorer'))}]",
+            help="Who learns.",
+            show_default="the plan's, or ppo",
+        ),
     ] = None,
     profile: Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")] = "",
     steps: Annotated[int | None, typer.Option(min=1, help="Env-steps of each seed.")] = None,
@@ -811,7 +833,7 @@ def train(
             help="Who else gets the curves; files are always written.", show_default="mlflow, where installed"
         ),
     ] = None,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16 (ppo, a2c, sac).")] = False,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16, where the learner can.")] = False,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a plan; may be given again.")
     ] = None,
@@ -1028,8 +1050,13 @@ def tune(
         Path | None, typer.Argument(metavar="[PLAN.toml]", help="What every trial begins from, as in examples/train.")
     ] = None,
     agent: Annotated[
-        Literal["ppo", "a2c", "sac", "dqn", "maddpg"] | None,
-        typer.Option(help="Who learns.", show_default="the plan's, or ppo"),
+        str | None,
+        typer.Option(
+            parser=_one_of(LEARNERS),
+            metavar=f"[{'|'.join(LEARNERS)}]",
+            help="Who learns.",
+            show_default="the plan's, or ppo",
+        ),
     ] = None,
     profile: Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")] = "",
     trials: Annotated[int, typer.Option("--n-trials", min=1, help="In all, those of earlier sittings too.")] = 50,

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 
 if TYPE_CHECKING:
-    from quantd.adapters.bus.publisher import Tls
+    from quantd.adapters.bus.settings import Tls
     from quantd.adapters.store.journal.records import Records, RunRecord
     from quantd.adapters.store.queries import Reader
 
@@ -69,7 +70,7 @@ def bus_login(config: Path) -> tuple[str | None, str | None]:
 
 def bus_tls(config: Path, secure: bool) -> "Tls | None":
     """How a client of the configured broker speaks TLS; None where it does not."""
-    from quantd.adapters.bus.publisher import Tls
+    from quantd.adapters.bus.settings import Tls
 
     bus = (_document(config) if config.exists() else {}).get("bus")
     kind = os.environ.get("QUANTD_BUS__KIND") or (_text({"bus": bus}, "bus", "kind") or "embedded")

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from quantd.daemon.commands.control import Fault, NotDone, one_line
 from quantd.daemon.config.schema import MANUAL
+from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.switch import SWITCH_NAMES
 from quantd.daemon.engine.venue.account import agent_of, difference, free_micro, told
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import READY

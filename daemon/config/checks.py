@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any
 
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.scan import Path
@@ -31,12 +31,21 @@ SHOCKS = ("2008", "2020", "2022", "rates+200bp")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Names defined by other parts of quantd: policies (some with their parameters), calendars and risk profiles."""
+    """Names that other packages of quantd define.
+
+    Registered policies with the parameters of some, calendars, risk profiles, kinds of feeds and brokers, and secrets with
+    their meaning. `stops_at` has the exchanges where stops may rest, by kind of broker; a kind without an entry takes
+    stops everywhere.
+    """
 
     policies: tuple[str, ...]
     calendars: tuple[str, ...]
     profiles: tuple[str, ...] = PROFILES
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    feeds: tuple[str, ...] = ("replay",)
+    brokers: tuple[str, ...] = ("paper",)
+    stops_at: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mistake]:
@@ -363,6 +372,10 @@ def _universe(document: Mapping[str, Any], known: Known, source: Source) -> Iter
 
 def _feed(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
     feed = _table(document, "feed")
+    yield from _member(source, ("feed", "kind"), feed.get("kind"), known.feeds, "feed")
+    for k, kind in enumerate(_texts(feed.get("fallback"))):
+        yield from _member(source, ("feed", "fallback", k), kind, known.feeds, "feed")
+    yield from _member(source, ("broker", "kind"), _table(document, "broker").get("kind"), known.brokers, "broker")
     replay = feed.get("kind", "replay") == "replay"
     if replay and not feed.get("path"):
         yield source.mistake(("feed", "path"), "is missing", 'a replay needs a file: write path = "bars.parquet"')
@@ -484,19 +497,16 @@ def _execution(document: Mapping[str, Any], known: Known, source: Source) -> Ite
         yield source.mistake(("execution", "chase", "every"), text, "write a longer one, or a finer [feed] interval")
 
 
-STOP_VENUES: Final = ("kraken",)
-"""Exchanges of kind ccxt whose stop orders the adapter supports."""
-
-
 def _at_venue(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about stop orders at venues that do not support them."""
     broker = _table(document, "broker")
-    if broker.get("kind") != "ccxt" or broker.get("venue") in STOP_VENUES:
+    venues = known.stops_at.get(str(broker.get("kind")))
+    if venues is None or broker.get("venue") in venues:
         return
     for path, table in _limits(document):
         if _table(table, "protective").get("at_venue") is True:
             text = f"= true, but stop orders at [broker] venue = {shown(broker.get('venue', ''))} are not supported"
-            remedy = f"remove it (the daemon then watches the stops), or trade at {', '.join(STOP_VENUES)}"
+            remedy = f"remove it (the daemon then watches the stops), or trade at {', '.join(venues)}"
             yield source.mistake((*path, "protective", "at_venue"), text, remedy)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from quantd.daemon.config.scan import Path
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 _PASSWORD = re.compile(r"(?<=[^/]):[^@/]*@")
 
@@ -32,8 +33,10 @@ class Mistake:
         return f"{place}: {sentence}{'' if sentence.endswith(('.', '?', '!')) else '.'}"
 
 
-class ConfigError(Exception):
+class ConfigError(ExplainedError):
     """The configuration has mistakes. `str()` is the message for the user; the command line exits with 78."""
+
+    exit_code = CONFIG
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = sorted(set(mistakes), key=lambda m: (m.line == 0, m.line, m.file, m.text))

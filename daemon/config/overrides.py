@@ -18,39 +18,40 @@ SECRETS = {
     "mqtt_password": "password of the MQTT broker",
     "mqtt_command_key": "key that signs commands over MQTT",
     "store_password": "password of the database",
-    "alpaca_key": "key of the account at Alpaca",
-    "alpaca_secret": "secret of the account at Alpaca",
-    "ccxt_key": "key of the account at a crypto exchange",
-    "ccxt_secret": "secret of the account at a crypto exchange",
-    "http_key": "key of the vendor of [feed] mapping",
-    "http_secret": "secret that signs requests to the vendor of [feed] mapping",
 }
-"""Secrets: files of these names in the systemd credentials directory, or QUANTD_<NAME> in the environment."""
+"""Secrets of the daemon itself: files of these names in the systemd credentials directory, or QUANTD_<NAME> in the
+environment. Those of feeds and brokers are in their records."""
 
 OPTIONS = ("QUANTD_CONFIG", "QUANTD_STATE")
 """Variables for the options --config and --state of each command."""
 
-NOT_KEYS = frozenset({"QUANTD_REQUIRE_SERVICES", *OPTIONS, *(PREFIX + name.upper() for name in SECRETS)})
-"""Variables with the prefix QUANTD_ that are not keys of config.toml."""
+
+def not_keys(secrets: Iterable[str]) -> frozenset[str]:
+    """The variables with our prefix that are no keys of config.toml."""
+    return frozenset({"QUANTD_REQUIRE_SERVICES", *OPTIONS, *(PREFIX + name.upper() for name in (*SECRETS, *secrets))})
 
 
 def apply(
-    document: dict[str, Any], environ: Mapping[str, str], sets: Iterable[str]
+    document: dict[str, Any], environ: Mapping[str, str], sets: Iterable[str], secrets: Iterable[str] = ()
 ) -> tuple[dict[Path, str], list[Mistake]]:
-    """Merges overrides into `document`, --set after the environment; returns (path -> its text, mistakes)."""
+    """Put overrides into `document`, --set after the environment; (path -> what was typed, mistakes).
+
+    Variables of `secrets` are not overrides.
+    """
+    others = not_keys(secrets)
     places: dict[Path, str] = {}
     mistakes: list[Mistake] = []
     for variable in sorted(environ):
-        if variable.startswith(PREFIX) and variable not in NOT_KEYS:
+        if variable.startswith(PREFIX) and variable not in others:
             parts = variable.removeprefix(PREFIX).lower().split("__")
-            mistakes += _put(document, places, variable, parts, environ[variable])
+            mistakes += _put(document, places, variable, parts, environ[variable], others)
     for text in sets:
         key, equals, value = text.partition("=")
         place = f"--set {key.strip()}"
         if not equals:
             mistakes.append(Mistake(place, 0, "", "has no value", "write --set KEY=VALUE"))
             continue
-        mistakes += _put(document, places, place, key.strip().split("."), value.strip())
+        mistakes += _put(document, places, place, key.strip().split("."), value.strip(), others)
     return places, mistakes
 
 
@@ -59,9 +60,11 @@ def variable_of(pattern: Pattern) -> str:
     return PREFIX + "__".join(pattern).upper().replace("-", "_")
 
 
-def _put(document: dict[str, Any], places: dict[Path, str], place: str, parts: list[str], raw: str) -> list[Mistake]:
+def _put(
+    document: dict[str, Any], places: dict[Path, str], place: str, parts: list[str], raw: str, others: frozenset[str]
+) -> list[Mistake]:
     if len(parts) < 2 or (parts[0],) not in all_keys():
-        return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts))]
+        return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts, others))]
     return _into(document, places, place, (), parts, raw)
 
 
@@ -136,11 +139,11 @@ def _slug(name: object) -> str:
     return re.sub(r"[^a-z0-9]+", "_", str(name).lower()).strip("_")
 
 
-def _nearest_key(place: str, parts: list[str]) -> str:
-    """The override that was probably meant, in the notation of the original."""
+def _nearest_key(place: str, parts: list[str], others: frozenset[str]) -> str:
+    """The override that was probably meant, spelled as it was typed."""
     patterns = [p for p, key in all_keys().items() if key.section is None]
     if place.startswith(PREFIX):
-        found = nearest(place, [variable_of(p) for p in patterns] + sorted(NOT_KEYS))
-        return f"Did you mean {found}?" if found else "the form is QUANTD_SECTION__KEY"
+        found = nearest(place, [variable_of(p) for p in patterns] + sorted(others))
+        return f"Did you mean {found}?" if found else "variables are spelled QUANTD_SECTION__KEY"
     found = nearest(".".join(parts), [".".join(p) for p in patterns])
     return f"Did you mean {found}?" if found else "the form is section.key"

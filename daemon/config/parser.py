@@ -52,7 +52,7 @@ def read(
         raise ConfigError([Mistake(file, 0, "", "is nested too deeply")]) from None
     except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         raise ConfigError([_broken(str(error), text, file)]) from None
-    overrides, mistakes = apply(document, environ or {}, sets)
+    overrides, mistakes = apply(document, environ or {}, sets, known.secrets)
     mistakes += _expand_symbols(document, Source(file, folder, lines, overrides))
     frozen = _freeze(document)
     names = {

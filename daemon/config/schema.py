@@ -105,7 +105,6 @@ class UniverseTable(Section):
     groups: tuple[GroupTable, ...] = ()
 
 
-FeedKind = Literal["replay", "yfinance", "alpaca", "ccxt", "http"]
 VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gives an exchange, "kraken"')]
 
 
@@ -137,8 +136,8 @@ class Feed(Section):
     builds from shorter bars, "trades" builds from a file of trades.
     """
 
-    kind: FeedKind = "replay"
-    fallback: tuple[FeedKind, ...] = ()
+    kind: str = "replay"
+    fallback: tuple[str, ...] = ()
     venue: VenueId = ""
     url: Url = ""
     mapping: str = ""
@@ -172,7 +171,7 @@ class Broker(Section):
     them untraded, the name of an agent gives them to it. `cash_tolerance` is the allowed difference in cash.
     """
 
-    kind: Literal["paper", "alpaca", "ccxt"] = "paper"
+    kind: str = "paper"
     differences: str = ""
     cash_tolerance_micro: Money = Field(default=0, alias="cash_tolerance")
     venue: VenueId = ""

@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from quantd.daemon.config.overrides import PREFIX, SECRETS
+from quantd.daemon.config.overrides import PREFIX
 
 
 def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The secret `name`, one of SECRETS: a systemd credential, else QUANTD_<NAME>, else None."""
-    if name not in SECRETS:
-        raise KeyError(name)
+    """The secret `name`: a systemd credential first, then QUANTD_<NAME>; None when not given."""
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if folder:
         file = Path(folder) / name

@@ -8,54 +8,47 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.feeds.bars.stamps import interval_ns
 from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.live.slice_builder import PutAside
 from quantd.adapters.feeds.source import Source, SourceError
+from quantd.adapters.feeds.vendor import FileWrong, Request
 from quantd.adapters.feeds.wrappers.cache import Cached
 from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
 from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.adapters.store.lease import account_key
-from quantd.daemon.assembly.feeds import MappingWrong, Vendor, alpaca_keys, source_of, stream_of
+from quantd.daemon.assembly.brokers import broker_of, venues
+from quantd.daemon.assembly.feeds import source_of, stream_of, vendors
 from quantd.daemon.assembly.parts import Parts, interval_text
 from quantd.daemon.config import Config, Mistake, secret
 from quantd.trading.ports import Broker, LiveFeed
 
-if TYPE_CHECKING:
-    from quantd.adapters.exchange.client import Access
-
 RETRY_FOR_S: Final = 30.0
 """Seconds for which one request to a vendor is retried; after that the feed starts a new request."""
-
-ALPACA_PAPER: Final = "https://paper-api.alpaca.markets"
-ALPACA_LIVE: Final = "https://api.alpaca.markets"
 
 
 def mistakes_of(config: Config) -> Iterator[Mistake]:
     """Mistakes of [feed] and [broker] about vendors and venues."""
     mistake = config.source.mistake
-    for section, table in (("feed", config.feed), ("broker", config.broker)):
-        if table.kind == "ccxt" and not table.venue:
-            yield mistake((section, "venue"), "is missing", 'name the exchange, venue = "kraken"')
-    if config.feed.kind == "http" and not config.feed.mapping:
-        remedy = 'name the file that describes the vendor\'s responses, mapping = "vendor.toml"'
-        yield mistake(("feed", "mapping"), "is missing", remedy)
+    vendor, venue = vendors().get(config.feed.kind), venues()[config.broker.kind]
+    for section, table, record in (("feed", config.feed, vendor), ("broker", config.broker, venue)):
+        for option in record.options if record is not None else ():
+            if option.missing and not getattr(table, option.key):
+                yield mistake((section, option.key), "is missing", option.missing)
     yield from _building(config)
     broker, mode = config.broker, config.quantd.mode
-    if not broker.url or broker.kind == "paper" or _local(broker.url):
+    if not broker.url or not venue.broker or _local(broker.url):
         return
-    sandbox = broker.kind == "alpaca" and _host(broker.url) == _host(ALPACA_PAPER)
+    sandbox = bool(venue.paper_url) and _host(broker.url) == _host(venue.paper_url)
     if mode == "paper" and not sandbox:
-        # an unknown address may be the live market: only known sandboxes are accepted
-        where = "the live venue" if _host(broker.url) == _host(ALPACA_LIVE) else "not a known sandbox"
-        other = (
-            f'write url = "{ALPACA_PAPER}"' if broker.kind == "alpaca" else "leave url out for the exchange's sandbox"
-        )
+        # whoever answers there may be the market itself: only a sandbox that is known is one
+        market = bool(venue.live_url) and _host(broker.url) == _host(venue.live_url)
+        where = "the live venue" if market else "no sandbox that is known"
+        other = f'write url = "{venue.paper_url}"' if venue.paper_url else "leave url out for the venue's sandbox"
         yield mistake(
             ("broker", "url"), f'= "{broker.url}" is {where}, but mode = "paper"', f'{other}, or mode = "live"'
         )
@@ -111,8 +104,8 @@ Reach = Callable[[Parts, str, Path, PutAside, Callable[[], int]], tuple[LiveFeed
 def reach(
     parts: Parts, run: str, folder: Path, put_aside: PutAside, now: Callable[[], int]
 ) -> tuple[LiveFeed, Broker | None]:
-    """The configured feed and venue, not yet connected. Raises SourceError, FeedError or VenueError."""
-    return feed_of(parts, folder, put_aside, now), venue_of(parts, run)
+    """The feed and the venue that a configuration names, not yet connected. Raises SourceError, FeedError or VenueError."""
+    return feed_of(parts, folder, put_aside, now), broker_of(parts.config, parts.universe, run)
 
 
 def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], int] = time.time_ns) -> Live:
@@ -123,8 +116,8 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
     made: list[Source] = []
     for kind in (table.kind, *table.fallback):
         try:
-            vendor = source_of(_vendor(parts.config, kind), parts.universe, asked)
-        except MappingWrong as error:
+            vendor = source_of(kind, _request(parts, kind, asked))
+        except FileWrong as error:
             raise SourceError("[feed] mapping", str(error), again=False) from None
         source: Source = Cached(
             Retried(vendor, deadline_s=RETRY_FOR_S), parts.universe, asked, folder / "bars", now=now
@@ -140,7 +133,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
         raise SourceError("[feed] fallback", str(error), again=False) from None
     stream = None
     if table.stream and not table.fallback:
-        stream = stream_of(_vendor(parts.config, table.kind), parts.universe, asked)
+        stream = stream_of(table.kind, _request(parts, table.kind, asked))
         if finer_ns and stream is not None:
             stream = ResampledStream(stream, parts.universe, parts.sessions, parts.interval_ns, finer_ns)
     return Live(
@@ -155,63 +148,18 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
     )
 
 
-def _vendor(config: Config, kind: str) -> Vendor:
-    """The settings of a vendor in [feed]; `url` applies to the first vendor only."""
-    table = config.feed
+def _request(parts: Parts, kind: str, interval: str) -> Request:
+    """The options of [feed] for a vendor; `url` is the first one's alone."""
+    config, table = parts.config, parts.config.feed
     mapping = config.at(table.mapping) if table.mapping else None
     url = table.url if kind == table.kind else ""
-    return Vendor(kind, url=url, plan=table.plan, venue=table.venue, mapping=mapping)
+    return Request(parts.universe, interval, url=url, plan=table.plan, venue=table.venue, mapping=mapping)
 
 
 def account_of(config: Config) -> str:
-    """The key of the traded account: from venue, address and API key, or from the name of a simulated account."""
-    kind = config.broker.kind
-    if kind == "paper":
-        return account_key("paper", config.quantd.name)
-    us = secret("alpaca_key" if kind == "alpaca" else "ccxt_key") or ""
-    who = f"{config.broker.venue}|{config.broker.url}|{us}"
-    return account_key(kind, blake2b(who.encode(), digest_size=8).hexdigest())
-
-
-def venue_of(parts: Parts, run: str) -> Broker | None:
-    """The venue of the orders; None when the broker is simulated. Raises VenueError."""
-    table, live = parts.config.broker, parts.config.quantd.mode == "live"
-    timeout_s, settle_s = table.timeout_ns / 1e9, table.settle_ns / 1e9
-    if table.kind == "alpaca":
-        from quantd.adapters.brokers.alpaca.broker import Alpaca
-        from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
-
-        key, hidden = alpaca_keys()
-        if not (key and hidden):
-            raise VenueError(
-                "Alpaca",
-                "no API key is given",
-                "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET, or give systemd credentials",
-            )
-        url = table.url or (ALPACA_LIVE if live else ALPACA_PAPER)
-        stream = url.replace("http", "ws", 1).rstrip("/") + "/stream"
-        settings = AlpacaSettings(
-            url=url, stream_url=stream, key=key, secret=hidden, timeout_s=timeout_s, settle_s=settle_s
-        )
-        return Alpaca(settings, parts.universe, run)
-    if table.kind == "ccxt":
-        from quantd.adapters.brokers.ccxt.broker import Crypto
-        from quantd.adapters.brokers.ccxt.connection import CryptoSettings
-
-        return Crypto(CryptoSettings(access_of(parts.config), settle_s=settle_s), parts.universe, run)
-    return None
-
-
-def access_of(config: Config) -> "Access":
-    """The ccxt exchange and credentials of the orders; in every mode but live the exchange's sandbox."""
-    from quantd.adapters.exchange.client import Access
-
-    table = config.broker
-    return Access(
-        table.venue,
-        key=secret("ccxt_key") or "",
-        secret=secret("ccxt_secret") or "",
-        url=table.url or None,
-        sandbox=config.quantd.mode != "live" and not table.url,
-        timeout_s=table.timeout_ns / 1e9,
-    )
+    """The key of the account that is traded: of a venue by its key there, of a simulated one by the instance's name."""
+    venue = venues()[config.broker.kind]
+    if not venue.broker:
+        return account_key(venue.kind, config.quantd.name)
+    who = f"{config.broker.venue}|{config.broker.url}|{secret(venue.key) or '' if venue.key else ''}"
+    return account_key(venue.kind, blake2b(who.encode(), digest_size=8).hexdigest())

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from quantd.daemon.engine.state import Working
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.runtime.inbox import Inbox
 from quantd.daemon.runtime.outbound import Outgoing, Rows
 from quantd.trading.effects import Cancel, Query

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.config import Config, digest
 from quantd.daemon.runtime.version import code_version
 
@@ -91,13 +92,14 @@ def refusal(config: Config, folder: Path, asked: bool, now: Callable[[], float] 
     if config.quantd.mode != "live":
         return ""
     why = doubt(folder, config, now)
+    real = [f'"{kind}"' for kind, venue in venues().items() if venue.broker]
     needs = (
         (config.quantd.live, "live = true in [quantd]", "write it into the configuration"),
         (asked, "--live on this command line", "quantd run --live"),
         (
             config.broker.kind != "paper",
-            "a broker that trades at a venue",
-            'write [broker] kind = "alpaca" or "ccxt"',
+            "a broker that is a venue",
+            f"write [broker] kind = {' or '.join(real)}",
         ),
         (
             not why,

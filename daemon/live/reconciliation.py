@@ -16,8 +16,7 @@ from quantd.daemon.engine.planning.buying_power import counted
 from quantd.daemon.engine.venue.account import difference, strays, told
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.runtime.inbox import InboxFull
-from quantd.daemon.runtime.service import Service
-from quantd.daemon.runtime.supervision import alert, reason_of
+from quantd.daemon.runtime.service import Service, reason_of
 from quantd.trading.events import Condition, Flow, ForeignFound, Reconciled
 from quantd.trading.orders import ENDED, ForeignOrder, OrderState
 from quantd.trading.ports import Broker
@@ -86,7 +85,7 @@ class Reconciler:
                 return await self._once()
             except Exception as error:
                 log.exception("reconcile.failed")
-                alert(self._service, f"reconciliation failed: {reason_of(error)}; the next one is as scheduled")
+                self._service.alert(f"reconcile failed: {reason_of(error)}; the account is compared again in its time")
                 return False
             finally:
                 self._service.took.append(("reconcile", time.monotonic() - began))

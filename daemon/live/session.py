@@ -20,6 +20,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import difference
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.live.reconciliation import Reconciler
+from quantd.daemon.runtime.feeder import feed_live
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.journal import unanswered
 from quantd.daemon.runtime.loop import Shell
@@ -141,8 +142,8 @@ class Outside:
             trouble = tasks.create_task(self._trouble(service), name="feed trouble")
             after, ticks = self._from(service.shell)
             try:
-                await service.feed_live(live_timeline(self.feed, after, ticks, self.parts.dated))
-            except Exception as error:  # a dead feed must not end the daemon: positions and operators still need it
+                await feed_live(service, live_timeline(self.feed, after, ticks, self.parts.dated))
+            except Exception as error:  # a dead feed, not a crash: the daemon stays, for its positions and its people
                 log.exception("feed.failed")
                 trouble.cancel()
                 service.feed_error = f"{type(error).__name__}: {error}"[:500]

@@ -1,1 +1,1 @@
-"""Monitoring of the process: metrics, watchdog, systemd, terminal."""
+"""Supervision of the process: metrics, watchdog, systemd, terminal."""

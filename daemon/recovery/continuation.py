@@ -18,6 +18,7 @@ from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.runtime.loop import Kept
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import Carried, Stopping
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 INTO: Final = "carried into "
 
@@ -30,8 +31,10 @@ CLOSES: Final = "the closed dates change"
 log = structlog.get_logger("quantd.carrying")
 
 
-class NotCarried(Exception):
+class NotCarried(ExplainedError):
     """An account cannot be carried over; the text has the reason and the remedy."""
+
+    exit_code = CONFIG
 
 
 def same_account(parts: Parts, store: Store, run: str) -> bool:

@@ -10,7 +10,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.daemon.engine.monitor import market_context, state_losses
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
+from quantd.daemon.engine.safety.monitor import market_context, state_losses
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.views.limit_rows import LIMIT_OF, WORDS, bound_of, largest, off, words
 from quantd.daemon.views.overview import SWITCH, LimitNow, limit_now
@@ -85,13 +86,13 @@ class Book:
 
     def __init__(self, state: State, number: int = HOUSE) -> None:
         state.revalue()
-        self.limits: Final[Limits] = state.limits(number)
+        self.limits: Final[Limits] = limits_in_force(state, number)
         own = state.switch if number == HOUSE else state.agents[number].switch
         self.switch: Final = max(own.state, state.switch.state)
         equity = state.equity_micro if number == HOUSE else state.books_micro[number]
         self.losses: Final = state_losses(own, equity, self.limits)
         self.universe: Final = state.universe
-        self.account: Final[Account] = state.account(number)
+        self.account: Final[Account] = account_of(state, number)
         self.ctx: Final[Context | None] = market_context(state) if state.sample else None
         self.marks_nano: Final = state.marks_nano
 

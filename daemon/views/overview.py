@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
-from quantd.daemon.engine.monitor import limit_values
+from quantd.daemon.engine.planning.gate_account import limits_in_force
+from quantd.daemon.engine.safety.monitor import limit_values
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.coin_fees import dust_micro
 from quantd.daemon.engine.venue.halts import limits_text
@@ -276,8 +277,8 @@ def positions(state: State) -> list[PositionNow]:
 
 
 def limits_now(state: State) -> list[LimitNow]:
-    """The house's limits with their values after the last trade, including limits on state."""
-    limits, values = state.limits(HOUSE), limit_values(state)
+    """The house's limits as they stand, after the trade; state limits too."""
+    limits, values = limits_in_force(state, HOUSE), limit_values(state)
     return [limit_now(key, value, bound, limits) for key, (value, bound) in sorted(values.items())]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from quantd.daemon.engine.monitor import limits_of, market_context
+from quantd.daemon.engine.safety.monitor import limits_of, market_context
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.valuation import realised_by_date
 from quantd.risk.assessment import Assessment, Book, Settings, assess

@@ -17,9 +17,10 @@ from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.overview import LimitNow, limit_now
 from quantd.daemon.views.shortfall import Costed
 from quantd.trading.clock_text import instant_text
+from quantd.trading.decision_lines import AgentLine, decision_lines
 from quantd.trading.effects import Planned
 from quantd.trading.instruments import Universe
-from quantd.trading.orders import Fill, quantity_text
+from quantd.trading.orders import Fill
 
 LIMIT_ROWS: Final = 10_000
 """Maximum of rows in one response of the API."""
@@ -110,21 +111,6 @@ class AllocationLine(Struct, frozen=True):
     agents: dict[str, Portion]
 
 
-class Wish(Struct, frozen=True):
-    """One agent's part of a decision, by symbol: target weight, requested and allowed quantity, reason of a cut.
-
-    `policy` names the agent whose policy decided, when it is another one.
-    """
-
-    agent: str
-    scale: float
-    weights: dict[str, float]
-    asked: dict[str, str]
-    allowed: dict[str, str]
-    reasons: dict[str, str]
-    policy: str = ""
-
-
 class DecisionLine(Struct, frozen=True):
     """How one round became orders. `n` is 0 when it made none; `quantd why ADDRESS:SYMBOL` explains each symbol."""
 
@@ -134,7 +120,7 @@ class DecisionLine(Struct, frozen=True):
     sample: int
     n: int
     follow_up: int
-    agents: list[Wish]
+    agents: list[AgentLine]
     crossed: dict[str, str]
     net: dict[str, str]
     allowed: dict[str, str]
@@ -194,34 +180,11 @@ def allocation_line(found: Allocation, universe: Universe, names: Sequence[str])
 
 
 def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:
-    def amounts(data: bytes) -> dict[str, str]:
-        lots = np.frombuffer(data, dtype="<i8")
-        return {
-            universe.symbols[k]: quantity_text(int(lots[k]), universe.lot_nano[k])
-            for k in np.flatnonzero(lots).tolist()
-        }
-
-    def reasons(data: bytes) -> dict[str, str]:
-        codes = np.frombuffer(data, dtype=np.int8)
-        return {universe.symbols[k]: reason_name(int(codes[k])) for k in np.flatnonzero(codes).tolist()}
-
-    wishes = []
-    for part in plan.agents:
-        weights = np.frombuffer(part.weights, dtype="<f8")
-        wishes.append(
-            Wish(
-                agent=names[part.agent] if part.agent < len(names) else str(part.agent),
-                scale=part.scale,
-                weights={universe.symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()},
-                asked=amounts(part.asked),
-                allowed=amounts(part.allowed),
-                reasons=reasons(part.reason),
-                policy=part.policy,
-            )
-        )
+    """One round as the API and the command line give it; `names` are those of the agents."""
+    found = decision_lines(plan, universe, lambda k: names[k] if k < len(names) else str(k), reason_name)
     return DecisionLine(
-        address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed),
-        amounts(plan.net), amounts(plan.allowed), reasons(plan.reason),
+        address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, found.agents, found.crossed,
+        found.net, found.allowed, found.reasons,
     )  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""Random forests that help to allocate: next volatilities, next correlations, relative risk-adjusted returns."""
+"""Random forests for allocation: forecasts of volatilities, correlations and relative risk-adjusted returns."""

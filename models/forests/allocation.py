@@ -1,7 +1,7 @@
 """The policy `learned_allocation`: risk parity on predicted volatilities and correlations, tilted by predicted scores.
 
-Each forest keeps its record in the policy's memory; one that is worse than its plain estimate is not listened to until
-it is better again, and the answer says so.
+The policy's memory has a track record of each forest. A forest that performs worse than its plain estimate is switched
+off until it performs better again; the answer's note reports this.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,16 +28,19 @@ from quantd.trading.view import Memory, Noted, View
 
 MOST_ASSETS: Final = 64
 MOST_PAIRS: Final = 192
-"""Assets and pairs whose predictions are kept to be scored: with these the memory stays below 64 KiB."""
+"""Maximum number of assets and pairs whose predictions are scored, which limits the memory to 64 KiB."""
 
 FULL_TILT: Final = 0.5
-"""A predicted score, in deviations of the horizon's return, from which the tilt is whole."""
+"""The predicted score, in deviations of the horizon's return, that gives the full tilt."""
 
 LEAST_EIGENVALUE: Final = 1e-4
 
 
 class Standing(Struct, frozen=True):
-    """One forest now: figures of its artifact, and of its predictions while it ran. `running_*` None before the first round."""
+    """The state of one forest: figures of its artifact, and of its predictions in this run.
+
+    The fields `running_*` are None before the first round.
+    """
 
     predicts: Kind
     artifact: str
@@ -53,7 +56,7 @@ class Standing(Struct, frozen=True):
 
 
 class LearnedAllocation:
-    """Implements quantd.trading.ports.Policy. Long only; an asset without whole history gets nothing."""
+    """Implements quantd.trading.ports.Policy. Long only; an asset without complete history gets no weight."""
 
     __slots__ = ("_places", "_universe", "forests", "params")
 
@@ -69,17 +72,17 @@ class LearnedAllocation:
 
     @property
     def artifacts(self) -> tuple[ForestArtifact, ...]:
-        """What it was loaded from."""
+        """The loaded artifacts."""
         return tuple(forest.artifact for forest in self.forests.values())
 
     @property
     def digest(self) -> str:
-        """Of all forests together: what every start records."""
+        """The digest of all forests together, which every start records."""
         return digest_of("".join(self.forests[k].artifact.manifest.digest for k in KINDS if k in self.forests).encode())
 
     @property
     def trained_until_ns(self) -> int:
-        """Bars up to this instant are inside some forest's training window."""
+        """The end of the latest training window of a forest."""
         return max((f.artifact.manifest.training.until_ns for f in self.forests.values()), default=0)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
@@ -100,7 +103,7 @@ class LearnedAllocation:
         return Noted(weights, note, warns=True), kept
 
     def standing(self, memory: Memory, universe: Universe) -> list[Standing]:
-        """How each forest does, for reports and metrics."""
+        """Return the state of each forest, for reports and metrics."""
         return [self._standing(kind, self._track(kind, universe, memory)) for kind in KINDS if kind in self.forests]
 
     def _standing(self, kind: Kind, track: Track) -> Standing:
@@ -143,7 +146,7 @@ class LearnedAllocation:
         return scorekeeper.follow(track, view.samples, horizon, outcome, said.model[places], said.plain[places])
 
     def _tracked(self, universe: Universe) -> dict[Kind, Ints]:
-        """Rows of predictions that are kept, by name, so that the order of the columns does not matter."""
+        """Return the rows of scored predictions, by name, so that the order of the columns does not matter."""
         if universe is not self._universe:
             size = len(universe.symbols)
             by_name = np.array(sorted(range(size), key=lambda k: universe.symbols[k]), dtype=np.int64)
@@ -183,8 +186,11 @@ class LearnedAllocation:
 
 
 def correlation_matrix(fisher: Floats, known: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Floats:
-    """float64[n, n] of the n known assets from float64[pairs] z of all N: predictions pair by pair need not fit together,
-    so negative eigenvalues are cut and the diagonal is scaled back to 1 (Rousseeuw and Molenberghs 1993). NaN counts as 0."""
+    """Return the correlation matrix float64[n, n] of the n known assets from Fisher's z float64[pairs] of all N.
+
+    Separate predictions need not form a valid matrix. Negative eigenvalues are therefore cut, and the diagonal is
+    scaled back to 1 (Rousseeuw and Molenberghs 1993). NaN counts as 0.
+    """
     size = len(known)
     i, j = pairs(size)
     full = np.eye(size)
@@ -199,7 +205,7 @@ def correlation_matrix(fisher: Floats, known: np.ndarray[tuple[int, ...], np.dty
 
 
 def make_learned_allocation(params: Mapping[str, object], find: Callable[[str], Path]) -> LearnedAllocation:
-    """The policy by its name. `find` gives the folder that a configuration calls so. Raises ParamsError or ArtifactError."""
+    """Create the policy by its name; `find` resolves a configured folder. Raises ParamsError or ArtifactError."""
     given = parse(NAME, params, AllocationParams)
     named: dict[Kind, str] = {"risk": given.risk, "correlation": given.correlation, "allocation": given.allocation}
     forests = {kind: load_forest(find(folder), kind) for kind, folder in named.items() if folder}
@@ -209,7 +215,10 @@ def make_learned_allocation(params: Mapping[str, object], find: Callable[[str], 
 
 
 def allocation_with(folder: Path, params: Mapping[str, object]) -> LearnedAllocation:
-    """The same policy with the one forest in `folder`, plain estimates for the rest. Raises ParamsError or ArtifactError."""
+    """Create the policy with the one forest in `folder`, and plain estimates for the rest.
+
+    Raises ParamsError or ArtifactError.
+    """
     forest = load_forest(folder)
     for key in KINDS:
         if key in params:

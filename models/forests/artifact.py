@@ -1,7 +1,8 @@
-"""What a trained forest is on disk, and the checks before any use of it; like quantd.models.artifacts.manifest, nothing in here runs.
+"""The files of a trained forest, and the checks before any use of it. As in quantd.models.artifacts.manifest, no file
+contains executable code.
 
-A folder: manifest.json, policy.onnx, golden.bin (returns and the predictions they must give) and card.md. Beside them, for
-metrics only and not sealed, since it differs from run to run: timing.json.
+The folder has manifest.json, policy.onnx, golden.bin (returns and the predictions that they must give) and card.md.
+timing.json is only for metrics; it is not sealed, because it differs from run to run.
 """
 
 from pathlib import Path
@@ -27,20 +28,20 @@ KIND: Final = "forest"
 FILES: Final = ("card.md", "golden.bin", "policy.onnx")
 TIMING: Final = "timing.json"
 LEAST_ROWS: Final = 20
-"""A forest is fitted on no fewer rows."""
+"""Minimum number of rows for a fit."""
 
 THRESHOLD: Final = 0.6
-"""The R² out of sample that was asked for; a figure to report beside the one that was reached."""
+"""The target R² out of sample, reported beside the achieved one."""
 
 MOST_HORIZON: Final = 63
-"""Half of what the features read: what came true can still be measured from the same history."""
+"""Half of the features' lookback, so that outcomes remain measurable from the same history."""
 
 REACH: Final[dict[Kind, float]] = {"risk": 20.0, "correlation": 6.0, "allocation": 8.0}
-"""The most that a forest may add to a plain estimate: more than any two outcomes can differ by."""
+"""Bound on a forest's addition to a plain estimate, larger than any possible difference of two outcomes."""
 
 
 class Shape(Struct, frozen=True, forbid_unknown_fields=True):
-    """What was set before fitting. `leaves` bounds the size of a tree and so of the file."""
+    """Hyperparameters. `leaves` bounds the size of a tree and so of the file."""
 
     trees: int
     depth: int
@@ -51,26 +52,26 @@ class Shape(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scaler(Struct, frozen=True, forbid_unknown_fields=True):
-    """Features are (value - centre) / scale, fitted on the rows that the forest was fitted on."""
+    """Features are (value - centre) / scale, estimated on the training rows."""
 
     centre: tuple[float, ...]
     scale: tuple[float, ...]
 
 
 class Score(Struct, frozen=True, forbid_unknown_fields=True):
-    """Against what came true. `r2` is 1 - squared errors / squared deviations from the mean of these rows."""
+    """Accuracy. `r2` is 1 - squared errors / squared deviations from the mean of these rows."""
 
     r2: float
     mse: float
 
 
 class Judged(Struct, frozen=True, forbid_unknown_fields=True):
-    """The forest beside the plain estimate on the same rows, none of which it was fitted on."""
+    """The forest and the plain estimate on the same out-of-sample rows."""
 
     first: str
     last: str
     fitted_until: str
-    """The newest outcome that was fitted on."""
+    """Date of the newest training outcome."""
     rows_fitted: int
     rows: int
     model: Score
@@ -78,7 +79,7 @@ class Judged(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fitted(Struct, frozen=True, forbid_unknown_fields=True):
-    """What it was made from: every `stride`-th session of the window. `until_ns`: nothing later touched it."""
+    """The training data: every `stride`-th session of the window. No data after `until_ns` were used."""
 
     command: str
     data: dict[str, str]
@@ -90,7 +91,7 @@ class Fitted(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything about a forest that is not its trees. `together`: all steps of the walk forward in one."""
+    """Everything about a forest except its trees. `together` combines all steps of the walk forward."""
 
     schema: int
     kind: Literal["forest"]
@@ -112,7 +113,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Timing(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long training took, walk forward and final fit together."""
+    """Duration of training, walk forward and final fit together."""
 
     seconds: float
 
@@ -129,8 +130,11 @@ class ForestArtifact(Struct, frozen=True):
 
 
 def load(folder: Path, predicts: Kind | None = None) -> ForestArtifact:
-    """The forest in `folder`; ArtifactError unless every file is what the manifest says, the manifest is consistent and
-    the trees are trees of the shape it gives, and, where `predicts` is given, unless it predicts that."""
+    """Load the forest in `folder`. Raises ArtifactError unless every check passes.
+
+    Every file must match the manifest, the manifest must be consistent, and the trees must have its shape. With
+    `predicts`, the forest must predict that.
+    """
     where = folder / MANIFEST
     manifest = artifacts.read_manifest(where, Manifest)
     contents = artifacts.read_files(folder, manifest.files, FILES)
@@ -168,7 +172,7 @@ def load(folder: Path, predicts: Kind | None = None) -> ForestArtifact:
 
 
 def _fault(manifest: Manifest) -> str:
-    """What in a manifest does not fit this program or itself; empty when all does."""
+    """Return what in a manifest does not fit this program or itself; empty without a fault."""
     expected = features_of(manifest.predicts)
     if manifest.features_hash != features_hash(manifest.features):
         return "features_hash is not that of its features"
@@ -192,7 +196,7 @@ def _fault(manifest: Manifest) -> str:
 
 
 def _seconds(path: Path) -> float | None:
-    """None where nobody wrote it down, or not as a number: it decides nothing."""
+    """Return the recorded seconds, None for a missing or invalid file; the value has no effect on decisions."""
     try:
         if path.stat().st_size > 1_000:
             return None
@@ -202,7 +206,7 @@ def _seconds(path: Path) -> float | None:
 
 
 def write(folder: Path, manifest: Manifest, contents: dict[str, bytes], seconds: float) -> Manifest:
-    """Writes the folder; gives the manifest as written."""
+    """Write the folder. Returns the manifest as written."""
     written = artifacts.write(folder, manifest, contents, FILES)
     (folder / TIMING).write_bytes(msgspec.json.encode(Timing(round(seconds, 3))) + b"\n")
     return written

@@ -1,11 +1,11 @@
-"""The model card of a forest: what it was made from and how it did beside the plain estimate, each number from the manifest."""
+"""The model card of a forest: its data and its accuracy beside the plain estimate, each number from the manifest."""
 
 from quantd.models.forests.artifact import Judged, Manifest
 from quantd.models.forests.forest_features import MEANING, PLAIN
 
 
 def card(manifest: Manifest) -> str:
-    """Markdown."""
+    """Return the card as Markdown."""
     training, forest = manifest.training, manifest.forest
     lines = [
         f"# {manifest.name}",
@@ -37,7 +37,7 @@ def card(manifest: Manifest) -> str:
 
 
 def verdict(manifest: Manifest) -> str:
-    """One sentence: against the plain estimate, and against the threshold."""
+    """Return one sentence on the accuracy against the plain estimate and the threshold."""
     model, plain = manifest.together.model, manifest.together.plain
     better = "better than" if beats_plain(manifest) else "not better than"
     steps = sum(each.model.mse < each.plain.mse for each in manifest.folds)

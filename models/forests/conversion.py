@@ -1,4 +1,4 @@
-"""A fitted scikit-learn forest as trees and as an ONNX graph that answers the same. Needs the extra `train`."""
+"""Converts a fitted scikit-learn forest to trees and to an equivalent ONNX graph. Needs the extra `train`."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ OPSET = 17
 
 
 def trees_of(forest: Any) -> Trees:
-    """The trees of a sklearn RandomForestRegressor, leaves divided by their number: the mean becomes a sum.
+    """Return the trees of a sklearn RandomForestRegressor, with leaves divided by their number: the mean becomes a sum.
 
-    sklearn compares a float32 feature with a float64 split. A split rounded *down* to float32 sends every float32 the
-    same way, so that only the leaves are rounded.
+    sklearn compares a float32 feature with a float64 split. A split rounded *down* to float32 gives the same branch for
+    every float32, so that only the leaves are rounded.
     """
     roots: list[int] = []
     feature: list[int] = []
@@ -35,7 +35,7 @@ def trees_of(forest: Any) -> Trees:
             number[int(node)] = len(leaves)
             leaves.append(float(tree.value[node, 0, 0]) / len(forest.estimators_))
         if not len(inner):
-            # a tree that did not split: both ways lead to its one leaf
+            # a tree without a split: both branches lead to its one leaf
             feature.append(0)
             split.append(0.0)
             for side in (0, 1):
@@ -61,7 +61,7 @@ def trees_of(forest: Any) -> Trees:
 
 
 def to_onnx(trees: Trees, features: int) -> bytes:
-    """float32[rows, features] -> float32[rows, 1], one TreeEnsemble node; the same trees give the same bytes."""
+    """Export float32[rows, features] -> float32[rows, 1] as one TreeEnsemble node; equal trees give equal bytes."""
     node = helper.make_node(
         OPERATOR,
         [INPUT],
@@ -94,6 +94,6 @@ def to_onnx(trees: Trees, features: int) -> bytes:
 
 
 def _down(values: Floats) -> NDArray[np.float32]:
-    """The largest float32 that is at most each float64."""
+    """Return the largest float32 not above each float64."""
     near = values.astype(np.float32)
     return np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Fits the three forests walk-forward, judges them beside the plain estimates, and writes them as artifacts.
+"""Fits the three forests walk-forward, compares them with the plain estimates, and writes them as artifacts.
 
 Rows are (session, asset) or (session, pair of assets). Needs scikit-learn, onnx and polars: the extra `train`.
 """
@@ -51,11 +51,11 @@ DEPTH: Final[dict[Kind, int]] = {"risk": 10, "correlation": 8, "allocation": 12}
 TREES: Final = 100
 FEATURE_SHARE: Final = 0.5
 LEAF_SHARE: Final = 200
-"""A leaf holds at least one row in this many; overlapping outcomes make neighbouring rows much the same."""
+"""A leaf has at least one row in this many; overlapping outcomes make neighbouring rows nearly equal."""
 
 
 class Plan(Struct, frozen=True):
-    """Everything that determines a forest, but the data. `stride`: rows of every so many sessions."""
+    """Everything that determines a forest, except the data. `stride` is the distance of rows in sessions."""
 
     predicts: Kind
     first: date = date(1998, 1, 2)
@@ -75,7 +75,10 @@ class Plan(Struct, frozen=True):
 
 
 class Rows(Struct, frozen=True):
-    """Of a whole panel: `at` int64[R] session numbers in order, `features` float64[R, F], `plain` and `true` float64[R]."""
+    """Rows of a whole panel.
+
+    `at` int64[R] are session numbers in order, `features` is float64[R, F], `plain` and `true` are float64[R].
+    """
 
     at: Ints
     features: Floats
@@ -83,7 +86,7 @@ class Rows(Struct, frozen=True):
     true: Floats
 
     def between(self, start: int, stop: int) -> "Rows":
-        """Those of the sessions [start, stop)."""
+        """Return the rows of the sessions [start, stop)."""
         part = slice(*np.searchsorted(self.at, (start, stop)).tolist())
         return Rows(self.at[part], self.features[part], self.plain[part], self.true[part])
 
@@ -95,12 +98,14 @@ class Learned(Struct, frozen=True):
     scaler: Scaler
 
     def predict(self, rows: Rows) -> Floats:
-        """float64[R]: the plain estimate with what the forest adds."""
+        """Return float64[R]: the plain estimate plus the forest's addition."""
         return rows.plain + self.forest.predict(_scaled(rows.features, self.scaler))
 
 
 def gather(kind: Kind, returns: Floats, horizon: int, stride: int) -> Rows:
-    """Rows of float64[T, N] returns (row 0 is NaN): features up to a session, outcomes after it, where both are known."""
+    """Return rows of float64[T, N] returns (row 0 is NaN) with known features up to a session and known outcomes after
+    it.
+    """
     made: list[Rows] = []
     for t in range(LOOKBACK, len(returns) - horizon, stride):
         seen = see(kind, look(returns[t - LOOKBACK + 1 : t + 1]))
@@ -118,7 +123,7 @@ def gather(kind: Kind, returns: Floats, horizon: int, stride: int) -> Rows:
 
 
 def fit(rows: Rows, plan: Plan) -> Learned:
-    """ValueError for fewer than LEAST_ROWS rows."""
+    """Fit a forest. Raises ValueError for fewer than LEAST_ROWS rows."""
     from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
 
     count = len(rows.true)
@@ -154,7 +159,7 @@ def score(said: Floats, true: Floats) -> Score:
 
 
 def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple[Judged, tuple[Judged, ...]]:
-    """Walk forward: (all steps in one, each step). ValueError where the rows are too few."""
+    """Validate walk-forward. Returns (all steps combined, each step). Raises ValueError for too few rows."""
     if len(rows.true) < LEAST_ROWS:
         raise ValueError(
             f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or symbols"
@@ -201,7 +206,7 @@ def _day(days: Ints, row: int) -> str:
 def train(
     bars: Path, actions: Path | None, symbols: Sequence[str], plan: Plan, out: Path, command: str, progress: Progress
 ) -> Manifest:
-    """Judges walk-forward, fits on everything up to `plan.last`, writes the artifact to `out`.
+    """Validate walk-forward, fit on all data up to `plan.last`, and write the artifact to `out`.
 
     Nothing after `plan.last` is read. Raises ValueError for data that do not fit the plan.
     """
@@ -214,14 +219,17 @@ def train(
 def train_on(
     panel: Panel, data: dict[str, str], plan: Plan, out: Path, command: str, progress: Progress, began: float
 ) -> Manifest:
-    """The same from a panel. `data`: name -> hex BLAKE2b of what it was read from; `began`: perf_counter of the start."""
+    """Do the same from a panel.
+
+    `data` maps each source name to its hex BLAKE2b. `began` is the perf_counter of the start.
+    """
     from quantd.models.forests.conversion import to_onnx, trees_of
 
     rows = gather(plan.predicts, panel.returns(), plan.horizon, plan.stride)
     together, folds = judge(rows, panel.day_ns, plan, progress)
     learned = fit(rows, plan)
     spec = features_of(plan.predicts)
-    # a probe of plain random returns, so that it holds no bought data; one column is unknown
+    # a probe of random returns, so that it contains no purchased data; one column is unknown
     probe = np.random.default_rng(0).normal(0.0004, 0.012, (LOOKBACK, 8))
     probe[:40, 5] = np.nan
     manifest = Manifest(
@@ -267,7 +275,7 @@ def train_on(
         "policy.onnx": to_onnx(trees_of(learned.forest), len(spec.names)),
     }
     written = forest_artifact.write(out, manifest, contents, perf_counter() - began)
-    load_forest(out)  # what was just written must pass every check that trading makes
+    load_forest(out)  # the written artifact must pass every check of trading
     return written
 
 
@@ -278,8 +286,11 @@ WARM_UP_DAYS: Final = 365
 def evaluate(
     folder: Path, bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date
 ) -> tuple[Judged, int]:
-    """An artifact, as it trades, beside the plain estimate on decisions from `first` whose outcomes end by `last`, and how many
-    of these sessions lie in its training window. Raises ArtifactError, or ValueError for data that do not fit."""
+    """Evaluate an artifact beside the plain estimate, on decisions from `first` with outcomes until `last`.
+
+    Also returns the number of these sessions inside its training window. Raises ArtifactError, or ValueError for data
+    that do not fit.
+    """
     forest = load_forest(folder)
     manifest = forest.artifact.manifest
     panel = read_panel(bars, actions, symbols, first - timedelta(days=WARM_UP_DAYS), last)

@@ -1,7 +1,7 @@
-"""What the forests read and what they answer: features of assets and of pairs, plain estimates, realised values.
+"""Inputs and outputs of the forests: features of assets and of pairs, plain estimates, realised values.
 
 Everything is a function of past total returns only. An asset's row is a function of its own column and of means over
-all, a pair's of its two columns and of such means: permuting the columns permutes the rows and changes nothing else.
+all, a pair's row of its two columns and of such means. A permutation of the columns therefore only permutes the rows.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ Kind = Literal["risk", "correlation", "allocation"]
 KINDS: Final[tuple[Kind, ...]] = ("risk", "correlation", "allocation")
 
 VERSION: Final = 1
-"""Raised when the meaning of a feature changes; part of the hash, so that an older artifact is refused."""
+"""Raised when the meaning of a feature changes. It is part of the hash, so that an older artifact is refused."""
 
 LOOKBACK: Final = 126
-"""Samples of returns that the features read."""
+"""Number of return samples behind the features."""
 
 ASSET_FEATURES: Final = (
     "volatility_5",
@@ -40,7 +40,7 @@ ASSET_FEATURES: Final = (
     "market_volatility_21",
     "market_volatility_126",
 )
-"""Volatilities are logarithms of a ratio to that of 63 samples; the level is to a usual one."""
+"""Volatilities are logarithms of the ratio to that of 63 samples; the level is relative to USUAL_VOLATILITY."""
 
 PAIR_FEATURES: Final = (
     "correlation_21",
@@ -59,25 +59,25 @@ PLAIN: Final[dict[Kind, str]] = {
     "correlation": "trailing correlation of 126 samples",
     "allocation": "no view: every asset scores 0",
 }
-"""The estimate that a forest has to beat."""
+"""The reference estimate for each forest."""
 
 MEANING: Final[dict[Kind, str]] = {
     "risk": "logarithm of the volatility a sample (root mean square return)",
     "correlation": "Fisher's z of the correlation of two assets",
     "allocation": "return over its own volatility and the root of the horizon, less the mean of all assets",
 }
-"""What is predicted of the next `horizon` samples."""
+"""The predicted quantity over the next `horizon` samples."""
 
 CLIP: Final = 4.0
 STILL: Final = 1e-9
-"""A price whose returns deviate less than this is not moving: nothing can be measured."""
+"""A price whose returns deviate less than this counts as constant, without features."""
 
 HIGHEST_CORRELATION: Final = 0.99
 USUAL_VOLATILITY: Final = 0.0126
-"""20 % a year, as a deviation a day."""
+"""20 % a year as a daily deviation."""
 
 DECAY: Final = 0.94
-"""RiskMetrics (J.P. Morgan 1996) for daily returns."""
+"""RiskMetrics (J.P. Morgan 1996), for daily returns."""
 
 _EWMA: Final[Floats] = (DECAY ** np.arange(LOOKBACK - 1, -1, -1.0) / (DECAY ** np.arange(float(LOOKBACK))).sum())[
     :, None
@@ -85,7 +85,7 @@ _EWMA: Final[Floats] = (DECAY ** np.arange(LOOKBACK - 1, -1, -1.0) / (DECAY ** n
 
 
 class ForestFeatures(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which features a forest reads, in order, and how much history they need."""
+    """The features that a forest reads, in order, and their history length."""
 
     names: tuple[str, ...]
     lookback: int = LOOKBACK
@@ -93,19 +93,22 @@ class ForestFeatures(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def features_of(kind: Kind) -> ForestFeatures:
-    """The features that this program computes for one kind of forest."""
+    """Return the features that this program computes for one kind of forest."""
     return ForestFeatures(PAIR_FEATURES if kind == "correlation" else ASSET_FEATURES)
 
 
 def features_hash(features: ForestFeatures) -> str:
-    """Hex BLAKE2b."""
+    """Return the hex BLAKE2b of a feature list."""
     return blake2b(msgspec.json.encode(features, order="sorted"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Rows of one instant, an asset each or a pair each: float64[R, F] features, float64[R] plain estimates, and
-    bool[R], False where history is missing or a price stands still; features and estimates are 0 there."""
+    """Rows of one instant, per asset or per pair.
+
+    `features` is float64[R, F], `plain` float64[R] estimates. `known` bool[R] is False for missing history or a
+    constant price; features and estimates are 0 there.
+    """
 
     features: Floats
     plain: Floats
@@ -114,7 +117,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """float64[LOOKBACK, N] returns, measured once for every kind. `short` .. `ewma` are logarithms of volatility."""
+    """Returns float64[LOOKBACK, N] with measures common to all kinds; `short` ..
+
+    `ewma` are logarithms of volatility.
+    """
 
     returns: Floats
     known: Bools
@@ -126,15 +132,15 @@ class Past:
 
 
 def pairs(size: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """(i, j), i < j, int[size (size - 1) / 2] each, in the order of the rows of pairs."""
+    """Return (i, j), i < j, int[size (size - 1) / 2] each, in the order of pair rows."""
     return np.triu_indices(size, 1)
 
 
 def look(returns: Floats) -> Past:
-    """Measures float64[LOOKBACK, N] total returns, oldest first."""
+    """Measure float64[LOOKBACK, N] total returns, oldest first."""
     finite = np.isfinite(returns).all(axis=0)
     clean = returns if finite.all() else np.where(finite, returns, 0.0)
-    # sums down the columns, not a product of matrices: the same bits wherever a column stands
+    # Sums by column instead of a matrix product: the result does not depend on a column's position, to the last bit.
     square = clean * clean
     short, month, quarter, half = (_log_root(square[-k:].sum(axis=0) / k) for k in (5, 21, 63, LOOKBACK))
     ewma = _log_root((square * _EWMA).sum(axis=0))
@@ -143,13 +149,16 @@ def look(returns: Floats) -> Past:
 
 
 def see(kind: Kind, past: Past) -> Seen:
-    """The rows that a forest of `kind` reads at this instant."""
+    """Return the rows that a forest of `kind` reads at this instant."""
     return _pairs(past) if kind == "correlation" else _assets(kind, past)
 
 
 def realised(kind: Kind, future: Floats) -> Floats:
-    """What came true over float64[h, N] returns: float64[N], or float64[N (N - 1) / 2] for pairs; NaN where a return is
-    missing or a price stood still. For "allocation" the mean of all is still in it (see `relative`)."""
+    """Return the realised values over float64[h, N] returns: float64[N], or float64[N (N - 1) / 2] for pairs.
+
+    NaN marks a missing return or a constant price. For "allocation" the mean of all assets is still included (see
+    `relative`).
+    """
     h = len(future)
     root = np.sqrt((future * future).sum(axis=0) / h)
     moved = root > STILL  # False for NaN too
@@ -161,7 +170,7 @@ def realised(kind: Kind, future: Floats) -> Floats:
 
 
 def relative(scores: Floats) -> Floats:
-    """Less the mean of those that are known."""
+    """Return scores minus the mean of the known ones."""
     known = np.isfinite(scores)
     return scores - (np.sort(scores[known]).sum() / known.sum() if known.any() else 0.0)
 
@@ -224,12 +233,12 @@ def _log_root(variance: Floats) -> Floats:
 
 
 def _mean(values: Floats) -> float:
-    # sorted, so that no order of the columns changes a bit of it
+    # sorted, so that the result does not depend on the order of the columns, to the last bit
     return float(np.sort(values).sum() / len(values))
 
 
 def _fisher(returns: Floats, known: Bools) -> Floats:
-    """float64[pairs], NaN where one of the two is not known or does not vary."""
+    """Return Fisher's z float64[pairs], NaN where one of the two is unknown or constant."""
     i, j = pairs(returns.shape[1])
     clean = np.where(known, returns, 0.0)
     centred = clean - clean.sum(axis=0) / len(clean)

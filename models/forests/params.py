@@ -1,4 +1,4 @@
-"""Name and parameters of the policy, apart from its code: a configuration is checked without a model runtime."""
+"""Name and parameters of the policy, separate from its code, so that a configuration check needs no model runtime."""
 
 from typing import Annotated, Final, Literal
 
@@ -8,9 +8,10 @@ NAME: Final = "learned_allocation"
 
 
 class AllocationParams(Struct, frozen=True):
-    """`risk`, `correlation` and `allocation` are folders of forests, "" for the plain estimate (no tilt for the last).
+    """Parameters of `learned_allocation`.
 
-    `max_tilt`: the fraction by which a score may raise or lower a weight before all are scaled to `invested`.
+    `risk`, `correlation` and `allocation` are folders of forests, "" for the plain estimate (no tilt for the last).
+    `max_tilt` is the maximum fraction by which a score changes a weight, before all are scaled to `invested`.
     """
 
     risk: str = "models/shipped/forest_risk"

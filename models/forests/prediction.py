@@ -1,4 +1,4 @@
-"""Runs a forest in ONNX Runtime from past returns. No torch, no scikit-learn."""
+"""Runs a forest in ONNX Runtime on past returns, without torch and scikit-learn."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from quantd.trading.market import Floats
 
 
 class Prediction(Struct, frozen=True):
-    """By asset or pair, float64[R] each, NaN where history is missing: of the forest and of the plain estimate."""
+    """Predictions of the forest and of the plain estimate by asset or pair, float64[R] each, NaN without history."""
 
     model: Floats
     plain: Floats
 
 
 class Forest:
-    """An artifact that answers. ArtifactError at once where the graph does not run or answers its probe otherwise."""
+    """A runnable artifact. The constructor raises ArtifactError if the graph does not run or fails its probe."""
 
     __slots__ = ("_centre", "_scale", "_session", "artifact", "horizon", "kind")
 
@@ -35,7 +35,7 @@ class Forest:
         self._prove()
 
     def predict(self, past: Past) -> Prediction:
-        """What it says of the next `horizon` samples, beside the plain estimate."""
+        """Predict the next `horizon` samples, with the plain estimate."""
         seen = see(self.kind, past)
         model, plain = (np.full(len(seen.known), np.nan) for _ in range(2))
         if seen.known.any():
@@ -44,13 +44,16 @@ class Forest:
         return Prediction(model, plain)
 
     def added(self, features: Floats) -> Floats:
-        """float64[R] of float64[R, F]: what the trees add to the plain estimate; they need to learn no level."""
+        """Return float64[R] of float64[R, F]:
+
+        the trees' addition to the plain estimate, so that they learn no level.
+        """
         rows = ((features - self._centre) / self._scale).astype(np.float32)
         given: Floats = self._session.run(None, {INPUT: rows})[0][:, 0].astype(np.float64)
         return given
 
     def _prove(self) -> None:
-        """The golden probe: this machine gives the answers that the training machine wrote down."""
+        """Check that this machine reproduces the recorded answers of the training machine."""
         artifact, where = self.artifact, self.artifact.folder / "golden.bin"
         try:
             given = self.predict(look(artifact.golden_returns)).model
@@ -69,5 +72,5 @@ class Forest:
 
 
 def load_forest(folder: Path, predicts: Kind | None = None) -> Forest:
-    """The forest in `folder`, all of it checked. Raises ArtifactError."""
+    """Load the forest in `folder` with all checks. Raises ArtifactError."""
     return Forest(load(folder, predicts))

@@ -1,6 +1,6 @@
-"""Keeps score of a forest while it runs: what it said, what came true, and whether it is still worth listening to.
+"""Tracks a forest's accuracy in operation, and decides whether its predictions are used.
 
-Pure: a track is read from a policy's memory and written back to it, bounded in size whatever happens.
+Pure: a track is read from a policy's memory and written back to it, with bounded size.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,23 +12,26 @@ import numpy as np
 from quantd.trading.market import Floats
 
 WINDOW: Final = 26
-"""Rounds of predictions that the running error is over: half a year of sessions at a horizon of a month."""
+"""Rounds of the running error: half a year of sessions at a horizon of a month."""
 
 LEAST: Final = 12
-"""Rounds below which nothing is switched."""
+"""Minimum number of rounds before any switch."""
 
 RETURN: Final = 6
-"""Rounds in a row with a running error below the plain estimate's before a forest is listened to again."""
+"""Consecutive rounds with a running error below the plain estimate's before a forest is used again."""
 
 Outcome = Callable[[int], Floats | None]
-"""What came true of the prediction made so many samples ago, float64[width]; None where that cannot be measured any more."""
+"""The outcome float64[width] of the prediction made a number of samples ago; None if no longer measurable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One forest's record. `identity` names forest and universe; `at` float64[slots] are the samples of predictions whose
-    outcome is open (-1: none), `said` float64[slots, width, 2] what forest and plain estimate said then, and
-    `errors` float64[WINDOW, 2] their mean squared errors by round, NaN where there is none yet, newest last."""
+    """The track record of one forest.
+
+    `identity` identifies forest and universe. `at` float64[slots] are the samples of open predictions (-1: none), and
+    `said` float64[slots, width, 2] the values of forest and plain estimate. `errors` float64[WINDOW, 2] are their mean
+    squared errors by round, newest last, NaN without one.
+    """
 
     identity: int
     on: bool
@@ -39,7 +42,7 @@ class Track:
 
     @property
     def rounds(self) -> int:
-        """Rounds in the running error."""
+        """Number of rounds in the running error."""
         return int(np.isfinite(self.errors[:, 0]).sum())
 
     @property
@@ -50,12 +53,12 @@ class Track:
 
 
 def every(horizon: int) -> int:
-    """Samples between two predictions that are kept: four to a horizon."""
+    """Return the samples between two scored predictions: four per horizon."""
     return max(1, horizon // 4)
 
 
 def begin(identity: int, width: int, horizon: int, *, on: bool) -> Track:
-    """A track without a prediction. `on`: what the walk forward of the artifact says."""
+    """Return a track without predictions. `on` is the result of the artifact's walk forward."""
     slots = -(-horizon // every(horizon)) + 1
     return Track(
         identity, on, 0, np.full(slots, -1.0), np.full((slots, width, 2), np.nan), np.full((WINDOW, 2), np.nan)
@@ -63,10 +66,13 @@ def begin(identity: int, width: int, horizon: int, *, on: bool) -> Track:
 
 
 def follow(track: Track, now: int, horizon: int, outcome: Outcome, model: Floats, plain: Floats) -> Track:
-    """The track after sample `now`: open predictions that came due are scored, the switch is set, and what is said now
-    (float64[width] each) is kept when the last kept is old enough."""
+    """Return the track after sample `now`.
+
+    Due predictions are scored and the switch is updated. The current predictions (float64[width] each) are stored when
+    the last stored one is old enough.
+    """
     if float(track.at.max()) > now:
-        # the count of samples began again: nothing that is open can be scored
+        # the sample count restarted: open predictions cannot be scored
         track = replace(track, at=np.full_like(track.at, -1.0))
     for slot in np.flatnonzero((track.at >= 0) & (now - track.at >= horizon)):
         true = outcome(now - int(track.at[slot]))
@@ -100,7 +106,7 @@ def _scored(track: Track, said: Floats, true: Floats) -> Track:
 
 
 def freeze(name: str, track: Track) -> dict[str, Floats]:
-    """As entries of a policy's memory."""
+    """Return the track as entries of a policy's memory."""
     return {
         f"{name}.switch": np.array([track.identity, track.on, track.streak], dtype=np.float64),
         f"{name}.at": track.at,
@@ -110,7 +116,7 @@ def freeze(name: str, track: Track) -> dict[str, Floats]:
 
 
 def thaw(name: str, memory: Mapping[str, Floats], fresh: Track) -> Track:
-    """The track that `memory` holds; `fresh` where it holds none, or one of another forest or universe."""
+    """Return the track in `memory`; `fresh` if it has none, or one of another forest or universe."""
     switch = memory.get(f"{name}.switch")
     if switch is None or switch[0] != fresh.identity:
         return fresh

@@ -1,7 +1,7 @@
-"""Trees as columns, and how they are read from an ONNX graph: strictly, and without the package `onnx`.
+"""Trees as columns, and a strict ONNX reader without the package `onnx`.
 
-What a graph may be here is one TreeEnsemble node that adds up leaves. Its bytes are checked before ONNX Runtime sees
-them: every branch leads onwards to a node or a leaf that exists, every split and leaf is a finite number.
+A valid graph is one TreeEnsemble node that adds up leaves. Its bytes are checked before ONNX Runtime loads them: every
+branch leads to an existing node or leaf, and every split and leaf is a finite number.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ MOST_NODES: Final = 1 << 20
 OPERATOR: Final = "TreeEnsemble"
 DOMAIN: Final = "ai.onnx.ml"
 DOMAIN_VERSION: Final = 5
-"""The first with this operator."""
+"""The first version with this operator."""
 
 INPUT: Final = "features"
 OUTPUT: Final = "prediction"
@@ -30,14 +30,14 @@ _ATTRIBUTES: Final = {
 
 
 class GraphFault(ValueError):
-    """Bytes that are not such a graph; the text says what is wrong."""
+    """Bytes that are no such graph; the message describes the fault."""
 
 
 class Trees(Struct, frozen=True):
-    """A forest: the answer is the sum over trees of the leaf that a row ends in.
+    """A forest: the answer is the sum over trees of the leaf that a row reaches.
 
-    `roots` int64[trees]; by node `feature` int64, `split` float32, `yes` and `no` int64 (where a row goes whose feature is
-    at most the split, or else), `yes_leaf` and `no_leaf` whether that is a number of a leaf; `leaves` float32.
+    `roots` is int64[trees]. Each node has `feature` int64, `split` float32, and the targets `yes` (feature at most the
+    split) and `no`, int64. `yes_leaf` and `no_leaf` mark targets that are leaf numbers. `leaves` is float32.
     """
 
     roots: Ints
@@ -50,7 +50,7 @@ class Trees(Struct, frozen=True):
     leaves: NDArray[np.float32]
 
     def depth(self) -> int:
-        """Of the deepest tree, in splits."""
+        """Return the number of splits of the deepest tree."""
         below = np.ones(len(self.feature), dtype=np.int64)
         for node in range(len(below) - 1, -1, -1):  # children come after their parent
             yes = 0 if self.yes_leaf[node] else below[self.yes[node]]
@@ -59,7 +59,7 @@ class Trees(Struct, frozen=True):
         return int(below[self.roots].max())
 
     def predict(self, rows: NDArray[np.float32]) -> Floats:
-        """float64[R] of float32[R, F], in numpy: slow, to hold the runtime to."""
+        """Return float64[R] of float32[R, F], in numpy: slow, as a reference for the runtime."""
         total = np.zeros(len(rows))
         index = np.arange(len(rows))
         for root in self.roots:
@@ -76,7 +76,7 @@ class Trees(Struct, frozen=True):
 
 
 def read(graph: bytes, features: int) -> Trees:
-    """The trees in an ONNX graph whose rows have `features` columns. Raises GraphFault."""
+    """Read the trees of an ONNX graph whose rows have `features` columns. Raises GraphFault."""
     try:
         trees = _trees(graph)
     except (IndexError, KeyError, UnicodeDecodeError, OverflowError, ValueError) as error:
@@ -107,7 +107,7 @@ def _check(trees: Trees, features: int) -> None:
 
 
 def _trees(graph: bytes) -> Trees:
-    """Field numbers are those of onnx.proto: a format that only ever gains fields."""
+    """Parse the graph. Field numbers are those of onnx.proto, a format whose field numbers never change."""
     model = _fields(graph)
     imports = {_text(_fields(each), 1): _number(_fields(each), 2) for each in model.get(8, [])}
     if imports.get(DOMAIN) != DOMAIN_VERSION or not set(imports) <= {DOMAIN, ""}:
@@ -164,7 +164,7 @@ _Message = dict[int, list[bytes | int]]
 
 
 def _fields(data: bytes | int) -> _Message:
-    """Field number -> its values in order: whole numbers, or bytes."""
+    """Return field number -> its values in order: integers, or bytes."""
     if isinstance(data, int):
         raise GraphFault("a number stands where a message belongs")
     out: _Message = {}
@@ -223,7 +223,7 @@ def _number(message: _Message, field: int) -> int:
 
 
 def _numbers(attribute: _Message) -> list[int]:
-    """The whole numbers of an attribute, one by one or packed."""
+    """Return the integers of an attribute, repeated or packed."""
     values = (value for each in attribute.get(8, []) for value in ([each] if isinstance(each, int) else _packed(each)))
     return [value - (1 << 64) if value >> 63 else value for value in values]
 
@@ -236,7 +236,7 @@ def _packed(data: bytes) -> Iterator[int]:
 
 
 def _tensor(attribute: _Message, kind: int, dtype: str) -> NDArray[np.generic]:
-    """A tensor of one dimension, as its raw little-endian bytes. `kind` is onnx's number of its type."""
+    """Return a one-dimensional tensor from its raw little-endian bytes. `kind` is onnx's type number."""
     tensor = _fields(_one(attribute, 5))
     raw = _one(tensor, 9)
     if set(tensor) - {1, 2, 8, 9} or _number(tensor, 2) != kind or isinstance(raw, int):

@@ -1,4 +1,4 @@
-"""The panel of a market: sessions by assets, raw prices with splits and dividends. What simulator and training read."""
+"""The market panel for the simulator and training: sessions by assets, raw prices with splits and dividends."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFr
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """T sessions of N assets, raw prices. All float64[T, N]; NaN before an asset's first bar and nowhere else.
+    """T sessions of N assets at raw prices, float64[T, N]; NaN only before an asset's first bar.
 
-    `split` is new shares per old and `dividend` cash per old share, both effective before the row's open.
-    `day_ns` int64[T] are session dates (00:00 UTC). `late` names the assets whose day ends after the others' (coins
-    beside shares): at the close that is decided on, their bar of that date is not known yet.
-    `cash_rate` is what cash earns; None: nothing.
+    `split` is new shares per old and `dividend` cash per old share, both effective before the row's open. `day_ns`
+    int64[T] are session dates (00:00 UTC). `late` names the assets whose day ends after the others' (coins beside
+    shares): their bar of a date is unknown when the decision at that close is taken. `cash_rate` is the interest rate
+    on cash, None for no interest.
     """
 
     symbols: tuple[str, ...]
@@ -41,24 +41,24 @@ class Panel:
 
     @property
     def behind(self) -> int:
-        """Sessions by which the newest complete row is older than the close that is decided on: 1 with late assets,
-        else 0."""
+        """Sessions by which the newest complete row lags the decision's close: 1 with late assets, else 0."""
         return int(bool(self.late))
 
     def synchronous(self) -> Floats:
-        """float64[T, N], row t the newest complete row of returns at close t: what `View.synchronous` ends with
-        there."""
+        """Return float64[T, N], where row t is the newest complete row of returns at close t, as in
+        `View.synchronous`.
+        """
         known = self.returns()
         return np.concatenate((np.full_like(known[: self.behind], np.nan), known[: len(known) - self.behind]))
 
     def risk_free_annual(self, rows: range) -> RiskFree:
-        """The risk-free rate of the returns between the sessions of `rows`, a year."""
+        """Return the annual risk-free rate of the returns between the sessions of `rows`."""
         if self.cash_rate is None:
             return RISK_FREE_ANNUAL
         return self.cash_rate.earned(self.day_ns[rows.start : rows.stop])[1:] * PERIODS_PER_YEAR
 
     def returns(self) -> Floats:
-        """float64[T, N] total returns from close to close, as History gives them; row 0 is NaN."""
+        """Return float64[T, N] total returns from close to close, as in History; row 0 is NaN."""
         out = np.full_like(self.close, np.nan)
         out[1:] = (self.close[1:] * self.split[1:] + self.dividend[1:]) / self.close[:-1] - 1.0
         return out

@@ -1,4 +1,4 @@
-"""Daily bars and their corporate actions from files, as the panel that the simulator runs on."""
+"""Reads daily bars and their corporate actions from files into a panel."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -25,13 +25,13 @@ def read_panel(
     last: date,
     cash_rate: float | str | None = None,
 ) -> Panel:
-    """Sessions of `symbols` from `first` to `last` inclusive, in the given order of columns; nothing later is read.
+    """Read sessions of `symbols` from `first` to `last` inclusive, in the given column order; nothing later is read.
 
-    `bars` is parquet or CSV with ts (the session's date), symbol, open and close, raw; `actions` CSV with ts (the ex
-    date), symbol, kind ("split" with ratio "new:old", or "dividend" with cash an old share). Actions before the first
-    session and after the last are left out. What precedes the last gap of a symbol is left out: a panel has no holes,
-    and none is filled. `cash_rate` is a number or the path of a series (CSV: date, rate). ValueError when a symbol has
-    no bars, or a series cannot be used.
+    `bars` is parquet or CSV with ts (the session's date), symbol, open and close, unadjusted. `actions` is CSV with ts
+    (the ex date), symbol, kind ("split" with ratio "new:old", or "dividend" with cash per old share). Actions outside
+    the sessions are omitted. Bars before the last gap of a symbol are omitted too: a panel has no holes, and none is
+    filled. `cash_rate` is a number or the path of a series (CSV: date, rate). Raises ValueError for a symbol without
+    bars or an invalid series.
     """
     table = _between(scan(bars), first, last, symbols).select("ts", "symbol", "open", "close").collect()
     missing = set(symbols) - set(table["symbol"].unique())
@@ -74,7 +74,7 @@ def read_panel(
 
 
 def rate_of(given: float | str | None) -> CashRate | None:
-    """A number, or the series of a file. Raises CashRateError."""
+    """Convert a number or the path of a rate file to a CashRate. Raises CashRateError."""
     if not isinstance(given, str):
         return None if given is None else constant(given)
     try:
@@ -84,8 +84,10 @@ def rate_of(given: float | str | None) -> CashRate | None:
 
 
 def scan(bars: Path) -> pl.LazyFrame:
-    """Daily bars out of parquet, or of CSV by its suffix, `ts` as the session's date in UTC. ValueError where they
-    cannot be read."""
+    """Scan daily bars from parquet, or CSV by its suffix, with `ts` as the session's date in UTC.
+
+    Raises ValueError where they cannot be read.
+    """
     text = bars.suffix.lower() in {".csv", ".txt"}
     kinds = {
         "ts": pl.String,
@@ -106,8 +108,7 @@ def scan(bars: Path) -> pl.LazyFrame:
 
 
 def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
-    """The first and the last date on which there may be a bar of each symbol. ValueError where the bars cannot be
-    read."""
+    """Return the first and the last date with bars of every symbol. Raises ValueError where the bars cannot be read."""
     each = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).group_by("symbol")
     spans = each.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()
     return max(spans["first"]).date(), min(spans["last"]).date()
@@ -126,5 +127,5 @@ def _drop_before_gaps(opens: Floats, closes: Floats) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """Hex BLAKE2b of a file's bytes."""
+    """Return the hex BLAKE2b of a file's bytes."""
     return blake2b(path.read_bytes(), digest_size=32).hexdigest()

@@ -1,4 +1,4 @@
-"""Parts of a history for fitting, choosing and judging: objects that refuse to overlap."""
+"""Parts of a history for training, validation and test; overlapping parts are refused."""
 
 from datetime import date
 from itertools import pairwise
@@ -11,7 +11,7 @@ DAY_NS = 86_400_000_000_000
 
 
 class Split(Struct, frozen=True):
-    """Dates of one part, both inclusive. ValueError when it ends before it begins."""
+    """Dates of one part, both inclusive. Raises ValueError when it ends before it begins."""
 
     name: str
     first: date
@@ -22,7 +22,7 @@ class Split(Struct, frozen=True):
             raise ValueError(f"{self.name} ends {self.last}, not after it begins ({self.first})")
 
     def rows(self, day_ns: NDArray[np.int64]) -> range:
-        """Rows of the sessions inside; ValueError when there are fewer than two."""
+        """Return the rows of the sessions inside; ValueError when there are fewer than two."""
         lo = int(np.searchsorted(day_ns, _ns(self.first), side="left"))
         hi = int(np.searchsorted(day_ns, _ns(self.last), side="right"))
         if hi - lo < 2:
@@ -36,10 +36,10 @@ class Split(Struct, frozen=True):
 
 
 class Splits(Struct, frozen=True):
-    """`train` fits, `validation` chooses, `test` judges, in this order of time. ValueError when two overlap.
+    """The parts `train`, `validation` and `test`, in this order of time. Raises ValueError when two overlap.
 
-    A decision's outcome is inside its own part: the last row of a part is only an outcome. Features look
-    back across the border, which is no leak: they were known.
+    A decision's outcome is inside its own part: the last row of a part is only an outcome. Features look back across
+    the border, which is no leak because those values were known.
     """
 
     train: Split
@@ -60,10 +60,11 @@ def _ns(day: date) -> int:
 
 
 class Fold(Struct, frozen=True):
-    """One step of a walk forward: rows to fit on and later rows to judge on, [start, stop) each.
+    """One step of walk-forward validation: training rows and later test rows, [start, stop) each.
 
-    ValueError unless the last outcome fitted on (`horizon` rows after its decision) is at least `embargo` rows older than the
-    first decision that is judged (purging and embargo, López de Prado 2018, for the one direction that trading has).
+    The last training outcome is `horizon` rows after its decision. Raises ValueError unless it is at least `embargo`
+    rows older than the first test decision. This is purging and embargo (López de Prado 2018), for the single direction
+    of time in trading.
     """
 
     train: tuple[int, int]
@@ -84,9 +85,11 @@ class Fold(Struct, frozen=True):
 
 
 def walk_forward(first: int, stop: int, folds: int, horizon: int, embargo: int) -> tuple[Fold, ...]:
-    """`folds` steps over the rows [first, stop), each of which has a known outcome: the rows are cut into folds + 1 equal parts, each
-    part but the first is judged by a fit on all before it, less what purge and embargo take. ValueError when
-    there are too few."""
+    """Return `folds` walk-forward steps over the rows [first, stop), each of which has a known outcome.
+
+    The rows are cut into folds + 1 equal parts. Each part but the first is tested on a fit of all rows before it, less
+    purge and embargo. Raises ValueError when there are too few rows.
+    """
     edges = [first + (stop - first) * k // (folds + 1) for k in range(folds + 2)]
     made = []
     for begin, end in pairwise(edges[1:]):

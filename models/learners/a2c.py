@@ -1,4 +1,4 @@
-"""Advantage actor-critic (Mnih et al. 2016), its workers in step: one short rollout, one step along its gradient."""
+"""Advantage actor-critic (Mnih et al. 2016) with synchronous workers: one gradient step per short rollout."""
 
 from collections.abc import Callable
 from typing import Final
@@ -6,19 +6,20 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Agent, NetworkPlan, Report, State
+from quantd.models.learners.on_policy import Agent, NetworkPlan
 from quantd.models.learners.optimisers import RmsProp
+from quantd.models.learners.record import GAMMA, WIDTHS, Between, Learner, OneOf, Report, State
 from quantd.models.learners.rollout import Now, Rollout
 from quantd.models.market.vector_env import Kind, VectorEnv
 
 LOSSES = ("policy", "value", "entropy")
 
 ROLLOUTS_A_REPORT = 100
-"""A rollout is short; a report after each would cost as much as learning."""
+"""Rollouts per report: a rollout is short, and a report costs as much as an update."""
 
 
 class A2cPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
-    """As published, with the synchronous form's usual rates."""
+    """The published settings, with the usual rates of the synchronous form."""
 
     horizon: int = 5
     """Steps of each environment in a rollout."""
@@ -51,9 +52,11 @@ class A2c:
         )
         self.act: Final = self.agent.act
         self.probabilities: Final = self.agent.probabilities
+        self.vectors: Final = self.agent.vectors
+        self.policy_networks: Final = self.agent.policy_networks
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
         rollout = Rollout(env, self.plan.horizon)
         self.agent.train(
             env, rollout, steps, lambda now: self._update(rollout, now), LOSSES, report, every=ROLLOUTS_A_REPORT
@@ -66,9 +69,9 @@ class A2c:
         self.optimiser.load(self.agent.load(state))
 
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
-        """Along the slope of value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means over rows."""
+        """Descend value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means over rows."""
         plan, network, family = self.plan, self.agent.network, self.agent.family
-        # one forward pass serves the advantages and, kept, the gradient
+        # one forward pass serves both the advantages and the gradient
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda, keep=True)
         rows = advantage.numel()
         with torch.no_grad():
@@ -80,3 +83,23 @@ class A2c:
             self.optimiser.step(network.gradient)
             policy = -(judged.log_prob * weight).mean()
             return torch.stack([policy, (error * error).mean(), judged.entropy.mean()])
+
+
+LEARNER: Final = Learner(
+    name="a2c",
+    plan=A2cPlan,
+    algorithm=A2c,
+    kinds=("simplex", "box", "discrete"),
+    imitates=True,
+    bfloat16=True,
+    # one gradient step a rollout: it takes larger steps than PPO, and the length of its rollout matters most
+    space={
+        "learner.learning_rate": Between(1e-5, 3e-3, log=True),
+        "learner.gamma": GAMMA,
+        "learner.gae_lambda": Between(0.9, 1.0),
+        "learner.horizon": OneOf((5, 10, 20)),
+        "learner.value_weight": Between(0.3, 0.7),
+        "learner.entropy_weight": Between(0.0, 0.1),
+        "learner.hidden": WIDTHS,
+    },
+)

@@ -1,6 +1,6 @@
-"""Behaviour cloning (Pomerleau 1991): a policy starts as what a classical one does, instead of at random.
+"""Behaviour cloning (Pomerleau 1991): initialises a policy from a classical one instead of at random.
 
-What is taught is the policy's answer when nothing is drawn. The critic is left as it is, and so is the spread of actions.
+The target is the policy's deterministic answer. The critic and the spread of actions are unchanged.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from quantd.models.learners.optimisers import Adam
 from quantd.models.market.vector_env import VectorEnv
 
 Teacher = Callable[[Tensor], Tensor]
-"""float[B, D] observations -> what to do: float[B, A] weights or positions, int64[B] allocations."""
+"""Maps observations float[B, D] to actions: weights or positions float[B, A], or allocations int64[B]."""
 
 
 class CloningPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,13 +31,13 @@ class CloningPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def demonstrations(env: VectorEnv, teacher: Teacher, steps: int, seed: int) -> tuple[Tensor, Tensor]:
-    """(float32[steps * B, D] observations, the teacher's actions there), where the teacher's own actions lead."""
+    """Return (observations float32[steps * B, D], the teacher's actions) along the teacher's own trajectories."""
     observation = env.reset(seed)
     seen: list[Tensor] = []
     done: list[Tensor] = []
     for _ in range(steps):
         action = teacher(observation)
-        # a copy: an environment may write its next observation over this one
+        # a copy: an environment may overwrite its observation
         seen.append(observation.float().clone())
         done.append(action.clone())
         observation = env.step(action).observation
@@ -45,11 +45,11 @@ def demonstrations(env: VectorEnv, teacher: Teacher, steps: int, seed: int) -> t
 
 
 def clone(agent: Agent, observation: Tensor, target: Tensor, plan: CloningPlan | None = None) -> list[float]:
-    """Fits the actor to float[R, D] -> what a teacher did there; gives each pass's mean loss.
+    """Fit the actor to a teacher's actions at observations float[R, D]. Returns each epoch's mean loss.
 
-    Targets: float[R, A] weights that add up to 1 (cross-entropy, its lower bound being their own entropy), float[R, A]
-    positions in [-1, 1] (squared error), int64[R] allocations (cross-entropy). Rows of a recurrent policy are taught
-    one by one, as first observations.
+    Targets are weights float[R, A] that add up to 1 (cross-entropy, bounded below by their own entropy), positions
+    float[R, A] in [-1, 1] (squared error), or allocations int64[R] (cross-entropy). For a recurrent policy, each row
+    counts as a first observation.
     """
     plan = plan or CloningPlan()
     loss_of: Final = _losses(agent, target)
@@ -85,5 +85,5 @@ def _losses(agent: Agent, target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda actor, wanted: torch.nn.functional.cross_entropy(actor, wanted)
     if readout == "tanh":
         return lambda actor, wanted: (mode(actor) - wanted).square().sum(-1).mean()
-    # the smallest normal number keeps the logarithm finite where a weight is 0 to float32
+    # the smallest normal number, so that the logarithm is finite where a weight is 0 in float32
     return lambda actor, wanted: -(wanted * mode(actor).clamp(min=1e-30).log()).sum(-1).mean()

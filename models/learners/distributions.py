@@ -1,9 +1,9 @@
-"""Distributions of actions: how a network's outputs become an allocation, how likely one was, and the slopes of that.
+"""Action distributions: conversion of network outputs to allocations, log-probabilities and their gradients.
 
-Densities of continuous actions are in the coordinates in which they are drawn: log ratios to the last weight for the
-softmax-Gaussian (the logistic normal of Aitchison & Shen 1980), the inverse hyperbolic tangent for the box, the weights
-themselves for Dirichlet. A ratio of two policies, which is all that learning uses, is the same in any coordinates.
-What is judged is always the action that was executed, read back from its own value.
+Densities of continuous actions are in the coordinates of sampling. These are log ratios to the last weight for the
+softmax-Gaussian (logistic normal of Aitchison & Shen 1980), the inverse hyperbolic tangent for the box, and the weights
+themselves for Dirichlet. Learning uses only ratios of two policies, which are equal in any coordinates. The evaluated
+action is always the executed one, reconstructed from its value.
 """
 
 import math
@@ -19,7 +19,7 @@ from quantd.models.networks.onnx_nodes import Readout
 Simplex = Literal["softmax_gaussian", "dirichlet"]
 
 LEAST = 1e-6
-"""Weights of continuous actions are at least about this, and positions at most 1 less this, so that logarithms stay finite."""
+"""Approximate minimum of continuous weights; positions are at most 1 less this, so that logarithms are finite."""
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -27,41 +27,43 @@ Pull = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 
 
 class Judged(NamedTuple):
-    """Of R actions under R outputs of an actor."""
+    """Evaluation of R actions under R outputs of an actor."""
 
     log_prob: Tensor
     """float[R], nats."""
     entropy: Tensor
     """float[R], nats."""
     pull: Pull
-    """(slope of a loss by each log_prob float[R], by each entropy) -> its slopes by actor float[R, P] and spread float[S]."""
+    """Maps the gradients of a loss by log_prob and entropy, float[R] each, to those by actor float[R, P] and spread
+    float[S].
+    """
 
 
 class Family(Protocol):
-    """A distribution by its outputs, without state."""
+    """A stateless distribution, parametrised by network outputs."""
 
     @property
     def readout(self) -> Readout: ...
     @property
     def outputs(self) -> int:
-        """P: what the actor gives for each observation."""
+        """P: the number of actor outputs per observation."""
         ...
 
     @property
     def spread(self) -> int:
-        """S: parameters that no observation changes."""
+        """S: the number of parameters that do not depend on the observation."""
         ...
 
     def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
-        """Actions, as they are executed."""
+        """Draw actions in executable form."""
         ...
 
     def mode(self, actor: Tensor) -> Tensor:
-        """Actions when nothing is drawn."""
+        """Return the deterministic actions."""
         ...
 
     def coordinates(self, action: Tensor) -> Tensor:
-        """What `judge` reads of executed actions, once for all its calls."""
+        """Return the input of `judge` for executed actions, computed once for all its calls."""
         ...
 
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Judged: ...
@@ -87,7 +89,7 @@ class Discrete:
         self.outputs: Final = choices
 
     def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
-        # of exponential clocks at these rates, the first to ring
+        # the first of exponential clocks with these rates
         clocks = torch.empty_like(actor).exponential_(generator=random)
         return torch.softmax(actor, -1).div_(clocks).argmax(-1)
 
@@ -111,9 +113,11 @@ class Discrete:
 
 
 class Gaussian:
-    """A Gaussian of independent coordinates with its own spread each, seen through a softmax (K + 1 weights, the last being the
-    measure of the others) or a tanh (K positions). `mode` is the image of the mean, which is the median of every
-    coordinate."""
+    """A Gaussian of independent coordinates with separate spreads, transformed by softmax or tanh.
+
+    Softmax gives K + 1 weights, of which the last is the reference; tanh gives K positions. `mode` is the image of the
+    mean, which is the median of every coordinate.
+    """
 
     def __init__(self, coordinates: int, link: Literal["softmax_gaussian", "tanh"]) -> None:
         self.readout: Final[Readout] = link
@@ -155,7 +159,10 @@ class Gaussian:
 
 
 class Dirichlet:
-    """Dirichlet on A weights with every concentration above 1, so that it has one peak, inside (as Chou et al. 2017 for Beta)."""
+    """Dirichlet on A weights with every concentration above 1:
+
+    a single interior mode (as Chou et al. 2017 for Beta).
+    """
 
     readout: Final = "dirichlet"
     spread: Final = 0
@@ -197,6 +204,6 @@ def _concentration(actor: Tensor) -> Tensor:
 
 
 def _inside(weights: Tensor) -> Tensor:
-    """Weights off the edge, where no density is finite."""
+    """Move weights off the boundary, where no density is finite."""
     weights = weights.clamp(min=LEAST)
     return weights.div_(weights.sum(-1, keepdim=True))

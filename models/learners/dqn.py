@@ -1,5 +1,8 @@
-"""Deep Q-learning (Mnih et al. 2015) with what Rainbow (Hessel et al. 2018) showed to add up: double (van Hasselt et al. 2016),
-dueling (Wang et al. 2016), noisy layers (Fortunato et al. 2018), n-step returns and priorities (Schaul et al. 2016)."""
+"""Deep Q-learning (Mnih et al. 2015) with the combined extensions of Rainbow (Hessel et al. 2018).
+
+They are double (van Hasselt et al. 2016), dueling (Wang et al. 2016), noisy layers (Fortunato et al. 2018), n-step
+returns and priorities (Schaul et al. 2016).
+"""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
 from quantd.models.learners.off_policy import Course
-from quantd.models.learners.on_policy import Report, State
 from quantd.models.learners.optimisers import Adam
+from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf, Report, State
 from quantd.models.learners.replay import Batch, Replay
 from quantd.models.market.vector_env import Kind, VectorEnv
 from quantd.models.networks.q_network import QNetwork
@@ -20,23 +23,23 @@ LOSSES = ("value", "error", "epsilon")
 
 
 class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The named default profile, plain."""
+    """The default profile, without extensions."""
 
     hidden: tuple[int, ...] = (128, 64)
     streams: int = 0
     """Width of the two streams of a dueling network; 0: not dueling."""
     double: bool = False
     noisy: bool = False
-    """Explores by noisy layers in place of epsilon; switched off when acting greedily."""
+    """Explores by noisy layers instead of epsilon; without noise when acting greedily."""
     learning_rate: float = 1e-4
     gamma: float = 0.99
     n_step: int = 1
     epsilon: float = 1.0
-    """Chance of a uniformly drawn action in the first episode,"""
+    """Probability of a uniformly random action in the first episode."""
     epsilon_least: float = 0.01
-    """at last,"""
+    """Its minimum."""
     epsilon_decay: float = 0.995
-    """and its factor for each episode that ended, counted over all environments."""
+    """Its factor for each ended episode, counted over all environments."""
     buffer: int = 10_000
     """Env-steps."""
     batch: int = 64
@@ -45,13 +48,15 @@ class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     train_every: int = 1
     """Env-steps for each update."""
     target_every: int = 10
-    """Updates after which the target network is copied."""
+    """Updates between copies to the target network."""
     alpha: float = 0.0
-    """Exponent of priorities; 0: drawn uniformly."""
+    """Exponent of priorities; 0 draws uniformly."""
     beta: float = 0.4
-    """Share of the bias of priorities that weights take back at the first update, rising in a line to 1"""
+    """Fraction of the priorities' bias that importance weights correct at the first update; it increases linearly
+    to 1.
+    """
     beta_updates: int = 500_000
-    """at this one."""
+    """The update at which it reaches 1."""
     max_grad_norm: float = 10.0
 
     def __post_init__(self) -> None:
@@ -81,17 +86,20 @@ PROFILES: Final = {
         beta_updates=125_000,
     ),
 }
-"""By name; "prioritized" is meant for 500,000 env-steps, at the last of which beta is 1."""
+"""Profiles by name; "prioritized" is designed for 500,000 env-steps, at the last of which beta is 1."""
 
 
 def epsilon_of(plan: DqnPlan, episodes: int) -> float:
-    """After so many episodes ended."""
+    """Return epsilon after a number of ended episodes."""
     return max(plan.epsilon_least, plan.epsilon * plan.epsilon_decay**episodes)
 
 
 def targets(batch: Batch, online: Tensor, target: Tensor, double: bool) -> Tensor:
-    """float[R] from the values float[R, A] that both networks give to `batch.following`. Double: the online network chooses, the
-    target network says what the choice is worth, so that one's error is not chosen and believed at once."""
+    """Return targets float[R] from both networks' values float[R, A] of `batch.following`.
+
+    In double mode the online network selects and the target network evaluates, so that an error is not both selected
+    and trusted.
+    """
     if not double:
         return torch.addcmul(batch.reward, batch.discount, target.amax(-1))
     chosen = online.argmax(-1, keepdim=True)
@@ -123,18 +131,18 @@ class Dqn:
         self.optimiser: Final = Adam(self.network.vector, plan.learning_rate, 1e-8, plan.max_grad_norm)
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
         plan = self.plan
         self.course.train(self, env, steps, LOSSES, report, warmup=plan.warmup, train_every=plan.train_every)
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
-        """float[B, D] -> int64[B]. Greedy: the highest value, without noise."""
+        """Map float[B, D] to int64[B]. Greedy actions have the highest value, without noise."""
         return self.q_values(observation).argmax(-1) if greedy else self.explore(observation.to(self.network.vector))
 
     @torch.no_grad()
     def q_values(self, observation: Tensor) -> Tensor:
-        """float[B, A]: what each allocation is expected to earn, discounted; what a genuine confidence is read from."""
+        """Return the expected discounted return of each allocation, float[B, A], also a basis for confidence."""
         values: Tensor = self.network(observation.to(self.network.vector))
         return values
 
@@ -143,7 +151,7 @@ class Dqn:
         if self.plan.noisy:
             return self.network.forward(observation, self.network.draw(random)).argmax(-1)
         best = self.network.forward(observation).argmax(-1)
-        # one draw decides whether and, where it does, which: below epsilon it is still uniform
+        # one draw decides both whether and which: below epsilon it is still uniform
         epsilon = epsilon_of(self.plan, self.course.episodes)
         drawn = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64)
         any_of = (drawn * (self.choices / max(epsilon, 1e-9))).long().clamp_(max=self.choices - 1)
@@ -151,7 +159,7 @@ class Dqn:
 
     @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
-        """Huber's loss of the chosen actions' values, weighted by importance."""
+        """Descend Huber's loss of the chosen actions' values, with importance weights."""
         plan, random, network = self.plan, self.course.random, self.network
         beta = min(1.0, plan.beta + (1.0 - plan.beta) * self.course.updates / plan.beta_updates)
         batch = replay.sample(plan.batch, random, beta)
@@ -159,7 +167,7 @@ class Dqn:
         online = network.forward(batch.following, network.draw(random)) if plan.double else target
         values, chosen = network.run(batch.observation, network.draw(random)), batch.action.unsqueeze(-1)
         error = values.gather(-1, chosen).squeeze(-1).sub_(targets(batch, online, target, plan.double))
-        # the slope of Huber's loss, which bounds what one surprise can do
+        # the gradient of Huber's loss, which bounds the effect of one outlier
         slope = error.clamp(-1.0, 1.0).mul_(batch.weight).div_(plan.batch)
         network.pull(torch.zeros_like(values).scatter_(-1, chosen, slope.unsqueeze(-1)))
         self.optimiser.step(network.gradient)
@@ -173,8 +181,14 @@ class Dqn:
         epsilon = 0.0 if plan.noisy else epsilon_of(plan, self.course.episodes)
         return torch.stack([loss.mean(), size.mean(), size.new_tensor(epsilon)])
 
+    def vectors(self) -> tuple[Tensor, ...]:
+        return (self.network.vector,)
+
+    def policy_networks(self) -> Actor:
+        return Actor((self.network,), "values", 0, self.network)
+
     def state(self) -> State:
-        """All that the next step depends on, the memory and the environment's place too."""
+        """Return the complete state, replay memory and the environment's state included."""
         return {
             **self.course.state(),
             "online": self.network.vector.clone(),
@@ -190,3 +204,30 @@ class Dqn:
             {name.removeprefix("optimiser."): kept for name, kept in tensors.items() if name.startswith("optimiser.")}
         )
         self.course.load(state)
+
+
+LEARNER: Final = Learner(
+    name="dqn",
+    plan=DqnPlan,
+    algorithm=Dqn,
+    kinds=("discrete",),
+    shape=("streams", "noisy"),
+    defaults={"market": {"kind": "discrete"}},
+    profiles={
+        "prioritized": {
+            "learner": msgspec.to_builtins(PROFILES["prioritized"]),
+            "steps": 500_000,
+            "evaluate_every": 10_000,
+        }
+    },
+    space={
+        "learner.learning_rate": LEARNING_RATE,
+        "learner.gamma": GAMMA,
+        "learner.buffer": OneOf((50_000, 100_000, 200_000)),
+        "learner.batch": OneOf((32, 64, 128, 256)),
+        "learner.target_every": Between(500, 2_000, whole=True),
+        "learner.alpha": Between(0.4, 0.8),
+        "learner.beta": Between(0.3, 0.6),
+        "learner.hidden": OneOf(("128-64", "256-128", "256-256", "512-256")),
+    },
+)

@@ -1,4 +1,4 @@
-"""What the agents of a desk see, do and earn together: their observations as one, and a ring of such steps."""
+"""Joint observations, actions and rewards of a desk's agents, and a ring buffer of such steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ from quantd.models.market.vector_env import Step, VectorEnv
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Rows of A `agents` side by side; the first `shared` entries of an observation are the same for all of a desk, the other
-    `own` are each agent's."""
+    """Observation layout of desks of `agents`.
+
+    The first `shared` entries are equal for all agents of a desk; the other `own` entries belong to each agent.
+    """
 
     agents: int
     shared: int
@@ -21,16 +23,16 @@ class Views:
 
     @property
     def size(self) -> int:
-        """P: entries of all that the agents of a desk see, what they share being there once."""
+        """P: entries of a joint observation, with the shared ones once."""
         return self.shared + self.agents * self.own
 
     def together(self, rows: Tensor) -> Tensor:
-        """float[G A, D] -> float[G, P]."""
+        """Join float[G A, D] to float[G, P]."""
         desks = rows.view(-1, self.agents, self.shared + self.own)
         return torch.cat((desks[:, 0, : self.shared], desks[:, :, self.shared :].flatten(1)), 1)
 
     def each(self, state: Tensor) -> Tensor:
-        """float[R, P] -> float[A, R, D]: what each agent sees of it."""
+        """Split float[R, P] into each agent's observation, float[A, R, D]."""
         shared = state[:, : self.shared].expand(self.agents, -1, -1)
         if not self.own:
             return shared
@@ -38,27 +40,30 @@ class Views:
         return torch.cat((shared, own), 2)
 
     def apart(self, rows: Tensor) -> Tensor:
-        """float[G A, D] -> float[A, G, D]."""
+        """Reshape float[G A, D] to float[A, G, D]."""
         return rows.view(-1, self.agents, rows.shape[-1]).transpose(0, 1)
 
 
 class JointBatch(NamedTuple):
-    """R steps of desks drawn."""
+    """A sample of R desk steps."""
 
     state: Tensor
     """float32[R, P]."""
     action: Tensor
-    """float32[R, A, K] as executed."""
+    """float32[R, A, K], as executed."""
     reward: Tensor
     """float32[R, A]."""
     going: Tensor
-    """float32[R, A]: 1, or 0 where the agent's episode ended by itself and nothing comes after."""
+    """float32[R, A]: 1, or 0 where the agent's episode terminated."""
     following: Tensor
     """float32[R, P]."""
 
 
 class JointReplay:
-    """The last `capacity` env-steps, row t of the ring holding one of each desk; drawn uniformly, with replacement."""
+    """The last `capacity` env-steps; row t of the ring has one step of each desk.
+
+    Sampling is uniform, with replacement.
+    """
 
     def __init__(self, env: VectorEnv, views: Views, capacity: int) -> None:
         if env.batch % views.agents:
@@ -87,7 +92,7 @@ class JointReplay:
         self._added += 1
 
     def cut(self) -> None:
-        """Nothing to do: each row holds what came after it."""
+        """No-op: each row contains its following observation."""
 
     def sample(self, rows: int, random: torch.Generator) -> JointBatch:
         if not len(self):
@@ -100,7 +105,7 @@ class JointReplay:
         return {"rows": self._rows[: min(self._added, self.length)].clone(), "added": torch.tensor(self._added)}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Raises ValueError where the state is of another shape."""
+        """Restore a state. Raises ValueError for a different shape."""
         rows = state["rows"]
         if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
             raise ValueError(f"steps kept as {list(rows.shape)}; here they are {list(self._rows.shape)}")

@@ -1,13 +1,14 @@
-"""Multi-agent deep deterministic policy gradient (Lowe et al. 2017): every agent acts by what it sees; while learning, a critic
-of its own knows what all of them see and do.
+"""Multi-agent deep deterministic policy gradient (Lowe et al. 2017).
 
-Rows of the environment are desks of agents side by side, as `quantd.models.market.desks` has them. With one agent it is DDPG (Lillicrap
-et al. 2016). Exploration moves a part of each account into one thing drawn at random (in a box: adds Gaussian noise).
+Every agent acts on its own observation. In training, its critic sees the observations and actions of all agents.
+Environment rows are desks with adjacent agents, as in `quantd.models.market.desks`. With one agent it is DDPG
+(Lillicrap et al. 2016). Exploration moves a fraction of each account into one random entry (in a box: adds Gaussian
+noise).
 """
 
 import math
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import torch
@@ -16,45 +17,50 @@ from torch import Tensor
 from quantd.models.learners.distributions import Family, family
 from quantd.models.learners.joint_replay import JointReplay, Views
 from quantd.models.learners.off_policy import Course
-from quantd.models.learners.on_policy import Report, State
 from quantd.models.learners.optimisers import Adam
+from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf, Report, State
+from quantd.models.market.desks import PROFILES as SEATS
 from quantd.models.market.vector_env import Kind, VectorEnv
 from quantd.models.networks.joint_critic import Actors, Critics, Seated
-from quantd.models.networks.onnx_nodes import Readout
 from quantd.models.networks.transformer import Layout, Sizes
+from quantd.models.observation.return_features import FEATURES
 
 LOSSES = ("critic", "actor", "value", "noise")
 
 
 class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rates, tau and noise are those of the named default profile, gamma and the pull on logits as published."""
+    """Rates, tau and noise are the default profile's; gamma and the logit penalty are as published."""
 
     agents: int = 4
     network: Literal["mlp", "transformer"] = "mlp"
     hidden: tuple[int, ...] = (128, 64)
-    """Of the actors and critics; with a transformer, of what critics make of its outcome and the actions."""
+    """Layers of the actors and critics; with a transformer, the critics' layers over its output and the actions."""
     transformer: Sizes = Sizes()
     layout: Layout | None = None
-    """Where an observation shows the market, which all agents of a desk see alike; without it all of it is each agent's own."""
+    """Position of the market in an observation, shared by all agents of a desk; without it, everything is the agent's
+    own.
+    """
     actor_rate: float = 1e-4
     critic_rate: float = 1e-3
     gamma: float = 0.95
     tau: float = 0.01
-    """Part of the way that targets go at each update."""
+    """Step of the target networks towards the current ones at each update."""
     noise: float = 0.2
-    """Part of an account (of a position in a box: standard deviation) that is at random when learning begins, after the warmup; until
-    then all of it is."""
+    """Random fraction of an account (in a box: standard deviation of a position) after the warmup.
+
+    All actions before the end of the warmup are random.
+    """
     least_noise: float = 0.05
     noise_steps: int = 100_000
-    """Env-steps after the warmup over which noise goes from the one to the other, in a straight line."""
+    """Env-steps after the warmup over which the noise falls linearly to `least_noise`."""
     pull: float = 1e-3
-    """On the mean square of what actors say before softmax or tanh: where these are flat no slope leads back."""
+    """Weight of the mean square of actor outputs before softmax or tanh: a saturated one has no gradient back."""
     buffer: int = 200_000
-    """Env-steps; each agent's are counted."""
+    """Env-steps, counted per agent."""
     batch: int = 64
-    """Steps of desks."""
+    """Desk steps."""
     warmup: int = 1_000
-    """Env-steps before the first update; until then actions are drawn uniformly."""
+    """Env-steps before the first update; until then actions are uniform."""
     train_every: int = 16
     """Env-steps for each update."""
     max_grad_norm: float = math.inf
@@ -71,7 +77,7 @@ class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Maddpg:
-    """Learns in any "simplex" or "box" VectorEnv whose rows are `plan.agents` to a desk."""
+    """Learns in any "simplex" or "box" VectorEnv with `plan.agents` rows per desk."""
 
     def __init__(
         self, plan: MaddpgPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
@@ -107,30 +113,31 @@ class Maddpg:
             "critics": Adam(self.critics.vector, plan.critic_rate, 1e-8, plan.max_grad_norm),
         }
 
-    @property
-    def actors(self) -> tuple[Seated, ...]:
-        """One an agent, for a graph to be written of."""
-        return tuple(Seated(self.network, agent) for agent in range(self.plan.agents))
+    def policy_networks(self) -> Actor:
+        actors = tuple(Seated(self.network, agent) for agent in range(self.plan.agents))
+        return Actor(actors, self.family.readout, 0, self.network)
 
-    @property
-    def readout(self) -> Readout:
-        return self.family.readout
+    def vectors(self) -> tuple[Tensor, ...]:
+        return (self.network.vector, self.critics.vector)
 
     @property
     def noise(self) -> float:
-        """Of exploration, now."""
+        """The current exploration noise."""
         plan = self.plan
         gone = min(max(self.course.steps - plan.warmup, 0) / plan.noise_steps, 1.0)
         return plan.noise + (plan.least_noise - plan.noise) * gone
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
         plan = self.plan
         self.course.train(self, env, steps, LOSSES, report, warmup=plan.warmup, train_every=plan.train_every)
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
-        """float[G A, D], agents side by side -> float[G A, K]. Where all see alike one row is enough for a desk."""
+        """Map float[G A, D] with adjacent agents to float[G A, K].
+
+        With identical observations one row per desk suffices.
+        """
         rows = observation.to(self.network.vector)
         if len(rows) == 1 and not self.views.own:
             rows = rows.expand(self.plan.agents, -1)
@@ -147,18 +154,18 @@ class Maddpg:
         plan = self.plan
         batch = replay.sample(plan.batch, self.course.random)
         with torch.no_grad():
-            # equation 6: all act by their targets in what follows
+            # equation 6: all agents act by their target networks in the next state
             acts = self.family.mode(self.target.forward(self.views.each(batch.following))).transpose(0, 1)
             value = self.critics_target.judge(self.critics_target.read(batch.following), acts)
             wanted = torch.addcmul(batch.reward, batch.going, value.t(), value=plan.gamma).t()
         read = self.critics.read(batch.state)
         error = self.critics.judge(read, batch.action) - wanted
         critic_loss = (error * error).mean(1).sum()
-        # equation 5, by the critics as they are before their step: what was read of the state serves both
+        # equation 5, by the critics before their step: one encoding of the state serves both
         said = self.network.forward(self.views.each(batch.state))
         worth = self.critics.judge(read.detach(), self.own_acts(said, batch.action))
         actor_loss = (plan.pull * (said * said).mean(-1) - worth).mean(1).sum()
-        # `backward` is told whose gradient is asked, so that an actor's is none of the critics'
+        # `backward` is restricted to the given parameters, so that an actor's gradient excludes the critics
         for network, loss in ((self.network, actor_loss), (self.critics, critic_loss)):
             network.gradient.zero_()
             loss.backward(inputs=network.leaves)  # type: ignore[no-untyped-call]
@@ -172,16 +179,16 @@ class Maddpg:
         return torch.stack([*losses, losses[0].new_tensor(self.noise)])
 
     def own_acts(self, said: Tensor, done: Tensor) -> Tensor:
-        """float[A, R, A, K]: what was done, float[R, A, K], but for agent i in row i, which does what it says now, float[A, R, P].
+        """Return float[A, R, A, K]: the actions float[R, A, K], with agent i's current answer float[A, R, P] in row i.
 
-        No slope of critic i then reaches any actor but the i-th.
+        The gradient of critic i thus reaches only actor i.
         """
         agents = self.plan.agents
         own = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
         return torch.where(own, self.family.mode(said).unsqueeze(2), done)
 
     def state(self) -> State:
-        """All that the next step depends on, the memory and the environment's place too."""
+        """Return the complete state, replay memory and the environment's state included."""
         state = self.course.state()
         for name, vector in self._vectors().items():
             state[name] = vector.clone()
@@ -221,3 +228,123 @@ class Maddpg:
             return torch.add(action, drawn, alpha=noise).clamp_(-1.0, 1.0)
         drawn = torch.randint(self.action_size, (len(action), 1), generator=random, device=action.device)
         return (action * (1.0 - noise)).scatter_add_(1, drawn, action.new_full((len(action), 1), noise))
+
+
+LITE_FEATURES: Final = ("momentum_21", "momentum_63", "momentum_126", "volatility", "volatility_change")
+"""Chosen by quantd.models.training.plans.profiles.ranked over the training part of the default data."""
+
+DESKS: Final = 8
+"""That learn side by side."""
+
+SESSIONS: Final = 252
+"""Of an episode."""
+
+
+def _steps(episodes: int, agents: int) -> int:
+    """Env-steps: each agent's are counted."""
+    return episodes * SESSIONS * agents
+
+
+def _risk_profiles(count: int) -> list[dict[str, Any]]:
+    seats: list[dict[str, Any]] = msgspec.to_builtins(SEATS[:count])
+    return seats
+
+
+def _profile(
+    agents: int,
+    episodes: int,
+    updates: int,
+    looks: int,
+    learner: dict[str, Any],
+    shown: dict[str, Any],
+    *,
+    dynamic: bool,
+) -> dict[str, Any]:
+    """`updates` of an episode of one desk, `looks` at the validation part."""
+    steps = _steps(episodes, agents)
+    return {
+        "learner": {
+            "agents": agents,
+            "train_every": SESSIONS * agents // updates,
+            "warmup": _steps(DESKS, agents),
+            "noise_steps": steps // 2,
+            "buffer": _steps(80, agents),
+            **learner,
+        },
+        "sight": {"book": [], **shown},
+        "market": {
+            "batch": DESKS * agents,
+            "seats": _risk_profiles(agents),
+            "diversity": {"dynamic": dynamic},
+            # a day counts about one, so that 0.1 for moving alike is a part of it; of a log return it would be all
+            "reward": {"kind": "sharpe"},
+            "episodes": {"length": SESSIONS},
+        },
+        "steps": steps,
+        "evaluate_every": steps // looks,
+        "checkpoint_every": steps // 4,
+        "patience": 0,
+    }
+
+
+PROFILES: Final[dict[str, dict[str, Any]]] = {
+    "full": _profile(
+        agents=5,
+        episodes=300,
+        updates=4,
+        looks=6,
+        learner={
+            "network": "transformer",
+            "transformer": {"width": 64, "heads": 8, "layers": 4, "widening": 2},
+            "batch": 8,
+        },
+        shown={"features": list(FEATURES), "window": 60},
+        dynamic=True,
+    ),
+    "lite": _profile(
+        agents=4,
+        episodes=200,
+        updates=16,
+        looks=20,
+        learner={"network": "mlp", "hidden": [128, 64], "batch": 64},
+        shown={"features": list(LITE_FEATURES), "window": 0},
+        dynamic=False,
+    ),
+    "transformer": _profile(
+        agents=5,
+        episodes=60,
+        updates=8,
+        looks=6,
+        learner={
+            "network": "transformer",
+            "transformer": {"width": 256, "heads": 8, "layers": 4, "widening": 2},
+            "batch": 8,
+        },
+        shown={"features": list(FEATURES), "window": 20},
+        dynamic=True,
+    ),
+}
+"""Profile -> what it changes. Transformers learn in batches of 8, and the wide one reads 20 sessions for 60 episodes: a seed is then a
+matter of minutes on one core."""
+
+
+LEARNER: Final = Learner(
+    name="maddpg",
+    plan=MaddpgPlan,
+    algorithm=Maddpg,
+    # a desk of a plan trades on the simplex; the algorithm also learns in a box
+    kinds=("simplex",),
+    several=True,
+    defaults={"market": {"batch": 32, "seats": _risk_profiles(MaddpgPlan().agents)}, "sight": {"book": []}},
+    profiles=PROFILES,
+    # actor and critic have rates of their own (Lowe et al. 2017 take 0.01 for both, on tasks with far less noise)
+    space={
+        "learner.actor_rate": LEARNING_RATE,
+        "learner.critic_rate": Between(1e-4, 1e-2, log=True),
+        "learner.gamma": GAMMA,
+        "learner.tau": Between(0.001, 0.02, log=True),
+        "learner.noise": Between(0.1, 0.4),
+        "learner.batch": OneOf((64, 128, 256)),
+        "learner.hidden": OneOf(("128-64", "128-128", "256-256")),
+    },
+)

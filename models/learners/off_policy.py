@@ -1,4 +1,4 @@
-"""What DQN, SAC and MADDPG have in common: acting step by step, remembering, learning so often, and where it all stands."""
+"""The training loop of DQN, SAC and MADDPG: step, store, update, report, and its resumable state."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,26 +7,26 @@ from typing import Final, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Diverged, Report, Resumable, State
-from quantd.models.market.vector_env import Step, VectorEnv
+from quantd.models.learners.record import Diverged, Report, State
+from quantd.models.market.vector_env import Resumable, Step, VectorEnv
 
 STEPS_A_REPORT = 1000
 
 UPDATES_TOLD = 8
-"""Losses are told of one update in so many: to sum them up costs as much as a layer."""
+"""Losses are reported for one update in this many, because their sum costs as much as a layer."""
 
 
 class Memory(Protocol):
-    """Of steps, to draw from."""
+    """A replay memory."""
 
     def __len__(self) -> int:
-        """How many can be drawn."""
+        """Return the number of steps available for sampling."""
         ...
 
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None: ...
 
     def cut(self) -> None:
-        """The steps added last are not followed by those added next."""
+        """Mark that the next added steps do not follow the last ones."""
         ...
 
     def state(self) -> dict[str, Tensor]: ...
@@ -38,20 +38,20 @@ M = TypeVar("M", bound=Memory)
 Asked = TypeVar("Asked", contravariant=True)
 
 
-class Learner(Protocol[Asked]):
-    """What `Course` asks of an algorithm."""
+class Updates(Protocol[Asked]):
+    """The part of an algorithm that `Course` calls."""
 
     def explore(self, observation: Tensor) -> Tensor:
-        """Actions to learn from."""
+        """Return actions for training."""
         ...
 
     def update(self, replay: Asked, tell: bool) -> Tensor | None:
-        """One step along the gradient; gives the losses if they are to be told."""
+        """Perform one gradient step. Returns the losses if `tell`."""
         ...
 
 
 class Course(Generic[M]):
-    """The place in training: the environments', the memory's and the counts. Draws from its own generator only."""
+    """The state of a training run: environment, memory and counters. It draws from its own generator only."""
 
     def __init__(self, seed: int, device: str, make_replay: Callable[[VectorEnv], M]) -> None:
         self.seed: Final = seed
@@ -70,7 +70,7 @@ class Course(Generic[M]):
 
     def train(
         self,
-        learner: Learner[M],
+        learner: Updates[M],
         env: VectorEnv,
         steps: int,
         names: tuple[str, ...],
@@ -79,8 +79,10 @@ class Course(Generic[M]):
         warmup: int,
         train_every: int,
     ) -> None:
-        """Until `steps` env-steps were made in all; from `warmup` on, one update for every `train_every` of them. Reports as often
-        as STEPS_A_REPORT. Raises Diverged."""
+        """Train until `steps` env-steps in total; from `warmup` on, one update per `train_every` of them.
+
+        Reports come every STEPS_A_REPORT env-steps. Raises Diverged.
+        """
         replay = self._enter(env)
         losses = torch.zeros(len(names), device=env.device)
         returns: list[Tensor] = []
@@ -106,7 +108,7 @@ class Course(Generic[M]):
                     count += 1
             if self.steps - counted < STEPS_A_REPORT and self.steps < steps:
                 continue
-            # before the first update nothing was measured
+            # no losses exist before the first update
             values = dict(zip(names, (losses / count if count else losses + torch.nan).tolist(), strict=True))
             if count and not all(abs(value) < float("inf") for value in values.values()):
                 raise Diverged(f"after {self.steps} steps: {values}")
@@ -120,7 +122,7 @@ class Course(Generic[M]):
             began, counted, count = time.perf_counter(), self.steps, 0
 
     def state(self) -> State:
-        """Counts, generator, memory and, where it can be kept, the environment's place."""
+        """Return counters, generator, memory and, where supported, the environment's state."""
         state: State = {
             "steps": self.steps,
             "updates": self.updates,
@@ -147,7 +149,7 @@ class Course(Generic[M]):
         self._replay = self._env = None
 
     def _enter(self, env: VectorEnv) -> M:
-        """Goes on where training in `env` was left, or begins there with what is remembered."""
+        """Resume training in `env`, or begin there with the stored memory."""
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in self._resume.items() if k.startswith(prefix)}

@@ -1,71 +1,45 @@
-"""What PPO and A2C have in common: a network, its distribution of actions, one generator, and where the environments stand."""
+"""The common part of PPO and A2C: a network, its action distribution, one generator, and the environments' state."""
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Final, Literal
 
 import msgspec
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from quantd.models.learners.distributions import Family, Simplex, family
+from quantd.models.learners.record import Actor, Diverged, Report, State
 from quantd.models.learners.rollout import Now, Rollout
-from quantd.models.market.vector_env import Kind, VectorEnv
+from quantd.models.market.vector_env import Kind, Resumable, VectorEnv
 from quantd.models.networks.actor_critic import ActorCritic
 from quantd.models.networks.lstm import Lstm
 from quantd.models.networks.mlp import Mlp
 from quantd.models.networks.transformer import Layout, Sizes, Transformer
 
-State = dict[str, Tensor | int | float | bytes]
-
-
-class Diverged(Exception):
-    """Training came to values that are not finite; nothing after the last checkpoint is worth keeping."""
-
-
-class Report(msgspec.Struct, frozen=True):
-    """How training goes, after each rollout."""
-
-    steps: int
-    """Of the environments, all of them together."""
-    steps_per_s: float
-    losses: dict[str, float]
-    mean_return: float
-    """Undiscounted, of the episodes that ended since the report before; NaN when none did."""
-    episodes: int
-
 
 class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The named default is a trunk of 256 and 256 with LayerNorm."""
+    """Network settings; the default is an MLP of 256 and 256 with LayerNorm."""
 
     network: Literal["mlp", "lstm", "transformer"] = "mlp"
     hidden: tuple[int, ...] = (256, 256)
-    """Widths of layers; an LSTM has one, and a transformer sizes of its own."""
+    """Widths of layers; an LSTM has one, and a transformer has its own sizes."""
     transformer: Sizes = Sizes()
     layout: Layout | None = None
-    """Where an observation shows the market: a transformer has to know."""
+    """Position of the market in an observation, required by a transformer."""
     simplex: Simplex = "softmax_gaussian"
     log_spread: float = 0.0
-    """Of Gaussian actions before learning: logarithm of the standard deviation of each coordinate."""
+    """Initial logarithm of the standard deviation of each coordinate of Gaussian actions."""
     bfloat16: bool = False
-    """Products of the MLP's trunk in bfloat16: pays at large minibatches, where the processor multiplies in it."""
+    """Products of the MLP's trunk in bfloat16: faster for large minibatches, with processor support."""
 
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1 or (self.network == "lstm" and len(self.hidden) != 1):
             raise ValueError(f"hidden {list(self.hidden)}: widths from 1 on, just one for an lstm")
 
 
-@runtime_checkable
-class Resumable(Protocol):
-    """An environment whose place can be kept, for training to go on bit for bit."""
-
-    def state(self) -> dict[str, Tensor]: ...
-
-    def load(self, state: Mapping[str, Tensor]) -> Tensor: ...
-
-
 class Agent:
-    """A policy that acts, and collects rollouts. Draws from its own generator only."""
+    """A policy that acts, and collects rollouts. It draws from its own generator only."""
 
     def __init__(
         self, plan: NetworkPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
@@ -82,7 +56,7 @@ class Agent:
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True, started: Tensor | None = None) -> Tensor:
-        """float[B, D] -> actions. A recurrent policy remembers what it was asked before, by row, until `started` bool[B]."""
+        """Map float[B, D] to actions. A recurrent policy carries its memory by row, until `started` bool[B]."""
         rows = observation.to(self.network.vector)
         carry = self._asked
         if carry is None or len(carry) != len(rows):
@@ -94,14 +68,24 @@ class Agent:
 
     @torch.no_grad()
     def probabilities(self, observation: Tensor) -> Tensor:
-        """float[B, A] of discrete allocations, what a genuine confidence is read from; without memory."""
+        """Return probabilities float[B, A] of discrete allocations, a basis for confidence; without recurrent
+        memory.
+        """
         if self.family.readout != "softmax":
             raise ValueError(f"probabilities are of discrete allocations; this policy draws by {self.family.readout}")
         rows = observation.to(self.network.vector)
         return torch.softmax(self.network.act(rows, self.network.begin(len(rows)))[0], -1)
 
+    def policy_networks(self) -> Actor:
+        assert isinstance(self.network, nn.Module)
+        return Actor((self.network,), self.family.readout, self.network.begin(1).shape[1], self.network)
+
+    def vectors(self) -> tuple[Tensor, ...]:
+        """All learned parameters, the critic's included."""
+        return (self.network.vector,)
+
     def enter(self, env: VectorEnv) -> Now:
-        """Goes on where training in `env` was left, or begins there."""
+        """Resume training in `env`, or begin there."""
         if self._resume is not None:
             if not isinstance(env, Resumable):
                 raise ValueError(f"{type(env).__name__} cannot take up its kept place: it has no load")
@@ -126,8 +110,10 @@ class Agent:
         report: Callable[[Report], bool],
         every: int = 1,
     ) -> None:
-        """Until `steps` were made in all: a rollout, then `update`, which gives the losses called `names`. Reports every so many
-        rollouts. Raises Diverged."""
+        """Train until `steps` in total: a rollout, then `update`, which returns the losses called `names`.
+
+        A report follows every `every` rollouts. Raises Diverged.
+        """
         now = self.enter(env)
         returns: list[Tensor] = []
         began, counted, count = time.perf_counter(), self.steps, 0
@@ -152,7 +138,7 @@ class Agent:
             began, counted = time.perf_counter(), self.steps
 
     def state(self, optimiser: Mapping[str, Tensor]) -> State:
-        """All that the next rollout depends on, the environment's place too where it can be kept."""
+        """Return everything that determines the next rollout, with the environment's state where supported."""
         state: State = {
             "steps": self.steps,
             "random": self.random.get_state().clone(),
@@ -167,7 +153,7 @@ class Agent:
         return state
 
     def load(self, state: State) -> dict[str, Tensor]:
-        """Takes up `state`; gives the optimiser's part."""
+        """Restore `state`. Returns the optimiser's part."""
         tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
 
         def part(prefix: str) -> dict[str, Tensor]:

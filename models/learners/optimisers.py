@@ -1,4 +1,4 @@
-"""Optimisers of one parameter vector: Adam and RMSprop, the gradient's norm bounded on the way."""
+"""Optimisers of one parameter vector: Adam and RMSprop, with a bound on the gradient's norm."""
 
 from typing import Final
 
@@ -7,12 +7,15 @@ from torch import Tensor
 
 
 def _excess(gradient: Tensor, limit: float) -> Tensor:
-    """By what to divide the gradient for its norm to be at most `limit` (Pascanu et al. 2013); no value leaves the device."""
+    """Return the divisor that reduces the gradient's norm to `limit` (Pascanu et al.
+
+    2013), without a device transfer.
+    """
     return torch.dot(gradient, gradient).sqrt_().div_(limit).clamp_(min=1.0)
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015), all of it in one pass over memory."""
+    """Adam (Kingma & Ba 2015) in one pass over memory."""
 
     def __init__(self, vector: Tensor, learning_rate: float, epsilon: float, max_norm: float) -> None:
         self.learning_rate, self.epsilon, self.max_norm = learning_rate, epsilon, max_norm
@@ -24,7 +27,7 @@ class Adam:
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
         self._steps += 1
-        # torch.optim.Adam(fused=True) is this call and as much time again to reach it
+        # torch.optim.Adam(fused=True) takes twice as long for the same call
         torch._fused_adam_(
             [self._vector],
             [gradient],
@@ -53,8 +56,11 @@ class Adam:
 
 
 class RmsProp:
-    """RMSprop (Tieleman & Hinton 2012), epsilon beside the root as in torch.optim.RMSprop: inside it, as asynchronous actor-critic
-    was published, 1e-5 holds back every parameter whose slopes are below 0.003."""
+    """RMSprop (Tieleman & Hinton 2012), with epsilon outside the root as in torch.optim.RMSprop.
+
+    Inside the root, as published for asynchronous actor-critic, 1e-5 suppresses every parameter with gradients below
+    0.003.
+    """
 
     def __init__(
         self, vector: Tensor, learning_rate: float, epsilon: float, max_norm: float, decay: float = 0.99
@@ -68,7 +74,7 @@ class RmsProp:
     def step(self, gradient: Tensor) -> None:
         gradient.div_(_excess(gradient, self.max_norm))
         self._square.mul_(self.decay).addcmul_(gradient, gradient, value=1.0 - self.decay)
-        # far below epsilon's square, and no root is then of 0 or of a denormal, which takes a CPU up to 30 times as long
+        # Far below epsilon's square. It avoids roots of 0 or of denormals, which take a CPU up to 30 times as long.
         torch.add(self._square, 1e-30, out=self._root).sqrt_().add_(self.epsilon)
         self._vector.addcdiv_(gradient, self._root, value=-self.learning_rate)
 

@@ -1,6 +1,6 @@
-"""Proximal policy optimisation (Schulman et al. 2017): several passes over each rollout, no step of the policy too far.
+"""Proximal policy optimisation (Schulman et al. 2017): several passes over each rollout, with bounded policy changes.
 
-The slopes of the loss are written out; distributions and networks carry them on. A test holds them to autograd.
+The gradients of the loss are explicit; distributions and networks propagate them. A test compares them with autograd.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from quantd.models.learners.distributions import Judged
-from quantd.models.learners.on_policy import Agent, NetworkPlan, Report, State
+from quantd.models.learners.on_policy import Agent, NetworkPlan
 from quantd.models.learners.optimisers import Adam
+from quantd.models.learners.record import GAMMA, LEARNING_RATE, WIDTHS, Between, Learner, Report, State
 from quantd.models.learners.rollout import Now, Rollout
 from quantd.models.market.vector_env import Kind, VectorEnv
 
@@ -19,7 +20,7 @@ LOSSES = ("policy", "value", "entropy", "approx_kl", "clipped")
 
 
 class PpoPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
-    """The named default profile."""
+    """The default profile."""
 
     horizon: int = 256
     """Steps of each environment in a rollout."""
@@ -31,7 +32,7 @@ class PpoPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
     entropy_weight: float = 0.01
     epochs: int = 10
     minibatch: int = 64
-    """Rows; a recurrent network takes whole sequences, as many as come nearest."""
+    """Rows; a recurrent network uses whole sequences, to the nearest number."""
     max_grad_norm: float = 0.5
     adam_epsilon: float = 1e-5
 
@@ -42,35 +43,38 @@ class PpoPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
 
 
 class Batch(NamedTuple):
-    """Rows of a rollout. Observations float[R, D], or sequences float[T, b, D] with their `started` and `carry`."""
+    """Rows of a rollout: observations float[R, D], or sequences float[T, b, D] with their `started` and `carry`."""
 
     observation: Tensor
     started: Tensor
     carry: Tensor
     coordinates: Tensor
-    """What the distribution reads of the executed actions, one row each."""
+    """The distribution's coordinates of the executed actions, one row each."""
     old_log_prob: Tensor
-    """float[R]: of the action when it was taken."""
+    """float[R]: of the action at its execution."""
     advantage: Tensor
     target: Tensor
-    """float[R]: what the critic is to say."""
+    """float[R]: the critic's target."""
 
 
 class Slopes(NamedTuple):
-    """Of a minibatch's loss, and what there is to report of it."""
+    """Gradients of a minibatch's loss, and its reported losses."""
 
     log_prob: Tensor
     """float[R]."""
     entropy: float
-    """The same for every row."""
+    """Equal for every row."""
     value: Tensor
     """float[R]."""
     losses: Tensor
-    """float[5], as LOSSES."""
+    """float[5], in the order of LOSSES."""
 
 
 def slopes(judged: Judged, value: Tensor, batch: Batch, plan: PpoPlan, tell: bool) -> Slopes:
-    """Of value_weight x squared error - entropy_weight x entropy - the clipped surrogate (equations 7 and 9), means over R."""
+    """Return the gradients of value_weight x squared error - entropy_weight x entropy - the clipped surrogate.
+
+    The terms are equations 7 and 9 of Schulman et al. 2017, means over R.
+    """
     rows = len(value)
     variance, mean = torch.var_mean(batch.advantage, correction=0)
     advantage = (batch.advantage - mean).div_(variance.sqrt_().add_(1e-8))
@@ -78,7 +82,7 @@ def slopes(judged: Judged, value: Tensor, batch: Batch, plan: PpoPlan, tell: boo
     ratio = shift.exp()
     surrogate = ratio * advantage
     bounded = ratio.clamp(1.0 - plan.clip, 1.0 + plan.clip).mul_(advantage)
-    # where the bound is the smaller of the two it is constant, so that its slope is 0
+    # where the bound is the smaller one it is constant, with gradient 0
     free = surrogate <= bounded
     error = value - batch.target
     losses = torch.empty(0)
@@ -107,9 +111,11 @@ class Ppo:
         )
         self.act: Final = self.agent.act
         self.probabilities: Final = self.agent.probabilities
+        self.vectors: Final = self.agent.vectors
+        self.policy_networks: Final = self.agent.policy_networks
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
         rollout = Rollout(env, self.plan.horizon)
         self.agent.train(env, rollout, steps, lambda now: self._update(rollout, now), LOSSES, report)
 
@@ -120,7 +126,7 @@ class Ppo:
         self.optimiser.load(self.agent.load(state))
 
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
-        """float[5]: the losses, means over the last pass."""
+        """Return the losses float[5], means over the last epoch."""
         network, plan = self.agent.network, self.plan
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda)
         with torch.no_grad():
@@ -157,7 +163,7 @@ class Ppo:
         return self.agent.family.judge(rows, self.agent.network.spread.detach(), coordinates.reshape(len(rows), -1))
 
     def _rows(self, whole: Batch) -> Iterator[Batch]:
-        """Every row once, in an order that is drawn; gathered once, then cut."""
+        """Yield every row once, in random order; gathered once, then split."""
         rows = whole.advantage.numel()
         order = torch.randperm(rows, generator=self.agent.random, device=whole.advantage.device)
         cuts = tuple(range(self.plan.minibatch, rows, self.plan.minibatch))
@@ -169,7 +175,7 @@ class Ppo:
             yield Batch(observation, whole.started, whole.carry, coordinates, old_log_prob, advantage, target)
 
     def _sequences(self, whole: Batch) -> Iterator[Batch]:
-        """Every environment's rows once, some environments at a time, from the carry of their first row."""
+        """Yield every environment's rows once, some environments at a time, from the carry of their first row."""
         length, batch = whole.advantage.shape
         order = torch.randperm(batch, generator=self.agent.random, device=whole.advantage.device)
         some = max(1, round(self.plan.minibatch / length))
@@ -181,3 +187,22 @@ class Ppo:
                 each.index_select(1, who).reshape(-1) for each in (whole.old_log_prob, whole.advantage, whole.target)
             )
             yield Batch(observation, started, whole.carry.index_select(0, who), coordinates, *rows)
+
+
+LEARNER: Final = Learner(
+    name="ppo",
+    plan=PpoPlan,
+    algorithm=Ppo,
+    kinds=("simplex", "box", "discrete"),
+    imitates=True,
+    bfloat16=True,
+    space={
+        "learner.learning_rate": LEARNING_RATE,
+        "learner.gamma": GAMMA,
+        "learner.gae_lambda": Between(0.9, 0.99),
+        "learner.clip": Between(0.1, 0.4),
+        "learner.value_weight": Between(0.3, 0.7),
+        "learner.entropy_weight": Between(0.0, 0.1),
+        "learner.hidden": WIDTHS,
+    },
+)

@@ -1,4 +1,4 @@
-"""What off-policy learners remember: a ring of steps on one tensor made once, n-step returns read from it, and draws by priority."""
+"""Replay memory of off-policy learners: a preallocated ring buffer, n-step returns, and prioritised sampling."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -17,7 +17,7 @@ Places = NDArray[np.int64]
 
 
 class SumTree:
-    """`size` leaves of 0 or more. Node i is the sum of nodes 2i and 2i + 1; node 1 is the sum of all."""
+    """A binary tree over `size` non-negative leaves. Node i is the sum of nodes 2i and 2i + 1; node 1 is the total."""
 
     def __init__(self, size: int) -> None:
         if size < 1:
@@ -34,8 +34,10 @@ class SumTree:
         return self.nodes[places + (1 << self.levels)]
 
     def write(self, places: Places, values: Floats | float) -> None:
-        """Sets leaves int64[K]; where one is named twice, the last value stands. Their ancestors are summed again, not corrected by
-        a difference, so that no error of rounding piles up."""
+        """Set leaves int64[K]; the last value of a repeated leaf wins.
+
+        Ancestors are summed again rather than corrected by a difference, so that rounding errors do not accumulate.
+        """
         node = places + (1 << self.levels)
         self.nodes[node] = values
         for _ in range(self.levels):
@@ -44,13 +46,13 @@ class SumTree:
             self.nodes[node] = self.nodes[left] + self.nodes[left + 1]
 
     def find(self, heights: Floats) -> Places:
-        """int64[K]: the leaves in which heights of [0, total) fall, when the leaves lie one after another."""
+        """Return int64[K]: the leaves at cumulative heights in [0, total)."""
         node = np.ones(len(heights), dtype=np.int64)
         left_over = heights.copy()
         for _ in range(self.levels):
             node <<= 1
             left = self.nodes[node]
-            # a height that rounding pushed over the edge of the last leaf above 0 must not end in one of 0
+            # a height rounded beyond the last positive leaf must not select a zero leaf
             right = (left_over >= left) & (self.nodes[node + 1] > 0.0)
             left_over -= left * right
             node += right
@@ -58,37 +60,39 @@ class SumTree:
 
 
 LEAST_PRIORITY = 1e-6
-"""Added to every error: a step that surprised nobody is still drawn now and then."""
+"""Added to every error, so that steps without error are still drawn occasionally."""
 
 TAIL = 3
 """Columns after the action: reward, terminated, ended."""
 
 
 class Batch(NamedTuple):
-    """R steps drawn."""
+    """A sample of R steps."""
 
     observation: Tensor
     """float32[R, D]."""
     action: Tensor
     """int64[R], or float32[R, A] as executed."""
     reward: Tensor
-    """float32[R]: discounted sum of the n rewards from there, fewer where the episode ended."""
+    """float32[R]: discounted sum of the next n rewards, fewer where the episode ended."""
     discount: Tensor
-    """float32[R]: of the value of `following`: gamma to the number of rewards, and 0 where nothing comes after."""
+    """float32[R]: factor of the value of `following`: gamma to the number of rewards, 0 after a terminal step."""
     following: Tensor
-    """float32[R, D]: what was observed after the last of these rewards."""
+    """float32[R, D]: the observation after the last of these rewards."""
     place: Tensor
-    """int64[R]: by which priorities are told back."""
+    """int64[R]: positions, for the update of priorities."""
     weight: Tensor
-    """float32[R]: of importance, at most 1; without priorities all 1."""
+    """float32[R]: importance weights, at most 1; without priorities all 1."""
 
 
 class Replay:
-    """The last `capacity` steps of B environments, row t of the ring holding one of each. A step is drawn once its n rewards are
-    known."""
+    """The last `capacity` steps of B environments; row t of the ring has one of each.
+
+    A step is available once its n rewards are known.
+    """
 
     def __init__(self, env: VectorEnv, capacity: int, n_step: int, gamma: float, alpha: float = 0.0) -> None:
-        """`alpha` is the exponent of priorities; 0 draws uniformly and keeps no tree."""
+        """`alpha` is the exponent of priorities; 0 draws uniformly without a tree."""
         self.batch: Final = env.batch
         self.length: Final = max(capacity // env.batch, n_step + 1)
         self.n_step: Final = n_step
@@ -97,7 +101,7 @@ class Replay:
         self._kind: Final[Kind] = env.kind
         self._seen, self._acts = env.observation_size, 1 if self.integral else env.action_size
         width = 2 * self._seen + self._acts + TAIL
-        # one row holds all of a step: one copy remembers it and one gather draws it
+        # One row has all data of a step: one copy stores it and one gather reads it.
         self._rows = torch.zeros((self.length, self.batch, width), device=env.device)
         self._flat = self._rows.view(-1, width)
         self._powers = gamma ** torch.arange(n_step + 1, dtype=torch.float32, device=env.device)
@@ -108,7 +112,7 @@ class Replay:
         self._added = 0
 
     def __len__(self) -> int:
-        """Steps that can be drawn."""
+        """Return the number of steps available for sampling."""
         return max(min(self._added, self.length) - self.n_step + 1, 0) * self.batch
 
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
@@ -126,17 +130,19 @@ class Replay:
             self._tree.write(row * self.batch + self._columns, 0.0)
             if self._added >= self.n_step:
                 ready = (self._added - self.n_step) % self.length
-                # what was never drawn has no error yet: it is drawn as soon as the most surprising
+                # new steps have no error yet: they get the highest priority
                 self._tree.write(ready * self.batch + self._columns, self._highest)
 
     def cut(self) -> None:
-        """The steps added last are not followed by those added next: the environments begin anew."""
+        """Mark that the environments restart: the next added steps do not follow the last ones."""
         if self._added:
             self._rows[(self._added - 1) % self.length, :, -1] = 1.0
 
     def sample(self, rows: int, random: torch.Generator, beta: float = 1.0) -> Batch:
-        """`rows` steps, with replacement. `beta` is how much of the bias of priorities the weights take back (Schaul et al. 2016,
-        section 3.4)."""
+        """Draw `rows` steps, with replacement.
+
+        `beta` is the fraction of the priorities' bias that the weights correct (Schaul et al. 2016, section 3.4).
+        """
         if not len(self):
             raise ValueError("nothing to draw yet")
         if self._tree is None:
@@ -145,7 +151,7 @@ class Replay:
             place = (drawn + oldest) % len(self._flat)
             return self._read(place, torch.ones(rows, device=place.device))
         tree = self._tree
-        # one of each of `rows` equal parts of the sum
+        # one from each of `rows` equal parts of the sum
         heights = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64).cpu().numpy()
         parts = np.arange(rows, dtype=np.float64)
         found = tree.find((heights + parts) * (tree.total / rows))
@@ -155,7 +161,7 @@ class Replay:
         return self._read(torch.from_numpy(found).to(device), torch.from_numpy(weight).to(device, torch.float32))
 
     def tell(self, place: Tensor, error: Tensor) -> None:
-        """New priorities of drawn steps, (|error| + a little) ** alpha, from their errors float[R]."""
+        """Set new priorities of drawn steps, (|error| + LEAST_PRIORITY) ** alpha, from their errors float[R]."""
         if self._tree is None:
             return
         priority = (error.abs().double().cpu().numpy() + LEAST_PRIORITY) ** self.alpha
@@ -172,7 +178,7 @@ class Replay:
         return kept
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Raises ValueError where the state is of another shape."""
+        """Restore a state. Raises ValueError for a different shape."""
         rows = state["rows"]
         if rows.shape[1:] != self._rows.shape[1:] or len(rows) > self.length:
             raise ValueError(f"steps kept as {list(rows.shape)}; here they are {list(self._rows.shape)}")
@@ -190,7 +196,7 @@ class Replay:
         if self.n_step > 1:
             window = (place.unsqueeze(1) + self._ahead) % len(self._flat)
             tails = self._flat[:, -TAIL:][window]
-            # a reward counts while nothing before it in the window ended
+            # a reward counts until the episode ends within the window
             going = torch.ones_like(tails[:, :, 2])
             going[:, 1:] = (1.0 - tails[:, :-1, 2]).cumprod(1)
             count = going.sum(1).long()

@@ -1,7 +1,7 @@
-"""What T steps of B environments gave, on tensors made once, and what they were worth.
+"""Rollouts: T steps of B environments in preallocated tensors, with advantages.
 
-The action stored is the action executed. An episode that a time limit cut is valued at its last observation; one that
-ended by itself is worth nothing more.
+The stored action is the executed action. A truncated episode is valued at its last observation; a terminated one has no
+further value.
 """
 
 from typing import Final, NamedTuple
@@ -15,20 +15,20 @@ from quantd.models.networks.actor_critic import ActorCritic, Heads
 
 
 class Now(NamedTuple):
-    """Where B environments stand."""
+    """The current state of B environments."""
 
     observation: Tensor
     """float32[B, D]."""
     started: Tensor
-    """bool[B]: the observation is the first of its episode."""
+    """bool[B]: whether the observation is the first of its episode."""
     carry: Tensor
-    """float32[B, C] of the network, from before the observation."""
+    """float32[B, C]: the network's carry before the observation."""
     earned: Tensor
     """float32[B]: reward of the episode so far."""
 
 
 class Rollout:
-    """T x B rows, filled by `collect` and valued by `value`, again and again."""
+    """T x B rows, filled by `collect` and valued by `value` repeatedly."""
 
     def __init__(self, env: VectorEnv, length: int) -> None:
         shape = (length, env.batch)
@@ -45,15 +45,17 @@ class Rollout:
         """Value of the last observation where a time limit ended an episode, else 0."""
         self.carry = torch.zeros((env.batch, 0), device=device)
         """Of the network, from before the first row."""
-        # views by step, made once
+        # views by step, created once
         columns = (self.observation, self.action, self.reward, self.done, self.cut_value)
         self._rows = list(zip(*(column.unbind(0) for column in columns), strict=True))
         self._returns = torch.zeros(0, device=device)
 
     @torch.no_grad()
     def collect(self, env: VectorEnv, network: ActorCritic, family: Family, now: Now, random: torch.Generator) -> Now:
-        """Fills every row from `now`; says where the environments then stand. No value of it leaves the device but one
-        bool a step."""
+        """Fill every row from `now`. Returns the environments' state after it.
+
+        The only device transfer is one bool per step.
+        """
         observation, started, carry, earned = now
         self.carry = carry
         self.started[0] = started
@@ -74,21 +76,21 @@ class Rollout:
                 carry = carry * (~ended).unsqueeze(-1)
         self.started[1:] = self.done[:-1]
         self._returns, earned = episode_returns(self.reward, self.done, earned)
-        # a copy, for the environment's own tensor may change with its next step
+        # a copy, because the environment may overwrite its tensor at the next step
         return Now(observation.to(self.observation, copy=True), self.done[-1].clone(), carry, earned)
 
     def returns(self) -> Tensor:
-        """float32[E]: reward in all of the episodes that ended in these rows."""
+        """Return float32[E]: total rewards of the episodes that ended in these rows."""
         return self._returns
 
     def value(
         self, network: ActorCritic, now: Now, gamma: float, trace: float, *, keep: bool = False
     ) -> tuple[Tensor, Tensor, Heads]:
-        """(advantages float32[T, B], what the critic is to learn float32[T, B], what the network says of the rows).
+        """Return (advantages float32[T, B], critic targets float32[T, B], the network's outputs for the rows).
 
-        With `keep`, the network may `pull` from that.
+        With `keep`, the network may `pull` from that run.
         """
-        # the last observation first: what is kept is of the last run
+        # the last observation is first, because `keep` applies to the last run
         last = network.run(now.observation.unsqueeze(0), now.started.unsqueeze(0), now.carry).value
         heads = network.run(self.observation, self.started, self.carry, keep=keep)
         following = torch.cat([heads.value[1:], last]).where(~self.done, self.cut_value)
@@ -97,10 +99,10 @@ class Rollout:
 
 
 def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, gamma: float, trace: float) -> Tensor:
-    """Generalised advantage estimates (Schulman et al. 2016, equation 16), all float[T, B].
+    """Return generalised advantage estimates (Schulman et al. 2016, equation 16), all float[T, B].
 
-    `following` is the value of what came next: 0 where an episode ended by itself, that of its last observation where
-    it was cut. `done` bool[T, B] ends the sum either way.
+    `following` is the value of the next state: 0 after termination, that of the last observation after truncation.
+    `done` bool[T, B] ends the sum in both cases.
     """
     surprise = torch.add(reward, following, alpha=gamma).sub_(value)
     decay = (~done).to(reward.dtype).mul_(gamma * trace)
@@ -114,14 +116,16 @@ def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, g
 
 
 def episode_returns(reward: Tensor, done: Tensor, earned: Tensor) -> tuple[Tensor, Tensor]:
-    """(float[E] undiscounted returns of the episodes that ended, float[B] reward so far of those that did not); `earned`
-    float[B] is what the first row's episodes had before it."""
+    """Return (undiscounted returns float[E] of ended episodes, reward so far float[B] of open ones).
+
+    `earned` float[B] is the reward of the first row's episodes before it.
+    """
     if not bool(done.any()):
         return reward.new_zeros(0), earned + reward.sum(0)
     total = reward.cumsum(0) + earned
     who, when = done.t().nonzero(as_tuple=True)
     ended = total[when, who]
-    # episodes come in order of environment, then of time: each begins where the one before it ended
+    # Episodes are ordered by environment, then time: each begins where the previous one ended.
     before = torch.zeros_like(ended)
     before[1:] = ended[:-1].where(who[1:] == who[:-1], 0.0)
     last = torch.ones_like(who, dtype=torch.bool)

@@ -1,1 +1,1 @@
-"""A recorded market that many simulated accounts trade at once."""
+"""A recorded market traded by many simulated accounts at once."""

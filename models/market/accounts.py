@@ -1,7 +1,8 @@
-"""One session of B accounts of N assets, as the event core keeps them: orders of a close fill at the next open, with costs.
+"""One session of B accounts of N assets, equal to the event core: orders of a close fill at the next open, with costs.
 
-Holdings are money at the last close, not units, so a session is its prices *relative* to the close before: any session can
-follow any other, which resampling needs. Whole lots are counted at the close that the orders were sized on.
+Positions are stored as money at the last close, not as units, and session prices are *relative* to the previous close.
+Any session can therefore follow any other, which resampling needs. Whole lots are computed at the close that sized the
+orders.
 """
 
 from typing import Final, NamedTuple
@@ -12,55 +13,55 @@ from quantd.models.market.arrays import Array, added, trunc
 from quantd.trading.execution import RATE_ONE, YEAR_DAYS, Costs
 
 DUST: Final = 1e-9
-"""A trade of less than this part of equity is rounding, no order: it pays no least commission."""
+"""A trade below this fraction of equity is a rounding error, not an order; it pays no minimum commission."""
 
 
 class Session(NamedTuple):
-    """What happened from a close to the next, each float[B, N] relative to that first close, on its shares."""
+    """Price changes from one close to the next, each float[B, N] relative to the first close, per share held then."""
 
     gap: Array
-    """The open, with the split undone."""
+    """The open, before the split."""
     total: Array
-    """The close, with the split undone."""
+    """The close, before the split."""
     dividend: Array | None
-    """Cash; None when nobody pays any."""
+    """Cash; None without dividends."""
     days: Array | None = None
-    """float[B] calendar days; read where borrowing costs."""
+    """float[B] calendar days; used for borrow fees."""
     earned: Array | None = None
-    """float[B] what cash of the first close earns to the next, as a fraction; None when it earns nothing."""
+    """float[B] interest on cash from close to close, as a fraction; None without interest."""
 
 
 class Shares(NamedTuple):
-    """What whole lots need to know, float[B, N] each: the close that orders are sized on, and new shares for an old one."""
+    """Input for whole lots, float[B, N] each: the close that sizes orders, and new shares per old share."""
 
     close: Array
     split: Array
 
 
 class Traded(NamedTuple):
-    """The account at the next close and what led there."""
+    """The account at the next close, and the trades of the session."""
 
     value: Array
-    """float[B, N] money in each asset; negative where short."""
+    """float[B, N] money in each asset; negative if short."""
     cash: Array
     """float[B]."""
     equity: Array
     """float[B]."""
     traded: Array
-    """float[B, N] unsigned value bought or sold, at the open."""
+    """float[B, N] unsigned traded value, at the open."""
     turnover: Array
-    """float[B], the sum of `traded` over the equity that it was decided on."""
+    """float[B], the sum of `traded` over the equity at the decision."""
     cost: Array
     """float[B] money paid for spread, slippage and commission."""
 
 
 class Rates(Struct, frozen=True):
-    """The parts of `Costs` that this account knows, as fractions; ValueError for those that it does not."""
+    """The cost parts that this account supports, as fractions. Raises ValueError for unsupported ones."""
 
     fill: float
     commission: float
     least: float
-    """Money an order."""
+    """Money per order."""
     borrow_day: float
 
     @classmethod
@@ -86,10 +87,10 @@ def trade(
     shares: Shares | None = None,
     lot: Array | float = 1.0,
 ) -> Traded:
-    """Moves accounts to `weights` float[B, N] (fractions of `equity` at the close) and on to the next close.
+    """Rebalance accounts to `weights` float[B, N] (fractions of `equity` at the close), and advance to the next close.
 
-    With `shares`, targets are whole lots of `lot` units, one size or float[N], floored towards zero; a fraction that a
-    split leaves is paid out at the close.
+    With `shares`, targets are whole lots of `lot` units, one size or float[N], truncated towards zero. Fractions after
+    a split are paid out at the close.
     """
     wanted, owned, idle = weights * equity[:, None], value, cash
     if shares is not None:
@@ -97,7 +98,7 @@ def trade(
     order = (wanted - value) * session.gap
     traded = abs(order)
     bought, moved = added(order), added(traded)
-    # a buy fills at open x (1 + rate), a sell at open x (1 - rate); commission is on the filled notional
+    # A buy fills at open x (1 + rate), a sell at open x (1 - rate); commission is on the filled notional.
     cost = moved * rates.fill
     if rates.least:
         fees = (traded + order * rates.fill) * rates.commission
@@ -117,13 +118,14 @@ def trade(
 
 
 def _whole(value: Array, cash: Array, wanted: Array, shares: Shares, lot: Array | float) -> tuple[Array, Array, Array]:
-    """(value, cash, wanted) in whole lots, before and after the session's split.
+    """Return (value, cash, wanted) in whole lots, before and after the session's split.
 
-    As the event core plans: a target that is a whole number but for the last bits of a division is that number, and what
-    would cross zero ends there. Orders are lots of the old shares; both they and what is held are scaled by the split and floored towards zero.
+    It follows the planning of the event core. A target within rounding error of a whole number is that number, and an
+    order never crosses zero. Orders are in lots of old shares. The split scales both orders and positions, which are
+    then truncated towards zero.
     """
     price = shares.close * lot
-    held = (value / price).round()  # whole already, but for what the money's float lost
+    held = (value / price).round()  # whole already, apart from floating-point error
     target = trunc(wanted / price * (1.0 + 1e-12))
     target = target * (target * held >= 0.0)
     after = trunc(held * shares.split)

@@ -1,6 +1,7 @@
-"""The few things that numpy and torch spell differently, so that an account is written once and runs in either.
+"""The few operations with different names in numpy and torch, so that account code runs in either.
 
-On a CPU a numpy call takes a fraction of a torch call's time, and a small batch is all calls; numpy works there on the tensors' own memory.
+On a CPU, a numpy call takes a fraction of a torch call's time, which dominates for small batches. Numpy uses the
+tensors' own memory there.
 """
 
 from functools import lru_cache
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 Array = Tensor
-"""A tensor, or on a CPU what `view` made of one: a numpy array, for which the same operators and these functions hold."""
+"""A tensor or, on a CPU, its numpy view, which supports the same operators and the functions here."""
 
 
 def _plain(array: object) -> bool:
@@ -19,41 +20,41 @@ def _plain(array: object) -> bool:
 
 
 def view(tensor: Tensor) -> Array:
-    """The same memory as a numpy array, where it is a CPU's."""
+    """Return a CPU tensor's memory as a numpy array; other tensors unchanged."""
     return cast("Array", tensor.detach().numpy()) if tensor.is_cpu else tensor
 
 
 def tensor(array: Array) -> Tensor:
-    """Back, without a copy."""
+    """Convert back to a tensor, without a copy."""
     return torch.from_numpy(array) if _plain(array) else array
 
 
 def take(table: Array, rows: Array) -> Array:
-    """[K, …] rows int64[K] of a table."""
+    """Return the rows int64[K] of a table, [K, …]."""
     if _plain(table):
         return table.take(rows, 0)  # type: ignore[call-arg]  # numpy's
     return table.index_select(0, rows)
 
 
 def added(values: Array) -> Array:
-    """[B] sums of [B, N]; a product with ones takes half the time of a sum over so short a dimension."""
+    """Return [B] sums of [B, N], as a product with ones, which takes half the time of a sum over a short dimension."""
     if _plain(values):
         return values @ _plain_ones(values.shape[1], values.dtype)
     return values.mv(_ones(values.shape[1], values.dtype, values.device))
 
 
 def copied(array: Array) -> Array:
-    """With memory of its own."""
+    """Return a copy."""
     return cast("Array", np.array(array)) if _plain(array) else array.clone()
 
 
 def maximum(one: Array, other: Array) -> Array:
-    """The larger of each two."""
+    """Return the elementwise maximum."""
     return cast("Array", np.maximum(one, other)) if _plain(one) else torch.maximum(one, other)
 
 
 def trunc(values: Array) -> Array:
-    """Towards zero."""
+    """Truncate towards zero."""
     return cast("Array", np.trunc(values)) if _plain(values) else values.trunc()
 
 

@@ -1,4 +1,7 @@
-"""Several agents in one market, each with its own book, capital and assets, and a price on moving alike. Batched: G desks of A agents."""
+"""Several agents in one market with separate books, capital and assets, and a penalty on similar returns.
+
+Batched: G desks of A agents.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -15,17 +18,21 @@ from quantd.models.market.vector_env import Kind, Step
 from quantd.trading.execution import Costs
 
 CAPITAL: Final = 1_000_000.0
-"""Of each agent."""
+"""Default capital of each agent."""
 
 FLAT: Final = 1e-8
-"""Returns that deviate less than this are correlated with nothing."""
+"""Returns with a standard deviation below this count as uncorrelated."""
 
 KEPT: Final = ("_returns", "_market", "_seen", "likeness", "weight")
-"""What desks are, beside their accounts."""
+"""The state of desks in addition to their accounts."""
 
 
 class Seat(Struct, frozen=True, forbid_unknown_fields=True):
-    """One agent: the assets it may hold (all when empty), how much of its equity at most, and what it pays for a rise of its drawdown."""
+    """One agent.
+
+    `symbols` are the permitted assets (all when empty), `invested` the maximum invested fraction of equity.
+    `drawdown_penalty` multiplies increases of its drawdown.
+    """
 
     name: str
     symbols: tuple[str, ...] = ()
@@ -35,10 +42,11 @@ class Seat(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Diversity(Struct, frozen=True, forbid_unknown_fields=True):
-    """What agents pay for the mean absolute correlation of their returns with the others' over `window` sessions.
+    """Penalty on the mean absolute correlation of an agent's returns with the others' over `window` sessions.
 
-    `weight` times that; `dynamic` moves the weight from `low` to `high` as the market's volatility of `window` sessions goes from
-    `calm` to `wild` a year: when everything falls together, being alike is dear.
+    The penalty is `weight` times that correlation. With `dynamic`, the weight moves from `low` to `high` as the
+    market's annual volatility over `window` sessions goes from `calm` to `wild`. In a crash, similar portfolios thus
+    cost more.
     """
 
     weight: float = 0.1
@@ -61,18 +69,20 @@ PROFILES: Final = (
     Seat("growth", invested=1.0, drawdown_penalty=0.2),
     Seat("bold", invested=1.0),
 )
-"""Five agents that differ in how much risk they may take and what it costs them."""
+"""Five agents with different risk limits and risk penalties."""
 
 
 def by_sector(sectors: Mapping[str, str], capital: float = CAPITAL) -> tuple[Seat, ...]:
-    """An agent for each sector of `sectors` (symbol to sector), named as it, in order of name."""
+    """Return one agent per sector of `sectors` (symbol to sector), with the sector's name, in order of name."""
     names = sorted(set(sectors.values()))
     return tuple(Seat(n, tuple(s for s, of in sectors.items() if of == n), capital) for n in names)
 
 
 def likeness(returns: Tensor) -> Tensor:
-    """float[..., A] mean absolute correlation (Pearson) of each agent's returns float[..., A, W] with the others'; 0 for an
-    agent alone and for returns that do not move."""
+    """Return float[..., A]: each agent's mean absolute Pearson correlation with the others' returns.
+
+    `returns` is float[..., A, W]. The result is 0 for a single agent and for constant returns.
+    """
     agents = returns.shape[-2]
     centred = returns - returns.mean(-1, keepdim=True)
     length = centred.square().sum(-1, keepdim=True).sqrt()
@@ -84,8 +94,11 @@ def likeness(returns: Tensor) -> Tensor:
 
 
 class Desks:
-    """A `VectorEnv` of G x A accounts, agents of one desk side by side; "simplex" actions over all assets and cash. What an
-    agent may not hold goes to what it may. Each agent's reward is its own account's, less its penalties."""
+    """A `VectorEnv` of G x A accounts, grouped by desk, with "simplex" actions over all assets and cash.
+
+    Weights of forbidden assets are redistributed to permitted ones. Each agent's reward is its own account's, less its
+    penalties.
+    """
 
     kind: Final[Kind] = "simplex"
 
@@ -141,7 +154,7 @@ class Desks:
         return self.simulator.restart(reward, terminated, truncated)
 
     def move(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(reward, terminated, truncated) without new episodes."""
+        """Return (reward, terminated, truncated) without starting new episodes."""
         simulator, plan = self.simulator, self.diversity
         weights = simulator.targets(action.to(simulator.dtype) * self._own)
         held = weights.sum(-1).clamp(min=1e-12)
@@ -163,17 +176,17 @@ class Desks:
         return reward - self.weight * self.likeness - self._drawdown * fallen, terminated, truncated
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next steps depend on, to `load` into desks made alike."""
+        """Return the complete state, for `load` into desks with the same settings."""
         return {**self.simulator.state(), **{f"desk_{name}": getattr(self, name).clone() for name in KEPT}}
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
-        """Goes on from `state`; gives the observation there."""
+        """Restore `state` and return its observation."""
         for name in KEPT:
             setattr(self, name, state[f"desk_{name}"].clone())
         return self.simulator.load(state)
 
     def _forget(self, ended: Tensor) -> None:
-        """Another episode's returns say nothing of this one's."""
+        """Clear the return windows of ended episodes."""
         self._returns = self._returns.masked_fill(ended[:, None], 0.0)
         self._market = self._market.masked_fill(ended[:, None], 0.0)
         self._seen = self._seen.masked_fill(ended, 0)

@@ -1,8 +1,11 @@
-"""The simulator as the ecosystem's environments: gymnasium for one portfolio, pettingzoo for several agents. Views, no rules.
+"""The simulator as gymnasium and pettingzoo environments: one portfolio, or several agents.
 
-import quantd.models.market.environments
-gymnasium.make("quantd/Portfolio-v0", path="data/us_daily.parquet", symbols=["SPY", "AAPL"], start="2013-01-02", end="2016-12-30")
-quantd.models.market.environments.parallel_env(path="data/us_daily.parquet", symbols=["SPY", "AAPL"], start="2013-01-02", end="2016-12-30")
+    import quantd.models.market.environments as environments
+    span = {"start": "2013-01-02", "end": "2016-12-30"}
+    gymnasium.make("quantd/Portfolio-v0", path="data/us_daily.parquet", symbols=["SPY", "AAPL"], **span)
+    environments.parallel_env(path="data/us_daily.parquet", symbols=["SPY", "AAPL"], **span)
+
+They only adapt interfaces; all rules are in the simulator.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,11 +48,11 @@ def read_market(
     dtype: torch.dtype = torch.float32,
     cash_rate: float | str | None = None,
 ) -> Market:
-    """The sessions of a parquet file of daily raw bars from `start` to `end`; bars of `warmup_days` before only fill lookbacks.
+    """Read the sessions of a parquet file of unadjusted daily bars from `start` to `end`.
 
-    `actions` is the CSV of splits and dividends; when None, the file named as the bars with "_actions.csv" for "_daily.parquet",
-    if it is there ("" for none). `cash_rate` is what cash earns a year, or the path of a series. Raises ValueError
-    naming what is missing.
+    Bars of the preceding `warmup_days` only fill lookbacks. `actions` is the CSV of splits and dividends; "" for none.
+    When None, it is the existing file named as the bars with "_actions.csv" for "_daily.parquet". `cash_rate` is the
+    annual interest on cash, or the path of a series. Raises ValueError that names missing input.
     """
     bars = Path(path)
     first, last = _day(start, "start"), _day(end, "end")
@@ -77,12 +80,13 @@ def _plan(reward: Rewards) -> RewardPlan:
 
 
 class Portfolio(gymnasium.Env[Observation, Any]):
-    """One account. `action` is "continuous" (weights from 0 to 1 of the symbols and, last, cash, scaled to add up to 1), "discrete"
-    (`discrete_actions`, named by `action_names`) or "short" (weights from -1 to 1, gross 1 at most).
+    """One account.
 
-    `state_names` names each entry of an observation. Training draws the start of each episode; `random=False` with a large `length` runs the
-    whole window. `info` has the equity, what was paid, traded and lost, and each term of the reward. Use `market` to share one
-    that was read before; else `path`, `symbols`, `start`, `end` are read.
+    `action` is "continuous" (weights from 0 to 1 of the symbols and, last, cash, scaled to add up to 1), "discrete"
+    (`discrete_actions`, named by `action_names`) or "short" (weights from -1 to 1, gross at most 1). `state_names`
+    names each entry of an observation. Each episode starts at a random row; `random=False` with a large `length` covers
+    the whole window. `info` has the equity, costs, traded value, drawdown, and each term of the reward. `market` is a
+    shared market that was read before; otherwise `path`, `symbols`, `start` and `end` are read.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}
@@ -148,7 +152,7 @@ def _row(observation: torch.Tensor) -> Observation:
 
 
 def _told(simulator: Simulator, account: int) -> dict[str, Any]:
-    """What an account's last step was made of."""
+    """Return the figures of an account's last step."""
     outcome, traded = simulator.outcome, simulator.traded
     assert outcome is not None
     figures = {
@@ -165,8 +169,10 @@ def _told(simulator: Simulator, account: int) -> dict[str, Any]:
 
 
 class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
-    """Several agents in one market, each with its own book; see `quantd.models.market.desks`. An episode ends for all at once: by time, or when
-    one is bankrupt."""
+    """Several agents in one market, each with its own book; see `quantd.models.market.desks`.
+
+    An episode ends for all at once: by time, or when one is bankrupt.
+    """
 
     metadata: dict[str, Any] = {"name": "quantd_agents_v0", "render_modes": []}
 
@@ -203,7 +209,7 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
         return self._observed[agent]
 
     def action_space(self, agent: str) -> spaces.Box:
-        """Weights of all symbols and, last, cash; those of symbols that are not the agent's are passed over."""
+        """Weights of all symbols and, last, cash; those of symbols that the agent may not hold are ignored."""
         return self._acted[agent]
 
     def reset(
@@ -237,14 +243,14 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
         )
 
     def state(self) -> Observation:
-        """All agents' observations, one after the other: what a centralised critic reads."""
+        """Return all agents' observations, concatenated, as input of a centralised critic."""
         return self.desk.simulator.observe().to(torch.float32).numpy(force=True).reshape(-1)
 
     def render(self) -> None:
-        """Draws nothing."""
+        """No-op: there is nothing to draw."""
 
     def close(self) -> None:
-        """Holds nothing open."""
+        """No-op: there is nothing to close."""
 
     def _split(self, observation: torch.Tensor) -> dict[str, Observation]:
         rows = cast(Observation, observation.to(torch.float32).numpy(force=True))
@@ -263,7 +269,7 @@ def parallel_env(
     warmup_days: int = WARMUP_DAYS,
     **options: Any,
 ) -> Agents:
-    """Agents over a file of bars; `options` are those of `Agents`. By default five that differ in risk."""
+    """Return agents over a file of bars, by default five with different risk; `options` are those of `Agents`."""
     return Agents(read_market(path, symbols, start, end, actions, features, warmup_days), seats, **options)
 
 

@@ -1,4 +1,4 @@
-"""How a learner's episodes are cut from history: where they begin, how long they are, and what is done against learning it by heart."""
+"""Rules for cutting training episodes from history: start, length, and measures against overfitting."""
 
 from typing import Final
 
@@ -6,8 +6,11 @@ from msgspec import Struct
 
 
 class Stress(Struct, frozen=True, forbid_unknown_fields=True):
-    """Invented crashes: on a session drawn with `chance`, all closes fall by a part between `least` and `most`, each
-    asset by 0.5 to 1.5 times that. Nothing announces them."""
+    """Synthetic crashes: with probability `chance` per session, all closes fall by a fraction between `least` and
+    `most`.
+
+    Each asset falls by 0.5 to 1.5 times that fraction. Crashes are unpredictable.
+    """
 
     chance: float = 1 / 504
     least: float = 0.03
@@ -19,12 +22,13 @@ class Stress(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Episodes(Struct, frozen=True, forbid_unknown_fields=True):
-    """How episodes are cut from the market: `length` steps at most, from a drawn row or, for evaluation, the whole of it.
+    """Rules for cutting episodes from the market.
 
-    `block` resamples: after a step the market jumps to a drawn row with chance 1 / block, so that no account lives through the
-    history as it was (the stationary bootstrap of D. Politis and J. Romano, 1994). A decision and its outcome always
-    stay together. `together` accounts share a path of the market. An account that falls to `ruin` of its capital is
-    bankrupt: its episode ends, and with it those of its path.
+    An episode has at most `length` steps, from a random row or, for evaluation, over the whole market. `block`
+    resamples: after a step the market jumps to a random row with probability 1 / block, so that no account replays the
+    actual history (stationary bootstrap of D. Politis and J. Romano, 1994). A decision and its outcome always stay
+    together. `together` accounts share a path of the market. An account that falls to `ruin` of its capital is
+    bankrupt, which ends all episodes of its path.
     """
 
     length: int = 252
@@ -40,4 +44,4 @@ class Episodes(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 WHOLE: Final = Episodes(length=2**31, random=False)
-"""For evaluation: one episode from the first row to the last, as it was."""
+"""For evaluation: one episode from the first row to the last, without changes."""

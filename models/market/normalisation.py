@@ -1,4 +1,4 @@
-"""Observations and rewards brought to mean 0 and deviation 1 while learning, in constant memory; frozen when judged."""
+"""Running normalisation of observations and rewards in constant memory; frozen for evaluation."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -12,7 +12,7 @@ EPSILON: Final = 1e-8
 
 
 class Running:
-    """Mean and variance of rows seen so far, column by column, in float64: T. Chan, G. Golub and R. LeVeque (1979)."""
+    """Running mean and variance by column, in float64: T. Chan, G. Golub and R. LeVeque (1979)."""
 
     def __init__(self, size: int, device: torch.device) -> None:
         self.mean = torch.zeros(size, dtype=torch.float64, device=device)
@@ -20,7 +20,7 @@ class Running:
         self.count = 0
 
     def add(self, rows: Tensor) -> None:
-        """Adds float[B, D]."""
+        """Add rows float[B, D]."""
         wide = rows.to(torch.float64)
         fresh = len(wide)
         mean = wide.mean(0)
@@ -31,17 +31,18 @@ class Running:
         self.count = total
 
     def deviation(self) -> Tensor:
-        """float64[D], population; 1 before anything was seen."""
+        """Return the population deviation float64[D]; 1 before the first row."""
         if not self.count:
             return torch.ones_like(self.mean)
         return (self.squares / self.count + EPSILON).sqrt()
 
 
 class Normalised:
-    """A `VectorEnv` around another: observations less their running mean over their deviation, cut at `clip`; rewards over the
-    deviation of the discounted return so far, their mean kept, as a shift would change what is best.
+    """A `VectorEnv` that normalises another.
 
-    `frozen` stops learning the statistics and leaves rewards as they are; `state` goes with the model.
+    Observations are centred and scaled by running statistics, and cut at `clip`. Rewards are divided by the deviation
+    of the discounted return; their mean stays, because a shift would change the optimal policy. `frozen` stops the
+    statistics and leaves rewards unscaled. `state` belongs to the trained model.
     """
 
     def __init__(self, env: VectorEnv, *, rewards: bool = True, discount: float = 0.99, clip: float = 10.0) -> None:
@@ -96,13 +97,13 @@ class Normalised:
         return Step(observation, reward, step.terminated, step.truncated, final)
 
     def scaled(self, observation: Tensor) -> Tensor:
-        """float[B, D] as a policy that was trained here reads it."""
+        """Return float[B, D] as normalised for a policy trained here."""
         mean, deviation = self.observations.mean, self.observations.deviation()
         scaled = (observation - mean.to(observation.dtype)) / deviation.to(observation.dtype)
         return scaled.clamp(-self._clip, self._clip)
 
     def state(self) -> dict[str, Tensor]:
-        """The statistics, to be kept beside the weights."""
+        """Return the statistics, which are saved beside the weights."""
         kept = {"return": self._return.clone()}
         for name, each in (("observation", self.observations), ("reward", self.returns)):
             kept[f"{name}_mean"], kept[f"{name}_squares"] = each.mean.clone(), each.squares.clone()

@@ -1,8 +1,8 @@
-"""Whole paths of accounts at once, differentiable: B portfolios of N assets through episodes whose weights are all known.
+"""Differentiable simulation of whole paths: B portfolios of N assets through episodes with known weights.
 
-It follows the event core: a decision on a close fills at the next open, splits and dividends come before that
-open's fills, costs are those of quantd.trading.execution, weights drift between decisions. What it does not have is a gate,
-volume caps and partial fills. `quantd.models.market.simulator` is the same account a step at a time, for learners that explore.
+It follows the event core: a decision at a close fills at the next open, splits and dividends precede that open's fills,
+costs are those of quantd.trading.execution, and weights drift between decisions. It has no gate, volume caps or partial
+fills. `quantd.models.market.simulator` is the same account one step at a time, for learners that explore.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from quantd.trading.market import Floats
 
 
 class Prices(NamedTuple):
-    """The days of a batch of episodes: L + 1 rows, each float[B, L + 1, N]; 1 where an asset has no price yet."""
+    """Prices of a batch of episodes, each float[B, L + 1, N]; 1 before an asset's first price."""
 
     open: Tensor
     close: Tensor
@@ -27,14 +27,14 @@ class Prices(NamedTuple):
 
 
 class Path(NamedTuple):
-    """What an episode gave: equity float[B, L + 1] at closes, and traded value over equity float[B, L]."""
+    """Result of an episode: equity float[B, L + 1] at closes, and traded value over equity float[B, L]."""
 
     equity: Tensor
     turnover: Tensor
 
 
 def episodes(panel: Panel, starts: NDArray[np.int64], length: int, dtype: torch.dtype = torch.float64) -> Prices:
-    """`length` + 1 rows of `panel` from each of `starts` int64[B]."""
+    """Return `length` + 1 rows of `panel` from each of `starts` int64[B]."""
     rows = starts[:, None] + np.arange(length + 1)
 
     def cut(values: Floats, missing: float) -> Tensor:
@@ -46,11 +46,11 @@ def episodes(panel: Panel, starts: NDArray[np.int64], length: int, dtype: torch.
 def simulate(
     prices: Prices, weights: Tensor, costs: Costs, cash: float = 1.0, lot: Tensor | float | None = None
 ) -> Path:
-    """Runs float[B, L, N] target weights, one row for each close but the last, from `cash` per portfolio.
+    """Simulate target weights float[B, L, N], one row per close but the last, from `cash` per portfolio.
 
-    Weights are fractions of equity at the close; an asset without a price must have weight 0. Units are the floor
-    towards zero of whole lots of `lot` units, one size or float[N], or any fraction when `lot` is None (the
-    differentiable case).
+    Weights are fractions of equity at the close; an asset without a price must have weight 0. Units are whole lots of
+    `lot` units, one size or float[N], truncated towards zero. With `lot` None they are fractional, and the result is
+    differentiable.
     """
     fill_rate = costs.fixed_rate / RATE_ONE
     commission_rate = costs.commission_rate / RATE_ONE
@@ -64,12 +64,12 @@ def simulate(
         wanted = weights[:, t] * equity[-1][:, None] / reference
         if lot is not None:
             wanted = torch.trunc(wanted / lot) * lot
-        # units are decided on yesterday's scale; the split and the dividend come before the open's fills
+        # Units are decided on the previous scale; split and dividend precede the open's fills.
         free = free + (units * prices.dividend[:, t + 1]).sum(-1)
         units, wanted = units * prices.split[:, t + 1], wanted * prices.split[:, t + 1]
         change = wanted - units
         traded = change.abs() * opening
-        # a buy fills at open x (1 + rate), a sell at open x (1 - rate); commission is on the filled notional
+        # A buy fills at open x (1 + rate), a sell at open x (1 - rate); commission is on the filled notional.
         notional = change * opening + traded * fill_rate
         free = free - (notional + notional.abs() * commission_rate).sum(-1)
         units = wanted

@@ -1,4 +1,4 @@
-"""What a learner is paid for: terms of one step of an account, weighted, each reported. Costs are in the account itself."""
+"""Reward functions: weighted terms of one account step, each reported. Costs are already in the account."""
 
 from typing import Final, Literal, NamedTuple
 
@@ -9,83 +9,84 @@ from torch import Tensor
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
 
 SMALLEST: Final = 1e-6
-"""Least growth that a logarithm is taken of: an account that lost all has a reward, not minus infinity."""
+"""Minimum growth under a logarithm: a lost account has a finite reward."""
 
 TRADED: Final = 1e-3
-"""An asset counts as traded where more than this part of equity was."""
+"""An asset counts as traded above this fraction of equity."""
 
 DECAY: Final = 1.0 / 60
-"""Of the moving moments: about three months."""
+"""Decay of the moving moments: about three months."""
 
 USUAL_VARIANCE: Final = 0.01**2
-"""Of a day's return, what moving moments begin with."""
+"""Variance of a daily return, the initial value of moving moments."""
 
 
 class Outcome(NamedTuple):
-    """One step of B accounts, in fractions of the equity it was decided on."""
+    """One step of B accounts, in fractions of the equity at the decision."""
 
     growth: Tensor
-    """float[B] equity over equity."""
+    """float[B] equity over previous equity."""
     turnover: Tensor
-    """float[B] value traded, both sides."""
+    """float[B] traded value, both sides."""
     drawdown_before: Tensor
     drawdown: Tensor
     """float[B] loss from the highest equity, 0 or more."""
     detail: "Detail | None" = None
-    """For the composite alone."""
+    """For the composite reward only."""
     earned: Tensor | None = None
-    """float[B] what cash earned in the step; None where it earns nothing."""
+    """float[B] interest on cash in the step; None without interest."""
 
 
 class Detail(NamedTuple):
-    """More of the same step."""
+    """Further figures of the same step."""
 
     cost: Tensor
-    """float[B] paid for trading."""
+    """float[B] trading costs."""
     weights: Tensor
     """float[B, N] held after the step."""
     trades: Tensor
     """float[B, N] traded, unsigned."""
     momentum: Tensor
-    """float[B, N] each asset's return of the past 20 sessions when it was decided."""
+    """float[B, N] each asset's return over the 20 sessions before the decision."""
 
 
 class Composite(Struct, frozen=True, forbid_unknown_fields=True):
-    """Weights of the seven parts. Each part is one minus or plus that its sign here says."""
+    """Weights of the seven reward terms. The sign here makes a term a bonus or a penalty."""
 
     profit: float = 2.0
     """x the step's simple return."""
     risk: float = -0.5
     """x the moving standard deviation of returns."""
     cost: float = -0.1
-    """x what trading cost."""
+    """x trading costs."""
     stability: float = -0.05
-    """x the part of the assets that was traded."""
+    """x the fraction of assets traded."""
     sharpe: float = 1.0
-    """x the moving Sharpe ratio of a day, in excess of the risk-free rate."""
+    """x the moving daily Sharpe ratio, in excess of the risk-free rate."""
     momentum: float = 0.3
-    """x the held weights times the assets' returns of the past 20 sessions."""
+    """x the held weights times the assets' returns over the past 20 sessions."""
     diversification: float = 0.2
-    """x 1 for equal weights, 0 for all in one asset (1 less the Herfindahl index, scaled); cash counts as an asset."""
+    """x 1 for equal weights, 0 for a single asset (1 less the Herfindahl index, scaled); cash counts as an asset."""
 
 
 class RewardPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which reward, and what is taken off it.
+    """Kind of reward and its penalties.
 
-    "log" is log utility, "simple" the simple return, "sharpe" the differential Sharpe ratio, "composite" seven parts.
+    "log" is log utility, "simple" the simple return, "sharpe" the differential Sharpe ratio, "composite" the seven
+    terms of `Composite`.
     """
 
     kind: Literal["log", "simple", "sharpe", "composite"] = "log"
     drawdown_penalty: float = 0.0
-    """x the step's rise of the drawdown."""
+    """x the step's increase of the drawdown."""
     turnover_penalty: float = 0.0
-    """x value traded, beyond what the account paid for it."""
+    """x traded value, in addition to the account's costs."""
     decay: float = DECAY
     composite: Composite = Composite()
 
 
 class Moments:
-    """Moving first and second moments of returns of B accounts, for what looks at more than one step."""
+    """Moving first and second moments of returns of B accounts, for rewards over several steps."""
 
     def __init__(self, batch: int, decay: float, device: torch.device, dtype: torch.dtype) -> None:
         if not 0.0 < decay < 1.0:
@@ -95,7 +96,7 @@ class Moments:
         self.second = torch.full((batch,), USUAL_VARIANCE, device=device, dtype=dtype)
 
     def reset(self, rows: Tensor) -> None:
-        """New episodes in rows int64[K]."""
+        """Reset rows int64[K] for new episodes."""
         self.first[rows] = 0.0
         self.second[rows] = USUAL_VARIANCE
 
@@ -104,14 +105,14 @@ class Moments:
         self.second = torch.lerp(self.second, returns.square(), self.decay)
 
     def variance(self) -> Tensor:
-        """float[B], never less than a hundredth of the usual one: a flat account is not infinitely good."""
+        """Return float[B], at least a hundredth of the initial variance: a flat account is not infinitely good."""
         return (self.second - self.first.square()).clamp(min=USUAL_VARIANCE / 100)
 
     def differential_sharpe(self, returns: Tensor) -> Tensor:
-        """float[B]: how `returns` moves the moving Sharpe ratio, over the decay; then it is added.
+        """Return float[B], the derivative of the moving Sharpe ratio by the decay, then add `returns`.
 
-        D = (B ΔA - A ΔB / 2) / (B - A²)^(3/2), with A and B the moments before and ΔA = R - A, ΔB = R² - B. J. Moody and M.
-        Saffell, "Reinforcement learning for trading" (1998).
+        D = (B ΔA - A ΔB / 2) / (B - A²)^(3/2), with A and B the moments before and ΔA = R - A, ΔB = R² - B. Source: J.
+        Moody and M. Saffell, "Reinforcement learning for trading" (1998).
         """
         rise, rise_second = returns - self.first, returns.square() - self.second
         found = (self.second * rise - 0.5 * self.first * rise_second) / self.variance().pow(1.5)
@@ -120,8 +121,10 @@ class Moments:
 
 
 class Reward:
-    """Turns outcomes into rewards. `weights` and, of the last step, `terms` (float[B] each) have the same names; the reward
-    is the sum of their products."""
+    """Converts outcomes to rewards: the sum of the products of `weights` and `terms`, which have the same names.
+
+    `terms` (float[B] each) are those of the last step.
+    """
 
     def __init__(self, plan: RewardPlan, batch: int, device: torch.device, dtype: torch.dtype) -> None:
         self.plan = plan
@@ -139,7 +142,7 @@ class Reward:
         self.moments.reset(rows)
 
     def __call__(self, step: Outcome) -> Tensor:
-        """float[B] reward of float[B] outcomes."""
+        """Return rewards float[B] of outcomes float[B]."""
         terms: dict[str, Tensor]
         match self.plan.kind:
             case "log":
@@ -184,6 +187,6 @@ class Reward:
 
 
 def _excess(step: Outcome) -> Tensor:
-    """float[B] simple returns, over what cash earned where it has a rate."""
+    """Return simple returns float[B], in excess of the interest on cash if there is any."""
     returns = step.growth - 1.0
     return returns if step.earned is None else returns - step.earned

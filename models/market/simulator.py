@@ -1,7 +1,8 @@
-"""The batched market simulator: B accounts of N assets stepped at once over the sessions of a market, on CPU or GPU.
+"""The batched market simulator: B accounts of N assets step through the sessions of a market, on CPU or GPU.
 
-It is the account of `quantd.models.market.accounts`, held to the event core by tests: a decision on a close fills at the next open. It has no gate,
-volume caps or partial fills. Every learner trains on it; the gymnasium and pettingzoo environments are views of it.
+It uses `quantd.models.market.accounts`, and tests compare it with the event core: a decision at a close fills at the
+next open. It has no gate, volume caps or partial fills. Every learner trains on it; the gymnasium and pettingzoo
+environments wrap it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,23 +20,22 @@ from quantd.models.market.vector_env import Kind, Step
 from quantd.trading.execution import Costs
 
 USUAL_COSTS: Final = Costs(commission_bp=10.0, slippage_bp=5.0)
-"""What is charged unless said otherwise, in the reward and in every figure alike."""
+"""Default costs, both in the reward and in every reported figure."""
 
 
 KEPT: Final = ("row", "value", "cash", "equity", "peak", "drawdown", "steps")
-"""What an account is, beside its reward's moments."""
+"""The state of an account, in addition to its reward's moments."""
 
 
 class Simulator:
     """B accounts; a `VectorEnv`.
 
-    `kind` "simplex" takes float[B, N + 1] with cash last: less than 0 counts as 0 and rows are scaled to add up to 1. "discrete" takes
-    int64[B] of `allocations`. "box" takes float[B, N] from -1 to 1, weights that may be short; where they hold more than
-    `gross` of the equity together they are scaled down to it. An asset without a price stays in cash.
-
-    `capital` is money, one figure or one an account. `lot` trades whole lots of that many units (1.0: whole shares),
-    one size or one an asset; None: any fraction.
-    Raises FloatingPointError when equity is not a number, which means the actions were not.
+    `kind` "simplex" takes float[B, N + 1] with cash last; negative values count as 0, and rows are scaled to add up to
+    1. "discrete" takes int64[B] indices of `allocations`. "box" takes float[B, N] from -1 to 1, weights that may be
+    short; a sum of absolute weights above `gross` is scaled down to it. The weight of an asset without a price stays in
+    cash. `capital` is money, one figure or one per account. `lot` trades whole lots of that many units (1.0: whole
+    shares), one size or one per asset; None permits any fraction. Raises FloatingPointError when equity is NaN, which
+    NaN actions cause.
     """
 
     def __init__(
@@ -100,11 +100,11 @@ class Simulator:
         return self.observe()
 
     def step(self, action: Tensor) -> Step:
-        """Decides on the close that was observed, fills at the next open, values at the next close."""
+        """Decide at the observed close, fill at the next open, value at the next close."""
         return self.restart(*self.move(self.targets(action)))
 
     def restart(self, reward: Tensor, terminated: Tensor, truncated: Tensor) -> Step:
-        """New episodes where one ended; the step as a whole."""
+        """Start new episodes where one ended, and return the complete step."""
         final = observation = self.observe()
         if self._over:
             ended = (terminated | truncated).nonzero().squeeze(1)
@@ -114,12 +114,12 @@ class Simulator:
         return Step(observation, reward, terminated, truncated, final)
 
     def observe(self) -> Tensor:
-        """float[B, D] of where accounts stand."""
+        """Return the current observations float[B, D]."""
         return self._observe(self._everyone)
 
     @property
     def row(self) -> Tensor:
-        """int64[B]: the close of the market that each account is at."""
+        """int64[B]: the current row of each account's market."""
         return tensor(self._row)
 
     @property
@@ -134,7 +134,7 @@ class Simulator:
 
     @property
     def steps(self) -> Tensor:
-        """float[B] made in this episode."""
+        """float[B] steps in this episode."""
         return tensor(self._steps)
 
     @property
@@ -144,17 +144,17 @@ class Simulator:
 
     @property
     def traded(self) -> Traded:
-        """The last step's trading, before new episodes began; ValueError before there was one."""
+        """The trades of the last step, before new episodes began. Raises ValueError before the first step."""
         if self._after is None:
             raise ValueError("nothing was traded yet: make a step")
         return Traded(*(tensor(each) for each in self._after))
 
     def lots(self) -> Tensor:
-        """float64[B, N] units held, by the prices of the close that each account is at."""
+        """Return held units float64[B, N], by the prices of each account's current close."""
         return tensor(self._value).to(torch.float64) / self.market.close.index_select(0, self.row)
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next steps depend on, to `load` into a simulator made alike."""
+        """Return the complete state, for `load` into a simulator with the same settings."""
         moments = self.reward.moments
         return {
             **{name: tensor(getattr(self, f"_{name}")).clone() for name in KEPT},
@@ -164,7 +164,7 @@ class Simulator:
         }
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
-        """Goes on from `state`; gives the observation there."""
+        """Restore `state` and return its observation."""
         for name in KEPT:
             setattr(self, f"_{name}", view(state[name].clone()))
         self.reward.moments.first = state["first_moment"].clone()
@@ -174,7 +174,7 @@ class Simulator:
         return self.observe()
 
     def targets(self, action: Tensor) -> Tensor:
-        """float[B, N] weights of an action."""
+        """Return the target weights float[B, N] of an action."""
         size = len(self.market.symbols)
         if self._grid is not None:
             weights = take(view(self._grid), view(action))
@@ -189,8 +189,10 @@ class Simulator:
         return tensor(weights)
 
     def move(self, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(reward, terminated, truncated), float or bool[B], of the session after each account's row at target weights float[B, N];
-        accounts then stand at its close, and no new episode begins."""
+        """Advance each account one session at target weights float[B, N]. Returns (reward, terminated, truncated).
+
+        Accounts are then at the session's close; new episodes do not begin.
+        """
         tables, before, decided = self._tables, self._equity, self._row
         row = decided + 1
         session = tables.session(row, self._rates.borrow_day > 0.0)
@@ -222,10 +224,10 @@ class Simulator:
         return reward, *self._ended()
 
     def _ended(self) -> tuple[Tensor, Tensor]:
-        """(terminated, truncated), bool[B]."""
+        """Return (terminated, truncated), bool[B]."""
         sound = self._equity > self._ruin
         if bool(sound.all()):
-            # nobody ends before the account that began first
+            # the account with the earliest start ends first
             self._over = self._left <= 0
             nobody = torch.zeros(self.batch, dtype=torch.bool, device=self.device)
             return nobody, self.steps >= self._length if self._over else nobody.clone()
@@ -238,11 +240,11 @@ class Simulator:
         return bankrupt, (ended | (self.steps >= self._length)) & ~bankrupt
 
     def _divisor(self) -> Array:
-        """[B] equity, kept off zero: what is shown of a lost account is large, and finite."""
+        """Return equity [B], bounded away from zero: the figures of a lost account are large, but finite."""
         return maximum(self._equity, self._least)
 
     def _next(self, row: Array) -> Array:
-        """Where the market goes on after `row`: there, or, resampling, elsewhere now and then."""
+        """Return the market row after `row`; with resampling, sometimes a random one."""
         if not self.episodes.block:
             return row
         here, paths = tensor(row), self.batch // self.episodes.together
@@ -251,8 +253,10 @@ class Simulator:
         return view(torch.where(jump, self._drawn(self.market.last, self._everyone), here))
 
     def _drawn(self, stop: int, accounts: Tensor) -> Tensor:
-        """int64[K] rows below `stop`, the same for accounts of one path. Draws for every path, so that a seed's draws do
-        not depend on who asks."""
+        """Return random rows int64[K] below `stop`, equal for accounts of one path.
+
+        It draws for every path, so that a seed's numbers do not depend on `accounts`.
+        """
         paths = self.batch // self.episodes.together
         draw = torch.randint(self.market.first, stop, (paths,), generator=self._random, device=self.device)
         return draw.repeat_interleave(self.episodes.together)[accounts]
@@ -265,7 +269,7 @@ class Simulator:
         return session._replace(total=session.total * view(1.0 - fall.repeat_interleave(together, 0)))
 
     def _begin(self, accounts: Tensor) -> None:
-        """New episodes for accounts int64[K]."""
+        """Start new episodes for accounts int64[K]."""
         if self.episodes.random:
             stop = self.market.last - (1 if self.episodes.block else self._length) + 1
             start = self._drawn(stop, accounts)
@@ -275,7 +279,7 @@ class Simulator:
         capital = self._capital[at]
         fresh: tuple[Array | float, ...] = (view(start), 0.0, capital, capital, capital, 0.0, 0.0)
         for name, begun in zip(KEPT, fresh, strict=True):
-            # a new array, as tensors given out before must keep theirs
+            # a new array, because returned tensors must keep their values
             changed = copied(getattr(self, f"_{name}"))
             changed[at] = begun
             setattr(self, f"_{name}", changed)
@@ -283,7 +287,7 @@ class Simulator:
         self._left = self._length - int(self._steps.max())
 
     def _observe(self, accounts: Tensor) -> Tensor:
-        """float[K, D]."""
+        """Return observations float[K, D]."""
         observed, equity, row = self.market.observed, self._divisor(), self.row
         value, cash, drawdown, steps, capital = self._value, self._cash, self._drawdown, self._steps, self._capital
         if accounts is not self._everyone:
@@ -318,4 +322,4 @@ class Simulator:
     def _tensor(self, values: object) -> Tensor:
         return torch.as_tensor(
             values, dtype=self.dtype, device=self.device
-        )  # a list through float32 would lose a lot of 1e-8
+        )  # a list converted through float32 would lose a lot of 1e-8

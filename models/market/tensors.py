@@ -1,4 +1,4 @@
-"""A panel as the tensors that many accounts trade at once: each session relative to the close before, and what is observed."""
+"""A panel as tensors for many accounts: each session relative to the previous close, and the observations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,39 +18,42 @@ from quantd.models.observation.table import Observed
 from quantd.trading.market import Floats
 
 MOMENTUM: Final = 20
-"""Sessions of the momentum that a reward may read."""
+"""Sessions of the momentum term of rewards."""
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """T sessions of N assets. Row t of `gap`, `total` and `dividend` float[T, N] is session t relative to close t - 1."""
+    """T sessions of N assets.
+
+    Row t of `gap`, `total` and `dividend` float[T, N] is session t relative to close t - 1.
+    """
 
     symbols: tuple[str, ...]
     observed: Observed
     seen: Tensor
-    """float[T, D], shown at close t; the last columns, of the account, are empty."""
+    """float[T, D] observation at close t; the last columns, of the account, are empty."""
     gap: Tensor
     total: Tensor
     dividend: Tensor | None
     close: Tensor
-    """float[T, N] raw; 1 where there is none."""
+    """float[T, N] unadjusted; 1 before the first price."""
     split: Tensor
     days: Tensor
-    """float[T] calendar days since the session before."""
+    """float[T] calendar days since the previous session."""
     known: Tensor | None
     """float[T, N] 1 where an asset can be held from this close, else 0; None when all always can."""
     momentum: Tensor
     """float[T, N]."""
     first: int
-    """Row of the first close that can be decided on, and"""
+    """Row of the first close with a decision."""
     last: int
-    """of the last close that can be an outcome."""
+    """Row of the last close that can be an outcome."""
     earned: Tensor | None = None
-    """float[T] what cash earns from the session before, as a fraction; None: nothing."""
+    """float[T] interest on cash since the previous session, as a fraction; None without interest."""
 
 
 class Tables:
-    """What accounts read of a market at each step, in the arrays that they are kept in."""
+    """The arrays of a market that accounts read at each step."""
 
     def __init__(self, market: Market) -> None:
         self.gap, self.total, self.days = view(market.gap), view(market.total), view(market.days)
@@ -60,14 +63,14 @@ class Tables:
         self.earned = None if market.earned is None else view(market.earned)
 
     def session(self, rows: Array, with_days: bool) -> Session:
-        """The sessions of rows int64[B]."""
+        """Return the sessions of rows int64[B]."""
         dividend = None if self.dividend is None else take(self.dividend, rows)
         days = take(self.days, rows) if with_days else None
         earned = None if self.earned is None else take(self.earned, rows)
         return Session(take(self.gap, rows), take(self.total, rows), dividend, days, earned)
 
     def shares(self, rows: Array) -> Shares:
-        """What whole lots of a session of rows int64[B] are counted by."""
+        """Return the input for whole lots in sessions of rows int64[B]."""
         return Shares(take(self.close, rows - 1), take(self.split, rows))
 
 
@@ -78,8 +81,11 @@ def market_of(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Market:
-    """Tensors of `panel`. Decisions and outcomes are in `rows`; by default all that have history. ValueError when there are
-    fewer than two such, naming the day that history begins, and where the first of them has no rate on cash."""
+    """Convert `panel` to tensors. Decisions and outcomes are in `rows`, by default all rows with history.
+
+    Raises ValueError for fewer than two rows, with the first day that has history, and where the first row has no cash
+    rate.
+    """
     rows = range(observed.warm, len(panel.day_ns)) if rows is None else rows
     if rows.start < observed.warm or rows.stop > len(panel.day_ns) or len(rows) < 2:
         begins = min(observed.warm, len(panel.day_ns) - 1)
@@ -137,9 +143,9 @@ class Allocations:
 
 
 def grid(symbols: Sequence[str], parts: int = 2, cash: bool = False) -> Allocations:
-    """Every allocation of `parts` equal parts over `symbols`, and cash if asked: C(n + parts - 1, parts) of them.
+    """Return every allocation of `parts` equal parts over `symbols`, and optionally cash.
 
-    Four assets in halves are the ten usual ones.
+    There are C(n + parts - 1, parts) of them; four assets in halves give ten.
     """
     if parts < 1 or not symbols:
         raise ValueError(f"a grid of {parts} parts over {len(symbols)} symbols; both are 1 or more")

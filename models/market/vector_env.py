@@ -1,33 +1,40 @@
-"""What every learner trains on: many portfolios (or problems) stepped at once, as tensors."""
+"""The interface of training environments: many portfolios (or problems) advance at once, as tensors."""
 
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 Kind = Literal["simplex", "box", "discrete"]
-"""Of actions: "simplex" float[B, A], 0 or more, adding up to 1 (the last is cash); "box" float[B, A] in [-1, 1]; "discrete"
-int64[B], one of A."""
+"""Kinds of actions, with A the number of entries or choices.
+
+"simplex" is float[B, A], 0 or more, adding up to 1 (the last is cash); "box" is float[B, A] in [-1, 1]; "discrete" is
+int64[B] in 0 to A - 1.
+"""
 
 
 class Step(NamedTuple):
-    """What one step of B environments gave. Where an episode ended, `observation` is the first of the next one and `final` the
-    last of that which ended; elsewhere they are the same."""
+    """Result of one step of B environments.
+
+    Where an episode ended, `observation` is the first of the next one and `final` the last of the ended one. Elsewhere
+    they are equal.
+    """
 
     observation: Tensor
     """float[B, D]."""
     reward: Tensor
     """float[B]."""
     terminated: Tensor
-    """bool[B]: nothing comes after (bankruptcy, a goal)."""
+    """bool[B]: no state follows (bankruptcy, a goal)."""
     truncated: Tensor
-    """bool[B]: the time is over; a learner still values `final`."""
+    """bool[B]: the time limit is reached; a learner still values `final`."""
     final: Tensor
     """float[B, D]."""
 
 
 class VectorEnv(Protocol):
-    """B environments in step. The same seed gives the same bits."""
+    """B environments that advance together. The same seed gives bit-identical results."""
 
     @property
     def batch(self) -> int: ...
@@ -45,7 +52,16 @@ class VectorEnv(Protocol):
     def device(self) -> torch.device: ...
 
     def reset(self, seed: int | None = None) -> Tensor:
-        """float[B, D]: the first observation of new episodes; with a seed, of those that it draws."""
+        """Return the first observations float[B, D] of new episodes; with a seed, of the episodes drawn from it."""
         ...
 
     def step(self, action: Tensor) -> Step: ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """An environment whose place can be kept, for training to go on bit for bit."""
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor: ...

@@ -1,5 +1,8 @@
-"""Any policy over a panel as the daemon would ask it: at each close a View of the past and of its own book, in the simulator's
-account. What teachers are watched with, and two policies compared."""
+"""Runs any policy over a panel with the daemon's inputs and the simulator's account.
+
+The policy receives at each close a View of the past and of its own book. Used for imitation of teachers and for
+comparisons of policies.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,25 +26,28 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree
 from quantd.trading.view import EMPTY_MEMORY, Hold, Memory, Noted, View
 
 CLOSE_NS: Final = 21 * 3_600_000_000_000
-"""Where a panel's decisions lie in their day, UTC: it has dates and no sessions. The closes of New York are at 20:00 or 21:00."""
+"""Time of a panel's decisions in their day, UTC:
+
+a panel has dates without sessions. New York closes at 20:00 or 21:00.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """T decisions, one at each close but the last of the rows walked."""
+    """T decisions, one at each close but the last of the rows."""
 
     rows: range
-    """The rows of the panel that were walked; outcomes included."""
+    """The panel rows of the run, outcomes included."""
     seen: NDArray[np.float32]
-    """float32[T, D]: what `observed` shows at each decision, the walker's own book with it."""
+    """float32[T, D]: the observations by `observed` at each decision, the policy's own book included."""
     weights: Floats
-    """float64[T, N] answered; for a hold, what was held."""
+    """float64[T, N] answers; for a hold, the held weights."""
     equity: Floats
     """float64[T + 1] at closes."""
     turnover: Floats
     """float64[T] traded value over equity."""
     risk_free_annual: RiskFree = RISK_FREE_ANNUAL
-    """Of `returns`, a year."""
+    """The annual risk-free rate for `returns`."""
 
     @property
     def returns(self) -> Floats:
@@ -59,11 +65,11 @@ def walk(
     lot: float | Sequence[float] | None,
     observed: Observed | None = None,
 ) -> Walk:
-    """`policy` decides at each close of `rows` but the last; orders fill at the next open, in whole lots of `lot`
-    units, one size or one an asset, or in any fraction.
+    """Run `policy` at each close of `rows` but the last; orders fill at the next open.
 
-    It sees nothing of the panel after the row it stands at. An asset without a price gets no weight. ValueError, with the day,
-    where the policy fails or answers what no daemon would take.
+    Orders are whole lots of `lot` units, one size or one per asset, or any fraction. The policy sees nothing after the
+    current row. An asset without a price gets no weight. Raises ValueError with the day when the policy fails or
+    returns an answer that the daemon would refuse.
     """
     if rows.step != 1 or len(rows) < 2 or rows.start < 0 or rows.stop > len(panel.day_ns):
         raise ValueError(f"{rows} of {len(panel.day_ns)} sessions: two or more, one after the other, can be walked")
@@ -115,7 +121,7 @@ def walk(
 
 
 def _known(panel: Panel) -> Panel:
-    """The panel with each close where it is the last known one: that of the session before for late assets."""
+    """Return the panel with last known closes: those of the previous session for late assets."""
     if not panel.late:
         return panel
     late = np.isin(panel.symbols, list(panel.late))
@@ -129,7 +135,7 @@ def _known(panel: Panel) -> Panel:
 
 
 def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:
-    """What appends the panel's rows up to one, with their splits and dividends, each once."""
+    """Return a function that appends the panel's rows up to a row, with their splits and dividends, each once."""
     done = 0
 
     def add(row: int) -> None:
@@ -139,7 +145,7 @@ def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:
             columns = np.flatnonzero((split != 1.0) | (dividend != 0.0)).tolist()
             actions = [
                 (c, float(split[c]), float(dividend[c])) for c in columns
-            ]  # a dividend is on shares before the split
+            ]  # a dividend is paid on shares before the split
             ring.append(panel.close[each], actions)
         done = row + 1
 

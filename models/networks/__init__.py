@@ -1,1 +1,1 @@
-"""Networks of policies, in torch. Only training imports this package."""
+"""Policy networks in torch. Only training imports this package."""

@@ -1,6 +1,6 @@
-"""What a policy-gradient learner asks of its network, and parameters laid end to end in one vector.
+"""The network interface of policy-gradient learners, and flat parameter vectors.
 
-One vector of parameters and one of gradients make an optimiser's step, a norm and a checkpoint one operation each.
+With one vector of parameters and one of gradients, an optimiser's step, a norm and a checkpoint are one operation each.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from quantd.models.networks.onnx_nodes import Graph
 
 
 class Heads(NamedTuple):
-    """What the two heads say of T x B observations."""
+    """Outputs of the two heads for T x B observations."""
 
     actor: Tensor
     """float[T, B, P]: parameters of the distribution of actions."""
@@ -22,52 +22,57 @@ class Heads(NamedTuple):
 
 
 class ActorCritic(Protocol):
-    """A policy and a value in one network. `carry` float[B, C] is what a recurrent one remembers; C is 0 for the others."""
+    """A policy and a value in one network.
+
+    `carry` float[B, C] is the memory of a recurrent network; C is 0 for others.
+    """
 
     @property
     def recurrent(self) -> bool:
-        """Whether observations must be given in their order."""
+        """Whether observations must be given in time order."""
         ...
 
     @property
     def vector(self) -> Tensor:
-        """float[M]: every parameter; writing to it changes them."""
+        """float[M]: every parameter; writes to it change the network."""
         ...
 
     @property
     def gradient(self) -> Tensor:
-        """float[M]: what the last `pull` wrote."""
+        """float[M]: the result of the last `pull`."""
         ...
 
     @property
     def spread(self) -> nn.Parameter:
-        """float[S]: parameters of the distribution that no observation changes."""
+        """float[S]: distribution parameters that do not depend on the observation."""
         ...
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Adds the actor to an ONNX graph, from the observation called `given`; the name of what it gives. A recurrent one reads the
-        input "carry" and gives the output "carried"."""
+        """Add the actor to an ONNX graph, from the node `given`. Returns the output's name.
+
+        A recurrent network reads the input "carry" and writes the output "carried".
+        """
         ...
 
     def begin(self, batch: int) -> Tensor:
-        """float[B, C]: the carry of new episodes."""
+        """Return the carry float[B, C] of new episodes."""
         ...
 
     def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-        """float[B, D] -> actor float[B, P] and the next carry, without a graph."""
+        """Map float[B, D] to actor outputs float[B, P] and the next carry, without an autograd graph."""
         ...
 
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
-        """float[T, B, D], bool[T, B] first observations of episodes; with `keep`, `pull` can follow."""
+        """Run on float[T, B, D], with bool[T, B] marking first observations; with `keep`, `pull` may follow."""
         ...
 
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
-        """Writes the gradient of a loss from its derivatives by what the last kept `run` gave."""
+        """Compute the gradient of a loss from its derivatives by the outputs of the last kept `run`."""
         ...
 
 
 def flatten(parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(vector, gradient): the parameters, in this order, and their `.grad` become views of two vectors."""
+    """Move the parameters, in this order, and their `.grad` into two vectors. Returns (vector, gradient)."""
     vector = torch.cat([each.detach().reshape(-1) for each in parameters])
     gradient = torch.zeros_like(vector)
     sizes = [each.numel() for each in parameters]
@@ -80,15 +85,15 @@ def flatten(parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def slope_of(parameter: Tensor) -> Tensor:
-    """The view of the gradient that belongs to a parameter of a flattened network."""
+    """Return the gradient view of a parameter of a flattened network."""
     if parameter.grad is None:
         raise ValueError("the parameter is not part of a flattened network")
     return parameter.grad
 
 
 def layer(inputs: int, outputs: int, gain: float, random: torch.Generator) -> nn.Linear:
-    """Orthogonal weights (Saxe et al. 2014), zero bias; draws from `random` only."""
-    # on the generator's device: the same seed then gives the same network whatever the global generator did
+    """Return a layer with orthogonal weights (Saxe et al. 2014) and zero bias; draws from `random` only."""
+    # On the generator's device: the same seed gives the same network, independent of the global generator.
     made: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=random.device)  # type: ignore[no-untyped-call]
     nn.init.orthogonal_(made.weight, gain, generator=random)
     nn.init.zeros_(made.bias)

@@ -1,7 +1,8 @@
-"""A Gaussian actor whose spread depends on what it sees, and twin critics of observation and action, of ReLU layers.
+"""A Gaussian actor with a state-dependent standard deviation, and twin critics of observation and action, with ReLU
+layers.
 
-The gradients are written out beside the functions; a test holds them to autograd. Products in bfloat16 keep sums, heads and
-parameters in float32.
+The gradients are explicit; a test compares them with autograd. Products in bfloat16 leave sums, heads and parameters in
+float32.
 """
 
 from collections.abc import Sequence
@@ -16,11 +17,13 @@ from quantd.models.networks.actor_critic import flatten, layer, slope_of
 from quantd.models.networks.onnx_nodes import Graph, Readout
 
 LOG_SPREAD_LEAST, LOG_SPREAD_MOST = -5.0, 2.0
-"""Bounds of the logarithm of the standard deviation, come near by x / (1 + |x|): the published code cuts, and where it is cut (or
-a tanh is flat) there is no slope that leads back."""
+"""Bounds of the log standard deviation, approached through x / (1 + |x|).
+
+The published code cuts instead. A cut (or a saturated tanh) has no gradient that leads back.
+"""
 
 ROUNDED_ROWS = 16
-"""Fewer rows are multiplied in float32 in any case: to round the weights costs more than the product."""
+"""Fewer rows are always multiplied in float32, because rounding the weights costs more than the product."""
 
 
 def _product(x: Tensor, made: nn.Linear, rounded: bool) -> Tensor:
@@ -31,14 +34,19 @@ def _product(x: Tensor, made: nn.Linear, rounded: bool) -> Tensor:
 
 
 class Kept(NamedTuple):
-    """Of hidden layers' forward pass, for the backward pass: what each was given, in the numbers that it multiplied, and gave."""
+    """Inputs and outputs of hidden layers in the forward pass, for the backward pass.
+
+    Inputs have the precision of the products.
+    """
 
     given: list[Tensor]
     made: list[Tensor]
 
 
 def _run(layers: Sequence[nn.Linear], x: Tensor, rounded: bool) -> tuple[Tensor, Kept]:
-    """float32[R, D] -> float32[R, H] of the last of the layers, each followed by ReLU; without a graph."""
+    """Map float32[R, D] to the last layer's output float32[R, H], each layer followed by ReLU; without an autograd
+    graph.
+    """
     kept = Kept([], [])
     for made in layers:
         weight, bias = made.weight.data, made.bias.data
@@ -54,8 +62,10 @@ def _run(layers: Sequence[nn.Linear], x: Tensor, rounded: bool) -> tuple[Tensor,
 
 
 def _pull(layers: Sequence[nn.Linear], d: Tensor, kept: Kept, *, slopes: bool) -> Tensor:
-    """From the slope float32[R, H] by what the last layer gave: writes those by weights and biases where asked; gives that by the first
-    layer's sums."""
+    """Backpropagate the gradient float32[R, H] of the last layer's output to the first layer's pre-activations.
+
+    With `slopes`, the gradients of weights and biases are written.
+    """
     for depth in range(len(layers) - 1, -1, -1):
         made, given = layers[depth], kept.given[depth]
         d = torch.ops.aten.threshold_backward(d, kept.made[depth], 0.0)
@@ -69,14 +79,14 @@ def _pull(layers: Sequence[nn.Linear], d: Tensor, kept: Kept, *, slopes: bool) -
 
 
 def _head(made: nn.Linear, d: Tensor, x: Tensor) -> Tensor:
-    """Slopes of a last layer, float32 throughout; gives that by its input."""
+    """Write the gradients of a last layer in float32. Returns the gradient of its input."""
     torch.mm(d.t(), x, out=slope_of(made.weight))
     torch.sum(d, 0, out=slope_of(made.bias))
     return torch.mm(d, made.weight.data)
 
 
 def bounded(spread: Tensor) -> Tensor:
-    """Logarithm of the standard deviation, of what the head says."""
+    """Return the log standard deviation of the head's output."""
     half = 0.5 * (LOG_SPREAD_MOST - LOG_SPREAD_LEAST)
     return LOG_SPREAD_LEAST + half * (1.0 + softsign(spread))
 
@@ -86,7 +96,7 @@ def _layers(widths: Sequence[int], random: torch.Generator) -> list[nn.Linear]:
 
 
 class GaussianActor(nn.Module):
-    """float32[R, D] -> mean float32[R, K] and logarithm of the standard deviation float32[R, K] of K coordinates."""
+    """Maps float32[R, D] to mean and log standard deviation, float32[R, K] each, of K coordinates."""
 
     def __init__(
         self,
@@ -113,19 +123,19 @@ class GaussianActor(nn.Module):
 
     @torch.no_grad()
     def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Kept]:
-        """Mean, spread before it is `bounded`, and what `pull` needs."""
+        """Return the mean, the spread before `bounded`, and the input for `pull`."""
         x, kept = _run(self.layers, observation, self.rounded)
         return self.mean(x), self.spread(x), kept
 
     @torch.no_grad()
     def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Kept) -> None:
-        """Writes the gradient of a loss from its slopes by mean and spread."""
+        """Compute the gradient of a loss from its gradients by mean and spread."""
         x = kept.made[-1]
         d = _head(self.mean, d_mean, x) + _head(self.spread, d_spread, x)
         _pull(self.layers, d, kept, slopes=True)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Adds the mean to `graph`, from the observation called `given`; its name."""
+        """Add the mean to `graph`, from the node `given`. Returns its name."""
         x = given
         for depth, made in enumerate(self.layers):
             x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made.weight, made.bias, x)])
@@ -133,7 +143,7 @@ class GaussianActor(nn.Module):
 
 
 class TwinCritics(nn.Module):
-    """float32[R, D] and float32[R, A] -> float32[2, R]: two networks that share nothing (Fujimoto et al. 2018)."""
+    """Maps float32[R, D] and float32[R, A] to float32[2, R]: two separate networks (Fujimoto et al. 2018)."""
 
     def __init__(
         self,
@@ -164,7 +174,7 @@ class TwinCritics(nn.Module):
 
     @torch.no_grad()
     def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, list[Kept]]:
-        """The same, and what `pull` and `by_action` need."""
+        """Return the values, and the input for `pull` and `by_action`."""
         both = torch.cat((observation, action), -1)
         told, kept = [], []
         for layers, value in self.pair:
@@ -175,13 +185,13 @@ class TwinCritics(nn.Module):
 
     @torch.no_grad()
     def pull(self, d: Tensor, kept: Sequence[Kept]) -> None:
-        """Writes the gradient of a loss from its slopes by the values, float32[2, R]."""
+        """Compute the gradient of a loss from its gradients by the values, float32[2, R]."""
         for (layers, value), slope, of in zip(self.pair, d, kept, strict=True):
             _pull(layers, _head(value, slope.unsqueeze(-1), of.made[-1]), of, slopes=True)
 
     @torch.no_grad()
     def by_action(self, d: Tensor, kept: Sequence[Kept], size: int) -> Tensor:
-        """float32[R, A]: slopes of a loss by the actions, from those by the values; the gradient is left as it is."""
+        """Return the gradients float32[R, A] of a loss by the actions; the stored gradient is unchanged."""
         found = []
         for (layers, value), slope, of in zip(self.pair, d, kept, strict=True):
             sums = _pull(layers, slope.unsqueeze(-1) * value.weight.data, of, slopes=False)
@@ -190,7 +200,7 @@ class TwinCritics(nn.Module):
 
 
 def to_onnx(actor: GaussianActor, readout: Readout) -> bytes:
-    """observation float32[1, D] -> weights float32[1, A]: the image of the mean."""
+    """Export observation float32[1, D] -> weights float32[1, A], the action at the mean."""
     graph = Graph()
     graph.readout(actor.write(graph, "observation"), readout)
     size = actor.mean.out_features + (readout == "softmax_gaussian")

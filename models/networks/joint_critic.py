@@ -1,6 +1,7 @@
-"""Actors of several agents, each by what it sees, and their critics, each by what all see and do (Lowe et al. 2017, figure 1).
+"""Actors of several agents with individual observations, and critics with joint ones (Lowe et al. 2017, figure 1).
 
-All agents' networks are computed at once and share nothing, but for what a transformer makes of the sessions that all critics see.
+All agents' networks are computed at once. They share no weights, except a transformer for the market window that all
+critics see.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def _body(
 
 
 class Actors(nn.Module):
-    """float32[A, R, D] -> float32[A, R, K] coordinates of actions; agent by agent."""
+    """Maps float32[A, R, D] to action coordinates float32[A, R, K], agent by agent."""
 
     def __init__(
         self,
@@ -55,13 +56,13 @@ class Actors(nn.Module):
         return said
 
     def write(self, graph: Graph, given: str, prefix: str, agent: int) -> str:
-        """Nodes of one agent, from what it sees float[1, D] to its coordinates float[1, K]."""
+        """Add one agent's nodes, from its observation float[1, D] to its coordinates float[1, K]."""
         said = self.body.write(graph, given, prefix, agent)
         return self.head.write(graph, said, f"{prefix}actor", agent)
 
 
 class Seated(NamedTuple):
-    """One agent of them."""
+    """The network of one agent among `actors`."""
 
     actors: Actors
     agent: int
@@ -71,8 +72,10 @@ class Seated(NamedTuple):
 
 
 class Critics(nn.Module):
-    """What all see float32[R, P] and do -> the value to each agent. Reading what is seen comes first and by itself, so
-    that several actions in the same place cost one reading."""
+    """Maps all observations float32[R, P] and actions to the value for each agent.
+
+    The observation is encoded separately, so that several actions in the same state need one encoding.
+    """
 
     def __init__(
         self,
@@ -95,14 +98,17 @@ class Critics(nn.Module):
         self.leaves: Final = list(self.parameters())
 
     def read(self, state: Tensor) -> Tensor:
-        """float[R, P] -> float[R, E]."""
+        """Encode float[R, P] as float[R, E]."""
         if self.encoder is None:
             return state
         told: Tensor = self.encoder(state.unsqueeze(0))
         return told[0]
 
     def judge(self, read: Tensor, action: Tensor) -> Tensor:
-        """float[R, E] and float[R, A, K], or float[A, R, A, K] where each critic is asked about other actions -> float[A, R]."""
+        """Return values float[A, R] of encoded states float[R, E] and actions float[R, A, K].
+
+        Actions may also be float[A, R, A, K], different for each critic.
+        """
         done = action.flatten(-2)
         parts = [each.expand(self.agents, *each.shape[-2:]) for each in (read, done)]
         said: Tensor = self.head(self.body(torch.cat(parts, 2)))

@@ -1,4 +1,4 @@
-"""Networks of several agents computed at once: C copies of a layer that share nothing are one batched product."""
+"""Networks of several agents in one computation: C separate copies of a layer form one batched product."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,13 +11,16 @@ from quantd.models.networks.onnx_nodes import Graph
 
 
 def stacked(copies: int, *shape: int, deviation: float, random: torch.Generator) -> nn.Parameter:
-    """float[C, *shape], Gaussian; draws from `random` only."""
+    """Return a Gaussian parameter float[C, *shape]; draws from `random` only."""
     drawn = torch.randn((copies, *shape), generator=random, device=random.device)
     return nn.Parameter(drawn * deviation)
 
 
 class Linear(nn.Module):
-    """float[C, M, I] -> float[C, M, O]; copy c has weights of its own. Variance of outputs is `gain` squared times that of inputs."""
+    """Maps float[C, M, I] to float[C, M, O]; each copy has its own weights.
+
+    The variance of the outputs is `gain` squared times that of the inputs.
+    """
 
     def __init__(self, copies: int, inputs: int, outputs: int, gain: float, random: torch.Generator) -> None:
         super().__init__()
@@ -30,12 +33,12 @@ class Linear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
     def write(self, graph: Graph, given: str, name: str, copy: int) -> str:
-        """One copy's node; `given` float[M, I]."""
+        """Add one copy's node; `given` is float[M, I]."""
         return graph.linear(name, self.weight[copy].t(), self.bias[copy, 0], given)
 
 
 class Perceptron(nn.Module):
-    """C times ReLU layers of `hidden`: float[C, M, I] -> float[C, M, hidden[-1]]."""
+    """C copies of ReLU layers `hidden`: float[C, M, I] -> float[C, M, hidden[-1]]."""
 
     def __init__(self, copies: int, inputs: int, hidden: Sequence[int], random: torch.Generator) -> None:
         super().__init__()

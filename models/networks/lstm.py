@@ -1,7 +1,7 @@
-"""A recurrent policy: an LSTM (Hochreiter & Schmidhuber 1997) whose hidden state is carried from step to step.
+"""A recurrent policy: an LSTM (Hochreiter & Schmidhuber 1997) with an explicit hidden state.
 
-The carry is a value that the caller holds, so that B episodes may begin anew one by one, and so that a trading process
-can journal it.
+The caller holds the hidden state, the carry. B episodes can thus restart individually, and a trading process can
+journal it.
 """
 
 from typing import Final
@@ -34,7 +34,7 @@ class Lstm(nn.Module):
         self.hidden: Final = hidden
         self.given = layer(observation_size, 4 * hidden, 1.0, random)
         self.remembered = layer(hidden, 4 * hidden, 1.0, random)
-        # what was seen is kept until learned otherwise (Jozefowicz et al. 2015)
+        # initially the cell state persists (Jozefowicz et al. 2015)
         nn.init.ones_(self.given.bias.data[hidden : 2 * hidden])
         self.actor = layer(hidden, outputs, 0.01, random)
         self.critic = layer(hidden, 1, 1.0, random)
@@ -44,7 +44,9 @@ class Lstm(nn.Module):
         self._heads: Heads | None = None
 
     def cell(self, given: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-        """The observation's share of the gates float[B, 4H] and carry float[B, 2H] -> output float[B, H], next carry."""
+        """Map the observation's part of the gates float[B, 4H] and the carry float[B, 2H] to (output float[B, H], next
+        carry).
+        """
         output, memory = carry.chunk(2, -1)
         opened, kept, shown, fresh = (given + self.remembered(output)).chunk(4, -1)
         memory = torch.sigmoid(kept) * memory + torch.sigmoid(opened) * torch.tanh(fresh)
@@ -52,7 +54,7 @@ class Lstm(nn.Module):
         return output, torch.cat([output, memory], dim=-1)
 
     def forward(self, observation: Tensor, started: Tensor, carry: Tensor) -> Heads:
-        """float[T, B, D], bool[T, B], float[B, 2H]."""
+        """Run on observations float[T, B, D], first-step flags bool[T, B] and carry float[B, 2H]."""
         outputs = []
         alive = (~started).to(carry.dtype).unsqueeze(-1)
         for given, going in zip(self.given(observation).unbind(0), alive.unbind(0), strict=True):
@@ -62,8 +64,10 @@ class Lstm(nn.Module):
         return Heads(self.actor(stacked), self.critic(stacked).squeeze(-1))
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Adds one step to `graph`, from the observation called `given` and the graph's input "carry" to its output "carried"; the
-        name of what the actor gives."""
+        """Add one step to `graph`, from the node `given` and input "carry" to output "carried".
+
+        Returns the actor output's name.
+        """
         hidden = self.hidden
 
         def cut(whole: str, begin: int, end: int) -> str:
@@ -106,7 +110,10 @@ class Lstm(nn.Module):
 
 
 def to_onnx(network: Lstm, readout: Readout) -> bytes:
-    """observation float32[1, D], carry float32[1, 2H] -> weights float32[1, A], carried float32[1, 2H]: one step."""
+    """Export one step:
+
+    observation float32[1, D], carry float32[1, 2H] -> weights float32[1, A], carried float32[1, 2H].
+    """
     graph = Graph()
     graph.readout(network.write(graph, "observation"), readout)
     size = network.actor.out_features + (readout == "softmax_gaussian")

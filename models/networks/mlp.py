@@ -1,7 +1,7 @@
-"""The named default: a trunk of tanh and LayerNorm layers of 256, shared by the actor's and the critic's heads.
+"""The default network: tanh and LayerNorm layers of width 256, shared by the heads of actor and critic.
 
-The gradient is written out beside the function: with matrices this small, a graph costs as much as the arithmetic. A
-test holds it to autograd.
+The gradient is explicit, because an autograd graph for such small matrices costs as much as the arithmetic. A test
+compares it with autograd.
 """
 
 from collections.abc import Sequence
@@ -15,34 +15,34 @@ from quantd.models.networks.actor_critic import Heads, flatten, layer, slope_of
 from quantd.models.networks.onnx_nodes import Graph, Readout
 
 EPSILON = 1e-5
-"""Of LayerNorm, torch's default."""
+"""Epsilon of LayerNorm, torch's default."""
 
 
 ROUNDED_ROWS = 64
-"""Fewer rows are multiplied in float32 in any case: to round the weights costs more than the product."""
+"""Fewer rows are always multiplied in float32, because rounding the weights costs more than the product."""
 
 PART = 256
-"""Rows that a CPU takes at once: what a layer makes of them stays in its cache until the next layer reads it."""
+"""Number of rows processed together on a CPU: a layer's output then stays in the cache for the next layer."""
 
 
 class _Kept(NamedTuple):
-    """Of one layer's forward pass, for its backward pass."""
+    """Values of one layer's forward pass, for its backward pass."""
 
     given: Tensor
-    """In the numbers that products are made of."""
+    """The layer's input, in the precision of the products."""
     bent: Tensor
-    """sigmoid(2h) of the layer's sums h."""
+    """sigmoid(2h) of the layer's pre-activations h."""
     mean: Tensor
     scale: Tensor
 
 
 def tanh(x: Tensor) -> Tensor:
-    """2 sigmoid(2x) - 1, to 3e-7 the same and several times as fast as torch's own on a CPU."""
+    """Return 2 sigmoid(2x) - 1, equal to tanh within 3e-7 and several times faster than torch's on a CPU."""
     return torch.sigmoid(x * 2.0) * 2.0 - 1.0
 
 
 class Mlp(nn.Module):
-    """Linear, tanh, LayerNorm for each of `hidden`; then actor and critic, one linear layer each."""
+    """Linear, tanh and LayerNorm for each of `hidden`; then actor and critic, one linear layer each."""
 
     recurrent: Final = False
 
@@ -64,12 +64,12 @@ class Mlp(nn.Module):
             for given, width in pairwise(widths)
         ]
         self.trunk = nn.Sequential(*(nn.Sequential(linear, nn.Tanh(), norm) for linear, norm in self.blocks))
-        # a nearly uniform policy to begin with (Andrychowicz et al. 2021)
+        # the initial policy is nearly uniform (Andrychowicz et al. 2021)
         self.actor = layer(widths[-1], outputs, 0.01, random)
         self.critic = layer(widths[-1], 1, 1.0, random)
         self.spread: Final = nn.Parameter(torch.full((spread,), start, device=random.device))
         self._rounded = bfloat16
-        # heads last and side by side: one product then computes both
+        # adjacent heads at the end: one product computes both
         heads: list[Tensor] = [self.actor.weight, self.critic.weight, self.actor.bias, self.critic.bias]
         self.vector, self.gradient = flatten([*self.trunk.parameters(), self.spread, *heads])
         self._tapes: list[tuple[list[_Kept], Tensor]] = []
@@ -92,14 +92,14 @@ class Mlp(nn.Module):
         self._spread_slope = slope_of(self.spread)
 
     def forward(self, observation: Tensor) -> Heads:
-        """float[.., D], with torch's graph: the definition."""
+        """Map float[.., D] with torch's autograd graph, as the reference definition."""
         x = observation
         for linear, norm in self.blocks:
             x = norm(tanh(linear(x)))
         return Heads(self.actor(x), self.critic(x).squeeze(-1))
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Adds the actor to `graph`, from the observation called `given`; the name of what it gives."""
+        """Add the actor to `graph`, from the node `given`. Returns the output's name."""
         x = given
         for depth, (linear, norm) in enumerate(self.blocks):
             bent = graph.node("Tanh", [graph.linear(f"{prefix}layer{depth}", linear.weight, linear.bias, x)])
@@ -138,7 +138,7 @@ class Mlp(nn.Module):
         return rows.tensor_split(tuple(range(PART, len(rows), PART)))
 
     def _backward(self, d: Tensor, kept: Sequence[_Kept], last: Tensor, before: float) -> None:
-        """Adds to `before` times the gradient: 0 for the first part of the rows, then 1."""
+        """Add the gradient to `before` times the stored one: 0 for the first part of the rows, then 1."""
         weight, _ = self._head
         self._add(self._head_slope, d, last, before)
         d = torch.mm(d, weight)
@@ -157,7 +157,7 @@ class Mlp(nn.Module):
                 d = torch.mm(d.to(given.dtype), weight.to(given.dtype)).float()
 
     def _add(self, slopes: tuple[Tensor, Tensor], d: Tensor, given: Tensor, before: float) -> None:
-        """Of a linear layer's weight and bias."""
+        """Accumulate the gradient of a linear layer's weight and bias."""
         weight, bias = slopes
         torch.add(d.sum(0), bias, alpha=before, out=bias)
         if given.dtype == torch.bfloat16:
@@ -166,12 +166,15 @@ class Mlp(nn.Module):
             torch.addmm(weight, d.t(), given, beta=before, out=weight)
 
     def _forward(self, x: Tensor, keep: bool) -> Tensor:
-        """float[R, D] -> float[R, P + 1]: the actor's columns and the value. With bfloat16 the factors of the trunk's products
-        are rounded, and the products; sums, norms, heads and the optimiser stay float32."""
+        """Map float[R, D] to float[R, P + 1]: the actor's outputs and the value.
+
+        With bfloat16, the trunk's factors and products are rounded; sums, norms, heads and the optimiser stay float32.
+        """
         kept = []
         rounded = self._rounded and len(x) >= ROUNDED_ROWS
         for weight, bias, gain, shift in self._layers:
-            # tanh(h) = 2 sigmoid(2h) - 1, and LayerNorm of that is LayerNorm of the sigmoid alone at a quarter of epsilon
+            # tanh(h) = 2 sigmoid(2h) - 1. Its LayerNorm equals the LayerNorm of the sigmoid alone at a quarter of
+            # epsilon.
             if rounded:
                 x = x.bfloat16()
                 bent = torch.add(bias + bias, torch.mm(x, weight.bfloat16().t()).float(), alpha=2.0).sigmoid_()
@@ -188,7 +191,7 @@ class Mlp(nn.Module):
 
 
 def to_onnx(network: Mlp, readout: Readout) -> bytes:
-    """observation float32[1, D] -> weights float32[1, A] (probabilities for discrete ones), written node by node."""
+    """Export observation float32[1, D] -> weights float32[1, A] (probabilities for discrete actions), node by node."""
     graph = Graph()
     graph.readout(network.write(graph, "observation"), readout)
     size = network.actor.out_features + (readout == "softmax_gaussian")

@@ -1,4 +1,4 @@
-"""ONNX graphs written node by node: torch's exporter needs two more packages and writes what nobody reads."""
+"""Builds ONNX graphs node by node: torch's exporter needs two more packages, and its graphs are hard to read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -12,12 +12,14 @@ from torch import Tensor
 OPSET = 17
 
 Readout = Literal["softmax", "softmax_gaussian", "dirichlet", "tanh"]
-"""How an actor's outputs become an action when nothing is drawn: `mode` of the family of that name; "softmax" gives the
-probabilities of discrete ones."""
+"""Conversion of an actor's outputs to a deterministic action: `mode` of the distribution of that name.
+
+"softmax" gives the probabilities of discrete actions.
+"""
 
 
 class Graph:
-    """Nodes in the order they are written; each is named after its place."""
+    """Nodes in order of creation; each is named by its operator and position."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -38,12 +40,12 @@ class Graph:
         return self.node("Add", [product, self.constant(f"{name}.bias", bias)])
 
     def readout(self, actor: str, readout: Readout, output: str = "weights") -> str:
-        """From the actor's outputs to `output`."""
+        """Add the conversion from the actor's outputs to `output`."""
         match readout:
             case "softmax":
                 self.node("Softmax", [actor], output, axis=-1)
             case "softmax_gaussian":
-                # a zero at the end of each row: what the others are measured by
+                # a zero at the end of each row: the reference of the other logits
                 pads = self.constant("pads", np.array([0, 0, 0, 1], dtype=np.int64))
                 self.node("Softmax", [self.node("Pad", [actor, pads])], output, axis=-1)
             case "dirichlet":
@@ -56,7 +58,7 @@ class Graph:
         return output
 
     def chosen(self, scores: str, allocations: NDArray[np.float64]) -> None:
-        """From float32[1, A] scores to "weights", the row of `allocations` float[A, N] whose score is highest."""
+        """Add "weights": the row of `allocations` float[A, N] with the highest of the scores float32[1, A]."""
         table = self.constant("allocations", allocations.astype(np.float32))
         best = self.node("ArgMax", [scores], axis=-1, keepdims=0)
         self.node("Gather", [table, best], "weights", axis=0)
@@ -64,8 +66,11 @@ class Graph:
     def model(
         self, name: str, inputs: Mapping[str, int], outputs: Mapping[str, int | tuple[int, int]], rows: int | str = 1
     ) -> bytes:
-        """`inputs` and `outputs`: names and widths of float32[rows, width], or [rows, height, width]; as many rows as there are when `rows`
-        is a name."""
+        """Serialise the model.
+
+        `inputs` and `outputs` map names to widths of float32[rows, width], or to [rows, height, width]. A name as
+        `rows` declares a variable number of rows.
+        """
 
         def declared(widths: Mapping[str, int] | Mapping[str, int | tuple[int, int]]) -> list[onnx.ValueInfoProto]:
             return [

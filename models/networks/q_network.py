@@ -1,4 +1,7 @@
-"""Values of discrete allocations: plain, dueling (Wang et al. 2016) and with noisy layers (Fortunato et al. 2018)."""
+"""Q-networks of discrete allocations:
+
+plain, dueling (Wang et al. 2016) and with noisy layers (Fortunato et al. 2018).
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,11 +21,14 @@ NOISE_AT_START = 0.5
 """sigma 0 of Fortunato et al. 2018, section 3.2, for factorised noise."""
 
 Noise = dict[str, tuple[Tensor, Tensor]]
-"""Of each noisy layer, by its name: f(inputs), f(outputs)."""
+"""Noise of each noisy layer, by its name: f(inputs), f(outputs)."""
 
 
 class NoisyLinear(nn.Module):
-    """y = (W + S (f(e) f(i)^T)) x + b + s f(e): equations 9 to 11. Without noise it is y = W x + b."""
+    """y = (W + S (f(e) f(i)^T)) x + b + s f(e):
+
+    equations 9 to 11 of Fortunato et al. 2018. Without noise y = W x + b.
+    """
 
     def __init__(self, inputs: int, outputs: int, random: torch.Generator) -> None:
         super().__init__()
@@ -47,14 +53,16 @@ class NoisyLinear(nn.Module):
         if noise is None:
             return linear(x, self.weight, self.bias)
         given, made = noise
-        # the outer product need not be made: S o (e i^T) x = e o (S (i o x))
+        # the outer product is avoided: S o (e i^T) x = e o (S (i o x))
         return linear(x, self.weight, self.bias) + made * linear(x * given, self.weight_spread, self.bias_spread)
 
 
 class QNetwork(nn.Module):
-    """float32[.., D] -> float32[.., A]. Features of widths `hidden` by ReLU, then one linear layer; with `streams` above 0, LayerNorm
-    after each ReLU, and from there a stream of that width for the value and another for the advantages. With `noisy` all
-    after the features is noisy."""
+    """Maps float32[.., D] to values float32[.., A], through ReLU layers `hidden` and one linear layer.
+
+    With `streams` above 0, a LayerNorm follows each ReLU, and the value and the advantages have separate streams of
+    that width. With `noisy`, all layers after the features are noisy.
+    """
 
     def __init__(
         self,
@@ -69,7 +77,7 @@ class QNetwork(nn.Module):
         super().__init__()
         widths = [observation_size, *hidden]
         self.streams: Final = streams
-        # asked by the step: going through a module's own lists costs more than a product of this size
+        # plain lists for each step: iteration over a module's own lists costs more than a product of this size
         self.layers: Final = [layer(a, b, 2**0.5, random) for a, b in pairwise(widths)]
         self.scales: Final = [nn.LayerNorm(b, EPSILON, device=random.device) for b in hidden if streams]
         self.features, self.norms = nn.ModuleList(self.layers), nn.ModuleList(self.scales)
@@ -94,7 +102,7 @@ class QNetwork(nn.Module):
         self._kept: list[Tensor] = []
 
     def draw(self, random: torch.Generator) -> Noise | None:
-        """New noise for `forward`; None when no layer is noisy."""
+        """Draw noise for `forward`; None when no layer is noisy."""
         drawn = {name: made.draw(random) for name, made in self.head.items() if isinstance(made, NoisyLinear)}
         return drawn or None
 
@@ -116,17 +124,17 @@ class QNetwork(nn.Module):
             return head("out", x)
         value = head("value_out", torch.relu(head("value", x)))
         advantage = head("advantage_out", torch.relu(head("advantage", x)))
-        # equation 9: without the mean, value and advantage could not be told apart
+        # equation 9 of Wang et al.: without the mean, value and advantage would not be identifiable
         return value + advantage - advantage.mean(-1, keepdim=True)
 
     def run(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
-        """`forward`, after which `pull` can follow."""
+        """Run `forward` such that `pull` may follow."""
         if self.streams or noise:
             with torch.enable_grad():
                 values = self.forward(observation, noise)
             self._kept = [values]
             return values.detach()
-        # of one layer after another the gradient is written out: a graph costs more than products this small
+        # the gradient of a plain layer sequence is explicit: an autograd graph costs more than products this small
         *hidden, out = self._plain
         kept = [observation]
         for made in hidden:
@@ -135,7 +143,7 @@ class QNetwork(nn.Module):
         return torch.addmm(out.bias, kept[-1], out.weight.t())
 
     def pull(self, slope: Tensor) -> None:
-        """Writes `gradient` from the slopes float[R, A] of a loss by what the last `run` gave."""
+        """Compute `gradient` from the gradients float[R, A] of a loss by the values of the last `run`."""
         if len(self._kept) == 1:
             self.gradient.zero_()
             self._kept[0].backward(slope)  # type: ignore[no-untyped-call]
@@ -148,7 +156,7 @@ class QNetwork(nn.Module):
                 slope = torch.ops.aten.threshold_backward(torch.mm(slope, made.weight), given, 0)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Adds the values, without noise, to `graph`, from the observation called `given`; their name."""
+        """Add the values without noise to `graph`, from the node `given`. Returns their name."""
         x = given
         for depth, made in enumerate(self.layers):
             x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made.weight, made.bias, x)])
@@ -170,8 +178,11 @@ class QNetwork(nn.Module):
 
 
 def to_onnx(network: QNetwork, allocations: NDArray[np.float64]) -> bytes:
-    """observation float32[1, D] -> weights float32[1, N], the row of `allocations` float[A, N] whose value is highest, and q_values
-    float32[1, A], by which a confidence can be computed. Columns are of the universe's names in the artifact's order."""
+    """Export observation float32[1, D] -> weights float32[1, N] and q_values float32[1, A].
+
+    `weights` is the row of `allocations` float[A, N] with the highest value. `q_values` permit a measure of confidence.
+    Columns are the universe's names in the artifact's order.
+    """
     graph = Graph()
     graph.node("Identity", [network.write(graph, "observation")], "q_values")
     choices, assets = allocations.shape

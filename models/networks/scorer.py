@@ -1,7 +1,7 @@
-"""An asset-equivariant scorer: one small network scores every asset by its own features and by the mean of all.
+"""An asset-equivariant scorer: one small network scores each asset by its own features and the mean of all.
 
-Permuting the assets permutes the weights, and nothing depends on how many there are, so that a policy trained on
-five assets can be asked about fifty (Zaheer et al. 2017, Deep Sets).
+A permutation of the assets permutes the weights, and nothing depends on their number. A policy trained on five assets
+can therefore run on fifty (Zaheer et al. 2017, Deep Sets).
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 MASKED = 1e9
-"""Taken from the score of an asset that cannot be held: its weight is exactly zero."""
+"""Subtracted from the score of an asset that cannot be held, whose weight is then exactly zero."""
 
 CASH_AT_START = -4.0
 """Score of cash in an untrained network: 2 % cash, and the rest equal weight."""
@@ -23,7 +23,7 @@ OPSET = 17
 
 
 class Scorer(nn.Module):
-    """float32[.., N, F] features and float32[.., N] mask -> float32[.., N] weights; what is missing to 1 is cash."""
+    """Maps features float32[.., N, F] and mask float32[.., N] to weights float32[.., N]; the rest to 1 is cash."""
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Scorer(nn.Module):
         self.score = nn.Linear(hidden, 1)
         self.mood = nn.Linear(hidden, hidden)
         self.cash = nn.Linear(hidden, 1)
-        # an untrained scorer is equal weight: whatever it does else, it has learned
+        # an untrained scorer is equal weight, so that any other weights are learned
         for layer, bias in ((self.score, 0.0), (self.cash, CASH_AT_START)):
             nn.init.zeros_(layer.weight)
             nn.init.constant_(layer.bias, bias)
@@ -46,15 +46,15 @@ class Scorer(nn.Module):
         pooled = (asset * known).sum(-2, keepdim=True) / count
         score = self.score(torch.relu(self.own(asset) + self.common(pooled)))
         cash = self.cash(torch.relu(self.mood(pooled)))
-        # less log n: the share of cash does not depend on how many assets there are
+        # minus log n, so that the share of cash does not depend on the number of assets
         logits = torch.cat([score - count.log() + (known - 1.0) * MASKED, cash], dim=-2)
         return torch.softmax(logits, dim=-2)[..., :-1, 0]
 
 
 def to_onnx(scorer: Scorer) -> bytes:
-    """The same function as an ONNX graph, [1, N, F] and [1, N] -> [1, N] for any N, written node by node.
+    """Export [1, N, F] and [1, N] -> [1, N] for any N, node by node.
 
-    By hand because torch's exporter needs two more packages and fixes the number of assets.
+    torch's exporter needs two more packages and fixes the number of assets.
     """
     state = {name: value.detach().numpy() for name, value in scorer.state_dict().items()}
     constants: dict[str, NDArray[Any]] = {

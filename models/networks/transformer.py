@@ -1,7 +1,7 @@
-"""A transformer over the last sessions (Vaswani et al. 2017): a token is a session, the scaled returns of all assets in it.
+"""A transformer over the last sessions (Vaswani et al. 2017): a token is one session's scaled returns of all assets.
 
-Norms stand before their blocks (Xiong et al. 2020) and have no gain and shift: those of the product that follows are the same.
-Only the last session is read out, so that the last block computes no other.
+Norms precede their blocks (Xiong et al. 2020) and have no gain and shift, because the following product includes them.
+Only the last session is read out, so that the last block computes only that one.
 """
 
 from typing import Final
@@ -19,15 +19,18 @@ from quantd.models.networks.onnx_nodes import Graph, Readout
 from quantd.models.observation.sight import SightSpec
 
 EPSILON = 1e-5
-"""Of norms."""
+"""Epsilon of norms."""
 
 PART = 64
-"""Rows at once where nothing is kept of them: what blocks make of more does not fit a cache, and needs memory."""
+"""Number of rows processed together without gradients: more would exceed the cache, and need memory."""
 
 
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the sessions are in an observation: asset after asset, its `features` (whether it is known among them), then its last
-    `window` returns, oldest first. What comes after the assets is the book."""
+    """Positions of the sessions in an observation.
+
+    Each asset has its `features` (its known flag included), then its last `window` returns, oldest first. The book
+    follows the assets.
+    """
 
     assets: int
     features: int
@@ -39,23 +42,23 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def market(self) -> int:
-        """Entries that say nothing of a book."""
+        """Number of market entries, without the book."""
         return self.assets * (self.features + self.window)
 
 
 def layout_of(spec: SightSpec, assets: int) -> Layout:
-    """Of what `spec` shows of so many assets."""
+    """Return the layout of `spec` for a number of assets."""
     return Layout(assets, len(spec.features) + 1, spec.window)
 
 
 class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of a transformer."""
+    """Sizes of a transformer."""
 
     width: int = 128
     heads: int = 8
     layers: int = 4
     widening: int = 4
-    """Width of the inner layer of a block's perceptron, in widths."""
+    """Width of the inner layer of a block's perceptron, as a multiple of `width`."""
 
     def __post_init__(self) -> None:
         if min(self.width, self.heads, self.layers, self.widening) < 1 or self.width % self.heads:
@@ -63,12 +66,12 @@ class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Block(nn.Module):
-    """Attention over sessions, then a perceptron on each; both are added to what they read."""
+    """Attention over sessions, then a perceptron on each; both are residual."""
 
     def __init__(self, copies: int, sizes: Sizes, random: torch.Generator) -> None:
         super().__init__()
         width, inner = sizes.width, sizes.width * sizes.widening
-        # what 2 L blocks add together is as large as what they read
+        # the sum of all 2 L block outputs has the scale of their input
         last = (2.0 * sizes.layers) ** -0.5
         self.heads: Final = sizes.heads
         self.asked = Linear(copies, width, width, 1.0, random)
@@ -78,7 +81,7 @@ class Block(nn.Module):
         self.down = Linear(copies, inner, width, last, random)
 
     def forward(self, x: Tensor, *, read_last: bool) -> Tensor:
-        """float[C, R, W, width] -> the same, or float[C, R, 1, width] of the last session."""
+        """Map float[C, R, W, width] to the same shape, or to float[C, R, 1, width] of the last session."""
         copies, rows, width = len(x), x.shape[1], x.shape[-1]
         normal = layer_norm(x, (width,), eps=EPSILON)
         keys, values = self._headed(self.offered(normal.flatten(1, 2)), copies * rows, 2)
@@ -91,12 +94,12 @@ class Block(nn.Module):
         return x + self.down(inner).view_as(x)
 
     def _headed(self, given: Tensor, sequences: int, parts: int) -> tuple[Tensor, ...]:
-        """float[C, R W, parts width] -> `parts` of float[C R, heads, W, width / heads]."""
+        """Split float[C, R W, parts width] into `parts` of float[C R, heads, W, width / heads]."""
         cut = given.view(sequences, -1, parts, self.heads, given.shape[-1] // parts // self.heads)
         return cut.permute(2, 0, 3, 1, 4).unbind(0)
 
     def write(self, graph: Graph, x: str, prefix: str, copy: int, *, read_last: bool) -> str:
-        """float[W, width] -> the same, or float[1, width]."""
+        """Add nodes from float[W, width] to the same shape, or to float[1, width]."""
         width = self.asked.inputs
         part = width // self.heads
 
@@ -104,7 +107,7 @@ class Block(nn.Module):
             """Columns `number` x width and on, by head."""
             columns = slice(number * width, (number + 1) * width)
             weight, bias = layer.weight[copy, :, columns].t() * scale, layer.bias[copy, 0, columns] * scale
-            # three products of their own: one that is three times as wide, and cut, is no faster in ONNX Runtime
+            # three separate products: a single one of triple width is no faster in ONNX Runtime
             said = graph.linear(f"{prefix}headed{len(graph.nodes)}", weight, bias, given)
             shape = graph.constant(f"{prefix}heads", _ints(-1, self.heads, part))
             return graph.node("Transpose", [graph.node("Reshape", [said, shape])], perm=perm)
@@ -124,7 +127,10 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """C copies: float[C, R, D] -> float[C, R, E], what the last session came to, beside the assets' features and the book."""
+    """C copies:
+
+    float[C, R, D] -> float[C, R, E], the last session's encoding with the assets' features and the book.
+    """
 
     def __init__(
         self, copies: int, observation_size: int, layout: Layout, sizes: Sizes, random: torch.Generator
@@ -156,7 +162,7 @@ class Encoder(nn.Module):
         return torch.cat((last, features.flatten(2), observation[..., layout.market :]), -1)
 
     def write(self, graph: Graph, given: str, prefix: str, copy: int) -> str:
-        """float[1, D] -> float[1, E]."""
+        """Add nodes from float[1, D] to float[1, E]."""
         layout = self.layout
         asset = layout.features + layout.window
 
@@ -182,7 +188,7 @@ class Encoder(nn.Module):
 
 
 class Transformer(nn.Module):
-    """An `ActorCritic`: the encoder, a tanh layer that mixes what it says with features and book, then actor and critic."""
+    """An `ActorCritic`: the encoder, a tanh layer over encoding, features and book, then actor and critic."""
 
     recurrent: Final = False
 
@@ -209,7 +215,7 @@ class Transformer(nn.Module):
         self._heads: Heads | None = None
 
     def forward(self, observation: Tensor) -> Heads:
-        """float[.., D]."""
+        """Map float[.., D] to the heads."""
         rows = observation.reshape(1, -1, observation.shape[-1])
         x = torch.tanh(self.mix(self.encoder(rows)[0])).view(*observation.shape[:-1], -1)
         return Heads(self.actor(x), self.critic(x).squeeze(-1))
@@ -245,14 +251,14 @@ class Transformer(nn.Module):
         return Heads(torch.cat([part.actor for part in parts]), torch.cat([part.value for part in parts]))
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Nodes from an observation float[1, D] to the actor's outputs float[1, P]."""
+        """Add nodes from an observation float[1, D] to the actor's outputs float[1, P]."""
         x = self.encoder.write(graph, given, prefix, 0)
         x = graph.node("Tanh", [graph.linear(f"{prefix}mix", self.mix.weight, self.mix.bias, x)])
         return graph.linear(f"{prefix}actor", self.actor.weight, self.actor.bias, x)
 
 
 def to_onnx(network: Transformer, readout: Readout) -> bytes:
-    """observation float32[1, D] -> weights float32[1, A] (probabilities for discrete ones)."""
+    """Export observation float32[1, D] -> weights float32[1, A] (probabilities for discrete actions)."""
     graph = Graph()
     graph.readout(network.write(graph, "observation"), readout)
     size = network.actor.out_features + (readout == "softmax_gaussian")
@@ -265,7 +271,7 @@ def _normal(graph: Graph, given: str, prefix: str, width: int) -> str:
 
 
 def _last(graph: Graph, given: str, prefix: str) -> str:
-    """float[1, width] of float[W, width]."""
+    """Add the selection of the last row float[1, width] of float[W, width]."""
     return graph.node("Gather", [given, graph.constant(f"{prefix}newest", _ints(-1))], axis=0)
 
 

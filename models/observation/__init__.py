@@ -1,1 +1,1 @@
-"""What a policy observes, computed by one function in training and in trading."""
+"""Observations of policies, computed by one function in training and in trading."""

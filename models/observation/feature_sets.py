@@ -1,4 +1,4 @@
-"""Declared feature sets (`quantd.strategies.features`) as what an environment shows: the sets that policies trade on, over a whole panel."""
+"""Declared feature sets (`quantd.strategies.features`) as observations of an environment, over a whole panel."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +15,11 @@ from quantd.trading.market import Bools, Floats
 
 
 def declared(path: str | Path, spec: FeatureSpec | str = "default", benchmark: str = "") -> Features:
-    """A set of features, by name or as declared, with the highs, lows and volumes of the bars in the parquet file `path`.
+    """Return a feature function for a set, by name or as declared, with bars from the parquet file `path`.
 
-    Its columns are those of the set and `known`: 1 where an asset has all of them; else its features are 0. `benchmark` is the symbol that
-    betas are against. ValueError when the set needs more than that (the account's own state is shown beside it anyway).
+    Its columns are those of the set and `known`: 1 where an asset has all features, which are 0 otherwise. `benchmark`
+    is the reference symbol of betas. Raises ValueError when the set needs further inputs. The account's own state is
+    observed separately.
     """
     wanted = shipped(spec) if isinstance(spec, str) else spec
     if missing := wanted.needs - ({"benchmark"} if benchmark else set()):
@@ -43,8 +44,10 @@ def declared(path: str | Path, spec: FeatureSpec | str = "default", benchmark: s
 
 
 def adjusted_bars(panel: Panel, path: Path) -> dict[str, Floats]:
-    """Bars of a panel's sessions, float64[T, N] by field, as a total-return index from each asset's first close: what is known at a row
-    decides its scale, and no later dividend."""
+    """Return bars of a panel's sessions, float64[T, N] by field, as a total-return index from each asset's first close.
+
+    Only data known at a row determine its scale, never a later dividend.
+    """
     table = (
         scan(path)
         .filter(pl.col("symbol").is_in(list(panel.symbols)))

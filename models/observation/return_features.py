@@ -1,7 +1,7 @@
-"""Features of each asset from its past returns, in numpy: the one code that training and trading both run.
+"""Features of each asset from its past returns, in numpy: the same code for training and trading.
 
-Every feature is a function of one column, or of one column and a mean over all: permuting the columns
-permutes the rows of the result and changes nothing else.
+Every feature is a function of one column, or of one column and a mean over all. A permutation of the columns therefore
+only permutes the result's rows.
 """
 
 from hashlib import blake2b
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quantd.trading.market import Floats
 
 FEATURES_VERSION: Final = 1
-"""Raised when the meaning of a feature changes; part of the hash, so that an older artifact is refused."""
+"""Raised when the meaning of a feature changes. It is part of the hash, so that an older artifact is refused."""
 
 FEATURES: Final = (
     "momentum_5",
@@ -30,23 +30,23 @@ FEATURES: Final = (
 )
 
 LOOKBACK: Final = 126
-"""Samples of returns that the features read."""
+"""Number of return samples behind the features."""
 
 CLIP: Final = 4.0
-"""Features are measured in standard deviations or logarithms; beyond this they are cut."""
+"""Cut of features, which are in standard deviations or logarithms."""
 
 USUAL_VOLATILITY: Final = 0.0126
-"""20 % a year, as a deviation a day: where the feature `volatility` is zero."""
+"""20 % a year as a daily deviation, at which the feature `volatility` is zero."""
 
 STILL: Final = 1e-9
-"""A price whose returns deviate less than this is not moving: nothing can be measured."""
+"""A price whose returns deviate less than this counts as constant, without features."""
 
 
 _USUAL: Final = float(np.log(USUAL_VOLATILITY))
 
 
 def _horizons() -> Floats:
-    """float64[4, LOOKBACK]: times returns, the sum over each horizon divided by its square root."""
+    """Return float64[4, LOOKBACK]: times returns, it gives the sum over each horizon divided by its square root."""
     out = np.zeros((4, LOOKBACK))
     for row, horizon in enumerate((5, 21, 63, LOOKBACK)):
         out[row, -horizon:] = horizon**-0.5
@@ -57,7 +57,7 @@ _HORIZONS: Final = _horizons()
 
 
 class FeatureSpec(Struct, frozen=True):
-    """Which features a network reads, in their order, and how much history they need."""
+    """The features that a network reads, in order, and their history length."""
 
     names: tuple[str, ...] = FEATURES
     lookback: int = LOOKBACK
@@ -65,12 +65,12 @@ class FeatureSpec(Struct, frozen=True):
 
 
 def spec_hash(spec: FeatureSpec) -> str:
-    """Hex BLAKE2b of a spec."""
+    """Return the hex BLAKE2b of a spec."""
     return blake2b(msgspec.json.encode(spec, order="sorted"), digest_size=16).hexdigest()
 
 
 def spec_fault(spec: FeatureSpec) -> str:
-    """Why this code cannot compute `spec`; empty when it can."""
+    """Return why this code cannot compute `spec`; empty when it can."""
     if spec.version != FEATURES_VERSION:
         return f"features of version {spec.version}; this quantd computes version {FEATURES_VERSION}"
     if spec.lookback != LOOKBACK:
@@ -82,9 +82,9 @@ def spec_fault(spec: FeatureSpec) -> str:
 
 
 def measure(returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(float32[N, 9] FEATURES in order, float32[N] mask) of float64[LOOKBACK, N] total returns, oldest first.
+    """Return (float32[N, 9] FEATURES in order, float32[N] mask) of float64[LOOKBACK, N] total returns, oldest first.
 
-    An asset with a missing return, or whose price does not move, has mask 0 and features 0.
+    An asset with a missing return, or with a constant price, has mask 0 and features 0.
     """
     sums = _HORIZONS @ returns
     centred = returns - sums[3] / LOOKBACK**0.5
@@ -101,7 +101,7 @@ def measure(returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _rows(returns: Floats, sums: Floats, centred: Floats, deviation: Floats) -> Floats:
-    """float64[9, N] of columns that are all known; divided by the deviation, an asset's scale cancels."""
+    """Return float64[9, N] of columns that are all known; the division by the deviation cancels an asset's scale."""
     rows = np.empty((len(FEATURES), len(deviation)))
     np.divide(sums, deviation, out=rows[:4])
     path = np.add.accumulate(returns, axis=0)
@@ -117,5 +117,5 @@ def _rows(returns: Floats, sums: Floats, centred: Floats, deviation: Floats) -> 
 
 
 def columns_of(spec: FeatureSpec) -> list[int]:
-    """Where the features of `spec` are in what `measure` gives."""
+    """Return the columns of `spec`'s features in the result of `measure`."""
     return [FEATURES.index(n) for n in spec.names]

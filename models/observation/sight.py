@@ -1,4 +1,4 @@
-"""What a trained policy is shown: declared once, computed by one function in training and in trading alike."""
+"""The observation of a trained policy: declared once, computed by one function in training and in trading."""
 
 from hashlib import blake2b
 from typing import Final, Literal
@@ -14,19 +14,24 @@ from quantd.models.observation.table import Features, sight
 from quantd.trading.market import Floats
 
 SIGHT_VERSION: Final = 1
-"""Raised when the meaning of an entry changes; part of the hash, so that an older artifact is refused."""
+"""Raised when the meaning of an entry changes. It is part of the hash, so that an older artifact is refused."""
 
 BOUND: Final = 8.0
-"""A return in the window is cut at so many of its asset's deviations."""
+"""Cut of windowed returns, in deviations of their asset."""
 
 Held = Literal["weights", "cash"]
-"""What a policy may know of its own book: the daemon and the simulator agree on these. An episode's progress, or a drawdown
-since its beginning, mean nothing where nothing ends."""
+"""Observable parts of a policy's own book, common to the daemon and the simulator.
+
+Progress or drawdown within an episode are excluded, because live trading has no episodes.
+"""
 
 
 class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """Asset after asset: `features` of quantd.models.observation.return_features, whether the asset is `known`, then its last `window` returns, oldest
-    first, in deviations of the asset over LOOKBACK samples. After the assets, the book."""
+    """Layout of an observation: asset after asset, then the book.
+
+    Each asset has `features` of quantd.models.observation.return_features and its `known` flag. Its last `window`
+    returns follow, oldest first, in deviations of the asset over LOOKBACK samples.
+    """
 
     features: tuple[str, ...] = FEATURES
     window: int = 0
@@ -35,21 +40,21 @@ class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def lookback(self) -> int:
-        """Samples of returns that it reads."""
+        """Number of return samples that it reads."""
         return LOOKBACK
 
     @property
     def width(self) -> int:
-        """Entries of one asset, without the book."""
+        """Number of entries per asset, without the book."""
         return len(self.features) + 1 + self.window
 
     def size(self, assets: int) -> int:
-        """D: entries of an observation of so many assets."""
+        """Return D, the number of entries of an observation."""
         return assets * self.width + sum(assets if part == "weights" else 1 for part in self.book)
 
 
 def fault(spec: SightSpec) -> str:
-    """Why this code cannot show `spec`; empty when it can."""
+    """Return why this code cannot compute `spec`; empty when it can."""
     if spec.version != SIGHT_VERSION:
         return f"a sight of version {spec.version}; this quantd shows version {SIGHT_VERSION}"
     unknown = [name for name in spec.features if name not in FEATURES]
@@ -65,18 +70,18 @@ def fault(spec: SightSpec) -> str:
 
 
 def digest(spec: SightSpec) -> str:
-    """Hex BLAKE2b."""
+    """Return the hex BLAKE2b of a spec."""
     return blake2b(msgspec.json.encode(spec, order="sorted"), digest_size=16).hexdigest()
 
 
 def names(spec: SightSpec) -> tuple[str, ...]:
-    """Of the entries of one asset."""
+    """Return the names of one asset's entries."""
     lags = (f"return_{lag}" for lag in range(spec.window - 1, -1, -1))
     return (*spec.features, "known", *lags)
 
 
 def shown(spec: SightSpec, returns: Floats) -> NDArray[np.float32]:
-    """float32[N, spec.width] of float64[LOOKBACK, N] total returns, oldest first; 0 for an asset that is not known."""
+    """Return float32[N, spec.width] of float64[LOOKBACK, N] total returns, oldest first; 0 for an unknown asset."""
     features, known = measure(returns)
     parts = [features[:, [FEATURES.index(name) for name in spec.features]], known[:, None]]
     if spec.window:
@@ -85,8 +90,10 @@ def shown(spec: SightSpec, returns: Floats) -> NDArray[np.float32]:
 
 
 def observation(spec: SightSpec, returns: Floats, weights: Floats, cash: float) -> NDArray[np.float32]:
-    """float32[D]: what a policy is shown of a market float64[LOOKBACK, N] and of its book, weights float64[N] and cash as
-    fractions of equity."""
+    """Return the observation float32[D] of market returns float64[LOOKBACK, N] and of the book.
+
+    The book is weights float64[N] and cash as fractions of equity.
+    """
     parts = [shown(spec, returns).reshape(-1)]
     for part in spec.book:
         parts.append(weights.astype(np.float32) if part == "weights" else np.array([cash], dtype=np.float32))
@@ -94,7 +101,7 @@ def observation(spec: SightSpec, returns: Floats, weights: Floats, cash: float) 
 
 
 def features_of(spec: SightSpec) -> Features:
-    """`spec` over a whole panel, for `quantd.models.observation.table.observe(panel, features_of(spec), spec.book)`."""
+    """Return a feature function for `quantd.models.observation.table.observe(panel, features_of(spec), spec.book)`."""
 
     def measured(panel: Panel) -> tuple[NDArray[np.float32], tuple[str, ...]]:
         seen = sight(panel)
@@ -114,7 +121,7 @@ def features_of(spec: SightSpec) -> Features:
 
 
 def _window(returns: Floats, known: NDArray[np.float32], window: int) -> NDArray[np.float32]:
-    """float32[N, window] in deviations of each asset; 0 where it is not known."""
+    """Return float32[N, window] in deviations of each asset; 0 where it is unknown."""
     last = returns[len(returns) - window :]
     deviation = np.where(known > 0.0, returns.std(axis=0, ddof=1), 1.0)
     scaled = np.where(known > 0.0, last / deviation, 0.0)

@@ -1,4 +1,4 @@
-"""What an environment shows at each close, measured once for a whole panel: a named table that episodes read rows of."""
+"""Observations of an environment at each close, computed once for a whole panel as a named table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,17 @@ from quantd.trading.market import Floats
 from quantd.trading.view import Memory
 
 Part = Literal["weights", "cash", "drawdown", "progress", "value"]
-"""Of an account: the weights of its assets, its cash and its drawdown as fractions, how much of the episode is over (0 to 1),
-and equity over its starting capital."""
+"""Parts of an account's state.
+
+These are the weights of its assets, its cash and its drawdown as fractions, the elapsed fraction of the episode, and
+equity over its starting capital.
+"""
 
 ACCOUNT: Final[tuple[Part, ...]] = ("weights", "cash", "drawdown", "progress")
 
 
 class Sight(Struct, frozen=True):
-    """What a policy sees at each close of a panel: float32[T, N, F] features and float32[T, N] mask."""
+    """Features float32[T, N, F] and mask float32[T, N] at each close of a panel."""
 
     features: NDArray[np.float32]
     mask: NDArray[np.float32]
@@ -30,7 +33,7 @@ class Sight(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """float32[T, M] of T sessions, its M `names`, and which parts of the account an environment appends.
+    """A table float32[T, M] of T sessions, its M `names`, and the account parts that an environment appends.
 
     Rows before `warm` lack history.
     """
@@ -51,13 +54,14 @@ class Observed:
 
 
 Features = Callable[[Panel], tuple[NDArray[np.float32], Sequence[str]]]
-"""Of a panel: float32[T, N, F], row t from what was known at close t, and the names of the F features. NaN where a
-whole row lacks history; 0 for an asset that has none yet."""
+"""A function from a panel to (float32[T, N, F], names of the F features); row t uses data known at close t.
+
+NaN marks a row without enough history, and 0 an asset without any yet.
+"""
 
 
 def sight(panel: Panel) -> Sight:
-    """Features at every row, by the function and from the rows that trading has; rows with too little history see
-    nothing."""
+    """Compute features at every row, by the function and rows of trading; rows with too little history are empty."""
     returns = panel.synchronous()
     rows, size = returns.shape
     empty = measure(np.full((LOOKBACK, size), np.nan))
@@ -66,7 +70,7 @@ def sight(panel: Panel) -> Sight:
 
 
 def price_features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
-    """The features that policies trade on (`quantd.models.observation.return_features`), and whether an asset's are `known`."""
+    """Return the features of trading (`quantd.models.observation.return_features`) and each asset's `known` flag."""
     seen = sight(panel)
     features = np.concatenate([seen.features, seen.mask[:, :, None]], axis=2)
     features[: LOOKBACK + panel.behind] = np.nan
@@ -74,7 +78,7 @@ def price_features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
 
 
 def observe(panel: Panel, features: Features = price_features, account: tuple[Part, ...] = ACCOUNT) -> Observed:
-    """Each asset's features, named "SPY.momentum_5", asset after asset."""
+    """Build the table of each asset's features, named "SPY.momentum_5", asset after asset."""
     table, names = features(panel)
     rows, size, count = table.shape
     if (rows, size, count) != (*panel.close.shape, len(names)):
@@ -86,11 +90,11 @@ def observe(panel: Panel, features: Features = price_features, account: tuple[Pa
 
 
 def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
-    """The small state: 5 days of returns, a volatility and a weight of each asset, three regimes, VIX, the ten-year yield and
-    the account's value; 34 entries for four assets.
+    """Build the small state: 34 entries for four assets.
 
-    `vix` and `ten_year` float64[T] in percent, as known at each close of the panel; nothing is put in their place: NaN
-    there is refused. Returns are in standard deviations of 1 %; VIX over 100, the yield over 10.
+    It has 5 daily returns, a volatility and a weight of each asset, three regimes, VIX, the ten-year yield and the
+    account's value. `vix` and `ten_year` float64[T] are in percent, as known at each close of the panel; NaN is
+    refused, not replaced. Returns are in standard deviations of 1 %; VIX is over 100, the yield over 10.
     """
     returns = panel.synchronous()
     rows, size = returns.shape
@@ -114,8 +118,11 @@ def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
 
 
 def regimes(returns: Floats, params: RegimeParams | None = None) -> Floats:
-    """float64[T, 3] probability of each of `quantd.strategies.regimes.REGIMES`, of equal weights and of the past alone; NaN in rows with too
-    little history. By default the model of thresholds, which is sure of one."""
+    """Return float64[T, 3], the probability of each of `quantd.strategies.regimes.REGIMES`, of an equal-weight market.
+
+    Each row uses the past alone; rows with too little history are NaN. The default model uses thresholds, which give
+    probabilities of 0 or 1.
+    """
     model = model_of(params or RegimeParams())
     market = returns.mean(axis=1)
     out = np.full((len(market), len(REGIMES)), np.nan)

@@ -16,7 +16,8 @@ from quantd.risk.limits.context import Context, Floats
 from quantd.risk.limits.values import Portfolio, scenarios_of, standings
 from quantd.risk.measures.stress import shock_returns, stress_losses
 from quantd.risk.pairs import joint_bound, joint_weight
-from quantd.risk.pretrade.gate import gate, worst_nano
+from quantd.risk.pretrade.baskets import worst_nano
+from quantd.risk.pretrade.gate import gate
 from quantd.risk.switch import RUN
 from quantd.trading.instruments import NANO
 

@@ -1,7 +1,6 @@
-"""The checks every recorded bar passes before anyone sees it. A bad bar is put aside with its reason: it is never
-repaired, and nothing is put in its place.
+"""Checks on every bar before it is used. A bad bar is quarantined with its reason, never repaired or replaced.
 
-Every check looks backwards only. A filter that uses tomorrow's bar to call today's bad is look-ahead too.
+Every check uses earlier bars only. A filter that uses tomorrow's bar to reject today's is look-ahead.
 """
 
 from bisect import bisect_right
@@ -22,7 +21,7 @@ from quantd.trading.sessions import DAY_NS
 
 
 class Reason(IntEnum):
-    """Why a bar was put aside. The first that applies, in this order, is the bar's reason."""
+    """The reason for a quarantine: the first that applies, in this order."""
 
     GOOD = 0
     STAMP = 1
@@ -62,8 +61,11 @@ REASON_TEXT: Final = {
 
 
 class BadBar(Struct, frozen=True):
-    """A bar put aside. `ts` is the file's stamp and `ts_event` when it would have been known, ns UTC;
-    `reason` is a Reason's name in lower case. Values are as read, NaN where there was no number."""
+    """A quarantined bar.
+
+    `ts` is the file's stamp and `ts_event` the time at which it would have been known, ns UTC. `reason` is a Reason's
+    name in lower case. Values are as read, NaN without a number.
+    """
 
     ts: int
     ts_event: int
@@ -77,18 +79,19 @@ class BadBar(Struct, frozen=True):
 
 
 CROSSED_TOLERANCE: Final = 1e-6
-"""Relative: adjusted prices of one bar are rounded apart, at the sixth digit."""
+"""Relative tolerance: adjusted prices of one bar are rounded separately, at the sixth digit."""
 
 STALE_AFTER: Final = 3
-"""The third bar in a row that repeats the one before it in every column is stale, and those that follow."""
+"""A run of repeated bars is stale from its third repetition on."""
 
 Reasons = NDArray[np.int8]
 
 
 def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = (), now: int | None = None) -> Reasons:
-    """int8[R] Reason of each bar; `rows` in the order of their files, `actions` in time order, `interval` in ns.
+    """Return int8[R], the Reason of each bar.
 
-    Bars known after `now` (ns) have not happened yet; None when nobody can say.
+    `rows` are in file order, `actions` in time order, `interval` is in ns. Bars known after `now` (ns) are in the
+    future; with None this check is omitted.
     """
     reason = np.zeros(len(rows), dtype=np.int8)
 
@@ -102,7 +105,7 @@ def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] =
     mark(np.logical_or.reduce([c <= 0 for c in columns[:4]]), Reason.NON_POSITIVE)
     mark(
         (rows.open_nano <= 0) | (rows.close_nano <= 0), Reason.NON_POSITIVE
-    )  # below 1e-9, or above 9.2e9: no money in it
+    )  # below 1e-9, or above 9.2e9: outside the range of nano-units
     mark(rows.volume < 0, Reason.VOLUME)
     mark(_crossed(rows), Reason.CROSSED)
     mark(~placed.inside, Reason.SESSION)
@@ -121,7 +124,7 @@ def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] =
 
 
 def _series(rows: Rows, placed: Placed, reason: Reasons) -> tuple[NDArray[np.intp], Series]:
-    """The good bars, symbol by symbol in time order, and their numbers in `rows`."""
+    """Return the good bars, symbol by symbol in time order, and their numbers in `rows`."""
     good = np.flatnonzero(reason == Reason.GOOD)
     column, event = rows.column[good], placed.ts_event[good]
     if np.any((np.diff(column) < 0) | ((np.diff(column) == 0) & (np.diff(event) < 0))):
@@ -137,7 +140,7 @@ def _crossed(rows: Rows) -> Bools:
 
 
 def _out_of_order(rows: Rows, good: Bools) -> Bools:
-    """The fewest bars without which each symbol's stamps rise through each file."""
+    """Mark the fewest bars whose removal makes each symbol's stamps ascend through each file."""
     at = np.flatnonzero(good)
     group = rows.column[at] * (int(rows.source.max(initial=0)) + 1) + rows.source[at]
     order = np.argsort(group, kind="stable")
@@ -152,7 +155,7 @@ def _out_of_order(rows: Rows, good: Bools) -> Bools:
 
 
 def _longest_rise(values: list[int]) -> Bools:
-    """bool[n]: members of a longest non-decreasing subsequence (patience sorting: Aldous and Diaconis, 1999)."""
+    """Return bool[n]: members of a longest non-decreasing subsequence (patience sorting: Aldous and Diaconis, 1999)."""
     tops: list[int] = []
     top_at: list[int] = []
     before: list[int] = []
@@ -177,7 +180,7 @@ def _stale(bars: Series, interval: int, _: Sequence[Action]) -> Reasons:
     same = np.zeros(len(bars.close), dtype=np.bool_)
     same[1:] = np.logical_and.reduce([c[1:] == c[:-1] for c in columns])
     if interval < DAY_NS:
-        same &= (bars.volume > 0) | (bars.high > bars.low)  # inside a day nothing may have been traded
+        same &= (bars.volume > 0) | (bars.high > bars.low)  # intraday bars may have no trades
     run = np.arange(len(same)) - np.maximum.accumulate(np.where(same, 0, np.arange(len(same))))
     return np.where(run >= STALE_AFTER, Reason.STALE, Reason.GOOD).astype(np.int8)
 

@@ -1,8 +1,8 @@
-"""Prices out of all proportion: bad prints and splits that nobody announced, told from real crashes.
+"""Detection of implausible prices: bad prints and unannounced splits, distinguished from real crashes.
 
-The thresholds were set on recorded markets: 26 years of stocks and funds, VIX and bitcoin. What they must let pass
-is real: bitcoin -20 % in an hour (2020-03-12) and -8 % in three minutes (2023-08-17), AAPL -52 % and HIG +102 % in a
-day, VIX +116 % (2018-02-05) and its spike of 2024-08-05. What they must stop is real too: AAPL at 184 with a low of
+The thresholds were set on recorded markets: 26 years of stocks and funds, VIX and bitcoin. They must accept these real
+moves: bitcoin -20 % in an hour (2020-03-12) and -8 % in three minutes (2023-08-17), AAPL -52 % and HIG +102 % in a day,
+VIX +116 % (2018-02-05) and its spike of 2024-08-05. They must reject these recorded errors: AAPL at 184 with a low of
 10.59 (2009-09-21), IWM at 75 with a high of 156.51 (2008-09-19).
 """
 
@@ -20,39 +20,44 @@ from quantd.trading.market import Bools, Floats, Ints
 from quantd.trading.sessions import DAY_NS
 
 WINDOW: Final = 63
-"""Bars that say what is usual."""
+"""Number of earlier bars that define the usual move."""
 
 MOVE_SIGMAS: Final = 30.0
 MOVE_FLOOR: Final = 0.35
 MOVE_CAP: Final = 1.25
-"""A close may move this many robust standard deviations from the one before, in logs; never stopped below the floor,
-always above the cap (x 3.5, or -71 %)."""
+"""Bounds of a close's move in logs, in robust standard deviations.
+
+A move below the floor always passes, and a move above the cap (x 3.5, or -71 %) never does.
+"""
 
 REACH_SIGMAS: Final = 30.0
 REACH_FLOOR: Final = 0.30
 REACH_CAP: Final = 1.0
-"""The same for how far open, high and low reach beyond the two closes."""
+"""The same bounds for the reach of open, high and low beyond the two closes."""
 
 RETURN_AFTER: Final = 3
-"""A level that lasts this many bars is believed: a takeover bid stays, a bad print does not."""
+"""A level that lasts this many bars is accepted: a takeover bid persists, a bad print does not."""
 
 GAP_NS: Final = 10 * DAY_NS
-"""After a longer silence nothing is known about what price is usual."""
+"""After a longer gap, the usual price is unknown."""
 
 SPLITS: Final = np.log(np.array([1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100]))
 SPLIT_MARGIN: Final = (0.02, 0.08)
-"""How near to a split ratio an open must be, in logs: 1.5 standard deviations within these bounds."""
+"""Tolerance between an open and a split ratio, in logs: 1.5 standard deviations within these bounds."""
 
 SPLIT_SIGMAS: Final = 5.0
-"""What moves by a third on many a day may do so at an open."""
+"""Minimum move of a split candidate in standard deviations: a volatile instrument may move by a third at an open."""
 
 SPLIT_VOLUME: Final = 2.5
-"""A split leaves the traded value as it was; AAPL's fall of 2000-09-29, to 0.526 of the close, came with ten times the usual volume."""
+"""Maximum relative volume of a split candidate, because a split does not change the traded value.
+
+AAPL's fall of 2000-09-29, to 0.526 of the close, came with ten times the usual volume.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """R bars, each symbol's in time order and one symbol after the other; [R] columns, `ts_event` in ns UTC."""
+    """R bars, symbol after symbol, each in time order; [R] columns, `ts_event` in ns UTC."""
 
     column: Ints
     ts_event: Ints
@@ -64,10 +69,10 @@ class Series:
 
 
 def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bools]:
-    """float64[R], the close before each bar as after the announced actions (NaN at a symbol's first bar), and
-    bool[R], the bars before which a split was announced.
+    """Return float64[R], the close before each bar after announced actions, and bool[R], bars after an announced split.
 
-    A split of 1:1 changes nothing and says that somebody has looked: that bar is not compared (NaN).
+    The close is NaN at a symbol's first bar. A split of 1:1 changes no price and marks a human check: that bar is not
+    compared (NaN).
     """
     previous = np.full(len(bars.close), np.nan)
     previous[1:] = np.where(bars.column[1:] == bars.column[:-1], bars.close[:-1], np.nan)
@@ -89,8 +94,11 @@ def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bo
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one notable bar looks like, against the bars before it: its close moved by `move`, of which `limit` was
-    believable; open, high or low reach too far; it opens like a split."""
+    """The comparison of one suspicious bar with the bars before it.
+
+    Its close moved by `move`, of which `limit` is plausible. `reaches` marks an implausible open, high or low, and
+    `split` an open like that of a split.
+    """
 
     row: int
     move: float
@@ -101,10 +109,11 @@ class _Found:
 
 
 def jumps(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Bools, Bools]:
-    """bool[R] spikes and bool[R] unannounced splits. `interval` in ns.
+    """Return bool[R] spikes and bool[R] unannounced splits. `interval` is in ns.
 
-    A spike is put aside until the price is back, or the new level has lasted RETURN_AFTER bars. After something
-    like a split, every bar is put aside until the price jumps back or an action is announced: lots and stops would be wrong.
+    Bars after a spike are rejected until the price returns, or the new level has lasted RETURN_AFTER bars. After an
+    apparent split, every bar is rejected until the price jumps back or an action is announced, because lots and stops
+    would be wrong.
     """
     spike, split = np.zeros(len(bars.close), dtype=np.bool_), np.zeros(len(bars.close), dtype=np.bool_)
     previous, announced = previous_closes(bars, actions)
@@ -132,7 +141,7 @@ def jumps(bars: Series, actions: Sequence[Action], interval: int) -> tuple[Bools
 
 
 def _examine(bars: Series, k: int, start: int, move: Floats, reach: Floats, gap: Floats, interval: int) -> _Found:
-    """Judge one bar by the WINDOW bars before it."""
+    """Compare one bar with the WINDOW bars before it."""
     silence = int(bars.ts_event[k] - bars.ts_event[k - 1]) if k > start else 0
     before = np.abs(move[max(start + 1, k - WINDOW) : k])
     # 1.4826 x the median absolute value is the standard deviation of a normal (Hampel, 1974)
@@ -159,7 +168,7 @@ def _examine(bars: Series, k: int, start: int, move: Floats, reach: Floats, gap:
 
 
 def _like_a_split(bars: Series, k: int, start: int, gap: float, move: float, sigma: float) -> bool:
-    if np.isnan(gap) or not abs(gap) > SPLIT_SIGMAS * sigma:  # nor before anything is known of what is usual
+    if np.isnan(gap) or not abs(gap) > SPLIT_SIGMAS * sigma:  # also false while the usual move is unknown
         return False
     nearest = float(SPLITS[np.argmin(np.abs(SPLITS - abs(gap)))])
     margin = float(np.clip(1.5 * sigma, *SPLIT_MARGIN))
@@ -174,13 +183,13 @@ def _like_a_split(bars: Series, k: int, start: int, gap: float, move: float, sig
 def _follow(
     bars: Series, previous: Floats, announced: Bools, found: list[_Found], stop: int, spike: Bools, split: Bools
 ) -> None:
-    """Walk through one symbol's notable bars. Between two of them every bar agrees with the one before it."""
+    """Process one symbol's suspicious bars. Every bar between two of them agrees with its predecessor."""
     away, like_split, since, reference = False, False, 0, np.nan
     for it, following in zip(found, [*(f.row for f in found[1:]), stop], strict=True):
         k, jump = it.row, it.moved or it.split
         if announced[k]:
             reference *= previous[k] / bars.close[k - 1]
-            away = away and not np.isnan(reference)  # a person has looked
+            away = away and not np.isnan(reference)  # a 1:1 split marks a human check
         if away and _is_back(bars, it, reference):
             away = False
         elif jump:
@@ -198,7 +207,7 @@ def _follow(
 
 
 def _is_back(bars: Series, it: _Found, reference: float) -> bool:
-    """Did this bar jump most of the way back to the last believed close?"""
+    """Whether this bar returned most of the way to the last accepted close."""
     level = bars.close[it.row - 1]
     return bool(
         abs(np.log(bars.close[it.row] / reference)) <= it.limit and abs(it.move) > abs(np.log(level / reference)) / 2
@@ -206,12 +215,14 @@ def _is_back(bars: Series, it: _Found, reference: float) -> bool:
 
 
 def huge_volume(column: Ints, volume: Floats, interval: int) -> Bools:
-    """bool[R]: volumes beyond belief, more than 100 times the most of the WINDOW bars before (1,000 times inside a
-    day, where thin markets sleep). The largest real ones are 27 times."""
+    """Return bool[R]: volumes above 100 times the maximum of the WINDOW bars before (1,000 times for intraday bars).
+
+    Thin intraday markets have long quiet periods. The largest real volumes are 27 times the maximum.
+    """
     most = 100.0 if interval >= 12 * UNITS_NS["h"] else 1000.0
     out = np.zeros(len(volume), dtype=np.bool_)
     while True:
-        # a volume put aside is no measure for the next one, so look again without it
+        # a rejected volume is no reference for the next one, so the check repeats without it
         frame = pl.DataFrame({"c": column, "v": np.where(out, np.nan, volume)}).with_columns(pl.col("v").fill_nan(None))
         before = pl.col("v").shift(1).rolling_max(WINDOW, min_samples=20).over("c")
         usual: Floats = frame.select(before.fill_null(float("nan"))).to_series().to_numpy()

@@ -1,5 +1,8 @@
-"""Bars of many symbols as one market: each at its true close, those of one instant in one slice, corporate actions at
-the open of their day, and what was put aside by name. Shared by the recorded and the live feed."""
+"""Merges bars of many symbols into one market, for the recorded and the live feed.
+
+Each bar has its true close, and bars of one instant form one slice. Corporate actions apply at the open of their day.
+Quarantined bars are listed with their symbol.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons
-from quantd.adapters.feeds.bars.rows import ActionRow, Rows
+from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
+from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Placed, Stamps, place
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
@@ -36,7 +39,7 @@ class Columns:
 def place_all(
     rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, interval: int
 ) -> Placed:
-    """Where bars lie, each in the sessions of its own instrument's calendar. `interval` in ns."""
+    """Place bars in the sessions of their own instrument's calendar. `interval` is in ns."""
     calendars = [i.calendar for i in universe.instruments]
     if len(set(calendars)) == 1:
         return place(rows.ts, sessions[calendars[0]], stamps, interval)
@@ -53,18 +56,18 @@ def place_all(
 
 
 def horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
-    """int64[N]: the first instant each instrument's calendar knows of."""
+    """Return int64[N]: the first instant that each instrument's calendar covers."""
     firsts = {name: min((*s.day_ns[:1], *s.open_ns[:1]), default=0) for name, s in sessions.items()}
     return np.array([firsts[i.calendar] for i in universe.instruments], dtype=np.int64)
 
 
 def taken(placed: Placed, which: NDArray[np.intp] | Bools) -> Placed:
-    """Some of the bars; the counterpart of `Rows.take`."""
+    """Select some of the bars; the counterpart of `Rows.take`."""
     return Placed(*(getattr(placed, name)[which] for name in Placed.__slots__))
 
 
 def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
-    """One row per instant (and session date): bars of one `ts_event` stand in one slice."""
+    """Merge into one row per instant (and session date): bars of one `ts_event` form one slice."""
     key = placed.day if daily else placed.ts_event
     order = np.lexsort((key, placed.ts_event))
     event, keys = placed.ts_event[order], key[order]
@@ -98,7 +101,7 @@ def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
 
 
 def timed(listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Sessions]) -> list[Action]:
-    """Actions at the open of their ex date's session, or of the next one where that date has none."""
+    """Time actions at the open of their ex date's session, or of the next session without one on that date."""
     timed = []
     for row in listed:
         calendar = sessions[universe.instruments[row.column].calendar]
@@ -112,7 +115,7 @@ def timed(listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Se
 
 
 def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) -> list[BadBar]:
-    """The bars that are not good, by time."""
+    """Return the rejected bars, by time."""
     which = np.flatnonzero(reason)
     which = which[np.argsort(placed.ts_event[which], kind="stable")]
     names = {int(r): r.name.lower() for r in Reason}
@@ -124,3 +127,20 @@ def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) ->
             *columns, strict=True,
         )
     ]  # fmt: skip
+
+
+def sieved(
+    rows: Rows,
+    listed: list[ActionRow],
+    universe: Universe,
+    sessions: Mapping[str, Sessions],
+    stamps: Stamps,
+    length_ns: int,
+    now_ns: int,
+) -> tuple[Rows, list[BadBar]]:
+    """The good bars, and the bad ones by time. Trades outside a session's hours are neither."""
+    placed = place_all(rows, universe, sessions, stamps, length_ns)
+    keep = ~placed.extended | (rows.ts == NO_STAMP)
+    rows, placed = rows.take(keep), taken(placed, keep)
+    reason = judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns)
+    return rows.take(reason == Reason.GOOD), bad_bars(rows, placed, reason, universe)

@@ -1,7 +1,7 @@
-"""Bars of an interval out of trades or of finer bars: in one go, or as they come.
+"""Builds bars of an interval from trades or finer bars, in one pass or incrementally.
 
-Bars begin with their session and end with it, an early close too; an interval in which nothing happened gives no bar.
-Parts of a bar add up in any order, so both ways give the same bars (volume to the last rounding of a float sum).
+Bars begin and end with their session, early closes included. An interval without trades gives no bar. Parts of a bar
+can be added in any order, so both ways give the same bars (volume up to the rounding of a float sum).
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,10 @@ _EXACT: Final = ("open_nano", "close_nano")
 
 @dataclass(frozen=True, slots=True)
 class Trades:
-    """R trades in the order in which they came: `ts` in ns UTC, `column` the symbol's, `price` and `size` float64[R],
-    `price_nano` the exact price."""
+    """R trades in order of arrival.
+
+    `ts` is in ns UTC, `column` is the symbol's, `price` and `size` are float64[R], `price_nano` is the exact price.
+    """
 
     ts: Ints
     column: Ints
@@ -39,10 +41,10 @@ class Trades:
 
 
 class Resampler:
-    """Bars of `interval_ns` (DAY_NS: of whole sessions), stamped with their open.
+    """Builds bars of `interval_ns` (DAY_NS: whole sessions), stamped with their open.
 
-    `stamps` and `finer_ns` say how finer bars are dated and how long they are. Trades of a session's very close belong
-    to its last bar; what lies in no session gives no bar.
+    `stamps` and `finer_ns` are the stamp convention and length of finer bars. Trades at the exact close of a session
+    belong to its last bar. Parts outside of sessions give no bar.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Resampler:
         stamps: Stamps = "open",
         finer_ns: int = 0,
     ) -> None:
-        """Raises FeedError when bars of `finer_ns` do not fill the interval."""
+        """Raises FeedError when bars of `finer_ns` do not divide the interval."""
         if finer_ns and (interval_ns % finer_ns or finer_ns >= interval_ns):
             raise FeedError(
                 "[feed] interval",
@@ -72,11 +74,11 @@ class Resampler:
         """Parts that came after their bar had been given; they are in no bar."""
 
     def whole(self, parts: Rows | Trades) -> Rows:
-        """All bars of these parts, by time, then column; what is known of those still open too."""
+        """Return all bars of these parts, by time, then column, open ones included."""
         return _rows(_fold(self.placed(parts)))
 
     def add(self, parts: Rows | Trades) -> Rows:
-        """The bars that these parts end: those of before the newest bar of their symbol."""
+        """Add parts and return the bars that they complete: those before the newest bar of their symbol."""
         new = self.placed(parts)
         in_time = pl.Series(new["end"].to_numpy() > self._given_until[new["column"].to_numpy()], dtype=pl.Boolean)
         self.late += len(new) - int(in_time.sum())
@@ -85,7 +87,7 @@ class Resampler:
         return self._give(self._forming.select(pl.col("begin") < newest).to_series())
 
     def until(self, ts: int) -> Rows:
-        """The bars that end at or before `ts`: nothing of them comes any more."""
+        """Return the bars that end at or before `ts`, which can receive no more parts."""
         return self._give(self._forming["end"] <= ts)
 
     def _give(self, which: pl.Series) -> Rows:
@@ -95,7 +97,7 @@ class Resampler:
         return _rows(out)
 
     def placed(self, parts: Rows | Trades) -> pl.DataFrame:
-        """Each part [first, last] with the bar [begin, end] that it belongs to, one row of a frame each."""
+        """Return a frame with one row per part [first, last] and the bar [begin, end] that contains it."""
         if isinstance(parts, Trades):
             first = last = parts.ts
             inside = np.ones(len(parts), dtype=np.bool_)
@@ -118,7 +120,7 @@ class Resampler:
         return pl.DataFrame(columns, schema=_SCHEMA).filter(pl.Series(inside, dtype=pl.Boolean))
 
     def _bars_of(self, ts: Ints, column: Ints) -> tuple[Ints, Ints, np.ndarray]:
-        """int64[R] begin and end of the bar of each instant, and bool[R] whether there is one."""
+        """Return int64[R] begin and end of the bar of each instant, and bool[R] whether it exists."""
         begin, end, inside = ts.copy(), ts.copy(), np.zeros(len(ts), dtype=np.bool_)
         calendars = [i.calendar for i in self._universe.instruments]
         for name in set(calendars):
@@ -150,13 +152,13 @@ def _empty() -> pl.DataFrame:
 
 
 def _fold(parts: pl.DataFrame) -> pl.DataFrame:
-    """Parts of one bar added up: the open of the earliest, the close of the latest, of equal ones as they came."""
+    """Combine parts of one bar: the open of the earliest, the close of the latest; equal times keep their order."""
     by_first = parts.sort("first", maintain_order=True)
     keys = ["column", "begin", "end"]
     opens = by_first.group_by(keys, maintain_order=True).agg(
         pl.col("first").first(),
         pl.col("open", "open_nano").first(),
-        pl.col("high").nan_max(),  # a part that is no number makes a bar that is none, and is put aside as such
+        pl.col("high").nan_max(),  # a NaN part makes the whole bar NaN, which is then rejected
         pl.col("low").nan_min(),
         pl.col("volume").sum(),
     )

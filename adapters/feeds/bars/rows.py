@@ -1,4 +1,4 @@
-"""Bars as vendors send them, number by number, turned into Rows: exact from the text, nothing filled in."""
+"""Converts vendors' bars to Rows: exact from the text, without filled values."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ PRICES: Final = ("open", "high", "low", "close")
 
 
 NO_STAMP: Final = np.iinfo(np.int64).min
-"""Stands for a stamp that is missing or cannot be read."""
+"""Marks a missing or unreadable stamp."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """R bars as a file has them, in the file's order; only symbols of the universe.
+    """R bars of the universe's symbols, in the file's order.
 
-    `ts` int64[R] is the file's own stamp in ns UTC (NO_STAMP where unreadable), `column` int64[R] the
-    symbol's column, `source` int64[R] the number of the file. Prices and volume are float64[R], NaN where the file has none or no number.
-    `open_nano` and `close_nano` int64[R] are exact, 0 where there is no price.
+    `ts` int64[R] is the file's stamp in ns UTC (NO_STAMP where unreadable). `column` int64[R] is the symbol's column,
+    `source` int64[R] the number of the file. Prices and volume are float64[R], NaN without a number. `open_nano` and
+    `close_nano` int64[R] are exact, 0 without a price.
     """
 
     ts: Ints
@@ -47,7 +47,7 @@ class Rows:
 
 
 ORDER: Final = {"dividend": 0, "split": 1, "delisting": 2}
-"""Of one date: a dividend is paid on the old shares, a delisting on the new ones."""
+"""The order within one date: a dividend is paid on the old shares, a delisting on the new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,9 @@ class ActionRow:
 
 
 def exact_nano(prices: Floats) -> Ints:
-    """float64 -> int64 nano-currency of the decimal the float stands for; NaN and infinities become 0.
+    """Convert float64 prices to int64 nano-currency of the decimal that each represents; NaN and infinities become 0.
 
-    A price that is the float of a six- or nine-digit decimal gives that decimal exactly; any other is
-    rounded half-even at 1e-9.
+    The float of a six- or nine-digit decimal gives that decimal exactly. Any other is rounded half-even at 1e-9.
     """
     clean = np.where(np.isfinite(prices) & (np.abs(prices) < 9.2e9), prices, 0.0)
     micro = np.rint(clean * 1e6)
@@ -79,14 +78,14 @@ def exact_nano(prices: Floats) -> Ints:
 
 Number = Decimal | None
 Bar = tuple[int, int, Number, Number, Number, Number, Number]
-"""ts (ns UTC), column, open, high, low, close, volume."""
+"""(ts (ns UTC), column, open, high, low, close, volume)."""
 
 _LIMIT: Final = Decimal("9.2e9")
-"""Beyond it a price in nano-units does not fit into int64."""
+"""Upper bound of a price in int64 nano-units."""
 
 
 def number(value: object) -> Number:
-    """The exact decimal of what a vendor's JSON holds: a Decimal, its text or an int; None for anything else."""
+    """Return the exact decimal of a Decimal, its text or an int from JSON; None for anything else."""
     if isinstance(value, Decimal):
         return value
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -98,14 +97,14 @@ def number(value: object) -> Number:
 
 
 def nano(price: Number) -> int:
-    """Nano-currency, half-even at the ninth digit; 0 where there is no price that money can be counted in."""
+    """Convert to nano-currency, half-even at the ninth digit; 0 for a missing or unrepresentable price."""
     if price is None or not price.is_finite() or abs(price) >= _LIMIT:
         return 0
     return int((price * NANO).to_integral_value(ROUND_HALF_EVEN))
 
 
 def rows_of(bars: Sequence[Bar], source: int = 0) -> Rows:
-    """Columns of `bars`, in their order."""
+    """Convert `bars` to columns, in their order."""
     ts, column, opened, high, low, close, volume = zip(*bars, strict=True) if bars else ((),) * 7
     return Rows(
         ts=np.array(ts, dtype=np.int64),
@@ -122,7 +121,7 @@ def rows_of(bars: Sequence[Bar], source: int = 0) -> Rows:
 
 
 def joined(parts: Iterable[Rows]) -> Rows:
-    """One after the other."""
+    """Concatenate rows."""
     several = [part for part in parts if len(part)]
     if not several:
         return rows_of(())
@@ -132,12 +131,12 @@ def joined(parts: Iterable[Rows]) -> Rows:
 
 
 def within(rows: Rows, start_ns: int, end_ns: int) -> Rows:
-    """Those stamped in [start_ns, end_ns)."""
+    """Select the rows stamped in [start_ns, end_ns)."""
     return rows.take((rows.ts >= start_ns) & (rows.ts < end_ns))
 
 
 def from_source(rows: Rows, source: int) -> Rows:
-    """The same bars, marked as given by source number `source`."""
+    """Return the same bars with source number `source`."""
     marked = {name: getattr(rows, name) for name in Rows.__slots__}
     return Rows(**{**marked, "source": np.full(len(rows), source, dtype=np.int64)})
 

@@ -1,6 +1,6 @@
-"""From a file's stamps to true instants: when a bar opened and when it was known.
+"""Converts file stamps to true instants: the open of a bar, and the time at which it became known.
 
-Getting this wrong is look-ahead: bars of one date can close hours apart, and half days close early.
+Errors here cause look-ahead: bars of one date can close hours apart, and half days close early.
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ Stamps = Literal["session", "open", "close"]
 UNITS_NS: Final = {"s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000, "d": DAY_NS}
 
 _LATE_NS: Final = 4 * UNITS_NS["h"]
-"""A daily bar stamped "close" may carry the hour of an ordinary close on a day that ended early (three hours)."""
+"""A daily bar stamped "close" may have the hour of a regular close on a day that closed early (three hours)."""
 
 
 _EXTENDED_NS: Final = 8 * UNITS_NS["h"]
-"""How far extended hours reach before the open and after the close; New York's are 5.5 and 4 hours."""
+"""Maximum extent of extended hours before the open and after the close; New York's are 5.5 and 4 hours."""
 
 
 class IntervalError(ValueError):
-    """An interval that cannot be read; `remedy` says what can."""
+    """An unknown interval; `remedy` lists the valid forms."""
 
     def __init__(self, text: str) -> None:
         self.remedy = 'write seconds, minutes, hours or one day, as "30s", "5m", "1h" or "1d"'
@@ -41,9 +41,11 @@ def interval_ns(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where R bars lie in their sessions: int64[R] each, ns UTC. `inside` is False where there is no such session;
-    there `ts_open` and `ts_event` are the bar's own stamp and `day` is its UTC date. `extended` marks bars of
-    before the open or after the close of a session: trades of extended hours, no fault of the file."""
+    """The position of R bars in their sessions: int64[R] each, ns UTC.
+
+    `inside` is False without a session; then `ts_open` and `ts_event` are the bar's own stamp and `day` is its UTC
+    date. `extended` marks bars of extended hours, before the open or after the close, which are no errors.
+    """
 
     ts_open: Ints
     ts_event: Ints
@@ -53,10 +55,10 @@ class Placed:
 
 
 def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed:
-    """True opens and closes of bars of one calendar. `interval` is in ns; DAY_NS means a bar of a whole session.
+    """Return true opens and closes of bars of one calendar. `interval` is in ns; DAY_NS means bars of whole sessions.
 
-    A bar inside a day that reaches beyond its session is cut at the session's bounds: a broker's 09:00 hour
-    holds the trades from 09:30 on.
+    An intraday bar that extends beyond its session is cut at the session's bounds: a broker's 09:00 hour contains the
+    trades from 09:30 on.
     """
     days, opens, closes = sessions.days, sessions.opens, sessions.closes
     if not len(days):
@@ -72,12 +74,12 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
             row = np.maximum(np.searchsorted(opens, ts, side="right") - 1, 0)
             inside = (opens[row] <= ts) & (ts < closes[row])
         else:
-            row = np.maximum(np.searchsorted(opens, ts, side="left") - 1, 0)  # the newest session open before ts
+            row = np.maximum(np.searchsorted(opens, ts, side="left") - 1, 0)  # the newest session that opened before ts
             inside = (opens[row] < ts) & (ts <= closes[row] + _LATE_NS)
         begins, ends = opens[row], closes[row]
     else:
         begin = ts if stamps == "open" else ts - interval
-        row = np.minimum(np.searchsorted(closes, begin, side="right"), last)  # the first session not over yet
+        row = np.minimum(np.searchsorted(closes, begin, side="right"), last)  # the first session that has not ended
         inside = (begin < closes[row]) & (begin + interval > opens[row])
         begins, ends = np.maximum(begin, opens[row]), np.minimum(begin + interval, closes[row])
         before, after = opens[row] - begin, begin - closes[np.maximum(row - 1, 0)]
@@ -93,9 +95,10 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
 
 
 def warm_from(sessions: Sessions, start_day: int, warmup: int, interval: int) -> int:
-    """The instant after which bars are read so that `warmup` house samples precede the session of `start_day` (ns).
+    """Return the instant after which bars are read, so that `warmup` samples precede the session of `start_day` (ns).
 
-    A sample is a session's close or, inside the day, each interval's end. Fewer when the calendar begins later.
+    A sample is a session's close on the house calendar or, intraday, each interval's end. There are fewer samples when
+    the calendar begins later.
     """
     row = int(np.searchsorted(sessions.days, start_day))
     missing = warmup

@@ -1,1 +1,1 @@
-"""A live market: bars of a vendor as slices in order of time."""
+"""A live market: bars of a vendor as slices in time order."""

@@ -1,4 +1,4 @@
-"""The splits and dividends that a vendor lists, again and again: each is given once, before the prices of after it."""
+"""Corporate actions from a vendor's repeated lists: each is emitted once, before the prices that it affects."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,10 @@ from quantd.trading.sessions import Sessions
 
 
 class Announced:
-    """What was listed, for a feed that gives everything later than `after`. `asked_until` is the last instant (ns UTC)
-    whose opens a vendor was asked for, None before the first answer."""
+    """The listed actions of a feed that emits everything later than `after`.
+
+    `asked_until` is the last instant (ns UTC) whose opens a vendor's answers cover, None before the first answer.
+    """
 
     def __init__(self, after: int, universe: Universe, sessions: Mapping[str, Sessions]) -> None:
         self.asked_until: int | None = None
@@ -28,7 +30,7 @@ class Announced:
         self._listed: dict[tuple[int, int, str], Counter[Action]] = {}
 
     def add(self, listed: Sequence[ActionRow], until: int, said: int) -> None:
-        """A vendor's list of all with an open at or before `until`; everything up to `said` was given."""
+        """Add a vendor's list of all actions with an open at or before `until`; everything up to `said` was emitted."""
         groups: dict[tuple[int, int, str], Counter[Action]] = {}
         ordered = sorted(listed, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
         for action in timed(ordered, self._universe, self._sessions):
@@ -37,7 +39,7 @@ class Announced:
             before = self._listed.get(name, Counter())
             if not before <= now_listed:
                 if any(a.ts <= said for a in before):
-                    continue  # corrected after it was given: once is enough
+                    continue  # corrected after it was emitted: it is not emitted twice
                 self._due = [a for a in self._due if a not in before]
                 self.known = [a for a in self.known if a not in before]
                 before = Counter()
@@ -45,15 +47,15 @@ class Announced:
             for action in (now_listed - before).elements():
                 self.known.append(action)
                 if action.ts > self._after:
-                    # one that was announced too late comes now: lots and marks must not stay wrong
+                    # a late announcement is emitted now: lots and marks must not stay wrong
                     self._due.append(replace(action, ts=max(action.ts, said + 1)))
         for actions in (self._due, self.known):
-            # of one day a dividend comes before a split: it is paid on the old shares
+            # on one day a dividend precedes a split: it is paid on the old shares
             actions.sort(key=lambda a: (a.ts, a.key, a.symbol, ORDER[a.kind]))
         self.asked_until = until if self.asked_until is None else max(self.asked_until, until)
 
     def take(self, before: int) -> list[Action]:
-        """Those that act earlier than `before`, in order. They are given now."""
+        """Return and remove the actions earlier than `before`, in order."""
         count = sum(a.ts < before for a in self._due)
         out, self._due = self._due[:count], self._due[count:]
         return out

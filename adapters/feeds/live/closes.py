@@ -1,4 +1,4 @@
-"""When the next bars of a universe close, and which symbols can have one then: what a live feed waits for."""
+"""The next bar closes of a universe, and the symbols that can have a bar then."""
 
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from quantd.trading.sessions import DAY_NS, Sessions
 class Closes:
     """The closes of bars of `interval_ns` in the sessions of a universe; DAY_NS means bars of whole sessions.
 
-    Inside a day bars begin with the session or, at some vendors, with the clock (New York's first hour from 09:30 to
-    10:30, or to 10:00): `learn` finds out which from the vendor's own bars. Until then they begin with the session.
+    Intraday bars begin with the session or, at some vendors, on the clock grid (New York's first hour from 09:30 to
+    10:30, or to 10:00). `learn` detects the grid from the vendor's own bars; the default is the session grid.
     """
 
     def __init__(self, universe: Universe, sessions: Mapping[str, Sessions], interval_ns: int) -> None:
@@ -30,10 +30,12 @@ class Closes:
         self._last: tuple[int, tuple[int, Bools] | None] = (0, None)
 
     def after(self, ts: int) -> tuple[int, Bools] | None:
-        """The first close later than `ts` (ns UTC) and bool[N], whose bar it may be; None beyond the calendars' end."""
+        """Return the first close later than `ts` (ns UTC) and bool[N], the symbols with a bar then; None beyond the
+        calendars.
+        """
         since, last = self._last
         if last is not None and since <= ts < last[0]:
-            return last  # asked many times a second while nothing happens
+            return last  # called many times a second while idle
         found = [self._next(k, ts) for k in range(len(self._names))]
         known = [t for t in found if t is not None]
         if not known:
@@ -44,17 +46,17 @@ class Closes:
         return self._last[1]
 
     def open_after(self, ts: int) -> int | None:
-        """The first open of any session later than `ts`; None beyond the calendars' end."""
+        """Return the first open of any session later than `ts`; None beyond the calendars' end."""
         rows = [(s, bisect_right(s.open_ns, ts)) for s in self._sessions]
         return min((s.open_ns[row] for s, row in rows if row < len(s.open_ns)), default=None)
 
     def day_of(self, open_until: int) -> int:
-        """The latest date (ns at 00:00 UTC) of a session that opens at or before `open_until`, 0 when none does."""
+        """Return the latest date (ns at 00:00 UTC) of a session that opens at or before `open_until`, 0 without one."""
         rows = [(s, bisect_right(s.open_ns, open_until) - 1) for s in self._sessions]
         return max((s.day_ns[row] for s, row in rows if row >= 0), default=0)
 
     def stamp_after(self, ts: int, stamps: Stamps) -> int:
-        """No bar that closes later than `ts` has an earlier stamp than this."""
+        """Return the minimum stamp of bars that close later than `ts`."""
         if self.interval_ns < DAY_NS:
             return ts - self.interval_ns + 1 if stamps == "open" else ts + 1
         firsts = []
@@ -65,11 +67,11 @@ class Closes:
         return min(firsts, default=ts + 1)
 
     def back(self, ts: int, bars: int) -> int:
-        """An instant since which each calendar has had `bars` closes of up to `ts`, or all that it knows of."""
+        """Return an instant since which each calendar has had `bars` closes up to `ts`, or all that it covers."""
         return min(self._back(s, ts, bars) for s in self._sessions)
 
     def learn(self, column: Ints, placed: Placed) -> None:
-        """Bars of the vendor, all inside sessions: those that end neither with the session nor on both grids tell."""
+        """Detect the vendor's grid from bars inside sessions: those whose end fits only one of the two grids."""
         for k in range(len(self._names)):
             if self._by_clock[k] is not None or self.interval_ns >= DAY_NS:
                 continue
@@ -105,7 +107,7 @@ class Closes:
             elif close == s.close_ns[row]:
                 here = -(-(close - opened) // self.interval_ns)
             else:
-                here = (close - opened) // self.interval_ns  # of a bar in the making nothing is known
+                here = (close - opened) // self.interval_ns  # an unfinished bar does not count
             if here >= bars:
                 return close - bars * self.interval_ns if self.interval_ns < DAY_NS else opened
             bars -= here

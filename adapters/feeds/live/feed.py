@@ -1,8 +1,8 @@
-"""A market that goes on: one vendor's history, then its stream or its answers, as slices in order of time.
+"""A live market: one vendor's history, then its stream or polled answers, as slices in time order.
 
-There is one way in for all that was missed: at the start, after a lost stream, for a bar that did not come, the vendor
-is asked for everything since the last instant that was given. What to make of it is quantd.adapters.feeds.live.slice_builder's; here are
-the tasks that listen, ask and wait.
+One mechanism recovers everything that was missed: at the start, after a lost stream, and for a missing bar, the vendor
+is queried for everything since the last emitted instant. quantd.adapters.feeds.live.slice_builder processes the data.
+This module has the tasks that listen, query and wait.
 """
 
 import asyncio
@@ -24,34 +24,34 @@ from quantd.trading.sessions import DAY_NS, Sessions
 T = TypeVar("T")
 
 BEAT_S: Final = 0.2
-"""How often time is told while nothing happens."""
+"""Seconds between time signals while idle."""
 
 SAFE_NS: Final = 20_000_000
-"""Time is told as of this long ago: two stamps of one clock may be taken out of order."""
+"""Time signals lag by this much, because two stamps of one clock may arrive out of order."""
 
 BACK_OFF_S: Final = (1.0, 60.0)
-"""The wait after a first failure, doubled with each further one, and the longest wait."""
+"""Wait after a first failure, doubled with each further one, and the maximum wait."""
 
 ACTIONS_BACK_NS: Final = 7 * DAY_NS
-"""Splits and dividends of the last week are asked for again: some are announced late."""
+"""Splits and dividends of the last week are queried again, because some are announced late."""
 
 ACTIONS_LEAD_NS: Final = 15 * UNITS_NS["m"]
-"""How long before an open its splits and dividends are asked for."""
+"""Lead time before an open at which its splits and dividends are queried."""
 
 _LATE_STAMP_NS: Final = 4 * UNITS_NS["h"]
-"""A daily bar of a half day may be stamped with the hour of an ordinary close."""
+"""A daily bar of a half day may be stamped with the hour of a regular close."""
 
 _SILENT_CLOSES: Final = 2
-"""A stream that says nothing at this many closes in a row, though the vendor has bars, is connected anew."""
+"""Number of closes in a row without data, although the vendor has bars, after which a stream is reconnected."""
 
 
 class Live:
-    """A quantd.trading.ports.LiveFeed over a vendor, `stream` where it has one; without, it is asked shortly after each close.
+    """A quantd.trading.ports.LiveFeed over a vendor, with its `stream` if it has one, else polled after each close.
 
-    `sessions` has the calendar of each instrument and of the house, far enough into the future. `poll_ns` is how long
-    after a close the vendor is asked, `mend_ns` how long a stream's bar is waited for before the vendor is asked for it.
-    `grace_ns` after its close a slice goes out without those who are missing; `late_ns` longer they may come in a slice
-    of their own. `now` is UTC in ns, `sleep` takes seconds. `put_aside` is told of each bar that is not passed on.
+    `sessions` has the calendar of each instrument and of the house, far enough into the future. `poll_ns` is the delay
+    of a poll after a close. `mend_ns` is the wait for a stream's bar before the vendor is queried for it. `grace_ns`
+    after its close, a slice is emitted without the missing symbols. For another `late_ns` they may arrive in a slice of
+    their own. `now` returns UTC in ns, `sleep` takes seconds. `put_aside` receives each rejected bar.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Live:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Raises FeedError where a calendar is missing or the stamps cannot date such bars."""
+        """Raises FeedError for a missing calendar, or stamps that cannot date such bars."""
         for name in {universe.calendar, *(i.calendar for i in universe.instruments)}:
             if name not in sessions:
                 raise FeedError("[universe] calendar", f"no sessions of {name} were given", "Build them first")
@@ -105,14 +105,14 @@ class Live:
         """Symbols that the vendor's newest answer had no bar of, though it should have."""
 
     def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
-        """Who is told of halts and limits, as a stream hears of them: they do not wait for bars."""
+        """Register the receiver of halts and price limits from a stream, which do not wait for bars."""
         stream: object = self._stream
         if isinstance(stream, TellsHalts):
             stream.tell_halts(told)
 
     @property
     def trouble(self) -> str:
-        """A failure that is mended within the time of grace, or that the other way makes good, is none."""
+        """The current failure; empty if it recovers within the grace time, or if the other data path covers it."""
         now = self._now()
         failing = {way: why for way, (since, why) in self._failing.items() if now - since > self._grace}
         ways = {"source"} if self._stream is None else {"source", "stream"}
@@ -130,7 +130,7 @@ class Live:
         return f"{self._source.name}: no good bar of any symbol since {_clock(silent)}" if silent is not None else ""
 
     async def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
-        """Raises FeedError when adjusted prices come with splits or dividends: they would count twice."""
+        """Raises FeedError when adjusted prices come with splits or dividends, which would count twice."""
         forming = self._forming = Forming(
             after,
             universe=self.universe,
@@ -177,7 +177,7 @@ class Live:
             self._woken.set()
 
     async def _listen(self, stream: Stream, forming: Forming) -> None:
-        """Read the stream for ever; what is lost with it, `_ask` brings back."""
+        """Read the stream forever; `_ask` recovers what is lost with it."""
         failures = 0
         try:
             while True:
@@ -210,7 +210,7 @@ class Live:
         raise SourceError(self._source.name, "its stream ended")
 
     async def _ask(self, forming: Forming) -> None:
-        """Ask the vendor when something is due and missing, for ever."""
+        """Query the vendor forever, whenever something is due and missing."""
         failures, silences, not_before = 0, 0, 0
         last = _Asked(None, 0, 0)
         while True:
@@ -228,7 +228,7 @@ class Live:
                 rows = await self._within(self._source.bars(forming.start(), self._end(now)))
                 self.absent = ()
             except PartialAnswer as error:
-                # the others go on: what is absent is not fresh, and its price grows old
+                # other symbols continue: an absent one is not fresh, and its price becomes stale
                 rows, self.absent = error.rows, error.missing
                 if not len(rows):
                     failures += 1
@@ -249,7 +249,7 @@ class Live:
             self._woken.set()
 
     def _due(self, forming: Forming, missing: int | None, last: "_Asked", now: int) -> int:
-        """When to ask for the bars of the close that is `missing`."""
+        """Return the time to query for the bars of the close that is `missing`."""
         if not forming.answered:
             return now
         if missing is None:
@@ -257,7 +257,7 @@ class Live:
         if missing != last.close:
             return missing + (self._mend if self._stream is not None and forming.heard(missing) else self._poll)
         again = last.at + min(self._poll << min(last.tries, 16), max(self._poll, self._grace // 4))
-        # and once when its grace is over: only who was asked after it can say that no bar is coming
+        # One query follows the end of the grace time, because only a later answer proves that no bar is coming.
         return min(again, missing + self._grace) if last.at < missing + self._grace else again
 
     def _end(self, now: int) -> int:
@@ -265,7 +265,7 @@ class Live:
         return now + 1 + (_LATE_STAMP_NS if late else 0)
 
     async def _ask_actions(self, forming: Forming) -> int:
-        """Ask for splits and dividends of up to the next opens; the instant before which not to ask again."""
+        """Query splits and dividends up to the next opens. Returns the instant before which not to query again."""
         now = self._now()
         since = forming.said - ACTIONS_BACK_NS if forming.actions_from() else forming.start()
         until = now + ACTIONS_LEAD_NS
@@ -296,7 +296,7 @@ class Live:
             raise SourceError(self._source.name, f"no answer within {self._answer_within:g} s") from None
 
     def _back_off(self, error: BaseException | None, failures: int) -> float:
-        """Seconds to wait: doubled with each failure, by chance up to half of it shorter, never less than was asked."""
+        """Return seconds to wait: doubled per failure, with random reduction up to half, never less than requested."""
         first, most = BACK_OFF_S
         hopeless = isinstance(error, SourceError) and not error.again
         wait = most if hopeless else min(most, first * 2.0 ** min(max(failures - 1, 0), 16))
@@ -309,7 +309,7 @@ class Live:
 
 
 class _Asked(NamedTuple):
-    """The last question: for which close, when (ns UTC), and how often before."""
+    """The last query: its close, its time (ns UTC), and the number of earlier attempts."""
 
     close: int | None
     at: int

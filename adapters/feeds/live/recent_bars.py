@@ -1,4 +1,4 @@
-"""The newest bars of each symbol: what the next ones are judged by, and what was given when one comes again."""
+"""The newest bars of each symbol, as reference for checks of new bars and for repeated ones."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,22 +17,25 @@ from quantd.trading.market import Bools
 _NOTHING: Final = np.iinfo(np.int64).min
 
 _BEFORE: Final = 72
-"""Bars kept of before an unannounced split: the window that says what is usual, and some that may be bad."""
+"""Bars retained from before an unannounced split: a full reference window, and some that may be bad."""
 
 
 _LASTING: Final = 1024
-"""Bars kept since an unannounced split. When it lasts longer, those between its first bar and the newest are dropped."""
+"""Bars retained since an unannounced split.
+
+Beyond this number, those between its first bar and the newest are dropped.
+"""
 
 
 class Tail:
-    """The last LENGTH bars of each of `size` symbols, bad ones too, symbol by symbol in time order.
+    """The last LENGTH bars of each of `size` symbols, bad ones included, symbol by symbol in time order.
 
-    After something like a split the bars of before it are kept as well, however long it lasts: they alone show that
-    today's price is of another size.
+    After an apparent split the earlier bars are retained for its whole duration: only they show that the price level
+    has changed.
     """
 
     LENGTH: Final = 128
-    """Two windows of quantd.adapters.feeds.bars.jumps: bad bars leave enough good ones."""
+    """Two windows of quantd.adapters.feeds.bars.jumps, so that enough good bars remain beside bad ones."""
 
     def __init__(self, size: int) -> None:
         self.size: Final = size
@@ -42,8 +45,10 @@ class Tail:
         self._index: dict[tuple[int, int], int] | None = None
 
     def extend(self, rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = ()) -> Reasons:
-        """Judge bars by those before them, and by `actions` in time order, and keep them: int8[R] of Reason. One that is
-        here already is replaced."""
+        """Check bars against the earlier ones and `actions` in time order, and store them. Returns int8[R] of Reason.
+
+        A bar that is already stored is replaced.
+        """
         if not len(rows):
             return np.empty(0, dtype=np.int8)
         kept = 0
@@ -57,7 +62,7 @@ class Tail:
             placed = Placed(*(np.concatenate(p) for p in parts))
         order = np.lexsort((placed.ts_event, rows.column))
         rows, placed = rows.take(order), taken(placed, order)
-        # a bar that was judged keeps its verdict: it was passed on, or it was not
+        # a checked bar retains its verdict, which determined whether it was passed on
         is_old = order < kept
         verdict = np.zeros(len(order), dtype=np.int8)
         verdict[is_old] = before[order[is_old]]
@@ -72,7 +77,7 @@ class Tail:
         return new
 
     def find(self, column: int, event: int) -> int | None:
-        """The number of a bar in here."""
+        """Return the number of a stored bar."""
         if self._index is None:
             self._index = {}
             if self._rows is not None and self._placed is not None:
@@ -81,7 +86,7 @@ class Tail:
         return self._index.get((column, event))
 
     def bar(self, number: int, universe: Universe) -> tuple[BadBar, bool]:
-        """The bar of this number, with its reason, and whether it was good."""
+        """Return the bar of this number with its reason, and whether it was good."""
         rows, placed = self._there()
         values = [c[number].item() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
         reason = Reason(int(self._reason[number]))
@@ -90,7 +95,7 @@ class Tail:
         return bar, reason == Reason.GOOD
 
     def same(self, number: int, rows: Rows, k: int) -> bool:
-        """Is row `k` of `rows` the bar of this number, number by number?"""
+        """Whether row `k` of `rows` equals the bar of this number in every value."""
         mine, _ = self._there()
         return all(
             getattr(mine, n)[number] == getattr(rows, n)[k] or (getattr(mine, n)[number] != getattr(mine, n)[number])
@@ -98,7 +103,7 @@ class Tail:
         )
 
     def oldest(self, column: int) -> int:
-        """The earliest close that is remembered of a symbol whose earlier bars were forgotten, else the beginning of time."""
+        """Return the earliest stored close of a symbol with dropped bars, else the minimum instant."""
         if self._rows is None or self._placed is None:
             return _NOTHING
         mine = np.flatnonzero(self._rows.column == column)
@@ -110,7 +115,7 @@ class Tail:
         return self._rows, self._placed
 
     def _others(self, rows: Rows, placed: Placed) -> NDArray[np.intp]:
-        """The numbers of the bars in here that do not come again in `rows`."""
+        """Return the numbers of the stored bars that are not repeated in `rows`."""
         mine, where = self._there()
         again = np.zeros(len(mine), dtype=np.bool_)
         if int(placed.ts_event.min()) <= int(where.ts_event.max()):
@@ -121,8 +126,10 @@ class Tail:
         return np.flatnonzero(~again)
 
     def _settled(self, rows: Rows, verdict: Reasons, is_old: Bools) -> Bools:
-        """bool[R]: bars of what looked like a split and is over. Where it began may be forgotten, and then its end would
-        look like another."""
+        """Return bool[R]: bars of a completed apparent split.
+
+        Its beginning may be dropped already, and its end would then look like another split.
+        """
         split = verdict == Reason.SPLIT
         lasting = np.zeros(self.size, dtype=np.bool_)
         last = np.full(self.size, -1)
@@ -132,7 +139,7 @@ class Tail:
         return is_old & split & ~lasting[rows.column]
 
     def _newest(self, rows: Rows, verdict: Reasons) -> Bools:
-        """bool[R]: what is kept of bars in the order of symbol, then time."""
+        """Return bool[R]: which bars to retain, for bars ordered by symbol, then time."""
         stops = np.searchsorted(rows.column, np.arange(self.size), side="right")
         from_end = stops[rows.column] - 1 - np.arange(len(rows))
         keep = from_end < self.LENGTH

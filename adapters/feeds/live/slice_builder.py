@@ -1,8 +1,9 @@
-"""Slices as they form: bars in the order in which they come, slices in the order of time. Pure: it is told the time.
+"""Builds slices: bars arrive in any order, slices leave in time order. Pure; the caller supplies the time.
 
-A slice is given when every symbol that can have a bar then has come, or when its time of grace is over and somebody
-can be believed who says that no more is coming: a vendor asked after it, or a stream that spoke at this close and was
-heard all along. A silence that nobody has explained keeps time standing still: it may be our own deafness.
+A slice is emitted when every symbol that can have a bar has one. It is also emitted after its grace time, if a reliable
+source confirms that no more bars are coming. Such a source is a vendor queried after that time, or a stream without
+interruption that sent data at this close. Without a confirmation no slice is emitted, because the silence may be a lost
+connection.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,23 +25,29 @@ from quantd.trading.ports import Until
 from quantd.trading.sessions import DAY_NS, Sessions
 
 PutAside = Callable[[BadBar, BadBar | None], None]
-"""Told of each bar that is not passed on, and the bar that was given in its place, if one was."""
+"""Receives each rejected bar, and the bar emitted in its place, if any."""
 
 BLOCK_ROWS: Final = 4096
 SKEW_NS: Final = 60_000_000_000
-"""A bar that opens later than this after now has not been made by anybody."""
+"""A bar that opens later than this after now is invalid."""
 
 CONTEXT: Final = 512
-"""Bars of before our time that are asked for, to judge by: a session of minutes and what was usual before it, so that a
-price of after an unannounced split is not believed because of a restart."""
+"""Number of bars before the start that are requested as reference for checks.
+
+They cover a session of minutes and the usual values before it. A restart must not make a price after an unannounced
+split acceptable.
+"""
 
 _TOLD: Final = 10_000
-"""Bars put aside that are remembered, so that a vendor who repeats one is not reported again."""
+"""Maximum number of remembered rejections, so that a repeated bad bar is not reported again."""
 
 
 class Forming:
-    """What a live feed knows and has said. `said` is the instant up to which everything has been given (ns UTC),
-    `newest` the last slice's `ts_event`. `take` gets bars from a stream, `answer` those of a vendor that was asked."""
+    """State of a live feed: received data and emitted slices.
+
+    `said` is the instant up to which everything has been emitted (ns UTC), `newest` the last slice's `ts_event`. `take`
+    receives bars from a stream, `answer` those of a vendor query.
+    """
 
     def __init__(
         self,
@@ -82,54 +89,59 @@ class Forming:
         self._told: dict[tuple[object, ...], None] = {}
         self._count = 0
 
-    # -- what comes in
+    # -- input
 
     def take(self, rows: Rows, now: int) -> None:
-        """Bars of a stream."""
+        """Receive bars of a stream."""
         self._wake(now)
         if self._hearing_since is None:
             self._hearing_since = now
-        # what lay unread while we slept may be of bars in the making that are over by now
+        # bars unread during a suspension may be unfinished versions of bars that are complete by now
         slept, woke = self._slept
         places = self._place(rows)
         rows = rows.take((places.ts_event <= slept) | (places.ts_event > woke))
         self._heard.update(self._admit(rows, now, now, np.iinfo(np.int64).min))
 
     def answer(self, rows: Rows, asked: int, now: int) -> bool:
-        """Bars of a vendor that was asked at `asked` for all since `start`. True when they hold bars of a close that
-        a stream, though connected, has passed over in silence."""
+        """Receive bars of a vendor queried at `asked` for everything since `start`.
+
+        Returns True when they contain bars of a close that the connected stream omitted.
+        """
         if self._word is None:
             rows = self._seed(rows)
-        # what was in the making when it was asked for is not over because its answer took long
+        # a bar unfinished at the time of the query stays unfinished, even if the answer took long
         came = self._admit(rows, asked, now, asked - self._grace - self._late)
         self._word = asked if self._word is None else max(self._word, asked)
         since = self._hearing_since
         return since is not None and any(t >= since and t not in self._heard for t in came)
 
     def deaf(self) -> None:
-        """The stream is lost: its silence means nothing until it is heard again."""
+        """Record that the stream is lost: its silence is no confirmation until it sends data again."""
         self._hearing_since = None
 
     def _wake(self, now: int) -> None:
-        """Notice that this process was stopped, asleep or overloaded: what a stream said may still lie unread."""
+        """Detect that this process was suspended or overloaded: data of a stream may still be unread."""
         if self._looked is not None and now - self._looked > self._stall:
             self._slept = self._looked, now
             self.deaf()
         self._looked = now
 
     def announce(self, listed: Sequence[ActionRow], until: int) -> None:
-        """The vendor's actions; it has been asked for all with an open at or before `until`."""
+        """Receive the vendor's actions; the query covered all with an open at or before `until`."""
         self._actions.add(listed, until, self.said)
 
-    # -- what is asked
+    # -- queries
 
     def start(self) -> int:
-        """The stamp from which a vendor is to be asked: what is missing, the newest instant, at first what judging needs."""
+        """Return the stamp from which to query the vendor:
+
+        missing bars and the newest instant; at first the check reference.
+        """
         since = self.newest - 1 if self._word is not None else self.closes.back(self.after, CONTEXT)
         return self.closes.stamp_after(since, self._stamps)
 
     def missing(self, now: int) -> int | None:
-        """The first close of up to `now` that is not complete, None when nothing is missing."""
+        """Return the first close up to `now` that is not complete, None without one."""
         ts = max(self.said, self._resolved())
         while (due := self.closes.after(ts)) is not None and due[0] <= now:
             if not self._complete(*due):
@@ -139,29 +151,31 @@ class Forming:
 
     @property
     def answered(self) -> bool:
-        """Has the vendor ever answered?"""
+        """Whether the vendor has ever answered."""
         return self._word is not None
 
     def silent_since(self, until: int) -> int | None:
-        """The last slice's instant when two closes of after it went by until then without a good bar of any symbol."""
+        """Return the last slice's instant if two later closes up to `until` had no good bar of any symbol, else
+        None.
+        """
         first = self.closes.after(self.newest)
         second = None if first is None else self.closes.after(first[0])
         return self.newest if second is not None and second[0] <= min(until, self.said) else None
 
     def heard(self, close: int) -> bool:
-        """Has a stream been heard all the time since `close`?"""
+        """Whether the stream has sent data without interruption since `close`."""
         return self._hearing_since is not None and self._hearing_since <= close
 
     def actions_from(self) -> int:
-        """The open before which actions are to be asked for, ns UTC; 0 when none were asked for yet."""
+        """Return the open before which actions must be queried, ns UTC; 0 before the first query."""
         if self._actions.asked_until is None:
             return 0
         return self.closes.open_after(self._actions.asked_until) or np.iinfo(np.int64).max
 
-    # -- what goes out
+    # -- output
 
     def give(self, now: int) -> list[Action | MarketSlice | Until]:
-        """What is known at `now` and was not given before, in order of time, and how far that is."""
+        """Return new items known at `now`, in time order, and the time up to which the market is known."""
         self._wake(now)
         limit = self._limit(now)
         out: list[Action | MarketSlice | Until] = []
@@ -177,7 +191,7 @@ class Forming:
         return out
 
     def _resolved(self) -> int:
-        """Every close up to here has come, or somebody said that it does not."""
+        """Return the instant up to which every close has arrived or is confirmed absent."""
         return self.said if self._word is None else max(self.said, self._word - self._grace)
 
     def _complete(self, ts: int, who: Bools) -> bool:
@@ -186,7 +200,7 @@ class Forming:
 
     def _limit(self, now: int) -> int:
         if self._word is None:
-            return self.said  # not even when its bars close is known yet
+            return self.said  # not even the closing times of its bars are known yet
         done = self._resolved()
         while (due := self.closes.after(done)) is not None and due[0] <= now:
             ts, who = due
@@ -198,7 +212,7 @@ class Forming:
         return self._held_open(self._without_actions(max(done, known), now), done, now)
 
     def _without_actions(self, limit: int, now: int) -> int:
-        """Stop before an open whose actions nobody was asked for yet."""
+        """Stop before an open whose actions were not queried yet."""
         asked = self._actions.asked_until
         opened = self.closes.open_after(self.said if asked is None else max(asked, self.said))
         if opened is None or opened > limit or (asked is not None and now >= opened + self._grace):
@@ -206,7 +220,7 @@ class Forming:
         return max(self.said, opened - 1)
 
     def _held_open(self, limit: int, done: int, now: int) -> int:
-        """After a slice that lacks symbols, stay at its instant for a while: they may still come."""
+        """After a slice that lacks symbols, wait at its instant for a while: they may still arrive."""
         ripe = [int(e.max()) for e in (p.ts_event[p.ts_event <= limit] for _, p, _ in self._waiting) if len(e)]
         last = max(ripe, default=self.newest)
         due = self.closes.after(last - 1)
@@ -220,7 +234,7 @@ class Forming:
         return place_all(rows, self._universe, self._sessions, self._stamps, self._interval)
 
     def _admit(self, rows: Rows, told: int, now: int, settled: int) -> list[int]:
-        """Sort out what was told at `told` and came at `now`: the closes, later than `settled`, that it holds bars of."""
+        """Admit bars known at `told` that arrived at `now`. Returns their closes later than `settled`."""
         rows = rows.take(rows.ts >= np.where(rows.ts == np.iinfo(np.int64).min, rows.ts, self._first[rows.column]))
         placed = self._place(rows)
         outside = ~placed.inside & ~placed.extended
@@ -231,7 +245,7 @@ class Forming:
         if never.any():
             why = np.full(int(np.sum(never)), Reason.FUTURE, dtype=np.int8)
             self._report(bad_bars(rows.take(never), taken(placed, never), why, self._universe))
-        over = placed.inside & (placed.ts_event <= told)  # the others are still being made
+        over = placed.inside & (placed.ts_event <= told)  # the others are unfinished
         if not over.all():
             rows, placed = rows.take(over), taken(placed, over)
         if not len(rows):
@@ -255,14 +269,14 @@ class Forming:
         return came
 
     def _seed(self, rows: Rows) -> Rows:
-        """Keep what lies before our time as the measure of what comes after; the rest."""
+        """Store bars from before the start as reference for checks. Returns the others."""
         placed = self._place(rows)
         before = placed.inside & (placed.ts_event <= self.after)
         self._tail.extend(rows.take(before), taken(placed, before), self._interval, self._actions.known)
         return rows.take(~before)
 
     def _old(self, rows: Rows, placed: Placed, now: int) -> None:
-        """Bars of instants that were given already: the same again, corrected, or too late."""
+        """Process bars of instants that were already emitted: repeated, corrected, or late."""
         for k, (column, event) in enumerate(zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True)):
             found = self._tail.find(column, event)
             which = np.array([k])
@@ -274,7 +288,7 @@ class Forming:
                     self._tell(rows, placed, k, "corrected", before)
                     continue
             elif event <= self.after or event <= self._tail.oldest(column):
-                continue  # nobody knows any more whether it was given
+                continue  # it is unknown whether it was emitted
             if event == self.newest == self.said:
                 self._waiting.append((rows.take(which), taken(placed, which), now))
                 self._note(rows.column[which], placed.ts_event[which], event - 1)
@@ -288,7 +302,7 @@ class Forming:
 
     def _report(self, bars: Sequence[BadBar], given: BadBar | None = None) -> None:
         for bar in bars:
-            # compared as text: a bar without a number is not equal to itself
+            # compared as text, because NaN is not equal to itself
             name = (bar.ts, bar.symbol, bar.reason, str((bar.open, bar.high, bar.low, bar.close, bar.volume)))
             if name in self._told:
                 continue
@@ -298,7 +312,7 @@ class Forming:
             self._put_aside(bar, given)
 
     def _slices(self, limit: int) -> Iterator[MarketSlice]:
-        """The good bars that wait for instants up to `limit`, judged by those before them, merged by instant."""
+        """Yield the good queued bars up to `limit`, checked against earlier bars and merged by instant."""
         chunks = [(rows, placed, seen) for rows, placed, seen in self._waiting if np.any(placed.ts_event <= limit)]
         if not chunks:
             return
@@ -315,7 +329,7 @@ class Forming:
         order = np.flatnonzero(~keep)
         order = order[np.lexsort((order, placed.ts_event[order], rows.column[order]))]
         column, event = rows.column[order], placed.ts_event[order]
-        last = np.ones(len(order), dtype=np.bool_)  # the newest version of a bar, where it came more than once
+        last = np.ones(len(order), dtype=np.bool_)  # the newest version of a repeated bar
         last[:-1] = (column[1:] != column[:-1]) | (event[1:] != event[:-1])
         order = order[last]
         rows, placed, seen = rows.take(order), taken(placed, order), seen[order]

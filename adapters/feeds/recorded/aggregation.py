@@ -1,4 +1,4 @@
-"""Bars of files that hold trades or finer bars: each part judged as what it is, then added up inside the sessions."""
+"""Builds bars from files of trades or finer bars: each part is checked first, then combined within the sessions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +18,7 @@ TRADES = "trades"
 
 
 def part_ns(build_from: str, length: int) -> int:
-    """How long the parts are of bars of `length` ns: 1 for trades. Raises FeedError."""
+    """Return the length of the parts of bars of `length` ns, in ns: 1 for trades. Raises FeedError."""
     if build_from == TRADES:
         return 1
     try:
@@ -28,7 +28,7 @@ def part_ns(build_from: str, length: int) -> int:
 
 
 def place_parts(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, part: int) -> Placed:
-    """Where the parts lie; the trades of a session's very close are in it."""
+    """Place the parts in their sessions; trades at the exact close of a session belong to it."""
     if part > 1:
         return place_all(rows, universe, sessions, stamps, part)
     inside = place_all(rows, universe, sessions, "open", part).inside
@@ -39,7 +39,7 @@ def place_parts(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions]
 def judge_parts(
     rows: Rows, placed: Placed, part: int, actions: Sequence[Action] = (), now: int | None = None
 ) -> Reasons:
-    """What is wrong with each part. Trades may share an instant, repeat a price and come in any order."""
+    """Return the Reason of each part. Trades may share an instant, repeat a price and come in any order."""
     if part > 1:
         return judge(rows, placed, part, actions, now)
     reason = np.zeros(len(rows), dtype=np.int8)
@@ -61,7 +61,10 @@ def judge_parts(
 def bars_of(
     rows: Rows, universe: Universe, sessions: Mapping[str, Sessions], stamps: Stamps, part: int, length: int
 ) -> Rows:
-    """Bars of `length` ns of good parts, stamped with their open. Raises FeedError where parts do not add up to them."""
+    """Build bars of `length` ns from good parts, stamped with their open.
+
+    Raises FeedError when the parts' length does not divide `length`.
+    """
     making = Resampler(universe, sessions, length, stamps=stamps, finer_ns=part if part > 1 else 0)
     if part > 1:
         return making.whole(rows)

@@ -1,4 +1,4 @@
-"""Bars and corporate actions out of parquet and CSV files, as flat columns. Nothing is judged or repaired here."""
+"""Reads bars and corporate actions from parquet and CSV files as flat columns, without checks or repairs."""
 
 import os
 import subprocess
@@ -19,16 +19,19 @@ from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import Floats, Ints
 
 MOST_CELLS: Final = 100_000_000
-"""Rows times columns of one parquet file: about 5 GB in memory. A file of 1 MB can name a thousand times that."""
+"""Maximum rows times columns of one parquet file:
+
+about 5 GB in memory. A file of 1 MB can declare a thousand times more.
+"""
 
 MOST_KNOWN: Final = 1_000
-"""Marks of files that were read, one empty file each; the oldest go."""
+"""Maximum number of marker files for verified files, one empty file each; the oldest are deleted."""
 
 PROBE_S: Final = 120.0
-"""How long a child process may take to read an unknown parquet file."""
+"""Maximum time for a child process to read an unknown parquet file."""
 
 _BUNDLED: Final = (bundled.FOLDER / "data").resolve()
-"""Files that come with quantd are known."""
+"""Files bundled with quantd need no probe."""
 
 _PROBE: Final = """
 import sys, polars
@@ -41,14 +44,16 @@ print(cells)
 
 
 def read_bars(paths: tuple[Path, ...], universe: Universe) -> Rows:
-    """All bars of the universe in `paths`, one file after the other. Raises FeedError."""
+    """Read all bars of the universe in `paths`, file after file. Raises FeedError."""
     wanted = ("ts", "symbol", *PRICES, "volume")
     return _joined(paths, universe, [_frame(path, wanted) for path in paths], "bar")
 
 
 def read_trades(paths: tuple[Path, ...], universe: Universe) -> Rows:
-    """All trades of the universe in files with the columns ts, symbol, price and size: each as a bar of one price and its size as
-    volume. Raises FeedError."""
+    """Read all trades of the universe in files with the columns ts, symbol, price and size.
+
+    Each becomes a bar of one price with its size as volume. Raises FeedError.
+    """
     frames = [
         _frame(path, ("ts", "symbol", "price", "size")).select(
             "ts", "symbol", *(pl.col("price").alias(name) for name in PRICES), pl.col("size").alias("volume")
@@ -78,7 +83,7 @@ def _joined(paths: tuple[Path, ...], universe: Universe, frames: list[pl.DataFra
 
 
 def span(paths: tuple[Path, ...]) -> tuple[date, date]:
-    """The first and the last date stamped in the files, so that calendars can be made to cover them. Raises FeedError."""
+    """Return the first and the last date in the files, the range that calendars must cover. Raises FeedError."""
     lows, highs = [], []
     for path in paths:
         stamps = nanoseconds(_frame(path, ("ts",))["ts"])
@@ -93,9 +98,9 @@ def span(paths: tuple[Path, ...]) -> tuple[date, date]:
 
 
 def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
-    """The splits, dividends and delistings of the universe's symbols, by date; on one date dividends before splits.
+    """Return the splits, dividends and delistings of the universe's symbols, by date; dividends precede splits.
 
-    A dividend is paid on the shares of before the split of its day. Raises FeedError, naming the line.
+    A dividend is paid on the shares before the split of its day. Raises FeedError with the line.
     """
     frame = _frame(path, ("ts", "symbol", "kind", "ratio", "cash"))
     frame = frame.with_columns(
@@ -121,7 +126,7 @@ def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
 
 
 def digest(paths: tuple[Path, ...], selection: str) -> str:
-    """Hex BLAKE2b of the files' bytes and of what was selected from them."""
+    """Return hex BLAKE2b of the files' bytes and the selection from them."""
     total = blake2b(selection.encode(), digest_size=32)
     for path in paths:
         with path.open("rb") as file:
@@ -132,14 +137,15 @@ def digest(paths: tuple[Path, ...], selection: str) -> str:
 
 
 def table_of(path: Path) -> pl.DataFrame:
-    """All columns of a small file; those of CSV are text. Raises FeedError."""
+    """Read all columns of a small file; those of CSV are text. Raises FeedError."""
     return _frame(path, ())
 
 
 def probe(path: Path) -> None:
-    """Read a parquet file in a child process: a damaged one may end the process that reads it, and a small one may be
-    too large for the memory. A file that was read once, and those that came with quantd, are known. Raises
-    FeedError."""
+    """Read a parquet file in a child process first, because a damaged or huge file can terminate the reading process.
+
+    Files that were read before, and those bundled with quantd, are exempt. Raises FeedError.
+    """
     file = path.resolve()
     if file.parent == _BUNDLED:
         return
@@ -163,7 +169,7 @@ def probe(path: Path) -> None:
         raise FeedError(
             path.name, f"{cells:,} cells are more than {MOST_CELLS:,}", "Split the file by symbol or by year"
         )
-    with suppress(OSError):  # a folder that cannot be written costs a probe at each start
+    with suppress(OSError):  # without a writable folder, each start probes again
         known.mkdir(parents=True, exist_ok=True, mode=0o700)
         mark.touch(mode=0o600)
         for old in sorted(known.iterdir(), key=lambda each: each.stat().st_mtime_ns)[:-MOST_KNOWN]:
@@ -171,7 +177,7 @@ def probe(path: Path) -> None:
 
 
 def _frame(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
-    """The wanted columns of a file, all where none is named; CSV columns are text."""
+    """Return the wanted columns of a file, by default all; CSV columns are text."""
     if not path.is_file():
         raise FeedError(str(path), "there is no such file", "Check the path in config.toml")
     is_csv = path.suffix.lower() in {".csv", ".txt"}
@@ -239,7 +245,7 @@ _TEXT_STAMPS: Final = ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
 
 
 def nanoseconds(stamps: pl.Series) -> Ints:
-    """Dates, datetimes (naive ones are UTC) or their ISO 8601 text -> int64 ns UTC, NO_STAMP where unreadable."""
+    """Convert dates, datetimes (naive ones are UTC) or ISO 8601 text to int64 ns UTC, NO_STAMP where unreadable."""
     if stamps.dtype == pl.String:
         text = stamps.str.strip_chars().str.replace("T", " ", literal=True)
         text = text.str.replace(r"Z$", "+00:00").str.replace(r"^(\d{4}-\d\d-\d\d)$", "$1 00:00:00")

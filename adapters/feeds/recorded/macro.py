@@ -1,5 +1,4 @@
-"""Series that nobody trades, from files: each value dated by when it could be read, not by the day it is about. And the
-rate that cash earns."""
+"""Macro series and cash rates from files. Each value is dated by its publication, not by the day that it describes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +18,10 @@ Available = Literal["next_open", "close"]
 
 
 class MacroFile:
-    """One series in a file of the columns `ts` (the date a value is about) and `close` or `value`.
+    """One series in a file with the columns `ts` (the date that a value describes) and `close` or `value`.
 
-    A value is known from the open of the first house session after its date, or with "close" from the close of the
-    first session on or after it. Raises FeedError, when made and when read again.
+    A value is known from the open of the first session on the house calendar after its date. With "close", it is known
+    from the close of the first session on or after its date. The constructor and `refresh` raise FeedError.
     """
 
     def __init__(self, name: str, path: Path, available: Available, house: Sessions) -> None:
@@ -39,19 +38,21 @@ class MacroFile:
         self._values = self._values[: len(self._known_ns)]
 
     def refresh(self) -> None:
-        """Read the file again if it was written since."""
+        """Read the file again if it has changed."""
         if _marks(self.path) != self._seen:
             self._read()
 
     def at(self, ts: int) -> float:
-        """The newest value that was known at `ts` (ns UTC); NaN before the first."""
+        """Return the newest value known at `ts` (ns UTC); NaN before the first."""
         place = int(np.searchsorted(self._known_ns, ts, side="right")) - 1
         return float(self._values[place]) if place >= 0 else np.nan
 
 
 class RateFile:
-    """What cash earns: a number, or a file of rates by date that may be written again. Raises FeedError, when made,
-    also where `first_ns`, the date of the first session, has no rate, and when read again."""
+    """The interest rate on cash: a number, or a file of rates by date that may be updated.
+
+    The constructor and `refresh` raise FeedError, also when `first_ns`, the date of the first session, has no rate.
+    """
 
     name: Final = "cash_rate"
 
@@ -74,7 +75,7 @@ class RateFile:
         return found
 
     def refresh(self) -> None:
-        """Read the file again if it was written since."""
+        """Read the file again if it has changed."""
         if self.path is not None and _marks(self.path) != self._seen:
             self.rate = self._read()
 
@@ -88,7 +89,7 @@ def _marks(path: Path) -> tuple[int, int]:
 
 
 def read_series(path: Path) -> tuple[Ints, Floats]:
-    """(dates as ns at 00:00 UTC, ascending; values) of the rows whose value is a number. Raises FeedError."""
+    """Return (dates as ns at 00:00 UTC, ascending; values) of the rows with a numeric value. Raises FeedError."""
     frame = table_of(path)
     column = next((name for name in ("value", "close") if name in frame.columns), None)
     if column is None or "ts" not in frame.columns:
@@ -116,15 +117,17 @@ def read_series(path: Path) -> tuple[Ints, Floats]:
 
 
 def known_from(days: Ints, available: Available, house: Sessions) -> Ints:
-    """int64, ascending: from when on a value about each of `days` (ascending) is known; those that the calendar ends before
-    are left out."""
+    """Return int64, ascending: the instant from which the value of each of `days` (ascending) is known.
+
+    Days beyond the end of the calendar are omitted.
+    """
     first = np.searchsorted(house.days, days, side="left" if available == "close" else "right")
     first = first[first < len(house.days)]
     return (house.closes if available == "close" else house.opens)[first]
 
 
 def series_digest(feed: str, files: Sequence[MacroFile], rate: RateFile | None = None) -> str:
-    """Hex BLAKE2b of a recorded market with its series; `feed`, its own digest, where it has none."""
+    """Return hex BLAKE2b of a recorded market with its series; without any series, `feed`, the market's own digest."""
     named = [f"{each.name} {each.available}" for each in files]
     paths = [each.path for each in files]
     if rate is not None and rate.path is not None:

@@ -21,16 +21,16 @@ from quantd.trading.market import Block, Bools, MarketSlice
 from quantd.trading.sessions import DAY_NS, Sessions
 
 BLOCK_ROWS: Final = 4096
-"""Slices per block: the integers of a block are Python lists, so blocks are made as they are reached."""
+"""Slices per block. The integers of a block are Python lists, so that blocks are built on demand."""
 
 
 class Replay:
-    """A quantd.trading.ports.ReplayFeed over files.
+    """A recorded market over files. Its items are in time order: an action before the slice it opens.
 
-    `quarantined` are the bars put aside, by time. `count` is the number of slices, `first_ts` and `last_ts` their
-    first and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin: what comes
-    earlier is warm-up. `adjusted` says that the files' makers folded splits and dividends into the prices.
-    `extended` is the number of bars left out because they lie before the open or after the close.
+    `quarantined` are the rejected bars, by time. `count` is the number of slices, `first_ts` and `last_ts` their first
+    and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin; earlier slices are
+    warm-up. `adjusted` means that the files' prices are already adjusted for splits and dividends. `extended` is the
+    number of bars omitted because they lie before the open or after the close.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Replay:
         self.extended: Final = extended
         self._columns = columns
         self._block: Block | None = None
-        # an action comes before the first slice known after it: a bar that closes at the very instant is of before
+        # An action precedes the first slice known after it; a bar that closes at the same instant precedes the action.
         after = np.searchsorted(columns.ts_event, [a.ts for a in actions], side="right")
         self._action_row: Final[list[int]] = after.tolist()
 
@@ -79,11 +79,11 @@ class Replay:
     ) -> "Replay":
         """Read, place, check and merge the bars of `universe`.
 
-        `sessions` has the calendar of each instrument and of the house, wide enough for `start` less `warmup`
-        house samples; bars from before a calendar begins are left out. `start` and `end` are session dates,
-        both inclusive. `adjusted` with an actions file is refused: a split would count twice. Bars
-        stamped later than `now` (ns UTC, where given) are put aside. With `build_from` the files hold bars of that shorter
-        interval, or "trades", and bars are built of those that are good. Raises FeedError.
+        `sessions` has the calendar of each instrument and of the house. It must cover `start` less `warmup` samples;
+        bars before a calendar's begin are omitted. `start` and `end` are session dates, both inclusive. `adjusted` with
+        an actions file is refused, because a split would count twice. Bars stamped later than `now` (ns UTC, if given)
+        are quarantined. With `build_from` the files contain bars of that shorter interval, or "trades", and bars are
+        built from the good parts. Raises FeedError.
         """
         paths = (path,) if isinstance(path, Path) else tuple(path)
         try:
@@ -113,7 +113,7 @@ class Replay:
         chosen = (
             (placed.ts_event > lower) & (placed.day <= upper) & (rows.ts >= horizon(universe, sessions)[rows.column])
         )
-        chosen |= rows.ts == NO_STAMP  # nobody knows when it was: it is put aside, not passed over
+        chosen |= rows.ts == NO_STAMP  # its time is unknown: it is quarantined rather than omitted
         extended = int(np.sum(chosen & placed.extended))
         chosen &= ~placed.extended
         rows, placed = rows.take(chosen), taken(placed, chosen)
@@ -161,7 +161,9 @@ class Replay:
         return int(self._columns.ts_event[-1])
 
     def items(self, first: int = 0) -> Iterator[Action | MarketSlice]:
-        """Actions and slices in time order, from slice number `first` (with the actions right before it)."""
+        """Iterate over actions and slices in time order, from slice number `first` with the actions directly
+        before it.
+        """
         due = [k for k, row in enumerate(self._action_row) if row >= first]
         breaks = [self._action_row[k] for k in due]
         row = first
@@ -172,8 +174,10 @@ class Replay:
         yield from self._slices(row, self.count)
 
     def until(self, ts: int) -> "Replay":
-        """The same market as if its files ended with the last slice known at `ts` (ns UTC): copies, so that nothing
-        later can be reached from it. ValueError when nothing is known by then."""
+        """Return the same market truncated after the last slice known at `ts` (ns UTC).
+
+        The data are copies, so that nothing later is reachable. Raises ValueError when nothing is known at `ts`.
+        """
         count = int(np.searchsorted(self._columns.ts_event, ts, side="right"))
         if not count:
             raise ValueError(f"no bar is known at {ts}")
@@ -191,7 +195,7 @@ class Replay:
         )
 
     def slice_at(self, index: int) -> MarketSlice:
-        """The slice of this number; IndexError when there is none."""
+        """Return the slice of this number; IndexError when there is none."""
         if not 0 <= index < self.count:
             raise IndexError(f"slice {index} of a feed of {self.count}")
         block = self._block_of(index)
@@ -207,7 +211,7 @@ class Replay:
 
     def _block_of(self, index: int) -> Block:
         index0 = index - index % BLOCK_ROWS
-        block = self._block  # reports read slices in a thread of their own: what is looked at is what is given
+        block = self._block  # reports read slices in another thread: the checked block must be the returned one
         if block is None or block.index0 != index0:
             rows = slice(index0, index0 + BLOCK_ROWS)
             block = Block(**{n: getattr(self._columns, n)[rows] for n in Columns.__slots__}, index0=index0)
@@ -216,7 +220,7 @@ class Replay:
 
 
 def _good(reason: Reasons, where: str, stamps: Stamps) -> Bools:
-    """Which are good. Raises FeedError where none is."""
+    """Return bool[R] of the good bars. Raises FeedError where none is good."""
     good = reason == Reason.GOOD
     if not good.any():
         why = Reason(int(np.bincount(reason).argmax())).name.lower()

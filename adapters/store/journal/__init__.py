@@ -1,1 +1,1 @@
-"""The journal of a store: rows written once, in a hash chain, compacted into archives and read back."""
+"""The journal of a store: append-only rows in a hash chain, compacted into archives and read back."""

@@ -1,7 +1,7 @@
-"""Old rows of the journal in parquet files: written once, checked from the file itself, read as if they were still there.
+"""Archives of old journal rows in parquet files: written once, verified from the file, read like journal rows.
 
-A file holds the rows with all their columns, so that the hash chain goes through it. Beside it lies its BLAKE2b checksum,
-as `b2sum --check` reads it.
+A file holds the rows with all their columns, so that the hash chain continues through it. A file beside it has its
+BLAKE2b checksum in the format of `b2sum --check`.
 """
 
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ARCHIVE_COLUMNS: Final = ("first", "last", "prev", "hash", "runs", "folder", "file", "size", "checksum", "digest")
 
 ROWS_READ: Final = 512
-"""Rows of a file in memory at a time, and in one of its row groups."""
+"""Rows of a file in memory at a time, and in one row group."""
 
 CHECKSUMS: Final = ".b2"
 
@@ -32,8 +32,11 @@ Span = tuple[str, int, int]
 
 
 class Archive(Struct, frozen=True):
-    """A file that stands for the journal's rows `first` to `last`; `prev` is the hash before them, `hash` the last one's.
-    `folder` is where it was written to."""
+    """A file that replaces the journal rows `first` to `last`.
+
+    `prev` is the hash before these rows, `hash` that of the last one. `folder` is the folder that the file was written
+    to.
+    """
 
     first: int
     last: int
@@ -46,7 +49,7 @@ class Archive(Struct, frozen=True):
     checksum: bytes
 
     def path(self, folder: Path | None) -> Path:
-        """The file, in `folder` or where it was written to. Raises StoreDamaged when it is in neither."""
+        """Return the file's path, in `folder` or its original folder. Raises StoreDamaged when it is in neither."""
         places = [place / self.file for place in (folder, Path(self.folder)) if place is not None]
         found = next((path for path in places if path.exists()), None)
         if found is None:
@@ -58,14 +61,14 @@ class Archive(Struct, frozen=True):
 
 
 def row_of(archive: Archive) -> tuple[object, ...]:
-    """As the table `archives` has it."""
+    """Return the archive as a row of the table `archives`."""
     runs = msgspec.json.encode(archive.runs).decode()
     row = (archive.first, archive.last, archive.prev, archive.hash, runs, *msgspec.structs.astuple(archive)[5:])
     return (*row, row_digest(*row))
 
 
 def archives_of(driver: Driver) -> list[Archive]:
-    """All archives, oldest rows first. Raises StoreDamaged when what the store says of one was changed."""
+    """Return all archives, oldest rows first. Raises StoreDamaged when an archive's row was changed."""
     if "archives" not in table_names(driver):  # a store of an older revision
         return []
     out = []
@@ -80,7 +83,7 @@ def archives_of(driver: Driver) -> list[Archive]:
 
 
 def last_seqs(driver: Driver) -> dict[str, int]:
-    """The last entry of each run, in journal or archive."""
+    """Return the last entry of each run, in journal or archive."""
     found: dict[str, int] = {}
     for archive in archives_of(driver):
         found.update((run, last) for run, _, last in archive.runs)
@@ -89,7 +92,10 @@ def last_seqs(driver: Driver) -> dict[str, int]:
 
 
 def rows_of(archive: Archive, folder: Path | None, run: str | None = None, from_seq: int = 0) -> Iterator[Link]:
-    """The journal rows in a file, in order; of one run, those with entries from `from_seq` on. Raises StoreDamaged."""
+    """Iterate over the journal rows of a file, in order. Raises StoreDamaged.
+
+    With `run`, only rows of that run with entries from `from_seq` on.
+    """
     import polars
 
     path = archive.path(folder)
@@ -105,8 +111,10 @@ def rows_of(archive: Archive, folder: Path | None, run: str | None = None, from_
 
 
 def write(rows: Iterable[Link], folder: Path) -> Archive:
-    """A file of these rows, at least one, complete and synced before it has its name, and read again from there. Raises
-    OSError, and StoreDamaged when what was read is not what was written."""
+    """Write at least one row to a new archive file, which is complete, synced and re-read before it gets its name.
+
+    Raises OSError, and StoreDamaged when the re-read data differ from the written data.
+    """
     import polars
 
     columns: dict[str, list[Any]] = {name: [] for name in JOURNAL_COLUMNS}
@@ -149,7 +157,7 @@ def write(rows: Iterable[Link], folder: Path) -> Archive:
 
 
 def wrong_with(archive: Archive, folder: Path | None) -> str:
-    """What is wrong with a file as a whole; empty when it is the one that was written, byte by byte."""
+    """Return the fault of a file as a whole; empty when it equals the written file byte by byte."""
     try:
         path = archive.path(folder)
         checksum, size = checksum_of(path)
@@ -161,7 +169,7 @@ def wrong_with(archive: Archive, folder: Path | None) -> str:
 
 
 def checksum_of(path: Path) -> tuple[bytes, int]:
-    """BLAKE2b-512 of a file, and its size in bytes."""
+    """Return the BLAKE2b-512 of a file, and its size in bytes."""
     digest = blake2b()
     size = 0
     with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""The hash chain over journal rows, and the head file that says how far it must reach.
+"""The hash chain over journal rows, and the head file that records its minimum length.
 
-The head is written and synced after each durable commit and before any effect leaves the process: a
-chain that reaches or passes its head is whole, a shorter one has lost something that was acted upon.
+The head is written and synced after each durable commit and before any effect leaves the process. A chain that contains
+its head is complete. A shorter one has lost entries whose effects were carried out.
 """
 
 import os
@@ -23,7 +23,7 @@ GENESIS: Final = bytes(32)
 RAW: Final = 0
 DEFLATED: Final = 1
 
-_DEFLATE_FROM: Final = 4096  # bytes; below it zlib gains less than the row's own overhead
+_DEFLATE_FROM: Final = 4096  # bytes; below this size zlib saves less than the row's own overhead
 _SLOT: Final = 256
 _MAGIC: Final = "quantd-journal-head-1"
 _SYNC: Final = os.fsync if sys.platform == "darwin" else os.fdatasync  # macOS has no fdatasync
@@ -33,7 +33,7 @@ _decoder = msgspec.msgpack.Decoder(list[bytes])
 
 
 def pack(entries: Sequence[bytes]) -> tuple[int, bytes]:
-    """Entries as one blob, and how it was packed: deflated when that saves a fifth or more."""
+    """Pack entries into one blob. Returns (packing, blob), deflated when that saves a fifth or more."""
     raw = _encoder.encode(entries)
     if len(raw) >= _DEFLATE_FROM:
         small = zlib.compress(raw, 1)
@@ -43,7 +43,7 @@ def pack(entries: Sequence[bytes]) -> tuple[int, bytes]:
 
 
 def unpack(packing: int, blob: bytes) -> list[bytes]:
-    """The entries `pack` was given. Raises StoreDamaged."""
+    """Return the entries of a packed blob. Raises StoreDamaged."""
     try:
         return _decoder.decode(zlib.decompress(blob) if packing == DEFLATED else blob)
     except (zlib.error, msgspec.DecodeError) as wrong:
@@ -51,7 +51,7 @@ def unpack(packing: int, blob: bytes) -> list[bytes]:
 
 
 class Link(Struct, frozen=True):
-    """One journal row: the entries first_seq..last_seq of `run`, tied to the row before by `prev`."""
+    """One journal row: the entries first_seq..last_seq of `run`, chained to the previous row by `prev`."""
 
     number: int
     run: str
@@ -73,7 +73,7 @@ JOURNAL_COLUMNS: Final = (
 
 
 def link_of(row: Sequence[Any]) -> Link:
-    """A journal row as read. Raises StoreDamaged when a column is not of its kind."""
+    """Convert a database row to a Link. Raises StoreDamaged for a column of a wrong type."""
     try:
         return msgspec.convert(dict(zip(JOURNAL_COLUMNS, row, strict=True)), Link, builtin_types=(bytes,))
     except msgspec.ValidationError as wrong:
@@ -92,7 +92,7 @@ def link_hash(
     packing: int,
     blob: bytes,
 ) -> bytes:
-    """BLAKE2b-256 over the previous hash, every column of the row and the blob."""
+    """Return BLAKE2b-256 over the previous hash, every column of the row and the blob."""
     head = f"{number}|{run}|{first}|{last}|{count}|{ts}|{codec}|{packing}|{len(blob)}|".encode()
     digest = blake2b(prev, digest_size=32)
     digest.update(head)
@@ -101,7 +101,7 @@ def link_hash(
 
 
 def broken(link: Link, prev: bytes, number: int) -> str:
-    """Why `link` does not follow the row `number - 1` with hash `prev`; empty when it does."""
+    """Return why `link` does not follow the row `number - 1` with hash `prev`; empty when it does."""
     if link.number != number:
         return f"row {number} is missing (next is {link.number})"
     if link.prev != prev:
@@ -115,7 +115,7 @@ def broken(link: Link, prev: bytes, number: int) -> str:
 
 
 def row_digest(*fields: object) -> bytes:
-    """BLAKE2b-128 of one row outside the chain (runs, snapshots, quarantine, outbox)."""
+    """Return BLAKE2b-128 of one row outside the chain (runs, snapshots, quarantine, outbox)."""
     digest = blake2b(digest_size=16)
     for field in fields:
         data = field if isinstance(field, bytes) else repr(field).encode()
@@ -151,14 +151,14 @@ def _parse(slot: bytes) -> Head | None:
 
 
 class HeadFile:
-    """Two slots of one file, written in turn and in place, so that a torn write leaves the one before."""
+    """A file with two slots, written alternately in place, so that a torn write leaves the previous slot intact."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._next = 0
 
     def read(self) -> Head | None:
-        """The newest head, None when there is no file. Raises StoreDamaged when neither slot can be read."""
+        """Return the newest head, None without a file. Raises StoreDamaged when neither slot is valid."""
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
@@ -172,7 +172,7 @@ class HeadFile:
         return head
 
     def write(self, head: Head) -> None:
-        """Write and sync. Raises OSError; the slot written before stays whole."""
+        """Write and sync. Raises OSError; the other slot stays intact."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         fresh = not self.path.exists()
         fd = os.open(self.path, flags, 0o600)
@@ -189,7 +189,7 @@ class HeadFile:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a new name in `folder` survive a loss of power."""
+    """Sync a folder, so that a new name in it survives a power loss."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

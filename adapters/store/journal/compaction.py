@@ -1,7 +1,8 @@
-"""The journal kept short: rows that no recovery needs any more go into archives, and old read models where that is asked.
+"""Compaction of the journal: rows not needed for recovery move into archives, and old read models are deleted on
+request.
 
-An archive is written, synced and read again first; then one transaction puts its name into the store and deletes its
-rows. Whatever is interrupted leaves either the rows or the archive in force, never neither.
+An archive is written, synced and re-read first. Then one transaction records its name in the store and deletes its
+rows. After any interruption, either the rows or the archive are valid, never neither.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,11 +20,11 @@ from quantd.adapters.store.tables.retention import MODELS
 DAY_NS: Final = 86_400_000_000_000
 
 ARCHIVE_BYTES: Final = 32 << 20
-"""Packed entries in one archive, about: what is held in memory while it is written."""
+"""Approximate size of the packed entries in one archive, which are in memory while it is written."""
 
 
 class Keep(Struct, frozen=True):
-    """What stays where it is, in days before the newest row of a run; of read models None keeps all."""
+    """Retention in days before the newest row of a run; for read models None retains everything."""
 
     journal_days: float = 30.0
     alerts_days: float | None = None
@@ -32,7 +33,7 @@ class Keep(Struct, frozen=True):
 
 
 class Compacted(Struct):
-    """What was done: journal rows moved, into which files, and rows of read models that went, by model."""
+    """The result: number of moved journal rows, archive files, and deleted rows by read model."""
 
     rows: int = 0
     files: list[str] = []
@@ -40,10 +41,11 @@ class Compacted(Struct):
 
 
 def last_to_move(driver: Driver, head: Head | None, journal_days: float) -> tuple[int, int]:
-    """(first, last) number of the rows that may go, an unbroken beginning of the journal; last < first when none may.
+    """Return (first, last) of the rows that may be archived, contiguous from the journal's start.
 
-    A row stays while its run is not ended and has no snapshot after it; while it is younger than `journal_days` before
-    its run's newest row; and the row that the head file names, with the newest of all, stays always.
+    last < first if there are none. A row stays while its run has not ended and has no later snapshot. It also stays
+    while it is less than `journal_days` older than its run's newest row. The row named by the head file and the newest
+    row always stay.
     """
     ended = {record.run for record in run_records(driver) if record.ended}
     snapshots = dict(driver.execute("SELECT run, MIN(seq) FROM snapshots GROUP BY run").fetchall())
@@ -66,7 +68,7 @@ def last_to_move(driver: Driver, head: Head | None, journal_days: float) -> tupl
 
 
 def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Archive]:
-    """Write the rows `first` to `last` into as many files as they need. Nothing is deleted."""
+    """Write the rows `first` to `last` into as many files as necessary. Nothing is deleted."""
     driver.snapshot()
     columns = ", ".join(JOURNAL_COLUMNS)
     rows = driver.stream(
@@ -90,14 +92,17 @@ def _parts(rows: Iterator[Link]) -> Iterator[list[Link]]:
 
 
 def ages(keep: Keep) -> dict[str, float]:
-    """Model -> days, of those that are not kept for ever."""
+    """Return model -> days, for models with a limited retention."""
     days = {"alerts": keep.alerts_days, "equity": keep.equity_days, "orders": keep.orders_days}
     assert days.keys() == MODELS.keys()
     return {model: limit for model, limit in days.items() if limit is not None}
 
 
 def forget_old(driver: Driver, keep: Keep, forget: Callable[[str, str, int], int]) -> dict[str, int]:
-    """Let go old read models through `forget`(run, model, before_ts), each in one transaction; rows that went by model."""
+    """Delete old read models through `forget`(run, model, before_ts), one transaction each.
+
+    Returns deleted rows by model.
+    """
     gone: dict[str, int] = {}
     newest = driver.execute("SELECT run, MAX(ts) FROM journal GROUP BY run").fetchall()
     driver.rollback()

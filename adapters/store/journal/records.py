@@ -1,4 +1,4 @@
-"""What recovery, the bus and the command line read: runs, journal entries, snapshots, the outbox."""
+"""Read access for recovery, the bus and the command line: runs, journal entries, snapshots, the outbox."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,8 +24,11 @@ _WORKING = ", ".join(str(int(s)) for s in OrderState if s not in ENDED)
 
 
 class RunRecord(Struct, frozen=True):
-    """One account history; `ended` says why it cannot be continued, empty while it can. `epochs` are (first entry,
-    names of the agents by number) for each set of agents it had."""
+    """One account history.
+
+    `ended` is the reason why it cannot be continued, empty while it can. `epochs` lists (first entry, names of the
+    agents by number) for each set of agents.
+    """
 
     number: int
     run: str
@@ -38,16 +41,16 @@ class RunRecord(Struct, frozen=True):
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """The agents it has now."""
+        """The current agents."""
         return self.epochs[-1][1]
 
     def agents_at(self, seq: int) -> tuple[str, ...]:
-        """The agents it had when entry `seq` was made."""
+        """Return the agents at the time of entry `seq`."""
         return next((names for first, names in reversed(self.epochs) if first <= seq), ())
 
 
 class Records:
-    """Reads through connections of its own, each closed after its call; never waits for the writer."""
+    """Reads through its own connections, each closed after its call; it never waits for the writer."""
 
     def __init__(self, connect: Callable[[], Driver], archives: Path | None = None) -> None:
         self._connect = connect
@@ -64,12 +67,12 @@ class Records:
                 driver.close()
 
     def runs(self) -> list[RunRecord]:
-        """All runs, oldest first."""
+        """Return all runs, oldest first."""
         with self.connection() as driver:
             return run_records(driver)
 
     def run(self, name: str) -> RunRecord:
-        """One run by name. Raises StoreFailing that names the ones there are."""
+        """Return one run by name. Raises StoreFailing with the names of the existing runs."""
         found = self.runs()
         for record in found:
             if record.run == name:
@@ -77,25 +80,27 @@ class Records:
         raise StoreFailing(f"there is no run {name}; there are: {', '.join(r.run for r in found) or 'none'}")
 
     def current_run(self) -> str | None:
-        """The newest run, ended or not; None in a new store."""
+        """Return the newest run, ended or not; None in a new store."""
         found = self.runs()
         return found[-1].run if found else None
 
     def last_seq(self, run: str) -> int:
-        """Number of the run's last entry; 0 when it has none."""
+        """Return the number of the run's last entry; 0 without entries."""
         with self.connection() as driver:
             return last_seqs(driver).get(run, 0)
 
     def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]:
-        """(seq, entry) of a run in order, from `from_seq` on, out of archives and journal alike. Each row's hash is
-        checked before its entries are given. Raises StoreDamaged."""
+        """Iterate over (seq, entry) of a run in order, from `from_seq` on, from archives and journal.
+
+        Each row's hash is verified before its entries are returned. Raises StoreDamaged.
+        """
         before: Link | None = None
         with self.connection() as driver:
             for link in links(driver, self.archives, run, from_seq):
                 prev = before.hash if before is not None and before.number == link.number - 1 else link.prev
                 if wrong := broken(link, prev, link.number):
                     raise StoreDamaged(f"journal: {wrong}")
-                # the first row may begin before what was asked for, the others where the one before ended
+                # The first row may begin before `from_seq`; every other row begins where the previous one ended.
                 expected = min(link.first_seq, max(from_seq, 1)) if before is None else before.last_seq + 1
                 if link.first_seq != expected:
                     raise StoreDamaged(f"journal: entries {expected} to {link.first_seq - 1} of run {run} are missing")
@@ -107,8 +112,10 @@ class Records:
     def latest_snapshot(
         self, run: str, version: str | None = None, before: int | None = None
     ) -> tuple[int, bytes] | None:
-        """(seq, data) of the newest snapshot, of `version` and after an entry earlier than `before` when given.
-        Raises StoreDamaged."""
+        """Return (seq, data) of the newest snapshot. Raises StoreDamaged.
+
+        With `version`, only snapshots of that version; with `before`, only those of an earlier entry.
+        """
         sql = f"SELECT {', '.join(SNAPSHOT_COLUMNS)} FROM snapshots WHERE run = ?"
         values = tuple(value for value in (run, version, before) if value is not None)
         with self.connection() as driver:
@@ -121,23 +128,23 @@ class Records:
         return int(row[1]), bytes(row[3])
 
     def pending(self, limit: int = 100) -> list[Message]:
-        """Messages that wait for the bus, oldest first."""
+        """Return messages of the outbox, oldest first."""
         with self.connection() as driver:
             return waiting(driver, limit)
 
     def waiting(self) -> int:
-        """How many messages wait for the bus."""
+        """Return the number of messages in the outbox."""
         with self.connection() as driver:
             return int(driver.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
 
     def outbox_dropped(self) -> int:
-        """How many messages a full outbox has cost, ever."""
+        """Return the number of messages that a full outbox ever dropped."""
         with self.connection() as driver:
             row = driver.execute("SELECT value FROM meta WHERE name = 'outbox_dropped'").fetchone()
         return int(row[0])
 
     def resting(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], Resting]:
-        """Baskets with a row that has not ended, for `Projection`; `columns` maps symbols to columns."""
+        """Return the baskets with open rows, for `Projection`; `columns` maps symbols to columns."""
         with self.connection() as driver:
             keys = driver.execute(
                 f"SELECT DISTINCT sample, n FROM orders WHERE run = ? AND state IN ({_WORKING}) ORDER BY sample, n",
@@ -156,7 +163,7 @@ class Records:
 
 
 def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Iterator[Link]:
-    """The rows of a run that hold entries from `from_seq` on: those of archives first, at one instant of the store."""
+    """Iterate over the rows of a run with entries from `from_seq` on, archives first, at one instant of the store."""
     driver.snapshot()
     for archive in archives_of(driver):
         if any(name == run and last >= from_seq for name, _, last in archive.runs):
@@ -167,7 +174,7 @@ def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Itera
 
 
 def run_records(driver: Asked) -> list[RunRecord]:
-    """All runs, oldest first. Raises StoreDamaged."""
+    """Return all runs, oldest first. Raises StoreDamaged."""
     rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
     out = []
     for number, run, ts, mode, universe, agents, ended_ts, ended, digest in rows:

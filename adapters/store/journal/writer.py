@@ -1,7 +1,6 @@
-"""The one writer: each batch is one transaction of journal row, read models, snapshot, outbox and quarantine.
+"""The single writer: each batch is one transaction of journal row, read models, snapshot, outbox and quarantine.
 
-Lives in one thread and is used by it alone. After a failure nothing of the batch is kept, and the
-same batch can be written again.
+Only one thread uses it. After a failure nothing of the batch is stored, and the same batch can be written again.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +37,7 @@ RUN_COLUMNS = ("number", "run", "ts", "mode", "universe", "agents", "ended_ts", 
 SNAPSHOT_COLUMNS = ("run", "seq", "version", "data", "digest")
 QUARANTINE_COLUMNS = ("number", "run", "ts", "symbol", "reason", "bar", "digest")
 
-# several rows in one statement; VALUES names its columns column1, column2, .. in SQLite and PostgreSQL alike
+# One statement changes several rows. VALUES names its columns column1, column2, .. in SQLite and PostgreSQL alike.
 _MOVE = (
     "UPDATE orders SET state = v.column1, filled = v.column2, ended_ts = v.column3, note = v.column4 FROM (VALUES {}) AS v"
     " WHERE orders.run = v.column5 AND orders.sample = v.column6 AND orders.n = v.column7 AND orders.row = v.column8"
@@ -51,7 +50,7 @@ _LATE = (
 
 
 class SnapshotOf(Struct, frozen=True):
-    """The frozen state after entry `seq`, as code `version` writes it."""
+    """The frozen state after entry `seq`, as written by code `version`."""
 
     seq: int
     version: str
@@ -59,7 +58,7 @@ class SnapshotOf(Struct, frozen=True):
 
 
 class BadBar(Struct, frozen=True):
-    """A bar that was refused, as text, and why."""
+    """A refused bar as text, with the reason."""
 
     ts: int
     symbol: str
@@ -68,8 +67,11 @@ class BadBar(Struct, frozen=True):
 
 
 class Batch(Struct):
-    """What is committed together. `entries` are consecutive from `first_seq` (the first of a run is 1); `ts` is
-    the time of the last; `rows` come from `Projection.take`. `durable`: synced to disk before it counts as done."""
+    """Data committed in one transaction.
+
+    `entries` are consecutive from `first_seq` (the first of a run is 1), and `ts` is the time of the last one. `rows`
+    come from `Projection.take`. A `durable` batch is synced to disk before the commit returns.
+    """
 
     run: str
     first_seq: int
@@ -82,7 +84,7 @@ class Batch(Struct):
 
 
 def write_rows(driver: Driver, rows: Rows) -> None:
-    """Put read-model rows into their tables, in an open transaction."""
+    """Write read-model rows to their tables, in an open transaction."""
     for table, columns in COLUMNS.items():
         if found := rows.get(table):
             insert(driver, table, columns, found)
@@ -96,7 +98,7 @@ def write_rows(driver: Driver, rows: Rows) -> None:
 
 
 class Writer:
-    """Writes batches through one connection; connects again by itself after a failure that cost it the old one."""
+    """Writes batches through one connection, and reconnects after a failure that broke it."""
 
     def __init__(
         self, connect: Callable[[], Driver], head: HeadFile, capacity: int = CAPACITY, lease: Lease | None = None
@@ -112,14 +114,14 @@ class Writer:
         self._waiting = dict.fromkeys(LEVELS, 0)
 
     def open(self) -> None:
-        """Connect and read where the chain ends. Raises StoreDamaged when it does not reach its head."""
+        """Connect and read the end of the chain. Raises StoreDamaged when it does not reach its head."""
         with failures("opening the store"):
             self._ready()
 
     def close(self) -> None:
-        """Give the lease back and disconnect."""
+        """Release the lease and disconnect."""
         if self._lease is not None and not self._lease.fenced:
-            with suppress(Exception):  # else it runs out
+            with suppress(Exception):  # otherwise the lease expires
                 self._give_back(self._lease)
             self._lease.fenced = f"the store of account {self._lease.account} is closed"
         if self._driver is not None:
@@ -127,14 +129,14 @@ class Writer:
             self._driver = None
 
     def _give_back(self, lease: Lease) -> None:
-        if self._driver is None:  # a store that could not be opened has taken its lease already
+        if self._driver is None:  # the lease was taken before the store failed to open
             self._driver = self._connect()
         self._driver.begin(durable=False)
         lease.release(self._driver)
         self._driver.commit()
 
     def begin(self, fields: Sequence[object], epochs: str) -> None:
-        """A new run, or a continued one with its agents as they are now: RUN_COLUMNS from run to universe."""
+        """Start a run, or continue one with its current agents: RUN_COLUMNS from run to universe."""
         with failures("beginning a run"):
             self._transaction(lambda d: self._put_run(d, fields, epochs), durable=True)
 
@@ -148,37 +150,37 @@ class Writer:
             self._transaction(lambda d: self._put_snapshot(d, run, snapshot), durable=True)
 
     def cut(self, archive: Archive) -> None:
-        """Let an archive stand for its rows of the journal: both in one transaction."""
+        """Replace journal rows by their archive, in one transaction."""
         with failures(f"cutting the journal after row {archive.last}"):
             self._transaction(lambda d: self._put_archive(d, archive), durable=True)
 
     def forget(self, run: str, model: str, before_ts: int) -> int:
-        """Let go what is older of a read model (see `quantd.adapters.store.tables.retention`); how many rows went."""
+        """Delete older rows of a read model (see `quantd.adapters.store.tables.retention`). Returns their number."""
         with failures(f"letting go old {model}"):
             return self._transaction(lambda d: self._forget(d, run, model, before_ts), durable=True)
 
     def vacuum(self) -> None:
-        """Give free pages back; PostgreSQL does it by itself."""
+        """Return free pages to the disk; PostgreSQL does this itself."""
         with failures("making the store smaller"):
             driver = self._ready()
             if driver.dialect == "sqlite":
                 driver.execute("VACUUM")
                 driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._driver = None  # the next connection takes the schema as it is now
+                self._driver = None  # the next connection reads the new schema version
                 driver.close()
 
     def missing(self) -> str:
-        """As `Driver.missing`."""
+        """Return the fault that `Driver.missing` detects."""
         driver = self._driver
         return "" if driver is None else driver.missing()
 
     def renew(self) -> None:
-        """Renew the lease while nothing is committed."""
+        """Renew the lease in periods without commits."""
         with failures("renewing the lease"):
             self._transaction(lambda _: None, durable=False)
 
     def acknowledge(self, keys: Sequence[Key]) -> int:
-        """Forget messages that arrived; how many of them still waited."""
+        """Delete delivered messages; returns the number of them that were still in the outbox."""
         with failures("acknowledging messages"):
             gone = self._transaction(lambda d: self._remove(d, keys), durable=False)
         for level, count in gone.items():
@@ -186,7 +188,7 @@ class Writer:
         return sum(gone.values())
 
     def write(self, batch: Batch) -> None:
-        """Commit one batch. Raises StoreFull, StoreFailing or StoreDamaged; then nothing of it was kept."""
+        """Commit one batch. Raises StoreFull, StoreFailing or StoreDamaged; then nothing of it is stored."""
         last = batch.first_seq + len(batch.entries) - 1
         with failures(f"committing entries {batch.first_seq} to {last} of run {batch.run}"):
             self._ready()
@@ -212,7 +214,7 @@ class Writer:
         self._number, self._hash, self._seqs[batch.run], self._waiting = number, digest, last, counts
 
     def _is_newest(self, batch: Batch, last: int) -> bool:
-        """The batch is the last one in the database already: only its head, or its answer, was lost."""
+        """Whether the batch is already the last one in the database: only its head or its answer was lost."""
         driver = self._ready()
         row = driver.execute(
             "SELECT run, first_seq, last_seq, packing, blob FROM journal WHERE number = ?", (self._number,)
@@ -231,14 +233,14 @@ class Writer:
             return self._driver
         driver = self._connect()
         try:
-            if self._lease is not None:  # before the tail is read: it may be another's by now
+            if self._lease is not None:  # before the tail is read, because another process may have the lease by now
                 self._lease.prepare(driver)
                 driver.begin(durable=False)
                 asked = self._lease.renew(driver)
                 driver.commit()
                 self._lease.renewed(asked)
             self._read_tail(driver)
-            driver.rollback()  # what was read of PostgreSQL was read in a transaction
+            driver.rollback()  # a read opens a transaction in PostgreSQL
         except BaseException:
             driver.close()
             raise
@@ -255,7 +257,7 @@ class Writer:
         self._waiting.update(driver.execute("SELECT level, COUNT(*) FROM outbox GROUP BY level").fetchall())
 
     def _transaction(self, work: Callable[[Driver], T], *, durable: bool) -> T:
-        """Do `work` in one transaction, under the lease. Raises Fenced when another process has it."""
+        """Run `work` in one transaction, under the lease. Raises Fenced when another process has it."""
         driver = self._begun(durable)
         try:
             asked = None if self._lease is None else self._lease.renew(driver)
@@ -269,7 +271,7 @@ class Writer:
         return done
 
     def _begun(self, durable: bool) -> Driver:
-        """A connection in a new transaction: a server that was restarted is connected to again."""
+        """Return a connection in a new transaction; reconnects to a restarted server."""
         driver = self._ready()
         tail = self._number, self._hash
         try:
@@ -289,7 +291,7 @@ class Writer:
         return driver
 
     def _undone(self, driver: Driver) -> None:
-        """Back to before the transaction, or without this connection."""
+        """Roll back the transaction, or drop the connection."""
         try:
             driver.rollback()
         except Exception:
@@ -298,7 +300,7 @@ class Writer:
                 driver.close()
 
     def _put_batch(self, driver: Driver, batch: Batch, link: Row | None) -> dict[str, int]:
-        """Everything of one batch; gives the outbox counts to be."""
+        """Write everything of one batch. Returns the outbox counts after it."""
         counts = dict(self._waiting)
         if link is not None:
             insert(driver, "journal", JOURNAL_COLUMNS, [link])
@@ -317,7 +319,7 @@ class Writer:
         return counts
 
     def _post(self, driver: Driver, arrived: list[Row], counts: dict[str, int]) -> None:
-        """Messages into the outbox, within its bound; `counts` by level are brought up to date."""
+        """Add messages to the outbox, within its bound; updates `counts` by level."""
         messages = [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6]) for r in arrived]  # type: ignore[arg-type]
         if sum(counts.values()) + len(messages) <= self._capacity:
             change = Admission([], messages, 0)
@@ -336,7 +338,7 @@ class Writer:
             )
 
     def _remove(self, driver: Driver, keys: Sequence[Key]) -> dict[str, int]:
-        """Delete messages; how many went, by level."""
+        """Delete messages. Returns the number of deleted ones, by level."""
         gone = dict.fromkeys(LEVELS, 0)
         for key in keys:
             where = "FROM outbox WHERE run = ? AND seq = ? AND k = ?"
@@ -358,7 +360,7 @@ class Writer:
         )
 
     def _put_archive(self, driver: Driver, archive: Archive) -> None:
-        """Raises StoreFailing unless the archive ends with the row that the journal has there, and begins where it does."""
+        """Raise StoreFailing unless the archive begins with the journal's first row and ends with a matching row."""
         (first,) = driver.execute("SELECT MIN(number) FROM journal").fetchone()
         (hash,) = driver.execute("SELECT hash FROM journal WHERE number = ?", (archive.last,)).fetchone() or (b"",)
         if first != archive.first or bytes(hash) != archive.hash or archive.last >= self._number:
@@ -394,14 +396,14 @@ class Writer:
 
 
 def waiting(driver: Driver, limit: int = -1) -> list[Message]:
-    """Messages of the outbox, oldest first; all when `limit` is negative."""
+    """Return messages of the outbox, oldest first; all when `limit` is negative."""
     order = "SELECT run, seq, k, ts, level, kind, body, merged FROM outbox ORDER BY ts, run, seq, k"
     rows = driver.execute(order if limit < 0 else f"{order} LIMIT {limit:d}").fetchall()
     return [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6], r[7]) for r in rows]
 
 
 def check_head(driver: Driver, head: Head | None, last: int, where: str) -> None:
-    """Raises StoreDamaged when the chain that ends at row `last` does not reach or does not contain its head."""
+    """Raise StoreDamaged when the chain up to row `last` does not contain its head."""
     if head is None:
         if last:
             raise StoreDamaged(f"{where} is missing, but the journal has {last} rows")

@@ -1,4 +1,4 @@
-"""What Alembic runs: the revisions through a connection it is given, or by `-x url=URL` for whoever writes a new one."""
+"""Alembic's entry point: runs the revisions through a given connection, or with `-x url=URL` on the command line."""
 
 from alembic import context
 from sqlalchemy import Connection
@@ -9,13 +9,16 @@ from quantd.adapters.store.migrations.upgrade import engine_of_store
 
 
 def migrate(connection: Connection) -> None:
-    """Run what was asked for. SQLite cannot alter a table: in batches Alembic makes it anew beside the old one."""
+    """Run the requested revisions.
+
+    SQLite cannot alter a table; in batch mode Alembic rebuilds it beside the old one.
+    """
     context.configure(
         connection=connection,
         target_metadata=SQLModel.metadata,
         render_as_batch=True,
         compare_type=True,
-        transactional_ddl=True,  # SQLite's tables come and go with the transaction; Alembic assumes they do not
+        transactional_ddl=True,  # SQLite creates and drops tables within transactions; Alembic assumes the opposite
     )
     with context.begin_transaction():
         context.run_migrations()

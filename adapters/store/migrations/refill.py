@@ -1,4 +1,4 @@
-"""Read models that came after a journal was begun, filled from it: what they hold is a fold of its entries."""
+"""Fills read models that are newer than the journal; their content is a fold of its entries."""
 
 from collections.abc import Collection, Iterator
 from typing import Final
@@ -14,8 +14,10 @@ _ROWS: Final = 256
 
 
 def refill(driver: Asked, tables: Collection[str]) -> int:
-    """Fold the whole journal again and insert what these empty tables should hold, in an open transaction; how many rows.
-    Raises StoreDamaged where the journal cannot be read."""
+    """Fold the whole journal again and fill these empty tables, in an open transaction. Returns the number of rows.
+
+    Raises StoreDamaged where the journal cannot be read.
+    """
     runs = {record.run: record for record in run_records(driver)}
     folds = {name: Projection(name, record.universe.symbols) for name, record in runs.items()}
     filled = 0
@@ -36,7 +38,7 @@ def refill(driver: Asked, tables: Collection[str]) -> int:
 
 
 def _links(driver: Asked) -> Iterator[Link]:
-    """The journal, some rows at a time."""
+    """Iterate over the journal, some rows at a time."""
     sql = f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal WHERE number > ? ORDER BY number LIMIT {_ROWS}"
     last = 0
     while rows := driver.execute(sql, (last,)).fetchall():

@@ -1,6 +1,6 @@
-"""From an older schema to the newest, by the revisions of `quantd.adapters.store.migrations`; a newer one is refused.
+"""Upgrades an older schema to the newest, by the revisions of `quantd.adapters.store.migrations`; refuses a newer one.
 
-Alembic takes a second to import: it is, only where a store is not of the newest revision.
+Alembic takes a second to import, so that only stores of an older revision import it.
 """
 
 import sqlite3
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 UNVERSIONED: Final = {False: "0001", True: "0002"}
-"""Revision of a store that does not say it, by whether it has the table `risk`: stores made before there were revisions."""
+"""Revision of a store without a recorded one, by whether it has the table `risk`. Such stores predate revisions."""
 
 ONE_AT_A_TIME: Final = 0x7175616E7464
-"""Key of the advisory lock under which PostgreSQL's tables are made or changed."""
+"""Key of the advisory lock under which PostgreSQL's tables are created or changed."""
 
 FOLDER: Final = Path(__file__).resolve().parent
 
@@ -39,7 +39,7 @@ class Step:
 
 
 def revision_of(driver: Asked) -> str:
-    """The revision of a store; empty where there is none yet."""
+    """Return the revision of a store; empty without tables."""
     found = table_names(driver)
     if VERSIONS.name in found:
         row = driver.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -48,7 +48,7 @@ def revision_of(driver: Asked) -> str:
 
 
 def refuse_newer(revision: str) -> None:
-    """Raise StoreVersion for a revision that this version of quantd does not know."""
+    """Raise StoreVersion for a revision unknown to this version of quantd."""
     if revision > REVISION:
         raise StoreVersion(
             f"the store is of revision {revision}, made by a newer quantd; this one knows revisions up to {REVISION}."
@@ -68,7 +68,7 @@ def refuse_other(driver: Driver) -> None:
 
 
 def steps_from(revision: str) -> list[Step]:
-    """What lies between a revision and the newest, oldest first. Raises StoreVersion for a newer one."""
+    """Return the revisions between `revision` and the newest, oldest first. Raises StoreVersion for a newer one."""
     refuse_newer(revision)
     if revision == REVISION:
         return []
@@ -80,12 +80,12 @@ def steps_from(revision: str) -> list[Step]:
 
 
 def make(driver: Driver) -> None:
-    """All tables of a new store, in one transaction."""
+    """Create all tables of a new store, in one transaction."""
     driver.begin(durable=True)
     try:
         if driver.dialect == "postgresql":
             driver.execute(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
-        if not revision_of(driver):  # else: somebody was quicker
+        if not revision_of(driver):  # otherwise another process was faster
             for statement in (*statements(driver.dialect), *facts()):
                 driver.execute(statement)
     except BaseException:
@@ -95,7 +95,10 @@ def make(driver: Driver) -> None:
 
 
 def migrate(where: str | Path, to: str = REVISION) -> None:
-    """Bring a store (a database file, or a URL) to a revision, in one transaction: what is interrupted leaves the old one."""
+    """Migrate a store (a database file, or a URL) to a revision, in one transaction.
+
+    An interruption leaves the old one.
+    """
     engine = engine_of_store(where)
     try:
         with engine.begin() as connection:
@@ -107,7 +110,7 @@ def migrate(where: str | Path, to: str = REVISION) -> None:
 
 
 def migrate_through(connection: "Connection", to: str = REVISION) -> None:
-    """The same in the transaction of a connection. Read models that come are filled from the journal."""
+    """Migrate in the transaction of a connection. New read models are filled from the journal."""
     from alembic import command
 
     from quantd.adapters.store.migrations.refill import refill
@@ -124,7 +127,7 @@ def migrate_through(connection: "Connection", to: str = REVISION) -> None:
     command.upgrade(config, to)
     came = (table_names(driver) - before) & COLUMNS.keys()
     if found and VERSIONS.name not in before and "risk" in before:
-        # quantd once added this table to a store without filling it for what was journalled already
+        # An earlier quantd added this table without filling it from the existing journal.
         driver.execute("DELETE FROM risk")
         came.add("risk")
     if found and came:
@@ -132,7 +135,7 @@ def migrate_through(connection: "Connection", to: str = REVISION) -> None:
 
 
 def sqlite_schema_at(revision: str) -> set[tuple[Any, ...]]:
-    """(type, name, table, words) of everything in a SQLite store made at a revision."""
+    """Return (type, name, table, SQL) of everything in a SQLite store created at a revision."""
     if revision == REVISION:
         with closing(sqlite3.connect(":memory:")) as db:
             for statement in statements("sqlite"):
@@ -151,8 +154,10 @@ _SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
 
 
 def engine_of_store(where: str | Path) -> "Engine":
-    """SQLAlchemy's way to a store, for Alembic. For SQLite a transaction begins where SQLAlchemy says so: the driver's
-    own way leaves tables outside of it."""
+    """Return a SQLAlchemy engine for a store, for Alembic.
+
+    For SQLite, SQLAlchemy controls the transactions: the driver's own mode leaves table changes outside of them.
+    """
     if "://" in str(where):
         return engine_at(str(where))
     from sqlalchemy import create_engine, event
@@ -188,7 +193,7 @@ def _scripts() -> "ScriptDirectory":
 
 
 class _Through:
-    """An SQLAlchemy connection, to ask it what a Driver is asked."""
+    """An SQLAlchemy connection with the query methods of a Driver."""
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection

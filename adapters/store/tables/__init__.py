@@ -1,1 +1,1 @@
-"""The tables of a store, and how they are filled and bounded."""
+"""The tables of a store, their content and their bounds."""

@@ -1,7 +1,7 @@
-"""Which messages stay when the outbox is full: a pure rule.
+"""The rule that bounds the outbox: which messages stay when it is full. A pure function.
 
-The oldest INFO goes first, then the oldest WARNING; a CRITICAL never goes. When all that waits is
-CRITICAL, a new one of a kind already there merges into it and is counted, and lesser ones are dropped.
+The oldest INFO is dropped first, then the oldest WARNING; a CRITICAL is never dropped. When only CRITICAL messages
+remain, a new one of an existing kind merges with it and is counted, and lower levels are dropped.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ LEVELS: Final[tuple[str, ...]] = ("INFO", "WARNING", "CRITICAL")
 
 
 class Message(Struct):
-    """One message; `merged` is how many it stands for beyond itself."""
+    """One message; `merged` is the number of further messages that it represents."""
 
     key: Key
     ts: int
@@ -29,7 +29,7 @@ class Message(Struct):
 
 
 class Admission(Struct):
-    """What to change so that `arrived` fit: keys that leave, messages that enter, and how many were lost."""
+    """The change that makes `arrived` fit: keys to delete, messages to insert, and the number of lost messages."""
 
     leave: list[Key]
     enter: list[Message]
@@ -37,8 +37,10 @@ class Admission(Struct):
 
 
 def admit(waiting: Iterable[Message], arrived: Sequence[Message], capacity: int = CAPACITY) -> Admission:
-    """The rule above. `waiting` is oldest first. At most `capacity` messages wait afterwards, or one CRITICAL
-    of each kind beyond it."""
+    """Apply the rule above. `waiting` is oldest first.
+
+    Afterwards the outbox has at most `capacity` messages, or one CRITICAL of each kind beyond it.
+    """
     queues: dict[str, deque[Message]] = {level: deque() for level in LEVELS}
     stored = set()
     for message in waiting:
@@ -66,7 +68,7 @@ def admit(waiting: Iterable[Message], arrived: Sequence[Message], capacity: int 
                 dropped += 1
                 continue
             elif same is not None:
-                # the newest speaks for all of its kind, under its own id: one that was being sent stays true
+                # The newest message represents its kind under its own id, so that a message being sent stays valid.
                 remove(same)
                 queues["CRITICAL"].remove(same)
                 message = Message(message.key, message.ts, "CRITICAL", message.kind, message.body, same.merged + 1)

@@ -1,7 +1,7 @@
-"""Read models as a pure fold of journal entries: what each entry adds to orders, fills, equity, alerts.
+"""Read models as a pure fold of journal entries: the rows that each entry adds to orders, fills, equity, alerts.
 
-The store writes these rows in the transaction of their entries, and `doctor --store` folds the journal
-again and compares. Rows are plain tuples in the order of `COLUMNS`.
+The store writes these rows in the transaction of their entries. `doctor --store` folds the journal again and compares.
+Rows are plain tuples in the order of `COLUMNS`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -55,10 +55,10 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
 """Table -> columns of the read models that entries append to."""
 
 MOVED: Final = "orders moved"
-"""Key of rows (state, filled, ended_ts, note, run, sample, n, row): orders of earlier batches, as they are now."""
+"""Key of rows (state, filled, ended_ts, note, run, sample, n, row): the new state of orders from earlier batches."""
 
 LATE: Final = "orders late"
-"""Key of rows (filled, run, sample, n, row): fills reported after the order's end; the larger amount stays."""
+"""Key of rows (filled, run, sample, n, row): fills reported after the order's end; the larger amount is stored."""
 
 OUTBOX: Final = "outbox"
 """Key of rows (run, seq, k, ts, level, kind, body) for the bus."""
@@ -76,7 +76,7 @@ _msgpack = msgspec.msgpack.Encoder()
 
 
 class Resting(Struct):
-    """One basket whose rows have not all ended. `new` is None once its rows are in the store."""
+    """One basket with open rows. `new` is None once its rows are in the store."""
 
     states: list[int]
     filled: list[int]
@@ -93,7 +93,7 @@ def _digits() -> list[str]:
 
 
 def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str]:
-    """What `quantd.trading.orders.order_id` gives for each symbol, three base-36 digits at a time (2 us an id)."""
+    """Return `quantd.trading.orders.order_id` of each symbol, computed three base-36 digits at a time (2 us an id)."""
     digits = _digits()
     width = 46_656  # 36 ** 3
     tail = digits[n % width].lstrip("0") or "0"
@@ -108,10 +108,10 @@ def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str
 
 
 class Projection:
-    """Folds the entries of one run. `add` each entry once, in order; `take` the rows since the last take.
+    """Folds the entries of one run: `add` each entry once, in order; `take` the rows since the last take.
 
-    `symbols` are the universe's columns, `agents` the agents' names by number; `resting` the open baskets
-    of an earlier process.
+    `symbols` are the universe's columns, `agents` the agents' names by number. `resting` are the open baskets of an
+    earlier process.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Projection:
         }
 
     def add(self, seq: int, event: object, effects: Sequence[object]) -> None:
-        """One entry: an event (live or as journalled) with its effects."""
+        """Fold one entry: an event (live or from the journal) with its effects."""
         cancels = None
         for k, effect in enumerate(effects):
             kind = type(effect)
@@ -154,7 +154,7 @@ class Projection:
                 handler(seq, k, effect, effects)
             elif kind is Cancel:
                 cancels = [effect] if cancels is None else [*cancels, effect]
-        # the engine's word on an end (above) goes first, what the event alone says fills in the rest
+        # An end reported by the engine (above) comes first; the event itself supplies the rest.
         kind = type(event)
         if kind is Reports:
             self._reports(event)  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ class Projection:
                 self._move(c.sample, c.n, c.row, _CANCEL_ASKED, 0, c.ts, "")  # type: ignore[attr-defined]
 
     def take(self) -> Rows:
-        """Rows by table (and MOVED, LATE, OUTBOX) of the entries added since the last call."""
+        """Return rows by table (and MOVED, LATE, OUTBOX) of the entries added since the last call."""
         rows, self._rows = self._rows, {}
         resting = self.resting
         orders = rows.setdefault("orders", []) if self._new else []
@@ -196,7 +196,7 @@ class Projection:
     def _basket(self, seq: int, k: int, basket: OrderBasket, effects: Sequence[object]) -> None:
         key = (basket.sample, basket.n)
         known = self.resting.get(key)
-        if known is not None:  # sent again with the same ids, because the venue never had them
+        if known is not None:  # sent again with the same ids, because the venue never received them
             for s in basket.sym:
                 row = known.sym.index(s)
                 if known.states[row] == _UNKNOWN:
@@ -215,7 +215,7 @@ class Projection:
         self._new.append(key)
 
     def _owners(self, basket: OrderBasket, effects: Sequence[object]) -> list[str]:
-        """Names of the agents on the surviving side of each row, joined by +; empty when no plan was made."""
+        """Return the agents on the surviving side of each row, joined by +; empty without a plan."""
         plan = next((e for e in effects if type(e) is Planned and e.sample == basket.sample and e.n == basket.n), None)
         if plan is None:
             return [""] * len(basket.sym)
@@ -258,14 +258,14 @@ class Projection:
             self._move(news.sample, news.n, row, cause, 0, news.ts, news.reason)
 
     def _not_found(self, news: NotFound, effects: Sequence[object]) -> None:
-        """Rows that never arrived: over, or sent again."""
+        """Apply rows that never arrived: they expire or are sent again."""
         again = {row for effect in effects if isinstance(effect, Again) for row in effect.row}
         for row in news.row:
             for cause in (_TIMED_OUT, _SENT_AGAIN) if row in again else (_NOT_FOUND,):
                 self._move(news.sample, news.n, row, cause, 0, news.ts, "")
 
     def _move(self, sample: int, n: int, row: int, cause: int, cum: int, ts: int, reason: str) -> None:
-        """One row by the transition table. An impossible change is the engine's to refuse; the row stays."""
+        """Change one row by the transition table. The engine refuses an impossible change; the row stays as it is."""
         resting = self.resting.get((sample, n))
         if resting is None:
             if cum:
@@ -292,7 +292,7 @@ class Projection:
                 resting.note[row] = ended.reason
                 self._touch(resting, ended.sample, ended.n, row)
 
-    # what is only appended
+    # append-only tables
 
     def _append(self, table: str, row: Row) -> None:
         self._rows.setdefault(table, []).append(row)
@@ -352,10 +352,10 @@ class Projection:
 
 
 def _measure(value: float | None) -> float | None:
-    """SQLite would turn a NaN into NULL silently; here it is said."""
+    """Replace NaN by None explicitly; SQLite would do so silently."""
     return value if value is not None and isfinite(value) else None
 
 
 def message_id(run: str, seq: int, k: int) -> str:
-    """What subscribers see: the same each time the message is sent."""
+    """Return the message id for subscribers; it is the same at each delivery."""
     return f"{run}-{seq}-{k}"

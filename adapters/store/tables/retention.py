@@ -1,7 +1,7 @@
-"""What of the read models may be let go, by age. The journal has all of it still, and can give it back.
+"""Deletion of read models by age. The journal still has all the data and can rebuild them.
 
-Each model is a group of tables that are of use together: orders go with their fills, crosses and decisions, and only
-whole baskets that have ended.
+Each model is a group of related tables. Orders are deleted with their fills, crosses and decisions, and only as whole
+baskets that have ended.
 """
 
 from typing import Final
@@ -15,11 +15,11 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
     "equity": ("equity", "risk", "house"),
     "orders": ("fills", "crosses", "decisions"),
 }
-"""Model -> the tables in which a row goes by its own time."""
+"""Model -> the tables whose rows are deleted by their own time."""
 
 
 def let_go(driver: Driver, run: str, model: str, before_ts: int) -> int:
-    """Delete what is older, in an open transaction; how many rows went. The same again deletes nothing more."""
+    """Delete older rows, in an open transaction, and return their number. The operation is idempotent."""
     gone = 0
     if model == "orders":
         baskets = driver.execute(
@@ -31,7 +31,7 @@ def let_go(driver: Driver, run: str, model: str, before_ts: int) -> int:
             gone += _delete(driver, "orders", "run = ? AND sample = ? AND n = ?", key)
     for table in MODELS[model]:
         where, values = "run = ? AND ts < ?", (run, before_ts)
-        if table == "fills":  # those of an order that is kept are kept with it
+        if table == "fills":  # fills of a retained order are retained too
             where += (
                 " AND NOT EXISTS (SELECT 1 FROM orders WHERE orders.run = fills.run AND orders.sample = fills.sample"
                 " AND orders.n = fills.n)"

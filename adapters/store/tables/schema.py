@@ -1,6 +1,7 @@
-"""CREATE TABLE statements of the store, from the declared tables, for a store made new.
+"""CREATE TABLE statements from the declared tables, for a new store.
 
-Older stores come here by the revisions of `quantd.adapters.store.migrations`; a test holds both ways to the same tables.
+Older stores reach the same schema by the revisions of `quantd.adapters.store.migrations`. A test verifies that both
+give the same tables.
 """
 
 from functools import lru_cache
@@ -14,7 +15,7 @@ from sqlmodel import SQLModel
 from quantd.adapters.store.tables import table_models
 
 REVISION: Final = "0004"
-"""The newest revision of `quantd.adapters.store.migrations`, which a new store is made at."""
+"""The newest revision of `quantd.adapters.store.migrations`, and the revision of a new store."""
 
 TABLES = (
     table_models.Meta, table_models.Run, table_models.Journal, table_models.SnapshotRow, table_models.OrderRow, table_models.FillRow, table_models.CrossRow,
@@ -29,20 +30,20 @@ VERSIONS: Final = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
-"""Alembic's own table, as Alembic makes it."""
+"""Alembic's own table, as Alembic creates it."""
 
 NAMES: Final = (*(str(table.__tablename__) for table in TABLES), VERSIONS.name)
 
 
 @lru_cache
 def statements(dialect: str) -> tuple[str, ...]:
-    """One CREATE TABLE per table, in the words of "sqlite" or "postgresql"."""
+    """Return one CREATE TABLE per table, in the dialect "sqlite" or "postgresql"."""
     made = (SQLModel.metadata.tables[str(table.__tablename__)] for table in TABLES)
     return tuple(_statement(table, dialect) for table in (*made, VERSIONS))
 
 
 def facts() -> tuple[str, ...]:
-    """What is inserted into a new store."""
+    """Return the INSERT statements of a new store."""
     meta = f"INSERT INTO meta (name, value) VALUES ('schema', '{table_models.SCHEMA_VERSION}'), ('outbox_dropped', '0')"
     return meta, f"INSERT INTO alembic_version (version_num) VALUES ('{REVISION}')"
 

@@ -1,16 +1,18 @@
-"""The tables of the store, declared once. Money is int micro-currency, prices int nano-currency, sizes
-int lots; floats only for ratios and measures.
+"""The tables of the store. Money is int micro-currency, prices int nano-currency, sizes int lots, ratios and measures
+float.
 
-Table classes do not validate (a SQLModel rule): rows are built by `quantd.adapters.store.tables.projection`, never by hand.
-Every table is clustered on its key, which grows with time, so that inserting is appending.
+SQLModel does not validate table classes. Only `quantd.adapters.store.tables.projection` builds rows. Every table is
+clustered on its key, which grows with time, so that an insert is an append.
 """
 
 from sqlalchemy import BigInteger, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
 SCHEMA_VERSION = 3
-"""What `meta` says of the store. It is what programs older than the revisions of `quantd.adapters.store.migrations` look at
-(they know 1), and need not change with each of those."""
+"""The schema number in `meta`, checked by versions older than the Alembic revisions (they know 1).
+
+A new revision of `quantd.adapters.store.migrations` need not change it.
+"""
 
 _CLUSTERED = {"sqlite_with_rowid": False}
 
@@ -24,8 +26,11 @@ class Meta(SQLModel, table=True):
 
 
 class Run(SQLModel, table=True):
-    """One account history. `universe` is JSON; `agents` is JSON
-    [[first entry, [names by number]], ..]; `ended` is empty while it can be continued."""
+    """One account history.
+
+    `universe` is JSON; `agents` is JSON [[first entry, [names by number]], ..]; `ended` is empty while the run can be
+    continued.
+    """
 
     __tablename__ = "runs"
     number: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
@@ -40,7 +45,7 @@ class Run(SQLModel, table=True):
 
 
 class Journal(SQLModel, table=True):
-    """One committed batch of entries. `blob` is packed as `quantd.adapters.store.journal.chain.pack` says."""
+    """One committed batch of entries. `blob` is the format of `quantd.adapters.store.journal.chain.pack`."""
 
     __tablename__ = "journal"
     number: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
@@ -57,7 +62,7 @@ class Journal(SQLModel, table=True):
 
 
 class SnapshotRow(SQLModel, table=True):
-    """The frozen state after entry `seq`, as code `version` wrote it."""
+    """The frozen state after entry `seq`, as written by code `version`."""
 
     __tablename__ = "snapshots"
     run: str = Field(primary_key=True, sa_type=Text)
@@ -68,8 +73,11 @@ class SnapshotRow(SQLModel, table=True):
 
 
 class OrderRow(SQLModel, table=True):
-    """One house order. `lots` are signed, `filled` unsigned; `state` is an OrderState, `reason` the code of
-    the limit that cut it, `note` what the venue said at its end."""
+    """One house order.
+
+    `lots` are signed, `filled` unsigned; `state` is an OrderState; `reason` is the code of the limit that cut it;
+    `note` is the venue's message at its end.
+    """
 
     __tablename__ = "orders"
     __table_args__ = _CLUSTERED
@@ -111,7 +119,7 @@ class FillRow(SQLModel, table=True):
 
 
 class CrossRow(SQLModel, table=True):
-    """Lots that changed hands between agents; `shares` as in fills."""
+    """Lots traded between agents; `shares` as in fills."""
 
     __tablename__ = "crosses"
     __table_args__ = _CLUSTERED
@@ -157,7 +165,7 @@ class EquityRow(SQLModel, table=True):
 
 
 class AlertRow(SQLModel, table=True):
-    """One alert. `value` and `bound` are absent where nothing was measured, or it was not a number."""
+    """One alert. `value` and `bound` are NULL without a measurement, or where it is not a number."""
 
     __tablename__ = "alerts"
     __table_args__ = _CLUSTERED
@@ -175,7 +183,7 @@ class AlertRow(SQLModel, table=True):
 
 
 class BookingRow(SQLModel, table=True):
-    """Cash that moved for another reason than a fill. `kind` of what moved an agent's book is "flow@agent"."""
+    """A cash movement without a fill. A flow of an agent's book has the `kind` "flow@agent"."""
 
     __tablename__ = "bookings"
     __table_args__ = _CLUSTERED
@@ -189,7 +197,7 @@ class BookingRow(SQLModel, table=True):
 
 
 class SwitchRow(SQLModel, table=True):
-    """A switch that moved; `before` and `after` are 0 RUN, 1 REDUCE, 2 HALT; agent -1 is the house."""
+    """A change of a switch; `before` and `after` are 0 RUN, 1 REDUCE, 2 HALT; agent -1 is the house."""
 
     __tablename__ = "switches"
     __table_args__ = _CLUSTERED
@@ -204,8 +212,11 @@ class SwitchRow(SQLModel, table=True):
 
 
 class RiskRow(SQLModel, table=True):
-    """The house's limits at one instant: `kind` is "plan" (once a round's orders have filled, at reference prices) or
-    "held" (what was held at a sample, losses too, or losses and realised returns alone); `measures` is JSON, limit -> [value, bound], null for no number."""
+    """House limits at one instant, as JSON `measures`: limit -> [value, bound], null for no number.
+
+    `kind` "plan" is the forecast after a round's orders have filled, at reference prices. `kind` "held" covers
+    positions at a sample with losses, or losses and realised returns alone.
+    """
 
     __tablename__ = "risk"
     __table_args__ = _CLUSTERED
@@ -218,8 +229,11 @@ class RiskRow(SQLModel, table=True):
 
 
 class HouseRow(SQLModel, table=True):
-    """What happened between agents: `kind` is "capital" (it moved), "promotion" (a challenger was held against its champion,
-    `agent`) or "shadow" (the book of a shadow, `agent`, at a sample); `body` is JSON."""
+    """Records between agents.
+
+    `kind` is "capital" (a capital move), "promotion" (a comparison with the champion `agent`) or "shadow" (the book of
+    the shadow `agent` at a sample). `body` is JSON.
+    """
 
     __tablename__ = "house"
     __table_args__ = _CLUSTERED
@@ -233,7 +247,7 @@ class HouseRow(SQLModel, table=True):
 
 
 class OutboxRow(SQLModel, table=True):
-    """A message that waits for the bus. `id` is what subscribers see; `merged` counts the messages in it."""
+    """A message queued for the bus. Subscribers see `id`; `merged` counts the messages merged into it."""
 
     __tablename__ = "outbox"
     __table_args__ = _CLUSTERED
@@ -249,7 +263,7 @@ class OutboxRow(SQLModel, table=True):
 
 
 class QuarantineRow(SQLModel, table=True):
-    """A bar that was refused, as text, and why."""
+    """A refused bar as text, with the reason."""
 
     __tablename__ = "quarantine"
     number: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
@@ -262,8 +276,11 @@ class QuarantineRow(SQLModel, table=True):
 
 
 class LeaseRow(SQLModel, table=True):
-    """Who leads an account, and until when. `token` grows by one each time another takes it; `seat` names the lock file
-    of the state folder it was taken from, on its machine since that was booted."""
+    """The leader of an account, and the end of its lease.
+
+    `token` increases by one each time another process takes the lease. `seat` identifies the lock file of its state
+    folder, on its machine since boot.
+    """
 
     __tablename__ = "lease"
     account: str = Field(primary_key=True, sa_type=Text)
@@ -277,8 +294,11 @@ class LeaseRow(SQLModel, table=True):
 
 
 class ArchiveRow(SQLModel, table=True):
-    """Journal rows `first` to `last` that lie in a parquet file instead. `prev` is the hash before the first of them,
-    `hash` that of the last; `runs` is JSON [[run, first entry, last entry], ..]; `checksum` is the file's."""
+    """Journal rows `first` to `last` that a parquet file replaces.
+
+    `prev` is the hash before the first row, `hash` that of the last. `runs` is JSON [[run, first entry, last entry],
+    ..]; `checksum` is the file's.
+    """
 
     __tablename__ = "archives"
     first: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
@@ -294,7 +314,7 @@ class ArchiveRow(SQLModel, table=True):
 
 
 class RetentionRow(SQLModel, table=True):
-    """What of a run's read models was let go: everything of `model` before `before_ts`."""
+    """Deleted read models of a run: everything of `model` before `before_ts`."""
 
     __tablename__ = "retention"
     run: str = Field(primary_key=True, sa_type=Text)

@@ -1,1 +1,1 @@
-"""Work of an operator on a whole store: backup, restore, verification."""
+"""Operator tasks on a whole store: backup, restore, verification."""

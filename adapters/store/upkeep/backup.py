@@ -1,7 +1,7 @@
-"""A backup: the whole store of one instant as a state folder of its own, or that folder in one tar file.
+"""Backups: the whole store of one instant as a state folder of its own, or that folder in one tar file.
 
-Whatever database it comes from, the copy is a SQLite store with its head, archives and saved configurations beside it and
-a manifest with the checksum of each file: it is checked as any store, and goes back into either database.
+For any source database, the copy is a SQLite store with its head, archives, saved configurations and a manifest with
+the checksum of each file. It can be verified like any store, and restored into either database.
 """
 
 import os
@@ -41,8 +41,7 @@ Progress = Callable[[float], None]
 
 
 class RunKept(Struct, frozen=True):
-    """One run in a backup: its last entry, and the policies it named with their digests (of models: the files are not
-    in the backup)."""
+    """One run in a backup: its last entry, and its policies with their digests. Model files are not in the backup."""
 
     run: str
     last_seq: int
@@ -51,7 +50,7 @@ class RunKept(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """What a backup is. `files` maps each name to its size in bytes and its BLAKE2b-512 in hexadecimal."""
+    """Content of a backup. `files` maps each name to its size in bytes and its BLAKE2b-512 in hexadecimal."""
 
     format: int
     made_ns: int
@@ -63,15 +62,15 @@ class Manifest(Struct, frozen=True):
 
 
 def is_one_file(target: Path) -> bool:
-    """Whether a name is that of a tar file, and not of a folder."""
+    """Whether a name is that of a tar file rather than a folder."""
     return target.name.endswith((".tar", ".tar.gz", ".tgz"))
 
 
 def backup(where: str | Path, state: Path, target: Path, progress: Progress = lambda share: None) -> Manifest:
-    """Write a backup of the store at `where` (a state folder, or a URL) to a new folder or tar file, and check all of it.
+    """Write a backup of the store at `where` (a state folder, or a URL) to a new folder or tar file, and verify it.
 
-    A daemon may be at work meanwhile. Nothing has the name `target` before it is complete and checked. Raises StoreDamaged
-    when the store is, StoreFailing and StoreFull when it could not be written.
+    A daemon may run meanwhile. The name `target` appears only when the backup is complete and verified. Raises
+    StoreDamaged for a damaged store, StoreFailing and StoreFull when the backup could not be written.
     """
     if target.exists() and (target.is_file() or any(target.iterdir())):
         raise StoreFailing(f"{target}: is there already; name a new file (ending in .tar) or a new folder")
@@ -118,12 +117,12 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
         (folder / CONFIGS).mkdir(mode=0o700)
         for file in sorted((state / CONFIGS).glob("*.json")):
             shutil.copyfile(file, folder / CONFIGS / file.name)
-    if os.path.lexists(state / HALT):  # what was halted is restored halted
+    if os.path.lexists(state / HALT):  # a halted store is restored halted
         (folder / HALT).touch()
     progress(0.6)
     if found := verify(folder):
         raise StoreDamaged(f"what was copied is damaged, most likely because the store is: {found[0]}")
-    for name in ("quantd.db-wal", "quantd.db-shm"):  # a reader's, empty
+    for name in ("quantd.db-wal", "quantd.db-shm"):  # empty files of a reader
         (folder / name).unlink(missing_ok=True)
     runs = _runs(folder)
     files = {}
@@ -139,7 +138,10 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
 
 
 def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
-    """SQLite's own copy of one instant. Between its parts the read transaction keeps the instant."""
+    """Copy the file at one instant with SQLite's backup function.
+
+    A read transaction preserves the instant between its parts.
+    """
     if not path.exists():
         raise StoreFailing(f"{path}: there is no store here")
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)) as source:
@@ -151,7 +153,7 @@ def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
 
 
 def _copy_tables(url: str, copy: Path) -> None:
-    """All tables of a PostgreSQL store at one instant, into a new SQLite store of the same revision."""
+    """Copy all tables of a PostgreSQL store at one instant into a new SQLite store of the same revision."""
     source = UrlDriver(url)
     try:
         source.snapshot()
@@ -172,7 +174,7 @@ def _copy_tables(url: str, copy: Path) -> None:
 
 
 def new_sqlite(path: Path, revision: str) -> None:
-    """An empty store of a revision, in a new file."""
+    """Create an empty store of a revision, in a new file."""
     path.touch(mode=0o600)
     if revision != REVISION:
         migrate(path, revision)
@@ -185,7 +187,7 @@ def new_sqlite(path: Path, revision: str) -> None:
 
 
 def copy_rows(source: Driver, into: Driver, *, begun: bool = False) -> None:
-    """Every row of every table that both have, in one transaction (that of the caller, when `begun`)."""
+    """Copy every row of every common table, in one transaction (the caller's, when `begun`)."""
     if not begun:
         into.begin(durable=True)
     for table in sorted(table_names(source) & table_names(into) & set(NAMES)):
@@ -210,7 +212,7 @@ def _parts(rows: Iterator[tuple[object, ...]]) -> Iterator[list[tuple[object, ..
 
 
 def _runs(folder: Path) -> tuple[RunKept, ...]:
-    """The runs of a copied store, with what the last start of each named as its policies."""
+    """Return the runs of a copied store, each with the policies of its last start."""
     records = Records(lambda: SqliteDriver(folder / FILE, read_only=True), folder / ARCHIVES)
     with records.connection() as driver:
         known = run_records(driver)
@@ -230,7 +232,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _packed(folder: Path, manifest: Manifest, target: Path) -> None:
-    """The folder as a tar file, the manifest first; read again before it has its name."""
+    """Pack the folder into a tar file, the manifest first. It is re-read before it gets its name."""
     unfinished = target.with_name(f"{target.name}.new")
     with tarfile.open(unfinished, "w:gz" if target.name.endswith("gz") else "w") as tar:
         for name in (MANIFEST, *manifest.files):
@@ -242,7 +244,7 @@ def _packed(folder: Path, manifest: Manifest, target: Path) -> None:
 
 
 def read_manifest(source: Path) -> Manifest:
-    """What a backup says of itself. Raises StoreFailing when it is none, StoreDamaged when it cannot be read."""
+    """Read the manifest. Raises StoreFailing when `source` is no backup, StoreDamaged when it cannot be read."""
     try:
         if source.is_dir():
             data = (source / MANIFEST).read_bytes()
@@ -269,8 +271,10 @@ def read_manifest(source: Path) -> Manifest:
 
 
 def unpack(source: Path, folder: Path) -> Manifest:
-    """The files that a backup's manifest names, and no others, into a new folder; each is compared with its checksum.
-    Raises StoreFailing and StoreDamaged."""
+    """Extract exactly the files of the manifest into a new folder, and compare each with its checksum.
+
+    Raises StoreFailing and StoreDamaged.
+    """
     manifest = read_manifest(source)
     folder.mkdir(parents=True, mode=0o700)
     for name in manifest.files:

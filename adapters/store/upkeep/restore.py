@@ -1,6 +1,6 @@
-"""A backup put back: into an empty place, in either database, checked before and after.
+"""Restores a backup into an empty place, in either database, with verification before and after.
 
-What is there already stays unless that is asked for, and then it is kept aside.
+An existing store is replaced only on request, and is then moved aside.
 """
 
 import shutil
@@ -23,17 +23,17 @@ from quantd.adapters.store.upkeep.backup import CONFIGS, HALT, Manifest, backup,
 from quantd.adapters.store.upkeep.verify import verify
 
 OURS: Final = (FILE, f"{FILE}-wal", f"{FILE}-shm", ARCHIVES, CONFIGS, HALT, HEAD)
-"""What a store has in a state folder; the head goes last: without it what is there is not opened."""
+"""Files of a store in a state folder. The head is last, because a store without it is not opened."""
 
 STAGING: Final = ".restoring"
 
 
 def restore(source: Path, where: str | Path, state: Path, *, force: bool = False) -> tuple[Manifest, Path | None]:
-    """Put a backup into a state folder, and its tables into the database at `where` when that is a URL. Gives the manifest
-    and, with `force`, the folder in which what was there is kept.
+    """Restore a backup into a state folder, and its tables into the database at `where` when that is a URL.
 
-    Raises StoreFailing when something is there and not `force`, StoreLocked or Held when a daemon works there,
-    StoreDamaged when the backup is, StoreVersion when it is of a newer quantd.
+    Returns the manifest and, with `force`, the folder with the replaced store. Raises StoreFailing when a store exists
+    without `force`, StoreLocked or Held when a daemon uses it. Raises StoreDamaged for a damaged backup, and
+    StoreVersion for one of a newer quantd.
     """
     read_manifest(source)
     url = str(where) if "://" in str(where) else ""
@@ -73,7 +73,7 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
 
 
 def occupied(url: str, state: Path) -> str:
-    """Where a store is already; empty when there is none."""
+    """Return the location of an existing store; empty without one."""
     for name in OURS:
         if name != HALT and (state / name).exists():
             return str(state / name)
@@ -88,7 +88,7 @@ def occupied(url: str, state: Path) -> str:
 
 
 def _fitted(staging: Path, state: Path, manifest: Manifest) -> None:
-    """The staged store, checked, as this place needs it: of the newest revision, with its archives here and no leader."""
+    """Verify the staged store and adapt it to this place: newest revision, archives in this folder, no leader."""
     if found := verify(staging):
         raise StoreDamaged(f"the backup is damaged: {found[0]}")
     if manifest.revision != REVISION:
@@ -100,7 +100,7 @@ def _fitted(staging: Path, state: Path, manifest: Manifest) -> None:
         driver.execute("DELETE FROM archives")
         here = str((state / ARCHIVES).resolve())
         insert(driver, "archives", ARCHIVE_COLUMNS, [row_of(msgspec.structs.replace(a, folder=here)) for a in kept])
-        # whoever led the account when the backup was made does not lead this one; its tokens stay behind
+        # The account's leader at the time of the backup does not lead this store; its tokens become invalid.
         driver.execute("UPDATE lease SET expires_ns = 0, seat = '', token = token + 1")
         driver.commit()
         driver.execute("PRAGMA journal_mode=DELETE")
@@ -109,7 +109,7 @@ def _fitted(staging: Path, state: Path, manifest: Manifest) -> None:
 
 
 def _aside(url: str, state: Path) -> Path:
-    """Keep what is there in a folder of its own: files as they are, a database as a backup."""
+    """Move the existing store into a folder of its own: files unchanged, a database as a backup."""
     aside = state / time.strftime("before-restore-%Y%m%dT%H%M%SZ", time.gmtime())
     aside.mkdir(mode=0o700)
     if url:
@@ -121,14 +121,14 @@ def _aside(url: str, state: Path) -> Path:
         if there:
             backup(url, state, aside / "store.tar")
     for name in OURS:
-        if name != HALT and (state / name).exists():  # what is halted stays halted
+        if name != HALT and (state / name).exists():  # a halted folder stays halted
             (state / name).replace(aside / name)
     sync_folder(aside)
     return aside
 
 
 def _back(aside: Path | None, state: Path) -> None:
-    """The files that belong to a database which is as it was, where they were."""
+    """Move the files of an unchanged database back to their place."""
     for name in OURS:
         if aside is not None and (aside / name).exists():
             (aside / name).replace(state / name)
@@ -145,7 +145,7 @@ def _refuse_led(url: str, seat: str) -> None:
 
 
 def _into_database(copy: Path, url: str, seat: str) -> None:
-    """The tables of a SQLite store in place of those in the database, in one transaction."""
+    """Replace the tables in the database by those of a SQLite store, in one transaction."""
     source, into = SqliteDriver(copy, read_only=True), UrlDriver(url)
     try:
         into.begin(durable=True)
@@ -155,7 +155,7 @@ def _into_database(copy: Path, url: str, seat: str) -> None:
         for statement in statements("postgresql"):
             into.execute(statement)
         copy_rows(source, into, begun=True)
-        for account, token in tokens:  # a leader that slept through this must not find its token again
+        for account, token in tokens:  # a leader suspended during the restore must not find its token again
             into.execute("UPDATE lease SET token = token + ? WHERE account = ?", (token, account))
             into.execute(
                 "INSERT INTO lease VALUES (?, ?, '', '', 0, '', 0, 0) ON CONFLICT (account) DO NOTHING",
@@ -168,8 +168,10 @@ def _into_database(copy: Path, url: str, seat: str) -> None:
 
 
 def _emptied(driver: Driver, seat: str) -> list[tuple[str, int]]:
-    """Without our tables, whatever revision they were of; the tokens that leases had. Raises Held while a daemon leads an
-    account there."""
+    """Drop the store's tables, of any revision, and return the tokens of its leases.
+
+    Raises Held while a daemon leads an account there.
+    """
     tables = table_names(driver)
     tokens: list[tuple[str, int]] = []
     if "lease" in tables:

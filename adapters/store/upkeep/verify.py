@@ -1,7 +1,7 @@
-"""The check of a store: everything that can be derived is derived again, for `quantd doctor --store` of the whole, at a
-start of the newest entries.
+"""Verification of a store: all derived data are derived again and compared.
 
-SQLite's own integrity check sees few flipped bits; the hashes and the second fold see the rest.
+`quantd doctor --store` verifies the whole store, a start only the newest entries. SQLite's own integrity check detects
+few flipped bits; the hashes and the second fold detect the others.
 """
 
 import sqlite3
@@ -46,7 +46,7 @@ from quantd.trading.orders import OrderState
 FINDINGS_OF_A_KIND: Final = 20
 
 NEWEST: Final = 100_000
-"""Entries that a start folds again and compares with the read models, at least: 0.4 to 1.6 s of one core."""
+"""Minimum number of entries that a start folds again and compares with the read models: 0.4 to 1.6 s of one core."""
 
 _DIGESTED: Final[dict[str, Sequence[str]]] = {
     "runs": RUN_COLUMNS,
@@ -57,17 +57,16 @@ _DIGESTED: Final[dict[str, Sequence[str]]] = {
     "retention": RETENTION_COLUMNS,
 }
 _KEYS: Final = {"orders": 4}
-"""Leading columns that make a row's key; 3 where not named."""
+"""Leading columns that form a row's key; 3 if not listed."""
 
 
 def verify(where: str | Path, state: Path | None = None, newest: int | None = None) -> list[str]:
-    """What is wrong with a store, one sentence each; empty when it is whole. Only reads. `state` is the state folder of a
-    store by URL; without it the head of the journal is not compared.
+    """Return the faults of a store, one sentence each; empty for an intact store. It only reads.
 
-    With `newest` the check is that of a start: tables, digests, and the hash chain of every row that is not archived;
-    read models of the newest entries, as many as that at least, and all since the last snapshot of each run.
-
-    A daemon may be writing meanwhile: the head is read first, and all else in one transaction.
+    `state` is the state folder of a store by URL; without it the head of the journal is not compared. A daemon may
+    write meanwhile: the head is read first, and everything else in one transaction. `newest` selects the check of a
+    start: tables, digests, and the hash chain of every row that is not archived. Read models are compared for at least
+    that many newest entries, and for all entries since each run's last snapshot.
     """
     folder, connect, path = for_reading(where, state)
     if path is not None and not path.exists():
@@ -107,11 +106,11 @@ def _integrity(driver: Driver) -> list[str]:
 
 
 def _schema(driver: Driver) -> list[str]:
-    """The tables are the ones that their revision makes, to the letter."""
+    """Compare the tables literally with those that their revision creates."""
     revision = revision_of(driver)
     expected = sqlite_schema_at(revision)
     stored = set(map(tuple, driver.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()))
-    if VERSIONS.name not in table_names(driver):  # made before there were revisions
+    if VERSIONS.name not in table_names(driver):  # created before revisions existed
         expected = {row for row in expected if row[2] != VERSIONS.name}
     found = [f"schema: {row[1]} is not as quantd makes it" for row in sorted(expected ^ stored, key=str)]
     return found + _facts(driver)
@@ -130,9 +129,9 @@ def _facts(driver: Driver) -> list[str]:
 
 
 def _columns(driver: Driver) -> list[str]:
-    """PostgreSQL: the tables have the declared columns."""
+    """Check in PostgreSQL that the tables have the declared columns."""
     tables = table_names(driver)
-    # an older revision lacks what came later
+    # an older revision lacks later tables
     missing = sorted(set(NAMES) - tables) if revision_of(driver) == REVISION else []
     found = [f"schema: the table {name} is missing" for name in missing]
     for name, table in SQLModel.metadata.tables.items():
@@ -150,7 +149,7 @@ def _columns(driver: Driver) -> list[str]:
 
 
 def _digests(driver: Driver) -> list[str]:
-    """Rows outside the chain carry a digest of their own."""
+    """Check the digests of rows outside the chain."""
     found: list[str] = []
     tables = table_names(driver)
     for table, columns in _DIGESTED.items():
@@ -163,8 +162,7 @@ def _digests(driver: Driver) -> list[str]:
 
 
 def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[str]:
-    """Walk the chain, fold the entries again beside, and compare the read models: through archives and journal, or the
-    `newest`."""
+    """Walk the chain, fold the entries again, and compare the read models, for all entries or the `newest`."""
     rebuilt = sqlite3.connect("", isolation_level=None)  # a temporary database, spilled to disk when large
     try:
         for statement in statements("sqlite"):
@@ -199,16 +197,16 @@ class _Fold:
         self.known: dict[str, int] = {}
 
     def bounds(self) -> list[tuple[str, int]]:
-        """(run, entry) of every run: what came after the entry was folded."""
+        """Return (run, entry) of every run; entries after it are folded."""
         return [(run, self.known.get(run, 0)) for run in sorted(self._runs)]
 
     def all(self, archives: Path | None) -> list[str]:
-        """From the first row, archived or not."""
+        """Fold from the first row, archived or not."""
         found: list[str] = []
         return self._rows(_links(self._driver, archives, found), GENESIS, 1, 0, found)
 
     def newest(self, least: int) -> list[str]:
-        """The chain of the rows that are not archived; of the newest entries, `least` or more, what they make."""
+        """Check the chain of the rows that are not archived, and fold at least the newest `least` entries."""
         prev, first = GENESIS, 1
         for archive in archives_of(self._driver):
             prev, first = archive.hash, archive.last + 1
@@ -216,7 +214,7 @@ class _Fold:
         return self._rows(_journal_rows(self._driver), prev, first, self._cut(least), [])
 
     def _cut(self, least: int) -> int:
-        """The last row that is not folded."""
+        """Return the last row that is not folded."""
         cut, total = 0, 0
         for number, count in self._driver.execute("SELECT number, count FROM journal ORDER BY number DESC").fetchall():
             total += count
@@ -251,7 +249,7 @@ class _Fold:
         return found
 
     def _fold(self, number: int, link: Link) -> str:
-        """Fold the entries of one row; what is wrong with it."""
+        """Fold the entries of one row. Returns a fault, or empty text."""
         entries = unpack(link.packing, link.blob)
         if len(entries) != link.count:
             return f"journal: row {number} holds other entries than it says"
@@ -269,8 +267,10 @@ class _Fold:
         return ""
 
     def _open_orders(self, since_ts: int) -> None:
-        """Take over the baskets that were open at `since_ts`, where the fold begins in the middle: their later fills
-        and ends are folded, the baskets themselves are not compared."""
+        """Load the baskets that were open at `since_ts`, when the fold begins in the middle.
+
+        Their later fills and ends are folded; the baskets themselves are not compared.
+        """
         self.known = dict(self._seqs)
         columns = COLUMNS["orders"]
         for run, seq in self.known.items():
@@ -295,7 +295,7 @@ class _Fold:
 
 
 def _links(driver: Driver, folder: Path | None, found: list[str]) -> Iterator[Link]:
-    """Every row from the first, archived or not; what is wrong with a file as a whole goes to `found`."""
+    """Iterate over every row from the first, archived or not. Faults of whole files are appended to `found`."""
     for archive in archives_of(driver):
         if wrong := wrong_with(archive, folder):
             found.append(wrong)
@@ -352,10 +352,11 @@ def _compare(
     rebuilt: sqlite3.Connection,
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
-    """How a table differs from the one that was folded again; with `bounds` (run, entry) only in rows of later
-    entries."""
+    """Return the differences between a table and its refolded copy; with `bounds` (run, entry) only for later
+    entries.
+    """
     size = _KEYS.get(table, 3)
-    # text in the order of its bytes, as SQLite has it, whatever the server's language
+    # text in byte order, as in SQLite, independent of the server's locale
     theirs = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"
     where = "" if bounds is None else " WHERE run = ? AND seq > ?"
     sql = f"SELECT {', '.join(columns)} FROM {table}{where} ORDER BY "
@@ -383,7 +384,7 @@ def _compare(
 
 
 def _merged(one: Any, other: Any, size: int) -> Iterator[tuple[Any, Any]]:
-    """Pairs of rows that differ, by key, from two sorted sources; None where one has no such row."""
+    """Iterate over pairs of differing rows, by key, from two sorted sources; None where one lacks the row."""
     done = object()
     a, b = iter(one), iter(other)
     x, y = next(a, done), next(b, done)
@@ -411,7 +412,7 @@ def _shown(value: object) -> str:
 
 
 def _outbox(driver: Driver, rebuilt: sqlite3.Connection, known: Mapping[str, int]) -> list[str]:
-    """What waits was really said. Messages that arrived, or that a full outbox lost, are rightly absent."""
+    """Check that each queued message equals the refolded one. Delivered or dropped messages are rightly absent."""
     found = []
     for row in driver.execute("SELECT run, seq, k, ts, level, kind, body FROM outbox"):
         if row[1] <= known.get(row[0], 0):

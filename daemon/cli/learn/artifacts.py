@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from quantd import bundled
-from quantd.daemon.cli.failures import CONFIG, DONE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn.models import manifest_in, market_files, place_of
 from quantd.daemon.cli.output import iso, print_json, say, table
 from quantd.models.artifacts import ensemble, signature
@@ -19,6 +19,7 @@ from quantd.models.artifacts import versions as pointing
 from quantd.models.artifacts.agent_manifest import Agreement
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.trading.exit_codes import CONFIG, DONE
 
 if TYPE_CHECKING:
     from quantd.models.artifacts.agent_manifest import Manifest, Precision

@@ -10,12 +10,13 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED, DONE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.views.risk_measures import assessed
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Tick
+from quantd.trading.exit_codes import CHECK_FAILED, DONE
 from quantd.trading.market import MarketSlice
 from quantd.trading.ports import leaves
 

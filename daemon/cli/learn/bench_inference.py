@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd import bundled
-from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn.models import place_of
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.models.artifacts.agent_policy import LearnedAgent
@@ -19,6 +19,7 @@ from quantd.models.artifacts.runtime import LearnedPolicy, open_session
 from quantd.models.export.agreement import random_market
 from quantd.models.observation.return_features import LOOKBACK, measure
 from quantd.models.observation.sight import observation
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE
 from quantd.trading.market import Floats
 
 ALLOWED_MS: Final = 15.0

@@ -5,9 +5,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from quantd.bundled import find
-from quantd.daemon.cli.failures import CONFIG, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn.train import probed
 from quantd.daemon.cli.output import print_json, say, table
+from quantd.trading.exit_codes import CONFIG
 
 
 def evaluate(
@@ -32,7 +33,7 @@ def evaluate(
     try:
         found = evaluation.evaluate(artifact, first, until, bars, actions, names)
     except ValueError as error:
-        raise Failure(str(error), getattr(error, "code", CONFIG)) from None
+        raise Failure(str(error), CONFIG) from None
     outside = found.sessions - found.inside
     if as_json:
         print_json(found)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from quantd import bundled
-from quantd.daemon.cli.failures import CONFIG, DONE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import iso, print_json, progress, say, table
 from quantd.models.artifacts import agent_manifest as learned
 from quantd.models.artifacts import ensemble, signature
@@ -23,6 +23,7 @@ from quantd.models.forests import artifact as forests
 from quantd.models.forests.card import verdict
 from quantd.models.forests.forest_features import MEANING, PLAIN, Kind
 from quantd.models.forests.prediction import load_forest
+from quantd.trading.exit_codes import CONFIG, DONE
 
 NEEDED = ("sklearn", "onnx", "polars")
 

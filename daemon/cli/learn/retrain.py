@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from quantd import bundled
-from quantd.daemon.cli.failures import CONFIG, DONE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn.models import market_files
 from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.daemon.policies.loading import artifact_folder
 from quantd.models.artifacts.versions import resolved
+from quantd.trading.exit_codes import CONFIG, DONE
 
 if TYPE_CHECKING:
     from quantd.models.retraining.challenge import Figures

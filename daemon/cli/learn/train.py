@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from quantd.bundled import find
-from quantd.daemon.cli.failures import CONFIG, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, progress, say
+from quantd.trading.exit_codes import CONFIG, USAGE
 
 if TYPE_CHECKING:
     from quantd.models.training.plans.plan import Plan
@@ -104,7 +105,7 @@ def plan_of(asked: Asked) -> "Plan":
         plan = read(find(asked.plan))
     else:
         agents = "ppo" if asked.agent is None else asked.agent
-        plan = default(agents, asked.profile)  # type: ignore[arg-type]  # a wrong one is a PlanError
+        plan = default(agents, asked.profile)
     plan = replaced(plan, dict(_set(text) for text in asked.sets))
     return replaced(plan, _changes(asked, plan))
 
@@ -170,8 +171,11 @@ def _changes(asked: Asked, plan: "Plan") -> dict[str, object]:
     if asked.seed is not None:
         changes["seeds"] = [asked.seed]
     if asked.bf16:
-        if not hasattr(plan.learner, "bfloat16"):
-            raise Failure(f"--bf16: {plan.agent} has no products in bfloat16; ppo, a2c and sac have", USAGE)
+        from quantd.models.learners.record import learners
+
+        able = [each.name for each in learners().values() if each.bfloat16]
+        if plan.agent not in able:
+            raise Failure(f"--bf16: {plan.agent} has no products in bfloat16; these have: {', '.join(able)}", USAGE)
         changes["learner.bfloat16"] = True
     return {key: value for key, value in changes.items() if value is not None}
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.cli.failures import CONFIG, DONE, INTERRUPTED, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn import train
 from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.trading.exit_codes import CONFIG, DONE, INTERRUPTED
 
 if TYPE_CHECKING:
     from quantd.models.training.search.study import Course, Row, Search, Sitting
@@ -66,9 +67,10 @@ class Luck(Struct, frozen=True):
 def show(asked: train.Asked, *, as_json: bool) -> int:
     """The space of an agent."""
     _needed()
+    from quantd.models.learners.record import learners
     from quantd.models.training.search import spaces
 
-    space = spaces.SPACES[train.plan_of(asked).agent]
+    space = learners()[train.plan_of(asked).agent].space
     if as_json:
         say(spaces.dump(space))
     else:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from quantd.daemon.cli.failures import USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import cell, iso, say
 from quantd.daemon.cli.places import place
 from quantd.daemon.views.limit_rows import reason_name
+from quantd.trading.exit_codes import USAGE
 
 COLUMNS: Final = {
     "fills": ("ts", "order", "symbol", "side", "qty", "price", "fee", "agent"),

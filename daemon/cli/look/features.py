@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from quantd.daemon.cli.failures import DONE, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.strategies.features import FAMILIES, SETS, UNAVAILABLE, Feature, FeatureError, feature
 from quantd.strategies.features.families import SOURCE_OF
 from quantd.strategies.indicators import INDICATORS
 from quantd.strategies.policies import nearest
+from quantd.trading.exit_codes import DONE, USAGE
 
 NEEDED = {
     "benchmark": "benchmark",

@@ -10,11 +10,12 @@ from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.journal.records import Records
 from quantd.daemon.cli.client import running
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import Place, place
 from quantd.trading.codec import decode
 from quantd.trading.events import Started
+from quantd.trading.exit_codes import CHECK_FAILED
 
 if TYPE_CHECKING:
     from quantd.daemon.views.report.figures import Standing

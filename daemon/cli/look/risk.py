@@ -7,7 +7,7 @@ import msgspec
 from quantd.adapters.calendars import UnknownCalendar
 from quantd.adapters.feeds.errors import FeedError
 from quantd.daemon.cli.client import running
-from quantd.daemon.cli.failures import USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import local, print_json, say, table
 from quantd.daemon.cli.places import Place, place
 from quantd.daemon.policies.deadline import Deadline
@@ -19,6 +19,7 @@ from quantd.daemon.views.limit_rows import LimitRow, figure, in_order
 from quantd.daemon.views.overview import LimitNow, limit_now
 from quantd.daemon.views.preview import PlanNow, plan_now
 from quantd.trading.clock_text import instant_text
+from quantd.trading.exit_codes import USAGE
 
 
 def risk(

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from quantd.daemon.assembly.parts import schedule_of, sessions_of
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import iso, print_json, say, table
 from quantd.daemon.cli.places import place
 from quantd.daemon.runtime.schedule import moved_from, next_instants, zone_of
+from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 AHEAD: Final = timedelta(days=400)
 """How far sessions are looked up: a schedule that has no instant within a year has none worth showing."""

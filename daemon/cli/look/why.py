@@ -8,7 +8,7 @@ from pathlib import Path
 from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.handle import read_only
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import local, print_json, progress, say
 from quantd.daemon.cli.places import place
 from quantd.daemon.recovery.replay import slices_of
@@ -18,6 +18,7 @@ from quantd.daemon.views.addresses import AddressWrong, find
 from quantd.daemon.views.explanation import AgentPart, Explanation, exit_lines, explain
 from quantd.daemon.views.limit_rows import Largest, LimitRow, figure
 from quantd.daemon.views.shortfall import Costed
+from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 SLOW_S = 1.0
 """After how long somebody who waits is told what for."""

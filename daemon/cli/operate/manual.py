@@ -5,11 +5,11 @@ from pathlib import Path
 import msgspec
 
 from quantd.daemon.cli.client import reach
-from quantd.daemon.cli.failures import CHECK_FAILED, DONE
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
 from quantd.daemon.commands.manual import Compared, Ordered, Paid, Stopped
 from quantd.daemon.views.overview import SWITCH
+from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 
 def order(

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from quantd.daemon.cli.client import reach, running
-from quantd.daemon.cli.failures import TRY_LATER, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import local, print_json, say
 from quantd.daemon.cli.places import bus_login, bus_tls, place
+from quantd.trading.exit_codes import TRY_LATER
 
 
 def command(
@@ -80,7 +81,7 @@ async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
 
     from aiomqtt import Client, MqttError
 
-    from quantd.adapters.bus.publisher import address
+    from quantd.adapters.bus.settings import address
 
     host, port, secure = address(url)
     user, password = bus_login(config)

@@ -9,7 +9,6 @@ import msgspec
 from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
 from quantd.daemon.assembly.parts import interval_text, policies_of
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CONFIG
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
 from quantd.daemon.config import Config, ConfigError, Limits, Mistake, digest, flat
@@ -20,6 +19,7 @@ from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.worker import Apart
 from quantd.risk.limits import catalogue
 from quantd.risk.limits.profiles import PROFILES
+from quantd.trading.exit_codes import CONFIG
 from quantd.trading.orders import money_text, price_text
 
 NO_LIMITS: Final = catalogue.Limits()

@@ -15,12 +15,12 @@ import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.bars.checks import REASON_TEXT, BadBar, Reason
+from quantd.adapters.feeds.bars.merge import sieved
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows, joined
 from quantd.adapters.feeds.bars.stamps import UNITS_NS
-from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, some
+from quantd.adapters.feeds.source import PartialAnswer, SourceError, some
 from quantd.adapters.feeds.wrappers.cache_files import Shelf
-from quantd.adapters.feeds.wrappers.quarantine import sieved
-from quantd.daemon.cli.failures import CHECK_FAILED, DONE, TRY_LATER, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table
 from quantd.daemon.cli.setup.bar_files import (
     LONGER,
@@ -34,6 +34,7 @@ from quantd.daemon.cli.setup.bar_files import (
     write,
 )
 from quantd.daemon.cli.setup.vendors import Vendors, Wanted, cache_folder, calendars_of, source_of, universe_of
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
 from quantd.trading.instruments import NANO
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -73,7 +74,7 @@ def fetch(
     async def download(vendors: Vendors, bar: Bar) -> tuple[Rows, list[ActionRow]]:
         source = vendors.source
         try:
-            return await _in_pieces(source, length, begin_ns, end_ns, bar), await source.actions(begin_ns, end_ns)
+            return await _in_pieces(vendors, length, begin_ns, end_ns, bar), await source.actions(begin_ns, end_ns)
         finally:
             await source.close()
 
@@ -148,16 +149,16 @@ def listing(cache: Path | None, *, as_json: bool) -> int:
     return DONE
 
 
-async def _in_pieces(source: Source, length: int, begin_ns: int, end_ns: int, bar: Bar) -> Rows:
+async def _in_pieces(vendors: Vendors, length: int, begin_ns: int, end_ns: int, bar: Bar) -> Rows:
     """All bars; a piece in which a symbol was not traded yet is no failure, the whole is looked at later."""
     step = max(-(-(end_ns - begin_ns) // _PIECES), _SHORTEST_PIECE_NS, _SHORTEST_PIECE_BARS * length)
-    if "yahoo" in source.name:
-        step = end_ns - begin_ns  # its splits make it download up to now whatever is asked
+    if vendors.whole:
+        step = end_ns - begin_ns
     parts = []
     for at in range(begin_ns, end_ns, step):
         until = min(at + step, end_ns)
         try:
-            parts.append(await source.bars(at, until))
+            parts.append(await vendors.source.bars(at, until))
         except PartialAnswer as error:
             if until - at == end_ns - begin_ns:
                 raise

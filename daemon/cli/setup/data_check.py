@@ -14,10 +14,11 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.bars.stamps import Stamps
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import probe, read_actions, read_bars, span
-from quantd.daemon.cli.failures import CHECK_FAILED, DONE, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import iso, print_json, say
 from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of, told
 from quantd.daemon.cli.setup.vendors import calendars_of
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.instruments import Instrument, Universe, calendar_of
 from quantd.trading.market import Ints
 from quantd.trading.sessions import DAY_NS, Sessions

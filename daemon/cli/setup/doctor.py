@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from quantd.daemon.cli.client import running
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import Place, place
 from quantd.daemon.commands.api_token import loose, loose_text
 from quantd.daemon.config import Config, ConfigError
+from quantd.trading.exit_codes import CHECK_FAILED
 
 PACKAGES: Final = ("trading", "strategies", "risk", "models", "adapters", "daemon", "research")
 OLDEST: Final = (3, 11)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from quantd import bundled
-from quantd.daemon.cli.failures import CHECK_FAILED, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
+from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 POLICY: Final = '''"""{title}: weights by the inverse of each symbol's recent volatility, as a beginning of your own.
 

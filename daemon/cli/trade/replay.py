@@ -12,7 +12,7 @@ import numpy as np
 from quantd.adapters.store.journal.records import Records
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say
 from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.policies.loading import answer
@@ -24,6 +24,7 @@ from quantd.daemon.views.run_summary import summary
 from quantd.trading.codec import decode
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Started
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
 
 TOLERANCE = 1e-6
 """The most by which a policy asked again may differ: another machine's last bits are no difference."""

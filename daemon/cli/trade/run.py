@@ -10,10 +10,11 @@ import structlog
 
 from quantd.daemon.app import BeginAnew, Options, serve, state_folder
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CONFIG, Failure, explained
+from quantd.daemon.cli.failures import Failure, explained
 from quantd.daemon.cli.output import closing, print_json, say
 from quantd.daemon.live.permission import refusal
 from quantd.daemon.monitoring.metrics import configure
+from quantd.trading.exit_codes import CONFIG
 
 log = structlog.get_logger("quantd.run")
 

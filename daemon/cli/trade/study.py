@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import cell, print_json, progress, say, table
 from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.cli.trade import backtest
@@ -24,6 +24,7 @@ from quantd.research.standings import HEAD, said, standings
 from quantd.research.standings import table as rows_of
 from quantd.strategies.policies import POLICIES
 from quantd.trading.codec import decode
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
 from quantd.trading.orders import base36
 from quantd.trading.ports import Policy
 from quantd.trading.statistics import OWN_CLOSES

@@ -14,6 +14,7 @@ from quantd.daemon.commands.control import NotDone
 from quantd.daemon.commands.manual import compared, correction, found, how_of
 from quantd.daemon.engine import step
 from quantd.daemon.engine.venue.account import free_micro
+from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.timeline import instants
 from quantd.trading.codec import decode
 from quantd.trading.effects import Booked, Publish
@@ -38,7 +39,7 @@ async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     made = World(tmp_path, getattr(request, "param", BY_HAND))
     await made.api.start()
     stepping = asyncio.create_task(made.service.step_forever())
-    await made.service.feed(instants(made.assembly.items()), "fast", "wait")
+    await feed_recorded(made.service, instants(made.assembly.items()), "fast", "wait")
     feed, service = made.assembly.feed, made.service
     while service.shell.ts < feed.last_ts or made.store.last_seq(RUN) < service.journal.seq:
         await service.changed(0.05)
@@ -115,6 +116,7 @@ async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_ma
     assert "this order closes SPY" in str(answer)
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [

@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 from quantd.daemon.config import ConfigError, Known, digest, load, read, reloading, secret
 from quantd.trading.instruments import NANO
 from tests.support.checkout import ROOT
+from tests.support.examples import examples
 
 TEXT = (ROOT / "config.toml").read_text()
 KNOWN = Known(
     policies=("equal_weight", "inverse_volatility", "momentum"),
     calendars=("XNYS", "XLON", "24/7"),
     parameters={"momentum": ("lookback", "skip")},
+    feeds=("replay", "yfinance", "alpaca", "ccxt"),
+    brokers=("paper", "alpaca", "ccxt"),
+    stops_at={"ccxt": ("kraken",)},
 )
 
 SMALL = """\
@@ -150,7 +154,7 @@ CASES = [
     ("capital = 0.5", "capital = 0.5\nlimits = { follow_ups = 1 }", "limits.follow_ups is not a key of this table; move it to [risk]"),
     ('name = "one"', 'name = "house"', '"house" is reserved for a book of the house'),
     ('name = "one"', 'name = "One"', 'name = "One" is not valid'),
-    ('path = "bars.parquet"', 'kind = "replya"', '4: [feed] kind = "replya" is not a valid value. Did you mean replay?'),
+    ('path = "bars.parquet"', 'kind = "replya"', '4: [feed] kind = "replya" is not a known feed. Did you mean replay?'),
     ('path = "bars.parquet"', 'path = "b"\nstart = 2020-01-02\nend = 2019-01-02', "6: [feed] end = 2019-01-02 is before start"),
     ('path = "bars.parquet"', 'path = "b"\nstart = "2020-01-02"', '5: [feed] start = "2020-01-02" is not a date'),
     ('path = "bars.parquet"', "", "3: [feed] path is missing"),
@@ -244,7 +248,7 @@ def test_files_that_are_named_and_missing_are_listed_with_their_lines():
     assert [(m.line, m.path) for m in found] == [(4, "feed.path"), (11, "agents[0].policy")]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, len(TEXT)), st.text(max_size=4), st.integers(0, 6))
 def test_no_text_makes_it_crash(at, insert, delete):
     with suppress(ConfigError):
@@ -279,7 +283,9 @@ def test_a_reload_may_tighten_a_limit_and_not_loosen_it():
         assert all(said in str(m) for m in refused)
     profiled = changed("max_drawdown = 0.25", 'profile = "balanced"')
     added = profiled.replace("[risk]\n", "[risk]\nmax_drawdown = 0.5\n")
-    assert "the present value, the profile or default" in str(reloading(read(profiled, KNOWN), read(added, KNOWN))[1][0])
+    assert "the present value, the profile or default" in str(
+        reloading(read(profiled, KNOWN), read(added, KNOWN))[1][0]
+    )
     refused = reloading(old, read(changed("capital = 0.5", "capital = 0.6"), KNOWN))[1]
     assert "cannot change while the daemon runs; restart it" in str(refused[0])
 

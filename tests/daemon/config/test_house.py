@@ -11,7 +11,12 @@ from quantd.daemon.engine.agents.capital_shares import Regime
 from quantd.trading.events import Tick
 from tests.proofs.five_agents import CONFIG
 
-KNOWN = Known(policies=("momentum",), calendars=("XNYS",))
+KNOWN = Known(
+    policies=("momentum",),
+    calendars=("XNYS",),
+    feeds=("replay", "yfinance", "alpaca", "ccxt", "http"),
+    brokers=("paper", "alpaca", "ccxt"),
+)
 SMALL = """\
 [universe]
 symbols = ["SPY"]

@@ -25,7 +25,12 @@ from quantd.risk.measures.stress import SHIPPED
 from quantd.trading.execution import Costs
 from tests.support.checkout import ROOT
 
-KNOWN = Known(policies=("momentum", "equal_weight"), calendars=("XNYS", "XLON"))
+KNOWN = Known(
+    policies=("momentum", "equal_weight"),
+    calendars=("XNYS", "XLON"),
+    feeds=("replay", "yfinance", "alpaca", "ccxt"),
+    brokers=("paper", "alpaca", "ccxt"),
+)
 TEXT = """\
 [universe]
 symbols = ["SPY", "QQQ"]

@@ -9,7 +9,7 @@ from tests.support import command_line
 from tests.support.checkout import ROOT
 
 TEXT = (ROOT / "config.toml").read_text()
-KNOWN = Known(policies=("inverse_volatility", "momentum"), calendars=("XNYS", "24/7"))
+KNOWN = Known(policies=("inverse_volatility", "momentum"), calendars=("XNYS", "24/7"), secrets={"alpaca_key": "a key"})
 
 
 def config(*sets, **environ):

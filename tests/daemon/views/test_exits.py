@@ -6,7 +6,7 @@ from quantd.adapters.store.handle import Store
 from quantd.daemon.views.explanation import ExitPart, exit_lines
 from quantd.trading.codec import decode
 from quantd.trading.effects import Protected
-from tests.support.command_line import CONFIG, answer, program, quantd, write
+from tests.support.command_line import CONFIG, answer, quantd, write
 
 NEAR = "protective = { stop_loss = 0.01, take_profit = 0.02, cooldown = 3 }\n"
 
@@ -15,7 +15,7 @@ NEAR = "protective = { stop_loss = 0.01, take_profit = 0.02, cooldown = 3 }\n"
 def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ran")
     write(folder, CONFIG.replace("[risk]\n", f"[risk]\n{NEAR}"))
-    return folder, answer(program(folder, "run", "--json"))
+    return folder, answer(quantd(folder, "run", "--json"))
 
 
 def test_a_run_with_exits_has_the_digest_of_its_backtest_and_its_replay(ran):
@@ -91,7 +91,7 @@ RESTING = "protective = { stop_loss = 0.03, cooldown = 3, at_venue = true }\n"
 def rested(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rested")
     write(folder, CONFIG.replace("[risk]\n", f"[risk]\n{RESTING}"))
-    return folder, answer(program(folder, "run", "--json"))
+    return folder, answer(quantd(folder, "run", "--json"))
 
 
 def test_a_run_with_stops_at_the_venue_has_the_digest_of_its_backtest_and_its_replay(rested):

@@ -15,6 +15,7 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.look.why import why_lines
 from quantd.daemon.cli.trade.backtest import Kept
 from quantd.daemon.config import load
+from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.recovery.replay import save_config
@@ -93,7 +94,7 @@ class Watching:
     def _sent(self, house: Judged) -> None:
         """What is open after the step is what headroom was measured on."""
         assert self.state is not None
-        then, now = sent(house.ctx, house.account, house.verdict.lots, house.limits), self.state.account(HOUSE)
+        then, now = sent(house.ctx, house.account, house.verdict.lots, house.limits), account_of(self.state, HOUSE)
         self.sends += 1
         for name in ("up", "down", "up_cash", "open_loss"):
             ours, theirs = getattr(then, name), getattr(now, name)

@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.headroom import Book, RiskNow, Unknown, named, risk_now
@@ -55,7 +56,9 @@ def test_the_room_is_exact_in_every_book(agent: str | None) -> None:
             asked = np.zeros(4)
             for more, passes in ((0, True), (1, False)):
                 asked[column] = side * (lots + more)
-                got = gate(book.ctx, shell.state.account(HOUSE if agent is None else int(agent[1])), asked, book.limits)
+                got = gate(
+                    book.ctx, account_of(shell.state, HOUSE if agent is None else int(agent[1])), asked, book.limits
+                )
                 assert bool((got.lots == asked).all()) == passes
             assert said.limit
             assert said.text

@@ -25,6 +25,7 @@ from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade.gate import Account, gate
 from tests.support.checkout import ROOT
+from tests.support.examples import examples
 from tests.support.risk_books import random_book
 
 TABLES = {
@@ -234,7 +235,7 @@ def test_estimators_that_differ_cannot_be_merged() -> None:
     assert tightest(Limits(cash_reserve=0.1), Limits(cash_reserve=0.2)).cash_reserve == 0.2
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.integers(0, 10**6))
 def test_one_order_gets_from_the_tightest_no_more_than_from_either(seed: int) -> None:
     a = random_book(np.random.default_rng((seed, 1))).limits

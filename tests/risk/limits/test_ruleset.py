@@ -30,13 +30,14 @@ from quantd.risk.measures.portfolio import historical_cvar, historical_var, tail
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade.gate import gate
 from quantd.trading.instruments import NANO, Instrument, Universe
+from tests.support.examples import examples
 from tests.support.risk_books import make_context
 
 UNIVERSE = Universe((Instrument("A", sector="x"), Instrument("B", asset="A")), groups=(("all", ("A", "B")),))
 
 
 @pytest.mark.parametrize(("largest", "measure"), [(var_largest, historical_var), (cvar_largest, historical_cvar)])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_the_largest_factor_is_the_one_bisection_finds(largest: object, measure: object, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -1,1 +1,1 @@
-"""One module for each change of the schema, oldest first."""
+"""One module per schema change, oldest first."""

@@ -1,4 +1,4 @@
-"""Tables for who leads an account, for archives of the journal and for what was let go"""
+"""Tables for account leases, journal archives and deleted read models"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -46,5 +46,5 @@ def upgrade() -> None:
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("run", "model"),
     )
-    # programs that know no leases must not write here any more: this is what they look at
+    # versions without leases must not write here any more; this is the value that they check
     op.execute("UPDATE meta SET value = '3' WHERE name = 'schema'")

@@ -1,4 +1,4 @@
-"""A table for what happens between agents: capital that moves, promotions, and the books of shadows"""
+"""A table for records between agents: capital moves, promotions, and the books of shadows"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -149,6 +149,7 @@ def test_text_is_trained_on_and_no_actions_are_no_actions(place: Path) -> None:
     assert set(manifest_of(place / "text").training.data) == {"text.csv"}
 
 
+@pytest.mark.long
 def test_another_training_of_the_same_plan_gives_the_same_bytes_and_counts_its_look(
     place: Path, made: tuple[str, str]
 ) -> None:
@@ -164,6 +165,7 @@ def test_another_training_of_the_same_plan_gives_the_same_bytes_and_counts_its_l
     assert manifest_of(place / "mine2").training.test_looks == 2
 
 
+@pytest.mark.long
 def test_an_interrupted_training_says_how_to_go_on_and_comes_to_the_same_bytes(
     place: Path, made: tuple[str, str]
 ) -> None:
@@ -239,6 +241,7 @@ def test_a_damaged_parquet_file_is_read_in_a_child_process_first(place: Path, wo
     assert "Write the file again" in err
 
 
+@pytest.mark.long
 def test_an_artifact_records_the_rate_on_cash_that_it_was_trained_with_and_is_judged_by_it(place: Path) -> None:
     (place / "bills.csv").write_text("date,rate\n2015-01-01,0.3\n")
     words = ("--set", "seeds=[1]", "--set", "steps=2000", "--experiment", "bills")

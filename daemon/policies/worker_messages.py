@@ -1,0 +1,63 @@
+"""Messages between the daemon and the process of a policy."""
+
+from struct import Struct as Layout
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from quantd.trading.events import Decided
+
+MESSAGE_BYTES: Final = 4 << 20
+"""Maximum size of a message from a process."""
+
+PRINTED_CHARS: Final = 2_000
+"""Maximum of printed characters that are logged with an answer."""
+
+VALUES: Final = ("prices", "weights", "cash", "equity", "time", "sample", "samples")
+"""Fields of a view that are sent with each call; the universe is sent only after a change."""
+
+CALLS: Final = ("returns", "synchronous", "bars", "macro")
+"""Methods of a view that run in the daemon when the policy calls them."""
+
+LENGTH: Final = Layout("<Q")
+"""The length that goes before each message."""
+
+
+class Confined(Struct, frozen=True, tag=True):
+    """The process gave up its rights; `missing` are those that it could not give up."""
+
+    missing: list[str]
+
+
+class Loaded(Struct, frozen=True, tag=True):
+    """The policy is loaded."""
+
+    lookback: int
+    uses_bars: bool
+
+
+class Unfit(Struct, frozen=True, tag=True):
+    """The policy cannot be loaded."""
+
+    text: str
+
+
+class Call(Struct, frozen=True, tag=True):
+    """The policy calls a method of the view of call `n`."""
+
+    n: int
+    name: str
+    arguments: list[int | str]
+
+
+class Answered(Struct, frozen=True, tag=True):
+    """The answer to call `n`, and the policy's printed text."""
+
+    n: int
+    decided: Decided
+    printed: str
+
+
+Message = Confined | Loaded | Unfit | Call | Answered
+DECODER: Final = msgspec.msgpack.Decoder(Message)
