@@ -66,7 +66,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.run_summary import Summary, summary
-from quantd.risk.limits.catalogue import Reason
+from quantd.risk.limits.catalogue import REASON_NAMES
 from quantd.trading.exit_codes import CHECK_FAILED
 
 log = structlog.get_logger("quantd")
@@ -224,7 +224,7 @@ class Edges:
             parts.universe,
             [a.name for a in parts.rules.agents],
             prefix=config.bus.prefix,
-            reasons=[r.name.lower() for r in Reason],
+            reasons=REASON_NAMES,
             standing=Standing(switch=switch, lots=tuple(state.ledger.house.lots)),
         )
         self.histories = Histories(config.risk.history)

@@ -2,7 +2,7 @@
 
 from quantd.daemon.config.checks import PROFILES, Known
 from quantd.daemon.config.document import NOT_TRADING, RELOADABLE, Config, digest, flat, reloading
-from quantd.daemon.config.limit_keys import Correlation, Limits, Risk, Tail
+from quantd.daemon.config.limit_keys import Correlation, LimitKey, Limits, Risk, Tail
 from quantd.daemon.config.mistakes import ConfigError, Mistake, Source
 from quantd.daemon.config.overrides import SECRETS
 from quantd.daemon.config.parser import load, read
@@ -24,6 +24,7 @@ __all__ = [
     "Correlation",
     "Feed",
     "Known",
+    "LimitKey",
     "Limits",
     "Log",
     "Mistake",

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any
 
+from quantd.daemon.config.limit_keys import LimitKey
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.schema import MANUAL
@@ -46,6 +47,7 @@ class Known:
     brokers: tuple[str, ...] = ("paper",)
     stops_at: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[LimitKey, ...] = ()
 
 
 def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mistake]:

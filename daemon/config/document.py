@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from quantd.bundled import absent, find
-from quantd.daemon.config.keys import keys_of, pattern_of
+from quantd.daemon.config.keys import keys_of, limit_keys_of, pattern_of
 from quantd.daemon.config.limit_keys import LOOSER_WHEN_HIGHER, LOOSER_WHEN_LOWER, Risk
 from quantd.daemon.config.mistakes import Mistake, Source, shown
 from quantd.daemon.config.scan import Path
@@ -302,7 +302,7 @@ def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]
         home = next((name for name in RELOADABLE if pattern == name or pattern.startswith(f"{name}.")), None)
         if home is None or path[-1] in _ONLY_AT_START:
             mistakes.append(new.source.mistake(path, "cannot change while the daemon runs", "restart it"))
-        elif "limits" in RELOADABLE[home] and _looser(path, before, after):
+        elif "limits" in RELOADABLE[home] and _looser(path, before, after, new.document.risk):
             text = f"= {_said(after[path])} may be looser than the present value, {_said(before[path])}"
             mistakes.append(
                 new.source.mistake(path, text, "a reload may only tighten limits; restart the daemon to loosen one")
@@ -314,7 +314,7 @@ def _said(value: Any) -> str:
     return "the profile or default" if value is None else "a table" if value is True else shown(value)
 
 
-def _looser(path: Path, before: Mapping[Path, Any], after: Mapping[Path, Any]) -> bool:
+def _looser(path: Path, before: Mapping[Path, Any], after: Mapping[Path, Any], risk: Risk) -> bool:
     """Whether a limit at `path` may be weaker after the reload.
 
     A removed limit is weaker. An added one may be, when it replaces a default or a profile's limit.
@@ -325,9 +325,10 @@ def _looser(path: Path, before: Mapping[Path, Any], after: Mapping[Path, Any]) -
     if was is None:
         owner = path[:2] if path[0] == "agents" else path[:1]
         return name in _HAS_DEFAULT or before.get((*owner, "profile")) is not None
-    if name in LOOSER_WHEN_HIGHER:
+    declared = {key.key: key.floor for key in limit_keys_of(type(risk))}
+    if name in LOOSER_WHEN_HIGHER or declared.get(str(name)) is False:
         return bool(is_ > was)
-    if name in LOOSER_WHEN_LOWER:
+    if name in LOOSER_WHEN_LOWER or declared.get(str(name)) is True:
         return bool(is_ < was)
     if name == "restricted":
         return not set(was) <= set(is_)

@@ -6,9 +6,12 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from quantd.daemon.config.schema import Document
+from pydantic import create_model
+
+from quantd.daemon.config.limit_keys import LimitKey, Limits, Risk
+from quantd.daemon.config.schema import Agent, Document, Manual
 from quantd.daemon.config.section import Section
-from quantd.daemon.config.values import Written
+from quantd.daemon.config.values import Written, bounds
 
 Pattern = tuple[str, ...]
 """A path with `*` for an index or a free name: ("agents", "*", "capital")."""
@@ -32,9 +35,39 @@ def keys_of(section: type[Section]) -> dict[str, Key]:
 
 
 @cache
-def all_keys() -> dict[Pattern, Key]:
+def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
+    """The schema of the whole file with the keys of more limits, each off unless it is given."""
+    if not limits:
+        return Document
+    fields: dict[str, Any] = {
+        each.key: (
+            Annotated[float, bounds(each.low, each.high, above=each.above, percent=each.percent), each] | None,
+            None,
+        )
+        for each in limits
+    }
+    own = create_model("Limits", __base__=Limits, **fields)
+    risk = create_model("Risk", __base__=Risk, **fields)
+    agent: Any = create_model("Agent", __base__=Agent, limits=(own, own()))
+    manual: Any = create_model("Manual", __base__=Manual, limits=(own, own()))
+    tables: dict[str, Any] = {
+        "risk": (risk, risk()),
+        "agents": (tuple[agent, ...], ...),
+        "manual": (manual | None, None),
+    }
+    return create_model("Document", __base__=Document, **tables)
+
+
+@cache
+def all_keys(document: type[Document] = Document) -> dict[Pattern, Key]:
     """Every key of the file, tables included, by pattern."""
-    return dict(_walk(Document, ()))
+    return dict(_walk(document, ()))
+
+
+def limit_keys_of(section: type[Section]) -> list[LimitKey]:
+    """The keys of a table that records of limits declare."""
+    fields = section.model_fields.values()
+    return [mark for field in fields for mark in _bare(field.annotation)[1] if isinstance(mark, LimitKey)]
 
 
 def pattern_of(path: tuple[str | int, ...]) -> Pattern:

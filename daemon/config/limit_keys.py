@@ -3,7 +3,7 @@
 A missing key is None here: `quantd.risk.limits.catalogue` applies the profile and the limits that are always on.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -146,6 +146,18 @@ class Limits(Section):
     max_realised_volatility: Annotated[float, bounds(0, 2, above=True, percent=True)] | None = None
     min_diversification: Fraction | None = None
     min_sharpe: Annotated[float, bounds(0, 10)] | None = None
+
+
+class LimitKey(NamedTuple):
+    """A key of `[risk]`, of an agent's `limits` and of `[manual.limits]` that a record of a limit declares: a number from `low`
+    to `high`. `above`: not `low` itself; `percent`: 15 is likely to mean 0.15. `floor`: the larger value is the tighter."""
+
+    key: str
+    low: float
+    high: float
+    above: bool = False
+    percent: bool = False
+    floor: bool = False
 
 
 def _rearm(value: str) -> None:

@@ -11,8 +11,12 @@ from typing import Any
 from quantd.daemon.config.keys import Key, Pattern, all_keys, pattern_of
 from quantd.daemon.config.mistakes import Mistake, nearest
 from quantd.daemon.config.scan import Path
+from quantd.daemon.config.schema import Document
 
 PREFIX = "QUANTD_"
+
+Keys = Mapping[Pattern, Key]
+"""Every key of the file."""
 
 SECRETS = {
     "mqtt_password": "password of the MQTT broker",
@@ -32,26 +36,30 @@ def not_keys(secrets: Iterable[str]) -> frozenset[str]:
 
 
 def apply(
-    document: dict[str, Any], environ: Mapping[str, str], sets: Iterable[str], secrets: Iterable[str] = ()
+    document: dict[str, Any],
+    environ: Mapping[str, str],
+    sets: Iterable[str],
+    schema: type[Document],
+    secrets: Iterable[str] = (),
 ) -> tuple[dict[Path, str], list[Mistake]]:
     """Put overrides into `document`, --set after the environment; (path -> what was typed, mistakes).
 
     Variables of `secrets` are not overrides.
     """
-    others = not_keys(secrets)
+    keys, others = all_keys(schema), not_keys(secrets)
     places: dict[Path, str] = {}
     mistakes: list[Mistake] = []
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and variable not in others:
             parts = variable.removeprefix(PREFIX).lower().split("__")
-            mistakes += _put(document, places, variable, parts, environ[variable], others)
+            mistakes += _put(document, places, variable, parts, environ[variable], others, keys)
     for text in sets:
         key, equals, value = text.partition("=")
         place = f"--set {key.strip()}"
         if not equals:
             mistakes.append(Mistake(place, 0, "", "has no value", "write --set KEY=VALUE"))
             continue
-        mistakes += _put(document, places, place, key.strip().split("."), value.strip(), others)
+        mistakes += _put(document, places, place, key.strip().split("."), value.strip(), others, keys)
     return places, mistakes
 
 
@@ -61,22 +69,28 @@ def variable_of(pattern: Pattern) -> str:
 
 
 def _put(
-    document: dict[str, Any], places: dict[Path, str], place: str, parts: list[str], raw: str, others: frozenset[str]
+    document: dict[str, Any],
+    places: dict[Path, str],
+    place: str,
+    parts: list[str],
+    raw: str,
+    others: frozenset[str],
+    keys: Keys,
 ) -> list[Mistake]:
-    if len(parts) < 2 or (parts[0],) not in all_keys():
-        return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts, others))]
-    return _into(document, places, place, (), parts, raw)
+    if len(parts) < 2 or (parts[0],) not in keys:
+        return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts, others, keys))]
+    return _into(document, places, place, (), parts, raw, keys)
 
 
 def _into(
-    table: dict[str, Any], places: dict[Path, str], place: str, path: Path, parts: list[str], raw: str
+    table: dict[str, Any], places: dict[Path, str], place: str, path: Path, parts: list[str], raw: str, keys: Keys
 ) -> list[Mistake]:
     """Follows `parts` below `path`, through tables and, by index or name, through lists of tables."""
     head, rest = parts[0], parts[1:]
     path = (*path, head)
     if not rest:
-        return _assign(table, places, place, path, raw)
-    key = all_keys().get(pattern_of(path))
+        return _assign(table, places, place, path, raw, keys)
+    key = keys.get(pattern_of(path))
     inner: Any = table.setdefault(head, [] if key is not None and key.many else {})
     if isinstance(inner, list):
         index = _entry(inner, rest[0])
@@ -87,7 +101,7 @@ def _into(
             return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
     if not isinstance(inner, dict):
         return [Mistake(place, 0, "", f"goes through {head}, which is not a table")]
-    return _into(inner, places, place, path, rest, raw)
+    return _into(inner, places, place, path, rest, raw, keys)
 
 
 def _names(entries: list[Any]) -> list[str]:
@@ -111,8 +125,10 @@ def _no_entry(entries: list[Any], place: str, path: Path, chosen: str) -> Mistak
     return Mistake(place, 0, "", text, f"Did you mean {near}?" if near else here)
 
 
-def _assign(table: dict[str, Any], places: dict[Path, str], place: str, path: Path, raw: str) -> list[Mistake]:
-    key = all_keys().get(pattern_of(path))
+def _assign(
+    table: dict[str, Any], places: dict[Path, str], place: str, path: Path, raw: str, keys: Keys
+) -> list[Mistake]:
+    key = keys.get(pattern_of(path))
     if key is not None and key.section is not None and not raw.startswith(("{", "[")):
         return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
     table[str(path[-1])] = _read(key, raw)
@@ -139,9 +155,9 @@ def _slug(name: object) -> str:
     return re.sub(r"[^a-z0-9]+", "_", str(name).lower()).strip("_")
 
 
-def _nearest_key(place: str, parts: list[str], others: frozenset[str]) -> str:
+def _nearest_key(place: str, parts: list[str], others: frozenset[str], keys: Keys) -> str:
     """The override that was probably meant, spelled as it was typed."""
-    patterns = [p for p, key in all_keys().items() if key.section is None]
+    patterns = [p for p, key in keys.items() if key.section is None]
     if place.startswith(PREFIX):
         found = nearest(place, [variable_of(p) for p in patterns] + sorted(others))
         return f"Did you mean {found}?" if found else "variables are spelled QUANTD_SECTION__KEY"

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from quantd.daemon.config.checks import Known, check, tables
 from quantd.daemon.config.document import Config
+from quantd.daemon.config.keys import document_of
 from quantd.daemon.config.mistakes import ConfigError, Mistake, Source
 from quantd.daemon.config.overrides import apply
 from quantd.daemon.config.scan import positions
@@ -52,7 +53,8 @@ def read(
         raise ConfigError([Mistake(file, 0, "", "is nested too deeply")]) from None
     except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         raise ConfigError([_broken(str(error), text, file)]) from None
-    overrides, mistakes = apply(document, environ or {}, sets, known.secrets)
+    schema = document_of(known.limits)
+    overrides, mistakes = apply(document, environ or {}, sets, schema, known.secrets)
     mistakes += _expand_symbols(document, Source(file, folder, lines, overrides))
     frozen = _freeze(document)
     names = {
@@ -64,9 +66,9 @@ def read(
     source = Source(file, folder, lines, overrides, names)
     parsed: Document | None = None
     try:
-        parsed = Document.model_validate(frozen)
+        parsed = schema.model_validate(frozen)
     except ValidationError as error:
-        mistakes += mistakes_of(error.errors(include_url=False), source)
+        mistakes += mistakes_of(error.errors(include_url=False), source, schema)
     mistakes += check(frozen, known, source)
     if mistakes or parsed is None:
         raise ConfigError(mistakes)

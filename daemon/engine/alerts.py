@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.risk.limits.catalogue import ON_BREACH
-from quantd.risk.limits.values import FLOORS
+from quantd.risk.limits.catalogue import FLOORS, ON_BREACH
 from quantd.risk.monitor.levels import CRITICAL, Crossing
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.effects import (

@@ -13,9 +13,9 @@ from msgspec import Struct
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.safety.monitor import market_context, state_losses
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.views.limit_rows import LIMIT_OF, WORDS, bound_of, largest, off, words
+from quantd.daemon.views.limit_rows import largest, off, words
 from quantd.daemon.views.overview import SWITCH, LimitNow, limit_now
-from quantd.risk.limits.catalogue import Limits, Reason
+from quantd.risk.limits.catalogue import LIMIT_OF, LIMITS, Limits, bound_of
 from quantd.risk.pretrade.gate import Account, Context
 from quantd.risk.pretrade.headroom import Figure, figures, most
 from quantd.trading.orders import price_text, quantity_text
@@ -97,7 +97,7 @@ class Book:
         self.marks_nano: Final = state.marks_nano
 
     def standing(self) -> list[LimitNow]:
-        """Every limit that is on, in the order of `WORDS`; one without a measure has no value."""
+        """Every limit that is on, in the order of the records; one that measures nothing has no value."""
         found: dict[str, Figure] = {}
         if self.ctx is not None:
             found = figures(self.ctx, self.account, self.limits, None)
@@ -105,11 +105,11 @@ class Book:
             found["max_price_age_ns"] = Figure(float(self.ctx.oldest_ns), float(self.limits.max_price_age_ns))
         closed = {key for key, _, _ in off(self.limits)}
         rows = []
-        for key in WORDS:
+        for key, record in LIMITS.items():
             parts = sorted(k for k in found if k == key or k.startswith(f"{key}."))
             for part in parts:
                 rows.append(limit_now(part, found[part].value, found[part].bound, self.limits, found[part].about))
-            if not parts and WORDS[key].example and key not in closed and hasattr(self.limits, key):
+            if not parts and record.example and key not in closed:
                 rows.append(limit_now(key, float("nan"), bound_of(self.limits, key), self.limits))
         return rows
 
@@ -135,7 +135,7 @@ class Book:
     def _side(self, ctx: Context, column: int, side: int) -> SideRoom:
         found = most(ctx, self.account, self.limits, column, side, self.switch)
         said = largest(found, side, self.universe, column)
-        key = LIMIT_OF[Reason(found.reason)]
+        key = LIMIT_OF[found.reason]
         return SideRoom(
             qty=said.qty,
             value=found.lots * float(ctx.px[column]) if found.bounded else None,

@@ -22,8 +22,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
 from quantd.daemon.views.limit_rows import HOUR_NS, unit, words
-from quantd.risk.limits.catalogue import Limits
-from quantd.risk.limits.values import FLOORS
+from quantd.risk.limits.catalogue import FLOORS, Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
 from quantd.trading.clock_text import instant_text
 from quantd.trading.instruments import MICRO

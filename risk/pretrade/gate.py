@@ -13,7 +13,7 @@ from quantd.risk.factor import Codes, cap, common_factor
 from quantd.risk.limits.case import Account, Case, Extent
 from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.risk.limits.context import Bools, Context, Floats, context
-from quantd.risk.limits.ruleset import CAPS, Rules, rules_of
+from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Portfolio, Values, standing, standings
 from quantd.risk.pairs import clip_pairs
 from quantd.risk.plain import plain
@@ -251,10 +251,10 @@ def _adding(case: Case, size: Floats, reductions: int, reason: Codes) -> tuple[F
     """Unsigned lots of the risk-adding orders that pass beside `reductions` others, and whether to look again with
     fewer symbols."""
     lots = size
-    for code, most_of in CAPS:
+    for code, most_of in case.rules.caps:
         most = most_of(case, lots)
         if most is not None:
-            lots = cap(lots, most, case.rules.weight_code if code == Reason.POSITION_WEIGHT else code, reason)
+            lots = cap(lots, most, code, reason)
     asked = _counted(case, lots, reductions, reason)
     if not np.count_nonzero(asked):
         return asked, False

@@ -78,14 +78,14 @@ class _Held(NamedTuple):
 
     def of(self, key: str, value: Any) -> tuple[Any, str]:
         """(value, source) of a key that nobody wrote."""
-        attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else ""
-        if value is not None or not hasattr(self.limits, attribute):
+        attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else key
+        if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"
-        now, plain = getattr(self.limits, attribute), getattr(NO_LIMITS, attribute)
+        now, plain = catalogue.value_of(self.limits, attribute), catalogue.value_of(NO_LIMITS, attribute)
         source = "default"
-        if self.profile and now == getattr(PROFILES[self.profile], attribute) != plain:
+        if self.profile and now == catalogue.value_of(PROFILES[self.profile], attribute) != plain:
             source = f"profile {self.profile}"
-        elif self.house is not None and now == getattr(self.house, attribute) != plain:
+        elif self.house is not None and now == catalogue.value_of(self.house, attribute) != plain:
             source = "the house's"
         return msgspec.to_builtins(now), source
 

@@ -20,7 +20,7 @@ from quantd.daemon.engine.stops.records import Postponed
 from quantd.daemon.engine.stops.venue_stops import in_the_way
 from quantd.daemon.engine.venue.halts import within_limits
 from quantd.daemon.engine.venue.open_orders import Cross, Working
-from quantd.risk.limits.catalogue import Reason, override
+from quantd.risk.limits.catalogue import SALES_FREE, Reason, override
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
 from quantd.risk.pretrade.gate import Account, Context, Verdict, gate, granted, measure, same_book
 from quantd.risk.switch import REDUCE
@@ -44,24 +44,8 @@ class Child(NamedTuple):
     caps: list[int]
 
 
-AGAIN: Final = np.zeros(max(Reason) + 1, dtype=np.bool_)
-"""AGAIN[reason]: what a decision was cut for that its own sales may free: want of cash or of room."""
-AGAIN[
-    [
-        Reason.CASH,
-        Reason.GROSS,
-        Reason.NET,
-        Reason.VAR,
-        Reason.CVAR,
-        Reason.VOLATILITY,
-        Reason.CORRELATION,
-        Reason.SECTOR,
-        Reason.CONCENTRATION,
-        Reason.ACCOUNT_NOTIONAL,
-        Reason.RAMP,
-        Reason.BUYING_POWER,
-    ]
-] = True
+FREED: Final = np.isin(np.arange(128), list(SALES_FREE))
+"""FREED[reason]: whether the sales of the same decision may free what was cut: want of cash or of exposure."""
 
 
 class _Part:
@@ -417,7 +401,7 @@ def _follow_up(
     state: State, parts: list[_Part], surviving: Lots, asked: Floats, verdict: Verdict, sample: int, used: int
 ) -> None:
     """Remember decisions that were cut for want of what their own sales will bring."""
-    house_cut = AGAIN[verdict.reason] & (verdict.lots != asked)
+    house_cut = FREED[verdict.reason] & (verdict.lots != asked)
     cut_by_house = bool(house_cut.nonzero()[0].size)
     for part, lots in zip(parts, surviving, strict=True):
         agent = state.agents[part.agent]
@@ -426,6 +410,6 @@ def _follow_up(
             continue
         if not (part.held_back or (part.asked * part.account.lots < 0.0).nonzero()[0].size):
             continue  # no sale of its own brings anything
-        own_cut = AGAIN[part.verdict.reason] & (part.verdict.lots != part.asked)
+        own_cut = FREED[part.verdict.reason] & (part.verdict.lots != part.asked)
         if part.held_back or own_cut.nonzero()[0].size or (cut_by_house and (house_cut & (lots != 0)).any()):
             agent.follow_up = FollowUp(sample, part.weights, used)

@@ -460,7 +460,7 @@ def test_the_limits_are_those_of_the_gate():
     from_live = {"max_account_notional", "ramp", "max_orders_per_day"}  # [live]: of the house in mode live
     from_the_venue = {"buying_power", "no_borrow"}  # nothing to set: what the venue says
     assert {exact.get(name, name) for name in ours} == set(
-        catalogue.Limits.__struct_fields__
+        catalogue.FIELDS
     ) - from_the_broker - from_live - from_the_venue
     assert set(keys_of(Tail)) == set(catalogue.Tail.__struct_fields__)
     assert set(keys_of(Correlation)) == set(catalogue.Correlation.__struct_fields__)
