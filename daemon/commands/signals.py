@@ -1,4 +1,4 @@
-"""Signals of the operating system: stop, halt, and the configuration read again."""
+"""Signals of the operating system: stop, halt and reload of the configuration."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ log = structlog.get_logger("quantd")
 
 
 class KillSignal:
-    """What SIGUSR1 does: a halt. One that comes during recovery neither ends the process nor is lost."""
+    """Halts trading on SIGUSR1. A signal during recovery takes effect after it, and does not end the process."""
 
     def __init__(self) -> None:
         self._pulled = False
@@ -35,19 +35,19 @@ class KillSignal:
     def pull(self) -> None:
         self._pulled = True
         if self._service is not None:
-            with contextlib.suppress(InboxFull):  # there is room for a halt: what fills it halts already
+            with contextlib.suppress(InboxFull):  # a full inbox has a halt in it already
                 now = self._service.shell.state.now
                 self._service.inbox.command(Operator(now, "halt", "SIGUSR1", "signal"))
 
     def attach(self, service: Service) -> None:
-        """From now on there is something to halt."""
+        """Connects the service; an earlier signal takes effect now."""
         self._service = service
         if self._pulled:
             self.pull()
 
 
 def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], tasks: asyncio.TaskGroup) -> None:
-    """SIGTERM and SIGINT stop in order, SIGHUP reloads; SIGUSR1 halts already."""
+    """SIGTERM and SIGINT stop cleanly, SIGHUP reloads; `KillSignal` handles SIGUSR1."""
     loop = asyncio.get_running_loop()
     on_stop = service.config.quantd.on_stop
 
@@ -62,18 +62,22 @@ def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], t
 
 
 async def reloaded(service: Service, read: Callable[[], Config], parts: Parts) -> None:
-    """Reload; when a file or a policy cannot be read, the daemon goes on as it is, with an alert."""
+    """Reloads; when a file or a policy cannot be read, it raises an alert and nothing changes."""
     try:
         await reload(service, read, parts)
     except Exception as error:
         log.exception("reload.failed", config=service.config.source.file)
-        service.alert(f"{service.config.source.file} was not reloaded: {reason_of(error)}")
+        service.alert(
+            f"{service.config.source.file} was not reloaded: {reason_of(error)}; the old configuration stays in force"
+        )
 
 
 async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> list[Mistake]:
-    """`read` the configuration again and take what may change while positions are open; the mistakes otherwise. Another
-    universe, or other agents, on a market that goes on: the account is carried over to them, and the program begins
-    anew. So it does for other closed dates: feed, venue and engine each hold the calendar."""
+    """Reads the configuration again and applies the keys that may change; returns the mistakes.
+
+    On a live market, a new universe or new agents cause a carry-over of the account and a restart of the program. New
+    closed dates cause a restart too, because feed, venue and engine each hold the calendar.
+    """
     try:
         new = read()
         if parts.live and moves(parts, new):
@@ -81,8 +85,8 @@ async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> 
             return []
         changed, mistakes = reloading(service.config, new)
         if "universe.closed" in changed and not parts.live:
-            text = "cannot change while a recorded market runs"
-            mistakes.append(new.source.mistake(("universe", "closed"), text, "restart it"))
+            text = "cannot change during a replay"
+            mistakes.append(new.source.mistake(("universe", "closed"), text, "restart the daemon"))
     except ConfigError as error:
         mistakes, changed = error.mistakes, ()
     except NotCarried as error:

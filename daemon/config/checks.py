@@ -34,9 +34,9 @@ SHOCKS = ("2008", "2020", "2022", "rates+200bp")
 class Known:
     """Names that other packages of quantd define.
 
-    Registered policies with the parameters of some, calendars, risk profiles, kinds of feeds and brokers, and secrets with
-    their meaning. `stops_at` has the exchanges where stops may rest, by kind of broker; a kind without an entry takes
-    stops everywhere.
+    Registered policies with the parameters of some, calendars, risk profiles, kinds of feeds and brokers, and secrets
+    with their meaning. `stops_at` has the exchanges that support working stop orders, by kind of broker; a kind without
+    an entry supports them everywhere.
     """
 
     policies: tuple[str, ...]

@@ -301,7 +301,7 @@ def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]
         pattern = ".".join(pattern_of(path))
         home = next((name for name in RELOADABLE if pattern == name or pattern.startswith(f"{name}.")), None)
         if home is None or path[-1] in _ONLY_AT_START:
-            mistakes.append(new.source.mistake(path, "cannot change while the daemon runs", "restart it"))
+            mistakes.append(new.source.mistake(path, "cannot change while the daemon runs", "restart the daemon"))
         elif "limits" in RELOADABLE[home] and _looser(path, before, after, new.document.risk):
             text = f"= {_said(after[path])} may be looser than the present value, {_said(before[path])}"
             mistakes.append(

@@ -149,8 +149,11 @@ class Limits(Section):
 
 
 class LimitKey(NamedTuple):
-    """A key of `[risk]`, of an agent's `limits` and of `[manual.limits]` that a record of a limit declares: a number from `low`
-    to `high`. `above`: not `low` itself; `percent`: 15 is likely to mean 0.15. `floor`: the larger value is the tighter."""
+    """A key of `[risk]`, of an agent's `limits` and of `[manual.limits]`, declared by the record of a limit.
+
+    Its value is a number from `low` to `high`; `above` excludes `low`. `percent`: 15 probably means 0.15. `floor`: the
+    larger value is the tighter one.
+    """
 
     key: str
     low: float

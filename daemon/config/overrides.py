@@ -23,15 +23,17 @@ SECRETS = {
     "mqtt_command_key": "key that signs commands over MQTT",
     "store_password": "password of the database",
 }
-"""Secrets of the daemon itself: files of these names in the systemd credentials directory, or QUANTD_<NAME> in the
-environment. Those of feeds and brokers are in their records."""
+"""Secrets of the daemon itself: files of these names in the systemd credentials directory, or QUANTD_<NAME>.
+
+Those of feeds and brokers are in their records.
+"""
 
 OPTIONS = ("QUANTD_CONFIG", "QUANTD_STATE")
 """Variables for the options --config and --state of each command."""
 
 
 def not_keys(secrets: Iterable[str]) -> frozenset[str]:
-    """The variables with our prefix that are no keys of config.toml."""
+    """The variables with the prefix QUANTD_ that are not keys of config.toml."""
     return frozenset({"QUANTD_REQUIRE_SERVICES", *OPTIONS, *(PREFIX + name.upper() for name in (*SECRETS, *secrets))})
 
 
@@ -42,7 +44,7 @@ def apply(
     schema: type[Document],
     secrets: Iterable[str] = (),
 ) -> tuple[dict[Path, str], list[Mistake]]:
-    """Put overrides into `document`, --set after the environment; (path -> what was typed, mistakes).
+    """Merges overrides into `document`, --set after the environment; returns (path -> its text, mistakes).
 
     Variables of `secrets` are not overrides.
     """
@@ -156,10 +158,10 @@ def _slug(name: object) -> str:
 
 
 def _nearest_key(place: str, parts: list[str], others: frozenset[str], keys: Keys) -> str:
-    """The override that was probably meant, spelled as it was typed."""
+    """The override that was probably meant, in the notation of the original."""
     patterns = [p for p, key in keys.items() if key.section is None]
     if place.startswith(PREFIX):
         found = nearest(place, [variable_of(p) for p in patterns] + sorted(others))
-        return f"Did you mean {found}?" if found else "variables are spelled QUANTD_SECTION__KEY"
+        return f"Did you mean {found}?" if found else "the form is QUANTD_SECTION__KEY"
     found = nearest(".".join(parts), [".".join(p) for p in patterns])
     return f"Did you mean {found}?" if found else "the form is section.key"

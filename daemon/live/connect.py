@@ -45,9 +45,9 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
         return
     sandbox = bool(venue.paper_url) and _host(broker.url) == _host(venue.paper_url)
     if mode == "paper" and not sandbox:
-        # whoever answers there may be the market itself: only a sandbox that is known is one
+        # an unknown address may be the live market: only known sandboxes are accepted
         market = bool(venue.live_url) and _host(broker.url) == _host(venue.live_url)
-        where = "the live venue" if market else "no sandbox that is known"
+        where = "the live venue" if market else "not a known sandbox"
         other = f'write url = "{venue.paper_url}"' if venue.paper_url else "leave url out for the venue's sandbox"
         yield mistake(
             ("broker", "url"), f'= "{broker.url}" is {where}, but mode = "paper"', f'{other}, or mode = "live"'
@@ -104,7 +104,7 @@ Reach = Callable[[Parts, str, Path, PutAside, Callable[[], int]], tuple[LiveFeed
 def reach(
     parts: Parts, run: str, folder: Path, put_aside: PutAside, now: Callable[[], int]
 ) -> tuple[LiveFeed, Broker | None]:
-    """The feed and the venue that a configuration names, not yet connected. Raises SourceError, FeedError or VenueError."""
+    """The configured feed and venue, not yet connected. Raises SourceError, FeedError or VenueError."""
     return feed_of(parts, folder, put_aside, now), broker_of(parts.config, parts.universe, run)
 
 
@@ -149,7 +149,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
 
 
 def _request(parts: Parts, kind: str, interval: str) -> Request:
-    """The options of [feed] for a vendor; `url` is the first one's alone."""
+    """The options of [feed] for a vendor; `url` applies to the first vendor only."""
     config, table = parts.config, parts.config.feed
     mapping = config.at(table.mapping) if table.mapping else None
     url = table.url if kind == table.kind else ""
@@ -157,7 +157,7 @@ def _request(parts: Parts, kind: str, interval: str) -> Request:
 
 
 def account_of(config: Config) -> str:
-    """The key of the account that is traded: of a venue by its key there, of a simulated one by the instance's name."""
+    """The key of the traded account: from venue, address and API key, or from the name of a simulated account."""
     venue = venues()[config.broker.kind]
     if not venue.broker:
         return account_key(venue.kind, config.quantd.name)

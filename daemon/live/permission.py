@@ -98,7 +98,7 @@ def refusal(config: Config, folder: Path, asked: bool, now: Callable[[], float] 
         (asked, "--live on this command line", "quantd run --live"),
         (
             config.broker.kind != "paper",
-            "a broker that is a venue",
+            "a broker that trades at a venue",
             f"write [broker] kind = {' or '.join(real)}",
         ),
         (

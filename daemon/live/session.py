@@ -143,7 +143,7 @@ class Outside:
             after, ticks = self._from(service.shell)
             try:
                 await feed_live(service, live_timeline(self.feed, after, ticks, self.parts.dated))
-            except Exception as error:  # a dead feed, not a crash: the daemon stays, for its positions and its people
+            except Exception as error:  # a dead feed must not end the daemon: positions and operators still need it
                 log.exception("feed.failed")
                 trouble.cancel()
                 service.feed_error = f"{type(error).__name__}: {error}"[:500]

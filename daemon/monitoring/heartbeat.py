@@ -1,4 +1,4 @@
-"""Signs of life of a running daemon: heartbeats on the bus, the watchdog's beat, the risk in the log."""
+"""Periodic reports of a running daemon: heartbeats on the bus, watchdog notifications, risk in the log."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ log = structlog.get_logger("quantd")
 
 
 async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
-    """Every five seconds: the loop is alive."""
+    """Publishes a heartbeat every five seconds."""
     beat = 0
     while True:
         beat += 1
@@ -29,7 +29,7 @@ async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
 
 
 async def watchdog(service: Service) -> None:
-    """Say that the loop goes round, to systemd or to a sentry of our own: when it does not, the daemon is ended."""
+    """Notifies systemd or the sentry process that the loop runs; without notifications they kill the daemon."""
     period_s = systemd.watchdog_usec() / 1e6
     with contextlib.ExitStack() as leaving:
         sentry = None if period_s else Sentry(service.halt_file)
@@ -50,8 +50,10 @@ async def watchdog(service: Service) -> None:
 
 
 async def monitoring(service: Service, interval_s: float) -> None:
-    """Say every `interval_s` seconds of the wall clock what the house's risk is, between bars too; alerts come from the
-    engine, with each bar."""
+    """Logs the house's risk every `interval_s` seconds of wall-clock time, also between bars.
+
+    Alerts come from the engine, with each bar.
+    """
     while True:
         await asyncio.sleep(interval_s)
         found = metrics_of(assessed(service.shell.state).house)

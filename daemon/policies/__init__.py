@@ -1,1 +1,1 @@
-"""Policies loaded and called: in line, in a thread, or in a process of their own."""
+"""Loads and calls policies: inline, in a thread, or in separate processes."""

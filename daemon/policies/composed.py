@@ -1,6 +1,6 @@
-"""An agent's policy as it is asked: what its configuration names, inside the agent's sizing and rebalancing rules.
+"""An agent's complete policy: the configured policy inside the agent's sizing and rebalancing rules.
 
-The order is fixed: the policy's weights are sized, and what is sized is rebalanced towards.
+The order is fixed: sizing applies to the policy's weights, and rebalancing applies to the sized weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +21,11 @@ Room = Callable[[Floats], float]
 
 
 def policy_of(config: Config, universe: Universe, agent: Agent, room: Room, apart: Apart | None = None) -> Policy:
-    """An agent's policy that trades `universe`. `room` says how much of its weights its limits leave a place for,
-    `apart` makes those parts that answer in processes of their own. Raises PolicyError, which names the place in the
-    file."""
+    """An agent's policy for `universe`.
+
+    `room` returns the factor by which the agent's limits scale weights. `apart` makes the parts that run in separate
+    processes. Raises PolicyError with the place in the file.
+    """
     try:
         policy = load(agent.policy, agent.params, config.source.folder, apart)
         fit(policy, universe)
@@ -41,7 +43,7 @@ def policy_of(config: Config, universe: Universe, agent: Agent, room: Room, apar
 
 
 def distrusted(policy: Policy, trusted: Sequence[Path]) -> str:
-    """Why an artifact that a policy is made of is not to be traded where only keys in `trusted` are; empty when all may be."""
+    """The reason why an artifact of a policy lacks a signature by a key in `trusted`; empty when all are signed."""
     if not trusted:
         return ""
     for leaf in leaves(policy):
@@ -56,7 +58,7 @@ def distrusted(policy: Policy, trusted: Sequence[Path]) -> str:
 
 
 def _place(config: Config, agent: Agent) -> str:
-    """Where in the file an agent's policy stands; without a line for a configuration that was not read from one."""
+    """The place of an agent's policy in the file; without a line when the configuration has no file."""
     names = [each.name for each in config.document.agents]
     path = ("agents", names.index(agent.name), "policy") if agent.name in names else ("manual",)
     file, line = config.source.place(path)
@@ -65,13 +67,13 @@ def _place(config: Config, agent: Agent) -> str:
 
 
 def cost_bp(config: Config) -> float:
-    """What a unit traded costs at the simulated venue, in basis points: commission, half the spread, slippage."""
+    """Cost of trading at the simulated venue in basis points: commission, half the spread, slippage."""
     broker = config.broker
     return broker.commission_bp + broker.spread_bp / 2.0 + broker.slippage_bp
 
 
 def sizing_of(table: Sizing) -> SizingRules | None:
-    """The rules of an agent's `sizing`; None where it sizes nothing."""
+    """The rules of an agent's `sizing`; None without any."""
     if not table.model_fields_set:
         return None
     regime = table.regime
@@ -100,7 +102,7 @@ def sizing_of(table: Sizing) -> SizingRules | None:
 
 
 def rebalance_of(table: RebalanceTable, broker_bp: float) -> RebalanceRules | None:
-    """The rules of an agent's `rebalance`; None where it has none. `broker_bp` is what trading costs unless it says."""
+    """The rules of an agent's `rebalance`; None without any. `broker_bp` is the default trading cost."""
     if not table.model_fields_set:
         return None
     aware = table.cost_aware

@@ -1,7 +1,7 @@
-"""Takes away from a process what a policy file does not need: files, network, other processes, memory without bound.
+"""Removes rights of a process that a policy file does not need: files, network, other processes, unbounded memory.
 
-The process calls `confine` on itself before it imports anything else: Landlock holds for threads that are started
-later, not for those that run already. Linux enforces it with Landlock and seccomp; elsewhere only POSIX limits hold.
+The process calls `confine` on itself before any other import, because Landlock applies only to threads that start
+later. On Linux, Landlock and seccomp enforce it; elsewhere only POSIX limits apply.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 MEMORY_BYTES: Final = 1 << 30
-"""Address space that a policy may take beyond what its process has when the file is loaded."""
+"""Address space that a policy may use beyond that of its process before the file is loaded."""
 
 OPEN_FILES: Final = 64
 
@@ -27,10 +27,10 @@ SYSTEM: Final = (
     "/dev/null", "/dev/zero", "/dev/urandom", "/dev/random",
     "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/devices/system", "/sys/kernel/mm/transparent_hugepage",
 )  # fmt: skip
-"""What libraries read of the system; ONNX Runtime chooses its kernels by /proc/cpuinfo."""
+"""System paths that libraries read; ONNX Runtime chooses its kernels by /proc/cpuinfo."""
 
 PRIVATE: Final = frozenset({".key", ".pem"})
-"""Endings of files beside a policy file that it may not read, beside those whose name begins with a dot."""
+"""Suffixes of neighbouring files that a policy file may not read; dot files are excluded too."""
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -38,12 +38,12 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 # Landlock: uapi/linux/landlock.h
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _FILES: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
-"""Kinds of access to files that each version of the interface knows, from that version on."""
+"""Version of the interface -> mask of the file accesses that it controls."""
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 
 # seccomp: uapi/linux/seccomp.h, filter.h and audit.h
 _ARCHITECTURES: Final = {"x86_64": (0, 0xC000003E, 317), "aarch64": (1, 0xC00000B7, 277)}
-"""Machine -> (column of _DENIED, its audit number, the number of seccomp itself)."""
+"""Machine -> (column of _DENIED, audit number, number of the seccomp call)."""
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _ENOSYS = 1, 38
@@ -58,28 +58,31 @@ _DENIED: Final[dict[str, tuple[int, int]]] = {
     "execve": (59, 221), "execveat": (322, 281), "fork": (57, _NONE), "vfork": (58, _NONE),
     # other processes: signals, memory, priorities
     "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
-    "rt_tgsigqueueinfo": (297, 240), "pidfd_open": (434, 434), "pidfd_send_signal": (424, 424), "pidfd_getfd": (438, 438),
-    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "process_madvise": (440, 440),
-    "process_mrelease": (448, 448), "kcmp": (312, 272), "setpriority": (141, 140), "ioprio_set": (251, 30),
+    "rt_tgsigqueueinfo": (297, 240), "pidfd_open": (434, 434), "pidfd_send_signal": (424, 424),
+    "pidfd_getfd": (438, 438), "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440), "process_mrelease": (448, 448), "kcmp": (312, 272), "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
     "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
     "sched_setattr": (314, 274), "migrate_pages": (256, 238), "move_pages": (279, 239), "perf_event_open": (298, 241),
     "shmget": (29, 194), "shmat": (30, 196), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
-    # files of the same user, which Landlock leaves alone: owners, modes, times, attributes
+    # attributes of the same user's files, which Landlock does not cover: owners, modes, times
     "chmod": (90, _NONE), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, _NONE),
     "fchown": (93, 55), "lchown": (94, _NONE), "fchownat": (260, 54), "utime": (132, _NONE), "utimes": (235, _NONE),
-    "futimesat": (261, _NONE), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
-    "setxattrat": (463, 463), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "futimesat": (261, _NONE), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7), "setxattrat": (463, 463), "removexattr": (197, 14), "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
     "removexattrat": (466, 466), "file_setattr": (469, 469),
     # the kernel itself
     "bpf": (321, 280), "userfaultfd": (323, 282), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427), "mount": (165, 40), "umount2": (166, 39), "move_mount": (429, 429), "fsopen": (430, 430),
-    "open_tree": (428, 428), "mount_setattr": (442, 442), "pivot_root": (155, 41), "chroot": (161, 51),
+    "io_uring_register": (427, 427), "mount": (165, 40), "umount2": (166, 39), "move_mount": (429, 429),
+    "fsopen": (430, 430), "open_tree": (428, 428), "mount_setattr": (442, 442), "pivot_root": (155, 41),
+    "chroot": (161, 51),
     "unshare": (272, 97), "setns": (308, 268), "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
     "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104),
     "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "acct": (163, 89), "quotactl": (179, 60),
     "personality": (135, 92), "syslog": (103, 116), "open_by_handle_at": (304, 265),
 }  # fmt: skip
-"""System calls that fail with EPERM, by their numbers on x86_64 and aarch64."""
+"""System calls that fail with EPERM, with their numbers on x86_64 and aarch64."""
 
 _CLONE, _CLONE3, _PRCTL, _FCNTL, _PRLIMIT = (56, 220), (435, 435), (157, 167), (72, 25), (302, 261)
 _OWNERS: Final = (8, 10, 15)
@@ -87,7 +90,7 @@ _OWNERS: Final = (8, 10, 15)
 
 
 def missing() -> list[str]:
-    """What this system lacks to confine a process; empty where it lacks nothing."""
+    """Missing features for the confinement of a process on this system; empty when all exist."""
     if _LIBC is None:
         return [f"Landlock and seccomp ({sys.platform} has neither)"]
     lacking = [] if _landlock_version() > 0 else ["Landlock (Linux 5.13 and newer, enabled)"]
@@ -99,8 +102,10 @@ def missing() -> list[str]:
 
 
 def readable(file: Path, packages: Sequence[Path], hidden: Sequence[Path]) -> list[str]:
-    """The paths that the policy of `file` may read: interpreter, installed packages, system libraries, and what lies
-    beside the file. Nothing of `hidden` is among them, wherever it lies."""
+    """Paths that the policy of `file` may read: interpreter, packages, system libraries, and the file's neighbours.
+
+    No path in `hidden` is among them.
+    """
     sites = [each for each in sys.path if Path(each).name in ("site-packages", "dist-packages")]
     installed = [Path(each) for each in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sites}]
     beside = [each for each in file.parent.iterdir() if not _private(each)] if file.parent.is_dir() else []
@@ -114,7 +119,7 @@ def _private(path: Path) -> bool:
 
 
 def _without(path: Path, hidden: Sequence[Path]) -> Iterator[Path]:
-    """`path`, or what is in it apart from what is hidden."""
+    """`path`, or its entries without the hidden ones."""
     if any(path == each or path.is_relative_to(each) for each in hidden):
         return
     if not any(each.is_relative_to(path) for each in hidden):
@@ -125,28 +130,30 @@ def _without(path: Path, hidden: Sequence[Path]) -> Iterator[Path]:
 
 
 def confine(paths: Iterable[str], parent: int) -> list[str]:
-    """Give up everything but reading `paths`, for good; what could not be given up. The process ends with `parent`."""
+    """Gives up all rights except reading `paths`; returns those it could not. The process ends with `parent`."""
     if _LIBC is None:
         return missing()
     _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
-        os._exit(1)  # it ended before it could be bound to it
+        os._exit(1)  # the parent ended before the signal was set
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")  # where memory runs out, this ends before the daemon
+        Path("/proc/self/oom_score_adj").write_text(
+            "1000"
+        )  # when memory runs out, this process is killed before the daemon
     _LIBC.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
     _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     return [*_landlock([*paths, f"/proc/{os.getpid()}"]), *_seccomp()]
 
 
 def limit() -> None:
-    """Bound memory, open files and written files of this process, for good."""
+    """Limits memory, open files and written files of this process permanently."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
-        return  # only Linux counts it, and only there does the limit hold
+        return  # only Linux reports the size and enforces the limit
     most = pages * resource.getpagesize() + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
@@ -192,14 +199,14 @@ def _seccomp() -> list[str]:
 
 
 def seccomp_program(machine: str) -> bytes:
-    """The filter of system calls for `machine`, as the kernel reads it."""
+    """The seccomp filter of system calls for `machine`, in the kernel's format."""
     column, audit, _ = _ARCHITECTURES[machine]
     eperm = (_RETURN, 0, 0, _ERROR | _EPERM)
     code: list[tuple[int, int, int, int]] = [
         (_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, audit), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, _NR),
-        (_AT_LEAST, 0, 1, 0x40000000), eperm,  # the numbers of x32 mean other calls
+        (_AT_LEAST, 0, 1, 0x40000000), eperm,  # numbers of x32 are other calls
         (_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, _ERROR | _ENOSYS),  # the C library then calls clone
-        # a thread may be started, a process may not
+        # threads are allowed, processes are not
         (_EQUAL, 0, 4, _CLONE[column]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_ANY_BIT, 1, 0, _CLONE_THREAD), eperm,
         (_RETURN, 0, 0, _ALLOW),
         (_EQUAL, 0, 4, _PRCTL[column]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_EQUAL, 0, 1, _PR_SET_PDEATHSIG), eperm,
@@ -217,13 +224,13 @@ def seccomp_program(machine: str) -> bytes:
 
 
 def enter() -> list[str]:
-    """Confine this process as its parent says on standard input; what could not be given up."""
+    """Confines this process with the settings on standard input; returns the rights it could not give up."""
     wanted = json.loads(frame(0))
     return confine(wanted["paths"], wanted["parent"])
 
 
 def frame(source: int) -> bytes:
-    """One message: eight bytes of length, little-endian, then so many bytes. Raises EOFError at the end."""
+    """One message: its length in eight bytes, little-endian, then its bytes. Raises EOFError at the end."""
     (size,) = struct.unpack("<Q", _exactly(source, 8))
     return _exactly(source, size)
 

@@ -1,7 +1,7 @@
-"""Asks policies. Those with a part in a process of its own are asked in a thread, so that the loop goes on meanwhile.
-Each such part has a deadline, and one that is late or ends makes its agent's answer a failure.
+"""Calls policies. Those with a part in a separate process are called in a thread, so that the loop keeps running.
 
-Backtests and replays have neither processes nor deadlines.
+Each such part has a deadline; when it is late or ends, its agent's answer is a failure. Backtests and replays have
+neither processes nor deadlines.
 """
 
 import time
@@ -18,13 +18,13 @@ from quantd.trading.events import Decided
 from quantd.trading.ports import Policy, leaves
 
 TAKEN: Final = 4096
-"""Times of answers that are kept between two scrapes."""
+"""Maximum of answer times stored between two scrapes."""
 
 WITHDRAWN: Final = "the question was withdrawn: what stops trading came first"
 
 
 class Deadline:
-    """Answers every Ask: at once, or in a thread where the policy has workers."""
+    """Answers every Ask: at once, or in a thread when the policy has workers."""
 
     def __init__(self, policies: Sequence[Policy], limit_s: float = LIMIT_S) -> None:
         if any(isinstance(leaf, UserPolicy) for policy in policies for leaf in leaves(policy)):
@@ -35,17 +35,17 @@ class Deadline:
         self._threads = ThreadPoolExecutor(max(1, len(self._workers)), "quantd-policy")
         self._asked: dict[tuple[int, int], Future[Decided]] = {}
         self.took: deque[tuple[int, float]] = deque(maxlen=TAKEN)
-        """How long each agent's policy took: (agent, seconds)."""
+        """Answer times: (agent, seconds)."""
         for worker in self.workers:
             worker.limit_s = limit_s
 
     @property
     def workers(self) -> list[Worker]:
-        """All processes of these policies."""
+        """The workers of all policies."""
         return [worker for found in self._workers.values() for worker in found]
 
     def close(self) -> None:
-        """End the processes, and then the threads that waited for them."""
+        """Ends the processes, then the threads that wait for them."""
         for worker in self.workers:
             worker.withdraw()
         self._threads.shutdown()
@@ -53,17 +53,17 @@ class Deadline:
             worker.close()
 
     def __call__(self, question: Ask) -> Decided:
-        """The answer, however long that takes: at most its deadline."""
+        """The answer; blocks until the deadline at most."""
         for worker in self._workers.get(question.policy, ()):
             worker.expect()
         return self._answer(question)
 
     def begin(self, question: Ask) -> bool:
-        """Begin to ask, where the policy answers in a process of its own; whether it does."""
+        """Starts a call when the policy has a separate process; returns whether it has one."""
         workers = self._workers.get(question.policy)
         if workers is None:
             return False
-        # the rows that are new are filled here, not by two threads at once
+        # fills new rows here, so that two threads do not fill them at once
         question.view.returns(1)
         question.view.synchronous(1)
         for worker in workers:
@@ -72,12 +72,11 @@ class Deadline:
         return True
 
     def answer_of(self, question: Ask) -> "Future[Decided]":
-        """The answer to come of a question that was begun."""
+        """The future answer of a call that was started."""
         return self._asked.pop((question.round, question.agent))
 
     def withdraw(self, question: Ask) -> Decided:
-        """End the processes that a question waits for. What stands for its answer: the agent holds, without a
-        failure."""
+        """Ends the processes of a call. Returns the replacement answer: the agent holds, without a failure."""
         for worker in self._workers[question.policy]:
             worker.withdraw()
         return Decided(question.round, question.agent, note=WITHDRAWN)
@@ -86,7 +85,7 @@ class Deadline:
         began = time.perf_counter()
         decided = answer(self._policies[question.policy], question)
         fault = next((each.fault for each in self._workers.get(question.policy, ()) if each.fault), "")
-        if fault:  # whatever others made of it: one that hangs at each question is not to go on
+        if fault:  # overrides the answer of other members: a policy that hangs at every call must be suspended
             decided = Decided(question.round, question.agent, failed=fault)
         self.took.append((question.agent, time.perf_counter() - began))
         return decided

@@ -1,5 +1,7 @@
-"""Policies at the edge of the daemon: finding one by what a configuration calls it, and asking it so that
-nothing it does (raise, answer nonsense, write into its view) reaches anybody else."""
+"""Finds policies by their configured names, and calls them safely.
+
+An exception, an invalid answer or a write into the view has no effect outside the policy.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,36 +21,39 @@ from quantd.trading.ports import Policy, leaves
 from quantd.trading.view import HOLD, MEMORY_BYTES, Hold, Memory, Noted, View
 
 MAX_LEVERAGE: Final = 10.0
-"""Weights whose absolute values add up to more are a mistake of units, not a wish: the answer fails."""
+"""Maximum sum of absolute weights; a larger one is a mistake of units, and the answer fails."""
 
 NOTE: Final = 300
-"""Most characters of a note that travel."""
+"""Maximum length of a note."""
 
 PackedMemory = dict[str, tuple[tuple[int, ...], bytes]]
 
 
 class PolicyError(ExplainedError, ValueError):
-    """A policy that cannot be loaded; the text names it, the file and line where there is one, and the remedy."""
+    """A policy cannot be loaded; the text names it, its file and line if any, and the remedy."""
 
     exit_code = CONFIG
 
 
 class Apart(Protocol):
-    """Makes policies that answer in a process of their own."""
+    """Makes policies that run in separate processes."""
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:
         """The policy of a user's file. Raises ParamsError."""
         ...
 
     def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> Policy:
-        """The registered `policy`, made anew there."""
+        """The registered `policy`, created again in a separate process."""
         ...
 
 
 def load(name: str, params: Mapping[str, object], folder: Path, apart: Apart | None = None) -> Policy:
-    """The policy that a configuration in `folder` calls `name`: a registered name, the folder of an artifact (beside
-    the configuration, or one that came with quantd), or a user's `file.py:act`. With `apart`, users' files and policies
-    with `worker = True` answer in processes of their own. Raises PolicyError."""
+    """The policy `name` of a configuration in `folder`.
+
+    `name` is a registered name, the folder of an artifact (beside the configuration or bundled), or a user's
+    `file.py:act`. With `apart`, users' files and policies with `worker = True` run in separate processes. Raises
+    PolicyError.
+    """
     try:
         return _found(name, params, folder, 0, apart)
     except PolicyError:
@@ -58,19 +63,21 @@ def load(name: str, params: Mapping[str, object], folder: Path, apart: Apart | N
 
 
 def _found(name: str, params: Mapping[str, object], folder: Path, depth: int, apart: Apart | None) -> Policy:
-    """What `load` says; raises ValueError, so that a composite can say which of its members is wrong."""
+    """As `load`, but raises ValueError, so that a composite can name the wrong member."""
     if name in POLICIES:
         made = POLICIES[name](params)
         return apart.registered(name, params, made) if apart is not None and getattr(made, "worker", False) else made
     if name in COMPOSITES:
         if depth == MAX_DEPTH:
-            raise PolicyError(f"{name!r} is nested deeper than {MAX_DEPTH} composites; put its members one level up")
+            raise PolicyError(
+                f"{name!r} is nested more than {MAX_DEPTH} composites deep; move its members one level up"
+            )
         return COMPOSITES[name](params, members_in(folder, depth + 1, apart))
     if ".py" in name:
         path, _, attribute = name.partition(":")
         make = load_user_policy if apart is None else apart.file
         return make(folder / path, attribute or "act", params)
-    # ONNX Runtime comes with them, which a policy file's own process is spared
+    # imported here because they import ONNX Runtime, which the process of a policy file does not need
     from quantd.models.artifacts.loader import load_artifact
     from quantd.models.forests.allocation import make_learned_allocation
     from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
@@ -85,14 +92,13 @@ def _found(name: str, params: Mapping[str, object], folder: Path, depth: int, ap
             f"policy {name!r}: no manifest.json in {folder / name}; name the folder of a trained artifact"
         )
     raise PolicyError(
-        f"there is no policy {name!r}; {nearest(name, [*POLICIES, *COMPOSITES, LEARNED_ALLOCATION])} A file of your own is named as "
-        "'my_policy.py:act', a trained policy by its folder"
+        f"there is no policy {name!r}; {nearest(name, [*POLICIES, *COMPOSITES, LEARNED_ALLOCATION])} "
+        "Write 'my_policy.py:act' for a file of your own, or the folder of a trained policy"
     )
 
 
 def fit(policy: Policy, universe: Universe) -> None:
-    """Show the parts of a policy that need certain symbols what is traded. Raises PolicyError where one is not among
-    them."""
+    """Checks that the universe has every symbol that a policy needs. Raises PolicyError for a missing one."""
     for leaf in leaves(policy):
         try:
             getattr(leaf, "fit", _anything)(universe)
@@ -101,17 +107,17 @@ def fit(policy: Policy, universe: Universe) -> None:
 
 
 def _anything(universe: Universe) -> None:
-    """What a policy needs that trades any universe."""
+    """Accepts any universe."""
 
 
 def members_in(folder: Path, depth: int = 1, apart: Apart | None = None) -> Load:
-    """How a composite of a configuration in `folder` finds its members."""
+    """The function by which a composite of a configuration in `folder` loads its members."""
     return lambda name, params: Inner(_found(name, params, folder, depth, apart))
 
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """A policy inside another: what it answers is checked as an agent's answer is, before anybody reckons with it."""
+    """A policy inside another: its answers have the same checks as an agent's, before they are used."""
 
     policy: Policy
 
@@ -141,8 +147,11 @@ def _kept(weights: object, view: View) -> Floats | Hold:
 
 
 def artifact_folder(name: str, folder: Path) -> Path:
-    """Where a configuration in `folder` finds the artifact `name`, or the version that it points to: beside itself, else among those
-    that came with quantd. Raises ArtifactError for a name that points nowhere."""
+    """The folder of the artifact `name`, or of the version that it points to.
+
+    It is relative to the configuration's `folder`, else among the bundled artifacts. Raises ArtifactError for a pointer
+    without a target.
+    """
     from quantd.bundled import find
     from quantd.models.artifacts.versions import resolved
 
@@ -151,10 +160,10 @@ def artifact_folder(name: str, folder: Path) -> Path:
 
 
 def answer(policy: Policy, ask: Ask) -> Decided:
-    """What `policy` says to `ask`, checked; never raises but for KeyboardInterrupt.
+    """The checked answer of `policy` to `ask`; raises only KeyboardInterrupt.
 
-    Fails on an exception, a wrong shape, a NaN or infinity, leverage above MAX_LEVERAGE or a memory above
-    64 KiB. A failed answer and a hold keep the memory that was asked with.
+    An exception, a wrong shape, a NaN or infinity, leverage above MAX_LEVERAGE and memory above 64 KiB are failures. A
+    failure and a hold keep the memory of the call.
     """
     try:
         weights, memory = policy.act(ask.view, ask.memory)
@@ -167,12 +176,12 @@ def answer(policy: Policy, ask: Ask) -> Decided:
         return Decided(ask.round, ask.agent, row, "", packed, note, warns)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # SystemExit of a user's file must not end the daemon
+    except BaseException as error:  # a SystemExit in a user's file must not end the daemon
         return Decided(ask.round, ask.agent, None, place_of(error, policy), _pack(ask.memory))
 
 
 def _checked(weights: object, view: View) -> Floats:
-    """`weights` as little-endian float64[N]; ValueError says what is wrong with them."""
+    """`weights` as little-endian float64[N]. Raises ValueError for invalid ones."""
     size = len(view.prices)
     row = weights if type(weights) is np.ndarray else by_column(weights, view)
     if row.dtype.kind not in "fiu":
@@ -181,7 +190,7 @@ def _checked(weights: object, view: View) -> Floats:
         raise ValueError(f"weights have shape {row.shape}; one number for each of the {size} symbols is expected")
     row = row.astype("<f8", copy=False)
     with np.errstate(over="ignore"):
-        # sum |w| <= sqrt(n sum w^2): one product shows that an ordinary answer is finite and bounded
+        # sum |w| <= sqrt(n sum w^2): one dot product shows that a usual answer is finite and bounded
         if size * float(row.dot(row)) <= MAX_LEVERAGE**2:
             return row
         gross = float(np.abs(row).sum())
@@ -198,13 +207,13 @@ def _checked(weights: object, view: View) -> Floats:
 
 
 def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """An answer that is not an array: a mapping (or a labelled series) of symbol -> weight, or a sequence by column."""
+    """Weights from an answer that is not an array: a mapping or series of symbol -> weight, or a sequence by column."""
     if isinstance(weights, str) and weights == "hold":
         raise ValueError("'hold' is understood as the whole answer only")
     labels = getattr(weights, "index", None)
     if labels is not None and not callable(labels) and hasattr(weights, "to_dict"):
         named = cast(Mapping[object, object], weights.to_dict())
-        # a series labelled 0..N-1 is by column, one labelled by symbols is by name
+        # labels 0..N-1 mean columns, symbols mean names
         weights = named if any(isinstance(k, str) for k in named) else list(named.values())
     if isinstance(weights, Mapping):
         row = np.zeros(len(view.prices))
@@ -221,7 +230,7 @@ def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dty
 
 
 def _pack(memory: Memory) -> PackedMemory:
-    """Memory as the journal keeps it; ValueError above 64 KiB."""
+    """Memory in the journal's format. Raises ValueError above 64 KiB."""
     if not memory:
         return {}
     packed: PackedMemory = {}
@@ -240,20 +249,20 @@ def _pack(memory: Memory) -> PackedMemory:
 
 
 def probe(policy: Policy, view: View) -> str:
-    """Asks twice on one view. Empty when both answers are the same to the last bit, else one sentence."""
+    """Calls a policy twice on one view. Empty when both answers are bitwise equal, else one sentence."""
     first, second = (answer(policy, Ask(0, 0, view, {})) for _ in range(2))
     for decided in (first, second):
         if decided.failed:
             return f"it fails: {decided.failed}"
     if (first.weights is None) != (second.weights is None):
-        return "asked twice on one view it held once and traded once; it draws random numbers or keeps hidden state"
+        return "two calls on the same view differ: one held, one traded; it draws random numbers or has hidden state"
     if first.weights != second.weights and first.weights and second.weights:
         a, b = np.frombuffer(first.weights), np.frombuffer(second.weights)
         column = int(np.argmax(np.abs(a - b)))
         return (
-            f"asked twice on one view it gave {view.universe.symbols[column]} {a[column]:.6g} and {b[column]:.6g}; "
-            "it draws random numbers or keeps hidden state (keep state in memory, seed what is random)"
+            f"two calls on the same view differ: {view.universe.symbols[column]} {a[column]:.6g} and {b[column]:.6g}; "
+            "it draws random numbers or has hidden state (store state in memory, seed random numbers)"
         )
     if first.memory != second.memory:
-        return "asked twice on one view it returned different memories; it draws random numbers or keeps hidden state"
+        return "two calls on the same view returned different memory; it draws random numbers or has hidden state"
     return ""

@@ -1,6 +1,6 @@
-"""A user's own policy: one Python file, run from its path in a namespace of its own.
+"""A user's policy: one Python file, run from its path in a separate namespace.
 
-It needs to import nothing of quantd. What it sees is a copy: it may do with it what it likes.
+It does not need to import quantd. Its view is a copy, so changes to it have no effect.
 """
 
 import builtins
@@ -24,17 +24,17 @@ from quantd.trading.ports import Policy
 from quantd.trading.view import HOLD, Memory, View
 
 DEFAULT_LOOKBACK: Final = 252
-"""Samples kept for a file that does not say how many it reads (LOOKBACK = ..)."""
+"""Default lookback in samples of a file without LOOKBACK = .."""
 
 MOST_LOOKBACK: Final = 100_000
-"""Most samples that a file may read: they are kept in memory."""
+"""Maximum lookback in samples: they are held in memory."""
 
 TEXT: Final = 300
-"""Most characters of an exception's text that travel."""
+"""Maximum length of an exception's text."""
 
 
 class UserView:
-    """What a user's act sees: the fields of quantd.trading.view.View, as read-only copies of its own."""
+    """The view of a user's act: the fields of quantd.trading.view.View as read-only copies."""
 
     __slots__ = (
         "bars",
@@ -56,18 +56,18 @@ class UserView:
             return _copy(view.returns(k))
 
         def synchronous(k: int) -> Floats:
-            """float64[k, N] total returns by session date, for what relates instruments, oldest first."""
+            """float64[k, N] total returns by session date, oldest first, for correlations between instruments."""
             return _copy(view.synchronous(k))
 
         def bars(k: int) -> Bars:
-            """The newest k samples as bars, oldest first; the file says USES_BARS = True."""
+            """The newest k samples as bars, oldest first; needs USES_BARS = True in the file."""
             given = view.bars(k)
             session = given.session.copy()
             session.flags.writeable = False
             return Bars(session, *map(_copy, (given.open, given.high, given.low, given.close, given.volume)))
 
         def macro(name: str, k: int) -> Floats:
-            """float64[k], what was known of a series of [feed] macro at the newest k samples, oldest first."""
+            """float64[k]: values of a series of [feed] macro known at the newest k samples, oldest first."""
             return _copy(view.macro(name, k))
 
         self.universe = universe
@@ -104,7 +104,7 @@ class UserPolicy:
 
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
         if view.universe is not self._ours or self._theirs is None:
-            # its caches (index, columns) are plain dicts and lists: give away a universe of its own
+            # its caches (index, columns) are mutable, so the file gets a universe of its own
             self._ours, self._theirs = view.universe, msgspec.structs.replace(view.universe)
         own = UserView(view, self._theirs)
         given = (
@@ -118,10 +118,10 @@ class UserPolicy:
 
 
 def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], source: str | None = None) -> UserPolicy:
-    """`attribute` of the file at `path`: act(view), act(view, memory), or a class or object that has such an act.
+    """The policy `attribute` of the file at `path`: act(view), act(view, memory), or a class or object with act.
 
-    `params` go to the class, or to act by keyword. `source` is the text of the file, where it has been read already.
-    Raises ParamsError (a ValueError) that names file and line.
+    `params` go to the class, or to act by keyword. `source` is the text of the file if it was read already. Raises
+    ParamsError (a ValueError) with file and line.
     """
     module = _run(path, source_of(path) if source is None else source)
     found = getattr(module, attribute, None)
@@ -140,11 +140,13 @@ def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], s
         raise ParamsError(f"{path}: {attribute!r} is not a function; define act(view) or act(view, memory)")
     lookback = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", DEFAULT_LOOKBACK)))
     if type(lookback) is not int or not 1 <= lookback <= MOST_LOOKBACK:
-        raise ParamsError(f"{path}: lookback is {lookback!r}; it is a whole number of samples, 1 to {MOST_LOOKBACK}")
+        raise ParamsError(
+            f"{path}: lookback = {lookback!r} is not valid; write a whole number of samples, 1 to {MOST_LOOKBACK}"
+        )
     uses_bars = bool(getattr(owner, "uses_bars", getattr(module, "USES_BARS", False)))
     with_memory = _takes_memory(path, attribute, found)
     if "lookback" not in inspect.signature(found).parameters:
-        keywords.pop("lookback", None)  # it said how many samples to keep; act itself does not ask
+        keywords.pop("lookback", None)  # lookback sets the samples to store; act has no such parameter
     _fits(path, attribute, found, keywords, given=1 + with_memory)
     return UserPolicy(path, partial(found, **keywords) if keywords else found, with_memory, lookback, uses_bars)
 
@@ -153,7 +155,7 @@ def _takes_memory(path: Path, attribute: str, act: Callable[..., object]) -> boo
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     named = [p for p in inspect.signature(act).parameters.values() if p.kind in kinds]
     if not named:
-        raise ParamsError(f"{path}: {attribute} takes no view; define act(view) or act(view, memory)")
+        raise ParamsError(f"{path}: {attribute} has no parameter for the view; define act(view) or act(view, memory)")
     return len(named) > 1 and (named[1].name == "memory" or named[1].default is inspect.Parameter.empty)
 
 
@@ -180,8 +182,8 @@ def source_of(path: Path) -> str:
 
 
 def _run(path: Path, source: str) -> ModuleType:
-    """The file as a module. It is compiled and run here: no import path, no cache file beside it."""
-    # registered, because dataclasses and pickle look a class's module up by name
+    """The file as a module, compiled and run here, without an import path and without a cache file."""
+    # registered because dataclasses and pickle find a class's module by name
     name = f"quantd_user_{path.stem}_{blake2b(str(path.resolve()).encode(), digest_size=4).hexdigest()}"
     module = ModuleType(name)
     module.__file__ = str(path)
@@ -196,7 +198,7 @@ def _run(path: Path, source: str) -> ModuleType:
 
 
 def _print_to_stderr(*values: object, **keywords: Any) -> None:
-    """Standard output belongs to the command that runs the policy (it may be JSON)."""
+    """Prints to standard error; standard output belongs to the command, and may be JSON."""
     builtins.print(*values, **{"file": sys.stderr, **keywords})  # noqa: T201 - it is the user who prints
 
 
@@ -229,11 +231,11 @@ def _text(error: BaseException) -> str:
 
 
 class PolicyFailed(Exception):
-    """A policy in another process has no answer; the text is the one line that `place_of` made there."""
+    """A policy in another process failed; the text is the line that `place_of` made there."""
 
 
 def place_of(error: BaseException, policy: Policy) -> str:
-    """An exception in one line, with the place in the user's file where there is one: `ValueError: .. at value.py:12`."""
+    """An exception in one line, with its place in the user's file if any: `ValueError: .. at value.py:12`."""
     if isinstance(error, PolicyFailed):
         return str(error)
     text = _text(error)

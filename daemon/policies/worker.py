@@ -1,9 +1,8 @@
-"""A policy in a process of its own: a user's file, which is not trusted, or a registered policy with `worker = True`,
-whose solver takes its time.
+"""Runs a policy in a separate process: a user's untrusted file, or a registered policy with a slow solver.
 
-The process is an isolated interpreter that gives up what it does not need (`quantd.daemon.policies.confinement`) before it loads the
-policy. It gets pickles through a pipe and answers in msgpack that is checked here: nothing that it sends is ever
-unpickled. It is stopped between questions, killed when an answer is late or malformed, and then started anew.
+The process is an isolated interpreter. It gives up its rights (`quantd.daemon.policies.confinement`) before it loads
+the policy. It receives pickles through a pipe and answers in msgpack, which is checked here: its output is never
+unpickled. It is stopped between calls. When an answer is late or malformed, it is killed and restarted.
 """
 
 import json
@@ -52,16 +51,16 @@ from quantd.trading.view import HOLD, Hold, Memory, Noted, View
 log = structlog.get_logger("quantd.policy")
 
 START_S: Final = 60.0
-"""Seconds a process has to start and to load its policy: libraries of solvers take several to import."""
+"""Seconds within which a process must start and load its policy: solver libraries import slowly."""
 
 LIMIT_S: Final = 5.0
-"""Seconds a policy in a process of its own has for an answer."""
+"""Seconds within which a policy in a separate process must answer."""
 
 LOOK_S: Final = 0.1
-"""How often whoever waits for an answer looks whether it is still wanted."""
+"""Seconds between two checks whether an awaited answer was cancelled."""
 
 CALLS_MOST: Final = 1_000
-"""Times that a policy may call methods of its view for one answer. A call made before is answered in its process."""
+"""Maximum of view method calls for one answer. The process answers repeated calls itself."""
 
 HOME: Final = Path(quantd.__file__).parent
 """The installed package; in a checkout it holds one link for each top-level folder."""
@@ -75,9 +74,9 @@ ENVIRONMENT: Final = frozenset(
     {"LD_LIBRARY_PATH", "TZ", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_NUM_THREADS",
      "NUMEXPR_NUM_THREADS", "POLARS_SKIP_CPU_CHECK"}
 )  # fmt: skip
-"""Variables that a process is given: where libraries are, and what decides how they round."""
+"""Environment variables of a process: library paths, and settings that affect rounding."""
 
-# behind what is installed: no file of ours or of a working folder comes before a module of Python
+# appended after the installed packages, so that no other file shadows a module of Python
 BOOT: Final = """import sys
 sys.path.append(sys.argv[1])
 from quantd.daemon.policies.confinement import enter
@@ -90,46 +89,48 @@ PIPE_BYTES: Final = 1 << 20
 
 
 class Broken(Exception):
-    """A process that ended, is late, or sends what is no message."""
+    """A process ended, is late, or sent an invalid message."""
 
 
 def lacking(policies: Iterable[Policy]) -> list[tuple[str, str]]:
-    """(policy, what its process could not give up) of those that are not isolated."""
+    """(policy, rights that its process could not give up) of policies that are not isolated."""
     workers = (leaf for policy in policies for leaf in leaves(policy) if isinstance(leaf, Worker))
     return [(worker.name, ", ".join(worker.missing)) for worker in workers if worker.missing]
 
 
 class Apart:
-    """Makes policies that answer in processes of their own; implements quantd.daemon.policies.loading.Apart. None can read
-    `hidden`."""
+    """Makes policies that run in separate processes; implements quantd.daemon.policies.loading.Apart.
+
+    No process can read the paths in `hidden`.
+    """
 
     def __init__(self, *hidden: Path) -> None:
         self._hidden = hidden
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> "Worker":
-        """The policy of a user's file, loaded. Raises ParamsError as load_user_policy does."""
+        """The loaded policy of a user's file. Raises ParamsError as load_user_policy does."""
         source, file = source_of(path), path.absolute()
         made = {"path": file, "attribute": attribute, "params": _plain(params), "source": source}
         return Worker(path.name, file, made, self._hidden)
 
     def registered(self, name: str, params: Mapping[str, object], policy: Policy) -> "Worker":
-        """A registered policy; its process loads it while nobody waits."""
+        """A registered policy; its process loads it in the background."""
         made = Worker(name, Path("/", name), {"name": name, "params": _plain(params)}, self._hidden, policy.lookback)
         made.fit = getattr(policy, "fit", made.fit)
         return made
 
 
 def _any_universe(universe: Universe) -> None:
-    """The fit of a policy that trades any universe."""
+    """Accepts any universe."""
 
 
 def _plain(params: Mapping[str, object]) -> dict[str, object]:
-    """Parameters that can be pickled."""
+    """Parameters as plain values that can be pickled."""
     return {key: _plain(each) if isinstance(each, Mapping) else each for key, each in params.items()}
 
 
 class Worker:
-    """One policy in a process of its own; implements quantd.trading.ports.Policy."""
+    """One policy in a separate process; implements quantd.trading.ports.Policy."""
 
     def __init__(
         self, name: str, file: Path, made: Mapping[str, object], hidden: Sequence[Path], lookback: int = 0
@@ -139,16 +140,16 @@ class Worker:
         self.uses_bars = False
         self.limit_s = LIMIT_S
         self.missing: list[str] = []
-        """What its process could not give up; empty where it is isolated."""
+        """Rights that the process could not give up; empty when it is isolated."""
         self.fault = ""
-        """What happened to the process during the last question; empty when nothing did."""
+        """Failure of the process during the last call; empty without one."""
         self._file, self._made, self._hidden = file, pickle.dumps(made), hidden
         self._process: subprocess.Popen[bytes] | None = None
         self._end: weakref.finalize[[subprocess.Popen[bytes]], Worker] | None = None
         self._trusted = bool(lookback)
         self._ready = self._withdrawn = False
         self.fit: Callable[[Universe], None] = _any_universe
-        """Raises ValueError where the policy needs a symbol that is not traded (`quantd.daemon.policies.loading.fit`)."""
+        """Raises ValueError when the policy needs a symbol that is not traded (see `loading.fit`)."""
         self._universe: object = None
         self._n = 0
         try:
@@ -162,7 +163,7 @@ class Worker:
     # the policy
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
-        """What the policy answers; PolicyFailed says why it has no answer."""
+        """The policy's answer. Raises PolicyFailed with the reason when there is none."""
         try:
             if self._withdrawn:
                 raise Broken("the question was withdrawn")
@@ -177,17 +178,17 @@ class Worker:
             self.fault = self.fault or f"{error}; its process is started anew"
             self.close()
             if self._trusted and not self._withdrawn:
-                self.start()  # ready, or on its way, when it is asked again; nothing stops a file's threads until then
+                self.start()  # started early for the next call; not for a file, whose threads would run until then
             raise PolicyFailed(self.fault) from None
         noted = bool(decided.note or decided.warns)
         return (Noted(weights, decided.note, warns=decided.warns) if noted else weights), remembered
 
     def expect(self) -> None:
-        """A new question comes."""
+        """Prepares for a new call."""
         self.fault, self._withdrawn = "", False
 
     def withdraw(self) -> None:
-        """Nobody waits for the answer any more: whoever does in another thread goes on at once."""
+        """Cancels the present call: a thread that waits for it continues at once."""
         self._withdrawn = True
         if self._process is not None:
             self._process.kill()
@@ -195,7 +196,7 @@ class Worker:
     # the process
 
     def start(self) -> None:
-        """Begin to start the process, unless it runs."""
+        """Starts the process, unless it runs; does not wait for it."""
         if self._process is not None and self._process.poll() is None:
             return
         self.close()
@@ -213,16 +214,17 @@ class Worker:
             if sys.platform == "linux":
                 import fcntl
 
-                with suppress(OSError):  # fewer turns for a long history; the size is a user's to spend
+                # a larger pipe needs fewer writes for a long history; its size counts against a limit of the user
+                with suppress(OSError):
                     fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._until = time.monotonic() + START_S
         paths = confinement.readable(self._file, PACKAGES, self._hidden)
-        with suppress(OSError, Broken):  # it ended: whoever waits for it finds that
+        with suppress(OSError, Broken):  # the process ended; the next read reports it
             self._send(json.dumps({"paths": paths, "parent": os.getpid()}).encode())
             self._send(self._made)
 
     def _wait(self) -> None:
-        """Wait until the policy is loaded. Raises ParamsError when it cannot be, and Broken."""
+        """Waits until the policy is loaded. Raises ParamsError when it cannot be loaded, and Broken."""
         while not self._ready:
             match self._receive(f"was not ready within {START_S:g} s"):
                 case Confined(missing):
@@ -236,7 +238,7 @@ class Worker:
         self._pause(True)
 
     def _fits(self, lookback: int) -> bool:
-        """Whether a loaded policy reads as much as it did first; its samples are kept in the daemon's memory."""
+        """Checks that a reloaded policy has its first lookback, for which the daemon stores samples."""
         return 1 <= lookback <= MOST_LOOKBACK and self.lookback in (0, lookback)
 
     def _asked(self, view: View, memory: Memory) -> Decided:
@@ -261,7 +263,7 @@ class Worker:
         raise Broken(f"it called methods of its view {CALLS_MOST} times for one answer")
 
     def _pause(self, on: bool) -> None:
-        """Between questions the process is stopped: threads that a policy left behind take no time of others."""
+        """Stops the process between calls, so that leftover threads of a policy use no processor time."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
 
@@ -297,7 +299,7 @@ class Worker:
         return bytes(data)
 
     def _status(self) -> str:
-        """How the process ended, where that is known soon."""
+        """The exit status of the process, if it is known within a short time."""
         assert self._process is not None
         try:
             code = self._process.wait(0.5)
@@ -306,7 +308,7 @@ class Worker:
         return f" (signal {-code})" if code < 0 else f" (exit status {code})"
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kills the process."""
         if self._end is not None:
             self._end()
         self._process, self._end, self._ready, self._universe = None, None, False, None
@@ -321,7 +323,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _called(view: View, name: str, arguments: list[int | str]) -> tuple[str, object]:
-    """What a method of the view gives: ("", value), or the kind of its error and the text."""
+    """Result of a view method: ("", value), or (kind of error, text)."""
     try:
         return "", getattr(view, name)(*arguments)
     except (ValueError, RuntimeError, TypeError) as error:
@@ -329,5 +331,5 @@ def _called(view: View, name: str, arguments: list[int | str]) -> tuple[str, obj
 
 
 def _cleaned(text: str, most: int) -> str:
-    """Text of a policy for logs and people: one line, nothing that moves a terminal's cursor."""
+    """Text of a policy for logs and alerts: one line without terminal control characters."""
     return "".join(c if c.isprintable() else " " for c in text[:most])

@@ -9,29 +9,29 @@ from msgspec import Struct
 from quantd.trading.events import Decided
 
 MESSAGE_BYTES: Final = 4 << 20
-"""Largest message that is taken from a process."""
+"""Maximum size of a message from a process."""
 
 PRINTED_CHARS: Final = 2_000
-"""Most characters of what a policy prints that are logged with an answer."""
+"""Maximum of printed characters that are logged with an answer."""
 
 VALUES: Final = ("prices", "weights", "cash", "equity", "time", "sample", "samples")
-"""What of a view travels with each question, beside the universe, which travels when it is another."""
+"""Fields of a view that are sent with each call; the universe is sent only after a change."""
 
 CALLS: Final = ("returns", "synchronous", "bars", "macro")
-"""Methods of a view that are called in the daemon when the policy calls them."""
+"""Methods of a view that run in the daemon when the policy calls them."""
 
 LENGTH: Final = Layout("<Q")
 """The length that goes before each message."""
 
 
 class Confined(Struct, frozen=True, tag=True):
-    """The process has given up what it could; `missing` is what it could not."""
+    """The process gave up its rights; `missing` are those that it could not give up."""
 
     missing: list[str]
 
 
 class Loaded(Struct, frozen=True, tag=True):
-    """The policy is there."""
+    """The policy is loaded."""
 
     lookback: int
     uses_bars: bool
@@ -44,7 +44,7 @@ class Unfit(Struct, frozen=True, tag=True):
 
 
 class Call(Struct, frozen=True, tag=True):
-    """A method of the view of question `n` is wanted."""
+    """The policy calls a method of the view of call `n`."""
 
     n: int
     name: str
@@ -52,7 +52,7 @@ class Call(Struct, frozen=True, tag=True):
 
 
 class Answered(Struct, frozen=True, tag=True):
-    """The answer to question `n`, and what the policy printed meanwhile."""
+    """The answer to call `n`, and the policy's printed text."""
 
     n: int
     decided: Decided

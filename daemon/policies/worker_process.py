@@ -1,4 +1,4 @@
-"""What runs in the process of a policy: it loads the policy and answers questions until its input ends."""
+"""The program of a policy process: it loads the policy and answers calls until its input ends."""
 
 import io
 import os
@@ -35,7 +35,7 @@ from quantd.trading.view import View
 
 
 class FarView:
-    """A quantd.trading.view.View in another process: values are here, methods are called where the market is."""
+    """A quantd.trading.view.View in another process: it has the values, and its methods run in the daemon."""
 
     def __init__(self, values: Mapping[str, object], call: "Caller") -> None:
         self.__dict__.update(values)
@@ -54,7 +54,7 @@ class FarView:
 
 
 class Caller:
-    """Calls methods of the view of one question, each once."""
+    """Runs the view methods of one call, each once."""
 
     def __init__(self, source: int, target: int, n: int) -> None:
         self._source, self._target, self._n = source, target, n
@@ -76,7 +76,7 @@ class Caller:
 
 
 class Printed(io.TextIOBase):
-    """The first characters that a policy prints for one answer."""
+    """Captures the first characters that a policy prints for one answer."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -101,7 +101,7 @@ def _write(target: int, message: Message) -> None:
 
 
 def _load(source: int) -> Any:
-    """The next pickle of the daemon, through a pipe that nobody else has. Raises EOFError when there will be none."""
+    """The next pickle from the daemon, through a private pipe. Raises EOFError at its end."""
     return pickle.loads(confinement.frame(source))
 
 
@@ -118,9 +118,9 @@ def _made(wanted: dict[str, Any]) -> Policy:
 
 
 def main(missing: list[str]) -> None:
-    """Answer until the input ends."""
+    """Answers calls until the input ends."""
     source, target, null = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
-    for standard in (0, 1, 2):  # what a policy prints must not be taken for an answer, nor reach a terminal
+    for standard in (0, 1, 2):  # printed text of a policy must neither count as an answer nor reach a terminal
         os.dup2(null, standard)
     printed = Printed()
     sys.stdout = sys.stderr = cast(Any, printed)

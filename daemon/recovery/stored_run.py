@@ -1,4 +1,4 @@
-"""The run that a store holds: checked, continued or refused."""
+"""The run in a store: verified, then continued or refused."""
 
 import secrets
 import time
@@ -28,7 +28,7 @@ log = structlog.get_logger("quantd")
 
 
 class CannotStart(ExplainedError):
-    """Why the daemon does not start, in words for its user, and the exit code that says so to systemd."""
+    """The daemon does not start: the reason for the user, and the exit code for systemd."""
 
     def __init__(self, text: str, exit_code: int = CONFIG) -> None:
         super().__init__(text)
@@ -36,46 +36,48 @@ class CannotStart(ExplainedError):
 
 
 def new_run() -> str:
-    """Eight base-36 digits, drawn once in the life of a run."""
+    """The name of a new run: eight random base-36 digits."""
     return base36(secrets.randbits(64), 8)
 
 
 def refuse_damaged(store: Store) -> None:
-    """Raise CannotStart for a store with other rows than its journal made."""
+    """Raises CannotStart for a store whose rows differ from its journal."""
     began = time.monotonic()
     found = verify(store.where, store.folder, NEWEST)
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         raise CannotStart(
-            f"the store is damaged: {found[0]}{more}. Nothing was traded. `quantd doctor --store` shows all of it; restore a backup "
-            "with `quantd restore`, or name another folder with --state to begin anew.",
+            f"the store is damaged: {found[0]}{more}. Nothing was traded. `quantd doctor --store` lists the damage. "
+            "Restore a backup with `quantd restore`, or start a new run in another folder with --state.",
             CHECK_FAILED,
         )
     log.info("verified", newest=NEWEST, seconds=round(time.monotonic() - began, 3))
 
 
 def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
-    """The run as its journal says it stood; raises CannotStart when it cannot be this feed's, or differs."""
+    """Rebuilds the run from its journal. Raises CannotStart when the replay differs or the feed is another one."""
     seq, kept = newest_snapshot(store, run)
     began = time.monotonic()
     try:
         shell, journal = refold(parts, store, run, folder, seq=seq, kept=kept)
     except ReplayDifference as error:
         newest = store.latest_snapshot(run)
-        remedy = f"`quantd replay {run}` shows it again; `--fresh` begins a new run."
+        remedy = f"`quantd replay {run}` shows the difference; `quantd run --fresh` starts a new run."
         if newest is not None and newest[0] > seq:
             remedy = (
-                "Another version of quantd made it and was not stopped in order: start that version, stop it in order, then "
-                "start this one."
+                "Another version of quantd recorded the run and was not stopped cleanly: start that version, "
+                "stop it with Ctrl-C, then start this one."
             )
         raise CannotStart(f"run {run}: {error}. Nothing was traded. {remedy}", CHECK_FAILED) from error
     except RecordTooLong as error:
-        raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
+        raise CannotStart(
+            f"run {run}: {error}; configure the feed it was recorded with, or start a new run with --fresh."
+        ) from error
     except NotKept as error:
         raise CannotStart(f"run {run}: {error}") from error
     shell.answer = shell.meanwhile = Deadline(parts.policies)
     if isinstance(shell.broker, Wire):
-        shell.broker.taken()  # what was committed has left, or its outcome is unknown
+        shell.broker.taken()  # committed orders were sent, or their state is unknown
     if journal.seq:
         log.info(
             "recovered",
@@ -86,12 +88,12 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
             open_orders=sum(work.live for work in shell.state.at_venue().values()),
         )
     if isinstance(parts, Assembly) and shell.ts >= parts.feed.last_ts:
-        log.warning("this run has reached the end of its feed; `quantd run --fresh` begins a new one", run=run)
+        log.warning("this run has reached the end of its feed; `quantd run --fresh` starts a new run", run=run)
     return shell, journal
 
 
 def same_run(parts: Parts, store: Store, run: str) -> None:
-    """Raise CannotStart unless the journalled run is of this feed, universe, currency and set of agents."""
+    """Raises CannotStart unless the journalled run has this feed, universe, currency and set of agents."""
     started = next((decode(data).event for _, data in store.entries(run, 1)), None)
     if not isinstance(started, Started):
         return
@@ -115,14 +117,17 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
         differs = f'mode = "{started.mode}"'
     if differs:
         raise CannotStart(
-            f"run {run} in this state folder was made with {differs}. "
-            "Restore what it was made with, carry the account on with --carry, or begin a new one with --fresh."
+            f"run {run} in this state folder was recorded with {differs}. "
+            "Restore that, carry the account over with --carry, or start a new run with --fresh."
         )
 
 
 def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = False) -> str:
-    """The run to continue, or a new one: always with `fresh`. With `carry` a run of another universe or other agents is
-    carried over. Raises CannotStart when the run that is there is of something else."""
+    """The name of the run to continue, or of a new one (always with `fresh`).
+
+    With `carry`, a run with another universe or other agents is carried over. Raises CannotStart when the existing run
+    does not fit the configuration.
+    """
     if (begun := carried_into(store)) and not fresh:
         return begun
     run = store.current_run()

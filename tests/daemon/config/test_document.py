@@ -287,7 +287,7 @@ def test_a_reload_may_tighten_a_limit_and_not_loosen_it():
         reloading(read(profiled, KNOWN), read(added, KNOWN))[1][0]
     )
     refused = reloading(old, read(changed("capital = 0.5", "capital = 0.6"), KNOWN))[1]
-    assert "cannot change while the daemon runs; restart it" in str(refused[0])
+    assert "cannot change while the daemon runs; restart the daemon" in str(refused[0])
 
 
 def test_a_secret_comes_from_a_credential_before_the_environment(tmp_path):

@@ -373,7 +373,7 @@ def mistakes(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('agents = ["rival"]', 'agents = ["even"]', "would trade what comes out without having been compared"),
+        ('agents = ["rival"]', 'agents = ["even"]', "so it would use the retrained policy without a comparison"),
         (
             'policy = "equal_weight"',
             'policy = "./versions//mine"',
@@ -423,7 +423,10 @@ def test_a_backtest_trains_nothing_and_says_so(tmp_path: Path, begun: Path) -> N
 
 @pytest.mark.parametrize(
     ("feed", "said"),
-    [('kind = "yfinance"', "bars that come live are no file"), ('interval = "5m"', "bars of 5m are not daily")],
+    [
+        ('kind = "yfinance"', "needs a file of daily bars"),
+        ('interval = "5m"', 'needs daily bars, but [feed] interval = "5m"'),
+    ],
 )
 def test_bars_that_nothing_can_be_trained_on_need_others(feed: str, said: str) -> None:
     text = CONFIG.replace("[feed]", f"[feed]\n{feed}")

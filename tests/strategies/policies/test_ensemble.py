@@ -165,5 +165,5 @@ def test_nesting_without_end_is_refused():
     params = {"members": FIXED}
     for _ in range(5):
         params = {"members": [{"policy": "ensemble", "params": params}, FIXED[0]]}
-    with pytest.raises(PolicyError, match=r"members\[0\]\.policy: 'ensemble' is nested deeper than 4 composites"):
+    with pytest.raises(PolicyError, match=r"members\[0\]\.policy: 'ensemble' is nested more than 4 composites deep"):
         load("ensemble", params, Path())
