@@ -1,1 +1,1 @@
-"""TODO"""
+"""Benchmarks of speed, memory and accuracy, each run as a module."""

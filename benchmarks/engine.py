@@ -136,7 +136,8 @@ def run(name: str, symbols: int, days: int, policies: list[Policy], every: int, 
     tally = body.tally
     print(
         f"{name:44s} {tally.symbol_bars / best:12,.0f} symbol-bars/s  {best / days * 1e6:7.1f} us a session  "
-        f"{tally.orders:7,d} orders  {tally.refused + tally.clipped:6,d} cut  equity {body.state.equity_micro / 1e6:,.2f}"
+        f"{tally.orders:7,d} orders  {tally.refused + tally.clipped:6,d} cut  equity "
+        f"{body.state.equity_micro / 1e6:,.2f}"
     )
 
 

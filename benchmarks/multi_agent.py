@@ -187,7 +187,8 @@ def _tables(
         f"one thread, {cores} cores, load {load:.1f}{busy}; {found['full']['assets']} assets, episodes of 252 sessions"
     )
     print(
-        f"{'':<13}{'s an episode':>13}{'updates':>9}{'peak MiB':>10}{'learned':>12}{'shown':>7}{'agents':>8}{'episodes':>10}{'minutes':>9}"
+        f"{'':<13}{'s an episode':>13}{'updates':>9}{'peak MiB':>10}{'learned':>12}{'shown':>7}"
+        f"{'agents':>8}{'episodes':>10}{'minutes':>9}"
     )
     for name, row in found.items():
         minutes = row["seconds"] * row["episodes"] / 60.0
@@ -212,7 +213,8 @@ def _tables(
         print(f"Sharpe ratio out of sample, {name:<12}{sharpe:>8.2f}, equal weight {equal:.2f} ({seeds} seeds)")
     if "full" in told and "lite" in told:
         print(
-            f"{'Lite / Full, Sharpe out of sample':<38}{told['lite'][0] / told['full'][0]:>10.2f}{CLAIMED_SHARPE:>10.2f}"
+            f"{'Lite / Full, Sharpe out of sample':<38}{told['lite'][0] / told['full'][0]:>10.2f}"
+            f"{CLAIMED_SHARPE:>10.2f}"
         )
     if missing := [name for name in NAMES if name not in told]:
         print(f"no artifact of {', '.join(missing)} in {folder}: no Sharpe ratio of it")

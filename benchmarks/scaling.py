@@ -36,7 +36,8 @@ BEFORE: Final = 300
 """Sessions that fill the history before the measurement."""
 
 COLUMNS: Final = (
-    "ms a bar", "x", "engine", "read models", "commit", "waits", "commits/s", "journal B", "x", "store B", "MiB", "of run"
+    "ms a bar", "x", "engine", "read models", "commit", "waits", "commits/s", "journal B", "x", "store B", "MiB",
+    "of run"
 )  # fmt: skip
 
 

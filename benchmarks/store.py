@@ -135,7 +135,8 @@ def main() -> None:
     ones = small[:500]
     one = commits(ones, 1, True) / len(ones)
     print(
-        f"one entry a batch, FULL, head synced: {one * 1e6:,.0f} us; sqlite3 alone {plain(ones, 1, True) / len(ones) * 1e6:,.0f} us"
+        f"one entry a batch, FULL, head synced: {one * 1e6:,.0f} us; sqlite3 alone "
+        f"{plain(ones, 1, True) / len(ones) * 1e6:,.0f} us"
     )
     print(f"projection, 20 orders and 20 fills: {best(lambda: fold_one(sessions)) / len(sessions) * 1e6:.1f} us")
     for busy in (False, True):

@@ -137,7 +137,7 @@ class Broker(Protocol):
         ...
 
     def remember(self, basket: OrderBasket) -> None:
-        """Register a basket from before a restart, so that its rows can be queried and reports on them are recognised."""
+        """Register a basket from before a restart: its rows become queryable, and reports on them are recognised."""
         ...
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:

@@ -16,11 +16,14 @@ def card(manifest: Manifest) -> str:
         f"- Made by: `{training.command}`",
         f"- Symbols: {', '.join(manifest.universe)}; it answers for any universe, one row an asset or a pair.",
         *(f"- Data: `{name}`, BLAKE2b {digest[:16]}…" for name, digest in sorted(training.data.items())),
-        f"- Window: {training.window.first} to {training.window.last}, every {training.stride}th session, {training.rows} rows.",
+        f"- Window: {training.window.first} to {training.window.last}, every {training.stride}th session, "
+        f"{training.rows} rows.",
         f"- {forest.trees} trees, depth at most {forest.depth}, at most {forest.leaves} leaves a tree, at least "
-        f"{forest.least_in_leaf} rows a leaf, {forest.feature_share:.0%} of the features at a split, seed {forest.seed}.",
+        f"{forest.least_in_leaf} rows a leaf, {forest.feature_share:.0%} of the features at a split, seed "
+        f"{forest.seed}.",
         f"- Features, scaled: {', '.join(manifest.features.names)}; {manifest.features.lookback} samples.",
-        f"- Out of sample: expanding walk forward; an outcome fitted on ended more than {training.embargo} sessions before "
+        f"- Out of sample: expanding walk forward; an outcome fitted on ended more than {training.embargo} sessions "
+        "before "
         "the first decision judged.",
         "",
         "| judged | fitted until | rows | R² | plain R² | MSE | plain MSE |",
@@ -44,8 +47,10 @@ def verdict(manifest: Manifest) -> str:
     reached = "reaches" if model.r2 >= manifest.threshold else "misses"
     start = "on" if beats_plain(manifest) else "switched off"
     return (
-        f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} against {plain.mse:.4f}; better in {steps} of "
-        f"{len(manifest.folds)} steps), so it starts {start}. Its R² of {model.r2:.2f} {reached} the {manifest.threshold:g} asked for."
+        f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} against {plain.mse:.4f}; better in "
+        f"{steps} of "
+        f"{len(manifest.folds)} steps), so it starts {start}. Its R² of {model.r2:.2f} {reached} the "
+        f"{manifest.threshold:g} asked for."
     )
 
 

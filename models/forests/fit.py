@@ -162,7 +162,8 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
     """Validate walk-forward. Returns (all steps combined, each step). Raises ValueError for too few rows."""
     if len(rows.true) < LEAST_ROWS:
         raise ValueError(
-            f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or symbols"
+            f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or "
+            "symbols"
         )
     judged, said, pooled = [], [], []
     first, stop = int(rows.at[0]), int(rows.at[-1]) + 1
@@ -181,7 +182,8 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
             plain=score(test.plain, test.true),
         )
         progress(
-            f"{each.first} to {each.last}: R² {each.model.r2:+.3f}, of the plain estimate {each.plain.r2:+.3f} ({each.rows} rows)"
+            f"{each.first} to {each.last}: R² {each.model.r2:+.3f}, of the plain estimate {each.plain.r2:+.3f} "
+            f"({each.rows} rows)"
         )
         judged.append(each)
         said.append(given)

@@ -162,7 +162,9 @@ def _families() -> dict[str, Family]:
         "daily_return": Family(
             "returns", lambda back: lag(growth(CLOSE), int(back) - 1), "return of one bar; 1 is the newest", {"back": 1}
         ),
-        "momentum": Family("returns", lambda period: growth(CLOSE, int(period)), "growth over a window", {"period": 126}),
+        "momentum": Family(
+            "returns", lambda period: growth(CLOSE, int(period)), "growth over a window", {"period": 126}
+        ),
         "momentum_skip": Family(
             "returns", lambda period, skip: _reversal(int(period), int(skip)),
             "growth over a window that ended some bars ago", {"period": 231, "skip": 21},
@@ -175,11 +177,21 @@ def _families() -> dict[str, Family]:
             "volatility", lambda fast, slow: _volatility_change(int(fast), int(slow)),
             "short volatility over long, less 1", {"fast": 20, "slow": 60},
         ),
-        "linreg_slope": Family("trend", lambda period: _slope(int(period)), "slope of the line, of the mean", {"period": 20}),
-        "force": Family("volume", lambda period: _force(int(period)), "force index, of what is usually traded", {"period": 13}),
-        "ease": Family("volume", lambda period: _ease(int(period)), "ease of movement, of the price squared", {"period": 14}),
-        "bull_power": Family("oscillator", _of_range("elder_ray", "bull_power"), "high over the mean, in ranges", {"period": 13}),
-        "bear_power": Family("oscillator", _of_range("elder_ray", "bear_power"), "low over the mean, in ranges", {"period": 13}),
+        "linreg_slope": Family(
+            "trend", lambda period: _slope(int(period)), "slope of the line, of the mean", {"period": 20}
+        ),
+        "force": Family(
+            "volume", lambda period: _force(int(period)), "force index, of what is usually traded", {"period": 13}
+        ),
+        "ease": Family(
+            "volume", lambda period: _ease(int(period)), "ease of movement, of the price squared", {"period": 14}
+        ),
+        "bull_power": Family(
+            "oscillator", _of_range("elder_ray", "bull_power"), "high over the mean, in ranges", {"period": 13}
+        ),
+        "bear_power": Family(
+            "oscillator", _of_range("elder_ray", "bear_power"), "low over the mean, in ranges", {"period": 13}
+        ),
     }  # fmt: skip
     for group, outputs in SCALE_FREE.items():
         for output in outputs:
@@ -234,9 +246,12 @@ def _families() -> dict[str, Family]:
         "concentration": Family(
             "portfolio", lambda: _row("concentration"), "sum of squared weights", needs=("weight",), shared=True
         ),
-        "value": Family("portfolio", lambda: _row("equity"), "the book's equity, of its start", needs=("equity",), shared=True),
+        "value": Family(
+            "portfolio", lambda: _row("equity"), "the book's equity, of its start", needs=("equity",), shared=True
+        ),
         "equity_return": Family(
-            "risk", lambda period: growth(_row("equity"), int(period)), "growth of the book", {"period": 20}, ("equity",), True
+            "risk", lambda period: growth(_row("equity"), int(period)), "growth of the book",
+            {"period": 20}, ("equity",), True,
         ),
         "equity_volatility": Family(
             "risk", lambda period: deviation(growth(_row("equity")), int(period), 1), "volatility of the book",
@@ -247,7 +262,9 @@ def _families() -> dict[str, Family]:
         ),
         "equity_sharpe": Family(
             "risk",
-            lambda period: ratio(mean(growth(_row("equity")), int(period)), deviation(growth(_row("equity")), int(period), 1)),
+            lambda period: ratio(
+                mean(growth(_row("equity")), int(period)), deviation(growth(_row("equity")), int(period), 1)
+            ),
             "mean return of the book over its deviation", {"period": 60}, ("equity",), True,
         ),
     }  # fmt: skip

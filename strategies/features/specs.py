@@ -170,10 +170,10 @@ def spec_of(names: Iterable[str]) -> FeatureSpec:
 
 
 DEFAULT: Final = (
-    "daily_return_1", "daily_return_2", "daily_return_3", "daily_return_4", "daily_return_5", "momentum_20", "momentum_60",
-    "momentum_126", "volatility_20", "volatility_change_20_60", "rsi_14", "macd_histogram", "macd", "macd_signal",
-    "bollinger_position", "bollinger_width", "natr_14", "adx_14", "stochastic_k", "cci_20", "mfi_14", "sma_distance_60",
-    "from_high_252", "drawdown_126", "momentum_60.rank", "volatility_20.rank",
+    "daily_return_1", "daily_return_2", "daily_return_3", "daily_return_4", "daily_return_5", "momentum_20",
+    "momentum_60", "momentum_126", "volatility_20", "volatility_change_20_60", "rsi_14", "macd_histogram", "macd",
+    "macd_signal", "bollinger_position", "bollinger_width", "natr_14", "adx_14", "stochastic_k", "cci_20", "mfi_14",
+    "sma_distance_60", "from_high_252", "drawdown_126", "momentum_60.rank", "volatility_20.rank",
 )  # fmt: skip
 """The default observation: about twenty indicators and returns."""
 
@@ -226,28 +226,31 @@ def _full() -> tuple[str, ...]:
         for family in ("parkinson", "garman_klass", "rogers_satchell", "yang_zhang")
         for k in (10, 20, 60)
     ]
-    names += ["natr_7", "natr_14", "natr_28", "ulcer_14", "ulcer_60", "max_drawdown_60", "max_drawdown_126", "drawdown_60",
-              "drawdown_126", "drawdown_252", "skewness_60", "skewness_126", "kurtosis_60", "kurtosis_126",
-              "autocorrelation_60", "sharpe_20", "sharpe_60", "sharpe_126", "gap_20", "range_share_20", "stddev_20"]  # fmt: skip
+    names += ["natr_7", "natr_14", "natr_28", "ulcer_14", "ulcer_60", "max_drawdown_60", "max_drawdown_126",
+              "drawdown_60", "drawdown_126", "drawdown_252", "skewness_60", "skewness_126", "kurtosis_60",
+              "kurtosis_126", "autocorrelation_60", "sharpe_20", "sharpe_60", "sharpe_126", "gap_20",
+              "range_share_20", "stddev_20"]  # fmt: skip
     names += ["cmf_20", "force_13", "ease_14", "volume_ratio_5", "volume_ratio_20", "volume_ratio_60", "volume_z_20",
-              "volume_z_60", "signed_volume_20", "signed_volume_60", "illiquidity_20", "illiquidity_60", "price_volume_60"]  # fmt: skip
+              "volume_z_60", "signed_volume_20", "signed_volume_60", "illiquidity_20", "illiquidity_60",
+              "price_volume_60"]  # fmt: skip
     names += [f"{family}_{k}" for family in ("beta", "correlation", "relative_strength") for k in (20, 60, 126)]
     names += ["residual_volatility_60"]
-    names += [f"{name}.rank" for name in ("momentum_5", "momentum_20", "momentum_60", "momentum_126", "momentum_252", "rsi_14",
-              "volatility_20", "volatility_60", "drawdown_126", "volume_z_20", "sharpe_126", "beta_60", "z_score_20",
-              "from_high_252", "illiquidity_20")]  # fmt: skip
+    names += [f"{name}.rank" for name in ("momentum_5", "momentum_20", "momentum_60", "momentum_126", "momentum_252",
+              "rsi_14", "volatility_20", "volatility_60", "drawdown_126", "volume_z_20", "sharpe_126", "beta_60",
+              "z_score_20", "from_high_252", "illiquidity_20")]  # fmt: skip
     names += [f"{name}.z" for name in ("momentum_20", "momentum_126", "volatility_20", "rsi_14")] + [
         "momentum_20.excess"
     ]
-    names += [f"{name}.week" for name in ("momentum_4", "momentum_13", "momentum_26", "rsi_14", "adx_14", "bollinger_position",
-              "volatility_13", "sma_distance_10", "natr_14", "macd_histogram", "stochastic_k", "z_score_26")]  # fmt: skip
+    names += [f"{name}.week" for name in ("momentum_4", "momentum_13", "momentum_26", "rsi_14", "adx_14",
+              "bollinger_position", "volatility_13", "sma_distance_10", "natr_14", "macd_histogram", "stochastic_k",
+              "z_score_26")]  # fmt: skip
     names += [
         f"{name}.month"
         for name in ("momentum_3", "momentum_6", "momentum_12", "rsi_6", "volatility_12", "sma_distance_10")
     ]
     names += [f"{what}_{part}" for what in ("week", "month", "year") for part in ("sin", "cos")]
-    names += ["momentum_signal_20_2", "reversion_signal_20", "trend_signal_20_60", "breakout_signal_55", "value_signal_252",
-              "growth_signal_231_21"]  # fmt: skip
+    names += ["momentum_signal_20_2", "reversion_signal_20", "trend_signal_20_60", "breakout_signal_55",
+              "value_signal_252", "growth_signal_231_21"]  # fmt: skip
     return (*names, "regime_bull", "regime_bear", "regime_volatile")
 
 

@@ -30,7 +30,7 @@ class _Period:
         self.stream = stream
         self.number = -1.0
         self.running: Floats = np.full((len(BARS) + 1, size), np.nan)
-        """open, high, low, close, volume, benchmark of the running period."""
+        """Open, high, low, close, volume and benchmark of the running period."""
         self.held: Floats = np.full((len(stream.keys), size), np.nan)
 
     def update(self, number: float, fields: Mapping[str, Floats], present: Bools) -> Floats:

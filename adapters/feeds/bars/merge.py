@@ -123,7 +123,11 @@ def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) ->
     return [
         BadBar(ts, event, universe.symbols[column], names[why], *values)
         for ts, event, column, why, *values in zip(
-            rows.ts[which].tolist(), placed.ts_event[which].tolist(), rows.column[which].tolist(), reason[which].tolist(),
-            *columns, strict=True,
+            rows.ts[which].tolist(),
+            placed.ts_event[which].tolist(),
+            rows.column[which].tolist(),
+            reason[which].tolist(),
+            *columns,
+            strict=True,
         )
-    ]  # fmt: skip
+    ]
