@@ -16,7 +16,7 @@ YEAR: Final = 252
 DOWN, FLAT, UP = -1, 0, 1
 
 TABLE: Final[dict[int, tuple[str, str, str]]] = {
-    # volatility level -> regime when the trend is down, flat, up; "" keeps the last of bull and bear
+    # volatility level -> regime when the trend is down, flat, up; "" repeats the last of bull and bear
     0: ("bear", "bull", "bull"),
     1: ("bear", "", "bull"),
     2: ("bear", "volatile", "bull"),

@@ -10,7 +10,7 @@ STILL_SAMPLES: Final = 5
 """Consecutive samples without any price change that mark a stale price: its bars are missing, or it is halted."""
 
 STILL_SHARE: Final = 3
-"""Divisor of the window: more unchanged samples than this share also mark a stale price."""
+"""More than one unchanged sample in this many of the window also mark a stale price."""
 
 
 def standing_still(returns: Floats) -> Bools:

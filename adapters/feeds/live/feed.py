@@ -177,7 +177,7 @@ class Live:
             self._woken.set()
 
     async def _listen(self, stream: Stream, forming: Forming) -> None:
-        """Read the stream forever; `_ask` recovers what is lost with it."""
+        """Read the stream forever; `_ask` recovers the bars lost with it."""
         failures = 0
         try:
             while True:
