@@ -1,4 +1,4 @@
-# quantd. `make run` trades recorded markets on paper; `make test` passes the tests. Both need Python 3.11 or
+# quantd. `make run` trades recorded markets on paper; `make test` runs the quick tests. Both need Python 3.11 or
 # newer and, once, a network for packages. PY=/path/to/python chooses the interpreter, ARGS="…" goes to the program.
 
 PY ?=
@@ -7,16 +7,19 @@ V := .venv
 BIN := $(V)/bin
 CORE := $(V)/.core
 FULL := $(V)/.full
+ALL_TESTS := -q -rs -n auto --dist loadfile -m 'not slow' --hypothesis-profile=full
 # numpy's sums are the same on every start only on one thread
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export PY
 
-.PHONY: help run test check bench prove prove-long mutants wheel install clean lock
+.PHONY: help run test test-all coverage check bench prove prove-long mutants wheel install clean lock
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
-	@echo 'make test     run the tests (adds PyTorch and the test tools to .venv)'
+	@echo 'make test     run the quick tests (adds PyTorch and the test tools to .venv)'
+	@echo 'make test-all run all tests: whole processes, kills, thresholds of learners, more examples'
+	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
 	@echo 'make bench    how fast, and where the time goes'
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
@@ -32,6 +35,12 @@ run: $(CORE)
 test: $(FULL)
 	@$(BIN)/python -m pytest -q -rs -n auto --dist loadfile $(ARGS)
 
+test-all: $(FULL)
+	@$(BIN)/python -m pytest $(ALL_TESTS) $(ARGS)
+
+coverage: $(FULL)
+	@$(BIN)/python -m pytest $(ALL_TESTS) --cov --cov-report=term:skip-covered --cov-report=html $(ARGS)
+
 check: $(FULL)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -45,7 +54,8 @@ bench: $(CORE)
 	done
 
 prove: $(FULL)
-	@$(BIN)/python -m pytest -q -rs tests/proofs/simulation tests/proofs/adversary tests/proofs/test_kill_switch.py $(ARGS)
+	@$(BIN)/python -m pytest -q -rs -m 'not slow' --hypothesis-profile=full tests/proofs/simulation tests/proofs/adversary \
+		tests/proofs/test_kill_switch.py $(ARGS)
 
 # hours on a slow machine; each command stands alone in docs/operate/reliability.md
 prove-long: $(FULL)

@@ -21,14 +21,17 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.sessions import DAY_NS, Sessions
 
 ALWAYS_OPEN: Final = "24/7"
 _FORMAT: Final = 1
 
 
-class UnknownCalendar(ValueError):
+class UnknownCalendar(ExplainedError, ValueError):
     """No calendar has this name. `nearest` is the most similar valid name, or empty; `remedy` says what to write."""
+
+    exit_code = CONFIG
 
     def __init__(self, name: str, valid: Iterable[str]) -> None:
         by_folded = {v.casefold(): v for v in valid}

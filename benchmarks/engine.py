@@ -20,7 +20,8 @@ from types import FrameType
 import numpy as np
 
 from quantd.adapters.brokers.paper.broker import Paper
-from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.engine.settings import AgentRules, Rules
+from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item

@@ -139,8 +139,9 @@ def _turns(sides: dict[str, Callable[[], Any]], seconds: float) -> dict[str, tup
 
 def features() -> None:
     """Print the ranking behind Lite's choice of features."""
+    from quantd.models.learners.maddpg import LITE_FEATURES
     from quantd.models.training.plans.plan import default
-    from quantd.models.training.plans.profiles import AHEAD, LITE_FEATURES, ranked
+    from quantd.models.training.plans.profiles import AHEAD, ranked
     from quantd.models.training.seeds.markets import markets_of
 
     plan = default("maddpg", "full")

@@ -19,7 +19,7 @@ from stable_baselines3 import DQN, SAC
 from torch import Tensor
 
 from quantd.models.learners.dqn import Dqn, DqnPlan
-from quantd.models.learners.on_policy import Report
+from quantd.models.learners.record import Report
 from quantd.models.learners.replay import SumTree
 from quantd.models.learners.sac import Sac, SacPlan
 from quantd.models.market.vector_env import Kind, Step

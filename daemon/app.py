@@ -1,9 +1,7 @@
 """Wires everything: opens the store, recovers the run, and keeps loop, bus, API and watchdog in one TaskGroup."""
 
 import asyncio
-import contextlib
 import gc
-import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -18,7 +16,8 @@ from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroke
 from quantd.adapters.bus.messages import Composer, Message, Standing
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
 from quantd.adapters.bus.payloads import StatusState
-from quantd.adapters.bus.publisher import Listen, MqttBus, MqttSettings, address
+from quantd.adapters.bus.publisher import Listen, MqttBus
+from quantd.adapters.bus.settings import MqttSettings, address
 from quantd.adapters.bus.topics import root
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import SourceError
@@ -27,69 +26,50 @@ from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.tables.projection import Projection
-from quantd.adapters.store.upkeep.verify import NEWEST
 from quantd.daemon.api.protection import bus_tls, embedded_settings, unenforced, unguarded
 from quantd.daemon.api.server import Api
 from quantd.daemon.assembly.names import known_names, not_yet
-from quantd.daemon.assembly.parts import Assembly, Parts, assemble_live, limits_of_config, parts_of
+from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.commands.api_token import Insecure, tighten
 from quantd.daemon.commands.mqtt import MqttCommands, command_key
-from quantd.daemon.config import Config, ConfigError, Mistake, digest, load, reloading, secret, store_url
-from quantd.daemon.engine.snapshot import in_force
+from quantd.daemon.commands.signals import KillSignal, handle_signals
+from quantd.daemon.config import Config, ConfigError, load, secret, store_url
 from quantd.daemon.jobs.maintenance import Upkeep
 from quantd.daemon.jobs.retrainer import Retraining
 from quantd.daemon.jobs.risk_reports import Reporter
 from quantd.daemon.jobs.runner import Jobs
+from quantd.daemon.jobs.supervision import kept_up
 from quantd.daemon.live.connect import Reach, account_of, mistakes_of, reach
 from quantd.daemon.live.permission import refusal
 from quantd.daemon.live.session import Aside, Outside
 from quantd.daemon.monitoring import systemd
-from quantd.daemon.monitoring.metrics import configure
+from quantd.daemon.monitoring.heartbeat import heartbeat, monitoring, watchdog
 from quantd.daemon.monitoring.terminal import watch
-from quantd.daemon.monitoring.watchdog import SILENCE_S, Sentry, watch_halt_file
 from quantd.daemon.monitoring.watchdog import watch as watch_conditions
+from quantd.daemon.monitoring.watchdog import watch_halt_file
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.worker import Apart, lacking
 from quantd.daemon.recovery.continuation import (
     CLOSES,
     MOVES,
-    NotCarried,
     carried_from,
-    carried_into,
-    carry_over,
-    move,
-    moves,
-    same_account,
 )
-from quantd.daemon.recovery.replay import NotKept, newest_snapshot, refold, save_config
+from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.recovery.start import begin
+from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run
 from quantd.daemon.runtime.alert_filter import AlertFilter
-from quantd.daemon.runtime.inbox import InboxFull
-from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
+from quantd.daemon.runtime.feeder import feed_recorded
+from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.recent_history import Histories
 from quantd.daemon.runtime.service import Service
-from quantd.daemon.runtime.supervision import alert, kept_up, reason_of
 from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.runtime.version import VERSION
-from quantd.daemon.views.risk_measures import METRICS, assessed, metrics_of
 from quantd.daemon.views.run_summary import Summary, summary
-from quantd.risk.limits.catalogue import Reason
-from quantd.trading.clock_text import instant_text
-from quantd.trading.codec import decode
-from quantd.trading.events import Operator, Reloaded, Started, Stopping
-from quantd.trading.orders import base36, quantity_text
+from quantd.risk.limits.catalogue import REASON_NAMES
+from quantd.trading.exit_codes import CHECK_FAILED
 
 log = structlog.get_logger("quantd")
-
-
-class CannotStart(Exception):
-    """Why the daemon does not start, in words for its user, and the exit code that says so to systemd."""
-
-    def __init__(self, text: str, code: int = 78) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 class BeginAnew(Exception):
@@ -125,109 +105,6 @@ def read_config(options: Options) -> Config:
     return config
 
 
-def new_run() -> str:
-    """Eight base-36 digits, drawn once in the life of a run."""
-    return base36(secrets.randbits(64), 8)
-
-
-def refuse_damaged(store: Store) -> None:
-    """Raise CannotStart for a store with other rows than its journal made."""
-    began = time.monotonic()
-    found = store.verify(NEWEST)
-    if found:
-        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        raise CannotStart(
-            f"the store is damaged: {found[0]}{more}. Nothing was traded. `quantd doctor --store` shows all of it; restore a backup "
-            "with `quantd restore`, or name another folder with --state to begin anew.",
-            1,
-        )
-    log.info("verified", newest=NEWEST, seconds=round(time.monotonic() - began, 3))
-
-
-def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
-    """The run as its journal says it stood; raises CannotStart when it cannot be this feed's, or differs."""
-    seq, kept = newest_snapshot(store, run)
-    began = time.monotonic()
-    try:
-        shell, journal = refold(parts, store, run, folder, seq=seq, kept=kept)
-    except ReplayDifference as error:
-        newest = store.latest_snapshot(run)
-        remedy = f"`quantd replay {run}` shows it again; `--fresh` begins a new run."
-        if newest is not None and newest[0] > seq:
-            remedy = (
-                "Another version of quantd made it and was not stopped in order: start that version, stop it in order, then "
-                "start this one."
-            )
-        raise CannotStart(f"run {run}: {error}. Nothing was traded. {remedy}", 1) from error
-    except RecordTooLong as error:
-        raise CannotStart(f"run {run}: {error}; give the feed it was made with, or begin anew with --fresh.") from error
-    except NotKept as error:
-        raise CannotStart(f"run {run}: {error}") from error
-    shell.answer = shell.meanwhile = Deadline(parts.policies)
-    if isinstance(shell.broker, Wire):
-        shell.broker.taken()  # what was committed has left, or its outcome is unknown
-    if journal.seq:
-        log.info(
-            "recovered",
-            run=run,
-            steps_folded=journal.compared,
-            from_snapshot=seq,
-            seconds=round(time.monotonic() - began, 3),
-            open_orders=sum(work.live for work in shell.state.at_venue().values()),
-        )
-    if isinstance(parts, Assembly) and shell.ts >= parts.feed.last_ts:
-        log.warning("this run has reached the end of its feed; `quantd run --fresh` begins a new one", run=run)
-    return shell, journal
-
-
-def same_run(parts: Parts, store: Store, run: str) -> None:
-    """Raise CannotStart unless the journalled run is of this feed, universe, currency and set of agents."""
-    started = next((decode(data).event for _, data in store.entries(run, 1)), None)
-    if not isinstance(started, Started):
-        return
-    record = store.records.run(run)
-    differs = ""
-    if started.feed != parts.market:
-        differs = "another feed file or selection"
-    elif started.symbols != parts.universe.symbols:
-        differs = f"another universe ({', '.join(started.symbols)})"
-    elif resized := [
-        f"{symbol} {quantity_text(1, before)}, now {quantity_text(1, now)}"
-        for symbol, before, now in zip(started.symbols, record.universe.lot_nano, parts.universe.lot_nano, strict=True)
-        if before != now
-    ]:
-        differs = f"lots of another size ({'; '.join(resized)}: [[universe.instruments]] lot sets it)"
-    elif record.universe.currency != parts.universe.currency:
-        differs = f"another currency ({record.universe.currency})"
-    elif record.agents != tuple(a.name for a in parts.rules.agents):
-        differs = f"other agents ({', '.join(record.agents)})"
-    elif started.mode != parts.config.quantd.mode:
-        differs = f'mode = "{started.mode}"'
-    if differs:
-        raise CannotStart(
-            f"run {run} in this state folder was made with {differs}. "
-            "Restore what it was made with, carry the account on with --carry, or begin a new one with --fresh."
-        )
-
-
-def this_run(parts: Parts, store: Store, options: Options) -> str:
-    """The run to continue, or a new one. Raises CannotStart when the run that is there is of something else."""
-    if (begun := carried_into(store)) and not options.fresh:
-        return begun
-    run = store.current_run()
-    if run is not None and any(r.run == run and r.ended for r in store.runs()):
-        run = None
-    if run is not None and options.fresh:
-        store.finish(run, time.time_ns(), "--fresh")
-        run = None
-    if run is None:
-        return new_run()
-    if options.carry and not same_account(parts, store, run):
-        return carry_over(parts, store, run, new_run())
-    same_run(parts, store, run)
-    return run
-
-
 async def serve(
     config: Config, options: Options, *, find: Reach = reach, now: Callable[[], int] = time.time_ns
 ) -> Summary:
@@ -259,13 +136,13 @@ async def serve(
         store_url(config.store.url) or folder, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s
     ) as store:
         refuse_damaged(store)
-        run = this_run(parts, store, options)
+        run = this_run(parts, store, fresh=options.fresh, carry=options.carry)
         names = [a.name for a in parts.rules.agents]
         projection = store.begin(run, parts.universe, agents=names, mode=config.quantd.mode, ts=now())
         try:
             shell, journal = recover(parts, store, run, folder)
         except StoreDamaged as error:
-            raise CannotStart(str(error), 1) from error
+            raise CannotStart(str(error), CHECK_FAILED) from error
         aside = begin(shell, parts, config, run, fresh=journal.seq == 0, carried=carried_from(parts, store, run))
         outside = await reached(parts, store, shell, run, folder, find, now) if parts.live else None
         broker = start_broker(config)
@@ -347,7 +224,7 @@ class Edges:
             parts.universe,
             [a.name for a in parts.rules.agents],
             prefix=config.bus.prefix,
-            reasons=[r.name.lower() for r in Reason],
+            reasons=REASON_NAMES,
             standing=Standing(switch=switch, lots=tuple(state.ledger.house.lots)),
         )
         self.histories = Histories(config.risk.history)
@@ -434,14 +311,14 @@ class Edges:
                 ready = asyncio.Event()
                 if isinstance(parts, Assembly):
                     market = instants(parts.items(), self.shell.ts)
-                    feeding = service.feed(market, config.feed.pace, config.feed.at_end)
+                    feeding = feed_recorded(service, market, config.feed.pace, config.feed.at_end)
                     around.append(tasks.create_task(feeding, name="feed"))
                     ready.set()
                 elif self.outside is not None:
                     around.append(tasks.create_task(self.outside.run(service, ready), name="outside"))
                 if self.commands is not None:
                     around.append(beside("commands over MQTT", self.commands.run))
-                handle_signals(service, config, options, parts, tasks)
+                handle_signals(service, parts, lambda: read_config(options), tasks)
                 around.append(tasks.create_task(self._ready(ready), name="ready"))
                 if not options.quiet:
                     around.append(
@@ -502,129 +379,3 @@ def bus_url(config: Config, broker: EmbeddedBroker | None) -> str:
     """Where subscribers connect."""
     host, port, secure = address(config.bus.url) if broker is None else (broker.host, broker.port, False)
     return f"mqtt{'s' if secure or config.bus.tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
-    """Every five seconds: the loop is alive."""
-    beat = 0
-    while True:
-        beat += 1
-        state = service.shell.state
-        message = composer.heartbeat(time.time_ns(), beat, service.shell.tally.slices, state.equity_micro)
-        bus.heartbeat(message.topic, message.payload)
-        await asyncio.sleep(5.0)
-
-
-async def watchdog(service: Service) -> None:
-    """Say that the loop goes round, to systemd or to a sentry of our own: when it does not, the daemon is ended."""
-    period_s = systemd.watchdog_usec() / 1e6
-    with contextlib.ExitStack() as leaving:
-        sentry = None if period_s else Sentry(service.halt_file)
-        if sentry is not None:
-            leaving.callback(sentry.close)
-        seen = -1
-        while True:
-            if service.progress != seen:
-                seen = service.progress
-                if sentry is not None:
-                    sentry.beat()
-                state = service.shell.state
-                systemd.alive()
-                switch = ("RUN", "REDUCE", "HALT")[state.switch.state]
-                equity, agents = state.equity_micro / 1e6, len(state.agents)
-                systemd.tell_status(f"{switch} · {service.status} · equity {equity:,.2f} · {agents} agents")
-            await asyncio.sleep(period_s / 3 if period_s else SILENCE_S / 6)
-
-
-async def monitoring(service: Service, interval_s: float) -> None:
-    """Say every `interval_s` seconds of the wall clock what the house's risk is, between bars too; alerts come from the
-    engine, with each bar."""
-    while True:
-        await asyncio.sleep(interval_s)
-        found = metrics_of(assessed(service.shell.state).house)
-        state = service.shell.state
-        log.info(
-            "risk",
-            interval_s=interval_s,
-            time=instant_text(state.now),
-            equity=state.equity_micro / 1e6,
-            switch=state.switch.state,
-            **{name: round(value, 4) for name in METRICS if (value := getattr(found, name)) is not None},
-        )
-
-
-class KillSignal:
-    """What SIGUSR1 does: a halt. One that comes during recovery neither ends the process nor is lost."""
-
-    def __init__(self) -> None:
-        self._pulled = False
-        self._service: Service | None = None
-
-    def pull(self) -> None:
-        self._pulled = True
-        if self._service is not None:
-            with contextlib.suppress(InboxFull):  # there is room for a halt: what fills it halts already
-                now = self._service.shell.state.now
-                self._service.inbox.command(Operator(now, "halt", "SIGUSR1", "signal"))
-
-    def attach(self, service: Service) -> None:
-        """From now on there is something to halt."""
-        self._service = service
-        if self._pulled:
-            self.pull()
-
-
-def handle_signals(service: Service, config: Config, options: Options, parts: Parts, tasks: asyncio.TaskGroup) -> None:
-    """SIGTERM and SIGINT stop in order, SIGHUP reloads; SIGUSR1 halts already."""
-    loop = asyncio.get_running_loop()
-
-    def stop(name: str) -> None:
-        cancel = config.quantd.on_stop == "cancel"
-        with contextlib.suppress(InboxFull):
-            service.inbox.command(Stopping(service.shell.state.now, cancel, name))
-
-    loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
-    loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reloaded(service, options, parts)))
-
-
-async def reloaded(service: Service, options: Options, parts: Parts) -> None:
-    """Reload; when a file or a policy cannot be read, the daemon goes on as it is, with an alert."""
-    try:
-        await reload(service, options, parts)
-    except Exception as error:
-        log.exception("reload.failed", config=str(options.config))
-        alert(service, f"{options.config} was not reloaded: {reason_of(error)}")
-
-
-async def reload(service: Service, options: Options, parts: Parts) -> list[Mistake]:
-    """Read the configuration again and take what may change while positions are open; the mistakes otherwise. Another
-    universe, or other agents, on a market that goes on: the account is carried over to them, and the program begins
-    anew. So it does for other closed dates: feed, venue and engine each hold the calendar."""
-    try:
-        new = read_config(options)
-        if parts.live and moves(parts, new):
-            await move(service, assemble_live(new, time.time_ns(), apart=parts.apart))
-            return []
-        changed, mistakes = reloading(service.config, new)
-        if "universe.closed" in changed and not parts.live:
-            text = "cannot change while a recorded market runs"
-            mistakes.append(new.source.mistake(("universe", "closed"), text, "restart it"))
-    except ConfigError as error:
-        mistakes, changed = error.mistakes, ()
-    except NotCarried as error:
-        mistakes, changed = [new.source.mistake(("universe",), f"cannot change now: {error}")], ()
-    if mistakes:
-        for mistake in mistakes:
-            log.error("reload.refused", mistake=str(mistake))
-        return list(mistakes)
-    if "universe.closed" in changed:
-        log.info("closed dates", closed=[str(day) for day in new.universe.closed])
-        service.inbox.command(Stopping(service.shell.state.now, False, CLOSES))
-    elif changed:
-        service.config = new
-        configure(new.log.level.upper(), new.log.format)  # type: ignore[arg-type]
-        limits = in_force(limits_of_config(parts, new))
-        await service.inbox.command(Reloaded(service.shell.state.now, digest(new), changed, limits))
-        log.info("reloaded", changed=list(changed))
-    return []

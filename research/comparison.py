@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.daemon.assembly.parts import Assembly, rules_of, schedule_of
+from quantd.daemon.assembly.engine_rules import rules_of
+from quantd.daemon.assembly.parts import Assembly, schedule_of
 from quantd.daemon.config import Agent
 from quantd.daemon.config.schema import Schedule
 from quantd.daemon.runtime.loop import Log, Shell
@@ -20,6 +21,7 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import POLICIES
 from quantd.trading.events import Tick
 from quantd.trading.execution import Costs
+from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import MICRO
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
@@ -51,7 +53,7 @@ class Settings(Struct, frozen=True):
     formula: str = SHARPE_DEFINITION
 
 
-class Incomparable(ValueError):
+class Incomparable(ExplainedError, ValueError):
     """Two runs have different settings; the message names the differences."""
 
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from quantd.daemon.assembly.parts import Assembly, assemble, rules_of
+from quantd.daemon.assembly.engine_rules import rules_of
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Agent, Config, Risk
 from quantd.daemon.config.rules import RebalanceTable
 from quantd.daemon.policies.composed import policy_of

@@ -19,7 +19,7 @@ from quantd.risk.pairs import pair_equity
 Codes = NDArray[np.int8]
 
 
-def cap(lots: Floats, most: Floats, code: Reason, reason: Codes) -> Floats:
+def cap(lots: Floats, most: Floats, code: int, reason: Codes) -> Floats:
     """Whole `lots` cut to `most`, the very same where nothing is cut; what is not a number is 0."""
     # written so that a `most` that is not a number cuts
     over = ~(lots <= most) & (lots > 0.0)
@@ -41,11 +41,11 @@ class Factor:
 
     def __init__(self) -> None:
         self.value = 1.0
-        self.code = Reason.NONE
+        self.code = int(Reason.NONE)
         self.most: Floats | None = None
-        self.most_code = Reason.NONE
+        self.most_code = int(Reason.NONE)
 
-    def take(self, value: float, code: Reason) -> None:
+    def take(self, value: float, code: int) -> None:
         """Not-a-number is 0."""
         value = max(value, 0.0) if value == value else 0.0
         if value < self.value:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from quantd.risk.limits.case import SLACK, Account
 from quantd.risk.limits.catalogue import Correlation, Reason
 from quantd.risk.limits.context import Bools, Context, Floats, Scenarios
-from quantd.risk.limits.ruleset import CAPS, KNOWN_CAPS, Rules
+from quantd.risk.limits.ruleset import Rules
 from quantd.risk.measures.portfolio import least, most, total
 from quantd.risk.pairs import joint_bound
 
@@ -162,8 +162,7 @@ def _crosses(account: Account, wanted: Floats) -> bool:
 
 def plain(ctx: Context, account: Account, asked: Floats, rules: Rules, reason: Codes) -> Floats | None:
     """float64[N] signed lots that pass, and the limit that cut them in `reason`; None: ask the long way."""
-    known = rules.plain and [most for _, most in CAPS] == KNOWN_CAPS
-    if not (known and account.equity > 0.0 and account.repeated is None and account.blocked is None):
+    if not (rules.plain and account.equity > 0.0 and account.repeated is None and account.blocked is None):
         return None
     wanted = np.trunc(asked)
     # a purchase may be the last to fill: what an open sale takes must be held without it
@@ -310,16 +309,16 @@ def _scenarios_keep(rules: Rules, market: Ready, basket: Basket) -> bool:
     return True
 
 
-def _rows_over(rules: Rules, basket: Basket) -> list[tuple[int, Reason, float, float]]:
+def _rows_over(rules: Rules, basket: Basket) -> list[tuple[int, int, float, float]]:
     """What is linear and not kept with all purchases: `long_rows` of the rules."""
     low, near, buys = basket.low, basket.near, basket.buys
     used = (basket.used, basket.traded, basket.cash_used)
     return [row for row in rules.long_rows if not used[row[0]] + row[3] * buys <= row[2] * low + near]
 
 
-def _rows_factor(rules: Rules, basket: Basket) -> tuple[float, Reason] | None:
+def _rows_factor(rules: Rules, basket: Basket) -> tuple[float, int] | None:
     """The factor on the purchases that keeps what is linear, and whose it is; None where one is breached already."""
-    factor, code = inf, Reason.NONE
+    factor, code = inf, int(Reason.NONE)
     for kind, reason, bound, per_buy in _rows_over(rules, basket):
         held, need = (basket.used, basket.traded, basket.cash_used)[kind], per_buy * basket.buys
         if not held <= bound * basket.before + basket.near:

@@ -121,10 +121,10 @@ def test_the_purity_test_sees_each_kind_of_impurity(source):
 def basket_makers(source):
     """Lines that construct an OrderBasket, under whatever name it was imported."""
     tree = ast.parse(source)
-    names = {"OrderBasket", "Submit"}
+    names = {"OrderBasket"}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            names |= {alias.asname for alias in node.names if alias.name in ("OrderBasket", "Submit") and alias.asname}
+            names |= {alias.asname for alias in node.names if alias.name == "OrderBasket" and alias.asname}
     lines = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
@@ -141,12 +141,12 @@ def basket_makers(source):
 
 def test_an_order_basket_is_built_by_the_gate_and_the_codec_only():
     makers = {str(path.relative_to(ROOT)) for path in sources(*PACKAGES) if basket_makers(path.read_text())}
-    assert makers - {"trading/codec.py"} == {"risk/pretrade/gate.py"}
+    assert makers - {"trading/codec.py"} == {"risk/pretrade/baskets.py"}
 
 
 @pytest.mark.parametrize(
     "source",
-    ["OrderBasket(1, 2)", "orders.OrderBasket(1)", "from quantd.trading.orders import OrderBasket as B\nB(1)", "effects.Submit(1)",
+    ["OrderBasket(1, 2)", "orders.OrderBasket(1)", "from quantd.trading.orders import OrderBasket as B\nB(1)",
      "msgspec.convert(x, OrderBasket)", "msgspec.structs.replace(basket, lots=[1])", "Decoder(OrderBasket)"],
 )  # fmt: skip
 def test_the_basket_test_sees_each_way_to_build_one(source):

@@ -153,6 +153,7 @@ def test_the_wheel_asks_for_no_package_of_one_platform(wheel):
     assert not set(needed) & {"cysystemd", "systemd-python", "sdnotify", "pyinotify", "python-prctl", "uvloop"}
 
 
+@pytest.mark.long
 def test_an_installed_quantd_starts_from_an_empty_folder_and_trades_as_the_checkout_does(installed, backtest):
     assert installed("init").returncode == 0
     found = json.loads(installed("doctor", "--json", *FREE_PORTS).stdout)
@@ -221,6 +222,7 @@ def test_a_market_without_a_stated_licence_is_refused_in_a_sentence_that_says_wh
     assert "its source states no licence, so that only the source repository has it, in data/" in done.stderr
 
 
+@pytest.mark.long
 def test_the_core_runs_where_python_has_only_what_macos_gives_it(installed, backtest, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(DARWIN)
     asked = [str(installed.bin / "python"), "-c", "import os, sys; print(sys.platform, hasattr(os, 'fdatasync'))"]

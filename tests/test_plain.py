@@ -665,6 +665,7 @@ MUTANTS: list[tuple[str, str, Any]] = [
 ]
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize(("name", "attribute", "mutant"), MUTANTS, ids=[m[0] for m in MUTANTS])
 def test_the_comparison_sees_a_planted_fault(
     name: str, attribute: str, mutant: Any, monkeypatch: pytest.MonkeyPatch

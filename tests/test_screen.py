@@ -17,6 +17,7 @@ from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.measures.stress import Shock
 from quantd.risk.monitor.levels import CRITICAL, INFO, NONE, observe
 from quantd.risk.screen import ROUNDED, SAMPLES, SPREAD, WIDEST, Screen, _Expected, _Varying, screen
+from tests.support.examples import examples
 from tests.support.risk_books import make_context, scenario_returns
 
 LOOKBACK = 80
@@ -116,7 +117,7 @@ def kept_samples(seed: int) -> tuple[int, int]:
     return kept, changed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 2**32))
 def test_what_is_screened_away_is_never_a_crossing(seed: int) -> None:
     kept_samples(seed)

@@ -7,114 +7,11 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.trading.effects import (
-    Again,
-    Ask,
-    Asked,
-    Assessed,
-    Booked,
-    Cancel,
-    Crossed,
-    Effect,
-    Ended,
-    Filled,
-    Planned,
-    Promotion,
-    Protected,
-    Publish,
-    Query,
-    Reallocated,
-    Rested,
-    Shadowed,
-    Snapshot,
-    Stop,
-    Switched,
-    Valued,
-    Worked,
-)
-from quantd.trading.events import (
-    Action,
-    Bars,
-    Busted,
-    CancelReported,
-    Carried,
-    Condition,
-    Correction,
-    Decided,
-    Event,
-    Flow,
-    ForeignFound,
-    Halted,
-    Limited,
-    NotFound,
-    Operator,
-    Reconciled,
-    Reloaded,
-    Retrained,
-    Shade,
-    SliceRef,
-    Started,
-    Stopping,
-    Tick,
-    Unknown,
-    Wished,
-)
+from quantd.trading.effects import Ask, Asked, Effect, JournalEffect
+from quantd.trading.events import Bars, Event, JournalEvent, SliceRef
 from quantd.trading.market import Block, Floats, MarketSlice
-from quantd.trading.orders import OrderBasket, Reports
 
 CODEC_VERSION: Final = 1
-
-JournalEvent = (
-    Started
-    | Reloaded
-    | SliceRef
-    | Bars
-    | Action
-    | Tick
-    | Decided
-    | Reports
-    | CancelReported
-    | Unknown
-    | NotFound
-    | Reconciled
-    | ForeignFound
-    | Flow
-    | Operator
-    | Condition
-    | Stopping
-    | Correction
-    | Wished
-    | Halted
-    | Limited
-    | Busted
-    | Carried
-    | Shade
-    | Retrained
-)
-JournalEffect = (
-    Asked
-    | OrderBasket
-    | Cancel
-    | Query
-    | Publish
-    | Planned
-    | Filled
-    | Crossed
-    | Ended
-    | Valued
-    | Booked
-    | Switched
-    | Snapshot
-    | Stop
-    | Protected
-    | Assessed
-    | Again
-    | Worked
-    | Reallocated
-    | Promotion
-    | Shadowed
-    | Rested
-)
 
 
 class Entry(Struct, frozen=True, array_like=True):

@@ -39,10 +39,6 @@ class Asked(Struct, frozen=True, tag="Ask", omit_defaults=True):
     policy: int = -1
 
 
-Submit = OrderBasket
-"""The effect that sends orders is the basket itself; only the gate can create one."""
-
-
 class Cancel(Struct, frozen=True, tag=True, omit_defaults=True):
     """Requests cancellation of one row of a basket at the venue."""
 
@@ -372,5 +368,11 @@ Record = (
 )
 """Effects that only report to the store and the bus."""
 
-Effect = Ask | OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again | Shadowed
-"""Elements of the sequence returned by `step`."""
+Journalled = OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again | Shadowed
+"""Effects that the journal stores as they are."""
+
+Effect = Ask | Journalled
+"""What `step` gives."""
+
+JournalEffect = Asked | Journalled
+"""What the journal stores: an Ask without its view."""

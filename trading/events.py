@@ -1,7 +1,8 @@
 """Events: the closed union of all inputs of the engine.
 
-External answers, time and randomness enter only as events. Events are frozen and journalled, and their meaning never
-changes. A new field or kind raises the codec's version.
+Outside answers, time and randomness arrive only in here. Frozen, journalled, never changed in meaning:
+a new field or kind raises the codec's version. A new event is a struct here, its name in the union of its source at the
+end of this module, and its handler `on_<event>` in a module of `quantd.daemon.engine`.
 """
 
 from typing import Literal
@@ -331,30 +332,32 @@ class Stopping(Struct, frozen=True, tag=True, omit_defaults=True):
     reason: str
 
 
-Event = (
+External = (
     Started
     | Reloaded
-    | MarketSlice
-    | Action
-    | Tick
-    | Decided
-    | Reports
-    | CancelReported
-    | Unknown
-    | NotFound
-    | Reconciled
-    | ForeignFound
     | Flow
     | Operator
     | Condition
     | Stopping
+    | Reconciled
+    | ForeignFound
     | Correction
     | Wished
     | Halted
     | Limited
-    | Busted
     | Carried
-    | Shade
     | Retrained
 )
-"""Inputs of `step`. In the journal a MarketSlice is a SliceRef (replay) or Bars (live)."""
+"""Events that nothing computes again: in a replay they come from the journal."""
+
+VenueNews = Reports | CancelReported | Unknown | NotFound | Busted
+"""Events that a venue reports. A simulated venue computes them again in a replay."""
+
+Journalled = External | VenueNews | Action | Tick | Decided | Shade
+"""Events that the journal stores as they are."""
+
+Event = Journalled | MarketSlice
+"""What `step` takes."""
+
+JournalEvent = Journalled | SliceRef | Bars
+"""What the journal stores. A MarketSlice is a SliceRef (replay) or Bars (live)."""

@@ -7,15 +7,15 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.trading.events import Action, Busted, CancelReported, Condition, NotFound, Unknown
+from quantd.trading.events import Action, Condition, VenueNews
 from quantd.trading.instruments import Universe
 from quantd.trading.market import MarketSlice
-from quantd.trading.orders import OrderBasket, Reports
+from quantd.trading.orders import OrderBasket
 from quantd.trading.venue import VenueAccount, VenueFlow
 from quantd.trading.view import Hold, Memory, Noted, View
 
-BrokerNews = Reports | CancelReported | Unknown | NotFound | Condition | Busted
-"""Reports from a venue. An adapter reports a lost or restored connection as Condition("broker")."""
+BrokerNews = VenueNews | Condition
+"""What a venue says. With Condition("broker") an adapter says that it lost its venue, or has it again."""
 
 
 class Policy(Protocol):
@@ -44,25 +44,6 @@ def leaves(policy: Policy) -> Iterator[Policy]:
         yield policy
     for each in inside:
         yield from leaves(each)
-
-
-class ReplayFeed(Protocol):
-    """A recorded market. Its items are in time order: an action precedes the slice that it opens."""
-
-    @property
-    def universe(self) -> Universe: ...
-
-    @property
-    def interval_ns(self) -> int:
-        """Length of a bar in ns; a day for bars of a whole session."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Hex BLAKE2b of the files' content and of the selection from them."""
-        ...
-
-    def items(self) -> Iterator[Action | MarketSlice]: ...
 
 
 class Until(Struct, frozen=True):

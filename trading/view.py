@@ -137,7 +137,7 @@ class View:
 
 
 class Hold:
-    """The answer `hold()`: keep every lot unchanged."""
+    """The answer `HOLD`: keep every lot as it is."""
 
     __slots__ = ()
 
@@ -157,8 +157,3 @@ class Noted:
 
 
 HOLD: Final = Hold()
-
-
-def hold() -> Hold:
-    """Return the answer of a policy that keeps its positions."""
-    return HOLD

@@ -1,1 +1,1 @@
-"""Venues: the simulated one and the networked ones."""
+"""Venues that execute orders: the simulated venue, Alpaca, and crypto exchanges through ccxt."""

@@ -1,58 +1,86 @@
-"""Executions of a venue that tells how much of an order was filled after each: their intervals of lots do not depend on the
-order in which they are heard, nor on who hears them after a restart."""
+"""Executions of one order at a venue, as intervals of the order's lots.
 
+The intervals depend neither on the order in which executions arrive nor on a restart in between.
+"""
+
+from typing import NamedTuple
+
+import msgspec
 from msgspec import Struct
-
-from quantd.adapters.brokers.order_log import Sent
-from quantd.trading.orders import Cause, Reports
 
 
 class Execution(Struct, frozen=True):
-    """Nano-units (cum_nano - size_nano, cum_nano] of an order were filled at `price_nano` at `ts`."""
+    """One execution: unsigned nano-units of the instrument at a price, its fee in micro-currency or in nano-units of the
+    instrument.
 
-    cum_nano: int
+    A venue identifies it by an `id` of its own, or by `cum_nano`: the filled quantity of the order after it.
+    """
+
+    ts: int
     size_nano: int
     price_nano: int
-    ts: int
+    id: str = ""
+    cum_nano: int = 0
+    fee_micro: int = 0
+    fee_nano: int = 0
 
 
-class Trail(Struct):
-    """What is known of one order at its venue. `posted` is when a request that made it may last have left (0: never);
-    `tried` when its
-    end was last asked for by ourselves; `executions` by their end; `heard` the ends in lots that the stream has told."""
+class Fill(NamedTuple):
+    """Whole lots that one execution completes; `cum` is the number of filled lots after it."""
 
-    venue_id: str = ""
-    posted: int = 0
-    tried: int = 0
-    executions: dict[int, Execution] = {}
-    heard: set[int] = set()
+    cum: int
+    lots: int
+    price_nano: int
+    fee_micro: int
+    fee_nano: int
 
-    def add(self, execution: Execution) -> None:
-        """Take one; the same a second time changes nothing."""
-        if execution.size_nano > 0:
-            self.executions.setdefault(execution.cum_nano, execution)
+
+class ExecutionLog(Struct):
+    """The known executions of one order, by id or by cumulated quantity. `reported` holds the `cum` of fills that were
+    reported from the stream."""
+
+    executions: dict[str | int, Execution] = {}
+    reported: set[int] = set()
+
+    def add(self, *executions: Execution) -> None:
+        """Add executions that are not known yet.
+
+        Those with an id get the next interval, in the order of time and id; the others have theirs.
+        """
+        for each in sorted(executions, key=lambda e: (e.ts, e.id)):
+            key = each.id or each.cum_nano
+            if each.size_nano <= 0 or key in self.executions:
+                continue
+            if each.id:
+                each = msgspec.structs.replace(each, cum_nano=self.known_nano() + each.size_nano)
+            self.executions[key] = each
 
     def known_nano(self) -> int:
-        """How much is filled by the executions that are known, wherever they lie."""
+        """The total quantity of the known executions."""
         return sum(each.size_nano for each in self.executions.values())
 
-    def fills(self, lot_nano: int) -> list[tuple[int, int, int, int]]:
-        """(cum, lots, price_nano, ts) of each execution that completes a lot, in whole lots, by cum.
+    def fills(self, lot_nano: int) -> list[Fill]:
+        """The fills in whole lots, by `cum`.
 
-        Where a lot is made of several executions its price is their average, to the nearest nano; while one of those is
-        missing, nothing is said of that lot.
+        A lot of several executions has their average price, to the nearest nano, and their fees. It is left out while
+        one of them is missing.
         """
         found = []
+        fee_micro = fee_nano = 0
         for each in sorted(self.executions.values(), key=lambda e: e.cum_nano):
-            low, odd = divmod(each.cum_nano - each.size_nano, lot_nano)
+            low, part = divmod(each.cum_nano - each.size_nano, lot_nano)
             high = each.cum_nano // lot_nano
+            if not part:
+                fee_micro = fee_nano = 0
+            fee_micro, fee_nano = fee_micro + each.fee_micro, fee_nano + each.fee_nano
             if high == low:
                 continue
             price: int | None = each.price_nano
-            if odd or each.cum_nano % lot_nano:
+            if part or each.cum_nano % lot_nano:
                 price = self._average(low * lot_nano, high * lot_nano)
             if price is not None:
-                found.append((high, high - low, price, each.ts))
+                found.append(Fill(high, high - low, price, fee_micro, fee_nano))
+            fee_micro = fee_nano = 0
         return found
 
     def _average(self, low_nano: int, high_nano: int) -> int | None:
@@ -66,43 +94,3 @@ class Trail(Struct):
         if size != high_nano - low_nano:
             return None
         return (2 * notional + size) // (2 * size)
-
-
-def told(
-    sent: Sent, trail: Trail, lot_nano: int, ts: int, ended: Cause | None, cum_nano: int, reason: str = "", *,
-    news_only: bool = False,
-) -> Reports | None:  # fmt: skip
-    """One order as one report that may be taken again: every execution in its interval, then the state.
-
-    `ended` is the cause that ended it, None while it is open, and `cum_nano` what the venue says was filled. With
-    `news_only` fills that were told with it before are left out, and None is the answer when nothing is left.
-    """
-    whole = abs(sent.lots)
-    cum = min(cum_nano // lot_nano, whole)
-    lots, price, cums, causes = [], [], [], []
-    for end, size, at, _ in trail.fills(lot_nano):
-        if news_only and end in trail.heard:
-            continue
-        if news_only:
-            trail.heard.add(end)
-        lots.append(size)
-        price.append(at)
-        cums.append(end)
-        causes.append(int(Cause.LAST_FILL if end == whole else Cause.PART_FILL))
-    sent.cum = max(sent.cum, cum)
-    if ended is not None:
-        sent.ended = int(ended)
-        if ended != Cause.LAST_FILL or not causes or causes[-1] != Cause.LAST_FILL:
-            lots.append(0)
-            price.append(0)
-            cums.append(cum)
-            causes.append(int(ended))
-    elif not causes:
-        if news_only and cum:
-            return None
-        lots.append(0)
-        price.append(0)
-        cums.append(0)
-        causes.append(int(Cause.ACCEPTED))
-    size = len(causes)
-    return Reports(sent.sample, sent.n, ts, [sent.row] * size, cums, lots, price, [0] * size, causes, reason)

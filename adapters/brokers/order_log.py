@@ -1,14 +1,11 @@
-"""What was sent to a venue across a network: client ids and rows, and executions as Reports that can be doubled.
+"""Orders sent to a venue across a network: client ids, rows, and the reports of each order."""
 
-A venue names executions by ids of its own and says nothing of ours; the engine knows fills as intervals of an order's lots.
-Here each execution gets its interval once, in the order of the venue's times.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from quantd.adapters.brokers.execution_log import ExecutionLog, Fill
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports, order_id
 
@@ -16,21 +13,12 @@ KEPT: Final = 4096
 """Orders remembered; the oldest ended ones are forgotten first."""
 
 
-class Execution(Struct, frozen=True):
-    """One execution as the venue tells it: unsigned lots at a price, its fee in micro-currency, or in nano-units of the
-    instrument itself."""
-
-    id: str
-    ts: int
-    lots: int
-    price_nano: int
-    fee_micro: int = 0
-    fee_nano: int = 0
-
-
 class Sent(Struct):
-    """One row of a basket at the venue. `lots` are signed; `taken` are executions that have their interval, in order;
-    `cum` unsigned lots filled; `ended` the Cause that ended it, -1 while it is open."""
+    """One row of a basket at the venue. `lots` are signed; `ended` is the Cause that ended it, -1 while it is open.
+
+    `posted` is when a request that made the order may last have left (ns; 0: never); `tried` when its end was last
+    requested here (ns).
+    """
 
     id: str
     sample: int
@@ -38,14 +26,16 @@ class Sent(Struct):
     row: int
     column: int
     lots: int
+    lot_nano: int
     worst_nano: int
     stop_nano: int
     kind: int
     end: int
     ts: int
     venue_id: str = ""
-    taken: dict[str, Execution] = {}
-    cum: int = 0
+    posted: int = 0
+    tried: int = 0
+    log: ExecutionLog = field(default_factory=ExecutionLog)
     ended: int = -1
 
 
@@ -54,6 +44,7 @@ class Orders:
 
     def __init__(self, universe: Universe, run: str, client_id: Callable[[str], str] = str) -> None:
         self._symbols = universe.symbols
+        self._lot_nano = universe.lot_nano
         self._run = run
         self._client_id = client_id
         self._by_id: dict[str, Sent] = {}
@@ -71,6 +62,7 @@ class Orders:
                     row=row,
                     column=column,
                     lots=basket.lots[row],
+                    lot_nano=self._lot_nano[column],
                     worst_nano=basket.worst_nano[row],
                     stop_nano=basket.stop_nano[row] if basket.stop_nano else 0,
                     kind=basket.kind[row] if basket.kind else int(Kind.LIMIT),
@@ -108,41 +100,39 @@ class Orders:
         return iter(self._by_id.values())
 
 
-def told(
-    sent: Sent, ts: int, executions: Sequence[Execution], ended: Cause | None, cum: int, reason: str = ""
+def reports_of(
+    sent: Sent, ts: int, ended: Cause | None, cum_nano: int = 0, reason: str = "", *, news_only: bool = False
 ) -> Reports:
-    """All that is known of one order as one report that may be taken again: every execution in its interval, then the state.
+    """The state of one order as one report that may be applied twice: each fill in its interval, then the end.
 
-    `executions` are all the venue has of this order, or the new ones; `cum` is its own cumulative figure. Where that is
-    more than the executions add up to, the end says so, and the engine asks for what is missing. Causes of what
-    was told before come again unchanged: the engine knows a doubled interval.
+    `ended` is the cause that ended it, None while it is open; `cum_nano` is the filled quantity by the venue's own count.
+    Where that is more than the fills add up to, the end has the larger figure, and the engine queries what is missing.
+    With `news_only` fills that were reported with it before are left out; the report has no rows when none is new.
+    An order that is filled ends with its last fill. Only the stream reports that end before the fill is known.
     """
-    for each in sorted(executions, key=lambda e: (e.ts, e.id)):
-        if each.id not in sent.taken:
-            sent.taken[each.id] = each
-            sent.cum += each.lots
-    lots, price, fee, cums, causes = [], [], [], [], []
-    total = 0
-    whole = abs(sent.lots)
-    for each in sent.taken.values():
-        total += each.lots
-        lots.append(each.lots)
-        price.append(each.price_nano)
-        fee.append(each.fee_micro)
-        cums.append(total)
-        causes.append(int(Cause.LAST_FILL if total == whole else Cause.PART_FILL))
-    if ended is not None and ended != Cause.LAST_FILL:
-        sent.ended = int(ended)
-        lots, price, fee = [*lots, 0], [*price, 0], [*fee, 0]
-        cums.append(max(cum, total))
-        causes.append(int(ended))
-    elif ended is None and not causes:
-        lots, price, fee, cums, causes = [0], [0], [0], [0], [int(Cause.ACCEPTED)]
-    if total == whole:
+    whole, log = abs(sent.lots), sent.log
+    fills = log.fills(sent.lot_nano)
+    if news_only:
+        fills = [each for each in fills if each.cum not in log.reported]
+        log.reported |= {each.cum for each in fills}
+    cum = min(cum_nano // sent.lot_nano, whole)
+    end = None if ended == Cause.LAST_FILL and not news_only else ended
+    if end is not None:
+        sent.ended = int(end)
+        if end == Cause.LAST_FILL and fills and fills[-1].cum == whole:
+            end = None  # the fill itself is the end
+    elif log.known_nano() == whole * sent.lot_nano:
         sent.ended = int(Cause.LAST_FILL)
-    in_coin = [each.fee_nano for each in sent.taken.values()]
-    in_coin = [*in_coin, *[0] * (len(cums) - len(in_coin))] if any(in_coin) else []
+    elif ended is None and not fills and not (news_only and cum):
+        end, cum = Cause.ACCEPTED, 0
+    causes = [int(Cause.LAST_FILL if each.cum == whole else Cause.PART_FILL) for each in fills]
+    if end is not None:
+        fills = [*fills, Fill(cum, 0, 0, 0, 0)]
+        causes.append(int(end))
+    in_coin = [each.fee_nano for each in fills]
     return Reports(
-        sample=sent.sample, n=sent.n, ts=ts, row=[sent.row] * len(cums), cum=cums, lots=lots, price_nano=price,
-        fee_micro=fee, cause=causes, reason=reason, fee_nano=in_coin,
+        sample=sent.sample, n=sent.n, ts=ts, row=[sent.row] * len(fills), cum=[each.cum for each in fills],
+        lots=[each.lots for each in fills], price_nano=[each.price_nano for each in fills],
+        fee_micro=[each.fee_micro for each in fills], cause=causes, reason=reason,
+        fee_nano=in_coin if any(in_coin) else [],
     )  # fmt: skip

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from quantd.adapters.listener import Listener, descriptors, is_loopback
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 if TYPE_CHECKING:  # 0.2 s of import that a daemon with an external broker avoids
     from amqtt.broker import Broker  # type: ignore[import-untyped]  # amqtt ships no types
@@ -32,8 +33,10 @@ PACKET_BYTES: Final = 256 * 1024
 LISTENER: Final = "default"
 
 
-class BrokerUnavailable(Exception):
+class BrokerUnavailable(ExplainedError):
     """The embedded broker could not start; the message has the reason and the remedy."""
+
+    exit_code = CONFIG
 
 
 @dataclass(frozen=True, slots=True)

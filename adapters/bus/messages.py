@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from quantd.adapters.bus.payloads import (
     SCHEMA,
-    AgentLine,
     Alert,
     CrossLine,
     Decisions,
@@ -32,6 +31,7 @@ from quantd.adapters.bus.payloads import (
 )
 from quantd.adapters.bus.topics import escaped_level, root
 from quantd.trading.clock_text import microsecond_text
+from quantd.trading.decision_lines import decision_lines
 from quantd.trading.effects import Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
@@ -343,37 +343,19 @@ class Composer:
         return Fills(**self._stamp(id, effect.ts), fills=[], crosses=[line])
 
     def _decided(self, effect: Planned, id: str) -> Decisions:
-        symbols = self.universe.symbols
-        agents = []
-        for plan in effect.agents:
-            weights = np.frombuffer(plan.weights, dtype="<f8").tolist()
-            agents.append(
-                AgentLine(
-                    agent=self._who(plan.agent),
-                    scale=plan.scale,
-                    weights={s: w for s, w in zip(symbols, weights, strict=True) if w != 0.0},
-                    asked=self._quantities(_ints(plan.asked)),
-                    allowed=self._quantities(_ints(plan.allowed)),
-                    reasons=self._named(plan.reason),
-                )
-            )
+        found = decision_lines(effect, self.universe, self._who, self._reason)
         return Decisions(
             **self._stamp(id, effect.ts),
             sample=effect.sample,
             n=effect.n,
             follow_up=effect.follow_up,
-            agents=agents,
-            crossed=self._quantities(_ints(effect.crossed)),
-            asked=self._quantities(_ints(effect.net)),
-            allowed=self._quantities(_ints(effect.allowed)),
-            reasons=self._named(effect.reason),
+            agents=found.agents,
+            crossed=found.crossed,
+            asked=found.net,
+            allowed=found.allowed,
+            reasons=found.reasons,
             limits=_measures(effect.values),
         )
-
-    def _named(self, codes: bytes) -> dict[str, str]:
-        """Return symbol -> name of the limit that cut it; uncut symbols are omitted."""
-        found = np.frombuffer(codes, dtype=np.int8).tolist()
-        return {self.universe.symbols[s]: self._reason(c) for s, c in enumerate(found) if c != 0}
 
     def _valued(self, effect: Valued, id: str) -> Portfolio:
         return Portfolio(

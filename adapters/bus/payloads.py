@@ -4,11 +4,11 @@ Money, prices and quantities are exact decimal text. Weights and risk measures a
 `ts_event` is int64 ns UTC, `time` the same instant as text.
 """
 
-from datetime import UTC, datetime
 from typing import Final, Literal
 
 from msgspec import Struct
 
+from quantd.trading.decision_lines import AgentLine
 from quantd.trading.effects import Level
 
 SCHEMA: Final = 1
@@ -16,8 +16,6 @@ SCHEMA: Final = 1
 
 SwitchName = Literal["RUN", "REDUCE", "HALT"]
 StatusState = Literal["starting", "online", "ended", "stopped", "offline"]
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Stamp(Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -120,17 +118,6 @@ class Risk(Stamp, frozen=True, kw_only=True, tag="risk"):
     agents: dict[str, SwitchName]
     limits: dict[str, Measure]
     drawdown: float | None
-
-
-class AgentLine(Struct, frozen=True):
-    """One agent's request and the part that its own limits allowed; zero weights and quantities are omitted."""
-
-    agent: str
-    scale: float
-    weights: dict[str, float]
-    asked: dict[str, str]
-    allowed: dict[str, str]
-    reasons: dict[str, str]
 
 
 class Decisions(Stamp, frozen=True, kw_only=True, tag="decisions"):

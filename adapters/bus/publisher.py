@@ -8,19 +8,18 @@ import asyncio
 import contextlib
 import logging
 import random
-import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 from typing import Protocol as Shape
-from urllib.parse import urlsplit
 
 from aiomqtt import MqttError, Will
 
-from quantd.adapters.bus.mqtt_client import OTHER_VERSION, BusClient, Protocol, Refused
+from quantd.adapters.bus.mqtt_client import OTHER_VERSION, BusClient, Refused
+from quantd.adapters.bus.settings import MqttSettings
 
 T = TypeVar("T")
 
@@ -75,75 +74,6 @@ class Listen:
 
 class OutboxFailed(Exception):
     """The outbox raised an error; its messages stay in it."""
-
-
-class BusAddressWrong(ValueError):
-    """`[bus] url` is no broker address; the message has an example."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM files for TLS; without `ca_file` the system's authorities are trusted.
-
-    With `own` the certificate in `ca_file` is the broker's itself, and its host name is not checked.
-    """
-
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    own: bool = False
-
-    def context(self) -> ssl.SSLContext:
-        """Return a context that verifies the broker's name and chain.
-
-        Raises OSError or ssl.SSLError for an invalid file.
-        """
-        if self.own:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-            context.load_verify_locations(self.ca_file)
-            return context
-        context = ssl.create_default_context(cafile=self.ca_file or None)
-        if self.cert_file:
-            context.load_cert_chain(self.cert_file, self.key_file or None)
-        return context
-
-
-@dataclass(frozen=True, slots=True)
-class MqttSettings:
-    """Broker address, MQTT version and timeouts in seconds."""
-
-    host: str
-    port: int = 1883
-    client_id: str = ""
-    username: str = ""
-    password: str = field(default="", repr=False)
-    tls: Tls | None = None
-    protocol: Protocol = "3.1.1"
-    keepalive_s: int = 15
-    connect_s: float = 3.0
-    answer_s: float = 10.0
-    retry_first_s: float = 0.25
-    retry_most_s: float = 30.0
-
-
-def address(url: str) -> tuple[str, int, bool]:
-    """Parse mqtt://host[:1883] or mqtts://host[:8883] into host, port and whether TLS. Raises BusAddressWrong."""
-    shape = "write mqtt://host:1883, or mqtts://host:8883 for TLS"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as why:
-        raise BusAddressWrong(f"[bus] url = {url!r}: {why}; {shape}.") from None
-    if parts.username or parts.password:
-        raise BusAddressWrong(
-            "[bus] url holds a login; put username in [bus] and the password in the secret mqtt_password."
-        )
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/") or parts.query:
-        raise BusAddressWrong(f"[bus] url = {url!r} is not the address of an MQTT broker; {shape}.")
-    secure = parts.scheme == "mqtts"
-    return parts.hostname, port or (8883 if secure else 1883), secure
 
 
 class MqttBus:

@@ -3,8 +3,6 @@
 from enum import Enum
 from typing import Final
 
-import aiohttp
-
 
 class Outcome(Enum):
     """The outcome of a request. Every value except UNKNOWN determines whether an order was accepted."""
@@ -79,6 +77,8 @@ def outcome(error: BaseException, refusals: tuple[str, ...] = ()) -> Outcome:
 
     `refusals` are an exchange's refusal texts, which take precedence over the class.
     """
+    import aiohttp  # not above: the record of ccxt is read at each start
+
     if isinstance(error.__cause__, (aiohttp.ClientError, OSError, TimeoutError)):
         # ccxt reports a connection lost during an answer as ExchangeError
         return Outcome.UNKNOWN

@@ -1,1 +1,1 @@
-"""Where bars come from: recorded files here, venues beside it, and the checks every bar passes."""
+"""Market data: vendors, recorded files, live slices, and the checks that every bar passes."""

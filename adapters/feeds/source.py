@@ -6,10 +6,11 @@ from typing import Protocol, runtime_checkable
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Stamps
 from quantd.trading.events import Halted, Limited
+from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.sessions import DAY_NS
 
 
-class SourceError(Exception):
+class SourceError(ExplainedError):
     """A vendor that gave no usable answer. `again` says whether asking again may help: a wrong key or an unknown symbol
     does not become right by it; `after_s` is how long the vendor asked us to wait."""
 

@@ -1,16 +1,22 @@
 """Errors of the store. Each has one remedy."""
 
+from quantd.trading.exit_codes import CONFIG, TRY_LATER, ExplainedError
 
-class StoreError(Exception):
-    """A store operation failed, and nothing of the batch was stored."""
+
+class StoreError(ExplainedError):
+    """The store did not do what was asked; nothing of the batch was kept."""
 
 
 class StoreFull(StoreError):
     """The disk is full. The same batch can be committed again once space is available."""
 
+    exit_code = TRY_LATER
+
 
 class StoreFailing(StoreError):
     """A write failed for a reason other than space. The same batch can be tried again."""
+
+    exit_code = TRY_LATER
 
 
 class StoreDamaged(StoreError):
@@ -20,17 +26,22 @@ class StoreDamaged(StoreError):
 class StoreLocked(StoreError):
     """Another process writes to this state folder."""
 
+    exit_code = TRY_LATER
+
 
 class StoreVersion(StoreError):
     """Another version of quantd created the store, and this version cannot open it unchanged."""
+
+    exit_code = CONFIG
 
 
 class Held(StoreError):
     """Another process holds the lease of this account, or writes to this store."""
 
+    exit_code = TRY_LATER
+
 
 class Fenced(StoreError):
-    """Another process took the lease, for example while this process was suspended.
+    """Another process took the lease while this one slept: nothing of this one is committed any more."""
 
-    This process can commit nothing more.
-    """
+    exit_code = TRY_LATER

@@ -1,5 +1,7 @@
-"""POST /api/v1/commands: a person's halt, reduce, resume or flatten, answered once it is in the journal; halt and
-reduce also while the journal takes nothing."""
+"""POST /api/v1/commands: an operator's halt, reduce, resume or flatten.
+
+The answer follows the commit of the command to the journal. Halt and reduce also act while the store takes no writes.
+"""
 
 import asyncio
 from typing import Final
@@ -18,17 +20,17 @@ from quantd.risk.switch import HALT, REDUCE
 WAIT_S: Final = 10.0
 
 IN_FORCE: Final = {"halt": HALT, "reduce": REDUCE}
-"""Command -> the switch from which on it is in force, recorded or not."""
+"""Command -> lowest state of the switch at which the command is in force, committed or not."""
 
 STATUS: Final = {
     "agent": 404, "command": 422, "reason": 422, "not_ready": 503, "halt_file": 409, "down": 409, "symbol": 404,
     "amount": 422, "venue": 409, "agrees": 409,
 }  # fmt: skip
-"""Why a command is not carried out -> status of the answer."""
+"""Fault of a refused command -> HTTP status of the answer."""
 
 
 class Order(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body. `agent` is empty for the house."""
+    """Body of the request. `agent` is empty for the house."""
 
     command: Command
     reason: str = ""
@@ -36,8 +38,10 @@ class Order(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Done(Struct, frozen=True):
-    """The answer: the command is in force, and this is the switch now. `unrecorded`: why it is not in the journal yet,
-    empty when it is."""
+    """The answer to a command that is in force, with the present state of the switch.
+
+    `unrecorded` is the reason why the command is not in the journal yet; empty when it is.
+    """
 
     command: str
     agent: str
@@ -51,9 +55,9 @@ _decode = msgspec.json.Decoder(Order).decode
 
 
 async def command(request: web.Request, service: Service) -> web.Response:
-    """Carry out an authorised command. Raises Refused."""
+    """Carries out an authorised command. Raises Refused."""
     if request.content_type != "application/json":
-        raise Refused(415, "content_type", "send the command as application/json")
+        raise Refused(415, "content_type", "the body is not application/json; send the command as application/json")
     try:
         order = _decode(await request.read())
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as why:
@@ -73,9 +77,9 @@ async def command(request: web.Request, service: Service) -> web.Response:
             await asyncio.shield(done)
     except TimeoutError:
         if state.switch_of(order.agent).state < IN_FORCE.get(order.command, HALT + 1):
-            text = "the command waits, but is not in the journal yet; look at the status"
+            text = f"the command was not committed within {WAIT_S:g} s and is still queued; check `quantd status`"
             raise Refused(504, "late", text) from None
-        unrecorded = f"the store did not answer for {WAIT_S:g} s"
+        unrecorded = f"the store did not commit within {WAIT_S:g} s"
     switch = state.switch_of(order.agent)
     answer = Done(
         order.command,

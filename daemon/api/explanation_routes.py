@@ -1,7 +1,7 @@
-"""What takes more than a look: why an order was made, how much more could be traded, what would be traded now.
+"""The expensive reads of the API: why an order was made, the headroom of a book, and the plan of a round now.
 
-None of it holds up trading: the past is folded in a thread that rests as often as it works, sizes are asked between
-steps a few at a time, and a plan is made on a copy of the state. Each is done for one asker at a time.
+None of them blocks trading. The journal is replayed in a thread that sleeps as long as it works. Headroom is computed
+between steps, a few symbols at a time. A plan is computed on a copy of the state. One request runs at a time.
 """
 
 import asyncio
@@ -30,21 +30,21 @@ from quantd.daemon.views.preview import PlanNow, plan_now
 from quantd.trading.clock_text import instant_text
 
 REST_S: Final = 0.003
-"""How long folding works, and then rests, so that the thread that trades gets its turn."""
+"""Seconds of work, and then of sleep, of the replaying thread, so that the trading thread can run."""
 
 BREATH_S: Final = 0.002
-"""How long sizes are asked for before the loop gets its turn."""
+"""Seconds of headroom computation before control returns to the event loop."""
 
 KEPT: Final = 4
-"""Decisions whose state is kept: somebody who looks at one order looks at the next of the same round."""
+"""Decisions whose gate calls are cached: the next request is often about the same round."""
 
 
 Read = Callable[[Callable[[Reader], Explanation]], Awaitable[Explanation]]
-"""Asks the store, in a thread."""
+"""Runs a query of the store in a thread."""
 
 
 class Explaining:
-    """The three slow readings of one running service."""
+    """The three expensive reads of one running service."""
 
     def __init__(self, service: Service, parts: Parts, where: str | Path, folder: Path) -> None:
         self._service = service
@@ -56,15 +56,17 @@ class Explaining:
         self._deadline: Deadline | None = None
 
     def close(self) -> None:
-        """End the processes of policies that plans asked."""
+        """Ends the policy processes that plans started."""
         if self._deadline is not None:
             self._deadline.close()
 
     async def why(self, read: Read, request: web.Request) -> Explanation:
-        """Explain what the path names; `read` asks the store in a thread. Raises Refused."""
+        """Explains the order, decision or symbol in the path; `read` queries the store in a thread. Raises Refused."""
         what, at = request.match_info["order"], request.query.get("at")
         if not (what.isascii() and what.isprintable() and len(what) <= 64):
-            raise Refused(404, "not_found", "there is no order, decision or symbol of this name")
+            raise Refused(
+                404, "not_found", "the path names no order, decision or symbol; `quantd orders` lists the orders"
+            )
         judge = None if "recorded" in request.query else self._judge
 
         def work(reader: Reader) -> Explanation:
@@ -77,7 +79,7 @@ class Explaining:
             return await read(work)
 
     def _judge(self, decision: Decision) -> list[Judged]:
-        """What the gates were asked for a decision; in the thread that explains."""
+        """The gate calls of a decision; runs in the thread that explains."""
         key = decision.seq, decision.ordinal
         found = self._judged.get(key)
         if found is None:
@@ -90,7 +92,7 @@ class Explaining:
         return found
 
     async def risk(self, request: web.Request) -> RiskNow:
-        """How the limits of one book stand and how much more could be traded, all of one instant. Raises Refused."""
+        """Value, bound and headroom of each limit of one book at one instant. Raises Refused."""
         state, service = self._service.shell.state, self._service
         agent = request.query.get("agent")
         try:
@@ -112,7 +114,7 @@ class Explaining:
         return now
 
     async def plan(self) -> PlanNow:
-        """A round as it would be now, made in a thread on a copy. Raises Refused."""
+        """The round as it would be now, computed in a thread on a copy of the state. Raises Refused."""
         async with self._one:
             service = self._service
             await service.settled()
@@ -121,7 +123,7 @@ class Explaining:
 
             def work() -> PlanNow:
                 if self._deadline is None:
-                    # ones of their own: what the running ones keep to themselves is not to change by a question
+                    # separate instances: a preview must not change the hidden state of the running policies
                     parts = self._parts
                     policies = policies_of(service.config, parts.universe, parts.interval_ns, parts.apart)
                     self._deadline = Deadline(policies)
@@ -134,7 +136,7 @@ class Explaining:
 
 
 def rested(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
-    """The market by instants, at half speed."""
+    """The market by instants, at half speed: each work period is followed by an equal sleep."""
     began = time.monotonic()
     for instant in market:
         yield instant

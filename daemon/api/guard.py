@@ -1,4 +1,4 @@
-"""What stands before every handler: which hosts, how large, how patient, how often, and who may change anything."""
+"""Checks before every handler: host name, header time-out, number of connections, token."""
 
 import asyncio
 import base64
@@ -18,14 +18,14 @@ from quantd.adapters.listener import is_loopback
 
 BODY_BYTES: Final = 16 * 1024
 HEADER_S: Final = 10.0
-"""A client that has not sent its whole header by then is cut off; aiohttp alone would wait 75 s."""
+"""Seconds within which a client must send its whole header; aiohttp alone would wait 75 s."""
 
 KEEPALIVE_S: Final = 30.0
 CONNECTIONS: Final = 256
-"""Most connections at once, and a quarter of the file descriptors at most; one more is closed as it comes."""
+"""Maximum of open connections, and at most a quarter of the file descriptors; the next one is closed at once."""
 
 WRONG_TOKENS: Final = 10
-"""Refused attempts in a minute after which more of them are not even compared politely."""
+"""Wrong tokens in a minute after which further ones get status 429."""
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -42,7 +42,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Refused(Exception):
-    """An answer that is an error: JSON with a code, a sentence and no stack trace."""
+    """An error response: JSON with a code and a sentence, no stack trace."""
 
     def __init__(self, status: int, code: str, text: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(text)
@@ -57,7 +57,7 @@ def error(status: int, code: str, text: str, headers: dict[str, str] | None = No
 
 
 class Patience(RequestHandler):
-    """A connection whose header must come within HEADER_S, the first and each later one."""
+    """A connection on which every header must arrive within HEADER_S."""
 
     __slots__ = ("_late",)
 
@@ -75,13 +75,13 @@ class Patience(RequestHandler):
         super().data_received(data)
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
-        """aiohttp logs a stack for each request that it cannot parse."""
+        """Logs one line; aiohttp would log a stack for each request that it cannot parse."""
         from quantd.daemon.api.faults import refused
 
         refused(str(args[0]) % args[1:], kwargs.get("exc_info"))
 
     def header_done(self) -> None:
-        """The header is whole: what follows has time-outs of its own."""
+        """Cancels the time-out: the header is complete, and the body has its own time-outs."""
         if self._late is not None:
             self._late.cancel()
             self._late = None
@@ -92,7 +92,7 @@ class Patience(RequestHandler):
 
 
 class Guard:
-    """The middleware, and the check of tokens."""
+    """The middleware with the checks of host name and token."""
 
     def __init__(self, token: str, host: str) -> None:
         self._token = token.encode()
@@ -102,7 +102,7 @@ class Guard:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Every request comes through here; every answer leaves with the security headers."""
+        """Checks every request and adds the security headers to every response."""
         protocol = request.protocol
         if isinstance(protocol, Patience):
             protocol.header_done()
@@ -127,13 +127,15 @@ class Guard:
             from quantd.daemon.api.faults import failed
 
             failed(request.path, why)
-            response = error(500, "internal", "the daemon could not answer this; its log says why")
+            response = error(
+                500, "internal", "internal error while this request was answered; the daemon's log names it"
+            )
         if not response.prepared:
             response.headers.update({k: v for k, v in HEADERS.items() if k not in response.headers})
         return response
 
     def _check_host(self, request: web.Request) -> None:
-        """A page elsewhere that points its own name at this machine must not read or command the daemon."""
+        """Raises Refused for a foreign host name: a web page could resolve its name to this machine (DNS rebinding)."""
         name = _host_name(request.headers.get("Host", ""))
         if name in self._hosts:
             return
@@ -141,40 +143,40 @@ class Guard:
             own = request.transport.get_extra_info("sockname")
             if own and name == str(own[0]):
                 return
-        raise Refused(421, "host", "this name is not the daemon's; use 127.0.0.1 or the configured [api] host")
+        raise Refused(421, "host", f"{name!r:.80} is not a host name of this daemon; use 127.0.0.1 or [api] host")
 
     def authorise(self, request: web.Request) -> None:
-        """Raise Refused unless the request bears the token; it is compared in constant time.
+        """Raises Refused unless the request has the token, which is compared in constant time.
 
-        A browser may read with the token as the password of any user. A page elsewhere can make the browser send that
-        password, so nothing that changes the daemon takes it.
+        A browser may read with the token as the password of any user. A foreign page can make the browser send that
+        password, so requests that change the daemon do not accept it.
         """
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         reads = request.method in ("GET", "HEAD")
         if reads and scheme.lower() == "basic":
             scheme, given = "bearer", _password(given)
-        # aiohttp gives bytes that are not UTF-8 as surrogates
+        # aiohttp passes bytes that are not UTF-8 as surrogates
         right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
         if scheme.lower() == "bearer" and right and self._token:
             return
-        if given:  # a browser asks without one first, and must be asked for it however many others guess
+        if given:  # a browser first sends no token and needs the 401, even while others guess tokens
             self._count()
-        what = "this daemon can be reached from other machines" if reads else "this changes the daemon"
-        text = f"{what}: send Authorization: Bearer with the token in the state folder's file `token`"
+        what = "reads from other machines need the token" if reads else "requests that change the daemon need the token"
+        text = f"{what}: send `Authorization: Bearer TOKEN` with the content of the file `token` in the state folder"
         raise Refused(401, "token", text, {"WWW-Authenticate": f'{"Basic" if reads else "Bearer"} realm="quantd"'})
 
     def _count(self) -> None:
-        """Note a wrong token. Raises Refused where there were too many."""
+        """Counts a wrong token. Raises Refused after WRONG_TOKENS in a minute."""
         now = time.monotonic()
         while self._wrong and now - self._wrong[0] > 60.0:
             self._wrong.popleft()
         if len(self._wrong) >= WRONG_TOKENS:
-            raise Refused(429, "rate", "too many wrong tokens; wait a minute", {"Retry-After": "60"})
+            raise Refused(429, "rate", f"{WRONG_TOKENS} wrong tokens within a minute; wait 60 s", {"Retry-After": "60"})
         self._wrong.append(now)
 
 
 def _password(given: str) -> str:
-    """The password in HTTP Basic credentials; empty where there is none."""
+    """The password in HTTP Basic credentials; empty when there is none."""
     try:
         return base64.b64decode(given, validate=True).decode("utf-8", "replace").partition(":")[2]
     except (binascii.Error, ValueError):
@@ -192,6 +194,6 @@ _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?
 
 
 def _host_name(header: str) -> str:
-    """The Host header without its port; empty where it is not a name or an address with an optional port."""
+    """The Host header without its port; empty when it is not a name or an address with an optional port."""
     found = _HOST.fullmatch(header.strip().lower())
     return "" if found is None else found[1] or found[2]

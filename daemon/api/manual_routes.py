@@ -1,4 +1,7 @@
-"""POST /api/v1/orders, /cash, /halts and /reconcile: what people do by hand, answered with what became of it once it is in the journal."""
+"""POST /api/v1/orders, /cash, /halts and /reconcile: an operator's manual actions.
+
+The answer has the result of the action and follows its commit to the journal.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,11 +31,11 @@ from quantd.trading.effects import Effect
 from quantd.trading.events import Event
 
 COMPARE_S: Final = 12.0
-"""How long a comparison with the venue may take before it is not waited for."""
+"""Seconds after which a reconciliation with the venue times out."""
 
 
 class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
-    """`qty` in units as text; `agent` empty is the book of orders by hand; `stop` and `target` prices as text."""
+    """A manual order; `qty` in units and the prices `stop` and `target` as text; no `agent` is the book `manual`."""
 
     side: Literal["buy", "sell"]
     qty: str
@@ -44,7 +47,7 @@ class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cash(Struct, frozen=True, forbid_unknown_fields=True):
-    """`amount` as text; `agent` empty is the unallocated book."""
+    """A deposit or withdrawal. `amount` as text; an empty `agent` is the unallocated book."""
 
     do: Literal["add", "remove"]
     amount: str
@@ -53,14 +56,14 @@ class Cash(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settle(Struct, frozen=True, forbid_unknown_fields=True):
-    """`how`: "" compares alone, "fence" leaves what differs alone, else the agent that adopts it."""
+    """`how`: "" only compares, "fence" leaves the differences untraded, else the agent that adopts them."""
 
     how: str = ""
     reason: str = ""
 
 
 class Halt(Struct, frozen=True, forbid_unknown_fields=True):
-    """One symbol: `do` "halt" lets no new order for it pass until "resume"."""
+    """A trading halt of one symbol: `do` "halt" refuses new orders for it until "resume"."""
 
     do: Literal["halt", "resume"]
     symbol: str
@@ -72,7 +75,7 @@ Handler = Callable[[web.Request, Service], Awaitable[web.Response]]
 
 
 async def order(request: web.Request, service: Service) -> web.Response:
-    """An order by hand, through the gate. Raises Refused."""
+    """Submits a manual order through the gate. Raises Refused."""
     asked = await _body(request, OrderByHand, '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}')
     try:
         wish = wished(
@@ -84,7 +87,7 @@ async def order(request: web.Request, service: Service) -> web.Response:
 
 
 async def cash(request: web.Request, service: Service) -> web.Response:
-    """A deposit or a withdrawal. Raises Refused."""
+    """Books a deposit or a withdrawal. Raises Refused."""
     asked = await _body(request, Cash, '{"do": "add", "amount": "1000.00", "reason": ".."}')
     try:
         moved = flow(service, asked.agent, asked.amount, asked.do == "remove", asked.reason, "api")
@@ -94,7 +97,7 @@ async def cash(request: web.Request, service: Service) -> web.Response:
 
 
 async def halt(request: web.Request, service: Service) -> web.Response:
-    """No new orders for one symbol, or again. Raises Refused."""
+    """Halts or resumes trading of one symbol. Raises Refused."""
     asked = await _body(request, Halt, '{"do": "halt", "symbol": "SPY", "reason": ".."}')
     try:
         event = halted(service, asked.symbol, asked.do == "halt", asked.reason, "api")
@@ -105,10 +108,10 @@ async def halt(request: web.Request, service: Service) -> web.Response:
 
 
 async def reconcile(request: web.Request, service: Service) -> web.Response:
-    """Compare with the venue now; settle what differs where it is said how. Raises Refused."""
+    """Reconciles with the venue now, and settles the differences when `how` is given. Raises Refused."""
     asked = await _body(request, Settle, '{"how": "", "reason": ".."}')
     if service.compare is None:
-        text = "the broker is simulated here, or not connected yet: there is no venue's account to compare ours with"
+        text = "there is no venue account to reconcile with: the broker is simulated, or not connected yet"
         raise Refused(409, "venue", text)
     try:
         said = how_of(service, asked.how, asked.reason)
@@ -118,9 +121,7 @@ async def reconcile(request: web.Request, service: Service) -> web.Response:
         except TimeoutError:
             account = None
         if account is None:
-            text = (
-                "the venue did not answer, or orders were on their way all the while: nothing was compared; try again"
-            )
+            text = f"not reconciled within {COMPARE_S:g} s: no answer of the venue, or orders in flight; try again"
             raise Refused(504, "late", text)
         if asked.how:
             event = correction(service, account, asked.how, said, "api")
@@ -138,12 +139,12 @@ ROUTES: Final[dict[str, Handler]] = {
     "/api/v1/halts": halt,
     "/api/v1/reconcile": reconcile,
 }
-"""What is posted where, each with the token."""
+"""Path -> handler of each POST; all need the token."""
 
 
 async def _body(request: web.Request, kind: type[Body], example: str) -> Body:
     if request.content_type != "application/json":
-        raise Refused(415, "content_type", "send it as application/json")
+        raise Refused(415, "content_type", "the body is not application/json; send it as application/json")
     try:
         return msgspec.json.decode(await request.read(), type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as why:
@@ -152,7 +153,7 @@ async def _body(request: web.Request, kind: type[Body], example: str) -> Body:
 
 
 async def _done(service: Service, event: Event) -> Sequence[Effect]:
-    """The effects of an event once it is durable."""
+    """The effects of an event, once the event is durable. Raises Refused."""
     try:
         done = service.inbox.command(event)
     except InboxFull as why:
@@ -161,7 +162,9 @@ async def _done(service: Service, event: Event) -> Sequence[Effect]:
         async with asyncio.timeout(WAIT_S):
             return await asyncio.shield(done)
     except TimeoutError:
-        raise Refused(504, "late", "it waits, but is not in the journal yet; look at the status") from None
+        raise Refused(
+            504, "late", f"not committed within {WAIT_S:g} s and still queued; check `quantd status`"
+        ) from None
 
 
 def _answer(said: Struct) -> web.Response:

@@ -1,4 +1,4 @@
-"""The dashboard's own three files, read once."""
+"""The dashboard's three files, read once."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ KINDS: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/cs
 
 
 def dashboard(name: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """A handler for one of them."""
+    """The handler of one file."""
     kind = KINDS[Path(name).suffix]
     body = b""
 

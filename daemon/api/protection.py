@@ -1,38 +1,38 @@
-"""TLS and logins of API and bus as configured. What cannot be in force is refused with its line."""
+"""TLS and logins of API and bus as configured; a setting that cannot take effect is a mistake with its line."""
 
 import ssl
 from collections.abc import Iterator, Sequence
 
 from quantd.adapters.bus.embedded_broker import EmbeddedSettings
-from quantd.adapters.bus.publisher import Tls
+from quantd.adapters.bus.settings import Tls
 from quantd.adapters.listener import is_loopback
 from quantd.daemon.config import Config, Mistake, secret
 
 
 def unenforced(config: Config) -> Sequence[Mistake]:
-    """Mistakes about who can read over the network, and about certificates."""
+    """Mistakes about access over the network and about certificates."""
     return [*_reachable(config), *_certificates(config)]
 
 
 def unguarded(config: Config) -> Sequence[Mistake]:
-    """Mistakes about the embedded broker's login. It needs the secrets, which only a run has."""
+    """Mistakes about the embedded broker's login. The check needs the secrets, which only a run has."""
     bus = config.bus
     given = bool(secret("mqtt_password"))
     if bus.kind != "embedded" or given == bool(bus.username):
         return []
     if given:
         text, remedy = (
-            "is missing, and the secret mqtt_password is given",
+            "is missing, but the secret mqtt_password is given",
             "write the user name that subscribers log in with",
         )
     else:
-        text = f'= "{bus.username}" without the secret mqtt_password'
+        text = f'= "{bus.username}" needs the secret mqtt_password, which is missing'
         remedy = "give it as a systemd credential or in QUANTD_MQTT_PASSWORD, or remove username"
     return [config.source.mistake(("bus", "username"), text, remedy)]
 
 
 def bus_tls(config: Config, secure: bool) -> Tls | None:
-    """How we as a client of the configured broker speak TLS; `secure` says that its address asks for it."""
+    """TLS of the client of the configured broker; `secure` is true when the address asks for TLS."""
     tls = config.bus.tls
     if tls is None:
         return Tls() if secure else None
@@ -55,7 +55,7 @@ def _file(config: Config, name: str) -> str:
 def _reachable(config: Config) -> Iterator[Mistake]:
     api = config.api
     if not is_loopback(api.host) and api.tls is None:
-        text = f'= "{api.host}" shows positions and orders to other machines without TLS'
+        text = f'= "{api.host}" sends positions and orders to other machines without TLS'
         remedy = 'write tls = { certificate = "…", key = "…" }, or host = "127.0.0.1"'
         yield config.source.mistake(("api", "host"), text, remedy)
 
@@ -68,7 +68,7 @@ def _certificates(config: Config) -> Iterator[Mistake]:
         key = "certificate"
         try:
             if tls.certificate:
-                # a key with a passphrase fails here, where OpenSSL would ask the terminal for it
+                # an empty passphrase makes an encrypted key fail; without it OpenSSL would prompt on the terminal
                 context.load_cert_chain(config.at(tls.certificate), config.at(tls.key) if tls.key else None, "")
             key = "ca"
             if section == "bus" and config.bus.tls is not None and config.bus.tls.ca:
@@ -77,6 +77,8 @@ def _certificates(config: Config) -> Iterator[Mistake]:
             reason = why.reason if isinstance(why, ssl.SSLError) else why.strerror
             text = f'= "{getattr(tls, key)}" cannot be used: {str(reason or why).lower().replace("_", " ")}'
             remedy = (
-                "name a certificate in PEM, and its key without a passphrase" if key == "certificate" else "name PEM"
+                "name a certificate in PEM, and its key without a passphrase"
+                if key == "certificate"
+                else "name a file in PEM"
             )
             yield config.source.mistake((section, "tls", key), text, remedy)

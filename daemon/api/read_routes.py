@@ -1,4 +1,4 @@
-"""What the API tells: the present from the running service, the past from the store in a thread of its own."""
+"""GET handlers of the API: the present from the running service, the past from the store, read in a thread."""
 
 import asyncio
 from collections.abc import Callable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STREAMS: Final = 32
-"""Most open event streams."""
+"""Maximum of open event streams."""
 
 STREAM_S: Final = 0.25
 """Shortest time between two events of one stream."""
@@ -42,7 +42,7 @@ KEEPALIVE_S: Final = 15.0
 
 
 class Health(Struct, frozen=True):
-    """`ready` is also the status code: 200 or 503. `store`: why the store takes no writes, empty while it does."""
+    """`ready` is also the status code: 200 or 503. `store` is the reason why the store takes no writes, else empty."""
 
     status: str
     ready: bool
@@ -67,7 +67,7 @@ def answer(value: object, status: int = 200) -> web.Response:
 
 
 def whole(request: web.Request, name: str, default: int, low: int, high: int) -> int:
-    """A whole number of the query string. Raises Refused."""
+    """A whole number in the query string. Raises Refused."""
     text = request.query.get(name)
     if text is None:
         return default
@@ -99,13 +99,13 @@ class Readings:
         self._assessed: tuple[tuple[int, int, int], Assessed] | None = None
 
     def close(self) -> None:
-        """End the event streams, so that a stop need not wait for them, and the processes of plans."""
+        """Ends the event streams, so that a stop does not wait for them, and the policy processes of plans."""
         self._closed.set()
         if self._slow is not None:
             self._slow.close()
 
     def now(self) -> Overview:
-        """The overview, made once for each turn of the loop however many ask."""
+        """The overview, computed once per step however many requests there are."""
         progress = self._service.progress
         if self._latest is None or self._latest[0] != progress or self._latest[1].status != self._service.status:
             self._latest = progress, overview(self._service, self._parts, self._service_config())
@@ -115,7 +115,7 @@ class Readings:
         return self._service.config
 
     async def _read(self, function: Callable[["Reader"], T]) -> T:
-        """Ask the store, in a thread: a slow disk must not hold up the loop."""
+        """Queries the store in a thread: a slow disk must not block the loop."""
 
         def work() -> T:
             if self._reader is None:
@@ -168,7 +168,7 @@ class Readings:
         return self._slow
 
     def assessed(self) -> Assessed:
-        """Every measure of every book, made once for each state of the account however many ask."""
+        """Every risk measure of every book, computed once per state of the account however many requests there are."""
         shell = self._service.shell
         key = (shell.ts, shell.tally.fills, len(shell.state.working))
         if self._assessed is None or self._assessed[0] != key:
@@ -189,13 +189,13 @@ class Readings:
         )
 
     async def standing(self, request: web.Request) -> web.Response:
-        """What `quantd report` says of now: limits, and every measure of every book."""
+        """The present part of `quantd report`: limits, and every risk measure of every book."""
         found = self.assessed()
         more = own_closes(self._service.shell.state)
         return answer(Standing(found.ts, self.now().limits, found.house, found.agents, more))
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """Everything Prometheus asks for, brought up to date when it asks."""
+        """Updates and renders all metrics for a scrape by Prometheus."""
         now, metrics, state = self.now(), self._metrics, self._service.shell.state
         metrics.slices(now.slices, self._service.bar_lag_s)
         trail = self._service.trail
@@ -226,7 +226,7 @@ class Readings:
         return web.Response(body=body, headers={"Content-Type": kind})
 
     def _model_metrics(self) -> None:
-        """Accuracy of helper models, when they were made and while they run, beside their plain estimates'."""
+        """Sets the accuracy of helper models, at training and while running, beside that of their plain estimates."""
         for agent, model, each in helper_models(self._parts.policies, self._service.shell.state):
             self._metrics.model(
                 agent,
@@ -268,13 +268,13 @@ class Readings:
         return answer({"run": self._service.run, "equity": lines})
 
     def _beside(self, reader: "Reader", since: int = 0) -> dict[int, dict[str, str]]:
-        """The books of shadows at their samples."""
+        """Equity of each shadow's book by sample."""
         from quantd.daemon.views.rows import shadow_books
 
         return shadow_books(reader, [agent.name for agent in self._config.shadows], since)
 
     async def house(self, request: web.Request) -> web.Response:
-        """What happens between agents: shares of capital, what moved, challengers held against champions, likeness."""
+        """Allocation between agents: capital shares, transfers, promotion tests, correlation of returns."""
         since = whole(request, "since", 0, 0, 2**63 - 1)
         now = self.now()
         moved, tried = await self._read(lambda r: (r.capital(since=since), r.promotions(since=since)))
@@ -313,7 +313,7 @@ class Readings:
         return answer({"run": self._service.run, "alerts": [alert_line(row) for row in rows]})
 
     async def risk_history(self, request: web.Request) -> web.Response:
-        """The newest records of the house's limits; with `since` from the store, however old."""
+        """The newest records of the house's limits; with `since`, from the store."""
         from quantd.daemon.views.rows import risk_line
 
         limit, since = self._span(request)
@@ -323,7 +323,7 @@ class Readings:
         return answer({"run": self._service.run, "history": [risk_line(point) for point in points]})
 
     async def portfolio_history(self, request: web.Request) -> web.Response:
-        """The newest states of the account at samples; with `since` from the store."""
+        """The newest states of the account at samples; with `since`, from the store."""
         from quantd.daemon.views.rows import equity_line
 
         limit, since = self._span(request)
@@ -334,7 +334,7 @@ class Readings:
         return answer({"run": self._service.run, "history": [equity_line(point, names) for point in points]})
 
     async def allocations(self, request: web.Request) -> web.Response:
-        """What agents decided in the newest rounds; with `since` from the store."""
+        """The agents' decisions in the newest rounds; with `since`, from the store."""
         from quantd.daemon.runtime.recent_history import allocation
         from quantd.daemon.views.rows import allocation_line
 
@@ -357,7 +357,7 @@ class Readings:
     # for people
 
     async def page(self, request: web.Request) -> web.Response:
-        """The dashboard, with what is known now in it: it shows something before its script has asked anything."""
+        """The dashboard page with the present figures in it, so that it shows them before its first request."""
         from quantd.daemon.views.rows import equity_line, order_line, thinned
 
         names = [a.name for a in self._config.agents]
@@ -367,13 +367,13 @@ class Readings:
             "orders": [order_line(row) for row in rows[1]],
             "use": self._use(),
         }
-        # inside a script element only "<" could end it; no text of a policy or a venue becomes markup
+        # only "<" could end a script element: escaped, no text of a policy or a venue becomes markup
         data = msgspec.json.encode(known).decode().replace("<", "\\u003c")
         text = (FOLDER / "index.html").read_text(encoding="utf-8").replace("FIRST", data, 1)
         return web.Response(text=text, content_type="text/html")
 
     def _use(self) -> dict[str, object]:
-        """How much of one limit was in use over time: of VaR where it is limited, else of volatility or drawdown."""
+        """Use of one limit over time: VaR when it is limited, else volatility or drawdown."""
         points = self._service.histories.risk(2_000)
         for key in ("var", "cvar", "max_volatility", "max_gross_exposure", "max_drawdown"):
             rows = [(p.ts, *p.measures[key]) for p in points if key in p.measures]
@@ -387,7 +387,12 @@ class Readings:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: the overview after each commit, at most four in a second."""
         if self._streams >= STREAMS:
-            raise Refused(503, "streams", f"{STREAMS} event streams are open already", {"Retry-After": "5"})
+            raise Refused(
+                503,
+                "streams",
+                f"{STREAMS} event streams are already open; close one, or try again in 5 s",
+                {"Retry-After": "5"},
+            )
         self._streams += 1
         # it listens before it looks: a commit while it sends is not missed
         news = asyncio.Event()

@@ -1,4 +1,4 @@
-"""One aiohttp application on one port. It reads the service between two steps and never holds up trading."""
+"""The HTTP server: one aiohttp application on one port. It reads the service between steps and never blocks trading."""
 
 import asyncio
 import contextlib
@@ -22,17 +22,20 @@ from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.commands.api_token import token_of
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.service import Service
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.ports import EventBus
 
 STOP_S: Final = 2.0
 
 
-class ApiUnavailable(Exception):
+class ApiUnavailable(ExplainedError):
     """The API could not start; the message names the place and the remedy."""
+
+    exit_code = CONFIG
 
 
 class Api:
-    """The HTTP edge of one running service. `url` is where it listens once `start` has returned."""
+    """The HTTP server of one running service. `url` is its address once `start` has returned."""
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class Api:
         bus: EventBus | None,
         bus_url: str = "",
     ) -> None:
-        """`bus` is the publisher, None where there is none; `bus_url` is where subscribers connect."""
+        """`bus` is the publisher, or None; `bus_url` is the address for subscribers."""
         self.url = ""
         self._config = config
         self._folder = folder
@@ -54,7 +57,7 @@ class Api:
         self._runner: web.AppRunner | None = None
 
     def application(self) -> web.Application:
-        """The routes; tests drive it without a port."""
+        """The application with its routes; tests call it without a port."""
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
         read = self._readings
 
@@ -97,7 +100,7 @@ class Api:
         return app
 
     async def start(self) -> None:
-        """Listen, and write where to `api.json`. Raises ApiUnavailable."""
+        """Listens, and writes the address to `api.json`. Raises ApiUnavailable."""
         loop = asyncio.get_running_loop()
         api = self._config.api
         runner = self._runner = web.AppRunner(self.application(), access_log=None, handle_signals=False)
@@ -127,7 +130,7 @@ class Api:
         self._write_place(shown, port)
 
     async def stop(self) -> None:
-        """Close the port and every connection; forget where it was."""
+        """Closes the port and every connection, and removes `api.json`."""
         with contextlib.suppress(OSError):
             (self._folder / "api.json").unlink()
         self._readings.close()
@@ -152,14 +155,14 @@ class Api:
         if why.errno == errno.EADDRINUSE:
             return ApiUnavailable(
                 f"[api] port = {port}: something already listens on {host}:{port}, perhaps another quantd. "
-                "Stop it, or set another port (0 takes any free one)."
+                "Stop it, or set another port (0 chooses any free one)."
             )
         if why.errno == errno.EACCES:
-            return ApiUnavailable(f"[api] port = {port} is not ours to open; use one above 1023.")
-        return ApiUnavailable(f"the API cannot listen on {host}:{port}: {why}. See [api] host, port and tls.")
+            return ApiUnavailable(f"[api] port = {port} needs more rights than quantd has; use a port above 1023.")
+        return ApiUnavailable(f"the API cannot listen on {host}:{port}: {why}. Correct [api] host, port or tls.")
 
     def _write_place(self, host: str, port: int) -> None:
-        """For `quantd halt` and its like: whoever can read the state folder can reach the daemon."""
+        """Writes the address for commands such as `quantd halt`, readable by the owner of the state folder."""
         path = self._folder / "api.json"
         path.unlink(missing_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,25 +1,19 @@
 """The limits of the house and of each agent, made from the configuration."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, get_args, get_type_hints
+
+from msgspec import Struct
 
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config import Limits as LimitKeys
+from quantd.daemon.config.section import Section
 from quantd.daemon.engine.planning.live_caps import Allowance
-from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Protective, Rate, Stress, Tail, override
+from quantd.risk.limits.catalogue import EXTRA, Limits, Stress, override
 from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.measures.stress import SHIPPED, Shock
 from quantd.trading.instruments import Universe
-
-TABLES: Final[dict[str, type[Tail | Correlation | Rate | Liquidity | Protective]]] = {
-    "var": Tail,
-    "cvar": Tail,
-    "correlation": Correlation,
-    "order_rate": Rate,
-    "liquidity": Liquidity,
-    "protective": Protective,
-}
-"""Limits that are tables in the file."""
 
 
 def shocks_of(config: Config) -> dict[str, Shock]:
@@ -36,18 +30,25 @@ def shocks_of(config: Config) -> dict[str, Shock]:
     return SHIPPED | own
 
 
+@cache
+def table_of(name: str) -> Callable[..., Any]:
+    """The type of a limit that is a table in the file."""
+    return next(kind for kind in get_args(get_type_hints(Limits)[name]) if issubclass(kind, Struct))
+
+
 def limits_of(
     keys: LimitKeys, profile: str | None, universe: Universe, shocks: Mapping[str, Shock], **defaults: object
 ) -> Limits:
     """Effective limits of one section: `defaults`, then the profile's, then its explicit keys."""
-    given = {name: getattr(keys, name) for name in LimitKeys.model_fields if getattr(keys, name) is not None}
+    names = (*LimitKeys.model_fields, *EXTRA)
+    given = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
     if "max_order_notional_micro" in given:
         given["max_order_notional"] = given.pop("max_order_notional_micro") / 1e6
-    for name, table in TABLES.items():
-        if name in given:
-            given[name] = table(**given[name].model_dump())
     if "stress" in given:
         given["stress"] = Stress(given["stress"].limit, tuple(shocks[name] for name in given["stress"].scenarios))
+    for name, value in given.items():
+        if isinstance(value, Section):
+            given[name] = table_of(name)(**value.model_dump())
     if "group_caps" in given:
         given["group_caps"] = tuple((each.group, each.cap) for each in given["group_caps"])
     base = PROFILES[profile] if profile else override(Limits(), **defaults)

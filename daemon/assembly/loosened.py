@@ -8,7 +8,7 @@ from quantd import bundled
 from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, load
-from quantd.risk.limits.catalogue import Limits, override, tightest
+from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, override, tightest, value_of
 from quantd.risk.limits.profiles import PROFILES
 
 WITHOUT_PROFILE: Final = "balanced"
@@ -65,13 +65,13 @@ def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
     """Names of limits of `ours` that allow what `theirs` do not."""
     plain = Limits()
     found = []
-    for name in Limits.__struct_fields__:
-        a, b = getattr(ours, name), getattr(theirs, name)
+    for name in (*(key for key in Limits.__struct_fields__ if key in FIELDS), *EXTRA):
+        a, b = value_of(ours, name), value_of(theirs, name)
         if (
             name in UNCOMPARED
             or a == b
             or b is None
-            or (b == getattr(plain, name) and name != "in_flight" and a is None)
+            or (b == value_of(plain, name) and name != "in_flight" and a is None)
         ):
             continue
         if a is None or _loosens(name, a, b):

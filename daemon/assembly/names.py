@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from typing import Final
 
-from quantd.daemon.config import Config, Known, Mistake
+from quantd.daemon.assembly.brokers import venues
+from quantd.daemon.assembly.feeds import vendors
+from quantd.daemon.config import Config, Known, LimitKey, Mistake
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
+from quantd.risk.limits.catalogue import EXTRA
 from quantd.risk.limits.profiles import PROFILES
-from quantd.strategies.policies import COMPOSITE_PARAMS, COMPOSITES, POLICIES, ParamsError
-from quantd.strategies.policies.feature_rank import SignalsParams
-from quantd.strategies.policies.fixed_mix import FixedMixParams
+from quantd.risk.limits.record import higher
+from quantd.strategies.policies import COMPOSITES, POLICIES, RECORDS
 
 COMMON: Final = (
     "24/7", "XNYS", "XNAS", "NYSE", "NASDAQ", "XLON", "LSE", "XETR", "XFRA", "XPAR", "XAMS", "XSWX", "XMIL", "XMAD",
@@ -33,23 +35,40 @@ def _all_calendars() -> tuple[str, ...]:
     return (ALWAYS_OPEN, *names())
 
 
+class Policies(tuple[str, ...]):
+    """The built-in names, for suggestions; every other one is looked up among installed packages."""
+
+    __slots__ = ()
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in POLICIES or name in COMPOSITES
+
+
 def known_names() -> Known:
-    """What `quantd.daemon.config.load` checks names against."""
-    parameters = {name: fields for name in POLICIES if (fields := _parameters(name)) is not None}
+    """Names that `quantd.daemon.config.load` accepts."""
+    parameters = {each.name: each.params.__struct_fields__ for each in RECORDS}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
-    names = tuple(sorted([*POLICIES, *COMPOSITES, LEARNED_ALLOCATION]))
-    return Known(names, Calendars(COMMON), tuple(PROFILES), parameters | COMPOSITE_PARAMS)
+    declared = [each.secrets for each in vendors().values()] + [each.secrets for each in venues().values()]
+    return Known(
+        Policies(sorted(parameters)),
+        Calendars(COMMON),
+        tuple(PROFILES),
+        parameters,
+        limits=limit_keys(),
+        feeds=("replay", *vendors()),
+        brokers=tuple(venues()),
+        stops_at={kind: each.stops_at for kind, each in venues().items() if each.stops_at is not None},
+        secrets={name: text for secrets in declared for name, text in secrets.items()},
+    )
 
 
-def _parameters(policy: str) -> tuple[str, ...] | None:
-    """Names of a registered policy's parameters; None when it does not say."""
-    try:
-        made = POLICIES[policy]({})
-    except ParamsError:
-        needy = {"fixed_mix": FixedMixParams, "signals": SignalsParams}  # they have no usual parameters
-        return needy[policy].__struct_fields__ if policy in needy else None
-    params = getattr(made, "params", None)
-    return () if params is None else tuple(params.__struct_fields__)
+def limit_keys() -> tuple[LimitKey, ...]:
+    """The keys of limits that the schema of the configuration does not have: those of records without a field."""
+    return tuple(
+        LimitKey(key, *bounds, floor=each.tighter is higher)
+        for key, each in EXTRA.items()
+        if (bounds := each.bounds) is not None
+    )
 
 
 JOBS = frozenset(

@@ -6,7 +6,6 @@ A backtest, a paper run and a replay are assembled here alike; only what drives 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from fractions import Fraction
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -21,22 +20,19 @@ from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import span
 from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, series_digest
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.daemon.assembly.limits import agent_limits, allowance_of, house_limits, shocks_of
+from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
+from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.schema import MANUAL
-from quantd.daemon.engine.agents.capital_shares import CapitalRules, Regime
-from quantd.daemon.engine.agents.promotion_rule import PromotionRules
-from quantd.daemon.engine.planning.parents import U_SHAPE, Execution
 from quantd.daemon.engine.planning.targets import headroom
-from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.engine.settings import Rules
+from quantd.daemon.engine.state import State
 from quantd.daemon.policies.composed import policy_of
 from quantd.daemon.policies.loading import Apart, PolicyError, answer
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.schedule import Schedule, Verdict, catch_up, due, stream
 from quantd.daemon.runtime.timeline import Item, due_agents, sample_ticks, timeline, with_due
-from quantd.risk.limits.catalogue import Limits, override
-from quantd.risk.measures.stress import Shock
 from quantd.trading.clock_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Tick
@@ -57,9 +53,6 @@ LIVE_AHEAD_DAYS: Final = 300
 
 AHEAD_DAYS = 20
 """Calendar days of sessions kept beyond the last bar: an order's end must be known when it is sent."""
-
-FEED_ASKS = frozenset({"rebalance"})
-"""Schedules that ask agents; the others are jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,188 +348,6 @@ def policies_of(config: Config, universe: Universe, interval_ns: int, apart: Apa
     return policies
 
 
-def rules_of(
-    config: Config,
-    universe: Universe,
-    sessions: Mapping[str, Sessions],
-    policies: tuple[Policy, ...],
-    schedules: tuple[Schedule, ...],
-    interval_ns: int,
-) -> Rules:
-    """What the engine is told; `policies` are those of the agents, then of the shadows. An agent's collars, fees and tolerances on the way are the house's unless it says
-    otherwise: they describe the venue, not the agent."""
-    risk, shocks = config.risk, shocks_of(config)
-    house = house_limits(config, universe, interval_ns)
-    capital = [Fraction(repr(agent.capital)) for agent in config.agents]
-    calendars = tuple(sorted({universe.calendar, *(i.calendar for i in universe.instruments)}))
-    scheduled = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
-    agents = tuple(
-        AgentRules(
-            name=agent.name,
-            capital_micro=int(config.broker.cash_micro * share),
-            limits=agent_limits(agent, house, universe, shocks),
-            min_trade=agent.min_trade,
-            scheduled=agent.name in scheduled or agent.name == MANUAL,
-        )
-        for agent, share in zip(config.agents, capital, strict=True)
-    )
-    lookbacks = [p.lookback for p in policies]
-    for limits in (house, *(a.limits for a in agents)):
-        lookbacks += [each.lookback for each in (limits.var, limits.cvar, limits.correlation) if each is not None]
-        if limits.max_volatility is not None:
-            lookbacks.append(limits.volatility_lookback)
-    names = [agent.name for agent in config.agents]
-    made = Rules(
-        universe=universe,
-        sessions=tuple(sessions[name] for name in calendars),
-        calendar=tuple(calendars.index(i.calendar) for i in universe.instruments),
-        agents=agents,
-        house=house,
-        cash_micro=config.broker.cash_micro,
-        lookback=max([252, *lookbacks]),
-        daily=interval_ns >= DAY_NS,
-        follow_ups=2 if risk.follow_ups is None else risk.follow_ups,
-        max_failures=risk.max_failures,
-        rearm_samples=_rearm_samples(risk.rearm) if config.feed.kind == "replay" else 0,
-        flatten_on=risk.flatten_on or (),
-        borrow_bp_annual=config.broker.borrow_bp_annual if config.broker.kind == "paper" else 0.0,
-        venue_pays=config.broker.kind != "paper",
-        differences=config.broker.differences,
-        cash_tolerance_micro=config.broker.cash_tolerance_micro,
-        volume_lookback=risk.volume_lookback,
-        house_calendar=calendars.index(universe.calendar),
-        execution=execution_of(config),
-        macro=tuple(each.name for each in config.feed.macro),
-        keep_bars=any(getattr(leaf, "uses_bars", False) for p in policies for leaf in leaves(p)),
-        live=allowance_of(config) if config.quantd.mode == "live" else None,
-        capital=capital_of(config, universe),
-        seats=tuple(agent.name for agent in config.seats),
-        challenges=tuple(names.index(a.challenges) if a.challenges else -1 for a in config.shadows),
-        promotion=promotion_of(config),
-    )
-    return replace(
-        made,
-        shadows=tuple(_shadow(config, made, k, shadow, schedules, shocks) for k, shadow in enumerate(config.shadows)),
-    )
-
-
-def _shadow(
-    config: Config, house: Rules, k: int, agent: Agent, schedules: tuple[Schedule, ...], shocks: Mapping[str, Shock]
-) -> Rules:
-    """A house of one shadow agent: the same market, venue and estimates, its own limits, and none above it. What people and
-    a broker move is the account's alone."""
-    limits = agent_limits(agent, house.house, house.universe, shocks)
-    if limits.protective is not None:
-        # it has no venue where a stop could rest: its levels are watched
-        limits = override(limits, protective=replace(limits.protective, at_venue=False))
-    venue = {
-        name: getattr(limits, name)
-        for name in (
-            "collar",
-            "reduce_collar",
-            "flatten_collar",
-            "max_price_age_ns",
-            "fee_bp",
-            "min_history",
-            "duplicate_window_ns",
-            "in_flight",
-            "max_cash_debit",
-        )
-    }
-    named = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
-    capital = int(house.cash_micro * Fraction(repr(agent.capital)))
-    own = AgentRules(
-        name=agent.name,
-        capital_micro=capital,
-        limits=limits,
-        min_trade=agent.min_trade,
-        scheduled=agent.name in named or agent.challenges in named,
-    )
-    return replace(
-        house,
-        agents=(own,),
-        house=override(Limits(), **venue, allow_short=True),
-        cash_micro=capital,
-        flatten_on=(),
-        venue_pays=False,
-        borrow_bp_annual=config.broker.borrow_bp_annual,
-        differences="",
-        live=None,
-        capital=None,
-        first_seat=len(house.agents) + k,
-        challenges=(),
-        promotion=None,
-    )
-
-
-def promotion_of(config: Config) -> PromotionRules | None:
-    """The table [promotion] as the engine reads it; None where nobody challenges anybody."""
-    if not any(agent.challenges for agent in config.shadows):
-        return None
-    return PromotionRules(**config.document.promotion.model_dump(), seed=config.broker.seed)
-
-
-def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
-    """The table [capital] as the engine reads it: the book of orders by hand keeps what it has."""
-    table = config.document.capital
-    agents = tuple(k for k, agent in enumerate(config.agents) if agent.name != MANUAL)
-    if table is None or len(agents) < 2:
-        return None
-    total = sum(Fraction(repr(config.agents[k].capital)) for k in agents)
-    regimes = []
-    for regime in table.regimes:
-        named = {each.agent: each.share for each in regime.shares}
-        whole = sum(named.values())
-        shares = tuple(named.get(config.agents[k].name, 0.0) / whole for k in agents)
-        regimes.append(Regime(regime.name, regime.above, shares))
-    of_benchmark = table.volatility_of == "benchmark" and bool(universe.benchmark)
-    return CapitalRules(
-        method=table.method,
-        agents=agents,
-        base=tuple(float(Fraction(repr(config.agents[k].capital)) / total) for k in agents),
-        lookback=table.lookback,
-        shrink=table.shrink,
-        floor=table.floor,
-        ceiling=table.ceiling,
-        max_step=table.max_step,
-        tilt=table.tilt,
-        regimes=tuple(regimes),
-        benchmark=universe.index[universe.benchmark] if of_benchmark else -1,
-    )
-
-
-def execution_of(config: Config) -> Execution:
-    """How decisions become orders, as the engine is told."""
-    table = config.document.execution
-    return Execution(
-        style=table.style,
-        over_ns=table.over_ns,
-        slices=table.slices,
-        participation=table.participation,
-        every_ns=table.chase.every_ns,
-        step_bp=table.chase.step_bp,
-        most=table.chase.most,
-        profile=table.profile or U_SHAPE,
-    )
-
-
-def limits_of_config(parts: Parts, config: Config) -> Rules:
-    """The rules of `parts` as a newly read configuration would have them."""
-    return rules_of(
-        config,
-        parts.universe,
-        parts.sessions,
-        parts.policies,
-        parts.schedules,
-        parts.interval_ns,
-    )
-
-
-def _rearm_samples(text: str | None) -> int:
-    """Samples after which a replayed feed re-arms the switch by itself; 0 for never."""
-    return 21 if text is None else 0 if text == "never" else int(text)
-
-
 def schedule_of(config: Config, number: int) -> Schedule:
     """One [[schedules]] table as the scheduler wants it."""
     table = config.schedules[number]
@@ -551,4 +362,16 @@ def schedule_of(config: Config, number: int) -> Schedule:
         agents=table.agents,
         missed=table.missed,
         on_closed=table.on_closed,
+    )
+
+
+def limits_of_config(parts: Parts, config: Config) -> Rules:
+    """The rules of `parts` as a newly read configuration would have them."""
+    return rules_of(
+        config,
+        parts.universe,
+        parts.sessions,
+        parts.policies,
+        parts.schedules,
+        parts.interval_ns,
     )

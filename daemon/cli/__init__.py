@@ -12,7 +12,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point. Leaves by SystemExit with the codes of `quantd.daemon.cli.failures`."""
     for name in THREADS:
         os.environ[name] = "1"  # before numpy is imported
-    from quantd.daemon.cli.commands import app
     from quantd.daemon.cli.failures import guarded
+    from quantd.daemon.cli.program import run
 
-    sys.exit(guarded(lambda: app(arguments, prog_name="quantd")))
+    sys.exit(guarded(lambda: run(sys.argv[1:] if arguments is None else arguments)))

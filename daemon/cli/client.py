@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, TRY_LATER, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 
 ANSWER_S: Final = 15.0
 

@@ -10,9 +10,9 @@ from quantd.daemon.config import Config, ConfigError, load
 from quantd.daemon.live.connect import mistakes_of
 
 
-def read(config: Path, sets: Sequence[str] = ()) -> Config:
+def read(config: Path, sets: Sequence[str] | None = None) -> Config:
     """The configuration with its overrides. Raises ConfigError with every mistake."""
-    found = load(config, known_names(), environ=os.environ, sets=sets)
+    found = load(config, known_names(), environ=os.environ, sets=tuple(sets or ()))
     mistakes = [*not_yet(found), *mistakes_of(found), *(found.missing_files() or unenforced(found))]
     if mistakes:
         raise ConfigError(mistakes)

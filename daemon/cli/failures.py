@@ -1,28 +1,21 @@
-"""From what went wrong to one message and an exit code. No user ever sees a traceback."""
+"""Turns an exception into one message and an exit code. No user ever sees a traceback."""
 
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from typing import Final
 
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, INTERRUPTED, ExplainedError
 from quantd.trading.visible_text import visible
 
-DONE: Final = 0
-CHECK_FAILED: Final = 1
-USAGE: Final = 2
-TRY_LATER: Final = 75
-INTERRUPTED: Final = 130
-CONFIG: Final = 78
 
+class Failure(ExplainedError):
+    """A failure of a command itself. The message is for its user."""
 
-class Failure(Exception):
-    """What a command could not do, in words for its user."""
-
-    def __init__(self, text: str, code: int = CHECK_FAILED) -> None:
+    def __init__(self, text: str, exit_code: int = CHECK_FAILED) -> None:
         super().__init__(text)
-        self.code = code
+        self.exit_code = exit_code
 
 
 def guarded(command: Callable[[], object]) -> int:
@@ -73,56 +66,9 @@ def _leaf(error: BaseException) -> BaseException:
 
 
 def _explained(error: BaseException) -> tuple[str, int] | None:
-    """(message, exit code) of a failure that was foreseen. Modules that were never imported raised nothing."""
-    if isinstance(error, Failure):
-        return str(error), error.code
-    code = getattr(error, "code", None)
-    for module, names in _FORESEEN.items():
-        loaded = sys.modules.get(module)
-        for name, fixed in names.items():
-            kind = getattr(loaded, name, None)
-            if isinstance(kind, type) and isinstance(error, kind):
-                return str(error), code if isinstance(code, int) else fixed
+    """The message and the exit code of a foreseen failure, None of any other."""
+    if isinstance(error, ExplainedError):
+        return str(error), error.exit_code
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or str(error)).lower()}", CHECK_FAILED
     return None
-
-
-_FORESEEN: Final[dict[str, dict[str, int]]] = {
-    "quantd.daemon.config.mistakes": {"ConfigError": CONFIG},
-    "quantd.daemon.runtime.schedule": {"ScheduleError": CONFIG},
-    "quantd.models.artifacts.manifest": {"ArtifactError": CONFIG},
-    "quantd.models.export.quantization": {"TooDifferent": CHECK_FAILED},
-    "quantd.models.artifacts.signature": {"KeyFault": CONFIG},
-    "quantd.models.learners.on_policy": {"Diverged": CHECK_FAILED},
-    "quantd.models.training.seeds.checkpoints": {"CheckpointError": CHECK_FAILED},
-    "quantd.models.training.plans.plan": {"PlanError": CONFIG},
-    "quantd.models.training.runs.training_run": {"Interrupted": INTERRUPTED, "Unfinished": CONFIG},
-    "quantd.models.training.runs.trackers": {"TrackerError": CONFIG},
-    "quantd.models.training.runs.seed_pool": {"SeedFailed": CHECK_FAILED},
-    "quantd.models.training.runs.workers": {"Unavailable": CONFIG, "WorkerLost": CHECK_FAILED},
-    "quantd.models.training.search.study": {"StudyError": CONFIG},
-    "quantd.daemon.app": {"CannotStart": CONFIG},
-    "quantd.daemon.recovery.continuation": {"NotCarried": CONFIG},
-    "quantd.daemon.api.server": {"ApiUnavailable": CONFIG},
-    "quantd.daemon.policies.loading": {"PolicyError": CONFIG},
-    "quantd.strategies.policies.params": {"ParamsError": CONFIG},
-    "quantd.adapters.feeds.errors": {"FeedError": CONFIG},
-    "quantd.adapters.feeds.source": {"SourceError": CHECK_FAILED},
-    "quantd.adapters.calendars": {"UnknownCalendar": CONFIG},
-    "quantd.adapters.bus.publisher": {"BusAddressWrong": CONFIG},
-    "quantd.adapters.bus.embedded_broker": {"BrokerUnavailable": CONFIG},
-    "quantd.research.comparison": {"Incomparable": CHECK_FAILED},
-    "quantd.daemon.runtime.service": {"StoreGaveUp": TRY_LATER},
-    "quantd.daemon.runtime.journal": {"ReplayDifference": CHECK_FAILED, "RecordTooLong": CONFIG},
-    "quantd.adapters.store.errors": {
-        "StoreLocked": TRY_LATER,
-        "StoreFull": TRY_LATER,
-        "StoreDamaged": CHECK_FAILED,
-        "StoreFailing": TRY_LATER,
-        "Held": TRY_LATER,
-        "Fenced": TRY_LATER,
-        "StoreVersion": CONFIG,
-    },
-}
-"""Module -> failures that are explained by their own text, with their exit codes."""

@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
-from zoneinfo import ZoneInfo
 
-import msgspec
-
-from quantd.daemon.views.run_summary import Summary
 from quantd.trading.visible_text import visible
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from rich.console import Console
+
+    from quantd.daemon.views.run_summary import Summary
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -26,7 +26,9 @@ def iso(ts_ns: int) -> str:
 
 
 @lru_cache
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str) -> "ZoneInfo":
+    from zoneinfo import ZoneInfo
+
     return ZoneInfo(name)
 
 
@@ -43,6 +45,8 @@ def place_name(zone: str) -> str:
 
 def print_json(value: Any) -> None:
     """The one document on standard output."""
+    import msgspec
+
     sys.stdout.write(visible(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()) + "\n")
     sys.stdout.flush()
 
@@ -130,7 +134,7 @@ def cell(value: object) -> str:
     return text
 
 
-def closing(summary: Summary) -> str:
+def closing(summary: "Summary") -> str:
     """The last lines of a run or a backtest, for people."""
     held = ", ".join(f"{qty} {symbol}" for symbol, qty in summary.positions.items()) or "nothing"
     return "\n".join(

@@ -5,16 +5,16 @@ The state folder is read from the file without checking it: a mistake in config.
 """
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, USAGE, Failure
+from quantd.daemon.cli.failures import Failure
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 
 if TYPE_CHECKING:
-    from quantd.adapters.bus.publisher import Tls
+    from quantd.adapters.bus.settings import Tls
     from quantd.adapters.store.journal.records import Records, RunRecord
     from quantd.adapters.store.queries import Reader
 
@@ -37,13 +37,13 @@ class Place:
             raise Failure(str(why), CHECK_FAILED) from None
 
 
-def place(config: Path, state: Path | None, sets: Sequence[str] = ()) -> Place:
+def place(config: Path, state: Path | None, sets: Sequence[str] | None = None) -> Place:
     """Where the run of this configuration keeps its state."""
     url = ""
     table: Mapping[str, Any] = {}
     if config.exists() or state is None:
         table = _document(config)
-    given = dict(each.split("=", 1) for each in sets if "=" in each)
+    given = dict(each.split("=", 1) for each in sets or () if "=" in each)
     named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
     url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
     folder = state if state is not None else config.parent / (named or "state")
@@ -69,7 +69,7 @@ def bus_login(config: Path) -> tuple[str | None, str | None]:
 
 def bus_tls(config: Path, secure: bool) -> "Tls | None":
     """How a client of the configured broker speaks TLS; None where it does not."""
-    from quantd.adapters.bus.publisher import Tls
+    from quantd.adapters.bus.settings import Tls
 
     bus = (_document(config) if config.exists() else {}).get("bus")
     kind = os.environ.get("QUANTD_BUS__KIND") or (_text({"bus": bus}, "bus", "kind") or "embedded")
@@ -87,6 +87,8 @@ def bus_tls(config: Path, secure: bool) -> "Tls | None":
 
 
 def _document(config: Path) -> Mapping[str, Any]:
+    import tomllib
+
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:

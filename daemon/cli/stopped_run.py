@@ -1,6 +1,7 @@
 """A stopped run as it stands: its newest snapshot and the journal after it, folded without writing anything."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from quantd.daemon.views.overview import positions
 from quantd.trading.clock_text import instant_text
 
 
-def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Shell, str, Parts]:
+def at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> tuple[Shell, str, Parts]:
     """(shell, run, what it is made of) of the newest run. Raises what `quantd.daemon.cli.failures` explains."""
     where = place(config, state, sets)
     records = read_only(where.store, where.folder)
@@ -27,7 +28,7 @@ def at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> tuple[Sh
     return shell, run, parts
 
 
-def positions_at_rest(config: Path, state: Path | None, sets: tuple[str, ...]) -> dict[str, Any]:
+def positions_at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> dict[str, Any]:
     """As the API says it."""
     import msgspec
 

@@ -1,4 +1,4 @@
-"""What a person's command must be before it becomes an event, the same for every way in."""
+"""Validation of operator commands before they become events, the same for API and bus."""
 
 from typing import Final, Literal
 
@@ -14,7 +14,7 @@ Fault = Literal["agent", "command", "reason", "not_ready", "halt_file", "down", 
 
 
 class NotDone(Exception):
-    """Why a command is not carried out, in words for whoever gave it; `fault` is a stable name."""
+    """A refused command; the text is for its sender, and `fault` is a stable name."""
 
     def __init__(self, fault: Fault, text: str) -> None:
         super().__init__(text)
@@ -26,20 +26,22 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
     state = service.shell.state
     names = state.rules.names()
     if agent and agent not in names:
-        raise NotDone("agent", f"there is no agent {agent!r}; there are: {', '.join(names)}")
+        raise NotDone("agent", f"there is no agent {agent!r}; the agents are {', '.join(names)}")
     if agent and command == "flatten":
-        raise NotDone("command", "flatten is for the whole house; halt or reduce one agent instead")
+        raise NotDone("command", "flatten applies to all agents at once; for one agent use halt or reduce")
     said = one_line(reason)
     if command == "resume":
         if not said:
-            raise NotDone("reason", 'resume needs a reason (--reason "…"): it goes into the journal')
+            raise NotDone("reason", 'resume needs a reason for the journal: --reason "…"')
         if not agent and halt_file(service):
-            raise NotDone("halt_file", f"the file {service.halt_file} halts the daemon; remove it, then resume")
+            raise NotDone("halt_file", f"the file {service.halt_file} exists and halts trading; remove it, then resume")
         if not agent and state.down:
-            raise NotDone("down", f"not resumed: {', '.join(sorted(state.down))} still down; the alerts say why")
+            raise NotDone(
+                "down", f"not resumed: {', '.join(sorted(state.down))} still failing; `quantd alerts` shows the cause"
+            )
     if service.store_error:
         if command not in ("halt", "reduce"):
-            text = f"{command} waits for the store: {service.store_error}. halt and reduce do not wait"
+            text = f"{command} needs the store, which takes no writes: {service.store_error}. halt and reduce work"
             raise NotDone("not_ready", text)
     elif service.status not in READY:
         raise NotDone("not_ready", f"the daemon is {service.status}; try again")
@@ -47,5 +49,5 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
 
 
 def one_line(text: str) -> str:
-    """A reason as the journal and the log keep it."""
+    """A reason as one printable line of at most REASON_CHARS."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:REASON_CHARS]

@@ -1,4 +1,4 @@
-"""What people order, pay in and out, and settle by hand: what it must be before it becomes an event, and what became of it."""
+"""Manual orders, deposits, halts and corrections: their validation before they become events, and their results."""
 
 import time
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from quantd.daemon.commands.control import Fault, NotDone, one_line
 from quantd.daemon.config.schema import MANUAL
+from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.switch import SWITCH_NAMES
 from quantd.daemon.engine.venue.account import agent_of, difference, free_micro, told
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import READY
@@ -25,23 +25,26 @@ from quantd.trading.orders import OrderBasket, money_text, order_id, price_text,
 from quantd.trading.venue import VenueAccount
 
 MOST: Final = 2**62
-"""Above this an amount does not fit the journal's integers."""
+"""Largest amount that fits the journal's integers."""
 
-WRITE_MANUAL: Final = """there is no book for orders by hand. Write into config.toml, and start anew with --fresh:
+WRITE_MANUAL: Final = """there is no book for manual orders. Write into config.toml, and start a new run with --fresh:
 
 [manual]
 capital = 0.1                  # shares of all agents and this one add up to at most 1
 profile = "balanced"
 limits = { max_position_weight = 0.10 }
 
-Or name the agent whose book the order is for: --agent NAME. There are: """
+Or name the agent whose book takes the order: --agent NAME. The agents are """
 
 
 class Ordered(Struct, frozen=True):
-    """What became of an order by hand: `allowed` of `asked` passed the gate, as `order` with the worst price `limit`; empty
-    when none did. `reason`, and in words `text`, is the limit that cut it, of the agent's book or of the house (`cut_by`).
-    `stop` and `target` are levels that the position has from people; with `waits` it goes out once a stop that rests at the
-    venue for what it sells has been cancelled."""
+    """The result of a manual order: `allowed` of `asked` units passed the gate.
+
+    `order` is the order's id and `limit` its worst price; both are empty when nothing passed. `reason` (code) and
+    `text` name the limit that cut the order. `cut_by` is the owner of the limit: an agent or the house. `stop` and
+    `target` are the manual exit levels of the position. `waits` is true while the order waits for the cancellation of
+    a working stop order at the venue.
+    """
 
     agent: str
     side: str
@@ -59,7 +62,7 @@ class Ordered(Struct, frozen=True):
 
 
 class Paid(Struct, frozen=True):
-    """What became of a deposit (positive) or withdrawal: the book's cash and the house's equity now. Money as text."""
+    """The result of a deposit (positive) or withdrawal: the book's cash and the house's equity now. Money as text."""
 
     agent: str
     amount: str
@@ -68,8 +71,10 @@ class Paid(Struct, frozen=True):
 
 
 class Compared(Struct, frozen=True):
-    """What the venue has more, or less, than we know of, in `differences` in words; none when it agrees. `lots` by symbol,
-    `cash` as text. `how` is what became of it: "", "fence" or the agent that took it."""
+    """The differences between the venue's account and the books; `differences` has them as text.
+
+    `lots` (by symbol) and `cash` are text. `how` is the settlement: "", "fence" or the agent that adopted them.
+    """
 
     agrees: bool
     differences: list[str]
@@ -90,14 +95,14 @@ def wished(
     stop: str = "",
     target: str = "",
 ) -> Wished:
-    """The event of an order by hand; `stop` and `target` are prices of the position that it makes. Raises NotDone."""
+    """The event of a manual order; `stop` and `target` are exit prices of the resulting position. Raises NotDone."""
     state = service.shell.state
     _ready(service)
     names = [each.name for each in state.rules.agents]
     agent = agent or MANUAL
     if agent not in names:
         others = ", ".join(names)
-        text = WRITE_MANUAL + others if agent == MANUAL else f"there is no agent {agent!r}; there are: {others}"
+        text = WRITE_MANUAL + others if agent == MANUAL else f"there is no agent {agent!r}; the agents are {others}"
         raise NotDone("agent", text)
     universe = state.universe
     column = _column(state, symbol)
@@ -108,34 +113,34 @@ def wished(
         raise NotDone("amount", f"{qty} {symbol} is not a whole number of lots of {quantity_text(1, lot)}")
     if not state.sample:
         raise NotDone(
-            "not_ready", "no session has closed yet, so there is no price to trade by; try again after the first"
+            "not_ready", "no session has closed yet, so there is no price to trade at; try again after the first close"
         )
-    said = _reason(reason, "an order by hand")
+    said = _reason(reason, "a manual order")
     signed = lots if side == "buy" else -lots
     stop_nano, target_nano = _levels(state, names.index(agent), column, signed, stop, target)
     return Wished(_now(service), agent, column, signed, said, who, stop_nano, target_nano)
 
 
 def _levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:
-    """Stop and target in nano, 0 for none, on the sides of the price where they belong. Raises NotDone."""
+    """Stop and target in nano, 0 for none. Raises NotDone for a level on the wrong side of the price."""
     if not (stop or target):
         return 0, 0
     symbol, mark = state.universe.symbols[column], int(state.marks_nano[column])
     after = state.ledger.books[book].lots[column] + lots
     if after * lots <= 0:
-        raise NotDone("amount", f"a stop or a target is of the position that an order makes; this one closes {symbol}")
+        raise NotDone("amount", f"a stop or target needs an open position after the order; this order closes {symbol}")
     found = []
     for name, text, below in (("stop", stop, lots > 0), ("target", target, lots < 0)):
         nano = _exact(text, NANO, f"price of a {name}", "95.50") if text else 0
         if nano and (nano >= mark if below else nano <= mark):
             where = "below" if below else "above"
-            raise NotDone("amount", f"a {name} of {text} is not {where} the price of {symbol}, {price_text(mark)}")
+            raise NotDone("amount", f"{name} {text} must be {where} the price of {symbol}, {price_text(mark)}")
         found.append(nano)
     return found[0], found[1]
 
 
 def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -> Ordered:
-    """What the gate said of it. The effects are those of the event."""
+    """The gate's verdict on a manual order, from the effects of its event."""
     universe = service.shell.state.universe
     column, lot = wish.symbol, universe.lot_nano[wish.symbol]
     state = service.shell.state
@@ -162,7 +167,9 @@ def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -
     stopped = max(switches, key=lambda name: switches[name])
     if not lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switches[stopped] != RUN:
         reason, cut_by = Reason.SWITCH, stopped
-        text = f"the switch of {stopped} is {SWITCH_NAMES[switches[stopped]]}; `quantd resume --reason R` re-arms it"
+        text = (
+            f"the switch of {stopped} is {SWITCH_NAMES[switches[stopped]]}; `quantd resume --reason R` sets it to RUN"
+        )
     return Ordered(
         agent=wish.agent,
         side="buy" if wish.lots > 0 else "sell",
@@ -181,7 +188,7 @@ def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -
 
 
 class Stopped(Struct, frozen=True):
-    """What became of a symbol: `halted` now, and why; empty when it trades."""
+    """The trading state of a symbol: `halted` and the reason; `why` is empty when it trades."""
 
     symbol: str
     halted: bool
@@ -189,13 +196,13 @@ class Stopped(Struct, frozen=True):
 
 
 def halted(service: Service, symbol: str, halts: bool, reason: str, who: str) -> Halted:
-    """The event of a person's halt of one symbol, or of its end. Raises NotDone."""
+    """The event that halts or resumes one symbol. Raises NotDone."""
     _ready(service)
     state = service.shell.state
     column = _column(state, symbol)
     if not halts and column not in state.halted:
-        raise NotDone("agrees", f"{symbol} is not halted")
-    return Halted(_now(service), column, halts, _reason(reason, "a halt" if halts else "trading that goes on"), who)
+        raise NotDone("agrees", f"{symbol} is not halted, so there is nothing to resume")
+    return Halted(_now(service), column, halts, _reason(reason, "a halt" if halts else "resuming a symbol"), who)
 
 
 def became_of_halt(service: Service, event: Halted) -> Stopped:
@@ -205,11 +212,11 @@ def became_of_halt(service: Service, event: Halted) -> Stopped:
 
 
 def _column(state: State, symbol: str) -> int:
-    """Raises NotDone, with the nearest names."""
+    """The column of a symbol. Raises NotDone, with the nearest names."""
     universe = state.universe
     if symbol not in universe.index:
         near = get_close_matches(symbol.upper(), universe.symbols, n=3, cutoff=0.5) or universe.symbols[:8]
-        raise NotDone("symbol", f"{symbol!r} is not traded here; there are: {', '.join(near)}")
+        raise NotDone("symbol", f"{symbol!r} is not in [universe] symbols; the nearest are {', '.join(near)}")
     return universe.index[symbol]
 
 
@@ -219,24 +226,25 @@ def flow(service: Service, agent: str, amount: str, removes: bool, reason: str, 
     _ready(service)
     kind = service.config.broker.kind
     if kind != "paper":
-        text = f"the venue ({kind}) reports what is paid in and out itself: move the money there, and it is taken as a flow"
-        raise NotDone("venue", f"{text} within [broker] reconcile")
+        text = f"the venue ({kind}) reports deposits and withdrawals itself: move the money there"
+        raise NotDone("venue", f"{text}. The daemon books it at the next reconciliation ([broker] reconcile)")
     names = [each.name for each in state.rules.agents]
     if agent and agent not in names:
         raise NotDone(
-            "agent", f"there is no agent {agent!r}; there are: {', '.join(names)}; without one, the unallocated"
+            "agent",
+            f"there is no agent {agent!r}; the agents are {', '.join(names)}. Without --agent: the unallocated book",
         )
     micro = _exact(amount, MICRO, "amount of money", "1000.00")
-    said = _reason(reason, "money that moves")
+    said = _reason(reason, "a deposit or withdrawal")
     if removes and micro > (free := _free(state, agent)):
         whose = f"the book of {agent}" if agent else "the unallocated book"
-        text = f"{money_text(micro)} is more than {whose} has in cash that no open order may need: {money_text(free)}"
-        raise NotDone("amount", f"{text}. Sell first, or take less")
+        text = f"{money_text(micro)} exceeds the free cash of {whose}, {money_text(free)} (cash less open orders)"
+        raise NotDone("amount", f"{text}. Sell first, or withdraw less")
     return Flow(_now(service), -micro if removes else micro, who, agent=agent, reason=said)
 
 
 def became_of_flow(service: Service, moved: Flow, effects: Sequence[Effect]) -> Paid:
-    """The books after it. Raises NotDone where the engine moved nothing."""
+    """The book after a deposit or withdrawal. Raises NotDone when the engine booked nothing."""
     refused = next((e.text for e in effects if isinstance(e, Publish) and e.level == "WARNING"), "")
     if refused:
         raise NotDone("amount", refused)
@@ -249,7 +257,7 @@ def became_of_flow(service: Service, moved: Flow, effects: Sequence[Effect]) -> 
 
 
 def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
-    """Our books beside the newest comparison."""
+    """The differences between the books and the venue's newest account report."""
     lots, cash = found(state, account)
     said = told(state, lots, cash)
     universe = state.universe
@@ -258,27 +266,27 @@ def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
 
 
 def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
-    """(lots by column, cash in micro) that the venue has more than we know of."""
+    """(lots by column, cash in micro) at the venue in excess of the books."""
     return difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
 
 
 def correction(service: Service, account: VenueAccount, how: str, reason: str, who: str) -> Correction:
-    """The event that settles what a comparison found. Raises NotDone."""
+    """The event that settles the differences of a reconciliation. Raises NotDone."""
     state = service.shell.state
     lots, cash = found(state, account)
     if not any(lots) and not cash:
-        raise NotDone("agrees", "the venue's account is ours: there is nothing to fence or to adopt")
+        raise NotDone("agrees", "the venue's account agrees with the books: there is no difference to fence or adopt")
     return Correction(_now(service), lots, cash, how, reason, who)
 
 
 def how_of(service: Service, how: str, reason: str) -> str:
-    """The reason of a correction as it is journalled; empty for a comparison alone. Raises NotDone."""
+    """The reason of a correction for the journal; empty for a comparison alone. Raises NotDone."""
     _ready(service)
     if not how:
         return ""
     names = [each.name for each in service.shell.state.rules.agents]
     if how != "fence" and how not in names:
-        raise NotDone("agent", f"there is no agent {how!r} to adopt it; there are: {', '.join(names)}")
+        raise NotDone("agent", f"there is no agent {how!r} to adopt the differences; the agents are {', '.join(names)}")
     return _reason(reason, "a correction")
 
 
@@ -288,7 +296,7 @@ def _free(state: State, agent: str) -> int:
 
 
 def _now(service: Service) -> int:
-    """The instant of an event by hand: the market's time, which goes on between bars where the feed keeps its pace."""
+    """The instant of a manual event in market time, which advances between bars when the feed runs in real time."""
     state, ahead = service.shell.state, service.market_ahead_ns
     known = max(state.now, service.shell.ts)
     return known if ahead is None else max(known, ahead + time.monotonic_ns())
@@ -302,7 +310,7 @@ def _ready(service: Service) -> None:
 def _reason(text: str, what: str) -> str:
     said = one_line(text)
     if not said:
-        raise NotDone("reason", f'{what} needs a reason (--reason "…"): it goes into the journal')
+        raise NotDone("reason", f'{what} needs a reason for the journal: --reason "…"')
     return said
 
 
@@ -314,8 +322,8 @@ def _exact(text: str, unit: int, what: str, example: str) -> int:
     except InvalidOperation:
         number = None
     if number is None or number <= 0:
-        raise NotDone(fault, f"{text!r} is no {what}; write digits with a point and above 0, {example}")
+        raise NotDone(fault, f"{text!r} is not a valid {what}; write a decimal number above 0, for example {example}")
     exact = number * unit
     if exact != int(exact) or exact >= MOST:
-        raise NotDone(fault, f"{text} as {what} is too large or has too many decimal places")
+        raise NotDone(fault, f"{what} {text} is too large or has too many decimal places")
     return int(exact)

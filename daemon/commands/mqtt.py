@@ -1,7 +1,7 @@
-"""Commands over MQTT, when `[bus] commands` is on: judged, taken once, answered. Everything else is refused and counted.
+"""Signed operator commands over MQTT, when `[bus] commands` is on.
 
-`halt` and `reduce` act the moment they are judged. `resume` and `flatten` act once it is on disk that they were
-taken, so that no restart takes one again.
+Each command is verified, executed at most once and answered; the others are refused and counted. `halt` and `reduce`
+act as soon as they are verified. `resume` and `flatten` act after their id is on disk, so that no restart repeats one.
 """
 
 import asyncio
@@ -37,22 +37,22 @@ from quantd.trading.events import Operator
 log = structlog.get_logger("quantd.commands")
 
 FILE: Final = "commands.taken"
-"""In the state folder: which commands were taken."""
+"""File in the state folder with the accepted commands."""
 
 LOG_EVERY_S: Final = 10.0
-"""One line in the log for each kind of refusal in this time; a flood fills nothing."""
+"""Seconds between two log lines about one kind of refusal, so that a flood cannot fill the log."""
 
 QUEUE: Final = 64
-"""Commands that are taken and not yet written down and answered."""
+"""Maximum of accepted commands that are not yet on disk and answered."""
 
 WAIT_S: Final = 10.0
-"""Longest wait for a command to be in the journal."""
+"""Seconds to wait for the commit of a command."""
 
 SECRET: Final = "mqtt_command_key"
 
 
 def command_key(config: Config) -> tuple[str, list[Mistake]]:
-    """The key that commands are signed with; empty where commands are off. A mistake where it is missing or short."""
+    """(signing key, mistakes): the key is empty when commands are off; a missing or short key is a mistake."""
     if not config.bus.commands:
         return "", []
     key = secret(SECRET) or ""
@@ -67,7 +67,7 @@ def command_key(config: Config) -> tuple[str, list[Mistake]]:
 
 
 class MqttCommands:
-    """Judges what arrives on the command topic of one instance; `service.bus_commands` counts what became of it."""
+    """Verifies the messages on the command topic of one instance; `service.bus_commands` counts the results."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class MqttCommands:
         answer: Callable[[bytes], None],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`answer` sends a payload to the topic of answers."""
+        """`answer` publishes a payload on the answer topic."""
         self._service = service
         self._key = key
         self._topic = topic
@@ -90,17 +90,17 @@ class MqttCommands:
         self._told: dict[str, tuple[float, int]] = {}
 
     def received(self, payload: bytes, retained: bool) -> None:
-        """Take what arrived on the topic, or refuse it; returns at once and raises nothing."""
+        """Accepts or refuses a message of the topic; returns at once and raises nothing."""
         try:
             command = authentic(self._key, self._topic, payload, retained=retained)
             self._memory.admit(command, self._now())
             done = None
             if self._queue.full():
-                raise CommandRefused("flood", f"{QUEUE} commands wait already", command)
+                raise CommandRefused("flood", f"{QUEUE} commands are already queued; try again", command)
             if command.command in ("halt", "reduce"):
                 done = self._act(command)
             else:
-                self._event(command)  # what cannot be done is refused before it is written down
+                self._event(command)  # an impossible command is refused before it is written to disk
         except CommandRefused as why:
             self._refuse(why)
             return
@@ -108,25 +108,29 @@ class MqttCommands:
         self._queue.put_nowait((command, done))
 
     async def run(self) -> None:
-        """Write down and answer what was taken, and act on what waits for that, until cancelled."""
+        """Writes accepted commands to disk, executes those that wait for it, and answers; runs until cancelled."""
         while True:
             command, done = await self._queue.get()
             written = await asyncio.to_thread(_write, self._file, msgspec.json.encode(self._memory))
             try:
                 if done is None:
                     if not written:
-                        raise CommandRefused("not_done", f"{self._file.name} cannot be written; see the log", command)
+                        raise CommandRefused(
+                            "not_done",
+                            f"{self._file.name} in the state folder cannot be written; see the daemon's log",
+                            command,
+                        )
                     done = self._act(command)
                 async with asyncio.timeout(WAIT_S):
                     await asyncio.shield(done)
             except TimeoutError:
-                self._say(command, False, "it waits, but is not in the journal yet; look at the status")
+                self._say(command, False, f"not committed within {WAIT_S:g} s and still queued; check `quantd status`")
             except CommandRefused as why:
                 self._refuse(why)
             else:
                 self._service.bus_commands["taken"] += 1
                 log.warning("command.taken", command=command.command, who=command.who, reason=command.reason)
-                later = "in force; recorded once the store takes writes again"
+                later = "in force; it will be journalled once the store takes writes again"
                 self._say(command, True, later if self._service.store_error else "done")
 
     def _event(self, command: BusCommand) -> Operator:
@@ -162,18 +166,20 @@ class MqttCommands:
 
 
 def _read(file: Path, now_s: float) -> Taken:
-    """What was taken before. Where that cannot be read, no command made until now is believed."""
+    """The commands accepted before. When the file is unreadable, every command made until now is refused."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=Taken)
     except FileNotFoundError:
         return Taken()
     except (OSError, msgspec.MsgspecError) as error:
-        log.warning("commands.forgotten", file=str(file), error=str(error), consequence="refused for a minute")
+        log.warning(
+            "commands.forgotten", file=str(file), error=str(error), consequence="commands are refused for a minute"
+        )
         return Taken(horizon=int(now_s) + AHEAD_S + SKEW_S)
 
 
 def _write(file: Path, data: bytes) -> bool:
-    """Durable when it returns True; the old file stays where it could not be written."""
+    """Writes the file; True when it is durable. On failure the old file stays."""
     new = file.with_suffix(".new")
     try:
         with open(new, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:

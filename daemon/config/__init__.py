@@ -1,16 +1,15 @@
-"""config.toml parsed at the edge into frozen values; every mistake with its line, value and remedy."""
+"""Parses config.toml into frozen values. Each mistake has its line, its value and a remedy."""
 
 from quantd.daemon.config.checks import PROFILES, Known
 from quantd.daemon.config.document import NOT_TRADING, RELOADABLE, Config, digest, flat, reloading
-from quantd.daemon.config.limit_keys import Correlation, Limits, Risk, Tail
+from quantd.daemon.config.limit_keys import Correlation, LimitKey, Limits, Risk, Tail
 from quantd.daemon.config.mistakes import ConfigError, Mistake, Source
-from quantd.daemon.config.overrides import NOT_KEYS, SECRETS
+from quantd.daemon.config.overrides import SECRETS
 from quantd.daemon.config.parser import load, read
 from quantd.daemon.config.schema import Agent, Alerts, Api, Broker, Bus, Feed, Log, Quantd, Schedule, Store
 from quantd.daemon.config.secrets import secret, store_url
 
 __all__ = [
-    "NOT_KEYS",
     "NOT_TRADING",
     "PROFILES",
     "RELOADABLE",
@@ -25,6 +24,7 @@ __all__ = [
     "Correlation",
     "Feed",
     "Known",
+    "LimitKey",
     "Limits",
     "Log",
     "Mistake",

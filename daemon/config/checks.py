@@ -1,6 +1,6 @@
-"""What no single table can see: names that must agree, shares that add up, sections that contradict.
+"""Checks across tables: names that must agree, shares that add up, sections that contradict each other.
 
-The checks read the raw document, so that they also speak when a table has other mistakes.
+The checks read the raw document, so that they also run when a table has other mistakes.
 """
 
 import re
@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any
 
+from quantd.daemon.config.limit_keys import LimitKey
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.schema import MANUAL
@@ -18,26 +19,35 @@ from quantd.daemon.config.translate import secrets_in
 from quantd.daemon.config.values import duration_ns
 
 RESERVED = frozenset({"house", MANUAL, "unallocated"})
-"""Books that no agent may be called."""
+"""Names of books, which no agent may have."""
 
 MIN_HISTORY = 60
-"""What `min_history` is without a key; `quantd.risk.limits.catalogue` has the same."""
+"""Default of `min_history`, as in `quantd.risk.limits.catalogue`."""
 
 PROFILES = ("conservative", "balanced", "aggressive", "research")
 
 SHOCKS = ("2008", "2020", "2022", "rates+200bp")
-"""Stress scenarios that are shipped; `quantd.risk.measures.stress` has the same."""
+"""Built-in stress scenarios, as in `quantd.risk.measures.stress`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Names that other parts of quantd define: registered policies (and, for some, their parameters),
-    calendars and risk profiles."""
+    """Names that other packages of quantd define.
+
+    Registered policies with the parameters of some, calendars, risk profiles, kinds of feeds and brokers, and secrets with
+    their meaning. `stops_at` has the exchanges where stops may rest, by kind of broker; a kind without an entry takes
+    stops everywhere.
+    """
 
     policies: tuple[str, ...]
     calendars: tuple[str, ...]
     profiles: tuple[str, ...] = PROFILES
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    feeds: tuple[str, ...] = ("replay",)
+    brokers: tuple[str, ...] = ("paper",)
+    stops_at: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[LimitKey, ...] = ()
 
 
 def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mistake]:
@@ -81,7 +91,7 @@ def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _limits(document: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """The tables that hold limits: the house's and each agent's."""
+    """The tables of limits: the house's, each agent's and the book `manual`'s."""
     yield ("risk",), _table(document, "risk")
     for path, agent in tables(document, "agents"):
         yield (*path, "limits"), _table(agent, "limits")
@@ -103,7 +113,9 @@ def _twice(document: Mapping[str, Any], source: Source, section: str) -> Iterato
         if isinstance(name, str):
             if name in seen:
                 where = source.place(seen[name])[1]
-                yield source.mistake((*path, "name"), f"is taken (line {where})", "give each its own name")
+                yield source.mistake(
+                    (*path, "name"), f'= "{name}" is already used (line {where})', "give each its own name"
+                )
             seen.setdefault(name, path)
 
 
@@ -119,7 +131,9 @@ def _agents(document: Mapping[str, Any], known: Known, source: Source) -> Iterat
     for path, agent in tables(document, "agents"):
         name, policy, params = agent.get("name"), agent.get("policy"), agent.get("params")
         if name in RESERVED:
-            yield source.mistake((*path, "name"), f'= "{name}" is a book of the house', "choose another name")
+            yield source.mistake(
+                (*path, "name"), f'= "{name}" is reserved for a book of the house', "choose another name"
+            )
         yield from secrets_in(params, (*path, "params"), source)
         if not isinstance(policy, str):
             continue
@@ -163,10 +177,10 @@ def _schedules(document: Mapping[str, Any], known: Known, source: Source) -> Ite
     for path, schedule in tables(document, "schedules"):
         times = [key for key in ("at", "cron", "every") if key in schedule]
         if len(times) != 1:
-            said = f"has {' and '.join(times)}" if times else "says no time"
+            said = f"has {' and '.join(times)}" if times else "has no time"
             yield source.mistake(path, said, "write one of at, cron or every")
         if "on_closed" in schedule and not ("cron" in schedule and schedule.get("do") in ("rebalance", "flatten")):
-            text = "is for cron with rebalance or flatten; everything else is never dropped on a closed date"
+            text = "applies only to cron with rebalance or flatten; other jobs also run on closed dates"
             yield source.mistake((*path, "on_closed"), text, "remove it")
         yield from _member(source, (*path, "calendar"), schedule.get("calendar"), known.calendars, "calendar")
         for k, name in enumerate(_texts(schedule.get("agents"))):
@@ -174,7 +188,7 @@ def _schedules(document: Mapping[str, Any], known: Known, source: Source) -> Ite
 
 
 def _capital(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
-    """Shares of agents that there are, bounds that shares can keep, and somebody who says when."""
+    """Mistakes of [capital]: unknown agents, bounds that no shares can satisfy, and a missing schedule."""
     real = [
         str(agent.get("name"))
         for _, agent in tables(document, "agents")
@@ -182,30 +196,38 @@ def _capital(document: Mapping[str, Any], known: Known, source: Source) -> Itera
     ]
     for path, schedule in tables(document, "schedules"):
         if schedule.get("do") == "reallocate" and "capital" not in document:
-            yield source.mistake((*path, "do"), '= "reallocate" without [capital]', "write [capital] with a method")
+            yield source.mistake(
+                (*path, "do"),
+                '= "reallocate" needs a table [capital], which is missing',
+                "write [capital] with a method",
+            )
     if "capital" not in document:
         return
     table = _table(document, "capital")
     floor, ceiling = table.get("floor", 0.0), table.get("ceiling", 1.0)
     if _number(floor) and floor * len(real) > 1:
-        text = f"= {shown(floor)} for each of {len(real)} agents is more than all"
+        text = f"= {shown(floor)} for each of {len(real)} agents adds up to more than 1"
         yield source.mistake(("capital", "floor"), text, f"write {1 / len(real):.3g} at most")
     if _number(ceiling) and real and ceiling * len(real) < 1:
-        text = f"= {shown(ceiling)} for each of {len(real)} agents is less than all"
+        text = f"= {shown(ceiling)} for each of {len(real)} agents adds up to less than 1"
         yield source.mistake(("capital", "ceiling"), text, f"write {1 / len(real):.3g} at least")
     regimes = list(tables(table, "regimes"))
     if table.get("method") == "regime" and not regimes:
-        yield source.mistake(("capital", "method"), '= "regime" without a regime', "write [[capital.regimes]]")
+        yield source.mistake(
+            ("capital", "method"),
+            '= "regime" needs at least one regime, and there is none',
+            "write [[capital.regimes]]",
+        )
     benchmark = _table(document, "universe").get("benchmark")
     if table.get("method") == "regime" and table.get("volatility_of", "benchmark") == "benchmark" and not benchmark:
-        text = '= "regime" looks at the benchmark, and there is none'
+        text = '= "regime" needs the benchmark\'s volatility, but no benchmark is set'
         yield source.mistake(("capital", "method"), text, 'write [universe] benchmark, or volatility_of = "house"')
     seen: list[Any] = []
     for inner, regime in regimes:
         path = ("capital", *inner)
         if regime.get("above", 0.0) in seen:
             yield source.mistake(
-                (*path, "above"), f"= {shown(regime.get('above', 0.0))} begins two regimes", "keep one"
+                (*path, "above"), f"= {shown(regime.get('above', 0.0))} is used by two regimes", "keep one"
             )
         seen.append(regime.get("above", 0.0))
         names = [share.get("agent") for _, share in tables(regime, "shares")]
@@ -220,7 +242,7 @@ def _capital(document: Mapping[str, Any], known: Known, source: Source) -> Itera
 def _retrained(
     path: Path, schedule: Mapping[str, Any], agents: Sequence[tuple[Path, Mapping[str, Any]]], source: Source
 ) -> Iterator[Mistake]:
-    """What is trained again only watches until its promotion: a real agent would trade it from the next start on."""
+    """Only shadows may be retrained: an agent that trades would use a retrained policy untested at the next start."""
     shadows = {
         str(agent.get("name")): _folder(agent.get("policy")) for _, agent in agents if agent.get("shadow") is True
     }
@@ -228,10 +250,10 @@ def _retrained(
     named = _texts(schedule.get("agents"))
     remedy = "name a shadow, with shadow = true and challenges"
     if not shadows:
-        yield source.mistake((*path, "do"), '= "retrain", and no agent is a shadow', remedy)
+        yield source.mistake((*path, "do"), '= "retrain" needs a shadow, and no agent is one', remedy)
     for k, name in enumerate(named):
         if name in real:
-            text = f"= {shown(name)} trades itself, and would trade what comes out without having been compared"
+            text = f"= {shown(name)} trades, so it would use the retrained policy without a comparison"
             yield source.mistake((*path, "agents", k), text, remedy)
     again = {shadows[name] for name in (named or shadows) if name in shadows and "/" in shadows[name]}
     for at, agent in agents:
@@ -239,26 +261,26 @@ def _retrained(
             continue
         for key in ("policy", "params"):
             for folder in {_folder(each) for each in _texts_within(agent.get(key))} & again:
-                text = f"names {folder}, which a schedule trains again, and this agent trades itself"
+                text = f"names {folder}, which a schedule retrains, but this agent is not a shadow"
                 yield source.mistake((*at, key), text, f'name one version of it, "{folder}/v20190329-1a2b3c"')
 
 
 def _no_daily_file(feed: Mapping[str, Any]) -> str:
-    """Why what is traded is nothing that policies can be trained on; empty where it can."""
+    """The reason why the feed is unusable for training; empty when it is usable."""
     if feed.get("kind", "replay") != "replay":
-        return '= "retrain", and bars that come live are no file to train on'
+        return '= "retrain" needs a file of daily bars, but the feed is live'
     if feed.get("interval_ns", feed.get("interval", "1d")) not in ("1d", 86_400 * 10**9):
-        return f'= "retrain", and bars of {feed.get("interval")} are not daily'
+        return f'= "retrain" needs daily bars, but [feed] interval = "{feed.get("interval")}"'
     return ""
 
 
 def _folder(policy: object) -> str:
-    """A folder's name, however it is written."""
+    """A folder's normalised name."""
     return str(PurePosixPath(str(policy)))
 
 
 def _texts_within(value: object) -> Iterator[str]:
-    """All text in a value, whatever it is."""
+    """All text in a value and its elements."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -270,11 +292,13 @@ def _texts_within(value: object) -> Iterator[str]:
 
 
 def _shadows(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
-    """Somebody must trade; a challenger watches, and its champion trades."""
+    """Mistakes about shadows: one agent must trade, a challenger is a shadow, its champion trades."""
     agents = list(tables(document, "agents"))
     real = tuple(str(agent.get("name")) for _, agent in agents if agent.get("shadow") is not True)
     if agents and not real:
-        yield source.mistake(("agents", 0, "shadow"), "= true of every agent", "one at least must trade")
+        yield source.mistake(
+            ("agents", 0, "shadow"), "= true for every agent", "at least one agent must trade: remove its shadow = true"
+        )
     challenged = False
     for path, agent in agents:
         champion = agent.get("challenges")
@@ -282,12 +306,12 @@ def _shadows(document: Mapping[str, Any], known: Known, source: Source) -> Itera
             continue
         challenged = True
         if agent.get("shadow") is not True:
-            text = f"= {shown(champion)} of an agent that trades itself"
+            text = f"= {shown(champion)}, but this agent is not a shadow"
             yield source.mistake((*path, "challenges"), text, "write shadow = true")
         yield from _member(source, (*path, "challenges"), champion, real, "agent that trades")
     for path, schedule in tables(document, "schedules"):
         if schedule.get("do") == "promote" and not challenged:
-            text = '= "promote", and no agent challenges another'
+            text = '= "promote" needs a challenger, and no agent has challenges'
             yield source.mistake((*path, "do"), text, 'write shadow = true and challenges = "name" in [[agents]]')
         if schedule.get("do") == "retrain":
             yield from _retrained(path, schedule, agents, source)
@@ -295,7 +319,7 @@ def _shadows(document: Mapping[str, Any], known: Known, source: Source) -> Itera
                 yield source.mistake((*path, "do"), text, 'name daily bars: [retrain] bars = "FILE.parquet"')
     broker = _table(document, "broker").get("differences", "")
     if broker and any(agent.get("name") == broker and agent.get("shadow") is True for _, agent in agents):
-        text = f"= {shown(broker)} is a shadow, and has no part of the account"
+        text = f"= {shown(broker)} is a shadow, which is not part of the account"
         yield source.mistake(("broker", "differences"), text, "name an agent that trades")
 
 
@@ -313,7 +337,7 @@ def _universe(document: Mapping[str, Any], known: Known, source: Source) -> Iter
         yield from _member(source, (*path, "symbol"), name, symbols, "symbol")
         yield from _member(source, (*path, "calendar"), instrument.get("calendar"), known.calendars, "calendar")
         if isinstance(name, str) and seen[name]:
-            yield source.mistake((*path, "symbol"), f'= "{name}" has a table already', "keep one")
+            yield source.mistake((*path, "symbol"), f'= "{name}" has two tables', "keep one")
         seen[name] += 1
     groups = tuple(str(group.get("name")) for _, group in tables(document, "universe", "groups"))
     for path, group in tables(document, "universe", "groups"):
@@ -324,39 +348,47 @@ def _universe(document: Mapping[str, Any], known: Known, source: Source) -> Iter
     shocks = [str(shock.get("name")) for _, shock in tables(document, "risk", "shocks")]
     for path, shock in tables(document, "risk", "shocks"):
         if shocks.count(str(shock.get("name"))) > 1 or shock.get("name") in SHOCKS:
-            yield source.mistake((*path, "name"), f"= {shown(shock.get('name'))} is taken", "give it its own name")
+            yield source.mistake(
+                (*path, "name"), f"= {shown(shock.get('name'))} is already used", "give it its own name"
+            )
         if shock.get("moves") == ():
             yield source.mistake((*path, "moves"), "is empty", 'write moves = [{ of = "*", by = -0.2 }]')
         seen_moves: set[Any] = set()
         for inner, move in tables(shock, "moves"):
             if move.get("of") in seen_moves:
-                yield source.mistake((*path, *inner, "of"), f"= {shown(move.get('of'))} moves twice", "keep one")
+                yield source.mistake((*path, *inner, "of"), f"= {shown(move.get('of'))} has two moves", "keep one")
             seen_moves.add(move.get("of"))
     for path, table in _limits(document):
         stress = _table(table, "stress")
         for k, name in enumerate(_texts(stress.get("scenarios"))):
             yield from _member(source, (*path, "stress", "scenarios", k), name, (*SHOCKS, *shocks), "scenario")
         if stress.get("scenarios") == ():
-            yield source.mistake((*path, "stress", "scenarios"), "is empty", f"name some of {', '.join(SHOCKS)}")
+            yield source.mistake((*path, "stress", "scenarios"), "is empty", f"name one or more of {', '.join(SHOCKS)}")
     for path, table in _limits(document):
         for inner, cap in tables(table, "group_caps"):
             yield from _member(source, (*path, *inner, "group"), cap.get("group"), groups, "group")
-    for path, table in _limits(document):  # a restricted symbol misspelled would be a limit that does not hold
+    for path, table in _limits(document):  # a misspelled restricted symbol would be a limit without effect
         for k, name in enumerate(_texts(table.get("restricted"))):
             yield from _member(source, (*path, "restricted", k), name, symbols, "symbol")
 
 
 def _feed(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
     feed = _table(document, "feed")
+    yield from _member(source, ("feed", "kind"), feed.get("kind"), known.feeds, "feed")
+    for k, kind in enumerate(_texts(feed.get("fallback"))):
+        yield from _member(source, ("feed", "fallback", k), kind, known.feeds, "feed")
+    yield from _member(source, ("broker", "kind"), _table(document, "broker").get("kind"), known.brokers, "broker")
     replay = feed.get("kind", "replay") == "replay"
     if replay and not feed.get("path"):
-        yield source.mistake(("feed", "path"), "is missing", 'a replay reads a file, path = "bars.parquet"')
+        yield source.mistake(("feed", "path"), "is missing", 'a replay needs a file: write path = "bars.parquet"')
     if replay and feed.get("fallback"):
-        yield source.mistake(("feed", "fallback"), "is for live feeds", "remove it: a file does not fail over")
+        yield source.mistake(("feed", "fallback"), "is for live feeds only", "remove it: a replay has no fallback")
     if "replay" in _texts(feed.get("fallback")) and not replay:
-        yield source.mistake(("feed", "fallback"), "falls back to recorded prices", "name live feeds only")
+        yield source.mistake(("feed", "fallback"), 'has "replay", which is not a live feed', "name live feeds only")
     if replay and _table(document, "broker").get("kind", "paper") != "paper":
-        yield source.mistake(("broker", "kind"), "trades at a venue on recorded prices", 'write kind = "paper"')
+        yield source.mistake(
+            ("broker", "kind"), "is a venue, but [feed] replays recorded prices", 'write kind = "paper"'
+        )
     start, end = feed.get("start"), feed.get("end")
     if type(start) is type(end) and start is not None and not isinstance(start, str):
         try:
@@ -383,8 +415,10 @@ def _differences(document: Mapping[str, Any], known: Known, source: Source) -> I
 def _account(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
     rate, venue = _table(document, "account").get("cash_rate"), _table(document, "broker").get("kind", "paper")
     if rate is not None and venue != "paper":
-        text = f"= {shown(rate)} with [broker] kind = {shown(venue)}, where the venue pays interest itself"
-        yield source.mistake(("account", "cash_rate"), text, "remove it: what the venue pays is booked when it comes")
+        text = f"= {shown(rate)} with [broker] kind = {shown(venue)}, but this venue pays interest itself"
+        yield source.mistake(
+            ("account", "cash_rate"), text, "remove it: the venue's interest is booked when it is paid"
+        )
 
 
 def _profiles(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
@@ -396,15 +430,23 @@ def _profiles(document: Mapping[str, Any], known: Known, source: Source) -> Iter
     for path, profile in chosen:
         yield from _member(source, path, profile, known.profiles, "profile")
         if profile == "research" and (mode == "live" or venue != "paper"):
-            yield source.mistake(path, '= "research" has no portfolio limits', "it is for the paper broker only")
+            yield source.mistake(
+                path,
+                '= "research" has no portfolio limits',
+                "use it with the paper broker only, or choose another profile",
+            )
     if mode == "live" and venue == "paper":
         yield source.mistake(
-            ("quantd", "mode"), '= "live" with [broker] kind = "paper"', "name the broker to trade with"
+            ("quantd", "mode"),
+            '= "live" needs a venue, but [broker] kind = "paper"',
+            'write [broker] kind = "alpaca" or "ccxt"',
         )
     if mode in ("live", "shadow") and feed.get("kind", "replay") == "replay":
-        yield source.mistake(("quantd", "mode"), f'= "{mode}" with [feed] kind = "replay"', "name a live feed")
+        yield source.mistake(
+            ("quantd", "mode"), f'= "{mode}" needs a live feed, but [feed] kind = "replay"', "name a live feed"
+        )
     if mode == "shadow" and venue != "paper":
-        yield source.mistake(("quantd", "mode"), '= "shadow" trades on paper', 'write [broker] kind = "paper"')
+        yield source.mistake(("quantd", "mode"), '= "shadow" only simulates orders', 'write [broker] kind = "paper"')
 
 
 def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
@@ -414,38 +456,40 @@ def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[
         yield source.mistake(("bus", "url"), "is missing", 'write url = "mqtt://host:1883"')
     chosen = ("bus", "kind") in source.overrides
     for key in ("host", "port") if mqtt else ("url", "protocol"):
-        # an override of the kind leaves the file's keys of the other kind where they are
+        # when an override sets the kind, the file's keys of the other kind are ignored
         if bus.get(key) and not (chosen and ("bus", key) not in source.overrides):
             kind = "embedded" if mqtt else "mqtt"
             yield source.mistake(
-                ("bus", key), f'is read only with kind = "{kind}"', f'write kind = "{kind}" or remove it'
+                ("bus", key), f'applies only to kind = "{kind}"', f'write kind = "{kind}" or remove it'
             )
     served = [("api", _table(document, "api").get("tls"))] + ([] if mqtt else [("bus", bus.get("tls"))])
     for name, tls in served:
         for key in ("certificate", "key"):
             if isinstance(tls, Mapping) and not tls.get(key):
-                yield source.mistake((name, "tls", key), "is missing", "a server needs its certificate and its key")
+                yield source.mistake((name, "tls", key), "is missing", "write both certificate and key")
     tls = bus.get("tls")
     if not mqtt and isinstance(tls, Mapping) and tls.get("ca"):
-        text = 'is read only with kind = "mqtt"'
-        yield source.mistake(("bus", "tls", "ca"), text, "remove it: certificates of subscribers are not checked")
+        text = 'applies only to kind = "mqtt"'
+        yield source.mistake(
+            ("bus", "tls", "ca"), text, "remove it: the embedded broker does not check client certificates"
+        )
 
 
 def _execution(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
-    """What is worked over time needs bars that are finer than its schedule: nothing happens between two of them."""
+    """Styles that work orders over time need bars shorter than their schedule: child orders go out at bars."""
     table = _table(document, "execution")
     style = table.get("style", "marketable")
     bar = _duration(_table(document, "feed").get("interval", "1d"))
     if style not in ("chase", "twap", "vwap", "participation") or bar is None:
         return
     if bar >= duration_ns("1d"):
-        text = f"= {shown(style)} works through a session, and [feed] interval = a day has one bar of it"
-        remedy = 'give bars of minutes, interval = "1m", or write style = "marketable", "open" or "close"'
+        text = f"= {shown(style)} works orders within a session, but [feed] interval has one bar a session"
+        remedy = 'use intraday bars, interval = "1m", or write style = "marketable", "open" or "close"'
         yield source.mistake(("execution", "style"), text, remedy)
         return
     over, slices = _duration(table.get("over", "30m")), table.get("slices", 6)
     if style in ("twap", "vwap") and over is not None and type(slices) is int and slices > 0 and over < slices * bar:
-        text = f"= {slices} slices of {shown(table.get('over', '30m'))} are shorter than a bar"
+        text = f"= {slices} splits over = {shown(table.get('over', '30m'))} into slices shorter than a bar"
         yield source.mistake(
             ("execution", "slices"), text, "write fewer slices, a longer over, or a finer [feed] interval"
         )
@@ -455,24 +499,21 @@ def _execution(document: Mapping[str, Any], known: Known, source: Source) -> Ite
         yield source.mistake(("execution", "chase", "every"), text, "write a longer one, or a finer [feed] interval")
 
 
-STOP_VENUES: Final = ("kraken",)
-"""Exchanges of kind ccxt whose stops our adapter places and finds again."""
-
-
 def _at_venue(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
-    """Stops rest only where the venue has them."""
+    """Mistakes about stop orders at venues that do not support them."""
     broker = _table(document, "broker")
-    if broker.get("kind") != "ccxt" or broker.get("venue") in STOP_VENUES:
+    venues = known.stops_at.get(str(broker.get("kind")))
+    if venues is None or broker.get("venue") in venues:
         return
     for path, table in _limits(document):
         if _table(table, "protective").get("at_venue") is True:
-            text = f"= true, and no stop is known to rest at [broker] venue = {shown(broker.get('venue', ''))}"
-            remedy = f"remove it: stops are watched here then; or trade at {', '.join(STOP_VENUES)}"
+            text = f"= true, but stop orders at [broker] venue = {shown(broker.get('venue', ''))} are not supported"
+            remedy = f"remove it (the daemon then watches the stops), or trade at {', '.join(venues)}"
             yield source.mistake((*path, "protective", "at_venue"), text, remedy)
 
 
 def _duration(value: Any) -> int | None:
-    """A duration in ns; None where it is none, which its own table says."""
+    """A duration in ns; None when it is invalid, which its own table reports."""
     try:
         return duration_ns(value) if isinstance(value, str) else None
     except ValueError:
@@ -488,4 +529,4 @@ def _lookbacks(document: Mapping[str, Any], known: Known, source: Source) -> Ite
                 value = value.get(part) if isinstance(value, Mapping) else None
             if type(value) is int and type(least) is int and 0 < value < least:
                 text = f"= {value} is shorter than min_history = {least}"
-                yield source.mistake((*path, *at), text, "no portfolio would ever have enough history")
+                yield source.mistake((*path, *at), text, f"write {least} or more, or lower min_history")

@@ -1,4 +1,4 @@
-"""The parsed configuration: frozen values, and where each of them was written."""
+"""The parsed configuration: frozen values, each with its place in the file."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from quantd.bundled import absent, find
-from quantd.daemon.config.keys import keys_of, pattern_of
+from quantd.daemon.config.keys import keys_of, limit_keys_of, pattern_of
 from quantd.daemon.config.limit_keys import LOOSER_WHEN_HIGHER, LOOSER_WHEN_LOWER, Risk
 from quantd.daemon.config.mistakes import Mistake, Source, shown
 from quantd.daemon.config.scan import Path
@@ -35,7 +35,7 @@ from quantd.trading.instruments import Instrument, Universe, usual_lot_nano
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Every value of one configuration, with its defaults, and its places."""
+    """Every value of one configuration, including defaults, and the places of its keys."""
 
     document: Document
     source: Source
@@ -58,19 +58,19 @@ class Config:
 
     @property
     def agents(self) -> tuple[Agent, ...]:
-        """Those of [[agents]] that trade, and the book of orders by hand last, where there is one."""
+        """The agents that trade; last the book `manual`, if configured."""
         manual = self.document.manual
         real = tuple(agent for agent in self.document.agents if not agent.shadow)
         return real if manual is None else (*real, manual.agent())
 
     @property
     def shadows(self) -> tuple[Agent, ...]:
-        """Those of [[agents]] that only watch: their numbers come after the others'."""
+        """The shadows among [[agents]]: their numbers follow those of the trading agents."""
         return tuple(agent for agent in self.document.agents if agent.shadow)
 
     @property
     def seats(self) -> tuple[Agent, ...]:
-        """All that have a policy, by number: the agents, then the shadows."""
+        """All agents with a policy, by number: the trading agents, then the shadows."""
         return (*self.agents, *self.shadows)
 
     @property
@@ -110,7 +110,7 @@ class Config:
         return self.document.universe
 
     def instruments(self) -> Universe:
-        """The universe in the vocabulary of `trading`."""
+        """The universe as a value of `trading`."""
         table = self.universe
         named = {i.symbol: i for i in table.instruments}
         columns = []
@@ -137,12 +137,11 @@ class Config:
         )
 
     def at(self, name: str) -> FilePath:
-        """A file named in the configuration: relative names start at the folder of config.toml, else among the bundled
-        files."""
+        """The path of a file in the configuration: relative to the folder of config.toml, else to the bundled files."""
         return find(name, self.source.folder)
 
     def missing_files(self) -> list[Mistake]:
-        """Files that the configuration names and that are not there."""
+        """Mistakes about files in the configuration that do not exist."""
         named: list[tuple[Path, str]] = [
             (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "mapping")
         ]
@@ -158,20 +157,24 @@ class Config:
         if isinstance(rate := self.document.account.cash_rate, str):
             named.append((("account", "cash_rate"), rate))
         return [
-            self.source.mistake(path, f"= {shown(name)}: {absent(name)}", f"looked in {self.at(name).parent}")
+            self.source.mistake(
+                path, f"= {shown(name)}: {absent(name)}", f"the folder searched is {self.at(name).parent}"
+            )
             for path, name in named
             if name and not self.at(name).exists()
         ]
 
 
 def flat(config: Config) -> dict[Path, Any]:
-    """Every key's value by its path; tables of lists by index, `params` whole. A table that may be absent
-    has its own path too: True where it is, None where it is not."""
+    """Every key's value by its path; tables of lists by index, `params` as one value.
+
+    An optional table has a path of its own: True when it is present, None when it is absent.
+    """
     return dict(_flat(config.document, ()))
 
 
 def given(config: Config) -> set[Path]:
-    """The paths of the keys that somebody wrote; every other key has its default."""
+    """The paths of the keys in the file or an override; every other key has its default."""
     return {path for path in flat(config) if _written(config.document, path)}
 
 
@@ -201,30 +204,30 @@ def _flat(section: Section, above: Path) -> Iterator[tuple[Path, Any]]:
 
 
 NOT_TRADING: dict[str, str] = {
-    "quantd.name": "names topics, folders and metrics",
+    "quantd.name": "only names topics, folders and metrics",
     "quantd.state": "is a place",
-    "quantd.live": "is a permission; the mode itself counts",
+    "quantd.live": "is a permission; the mode itself is in the digest",
     "feed.path": "is a place; the feed has a digest of the content",
     "feed.actions": "is a place; the feed has a digest of the content",
     "feed.macro.*.path": "is a place; the market of a recorded run has a digest of the content",
-    "feed.pace": "changes when, not what",
-    "feed.at_end": "changes what happens after the last bar",
+    "feed.pace": "changes when bars are processed, not which",
+    "feed.at_end": "takes effect only after the last bar",
     "bus": "tells others",
-    "store": "is a place, and what is kept there",
+    "store": "is a place and its retention",
     "api": "tells others",
     "alerts": "tells others",
-    "models.trusted_keys": "says whose artifacts are taken, not what they decide",
+    "models.trusted_keys": "restricts which artifacts are accepted, not their decisions",
     "log": "tells others",
-    "live.paper_days": "is asked before a live start; it changes no trade",
-    "retrain": "says how models are made beside trading; the start that trades one records its digest",
-    "risk.history": "is what is held in memory to be looked at",
-    "risk.monitor_interval": "is when people are told how things stand; alerts are the engine's",
+    "live.paper_days": "is a condition of a live start; it changes no trade",
+    "retrain": "configures training outside trading; the start that trades a model records its digest",
+    "risk.history": "is history in memory for display",
+    "risk.monitor_interval": "is the interval of status messages; alerts come from the engine",
 }
-"""What a digest leaves out, each with the reason why it cannot change a trade."""
+"""Keys outside the digest, each with the reason why it cannot change a trade."""
 
 
 def digest(config: Config) -> str:
-    """Hex BLAKE2b over everything that changes trading, defaults included."""
+    """Hex BLAKE2b over every value that can change trading, defaults included."""
     rows = [(".".join(map(str, path)), _plain(value)) for path, value in flat(config).items() if _trades(path)]
     text = dumps(sorted(rows), separators=(",", ":"), sort_keys=True, allow_nan=False)
     return blake2b(text.encode(), digest_size=32).hexdigest()
@@ -244,12 +247,12 @@ def _plain(value: Any) -> Any:
 
 
 RELOADABLE: dict[str, str] = {
-    "universe.closed": "an exchange closes at short notice; the daemon begins anew with the changed calendar",
-    "alerts": "how loudly the daemon speaks",
-    "log": "how much the daemon writes",
-    "feed.pace": "how fast a recorded market is played",
+    "universe.closed": "an exchange may close at short notice; the daemon restarts with the changed calendar",
+    "alerts": "which alerts are sent",
+    "log": "which log lines are written",
+    "feed.pace": "the speed of a replay",
     "feed.at_end": "is read when the feed ends",
-    "schedules.*.enabled": "a schedule is switched on or off between two ticks",
+    "schedules.*.enabled": "a schedule can be switched on or off between two ticks",
     "schedules.*.missed": "is read when a tick was missed",
     "risk": "limits may be tightened, never loosened, while positions are open",
     "agents.*.limits": "limits may be tightened, never loosened, while positions are open",
@@ -258,7 +261,7 @@ RELOADABLE: dict[str, str] = {
     "live.max_order_notional": "limits may be tightened, never loosened, while positions are open",
     "live.max_orders_per_day": "limits may be tightened, never loosened, while positions are open",
 }
-"""What SIGHUP may change while the daemon runs, each with the reason; everything else needs a restart."""
+"""Keys that SIGHUP may change while the daemon runs, each with the reason; the others need a restart."""
 
 _ONLY_AT_START = frozenset(
     {
@@ -277,7 +280,7 @@ _ONLY_AT_START = frozenset(
         "max_failures",
     }
 )
-"""Keys of limits that have no tighter and looser side."""
+"""Keys of limits without a tighter and looser direction."""
 
 _HAS_DEFAULT = frozenset(
     {
@@ -285,13 +288,13 @@ _HAS_DEFAULT = frozenset(
         "min_history", "allow_short", "cash_reserve",
     }
 )  # fmt: skip
-"""Limits that hold without a key."""
+"""Limits that are on by default."""
 
 
 def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]:
-    """(dotted paths that change, mistakes) of going from `old` to `new` without a restart."""
+    """(dotted paths that change, mistakes) of a reload from `old` to `new`."""
     before, after = flat(old), flat(new)
-    # a table that comes or goes is one change, at its own path
+    # an added or removed table is one change, at its own path
     changed = [path for path, value in before.items() if path in after and after[path] != value]
     mistakes = []
     for path in changed:
@@ -299,28 +302,33 @@ def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]
         home = next((name for name in RELOADABLE if pattern == name or pattern.startswith(f"{name}.")), None)
         if home is None or path[-1] in _ONLY_AT_START:
             mistakes.append(new.source.mistake(path, "cannot change while the daemon runs", "restart it"))
-        elif "limits" in RELOADABLE[home] and _looser(path, before, after):
-            text = f"= {_said(after[path])} may be looser than {_said(before[path])}"
-            mistakes.append(new.source.mistake(path, text, "a reload may only tighten; restart to loosen"))
+        elif "limits" in RELOADABLE[home] and _looser(path, before, after, new.document.risk):
+            text = f"= {_said(after[path])} may be looser than the present value, {_said(before[path])}"
+            mistakes.append(
+                new.source.mistake(path, text, "a reload may only tighten limits; restart the daemon to loosen one")
+            )
     return tuple(".".join(map(str, path)) for path in changed), mistakes
 
 
 def _said(value: Any) -> str:
-    return "what it was" if value is None else "a table" if value is True else shown(value)
+    return "the profile or default" if value is None else "a table" if value is True else shown(value)
 
 
-def _looser(path: Path, before: Mapping[Path, Any], after: Mapping[Path, Any]) -> bool:
-    """Whether a limit at `path` may be weaker after. A limit that is taken away is; one that is added is where
-    it takes the place of a default or of a profile's."""
+def _looser(path: Path, before: Mapping[Path, Any], after: Mapping[Path, Any], risk: Risk) -> bool:
+    """Whether a limit at `path` may be weaker after the reload.
+
+    A removed limit is weaker. An added one may be, when it replaces a default or a profile's limit.
+    """
     name, was, is_ = path[-1], before[path], after[path]
     if is_ is None:
         return True
     if was is None:
         owner = path[:2] if path[0] == "agents" else path[:1]
         return name in _HAS_DEFAULT or before.get((*owner, "profile")) is not None
-    if name in LOOSER_WHEN_HIGHER:
+    declared = {key.key: key.floor for key in limit_keys_of(type(risk))}
+    if name in LOOSER_WHEN_HIGHER or declared.get(str(name)) is False:
         return bool(is_ > was)
-    if name in LOOSER_WHEN_LOWER:
+    if name in LOOSER_WHEN_LOWER or declared.get(str(name)) is True:
         return bool(is_ < was)
     if name == "restricted":
         return not set(was) <= set(is_)

@@ -1,4 +1,4 @@
-"""Every key of the configuration, found by walking the schema: for nearest names, overrides and digests."""
+"""Every key of the configuration, from a walk over the schema, for nearest names, overrides and digests."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,9 +6,12 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from quantd.daemon.config.schema import Document
+from pydantic import create_model
+
+from quantd.daemon.config.limit_keys import LimitKey, Limits, Risk
+from quantd.daemon.config.schema import Agent, Document, Manual
 from quantd.daemon.config.section import Section
-from quantd.daemon.config.values import Written
+from quantd.daemon.config.values import Written, bounds
 
 Pattern = tuple[str, ...]
 """A path with `*` for an index or a free name: ("agents", "*", "capital")."""
@@ -16,7 +19,7 @@ Pattern = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: its attribute, whether its value is text, a list, or free (`params`)."""
+    """One key: its attribute, and whether its value is text, a list, or free (`params`)."""
 
     attribute: str
     section: type[Section] | None = None
@@ -27,18 +30,48 @@ class Key:
 
 @cache
 def keys_of(section: type[Section]) -> dict[str, Key]:
-    """The keys of one table, by the names of the file."""
+    """The keys of one table, by their names in the file."""
     return {f.alias or name: _key(name, f.annotation, f.metadata) for name, f in section.model_fields.items()}
 
 
 @cache
-def all_keys() -> dict[Pattern, Key]:
+def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
+    """The schema of the whole file with the keys of more limits, each off unless it is given."""
+    if not limits:
+        return Document
+    fields: dict[str, Any] = {
+        each.key: (
+            Annotated[float, bounds(each.low, each.high, above=each.above, percent=each.percent), each] | None,
+            None,
+        )
+        for each in limits
+    }
+    own = create_model("Limits", __base__=Limits, **fields)
+    risk = create_model("Risk", __base__=Risk, **fields)
+    agent: Any = create_model("Agent", __base__=Agent, limits=(own, own()))
+    manual: Any = create_model("Manual", __base__=Manual, limits=(own, own()))
+    tables: dict[str, Any] = {
+        "risk": (risk, risk()),
+        "agents": (tuple[agent, ...], ...),
+        "manual": (manual | None, None),
+    }
+    return create_model("Document", __base__=Document, **tables)
+
+
+@cache
+def all_keys(document: type[Document] = Document) -> dict[Pattern, Key]:
     """Every key of the file, tables included, by pattern."""
-    return dict(_walk(Document, ()))
+    return dict(_walk(document, ()))
+
+
+def limit_keys_of(section: type[Section]) -> list[LimitKey]:
+    """The keys of a table that records of limits declare."""
+    fields = section.model_fields.values()
+    return [mark for field in fields for mark in _bare(field.annotation)[1] if isinstance(mark, LimitKey)]
 
 
 def pattern_of(path: tuple[str | int, ...]) -> Pattern:
-    """The pattern a path follows; what is inside `params` is `*`."""
+    """The pattern of a path; keys inside `params` become `*`."""
     out = tuple("*" if isinstance(part, int) else part for part in path)
     return (*out[:3], *("*" for _ in out[3:])) if out[:3] == ("agents", "*", "params") else out
 
@@ -64,7 +97,7 @@ def _key(attribute: str, annotation: Any, metadata: list[Any]) -> Key:
 
 
 def _bare(annotation: Any) -> tuple[Any, list[Any]]:
-    """An annotation without Optional and Annotated, and what Annotated carried."""
+    """An annotation without Optional and Annotated, and the metadata of Annotated."""
     marks: list[Any] = []
     while True:
         origin = get_origin(annotation)

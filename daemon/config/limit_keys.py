@@ -1,9 +1,9 @@
-"""The keys of `[risk]` and of an agent's `limits`, with the bounds within which a value is believable.
+"""The keys of `[risk]` and of an agent's `limits`, with the range of plausible values.
 
-A key that is not given is None here: the profile, and what is always on, are `quantd.risk.limits.catalogue`' business.
+A missing key is None here: `quantd.risk.limits.catalogue` applies the profile and the limits that are always on.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -37,7 +37,10 @@ class Tail(Section):
 
 
 class Correlation(Section):
-    """Pairs correlated above `threshold` may weigh `joint_weight` together, where each weighs more than `min_weight`."""
+    """Pairs with a correlation above `threshold` may have a joint weight of at most `joint_weight`.
+
+    The limit applies to pairs in which each weight exceeds `min_weight`.
+    """
 
     threshold: Annotated[float, bounds(0, 1, above=True, percent=True)] = 0.7
     joint_weight: Share = 0.5
@@ -47,7 +50,7 @@ class Correlation(Section):
 
 
 class Rate(Section):
-    """Once `orders` orders were sent within `per`, none that adds risk is."""
+    """After `orders` orders within `per`, no order that adds risk is sent."""
 
     orders: Annotated[int, bounds(1, 1_000_000)]
     per_ns: Annotated[int, duration("1s", "7d"), Written()] = Field(default=60_000_000_000, alias="per")
@@ -61,7 +64,7 @@ class Liquidity(Section):
 
 
 class Protective(Section):
-    """Exits that no policy can delay: below the entry price, or above it. `at_venue`: stops rest at the venue."""
+    """Exits that no policy can delay, below or above the entry price. `at_venue`: stop orders are open at the venue."""
 
     stop_loss: Share | None = None
     take_profit: Annotated[float, bounds(0, 10, above=True, percent=True)] | None = None
@@ -71,21 +74,21 @@ class Protective(Section):
 
 
 class Move(Section):
-    """How far one symbol, one sector, or with "*" everything else moves in a shock: -0.2 is a fall of 20 %."""
+    """The move of one symbol, one sector, or with "*" everything else in a shock: -0.2 is a fall of 20 %."""
 
     of: str
     by: Annotated[float, bounds(-1, 10)]
 
 
 class ShockTable(Section):
-    """A stress scenario of the user's own."""
+    """A user-defined stress scenario."""
 
     name: str
     moves: tuple[Move, ...]
 
 
 class Stress(Section):
-    """No scenario may lose more than `limit`; they are shipped ones or those of [[risk.shocks]]."""
+    """No scenario may lose more than `limit`; scenarios are built-in ones or those of [[risk.shocks]]."""
 
     limit: Share
     scenarios: tuple[str, ...] = ("2008", "2020", "2022", "rates+200bp")
@@ -99,7 +102,7 @@ class GroupCap(Section):
 
 
 class Limits(Section):
-    """Limits that the house and each agent may have, as fractions of their own equity."""
+    """Limits of the house or of an agent, as fractions of its own equity."""
 
     collar: Collar | None = None
     reduce_collar: Collar | None = None
@@ -145,13 +148,25 @@ class Limits(Section):
     min_sharpe: Annotated[float, bounds(0, 10)] | None = None
 
 
+class LimitKey(NamedTuple):
+    """A key of `[risk]`, of an agent's `limits` and of `[manual.limits]` that a record of a limit declares: a number from `low`
+    to `high`. `above`: not `low` itself; `percent`: 15 is likely to mean 0.15. `floor`: the larger value is the tighter."""
+
+    key: str
+    low: float
+    high: float
+    above: bool = False
+    percent: bool = False
+    floor: bool = False
+
+
 def _rearm(value: str) -> None:
     if value != "never" and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 100_000):
-        wrong("is not valid", 'it is "never" or a number of samples, "21"')
+        wrong("is not valid", 'write "never" or a number of samples, "21"')
 
 
 class History(Section):
-    """How much of the past a running daemon holds in memory; the store has all of it."""
+    """Length of the history that a running daemon holds in memory; the store has all of it."""
 
     portfolio: Annotated[int, bounds(1, 1_000_000)] = 10_000
     risk: Annotated[int, bounds(1, 1_000_000)] = 5_000
@@ -159,7 +174,7 @@ class History(Section):
 
 
 class Risk(Limits):
-    """The house: limits, and what only the house decides."""
+    """The house: its limits, and the settings that only the house has."""
 
     shocks: tuple[ShockTable, ...] = ()
     profile: str | None = None
@@ -184,17 +199,18 @@ LOOSER_WHEN_HIGHER = frozenset(
         "collar", "reduce_collar", "flatten_collar", "max_price_age", "in_flight", "max_cash_debit", "follow_ups",
         "max_position_weight", "max_gross_exposure", "max_net_exposure", "max_order_notional", "max_share_of_volume",
         "allow_short", "max_sector_weight", "max_concentration", "max_turnover", "max_volatility", "max_drawdown",
-        "max_daily_loss", "max_weekly_loss", "max_open_orders", "limit", "joint_weight", "threshold", "min_weight", "max_leverage",
-        "max_herfindahl", "days", "participation", "orders", "cap", "max_realised_volatility", "stop_loss", "take_profit",
-        "max_loop_lag", "max_clock_jump", "max_missed_bars", "max_account_notional", "max_orders_per_day",
+        "max_daily_loss", "max_weekly_loss", "max_open_orders", "limit", "joint_weight", "threshold",
+        "min_weight", "max_leverage", "max_herfindahl", "days", "participation", "orders", "cap",
+        "max_realised_volatility", "stop_loss", "take_profit", "max_loop_lag", "max_clock_jump", "max_missed_bars",
+        "max_account_notional", "max_orders_per_day",
     }
 )  # fmt: skip
 """Keys whose value may only fall while positions are open."""
 
 LOOSER_WHEN_LOWER = frozenset(
     {
-        "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window", "per", "trailing", "cooldown", "at_venue",
-        "min_diversification", "min_sharpe",
+        "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window", "per", "trailing",
+        "cooldown", "at_venue", "min_diversification", "min_sharpe",
     }
 )  # fmt: skip
 """Keys whose value may only rise while positions are open."""

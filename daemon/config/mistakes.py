@@ -1,4 +1,4 @@
-"""Mistakes in a configuration: where, what, and what to write instead. All of them at once."""
+"""Mistakes in a configuration: place, fault and remedy, all reported at once."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,14 +8,17 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from quantd.daemon.config.scan import Path
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 _PASSWORD = re.compile(r"(?<=[^/]):[^@/]*@")
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing that is wrong. `file` is a file's name or, for an override, what was typed; `line` is 0
-    where there is none; `path` is dotted. `remedy` begins with a capital when it is a sentence of its own."""
+    """One mistake. `file` is a file's name or the text of an override; `line` is 0 without a line; `path` is dotted.
+
+    `remedy` begins with a capital when it is a sentence of its own.
+    """
 
     file: str
     line: int
@@ -30,8 +33,10 @@ class Mistake:
         return f"{place}: {sentence}{'' if sentence.endswith(('.', '?', '!')) else '.'}"
 
 
-class ConfigError(Exception):
-    """The configuration is wrong. `str()` is what the user reads; the command line exits with 78."""
+class ConfigError(ExplainedError):
+    """The configuration has mistakes. `str()` is the message for the user; the command line exits with 78."""
+
+    exit_code = CONFIG
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = sorted(set(mistakes), key=lambda m: (m.line == 0, m.line, m.file, m.text))
@@ -45,7 +50,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the values of one configuration stand: lines of the file, and overrides with what was typed."""
+    """The places of the values of one configuration: lines of the file, and overrides with their text."""
 
     file: str
     folder: FilePath
@@ -54,7 +59,7 @@ class Source:
     names: Mapping[Path, str] = field(default_factory=dict)
 
     def place(self, path: Path) -> tuple[str, int]:
-        """(file or override, line) of `path`, or of the nearest thing around it that stands somewhere."""
+        """(file or override, line) of `path`, or of the nearest enclosing table that has a place."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.overrides:
                 return self.overrides[path[:end]], 0
@@ -79,7 +84,7 @@ class Source:
 
 
 def dotted(path: Path) -> str:
-    """A path as people write it: `universe.symbols[3]`."""
+    """A path in dotted notation: `universe.symbols[3]`."""
     out = ""
     for part in path:
         out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else part
@@ -87,7 +92,7 @@ def dotted(path: Path) -> str:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """The valid name closest to `word`, or nothing when none is close."""
+    """The valid name closest to `word`; empty when none is close."""
     by_small = {name.lower(): name for name in words}
     found = get_close_matches(word.lower(), list(by_small), n=1, cutoff=0.6)
     return by_small[found[0]] if found else ""
@@ -98,16 +103,16 @@ def suggestion(word: object, words: Sequence[str]) -> str:
     found = nearest(word, words) if isinstance(word, str) else ""
     if found:
         return f"Did you mean {found}?"
-    return f"it is one of {', '.join(words)}" if words else ""
+    return f"write one of {', '.join(words)}" if words else ""
 
 
 def without_password(text: str) -> str:
-    """An address without the password in it."""
+    """An address with its password removed."""
     return _PASSWORD.sub(":…@", text)
 
 
 def shown(value: Any) -> str:
-    """A value as TOML writes it, short enough for one line."""
+    """A value in TOML notation, cut to 60 characters."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

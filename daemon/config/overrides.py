@@ -1,6 +1,6 @@
 """Overrides: `QUANTD_RISK__MAX_DRAWDOWN=0.2` in the environment and `--set risk.max_drawdown=0.2`.
 
-They are put into the document before it is checked, so that an override is held to the same rules.
+They are merged into the document before it is checked, so that the same rules apply to them.
 """
 
 import re
@@ -11,46 +11,55 @@ from typing import Any
 from quantd.daemon.config.keys import Key, Pattern, all_keys, pattern_of
 from quantd.daemon.config.mistakes import Mistake, nearest
 from quantd.daemon.config.scan import Path
+from quantd.daemon.config.schema import Document
 
 PREFIX = "QUANTD_"
 
+Keys = Mapping[Pattern, Key]
+"""Every key of the file."""
+
 SECRETS = {
     "mqtt_password": "password of the MQTT broker",
-    "mqtt_command_key": "key that commands over MQTT are signed with",
+    "mqtt_command_key": "key that signs commands over MQTT",
     "store_password": "password of the database",
-    "alpaca_key": "key of the account at Alpaca",
-    "alpaca_secret": "secret of the account at Alpaca",
-    "ccxt_key": "key of the account at a crypto exchange",
-    "ccxt_secret": "secret of the account at a crypto exchange",
-    "http_key": "key of a vendor of bars that a mapping describes",
-    "http_secret": "secret that requests to such a vendor are signed with",
 }
-"""Secrets: files of these names in the systemd credentials directory, or QUANTD_<NAME> in the environment."""
+"""Secrets of the daemon itself: files of these names in the systemd credentials directory, or QUANTD_<NAME> in the
+environment. Those of feeds and brokers are in their records."""
 
 OPTIONS = ("QUANTD_CONFIG", "QUANTD_STATE")
-"""Variables that stand in for the options --config and --state of each command."""
+"""Variables for the options --config and --state of each command."""
 
-NOT_KEYS = frozenset({"QUANTD_REQUIRE_SERVICES", *OPTIONS, *(PREFIX + name.upper() for name in SECRETS)})
-"""Variables with our prefix that are no keys of config.toml."""
+
+def not_keys(secrets: Iterable[str]) -> frozenset[str]:
+    """The variables with our prefix that are no keys of config.toml."""
+    return frozenset({"QUANTD_REQUIRE_SERVICES", *OPTIONS, *(PREFIX + name.upper() for name in (*SECRETS, *secrets))})
 
 
 def apply(
-    document: dict[str, Any], environ: Mapping[str, str], sets: Iterable[str]
+    document: dict[str, Any],
+    environ: Mapping[str, str],
+    sets: Iterable[str],
+    schema: type[Document],
+    secrets: Iterable[str] = (),
 ) -> tuple[dict[Path, str], list[Mistake]]:
-    """Put overrides into `document`, --set after the environment; (path -> what was typed, mistakes)."""
+    """Put overrides into `document`, --set after the environment; (path -> what was typed, mistakes).
+
+    Variables of `secrets` are not overrides.
+    """
+    keys, others = all_keys(schema), not_keys(secrets)
     places: dict[Path, str] = {}
     mistakes: list[Mistake] = []
     for variable in sorted(environ):
-        if variable.startswith(PREFIX) and variable not in NOT_KEYS:
+        if variable.startswith(PREFIX) and variable not in others:
             parts = variable.removeprefix(PREFIX).lower().split("__")
-            mistakes += _put(document, places, variable, parts, environ[variable])
+            mistakes += _put(document, places, variable, parts, environ[variable], others, keys)
     for text in sets:
         key, equals, value = text.partition("=")
         place = f"--set {key.strip()}"
         if not equals:
             mistakes.append(Mistake(place, 0, "", "has no value", "write --set KEY=VALUE"))
             continue
-        mistakes += _put(document, places, place, key.strip().split("."), value.strip())
+        mistakes += _put(document, places, place, key.strip().split("."), value.strip(), others, keys)
     return places, mistakes
 
 
@@ -59,21 +68,29 @@ def variable_of(pattern: Pattern) -> str:
     return PREFIX + "__".join(pattern).upper().replace("-", "_")
 
 
-def _put(document: dict[str, Any], places: dict[Path, str], place: str, parts: list[str], raw: str) -> list[Mistake]:
-    if len(parts) < 2 or (parts[0],) not in all_keys():
-        return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts))]
-    return _into(document, places, place, (), parts, raw)
+def _put(
+    document: dict[str, Any],
+    places: dict[Path, str],
+    place: str,
+    parts: list[str],
+    raw: str,
+    others: frozenset[str],
+    keys: Keys,
+) -> list[Mistake]:
+    if len(parts) < 2 or (parts[0],) not in keys:
+        return [Mistake(place, 0, "", "is not a key of quantd", _nearest_key(place, parts, others, keys))]
+    return _into(document, places, place, (), parts, raw, keys)
 
 
 def _into(
-    table: dict[str, Any], places: dict[Path, str], place: str, path: Path, parts: list[str], raw: str
+    table: dict[str, Any], places: dict[Path, str], place: str, path: Path, parts: list[str], raw: str, keys: Keys
 ) -> list[Mistake]:
-    """Follow `parts` below `path`, through tables and, by index or by name, through lists of tables."""
+    """Follows `parts` below `path`, through tables and, by index or name, through lists of tables."""
     head, rest = parts[0], parts[1:]
     path = (*path, head)
     if not rest:
-        return _assign(table, places, place, path, raw)
-    key = all_keys().get(pattern_of(path))
+        return _assign(table, places, place, path, raw, keys)
+    key = keys.get(pattern_of(path))
     inner: Any = table.setdefault(head, [] if key is not None and key.many else {})
     if isinstance(inner, list):
         index = _entry(inner, rest[0])
@@ -84,16 +101,16 @@ def _into(
             return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
     if not isinstance(inner, dict):
         return [Mistake(place, 0, "", f"goes through {head}, which is not a table")]
-    return _into(inner, places, place, path, rest, raw)
+    return _into(inner, places, place, path, rest, raw, keys)
 
 
 def _names(entries: list[Any]) -> list[str]:
-    """What the tables of a list are called."""
+    """The names of the tables of a list."""
     return [_slug(t.get("name", t.get("symbol", ""))) if isinstance(t, dict) else "" for t in entries]
 
 
 def _entry(entries: list[Any], chosen: str) -> int | None:
-    """Which table of a list `chosen` means, by index or by name."""
+    """The table of a list that `chosen` selects, by index or by name."""
     if chosen.isdigit() and int(chosen) < len(entries):
         return int(chosen)
     names = _names(entries)
@@ -103,13 +120,15 @@ def _entry(entries: list[Any], chosen: str) -> int | None:
 def _no_entry(entries: list[Any], place: str, path: Path, chosen: str) -> Mistake:
     names = _names(entries)
     near = nearest(_slug(chosen), names)
-    here = f"it is one of {', '.join(n for n in names if n)}" if any(names) else "there are none"
+    here = f"write one of {', '.join(n for n in names if n)}" if any(names) else "there are none"
     text = f"names no entry of [[{'.'.join(map(str, path))}]]"
     return Mistake(place, 0, "", text, f"Did you mean {near}?" if near else here)
 
 
-def _assign(table: dict[str, Any], places: dict[Path, str], place: str, path: Path, raw: str) -> list[Mistake]:
-    key = all_keys().get(pattern_of(path))
+def _assign(
+    table: dict[str, Any], places: dict[Path, str], place: str, path: Path, raw: str, keys: Keys
+) -> list[Mistake]:
+    key = keys.get(pattern_of(path))
     if key is not None and key.section is not None and not raw.startswith(("{", "[")):
         return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
     table[str(path[-1])] = _read(key, raw)
@@ -118,7 +137,7 @@ def _assign(table: dict[str, Any], places: dict[Path, str], place: str, path: Pa
 
 
 def _read(key: Key | None, raw: str) -> Any:
-    """An override's text as the value it means: bare text where the key holds text, else TOML."""
+    """An override's text as a value: bare text when the key holds text, else TOML."""
     value: Any = raw
     if "\n" not in raw:
         try:
@@ -136,11 +155,11 @@ def _slug(name: object) -> str:
     return re.sub(r"[^a-z0-9]+", "_", str(name).lower()).strip("_")
 
 
-def _nearest_key(place: str, parts: list[str]) -> str:
+def _nearest_key(place: str, parts: list[str], others: frozenset[str], keys: Keys) -> str:
     """The override that was probably meant, spelled as it was typed."""
-    patterns = [p for p, key in all_keys().items() if key.section is None]
+    patterns = [p for p, key in keys.items() if key.section is None]
     if place.startswith(PREFIX):
-        found = nearest(place, [variable_of(p) for p in patterns] + sorted(NOT_KEYS))
+        found = nearest(place, [variable_of(p) for p in patterns] + sorted(others))
         return f"Did you mean {found}?" if found else "variables are spelled QUANTD_SECTION__KEY"
     found = nearest(".".join(parts), [".".join(p) for p in patterns])
-    return f"Did you mean {found}?" if found else "keys are spelled section.key"
+    return f"Did you mean {found}?" if found else "the form is section.key"

@@ -1,4 +1,4 @@
-"""From text to a Config, or to every mistake in it."""
+"""Parses a text into a Config, or reports every mistake in it."""
 
 import re
 import tomllib
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from quantd.daemon.config.checks import Known, check, tables
 from quantd.daemon.config.document import Config
+from quantd.daemon.config.keys import document_of
 from quantd.daemon.config.mistakes import ConfigError, Mistake, Source
 from quantd.daemon.config.overrides import apply
 from quantd.daemon.config.scan import positions
@@ -22,7 +23,7 @@ _AT = re.compile(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", re
 def load(
     path: FilePath | str, known: Known, *, environ: Mapping[str, str] | None = None, sets: Iterable[str] = ()
 ) -> Config:
-    """The configuration in a file, with overrides of `environ` and then of `sets`; raises ConfigError."""
+    """The configuration in a file, with overrides from `environ` and then from `sets`. Raises ConfigError."""
     file = FilePath(path)
     try:
         text = file.read_bytes().decode()
@@ -31,7 +32,7 @@ def load(
         raise ConfigError([Mistake(str(path), 0, "", f"{reason}", "`quantd init` writes one")]) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError([Mistake(str(path), line, "", "is not UTF-8 text")]) from None
+        raise ConfigError([Mistake(str(path), line, "", "is not UTF-8 text", "save the file as UTF-8")]) from None
     return read(text, known, file=str(path), folder=file.parent, environ=environ or {}, sets=sets)
 
 
@@ -44,15 +45,16 @@ def read(
     environ: Mapping[str, str] | None = None,
     sets: Iterable[str] = (),
 ) -> Config:
-    """The configuration in a text; raises ConfigError with all its mistakes."""
+    """The configuration in a text. Raises ConfigError with all its mistakes."""
     try:
         document = tomllib.loads(text)
         lines = positions(text)
     except RecursionError:
         raise ConfigError([Mistake(file, 0, "", "is nested too deeply")]) from None
-    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
+    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         raise ConfigError([_broken(str(error), text, file)]) from None
-    overrides, mistakes = apply(document, environ or {}, sets)
+    schema = document_of(known.limits)
+    overrides, mistakes = apply(document, environ or {}, sets, schema, known.secrets)
     mistakes += _expand_symbols(document, Source(file, folder, lines, overrides))
     frozen = _freeze(document)
     names = {
@@ -64,9 +66,9 @@ def read(
     source = Source(file, folder, lines, overrides, names)
     parsed: Document | None = None
     try:
-        parsed = Document.model_validate(frozen)
+        parsed = schema.model_validate(frozen)
     except ValidationError as error:
-        mistakes += mistakes_of(error.errors(include_url=False), source)
+        mistakes += mistakes_of(error.errors(include_url=False), source, schema)
     mistakes += check(frozen, known, source)
     if mistakes or parsed is None:
         raise ConfigError(mistakes)
@@ -83,14 +85,14 @@ def _broken(message: str, text: str, file: str) -> Mistake:
 
 
 def _freeze(value: Any) -> Any:
-    """Lists become tuples, so that strict types take them and nothing can change them later."""
+    """Turns lists into tuples, which strict types accept and nothing can change later."""
     if isinstance(value, dict):
         return {key: _freeze(inner) for key, inner in value.items()}
     return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
 def _expand_symbols(document: dict[str, Any], source: Source) -> list[Mistake]:
-    """`symbols` may name a file: one symbol a line, `#` begins a comment."""
+    """Reads `symbols` from a file when it names one: one symbol a line, `#` begins a comment."""
     universe = document.get("universe")
     if not isinstance(universe, dict) or not isinstance(universe.get("symbols"), str):
         return []
@@ -98,8 +100,8 @@ def _expand_symbols(document: dict[str, Any], source: Source) -> list[Mistake]:
     try:
         rows = (source.folder / name).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
-        universe["symbols"] = ["SPY"]  # one mistake about the file, none about what it would have held
-        text = f'= "{name}": there is no such file of symbols'
+        universe["symbols"] = ["SPY"]  # one mistake about the file, none about its missing content
+        text = f'= "{name}": this file does not exist'
         return [
             source.mistake(("universe", "symbols"), text, 'write a list, ["SPY"], or a file with one symbol a line')
         ]

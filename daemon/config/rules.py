@@ -1,4 +1,4 @@
-"""The keys of an agent's `sizing` and `rebalance`: rules around any policy, each off unless it is given."""
+"""The keys of an agent's `sizing` and `rebalance`: rules around any policy, each off by default."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ Ticker = Annotated[str, pattern(r"|[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: 
 
 
 class RegimeSizing(Section):
-    """Exposure by regime, told by `model` from the symbol `of` (empty: all symbols evenly)."""
+    """Exposure by regime, which `model` estimates from the symbol `of` (empty: all symbols, equally weighted)."""
 
     model: Literal["thresholds", "markov", "mixture"] = "thresholds"
     of: Ticker = ""
@@ -49,7 +49,7 @@ class Sizing(Section):
 
 
 class CostAwareTable(Section):
-    """Without `cost_bp` a unit traded costs what [broker] says: commission, half the spread and slippage."""
+    """`cost_bp` defaults to the costs of [broker]: commission, half the spread and slippage."""
 
     risk_aversion: Annotated[float, bounds(0, 1_000, above=True)] = 5.0
     horizon: Annotated[int, bounds(1, 2_500)] = 63
@@ -62,12 +62,12 @@ Event = Literal["regime", "volatility", "correlation"]
 
 def _events(value: tuple[Event, ...]) -> tuple[Event, ...]:
     if not value:
-        wrong("is empty", 'name some of "regime", "volatility", "correlation"')
+        wrong("is empty", 'name one or more of "regime", "volatility", "correlation"')
     return value
 
 
 class RebalanceTable(Section):
-    """When a rebalance is due at an ask, and how far it goes."""
+    """When a rebalance is due at a decision, and how far it goes."""
 
     when: Literal["always", "calendar", "threshold", "event"] = "always"
     every: Literal["day", "week", "two_weeks", "month", "quarter", "half_year", "year"] = "month"

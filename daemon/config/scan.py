@@ -1,7 +1,7 @@
-"""Where each key of a TOML text stands: dotted path -> line.
+"""The line of each key of a TOML text: path -> line.
 
-`tomllib` reads the values and forgets the places. This scanner reads only the places, of a text that
-`tomllib` has accepted already: it is no validator.
+`tomllib` returns values without their lines. This scanner finds the lines in a text that `tomllib` has accepted; it
+does not validate.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The tables of config.toml, DESIGN section 9: names, types, defaults. What spans tables is in `checks`."""
+"""The tables of config.toml: names, types and defaults of their keys. Checks across tables are in `checks`."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -32,13 +32,11 @@ from quantd.trading.instruments import NANO
 
 Port = Annotated[int, bounds(0, 65_535)]
 MANUAL = "manual"
-"""The book of orders by hand."""
+"""Name of the book for manual orders."""
 
 Symbol = Annotated[
     str,
-    pattern(
-        r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: a capital or a digit first, then letters, digits and . / _ = ^ -"
-    ),
+    pattern(r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: a capital or a digit, then letters, digits and . / _ = ^ -"),
 ]
 
 
@@ -51,8 +49,7 @@ class Quantd(Section):
 
 
 class InstrumentTable(Section):
-    """`was` is the symbol it had in the run that is carried on (`quantd run --carry`). Without `lot` it is that of its
-    kind."""
+    """`was` is the old symbol in the run that is carried over (`quantd run --carry`). `lot` defaults by asset class."""
 
     symbol: Symbol
     lot_nano: Size | None = Field(default=None, alias="lot")
@@ -80,7 +77,7 @@ class GroupTable(Section):
 
 
 def _date(value: Any) -> Any:
-    """A date in quotes is one too: lists of dates are mostly written like lists of text."""
+    """Accepts a date in quotes too, because lists of dates are often written like lists of text."""
     if not isinstance(value, str):
         return value
     try:
@@ -97,7 +94,7 @@ def _dates(value: tuple[dt.date, ...]) -> tuple[dt.date, ...]:
 
 
 class UniverseTable(Section):
-    """`closed` are dates on which `calendar` has no session though the installed calendar library lists one."""
+    """`closed`: dates without a session of `calendar` although the installed calendar library lists one."""
 
     symbols: Annotated[tuple[Symbol, ...], AfterValidator(_symbols)]
     benchmark: str = ""
@@ -108,13 +105,15 @@ class UniverseTable(Section):
     groups: tuple[GroupTable, ...] = ()
 
 
-FeedKind = Literal["replay", "yfinance", "alpaca", "ccxt", "http"]
 VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gives an exchange, "kraken"')]
 
 
 class MacroTable(Section):
-    """A series that nobody trades, for features: `available` says from when on the value of a day is known, the next open
-    of the house's calendar or that day's close."""
+    """A series that is not traded, for features.
+
+    `available` is the instant from which a day's value is known: the next open of the house's calendar, or that day's
+    close.
+    """
 
     name: Annotated[str, pattern(r"[a-z][a-z0-9_]{0,31}", 'a name in lower case, "vix"')]
     path: Annotated[str, pattern(r"\S(.*\S)?", "a file with the columns ts and value")]
@@ -130,12 +129,15 @@ def _series(value: tuple[MacroTable, ...]) -> tuple[MacroTable, ...]:
 
 
 class Feed(Section):
-    """`path` to `pace` are of a replay; the others of a feed that goes on. `venue` is the exchange of kind ccxt; `url` another
-    address of the vendor than its own; `mapping` the file that says how the vendor of kind http answers. `build_from` is what
-    bars are built of: "" they come as they are, a shorter interval, or "trades" in a file."""
+    """Recorded or live market data; some keys apply to a replay only, some to a live feed only.
 
-    kind: FeedKind = "replay"
-    fallback: tuple[FeedKind, ...] = ()
+    `venue` is the exchange of kind ccxt. `url` replaces the vendor's own address. `mapping` is the file that describes
+    the responses of a vendor of kind http. `build_from` is the source of bars: "" uses the vendor's bars, an interval
+    builds from shorter bars, "trades" builds from a file of trades.
+    """
+
+    kind: str = "replay"
+    fallback: tuple[str, ...] = ()
     venue: VenueId = ""
     url: Url = ""
     mapping: str = ""
@@ -158,14 +160,18 @@ class Feed(Section):
 
 
 class Broker(Section):
-    """Costs and doubts of the simulated venue. A cost without a key has its default, for no backtest is free by
-    omission; 0 is written out, and `participation = 0` is no cap. Of a venue across a network: `venue` the exchange of
-    kind ccxt, `url` another address than its own, `timeout` how long an answer may take, `settle` how long after an
-    order was sent the venue may not know it yet, `reconcile` how often its account is compared with ours, `differences`
-    what becomes of what it has and we do not know of: "" a person decides, "fence" it is left alone, else the agent
-    that takes it; `cash_tolerance` is how far its cash may be from ours."""
+    """Costs of the simulated venue, and settings of a real one.
 
-    kind: Literal["paper", "alpaca", "ccxt"] = "paper"
+    A missing cost has its default, so that no backtest is free by omission; write 0 for no cost. `participation = 0`
+    means no cap.
+
+    `venue` is the exchange of kind ccxt and `url` replaces its address. `timeout` is the longest wait for an answer.
+    `settle` is the time after sending within which the venue may not know an order yet. `reconcile` is the interval of
+    reconciliations. `differences` settles holdings that the books do not have: "" waits for an operator, "fence" leaves
+    them untraded, the name of an agent gives them to it. `cash_tolerance` is the allowed difference in cash.
+    """
+
+    kind: str = "paper"
     differences: str = ""
     cash_tolerance_micro: Money = Field(default=0, alias="cash_tolerance")
     venue: VenueId = ""
@@ -186,7 +192,7 @@ class Broker(Section):
     seed: Annotated[int, bounds(0, 2**53)] = 0
 
     def costs(self) -> Costs:
-        """The simulated venue's costs in the vocabulary of `trading`."""
+        """The simulated venue's costs as a value of `trading`."""
         return Costs(
             commission_bp=self.commission_bp,
             commission_min_micro=self.commission_min_micro or 0,
@@ -205,17 +211,15 @@ def _cash_rate(value: Any) -> float | str:
     if isinstance(value, str) and value.strip():
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        wrong("is no rate", 'write a fraction a year, 0.02, or the file of a series, "tbill.csv"')
+        wrong("is not a rate", 'write an annual fraction, 0.02, or the file of a series, "tbill.csv"')
     if not LOWEST <= value <= HIGHEST:
-        remedy = (
-            f"write {value / 100:g}" if LOWEST <= value / 100 <= HIGHEST else f"it may be {LOWEST:g} to {HIGHEST:g}"
-        )
-        wrong("is not a fraction a year", remedy)
+        remedy = f"write {value / 100:g}" if LOWEST <= value / 100 <= HIGHEST else f"write {LOWEST:g} to {HIGHEST:g}"
+        wrong("is not an annual fraction", remedy)
     return float(value)
 
 
 class Account(Section):
-    """What cash earns a year, in the simulated account: a fraction, or the file of a series by date."""
+    """`cash_rate`: annual interest on cash in the simulated account, a fraction or the file of a series by date."""
 
     cash_rate: Annotated[float | str, BeforeValidator(_cash_rate)] | None = None
 
@@ -244,29 +248,31 @@ class Agent(Section):
 
 
 class Manual(Section):
-    """A book for orders by hand: an agent named "manual" that nobody asks."""
+    """The book for manual orders: an agent named "manual" whose policy holds."""
 
     capital: Share
     profile: str | None = None
     limits: Limits = Limits()
 
     def agent(self) -> Agent:
-        """It as an agent: keeps what it has, and every order by hand is worth making."""
+        """The book as an agent: it holds its positions, and no manual order is too small."""
         return Agent(
             name=MANUAL, policy="hold", capital=self.capital, profile=self.profile, min_trade=0.0, limits=self.limits
         )
 
 
 class RampTable(Section):
-    """After the first live start the share of what may be held rises over `days` house sessions from `from` to all of it."""
+    """The ramp after the first live start: permitted exposure rises from the share `from` to 1 over `days` sessions."""
 
     days: Annotated[int, bounds(0, 1_000)] = 20
     from_share: Annotated[float, bounds(0, 1, above=True, percent=True)] = Field(default=0.1, alias="from")
 
 
 class Live(Section):
-    """What holds in mode live alone: absolute money whatever equity the broker reports, the ramp, orders a session. `paper_days`
-    sessions on paper are what `quantd doctor --live` wants to see first."""
+    """Limits of mode live only: absolute notionals, whatever equity the broker reports, orders a session, and the ramp.
+
+    `paper_days` is the number of sessions on paper that `quantd doctor --live` requires.
+    """
 
     max_account_notional_micro: Money | None = Field(default=None, alias="max_account_notional")
     max_order_notional_micro: Money | None = Field(default=None, alias="max_order_notional")
@@ -276,14 +282,14 @@ class Live(Section):
 
 
 class ShareTable(Section):
-    """What an agent has of what the agents have together."""
+    """An agent's share of the agents' capital."""
 
     agent: Name
     share: Share
 
 
 class RegimeTable(Section):
-    """Shares while the volatility a year over the lookback is at least `above`; an agent that is not named has none."""
+    """Shares while annual volatility over the lookback is at least `above`; an agent not named has share 0."""
 
     name: Name
     above: Annotated[float, bounds(0, 10, percent=True)] = 0.0
@@ -291,8 +297,11 @@ class RegimeTable(Section):
 
 
 class CapitalTable(Section):
-    """How capital moves between agents, when a schedule says do = "reallocate". The method's shares are pulled to the
-    configured ones by `shrink`, kept between `floor` and `ceiling`, and no share moves by more than `max_step` at once."""
+    """The reallocation of capital between agents by a schedule with do = "reallocate".
+
+    `shrink` pulls the method's shares towards the configured ones. Shares stay between `floor` and `ceiling`. One
+    reallocation changes a share by at most `max_step`.
+    """
 
     method: Literal["fixed", "equal_risk", "performance", "regime"] = "fixed"
     lookback: Annotated[int, bounds(20, 252)] = 126
@@ -306,9 +315,12 @@ class CapitalTable(Section):
 
 
 class PromotionTable(Section):
-    """When a challenger takes its champion's place, where a schedule says do = "promote": with `confidence` in all of `looks`
-    together its `measure` is better over the last `samples`, by at least `min_gain` a year, with a drawdown of at most
-    `max_drawdown_ratio` times the champion's. `block` samples stay together in the bootstrap; 0 chooses."""
+    """The test by which a schedule with do = "promote" lets a challenger replace its champion.
+
+    The challenger's `measure` over the last `samples` must be better by at least `min_gain` a year, with `confidence`
+    over all `looks` (tests) together. Its drawdown may be at most `max_drawdown_ratio` times the champion's. `block` is
+    the block length of the bootstrap in samples; 0 chooses it.
+    """
 
     samples: Annotated[int, bounds(40, 252)] = 126
     confidence: Annotated[float, bounds(0.5, 0.9999, percent=True)] = 0.95
@@ -321,9 +333,12 @@ class PromotionTable(Section):
 
 
 class RetrainTable(Section):
-    """How do = "retrain" trains shadows' policies again: on `bars` and `actions` (empty: those of a recorded feed), which may end
-    `stale` before it is due; for `within` at most, as a process of priority `nice`. The training part moves along, or with `expanding`
-    begins where it did. The rest says when what comes out is worth a try as a challenger."""
+    """The retraining of shadows' policies by a schedule with do = "retrain".
+
+    It uses `bars` and `actions` (empty: those of a recorded feed), which may end at most `stale` before it is due. It
+    takes at most `within`, in a process of priority `nice`. The training window moves forward; with `expanding` its
+    start stays. The other keys decide whether the result becomes a challenger.
+    """
 
     bars: str = ""
     actions: str = ""
@@ -370,23 +385,23 @@ class Schedule(Section):
 
 
 class ServerTls(Section):
-    """Our certificate and its key, files in PEM."""
+    """The server's certificate and key, files in PEM."""
 
     certificate: str = ""
     key: str = ""
 
 
 class Tls(ServerTls):
-    """`ca` is whom we trust as a client (empty: the system's authorities)."""
+    """`ca`: the certificate authority that the client trusts (empty: those of the system)."""
 
     ca: str = ""
 
 
-Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]+", "a name or an address of this machine")]
+Host = Annotated[str, pattern(r"[A-Za-z0-9.:_-]+", "a host name or an address of this machine")]
 
 
 class Bus(Section):
-    """`host` and `port` are where the embedded broker listens; `url` is where another one is, `protocol` the MQTT that it speaks."""
+    """`host` and `port` belong to the embedded broker, `url` and `protocol` (MQTT version) to an external one."""
 
     kind: Literal["embedded", "mqtt"] = "embedded"
     host: Host = "127.0.0.1"
@@ -403,7 +418,7 @@ Days = Annotated[float, bounds(1, 36_500)]
 
 
 class Chase(Section):
-    """A limit order that follows the market: a step of `step_bp` further from the mark each time, `most` times."""
+    """A limit order that follows the market: each of `most` steps moves it `step_bp` further from the mark."""
 
     every_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=60 * NANO, alias="every")
     step_bp: Annotated[float, bounds(0, 500)] = 5.0
@@ -412,12 +427,14 @@ class Chase(Section):
 
 def _weights(value: tuple[float, ...]) -> tuple[float, ...]:
     if any(weight < 0 for weight in value) or (value and not sum(value) > 0):
-        wrong("is no profile", "write weights of 0 or more for equal parts of the session, one of them above 0")
+        wrong(
+            "is not a volume profile", "write weights of 0 or more for equal parts of the session, at least one above 0"
+        )
     return value
 
 
 class ExecutionTable(Section):
-    """How decisions become orders. `profile` are weights of equal parts of a session for vwap; without it a U."""
+    """The execution of decisions. `profile`: vwap weights of equal parts of a session; the default is U-shaped."""
 
     style: Literal["marketable", "chase", "twap", "vwap", "participation", "open", "close"] = "marketable"
     over_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(default=1_800 * NANO, alias="over")
@@ -428,9 +445,12 @@ class ExecutionTable(Section):
 
 
 class Store(Section):
-    """`lease` is how long this daemon leads its account without a word from it. The days are for `quantd store compact`:
-    what of the journal stays out of archives, and of read models for good; none keeps all. `backups` is where scheduled backups go
-    (empty: `backups` in the state folder), `keep_backups` how many stay there."""
+    """`lease` is the time after which this daemon's lease on its account expires unless it is renewed.
+
+    `keep_days` and the other days are retention times of `quantd store compact`: older journal rows go to archives,
+    older rows of read models are deleted. Without a value all rows stay. `backups` is the folder of scheduled backups
+    (empty: `backups` in the state folder) and `keep_backups` their number.
+    """
 
     url: Url = ""
     lease_ns: Annotated[int, duration("3s", "10m"), Written()] = Field(default=15 * 10**9, alias="lease")
@@ -457,7 +477,7 @@ AlertLevel = Literal["INFO", "WARNING", "CRITICAL"]
 
 def _levels(value: tuple[str, ...]) -> tuple[str, ...]:
     if "CRITICAL" not in value:
-        wrong("leaves CRITICAL out", "it is always sent; add it")
+        wrong("has no CRITICAL, which is always sent", 'add "CRITICAL"')
     return value
 
 
@@ -469,7 +489,7 @@ class Alerts(Section):
 
 
 class Models(Section):
-    """`trusted_keys`: files of public keys; where some are named, an artifact that none of them signed is not traded."""
+    """`trusted_keys`: files of public keys; if any, an artifact must be signed by one of them to be traded."""
 
     trusted_keys: tuple[str, ...] = ()
 
@@ -480,7 +500,7 @@ class Log(Section):
 
 
 class Document(Section):
-    """The whole file."""
+    """All tables of config.toml."""
 
     quantd: Quantd = Quantd()
     universe: UniverseTable

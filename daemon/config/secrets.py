@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from quantd.daemon.config.overrides import PREFIX, SECRETS
+from quantd.daemon.config.overrides import PREFIX
 
 
 def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The secret `name`, one of SECRETS: a systemd credential first, then QUANTD_<NAME>; None when not given."""
-    if name not in SECRETS:
-        raise KeyError(name)
+    """The secret `name`: a systemd credential first, then QUANTD_<NAME>; None when not given."""
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if folder:
         file = Path(folder) / name
@@ -21,7 +19,7 @@ def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 def store_url(url: str, environ: Mapping[str, str] = os.environ) -> str:
-    """The database's URL with the secret store_password put beside its user; as it is where either is missing."""
+    """The database's URL with the secret store_password after its user; unchanged when either is missing."""
     password = secret("store_password", environ)
     scheme, mark, rest = url.partition("://")
     user, at, place = rest.partition("@")

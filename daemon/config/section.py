@@ -1,9 +1,9 @@
-"""What every table of the configuration has in common: strict, frozen, no key that is not known."""
+"""The base of every table of the configuration: strict, frozen, without unknown keys."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """One table. Keys of the file are the fields' aliases where a field carries its unit in its name."""
+    """One table. A field with a unit in its name has the key of the file as its alias."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""What pydantic found wrong, in the words of a user of config.toml."""
+"""Translates errors of pydantic into messages about config.toml."""
 
 import re
 from collections.abc import Mapping
@@ -28,37 +28,37 @@ _KINDS = {
 _EXAMPLES = {
     "cash": 'write cash = "100000.00"',
     "symbols": 'write symbols = ["SPY"]',
-    "universe": 'write [universe] and below it symbols = ["SPY"]',
-    "broker": 'write [broker] and below it cash = "100000.00"',
+    "universe": 'write [universe] and under it symbols = ["SPY"]',
+    "broker": 'write [broker] and under it cash = "100000.00"',
     "agents": "write [[agents]] with name, policy and capital",
 }
 
 
-def mistakes_of(errors: list[ErrorDetails], source: Source) -> list[Mistake]:
-    """All of them; a key that is missing because it is misspelled beside is told once."""
+def mistakes_of(errors: list[ErrorDetails], source: Source, schema: type[Document]) -> list[Mistake]:
+    """All errors as mistakes; a misspelled required key is reported once, not also as missing."""
     misspelled = {
-        (*error["loc"][:-1], nearest(str(error["loc"][-1]), _names(error["loc"])))
+        (*error["loc"][:-1], nearest(str(error["loc"][-1]), _names(error["loc"], schema)))
         for error in errors
         if error["type"] == "extra_forbidden"
     }
-    return [_mistake_of(e, source) for e in errors if e["type"] != "missing" or e["loc"] not in misspelled]
+    return [_mistake_of(e, source, schema) for e in errors if e["type"] != "missing" or e["loc"] not in misspelled]
 
 
-def _mistake_of(error: ErrorDetails, source: Source) -> Mistake:
+def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> Mistake:
     """One of pydantic's errors as a mistake."""
     path: Path = error["loc"]
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
-        return unknown_key(path, source)
+        return unknown_key(path, source, schema)
     if kind == "missing":
         return source.mistake(path, "is missing", _EXAMPLES.get(str(path[-1]), ""))
     if kind == "tuple_type" and isinstance(value, Mapping):
-        return source.mistake(path, "is written as one table", f"write [[{path[-1]}]]")
+        return source.mistake(path, "must be a list of tables", f"write [[{path[-1]}]]")
     if kind == "wrong":
         text, remedy = error["ctx"]["text"], error["ctx"]["remedy"]
     elif kind == "literal_error":
-        key = all_keys().get(pattern_of(tuple(p for p in path if not _element(path, p))))
-        text, remedy = "is not known", suggestion(value, key.choices if key else ())
+        key = all_keys(schema).get(pattern_of(tuple(p for p in path if not _element(path, p))))
+        text, remedy = "is not a valid value", suggestion(value, key.choices if key else ())
     elif kind.startswith("date"):
         text, remedy = "is not a date", "write it without quotes, 2019-01-02"
     else:
@@ -73,32 +73,34 @@ def _element(path: Path, part: str | int) -> bool:
     return isinstance(part, int) and path[-1] is part
 
 
-def unknown_key(path: Path, source: Source) -> Mistake:
-    """A key, or a section, that does not exist; a secret where none may stand."""
+def unknown_key(path: Path, source: Source, schema: type[Document] = Document) -> Mistake:
+    """The mistake about an unknown key or section, or about a secret in the file."""
     name = str(path[-1])
     if SECRET.search(name):
         return source.mistake(
             path,
-            "looks like a secret, which never stands here",
+            "looks like a secret; secrets do not belong in this file",
             "Give it as a systemd credential or in the environment",
         )
-    names = _names(path)
+    names = _names(path, schema)
     near = nearest(name, names)
     if len(path) == 1:
         return source.mistake(path, "is not a section", f"Did you mean [{near}]?" if near else "")
     if near:
         return source.mistake(path, "is not a key", f"Did you mean {near}?")
-    homes = [".".join(p[:-1]).replace(".*", "") for p in all_keys() if p[-1] == name]
+    homes = [".".join(p[:-1]).replace(".*", "") for p in all_keys(schema) if p[-1] == name]
     if homes:
-        return source.mistake(path, "is not a key here", f"it belongs in [{homes[0]}]")
-    return source.mistake(path, "is not a key", f"the keys are {', '.join(names)}" if len(names) <= 12 else "")
+        return source.mistake(path, "is not a key of this table", f"move it to [{homes[0]}]")
+    return source.mistake(
+        path, "is not a key", f"the keys of this table are {', '.join(names)}" if len(names) <= 12 else ""
+    )
 
 
-def _names(path: Path) -> list[str]:
+def _names(path: Path, schema: type[Document]) -> list[str]:
     """The keys of the table that `path` is in."""
     if len(path) == 1:
-        return list(keys_of(Document))
-    section = all_keys()[pattern_of(path[:-2] if isinstance(path[-2], int) else path[:-1])].section
+        return list(keys_of(schema))
+    section = all_keys(schema)[pattern_of(path[:-2] if isinstance(path[-2], int) else path[:-1])].section
     return list(keys_of(section)) if section else []
 
 

@@ -1,4 +1,4 @@
-"""The kinds of values that a configuration holds, each parsed exactly and kept within sane bounds."""
+"""The types of values in a configuration, each parsed exactly and limited to a plausible range."""
 
 import re
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Written:
 
 
 def wrong(text: str, remedy: str = "") -> NoReturn:
-    """Refuse a value: `text` follows `[section] key = value`."""
+    """Refuses a value; in the message `text` follows `[section] key = value`."""
     raise PydanticCustomError("wrong", "{text}", {"text": text, "remedy": remedy})
 
 
@@ -43,12 +43,12 @@ def bounds(low: float, high: float, *, above: bool = False, percent: bool = Fals
         if fits(value):
             return value
         if value < 0 <= low:
-            wrong("is negative", f"write {-value:g}" if fits(-value) else f"it may be {low:g} to {high:g}")
-        # 1.4 of at most 1 is too much of a share, 14 is a percentage
+            wrong("is negative", f"write {-value:g}" if fits(-value) else f"write {low:g} to {high:g}")
+        # 1.4 for a maximum of 1 is too large, 14 is probably a percentage
         if percent and 2 * high <= value <= 100 * high and fits(value / 100):
             wrong("is a percentage", f"write {value / 100:g}")
         at_least = f"above {low:g}" if above else f"at least {low:g}"
-        wrong("is too small" if value <= low else "is too large", f"it must be {at_least} and at most {high:g}")
+        wrong("is too small" if value <= low else "is too large", f"write a value {at_least} and at most {high:g}")
 
     return AfterValidator(check)
 
@@ -56,9 +56,9 @@ def bounds(low: float, high: float, *, above: bool = False, percent: bool = Fals
 def _decimal(value: Any, unit: int, places: int, what: str) -> int:
     """A decimal number in text (or a whole one) as an exact integer of 1/`unit`."""
     if isinstance(value, float):
-        wrong(f"is not exact as a number: {what} is written as text", f'write "{value!r}"')
+        wrong(f"is a number without exact decimals; {what} is text", f'write "{value!r}"')
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        wrong(f"is not {what}", 'write it as text, "1000.00"')
+        wrong(f"is not {what}", 'write text, "1000.00"')
     try:
         if isinstance(value, str) and not _DECIMAL.fullmatch(value):
             raise InvalidOperation
@@ -105,26 +105,26 @@ def duration(low: str, high: str) -> BeforeValidator:
         if ns < 0:
             wrong("is not a duration", 'write a number and a unit, "30h", with ms, s, m, h, d or w')
         if not duration_ns(low) <= ns <= duration_ns(high):
-            wrong("is out of bounds", f"it may be {low} to {high}")
+            wrong("is out of bounds", f"write {low} to {high}")
         return ns
 
     return BeforeValidator(parse)
 
 
 def pattern(regex: str, what: str) -> AfterValidator:
-    """Text that matches `regex` whole; `what` says in words what it has to be."""
+    """Text that fully matches `regex`; `what` describes valid text in the message."""
     compiled = re.compile(regex)
 
     def check(value: str) -> str:
         if compiled.fullmatch(value) is None:
-            wrong("is not valid", f"it is {what}")
+            wrong("is not valid", f"write {what}")
         return value
 
     return AfterValidator(check)
 
 
 def checked(check: Callable[[str], None]) -> AfterValidator:
-    """Text that `check` does not refuse."""
+    """Text that passes `check`."""
 
     def run(value: str) -> str:
         check(value)
@@ -144,10 +144,10 @@ def _zone(value: str) -> None:
 def _cron(value: str) -> None:
     fields = value.split()
     if len(fields) != 5:
-        wrong("is not a cron line", "it has 5 fields: minute, hour, day, month, weekday")
+        wrong("is not a cron line", "write 5 fields: minute, hour, day, month, weekday")
     if any(c.isdigit() for c in fields[4].split("/")[0]):
-        wrong("numbers its weekdays, which programs count from different days", "write names, mon-fri")
-    from apscheduler.triggers.cron import CronTrigger  # only who writes cron lines pays for its import
+        wrong("has weekday numbers, which are ambiguous", "write names, mon-fri")
+    from apscheduler.triggers.cron import CronTrigger  # imported only for cron lines, because the import is slow
 
     try:
         CronTrigger.from_crontab(value, timezone="UTC")
@@ -158,17 +158,17 @@ def _cron(value: str) -> None:
 def _url(value: str) -> None:
     authority = value.partition("://")[2].split("/")[0]
     if "@" in authority and ":" in authority.rpartition("@")[0]:
-        wrong("holds a password", "passwords come from systemd credentials or the environment (README, Secrets)")
+        wrong("has a password", "passwords come from systemd credentials or the environment (README, Secrets)")
 
 
 Fraction = Annotated[float, bounds(0, 1, percent=True)]
-"""0 to 1; zero allowed."""
+"""0 to 1, including 0."""
 Share = Annotated[float, bounds(0, 1, above=True, percent=True)]
 """Above 0, at most 1."""
 Multiple = Annotated[float, bounds(0, 4, percent=True)]
 """An exposure as a multiple of equity."""
 Collar = Annotated[float, bounds(0, 0.5, above=True, percent=True)]
-"""How far a worst price may lie from the reference."""
+"""Distance of a worst price from the reference price."""
 BasisPoints = Annotated[float, bounds(0, 1_000)]
 Money = Annotated[int, BeforeValidator(_money), Written()]
 """Text -> int micro-currency."""
@@ -178,5 +178,5 @@ Zone = Annotated[str, checked(_zone)]
 Cron = Annotated[str, checked(_cron)]
 Url = Annotated[str, checked(_url)]
 Name = Annotated[
-    str, pattern(r"[a-z][a-z0-9_-]{0,31}", "a small letter, then small letters, digits, _ or -, 32 at most")
+    str, pattern(r"[a-z][a-z0-9_-]{0,31}", "a lower-case letter, then lower-case letters, digits, _ or -, at most 32")
 ]

@@ -1,11 +1,10 @@
-"""Alerts for people, as effects."""
+"""Alerts for operators, as effects of a step."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.risk.limits.catalogue import ON_BREACH
-from quantd.risk.limits.values import FLOORS
+from quantd.risk.limits.catalogue import FLOORS, ON_BREACH
 from quantd.risk.monitor.levels import CRITICAL, Crossing
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.effects import (
@@ -17,13 +16,13 @@ LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
 """Level of an alert by the level of `quantd.risk.monitor.levels`."""
 
 CALM_SAMPLES: Final = 42
-"""A level that begins again sooner than this after it ended is no new event: two months of daily bars."""
+"""Samples within which a level that recurs raises no new alert: two months of daily bars."""
 
 NAMED: Final = 12
-"""Limits that the text of one alert names at most."""
+"""Maximum of limits named in the text of one alert."""
 
 RATIOS: Final = frozenset({"min_sharpe"})
-"""Limits that are plain numbers; the others are shares."""
+"""Limits that are plain numbers; the others are fractions."""
 
 
 def alert(
@@ -42,8 +41,10 @@ def alert(
 
 
 def limit_alerts(state: State, found: Sequence[tuple[int, Crossing]]) -> list[Publish]:
-    """At most one alert about the limits of (book, crossing) that came nearer at this instant: its level, kind, agent
-    and value are those of the nearest limit, and its text names up to NAMED of them."""
+    """At most one alert about the (book, crossing) pairs whose level rose at this instant.
+
+    Level, kind, agent and value are those of the limit with the highest level. The text names up to NAMED limits.
+    """
     news = [(book, each) for book, each in found if _is_news(state, book, each)]
     if not news:
         return []
@@ -69,8 +70,11 @@ def limit_alerts(state: State, found: Sequence[tuple[int, Crossing]]) -> list[Pu
 
 
 def _is_news(state: State, book: int, crossing: Crossing) -> bool:
-    """Whether a crossing raises an alert; notes when levels end. A level that begins again within CALM_SAMPLES is the
-    event of before. Losses and breaches of the house's limits are each an event of their own."""
+    """Whether a crossing raises an alert; records the samples at which levels end.
+
+    A level that recurs within CALM_SAMPLES belongs to the earlier event. Losses and breaches of the house's limits
+    always raise an alert.
+    """
     key, before, after, _, _ = crossing
     ended = state.watch.ended[book + 1].setdefault(key, [-CALM_SAMPLES] * CRITICAL)
     for level in range(after, before):

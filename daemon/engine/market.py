@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantd.daemon.engine.alerts import alert
-from quantd.daemon.engine.planning.execution import see_volume, work_parents
-from quantd.daemon.engine.state import State, Working
+from quantd.daemon.engine.planning.execution import see_volume
+from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.exits import check_levels, split_exits
 from quantd.daemon.engine.stops.venue_stops import split_stops
 from quantd.daemon.engine.venue.account import entitle
 from quantd.daemon.engine.venue.halts import trades_again
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.trading.books import share
 from quantd.trading.effects import (
     Booked,
@@ -27,7 +28,7 @@ from quantd.trading.market import MarketSlice
 from quantd.trading.orders import ENDED
 
 
-def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
+def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
     """Crosses at the open, then the marks, then what they say about positions that are protected."""
     ts = market.ts_event
     state.now = max(state.now, market.ts_seen)
@@ -53,7 +54,6 @@ def on_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         effects = [*effects, *exits] if exits else effects
     if state.parents:
         see_volume(state, market)
-        effects = [*effects, *work_parents(state)]
     return effects
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from quantd.daemon.engine.agents.retraining import other_artifacts
 from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.plan import give_up, plan
+from quantd.daemon.engine.safety.switch import SWITCH_NAMES, cancel_open_orders, flatten, move_switch
 from quantd.daemon.engine.snapshot import with_limits
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.records import Own
-from quantd.daemon.engine.switch import SWITCH_NAMES, cancel_open_orders, flatten_all, move_switch
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT, REDUCE, RUN, rearm
 from quantd.trading.books import LedgerBroken
@@ -82,9 +82,7 @@ def on_operator(state: State, order: Operator) -> Sequence[Effect]:
             return (alert(state, "WARNING", "operator", f"not resumed: {order.who} gave no reason"),)
         return resume(state, who, said)
     if order.command == "flatten":
-        state.flattening = True
-        effects = move_switch(state, HOUSE, HALT, "operator", said)
-        return [*effects, *flatten_all(state)]
+        return flatten(state, said)
     return move_switch(state, who, HALT if order.command == "halt" else REDUCE, "operator", said)
 
 

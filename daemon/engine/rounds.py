@@ -1,4 +1,4 @@
-"""Asks and their answers: a round is planned when its last answer is in."""
+"""Rounds: Asks and their answers, planned when the last answer is in, and the follow-ups of earlier decisions."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -6,11 +6,10 @@ from math import isfinite
 import numpy as np
 
 from quantd.daemon.engine.alerts import alert
-from quantd.daemon.engine.planning.execution import work_parents
-from quantd.daemon.engine.planning.plan import open_round, plan
-from quantd.daemon.engine.state import AgentState, State
-from quantd.daemon.engine.switch import move_switch
-from quantd.risk.switch import REDUCE
+from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.safety.switch import move_switch
+from quantd.daemon.engine.state import AgentState, Round, State
+from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.effects import (
     Ask,
     Effect,
@@ -80,8 +79,6 @@ def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
     if not round_.waiting:
         state.round = None
         effects.extend(plan(state, round_.answers, sample=state.sample))
-        if state.parents:
-            effects.extend(work_parents(state))  # what is due at once
     return effects
 
 
@@ -106,3 +103,38 @@ def failure(state: State, number: int, agent: AgentState, failed: str) -> list[E
             move_switch(state, number, REDUCE, "suspended", f"suspended after {agent.failures} failures in a row")
         )
     return effects
+
+
+def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
+    """Plan again what earlier decisions left, in the order of the decisions, once their orders have ended."""
+    if all(agent.follow_up is None for agent in state.agents):
+        return []
+    waiting: dict[tuple[int, int], dict[int, bytes]] = {}
+    busy = {who for work in state.working.values() for _, who, _ in work.open_shares()}
+    busy |= {parent.agent for parent in state.parents}
+    for number, agent in enumerate(state.agents):
+        rest = agent.follow_up
+        if rest is None:
+            continue
+        if number in asked_now or agent.suspended:
+            agent.follow_up = None
+        elif number not in busy:
+            agent.follow_up = None
+            waiting.setdefault((rest.sample, rest.used), {})[number] = rest.weights
+    effects: list[Effect] = []
+    for (sample, used), answers in sorted(waiting.items()):
+        effects.extend(plan(state, answers, sample=sample, used=used + 1))
+    return effects
+
+
+def asks_allowed(state: State) -> bool:
+    """Whether policies are asked at all: not once everything is halted, nor while everything is sold, as what they
+    want of a symbol would take its sale back."""
+    return state.switch.state != HALT and not state.flattening
+
+
+def open_round(state: State, agents: list[int]) -> Round:
+    """A new round that waits for `agents`."""
+    state.round_no += 1
+    state.round = Round(state.round_no, agents)
+    return state.round

@@ -5,14 +5,11 @@ from typing import Final
 
 from quantd.daemon.engine.agents.capital import reallocate, settle
 from quantd.daemon.engine.agents.promotion import promote
-from quantd.daemon.engine.monitor import watch
-from quantd.daemon.engine.operator_events import on_operator
-from quantd.daemon.engine.planning.execution import work_parents
-from quantd.daemon.engine.planning.plan import asks_allowed, follow_ups
-from quantd.daemon.engine.rounds import ask_agents
+from quantd.daemon.engine.rounds import ask_agents, asks_allowed, follow_ups
+from quantd.daemon.engine.safety.monitor import watch
+from quantd.daemon.engine.safety.switch import cancel_open_orders, flatten, flatten_all, watch_switch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.exits import ask_for_exits, forget_best, release_blocked, settle_exits
-from quantd.daemon.engine.switch import cancel_open_orders, flatten_all, watch_switch
 from quantd.daemon.engine.valuation import close_dates, note_sample
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.cash_rate import earned
@@ -25,7 +22,6 @@ from quantd.trading.effects import (
     Valued,
 )
 from quantd.trading.events import (
-    Operator,
     Tick,
 )
 from quantd.trading.instruments import MICRO
@@ -37,7 +33,7 @@ AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
 
 
 def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
-    """A sample is appended and valued; then what exits and earlier decisions left; then every Ask of the round."""
+    """Append and value a sample, then serve overdue orders, exits and follow-ups. `serve_tick` does the rest."""
     state.now = max(state.now, tick.ts)
     effects: list[Effect] = []
     if state.protecting:
@@ -66,16 +62,27 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         effects.extend(flatten_all(state))
     if state.protecting:
         effects.extend(ask_for_exits(state))
+    if tick.sample:
+        effects.extend(follow_ups(state, frozenset(agents_due(state, tick))))
+    return effects
+
+
+def agents_due(state: State, tick: Tick) -> list[int]:
+    """The numbers of the agents that a tick asks for a decision."""
     rules = state.rules.agents
-    due = [
+    return [
         number
         for number, agent in enumerate(state.agents)
         if not agent.suspended and (number in tick.due or (tick.sample and not rules[number].scheduled))
     ]
-    if tick.sample:
-        effects.extend(follow_ups(state, frozenset(due)))
-    if state.parents:
-        effects.extend(work_parents(state))
+
+
+def serve_tick(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Effect]:
+    """`done` of a tick, then its jobs and the round that it opens."""
+    if tick.sample and tick.warmup:
+        return done
+    effects = list(done)
+    due = agents_due(state, tick)
     if tick.sample and state.later:
         effects.extend(at_sample(state, frozenset(due)))
     if tick.sample and tick.cash_rate is not None:
@@ -85,7 +92,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     if "snapshot" in tick.jobs:
         effects.append(Snapshot(tick.ts))
     if "flatten" in tick.jobs:
-        effects.extend(on_operator(state, Operator(tick.ts, "flatten", "schedule", "schedule")))
+        effects.extend(flatten(state, "schedule: schedule"))
     return effects
 
 

@@ -5,13 +5,15 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.engine.agents.promotion_rule import Pairing
-from quantd.daemon.engine.monitor_state import FrozenWatch
 from quantd.daemon.engine.planning.activity import Activity
 from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Parent
-from quantd.daemon.engine.state import Cross, Exit, FollowUp, Rules, State, Working
+from quantd.daemon.engine.safety.monitor_state import FrozenWatch
+from quantd.daemon.engine.settings import Rules
+from quantd.daemon.engine.state import Exit, FollowUp, State
 from quantd.daemon.engine.stops.records import Stops
 from quantd.daemon.engine.valuation import Valuations
+from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import Switch
 from quantd.trading.history import Ring

@@ -1,7 +1,6 @@
-"""What the engine knows: its rules (from the configuration) and its state, owned by nobody else."""
+"""The state of the engine: books, marks, orders, switches and rounds. Only `step` changes it."""
 
 from collections import deque
-from collections.abc import Iterator
 from math import isfinite
 from typing import Final
 
@@ -9,30 +8,25 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.daemon.engine.agents.capital_shares import CapitalRules
-from quantd.daemon.engine.agents.promotion_rule import Pairing, PromotionRules
-from quantd.daemon.engine.monitor_state import Watch
+from quantd.daemon.engine.agents.promotion_rule import Pairing
 from quantd.daemon.engine.planning.activity import Activity, Book
-from quantd.daemon.engine.planning.buying_power import Key, left_micro, limit
-from quantd.daemon.engine.planning.live_caps import Allowance
-from quantd.daemon.engine.planning.parents import Execution, Parent
+from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.planning.verdict_log import Judged
+from quantd.daemon.engine.safety.monitor_state import Watch
+from quantd.daemon.engine.settings import Rules, protective_sets
 from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry
 from quantd.daemon.engine.valuation import Valuations
-from quantd.risk.limits.catalogue import Limits, override, tightest_exits
+from quantd.daemon.engine.venue.open_orders import Cross, Key, Working
+from quantd.risk.limits.catalogue import Limits
 from quantd.risk.measures.portfolio import ones, total
 from quantd.risk.monitor.levels import Monitor
-from quantd.risk.pretrade.gate import Account
-from quantd.risk.protective import Guards, Kind, Levels, guards
+from quantd.risk.protective import Guards, Kind, Levels
 from quantd.risk.switch import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.books import Ledger
 from quantd.trading.history import History
-from quantd.trading.instruments import MICRO, Universe
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats, MarketSlice
-from quantd.trading.orders import ENDED, OrderBasket
-from quantd.trading.sessions import Sessions
 from quantd.trading.view import EMPTY_MEMORY, Memory
 
 HOUSE: Final = -1
@@ -43,134 +37,6 @@ FLOWS_KEPT: Final = 1024
 
 ENDED_KEPT: Final = 64
 """Ended baskets kept for late news of the venue."""
-
-
-class AgentRules(Struct, frozen=True):
-    """One agent's part of the configuration. `capital` is exact micro-currency, `limits` fractions of its own
-    book; `scheduled` agents are asked by Ticks that name them, the others at each sample."""
-
-    name: str
-    capital_micro: int
-    limits: Limits
-    min_trade: float = 0.005
-    scheduled: bool = False
-
-
-class Rules(Struct, frozen=True):
-    """All that the configuration says to the engine. `calendar` is the row of `sessions` of each column, and
-    `house_calendar` that of the house; `volume_lookback` sessions make the average volume."""
-
-    universe: Universe
-    sessions: tuple[Sessions, ...]
-    calendar: tuple[int, ...]
-    agents: tuple[AgentRules, ...]
-    house: Limits
-    cash_micro: int
-    lookback: int = 252
-    daily: bool = True
-    good_till_cancelled: bool = False
-    follow_ups: int = 2
-    rearm_samples: int = 0
-    flatten_on: tuple[str, ...] = ()
-    borrow_bp_annual: float = 0.0
-    max_failures: int = 3
-    volume_lookback: int = 20
-    house_calendar: int = 0
-    venue_pays: bool = False
-    """Whether dividends come from the venue when it pays them, as cash flows, and not on the ex date."""
-    differences: str = ""
-    """What becomes of lots and cash that the venue has and we do not know of: "fence", an agent's name, or a person
-    decides."""
-    cash_tolerance_micro: int = 0
-    """Cash that the venue may have more or less than we know of: some round each fill to their own decimals."""
-    execution: Execution = Execution()
-    """How decisions become orders."""
-    macro: tuple[str, ...] = ()
-    """Names of the series that nobody trades, in the order in which a Tick has their values."""
-    keep_bars: bool = False
-    """Whether a policy reads whole bars: else only closes are kept."""
-    live: Allowance | None = None
-    """What a run in mode live may do in all; None in every other mode."""
-    capital: CapitalRules | None = None
-    """How capital moves between agents; None: it stays where it was put."""
-    first_seat: int = 0
-    """The number of the first agent's policy: 0 in the house, after the house's agents in a shadow."""
-    seats: tuple[str, ...] = ()
-    """The names of all that have a policy, by its number."""
-    shadows: "tuple[Rules, ...]" = ()
-    """A house of one agent for each shadow."""
-    challenges: tuple[int, ...] = ()
-    """By shadow: the number of the agent whose place it may take; -1 for none."""
-    promotion: PromotionRules | None = None
-    """When it takes it."""
-
-    def counts_sessions(self) -> bool:
-        """Whether any book has a limit of what it trades, or sends, in a session."""
-        if self.live is not None and self.live.orders_per_day is not None:
-            return True
-        return any(limits.max_turnover is not None for limits in (self.house, *(a.limits for a in self.agents)))
-
-    def names(self) -> tuple[str, ...]:
-        """Of all that have a policy, by number: the agents, then the shadows."""
-        return self.seats or tuple(agent.name for agent in self.agents)
-
-    def house_sessions(self) -> Sessions:
-        """The house's sessions."""
-        return self.sessions[self.house_calendar]
-
-
-class Row(Struct):
-    """A reordered or lost report of one order: the intervals of its fills that arrived, and how it ended."""
-
-    covered: list[tuple[int, int]] = []
-    final: int = -1
-    cause: int = -1
-
-
-def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
-    """What closes positions of each agent's book: the tightest of the house's set and its own; `always` also where
-    nothing does."""
-    return guards([tightest_exits(rules.house.protective, agent.limits.protective) for agent in rules.agents], always)
-
-
-class Working(Struct):
-    """A basket at the venue. Per row: signed `lots` and limit `worst_nano` as they are now (a split rescales
-    them), `filled` unsigned lots, `state` an OrderState, `shares` the agents' unsigned remaining lots. `odd` are
-    rows whose reports came out of order; `live` rows have not ended; `again` is how often rows were sent
-    again."""
-
-    basket: OrderBasket
-    lots: list[int]
-    worst_nano: list[int]
-    filled: list[int]
-    state: list[int]
-    shares: list[list[tuple[int, int]]]
-    live: int
-    odd: dict[int, Row] = {}
-    again: dict[int, int] = {}
-    whole: list[list[tuple[int, int]]] = []
-    """The agents' unsigned lots when it was sent."""
-
-    def open_shares(self) -> Iterator[tuple[int, int, int]]:
-        """(row, agent, signed lots) of everything that may still fill."""
-        for row, shares in enumerate(self.shares):
-            if self.state[row] not in ENDED:
-                side = 1 if self.lots[row] > 0 else -1
-                for agent, left in shares:
-                    if left:
-                        yield row, agent, side * left
-
-
-class Cross(Struct):
-    """Lots two agents exchange at the next open inside both worst prices; no order, no fee."""
-
-    sample: int
-    ts: int
-    symbol: int
-    shares: list[tuple[int, int]]
-    buy_worst_nano: int
-    sell_worst_nano: int
-    end: int
 
 
 class FollowUp(Struct):
@@ -254,7 +120,8 @@ class State:
         self.sample_no = 0
         self.live_sessions = 0
         """House sessions that ended since the first live start, this one counted: where the ramp stands."""
-        self._allowed: tuple[tuple[int, int, int | None, tuple[int, ...]], Limits] | None = None
+        # limits_in_force, with what they were computed from
+        self.allowed: tuple[tuple[int, int, int | None, tuple[int, ...]], Limits] | None = None
         self.agents = [AgentState(a.capital_micro) for a in rules.agents]
         self.seats: list[int] = [rules.first_seat + k for k in range(len(rules.agents))]
         """By agent: the number of the policy that decides for it."""
@@ -337,7 +204,7 @@ class State:
         way go on under whatever rules."""
         self.rules = rules
         self.counting = rules.counts_sessions()
-        self._allowed = None
+        self.allowed = None
         self.guards: Guards | None = protective_sets(rules, bool(self.own))
         self.resting = self.guards is not None and any(self.guards.rests)
         """Whether stops are to rest at the venue."""
@@ -345,28 +212,6 @@ class State:
         self.protecting = self.guards is not None or any(a.exits or a.blocked for a in self.agents)
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)
-
-    def limits(self, book: int) -> Limits:
-        """The limits in force of an agent's book, or of the house: in mode live within what [live] allows, at a venue within
-        what it lets be bought."""
-        rules = self.rules
-        if book != HOUSE:
-            return rules.agents[book].limits
-        if rules.live is None and self.buying_power_micro is None and not self.unlent:
-            return rules.house
-        left = left_micro(self)
-        now = self.equity_micro, self.live_sessions, left, self.unlent
-        kept = self._allowed
-        if kept is None or kept[0] != now:
-            made = rules.house
-            if rules.live is not None:
-                made = rules.live.limits(made, self.equity_micro, self.live_sessions)
-            if left is not None:
-                made = override(made, buying_power=limit(self.equity_micro, left))
-            if self.unlent:
-                made = override(made, no_borrow=tuple(self.universe.symbols[k] for k in self.unlent))
-            kept = self._allowed = now, made
-        return kept[1]
 
     def lots(self, book: int) -> Floats:
         """float64[N] signed lots of an agent's book, or of the house; read-only, kept until the next booking."""
@@ -451,56 +296,6 @@ class State:
     def capital(self, agent: int) -> int:
         """What an agent plans with, in micro: its equity less what it has to hand over."""
         return self.books_micro[agent] - max(self.owed[agent], 0)
-
-    def account(self, book: int) -> Account:
-        """The account the gate judges: a book, or the house, with everything that may still fill."""
-        size = self.universe.size
-        account = self.ledger.house if book == HOUSE else self.ledger.books[book]
-        equity = self.equity_micro if book == HOUSE else self.books_micro[book]
-        limits = self.limits(book)
-        if self.counting:
-            self.activity.roll(self.now, self.rules.house_sessions())
-        up = down = loss = None
-        up_cash = gain = 0.0
-        orders = 0
-        if self.working or self.crosses or self.foreign:
-            up, down = np.zeros(size), np.zeros(size)
-            fee = self.rules.house.fee_bp / 1e4
-            loss = 0.0
-            px = np.nan_to_num(self.marks * self.universe.lot_size)
-            for symbol, lots, worst in self.open_rows(book):
-                orders += 1
-                mark = float(px[symbol])
-                if lots > 0:
-                    up[symbol] += lots
-                    up_cash += lots * worst * (1.0 + fee)
-                    loss += lots * max(worst * (1.0 + fee) - mark, 0.0)
-                    gain += lots * max(mark - worst, 0.0)
-                else:
-                    down[symbol] -= lots
-                    loss -= lots * max(mark - worst * (1.0 - fee), 0.0)
-                    gain -= lots * max(worst - mark, 0.0)
-            if book == HOUSE:
-                # an order of several agents is one order
-                orders = len(self.foreign) + sum(work.live for work in self.working.values())
-        return Account(
-            lots=self.lots(book),
-            cash=account.cash_micro / MICRO,
-            equity=equity / MICRO,
-            up=up,
-            down=down,
-            up_cash=up_cash,
-            open_orders=orders,
-            open_loss=loss,
-            open_gain=gain,
-            traded=self.activity.books[book].traded,
-            recent_orders=self.activity.recent(book, self.now, limits),
-            session_orders=self.activity.books[book].orders,
-            # an intent is an agent's; what several agents want together may well be the same twice
-            repeated=None if book == HOUSE else self.activity.repeated(book, self.now, limits),
-            blocked=None if book == HOUSE else self.blocked(book),
-            halted=self.halts(),
-        )
 
     def halts(self) -> NDArray[np.bool_] | None:
         """bool[N], what is halted; None for nothing."""

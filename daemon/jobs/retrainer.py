@@ -18,13 +18,12 @@ import structlog
 
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Agent, Config
-from quantd.daemon.jobs.retraining_worker import Answer, Order
+from quantd.daemon.jobs.retraining_worker import Order, failure
 from quantd.daemon.jobs.runner import Announced
 from quantd.daemon.policies.loading import artifact_folder
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.schedule import Schedule, due
-from quantd.daemon.runtime.service import Service
-from quantd.daemon.runtime.supervision import reason_of
+from quantd.daemon.runtime.service import Service, reason_of
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.versions import CURRENT, resolved
 from quantd.trading.events import Retrained
@@ -75,7 +74,7 @@ class Retraining:
         """Whether a new version was made; what became of it is an event."""
         began = time.monotonic()
         until: date | None = None
-        answer: Answer | None
+        answer: Retrained | None
         try:
             until = last_day(self._parts.sessions[self._parts.universe.calendar], ts)
             if by := self._promoted(agent.name):
@@ -86,13 +85,14 @@ class Retraining:
             answer = await self._answer(order_of(self._config, agent, until))
         except Exception as error:  # one agent's failure is no other's
             known = isinstance(error, ArtifactError | OSError)
-            answer = Answer(failed=str(error)[:400] if known else reason_of(error))
+            why = str(error)[:400] if known else reason_of(error)
+            answer = Retrained(0, agent.name, until=str(until or ""), failed=why)
         if answer is None:
             log.warning("retraining.ended", agent=agent.name, reason="the service stops")
             return False
         said = log.error if answer.failed else log.info
-        said("retraining", agent=agent.name, seconds=round(time.monotonic() - began, 1), **_shown(answer))
-        self._tell(agent.name, answer, until)
+        said("retraining", seconds=round(time.monotonic() - began, 1), **_shown(answer))
+        self._tell(answer)
         return not answer.failed
 
     def _promoted(self, name: str) -> str:
@@ -101,7 +101,7 @@ class Retraining:
         seat = state.rules.seats.index(name)
         return next((r.name for r, s in zip(state.rules.agents, state.seats, strict=True) if s == seat), "")
 
-    async def _answer(self, order: Order) -> Answer | None:
+    async def _answer(self, order: Order) -> Retrained | None:
         """Of a process of its own; None when the service stopped before."""
         table = self._config.document.retrain
         process = await asyncio.create_subprocess_exec(
@@ -119,12 +119,12 @@ class Retraining:
                 reading.cancel()
                 if self._service.over:
                     return None
-                return Answer(failed=f"no result within {table.within_ns / 1e9:g} s ([retrain] within); it was ended")
+                return failure(order, f"no result within {table.within_ns / 1e9:g} s ([retrain] within); it was ended")
             try:
-                return msgspec.json.decode(reading.result(), type=Answer)
+                return msgspec.json.decode(reading.result(), type=Retrained)
             except (msgspec.MsgspecError, ValueError):
                 code = await process.wait()
-                return Answer(failed=f"its process ended with {_ended(code)} and said nothing; the log may say more")
+                return failure(order, f"its process ended with {_ended(code)} and said nothing; the log may say more")
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -141,28 +141,13 @@ class Retraining:
             changed.cancel()
         return reading.done()
 
-    def _tell(self, agent: str, answer: Answer, until: date | None) -> None:
+    def _tell(self, answer: Retrained) -> None:
         if self._service.over:
             return  # nothing is journalled any more: the log has it
-        news = Retrained(
-            ts=self._service.shell.state.now,
-            agent=agent,
-            until=answer.until or str(until or ""),
-            version=answer.version,
-            digest=answer.digest,
-            current=answer.current,
-            promoted=answer.promoted,
-            reason=answer.reason,
-            rule=answer.measure,
-            sessions=answer.sessions,
-            gain=answer.gain,
-            p=answer.p,
-            failed=answer.failed,
-        )
         try:
-            self._service.inbox.command(news)
+            self._service.inbox.command(msgspec.structs.replace(answer, ts=self._service.shell.state.now))
         except InboxFull:
-            log.error("retraining.unheard", agent=agent)
+            log.error("retraining.unheard", agent=answer.agent)
 
 
 def to_train(config: Config, schedules: list[Schedule]) -> list[Agent]:
@@ -186,6 +171,7 @@ def order_of(config: Config, agent: Agent, until: date) -> Order:
     recorded = feed.kind == "replay" and not table.bars
     bars, actions = (feed.path, feed.actions) if recorded else (table.bars, table.actions)
     return Order(
+        agent=agent.name,
         folder=str(folder.resolve()),
         bars=str(config.at(bars).resolve()),
         actions=str(config.at(actions).resolve()) if actions else "",
@@ -220,7 +206,7 @@ def last_day(sessions: Sessions, ts: int) -> date:
     return datetime.fromtimestamp(sessions.day_ns[row] // 10**9, UTC).date()
 
 
-def _shown(answer: Answer) -> dict[str, object]:
+def _shown(answer: Retrained) -> dict[str, object]:
     return {key: value for key, value in msgspec.structs.asdict(answer).items() if value}
 
 

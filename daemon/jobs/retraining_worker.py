@@ -13,11 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from quantd.models.artifacts.manifest import ArtifactError
+from quantd.trading.events import Retrained
 
 
 class Order(Struct, frozen=True):
     """What is to be trained again. Paths are absolute; `until` and `stale` are dates: what the data may reach to, and have to."""
 
+    agent: str
     folder: str
     bars: str
     actions: str
@@ -32,29 +34,19 @@ class Order(Struct, frozen=True):
     takes: bool
 
 
-class Answer(Struct, frozen=True, omit_defaults=True):
-    """What came of it; `failed` says why nothing did."""
-
-    version: str = ""
-    digest: str = ""
-    current: str = ""
-    until: str = ""
-    promoted: bool = False
-    reason: str = ""
-    measure: str = ""
-    sessions: int = 0
-    gain: float = 0.0
-    p: float = 1.0
-    failed: str = ""
+def failure(order: Order, why: str) -> Retrained:
+    """The answer where no version was made."""
+    return Retrained(0, order.agent, until=order.until, failed=why)
 
 
-def carried_out(order: Order) -> Answer:
-    """Train, judge, write. What can be foreseen to fail is an answer."""
+def carried_out(order: Order) -> Retrained:
+    """Train, compare, write a version. The answer is the event, but for its time; a failure that can be foreseen is an
+    answer."""
     from importlib.util import find_spec
 
     missing = [name for name in ("torch", "onnx", "safetensors") if find_spec(name) is None]
     if missing:
-        return Answer(failed=f"training needs {', '.join(missing)}: install quantd with its extra `train`")
+        return failure(order, f"training needs {', '.join(missing)}: install quantd with its extra `train`")
     from quantd.models.retraining.challenge import Rule
     from quantd.models.retraining.refit import Asked, retrain
 
@@ -82,16 +74,18 @@ def carried_out(order: Order) -> Answer:
     try:
         found = retrain(asked, lambda line: None)
     except (ArtifactError, ValueError, OSError, ArithmeticError) as error:
-        return Answer(failed=f"{error}"[:400] or type(error).__name__)
+        return failure(order, f"{error}"[:400] or type(error).__name__)
     verdict = found.verdict
-    return Answer(
+    return Retrained(
+        ts=0,
+        agent=order.agent,
         version=found.version,
         digest=found.digest,
         current=found.current_digest,
-        until=found.until,
+        until=found.until or order.until,
         promoted=found.promoted,
         reason=found.reason,
-        measure=found.rule.measure,
+        rule=found.rule.measure,
         sessions=verdict.sessions,
         gain=verdict.gain if verdict.gain is not None else 0.0,
         p=verdict.p if verdict.p is not None else 1.0,

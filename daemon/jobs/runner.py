@@ -3,14 +3,14 @@ again after a pause, and stops nothing else, whatever its exception."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 from msgspec import Struct
 
-from quantd.daemon.runtime.service import Service
-from quantd.daemon.runtime.supervision import alert, reason_of
+from quantd.daemon.runtime.service import Service, Step, reason_of
+from quantd.trading.events import Tick
 
 log = structlog.get_logger("quantd.jobs")
 
@@ -56,8 +56,18 @@ class Jobs:
         self._work = work
         self._last = last
         self._clock = clock
+        self.due: dict[str, int] = {}
+        """Job -> the newest instant at which it was due, until it is begun: of many that pass while the daemon catches
+        up only the last is done."""
         self._failed: dict[str, Failed] = {}
         self._done = clock() - PACE_S
+        service.subscribers.append(self._take)
+
+    def _take(self, steps: Sequence[Step]) -> None:
+        """Note the jobs that came due in committed steps."""
+        for event, _ in steps:
+            if type(event) is Tick and event.jobs:
+                self.due.update((job, event.ts) for job in event.jobs if job in self._work)
 
     async def run(self) -> None:
         """Do what is due until the service has stopped."""
@@ -72,7 +82,7 @@ class Jobs:
         """Do what is due now, once."""
         now, over = self._clock(), self._service.over
         again = {job: each for job, each in self._failed.items() if over or now >= each.at}
-        due = {job: self._service.jobs.pop(job) for job in self._work if job in self._service.jobs}
+        due, self.due = self.due, {}
         for job in self._work:
             if job in due:  # a newer instant begins its attempts anew
                 await self._try(job, due[job], 1)
@@ -94,7 +104,7 @@ class Jobs:
                 self._failed[job] = Failed(due, attempt, self._clock() + pause_s)
             log.error("job.failed", job=job, attempt=attempt, then=then, error=reason_of(why))
             if not isinstance(why, Announced) and (last or attempt == 1):
-                alert(self._service, f"{job} failed: {reason_of(why)}; {then}")
+                self._service.alert(f"{job} failed: {reason_of(why)}; {then}")
         else:
             log.info("job", job=job, done=done, seconds=round(time.monotonic() - began, 3))
         finally:

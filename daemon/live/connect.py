@@ -1,6 +1,6 @@
-"""From a configuration to the feed and the venue of a live run: which adapters, whose keys, at which addresses.
+"""Builds the feed and the venue of a live run from its configuration: adapters, keys and addresses.
 
-Each adapter is imported only where it is used: one of them takes seconds.
+Each adapter is imported only when it is used: one of them takes seconds to import.
 """
 
 import time
@@ -8,64 +8,57 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.feeds.bars.stamps import interval_ns
 from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.live.slice_builder import PutAside
 from quantd.adapters.feeds.source import Source, SourceError
+from quantd.adapters.feeds.vendor import FileWrong, Request
 from quantd.adapters.feeds.wrappers.cache import Cached
 from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
 from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.adapters.store.lease import account_key
-from quantd.daemon.assembly.feeds import MappingWrong, Vendor, alpaca_keys, source_of, stream_of
+from quantd.daemon.assembly.brokers import broker_of, venues
+from quantd.daemon.assembly.feeds import source_of, stream_of, vendors
 from quantd.daemon.assembly.parts import Parts, interval_text
 from quantd.daemon.config import Config, Mistake, secret
 from quantd.trading.ports import Broker, LiveFeed
 
-if TYPE_CHECKING:
-    from quantd.adapters.exchange.client import Access
-
 RETRY_FOR_S: Final = 30.0
-"""How long one question to a vendor is put again; the feed goes on asking after that."""
-
-ALPACA_PAPER: Final = "https://paper-api.alpaca.markets"
-ALPACA_LIVE: Final = "https://api.alpaca.markets"
+"""Seconds for which one request to a vendor is retried; after that the feed starts a new request."""
 
 
 def mistakes_of(config: Config) -> Iterator[Mistake]:
-    """What the tables [feed] and [broker] say of vendors and venues that cannot be."""
+    """Mistakes of [feed] and [broker] about vendors and venues."""
     mistake = config.source.mistake
-    for section, table in (("feed", config.feed), ("broker", config.broker)):
-        if table.kind == "ccxt" and not table.venue:
-            yield mistake((section, "venue"), "is missing", 'name the exchange, venue = "kraken"')
-    if config.feed.kind == "http" and not config.feed.mapping:
-        remedy = 'name the file that says how the vendor answers, mapping = "vendor.toml"'
-        yield mistake(("feed", "mapping"), "is missing", remedy)
+    vendor, venue = vendors().get(config.feed.kind), venues()[config.broker.kind]
+    for section, table, record in (("feed", config.feed, vendor), ("broker", config.broker, venue)):
+        for option in record.options if record is not None else ():
+            if option.missing and not getattr(table, option.key):
+                yield mistake((section, option.key), "is missing", option.missing)
     yield from _building(config)
     broker, mode = config.broker, config.quantd.mode
-    if not broker.url or broker.kind == "paper" or _local(broker.url):
+    if not broker.url or not venue.broker or _local(broker.url):
         return
-    sandbox = broker.kind == "alpaca" and _host(broker.url) == _host(ALPACA_PAPER)
+    sandbox = bool(venue.paper_url) and _host(broker.url) == _host(venue.paper_url)
     if mode == "paper" and not sandbox:
         # whoever answers there may be the market itself: only a sandbox that is known is one
-        where = "the live venue" if _host(broker.url) == _host(ALPACA_LIVE) else "no sandbox that is known"
-        other = (
-            f'write url = "{ALPACA_PAPER}"' if broker.kind == "alpaca" else "leave url out for the exchange's sandbox"
-        )
+        market = bool(venue.live_url) and _host(broker.url) == _host(venue.live_url)
+        where = "the live venue" if market else "no sandbox that is known"
+        other = f'write url = "{venue.paper_url}"' if venue.paper_url else "leave url out for the venue's sandbox"
         yield mistake(
-            ("broker", "url"), f'= "{broker.url}" is {where}, and mode = "paper"', f'{other}, or mode = "live"'
+            ("broker", "url"), f'= "{broker.url}" is {where}, but mode = "paper"', f'{other}, or mode = "live"'
         )
     if mode == "live" and sandbox:
-        text = f'= "{broker.url}" is the venue\'s sandbox, and mode = "live"'
+        text = f'= "{broker.url}" is the venue\'s sandbox, but mode = "live"'
         yield mistake(("broker", "url"), text, 'leave url out, or write mode = "paper"')
 
 
 def _building(config: Config) -> Iterator[Mistake]:
-    """What cannot be built from [feed] build_from."""
+    """Mistakes of [feed] build_from."""
     feed, where = config.feed, ("feed", "build_from")
     if not feed.build_from:
         return
@@ -73,19 +66,23 @@ def _building(config: Config) -> Iterator[Mistake]:
     if feed.build_from == "trades":
         if feed.kind != "replay":
             yield mistake(
-                where, '= "trades" is for files of trades', 'name a vendor\'s finer interval, build_from = "1m"'
+                where,
+                '= "trades" needs a replay of a file of trades',
+                'name a finer interval of the vendor, build_from = "1m"',
             )
         return
     finer_ns = interval_ns(feed.build_from)
     if finer_ns >= feed.interval_ns or feed.interval_ns % finer_ns:
-        text = f'= "{feed.build_from}": such bars do not add up to interval = "{wanted}"'
-        yield mistake(where, text, "name a shorter one that divides it")
+        text = f'= "{feed.build_from}" does not divide interval = "{wanted}"'
+        yield mistake(where, text, "name a shorter interval that divides it")
     if feed.kind == "replay" and feed.stamps == "session":
-        yield mistake(("feed", "stamps"), '= "session" cannot date bars inside a day', 'write "open" or "close"')
+        yield mistake(
+            ("feed", "stamps"), '= "session" is for daily bars, not for intraday bars', 'write "open" or "close"'
+        )
 
 
 def _host(url: str) -> str:
-    """The name in an address: no port, no user, no case, no last point."""
+    """The host name of an address in lower case, without port, user and trailing dot."""
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
@@ -93,7 +90,7 @@ def _host(url: str) -> str:
 
 
 def _local(url: str) -> bool:
-    """Whether an address is of this machine."""
+    """Whether an address is on this machine."""
     host = _host(url)
     try:
         return ip_address(host).is_loopback
@@ -108,19 +105,19 @@ def reach(
     parts: Parts, run: str, folder: Path, put_aside: PutAside, now: Callable[[], int]
 ) -> tuple[LiveFeed, Broker | None]:
     """The feed and the venue that a configuration names, not yet connected. Raises SourceError, FeedError or VenueError."""
-    return feed_of(parts, folder, put_aside, now), venue_of(parts, run)
+    return feed_of(parts, folder, put_aside, now), broker_of(parts.config, parts.universe, run)
 
 
 def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], int] = time.time_ns) -> Live:
-    """The feed with its stand-ins: each vendor tried again and kept on disk. Raises SourceError and FeedError."""
+    """The feed with its fallbacks: each vendor with retries and a cache on disk. Raises SourceError and FeedError."""
     table = parts.config.feed
     finer_ns = interval_ns(table.build_from) if table.build_from else 0
     asked = table.build_from or interval_text(parts.interval_ns)
     made: list[Source] = []
     for kind in (table.kind, *table.fallback):
         try:
-            vendor = source_of(_vendor(parts.config, kind), parts.universe, asked)
-        except MappingWrong as error:
+            vendor = source_of(kind, _request(parts, kind, asked))
+        except FileWrong as error:
             raise SourceError("[feed] mapping", str(error), again=False) from None
         source: Source = Cached(
             Retried(vendor, deadline_s=RETRY_FOR_S), parts.universe, asked, folder / "bars", now=now
@@ -136,7 +133,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
         raise SourceError("[feed] fallback", str(error), again=False) from None
     stream = None
     if table.stream and not table.fallback:
-        stream = stream_of(_vendor(parts.config, table.kind), parts.universe, asked)
+        stream = stream_of(table.kind, _request(parts, table.kind, asked))
         if finer_ns and stream is not None:
             stream = ResampledStream(stream, parts.universe, parts.sessions, parts.interval_ns, finer_ns)
     return Live(
@@ -151,63 +148,18 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
     )
 
 
-def _vendor(config: Config, kind: str) -> Vendor:
-    """What [feed] says of a vendor; `url` is the first one's alone."""
-    table = config.feed
+def _request(parts: Parts, kind: str, interval: str) -> Request:
+    """The options of [feed] for a vendor; `url` is the first one's alone."""
+    config, table = parts.config, parts.config.feed
     mapping = config.at(table.mapping) if table.mapping else None
     url = table.url if kind == table.kind else ""
-    return Vendor(kind, url=url, plan=table.plan, venue=table.venue, mapping=mapping)
+    return Request(parts.universe, interval, url=url, plan=table.plan, venue=table.venue, mapping=mapping)
 
 
 def account_of(config: Config) -> str:
-    """The key of the account that is traded: of a venue, by who we are there; of a simulated one, by the instance's name."""
-    kind = config.broker.kind
-    if kind == "paper":
-        return account_key("paper", config.quantd.name)
-    us = secret("alpaca_key" if kind == "alpaca" else "ccxt_key") or ""
-    who = f"{config.broker.venue}|{config.broker.url}|{us}"
-    return account_key(kind, blake2b(who.encode(), digest_size=8).hexdigest())
-
-
-def venue_of(parts: Parts, run: str) -> Broker | None:
-    """The venue that orders go to; None where they are simulated. Raises VenueError."""
-    table, live = parts.config.broker, parts.config.quantd.mode == "live"
-    timeout_s, settle_s = table.timeout_ns / 1e9, table.settle_ns / 1e9
-    if table.kind == "alpaca":
-        from quantd.adapters.brokers.alpaca.broker import Alpaca
-        from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
-
-        key, hidden = alpaca_keys()
-        if not (key and hidden):
-            raise VenueError(
-                "Alpaca",
-                "no key was given",
-                "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET, or give systemd credentials",
-            )
-        url = table.url or (ALPACA_LIVE if live else ALPACA_PAPER)
-        stream = url.replace("http", "ws", 1).rstrip("/") + "/stream"
-        settings = AlpacaSettings(
-            url=url, stream_url=stream, key=key, secret=hidden, timeout_s=timeout_s, settle_s=settle_s
-        )
-        return Alpaca(settings, parts.universe, run)
-    if table.kind == "ccxt":
-        from quantd.adapters.brokers.ccxt.broker import Crypto
-        from quantd.adapters.brokers.ccxt.connection import CryptoSettings
-
-        return Crypto(CryptoSettings(access_of(parts.config), settle_s=settle_s), parts.universe, run)
-    return None
-
-
-def access_of(config: Config) -> "Access":
-    """Which exchange of ccxt orders go to, and as whom: in every mode but live its sandbox."""
-    from quantd.adapters.exchange.client import Access
-
-    table = config.broker
-    return Access(
-        table.venue,
-        key=secret("ccxt_key") or "",
-        secret=secret("ccxt_secret") or "",
-        url=table.url or None,
-        sandbox=config.quantd.mode != "live" and not table.url,
-        timeout_s=table.timeout_ns / 1e9,
-    )
+    """The key of the account that is traded: of a venue by its key there, of a simulated one by the instance's name."""
+    venue = venues()[config.broker.kind]
+    if not venue.broker:
+        return account_key(venue.kind, config.quantd.name)
+    who = f"{config.broker.venue}|{config.broker.url}|{secret(venue.key) or '' if venue.key else ''}"
+    return account_key(venue.kind, blake2b(who.encode(), digest_size=8).hexdigest())

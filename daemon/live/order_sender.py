@@ -1,7 +1,7 @@
-"""What talks to a venue across a network: carries out what was committed, and brings back what the venue says.
+"""Sends committed orders to the venue and returns its execution reports.
 
-Orders of one basket are dealt with one thing after another, baskets side by side. An outcome that is unknown is
-asked for again, ever more seldom, until somebody with authority has said what became of it.
+Requests of one basket are sequential; baskets are concurrent. An order without an acknowledgement is `UNKNOWN`. The
+sender queries the venue, at increasing intervals, until the state of the order is resolved.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from quantd.daemon.engine.state import Working
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.runtime.inbox import Inbox
 from quantd.daemon.runtime.outbound import Outgoing, Rows
 from quantd.trading.effects import Cancel, Query
@@ -22,20 +22,23 @@ from quantd.trading.ports import Broker, BrokerNews
 log = structlog.get_logger("quantd.venue")
 
 AGAIN_S: Final = 1.0
-"""Seconds after which an unknown outcome is asked for again, the first time."""
+"""Seconds until the first query of an unknown order."""
 
 SELDOM_S: Final = 60.0
-"""And at most; what is unknown for hours is asked for once a minute."""
+"""Longest interval in seconds between two queries of an unknown order."""
 
 AWAY_S: Final = 10.0
-"""A connection that is back within so many seconds was never down: only a longer one stops what adds risk."""
+"""Seconds of disconnection after which the venue counts as down; a shorter one does not stop new risk."""
 
 Key = tuple[int, int]
 
 
 class Sender:
-    """One venue's orders in flight. `withheld` says why a basket (None: a cancel) must not leave any more, empty when it may: it
-    is asked right before, as much may have happened since it was committed."""
+    """The orders in flight at one venue.
+
+    `withheld` returns the reason why a basket (None: a cancel) must not be sent any more, else empty. It is called
+    right before sending, because the state may have changed since the commit.
+    """
 
     def __init__(
         self, broker: Broker, inbox: Inbox, now: Callable[[], int], withheld: Callable[[OrderBasket | None], str]
@@ -51,10 +54,10 @@ class Sender:
         self._early: list[Outgoing] = []
         self._asking: set[tuple[int, int, int]] = set()
         self.up = asyncio.Event()
-        """Set whenever the venue is back after it was lost: whoever reconciles clears it."""
+        """Set when the venue reconnects; the reconciler clears it."""
 
     async def run(self) -> None:
-        """Until cancelled: send what is put, and read the venue's news."""
+        """Sends queued effects and reads the venue's reports until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self.put(self._early)
@@ -72,7 +75,7 @@ class Sender:
                 away = away or self._tasks.create_task(self._missed(news), name="venue away")
                 continue
             if away is not None and not away.done():
-                away.cancel()  # it was away for a moment, and nobody had been told
+                away.cancel()  # a short disconnection that was not reported
                 log.info("venue.back", after=news.detail)
             else:
                 await self._inbox.tell([news])
@@ -80,13 +83,13 @@ class Sender:
             self.up.set()
 
     async def _missed(self, down: Condition) -> None:
-        """Say that the venue is lost once it has been away for AWAY_S: what was missed is asked for either way."""
+        """Reports the venue as down after AWAY_S. Missed reports are queried in either case."""
         log.warning("venue.away", why=down.detail)
         await asyncio.sleep(AWAY_S)
         await self._inbox.tell([down])
 
     def put(self, effects: Iterable[Outgoing]) -> None:
-        """Carry these out, in order for each basket. They have been committed."""
+        """Sends committed effects, in order per basket."""
         if self._tasks is None:
             self._early.extend(effects)
             return
@@ -106,16 +109,16 @@ class Sender:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is on its way that the venue has not answered."""
+        """Whether any request has no answer from the venue yet."""
         return bool(self._last)
 
     @property
     def unresolved(self) -> bool:
-        """Whether an outcome is unknown and being asked for."""
+        """Whether any order is unknown and being queried."""
         return bool(self._asking)
 
     async def idle(self) -> None:
-        """Wait until nothing is on its way any more."""
+        """Waits until every request is answered."""
         while self._last:
             await asyncio.wait(list(self._last.values()))
 
@@ -125,7 +128,7 @@ class Sender:
         await self._inbox.tell(self._noted(await self._guarded(effect)))
 
     async def _guarded(self, effect: Outgoing) -> Sequence[BrokerNews]:
-        """What became of an effect. An adapter that fails itself is a broker that is down, and an outcome nobody knows."""
+        """The reports on an effect. An exception in the adapter means: broker down, order unknown."""
         try:
             return await self._carried_out(effect)
         except Exception as error:
@@ -140,7 +143,7 @@ class Sender:
                 why = self._withheld(basket)
                 if why:
                     log.warning("order.withheld", why=why, sample=effect.sample, n=effect.n)
-                    self._broker.remember(basket)  # a comparison that began before may ask for it still
+                    self._broker.remember(basket)  # a reconciliation in progress may still query it
                     return [_never_sent(basket, _rows(effect), self._now(), why)]
                 return await self._broker.submit(basket, rows)
             case Cancel():
@@ -152,13 +155,15 @@ class Sender:
                 return _as_asked(await self._broker.query(effect.sample, effect.n, effect.row), sent)
 
     def left(self, working: Mapping[Key, Working]) -> None:
-        """These baskets have left before a restart, some of their rows several times."""
+        """Marks baskets that were sent before a restart, some of their rows several times."""
         self._left.update(working)
         self._again |= {(*key, row): times for key, work in working.items() for row, times in work.again.items()}
 
     async def ask(self, sample: int, n: int, rows: list[int]) -> None:
-        """Ask the venue for rows, after what is on its way for their basket; its answer is in the inbox then. Nothing is asked
-        of a basket that waits for its commit."""
+        """Queries rows of a basket after its requests in flight; on return the answer is in the inbox.
+
+        A basket that waits for its commit is not queried.
+        """
         if (sample, n) not in self._left:
             return
         before = self._last.get((sample, n))
@@ -167,12 +172,12 @@ class Sender:
         await self._inbox.tell(self._noted(await self._guarded(Query(sample, n, rows))))
 
     def keep(self, keys: Iterable[Key]) -> None:
-        """Forget which baskets have left, but for these."""
+        """Forgets all sent baskets except these."""
         self._left.intersection_update(keys)
         self._again = {at: times for at, times in self._again.items() if at[:2] in self._left}
 
     def _noted(self, news: Sequence[BrokerNews]) -> Sequence[BrokerNews]:
-        """See to it that what is unknown is asked for again."""
+        """Starts queries for orders that are unknown."""
         for each in news:
             if isinstance(each, Unknown) and self._tasks is not None:
                 rows = [row for row in each.row if (each.sample, each.n, row) not in self._asking]
@@ -182,7 +187,7 @@ class Sender:
         return news
 
     async def _ask_again(self, sample: int, n: int, rows: list[int]) -> None:
-        """Ask for rows until the venue has said what became of each."""
+        """Queries rows until the state of each is resolved."""
         pause_s = AGAIN_S
         left = rows
         while left:
@@ -197,7 +202,7 @@ class Sender:
 
 
 def _as_asked(news: Sequence[BrokerNews], sent: Mapping[int, int]) -> Sequence[BrokerNews]:
-    """News of a query; what the venue never had is told with how often it had been sent again when it was asked."""
+    """Reports of a query; an order not found has the number of its resubmissions at the time of the query."""
     if not any(sent.values()):
         return news
     told: list[BrokerNews] = []

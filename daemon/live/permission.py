@@ -1,7 +1,7 @@
-"""What a live start needs beside its configuration, and the doctor's finding that is one part of it.
+"""The conditions of a start in mode live, one of them a recent result of `quantd doctor --live`.
 
-The finding lies in the state folder with a digest over its content: it is of one configuration and one version of the program,
-and young enough.
+The result is stored in the state folder with a digest of its content. It is valid for one configuration and one version
+of the program, for 24 hours.
 """
 
 import os
@@ -14,20 +14,23 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.config import Config, digest
 from quantd.daemon.runtime.version import code_version
 
 FILE: Final = "doctor-live.json"
 LASTS_S: Final = 24 * 3600.0
-"""How long a green `quantd doctor --live` is believed."""
+"""Seconds for which a passed `quantd doctor --live` is valid."""
 
 AHEAD_S: Final = 60.0
-"""A finding from further in the future than this is of another clock, and is not believed."""
+"""A result dated further in the future than this comes from another clock and is refused."""
 
 
 class Finding(Struct, frozen=True):
-    """What `quantd doctor --live` found: of the configuration with digest `config` and of `version`, at `at_s` (Unix time).
-    `content` is hex BLAKE2b over the rest."""
+    """The result of `quantd doctor --live` for the configuration with digest `config` and for `version`.
+
+    `at_s` is Unix time. `content` is hex BLAKE2b over the other fields.
+    """
 
     ok: bool
     config: str
@@ -40,7 +43,7 @@ class Finding(Struct, frozen=True):
         return msgspec.structs.replace(self, content=self._content())
 
     def whole(self) -> bool:
-        """Whether nobody changed it since it was written."""
+        """Whether the content is as it was written."""
         return self.content == self._content()
 
     def _content(self) -> str:
@@ -49,7 +52,7 @@ class Finding(Struct, frozen=True):
 
 
 def keep(folder: Path, config: Config, failed: tuple[str, ...], now: Callable[[], float] = time.time) -> None:
-    """Write what the doctor found; a red finding takes the place of a green one."""
+    """Writes the doctor's result; a failed result replaces a passed one."""
     folder.mkdir(parents=True, exist_ok=True)
     found = Finding(not failed, digest(config), code_version(), now(), failed).signed()
     aside = folder / f"{FILE}.new"
@@ -62,43 +65,46 @@ def keep(folder: Path, config: Config, failed: tuple[str, ...], now: Callable[[]
 
 
 def doubt(folder: Path, config: Config, now: Callable[[], float] = time.time) -> str:
-    """Why the doctor's finding in this folder does not permit a live start; empty when it does."""
+    """The reason why the doctor's result in this folder does not permit a live start; empty when it does."""
     try:
         found = msgspec.json.decode((folder / FILE).read_bytes(), type=Finding)
     except FileNotFoundError:
-        return f"there is none in {folder}"
+        return f"there is no result in {folder}"
     except (OSError, msgspec.DecodeError):
         return f"{folder / FILE} cannot be read"
     age_s = now() - found.at_s
     if not found.whole():
         return f"{folder / FILE} was changed after it was written"
     if found.config != digest(config):
-        return "it was of another configuration"
+        return "the last run checked another configuration"
     if found.version != code_version():
-        return f"it was of quantd {found.version}, this is {code_version()}"
+        return f"the last run was by quantd {found.version}, this is {code_version()}"
     if not -AHEAD_S <= age_s < LASTS_S:
-        return f"it is {age_s / 3600:.0f} hours old" if age_s > 0 else "it is from the future"
-    return "" if found.ok else f"it was not green: {', '.join(found.failed)}"
+        return f"the last run is {age_s / 3600:.0f} hours old" if age_s > 0 else "the last run has a date in the future"
+    return "" if found.ok else f"the last run failed: {', '.join(found.failed)}"
 
 
 def refusal(config: Config, folder: Path, asked: bool, now: Callable[[], float] = time.time) -> str:
-    """Why this live start is refused, with what each missing thing takes; empty when nothing is missing, or the mode is not
-    live. `asked` says whether --live stands on the command line."""
+    """The refusal of a live start: each condition, and the remedy of those that are missing.
+
+    Empty when all conditions hold or the mode is not live. `asked` is true with --live on the command line.
+    """
     if config.quantd.mode != "live":
         return ""
     why = doubt(folder, config, now)
+    real = [f'"{kind}"' for kind, venue in venues().items() if venue.broker]
     needs = (
         (config.quantd.live, "live = true in [quantd]", "write it into the configuration"),
         (asked, "--live on this command line", "quantd run --live"),
         (
             config.broker.kind != "paper",
             "a broker that is a venue",
-            'write [broker] kind = "alpaca" or "ccxt"',
+            f"write [broker] kind = {' or '.join(real)}",
         ),
         (
             not why,
-            "a green `quantd doctor --live` of this configuration, younger than 24 hours",
-            f"{why}; run quantd doctor --live",
+            "a passed `quantd doctor --live` of this configuration within 24 hours",
+            f"{why}; run `quantd doctor --live`",
         ),
     )
     missing = [need for need in needs if not need[0]]
@@ -106,4 +112,4 @@ def refusal(config: Config, folder: Path, asked: bool, now: Callable[[], float] 
         return ""
     there = [f"  yes  {what}" for ok, what, _ in needs if ok]
     lines = [f"  no   {what}: {remedy}" for _, what, remedy in missing]
-    return "\n".join(['mode = "live" in [quantd] trades real money, and something is missing:', *there, *lines])
+    return "\n".join(['[quantd] mode = "live" trades real money. A live start needs four things:', *there, *lines])

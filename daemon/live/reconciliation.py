@@ -1,7 +1,7 @@
-"""Our account beside the venue's: on start, after the venue was lost, on a schedule and when somebody asks.
+"""Reconciles the books with the venue's account: at the start, after a reconnect, on a schedule and on request.
 
-A venue's answer is of another instant than our books. It counts as a comparison only when nothing was filled or on its way
-meanwhile, and a difference only when it is still there a moment later.
+The venue's answer and the books are of different instants. A comparison counts only when nothing was filled or in
+flight meanwhile. A difference counts only when it is still there AGAIN_S later.
 """
 
 import asyncio
@@ -16,8 +16,7 @@ from quantd.daemon.engine.planning.buying_power import counted
 from quantd.daemon.engine.venue.account import difference, strays, told
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.runtime.inbox import InboxFull
-from quantd.daemon.runtime.service import Service
-from quantd.daemon.runtime.supervision import alert, reason_of
+from quantd.daemon.runtime.service import Service, reason_of
 from quantd.trading.events import Condition, Flow, ForeignFound, Reconciled
 from quantd.trading.orders import ENDED, ForeignOrder, OrderState
 from quantd.trading.ports import Broker
@@ -26,24 +25,24 @@ from quantd.trading.venue import VenueAccount
 log = structlog.get_logger("quantd.reconcile")
 
 AGAIN_S: Final = 2.0
-"""A difference must be there again after so many seconds."""
+"""Seconds after which a difference must still be there."""
 
 MARGIN_NS: Final = 86_400_000_000_000
-"""What a venue enters may carry an earlier date than the day it appears on."""
+"""A venue's booking may have an earlier date than the day on which it appears."""
 
 KINDS: Final[dict[str, Literal["flow", "dividend", "fee", "interest"]]] = {
     "dividend": "dividend", "fee": "fee", "interest": "interest",
 }  # fmt: skip
-"""What is profit or loss; everything else that moves cash is a flow."""
+"""Bookings that are profit or loss; every other cash movement is a deposit or withdrawal."""
 
 TRIES: Final = 5
-"""Comparisons that something came between, before the next one waits for its turn."""
+"""Interrupted comparisons after which the reconciler waits for its next turn."""
 
 ON_ITS_WAY: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN})
 
 
 class Reconciler:
-    """Asks the venue for its account and says what it found as an event."""
+    """Queries the venue's account and puts the result into the inbox as an event."""
 
     def __init__(
         self, service: Service, broker: Broker, sender: Sender, began: int, now: Callable[[], int] = time.time_ns
@@ -54,13 +53,13 @@ class Reconciler:
         self._now = now
         self._since = began
         self.wanted = asyncio.Event()
-        """Set by whoever wants a comparison before its time."""
+        """Set to request a comparison ahead of the schedule."""
         self.last: VenueAccount | None = None
         self._one = asyncio.Lock()
         self._strays: list[ForeignOrder] = []
 
     async def run(self, period_s: float) -> None:
-        """Until cancelled: each `period_s`, whenever the venue is back, and when it is wanted."""
+        """Compares every `period_s`, after each reconnect and on request, until cancelled."""
         while True:
             waits = [asyncio.create_task(self._sender.up.wait()), asyncio.create_task(self.wanted.wait())]
             await asyncio.wait(waits, timeout=period_s, return_when=asyncio.FIRST_COMPLETED)
@@ -71,20 +70,22 @@ class Reconciler:
             await self.once()
 
     async def compared(self) -> VenueAccount | None:
-        """What the venue has, compared now; None when it could not be, or something was filled since."""
+        """The venue's account, compared now; None when that failed or an order was filled meanwhile."""
         filled = self._filled()
         return self.last if await self.once() and self._filled() == filled else None
 
     async def once(self) -> bool:
-        """Ask for every open order and for the account, and compare; whether they could be compared. An adapter that
-        fails itself is an alert: the next comparison comes in its time."""
+        """Queries every open order and the account and compares; returns whether that succeeded.
+
+        An exception in the adapter raises an alert; the next comparison is as scheduled.
+        """
         async with self._one:
             began = time.monotonic()
             try:
                 return await self._once()
             except Exception as error:
                 log.exception("reconcile.failed")
-                alert(self._service, f"reconcile failed: {reason_of(error)}; the account is compared again in its time")
+                self._service.alert(f"reconcile failed: {reason_of(error)}; the account is compared again in its time")
                 return False
             finally:
                 self._service.took.append(("reconcile", time.monotonic() - began))
@@ -117,7 +118,7 @@ class Reconciler:
         return False
 
     async def flows(self) -> None:
-        """Take what was paid in and out at the venue since it was last asked, with a margin: each is taken once by its id."""
+        """Books deposits and withdrawals at the venue since the last query, with a margin; each id is booked once."""
         asked = self._now()
         try:
             found = await self._broker.flows(self._since)
@@ -134,7 +135,7 @@ class Reconciler:
         self._since = max(self._since, asked - MARGIN_NS)
 
     async def open_orders(self) -> None:
-        """Ask what became of every order that is open here: news may have been missed."""
+        """Queries every order that is open in the books: a report may have been missed."""
         working = self._service.shell.state.at_venue()
         self._sender.keep(working)
         for (sample, n), work in list(working.items()):
@@ -144,7 +145,7 @@ class Reconciler:
         await self._settled()
 
     async def _settled(self) -> None:
-        """Wait until what was told has been stepped."""
+        """Waits until the reported events have been processed."""
         while self._service.inbox.news_waiting:
             await self._service.changed(0.05)
 
@@ -161,14 +162,16 @@ class Reconciler:
         return tuple(told(state, lots, cash))
 
     def _strays_again(self, account: VenueAccount) -> list[ForeignOrder]:
-        """Orders of ours that are open there and ended here, now and when they were last compared: one that ends meanwhile is
-        none."""
+        """Own orders that are open at the venue but ended in the books, now and at the last comparison.
+
+        The second condition excludes orders that end during a comparison.
+        """
         before, self._strays = self._strays, strays(self._service.shell.state, account.ours)
         names = {each.venue_id for each in before}
         return [each for each in self._strays if each.venue_id in names]
 
     async def _say(self, account: VenueAccount, heard: tuple[tuple[int, int], ...]) -> None:
-        """Put what the venue holds into the inbox: commands go before news, so no fill comes between this comparison
+        """Puts the venue's account into the inbox. Commands precede reports, so no fill comes between the comparison
         and its event."""
         events: Sequence[Reconciled | ForeignFound | Condition] = [
             Reconciled(

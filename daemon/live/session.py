@@ -1,4 +1,4 @@
-"""What a run on a market that goes on has outside the process: its feed, and the venue with what talks to it."""
+"""The live session: market-data feed, order sender and reconciler of a run."""
 
 import asyncio
 import time
@@ -20,6 +20,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import difference
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.live.reconciliation import Reconciler
+from quantd.daemon.runtime.feeder import feed_live
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.journal import unanswered
 from quantd.daemon.runtime.loop import Shell
@@ -35,15 +36,14 @@ from quantd.trading.venue import VenueAccount
 log = structlog.get_logger("quantd.outside")
 
 LEAVE_S: Final = 5.0
-"""How long a stop waits for what was committed to reach the venue."""
-
+"""Seconds for which a stop waits until committed orders have reached the venue."""
 
 QUIET_NS: Final = 60_000_000_000
-"""People hear of bars that were put aside once a minute at most."""
+"""Shortest time between two alerts about quarantined bars."""
 
 
 class Aside:
-    """Bars that a feed put aside and that the store has not seen yet."""
+    """Quarantined bars that are not in the store yet."""
 
     def __init__(self) -> None:
         self._bad: deque[StoredBadBar] = deque(maxlen=10_000)
@@ -55,15 +55,18 @@ class Aside:
         self._bad.append(StoredBadBar(bad.ts, bad.symbol, bad.reason, values))
 
     def taken(self) -> list[StoredBadBar]:
-        """What came since the last call."""
+        """The bars since the last call."""
         bad = list(self._bad)
         self._bad.clear()
         return bad
 
 
 class Outside:
-    """The feed and the venue of one run, which `began` (ns UTC) with its first start. `venue` is None where the broker is
-    simulated. `leads` says whether this process still leads its account, `aside` has the bars that were put aside."""
+    """The feed and the venue of one run.
+
+    `began` is the instant of the run's first start (ns UTC). `venue` is None when the broker is simulated. `leads`
+    returns whether this process still holds the lease on its account. `aside` collects the quarantined bars.
+    """
 
     def __init__(
         self,
@@ -89,8 +92,10 @@ class Outside:
         self.reconciler: Reconciler | None = None
 
     async def open(self, shell: Shell) -> None:
-        """Connect to the venue and tell it which orders are ours; a first start looks at what is there already. Raises
-        VenueError, and ConnectionError when the venue does not answer."""
+        """Connects to the venue and registers the run's orders; a first start also checks the account's holdings.
+
+        Raises VenueError, and ConnectionError when the venue does not answer.
+        """
         if self.venue is None:
             self.opened = True
             return
@@ -105,7 +110,7 @@ class Outside:
         self.opened = True
 
     def attach(self, service: Service) -> None:
-        """From now on what is committed is sent."""
+        """Sends what is committed from now on."""
         if self.venue is None:
             return
         shell = service.shell
@@ -120,10 +125,10 @@ class Outside:
 
     def _withheld(self, shell: Shell, basket: OrderBasket | None) -> str:
         halted = "" if basket is None else withheld(shell.state, basket)
-        return halted or ("" if self._leads() else "this daemon no longer leads its account")
+        return halted or ("" if self._leads() else "this daemon no longer holds the lease on its account")
 
     async def run(self, service: Service, ready: asyncio.Event) -> None:
-        """Until cancelled: the venue first, compared and with every unknown outcome asked for; then the market."""
+        """Runs until cancelled: first reconciles with the venue and queries unknown orders, then follows the market."""
         async with asyncio.TaskGroup() as tasks:
             if self.sender is not None and self.reconciler is not None:
                 tasks.create_task(self.sender.run(), name="venue")
@@ -137,21 +142,21 @@ class Outside:
             trouble = tasks.create_task(self._trouble(service), name="feed trouble")
             after, ticks = self._from(service.shell)
             try:
-                await service.feed_live(live_timeline(self.feed, after, ticks, self.parts.dated))
+                await feed_live(service, live_timeline(self.feed, after, ticks, self.parts.dated))
             except Exception as error:  # a dead feed, not a crash: the daemon stays, for its positions and its people
                 log.exception("feed.failed")
                 trouble.cancel()
                 service.feed_error = f"{type(error).__name__}: {error}"[:500]
 
     def _halted(self, service: Service, news: Halted | Limited) -> None:
-        """What the market's stream says of halts, before all that waits from it."""
+        """Queues a halt of the market stream ahead of the stream's waiting bars."""
         try:
             service.inbox.command(news)
         except InboxFull:
             log.warning("halt.untold", symbol=service.shell.state.universe.symbols[news.symbol])
 
     async def _compared(self, service: Service, reconciler: Reconciler, ready: asyncio.Event) -> None:
-        """Compare at the start, then as often as configured. What a first start takes over has a value once there are prices."""
+        """Reconciles at the start and then on schedule; a first start waits for prices of adopted holdings."""
         if self._first is not None:
             lots = np.array(self._first.lots, dtype=np.float64)
             state = service.shell.state
@@ -165,18 +170,18 @@ class Outside:
         await reconciler.run(self.parts.config.broker.reconcile_ns / 1e9)
 
     def _from(self, shell: Shell) -> tuple[int, Iterator[Tick]]:
-        """Where the market is taken up, and the ticks from there on."""
+        """The instant at which the market continues, and the ticks from there on."""
         parts = self.parts
         end = max(s.close_ns[-1] for s in parts.sessions.values())
         if shell.ts:
-            # a start that ended in the warm-up goes on with it
+            # a start that ended during warm-up continues it
             after = shell.ticked or warm_up(parts)
             return shell.ts, parts.ticks_between(after, end, self._began, away=self._now())
         after = warm_up(parts)
         return after, parts.ticks_between(after, end, self._began)
 
     async def _trouble(self, service: Service) -> None:
-        """Say why nothing comes, and which bars were put aside: each is kept, people hear of the first of a while."""
+        """Reports feed trouble and quarantined bars: all are stored, and one alert per QUIET_NS names the first."""
         said, absent = -QUIET_NS, tuple[str, ...]()
         while True:
             service.feed_error = self.feed.trouble
@@ -193,28 +198,30 @@ class Outside:
                 service.quarantine.extend(bad)
                 if time.monotonic_ns() - said > QUIET_NS:
                     said = time.monotonic_ns()
-                    text = f"{len(bad)} bars were put aside; the first is {bad[0].symbol}: {bad[0].reason}"
+                    text = f"{len(bad)} bars were quarantined; the first is {bad[0].symbol}: {bad[0].reason}"
                     with suppress(InboxFull):
                         service.inbox.command(Condition(service.shell.state.now, "bars", False, text))
             await asyncio.sleep(0.25)
 
     async def flush(self) -> None:
-        """Let what was committed reach the venue, within a few seconds, while `run` still carries it out: before a stop that
-        cancels. One that keeps leaves the rest to the next start, which asks for it."""
+        """Waits at most LEAVE_S until committed orders have reached the venue; `run` must still be active.
+
+        It precedes a stop that cancels orders. After a stop that keeps orders, the next start queries them.
+        """
         if self.sender is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_S):
                     await self.sender.idle()
 
     async def leave(self) -> None:
-        """Close; what `flush` did not bring to its end is asked for by the next start."""
+        """Closes feed and venue; the next start queries the requests that `flush` did not complete."""
         if self.venue is not None:
             await self.venue.close()
         await self.feed.close()
 
 
 def at_first(state: State, account: VenueAccount) -> Correction | None:
-    """What the first start takes over, or fences off, of what the venue holds; None when there is nothing, or it was done."""
+    """The correction by which a first start adopts or fences the venue's holdings; None without a difference."""
     lots, cash = difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
     if not any(lots) and not cash:
         return None
@@ -222,12 +229,10 @@ def at_first(state: State, account: VenueAccount) -> Correction | None:
 
 
 def refuse_unknown(parts: Parts, state: State, account: VenueAccount) -> None:
-    """Raise VenueError for an account that holds other things than the configuration says, unless it says what becomes of them."""
+    """Raises VenueError when the account's holdings differ from the configuration and [broker] differences is empty."""
     kind = parts.config.broker.kind
     if account.blocked:
-        raise VenueError(
-            kind, f"the venue lets nothing be traded: {account.blocked}", "Settle that with the venue first"
-        )
+        raise VenueError(kind, f"the venue has blocked trading: {account.blocked}", "Resolve that with the venue first")
     correction = at_first(state, account)
     if correction is None or parts.rules.differences:
         return
@@ -237,16 +242,22 @@ def refuse_unknown(parts: Parts, state: State, account: VenueAccount) -> None:
         for k, lots in enumerate(account.lots)
         if lots
     ]
-    found = f"the account holds {', '.join(held) or 'no position'} and {money_text(account.cash_micro)} {universe.currency} in cash"
+    cash = f"{money_text(account.cash_micro)} {universe.currency} in cash"
+    found = f"the account holds {', '.join(held) or 'no position'} and {cash}"
     remedy = f'Write [broker] cash = "{money_text(account.cash_micro)}"'
     if held:
-        remedy = 'Sell them, or write [broker] differences = "fence" to leave them alone, or the name of the agent that takes them'
+        remedy = (
+            "Sell the positions, or write [broker] differences: "
+            '"fence" leaves them untraded, the name of an agent gives them to that agent'
+        )
     raise VenueError(kind, f"{found}; [broker] cash is {money_text(parts.rules.cash_micro)}", remedy)
 
 
 def withheld(state: State, basket: OrderBasket) -> str:
-    """Why a committed basket does not leave: since it was stepped everything was halted. What a person's `flatten` sells
-    leaves all the same."""
+    """The reason why a committed basket is not sent: trading was halted after its step; else empty.
+
+    The sales of an operator's `flatten` are sent all the same.
+    """
     if state.switch.state < HALT:
         return ""
     lots = state.ledger.house.lots
@@ -258,7 +269,7 @@ def withheld(state: State, basket: OrderBasket) -> str:
 
 
 def warm_up(parts: Parts) -> int:
-    """The instant after which a first start asks for history: `[feed] warmup` samples of the house before now."""
+    """The instant from which a first start loads history: `[feed] warmup` samples before now."""
     house, warmup = parts.sessions[parts.universe.calendar], parts.config.feed.warmup
     samples = 0
     row = house.next_close(parts.start_ns) - 1

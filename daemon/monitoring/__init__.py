@@ -1,1 +1,1 @@
-"""The process watched: metrics, watchdog, systemd, terminal."""
+"""Supervision of the process: metrics, watchdog, systemd, terminal."""

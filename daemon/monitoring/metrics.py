@@ -1,4 +1,4 @@
-"""What operators see of a running daemon: structured log lines on standard error, and metrics for Prometheus."""
+"""Structured log lines on standard error, and metrics for Prometheus."""
 
 import logging
 import sys
@@ -17,19 +17,21 @@ LogFormat = Literal["console", "json"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 VALUE_CHARS: Final = 2_000
-"""Longest text of one value in a log line; an exception of a user's policy may be of any size."""
+"""Maximum length of one value in a log line; an exception of a user's policy may have any size."""
 
 KIND_LINES: Final = 60
-"""Most lines of one kind of event in a minute; later ones are counted. CRITICAL always passes, and so does DEBUG, which
-is off unless somebody looks for something."""
+"""Maximum of log lines of one kind of event in a minute; later ones are only counted.
+
+CRITICAL always passes. So does DEBUG, which is off by default.
+"""
 
 MINUTE_S: Final = 60.0
 
 KINDS: Final = 256
-"""Most kinds of events that are counted apart; later ones share the count of their logger."""
+"""Maximum of kinds of events with a count of their own; later ones share the count of their logger."""
 
 LABELS: Final = 64
-"""Most values of one label; what comes after is counted as "other", so that no input can grow the metrics."""
+"""Maximum of values of one label; later values count as "other", so that no input can grow the metrics."""
 
 SECRET_WORDS: Final = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization")
 
@@ -44,11 +46,11 @@ QUIET: Final = {
     "urllib3": logging.WARNING,
     "websockets": logging.WARNING,
 }
-"""Libraries that speak of each packet or of each failed attempt; what matters of it we say ourselves."""
+"""Libraries that log each packet or failed attempt; the daemon logs the relevant events itself."""
 
 
 def _confine(_: object, __: str, event: EventDict) -> EventDict:
-    """One event is one line of bounded length, whatever a venue, a file or a policy put into it."""
+    """Bounds an event to one line, whatever a venue, a file or a policy put into it."""
     for key, value in event.items():
         if any(word in key.lower() for word in SECRET_WORDS):
             event[key] = "***"
@@ -64,7 +66,7 @@ def _short(text: str) -> str:
 
 
 def _one_line(_: object, __: str, event: EventDict) -> EventDict:
-    """For people's terminals: control characters shown, never obeyed. JSON escapes them itself."""
+    """Escapes control characters for terminals. JSON escapes them itself."""
     for key, value in event.items():
         if isinstance(value, str):
             event[key] = value.translate(ESCAPES if key != "exception" else LINES)
@@ -72,7 +74,7 @@ def _one_line(_: object, __: str, event: EventDict) -> EventDict:
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Writes at most KIND_LINES of one kind in a minute. The first line after it says how many were left out."""
+    """Passes at most KIND_LINES of one kind in a minute. The next line after that has the number of dropped lines."""
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(out)
@@ -91,7 +93,7 @@ class Lines(logging.StreamHandler[TextIO]):
         super().close()
 
     def _passes(self, record: logging.LogRecord) -> bool:
-        # an event of ours is a dict with a constant name; a library's message is its format, without the arguments
+        # a daemon event is a dict with a constant name; a library's message is its format, without arguments
         event = record.msg.get("event") if isinstance(record.msg, dict) else record.msg
         kind = (record.name, str(event))
         if kind not in self._counts and len(self._counts) >= KINDS:
@@ -100,7 +102,7 @@ class Lines(logging.StreamHandler[TextIO]):
         return self._counts[kind] <= KIND_LINES
 
     def _begin(self) -> None:
-        """A new minute; says first what the last one left out."""
+        """Starts a new minute with a line about the lines dropped in the last one."""
         left_out = {kind: count - KIND_LINES for kind, count in self._counts.items() if count > KIND_LINES}
         self._counts.clear()
         self._began = self._clock()
@@ -112,7 +114,7 @@ class Lines(logging.StreamHandler[TextIO]):
 
 
 def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: TextIO | None = None) -> None:
-    """Logging of the whole process, ours and the libraries', one event a line; may be called again on a reload."""
+    """Configures logging of the daemon and its libraries, one event a line; a reload calls it again."""
     out = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -159,7 +161,7 @@ def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: T
 
 
 class BoundedLabels:
-    """Label values as they come, at most LABELS of them; later ones are "other"."""
+    """The first LABELS values of a label; later ones become "other"."""
 
     __slots__ = ("_seen", "_unseen")
 
@@ -198,14 +200,12 @@ class Metrics:
         def gauge(key: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"quantd_{key}", text, ("name", *labels), registry=self.registry)
 
-        self._slices = counter("slices", "Slices of the market stepped").labels(name)
-        self._bar_lag = gauge("bar_lag_seconds", "Age of the newest bar when it was stepped").labels(name)
-        self._loop_lag = gauge(
-            "loop_lag_seconds", "How late the event loop woke, at worst since the last scrape"
-        ).labels(name)
+        self._slices = counter("slices", "Market slices processed").labels(name)
+        self._bar_lag = gauge("bar_lag_seconds", "Age of the newest bar when it was processed").labels(name)
+        self._loop_lag = gauge("loop_lag_seconds", "Largest delay of the event loop since the last scrape").labels(name)
         decision = Histogram(
             "quantd_decision_seconds",
-            "Time from asking a policy to its answer",
+            "Time from the call of a policy to its answer",
             ("name", "agent"),
             registry=self.registry,
             buckets=(1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0),
@@ -219,41 +219,39 @@ class Metrics:
         )
         self._decision = decision
         self._job = job
-        self._verdicts = counter("gate_verdicts", "Symbols of a basket judged, by the limit that bound", "reason")
+        self._verdicts = counter("gate_verdicts", "Verdicts of the gate by symbol and by the limit that cut", "reason")
         self._orders = counter("orders", "Orders that reached a state", "state")
-        self._open_orders = gauge("open_orders", "Orders that have not ended").labels(name)
+        self._open_orders = gauge("open_orders", "Orders that are open").labels(name)
         self._alerts = counter("alerts", "Alerts raised", "level")
-        self._queue = gauge("bus_queue_depth", "Messages that wait for the MQTT broker").labels(name)
+        self._queue = gauge("bus_queue_depth", "Messages queued for the MQTT broker").labels(name)
         self._online = gauge("bus_online", "1 while the MQTT broker is connected").labels(name)
-        self._drops = counter("bus_drops", "Messages that were lost: no broker took them, or too many waited").labels(
-            name
-        )
-        self._commands = counter("bus_commands", "Commands over MQTT, by what became of them", "result")
+        self._drops = counter("bus_drops", "Messages lost: no broker accepted them, or the queue was full").labels(name)
+        self._commands = counter("bus_commands", "Commands over MQTT, by result", "result")
         self._reconnects = counter("bus_reconnects", "Connections to the MQTT broker after the first").labels(name)
         self._equity = gauge("equity", "Marked value of the account, in its currency").labels(name)
         self._drawdown = gauge("drawdown_ratio", "Loss from the high-water mark, a fraction").labels(name)
         self._gross = gauge("gross_exposure_ratio", "Sum of absolute exposures by equity").labels(name)
-        self._risk = gauge("risk_ratio", "A measure of what the house holds: a fraction, or a ratio", "measure")
-        self._use = gauge("limit_use_ratio", "Share of a limit of the house in use", "limit")
+        self._risk = gauge("risk_ratio", "A risk measure of the house: a fraction or a ratio", "measure")
+        self._use = gauge("limit_use_ratio", "Use of a house limit, as a fraction of its bound", "limit")
         self._switch = gauge("switch_state", "0 RUN, 1 REDUCE, 2 HALT", "agent")
         self._switch.labels(name, "house").set(0)
         self._agents = gauge(
-            "agent_equity", "Marked value of an agent's book; a shadow's is no part of the account", "agent", "shadow"
+            "agent_equity", "Marked value of an agent's book; a shadow's is not part of the account", "agent", "shadow"
         )
-        self._shares = gauge("agent_capital_ratio", "Share of the capital that the agents have together", "agent")
+        self._shares = gauge("agent_capital_ratio", "An agent's share of the agents' capital", "agent")
         self._diversity = gauge("agents_correlation_ratio", "Mean absolute correlation of the agents' returns")
         model = ("agent", "model")
         self._model_figures = {
-            "r2": gauge("model_r2", "R2 of a helper model out of sample, when it was made", *model, "estimate"),
-            "mse": gauge("model_mse", "Mean squared error out of sample, when it was made", *model, "estimate"),
+            "r2": gauge("model_r2", "Out-of-sample R2 of a helper model at training", *model, "estimate"),
+            "mse": gauge(
+                "model_mse", "Out-of-sample mean squared error of a helper model at training", *model, "estimate"
+            ),
             "running_mse": gauge(
-                "model_running_mse", "Mean squared error of its last predictions while it ran", *model, "estimate"
+                "model_running_mse", "Mean squared error of a helper model's latest predictions", *model, "estimate"
             ),
         }
-        self._model_on = gauge(
-            "model_on", "1 while a helper model is listened to, 0 while the plain estimate is", *model
-        )
-        self._model_seconds = gauge("model_training_seconds", "How long its training took", *model)
+        self._model_on = gauge("model_on", "1 while a helper model is used, 0 while the plain estimate is used", *model)
+        self._model_seconds = gauge("model_training_seconds", "Training time of a helper model", *model)
 
     def slices(self, total: int, bar_lag_s: float) -> None:
         """`total` slices so far."""
@@ -270,8 +268,7 @@ class Metrics:
         self._job.labels(self._name, self._labels["job"](job)).observe(seconds)
 
     def trail(self, verdicts: Mapping[str, int], orders: Mapping[str, int], alerts: Mapping[str, int]) -> None:
-        """Totals so far: judged symbols by the limit that bound ("" where what was asked passed), orders by the state they
-        reached, alerts by level."""
+        """Totals so far: verdicts by the limit that cut ("" when all passed), orders by state, alerts by level."""
         for counter, label, totals in (
             (self._verdicts, "reason", verdicts),
             (self._orders, "state", orders),
@@ -285,14 +282,14 @@ class Metrics:
         self._open_orders.set(count)
 
     def bus(self, *, online: bool, queue_depth: int, drops: int, reconnects: int) -> None:
-        """The bus's own counters, as they stand."""
+        """The bus's present counters."""
         self._online.set(online)
         self._queue.set(queue_depth)
         self._advance(self._drops, "drops", drops)
         self._advance(self._reconnects, "reconnects", reconnects)
 
     def commands(self, counts: Mapping[str, int]) -> None:
-        """Commands over MQTT, result -> how many so far."""
+        """Commands over MQTT: result -> total so far."""
         for result, total in counts.items():
             self._advance(self._commands.labels(self._name, self._labels["result"](result)), f"command {result}", total)
 
@@ -302,7 +299,7 @@ class Metrics:
         self._gross.set(gross)
 
     def risk(self, measures: Mapping[str, float | None], use: Mapping[str, float | None]) -> None:
-        """Measures by name and use of limits by key; what is not known is not shown."""
+        """Measures by name and use of limits by key; unknown ones are not exported."""
         for found, label, gauge in ((measures, "measure", self._risk), (use, "limit", self._use)):
             gauge.clear()
             for key, value in found.items():
@@ -318,7 +315,7 @@ class Metrics:
         seconds: float | None,
         figures: Mapping[str, tuple[float | None, float | None]],
     ) -> None:
-        """One helper model of an agent; `figures` "r2", "mse", "running_mse" -> (the model's, the plain estimate's)."""
+        """One helper model of an agent; `figures`: "r2", "mse", "running_mse" -> (model, plain estimate)."""
         labels = self._name, self._labels["agent"](agent), self._labels["model"](model)
         self._model_on.labels(*labels).set(on)
         if seconds is not None:
@@ -333,19 +330,19 @@ class Metrics:
         self._switch.labels(self._name, self._labels["agent"](agent)).set(state)
 
     def agent(self, agent: str, equity: float, share: float | None, *, shadow: bool) -> None:
-        """What an agent's book is worth, and its share where capital moves."""
+        """An agent's equity, and its capital share when capital is reallocated."""
         label = self._labels["agent"](agent)
         self._agents.labels(self._name, label, "1" if shadow else "0").set(equity)
         if share is not None:
             self._shares.labels(self._name, label).set(share)
 
     def diversity(self, value: float | None) -> None:
-        """How alike the agents earn; not shown while it is not known."""
+        """Mean absolute correlation of the agents' returns; not exported while unknown."""
         if value is not None:
             self._diversity.labels(self._name).set(value)
 
     def render(self) -> tuple[bytes, str]:
-        """The exposition and its content type; aiohttp wants the latter in `headers`, it holds a charset."""
+        """The exposition and its content type, which aiohttp takes in `headers` because it has a charset."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
     def _advance(self, counter: Counter, key: str, total: float) -> None:
@@ -356,5 +353,5 @@ class Metrics:
 
 
 def logger(component: str) -> Any:
-    """A structlog logger; `component` says who speaks."""
+    """A structlog logger with the name of a component."""
     return structlog.stdlib.get_logger(f"quantd.{component}")

@@ -1,4 +1,4 @@
-"""What systemd and the daemon tell each other: readiness, status, watchdog, secrets. Silent where there is no systemd."""
+"""The interface to systemd: readiness, status, watchdog, secrets. Without systemd the calls do nothing."""
 
 import os
 import re
@@ -10,52 +10,52 @@ from typing import Final
 STATUS_CHARS: Final = 200
 SECRET_BYTES: Final = 64 * 1024
 SEND_S: Final = 0.2
-"""How long a notification waits for a full queue: the loop that sends it trades."""
+"""Seconds to wait for a full notification queue; the sending loop also trades, so this is short."""
 _SECRET_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class SecretUnreadable(Exception):
-    """A secret is there and cannot be read; the message names its place, never its text."""
+    """A secret exists but cannot be read; the message names its place, never its text."""
 
 
 def supervised() -> bool:
-    """Whether somebody listens for notifications."""
+    """Whether systemd listens for notifications."""
     return bool(os.environ.get("NOTIFY_SOCKET"))
 
 
 def ready(status: str = "") -> None:
-    """Start-up is over: recovered, reconciled, trading. With Type=notify units that wait for us start now."""
+    """Notifies that start-up is complete: recovered, reconciled, trading. Dependent units start now (Type=notify)."""
     if status:
         tell_status(status)
     _notify("READY=1")
 
 
 def tell_status(text: str) -> None:
-    """The line `systemctl status` shows."""
-    # a newline would begin another assignment: MAINPID= in a venue's message must stay text
+    """Sets the status line of `systemctl status`."""
+    # a newline would begin another assignment, so that MAINPID= in a venue's message would take effect
     printable = "".join(c if c.isprintable() else " " for c in text)
     _notify(f"STATUS={' '.join(printable.split())[:STATUS_CHARS]}")
 
 
 def reloading() -> None:
-    """The configuration is being read again; followed by `ready`."""
+    """Notifies that the configuration is being reloaded; `ready` follows."""
     _notify("RELOADING=1")
 
 
 def stopping(status: str = "") -> None:
-    """The stop has begun."""
+    """Notifies that the stop has begun."""
     if status:
         tell_status(status)
     _notify("STOPPING=1")
 
 
 def alive() -> None:
-    """Feeds the watchdog. To be called by the loop that trades and by nothing else: it proves that this loop goes round."""
+    """Feeds the watchdog. Only the trading loop calls it: the call proves that this loop runs."""
     _notify("WATCHDOG=1")
 
 
 def watchdog_usec() -> int:
-    """Microseconds within which `alive` must be called, 0 when nobody asked. Call it at half of that at the latest."""
+    """Microseconds within which `alive` must be called, 0 without a watchdog. Call it at half of that interval."""
     try:
         usec, pid = int(os.environ.get("WATCHDOG_USEC", "0")), int(os.environ.get("WATCHDOG_PID", os.getpid()))
     except ValueError:
@@ -64,8 +64,10 @@ def watchdog_usec() -> int:
 
 
 def secret(name: str) -> str | None:
-    """A secret by name ("mqtt_password"): the file of that name in $CREDENTIALS_DIRECTORY, else QUANTD_MQTT_PASSWORD,
-    else None. One newline at its end is not part of it. SecretUnreadable when it is there and no use."""
+    """A secret by name ("mqtt_password"): the file of that name in $CREDENTIALS_DIRECTORY, else QUANTD_MQTT_PASSWORD.
+
+    None when neither exists. One newline at the end is removed. Raises SecretUnreadable when it exists and is unusable.
+    """
     if not _SECRET_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not the name of a secret: lower-case letters, digits and _")
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -79,17 +81,19 @@ def secret(name: str) -> str | None:
                 f"credential {path}: {type(why).__name__}; see LoadCredential= of the unit."
             ) from None
         if len(data) > SECRET_BYTES:
-            raise SecretUnreadable(f"credential {path} is larger than {SECRET_BYTES} bytes; is it the right file?")
+            raise SecretUnreadable(
+                f"credential {path} is larger than {SECRET_BYTES} bytes; check that it is the right file."
+            )
     else:
         text = os.environ.get(f"QUANTD_{name.upper()}", "")
     text = text.removesuffix("\n").removesuffix("\r")
     if "\x00" in text:
-        raise SecretUnreadable(f"secret {name} holds a zero byte; it must be text.")
+        raise SecretUnreadable(f"secret {name} has a zero byte; it must be text.")
     return text or None
 
 
 def _notify(assignment: str) -> None:
-    """Send one assignment of the sd_notify(3) protocol: a datagram to $NOTIFY_SOCKET, "@" for an abstract address."""
+    """Sends one assignment of sd_notify(3): a datagram to $NOTIFY_SOCKET, where "@" begins an abstract address."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

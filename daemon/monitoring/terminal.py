@@ -1,5 +1,7 @@
-"""What `quantd run` shows in the foreground: a few lines once, then a box that lives on a terminal, or one line
-every few seconds where nobody looks at a terminal."""
+"""The foreground output of `quantd run`: a few lines at the start, then a live box on a terminal.
+
+Without a terminal it is one line every few seconds.
+"""
 
 import asyncio
 import contextlib
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 
 REFRESH_S: Final = 0.5
 LINE_S: Final = 10.0
-"""Between two lines on something that is not a terminal."""
+"""Seconds between two lines when the output is not a terminal."""
 
 SHOWN: Final = 5
-"""Weights and decisions of one agent on its line."""
+"""Maximum of weights and decisions on an agent's line."""
 
 log = structlog.get_logger("quantd.run")
 
@@ -37,7 +39,7 @@ LEVELS: Final = {"INFO": "dim", "WARNING": "yellow", "CRITICAL": "bold red"}
 
 
 async def watch(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str, folder: Path) -> None:
-    """Show the run until cancelled; `folder` is where its state is."""
+    """Shows the run until cancelled; `folder` is its state folder."""
     if config.log.format == "json":
         topic = f"{config.bus.prefix}/{config.quantd.name}/#"
         log.info("serving", run=service.run, state=str(folder), dashboard=api_url, bus=bus_url, topic=topic)
@@ -60,7 +62,7 @@ async def watch(service: Service, parts: Parts, config: Config, api_url: str, bu
 
 
 def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url: str, folder: Path) -> list[str]:
-    """Who runs, on what, and where to look."""
+    """Name, market, broker, run and addresses."""
     feed, broker = config.feed, config.broker
     market = f"{feed.kind} {feed.venue}".strip()
     if isinstance(parts, Assembly):
@@ -71,25 +73,26 @@ def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url
         f"quantd {config.quantd.name} · {market} · {broker.kind} broker, {cash} · run {service.run}",
         f"  dashboard  {api_url}    (token for changes: {folder / config.api.tokens})",
         f"  alerts     {bus_url}  topic {config.bus.prefix}/{config.quantd.name}/#     try: quantd alerts --follow",
-        "  stop with Ctrl-C; start again and it continues where it was",
+        "  stop with Ctrl-C; the next start continues this run",
         *(f"  {note}" for note in notes(service, parts)),
     ]
 
 
 def notes(service: Service, parts: Parts) -> list[str]:
-    """What somebody who starts this run should know of it."""
+    """Notes for the operator who starts this run."""
     found = []
     window = trained_until(parts)
     if window and parts.start_ns < window:
-        found.append(f"note: bars up to {instant_text(window)[:10]} are in the training window of a learned policy")
+        until = instant_text(window)[:10]
+        found.append(f"note: a learned policy was trained on bars up to {until}; results up to then are in-sample")
     if isinstance(parts, Assembly) and service.shell.ts >= (last := parts.feed.last_ts):
-        text = f"this run has seen its whole market, to {instant_text(last)[:10]}"
-        found.append(f"{text}; `quantd run --fresh` begins a new one")
+        text = f"this run has processed its whole recorded market, to {instant_text(last)[:10]}"
+        found.append(f"{text}; `quantd run --fresh` starts a new run")
     return found
 
 
 def trained_until(parts: Parts) -> int:
-    """The last instant that any learned policy was trained on; 0 when none was."""
+    """The end of the latest training window of any policy; 0 when none was trained."""
     found = (leaf for each in parts.policies for leaf in leaves(each))
     return max((int(getattr(leaf, "trained_until_ns", 0)) for leaf in found), default=0)
 
@@ -133,7 +136,7 @@ async def _box(console: "Console", service: Service, parts: Parts, config: Confi
 
 
 def box(now: Overview, said: dict[str, str], alert: Publish | None) -> "RenderableType":
-    """One picture of the run."""
+    """One frame of the display."""
     from rich.console import Group
     from rich.panel import Panel
     from rich.table import Table

@@ -1,7 +1,7 @@
-"""What watches the daemon itself: its loop, the machine's clock, its feed, its ledger, and the file HALT.
+"""The watchdog: monitors the event loop, the machine's clock, the feed, the ledger and the file HALT.
 
-Each watcher says what it found as an event in the inbox; none touches the state. A condition that is over is said
-too, but only a person re-arms. The measures are pure functions of what was read.
+Each monitor reports its findings as events in the inbox; none changes the state. The end of a condition is reported
+too, but only an operator resumes trading. The measures are pure functions of their readings.
 """
 
 import asyncio
@@ -30,24 +30,24 @@ from quantd.trading.sessions import DAY_NS, Sessions
 log = structlog.get_logger("quantd.watch")
 
 LOOK_S: Final = 0.25
-"""How often loop, clock, feed and ledger are looked at."""
+"""Seconds between two checks of loop, clock, feed and ledger."""
 
 HALT_FILE_S: Final = 0.02
-"""How often the file HALT is looked for: a kill switch has 50 ms, and a look costs some 30 microseconds."""
+"""Seconds between two checks for the file HALT: it must act within 50 ms, and a check takes about 30 us."""
 
 CALM_NS: Final = 10_000_000_000
-"""How long loop and clock must have been well before they count as well again."""
+"""Time without a fault after which loop and clock count as recovered."""
 
 CALENDAR_NS: Final = 60 * DAY_NS
 """A calendar that ends within this time is reported at the start and once a day."""
 
 READ_NS: Final = 10_000_000
-"""Two clocks read further apart than this are not compared: the process was put aside between them."""
+"""Longest time between the readings of two clocks that are compared; beyond it the process was descheduled."""
 
 SILENCE_S: Final = 30.0
-"""How long the loop may stand still before the daemon is ended; as WatchdogSec of the unit."""
+"""Seconds for which the loop may block before the daemon is killed; equal to WatchdogSec of the unit."""
 
-# a process that a person stopped (T, t) does not hang; one that ended by itself closes the pipe
+# a process stopped by a signal or a debugger (T, t) does not hang; one that ended by itself closes the pipe
 _SENTRY: Final = """import os, select, signal, sys
 halt, silence_s, parent = sys.argv[1], float(sys.argv[2]), os.getppid()
 def stopped():
@@ -59,7 +59,7 @@ while select.select([0], [], [], silence_s)[0] or stopped():
     if select.select([0], [], [], 0)[0] and not os.read(0, 4096):
         sys.exit()
 if os.getppid() == parent:
-    print(f"quantd: the loop stood still for {silence_s:g} s; it is ended, and {halt} is written", file=sys.stderr)
+    print(f"quantd: event loop blocked for {silence_s:g} s; the daemon is killed, and {halt} written", file=sys.stderr)
     try:
         open(halt, "a").close()
     finally:
@@ -75,8 +75,8 @@ What = Literal["lag", "clock", "feed", "ledger"]
 def bars_due(sessions: Sessions, interval_ns: int, after_ns: int, until_ns: int, most: int) -> int:
     """How many bars of a feed close in (after_ns, until_ns], counted to `most` at least.
 
-    Bars of a day or more close with their session; shorter ones each `interval_ns` from its open on, the last one
-    with the session, however short it is: half days, weekends and clock changes are in the sessions themselves.
+    Bars of a day or more close with their session. Shorter bars close every `interval_ns` after the open, and the last
+    one closes with the session. Half days, weekends and clock changes are part of the sessions.
     """
     first = bisect_right(sessions.close_ns, after_ns)
     if interval_ns >= DAY_NS:
@@ -98,43 +98,44 @@ def _closed(open_ns: int, close_ns: int, interval_ns: int, ts: int) -> int:
 
 
 def silence(now_ns: int, last_ns: int, sessions: Sessions, interval_ns: int, bars: int) -> str:
-    """Why a feed that brought its last bar at `last_ns` is dead at `now_ns`: that many bars were due since, and none
-    came. Empty when it is not."""
+    """The reason why a feed with its last bar at `last_ns` is dead at `now_ns`: `bars` bars are overdue. Else empty."""
     if bars_due(sessions, interval_ns, last_ns, now_ns, bars) < bars:
         return ""
-    return f"{bars} bars were due on {sessions.name} since and none came"
+    return f"{bars} bars of {sessions.name} are overdue and none arrived"
 
 
 def ending(sessions: Mapping[str, Sessions], now_ns: int) -> list[str]:
-    """The calendars whose last known session lies less than CALENDAR_NS ahead, each as a sentence with the remedy."""
+    """A sentence with the remedy for each calendar whose last known session is less than CALENDAR_NS ahead."""
     ends = {name: known.day_ns[-1] if known.day_ns else 0 for name, known in sorted(sessions.items())}
     return [
-        f"calendar {name} knows no session after {_time(end)[:10]}: restart the daemon; if this alert comes again, update "
-        "the package exchange_calendars"
+        f"calendar {name} has no session after {_time(end)[:10]}: restart the daemon; if this alert recurs, "
+        "update the package exchange_calendars"
         for name, end in ends.items()
         if end < now_ns + CALENDAR_NS
     ]
 
 
 def lateness(late_s: float, waited_s: float, bound_s: float) -> str:
-    """Why the loop lags; empty when it does not. `late_s`: how late it woke; `waited_s`: how long a bar has waited."""
+    """The reason why the loop lags, else empty. `late_s`: delay of its wake-up; `waited_s`: waiting time of a bar."""
     if not late_s <= bound_s:
-        return f"the loop stood still for {late_s:.1f} s; max_loop_lag is {bound_s:g} s"
+        return f"the event loop was blocked for {late_s:.1f} s; [risk] max_loop_lag is {bound_s:g} s"
     if not waited_s <= bound_s:
-        return f"a bar has waited for {waited_s:.1f} s; max_loop_lag is {bound_s:g} s"
+        return f"a bar has waited for {waited_s:.1f} s; [risk] max_loop_lag is {bound_s:g} s"
     return ""
 
 
 def jump(before_ns: int, now_ns: int, bound_ns: int) -> str:
-    """Why the wall clock jumped; empty when it did not. Both are wall clock minus monotonic clock."""
+    """A text about a jump of the wall clock, else empty. Both arguments are wall clock minus monotonic clock."""
     moved = now_ns - before_ns
     if abs(moved) <= bound_ns:
         return ""
-    return f"the clock jumped by {moved / 1e9:+.1f} s, or the machine slept; max_clock_jump is {bound_ns / 1e9:g} s"
+    return (
+        f"the clock jumped by {moved / 1e9:+.1f} s, or the machine slept; [risk] max_clock_jump is {bound_ns / 1e9:g} s"
+    )
 
 
 def apart(wall: Callable[[], int], steady: Callable[[], int]) -> int | None:
-    """Wall clock minus monotonic clock in ns; None when they could not be read at one instant."""
+    """Wall clock minus monotonic clock in ns; None when the two readings were too far apart."""
     before = steady()
     now = wall()
     after = steady()
@@ -142,7 +143,7 @@ def apart(wall: Callable[[], int], steady: Callable[[], int]) -> int | None:
 
 
 class Watch:
-    """One condition and whether it is down: at once when something is wrong, up after a calm."""
+    """One condition: down at once on a fault, up again after a time without one."""
 
     def __init__(self, what: What, down: bool, calm_ns: int) -> None:
         self.what = what
@@ -151,7 +152,7 @@ class Watch:
         self._well_since: int | None = None
 
     def seen(self, now_ns: int, wrong: str) -> bool | None:
-        """What there is to say: False it went down, True it is up again, None nothing new."""
+        """The change to report: False it went down, True it is up again, None no change."""
         if wrong:
             self._well_since = None
             return None if self.down else False
@@ -162,7 +163,7 @@ class Watch:
         return True if now_ns - self._well_since >= self._calm_ns else None
 
     def said(self, up: bool) -> None:
-        """It is in the inbox."""
+        """Records that the change is in the inbox."""
         self.down, self._well_since = not up, None
 
 
@@ -176,9 +177,9 @@ async def watch(
     wall: Callable[[], int] = time.time_ns,
     steady: Callable[[], int] = time.monotonic_ns,
 ) -> None:
-    """Look at loop, clock, feed and ledger until cancelled.
+    """Checks loop, clock, feed and ledger until cancelled.
 
-    With pace = "fast" nobody's time is the market's: loop and clock are measured, and move nothing.
+    With pace = "fast" market time is not real time: loop and clock are measured but raise no condition.
     """
     down = service.shell.state.down
     loop, clock = Watch("lag", "lag" in down, CALM_NS), Watch("clock", "clock" in down, CALM_NS)
@@ -209,13 +210,13 @@ async def watch(
         _say(service, ledger, now, check(service.shell.state))
         wrong = dead_feed(service, parts)
         came = service.shell.tally.slices
-        back = came != slices or service.status == "ended"  # without a new bar it is not back
+        back = came != slices or service.status == "ended"  # a feed counts as recovered only with a new bar
         if (wrong or back) and _say(service, feed, now, wrong):
             slices = came
 
 
 def dead_feed(service: Service, parts: Parts) -> str:
-    """Why the feed is dead, with its name and its last bar; empty while it is not."""
+    """The reason why the feed is dead, with its name and last bar; empty while it is alive."""
     if service.status == "ended":
         return ""
     last = int(service.shell.state.mark_ts.max())
@@ -228,10 +229,8 @@ def dead_feed(service: Service, parts: Parts) -> str:
     if not wrong:
         return ""
     table = service.config.feed
-    return (
-        f"{table.kind} {table.venue if parts.live else table.path}: {wrong}; its last bar is of {_time(last)}".replace(
-            "  ", " "
-        )
+    return f"{table.kind} {table.venue if parts.live else table.path}: {wrong}; last bar {_time(last)}".replace(
+        "  ", " "
     )
 
 
@@ -240,11 +239,11 @@ def _time(ts_ns: int) -> str:
 
 
 def _say(service: Service, condition: Watch, now_ns: int, wrong: str) -> bool:
-    """Put what is new into the inbox; whether something was. A full inbox is tried again at the next look."""
+    """Puts a change into the inbox; returns whether it did. After a full inbox the next check tries again."""
     up = condition.seen(now_ns, wrong)
     if up is None:
         return False
-    detail = wrong or "well again; a person re-arms"
+    detail = wrong or "recovered; `quantd resume` resumes trading"
     try:
         service.inbox.command(Condition(service.shell.state.now, condition.what, up, detail))
     except InboxFull:
@@ -255,8 +254,11 @@ def _say(service: Service, condition: Watch, now_ns: int, wrong: str) -> bool:
 
 
 class Sentry:
-    """A small process that ends the daemon when no beat came for `silence_s`, and before that writes the file HALT, so
-    that the next start is halted. It needs nothing of this interpreter, so its lock does not hold it up."""
+    """A small process that kills the daemon after `silence_s` without a heartbeat.
+
+    It first writes the file HALT, so that the next start is halted. As a separate process it does not depend on this
+    interpreter's lock.
+    """
 
     def __init__(self, halt_file: Path, silence_s: float | None = None) -> None:
         self._process = subprocess.Popen(
@@ -268,19 +270,19 @@ class Sentry:
         os.set_blocking(self._beats.fileno(), False)
 
     def beat(self) -> None:
-        """The loop goes round."""
-        with suppress(OSError):  # it was killed, or it has beats enough
+        """Sends a heartbeat of the loop."""
+        with suppress(OSError):  # the process was killed, or its pipe is full
             self._beats.write(b".")
 
     def close(self) -> None:
-        """The daemon leaves in order."""
+        """Ends the process when the daemon stops cleanly."""
         with suppress(OSError):
             self._beats.close()
         self._process.wait()
 
 
 async def watch_halt_file(service: Service) -> None:
-    """Halt while the file HALT lies in the state folder, until cancelled. It may be there before the first bar."""
+    """Halts trading while the file HALT is in the state folder, until cancelled; it may exist before the first bar."""
     asked: asyncio.Future[Sequence[Effect]] | None = None
     while True:
         if service.shell.state.switch.state < HALT and (asked is None or asked.done()) and halt_file(service):
@@ -290,7 +292,7 @@ async def watch_halt_file(service: Service) -> None:
 
 
 def halt_file(service: Service) -> bool:
-    """Whether the file HALT is there (a link to nowhere counts), or the folder in which it would be cannot be read."""
+    """Whether the file HALT exists (a dangling link counts), or its folder cannot be read."""
     try:
         service.halt_file.lstat()
     except FileNotFoundError:
@@ -301,5 +303,5 @@ def halt_file(service: Service) -> bool:
 
 
 def halted_by_file(service: Service) -> Operator:
-    """What the file HALT says."""
+    """The halt event of the file HALT."""
     return Operator(service.shell.state.now, "halt", f"the file {service.halt_file.name} exists", "file")

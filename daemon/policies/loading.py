@@ -12,6 +12,7 @@ from quantd.daemon.policies.user_file import load_user_policy, place_of
 from quantd.strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves
@@ -26,8 +27,10 @@ NOTE: Final = 300
 PackedMemory = dict[str, tuple[tuple[int, ...], bytes]]
 
 
-class PolicyError(ValueError):
+class PolicyError(ExplainedError, ValueError):
     """A policy that cannot be loaded; the text names it, the file and line where there is one, and the remedy."""
+
+    exit_code = CONFIG
 
 
 class Apart(Protocol):

@@ -6,7 +6,6 @@ policy. It gets pickles through a pipe and answers in msgpack that is checked he
 unpickled. It is stopped between questions, killed when an answer is late or malformed, and then started anew.
 """
 
-import io
 import json
 import os
 import pickle
@@ -18,24 +17,31 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
-from operator import index
 from pathlib import Path
-from struct import Struct as Layout
-from typing import Any, Final, cast
+from typing import Final
 
 import msgspec
 import numpy as np
 import structlog
-from msgspec import Struct
 
 import quantd
 from quantd.daemon.policies import confinement
-from quantd.daemon.policies.loading import answer
-from quantd.daemon.policies.user_file import MOST_LOOKBACK, PolicyFailed, load_user_policy, source_of
-from quantd.strategies.policies import POLICIES, ParamsError
-from quantd.trading.bars import Bars
-from quantd.trading.effects import Ask
+from quantd.daemon.policies.user_file import MOST_LOOKBACK, PolicyFailed, source_of
+from quantd.daemon.policies.worker_messages import (
+    CALLS,
+    DECODER,
+    LENGTH,
+    MESSAGE_BYTES,
+    PRINTED_CHARS,
+    VALUES,
+    Answered,
+    Call,
+    Confined,
+    Loaded,
+    Message,
+    Unfit,
+)
+from quantd.strategies.policies import ParamsError
 from quantd.trading.events import Decided
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
@@ -53,20 +59,8 @@ LIMIT_S: Final = 5.0
 LOOK_S: Final = 0.1
 """How often whoever waits for an answer looks whether it is still wanted."""
 
-MESSAGE_BYTES: Final = 4 << 20
-"""Largest message that is taken from a process."""
-
 CALLS_MOST: Final = 1_000
 """Times that a policy may call methods of its view for one answer. A call made before is answered in its process."""
-
-PRINTED_CHARS: Final = 2_000
-"""Most characters of what a policy prints that are logged with an answer."""
-
-VALUES: Final = ("prices", "weights", "cash", "equity", "time", "sample", "samples")
-"""What of a view travels with each question, beside the universe, which travels when it is another."""
-
-CALLS: Final = ("returns", "synchronous", "bars", "macro")
-"""Methods of a view that are called in the daemon when the policy calls them."""
 
 HOME: Final = Path(quantd.__file__).parent
 """The installed package; in a checkout it holds one link for each top-level folder."""
@@ -87,51 +81,11 @@ BOOT: Final = """import sys
 sys.path.append(sys.argv[1])
 from quantd.daemon.policies.confinement import enter
 missing = enter()
-from quantd.daemon.policies.worker import main
+from quantd.daemon.policies.worker_process import main
 main(missing)
 """
 
-_LENGTH: Final = Layout("<Q")
-_PIPE_BYTES: Final = 1 << 20
-
-
-class Confined(Struct, frozen=True, tag=True):
-    """The process has given up what it could; `missing` is what it could not."""
-
-    missing: list[str]
-
-
-class Loaded(Struct, frozen=True, tag=True):
-    """The policy is there."""
-
-    lookback: int
-    uses_bars: bool
-
-
-class Unfit(Struct, frozen=True, tag=True):
-    """The policy cannot be loaded."""
-
-    text: str
-
-
-class Call(Struct, frozen=True, tag=True):
-    """A method of the view of question `n` is wanted."""
-
-    n: int
-    name: str
-    arguments: list[int | str]
-
-
-class Answered(Struct, frozen=True, tag=True):
-    """The answer to question `n`, and what the policy printed meanwhile."""
-
-    n: int
-    decided: Decided
-    printed: str
-
-
-Message = Confined | Loaded | Unfit | Call | Answered
-_DECODER: Final = msgspec.msgpack.Decoder(Message)
+PIPE_BYTES: Final = 1 << 20
 
 
 class Broken(Exception):
@@ -259,7 +213,7 @@ class Worker:
                 import fcntl
 
                 with suppress(OSError):  # fewer turns for a long history; the size is a user's to spend
-                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._until = time.monotonic() + START_S
         paths = confinement.readable(self._file, PACKAGES, self._hidden)
         with suppress(OSError, Broken):  # it ended: whoever waits for it finds that
@@ -311,18 +265,18 @@ class Worker:
         self._process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
 
     def _send(self, data: bytes) -> None:
-        left = memoryview(_LENGTH.pack(len(data)) + data)
+        left = memoryview(LENGTH.pack(len(data)) + data)
         while left:
             if not select.select([], [self._to], [], max(0.0, self._until - time.monotonic()))[1]:
                 raise Broken("its process does not read its question")
-            left = left[os.write(self._to, left[:_PIPE_BYTES]) :]
+            left = left[os.write(self._to, left[:PIPE_BYTES]) :]
 
     def _receive(self, late: str) -> Message:
-        size = int(_LENGTH.unpack(self._read(_LENGTH.size, late))[0])
+        size = int(LENGTH.unpack(self._read(LENGTH.size, late))[0])
         if size > MESSAGE_BYTES:
             raise Broken(f"its process sends a message of {size} bytes; {MESSAGE_BYTES} are taken")
         try:
-            message: Message = _DECODER.decode(self._read(size, late))
+            message: Message = DECODER.decode(self._read(size, late))
         except msgspec.DecodeError:
             raise Broken("its process sends what is no answer") from None
         return message
@@ -376,118 +330,3 @@ def _called(view: View, name: str, arguments: list[int | str]) -> tuple[str, obj
 def _cleaned(text: str, most: int) -> str:
     """Text of a policy for logs and people: one line, nothing that moves a terminal's cursor."""
     return "".join(c if c.isprintable() else " " for c in text[:most])
-
-
-# in the process
-
-
-class FarView:
-    """A quantd.trading.view.View in another process: values are here, methods are called where the market is."""
-
-    def __init__(self, values: Mapping[str, object], call: "Caller") -> None:
-        self.__dict__.update(values)
-        self._call = call
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in CALLS:
-            raise AttributeError(f"a view has no {name!r}")
-        return partial(self._call, name)
-
-    def held_by(self, weights: Floats) -> "FarView":
-        """As View.held_by."""
-        weights = weights.copy()
-        weights.flags.writeable = False
-        return FarView({**self.__dict__, "weights": weights, "cash": 1.0 - float(weights.sum())}, self._call)
-
-
-class Caller:
-    """Calls methods of the view of one question, each once."""
-
-    def __init__(self, source: int, target: int, n: int) -> None:
-        self._source, self._target, self._n = source, target, n
-        self._known: dict[tuple[int | str, ...], object] = {}
-        self.over = False
-
-    def __call__(self, name: str, *arguments: Any) -> Any:
-        if self.over:
-            raise RuntimeError(f"this view is of an earlier sample; ask for {name} while deciding")
-        plain = [each if isinstance(each, str) else index(each) for each in arguments]
-        key = (name, *plain)
-        if key not in self._known:
-            _write(self._target, Call(self._n, name, plain))
-            kind, value = _load(self._source)
-            if kind:
-                raise {"ValueError": ValueError, "RuntimeError": RuntimeError}.get(kind, TypeError)(value)
-            self._known[key] = _frozen(value)
-        return self._known[key]
-
-
-class Printed(io.TextIOBase):
-    """The first characters that a policy prints for one answer."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def write(self, text: str) -> int:
-        self.text += text[: PRINTED_CHARS - len(self.text)]
-        return len(text)
-
-
-def _frozen(value: Any) -> Any:
-    arrays = [getattr(value, name) for name in Bars.__slots__] if isinstance(value, Bars) else [value]
-    for array in arrays:
-        array.flags.writeable = False
-    return value
-
-
-def _write(target: int, message: Message) -> None:
-    data = msgspec.msgpack.encode(message)
-    left = memoryview(_LENGTH.pack(len(data)) + data)
-    while left:
-        left = left[os.write(target, left) :]
-
-
-def _load(source: int) -> Any:
-    """The next pickle of the daemon, through a pipe that nobody else has. Raises EOFError when there will be none."""
-    return pickle.loads(confinement.frame(source))
-
-
-def _made(wanted: dict[str, Any]) -> Policy:
-    if "path" in wanted:
-        confinement.limit()
-        return load_user_policy(**wanted)
-    policy = POLICIES[wanted["name"]](wanted["params"])
-    prepare = getattr(policy, "prepare", None)
-    if prepare is not None:
-        prepare()
-    confinement.limit()
-    return policy
-
-
-def main(missing: list[str]) -> None:
-    """Answer until the input ends."""
-    source, target, null = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
-    for standard in (0, 1, 2):  # what a policy prints must not be taken for an answer, nor reach a terminal
-        os.dup2(null, standard)
-    printed = Printed()
-    sys.stdout = sys.stderr = cast(Any, printed)
-    with suppress(EOFError, BrokenPipeError):
-        _write(target, Confined(missing))
-        try:
-            policy = _made(_load(source))
-        except Exception as error:
-            _write(target, Unfit(str(error) if isinstance(error, ParamsError) else f"{type(error).__name__}: {error}"))
-            return
-        _write(target, Loaded(policy.lookback, bool(getattr(policy, "uses_bars", False))))
-        universe: object = None
-        while True:
-            n, other, values, memory = _load(source)
-            universe = universe if other is None else other
-            caller = Caller(source, target, n)
-            view = FarView({"universe": universe, **values}, caller)
-            for each in (view.prices, view.weights, *memory.values()):
-                each.flags.writeable = False
-            decided = answer(policy, Ask(0, 0, cast(View, view), memory))
-            caller.over = True
-            _write(target, Answered(n, decided, printed.text))
-            printed.text = ""

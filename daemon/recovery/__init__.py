@@ -1,1 +1,1 @@
-"""A run resumed, replayed and carried over to a changed configuration."""
+"""Resumes a run, replays it, and continues it under a changed configuration."""

@@ -1,7 +1,7 @@
-"""One account over a change of its universe or agents: the run ends, and another begins with what it had.
+"""Carry-over of an account into a new run after a change of its universe or agents.
 
-The old run's end names the new one before the new one exists, so that a crash at any point in between goes on with the
-carrying, and never with an empty account.
+The old run's end names the new run before the new run exists. A crash at any point in between therefore continues the
+carry-over and never starts with an empty account.
 """
 
 import time
@@ -18,30 +18,33 @@ from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.runtime.loop import Kept
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import Carried, Stopping
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 INTO: Final = "carried into "
 
 MOVES: Final = "the universe or the agents change"
-"""Why a daemon stops that is to go on under others."""
+"""Stop reason of a daemon that continues with another universe or other agents."""
 
 CLOSES: Final = "the closed dates change"
-"""Why a daemon stops whose calendar is another one from now on."""
+"""Stop reason of a daemon that continues with a changed calendar."""
 
 log = structlog.get_logger("quantd.carrying")
 
 
-class NotCarried(Exception):
-    """Why an account cannot be carried on, and what to do."""
+class NotCarried(ExplainedError):
+    """An account cannot be carried over; the text has the reason and the remedy."""
+
+    exit_code = CONFIG
 
 
 def same_account(parts: Parts, store: Store, run: str) -> bool:
-    """Whether universe and agents of a run are those of the configuration."""
+    """Whether a run has the universe and agents of the configuration."""
     record = store.records.run(run)
     return record.universe == parts.universe and record.agents == tuple(a.name for a in parts.rules.agents)
 
 
 def carried_into(store: Store) -> str:
-    """The run that the newest one was to be carried into and that has no entry yet; empty where there is none."""
+    """The target run of an interrupted carry-over, which has no entry yet; empty when there is none."""
     ended = {r.run: r.ended for r in store.runs() if r.ended.startswith(INTO)}
     for why in ended.values():
         run = why.removeprefix(INTO)
@@ -51,31 +54,33 @@ def carried_into(store: Store) -> str:
 
 
 def carry_over(parts: Parts, store: Store, run: str, into: str) -> str:
-    """End `run`, whose account goes on in `into`. Raises NotCarried, and then nothing has changed."""
+    """Ends `run`, whose account continues in `into`. Raises NotCarried before anything has changed."""
     refuse(parts, store, run)
     store.finish(run, time.time_ns(), INTO + into)
     return into
 
 
 def refuse(parts: Parts, store: Store, run: str) -> None:
-    """Raise NotCarried when the account of `run` cannot be carried on under these parts."""
+    """Raises NotCarried when the account of `run` cannot be carried over to these parts."""
     record, (account, ts) = store.records.run(run), account_of(parts, store, run)
     if record.universe.currency != parts.universe.currency:
-        raise NotCarried(f"run {run} is in {record.universe.currency}")
+        mine, new = record.universe.currency, parts.universe.currency
+        raise NotCarried(f"run {run} is in {mine}, [universe] currency is {new}; an account keeps its currency")
     if why := unfit(account, parts.rules):
-        raise NotCarried(f"run {run} cannot be carried on: {why}")
+        raise NotCarried(f"run {run} cannot be carried over: {why}")
     if not parts.live and parts.start_ns <= ts:
         raise NotCarried(
-            f"run {run} has come further than where this recorded market starts; give [feed] start a later date"
+            f"run {run} has already passed the start of this recorded market; set [feed] start to a later date"
         )
 
 
 def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
-    """(account by name, its instant) of a run that was stopped in order; what has another symbol now is called by that. Raises
-    NotCarried."""
+    """(encoded account, its instant) of a run that was stopped cleanly, with renamed symbols. Raises NotCarried."""
     record, kept = store.records.run(run), store.latest_snapshot(run)
     if kept is None or kept[0] != store.last_seq(run):
-        raise NotCarried(f"run {run} was not stopped in order: start it once as it was, and stop it with Ctrl-C")
+        raise NotCarried(
+            f"run {run} was not stopped cleanly: start it with its old configuration, and stop it with Ctrl-C"
+        )
     snapshot = msgspec.msgpack.decode(kept[1], type=Kept)
     try:
         simulated = parts.config.broker.kind == "paper"
@@ -84,16 +89,16 @@ def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
         )
         return account, snapshot.ts
     except ValueError as why:
-        raise NotCarried(f"run {run} cannot be carried on: {why}") from None
+        raise NotCarried(f"run {run} cannot be carried over: {why}") from None
 
 
 def renamed(config: Config) -> dict[str, str]:
-    """Old symbol -> new one."""
+    """Old symbol -> new symbol."""
     return {each.was: each.symbol for each in config.universe.instruments if each.was}
 
 
 def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
-    """What a run begins with that another was carried into; None for every other. Raises NotCarried."""
+    """The account that a carry-over gives to a new run; None for every other run. Raises NotCarried."""
     if store.last_seq(run):
         return None
     old = next((r.run for r in store.runs() if r.ended == INTO + run), None)
@@ -104,13 +109,15 @@ def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
 
 
 def moves(parts: Parts, new: Config) -> bool:
-    """Whether a new configuration has another universe or other agents than run now."""
+    """Whether a new configuration changes the universe or the agents."""
     return new.instruments() != parts.universe or [a.name for a in new.agents] != [a.name for a in parts.config.agents]
 
 
 async def move(service: Service, into: Parts) -> None:
-    """Stop in order, as soon as nothing is open at a real venue, so that the program begins anew under `into`. Raises NotCarried
-    when the account could not be carried on as it is now."""
+    """Stops cleanly once no order is open at a real venue, so that the program restarts under `into`.
+
+    Raises NotCarried when the account cannot be carried over as it is now.
+    """
     await service.settled()
     state = service.shell.state
     names = [a.name for a in state.rules.agents]
@@ -121,8 +128,8 @@ async def move(service: Service, into: Parts) -> None:
     except ValueError as error:
         why = str(error)
     if not why and into.config.broker.kind != "paper" and state.stops:
-        # the new run would not know them
-        why = 'protective stops rest at the venue; stop it with [quantd] on_stop = "cancel", and start it with --carry'
+        # the new run would not own them
+        why = 'protective stops are open at the venue; stop with [quantd] on_stop = "cancel", then start with --carry'
     if why:
         raise NotCarried(why)
     log.info("moving", symbols=list(into.universe.symbols), agents=[a.name for a in into.rules.agents])

@@ -1,4 +1,7 @@
-"""A run's past: its journal folded again, each stretch under the configuration it was made with."""
+"""Replays a run's journal.
+
+Each segment is replayed under the configuration that was active when it was recorded.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +27,7 @@ from quantd.trading.market import MarketSlice
 
 
 class NotKept(Exception):
-    """The configuration of an earlier start cannot be read any more."""
+    """The saved configuration of an earlier start cannot be read."""
 
 
 class SavedConfig(Struct, frozen=True):
@@ -41,8 +44,10 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...], environ: Mapping[str, str]) -> None:
-    """Keep what a start was configured with, before anything is journalled under it. No secrets: of the environment
-    only overrides of keys, which have a double underscore, are kept."""
+    """Saves the configuration of a start before anything is journalled under it.
+
+    It has no secrets: of the environment only overrides of keys, which have a double underscore, are saved.
+    """
     saved = SavedConfig(
         file=str(file.resolve()),
         text=file.read_text(),
@@ -67,15 +72,17 @@ def saved_config(folder: Path, name: str) -> Config:
         )
     except (OSError, msgspec.MsgspecError, ConfigError) as error:
         raise NotKept(
-            f"it was made under another configuration, and {path} cannot be read ({error}); give the configuration it was "
-            "made with, or begin anew with --fresh"
+            f"the run was recorded under another configuration, whose copy {path} cannot be read ({error}); "
+            "give that configuration with --config, or start a new run with --fresh"
         ) from error
     return found
 
 
 def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], MarketSlice] | None:
-    """The recorded market that a run was made over, by number of slice; None where the journal has the bars, or they
-    are not at hand as they were. `folder` keeps the configurations of its starts."""
+    """The recorded market of a run, by number of slice; None when it is unavailable or the journal has the bars itself.
+
+    `folder` has the saved configurations of its starts.
+    """
     first = next((decode(data).event for _, data in records.entries(run, 1)), None)
     if not isinstance(first, Started):
         return None
@@ -87,7 +94,7 @@ def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], Mar
 
 
 class Records(Protocol):
-    """What is read of a store, by the daemon that holds it or beside it."""
+    """Read access to a store, by the daemon that owns it or by another process."""
 
     def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]: ...
 
@@ -99,10 +106,10 @@ class Records(Protocol):
 
 
 def newest_snapshot(records: Records, run: str) -> tuple[int, bytes]:
-    """(steps it stands after, snapshot); (0, empty) when the journal is folded from its beginning.
+    """(number of the last step in the snapshot, snapshot); (0, empty) when replay starts at the beginning.
 
-    A snapshot of another version of the code counts only when nothing was journalled after it: the run was then
-    stopped in order, and nothing is folded by code that did not make it.
+    A snapshot of another version of the code counts only when nothing was journalled after it. The run was then stopped
+    cleanly, and no step is replayed by code that did not record it.
     """
     kept = records.latest_snapshot(run, code_version())
     if kept is None:
@@ -113,7 +120,7 @@ def newest_snapshot(records: Records, run: str) -> tuple[int, bytes]:
 
 
 class Stretch(Struct):
-    """Consecutive steps made under one configuration; `config` is its digest, `first` the number of the first."""
+    """Consecutive steps recorded under one configuration: its digest, the number of the first step, the entries."""
 
     config: str
     first: int
@@ -121,8 +128,10 @@ class Stretch(Struct):
 
 
 def stretches(records: Records, run: str, after: int, config: str, until: int | None = None) -> list[Stretch]:
-    """The steps later than number `after`, to `until` where that is given, cut where a start had another
-    configuration; `config` is that of the first."""
+    """The steps after number `after` (to `until` when given), split where a start changed the configuration.
+
+    `config` is the digest of the first segment's configuration.
+    """
     found: list[Stretch] = []
     for seq, data in records.entries(run, after + 1):
         if until is not None and seq > until:
@@ -157,11 +166,11 @@ def refold(
     until: int | None = None,
     judged: list[Judged] | None = None,
 ) -> tuple[Shell, Journal]:
-    """The run as its journal says it stands, from the snapshot `kept` after step `seq`, or from its beginning.
+    """Replays the journal from the snapshot `kept` after step `seq`, or from its beginning; returns shell and journal.
 
-    Each stretch is folded under the configuration it was made with: costs or schedules that were changed since must
-    not change the past. The shell and the journal given back go on under `parts`. The steps after `until` are not
-    read; what gates are asked goes to `judged`. Raises ReplayDifference, RecordTooLong and NotKept.
+    Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
+    schedules must not change the past. The returned shell and journal continue under `parts`. Steps after `until` are
+    not read. Gate calls are appended to `judged`. Raises ReplayDifference, RecordTooLong and NotKept.
     """
     present = digest(parts.config)
     shell, under, journal = parts.shell(), present, journal_of((), seq, parts)
@@ -192,12 +201,14 @@ def refold(
 
 
 class Reached(Exception):
-    """The step that somebody wanted to see has been folded."""
+    """The requested step has been replayed."""
 
 
 class UpTo(Journal):
-    """A journal that is compared up to one step, and with it; then it raises Reached, with in `judged` what that step
-    asked gates."""
+    """A journal that is compared up to and including one step and then raises Reached.
+
+    `judged` then has the gate calls of that step.
+    """
 
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, until: int, judged: list[Judged]) -> None:
         super().__init__(entries, seq, live)
@@ -224,8 +235,11 @@ def judged_at(
     kept: bytes = b"",
     watched: Watched = iter,
 ) -> list[Judged]:
-    """What gates were asked in one step of a run's journal, by folding it again up to there from the snapshot `kept`
-    after step `seq`. Every step is compared with its record. Raises ReplayDifference, RecordTooLong and NotKept."""
+    """The gate calls in one step of a run, from a replay of its journal up to that step.
+
+    The replay starts at the snapshot `kept` after step `seq` and compares every step with its record. Raises
+    ReplayDifference, RecordTooLong and NotKept.
+    """
     judged: list[Judged] = []
 
     def journal_of(entries: Iterable[bytes], first: int, under: Parts) -> Journal:
@@ -242,7 +256,7 @@ def judged_at(
 
 
 def continued(shell: Shell, parts: Parts) -> Shell:
-    """The same account in a shell of another configuration; a shell that has done nothing is made anew."""
+    """The same account in a shell of another configuration; an unused shell is replaced by a new one."""
     new = parts.shell()
     new.guarded = shell.guarded
     if shell.config:

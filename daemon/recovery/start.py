@@ -1,5 +1,4 @@
-"""The first steps of every start, the same for a run and a backtest: who we are, which limits hold, which bars
-were put aside."""
+"""The first steps of every start, of a run and of a backtest: identity, limits, quarantined bars."""
 
 import msgspec
 
@@ -15,15 +14,17 @@ from quantd.trading.ports import Policy, leaves
 
 
 def artifacts_in(policy: Policy) -> str:
-    """The digests of the artifacts that a policy is made of, with a + between them; empty for none."""
+    """The digests of the artifacts of a policy, joined by +; empty for none."""
     return "+".join(filter(None, (getattr(each, "digest", "") for each in leaves(policy))))
 
 
 def begin(
     shell: Shell, parts: Parts, config: Config, run: str, *, fresh: bool, carried: Carried | None = None
 ) -> list[BadBar]:
-    """Step Started, Reloaded where limits are news, the account that is carried on, and an alert about bars put aside; these
-    bars, when `fresh`."""
+    """Runs the first steps: Started, Reloaded after a change of limits, the carry-over, alerts about bars.
+
+    Returns the quarantined bars when `fresh`.
+    """
     feed = parts.feed if isinstance(parts, Assembly) else None
     now = shell.state.now
     if feed is None:
@@ -53,14 +54,13 @@ def begin(
         for agent, policy in zip(config.seats, parts.policies, strict=True):
             until = max(getattr(each, "trained_until_ns", 0) for each in leaves(policy))
             if until > parts.start_ns:
-                text = (
-                    f"agent {agent.name} trades bars that its policy was trained on, until {instant_text(until)[:10]}"
-                )
+                end = instant_text(until)[:10]
+                text = f"agent {agent.name} trades bars of its policy's training window, which ends {end}"
                 shell.run(Condition(now, "bars", False, text))
     if feed is None or not (fresh and feed.quarantined):
         return []
     first = feed.quarantined[0]
-    text = f"{len(feed.quarantined)} bars were put aside; the first is {first.symbol}: {first.reason}"
+    text = f"{len(feed.quarantined)} bars were quarantined; the first is {first.symbol}: {first.reason}"
     shell.run(Condition(now, "bars", False, text))
     return [
         BadBar(b.ts, b.symbol, b.reason, f"{b.open} {b.high} {b.low} {b.close} {b.volume}") for b in feed.quarantined

@@ -1,7 +1,7 @@
-"""The state a decision was made on, had again: the run's journal folded up to the step that made it.
+"""Rebuilds the state of a past decision by a replay of the run's journal up to its step.
 
-What the gates were asked then can be asked again, so that a figure which was not recorded is computed by the code
-that decided, on the state it decided on.
+The gate calls of that step can then be repeated. A figure that was not recorded is so computed by the same code, on the
+same state, as the decision.
 """
 
 import time
@@ -30,12 +30,15 @@ from quantd.trading.events import Started
 
 
 class Unavailable(Exception):
-    """The state cannot be had again; the text is one clause that says why."""
+    """The state cannot be rebuilt; the text is one clause with the reason."""
 
 
 class Refolder:
-    """Folds one run up to its decisions. `configured` gives the present configuration, for a run whose own was not kept;
-    `watched` looks at the market as it goes by."""
+    """Replays one run up to its decisions.
+
+    `configured` returns the present configuration, for a run without a saved one. `watched` wraps the iterator over
+    the market.
+    """
 
     def __init__(
         self,
@@ -55,22 +58,24 @@ class Refolder:
         self._watched = watched
 
     def __call__(self, decision: Decision) -> list[Judged]:
-        """What the gates were asked for one plan: the agents' baskets in order, then the house's. Raises Unavailable."""
+        """The gate calls of one plan: the agents' baskets in order, then the house's. Raises Unavailable."""
         try:
             found = self._judged(decision.seq)
         except NotKept as why:
-            raise Unavailable(f"the configuration of that time cannot be read: {why}") from None
+            raise Unavailable(f"the configuration of the decision cannot be read: {why}") from None
         except (FeedError, OSError) as why:
             raise Unavailable(f"the recorded market cannot be read: {why}") from None
         except (PolicyError, UnknownCalendar, ConfigError) as why:
-            raise Unavailable(f"the run cannot be put together again: {why}") from None
+            raise Unavailable(f"the run cannot be rebuilt: {why}") from None
         except ReplayDifference as why:
-            raise Unavailable(f"this version of quantd, or this market, gives another past: {why}") from None
+            raise Unavailable(
+                f"the replay differs from the journal, by this version of quantd or by the market data: {why}"
+            ) from None
         except (RecordTooLong, StoreError) as why:
             raise Unavailable(str(why)) from None
         plans = by_plan(found)
         if not 1 <= decision.ordinal <= len(plans):
-            raise Unavailable(f"step {decision.seq} asked no gate")
+            raise Unavailable(f"step {decision.seq} has no gate call")
         return plans[decision.ordinal - 1]
 
     def _judged(self, step: int) -> list[Judged]:
@@ -79,12 +84,12 @@ class Refolder:
         return judged_at(parts, self._records, self._run, self._folder, step, seq=seq, kept=kept, watched=self._watched)
 
     def _config_at(self, kept: bytes) -> str:
-        """Digest of the configuration that a snapshot, or the beginning of the run, was made under."""
+        """Digest of the configuration of a snapshot, or of the run's first start."""
         if kept:
             return msgspec.msgpack.decode(kept, type=Kept).config
         first = next((decode(data).event for _, data in self._records.entries(self._run, 1)), None)
         if not isinstance(first, Started):
-            raise Unavailable(f"run {self._run} has no journal that begins with a start")
+            raise Unavailable(f"the journal of run {self._run} does not begin with a start")
         return first.config
 
     def _put_together(self, name: str) -> Parts:
@@ -104,7 +109,7 @@ class Refolder:
 
 
 def by_plan(judged: Sequence[Judged]) -> list[list[Judged]]:
-    """The baskets of one step, those of each of its plans together: agents in order, the house last."""
+    """The baskets of one step, grouped by plan: agents in order, the house last."""
     plans: list[list[Judged]] = [[]]
     for one in judged:
         plans[-1].append(one)

@@ -6,50 +6,31 @@ byte; when it ends, new steps are appended.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import get_args
 
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item
-from quantd.trading.codec import Entry, JournalEvent, decode, encode, slice_of
+from quantd.trading.codec import Entry, decode, encode, slice_of
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import (
     Action,
     Bars,
-    Busted,
-    CancelReported,
-    Carried,
-    Condition,
-    Correction,
     Decided,
     Event,
-    Flow,
-    ForeignFound,
-    Halted,
-    Limited,
-    NotFound,
-    Operator,
-    Reconciled,
-    Reloaded,
-    Retrained,
+    External,
+    JournalEvent,
     Shade,
     SliceRef,
-    Started,
-    Stopping,
     Tick,
     Unknown,
-    Wished,
+    VenueNews,
 )
-from quantd.trading.orders import OrderState, Reports
-
-OUTSIDE: Final = (
-    Started, Reloaded, Flow, Operator, Condition, Stopping, Reconciled, ForeignFound, Correction, Wished,
-    Halted, Limited, Carried, Retrained,
-)  # fmt: skip
-"""Events of a replayed run that come neither from its feed nor from the loop itself: the record supplies them."""
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.trading.orders import OrderState
 
 
-class ReplayDifference(Exception):
+class ReplayDifference(ExplainedError):
     """The same events did not have the same effects: trading stops until a person has looked."""
 
     def __init__(self, seq: int, recorded: Entry, computed: Entry) -> None:
@@ -58,8 +39,10 @@ class ReplayDifference(Exception):
         super().__init__(f"step {seq} differs from the journal: {difference(recorded, computed)}")
 
 
-class RecordTooLong(Exception):
+class RecordTooLong(ExplainedError):
     """The journal goes on after the feed has ended: it is of another feed."""
+
+    exit_code = CONFIG
 
 
 def difference(recorded: Entry, computed: Entry) -> str:
@@ -111,10 +94,10 @@ class Journal:
         """Whether recorded steps are left."""
         return bool(self._ahead)
 
-    def outside(self) -> JournalEvent | None:
+    def outside(self) -> External | None:
         """The next recorded event, when neither feed nor loop will bring it again."""
         event = self._ahead[0][1].event if self._ahead else None
-        return event if isinstance(event, OUTSIDE) else None
+        return event if isinstance(event, External) else None
 
     def cause(self, own: tuple[type, ...]) -> JournalEvent | None:
         """The next recorded event that the shell does not bring by itself: those of the types `own` follow from others,
@@ -176,7 +159,7 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> int:
         instant = None if event is not None else next(instants, None)
         try:
             if event is not None:
-                shell.run(event)  # type: ignore[arg-type]  # OUTSIDE has no SliceRef
+                shell.run(event)
             elif instant is None:
                 raise RecordTooLong("the feed ended before the journal did")
             else:
@@ -193,7 +176,7 @@ def fold_live(shell: Shell, journal: Journal) -> int:
     """`fold` for a market that went on: its bars are in the record itself, and the answers of a venue across a network."""
     own: tuple[type, ...] = (Decided, Shade)
     if not shell.remote:
-        own = (*own, Reports, CancelReported, Unknown, NotFound, Busted)
+        own = (*own, *get_args(VenueNews))
     while journal.replaying:
         event = journal.cause(own)
         try:

@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from quantd.daemon.engine import step
+from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.daemon.engine.state import Rules, State
+from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.digest import Digest
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item
@@ -114,14 +115,7 @@ class Shell:
         """The next thing of a replayed market: first to the simulated venue, then to the core."""
         tally = self.tally
         if type(item) is MarketSlice:
-            try:
-                told = self.broker.on_slice(item)
-            except Exception as error:
-                told = self._venue_failed(error)
-            else:
-                if "broker" in self.state.down and not self.remote:
-                    told = [Condition(self.state.now, "broker", True, "the venue answers"), *told]
-            for news in told:
+            for news in self._ask_venue(self._slice_at_venue, item):
                 self.run(news)
             if self.shadows:
                 self._shades(lambda venue: venue.on_slice(item))
@@ -133,21 +127,13 @@ class Shell:
         elif type(item) is Tick:
             self.ts = max(self.ts, item.ts)
             self.ticked = item.ts
-            try:
-                told = self.broker.on_time(item.ts)
-            except Exception as error:
-                told = self._venue_failed(error)
-            for news in told:
+            for news in self._ask_venue(self.broker.on_time, item.ts):
                 self.run(news)
             if self.shadows:
                 self._shades(lambda venue: venue.on_time(item.ts))
         elif type(item) is Action:
             self.ts = item.ts
-            try:
-                told = self.broker.on_action(item)
-            except Exception as error:
-                told = self._venue_failed(error)
-            for news in told:
+            for news in self._ask_venue(self.broker.on_action, item):
                 self.run(news)
             if self.shadows:
                 self._shades(lambda venue: venue.on_action(item))
@@ -188,31 +174,23 @@ class Shell:
     def _act(self, effect: Effect, queue: "deque[Event | Ask]") -> None:
         match effect:
             case OrderBasket():
-                try:
-                    queue.extend(self.broker.submit(effect))
-                except Exception as error:
-                    rows = list(range(len(effect.sym)))
-                    queue.extend(self._venue_failed(error, effect.sample, effect.n, rows))
+                key = effect.sample, effect.n
+                queue.extend(self._ask_venue(self.broker.submit, effect, key=key, rows=range(len(effect.sym))))
             case Ask():
                 recorded = self.log.answer(effect)
                 waits = recorded is None and self.meanwhile is not None and self.meanwhile.begin(effect)
                 queue.append(effect if waits else recorded or self.answer(effect))
             case Again():
-                work = self.state.at_venue()[effect.sample, effect.n]
-                try:
-                    queue.extend(self.broker.submit(work.basket, effect.row))
-                except Exception as error:
-                    queue.extend(self._venue_failed(error, effect.sample, effect.n, effect.row))
+                key = effect.sample, effect.n
+                basket = self.state.at_venue()[key].basket
+                queue.extend(self._ask_venue(self.broker.submit, basket, effect.row, key=key, rows=effect.row))
             case Cancel():
-                try:
-                    queue.extend(self.broker.cancel(effect.sample, effect.n, effect.row, effect.ts))
-                except Exception as error:
-                    queue.extend(self._venue_failed(error, effect.sample, effect.n, [effect.row]))
+                key = effect.sample, effect.n
+                queue.extend(
+                    self._ask_venue(self.broker.cancel, *key, effect.row, effect.ts, key=key, rows=[effect.row])
+                )
             case Query():
-                try:
-                    queue.extend(self.broker.query(effect.sample, effect.n, effect.row))
-                except Exception as error:
-                    queue.extend(self._venue_failed(error))
+                queue.extend(self._ask_venue(self.broker.query, effect.sample, effect.n, effect.row))
             case Shadowed():
                 self._act_shadowed(effect, queue)
             case Snapshot():
@@ -248,18 +226,33 @@ class Shell:
                     pass
         queue.extend(Shade(shadowed.agent, news) for news in told)  # type: ignore[arg-type]
 
-    def _venue_failed(
-        self, error: Exception, sample: int = 0, n: int = 0, rows: Sequence[int] = ()
-    ) -> list[BrokerNews]:
-        """What an exception of the venue says: nobody knows what became of these rows, and the broker is down."""
-        if not self.guarded:
-            raise error
-        text = f"{type(error).__name__}: {error}"[:500]
+    def _ask_venue(
+        self,
+        call: Callable[..., Sequence[BrokerNews]],
+        *args: object,
+        key: tuple[int, int] = (0, 0),
+        rows: Sequence[int] = (),
+    ) -> Sequence[BrokerNews]:
+        """The news of one call of the venue. In a daemon an exception is news too: the outcome of `rows` of the basket
+        `key` is unknown, and the broker is down."""
+        try:
+            return call(*args)
+        except Exception as error:
+            if not self.guarded:
+                raise
+            text = f"{type(error).__name__}: {error}"[:500]
         news: list[BrokerNews] = []
         if rows:
-            news.append(Unknown(sample, n, self.state.now, list(rows), text))
+            news.append(Unknown(*key, self.state.now, list(rows), text))
         if "broker" not in self.state.down:
             news.append(Condition(self.state.now, "broker", False, text))
+        return news
+
+    def _slice_at_venue(self, market: MarketSlice) -> Sequence[BrokerNews]:
+        """The venue's news of a slice. A simulated venue that answers is up again."""
+        news = self.broker.on_slice(market)
+        if "broker" in self.state.down and not self.remote:
+            return [Condition(self.state.now, "broker", True, "the venue answers"), *news]
         return news
 
     def keep(self) -> bytes:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from msgspec import Struct
 
 from quantd.daemon.config.schema import Job
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.sessions import DAY_NS, Sessions
 
 Verdict = Literal["run", "skip", "alert"]
@@ -44,8 +45,10 @@ _FAR: Final = timedelta(days=30 * 366)
 around 2100."""
 
 
-class ScheduleError(ValueError):
+class ScheduleError(ExplainedError, ValueError):
     """A schedule that cannot be kept; `remedy` says what to write."""
+
+    exit_code = CONFIG
 
     def __init__(self, name: str, what: str, remedy: str) -> None:
         self.remedy = remedy

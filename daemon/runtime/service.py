@@ -1,13 +1,13 @@
 """The daemon's loop around a Shell: takes from the inbox, steps, and commits before anything leaves.
 
-One task steps; a feeder fills the inbox at the configured pace. Every other task (bus, API, watchdog) belongs to the
+One task steps; `quantd.daemon.runtime.feeder` fills the inbox. Every other task (bus, API, watchdog) belongs to the
 same TaskGroup, in `quantd.daemon.app`.
 """
 
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -20,21 +20,20 @@ from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
 from quantd.adapters.store.tables.projection import OUTBOX, Projection, Rows
 from quantd.daemon.config import Config
-from quantd.daemon.engine.monitor import limit_values
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
+from quantd.daemon.engine.safety.monitor import limit_values
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.runtime.alert_filter import AlertFilter
-from quantd.daemon.runtime.inbox import Command, Inbox
+from quantd.daemon.runtime.inbox import Command, Inbox, InboxFull
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Outgoing, Wire
 from quantd.daemon.runtime.recent_history import Histories
-from quantd.daemon.runtime.timeline import Item, time_of
 from quantd.daemon.runtime.trace import Trail
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.effects import Ask, Effect, Publish, Switched, Valued
 from quantd.trading.events import Condition, Decided, Event, Operator, Stopping, Tick
-from quantd.trading.market import MarketSlice
+from quantd.trading.exit_codes import TRY_LATER, ExplainedError
 from quantd.trading.venue import VenueAccount
 
 log = structlog.get_logger("quantd.loop")
@@ -54,9 +53,6 @@ FULL_S: Final = 60.0
 RECENT_ALERTS: Final = 200
 """Alerts kept in memory for the API and the terminal."""
 
-BESIDE: Final = frozenset({"risk_report", "daily_report", "backup", "compact", "retrain"})
-"""Jobs done beside trading, after the commit in which they came due (`quantd.daemon.jobs.runner`)."""
-
 ALIVE_S: Final = 1.0
 """How often a wait for a policy counts as progress of the loop."""
 
@@ -65,6 +61,10 @@ SETTLED_S: Final = 0.02
 
 BREATH_S: Final = 0.005
 """How long stepping may hold the event loop before others get a turn."""
+
+
+Step = tuple[Event, Sequence[Effect]]
+"""An event and the effects it had."""
 
 
 def _nothing() -> None:
@@ -88,9 +88,16 @@ def answer_stops(commands: Sequence[Command]) -> None:
             command.done.set_result(command.effects)
 
 
-class StoreGaveUp(Exception):
+def reason_of(why: BaseException) -> str:
+    """The type and the text of an exception, on one line of at most 400 characters."""
+    return f"{type(why).__name__}: {' '.join(str(why).split())}"[:400]
+
+
+class StoreGaveUp(ExplainedError):
     """The store took no batch for a minute, or another process leads the account now; nothing is lost, the daemon leaves
     with exit code 75."""
+
+    exit_code = TRY_LATER
 
 
 class Service:
@@ -145,9 +152,8 @@ class Service:
         self._stepping = False
         self.quarantine: list[BadBar] = []
         self.histories = histories or Histories(config.risk.history)
-        self.jobs: dict[str, int] = {}
-        """Job of BESIDE -> the newest instant at which it was due, until its runner takes it: of many that pass while
-        the daemon catches up only the last is done."""
+        self.subscribers: list[Callable[[Sequence[Step]], None]] = []
+        """Called with the steps of each batch once it is committed."""
         self.trail = Trail(shell.state.universe, shell.state.rules.names())
         self.bar_lag_s = 0.0
         """How old the newest bar of a market that goes on was when it came."""
@@ -172,83 +178,6 @@ class Service:
         self.market_ahead_ns: int | None = None
         """The market's time minus the monotonic clock, where the feed keeps the market's own pace."""
 
-    # the feed
-
-    async def feed(self, instants: Iterator[list[Item]], pace: str, at_end: str) -> None:
-        """Fill the inbox from a recorded market at its pace; at its end do as configured.
-
-        A feed that fails is a dead feed, not a crash: the daemon stays, for its positions and its people.
-        """
-        try:
-            if pace == "fast":
-                await self._feed_fast(instants)
-            elif pace == "real":
-                await self._feed_real(instants)
-            else:
-                await self._feed_paced(instants, 1.0 / float(pace.removesuffix("/s")))
-        except Exception as error:
-            log.debug("feed.failed", exc_info=True)  # the watcher says it to people
-            await self._drained()  # what it brought is still traded on
-            self.feed_error = f"{type(error).__name__}: {error}"[:500]
-            return
-        if at_end == "stop":
-            # behind the last bar, not before it as a person's command would be
-            await self.inbox.put([[Stopping(self.shell.state.now, False, "the feed has ended")]])
-        else:
-            await self._drained()
-        self.status = "ended"
-        self._notify()
-
-    async def _drained(self) -> None:
-        """Wait until everything that was put into the inbox has been stepped."""
-        while len(self.inbox) or self._stepping:
-            await self.changed(0.1)
-
-    async def _feed_fast(self, instants: Iterator[list[Item]]) -> None:
-        chunk: list[list[Item]] = []
-        for instant in instants:
-            chunk.append(instant)
-            if len(chunk) >= 32:
-                await self.inbox.put(chunk)
-                chunk = []
-        if chunk:
-            await self.inbox.put(chunk)
-
-    async def _feed_paced(self, instants: Iterator[list[Item]], period_s: float) -> None:
-        """One house session each period; what lies between two samples goes with the second."""
-        due = time.monotonic()
-        chunk: list[list[Item]] = []
-        for instant in instants:
-            chunk.append(instant)
-            last = instant[-1]
-            if isinstance(last, Tick) and last.sample:
-                await self.inbox.put(chunk)
-                chunk = []
-                if not last.warmup:
-                    due = max(due + period_s, time.monotonic() - 1.0)
-                    await asyncio.sleep(max(0.0, due - time.monotonic()))
-        if chunk:
-            await self.inbox.put(chunk)
-
-    async def _feed_real(self, instants: Iterator[list[Item]]) -> None:
-        """As far apart as they were, from the first tick that trades on: the warm-up is history."""
-        for instant in instants:
-            ts, last = time_of(instant[-1]), instant[-1]
-            if self.market_ahead_ns is not None:
-                await asyncio.sleep(max(0.0, (ts - self.market_ahead_ns - time.monotonic_ns()) / 1e9))
-            elif isinstance(last, Tick) and not last.warmup:
-                self.market_ahead_ns = ts - time.monotonic_ns()
-            await self.inbox.put([instant])
-
-    async def feed_live(self, market: AsyncIterator[list[Item]]) -> None:
-        """Fill the inbox from a market that goes on, until cancelled."""
-        self.market_ahead_ns = time.time_ns() - time.monotonic_ns()
-        self.live_since_ns = time.time_ns()
-        async for instant in market:
-            if isinstance(last := instant[-1], MarketSlice):
-                self.bar_lag_s = (time.time_ns() - last.ts_event) / 1e9
-            await self.inbox.put([instant])
-
     # the loop
 
     async def step_forever(self) -> None:
@@ -268,7 +197,12 @@ class Service:
             self.progress += 1
         await self.commit()
         self.status, self.over = "stopped", True
-        self._notify()
+        self.notify()
+
+    async def drained(self) -> None:
+        """Wait until everything that was put into the inbox has been stepped."""
+        while len(self.inbox) or self._stepping:
+            await self.changed(0.1)
 
     def _until_commit(self) -> float:
         return max(0.001, COMMIT_S - (time.monotonic() - self._last_commit)) if self.journal.entries else COMMIT_S
@@ -379,9 +313,11 @@ class Service:
                 command.done.set_result(command.effects)
         self._published([*messages, *self._ahead])
         self._ahead.clear()
-        self._notify()
+        for subscriber in self.subscribers:
+            subscriber(steps)
+        self.notify()
 
-    def _rows(self, steps: Sequence[tuple[Event, Sequence[Effect]]]) -> tuple[Rows, list[Message]]:
+    def _rows(self, steps: Sequence[Step]) -> tuple[Rows, list[Message]]:
         """Read models and messages of new steps; alerts are rows of the outbox, within what [alerts] lets out."""
         found: dict[str, Message] = {}
         moved = False
@@ -389,10 +325,8 @@ class Service:
         for seq, (event, effects) in enumerate(steps, self._committed + 1):
             self._projection.add(seq, event, effects)
             self.trail.add(event, effects)
-            if type(event) is Tick and event.jobs:
-                self.jobs.update((job, event.ts) for job in event.jobs if job in BESIDE)
-                if "reconcile" in event.jobs:
-                    self.reconcile()
+            if type(event) is Tick and "reconcile" in event.jobs:
+                self.reconcile()
             if effects:
                 moved = moved or any(type(e) in (Valued, Switched) for e in effects)
                 if cut_by_venue(effects):
@@ -448,7 +382,7 @@ class Service:
         self._status_before, self.status, self.store_error = self.status, "store failing", why[:400]
         log.critical("store.failing", error=why, consequence="trading is halted; what was committed is kept")
         self._step(Condition(self.shell.state.now, "store", False, f"{self.store_error}; trading is halted"))
-        self._notify()
+        self.notify()
 
     def _step(self, event: Event) -> Sequence[Effect]:
         """Step an event from outside the market. While the store takes nothing, the switch and what is CRITICAL are
@@ -492,9 +426,19 @@ class Service:
             task.cancel()
             raise
 
-    def _notify(self) -> None:
+    def notify(self) -> None:
+        """Wake whoever waits for a commit."""
         for listener in self.listeners:
             listener.set()
+
+    def alert(self, text: str) -> None:
+        """Raise the WARNING `upkeep`, stored and published. After the last commit only the log has it."""
+        if self.over:
+            return
+        try:
+            self.inbox.command(Condition(self.shell.state.now, "upkeep", False, text[:500]))
+        except InboxFull:
+            log.error("alert.lost", text=text)
 
     async def changed(self, within_s: float) -> None:
         """Wait for the next commit, at most `within_s` seconds."""

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from quantd.risk.limits.catalogue import Reason
+from quantd.risk.limits.catalogue import REASON_NAMES
 from quantd.trading.clock_text import instant_text as iso
 from quantd.trading.effects import Effect, Ended, Filled, Planned, Publish, Valued
 from quantd.trading.events import Decided, Event, Tick
@@ -19,8 +19,6 @@ from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 
 log = structlog.get_logger("quantd.trail")
 _plain: Final = getLogger("quantd.trail")
-
-REASONS: Final = [reason.name.lower() for reason in Reason]
 
 
 class Trail:
@@ -67,7 +65,7 @@ class Trail:
         codes = np.frombuffer(reason, dtype=np.int8)[wanted] if reason else np.zeros(int(wanted.sum()), dtype=np.int8)
         counts = np.bincount(codes)
         for code in np.flatnonzero(counts).tolist():
-            self.verdicts[REASONS[code] if code else ""] += int(counts[code])
+            self.verdicts[REASON_NAMES[code] if code else ""] += int(counts[code])
 
     def _heard(self, event: Event) -> None:
         match event:
@@ -110,7 +108,7 @@ class Trail:
 
     def _cut(self, reason: bytes) -> dict[str, str]:
         """Symbol -> the limit that bound."""
-        return {name: REASONS[code] for name, code in zip(self._universe.symbols, reason, strict=True) if code}
+        return {name: REASON_NAMES[code] for name, code in zip(self._universe.symbols, reason, strict=True) if code}
 
     def _line(self, what: str, sample: int = 0, **fields: object) -> None:
         log.debug(what, sample=iso(sample or self._sample), **{k: v for k, v in fields.items() if v is not None})

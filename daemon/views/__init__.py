@@ -1,1 +1,1 @@
-"""The read side: state and store as operators see them."""
+"""Views of state and store for API, command line and reports."""

@@ -1,5 +1,7 @@
-"""What a person may ask `why` about, and how it is found: an order by its id, a symbol of a decision by its address
-(d4812:QQQ), a symbol alone (the newest decision about it)."""
+"""The arguments of `quantd why`: an order id, an address of a symbol in a decision (d4812:QQQ), or a symbol.
+
+A symbol alone means the newest decision about it.
+"""
 
 import re
 from datetime import UTC, datetime
@@ -16,15 +18,15 @@ from quantd.trading.orders import order_id, quantity_text
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
 PAGE: Final = 200
-"""Decisions looked at in one go."""
+"""Decisions read per query."""
 
 
 class AddressWrong(ValueError):
-    """Nothing is called that; the text says what is, and what is nearest."""
+    """The argument names nothing; the text lists the valid forms and the nearest names."""
 
 
 class Found(Struct, frozen=True):
-    """One symbol of one decision, with its order where one was made."""
+    """One symbol of one decision, with its order if there is one."""
 
     decision: Decision
     column: int
@@ -32,8 +34,10 @@ class Found(Struct, frozen=True):
 
 
 class AskedLine(Struct, frozen=True):
-    """One wish of a decision and what became of it: of an agent, before its own limits, or of the house, before the
-    house's. Quantities are unsigned; `address` is what `quantd why` takes."""
+    """One requested trade of a decision and its verdict: of an agent against its own limits, or of the house.
+
+    Quantities are unsigned; `address` is an argument for `quantd why`.
+    """
 
     address: str
     ts: int
@@ -52,10 +56,10 @@ def address_of(decision: Decision, symbol: str) -> str:
 
 
 def find(reader: Reader, what: str, at: str | None = None) -> Found:
-    """What `what` names. Raises AddressWrong or StoreFailing, each with one sentence that names the nearest."""
+    """The decision and symbol that `what` names. Raises AddressWrong (with the nearest names) or StoreFailing."""
     symbols = reader.run.universe.index
     if at is not None and what not in symbols:
-        raise AddressWrong(f"--at goes with a symbol; {what} names its decision already")
+        raise AddressWrong(f"--at needs a symbol, but {what} already names one decision; leave --at out")
     if what.startswith("q-"):
         decision = reader.decision(what)
         order = reader.order(what)
@@ -66,12 +70,12 @@ def find(reader: Reader, what: str, at: str | None = None) -> Found:
         if known[3] is None:
             return _only(reader, decision)
         if known[3] not in symbols:
-            raise AddressWrong(f"{known[3]} is not a symbol of run {reader.run.run}; {_near(known[3], reader)}")
+            raise AddressWrong(f"{known[3]} is not in the universe of run {reader.run.run}; {_near(known[3], reader)}")
         return _in(reader, decision, known[3])
     if what in symbols:
         return _newest(reader, what, at)
     raise AddressWrong(
-        f"{what} is no order (q-…), no decision (d4812:QQQ) and no symbol of run {reader.run.run}; {_near(what, reader)}"
+        f"{what} is not an order (q-…), decision (d4812:QQQ) or symbol of run {reader.run.run}; {_near(what, reader)}"
     )
 
 
@@ -80,12 +84,12 @@ def _near(name: str, reader: Reader) -> str:
     by_case = {s.upper(): s for s in symbols}
     near = [by_case[s] for s in get_close_matches(name.upper(), list(by_case), n=3, cutoff=0.5)]
     if near:
-        return f"the nearest: {', '.join(near)}"
-    return f"its symbols: {', '.join(symbols[:8])}{', …' if len(symbols) > 8 else ''}"
+        return f"the nearest are {', '.join(near)}"
+    return f"its symbols are {', '.join(symbols[:8])}{', …' if len(symbols) > 8 else ''}"
 
 
 def _only(reader: Reader, decision: Decision) -> Found:
-    """The one symbol that a decision was about, or the one that it cut."""
+    """The only symbol of a decision, or the only symbol that it cut. Raises AddressWrong."""
     lines = asked_lines(reader, decision)
     cut = sorted({line.symbol for line in lines if line.asked != line.allowed})
     every = sorted({line.symbol for line in lines})
@@ -93,7 +97,7 @@ def _only(reader: Reader, decision: Decision) -> Found:
         if len(names) == 1:
             return _in(reader, decision, names[0])
     ways = ", ".join(address_of(decision, name) for name in (cut or every)[:8])
-    raise AddressWrong(f"decision {decision.address} is about {len(every)} symbols; write one of {ways}")
+    raise AddressWrong(f"decision {decision.address} has {len(every)} symbols; write one of {ways}")
 
 
 def _in(reader: Reader, decision: Decision, symbol: str) -> Found:
@@ -101,7 +105,7 @@ def _in(reader: Reader, decision: Decision, symbol: str) -> Found:
     if not _about(decision, column):
         asked = sorted({line.symbol for line in asked_lines(reader, decision)})
         raise AddressWrong(
-            f"nobody asked for {symbol} in decision {decision.address}; it is about {', '.join(asked[:8]) or 'nothing'}"
+            f"no agent traded {symbol} in decision {decision.address}; its symbols are {', '.join(asked[:8]) or 'none'}"
         )
     order = None
     if decision.plan.n and int(_ints(decision.plan.allowed)[column]):
@@ -120,16 +124,16 @@ def _newest(reader: Reader, symbol: str, at: str | None) -> Found:
         page = reader.decisions_before(page[0].seq, PAGE)
     when = "" if at is None else f" up to {at}"
     raise AddressWrong(
-        f"nobody has asked for {symbol} in run {reader.run.run}{when}; `quantd decisions` lists what was"
+        f"no decision of run {reader.run.run}{when} trades {symbol}; `quantd decisions` lists the decisions"
     )
 
 
 def _instant(text: str) -> int:
-    """The last ns of a day, or an instant."""
+    """An instant in ns; a date means its last ns. Raises AddressWrong."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise AddressWrong(f"--at {text}: write 2020-02-28 or 2020-02-28T21:00:00Z") from None
+        raise AddressWrong(f"--at {text} is not a date or time; write 2020-02-28 or 2020-02-28T21:00:00Z") from None
     ts = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 10**9
     return ts + 86_400 * 10**9 - 1 if len(text) <= 10 else ts
 
@@ -143,7 +147,7 @@ def _ints(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
 
 
 def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
-    """Every wish of a decision: the agents', then the house's net."""
+    """Every requested trade of a decision: the agents', then the house's net."""
     plan, universe = decision.plan, reader.run.universe
     found = []
     parts = [
@@ -172,7 +176,7 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
 
 
 def refused_lines(reader: Reader, *, last: int, symbol: str | None = None, whole: bool = False) -> list[AskedLine]:
-    """The newest wishes that were cut, or with `whole` that were refused altogether; oldest of them first."""
+    """The newest requested trades that were cut, or with `whole` refused completely; the oldest first."""
     found: list[AskedLine] = []
     page = reader.decisions(last=PAGE)
     while page and len(found) < last:

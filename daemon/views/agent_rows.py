@@ -1,5 +1,4 @@
-"""The agents beside each other, for people: what share of their capital each has and is to have, how alike they earn, and
-who is a shadow."""
+"""Comparison of the agents: capital shares now and as a target, correlation of returns, shadows."""
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
@@ -13,8 +12,10 @@ from quantd.trading.statistics import mean_correlation
 
 
 def capital_shares(state: State) -> dict[int, tuple[float, float]]:
-    """Agent by number -> (share now, share it is to have) of what the agents that take part have together; empty where
-    capital stays where it was put."""
+    """Agent by number -> (share now, target share) of the capital of the participating agents.
+
+    Empty when capital is not reallocated.
+    """
     rules = state.rules.capital
     if rules is None:
         return {}
@@ -26,15 +27,17 @@ def capital_shares(state: State) -> dict[int, tuple[float, float]]:
 
 
 def diversity(state: State) -> float | None:
-    """Mean absolute correlation of the agents' time-weighted returns, over a year of samples at most: 0 is all different, 1
-    all alike. None with fewer than two agents that moved, or too few samples."""
+    """Mean absolute correlation of the agents' time-weighted returns, over at most a year of samples.
+
+    0 is uncorrelated, 1 fully correlated. None with fewer than two agents whose equity changed, or too few samples.
+    """
     series = [realised_by_date(state, k).returns() for k in range(len(state.agents))]
     found = mean_correlation([each for each in series if len(each) >= 20 and bool(each.any())], absolute=True)
     return found if isfinite(found) else None
 
 
 def shadow_equities(state: State) -> dict[str, int]:
-    """Shadow by name -> what its book is worth at the marks, micro-currency."""
+    """Shadow by name -> marked value of its book, micro-currency."""
     found = {}
     for shadow in state.shadows:
         shadow.revalue()
@@ -43,16 +46,18 @@ def shadow_equities(state: State) -> dict[str, int]:
 
 
 def shadow_lots(state: State, column: int) -> dict[str, int]:
-    """Shadow by name -> its lots of a column, where it has any."""
+    """Shadow by name -> its lots of a column, for shadows that hold any."""
     held = {shadow.rules.agents[0].name: shadow.ledger.house.lots[column] for shadow in state.shadows}
     return {name: lots for name, lots in held.items() if lots}
 
 
 def helper_models(policies: Sequence[Policy], state: State) -> Iterator[tuple[str, str, Standing]]:
-    """(agent, model, how it does) of all agents and shadows. A model is named by what it predicts, after the path of the
-    members that lead to it: `1/risk`."""
+    """(agent, model, accuracy) of all agents and shadows.
+
+    A model's name is the path of its composite members and the predicted quantity: `1/risk`.
+    """
     for house in (state, *state.shadows):
-        # a policy that changed places took its memory along
+        # a promoted policy kept its memory
         for rules, seat, agent in zip(house.rules.agents, house.seats, house.agents, strict=True):
             for path, leaf, memory in leaves_with_memory(policies[seat], agent.memory):
                 if isinstance(leaf, LearnedAllocation):

@@ -1,7 +1,7 @@
-"""Why an order was made as it was, or why none was: the round that planned it, from the journal's own record of it.
+"""Explains why an order was made, or why none was, from the journal's record of its round.
 
-What is not recorded (the headroom of each limit, the largest size, the pair that is correlated) is asked again of the
-gate, on the state the decision was made on, where that can be had again.
+Figures that are not recorded (the headroom of each limit, the largest size, the correlated pair) are recomputed by the
+gate on the state of the decision, when that state can be rebuilt.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,8 +38,10 @@ from quantd.trading.orders import Fill, price_text, quantity_text
 
 
 class ExitPart(Struct, frozen=True):
-    """One agent's position that an order closes: the `kind` of level its `mark` came to, from which `entry` price; or with
-    `rests` a stop that waits at the venue, sent when the mark was this."""
+    """One agent's position that a protective exit closes: `kind` of exit level, `level`, `mark` and `entry` price.
+
+    With `rests` the order is a working stop order at the venue, and `mark` is the mark at which it was sent.
+    """
 
     agent: str
     kind: str
@@ -53,8 +55,10 @@ class ExitPart(Struct, frozen=True):
 def exits_of(
     where: str | Path, run: str, plan: Planned, column: int, names: Sequence[str], since: int = 1
 ) -> list[ExitPart]:
-    """The exits of a plan in one symbol, or the stop that it sent; empty for any other order. Entries of the journal from
-    `since` on are read until the plan's."""
+    """The exits of a plan in one symbol, or the stop that it sent; empty for any other order.
+
+    Reads the journal from entry `since` up to the plan's entry.
+    """
     sent_at = float(np.frombuffer(plan.prices, dtype="<f8")[column])
     for _, data in read_only(where).entries(run, since):
         entry = decode(data)
@@ -78,24 +82,27 @@ def exits_of(
 
 
 def exit_lines(exits: Sequence[ExitPart]) -> list[str]:
-    """What they say in words, one line each."""
+    """One line of text per exit."""
     return [
-        f"protective stop of {part.agent} that rests at the venue, {part.kind.replace('_', ' ')}: level {part.level} of a "
-        f"position from {part.entry}, sent when it was marked {part.mark}; whatever it fills is the exit"
+        f"working stop order of {part.agent} at the venue, {part.kind.replace('_', ' ')}: level {part.level}, "
+        f"entry price {part.entry}, sent at mark {part.mark}; its fills close the position"
         if part.rests
-        else f"protective exit of {part.agent}, {part.kind.replace('_', ' ')}: entered at {part.entry}, marked {part.mark} "
-        f"({part.change:+.1%}), level {part.level}; all of it is closed, whatever the policy wants"
+        else f"protective exit of {part.agent}, {part.kind.replace('_', ' ')}: entry price {part.entry}, "
+        f"mark {part.mark} ({part.change:+.1%}), level {part.level}; the whole position is closed, whatever its target"
         for part in exits
     ]
 
 
 Judge = Callable[[Decision], list[Judged]]
-"""Gives what the gates were asked for a decision; raises Unavailable."""
+"""Returns the gate calls of a decision; raises Unavailable."""
 
 
 class AgentPart(Struct, frozen=True):
-    """What one agent wanted of the symbol and what its own limits left. Weights are fractions of its book; `scale`
-    is what the headroom for cash and gross left of all its weights."""
+    """One agent's target for the symbol and the verdict of its own limits.
+
+    Weights are fractions of its book. `scale` is the factor by which the headroom for cash and gross exposure cut all
+    its weights.
+    """
 
     agent: str
     wanted: float
@@ -109,11 +116,11 @@ class AgentPart(Struct, frozen=True):
     limits: list[LimitRow]
     largest: Largest | None
     policy: str = ""
-    """Whose policy decided, where that is not the agent's own."""
+    """The agent whose policy decided, when it is another agent."""
 
 
 class FillPart(Struct, frozen=True):
-    """One fill; `shortfall_bp` is its cost against the price decided on (positive is worse), `fee_bp` its commission."""
+    """One fill; `shortfall_bp` is its cost against the decision price (positive is worse), `fee_bp` its commission."""
 
     ts: int
     time: str
@@ -137,10 +144,13 @@ class Twin(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True):
-    """Everything that is known of one symbol in one decision. `order` and what belongs to it are empty when none was
-    made. `style` is how the decision is worked over time, `part_of` the instant at which the whole was planned that this is a
-    child of; `shortfall` is the order's, `whole` that of the whole. `recomputed`: headroom, largest sizes and each limit of this symbol were measured anew; else `unavailable`
-    says why not, and the limits are those that were recorded."""
+    """The explanation of one symbol in one decision.
+
+    `order` and its fields are empty when no order was made. `style` is the execution style. `part_of` is the instant at
+    which the parent order of a child was planned. `shortfall` is that of the order, `whole` that of the parent order.
+    `recomputed`: headroom, largest sizes and the symbol's limits were recomputed. Otherwise `unavailable` has the
+    reason, and the limits are the recorded ones.
+    """
 
     address: str
     order: str
@@ -185,7 +195,7 @@ class Explanation(Struct, frozen=True):
 def explain(
     where: str | Path, reader: Reader, found: Found, judge: Judge | None = None, slices: Slices | None = None
 ) -> Explanation:
-    """Explain one symbol of one decision of the reader's run; `where` is the store it reads."""
+    """Explains one symbol of one decision of the reader's run; `where` is its store."""
     decision, column, order = found.decision, found.column, found.order
     plan, names, universe = decision.plan, decision.agents, reader.run.universe
     judged, unavailable = _judged(decision, judge)
@@ -250,7 +260,7 @@ def explain(
 def _shortfalls(
     reader: Reader, decision: Decision, order: OrderNow | None, column: int, slices: Slices | None
 ) -> tuple[Costed | None, Costed | None]:
-    """The shortfall of an order, and of the whole that it is a child of."""
+    """The shortfall of an order, and of its parent order."""
     if order is None or reader.records is None:
         return None, None
     plan = decision.plan
@@ -261,7 +271,7 @@ def _shortfalls(
 
 def _judged(decision: Decision, judge: Judge | None) -> tuple[list[Judged], str]:
     if judge is None:
-        return [], "only what is recorded was asked for"
+        return [], "--recorded shows recorded figures only"
     try:
         return judge(decision), ""
     except Unavailable as why:
@@ -269,7 +279,7 @@ def _judged(decision: Decision, judge: Judge | None) -> tuple[list[Judged], str]
 
 
 def _state(order: OrderNow | None, plan: Planned, column: int) -> str:
-    """What became of it: the order's state, or why there is none."""
+    """The order's state, or the reason why there is no order."""
     if order is not None:
         return order.order.state
     if plan.portion is not None and not plan.portion.decided and int(_ints(plan.allowed)[column]):
@@ -298,8 +308,10 @@ def _codes(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
 def _accounts(
     where: str | Path, reader: Reader, plan: Planned, judged: Sequence[Judged]
 ) -> tuple[dict[int, float], dict[int, list[int]]]:
-    """Equity and lots of each book when the round was planned: as the gates saw them, else folded from the fills. The
-    house is book -1."""
+    """Equity and lots of each book when the round was planned: from the gate calls, else computed from the fills.
+
+    The house is book -1.
+    """
     if judged:
         return (
             {one.book: one.account.equity for one in judged},
@@ -313,7 +325,7 @@ def _accounts(
 
 
 def _books_at(where: str | Path, reader: Reader, plan: Planned) -> list[list[int]]:
-    """Lots of every agent's book when the round was planned: exact, splits too."""
+    """Lots of every agent's book when the round was planned: exact, including splits."""
     universe, run = reader.run.universe, reader.run
     names = max((names for _, names in run.epochs), key=len)
     ledger = Ledger(universe, names)

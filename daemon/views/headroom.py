@@ -1,7 +1,7 @@
-"""How each limit of a book stands now, and how much more of each symbol could be traded before which limit stops it.
+"""Current value, bound and headroom of each limit, and the largest order per symbol that would pass.
 
-Sizes are asked of the gate, a symbol and a side at a time, on one instant of the state: they may be asked between two
-steps, with others in between.
+The gate computes the sizes for one symbol and side at a time, all on the state of one instant. They may be computed
+between steps.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,19 +10,22 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.daemon.engine.monitor import market_context, state_losses
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
+from quantd.daemon.engine.safety.monitor import market_context, state_losses
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.views.limit_rows import LIMIT_OF, WORDS, bound_of, largest, off, words
+from quantd.daemon.views.limit_rows import largest, off, words
 from quantd.daemon.views.overview import SWITCH, LimitNow, limit_now
-from quantd.risk.limits.catalogue import Limits, Reason
+from quantd.risk.limits.catalogue import LIMIT_OF, LIMITS, Limits, bound_of
 from quantd.risk.pretrade.gate import Account, Context
 from quantd.risk.pretrade.headroom import Figure, figures, most
 from quantd.trading.orders import price_text, quantity_text
 
 
 class SideRoom(Struct, frozen=True):
-    """The most of one symbol that would pass alone now: `qty` units worth `value`, null where no limit stops it; `limit`
-    is what one lot more would break, in words."""
+    """The largest order of one symbol and side that would pass on its own now: `qty` units of value `value`.
+
+    Both are null when no limit applies. `limit` is the limit that the next lot would break, as text.
+    """
 
     qty: str | None
     value: float | None
@@ -32,7 +35,7 @@ class SideRoom(Struct, frozen=True):
 
 
 class SymbolRoom(Struct, frozen=True):
-    """One symbol of one book. Selling beyond what is held is two orders: the first ends at zero."""
+    """The headroom of one symbol of one book. Selling beyond the position takes two orders; the first ends at zero."""
 
     symbol: str
     price: str
@@ -43,7 +46,7 @@ class SymbolRoom(Struct, frozen=True):
 
 
 class LimitOff(Struct, frozen=True):
-    """A limit that is off, and the line that would switch it on."""
+    """A limit that is off, and the config.toml line that switches it on."""
 
     limit: str
     words: str
@@ -59,8 +62,10 @@ class BookSwitch(Struct, frozen=True):
 
 
 class RiskNow(Struct, frozen=True):
-    """The risk of one book: `book` is "house" or an agent's name. Of an agent, its own limits; the house's come after.
-    `note` says why something is not known."""
+    """The limits and headroom of one book: `book` is "house" or an agent's name.
+
+    An agent's book has its own limits only; the house limits apply after them. `note` is the reason for unknown values.
+    """
 
     run: str
     ts: int
@@ -77,22 +82,22 @@ class RiskNow(Struct, frozen=True):
 
 
 class Book:
-    """One book at one instant, with what the gate would be told about it."""
+    """One book at one instant, with the gate's inputs about it."""
 
     def __init__(self, state: State, number: int = HOUSE) -> None:
         state.revalue()
-        self.limits: Final[Limits] = state.limits(number)
+        self.limits: Final[Limits] = limits_in_force(state, number)
         own = state.switch if number == HOUSE else state.agents[number].switch
         self.switch: Final = max(own.state, state.switch.state)
         equity = state.equity_micro if number == HOUSE else state.books_micro[number]
         self.losses: Final = state_losses(own, equity, self.limits)
         self.universe: Final = state.universe
-        self.account: Final[Account] = state.account(number)
+        self.account: Final[Account] = account_of(state, number)
         self.ctx: Final[Context | None] = market_context(state) if state.sample else None
         self.marks_nano: Final = state.marks_nano
 
     def standing(self) -> list[LimitNow]:
-        """Every limit that is on, in the order of `WORDS`; one that measures nothing has no value."""
+        """Every limit that is on, in the order of the records; one that measures nothing has no value."""
         found: dict[str, Figure] = {}
         if self.ctx is not None:
             found = figures(self.ctx, self.account, self.limits, None)
@@ -100,16 +105,16 @@ class Book:
             found["max_price_age_ns"] = Figure(float(self.ctx.oldest_ns), float(self.limits.max_price_age_ns))
         closed = {key for key, _, _ in off(self.limits)}
         rows = []
-        for key in WORDS:
+        for key, record in LIMITS.items():
             parts = sorted(k for k in found if k == key or k.startswith(f"{key}."))
             for part in parts:
                 rows.append(limit_now(part, found[part].value, found[part].bound, self.limits, found[part].about))
-            if not parts and WORDS[key].example and key not in closed and hasattr(self.limits, key):
+            if not parts and record.example and key not in closed:
                 rows.append(limit_now(key, float("nan"), bound_of(self.limits, key), self.limits))
         return rows
 
     def rooms(self, columns: Sequence[int]) -> Iterator[SymbolRoom]:
-        """How much more of each symbol, one at a time: a breath may be taken in between."""
+        """The headroom of each symbol, one at a time, so that the caller can pause in between."""
         if self.ctx is None:
             return
         for column in columns:
@@ -130,7 +135,7 @@ class Book:
     def _side(self, ctx: Context, column: int, side: int) -> SideRoom:
         found = most(ctx, self.account, self.limits, column, side, self.switch)
         said = largest(found, side, self.universe, column)
-        key = LIMIT_OF[Reason(found.reason)]
+        key = LIMIT_OF[found.reason]
         return SideRoom(
             qty=said.qty,
             value=found.lots * float(ctx.px[column]) if found.bounded else None,
@@ -141,23 +146,23 @@ class Book:
 
 
 class Unknown(ValueError):
-    """There is no agent or symbol of that name; the text says which there are."""
+    """No agent or symbol has that name; the text lists the existing ones."""
 
 
 def named(state: State, agent: str | None, symbol: str | None) -> tuple[int, list[int]]:
-    """(number of the book, columns) that somebody asked about. Raises Unknown."""
+    """(number of the book, columns) for an agent and a symbol. Raises Unknown."""
     names, universe = [a.name for a in state.rules.agents], state.universe
     if agent is not None and agent not in names:
-        raise Unknown(f"there is no agent {agent}; there are: {', '.join(names)}")
+        raise Unknown(f"there is no agent {agent}; the agents are {', '.join(names)}")
     if symbol is not None and symbol not in universe.index:
         near = get_close_matches(symbol.upper(), universe.symbols, n=3, cutoff=0.5) or universe.symbols[:8]
-        raise Unknown(f"{symbol} is not traded here; {'the nearest: ' if near else ''}{', '.join(near)}")
+        raise Unknown(f"{symbol} is not in [universe] symbols; {'the nearest are ' if near else ''}{', '.join(near)}")
     columns = list(range(universe.size)) if symbol is None else [universe.index[symbol]]
     return HOUSE if agent is None else names.index(agent), columns
 
 
 def risk_now(state: State, book: Book, name: str, run: str, ts: int, time: str, room: list[SymbolRoom]) -> RiskNow:
-    """Everything about one book. `name` is "house" or the agent's; `room` as `Book.rooms` gave it."""
+    """The risk view of one book. `name` is "house" or the agent's; `room` comes from `Book.rooms`."""
     number = HOUSE if name == "house" else [a.name for a in state.rules.agents].index(name)
     own = state.switch if number == HOUSE else state.agents[number].switch
     equity = state.equity_micro if number == HOUSE else state.books_micro[number]

@@ -1,6 +1,6 @@
-"""The daemon as it stands, for people: what the API answers, the dashboard shows and the terminal draws.
+"""The daemon's present state for API, dashboard and terminal.
 
-Read between two steps, on the loop that steps; money and quantities are exact text, ratios floats.
+It is read between steps on the trading loop. Money and quantities are exact text, ratios are floats.
 """
 
 import time
@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
-from quantd.daemon.engine.monitor import limit_values
+from quantd.daemon.engine.planning.gate_account import limits_in_force
+from quantd.daemon.engine.safety.monitor import limit_values
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.coin_fees import dust_micro
 from quantd.daemon.engine.venue.halts import limits_text
@@ -21,8 +22,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
 from quantd.daemon.views.limit_rows import HOUR_NS, unit, words
-from quantd.risk.limits.catalogue import Limits
-from quantd.risk.limits.values import FLOORS
+from quantd.risk.limits.catalogue import FLOORS, Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
 from quantd.trading.clock_text import instant_text
 from quantd.trading.instruments import MICRO
@@ -30,12 +30,15 @@ from quantd.trading.orders import money_text, price_text, quantity_text
 
 SWITCH: Final = ("RUN", "REDUCE", "HALT")
 READY: Final = frozenset({"running", "ended"})
-"""States of the service in which it takes bars and commands."""
+"""States of the service in which it accepts bars and commands."""
 
 
 class LimitNow(Struct, frozen=True):
-    """One limit of a book. `use` is value / bound, of a floor bound / value, null for cash; `floor`: it must not fall
-    below. `headroom` is what is left; value, bound and headroom are in `unit`."""
+    """One limit of a book.
+
+    `use` is value / bound, for a floor bound / value, and null for cash. `floor` marks a lower bound. `headroom` is the
+    distance to the bound. Value, bound and headroom are in `unit`.
+    """
 
     limit: str
     value: float | None
@@ -48,9 +51,11 @@ class LimitNow(Struct, frozen=True):
 
 
 class PositionNow(Struct, frozen=True):
-    """What the house holds of one symbol and which agents' books it is in; `shadows` hold it on paper alone. `halted`: why it
-    cannot be traded now, empty while it can. `dust`: what fees in the instrument itself left of a lot, at the venue and in no
-    book; empty for none."""
+    """The house's position in one symbol, split by agents' books.
+
+    `shadows` are simulated positions. `halted` is the reason why the symbol cannot be traded now, else empty. `dust` is
+    the fraction of a lot that fees in the instrument itself left at the venue and in no book; empty for none.
+    """
 
     symbol: str
     qty: str
@@ -66,10 +71,13 @@ class PositionNow(Struct, frozen=True):
 
 
 class AgentNow(Struct, frozen=True):
-    """One agent and its book. `total` is its return since the start and `today` that since the last close before today, null
-    when unknown; deposits and withdrawals are none. A `shadow` has no part of the account; `challenges` names whose place it
-    may take. `decided_by`: whose policy it trades, where that is not its own. `share` and `target` are of the capital that the
-    agents have together, now and to be."""
+    """One agent and its book.
+
+    `total` is the return since the start and `today` that since the last close before today; null when unknown.
+    Deposits and withdrawals do not count as return. A `shadow` is not part of the account; `challenges` names its
+    champion. `decided_by` is the agent whose policy it trades, when that is another one. `share` and `target` are its
+    present and target share of the agents' capital.
+    """
 
     name: str
     policy: str
@@ -91,11 +99,13 @@ class AgentNow(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """Everything about one run at one instant, by `ts` (UTC, of the market) and `session` (its date). `halted`: symbols
-    that the venue does not trade now, and why; `limited`: those whose price is at a limit, and the limits. `store`: why
-    the store takes no writes, empty while it does. `agents` are those that trade, then the shadows; `diversity`: the
-    mean absolute correlation of what the first earn. `not_isolated`: policy files whose process keeps rights here that
-    it should give up, and which."""
+    """One run at one instant of market time: `ts` (UTC) and `session` (its date).
+
+    `halted`: symbol -> reason why the venue does not trade it. `limited`: symbols at a price limit, with the limits.
+    `store` is the reason why the store takes no writes, else empty. `agents` are the trading agents, then the shadows.
+    `diversity` is the mean absolute correlation of the trading agents' returns. `not_isolated`: policy files whose
+    process could not give up all rights, and which.
+    """
 
     name: str
     version: str
@@ -135,7 +145,7 @@ class Overview(Struct, frozen=True):
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
-    """All of it, in about half a millisecond."""
+    """The overview of a run; takes about half a millisecond."""
     shell, state = service.shell, service.shell.state
     state.revalue()
     tally = shell.tally
@@ -208,7 +218,7 @@ def _agent(
     shadow: bool,
     shares: tuple[float, float] | None,
 ) -> AgentNow:
-    """Agent `number` of a house, whose own policy is that of `seat`; a shadow is the only agent of its house."""
+    """Agent `number` of a house, with the policy of `seat`; a shadow is the only agent of its own house."""
     seats, rules = config.seats, state.rules.agents[number]
     table, agent = seats[seat], state.agents[number]
     book, equity = state.ledger.books[number], state.books_micro[number]
@@ -236,7 +246,7 @@ def _agent(
 
 
 def positions(state: State) -> list[PositionNow]:
-    """What the house holds, or any of its agents: books may be opposite and the house flat."""
+    """Positions of the house or of any agent: opposite books may leave the house flat."""
     universe, house, names = state.universe, state.ledger.house, state.ledger.names
     equity = state.equity_micro
     found = []
@@ -256,7 +266,7 @@ def positions(state: State) -> list[PositionNow]:
                 weight=micro / equity if equity > 0 else 0.0,
                 cost=money_text(house.cost_micro[column]),
                 agents={name: quantity_text(own, size) for name, own in books.items()},
-                halted=state.halted[column][1] or "the venue does not trade it" if column in state.halted else "",
+                halted=state.halted[column][1] or "halted by the venue" if column in state.halted else "",
                 dust=quantity_text(state.dust[column], 1) if state.dust.get(column) else "",
                 dust_value=money_text(dust_micro(state, column)) if state.dust.get(column) else "",
                 shadows={name: quantity_text(own, size) for name, own in beside.items()},
@@ -267,12 +277,12 @@ def positions(state: State) -> list[PositionNow]:
 
 def limits_now(state: State) -> list[LimitNow]:
     """The house's limits as they stand, after the trade; state limits too."""
-    limits, values = state.limits(HOUSE), limit_values(state)
+    limits, values = limits_in_force(state, HOUSE), limit_values(state)
     return [limit_now(key, value, bound, limits) for key, (value, bound) in sorted(values.items())]
 
 
 def limit_now(key: str, value: float, bound: float, limits: Limits | None = None, about: str = "") -> LimitNow:
-    """A value with its bound; what is not a number is null."""
+    """A value with its bound; NaN becomes null."""
     floor, kind = key in FLOORS, unit(key)
     if kind == "hours":
         value, bound = value / HOUR_NS, bound / HOUR_NS

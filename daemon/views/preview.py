@@ -1,6 +1,6 @@
-"""What would be traded now, at what cost, refused by what: every agent asked on a copy of the state, as a round would.
+"""Preview of a round now: orders, costs and refusals, from a call of every agent on a copy of the state.
 
-The running state is not touched: the copy is thawed from a snapshot of it, and the policies are ones of their own.
+The running state is unchanged: the copy comes from a snapshot, and the policies are separate instances.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,9 @@ from msgspec import Struct
 from quantd.daemon.engine.planning.parents import WORKED
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.rounds import ask_agents, on_decided
+from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import thaw
-from quantd.daemon.engine.state import HOUSE, Rules, State
+from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.views.limit_rows import LimitRow, in_order, largest_of, reason_name, reason_text, row
 from quantd.daemon.views.overview import SWITCH
 from quantd.risk.pretrade.headroom import figures
@@ -32,8 +33,11 @@ _SIDES: Final = {True: "buy", False: "sell"}
 
 
 class Answered(Struct, frozen=True):
-    """What one agent wants now. `held`: it keeps what it has; `failed` says why there is no answer, `note` is what its
-    policy says of it; `allocation` is what its weights are expected to do."""
+    """One agent's target now.
+
+    `held`: it keeps its positions. `failed` is the reason why there is no answer. `note` is the policy's own note.
+    `allocation` has the expected risk and turnover of its weights.
+    """
 
     agent: str
     weights: dict[str, float]
@@ -44,9 +48,11 @@ class Answered(Struct, frozen=True):
 
 
 class OrderPlanned(Struct, frozen=True):
-    """One order of the house that would be sent, or with a `style` of its own what would be worked over time or sent into
-    an auction. `value` is at the last price; `slippage` (half spread, slippage and
-    impact) and `commission` are what a fill at that price would cost. Money in account currency."""
+    """One order of the house that would be sent; with a `style`, worked over time or sent into an auction.
+
+    `value` is at the last price. `slippage` (half spread, slippage and impact) and `commission` are the costs of a fill
+    at that price. Money is in account currency.
+    """
 
     symbol: str
     side: str
@@ -62,7 +68,7 @@ class OrderPlanned(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """What would be cut: of an agent by its own limits, or of the house. `most` would pass alone."""
+    """A cut of a trade of an agent or of the house; `most` is the largest size that would pass on its own."""
 
     who: str
     symbol: str
@@ -75,8 +81,11 @@ class Refusal(Struct, frozen=True):
 
 
 class PlanNow(Struct, frozen=True):
-    """A round as it would be now. `note` says why nobody was asked, where nobody was; `cancels` open orders would be
-    cancelled first."""
+    """The round as it would be now.
+
+    `note` is the reason why no agent was called, else empty. `cancels` is the number of open orders that would be
+    cancelled first.
+    """
 
     run: str
     ts: int
@@ -95,29 +104,29 @@ class PlanNow(Struct, frozen=True):
 
 
 def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str) -> PlanNow:
-    """Ask every agent that is not suspended on the state that `freeze` wrote, and plan their answers."""
+    """Calls every agent that is not suspended on the state that `freeze` wrote, and plans their answers."""
     state = thaw(rules, frozen)
-    state.stops, state.rests = {}, {}  # they are taken back first; what is asked is what follows
+    state.stops, state.rests = {}, {}  # a round first cancels stops; the preview shows the orders after that
     judged: list[Judged] = []
     state.judged = judged
     for book in state.activity.books:
-        # a question is no order: what was asked a moment ago does not make it a duplicate
+        # a preview is no order, so an equal recent order must not make it a duplicate
         book.asked = b""
     due = [number for number, agent in enumerate(state.agents) if not agent.suspended]
     note = ""
     if not state.sample:
-        due, note = [], "no session has closed yet: there is nothing to decide on"
+        due, note = [], "no session has closed yet, so there is no price to decide on"
     elif state.switch.state == HALT:
-        due, note = [], f"the switch of the house is HALT ({state.switch.reason}): nobody is asked"
+        due, note = [], f"the house switch is HALT ({state.switch.reason}): no agent is called"
     elif not due:
-        note = "every agent is suspended"
+        note = "every agent is suspended: none is called"
     asks = ask_agents(state, due, state.now) if due else []
-    # before the answers are planned: what a view shows is of this moment
+    # before the answers are planned, because the view shows the present state
     pairs = [(answer(ask), ask) for ask in asks if isinstance(ask, Ask)]
     told = [_answered(state, decided, ask) for decided, ask in pairs]
     answered = [decided for decided, _ in pairs]
     effects = [effect for decided in answered for effect in on_decided(state, decided)]
-    # of what is worked over time the whole is told; the child that is due now is a part of it
+    # the parent order of a worked style is reported; the child due now is a part of it
     whole = next((k + 1 for k, one in enumerate(judged) if one.book == HOUSE), 0)
     judged = judged[:whole]
     orders = _orders(state, effects, costs)
@@ -200,7 +209,7 @@ Rows = list[tuple[int, int, int, int]]
 
 
 def _sent(plans: dict[tuple[int, int], Planned], baskets: Sequence[OrderBasket]) -> list[tuple[Planned, Rows, str]]:
-    """What goes out at once."""
+    """Orders that would be sent at once."""
     return [
         (
             plans[b.sample, b.n],
@@ -212,7 +221,7 @@ def _sent(plans: dict[tuple[int, int], Planned], baskets: Sequence[OrderBasket])
 
 
 def _worked(state: State, effects: Sequence[Effect]) -> list[tuple[Planned, Rows, str]]:
-    """What would be worked over time, all agents together."""
+    """Orders that would be worked over time, all agents together."""
     found: list[tuple[Planned, Rows, str]] = []
     for plan in effects:
         if not isinstance(plan, Planned) or plan.portion is None or plan.portion.decided:
@@ -225,7 +234,7 @@ def _worked(state: State, effects: Sequence[Effect]) -> list[tuple[Planned, Rows
 
 
 def _refused(state: State, one: Judged) -> list[Refusal]:
-    """Where a gate left less than was asked."""
+    """The trades that a gate cut or refused."""
     found = []
     universe = state.universe
     who = "house" if one.book == HOUSE else state.rules.agents[one.book].name
@@ -247,7 +256,7 @@ def _refused(state: State, one: Judged) -> list[Refusal]:
 
 
 def _limits(house: Judged) -> list[LimitRow]:
-    """The house's limits now and after it all."""
+    """The house's limits now and after the round."""
     before = figures(house.ctx, house.account, house.limits, None)
     after = figures(house.ctx, house.account, house.limits, house.verdict.lots)
     return [row(key, house.limits, before.get(key), after.get(key)) for key in in_order({*before, *after})]

@@ -1,5 +1,7 @@
-"""The measures of the house and of each agent as they stand, for reports, the API and metrics: read between two steps, some
-milliseconds; never a part of a decision."""
+"""Present risk measures of the house and of each agent, for reports, the API and metrics.
+
+They take some milliseconds between steps and are never part of a decision.
+"""
 
 from typing import Final
 
@@ -7,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from quantd.daemon.engine.monitor import limits_of, market_context
+from quantd.daemon.engine.safety.monitor import limits_of, market_context
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.valuation import realised_by_date
 from quantd.risk.assessment import Assessment, Book, Settings, assess
@@ -32,8 +34,11 @@ METRICS: Final = {
 
 
 class Metrics(Struct, frozen=True):
-    """One book's metrics, fractions and ratios; None where `missing` says why. `correlation` and `beta` are to the
-    benchmark, `var` and `cvar` historical at `confidence`; drawdown and ratios are of the last year of samples."""
+    """One book's metrics, fractions and ratios; None for those whose reason is in `missing`.
+
+    `correlation` and `beta` are to the benchmark. `var` and `cvar` are historical, at `confidence`. Drawdown and ratios
+    cover the last year of samples.
+    """
 
     confidence: float
     volatility: float | None
@@ -50,7 +55,7 @@ class Metrics(Struct, frozen=True):
 
 
 class Assessed(Struct, frozen=True):
-    """Everything measured at `ts` (of the market): the house and each agent."""
+    """The measures of the house and of each agent at `ts` (market time)."""
 
     ts: int
     house: Assessment
@@ -58,7 +63,7 @@ class Assessed(Struct, frozen=True):
 
 
 def assessed(state: State) -> Assessed:
-    """All books of a state between two steps."""
+    """The measures of all books of a state, between steps."""
     state.revalue()
     return Assessed(
         ts=state.now,
@@ -85,8 +90,10 @@ def _assess(state: State, book: int) -> Assessment:
 
 
 def settings_of(limits: Limits) -> Settings:
-    """How a book with these limits is assessed: its own VaR's confidence and horizon, its own stress scenarios (else those
-    that come with quantd)."""
+    """The assessment parameters of a book: confidence and horizon of its VaR limit, and its stress scenarios.
+
+    Without scenarios of its own, those that come with quantd.
+    """
     tail = limits.var or limits.cvar
     return Settings(
         confidence=tail.confidence if tail is not None else 0.95,
@@ -98,12 +105,12 @@ def settings_of(limits: Limits) -> Settings:
 
 
 def metrics_of(found: Assessment) -> Metrics:
-    """The list that people ask for, with the reason of each that is missing."""
+    """The metrics of an assessment, with a reason for each missing one."""
     values: dict[str, float | None] = {}
     missing: dict[str, str] = {}
     for name, field in METRICS.items():
         value = getattr(found, field)
         if value is None:
-            missing[name] = found.missing.get(field, "it is not known")
+            missing[name] = found.missing.get(field, "not available")
         values[name] = None if value is None else getattr(value, name) if field == "historical" else value
     return Metrics(confidence=found.confidence, missing=missing, **values)

@@ -1,4 +1,4 @@
-"""Rows of the store as the API and the command line give them: exact text, names for codes, UTC beside int64 ns."""
+"""Rows of the store for API and command line: exact text, names for codes, UTC text beside int64 ns."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,16 +17,17 @@ from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.overview import LimitNow, limit_now
 from quantd.daemon.views.shortfall import Costed
 from quantd.trading.clock_text import instant_text
+from quantd.trading.decision_lines import AgentLine, decision_lines
 from quantd.trading.effects import Planned
 from quantd.trading.instruments import Universe
-from quantd.trading.orders import Fill, quantity_text
+from quantd.trading.orders import Fill
 
 LIMIT_ROWS: Final = 10_000
-"""Most rows of one answer of the API."""
+"""Maximum of rows in one response of the API."""
 
 
 class OrderLine(Struct, frozen=True):
-    """One order as it is. `reason` names the limit that cut it, empty when none did."""
+    """One order with its present state. `reason` names the limit that cut it, else empty."""
 
     id: str
     ts: int
@@ -59,7 +60,7 @@ class FillLine(Struct, frozen=True):
 
 
 class EquityLine(Struct, frozen=True):
-    """The account at one sample; `books` are equities by agent, `shadows` those of shadows, which are no part of it."""
+    """The account at one sample; `books` are equities by agent. `shadows` are those of shadows, outside the account."""
 
     ts: int
     time: str
@@ -96,31 +97,18 @@ class RiskLine(Struct, frozen=True):
 
 
 class Portion(Struct, frozen=True):
-    """What one agent decided: symbol -> weight of its book; `scale` is what the headroom left of them."""
+    """One agent's decision: symbol -> weight of its book; `scale` is the factor by which headroom cut the weights."""
 
     scale: float
     weights: dict[str, float]
 
 
 class AllocationLine(Struct, frozen=True):
-    """What the agents of one round decided."""
+    """The agents' decisions of one round."""
 
     ts: int
     time: str
     agents: dict[str, Portion]
-
-
-class Wish(Struct, frozen=True):
-    """One agent's part of a decision: symbol -> weight wanted, quantity asked and allowed, reason where cut; `policy` names
-    the agent whose policy decided, where that is not its own."""
-
-    agent: str
-    scale: float
-    weights: dict[str, float]
-    asked: dict[str, str]
-    allowed: dict[str, str]
-    reasons: dict[str, str]
-    policy: str = ""
 
 
 class DecisionLine(Struct, frozen=True):
@@ -132,7 +120,7 @@ class DecisionLine(Struct, frozen=True):
     sample: int
     n: int
     follow_up: int
-    agents: list[Wish]
+    agents: list[AgentLine]
     crossed: dict[str, str]
     net: dict[str, str]
     allowed: dict[str, str]
@@ -142,8 +130,8 @@ class DecisionLine(Struct, frozen=True):
 def order_line(row: OrderNow, shortfall: Costed | None = None) -> OrderLine:
     o = row.order
     return OrderLine(
-        o.id, o.ts, instant_text(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled, reason_name(int(o.reason or 0)),
-        o.agent, instant_text(row.ended_ts), row.note, shortfall,
+        o.id, o.ts, instant_text(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled,
+        reason_name(int(o.reason or 0)), o.agent, instant_text(row.ended_ts), row.note, shortfall,
     )  # fmt: skip
 
 
@@ -192,39 +180,16 @@ def allocation_line(found: Allocation, universe: Universe, names: Sequence[str])
 
 
 def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:
-    def amounts(data: bytes) -> dict[str, str]:
-        lots = np.frombuffer(data, dtype="<i8")
-        return {
-            universe.symbols[k]: quantity_text(int(lots[k]), universe.lot_nano[k])
-            for k in np.flatnonzero(lots).tolist()
-        }
-
-    def reasons(data: bytes) -> dict[str, str]:
-        codes = np.frombuffer(data, dtype=np.int8)
-        return {universe.symbols[k]: reason_name(int(codes[k])) for k in np.flatnonzero(codes).tolist()}
-
-    wishes = []
-    for part in plan.agents:
-        weights = np.frombuffer(part.weights, dtype="<f8")
-        wishes.append(
-            Wish(
-                agent=names[part.agent] if part.agent < len(names) else str(part.agent),
-                scale=part.scale,
-                weights={universe.symbols[k]: float(weights[k]) for k in np.flatnonzero(weights).tolist()},
-                asked=amounts(part.asked),
-                allowed=amounts(part.allowed),
-                reasons=reasons(part.reason),
-                policy=part.policy,
-            )
-        )
+    """One round as the API and the command line give it; `names` are those of the agents."""
+    found = decision_lines(plan, universe, lambda k: names[k] if k < len(names) else str(k), reason_name)
     return DecisionLine(
-        address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, wishes, amounts(plan.crossed), amounts(plan.net),
-        amounts(plan.allowed), reasons(plan.reason),
+        address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, found.agents, found.crossed,
+        found.net, found.allowed, found.reasons,
     )  # fmt: skip
 
 
 def thinned(rows: Sequence[EquityPoint], points: int) -> Iterable[EquityPoint]:
-    """At most about `points` of the rows, first and last among them: a chart has only so many pixels."""
+    """At most about `points` of the rows, including the first and the last, for a chart."""
     if len(rows) <= points:
         return rows
     step = len(rows) / (points - 1)
@@ -232,7 +197,7 @@ def thinned(rows: Sequence[EquityPoint], points: int) -> Iterable[EquityPoint]:
 
 
 NEWEST: Final = 16
-"""Plans looked at: more than there are agents in any sane house, and their follow-ups."""
+"""Plans read: more than the agents and follow-ups of any realistic house."""
 
 
 _plan: Final = msgspec.msgpack.Decoder(Planned)

@@ -1,4 +1,4 @@
-"""What a run says of itself at its end, the same for `run`, `backtest` and `replay`."""
+"""Summary of a run at its end, the same for `run`, `backtest` and `replay`."""
 
 from msgspec import Struct
 
@@ -8,8 +8,11 @@ from quantd.trading.orders import money_text, quantity_text
 
 
 class Summary(Struct, frozen=True):
-    """The JSON document of `--json`. Money and quantities are exact text. Counts are of the whole run; `wall_s` are this
-    process's seconds of trading, `symbol_bars_per_s` its speed. `books` are worth by agent, `shadows` those that are no part of it."""
+    """The JSON document of `--json`. Money and quantities are exact text.
+
+    Counts cover the whole run. `wall_s` is this process's trading time in seconds and `symbol_bars_per_s` its speed.
+    `books` are equities by agent, `shadows` those of shadows, which are not part of the account.
+    """
 
     run: str
     mode: str
@@ -32,7 +35,7 @@ class Summary(Struct, frozen=True):
 
 
 def summary(shell: Shell, run: str, mode: str, wall_s: float, bars_before: int = 0) -> Summary:
-    """The state of a run as it stands; `bars_before` symbol-bars were taken before the `wall_s` seconds began."""
+    """The present state of a run; `bars_before` symbol-bars were processed before the `wall_s` seconds began."""
     state, tally = shell.state, shell.tally
     state.revalue()
     universe, house = state.universe, state.ledger.house

@@ -1,8 +1,8 @@
-"""The implementation shortfall of every order and of everything that was worked over time, folded from the journal.
+"""Implementation shortfall of every order and of every parent order, computed from the journal.
 
-The price decided on is the mark in the plan of the decision. The arrival is the first open of the order's market after
-it was sent: what happened between a close that was decided on and the next open is delay, not impact. An order that
-fills before another bar opens arrived at the mark it was sent at. A split on the way rescales all prices.
+The decision price is the mark in the decision's plan. The arrival price is the first open of the order's market after
+it was sent: the move from the decision's close to the next open is delay, not impact. An order that fills before
+another bar opens has its mark at sending as arrival price. A split in between rescales all prices.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,14 +28,17 @@ Key = tuple[int, int, int]
 """(sample, n, column) of an order."""
 
 Slices = Callable[[int], MarketSlice]
-"""The slices of a recorded market by their number in the journal."""
+"""The slices of a recorded market, by their number in the journal."""
 
-NO_BARS: Final = "the bars of the run are not at hand: the gap to the next open is in impact, not in delay"
+NO_BARS: Final = "the bars of the run are unavailable: the gap to the next open counts as impact, not as delay"
 
 
 class Costed(Struct, frozen=True):
-    """A shortfall for people: money as exact text, and in basis points of `value`. `what` is an order's id, a symbol or
-    words; `style` how it was worked, empty for an order that went out at once. None: not known, as it is not over."""
+    """A shortfall: money as exact text, and in basis points of `value`.
+
+    `what` is an order's id, a symbol or a title. `style` is the execution style, empty for an order that was sent at
+    once. None means unknown, because the order is still open.
+    """
 
     what: str
     style: str
@@ -54,13 +57,15 @@ class Costed(Struct, frozen=True):
     opportunity_bp: float | None
     total_bp: float | None
     note: str = ""
-    """NO_BARS, where it is so."""
+    """NO_BARS when that applies, else empty."""
 
 
 class _Order(Struct):
-    """One order as it is folded. `decided` is the instant of its whole's plan, 0 where it is its own; `end_nano` the mark
-    when it ended unfilled; `arrival_nano` the mark at which it was sent, and from its market's next open on that
-    open."""
+    """One order during the computation.
+
+    `decided` is the instant of its parent's plan, 0 without a parent. `end_nano` is the mark when it ended unfilled.
+    `arrival_nano` is the mark at sending, replaced by the next open of its market.
+    """
 
     lots: int
     lot_nano: int
@@ -71,12 +76,12 @@ class _Order(Struct):
     style: str
     pieces: list[Piece]
     filled_ts: int = 0
-    """Of the first fill; 0 before."""
+    """Instant of the first fill; 0 before it."""
     end_nano: int | None = None
 
 
 class _Whole(Struct):
-    """What was worked over time in one symbol, of all agents together; `open` of them have not ended."""
+    """One parent order: one symbol, all agents together; `open` of its children have not ended."""
 
     lots: int
     lot_nano: int
@@ -89,20 +94,23 @@ class _Whole(Struct):
 
 
 class Shortfalls:
-    """Folds entries in order. `orders` by (sample, n, column), `wholes` by (instant decided, column); `note` is NO_BARS
-    where opens were needed and `slices` gives none."""
+    """Computes shortfalls from journal entries in order.
+
+    `orders` is keyed by (sample, n, column), `wholes` (parent orders) by (instant decided, column). `note` is NO_BARS
+    when opens were needed and `slices` has none.
+    """
 
     def __init__(self, universe: Universe, slices: Slices | None = None) -> None:
         self.universe = universe
         self.note = ""
         self._slices = slices
         self._sent: dict[Key, _Order] = {}
-        """Orders whose market has not opened since they were sent."""
+        """Orders whose market has not opened since sending."""
         self.orders: dict[Key, _Order] = {}
         self.wholes: dict[tuple[int, int], _Whole] = {}
 
     def add(self, entry: Entry) -> None:
-        """One step."""
+        """Processes one step of the journal."""
         if isinstance(entry.event, Action) and entry.event.kind == "split":
             self._split(entry.event)
         if self._sent and isinstance(entry.event, SliceRef | Bars):
@@ -130,7 +138,7 @@ class Shortfalls:
                     pass
 
     def of_order(self, sample: int, n: int, column: int) -> Shortfall | None:
-        """Of one order; what a child leaves unfilled goes back to its whole and is nothing here."""
+        """The shortfall of one order; the unfilled part of a child returns to its parent and does not count here."""
         found = self.orders.get((sample, n, column))
         if found is None:
             return None
@@ -140,7 +148,7 @@ class Shortfalls:
         return shortfall(lots, found.lot_nano, found.decision_nano, found.pieces, end)
 
     def of_whole(self, decided: int, column: int) -> Shortfall | None:
-        """Of what was worked over time; its opportunity is not known before it has ended."""
+        """The shortfall of a parent order; its opportunity cost is unknown until it has ended."""
         whole = self.wholes.get((decided, column))
         if whole is None:
             return None
@@ -150,7 +158,7 @@ class Shortfalls:
         )
 
     def decisions(self, since: int = 0, until: int = 2**63 - 1) -> Iterator[tuple[int, Shortfall]]:
-        """(column, shortfall) of every decision made in (since, until]: an order, or a whole with its children."""
+        """(column, shortfall) of every decision in (since, until]: an order, or a parent order with its children."""
         for (_, _, column), order in self.orders.items():
             if not order.decided and since < order.ts <= until:
                 yield column, shortfall(order.lots, order.lot_nano, order.decision_nano, order.pieces, order.end_nano)
@@ -176,7 +184,7 @@ class Shortfalls:
         if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n):
             return
         if Kind.STOP in basket.kind:
-            return  # it waits for another price than the one it was sent at: that is no cost of execution
+            return  # a stop waits for another price than the mark at sending: that is not an execution cost
         prices = np.frombuffer(plan.prices, dtype="<f8")
         decided = plan.portion.decided if plan.portion is not None else 0
         for column, lots in zip(basket.sym, basket.lots, strict=True):
@@ -197,7 +205,7 @@ class Shortfalls:
             self.orders[basket.sample, basket.n, column] = self._sent[basket.sample, basket.n, column] = order
 
     def _opens(self, bar: SliceRef | Bars) -> None:
-        """The orders whose market opened with this bar have arrived. Fills at its open were posted before it."""
+        """Sets the arrival price of orders whose market opened with this bar; fills at its open precede it."""
         if isinstance(bar, Bars):
             market = slice_of(bar)
         elif self._slices is not None:
@@ -227,7 +235,7 @@ class Shortfalls:
                 order.end_nano = mark
 
     def _split(self, action: Action) -> None:
-        """Prices of before a split, and the lots they were decided with, in those of after it."""
+        """Converts prices and lots from before a split to those after it."""
 
         def price(nano: int) -> int:
             return nano * action.denominator // action.numerator
@@ -253,7 +261,7 @@ def _done(order: _Order) -> bool:
 
 
 def fold(universe: Universe, entries: Iterable[bytes], slices: Slices | None = None) -> Shortfalls:
-    """The shortfalls of a stretch of a journal."""
+    """The shortfalls of a segment of a journal."""
     found = Shortfalls(universe, slices)
     for data in entries:
         found.add(decode(data))
@@ -261,8 +269,10 @@ def fold(universe: Universe, entries: Iterable[bytes], slices: Slices | None = N
 
 
 def shortfalls(reader: Reader, records: Records, since: int = 0, slices: Slices | None = None) -> Shortfalls:
-    """Those of the decisions made at `since` or later, or a day before it: what is worked ends with its session.
-    `slices` of a recorded market; a live run's journal has its bars."""
+    """The shortfalls of decisions from a day before `since` on: a parent order ends with its session.
+
+    `slices` are those of a recorded market; a live run's journal has its bars.
+    """
     first = reader.first_step(since - DAY_NS) if since else 1
     return fold(reader.run.universe, (data for _, data in records.entries(reader.run.run, first)), slices)
 
@@ -316,7 +326,7 @@ def of_order(found: Shortfalls, key: Key, id: str) -> Costed | None:
 
 
 def of_orders(reader: Reader, orders: Sequence[Order], slices: Slices | None = None) -> dict[str, Costed]:
-    """Id -> shortfall of some orders of a run; nothing where its journal is not at hand."""
+    """Order id -> shortfall of some orders of a run; empty when the journal is unavailable."""
     if reader.records is None or not orders:
         return {}
     found = shortfalls(reader, reader.records, min(order.ts for order in orders), slices)
@@ -326,7 +336,7 @@ def of_orders(reader: Reader, orders: Sequence[Order], slices: Slices | None = N
 
 
 def of_whole(found: Shortfalls, key: Key) -> Costed | None:
-    """The shortfall in text of what an order is a child of; None for an order that went out at once."""
+    """The shortfall of an order's parent as text; None for an order that was sent at once."""
     order = found.orders.get(key)
     whole = found.wholes.get((order.decided, key[2])) if order is not None and order.decided else None
     cost = found.of_whole(order.decided, key[2]) if order is not None and whole is not None else None
@@ -334,7 +344,7 @@ def of_whole(found: Shortfalls, key: Key) -> Costed | None:
         return None
     done = sum(abs(piece.lots) for child in whole.children for piece in found.orders[child].pieces)
     return costed(
-        f"{found.universe.symbols[key[2]]}, all of it",
+        f"{found.universe.symbols[key[2]]}, parent order",
         whole.style,
         cost,
         found.note,
@@ -345,8 +355,10 @@ def of_whole(found: Shortfalls, key: Key) -> Costed | None:
 
 
 def by_symbol(found: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list[Costed]:
-    """Of the decisions of a span: all together, then each symbol; those whose unfilled part is still open count what is
-    known of them."""
+    """The shortfalls of the decisions of a span: the total, then each symbol.
+
+    Decisions with an open part count with their known part.
+    """
     columns: dict[int, list[Shortfall]] = {}
     for column, cost in found.decisions(since, until):
         if cost.value_micro:

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.models.observation.return_features import FeatureSpec, spec_fault, spec_hash
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.market import Floats
 from quantd.trading.statistics import Performance
 
@@ -24,8 +25,10 @@ FILE_BYTES: Final = 1 << 28
 """No file of an artifact is read that claims to be larger (256 MiB)."""
 
 
-class ArtifactError(ValueError):
+class ArtifactError(ExplainedError, ValueError):
     """An artifact that is not what it says; the text names the file and what differs."""
+
+    exit_code = CONFIG
 
 
 class Network(Struct, frozen=True, forbid_unknown_fields=True):

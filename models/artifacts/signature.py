@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from quantd.models.artifacts.manifest import ArtifactError, read_bytes
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 SIGNATURE: Final = "signature"
 CONTEXT: Final = b"quantd artifact 1\n"
@@ -17,8 +18,10 @@ CONTEXT: Final = b"quantd artifact 1\n"
 KEY_BYTES: Final = 1 << 14
 
 
-class KeyFault(ValueError):
+class KeyFault(ExplainedError, ValueError):
     """A key file that is none; the text names it and the remedy."""
+
+    exit_code = CONFIG
 
 
 def generate(private: Path, public: Path) -> None:

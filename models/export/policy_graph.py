@@ -2,57 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor, nn
 
 from quantd.models.artifacts.agent_manifest import ActionSpec, Seat
 from quantd.models.artifacts.runtime import open_session
-from quantd.models.learners.a2c import A2c
-from quantd.models.learners.dqn import Dqn
-from quantd.models.learners.ppo import Ppo
-from quantd.models.learners.sac import Sac
+from quantd.models.learners.record import Actor
 from quantd.models.networks.onnx_nodes import Graph, Readout
 from quantd.models.observation.sight import SightSpec
 from quantd.trading.market import Floats
-
-
-class Writes(Protocol):
-    """A network that writes itself."""
-
-    def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Adds its actor to `graph`, from the observation called `given`; the name of what it gives. One that remembers reads the
-        input "carry" and gives the output "carried"."""
-        ...
-
-
-@runtime_checkable
-class Seated(Protocol):
-    """A learner of several agents, one actor a seat, all read out alike. `act` takes rows float[S, D], one a seat."""
-
-    @property
-    def actors(self) -> Sequence[Writes]: ...
-
-    @property
-    def readout(self) -> Readout: ...
-
-    @property
-    def network(self) -> nn.Module:
-        """All that act."""
-        ...
-
-    def act(self, observation: Tensor) -> Tensor: ...
-
-
-class Actor(NamedTuple):
-    """What acts in a learner."""
-
-    networks: tuple[Writes, ...]
-    """One, or one a seat."""
-    readout: Readout | Literal["values"]
-    carry: int
-    tensors: nn.Module
 
 
 class Scaling(NamedTuple):
@@ -63,24 +22,8 @@ class Scaling(NamedTuple):
     clip: float
 
 
-def actor_of(learner: object) -> Actor:
-    """Raises TypeError for what is no learner."""
-    match learner:
-        case Ppo() | A2c():
-            agent = learner.agent
-            assert isinstance(agent.network, nn.Module)
-            return Actor((agent.network,), agent.family.readout, agent.network.begin(1).shape[1], agent.network)
-        case Dqn():
-            return Actor((learner.network,), "values", 0, learner.network)
-        case Sac():
-            return Actor((learner.actor,), learner.squash.family.readout, 0, learner.actor)
-        case Seated():
-            return Actor(tuple(learner.actors), learner.readout, 0, learner.network)
-    raise TypeError(f"{type(learner).__name__} is no learner that can be written as an artifact")
-
-
 def graph_of(
-    learner: object,
+    actor: Actor,
     spec: SightSpec,
     assets: int,
     normaliser: Scaling | None,
@@ -93,9 +36,8 @@ def graph_of(
 
     `seats`: each with the assets it may hold, float64[N + 1] of 1 and 0, cash last. What a seat may not hold goes to what it may, as in
     `quantd.models.market.desks`; "seats" are before their caps (an asset without a price is left out first), "weights" after them, by capital.
-    ValueError where learner and action do not fit.
+    ValueError where actor and action do not fit.
     """
-    actor = actor_of(learner)
     if len(actor.networks) != max(len(seats), 1):
         raise ValueError(f"{len(actor.networks)} actors for {len(seats)} seats: one each")
     graph = Graph()

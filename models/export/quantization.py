@@ -23,6 +23,7 @@ from quantd.models.artifacts.agent_manifest import FILES, TOLERANCES, LearnedArt
 from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
 from quantd.models.artifacts.manifest import ArtifactError
 from quantd.models.export.agreement import PROBES, agreement, answers, probes_of
+from quantd.trading.exit_codes import ExplainedError
 
 LEAST: Final = 256
 """Numbers of a matrix that is worth rounding."""
@@ -33,7 +34,7 @@ LEAST_SHARE: Final = 0.5
 LEVELS: Final = 127
 
 
-class TooDifferent(ValueError):
+class TooDifferent(ExplainedError, ValueError):
     """A smaller copy that answers otherwise than its parent; the text has the figure."""
 
 

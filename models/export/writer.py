@@ -25,7 +25,8 @@ from quantd.models.artifacts.agent_manifest import (
     plain,
 )
 from quantd.models.artifacts.agent_policy import load_agent
-from quantd.models.export.policy_graph import Actor, Scaling, actor_of, graph_of
+from quantd.models.export.policy_graph import Scaling, graph_of
+from quantd.models.learners.record import Actor
 from quantd.models.market.tensors import grid
 from quantd.models.observation import sight
 from quantd.models.observation.sight import SightSpec, observation
@@ -63,7 +64,7 @@ def write(
         allocations = made.weights
     if fault := sight.fault(spec) or fault_of(manifest):
         raise ValueError(f"{out}: {fault}")
-    actor = actor_of(learner)
+    actor: Actor = learner.policy_networks()
     seats = [(seat, own_of(seat, manifest.universe)) for seat in manifest.seats]
     golden = golden_of(learner, actor, manifest, normaliser, allocations)
     manifest = msgspec.structs.replace(
@@ -82,7 +83,7 @@ def write(
     contents = {
         "card.md": card,
         "golden.bin": golden_bytes(golden),
-        "policy.onnx": graph_of(learner, spec, assets, normaliser, action, allocations, seats),
+        "policy.onnx": graph_of(actor, spec, assets, normaliser, action, allocations, seats),
         "weights.safetensors": save(tensors),
     }
     written = artifacts.write(out, manifest, contents, FILES)
@@ -92,7 +93,7 @@ def write(
 
 def parameters_of(learner: Any) -> int:
     """Numbers that act: what a manifest's shape counts."""
-    return sum(each.numel() for each in actor_of(learner).tensors.parameters())
+    return sum(each.numel() for each in learner.policy_networks().tensors.parameters())
 
 
 def own_of(seat: Seat, universe: tuple[str, ...]) -> Floats:

@@ -6,8 +6,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Agent, NetworkPlan, Report, State
+from quantd.models.learners.on_policy import Agent, NetworkPlan
 from quantd.models.learners.optimisers import RmsProp
+from quantd.models.learners.record import GAMMA, WIDTHS, Between, Learner, OneOf, Report, State
 from quantd.models.learners.rollout import Now, Rollout
 from quantd.models.market.vector_env import Kind, VectorEnv
 
@@ -51,6 +52,8 @@ class A2c:
         )
         self.act: Final = self.agent.act
         self.probabilities: Final = self.agent.probabilities
+        self.vectors: Final = self.agent.vectors
+        self.policy_networks: Final = self.agent.policy_networks
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
         """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
@@ -80,3 +83,23 @@ class A2c:
             self.optimiser.step(network.gradient)
             policy = -(judged.log_prob * weight).mean()
             return torch.stack([policy, (error * error).mean(), judged.entropy.mean()])
+
+
+LEARNER: Final = Learner(
+    name="a2c",
+    plan=A2cPlan,
+    algorithm=A2c,
+    kinds=("simplex", "box", "discrete"),
+    imitates=True,
+    bfloat16=True,
+    # one gradient step a rollout: it takes larger steps than PPO, and the length of its rollout matters most
+    space={
+        "learner.learning_rate": Between(1e-5, 3e-3, log=True),
+        "learner.gamma": GAMMA,
+        "learner.gae_lambda": Between(0.9, 1.0),
+        "learner.horizon": OneOf((5, 10, 20)),
+        "learner.value_weight": Between(0.3, 0.7),
+        "learner.entropy_weight": Between(0.0, 0.1),
+        "learner.hidden": WIDTHS,
+    },
+)

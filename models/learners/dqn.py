@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
 from quantd.models.learners.off_policy import Course
-from quantd.models.learners.on_policy import Report, State
 from quantd.models.learners.optimisers import Adam
+from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf, Report, State
 from quantd.models.learners.replay import Batch, Replay
 from quantd.models.market.vector_env import Kind, VectorEnv
 from quantd.models.networks.q_network import QNetwork
@@ -181,6 +181,12 @@ class Dqn:
         epsilon = 0.0 if plan.noisy else epsilon_of(plan, self.course.episodes)
         return torch.stack([loss.mean(), size.mean(), size.new_tensor(epsilon)])
 
+    def vectors(self) -> tuple[Tensor, ...]:
+        return (self.network.vector,)
+
+    def policy_networks(self) -> Actor:
+        return Actor((self.network,), "values", 0, self.network)
+
     def state(self) -> State:
         """Return the complete state, replay memory and the environment's state included."""
         return {
@@ -198,3 +204,30 @@ class Dqn:
             {name.removeprefix("optimiser."): kept for name, kept in tensors.items() if name.startswith("optimiser.")}
         )
         self.course.load(state)
+
+
+LEARNER: Final = Learner(
+    name="dqn",
+    plan=DqnPlan,
+    algorithm=Dqn,
+    kinds=("discrete",),
+    shape=("streams", "noisy"),
+    defaults={"market": {"kind": "discrete"}},
+    profiles={
+        "prioritized": {
+            "learner": msgspec.to_builtins(PROFILES["prioritized"]),
+            "steps": 500_000,
+            "evaluate_every": 10_000,
+        }
+    },
+    space={
+        "learner.learning_rate": LEARNING_RATE,
+        "learner.gamma": GAMMA,
+        "learner.buffer": OneOf((50_000, 100_000, 200_000)),
+        "learner.batch": OneOf((32, 64, 128, 256)),
+        "learner.target_every": Between(500, 2_000, whole=True),
+        "learner.alpha": Between(0.4, 0.8),
+        "learner.beta": Between(0.3, 0.6),
+        "learner.hidden": OneOf(("128-64", "256-128", "256-256", "512-256")),
+    },
+)

@@ -8,7 +8,7 @@ noise).
 
 import math
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import torch
@@ -17,12 +17,13 @@ from torch import Tensor
 from quantd.models.learners.distributions import Family, family
 from quantd.models.learners.joint_replay import JointReplay, Views
 from quantd.models.learners.off_policy import Course
-from quantd.models.learners.on_policy import Report, State
 from quantd.models.learners.optimisers import Adam
+from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf, Report, State
+from quantd.models.market.desks import PROFILES as SEATS
 from quantd.models.market.vector_env import Kind, VectorEnv
 from quantd.models.networks.joint_critic import Actors, Critics, Seated
-from quantd.models.networks.onnx_nodes import Readout
 from quantd.models.networks.transformer import Layout, Sizes
+from quantd.models.observation.return_features import FEATURES
 
 LOSSES = ("critic", "actor", "value", "noise")
 
@@ -112,14 +113,12 @@ class Maddpg:
             "critics": Adam(self.critics.vector, plan.critic_rate, 1e-8, plan.max_grad_norm),
         }
 
-    @property
-    def actors(self) -> tuple[Seated, ...]:
-        """The actors, one per agent, for export."""
-        return tuple(Seated(self.network, agent) for agent in range(self.plan.agents))
+    def policy_networks(self) -> Actor:
+        actors = tuple(Seated(self.network, agent) for agent in range(self.plan.agents))
+        return Actor(actors, self.family.readout, 0, self.network)
 
-    @property
-    def readout(self) -> Readout:
-        return self.family.readout
+    def vectors(self) -> tuple[Tensor, ...]:
+        return (self.network.vector, self.critics.vector)
 
     @property
     def noise(self) -> float:
@@ -229,3 +228,123 @@ class Maddpg:
             return torch.add(action, drawn, alpha=noise).clamp_(-1.0, 1.0)
         drawn = torch.randint(self.action_size, (len(action), 1), generator=random, device=action.device)
         return (action * (1.0 - noise)).scatter_add_(1, drawn, action.new_full((len(action), 1), noise))
+
+
+LITE_FEATURES: Final = ("momentum_21", "momentum_63", "momentum_126", "volatility", "volatility_change")
+"""Chosen by quantd.models.training.plans.profiles.ranked over the training part of the default data."""
+
+DESKS: Final = 8
+"""That learn side by side."""
+
+SESSIONS: Final = 252
+"""Of an episode."""
+
+
+def _steps(episodes: int, agents: int) -> int:
+    """Env-steps: each agent's are counted."""
+    return episodes * SESSIONS * agents
+
+
+def _risk_profiles(count: int) -> list[dict[str, Any]]:
+    seats: list[dict[str, Any]] = msgspec.to_builtins(SEATS[:count])
+    return seats
+
+
+def _profile(
+    agents: int,
+    episodes: int,
+    updates: int,
+    looks: int,
+    learner: dict[str, Any],
+    shown: dict[str, Any],
+    *,
+    dynamic: bool,
+) -> dict[str, Any]:
+    """`updates` of an episode of one desk, `looks` at the validation part."""
+    steps = _steps(episodes, agents)
+    return {
+        "learner": {
+            "agents": agents,
+            "train_every": SESSIONS * agents // updates,
+            "warmup": _steps(DESKS, agents),
+            "noise_steps": steps // 2,
+            "buffer": _steps(80, agents),
+            **learner,
+        },
+        "sight": {"book": [], **shown},
+        "market": {
+            "batch": DESKS * agents,
+            "seats": _risk_profiles(agents),
+            "diversity": {"dynamic": dynamic},
+            # a day counts about one, so that 0.1 for moving alike is a part of it; of a log return it would be all
+            "reward": {"kind": "sharpe"},
+            "episodes": {"length": SESSIONS},
+        },
+        "steps": steps,
+        "evaluate_every": steps // looks,
+        "checkpoint_every": steps // 4,
+        "patience": 0,
+    }
+
+
+PROFILES: Final[dict[str, dict[str, Any]]] = {
+    "full": _profile(
+        agents=5,
+        episodes=300,
+        updates=4,
+        looks=6,
+        learner={
+            "network": "transformer",
+            "transformer": {"width": 64, "heads": 8, "layers": 4, "widening": 2},
+            "batch": 8,
+        },
+        shown={"features": list(FEATURES), "window": 60},
+        dynamic=True,
+    ),
+    "lite": _profile(
+        agents=4,
+        episodes=200,
+        updates=16,
+        looks=20,
+        learner={"network": "mlp", "hidden": [128, 64], "batch": 64},
+        shown={"features": list(LITE_FEATURES), "window": 0},
+        dynamic=False,
+    ),
+    "transformer": _profile(
+        agents=5,
+        episodes=60,
+        updates=8,
+        looks=6,
+        learner={
+            "network": "transformer",
+            "transformer": {"width": 256, "heads": 8, "layers": 4, "widening": 2},
+            "batch": 8,
+        },
+        shown={"features": list(FEATURES), "window": 20},
+        dynamic=True,
+    ),
+}
+"""Profile -> what it changes. Transformers learn in batches of 8, and the wide one reads 20 sessions for 60 episodes: a seed is then a
+matter of minutes on one core."""
+
+
+LEARNER: Final = Learner(
+    name="maddpg",
+    plan=MaddpgPlan,
+    algorithm=Maddpg,
+    # a desk of a plan trades on the simplex; the algorithm also learns in a box
+    kinds=("simplex",),
+    several=True,
+    defaults={"market": {"batch": 32, "seats": _risk_profiles(MaddpgPlan().agents)}, "sight": {"book": []}},
+    profiles=PROFILES,
+    # actor and critic have rates of their own (Lowe et al. 2017 take 0.01 for both, on tasks with far less noise)
+    space={
+        "learner.actor_rate": LEARNING_RATE,
+        "learner.critic_rate": Between(1e-4, 1e-2, log=True),
+        "learner.gamma": GAMMA,
+        "learner.tau": Between(0.001, 0.02, log=True),
+        "learner.noise": Between(0.1, 0.4),
+        "learner.batch": OneOf((64, 128, 256)),
+        "learner.hidden": OneOf(("128-64", "128-128", "256-256")),
+    },
+)

@@ -7,8 +7,8 @@ from typing import Final, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Diverged, Report, Resumable, State
-from quantd.models.market.vector_env import Step, VectorEnv
+from quantd.models.learners.record import Diverged, Report, State
+from quantd.models.market.vector_env import Resumable, Step, VectorEnv
 
 STEPS_A_REPORT = 1000
 
@@ -38,8 +38,8 @@ M = TypeVar("M", bound=Memory)
 Asked = TypeVar("Asked", contravariant=True)
 
 
-class Learner(Protocol[Asked]):
-    """The interface between `Course` and an algorithm."""
+class Updates(Protocol[Asked]):
+    """The part of an algorithm that `Course` calls."""
 
     def explore(self, observation: Tensor) -> Tensor:
         """Return actions for training."""
@@ -70,7 +70,7 @@ class Course(Generic[M]):
 
     def train(
         self,
-        learner: Learner[M],
+        learner: Updates[M],
         env: VectorEnv,
         steps: int,
         names: tuple[str, ...],

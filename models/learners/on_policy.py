@@ -2,37 +2,20 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Final, Literal
 
 import msgspec
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from quantd.models.learners.distributions import Family, Simplex, family
+from quantd.models.learners.record import Actor, Diverged, Report, State
 from quantd.models.learners.rollout import Now, Rollout
-from quantd.models.market.vector_env import Kind, VectorEnv
+from quantd.models.market.vector_env import Kind, Resumable, VectorEnv
 from quantd.models.networks.actor_critic import ActorCritic
 from quantd.models.networks.lstm import Lstm
 from quantd.models.networks.mlp import Mlp
 from quantd.models.networks.transformer import Layout, Sizes, Transformer
-
-State = dict[str, Tensor | int | float | bytes]
-
-
-class Diverged(Exception):
-    """Training reached values that are not finite; nothing after the last checkpoint is usable."""
-
-
-class Report(msgspec.Struct, frozen=True):
-    """Progress of training, after each rollout."""
-
-    steps: int
-    """Of all environments together."""
-    steps_per_s: float
-    losses: dict[str, float]
-    mean_return: float
-    """Mean undiscounted return of the episodes that ended since the previous report; NaN without any."""
-    episodes: int
 
 
 class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,15 +36,6 @@ class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not self.hidden or min(self.hidden) < 1 or (self.network == "lstm" and len(self.hidden) != 1):
             raise ValueError(f"hidden {list(self.hidden)}: widths from 1 on, just one for an lstm")
-
-
-@runtime_checkable
-class Resumable(Protocol):
-    """An environment whose state can be saved, for bit-identical resumption."""
-
-    def state(self) -> dict[str, Tensor]: ...
-
-    def load(self, state: Mapping[str, Tensor]) -> Tensor: ...
 
 
 class Agent:
@@ -101,6 +75,14 @@ class Agent:
             raise ValueError(f"probabilities are of discrete allocations; this policy draws by {self.family.readout}")
         rows = observation.to(self.network.vector)
         return torch.softmax(self.network.act(rows, self.network.begin(len(rows)))[0], -1)
+
+    def policy_networks(self) -> Actor:
+        assert isinstance(self.network, nn.Module)
+        return Actor((self.network,), self.family.readout, self.network.begin(1).shape[1], self.network)
+
+    def vectors(self) -> tuple[Tensor, ...]:
+        """All learned parameters, the critic's included."""
+        return (self.network.vector,)
 
     def enter(self, env: VectorEnv) -> Now:
         """Resume training in `env`, or begin there."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from quantd.models.learners.distributions import Judged
-from quantd.models.learners.on_policy import Agent, NetworkPlan, Report, State
+from quantd.models.learners.on_policy import Agent, NetworkPlan
 from quantd.models.learners.optimisers import Adam
+from quantd.models.learners.record import GAMMA, LEARNING_RATE, WIDTHS, Between, Learner, Report, State
 from quantd.models.learners.rollout import Now, Rollout
 from quantd.models.market.vector_env import Kind, VectorEnv
 
@@ -110,6 +111,8 @@ class Ppo:
         )
         self.act: Final = self.agent.act
         self.probabilities: Final = self.agent.probabilities
+        self.vectors: Final = self.agent.vectors
+        self.policy_networks: Final = self.agent.policy_networks
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
         """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
@@ -184,3 +187,22 @@ class Ppo:
                 each.index_select(1, who).reshape(-1) for each in (whole.old_log_prob, whole.advantage, whole.target)
             )
             yield Batch(observation, started, whole.carry.index_select(0, who), coordinates, *rows)
+
+
+LEARNER: Final = Learner(
+    name="ppo",
+    plan=PpoPlan,
+    algorithm=Ppo,
+    kinds=("simplex", "box", "discrete"),
+    imitates=True,
+    bfloat16=True,
+    space={
+        "learner.learning_rate": LEARNING_RATE,
+        "learner.gamma": GAMMA,
+        "learner.gae_lambda": Between(0.9, 0.99),
+        "learner.clip": Between(0.1, 0.4),
+        "learner.value_weight": Between(0.3, 0.7),
+        "learner.entropy_weight": Between(0.0, 0.1),
+        "learner.hidden": WIDTHS,
+    },
+)

@@ -1,6 +1,7 @@
 """The interface of training environments: many portfolios (or problems) advance at once, as tensors."""
 
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -55,3 +56,12 @@ class VectorEnv(Protocol):
         ...
 
     def step(self, action: Tensor) -> Step: ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """An environment whose place can be kept, for training to go on bit for bit."""
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load(self, state: Mapping[str, Tensor]) -> Tensor: ...

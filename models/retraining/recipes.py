@@ -246,7 +246,7 @@ class LearnedRecipe:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        from quantd.models.learners.on_policy import Diverged
+        from quantd.models.learners.record import Diverged
         from quantd.models.training.runs.training_run import train
         from quantd.models.training.seeds.seed_run import Progress as Fitting
 
@@ -266,16 +266,14 @@ class LearnedRecipe:
 
 def learned_of(manifest: learned.Manifest) -> LearnedRecipe:
     """The plan that a learned policy was made by. ArtifactError where this version has no such plans."""
-    from quantd.models.training.plans.plan import AGENTS, PlanError, default, replaced
+    from quantd.models.training.plans.plan import PlanError, default, replaced
 
     if manifest.parent:
         raise ArtifactError(
             f"{manifest.name} was made from another artifact ({manifest.made or manifest.parent[:16]}), not trained: train that one again"
         )
     try:
-        if manifest.algorithm not in AGENTS:
-            raise PlanError(f"an agent {manifest.algorithm!r}; this version trains {', '.join(AGENTS)}")
-        plan = replaced(default(manifest.algorithm), manifest.plan)  # type: ignore[arg-type]  # it is one of AGENTS
+        plan = replaced(default(manifest.algorithm), manifest.plan)
     except PlanError as error:
         raise ArtifactError(f"{manifest.name}: the plan in its manifest cannot be read: {error}") from None
     return LearnedRecipe(plan, manifest.training.test_looks)

@@ -1,38 +1,82 @@
 """Limits that keep cash, buying power and equity above their floors."""
 
-import numpy as np
+from typing import Final
 
-from quantd.risk.limits.catalogue import Limits, Reason
-from quantd.risk.limits.kinds import Row
+from quantd.risk.limits.kinds import Linear
+from quantd.risk.limits.record import Limit, Refusal, Rows, higher, lower_limit
+from quantd.risk.limits.settings import AccountCap, Limits
 from quantd.trading.instruments import Universe
 
 
-def cash_rows(limits: Limits, universe: Universe) -> list[Row]:
+def cash(always: object, limits: Limits, universe: Universe) -> list[Linear]:
     """On the way: buys at worst prices with fees, sales not counted, within cash + max_cash_debit x equity.
     After all fills, at reference prices and with the sales: within cash. The reserve stays in both."""
-    size, fee = universe.size, limits.fee_bp * 1e-4
-    held = np.zeros(4 * size + 2)
-    held[-2] = 1.0
-    load = np.zeros(2 * size)
+    fee = limits.fee_bp * 1e-4
     paid = (1.0 + limits.collar) * (1.0 + fee)
     # the debit is a share of equity, which falls by what a buy pays above the mark; sales would raise cash by more
-    load[size:] = paid + limits.max_cash_debit * (paid - 1.0)
-    settled = np.full(2 * size, fee - 1.0)
-    settled[size:] = 1.0 + fee
-    return [Row("cash", Reason.CASH, held, load, 0.0, settled, 0.0)]
+    return [Linear(0.0, long=paid + limits.max_cash_debit * (paid - 1.0), held="cash", settled=(1.0 + fee, fee - 1.0))]
 
 
-def buying_power_rows(limits: Limits, universe: Universe) -> list[Row]:
+def buying_power(cap: AccountCap, limits: Limits, universe: Universe) -> list[Linear]:
     """What adds risk, bought or sold short, at worst prices with fees, within what the venue says may still be bought: that
     has the open orders in it, and nothing held uses it. Absolute, on the way as at the end."""
-    if limits.buying_power is None:
-        return []
     paid = (1.0 + limits.collar) * (1.0 + limits.fee_bp * 1e-4)
-    held, load, bound = np.zeros(4 * universe.size + 2), np.full(2 * universe.size, paid), limits.buying_power.limit
-    return [Row("buying_power", Reason.BUYING_POWER, held, load, bound, load, bound)]
+    return [Linear(cap.limit, long=paid, short=paid, held="nothing", way=cap.limit)]
 
 
-def equity_rows(limits: Limits, universe: Universe) -> list[Row]:
+def equity(always: object, limits: Limits, universe: Universe) -> list[Linear]:
     """Equity at worst prices stays positive, limits or none."""
-    none = np.zeros(2 * universe.size)
-    return [Row("equity", Reason.EQUITY, np.zeros(4 * universe.size + 2), none, 1.0, none, 1.0)]
+    return [Linear(1.0, held="nothing", way=1.0)]
+
+
+LIMITS: Final = (
+    Limit(
+        "buying_power",
+        60,
+        "purchases at worst prices, of the buying power the venue leaves",
+        "money",
+        (
+            Refusal(
+                40,
+                "BUYING_POWER",
+                "it could cost more than the venue's buying power, less what was sent since it was asked",
+                sales_free=True,
+            ),
+        ),
+        (Rows(80, buying_power),),
+        tighter=lower_limit,
+    ),
+    Limit(
+        "cash",
+        240,
+        "cash at worst prices, sales not counted",
+        "money",
+        (
+            Refusal(
+                3,
+                "CASH",
+                "cash at worst prices with fees, sales not counted, would fall below what must stay",
+                sales_free=True,
+            ),
+        ),
+        (Rows(70, cash),),
+        floor=True,
+    ),
+    Limit("max_cash_debit", 400, "how far cash may go below zero", always=True, profiles={"research": 1.25}),
+    Limit("cash_reserve", 410, "cash that must stay", always=True, tighter=higher, profiles={"conservative": 0.02}),
+    Limit("fee_bp", 430, "commission that is reserved, bp", "number", always=True, tighter=higher),
+    Limit(
+        "equity",
+        510,
+        "equity at worst prices, for the weights of what is held",
+        "none",
+        (
+            Refusal(
+                24,
+                "EQUITY",
+                "equity at worst prices would not be above zero, or too low for the weights of what is held and on order",
+            ),
+        ),
+        (Rows(90, equity),),
+    ),
+)

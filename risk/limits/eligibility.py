@@ -1,8 +1,12 @@
 """Limits on what may be traded at all: prices, short positions, blocked symbols, missing data."""
 
+from typing import Any, Final
+
 from quantd.risk.limits.case import Case
 from quantd.risk.limits.context import Floats
 from quantd.risk.limits.kinds import refused
+from quantd.risk.limits.record import Capped, Limit, Refusal, either, higher, lower, together
+from quantd.risk.limits.settings import Protective
 
 
 def price_missing(case: Case, lots: Floats) -> Floats | None:
@@ -43,17 +47,118 @@ def blocked(case: Case, lots: Floats) -> Floats | None:
     return None if case.account.blocked is None else refused(case.account.blocked)
 
 
-def sector_missing(case: Case, lots: Floats) -> Floats | None:
-    return None if case.rules.no_sector is None else refused(case.rules.no_sector)
+def tighter_exits(key: str, a: Protective, b: Protective) -> Protective:
+    """Exits that close a position as soon as either does, and keep it closed as long as either."""
+    return Protective(
+        stop_loss=either(lower, "stop_loss", a.stop_loss, b.stop_loss),
+        take_profit=either(lower, "take_profit", a.take_profit, b.take_profit),
+        trailing=a.trailing or b.trailing,
+        cooldown=max(a.cooldown, b.cooldown),
+        at_venue=a.at_venue or b.at_venue,
+    )
 
 
-def shock_missing(case: Case, lots: Floats) -> Floats | None:
-    """A book that holds what no scenario knows is unknown whole."""
-    unknown, account = case.rules.no_shock, case.account
-    if unknown is None:
-        return None
-    carried = account.lots != 0.0
-    for side in (account.up, account.down):
-        if side is not None:
-            carried = carried | (side != 0.0)
-    return refused(unknown | bool((carried & unknown).any()))
+_SHORT: Final[dict[str, Any]] = {"conservative": False, "balanced": False}
+_EXITS: Final[dict[str, Any]] = {
+    "conservative": Protective(stop_loss=0.05, take_profit=0.15),
+    "balanced": Protective(stop_loss=0.08, take_profit=0.20),
+    "aggressive": Protective(stop_loss=0.15, take_profit=0.50),
+}
+
+LIMITS: Final = (
+    Limit(
+        "no_borrow",
+        50,
+        "what the venue does not lend",
+        "none",
+        (Refusal(41, "NO_BORROW", "the venue lends no units of it, so it cannot be sold short"),),
+        (Capped(100, no_borrow),),
+        tighter=together,
+    ),
+    Limit(
+        "protective",
+        280,
+        "stop loss, take profit and the cooldown after them",
+        "none",
+        (Refusal(33, "PROTECTED", "a protective exit closed this position; its cooldown is not over"),),
+        (Capped(60, blocked),),
+        example="protective = { stop_loss = 0.08 }",
+        tighter=tighter_exits,
+        profiles=_EXITS,
+    ),
+    Limit(
+        "restricted",
+        290,
+        "restricted list",
+        "none",
+        (Refusal(16, "RESTRICTED", "the instrument is on the restricted list"),),
+        (Capped(50, restricted),),
+        example='restricted = ["GME"]',
+        tighter=together,
+    ),
+    Limit(
+        "allow_short",
+        300,
+        "no short selling",
+        "none",
+        (Refusal(15, "SHORT", "short selling is not allowed"),),
+        (Capped(90, short),),
+        example="allow_short = false",
+        profiles=_SHORT,
+    ),
+    Limit(
+        "max_price_age_ns",
+        350,
+        "age of the last price",
+        "hours",
+        (Refusal(5, "PRICE_AGE", "the last price is older than max_price_age"),),
+        (Capped(30, price_age),),
+        always=True,
+    ),
+    Limit(
+        "collar",
+        360,
+        "worst price, collar around the last price",
+        refusals=(Refusal(7, "WORST_PRICE", "no price on the tick grid lies between the last price and the collar"),),
+        kinds=(Capped(40, worst_price),),
+        always=True,
+    ),
+    Limit("reduce_collar", 370, "worst price of a reducing order", always=True),
+    Limit("flatten_collar", 380, "worst price of a reducing order on an old price", always=True),
+    Limit("in_flight", 390, "how far a basket on its way may exceed a limit", always=True, profiles={"research": 1.0}),
+    Limit(
+        "min_history",
+        420,
+        "synchronous returns that must be known",
+        "number",
+        (Refusal(8, "HISTORY", "fewer than min_history synchronous returns are known"),),
+        always=True,
+        tighter=higher,
+    ),
+    Limit(
+        "switch", 460, "the switch", "none", (Refusal(22, "SWITCH", "the switch passes only reducing orders, or none"),)
+    ),
+    Limit(
+        "halted",
+        470,
+        "trading at the venue",
+        "none",
+        (Refusal(36, "HALTED", "the venue does not trade it now: it is halted, or at a limit up or down"),),
+    ),
+    Limit(
+        "price",
+        480,
+        "a price",
+        "none",
+        (Refusal(6, "PRICE_MISSING", "there is no price"),),
+        (Capped(20, price_missing),),
+    ),
+    Limit("finite", 490, "finite numbers", "none", (Refusal(9, "NOT_FINITE", "an input is not a finite number"),)),
+    Limit(
+        "zero",
+        500,
+        "not through zero in one order",
+        "none",
+        (Refusal(23, "ZERO_CROSSING", "the order would cross zero, pending fills counted: cut at zero"),),
+    ),
+)

@@ -1,63 +1,130 @@
 """Limits on gross and net exposure, leverage, turnover and account size."""
 
-import numpy as np
+from typing import Final
 
-from quantd.risk.limits.catalogue import Limits, Reason
-from quantd.risk.limits.kinds import Row, row_of
+from quantd.risk.limits.case import SLACK
+from quantd.risk.limits.kinds import Linear
+from quantd.risk.limits.record import Held, Limit, Refusal, Rows, lower_limit
+from quantd.risk.limits.settings import AccountCap, Limits, Ramp
 from quantd.trading.instruments import Universe
 
 
-def gross_rows(limits: Limits, universe: Universe) -> list[Row]:
+def gross(most: float, limits: Limits, universe: Universe) -> list[Linear]:
     """Long sum and short sum, each at its own worst."""
-    if limits.max_gross_exposure is None:
-        return []
-    load = np.ones(2 * universe.size)
-    return [row_of(limits, "max_gross_exposure", Reason.GROSS, load, limits.max_gross_exposure)]
+    return [Linear(most, long=1.0, short=1.0)]
 
 
-def account_rows(limits: Limits, universe: Universe) -> list[Row]:
+def account(cap: AccountCap | Ramp, limits: Limits, universe: Universe) -> list[Linear]:
     """Gross exposure again, under what a live account may hold in all: absolute, so nothing on the way may exceed it."""
-    return [
-        row_of(limits, key, reason, np.ones(2 * universe.size), cap.limit)._replace(bound=cap.limit)
-        for key, reason, cap in (
-            ("max_account_notional", Reason.ACCOUNT_NOTIONAL, limits.max_account_notional),
-            ("ramp", Reason.RAMP, limits.ramp),
-        )
-        if cap is not None
-    ]
+    return [Linear(cap.limit, long=1.0, short=1.0, way=cap.limit)]
 
 
-def net_rows(limits: Limits, universe: Universe) -> list[Row]:
+def net(most: float, limits: Limits, universe: Universe) -> list[Linear]:
     """Net long with every buy and no sale filled, net short the other way round."""
-    if limits.max_net_exposure is None:
-        return []
-    rows = []
-    for side in (slice(universe.size, None), slice(0, universe.size)):
-        load = np.zeros(2 * universe.size)
-        load[side] = 1.0
-        rows.append(row_of(limits, "max_net_exposure", Reason.NET, load, limits.max_net_exposure, net=True))
-    return rows
+    return [Linear(most, long=1.0, held="net"), Linear(most, short=1.0, held="net")]
 
 
-def leverage_rows(limits: Limits, universe: Universe) -> list[Row]:
+def leverage(most: float, limits: Limits, universe: Universe) -> list[Linear]:
     """Assets over equity, max(long, equity + short) / equity: long within leverage x equity, short within
     (leverage - 1) x equity."""
-    if limits.max_leverage is None:
-        return []
-    n, leverage = universe.size, limits.max_leverage
-    long, short = np.zeros(2 * n), np.zeros(2 * n)
-    long[n:], short[:n] = 1.0, 1.0
-    way = max(leverage * (1.0 + limits.in_flight) - 1.0, 0.0)
-    borrowed = row_of(limits, "max_leverage", Reason.LEVERAGE, short, leverage)
-    return [
-        row_of(limits, "max_leverage", Reason.LEVERAGE, long, leverage),
-        borrowed._replace(bound=way, settled_bound=max(leverage - 1.0, 0.0)),
-    ]
+    way = max(most * (1.0 + limits.in_flight) - 1.0, 0.0)
+    return [Linear(most, long=1.0), Linear(max(most - 1.0, 0.0), short=1.0, way=way)]
 
 
-def turnover_rows(limits: Limits, universe: Universe) -> list[Row]:
+def turnover(most: float, limits: Limits, universe: Universe) -> list[Linear]:
     """What this session has traded, may still trade from open orders, and this basket trades, reductions included."""
-    if limits.max_turnover is None:
-        return []
-    load = np.ones(2 * universe.size)
-    return [row_of(limits, "max_turnover", Reason.TURNOVER, load, limits.max_turnover, traded=True)]
+    return [Linear(most, long=1.0, short=1.0, held="traded")]
+
+
+def leverage_of(book: Held) -> float:
+    """Nothing borrowed: what is held; shares borrowed: their proceeds are assets too."""
+    short = (book.gross - book.net) / 2.0
+    borrowed = 1.0 + short if short > SLACK else 0.0
+    return max((book.gross + book.net) / 2.0, borrowed)
+
+
+def _account(limits: Limits, about: str) -> str:
+    cap = limits.max_account_notional
+    return "long and short value together" + ("" if cap is None else f", {cap.money:,.2f} at most")
+
+
+def _ramp(limits: Limits, about: str) -> str:
+    ramp = limits.ramp
+    return "gross exposure, ramp of a live start" + ("" if ramp is None else f", session {ramp.session} of {ramp.days}")
+
+
+LIMITS: Final = (
+    Limit(
+        "max_gross_exposure",
+        20,
+        "gross exposure, long and short",
+        refusals=(
+            Refusal(2, "GROSS", "long and short exposure together would exceed max_gross_exposure", sales_free=True),
+        ),
+        kinds=(Rows(10, gross),),
+        example="max_gross_exposure = 1.0",
+        on_breach=True,
+        profiles={"conservative": 1.0, "balanced": 1.0, "aggressive": 1.5},
+        measure=lambda book: book.gross,
+    ),
+    Limit(
+        "max_account_notional",
+        30,
+        _account,
+        refusals=(
+            Refusal(
+                37,
+                "ACCOUNT_NOTIONAL",
+                "long and short value together would exceed max_account_notional",
+                sales_free=True,
+            ),
+        ),
+        kinds=(Rows(20, account),),
+        on_breach=True,
+        tighter=lower_limit,
+        measure=lambda book: book.gross,
+    ),
+    Limit(
+        "ramp",
+        40,
+        _ramp,
+        refusals=(Refusal(38, "RAMP", "the ramp of a live start does not let so much be held yet", sales_free=True),),
+        kinds=(Rows(30, account),),
+        on_breach=True,
+        tighter=lower_limit,
+        measure=lambda book: book.gross,
+    ),
+    Limit(
+        "max_net_exposure",
+        70,
+        "net exposure, long less short",
+        refusals=(Refusal(14, "NET", "net exposure would exceed max_net_exposure", sales_free=True),),
+        kinds=(Rows(40, net),),
+        example="max_net_exposure = 1.0",
+        on_breach=True,
+        profiles={"aggressive": 1.0},
+        measure=lambda book: abs(book.net),
+    ),
+    Limit(
+        "max_leverage",
+        80,
+        "leverage, assets over equity",
+        "number",
+        (Refusal(25, "LEVERAGE", "borrowed money or shares would exceed max_leverage"),),
+        (Rows(50, leverage),),
+        example="max_leverage = 1.0",
+        on_breach=True,
+        profiles={"conservative": 1.0, "balanced": 1.0, "aggressive": 1.5},
+        measure=leverage_of,
+    ),
+    Limit(
+        "max_turnover",
+        160,
+        "turnover of this session",
+        refusals=(Refusal(19, "TURNOVER", "more than max_turnover would be traded in this session"),),
+        kinds=(Rows(60, turnover),),
+        example="max_turnover = 0.5",
+        on_breach=True,
+        measure=lambda book: book.traded,
+    ),
+)

@@ -1,15 +1,15 @@
-"""The kinds of limit: what each reads and how it is enforced."""
+"""The kinds of limit: what each reads, and the one function that makes it ready for a universe."""
 
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.limits.case import Case
-from quantd.risk.limits.catalogue import Limits, Reason
+from quantd.risk.limits.case import Account, Case
 from quantd.risk.limits.context import Bools, Floats, Scenarios, Spread
+from quantd.risk.limits.settings import Limits
 from quantd.risk.measures.portfolio import tail_count
 
 Cap = Callable[[Case, Floats], Floats | None]
@@ -28,7 +28,7 @@ class Row(NamedTuple):
     """
 
     key: str
-    reason: Reason
+    reason: int
     held: Floats
     load: Floats
     bound: float
@@ -36,17 +36,49 @@ class Row(NamedTuple):
     settled_bound: float
 
 
-def row_of(
-    limits: Limits, key: str, reason: Reason, load: Floats, bound: float, *, net: bool = False, traded: bool = False
-) -> Row:
-    size = len(load)
-    held = np.zeros(2 * size + 2)
-    if traded:
-        held[-1] = 1.0
-    else:
-        held[size : 2 * size] = load if net else 0.0
-        held[:size] = 0.0 if net else load
-    return Row(key, reason, held, load, bound * (1.0 + limits.in_flight), load, bound)
+class Linear(NamedTuple):
+    """Coefficients of one row: exposure `long` and `short` per currency added on that side, at most `bound` x equity.
+
+    Each coefficient is one number, or float64[N] with one for each symbol. `held` is what counts before the basket:
+    exposure on each `side`, exposure `net` of the other side, value `traded` in this session, `cash` in use, or `nothing`.
+    `way` is the bound while orders are on their way; None: `in_flight` beyond `bound`. `settled` are the coefficients
+    (long, short) once all have filled; None: the same.
+    """
+
+    bound: float
+    long: float | Floats = 0.0
+    short: float | Floats = 0.0
+    held: Literal["side", "net", "traded", "cash", "nothing"] = "side"
+    way: float | None = None
+    settled: tuple[float | Floats, float | Floats] | None = None
+
+
+def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> Row:
+    """The row of some coefficients, for `size` symbols."""
+    load, held = _sides(size, linear.long, linear.short), np.zeros(4 * size + 2)
+    match linear.held:
+        case "side":
+            held[: 2 * size] = load
+        case "net":
+            held[2 * size : 4 * size] = load
+        case "traded":
+            held[-1] = 1.0
+        case "cash":
+            held[-2] = 1.0
+        case "nothing":
+            pass
+    if not (np.isfinite(load).all() and (load >= 0.0).all()):
+        raise ValueError(f"{key}: a coefficient is negative or not finite, so that adding risk could keep it")
+    way = linear.bound * (1.0 + limits.in_flight) if linear.way is None else linear.way
+    settled = load if linear.settled is None else _sides(size, *linear.settled)
+    return Row(key, reason, held, load, way, settled, linear.bound)
+
+
+def _sides(size: int, long: float | Floats, short: float | Floats) -> Floats:
+    """float64[2N], short | long."""
+    both = np.empty(2 * size)
+    both[:size], both[size:] = short, long
+    return both
 
 
 class Family(NamedTuple):
@@ -56,7 +88,7 @@ class Family(NamedTuple):
     """
 
     key: str
-    reason: Reason
+    reason: int
     labels: NDArray[np.int64]
     names: int
     bound: float
@@ -76,12 +108,22 @@ class Family(NamedTuple):
         return found
 
 
-def family_of(limits: Limits, key: str, reason: Reason, bound: float, names: Sequence[str]) -> Family:
-    """A family of the symbols that bear the same name; "" is none."""
+class Labels(NamedTuple):
+    """A name for each symbol, "" for none: those with one name may weigh `bound` together. `part` is added to the key."""
+
+    names: Sequence[str]
+    bound: float
+    part: str = ""
+
+
+def family_of(limits: Limits, key: str, reason: int, labels: Labels) -> Family:
+    """The family of some labels."""
+    names, bound = labels.names, labels.bound
     known = sorted(set(names) - {""})
-    labels = np.array([known.index(name) + 1 if name else 0 for name in names], dtype=np.int64)
+    numbers = np.array([known.index(name) + 1 if name else 0 for name in names], dtype=np.int64)
     largest = max((names.count(name) for name in known), default=0)
-    return Family(key, reason, labels, len(known), bound * (1.0 + limits.in_flight), bound, largest)
+    name = f"{key}.{labels.part}" if labels.part else key
+    return Family(name, reason, numbers, len(known), bound * (1.0 + limits.in_flight), bound, largest)
 
 
 Measure = Callable[[Floats], Floats]
@@ -99,7 +141,7 @@ class TailLimit(NamedTuple):
     """
 
     key: str
-    reason: Reason
+    reason: int
     confidence: float
     lookback: int
     scale: float
@@ -127,9 +169,55 @@ class Quad(NamedTuple):
     """
 
     key: str
-    reason: Reason
+    reason: int
     lookback: int
     scale: float
     bound: float
     settled_bound: float
     spread: Callable[[Scenarios], Spread] | None
+
+
+class Losses(NamedTuple):
+    """A tail of losses: `measure` of it x `scale` <= `bound` x equity; the other fields are those of `TailLimit`."""
+
+    bound: float
+    measure: Measure
+    largest: Largest
+    confidence: float = 0.0
+    lookback: int = 0
+    scale: float = 1.0
+    filtered: bool = False
+    fixed: Scenarios | None = None
+
+
+def tail_of(key: str, reason: int, losses: Losses) -> TailLimit:
+    """The tail of some losses."""
+    bound, measure, largest, confidence, lookback, scale, filtered, fixed = losses
+    return TailLimit(key, reason, confidence, lookback, scale, bound, measure, largest, filtered, fixed)
+
+
+class Form(NamedTuple):
+    """A quadratic form: sqrt(scale x sum C_ij e_i e_j) <= `bound` x equity; `way` is the bound on the way, None:
+    `in_flight` beyond it. `spread` gives C of the scenarios of `lookback`, None for the identity."""
+
+    bound: float
+    spread: Callable[[Scenarios], Spread] | None = None
+    lookback: int = 0
+    scale: float = 1.0
+    way: float | None = None
+
+
+def quad_of(limits: Limits, key: str, reason: int, form: Form) -> Quad:
+    """The limit of a form."""
+    way = form.bound * (1.0 + limits.in_flight) if form.way is None else form.way
+    return Quad(key, reason, form.lookback, form.scale, way, form.bound, form.spread)
+
+
+class Count(NamedTuple):
+    """Orders that count already and all of a basket, reductions too, <= `most`; reductions pass whatever their
+    number."""
+
+    key: str
+    reason: int
+    most: int
+    used: Callable[[Account], int]

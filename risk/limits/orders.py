@@ -1,12 +1,15 @@
 """Limits on one order: notional, duplicates, share of volume, liquidity."""
 
 from math import inf
+from typing import Final
 
 import numpy as np
 
 from quantd.risk.limits.case import SLACK, Case
 from quantd.risk.limits.context import Floats
 from quantd.risk.limits.kinds import refused
+from quantd.risk.limits.record import Capped, Counts, Limit, Refusal, higher
+from quantd.risk.limits.settings import Limits, Liquidity, Rate
 
 
 def order_notional(case: Case, lots: Floats) -> Floats | None:
@@ -63,3 +66,97 @@ def liquidity(case: Case, lots: Floats) -> Floats | None:
     if account.down is not None:
         held = held + np.where(case.buys, 0.0, account.down)
     return spec.days * spec.participation * case.ctx.volume_lots - held
+
+
+def tighter_liquidity(key: str, a: Liquidity, b: Liquidity) -> Liquidity:
+    return Liquidity(min(a.days, b.days), min(a.participation, b.participation))
+
+
+def tighter_rate(key: str, a: Rate, b: Rate) -> Rate:
+    """Of two windows neither need be the tighter: as many orders as either allows, in the longer one."""
+    return Rate(min(a.orders, b.orders), max(a.per_ns, b.per_ns))
+
+
+def _sessions(limits: Limits, about: str) -> str:
+    share = f" at {100 * limits.liquidity.participation:g} % of volume" if limits.liquidity is not None else ""
+    return f"sessions to sell {about or 'a position'}{share}"
+
+
+def _rate(limits: Limits, about: str) -> str:
+    if limits.order_rate is None:
+        return "orders sent within a time"
+    return f"orders sent within {limits.order_rate.per_ns / 1e9:g} s"
+
+
+_VOLUME: Final = 29
+
+LIMITS: Final = (
+    Limit(
+        "max_order_notional",
+        130,
+        "order value at its worst price",
+        "money",
+        (Refusal(4, "ORDER_NOTIONAL", "the order at its worst price would exceed max_order_notional"),),
+        (Capped(110, order_notional),),
+        example='max_order_notional = "25000.00"',
+    ),
+    Limit(
+        "max_share_of_volume",
+        140,
+        "order, share of the average volume",
+        refusals=(
+            Refusal(20, "SHARE_OF_VOLUME", "the order would exceed max_share_of_volume of the average volume"),
+            Refusal(_VOLUME, "VOLUME_MISSING", "no volume is known"),
+        ),
+        kinds=(Capped(120, volume_missing, _VOLUME), Capped(130, share_of_volume)),
+        example="max_share_of_volume = 0.05",
+        profiles={"conservative": 0.05, "balanced": 0.10, "aggressive": 0.20},
+    ),
+    Limit(
+        "liquidity",
+        150,
+        _sessions,
+        "sessions",
+        (Refusal(30, "LIQUIDITY", "the position would take longer to unwind than liquidity.days"),),
+        (Capped(140, liquidity),),
+        example="liquidity = { days = 3 }",
+        tighter=tighter_liquidity,
+    ),
+    Limit(
+        "order_rate",
+        170,
+        _rate,
+        "orders",
+        (Refusal(31, "ORDER_RATE", "more orders than order_rate would have been sent"),),
+        (Counts(20, lambda account: account.recent_orders, lambda rate: int(rate.orders)),),
+        example='order_rate = { orders = 60, per = "1m" }',
+        tighter=tighter_rate,
+    ),
+    Limit(
+        "max_open_orders",
+        180,
+        "open orders",
+        "orders",
+        (Refusal(21, "OPEN_ORDERS", "more than max_open_orders would be open"),),
+        (Counts(10, lambda account: account.open_orders),),
+        example="max_open_orders = 50",
+    ),
+    Limit(
+        "max_orders_per_day",
+        190,
+        "orders sent in this session",
+        "orders",
+        (Refusal(39, "ORDERS_PER_DAY", "more than max_orders_per_day would have been sent in this session"),),
+        (Counts(30, lambda account: account.session_orders),),
+    ),
+    Limit(
+        "duplicate_window_ns",
+        440,
+        "the same intent twice",
+        "hours",
+        (Refusal(32, "DUPLICATE", "the same was asked for a moment ago"),),
+        (Capped(10, duplicate),),
+        always=True,
+        tighter=higher,
+    ),
+)

@@ -1,13 +1,16 @@
 """Limits on the weight of positions, sectors, groups and asset classes, and on concentration."""
 
+from collections.abc import Sequence
 from math import sqrt
+from typing import Final
 
 import numpy as np
 
 from quantd.risk.limits.case import Case, Extent
-from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.risk.limits.context import Floats
-from quantd.risk.limits.kinds import Family, Quad, family_of
+from quantd.risk.limits.kinds import Form, Labels, refused
+from quantd.risk.limits.record import Capped, Families, Forms, Limit, Refusal, of_one
+from quantd.risk.limits.settings import Limits
 from quantd.trading.instruments import Universe
 
 
@@ -36,40 +39,109 @@ def position_weight(case: Case, lots: Floats) -> Floats | None:
     return most
 
 
-def sector_families(limits: Limits, universe: Universe) -> list[Family]:
+def sector_missing(case: Case, lots: Floats) -> Floats | None:
+    return None if case.rules.no_sector is None else refused(case.rules.no_sector)
+
+
+def sectors(weight: float, limits: Limits, universe: Universe) -> list[Labels]:
     """Each known sector; `sector_missing` refuses instruments without one."""
-    bound = limits.max_sector_weight
-    return [] if bound is None else [family_of(limits, "max_sector_weight", Reason.SECTOR, bound, universe.sectors)]
+    return [Labels(universe.sectors, weight)]
 
 
-def group_families(limits: Limits, universe: Universe) -> list[Family]:
+def groups(caps: Sequence[tuple[str, float]], limits: Limits, universe: Universe) -> list[Labels]:
     """Each group that has a cap; groups may overlap."""
     members = dict(universe.groups)
     return [
-        family_of(
-            limits,
-            f"group_caps.{group}",
-            Reason.GROUP,
-            bound,
-            [group if symbol in members[group] else "" for symbol in universe.symbols],
-        )
-        for group, bound in limits.group_caps
+        Labels([group if symbol in members[group] else "" for symbol in universe.symbols], weight, group)
+        for group, weight in caps
     ]
 
 
-def asset_families(limits: Limits, universe: Universe) -> list[Family]:
+def assets(weight: float, limits: Limits, universe: Universe) -> list[Labels]:
     """Each asset that several instruments are claims on; of a lone instrument `position_weight` has the cap."""
-    assets, bound = universe.assets, limits.max_concentration
-    shared = [asset if assets.count(asset) > 1 else "" for asset in assets]
-    if bound is None or not any(shared):
-        return []
-    return [family_of(limits, "max_concentration", Reason.CONCENTRATION, bound, shared)]
+    names = universe.assets
+    shared = [asset if names.count(asset) > 1 else "" for asset in names]
+    return [Labels(shared, weight)] if any(shared) else []
 
 
-def herfindahl_quads(limits: Limits) -> list[Quad]:
+def herfindahl_form(most: float, limits: Limits) -> list[Form]:
     """The sum of squared weights (Herfindahl's index) as a quadratic form: the limit itself is that of the square."""
-    most = limits.max_herfindahl
-    if most is None:
-        return []
-    way = sqrt(most * (1.0 + limits.in_flight))
-    return [Quad("max_herfindahl", Reason.HERFINDAHL, 0, 1.0, way, sqrt(most), None)]
+    return [Form(sqrt(most), way=sqrt(most * (1.0 + limits.in_flight)))]
+
+
+def tighter_groups(
+    key: str, a: Sequence[tuple[str, float]], b: Sequence[tuple[str, float]]
+) -> tuple[tuple[str, float], ...]:
+    caps: dict[str, float] = {}
+    for group, cap in (*a, *b):
+        caps[group] = min(cap, caps.get(group, cap))
+    return tuple(sorted(caps.items()))
+
+
+_SECTOR_MISSING: Final = 28
+
+LIMITS: Final = (
+    Limit(
+        "max_position_weight",
+        10,
+        of_one("position weight", ", heaviest"),
+        refusals=(Refusal(1, "POSITION_WEIGHT", "the position would weigh more than max_position_weight"),),
+        kinds=(Capped(150, position_weight),),
+        example="max_position_weight = 0.35",
+        on_breach=True,
+        profiles={"conservative": 0.10, "balanced": 0.15, "aggressive": 0.40},
+        measure=lambda book: book.heaviest,
+    ),
+    Limit(
+        "max_sector_weight",
+        90,
+        of_one("sector", " weight, heaviest"),
+        refusals=(
+            Refusal(18, "SECTOR", "the sector would weigh more than max_sector_weight", sales_free=True),
+            Refusal(_SECTOR_MISSING, "SECTOR_MISSING", "the instrument names no sector, and max_sector_weight is on"),
+        ),
+        kinds=(Capped(70, sector_missing, _SECTOR_MISSING), Families(10, sectors)),
+        example="max_sector_weight = 0.5",
+        on_breach=True,
+        profiles={"conservative": 0.4, "balanced": 0.5},
+    ),
+    Limit(
+        "group_caps",
+        100,
+        of_one("group"),
+        refusals=(Refusal(27, "GROUP", "a group of instruments would weigh more than its cap"),),
+        kinds=(Families(20, groups),),
+        example='group_caps = [{ group = "large", cap = 0.5 }]',
+        on_breach=True,
+        tighter=tighter_groups,
+    ),
+    Limit(
+        "max_concentration",
+        110,
+        of_one("single asset", ", heaviest"),
+        refusals=(
+            Refusal(
+                17,
+                "CONCENTRATION",
+                "one asset, in all its instruments, would weigh more than max_concentration",
+                sales_free=True,
+            ),
+        ),
+        kinds=(Families(30, assets),),
+        example="max_concentration = 0.3",
+        on_breach=True,
+        profiles={"conservative": 0.20, "balanced": 0.30, "aggressive": 0.50},
+        measure=lambda book: book.heaviest,
+    ),
+    Limit(
+        "max_herfindahl",
+        120,
+        "concentration, sum of squared weights",
+        "number",
+        (Refusal(26, "HERFINDAHL", "the sum of squared weights would exceed max_herfindahl"),),
+        (Forms(40, herfindahl_form),),
+        example="max_herfindahl = 0.3",
+        on_breach=True,
+        measure=lambda book: book.herfindahl(),
+    ),
+)

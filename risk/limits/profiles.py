@@ -1,68 +1,13 @@
-"""The risk profiles that a configuration chooses by name."""
+"""The risk profiles that a configuration chooses by name; each record of a limit has its value in them."""
 
 from typing import Final
 
-from quantd.risk.limits.catalogue import Correlation, Limits, Protective, Tail
+from quantd.risk.limits.catalogue import LIMITS, Limits, override
+
+NAMES: Final = ("conservative", "balanced", "aggressive", "research")
 
 PROFILES: Final[dict[str, Limits]] = {
-    "conservative": Limits(
-        cash_reserve=0.02,
-        allow_short=False,
-        max_position_weight=0.10,
-        max_concentration=0.20,
-        max_gross_exposure=1.0,
-        max_leverage=1.0,
-        max_sector_weight=0.4,
-        max_share_of_volume=0.05,
-        max_volatility=0.10,
-        var=Tail(limit=0.025),
-        cvar=Tail(limit=0.035),
-        correlation=Correlation(joint_weight=0.2),
-        protective=Protective(stop_loss=0.05, take_profit=0.15),
-        max_drawdown=0.10,
-        max_daily_loss=0.02,
-        max_weekly_loss=0.04,
-        max_realised_volatility=0.15,
-        min_diversification=0.3,
-        min_sharpe=0.5,
-    ),
-    "balanced": Limits(
-        allow_short=False,
-        max_position_weight=0.15,
-        max_concentration=0.30,
-        max_gross_exposure=1.0,
-        max_leverage=1.0,
-        max_sector_weight=0.5,
-        max_share_of_volume=0.10,
-        max_volatility=0.12,
-        var=Tail(limit=0.05),
-        cvar=Tail(limit=0.05),
-        correlation=Correlation(joint_weight=0.5),
-        protective=Protective(stop_loss=0.08, take_profit=0.20),
-        max_drawdown=0.15,
-        max_daily_loss=0.05,
-        max_weekly_loss=0.10,
-        max_realised_volatility=0.25,
-        min_diversification=0.3,
-        min_sharpe=0.5,
-    ),
-    "aggressive": Limits(
-        max_position_weight=0.40,
-        max_concentration=0.50,
-        max_gross_exposure=1.5,
-        max_net_exposure=1.0,
-        max_leverage=1.5,
-        max_share_of_volume=0.20,
-        max_volatility=0.40,
-        var=Tail(limit=0.08),
-        cvar=Tail(limit=0.10),
-        correlation=Correlation(joint_weight=0.7),
-        protective=Protective(stop_loss=0.15, take_profit=0.50),
-        max_drawdown=0.35,
-        max_daily_loss=0.10,
-        max_weekly_loss=0.20,
-        max_realised_volatility=0.40,
-    ),
-    "research": Limits(in_flight=1.0, max_cash_debit=1.25),
+    name: override(Limits(), **{key: each.profiles[name] for key, each in LIMITS.items() if name in each.profiles})
+    for name in NAMES
 }
 """Whole sets by name; explicit keys go over them with `override`."""

@@ -1,135 +1,38 @@
-"""The limits of a basket: caps, linear rows (and families of them), tails of scenario losses, quadratic forms.
+"""A set of limits made ready for a universe: caps, linear rows (and families of them), tails of scenario losses, quadratic
+forms, counts.
 
-Each kind is a table from a key of `Limits` to one function; the gate walks the tables and knows no limit by
-name. All measures are monotone in the lots that add risk, which is what makes one common factor enough.
+The gate walks these tables and knows no limit by name. All measures are monotone in the lots that add risk, which is what
+makes one common factor enough.
 """
 
-from collections.abc import Callable
 from math import gcd
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.limits.case import Account
-from quantd.risk.limits.cash import buying_power_rows, cash_rows, equity_rows
-from quantd.risk.limits.catalogue import Limits, Reason
-from quantd.risk.limits.eligibility import (
-    blocked,
-    no_borrow,
-    price_age,
-    price_missing,
-    restricted,
-    sector_missing,
-    shock_missing,
-    short,
-    worst_price,
-)
-from quantd.risk.limits.exposure import account_rows, gross_rows, leverage_rows, net_rows, turnover_rows
-from quantd.risk.limits.kinds import Cap, Family, Quad, Row
+from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, K, Limits, Reason, bound_of, kinds_of, value_of
+from quantd.risk.limits.eligibility import blocked, no_borrow, price_age, price_missing, restricted, short, worst_price
+from quantd.risk.limits.kinds import Cap, Count, family_of, quad_of, row_of, tail_of
 from quantd.risk.limits.orders import duplicate, liquidity, order_notional, share_of_volume, volume_missing
-from quantd.risk.limits.position import (
-    asset_families,
-    group_families,
-    herfindahl_quads,
-    position_weight,
-    sector_families,
-)
-from quantd.risk.limits.tail_risk import normal_quads, tail_limits, volatility_quads
+from quantd.risk.limits.position import position_weight, sector_missing
+from quantd.risk.limits.record import Capped, Counts, Families, Forms, Limit, Rows, Tails
+from quantd.risk.limits.tail_risk import shock_missing
 from quantd.risk.measures.stress import shock_returns
 from quantd.trading.instruments import NANO, Universe
 
-# ---- caps: most lots of one symbol -------------------------------------------------------------
+CAPS: Final = kinds_of(Capped)
+ROWS: Final = kinds_of(Rows)
+FAMILIES: Final = kinds_of(Families)
+TAILS: Final = kinds_of(Tails)
+FORMS: Final = kinds_of(Forms)
+COUNTS: Final = kinds_of(Counts)
+MEASURED: Final = [(limit.key, limit.measure) for limit in LIMITS.values() if limit.measure is not None]
 
-
-CAPS: Final[list[tuple[Reason, Cap]]] = [
-    (Reason.DUPLICATE, duplicate),
-    (Reason.PRICE_MISSING, price_missing),
-    (Reason.PRICE_AGE, price_age),
-    (Reason.WORST_PRICE, worst_price),
-    (Reason.RESTRICTED, restricted),
-    (Reason.PROTECTED, blocked),
-    (Reason.SECTOR_MISSING, sector_missing),
-    (Reason.SHOCK_MISSING, shock_missing),
-    (Reason.SHORT, short),
-    (Reason.NO_BORROW, no_borrow),
-    (Reason.ORDER_NOTIONAL, order_notional),
-    (Reason.VOLUME_MISSING, volume_missing),
-    (Reason.SHARE_OF_VOLUME, share_of_volume),
-    (Reason.LIQUIDITY, liquidity),
-    (Reason.POSITION_WEIGHT, position_weight),
-]
-"""In this order."""
-
-
-# ---- counts: most orders -----------------------------------------------------------------------
-
-
-class Count(NamedTuple):
-    """Orders that count already and all of a basket, reductions too, <= `most`; reductions pass whatever their
-    number."""
-
-    key: str
-    reason: Reason
-    most: int
-    used: Callable[[Account], int]
-
-
-def counts(limits: Limits) -> list[Count]:
-    rate = None if limits.order_rate is None else limits.order_rate.orders
-    found = (
-        ("max_open_orders", Reason.OPEN_ORDERS, limits.max_open_orders, lambda account: account.open_orders),
-        ("order_rate", Reason.ORDER_RATE, rate, lambda account: account.recent_orders),
-        (
-            "max_orders_per_day",
-            Reason.ORDERS_PER_DAY,
-            limits.max_orders_per_day,
-            lambda account: account.session_orders,
-        ),
-    )
-    return [Count(key, reason, most, used) for key, reason, most, used in found if most is not None]
-
-
-COUNTS: Final[list[Callable[[Limits], list[Count]]]] = [counts]
-
-
-# ---- rows: linear in exposures ---------------------------------------------------------------
-
-
-ROWS: Final[list[Callable[[Limits, Universe], list[Row]]]] = [
-    gross_rows,
-    account_rows,
-    net_rows,
-    leverage_rows,
-    turnover_rows,
-    cash_rows,
-    buying_power_rows,
-    equity_rows,
-]
-
-
-# ---- families: rows of a few symbols each ------------------------------------------------------
-
-
-FAMILIES: Final[list[Callable[[Limits, Universe], list[Family]]]] = [sector_families, group_families, asset_families]
-
-
-# ---- tails: monotone in each scenario's loss ---------------------------------------------------
-
-
-# ---- quadratic forms ----------------------------------------------------------------------------
-
-
-QUADS: Final[list[Callable[[Limits], list[Quad]]]] = [volatility_quads, normal_quads, herfindahl_quads]
-
-
-# ---- a set of limits, made ready ------------------------------------------------------------------
-
-
-KNOWN_CAPS: Final = [
+KNOWN_CAPS: Final[frozenset[Cap]] = frozenset({
     duplicate, price_missing, price_age, worst_price, restricted, blocked, sector_missing, shock_missing, short, no_borrow,
     order_notional, volume_missing, share_of_volume, liquidity, position_weight,
-]  # fmt: skip
+})  # fmt: skip
 """The caps that the short way judges: with any other one declared it does not answer."""
 
 _LONG_KINDS: Final = {
@@ -161,7 +64,15 @@ class Rules:
         self.weight_code: Final = (
             Reason.POSITION_WEIGHT if self.weight == limits.max_position_weight else Reason.CONCENTRATION
         )
-        self.rows: Final = [row for make in ROWS for row in make(limits, universe)]
+        unknown_keys = [key for key, _ in limits.extra or () if key not in EXTRA]
+        if unknown_keys:
+            raise ValueError(f"no limit has the keys {', '.join(unknown_keys)}: what they bound is not known")
+        self.caps: Final = self._caps()
+        self.rows: Final = [
+            row_of(limits, self.size, limit.key, limit.refusals[0].code, linear)
+            for limit, kind, value in self._on(ROWS)
+            for linear in kind.make(value, limits, universe)
+        ]
         self.equity_row: Final = [r.reason for r in self.rows].index(Reason.EQUITY)
         self.held: Final = np.array([r.held for r in self.rows])
         self.load: Final = np.array([r.load for r in self.rows])
@@ -170,10 +81,33 @@ class Rules:
         self.settled_load: Final = np.array([r.settled_load for r in self.rows])
         self.settled_bound: Final = np.array([r.settled_bound for r in self.rows])
         self.settled_full: Final = np.hstack((self.held, self.settled_load))
-        self.families: Final = [family for make in FAMILIES for family in make(limits, universe)]
-        self.tails: Final = tail_limits(limits, universe)
-        self.quads: Final = [quad for make in QUADS for quad in make(limits)]
-        self.counts: Final = [count for make in COUNTS for count in make(limits)]
+        self.families: Final = [
+            family_of(limits, limit.key, limit.refusals[0].code, labels)
+            for limit, kind, value in self._on(FAMILIES)
+            for labels in kind.make(value, limits, universe)
+        ]
+        self.tails: Final = [
+            tail_of(limit.key, limit.refusals[0].code, losses)
+            for limit, kind, value in self._on(TAILS)
+            for losses in kind.make(value, limits, universe)
+        ]
+        self.quads: Final = [
+            quad_of(limits, limit.key, limit.refusals[0].code, form)
+            for limit, kind, value in self._on(FORMS)
+            for form in kind.make(value, limits)
+        ]
+        self.counts: Final = [
+            Count(limit.key, limit.refusals[0].code, kind.most(value), kind.used)
+            for limit, kind, value in self._on(COUNTS)
+        ]
+        trading = {row.key for row in self.rows if row.held[-1]}
+        measured = [(key, bound_of(limits, key), measure) for key, measure in MEASURED]
+        on = [each for each in measured if each[1] == each[1]]
+        self.held_measures: Final = [each for each in on if each[0] not in trading]
+        """What is measured of what a book holds, before its families."""
+        self.traded_measures: Final = [each for each in on if each[0] in trading]
+        self.unmeasured: Final = [row for row in self.rows if row.key in EXTRA and LIMITS[row.key].measure is None]
+        """Rows of which the coefficients are the measure."""
         lookbacks = {t.lookback for t in self.tails if t.fixed is None} | {q.lookback for q in self.quads if q.lookback}
         if limits.correlation is not None:
             lookbacks.add(limits.correlation.lookback)
@@ -198,6 +132,7 @@ class Rules:
         # some, which it does not tell apart
         self.plain: Final = (
             not self.two_states
+            and all(largest in KNOWN_CAPS for _, largest in self.caps)
             and all(each is None for each in missing)
             and all(r.key in _SIDED_KINDS for r in self.rows)
         )
@@ -213,6 +148,27 @@ class Rules:
         self.paid_slip: Final = (1.0 + limits.collar) * (1.0 + self.fee) - 1.0
         self.covered_slip: Final = (1.0 + limits.reduce_collar) * (1.0 + self.fee) - 1.0
         self._collars: dict[int, list[tuple[int, int, int]]] = {}
+
+    def _on(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K, Any]]:
+        """The limits of a kind's table that are on, with their values; what is no field of `Limits` and has no key is always on."""
+        found = []
+        for limit, own in table:
+            settable = limit.key in FIELDS or limit.key in EXTRA
+            value = value_of(self.limits, limit.key) if settable else True
+            if value is not None:
+                found.append((limit, own, value))
+        return found
+
+    def _caps(self) -> list[tuple[int, Cap]]:
+        """(code, cap) in their order: those of the fields of `Limits` see for themselves whether they are on, as what they
+        read may be another book's, and the others are there where they are on."""
+        found = []
+        for limit, kind in CAPS:
+            if limit.key in EXTRA and value_of(self.limits, limit.key) is None:
+                continue
+            code = limit.refusals[0].code if kind.code is None else kind.code
+            found.append((self.weight_code if code == Reason.POSITION_WEIGHT else code, kind.largest))
+        return found
 
     def collar_ratios(self, width_nano: int) -> list[tuple[int, int, int]]:
         """(up, down, one) of each column: mark x up // one and mark x down / one are the ticks at the mark plus and

@@ -1,20 +1,34 @@
-"""Limits on volatility, value at risk and expected shortfall."""
+"""Limits on volatility, value at risk, expected shortfall and stress losses."""
 
 from collections.abc import Callable
 from functools import lru_cache
 from math import inf, sqrt
 from typing import Final
 
+import msgspec
 import numpy as np
 
-from quantd.risk.limits.case import SLACK
-from quantd.risk.limits.catalogue import Limits, Reason
+from quantd.risk.limits.case import SLACK, Case
 from quantd.risk.limits.context import Floats, Scenarios, Spread
-from quantd.risk.limits.kinds import Largest, Measure, Quad, TailLimit
+from quantd.risk.limits.kinds import Form, Largest, Losses, Measure, refused
+from quantd.risk.limits.record import Capped, Forms, Label, Limit, Refusal, Tails, of_one
+from quantd.risk.limits.settings import Limits, Stress, Tail, value_of
 from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR
 from quantd.risk.measures.stress import shock_returns
 from quantd.risk.measures.tails import normal_quantile, normal_shortfall
 from quantd.trading.instruments import Universe
+
+
+def shock_missing(case: Case, lots: Floats) -> Floats | None:
+    """A book that holds what no scenario knows is unknown whole."""
+    unknown, account = case.rules.no_shock, case.account
+    if unknown is None:
+        return None
+    carried = account.lots != 0.0
+    for side in (account.up, account.down):
+        if side is not None:
+            carried = carried | (side != 0.0)
+    return refused(unknown | bool((carried & unknown).any()))
 
 
 def var_of(tail: Floats) -> Floats:
@@ -65,28 +79,24 @@ def cvar_largest(base: Floats, adding: Floats, m: int, target: float, fall: floa
     return 0.0
 
 
-TAILS: Final[dict[str, tuple[Reason, Measure, Largest]]] = {
-    "var": (Reason.VAR, var_of, var_largest),
-    "cvar": (Reason.CVAR, cvar_of, cvar_largest),
-}
+def sampled(measure: Measure, largest: Largest) -> Callable[[Tail, Limits, Universe], list[Losses]]:
+    """The tail of the returns as they were, or rescaled to the volatility now."""
+
+    def losses(spec: Tail, limits: Limits, universe: Universe) -> list[Losses]:
+        if spec.method not in ("historical", "filtered"):
+            return []
+        filtered = spec.method == "filtered"
+        scale = sqrt(spec.horizon)
+        return [Losses(spec.limit, measure, largest, spec.confidence, spec.lookback, scale, filtered)]
+
+    return losses
 
 
-def tail_limits(limits: Limits, universe: Universe) -> list[TailLimit]:
-    found = []
-    for key, (reason, measure, largest) in TAILS.items():
-        spec = getattr(limits, key)
-        if spec is not None and spec.method in ("historical", "filtered"):
-            scale, again = sqrt(spec.horizon), spec.method == "filtered"
-            found.append(
-                TailLimit(key, reason, spec.confidence, spec.lookback, scale, spec.limit, measure, largest, again)
-            )
-    if limits.stress is not None:
-        moves = shock_returns(limits.stress.shocks, universe)
-        # an unknown move is refused by `shock_missing`: its value is never read
-        fixed = Scenarios(np.where(np.isnan(moves), 0.0, moves))
-        bound = limits.stress.limit
-        found.append(TailLimit("stress", Reason.STRESS, 0.0, 0, 1.0, bound, var_of, var_largest, False, fixed))
-    return found
+def stressed(spec: Stress, limits: Limits, universe: Universe) -> list[Losses]:
+    """The worst of fixed scenarios. An unknown move is refused by `shock_missing`: its value is never read."""
+    moves = shock_returns(spec.shocks, universe)
+    fixed = Scenarios(np.where(np.isnan(moves), 0.0, moves))
+    return [Losses(spec.limit, var_of, var_largest, fixed=fixed)]
 
 
 SPREADS: Final[dict[str, Callable[[Scenarios], Spread]]] = {
@@ -96,20 +106,91 @@ SPREADS: Final[dict[str, Callable[[Scenarios], Spread]]] = {
 """Method of a normal VaR -> its covariance."""
 
 
-def volatility_quads(limits: Limits) -> list[Quad]:
-    if limits.max_volatility is None:
-        return []
-    year, bound, rows = float(SAMPLES_PER_YEAR), limits.max_volatility, limits.volatility_lookback
-    way = bound * (1.0 + limits.in_flight)
-    return [Quad("max_volatility", Reason.VOLATILITY, rows, year, way, bound, lambda s: s.sample)]
-
-
-def normal_quads(limits: Limits) -> list[Quad]:
+def normal(deviations: Callable[[float], float]) -> Callable[[Tail, Limits], list[Form]]:
     """VaR and CVaR of a normal book are so many of its deviations."""
-    found = []
-    for key, reason, deviations in (("var", Reason.VAR, normal_quantile), ("cvar", Reason.CVAR, normal_shortfall)):
-        spec = getattr(limits, key)
-        if spec is not None and spec.method in SPREADS:
-            scale, way = deviations(spec.confidence) ** 2 * spec.horizon, spec.limit * (1.0 + limits.in_flight)
-            found.append(Quad(key, reason, spec.lookback, scale, way, spec.limit, SPREADS[spec.method]))
-    return found
+
+    def form(spec: Tail, limits: Limits) -> list[Form]:
+        if spec.method not in SPREADS:
+            return []
+        scale = deviations(spec.confidence) ** 2 * spec.horizon
+        return [Form(spec.limit, SPREADS[spec.method], spec.lookback, scale)]
+
+    return form
+
+
+def volatility(most: float, limits: Limits) -> list[Form]:
+    return [Form(most, lambda scenarios: scenarios.sample, limits.volatility_lookback, float(SAMPLES_PER_YEAR))]
+
+
+def tighter_tail(key: str, a: Tail, b: Tail) -> Tail:
+    if msgspec.structs.replace(a, limit=b.limit) != b:
+        raise ValueError(f"{key}: two estimators ({a} and {b}) cannot be merged; give both the same")
+    return min(a, b, key=lambda tail: tail.limit)
+
+
+def tighter_stress(key: str, a: Stress, b: Stress) -> Stress:
+    return Stress(min(a.limit, b.limit), (*a.shocks, *(shock for shock in b.shocks if shock not in a.shocks)))
+
+
+def unmergeable(key: str, a: int, b: int) -> int:
+    """An estimator: neither value is the tighter."""
+    raise ValueError(f"{key}: {a} and {b} cannot be merged; give both the same")
+
+
+def _tail(name: str, key: str) -> Label:
+    def label(limits: Limits, about: str) -> str:
+        spec: Tail | None = value_of(limits, key)
+        if spec is None:
+            return name
+        days = "1 day" if spec.horizon == 1 else f"{spec.horizon} days"
+        return f"{name} {100 * spec.confidence:.4g} % {days}, {spec.method}"
+
+    return label
+
+
+_SHOCK_MISSING: Final = 35
+
+LIMITS: Final = (
+    Limit(
+        "max_volatility",
+        200,
+        lambda limits, about: f"volatility a year, {limits.volatility_lookback} samples",
+        refusals=(Refusal(12, "VOLATILITY", "annual volatility would exceed max_volatility", sales_free=True),),
+        kinds=(Forms(10, volatility),),
+        example="max_volatility = 0.2",
+        profiles={"conservative": 0.10, "balanced": 0.12, "aggressive": 0.40},
+    ),
+    Limit(
+        "var",
+        210,
+        _tail("VaR", "var"),
+        refusals=(Refusal(10, "VAR", "value at risk would exceed its limit", sales_free=True),),
+        kinds=(Tails(10, sampled(var_of, var_largest)), Forms(20, normal(normal_quantile))),
+        example="var = { limit = 0.03 }",
+        tighter=tighter_tail,
+        profiles={"conservative": Tail(limit=0.025), "balanced": Tail(limit=0.05), "aggressive": Tail(limit=0.08)},
+    ),
+    Limit(
+        "cvar",
+        220,
+        _tail("CVaR (expected shortfall)", "cvar"),
+        refusals=(Refusal(11, "CVAR", "expected shortfall would exceed its limit", sales_free=True),),
+        kinds=(Tails(20, sampled(cvar_of, cvar_largest)), Forms(30, normal(normal_shortfall))),
+        example="cvar = { limit = 0.04 }",
+        tighter=tighter_tail,
+        profiles={"conservative": Tail(limit=0.035), "balanced": Tail(limit=0.05), "aggressive": Tail(limit=0.10)},
+    ),
+    Limit(
+        "stress",
+        340,
+        of_one("stress scenario", ", worst"),
+        refusals=(
+            Refusal(34, "STRESS", "a stress scenario would lose more than stress.limit"),
+            Refusal(_SHOCK_MISSING, "SHOCK_MISSING", "a stress scenario says nothing about this instrument"),
+        ),
+        kinds=(Tails(30, stressed), Capped(80, shock_missing, _SHOCK_MISSING)),
+        example="stress = { limit = 0.3 }",
+        tighter=tighter_stress,
+    ),
+    Limit("volatility_lookback", 450, "samples of the volatility", "number", always=True, tighter=unmergeable),
+)

@@ -1,22 +1,21 @@
 """What each limit measures on a portfolio as it stands: for verdicts before and after, for the monitor and for `why`."""
 
 from collections.abc import Sequence
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 
-from quantd.risk.limits.case import SLACK, Account, Case
+from quantd.risk.limits.case import Account, Case
 from quantd.risk.limits.catalogue import Correlation, Limits
 from quantd.risk.limits.context import Context, Floats, Scenarios
+from quantd.risk.limits.kinds import Row
+from quantd.risk.limits.record import Held
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.measures.portfolio import FEW, herfindahl, most
 from quantd.risk.pairs import joint_bound, joint_weight
 
 Values = dict[str, tuple[float, float]]
 """Key of a limit -> (value, bound). For `cash` the bound is a floor, in account currency."""
-
-FLOORS = frozenset({"cash", "min_sharpe", "min_diversification"})
-"""Keys whose value must not fall below the bound."""
 
 
 class Portfolio:
@@ -53,34 +52,22 @@ class Portfolio:
 
     def exposures(self, weights: Floats, size: Floats, net: float, gross: float) -> None:
         """The measures that need no scenario, of float64[N] `weights` and their `size`."""
-        values, limits = self.values, self.limits
-        heaviest = most(size)
-        if limits.max_position_weight is not None:
-            values["max_position_weight"] = (heaviest, limits.max_position_weight)
-        if limits.max_gross_exposure is not None:
-            values["max_gross_exposure"] = (gross, limits.max_gross_exposure)
-        if limits.max_account_notional is not None:
-            values["max_account_notional"] = (gross, limits.max_account_notional.limit)
-        if limits.ramp is not None:
-            values["ramp"] = (gross, limits.ramp.limit)
-        if limits.max_net_exposure is not None:
-            values["max_net_exposure"] = (abs(net), limits.max_net_exposure)
-        if limits.max_leverage is not None:
-            short = (gross - net) / 2.0
-            # nothing borrowed: what is held; shares borrowed: their proceeds are assets too
-            borrowed = 1.0 + short if short > SLACK else 0.0
-            values["max_leverage"] = (max((gross + net) / 2.0, borrowed), limits.max_leverage)
-        if limits.max_concentration is not None:
-            values["max_concentration"] = (heaviest, limits.max_concentration)
-        if limits.max_herfindahl is not None:
-            values["max_herfindahl"] = (herfindahl(weights), limits.max_herfindahl)
+        values = self.values
+        book = Held(most(size), net, gross, lambda: herfindahl(weights), self.traded / self.equity)
+        for key, bound, measure in self.rules.held_measures:
+            values[key] = (measure(book), bound)
         for family in self.rules.families:
             # of several sectors or assets the heaviest
             together = max(np.bincount(family.labels, size)[1:].tolist(), default=0.0)
             alone = values.get(family.key, (0.0, None))[0]
             values[family.key] = (max(alone, together), family.settled_bound)
-        if limits.max_turnover is not None:
-            values["max_turnover"] = (self.traded / self.equity, limits.max_turnover)
+        for key, bound, measure in self.rules.traded_measures:
+            values[key] = (measure(book), bound)
+        for row in self.rules.unmeasured:
+            # of several rows of a limit the nearest to its bound
+            before = values.get(row.key, (-inf, row.settled_bound))
+            found = (_linear(row, weights, book.traded), row.settled_bound)
+            values[row.key] = max(before, found, key=lambda pair: pair[0] - pair[1])
 
     def sources(self) -> list[Scenarios]:
         """The scenarios that its limits look at, each once."""
@@ -89,6 +76,13 @@ class Portfolio:
         wanted = [tail.of(self.found)[0] for tail in self.rules.tails]
         wanted += [self.found[quad.lookback] for quad in self.rules.quads if quad.spread is not None]
         return list({id(scenarios): scenarios for scenarios in wanted}.values())
+
+
+def _linear(row: Row, weights: Floats, traded: float) -> float:
+    """What a row adds up to in a book of float64[N] signed `weights` that has `traded` so much, shares of equity."""
+    long = np.maximum(weights, 0.0)
+    sides = np.concatenate((long - weights, long, -weights, weights))
+    return float(row.held[:-2].dot(sides)) + float(row.held[-1]) * traded
 
 
 def scenarios_of(ctx: Context, rules: Rules, held: Floats) -> dict[int, Scenarios] | None:

@@ -6,7 +6,8 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from quantd.risk.limits.values import FLOORS, Values
+from quantd.risk.limits.catalogue import FLOORS
+from quantd.risk.limits.values import Values
 
 NONE: Final = 0
 INFO: Final = 1

@@ -7,28 +7,21 @@ from functools import lru_cache
 from math import inf, isclose
 from typing import Final, NamedTuple
 
-import msgspec
 import numpy as np
 
 from quantd.risk.limits.case import Account, Case
-from quantd.risk.limits.catalogue import Correlation, Limits, Reason
+from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, Correlation, Limits, Reason, override, value_of
 from quantd.risk.limits.context import Context, Floats
 from quantd.risk.limits.values import Portfolio, scenarios_of, standings
 from quantd.risk.measures.stress import shock_returns, stress_losses
 from quantd.risk.pairs import joint_bound, joint_weight
-from quantd.risk.pretrade.gate import gate, worst_nano
+from quantd.risk.pretrade.baskets import worst_nano
+from quantd.risk.pretrade.gate import gate
 from quantd.risk.switch import RUN
 from quantd.trading.instruments import NANO
 
 VAST: Final = 10_000.0
 """Times the equity of a book: what nobody who has a limit left can hold."""
-
-ORDER_KEYS: Final = (
-    "max_order_notional", "max_share_of_volume", "liquidity", "max_open_orders", "order_rate", "max_orders_per_day",
-    "max_price_age_ns",
-)  # fmt: skip
-"""Limits of an order, which have no value without one."""
-
 
 _SINGLE: Final = ("max_position_weight", "max_concentration")
 """Limits of one instrument's weight."""
@@ -79,15 +72,6 @@ def most_under(ctx: Context, account: Account, limits: Limits, key: str, column:
     return most(ctx, one, only(limits, key), column, side)
 
 
-_ALWAYS: Final = frozenset(
-    {
-        "collar", "reduce_collar", "flatten_collar", "max_price_age_ns", "in_flight", "max_cash_debit", "cash_reserve",
-        "min_history", "fee_bp", "duplicate_window_ns", "volume_lookback", "volatility_lookback",
-    }
-)  # fmt: skip
-"""Keys that say how limits are measured, or that are always on."""
-
-
 _alone: dict[tuple[int, str], tuple[Limits, Limits]] = {}
 _MOST_ALONE: Final = 512
 
@@ -106,15 +90,15 @@ def only(limits: Limits, key: str) -> Limits:
 
 def _only(limits: Limits, key: str) -> Limits:
     table, _, name = key.partition(".")
-    off = {f: d for f, d in _defaults().items() if f not in _ALWAYS and f != table}
+    off = {f: d for f, d in _defaults().items() if not LIMITS[f].always and f != table}
     off["group_caps"] = tuple((group, cap) for group, cap in limits.group_caps if group == name)
-    return msgspec.structs.replace(limits, **off)
+    return override(limits, **off)
 
 
 @lru_cache(maxsize=1)
 def _defaults() -> dict[str, object]:
     plain = Limits()
-    return {name: getattr(plain, name) for name in Limits.__struct_fields__}
+    return {key: value_of(plain, key) for key in LIMITS if key in FIELDS or key in EXTRA}
 
 
 def _changed(account: Account, **fields: object) -> Account:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec import Struct
 
 from quantd.strategies.policies.equal_weight import equal_weights
 from quantd.strategies.policies.params import parse
+from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.market import Floats
 from quantd.trading.view import HOLD, Hold, Memory, View
 
@@ -47,3 +49,9 @@ def make_hold_all(params: Mapping[str, object]) -> HoldAll:
 def make_buy_and_hold(params: Mapping[str, object]) -> BuyAndHold:
     parse("buy_and_hold", params, PassiveParams)
     return BuyAndHold()
+
+
+RECORDS: Final = (
+    PolicyRecord("buy_and_hold", make_buy_and_hold, PassiveParams),
+    PolicyRecord("hold", make_hold_all, PassiveParams),
+)

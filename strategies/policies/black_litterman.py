@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -12,6 +12,7 @@ from quantd.strategies.allocators.mean_variance import maximum_sharpe, maximum_u
 from quantd.strategies.policies.allocator import FIRST_MINIMUM, Allocator, BoundedParams, Case, by_symbol, require
 from quantd.strategies.policies.mean_variance import RiskAversion, RiskFree
 from quantd.strategies.policies.params import ParamsError, parse
+from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.market import Floats
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
@@ -99,3 +100,6 @@ def make_black_litterman(params: Mapping[str, object]) -> Allocator[BlackLitterm
         if not all(isfinite(value) for value in values) or not any(opinion.shares().values()):
             raise ParamsError(f"black_litterman: view {number} has a number that is not finite, or a pick of nothing")
     return Allocator("Black-Litterman", found, _weights, FIRST_MINIMUM)
+
+
+RECORDS: Final = (PolicyRecord("black_litterman", make_black_litterman, BlackLittermanParams),)

@@ -3,7 +3,7 @@ volatility."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
@@ -20,6 +20,7 @@ from quantd.strategies.policies.members import (
     under,
     words_of,
 )
+from quantd.strategies.policies.record import CompositeRecord
 from quantd.strategies.regimes import RegimeModel, RegimeParams, in_force, model_of
 from quantd.strategies.weights.sizing import at_most, momentum_of, volatility_factor
 from quantd.strategies.weights.tilt import momentum_scores
@@ -95,3 +96,6 @@ class Dynamic:
 def make_dynamic(params: Mapping[str, object], load: Load) -> Dynamic:
     read = params_of("dynamic", params, DynamicParams)
     return Dynamic(read, load_member(read.base, "params.base", load), model_of(read.regime))
+
+
+RECORDS: Final = (CompositeRecord("dynamic", make_dynamic, DynamicParams),)

@@ -22,6 +22,7 @@ from quantd.strategies.policies.members import (
     words_of,
 )
 from quantd.strategies.policies.params import ParamsError
+from quantd.strategies.policies.record import CompositeRecord
 from quantd.strategies.weights.combination import agreed_of, drifted, mean_of, median_of, performance_shares
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
@@ -133,3 +134,6 @@ def make_ensemble(params: Mapping[str, object], load: Load) -> Ensemble:
             f"ensemble: window = {read.window}: with {len(read.members)} members it may be {most} at most"
         )
     return Ensemble(read, load_members(read.members, load))
+
+
+RECORDS: Final = (CompositeRecord("ensemble", make_ensemble, EnsembleParams),)

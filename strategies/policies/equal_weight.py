@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Final
 
 import numpy as np
 from msgspec import Meta, Struct
 
 from quantd.strategies.policies.params import parse
+from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
 
@@ -52,3 +53,6 @@ class EqualWeight:
 
 def make_equal_weight(params: Mapping[str, object]) -> EqualWeight:
     return EqualWeight(parse("equal_weight", params, EqualWeightParams))
+
+
+RECORDS: Final = (PolicyRecord("equal_weight", make_equal_weight, EqualWeightParams),)

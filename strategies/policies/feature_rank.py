@@ -6,13 +6,14 @@ Features are imported where they are used: their tables would be a tenth of ever
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
 
 from quantd.strategies.policies.inverse_volatility import inverse_deviations
 from quantd.strategies.policies.params import ParamsError, parse
+from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.bars import FIELDS
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
@@ -158,3 +159,6 @@ def make_signals(params: Mapping[str, object]) -> Signals:
                 f"signals: exposure {each.name!r} is no macro series, regime or season: one number for all"
             )
     return Signals(own, spec, tuple(own.features.values()))
+
+
+RECORDS: Final = (PolicyRecord("signals", make_signals, SignalsParams),)

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
+from typing import Final
 
 import numpy as np
 from msgspec import Struct
 
 from quantd.strategies.policies.params import ParamsError, nearest, parse
+from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
@@ -59,3 +61,6 @@ def make_fixed_mix(params: Mapping[str, object]) -> FixedMix:
     if not isfinite(total) or total > 1.0 + 1e-9:
         raise ParamsError(f"fixed_mix: weights add up to {total:g}; they may add up to 1 at most")
     return FixedMix(tuple(sorted(mix.items())))
+
+
+RECORDS: Final = (PolicyRecord("fixed_mix", make_fixed_mix, FixedMixParams),)

@@ -1,7 +1,7 @@
 """Merton and Kelly: as much of each instrument as its edge is worth, and the rest in cash."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -10,6 +10,7 @@ from quantd.strategies.allocators.mean_variance import merton
 from quantd.strategies.policies.allocator import Allocator, Case, EstimateParams, Share
 from quantd.strategies.policies.mean_variance import RiskAversion, RiskFree
 from quantd.strategies.policies.params import parse
+from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.market import Floats
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
@@ -57,3 +58,9 @@ def make_merton(params: Mapping[str, object]) -> Allocator[MertonParams]:
 
 def make_kelly(params: Mapping[str, object]) -> Allocator[KellyParams]:
     return Allocator("Kelly", parse("kelly", params, KellyParams), _kelly, whole=False)
+
+
+RECORDS: Final = (
+    PolicyRecord("kelly", make_kelly, KellyParams),
+    PolicyRecord("merton", make_merton, MertonParams),
+)

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 import numpy as np
 from msgspec import Meta, Struct
 
 from quantd.strategies.policies.params import parse
+from quantd.strategies.policies.record import PolicyRecord
 from quantd.strategies.weights.stale_prices import standing_still
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
@@ -56,3 +57,6 @@ class InverseVolatility:
 
 def make_inverse_volatility(params: Mapping[str, object]) -> InverseVolatility:
     return InverseVolatility(parse("inverse_volatility", params, InverseVolatilityParams))
+
+
+RECORDS: Final = (PolicyRecord("inverse_volatility", make_inverse_volatility, InverseVolatilityParams),)

@@ -2,7 +2,7 @@
 costs, and of scenarios: minimum CVaR. Long-only and invested in full."""
 
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta
 
@@ -22,6 +22,7 @@ from quantd.strategies.policies.allocator import (
 )
 from quantd.strategies.policies.constraints import ConstrainedParams, require_solver, solved
 from quantd.strategies.policies.params import ParamsError, parse
+from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.market import Floats
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
@@ -142,3 +143,13 @@ def make_hrp(params: Mapping[str, object]) -> Allocator[BoundedParams]:
     found = parse("hrp", params, BoundedParams)
     require(found, "hrp")
     return Allocator("hierarchical risk parity", found, _hierarchical, LAST)
+
+
+RECORDS: Final = (
+    PolicyRecord("hrp", make_hrp, BoundedParams),
+    PolicyRecord("max_diversification", make_max_diversification, ConstrainedParams),
+    PolicyRecord("max_sharpe", make_max_sharpe, MaxSharpeParams),
+    PolicyRecord("mean_variance", make_mean_variance, MeanVarianceParams),
+    PolicyRecord("min_cvar", make_min_cvar, MinCvarParams),
+    PolicyRecord("min_variance", make_min_variance, ConstrainedParams),
+)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
 
 from quantd.strategies.policies.inverse_volatility import inverse_deviations
 from quantd.strategies.policies.params import parse
+from quantd.strategies.policies.record import PolicyRecord
 from quantd.strategies.weights.stale_prices import standing_still
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
@@ -52,3 +53,6 @@ class Momentum:
 
 def make_momentum(params: Mapping[str, object]) -> Momentum:
     return Momentum(parse("momentum", params, MomentumParams))
+
+
+RECORDS: Final = (PolicyRecord("momentum", make_momentum, MomentumParams),)

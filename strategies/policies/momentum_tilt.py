@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
@@ -18,6 +18,7 @@ from quantd.strategies.policies.members import (
     params_of,
     under,
 )
+from quantd.strategies.policies.record import CompositeRecord
 from quantd.strategies.weights.sizing import momentum_of
 from quantd.strategies.weights.tilt import momentum_scores, tilted
 from quantd.trading.market import Floats
@@ -69,3 +70,6 @@ class MomentumTilted:
 def make_momentum_tilted(params: Mapping[str, object], load: Load) -> MomentumTilted:
     read = params_of("momentum_tilted", params, MomentumTiltedParams)
     return MomentumTilted(read, load_member(read.base, "params.base", load))
+
+
+RECORDS: Final = (CompositeRecord("momentum_tilted", make_momentum_tilted, MomentumTiltedParams),)

@@ -7,11 +7,15 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+
 P = TypeVar("P", bound=Struct)
 
 
-class ParamsError(ValueError):
+class ParamsError(ExplainedError, ValueError):
     """A parameter that a policy does not have or cannot use; the text names it, its value and the remedy."""
+
+    exit_code = CONFIG
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

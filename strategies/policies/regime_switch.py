@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -21,6 +21,7 @@ from quantd.strategies.policies.members import (
     words_of,
 )
 from quantd.strategies.policies.params import ParamsError
+from quantd.strategies.policies.record import CompositeRecord
 from quantd.strategies.regimes import REGIMES, RegimeModel, RegimeParams, in_force, model_of
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
@@ -112,3 +113,6 @@ def make_regime_switched(params: Mapping[str, object], load: Load) -> RegimeSwit
         found = load_member(Member(branch.policy, branch.params), f"params.{regime}", load)
         branches[regime], exposures[regime] = Loaded(f"{regime}: {found.name}", found.policy), branch.exposure
     return RegimeSwitched(read, model_of(read.regime), branches, exposures)
+
+
+RECORDS: Final = (CompositeRecord("regime_switched", make_regime_switched, RegimeSwitchedParams),)

@@ -1,7 +1,7 @@
 """Risk parity: long-only weights of which each carries its share of the portfolio's variance, equal ones or any budgets."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 import numpy as np
 from msgspec import Meta
@@ -10,6 +10,7 @@ from quantd.strategies.allocators.estimates import CovarianceKind
 from quantd.strategies.allocators.risk_parity import risk_parity
 from quantd.strategies.policies.allocator import LAST, Allocator, BoundedParams, Case, by_symbol, require
 from quantd.strategies.policies.params import parse
+from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.market import Floats
 
 
@@ -37,3 +38,6 @@ def make_risk_parity(params: Mapping[str, object]) -> Allocator[RiskParityParams
     found = parse("risk_parity", params, RiskParityParams)
     require(found, "risk_parity")
     return Allocator("risk parity", found, _weights, LAST)
+
+
+RECORDS: Final = (PolicyRecord("risk_parity", make_risk_parity, RiskParityParams),)

@@ -91,6 +91,7 @@ def test_a_kept_calendar_serves_without_the_library(tmp_path: Path) -> None:
     assert out.stdout.split() == [str(hash(fresh.close_ns)), str(len(fresh.day_ns)), "False"]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_a_damaged_file_is_built_anew(tmp_path: Path, damage: str) -> None:
     fresh = sessions("XNYS", date(2022, 1, 1), date(2022, 12, 31), cache=tmp_path)

@@ -23,6 +23,7 @@ class Frozen:
         return np.full(3, 0.2 if gc.get_freeze_count() > 100_000 else 0.0), memory
 
 
+@pytest.mark.long
 def test_what_the_start_made_is_left_alone_while_it_trades_and_given_back_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

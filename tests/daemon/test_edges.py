@@ -83,6 +83,7 @@ def running(folder: Path, text: str, *arguments: str, files: int = 1_024) -> Ite
         process.wait(10)
 
 
+@pytest.mark.long
 def test_a_crowd_of_connections_takes_no_descriptor_from_the_store(tmp_path: Path) -> None:
     with running(tmp_path, PACED, files=128) as daemon:
         port = daemon.place["port"]
@@ -111,6 +112,7 @@ def test_a_process_that_may_open_too_few_files_does_not_start(tmp_path: Path) ->
         pass
 
 
+@pytest.mark.long
 def test_a_run_that_logs_in_json_writes_nothing_else_and_names_its_own_state_folder(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     write(tmp_path)
@@ -130,7 +132,7 @@ def test_a_run_that_logs_in_json_writes_nothing_else_and_names_its_own_state_fol
 def test_people_are_told_the_token_of_the_folder_that_the_run_is_in(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     write(tmp_path)
-    done = program(tmp_path, "run", "--state", str(folder))
+    done = quantd(tmp_path, "run", "--state", str(folder))
     assert f"(token for changes: {folder / 'token'})" in done.stdout
     assert (folder / "token").exists()
 
@@ -144,7 +146,7 @@ def test_text_of_a_policy_cannot_steer_the_terminal_of_any_command(tmp_path: Pat
         tmp_path,
         CONFIG.replace('policy = "momentum"', 'policy = "steers.py:act"').replace("params = { lookback = 60 }", ""),
     )
-    ran = program(tmp_path, "run")
+    ran = quantd(tmp_path, "run")
     assert ran.returncode == 0, ran.stderr
     # a policy's process is not the only one whose text is kept: that of a venue's refusal stands here as it came
     with sqlite3.connect(tmp_path / "state" / "quantd.db") as store:
@@ -164,6 +166,7 @@ def test_text_of_a_policy_cannot_steer_the_terminal_of_any_command(tmp_path: Pat
     assert any("red\x1b]0;pwned\x07" in each["text"] for each in kept)
 
 
+@pytest.mark.long
 def test_the_box_of_a_run_shows_control_characters_and_obeys_none(tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -191,6 +194,7 @@ def with_tls(folder: Path) -> str:
     return CONFIG.replace("[bus]", '[bus]\ntls = { certificate = "cert.pem", key = "key.pem" }')
 
 
+@pytest.mark.long
 def test_the_embedded_broker_speaks_tls_where_it_is_configured_and_nothing_else(tmp_path: Path) -> None:
     programs = require("mosquitto")
     text = with_tls(tmp_path).replace('at_end = "stop"', 'at_end = "wait"')
@@ -232,7 +236,7 @@ REFUSED = {
     "a key with a passphrase": ('[bus]\ntls = { certificate = "cert.pem", key = "closed.pem" }', "cannot be used"),
     "certificates of subscribers": (
         '[bus]\ntls = { certificate = "cert.pem", key = "key.pem", ca = "cert.pem" }',
-        'is read only with kind = "mqtt"',
+        'applies only to kind = "mqtt"',
     ),
     "an API certificate that is none": (
         '[api]\ntls = { certificate = "config.toml", key = "key.pem" }',
@@ -272,9 +276,9 @@ def test_half_a_login_for_the_embedded_broker_refuses_to_start(tmp_path: Path) -
     secret = {"QUANTD_MQTT_PASSWORD": "secret"}
     done = quantd(tmp_path, "run", env=secret)
     assert done.returncode == 78
-    assert "username is missing, and the secret mqtt_password is given" in done.stderr
+    assert "username is missing, but the secret mqtt_password is given" in done.stderr
     write(tmp_path, CONFIG.replace("[bus]", '[bus]\nusername = "me"'))
     done = quantd(tmp_path, "run")
     assert done.returncode == 78
-    assert '[bus] username = "me" without the secret mqtt_password' in done.stderr
+    assert '[bus] username = "me" needs the secret mqtt_password, which is missing' in done.stderr
     assert quantd(tmp_path, "run", "--quiet", env=secret).returncode == 0

@@ -171,7 +171,7 @@ class Daemon:
         if trigger == "cli":
             # what `quantd halt` does once Python has started and read the command line; the whole is measured apart
             with contextlib.redirect_stdout(io.StringIO()):
-                switch.command(self.folder / "config.toml", None, (), "halt", reason="test", agent="", as_json=True)
+                switch.switch("halt", self.folder / "config.toml", None, None, reason="test", as_json=True)
         elif trigger == "api":
             self.post("halt", "test")
         elif trigger == "mqtt":

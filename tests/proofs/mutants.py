@@ -417,7 +417,7 @@ def main() -> int:
             parser.error(f"there is no {path}")
     # a mutant is noticed by any failing example: none is made smaller, explained or kept
     settings.register_profile("mutants", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
-    options = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W", "ignore",
+    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W", "ignore",
                "--hypothesis-profile=mutants", "--rootdir", str(ROOT)]  # fmt: skip
     pytest.main([*options, *tests], plugins=[hunt])
     return hunt.result

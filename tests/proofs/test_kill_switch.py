@@ -23,6 +23,7 @@ TIMES = 20
 MICRO = 1_000_000
 
 
+@pytest.mark.long
 def test_each_trigger_halts_at_once_and_no_order_is_made_after_it(tmp_path: Path) -> None:
     rng = random.Random(7)
     with daemon(tmp_path) as d:
@@ -36,6 +37,7 @@ def test_each_trigger_halts_at_once_and_no_order_is_made_after_it(tmp_path: Path
     assert max(medians.values()) <= PROMISE_MS, medians
 
 
+@pytest.mark.long
 def test_halt_and_every_mark_survive_a_kill_9(tmp_path: Path) -> None:
     d = Daemon(tmp_path, pace=100.0).start()
     try:
@@ -77,6 +79,7 @@ def test_halt_and_every_mark_survive_a_kill_9(tmp_path: Path) -> None:
         d.stop()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("trigger", ["file", "signal"])
 def test_a_kill_switch_that_is_pulled_before_the_daemon_is_ready_holds_from_the_first_bar(
     tmp_path: Path, trigger: str

@@ -80,6 +80,7 @@ def act(view):
     assert done.stdout.startswith("looks ahead: 4 cuts, ")
 
 
+@pytest.mark.long
 def test_a_file_read_only_up_to_today_is_not_accused(tmp_path: Path) -> None:
     honest = """
 import polars as pl
@@ -113,6 +114,7 @@ def test_a_cut_copy_holds_what_is_known_then_by_each_symbols_own_clock(tmp_path:
     assert known["2024-07-03T00:00"] == {"SPY": ["1", "2"], "BTC-USD": ["1", "2"]}
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("where", ["module", "act"])
 @pytest.mark.parametrize("reader", ["polars", "open"])
 def test_opening_the_markets_own_file_is_refused_wherever_it_happens(tmp_path: Path, where: str, reader: str) -> None:
@@ -126,6 +128,7 @@ def test_opening_the_markets_own_file_is_refused_wherever_it_happens(tmp_path: P
     assert BARS in done.stdout
 
 
+@pytest.mark.long
 def test_files_of_its_own_are_named(tmp_path: Path) -> None:
     (tmp_path / "weights.txt").write_text("0.2")
     source = f"def act(view):\n    return [float(open({str(tmp_path / 'weights.txt')!r}).read())] * 3\n"
@@ -156,6 +159,7 @@ def act(view):
     assert study(tmp_path, source).returncode == 0
 
 
+@pytest.mark.long
 def test_a_policy_that_fails_is_said_to(tmp_path: Path) -> None:
     done = study(tmp_path, "def act(view):\n    return 1 / 0\n")
     assert done.returncode == 1

@@ -87,6 +87,7 @@ def test_an_agent_that_is_not_there_is_named(tmp_path):
         next(study(found, "evn", driven))
 
 
+@pytest.mark.long
 def test_the_command_prints_one_document_and_writes_a_table(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG.replace("2020-08-31", "2020-03-31"))
     command = [

@@ -15,6 +15,7 @@ from quantd.research.sharpe_intervals import (
 )
 from quantd.trading.bootstrap import block_length, influence
 from quantd.trading.statistics import sharpe
+from tests.support.examples import examples
 
 YEAR = {"periods": 252.0, "risk_free_annual": 0.0}
 
@@ -77,7 +78,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_another() -> None:
     assert made(returns).own != made(returns, seed=2).own
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(n=st.integers(8, 60), block=st.integers(1, 12), seed=st.integers(0, 99))
 def test_a_resample_is_made_of_blocks_wrapped_around_the_end(n: int, block: int, seed: int) -> None:
     block = min(block, n)

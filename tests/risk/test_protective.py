@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from quantd.risk.limits.catalogue import Protective, tightest_exits
 from quantd.risk.protective import Breach, Levels, breaches, entry_prices, guards, levels, touched, trailed
+from tests.support.examples import examples
 
 UNIT = np.array([1.0, 0.01])
 
@@ -59,7 +60,7 @@ def test_a_mark_at_its_level_closes_a_position_and_one_short_of_it_does_not(lots
 
 
 @given(st.integers(1, 10**6), st.integers(1, 99), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_rounding_moves_no_level_of_a_price_in_whole_cents(cents: int, percent: int, long: bool) -> None:
     entry = Fraction(cents, 100)
     exact = entry * (Fraction(100 - percent, 100) if long else Fraction(100 + percent, 100))

@@ -13,6 +13,7 @@ from quantd.models.export.writer import parameters_of, write
 from quantd.models.learners.a2c import A2c, A2cPlan
 from quantd.models.learners.dqn import Dqn, DqnPlan
 from quantd.models.learners.ppo import Ppo, PpoPlan
+from quantd.models.learners.record import Actor
 from quantd.models.learners.sac import Sac, SacPlan
 from quantd.models.market.tensors import grid
 from quantd.models.market.vector_env import Kind
@@ -113,9 +114,11 @@ class Several:
     def __init__(self, seats: int) -> None:
         made = [learner_of("ppo simplex", seed=seed) for seed in range(seats)]
         self.actors = [each.agent.network for each in made]
-        self.network = torch.nn.ModuleList(self.actors)
         self.readout = made[0].agent.family.readout
         self._family = made[0].agent.family
+
+    def policy_networks(self) -> Actor:
+        return Actor(tuple(self.actors), self.readout, 0, torch.nn.ModuleList(self.actors))
 
     def act(self, observation: torch.Tensor) -> torch.Tensor:
         said = [n.act(row[None], n.begin(1))[0] for n, row in zip(self.actors, observation, strict=True)]

@@ -1,17 +1,23 @@
 """A small configuration over the bundled data, and the command line in and outside this process."""
 
+import gc
 import io
 import json
+import logging
 import os
+import resource
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from quantd.daemon.cli import main
+from quantd.daemon.monitoring.metrics import QUIET
 from tests.support.checkout import ROOT
 
 COSTS = """\
@@ -83,28 +89,49 @@ class Done:
     stderr: str
 
 
+@contextmanager
+def restored() -> Iterator[None]:
+    """Undoes what a command changes in its process: environment, folder, logging, limit of open files, frozen objects."""
+    environ, here = dict(os.environ), Path.cwd()
+    root, logs = logging.getLogger(), structlog.get_config()
+    handlers, level, levels = list(root.handlers), root.level, {name: logging.getLogger(name).level for name in QUIET}
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(environ)
+        for handler in set(root.handlers) - set(handlers):
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        for name, was in levels.items():
+            logging.getLogger(name).setLevel(was)
+        logging.captureWarnings(False)
+        structlog.configure(**logs)
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+        gc.unfreeze()
+
+
 def quantd(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
     """One command in `folder`, in this process: a start of Python takes longer than most commands. It sees no variable
     but those in `env`."""
     out, err = io.StringIO(), io.StringIO()
-    before, here = dict(os.environ), Path.cwd()
-    os.environ.clear()
-    os.environ.update(environment() | dict(env or {}))
-    os.chdir(folder)
-    try:
-        with redirect_stdout(out), redirect_stderr(err):
-            main(list(arguments))
-    except SystemExit as end:
-        return Done(int(end.code or 0), out.getvalue(), err.getvalue())
-    finally:
-        os.chdir(here)
+    with restored():
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(environment() | dict(env or {}))
+        os.chdir(folder)
+        try:
+            with redirect_stdout(out), redirect_stderr(err):
+                main(list(arguments))
+        except SystemExit as end:
+            return Done(int(end.code or 0), out.getvalue(), err.getvalue())
     raise AssertionError("a command ends with an exit code")
 
 
 def program(folder: Path, *arguments: str) -> Done:
-    """One command as a program of its own."""
+    """One command as a program of its own, where the test is about the process."""
     done = subprocess.run(
         [sys.executable, "-m", "quantd.daemon.cli", *arguments],
         cwd=folder,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from quantd.models.learners.dqn import Dqn, DqnPlan
-from quantd.models.learners.on_policy import Report, State
+from quantd.models.learners.record import Report, State
 from quantd.models.learners.sac import Sac, SacPlan
 from quantd.models.market.vector_env import Kind, Step
 from tests.support.problems import RegimeBandit

@@ -16,7 +16,8 @@ from sklearn.covariance import LedoitWolf
 
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Stress, Tail
 from quantd.risk.measures.stress import Shock
-from quantd.risk.pretrade.gate import Account, Context, Verdict, context, worst_nano
+from quantd.risk.pretrade.baskets import worst_nano
+from quantd.risk.pretrade.gate import Account, Context, Verdict, context
 from quantd.trading.instruments import NANO, Instrument, Universe
 
 Floats = NDArray[np.float64]

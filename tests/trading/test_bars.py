@@ -20,6 +20,7 @@ from quantd.trading.market import Block, Floats, MarketSlice
 from quantd.trading.view import View
 from tests.support.engine import START, World, walk
 from tests.support.engine import block as days
+from tests.support.examples import examples
 
 DAY = 86_400_000_000_000
 NAMES = ("open", "high", "low", "close", "volume")
@@ -92,7 +93,7 @@ def test_a_split_between_slices_of_one_sample_is_seen_through() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_returns_of_the_closes_are_the_returns_of_the_view(seed: int, lookback: int) -> None:
     rng = np.random.default_rng(seed)
     history = History(3, lookback, BarRing(3, lookback))

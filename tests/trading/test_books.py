@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from quantd.trading.books import Ledger, LedgerBroken, fee_parts, net, share
 from quantd.trading.execution import RATE_ONE
 from quantd.trading.instruments import Instrument, Universe
+from tests.support.examples import examples
 
 LOTS = (10**9, 10**9, 10, 123_456_789)
 UNIVERSE = Universe(tuple(Instrument(f"S{k}", lot_nano=size) for k, size in enumerate(LOTS)))
@@ -216,7 +217,7 @@ def operations(draw: st.DrawFn) -> list[Op]:
     return [operation(source) for _ in range(draw(st.integers(1, 12)))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(operations())
 def test_cash_flows_fees_and_residue_are_conserved_to_the_unit(ops: list[Op]) -> None:
     oracle = Oracle(Ledger(UNIVERSE, AGENTS))
@@ -232,7 +233,12 @@ def seeded(seed: int, count: int) -> Iterator[tuple[int, Op]]:
 
 
 @pytest.mark.parametrize(
-    "count", [20_000, pytest.param(1_000_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+    "count",
+    [
+        2_000,
+        pytest.param(20_000, marks=pytest.mark.long),
+        pytest.param(1_000_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+    ],
 )
 def test_a_long_life_of_random_operations_matches_the_rational_oracle(count: int) -> None:
     oracle = Oracle(Ledger(UNIVERSE, AGENTS))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.trading.bootstrap import Gain, drawn, paired_gain
+from tests.support.examples import examples
 
 
 def gain(one, other, measure="sharpe", key=b"k", resamples=1_000, block=0):
@@ -26,6 +27,7 @@ def pair(seed, n=126, common=0.8, phi=0.0, edge=0.0):
     return series[:, 0] + edge, series[:, 1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("measure", ["sharpe", "mean"])
 @pytest.mark.parametrize("phi", [0.0, 0.2])
 def test_of_no_difference_five_in_a_hundred_are_taken_for_one(measure, phi):
@@ -71,7 +73,7 @@ def test_the_same_key_draws_the_same_and_another_another():
 DRAWN = [[6, 90, 8], [12, 34, 109]]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(n=st.integers(40, 200), block=st.integers(1, 30), seed=st.integers(0, 99))
 def test_resamples_are_those_of_whole_blocks_made_by_hand(n, block, seed):
     one, other = pair(seed, n=n)

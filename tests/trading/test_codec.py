@@ -8,7 +8,7 @@ import pytest
 from msgspec import Struct
 
 from quantd.trading import effects, events
-from quantd.trading.codec import JournalEffect, JournalEvent, bars_of, decode, encode, slice_of
+from quantd.trading.codec import bars_of, decode, encode, slice_of
 from quantd.trading.effects import (
     Again,
     AgentPlan,
@@ -146,8 +146,8 @@ def entries() -> list[bytes]:
 
 
 def test_every_member_of_both_unions_is_in_this_test() -> None:
-    assert {type(e) for e in (*EVENTS, *LATER_EVENTS)} == set(get_args(JournalEvent))
-    assert {type(e) for e in (*EFFECTS, *LATER)} == set(get_args(JournalEffect))
+    assert {type(e) for e in (*EVENTS, *LATER_EVENTS)} == set(get_args(events.JournalEvent))
+    assert {type(e) for e in (*EFFECTS, *LATER)} == set(get_args(effects.JournalEffect))
 
 
 def test_what_was_written_reads_back_equal() -> None:
@@ -185,7 +185,7 @@ def test_a_live_slice_keeps_its_prices_to_the_last_bit() -> None:
 
 
 def test_every_tagged_struct_of_the_vocabulary_is_in_a_union() -> None:
-    for module, union in ((events, JournalEvent), (effects, JournalEffect)):
+    for module, union in ((events, events.JournalEvent), (effects, effects.JournalEffect)):
         tagged = {
             value
             for value in vars(module).values()

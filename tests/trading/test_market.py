@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from quantd.trading.history import History, Ring
 from quantd.trading.market import Block, MarketSlice, nano
 from quantd.trading.sessions import DAY_NS
+from tests.support.examples import examples
 
 
 def block(closes: np.ndarray) -> Block:
@@ -30,7 +31,7 @@ def test_prices_become_nano_exactly_to_six_decimals() -> None:
 
 
 @given(st.integers(2, 60), st.integers(2, 7), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_ring_returns_equal_the_ratio_of_prices_over_many_rewinds(rows: int, lookback: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     prices = np.exp(rng.normal(0, 0.02, (rows, 3)).cumsum(axis=0))

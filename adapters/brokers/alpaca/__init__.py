@@ -1,1 +1,20 @@
 """The Alpaca broker."""
+
+from typing import Final
+
+from quantd.adapters.brokers.venue import Venue
+from quantd.adapters.plugins import Option
+
+VENUE: Final = Venue(
+    "alpaca",
+    broker="quantd.adapters.brokers.alpaca.broker:broker",
+    may_withdraw="quantd.adapters.brokers.alpaca.broker:may_withdraw",
+    key="alpaca_key",
+    options=(Option("url"),),
+    secrets={
+        "alpaca_key": "key of the account at Alpaca",
+        "alpaca_secret": "secret of the account at Alpaca",
+    },
+    paper_url="https://paper-api.alpaca.markets",
+    live_url="https://api.alpaca.markets",
+)

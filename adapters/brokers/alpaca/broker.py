@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from quantd.adapters.brokers.alpaca import VENUE
 from quantd.adapters.brokers.alpaca.account import read_account, read_flows
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Rest
 from quantd.adapters.brokers.alpaca.market import pair_ticks, refusal, refuse_clock, refuse_universe, unlent
@@ -16,6 +17,7 @@ from quantd.adapters.brokers.alpaca.replacement import exchange
 from quantd.adapters.brokers.alpaca.stream import Connected, Lost, Stream
 from quantd.adapters.brokers.alpaca.wire import Account, Update, is_crypto
 from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.venue import Login
 from quantd.trading.events import Condition
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import OrderBasket
@@ -129,3 +131,22 @@ class Alpaca:
         except (ConnectionError, VenueError):
             return []
         return [Condition(self._now(), "clock", False, wrong[0][0])] if wrong else []
+
+
+def broker(login: Login) -> Alpaca:
+    """The account that the keys open, not yet connected. Raises VenueError."""
+    key, hidden = login.secrets["alpaca_key"], login.secrets["alpaca_secret"]
+    if not (key and hidden):
+        remedy = "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET, or give systemd credentials"
+        raise VenueError("Alpaca", "no key was given", remedy)
+    url = login.url or (VENUE.live_url if login.live else VENUE.paper_url)
+    settings = AlpacaSettings(
+        url=url, stream_url=url.replace("http", "ws", 1).rstrip("/") + "/stream", key=key, secret=hidden,
+        timeout_s=login.timeout_s, settle_s=login.settle_s,
+    )  # fmt: skip
+    return Alpaca(settings, login.universe, login.run)
+
+
+async def may_withdraw(login: Login) -> bool:
+    """A key of the trading API moves no money out of the account."""
+    return False

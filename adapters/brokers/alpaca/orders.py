@@ -12,8 +12,8 @@ from quantd.adapters.brokers.alpaca.account import activities
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Answer, Lost, NotSent, Rest
 from quantd.adapters.brokers.alpaca.wire import Garbled, Order, Update, ended, instant, is_crypto, nano
 from quantd.adapters.brokers.alpaca.wire import body as order_body
-from quantd.adapters.brokers.execution_log import Execution, Trail, told
-from quantd.adapters.brokers.order_log import KEPT, Orders, Sent
+from quantd.adapters.brokers.execution_log import Execution
+from quantd.adapters.brokers.order_log import KEPT, Orders, Sent, reports_of
 from quantd.trading.events import Busted, CancelReported, NotFound, Unknown
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import Cause, OrderBasket, Reports
@@ -46,13 +46,12 @@ class Desk:
         self.settings, self.universe, self.now, self.rest = settings, universe, now, rest
         self.orders = Orders(universe, run)
         self.ticks: dict[str, int] = {}
-        self._trails: dict[str, Trail] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._executions_by_id: dict[str, Execution] = {}
 
     def remember(self, basket: OrderBasket) -> None:
         for sent in self.orders.add(basket):
-            self.trail(sent).posted = self.trail(sent).posted or basket.ts
+            sent.posted = sent.posted or basket.ts
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
         known = self.orders.add(basket)
@@ -60,33 +59,32 @@ class Desk:
         return _flat(await asyncio.gather(*(self._submit(sent) for sent in chosen)))
 
     async def _submit(self, sent: Sent) -> Sequence[BrokerNews]:
-        trail = self.trail(sent)
         async with self.lock(sent):
-            if not trail.posted:
-                return await self.post(sent, trail)
+            if not sent.posted:
+                return await self.post(sent)
             # it may be there: ask, and send only what the venue surely never had
             news = await self.ask(sent)
             if any(isinstance(each, NotFound) for each in news):
-                return await self.post(sent, trail)
+                return await self.post(sent)
             return news
 
-    async def post(self, sent: Sent, trail: Trail) -> Sequence[BrokerNews]:
+    async def post(self, sent: Sent) -> Sequence[BrokerNews]:
         """Send an order; under its lock."""
         order = self.body(sent)
         if isinstance(order, str):
             return [self.end(sent, Cause.REJECTED, order)]
         if sent.end and self.now() >= sent.end:
             return [self.end(sent, Cause.EXPIRED, "never sent: its end has passed")]
-        before, trail.posted = trail.posted, self.now()
+        before, sent.posted = sent.posted, self.now()
         try:
             answer = await self.rest.ask("POST", ORDERS, body=order, patience_s=self.left_s(sent))
         except NotSent as away:
-            trail.posted = before
+            sent.posted = before
             return [self.end(sent, Cause.EXPIRED, f"never sent: {away}")]
         except Lost as lost:
-            trail.posted = self.now()
+            sent.posted = self.now()
             return [self.unknown(sent, str(lost))]
-        trail.posted = self.now()
+        sent.posted = self.now()
         if answer.ok:
             return await self.taken(sent, answer)
         if "client_order_id" in answer.words and "unique" in answer.words:
@@ -122,11 +120,10 @@ class Desk:
 
     async def _find(self, sent: Sent) -> str | None:
         """The venue's own id of an order. Raises NotSent or Lost."""
-        trail = self.trail(sent)
-        if not trail.venue_id:
+        if not sent.venue_id:
             order = await self.order(sent)
-            trail.venue_id = order.id if order is not None else ""
-        return trail.venue_id or None
+            sent.venue_id = order.id if order is not None else ""
+        return sent.venue_id or None
 
     async def order(self, sent: Sent) -> Order | None:
         """An order as the venue has it now, None when it says that it has none. Raises NotSent or Lost."""
@@ -144,10 +141,9 @@ class Desk:
         """Cancel open orders of pairs whose end has passed; each again after a while where that did not end it."""
         now = self.now()
         for sent in list(self.orders):
-            trail = self.trail(sent)
             overdue = 0 < sent.end <= now and is_crypto(self.universe.symbols[sent.column])
-            if overdue and sent.ended < 0 and trail.posted and now - trail.tried >= AGAIN_NS:
-                trail.tried = now
+            if overdue and sent.ended < 0 and sent.posted and now - sent.tried >= AGAIN_NS:
+                sent.tried = now
                 await self.cancel(sent.sample, sent.n, sent.row, now)
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
@@ -164,7 +160,6 @@ class Desk:
 
     async def ask(self, sent: Sent) -> Sequence[BrokerNews]:
         """What became of one order; under its lock."""
-        trail = self.trail(sent)
         asked = self.now()
         try:
             order = await self.order(sent)
@@ -172,8 +167,8 @@ class Desk:
                 return [await self.say(sent, order)]
         except (NotSent, Lost) as away:
             return [self.unknown(sent, str(away))]
-        since = trail.posted or sent.ts
-        if trail.venue_id:
+        since = sent.posted or sent.ts
+        if sent.venue_id:
             return [self.unknown(sent, "the venue had it, and says now that it never did")]
         if asked - since < self.settings.settle_s * NANO:
             return [self.unknown(sent, "the venue does not have it yet")]
@@ -188,40 +183,37 @@ class Desk:
 
     async def say(self, sent: Sent, order: Order) -> BrokerNews:
         """Everything about an order as the venue has it: each execution, then the state. Raises NotSent or Lost."""
-        trail = self.trail(sent)
-        trail.venue_id = order.id
+        sent.venue_id = order.id
         try:
             cause, cum = self._ended(sent, order), nano(order.filled_qty)
-            if not await self._all_executions(trail, order, cum):
+            if not await self._all_executions(sent, order, cum):
                 return self.unknown(sent, "it filled, and not all of its executions are listed yet")
         except Garbled as wrong:
             return self.unknown(sent, str(wrong))
-        report = told(sent, trail, self.lot(sent), self.now(), cause, cum, _why(order))
-        assert report is not None, "only the stream leaves out what it has told"
-        return report
+        return reports_of(sent, self.now(), cause, cum, _why(order))
 
-    async def _all_executions(self, trail: Trail, order: Order, cum_nano: int) -> bool:
+    async def _all_executions(self, sent: Sent, order: Order, cum_nano: int) -> bool:
         """Wait for the executions of an order to be listed, but not for long. Raises NotSent, Lost or Garbled."""
         pause = min(POLL_S, self.settings.listing_s / 4 or POLL_S)
         waited = 0.0
-        while trail.known_nano() < cum_nano:
-            await self._executions(trail, order)
-            if trail.known_nano() < cum_nano:
+        while sent.log.known_nano() < cum_nano:
+            await self._executions(sent, order)
+            if sent.log.known_nano() < cum_nano:
                 if waited >= self.settings.listing_s:
                     return False
                 waited += pause
                 await asyncio.sleep(pause)
         return True
 
-    async def _executions(self, trail: Trail, order: Order) -> None:
+    async def _executions(self, sent: Sent, order: Order) -> None:
         """Look for executions of an order among the account's activities. Raises NotSent or Lost."""
         # a second earlier than the venue's own stamp of it: both are rounded
         since = instant(order.submitted_at) - NANO if order.submitted_at else self.now() - 7 * 86_400 * NANO
         async for each in activities(self.rest, "/FILL", since):
             if each.order_id == order.id and each.cum_qty is not None and each.price is not None:
                 at = instant(each.transaction_time) if each.transaction_time else self.now()
-                execution = Execution(nano(each.cum_qty), nano(each.qty), nano(each.price), at)
-                trail.add(execution)
+                execution = Execution(at, nano(each.qty), nano(each.price), cum_nano=nano(each.cum_qty))
+                sent.log.add(execution)
                 self._know(each.id.partition("::")[2], execution)
 
     async def learn(self, update: Update) -> None:
@@ -231,7 +223,7 @@ class Desk:
         if update.event not in REVERSALS or sent is None or known:
             return
         try:
-            await self._executions(self.trail(sent), update.order)
+            await self._executions(sent, update.order)
         except (NotSent, Lost, Garbled):
             return  # it is told as one that is not known
 
@@ -241,10 +233,9 @@ class Desk:
         sent = self.orders.find(order.client_order_id)
         if sent is None:
             return []
-        trail = self.trail(sent)
-        if trail.venue_id and trail.venue_id != order.id:
+        if sent.venue_id and sent.venue_id != order.id:
             return []  # our id at another order of the venue: `query` says what is what
-        trail.venue_id = order.id
+        sent.venue_id = order.id
         ts = self.now()
         if update.event == "order_cancel_rejected":
             return [self._refused(sent, _why(order) or "the venue refused to cancel it")]
@@ -254,13 +245,13 @@ class Desk:
             cum, cause = nano(order.filled_qty), self._ended(sent, order)
             if update.event in ("fill", "partial_fill") and update.qty is not None and update.price is not None:
                 at = instant(update.timestamp) if update.timestamp else ts
-                execution = Execution(cum, nano(update.qty), nano(update.price), at)
-                trail.add(execution)
+                execution = Execution(at, nano(update.qty), nano(update.price), cum_nano=cum)
+                sent.log.add(execution)
                 self._know(update.execution_id or "", execution)
         except Garbled as wrong:
             return [self.unknown(sent, str(wrong))]
-        report = told(sent, trail, self.lot(sent), ts, cause, cum, _why(order), news_only=True)
-        return [] if report is None else [report]
+        report = reports_of(sent, ts, cause, cum, _why(order), news_only=True)
+        return [report] if report.cause else []
 
     def _know(self, id: str, execution: Execution) -> None:
         while len(self._executions_by_id) >= EXECUTIONS:
@@ -270,7 +261,7 @@ class Desk:
 
     def _reversed(self, sent: Sent, update: Update, ts: int) -> Busted:
         """An execution that holds no more, or otherwise; of none that is known where it is no whole lots."""
-        lot, corrected = self.lot(sent), update.event == "trade_correct"
+        lot, corrected = sent.lot_nano, update.event == "trade_correct"
         old = self._executions_by_id.get(update.previous_execution_id or "")
         name = f"{update.event} {update.execution_id or update.previous_execution_id or update.timestamp}"
         none = Busted(sent.sample, sent.n, ts, sent.row, 0, 0, id=name)
@@ -287,7 +278,7 @@ class Desk:
         ):
             return none
         if corrected:
-            self._know(update.execution_id or "", Execution(old.cum_nano, size, price, ts))
+            self._know(update.execution_id or "", Execution(ts, size, price, cum_nano=old.cum_nano))
         return Busted(
             sent.sample, sent.n, ts, sent.row, old.size_nano // lot, old.price_nano, size // lot, price, name
         )  # fmt: skip
@@ -298,26 +289,15 @@ class Desk:
         overdue = 0 < sent.end <= self.now() and is_crypto(self.universe.symbols[sent.column])
         return Cause.EXPIRED if cause == Cause.CANCELLED and overdue else cause
 
-    def trail(self, sent: Sent) -> Trail:
-        trail = self._trails.get(sent.id)
-        if trail is None:
-            if len(self._trails) > 2 * KEPT:
-                self._trails = {k: v for k, v in self._trails.items() if self.orders.find(k) is not None}
-            trail = self._trails[sent.id] = Trail()
-        return trail
-
     def lock(self, sent: Sent) -> asyncio.Lock:
         """One request about an order at a time: two of them cannot both find that it is not there."""
         if len(self._locks) > 2 * KEPT:
             self._locks = {k: v for k, v in self._locks.items() if v.locked()}
         return self._locks.setdefault(sent.id, asyncio.Lock())
 
-    def lot(self, sent: Sent) -> int:
-        return self.universe.lot_nano[sent.column]
-
     def body(self, sent: Sent) -> dict[str, str] | str:
         symbol = self.universe.symbols[sent.column]
-        return order_body(sent, symbol, self.lot(sent), self.ticks.get(symbol, 0))
+        return order_body(sent, symbol, sent.lot_nano, self.ticks.get(symbol, 0))
 
     def left_s(self, sent: Sent) -> float:
         """Seconds for which this order may still be tried."""

@@ -22,7 +22,7 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
         return [desk.end(new, Cause.EXPIRED, "never sent: the order it replaces is not known")]
     old = found[0]
     async with desk.lock(old), desk.lock(new):
-        if desk.trail(new).posted:
+        if new.posted:
             return await desk.ask(new)
         try:
             order = await desk.order(old)
@@ -52,22 +52,21 @@ async def _patch(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[Bro
     if isinstance(change, str):
         return [desk.end(new, Cause.REJECTED, change)]
     asked = {k: v for k, v in change.items() if k not in ("symbol", "side", "type")}
-    trail = desk.trail(new)
-    trail.posted = desk.now()
+    new.posted = desk.now()
     try:
         answer = await desk.rest.ask("PATCH", f"{ORDERS}/{order.id}", body=asked, patience_s=desk.left_s(new))
     except NotSent as away:
-        trail.posted = 0
+        new.posted = 0
         return [desk.end(new, Cause.EXPIRED, f"never sent: {away}")]
     except Lost as lost:
-        trail.posted = desk.now()
+        new.posted = desk.now()
         return [desk.unknown(old, str(lost)), desk.unknown(new, str(lost))]
     if answer.ok:
-        told = [*await desk.taken(new, answer), *await desk.ask(old)]
-        if desk.trail(old).known_nano():
+        news = [*await desk.taken(new, answer), *await desk.ask(old)]
+        if old.log.known_nano():
             # it filled in between, and the new one does not know: together they would be more than was asked
-            told += await desk.cancel_sent(new)
-        return told
+            news += await desk.cancel_sent(new)
+        return news
     news = [desk.end(new, Cause.REJECTED, answer.words)]
     return [*await desk.ask(old), *news]
 
@@ -84,7 +83,7 @@ async def _one_after_the_other(desk: Desk, old: Sent, new: Sent, order: Order) -
         if now is None or not is_open(now):
             news = [*news, *(await desk.said(old, now) if now else [])]
             if now is not None and nano(now.filled_qty) == filled and now.status != "filled":
-                return [*news, *await desk.post(new, desk.trail(new))]
+                return [*news, *await desk.post(new)]
             return [*news, desk.end(new, Cause.EXPIRED, "never sent: the order it replaces filled on the way")]
         if waited >= desk.settings.timeout_s:
             break

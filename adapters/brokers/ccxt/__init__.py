@@ -1,1 +1,21 @@
 """Spot crypto exchanges as a broker, through ccxt."""
+
+from typing import Final
+
+from quantd.adapters.brokers.venue import Venue
+from quantd.adapters.plugins import Option
+
+VENUE: Final = Venue(
+    "ccxt",
+    broker="quantd.adapters.brokers.ccxt.broker:broker",
+    may_withdraw="quantd.adapters.brokers.ccxt.broker:may_withdraw",
+    key="ccxt_key",
+    options=(Option("url"), Option("venue", missing='name the exchange, venue = "kraken"')),
+    secrets={
+        "ccxt_key": "key of the account at a crypto exchange",
+        "ccxt_secret": "secret of the account at a crypto exchange",
+    },
+    stops_at=("kraken",),  # exchanges whose stops the adapter places and finds again
+    module="ccxt",
+    extra="ccxt",
+)

@@ -18,8 +18,10 @@ from quantd.adapters.brokers.ccxt.market import Markets, compare
 from quantd.adapters.brokers.ccxt.orders import Looking, Seen, Sending
 from quantd.adapters.brokers.ccxt.stream import COALESCE_S, Listening
 from quantd.adapters.brokers.errors import VenueError
-from quantd.adapters.brokers.order_log import Orders, Sent, told
-from quantd.adapters.exchange.client import NoExchange, connect
+from quantd.adapters.brokers.order_log import Orders, Sent, reports_of
+from quantd.adapters.brokers.venue import Login
+from quantd.adapters.exchange import permissions
+from quantd.adapters.exchange.client import Access, NoExchange, connect, leave
 from quantd.adapters.exchange.errors import Outcome, outcome
 from quantd.trading.events import CancelReported, NotFound, Unknown
 from quantd.trading.instruments import NANO, Universe
@@ -165,7 +167,7 @@ class Crypto:
         refuse = self._sending.refuse
         if not old:
             return (refuse(new, "not sent: this adapter does not know the order that it is to replace"),)
-        before = old[0].cum
+        before = old[0].log.known_nano()
         news = list(await self.cancel(sample, n, row, basket.ts))
         refused = any(isinstance(each, CancelReported) for each in news)
         seen = await self._ended(old[0], once=refused)
@@ -173,7 +175,7 @@ class Crypto:
             news = news or [self._sending.unknown(old[0], "cancelled, and not yet seen to have ended")]
             return (*news, refuse(new, "not sent: the order that it is to replace may still be open"))
         news = [self._tell(old[0], seen)]
-        if seen.cum != before or seen.cause is not Cause.CANCELLED:
+        if seen.cum_nano != before or seen.cause is not Cause.CANCELLED:
             return (*news, refuse(new, "not sent: the order that it is to replace filled or ended before"))
         return (*news, *await self._sending.send([new]))
 
@@ -184,7 +186,7 @@ class Crypto:
         while True:
             with contextlib.suppress(Exception):
                 seen = (await self._look([sent])).get(sent.id)
-                if seen is not None and seen.cause is not None and seen.cum == sent.cum + _news(sent, seen):
+                if seen is not None and seen.cause is not None and seen.cum_nano == _known_with(sent, seen):
                     return seen
                 once = once or seen is None
             if once or loop.time() + pause >= deadline:
@@ -202,7 +204,7 @@ class Crypto:
         if strange:
             news.append(Unknown(sample, n, now, strange, "this adapter does not know the basket"))
         # what was refused never got a place at the venue
-        news += [told(each, now, (), Cause.REJECTED, 0) for each in known if each.ended == Cause.REJECTED]
+        news += [reports_of(each, now, Cause.REJECTED) for each in known if each.ended == Cause.REJECTED]
         asked = [each for each in known if each.ended != Cause.REJECTED]
         if not asked:
             return news
@@ -259,8 +261,10 @@ class Crypto:
         return seen
 
     def _tell(self, sent: Sent, seen: Seen) -> Reports:
-        report = told(sent, self._clock(), seen.executions, seen.cause, seen.cum, seen.reason)
-        self._said[sent.id] = len(sent.taken), sent.ended
+        sent.log.add(*seen.executions)
+        cum_nano = max(seen.cum_nano, sent.log.known_nano())
+        report = reports_of(sent, self._clock(), seen.cause, cum_nano, seen.reason)
+        self._said[sent.id] = len(sent.log.executions), sent.ended
         return report
 
     async def account(self) -> VenueAccount:
@@ -293,7 +297,7 @@ class Crypto:
             report = self._tell(each, found)
             if report.cause and self._said[each.id] != before:
                 news.append(report)
-            lags = lags or found.cum > each.cum
+            lags = lags or found.cum_nano > each.log.known_nano()
         if self._line.speaks.until is None:
             await self._end_overdue(rows)
         return news, lags
@@ -308,6 +312,29 @@ class Crypto:
                 await self.cancel(each.sample, each.n, each.row, self._clock())
 
 
-def _news(sent: Sent, seen: Seen) -> int:
-    """Lots of executions that are news of an order."""
-    return sum(each.lots for each in seen.executions if each.id not in sent.taken)
+def _known_with(sent: Sent, seen: Seen) -> int:
+    """The quantity of an order's known executions with those of a look at it."""
+    known = sent.log.executions
+    return sent.log.known_nano() + sum(each.size_nano for each in seen.executions if each.id not in known)
+
+
+def broker(login: Login) -> Crypto:
+    """The account at an exchange, not yet connected."""
+    return Crypto(CryptoSettings(_access(login), settle_s=login.settle_s), login.universe, login.run)
+
+
+async def may_withdraw(login: Login) -> bool | None:
+    """Whether the key may withdraw; None where the exchange does not publish it. Raises what ccxt raises."""
+    exchange = await connect(_access(login))
+    try:
+        return await permissions.may_withdraw(exchange)
+    finally:
+        await leave(exchange)
+
+
+def _access(login: Login) -> Access:
+    """The exchange and the key; its sandbox in every mode but live."""
+    return Access(
+        login.venue, key=login.secrets["ccxt_key"], secret=login.secrets["ccxt_secret"], url=login.url or None,
+        sandbox=not login.live and not login.url, timeout_s=login.timeout_s,
+    )  # fmt: skip

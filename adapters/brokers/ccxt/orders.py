@@ -10,7 +10,8 @@ from msgspec import Struct
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.market import Markets
 from quantd.adapters.brokers.ccxt.wire import PAGES, Odd, _cause, _reason, _since_ms, execution_of, history_of, method
-from quantd.adapters.brokers.order_log import Execution, Sent, told
+from quantd.adapters.brokers.execution_log import Execution
+from quantd.adapters.brokers.order_log import Sent, reports_of
 from quantd.adapters.exchange.errors import Outcome, outcome
 from quantd.adapters.exchange.numbers import NotExact, lots_and_odd, on_tick, text_of, whole_lots
 from quantd.trading.events import Unknown
@@ -83,7 +84,7 @@ class Sending:
         if not sent.lots or sent.worst_nano <= 0:
             return self.refuse(sent, "an order of no lots or without a limit")
         if 0 < sent.end <= now:
-            return told(sent, now, (), Cause.EXPIRED, 0, "its end had passed before it was sent")
+            return reports_of(sent, now, Cause.EXPIRED, reason="its end had passed before it was sent")
         try:
             order = await self._line.ask(lambda: self._create(sent))
         except Exception as error:
@@ -91,7 +92,7 @@ class Sending:
         if not isinstance(order, dict) or not order.get("id"):
             return self.unknown(sent, "the answer has no order id")
         sent.venue_id = str(order["id"])
-        return told(sent, self._clock(), (), None, 0)
+        return reports_of(sent, self._clock(), None)
 
     async def _create(self, sent: Sent) -> Any:
         now, speaks = self._clock(), self._line.speaks
@@ -119,7 +120,7 @@ class Sending:
                 return self.unknown(sent, f"the venue says that it has this order already: {words}")
             case Outcome.AGAIN:
                 # our patience ended, not the venue's
-                return told(sent, self._clock(), (), Cause.EXPIRED, 0, f"never sent: {words}")
+                return reports_of(sent, self._clock(), Cause.EXPIRED, reason=f"never sent: {words}")
             case Outcome.DENIED:
                 self._denied(words)
                 return self.refuse(sent, words)
@@ -128,18 +129,18 @@ class Sending:
 
     def refuse(self, sent: Sent, reason: str) -> Reports:
         """The order has no place at the venue, by its word or by ours."""
-        return told(sent, self._clock(), (), Cause.REJECTED, 0, reason)
+        return reports_of(sent, self._clock(), Cause.REJECTED, reason=reason)
 
     def unknown(self, sent: Sent, reason: str) -> Unknown:
         return Unknown(sent.sample, sent.n, self._clock(), [sent.row], reason)
 
 
 class Seen(Struct, frozen=True):
-    """One of our orders at the exchange. `cause` is why it ended, None while it is open; `cum` unsigned lots filled by the
-    exchange's own count; `executions` all that it tells of, none when none is new."""
+    """One of our orders at the exchange. `cause` is why it ended, None while it is open; `cum_nano` is the filled quantity
+    by the exchange's own count; `executions` all that it tells of, none when none is new."""
 
     cause: Cause | None
-    cum: int
+    cum_nano: int
     executions: tuple[Execution, ...]
     reason: str
 
@@ -163,7 +164,7 @@ class Looking:
             said |= await self._ended(missing)
         found = {sent.id: (sent, order) for sent in rows if (order := said[sent.id]) is not None}
         cum = {id: self._filled(sent, order) for id, (sent, order) in found.items()}
-        behind = {id: cum[id] for id, (sent, _) in found.items() if cum[id] != sent.cum}
+        behind = {id: cum[id] for id, (sent, _) in found.items() if cum[id] != sent.log.known_nano()}
         executions = await self._executions({str(found[id][1]["id"]): id for id in behind}, behind, found)
         for sent, order in found.values():
             sent.venue_id = str(order["id"])
@@ -203,11 +204,13 @@ class Looking:
             id = ids.get(str(trade.get("order")))
             if id is None:
                 continue
-            column = found[id][0].column
-            each = execution_of(trade, self._universe.lot_nano[column], self._universe.currency, self._bases[column])
+            sent = found[id][0]
+            each = execution_of(trade, sent.lot_nano, self._universe.currency, self._bases[sent.column])
             out[id][each.id] = each
         # a list of trades may lag behind the order: with one missing the others would get intervals that are not theirs
-        return {id: list(each.values()) for id, each in out.items() if sum(e.lots for e in each.values()) >= behind[id]}
+        return {
+            id: list(each.values()) for id, each in out.items() if sum(e.size_nano for e in each.values()) >= behind[id]
+        }
 
     async def _pages(
         self, fetch: Callable[..., Awaitable[Any]], since_ms: int, params: dict[str, str]
@@ -226,6 +229,6 @@ class Looking:
 
     def _filled(self, sent: Sent, order: dict[str, Any]) -> int:
         try:
-            return whole_lots(order.get("filled") or "0", self._universe.lot_nano[sent.column])
+            return whole_lots(order.get("filled") or "0", sent.lot_nano) * sent.lot_nano
         except NotExact as error:
             raise Odd(f"order {order.get('id')} is filled by {error}") from None

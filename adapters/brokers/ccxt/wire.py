@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from quantd.adapters.brokers.order_log import Execution, Sent
+from quantd.adapters.brokers.execution_log import Execution
+from quantd.adapters.brokers.order_log import Sent
 from quantd.adapters.exchange.numbers import NotExact, decimal, micro, nano, whole_lots
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import Cause
@@ -44,7 +45,7 @@ def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str)
         return Execution(
             id=_in_order(trade),
             ts=int(trade["timestamp"]) * 1_000_000,
-            lots=whole_lots(trade["amount"], lot_nano),
+            size_nano=whole_lots(trade["amount"], lot_nano) * lot_nano,
             price_nano=nano(trade["price"]),
             fee_micro=micro(cost) if of != base else 0,
             fee_nano=nano(cost) if of == base else 0,
@@ -65,13 +66,13 @@ def _in_order(trade: dict[str, Any]) -> str:
     return number.zfill(20) if number.isdecimal() else number
 
 
-def _cause(sent: Sent, order: dict[str, Any], cum: int) -> Cause | None:
+def _cause(sent: Sent, order: dict[str, Any], cum_nano: int) -> Cause | None:
     status = order.get("status")
     if status not in ("closed", "canceled", "expired", "rejected"):
         return None
-    if cum == abs(sent.lots):
+    if cum_nano == abs(sent.lots) * sent.lot_nano:
         return Cause.LAST_FILL
-    if status == "rejected" and not cum:
+    if status == "rejected" and not cum_nano:
         return Cause.REJECTED
     return Cause.EXPIRED if status == "expired" else Cause.CANCELLED
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons
-from quantd.adapters.feeds.bars.rows import ActionRow, Rows
+from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
+from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Placed, Stamps, place
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
@@ -131,3 +131,20 @@ def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) ->
             strict=True,
         )
     ]
+
+
+def sieved(
+    rows: Rows,
+    listed: list[ActionRow],
+    universe: Universe,
+    sessions: Mapping[str, Sessions],
+    stamps: Stamps,
+    length_ns: int,
+    now_ns: int,
+) -> tuple[Rows, list[BadBar]]:
+    """The good bars, and the bad ones by time. Trades outside a session's hours are neither."""
+    placed = place_all(rows, universe, sessions, stamps, length_ns)
+    keep = ~placed.extended | (rows.ts == NO_STAMP)
+    rows, placed = rows.take(keep), taken(placed, keep)
+    reason = judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns)
+    return rows.take(reason == Reason.GOOD), bad_bars(rows, placed, reason, universe)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, Literal, TypeVar, get_args
+from typing import Final, Literal, TypeVar, cast, get_args
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +15,9 @@ from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
 from quantd.adapters.feeds.source import SourceError, whole
 from quantd.adapters.feeds.sources.http import iso_ns
 from quantd.adapters.feeds.sources.http_client import Web
+from quantd.adapters.feeds.vendor import Request, RequestWrong, Vendor
 from quantd.adapters.pace import Rate
+from quantd.adapters.plugins import Option
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.sessions import DAY_NS
 
@@ -27,6 +29,17 @@ T = TypeVar("T")
 StockFeed = Literal["iex", "sip", "delayed_sip", "boats", "overnight"]
 
 STOCK_FEEDS: Final[tuple[StockFeed, ...]] = get_args(StockFeed)
+
+VENDOR: Final = Vendor(
+    "alpaca",
+    source="quantd.adapters.feeds.sources.alpaca:source",
+    stream="quantd.adapters.feeds.sources.alpaca_stream:stream",
+    options=(Option("url"), Option("plan", "--feed iex", choices=STOCK_FEEDS)),
+    secrets={
+        "alpaca_key": "key of the account at Alpaca",
+        "alpaca_secret": "secret of the account at Alpaca",
+    },
+)
 
 _PAGE_BARS: Final = 10_000
 _PAGE_ACTIONS: Final = 1_000
@@ -266,3 +279,19 @@ def _day(ns: int) -> str:
 
 def _groups(symbols: tuple[str, ...]) -> list[tuple[str, ...]]:
     return [symbols[k : k + _SYMBOLS_A_REQUEST] for k in range(0, len(symbols), _SYMBOLS_A_REQUEST)]
+
+
+def source(request: Request) -> AlpacaBars:
+    """Opens Alpaca's bars over REST. Raises SourceError."""
+    return AlpacaBars(
+        request.universe, request.interval, key=request.secrets["alpaca_key"], secret=request.secrets["alpaca_secret"],
+        feed=cast(StockFeed, request.plan), crypto=pairs(request.universe), url=request.url or DATA_URL,
+    )  # fmt: skip
+
+
+def pairs(universe: Universe) -> bool:
+    """Whether these are pairs such as BTC/USD. Raises RequestWrong where only some are."""
+    kinds = {"/" in symbol for symbol in universe.symbols}
+    if len(kinds) > 1:
+        raise RequestWrong("alpaca", "it has stocks and crypto apart", "Take them one after the other", again=False)
+    return kinds == {True}

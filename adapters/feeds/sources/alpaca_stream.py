@@ -3,15 +3,17 @@ of halts and of limits up and down."""
 
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from msgspec import Struct
 
 from quantd.adapters.feeds.bars.rows import Rows, rows_of
+from quantd.adapters.feeds.bars.stamps import UNITS_NS, interval_ns
 from quantd.adapters.feeds.source import SourceError
-from quantd.adapters.feeds.sources.alpaca import StockFeed
+from quantd.adapters.feeds.sources.alpaca import StockFeed, pairs
 from quantd.adapters.feeds.sources.http import iso_ns
+from quantd.adapters.feeds.vendor import Request
 from quantd.trading.events import Halted, Limited
 from quantd.trading.instruments import NANO, Universe
 
@@ -221,3 +223,14 @@ class AlpacaStream:
             return rows_of([(iso_ns(m.t), index[m.S], m.o, m.h, m.l, m.c, m.v) for m in ours])
         except ValueError:
             raise SourceError("alpaca", "a bar of its stream has no stamp that can be read") from None
+
+
+def stream(request: Request) -> AlpacaStream | None:
+    """Opens the stream of minutes, None for another interval. Raises SourceError."""
+    if interval_ns(request.interval) != UNITS_NS["m"]:
+        return None
+    url = request.url.replace("http", "ws", 1) if request.url else STREAM_URL
+    return AlpacaStream(
+        request.universe, key=request.secrets["alpaca_key"], secret=request.secrets["alpaca_secret"],
+        feed=cast(StockFeed, request.plan), crypto=pairs(request.universe), url=url,
+    )  # fmt: skip

@@ -17,7 +17,19 @@ from quantd.adapters.exchange.numbers import NotExact, decimal, nano
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
 from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.vendor import Request, Vendor
+from quantd.adapters.feeds.wrappers.completion import Completed
+from quantd.adapters.plugins import Option
 from quantd.trading.instruments import Universe
+
+VENDOR: Final = Vendor(
+    "ccxt",
+    source="quantd.adapters.feeds.sources.ccxt:source",
+    stream="quantd.adapters.feeds.sources.ccxt:stream",
+    options=(Option("url"), Option("venue", "--exchange kraken", 'name the exchange, venue = "kraken"')),
+    module="ccxt",
+    extra="ccxt",
+)
 
 PAGES: Final = 10_000
 """Pages of one symbol in one question; the longest history of minutes needs fewer."""
@@ -226,3 +238,13 @@ def _price(text: str) -> int:
         return nano(text)
     except NotExact:
         return 0
+
+
+def source(request: Request) -> CryptoSource:
+    """Opens an exchange."""
+    return CryptoSource(Access(request.venue, url=request.url or None), request.universe, request.interval)
+
+
+def stream(request: Request) -> Completed:
+    """Opens the stream of an exchange, without the bars that are being made."""
+    return Completed(source(request).stream())

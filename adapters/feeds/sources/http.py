@@ -4,9 +4,12 @@ import base64
 import hashlib
 import hmac
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode, urlsplit
 from zoneinfo import ZoneInfo
@@ -17,7 +20,9 @@ from quantd.adapters.feeds.bars.rows import ActionRow, Bar, Rows, joined, number
 from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
 from quantd.adapters.feeds.source import SourceError, whole
 from quantd.adapters.feeds.sources.http_client import Web
+from quantd.adapters.feeds.vendor import FileWrong, Request, Vendor
 from quantd.adapters.pace import Rate
+from quantd.adapters.plugins import Option
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.sessions import DAY_NS
 
@@ -25,6 +30,19 @@ StampFormat = Literal["s", "ms", "us", "ns", "iso", "date"]
 
 _PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _MOST_PAGES: Final = 10_000
+
+
+VENDOR: Final = Vendor(
+    "http",
+    source="quantd.adapters.feeds.sources.http:source",
+    options=(
+        Option("mapping", "--mapping vendor.toml", 'name the file that describes the answers, mapping = "vendor.toml"'),
+    ),
+    secrets={
+        "http_key": "key of a vendor of bars that a mapping describes",
+        "http_secret": "secret that requests to such a vendor are signed with",
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,3 +341,44 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         text = text.replace("{" + name + "}", value)
     return text
+
+
+def source(request: Request) -> HttpSource:
+    """Opens the vendor of a mapping. Raises SourceError and FileWrong."""
+    if request.mapping is None:
+        raise SourceError("http", "it needs a mapping", "docs/operate/feeds.md has examples", again=False)
+    key, hidden = request.secrets["http_key"], request.secrets["http_secret"]
+    return HttpSource(read_mapping(request.mapping), request.universe, request.interval, key=key, secret=hidden)
+
+
+def read_mapping(path: Path) -> HttpMapping:
+    """An HttpMapping out of a TOML file. Raises FileWrong, naming the file, the key and what to write."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileWrong(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileWrong(f"{path}: is not TOML: {error}") from None
+    for kind, table, where in (
+        (HttpMapping, document, ""),
+        (Signature, document.get("signature"), "signature."),
+        (Rate, document.get("rate"), "rate."),
+    ):
+        if isinstance(table, dict):
+            _known_keys(path, kind, table, where)
+    try:
+        return msgspec.convert(document, HttpMapping)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise FileWrong(f"{path}: {str(error).replace('$.', '')}") from None
+
+
+def _known_keys(path: Path, kind: type, table: Mapping[str, object], where: str) -> None:
+    names = [each.name for each in fields(kind)]
+    for key in table:
+        if key not in names:
+            near = get_close_matches(key, names, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}"
+            raise FileWrong(f"{path}: {where}{key} is not a key of a mapping. {hint}")
+    for each in fields(kind):
+        if each.default is MISSING and each.default_factory is MISSING and each.name not in table:
+            raise FileWrong(f"{path}: {where}{each.name} is missing")

@@ -21,12 +21,23 @@ from quantd.adapters.feeds.bars.rows import ORDER, ActionRow, Rows, exact_nano, 
 from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
 from quantd.adapters.feeds.source import PartialAnswer, SourceError, some, whole
 from quantd.adapters.feeds.sources.http_client import WORDS
+from quantd.adapters.feeds.vendor import Request, Vendor
+from quantd.adapters.plugins import Option
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+VENDOR: Final = Vendor(
+    "yfinance",
+    source="quantd.adapters.feeds.sources.yfinance:source",
+    options=(Option("url"),),
+    module="yfinance",
+    adjusts=True,
+    whole=True,  # its splits make it download up to now whatever the range is
+)
 
 REACH_DAYS: Final[Mapping[str, int]] = {
     "1m": 7, "2m": 60, "5m": 60, "15m": 60, "30m": 60, "90m": 60, "1h": 730, "1d": 36_500,
@@ -380,3 +391,11 @@ def paid(prices: Floats, factor: Floats, rounded_by: float = 0.0) -> Ints:
 def currency(nano: Ints) -> Floats:
     """float64[R] of nano-currency; NaN for 0, which stands for no price."""
     return np.where(nano == 0, np.nan, nano / NANO)
+
+
+def source(request: Request) -> YahooSource:
+    """Opens Yahoo Finance. Raises SourceError."""
+    return YahooSource(
+        request.universe, request.interval, adjusted=request.adjusted, gateway=request.url, cookies=request.cookies,
+        told=request.progress,
+    )  # fmt: skip

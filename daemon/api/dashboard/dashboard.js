@@ -1,4 +1,4 @@
-// The dashboard: draws what the API says and follows its event stream. No library, nothing from elsewhere.
+// The dashboard: draws the API's figures and follows its event stream. No library, no external resource.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -34,7 +34,7 @@ function put(id, text, kind) {
   if (kind !== undefined && element.className !== kind) element.className = kind;
 }
 
-// Text only: nothing that a venue, a file or a policy wrote is ever read as HTML.
+// Text only: text of a venue, a file or a policy is never parsed as HTML.
 function cell(text, kind) {
   const td = document.createElement("td");
   td.textContent = text;
@@ -84,7 +84,7 @@ function show(now, decided, given) {
   put("orders-count", now.orders.toLocaleString("en-US"));
   put("orders-more", `${now.open_orders} open, ${now.fills.toLocaleString("en-US")} fills`);
   put("alerts-count", now.alerts.toLocaleString("en-US"));
-  put("trips", now.trips < 2 ? ["the switch never tripped", "the switch tripped once"][now.trips] : `the switch tripped ${now.trips} times`);
+  put("trips", now.trips < 2 ? ["the switch has not tripped", "the switch tripped once"][now.trips] : `the switch tripped ${now.trips} times`);
   put("version", `quantd ${now.version}, up ${Math.round(now.uptime_s / 60)} min`);
   agents(now, decided);
   alike(now);
@@ -112,7 +112,7 @@ function agents(now, decided) {
     const name = agent.shadow ? `${agent.name} (shadow)` : agent.name;
     const policy = agent.policy.split("/").pop() + (agent.decided_by ? ` (of ${agent.decided_by})` : "");
     const capital = cell(percent(agent.share === null ? agent.capital : agent.share, agent.share === null ? 0 : 1), "n");
-    if (agent.target !== null) capital.title = `to be ${percent(agent.target)} of what the agents have together`;
+    if (agent.target !== null) capital.title = `target: ${percent(agent.target)} of the agents' capital`;
     const label = cell(name, agent.shadow ? "none" : "");
     if (agent.challenges) label.title = `challenges ${agent.challenges}`;
     return row(label, cell(policy), capital, mode,
@@ -121,9 +121,9 @@ function agents(now, decided) {
   }), "no agents");
 }
 
-// One line for each agent's book, each from 100 on; dashed where it is a shadow's.
+// One line per agent's book, rebased to 100; dashed for a shadow.
 function alike(now) {
-  put("alike", now.diversity === null ? "" : `earn alike by ${now.diversity.toFixed(2)} (mean absolute correlation)`);
+  put("alike", now.diversity === null ? "" : `mean absolute correlation of returns ${now.diversity.toFixed(2)}`);
   if (!now.ts || !now.session) return;
   const day = Date.parse(now.session);
   const last = books[books.length - 1];
@@ -177,7 +177,7 @@ function positions(now) {
     const shadows = Object.entries(p.shadows).map(([name, qty]) => `${name} ${qty} (shadow)`);
     line.title = [...Object.entries(p.agents).map(([name, qty]) => `${name} ${qty}`), ...shadows].join(", ");
     return line;
-  }), "nothing is held");
+  }), "no positions");
 }
 
 function limits(now) {
@@ -195,11 +195,11 @@ function limits(now) {
     }
     const bound = `${limit.floor ? "at least" : "of"} ${value(limit.bound)}`;
     return row(cell(limit.words), cell(value(limit.value), "n"), cell(bound, "none"), bar);
-  }), "no limit is measured yet");
+  }), "no limit has a value yet");
   use(now);
 }
 
-// One point for each session; the line across is the limit itself.
+// One point per session; the horizontal line is the limit.
 function use(now) {
   const limit = now.limits.find((each) => each.limit === used.limit);
   if (limit && limit.use !== null && now.ts) {
@@ -210,7 +210,7 @@ function use(now) {
   }
   const values = used.points.map((p) => p[1]);
   if (values.length < 2) return;
-  put("use-of", `${used.limit.replaceAll("_", " ")}, now ${percent(values[values.length - 1], 0)}, most ${percent(Math.max(...values), 0)} of the limit`);
+  put("use-of", `${used.limit.replaceAll("_", " ")}, now ${percent(values[values.length - 1], 0)}, highest ${percent(Math.max(...values), 0)} of the limit`);
   curve("use-chart", values, 90, false, 1);
 }
 
@@ -231,7 +231,7 @@ function alertLines(alerts) {
   });
   if (!list.length) {
     const li = document.createElement("li");
-    li.textContent = "none so far";
+    li.textContent = "no alerts yet";
     li.className = "none";
     list.push(li);
   }
@@ -311,10 +311,10 @@ function orderRows(found) {
   }), "no orders yet");
 }
 
-// One book's limits: before, after, bound, what is left in the limit's unit and in the symbol, and which one cut.
+// One book's limits: value before and after, bound, headroom in the limit's unit and in the symbol, and the cut.
 function grid(book, limits, symbol, largest, asked, allowed) {
   const table = document.createElement("table");
-  const head = row(...["limit", "before", "after", "bound", "head-room", `more ${symbol}`, "in use", ""].map((text, k) => cell(k ? text : `${text} (${book})`, k ? "n none" : "none")));
+  const head = row(...["limit", "before", "after", "bound", "headroom", `headroom in ${symbol}`, "in use", ""].map((text, k) => cell(k ? text : `${text} (${book})`, k ? "n none" : "none")));
   table.append(head);
   for (const limit of limits) {
     const value = (x) => cell(measured(x, limit.unit), "n");
@@ -323,8 +323,8 @@ function grid(book, limits, symbol, largest, asked, allowed) {
       cell(limit.more === null ? "" : `+${limit.more}`, "n"), cell(limit.use === null ? "" : percent(limit.use, 0), "n"), cell(cut, limit.cut ? "REDUCE" : "")));
   }
   if (largest) {
-    const most = largest.qty === null ? "any size" : `${largest.side} ${largest.qty}; one lot more: ${largest.text}`;
-    const last = cell(`most that would have passed alone: ${most}`);
+    const most = largest.qty === null ? "any size" : `${largest.side} ${largest.qty}; the next lot: ${largest.text}`;
+    const last = cell(`largest order that would have passed on its own: ${most}`);
     last.colSpan = 8;
     table.append(row(last));
   }
@@ -335,22 +335,22 @@ async function why(id) {
   const box = byId("why");
   box.hidden = false;
   const line = (text) => { const p = document.createElement("p"); p.textContent = text; return p; };
-  box.replaceChildren(line("folding the journal up to that decision …"));
+  box.replaceChildren(line("replaying the journal up to that decision …"));
   try {
     const e = await get(`/api/v1/why/${encodeURIComponent(id)}`);
-    const parts = [line(`${e.side.toUpperCase()} ${e.qty} ${e.symbol}, decided ${local(e.decided, zone)} on the price ${plain(e.price)}, limit ${plain(e.limit)}: ${e.state}`)];
+    const parts = [line(`${e.side.toUpperCase()} ${e.qty} ${e.symbol}, decided ${local(e.decided, zone)} at price ${plain(e.price)}, limit ${plain(e.limit)}: ${e.state}`)];
     for (const a of e.agents) {
       const had = a.had === null ? a.held : `${percent(a.had)}, ${a.held}`;
-      const cut = a.asked === a.allowed ? "" : `; its own limits leave ${a.allowed}: ${a.text}`;
-      parts.push(line(`${a.agent}${a.policy ? ` (policy of ${a.policy})` : ""} wants ${percent(a.wanted)} (has ${had}), asks ${a.asked}${cut}`));
+      const cut = a.asked === a.allowed ? "" : `; its own limits cut this to ${a.allowed}: ${a.text}`;
+      parts.push(line(`${a.agent}${a.policy ? ` (policy of ${a.policy})` : ""}: target ${percent(a.wanted)}, held ${had}, requested ${a.asked}${cut}`));
     }
     const crossed = e.crossed === "0" ? "" : `${e.crossed} crossed between agents; `;
-    parts.push(line(`${crossed}net ${e.net}; ${e.net === e.allowed ? "all of it passed the house's limits" : `${e.allowed} of it passed: ${e.text}`}`));
+    parts.push(line(`${crossed}net ${e.net}; ${e.net === e.allowed ? "all of it passed the house limits" : `the house limits passed ${e.allowed}: ${e.text}`}`));
     parts.push(grid("house", e.limits, e.symbol, e.largest, e.net, e.allowed));
     for (const a of e.agents) if (a.reason) parts.push(grid(`agent ${a.agent}`, a.limits, e.symbol, a.largest, a.asked, a.allowed));
-    if (!e.recomputed) parts.push(line(`head-room in ${e.symbol} is not known: ${e.unavailable}`));
-    for (const t of e.twins) parts.push(line(`of the same round, ${t.side} ${t.asked} ${t.symbol} became ${t.allowed}: ${t.text}`));
-    for (const f of e.fills) parts.push(line(`filled ${f.qty} at ${plain(f.price)}, ${local(f.ts, zone)}: ${f.shortfall_bp.toFixed(1)} bp from the price decided on, commission ${f.fee}`));
+    if (!e.recomputed) parts.push(line(`headroom in ${e.symbol} is unknown: ${e.unavailable}`));
+    for (const t of e.twins) parts.push(line(`in the same round, ${t.side} ${t.asked} ${t.symbol} was cut to ${t.allowed}: ${t.text}`));
+    for (const f of e.fills) parts.push(line(`filled ${f.qty} at ${plain(f.price)}, ${local(f.ts, zone)}: ${f.shortfall_bp.toFixed(1)} bp shortfall against the decision price, commission ${f.fee}`));
     box.replaceChildren(...parts);
   } catch (problem) {
     box.replaceChildren(line(String(problem.message || problem)));
@@ -365,10 +365,10 @@ function follow() {
     show(news.overview, news.decided);
     alertLines(news.alerts);
   });
-  stream.onerror = () => put("link", "the daemon does not answer; trying again", "link lost");
+  stream.onerror = () => put("link", "no connection to the daemon; retrying", "link lost");
 }
 
-// What the server knew when it wrote the page is shown at once; everything later comes by the stream.
+// The page first shows the figures that the server wrote into it; updates come by the event stream.
 const first = JSON.parse(byId("first").textContent);
 points = first.equity.map((p) => [Math.floor(p.ts / 864e11) * 864e5, Number(p.equity), p.drawdown]);
 books = first.equity.map((p) => ({

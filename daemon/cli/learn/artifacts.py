@@ -1,31 +1,30 @@
-"""`quantd models` on artifacts of any kind: list, export, make smaller, teach, sign, combine, and which version a name means."""
+"""`quantd models` on artifacts of any kind: list, export, make smaller, teach, sign, combine, and choose a version."""
 
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Final
 
-from msgspec import Struct
+import typer
 
 from quantd import bundled
-from quantd.daemon.cli.failures import CONFIG, DONE, Failure
-from quantd.daemon.cli.learn.models import manifest_in, market_files, place_of
+from quantd.daemon.cli.command import Folder, Json
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import iso, print_json, say, table
-from quantd.models.artifacts import ensemble, signature
-from quantd.models.artifacts import versions as pointing
-from quantd.models.artifacts.agent_manifest import Agreement
-from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.trading.exit_codes import CONFIG, DONE
 
 if TYPE_CHECKING:
-    from quantd.models.artifacts.agent_manifest import Manifest, Precision
+    from quantd.models.artifacts.agent_manifest import Agreement, Manifest, Precision
     from quantd.models.artifacts.ensemble import Combination
 
 
-class Row(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Row:
     """One artifact in a list. `fault` is why it would not be traded; empty for a whole one."""
 
     folder: str
@@ -39,8 +38,24 @@ class Row(Struct, frozen=True):
     fault: str
 
 
-def show(folder: Path | None, *, as_json: bool) -> int:
-    """Every artifact that came with quantd and every one under `folder`, each checked as trading checks it."""
+class By(StrEnum):
+    """How members' weights become one."""
+
+    mean = "mean"
+    vote = "vote"
+    performance = "performance"
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="A new folder.")]
+
+
+def show(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Yours, beside those that came with quantd.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """List artifacts: kind, algorithm, until when they were trained, test Sharpe, and whether they would be traded."""
     if folder is not None and not folder.is_dir():
         raise Failure(f"{folder}: no such folder", CONFIG)
     rows = [
@@ -64,50 +79,22 @@ def show(folder: Path | None, *, as_json: bool) -> int:
     return DONE
 
 
-def _artifacts_under(root: Path) -> list[Path]:
-    """Artifacts in a folder, and versions in folders of it."""
-    if (root / MANIFEST).is_file():
-        return [root]
-    found: list[Path] = []
-    for each in sorted(root.iterdir()):
-        if each.is_dir() and not each.is_symlink():
-            found += [each] if (each / MANIFEST).is_file() else [each / name for name in pointing.versions(each)]
-    return found + [root / name for name in pointing.versions(root) if root / name not in found]
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="A new folder; with --graph a new file.")],
+    graph: Annotated[bool, typer.Option("--graph", help="Only the ONNX graph.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Copy an artifact after every check, or its graph alone."""
+    from quantd.daemon.cli.learn.artifact_files import manifest_in, place_of
+    from quantd.models.artifacts import ensemble, signature
+    from quantd.models.artifacts.loader import load_artifact
+    from quantd.models.artifacts.manifest import MANIFEST
 
-
-def _row(place: Path) -> Row:
-    kind = algorithm = precision = until = ""
-    sharpe: float | None = None
-    fault = ""
-    try:
-        kind, manifest = manifest_in(place)
-        algorithm = getattr(manifest, "algorithm", "") or str(getattr(manifest, "combination", ""))
-        precision = getattr(manifest, "precision", "float32")
-        result = getattr(manifest, "results", {}).get("test")
-        sharpe = None if result is None else result.policy.sharpe
-        until = iso(load_artifact(place, {}).trained_until_ns)
-    except (ArtifactError, ValueError) as error:
-        fault = str(error)
-    folder = f"shipped/{place.name}" if place.parent == bundled.SHIPPED else str(place)
-    return Row(
-        folder, kind, algorithm, precision, until, sharpe,
-        signed=(place / signature.SIGNATURE).is_file(), current=_is_current(place), fault=fault,
-    )  # fmt: skip
-
-
-def _is_current(place: Path) -> bool:
-    try:
-        return pointing.current(place.parent) == place.name
-    except ArtifactError:
-        return False
-
-
-def export(folder: Path, out: Path, *, graph_only: bool, as_json: bool) -> int:
-    """Copies a checked artifact to a new folder, its signature too; or only its graph to a file."""
     place = place_of(folder)
     kind, manifest = manifest_in(place)
     load_artifact(place, {})
-    if graph_only:
+    if graph:
         if kind == ensemble.KIND:
             raise Failure(f"{place}: an ensemble has no graph of its own; name a member", CONFIG)
         if out.exists():
@@ -136,41 +123,65 @@ def export(folder: Path, out: Path, *, graph_only: bool, as_json: bool) -> int:
     return DONE
 
 
-def _names_in(place: Path) -> list[str]:
-    return [MANIFEST, *manifest_in(place)[1].files]
-
-
-def quantize(folder: Path, out: Path, precision: "Precision", *, as_json: bool) -> int:
-    """A copy in fewer bits, with its size, speed and agreement measured beside its parent's."""
+def quantize(
+    folder: Folder,
+    out: Out,
+    int8: Annotated[bool, typer.Option("--int8", help="Linear layers in eight bits.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Numbers kept in half precision.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Make a smaller copy of a policy and measure size, speed and agreement; exit code 1 when it answers too differently."""
+    if int8 == fp16:
+        raise typer.BadParameter("one of --int8 and --fp16 is expected")
+    precision: Precision = "int8" if int8 else "float16"
     _needs("onnx", "safetensors")
-    from quantd.models.export.quantization import quantize as smaller
+    from quantd.models.export import quantization
 
     place = _learned(folder)
     _vacant(out)
     flag = "--int8" if precision == "int8" else "--fp16"
-    manifest = smaller(
+    manifest = quantization.quantize(
         place, out, precision, shlex.join(["quantd", "models", "quantize", str(folder), "--out", str(out), flag])
     )
     return _told(out, manifest, as_json=as_json)
 
 
 def distil(
-    folder: Path, out: Path, *, hidden: Sequence[int], bars: Path, actions: Path | None, steps: int, epochs: int, seed: int, as_json: bool
-) -> int:  # fmt: skip
-    """A smaller network taught by an artifact's answers, compared with it on answers it was not taught."""
+    folder: Folder,
+    out: Out,
+    hidden: Annotated[str, typer.Option(metavar="64,32", help="Widths of the pupil's layers.")] = "64,32",
+    bars: Annotated[Path, typer.Option(help="Daily raw bars, those of the teacher's training.")] = Path(
+        "data/us_daily.parquet"
+    ),
+    actions: Annotated[str, typer.Option(help='Splits and dividends; "" for none.')] = "data/us_actions.csv",
+    steps: Annotated[
+        int, typer.Option(min=10, max=100_000, help="Sessions that 16 accounts of the teacher trade.")
+    ] = 500,
+    epochs: Annotated[int, typer.Option(min=1, max=10_000, help="Times that each answer is taught.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 1,
+    as_json: Json = False,
+) -> int:
+    """Teach a smaller network to answer as a policy does, on that policy's training window."""
+    from quantd.daemon.cli.learn.artifact_files import market_files
+    from quantd.models.artifacts.manifest import ArtifactError
+
+    widths = [int(word) for word in hidden.split(",") if word.strip().isdigit()]
+    if not widths or len(widths) != len(hidden.split(",")) or not all(0 < width <= 4096 for width in widths):
+        raise typer.BadParameter(f"--hidden {hidden!r}: widths from 1 to 4096, joined by commas")
+    listed = Path(actions) if actions else None
     _needs("torch", "onnx", "safetensors", "polars")
+    from quantd.models.export import distillation
     from quantd.models.export.distillation import DistilPlan
-    from quantd.models.export.distillation import distil as teach
 
     place = _learned(folder)
     _vacant(out)
-    files = market_files(bars, actions)
-    words = ["quantd", "models", "distil", str(folder), "--out", str(out), "--hidden", ",".join(map(str, hidden))]
-    words += ["--bars", str(bars), "--actions", str(actions or ""), "--steps", str(steps), "--epochs", str(epochs)]
+    files = market_files(bars, listed)
+    words = ["quantd", "models", "distil", str(folder), "--out", str(out), "--hidden", ",".join(map(str, widths))]
+    words += ["--bars", str(bars), "--actions", str(listed or ""), "--steps", str(steps), "--epochs", str(epochs)]
     command = shlex.join([*words, "--seed", str(seed)])
     try:
-        plan = DistilPlan(hidden=tuple(hidden), steps=steps, epochs=epochs, seed=seed)
-        manifest = teach(place, out, *files, plan, command, lambda line: None if as_json else say(line))
+        plan = DistilPlan(hidden=tuple(widths), steps=steps, epochs=epochs, seed=seed)
+        manifest = distillation.distil(place, out, *files, plan, command, lambda line: None if as_json else say(line))
     except ArtifactError:
         raise
     except ValueError as error:
@@ -178,41 +189,29 @@ def distil(
     return _told(out, manifest, as_json=as_json)
 
 
-def _told(out: Path, manifest: "Manifest", *, as_json: bool) -> int:
-    found = manifest.agreement
-    assert found is not None
-    if as_json:
-        print_json({"folder": str(out), "digest": manifest.digest, "precision": manifest.precision, "agreement": found})
-        return DONE
-    say(f"{out}: {manifest.precision}, made from {manifest.parent[:16]}…")
-    table(("", "parent", "copy", "ratio"), _figures(found), right=("parent", "copy", "ratio"))
-    say(
-        f"{found.equal_actions:.1%} of {found.probes} probes with equal actions; largest difference of a weight "
-        f"{found.largest_difference:.2g}"
-    )
-    if found.left:
-        say(f"left in float32, as rounding them did most harm: {', '.join(found.left)}")
-    return DONE
+def make_key(
+    private: Annotated[Path, typer.Option(metavar="FILE", help="The key to sign with: keep it to yourself.")],
+    public: Annotated[Path, typer.Option(metavar="FILE", help="The key to check with.")],
+) -> int:
+    """Make a pair of Ed25519 keys."""
+    from quantd.models.artifacts import signature
 
-
-def _figures(found: Agreement) -> list[tuple[str, str, str, str]]:
-    return [
-        ("bytes of the graph", "", "", f"{found.size_ratio:.2f}"),
-        ("p50 µs", f"{found.parent_p50_us:.1f}", f"{found.p50_us:.1f}", f"{found.p50_us / found.parent_p50_us:.2f}"),
-        ("p99 µs", f"{found.parent_p99_us:.1f}", f"{found.p99_us:.1f}", f"{found.p99_us / found.parent_p99_us:.2f}"),
-    ]
-
-
-def make_key(private: Path, public: Path) -> int:
-    """A new pair of keys in two files."""
     signature.generate(private, public)
     say(f"{private}: private, yours alone; never put it beside a configuration")
     say(f"{public}: public; name it in [models] trusted_keys")
     return DONE
 
 
-def sign(folder: Path, key: Path, *, as_json: bool) -> int:
-    """Signs an artifact that passes every check."""
+def sign(
+    folder: Folder,
+    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="Your private key.")],
+    as_json: Json = False,
+) -> int:
+    """Sign an artifact: a file beside it that says who made it."""
+    from quantd.daemon.cli.learn.artifact_files import manifest_in, place_of
+    from quantd.models.artifacts import signature
+    from quantd.models.artifacts.loader import load_artifact
+
     place = place_of(folder)
     load_artifact(place, {})
     digest = manifest_in(place)[1].digest
@@ -225,9 +224,21 @@ def sign(folder: Path, key: Path, *, as_json: bool) -> int:
 
 
 def combine(
-    out: Path, folders: Sequence[Path], combination: "Combination", shares: Sequence[float] | None, *, as_json: bool
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Two artifacts or more.")],
+    by: Annotated[By, typer.Option("--by", help="All alike, the median of each symbol, or fixed shares.")] = By.mean,
+    share: Annotated[
+        list[float] | None,
+        typer.Option("--share", help="Of each member in order, by performance; else by validation Sharpe."),
+    ] = None,
+    as_json: Json = False,
 ) -> int:
-    """An ensemble of copies of artifacts."""
+    """Make one policy of several: an artifact of artifacts."""
+    from quantd.daemon.cli.learn.artifact_files import place_of
+    from quantd.models.artifacts import ensemble
+
+    combination: Combination = by.value
+    shares = share
     if shares and combination != "performance":
         raise Failure(f"--share goes with --by performance; by {combination} all members count alike", CONFIG)
     words = ["quantd", "models", "combine", str(out), *map(str, folders), "--by", combination]
@@ -248,32 +259,123 @@ def combine(
     return DONE
 
 
-def use(folder: Path, version: str | None, why: str, *, as_json: bool) -> int:
-    """Makes a name mean one of its versions, after every check; without a version says what it means now."""
-    there = pointing.versions(folder)
+def use(
+    name: Annotated[Path, typer.Argument(metavar="NAME", help="A folder of versions, each an artifact.")],
+    version: Annotated[
+        str | None, typer.Argument(metavar="[VERSION]", help="Without: what the name means now.")
+    ] = None,
+    why: Annotated[str, typer.Option("--why", help="Written into the history.")] = "",
+    as_json: Json = False,
+) -> int:
+    """Choose, or roll back to, the version that a name means."""
+    from quantd.models.artifacts import versions
+    from quantd.models.artifacts.loader import load_artifact
+
+    there = versions.versions(name)
     if not there:
-        raise Failure(f"{folder}: no versions in it: a folder of artifacts is expected, one folder for each", CONFIG)
+        raise Failure(f"{name}: no versions in it: a name of artifacts is expected, one name for each", CONFIG)
     if version is None:
-        now = pointing.current(folder) if (folder / pointing.CURRENT).exists() else ""
+        now = versions.current(name) if (name / versions.CURRENT).exists() else ""
         if as_json:
-            print_json({"folder": str(folder), "current": now, "versions": there})
+            print_json({"name": str(name), "current": now, "versions": there})
         else:
-            say("\n".join(f"{name}{' (current)' if name == now else ''}" for name in there))
+            say("\n".join(f"{each}{' (current)' if each == now else ''}" for each in there))
         return DONE
-    place = pointing.version_in(folder, version)
+    place = versions.version_in(name, version)
     digest = load_artifact(place, {}).digest
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    before = pointing.point(folder, version, digest, when, why)
+    before = versions.point(name, version, digest, when, why)
     if as_json:
-        print_json({"folder": str(folder), "before": before, "current": version, "digest": digest})
+        print_json({"name": str(name), "before": before, "current": version, "digest": digest})
     else:
-        say(
-            f"{folder}: {version} ({digest[:16]}…){f', before: {before}' if before else ''}; used from the next start on"
-        )
+        say(f"{name}: {version} ({digest[:16]}…){f', before: {before}' if before else ''}; used from the next start on")
     return DONE
 
 
+def _artifacts_under(root: Path) -> list[Path]:
+    """Artifacts in a folder, and versions in folders of it."""
+    from quantd.models.artifacts import versions
+    from quantd.models.artifacts.manifest import MANIFEST
+
+    if (root / MANIFEST).is_file():
+        return [root]
+    found: list[Path] = []
+    for each in sorted(root.iterdir()):
+        if each.is_dir() and not each.is_symlink():
+            found += [each] if (each / MANIFEST).is_file() else [each / name for name in versions.versions(each)]
+    return found + [root / name for name in versions.versions(root) if root / name not in found]
+
+
+def _row(place: Path) -> Row:
+    from quantd.daemon.cli.learn.artifact_files import manifest_in
+    from quantd.models.artifacts import signature
+    from quantd.models.artifacts.loader import load_artifact
+    from quantd.models.artifacts.manifest import ArtifactError
+
+    kind = algorithm = precision = until = ""
+    sharpe: float | None = None
+    fault = ""
+    try:
+        kind, manifest = manifest_in(place)
+        algorithm = getattr(manifest, "algorithm", "") or str(getattr(manifest, "combination", ""))
+        precision = getattr(manifest, "precision", "float32")
+        result = getattr(manifest, "results", {}).get("test")
+        sharpe = None if result is None else result.policy.sharpe
+        until = iso(load_artifact(place, {}).trained_until_ns)
+    except (ArtifactError, ValueError) as error:
+        fault = str(error)
+    folder = f"shipped/{place.name}" if place.parent == bundled.SHIPPED else str(place)
+    return Row(
+        folder, kind, algorithm, precision, until, sharpe,
+        signed=(place / signature.SIGNATURE).is_file(), current=_is_current(place), fault=fault,
+    )  # fmt: skip
+
+
+def _is_current(place: Path) -> bool:
+    from quantd.models.artifacts import versions
+    from quantd.models.artifacts.manifest import ArtifactError
+
+    try:
+        return versions.current(place.parent) == place.name
+    except ArtifactError:
+        return False
+
+
+def _names_in(place: Path) -> list[str]:
+    from quantd.daemon.cli.learn.artifact_files import manifest_in
+    from quantd.models.artifacts.manifest import MANIFEST
+
+    return [MANIFEST, *manifest_in(place)[1].files]
+
+
+def _told(out: Path, manifest: "Manifest", *, as_json: bool) -> int:
+    found = manifest.agreement
+    assert found is not None
+    if as_json:
+        print_json({"folder": str(out), "digest": manifest.digest, "precision": manifest.precision, "agreement": found})
+        return DONE
+    say(f"{out}: {manifest.precision}, made from {manifest.parent[:16]}…")
+    table(("", "parent", "copy", "ratio"), _figures(found), right=("parent", "copy", "ratio"))
+    say(
+        f"{found.equal_actions:.1%} of {found.probes} probes with equal actions; largest difference of a weight "
+        f"{found.largest_difference:.2g}"
+    )
+    if found.left:
+        say(f"left in float32, as rounding them did most harm: {', '.join(found.left)}")
+    return DONE
+
+
+def _figures(found: "Agreement") -> list[tuple[str, str, str, str]]:
+    return [
+        ("bytes of the graph", "", "", f"{found.size_ratio:.2f}"),
+        ("p50 µs", f"{found.parent_p50_us:.1f}", f"{found.p50_us:.1f}", f"{found.p50_us / found.parent_p50_us:.2f}"),
+        ("p99 µs", f"{found.parent_p99_us:.1f}", f"{found.p99_us:.1f}", f"{found.p99_us / found.parent_p99_us:.2f}"),
+    ]
+
+
 def _learned(folder: Path) -> Path:
+    from quantd.daemon.cli.learn.artifact_files import manifest_in, place_of
+
     place = place_of(folder)
     kind, _ = manifest_in(place)
     if kind != "learned":
@@ -290,3 +392,10 @@ def _needs(*packages: str) -> None:
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise Failure(f"this needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
+
+
+ACTIONS: Final[dict[str, Callable[..., int]]] = {
+    "list": show, "export": export, "quantize": quantize, "distil": distil, "key": make_key, "sign": sign,
+    "combine": combine, "use": use,
+}  # fmt: skip
+"""Commands of `quantd models` by name."""

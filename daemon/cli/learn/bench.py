@@ -1,23 +1,21 @@
-"""`quantd bench portfolio`: how long the parts of a decision take on the configured market, beside what they may take."""
+"""`quantd bench portfolio` and `bench inference`: the time of each part of a decision, beside its allowance."""
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from msgspec import Struct
+import typer
 
-from quantd.daemon.assembly.parts import Assembly, assemble
-from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED, DONE, Failure
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.learn.bench_inference import inference
 from quantd.daemon.cli.output import print_json, progress, say, table
-from quantd.daemon.policies.loading import answer
-from quantd.daemon.views.risk_measures import assessed
-from quantd.trading.effects import Ask
-from quantd.trading.events import Decided, Tick
-from quantd.trading.market import MarketSlice
-from quantd.trading.ports import leaves
+from quantd.trading.exit_codes import CHECK_FAILED, DONE
+
+if TYPE_CHECKING:
+    from quantd.daemon.assembly.parts import Assembly
+
 
 ALLOWED_MS: Final = {"asset update": 5.0, "risk": 50.0, "allocation": 100.0, "inference": 10.0}
 """Part -> what its p99 may be: a bar of all assets through the engine; a full risk report of every book; a round from
@@ -27,7 +25,8 @@ RISK_EVERY: Final = 5
 """Samples between two risk reports, and so few enough to be quick."""
 
 
-class Timed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Timed:
     """Of `count` times of one part, in milliseconds; `within` what is allowed."""
 
     part: str
@@ -38,8 +37,23 @@ class Timed(Struct, frozen=True):
     within: bool
 
 
-def portfolio(config: Path, state: Path | None, sets: tuple[str, ...], *, as_json: bool) -> int:
-    """Time the parts over the whole recorded market; exit code 1 when a p99 is above what is allowed."""
+group = typer.Typer(help="How long things take here.", no_args_is_help=True)
+
+
+@group.callback()
+def bench_group() -> None:
+    """How long things take here."""
+
+
+COMMAND: Final = Command(group, "Trade", order=50)
+
+
+@group.command("portfolio")
+def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> int:
+    """Time an asset update, a risk report, an allocation and an inference; exit code 1 when a p99 is above its limit."""
+    from quantd.daemon.assembly.parts import assemble
+    from quantd.daemon.cli.configuration import read
+
     found = read(config, sets)
     folder = state if state is not None else found.at(found.quantd.state)
     assembly = assemble(found, cache=folder / "cache")
@@ -60,14 +74,26 @@ def portfolio(config: Path, state: Path | None, sets: tuple[str, ...], *, as_jso
     return DONE if all(row.within for row in rows) else CHECK_FAILED
 
 
+group.command("inference")(inference)
+
+
 def timed(part: str, times_ns: list[int]) -> Timed:
     """The percentiles of one part's times."""
+    import numpy as np
+
     p50, p99 = (float(ns) / 1e6 for ns in np.percentile(times_ns, (50, 99)))
     return Timed(part, len(times_ns), p50, p99, ALLOWED_MS[part], p99 <= ALLOWED_MS[part])
 
 
-def measure(assembly: Assembly, bar: Callable[[float], None]) -> dict[str, list[int]]:
+def measure(assembly: "Assembly", bar: Callable[[float], None]) -> dict[str, list[int]]:
     """Part -> its times in ns, of one run over the recorded market."""
+    from quantd.daemon.policies.loading import answer
+    from quantd.daemon.views.risk_measures import assessed
+    from quantd.trading.effects import Ask
+    from quantd.trading.events import Decided, Tick
+    from quantd.trading.market import MarketSlice
+    from quantd.trading.ports import leaves
+
     times: dict[str, list[int]] = {part: [] for part in ALLOWED_MS}
     shell = assembly.shell()
 

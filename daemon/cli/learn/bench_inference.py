@@ -1,35 +1,37 @@
 """`quantd bench inference`: how long trained policies take from an observation to weights, one by one and many at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-import numpy as np
-from msgspec import Struct
+import typer
 
 from quantd import bundled
-from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, Failure
-from quantd.daemon.cli.learn.models import place_of
+from quantd.daemon.cli.command import Json
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
-from quantd.models.artifacts.agent_policy import LearnedAgent
-from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.manifest import Artifact
-from quantd.models.artifacts.runtime import LearnedPolicy, open_session
-from quantd.models.export.agreement import random_market
-from quantd.models.observation.return_features import LOOKBACK, measure
-from quantd.models.observation.sight import observation
-from quantd.trading.market import Floats
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from quantd.models.artifacts.manifest import Artifact
+    from quantd.trading.market import Floats
+
 
 ALLOWED_MS: Final = 15.0
 """What a decision may take at its 99th percentile."""
 
 CALLS: Final = 2_000
+
 SECONDS: Final = 3.0
 """No artifact is timed for longer."""
 
 
-class Inference(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Inference:
     """Of one artifact: microseconds from an observation to weights (`batch` of them in one call), and with measuring its features from
     past returns, as the daemon does, batch 1."""
 
@@ -45,12 +47,22 @@ class Inference(Struct, frozen=True):
     within: bool
 
 
-def inference(folders: Sequence[Path], batch: int, threads: int, *, as_json: bool) -> int:
-    """Time the artifacts, or all shipped policies; exit code 1 when a decision's p99 is above ALLOWED_MS."""
-    places = [place_of(f) for f in folders] or [
+def inference(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FOLDER...]", help="Artifacts; all that came with quantd.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Observations in one call.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Of the processor, for one call.")] = 1,
+    as_json: Json = False,
+) -> int:
+    """Time trained policies from an observation to weights; exit code 1 when a decision's p99 is above 15 ms."""
+    from quantd.daemon.cli.learn.artifact_files import place_of
+
+    given = folders or ()
+    places = [place_of(f) for f in given] or [
         p for p in sorted(bundled.SHIPPED.iterdir()) if (p / "manifest.json").is_file()
     ]
-    rows = [row for place in places if (row := _timed(place, batch, threads, named=bool(folders))) is not None]
+    rows = [row for place in places if (row := _timed(place, batch, threads, named=bool(given))) is not None]
     if as_json:
         print_json({"allowed_ms": ALLOWED_MS, "artifacts": rows})
     else:
@@ -71,6 +83,14 @@ def inference(folders: Sequence[Path], batch: int, threads: int, *, as_json: boo
 
 
 def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference | None:
+    import numpy as np
+
+    from quantd.models.artifacts.agent_policy import LearnedAgent
+    from quantd.models.artifacts.loader import load_artifact
+    from quantd.models.artifacts.runtime import LearnedPolicy
+    from quantd.models.export.agreement import random_market
+    from quantd.models.observation.sight import observation
+
     policy = load_artifact(place, {})
     draw = np.random.default_rng(1)
     if isinstance(policy, LearnedAgent):
@@ -97,8 +117,11 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
 
 
 def _scorer(
-    artifact: Artifact, assets: int, batch: int, threads: int, draw: np.random.Generator
+    artifact: "Artifact", assets: int, batch: int, threads: int, draw: "np.random.Generator"
 ) -> tuple[Callable[[int], object], Callable[[int], object]]:
+    from quantd.models.artifacts.runtime import open_session
+    from quantd.models.observation.return_features import LOOKBACK, measure
+
     run = open_session(artifact.graph, artifact.folder / "policy.onnx", ["features", "mask"], ["weights"], threads).run
     returns: list[Floats] = [draw.normal(0.0, 0.01, (LOOKBACK, assets)) for _ in range(16)]
     given = [dict(zip(("features", "mask"), (each[None] for each in measure(r)), strict=True)) for r in returns]
@@ -116,6 +139,8 @@ def _scorer(
 
 def times_us(call: Callable[[int], object], calls: int = CALLS, seconds: float = SECONDS) -> tuple[float, float]:
     """(p50, p99) of `calls` calls, or of as many as fit into `seconds`."""
+    import numpy as np
+
     for k in range(20):
         call(k)
     found: list[int] = []

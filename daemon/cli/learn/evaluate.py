@@ -3,24 +3,34 @@
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated, Final
+
+import typer
 
 from quantd.bundled import find
-from quantd.daemon.cli.failures import CONFIG, Failure
+from quantd.daemon.cli.command import Command, Json, day
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn.train import probed
 from quantd.daemon.cli.output import print_json, say, table
+from quantd.trading.exit_codes import CONFIG
 
 
 def evaluate(
-    artifact: Path,
-    first: date,
-    until: date,
-    *,
-    bars: Path | None,
-    actions: str | None,
-    symbols: str | None,
-    as_json: bool,
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A folder that `quantd train` wrote.")],
+    first: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],
+    until: Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")],
+    bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="as it was trained on")] = None,
+    actions: Annotated[
+        str | None,
+        typer.Option(
+            help='Splits and dividends; "" for none.',
+            show_default="as trained; of other bars BARS.actions.csv beside them, or none",
+        ),
+    ] = None,
+    symbols: Annotated[str | None, typer.Option(help="Joined by commas.", show_default="as trained")] = None,
+    as_json: Json = False,
 ) -> int:
-    """Prints both rows, and in words what they prove."""
+    """Run a learned policy over a window in whole shares, after costs, beside equal weight on the same days."""
     if find_spec("torch") is None:
         raise Failure("evaluating needs torch: install quantd with its extra `train`", CONFIG)
     from quantd.models.artifacts.card import lots_text
@@ -32,7 +42,7 @@ def evaluate(
     try:
         found = evaluation.evaluate(artifact, first, until, bars, actions, names)
     except ValueError as error:
-        raise Failure(str(error), getattr(error, "code", CONFIG)) from None
+        raise Failure(str(error), CONFIG) from None
     outside = found.sessions - found.inside
     if as_json:
         print_json(found)
@@ -69,3 +79,6 @@ def evaluate(
         say("The bars are not those that it was trained on.")
     say(f"{found.sharpe_definition}.")
     return 0
+
+
+COMMAND: Final = Command(evaluate, "Learn", order=20)

@@ -4,30 +4,38 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from msgspec import Struct
+import typer
 
 from quantd.bundled import find
-from quantd.daemon.cli.failures import CONFIG, USAGE, Failure
+from quantd.daemon.cli.command import Command, one_of
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, progress, say
+from quantd.models.learners import names
+from quantd.trading.exit_codes import CONFIG, USAGE
 
 if TYPE_CHECKING:
     from quantd.models.training.plans.plan import Plan
     from quantd.models.training.runs.training_run import Track
     from quantd.models.training.seeds.seed_run import Progress
 
+
 RUNS: Final = Path("state/training")
 """Records and checkpoints of each run, by its name."""
+
+AGENTS: Final = (*names(), "scorer")
 
 NEEDED: Final = ("torch", "onnx", "safetensors")
 
 EPSILON_UNIT: Final = "each episode that ended, counted over all accounts"
 
 
-class Asked(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Asked:
     """Options of the command; None: as the plan has it."""
 
     plan: Path | None = None
@@ -49,34 +57,94 @@ class Asked(Struct, frozen=True):
 
 
 def train(
-    asked: Asked, *, out: Path | None, experiment: str | None, resume: bool, tracker: str | None, looks: int, show: bool,
-    on: str = "local", workers: int = 1, address: str = "",
-) -> int:  # fmt: skip
-    """Progress and settings go to standard error, the model card to standard output."""
+    plan: Annotated[
+        Path | None, typer.Argument(metavar="[PLAN.toml]", help="What to train, as in examples/train.")
+    ] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of(AGENTS),
+            metavar=f"[{'|'.join(AGENTS)}]",
+            help="Who learns.",
+            show_default="the plan's, or ppo",
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")] = "",
+    steps: Annotated[int | None, typer.Option(min=1, help="Env-steps of each seed.")] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="The same in episodes of full length.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, max=100, help="How many, from 1 on.", show_default="5")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="This one alone.")] = None,
+    bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")] = None,
+    actions: Annotated[
+        str | None, typer.Option(help='Splits, dividends; "" for none.', show_default="data/us_actions.csv")
+    ] = None,
+    symbols: Annotated[str | None, typer.Option(help="Joined by commas.", show_default="AAPL,BAC,IWM,QQQ,SPY")] = None,
+    envs: Annotated[int | None, typer.Option(min=1, help="Accounts that learn side by side.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of the learner.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where tensors live.", show_default="cpu")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the artifact.", show_default="in the run's folder")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="Name of the run.", show_default="the plan's name")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where this run was stopped.")] = False,
+    tracker: Annotated[
+        Literal["files", "mlflow", "tensorboard", "none"] | None,
+        typer.Option(
+            help="Who else gets the curves; files are always written.", show_default="mlflow, where installed"
+        ),
+    ] = None,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16, where the learner can.")] = False,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a plan; may be given again.")
+    ] = None,
+    looks: Annotated[
+        int, typer.Option("--test-looks", min=0, help="Looks at the test part before this run, by earlier forms.")
+    ] = 0,
+    show: Annotated[bool, typer.Option("--show", help="Print every setting and do nothing.")] = False,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Gradient steps of the scorer.", show_default="120")
+    ] = None,
+    on: Annotated[Literal["local", "ray"], typer.Option(help="Where seeds are fitted.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, max=10_000, help="Seeds at once.")] = 1,
+    address: Annotated[
+        str, typer.Option(help="Of a Ray cluster.", show_default="one begun on this machine, and ended")
+    ] = "",
+) -> int:
+    """Train a policy and write it as an artifact with its model card. Ctrl-C stops it in order; --resume goes on."""
+    if agent == "scorer":
+        return scorer(
+            out, bars=bars, actions=actions, symbols=symbols, seeds=seeds, iterations=iterations, resume=resume,
+            sets=(plan, profile or None, steps, episodes, seed, envs, learning_rate, device, tracker, *(sets or ())),
+        )  # fmt: skip
+    asked = Asked(
+        plan=plan, agent=agent, profile=profile, steps=steps, episodes=episodes, seeds=seeds, seed=seed, bars=bars,
+        actions=actions, symbols=symbols, envs=envs, learning_rate=learning_rate, device=device, bf16=bf16,
+        sets=tuple(sets or ()), iterations=iterations,
+    )  # fmt: skip
     _needed()
     from quantd.models.training.plans.plan import replaced
     from quantd.models.training.runs import training_run
     from quantd.models.training.runs.workers import executor
 
-    plan = plan_of(asked)
+    made = plan_of(asked)
     if experiment is not None:
-        plan = replaced(plan, {"name": experiment})
+        made = replaced(made, {"name": experiment})
     if show:
-        for line in settings(plan):
+        for line in settings(made):
             say(line)
         return 0
-    probed(plan.data.files[0])
-    name = plan.name
+    probed(made.data.files[0])
+    name = made.name
     folder = RUNS / name
     out = out or folder / "artifact"
-    _tell(f"training {name}: {plan.agent}, {plan.steps:,} env-steps a seed, seeds {', '.join(map(str, plan.seeds))}")
-    for line in settings(plan):
+    _tell(f"training {name}: {made.agent}, {made.steps:,} env-steps a seed, seeds {', '.join(map(str, made.seeds))}")
+    for line in settings(made):
         _tell(f"  {line}")
     command = " ".join(["quantd", "train", *_words(sys.argv)])
     with _stopping() as stopped, progress(f"train {name}") as bar:
-        watch = _Watch(plan, bar, stopped)
+        watch = _Watch(made, bar, stopped)
         training_run.train(
-            plan, out, command, watch.told, folder=folder, resume=resume, looked=looks, track=_track(tracker, name),
+            made, out, command, watch.told, folder=folder, resume=resume, looked=looks, track=_track(tracker, name),
             executor=None if on == "local" and workers == 1 else executor(on, workers, address),
         )  # fmt: skip
     sys.stdout.write((out / "card.md").read_text())
@@ -104,7 +172,7 @@ def plan_of(asked: Asked) -> "Plan":
         plan = read(find(asked.plan))
     else:
         agents = "ppo" if asked.agent is None else asked.agent
-        plan = default(agents, asked.profile)  # type: ignore[arg-type]  # a wrong one is a PlanError
+        plan = default(agents, asked.profile)
     plan = replaced(plan, dict(_set(text) for text in asked.sets))
     return replaced(plan, _changes(asked, plan))
 
@@ -136,7 +204,7 @@ def scorer(
         raise Failure(
             "--agent scorer takes --out, --bars, --actions, --symbols, --seeds and --iterations, nothing else", USAGE
         )
-    from quantd.models.training.runs import scorer_run as of
+    from quantd.models.training.runs import scorer_run
 
     if bars is not None:
         probed(find(bars))
@@ -145,7 +213,7 @@ def scorer(
     words = ["--out", str(out)]
     for option, value in given.items():
         words += [] if value is None else [option, str(value)]
-    return of.main([*words, *(["--symbols", *names] if names else [])])
+    return scorer_run.main([*words, *(["--symbols", *names] if names else [])])
 
 
 def _changes(asked: Asked, plan: "Plan") -> dict[str, object]:
@@ -170,8 +238,11 @@ def _changes(asked: Asked, plan: "Plan") -> dict[str, object]:
     if asked.seed is not None:
         changes["seeds"] = [asked.seed]
     if asked.bf16:
-        if not hasattr(plan.learner, "bfloat16"):
-            raise Failure(f"--bf16: {plan.agent} has no products in bfloat16; ppo, a2c and sac have", USAGE)
+        from quantd.models.learners.record import learners
+
+        able = [each.name for each in learners().values() if each.bfloat16]
+        if plan.agent not in able:
+            raise Failure(f"--bf16: {plan.agent} has no products in bfloat16; these have: {', '.join(able)}", USAGE)
         changes["learner.bfloat16"] = True
     return {key: value for key, value in changes.items() if value is not None}
 
@@ -272,3 +343,6 @@ def _shown(value: object) -> str:
 def _tell(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+COMMAND: Final = Command(train, "Learn", order=10)

@@ -6,22 +6,28 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-import numpy as np
-from msgspec import Struct
+import typer
 
-from quantd.daemon.cli.failures import CONFIG, DONE, INTERRUPTED, Failure
+from quantd.daemon.cli.command import Command, Json, one_of
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn import train
 from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.models.learners import names
+from quantd.trading.exit_codes import CONFIG, DONE, INTERRUPTED
 
 if TYPE_CHECKING:
     from quantd.models.training.search.study import Course, Row, Search, Sitting
 
+
 STUDIES: Final = Path("state/tuning")
 """A folder for each study, by its name."""
+
+AGENTS: Final = names()
 
 NEEDED: Final = ("torch", "optuna", "plotly", "safetensors")
 
@@ -29,27 +35,8 @@ SHOWN: Final = 5
 """Trials in the table, the best."""
 
 
-class Wanted(Struct, frozen=True):
-    """Options of the search."""
-
-    trials: int
-    max_steps: int
-    seeds: int
-    timeout_s: float | None
-    study: str | None
-    sampler_seed: int
-
-
-class Place(Struct, frozen=True):
-    """Options of where it runs."""
-
-    out: Path | None
-    on: str
-    workers: int
-    address: str
-
-
-class Luck(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Luck:
     """What the best score is worth when so many were looked at (Bailey and López de Prado 2014). Ratios are annual."""
 
     trials: int
@@ -63,12 +50,96 @@ class Luck(Struct, frozen=True):
     """That the best one's true ratio is above that. Returns are taken as normal."""
 
 
-def show(asked: train.Asked, *, as_json: bool) -> int:
+def tune_plan(
+    plan: Annotated[
+        Path | None, typer.Argument(metavar="[PLAN.toml]", help="What every trial begins from, as in examples/train.")
+    ] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of(AGENTS),
+            metavar=f"[{'|'.join(AGENTS)}]",
+            help="Who learns.",
+            show_default="the plan's, or ppo",
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Named settings of the agent, such as prioritized (dqn).")] = "",
+    trials: Annotated[int, typer.Option("--n-trials", min=1, help="In all, those of earlier sittings too.")] = 50,
+    max_steps: Annotated[int, typer.Option(min=1, help="Env-steps of each seed of a trial, at most.")] = 50_000,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="A trial's score is the mean over so many.")] = 1,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds, after which trials under way end at their next evaluation.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Its name.", show_default="the plan's name")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder.", show_default="state/tuning/STUDY")] = None,
+    sampler_seed: Annotated[int, typer.Option(min=0, help="Of what TPE draws.")] = 0,
+    on: Annotated[Literal["local", "ray"], typer.Option(help="Where trials run.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, max=10_000, help="Trials at once.")] = 1,
+    address: Annotated[
+        str, typer.Option(help="Of a Ray cluster.", show_default="one begun on this machine, and ended")
+    ] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin the study anew; without it, it goes on.")] = False,
+    bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")] = None,
+    actions: Annotated[
+        str | None, typer.Option(help='Splits, dividends; "" for none.', show_default="data/us_actions.csv")
+    ] = None,
+    symbols: Annotated[str | None, typer.Option(help="Joined by commas.", show_default="AAPL,BAC,IWM,QQQ,SPY")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a plan; may be given again.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print what would be searched and do nothing.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Search a learner's hyper-parameters, by validation alone. Ctrl-C stops it in order; the same command goes on."""
+    asked = train.Asked(
+        plan=plan, agent=agent, profile=profile, bars=bars, actions=actions, symbols=symbols, sets=tuple(sets or ())
+    )
+    if show:
+        return _show_space(asked, as_json=as_json)
+    _needed()
+    made = train.plan_of(asked)
+    train.probed(made.data.files[0])
+    from quantd.models.training.runs.workers import executor
+    from quantd.models.training.search import study_files
+    from quantd.models.training.search.study import Search, alone, opened, tune
+    from quantd.models.training.seeds.markets import markets_of
+    from quantd.models.training.seeds.validation import equal_weight
+
+    where = executor(on, workers, address)
+    name = study or made.name
+    folder = out or STUDIES / name
+    search = Search(
+        made, name, trials, max_steps, seeds, sampler_seed,
+        math.inf if timeout is None else timeout,
+    )  # fmt: skip
+    base = search.base
+    _tell(
+        f"tuning {name}: {made.agent}, {trials} trials of {base.steps:,} env-steps and seeds "
+        f"{', '.join(map(str, base.seeds))}; scored on {made.splits.validation.first} to {made.splits.validation.last} alone"
+    )
+    with alone(folder), _stopping() as stops, progress(f"tune {name}", shown=not as_json) as bar:
+        sitting = tune(search, folder, where, _Telling(bar), stops.append, fresh=fresh)
+        stopped = len(stops) > 1
+        market = markets_of(base).validation
+        luck = luck_of([row.score for row in sitting.rows], market.last - market.first)
+        notes = _notes(search, sitting, luck, equal_weight(market, made.market).score)
+        files = study_files.write(folder, opened(search, folder), search, sitting, notes)
+    if as_json:
+        print_json(_document(folder, search, sitting, luck, files, stopped))
+    else:
+        _report(search, sitting, notes, files)
+    if not sitting.finished:
+        _tell(f"{len(sitting.rows)} of {trials} trials are there; the same command goes on with the rest")
+    return INTERRUPTED if stopped else DONE
+
+
+def _show_space(asked: train.Asked, *, as_json: bool) -> int:
     """The space of an agent."""
     _needed()
+    from quantd.models.learners.record import learners
     from quantd.models.training.search import spaces
 
-    space = spaces.SPACES[train.plan_of(asked).agent]
+    space = learners()[train.plan_of(asked).agent].space
     if as_json:
         say(spaces.dump(space))
     else:
@@ -76,47 +147,10 @@ def show(asked: train.Asked, *, as_json: bool) -> int:
     return DONE
 
 
-def tune(asked: train.Asked, wanted: Wanted, place: Place, *, fresh: bool, as_json: bool) -> int:
-    """Trials go to standard error as they end, what they came to to standard output."""
-    _needed()
-    plan = train.plan_of(asked)
-    train.probed(plan.data.files[0])
-    from quantd.models.training.runs.workers import executor
-    from quantd.models.training.search import study as tuning
-    from quantd.models.training.search import study_files
-    from quantd.models.training.seeds.markets import markets_of
-    from quantd.models.training.seeds.validation import equal_weight
-
-    where = executor(place.on, place.workers, place.address)
-    study = wanted.study or plan.name
-    folder = place.out or STUDIES / study
-    search = tuning.Search(
-        plan, study, wanted.trials, wanted.max_steps, wanted.seeds, wanted.sampler_seed,
-        math.inf if wanted.timeout_s is None else wanted.timeout_s,
-    )  # fmt: skip
-    base = search.base
-    _tell(
-        f"tuning {study}: {plan.agent}, {wanted.trials} trials of {base.steps:,} env-steps and seeds "
-        f"{', '.join(map(str, base.seeds))}; scored on {plan.splits.validation.first} to {plan.splits.validation.last} alone"
-    )
-    with tuning.alone(folder), _stopping() as stops, progress(f"tune {study}", shown=not as_json) as bar:
-        sitting = tuning.tune(search, folder, where, _Telling(bar), stops.append, fresh=fresh)
-        stopped = len(stops) > 1
-        market = markets_of(base).validation
-        luck = luck_of([row.score for row in sitting.rows], market.last - market.first)
-        notes = _notes(search, sitting, luck, equal_weight(market, plan.market).score)
-        files = study_files.write(folder, tuning.opened(search, folder), search, sitting, notes)
-    if as_json:
-        print_json(_document(folder, search, sitting, luck, files, stopped))
-    else:
-        _report(search, sitting, notes, files)
-    if not sitting.finished:
-        _tell(f"{len(sitting.rows)} of {wanted.trials} trials are there; the same command goes on with the rest")
-    return INTERRUPTED if stopped else DONE
-
-
 def luck_of(scores: Sequence[float], sessions: int) -> Luck | None:
     """None where no trial has a score."""
+    import numpy as np
+
     from quantd.research.deflated_sharpe import expected_maximum, probabilistic_sharpe
     from quantd.trading.statistics import PERIODS_PER_YEAR
 
@@ -250,3 +284,6 @@ def _needed() -> None:
 def _tell(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+COMMAND: Final = Command(tune_plan, "Learn", order=30)

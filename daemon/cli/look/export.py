@@ -1,16 +1,18 @@
 """`quantd export`: fills, orders or equity as CSV, complete enough to rebuild the account."""
 
-import csv
 import io
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from quantd.daemon.cli.failures import USAGE, Failure
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Run, State
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import cell, iso, say
 from quantd.daemon.cli.places import place
-from quantd.daemon.views.limit_rows import reason_name
+from quantd.trading.exit_codes import USAGE
 
 COLUMNS: Final = {
     "fills": ("ts", "order", "symbol", "side", "qty", "price", "fee", "agent"),
@@ -19,8 +21,23 @@ COLUMNS: Final = {
 }
 
 
-def export(config: Path, state: Path | None, what: str, *, out: Path | None, run: str | None, by: str | None) -> None:
-    """Write the rows to `out`, or to standard output."""
+def export(
+    what: Annotated[str, typer.Argument(metavar="fills|orders|equity")],
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="F.csv", help="A file; standard output without it.")
+    ] = None,
+    run: Run = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="agent", help="Fills by agent: one row per share, and crosses.")
+    ] = None,
+) -> None:
+    """Write fills, orders or equity as CSV: exact text, ISO 8601 UTC."""
+    import csv
+
+    from quantd.daemon.views.limit_rows import reason_name
+
     if what not in COLUMNS:
         raise Failure(f"{what!r} cannot be exported; there are: {', '.join(COLUMNS)}", USAGE)
     if by not in (None, "agent") or (by and what != "fills"):
@@ -64,3 +81,6 @@ def _write(out: Path, text: str) -> None:
     part = out.with_name(out.name + ".part")
     part.write_text(text, encoding="utf-8")
     part.replace(out)
+
+
+COMMAND: Final = Command(export, "Look", order=100)

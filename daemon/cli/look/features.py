@@ -1,13 +1,17 @@
-"""`quantd features list`: what a policy or an artifact may read, and what it may not, and why."""
+"""`quantd features list`: the features that a policy or an artifact may read, and the missing ones with the reason."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from quantd.daemon.cli.failures import DONE, USAGE, Failure
+import typer
+
+from quantd.daemon.cli.command import Command, Json
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
-from quantd.strategies.features import FAMILIES, SETS, UNAVAILABLE, Feature, FeatureError, feature
-from quantd.strategies.features.families import SOURCE_OF
-from quantd.strategies.indicators import INDICATORS
-from quantd.strategies.policies import nearest
+from quantd.trading.exit_codes import DONE, USAGE
+
+if TYPE_CHECKING:
+    from quantd.strategies.features import Feature
+
 
 NEEDED = {
     "benchmark": "benchmark",
@@ -27,46 +31,28 @@ WHERE = {
 }
 """Word -> when there is one."""
 
+group = typer.Typer(
+    help="The features that policies may read of the market, and what each needs.", no_args_is_help=True
+)
 
-def _names(of: str | None) -> list[str]:
-    if of is not None:
-        if of not in SETS:
-            raise Failure(f"there is no set {of!r}; {nearest(of, SETS)}", USAGE)
-        return list(SETS[of])
-    # all that the sets name, and of families that no set names the usual member
-    named = dict.fromkeys(name for names in SETS.values() for name in names)
-    met = {feature(name).family for name in named}
-    return [*named, *(family for family in FAMILIES if family not in met)]
+COMMAND: Final = Command(group, "Look", order=110)
 
 
-def _row(each: Feature) -> dict[str, Any]:
-    about, node = each.about, each.node()
-    indicator = SOURCE_OF.get(each.family) or SOURCE_OF.get(each.family.removesuffix("_distance"))
-    if each.family == "momentum":
-        indicator = None  # the growth over a window, not the indicator, which is a difference of prices
-    found = INDICATORS[indicator] if indicator else None
-    made_by = found.make if found else about.make
-    return {
-        "name": each.name,
-        "group": about.group,
-        "samples": each.lookback,
-        "bars": node.first + 1,
-        "every": each.every,
-        "across": each.across,
-        "words": about.words,
-        "source": f"{made_by.__module__}.{made_by.__qualname__.split('.<')[0]}"
-        if found
-        else "quantd.strategies.features.families",
-        "talib": found.talib if found else "",
-        "formula": node.key,
-        "needs": list(about.needs),
-        "available": True,
-        "with": list(dict.fromkeys(NEEDED[need] for need in about.needs)),
-    }
+@group.command("list")
+def features_list(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One feature, with any window: rsi_21.week.")
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option("--of", metavar="SET", help="default, four_asset, full or observation.")
+    ] = None,
+    count: Annotated[bool, typer.Option("--count", help="Only how many.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Every feature: what it is, how many samples it reads, where its formula is, whether it can be had here."""
+    from quantd.strategies.features import SETS, UNAVAILABLE, FeatureError, feature
+    from quantd.strategies.indicators import INDICATORS
 
-
-def features_list(of: str | None, name: str | None, *, count: bool, as_json: bool) -> int:
-    """The features, one row each; `of` a set that comes with quantd, or one by its `name`."""
     if name is not None:
         try:
             rows = [_row(feature(name))]
@@ -107,6 +93,49 @@ def features_list(of: str | None, name: str | None, *, count: bool, as_json: boo
             f"{len(rows)} features from {len(INDICATORS)} indicators. Other windows are names too: rsi_21, momentum_90.week.rank"
         )
     return DONE
+
+
+def _names(of: str | None) -> list[str]:
+    from quantd.strategies.features import FAMILIES, SETS, feature
+    from quantd.strategies.policies import nearest
+
+    if of is not None:
+        if of not in SETS:
+            raise Failure(f"there is no set {of!r}; {nearest(of, SETS)}", USAGE)
+        return list(SETS[of])
+    # all that the sets name, and of families that no set names the usual member
+    named = dict.fromkeys(name for names in SETS.values() for name in names)
+    met = {feature(name).family for name in named}
+    return [*named, *(family for family in FAMILIES if family not in met)]
+
+
+def _row(each: "Feature") -> dict[str, Any]:
+    from quantd.strategies.features.families import SOURCE_OF
+    from quantd.strategies.indicators import INDICATORS
+
+    about, node = each.about, each.node()
+    indicator = SOURCE_OF.get(each.family) or SOURCE_OF.get(each.family.removesuffix("_distance"))
+    if each.family == "momentum":
+        indicator = None  # the growth over a window, not the indicator, which is a difference of prices
+    found = INDICATORS[indicator] if indicator else None
+    made_by = found.make if found else about.make
+    return {
+        "name": each.name,
+        "group": about.group,
+        "samples": each.lookback,
+        "bars": node.first + 1,
+        "every": each.every,
+        "across": each.across,
+        "words": about.words,
+        "source": f"{made_by.__module__}.{made_by.__qualname__.split('.<')[0]}"
+        if found
+        else "quantd.strategies.features.families",
+        "talib": found.talib if found else "",
+        "formula": node.key,
+        "needs": list(about.needs),
+        "available": True,
+        "with": list(dict.fromkeys(NEEDED[need] for need in about.needs)),
+    }
 
 
 def _source(row: dict[str, Any]) -> str:

@@ -1,37 +1,36 @@
 """`quantd report`: the risk report of a run by hand, of any span, beside a running daemon or without one."""
 
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Final
 
-import msgspec
+import typer
 
-from quantd.adapters.store.handle import read_only
-from quantd.adapters.store.journal.records import Records
-from quantd.daemon.cli.client import running
-from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED, Failure
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import Place, place
-from quantd.trading.codec import decode
-from quantd.trading.events import Started
+from quantd.trading.exit_codes import CHECK_FAILED
 
 if TYPE_CHECKING:
+    from quantd.adapters.store.journal.records import Records
     from quantd.daemon.views.report.figures import Standing
 
 
-def write(
-    config: Path,
-    state: Path | None,
-    sets: tuple[str, ...],
-    *,
-    start: date | None,
-    end: date | None,
-    out: Path | None,
-    run: str | None,
-    as_json: bool,
+def write_report(
+    config: ConfigFile = CONFIG_FILE,
+    start: From = None,
+    end: To = None,
+    state: State = None,
+    sets: Sets = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="F.html", help="The page; in the state folder without it.")
+    ] = None,
+    run: Run = None,
+    as_json: Json = False,
 ) -> None:
-    """Write the page with its JSON beside it; with `as_json` print the JSON, and write only where `out` names a file."""
+    """Write the risk report of a run: limits and their use, VaR, stress, alerts, refusals, each agent."""
+    from quantd.adapters.store.handle import read_only
+    from quantd.daemon.cli.configuration import read
     from quantd.daemon.recovery.replay import slices_of
     from quantd.daemon.views.report.figures import DAY_NS, date_ns, report
     from quantd.daemon.views.report.files import FOLDER, write
@@ -71,8 +70,11 @@ def write(
         say(f"{out}, and {out.with_suffix('.json').name} with the same figures")
 
 
-def _standing(where: Place, config: Path, state: Path | None, sets: tuple[str, ...]) -> "Standing":
+def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> "Standing":
     """As the running daemon says, or folded from the journal of a stopped one."""
+    import msgspec
+
+    from quantd.daemon.cli.client import running
     from quantd.daemon.jobs.risk_reports import standing_of
     from quantd.daemon.views.report.figures import Standing
 
@@ -86,7 +88,13 @@ def _standing(where: Place, config: Path, state: Path | None, sets: tuple[str, .
     return msgspec.convert(found, Standing)
 
 
-def feed_of(records: Records, run: str) -> str:
+def feed_of(records: "Records", run: str) -> str:
     """Digest of the market's data that a run was made with; empty when it was not started yet."""
+    from quantd.trading.codec import decode
+    from quantd.trading.events import Started
+
     first = next((decode(data).event for _, data in records.entries(run, 1)), None)
     return first.feed if isinstance(first, Started) else ""
+
+
+COMMAND: Final = Command(write_report, "Look", order=80)

@@ -2,24 +2,40 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from quantd.daemon.assembly.parts import schedule_of, sessions_of
-from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED, USAGE, Failure
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import iso, print_json, say, table
 from quantd.daemon.cli.places import place
-from quantd.daemon.runtime.schedule import moved_from, next_instants, zone_of
+from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 AHEAD: Final = timedelta(days=400)
 """How far sessions are looked up: a schedule that has no instant within a year has none worth showing."""
 
+group = typer.Typer(help="When agents are asked and jobs run.", no_args_is_help=True)
 
-def coming(
-    config: Path, state: Path | None, sets: tuple[str, ...], n: int, *, after: str | None, as_json: bool
+COMMAND: Final = Command(group, "Look", order=120)
+
+
+@group.command("next")
+def schedule_next(
+    n: Annotated[int, typer.Argument(min=1, max=10_000, help="How many.")] = 10,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="TIME|now", help="From a date or an instant on.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Print the next `n` instants."""
+    """The coming instants in exchange time and UTC. A replayed run has a clock of its own; --after chooses another."""
+    from quantd.daemon.assembly.parts import schedule_of, sessions_of
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.runtime.schedule import moved_from, next_instants, zone_of
+
     found = read(config, sets)
     tables = [k for k, s in enumerate(found.schedules) if s.enabled]
     if not tables:

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from quantd.adapters.bus.commands import ANSWERS, COMMANDS, KEY_CHARS, BusAnswer, Name, signed
-from quantd.adapters.bus.publisher import BusAddressWrong, Tls, address
-from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, TRY_LATER, USAGE, Failure
+from quantd.adapters.bus.settings import BusAddressWrong, Tls, address
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import bus_login, bus_root, bus_tls
 from quantd.daemon.config import secret
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 
 ANSWER_S: Final = 5.0
 

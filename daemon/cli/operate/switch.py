@@ -1,22 +1,48 @@
-"""A person's commands to a running daemon, and its alerts as they come."""
+"""The switch of the house, of an agent or of a symbol: what `quantd halt`, `reduce`, `resume` and `flatten` send."""
 
-import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import msgspec
+import typer
 
-from quantd.daemon.cli.client import reach, running
-from quantd.daemon.cli.failures import TRY_LATER, Failure
-from quantd.daemon.cli.output import local, print_json, say
-from quantd.daemon.cli.places import bus_login, bus_tls, place
+from quantd.daemon.cli.command import Sets
+from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.places import Place, place
+
+if TYPE_CHECKING:
+    from quantd.adapters.bus.commands import Name
 
 
-def command(
-    config: Path, state: Path | None, sets: tuple[str, ...], name: str, *, reason: str, agent: str, as_json: bool
+def switch(
+    name: "Name",
+    config: Path,
+    state: Path | None,
+    sets: Sets,
+    *,
+    reason: str,
+    agent: str = "",
+    symbol: str = "",
+    mqtt: str = "",
+    as_json: bool,
 ) -> None:
-    """Send halt, reduce, resume or flatten; returns once it is in the journal, or says that it is not yet."""
-    daemon = reach(place(config, state, sets))
+    """Send halt, reduce, resume or flatten to the daemon, or over MQTT; of a symbol, stop or resume its orders."""
+    if symbol and (agent or mqtt):
+        raise typer.BadParameter("--symbol is of the whole house, at the daemon itself: without --agent and --mqtt")
+    if symbol:
+        _switch_symbol(place(config, state, sets), name, symbol, reason, as_json)
+    elif mqtt:
+        from quantd.daemon.cli.operate import remote
+
+        remote.command(config, mqtt, name, reason=reason, agent=agent, as_json=as_json)
+    else:
+        _switch_here(place(config, state, sets), name, reason, agent, as_json)
+
+
+def _switch_here(where: Place, name: str, reason: str, agent: str, as_json: bool) -> None:
+    """Returns once the command is in the journal, or in force and not yet recorded."""
+    from quantd.daemon.cli.client import reach
+
+    daemon = reach(where)
     done = daemon.post("/api/v1/commands", {"command": name, "reason": reason, "agent": agent})
     if as_json:
         print_json(done)
@@ -29,80 +55,16 @@ def command(
         say(f"in force now; recorded once the store takes writes again ({done['unrecorded']})")
 
 
-def alerts(config: Path, state: Path | None, *, last: int, run: str | None, follow: bool, as_json: bool) -> None:
-    """The newest alerts; with `follow` those that come, from the bus."""
-    from quantd.daemon.views.rows import alert_line
+def _switch_symbol(where: Place, do: str, symbol: str, reason: str, as_json: bool) -> None:
+    """No new orders for one symbol, or again; returns once it is in the journal."""
+    import msgspec
 
-    where = place(config, state)
-    reader = where.reader(run)
-    rows = [alert_line(row) for row in reader.alerts(last=last)]
-    if not follow:
-        if as_json:
-            print_json({"run": reader.run.run, "alerts": rows})
-            return
-        for row in rows:
-            say(_line(row.ts, row.level, row.kind, row.text, row.symbol, row.agent))
-        return
-    for row in rows:
-        _show(msgspec.to_builtins(row), as_json)
-    url, topic = _bus(where)
-    asyncio.run(_follow(config, url, topic, as_json))
+    from quantd.daemon.cli.client import reach
+    from quantd.daemon.commands.manual import Stopped
 
-
-def _line(ts: int, level: str, kind: str, text: str, symbol: str, agent: str) -> str:
-    about = " ".join(x for x in (symbol, agent) if x)
-    return f"{local(ts)}  {level:8} {kind:24} {about + ': ' if about else ''}{text}".replace("\n", "\\n")
-
-
-def _show(alert: dict[str, Any], as_json: bool) -> None:
-    """One line, at once: somebody is looking."""
-    import sys
-
+    body = {"do": do, "symbol": symbol, "reason": reason}
+    done = msgspec.convert(reach(where).post("/api/v1/halts", body), Stopped)
     if as_json:
-        say(msgspec.json.encode(alert).decode())
-    else:
-        ts = alert.get("ts_event", alert.get("ts", 0))
-        say(_line(ts, alert["level"], alert["kind"], alert["text"], alert["symbol"], alert["agent"]))
-    sys.stdout.flush()
-
-
-def _bus(where: Any) -> tuple[str, str]:
-    daemon = running(where)
-    if daemon is None:
-        raise Failure(f"no daemon runs in {where.folder}, so no alert will come; `quantd run` starts one", TRY_LATER)
-    about = daemon.get("/api/v1")
-    return str(about["bus"]), f"{about['topic']}/alerts/#"
-
-
-async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
-    """Alerts of a broker until somebody stops us; connects again when the broker was away."""
-    import contextlib
-
-    from aiomqtt import Client, MqttError
-
-    from quantd.adapters.bus.publisher import address
-
-    host, port, secure = address(url)
-    user, password = bus_login(config)
-    tls = bus_tls(config, secure)
-    context = tls.context() if tls is not None else None
-    seen: set[str] = set()
-    first = True
-    while True:
-        try:
-            async with Client(host, port, username=user, password=password, tls_context=context, timeout=5.0) as client:
-                await client.subscribe(topic, qos=1)
-                first = False
-                async for message in client.messages:
-                    with contextlib.suppress(msgspec.DecodeError, KeyError, TypeError):
-                        alert = msgspec.json.decode(message.payload)
-                        if alert["id"] in seen:
-                            continue  # sent again after a break: the same id
-                        if len(seen) > 10_000:
-                            seen.clear()
-                        seen.add(alert["id"])
-                        _show(alert, as_json)
-        except MqttError as why:
-            if first:
-                raise Failure(f"the MQTT broker at {host}:{port} does not answer: {why}", TRY_LATER) from None
-            await asyncio.sleep(1.0)
+        print_json(done)
+        return
+    say(f"{done.symbol} is halted: {done.why}; no new orders for it" if done.halted else f"{done.symbol} trades again")

@@ -13,7 +13,8 @@ import polars as pl
 
 from quantd.adapters.feeds.bars.rows import PRICES, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns
-from quantd.daemon.cli.failures import USAGE, Failure
+from quantd.daemon.cli.failures import Failure
+from quantd.trading.exit_codes import USAGE
 from quantd.trading.instruments import NANO, Universe
 
 LONGER: Final = {"1wk": "1w", "1mo": "1mo"}
@@ -34,7 +35,7 @@ def length_of(interval: str) -> int:
     try:
         return interval_ns(interval)
     except IntervalError as error:
-        raise Failure(f"{error}; yahoo also gives 1wk and 1mo with --adjusted", USAGE) from None
+        raise Failure(f"{error}; yfinance also gives 1wk and 1mo with --adjusted", USAGE) from None
 
 
 def beside(file: Path) -> Path:

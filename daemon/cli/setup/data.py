@@ -1,128 +1,110 @@
-"""`quantd data`: downloads bars into a file, checks a file, lists what is kept. Nothing is written of a failed download."""
+"""`quantd data`: downloads bars, judges a file of bars, lists the cached downloads."""
 
-import asyncio
-import json
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import numpy as np
-import polars as pl
+import typer
 
-from quantd.adapters.feeds.bars.checks import REASON_TEXT, BadBar, Reason
-from quantd.adapters.feeds.bars.rows import ActionRow, Rows, joined
-from quantd.adapters.feeds.bars.stamps import UNITS_NS
-from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, some
-from quantd.adapters.feeds.wrappers.cache_files import Shelf
-from quantd.adapters.feeds.wrappers.quarantine import sieved
-from quantd.daemon.cli.failures import CHECK_FAILED, DONE, TRY_LATER, USAGE, Failure
-from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table
-from quantd.daemon.cli.setup.bar_files import (
-    LONGER,
-    Said,
-    actions_csv,
-    beside,
-    frame,
-    length_of,
-    longer,
-    parquet,
-    write,
-)
-from quantd.daemon.cli.setup.vendors import Vendors, Wanted, cache_folder, calendars_of, source_of, universe_of
-from quantd.trading.instruments import NANO
-from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.daemon.cli.command import Command, Json
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import iso, print_json, say, table
+from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, fetch
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
-_PIECES: Final = 24
-_SHORTEST_PIECE_NS: Final = 30 * DAY_NS
-_SHORTEST_PIECE_BARS: Final = 500
-"""A range is asked for in pieces, so that progress shows and what has come is kept if a later piece fails."""
+if TYPE_CHECKING:
+    from quantd.adapters.feeds.bars.rows import Rows
+    from quantd.trading.instruments import Universe
+    from quantd.trading.market import Ints
+    from quantd.trading.sessions import Sessions
 
 
-def fetch(
-    symbols: Sequence[str],
-    wanted: Wanted,
-    *,
-    interval: str,
-    start: date,
-    end: date | None,
-    out: Path,
-    calendar: str | None,
-    currency: str,
-    as_json: bool,
+group = typer.Typer(help="Bars: download them, check them, list what is kept.", no_args_is_help=True)
+
+COMMAND: Final = Command(group, "Set up", order=70)
+
+group.command("fetch")(fetch)
+
+
+@group.command("check")
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Bars, as parquet or CSV.")],
+    actions: Annotated[
+        Path | None, typer.Option("--actions", metavar="F.csv", help="Splits and dividends; FILE.actions.csv if there.")
+    ] = None,
+    stamps: Annotated[
+        Literal["session", "open", "close"] | None, typer.Option("--stamps", help="How it dates bars.")
+    ] = None,
+    interval: Annotated[str | None, typer.Option("--interval", "-i", help="1m to 12h, or 1d.")] = None,
+    calendar: Calendar = None,
+    as_json: Json = False,
 ) -> int:
-    """Download, check, write `out` and the actions beside it. Raises Failure, and then nothing is written."""
-    universe = universe_of(symbols, calendar, currency)
-    last = end or datetime.now(UTC).date()
-    if last < start:
-        raise Failure(f"--to {last} is before --from {start}", USAGE)
-    if out.suffix != ".parquet":
-        raise Failure(f"{out}: bars are written as parquet; name it {out.with_suffix('.parquet')}", USAGE)
-    if interval in LONGER and not wanted.adjusted:
-        remedy = "a split inside a week would mix two scales; use --adjusted, or 1d"
-        raise Failure(f"bars of {interval} are made of days, of adjusted prices only: {remedy}", USAGE)
-    asked = "1d" if interval in LONGER else interval
-    length = length_of(asked)
-    calendars = calendars_of(universe, start, last)
-    begin_ns, end_ns = _bounds(calendars[universe.calendar], start, last, length)
+    """Judge every bar of a file as a run would; exit code 1 names each kind of fault, how often and where first."""
+    import numpy as np
 
-    async def download(vendors: Vendors, bar: Bar) -> tuple[Rows, list[ActionRow]]:
-        source = vendors.source
-        try:
-            return await _in_pieces(source, length, begin_ns, end_ns, bar), await source.actions(begin_ns, end_ns)
-        finally:
-            await source.close()
+    from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
+    from quantd.adapters.feeds.bars.merge import place_all, taken, timed
+    from quantd.adapters.feeds.bars.rows import NO_STAMP
+    from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
+    from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of, told
+    from quantd.daemon.cli.setup.vendors import calendars_of
+    from quantd.trading.sessions import DAY_NS
 
-    try:
-        with progress(f"fetching {some(universe.symbols)} from {'+'.join(wanted.sources)}", shown=not as_json) as bar:
-            vendors = source_of(replace(wanted, told=bar), universe, asked)
-            rows, actions = asyncio.run(download(vendors, bar))
-    except SourceError as error:
-        raise Failure(f"{error}\nNothing was written.", TRY_LATER if error.again else CHECK_FAILED) from None
-    source = vendors.source
-    present = set(rows.column.tolist())
-    absent = [symbol for column, symbol in enumerate(universe.symbols) if column not in present]
-    if absent:
-        text = f"{source.name}: no bar of {some(absent)} between {start} and {last}"
-        raise Failure(f"{text}. Check the range, and how the source spells them.\nNothing was written.", CHECK_FAILED)
-    listed = [] if source.adjusted else actions
-    good, bad = sieved(rows, listed, universe, calendars, source.stamps, length, time.time_ns())
-    if not len(good):
-        why = Counter(each.reason for each in bad).most_common(1)[0][0] if bad else "outside trading hours"
-        raise Failure(f"{source.name}: none of {len(rows)} bars is usable (mostly: {why}).\nNothing was written.")
-    table_ = frame(good, universe, vendors.names)
+    known = told(file)
+    stamps = stamps or (known.stamps if known else "session")
+    interval = interval or (known.interval if known else "1d")
     if interval in LONGER:
-        table_ = longer(table_, LONGER[interval])
-    write(out, parquet(table_, Said(source.name, interval, source.stamps, source.adjusted)))
-    if actions:
-        write(beside(out), actions_csv(actions, universe).encode())
+        raise Failure(f"{file.name}: bars of {interval} are for study: a run needs days or shorter bars", USAGE)
+    length = length_of(interval)
+    if length < DAY_NS and stamps == "session":
+        raise Failure(f'--stamps "session" cannot date bars of {interval}; write "open" or "close"', USAGE)
+    if actions is None and beside(file).is_file():
+        actions = beside(file)
+    universe = _universe_in(file, calendar)
+    rows = read_bars((file,), universe)
+    first, last = span((file,))
+    calendars = calendars_of(universe, first, last)
+    placed = place_all(rows, universe, calendars, stamps, length)
+    number = np.arange(len(rows))[~placed.extended]
+    kept, within = rows.take(~placed.extended), taken(placed, ~placed.extended)
+    listed = read_actions(actions, universe) if actions is not None else []
+    reason = judge(kept, within, length, timed(listed, universe, calendars), time.time_ns())
+    faults: list[dict[str, Any]] = []
+    for why in Reason:
+        at = np.flatnonzero(reason == why)
+        if why is not Reason.GOOD and len(at):
+            row = int(at[0])
+            faults.append(
+                {
+                    "fault": why.name.lower(),
+                    "bars": len(at),
+                    "first_symbol": universe.symbols[int(kept.column[row])],
+                    "first_stamp": iso(int(kept.ts[row])) if why is not Reason.STAMP else None,
+                    "first_row": int(number[row]) + (2 if file.suffix.lower() in {".csv", ".txt"} else 0),
+                    "means": REASON_TEXT[why],
+                }
+            )
+    inside = within.inside
+    gaps = _gaps(kept.take(inside), within.day[inside], universe, calendars) if length == DAY_NS else {}
     report = {
-        "file": str(out),
-        "actions_file": str(beside(out)) if actions else None,
-        "source": source.name,
-        "interval": interval,
-        "stamps": source.stamps,
-        "adjusted": source.adjusted,
-        "bars": table_.height,
-        "actions": len(actions),
-        "symbols": _per_symbol(table_),
-        "put_aside": dict(Counter(each.reason for each in bad)),
-        "from_cache": bool(vendors.caches) and not any(cache.downloads for cache in vendors.caches),
-        "damaged_cache_files": [str(path) for cache in vendors.caches for path in cache.put_aside],
-    }
+        "file": str(file), "bars": len(rows), "symbols": len(universe.symbols), "interval": interval, "stamps": stamps,
+        "from": iso(int(rows.ts[rows.ts != NO_STAMP].min())), "to": iso(int(rows.ts.max())), "outside_hours": int(placed.extended.sum()),
+        "missing_sessions": gaps, "bad": int(np.sum(reason != Reason.GOOD)), "faults": faults,
+    }  # fmt: skip
     if as_json:
         print_json(report)
     else:
-        _tell(report, bad)
-    return DONE
+        _tell_check(report, actions)
+    return CHECK_FAILED if faults else DONE
 
 
-def listing(cache: Path | None, *, as_json: bool) -> int:
-    """What is kept of downloads: a row for each source, series and symbol."""
+@group.command("list")
+def cached(cache: Cache = None, as_json: Json = False) -> int:
+    """What is kept of downloads."""
+    from quantd.adapters.feeds.wrappers.cache_files import Shelf
+    from quantd.daemon.cli.setup.vendors import cache_folder
+
     root = cache or cache_folder()
     found: list[dict[str, Any]] = []
     for folder in sorted(path for path in root.glob("*/*") if path.is_dir()):
@@ -148,62 +130,59 @@ def listing(cache: Path | None, *, as_json: bool) -> int:
     return DONE
 
 
-async def _in_pieces(source: Source, length: int, begin_ns: int, end_ns: int, bar: Bar) -> Rows:
-    """All bars; a piece in which a symbol was not traded yet is no failure, the whole is looked at later."""
-    step = max(-(-(end_ns - begin_ns) // _PIECES), _SHORTEST_PIECE_NS, _SHORTEST_PIECE_BARS * length)
-    if "yahoo" in source.name:
-        step = end_ns - begin_ns  # its splits make it download up to now whatever is asked
-    parts = []
-    for at in range(begin_ns, end_ns, step):
-        until = min(at + step, end_ns)
-        try:
-            parts.append(await source.bars(at, until))
-        except PartialAnswer as error:
-            if until - at == end_ns - begin_ns:
-                raise
-            parts.append(error.rows)
-        bar((until - begin_ns) / (end_ns - begin_ns))
-    rows = joined(parts)
-    return rows.take(np.argsort(rows.column, kind="stable"))
+def _universe_in(file: Path, calendar: str | None) -> "Universe":
+    """Every symbol of a file."""
+    import polars as pl
+
+    from quantd.adapters.feeds.errors import FeedError
+    from quantd.adapters.feeds.recorded.bar_files import probe, read_bars
+    from quantd.trading.instruments import Instrument, Universe, calendar_of
+
+    if file.suffix.lower() not in {".csv", ".txt"} and file.is_file():
+        probe(file)
+    try:
+        lazy = (
+            pl.scan_csv(file, infer_schema=False) if file.suffix.lower() in {".csv", ".txt"} else pl.scan_parquet(file)
+        )
+        names = lazy.select(pl.col("symbol").cast(pl.String).str.strip_chars().unique()).collect().to_series().drop_nulls().sort().to_list()  # fmt: skip
+    except (pl.exceptions.PolarsError, OSError):
+        names = []
+    if not names:
+        read_bars((file,), Universe((Instrument("SPY"),)))  # says what is wrong with the file
+        raise FeedError(file.name, "it names no symbol", "Write a column symbol")
+    made = tuple(Instrument(name, calendar=calendar or calendar_of(name)) for name in names)
+    return Universe(made, calendar=made[0].calendar)
 
 
-def _bounds(calendar: Sessions, first: date, last: date, length: int) -> tuple[int, int]:
-    """[first 00:00, the day after last 00:00): of session dates, or inside a day of the exchange's clock."""
-    zone = ZoneInfo("UTC" if length == DAY_NS else calendar.zone)
-    begin, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (first, last + timedelta(days=1)))
-    return int(begin.timestamp()) * NANO, min(int(end.timestamp()) * NANO, time.time_ns() + UNITS_NS["d"])
+def _gaps(
+    rows: "Rows", day: "Ints", universe: "Universe", calendars: "Mapping[str, Sessions]"
+) -> dict[str, tuple[int, str]]:
+    """Of each symbol, how many sessions between its first and last bar have none, and the first of them."""
+    import numpy as np
+
+    out = {}
+    for column, instrument in enumerate(universe.instruments):
+        mine = day[rows.column == column]
+        if not len(mine):
+            continue
+        days = calendars[instrument.calendar].days
+        expected = days[(days >= mine.min()) & (days <= mine.max())]
+        missing = np.setdiff1d(expected, mine)
+        if len(missing):
+            out[instrument.symbol] = (len(missing), iso(int(missing[0]))[:10])
+    return out
 
 
-def _per_symbol(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    grouped = frame.group_by("symbol", maintain_order=True).agg(
-        pl.len().alias("bars"), pl.col("ts").first().alias("from"), pl.col("ts").last().alias("to"),
-        pl.col("source").unique().sort(),
-    )  # fmt: skip
-    return [
-        {
-            "symbol": symbol, "bars": bars, "from": first.isoformat().replace("+00:00", "Z"),
-            "to": last.isoformat().replace("+00:00", "Z"), "source": "+".join(given),
-        }
-        for symbol, bars, first, last, given in grouped.iter_rows()
-    ]  # fmt: skip
-
-
-def _tell(report: dict[str, Any], bad: Sequence[BadBar]) -> None:
-    columns = ("symbol", "bars", "from", "to", "source")
-    table(columns, [[str(each[c]) for c in columns] for each in report["symbols"]], right=("bars",))
-    for reason, count in report["put_aside"].items():
-        first = next(bar for bar in bad if bar.reason == reason)
-        means = REASON_TEXT[Reason[reason.upper()]]
-        say(f"put aside: {count} x {reason} ({means}); first {first.symbol} {iso(first.ts)}")
-    for path in report["damaged_cache_files"]:
-        say(f"a damaged cache file was put aside and downloaded anew: {path}")
-    kind = "adjusted" if report["adjusted"] else "raw"
-    say(f"{report['file']}: {report['bars']} {kind} bars" + (", from the cache" if report["from_cache"] else ""))
-    if report["actions_file"]:
-        say(f"{report['actions_file']}: {report['actions']} splits and dividends")
-    if report["interval"] not in LONGER:
-        lines = [f"path = {json.dumps(report['file'])}"]
-        if report["actions_file"]:
-            lines.append(f"actions = {json.dumps(report['actions_file'])}")
-        lines += [f'stamps = "{report["stamps"]}"', f'interval = "{report["interval"]}"']
-        say("in config.toml, [feed]: " + ", ".join(lines))
+def _tell_check(report: dict[str, Any], actions: Path | None) -> None:
+    say(
+        f"{report['file']}: {report['bars']} bars of {report['symbols']} symbols, {report['interval']}, "
+        f"stamps {report['stamps']}, {report['from']} to {report['to']}" + (f", actions {actions}" if actions else "")
+    )
+    if report["outside_hours"]:
+        say(f"  {report['outside_hours']} bars lie outside trading hours: they are left out of a run, and no fault")
+    for symbol, (count, first) in report["missing_sessions"].items():
+        say(f"  {symbol}: {count} sessions without a bar, the first on {first}")
+    for each in report["faults"]:
+        where = f"{each['first_symbol']} {each['first_stamp'] or ''}".strip()
+        say(f"  {each['fault']}: {each['bars']} bars, first {where} (row {each['first_row']}): {each['means']}")
+    say("nothing is wrong with it" if not report["faults"] else f"{report['bad']} bars would be put aside in a run")

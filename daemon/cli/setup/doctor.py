@@ -1,42 +1,30 @@
-"""`quantd doctor`: is everything here that a run needs, and is it ours? Each check is one line; one that fails
-says what to do."""
+"""`quantd doctor`: what a run needs, and whether it is here. Each check is one line."""
 
-import os
-import socket
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, distribution
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from quantd.daemon.cli.client import running
-from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import print_json, say
-from quantd.daemon.cli.places import Place, place
-from quantd.daemon.commands.api_token import loose, loose_text
-from quantd.daemon.config import Config, ConfigError
+from quantd.daemon.cli.places import place
+from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
-PACKAGES: Final = ("trading", "strategies", "risk", "models", "adapters", "daemon", "research")
-OLDEST: Final = (3, 11)
-ROOT: Final = Path(__file__).resolve().parents[3]
+if TYPE_CHECKING:
+    from quantd.daemon.cli.setup.doctor_checks import Check
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding. `ok` None: not looked at, and why."""
-
-    name: str
-    ok: bool | None
-    text: str
-
-
-def doctor(config: Path, state: Path | None, sets: tuple[str, ...], *, store: bool, live: bool, as_json: bool) -> int:
-    """All checks; exit code 0 when none failed."""
+def doctor(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    store: Annotated[bool, typer.Option("--store", help="Fold the whole journal again and compare.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="What live trading needs.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Check what a run needs: Python, packages, configuration, data, policies, ports."""
     checks = []
     for check in _checks(config, state, sets, store, live):
         checks.append(check)
@@ -49,229 +37,41 @@ def doctor(config: Path, state: Path | None, sets: tuple[str, ...], *, store: bo
         print_json({"ok": not failed, "checks": [{"name": c.name, "ok": c.ok, "text": c.text} for c in checks]})
     else:
         say(f"{failed} of {len(checks)} checks failed" if failed else "all is well")
-    return CHECK_FAILED if failed else 0
+    return CHECK_FAILED if failed else DONE
 
 
-def _checks(config: Path, state: Path | None, sets: tuple[str, ...], store: bool, live: bool) -> Iterator[Check]:
+def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: bool) -> "Iterator[Check]":
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.cli.setup.doctor_checks import Check, base_checks, ground_checks, store_checks
+    from quantd.daemon.config import ConfigError
+
     torch_before = "torch" in sys.modules
-    ground = [_python(), _ours(), _whole()]
+    ground = ground_checks()
     yield from ground
     try:
         found = read(config, sets)
     except ConfigError as why:
         for mistake in why.mistakes:
             yield Check("config", False, str(mistake))
-        yield from _store(place(config, state or Path("state"), sets), store)
+        yield from store_checks(place(config, state or Path("state"), sets), store)
         return
     yield Check("config", True, f"{config}: {len(found.agents)} agents, {len(found.universe.symbols)} symbols")
     where = place(config, state, sets)
     before = [check.name for check in ground if check.ok is False]
-    for check in _base(found, where, store or live, torch_before):
+    for check in base_checks(found, where, store or live, torch_before):
         before += [check.name] if check.ok is False else []
         yield check
     if live:
-        from quantd.daemon.cli.setup.doctor_live import checks as ready
+        from quantd.daemon.cli.setup.doctor_live import live_checks
         from quantd.daemon.live.permission import keep
 
         failed: list[str] = []
         if where.folder.exists():
             keep(where.folder, found, ("it did not come to its end",))
-        for check in ready(found, config, where, sets):
+        for check in live_checks(found, config, where, tuple(sets or ())):
             failed += [check.name] if check.ok is False else []
             yield check
         keep(where.folder, found, (*before, *failed))
 
 
-def _base(config: Config, where: Place, store: bool, torch_before: bool) -> Iterator[Check]:
-    """What every run needs."""
-    yield from _market(config, where)
-    yield _folder(where, config.api.tokens)
-    yield _isolation()
-    yield _torch(torch_before)
-    yield from _ports(config, where)
-    yield from _store(where, store)
-
-
-def _python() -> Check:
-    version = ".".join(map(str, sys.version_info[:3]))
-    fits = sys.version_info[:2] >= OLDEST
-    return Check("python", fits, f"{version}" if fits else f"{version}; install 3.11 or newer")
-
-
-def _ours() -> Check:
-    """Each package is imported: one can be missing, and a stray one called `models` would come in place of ours."""
-    strange = []
-    for name in PACKAGES:
-        try:
-            origin = Path(import_module(f"quantd.{name}").__file__ or "").resolve()
-        except ImportError as why:
-            strange.append(f"{name} cannot be imported ({why})")
-        else:
-            strange += [] if origin.parent.parent == ROOT else [f"{name} is {origin}"]
-    text = "; ".join(strange) + f"; they must lie in {ROOT}: use quantd's own environment" if strange else str(ROOT)
-    return Check("packages", not strange, text)
-
-
-def _whole() -> Check:
-    """Whether every file that the installer recorded is there. An editable installation records none of ours."""
-    try:
-        recorded = [each for each in distribution("quantd").files or () if each.suffix != ".pyc"]
-    except PackageNotFoundError:
-        return Check("files", None, "not installed: quantd runs from its source")
-    gone = sorted(str(each) for each in recorded if not Path(str(each.locate())).exists())
-    if gone:
-        return Check("files", False, f"{len(gone)} are missing, the first is {gone[0]}; install quantd again")
-    return Check("files", True, f"{len(recorded)}, as installed")
-
-
-def _isolation() -> Check:
-    """Whether a policy file is confined here."""
-    from quantd.daemon.policies.confinement import missing
-
-    lacking = ", ".join(missing())
-    text = f"policy files are not isolated: this machine lacks {lacking}; see docs/operate/security.md"
-    return Check("isolation", None if lacking else True, text if lacking else "policy files run confined")
-
-
-def _torch(before: bool) -> Check:
-    """`before`: it was imported already when the doctor came, which is not the trading core's doing."""
-    there = find_spec("torch") is not None
-    loaded = "torch" in sys.modules and not before
-    text = "installed, for training; trading does not import it" if there else "not installed; trading does not need it"
-    return Check(
-        "torch", not loaded, text if not loaded else "was imported by the trading core, which must not need it"
-    )
-
-
-def _market(config: Config, where: Place) -> Iterator[Check]:
-    from quantd.adapters.calendars import UnknownCalendar
-    from quantd.adapters.feeds.errors import FeedError
-    from quantd.daemon.assembly.parts import assemble, assemble_live
-    from quantd.daemon.policies.loading import PolicyError
-    from quantd.daemon.policies.worker import Apart
-
-    if config.feed.kind != "replay":
-        try:
-            assemble_live(config, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
-        except (UnknownCalendar, PolicyError) as why:
-            yield Check("policies", False, str(why))
-            return
-        yield Check("data", None, f"{config.feed.kind}: bars come when a run asks for them")
-        yield Check("policies", True, "all load")
-        return
-
-    try:
-        assembly = assemble(config, cache=where.folder / "cache", apart=Apart(where.folder))
-    except (FeedError, UnknownCalendar) as why:
-        yield Check("data", False, str(why))
-        return
-    except PolicyError as why:
-        yield Check("policies", False, str(why))
-        return
-    from quantd.trading.clock_text import instant_text
-
-    feed = assembly.feed
-    put_aside = f"; {len(feed.quarantined)} bars are put aside" if feed.quarantined else ""
-    yield Check(
-        "data",
-        True,
-        f"{config.feed.path}: {instant_text(feed.first_ts)[:10]} to {instant_text(feed.last_ts)[:10]}{put_aside}",
-    )
-    yield from _policies(config, assembly)
-
-
-def _policies(config: Config, assembly: Any) -> Iterator[Check]:
-    """Each is asked twice on one view, at the first sample that it could be asked at."""
-    from msgspec.structs import replace
-
-    from quantd.daemon.policies.loading import probe
-    from quantd.trading.effects import Ask
-    from quantd.trading.events import Decided, Tick
-
-    first: dict[int, str] = {}
-
-    def ask(question: Ask) -> Decided:
-        if question.agent not in first:
-            first[question.agent] = probe(assembly.policies[question.policy], question.view)
-        return Decided(question.round, question.agent)
-
-    shell = assembly.shell()
-    shell.answer = ask
-    for seen, item in enumerate(assembly.items()):
-        # a schedule may ask seldom: every agent is asked here at the first sample
-        shell.take(
-            replace(item, due=tuple(range(len(config.seats))), jobs=())
-            if type(item) is Tick and not item.warmup
-            else item
-        )
-        if len(first) == len(config.seats) or seen > 100_000:
-            break
-    for number, agent in enumerate(config.seats):
-        said = first.get(number)
-        if said is None:
-            yield Check("policy", None, f"{agent.name} ({agent.policy}): the data end before it can be asked")
-        else:
-            yield Check(
-                "policy", not said, f"{agent.name} ({agent.policy}): {said or 'loads; asked twice it answers the same'}"
-            )
-
-
-def _folder(where: Place, token: str) -> Check:
-    folder = where.folder
-    there = folder if folder.exists() else next(p for p in folder.resolve().parents if p.exists())
-    if not os.access(there, os.W_OK):
-        return Check("state", False, f"{folder}: cannot be written; name another with --state")
-    free = os.statvfs(there)
-    megabytes = free.f_bavail * free.f_frsize // 2**20
-    if megabytes < 100:
-        return Check("state", False, f"{folder}: {megabytes} MiB are free; a run halts when the disk is full")
-    if found := [loose_text(*each) for each in loose(folder, token)]:
-        return Check("state", False, "; ".join(found))
-    halted = os.path.lexists(folder / "HALT")
-    text = f"{folder}: {megabytes:,} MiB free" + (
-        "; the file HALT is there: nothing will trade until it is removed" if halted else ""
-    )
-    return Check("state", True, text)
-
-
-def _ports(config: Config, where: Place) -> Iterator[Check]:
-    if running(where) is not None:
-        yield Check("ports", None, "a daemon runs here and holds them")
-        return
-    wanted = [("[api] port", config.api.host, config.api.port)]
-    if config.bus.kind == "embedded":
-        wanted.append(("[bus] port", "127.0.0.1", config.bus.port))
-    for name, host, port in wanted:
-        try:
-            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((host, port))
-        except OSError as why:
-            yield Check("ports", False, f"{name} = {port}: {why.strerror}; set another, 0 takes any free one")
-        else:
-            yield Check("ports", True, f"{name} = {port} is free" if port else f"{name} = 0: any free one")
-
-
-def _store(where: Place, wanted: bool) -> Iterator[Check]:
-    if not wanted:
-        yield Check("store", None, "not checked; --store folds the whole journal again and compares")
-        return
-    from quantd.adapters.store.errors import StoreError
-    from quantd.adapters.store.upkeep.verify import verify
-
-    folder = where.folder
-    if not (folder / "quantd.db").exists() and "://" not in str(where.store):
-        head = (folder / "journal.head").exists()
-        text = (
-            "quantd.db is gone, but journal.head says there was one: restore a backup" if head else "there is none yet"
-        )
-        yield Check("store", False if head else None, f"{folder}: {text}")
-        return
-    try:
-        found = verify(where.store, folder)
-    except StoreError as why:
-        found = [str(why)]
-    if not found:
-        yield Check("store", True, f"{folder}: chain, archives, digests and read models are what the journal says")
-    for text in found:
-        yield Check("store", False, text)
+COMMAND: Final = Command(doctor, "Set up", order=20)

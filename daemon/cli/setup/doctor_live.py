@@ -12,17 +12,17 @@ from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.journal.records import Records, RunRecord
 from quantd.adapters.store.queries import Reader
+from quantd.daemon.assembly.brokers import broker_of, may_withdraw, venues
 from quantd.daemon.assembly.loosened import looser
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, market_of, parts_of
 from quantd.daemon.cli.client import named
 from quantd.daemon.cli.places import Place
-from quantd.daemon.cli.setup.doctor import Check
+from quantd.daemon.cli.setup.doctor_checks import Check
 from quantd.daemon.cli.setup.rehearsal import Post, Tried, alert, kill_switch
 from quantd.daemon.commands.api_token import loose, loose_text
 from quantd.daemon.config import Config, load, secret
 from quantd.daemon.engine.planning.live_caps import Allowance
-from quantd.daemon.live.connect import access_of, venue_of
 from quantd.daemon.policies.worker import Apart
 from quantd.trading.codec import decode
 from quantd.trading.events import Started
@@ -40,7 +40,7 @@ UNITS: Final = (
 )
 
 
-def checks(config: Config, path: Path, where: Place, sets: tuple[str, ...]) -> Iterator[Check]:
+def live_checks(config: Config, path: Path, where: Place, sets: tuple[str, ...]) -> Iterator[Check]:
     """Each check of a live start, one after the other. Nothing is sent to the venue but questions."""
     yield from _said(config)
     yield from _keys(config)
@@ -82,9 +82,10 @@ def _said(config: Config) -> Iterator[Check]:
 
 def _keys(config: Config) -> Iterator[Check]:
     kind = config.broker.kind
-    names = {"alpaca": ("alpaca_key", "alpaca_secret"), "ccxt": ("ccxt_key", "ccxt_secret")}.get(kind, ())
-    if not names:
-        yield Check("keys", False, f'[broker] kind = "{kind}" is no venue; write "alpaca" or "ccxt"')
+    names = venues()[kind].secrets
+    if not venues()[kind].broker:
+        real = " or ".join(f'"{name}"' for name, each in venues().items() if each.broker)
+        yield Check("keys", False, f'[broker] kind = "{kind}" is no venue; write {real}')
         return
     missing = [f"QUANTD_{name.upper()}" for name in names if not secret(name)]
     text = f"set {' and '.join(missing)}, or give systemd credentials" if missing else "are there"
@@ -93,7 +94,7 @@ def _keys(config: Config) -> Iterator[Check]:
 
 def _venue(config: Config, where: Place) -> Iterator[Check]:
     """What the adapter compares when it opens: key, account, currency, clock, universe; then the account itself."""
-    if config.broker.kind == "paper":
+    if not venues()[config.broker.kind].broker:
         yield Check("venue", None, "not asked: the broker is simulated")
         return
     try:
@@ -108,7 +109,7 @@ def _venue(config: Config, where: Place) -> Iterator[Check]:
 
 
 async def _asked(parts: Parts) -> list[Check]:
-    broker = venue_of(parts, "doctor00")
+    broker = broker_of(parts.config, parts.universe, "doctor00")
     if broker is None:
         return []
     try:
@@ -126,23 +127,16 @@ async def _asked(parts: Parts) -> list[Check]:
         Check("clock", True, "the venue's and ours agree within what the adapter allows (2 s)"),
         Check("universe", True, f"the venue trades all of {len(symbols)} symbols with these lots and ticks"),
     ]  # fmt: skip
-    return [*found, await _withdrawal(parts.config)]
+    return [*found, await _withdrawal(parts)]
 
 
-async def _withdrawal(config: Config) -> Check:
-    if config.broker.kind == "alpaca":
-        return Check("withdrawal", True, "a key of the trading API moves no money out of the account")
-    from quantd.adapters.exchange.client import connect, leave
-    from quantd.adapters.exchange.permissions import may_withdraw
-
-    exchange = await connect(access_of(config))
-    try:
-        may = await may_withdraw(exchange)
-    finally:
-        await leave(exchange)
+async def _withdrawal(parts: Parts) -> Check:
+    may = await may_withdraw(parts.config, parts.universe)
     if may is None:
         return Check(
-            "withdrawal", None, f"{config.broker.venue} does not say what a key may do: look that it cannot withdraw"
+            "withdrawal",
+            None,
+            f"{parts.config.broker.venue or parts.config.broker.kind} does not say what a key may do: look that it cannot withdraw",
         )
     text = "the key may withdraw: make one that may only trade, and use that" if may else "the key cannot withdraw"
     return Check("withdrawal", not may, text)
@@ -197,8 +191,8 @@ def _paper(config: Config, where: Place) -> Check:
 def _same_market(config: Config, records: Records, run: RunRecord) -> bool:
     """Whether a run's first entry says that it was on these live bars, at this venue's sandbox or simulated."""
     first = next((decode(data).event for _, data in records.entries(run.run, 1)), None)
-    venues = ((config.broker.kind, config.broker.venue), ("paper", config.broker.venue), ("paper", ""))
-    return isinstance(first, Started) and first.feed in {market_of(config, *each) for each in venues}
+    markets = ((config.broker.kind, config.broker.venue), ("paper", config.broker.venue), ("paper", ""))
+    return isinstance(first, Started) and first.feed in {market_of(config, *each) for each in markets}
 
 
 def _limits(config: Config) -> Check:

@@ -3,11 +3,15 @@
 import keyword
 import re
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+import typer
 
 from quantd import bundled
-from quantd.daemon.cli.failures import CHECK_FAILED, USAGE, Failure
+from quantd.daemon.cli.command import Command, Json
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
+from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 POLICY: Final = '''"""{title}: weights by the inverse of each symbol's recent volatility, as a beginning of your own.
 
@@ -65,6 +69,20 @@ profile = "balanced"
 """
 
 
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to.")] = Path(),
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="NAME", help="A policy of your own instead.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write config.toml, or NAME.py with its test and the lines for config.toml."""
+    if policy is None:
+        write_config(folder, as_json=as_json)
+    else:
+        write_policy(folder, policy, as_json=as_json)
+
+
 def write_config(folder: Path, *, as_json: bool) -> None:
     """config.toml in `folder`, from the commented default; never over one that is there."""
     target = folder / "config.toml"
@@ -99,3 +117,6 @@ def _write_new(files: dict[Path, str]) -> None:
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+COMMAND: Final = Command(init, "Set up", order=10)

@@ -14,17 +14,17 @@ from aiomqtt import MqttError
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.bus.mqtt_client import BusClient
-from quantd.adapters.bus.publisher import Tls, address
+from quantd.adapters.bus.settings import Tls, address
 from quantd.adapters.bus.topics import root
 from quantd.adapters.store.handle import Store
 from quantd.daemon.api.protection import bus_tls, embedded_settings
 from quantd.daemon.api.server import Api
-from quantd.daemon.app import recover
 from quantd.daemon.assembly.parts import parts_of
 from quantd.daemon.config import Config, secret
 from quantd.daemon.monitoring.watchdog import watch_halt_file
 from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.start import begin
+from quantd.daemon.recovery.stored_run import recover
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import HALT, RUN

@@ -1,7 +1,7 @@
 """From names on the command line to sources: which vendor, whose keys, which calendar a symbol trades on."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from difflib import get_close_matches
@@ -11,18 +11,16 @@ from typing import Final
 
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.source import Source
+from quantd.adapters.feeds.vendor import FileWrong, Request, RequestWrong, Vendor
 from quantd.adapters.feeds.wrappers.cache import Cached
 from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.adapters.feeds.wrappers.retry import Retried
-from quantd.daemon.assembly.feeds import MappingWrong, Vendor
-from quantd.daemon.assembly.feeds import source_of as vendor_source
-from quantd.daemon.cli.failures import CONFIG, USAGE, Failure
+from quantd.daemon.assembly.feeds import source_of as opened
+from quantd.daemon.assembly.feeds import vendors
+from quantd.daemon.cli.failures import Failure
+from quantd.trading.exit_codes import CONFIG, USAGE
 from quantd.trading.instruments import Instrument, Universe, calendar_of
 from quantd.trading.sessions import Sessions
-
-VENDORS: Final = ("yahoo", "alpaca", "ccxt", "http")
-EXTRAS: Final[Mapping[str, str]] = {"yahoo": "yfinance", "ccxt": "ccxt"}
-"""Vendor -> the module that has to be installed for it."""
 
 RETRY_FOR_S: Final = 30.0
 """Somebody waits."""
@@ -44,11 +42,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Vendors:
-    """One source out of several: `names` are those that Rows.source numbers."""
+    """One source out of several: `names` are those that Rows.source numbers. With `whole` each request downloads all bars
+    up to now."""
 
     source: Source
     names: tuple[str, ...]
     caches: tuple[Cached, ...]
+    whole: bool
 
 
 def cache_folder() -> Path:
@@ -77,55 +77,58 @@ def source_of(wanted: Wanted, universe: Universe, interval: str) -> "Vendors":
     """The vendors in their order, each retried and cached, the later ones standing in for the first."""
     made: list[Source] = []
     caches: list[Cached] = []
+    known = vendors()
     for name in wanted.sources:
-        if name not in VENDORS:
-            near = get_close_matches(name, VENDORS, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(VENDORS)}"
+        vendor = known.get(name)
+        if vendor is None:
+            near = get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(known)}"
             raise Failure(f"{name!r} is not a source. {hint}", USAGE)
-        if wanted.adjusted and name != "yahoo":
-            raise Failure(f"{name} has raw prices only; --adjusted is for yahoo", USAGE)
-        source: Source = Retried(_vendor(name, wanted, universe, interval), deadline_s=RETRY_FOR_S)
+        if wanted.adjusted and not vendor.adjusts:
+            able = ", ".join(each.kind for each in known.values() if each.adjusts)
+            raise Failure(f"{name} has raw prices only; --adjusted is for {able}", USAGE)
+        source: Source = Retried(_vendor(vendor, wanted, universe, interval), deadline_s=RETRY_FOR_S)
         if wanted.cache is not None:
             cached = Cached(source, universe, interval, wanted.cache)
             caches.append(cached)
             source = cached
         made.append(source)
     names = tuple(source.name for source in made)
+    whole = any(known[name].whole for name in wanted.sources)
     if len(made) == 1:
-        return Vendors(made[0], names, tuple(caches))
+        return Vendors(made[0], names, tuple(caches), whole)
     try:
-        return Vendors(Fallback(made, universe), names, tuple(caches))
+        return Vendors(Fallback(made, universe), names, tuple(caches), whole)
     except ValueError as error:
         raise Failure(str(error), USAGE) from None
 
 
-def _vendor(name: str, wanted: Wanted, universe: Universe, interval: str) -> Source:
-    """One vendor, with what is missing said in this command's words. Raises Failure."""
-    from quantd.adapters.feeds.sources.alpaca import STOCK_FEEDS
-
-    if name in EXTRAS:
-        _needs(EXTRAS[name], "yahoo" if name == "yahoo" else name)
-    if name == "alpaca" and len({"/" in symbol for symbol in universe.symbols}) > 1:
-        raise Failure("alpaca has stocks and crypto apart: fetch them one after the other", USAGE)
-    if wanted.feed not in STOCK_FEEDS:
-        raise Failure(f"{wanted.feed!r} is not a feed of alpaca; there are {', '.join(STOCK_FEEDS)}", USAGE)
-    if name == "ccxt" and not wanted.exchange:
-        raise Failure("ccxt needs the exchange: --exchange kraken", USAGE)
-    if name == "http" and wanted.mapping is None:
-        raise Failure("http needs a mapping: --mapping vendor.toml (docs/operate/feeds.md has examples)", USAGE)
-    vendor = Vendor(
-        "yfinance" if name == "yahoo" else name,
+def _vendor(vendor: Vendor, wanted: Wanted, universe: Universe, interval: str) -> Source:
+    """One vendor, opened. Raises Failure for what the command line lacks, and SourceError."""
+    if vendor.module:
+        _needs(vendor.module, vendor.extra or vendor.module)
+    request = Request(
+        universe,
+        interval,
         url=wanted.url,
         plan=wanted.feed,
         venue=wanted.exchange,
         mapping=wanted.mapping,
         adjusted=wanted.adjusted,
         cookies=cache_folder().parent / "yfinance",
-        told=wanted.told,
+        progress=wanted.told,
     )
+    for option in vendor.options:
+        value = getattr(request, option.key)
+        if option.missing and not value:
+            raise Failure(f"{vendor.kind} needs {option.flag}; docs/operate/feeds.md has examples", USAGE)
+        if option.choices and value not in option.choices:
+            raise Failure(f"{value!r} is not one of {vendor.kind}'s; there are {', '.join(option.choices)}", USAGE)
     try:
-        return vendor_source(vendor, universe, interval)
-    except MappingWrong as error:
+        return opened(vendor.kind, request)
+    except RequestWrong as error:
+        raise Failure(str(error), USAGE) from None
+    except FileWrong as error:
         raise Failure(str(error), CONFIG) from None
 
 

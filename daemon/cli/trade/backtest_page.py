@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from quantd.daemon.cli.failures import CHECK_FAILED, Failure
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.report.drawing import STYLE, chart
@@ -13,6 +13,7 @@ from quantd.daemon.views.run_summary import Summary
 from quantd.research.run_record import Record
 from quantd.research.verdict import Verdict, headline, table_of
 from quantd.trading.clock_text import instant_text
+from quantd.trading.exit_codes import CHECK_FAILED
 from quantd.trading.statistics import drawdowns
 
 

@@ -2,102 +2,46 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import msgspec
-import numpy as np
+import typer
 
-from quantd.adapters.store.journal.records import Records
-from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
-from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, Failure
-from quantd.daemon.cli.output import Bar, iso, print_json, progress, say
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import Bar, print_json, progress, say
 from quantd.daemon.cli.places import place, recorded
-from quantd.daemon.policies.loading import answer
-from quantd.daemon.policies.worker import Apart
-from quantd.daemon.recovery.replay import NotKept, refold
-from quantd.daemon.runtime.journal import Journal, ReplayDifference
-from quantd.daemon.runtime.timeline import Item, time_of
-from quantd.daemon.views.run_summary import summary
-from quantd.trading.codec import decode
-from quantd.trading.effects import Ask
-from quantd.trading.events import Decided, Started
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
 
-TOLERANCE = 1e-6
-"""The most by which a policy asked again may differ: another machine's last bits are no difference."""
+if TYPE_CHECKING:
+    from quantd.adapters.store.journal.records import Records
+    from quantd.daemon.assembly.parts import Parts
+    from quantd.daemon.runtime.timeline import Item
+
 
 LISTED = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Differs:
-    """An answer that is not what the journal has."""
-
-    ts: int
-    time: str
-    agent: str
-    text: str
-    most: float
-
-
-@dataclass(slots=True)
-class Heard:
-    """What policies said when they were asked again, over all stretches of a run."""
-
-    asked: int = 0
-    different: list[Differs] = field(default_factory=list)
-
-
-class AskingAgain(Journal):
-    """A journal that also asks the policies, and notes where they now answer something else."""
-
-    def __init__(self, recorded: Iterable[bytes], seq: int, parts: Parts, heard: "Heard") -> None:
-        super().__init__(recorded, seq, parts.live)
-        self._heard = heard
-        self._policies = parts.policies
-        self._names = parts.rules.seats
-        self._symbols = parts.universe.symbols
-
-    def answer(self, ask: Ask) -> Decided | None:
-        then = super().answer(ask)
-        if then is not None:
-            self._heard.asked += 1
-            now = answer(self._policies[ask.policy], ask)
-            text, most = unlike(then, now, self._symbols)
-            if text:
-                ts = ask.view.time
-                self._heard.different.append(Differs(ts, iso(ts), self._names[ask.agent], text, most))
-        return then
-
-
-def unlike(then: Decided, now: Decided, symbols: tuple[str, ...]) -> tuple[str, float]:
-    """How an answer differs from the recorded one by more than TOLERANCE: (one clause, largest difference)."""
-    if then.failed or now.failed:
-        return (
-            ("", 0.0)
-            if then.failed == now.failed
-            else (f"then {then.failed or 'weights'}, now {now.failed or 'weights'}", 0.0)
-        )
-    if then.weights is None or now.weights is None:
-        same = then.weights is now.weights
-        return ("", 0.0) if same else (f"then {'held' if then.weights is None else 'weights'}, now the other", 0.0)
-    before, after = np.frombuffer(then.weights), np.frombuffer(now.weights)
-    if before.shape != after.shape:
-        return f"then {len(before)} weights, now {len(after)}", 0.0
-    gap = np.abs(before - after)
-    column = int(np.argmax(gap))
-    most = float(gap[column])
-    if most <= TOLERANCE:
-        return "", most
-    return f"{symbols[column]} {before[column]:.8g} then, {after[column]:.8g} now", most
-
-
 def replay(
-    config: Path, state: Path | None, sets: tuple[str, ...], run: str | None, *, policies: bool, as_json: bool
+    run: Annotated[str | None, typer.Argument(help="A run by its name; the newest without it.")] = None,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    policies: Annotated[
+        bool, typer.Option("--policies", help="Also ask the policies again and list differences.")
+    ] = False,
+    as_json: Json = False,
 ) -> int:
-    """Fold a run again; exit code 0 when every step is as recorded."""
+    """Fold a run's journal again from its first entry and compare every step with the record."""
+    import msgspec
+
+    from quantd.daemon.assembly.parts import Parts, parts_of
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.cli.trade.policy_answers import AskingAgain, Heard
+    from quantd.daemon.policies.worker import Apart
+    from quantd.daemon.recovery.replay import NotKept, refold
+    from quantd.daemon.runtime.journal import Journal, ReplayDifference
+    from quantd.daemon.views.run_summary import summary
+
     where = place(config, state, sets)
     records, record = recorded(where, run)
     name = record.run
@@ -150,8 +94,11 @@ def replay(
     return CHECK_FAILED if differs else 0
 
 
-def watched(market: Iterator[list[Item]], parts: Parts, bar: Bar) -> Iterator[list[Item]]:
+def watched(market: "Iterator[list[Item]]", parts: "Parts", bar: Bar) -> "Iterator[list[Item]]":
     """The market by instants, with a look at the progress now and then."""
+    from quantd.daemon.assembly.parts import Assembly
+    from quantd.daemon.runtime.timeline import time_of
+
     if not isinstance(parts, Assembly):
         yield from market
         return
@@ -162,8 +109,11 @@ def watched(market: Iterator[list[Item]], parts: Parts, bar: Bar) -> Iterator[li
         yield instant
 
 
-def same_market(parts: Parts, records: Records, run: str) -> None:
+def same_market(parts: "Parts", records: "Records", run: str) -> None:
     """Raise Failure unless the configuration describes the market and the agents of the run."""
+    from quantd.trading.codec import decode
+    from quantd.trading.events import Started
+
     first = next((decode(data).event for _, data in records.entries(run, 1)), None)
     if not isinstance(first, Started):
         raise Failure(f"run {run} has no journal that begins with a start; there is nothing to replay", CHECK_FAILED)
@@ -183,6 +133,8 @@ def same_market(parts: Parts, records: Records, run: str) -> None:
 
 
 def _told(body: dict[str, Any], policies: bool) -> None:
+    from quantd.daemon.cli.trade.policy_answers import TOLERANCE
+
     say(f"run {body['run']}: {body['compared']:,} of {body['steps']:,} steps compared in {body['wall_s']:.2f} s")
     if body["same"]:
         say("  every effect is as recorded")
@@ -196,3 +148,6 @@ def _told(body: dict[str, Any], policies: bool) -> None:
         )
         for row in body["policies"]:
             say(f"    {row['time']} {row['agent']}: {row['text']}")
+
+
+COMMAND: Final = Command(replay, "Trade", order=30)

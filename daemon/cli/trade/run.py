@@ -1,35 +1,42 @@
 """`quantd run`: the daemon in the foreground, or under systemd."""
 
-import asyncio
 import os
 import sys
-from pathlib import Path
+from typing import Annotated, Final
 
-import msgspec
-import structlog
+import typer
 
-from quantd.daemon.app import BeginAnew, Options, serve, state_folder
-from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CONFIG, Failure, explained
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.failures import Failure, explained
 from quantd.daemon.cli.output import closing, print_json, say
-from quantd.daemon.live.permission import refusal
-from quantd.daemon.monitoring.metrics import configure
-
-log = structlog.get_logger("quantd.run")
+from quantd.trading.exit_codes import CONFIG
 
 
 def run(
-    config: Path,
-    state: Path | None,
-    sets: tuple[str, ...],
-    *,
-    fresh: bool,
-    carry: bool,
-    live: bool,
-    as_json: bool,
-    quiet: bool,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="End the run in the state folder and begin a new one.")
+    ] = False,
+    carry: Annotated[
+        bool, typer.Option("--carry", help="Carry the account on under another universe or other agents.")
+    ] = False,
+    live: Annotated[bool, typer.Option("--live", help="One of the four things that live trading needs.")] = False,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary on the terminal.")] = False,
 ) -> None:
-    """Run until stopped. Raises what `quantd.daemon.cli.failures` explains."""
+    """Start the daemon; start it again and it continues where it was. Ctrl-C stops it in order."""
+    import asyncio
+
+    import msgspec
+    import structlog
+
+    from quantd.daemon.app import BeginAnew, Options, serve, state_folder
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.live.permission import refusal
+    from quantd.daemon.monitoring.metrics import configure
+
     found = read(config, sets)
     if missing := refusal(found, state_folder(found, state), live):
         raise Failure(missing, CONFIG)
@@ -37,7 +44,7 @@ def run(
     options = Options(
         config=config,
         state=state,
-        sets=sets,
+        sets=tuple(sets or ()),
         fresh=fresh,
         carry=carry,
         live=live,
@@ -54,11 +61,14 @@ def run(
         if not in_json:
             raise
         text, code = explained(error)
-        log.critical("ended", error=text, code=code)
+        structlog.get_logger("quantd.run").critical("ended", error=text, code=code)
         raise SystemExit(code) from None
     if as_json:
         print_json(summary)
     elif in_json:
-        log.info("ended", **msgspec.to_builtins(summary))
+        structlog.get_logger("quantd.run").info("ended", **msgspec.to_builtins(summary))
     elif not quiet:
         say(closing(summary))
+
+
+COMMAND: Final = Command(run, "Trade", order=10)

@@ -1,38 +1,39 @@
 """`quantd study`: questions about a policy that a backtest does not answer."""
 
-import csv
-import secrets
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
-from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CHECK_FAILED, CONFIG, DONE, USAGE, Failure
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, day
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import cell, print_json, progress, say, table
 from quantd.daemon.cli.places import place, recorded
-from quantd.daemon.cli.trade import backtest
-from quantd.daemon.cli.trade.backtest import drive
-from quantd.daemon.policies.loading import PolicyError, fit, load
-from quantd.daemon.recovery.replay import NotKept, saved_config
-from quantd.daemon.runtime.loop import Log, Shell
-from quantd.daemon.views.report.figures import DAY_NS, date_ns
-from quantd.research import parity as beside_backtest
-from quantd.research import rebalancing_study
-from quantd.research.comparison import NAME, Drive
-from quantd.research.lookahead import lines, lookahead
-from quantd.research.standings import HEAD, said, standings
-from quantd.research.standings import table as rows_of
-from quantd.strategies.policies import POLICIES
-from quantd.trading.codec import decode
-from quantd.trading.orders import base36
-from quantd.trading.ports import Policy
-from quantd.trading.statistics import OWN_CLOSES
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
+
+if TYPE_CHECKING:
+    from quantd.trading.ports import Policy
 
 
+group = typer.Typer(help="Questions about a policy that a backtest does not answer.", no_args_is_help=True)
+
+COMMAND: Final = Command(group, "Trade", order=40)
+
+
+@group.command("lookahead")
 def study_lookahead(
-    config: Path, state: Path | None, sets: tuple[str, ...], policy: str, *, cuts: int, as_json: bool
+    policy: Annotated[str, typer.Argument(metavar="FILE.py:act", help="A policy, as config.toml would name it.")],
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Days to cut the market after.")] = 40,
+    as_json: Json = False,
 ) -> int:
-    """Whether `policy` looks ahead; exit code 1 when it does, or when it cannot be said."""
+    """Does a policy know tomorrow? Ask it again on markets that end earlier; exit code 1 if an answer differs."""
+    from quantd.daemon.cli.configuration import read
+    from quantd.research.lookahead import lines, lookahead
+
     found = read(config, sets)
     folder = state if state is not None else found.at(found.quantd.state)
     name, colon, attribute = policy.partition(":")
@@ -48,51 +49,85 @@ def study_lookahead(
     return DONE if result.clean else CHECK_FAILED
 
 
+@group.command("compare")
 def study_compare(
-    config: Path, state: Path | None, sets: tuple[str, ...], names: tuple[str, ...], *, every: str, as_json: bool
+    policies: Annotated[
+        list[str] | None,
+        typer.Argument(help="Registered names, artifact folders or files; every registered one without."),
+    ] = None,
+    every: Annotated[Literal["day", "week", "month"], typer.Option(help="How often they are asked.")] = "month",
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    as_json: Json = False,
 ) -> int:
-    """Policies side by side, each alone in the run that the configuration describes."""
+    """Policies side by side: each alone over the recorded market, after costs, beside equal weight."""
+    import secrets
+
+    from quantd.daemon.assembly.parts import Assembly, assemble
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.cli.trade.backtest_run import drive
+    from quantd.daemon.policies.loading import PolicyError, fit, load
+    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.research import standings
+    from quantd.research.comparison import NAME, Drive
+    from quantd.strategies.policies import POLICIES
+    from quantd.trading.orders import base36
+
+    given = tuple(policies or ())
     found = read(config, sets)
     folder = state if state is not None else found.at(found.quantd.state)
-    policies: dict[str, Policy] = {}
-    for name in (*names, NAME) if names else POLICIES:
+    loaded: dict[str, Policy] = {}
+    for name in (*given, NAME) if given else POLICIES:
         try:
-            policies[name] = load(name, {}, found.source.folder)
-            fit(policies[name], found.instruments())
+            loaded[name] = load(name, {}, found.source.folder)
+            fit(loaded[name], found.instruments())
         except PolicyError as why:
-            if names:
+            if given:
                 raise Failure(str(why), USAGE) from None
             # it has no parameters of its own to stand with, as a fixed mix has no weights
     assembly = assemble(found, cache=folder / "cache")
 
-    def drive(name: str) -> Drive:
+    def alone(name: str) -> Drive:
         def run(other: Assembly, log: Log) -> Shell:
             with progress(name, shown=not as_json) as bar:
-                return backtest.drive(other, other.config, base36(secrets.randbits(64), 8), log, None, bar)[0]
+                return drive(other, other.config, base36(secrets.randbits(64), 8), log, None, bar)[0]
 
         return run
 
     try:
-        result = standings(assembly, policies, folder, drive, every)
+        result = standings.standings(assembly, loaded, folder, alone, every)
     except ValueError as why:
         raise Failure(f"there is nothing to compare: {why}", CHECK_FAILED) from None
     if as_json:
         print_json(result)
         return DONE
-    table(HEAD, rows_of(result), HEAD[1:])
-    for line in said(result):
+    table(standings.HEAD, standings.table(result), standings.HEAD[1:])
+    for line in standings.said(result):
         say(f"  {line}")
     return DONE
 
 
+@group.command("parity")
 def study_parity(
-    config: Path, state: Path | None, sets: tuple[str, ...], run: str | None, *, day: date | None, as_json: bool
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="The newest without it.")] = None,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    day: Annotated[date | None, typer.Option("--day", parser=day, metavar="DATE", help="One day of it (UTC).")] = None,
+    as_json: Json = False,
 ) -> int:
-    """A run beside a backtest over the same bars; exit code 1 when a decision differs."""
+    """A run's journal beside a backtest over the same bars: decisions, prices, fills and costs, in money, with the causes."""
+    from quantd.daemon.assembly.parts import parts_of
+    from quantd.daemon.recovery.replay import NotKept, saved_config
+    from quantd.daemon.views.report.figures import DAY_NS, date_ns
+    from quantd.research import parity
+    from quantd.trading.codec import decode
+
     where = place(config, state, sets)
     records, record = recorded(where, run)
     entries = [decode(data) for _, data in records.entries(record.run)]
-    name = beside_backtest.configuration_of(entries)
+    name = parity.configuration_of(entries)
     if not name:
         raise Failure(f"run {record.run} has no journal that begins with a start", CHECK_FAILED)
     try:
@@ -102,11 +137,11 @@ def study_parity(
     with progress("backtest over the bars of the run", shown=not as_json):
         parts = parts_of(found, entries[0].event.ts, cache=where.folder / "cache")  # type: ignore[union-attr]
         since = date_ns(day) if day is not None else 0
-        result = beside_backtest.parity(
+        result = parity.parity(
             record.run,
             parts.universe,
             entries,
-            beside_backtest.backtest_of(parts, entries),
+            parity.backtest_of(parts, entries),
             parts.interval_ns,
             since=since,
             until=since + DAY_NS if day is not None else 2**63 - 1,
@@ -114,26 +149,38 @@ def study_parity(
     if as_json:
         print_json(result)
     else:
-        for line in beside_backtest.lines(result):
+        for line in parity.lines(result):
             say(line)
     return DONE if result.same else CHECK_FAILED
 
 
+@group.command("rebalance")
 def study_rebalance(
-    config: Path,
-    state: Path | None,
-    sets: tuple[str, ...],
-    agent: str | None,
-    *,
-    costs: tuple[float, ...],
-    out: Path | None,
-    as_json: bool,
+    agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="The first of the file without it.")] = None,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    costs: Annotated[
+        list[float] | None, typer.Option("--cost", min=0, max=1_000, metavar="BP", help="1, 5, 10 and 20 without it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also as CSV.")] = None,
+    as_json: Json = False,
 ) -> int:
-    """One agent's policy under each rule of rebalancing and each cost, as a table, and as CSV in `out`."""
+    """How often is it worth rebalancing? One agent daily to half-yearly, by drift, by events and by cost, at each cost."""
+    import csv
+
+    from quantd.daemon.assembly.parts import Assembly
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.cli.trade.backtest_run import drive
+    from quantd.daemon.runtime.loop import Log, Shell
+    from quantd.research import rebalancing_study
+    from quantd.trading.statistics import OWN_CLOSES
+
+    charged = tuple(costs or (1.0, 5.0, 10.0, 20.0))
     found = read(config, sets)
     folder = state if state is not None else found.at(found.quantd.state)
     name = found.agents[0].name if agent is None else agent
-    total = len(rebalancing_study.RULES) * len(costs)
+    total = len(rebalancing_study.RULES) * len(charged)
     done, definition, own_closes = 0, "", ""
     with progress("rebalancing", shown=not as_json) as bar:
 
@@ -148,7 +195,7 @@ def study_rebalance(
             return shell
 
         try:
-            rows = list(rebalancing_study.study(found, name, beside, costs=costs, cache=folder / "cache"))
+            rows = list(rebalancing_study.study(found, name, beside, costs=charged, cache=folder / "cache"))
         except ValueError as why:
             raise Failure(str(why), USAGE) from None
     if out is not None:
@@ -168,7 +215,7 @@ def study_rebalance(
         "drawdown",
         "turnover a year",
         "orders sent",
-        "costs a year",
+        "charged a year",
     )
     table(
         columns,

@@ -9,8 +9,9 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import Frozen
-from quantd.daemon.engine.state import Rules, State
+from quantd.daemon.engine.state import State
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.switch import Switch
 from quantd.trading.books import UNALLOCATED, FrozenLedger

@@ -5,18 +5,14 @@ Sales and deposits raise it only once the venue says so: what it lends, and when
 
 from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.open_orders import Key, Working
 from quantd.risk.limits.catalogue import AccountCap, Reason
 from quantd.trading.effects import Effect, Planned
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import ENDED, OrderBasket, OrderState
-
-if TYPE_CHECKING:
-    from quantd.daemon.engine.state import State, Working
-
-Key = tuple[int, int]
-"""Sample and number of a basket."""
 
 UNHEARD: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN})
 """Where an order may be that the venue has not heard of."""
@@ -24,7 +20,7 @@ UNHEARD: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderState.U
 ATTO_PER_MICRO: Final = 10**12
 
 
-def spend(state: "State", out: OrderBasket) -> None:
+def spend(state: State, out: OrderBasket) -> None:
     """Note what the rows of a basket that add risk can cost at their worst prices with fees, until the venue has counted
     them; where the venue says what may be bought."""
     if state.buying_power_micro is None:
@@ -41,12 +37,12 @@ def spend(state: "State", out: OrderBasket) -> None:
         state.spending[(out.sample, out.n)] = rows
 
 
-def counted(state: "State") -> tuple[Key, ...]:
+def counted(state: State) -> tuple[Key, ...]:
     """The baskets that the venue has surely heard of: what it says from now on of what may be bought has them in it."""
     return tuple(key for key in state.spending if _heard(_working(state, key)))
 
 
-def left_micro(state: "State") -> int | None:
+def left_micro(state: State) -> int | None:
     """What may be bought now, micro-currency; None where the venue does not say. Below 0 where more was sent."""
     said = state.buying_power_micro
     if said is None or not state.spending:
@@ -72,11 +68,11 @@ def cut_by_venue(effects: Sequence[Effect]) -> bool:
     return any(type(effect) is Planned and int(Reason.BUYING_POWER) in effect.reason for effect in effects)
 
 
-def _working(state: "State", key: Key) -> "Working | None":
+def _working(state: State, key: Key) -> Working | None:
     found = state.working.get(key)
     return found if found is not None else next((work for ended, work in state.ended if ended == key), None)
 
 
-def _heard(work: "Working | None") -> bool:
+def _heard(work: Working | None) -> bool:
     """Whether the venue has answered for each row; a basket that ended so long ago that it is forgotten has been."""
     return work is None or UNHEARD.isdisjoint(work.state)

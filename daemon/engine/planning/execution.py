@@ -1,7 +1,6 @@
-"""Parents at work: which children are due now, sent through the gate like every order; and what goes before them.
+"""Execution of parent orders: children that are due now go through the gate like every order.
 
-Called after every slice and tick. The switch, protective exits, halts and new decisions come first: a parent has no
-claim of its own.
+A stage after slices, ticks, decisions and reports. The switch, protective exits, halts and new decisions come first.
 """
 
 from collections.abc import Sequence
@@ -19,9 +18,10 @@ from quantd.daemon.engine.planning.parents import (
 from quantd.daemon.engine.planning.plan import Child, give_up, how_far, plan
 from quantd.daemon.engine.state import State
 from quantd.risk.switch import HALT, RUN
-from quantd.trading.effects import Cancel, Effect
+from quantd.trading.effects import Cancel, Effect, Ended
+from quantd.trading.events import Decided, Event, NotFound, Tick
 from quantd.trading.market import Floats, MarketSlice
-from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, transition
+from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, Reports, transition
 
 
 def see_volume(state: State, market: MarketSlice) -> None:
@@ -76,6 +76,28 @@ def _part(parent: Parent, rows: list[int]) -> Parent:
         open=of(parent.open), close=of(parent.close), filled=of(parent.filled), step=of(parent.step),
         sent=of(parent.sent), seen=[parent.seen[row] for row in rows], children=parent.children,
     )  # fmt: skip
+
+
+def execute_parents(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
+    """`effects` of an event, and those of the parent orders that it makes due."""
+    if not state.parents or not _makes_due(state, event, effects):
+        return effects
+    return [*effects, *work_parents(state)]
+
+
+def _makes_due(state: State, event: Event, effects: Sequence[Effect]) -> bool:
+    """Whether an event can make children due: each slice and tick of the run, the last answer of a round, and the end
+    of a chase's child, whose successor has a better price."""
+    match event:
+        case Tick():
+            return not (event.sample and event.warmup)
+        case Decided():
+            return state.round is None and event.round == state.round_no
+        case Reports() | NotFound():
+            chases = any(parent.style == "chase" for parent in state.parents)
+            return chases and any(type(effect) is Ended for effect in effects)
+        case _:
+            return True
 
 
 def work_parents(state: State) -> list[Effect]:

@@ -1,6 +1,6 @@
 """From the answers of a round to one basket: lots, each agent's limits, crossing, the house's limits.
 
-Pure, as all of the engine. A part of `quantd.daemon.engine`, apart because it is one idea.
+Lots of a decision pass the limits of its agent, cross with opposite ones, and pass the limits of the house.
 """
 
 from collections.abc import Sequence
@@ -9,29 +9,21 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.daemon.engine.monitor import market_context, watch_plan
 from quantd.daemon.engine.planning.buying_power import spend
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.planning.parents import WORKED, Parent
 from quantd.daemon.engine.planning.targets import hold_back, target_change
 from quantd.daemon.engine.planning.verdict_log import Judged
-from quantd.daemon.engine.state import HOUSE, Cross, FollowUp, Round, State, Working
+from quantd.daemon.engine.safety.monitor import market_context, watch_plan
+from quantd.daemon.engine.state import HOUSE, FollowUp, State
 from quantd.daemon.engine.stops.records import Postponed
 from quantd.daemon.engine.stops.venue_stops import in_the_way
 from quantd.daemon.engine.venue.halts import within_limits
-from quantd.risk.limits.catalogue import Reason, override
-from quantd.risk.pretrade.gate import (
-    Account,
-    Context,
-    Part,
-    Verdict,
-    basket,
-    gate,
-    granted,
-    measure,
-    same_book,
-    worst_nano,
-)
-from quantd.risk.switch import HALT, REDUCE
+from quantd.daemon.engine.venue.open_orders import Cross, Working
+from quantd.risk.limits.catalogue import SALES_FREE, Reason, override
+from quantd.risk.pretrade.baskets import Part, basket, worst_nano
+from quantd.risk.pretrade.gate import Account, Context, Verdict, gate, granted, measure, same_book
+from quantd.risk.switch import REDUCE
 from quantd.trading.books import net, share
 from quantd.trading.effects import AgentPlan, Effect, Planned, Portion, Worked
 from quantd.trading.market import Floats
@@ -52,24 +44,8 @@ class Child(NamedTuple):
     caps: list[int]
 
 
-AGAIN: Final = np.zeros(max(Reason) + 1, dtype=np.bool_)
-"""AGAIN[reason]: what a decision was cut for that its own sales may free: want of cash or of room."""
-AGAIN[
-    [
-        Reason.CASH,
-        Reason.GROSS,
-        Reason.NET,
-        Reason.VAR,
-        Reason.CVAR,
-        Reason.VOLATILITY,
-        Reason.CORRELATION,
-        Reason.SECTOR,
-        Reason.CONCENTRATION,
-        Reason.ACCOUNT_NOTIONAL,
-        Reason.RAMP,
-        Reason.BUYING_POWER,
-    ]
-] = True
+FREED: Final = np.isin(np.arange(128), list(SALES_FREE))
+"""FREED[reason]: whether the sales of the same decision may free what was cut: want of cash or of exposure."""
 
 
 class _Part:
@@ -138,7 +114,7 @@ def plan(
         if not held and not change.nonzero()[0].size:
             continue
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
-        account = state.account(agent)
+        account = account_of(state, agent)
         limits = state.rules.agents[agent].limits
         if child is None:
             verdict = gate(ctx, account, change, limits, mode)
@@ -204,8 +180,8 @@ def _house(
     crossed, surviving = net(wanted)
     total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
     asked = total.astype(np.float64)
-    house = state.account(HOUSE)
-    limits = state.limits(HOUSE)
+    house = account_of(state, HOUSE)
+    limits = limits_in_force(state, HOUSE)
     verdict = _house_verdict(state, ctx, parts, house, asked, switch)
     if state.judged is not None:
         state.judged.append(Judged(HOUSE, ctx, house, asked, limits, switch, verdict))
@@ -280,7 +256,7 @@ def _house_verdict(
     state: State, ctx: Context, parts: list[_Part], house: Account, asked: Floats, switch: int
 ) -> Verdict:
     """The house's limits on the net; of a lone agent that is the house, under the same limits, they are known."""
-    first, limits = parts[0], state.limits(HOUSE)
+    first, limits = parts[0], limits_in_force(state, HOUSE)
     if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
         return granted(first.verdict)
     verdict = gate(ctx, house, asked, limits, switch)
@@ -360,7 +336,7 @@ def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) ->
     """Keep a basket as working, each row with the agents' parts of it."""
     shares = _shares(out, agents, surviving)
     rows = len(out.sym)
-    state.activity.send(HOUSE, state.now, rows, state.limits(HOUSE))
+    state.activity.send(HOUSE, state.now, rows, limits_in_force(state, HOUSE))
     for agent in agents:
         mine = sum(1 for parts in shares for who, _ in parts if who == agent)
         state.activity.send(agent, state.now, mine, state.rules.agents[agent].limits)
@@ -425,7 +401,7 @@ def _follow_up(
     state: State, parts: list[_Part], surviving: Lots, asked: Floats, verdict: Verdict, sample: int, used: int
 ) -> None:
     """Remember decisions that were cut for want of what their own sales will bring."""
-    house_cut = AGAIN[verdict.reason] & (verdict.lots != asked)
+    house_cut = FREED[verdict.reason] & (verdict.lots != asked)
     cut_by_house = bool(house_cut.nonzero()[0].size)
     for part, lots in zip(parts, surviving, strict=True):
         agent = state.agents[part.agent]
@@ -434,41 +410,6 @@ def _follow_up(
             continue
         if not (part.held_back or (part.asked * part.account.lots < 0.0).nonzero()[0].size):
             continue  # no sale of its own brings anything
-        own_cut = AGAIN[part.verdict.reason] & (part.verdict.lots != part.asked)
+        own_cut = FREED[part.verdict.reason] & (part.verdict.lots != part.asked)
         if part.held_back or own_cut.nonzero()[0].size or (cut_by_house and (house_cut & (lots != 0)).any()):
             agent.follow_up = FollowUp(sample, part.weights, used)
-
-
-def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
-    """Plan again what earlier decisions left, in the order of the decisions, once their orders have ended."""
-    if all(agent.follow_up is None for agent in state.agents):
-        return []
-    waiting: dict[tuple[int, int], dict[int, bytes]] = {}
-    busy = {who for work in state.working.values() for _, who, _ in work.open_shares()}
-    busy |= {parent.agent for parent in state.parents}
-    for number, agent in enumerate(state.agents):
-        rest = agent.follow_up
-        if rest is None:
-            continue
-        if number in asked_now or agent.suspended:
-            agent.follow_up = None
-        elif number not in busy:
-            agent.follow_up = None
-            waiting.setdefault((rest.sample, rest.used), {})[number] = rest.weights
-    effects: list[Effect] = []
-    for (sample, used), answers in sorted(waiting.items()):
-        effects.extend(plan(state, answers, sample=sample, used=used + 1))
-    return effects
-
-
-def asks_allowed(state: State) -> bool:
-    """Whether policies are asked at all: not once everything is halted, nor while everything is sold, as what they
-    want of a symbol would take its sale back."""
-    return state.switch.state != HALT and not state.flattening
-
-
-def open_round(state: State, agents: list[int]) -> Round:
-    """A new round that waits for `agents`."""
-    state.round_no += 1
-    state.round = Round(state.round_no, agents)
-    return state.round

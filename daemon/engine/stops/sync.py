@@ -9,12 +9,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from quantd.daemon.engine.monitor import market_context
 from quantd.daemon.engine.planning.execution import on_its_way
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.planning.targets import in_flight, withdraw
 from quantd.daemon.engine.planning.verdict_log import Judged
-from quantd.daemon.engine.state import HOUSE, State, Working
+from quantd.daemon.engine.safety.monitor import market_context
+from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.exits import ask_for_exits, current_levels, forget_best
 from quantd.daemon.engine.stops.records import Postponed, Rest
 from quantd.daemon.engine.stops.venue_stops import (
@@ -26,7 +27,9 @@ from quantd.daemon.engine.stops.venue_stops import (
     take_back,
     waits_for_its_stop,
 )
-from quantd.risk.pretrade.gate import Account, gate, stop_basket
+from quantd.daemon.engine.venue.open_orders import Working
+from quantd.risk.pretrade.baskets import stop_basket
+from quantd.risk.pretrade.gate import Account, gate
 from quantd.risk.protective import Kind, Levels
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.effects import AgentPlan, Effect, Ended, Planned, Protected, Rested
@@ -51,8 +54,10 @@ class Wanted(NamedTuple):
     kind: Kind
 
 
-def rest_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """What follows from an event for the stops, after its own `effects`."""
+def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
+    """`effects` of an event, and those that keep the stops at the venue equal to the book."""
+    if not (state.resting or state.stops or state.own):
+        return effects
     if type(event) is MarketSlice and not (effects or state.retries or state.postponed):
         return effects
     if type(event) is Started:
@@ -252,7 +257,7 @@ def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: set[tuple
 
 def _send(state: State, wanted: dict[tuple[int, int], Wanted], asked: dict[int, Floats], total: Floats) -> list[Effect]:
     state.revalue()
-    ctx, account, limits = market_context(state), state.account(HOUSE), state.limits(HOUSE)
+    ctx, account, limits = market_context(state), account_of(state, HOUSE), limits_in_force(state, HOUSE)
     _with_stops(state, account)
     verdict = gate(ctx, account, total, limits, REDUCE)
     if state.judged is not None:

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from quantd.daemon.engine.alerts import alert
-from quantd.daemon.engine.state import Exit, State, Working
+from quantd.daemon.engine.state import Exit, State
 from quantd.daemon.engine.stops.records import Retry
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.trading.effects import Cancel, Effect, Protected, Query
 from quantd.trading.execution import split_stop
 from quantd.trading.instruments import NANO

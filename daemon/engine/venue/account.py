@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from math import ceil
 
 from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.switch import move_switch
 from quantd.risk.switch import REDUCE, flow
 from quantd.trading.effects import Booked, Effect
 from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled
@@ -197,7 +197,7 @@ def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
     return found
 
 
-def on_foreign(state: State, found: ForeignFound) -> Sequence[Effect]:
+def on_foreign_found(state: State, found: ForeignFound) -> Sequence[Effect]:
     """Orders that are not ours reserve risk; they are never touched. Each is told of once."""
     state.now = max(state.now, found.ts)
     known = state.foreign_ids

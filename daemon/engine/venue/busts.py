@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from quantd.daemon.engine.alerts import alert
-from quantd.daemon.engine.state import State, Working
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.engine.venue.reports import contradiction, find_basket
 from quantd.trading.books import share
 from quantd.trading.effects import Effect, Filled

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from quantd.daemon.engine.alerts import alert
-from quantd.daemon.engine.state import State, Working
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.trading.effects import Effect
 from quantd.trading.events import Halted, Limited
 from quantd.trading.market import Floats, MarketSlice

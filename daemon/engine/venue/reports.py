@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from quantd.daemon.engine.alerts import alert
-from quantd.daemon.engine.planning.execution import count_fills, work_parents
-from quantd.daemon.engine.state import HOUSE, Row, State, Working
+from quantd.daemon.engine.planning.execution import count_fills
+from quantd.daemon.engine.safety.switch import move_switch
+from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.venue_stops import stops_ended, stops_filled
-from quantd.daemon.engine.switch import move_switch
 from quantd.daemon.engine.venue.coin_fees import pay_in_coin
 from quantd.daemon.engine.venue.halts import refused_as_halted
+from quantd.daemon.engine.venue.open_orders import Row, Working
 from quantd.risk.switch import REDUCE
 from quantd.trading.books import share
 from quantd.trading.effects import (
@@ -34,6 +35,11 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
     """Post each fill exactly once and move each order by the table. Duplicates change nothing, reordered and
     late reports are posted when they come, a missing one is asked for."""
     state.now = max(state.now, reports.ts)
+    return post(state, reports)
+
+
+def post(state: State, reports: Reports) -> Sequence[Effect]:
+    """Book the fills of a report and move its orders."""
     key = (reports.sample, reports.n)
     work = find_basket(state, key)
     if work is None:
@@ -76,8 +82,6 @@ def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
         if rests:
             del state.stops[key], state.rests[key]
         state.ended.append((key, work))
-    if news.ended and any(parent.style == "chase" for parent in state.parents):
-        effects.extend(work_parents(state))  # what was taken back for a better price is sent on at once
     return effects
 
 

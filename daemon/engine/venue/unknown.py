@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from quantd.daemon.engine.alerts import alert
-from quantd.daemon.engine.state import State, Working
-from quantd.daemon.engine.venue.reports import find_basket, on_reports
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.venue.reports import find_basket, post
 from quantd.risk.switch import REDUCE
 from quantd.trading.effects import (
     Again,
@@ -84,7 +85,7 @@ def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
         rows = [row for row in rows if row not in again]
         if not rows:
             return effects
-    ended = on_reports(
+    ended = post(
         state,
         Reports(
             sample=found.sample,

@@ -1,1 +1,1 @@
-"""The report of a run: figures, page and files."""
+"""The risk report of a run: figures, page and files."""

@@ -1,6 +1,6 @@
-"""The figures of a risk report, from the store's read models over a span of time and from the account as it stands.
+"""The figures of a risk report, from the store's read models over a span of time and from the present account.
 
-Everything is read; nothing here is a part of the engine. Fractions, not percent; money is exact text.
+This module only reads and is not part of the engine. Ratios are fractions, not percent; money is exact text.
 """
 
 from collections import Counter
@@ -51,17 +51,19 @@ from quantd.trading.statistics import (
 
 DAY_NS: Final = 86_400_000_000_000
 POINTS: Final = 300
-"""Most points of one chart."""
+"""Maximum of points in one chart."""
 
 LAST_ALERTS: Final = 50
 SAMPLES: Final = 60
-"""Fewer samples say nothing of a ratio, nor whether VaR was right."""
+"""Minimum of samples for a ratio and for the VaR backtest."""
 
 
 class Standing(Struct, frozen=True):
-    """The account as it stands at `ts`: its limits, and what is measured of it; None of a run whose state is not at
-    hand. `own_closes`: what the account ("") and each shadow were worth more at samples, with each instrument at its
-    own close of the date."""
+    """The present account at `ts`: its limits and risk measures.
+
+    `own_closes`: gain in equity of the account ("") and of each shadow at samples when each instrument is valued at its
+    own close of the date.
+    """
 
     ts: int
     limits: list[LimitNow]
@@ -71,15 +73,16 @@ class Standing(Struct, frozen=True):
 
 
 def own_closes(state: State) -> dict[str, list[Gain]]:
-    """As a `Standing` has them; empty where no close of a date comes after its sample."""
+    """The `own_closes` of a `Standing`; empty when no close of a date is after its sample."""
     named = {"": state, **{shadow.rules.agents[0].name: shadow for shadow in state.shadows}}
     return {name: found for name, own in named.items() if (found := gains(own))}
 
 
 class Header(Struct, frozen=True):
-    """What a report is about, and what made its figures: `first` and `last` sample, `feed` and `config` digests, the
-    version of the code. `standing`: the instant of what is said of now, empty when nothing is. `returns`: OWN_CLOSES,
-    where they are so."""
+    """The subject and provenance of a report: `first` and `last` sample, `feed` and `config` digests, code version.
+
+    `standing` is the instant of the present figures, empty without any. `returns` is OWN_CLOSES when that applies.
+    """
 
     kind: str
     name: str
@@ -104,8 +107,10 @@ class Header(Struct, frozen=True):
 
 
 class Span(Struct, frozen=True):
-    """What an equity did over some samples, deposits left out; None where fewer than two, or too few for a ratio, are
-    known. `alerts` counts those of each level."""
+    """Performance over some samples, without deposits; None for figures with too few samples.
+
+    `alerts` counts the alerts of each level.
+    """
 
     name: str
     samples: int
@@ -119,7 +124,7 @@ class Span(Struct, frozen=True):
 
 
 class LimitLine(Struct, frozen=True):
-    """One limit: as it stands (or at the last record), the worst of the span's records, and its use over time."""
+    """One limit: present value (or last record), worst record of the span, and use over time."""
 
     limit: str
     words: str
@@ -136,7 +141,7 @@ class LimitLine(Struct, frozen=True):
 
 
 class Move(Struct, frozen=True):
-    """A switch that moved, with the reason."""
+    """A change of a switch, with the reason."""
 
     ts: int
     time: str
@@ -147,7 +152,7 @@ class Move(Struct, frozen=True):
 
 
 class AgentPart(Struct, frozen=True):
-    """One agent's section. A `shadow` has no part of the account."""
+    """One agent's section. A `shadow` is not part of the account."""
 
     name: str
     policy: str
@@ -163,7 +168,7 @@ class AgentPart(Struct, frozen=True):
 
 
 class Trial(Struct, frozen=True):
-    """A challenger that was held against its champion."""
+    """A test of a challenger against its champion."""
 
     time: str
     champion: str
@@ -178,7 +183,7 @@ class Trial(Struct, frozen=True):
 
 
 class CapitalMove(Struct, frozen=True):
-    """New shares of what the agents have together, by agent."""
+    """New shares of the agents' capital, by agent."""
 
     time: str
     method: str
@@ -188,8 +193,10 @@ class CapitalMove(Struct, frozen=True):
 
 
 class House(Struct, frozen=True):
-    """The agents beside each other: the mean absolute correlation of their returns over this report's span (a year where it
-    is shorter), challengers, and capital that moved."""
+    """Comparison of the agents: correlation of returns, promotion tests and capital reallocations.
+
+    The correlation is the mean absolute one over this report's span, or over a year when the span is shorter.
+    """
 
     diversity: float | None
     trials: list[Trial]
@@ -197,7 +204,7 @@ class House(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """All of a report. `unknown` says of each part that is missing why."""
+    """A whole report. `unknown` has the reason for each missing part."""
 
     header: Header
     equity: list[tuple[int, float]]
@@ -222,7 +229,7 @@ class Report(Struct, frozen=True):
     unknown: dict[str, str]
     house: House
     income: dict[str, str] = {}
-    """Money that dividends, borrow, interest and the like brought in the span, by kind; exact text."""
+    """Income of the span by kind (dividends, borrow fees, interest and others); exact text."""
 
 
 def report(
@@ -236,21 +243,23 @@ def report(
     until: int = 0,
     slices: Slices | None = None,
 ) -> Report:
-    """The report of (since, until], in ns; until 0 is everything. `feed` is the digest of the market's data. Raises
-    ValueError when the run has no sample there."""
+    """The report of (since, until], in ns; until 0 is everything. `feed` is the digest of the market data.
+
+    Raises ValueError when the run has no sample in that span.
+    """
     until = until or 2**63 - 1
     every = [p for p in reader.equity() if p.ts <= until]
     points = [p for p in every if p.ts > since]
     if not points:
-        raise ValueError("the run has no sample in that time")
+        raise ValueError("the run has no sample in this span")
     last_ts = points[-1].ts
     unknown: dict[str, str] = {}
     present = standing if standing is not None and last_ts <= standing.ts and standing.ts <= until else None
     if present is None:
         why = (
-            "the state of the run is not at hand"
+            "the run's state is unavailable"
             if standing is None
-            else f"the span ends on {instant_text(last_ts)[:10]}, the run later"
+            else f"the span ends on {instant_text(last_ts)[:10]}, before the run's last sample"
         )
         unknown["assessment"] = why
     alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
@@ -261,7 +270,7 @@ def report(
     more = standing.own_closes if standing is not None else {}
     calendars = {each.calendar for each in reader.run.universe.instruments} | {reader.run.universe.calendar}
     if standing is None and len(calendars) > 1:
-        unknown["own_closes"] = "the state of the run is not at hand: returns are at last known prices"
+        unknown["own_closes"] = "the run's state is unavailable: returns are at last known prices"
     bookings = reader.bookings()
     curves = _Curves(every, reader.sampled()[: len(every)], names, bookings, reader.capital(), more.get("", ()))
     free, definition = _risk_free(config, curves.ts, unknown)
@@ -311,9 +320,11 @@ def _income(bookings: Sequence[Booking]) -> dict[str, str]:
 
 
 def _risk_free(config: Config, ts: NDArray[np.int64], unknown: dict[str, str]) -> tuple[RiskFree, str]:
-    """(the rate of the return to each sample, a year; the definition of the Sharpe ratio). NaN where [account]
-    cash_rate cannot be read any more."""
-    days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight is that of the day before
+    """(annual risk-free rate of the return to each sample, definition of the Sharpe ratio).
+
+    The rate is NaN when the file of [account] cash_rate cannot be read.
+    """
+    days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight belongs to the day before
     try:
         rate = rate_of(config, int(days[0]))
     except FeedError as why:
@@ -329,7 +340,7 @@ def _house(reader: Reader, config: Config, curves: "_Curves", since: int, until:
     moving = [own[begin:] for own in curves.agents if bool(own[begin:].any())]
     alike = mean_correlation(moving, absolute=True) if len(curves.ts) - begin >= SAMPLES else float("nan")
     if not isfinite(alike):
-        unknown["diversity"] = f"fewer than two agents that moved, or fewer than {SAMPLES} samples"
+        unknown["diversity"] = f"fewer than two agents with changes of equity, or fewer than {SAMPLES} samples"
     names = [agent.name for agent in config.agents]
     return House(
         diversity=alike if isfinite(alike) else None,
@@ -349,7 +360,7 @@ def _house(reader: Reader, config: Config, curves: "_Curves", since: int, until:
 
 
 def _named(names: Sequence[str], config: Config, shares: Sequence[float]) -> dict[str, float]:
-    """Shares of those that take part, by name: the book of orders by hand does not."""
+    """Shares of the participating agents, by name; the book `manual` does not participate."""
     return dict(zip([name for name in names if name != MANUAL], shares, strict=False))
 
 
@@ -362,7 +373,7 @@ def _shadow(
     until: int,
     more: Sequence[Gain],
 ) -> AgentPart | None:
-    """A shadow's section, of its own book; None before its first sample."""
+    """A shadow's section, from its own book; None before its first sample."""
     points = [p for p in reader.shadow(table.name) if p.ts <= until]
     if not points:
         return None
@@ -396,9 +407,9 @@ def _shadow(
 
 
 def _shortfall(reader: Reader, since: int, until: int, unknown: dict[str, str], slices: Slices | None) -> list[Costed]:
-    """What decisions of the span lost on their way into the book; empty where none was made."""
+    """Implementation shortfall of the span's decisions; empty without decisions."""
     if reader.records is None:
-        unknown["shortfall"] = "the journal is not at hand"
+        unknown["shortfall"] = "the journal is unavailable"
         return []
     found = shortfalls(reader, reader.records, since, slices)
     if found.note:
@@ -451,8 +462,10 @@ def _header(
 
 
 class _Curves:
-    """Equity of the house and of each agent at samples, and wealth: what 1 became without deposits. Returns are at own
-    closes of each date, by what these gain (`more`); equity is at last known prices."""
+    """Equity of the house and of each agent at samples, and wealth: the value of 1 unit without deposits.
+
+    Returns use each instrument's own close of the date, by the gains in `more`. Equity is at last known prices.
+    """
 
     def __init__(
         self,
@@ -470,7 +483,7 @@ class _Curves:
         house = np.array([float(p.equity) for p in every]) + _more(self.ts, more, 0)
         self.returns = _returns(house, _flows(seqs, flows))
         self.books = [np.array([float(p.books[k]) for p in every]) for k in range(len(agents))]
-        # capital moves at a sample, right after it was valued
+        # capital is reallocated at a sample, right after its valuation
         after = np.zeros((len(agents), len(every)))
         for each in capital:
             at = int(np.searchsorted(self.ts, each.ts))
@@ -482,7 +495,7 @@ class _Curves:
         ]
 
     def shown(self, since: int) -> Sequence[EquityPoint]:
-        """The span, or a year where it is shorter."""
+        """The first index of the span, or of a year when the span is shorter."""
         return self.every[self.start(since) :]
 
     def start(self, since: int) -> int:
@@ -499,18 +512,20 @@ class _Curves:
 
 
 def _more(ts: NDArray[np.int64], more: Sequence[Gain], book: int) -> Floats:
-    """float64[T], what the house (0) or an agent's book (1 on) gains at these samples."""
+    """float64[T]: gain of the house (0) or of an agent's book (1 on) at these samples."""
     found = {each.ts: each.micro[book] / 1e6 for each in more}
     return np.array([found.get(int(each), 0.0) for each in ts])
 
 
 FLOWS: Final = frozenset({"flow", "in_kind"})
-"""Bookings that are neither profit nor loss."""
+"""Kinds of bookings that are neither profit nor loss."""
 
 
 def _returns(equity: Floats, flows: Floats, after: Floats | None = None) -> Floats:
-    """float64[T] returns, 0 at the first sample; deposits are no profit. What came `after` a sample was valued, at its very
-    instant, earns from there on."""
+    """float64[T] returns, 0 at the first sample; deposits are not profit.
+
+    A deposit `after` the valuation of a sample, at the same instant, earns from that sample on.
+    """
     if after is None or not after.any():
         return np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
     base, moved = equity[:-1] + after[:-1], flows[1:] - flows[:-1]
@@ -520,8 +535,10 @@ def _returns(equity: Floats, flows: Floats, after: Floats | None = None) -> Floa
 
 
 def _flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
-    """float64[T]: what had come by the samples of these entries, in the order in which it was booked: what comes at a
-    sample's instant comes after it."""
+    """float64[T]: deposits booked up to the samples of these entries, in booking order.
+
+    A deposit at a sample's instant comes after the sample.
+    """
     moved = np.zeros(len(seqs))
     for each in flows:
         at = int(np.searchsorted(seqs, each.seq))
@@ -539,13 +556,15 @@ def _span(
     until: int,
     risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Span:
-    """Of the samples in (since, until]; the return of the first of them belongs to it. A rate for each return is that
-    of the return to each sample."""
+    """Performance over the samples in (since, until], including the return to the first of them.
+
+    `free` has the risk-free rate of the return to each sample.
+    """
     mine = (ts > since) & (ts <= until)
     own = returns[mine]
     free = risk_free_annual if isinstance(risk_free_annual, float) else risk_free_annual[mine]
     if len(own) and mine[0]:
-        own, free = own[1:], newest(free, len(own) - 1)  # nothing was before the first sample of all
+        own, free = own[1:], newest(free, len(own) - 1)  # the very first sample has no return
     known = len(own) > 0
     wealth = compounded(own)
     enough = len(own) >= SAMPLES
@@ -570,13 +589,13 @@ SPANS: Final = {"day": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
 def _spans(
     curves: _Curves, alerts: Sequence[tuple[int, str]], since: int, until: int, risk_free_annual: RiskFree
 ) -> list[Span]:
-    """This report's span first, then what ends with it: day, week, month, quarter, year, and all."""
+    """This report's span, then day, week, month, quarter, year and all, each ending with it."""
     spans = [("this report", since)] + [(name, until - days * DAY_NS) for name, days in SPANS.items()] + [("all", 0)]
     return [_span(name, curves.ts, curves.returns, alerts, begin, until, risk_free_annual) for name, begin in spans]
 
 
 def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most POINTS of them, first and last among them, and of what lies between the extremes of each piece."""
+    """At most POINTS points: the first, the last, and the extremes of each piece in between."""
     if len(points) <= POINTS:
         return list(points)
     pieces = np.array_split(np.arange(len(points)), POINTS // 2)
@@ -593,7 +612,7 @@ def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 def _limits(
     records: Sequence[RiskPoint], every: Sequence[EquityPoint], since: int, present: Standing | None
 ) -> list[LimitLine]:
-    """Every limit that was ever recorded or is measured now; the drawdown at each sample."""
+    """Every limit that was recorded or has a present value; the drawdown at each sample."""
     now = {line.limit: line for line in present.limits} if present is not None else {}
     histories: dict[str, list[tuple[int, LimitNow]]] = {}
     for record in records:
@@ -634,20 +653,20 @@ def _limits(
 def _backtest(
     curves: _Curves, records: Sequence[RiskPoint], config: Config, since: int, unknown: dict[str, str]
 ) -> VarBacktest | None:
-    """The recorded VaR, as it was known at each sample, against the return that followed."""
+    """The VaR recorded at each sample against the return that followed."""
     spec = config.risk.var
     forecasts = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None, None))[0] is not None]
     if not forecasts:
-        unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or too little history was known"
+        unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or the history was too short"
         return None
     at = np.searchsorted([ts for ts, _ in forecasts], curves.ts, side="right") - 1
     known = np.where(at >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[at], np.nan)
     made = known[:-1] / sqrt(spec.horizon if spec is not None else 1)
-    begin = curves.start(since)  # a year at least: a week's few samples say nothing
+    begin = curves.start(since)  # at least a year: a week has too few samples
     returns, made = curves.returns[1:][begin:], made[begin:]
     samples = int(np.isfinite(made).sum())
     if samples < SAMPLES:
-        unknown["var_backtest"] = f"{samples} samples with a recorded VaR, fewer than {SAMPLES}"
+        unknown["var_backtest"] = f"{samples} samples have a recorded VaR; {SAMPLES} are needed"
         return None
     return backtest(returns, made, spec.confidence if spec is not None else 0.95)
 
@@ -656,7 +675,7 @@ def _backtest(
 
 
 def reasons(plans: Sequence[Planned]) -> tuple[dict[str, int], dict[str, int]]:
-    """(refused, cut) wishes of agents and of the house by the limit that did it."""
+    """(refused, cut) counts of requested trades of agents and house, by limit."""
     refused: Counter[str] = Counter()
     cut: Counter[str] = Counter()
     for plan in plans:
@@ -734,7 +753,7 @@ def _counted(names: Iterable[str]) -> dict[str, int]:
 
 
 def day_start(ts: int, days: int) -> int:
-    """00:00 UTC so many days before the day after `ts`: the beginning of a span of whole days that ends with it."""
+    """00:00 UTC at the start of a span of whole days that ends with the day of `ts`."""
     return (ts // DAY_NS + 1 - days) * DAY_NS - 1
 
 

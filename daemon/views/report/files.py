@@ -1,4 +1,4 @@
-"""Reports as files in the state folder: written whole or not at all, the newest of each kind kept."""
+"""Report files in the state folder: written atomically, with the newest of each kind retained."""
 
 import os
 import re
@@ -11,20 +11,20 @@ from quantd.daemon.views.report.figures import Report
 from quantd.daemon.views.report.page import page
 
 KEPT: Final = 120
-"""Reports of each kind that are kept."""
+"""Retained reports of each kind."""
 
 FOLDER: Final = "reports"
 _STEM: Final = re.compile(r"(?P<kind>[a-z]+)-\d{4}-\d{2}-\d{2}(T\d{6})?")
 
 NAMES: Final = {"daily_report": "daily", "risk_report": "weekly"}
-"""Job -> how its files are called."""
+"""Job -> name of its files."""
 
 DAYS: Final = {"daily_report": 1, "risk_report": 7}
-"""Job -> days that its report is about."""
+"""Job -> days in the span of its report."""
 
 
 def keep(folder: Path, job: str, report: Report) -> Path:
-    """Write the page and its JSON as `reports/<kind>-<date of the last sample>`, drop the oldest; the page's path."""
+    """Writes page and JSON as `reports/<kind>-<date of the last sample>`, deletes old ones, returns the page's path."""
     place = folder / FOLDER
     place.mkdir(exist_ok=True, mode=0o700)
     kind = NAMES[job]
@@ -35,13 +35,13 @@ def keep(folder: Path, job: str, report: Report) -> Path:
 
 
 def write(path: Path, report: Report) -> None:
-    """The page at `path`, its figures beside it as JSON."""
+    """Writes the page to `path` and its figures beside it as JSON."""
     whole(path, page(report).encode())
     whole(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
 
 
 def whole(path: Path, data: bytes) -> None:
-    """A file that is there whole or as it was."""
+    """Replaces a file atomically."""
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         file.write(data)
@@ -51,7 +51,7 @@ def whole(path: Path, data: bytes) -> None:
 
 
 def prune(place: Path, kind: str) -> None:
-    """Drop all but the newest KEPT reports of a kind, by the date in their names."""
+    """Deletes all but the newest KEPT reports of a kind, by the date in their names."""
     stems = sorted(p.stem for p in place.glob(f"{kind}-*.html") if _STEM.fullmatch(p.stem))
     for stem in stems[:-KEPT]:
         for suffix in (".html", ".json"):

@@ -1,6 +1,6 @@
-"""A report as one page: it opens without a network, in light and dark, and shows the figures of the JSON beside it.
+"""A report as one page, which opens without a network and shows the figures of the JSON beside it.
 
-Each figure's cell names where it stands in the JSON (`data-figure`) and its value there: a test holds both to each other.
+Each figure's cell has its path in the JSON (`data-figure`) and its value there; a test compares both.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,18 +17,19 @@ from quantd.daemon.views.report.figures import AgentPart, LimitLine, Move, Repor
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
 MORE: Final = (
     ".n{text-align:right}.full{color:var(--fall);font-weight:600}.near{color:var(--fall)}.wide{overflow-x:auto}"
-    ".head .n{text-align:left}svg.s{width:10rem;height:1.6rem;display:block}section{margin:0 0 1rem}td,th{vertical-align:top}"
+    ".head .n{text-align:left}svg.s{width:10rem;height:1.6rem;display:block}section{margin:0 0 1rem}"
+    "td,th{vertical-align:top}"
 )
 METHODS: Final = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")
 PERCENT: Final = "{:.2%}"
 NUMBER: Final = "{:.2f}"
 COUNT: Final = "{:,}"
 FORMS: Final = {"share": PERCENT, "number": NUMBER, "money": "{:,.2f}"}
-"""Unit of a limit -> how it is written."""
+"""Unit of a limit -> format of its value."""
 
 
 def page(report: Report) -> str:
-    """The whole document."""
+    """The HTML document."""
     h = report.header
     title = f"{TITLES.get(h.kind, TITLES['hand'])} of {h.name}, {h.first[:10]} to {h.last[:10]}"
     parts = [
@@ -53,7 +54,7 @@ def page(report: Report) -> str:
 
 
 def figure(path: str, value: float | str | None, form: str = "{}") -> str:
-    """A cell with a figure of the JSON."""
+    """A table cell with a figure of the JSON."""
     if value is None:
         return f'<td class="n" data-figure="{escape(path)}" data-value="null">unknown</td>'
     data = escape(msgspec.json.encode(value).decode())
@@ -88,7 +89,7 @@ def _header(report: Report) -> str:
             _row("costs", f"<td>{escape(costs)}</td>", figure("header.seed", h.seed, "seed {}")),
             _row("configuration", figure("header.config", h.config)),
             _row("code", figure("header.version", h.version)),
-            _row("as it stands", figure("header.standing", h.standing)) if h.standing else "",
+            _row("present figures at", figure("header.standing", h.standing)) if h.standing else "",
             _row("returns", figure("header.returns", h.returns)) if h.returns else "",
         ),
     )
@@ -145,9 +146,9 @@ def _span(at: str, span: Span) -> str:
 
 def _limits(report: Report) -> str:
     rows = [_limit(f"limits.{k}", line) for k, line in enumerate(report.limits)]
-    said = "Use is the share of a limit, of a floor the floor's share of the value; worst is that of the records in this span."
-    head = ("limit", "now", "bound", "use", "worst", "its use", "when", "records", "use over time")
-    return _section("Limits of the house", _table(head, rows), f"<p>{said}</p>")
+    said = "Use is value / bound, for a lower bound bound / value. Worst is the worst record in this span."
+    head = ("limit", "now", "bound", "use", "worst", "worst use", "when", "records", "use over time")
+    return _section("House limits", _table(head, rows), f"<p>{said}</p>")
 
 
 def _limit(at: str, line: LimitLine) -> str:
@@ -172,7 +173,7 @@ def _use(at: str, use: float | None) -> str:
 
 
 def _spark(points: Sequence[tuple[int, float]]) -> str:
-    """Use over time, from 0 to the larger of 1 and the largest; the limit is a line."""
+    """Chart of use over time, from 0 to the larger of 1 and the maximum; the line at 1 is the limit."""
     if len(points) < 2:
         return ""
     first, last = points[0][0], points[-1][0]
@@ -234,14 +235,15 @@ def _tails(report: Report) -> str:
                 f"<p>Of {found.samples} samples, as a share of equity.</p>",
             ),
             _section(
-                "Where the risk is",
+                "Risk by position",
                 _table(
-                    ("symbol", "weight", "part of VaR", "part of volatility", "marginal VaR", "VaR without it less",
+                    ("symbol", "weight", "component VaR", "component volatility", "marginal VaR", "incremental VaR",
                      "days to unwind"),
                     parts,
                 ),
             ) if parts else "",
-            _section("Ratios", _table((), ratios), "<p>Of the last year of samples; beta and correlation to the benchmark.</p>"),
+            _section("Ratios", _table((), ratios),
+                     "<p>Over the last year of samples; beta and correlation to the benchmark.</p>"),
             _section("Stress: loss of equity", _table((), stress)) if stress else "",
             _section("Days to unwind", _table((), days)) if days else "",
             _backtest(report),
@@ -262,8 +264,8 @@ def _backtest(report: Report) -> str:
         _row("both", figure("var_backtest.p_conditional", b.p_conditional, "p = {:.3f}")),
         _row("traffic light", figure("var_backtest.zone", b.zone)),
     )
-    said = "The recorded VaR, as it was known at each sample, against the return that followed. Below p = 0.05 it is refused."
-    return _section("Was VaR right?", _table((), rows), f"<p>{said}</p>")
+    said = "The VaR recorded at each sample against the return that followed. p below 0.05 rejects the VaR model."
+    return _section("VaR backtest", _table((), rows), f"<p>{said}</p>")
 
 
 def _exposures(report: Report) -> str:
@@ -280,8 +282,8 @@ def _counts(at: str, counts: Mapping[str, int]) -> list[str]:
 
 def _alerts(report: Report) -> str:
     last = [
-        f"<tr><td>{escape(a.time)}</td><td>{a.level}</td><td>{escape(a.kind)}</td><td>{escape(a.agent or a.symbol)}</td>"
-        f"<td>{escape(a.text)}</td></tr>"
+        f"<tr><td>{escape(a.time)}</td><td>{a.level}</td><td>{escape(a.kind)}</td>"
+        f"<td>{escape(a.agent or a.symbol)}</td><td>{escape(a.text)}</td></tr>"
         for a in report.last_alerts
     ]
     if not last:
@@ -298,21 +300,21 @@ def _alerts(report: Report) -> str:
 
 def _moves(title: str, at: str, moves: Sequence[Move]) -> str:
     if not moves:
-        return _section(title, "<p>none moved</p>")
+        return _section(title, "<p>no changes</p>")
     rows = [
         f"<tr><td>{escape(m.time)}</td><td>{escape(m.who)}</td><td>{m.before} to {m.after}</td>"
         f"{figure(f'{at}.{k}.reason', m.reason)}</tr>"
         for k, m in enumerate(moves)
     ]
-    return _section(title, _table(("time", "who", "moved", "reason"), rows))
+    return _section(title, _table(("time", "switch of", "change", "reason"), rows))
 
 
 def _trading(report: Report) -> str:
     return _section(
         "Orders and refusals",
         _table(("orders", ""), _counts("orders", report.orders)) if report.orders else "<p>no orders</p>",
-        _table(("wishes refused by", ""), _counts("refused", report.refused)) if report.refused else "",
-        _table(("wishes cut by", ""), _counts("cut", report.cut)) if report.cut else "",
+        _table(("trades refused by", ""), _counts("refused", report.refused)) if report.refused else "",
+        _table(("trades cut by", ""), _counts("cut", report.cut)) if report.cut else "",
     )
 
 
@@ -337,14 +339,14 @@ def _shortfall(report: Report) -> str:
     for part in ("delay", "impact and spread", "fees", "opportunity", "total"):
         head += [part, "bp"]
     said = (
-        "Against trading all of it at the price decided on, without cost; positive is worse. Delay is until the market opened to the order, "
-        "impact from there on (docs/trade/execution.md)."
+        "Cost against a trade of the whole size at the decision price; positive is worse. Delay lasts until the "
+        "order's market opens, impact from then on (docs/trade/execution.md)."
     )
     return _section("Implementation shortfall", _table(head, rows), f"<p>{said}</p>")
 
 
 def _house(report: Report) -> str:
-    """The agents beside each other."""
+    """The section that compares the agents."""
     house = report.house
     alike = _row("mean absolute correlation of returns", figure("house.diversity", house.diversity, NUMBER))
     trials = [
@@ -368,15 +370,15 @@ def _house(report: Report) -> str:
         for k, move in enumerate(house.capital)
     ][-LAST_MOVES:]
     return _section(
-        "Agents beside each other",
+        "Comparison of agents",
         _table((), [alike]),
-        _table(("challenger", "", "better a year", "p", "at most", "look"), trials) if trials else "",
-        _table(("capital, shares from then on", *names, "why"), moves) if moves else "",
+        _table(("challenger", "", "gain a year", "p", "required p", "test"), trials) if trials else "",
+        _table(("capital shares from then on", *names, "reason"), moves) if moves else "",
     )
 
 
 LAST_MOVES: Final = 24
-"""Newest moves of capital that are shown; all are in the JSON."""
+"""Newest capital reallocations on the page; the JSON has all."""
 
 
 def _agent(k: int, part: AgentPart) -> str:
@@ -387,7 +389,7 @@ def _agent(k: int, part: AgentPart) -> str:
         ("", "VaR", "CVaR", "volatility", "Sharpe", "beta"),
         [
             _row(
-                "what it holds",
+                "positions",
                 figure(f"{at}.metrics.var", metrics.var, PERCENT),
                 figure(f"{at}.metrics.cvar", metrics.cvar, PERCENT),
                 figure(f"{at}.metrics.volatility", metrics.volatility, PERCENT),
@@ -403,7 +405,7 @@ def _agent(k: int, part: AgentPart) -> str:
         _line(part.curve, "var(--line)"),
         _table(SPAN_HEAD, [_span(f"{at}.span", part.span)]),
         risk,
-        _table(("limit, after its last round", "value", "bound", "use"), limits) if limits else "",
+        _table(("limit, after the last round", "value", "bound", "use"), limits) if limits else "",
         _table(("alerts", ""), _counts(f"{at}.alerts", part.alerts)) if part.alerts else "",
         _moves("Its switch", f"{at}.switches", part.switches) if part.switches else "",
     )
@@ -426,4 +428,4 @@ def _unknown(report: Report) -> str:
     if not reasons:
         return ""
     rows = [f"<tr><th>{escape(name)}</th><td>{escape(why)}</td></tr>" for name, why in sorted(reasons.items())]
-    return _section("What is not known, and why", f"<table>{''.join(rows)}</table>")
+    return _section("Missing figures and reasons", f"<table>{''.join(rows)}</table>")

@@ -5,20 +5,14 @@ from datetime import date
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
 from quantd.bundled import find
 from quantd.models.history.splits import Split, Splits
-from quantd.models.learners.a2c import A2cPlan
-from quantd.models.learners.dqn import PROFILES as DQN_PROFILES
-from quantd.models.learners.dqn import DqnPlan
-from quantd.models.learners.maddpg import MaddpgPlan
-from quantd.models.learners.ppo import PpoPlan
-from quantd.models.learners.sac import SacPlan
-from quantd.models.market.desks import PROFILES as SEATS
+from quantd.models.learners.record import Learner, LearnerPlan, learners
 from quantd.models.market.desks import Diversity, Seat
 from quantd.models.market.episodes import Episodes
 from quantd.models.market.rewards import RewardPlan
@@ -30,25 +24,17 @@ from quantd.models.observation.sight import SightSpec
 from quantd.models.training.plans.toml_lines import line_of
 from quantd.trading.cash_rate import HIGHEST, LOWEST
 from quantd.trading.execution import Costs
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.instruments import NANO, usual_lot_nano
-
-AgentName = Literal["ppo", "a2c", "dqn", "sac", "maddpg"]
-LearnerPlan = PpoPlan | A2cPlan | DqnPlan | SacPlan | MaddpgPlan
-
-PLANS: Final[Mapping[str, type[Struct]]] = {
-    "ppo": PpoPlan,
-    "a2c": A2cPlan,
-    "dqn": DqnPlan,
-    "sac": SacPlan,
-    "maddpg": MaddpgPlan,
-}
 
 Table = dict[str, Any]
 """As TOML gives it."""
 
 
-class PlanError(ValueError):
+class PlanError(ExplainedError, ValueError):
     """A plan that cannot be; the text names file, line, key, value and remedy."""
+
+    exit_code = CONFIG
 
 
 class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +73,7 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     costs: Costs = USUAL_COSTS
     capital: float = 100_000.0
     seats: tuple[Seat, ...] = ()
-    """Agents of a desk, for maddpg: `batch` accounts are so many desks. Each learns with its own capital; a house trades with the
+    """Agents of a desk, for a learner of several: `batch` accounts are so many desks. Each learns with its own capital; a house trades with the
     mean of them, by capital."""
     diversity: Diversity = Diversity()
     """What they pay for moving alike."""
@@ -121,7 +107,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     """One training. What is chosen is chosen by `splits.validation`; `splits.test` is looked at once, at the end."""
 
     name: str
-    agent: AgentName
+    agent: str
+    """Name of the learner."""
     learner: LearnerPlan
     profile: str = ""
     """Named settings that this began from."""
@@ -163,73 +150,59 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"purge {self.purge} from 1 on, embargo {self.embargo} and warmup_days from 0")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds {list(self.seeds)}: one or more, each once, from 0 on")
-        if not isinstance(self.learner, PLANS[self.agent]):
+        record = learners()[self.agent]
+        if not record.is_plan(self.learner):
             raise ValueError(f"learner {type(self.learner).__name__} for agent {self.agent}")
-        if (self.agent == "dqn") != (self.market.kind == "discrete") and self.agent in ("dqn", "sac"):
-            wanted = "discrete" if self.agent == "dqn" else "simplex or box"
-            raise ValueError(f"market.kind {self.market.kind}: {self.agent} takes {wanted}")
+        if self.market.kind not in record.kinds:
+            raise ValueError(f"market.kind {self.market.kind}: {self.agent} takes {' or '.join(record.kinds)}")
         if isinstance(self.market.lot, dict) and (unknown := set(self.market.lot) - set(self.data.symbols)):
             raise ValueError(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
         if fault := sights.fault(self.sight):
             raise ValueError(f"sight: {fault}")
-        if isinstance(self.learner, MaddpgPlan):
-            self._check_seats(self.learner)
+        if record.several:
+            self._check_seats(self.learner.agents)  # type: ignore[attr-defined]
         elif self.market.seats:
-            raise ValueError(f"market.seats: {self.agent} is one agent; maddpg is several")
+            several = ", ".join(each.name for each in learners().values() if each.several)
+            raise ValueError(f"market.seats: {self.agent} is one agent; several are trained by {several}")
 
-    def _check_seats(self, learner: MaddpgPlan) -> None:
+    def _check_seats(self, agents: int) -> None:
         seats = self.market.seats
-        if len(seats) != learner.agents or len({seat.name for seat in seats}) != len(seats):
-            raise ValueError(
-                f"market.seats: {len(seats)} for learner.agents {learner.agents}; as many, each of its own name"
-            )
-        if self.market.batch % learner.agents:
-            raise ValueError(f"market.batch {self.market.batch}: a multiple of {learner.agents}, the agents of a desk")
-        if self.market.kind != "simplex":
-            raise ValueError(f"market.kind {self.market.kind}: maddpg trades on the simplex here")
+        if len(seats) != agents or len({seat.name for seat in seats}) != len(seats):
+            raise ValueError(f"market.seats: {len(seats)} for learner.agents {agents}; as many, each of its own name")
+        if self.market.batch % agents:
+            raise ValueError(f"market.batch {self.market.batch}: a multiple of {agents}, the agents of a desk")
         if self.sight.book:
-            raise ValueError("sight.book: none for maddpg, whose agents trade one book together; write book = []")
+            raise ValueError(
+                f"sight.book: none for {self.agent}, whose agents trade one book together; write book = []"
+            )
 
 
-def profiles(agent: AgentName) -> dict[str, Table]:
-    """Name -> what it changes of the agent's defaults."""
-    if agent == "maddpg":
-        from quantd.models.training.plans.profiles import MARL
-
-        return MARL
-    if agent == "dqn":
-        named = DQN_PROFILES["prioritized"]
-        return {"prioritized": {"learner": msgspec.to_builtins(named), "steps": 500_000, "evaluate_every": 10_000}}
-    return {}
+def learner_named(name: object) -> Learner:
+    """PlanError for a learner that quantd does not have."""
+    known = learners()
+    if not isinstance(name, str) or name not in known:
+        raise PlanError(f"agent {name!r}: one of {', '.join(known)}{_meant(str(name), known)}")
+    return known[name]
 
 
-MARKETS: Final[Mapping[str, MarketPlan]] = {
-    "dqn": MarketPlan(kind="discrete"),
-    "maddpg": MarketPlan(batch=32, seats=SEATS[: MaddpgPlan().agents]),
-}
-SIGHTS: Final[Mapping[str, SightSpec]] = {"maddpg": SightSpec(book=())}
-"""Where an agent's own defaults differ from those of all."""
-
-
-def default(agent: AgentName, profile: str = "") -> Plan:
-    """The named defaults of `agent`. PlanError for a profile that it does not have."""
-    if agent not in PLANS:
-        raise PlanError(f"agent {agent!r}: one of {', '.join(PLANS)}{_meant(agent, PLANS)}")
+def default(agent: str, profile: str = "") -> Plan:
+    """The named defaults of `agent`. PlanError for an agent that quantd, or a profile that the agent, does not have."""
+    record = learner_named(agent)
     plan = Plan(
         name=profile or agent,
         agent=agent,
-        learner=PLANS[agent](),  # type: ignore[arg-type]
+        learner=record.plan(),
         profile=profile,
-        sight=SIGHTS.get(agent, SightSpec()),
-        market=MARKETS.get(agent, MarketPlan()),
+        sight=msgspec.convert(record.defaults.get("sight", {}), SightSpec),
+        market=msgspec.convert(record.defaults.get("market", {}), MarketPlan),
     )
     plan = _over(plan, {}, "")
     if not profile:
         return plan
-    named = profiles(agent)
-    if profile not in named:
-        raise PlanError(f"profile {profile!r}: {agent} has {', '.join(named) or 'none'}{_meant(profile, named)}")
-    return _over(plan, named[profile], "")
+    if profile not in record.profiles:
+        named = ", ".join(record.profiles) or "none"
+        raise PlanError(f"profile {profile!r}: {agent} has {named}{_meant(profile, record.profiles)}")
+    return _over(plan, record.profiles[profile], "")
 
 
 def read(path: Path) -> Plan:
@@ -245,7 +218,7 @@ def parsed(text: str, where: str) -> Plan:
     except msgspec.DecodeError as error:
         raise PlanError(f"{where}: {error}") from None
     if "agent" not in table:
-        raise PlanError(f'{where}: agent is missing; write agent = "ppo" (or {", ".join(list(PLANS)[1:])})')
+        raise PlanError(f'{where}: agent is missing; write agent = "ppo" (or another of {", ".join(learners())})')
     try:
         plan = default(table["agent"], table.get("profile", ""))
         return _over(plan, table, "")
@@ -269,10 +242,7 @@ def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
 
 def restored(table: Mapping[str, object]) -> Plan:
     """The plan that an artifact's manifest keeps as JSON. PlanError for one that this quantd cannot make."""
-    agent = table.get("agent")
-    if agent not in PLANS:
-        raise PlanError(f"agent {agent!r}: one of {', '.join(PLANS)}")
-    return _over(default(agent), _written(table), "")  # type: ignore[arg-type]
+    return _over(default(learner_named(table.get("agent")).name), _written(table), "")
 
 
 def _written(table: Mapping[str, object]) -> Table:
@@ -297,18 +267,19 @@ def described(plan: Plan) -> dict[str, object]:
     return flat
 
 
-def _over(plan: Plan, changes: Table, prefix: str) -> Plan:
+def _over(plan: Plan, changes: Mapping[str, Any], prefix: str) -> Plan:
     """`plan` with a table of changes laid over it."""
     table: Table = msgspec.to_builtins(plan)
     if changes.get("agent", plan.agent) != plan.agent:
         raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
     _lay(table, changes, prefix)
     kinds = get_type_hints(Plan)
-    kinds["learner"] = PLANS[plan.agent]
+    record = learners()[plan.agent]
+    kinds["learner"] = record.plan
     made: dict[str, Any] = {}
     if "layout" in table["learner"]:
         spec, assets = table["sight"], len(table["data"]["symbols"])
-        shown = plan.agent == "maddpg" or table["learner"]["network"] == "transformer"
+        shown = record.several or table["learner"]["network"] == "transformer"
         layout = Layout(assets, len(spec["features"]) + 1, spec["window"])
         table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
     for name, kind in kinds.items():
@@ -322,7 +293,7 @@ def _over(plan: Plan, changes: Table, prefix: str) -> Plan:
         raise PlanError(str(error)) from None
 
 
-def _lay(onto: Table, changes: Table, prefix: str) -> None:
+def _lay(onto: Table, changes: Mapping[str, Any], prefix: str) -> None:
     for key, value in changes.items():
         if key not in onto:
             raise PlanError(f"{prefix}{key} is not a key of a plan{_meant(key, onto)}")
@@ -347,6 +318,3 @@ def _named(name: str, error: msgspec.ValidationError, value: object) -> str:
 def _meant(word: str, known: Mapping[str, object]) -> str:
     close = get_close_matches(str(word), list(known), 1)
     return f". Did you mean {close[0]}?" if close else ""
-
-
-AGENTS: Final[tuple[str, ...]] = get_args(AgentName)

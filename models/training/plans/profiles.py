@@ -3,23 +3,18 @@
 python -m benchmarks.multi_agent prints the sizes of all three and the ranking of features.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-import msgspec
 import numpy as np
 
 from quantd.models.history.panel import Panel
-from quantd.models.market.desks import PROFILES
 from quantd.models.observation.return_features import FEATURES
 from quantd.models.observation.table import sight
 from quantd.trading.market import Floats
 
 UNDONE: Final = ("ESG scores", "sentiment")
 """Of the full profile as it was asked for: no such data is bundled, and none is invented."""
-
-LITE_FEATURES: Final = ("momentum_21", "momentum_63", "momentum_126", "volatility", "volatility_change")
-"""What `chosen` of `ranked` gives over the training part of the default data."""
 
 TOP: Final = 5
 
@@ -28,100 +23,6 @@ AHEAD: Final = 5
 
 FEWEST: Final = 3
 """Assets with a feature that a session needs to be counted."""
-
-DESKS: Final = 8
-"""That learn side by side."""
-
-SESSIONS: Final = 252
-"""Of an episode."""
-
-
-def _steps(episodes: int, agents: int) -> int:
-    """Env-steps: each agent's are counted."""
-    return episodes * SESSIONS * agents
-
-
-def _risk_profiles(count: int) -> list[dict[str, Any]]:
-    seats: list[dict[str, Any]] = msgspec.to_builtins(PROFILES[:count])
-    return seats
-
-
-def _profile(
-    agents: int,
-    episodes: int,
-    updates: int,
-    looks: int,
-    learner: dict[str, Any],
-    shown: dict[str, Any],
-    *,
-    dynamic: bool,
-) -> dict[str, Any]:
-    """`updates` of an episode of one desk, `looks` at the validation part."""
-    steps = _steps(episodes, agents)
-    return {
-        "learner": {
-            "agents": agents,
-            "train_every": SESSIONS * agents // updates,
-            "warmup": _steps(DESKS, agents),
-            "noise_steps": steps // 2,
-            "buffer": _steps(80, agents),
-            **learner,
-        },
-        "sight": {"book": [], **shown},
-        "market": {
-            "batch": DESKS * agents,
-            "seats": _risk_profiles(agents),
-            "diversity": {"dynamic": dynamic},
-            # a day counts about one, so that 0.1 for moving alike is a part of it; of a log return it would be all
-            "reward": {"kind": "sharpe"},
-            "episodes": {"length": SESSIONS},
-        },
-        "steps": steps,
-        "evaluate_every": steps // looks,
-        "checkpoint_every": steps // 4,
-        "patience": 0,
-    }
-
-
-MARL: Final[dict[str, dict[str, Any]]] = {
-    "full": _profile(
-        agents=5,
-        episodes=300,
-        updates=4,
-        looks=6,
-        learner={
-            "network": "transformer",
-            "transformer": {"width": 64, "heads": 8, "layers": 4, "widening": 2},
-            "batch": 8,
-        },
-        shown={"features": list(FEATURES), "window": 60},
-        dynamic=True,
-    ),
-    "lite": _profile(
-        agents=4,
-        episodes=200,
-        updates=16,
-        looks=20,
-        learner={"network": "mlp", "hidden": [128, 64], "batch": 64},
-        shown={"features": list(LITE_FEATURES), "window": 0},
-        dynamic=False,
-    ),
-    "transformer": _profile(
-        agents=5,
-        episodes=60,
-        updates=8,
-        looks=6,
-        learner={
-            "network": "transformer",
-            "transformer": {"width": 256, "heads": 8, "layers": 4, "widening": 2},
-            "batch": 8,
-        },
-        shown={"features": list(FEATURES), "window": 20},
-        dynamic=True,
-    ),
-}
-"""Profile -> what it changes. Transformers learn in batches of 8, and the wide one reads 20 sessions for 60 episodes: a seed is then a
-matter of minutes on one core."""
 
 
 class Rank(NamedTuple):
@@ -166,18 +67,3 @@ def _ranks(values: Floats) -> Floats:
     ranks = values.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable").astype(np.float64)
     ranks -= ranks.mean(axis=0)
     return ranks / ranks.std(axis=0)
-
-
-def sizes() -> Mapping[str, tuple[int, int]]:
-    """Profile -> numbers that act (of all agents), and of their critics."""
-    from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
-    from quantd.models.training.plans.plan import default
-
-    found = {}
-    for name in MARL:
-        plan = default("maddpg", name)
-        learner, assets = plan.learner, len(plan.data.symbols)
-        assert isinstance(learner, MaddpgPlan)
-        made = Maddpg(learner, plan.sight.size(assets), assets + 1, "simplex", 0)
-        found[name] = (made.network.vector.numel(), made.critics.vector.numel())
-    return found

@@ -10,15 +10,16 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.models.learners.on_policy import Diverged
+from quantd.models.learners.record import Diverged
 from quantd.models.training.plans.plan import Plan
 from quantd.models.training.runs.workers import Executor, Failed
 from quantd.models.training.seeds import checkpoints
 from quantd.models.training.seeds.markets import markets_of
 from quantd.models.training.seeds.seed_run import Progress, fit
+from quantd.trading.exit_codes import ExplainedError
 
 
-class SeedFailed(RuntimeError):
+class SeedFailed(ExplainedError, RuntimeError):
     """A seed ended in another process with an error that says nothing of the plan."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from quantd.models.training.seeds.records import Tracker
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 TrackerName = Literal["files", "mlflow", "tensorboard"]
 
@@ -35,8 +36,10 @@ LONGEST: Final = 6_000
 """Characters of a parameter that MLflow takes."""
 
 
-class TrackerError(RuntimeError):
+class TrackerError(ExplainedError, RuntimeError):
     """A tracker that cannot begin; the text says why and what to do."""
+
+    exit_code = CONFIG
 
 
 def installed(name: str) -> bool:

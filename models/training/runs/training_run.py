@@ -14,9 +14,7 @@ from quantd.models.artifacts.manifest import ArtifactError, Training, Window
 from quantd.models.export import writer
 from quantd.models.export.policy_graph import Scaling
 from quantd.models.history.panel_files import file_digest
-from quantd.models.learners.dqn import DqnPlan
-from quantd.models.learners.on_policy import Diverged
-from quantd.models.learners.sac import SacPlan
+from quantd.models.learners.record import Diverged, learners
 from quantd.models.observation import sight
 from quantd.models.training.card import card
 from quantd.models.training.plans.plan import Plan, described
@@ -29,6 +27,7 @@ from quantd.models.training.seeds.markets import Markets, markets_of
 from quantd.models.training.seeds.records import Tracker
 from quantd.models.training.seeds.seed_run import STOPPED, Fitted, Progress, fit
 from quantd.models.training.seeds.validation import judge
+from quantd.trading.exit_codes import CONFIG, INTERRUPTED, ExplainedError
 
 LOOKS: Final = "test-looks"
 """File of a run's folder: how often its test figures were made."""
@@ -37,12 +36,16 @@ Track = Callable[[int, Path, int | None], Tracker]
 """Of a seed, its folder, and the step it is taken up again at (None: it begins): who else follows it."""
 
 
-class Interrupted(Exception):
+class Interrupted(ExplainedError):
     """Training was asked to stop; what it made so far is kept."""
 
+    exit_code = INTERRUPTED
 
-class Unfinished(Exception):
+
+class Unfinished(ExplainedError):
     """A folder holds a run that was not finished, and nothing says whether to go on with it."""
+
+    exit_code = CONFIG
 
 
 def train(
@@ -161,20 +164,13 @@ def seats_of(plan: Plan) -> tuple[Seat, ...]:
 
 def shape_of(plan: Plan, fitted: Fitted) -> Shape:
     """The network that acts. Of a transformer, `hidden` is its width: what a plan calls so are layers after it."""
-    learner, count = plan.learner, writer.parameters_of(fitted.learner)
-    if not isinstance(learner, DqnPlan | SacPlan) and learner.network == "transformer":
-        sizes = learner.transformer
-        made: dict[str, int | float | str | bool] = {
-            "layers": sizes.layers,
-            "heads": sizes.heads,
-            "widening": sizes.widening,
-            "samples": plan.sight.window,
-        }
-        return Shape("transformer", (sizes.width,), count, settings=made)
-    if isinstance(learner, DqnPlan):
-        return Shape("mlp", learner.hidden, count, settings={"streams": learner.streams, "noisy": learner.noisy})
-    kind = "mlp" if isinstance(learner, SacPlan) else learner.network
-    return Shape(kind, learner.hidden, count)
+    learner, count = msgspec.to_builtins(plan.learner), writer.parameters_of(fitted.learner)
+    kind, settings = learner.get("network", "mlp"), {name: learner[name] for name in learners()[plan.agent].shape}
+    if kind == "transformer":
+        sizes = learner["transformer"]
+        made = {name: sizes[name] for name in ("layers", "heads", "widening")} | {"samples": plan.sight.window}
+        return Shape(kind, (sizes["width"],), count, settings=made | settings)
+    return Shape(kind, tuple(learner["hidden"]), count, settings=settings)
 
 
 def _spread(

@@ -18,6 +18,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from msgspec import Struct
 
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+
 A = TypeVar("A")
 """Argument."""
 M = TypeVar("M")
@@ -37,12 +39,14 @@ class Failed(Struct, frozen=True):
     """Name of the exception's class."""
 
 
-class WorkerLost(RuntimeError):
+class WorkerLost(ExplainedError, RuntimeError):
     """A worker process ended without an answer; it was killed, or memory ran out."""
 
 
-class Unavailable(RuntimeError):
+class Unavailable(ExplainedError, RuntimeError):
     """What is asked for is not installed, or does not answer; the text says the remedy."""
+
+    exit_code = CONFIG
 
 
 class Watch(Protocol[M_contra, R_contra]):

@@ -25,13 +25,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
 from quantd.models.history.panel_files import file_digest
-from quantd.models.learners.a2c import A2cPlan
-from quantd.models.learners.ppo import PpoPlan
+from quantd.models.learners.record import Space, learners
 from quantd.models.training.plans.plan import Plan, described, replaced
 from quantd.models.training.runs.workers import Executor, Failed
-from quantd.models.training.search.spaces import SPACES, Space, Value, dump, suggest, value
+from quantd.models.training.search.spaces import Value, dump, suggest, value
 from quantd.models.training.seeds.markets import markets_of
 from quantd.models.training.seeds.seed_run import Progress, fit
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 STUDY: Final = "study.db"
 
@@ -50,8 +50,10 @@ INDEX, ASKED, REASON, SECONDS, SCORES, STEPS = "index", "asked", "reason", "seco
 State = Literal["complete", "pruned", "failed"]
 
 
-class StudyError(ValueError):
+class StudyError(ExplainedError, ValueError):
     """A study that cannot go on as asked; the text says why and what to do."""
+
+    exit_code = CONFIG
 
 
 class Search(Struct, frozen=True):
@@ -76,7 +78,7 @@ class Search(Struct, frozen=True):
 
     @property
     def space(self) -> Space:
-        return SPACES[self.plan.agent]
+        return learners()[self.plan.agent].space
 
     @property
     def base(self) -> Plan:
@@ -87,8 +89,8 @@ class Search(Struct, frozen=True):
         batch, rollout = self.plan.market.batch, 1
         if "learner.horizon" in self.space:
             rollout = max(self.space["learner.horizon"].values)  # type: ignore[union-attr, assignment]
-        elif isinstance(self.plan.learner, PpoPlan | A2cPlan):
-            rollout = min(self.plan.learner.horizon, max(1, self.max_steps // batch))
+        elif (horizon := getattr(self.plan.learner, "horizon", 0)) > 0:
+            rollout = min(horizon, max(1, self.max_steps // batch))
             changes["learner.horizon"] = rollout
         # whole rollouts, and no more steps than asked for
         steps = max(1, self.max_steps // (batch * rollout)) * batch * rollout

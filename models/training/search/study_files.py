@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import optuna
 
+from quantd.models.learners.record import Space
 from quantd.models.training.plans.plan import Plan, default, described, replaced
-from quantd.models.training.search.spaces import Space, Value
+from quantd.models.training.search.spaces import Value
 from quantd.models.training.search.study import Row, Search, Sitting, importances
 
 TRIALS: Final = "trials.csv"

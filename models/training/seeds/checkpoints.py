@@ -15,8 +15,9 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save
 from torch import Tensor
 
-from quantd.models.learners.on_policy import State
+from quantd.models.learners.record import State
 from quantd.models.training.plans.plan import Plan, described
+from quantd.trading.exit_codes import ExplainedError
 
 SCHEMA: Final = 1
 LARGEST: Final = 1 << 33
@@ -26,7 +27,7 @@ FREE: Final = ("name", "steps", "seeds", "keep", "checkpoint_every", "splits.tes
 """Keys of a plan that may differ where a training is taken up again: nothing made so far depends on them."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ExplainedError, ValueError):
     """A checkpoint that is not what it says, or not of this plan; the text names the file, what differs and what is there before it."""
 
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from quantd.models.history.panel import Panel
-from quantd.models.learners.a2c import A2c
 from quantd.models.learners.cloning import CloningPlan, clone
-from quantd.models.learners.ppo import Ppo
+from quantd.models.learners.record import Algorithm, learners
 from quantd.models.market.simulator import USUAL_COSTS
 from quantd.models.market.tensors import grid
 from quantd.models.market.vector_env import Kind
@@ -21,7 +20,7 @@ from quantd.models.observation.sight import SightSpec, features_of
 from quantd.models.observation.table import observe
 from quantd.models.training.plans.plan import Plan, PlanError
 from quantd.models.training.seeds.environment import Ground
-from quantd.models.training.seeds.learner import Learner
+from quantd.models.training.seeds.learner import Recurrent
 from quantd.models.training.seeds.markets import Markets
 from quantd.strategies.policies import POLICIES, nearest
 from quantd.trading.execution import Costs
@@ -123,12 +122,13 @@ UPDATES: Final = 3_000
 """Steps along the gradient: what it takes to leave cash alone, whose share falls by its own size only."""
 
 
-def imitate(plan: Plan, markets: Markets, learner: Learner, ground: Ground) -> list[float]:
+def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) -> list[float]:
     """Fits `learner` to what `plan.clone` did in the training part alone, each row with the teacher's own book and with
     one drawn; gives each pass's mean loss. These rows are also the first that the normaliser learns of. Raises PlanError."""
 
-    if not isinstance(learner, Ppo | A2c):
-        raise PlanError(f"clone = {plan.clone!r}: {plan.agent} cannot imitate; ppo and a2c can")
+    if not learners()[plan.agent].imitates or not isinstance(learner, Recurrent):
+        able = ", ".join(each.name for each in learners().values() if each.imitates)
+        raise PlanError(f"clone = {plan.clone!r}: {plan.agent} cannot imitate; these can: {able}")
     of, rows = plan.market, range(markets.train.first, markets.train.last + 1)
     try:
         seen, done = demonstrations(

@@ -1,23 +1,17 @@
 """From a plan to its learner, and what training asks of any of them beside learning: sound weights, a policy to judge, a state to keep."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from quantd.models.learners.a2c import A2c, A2cPlan
-from quantd.models.learners.dqn import Dqn, DqnPlan
-from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
-from quantd.models.learners.on_policy import State
-from quantd.models.learners.ppo import Ppo, PpoPlan
-from quantd.models.learners.sac import Sac, SacPlan
+from quantd.models.learners.on_policy import Agent
+from quantd.models.learners.record import Algorithm, LearnerPlan, State, learner_for
 from quantd.models.market.desks import Seat
 from quantd.models.market.vector_env import VectorEnv
-from quantd.models.training.plans.plan import LearnerPlan, MarketPlan
+from quantd.models.training.plans.plan import MarketPlan
 from quantd.models.training.seeds.environment import Scale
-
-Learner = Ppo | A2c | Dqn | Sac | Maddpg
 
 Policy = Callable[[Tensor, bool], Tensor]
 """Raw observation [1, D], and whether it is the first -> what to do, [1, A] or int64[1]."""
@@ -26,60 +20,51 @@ PASSING: Final = ("now.", "env.", "replay.")
 """Beginnings of what a state holds of a place in training: a policy alone does without."""
 
 
-def learner_of(plan: LearnerPlan, env: VectorEnv, seed: int, device: str = "cpu") -> Learner:
+@runtime_checkable
+class Recurrent(Protocol):
+    """A learner whose policy may remember: its `agent` acts by row until `started`."""
+
+    @property
+    def agent(self) -> Agent: ...
+
+
+@runtime_checkable
+class ValueBased(Protocol):
+    """A learner that acts by the values of its actions."""
+
+    def q_values(self, observation: Tensor) -> Tensor: ...
+
+
+def learner_of(plan: LearnerPlan, env: VectorEnv, seed: int, device: str = "cpu") -> Algorithm:
     """Fresh, of weights drawn from `seed`."""
-    sizes = (env.observation_size, env.action_size, env.kind, seed, device)
-    match plan:
-        case PpoPlan():
-            return Ppo(plan, *sizes)
-        case A2cPlan():
-            return A2c(plan, *sizes)
-        case DqnPlan():
-            return Dqn(plan, *sizes)
-        case SacPlan():
-            return Sac(plan, *sizes)
-        case MaddpgPlan():
-            return Maddpg(plan, *sizes)
+    return learner_for(plan).algorithm(plan, env.observation_size, env.action_size, env.kind, seed, device)
 
 
-def vectors(learner: Learner) -> tuple[Tensor, ...]:
-    """All numbers that were learned."""
-    match learner:
-        case Ppo() | A2c():
-            return (learner.agent.network.vector,)
-        case Dqn():
-            return (learner.network.vector,)
-        case Sac():
-            return (learner.actor.vector, learner.critics.vector, learner.log_temperature)
-        case Maddpg():
-            return (learner.network.vector, learner.critics.vector)
-
-
-def sound(learner: Learner) -> bool:
+def sound(learner: Algorithm) -> bool:
     """All of them are numbers."""
-    return all(bool(torch.isfinite(each.detach()).all()) for each in vectors(learner))
+    return all(bool(torch.isfinite(each.detach()).all()) for each in learner.vectors())
 
 
-def parameters(learner: Learner) -> int:
+def parameters(learner: Algorithm) -> int:
     """How many numbers were learned, critics included."""
-    return sum(each.numel() for each in vectors(learner))
+    return sum(each.numel() for each in learner.vectors())
 
 
-def policy_of(learner: Learner, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
+def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
     """Greedy, of raw observations. Several agents are a house: the mean of what they hold, by capital."""
-    if isinstance(learner, Maddpg):
+    if market.seats:
         return _house(learner, scale, market.seats, symbols)
 
     def acts(observation: Tensor, first: bool) -> Tensor:
         rows = observation if scale is None else scale.of(observation)
-        if isinstance(learner, Ppo | A2c):
-            return learner.act(rows, started=torch.tensor([first], device=rows.device))
+        if isinstance(learner, Recurrent):
+            return learner.agent.act(rows, started=torch.tensor([first], device=rows.device))
         return learner.act(rows)
 
     return acts
 
 
-def _house(learner: Maddpg, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...]) -> Policy:
+def _house(learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...]) -> Policy:
     own = torch.tensor([[1.0 if not s.symbols or n in s.symbols else 0.0 for n in symbols] + [1.0] for s in seats])
     invested = torch.tensor([[seat.invested] for seat in seats])
     capital = torch.tensor([[seat.capital] for seat in seats], dtype=torch.float64)
@@ -96,9 +81,9 @@ def _house(learner: Maddpg, scale: Scale | None, seats: tuple[Seat, ...], symbol
     return acts
 
 
-def q_value(learner: Learner, observation: Tensor) -> float | None:
+def q_value(learner: Algorithm, observation: Tensor) -> float | None:
     """Mean highest value that a value-based learner gives to normalised observations float[B, D]; None of others."""
-    if not isinstance(learner, Dqn):
+    if not isinstance(learner, ValueBased):
         return None
     return float(learner.q_values(observation).amax(-1).mean())
 

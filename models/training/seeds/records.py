@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from quantd.models.learners.on_policy import Report
+from quantd.models.learners.record import Report
 
 NAMES: Final = {
     "policy": "loss_policy",

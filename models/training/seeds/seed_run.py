@@ -14,13 +14,13 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Diverged, Report, State
+from quantd.models.learners.record import Algorithm, Diverged, Report, State
 from quantd.models.training.plans.plan import Plan, described
 from quantd.models.training.seeds import checkpoints
 from quantd.models.training.seeds.checkpoints import Place
 from quantd.models.training.seeds.environment import CLIP, Ground, Scale
 from quantd.models.training.seeds.imitation import imitate
-from quantd.models.training.seeds.learner import Learner, learner_of, policy_of, policy_state, q_value, sound
+from quantd.models.training.seeds.learner import learner_of, policy_of, policy_state, q_value, sound
 from quantd.models.training.seeds.markets import Markets
 from quantd.models.training.seeds.records import Files, figures
 from quantd.models.training.seeds.validation import evaluate
@@ -54,7 +54,7 @@ class Fitted:
     """A seed as it was at its best on the validation part."""
 
     seed: int
-    learner: Learner
+    learner: Algorithm
     normaliser: Scale | None
     """None where the plan normalises nothing."""
     score: float
@@ -104,7 +104,7 @@ class _Course:
         self.plan: Final = plan
         self.markets: Final = markets
         self.ground: Final = Ground(plan, markets.train, seed)
-        self.learner: Final[Learner] = learner_of(plan.learner, self.ground, seed, plan.device)
+        self.learner: Final[Algorithm] = learner_of(plan.learner, self.ground, seed, plan.device)
         self.place = Place(seed, 0)
         self._best: State = {}
         self._folder: Final = folder

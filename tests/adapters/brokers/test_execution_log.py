@@ -1,19 +1,11 @@
-"""Executions as intervals of lots: the same whoever hears them, and in whatever order."""
+"""Executions as intervals of lots: the same in every order of arrival, each fee counted once."""
 
 from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.adapters.brokers.execution_log import Execution, Trail, told
-from quantd.adapters.brokers.order_log import Sent
-from quantd.trading.orders import Cause
-
-NANO = 10**9
-
-
-def sent(lots: int) -> Sent:
-    return Sent("q-1", 1, 2, 3, 0, lots, 0, 0, 0, 0, 0)
+from quantd.adapters.brokers.execution_log import Execution, ExecutionLog
 
 
 @st.composite
@@ -24,14 +16,14 @@ def histories(draw: st.DrawFn) -> tuple[int, list[Execution]]:
     found, cum = [], 0
     for k, size in enumerate(sizes):
         cum += size
-        found.append(Execution(cum, size, draw(st.integers(1, 10**12)), k))
+        found.append(Execution(k, size, draw(st.integers(1, 10**12)), cum_nano=cum, fee_micro=10**k))
     return lot, found
 
 
 @given(histories(), st.randoms())
 def test_fills_do_not_depend_on_the_order_in_which_executions_are_heard(case, dice):
     lot, executions = case
-    in_order, shuffled = Trail(), Trail()
+    in_order, shuffled = ExecutionLog(), ExecutionLog()
     for each in executions:
         in_order.add(each)
     dice.shuffle(executions)
@@ -43,26 +35,26 @@ def test_fills_do_not_depend_on_the_order_in_which_executions_are_heard(case, di
 @given(histories())
 def test_fills_cover_each_whole_lot_once_at_what_it_cost(case):
     lot, executions = case
-    trail = Trail()
+    trail = ExecutionLog()
     for each in executions:
         trail.add(each)
     fills = trail.fills(lot)
     whole = executions[-1].cum_nano // lot
-    assert [cum - lots for cum, lots, _, _ in fills] == [0, *(cum for cum, _, _, _ in fills)][: len(fills)]
-    assert sum(lots for _, lots, _, _ in fills) == whole
+    assert [each.cum - each.lots for each in fills] == [0, *(each.cum for each in fills)][: len(fills)]
+    assert sum(each.lots for each in fills) == whole
     cost = Fraction(0)
     for each in executions:
         part = min(each.cum_nano, whole * lot) - (each.cum_nano - each.size_nano)
         cost += max(part, 0) * each.price_nano
-    told_cost = sum(lots * lot * price for _, lots, price, _ in fills)
-    assert abs(told_cost - cost) <= Fraction(whole * lot, 2)
+    reported = sum(each.lots * lot * each.price_nano for each in fills)
+    assert abs(reported - cost) <= Fraction(whole * lot, 2)
 
 
 @given(histories(), st.data())
 def test_a_lot_of_which_a_part_is_missing_is_not_told(case, data):
     lot, executions = case
     missing = data.draw(st.integers(0, len(executions) - 1))
-    whole, part = Trail(), Trail()
+    whole, part = ExecutionLog(), ExecutionLog()
     for k, each in enumerate(executions):
         whole.add(each)
         if k != missing:
@@ -70,32 +62,24 @@ def test_a_lot_of_which_a_part_is_missing_is_not_told(case, data):
     assert set(part.fills(lot)) <= set(whole.fills(lot))
 
 
-def test_the_stream_tells_a_fill_once_and_a_query_always():
-    order, trail = sent(-10), Trail()
-    trail.add(Execution(4 * NANO, 4 * NANO, 7, 1))
-    first = told(order, trail, NANO, 5, None, 4 * NANO, news_only=True)
-    assert first is not None
-    assert (first.cum, first.lots, first.cause) == ([4], [4], [Cause.PART_FILL])
-    assert told(order, trail, NANO, 6, None, 4 * NANO, news_only=True) is None
-    again = told(order, trail, NANO, 7, None, 4 * NANO)
-    assert again is not None
-    assert again.cum == [4]
-    assert (again.sample, again.n, again.row) == (1, 2, [3])
+@given(histories())
+def test_a_fill_has_the_fees_of_the_executions_that_make_it(case):
+    lot, executions = case
+    log = ExecutionLog()
+    log.add(*executions)
+    fills = log.fills(lot)
+    counted = [each for each in executions if fills and each.cum_nano <= _end_of(fills[-1].cum, lot, executions)]
+    assert sum(each.fee_micro for each in fills) == sum(each.fee_micro for each in counted)
 
 
-def test_an_end_tells_how_much_was_filled_also_where_the_fills_are_not_known():
-    report = told(sent(10), Trail(), NANO, 5, Cause.CANCELLED, 6 * NANO, "canceled")
-    assert report is not None
-    assert (report.cum, report.lots, report.cause) == ([6], [0], [Cause.CANCELLED])
+def _end_of(cum: int, lot: int, executions: list[Execution]) -> int:
+    """Where the execution ends that completes lot number `cum`."""
+    return next(each.cum_nano for each in executions if each.cum_nano >= cum * lot)
 
 
-def test_the_last_fill_is_the_one_that_completes_the_order_whenever_it_is_heard():
-    order, trail = sent(10), Trail()
-    trail.add(Execution(10 * NANO, 3 * NANO, 8, 2))
-    first = told(order, trail, NANO, 5, Cause.LAST_FILL, 10 * NANO, news_only=True)
-    assert first is not None
-    assert (first.cum, first.cause) == ([10], [Cause.LAST_FILL])
-    trail.add(Execution(7 * NANO, 7 * NANO, 9, 1))
-    late = told(order, trail, NANO, 6, None, 7 * NANO, news_only=True)
-    assert late is not None
-    assert (late.cum, late.lots, late.cause) == ([7], [7], [Cause.PART_FILL])
+def test_executions_with_an_id_get_intervals_in_the_order_of_time_and_each_once():
+    log = ExecutionLog()
+    log.add(Execution(2, 30, 5, "b"), Execution(1, 20, 4, "a", fee_nano=3))
+    log.add(Execution(1, 20, 4, "a"), Execution(0, 50, 6, "c"))
+    assert [(each.id, each.cum_nano) for each in log.executions.values()] == [("a", 20), ("b", 50), ("c", 100)]
+    assert [tuple(each) for each in log.fills(10)] == [(2, 2, 4, 0, 3), (5, 3, 5, 0, 0), (10, 5, 6, 0, 0)]

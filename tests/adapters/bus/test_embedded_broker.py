@@ -12,7 +12,8 @@ from aiomqtt import Client
 
 from quantd.adapters.bus import embedded_broker
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker, EmbeddedSettings
-from quantd.adapters.bus.publisher import MqttBus, MqttSettings
+from quantd.adapters.bus.publisher import MqttBus
+from quantd.adapters.bus.settings import MqttSettings
 from quantd.adapters.listener import is_loopback
 from tests.support.mqtt import MemoryOutbox, Subscriber, until
 from tests.support.services import require

@@ -16,7 +16,8 @@ import pytest
 
 from quantd.adapters.bus.messages import Message
 from quantd.adapters.bus.outbox import Lanes
-from quantd.adapters.bus.publisher import BusAddressWrong, MqttBus, MqttSettings, Outbox, Outgoing, Tls, address
+from quantd.adapters.bus.publisher import MqttBus, Outbox, Outgoing
+from quantd.adapters.bus.settings import BusAddressWrong, MqttSettings, Tls, address
 from tests.support.checkout import ROOT
 from tests.support.mqtt import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, certificate, free_port, until
 from tests.support.services import require
@@ -84,7 +85,8 @@ async def test_status_is_retained_and_says_stopped_after_a_clean_stop(mosquitto:
 CHILD = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
-from quantd.adapters.bus.publisher import MqttBus, MqttSettings
+from quantd.adapters.bus.publisher import MqttBus
+from quantd.adapters.bus.settings import MqttSettings
 from tests.support.mqtt import MemoryOutbox
 async def main():
     bus = MqttBus(MqttSettings("127.0.0.1", {port}), MemoryOutbox(), "quantd/paper/status", b"offline")
@@ -127,6 +129,7 @@ async def test_a_daemon_that_falls_over_is_offline_although_it_takes_leave_of_th
     later.close()
 
 
+@pytest.mark.long
 async def test_five_broker_restarts_lose_and_double_no_alert(mosquitto: Mosquitto, tmp_path: Path) -> None:
     durable = ("-c", "-i", "durable", "-q", "1", "-t", "quantd/paper/alerts/#")
     first = mosquitto.subscribe(*durable)
@@ -185,6 +188,7 @@ async def test_alerts_raised_before_the_publisher_died_are_sent_by_the_next_one(
     subscriber.close()
 
 
+@pytest.mark.long
 async def test_while_the_broker_is_away_nothing_waits_for_it_and_the_counters_say_so() -> None:
     outbox = MemoryOutbox()
     lanes = Lanes(outbox, capacity=5)

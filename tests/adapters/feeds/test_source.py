@@ -1,20 +1,17 @@
 """The contract of sources, on every wrapper and on the vendors that need no pandas (Yahoo keeps it in its own module)."""
 
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.source import Source, SourceError
 from quantd.adapters.feeds.sources.alpaca import AlpacaBars
 from quantd.adapters.feeds.sources.http import HttpMapping, HttpSource
 from quantd.adapters.feeds.wrappers.cache import Cached
 from quantd.adapters.feeds.wrappers.fallback import Fallback
-from quantd.adapters.feeds.wrappers.quarantine import Checked
 from quantd.adapters.feeds.wrappers.rate_limit import Limited
 from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.adapters.pace import Rate
@@ -28,7 +25,6 @@ from tests.support.venues.served import served
 PAIR = Universe((Instrument("AAA", calendar="24/7"), Instrument("BBB", calendar="24/7")), calendar="24/7")
 T0 = 1_704_290_400
 START, END = T0 * NANO, (T0 + 3600) * NANO
-ALWAYS = {"24/7": sessions("24/7", date(2023, 12, 1), date(2024, 2, 1))}
 
 
 def truth() -> Rows:
@@ -51,10 +47,8 @@ WRAPPERS: dict[str, Callable[[Path], Source]] = {
     "limited": lambda _: Limited(recorded(), Rate(1000, 1.0)),
     "retried": lambda _: Retried(_unsteady(), first_s=0.001),
     "fallback": lambda _: Fallback([_unsteady(), recorded()], PAIR),
-    "checked": lambda _: Checked(recorded(), PAIR, ALWAYS, "1m"),
-    "all of them": lambda folder: Checked(
-        Cached(Fallback([Retried(Limited(_unsteady(), Rate(1000, 1.0)), first_s=0.001), recorded()], PAIR), PAIR, "1m", folder),
-        PAIR, ALWAYS, "1m",
+    "all of them": lambda folder: Cached(
+        Fallback([Retried(Limited(_unsteady(), Rate(1000, 1.0)), first_s=0.001), recorded()], PAIR), PAIR, "1m", folder
     ),
 }  # fmt: skip
 

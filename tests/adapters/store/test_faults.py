@@ -64,6 +64,7 @@ def in_child(work) -> int:
     return pid
 
 
+@pytest.mark.long
 def test_a_hundred_kills_in_the_midst_of_commits_lose_nothing_that_was_acted_upon(tmp_path):
     rng = random.Random(SEED)
     day = entries(8_000, SEED)
@@ -138,6 +139,7 @@ def test_only_durable_batches_are_synced_and_move_the_head(tmp_path):
     driver.close()
 
 
+@pytest.mark.long
 def test_a_loss_of_power_at_any_write_is_recovered_or_refused(tmp_path):
     """Images are cut from the log of real commits: what was synced stays, what was not is there in part.
 
@@ -246,6 +248,7 @@ def _models(folder: Path) -> list[list]:
         return [db.execute(f"SELECT * FROM {t} ORDER BY 1, 2, 3, 4").fetchall() for t in tables]
 
 
+@pytest.mark.quick_cases(8)
 @pytest.mark.parametrize("room", range(25))
 def test_a_full_disk_keeps_nothing_by_halves_and_the_same_batch_goes_in_later(tmp_path, room):
     """The n-th page is refused by SQLite as a full disk would be; the writer is the real one."""

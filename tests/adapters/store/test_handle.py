@@ -11,6 +11,7 @@ from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.trading import codec
+from tests.support.examples import examples
 from tests.support.store import AGENTS, START, UNIVERSE, Desk, batch, entries, new_schema
 
 RUN = "7f3k2m1a"
@@ -47,7 +48,7 @@ def batched_alike(one: Desk, many: Desk, seed: int, cuts: list[int], twice: bool
     assert models(many) == models(one)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(1, 40), min_size=1, max_size=12), twice=st.booleans())
 def test_the_read_models_do_not_depend_on_how_entries_were_batched_or_when_the_process_restarted(
     tmp_path_factory, seed, cuts, twice

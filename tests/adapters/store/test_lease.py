@@ -70,6 +70,7 @@ def test_a_second_daemon_on_the_account_is_refused_by_name_host_process_time_and
         assert store.lease.token == 2
 
 
+@pytest.mark.long
 def test_a_lease_is_renewed_while_nothing_is_committed(desk):
     with desk.open(account=ACCOUNT, lease_s=1.5) as store:
         time.sleep(2.5)
@@ -118,6 +119,7 @@ def test_a_crashed_leader_is_followed_at_once_in_its_own_folder_and_after_the_le
         assert store.verify() == []
 
 
+@pytest.mark.long
 def test_the_first_is_stopped_the_second_takes_the_lease_and_the_first_wakes_and_can_neither_commit_nor_send(
     postgres, tmp_path
 ):

@@ -23,6 +23,7 @@ from quantd.daemon.config import load
 from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import instants
@@ -79,7 +80,7 @@ async def standing_at_the_end(folder, text=CONFIG):
     world = World(folder, text)
     await world.api.start()
     stepping = asyncio.create_task(world.service.step_forever())
-    await world.service.feed(instants(world.assembly.items()), "fast", "wait")
+    await feed_recorded(world.service, instants(world.assembly.items()), "fast", "wait")
     # the inbox is empty before its last chunk has been stepped, and only the loop that steps may commit
     feed, service = world.assembly.feed, world.service
     while service.shell.ts < feed.last_ts or world.store.last_seq(RUN) < service.journal.seq:
@@ -238,7 +239,7 @@ async def test_a_halt_that_a_slow_store_has_not_taken_is_answered_as_in_force(wo
     monkeypatch.setattr(command_routes, "WAIT_S", 0.1)
     world.service.store = Slow(world.store)
     status, done = await command(world, {"command": "halt", "reason": "slow"}, world.bearer)
-    assert (status, done["switch"], done["unrecorded"]) == (200, "HALT", "the store did not answer for 0.1 s")
+    assert (status, done["switch"], done["unrecorded"]) == (200, "HALT", "the store did not commit within 0.1 s")
     status, refused = await command(world, {"command": "resume", "reason": "slow"}, world.bearer)
     assert (status, refused["error"]["code"]) == (504, "late")
 
@@ -417,6 +418,7 @@ async def test_wrong_tokens_are_counted_and_the_right_one_still_works(world):
     assert (await command(world, {"command": "reduce"}, world.bearer))[0] == 200
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -444,6 +446,7 @@ async def test_a_form_of_another_page_cannot_command(world):
         assert response.status == 405
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     "host",
     [
@@ -463,11 +466,13 @@ async def test_another_name_for_this_machine_is_refused(world, host):
     assert (await get(world, "/api/v1/status", headers={"Host": host}))[0] == 421
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9", "LOCALHOST:1", "[::1]:80"])
 async def test_its_own_names_are_accepted(world, host):
     assert (await get(world, "/api/v1/status", headers={"Host": host}))[0] == 200
 
 
+@pytest.mark.quick_cases(5)
 @pytest.mark.parametrize(
     ("path", "status"),
     [

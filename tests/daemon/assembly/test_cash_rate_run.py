@@ -10,8 +10,9 @@ import pytest
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.app import Options, read_config
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble, assemble_live
-from quantd.daemon.config import Known, read
+from quantd.daemon.config import read
 from quantd.daemon.engine.snapshot import Frozen, freeze, thaw
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.views.report.figures import report
@@ -22,7 +23,7 @@ from quantd.trading.execution import interest_micro
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.live.test_session import NOW, TEXT
 from tests.daemon.recovery.test_replay import kill_after
-from tests.support.command_line import CONFIG, answer, program, quantd, write
+from tests.support.command_line import CONFIG, answer, quantd, write
 
 SERIES = "date,rate\n2018-12-31,0.03\n2019-01-15,0.4\n2019-02-01,0.05\n"
 WITH = CONFIG.replace("[risk]\n", '[account]\ncash_rate = "bills.csv"\n[risk]\n')
@@ -93,12 +94,13 @@ def test_what_is_bought_at_an_open_has_earned_until_then(tmp_path: Path) -> None
     assert log.interest[0].amount_micro == interest_micro(100_000_000_000, 3 * 10**11, 1)
 
 
+@pytest.mark.long
 def test_backtest_run_killed_run_and_replay_have_one_digest_and_other_rates_another(tmp_path: Path) -> None:
     folder_of(tmp_path)
     plain = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     kill_after(tmp_path, 200)
     kill_after(tmp_path, 100)
-    ended = answer(program(tmp_path, "run", "--json", "--quiet"))
+    ended = answer(quantd(tmp_path, "run", "--json", "--quiet"))
     assert ended["digest"] == plain["digest"]
     assert ended["equity"] == plain["equity"]
     again = answer(quantd(tmp_path, "replay", "--json"))
@@ -107,7 +109,7 @@ def test_backtest_run_killed_run_and_replay_have_one_digest_and_other_rates_anot
     assert unset["digest"] != plain["digest"]
     changed = SERIES.replace("0.05", "0.06")
     (tmp_path / "bills.csv").write_text(changed)
-    refused = program(tmp_path, "run", "--quiet")
+    refused = quantd(tmp_path, "run", "--quiet")
     assert refused.returncode == 78
     assert "another feed file or selection" in refused.stderr
 
@@ -189,7 +191,7 @@ def test_a_report_whose_series_is_gone_says_so(tmp_path: Path) -> None:
         ),
         (WITH, SERIES.replace("0.4", "4.0"), "bills.csv:3: rate 4 is not within -0.05 to 0.5. Write 0.04"),
         (WITH.replace("bills", "notes"), SERIES, "there is no such file"),
-        (WITH.replace('"bills.csv"', "2.0"), SERIES, "[account] cash_rate = 2.0 is not a fraction a year; write 0.02"),
+        (WITH.replace('"bills.csv"', "2.0"), SERIES, "[account] cash_rate = 2.0 is not an annual fraction; write 0.02"),
         (WITH.replace('"bills.csv"', "true"), SERIES, "[account] cash_rate = true is no rate"),
     ],
 )
@@ -209,7 +211,7 @@ def test_a_venue_that_pays_interest_itself_refuses_a_rate(tmp_path: Path) -> Non
     done = quantd(tmp_path, "config", "check")
     assert done.returncode == 78
     assert (
-        'cash_rate = 0.02 with [broker] kind = "alpaca", where the venue pays interest itself; remove it' in done.stderr
+        'cash_rate = 0.02 with [broker] kind = "alpaca", but this venue pays interest itself; remove it' in done.stderr
     )
 
 
@@ -219,7 +221,7 @@ async def test_a_market_that_goes_on_reads_the_series_again_at_each_sample(tmp_p
     path.write_text(f"date,rate\n{day},0.03\n")
     text = TEXT.replace("{broker}", "paper").replace("{policy}", "equal_weight")
     text += f'[account]\ncash_rate = "{path}"\n'
-    parts = assemble_live(read(text, Known(("equal_weight",), ("24/7",))), NOW)
+    parts = assemble_live(read(text, known_names()), NOW)
     found = []
     given = [t for t in parts.ticks_between(NOW - DAY_NS, NOW + 3 * DAY_NS, NOW) if t.sample and not t.warmup]
     for number, tick in enumerate(given):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from quantd.daemon.app import Options, read_config
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble, assemble_live
-from quantd.daemon.config import Known, read
+from quantd.daemon.config import read
 from quantd.daemon.policies.loading import answer as answer_of
 from quantd.daemon.runtime.timeline import instants
 from quantd.trading.effects import Ask
@@ -16,7 +17,7 @@ from quantd.trading.events import Decided
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.live.test_session import NOW, TEXT
 from tests.daemon.recovery.test_replay import kill_after
-from tests.support.command_line import CONFIG, ROOT, answer, program, quantd, write
+from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
 
 DAYS = """\
 def act(view, memory):
@@ -61,13 +62,14 @@ def test_no_decision_knows_more_than_could_be_read_then(tmp_path: Path, availabl
     assert len(asked) > 60
 
 
+@pytest.mark.long
 def test_a_backtest_a_killed_run_and_a_replay_have_one_digest_and_another_file_is_another_market(
     tmp_path: Path,
 ) -> None:
     write(tmp_path, with_days(tmp_path, "next_open"))
     backtest = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     kill_after(tmp_path, 300)
-    run = answer(program(tmp_path, "run", "--json", "--quiet"))
+    run = answer(quantd(tmp_path, "run", "--json", "--quiet"))
     replay = answer(quantd(tmp_path, "replay", "--policies", "--json"))
     assert run["digest"] == backtest["digest"] == replay["digest"]
     assert replay["policy_differences"] == 0
@@ -121,7 +123,7 @@ async def test_a_market_that_goes_on_reads_the_file_again_at_each_sample(tmp_pat
     path.write_text(f"ts,value\n{day},1.5\n")
     text = TEXT.replace("{broker}", "paper").replace("{policy}", "equal_weight")
     text = text.replace("[feed]\n", f'[feed]\nmacro = [{{ name = "rate", path = "{path}" }}]\n')
-    parts = assemble_live(read(text, Known(("equal_weight",), ("24/7",))), NOW)
+    parts = assemble_live(read(text, known_names()), NOW)
     found: list[tuple[float, ...]] = []
     ticks = parts.ticks_between(NOW - DAY_NS, NOW + 3 * DAY_NS, NOW)
     given = [t for t in ticks if t.sample]

@@ -20,7 +20,7 @@ from quantd.daemon.cli.output import cell
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import RiskNow
 from quantd.daemon.views.preview import PlanNow
-from tests.support.command_line import CONFIG, ROOT, answer, environment, program, quantd, write
+from tests.support.command_line import CONFIG, ROOT, answer, environment, quantd, write
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def ran(tmp_path_factory):
     """A folder with a finished run, and what the run printed."""
     folder = tmp_path_factory.mktemp("ran")
     write(folder)
-    return folder, answer(program(folder, "run", "--json"))
+    return folder, answer(quantd(folder, "run", "--json"))
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def test_commands_to_a_running_daemon_take_effect_and_are_journalled(live):
 
 def test_a_second_daemon_in_the_same_state_folder_is_told_to_try_later(live):
     folder, _ = live
-    done = program(folder, "run", "--quiet")
+    done = quantd(folder, "run", "--quiet")
     assert done.returncode == 75
     assert "Traceback" not in done.stderr
 
@@ -422,7 +422,7 @@ def test_what_the_doctor_finds_in_a_store_that_was_changed_a_start_refuses(ran, 
     done = quantd(tmp_path, "doctor", "--store", "--json")
     assert done.returncode == 1
     assert any(says in c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False)
-    started = program(tmp_path, "run", "--json")
+    started = quantd(tmp_path, "run", "--json")
     assert started.returncode == 1
     assert says in started.stderr
     assert "restore a backup" in started.stderr
@@ -437,7 +437,7 @@ def test_an_empty_store_is_named_by_doctor_and_run(ran, tmp_path):
     done = quantd(tmp_path, "doctor", "--store", "--json")
     (bad,) = [c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
     assert "quantd.db is empty: it has none of quantd's tables; restore a backup" in bad
-    assert program(tmp_path, "run").returncode == 1
+    assert quantd(tmp_path, "run").returncode == 1
 
 
 def test_rights_of_others_on_the_state_are_named_by_the_doctor_and_taken_by_a_start(ran, tmp_path):
@@ -452,20 +452,20 @@ def test_rights_of_others_on_the_state_are_named_by_the_doctor_and_taken_by_a_st
     (bad,) = [c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
     assert "others may write state: chmod go-w state" in bad
     assert "others may read state/token: chmod 600 state/token" in bad
-    started = program(tmp_path, "run", "--json")
+    started = quantd(tmp_path, "run", "--json")
     assert started.returncode == 0, started.stderr
     assert started.stderr.count("state.tightened") == 3
     assert [stat.S_IMODE(path.stat().st_mode) for path in loose] == [0o775, 0o600, 0o664]
-    assert "state.tightened" not in program(tmp_path, "run", "--json").stderr
+    assert "state.tightened" not in quantd(tmp_path, "run", "--json").stderr
 
 
 def test_a_state_folder_for_everybody_is_refused_and_left_as_it_is(tmp_path):
     write(tmp_path)
     (tmp_path / "state").mkdir()
     (tmp_path / "state").chmod(0o1777)
-    started = program(tmp_path, "run", "--json")
+    started = quantd(tmp_path, "run", "--json")
     assert started.returncode == 78
-    assert "is a folder for everybody: give quantd a folder of its own" in started.stderr
+    assert "is a shared folder (sticky bit): choose a private folder" in started.stderr
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o1777
 
 

@@ -99,10 +99,10 @@ async def test_a_cancel_of_a_daemon_that_no_longer_leads_does_not_leave() -> Non
     task = asyncio.create_task(sender.run())
     sender.put([basket])
     await heard(inbox, 2)
-    said.append("this daemon no longer leads its account")
+    said.append("this daemon no longer holds the lease on its account")
     sender.put([Cancel(NOW, 1, 0, NOW)])
     (told,) = await heard(inbox, 1)
     task.cancel()
     assert isinstance(told, CancelReported)
-    assert "no longer leads" in told.reason
+    assert "no longer holds the lease" in told.reason
     assert venue.paper.query(NOW, 1, [0]), "it is open there still"

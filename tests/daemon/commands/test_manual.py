@@ -14,6 +14,7 @@ from quantd.daemon.commands.control import NotDone
 from quantd.daemon.commands.manual import compared, correction, found, how_of
 from quantd.daemon.engine import step
 from quantd.daemon.engine.venue.account import free_micro
+from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.timeline import instants
 from quantd.trading.codec import decode
 from quantd.trading.effects import Booked, Publish
@@ -38,7 +39,7 @@ async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     made = World(tmp_path, getattr(request, "param", BY_HAND))
     await made.api.start()
     stepping = asyncio.create_task(made.service.step_forever())
-    await made.service.feed(instants(made.assembly.items()), "fast", "wait")
+    await feed_recorded(made.service, instants(made.assembly.items()), "fast", "wait")
     feed, service = made.assembly.feed, made.service
     while service.shell.ts < feed.last_ts or made.store.last_seq(RUN) < service.journal.seq:
         await service.changed(0.05)
@@ -90,7 +91,7 @@ async def test_what_the_gate_cuts_is_said_with_the_limit_and_whose(world: Any) -
     status, done = await post(world, "orders", ORDER | {"symbol": "QQQ"})
     assert (status, done["allowed"], done["order"], done["reason"]) == (200, "0", "", "switch")
     assert (done["cut_by"], done["text"]) == (
-        "house", "the switch of house is HALT; `quantd resume --reason R` re-arms it"
+        "house", "the switch of house is HALT; `quantd resume --reason R` sets it to RUN"
     )  # fmt: skip
 
 
@@ -112,9 +113,10 @@ async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_ma
         assert "the price of SPY" in str(answer)
     status, answer = await post(world, "orders", ORDER | {"side": "sell", "qty": "1", "agent": "even", "stop": "9000"})
     assert status == 422
-    assert "this one closes SPY" in str(answer)
+    assert "this order closes SPY" in str(answer)
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [
@@ -295,7 +297,7 @@ async def test_a_correction_has_the_numbers_of_the_comparison_and_settles_it(tmp
     step(state, event)
     assert found(state, account) == ([0, 0, 0], 0)
     assert compared(state, account).agrees
-    with pytest.raises(NotDone, match="nothing to fence"):
+    with pytest.raises(NotDone, match="no difference to fence"):
         correction(service, account, how, said, "api")
 
 
@@ -325,6 +327,6 @@ async def test_cash_is_the_venues_business_where_there_is_one(tmp_path: Path) ->
     from quantd.daemon.commands.manual import flow
 
     _, service, _ = await with_a_difference(tmp_path)
-    with pytest.raises(NotDone, match="reports what is paid in and out itself") as refused:
+    with pytest.raises(NotDone, match="reports deposits and withdrawals itself") as refused:
         flow(service, "", "10.00", False, "x", "api")
     assert refused.value.fault == "venue"

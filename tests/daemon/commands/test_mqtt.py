@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 
 from quantd.adapters.bus.commands import AHEAD_S, Name, signed
 from quantd.adapters.bus.embedded_broker import EmbeddedBroker, EmbeddedSettings
-from quantd.adapters.bus.publisher import Listen, MqttBus, MqttSettings
+from quantd.adapters.bus.publisher import Listen, MqttBus
+from quantd.adapters.bus.settings import MqttSettings
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.operate import remote
@@ -409,12 +410,12 @@ def test_a_command_to_a_broker_where_no_daemon_listens_is_not_known_to_have_work
     try:
         with pytest.raises(Failure, match="is not known") as why:
             remote.command(tmp_path / "config.toml", url, "halt", reason="", agent="", as_json=False)
-        assert why.value.code == 75
+        assert why.value.exit_code == 75
     finally:
         mosquitto.stop()
     with pytest.raises(Failure, match="did not take the command") as why:
         remote.command(tmp_path / "config.toml", url, "halt", reason="", agent="", as_json=False)
-    assert why.value.code == 75
+    assert why.value.exit_code == 75
 
 
 @pytest.mark.parametrize(
@@ -437,4 +438,4 @@ def test_the_address_of_a_command_names_broker_and_instance(
 def test_what_is_no_address_of_a_command_is_refused_with_its_shape(tmp_path: Path, url: str) -> None:
     with pytest.raises(Failure, match="--mqtt") as why:
         remote.place(url, tmp_path / "none.toml")
-    assert why.value.code == 2
+    assert why.value.exit_code == 2

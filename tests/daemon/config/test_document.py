@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 from quantd.daemon.config import ConfigError, Known, digest, load, read, reloading, secret
 from quantd.trading.instruments import NANO
 from tests.support.checkout import ROOT
+from tests.support.examples import examples
 
 TEXT = (ROOT / "config.toml").read_text()
 KNOWN = Known(
     policies=("equal_weight", "inverse_volatility", "momentum"),
     calendars=("XNYS", "XLON", "24/7"),
     parameters={"momentum": ("lookback", "skip")},
+    feeds=("replay", "yfinance", "alpaca", "ccxt"),
+    brokers=("paper", "alpaca", "ccxt"),
+    stops_at={"ccxt": ("kraken",)},
 )
 
 SMALL = """\
@@ -76,7 +80,7 @@ def test_symbols_may_stand_in_a_file(tmp_path):
     (tmp_path / "config.toml").write_text(changed('["SPY", "QQQ"]', '"list.txt"'))
     assert load(tmp_path / "config.toml", KNOWN).universe.symbols == ("SPY", "IWM")
     assert mistakes(changed('["SPY", "QQQ"]', '"none.txt"'))[0].startswith(
-        'config.toml:2: [universe] symbols = "none.txt": there is no such file'
+        'config.toml:2: [universe] symbols = "none.txt": this file does not exist'
     )
 
 
@@ -128,13 +132,13 @@ CASES = [
     ("max_drawdown = 0.25", "var = { limit = 3 }", "8: [risk] var.limit = 3 is a percentage; write 0.03"),
     ("max_drawdown = 0.25", "var = { limt = 0.03 }", "8: [risk] var.limt is not a key. Did you mean limit?"),
     ("max_drawdown = 0.25", "var = 0.03", "8: [risk] var = 0.03 is not a table"),
-    ("max_drawdown = 0.25", "max_order_notional = 5000.5", "not exact as a number"),
+    ("max_drawdown = 0.25", "max_order_notional = 5000.5", "a number without exact decimals"),
     ("max_drawdown = 0.25", 'max_order_notional = "5,000"', '"5,000" is not an amount of money'),
     ("max_drawdown = 0.25", 'profile = "balancd"', '8: [risk] profile = "balancd" is not a known profile. Did you mean balanced?'),
-    ("max_drawdown = 0.25", "slippage_bp = 1.0", "8: [risk] slippage_bp is not a key here; it belongs in [broker]"),
+    ("max_drawdown = 0.25", "slippage_bp = 1.0", "8: [risk] slippage_bp is not a key of this table; move it to [broker]"),
     ("[risk]", "[rsk]", "7: [rsk] is not a section. Did you mean [risk]?"),
-    ("[[agents]]", "[agents]", "9: [[agents]] is written as one table; write [[agents]]"),
-    ('cash = "1000.00"', "cash = 1000.10", "6: [broker] cash = 1000.1 is not exact as a number"),
+    ("[[agents]]", "[agents]", "9: [[agents]] must be a list of tables; write [[agents]]"),
+    ('cash = "1000.00"', "cash = 1000.10", "6: [broker] cash = 1000.1 is a number without exact decimals"),
     ('cash = "1000.00"', 'cash = "1000.1234567"', "more than 6 decimal places"),
     ('cash = "1000.00"', 'cash = "0"', '6: [broker] cash = "0" is not above 0'),
     ('cash = "1000.00"', "", "5: [broker] cash is missing; write cash"),
@@ -143,36 +147,36 @@ CASES = [
     ('policy = "momentum"', 'policy = "my.py:"', "names no function"),
     ('policy = "momentum"', 'policy = "momentum"\nparams = { lokback = 3 }', "params.lokback is not a parameter of momentum"),
     ('policy = "momentum"', 'policy = "a.py:act"\nparams = { api_key = "x" }', "looks like a secret"),
-    ("capital = 0.5", "capital = 1.4", '"one" capital = 1.4 is too large; it must be above 0 and at most 1'),
-    ('path = "bars.parquet"', 'path = "bars.parquet"\nat_end = "loop"', 'at_end = "loop" is not known'),
+    ("capital = 0.5", "capital = 1.4", '"one" capital = 1.4 is too large; write a value above 0 and at most 1'),
+    ('path = "bars.parquet"', 'path = "bars.parquet"\nat_end = "loop"', 'at_end = "loop" is not a valid value'),
     ("capital = 0.5", "capital = 50", '"one" capital = 50 is a percentage; write 0.5'),
     ("capital = 0.5", "capital = 0.5\nlimits = { max_drawdown = 20 }", '"one" limits.max_drawdown = 20 is a percentage'),
-    ("capital = 0.5", "capital = 0.5\nlimits = { follow_ups = 1 }", "limits.follow_ups is not a key here; it belongs in [risk]"),
-    ('name = "one"', 'name = "house"', '"house" is a book of the house'),
+    ("capital = 0.5", "capital = 0.5\nlimits = { follow_ups = 1 }", "limits.follow_ups is not a key of this table; move it to [risk]"),
+    ('name = "one"', 'name = "house"', '"house" is reserved for a book of the house'),
     ('name = "one"', 'name = "One"', 'name = "One" is not valid'),
-    ('path = "bars.parquet"', 'kind = "replya"', '4: [feed] kind = "replya" is not known. Did you mean replay?'),
+    ('path = "bars.parquet"', 'kind = "replya"', '4: [feed] kind = "replya" is not a known feed. Did you mean replay?'),
     ('path = "bars.parquet"', 'path = "b"\nstart = 2020-01-02\nend = 2019-01-02', "6: [feed] end = 2019-01-02 is before start"),
     ('path = "bars.parquet"', 'path = "b"\nstart = "2020-01-02"', '5: [feed] start = "2020-01-02" is not a date'),
     ('path = "bars.parquet"', "", "3: [feed] path is missing"),
-    ('path = "bars.parquet"', 'kind = "alpaca"\nfallback = ["replay"]', "falls back to recorded prices"),
+    ('path = "bars.parquet"', 'kind = "alpaca"\nfallback = ["replay"]', 'has "replay", which is not a live feed'),
     ('path = "bars.parquet"', 'path = "b"\npace = "0/s"', 'pace = "0/s" is not valid'),
     ('["SPY", "QQQ"]', '["SPY", "SPY"]', "names SPY twice"),
     ('["SPY", "QQQ"]', "[]", "is empty"),
     ('["SPY", "QQQ"]', '["SPY", "QQQ"]\ncalendar = "XNYC"', '3: [universe] calendar = "XNYC" is not a known calendar. Did'),
     ('["SPY", "QQQ"]', '["SPY", "QQQ"]\nbenchmark = "SPQ"', '3: [universe] benchmark = "SPQ" is not a known symbol'),
-    ("[risk]", '[quantd]\nmode = "live"\n[risk]', 'mode = "live" with [broker] kind = "paper"'),
-    ("[risk]", '[bus]\nurl = "mqtt://h"\n[risk]', 'url is read only with kind = "mqtt"'),
+    ("[risk]", '[quantd]\nmode = "live"\n[risk]', 'mode = "live" needs a venue, but [broker] kind = "paper"'),
+    ("[risk]", '[bus]\nurl = "mqtt://h"\n[risk]', 'url applies only to kind = "mqtt"'),
     ("[risk]", '[bus]\nkind = "mqtt"\n[risk]', "7: [bus] url is missing"),
     ("[risk]", '[bus]\npassword = "hunter2"\n[risk]', "8: [bus] password looks like a secret"),
-    ("[risk]", '[store]\nurl = "postgresql://me:hunter2@host/db"\n[risk]', "holds a password"),
-    ("[risk]", '[alerts]\nlevels = ["INFO"]\n[risk]', "leaves CRITICAL out"),
-    ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\n[risk]', '7: [[schedules]] "a" says no time'),
+    ("[risk]", '[store]\nurl = "postgresql://me:hunter2@host/db"\n[risk]', "has a password"),
+    ("[risk]", '[alerts]\nlevels = ["INFO"]\n[risk]', "has no CRITICAL, which is always sent"),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\n[risk]', '7: [[schedules]] "a" has no time'),
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\nat = "close"\nevery = "5m"\n[risk]', "has at and every"),
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\nat = "clse"\n[risk]', '10: [[schedules]] "a" at = "clse" is not valid'),
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalanse"\nat = "close"\n[risk]', "Did you mean rebalance?"),
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\ncron = "0 16 * * 1-5"\n[risk]', "write names, mon-fri"),
-    ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\ncron = "0 16 * *"\n[risk]', "it has 5 fields"),
-    ("[risk]", '[[schedules]]\nname = "a"\ndo = "flatten"\nat = "close"\non_closed = "skip"\n[risk]', "11: [[schedules]] \"a\" on_closed is for cron"),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\ncron = "0 16 * *"\n[risk]', "write 5 fields"),
+    ("[risk]", '[[schedules]]\nname = "a"\ndo = "flatten"\nat = "close"\non_closed = "skip"\n[risk]', "11: [[schedules]] \"a\" on_closed applies only to cron"),
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "backup"\ncron = "0 1 1 * *"\non_closed = "next"\n[risk]', "remove it"),
     ('[universe]', '[universe]\nclosed = ["2025-13-01"]', 'closed[0] = "2025-13-01" is not a date; write "2025-01-09"'),
     ('[universe]', '[universe]\nclosed = ["2025-01-09", "2025-01-09"]', "names 2025-01-09 twice"),
@@ -228,7 +232,7 @@ def test_shares_are_added_exactly():
 
 def test_two_agents_of_one_name_are_refused_with_both_lines():
     lines = mistakes(SMALL + '[[agents]]\nname = "one"\npolicy = "momentum"\ncapital = 0.1\n')
-    assert lines[0].startswith('config.toml:14: [[agents]] "one" name is taken (line 9)')
+    assert lines[0].startswith('config.toml:14: [[agents]] "one" name = "one" is already used (line 9)')
 
 
 def test_a_file_that_is_not_there_or_not_text_is_one_sentence(tmp_path):
@@ -244,7 +248,7 @@ def test_files_that_are_named_and_missing_are_listed_with_their_lines():
     assert [(m.line, m.path) for m in found] == [(4, "feed.path"), (11, "agents[0].policy")]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, len(TEXT)), st.text(max_size=4), st.integers(0, 6))
 def test_no_text_makes_it_crash(at, insert, delete):
     with suppress(ConfigError):
@@ -270,7 +274,7 @@ def test_a_reload_may_tighten_a_limit_and_not_loosen_it():
     paths, refused = reloading(old, read(changed("0.25", "0.2") + '[log]\nlevel = "debug"\n', KNOWN))
     assert (set(paths), refused) == ({"risk.max_drawdown", "log.level"}, [])
     for new, said in (
-        ("max_drawdown = 0.3", "may be looser than 0.25"),
+        ("max_drawdown = 0.3", "may be looser than the present value, 0.25"),
         ("", "may be looser"),
         ("max_drawdown = 0.25\nvar = { limit = 0.1 }", ""),
     ):
@@ -279,7 +283,9 @@ def test_a_reload_may_tighten_a_limit_and_not_loosen_it():
         assert all(said in str(m) for m in refused)
     profiled = changed("max_drawdown = 0.25", 'profile = "balanced"')
     added = profiled.replace("[risk]\n", "[risk]\nmax_drawdown = 0.5\n")
-    assert "what it was" in str(reloading(read(profiled, KNOWN), read(added, KNOWN))[1][0])
+    assert "the present value, the profile or default" in str(
+        reloading(read(profiled, KNOWN), read(added, KNOWN))[1][0]
+    )
     refused = reloading(old, read(changed("capital = 0.5", "capital = 0.6"), KNOWN))[1]
     assert "cannot change while the daemon runs; restart it" in str(refused[0])
 
@@ -304,7 +310,7 @@ def test_stops_rest_only_where_a_venue_has_them(where, line, path):
     text = live.replace(where, where + line) if where else live + line
     said = [m for m in mistakes(text.replace("{}", "coinspot")) if "at_venue" in m]
     assert len(said) == 1
-    assert 'no stop is known to rest at [broker] venue = "coinspot"' in said[0]
+    assert 'stop orders at [broker] venue = "coinspot" are not supported' in said[0]
     assert "remove it" in said[0]
     assert read(text.replace("{}", "kraken"), KNOWN).broker.venue == "kraken"
     assert read(changed("[risk]\n", "[risk]\nprotective = { stop_loss = 0.1, at_venue = true }\n"), KNOWN)

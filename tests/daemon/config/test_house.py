@@ -11,7 +11,12 @@ from quantd.daemon.engine.agents.capital_shares import Regime
 from quantd.trading.events import Tick
 from tests.proofs.five_agents import CONFIG
 
-KNOWN = Known(policies=("momentum",), calendars=("XNYS",))
+KNOWN = Known(
+    policies=("momentum",),
+    calendars=("XNYS",),
+    feeds=("replay", "yfinance", "alpaca", "ccxt", "http"),
+    brokers=("paper", "alpaca", "ccxt"),
+)
 SMALL = """\
 [universe]
 symbols = ["SPY"]
@@ -43,15 +48,15 @@ def mistakes(text):
         (RIVAL + 'challenges = "rival"\n', 20, "is not a known agent that trades"),
         (RIVAL + 'challenges = "noone"\n', 20, "is not a known agent that trades"),
         (RIVAL.replace("shadow = true\n", 'challenges = "one"\n').replace("0.3", "0.0001"), 19, "shadow = true"),
-        ('[[schedules]]\nname = "p"\ndo = "promote"\nat = "close"\n', 17, "no agent challenges another"),
-        ('[[schedules]]\nname = "r"\ndo = "reallocate"\nat = "close"\n', 17, "without [capital]"),
-        ("[capital]\nfloor = 0.6\n", 16, "more than all"),
-        ("[capital]\nceiling = 0.4\n", 16, "less than all"),
-        ('[capital]\nmethod = "regime"\nvolatility_of = "house"\n', 16, "without a regime"),
+        ('[[schedules]]\nname = "p"\ndo = "promote"\nat = "close"\n', 17, "no agent has challenges"),
+        ('[[schedules]]\nname = "r"\ndo = "reallocate"\nat = "close"\n', 17, "needs a table [capital]"),
+        ("[capital]\nfloor = 0.6\n", 16, "adds up to more than 1"),
+        ("[capital]\nceiling = 0.4\n", 16, "adds up to less than 1"),
+        ('[capital]\nmethod = "regime"\nvolatility_of = "house"\n', 16, "needs at least one regime"),
         (
             '[capital]\nmethod = "regime"\n[[capital.regimes]]\nname = "a"\nshares = [{ agent = "one", share = 1.0 }]\n',
             16,
-            "looks at the benchmark",
+            "needs the benchmark's volatility",
         ),
         ('[capital]\n[[capital.regimes]]\nname = "a"\nshares = [{ agent = "rival", share = 1.0 }]\n', 18, "rival"),
         ('[capital]\n[[capital.regimes]]\nname = "a"\nshares = []\n', 18, "is empty"),
@@ -68,12 +73,12 @@ def test_a_contradiction_is_named_with_its_line(more, line, said):
 
 def test_somebody_must_trade():
     text = SMALL.replace("capital = 0.5\n", "capital = 0.5\nshadow = true\n")
-    assert any("one at least must trade" in each for each in mistakes(text))
+    assert any("at least one agent must trade" in each for each in mistakes(text))
 
 
 def test_two_regimes_do_not_begin_at_one_volatility():
     regime = '[[capital.regimes]]\nname = "a"\nshares = [{ agent = "one", share = 1.0 }]\n'
-    assert any("begins two regimes" in each for each in mistakes(SMALL + "[capital]\n" + regime + regime))
+    assert any("is used by two regimes" in each for each in mistakes(SMALL + "[capital]\n" + regime + regime))
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,12 @@ from quantd.risk.measures.stress import SHIPPED
 from quantd.trading.execution import Costs
 from tests.support.checkout import ROOT
 
-KNOWN = Known(policies=("momentum", "equal_weight"), calendars=("XNYS", "XLON"))
+KNOWN = Known(
+    policies=("momentum", "equal_weight"),
+    calendars=("XNYS", "XLON"),
+    feeds=("replay", "yfinance", "alpaca", "ccxt"),
+    brokers=("paper", "alpaca", "ccxt"),
+)
 TEXT = """\
 [universe]
 symbols = ["SPY", "QQQ"]
@@ -417,7 +422,7 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
     else:
         before = read(text, KNOWN, sets=sets)
     if parsed is REFUSED:
-        with pytest.raises(ConfigError, match=f"{other}.* is not known"):
+        with pytest.raises(ConfigError, match=f"{other}.* is not a valid value"):
             read(text, KNOWN, sets=[f"{key}={other}"])
         return
     after = read(text, KNOWN, sets=[*sets, f"{key}={other}"])
@@ -455,7 +460,7 @@ def test_the_limits_are_those_of_the_gate():
     from_live = {"max_account_notional", "ramp", "max_orders_per_day"}  # [live]: of the house in mode live
     from_the_venue = {"buying_power", "no_borrow"}  # nothing to set: what the venue says
     assert {exact.get(name, name) for name in ours} == set(
-        catalogue.Limits.__struct_fields__
+        catalogue.FIELDS
     ) - from_the_broker - from_live - from_the_venue
     assert set(keys_of(Tail)) == set(catalogue.Tail.__struct_fields__)
     assert set(keys_of(Correlation)) == set(catalogue.Correlation.__struct_fields__)

@@ -9,7 +9,12 @@ from quantd.daemon.config import ConfigError, Known, read
 from tests.support.checkout import ROOT
 
 MUTATIONS = 500
-KNOWN = Known(policies=("inverse_volatility", "momentum"), calendars=("XNYS", "24/7"))
+KNOWN = Known(
+    policies=("inverse_volatility", "momentum"),
+    calendars=("XNYS", "24/7"),
+    feeds=("replay", "yfinance", "alpaca", "ccxt", "http"),
+    brokers=("paper", "alpaca", "ccxt"),
+)
 # the default, with every other limit beside those it has, for the house and for an agent
 LIMITS = """\
 reduce_collar = 0.15

@@ -3,13 +3,13 @@
 import pytest
 import typer
 
-from quantd.daemon.cli.commands import app
+from quantd.daemon.cli.program import commands, program
 from quantd.daemon.config import ConfigError, Known, read
 from tests.support import command_line
 from tests.support.checkout import ROOT
 
 TEXT = (ROOT / "config.toml").read_text()
-KNOWN = Known(policies=("inverse_volatility", "momentum"), calendars=("XNYS", "24/7"))
+KNOWN = Known(policies=("inverse_volatility", "momentum"), calendars=("XNYS", "24/7"), secrets={"alpaca_key": "a key"})
 
 
 def config(*sets, **environ):
@@ -108,7 +108,7 @@ VALUES = {"QUANTD_CONFIG": "{at}/config.toml", "QUANTD_STATE": "{at}/kept"}
 
 
 def test_each_variable_that_help_offers_stands_in_for_its_option_which_wins(tmp_path):
-    options = offered(typer.main.get_command(app))
+    options = offered(typer.main.get_command(program(commands())))
     assert set(options) == set(VALUES)
     empty, named, other = (tmp_path / name for name in ("empty", "named", "other"))
     for folder, end in ((empty, ""), (named, "2019-01-31"), (other, "2019-02-28")):
@@ -129,6 +129,6 @@ def test_an_override_of_the_bus_leaves_the_keys_of_the_other_kind_in_the_file_al
     assert (bus.kind, bus.url) == ("mqtt", "mqtt://h")
     assert config(QUANTD_BUS__KIND="mqtt", QUANTD_BUS__URL="mqtt://h").bus.kind == "mqtt"
     (line, _) = said("bus.kind=mqtt", "bus.url=mqtt://h", "bus.port=1884")
-    assert line.startswith('--set bus.port: [bus] port is read only with kind = "embedded"')
+    assert line.startswith('--set bus.port: [bus] port applies only to kind = "embedded"')
     (line, _) = said("bus.url=mqtt://h")
-    assert line.startswith('--set bus.url: [bus] url is read only with kind = "mqtt"')
+    assert line.startswith('--set bus.url: [bus] url applies only to kind = "mqtt"')

@@ -31,7 +31,7 @@ from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import OWN_CLOSES, RISK_FREE_ANNUAL
 from quantd.trading.view import HOLD, Memory, View
-from tests.support.command_line import ROOT, program, quantd
+from tests.support.command_line import ROOT, quantd
 from tests.support.command_line import answer as document
 
 SYMBOLS = ("SPY", "TLT", "GLD", "BTC-USD")
@@ -254,7 +254,7 @@ def test_backtest_and_report_have_one_ratio_and_say_whose_closes_it_is_of(tmp_pa
     (tmp_path / "config.toml").write_text(text + "\n[bus]\nport = 0\n[api]\nport = 0\n")
     backtest = document(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     assert OWN_CLOSES in backtest["notes"]
-    run = document(program(tmp_path, "run", "--json", "--quiet"))
+    run = document(quantd(tmp_path, "run", "--json", "--quiet"))
     assert run["digest"] == backtest["digest"]
     study = document(quantd(tmp_path, "study", "rebalance", "--cost", "10", "--json"))
     assert study["own_closes"] == OWN_CLOSES

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from quantd.daemon.config.scan import positions
 from tests.support.checkout import ROOT
+from tests.support.examples import examples
 
 SCALARS = st.sampled_from(
     ["1", "-2.5", "true", "nan", "1979-05-27 07:32:00Z", "07:32:00", '"a # ] } = \\" b"', "'c:\\d # ['", '""', "''"]
@@ -118,7 +119,7 @@ def documents(draw):
     return writer.text, writer.lines
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(documents())
 def test_every_thing_of_a_generated_text_is_found_on_the_line_it_was_written_on(document):
     text, lines = document
@@ -126,7 +127,7 @@ def test_every_thing_of_a_generated_text_is_found_on_the_line_it_was_written_on(
     assert positions(text) == lines
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(documents())
 def test_windows_line_ends_change_no_line(document):
     text, lines = document

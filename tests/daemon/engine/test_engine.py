@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 import quantd.daemon.engine.planning.plan
-from quantd.daemon.engine import HANDLERS, step
+from quantd.daemon.engine import HANDLERS, STAGES, find_handlers, step
+from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
+from quantd.daemon.engine.venue import busts, halts
 from quantd.daemon.engine.venue.reports import News
 from quantd.daemon.engine.venue.unknown import SENDINGS
 from quantd.risk.limits.catalogue import Limits, override
@@ -38,6 +40,7 @@ from quantd.trading.orders import Cause, ForeignOrder, OrderBasket, OrderState, 
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD, Noted, View
 from tests.support.engine import CASH, START, World, block, walk
+from tests.support.examples import examples
 
 HOUR = DAY_NS // 24
 RESEARCH = PROFILES["research"]
@@ -54,6 +57,27 @@ def nothing(view: object) -> np.ndarray:
 
 def test_every_member_of_the_event_union_has_a_handler() -> None:
     assert set(HANDLERS) == set(get_args(Event))
+    assert {list(function.__annotations__.values())[1] for function in HANDLERS.values()} == set(get_args(Event))
+
+
+def test_an_event_without_a_handler_is_an_error_that_names_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(busts, "on_busted")
+    with pytest.raises(TypeError, match=r"no module of quantd.daemon.engine defines on_busted, the handler of Busted"):
+        find_handlers()
+
+
+def test_an_event_with_two_handlers_is_an_error_that_names_both_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_busted() -> None: ...
+
+    on_busted.__module__ = halts.__name__
+    monkeypatch.setattr(halts, "on_busted", on_busted, raising=False)
+    with pytest.raises(TypeError, match=r"venue.busts, quantd.daemon.engine.venue.halts of"):
+        find_handlers()
+
+
+def test_stages_run_in_the_order_of_the_table() -> None:
+    assert [each.run.__name__ for each in STAGES] == ["execute_parents", "serve_tick", "sync_stops"]
+    assert {kind for each in STAGES for kind in each.after} == set(get_args(Event))
 
 
 def test_a_decision_on_a_close_fills_at_the_next_open_and_not_before() -> None:
@@ -382,7 +406,7 @@ parts = st.lists(st.integers(1, 400), min_size=1, max_size=8)
 
 
 @given(parts, st.randoms(use_true_random=False), st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_each_fill_is_posted_once_however_reports_are_repeated_and_reordered(
     sizes: list[int], random, last: bool
 ) -> None:  # type: ignore[no-untyped-def]
@@ -442,7 +466,7 @@ def test_an_unknown_outcome_is_asked_for_and_keeps_its_risk_reserved() -> None:
     basket = sent(world)
     world.shell.run(Unknown(basket.sample, basket.n, basket.ts + 1, [0], "time-out"))
     assert world.of(Query)[-1] == Query(basket.sample, basket.n, [0])
-    account = world.shell.state.account(-1)
+    account = account_of(world.shell.state, -1)
     assert account.up is not None
     assert account.up[0] == basket.lots[0]
     world.shell.run(NotFound(basket.sample, basket.n, basket.end[0] + 1, [0]))
@@ -460,7 +484,7 @@ def test_an_order_that_never_arrived_is_sent_again_while_its_decision_holds() ->
         assert world.of(Again) == [Again(basket.sample, basket.n, [0])] * times
         world.shell.run(never)  # the same news twice: it has been sent since
         assert len(world.of(Again)) == times
-    account = world.shell.state.account(-1)
+    account = account_of(world.shell.state, -1)
     assert account.up is not None
     assert account.up[0] == basket.lots[0], "its risk was reserved all along"
     world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0], SENDINGS))

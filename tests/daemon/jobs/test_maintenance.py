@@ -17,7 +17,7 @@ from quantd.trading.codec import decode
 from quantd.trading.effects import Publish
 from quantd.trading.events import Stopping
 from tests.daemon.runtime.test_service import TEXT, Kit, backtest, until, world
-from tests.support.command_line import CONFIG, answer, program, write
+from tests.support.command_line import CONFIG, answer, quantd, write
 
 KNOWN = Known(("equal_weight",), ("24/7",))
 
@@ -34,15 +34,16 @@ async def test_a_backup_and_a_compaction_beside_trading_leave_the_run_what_it_wa
     stepping = asyncio.create_task(kit.service.step_forever())
     some = list(instants(of.items(), kit.shell.ts))
     await kit.service.inbox.put(some[:40])
-    keeping = asyncio.create_task(upkeep_of(kit, tmp_path, "store.keep_days=0").run())
+    upkeep = upkeep_of(kit, tmp_path, "store.keep_days=0")
+    keeping = asyncio.create_task(upkeep.run())
     await until(lambda: kit.store.last_seq("run00001") >= 30)
     kit.service.shell.snapshot_wanted = True
-    kit.service.jobs |= {"compact": 1, "backup": 1}
+    upkeep.due |= {"compact": 1, "backup": 1}
     await until(lambda: list((tmp_path / "backups").glob("*.tar")))
     await kit.service.inbox.put(some[40:])
     await kit.service.inbox.put([[Stopping(0, False, "test")]])
     await asyncio.wait_for(stepping, 20)
-    kit.service.jobs["compact"] = 2
+    upkeep.due["compact"] = 2
     await asyncio.wait_for(keeping, 20)
     digest = summary(kit.shell, "x", "paper", 1.0).digest
     assert digest == backtest(of)
@@ -66,7 +67,7 @@ async def test_only_so_many_backups_stay_and_nobody_elses_go(tmp_path: Path) -> 
         (tmp_path / "there" / name).touch()
     for day in ("01", "02", "03"):
         (tmp_path / "there" / f"scheduled-paper-202001{day}T000000Z.tar").touch()
-    kit.service.jobs["backup"] = 1
+    kept.due["backup"] = 1
     kit.service.over = True
     await kept.run()
     names = sorted(p.name for p in (tmp_path / "there").iterdir())
@@ -85,7 +86,7 @@ async def test_a_job_that_fails_is_an_alert_and_trading_goes_on(tmp_path: Path) 
     stepping = asyncio.create_task(kit.service.step_forever())
     keeping = asyncio.create_task(kept.run())
     await kit.service.inbox.put(list(instants(of.items(), kit.shell.ts))[:5])
-    kit.service.jobs["backup"] = 1
+    kept.due["backup"] = 1
     await until(lambda: any(said.kind == "upkeep" for said in kit.service.recent))
     await kit.service.inbox.put([[Stopping(0, False, "test")]])
     await asyncio.wait_for(stepping, 20)
@@ -101,10 +102,10 @@ async def test_a_job_that_fails_is_an_alert_and_trading_goes_on(tmp_path: Path) 
 def test_a_schedule_makes_a_backup_that_restores_to_the_same_run(tmp_path: Path) -> None:
     jobs = "".join(f'[[schedules]]\nname = "{do}"\ndo = "{do}"\nat = "close"\n' for do in ("backup", "compact"))
     path = write(tmp_path, CONFIG + jobs)
-    done = answer(program(tmp_path, "run", "--json"))
+    done = answer(quantd(tmp_path, "run", "--json"))
     made = sorted((tmp_path / "state" / "backups").glob("scheduled-*.tar"))
     assert made
     assert "upkeep" not in json.dumps(done)
-    back = program(tmp_path, "restore", str(made[-1]), "--state", "back", "--config", str(path))
+    back = quantd(tmp_path, "restore", str(made[-1]), "--state", "back", "--config", str(path))
     assert back.returncode == 0, back.stderr
-    assert program(tmp_path, "doctor", "--store", "--state", "back").returncode == 0
+    assert quantd(tmp_path, "doctor", "--store", "--state", "back").returncode == 0

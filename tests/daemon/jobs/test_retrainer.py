@@ -40,7 +40,7 @@ from quantd.trading.view import EMPTY_MEMORY
 from tests.daemon.engine.agents.test_promotion import better, world, worse
 from tests.daemon.runtime.test_service import Kit, until
 from tests.models.training.runs.test_scorer_run import ACTIONS, BARS, SMALL
-from tests.support.command_line import answer, environment, program, quantd, write
+from tests.support.command_line import answer, environment, quantd, write
 
 SYMBOLS = ("SPY", "AAPL", "BAC")
 CONFIG = f"""
@@ -134,6 +134,7 @@ def journalled(folder: Path) -> list[tuple[object, list[object]]]:
 # ---- the whole way --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart_and_the_rule_looks_at(
     tmp_path: Path, begun: Path
 ) -> None:
@@ -167,7 +168,7 @@ def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart
     assert json.loads((mine / "decisions" / f"{news.version}.json").read_bytes())["until"] == "2019-01-02"
 
     # the restart folds the record, trains nothing again, and goes on with the new version
-    done = answer(program(tmp_path, "run", "--json", "--set", "feed.pace=fast"))
+    done = answer(quantd(tmp_path, "run", "--json", "--set", "feed.pace=fast"))
     assert versions(mine) == sorted([first.name, after.name])
     steps = journalled(state)
     starts = [(k, event) for k, (event, _) in enumerate(steps) if isinstance(event, Started)]
@@ -186,7 +187,7 @@ def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart
     plain.mkdir()
     write(plain, CONFIG.split('[[agents]]\nname = "rival"')[0] + "[bus]\nport = 0\n[api]\nport = 0\n")
     assert answer(quantd(plain, "backtest", "--json", "--no-compare"))["digest"] == done["digest"]
-    again = program(tmp_path, "replay", "--json")
+    again = quantd(tmp_path, "replay", "--json")
     assert again.returncode == 0, again.stderr
 
 
@@ -219,6 +220,7 @@ async def ended(kit: Kit, stepping: "asyncio.Task[None]", training: "asyncio.Tas
     await asyncio.wait_for(asyncio.gather(stepping, training), 30)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("sets", "spoil", "said"),
     [
@@ -240,7 +242,7 @@ async def test_a_retraining_that_fails_is_a_warning_and_changes_nothing(
         (mine / spoil).unlink()
         before.remove(spoil)
     stepping, beside_it = asyncio.create_task(kit.service.step_forever()), asyncio.create_task(training.run())
-    kit.service.jobs["retrain"] = DUE
+    training.due["retrain"] = DUE
     await until(lambda: any(e.kind == "retrain" for e in kit.service.recent))
     await ended(kit, stepping, beside_it)
     (news,) = events(kit)
@@ -256,7 +258,7 @@ async def test_a_retraining_that_fails_is_a_warning_and_changes_nothing(
 async def test_a_stop_ends_what_is_being_trained_and_tells_nothing(tmp_path: Path, begun: Path) -> None:
     kit, training, mine = beside(tmp_path, begun, "retrain.nice=19")
     stepping, beside_it = asyncio.create_task(kit.service.step_forever()), asyncio.create_task(training.run())
-    kit.service.jobs["retrain"] = DUE
+    training.due["retrain"] = DUE
     await until(lambda: children(mine))
     ((child, nice),) = children(mine)
     assert nice == 19
@@ -282,7 +284,7 @@ def children(mine: Path) -> list[tuple[int, int]]:
 def test_the_process_ends_with_its_parent(tmp_path: Path, begun: Path) -> None:
     placed(tmp_path, begun)
     order = Order(
-        str(tmp_path / "versions" / "mine"), str(BARS), str(ACTIONS), "2018-12-31", "2018-12-01", "", False, "mean", 0.5, 0.0,
+        "s0", str(tmp_path / "versions" / "mine"), str(BARS), str(ACTIONS), "2018-12-31", "2018-12-01", "", False, "mean", 0.5, 0.0,
         50.0, True,
     )  # fmt: skip
     child = subprocess.Popen(
@@ -375,14 +377,14 @@ def mistakes(text: str) -> list[str]:
         (
             'policy = "equal_weight"',
             'policy = "./versions//mine"',
-            "names versions/mine, which a schedule trains again",
+            "names versions/mine, which a schedule retrains",
         ),
         (
             'policy = "equal_weight"',
             'policy = "ensemble"\nparams = { members = [{ policy = "versions/mine" }] }',
-            "names versions/mine, which a schedule trains again",
+            "names versions/mine, which a schedule retrains",
         ),
-        ('shadow = true\nchallenges = "even"', "", "and no agent is a shadow"),
+        ('shadow = true\nchallenges = "even"', "", "needs a shadow, and no agent is one"),
     ],
 )
 def test_what_trades_itself_is_not_trained_again(old: str, new: str, said: str) -> None:

@@ -26,11 +26,11 @@ async def test_a_run_that_ends_while_a_report_is_written_still_writes_the_others
     jobs = Jobs(kit.service, {"daily_report": work, "risk_report": work})
     await kit.run()
     kit.service.over = False  # as it was a moment before
-    kit.service.jobs = dict(DUE)
+    jobs.due = dict(DUE)
     reporting = asyncio.create_task(jobs.run())
     await asyncio.sleep(0.6)  # the first of them is in the making
-    assert not kit.service.jobs
-    kit.service.jobs = {"daily_report": 3}
+    assert not jobs.due
+    jobs.due = {"daily_report": 3}
     kit.service.over = True
     await asyncio.wait_for(reporting, 10.0)
     kinds = sorted(p.name.split("-")[0] for p in (tmp_path / "reports").glob("*.html"))

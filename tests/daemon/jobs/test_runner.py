@@ -13,7 +13,7 @@ from quantd.adapters.store.errors import StoreFailing
 from quantd.daemon.jobs import runner as jobs
 from quantd.daemon.jobs.risk_reports import Reporter
 from quantd.daemon.jobs.runner import Jobs, Work
-from quantd.daemon.runtime.supervision import kept_up
+from quantd.daemon.jobs.supervision import kept_up
 from quantd.daemon.runtime.timeline import instants
 from quantd.risk.switch import RUN
 from quantd.trading.codec import decode
@@ -65,8 +65,8 @@ class Clock:
 async def beside(kit: Kit, work: dict[str, Work], clock: Clock, then: Callable[[], object]) -> None:
     """Step a few bars with jobs beside, until `then` is true; a round every few milliseconds, a second apart by the
     clock."""
-    kit.service.jobs = dict.fromkeys(work, 7)
     runner = Jobs(kit.service, work, last=False, clock=clock)
+    runner.due = dict.fromkeys(work, 7)
     stepping = asyncio.create_task(kit.service.step_forever())
     running = asyncio.create_task(runner.run())
     await kit.service.inbox.put(list(instants(kit.world.items(), kit.shell.ts))[:5])
@@ -83,6 +83,7 @@ def told(kit: Kit) -> list[str]:
     return [m.payload.decode() for m in kit.sent if m.topic.endswith("/alerts/WARNING/upkeep")]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("error", RAISED, ids=lambda e: type(e).__name__)
 async def test_a_job_that_raises_anything_fails_alone_raises_one_alert_and_is_tried_again(
     tmp_path: Path, error: BaseException
@@ -112,14 +113,14 @@ async def test_the_pauses_grow_and_a_job_is_given_up_until_its_next_due_instant(
         raise TypeError(due)
 
     runner = Jobs(kit.service, {"compact": fails}, clock=clock)
-    kit.service.jobs = {"compact": 7}
+    runner.due = {"compact": 7}
     for _ in range(1_000):
         await runner.once()
         clock.now += 1.0
     pauses = [b - a for a, b in pairwise(at)]
     assert pauses == [30.0, 60.0, 120.0, 240.0]
     assert len(at) == jobs.ATTEMPTS
-    kit.service.jobs = {"compact": 8}
+    runner.due = {"compact": 8}
     await runner.once()
     assert len(at) == jobs.ATTEMPTS + 1, "the next instant begins anew"
     kit.service.inbox.command(Stopping(0, False, "test"))
@@ -148,8 +149,8 @@ async def test_a_report_before_the_first_sample_is_no_failure(tmp_path: Path) ->
     kit = Kit(tmp_path, world())
     work = Reporter(kit.service, tmp_path, tmp_path, "").work
     kit.service.over = True
-    kit.service.jobs = {"daily_report": 1}
     runner = Jobs(kit.service, {"daily_report": work})
+    runner.due = {"daily_report": 1}
     await runner.run()
     assert runner._failed == {}
     assert not (tmp_path / "reports").exists()

@@ -24,8 +24,9 @@ from quantd.adapters.feeds.sources.alpaca import AlpacaBars
 from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
-from quantd.daemon.app import CannotStart, Options, read_config, serve
+from quantd.daemon.app import Options, read_config, serve
 from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.recovery.stored_run import CannotStart
 from quantd.daemon.views.run_summary import Summary
 from quantd.risk.limits.catalogue import Reason
 from quantd.trading.codec import decode
@@ -208,10 +209,11 @@ async def town(folder: Path) -> AsyncIterator[Town]:
         await runner.cleanup()
 
 
+@pytest.mark.long
 async def test_after_paper_days_and_a_green_doctor_a_live_start_sends_what_ramp_and_caps_leave(tmp_path: Path) -> None:
     async with town(tmp_path) as of:
         options = of.config()
-        with pytest.raises(CannotStart, match="there is none in"):
+        with pytest.raises(CannotStart, match="there is no result in"):
             await serve(read_config(options), options)
 
         shadow = of.config("quantd.mode=shadow", "broker.kind=paper")

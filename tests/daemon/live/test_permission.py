@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.store.handle import Store
-from quantd.daemon.app import CannotStart, Options, this_run
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble_live
-from quantd.daemon.config import Config, ConfigError, Known, read
+from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.live.connect import mistakes_of
 from quantd.daemon.live.permission import FILE, LASTS_S, Finding, doubt, keep, refusal
+from quantd.daemon.recovery.stored_run import CannotStart, this_run
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.live.test_session import NOW as LIVE_NOW
 from tests.daemon.live.test_session import RUN, slices, stretch
@@ -35,7 +36,7 @@ name = "a"
 policy = "equal_weight"
 capital = 1.0
 """
-KNOWN = Known(("equal_weight",), ("XNYS",))
+KNOWN = known_names()
 NOW = 1_800_000_000.0
 
 
@@ -56,17 +57,17 @@ def test_each_missing_thing_is_named_with_its_remedy(tmp_path: Path) -> None:
     assert "yes  live = true" in without
     unsaid = config("live", "alpaca", "", "quantd.live=false")
     assert "no   live = true in [quantd]" in refusal(unsaid, tmp_path, True, lambda: NOW)
-    assert "there is none" in refusal(config(), tmp_path / "other", True, lambda: NOW)
+    assert "there is no result" in refusal(config(), tmp_path / "other", True, lambda: NOW)
     assert refusal(config("paper"), tmp_path / "other", False) == ""
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"ok": False, "failed": ["clock"]}, "not green: clock"),
-        ({"version": "0.0.1"}, "of quantd 0.0.1"),
+        ({"ok": False, "failed": ["clock"]}, "the last run failed: clock"),
+        ({"version": "0.0.1"}, "by quantd 0.0.1"),
         ({"at_s": NOW - LASTS_S}, "24 hours old"),
-        ({"at_s": NOW + 3600}, "from the future"),
+        ({"at_s": NOW + 3600}, "a date in the future"),
         ({"config": "f" * 64}, "another configuration"),
     ],
 )
@@ -154,7 +155,7 @@ def test_research_is_never_live() -> None:
 async def test_a_run_keeps_its_mode(tmp_path: Path) -> None:
     """A shadow run of live bars fills on paper; a start in another mode is another run."""
     text = LIVE.replace("{broker}", "paper").replace("{policy}", "equal_weight")
-    known = Known(("equal_weight",), ("24/7",))
+    known = known_names()
     shadow, paper = (
         assemble_live(read(f'[quantd]\nmode = "{m}"\n{text}', known), LIVE_NOW) for m in ("shadow", "paper")
     )
@@ -165,6 +166,6 @@ async def test_a_run_keeps_its_mode(tmp_path: Path) -> None:
     assert state.rules.live is None
     assert shadow.market == paper.market
     with Store.open(tmp_path) as store:
-        assert this_run(shadow, store, Options(config=tmp_path / "config.toml")) == RUN
+        assert this_run(shadow, store) == RUN
         with pytest.raises(CannotStart, match='mode = "shadow"'):
-            this_run(paper, store, Options(config=tmp_path / "config.toml"))
+            this_run(paper, store)

@@ -12,13 +12,14 @@ import pytest
 
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.store.handle import Store
-from quantd.daemon.app import recover
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
-from quantd.daemon.config import Known, read
+from quantd.daemon.config import read
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.live import order_sender, reconciliation
 from quantd.daemon.live.session import Outside, withheld
 from quantd.daemon.recovery.start import begin
+from quantd.daemon.recovery.stored_run import recover
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.inbox import Command, Inbox
 from quantd.daemon.runtime.service import Service
@@ -68,7 +69,7 @@ max_price_age = "14d"
 
 def parts(broker: str = "alpaca", policy: str = "equal_weight") -> Parts:
     text = TEXT.replace("{broker}", broker).replace("{policy}", policy)
-    return assemble_live(read(text, Known(("equal_weight", "inverse_volatility"), ("24/7",))), NOW)
+    return assemble_live(read(text, known_names()), NOW)
 
 
 def slices(days: int, seed: int = 3) -> list[MarketSlice]:
@@ -271,6 +272,7 @@ async def test_a_run_on_paper_with_live_bars_is_folded_to_the_same_account(tmp_p
     assert any(shell.state.ledger.house.lots)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("seed", range(4))
 async def test_lost_doubled_and_late_answers_leave_the_books_equal(tmp_path: Path, seed: int) -> None:
     of = parts(policy="inverse_volatility")
@@ -283,6 +285,7 @@ async def test_lost_doubled_and_late_answers_leave_the_books_equal(tmp_path: Pat
         assert OrderState.UNKNOWN not in work.state
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("seed", range(3))
 async def test_crashes_at_any_moment_lose_and_double_nothing(tmp_path: Path, seed: int) -> None:
     of = parts(policy="inverse_volatility")

@@ -11,8 +11,9 @@ import pytest
 
 from quantd.adapters.brokers.alpaca.broker import Alpaca
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
-from quantd.daemon.config import Known, read
+from quantd.daemon.config import read
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.ports import Until
 from quantd.trading.sessions import DAY_NS
@@ -28,7 +29,7 @@ STOPS = "protective = { stop_loss = 0.08, cooldown = 30, at_venue = true }\n"
 
 def parts() -> Parts:
     text = TEXT.replace("{broker}", "alpaca").replace("{policy}", "equal_weight")
-    return assemble_live(read(text.replace("[risk]\n", f"[risk]\n{STOPS}"), Known(("equal_weight",), ("24/7",))), NOW)
+    return assemble_live(read(text.replace("[risk]\n", f"[risk]\n{STOPS}"), known_names()), NOW)
 
 
 def market(days: Sequence[Sequence[float]], lows: dict[tuple[int, int], float]) -> list[MarketSlice]:
@@ -180,6 +181,7 @@ async def test_stops_rest_equal_to_the_book_follow_a_rebalance_and_close_the_boo
     assert not server.faults
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("crashes", [(82, 84), (81, 83, 85)])
 async def test_a_kill_at_any_moment_leaves_one_stop_for_each_position_and_no_order_twice(
     tmp_path: Path, crashes: tuple[int, ...]

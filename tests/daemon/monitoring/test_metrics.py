@@ -21,6 +21,7 @@ from quantd.daemon.monitoring.metrics import (
     configure,
     logger,
 )
+from tests.support.examples import examples
 
 NASTY = st.text(st.characters(exclude_categories=()))
 
@@ -85,7 +86,7 @@ def test_a_logger_made_before_the_configuration_follows_it() -> None:
     assert json.loads(line)["event"] == "after"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @example("a\nb", "\x1b[2J\x85\u2028\r\ud800")
 @given(NASTY, NASTY)
 def test_no_input_makes_a_second_line_or_stops_a_line(event: str, value: str) -> None:

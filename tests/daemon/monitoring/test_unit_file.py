@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.config.overrides import SECRETS
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.config import SECRETS
 from tests.support.checkout import ROOT
 from tests.support.services import require
 
@@ -72,7 +73,9 @@ def test_secrets_have_names_that_the_daemon_can_ask_for(monkeypatch: pytest.Monk
 
 
 def test_each_secret_that_the_daemon_can_ask_for_is_handed_to_each_instance_under_its_own_name() -> None:
-    assert set(settings()["LoadCredential"]) == {f"{name}:quantd.%i.{name}" for name in SECRETS}
+    assert set(settings()["LoadCredential"]) == {
+        f"{name}:quantd.%i.{name}" for name in {*SECRETS, *known_names().secrets}
+    }
 
 
 CONFINED = """
@@ -113,6 +116,7 @@ def confined(environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     return done
 
 
+@pytest.mark.long
 def test_the_libraries_run_where_memory_cannot_become_code() -> None:
     assert settings()["MemoryDenyWriteExecute"] == ["yes"]
     environment = dict(pair.split("=", 1) for value in settings()["Environment"] for pair in value.split())

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from quantd.adapters.calendars import sessions as calendar
 from quantd.daemon.monitoring import watchdog as watch_module
 from quantd.daemon.monitoring.watchdog import Watch, apart, bars_due, ending, jump, lateness, silence, watch
+from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.inbox import COMMANDS, InboxFull
 from quantd.daemon.runtime.timeline import Item, instants
 from quantd.risk.switch import HALT, REDUCE, RUN
@@ -113,7 +114,7 @@ def test_a_feed_is_dead_when_two_bars_were_due_and_none_came(
     xnys: Sessions, interval: int, last: str, alive: str, dead: str
 ) -> None:
     assert silence(utc(alive), utc(last), xnys, interval, 2) == ""
-    assert "2 bars were due on XNYS" in silence(utc(dead), utc(last), xnys, interval, 2)
+    assert "2 bars of XNYS are overdue" in silence(utc(dead), utc(last), xnys, interval, 2)
 
 
 def test_a_market_that_never_closes_is_watched_over_the_weekend() -> None:
@@ -130,7 +131,7 @@ def test_a_calendar_that_ends_within_sixty_days_is_named_with_its_last_session_a
     known = {"XNYS": xnys, "24/7": calendar("24/7", date(2024, 1, 1), date(2025, 12, 31))}
     assert ending(known, last - 60 * DAY_NS) == []
     (text,) = ending(known, last - 60 * DAY_NS + 1)
-    assert "XNYS knows no session after 2024-12-31" in text
+    assert "XNYS has no session after 2024-12-31" in text
     assert "update the package exchange_calendars" in text
     empty = Sessions("XKRX", "Asia/Seoul", (), (), ())
     assert len(ending({"XKRX": empty, "XNYS": xnys}, last)) == 2
@@ -138,7 +139,7 @@ def test_a_calendar_that_ends_within_sixty_days_is_named_with_its_last_session_a
 
 def test_a_lag_is_what_is_later_than_its_bound() -> None:
     assert lateness(5.0, 5.0, 5.0) == ""
-    assert "stood still for 5.1 s" in lateness(5.1, 0.0, 5.0)
+    assert "blocked for 5.1 s" in lateness(5.1, 0.0, 5.0)
     assert "waited for 5.1 s" in lateness(0.0, 5.1, 5.0)
     assert lateness(float("nan"), 0.0, 5.0)
 
@@ -227,6 +228,7 @@ class Clock:
         return time.time_ns() + self.ahead_ns
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("seconds", [3600, -3600])
 async def test_a_clock_that_jumps_leaves_only_reducing_orders_until_a_person_resumes(
     tmp_path: Path, seconds: int, monkeypatch: pytest.MonkeyPatch
@@ -278,7 +280,7 @@ async def test_a_loop_that_stands_still_leaves_only_reducing_orders_unless_time_
 async def test_books_that_do_not_add_up_halt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
     async with watched(tmp_path, CONFIG) as world:
-        await world.service.feed(instants(world.assembly.items()), "fast", "wait")
+        await feed_recorded(world.service, instants(world.assembly.items()), "fast", "wait")
         await asyncio.sleep(0.1)
         assert world.service.shell.state.switch.state == RUN
         world.service.shell.state.ledger.books[0].cash_micro += 1
@@ -303,6 +305,7 @@ def broken(items: Iterator[list[Item]], after: int) -> Iterator[list[Item]]:
         yield instant
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("pace", ["fast", "400/s"])
 async def test_a_feeder_that_dies_is_a_dead_feed_that_is_named_and_the_daemon_stays(
     tmp_path: Path, pace: str, monkeypatch: pytest.MonkeyPatch
@@ -310,7 +313,7 @@ async def test_a_feeder_that_dies_is_a_dead_feed_that_is_named_and_the_daemon_st
     monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
     async with watched(tmp_path, PACED) as world:
         market = broken(instants(world.assembly.items()), 200)
-        await world.service.feed(market, pace, "stop")
+        await feed_recorded(world.service, market, pace, "stop")
         await until(world, REDUCE)
         assert not world.service.shell.stopped
         assert world.service.shell.state.down == {"feed"}
@@ -327,11 +330,12 @@ async def test_a_feeder_that_dies_is_a_dead_feed_that_is_named_and_the_daemon_st
         rest = instants(world.assembly.items(), world.service.shell.ts)
         await asyncio.sleep(0.2)
         assert world.service.shell.state.down == {"feed"}
-        await world.service.feed(rest, "fast", "wait")
+        await feed_recorded(world.service, rest, "fast", "wait")
         await all_up(world)
         assert world.service.shell.state.switch.state == REDUCE
 
 
+@pytest.mark.long
 async def test_a_feed_at_its_own_pace_that_falls_silent_is_dead_within_two_bars_and_back_with_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,7 +352,7 @@ async def test_a_feed_at_its_own_pace_that_falls_silent_is_dead_within_two_bars_
     async with watched(tmp_path, text) as world:
         began = time.monotonic()
         feeding = asyncio.create_task(
-            world.service.feed(instants(world.assembly.items()), "real", "wait"), name="feeding"
+            feed_recorded(world.service, instants(world.assembly.items()), "real", "wait"), name="feeding"
         )
         await until(world, REDUCE)
         assert 2.5 <= time.monotonic() - began <= 10.0  # the bar of second 1 came at once, so second 4 is 3 s later
@@ -361,10 +365,11 @@ async def test_a_feed_at_its_own_pace_that_falls_silent_is_dead_within_two_bars_
         assert [(c.what, c.up) for c in await recorded(world)] == [("feed", False), ("feed", True)]
 
 
+@pytest.mark.long
 async def test_the_watchers_disturb_no_fast_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "LOOK_S", 0.001)
     async with watched(tmp_path, CONFIG) as world:
-        await world.service.feed(instants(world.assembly.items()), "fast", "wait")
+        await feed_recorded(world.service, instants(world.assembly.items()), "fast", "wait")
         shell = world.assembly.shell()
         for item in world.assembly.items():
             shell.take(item)
@@ -407,13 +412,15 @@ def beating(folder: Path, then: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_loop_that_holds_the_interpreters_lock_is_ended_and_the_next_start_is_halted(tmp_path: Path) -> None:
     done = beating(tmp_path, LOCKED)
     assert done.returncode == -signal.SIGKILL
-    assert "the loop stood still for 0.6 s" in done.stderr
+    assert "event loop blocked for 0.6 s" in done.stderr
     assert (tmp_path / "HALT").exists()
 
 
+@pytest.mark.long
 def test_a_daemon_that_ends_by_itself_leaves_no_halt(tmp_path: Path) -> None:
     assert beating(tmp_path, "").returncode == 0
     assert beating(tmp_path, "os._exit(3)").returncode == 3
@@ -421,6 +428,7 @@ def test_a_daemon_that_ends_by_itself_leaves_no_halt(tmp_path: Path) -> None:
     assert not (tmp_path / "HALT").exists()
 
 
+@pytest.mark.long
 def test_a_daemon_that_a_person_stopped_is_not_ended(tmp_path: Path) -> None:
     code = BEATING.format(then="os.kill(os.getpid(), signal.SIGSTOP)\nsentry.beat()")
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "HALT")], cwd=ROOT)
@@ -436,8 +444,8 @@ def test_a_daemon_that_a_person_stopped_is_not_ended(tmp_path: Path) -> None:
 
 HANGING = f"""
 import sys
-import quantd.daemon.app, quantd.daemon.monitoring.watchdog
-quantd.daemon.app.SILENCE_S = quantd.daemon.monitoring.watchdog.SILENCE_S = 2.0
+import quantd.daemon.monitoring.heartbeat, quantd.daemon.monitoring.watchdog
+quantd.daemon.monitoring.heartbeat.SILENCE_S = quantd.daemon.monitoring.watchdog.SILENCE_S = 2.0
 from quantd.strategies.policies import POLICIES
 class Held:
     lookback = 1
@@ -450,6 +458,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_a_run_whose_own_policy_holds_the_lock_is_ended_and_leaves_the_file_halt(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(CONFIG.replace('"equal_weight"', '"held"'))
     held = subprocess.run(

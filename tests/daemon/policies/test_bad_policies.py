@@ -103,6 +103,7 @@ def run(world):
     return shell, seen, lots
 
 
+@pytest.mark.long
 def test_each_bad_policy_holds_and_is_suspended_after_the_set_number_of_failures(run):
     shell, seen, lots = run
     for number, name in enumerate(BAD):

@@ -86,6 +86,7 @@ FORBIDDEN = {
 }
 
 
+@pytest.mark.quick_cases(16)
 @CONFINES
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_it_is_refused_that(what: str, folder: Path, made: list[Worker]) -> None:
@@ -109,6 +110,7 @@ ALLOWED = {
 }
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("what", ALLOWED)
 def test_it_goes_on_that(what: str, folder: Path, made: list[Worker]) -> None:
     assert ask(folder, ALLOWED[what].format(folder=str(folder)), made).failed == ""

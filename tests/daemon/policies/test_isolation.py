@@ -119,6 +119,7 @@ def halt(way: str, folder: Path, process: "subprocess.Popen[str]", address: str)
             process.send_signal(signal.SIGUSR1)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("way", ["api", "file", "signal"])
 def test_a_policy_that_holds_its_interpreters_lock_delays_no_kill_switch(tmp_path: Path, way: str) -> None:
     write(tmp_path, HELD, live=True)
@@ -138,6 +139,7 @@ def test_a_policy_that_holds_its_interpreters_lock_delays_no_kill_switch(tmp_pat
     assert "policy failed" not in alerts
 
 
+@pytest.mark.long
 def test_a_policy_that_holds_its_interpreters_lock_delays_no_stop_and_no_reader(tmp_path: Path) -> None:
     write(tmp_path, HELD, live=True)
     with running(tmp_path) as (process, address):
@@ -168,6 +170,7 @@ def act(view):
 """
 
 
+@pytest.mark.long
 def test_a_gate_that_a_policy_replaces_is_not_the_daemons(tmp_path: Path) -> None:
     write(tmp_path, EVIL)
     command(tmp_path, "run", "--quiet")
@@ -189,6 +192,7 @@ def act(view, memory):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("policy", "params"),
     [
@@ -203,6 +207,7 @@ def test_a_run_has_the_digest_of_its_backtest(tmp_path: Path, policy: str, param
     assert run == digest_of(command(tmp_path, "backtest", "--json"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("params", ["{}", "{ constraints = { max_turnover = 0.2 } }"])
 def test_a_module_of_the_working_folder_is_not_run(tmp_path: Path, params: str) -> None:
     policy = "mine.py:act" if params == "{}" else "min_variance"
@@ -227,6 +232,7 @@ print([fields[0] for fields in stats if int(fields[1]) == os.getpid()])
 """
 
 
+@pytest.mark.long
 def test_no_process_outlives_the_run(tmp_path: Path) -> None:
     # a program that begins anew under other agents replaces itself, and keeps its children
     write(tmp_path, SEEING)
@@ -242,6 +248,7 @@ def test_no_process_outlives_the_run(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
 def test_the_token_is_unreadable_for_a_policy_of_a_run(tmp_path: Path) -> None:
     write(
@@ -267,6 +274,7 @@ main()
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
 def test_a_kernel_that_lacks_something_is_named_at_the_start_and_by_the_doctor(tmp_path: Path) -> None:
     write(tmp_path, SEEING)
@@ -307,6 +315,7 @@ def act(view):
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
 def test_no_command_that_looks_at_a_run_loads_a_policy_file_with_the_rights_of_the_user(tmp_path: Path) -> None:
     write(tmp_path, QUIET)

@@ -15,6 +15,7 @@ from quantd.trading.events import Decided
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.view import EMPTY_MEMORY, MEMORY_BYTES, Memory, Noted, View
+from tests.support.examples import examples
 
 SYMBOLS = ("SPY", "TLT", "GLD")
 
@@ -154,7 +155,7 @@ def test_ctrl_c_is_not_a_policys_failure(tmp_path: Path) -> None:
         answer(load("value.py:act", {}, tmp_path), ask())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(row=hnp.arrays(np.float64, 3, elements=st.floats(allow_nan=True, allow_infinity=True, width=64)))
 def test_an_answer_passes_exactly_when_it_is_finite_and_within_the_leverage(row: np.ndarray) -> None:
     class Fixed:
@@ -170,7 +171,7 @@ def test_an_answer_passes_exactly_when_it_is_finite_and_within_the_leverage(row:
     assert decided.weights == (row.tobytes() if allowed else None)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     st.dictionaries(
         st.text(max_size=5),

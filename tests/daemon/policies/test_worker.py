@@ -16,7 +16,9 @@ import pytest
 from quantd.daemon.cli.setup.init import POLICY
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.loading import PolicyError, answer, load
-from quantd.daemon.policies.worker import CALLS, MESSAGE_BYTES, VALUES, Apart, Caller, FarView, Worker
+from quantd.daemon.policies.worker import Apart, Worker
+from quantd.daemon.policies.worker_messages import CALLS, MESSAGE_BYTES, VALUES
+from quantd.daemon.policies.worker_process import Caller, FarView
 from quantd.risk.limits.profiles import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 from quantd.trading.bars import FIELDS, BarRing
@@ -168,6 +170,7 @@ def one_view() -> View:
     return rich_view()
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("name", sorted(POLICIES))
 def test_a_registered_policy_answers_in_a_worker_as_in_line(
     name: str, one_view: View, closing: list[Worker | Deadline]
@@ -208,6 +211,7 @@ MEMBERS: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", sorted(COMPOSITES))
 def test_a_composite_of_workers_answers_as_in_line(name: str, one_view: View, closing: list[Worker | Deadline]) -> None:
     here, there = load(name, MEMBERS[name], HERE), load(name, MEMBERS[name], HERE, Apart())
@@ -244,6 +248,7 @@ def test_what_init_writes_answers_in_a_worker_as_in_line(
     same(answer(load("value.py:act", {}, tmp_path), question), answer(worker, question))
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("artifact", sorted(p.parent.name for p in (ROOT / "models/shipped").glob("*/manifest.json")))
 def test_each_shipped_artifact_answers_in_a_worker_as_in_line(
     artifact: str, tmp_path: Path, closing: list[Worker | Deadline]
@@ -389,6 +394,7 @@ NONSENSE = {
 }  # fmt: skip
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("name", NONSENSE)
 def test_a_process_that_sends_nonsense_is_a_failed_answer(
     tmp_path: Path, name: str, closing: list[Worker | Deadline]

@@ -18,8 +18,9 @@ from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.carry_over import carry_of, unfit
+from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.records import Own
 from quantd.daemon.recovery.continuation import INTO
 from quantd.daemon.recovery.replay import saved_config
@@ -89,7 +90,7 @@ def test_the_new_symbol_is_traded_and_another_agent_takes_part(tmp_path: Path) -
     ("second", "says"),
     [
         (LATER.replace('["SPY", "QQQ", "IWM"]', '["SPY", "QQQ"]'), "IWM is held and not in"),
-        (FIRST.replace('["SPY", "QQQ", "IWM"]', '["SPY", "QQQ", "IWM", "AAPL"]'), "start a later date"),
+        (FIRST.replace('["SPY", "QQQ", "IWM"]', '["SPY", "QQQ", "IWM", "AAPL"]'), "start to a later date"),
         (WIDER.replace('name = "even"', 'name = "odd"'), "agent even holds positions"),
         (WIDER + '[[universe.instruments]]\nsymbol = "SPY"\nlot = "0.1"\n', "lot has another size"),
     ],
@@ -258,6 +259,7 @@ level = "error"
 """
 
 
+@pytest.mark.long
 def test_a_symbol_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_signal(tmp_path: Path) -> None:
     with served(Vendor().app()) as port:
         (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{port}"))
@@ -286,6 +288,7 @@ def test_a_symbol_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_si
     assert "AAA is held" in said.decode()
 
 
+@pytest.mark.long
 def test_a_closed_date_is_added_to_a_daemon_that_runs_by_its_configuration_and_one_signal(tmp_path: Path) -> None:
     closed = (datetime.now(UTC).date() + timedelta(days=2)).isoformat()
     text = LIVE.replace("{symbols}", '["AAA", "BBB"]').replace('level = "error"', 'level = "info"')

@@ -20,6 +20,7 @@ def planned(ts: int) -> Planned:
     return Planned(ts, 1, ts, [part], nothing, nothing, nothing, nothing, nothing, bytes(2), {}, {"var": (0.1, 0.2)})
 
 
+@pytest.mark.long
 def test_memory_is_bounded_by_10000_states_5000_assessments_and_5000_allocations() -> None:
     histories = Histories()
     for ts in range(1, 12_002):

@@ -28,6 +28,7 @@ from quantd.daemon.runtime.schedule import (
 )
 from quantd.trading.events import Tick
 from quantd.trading.sessions import DAY_NS, Sessions
+from tests.support.examples import examples
 
 NEW_YORK = ZoneInfo("America/New_York")
 CALENDARS: dict[str, Sessions] = {
@@ -136,7 +137,7 @@ class TestClockChanges:
             assert len({t.split()[2] for t in found}) == 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     minutes=st.lists(st.integers(0, 59), min_size=1, max_size=3, unique=True),
     hours=st.lists(st.integers(0, 23), min_size=1, max_size=3, unique=True),
@@ -181,7 +182,7 @@ ALL_KINDS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     ALL_KINDS,
     st.lists(st.integers(0, 21 * 24 * 60), min_size=3, max_size=3),

@@ -19,6 +19,7 @@ from quantd.daemon.config import Known, read
 from quantd.daemon.monitoring.watchdog import halt_file, watch_halt_file
 from quantd.daemon.runtime import service as service_module
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.journal import Journal, ReplayDifference, fold
 from quantd.daemon.runtime.service import Service, StoreGaveUp
 from quantd.daemon.runtime.timeline import instants
@@ -91,7 +92,9 @@ class Kit:
 
     async def run(self, at_end: str = "stop") -> None:
         async with asyncio.TaskGroup() as tasks:
-            feed = tasks.create_task(self.service.feed(instants(self.world.items(), self.shell.ts), "fast", at_end))
+            feed = tasks.create_task(
+                feed_recorded(self.service, instants(self.world.items(), self.shell.ts), "fast", at_end)
+            )
             await self.service.step_forever()
             feed.cancel()
 
@@ -303,6 +306,7 @@ async def test_a_halt_that_the_store_never_took_holds_for_the_next_start(
     kit.store.close()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("harm", ["deleted", "replaced", "log", "table", "trigger"])
 async def test_a_store_that_is_harmed_while_it_is_open_halts_and_ends_the_daemon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str

@@ -150,7 +150,7 @@ def test_the_report_has_a_section_of_the_shadow_and_one_of_the_agents_beside_eac
     assert len(found.house.trials) == 1
     text = page(found)
     assert "<h2>Shadow rival</h2>" in text
-    assert "Agents beside each other" in text
+    assert "Comparison of agents" in text
     assert f'data-figure="house.diversity" data-value="{found.house.diversity!r}"' in text
     # capital that moved is in no return of a book: they add up to what the books grew by, time-weighted
     moved = {row.ts: row.moved for row in reader.capital()}

@@ -6,7 +6,7 @@ from quantd.adapters.store.handle import Store
 from quantd.daemon.views.explanation import ExitPart, exit_lines
 from quantd.trading.codec import decode
 from quantd.trading.effects import Protected
-from tests.support.command_line import CONFIG, answer, program, quantd, write
+from tests.support.command_line import CONFIG, answer, quantd, write
 
 NEAR = "protective = { stop_loss = 0.01, take_profit = 0.02, cooldown = 3 }\n"
 
@@ -15,7 +15,7 @@ NEAR = "protective = { stop_loss = 0.01, take_profit = 0.02, cooldown = 3 }\n"
 def ran(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ran")
     write(folder, CONFIG.replace("[risk]\n", f"[risk]\n{NEAR}"))
-    return folder, answer(program(folder, "run", "--json"))
+    return folder, answer(quantd(folder, "run", "--json"))
 
 
 def test_a_run_with_exits_has_the_digest_of_its_backtest_and_its_replay(ran):
@@ -80,7 +80,7 @@ def test_any_other_order_is_no_exit(ran):
 def test_an_exit_in_words_names_agent_level_and_prices():
     line = exit_lines([ExitPart("trend", "trailing_stop", "100.00", "110.00", "110.40", 0.1)])[0]
     assert line.startswith(
-        "protective exit of trend, trailing stop: entered at 100.00, marked 110.00 (+10.0%), level 110.40"
+        "protective exit of trend, trailing stop: entry price 100.00, mark 110.00 (+10.0%), level 110.40"
     )
 
 
@@ -91,7 +91,7 @@ RESTING = "protective = { stop_loss = 0.03, cooldown = 3, at_venue = true }\n"
 def rested(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rested")
     write(folder, CONFIG.replace("[risk]\n", f"[risk]\n{RESTING}"))
-    return folder, answer(program(folder, "run", "--json"))
+    return folder, answer(quantd(folder, "run", "--json"))
 
 
 def test_a_run_with_stops_at_the_venue_has_the_digest_of_its_backtest_and_its_replay(rested):
@@ -120,4 +120,4 @@ def test_why_says_that_a_stop_rests_at_the_venue_and_at_which_level(rested):
         assert told["fills"]
         assert told["shortfall"] is None
     text = quantd(folder, "why", stop["id"]).stdout
-    assert f"protective stop of {part['agent']} that rests at the venue, stop loss: level {part['level']}" in text
+    assert f"working stop order of {part['agent']} at the venue, stop loss: level {part['level']}" in text

@@ -13,8 +13,9 @@ from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.look.why import why_lines
-from quantd.daemon.cli.trade.backtest import Kept
+from quantd.daemon.cli.trade.backtest_run import Kept
 from quantd.daemon.config import load
+from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.recovery.replay import save_config
@@ -93,7 +94,7 @@ class Watching:
     def _sent(self, house: Judged) -> None:
         """What is open after the step is what headroom was measured on."""
         assert self.state is not None
-        then, now = sent(house.ctx, house.account, house.verdict.lots, house.limits), self.state.account(HOUSE)
+        then, now = sent(house.ctx, house.account, house.verdict.lots, house.limits), account_of(self.state, HOUSE)
         self.sends += 1
         for name in ("up", "down", "up_cash", "open_loss"):
             ours, theirs = getattr(then, name), getattr(now, name)
@@ -292,7 +293,7 @@ def test_a_symbol_means_the_newest_decision_about_it_up_to_a_day(kept: Path, rea
     assert find(reader, "QQQ", newest.time[:10]).decision.plan.ts == newest.decided
     instant = find(reader, "QQQ", "2019-04-30T20:00:00Z").decision
     assert instant.plan.ts <= earlier.plan.ts
-    with pytest.raises(AddressWrong, match=r"nobody has asked for QQQ .* up to 2018-01-01"):
+    with pytest.raises(AddressWrong, match=r"no decision of run .* up to 2018-01-01 trades QQQ"):
         find(reader, "QQQ", "2018-01-01")
     with pytest.raises(AddressWrong, match="write 2020-02-28"):
         find(reader, "QQQ", "soon")
@@ -310,7 +311,7 @@ def test_what_is_unknown_is_said_with_what_is_nearest(reader: Reader) -> None:
         f"{first.address}:QQX": "QQQ",
         "QQX": "QQQ",
         "apple": "AAPL",
-        "???": "its symbols: SPY",
+        "???": "its symbols are SPY",
         lone.address if len({x.symbol for x in asked_lines(reader, lone) if x.asked != x.allowed}) != 1 else "d1": ":",
     }
     for what, near in wrong.items():
@@ -352,7 +353,7 @@ def test_another_market_than_the_recorded_one_is_not_asked(kept: Path, tmp_path:
     found = find(reader, reader.orders()[-1].order.id)
     e = explain(tmp_path / "state", reader, found, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
     assert not e.recomputed
-    assert "gives another past" in e.unavailable
+    assert "the replay differs from the journal" in e.unavailable
 
 
 def test_the_document_is_what_its_type_says(kept: Path, reader: Reader) -> None:

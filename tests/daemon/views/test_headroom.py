@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.headroom import Book, RiskNow, Unknown, named, risk_now
@@ -55,7 +56,9 @@ def test_the_room_is_exact_in_every_book(agent: str | None) -> None:
             asked = np.zeros(4)
             for more, passes in ((0, True), (1, False)):
                 asked[column] = side * (lots + more)
-                got = gate(book.ctx, shell.state.account(HOUSE if agent is None else int(agent[1])), asked, book.limits)
+                got = gate(
+                    book.ctx, account_of(shell.state, HOUSE if agent is None else int(agent[1])), asked, book.limits
+                )
                 assert bool((got.lots == asked).all()) == passes
             assert said.limit
             assert said.text
@@ -124,9 +127,9 @@ def test_a_switch_that_is_not_run_is_what_stops_everything_that_adds() -> None:
 def test_nobody_of_that_name_is_told_with_the_nearest() -> None:
     state = world(days=3).state
     assert named(state, "a1", "S2") == (1, [2])
-    with pytest.raises(Unknown, match="there is no agent a7; there are: a0, a1"):
+    with pytest.raises(Unknown, match="there is no agent a7; the agents are a0, a1"):
         named(state, "a7", None)
-    with pytest.raises(Unknown, match=r"T1 is not traded here; .*S"):
+    with pytest.raises(Unknown, match=r"T1 is not in \[universe\] symbols; .*S"):
         named(state, None, "T1")
 
 

@@ -4,8 +4,20 @@ import pytest
 
 from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.config import read
-from quantd.daemon.views.limit_rows import LIMIT_OF, WORDS, bound_of, figure, in_order, is_of, off, row, unit, words
-from quantd.risk.limits.catalogue import REASON_TEXT, Correlation, Limits, Liquidity, Rate, Reason, Tail
+from quantd.daemon.views.limit_rows import figure, in_order, is_of, off, row, unit, words
+from quantd.risk.limits.catalogue import (
+    FIELDS,
+    LIMIT_OF,
+    LIMITS,
+    REASON_TEXT,
+    Correlation,
+    Limits,
+    Liquidity,
+    Rate,
+    Reason,
+    Tail,
+    bound_of,
+)
 from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.pretrade.headroom import Figure
 from quantd.risk.switch import STATE_LIMITS
@@ -56,8 +68,7 @@ def test_a_limit_is_told_in_words_with_its_unit(key: str) -> None:
 
 
 def test_every_limit_has_words_and_what_measures_something_has_a_row_here() -> None:
-    assert set(Limits.__struct_fields__) <= set(WORDS)
-    measured = {key for key in Limits.__struct_fields__ if WORDS[key].example and unit(key) != "none"}
+    measured = {key for key, record in LIMITS.items() if record.example and unit(key) != "none"}
     watched = {"max_realised_volatility", "min_diversification", "min_sharpe"}
     assert measured - watched <= {key.partition(".")[0] for key in SAID}
     assert set(STATE_LIMITS) <= set(SAID)
@@ -68,27 +79,22 @@ def test_every_reason_names_the_limit_that_gave_it(reason: Reason) -> None:
     key = LIMIT_OF[reason]
     assert (not key) == (reason == Reason.NONE)
     if key:
-        assert key in WORDS
         assert words(key, Limits())
         assert is_of(key, reason)
         # a text names the key that it blames, where it names one
-        named = [
-            k
-            for k in Limits.__struct_fields__
-            if k.removesuffix("_ns") in REASON_TEXT[reason].replace(".", " ").split()
-        ]
+        named = [k for k in FIELDS if k.removesuffix("_ns") in REASON_TEXT[reason].replace(".", " ").split()]
         assert not named or key in named or reason in (Reason.SECTOR_MISSING,)
 
 
 def test_a_row_is_of_its_own_limit_only() -> None:
     assert is_of("group_caps.large", Reason.GROUP)
     assert not is_of("max_gross_exposure", Reason.NET)
-    assert not any(is_of(key, Reason.NONE) for key in WORDS)
+    assert not any(is_of(key, Reason.NONE) for key in LIMITS)
     for reason in Reason:
-        assert sum(is_of(key, reason) for key in WORDS) == (reason != Reason.NONE)
+        assert sum(is_of(key, reason) for key in LIMITS) == (reason != Reason.NONE)
 
 
-EXAMPLES = [(key, told.example) for key, told in WORDS.items() if told.example]
+EXAMPLES = [(key, record.example) for key, record in LIMITS.items() if record.example]
 
 
 @pytest.mark.parametrize(("key", "example"), EXAMPLES)

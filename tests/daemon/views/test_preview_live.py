@@ -7,8 +7,9 @@ import numpy as np
 
 from quantd.adapters.store.handle import Store
 from quantd.daemon.api.explanation_routes import Explaining
+from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, assemble_live
-from quantd.daemon.config import Known, read
+from quantd.daemon.config import read
 from quantd.daemon.engine.snapshot import freeze
 from quantd.risk.limits.catalogue import Reason
 from quantd.trading.codec import decode
@@ -26,7 +27,7 @@ LIVE = (
 
 
 def live_parts() -> Parts:
-    return assemble_live(read(LIVE, Known(("equal_weight",), ("24/7",))), NOW)
+    return assemble_live(read(LIVE, known_names()), NOW)
 
 
 async def test_a_live_run_keeps_its_caps_and_its_plan_says_what_they_refuse(tmp_path: Path) -> None:

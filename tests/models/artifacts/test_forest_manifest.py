@@ -19,6 +19,7 @@ from quantd.models.forests.conversion import to_onnx
 from quantd.models.forests.forest_features import KINDS, ForestFeatures, features_hash
 from quantd.models.forests.prediction import Forest, load_forest
 from quantd.models.forests.trees import Trees, read
+from tests.support.examples import examples
 from tests.support.forests import FOREST
 
 SHIPPED = FOREST["risk"]
@@ -72,7 +73,7 @@ def test_the_card_says_what_the_manifest_says(kind: str) -> None:
     assert ("so it starts switched off" in text) != better
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from((MANIFEST, *FILES)), where=st.floats(0.0, 1.0, exclude_max=True), bit=st.integers(0, 7))
 def test_one_flipped_bit_anywhere_is_refused(folder: Path, name: str, where: float, bit: int) -> None:
     path = folder / name

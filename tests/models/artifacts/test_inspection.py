@@ -26,6 +26,7 @@ from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.weights import tensors_fault, tensors_of
 from tests.support.artifacts import written
 from tests.support.checkout import ROOT
+from tests.support.examples import examples
 
 SCORER = ROOT / "models" / "shipped" / "scorer"
 
@@ -246,7 +247,7 @@ def test_a_graph_that_would_do_more_than_arithmetic_is_refused_before_it_is_load
     refused(holding(folder, policy_onnx=changed(folder, change)), rf"policy\.onnx: {reason}; it is not loaded")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.floats(0.0, 1.0), at=st.floats(0.0, 1.0, exclude_max=True), byte=st.integers(0, 255))
 def test_reading_a_graph_or_tensors_that_are_none_always_ends_in_words(
     made: Path, cut: float, at: float, byte: int

@@ -13,6 +13,7 @@ from quantd.models.artifacts import manifest as artifacts
 from quantd.models.artifacts.manifest import FILES, MANIFEST, Artifact, ArtifactError, Manifest
 from quantd.models.observation.return_features import FeatureSpec, spec_hash
 from tests.support.checkout import ROOT
+from tests.support.examples import examples
 
 SHIPPED = ROOT / "models" / "shipped" / "scorer"
 
@@ -48,7 +49,7 @@ def test_the_card_says_what_the_manifest_says() -> None:
             assert row in text
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from((MANIFEST, *FILES)), where=st.floats(0.0, 1.0, exclude_max=True), bit=st.integers(0, 7))
 def test_one_flipped_bit_anywhere_is_refused(folder: Path, name: str, where: float, bit: int) -> None:
     path = folder / name

@@ -19,6 +19,7 @@ from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.view import View
 from tests.support.checkout import ROOT
+from tests.support.examples import examples
 
 SHIPPED = ROOT / "models" / "shipped" / "scorer"
 
@@ -48,7 +49,7 @@ def named(folder: Path, **changes: object) -> Path:
     return folder
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 30), data=st.data())
 def test_permuting_the_columns_permutes_the_weights_in_any_universe(seed: int, size: int, data: st.DataObject) -> None:
     policy = load_policy(SHIPPED, {})

@@ -74,6 +74,7 @@ def test_a_copy_is_made_from_what_was_trained(tmp_path: Path) -> None:
 # ---- distilling
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", ["ppo simplex", "ppo discrete", "ppo box"])
 def test_a_pupil_answers_much_as_its_teacher_on_sessions_it_was_not_taught(name: str, tmp_path: Path) -> None:
     universe, spec = ("SPY", "AAPL", "BAC"), SightSpec(features=("momentum_21", "volatility"))

@@ -65,6 +65,7 @@ class Watched:
         return self.agent.act(view, memory)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", KINDS)
 def test_every_decision_of_the_daemon_is_the_learners_own(name: str, market: Market, tmp_path: Path) -> None:
     learner, scaling = trained(name, market)

@@ -21,6 +21,7 @@ from quantd.strategies.policies import POLICIES
 from quantd.trading.effects import Ask
 from quantd.trading.market import Floats
 from quantd.trading.view import EMPTY_MEMORY, MEMORY_BYTES, Noted
+from tests.support.examples import examples
 from tests.support.forests import FOREST, garch, live, noise, panel_of, size_of, turning, view_of, views, weights_of
 
 HERE = Path("/")
@@ -43,7 +44,7 @@ def trained(out: Path, returns: Floats, plan: Plan) -> LearnedAllocation:
     return made
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=st.integers(0, 1_000), size=st.integers(1, 12), data=st.data())
 def test_permuting_the_columns_permutes_the_weights_in_any_universe(
     policy: LearnedAllocation, seed: int, size: int, data: st.DataObject

@@ -20,6 +20,7 @@ from quantd.models.forests.forest_features import (
     relative,
     see,
 )
+from tests.support.examples import examples
 from tests.support.forests import garch
 
 
@@ -51,7 +52,7 @@ def test_what_comes_after_a_session_is_in_its_outcome_and_not_in_its_features(ki
     assert first == cut - 21  # its outcome is the first that reaches the changed return
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 1_000), size=st.integers(2, 12), data=st.data())
 def test_permuting_the_columns_permutes_the_rows_of_assets_to_the_last_bit(
     seed: int, size: int, data: st.DataObject
@@ -63,7 +64,7 @@ def test_permuting_the_columns_permutes_the_rows_of_assets_to_the_last_bit(
     np.testing.assert_array_equal(turned.plain, straight.plain[order])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 1_000), size=st.integers(2, 9), data=st.data())
 def test_permuting_the_columns_permutes_the_rows_of_pairs(seed: int, size: int, data: st.DataObject) -> None:
     order = np.array(data.draw(st.permutations(range(size))))

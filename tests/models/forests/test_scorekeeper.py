@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from quantd.models.forests import scorekeeper
 from quantd.models.forests.scorekeeper import LEAST, RETURN, WINDOW, Track, begin, every, follow, freeze, thaw
+from tests.support.examples import examples
 from tests.support.forests import size_of
 
 WIDTH, HORIZON = 3, 8
@@ -84,7 +85,7 @@ def test_only_what_both_said_and_what_came_true_is_scored() -> None:
         assert unscored.rounds == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     horizon=st.integers(1, 63),
     gaps=st.lists(st.integers(0, 200), max_size=120),

@@ -14,6 +14,7 @@ from sklearn.ensemble import RandomForestRegressor
 from quantd.models.artifacts.runtime import open_session
 from quantd.models.forests.conversion import to_onnx, trees_of
 from quantd.models.forests.trees import INPUT, OUTPUT, GraphFault, Trees, read
+from tests.support.examples import examples
 
 
 def forest(seed: int, rows: int = 300, depth: int = 6, trees: int = 10) -> tuple[Any, np.ndarray]:
@@ -129,14 +130,14 @@ def test_a_graph_that_is_more_than_a_sum_of_trees_is_refused(change: Any, reason
         read(remade(change), 4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_of_any_kind_are_refused_in_words(data: bytes) -> None:
     with pytest.raises(GraphFault):
         read(data, 4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(at=st.integers(0, len(GRAPH) - 1), value=st.integers(0, 255), cut=st.booleans())
 def test_a_graph_with_a_changed_or_missing_end_is_whole_trees_or_refused(at: int, value: int, cut: bool) -> None:
     data = GRAPH[:at] if cut else GRAPH[:at] + bytes([value]) + GRAPH[at + 1 :]

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch import distributions as reference
 
 from quantd.models.learners.distributions import LEAST, Dirichlet, Discrete, Family, Gaussian, family
+from tests.support.examples import examples
 
 FAMILIES: list[Family] = [Discrete(5), Gaussian(4, "softmax_gaussian"), Gaussian(3, "tanh"), Dirichlet(5)]
 NAMES = [each.readout for each in FAMILIES]
@@ -35,7 +36,7 @@ def known(each: Family, actor: Tensor, spread: Tensor) -> reference.Distribution
 
 
 @pytest.mark.parametrize("each", FAMILIES, ids=NAMES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=SEEDS)
 def test_log_probability_and_entropy_are_those_of_torch(each: Family, seed: int) -> None:
     actor, spread, random = outputs(each, seed)
@@ -48,7 +49,7 @@ def test_log_probability_and_entropy_are_those_of_torch(each: Family, seed: int)
 
 
 @pytest.mark.parametrize("each", FAMILIES, ids=NAMES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=SEEDS)
 def test_slopes_are_those_of_autograd(each: Family, seed: int) -> None:
     actor, spread, random = outputs(each, seed)

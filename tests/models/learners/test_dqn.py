@@ -15,6 +15,7 @@ from torch import Tensor
 from quantd.models.learners.dqn import PROFILES, Dqn, DqnPlan, epsilon_of, targets
 from quantd.models.learners.replay import Batch
 from quantd.models.networks.q_network import NoisyLinear, QNetwork, to_onnx
+from tests.support.examples import examples
 from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
 from tests.support.replay_problems import SwitchingFee, on
 
@@ -58,12 +59,14 @@ def of_optimum(name: str, plan: DqnPlan, seed: int) -> float:
     return share(env, made.act)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_plain_it_comes_within_2_percent_of_the_best(name: str, seed: int) -> None:
     assert of_optimum(name, PLAIN, seed) >= 0.98
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["drift", "pair"])
 def test_with_all_its_parts_it_comes_within_2_percent_of_the_best(name: str) -> None:
     assert of_optimum(name, RAINBOW, 1) >= 0.98
@@ -153,7 +156,7 @@ def test_a_dueling_network_has_the_widths_of_its_profile() -> None:
     assert [tuple(each.weight.shape) for each in made.layers] == [(256, 11)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), streams=st.sampled_from([0, 12]), noisy=st.booleans())
 def test_the_gradient_is_that_of_autograd(seed: int, streams: int, noisy: bool) -> None:
     made, random = network(seed, streams=streams, noisy=noisy), torch.Generator().manual_seed(seed)
@@ -237,7 +240,7 @@ def test_continuous_environments_and_impossible_plans_are_refused() -> None:
             DqnPlan(**wrong)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(seed=st.integers(0, 10_000), streams=st.sampled_from([0, 12]), noisy=st.booleans())
 def test_torch_and_onnx_runtime_choose_the_same_allocation_and_value_it_the_same(
     seed: int, streams: int, noisy: bool

@@ -51,6 +51,7 @@ def of_optimum(seed: int, steps: int) -> float:
     return share(env, made.act)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_agents_that_must_split_the_assets_come_within_2_percent_of_the_best(seed: int) -> None:
     assert of_optimum(seed, 24_000) >= 0.98
@@ -228,6 +229,7 @@ def test_it_resumes_to_the_same_bits() -> None:
     assert digest(half.state()) != digest(whole.state())
 
 
+@pytest.mark.long
 def test_two_processes_with_one_seed_make_the_same_bits_and_another_seed_others() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "tests.support.joint_problems"],
@@ -289,9 +291,9 @@ def test_onnx_runtime_gives_every_agents_weights(network: str) -> None:
     made = Maddpg(plan, SIGHT.size(3), 4, "simplex", 1)
     with torch.no_grad():
         made.network.vector.add_(torch.randn(made.network.vector.shape, generator=made.course.random) * 0.2)
-    for number, actor in enumerate(made.actors):
+    for number, actor in enumerate(made.policy_networks().networks):
         graph = Graph()
-        graph.readout(actor.write(graph, "observation", f"seat{number}."), made.readout)
+        graph.readout(actor.write(graph, "observation", f"seat{number}."), made.family.readout)
         session = onnxruntime.InferenceSession(graph.model("seat", {"observation": SIGHT.size(3)}, {"weights": 4}))
         for row in torch.randn((5, 1, SIGHT.size(3)), generator=made.course.random):
             (weights,) = session.run(None, {"observation": row.numpy()})

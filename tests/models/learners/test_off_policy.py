@@ -9,7 +9,7 @@ import torch
 
 from quantd.models.learners import off_policy
 from quantd.models.learners.dqn import Dqn, DqnPlan
-from quantd.models.learners.on_policy import Diverged, Report
+from quantd.models.learners.record import Diverged, Report
 from quantd.models.market.vector_env import Step
 from tests.support.checkout import ROOT
 from tests.support.problems import DriftingAsset
@@ -18,6 +18,7 @@ from tests.support.replay_problems import digest, on, short, trained
 LEARNERS = ("dqn", "sac")
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bits_in_another_process_and_another_seed_does_not() -> None:
     here = [trained(learner, 3) for learner in LEARNERS]
     # a global generator in another place must change nothing
@@ -33,6 +34,7 @@ def test_the_same_seed_gives_the_same_bits_in_another_process_and_another_seed_d
     assert [trained(learner, 4) for learner in LEARNERS] != here
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("learner", LEARNERS)
 @pytest.mark.parametrize("broken_at", [40, 300])
 def test_a_training_taken_up_again_comes_to_the_same_bits_as_one_that_was_not_broken(

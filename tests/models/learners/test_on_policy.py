@@ -14,9 +14,11 @@ from torch import Tensor
 
 from quantd.models.learners.a2c import A2c, A2cPlan
 from quantd.models.learners.distributions import Discrete
-from quantd.models.learners.on_policy import Diverged, NetworkPlan, Report
+from quantd.models.learners.on_policy import NetworkPlan
 from quantd.models.learners.ppo import Batch, Ppo, PpoPlan, slopes
+from quantd.models.learners.record import Diverged, Report
 from quantd.models.market.vector_env import Step
+from tests.support.examples import examples
 from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
 
 BATCH = 32
@@ -52,12 +54,14 @@ def solved(plan: PpoPlan | A2cPlan, problem: str, seed: int, steps: int = STEPS)
     return share(env, trained(plan, env, seed, steps).act)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("problem", ["drift, simplex", "pair, discrete", "bandit, discrete"])
 def test_ppo_comes_within_2_percent_of_the_best(problem: str, seed: int) -> None:
     assert solved(PPO, problem, seed) >= NEAR
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("problem", ["drift, discrete", "pair, box", "bandit, simplex"])
 def test_a2c_comes_within_2_percent_of_the_best(problem: str, seed: int) -> None:
@@ -88,6 +92,7 @@ def remembering(plan: PpoPlan, seed: int) -> float:
     return float(torch.stack(earned).mean())
 
 
+@pytest.mark.long
 def test_a_recurrent_policy_remembers_what_a_feed_forward_one_cannot() -> None:
     plan = PpoPlan(network="lstm", hidden=(32,), horizon=32, gamma=0.0, learning_rate=5e-3, epochs=4, minibatch=256)
     assert remembering(plan, 1) >= NEAR
@@ -96,7 +101,7 @@ def test_a_recurrent_policy_remembers_what_a_feed_forward_one_cannot() -> None:
     assert feed_forward < 0.7
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), clip=st.sampled_from([0.05, 0.2, 0.5]))
 def test_ppos_slopes_are_autograds_of_the_published_loss(seed: int, clip: float) -> None:
     random = torch.Generator().manual_seed(seed)
@@ -159,6 +164,7 @@ def test_resumed_training_gives_the_same_bits_as_training_in_one_go(name: str) -
         assert same, key
 
 
+@pytest.mark.long
 def test_two_processes_with_one_seed_learn_the_same_bits_and_another_seed_others() -> None:
     # the other process has drawn from the global generator before: nothing here may
     code = (

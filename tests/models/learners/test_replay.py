@@ -9,6 +9,7 @@ from torch import Tensor
 
 from quantd.models.learners.replay import Replay, SumTree
 from quantd.models.market.vector_env import Step
+from tests.support.examples import examples
 from tests.support.problems import DriftingAsset
 
 GAMMA = 0.5
@@ -58,7 +59,7 @@ def expected(made: list[Step], t: int, b: int, n_step: int) -> tuple[float, floa
 ENDS = st.sets(st.tuples(st.integers(0, 29), st.integers(0, 2)), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     count=st.integers(4, 30),
     n_step=st.integers(1, 4),
@@ -155,7 +156,7 @@ def test_a_memory_taken_up_again_draws_the_same() -> None:
         memory(2, 30, 2).load(one.state())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     size=st.integers(1, 70),
     writes=st.lists(st.tuples(st.integers(0, 69), st.floats(0.0, 1e6)), min_size=1, max_size=40),

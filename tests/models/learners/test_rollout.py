@@ -11,6 +11,7 @@ from torch import Tensor
 from quantd.models.learners.on_policy import Agent, NetworkPlan
 from quantd.models.learners.rollout import Rollout, advantages, episode_returns
 from quantd.models.market.vector_env import Kind, Step
+from tests.support.examples import examples
 from tests.support.problems import RegimeBandit, RevertingPair
 
 SEEDS = st.integers(0, 10_000)
@@ -78,7 +79,7 @@ def test_a_cut_episode_is_valued_at_its_last_observation_and_an_ended_one_not() 
     assert float(heads.value.std()) > 0.1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(seed=SEEDS, length=st.integers(1, 12), gamma=st.floats(0.0, 1.0), trace=st.floats(0.0, 1.0))
 def test_advantages_are_the_discounted_sum_of_surprises_until_the_episode_ends(
     seed: int, length: int, gamma: float, trace: float
@@ -106,7 +107,7 @@ def test_with_full_traces_the_target_is_the_discounted_return() -> None:
     torch.testing.assert_close(target[0], torch.tensor([1.0 + 1.0 + 1.0 + 2.0]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(seed=SEEDS, length=st.integers(1, 12), chance=st.sampled_from([0.0, 0.2, 0.7, 1.0]))
 def test_returns_of_episodes_are_sums_of_their_rewards(seed: int, length: int, chance: float) -> None:
     random = torch.Generator().manual_seed(seed)

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Report
+from quantd.models.learners.record import Report
 from quantd.models.learners.sac import Sac, SacPlan, Squash
 from quantd.models.market.vector_env import Kind
 from quantd.models.networks.gaussian import GaussianActor, TwinCritics, bounded, to_onnx
+from tests.support.examples import examples
 from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
 from tests.support.replay_problems import on
 
@@ -47,6 +48,7 @@ def of_optimum(name: str, seed: int) -> float:
     return share(env, made.act)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "seed"), [("drift", 1), ("drift", 2), ("pair in a box", 1), ("pair in a box", 2)])
 def test_it_comes_within_2_percent_of_the_best(name: str, seed: int) -> None:
     assert of_optimum(name, seed) >= 0.98
@@ -58,7 +60,7 @@ def test_every_one_of_five_seeds_comes_within_2_percent_of_the_best(name: str) -
     assert min(of_optimum(name, seed) for seed in range(1, 6)) >= 0.98
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(mean=st.floats(-1.5, 1.5), log_spread=st.floats(-1.5, 0.0))
 def test_the_density_of_a_position_is_what_integration_of_the_draws_says(mean: float, log_spread: float) -> None:
     squash = Squash("box", 1)
@@ -74,7 +76,7 @@ def test_the_density_of_a_position_is_what_integration_of_the_draws_says(mean: f
     assert float(by_density) == pytest.approx(float(by_draws), abs=1e-4)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(first=st.floats(-1.0, 1.0), second=st.floats(-1.0, 1.0), log_spread=st.floats(-1.0, 0.0))
 def test_the_density_of_an_allocation_integrates_to_one_over_the_simplex(
     first: float, second: float, log_spread: float
@@ -196,6 +198,7 @@ def test_one_update_moves_everything_by_its_equation() -> None:
     assert float(made.log_temperature) == pytest.approx(-1e-3, abs=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("entropy", [-1.0, 0.3])
 def test_the_temperature_brings_the_entropy_down_to_what_is_asked_where_chance_costs(entropy: float) -> None:
     plan = msgspec.structs.replace(PLAN, entropy=entropy, temperature=0.1)
@@ -232,7 +235,7 @@ def test_discrete_environments_and_impossible_plans_are_refused() -> None:
             SacPlan(**wrong)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(seed=st.integers(0, 10_000), kind=st.sampled_from(["simplex", "box"]))
 def test_torch_and_onnx_runtime_allocate_the_same(seed: int, kind: Kind) -> None:
     made = Sac(SacPlan(hidden=(16, 8)), 5, 4, kind, seed)

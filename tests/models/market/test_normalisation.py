@@ -9,10 +9,11 @@ from quantd.models.market.episodes import Episodes
 from quantd.models.market.normalisation import Normalised, Running
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.vector_env import VectorEnv
+from tests.support.examples import examples
 from tests.support.panels import market, panel_of
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8), shift=st.sampled_from([0.0, 1e6]))
 def test_running_moments_are_those_of_all_rows_at_once(sizes: list[int], shift: float) -> None:
     rows = np.random.default_rng(0).normal(shift, 2.0, (sum(sizes), 3))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from quantd.models.history.panel import Panel
 from quantd.models.market.paths import episodes, simulate
 from quantd.trading.execution import Costs
+from tests.support.examples import examples
 
 FREE = Costs()
 
@@ -56,7 +57,7 @@ def by_hand(panel: Panel, weights: np.ndarray, start: int, costs: Costs, cash: i
     return [float(e) for e in equity]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     size=st.integers(1, 4),
@@ -78,7 +79,7 @@ def test_every_portfolio_of_a_batch_is_the_account_kept_by_hand(
         np.testing.assert_allclose(path.equity[k].numpy(), expected, rtol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_one_asset_bought_without_costs_earns_the_total_return_that_history_gives(seed: int) -> None:
     panel = panel_of(seed, 40, 1)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from quantd.models.market.episodes import Episodes
 from quantd.models.market.rewards import USUAL_VARIANCE, Composite, Detail, Outcome, Reward, RewardPlan
 from quantd.models.market.simulator import Simulator
+from tests.support.examples import examples
 from tests.support.panels import market, panel_of
 
 F64 = torch.float64
@@ -31,7 +32,7 @@ def test_log_and_simple_returns_are_those_of_the_equity() -> None:
     assert np.isfinite(reward(RewardPlan())(outcome(-0.5)).item())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(returns=st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=40), mean=st.sampled_from([0.0, 0.004, -0.009]))
 def test_the_differential_sharpe_ratio_is_how_the_moving_one_changes(returns: list[float], mean: float) -> None:
     decay = 1e-7

@@ -16,6 +16,7 @@ from quantd.models.market.simulator import USUAL_COSTS, Simulator
 from quantd.models.market.tensors import Market, grid
 from quantd.models.market.vector_env import Kind, VectorEnv
 from quantd.trading.execution import Costs
+from tests.support.examples import examples
 from tests.support.panels import DAY, market, panel_of
 
 FREE = Costs()
@@ -70,7 +71,7 @@ def run(env: Simulator, actions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     return torch.stack(equity, 1).numpy(), torch.stack(lots, 1).numpy()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     size=st.integers(1, 4),
@@ -146,7 +147,7 @@ def test_weights_drift_and_cash_is_a_position() -> None:
     np.testing.assert_allclose(float(env.cash[0] / env.equity[0]), (1.0 - filled.sum()) / equity, rtol=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(seed=st.integers(0, 10_000), bp=st.sampled_from([1.0, 10.0]))
 def test_ten_basis_points_cost_exactly_what_was_traded_times_the_rate(seed: int, bp: float) -> None:
     panel = panel_of(seed, 5, 3)
@@ -208,7 +209,7 @@ def test_costs_are_ten_basis_points_and_five_of_slippage_unless_said() -> None:
     assert float(step.reward) == pytest.approx(np.log(float(env.equity) / 100_000))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([0.01, 1.0, 50.0]))
 def test_any_action_becomes_weights_from_nought_to_one_that_add_up_to_one(seed: int, scale: float) -> None:
     env = Simulator(market(panel_of(1, 9, 3)), batch=5)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.daemon.engine.state import AgentRules, Rules, State
+from quantd.daemon.engine.settings import AgentRules, Rules
+from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer, load
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import sample_ticks, timeline
@@ -139,6 +140,7 @@ def test_the_simulator_and_the_event_core_keep_the_same_account(name: str, param
     assert path.turnover.mean() > 0.0
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     ("policy", "costs"),
     [

@@ -12,6 +12,7 @@ from quantd.models.market.vector_env import Kind
 from quantd.models.networks import lstm, mlp
 from quantd.models.networks.lstm import Lstm
 from quantd.models.networks.mlp import Mlp
+from tests.support.examples import examples
 
 KINDS: list[tuple[Kind, str]] = [
     ("discrete", "softmax_gaussian"),
@@ -44,7 +45,7 @@ def test_tanh_is_torchs() -> None:
     torch.testing.assert_close(mlp.tanh(x), torch.tanh(x), rtol=0, atol=3e-7)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     seed=st.integers(0, 1000),
     rows=st.sampled_from([1, 2, 9, mlp.PART, mlp.PART + 1, 3 * mlp.PART - 1]),

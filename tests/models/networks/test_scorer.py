@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.models.networks.scorer import Scorer, to_onnx
+from tests.support.examples import examples
 
 WIDTH = 9
 
@@ -36,7 +37,7 @@ def asked(features: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return SCORER(torch.from_numpy(features), torch.from_numpy(mask)).numpy()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 60))
 def test_torch_and_onnx_runtime_agree_for_any_number_of_assets(seed: int, size: int) -> None:
     features, mask = inputs(seed, size)
@@ -44,14 +45,14 @@ def test_torch_and_onnx_runtime_agree_for_any_number_of_assets(seed: int, size: 
     np.testing.assert_allclose(given_by_graph, asked(features, mask), atol=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 10_000), order=st.permutations(range(7)))
 def test_permuting_assets_permutes_weights(seed: int, order: list[int]) -> None:
     features, mask = inputs(seed, 7)
     np.testing.assert_allclose(asked(features[:, order], mask[:, order]), asked(features, mask)[:, order], atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 20))
 def test_weights_are_a_long_only_portfolio_without_masked_assets(seed: int, size: int) -> None:
     features, mask = inputs(seed, size)

@@ -14,6 +14,7 @@ from quantd.models.observation.return_features import (
     columns_of,
     measure,
 )
+from tests.support.examples import examples
 
 
 def moves(seed: int, size: int) -> np.ndarray:
@@ -34,7 +35,7 @@ def by_hand(r: np.ndarray) -> np.ndarray:
     return np.clip(np.array(rows).T, -CLIP, CLIP)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 12))
 def test_each_feature_is_its_definition(seed: int, size: int) -> None:
     returns = moves(seed, size)
@@ -43,7 +44,7 @@ def test_each_feature_is_its_definition(seed: int, size: int) -> None:
     np.testing.assert_allclose(features, by_hand(returns), rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), order=st.permutations(range(6)), unknown=st.integers(0, 5))
 def test_columns_are_addressed_together_with_their_features(seed: int, order: list[int], unknown: int) -> None:
     returns = moves(seed, 6)

@@ -204,6 +204,7 @@ def test_a_rule_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
         Rule(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_a_plan_of_a_learner_is_trained_again_from_its_file_and_from_its_artifact(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(

@@ -13,7 +13,8 @@ import numpy as np
 
 import quantd.risk.pretrade.gate
 from quantd.risk.limits.catalogue import AccountCap, Limits, override
-from quantd.risk.pretrade.gate import RUN, Account, Context, Verdict, worst_nano
+from quantd.risk.pretrade.baskets import worst_nano
+from quantd.risk.pretrade.gate import RUN, Account, Context, Verdict
 from quantd.trading.instruments import NANO
 from tests.proofs.adversary.judge import judge
 from tests.support.checkout import DATA

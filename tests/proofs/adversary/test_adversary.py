@@ -18,6 +18,7 @@ from tests.support.engine import block
 from tests.support.risk_books import Book, make_context
 
 
+@pytest.mark.long
 def test_no_policy_of_any_kind_finds_a_breach() -> None:
     kinds: dict[str, Tally] = {kind: Tally() for kind in ALL}
     for kind, tally in duel(20_000, 7):
@@ -43,12 +44,14 @@ def test_a_match_is_the_same_each_time_it_is_played() -> None:
     assert match_of("searching", 3, 1).states != match_of("searching", 4, 1).states
 
 
+@pytest.mark.long
 def test_some_verdict_of_nearly_every_kind_comes_within_a_hair_of_a_limit() -> None:
     """An adversary that stays far from the limits proves little."""
     nearest = {kind: max(match_of(kind, 0, match).use for match in range(12)) for kind in KINDS}
     assert sum(use > 0.99 for use in nearest.values()) >= 10, nearest
 
 
+@pytest.mark.quick_cases(8)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hunt(fault, monkeypatch), "nobody saw it"

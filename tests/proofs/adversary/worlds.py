@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.planning.plan import market_context
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail, override
-from quantd.risk.pretrade.gate import worst_nano
+from quantd.risk.pretrade.baskets import worst_nano
 from quantd.trading.effects import Effect, Ended, Filled, Planned
 from quantd.trading.events import Action, Event, Reconciled, Reports, Tick
 from quantd.trading.execution import Costs
@@ -207,7 +208,7 @@ class Watched(World):
         new = list(((Counter(rows) - old) | Counter(self._own(book, plan))).elements())
         kept = list((Counter(rows) - Counter(new)).elements())
         state = self.shell.state
-        account, ctx = state.account(book), market_context(state)
+        account, ctx = account_of(state, book), market_context(state)
         px = np.nan_to_num(np.asarray(ctx.px))
         # turnover and rates are of the session, not of a state
         limits = override(self._limits(book), max_turnover=None, order_rate=None, max_orders_per_day=None)

@@ -10,26 +10,41 @@ import pytest
 from tests.proofs.conformance.rig import NotOffered
 from tests.proofs.conformance.suite import CASES, RIGS, play_all, written
 
+GROUPS = sorted({case.group for case in CASES.values()})
+
 
 @cache
-def played(venue: str) -> dict[str, Exception | None]:
-    """All cases at one venue, several at a time."""
-    return asyncio.run(play_all(venue, CASES))
+def played(venue: str, group: str) -> dict[str, Exception | None]:
+    """All cases of a group at one venue, several at a time."""
+    return asyncio.run(play_all(venue, [name for name, case in CASES.items() if case.group == group]))
 
 
-OFFERED = [(venue, name) for venue in RIGS for name in CASES if name not in written().get(venue, {})]
+def is_quick(venue: str, group: str) -> bool:
+    """A case at a venue across a network waits for time-outs, except in these groups."""
+    return venue == "paper" or group in ("cancel", "submit")
+
+
+OFFERED = [
+    pytest.param(venue, name, marks=() if is_quick(venue, case.group) else pytest.mark.long)
+    for venue in RIGS
+    for name, case in CASES.items()
+    if name not in written().get(venue, {})
+]
 
 
 @pytest.mark.parametrize(("venue", "name"), OFFERED)
 def test_every_broker_adapter_behaves_alike(venue: str, name: str) -> None:
-    ended = played(venue)[name]
+    ended = played(venue, CASES[name].group)[name]
     if ended is not None:
         raise ended
 
 
-@pytest.mark.parametrize("venue", RIGS)
+@pytest.mark.parametrize(
+    "venue", [pytest.param(venue, marks=() if venue == "paper" else pytest.mark.long) for venue in RIGS]
+)
 def test_what_a_venue_does_not_offer_is_written_down_with_its_reason(venue: str) -> None:
-    found = {name: str(ended) for name, ended in played(venue).items() if isinstance(ended, NotOffered)}
+    ended = {name: why for group in GROUPS for name, why in played(venue, group).items()}
+    found = {name: str(why) for name, why in ended.items() if isinstance(why, NotOffered)}
     assert found == written().get(venue, {})
     assert all(found.values())
 

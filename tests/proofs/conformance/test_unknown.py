@@ -8,6 +8,7 @@ from tests.proofs.conformance.suite import RIGS
 from tests.proofs.conformance.unknown import Tally, venues
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in RIGS if name != "paper"])
 def test_no_unknown_outcome_is_doubled_or_assumed(name: str) -> None:
     tally = Tally()

@@ -3,9 +3,12 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.proofs.processes.instances import fleet
 
 
+@pytest.mark.long
 def test_two_instances_share_a_database_and_a_broker_and_each_trades_as_if_alone(tmp_path: Path) -> None:
     with fleet(tmp_path, 2, "20/s") as both:
         both.wait(within_s=120)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.proofs.processes.two_daemons import world
 from tests.support.postgres import postgres_server
@@ -22,6 +23,7 @@ def schema() -> str:
     return f"{server}&options=-csearch_path%3D{name}"
 
 
+@pytest.mark.long
 async def test_the_second_refuses_takes_over_from_one_that_hangs_and_the_first_wakes_and_sends_nothing(
     tmp_path: Path,
 ) -> None:
@@ -69,6 +71,7 @@ async def test_the_second_refuses_takes_over_from_one_that_hangs_and_the_first_w
         assert Decimal(str(position["BTCUSD"])) == FIRST + 2 * SECOND
 
 
+@pytest.mark.long
 async def test_in_one_state_folder_the_lock_refuses_the_second_while_the_first_runs_or_hangs(tmp_path: Path) -> None:
     async with world(tmp_path, "") as of:
         first = of.start("first")

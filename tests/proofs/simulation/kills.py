@@ -22,14 +22,15 @@ from pathlib import Path
 
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.store.handle import Store
-from quantd.daemon.app import Options, recover, this_run
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import load
 from quantd.daemon.monitoring.metrics import configure
 from quantd.daemon.recovery.start import begin
+from quantd.daemon.recovery.stored_run import recover, this_run
 from quantd.daemon.runtime import service as service_module
 from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import instants
 from tests.support.checkout import ROOT
@@ -153,7 +154,7 @@ async def drive(assembly: Assembly, folder: Path) -> str:
     service_module.COMMIT_S, service_module.SNAPSHOT_STEPS = 0.004, 150
     names = [a.name for a in assembly.rules.agents]
     with Store.open(folder) as store:
-        run = this_run(assembly, store, Options(config=folder / "config.toml"))
+        run = this_run(assembly, store)
         store.begin(run, assembly.universe, agents=names)
         shell, journal = recover(assembly, store, run, folder)
         projection = store.begin(run, assembly.universe, agents=names)
@@ -164,7 +165,7 @@ async def drive(assembly: Assembly, folder: Path) -> str:
         )  # fmt: skip
         service.quarantine = begin(shell, assembly, assembly.config, run, fresh=journal.seq == 0)
         async with asyncio.TaskGroup() as tasks:
-            feed = tasks.create_task(service.feed(instants(assembly.items(), shell.ts), "fast", "stop"))
+            feed = tasks.create_task(feed_recorded(service, instants(assembly.items(), shell.ts), "fast", "stop"))
             await service.step_forever()
             feed.cancel()
         return shell.digest.hexdigest()

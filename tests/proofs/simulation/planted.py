@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from quantd.daemon.engine import market, operator_events, samples, snapshot, state, switch
-from quantd.daemon.engine.planning import plan, targets
+from quantd.daemon.engine import market, operator_events, samples, snapshot, state
+from quantd.daemon.engine.planning import gate_account, plan, targets
+from quantd.daemon.engine.safety import switch
 from quantd.daemon.engine.stops import exits, sync, venue_stops
-from quantd.daemon.engine.venue import account, reports, unknown
+from quantd.daemon.engine.venue import account, open_orders, reports, unknown
 from quantd.daemon.runtime import journal
 from quantd.risk import protective
 from quantd.risk.limits import case, ruleset
-from quantd.risk.pretrade import gate
+from quantd.risk.pretrade import baskets, gate
 from quantd.trading import books
 from tests.proofs.simulation.runner import simulate
 
@@ -46,7 +47,7 @@ BUGS = (
     Bug("fees of a basket filled at once are forgotten", reports.News.all_filled,
         "self.price_nano, self.fee_micro = reports.price_nano, reports.fee_micro",
         "self.price_nano, self.fee_micro = reports.price_nano, [0] * size"),
-    Bug("a basket is put away when its first row ends", reports.on_reports, "if work.live == 0 and", "if news.ended and"),
+    Bug("a basket is put away when its first row ends", reports.post, "if work.live == 0 and", "if news.ended and"),
     Bug("a report posts what is filled in all, not what is new", reports.News._fill,
         "self.lots.append(side * new)", "self.lots.append(side * cum)"),
     Bug("a split leaves resting orders as they were", market.on_action,
@@ -58,20 +59,20 @@ BUGS = (
     Bug("a cancel is asked for once only, whatever became of it", samples.overdue,
         "if now == OrderState.CANCELLING:", "if False:"),
     Bug("re-arming takes an old equity", operator_events.resume, "state.revalue()", "pass"),
-    Bug("a missing bar becomes a price of nothing", market.on_slice,
+    Bug("a missing bar becomes a price of nothing", market.on_market_slice,
         "np.where(fresh, market.close_nano, state.marks_nano)", "market.close_nano"),
     Bug("a deposit is booked twice", account._move, "state.ledger.deposit(amount_micro, book)",
         "state.ledger.deposit(2 * amount_micro, book)"),
     Bug("a trip of the switch leaves orders open", switch.cancel_open_orders,
         "effects.append(Cancel(sample, n, row, state.now))", "pass"),
-    Bug("open orders reserve nothing", state.State.account,
-        "if self.working or self.crosses or self.foreign:", "if self.foreign:"),
-    Bug("open purchases reserve no cash", state.State.account, "up_cash += lots * worst * (1.0 + fee)", "pass"),
-    Bug("follow-ups count on sales that have not filled", state.State.account, "cash=account.cash_micro / MICRO",
+    Bug("open orders reserve nothing", gate_account.account_of,
+        "if state.working or state.crosses or state.foreign:", "if state.foreign:"),
+    Bug("open purchases reserve no cash", gate_account.account_of, "up_cash += lots * worst * (1.0 + fee)", "pass"),
+    Bug("follow-ups count on sales that have not filled", gate_account.account_of, "cash=account.cash_micro / MICRO",
         "cash=account.cash_micro / MICRO + (float((down * px).sum()) if down is not None else 0.0)"),
-    Bug("unknown orders reserve nothing", state.Working.open_shares,
+    Bug("unknown orders reserve nothing", open_orders.Working.open_shares,
         "if self.state[row] not in ENDED:", "if self.state[row] not in ENDED and self.state[row] != 4:"),
-    Bug("orders being cancelled reserve nothing", state.Working.open_shares,
+    Bug("orders being cancelled reserve nothing", open_orders.Working.open_shares,
         "if self.state[row] not in ENDED:", "if self.state[row] not in ENDED and self.state[row] != 3:"),
     Bug("a snapshot forgets working orders", snapshot.thaw, "state.working = dict(f.working)", "pass"),
     Bug("a snapshot forgets crosses", snapshot.thaw, "state.crosses = list(f.crosses)", "pass"),
@@ -94,7 +95,7 @@ BUGS = (
         "left - np.where(long, self.down, 0.0)", "left"),
     Bug("cash is reserved at the mark, not at the worst price", ruleset.cash_rows,
         "paid = (1.0 + limits.collar) * (1.0 + fee)", "paid = 1.0 + fee"),
-    Bug("limits of orders go out twice as wide as reserved", gate.worst_nano,
+    Bug("limits of orders go out twice as wide as reserved", baskets.worst_nano,
         "for width in (collar, reduce", "for width in (2 * collar, reduce"),
     Bug("gross exposure is not limited", ruleset.gross_rows, "if limits.max_gross_exposure is None:", "if True:"),
     Bug("cash is not limited", gate._extents, "account.up_cash - account.cash", "account.up_cash - 9.0 * account.cash"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import structs
 
-from quantd.daemon.engine.state import AgentRules, Rules
+from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.runtime.timeline import Due, Item, sample_ticks, timeline, with_due
 from quantd.risk.limits.catalogue import Limits, Protective, Tail, override
 from quantd.risk.limits.profiles import PROFILES

@@ -9,6 +9,7 @@ import pytest
 from tests.proofs.simulation.planted import BUGS, hunt, planted
 from tests.proofs.simulation.runner import simulate
 from tests.support.checkout import ROOT
+from tests.support.examples import examples
 
 SLOW = {
     "a cancel is asked for once only, whatever became of it",
@@ -24,7 +25,7 @@ SAMPLE = [bug for bug in BUGS[::2] if bug.name not in SLOW]
 
 def test_no_promise_is_broken_in_simulated_days_with_faults() -> None:
     days = faults = seed = 0
-    while days < 400:
+    while days < examples(400):
         outcome = simulate(seed)
         assert not outcome.violations, f"seed {seed}: {outcome.violations}"
         days, faults, seed = days + outcome.days, faults + sum(outcome.faults.values()), seed + 1
@@ -35,7 +36,7 @@ def test_a_crash_at_any_effect_boundary_breaks_no_promise() -> None:
     seed = 7
     whole = simulate(seed)
     assert whole.boundaries > 200
-    for boundary in range(1, whole.boundaries + 1, whole.boundaries // 25):
+    for boundary in range(1, whole.boundaries + 1, whole.boundaries // examples(25)):
         outcome = simulate(seed, crash_at=frozenset({boundary}))
         assert not outcome.violations, f"seed {seed}, boundary {boundary}: {outcome.violations}"
         assert outcome.faults["crash"] > 0
@@ -47,17 +48,20 @@ def test_every_bug_of_the_long_form_can_still_be_planted() -> None:
             pass
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("bug", SAMPLE, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found(bug) -> None:  # type: ignore[no-untyped-def]
     assert hunt(bug, range(200)) is not None
 
 
+@pytest.mark.long
 def test_what_is_planted_is_gone_afterwards() -> None:
     before = simulate(0)
     assert hunt(BUGS[0], range(1)) is not None
     assert simulate(0).digest == before.digest
 
 
+@pytest.mark.long
 def test_two_processes_with_other_hash_seeds_have_the_same_digests() -> None:
     command = [sys.executable, "-m", "tests.proofs.simulation", "--digests", "20"]
     runs = [

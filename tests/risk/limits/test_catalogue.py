@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from quantd.risk.limits.catalogue import (
     DAY_NS,
+    FIELDS,
     Correlation,
     Limits,
     Liquidity,
@@ -25,6 +26,7 @@ from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade.gate import Account, gate
 from tests.support.checkout import ROOT
+from tests.support.examples import examples
 from tests.support.risk_books import random_book
 
 TABLES = {
@@ -43,7 +45,7 @@ TABLES = {
     "no_borrow",
 }
 FALL = Shock("fall", moves={"*": -0.2})
-NUMBERS = [name for name in Limits.__struct_fields__ if name not in TABLES]
+NUMBERS = sorted(FIELDS - TABLES)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -234,7 +236,7 @@ def test_estimators_that_differ_cannot_be_merged() -> None:
     assert tightest(Limits(cash_reserve=0.1), Limits(cash_reserve=0.2)).cash_reserve == 0.2
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.integers(0, 10**6))
 def test_one_order_gets_from_the_tightest_no_more_than_from_either(seed: int) -> None:
     a = random_book(np.random.default_rng((seed, 1))).limits
@@ -262,9 +264,7 @@ LINES = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs/risk/limits.md")
 
 
 def test_every_limit_has_its_line_in_the_docs_with_the_value_of_balanced() -> None:
-    keys = {name.removesuffix("_ns") for name in Limits.__struct_fields__} - {
-        "fee_bp"
-    }  # [broker] commission_bp says it
+    keys = {name.removesuffix("_ns") for name in FIELDS} - {"fee_bp"}  # [broker] commission_bp says it
     assert set(LINES) == keys
     balanced = PROFILES["balanced"]
     for key, line in LINES.items():

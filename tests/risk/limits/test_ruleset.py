@@ -8,35 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from quantd.risk.limits import orders, position, tail_risk
 from quantd.risk.limits import ruleset as rules_module
-from quantd.risk.limits import tail_risk
 from quantd.risk.limits.case import SLACK, Account, Case, Extent
 from quantd.risk.limits.catalogue import AccountCap, Correlation, Limits, Liquidity, Ramp, Rate, Reason, Stress, Tail
 from quantd.risk.limits.context import Scenarios
-from quantd.risk.limits.kinds import Family, Quad, Row  # fmt: skip
-from quantd.risk.limits.ruleset import (  # fmt: skip
-    CAPS,
-    COUNTS,
-    FAMILIES,
-    KNOWN_CAPS,
-    QUADS,
-    ROWS,
-    Count,
-    Rules,
-    rules_of,
-)
-from quantd.risk.limits.tail_risk import TAILS, cvar_largest, var_largest, var_of  # fmt: skip
+from quantd.risk.limits.kinds import Form, Labels, Linear, Losses
+from quantd.risk.limits.record import Capped, Counts, Families, Forms, Limit, Refusal, Rows, Tails
+from quantd.risk.limits.ruleset import CAPS, COUNTS, FAMILIES, FORMS, KNOWN_CAPS, ROWS, TAILS, Rules, rules_of
+from quantd.risk.limits.tail_risk import cvar_largest, var_largest, var_of
 from quantd.risk.measures.portfolio import historical_cvar, historical_var, tail_count
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade.gate import gate
 from quantd.trading.instruments import NANO, Instrument, Universe
+from tests.support.examples import examples
 from tests.support.risk_books import make_context
 
 UNIVERSE = Universe((Instrument("A", sector="x"), Instrument("B", asset="A")), groups=(("all", ("A", "B")),))
 
 
 @pytest.mark.parametrize(("largest", "measure"), [(var_largest, historical_var), (cvar_largest, historical_cvar)])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_the_largest_factor_is_the_one_bisection_finds(largest: object, measure: object, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -92,12 +84,10 @@ def test_every_portfolio_key_is_read_by_exactly_one_rule() -> None:
     assert not power.held.any()
     assert not bare.tails
     assert not bare.quads
-    assert len(ROWS) == 8
-    assert len(FAMILIES) == 3
-    assert set(TAILS) == {"var", "cvar"}
-    assert len(QUADS) == 3
-    assert len({reason for reason, _ in CAPS}) == len(CAPS)
-    assert Reason.POSITION_WEIGHT in {reason for reason, _ in CAPS}
+    assert len({limit.key for limit, _ in ROWS}) == len(ROWS) == 9
+    assert {limit.key for limit, _ in FAMILIES} == {"max_sector_weight", "group_caps", "max_concentration"}
+    assert {limit.key for limit, _ in TAILS} == {"var", "cvar", "stress"}
+    assert {limit.key for limit, _ in FORMS} == {"var", "cvar", "max_volatility", "max_herfindahl"}
 
 
 SIZE = 16
@@ -105,37 +95,20 @@ ODD = np.arange(SIZE) % 2 == 1
 MANY = Universe(tuple(Instrument(f"S{k:02}") for k in range(SIZE)))
 
 
-class More(Limits, frozen=True, forbid_unknown_fields=True):
-    """Limits with one more tail."""
-
-    some: Tail | None = None
-
-
-def odd_row(limits: Limits, universe: Universe) -> list[Row]:
-    load = np.tile(ODD, 2).astype(np.float64)
-    held = np.concatenate((load, np.zeros(2 * SIZE + 2)))
-    return [Row("some", Reason.GROSS, held, load, 0.001, load, 0.001)]
-
-
-def odd_family(limits: Limits, universe: Universe) -> list[Family]:
-    return [Family("some", Reason.GROUP, ODD.astype(np.int64), 1, 0.001, 0.001, SIZE // 2)]
-
-
-DECLARED: dict[str, tuple[Any, Any]] = {
-    "cap": (CAPS, (Reason.RESTRICTED, lambda case, lots: np.where(ODD, 0.0, np.inf))),
-    "count": (COUNTS, lambda limits: [Count("some", Reason.OPEN_ORDERS, SIZE // 2, lambda account: 0)]),
-    "row": (ROWS, odd_row),
-    "family": (FAMILIES, odd_family),
-    "tail": (TAILS, (Reason.VAR, var_of, var_largest)),
-    "form": (QUADS, lambda limits: [Quad("some", Reason.HERFINDAHL, 0, 1.0, 0.001, 0.001, None)]),
-}
+SOME = Limit("some", 0, "some", refusals=(Refusal(120, "SOME", "some"),))
+DECLARED: dict[str, tuple[list[Any], Any]] = {
+    "cap": (CAPS, Capped(1, lambda case, lots: np.where(ODD, 0.0, np.inf))),
+    "count": (COUNTS, Counts(1, lambda account: 0, lambda value: SIZE // 2)),
+    "row": (ROWS, Rows(1, lambda value, limits, universe: [Linear(0.001, long=ODD * 1.0, short=ODD * 1.0)])),
+    "family": (FAMILIES, Families(1, lambda value, limits, universe: [Labels(["odd" if odd else "" for odd in ODD], 0.001)])),
+    "tail": (TAILS, Tails(1, lambda value, limits, universe: [Losses(0.0001, var_of, var_largest, 0.95, 80)])),
+    "form": (FORMS, Forms(1, lambda value, limits: [Form(0.001)])),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("short", [False, True], ids=["long", "long and short"])
 @pytest.mark.parametrize("kind", DECLARED)
-def test_a_limit_that_is_only_declared_is_enforced(
-    kind: str, short: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_limit_that_is_only_declared_is_enforced(kind: str, short: bool, request: pytest.FixtureRequest) -> None:
     """The gate that everybody asks walks the tables, whichever way it decides by."""
     px, returns = np.full(SIZE, 100.0), np.random.default_rng(2).normal(0.0, 0.01, (80, SIZE))
     ctx = make_context(px, returns, list(MANY.symbols), universe=MANY)
@@ -144,22 +117,18 @@ def test_a_limit_that_is_only_declared_is_enforced(
 
     def passed() -> list[float]:
         # made each time, as rules are kept by identity
-        limits = More(some=Tail(0.0001, lookback=80))
-        return gate(ctx, account, asked, limits).lots.tolist()
+        return gate(ctx, account, asked, Limits()).lots.tolist()
 
     assert passed() == asked.tolist()
-    table, entry = DECLARED[kind]
-    if isinstance(table, dict):
-        monkeypatch.setitem(table, "some", entry)
-    else:
-        # the same list, as everybody holds it
-        table.append(entry)
-        request.addfinalizer(lambda: table.remove(entry))
+    table, own = DECLARED[kind]
+    # the same list, as everybody holds it
+    table.append((SOME, own))
+    request.addfinalizer(lambda: table.remove((SOME, own)))
     assert sum(lots == 0.0 for lots in passed()) >= SIZE // 2
 
 
 def test_the_short_way_knows_every_limit_of_today() -> None:
-    assert [most for _, most in CAPS] == KNOWN_CAPS
+    assert {kind.largest for _, kind in CAPS} == KNOWN_CAPS
     everything = Limits(
         max_gross_exposure=1, max_net_exposure=1, max_turnover=1, max_leverage=1, ramp=Ramp(1.0, 1, 1),
         max_account_notional=AccountCap(1.0, 1.0),
@@ -252,7 +221,8 @@ VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
 def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
     cap: str, limits: Limits, buys: list[bool], lots: np.ndarray, account: dict, market: dict, most: list[float] | None
 ) -> None:
-    found = getattr(rules_module, cap)(case(limits, buys, account, **market), lots)
+    (largest,) = (own.largest for _, own in CAPS if own.largest.__name__ == cap)
+    found = largest(case(limits, buys, account, **market), lots)
     if most is None:
         assert found is None
     else:
@@ -262,23 +232,23 @@ def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
 def test_what_is_at_a_bound_but_for_a_rounding_is_within_it() -> None:
     # 0.3 / 0.1 is a hair less than 3
     dime = case(Limits(collar=0.0, max_order_notional=0.3), [True], {"lots": np.zeros(1)}, px=[0.1])
-    most = rules_module.order_notional(dime, np.array([4.0]))
+    most = orders.order_notional(dime, np.array([4.0]))
     assert most is not None
     assert 0.3 / 0.1 < 3.0 <= most[0] < 3.0 + 1e-9
     made = case(Limits(max_position_weight=0.3), [True], {"lots": np.zeros(1), "equity": 1.0}, px=[0.1])
     made.extents = [Extent(np.zeros(2), 1.0, 1.0, np.zeros(1), 0.0, 0.0, True)]
-    most = rules_module.position_weight(made, np.array([4.0]))
+    most = position.position_weight(made, np.array([4.0]))
     assert most is not None
     assert 3.0 <= most[0] < 3.0 + 1e-9
     free = case(Limits(max_gross_exposure=1.0), [True], px=[0.1])
     free.extents = made.extents
-    assert rules_module.position_weight(free, np.array([4.0])) is None
+    assert position.position_weight(free, np.array([4.0])) is None
     # with the tolerance, to the last bit
     edge = 0.3 + made.tolerance
     for px, keeps in ((edge, True), (np.nextafter(edge, 1.0), False)):
         heavy = case(Limits(max_position_weight=0.3), [True], {"lots": np.zeros(1), "equity": 1.0}, px=[px])
         heavy.extents = made.extents
-        assert (rules_module.position_weight(heavy, np.ones(1)) is None) is keeps
+        assert (position.position_weight(heavy, np.ones(1)) is None) is keeps
         heavy.extents[0]._reach = None
 
 
@@ -290,7 +260,7 @@ def weighed(way: float, lots: list[float], short: bool = False) -> tuple[Case, n
     made.extents = [
         Extent(held, way, way, 0.05 * MARKS, 0.0, 0.0, False), Extent(held, 1e5, 1e5, np.zeros(3), 0.0, 0.0, True)
     ]  # fmt: skip
-    return made, rules_module.position_weight(made, np.array(lots))
+    return made, position.position_weight(made, np.array(lots))
 
 
 @pytest.mark.parametrize("short", [False, True])

@@ -15,6 +15,7 @@ from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.limits.values import Portfolio, Values, standing, standings
 from quantd.risk.measures.portfolio import FEW
 from quantd.risk.measures.stress import Shock
+from tests.support.examples import examples
 from tests.support.risk_books import Book, make_context, numerators, random_book, scenario_returns, scenario_rows
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -104,7 +105,7 @@ def close(values: Values) -> object:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(SEEDS)
 def test_values_are_those_of_an_evaluator_of_its_own(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -117,7 +118,7 @@ def test_values_are_those_of_an_evaluator_of_its_own(seed: int) -> None:
             assert standing(book.ctx, book.account, book.limits, lots) == close(judged(book, lots))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS)
 def test_books_measured_together_are_measured_as_each_alone(seed: int) -> None:
     rng = np.random.default_rng(seed)

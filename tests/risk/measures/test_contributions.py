@@ -12,6 +12,7 @@ from skfolio.measures import RiskMeasure
 from quantd.risk.measures import contributions
 from quantd.risk.measures.portfolio import covariance, historical_cvar, historical_var, volatility_annual
 from quantd.risk.measures.tails import ledoit_wolf, normal_quantile
+from tests.support.examples import examples
 
 seeds = st.integers(0, 100_000)
 
@@ -31,7 +32,7 @@ def without(weights: np.ndarray, k: int) -> np.ndarray:
 
 
 @given(seeds, st.sampled_from([0.9, 0.95, 0.99]))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_historical_components_add_up_and_incremental_is_the_book_evaluated_again(seed: int, confidence: float) -> None:
     returns, weights = world(seed)
     for found, measure in zip(
@@ -45,7 +46,7 @@ def test_historical_components_add_up_and_incremental_is_the_book_evaluated_agai
 
 
 @given(seeds)
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_marginal_is_the_slope_of_the_measure(seed: int) -> None:
     returns, weights = world(seed)
     step = 1e-9

@@ -8,6 +8,7 @@ from scipy import stats
 from skfolio import Portfolio
 
 from quantd.risk.measures import diversification, portfolio
+from tests.support.examples import examples
 
 
 def book(seed: int, rows: int = 200, size: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +21,7 @@ seeds = st.integers(0, 10_000)
 
 
 @given(seeds)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_the_diversification_ratio_is_that_of_skfolio(seed: int) -> None:
     returns, weights = book(seed)
     oracle = Portfolio(X=returns, weights=weights)
@@ -74,7 +75,7 @@ def test_two_twins_are_one_bet_by_components_and_two_by_torsion() -> None:
 
 
 @given(seeds)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_torsion_bets_do_not_depend_on_order_or_units_and_lie_between_one_and_all(seed: int) -> None:
     returns, w = book(seed)
     cov = portfolio.covariance(returns)
@@ -127,7 +128,7 @@ def test_a_singular_covariance_has_no_torsion_and_what_never_moves_no_bets() -> 
 
 
 @given(seeds, st.sampled_from([(30, 6), (6, 6), (20, 50)]))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_bets_are_the_same_by_instruments_and_by_samples(seed: int, shape: tuple[int, int]) -> None:
     returns, w = book(seed, *shape)
     expected = diversification.effective_bets(w, portfolio.covariance(returns))

@@ -9,6 +9,7 @@ from skfolio.measures import effective_number_assets, get_drawdowns
 from skfolio.measures import max_drawdown as skfolio_max_drawdown
 
 from quantd.risk.measures import portfolio
+from tests.support.examples import examples
 
 samples = st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=300).map(np.array)
 confidences = st.sampled_from([0.5, 0.9, 0.95, 0.975, 0.99])
@@ -97,7 +98,7 @@ def test_there_is_no_beta_to_a_benchmark_that_never_moved() -> None:
 
 
 @given(seeds)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_drawdown_and_concentration_are_those_of_skfolio(seed: int) -> None:
     returns, weights = book(seed)
     series = returns @ weights

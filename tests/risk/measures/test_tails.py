@@ -12,6 +12,7 @@ from sklearn.covariance import LedoitWolf
 
 from quantd.risk.measures import tails
 from quantd.risk.measures.portfolio import covariance, historical_cvar, historical_var
+from tests.support.examples import examples
 
 confidences = st.sampled_from([0.9, 0.95, 0.975, 0.99, 0.999])
 
@@ -22,7 +23,7 @@ def sample(rows: int = 252, size: int = 7, seed: int = 0) -> np.ndarray:
 
 
 @given(st.integers(2, 300), st.integers(1, 60), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_shrunk_covariance_is_that_of_scikit_learn(rows: int, size: int, seed: int) -> None:
     returns = sample(rows, size, seed)
     oracle = LedoitWolf().fit(returns).covariance_
@@ -96,7 +97,7 @@ def filtered_by_a_loop(returns: np.ndarray, decay: float) -> np.ndarray:
 
 
 @given(st.integers(1, 400), st.sampled_from([0.2, 0.8, 0.94, 0.99]), st.integers(0, 1_000), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_filtered_scenarios_are_those_of_the_recursion(rows: int, decay: float, seed: int, turned: bool) -> None:
     returns = sample(rows, 3, seed)
     given_ = np.asfortranarray(returns) if turned else returns
@@ -137,7 +138,7 @@ def test_an_instrument_that_never_moved_stays_still_when_filtered() -> None:
 
 
 @given(st.integers(0, 10_000), confidences)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_cvar_is_never_below_var_by_any_method(seed: int, confidence: float) -> None:
     returns, weights = sample(120, 4, seed), np.random.default_rng(seed).normal(size=4)
     series = returns @ weights
@@ -193,7 +194,7 @@ def test_modified_cvar_is_the_integral_of_the_bent_quantile_over_the_tail(seed: 
 
 
 @given(st.floats(-4.0, 4.0), st.floats(-2.0, 40.0), confidences)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_inside_the_domain_the_modified_var_is_the_quantile_of_what_the_bend_makes(
     s: float, k: float, confidence: float
 ) -> None:

@@ -16,6 +16,7 @@ from quantd.risk.measures.portfolio import historical_var
 from quantd.risk.measures.tails import cornish_fisher, ewma_deviation, filtered, ledoit_wolf, normal_var
 from quantd.risk.measures.var_backtest import backtest, chi_square_tail, christoffersen, kupiec, rolling_var, zone
 from tests.support.checkout import DATA
+from tests.support.examples import examples
 
 METHODS = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")
 flags = st.lists(st.booleans(), min_size=2, max_size=400)
@@ -153,7 +154,7 @@ def test_each_forecast_is_the_estimate_of_the_window_before_it(method: var_backt
 
 @pytest.mark.parametrize("method", METHODS)
 @given(cut=st.integers(101, 399))
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 def test_no_forecast_knows_its_own_day_or_a_later_one(method: var_backtest.Method, cut: int) -> None:
     returns = series()
     whole = rolling_var(returns, method, 0.95, 100)

@@ -29,28 +29,18 @@ from quantd.risk.limits.values import standing
 from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import gate as gate_module
-from quantd.risk.pretrade.gate import (
-    HALT,
-    REDUCE,
-    RUN,
-    Account,
-    Context,
-    basket,
-    context,
-    gate,
-    granted,
-    measure,
-    same_book,
-    stop_basket,
-    worst_nano,
-)
+from quantd.risk.pretrade.baskets import basket, stop_basket, worst_nano
+from quantd.risk.pretrade.gate import HALT, REDUCE, RUN, Account, Context, context, gate, granted, measure, same_book
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import Kind, OrderBasket
 from tests.support import risk_books
+from tests.support.examples import examples
 from tests.support.risk_books import TAIL, Book, breaches, make_context, random_book, scenario_returns
 
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+quick = settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
 
 
 def verdict_of(book: Book) -> gate_module.Verdict:

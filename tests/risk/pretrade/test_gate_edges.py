@@ -13,19 +13,8 @@ from quantd.risk.limits.values import standing
 from quantd.risk.pairs import joint_weight
 from quantd.risk.plain import plain
 from quantd.risk.pretrade import gate as gate_module
-from quantd.risk.pretrade.gate import (
-    REDUCE,
-    RUN,
-    Account,
-    Part,
-    Verdict,
-    basket,
-    gate,
-    granted,
-    measure,
-    same_book,
-    worst_nano,
-)
+from quantd.risk.pretrade.baskets import Part, basket, worst_nano
+from quantd.risk.pretrade.gate import REDUCE, RUN, Account, Verdict, gate, granted, measure, same_book
 from quantd.trading.instruments import NANO
 from tests.support.risk_books import make_context, scenario_returns
 

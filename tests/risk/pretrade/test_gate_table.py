@@ -17,7 +17,8 @@ from quantd.risk.limits.context import Scenarios
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.plain import plain
 from quantd.risk.pretrade import gate as gate_module
-from quantd.risk.pretrade.gate import HALT, REDUCE, RUN, Account, Context, Part, Verdict, basket, gate, worst_nano
+from quantd.risk.pretrade.baskets import Part, basket, worst_nano
+from quantd.risk.pretrade.gate import HALT, REDUCE, RUN, Account, Context, Verdict, gate
 from quantd.trading.instruments import NANO
 from tests.support.checkout import ROOT
 from tests.support.risk_books import Book, breaches, make_context, random_book, random_limits, scenario_returns

@@ -12,6 +12,7 @@ from quantd.risk.pretrade.gate import Account, gate
 from quantd.risk.pretrade.headroom import Figure, Most, figures, figures_of, most, most_under, only, sent
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.instruments import NANO, Instrument, Universe
+from tests.support.examples import examples
 from tests.support.risk_books import Book, States, make_context, numerators, orders_of, random_book, scenario_returns
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -24,7 +25,7 @@ def passes(book: Book, column: int, lots: float) -> bool:
     return bool((gate(book.ctx, book.account, asked, book.limits).lots == asked).all())
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(SEEDS)
 def test_that_many_lots_pass_whole_and_one_more_is_cut(seed: int) -> None:
     book = random_book(np.random.default_rng(seed))
@@ -112,7 +113,7 @@ def test_one_limit_alone_is_made_once() -> None:
     assert only(limits, "cash") == Limits()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(SEEDS)
 def test_figures_are_those_of_an_evaluator_of_its_own(seed: int) -> None:
     book = random_book(np.random.default_rng(seed), most_open=0)
@@ -205,7 +206,7 @@ def test_figures_of_an_order_are_its_own() -> None:
     assert before["max_open_orders"].value == 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS)
 def test_what_was_sent_takes_room_from_what_comes_next(seed: int) -> None:
     book = random_book(np.random.default_rng(seed))

@@ -202,6 +202,7 @@ NESTED: dict[type, dict[str, Any]] = {
 
 OTHERWISE = {
     "group_caps": lambda bad: {"group_caps": (("g", bad),)},
+    "extra": lambda bad: {"extra": (("some", bad),)},
     "stress": lambda bad: {"stress": Stress(limit=bad, shocks=SHOCK.shocks)},
 }
 """Fields whose numbers lie deeper."""

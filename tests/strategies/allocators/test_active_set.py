@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.strategies.allocators.active_set import FEW, Infeasible, bounded, likely, nonnegative
+from tests.support.examples import examples
 
 
 def problem(seed: int, size: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
@@ -17,7 +18,7 @@ def problem(seed: int, size: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
     return matrix, draw.normal(size=size) + draw.uniform(-1.0, 1.0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(seed=st.integers(0, 100_000), size=st.integers(1, 70), more=st.integers(-5, 60))
 def test_the_nonnegative_minimum_meets_the_conditions_of_karush_kuhn_and_tucker(
     seed: int, size: int, more: int
@@ -31,7 +32,7 @@ def test_the_nonnegative_minimum_meets_the_conditions_of_karush_kuhn_and_tucker(
     assert np.abs(slope[x > 0.0]).max(initial=0.0) < tolerance
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     seed=st.integers(0, 100_000),
     size=st.integers(1, 60),

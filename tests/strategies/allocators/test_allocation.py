@@ -12,6 +12,7 @@ from quantd.strategies.allocators.allocation import Allocation, allocation
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.view import View
+from tests.support.examples import examples
 from tests.support.returns import Floats, market
 
 
@@ -41,7 +42,7 @@ def test_the_same_data_give_the_same_figures_and_other_data_others() -> None:
         assert getattr(one, name) != getattr(other, name)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 8))
 def test_the_figures_are_those_of_the_weights_held(seed: int, size: int) -> None:
     returns = market(seed, size, 100)

@@ -9,6 +9,7 @@ from quantd.strategies.allocators.black_litterman import doubt_of, posterior
 from quantd.strategies.allocators.estimates import equilibrium
 from quantd.strategies.allocators.mean_variance import maximum_sharpe, maximum_utility
 from quantd.trading.covariance import covariance
+from tests.support.examples import examples
 from tests.support.returns import market
 
 # G. He and R. Litterman (1999), tables 1 and 2: Australia, Canada, France, Germany, Japan, UK, USA
@@ -44,7 +45,7 @@ def test_the_view_on_germany_moves_returns_and_weights_as_they_printed() -> None
     np.testing.assert_allclose(weights * 100.0, [1.5, 2.1, -4.0, 35.4, 11.0, -9.5, 58.6], atol=0.15)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(2, 20), count=st.integers(1, 5))
 def test_the_posterior_is_that_of_the_other_formula(seed: int, size: int, count: int) -> None:
     draw = np.random.default_rng(seed)

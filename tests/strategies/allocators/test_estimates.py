@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from quantd.strategies.allocators import estimates
 from quantd.strategies.allocators.active_set import Infeasible
 from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf
+from tests.support.examples import examples
 from tests.support.returns import market
 
 
@@ -28,7 +29,7 @@ def test_a_sample_covariance_of_too_few_samples_is_refused() -> None:
     estimates.covariance_of("sample", market(1, 29, 30), 0.94)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 40), rows=st.integers(3, 400))
 def test_denoised_keeps_variances_and_is_positive_semidefinite(seed: int, size: int, rows: int) -> None:
     returns = market(seed, size, rows)
@@ -58,7 +59,7 @@ def test_denoised_is_nearer_to_the_truth_than_the_sample() -> None:
     assert nearer >= 18
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(3, 20))
 def test_shrunk_means_lie_between_the_sample_and_one_common_value(seed: int, size: int) -> None:
     returns = market(seed, size)

@@ -22,10 +22,11 @@ from quantd.strategies.allocators.hierarchy import (
 )
 from quantd.strategies.allocators.mean_variance import Box
 from quantd.trading.covariance import covariance
+from tests.support.examples import examples
 from tests.support.returns import Floats, market
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 100_000), size=st.integers(2, 60))
 def test_the_tree_and_its_leaves_are_those_of_scipy(seed: int, size: int) -> None:
     correlation = np.corrcoef(market(seed, size).T)
@@ -104,7 +105,7 @@ def test_two_blocks_are_recovered_as_groups_and_what_stands_alone_is_in_none() -
     assert correlation_groups(correlation, threshold=0.999) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 30), threshold=st.floats(0.05, 0.95))
 def test_between_groups_no_pair_is_above_the_threshold(seed: int, size: int, threshold: float) -> None:
     correlation = np.atleast_2d(np.corrcoef(market(seed, size).T))

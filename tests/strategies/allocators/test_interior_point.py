@@ -8,6 +8,7 @@ from scipy.optimize import linprog
 
 from quantd.strategies.allocators.active_set import Infeasible, bounded
 from quantd.strategies.allocators.interior_point import Program, bounds, solve
+from tests.support.examples import examples
 
 
 def program(size: int, quadratic: np.ndarray, linear: np.ndarray, upper: float) -> Program:
@@ -15,7 +16,7 @@ def program(size: int, quadratic: np.ndarray, linear: np.ndarray, upper: float) 
     return Program(quadratic, linear, rows, floor, np.full(2 * size, np.inf), np.ones((1, size)), np.ones(1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 100_000), size=st.integers(2, 25))
 def test_it_agrees_with_the_pivoting_solver_on_quadratic_programs(seed: int, size: int) -> None:
     draw = np.random.default_rng(seed)
@@ -27,7 +28,7 @@ def test_it_agrees_with_the_pivoting_solver_on_quadratic_programs(seed: int, siz
     np.testing.assert_allclose(x, y, atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 100_000), size=st.integers(2, 15), soft=st.integers(1, 40))
 def test_hinge_costs_are_those_of_the_linear_program_that_spells_them_out(seed: int, size: int, soft: int) -> None:
     draw = np.random.default_rng(seed)

@@ -13,6 +13,7 @@ from quantd.strategies.allocators import mean_variance
 from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.mean_variance import Box
 from quantd.trading.covariance import covariance
+from tests.support.examples import examples
 from tests.support.returns import Floats, market
 
 FREE = 0.02 / 252
@@ -47,7 +48,7 @@ def test_on_three_instruments_nothing_on_a_grid_is_better(seed: int, box: Box) -
     assert w @ excess - 2.0 * w @ cov @ w >= (points @ excess - 2.0 * variance).max() - 1e-12
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     size=st.integers(2, 40),
@@ -173,7 +174,7 @@ def test_where_nothing_beats_cash_there_is_no_maximum_sharpe_ratio() -> None:
         mean_variance.maximum_sharpe(cov, np.array([1e-4, -1e-3, -1e-3, -1e-3]), Box(0.2, 0.4))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     weights=st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1.0)), min_size=1, max_size=12),
     low=st.floats(0.0, 0.99),

@@ -13,10 +13,11 @@ from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.mean_variance import Box
 from quantd.strategies.allocators.risk_parity import RIDGE, contributions, equal_risk, risk_parity, shared_risk
 from quantd.trading.covariance import covariance
+from tests.support.examples import examples
 from tests.support.returns import Floats, market
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(seed=st.integers(0, 100_000), size=st.integers(1, 40), rows=st.integers(2, 80), common=st.floats(0.0, 30.0))
 def test_every_asset_carries_the_same_risk_whatever_the_correlation(
     seed: int, size: int, rows: int, common: float
@@ -32,7 +33,7 @@ def test_every_asset_carries_the_same_risk_whatever_the_correlation(
     np.testing.assert_allclose(x * ((correlation + RIDGE * np.eye(size)) @ x), 1.0 / size, rtol=1e-4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(seed=st.integers(0, 100_000), size=st.integers(2, 30), spread=st.floats(0.0, 3.0))
 def test_contributions_are_the_budgets(seed: int, size: int, spread: float) -> None:
     cov = covariance(market(seed, size))

@@ -26,6 +26,7 @@ from quantd.strategies.features.inputs import BARS, progress
 from quantd.strategies.indicators.bars import CLOSE
 from quantd.strategies.indicators.nodes import Node, growth, point
 from quantd.trading.market import Floats
+from tests.support.examples import examples
 
 DAY = 86_400_000_000_000
 ALL = spec_of([*SETS["observation"], "yield_10y"])
@@ -131,9 +132,10 @@ def looks_ahead(spec: FeatureSpec, world: World, cut: int) -> list[str]:
     return found
 
 
+@pytest.mark.long
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.03, 0.3]))
 @settings(
-    max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate]
+    max_examples=examples(3), deadline=None, phases=[Phase.explicit, Phase.generate]
 )  # a found case is seconds long: no shrinking
 def test_sample_by_sample_equals_the_whole_history_for_every_feature(seed: int, gaps: float) -> None:
     world = World(seed, rows=300, gaps=gaps)

@@ -10,11 +10,12 @@ from quantd.daemon.policies.loading import PolicyError, answer, load
 from quantd.strategies.features.signals import SIGNALS, signals
 from quantd.strategies.policies import POLICIES
 from quantd.trading.bars import BarRing, Bars
-from quantd.trading.effects import Ask, Submit
+from quantd.trading.effects import Ask
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats
+from quantd.trading.orders import OrderBasket
 from quantd.trading.view import View
 from tests.support.engine import World, block, walk
 
@@ -140,7 +141,7 @@ def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> Non
         restarted.shell.take(item)
         if number % 50 == 49:
             restarted.shell.state = thaw(restarted.rules, freeze(restarted.shell.state))
-    assert len(straight.of(Submit)) > 20
+    assert len(straight.of(OrderBasket)) > 20
     kept, whole = ([e for e in w.effects if not isinstance(e, Ask)] for w in (restarted, straight))
     assert kept == whole
     view = view_of(walk(300, 3, 4), ("A", "B", "C"))

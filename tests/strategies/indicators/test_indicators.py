@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from quantd.strategies.indicators import INDICATORS, batch, build, stream
 from quantd.strategies.indicators.table import bars_present, cleaned
 from quantd.trading.market import Floats
+from tests.support.examples import examples
 from tests.support.indicator_formulas import PLAIN, TALIB
 
 TOLERANCE = 1e-9
@@ -131,7 +132,7 @@ def test_equals_its_formula_written_out(worlds, output: str) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.03, 0.4]), st.sampled_from(["walk", "ticks"]))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 def test_bar_by_bar_equals_all_at_once_for_every_output(seed: int, gaps: float, kind: str) -> None:
     fields = bars(seed, rows=290, size=3, gaps=gaps, kind=kind)
     at_once, one_by_one = batch(ALL, fields), bar_by_bar(ALL, fields)

@@ -16,6 +16,7 @@ from quantd.strategies.policies import POLICIES, Allocator, ParamsError
 from quantd.trading.covariance import covariance
 from quantd.trading.view import Hold, Noted
 from tests.strategies.policies.test_policies import LOOKBACK, market, view_of
+from tests.support.examples import examples
 
 ALLOCATORS = sorted(
     name for name in POLICIES if name not in ("fixed_mix", "signals") and isinstance(POLICIES[name]({}), Allocator)
@@ -80,7 +81,7 @@ def nasty(draw: st.DrawFn) -> Floats:
 
 
 @pytest.mark.parametrize("name", ALLOCATORS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     prices=nasty(),
     kind=st.sampled_from(["sample", "ledoit_wolf", "ewma", "denoised"]),

@@ -14,6 +14,7 @@ from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.ports import Policy
 from quantd.trading.view import Hold, Noted, View
+from tests.support.examples import examples
 
 LOOKBACK = 30
 PARAMS: dict[str, Mapping[str, object]] = {
@@ -74,7 +75,7 @@ def test_the_table_of_this_test_has_every_policy() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     order=st.permutations(range(5)),
@@ -92,7 +93,7 @@ def test_permuting_the_columns_permutes_the_weights(name: str, seed: int, order:
 
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 9), unknown=st.sets(st.integers(0, 8)))
 def test_weights_are_finite_long_only_unlevered_and_zero_where_nothing_is_known(
     name: str, seed: int, size: int, unknown: set[int]

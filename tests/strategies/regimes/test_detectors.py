@@ -12,6 +12,7 @@ from quantd.daemon.policies.loading import PolicyError, load, probe
 from quantd.strategies.regimes import REGIMES, RegimeParams, market_of, model_of
 from quantd.strategies.regimes.detectors import named, stationary
 from quantd.strategies.regimes.thresholds import DOWN, FLAT, UP, annual_volatility, direction_of, level_of, regime_of
+from tests.support.examples import examples
 from tests.support.policies import made, market, prices_of, view_of, walk, weights_in
 
 LEVELS = (0.15, 0.25, 0.35)
@@ -86,8 +87,9 @@ def test_a_figure_that_trembles_around_a_threshold_does_not_pass_it_each_time():
     assert changes(0.1) == 1
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("model", ["thresholds", "markov", "mixture"])
-@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(4), deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(seed=st.integers(0, 10**6), cut=st.integers(130, 210))
 def test_what_was_said_of_a_sample_stays_said_when_later_rows_change_or_go(model, seed, cut):
     returns = seasons((110, 0.001, 0.006), (60, -0.002, 0.02), (50, 0.001, 0.007), seed=seed)[:, 0]

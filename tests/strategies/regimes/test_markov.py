@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from quantd.strategies.regimes.markov import Markov, expected, filtered, fit_markov, refined
 from quantd.strategies.regimes.mixture import States, log_densities
+from tests.support.examples import examples
 
 
 def regimes(seed, rows, states=3):
@@ -52,7 +53,7 @@ def all_paths(samples, model):
     }  # fmt: skip
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(seed=st.integers(0, 10**6), rows=st.integers(1, 5), states=st.integers(1, 3), size=st.integers(1, 2))
 def test_filter_smoother_and_likelihood_are_those_of_all_paths_together(seed, rows, states, size):
     model = model_of(seed, states, size)
@@ -104,7 +105,7 @@ def test_rounds_of_baum_welch_are_hmmlearns():
     assert ours.score == pytest.approx(other.score(samples), rel=1e-9)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(seed=st.integers(0, 10**6), states=st.integers(2, 4))
 def test_no_round_makes_the_record_less_likely(seed, states):
     samples, _ = regimes(seed, 150)
@@ -112,7 +113,7 @@ def test_no_round_makes_the_record_less_likely(seed, states):
     assert all(b >= a - 1e-9 * abs(a) for a, b in pairwise(scores))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10**6), cut=st.integers(1, 119), states=st.integers(2, 4))
 def test_what_is_said_of_a_sample_does_not_change_with_what_comes_after_it(seed, cut, states):
     samples, _ = regimes(seed, 120)

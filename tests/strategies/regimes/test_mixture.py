@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
 from quantd.strategies.regimes.mixture import fit_mixture, log_densities, responsibilities, starts
+from tests.support.examples import examples
 
 
 def blobs(seed, rows, size):
@@ -22,7 +23,7 @@ def theirs(fit):
     return other
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 3), count=st.integers(2, 4))
 def test_densities_and_probabilities_are_scikit_learns(seed, size, count):
     samples = blobs(seed, 200, size)
@@ -45,7 +46,7 @@ def test_the_fit_is_as_likely_as_scikit_learns_best_of_four(seed):
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_starts_follow_from_the_samples_and_every_state_has_some(seed):
     samples = blobs(seed, 30, 2)
     for one, two in zip(starts(samples, 4), starts(samples.copy(), 4), strict=True):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from quantd.strategies.weights.combination import agreed_of, drifted, mean_of, median_of, performance_shares
+from tests.support.examples import examples
 
 
 def books(members: int, size: int, seed: int) -> np.ndarray:
@@ -15,7 +16,7 @@ def books(members: int, size: int, seed: int) -> np.ndarray:
     return raw / np.maximum(raw.sum(axis=1, keepdims=True), 1.0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(members=st.integers(1, 7), size=st.integers(1, 6), seed=st.integers(0, 10**6), quorum=st.floats(0.1, 1.0))
 def test_long_only_books_combine_to_a_long_only_book_that_borrows_nothing(members, size, seed, quorum):
     votes, held = books(members, size, seed), books(1, size, seed + 1)[0]
@@ -25,7 +26,7 @@ def test_long_only_books_combine_to_a_long_only_book_that_borrows_nothing(member
         assert weights.sum() <= 1.0 + 1e-12
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(members=st.integers(1, 6), size=st.integers(2, 6), seed=st.integers(0, 10**6))
 def test_permuting_columns_or_members_permutes_or_keeps_the_result(members, size, seed):
     votes, held = books(members, size, seed), books(1, size, seed + 1)[0]
@@ -82,7 +83,7 @@ def test_a_price_that_is_missing_moves_no_book():
     np.testing.assert_allclose(after, [[0.5 / 1.05, 0.55 / 1.05]])
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     earned=arrays(float, st.tuples(st.integers(0, 30), st.integers(1, 5)), elements=st.floats(-0.1, 0.1)),
     measure=st.sampled_from(["return", "sharpe"]),

@@ -19,6 +19,7 @@ from quantd.strategies.weights.rebalancing import (
     volatility_ratio,
     worth_trading,
 )
+from tests.support.examples import examples
 
 
 def day(text):
@@ -38,7 +39,7 @@ def world(seed, size, short=False):
 WORLDS = {"seed": st.integers(0, 10**6), "size": st.integers(1, 8), "short": st.booleans()}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(**WORLDS, fixed=st.sampled_from([0.0, 1e-6, 1e-4]))
 def test_utility_net_of_cost_is_never_worse_than_holding_or_than_going_all_the_way(seed, size, short, fixed):
     target, held, risk, cost = world(seed, size, short)
@@ -49,14 +50,14 @@ def test_utility_net_of_cost_is_never_worse_than_holding_or_than_going_all_the_w
         assert now <= net_cost(target, target, held, risk, cost) + 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(**WORLDS)
 def test_without_cost_it_is_the_plain_rebalance(seed, size, short):
     target, held, risk, _ = world(seed, size, short)
     np.testing.assert_array_equal(worth_trading(target, held, risk, np.zeros(size)), target)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(**WORLDS)
 def test_every_weight_is_between_held_and_target_and_no_cash_is_borrowed(seed, size, short):
     target, held, risk, cost = world(seed, size, short)
@@ -70,7 +71,7 @@ def test_every_weight_is_between_held_and_target_and_no_cash_is_borrowed(seed, s
         assert weights.sum() >= min(held.sum(), target.sum()) - 1e-7
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.integers(2, 6))
 def test_it_is_the_optimum_that_a_general_solver_finds(seed, size):
     target, held, risk, cost = world(seed, size)
@@ -95,7 +96,7 @@ def test_it_is_the_optimum_that_a_general_solver_finds(seed, size):
     assert net_cost(weights, target, held, risk, cost) <= best.fun / scale + 1e-9
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.integers(2, 6))
 def test_permuting_the_columns_permutes_the_trades(seed, size):
     target, held, risk, cost = world(seed, size)
@@ -159,7 +160,7 @@ RULES = {
 }  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 8), rules=st.fixed_dictionaries(RULES))
 def test_a_limited_trade_keeps_every_limit_stays_long_only_and_borrows_nothing(seed, size, rules):
     target, held, _, _ = world(seed, size)

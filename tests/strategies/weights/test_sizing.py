@@ -22,6 +22,7 @@ from quantd.strategies.weights.sizing import (
     volatility_factor,
     within,
 )
+from tests.support.examples import examples
 
 
 def rows(seed, count, size, scale=0.01):
@@ -76,7 +77,7 @@ def test_a_record_without_losses_or_wins_or_moves_is_no_failure():
     assert kelly_factor(np.array([1.0]), gains, 0.5, "bets", 0.0) == 1.0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(seed=st.integers(0, 10**6), target=st.floats(0.01, 0.5))
 def test_sized_to_a_volatility_the_past_would_have_had_it(seed, target):
     returns = rows(seed, 63, 3)
@@ -126,7 +127,7 @@ def test_momentum_is_the_total_return():
     np.testing.assert_allclose(momentum_of(np.array([[0.1, np.nan], [0.1, 0.1]])), [0.21, np.nan])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 8), shorts=st.booleans())
 def test_contributions_to_risk_are_the_budgets_and_sum_to_their_total(seed, size, shorts):
     draw = np.random.default_rng(seed)

@@ -55,6 +55,7 @@ async def test_an_order_of_before_a_restart_is_asked_for_and_not_sent(s: Scene) 
     assert s.rig.requests("submit") == 1
 
 
+@pytest.mark.long
 async def test_what_was_surely_not_sent_is_sent_at_once_when_it_is_sent_again(s: Scene) -> None:
     await s.rig.down()
     with pytest.raises(ConnectionError):

@@ -153,6 +153,7 @@ async def test_a_stream_that_is_lost_is_there_again(venue: AlpacaServer, rest: R
     assert heard == [Connected, StreamLost, Connected]
 
 
+@pytest.mark.long
 async def test_a_connection_that_nobody_reads_does_not_keep_an_adapter_from_closing() -> None:
     heard = asyncio.Event()
 

@@ -17,7 +17,7 @@ NANO = 10**9
 
 
 def sent(lots: int, worst: int, kind: Kind = Kind.LIMIT, stop: int = 0, end: int = 1) -> Sent:
-    return Sent("q-1", 1, 2, 0, 0, lots, worst, stop, int(kind), end, 0)
+    return Sent("q-1", 1, 2, 0, 0, lots, NANO, worst, stop, int(kind), end, 0)
 
 
 @given(st.integers(-(10**18), 10**18))

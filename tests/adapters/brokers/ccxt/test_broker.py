@@ -299,8 +299,8 @@ def trade(**other: object) -> dict[str, object]:
 
 def test_an_execution_is_taken_exactly_and_numbered_as_the_matching_engine_counts() -> None:
     each = execution_of(trade(info={"trade_id": 42}), NANO, "USD", "BTC")
-    assert (each.id, each.ts, each.lots, each.price_nano, each.fee_micro) == (
-        "00000000000000000042", 1_000_000, 2, 1_500_000_000, 10_000,
+    assert (each.id, each.ts, each.size_nano, each.price_nano, each.fee_micro) == (
+        "00000000000000000042", 1_000_000, 2 * NANO, 1_500_000_000, 10_000,
     )  # fmt: skip
 
 
@@ -370,7 +370,7 @@ def test_a_fee_in_what_is_bought_is_told_in_its_own_units_as_a_real_client_reads
     }  # fmt: skip
     lot = NANO // 10**5
     each = execution_of(exchange.parse_trade(answer, market), lot, "USDT", "BTC")
-    assert (each.lots, each.fee_micro, each.fee_nano) == (12_000, 0, 123_450)
+    assert (each.size_nano, each.fee_micro, each.fee_nano) == (12_000 * lot, 0, 123_450)
     quoted = exchange.parse_trade(answer | {"commission": "7.2", "commissionAsset": "USDT"}, market)
     assert execution_of(quoted, lot, "USDT", "BTC").fee_micro == 7_200_000
     with pytest.raises(Odd, match="neither USDT nor BTC"):

@@ -18,6 +18,7 @@ from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
 from quantd.trading.ports import BrokerNews
+from tests.support.examples import examples
 
 HOUR = 3_600_000_000_000
 NANO = 10**9
@@ -509,7 +510,7 @@ def step(venue: Paper, name: str, args: tuple) -> Sequence[BrokerNews]:  # type:
 Key = tuple[int, int, int]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(scripts())
 def test_no_fill_is_beyond_its_limit_too_early_too_late_too_large_or_twice(script: Script) -> None:
     venue, costs = Paper(UNIVERSE, script.costs), script.costs
@@ -580,7 +581,7 @@ def test_no_fill_is_beyond_its_limit_too_early_too_late_too_large_or_twice(scrip
             assert abs(fees[key] - max(exact, costs.commission_min_micro)) <= len(script.steps)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(scripts(costs=Costs(slippage_bp=20.0, latency_ns=HOUR)))
 def test_without_a_cap_each_row_does_what_a_plain_reading_of_the_rules_says(script: Script) -> None:
     """A reference that knows the whole script: each row alone, from the bars and its own cancel."""
@@ -624,7 +625,7 @@ def test_without_a_cap_each_row_does_what_a_plain_reading_of_the_rules_says(scri
         assert got.get(key) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(scripts(splits=True))
 def test_freezing_and_thawing_after_every_step_changes_nothing(script: Script) -> None:
     whole, broken = Paper(UNIVERSE, script.costs), Paper(UNIVERSE, script.costs)
@@ -637,7 +638,7 @@ def test_freezing_and_thawing_after_every_step_changes_nothing(script: Script) -
     assert whole.freeze() == broken.freeze()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(scripts())
 def test_a_query_restates_exactly_what_was_reported(script: Script) -> None:
     venue = Paper(UNIVERSE, script.costs)
@@ -657,7 +658,7 @@ def test_a_query_restates_exactly_what_was_reported(script: Script) -> None:
         assert told == {(sample, n, row): expected}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(scripts(splits=True))
 def test_intervals_told_after_splits_are_contiguous_and_end_at_what_is_filled(script: Script) -> None:
     venue = Paper(UNIVERSE, script.costs)

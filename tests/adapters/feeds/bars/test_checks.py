@@ -21,6 +21,7 @@ from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.sessions import Sessions
 from tests.support.checkout import DATA
+from tests.support.examples import examples
 
 SYMBOLS = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
 
@@ -93,6 +94,7 @@ ONE_BAD_VALUE: list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]] = [
 ]
 
 
+@pytest.mark.quick_cases(8)
 @pytest.mark.parametrize(("reason", "spoil"), ONE_BAD_VALUE)
 def test_one_bad_bar_is_put_aside_alone_with_its_reason_and_its_values(
     tmp_path: Path, reason: str, spoil: Callable[[pl.DataFrame], pl.DataFrame]
@@ -131,6 +133,7 @@ def test_a_price_that_cannot_be_counted_exactly_is_no_price(tmp_path: Path, pric
     assert (reasons(feed), feed.count) == ({"non_positive": 1}, 1)
 
 
+@pytest.mark.long
 def test_a_broken_file_gives_a_market_of_sound_bars_or_a_clear_refusal(tmp_path: Path) -> None:
     """Bytes of text files changed, and both kinds cut. (polars itself aborts on one in some hundreds of parquet
     files with changed bytes: out of memory, before anything can be caught.)"""
@@ -181,7 +184,7 @@ def test_a_bar_in_the_wrong_place_is_out_of_order_and_not_those_around_it(tmp_pa
     assert [(b.reason, b.ts) for b in feed.quarantined] == [("out_of_order", int(frame["ts"][700].timestamp()) * 10**9)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=80))
 def test_the_bars_kept_in_order_are_a_longest_rise(values: list[int]) -> None:
     from quantd.adapters.feeds.bars.checks import _longest_rise

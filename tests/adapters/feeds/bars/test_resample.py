@@ -15,6 +15,7 @@ from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import Source, Stream
 from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
+from tests.support.examples import examples
 from tests.support.vendor import (
     DAY_NS,
     MINUTE,
@@ -84,7 +85,7 @@ INTERVALS = st.sampled_from([MINUTE, 7 * MINUTE, 60 * MINUTE, DAY_NS])
 
 
 @given(st.integers(0, 99), st.integers(0, 300), INTERVALS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_bars_of_trades_are_what_one_counts_by_hand(seed: int, count: int, interval: int) -> None:
     some = trades(seed, count, HALF_DAY + 12 * 60 * MINUTE, HALF_DAY + 30 * 60 * MINUTE)
     rows = Resampler(NAMES, CALENDARS, interval).whole(some)
@@ -92,7 +93,7 @@ def test_bars_of_trades_are_what_one_counts_by_hand(seed: int, count: int, inter
 
 
 @given(st.integers(0, 99), st.lists(st.integers(0, 400), max_size=12), INTERVALS, st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_as_they_come_the_bars_are_the_same_as_in_one_go(
     seed: int, cuts: list[int], interval: int, told_time: bool
 ) -> None:
@@ -113,7 +114,7 @@ def test_as_they_come_the_bars_are_the_same_as_in_one_go(
 
 
 @given(st.integers(0, 20), st.sampled_from([5, 15, 60, 240]), st.sampled_from(["open", "close"]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_of_finer_bars_they_are_the_same_as_of_minutes_in_two_steps(seed: int, minutes: int, stamps: str) -> None:
     true = market(seed, ("SPY", "BTC-USD"), HALF_DAY, HALF_DAY + DAY_NS, missing=0.3)
     fine = rows_of(replace(true, stamps=stamps), true.bars)

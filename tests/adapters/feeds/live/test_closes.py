@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from quantd.adapters.feeds.bars.stamps import Stamps, place
 from quantd.adapters.feeds.live.closes import Closes
+from tests.support.examples import examples
 from tests.support.vendor import DAY_NS, MINUTE, calendars, market, ns, place_of, rows_of, universe
 
 INTERVALS = st.sampled_from([MINUTE, 7 * MINUTE, 30 * MINUTE, 60 * MINUTE, 240 * MINUTE, DAY_NS])
@@ -13,7 +14,7 @@ INSTANTS = st.integers(ns("2024-02-20") // MINUTE, ns("2024-12-26") // MINUTE).m
 
 
 @given(INTERVALS, INSTANTS, st.sampled_from([("SPY",), ("SPY", "BTC-USD")]), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_close_after_close_they_are_the_ends_of_all_bars(
     interval: int, start: int, symbols: tuple[str, ...], by_clock: bool
 ) -> None:
@@ -36,7 +37,7 @@ def test_close_after_close_they_are_the_ends_of_all_bars(
 
 
 @given(INTERVALS, INSTANTS, st.integers(1, 300), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_going_back_reaches_at_least_so_many_closes(interval: int, ts: int, bars: int, coins: bool) -> None:
     closes = Closes(universe("SPY", "BTC-USD") if coins else universe("SPY"), calendars(), interval)
     at, count = closes.back(ts, bars), 0
@@ -47,7 +48,7 @@ def test_going_back_reaches_at_least_so_many_closes(interval: int, ts: int, bars
 
 
 @given(INTERVALS, INSTANTS, st.sampled_from(["open", "close", "session"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_bar_of_after_an_instant_is_stamped_before_what_is_asked_for(interval: int, ts: int, stamps: Stamps) -> None:
     if stamps == "session" and interval < DAY_NS:
         stamps = "open"

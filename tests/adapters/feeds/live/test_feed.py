@@ -18,6 +18,7 @@ from quantd.trading.events import Action
 from quantd.trading.market import MarketSlice
 from quantd.trading.ports import LiveFeed, Until
 from tests.proofs.feed_day import day
+from tests.support.examples import examples
 from tests.support.vendor import (
     DAY_NS,
     MINUTE,
@@ -118,6 +119,7 @@ def test_no_bar_is_lost_doubled_or_out_of_order_in_five_hundred_scripts() -> Non
         assert given_until(got, end) == truth(true, start - DAY_NS, end), (seed, faults.kinds)
 
 
+@pytest.mark.long
 async def test_over_real_sockets_ten_scripts_of_faults_lose_and_double_nothing() -> None:
     """Ten vendors and feeds at once, at 40 times the speed; the grace is long, for a loop that is this busy."""
     start, end, grace = OPEN - MINUTE, OPEN + 5 * MINUTE, 40 * NANO
@@ -139,6 +141,7 @@ async def test_over_real_sockets_ten_scripts_of_faults_lose_and_double_nothing()
     await asyncio.gather(*(one(seed) for seed in range(10)))
 
 
+@pytest.mark.long
 async def test_minutes_of_a_hundred_symbols_at_a_hundred_times_the_speed_lose_nothing() -> None:
     figures = await day(symbols=100, minutes=3, speed=100.0, faults=None)
     assert (figures["bars"], figures["given"]) == (300, 300)
@@ -180,7 +183,7 @@ WHOLE = run(RESTARTED, punctual(RESTARTED), begin=OPEN + 25 * MINUTE, after=FRID
     st.booleans(),
     st.integers(0, 90),
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 def test_any_cut_into_restarts_gives_what_one_run_gives(cuts: list[int], streamed: bool, down_s: int) -> None:
     """Each session ends after some time, the next begins later, after the last slice of the one before."""
     whole, parts, after, begin = WHOLE, Got(), FRIDAY, OPEN - 20 * MINUTE

@@ -19,6 +19,7 @@ from quantd.trading.events import Action
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.sessions import DAY_NS
 from tests.support.checkout import ROOT
+from tests.support.examples import examples
 
 UNIVERSE = Universe(tuple(Instrument(s) for s in ("AAPL", "IWM", "SPY")))
 XNYS = sessions("XNYS", date(2001, 1, 1), date(2005, 12, 31))
@@ -68,7 +69,7 @@ def spoilt(faults: list[tuple[int, str]]) -> Rows:
 
 
 @given(FAULTS, st.lists(st.integers(1, len(ROWS) - 1), max_size=6), st.integers(1, 40))
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=examples(12), deadline=None, derandomize=True)
 def test_bars_judged_as_they_come_get_the_verdict_of_the_whole_record(
     faults: list[tuple[int, str]], cuts: list[int], step: int
 ) -> None:

@@ -13,6 +13,7 @@ from quantd.adapters.feeds.live.slice_builder import Forming
 from quantd.trading.events import Action
 from quantd.trading.market import MarketSlice
 from quantd.trading.ports import Until
+from tests.support.examples import examples
 from tests.support.vendor import DAY_NS, MINUTE, NANO, Bar, Got, Market, market, ns, rows_of, truth
 
 OPEN = ns("2024-07-02 13:30")
@@ -119,7 +120,7 @@ def test_of_versions_of_a_bar_that_was_not_given_yet_the_newest_counts() -> None
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 3))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_in_whatever_order_bars_come_within_their_grace_slices_are_the_truth_in_order(rng, repeats: int) -> None:
     true = market(rng.randint(0, 9), ("S0", "S1", "BTC-USD"), OPEN - DAY_NS, OPEN + 6 * MINUTE, missing=0.1)
     got, it = Got(), forming(true, OPEN)

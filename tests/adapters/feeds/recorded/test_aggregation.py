@@ -17,7 +17,7 @@ from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.wrappers.interval import Resampled
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble_live
-from quantd.daemon.config import Known, read
+from quantd.daemon.config import read
 from quantd.daemon.live.connect import feed_of, mistakes_of
 from quantd.trading.market import MarketSlice
 from tests.support.command_line import quantd
@@ -186,7 +186,7 @@ async def test_a_vendors_minutes_become_a_live_feeds_five_minutes(
         )
     text = TEXT.format(kind="alpaca", build_from="1m", more=f'url = "http://127.0.0.1:{runner.addresses[0][1]}"')
     text = text.replace('["SPY", "QQQ"]', '["BTC/USD"]\ncalendar = "24/7"').replace('"30m"', '"5m"')
-    parts = assemble_live(read(text, Known(("equal_weight",), ("24/7",))), now * 10**9)
+    parts = assemble_live(read(text, known_names()), now * 10**9)
     feed = feed_of(parts, tmp_path, lambda bad, given: None)
     got: list[MarketSlice] = []
     async with asyncio.timeout(20):

@@ -19,9 +19,9 @@ from quantd.adapters.feeds.recorded.replay import BLOCK_ROWS, Replay
 from quantd.trading.events import Action
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import MarketSlice
-from quantd.trading.ports import ReplayFeed
 from quantd.trading.sessions import DAY_NS, Sessions
 from tests.support.checkout import DATA
+from tests.support.examples import examples
 
 HEADER = "ts,symbol,open,high,low,close,volume"
 
@@ -51,7 +51,7 @@ def slices(feed: Replay) -> list[MarketSlice]:
 
 def test_a_session_label_becomes_the_true_open_and_close_half_days_too(tmp_path: Path) -> None:
     path = write(tmp_path, [f"{day},SPY,10,11,9,10,100" for day in ("2024-07-02", "2024-07-03", "2024-07-05")])
-    feed: ReplayFeed = Replay.load(path, universe=universe("SPY"), sessions=calendars())
+    feed = Replay.load(path, universe=universe("SPY"), sessions=calendars())
     got = [(s.ts_open, s.ts_event, s.key) for s in feed.items() if isinstance(s, MarketSlice)]
     assert got == [
         (ns("2024-07-02 13:30"), ns("2024-07-02 20:00"), ns("2024-07-02")),
@@ -288,7 +288,7 @@ def test_slices_are_numbered_through_and_found_by_number() -> None:
             feed.slice_at(index)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.data())
 def test_items_from_a_slice_are_the_tail_of_all_items(data: st.DataObject) -> None:
     feed = Replay.load(

@@ -14,6 +14,7 @@ from quantd.adapters.feeds.source import PartialAnswer, SourceError
 from quantd.adapters.feeds.sources.alpaca import AlpacaBars, iso, timeframe
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.sessions import DAY_NS
+from tests.support.examples import examples
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar
 from tests.support.venues.served import served
 
@@ -104,7 +105,7 @@ async def _bars(asked: AlpacaBars, start: int, end: int) -> Any:
         await asked.close()
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     counts=st.tuples(st.integers(1, 30), st.integers(0, 30)),
     page=st.integers(1, 12),

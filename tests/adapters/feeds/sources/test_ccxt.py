@@ -17,7 +17,8 @@ from quantd.adapters.feeds.bars.stamps import place
 from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.feeds.sources.ccxt import CryptoSource, rows_of
-from quantd.daemon.assembly.feeds import Vendor, stream_of
+from quantd.adapters.feeds.vendor import Request
+from quantd.daemon.assembly.feeds import stream_of
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.sessions import DAY_NS
@@ -221,6 +222,7 @@ def test_rows_keep_the_text_of_a_price_that_a_float_cannot_hold() -> None:
     assert rows.close_nano.tolist() == [1_234_567_000_000_001]
 
 
+@pytest.mark.long
 async def test_a_live_feed_that_listens_gives_each_minute_once_as_it_was_in_the_end(
     venue: Exchange,
 ) -> None:
@@ -232,8 +234,7 @@ async def test_a_live_feed_that_listens_gives_each_minute_once_as_it_was_in_the_
     importlib.import_module("ccxt.pro")  # it takes seconds, which are minutes here
     clock = Clock(START + 60 * history, scale=30.0)
     calendar = {"24/7": sessions("24/7", date(2025, 12, 1), date(2026, 2, 1))}
-    vendor = Vendor("ccxt", url=venue.url, venue="kraken")
-    stream = stream_of(vendor, universe, "1m")
+    stream = stream_of("ccxt", Request(universe, "1m", url=venue.url, venue="kraken"))
     assert stream is not None
     aside: list[str] = []
     feed = Live(
@@ -285,6 +286,6 @@ class Clock:
 
 
 def test_only_who_sends_bars_is_listened_to() -> None:
-    assert stream_of(Vendor("ccxt", venue="kraken"), UNIVERSE, "5m") is not None
-    assert stream_of(Vendor("yfinance"), UNIVERSE, "1m") is None
-    assert stream_of(Vendor("alpaca"), UNIVERSE, "5m") is None
+    assert stream_of("ccxt", Request(UNIVERSE, "5m", venue="kraken")) is not None
+    assert stream_of("yfinance", Request(UNIVERSE, "1m")) is None
+    assert stream_of("alpaca", Request(UNIVERSE, "5m")) is None

@@ -16,6 +16,7 @@ from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.feeds.sources.http import HttpMapping, HttpSource, Signature, iso_ns, signed
 from quantd.adapters.pace import Rate
 from quantd.trading.instruments import NANO, Instrument, Universe
+from tests.support.examples import examples
 from tests.support.venues.json_bars import KEY, SECRET, Bar, JsonBars
 from tests.support.venues.served import served
 
@@ -82,7 +83,7 @@ async def test_every_dialect_gives_the_same_exact_bars(dialect: str) -> None:
     assert set(rows.volume.tolist()) == {1.25}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     dialect=st.sampled_from(["klines", "objects", "columns", "signed"]),
     counts=st.tuples(st.integers(0, 25), st.integers(0, 25)),

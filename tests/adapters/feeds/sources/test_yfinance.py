@@ -21,6 +21,7 @@ from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.sessions import DAY_NS
 from tests.support.checkout import DATA
 from tests.support.command_line import quantd
+from tests.support.examples import examples
 from tests.support.source_contract import keeps_its_promises
 from tests.support.venues.served import served
 from tests.support.venues.yahoo import Listing, Yahoo, utc
@@ -317,7 +318,7 @@ ratios = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.integers(100, 99_999), ratios)
 def test_any_price_in_cents_survives_division_and_single_precision(cents: int, splits: list[tuple[int, int]]) -> None:
     """Up to 999.99, seven digits hold what is needed; the largest error is half a single-precision step, times the factor."""

@@ -13,6 +13,7 @@ from quantd.adapters.feeds.source import PartialAnswer, SourceError
 from quantd.adapters.feeds.wrappers.cache import LATE_NS, SETTLE_NS, Cached
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.sessions import DAY_NS
+from tests.support.examples import examples
 from tests.support.memory_source import Recorded, market, same
 
 PAIR = Universe((Instrument("AAPL"), Instrument("BTC/USD", calendar="24/7")))
@@ -53,7 +54,7 @@ async def test_a_longer_range_asks_for_what_is_new_only(tmp_path: Path) -> None:
     assert source.asked[1:] == [(DAY0, DAY0 + 10 * DAY_NS), (DAY0 + 20 * DAY_NS, DAY0 + 40 * DAY_NS)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(data=st.data())
 async def test_whatever_is_asked_in_whatever_order_the_cache_equals_the_source(data: st.DataObject) -> None:
     """Gaps in either symbol's bars, doubled bars, ranges that overlap, ranges beyond now, restarts between questions."""
@@ -141,7 +142,7 @@ async def test_a_damaged_file_is_noticed_put_aside_and_downloaded_anew(tmp_path:
     assert sound.downloads == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(place=st.floats(0, 1), bit=st.integers(0, 7), which=st.sampled_from(["*.parquet", "*.json"]))
 async def test_no_single_flipped_bit_changes_a_bar(place: float, bit: int, which: str) -> None:
     source = Recorded(market(*days(0, 8)), stamps="session")

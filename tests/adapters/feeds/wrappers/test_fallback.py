@@ -11,6 +11,7 @@ from quantd.adapters.feeds.bars.rows import ActionRow
 from quantd.adapters.feeds.source import PartialAnswer, SourceError
 from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.trading.instruments import Instrument, Universe
+from tests.support.examples import examples
 from tests.support.memory_source import Recorded, market, same
 
 PAIR = Universe((Instrument("AAPL"), Instrument("MSFT")))
@@ -167,7 +168,7 @@ def test_sources_that_date_bars_differently_are_refused_but_for_days_that_never_
         Fallback([by_open, Recorded(market([], []), stamps="close")], coins)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     story=st.lists(
         st.tuples(

@@ -28,6 +28,7 @@ from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.tables.retention import MODELS
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
+from tests.support.examples import examples
 from tests.support.store import AGENTS, START, UNIVERSE, Desk, batch, entries
 
 RUN = "7f3k2m1a"
@@ -152,6 +153,7 @@ def test_the_journal_is_compacted_while_a_daemon_commits(desk):
         assert [data for _, data in store.entries(RUN)] == TRUTH[:160]
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize(
     ("sql", "says"),
     [
@@ -284,6 +286,7 @@ for folder in sys.stdin:
 """
 
 
+@pytest.mark.long
 def test_kills_in_the_midst_of_compaction_lose_nothing(tmp_path):
     """Each kill meets a fresh copy: a child forked from a process that has imported all it needs."""
     rng = random.Random(SEED)
@@ -350,7 +353,7 @@ def test_read_models_go_only_where_that_is_asked_and_only_what_is_old_and_done(d
 blobs = st.lists(st.binary(max_size=60), min_size=1, max_size=8)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     batches=st.lists(st.tuples(st.sampled_from(["a", "b"]), blobs), min_size=1, max_size=12), first=st.integers(1, 9)
 )

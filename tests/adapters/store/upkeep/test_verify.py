@@ -34,6 +34,7 @@ def tamper(folder, sql: str) -> list[str]:
     return folder.verify()
 
 
+@pytest.mark.quick_cases(8)
 @pytest.mark.parametrize(
     ("sql", "says"),
     [

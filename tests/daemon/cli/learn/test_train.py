@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quantd.daemon.cli.commands import app
 from quantd.daemon.cli.failures import guarded
+from quantd.daemon.cli.program import run
 from quantd.models.artifacts import manifest as artifacts
 from quantd.models.artifacts.agent_manifest import Manifest
 from quantd.models.history.panel_files import file_digest
@@ -72,7 +72,7 @@ def quantd(folder: Path, *words: str) -> tuple[int, str, str]:
     """(exit code, what was printed, what was said beside it), in this process: torch takes seconds to load."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = guarded(lambda: app(list(words), prog_name="quantd"))
+        code = guarded(lambda: run(list(words)))
     return code, out.getvalue(), err.getvalue()
 
 
@@ -149,6 +149,7 @@ def test_text_is_trained_on_and_no_actions_are_no_actions(place: Path) -> None:
     assert set(manifest_of(place / "text").training.data) == {"text.csv"}
 
 
+@pytest.mark.long
 def test_another_training_of_the_same_plan_gives_the_same_bytes_and_counts_its_look(
     place: Path, made: tuple[str, str]
 ) -> None:
@@ -164,6 +165,7 @@ def test_another_training_of_the_same_plan_gives_the_same_bytes_and_counts_its_l
     assert manifest_of(place / "mine2").training.test_looks == 2
 
 
+@pytest.mark.long
 def test_an_interrupted_training_says_how_to_go_on_and_comes_to_the_same_bytes(
     place: Path, made: tuple[str, str]
 ) -> None:
@@ -239,6 +241,7 @@ def test_a_damaged_parquet_file_is_read_in_a_child_process_first(place: Path, wo
     assert "Write the file again" in err
 
 
+@pytest.mark.long
 def test_an_artifact_records_the_rate_on_cash_that_it_was_trained_with_and_is_judged_by_it(place: Path) -> None:
     (place / "bills.csv").write_text("date,rate\n2015-01-01,0.3\n")
     words = ("--set", "seeds=[1]", "--set", "steps=2000", "--experiment", "bills")

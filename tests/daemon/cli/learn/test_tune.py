@@ -12,7 +12,8 @@ from typing import IO
 import pytest
 
 from quantd.daemon.cli.learn.tune import luck_of
-from quantd.models.training.search.spaces import SPACES, dump
+from quantd.models.learners.record import learners
+from quantd.models.training.search.spaces import dump
 from tests.support.command_line import ROOT, environment, quantd
 from tests.support.studies import text
 
@@ -59,6 +60,7 @@ def test_two_short_trials_leave_the_database_the_table_and_the_plot(tmp_path: Pa
     assert "name = ppo-tuned" in shown.stdout
 
 
+@pytest.mark.long
 def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -> None:
     long = ("--n-trials", "3", "--max-steps", "2560")
     whole = quantd(place, "tune", "small.toml", *long, "--out", "whole", "--json")
@@ -82,6 +84,7 @@ def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -
     assert table("cut") == table("whole")
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_after_the_evaluation_and_says_how_to_go_on(place: Path) -> None:
     running = begun(place, "--n-trials", "50", "--max-steps", "12800", "--set", "patience=0")
     assert any("trial 1 of 50" in line for line in lines_until(running.stderr, "trial 1 of 50"))
@@ -98,9 +101,10 @@ def test_ctrl_c_ends_after_the_evaluation_and_says_how_to_go_on(place: Path) -> 
 def test_the_space_is_shown_in_words_and_as_json(tmp_path: Path) -> None:
     assert "learner.target_every   500 to 2,000" in quantd(tmp_path, "tune", "--agent", "dqn", "--show").stdout
     shown = quantd(tmp_path, "tune", "--agent", "ppo", "--show", "--json").stdout
-    assert json.loads(shown) == json.loads(dump(SPACES["ppo"]))
+    assert json.loads(shown) == json.loads(dump(learners()["ppo"].space))
 
 
+@pytest.mark.long
 def test_without_ray_the_cluster_is_refused_by_name_and_this_machine_serves(place: Path) -> None:
     code = "import sys; sys.modules['ray'] = None; from quantd.daemon.cli import main; main(sys.argv[1:])"
 

@@ -11,7 +11,7 @@ from tests.support.command_line import quantd
 
 
 def listed(capsys: pytest.CaptureFixture[str], of: str | None = None, name: str | None = None) -> dict:
-    assert features_list(of, name, count=False, as_json=True) == 0
+    assert features_list(name, of, as_json=True) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -37,7 +37,7 @@ def test_every_feature_of_every_set_is_listed_once_with_what_it_needs(capsys) ->
 
 def test_what_is_not_available_says_why(capsys) -> None:
     assert "FinBERT" in listed(capsys)["unavailable"]["sentiment"]
-    features_list(None, None, count=False, as_json=False)
+    features_list()
     text = capsys.readouterr().out
     assert "sentiment: needs the files of a FinBERT-class model" in text
     assert "with vix: [feed] macro names the series vix" in text
@@ -51,6 +51,6 @@ def test_one_feature_or_one_set_is_shown_by_name(capsys) -> None:
 
 def test_a_wrong_name_or_set_is_a_mistake_of_the_command_line() -> None:
     with pytest.raises(Failure, match="did you mean 'rsi'"):
-        features_list(None, "rsx", count=False, as_json=False)
+        features_list("rsx")
     with pytest.raises(Failure, match="did you mean 'full'"):
-        features_list("ful", None, count=False, as_json=False)
+        features_list(of="ful")

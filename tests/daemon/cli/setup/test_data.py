@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
-from quantd.daemon.assembly.feeds import read_mapping
+from quantd.adapters.feeds.sources.http import read_mapping
 from quantd.daemon.cli.setup.vendors import universe_of
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.command_line import ROOT, Done, answer, quantd
@@ -235,8 +235,8 @@ def test_check_names_every_kind_of_fault_how_often_and_where_first(tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("SPY", "--source", "yaho", "--from", "2019-01-02"), 2, "Did you mean yahoo?"),
-        (("SPY", "--source", "alpaca", "--adjusted", "--from", "2019-01-02"), 2, "--adjusted is for yahoo"),
+        (("SPY", "--source", "yfinanc", "--from", "2019-01-02"), 2, "Did you mean yfinance?"),
+        (("SPY", "--source", "alpaca", "--adjusted", "--from", "2019-01-02"), 2, "--adjusted is for yfinance"),
         (("SPY", "--source", "alpaca", "--feed", "sipp", "--from", "2019-01-02"), 2, "iex, sip"),
         (("SPY", "BTC/USD", "--source", "alpaca", "--from", "2019-01-02"), 2, "one after the other"),
         (("SPY", "--source", "http", "--from", "2019-01-02"), 2, "--mapping"),

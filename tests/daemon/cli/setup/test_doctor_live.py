@@ -16,7 +16,7 @@ from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.cli.places import Place
 from quantd.daemon.cli.setup.doctor_live import _client, _paper
 from quantd.daemon.cli.setup.rehearsal import alert, kill_switch
-from quantd.daemon.config import Config, Known, load, read
+from quantd.daemon.config import Config, load, read
 from quantd.daemon.live.permission import FILE, Finding, doubt
 from quantd.risk.limits.catalogue import Limits, Rate, Tail, override
 from quantd.risk.limits.profiles import PROFILES
@@ -101,7 +101,7 @@ async def test_a_paper_run_counts_with_the_same_agents_on_the_same_market(
     tmp_path: Path, days: str, change: tuple[str, str], ok: bool
 ) -> None:
     """Six sessions in shadow, then a look from a live configuration."""
-    known = Known(("equal_weight",), ("24/7",))
+    known = known_names()
     text = SHADOW.replace("{policy}", "equal_weight")
     of = assemble_live(read(text.replace("{broker}", "paper"), known), LIVE_NOW)
     await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(5), None, LIVE_NOW), None)

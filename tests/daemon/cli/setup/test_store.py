@@ -14,7 +14,7 @@ from quantd.adapters.store.journal.records import Records, RunRecord
 from quantd.adapters.store.journal.writer import Batch, SnapshotOf
 from quantd.adapters.store.tables.projection import Projection
 from quantd.trading import codec
-from tests.support.command_line import CONFIG, answer, program, quantd, write
+from tests.support.command_line import CONFIG, answer, quantd, write
 from tests.support.postgres import postgres_server
 from tests.support.store import Desk, make_first, new_schema, write_first
 
@@ -27,7 +27,7 @@ def ran(tmp_path_factory):
     """A folder with a finished run, what the run printed, and what it held."""
     folder = tmp_path_factory.mktemp("ran")
     write(folder, PACED)
-    run = answer(program(folder, "run", "--json"))
+    run = answer(quantd(folder, "run", "--json"))
     assert run["fills"] > 5
     return folder, run, answer(quantd(folder, "positions", "--json"))["positions"]
 
@@ -59,6 +59,7 @@ def same_account(folder: Path, run: dict, positions: dict, *more: str) -> None:
     assert store["ok"], store["text"]
 
 
+@pytest.mark.long
 def test_backup_wipe_restore_and_the_digest_is_the_same(copied):
     folder, run, positions = copied
     made = answer(quantd(folder, "backup", "kept.tar", "--json"))
@@ -75,7 +76,7 @@ def test_backup_wipe_restore_and_the_digest_is_the_same(copied):
     kept = quantd(folder, "restore", "kept.tar", "--force")
     assert kept.returncode == 0
     assert "kept in state/before-restore-" in kept.stdout
-    again = answer(program(folder, "run", "--json"))  # and it is the same run that goes on
+    again = answer(quantd(folder, "run", "--json"))  # and it is the same run that goes on
     assert (again["run"], again["digest"]) == (run["run"], run["digest"])
 
 
@@ -148,6 +149,7 @@ def old_batches(records: Records, record: RunRecord, rows: list[tuple]) -> list[
     return made
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_store_of_the_first_schema_is_upgraded_and_has_the_same_account(copied, request, kind):
     """Made by code: the tables of the first revision, the run's own journal through the writer."""

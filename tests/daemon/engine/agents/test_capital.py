@@ -14,6 +14,7 @@ from quantd.risk.switch import losses
 from quantd.trading.effects import Publish, Reallocated, Valued
 from quantd.trading.events import Tick
 from tests.support.engine import CASH, World, block, walk
+from tests.support.examples import examples
 
 LOOSE = Limits(in_flight=1.0, max_cash_debit=1.0)
 
@@ -232,7 +233,7 @@ def test_capital_that_moves_is_no_profit_and_no_drawdown():
     assert (falls[:, 1] == 0.0).all()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.integers(1, 80), st.integers(0, 5))
 def test_a_run_put_down_and_taken_up_again_moves_the_same_capital(cut, seed):
     rules = rules_for(3, "performance", shrink=0.0, tilt=3.0)

@@ -13,10 +13,12 @@ from quantd.trading.effects import Ask, Planned, Promotion, Publish, Shadowed, V
 from quantd.trading.events import Tick
 from tests.proofs.promotions import ever_promoted, returns_of
 from tests.support.engine import OPEN, World, block
+from tests.support.examples import examples
 
 RULES = PromotionRules(samples=60, looks=4, resamples=800, seed=3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("measure", ["sharpe", "mean"])
 def test_an_equal_challenger_is_promoted_no_more_often_than_stated_whatever_it_is_looked_at(measure):
     rules = replace(RULES, measure=measure, confidence=0.90, max_drawdown_ratio=100.0)
@@ -50,7 +52,7 @@ def test_a_look_says_what_was_missing():
 
 
 @given(st.integers(0, 1_000), st.floats(-0.004, 0.004))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_the_same_returns_give_the_same_outcome(seed, edge):
     first, second = (looked(RULES, Pairing(), *returns_of(seed, edge=edge), 250, "k") for _ in range(2))
     assert first == second
@@ -172,7 +174,8 @@ def test_memory_goes_along_with_its_policy():
     assert state.shadows[0].agents[0].memory["n"][0] == 100 * 1.0
 
 
-@settings(max_examples=8, deadline=None)
+@pytest.mark.long
+@settings(max_examples=examples(8), deadline=None)
 @given(st.integers(100, 195))
 def test_a_run_put_down_around_a_promotion_goes_on_the_same(cut):
     whole, items = world([worse, worse], better)

@@ -17,6 +17,7 @@ from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
 from tests.support.engine import CASH, OPEN, World, block, walk
+from tests.support.examples import examples
 
 TIGHT = Limits(max_position_weight=0.4, max_gross_exposure=0.9, max_drawdown=0.08, max_share_of_volume=0.01)
 COSTS = Costs(commission_bp=2.0, spread_bp=4.0, slippage_bp=1.0, participation=0.01, slippage_noise=0.5, seed=4)
@@ -66,7 +67,7 @@ def plain(effect: Effect) -> object:
     return (effect.round, effect.agent, effect.view.weights.tobytes()) if isinstance(effect, Ask) else effect
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_house_with_shadows_is_to_the_last_effect_the_house_without(seed):
     alone, beside = world(shadows=(), seed=seed).run(), world(shadows=(falling, rising), seed=seed).run()
@@ -78,7 +79,7 @@ def test_a_house_with_shadows_is_to_the_last_effect_the_house_without(seed):
     assert (tally.orders, tally.fills) == (alone.shell.tally.orders, alone.shell.tally.fills)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_shadow_does_what_it_would_do_as_the_only_agent_of_a_house(seed):
     split = Action(
@@ -99,7 +100,7 @@ def test_a_shadow_does_what_it_would_do_as_the_only_agent_of_a_house(seed):
     assert shadow.equity_micro != CASH * 1_000_000
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 115))
 def test_put_down_and_taken_up_again_anywhere_a_shadow_goes_on_the_same(seed, cut):
     whole = world(seed=seed).run()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.buying_power import counted, cut_by_venue, left_micro
+from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.venue.account import strays
@@ -21,6 +22,7 @@ from quantd.trading.instruments import MICRO, Instrument, Universe
 from quantd.trading.orders import Cause, OrderBasket, Reports
 from quantd.trading.venue import OpenOrder, VenueAccount
 from tests.support.engine import CASH, World, block, walk
+from tests.support.examples import examples
 
 POWER = 150_000
 PAID = 1.05 * 1.001
@@ -60,7 +62,7 @@ def adding_cost(passed: np.ndarray, held: np.ndarray, px: np.ndarray) -> float:
     return sum(abs(p) * x * PAID for p, h, x in zip(passed, held, px, strict=True) if p * h >= 0)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), money=st.floats(0.0, 300_000.0), in_flight=st.sampled_from([0.0, 0.5]))
 def test_what_adds_risk_never_costs_more_than_the_venue_lets_and_what_reduces_passes(
     seed: int, money: float, in_flight: float
@@ -118,7 +120,7 @@ def test_without_a_word_of_the_venue_nothing_is_bounded() -> None:
     made = world()
     made.run()
     state = made.shell.state
-    assert state.limits(HOUSE) is made.rules.house
+    assert limits_in_force(state, HOUSE) is made.rules.house
     assert state.spending == {}
     assert not cut_by_venue(made.effects)
     assert state.ledger.house.cash_micro < 0.2 * CASH * MICRO
@@ -187,7 +189,7 @@ def test_an_order_that_the_venue_has_not_heard_of_stays_taken_off_and_what_ended
     state.revalue()
     again = thaw(state.rules, freeze(state))
     assert left_micro(again) == taken
-    assert again.limits(HOUSE) == state.limits(HOUSE)
+    assert limits_in_force(again, HOUSE) == limits_in_force(state, HOUSE)
     end = report(basket, Cause.CANCELLED, [0] * len(half))
     end = Reports(**{name: getattr(end, name) for name in end.__struct_fields__} | {"cum": half})
     step(state, end)

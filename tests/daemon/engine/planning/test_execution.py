@@ -26,6 +26,7 @@ from quantd.trading.events import Action, Halted, Operator, Reports, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Cause, Kind, OrderBasket
+from tests.support.examples import examples
 from tests.support.minutes import MINUTE, SESSION, Minutes, at, drift, minutes
 
 NOON = at(0, 120)
@@ -385,7 +386,7 @@ def test_what_is_due_grows_to_the_whole_and_never_beyond(lots, slices, over, sta
     assert twap_lots(rules, lots, slices) == vwap_lots(rules, lots, slices, begin, opened, close) == lots
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     st.sampled_from(STYLES), st.integers(0, 10**6), st.integers(1, 3), st.lists(st.integers(1, 700), max_size=5),
     st.sampled_from([0.0, 0.02, 0.2]), st.booleans(),

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw, with_limits
 from quantd.daemon.engine.state import HOUSE, State
@@ -19,6 +20,7 @@ from quantd.trading.events import Flow, Tick
 from quantd.trading.instruments import MICRO, Instrument, Universe
 from quantd.trading.orders import OrderBasket
 from tests.support.engine import CASH, World, block, walk
+from tests.support.examples import examples
 
 CAP = 150_000
 
@@ -46,7 +48,7 @@ def reasons(made: World) -> set[int]:
     return {code for plan in made.of(Planned) for code in np.frombuffer(plan.reason, dtype=np.int8).tolist() if code}  # type: ignore[attr-defined]
 
 
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(120), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), money=st.floats(1_000.0, 200_000.0), equity=st.floats(10_000.0, 1e12))
 def test_no_partial_fill_of_any_basket_exceeds_the_money(seed: int, money: float, equity: float) -> None:
     rng = np.random.default_rng(seed)
@@ -101,7 +103,7 @@ def test_the_account_never_holds_more_than_the_money_whatever_its_equity(deposit
 
 def test_without_the_table_the_house_has_its_own_limits() -> None:
     made = World(block(walk(30, 3, 8)), [full]).run()
-    assert made.shell.state.limits(HOUSE) is made.shell.state.rules.house
+    assert limits_in_force(made.shell.state, HOUSE) is made.shell.state.rules.house
     assert made.shell.state.live_sessions == 0
 
 
@@ -153,8 +155,8 @@ def test_the_ramp_and_the_count_of_orders_survive_a_restart() -> None:
     again = thaw(made.rules, freeze(state))
     assert again.live_sessions == state.live_sessions > 1
     assert again.activity.books[-1].orders == state.activity.books[-1].orders == 2
-    assert again.account(HOUSE).session_orders == state.account(HOUSE).session_orders
-    assert again.limits(HOUSE) == state.limits(HOUSE)
+    assert account_of(again, HOUSE).session_orders == account_of(state, HOUSE).session_orders
+    assert limits_in_force(again, HOUSE) == limits_in_force(state, HOUSE)
 
 
 def test_a_session_sends_so_many_orders_and_the_next_one_begins_anew() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from quantd.daemon.engine.settings import AgentRules
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
-from quantd.daemon.engine.state import AgentRules
 from quantd.daemon.engine.stops.exits import ask_for_exits
 from quantd.risk.limits.catalogue import Limits, Protective, Reason, override
 from quantd.risk.limits.profiles import PROFILES
@@ -22,6 +22,7 @@ from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket, OrderState
 from quantd.trading.sessions import DAY_NS
 from tests.support.engine import START, World, block, walk
+from tests.support.examples import examples
 
 HOUR = DAY_NS // 24
 OPEN, CLOSE = 10 * HOUR, 16 * HOUR
@@ -588,7 +589,7 @@ def test_a_restart_at_any_item_changes_no_later_byte() -> None:
     sign=st.sampled_from([1.0, -1.0]),
     agents=st.integers(1, 2),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_no_book_keeps_a_position_beyond_its_level_for_more_than_one_bar(
     seed: int, stop: float | None, target: float | None, trailing: bool, sign: float, agents: int
 ) -> None:

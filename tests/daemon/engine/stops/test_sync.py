@@ -47,6 +47,7 @@ from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD
 from tests.support.engine import START, World, block, walk
+from tests.support.examples import examples
 
 HOUR = DAY_NS // 24
 MINUTE = HOUR // 60
@@ -243,7 +244,7 @@ class Adversary:
             self.true()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 2), st.booleans(), st.booleans(), st.sampled_from(["marketable", "twap"])
 )

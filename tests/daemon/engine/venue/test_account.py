@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.account import entitled
 from quantd.risk.limits.catalogue import Limits
@@ -192,7 +193,7 @@ def test_an_order_that_is_not_ours_is_told_of_once_and_reserves_risk() -> None:
     of.shell.run(found)
     assert len(of.of(Publish)) == 1
     assert of.shell.state.foreign == [(0, 5, 101 * 10**9)]
-    account = of.shell.state.account(-1)
+    account = account_of(of.shell.state, -1)
     assert account.up is not None
     assert account.up[0] == 5
 

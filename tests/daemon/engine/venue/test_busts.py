@@ -5,8 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine import step
+from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.daemon.engine.state import AgentRules, Rules, State, Working
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.effects import Filled, Publish
@@ -14,6 +16,7 @@ from quantd.trading.events import Action, Busted
 from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
 from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 from quantd.trading.sessions import DAY_NS, Sessions
+from tests.support.examples import examples
 
 UNIVERSE = Universe((Instrument("A"), Instrument("B", lot_nano=NANO // 1000)))
 CASH = 10**6 * MICRO
@@ -42,7 +45,7 @@ def books(state: State) -> list[tuple[list[int], int]]:
     return [(list(each.lots), each.cash_micro) for each in (state.ledger.house, *state.ledger.books)]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(
     own=st.integers(1, 50), other=st.integers(0, 50), first=st.integers(1, 99), price=st.integers(1, 10**12),
     second=st.integers(1, 10**12), side=st.sampled_from([1, -1]), column=st.integers(0, 1),

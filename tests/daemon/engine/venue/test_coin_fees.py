@@ -3,18 +3,22 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.brokers.order_log import Execution, Orders, told
+from quantd.adapters.brokers.execution_log import Execution
+from quantd.adapters.brokers.order_log import Orders, reports_of
 from quantd.daemon.engine import step
+from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.daemon.engine.state import AgentRules, Rules, State, Working
+from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import difference
 from quantd.daemon.engine.venue.coin_fees import dust_micro
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Filled
 from quantd.trading.events import Reconciled
 from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
 from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 from quantd.trading.sessions import DAY_NS, Sessions
+from tests.support.examples import examples
 
 LOT = NANO // 1000
 UNIVERSE = Universe((Instrument("BTC/USD", lot_nano=LOT, calendar="24/7"),), calendar="24/7")
@@ -38,14 +42,15 @@ def report(fills: list[tuple[int, int, int]]) -> Reports:
     """(lots, price in nano, fee in nano-units) of each fill, as the adapter tells them."""
     basket = OrderBasket(1, 1, 5, [0], [sum(f[0] for f in fills)], [10**15], [0], [0], {})
     (sent,) = Orders(UNIVERSE, "run00001").add(basket)
-    executions = [Execution(f"{k:03d}", k, lots, price, fee_nano=fee) for k, (lots, price, fee) in enumerate(fills)]
-    return told(sent, 7, executions, Cause.LAST_FILL, basket.lots[0])
+    for k, (lots, price, fee) in enumerate(fills):
+        sent.log.add(Execution(k, lots * LOT, price, f"{k:03d}", fee_nano=fee))
+    return reports_of(sent, 7, Cause.LAST_FILL, basket.lots[0] * LOT)
 
 
 FILL = st.tuples(st.integers(2, 400), st.integers(NANO, 10**14), st.integers(0, 2 * LOT))
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=examples(200), deadline=None, derandomize=True)
 @given(fills=st.lists(FILL, min_size=1, max_size=8), part=st.integers(0, 100))
 def test_lots_and_dust_are_what_the_venue_has_and_cash_is_what_was_paid(
     fills: list[tuple[int, int, int]], part: int

@@ -163,7 +163,7 @@ def test_recorded_var_is_held_against_the_returns_that_followed_once_there_are_6
     assert tested["samples"] == sum(p.ts >= first for p in points) - 1
     half = report(reader, config, kind="hand", feed="x", standing=None, until=points[50].ts)
     assert half.var_backtest is None
-    assert "fewer than 60" in half.unknown["var_backtest"]
+    assert "60 are needed" in half.unknown["var_backtest"]
 
 
 def test_a_span_in_the_past_says_that_nothing_is_assessed_and_why(ran) -> None:
@@ -187,7 +187,7 @@ def test_the_page_of_a_run_without_orders_or_assessment_is_whole(ran) -> None:
     made = report(reader, config, kind="daily_report", feed="", standing=None, until=first)
     assert made.spans[0].total is None
     assert "unknown" in page(made)
-    assert "the state of the run is not at hand" in page(made)
+    assert "the run&#x27;s state is unavailable" in page(made)
 
 
 def test_text_of_a_policy_never_becomes_markup(ran) -> None:

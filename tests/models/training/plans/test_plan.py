@@ -9,16 +9,14 @@ from hypothesis import strategies as st
 
 from quantd.models.learners.dqn import DqnPlan
 from quantd.models.learners.ppo import PpoPlan
+from quantd.models.learners.record import learners
 from quantd.models.networks.transformer import Layout
 from quantd.models.training.plans.plan import (
-    AGENTS,
-    AgentName,
     Plan,
     PlanError,
     default,
     described,
     parsed,
-    profiles,
     read,
     replaced,
     restored,
@@ -32,7 +30,7 @@ MISTAKES = [
     ('agent = "ppo"\n[learner]\nlearning_rat = 1\n', r"p.toml:3: learner.learning_rat is not a key .* mean learning_rate\?"),
     ('agent = "ppo"\n[learner]\nepochs = 1.5\n', r"p.toml:3: learner.epochs = 1.5: expected `int`, got `float`"),
     ('agent = "ppo"\n[learner]\nepochs = 0\n', r"p.toml:2: learner: .*from 1 on"),
-    ('agent = "pqo"\n', r"p.toml:1: agent 'pqo': one of ppo, .* Did you mean ppo\?"),
+    ('agent = "pqo"\n', r"p.toml:1: agent 'pqo': one of a2c, .* ppo.* Did you mean ppo\?"),
     ("steps = 4\n", r'p.toml: agent is missing; write agent = "ppo"'),
     ('agent = "dqn"\nprofile = "prioritised"\n', r"p.toml:2: profile 'prioritised': .* Did you mean prioritized\?"),
     ('agent = "dqn"\n[market]\nkind = "box"\n', r"p.toml:3: market.kind box: dqn takes discrete"),
@@ -80,9 +78,9 @@ def test_the_defaults_are_those_that_were_asked_for() -> None:
     assert len(default("ppo").seeds) == 5
 
 
-@pytest.mark.parametrize("agent", AGENTS)
-def test_a_plan_comes_back_from_the_json_of_a_manifest(agent: AgentName) -> None:
-    for profile in ("", *profiles(agent)):
+@pytest.mark.parametrize("agent", learners())
+def test_a_plan_comes_back_from_the_json_of_a_manifest(agent: str) -> None:
+    for profile in ("", *learners()[agent].profiles):
         plan = default(agent, profile)
         assert restored(msgspec.json.decode(msgspec.json.encode(plan))) == plan
 

@@ -9,14 +9,14 @@ import torch
 
 from quantd.models.artifacts.agent_policy import load_agent
 from quantd.models.history.panel import Panel
-from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
+from quantd.models.learners.maddpg import LITE_FEATURES, PROFILES, Maddpg, MaddpgPlan
 from quantd.models.market.desks import Desks, Diversity, Seat
 from quantd.models.market.episodes import Episodes
 from quantd.models.market.simulator import Simulator
 from quantd.models.networks.transformer import Encoder, Layout
 from quantd.models.observation.return_features import FEATURES
 from quantd.models.training.plans.plan import Plan, PlanError, default, replaced
-from quantd.models.training.plans.profiles import LITE_FEATURES, MARL, chosen, ranked, sizes
+from quantd.models.training.plans.profiles import chosen, ranked
 from quantd.models.training.runs.training_run import seats_of, train
 from quantd.models.training.seeds.environment import Ground
 from quantd.models.training.seeds.learner import learner_of, parameters, policy_of
@@ -46,7 +46,7 @@ SHORT = {
 
 def plan_of(profile: str, **more: object) -> Plan:
     small = {"learner.transformer": {"width": 8, "heads": 2, "layers": 2, "widening": 1}} if profile != "lite" else {}
-    agents = len(MARL[profile]["market"]["seats"])
+    agents = len(PROFILES[profile]["market"]["seats"])
     return replaced(
         default("maddpg", profile), {**SHORT, "market.batch": 2 * agents, "learner.train_every": 200, **small, **more}
     )
@@ -81,6 +81,13 @@ def test_profiles_are_what_was_asked_for() -> None:
         default("maddpg", "light")
 
 
+def learned(profile: str) -> int:
+    """Parameters of a profile at its own sizes, critics included."""
+    plan = default("maddpg", profile)
+    assets = len(plan.data.symbols)
+    return parameters(Maddpg(plan.learner, plan.sight.size(assets), assets + 1, "simplex", 0))  # type: ignore[arg-type]
+
+
 def test_lite_really_sees_and_learns_less() -> None:
     markets = {name: markets_of(plan_of(name)) for name in ("full", "lite")}
     shown = {name: each.train.observed.names for name, each in markets.items()}
@@ -93,9 +100,8 @@ def test_lite_really_sees_and_learns_less() -> None:
         assert ground.observation_size == len(shown[name])
         assert isinstance(made.network.body, Encoder) == (name == "full")
         counts[name] = parameters(made)
-    table = sizes()
-    assert list(table) == ["full", "lite", "transformer"]
-    assert sum(table["lite"]) < 0.35 * sum(table["full"]) < 0.1 * sum(table["transformer"])
+    assert list(PROFILES) == ["full", "lite", "transformer"]
+    assert learned("lite") < 0.35 * learned("full") < 0.1 * learned("transformer")
 
 
 def test_lites_features_are_the_first_five_by_what_they_said_of_the_training_part() -> None:
@@ -142,6 +148,7 @@ def test_the_house_holds_what_its_seats_hold_together(groups: bool) -> None:
     assert not torch.allclose(desk.simulator.weights[0], desk.simulator.weights[1], atol=0.05)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("profile", ["full", "lite"])
 def test_a_seed_checkpoints_and_resumes_to_the_same_bits(profile: str, tmp_path: Path) -> None:
     plan = plan_of(profile)
@@ -154,6 +161,7 @@ def test_a_seed_checkpoints_and_resumes_to_the_same_bits(profile: str, tmp_path:
     assert torch.equal(resumed.learner.network.vector, whole.learner.network.vector)  # type: ignore[union-attr]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("profile", ["full", "lite"])
 def test_what_is_trained_is_an_artifact_of_seats_that_trades(profile: str, tmp_path: Path) -> None:
     plan = plan_of(profile)

@@ -64,6 +64,7 @@ def trained(seed: int, tell: Callable[[Progress], bool]) -> tuple[float, bytes]:
     return fitted.score, weights.detach().numpy().tobytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", [Here(), Processes(2)], ids=["here", "processes"])
 def test_every_argument_is_worked_on_and_told_of(where: Executor) -> None:
     heard = Heard()
@@ -82,6 +83,7 @@ def test_every_argument_is_worked_on_and_told_of(where: Executor) -> None:
     assert "in fails" in failed.trace
 
 
+@pytest.mark.long
 def test_arguments_are_taken_when_a_worker_is_free(tmp_path: Path) -> None:
     heard = Heard()
     seen: list[int] = []
@@ -96,6 +98,7 @@ def test_arguments_are_taken_when_a_worker_is_free(tmp_path: Path) -> None:
     assert seen[2:] == [1, 2, 3]
 
 
+@pytest.mark.long
 def test_when_all_workers_end_at_once_nobody_is_waited_for() -> None:
     class Slow(Heard):
         def ended(self, number: int, outcome: object) -> None:
@@ -107,6 +110,7 @@ def test_when_all_workers_end_at_once_nobody_is_waited_for() -> None:
     assert slow.results == dict(enumerate("abcd"))
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_told_not_waited_for() -> None:
     with pytest.raises(WorkerLost, match="ended with code -9"):
         Processes(1).run(fails, iter(["die"]), Heard())
@@ -131,6 +135,7 @@ class Away(Processes):
         self.shares_disk = False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", [Processes(2), Away(2)], ids=["this disk", "another disk"])
 def test_seeds_that_were_spread_are_taken_up_as_if_fitted_here(where: Executor, tmp_path: Path) -> None:
     settings = plan(steps=256, evaluate_every=128)

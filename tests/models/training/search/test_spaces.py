@@ -6,9 +6,9 @@ import msgspec
 import optuna
 import pytest
 
-from quantd.models.training.plans.plan import PLANS, default, replaced
+from quantd.models.learners.record import Between, OneOf, learners
+from quantd.models.training.plans.plan import default, replaced
 from quantd.models.training.search import spaces
-from quantd.models.training.search.spaces import SPACES, Between, OneOf
 
 WANTED_OF_PPO = """{
   "learner.learning_rate": {"type": "between", "low": 1e-5, "high": 1e-3, "log": true, "whole": false},
@@ -33,16 +33,16 @@ WANTED_OF_DQN = """{
 
 
 @pytest.mark.parametrize(("agent", "wanted"), [("ppo", WANTED_OF_PPO), ("dqn", WANTED_OF_DQN)])
-def test_the_dumped_space_is_the_required_one(agent: spaces.AgentName, wanted: str) -> None:
-    assert msgspec.json.decode(spaces.dump(SPACES[agent])) == msgspec.json.decode(wanted)
+def test_the_dumped_space_is_the_required_one(agent: str, wanted: str) -> None:
+    assert msgspec.json.decode(spaces.dump(learners()[agent].space)) == msgspec.json.decode(wanted)
 
 
-@pytest.mark.parametrize("agent", sorted(PLANS))
-def test_every_draw_of_a_space_makes_a_plan_that_holds_it(agent: spaces.AgentName) -> None:
+@pytest.mark.parametrize("agent", sorted(learners()))
+def test_every_draw_of_a_space_makes_a_plan_that_holds_it(agent: str) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     drawn = set()
     for _ in range(30):
-        values = spaces.suggest(SPACES[agent], study.ask())
+        values = spaces.suggest(learners()[agent].space, study.ask())
         plan = replaced(default(agent), values)
         for key, value in values.items():
             assert getattr(plan.learner, key.removeprefix("learner.")) == value
@@ -50,11 +50,11 @@ def test_every_draw_of_a_space_makes_a_plan_that_holds_it(agent: spaces.AgentNam
     assert len(drawn) == 30
 
 
-@pytest.mark.parametrize("agent", sorted(SPACES))
-def test_draws_stay_inside_and_reach_both_ends_of_a_range(agent: spaces.AgentName) -> None:
+@pytest.mark.parametrize("agent", sorted(learners()))
+def test_draws_stay_inside_and_reach_both_ends_of_a_range(agent: str) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
-    draws = [spaces.suggest(SPACES[agent], study.ask()) for _ in range(200)]
-    for name, where in SPACES[agent].items():
+    draws = [spaces.suggest(learners()[agent].space, study.ask()) for _ in range(200)]
+    for name, where in learners()[agent].space.items():
         seen = [draw[name] for draw in draws]
         if isinstance(where, OneOf):
             assert set(seen) == {spaces.value(where, each) for each in where.values}

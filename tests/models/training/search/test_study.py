@@ -151,7 +151,7 @@ def test_a_study_of_something_else_is_refused_by_what_differs() -> None:
 
 
 def test_a_diverged_trial_is_kept_as_such_and_the_search_goes_on() -> None:
-    from quantd.models.learners.on_policy import Diverged
+    from quantd.models.learners.record import Diverged
 
     def work(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
         if job.plan.learner.learning_rate > 3e-4:
@@ -258,6 +258,7 @@ def test_a_real_trial_asked_to_stop_goes_on_where_it_stood(tuned: tuple[Path, Si
     assert list(tmp_path.rglob("step-*.json")) == []
 
 
+@pytest.mark.long
 def test_workers_come_to_the_same_scores(tmp_path: Path) -> None:
     """The first ten draws depend on nothing but their number."""
     of = search(trials=2, seeds=2, max_steps=256)

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from quantd.models.history.panel import Panel
-from quantd.models.learners.on_policy import Diverged
+from quantd.models.learners.record import Diverged
 from quantd.models.market.tensors import market_of
 from quantd.models.observation.table import Observed
 from quantd.models.training.plans.plan import MarketPlan, Plan, PlanError, replaced
 from quantd.models.training.seeds import checkpoints, seed_run
-from quantd.models.training.seeds.learner import policy_of, vectors
+from quantd.models.training.seeds.learner import policy_of
 from quantd.models.training.seeds.markets import markets_of
 from quantd.models.training.seeds.seed_run import Fitted, Progress, fit
 from quantd.models.training.seeds.validation import equal_weight, evaluate
@@ -65,6 +65,7 @@ def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
         assert same, name
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("which", WHICH)
 def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path, tmp_path: Path) -> None:
     plan = world.plan(bars, which)
@@ -76,14 +77,15 @@ def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path
     assert_same(newest(tmp_path / "broken", plan), newest(tmp_path / "whole", plan))
     assert figures(tmp_path / "broken") == figures(tmp_path / "whole")
     assert (resumed.score, resumed.step, resumed.ended) == (whole.score, whole.step, "end")
-    for ours, theirs in zip(vectors(resumed.learner), vectors(whole.learner), strict=True):
+    for ours, theirs in zip(resumed.learner.vectors(), whole.learner.vectors(), strict=True):
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("which", WHICH)
 def test_another_seed_comes_to_other_weights(which: str, bars: Path) -> None:
     plan = world.plan(bars, which, steps=600, evaluate_every=600)
-    one, two = (vectors(run(plan, None, seed).learner) for seed in (1, 2))
+    one, two = (run(plan, None, seed).learner.vectors() for seed in (1, 2))
     assert not any(torch.equal(a, b) for a, b in zip(one[:1], two[:1], strict=True))
 
 
@@ -126,6 +128,7 @@ def killed(plan: Plan, tmp_path: Path) -> None:
     assert figures(broken) == figures(tmp_path / "whole")
 
 
+@pytest.mark.long
 def test_a_process_that_was_killed_goes_on_to_the_same_bits_in_another(bars: Path, tmp_path: Path) -> None:
     killed(world.plan(bars, "ppo", steps=8_000, keep=50, evaluate_every=4_000), tmp_path)
 
@@ -172,7 +175,7 @@ def test_a_seed_that_diverges_says_so_and_keeps_its_last_good_checkpoint(bars: P
         count += 1
         if count == 4:
             with torch.no_grad():
-                vectors(course.learner)[0][3] = float("nan")
+                course.learner.vectors()[0][3] = float("nan")
         return course.told(report)  # type: ignore[arg-type]
 
     with pytest.raises(Diverged, match="weights are not finite"):
@@ -242,7 +245,7 @@ def test_imitating_equal_weight_begins_near_it(bars: Path) -> None:
 
 
 def test_only_actor_critics_imitate(bars: Path) -> None:
-    with pytest.raises(PlanError, match="clone = 'equal_weight': dqn cannot imitate; ppo and a2c can"):
+    with pytest.raises(PlanError, match="clone = 'equal_weight': dqn cannot imitate; these can: a2c, ppo"):
         run(world.plan(bars, "dqn", clone="equal_weight"), None)
 
 

@@ -1,33 +1,34 @@
 """`quantd config check` and `show`: every mistake of a configuration, and every setting with where it comes from."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
+import typer
 
-from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
-from quantd.daemon.assembly.parts import interval_text, policies_of
-from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import CONFIG
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
-from quantd.daemon.config import Config, ConfigError, Limits, Mistake, digest, flat
-from quantd.daemon.config.document import given
-from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
-from quantd.daemon.config.mistakes import dotted, shown, without_password
-from quantd.daemon.policies.loading import PolicyError
-from quantd.daemon.policies.worker import Apart
-from quantd.risk.limits import catalogue
-from quantd.risk.limits.profiles import PROFILES
-from quantd.trading.orders import money_text, price_text
+from quantd.trading.exit_codes import CONFIG
 
-NO_LIMITS: Final = catalogue.Limits()
+if TYPE_CHECKING:
+    from quantd.daemon.config import Config
+    from quantd.risk.limits import catalogue
 
 
-def check(config: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
-    """Exit code 0 when nothing is wrong, 78 otherwise. Policies are loaded as a start loads them, files in isolated
-    processes."""
+group = typer.Typer(help="The configuration.", no_args_is_help=True)
+
+COMMAND: Final = Command(group, "Set up", order=90)
+
+
+@group.command("check")
+def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> int:
+    """Name every mistake in the configuration; exit code 78 when there is one."""
+    from quantd.daemon.assembly.parts import policies_of
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config import ConfigError, Mistake, digest
+    from quantd.daemon.policies.loading import PolicyError
+    from quantd.daemon.policies.worker import Apart
+
     try:
         found = read(config, sets)
         apart = Apart(place(config, None, sets).folder)
@@ -49,9 +50,14 @@ def check(config: Path, sets: tuple[str, ...], *, as_json: bool) -> int:
     return 0
 
 
-def show(config: Path, sets: tuple[str, ...], *, as_json: bool) -> None:
-    """Every setting as it holds, each with where it comes from: a line of the file, a variable, --set, a profile, or
-    the default."""
+@group.command("show")
+def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> None:
+    """Print every setting as it holds, with where it comes from."""
+    from quantd.daemon.cli.configuration import read
+    from quantd.daemon.config import digest, flat
+    from quantd.daemon.config.document import given
+    from quantd.daemon.config.mistakes import dotted, shown
+
     found = read(config, sets)
     written, held = given(found), _held(found)
     rows = []
@@ -72,26 +78,35 @@ def show(config: Path, sets: tuple[str, ...], *, as_json: bool) -> None:
 class _Held(NamedTuple):
     """Limits as they hold in one section, whose profile is named."""
 
-    limits: catalogue.Limits
-    house: catalogue.Limits | None
+    limits: "catalogue.Limits"
+    house: "catalogue.Limits | None"
     profile: str | None
 
     def of(self, key: str, value: Any) -> tuple[Any, str]:
         """(value, source) of a key that nobody wrote."""
-        attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else ""
-        if value is not None or not hasattr(self.limits, attribute):
+        import msgspec
+
+        from quantd.daemon.config import Limits
+        from quantd.daemon.config.keys import keys_of
+        from quantd.risk.limits import catalogue
+        from quantd.risk.limits.profiles import PROFILES
+
+        attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else key
+        if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"
-        now, plain = getattr(self.limits, attribute), getattr(NO_LIMITS, attribute)
+        now, plain = catalogue.value_of(self.limits, attribute), catalogue.value_of(catalogue.Limits(), attribute)
         source = "default"
-        if self.profile and now == getattr(PROFILES[self.profile], attribute) != plain:
+        if self.profile and now == catalogue.value_of(PROFILES[self.profile], attribute) != plain:
             source = f"profile {self.profile}"
-        elif self.house is not None and now == getattr(self.house, attribute) != plain:
+        elif self.house is not None and now == catalogue.value_of(self.house, attribute) != plain:
             source = "the house's"
         return msgspec.to_builtins(now), source
 
 
-def _held(config: Config) -> dict[tuple[str | int, ...], _Held]:
+def _held(config: "Config") -> dict[tuple[str | int, ...], _Held]:
     """The sections of limits by path."""
+    from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
+
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)
     found: dict[tuple[str | int, ...], _Held] = {("risk",): _Held(house, None, config.risk.profile)}
@@ -106,6 +121,11 @@ def _held(config: Config) -> dict[tuple[str | int, ...], _Held]:
 def _plain(path: tuple[str | int, ...], value: Any) -> Any:
     """A value as the file writes it: durations and amounts as text, dates as ISO 8601, and no password of an
     address."""
+    from quantd.daemon.assembly.parts import interval_text
+    from quantd.daemon.config.keys import all_keys, pattern_of
+    from quantd.daemon.config.mistakes import without_password
+    from quantd.trading.orders import money_text, price_text
+
     key = all_keys().get(pattern_of(path))
     attribute = key.attribute if key is not None else ""
     if isinstance(value, int) and attribute.endswith("_ns"):

@@ -7,9 +7,7 @@ from typing import Final
 
 import structlog
 
-from quantd.daemon.runtime.inbox import InboxFull
-from quantd.daemon.runtime.service import Service
-from quantd.trading.events import Condition
+from quantd.daemon.runtime.service import Service, reason_of
 
 log = structlog.get_logger("quantd.jobs")
 
@@ -35,25 +33,10 @@ async def kept_up(
         except BaseException as why:  # as above
             log.exception("loop.failed", loop=name, then=f"begun again in {pause_s:g} s")
             if pause_s == LOOP_PAUSE_S:
-                alert(service, f"{name} failed: {reason_of(why)}; it begins again by itself")
+                service.alert(f"{name} failed: {reason_of(why)}; it begins again by itself")
         until = clock() + pause_s
         while clock() < until:
             await service.changed(min(0.5, pause_s))
             if service.over:
                 return
         pause_s = min(2.0 * pause_s, LONGEST_S)
-
-
-def reason_of(why: BaseException) -> str:
-    """The type and the text of an exception, on one line of at most 400 characters."""
-    return f"{type(why).__name__}: {' '.join(str(why).split())}"[:400]
-
-
-def alert(service: Service, text: str) -> None:
-    """Raise the WARNING `upkeep`, stored and published. After the last commit only the log has it."""
-    if service.over:
-        return
-    try:
-        service.inbox.command(Condition(service.shell.state.now, "upkeep", False, text[:500]))
-    except InboxFull:
-        log.error("alert.lost", text=text)

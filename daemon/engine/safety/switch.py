@@ -9,7 +9,7 @@ from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.execution import yield_to_switch
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.risk.switch import REDUCE, RUN, Switch, observe, rearm, trip
+from quantd.risk.switch import HALT, REDUCE, RUN, Switch, observe, rearm, trip
 from quantd.trading.effects import (
     Cancel,
     Effect,
@@ -95,6 +95,12 @@ def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:
             work.state[row] = TRANSITIONS[work.state[row]][Cause.CANCEL_ASKED]
             effects.append(Cancel(sample, n, row, state.now))
     return effects
+
+
+def flatten(state: State, text: str) -> list[Effect]:
+    """Halt trading and sell everything held."""
+    state.flattening = True
+    return [*move_switch(state, HOUSE, HALT, "operator", text), *flatten_all(state)]
 
 
 def flatten_all(state: State) -> Sequence[Effect]:

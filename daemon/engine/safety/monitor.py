@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from quantd.daemon.engine.alerts import limit_alerts
-from quantd.daemon.engine.monitor_state import Corridor
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
+from quantd.daemon.engine.safety.monitor_state import Corridor
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context, context
@@ -108,7 +109,7 @@ def watch_plan(state: State, plans: list[tuple[int, Account, Verdict]], whole: b
 def watched(state: State) -> list[int]:
     """The house, and each agent's book that is another one: a lone agent that has all the money and the house's own
     limits is the house, and is told of once."""
-    rules, ledger, kept, house = state.rules, state.ledger, state.watch, state.limits(HOUSE)
+    rules, ledger, kept, house = state.rules, state.ledger, state.watch, limits_in_force(state, HOUSE)
     if len(rules.agents) > 1:
         return [HOUSE, *range(len(rules.agents))]
     own = rules.agents[0].limits
@@ -122,7 +123,7 @@ def watched(state: State) -> list[int]:
 
 
 def limits_of(state: State, book: int) -> Limits:
-    return state.limits(book)
+    return limits_in_force(state, book)
 
 
 def levels_of(state: State, book: int) -> dict[str, int]:
@@ -177,7 +178,7 @@ def limit_values(state: State) -> Values:
     """Each limit of the house as it stands now, all that is open counted as filled; empty before the first sample."""
     if not state.sample:
         return {}
-    ctx, account, limits = market_context(state), state.account(HOUSE), state.limits(HOUSE)
+    ctx, account, limits = market_context(state), account_of(state, HOUSE), limits_in_force(state, HOUSE)
     values = standing(ctx, account, limits, None) | held_values(ctx, account, limits)
     values |= state.watch.realised[0].values(limits)
     return values | state_losses(state.switch, state.equity_micro, limits)

@@ -8,9 +8,9 @@ import pytest
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
-from quantd.daemon.engine import monitor
 from quantd.daemon.engine.alerts import CALM_SAMPLES
-from quantd.daemon.engine.monitor import KNOWN_SAMPLES, RECORD_SAMPLES
+from quantd.daemon.engine.safety import monitor
+from quantd.daemon.engine.safety.monitor import KNOWN_SAMPLES, RECORD_SAMPLES
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.recovery.start import begin
 from quantd.risk.limits.catalogue import Correlation, Limits, Protective, Tail, override
@@ -79,6 +79,7 @@ def ran(acts, *, days=220, symbols=4, seed=5, screened=True, monkeypatch=None, *
     return log
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("acts", [[monthly], [monthly, once(0.2, 0.2, 0.3, 0.1), spread]], ids=["one", "three"])
 def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, monkeypatch):

@@ -1,0 +1,49 @@
+"""The record of a broker, and the request that opens it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from quantd.adapters.plugins import Option
+from quantd.trading.instruments import Universe
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """The account to trade, and how its venue is reached.
+
+    `url` replaces the venue's own address, and `venue` is the exchange of ccxt. Without `live` the venue's sandbox is
+    used. `run` makes the client ids of orders.
+    """
+
+    universe: Universe
+    run: str
+    secrets: Mapping[str, str] = field(repr=False)
+    live: bool = False
+    url: str = ""
+    venue: str = ""
+    timeout_s: float = 10.0
+    settle_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """A broker as data. Its module imports neither the venue's library nor another heavy package.
+
+    `broker` is "module:function" from a Login to a `quantd.trading.ports.Broker`; it raises VenueError. A simulated venue
+    has none. `may_withdraw` is an async one from a Login to whether the key may move money out, None where the venue does
+    not publish that. `key` is the secret that identifies the account. `paper_url` and `live_url` are the venue's own
+    addresses, where it has one of each. `stops_at` are the exchanges where stop orders may rest, None for no restriction.
+    `module` has to be installed, with the extra `extra` of quantd.
+    """
+
+    kind: str
+    broker: str = ""
+    may_withdraw: str = ""
+    key: str = ""
+    options: tuple[Option, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    paper_url: str = ""
+    live_url: str = ""
+    stops_at: tuple[str, ...] | None = None
+    module: str = ""
+    extra: str = ""

@@ -1,0 +1,76 @@
+"""Where the MQTT broker is, and how it is reached: address, login, TLS, patience."""
+
+import ssl
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from quantd.adapters.bus.mqtt_client import Protocol
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+
+
+class BusAddressWrong(ExplainedError, ValueError):
+    """`[bus] url` is not the address of a broker; the message says what one looks like."""
+
+    exit_code = CONFIG
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM; without `ca_file` the system's authorities are trusted.
+
+    With `own` the certificate in `ca_file` is the broker's itself, whatever name it bears.
+    """
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    own: bool = False
+
+    def context(self) -> ssl.SSLContext:
+        """Verifies the broker's name and chain; OSError or ssl.SSLError when a file is missing or wrong."""
+        if self.own:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            context.load_verify_locations(self.ca_file)
+            return context
+        context = ssl.create_default_context(cafile=self.ca_file or None)
+        if self.cert_file:
+            context.load_cert_chain(self.cert_file, self.key_file or None)
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """Where the broker is, which MQTT it speaks and how patient we are with it. Times in seconds."""
+
+    host: str
+    port: int = 1883
+    client_id: str = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: Tls | None = None
+    protocol: Protocol = "3.1.1"
+    keepalive_s: int = 15
+    connect_s: float = 3.0
+    answer_s: float = 10.0
+    retry_first_s: float = 0.25
+    retry_most_s: float = 30.0
+
+
+def address(url: str) -> tuple[str, int, bool]:
+    """Host, port and whether TLS, of mqtt://host[:1883] or mqtts://host[:8883]; BusAddressWrong otherwise."""
+    shape = "write mqtt://host:1883, or mqtts://host:8883 for TLS"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as why:
+        raise BusAddressWrong(f"[bus] url = {url!r}: {why}; {shape}.") from None
+    if parts.username or parts.password:
+        raise BusAddressWrong(
+            "[bus] url holds a login; put username in [bus] and the password in the secret mqtt_password."
+        )
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+        raise BusAddressWrong(f"[bus] url = {url!r} is not the address of an MQTT broker; {shape}.")
+    secure = parts.scheme == "mqtts"
+    return parts.hostname, port or (8883 if secure else 1883), secure

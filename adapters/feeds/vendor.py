@@ -1,0 +1,57 @@
+"""The record of a vendor of bars, and the request that opens it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.plugins import Option
+from quantd.trading.instruments import Universe
+
+
+class RequestWrong(SourceError):
+    """A request that no vendor of this kind can serve."""
+
+
+class FileWrong(ValueError):
+    """A file of a request that cannot be read. The text names the file, the key and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The bars that are wanted, and the options of [feed] or of the command line.
+
+    `url` replaces the vendor's own address; `plan` is Alpaca's feed, `venue` the exchange of ccxt, `mapping` the file of
+    http. `adjusted` and `cookies` are Yahoo's. `progress` receives the share that is done.
+    """
+
+    universe: Universe
+    interval: str
+    url: str = ""
+    plan: str = "iex"
+    venue: str = ""
+    mapping: Path | None = None
+    adjusted: bool = False
+    cookies: Path | None = None
+    progress: Callable[[float], None] = lambda share: None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """A vendor of bars as data. Its module imports neither the vendor's library nor another heavy package.
+
+    `source` is "module:function" from a Request to a Source, `stream` one to a Stream, or to None where it sends no bars
+    of the interval; both raise SourceError. `module` has to be installed, with the extra `extra` of quantd. `adjusts`
+    says that it can give adjusted prices; `whole` that each request downloads all bars up to now.
+    """
+
+    kind: str
+    source: str
+    stream: str = ""
+    options: tuple[Option, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    module: str = ""
+    extra: str = ""
+    adjusts: bool = False
+    whole: bool = False

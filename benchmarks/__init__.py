@@ -1,1 +1,0 @@
-"""Benchmarks of speed, memory and accuracy, each run as a module."""

@@ -1,0 +1,88 @@
+"""The record that declares a command, and the options that several commands share. Imports nothing heavy."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+Panel = Literal["Trade", "Look", "Operate", "Set up", "Learn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of `quantd`. Its name is the name of its module, and its help is the docstring of the action.
+
+    `action` returns the exit code; None is 0. A `typer.Typer` is a group of commands. `order` is the place in the panel
+    of `quantd --help`; commands of the same order are sorted by name.
+    """
+
+    action: Callable[..., int | None] | typer.Typer
+    panel: Panel
+    order: int = 1_000
+
+
+def day(text: str) -> date:
+    """A date as options take it: 2019-01-02."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date; write 2019-01-02") from None
+
+
+def one_of(names: Sequence[str]) -> Callable[[str], str]:
+    """A parser of an option that takes one of these names."""
+
+    def parsed(text: str) -> str:
+        if text not in names:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, names))}.")
+        return text
+
+    return parsed
+
+
+CONFIG_FILE: Final = Path("config.toml")
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", envvar="QUANTD_CONFIG", help="The configuration.", show_default="config.toml")
+]
+State = Annotated[
+    Path | None,
+    typer.Option("--state", envvar="QUANTD_STATE", help="The state folder, in place of the configured one."),
+]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key; may be given again.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Last = Annotated[int, typer.Option("--last", "-n", min=1, max=1_000_000, help="How many, the newest.")]
+Run = Annotated[str | None, typer.Option("--run", help="A run by its name; the newest without it.")]
+From = Annotated[date | None, typer.Option("--from", parser=day, metavar="DATE", help="First day.")]
+To = Annotated[date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")]
+
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")]
+Agent = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="One agent; the whole house without it.")]
+Mqtt = Annotated[
+    str,
+    typer.Option(
+        "--mqtt",
+        metavar="URL",
+        help="Send it over MQTT, signed: mqtt://host:1883/quantd/paper (docs/operate/switch.md).",
+    ),
+]
+Symbol = Annotated[
+    str, typer.Option("--symbol", "-s", metavar="SYMBOL", help="One symbol: no new orders for it; its positions stay.")
+]
+
+Bars = Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")]
+Actions = Annotated[
+    str | None, typer.Option(help='Splits, dividends; "" for none.', show_default="data/us_actions.csv")
+]
+Symbols = Annotated[str | None, typer.Option(help="Joined by commas.", show_default="AAPL,BAC,IWM,QQQ,SPY")]
+PlanSets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a plan; may be given again.")
+]
+Address = Annotated[str, typer.Option(help="Of a Ray cluster.", show_default="one begun on this machine, and ended")]
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="An artifact, such as models/shipped/scorer.")]

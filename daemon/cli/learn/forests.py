@@ -1,0 +1,176 @@
+"""`quantd models train-risk`, `train-correlation`, `train-allocation` and `evaluate`: the forests."""
+
+import shlex
+from collections.abc import Callable
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from quantd.daemon.cli.command import Folder, Json, day
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.trading.exit_codes import CONFIG, DONE
+
+if TYPE_CHECKING:
+    from quantd.models.forests.forest_features import Kind
+
+
+NEEDED = ("sklearn", "onnx", "polars")
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the artifact to write.")]
+Bars = Annotated[Path, typer.Option(help="Daily raw bars.")]
+Actions = Annotated[str, typer.Option(help='Splits and dividends; "" for none.')]
+Names = Annotated[str, typer.Option(help="Names, joined by commas.")]
+First = Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day read.")]
+Until = Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day read.")]
+Horizon = Annotated[int, typer.Option(min=1, max=63, help="Samples ahead that are predicted.")]
+Stride = Annotated[int, typer.Option(min=1, max=1_000, help="Rows of every so many sessions.")]
+Folds = Annotated[int, typer.Option(min=1, max=100, help="Steps of the walk forward.")]
+Embargo = Annotated[
+    int, typer.Option(min=0, max=1_000, help="Sessions between an outcome fitted on and a decision judged.")
+]
+Leaves = Annotated[int, typer.Option(min=2, max=4_096, help="Most leaves of a tree: bounds the file.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
+
+
+def training_of(predicts: "Kind", what: str) -> Callable[..., int]:
+    """The command that trains one of the three forests: they differ in what is predicted only."""
+
+    def train_forest(
+        out: Out,
+        bars: Bars = Path("data/us_daily.parquet"),
+        actions: Actions = "data/us_actions.csv",
+        symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
+        first: First = "1998-01-02",  # type: ignore[assignment]  # typer parses it
+        last: Until = "2018-12-31",  # type: ignore[assignment]
+        horizon: Horizon = 21,
+        stride: Stride = 5,
+        folds: Folds = 5,
+        embargo: Embargo = 5,
+        leaves: Leaves = 64,
+        seed: Seed = 1,
+        as_json: Json = False,
+    ) -> int:
+        import msgspec
+
+        from quantd.daemon.cli.learn.artifact_files import market_files
+        from quantd.models.artifacts.manifest import MANIFEST, kind_of
+        from quantd.models.forests import artifact
+        from quantd.models.forests.card import verdict
+        from quantd.models.forests.forest_features import MEANING, PLAIN
+        from quantd.models.forests.prediction import load_forest
+
+        names = [name for name in symbols.split(",") if name]
+        listed = Path(actions) if actions else None
+        missing = [name for name in NEEDED if find_spec(name) is None]
+        if missing:
+            raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
+        from quantd.models.forests import fit
+
+        files = market_files(bars, listed)
+        if (out / MANIFEST).is_file() and kind_of(out) != artifact.KIND:
+            raise Failure(f"{out} holds another kind of artifact; write to a new folder (--out)", CONFIG)
+        try:
+            plan = fit.Plan(
+                predicts, first=first, last=last, horizon=horizon, stride=stride, folds=folds, embargo=embargo,
+                leaves=leaves, seed=seed,
+            )  # fmt: skip
+            command = _command(plan, out, bars, listed, names)
+            with progress(f"training {predicts}", shown=not as_json) as bar:
+                steps: list[str] = []
+
+                def note(line: str) -> None:
+                    steps.append(line)
+                    bar(len(steps) / (folds + 1))
+
+                manifest = fit.train(*files, names, plan, out, command, note)
+        except (ValueError, OSError) as error:
+            raise Failure(f"quantd models train-{predicts}: {error}") from error
+        seconds = load_forest(out).artifact.seconds
+        if as_json:
+            print_json({"folder": str(out), "training_seconds": seconds, **msgspec.to_builtins(manifest)})
+            return DONE
+        say(f"{out}: {MEANING[predicts]}, of the next {horizon} samples")
+        say(f"plain estimate: {PLAIN[predicts]}")
+        rows = [*((each, "") for each in manifest.folds), (manifest.together, "all ")]
+        columns = ("held out", "rows", "R²", "plain R²", "MSE", "plain MSE")
+        table(
+            columns,
+            [
+                (
+                    f"{label}{each.first} to {each.last}", str(each.rows), f"{each.model.r2:.3f}", f"{each.plain.r2:.3f}",
+                    f"{each.model.mse:.4f}", f"{each.plain.mse:.4f}",
+                )
+                for each, label in rows
+            ],
+            right=columns[1:],
+        )  # fmt: skip
+        say(verdict(manifest))
+        size = sum((out / name).stat().st_size for name in artifact.FILES)
+        say(f"{manifest.training.rows} rows, {seconds:.1f} s, {size / 1024:.0f} KiB")
+        return DONE
+
+    train_forest.__doc__ = f"Train the forest that predicts {what}, judge it walk forward, write it as an artifact."
+    return train_forest
+
+
+def evaluate_forest(
+    folder: Folder,
+    first: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First decision.")],
+    last: Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day read.")],
+    bars: Bars = Path("data/us_daily.parquet"),
+    actions: Actions = "data/us_actions.csv",
+    symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
+    as_json: Json = False,
+) -> int:
+    """Judge a forest beside its plain estimate on a market and dates of your choice, as it trades."""
+    import msgspec
+
+    from quantd.daemon.cli.learn.artifact_files import market_files, place_of
+    from quantd.models.artifacts.manifest import ArtifactError
+
+    names = [name for name in symbols.split(",") if name]
+    files = market_files(bars, Path(actions) if actions else None)
+    from quantd.models.forests import fit
+
+    place = place_of(folder)
+    try:
+        judged, seen = fit.evaluate(place, *files, names, first, last)
+    except ArtifactError:
+        raise
+    except ValueError as error:
+        raise Failure(f"quantd models evaluate: {error}") from error
+    if as_json:
+        print_json({"folder": str(place), "sessions_in_training": seen, **msgspec.to_builtins(judged)})
+        return DONE
+    say(f"{place}, {judged.first} to {judged.last}, {judged.rows} rows; fitted until {judged.fitted_until}")
+    table(
+        ("", "R²", "MSE"),
+        [(name, f"{s.r2:.3f}", f"{s.mse:.4f}") for name, s in (("forest", judged.model), ("plain", judged.plain))],
+        right=("R²", "MSE"),
+    )
+    if seen:
+        say(f"{seen} of these sessions lie in its training window: there it proves nothing.")
+    return DONE
+
+
+def _command(plan: Any, out: Path, bars: Path, actions: Path | None, symbols: list[str]) -> str:
+    """As it would be typed, every setting named: the card says how to make the same again."""
+    words = ["quantd", "models", f"train-{plan.predicts}", "--out", str(out), "--bars", str(bars)]
+    words += ["--actions", str(actions) if actions is not None else "", "--symbols", ",".join(symbols)]
+    words += ["--from", str(plan.first), "--to", str(plan.last)]
+    for name in ("horizon", "stride", "folds", "embargo", "leaves", "seed"):
+        words += [f"--{name}", str(getattr(plan, name))]
+    return shlex.join(words)
+
+
+ACTIONS: Final[dict[str, Callable[..., int]]] = {
+    "train-risk": training_of("risk", "the volatility of each asset"),
+    "train-correlation": training_of("correlation", "the correlation of each pair"),
+    "train-allocation": training_of("allocation", "the risk-adjusted return of each asset, relative to the mean"),
+    "evaluate": evaluate_forest,
+}
+"""Commands of `quantd models` by name."""

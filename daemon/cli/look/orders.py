@@ -1,0 +1,69 @@
+"""`quantd orders`: the newest orders, or what was cut and refused."""
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
+from quantd.daemon.cli.output import local, print_json, say, table
+from quantd.daemon.cli.places import place
+
+
+def orders(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    last: Last = 20,
+    run: Run = None,
+    symbol: Annotated[str | None, typer.Option(help="Of one symbol.")] = None,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="What was cut or refused instead, with an address for `quantd why`.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """The newest orders as they are now."""
+    from quantd.daemon.views.addresses import refused_lines
+    from quantd.daemon.views.rows import order_line
+
+    where = place(config, state)
+    reader = where.reader(run)
+    if refused:
+        found = refused_lines(reader, last=last, symbol=symbol)
+        if as_json:
+            print_json({"run": reader.run.run, "refused": found})
+            return
+        table(
+            ("time (New York)", "address", "who", "side", "asked", "passed", "symbol", "cut by"),
+            [(local(r.ts), r.address, r.who, r.side, r.asked, r.allowed, r.symbol, r.reason) for r in found],
+            ("asked", "passed"),
+        )
+        say(f"quantd why {found[-1].address} says why" if found else "nothing was cut or refused")
+        return
+    found_orders = reader.orders(last=last, symbol=symbol)
+    if as_json:
+        from quantd.adapters.store.handle import read_only
+        from quantd.daemon.recovery.replay import slices_of
+        from quantd.daemon.views.shortfall import of_orders
+
+        slices = slices_of(read_only(where.store, where.folder), reader.run.run, where.folder)
+        costs = of_orders(reader, [row.order for row in found_orders], slices)
+        print_json(
+            {"run": reader.run.run, "orders": [order_line(row, costs.get(row.order.id)) for row in found_orders]}
+        )
+        return
+    rows = [order_line(row) for row in found_orders]
+    table(
+        ("time (New York)", "order", "side", "qty", "symbol", "limit", "state", "cut by", "agent"),
+        [(local(r.ts), r.id, r.side, r.qty, r.symbol, r.limit, _state(r), r.reason, _agents(r.agent)) for r in rows],
+        ("qty", "limit"),
+    )
+
+
+def _state(row: Any) -> str:
+    return f"{row.state} {row.filled}" if row.state != "filled" and row.filled not in ("", "0") else str(row.state)
+
+
+def _agents(joined: str) -> str:
+    return joined.replace("+", ", ")
+
+
+COMMAND: Final = Command(orders, "Look", order=20)

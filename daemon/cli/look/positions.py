@@ -1,0 +1,47 @@
+"""`quantd positions`: what is held, from the daemon, or folded from the journal of a stopped one."""
+
+from typing import Final
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.output import local, print_json, say, table
+from quantd.daemon.cli.places import place
+
+
+def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+    """What the house holds, and in which agents' books."""
+    from quantd.daemon.cli.client import running
+
+    daemon = running(place(config, state, sets))
+    if daemon is not None:
+        found = daemon.get("/api/v1/positions")
+    else:
+        from quantd.daemon.cli.stopped_run import positions_at_rest
+
+        found = positions_at_rest(config, state, sets)
+    if as_json:
+        print_json(found)
+        return
+    say(f"run {found['run']} at {local(found['ts'])} New York" if found["ts"] else f"run {found['run']}")
+    rows = [
+        (
+            p["symbol"],
+            p["qty"],
+            p["price"],
+            p["value"],
+            f"{p['weight']:.1%}",
+            p["cost"],
+            ", ".join(f"{name} {qty}" for name, qty in p["agents"].items()),
+        )
+        for p in found["positions"]
+    ]
+    table(
+        ("symbol", "qty", "price", "value", "weight", "cost", "books"),
+        rows,
+        ("qty", "price", "value", "weight", "cost"),
+    )
+    for p in found["positions"]:
+        if p.get("halted"):
+            say(f"  {p['symbol']} is halted: {p['halted']}")
+
+
+COMMAND: Final = Command(positions, "Look", order=30)

@@ -1,0 +1,21 @@
+"""`quantd flatten`: everything held is sold, and trading stops."""
+
+from typing import Final
+
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Mqtt, Reason, Sets, State
+from quantd.daemon.cli.operate.switch import switch
+
+
+def flatten(
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    reason: Reason = "",
+    mqtt: Mqtt = "",
+    as_json: Json = False,
+) -> None:
+    """Sell everything held, then stay halted."""
+    switch("flatten", config, state, sets, reason=reason, mqtt=mqtt, as_json=as_json)
+
+
+COMMAND: Final = Command(flatten, "Operate", order=40)

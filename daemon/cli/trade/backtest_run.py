@@ -1,0 +1,77 @@
+"""A backtest: the recorded market through a new shell, and its journal in a store of backtests."""
+
+import gc
+import time
+from itertools import islice
+from pathlib import Path
+
+from quantd.adapters.store.handle import Store
+from quantd.adapters.store.journal.writer import Batch
+from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.cli.output import Bar
+from quantd.daemon.config import Config
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.runtime.journal import Journal
+from quantd.daemon.runtime.loop import Log, Shell
+
+CHUNK = 512
+"""Items between two looks at the clock: a progress bar must not cost what it measures."""
+
+KEEP_STEPS = 4_000
+"""Journalled steps in one transaction."""
+
+
+class Kept:
+    """A journal on its way into a store of backtests."""
+
+    def __init__(self, folder: Path, assembly: Assembly, run: str) -> None:
+        names = [a.name for a in assembly.rules.agents]
+        self.journal = Journal()
+        self.store = Store.open(folder)
+        self._run = run
+        self._projection = self.store.begin(run, assembly.universe, agents=names, mode="backtest", ts=time.time_ns())
+        self._committed = 0
+
+    def commit(self, ts: int, *, least: int = 1) -> None:
+        """Write what is new, when it is at least so many steps."""
+        if len(self.journal.entries) < least:
+            return
+        entries, steps = self.journal.taken()
+        for seq, (event, effects) in enumerate(steps, self._committed + 1):
+            self._projection.add(seq, event, effects)
+        rows = self._projection.take()
+        rows.pop("outbox", None)  # nobody is told about a backtest
+        self.store.commit(Batch(run=self._run, first_seq=self._committed + 1, entries=entries, ts=ts, rows=rows))
+        self._committed += len(entries)
+
+    def close(self, ts: int) -> None:
+        self.commit(ts)
+        self.store.finish(self._run, time.time_ns(), "backtest")
+        self.store.close()
+
+
+def drive(
+    assembly: Assembly, config: Config, run: str, log: Log | None, kept: Kept | None, bar: Bar
+) -> tuple[Shell, float]:
+    """The whole market through a new shell; the shell, and the seconds it took."""
+    shell = assembly.shell(log)
+    begin(shell, assembly, config, run, fresh=True)
+    items = assembly.items()
+    first, last = assembly.feed.first_ts, assembly.feed.last_ts
+    take = shell.take
+    began = time.perf_counter()
+    # what lives for the whole run is not looked through again and again
+    gc.freeze()
+    try:
+        while True:
+            item = None
+            for item in islice(items, CHUNK):
+                take(item)
+            if item is None:
+                break
+            bar((shell.ts - first) / max(1, last - first))
+            if kept is not None:
+                kept.commit(shell.ts, least=KEEP_STEPS)
+    finally:
+        gc.unfreeze()
+    return shell, time.perf_counter() - began

@@ -1,0 +1,79 @@
+"""The answers of policies in a replay, compared with the recorded ones."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.cli.output import iso
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime.journal import Journal
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
+
+TOLERANCE = 1e-6
+"""The most by which a policy asked again may differ: another machine's last bits are no difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """An answer that is not what the journal has."""
+
+    ts: int
+    time: str
+    agent: str
+    text: str
+    most: float
+
+
+@dataclass(slots=True)
+class Heard:
+    """What policies said when they were asked again, over all stretches of a run."""
+
+    asked: int = 0
+    different: list[Differs] = field(default_factory=list)
+
+
+class AskingAgain(Journal):
+    """A journal that also asks the policies, and notes where they now answer something else."""
+
+    def __init__(self, recorded: Iterable[bytes], seq: int, parts: Parts, heard: "Heard") -> None:
+        super().__init__(recorded, seq, parts.live)
+        self._heard = heard
+        self._policies = parts.policies
+        self._names = parts.rules.seats
+        self._symbols = parts.universe.symbols
+
+    def answer(self, ask: Ask) -> Decided | None:
+        then = super().answer(ask)
+        if then is not None:
+            self._heard.asked += 1
+            now = answer(self._policies[ask.policy], ask)
+            text, most = unlike(then, now, self._symbols)
+            if text:
+                ts = ask.view.time
+                self._heard.different.append(Differs(ts, iso(ts), self._names[ask.agent], text, most))
+        return then
+
+
+def unlike(then: Decided, now: Decided, symbols: tuple[str, ...]) -> tuple[str, float]:
+    """How an answer differs from the recorded one by more than TOLERANCE: (one clause, largest difference)."""
+    if then.failed or now.failed:
+        return (
+            ("", 0.0)
+            if then.failed == now.failed
+            else (f"then {then.failed or 'weights'}, now {now.failed or 'weights'}", 0.0)
+        )
+    if then.weights is None or now.weights is None:
+        same = then.weights is now.weights
+        return ("", 0.0) if same else (f"then {'held' if then.weights is None else 'weights'}, now the other", 0.0)
+    before, after = np.frombuffer(then.weights), np.frombuffer(now.weights)
+    if before.shape != after.shape:
+        return f"then {len(before)} weights, now {len(after)}", 0.0
+    gap = np.abs(before - after)
+    column = int(np.argmax(gap))
+    most = float(gap[column])
+    if most <= TOLERANCE:
+        return "", most
+    return f"{symbols[column]} {before[column]:.8g} then, {after[column]:.8g} now", most

@@ -1,0 +1,103 @@
+"""Signals of the operating system: stop, halt, and the configuration read again."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+
+import structlog
+
+from quantd.daemon.assembly.parts import Parts, assemble_live, limits_of_config
+from quantd.daemon.config import Config, ConfigError, Mistake, digest, reloading
+from quantd.daemon.engine.snapshot import in_force
+from quantd.daemon.monitoring.metrics import configure
+from quantd.daemon.recovery.continuation import (
+    CLOSES,
+    NotCarried,
+    move,
+    moves,
+)
+from quantd.daemon.runtime.inbox import InboxFull
+from quantd.daemon.runtime.service import Service, reason_of
+from quantd.trading.events import Operator, Reloaded, Stopping
+
+log = structlog.get_logger("quantd")
+
+
+class KillSignal:
+    """What SIGUSR1 does: a halt. One that comes during recovery neither ends the process nor is lost."""
+
+    def __init__(self) -> None:
+        self._pulled = False
+        self._service: Service | None = None
+
+    def pull(self) -> None:
+        self._pulled = True
+        if self._service is not None:
+            with contextlib.suppress(InboxFull):  # there is room for a halt: what fills it halts already
+                now = self._service.shell.state.now
+                self._service.inbox.command(Operator(now, "halt", "SIGUSR1", "signal"))
+
+    def attach(self, service: Service) -> None:
+        """From now on there is something to halt."""
+        self._service = service
+        if self._pulled:
+            self.pull()
+
+
+def handle_signals(service: Service, parts: Parts, read: Callable[[], Config], tasks: asyncio.TaskGroup) -> None:
+    """SIGTERM and SIGINT stop in order, SIGHUP reloads; SIGUSR1 halts already."""
+    loop = asyncio.get_running_loop()
+    on_stop = service.config.quantd.on_stop
+
+    def stop(name: str) -> None:
+        cancel = on_stop == "cancel"
+        with contextlib.suppress(InboxFull):
+            service.inbox.command(Stopping(service.shell.state.now, cancel, name))
+
+    loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
+    loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reloaded(service, read, parts)))
+
+
+async def reloaded(service: Service, read: Callable[[], Config], parts: Parts) -> None:
+    """Reload; when a file or a policy cannot be read, the daemon goes on as it is, with an alert."""
+    try:
+        await reload(service, read, parts)
+    except Exception as error:
+        log.exception("reload.failed", config=service.config.source.file)
+        service.alert(f"{service.config.source.file} was not reloaded: {reason_of(error)}")
+
+
+async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> list[Mistake]:
+    """`read` the configuration again and take what may change while positions are open; the mistakes otherwise. Another
+    universe, or other agents, on a market that goes on: the account is carried over to them, and the program begins
+    anew. So it does for other closed dates: feed, venue and engine each hold the calendar."""
+    try:
+        new = read()
+        if parts.live and moves(parts, new):
+            await move(service, assemble_live(new, time.time_ns(), apart=parts.apart))
+            return []
+        changed, mistakes = reloading(service.config, new)
+        if "universe.closed" in changed and not parts.live:
+            text = "cannot change while a recorded market runs"
+            mistakes.append(new.source.mistake(("universe", "closed"), text, "restart it"))
+    except ConfigError as error:
+        mistakes, changed = error.mistakes, ()
+    except NotCarried as error:
+        mistakes, changed = [new.source.mistake(("universe",), f"cannot change now: {error}")], ()
+    if mistakes:
+        for mistake in mistakes:
+            log.error("reload.refused", mistake=str(mistake))
+        return list(mistakes)
+    if "universe.closed" in changed:
+        log.info("closed dates", closed=[str(day) for day in new.universe.closed])
+        service.inbox.command(Stopping(service.shell.state.now, False, CLOSES))
+    elif changed:
+        service.config = new
+        configure(new.log.level.upper(), new.log.format)  # type: ignore[arg-type]
+        limits = in_force(limits_of_config(parts, new))
+        await service.inbox.command(Reloaded(service.shell.state.now, digest(new), changed, limits))
+        log.info("reloaded", changed=list(changed))
+    return []

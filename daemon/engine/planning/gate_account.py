@@ -1,0 +1,83 @@
+"""What the gate compares a basket with: the account of a book, with everything that may still fill, and its limits."""
+
+import numpy as np
+
+from quantd.daemon.engine.planning.buying_power import left_micro, limit
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.risk.limits.catalogue import Limits, override
+from quantd.risk.pretrade.gate import Account
+from quantd.trading.instruments import MICRO
+
+
+def limits_in_force(state: State, book: int) -> Limits:
+    """The limits in force of an agent's book, or of the house: in mode live within what [live] allows, at a venue within
+    what it lets be bought."""
+    rules = state.rules
+    if book != HOUSE:
+        return rules.agents[book].limits
+    if rules.live is None and state.buying_power_micro is None and not state.unlent:
+        return rules.house
+    left = left_micro(state)
+    now = state.equity_micro, state.live_sessions, left, state.unlent
+    kept = state.allowed
+    if kept is None or kept[0] != now:
+        made = rules.house
+        if rules.live is not None:
+            made = rules.live.limits(made, state.equity_micro, state.live_sessions)
+        if left is not None:
+            made = override(made, buying_power=limit(state.equity_micro, left))
+        if state.unlent:
+            made = override(made, no_borrow=tuple(state.universe.symbols[k] for k in state.unlent))
+        kept = state.allowed = now, made
+    return kept[1]
+
+
+def account_of(state: State, book: int) -> Account:
+    """The account the gate judges: a book, or the house, with everything that may still fill."""
+    size = state.universe.size
+    account = state.ledger.house if book == HOUSE else state.ledger.books[book]
+    equity = state.equity_micro if book == HOUSE else state.books_micro[book]
+    limits = limits_in_force(state, book)
+    if state.counting:
+        state.activity.roll(state.now, state.rules.house_sessions())
+    up = down = loss = None
+    up_cash = gain = 0.0
+    orders = 0
+    if state.working or state.crosses or state.foreign:
+        up, down = np.zeros(size), np.zeros(size)
+        fee = state.rules.house.fee_bp / 1e4
+        loss = 0.0
+        px = np.nan_to_num(state.marks * state.universe.lot_size)
+        for symbol, lots, worst in state.open_rows(book):
+            orders += 1
+            mark = float(px[symbol])
+            if lots > 0:
+                up[symbol] += lots
+                up_cash += lots * worst * (1.0 + fee)
+                loss += lots * max(worst * (1.0 + fee) - mark, 0.0)
+                gain += lots * max(mark - worst, 0.0)
+            else:
+                down[symbol] -= lots
+                loss -= lots * max(mark - worst * (1.0 - fee), 0.0)
+                gain -= lots * max(worst - mark, 0.0)
+        if book == HOUSE:
+            # an order of several agents is one order
+            orders = len(state.foreign) + sum(work.live for work in state.working.values())
+    return Account(
+        lots=state.lots(book),
+        cash=account.cash_micro / MICRO,
+        equity=equity / MICRO,
+        up=up,
+        down=down,
+        up_cash=up_cash,
+        open_orders=orders,
+        open_loss=loss,
+        open_gain=gain,
+        traded=state.activity.books[book].traded,
+        recent_orders=state.activity.recent(book, state.now, limits),
+        session_orders=state.activity.books[book].orders,
+        # an intent is an agent's; what several agents want together may well be the same twice
+        repeated=None if book == HOUSE else state.activity.repeated(book, state.now, limits),
+        blocked=None if book == HOUSE else state.blocked(book),
+        halted=state.halts(),
+    )

@@ -1,0 +1,66 @@
+"""Signs of life of a running daemon: heartbeats on the bus, the watchdog's beat, the risk in the log."""
+
+import asyncio
+import contextlib
+import time
+
+import structlog
+
+from quantd.adapters.bus.messages import Composer
+from quantd.adapters.bus.publisher import MqttBus
+from quantd.daemon.monitoring import systemd
+from quantd.daemon.monitoring.watchdog import SILENCE_S, Sentry
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.views.risk_measures import METRICS, assessed, metrics_of
+from quantd.trading.clock_text import instant_text
+
+log = structlog.get_logger("quantd")
+
+
+async def heartbeat(service: Service, bus: MqttBus, composer: Composer) -> None:
+    """Every five seconds: the loop is alive."""
+    beat = 0
+    while True:
+        beat += 1
+        state = service.shell.state
+        message = composer.heartbeat(time.time_ns(), beat, service.shell.tally.slices, state.equity_micro)
+        bus.heartbeat(message.topic, message.payload)
+        await asyncio.sleep(5.0)
+
+
+async def watchdog(service: Service) -> None:
+    """Say that the loop goes round, to systemd or to a sentry of our own: when it does not, the daemon is ended."""
+    period_s = systemd.watchdog_usec() / 1e6
+    with contextlib.ExitStack() as leaving:
+        sentry = None if period_s else Sentry(service.halt_file)
+        if sentry is not None:
+            leaving.callback(sentry.close)
+        seen = -1
+        while True:
+            if service.progress != seen:
+                seen = service.progress
+                if sentry is not None:
+                    sentry.beat()
+                state = service.shell.state
+                systemd.alive()
+                switch = ("RUN", "REDUCE", "HALT")[state.switch.state]
+                equity, agents = state.equity_micro / 1e6, len(state.agents)
+                systemd.tell_status(f"{switch} · {service.status} · equity {equity:,.2f} · {agents} agents")
+            await asyncio.sleep(period_s / 3 if period_s else SILENCE_S / 6)
+
+
+async def monitoring(service: Service, interval_s: float) -> None:
+    """Say every `interval_s` seconds of the wall clock what the house's risk is, between bars too; alerts come from the
+    engine, with each bar."""
+    while True:
+        await asyncio.sleep(interval_s)
+        found = metrics_of(assessed(service.shell.state).house)
+        state = service.shell.state
+        log.info(
+            "risk",
+            interval_s=interval_s,
+            time=instant_text(state.now),
+            equity=state.equity_micro / 1e6,
+            switch=state.switch.state,
+            **{name: round(value, 4) for name in METRICS if (value := getattr(found, name)) is not None},
+        )

@@ -1,0 +1,146 @@
+"""What runs in the process of a policy: it loads the policy and answers questions until its input ends."""
+
+import io
+import os
+import pickle
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from operator import index
+from typing import Any, cast
+
+import msgspec
+
+from quantd.daemon.policies import confinement
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.policies.user_file import load_user_policy
+from quantd.daemon.policies.worker_messages import (
+    CALLS,
+    LENGTH,
+    PRINTED_CHARS,
+    Answered,
+    Call,
+    Confined,
+    Loaded,
+    Message,
+    Unfit,
+)
+from quantd.strategies.policies import POLICIES, ParamsError
+from quantd.trading.bars import Bars
+from quantd.trading.effects import Ask
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.view import View
+
+
+class FarView:
+    """A quantd.trading.view.View in another process: values are here, methods are called where the market is."""
+
+    def __init__(self, values: Mapping[str, object], call: "Caller") -> None:
+        self.__dict__.update(values)
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in CALLS:
+            raise AttributeError(f"a view has no {name!r}")
+        return partial(self._call, name)
+
+    def held_by(self, weights: Floats) -> "FarView":
+        """As View.held_by."""
+        weights = weights.copy()
+        weights.flags.writeable = False
+        return FarView({**self.__dict__, "weights": weights, "cash": 1.0 - float(weights.sum())}, self._call)
+
+
+class Caller:
+    """Calls methods of the view of one question, each once."""
+
+    def __init__(self, source: int, target: int, n: int) -> None:
+        self._source, self._target, self._n = source, target, n
+        self._known: dict[tuple[int | str, ...], object] = {}
+        self.over = False
+
+    def __call__(self, name: str, *arguments: Any) -> Any:
+        if self.over:
+            raise RuntimeError(f"this view is of an earlier sample; ask for {name} while deciding")
+        plain = [each if isinstance(each, str) else index(each) for each in arguments]
+        key = (name, *plain)
+        if key not in self._known:
+            _write(self._target, Call(self._n, name, plain))
+            kind, value = _load(self._source)
+            if kind:
+                raise {"ValueError": ValueError, "RuntimeError": RuntimeError}.get(kind, TypeError)(value)
+            self._known[key] = _frozen(value)
+        return self._known[key]
+
+
+class Printed(io.TextIOBase):
+    """The first characters that a policy prints for one answer."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        self.text += text[: PRINTED_CHARS - len(self.text)]
+        return len(text)
+
+
+def _frozen(value: Any) -> Any:
+    arrays = [getattr(value, name) for name in Bars.__slots__] if isinstance(value, Bars) else [value]
+    for array in arrays:
+        array.flags.writeable = False
+    return value
+
+
+def _write(target: int, message: Message) -> None:
+    data = msgspec.msgpack.encode(message)
+    left = memoryview(LENGTH.pack(len(data)) + data)
+    while left:
+        left = left[os.write(target, left) :]
+
+
+def _load(source: int) -> Any:
+    """The next pickle of the daemon, through a pipe that nobody else has. Raises EOFError when there will be none."""
+    return pickle.loads(confinement.frame(source))
+
+
+def _made(wanted: dict[str, Any]) -> Policy:
+    if "path" in wanted:
+        confinement.limit()
+        return load_user_policy(**wanted)
+    policy = POLICIES[wanted["name"]](wanted["params"])
+    prepare = getattr(policy, "prepare", None)
+    if prepare is not None:
+        prepare()
+    confinement.limit()
+    return policy
+
+
+def main(missing: list[str]) -> None:
+    """Answer until the input ends."""
+    source, target, null = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
+    for standard in (0, 1, 2):  # what a policy prints must not be taken for an answer, nor reach a terminal
+        os.dup2(null, standard)
+    printed = Printed()
+    sys.stdout = sys.stderr = cast(Any, printed)
+    with suppress(EOFError, BrokenPipeError):
+        _write(target, Confined(missing))
+        try:
+            policy = _made(_load(source))
+        except Exception as error:
+            _write(target, Unfit(str(error) if isinstance(error, ParamsError) else f"{type(error).__name__}: {error}"))
+            return
+        _write(target, Loaded(policy.lookback, bool(getattr(policy, "uses_bars", False))))
+        universe: object = None
+        while True:
+            n, other, values, memory = _load(source)
+            universe = universe if other is None else other
+            caller = Caller(source, target, n)
+            view = FarView({"universe": universe, **values}, caller)
+            for each in (view.prices, view.weights, *memory.values()):
+                each.flags.writeable = False
+            decided = answer(policy, Ask(0, 0, cast(View, view), memory))
+            caller.over = True
+            _write(target, Answered(n, decided, printed.text))
+            printed.text = ""

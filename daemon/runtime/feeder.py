@@ -1,0 +1,89 @@
+"""Fills the inbox of a service: from a recorded market at its pace, or from a live one."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import structlog
+
+from quantd.daemon.runtime.service import Service
+from quantd.daemon.runtime.timeline import Item, time_of
+from quantd.trading.events import Stopping, Tick
+from quantd.trading.market import MarketSlice
+
+log = structlog.get_logger("quantd.loop")
+
+
+async def feed_recorded(service: Service, instants: Iterator[list[Item]], pace: str, at_end: str) -> None:
+    """Fill the inbox from a recorded market at its pace; at its end do as configured.
+
+    A feed that fails is a dead feed, not a crash: the daemon stays, for its positions and its people.
+    """
+    try:
+        if pace == "fast":
+            await _feed_fast(service, instants)
+        elif pace == "real":
+            await _feed_real(service, instants)
+        else:
+            await _feed_paced(service, instants, 1.0 / float(pace.removesuffix("/s")))
+    except Exception as error:
+        log.debug("feed.failed", exc_info=True)  # the watcher says it to people
+        await service.drained()  # what it brought is still traded on
+        service.feed_error = f"{type(error).__name__}: {error}"[:500]
+        return
+    if at_end == "stop":
+        # behind the last bar, not before it as a person's command would be
+        await service.inbox.put([[Stopping(service.shell.state.now, False, "the feed has ended")]])
+    else:
+        await service.drained()
+    service.status = "ended"
+    service.notify()
+
+
+async def _feed_fast(service: Service, instants: Iterator[list[Item]]) -> None:
+    chunk: list[list[Item]] = []
+    for instant in instants:
+        chunk.append(instant)
+        if len(chunk) >= 32:
+            await service.inbox.put(chunk)
+            chunk = []
+    if chunk:
+        await service.inbox.put(chunk)
+
+
+async def _feed_paced(service: Service, instants: Iterator[list[Item]], period_s: float) -> None:
+    """One house session each period; what lies between two samples goes with the second."""
+    due = time.monotonic()
+    chunk: list[list[Item]] = []
+    for instant in instants:
+        chunk.append(instant)
+        last = instant[-1]
+        if isinstance(last, Tick) and last.sample:
+            await service.inbox.put(chunk)
+            chunk = []
+            if not last.warmup:
+                due = max(due + period_s, time.monotonic() - 1.0)
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+    if chunk:
+        await service.inbox.put(chunk)
+
+
+async def _feed_real(service: Service, instants: Iterator[list[Item]]) -> None:
+    """As far apart as they were, from the first tick that trades on: the warm-up is history."""
+    for instant in instants:
+        ts, last = time_of(instant[-1]), instant[-1]
+        if service.market_ahead_ns is not None:
+            await asyncio.sleep(max(0.0, (ts - service.market_ahead_ns - time.monotonic_ns()) / 1e9))
+        elif isinstance(last, Tick) and not last.warmup:
+            service.market_ahead_ns = ts - time.monotonic_ns()
+        await service.inbox.put([instant])
+
+
+async def feed_live(service: Service, market: AsyncIterator[list[Item]]) -> None:
+    """Fill the inbox from a market that goes on, until cancelled."""
+    service.market_ahead_ns = time.time_ns() - time.monotonic_ns()
+    service.live_since_ns = time.time_ns()
+    async for instant in market:
+        if isinstance(last := instant[-1], MarketSlice):
+            service.bar_lag_s = (time.time_ns() - last.ts_event) / 1e9
+        await service.inbox.put([instant])

@@ -1,0 +1,163 @@
+"""The record of a learner: name, plan, algorithm, actions, search space. A module here that declares `LEARNER` is a learner.
+
+This module imports no torch.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from quantd.models.learners import names
+from quantd.trading.exit_codes import ExplainedError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from quantd.models.market.vector_env import Kind, VectorEnv
+    from quantd.models.networks.onnx_nodes import Graph, Readout
+
+State = dict[str, "Tensor | int | float | bytes"]
+
+Table = Mapping[str, Any]
+"""Settings as TOML gives them."""
+
+
+class Diverged(ExplainedError):
+    """Training came to values that are not finite; nothing after the last checkpoint is worth keeping."""
+
+
+class Report(Struct, frozen=True):
+    """How training goes, after each rollout."""
+
+    steps: int
+    """Of the environments, all of them together."""
+    steps_per_s: float
+    losses: dict[str, float]
+    mean_return: float
+    """Undiscounted, of the episodes that ended since the report before; NaN when none did."""
+    episodes: int
+
+
+class Writes(Protocol):
+    """A network that writes itself."""
+
+    def write(self, graph: "Graph", given: str, prefix: str = "") -> str:
+        """Adds its actor to `graph`, from the observation called `given`; the name of its output. A recurrent network reads
+        the input "carry" and gives the output "carried"."""
+        ...
+
+
+class Actor(NamedTuple):
+    """The networks of a learner that act, and how their outputs become actions."""
+
+    networks: tuple[Writes, ...]
+    """One, or one a seat."""
+    readout: "Readout | Literal['values']"
+    carry: int
+    tensors: "nn.Module"
+
+
+class Algorithm(Protocol):
+    """A learner in training."""
+
+    def learn(self, env: "VectorEnv", steps: int, report: Callable[[Report], bool]) -> None:
+        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        ...
+
+    def act(self, observation: "Tensor") -> "Tensor":
+        """Greedy actions. A recurrent policy also takes `started` bool[B]: rows whose episode begins."""
+        ...
+
+    def vectors(self) -> "tuple[Tensor, ...]":
+        """All learned parameters, critics included."""
+        ...
+
+    def policy_networks(self) -> Actor: ...
+
+    def state(self) -> State: ...
+
+    def load(self, state: State) -> None: ...
+
+
+class LearnerPlan(Protocol):
+    """Hyper-parameters of any learner: a frozen struct."""
+
+    @property
+    def gamma(self) -> float: ...
+
+
+class Between(Struct, frozen=True, tag="between", forbid_unknown_fields=True):
+    """Reals, or whole numbers, from `low` to `high`, both included; `log`: each order of magnitude is as likely."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0.0):
+            raise ValueError(f"from {self.low} to {self.high}: rising, and above 0 by the logarithm")
+
+
+class OneOf(Struct, frozen=True, tag="one_of", forbid_unknown_fields=True):
+    """Values without an order among them; widths of networks are text such as "256-256"."""
+
+    values: tuple[int | str, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.values)) != len(self.values) or len(self.values) < 2:
+            raise ValueError(f"one of {list(self.values)}: two or more, each once")
+
+
+Space = Mapping[str, Between | OneOf]
+"""Key of a plan ("learner.gamma") -> the range of its values."""
+
+LEARNING_RATE: Final = Between(1e-5, 1e-3, log=True)
+GAMMA: Final = Between(0.95, 0.999)
+WIDTHS: Final = OneOf(("128-128", "256-256", "512-256", "256-256-128"))
+
+
+class Learner(Struct, frozen=True):
+    """Everything that the program knows about one learner. `name` is the name of its module."""
+
+    name: str
+    plan: Callable[[], LearnerPlan]
+    """Class of its hyper-parameters; called without arguments it gives the defaults."""
+    algorithm: Callable[..., Algorithm]
+    """(plan, observation size, action size, kind of action, seed, device) -> the learner with fresh weights."""
+    kinds: "tuple[Kind, ...]"
+    """Kinds of action that it learns."""
+    space: Space
+    """Hyper-parameters that a study searches."""
+    defaults: Table = {}
+    """Tables of a plan that differ from the defaults of all: {"market": {"kind": "discrete"}}."""
+    profiles: Mapping[str, Table] = {}
+    """Name -> tables of a plan that differ from `defaults`."""
+    several: bool = False
+    """It trains several agents; its plan has `agents`, and the market a seat for each."""
+    imitates: bool = False
+    """It can clone a classical policy first; its algorithm has `agent`, as quantd.models.learners.on_policy."""
+    bfloat16: bool = False
+    """Its plan has `bfloat16`."""
+    shape: tuple[str, ...] = ()
+    """Fields of its plan that describe the network, beside `network` and `hidden`."""
+
+    def is_plan(self, plan: object) -> bool:
+        return type(plan) is self.plan
+
+
+@cache
+def learners() -> Mapping[str, Learner]:
+    """Name -> record. Imports torch."""
+    return {name: import_module(f"{__package__}.{name}").LEARNER for name in names()}
+
+
+def learner_for(plan: object) -> Learner:
+    """The learner whose hyper-parameters `plan` holds. TypeError for a plan of none."""
+    for each in learners().values():
+        if each.is_plan(plan):
+            return each
+    raise TypeError(f"{type(plan).__name__} is the plan of no learner")

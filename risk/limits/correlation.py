@@ -1,0 +1,44 @@
+"""The limit on pairs of instruments that move together; `quantd.risk.pairs` enforces it."""
+
+from typing import Final
+
+from quantd.risk.limits.record import Limit, Pairs, Refusal
+from quantd.risk.limits.settings import Correlation, Limits
+
+
+def tighter(key: str, a: Correlation, b: Correlation) -> Correlation:
+    if a.lookback != b.lookback:
+        raise ValueError(f"{key}: lookbacks {a.lookback} and {b.lookback} cannot be merged")
+    return Correlation(
+        threshold=min(a.threshold, b.threshold),
+        joint_weight=min(a.joint_weight, b.joint_weight),
+        min_weight=min(a.min_weight, b.min_weight),
+        lookback=a.lookback,
+        strict=a.strict or b.strict,
+    )
+
+
+def _pair(limits: Limits, about: str) -> str:
+    strict = ", not together at all" if limits.correlation is not None and limits.correlation.strict else ", joint"
+    return f"correlation {about}{strict}" if about else "correlation, heaviest pair joint"
+
+
+LIMITS: Final = (
+    Limit(
+        "correlation",
+        230,
+        _pair,
+        refusals=(
+            Refusal(13, "CORRELATION", "too much would be held in two instruments that move together", sales_free=True),
+        ),
+        kinds=(Pairs(10),),
+        example="correlation = { threshold = 0.7, joint_weight = 0.5 }",
+        on_breach=True,
+        tighter=tighter,
+        profiles={
+            "conservative": Correlation(joint_weight=0.2),
+            "balanced": Correlation(joint_weight=0.5),
+            "aggressive": Correlation(joint_weight=0.7),
+        },
+    ),
+)

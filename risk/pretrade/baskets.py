@@ -1,0 +1,148 @@
+"""Baskets of orders, made of verdicts of the gate: the only place that builds an order."""
+
+from collections.abc import Sequence
+from math import floor
+from typing import NamedTuple
+
+import numpy as np
+
+from quantd.risk.limits.case import Account
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.context import Context, Floats
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.pretrade.gate import Verdict
+from quantd.trading.instruments import NANO
+from quantd.trading.orders import Kind, OrderBasket
+
+
+def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None = None) -> list[int]:
+    """The marketable limit of each row with `lots` (float64[N] signed), nano-currency, exact; 0 without lots.
+
+    Mark x (1 + collar) for a buy, rounded down to the tick, mark x (1 - collar) for a sell, rounded up: never
+    beyond the collar. `held` are the account's lots: what is against them reduces and has `reduce_collar`, with
+    a stale price at most `flatten_collar`.
+    """
+    collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
+    rules = rules_of(limits, ctx.universe)
+    adding, reducing, old = (rules.collar_ratios(width) for width in (collar, reduce, min(reduce, stale)))
+    out = [0] * len(lots)
+    marks, wanted, instruments = ctx.prices_nano.tolist(), lots.tolist(), ctx.universe.instruments
+    against: list[float] = [0.0] * len(out) if held is None else held.tolist()
+    for k in lots.nonzero()[0].tolist():
+        size, ratios = wanted[k], adding
+        if against[k] * size < 0.0:
+            ratios = reducing if 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns else old
+        up, down, one = ratios[k]
+        tick = instruments[k].tick_nano
+        out[k] = marks[k] * up // one * tick if size > 0.0 else -(-marks[k] * down // one) * tick
+    return out
+
+
+class Part(NamedTuple):
+    """One agent's lots of a basket, float64[N] signed, what it holds, and the limits its own gate counted on."""
+
+    lots: Floats
+    held: Floats
+    limits: Limits
+
+
+def _narrowed(
+    worst: list[int], ctx: Context, verdict: Verdict, account: Account, limits: Limits, parts: list[Part]
+) -> None:
+    """Bring worst prices to those that each agent's own gate counted on, where they are narrower: its collars may be, or
+    it adds where the house reduces."""
+    reduces = verdict.lots * account.lots < 0.0
+    for part in parts:
+        collars = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
+        same = collars == (limits.collar, limits.reduce_collar, limits.flatten_collar)
+        if same and not np.count_nonzero(reduces & (part.lots != 0.0) & (part.lots * part.held >= 0.0)):
+            continue
+        own = worst_nano(ctx, part.lots, part.limits, part.held)
+        for k in part.lots.nonzero()[0].tolist():
+            worst[k] = min(worst[k], own[k]) if part.lots[k] > 0.0 else max(worst[k], own[k])
+
+
+def basket(
+    verdict: Verdict,
+    ctx: Context,
+    account: Account,
+    limits: Limits,
+    *,
+    sample: int,
+    n: int,
+    ts: int,
+    end: list[int],
+    parts: Sequence[Part] = (),
+    kind: Kind = Kind.LIMIT,
+    caps: Sequence[int] = (),
+) -> OrderBasket | None:
+    """The orders of a verdict; None when nothing passes. `end` is the instant each column's order expires, `parts` the
+    agents whose orders they are: none goes out at a price that an agent's own limits did not count on, nor beyond its
+    column's `caps`, nano-currency, where that is not 0."""
+    rows = verdict.lots.nonzero()[0].tolist()
+    if not rows:
+        return None
+    worst = worst_nano(ctx, verdict.lots, limits, account.lots)
+    _narrowed(worst, ctx, verdict, account, limits, list(parts))
+    lots = verdict.lots.tolist()
+    for k, cap_nano in enumerate(caps):
+        if cap_nano and worst[k]:
+            worst[k] = min(worst[k], cap_nano) if lots[k] > 0.0 else max(worst[k], cap_nano)
+    codes = verdict.reason.tolist()
+    return OrderBasket(
+        sample=sample,
+        n=n,
+        ts=ts,
+        sym=rows,
+        lots=[floor(lots[k]) for k in rows],
+        worst_nano=[worst[k] for k in rows],
+        end=[end[k] for k in rows],
+        reason=[codes[k] for k in rows],
+        values=verdict.values,
+        kind=[] if kind == Kind.LIMIT else [int(kind)] * len(rows),
+    )
+
+
+def stop_basket(
+    verdict: Verdict,
+    ctx: Context,
+    account: Account,
+    limits: Limits,
+    lots: Floats,
+    stops: Sequence[int],
+    *,
+    sample: int,
+    n: int,
+    ts: int,
+) -> OrderBasket | None:
+    """The part `lots` (float64[N] signed) of a verdict as stops that rest good till cancelled; None when nothing is left.
+
+    `stops` are trigger prices by column, nano-currency: rounded to the tick towards the market, with a worst price
+    `reduce_collar` beyond. Rows that do not make a position of the account smaller, or that were not granted whole, are
+    left out: nothing else may wait at a venue.
+    """
+    granted_whole = (np.abs(lots) <= np.abs(verdict.lots)) & (lots * verdict.lots > 0.0) & (lots * account.lots < 0.0)
+    up, down, one = NANO + round(limits.reduce_collar * NANO), NANO - round(limits.reduce_collar * NANO), NANO
+    sym, trigger, worst = [], [], []
+    for k in granted_whole.nonzero()[0].tolist():
+        tick, buys = ctx.universe.instruments[k].tick_nano, lots[k] > 0.0
+        at = stops[k] // tick * tick if buys else -(-stops[k] // tick) * tick
+        limit = at * up // one // tick * tick if buys else -(-at * down // one // tick) * tick
+        if at > 0 and limit > 0:
+            sym.append(k)
+            trigger.append(at)
+            worst.append(limit)
+    if not sym:
+        return None
+    return OrderBasket(
+        sample=sample,
+        n=n,
+        ts=ts,
+        sym=sym,
+        lots=[floor(lots[k]) for k in sym],
+        worst_nano=worst,
+        end=[0] * len(sym),
+        values=verdict.values,
+        kind=[int(Kind.STOP)] * len(sym),
+        stop_nano=trigger,
+    )

@@ -1,0 +1,65 @@
+"""One file adds a feed, another one a broker: `docs/develop/extending.md` has both, and they run as they stand there."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkout import ROOT
+from tests.support.package_copy import copy_package, environment
+
+PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
+
+
+def example(path: str) -> str:
+    """The file of the page that lies at `path` in adapters/."""
+    found = re.search(rf"```python\n# {re.escape(path)}\n(.*?)```", PAGE, re.DOTALL)
+    assert found is not None, path
+    return found[1]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the package with the feed and the broker of the page."""
+    root = copy_package(tmp_path)
+    for path in ("feeds/sources/sawtooth.py", "brokers/offline.py"):
+        (root / "adapters" / path).write_text(example(path), encoding="utf-8")
+    return root
+
+
+def quantd(root: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "quantd.daemon.cli", *arguments],
+        cwd=root, env=environment(root) | {"XDG_CACHE_HOME": str(root / "cache")} | more, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_feed_is_one_file(checkout: Path) -> None:
+    check = ("config", "check", "--set", "feed.kind=sawtooth", "--set", 'feed.path=""')
+    done = quantd(checkout, *check)
+    assert done.returncode == 78
+    assert 'name its instance, venue = "north"' in done.stderr
+    done = quantd(checkout, *check, "--set", "feed.venue=north", QUANTD_SAWTOOTH_KEY="x")
+    assert done.returncode == 0, done.stderr
+    dates = ("--calendar", "24/7", "--from", "2024-01-01", "--to", "2024-01-31", "--out", "bars.parquet", "--json")
+    done = quantd(checkout, "data", "fetch", "SPY", "--source", "sawtooth", *dates)
+    assert done.returncode == 2
+    assert "sawtooth needs --exchange north" in done.stderr
+    done = quantd(checkout, "data", "fetch", "SPY", "--source", "sawtooth", "--exchange", "north", *dates)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bars"] == 31
+
+
+def test_a_broker_is_one_file(checkout: Path) -> None:
+    chosen = ("--set", "feed.kind=yfinance", "--set", "broker.kind=offline")
+    done = quantd(checkout, "config", "check", *chosen, QUANTD_OFFLINE_KEY="x")
+    assert done.returncode == 0, done.stderr
+    done = quantd(checkout, "doctor", "--live", "--json", *chosen, QUANTD_OFFLINE_KEY="x")
+    found = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
+    assert found["keys"]["ok"], found["keys"]
+    assert "offline: nobody answers" in found["venue"]["text"]
+    done = quantd(checkout, "config", "check", "--set", "broker.kind=offlin")
+    assert "Did you mean offline?" in done.stderr

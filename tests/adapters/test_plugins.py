@@ -1,0 +1,62 @@
+"""Records of adapters are found in their folder, without a list and without the libraries of their vendors."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quantd.adapters.brokers.venue import Venue
+from quantd.adapters.plugins import DoubledKind, function, records
+from quantd.daemon.assembly.brokers import venues
+from quantd.daemon.assembly.feeds import vendors
+
+
+def test_the_kinds_are_those_that_a_configuration_has_named_so_far() -> None:
+    assert set(vendors()) == {"yfinance", "alpaca", "ccxt", "http"}
+    assert set(venues()) == {"paper", "alpaca", "ccxt"}
+
+
+def test_every_function_that_a_record_names_is_there() -> None:
+    named = [name for each in vendors().values() for name in (each.source, each.stream) if name]
+    named += [name for each in venues().values() for name in (each.broker, each.may_withdraw) if name]
+    assert len(named) == 10
+    assert all(callable(function(name)) for name in named)
+
+
+def test_the_secret_that_names_the_account_is_one_of_the_brokers() -> None:
+    assert all(each.key in each.secrets for each in venues().values() if each.broker)
+
+
+def test_records_are_found_without_the_libraries_of_the_vendors() -> None:
+    code = (
+        "import sys; from quantd.daemon.assembly.feeds import vendors; from quantd.daemon.assembly.brokers import venues; "
+        "vendors(), venues(); print(sorted({'aiohttp', 'ccxt', 'yfinance', 'curl_cffi', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package with the entry points of a broker, and of one whose kind is taken."""
+    record = "from quantd.adapters.brokers.venue import Venue\nOTHER = Venue('theirs')\nTAKEN = Venue('alpaca')\n"
+    (tmp_path / "their_broker.py").write_text(record)
+    info = tmp_path / "their_broker-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-broker\nVersion: 1.0\n")
+    points = "[quantd.test]\ntheirs = their_broker:OTHER\n[quantd.taken]\nalpaca = their_broker:TAKEN\n"
+    (info / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("package")
+def test_an_entry_point_of_another_package_adds_a_record() -> None:
+    found = records("quantd.adapters.brokers", Venue, "quantd.test")
+    assert set(found) == {"paper", "alpaca", "ccxt", "theirs"}
+
+
+@pytest.mark.usefixtures("package")
+def test_two_records_of_one_kind_are_refused() -> None:
+    with pytest.raises(DoubledKind, match='"alpaca" has a record already'):
+        records("quantd.adapters.brokers", Venue, "quantd.taken")

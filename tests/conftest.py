@@ -1,0 +1,26 @@
+"""The two hypothesis profiles and the cases of a table that `make test` runs."""
+
+import os
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+
+BASE = settings.get_profile("ci" if os.environ.get("CI") else "default")
+settings.register_profile("quick", BASE, max_examples=25)
+settings.register_profile("full", BASE)
+settings.load_profile("quick")  # --hypothesis-profile chooses another
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the cases beyond the first `count` of a test with `@pytest.mark.quick_cases(count)` as `long`."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("quick_cases")
+        if mark is None:
+            continue
+        test = item.nodeid.partition("[")[0]
+        seen[test] += 1
+        if seen[test] > mark.args[0]:
+            item.add_marker(pytest.mark.long)

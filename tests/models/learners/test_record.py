@@ -1,0 +1,36 @@
+"""Learners are found by their records, and listed without torch."""
+
+import subprocess
+import sys
+
+import pytest
+
+from quantd.models.learners import names
+from quantd.models.learners.ppo import PpoPlan
+from quantd.models.learners.record import learner_for, learners
+from tests.support.checkout import ROOT
+
+
+def test_every_record_has_the_name_of_its_module() -> None:
+    assert tuple(learners()) == names() == ("a2c", "dqn", "maddpg", "ppo", "sac")
+    for name, record in learners().items():
+        assert record.name == name
+        assert record.algorithm.__module__ == f"quantd.models.learners.{name}"  # type: ignore[attr-defined]
+        assert learner_for(record.plan()) is record
+
+
+def test_listing_learners_imports_no_torch() -> None:
+    code = (
+        "import sys; from quantd.models.learners import names; assert names(); import quantd.models.learners.record; "
+    )
+    code += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src", timeout=60).returncode == 0
+
+
+def test_a_plan_belongs_to_the_learner_of_its_own_class_alone() -> None:
+    class Other(PpoPlan, frozen=True):
+        pass
+
+    assert learner_for(PpoPlan()).name == "ppo"
+    with pytest.raises(TypeError, match="Other is the plan of no learner"):
+        learner_for(Other())

@@ -1,0 +1,74 @@
+"""How one round became orders, as text: the same lines in the API, on the command line and on the bus."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.trading.effects import Planned
+from quantd.trading.instruments import Universe
+from quantd.trading.orders import quantity_text
+
+
+class AgentLine(Struct, frozen=True):
+    """One agent's part of a decision: its target weights, and the signed quantities before and after its own limits.
+
+    The mappings are by symbol and leave out zeros. `reasons` names the limit that cut a quantity. `scale` is the part
+    of the weights that the agent's head-room left. `policy` names the agent whose policy decided, where it is another.
+    """
+
+    agent: str
+    scale: float
+    weights: dict[str, float]
+    asked: dict[str, str]
+    allowed: dict[str, str]
+    reasons: dict[str, str]
+    policy: str = ""
+
+
+class DecisionLines(NamedTuple):
+    """The parts of a decision. `crossed`, `net` and `allowed` are signed quantities by symbol, zeros left out."""
+
+    agents: list[AgentLine]
+    crossed: dict[str, str]
+    net: dict[str, str]
+    allowed: dict[str, str]
+    reasons: dict[str, str]
+
+
+def decision_lines(
+    plan: Planned, universe: Universe, agent_name: Callable[[int], str], reason_name: Callable[[int], str]
+) -> DecisionLines:
+    """The lines of one round. `agent_name` takes the number of an agent, `reason_name` a reason code of the gate."""
+
+    def quantities(data: bytes) -> dict[str, str]:
+        lots = np.frombuffer(data, dtype="<i8")
+        return {
+            universe.symbols[k]: quantity_text(int(lots[k]), universe.lot_nano[k])
+            for k in np.flatnonzero(lots).tolist()
+        }
+
+    def reasons(data: bytes) -> dict[str, str]:
+        codes = np.frombuffer(data, dtype=np.int8)
+        return {universe.symbols[k]: reason_name(int(codes[k])) for k in np.flatnonzero(codes).tolist()}
+
+    def weights(data: bytes) -> dict[str, float]:
+        found = np.frombuffer(data, dtype="<f8")
+        return {universe.symbols[k]: float(found[k]) for k in np.flatnonzero(found).tolist()}
+
+    agents = [
+        AgentLine(
+            agent=agent_name(part.agent),
+            scale=part.scale,
+            weights=weights(part.weights),
+            asked=quantities(part.asked),
+            allowed=quantities(part.allowed),
+            reasons=reasons(part.reason),
+            policy=part.policy,
+        )
+        for part in plan.agents
+    ]
+    return DecisionLines(
+        agents, quantities(plan.crossed), quantities(plan.net), quantities(plan.allowed), reasons(plan.reason)
+    )
