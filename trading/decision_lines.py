@@ -1,4 +1,4 @@
-"""How one round became orders, as text: the same lines in the API, on the command line and on the bus."""
+"""The conversion of one round into orders, as text: the same lines in the API, on the command line and on the bus."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -15,7 +15,7 @@ from quantd.trading.venue import VenueAccount, VenueFlow
 from quantd.trading.view import Hold, Memory, Noted, View
 
 BrokerNews = VenueNews | Condition
-"""What a venue says. With Condition("broker") an adapter says that it lost its venue, or has it again."""
+"""Reports from a venue. An adapter reports a lost or restored connection as Condition("broker")."""
 
 
 class Policy(Protocol):

@@ -137,7 +137,7 @@ class View:
 
 
 class Hold:
-    """The answer `HOLD`: keep every lot as it is."""
+    """The answer `HOLD`: keep every lot unchanged."""
 
     __slots__ = ()
 

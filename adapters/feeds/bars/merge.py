@@ -142,7 +142,7 @@ def sieved(
     length_ns: int,
     now_ns: int,
 ) -> tuple[Rows, list[BadBar]]:
-    """The good bars, and the bad ones by time. Trades outside a session's hours are neither."""
+    """Return the good bars, and the bad ones by time. Bars outside a session's hours are in neither."""
     placed = place_all(rows, universe, sessions, stamps, length_ns)
     keep = ~placed.extended | (rows.ts == NO_STAMP)
     rows, placed = rows.take(keep), taken(placed, keep)
