@@ -103,8 +103,9 @@ class Learned(Struct, frozen=True):
 
 
 def gather(kind: Kind, returns: Floats, horizon: int, stride: int) -> Rows:
-    """Return rows of float64[T, N] returns (row 0 is NaN) with known features up to a session and known outcomes after
-    it.
+    """Compute rows from returns float64[T, N] (row 0 is NaN), where features and outcome are both known.
+
+    Features use data up to a session, outcomes data after it.
     """
     made: list[Rows] = []
     for t in range(LOOKBACK, len(returns) - horizon, stride):

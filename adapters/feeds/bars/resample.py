@@ -74,7 +74,7 @@ class Resampler:
         """Number of parts that arrived after their bar was returned; they are in no bar."""
 
     def whole(self, parts: Rows | Trades) -> Rows:
-        """Return all bars of these parts, by time, then column, open ones included."""
+        """Return all bars of these parts, by time, then column, including unfinished ones."""
         return _rows(_fold(self.placed(parts)))
 
     def add(self, parts: Rows | Trades) -> Rows:
