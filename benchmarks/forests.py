@@ -12,8 +12,9 @@ from time import perf_counter_ns
 import numpy as np
 
 from quantd.daemon.policies.loading import load
+from quantd.models.artifacts.manifest import FOREST_KINDS
 from quantd.models.artifacts.runtime import open_session
-from quantd.models.forests.forest_features import KINDS, LOOKBACK, look
+from quantd.models.forests.forest_features import LOOKBACK, look
 from quantd.models.forests.prediction import load_forest
 from quantd.models.forests.trees import INPUT, OUTPUT
 from quantd.trading.history import Ring
@@ -57,7 +58,7 @@ def main() -> None:
         returns = draw.standard_t(4, (LOOKBACK, size)) * 0.01
         parts: dict[str, Callable[[], object]] = {"measuring the past": lambda r=returns: look(r)}
         past = look(returns)
-        for kind in KINDS:
+        for kind in FOREST_KINDS:
             forest = load_forest(SHIPPED / f"forest_{kind}")
             parts[f"forest_{kind}, one answer"] = lambda f=forest, p=past: f.predict(p)
         policy, view = load("learned_allocation", {}, Path("/")), view_of(returns)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from quantd.models.artifacts.agent_manifest import ActionSpec
+from quantd.models.artifacts.manifest import ActionSpec
 from quantd.models.artifacts.runtime import open_session
 from quantd.models.export.policy_graph import Scaling, graph_of
 from quantd.models.learners.ppo import Ppo, PpoPlan

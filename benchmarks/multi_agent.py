@@ -82,7 +82,7 @@ def judged(folder: Path, name: str) -> tuple[float, float, int] | None:
     where = folder / name
     if not (where / "manifest.json").exists():
         return None
-    from quantd.models.artifacts.agent_manifest import load
+    from quantd.models.artifacts.agent_policy import load
 
     manifest = load(where).manifest
     result = manifest.results["test"]

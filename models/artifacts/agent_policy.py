@@ -1,6 +1,7 @@
 """Trades with a learned policy: ONNX Runtime on one thread, shown what it was shown in training by the same function. No torch."""
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,13 +9,14 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.models.artifacts.agent_manifest import TOLERANCES, LearnedArtifact, Seat, load
-from quantd.models.artifacts.manifest import ArtifactError
-from quantd.models.artifacts.runtime import first_line, open_session, places
+from quantd.models.artifacts.folder import numbers, read
+from quantd.models.artifacts.manifest import MANIFEST, TOLERANCES, AgentManifest, ArtifactError, Seat, agent_fault
+from quantd.models.artifacts.runtime import Runtime, check_probe, open_session, probing
+from quantd.models.artifacts.weights import tensors_fault
+from quantd.models.observation import sight as sights
 from quantd.models.observation.sight import observation
 from quantd.strategies.policies import nearest
 from quantd.strategies.policies.params import ParamsError, parse
-from quantd.trading.instruments import Universe
 from quantd.trading.market import Bools, Floats
 from quantd.trading.view import Memory, View
 
@@ -42,21 +44,83 @@ _NONE: Final = np.zeros(0, dtype=np.float32)
 _NO_SEATS: Final = np.zeros((0, 0))
 
 
-class LearnedAgent:
+class Golden(Struct, frozen=True):
+    """The probes and what was answered."""
+
+    returns: Floats
+    weights: Floats
+    cash: Floats
+    answers: Floats
+    seats: Floats
+
+    def content(self) -> bytes:
+        """As golden.bin holds them."""
+        return numbers(self.returns, self.weights, self.cash, self.answers, self.seats)
+
+
+class LearnedArtifact(Struct, frozen=True):
+    """A checked artifact in memory."""
+
+    folder: Path
+    manifest: AgentManifest
+    graph: bytes
+    weights: bytes
+    """safetensors, to train on."""
+    golden: Golden
+
+    @property
+    def trained_until_ns(self) -> int:
+        """Bars up to this instant are inside the training window."""
+        return self.manifest.training.until_ns
+
+
+def load(folder: Path) -> LearnedArtifact:
+    """The artifact in `folder`; ArtifactError unless every file is exactly what the manifest says, and the manifest is whole and asks
+    for what this program can show."""
+    where = folder / MANIFEST
+    manifest, contents = read(folder, AgentManifest)
+    if manifest.sight_hash != sights.digest(manifest.sight):
+        raise ArtifactError(f"{where}: sight_hash is not that of its sight")
+    for fault in (sights.fault(manifest.sight), agent_fault(manifest)):
+        if fault:
+            raise ArtifactError(f"{where}: {fault}; train it again")
+    if fault := tensors_fault(contents["weights.safetensors"]):
+        raise ArtifactError(f"{folder / 'weights.safetensors'}: {fault}")
+    return LearnedArtifact(
+        folder, manifest, contents["policy.onnx"], contents["weights.safetensors"], _golden(folder, manifest, contents)
+    )
+
+
+def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -> Golden:
+    said, assets, data = manifest.golden, len(manifest.universe), contents["golden.bin"]
+    shapes = [
+        (said.count, said.lookback, assets), (said.count, assets), (said.count,), (said.count, assets),
+        (said.count, said.seats, assets),
+    ]  # fmt: skip
+    cells = [prod(shape) for shape in shapes]
+    wrong = said.lookback != manifest.sight.lookback or said.assets != assets or said.seats != len(manifest.seats)
+    if wrong or said.count < 1 or len(data) != 8 * sum(cells):
+        raise ArtifactError(
+            f"{folder / 'golden.bin'}: {len(data)} bytes are not {said.count} probes of {said.lookback} x {said.assets}"
+        )
+    values = np.frombuffer(data, dtype="<f8")
+    parts = [part.reshape(shape) for part, shape in zip(np.split(values, np.cumsum(cells)[:-1]), shapes, strict=True)]
+    if not all(np.isfinite(part).all() for part in parts[1:]):
+        raise ArtifactError(f"{folder / 'golden.bin'}: an answer is not a number")
+    return Golden(*parts)
+
+
+class LearnedAgent(Runtime[LearnedArtifact]):
     """Implements quantd.trading.ports.Policy with the graph of an artifact. It trades exactly the symbols it was trained on, found by name;
     ArtifactError when asked about others. An asset without a price gets nothing."""
 
     __slots__ = (
-        "_columns",
         "_gives",
         "_invested",
-        "_order",
         "_recurrent",
         "_run",
         "_seat",
         "_shares",
-        "_universe",
-        "artifact",
         "by_rows",
         "params",
     )
@@ -70,7 +134,7 @@ class LearnedAgent:
         threads: int = 1,
     ) -> None:
         manifest = artifact.manifest
-        self.artifact = artifact
+        super().__init__(artifact, manifest.universe)
         self.params = params or LearnedAgentParams()
         self._seat = _place_of(manifest.seats, self.params.seat, artifact.folder)
         self._recurrent = manifest.network.carry > 0
@@ -87,29 +151,12 @@ class LearnedAgent:
         self.by_rows: bool = isinstance(session.get_inputs()[0].shape[0], str)
         self._invested = np.array([[s.invested] for s in manifest.seats])
         self._shares = np.array([s.share for s in manifest.seats])
-        self._universe: Universe | None = None
-        self._order: list[int] | None = None
         if prove:
             self._prove()
 
     @property
     def lookback(self) -> int:
         return self.artifact.manifest.sight.lookback
-
-    @property
-    def artifacts(self) -> tuple[LearnedArtifact, ...]:
-        """What it was loaded from."""
-        return (self.artifact,)
-
-    @property
-    def digest(self) -> str:
-        """What every start records of the artifact, so that a journal says which model decided."""
-        return self.artifact.manifest.digest
-
-    @property
-    def trained_until_ns(self) -> int:
-        """Bars up to this instant are inside the training window: what it earns there proves nothing."""
-        return self.artifact.trained_until_ns
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         if view.universe is not self._universe:
@@ -119,20 +166,10 @@ class LearnedAgent:
             returns, weights, prices = returns[:, order], weights[order], prices[order]
         kept = memory.get(CARRY)
         said = self.answer(returns, weights, view.cash, None if kept is None else kept[None], np.isfinite(prices))
-        out = said.weights
-        if order is not None:
-            out = np.zeros(len(prices))
-            out[order] = said.weights
+        out = self.placed(said.weights)
         if not self._recurrent:
             return out, memory
         return out, {CARRY: said.carried[0].astype(np.float64)}
-
-    def fit(self, universe: Universe) -> None:
-        """Finds its columns in `universe`; ArtifactError when it cannot trade it."""
-        trained = self.artifact.manifest.universe
-        order = places(universe, trained, self.artifact.folder)
-        self._order = None if list(order) == list(range(len(trained))) else order
-        self._universe = universe
 
     def answer(
         self,
@@ -187,13 +224,9 @@ class LearnedAgent:
 
     def _prove(self) -> None:
         """The golden probes: this machine gives the answers that the training machine wrote down."""
-        difference = self.difference()
-        manifest, where = self.artifact.manifest, self.artifact.folder / "golden.bin"
-        allowed = TOLERANCES[manifest.precision]
-        if not difference <= min(allowed, manifest.golden.tolerance):
-            raise ArtifactError(
-                f"{where}: the graph differs from the probe by {difference:.2g}; {allowed:g} is allowed ({manifest.precision})"
-            )
+        manifest = self.artifact.manifest
+        allowed = min(TOLERANCES[manifest.precision], manifest.golden.tolerance)
+        check_probe(self.artifact.folder, self.difference(), allowed, f" ({manifest.precision})")
 
     def difference(self) -> float:
         """The largest of a weight, over the golden probes; NaN or infinite where an answer is."""
@@ -201,10 +234,8 @@ class LearnedAgent:
         carry, most = None, 0.0
         house = self._shares if self.artifact.manifest.seats else None
         for k in range(len(golden.cash)):
-            try:
+            with probing(self.artifact.folder):
                 said = self.answer(golden.returns[k], golden.weights[k], float(golden.cash[k]), carry)
-            except Exception as error:
-                raise ArtifactError(f"{where}: the graph does not take the probe: {first_line(error)}") from None
             given = said.weights if house is None else house @ said.seats
             if given.shape != golden.answers[k].shape or said.seats.size != golden.seats[k].size:
                 raise ArtifactError(f"{where}: the graph answers the probe with shape {given.shape}")

@@ -1,18 +1,45 @@
-"""The model card: what a policy was trained on and how it did, poor results too, each number from the manifest."""
+"""Model cards: how an artifact was made and how it did, poor results too. A card is a list of sections, each number is from
+the manifest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from statistics import fmean, stdev
+from typing import Final
 
-from quantd.models.artifacts.manifest import Manifest, Result
+from quantd.models.artifacts.manifest import (
+    MEANING,
+    PLAIN,
+    SAME,
+    AgentManifest,
+    Agreement,
+    EnsembleManifest,
+    ForestManifest,
+    Judged,
+    Result,
+    ScorerManifest,
+    Training,
+)
+from quantd.trading.cash_rate import CashRate
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, usual_lot_nano
-from quantd.trading.statistics import SHARPE_DEFINITION
+from quantd.trading.statistics import SHARPE_DEFINITION, sharpe_definition
 
-PARTS = {
+PARTS: Final = {
     "train": "in sample: the weights were fitted here",
     "validation": "in sample: the seed and the iteration were chosen here",
     "test": "out of sample: nothing was fitted on it",
 }
+
+
+COLUMNS: Final = (
+    "| part | policy | total | a year | volatility | Sharpe | drawdown | turnover a year |",
+    "|---|---|---|---|---|---|---|---|",
+)
+
+CAUTION: Final = (
+    "One window of about two years proves nothing in either direction. The stocks among the symbols were picked by somebody "
+    "who knew that they would still exist: absolute figures are biased upward, for both rows alike."
+)
 
 
 def lots_text(lots: Mapping[str, float]) -> str:
@@ -23,10 +50,54 @@ def lots_text(lots: Mapping[str, float]) -> str:
     return f"lots of {usual:g}" + (f" ({apart})" if apart else "")
 
 
-def card(manifest: Manifest, costs: Costs, cash: float) -> str:
+def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: str = "") -> list[str]:
+    """The command, the symbols and the files of the data."""
+    return [
+        f"- Made by: `{command}`",
+        f"- Symbols: {', '.join(symbols)}{also}",
+        *(f"- Data: `{name}`, BLAKE2b {digest[:16]}…" for name, digest in sorted(data.items())),
+    ]
+
+
+def chosen(training: Training, step: str) -> list[str]:
+    """The end of the training window, and the choice among seeds."""
+    until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
+    return [
+        f"- Trained until {until:%Y-%m-%d %H:%M} UTC: bars up to then are inside its training window.",
+        f"- Seeds: {', '.join(map(str, training.seeds))}; seed {training.chosen_seed} at {step} was chosen by validation.",
+    ]
+
+
+def account(capital: float, lots: str, costs: Costs) -> str:
+    return (
+        f"- Account: {capital:,.0f}, {lots}, a decision every session, filled at the next open; "
+        f"commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of traded value."
+    )
+
+
+def figures(results: Mapping[str, Result], training: Training) -> list[str]:
+    """The table of each part, the policy beside equal weight."""
+    lines = [*COLUMNS]
+    for name, result in results.items():
+        window = training.windows[name]
+        lines += rows_of(f"{name} {window.first} to {window.last}", result)
+    return lines
+
+
+def verdict(test: Result, also: str = "") -> str:
+    """Of the test part: Sharpe ratio and return beside equal weight."""
+    ahead = test.policy.sharpe > test.equal_weight.sharpe
+    richer = test.policy.total_return > test.equal_weight.total_return
+    return (
+        f"**Verdict.** Out of sample, after costs, its Sharpe ratio is {'above' if ahead else 'not above'} that of equal weight on the "
+        f"same days ({test.policy.sharpe:.2f} against {test.equal_weight.sharpe:.2f}), and it earned {'more' if richer else 'no more'} "
+        f"({test.policy.total_return:.1%} against {test.equal_weight.total_return:.1%}).{also}"
+    )
+
+
+def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
     """Markdown."""
     training = manifest.training
-    until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
     lots = {symbol: usual_lot_nano(symbol) / NANO for symbol in manifest.universe}
     traded = "whole shares" if set(lots.values()) == {1.0} else lots_text(lots)
     lines = [
@@ -36,39 +107,21 @@ def card(manifest: Manifest, costs: Costs, cash: float) -> str:
         "It scores every asset by its own past returns and the mean of all, and leaves the rest in cash. "
         + ("It trades any universe." if manifest.network.equivariant else "It trades only the symbols below."),
         "",
-        f"- Made by: `{training.command}`",
-        f"- Symbols: {', '.join(manifest.universe)}",
-        *(f"- Data: `{name}`, BLAKE2b {digest[:16]}…" for name, digest in sorted(training.data.items())),
-        f"- Trained until {until:%Y-%m-%d %H:%M} UTC: bars up to then are inside its training window.",
-        f"- Seeds: {', '.join(map(str, training.seeds))}; seed {training.chosen_seed} at iteration {training.chosen_iteration} was chosen by validation.",
+        *made(training.command, manifest.universe, training.data),
+        *chosen(training, f"iteration {training.chosen_iteration}"),
         f"- Features: {', '.join(manifest.features.names)} over {manifest.features.lookback} samples.",
-        f"- Account: {cash:,.0f}, {traded}, a decision every session, filled at the next open; "
-        f"commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of traded value.",
+        account(cash, traded, costs),
         f"- {SHARPE_DEFINITION}.",
         "",
-        "| part | policy | total | a year | volatility | Sharpe | drawdown | turnover a year |",
-        "|---|---|---|---|---|---|---|---|",
+        *figures(manifest.results, training),
+        "",
+        "Sharpe of every seed, in order:",
+        "",
     ]
-    for name, result in manifest.results.items():
-        window = training.windows[name]
-        lines += rows_of(f"{name} {window.first} to {window.last}", result)
-    lines += ["", "Sharpe of every seed, in order:", ""]
     for name, result in manifest.results.items():
         seeds = ", ".join("none" if s is None else f"{s:.2f}" for s in result.sharpe_by_seed)
         lines.append(f"- {name} ({PARTS[name]}): {seeds}")
-    test = manifest.results["test"]
-    ahead = test.policy.sharpe > test.equal_weight.sharpe
-    richer = test.policy.total_return > test.equal_weight.total_return
-    lines += [
-        "",
-        f"**Verdict.** Out of sample, after costs, its Sharpe ratio is {'above' if ahead else 'not above'} that of equal weight on the "
-        f"same days ({test.policy.sharpe:.2f} against {test.equal_weight.sharpe:.2f}), and it earned {'more' if richer else 'no more'} "
-        f"({test.policy.total_return:.1%} against {test.equal_weight.total_return:.1%}).",
-        looks_text(training.test_looks),
-        "One window of about two years proves nothing in either direction. The stocks among the symbols were picked by somebody "
-        "who knew that they would still exist: absolute figures are biased upward, for both rows alike.",
-        "",
-    ]
+    lines += ["", verdict(manifest.results["test"]), looks_text(training.test_looks), CAUTION, ""]
     return "\n".join(lines)
 
 
@@ -93,3 +146,210 @@ def rows_of(part: str, result: Result) -> list[str]:
             f"| {figures.sharpe:.2f} | {figures.max_drawdown:.1%} | {turnover} |"
         )
     return rows
+
+
+def agent_card(
+    manifest: AgentManifest, costs: Costs, capital: float, lots: Sequence[float], cash_rate: CashRate | None = None
+) -> str:
+    """Markdown. `lots`: sizes by symbol of the universe, in units."""
+    training, network, sight = manifest.training, manifest.network, manifest.sight
+    widths = "-".join(str(width) for width in network.hidden)
+    more = "".join(f", {name} {value}" for name, value in network.settings.items())
+    test = manifest.results["test"]
+    lines = [
+        f"# {manifest.name}",
+        "",
+        f"A policy trained by {manifest.algorithm.upper()}{f', profile {manifest.profile}' if manifest.profile else ''}: network "
+        f"`{network.kind}` {widths}{more}, {network.parameters:,} learned numbers that act. It decides {_does(manifest)}. "
+        "It trades only the symbols below.",
+        "",
+        *made(training.command, manifest.universe, training.data),
+        *chosen(training, f"step {training.chosen_iteration:,}"),
+        f"- Shown: {', '.join(sight.features) or 'no features'}; {f'the last {sight.window} returns; ' if sight.window else ''}"
+        f"of its book {' and '.join(sight.book) or 'nothing'}; {sight.lookback} samples are read.",
+        account(capital, lots_text(dict(zip(manifest.universe, lots, strict=True))), costs),
+        f"- {sharpe_definition('' if cash_rate is None else cash_rate.words)}.",
+        "",
+        *figures(manifest.results, training),
+        "",
+        "Sharpe of every seed, after costs, each at its best on the validation part:",
+        "",
+        *seed_table(manifest),
+        "",
+        *(f"- {name}: {PARTS[name]}" for name in manifest.results),
+        "",
+        verdict(test, f" {_how_many(test)}"),
+        looks_text(training.test_looks),
+        CAUTION,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def seed_table(manifest: AgentManifest) -> list[str]:
+    """A row for each seed, then mean and spread (standard deviation, n - 1), then equal weight."""
+    results, seeds = manifest.results, manifest.training.seeds
+    head = ["| seed | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
+    rows = []
+    for place, seed in enumerate(seeds):
+        cells = [_figure(result.sharpe_by_seed[place]) for result in results.values()]
+        chosen = ", chosen" if seed == manifest.training.chosen_seed else ""
+        rows.append(f"| {seed}{chosen} | " + " | ".join(cells) + " |")
+    spreads = " | ".join(spread(result.sharpe_by_seed) for result in results.values())
+    equal = " | ".join(_figure(result.equal_weight.sharpe) for result in results.values())
+    return [*head, *rows, f"| mean ± spread | {spreads} |", f"| equal weight, same days | {equal} |"]
+
+
+def spread(sharpes: tuple[float | None, ...]) -> str:
+    known = [value for value in sharpes if value is not None]
+    if not known:
+        return "none"
+    return f"{fmean(known):.2f}" + (f" ± {stdev(known):.2f}" if len(known) > 1 else "")
+
+
+def _does(manifest: AgentManifest) -> str:
+    action = manifest.action
+    match action.kind:
+        case "simplex":
+            return "weights of all of them and cash, none short"
+        case "box":
+            return f"weights that may be short, {action.gross:g} of equity together at most"
+        case "discrete":
+            return f"one of {len(action.allocations)} allocations in {action.parts} equal parts"
+
+
+def _how_many(test: Result) -> str:
+    above = sum(value is not None and value > test.equal_weight.sharpe for value in test.sharpe_by_seed)
+    return f"Of {len(test.sharpe_by_seed)} seeds {above} came out above equal weight there."
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None or value != value else f"{value:.2f}"
+
+
+def card_of_copy(manifest: AgentManifest, parent_card: str) -> str:
+    """Markdown: the figures of the copy, then the parent's card, whose results are the parent's."""
+    found = manifest.agreement
+    assert found is not None
+    return "\n".join(
+        [
+            f"# {manifest.name}",
+            "",
+            f"A copy in {manifest.precision} of the artifact {manifest.parent[:16]}…, made by `{manifest.made}`.",
+            "",
+            *agreement(found, manifest),
+            "",
+            "The results below are the parent's: this copy was not judged on its own.",
+            "",
+            "---",
+            "",
+            parent_card,
+        ]
+    )
+
+
+def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
+    """Markdown, of a smaller network that was taught by another artifact."""
+    found = manifest.agreement
+    assert found is not None
+    shape = manifest.network
+    return "\n".join(
+        [
+            f"# {manifest.name}",
+            "",
+            f"A network of {' and '.join(map(str, shape.hidden))} units ({shape.parameters} numbers) that was taught to answer as "
+            f"{teacher} (artifact {manifest.parent[:16]}…) does, by `{manifest.made}`.",
+            "",
+            *agreement(found, manifest),
+            "",
+            "It was taught on observations of the teacher's training window, and compared on others of it. How it earns was not judged: "
+            "`quantd backtest` and `quantd evaluate` say that.",
+            "",
+        ]
+    )
+
+
+def agreement(found: Agreement, manifest: AgentManifest) -> list[str]:
+    """Of the agreement with the parent."""
+    action = "the same allocation" if manifest.action.kind == "discrete" else f"no weight further apart than {SAME:g}"
+    return [
+        f"- Graph: {found.size_ratio:.2f} of the parent's bytes.",
+        f"- From an observation to weights, batch 1: p50 {found.p50_us:.1f} µs, p99 {found.p99_us:.1f} µs; the parent, in the same run, "
+        f"{found.parent_p50_us:.1f} µs and {found.parent_p99_us:.1f} µs.",
+        f"- Over {found.probes} observations: {found.equal_actions:.1%} with {action}; largest difference of a weight "
+        f"{found.largest_difference:.2g}, of all weights together {found.mean_difference:.2g} in the mean.",
+        *([f"- Left in float32, as rounding them did most harm: {', '.join(found.left)}."] if found.left else []),
+    ]
+
+
+def forest_card(manifest: ForestManifest) -> str:
+    """Markdown."""
+    training, forest = manifest.training, manifest.forest
+    lines = [
+        f"# {manifest.name}",
+        "",
+        f"A random forest that predicts, for the next {manifest.horizon} samples: {MEANING[manifest.predicts]}.",
+        f"The plain estimate it is held to: {PLAIN[manifest.predicts]}. The trees hold what is added to it.",
+        "",
+        *made(
+            training.command,
+            manifest.universe,
+            training.data,
+            "; it answers for any universe, one row an asset or a pair.",
+        ),
+        f"- Window: {training.window.first} to {training.window.last}, every {training.stride}th session, {training.rows} rows.",
+        f"- {forest.trees} trees, depth at most {forest.depth}, at most {forest.leaves} leaves a tree, at least "
+        f"{forest.least_in_leaf} rows a leaf, {forest.feature_share:.0%} of the features at a split, seed {forest.seed}.",
+        f"- Features, scaled: {', '.join(manifest.features.names)}; {manifest.features.lookback} samples.",
+        f"- Out of sample: expanding walk forward; an outcome fitted on ended more than {training.embargo} sessions before "
+        "the first decision judged.",
+        "",
+        "| judged | fitted until | rows | R² | plain R² | MSE | plain MSE |",
+        "|---|---|---|---|---|---|---|",
+        *(_judged(each) for each in manifest.folds),
+        _judged(manifest.together, "**all** "),
+        "",
+        f"**Verdict.** {forest_verdict(manifest)}",
+        "R² pools all assets and dates: differences between assets are part of what it explains, for both alike. "
+        "Outcomes overlap, so the rows are far fewer than they look.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def forest_verdict(manifest: ForestManifest) -> str:
+    """One sentence: against the plain estimate, and against the threshold."""
+    model, plain = manifest.together.model, manifest.together.plain
+    better = "better than" if manifest.beats_plain() else "not better than"
+    steps = sum(each.model.mse < each.plain.mse for each in manifest.folds)
+    reached = "reaches" if model.r2 >= manifest.threshold else "misses"
+    start = "on" if manifest.beats_plain() else "switched off"
+    return (
+        f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} against {plain.mse:.4f}; better in {steps} of "
+        f"{len(manifest.folds)} steps), so it starts {start}. Its R² of {model.r2:.2f} {reached} the {manifest.threshold:g} asked for."
+    )
+
+
+def _judged(each: Judged, label: str = "") -> str:
+    model, plain = each.model, each.plain
+    return (
+        f"| {label}{each.first} to {each.last} | {each.fitted_until} | {each.rows} | {model.r2:.3f} | {plain.r2:.3f} "
+        f"| {model.mse:.4f} | {plain.mse:.4f} |"
+    )
+
+
+def ensemble_card(manifest: EnsembleManifest, algorithms: Sequence[str]) -> str:
+    """Markdown."""
+    lines = [
+        f"# {manifest.name}",
+        "",
+        f"An ensemble of {len(algorithms)} policies by {manifest.combination}, made by `{manifest.made}`. It was not judged as a whole.",
+        "",
+        "| member | share | algorithm | artifact |",
+        "|---|---|---|---|",
+    ]
+    for entry, algorithm in zip(manifest.members, algorithms, strict=True):
+        lines.append(f"| {entry.folder} | {entry.share:.3f} | {algorithm} | {entry.digest[:16]}… |")
+    if manifest.measured:
+        lines += ["", f"Shares are by {manifest.measured}."]
+    return "\n".join([*lines, ""])

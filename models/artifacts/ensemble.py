@@ -8,53 +8,31 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, assert_never
+from typing import assert_never
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.agent_manifest import KIND as LEARNED
 from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, FileEntry
-from quantd.models.artifacts.runtime import LearnedPolicy, load_policy
+from quantd.models.artifacts.card import ensemble_card
+from quantd.models.artifacts.folder import kind_of, read, write
+from quantd.models.artifacts.manifest import (
+    MANIFEST,
+    ArtifactError,
+    Combination,
+    EnsembleManifest,
+    MemberEntry,
+    ensemble_fault,
+)
+from quantd.models.artifacts.scorer_policy import LearnedPolicy, load_policy
 from quantd.strategies.policies.params import parse
 from quantd.strategies.weights.combination import mean_of, median_of
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.view import MEMORY_BYTES, Memory, View
 
-KIND: Final = "ensemble"
-FILES: Final = ("card.md",)
-MOST_MEMBERS: Final = 16
-
-Combination = Literal["mean", "vote", "performance"]
-"""`mean`: all alike. `vote`: of each symbol the median weight, so that what most agree on holds. `performance`: by shares that were fixed
-when the ensemble was made."""
-
 Member = LearnedPolicy | LearnedAgent
-
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-class MemberEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    folder: str
-    digest: str
-    share: float
-
-
-class EnsembleManifest(Struct, frozen=True, forbid_unknown_fields=True):
-    schema: int
-    name: str
-    combination: Combination
-    members: tuple[MemberEntry, ...]
-    files: dict[str, FileEntry]
-    made: str
-    measured: str = ""
-    """What the shares of "performance" were set by."""
-    kind: Literal["ensemble"] = "ensemble"
-    digest: str = ""
 
 
 class EnsembleArtifact(Struct, frozen=True):
@@ -131,15 +109,20 @@ def _memory_of(member: Member) -> int:
     return 8 * (member.artifact.manifest.network.carry + 4) if isinstance(member, LearnedAgent) else 0
 
 
+def load(folder: Path) -> EnsembleArtifact:
+    """The manifest of the ensemble in `folder`, its own files checked. Raises ArtifactError."""
+    manifest, _ = read(folder, EnsembleManifest)
+    if fault := ensemble_fault(manifest):
+        raise ArtifactError(f"{folder / MANIFEST}: {fault}")
+    return EnsembleArtifact(folder, manifest)
+
+
 def load_ensemble(folder: Path, params: Mapping[str, object]) -> LearnedEnsemble:
     """The ensemble in `folder` with its members, all of them checked. Raises ArtifactError or ParamsError."""
     parse(str(folder), params, EnsembleParams)
-    manifest = artifacts.read_manifest(folder / MANIFEST, EnsembleManifest)
-    artifacts.read_files(folder, manifest.files, FILES)
-    if fault := fault_of(manifest):
-        raise ArtifactError(f"{folder / MANIFEST}: {fault}")
+    artifact = load(folder)
     members = []
-    for entry in manifest.members:
+    for entry in artifact.manifest.members:
         place = folder / entry.folder
         if place.is_symlink():
             raise ArtifactError(f"{place}: a link; a member is a folder inside its ensemble")
@@ -147,34 +130,18 @@ def load_ensemble(folder: Path, params: Mapping[str, object]) -> LearnedEnsemble
         if member.digest != entry.digest:
             raise ArtifactError(f"{place}: another artifact than the ensemble was made of (its digest differs)")
         members.append(member)
-    return LearnedEnsemble(EnsembleArtifact(folder, manifest), members)
+    return LearnedEnsemble(artifact, members)
 
 
 def load_member(place: Path) -> Member:
     """A policy that may be a member. Raises ArtifactError."""
-    match artifacts.kind_of(place):
+    match kind_of(place):
         case "":
             return load_policy(place, {})
-        case kind if kind == LEARNED:
+        case "learned":
             return load_agent(place, {})
         case kind:
             raise ArtifactError(f"{place}: an artifact of kind {kind[:40]!r} cannot be a member; policies can")
-
-
-def fault_of(manifest: EnsembleManifest) -> str:
-    """What in a manifest contradicts itself; empty when nothing does."""
-    names = [entry.folder for entry in manifest.members]
-    if not 2 <= len(names) <= MOST_MEMBERS:
-        return f"{len(names)} members; 2 to {MOST_MEMBERS} are expected"
-    for name in names:
-        if not _NAME.fullmatch(name):
-            return f"the member {name[:80]!r} is no name of a folder inside it"
-    if len(set(names)) != len(names):
-        return "a member is named twice"
-    shares = [entry.share for entry in manifest.members]
-    if not all(0.0 <= share <= 1.0 for share in shares) or abs(sum(shares) - 1.0) > 1e-9:
-        return f"shares {', '.join(f'{share:g}' for share in shares)} are not 0 or more that add up to 1"
-    return ""
 
 
 def combine(
@@ -200,8 +167,10 @@ def combine(
         raise ArtifactError(f"{len(shares)} shares that add up to {total:g} for {len(folders)} members")
     shares = [share / total for share in shares]
     entries = tuple(MemberEntry(n, m.digest, s) for n, m, s in zip(names, members, shares, strict=True))
-    manifest = EnsembleManifest(artifacts.SCHEMA, out.name, combination, entries, {}, command, measured)
-    if fault := fault_of(manifest):
+    manifest = EnsembleManifest(
+        name=out.name, combination=combination, members=entries, made=command, measured=measured
+    )
+    if fault := ensemble_fault(manifest):
         raise ArtifactError(f"{out}: {fault}")
     universes = {member.artifact.manifest.universe for member in members if isinstance(member, LearnedAgent)}
     if len({frozenset(universe) for universe in universes}) > 1:
@@ -214,8 +183,8 @@ def combine(
         (out / name).mkdir(parents=True)
         for file in (MANIFEST, *member.artifact.manifest.files):
             shutil.copyfile(folder / file, out / name / file)
-    card = _card(manifest, members).encode()
-    written = artifacts.write(out, manifest, {"card.md": card}, FILES)
+    algorithms = [member.artifact.manifest.algorithm for member in members]
+    written = write(out, manifest, {"card.md": ensemble_card(manifest, algorithms).encode()})
     load_ensemble(out, {})
     return written
 
@@ -230,28 +199,3 @@ def _by_validation(members: Sequence[Member]) -> list[float]:
             )
         found.append(max(0.0, result.policy.sharpe))
     return found
-
-
-def _card(manifest: EnsembleManifest, members: Sequence[Member]) -> str:
-    lines = [
-        f"# {manifest.name}",
-        "",
-        f"An ensemble of {len(members)} policies by {manifest.combination}, made by `{manifest.made}`. It was not judged as a whole.",
-        "",
-        "| member | share | algorithm | artifact |",
-        "|---|---|---|---|",
-    ]
-    for entry, member in zip(manifest.members, members, strict=True):
-        lines.append(
-            f"| {entry.folder} | {entry.share:.3f} | {member.artifact.manifest.algorithm} | {entry.digest[:16]}… |"
-        )
-    if manifest.measured:
-        lines += ["", f"Shares are by {manifest.measured}."]
-    return "\n".join([*lines, ""])
-
-
-def manifest_in(folder: Path) -> EnsembleManifest:
-    """What an ensemble says of itself, its own files checked. Raises ArtifactError."""
-    manifest = artifacts.read_manifest(folder / MANIFEST, EnsembleManifest)
-    artifacts.read_files(folder, manifest.files, FILES)
-    return manifest

@@ -1,35 +1,72 @@
-"""From a folder to the policy in it, whatever kind of artifact it is."""
+"""From a folder to the policy in it, whatever kind of artifact it is. A kind names its code, which is imported on use."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-from quantd.models.artifacts import agent_manifest as learned
-from quantd.models.artifacts import ensemble
-from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
-from quantd.models.artifacts.ensemble import LearnedEnsemble, load_ensemble
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, kind_of
-from quantd.models.artifacts.runtime import LearnedPolicy, load_policy
+from quantd.models.artifacts.folder import kind_of
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.runtime import Checked, Trained
 from quantd.models.artifacts.versions import resolved
-from quantd.models.forests import artifact as forests
-from quantd.models.forests.allocation import LearnedAllocation, allocation_with
-
-Loaded = LearnedPolicy | LearnedAllocation | LearnedAgent | LearnedEnsemble
 
 
-def load_artifact(folder: Path, params: Mapping[str, object]) -> Loaded:
-    """A trained policy, or the allocation by a forest, all of it checked; of a folder of versions the one it stands for. Raises
-    ArtifactError or ParamsError."""
+class Kind(NamedTuple):
+    """A kind of artifact: "module:function" of what checks a folder, and of what makes the policy of one."""
+
+    name: str
+    artifact: str
+    policy: str
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "": Kind(
+        "policy",
+        "quantd.models.artifacts.scorer_policy:load",
+        "quantd.models.artifacts.scorer_policy:load_policy",
+    ),
+    "learned": Kind(
+        "learned",
+        "quantd.models.artifacts.agent_policy:load",
+        "quantd.models.artifacts.agent_policy:load_agent",
+    ),
+    "ensemble": Kind(
+        "ensemble",
+        "quantd.models.artifacts.ensemble:load",
+        "quantd.models.artifacts.ensemble:load_ensemble",
+    ),
+    "forest": Kind(
+        "forest",
+        "quantd.models.forests.prediction:load",
+        "quantd.models.forests.allocation:allocation_with",
+    ),
+}
+"""By the field `kind` of a manifest."""
+
+
+def load_artifact(folder: Path, params: Mapping[str, object]) -> Trained:
+    """The policy in `folder`, all of it checked; of a folder of versions the one it stands for. Raises ArtifactError or
+    ParamsError."""
     folder = resolved(folder)
-    match kind_of(folder):
-        case "":
-            return load_policy(folder, params)
-        case forests.KIND:
-            return allocation_with(folder, params)
-        case learned.KIND:
-            return load_agent(folder, params)
-        case ensemble.KIND:
-            return load_ensemble(folder, params)
-        case kind:
-            raise ArtifactError(
-                f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r}; this quantd knows policies, learned ones, ensembles and forests"
-            )
+    policy: Trained = _named(kind_in(folder).policy)(folder, params)
+    return policy
+
+
+def checked(folder: Path) -> Checked:
+    """The artifact in `folder`, its files as its manifest says, nothing of it run. Raises ArtifactError."""
+    artifact: Checked = _named(kind_in(folder).artifact)(folder)
+    return artifact
+
+
+def kind_in(folder: Path) -> Kind:
+    """ArtifactError for a kind that this quantd does not know."""
+    kind = kind_of(folder)
+    if kind not in KINDS:
+        known = ", ".join(each.name for each in KINDS.values())
+        raise ArtifactError(f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r}; this quantd knows {known}")
+    return KINDS[kind]
+
+
+def _named(path: str) -> Any:
+    module, _, function = path.partition(":")
+    return getattr(import_module(module), function)

@@ -1,22 +1,18 @@
-"""Runs a trained policy in ONNX Runtime, on one thread, from the features that training used. No torch."""
+"""What trained policies share: a session of ONNX Runtime, the order of symbols, the check of the golden probes. No torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
-from msgspec import Struct
-from numpy.typing import NDArray
 
-from quantd.models.artifacts import manifest as artifacts
 from quantd.models.artifacts.inspection import graph_fault
-from quantd.models.artifacts.manifest import Artifact, ArtifactError
-from quantd.models.observation.return_features import columns_of, measure
-from quantd.strategies.policies.params import parse
+from quantd.models.artifacts.manifest import ArtifactError, Manifest
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
-from quantd.trading.view import Memory, View
+from quantd.trading.ports import Policy
 
 TOLERANCE: Final = 1e-5
 """The most by which the golden probe may differ on this machine, whatever a manifest asks for."""
@@ -54,40 +50,64 @@ def places(universe: Universe, trained: Sequence[str], folder: Path) -> list[int
     return universe.columns(trained)
 
 
-class LearnedParams(Struct, frozen=True):
-    """A trained policy has nothing to set: what it does was fixed when it was trained."""
-
-
-class LearnedPolicy:
-    """Implements quantd.trading.ports.Policy with the network of an artifact.
-
-    An asset-equivariant network trades any universe. Another one trades exactly the symbols it was trained on,
-    found by name; it raises ArtifactError when asked about others.
-    """
-
-    __slots__ = ("_columns", "_order", "_session", "_universe", "artifact")
-
-    def __init__(self, artifact: Artifact) -> None:
-        self._session = open_session(artifact.graph, artifact.folder / "policy.onnx", ["features", "mask"], ["weights"])
-        columns = columns_of(artifact.manifest.features)
-        self._columns = None if columns == list(range(len(columns))) else columns
-        self.artifact = artifact
-        self._universe: Universe | None = None
-        self._order: list[int] | None = None
-        self._prove()
+class Checked(Protocol):
+    """An artifact in memory, all of it checked."""
 
     @property
-    def lookback(self) -> int:
-        return self.artifact.manifest.features.lookback
+    def folder(self) -> Path: ...
 
     @property
-    def artifacts(self) -> tuple[Artifact, ...]:
+    def manifest(self) -> Manifest: ...
+
+
+class Fitted(Checked, Protocol):
+    """An artifact that was trained by itself."""
+
+    @property
+    def trained_until_ns(self) -> int:
+        """Bars up to this instant are inside the training window."""
+        ...
+
+
+class Trained(Policy, Protocol):
+    """The policy of an artifact."""
+
+    @property
+    def artifacts(self) -> Sequence[Checked]:
         """What it was loaded from."""
-        return (self.artifact,)
+        ...
 
     @property
     def digest(self) -> str:
         """What every start records of the artifact, so that a journal says which model decided."""
+        ...
+
+    @property
+    def trained_until_ns(self) -> int: ...
+
+
+A = TypeVar("A", bound=Fitted)
+
+
+class Runtime(Generic[A]):
+    """A policy of one graph. `symbols`, where given, are exactly those it trades, found by name in a universe; without
+    them it trades any universe."""
+
+    __slots__ = ("_order", "_symbols", "_universe", "artifact")
+
+    def __init__(self, artifact: A, symbols: Sequence[str] | None) -> None:
+        self.artifact = artifact
+        self._symbols = symbols
+        self._universe: Universe | None = None
+        self._order: list[int] | None = None
+        """Columns of the universe in the order of the artifact; None where both are the same."""
+
+    @property
+    def artifacts(self) -> tuple[A, ...]:
+        return (self.artifact,)
+
+    @property
+    def digest(self) -> str:
         return self.artifact.manifest.digest
 
     @property
@@ -95,57 +115,43 @@ class LearnedPolicy:
         """Bars up to this instant are inside the training window: what it earns there proves nothing."""
         return self.artifact.trained_until_ns
 
-    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        if view.universe is not self._universe:
-            self.fit(view.universe)
-        returns = view.synchronous(self.lookback)
-        order = self._order
-        if order is None:
-            return self.weights(returns), memory
-        out = np.zeros(returns.shape[1])
-        out[order] = self.weights(returns[:, order])
-        return out, memory
-
     def fit(self, universe: Universe) -> None:
         """Finds its columns in `universe`; ArtifactError when it cannot trade it."""
-        manifest = self.artifact.manifest
-        if not manifest.network.equivariant:
-            self._order = places(universe, manifest.universe, self.artifact.folder)
+        if self._symbols is not None:
+            order = places(universe, self._symbols, self.artifact.folder)
+            self._order = None if order == list(range(len(self._symbols))) else order
         self._universe = universe
 
-    def weights(self, returns: Floats) -> Floats:
-        """float64[N] of float64[lookback, N] returns, columns as trained."""
-        features, mask = measure(returns)
-        if self._columns is not None:
-            features = features[:, self._columns]
-        return self._run(features[None], mask[None])[0].astype(np.float64)
+    def placed(self, weights: Floats) -> Floats:
+        """float64[N] in the order of the universe, of those in the order of the artifact."""
+        if self._order is None:
+            return weights
+        out = np.zeros(len(weights))
+        out[self._order] = weights
+        return out
 
-    def _run(self, features: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        answer: list[NDArray[np.float32]] = self._session.run(None, {"features": features, "mask": mask})
-        return answer[0]
 
-    def _prove(self) -> None:
-        """The golden probe: this machine gives the answer that the training machine wrote down."""
-        artifact, where = self.artifact, self.artifact.folder / "golden.bin"
-        try:
-            given = self.weights(artifact.golden_returns)
-        except Exception as error:
-            raise ArtifactError(f"{where}: the graph does not take the probe: {first_line(error)}") from None
-        if given.shape != artifact.golden_weights.shape:
-            raise ArtifactError(f"{where}: the graph answers the probe with shape {given.shape}")
-        difference = float(np.abs(given - artifact.golden_weights).max())
-        if not difference <= min(TOLERANCE, artifact.manifest.golden.tolerance):
-            raise ArtifactError(
-                f"{where}: the graph differs from the probe by {difference:.2g}; {TOLERANCE:g} is allowed"
-            )
+@contextmanager
+def probing(folder: Path) -> Iterator[None]:
+    """A failure while a probe is answered is an ArtifactError."""
+    try:
+        yield
+    except ArtifactError:
+        raise
+    except Exception as error:
+        raise ArtifactError(
+            f"{folder / 'golden.bin'}: the graph does not take the probe: {first_line(error)}"
+        ) from None
+
+
+def check_probe(folder: Path, difference: float, allowed: float, words: str = "") -> None:
+    """ArtifactError where answers to the golden probes differ by more than `allowed` from those of the training machine."""
+    if not difference <= allowed:
+        raise ArtifactError(
+            f"{folder / 'golden.bin'}: the graph differs from the probe by {difference:.2g}; {allowed:g} is allowed{words}"
+        )
 
 
 def first_line(error: Exception) -> str:
     """Of an exception's text, shortened."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def load_policy(folder: Path, params: Mapping[str, object]) -> LearnedPolicy:
-    """The policy of the artifact in `folder`, all of it checked. Raises ArtifactError or ParamsError."""
-    parse(str(folder), params, LearnedParams)
-    return LearnedPolicy(artifacts.load(folder))

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from quantd.models.artifacts.manifest import ArtifactError, read_bytes
+from quantd.models.artifacts.folder import read_bytes
+from quantd.models.artifacts.manifest import ArtifactError
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 SIGNATURE: Final = "signature"

@@ -11,7 +11,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, read_bytes
+from quantd.models.artifacts.folder import read_bytes
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 
 CURRENT: Final = "current"
 HISTORY: Final = "history"

@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.models.artifacts.agent_manifest import SAME, Agreement
 from quantd.models.artifacts.agent_policy import LearnedAgent
+from quantd.models.artifacts.manifest import SAME, Agreement
 from quantd.models.observation.sight import SightSpec, observation
 from quantd.trading.market import Floats
 

@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quantd.models.artifacts.agent_card import card_of_pupil
-from quantd.models.artifacts.agent_manifest import Manifest, Shape, plain
 from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
-from quantd.models.artifacts.manifest import ArtifactError
+from quantd.models.artifacts.card import card_of_pupil
+from quantd.models.artifacts.manifest import AgentManifest, ArtifactError, Shape
 from quantd.models.export import writer
 from quantd.models.export.agreement import agreement
 from quantd.models.export.policy_graph import Scaling
@@ -58,7 +57,7 @@ def distil(
     plan: DistilPlan,
     command: str,
     progress: Callable[[str], None],
-) -> Manifest:
+) -> AgentManifest:
     """Writes the pupil of the artifact in `folder` to `out`. The market is that of its training window, from the files given, which must
     be those it was trained on. Raises ArtifactError or ValueError."""
     teacher = load_agent(folder, {})
@@ -91,7 +90,7 @@ def distil(
         algorithm="cloning",
         profile="",
         network=Shape("mlp", plan.hidden, writer.parameters_of(learner)),
-        plan=plain(plan),
+        plan=writer.plain(plan),
         results={},
         seats=(),
         parent=manifest.digest,
@@ -121,14 +120,14 @@ def _answers(teacher: LearnedAgent, rows: Tensor) -> Tensor:
             return torch.from_numpy(np.concatenate([weights, cash], axis=1)).float()
 
 
-def _the_same(folder: Path, manifest: Manifest, bars: Path, actions: Path | None) -> None:
+def _the_same(folder: Path, manifest: AgentManifest, bars: Path, actions: Path | None) -> None:
     for path in (bars, actions):
         known = manifest.training.data.get(path.name) if path is not None else None
         if path is not None and known is not None and known != file_digest(path):
             raise ValueError(f"{path} is not the file that {folder} was trained on: its content differs")
 
 
-def _market(manifest: Manifest, bars: Path, actions: Path | None) -> Market:
+def _market(manifest: AgentManifest, bars: Path, actions: Path | None) -> Market:
     window = manifest.training.windows.get("train")
     if window is None:
         raise ArtifactError(f"its manifest names no window called train: {', '.join(manifest.training.windows)}")
@@ -140,7 +139,7 @@ def _market(manifest: Manifest, bars: Path, actions: Path | None) -> Market:
     return market_of(panel, observed, range(max(rows.start, observed.warm), rows.stop))
 
 
-def _simulator(manifest: Manifest, market: Market, plan: DistilPlan) -> Simulator:
+def _simulator(manifest: AgentManifest, market: Market, plan: DistilPlan) -> Simulator:
     action = manifest.action
     options: dict[str, Any] = {"batch": plan.batch, "kind": action.kind, "seed": plan.seed}
     if action.kind == "discrete":

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quantd.models.artifacts.agent_manifest import ActionSpec, Seat
+from quantd.models.artifacts.manifest import ActionSpec, Seat
 from quantd.models.artifacts.runtime import open_session
 from quantd.models.learners.record import Actor
 from quantd.models.networks.onnx_nodes import Graph, Readout

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save
 
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.agent_card import card_of_copy
-from quantd.models.artifacts.agent_manifest import FILES, TOLERANCES, LearnedArtifact, Manifest, Precision, golden_bytes
-from quantd.models.artifacts.agent_policy import LearnedAgent, load_agent
-from quantd.models.artifacts.manifest import ArtifactError
+from quantd.models.artifacts import folder as folders
+from quantd.models.artifacts.agent_policy import LearnedAgent, LearnedArtifact, load_agent
+from quantd.models.artifacts.card import card_of_copy
+from quantd.models.artifacts.manifest import TOLERANCES, AgentManifest, ArtifactError, Precision
 from quantd.models.export.agreement import PROBES, agreement, answers, probes_of
 from quantd.trading.exit_codes import ExplainedError
 
@@ -38,7 +37,7 @@ class TooDifferent(ExplainedError, ValueError):
     """A smaller copy that answers otherwise than its parent; the text has the figure."""
 
 
-def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Manifest:
+def quantize(folder: Path, out: Path, precision: Precision, command: str) -> AgentManifest:
     """Writes a copy of the artifact in `folder` to `out`. Raises ArtifactError for a parent that is not whole, TooDifferent for a copy
     that does not agree with it."""
     parent = load_agent(folder, {})
@@ -73,11 +72,11 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Man
     copy = msgspec.structs.replace(copy, agreement=msgspec.structs.replace(found, left=left))
     contents = {
         "card.md": card_of_copy(copy, (folder / "card.md").read_text()).encode(),
-        "golden.bin": golden_bytes(golden),
+        "golden.bin": golden.content(),
         "policy.onnx": graph,
         "weights.safetensors": save(constants_of(graph)),
     }
-    written = artifacts.write(out, copy, contents, FILES)
+    written = folders.write(out, copy, contents)
     load_agent(out, {})
     return written
 

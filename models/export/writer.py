@@ -12,19 +12,9 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.agent_manifest import (
-    FILES,
-    TOLERANCES,
-    Golden,
-    Manifest,
-    Probes,
-    Seat,
-    fault_of,
-    golden_bytes,
-    plain,
-)
-from quantd.models.artifacts.agent_policy import load_agent
+from quantd.models.artifacts import folder as folders
+from quantd.models.artifacts.agent_policy import Golden, load_agent
+from quantd.models.artifacts.manifest import SCHEMA, TOLERANCES, AgentManifest, Probes, Seat, agent_fault
 from quantd.models.export.policy_graph import Scaling, graph_of
 from quantd.models.learners.record import Actor
 from quantd.models.market.tensors import grid
@@ -44,12 +34,12 @@ machine's last bit."""
 
 def write(
     out: Path,
-    manifest: Manifest,
+    manifest: AgentManifest,
     learner: Any,
     normaliser: Scaling | None,
     card: bytes,
     allocations: Floats | None = None,
-) -> Manifest:
+) -> AgentManifest:
     """Writes policy.onnx, weights.safetensors, golden.bin, card.md and the manifest to `out`, then loads them with every check that
     trading makes. `manifest` need not know golden, files, digest, sight_hash and tolerance: they are filled in.
 
@@ -62,14 +52,14 @@ def write(
         if made.names != action.allocations:
             raise ValueError("the allocations are not the grid of their parts: give them as weights")
         allocations = made.weights
-    if fault := sight.fault(spec) or fault_of(manifest):
+    if fault := sight.fault(spec) or agent_fault(manifest):
         raise ValueError(f"{out}: {fault}")
     actor: Actor = learner.policy_networks()
     seats = [(seat, own_of(seat, manifest.universe)) for seat in manifest.seats]
     golden = golden_of(learner, actor, manifest, normaliser, allocations)
     manifest = msgspec.structs.replace(
         manifest,
-        schema=artifacts.SCHEMA,
+        schema=SCHEMA,
         sight_hash=sight.digest(spec),
         golden=Probes(PROBES, spec.lookback, assets, TOLERANCES[manifest.precision], len(seats)),
         network=msgspec.structs.replace(manifest.network, carry=actor.carry),
@@ -82,11 +72,11 @@ def write(
         tensors["normaliser.clip"] = torch.tensor(normaliser.clip, dtype=torch.float64)
     contents = {
         "card.md": card,
-        "golden.bin": golden_bytes(golden),
+        "golden.bin": golden.content(),
         "policy.onnx": graph_of(actor, spec, assets, normaliser, action, allocations, seats),
         "weights.safetensors": save(tensors),
     }
-    written = artifacts.write(out, manifest, contents, FILES)
+    written = folders.write(out, manifest, contents)
     load_agent(out, {})
     return written
 
@@ -102,7 +92,7 @@ def own_of(seat: Seat, universe: tuple[str, ...]) -> Floats:
 
 
 def golden_of(
-    learner: Any, actor: Actor, manifest: Manifest, normaliser: Scaling | None, allocations: Floats | None
+    learner: Any, actor: Actor, manifest: AgentManifest, normaliser: Scaling | None, allocations: Floats | None
 ) -> Golden:
     """Probes of plain random returns, so that they hold no bought data, some asset unknown in one of them; answered by the learner."""
     draw = np.random.default_rng(0)
@@ -135,7 +125,7 @@ def asked(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
     return said
 
 
-def weights_of(action: Tensor, manifest: Manifest, allocations: Floats | None) -> Floats:
+def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:
     """float64[N] of what a learner did: as `quantd.models.market.simulator` understands it, all assets having a price."""
     assets = len(manifest.universe)
     if allocations is not None and manifest.action.kind == "discrete":
@@ -148,7 +138,7 @@ def weights_of(action: Tensor, manifest: Manifest, allocations: Floats | None) -
     return said[:assets] / max(float(said.sum()), 1e-30)
 
 
-def seats_of(action: Tensor, manifest: Manifest) -> Floats:
+def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
     """float64[S, N] of float[S, N + 1]: as `quantd.models.market.desks` understands it, all assets having a price."""
     own = np.stack([own_of(seat, manifest.universe) for seat in manifest.seats])
     said = np.maximum(action.double().numpy(), 0.0) * own
@@ -192,3 +182,9 @@ def _clear(learner: Any, actor: Actor, row: Tensor) -> bool:
     said: Tensor = learner.q_values(row) if actor.readout == "values" else learner.probabilities(row).log()
     two: NDArray[Any] = said[0].topk(min(2, said.shape[1])).values.numpy()
     return len(two) < 2 or float(two[0] - two[1]) > CLEAR * max(float(said.std()), 1e-6)
+
+
+def plain(plan: object) -> dict[str, object]:
+    """A plan as a manifest keeps it."""
+    kept: dict[str, object] = msgspec.json.decode(msgspec.json.encode(plan), type=dict[str, object])
+    return kept

@@ -12,13 +12,12 @@ from zlib import crc32
 import numpy as np
 from msgspec import Struct
 
-from quantd.models.artifacts.manifest import digest_of
+from quantd.models.artifacts.folder import digest_of
+from quantd.models.artifacts.manifest import FOREST_KINDS, ForestKind
 from quantd.models.forests import scorekeeper
-from quantd.models.forests.artifact import ForestArtifact
-from quantd.models.forests.card import beats_plain
-from quantd.models.forests.forest_features import KINDS, LOOKBACK, Kind, Past, look, pairs, realised, relative, see
+from quantd.models.forests.forest_features import LOOKBACK, Past, look, pairs, realised, relative, see
 from quantd.models.forests.params import NAME, AllocationParams
-from quantd.models.forests.prediction import Forest, Prediction, load_forest
+from quantd.models.forests.prediction import Forest, ForestArtifact, Prediction, load_forest
 from quantd.models.forests.scorekeeper import Track
 from quantd.strategies.allocators.risk_parity import equal_risk
 from quantd.strategies.policies.params import ParamsError, parse
@@ -42,7 +41,7 @@ class Standing(Struct, frozen=True):
     The fields `running_*` are None before the first round.
     """
 
-    predicts: Kind
+    predicts: ForestKind
     artifact: str
     on: bool
     r2: float
@@ -60,11 +59,11 @@ class LearnedAllocation:
 
     __slots__ = ("_places", "_universe", "forests", "params")
 
-    def __init__(self, params: AllocationParams, forests: Mapping[Kind, Forest]) -> None:
+    def __init__(self, params: AllocationParams, forests: Mapping[ForestKind, Forest]) -> None:
         self.params = params
         self.forests = dict(forests)
         self._universe: Universe | None = None
-        self._places: dict[Kind, Ints] = {}
+        self._places: dict[ForestKind, Ints] = {}
 
     @property
     def lookback(self) -> int:
@@ -78,7 +77,9 @@ class LearnedAllocation:
     @property
     def digest(self) -> str:
         """The digest of all forests together, which every start records."""
-        return digest_of("".join(self.forests[k].artifact.manifest.digest for k in KINDS if k in self.forests).encode())
+        return digest_of(
+            "".join(self.forests[k].artifact.manifest.digest for k in FOREST_KINDS if k in self.forests).encode()
+        )
 
     @property
     def trained_until_ns(self) -> int:
@@ -90,13 +91,13 @@ class LearnedAllocation:
         past = look(returns)
         said = {kind: forest.predict(past) for kind, forest in self.forests.items()}
         kept: dict[str, Floats] = {}
-        on: dict[Kind, bool] = {}
+        on: dict[ForestKind, bool] = {}
         for kind, prediction in said.items():
             track = self._followed(kind, prediction, view, returns, memory)
             kept |= scorekeeper.freeze(kind, track)
             on[kind] = track.on
         weights = self._weights(past, said, on)
-        off = [kind for kind in KINDS if not on.get(kind, True)]
+        off = [kind for kind in FOREST_KINDS if not on.get(kind, True)]
         if not off:
             return weights, kept
         note = f"{NAME}: the plain estimate stands in for {' and '.join(off)}, whose forest was not better than it"
@@ -104,9 +105,11 @@ class LearnedAllocation:
 
     def standing(self, memory: Memory, universe: Universe) -> list[Standing]:
         """Return the state of each forest, for reports and metrics."""
-        return [self._standing(kind, self._track(kind, universe, memory)) for kind in KINDS if kind in self.forests]
+        return [
+            self._standing(kind, self._track(kind, universe, memory)) for kind in FOREST_KINDS if kind in self.forests
+        ]
 
-    def _standing(self, kind: Kind, track: Track) -> Standing:
+    def _standing(self, kind: ForestKind, track: Track) -> Standing:
         artifact = self.forests[kind].artifact
         judged, running = artifact.manifest.together, track.running
         return Standing(
@@ -123,15 +126,15 @@ class LearnedAllocation:
             running_plain_mse=None if running is None else running[1],
         )
 
-    def _track(self, kind: Kind, universe: Universe, memory: Memory) -> Track:
+    def _track(self, kind: ForestKind, universe: Universe, memory: Memory) -> Track:
         manifest = self.forests[kind].artifact.manifest
         identity = crc32("\n".join((manifest.digest, *sorted(universe.symbols))).encode())
         places = self._tracked(universe)[kind]
         return scorekeeper.thaw(
-            kind, memory, scorekeeper.begin(identity, len(places), manifest.horizon, on=beats_plain(manifest))
+            kind, memory, scorekeeper.begin(identity, len(places), manifest.horizon, on=manifest.beats_plain())
         )
 
-    def _followed(self, kind: Kind, said: Prediction, view: View, returns: Floats, memory: Memory) -> Track:
+    def _followed(self, kind: ForestKind, said: Prediction, view: View, returns: Floats, memory: Memory) -> Track:
         horizon = self.forests[kind].horizon
         track = self._track(kind, view.universe, memory)
         places = self._places[kind]
@@ -145,7 +148,7 @@ class LearnedAllocation:
 
         return scorekeeper.follow(track, view.samples, horizon, outcome, said.model[places], said.plain[places])
 
-    def _tracked(self, universe: Universe) -> dict[Kind, Ints]:
+    def _tracked(self, universe: Universe) -> dict[ForestKind, Ints]:
         """Return the rows of scored predictions, by name, so that the order of the columns does not matter."""
         if universe is not self._universe:
             size = len(universe.symbols)
@@ -160,7 +163,7 @@ class LearnedAllocation:
             self._universe = universe
         return self._places
 
-    def _weights(self, past: Past, said: Mapping[Kind, Prediction], on: Mapping[Kind, bool]) -> Floats:
+    def _weights(self, past: Past, said: Mapping[ForestKind, Prediction], on: Mapping[ForestKind, bool]) -> Floats:
         known = past.known
         weights = np.zeros(len(known))
         if not known.any():
@@ -207,7 +210,11 @@ def correlation_matrix(fisher: Floats, known: np.ndarray[tuple[int, ...], np.dty
 def make_learned_allocation(params: Mapping[str, object], find: Callable[[str], Path]) -> LearnedAllocation:
     """Create the policy by its name; `find` resolves a configured folder. Raises ParamsError or ArtifactError."""
     given = parse(NAME, params, AllocationParams)
-    named: dict[Kind, str] = {"risk": given.risk, "correlation": given.correlation, "allocation": given.allocation}
+    named: dict[ForestKind, str] = {
+        "risk": given.risk,
+        "correlation": given.correlation,
+        "allocation": given.allocation,
+    }
     forests = {kind: load_forest(find(folder), kind) for kind, folder in named.items() if folder}
     if not forests:
         raise ParamsError(f"{NAME}: risk, correlation and allocation are all empty; name the folder of one forest")
@@ -220,8 +227,8 @@ def allocation_with(folder: Path, params: Mapping[str, object]) -> LearnedAlloca
     Raises ParamsError or ArtifactError.
     """
     forest = load_forest(folder)
-    for key in KINDS:
+    for key in FOREST_KINDS:
         if key in params:
             raise ParamsError(f"{folder}: {key} = {params[key]!r}: with several forests write policy = {NAME!r}")
-    alone: dict[str, object] = dict.fromkeys(KINDS, "")
+    alone: dict[str, object] = dict.fromkeys(FOREST_KINDS, "")
     return LearnedAllocation(parse(str(folder), {**alone, **params}, AllocationParams), {forest.kind: forest})

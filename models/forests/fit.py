@@ -13,25 +13,22 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.manifest import Golden, Window
-from quantd.models.artifacts.runtime import TOLERANCE
-from quantd.models.forests import artifact as forest_artifact
-from quantd.models.forests.artifact import (
-    LEAST_ROWS,
-    MOST_HORIZON,
-    THRESHOLD,
+from quantd.models.artifacts.card import forest_card
+from quantd.models.artifacts.folder import numbers
+from quantd.models.artifacts.manifest import (
     Fitted,
+    ForestKind,
+    ForestManifest,
+    ForestShape,
+    Golden,
     Judged,
-    Manifest,
     Scaler,
     Score,
-    Shape,
+    Window,
 )
-from quantd.models.forests.card import card
+from quantd.models.artifacts.runtime import TOLERANCE
 from quantd.models.forests.forest_features import (
     LOOKBACK,
-    Kind,
     features_hash,
     features_of,
     look,
@@ -39,7 +36,7 @@ from quantd.models.forests.forest_features import (
     relative,
     see,
 )
-from quantd.models.forests.prediction import Forest, load_forest
+from quantd.models.forests.prediction import LEAST_ROWS, MOST_HORIZON, THRESHOLD, Forest, load_forest, write
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.history.splits import DAY_NS, walk_forward
@@ -47,7 +44,7 @@ from quantd.trading.market import Floats, Ints
 
 Progress = Callable[[str], None]
 
-DEPTH: Final[dict[Kind, int]] = {"risk": 10, "correlation": 8, "allocation": 12}
+DEPTH: Final[dict[ForestKind, int]] = {"risk": 10, "correlation": 8, "allocation": 12}
 TREES: Final = 100
 FEATURE_SHARE: Final = 0.5
 LEAF_SHARE: Final = 200
@@ -57,7 +54,7 @@ LEAF_SHARE: Final = 200
 class Plan(Struct, frozen=True):
     """Everything that determines a forest, except the data. `stride` is the distance of rows in sessions."""
 
-    predicts: Kind
+    predicts: ForestKind
     first: date = date(1998, 1, 2)
     last: date = date(2018, 12, 31)
     horizon: int = 21
@@ -102,10 +99,9 @@ class Learned(Struct, frozen=True):
         return rows.plain + self.forest.predict(_scaled(rows.features, self.scaler))
 
 
-def gather(kind: Kind, returns: Floats, horizon: int, stride: int) -> Rows:
-    """Compute rows from returns float64[T, N] (row 0 is NaN), where features and outcome are both known.
-
-    Features use data up to a session, outcomes data after it.
+def gather(kind: ForestKind, returns: Floats, horizon: int, stride: int) -> Rows:
+    """Return rows of float64[T, N] returns (row 0 is NaN) with known features up to a session and known outcomes after
+    it.
     """
     made: list[Rows] = []
     for t in range(LOOKBACK, len(returns) - horizon, stride):
@@ -163,8 +159,7 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
     """Validate walk-forward. Returns (all steps combined, each step). Raises ValueError for too few rows."""
     if len(rows.true) < LEAST_ROWS:
         raise ValueError(
-            f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or "
-            "symbols"
+            f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or symbols"
         )
     judged, said, pooled = [], [], []
     first, stop = int(rows.at[0]), int(rows.at[-1]) + 1
@@ -183,8 +178,7 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
             plain=score(test.plain, test.true),
         )
         progress(
-            f"{each.first} to {each.last}: R² {each.model.r2:+.3f}, of the plain estimate {each.plain.r2:+.3f} "
-            f"({each.rows} rows)"
+            f"{each.first} to {each.last}: R² {each.model.r2:+.3f}, of the plain estimate {each.plain.r2:+.3f} ({each.rows} rows)"
         )
         judged.append(each)
         said.append(given)
@@ -208,8 +202,8 @@ def _day(days: Ints, row: int) -> str:
 
 def train(
     bars: Path, actions: Path | None, symbols: Sequence[str], plan: Plan, out: Path, command: str, progress: Progress
-) -> Manifest:
-    """Validate walk-forward, fit on all data up to `plan.last`, and write the artifact to `out`.
+) -> ForestManifest:
+    """Judges walk-forward, fits on everything up to `plan.last`, writes the artifact to `out`.
 
     Nothing after `plan.last` is read. Raises ValueError for data that do not fit the plan.
     """
@@ -221,7 +215,7 @@ def train(
 
 def train_on(
     panel: Panel, data: dict[str, str], plan: Plan, out: Path, command: str, progress: Progress, began: float
-) -> Manifest:
+) -> ForestManifest:
     """Do the same from a panel.
 
     `data` maps each source name to its hex BLAKE2b. `began` is the perf_counter of the start.
@@ -235,13 +229,12 @@ def train_on(
     # a probe of random returns, so that it contains no purchased data; one column is unknown
     probe = np.random.default_rng(0).normal(0.0004, 0.012, (LOOKBACK, 8))
     probe[:40, 5] = np.nan
-    manifest = Manifest(
-        schema=artifacts.SCHEMA,
+    manifest = ForestManifest(
         kind="forest",
         name=out.name,
         predicts=plan.predicts,
         horizon=plan.horizon,
-        forest=Shape(
+        forest=ForestShape(
             trees=TREES,
             depth=DEPTH[plan.predicts],
             leaves=plan.leaves,
@@ -266,19 +259,18 @@ def train_on(
         folds=folds,
         threshold=THRESHOLD,
         golden=Golden(LOOKBACK, probe.shape[1], TOLERANCE),
-        files={},
     )
     seen = see(plan.predicts, look(probe))
     answers = np.full(len(seen.known), np.nan)
     known = Rows(np.zeros(0, dtype=np.int64), seen.features[seen.known], seen.plain[seen.known], np.zeros(0))
     answers[seen.known] = learned.predict(known)
     contents = {
-        "card.md": card(manifest).encode(),
-        "golden.bin": artifacts.golden_bytes(probe, answers),
+        "card.md": forest_card(manifest).encode(),
+        "golden.bin": numbers(probe, answers),
         "policy.onnx": to_onnx(trees_of(learned.forest), len(spec.names)),
     }
-    written = forest_artifact.write(out, manifest, contents, perf_counter() - began)
-    load_forest(out)  # the written artifact must pass every check of trading
+    written = write(out, manifest, contents, perf_counter() - began)
+    load_forest(out)  # what was just written must pass every check that trading makes
     return written
 
 

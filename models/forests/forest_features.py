@@ -6,17 +6,13 @@ all, a pair's row of its two columns and of such means. A permutation of the col
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 
+from quantd.models.artifacts.manifest import ForestFeatures, ForestKind
 from quantd.trading.market import Bools, Floats
-
-Kind = Literal["risk", "correlation", "allocation"]
-
-KINDS: Final[tuple[Kind, ...]] = ("risk", "correlation", "allocation")
 
 VERSION: Final = 1
 """Raised when the meaning of a feature changes. It is part of the hash, so that an older artifact is refused."""
@@ -54,20 +50,6 @@ PAIR_FEATURES: Final = (
 )
 """Correlations are Fisher's z = artanh(r)."""
 
-PLAIN: Final[dict[Kind, str]] = {
-    "risk": "trailing volatility, exponentially weighted (0.94 a sample)",
-    "correlation": "trailing correlation of 126 samples",
-    "allocation": "no view: every asset scores 0",
-}
-"""The reference estimate for each forest."""
-
-MEANING: Final[dict[Kind, str]] = {
-    "risk": "logarithm of the volatility a sample (root mean square return)",
-    "correlation": "Fisher's z of the correlation of two assets",
-    "allocation": "return over its own volatility and the root of the horizon, less the mean of all assets",
-}
-"""The predicted quantity over the next `horizon` samples."""
-
 CLIP: Final = 4.0
 STILL: Final = 1e-9
 """A price whose returns deviate less than this counts as constant, without features."""
@@ -84,17 +66,10 @@ _EWMA: Final[Floats] = (DECAY ** np.arange(LOOKBACK - 1, -1, -1.0) / (DECAY ** n
 ]
 
 
-class ForestFeatures(Struct, frozen=True, forbid_unknown_fields=True):
-    """The features that a forest reads, in order, and their history length."""
-
-    names: tuple[str, ...]
-    lookback: int = LOOKBACK
-    version: int = VERSION
-
-
-def features_of(kind: Kind) -> ForestFeatures:
+def features_of(kind: ForestKind) -> ForestFeatures:
     """Return the features that this program computes for one kind of forest."""
-    return ForestFeatures(PAIR_FEATURES if kind == "correlation" else ASSET_FEATURES)
+    names = PAIR_FEATURES if kind == "correlation" else ASSET_FEATURES
+    return ForestFeatures(names, LOOKBACK, VERSION)
 
 
 def features_hash(features: ForestFeatures) -> str:
@@ -148,12 +123,12 @@ def look(returns: Floats) -> Past:
     return Past(clean, known, short, month, quarter, half, ewma)
 
 
-def see(kind: Kind, past: Past) -> Seen:
+def see(kind: ForestKind, past: Past) -> Seen:
     """Return the rows that a forest of `kind` reads at this instant."""
     return _pairs(past) if kind == "correlation" else _assets(kind, past)
 
 
-def realised(kind: Kind, future: Floats) -> Floats:
+def realised(kind: ForestKind, future: Floats) -> Floats:
     """Return the realised values over float64[h, N] returns: float64[N], or float64[N (N - 1) / 2] for pairs.
 
     NaN marks a missing return or a constant price. For "allocation" the mean of all assets is still included (see
@@ -175,7 +150,7 @@ def relative(scores: Floats) -> Floats:
     return scores - (np.sort(scores[known]).sum() / known.sum() if known.any() else 0.0)
 
 
-def _assets(kind: Kind, past: Past) -> Seen:
+def _assets(kind: ForestKind, past: Past) -> Seen:
     known, returns = past.known, past.returns
     if not known.any():
         return _nothing(len(known), len(ASSET_FEATURES))

@@ -1,16 +1,132 @@
 """Runs a forest in ONNX Runtime on past returns, without torch and scikit-learn."""
 
 from pathlib import Path
+from typing import Final
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.models.artifacts.manifest import ArtifactError
-from quantd.models.artifacts.runtime import TOLERANCE, first_line, open_session
-from quantd.models.forests.artifact import ForestArtifact, load
-from quantd.models.forests.forest_features import Kind, Past, look, see
-from quantd.models.forests.trees import INPUT, OUTPUT
+from quantd.models.artifacts import folder as folders
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ForestKind, ForestManifest
+from quantd.models.artifacts.runtime import TOLERANCE, check_probe, open_session, probing
+from quantd.models.forests.forest_features import Past, features_hash, features_of, look, see
+from quantd.models.forests.trees import INPUT, OUTPUT, GraphFault, read
 from quantd.trading.market import Floats
+
+TIMING: Final = "timing.json"
+LEAST_ROWS: Final = 20
+"""A forest is fitted on no fewer rows."""
+
+THRESHOLD: Final = 0.6
+"""The R² out of sample that was asked for; a figure to report beside the one that was reached."""
+
+MOST_HORIZON: Final = 63
+"""Half of what the features read: what came true can still be measured from the same history."""
+
+REACH: Final[dict[ForestKind, float]] = {"risk": 20.0, "correlation": 6.0, "allocation": 8.0}
+"""The most that a forest may add to a plain estimate: more than any two outcomes can differ by."""
+
+
+class Timing(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long training took, walk forward and final fit together."""
+
+    seconds: float
+
+
+class ForestArtifact(Struct, frozen=True):
+    """A checked artifact in memory. `golden_answers` is NaN where the probe has no history."""
+
+    folder: Path
+    manifest: ForestManifest
+    graph: bytes
+    golden_returns: Floats
+    golden_answers: Floats
+    seconds: float | None
+
+    @property
+    def trained_until_ns(self) -> int:
+        """Bars up to this instant are inside the training window."""
+        return self.manifest.training.until_ns
+
+
+def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
+    """The forest in `folder`; ArtifactError unless every file is what the manifest says, the manifest is consistent and
+    the trees are trees of the shape it gives, and, where `predicts` is given, unless it predicts that."""
+    where = folder / MANIFEST
+    manifest, contents = folders.read(folder, ForestManifest)
+    fault = _fault(manifest)
+    if fault:
+        raise ArtifactError(f"{where}: {fault}")
+    if predicts is not None and manifest.predicts != predicts:
+        raise ArtifactError(f"{where}: it predicts {manifest.predicts}; one that predicts {predicts} is needed here")
+    try:
+        trees = read(contents["policy.onnx"], len(manifest.features.names))
+    except GraphFault as why:
+        raise ArtifactError(f"{folder / 'policy.onnx'}: {why}") from None
+    if len(trees.roots) != manifest.forest.trees or trees.depth() > manifest.forest.depth:
+        raise ArtifactError(
+            f"{folder / 'policy.onnx'}: {len(trees.roots)} trees of depth {trees.depth()}; "
+            f"the manifest says {manifest.forest.trees} of at most {manifest.forest.depth}"
+        )
+    reach = len(trees.roots) * float(np.abs(trees.leaves).max())
+    if reach > REACH[manifest.predicts]:
+        raise ArtifactError(f"{folder / 'policy.onnx'}: its leaves add up to {reach:.3g}, which nothing can be")
+    golden, data = manifest.golden, contents["golden.bin"]
+    answers = golden.assets * (golden.assets - 1) // 2 if manifest.predicts == "correlation" else golden.assets
+    cells = golden.lookback * golden.assets
+    if golden.lookback != manifest.features.lookback or golden.assets < 2 or len(data) != 8 * (cells + answers):
+        raise ArtifactError(f"{folder / 'golden.bin'}: {len(data)} bytes are not {golden.lookback} x {golden.assets}")
+    values = np.frombuffer(data, dtype="<f8")
+    return ForestArtifact(
+        folder=folder,
+        manifest=manifest,
+        graph=contents["policy.onnx"],
+        golden_returns=values[:cells].reshape(golden.lookback, golden.assets),
+        golden_answers=values[cells:],
+        seconds=_seconds(folder / TIMING),
+    )
+
+
+def _fault(manifest: ForestManifest) -> str:
+    """What in a manifest does not fit this program or itself; empty when all does."""
+    expected = features_of(manifest.predicts)
+    if manifest.features_hash != features_hash(manifest.features):
+        return "features_hash is not that of its features"
+    if manifest.features != expected:
+        return (
+            f"it reads {', '.join(manifest.features.names)} over {manifest.features.lookback} samples (version "
+            f"{manifest.features.version}); this quantd computes {', '.join(expected.names)} over {expected.lookback} "
+            f"(version {expected.version}); train it again"
+        )
+    width = len(expected.names)
+    scaler = manifest.scaler
+    if len(scaler.centre) != width or len(scaler.scale) != width:
+        return f"its scaler has {len(scaler.centre)} and {len(scaler.scale)} numbers for {width} features"
+    if not np.isfinite(scaler.centre).all() or not all(0.0 < s < float("inf") for s in scaler.scale):
+        return "its scaler has a scale that is not above 0, or a number that is not finite"
+    if not 1 <= manifest.horizon <= MOST_HORIZON:
+        return f"a horizon of {manifest.horizon} samples; from 1 to {MOST_HORIZON} can be measured"
+    if manifest.training.rows < LEAST_ROWS:
+        return f"it was fitted on {manifest.training.rows} rows; {LEAST_ROWS} are the least"
+    return ""
+
+
+def _seconds(path: Path) -> float | None:
+    """None where nobody wrote it down, or not as a number: it decides nothing."""
+    try:
+        if path.stat().st_size > 1_000:
+            return None
+        return msgspec.json.decode(path.read_bytes(), type=Timing).seconds
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def write(folder: Path, manifest: ForestManifest, contents: dict[str, bytes], seconds: float) -> ForestManifest:
+    """Writes the folder; gives the manifest as written."""
+    written = folders.write(folder, manifest, contents)
+    (folder / TIMING).write_bytes(msgspec.json.encode(Timing(round(seconds, 3))) + b"\n")
+    return written
 
 
 class Prediction(Struct, frozen=True):
@@ -27,7 +143,7 @@ class Forest:
 
     def __init__(self, artifact: ForestArtifact) -> None:
         self.artifact = artifact
-        self.kind: Kind = artifact.manifest.predicts
+        self.kind: ForestKind = artifact.manifest.predicts
         self.horizon = artifact.manifest.horizon
         self._centre = np.array(artifact.manifest.scaler.centre)
         self._scale = np.array(artifact.manifest.scaler.scale)
@@ -54,23 +170,19 @@ class Forest:
 
     def _prove(self) -> None:
         """Check that this machine reproduces the recorded answers of the training machine."""
-        artifact, where = self.artifact, self.artifact.folder / "golden.bin"
-        try:
+        artifact = self.artifact
+        with probing(artifact.folder):
             given = self.predict(look(artifact.golden_returns)).model
-        except Exception as error:
-            raise ArtifactError(f"{where}: the graph does not take the probe: {first_line(error)}") from None
         expected = artifact.golden_answers
         known = np.isfinite(expected)
-        allowed = min(TOLERANCE, artifact.manifest.golden.tolerance)
         if not known.any() or (np.isfinite(given) != known).any():
-            raise ArtifactError(f"{where}: the graph knows other rows of the probe than it holds")
-        difference = float(np.abs(given[known] - expected[known]).max())
-        if not difference <= allowed:
             raise ArtifactError(
-                f"{where}: the graph differs from the probe by {difference:.2g}; {allowed:g} is allowed"
+                f"{artifact.folder / 'golden.bin'}: the graph knows other rows of the probe than it holds"
             )
+        difference = float(np.abs(given[known] - expected[known]).max())
+        check_probe(artifact.folder, difference, min(TOLERANCE, artifact.manifest.golden.tolerance))
 
 
-def load_forest(folder: Path, predicts: Kind | None = None) -> Forest:
+def load_forest(folder: Path, predicts: ForestKind | None = None) -> Forest:
     """Load the forest in `folder` with all checks. Raises ArtifactError."""
     return Forest(load(folder, predicts))

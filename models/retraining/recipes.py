@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from quantd.models.artifacts import agent_manifest as learned
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, kind_of
+from quantd.models.artifacts.folder import kind_of
+from quantd.models.artifacts.loader import checked
+from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ArtifactError, ScorerManifest
 from quantd.models.artifacts.versions import resolved
 from quantd.models.history.splits import Split, Splits
 from quantd.trading.execution import Costs
@@ -78,13 +78,13 @@ def recipe_of(source: Path) -> Recipe:
     folder = resolved(source)
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{source}: no {MANIFEST} there; name the folder of an artifact, or of its versions")
-    kind = kind_of(folder)
-    if kind == "":
-        return scorer_of(artifacts.load(folder).manifest)
-    if kind == learned.KIND:
-        return learned_of(learned.load(folder).manifest)
+    manifest = checked(folder).manifest
+    if isinstance(manifest, ScorerManifest):
+        return scorer_of(manifest)
+    if isinstance(manifest, AgentManifest):
+        return learned_of(manifest)
     raise ArtifactError(
-        f"{folder / MANIFEST}: an artifact of kind {kind[:40]!r} cannot be trained again by this quantd"
+        f"{folder / MANIFEST}: an artifact of kind {kind_of(folder)!r} cannot be trained again by this quantd"
     )
 
 
@@ -225,7 +225,7 @@ class LearnedRecipe:
         said.pop("data")  # files are told apart by what is in them
         if self.cash_rate is None:
             del said["market"]["cash_rate"]  # versions that were made before there was a rate keep their names
-        return {"kind": learned.KIND, "symbols": list(self.symbols), **said}
+        return {"kind": "learned", "symbols": list(self.symbols), **said}
 
     def moved(self, days: int, *, expanding: bool) -> "LearnedRecipe":
         splits = moved(self._plan.splits, days, expanding=expanding)
@@ -264,7 +264,7 @@ class LearnedRecipe:
             raise ValueError(str(error)) from error
 
 
-def learned_of(manifest: learned.Manifest) -> LearnedRecipe:
+def learned_of(manifest: AgentManifest) -> LearnedRecipe:
     """The plan that a learned policy was made by. ArtifactError where this version has no such plans."""
     from quantd.models.training.plans.plan import PlanError, default, replaced
 
@@ -279,7 +279,7 @@ def learned_of(manifest: learned.Manifest) -> LearnedRecipe:
     return LearnedRecipe(plan, manifest.training.test_looks)
 
 
-def scorer_of(manifest: artifacts.Manifest) -> ScorerRecipe:
+def scorer_of(manifest: ScorerManifest) -> ScorerRecipe:
     """The plan behind a scorer: its windows and seeds from the manifest, the rest from its command, or as usual."""
     from quantd.models.training.runs.scorer_run import Plan
 

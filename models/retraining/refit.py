@@ -15,8 +15,9 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
-from quantd.models.artifacts.loader import Loaded, load_artifact
+from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.runtime import Trained
 from quantd.models.artifacts.versions import point, resolved
 from quantd.models.history.panel_files import file_digest, read_panel, scan
 from quantd.models.retraining.challenge import SCHEMA, Rule, Verdict, judge
@@ -94,7 +95,7 @@ def _retrained(
     recipe: Recipe,
     version: str,
     against: Path | None,
-    held: Loaded | None,
+    held: Trained | None,
     last: date,
     progress: Progress,
 ) -> Decision:
@@ -150,7 +151,7 @@ def in_use(out: Path) -> Path | None:
 
 
 def _decided(
-    asked: Asked, recipe: Recipe, version: str, against: Path | None, held: Loaded | None, progress: Progress
+    asked: Asked, recipe: Recipe, version: str, against: Path | None, held: Trained | None, progress: Progress
 ) -> Decision:
     place, splits = asked.out / version, recipe.splits
     challenger = load_artifact(place, {})

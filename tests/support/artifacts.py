@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from quantd.models.artifacts.agent_manifest import ActionSpec, Manifest, Probes, Seat, Shape, plain
-from quantd.models.artifacts.manifest import Training, Window
+from quantd.models.artifacts.manifest import ActionSpec, AgentManifest, Probes, Seat, Shape, Training, Window
 from quantd.models.export.policy_graph import Scaling
-from quantd.models.export.writer import parameters_of, write
+from quantd.models.export.writer import parameters_of, plain, write
 from quantd.models.learners.a2c import A2c, A2cPlan
 from quantd.models.learners.dqn import Dqn, DqnPlan
 from quantd.models.learners.ppo import Ppo, PpoPlan
@@ -79,9 +78,9 @@ def manifest_of(
     spec: SightSpec = SPEC,
     universe: tuple[str, ...] = UNIVERSE,
     seats: tuple[Seat, ...] = (),
-) -> Manifest:
+) -> AgentManifest:
     algorithm, kind, plan = LEARNERS[name]
-    return Manifest(
+    return AgentManifest(
         schema=1,
         name=name,
         algorithm=algorithm,
@@ -100,7 +99,7 @@ def manifest_of(
     )
 
 
-def written(out: Path, name: str = "ppo simplex", *, scaling: bool = True, **options: Any) -> Manifest:
+def written(out: Path, name: str = "ppo simplex", *, scaling: bool = True, **options: Any) -> AgentManifest:
     """An artifact in `out`."""
     learner = learner_of(name, **options)
     spec, universe = options.get("spec", SPEC), options.get("universe", UNIVERSE)
@@ -128,7 +127,7 @@ class Several:
 SEATS = (Seat("careful", ("AAA", "BBB"), 0.4, 0.5), Seat("balanced", (), 0.8, 0.3), Seat("bold", ("CCC",), 1.0, 0.2))
 
 
-def written_seats(out: Path) -> Manifest:
+def written_seats(out: Path) -> AgentManifest:
     """An artifact of three agents in `out`."""
     learner = Several(len(SEATS))
     manifest = manifest_of(learner_of("ppo simplex"), seats=SEATS)

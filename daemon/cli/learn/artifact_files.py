@@ -1,32 +1,12 @@
 """Artifacts and market files as the commands of `quantd models` name them."""
 
 from pathlib import Path
-from typing import Any
 
 from quantd import bundled
 from quantd.daemon.cli.failures import Failure
-from quantd.models.artifacts import agent_manifest, ensemble
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, kind_of, load
+from quantd.models.artifacts.manifest import MANIFEST
 from quantd.models.artifacts.versions import resolved
-from quantd.models.forests import artifact
 from quantd.trading.exit_codes import CONFIG
-
-
-def manifest_in(place: Path) -> tuple[str, Any]:
-    """(kind, manifest) of an artifact whose files are what it says; "policy" is the kind of a scorer. Raises ArtifactError."""
-    match kind_of(place):
-        case "":
-            return "policy", load(place).manifest
-        case artifact.KIND:
-            return artifact.KIND, artifact.load(place).manifest
-        case agent_manifest.KIND:
-            return agent_manifest.KIND, agent_manifest.load(place).manifest
-        case ensemble.KIND:
-            return ensemble.KIND, ensemble.manifest_in(place)
-        case kind:
-            raise ArtifactError(
-                f"{place / MANIFEST}: an artifact of kind {kind[:40]!r}, which this quantd does not know"
-            )
 
 
 def market_files(bars: Path, actions: Path | None) -> tuple[Path, Path | None]:

@@ -19,8 +19,7 @@ from quantd.daemon.cli.output import iso, print_json, say, table
 from quantd.trading.exit_codes import CONFIG, DONE
 
 if TYPE_CHECKING:
-    from quantd.models.artifacts.agent_manifest import Agreement, Manifest, Precision
-    from quantd.models.artifacts.ensemble import Combination
+    from quantd.models.artifacts.manifest import AgentManifest, Agreement, Combination, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +85,16 @@ def export(
     as_json: Json = False,
 ) -> int:
     """Copy an artifact after every check, or its graph alone."""
-    from quantd.daemon.cli.learn.artifact_files import manifest_in, place_of
-    from quantd.models.artifacts import ensemble, signature
-    from quantd.models.artifacts.loader import load_artifact
-    from quantd.models.artifacts.manifest import MANIFEST
+    from quantd.daemon.cli.learn.artifact_files import place_of
+    from quantd.models.artifacts import signature
+    from quantd.models.artifacts.loader import checked, load_artifact
+    from quantd.models.artifacts.manifest import MANIFEST, EnsembleManifest
 
     place = place_of(folder)
-    kind, manifest = manifest_in(place)
+    manifest = checked(place).manifest
     load_artifact(place, {})
     if graph:
-        if kind == ensemble.KIND:
+        if isinstance(manifest, EnsembleManifest):
             raise Failure(f"{place}: an ensemble has no graph of its own; name a member", CONFIG)
         if out.exists():
             raise Failure(f"{out}: there is something already; name a new file (--out)", CONFIG)
@@ -208,13 +207,13 @@ def sign(
     as_json: Json = False,
 ) -> int:
     """Sign an artifact: a file beside it that says who made it."""
-    from quantd.daemon.cli.learn.artifact_files import manifest_in, place_of
+    from quantd.daemon.cli.learn.artifact_files import place_of
     from quantd.models.artifacts import signature
-    from quantd.models.artifacts.loader import load_artifact
+    from quantd.models.artifacts.loader import checked, load_artifact
 
     place = place_of(folder)
     load_artifact(place, {})
-    digest = manifest_in(place)[1].digest
+    digest = checked(place).manifest.digest
     path = signature.sign(place, digest, key)
     if as_json:
         print_json({"folder": str(place), "digest": digest, "signature": str(path)})
@@ -307,16 +306,15 @@ def _artifacts_under(root: Path) -> list[Path]:
 
 
 def _row(place: Path) -> Row:
-    from quantd.daemon.cli.learn.artifact_files import manifest_in
     from quantd.models.artifacts import signature
-    from quantd.models.artifacts.loader import load_artifact
+    from quantd.models.artifacts.loader import checked, kind_in, load_artifact
     from quantd.models.artifacts.manifest import ArtifactError
 
     kind = algorithm = precision = until = ""
     sharpe: float | None = None
     fault = ""
     try:
-        kind, manifest = manifest_in(place)
+        kind, manifest = kind_in(place).name, checked(place).manifest
         algorithm = getattr(manifest, "algorithm", "") or str(getattr(manifest, "combination", ""))
         precision = getattr(manifest, "precision", "float32")
         result = getattr(manifest, "results", {}).get("test")
@@ -342,13 +340,13 @@ def _is_current(place: Path) -> bool:
 
 
 def _names_in(place: Path) -> list[str]:
-    from quantd.daemon.cli.learn.artifact_files import manifest_in
+    from quantd.models.artifacts.loader import checked
     from quantd.models.artifacts.manifest import MANIFEST
 
-    return [MANIFEST, *manifest_in(place)[1].files]
+    return [MANIFEST, *checked(place).manifest.files]
 
 
-def _told(out: Path, manifest: "Manifest", *, as_json: bool) -> int:
+def _told(out: Path, manifest: "AgentManifest", *, as_json: bool) -> int:
     found = manifest.agreement
     assert found is not None
     if as_json:
@@ -374,12 +372,13 @@ def _figures(found: "Agreement") -> list[tuple[str, str, str, str]]:
 
 
 def _learned(folder: Path) -> Path:
-    from quantd.daemon.cli.learn.artifact_files import manifest_in, place_of
+    from quantd.daemon.cli.learn.artifact_files import place_of
+    from quantd.models.artifacts.loader import kind_in
 
     place = place_of(folder)
-    kind, _ = manifest_in(place)
+    kind = kind_in(place).name
     if kind != "learned":
-        raise Failure(f"{place}: a {kind or 'scorer'}; policies of kind learned can be made smaller or teach", CONFIG)
+        raise Failure(f"{place}: a {kind}; policies of kind learned can be made smaller or teach", CONFIG)
     return place
 
 

@@ -17,7 +17,7 @@ from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE
 if TYPE_CHECKING:
     import numpy as np
 
-    from quantd.models.artifacts.manifest import Artifact
+    from quantd.models.artifacts.scorer_policy import ScorerArtifact
     from quantd.trading.market import Floats
 
 
@@ -87,7 +87,7 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
 
     from quantd.models.artifacts.agent_policy import LearnedAgent
     from quantd.models.artifacts.loader import load_artifact
-    from quantd.models.artifacts.runtime import LearnedPolicy
+    from quantd.models.artifacts.scorer_policy import LearnedPolicy
     from quantd.models.export.agreement import random_market
     from quantd.models.observation.sight import observation
 
@@ -117,7 +117,7 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
 
 
 def _scorer(
-    artifact: "Artifact", assets: int, batch: int, threads: int, draw: "np.random.Generator"
+    artifact: "ScorerArtifact", assets: int, batch: int, threads: int, draw: "np.random.Generator"
 ) -> tuple[Callable[[int], object], Callable[[int], object]]:
     from quantd.models.artifacts.runtime import open_session
     from quantd.models.observation.return_features import LOOKBACK, measure

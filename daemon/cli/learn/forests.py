@@ -15,7 +15,7 @@ from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.trading.exit_codes import CONFIG, DONE
 
 if TYPE_CHECKING:
-    from quantd.models.forests.forest_features import Kind
+    from quantd.models.artifacts.manifest import ForestKind
 
 
 NEEDED = ("sklearn", "onnx", "polars")
@@ -36,7 +36,7 @@ Leaves = Annotated[int, typer.Option(min=2, max=4_096, help="Most leaves of a tr
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
 
 
-def training_of(predicts: "Kind", what: str) -> Callable[..., int]:
+def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
     """The command that trains one of the three forests: they differ in what is predicted only."""
 
     def train_forest(
@@ -57,10 +57,9 @@ def training_of(predicts: "Kind", what: str) -> Callable[..., int]:
         import msgspec
 
         from quantd.daemon.cli.learn.artifact_files import market_files
-        from quantd.models.artifacts.manifest import MANIFEST, kind_of
-        from quantd.models.forests import artifact
-        from quantd.models.forests.card import verdict
-        from quantd.models.forests.forest_features import MEANING, PLAIN
+        from quantd.models.artifacts.card import forest_verdict
+        from quantd.models.artifacts.folder import kind_of
+        from quantd.models.artifacts.manifest import MANIFEST, MEANING, PLAIN, ForestManifest
         from quantd.models.forests.prediction import load_forest
 
         names = [name for name in symbols.split(",") if name]
@@ -71,7 +70,7 @@ def training_of(predicts: "Kind", what: str) -> Callable[..., int]:
         from quantd.models.forests import fit
 
         files = market_files(bars, listed)
-        if (out / MANIFEST).is_file() and kind_of(out) != artifact.KIND:
+        if (out / MANIFEST).is_file() and kind_of(out) != "forest":
             raise Failure(f"{out} holds another kind of artifact; write to a new folder (--out)", CONFIG)
         try:
             plan = fit.Plan(
@@ -108,8 +107,8 @@ def training_of(predicts: "Kind", what: str) -> Callable[..., int]:
             ],
             right=columns[1:],
         )  # fmt: skip
-        say(verdict(manifest))
-        size = sum((out / name).stat().st_size for name in artifact.FILES)
+        say(forest_verdict(manifest))
+        size = sum((out / name).stat().st_size for name in ForestManifest.FILES)
         say(f"{manifest.training.rows} rows, {seconds:.1f} s, {size / 1024:.0f} KiB")
         return DONE
 

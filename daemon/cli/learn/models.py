@@ -12,7 +12,7 @@ from quantd.daemon.cli.output import iso, print_json, say
 from quantd.trading.exit_codes import CONFIG, DONE
 
 if TYPE_CHECKING:
-    from quantd.models.artifacts.agent_manifest import Manifest
+    from quantd.models.artifacts.manifest import AgentManifest
 
 
 group = typer.Typer(help="Trained artifacts: what they say, whether they are whole; the forests.", no_args_is_help=True)
@@ -31,21 +31,22 @@ def info(folder: Folder, as_json: Json = False) -> int:
     """Print what an artifact says of itself, all of it checked first."""
     import msgspec
 
-    from quantd.daemon.cli.learn.artifact_files import manifest_in, place_of
-    from quantd.models.artifacts.agent_manifest import Manifest
-    from quantd.models.artifacts.manifest import MANIFEST
-    from quantd.models.forests import artifact
+    from quantd.daemon.cli.learn.artifact_files import place_of
+    from quantd.models.artifacts.loader import checked
+    from quantd.models.artifacts.manifest import MANIFEST, AgentManifest
+    from quantd.models.forests.prediction import ForestArtifact
 
     place = place_of(folder)
-    kind, manifest = manifest_in(place)
+    artifact = checked(place)
+    manifest = artifact.manifest
     said: Any = msgspec.to_builtins(manifest)
-    if kind == artifact.KIND:
-        said["training_seconds"] = artifact.load(place).seconds
+    if isinstance(artifact, ForestArtifact):
+        said["training_seconds"] = artifact.seconds
     if as_json:
         print_json(said)
         return DONE
     say((place / "card.md").read_text())
-    if isinstance(manifest, Manifest):
+    if isinstance(manifest, AgentManifest):
         for line in facts(manifest):
             say(line)
     for name, entry in sorted(said["files"].items()):
@@ -64,13 +65,12 @@ def verify(
 ) -> int:
     """Make every check that trading makes, the probe on this machine included; exit code 78 when one fails."""
     from quantd.daemon.cli.learn.artifact_files import place_of
-    from quantd.models.artifacts import agent_manifest, ensemble, signature
-    from quantd.models.artifacts.loader import load_artifact
-    from quantd.models.artifacts.manifest import kind_of
+    from quantd.models.artifacts import signature
+    from quantd.models.artifacts.loader import kind_in, load_artifact
 
     place = place_of(folder)
     policy = load_artifact(place, {})
-    kind = kind_of(place) or "policy"
+    kind = kind_in(place).name
     until = policy.trained_until_ns
     if keys:
         for where, digest in signature.artifacts_in(policy):
@@ -89,7 +89,7 @@ def verify(
         )
         return DONE
     signed = "; signed" if keys else ""
-    named = {agent_manifest.KIND: "a learned policy", ensemble.KIND: "an ensemble"}.get(kind, f"a {kind}")
+    named = {"learned": "a learned policy", "ensemble": "an ensemble"}.get(kind, f"a {kind}")
     say(f"{place}: {named}, whole; its probe answers as it should here; trained until {iso(until)[:10]}{signed}")
     return DONE
 
@@ -98,7 +98,7 @@ for _name, _action in {**artifacts.ACTIONS, **forests.ACTIONS}.items():
     group.command(_name)(_action)
 
 
-def facts(manifest: "Manifest") -> list[str]:
+def facts(manifest: "AgentManifest") -> list[str]:
     """Of a learned policy, one line each: whatever its card says, this is what it is."""
     training, shape, sight = manifest.training, manifest.network, manifest.sight
     until = iso(training.until_ns)[:10]

@@ -8,12 +8,11 @@ from typing import Final
 from msgspec import Struct
 
 from quantd.bundled import absent, find
-from quantd.models.artifacts.agent_manifest import KIND
-from quantd.models.artifacts.agent_manifest import Manifest as LearnedManifest
+from quantd.models.artifacts.agent_policy import LearnedAgent
 from quantd.models.artifacts.ensemble import LearnedEnsemble
 from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, kind_of, read_manifest
-from quantd.models.forests.allocation import LearnedAllocation
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.scorer_policy import LearnedPolicy
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.history.splits import DAY_NS, Split
 from quantd.models.market.simulator import USUAL_COSTS
@@ -65,14 +64,15 @@ def evaluate(
     `actions` they are those of the training, or of other `bars` those `beside` them; "" is none. Raises ArtifactError
     for what is no policy, ValueError, OSError."""
     policy = load_artifact(folder, {})
-    if isinstance(policy, LearnedAllocation):
+    # of an ensemble's members, which were made to trade together, the first names the symbols
+    member = policy.members[0] if isinstance(policy, LearnedEnsemble) else policy
+    if not isinstance(member, LearnedPolicy | LearnedAgent):
         raise ArtifactError(f"{folder / MANIFEST}: a forest; quantd train writes what can be evaluated")
     account, data = MarketPlan(costs=USUAL_COSTS), DataPlan()
-    if kind_of(folder) == KIND:
-        plan = restored(read_manifest(folder / MANIFEST, LearnedManifest).plan)
+    manifest = member.artifact.manifest
+    if isinstance(policy, LearnedAgent):
+        plan = restored(policy.artifact.manifest.plan)
         account, data = plan.market, plan.data
-    # of an ensemble's members, who were made to trade together, the first says what they trade
-    manifest = (policy.members[0] if isinstance(policy, LearnedEnsemble) else policy).artifact.manifest
     if actions is None:
         actions = data.actions if bars is None or str(bars) == data.bars else beside(find(bars))
     files = (find(bars or data.bars), find(actions) if actions else None)

@@ -21,10 +21,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from quantd.bundled import find
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.card import card
-from quantd.models.artifacts.manifest import Golden, Manifest, Network, Result, Training, Window
-from quantd.models.artifacts.runtime import TOLERANCE, load_policy
+from quantd.models.artifacts.card import scorer_card
+from quantd.models.artifacts.folder import numbers, write
+from quantd.models.artifacts.manifest import Golden, Network, Result, ScorerManifest, Training, Window
+from quantd.models.artifacts.runtime import TOLERANCE
+from quantd.models.artifacts.scorer_policy import load_policy
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.history.splits import Split, Splits
@@ -162,7 +163,7 @@ def judge(panel: Panel, seen: Sight, plan: Plan, trained: Sequence[Trained], cho
 
 def train(
     bars: Path, actions: Path | None, symbols: Sequence[str], plan: Plan, out: Path, command: str, progress: Progress
-) -> Manifest:
+) -> ScorerManifest:
     """Trains every seed, chooses by validation, judges once on the test part, writes the artifact to `out`.
 
     Nothing after the test part is read. Raises ValueError for data that do not fit the plan.
@@ -181,8 +182,7 @@ def train(
     with torch.no_grad():
         golden = chosen.scorer(torch.from_numpy(features), torch.from_numpy(mask)).numpy().astype(np.float64)
     spec = FeatureSpec()
-    manifest = Manifest(
-        schema=artifacts.SCHEMA,
+    manifest = ScorerManifest(
         name=out.name,
         algorithm="analytic policy gradient through the simulator",
         network=Network("scorer", plan.hidden, equivariant=True),
@@ -201,15 +201,14 @@ def train(
         ),
         results={s.name: judge(panel, seen, plan, trained, chosen, s) for s in parts},
         golden=Golden(LOOKBACK, probe.shape[1], TOLERANCE),
-        files={},
     )
     contents = {
-        "card.md": card(manifest, plan.costs, plan.cash).encode(),
-        "golden.bin": artifacts.golden_bytes(probe, golden),
+        "card.md": scorer_card(manifest, plan.costs, plan.cash).encode(),
+        "golden.bin": numbers(probe, golden),
         "policy.onnx": to_onnx(chosen.scorer),
         "weights.safetensors": save(dict(chosen.scorer.state_dict())),
     }
-    written = artifacts.write(out, manifest, contents)
+    written = write(out, manifest, contents)
     load_policy(out, {})  # what was just written must pass every check that trading makes
     return written
 

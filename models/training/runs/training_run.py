@@ -8,15 +8,24 @@ from typing import Final
 
 import msgspec
 
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.agent_manifest import KIND, ActionSpec, Manifest, Probes, Seat, Shape
-from quantd.models.artifacts.manifest import ArtifactError, Training, Window
+from quantd.models.artifacts.card import agent_card
+from quantd.models.artifacts.folder import kind_of, read_manifest
+from quantd.models.artifacts.manifest import (
+    MANIFEST,
+    ActionSpec,
+    AgentManifest,
+    ArtifactError,
+    Probes,
+    Seat,
+    Shape,
+    Training,
+    Window,
+)
 from quantd.models.export import writer
 from quantd.models.export.policy_graph import Scaling
 from quantd.models.history.panel_files import file_digest
 from quantd.models.learners.record import Diverged, learners
 from quantd.models.observation import sight
-from quantd.models.training.card import card
 from quantd.models.training.plans.plan import Plan, described
 from quantd.models.training.runs.seed_pool import diverged, spread
 from quantd.models.training.runs.workers import Executor
@@ -59,7 +68,7 @@ def train(
     track: Track | None = None,
     looked: int = 0,
     executor: Executor | None = None,
-) -> Manifest:
+) -> AgentManifest:
     """Makes the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints, seed by seed. `looked` is how often
     somebody saw test figures of earlier forms of this policy. `executor` fits several seeds at once, to the same bits on a CPU.
 
@@ -100,8 +109,7 @@ def train(
         chosen_iteration=best.step,
         test_looks=looks,
     )
-    manifest = Manifest(
-        schema=artifacts.SCHEMA,
+    manifest = AgentManifest(
         name=plan.name,
         algorithm=plan.agent,
         profile=plan.profile,
@@ -114,10 +122,11 @@ def train(
         plan=msgspec.to_builtins(plan),
         results=results,
         golden=Probes(0, 0, 0, 0.0),
-        files={},
         seats=seats_of(plan),
     )
-    text = card(manifest, plan.market, markets.panel.cash_rate).encode()
+    text = agent_card(
+        manifest, plan.market.costs, plan.market.capital, plan.market.lots(markets.symbols), markets.panel.cash_rate
+    ).encode()
     written = writer.write(out, manifest, best.learner, scaling_of(best), text)
     if track is not None:
         tracker = track(best.seed, folder / f"seed-{best.seed}", best.steps)
@@ -248,8 +257,8 @@ def _look(folder: Path, out: Path, looked: int) -> int:
     path = folder / LOOKS
     before = int(path.read_text()) if path.exists() else 0
     try:
-        if (out / artifacts.MANIFEST).exists() and artifacts.kind_of(out) == KIND:
-            before = max(before, artifacts.read_manifest(out / artifacts.MANIFEST, Manifest).training.test_looks)
+        if (out / MANIFEST).exists() and kind_of(out) == "learned":
+            before = max(before, read_manifest(out / MANIFEST, AgentManifest).training.test_looks)
     except ArtifactError:
         before = max(before, 1)  # whatever it was, somebody made figures there
     looks = max(before, looked) + 1

@@ -10,14 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quantd.models.artifacts import manifest as artifacts
+from quantd.models.artifacts import folder as folders
 from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
-from quantd.models.forests import artifact
-from quantd.models.forests.artifact import FILES, TIMING, Manifest, load
+from quantd.models.artifacts.manifest import FOREST_KINDS, MANIFEST, ArtifactError, ForestManifest
 from quantd.models.forests.conversion import to_onnx
-from quantd.models.forests.forest_features import KINDS, ForestFeatures, features_hash
-from quantd.models.forests.prediction import Forest, load_forest
+from quantd.models.forests.forest_features import features_hash
+from quantd.models.forests.prediction import TIMING, Forest, load, load_forest, write
 from quantd.models.forests.trees import Trees, read
 from tests.support.examples import examples
 from tests.support.forests import FOREST
@@ -30,14 +28,14 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(SHIPPED, tmp_path / "forest"))
 
 
-def manifest_in(folder: Path) -> Manifest:
-    return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+def manifest_in(folder: Path) -> ForestManifest:
+    return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ForestManifest)
 
 
 def rewritten(folder: Path, files: dict[str, bytes] | None = None, **changes: object) -> Path:
     """Other fields or files, with a manifest and hashes that fit: what somebody who means it would write."""
-    contents = {name: (folder / name).read_bytes() for name in FILES} | (files or {})
-    artifacts.write(folder, msgspec.structs.replace(manifest_in(folder), **changes), contents, FILES)
+    contents = {name: (folder / name).read_bytes() for name in ForestManifest.FILES} | (files or {})
+    folders.write(folder, msgspec.structs.replace(manifest_in(folder), **changes), contents)
     return folder
 
 
@@ -47,7 +45,7 @@ def with_trees(folder: Path, change: Callable[[Trees], Trees]) -> Path:
     return rewritten(folder, {"policy.onnx": to_onnx(change(trees), width)})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FOREST_KINDS)
 def test_the_shipped_forests_are_whole_small_and_blind_to_the_default_run(kind: str) -> None:
     forest = load(FOREST[kind])
     assert forest.manifest.predicts == kind
@@ -63,7 +61,7 @@ def test_the_shipped_forests_are_whole_small_and_blind_to_the_default_run(kind: 
         assert fold.fitted_until < fold.first
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FOREST_KINDS)
 def test_the_card_says_what_the_manifest_says(kind: str) -> None:
     manifest, text = load(FOREST[kind]).manifest, (FOREST[kind] / "card.md").read_text()
     for each in (*manifest.folds, manifest.together):
@@ -74,7 +72,11 @@ def test_the_card_says_what_the_manifest_says(kind: str) -> None:
 
 
 @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=st.sampled_from((MANIFEST, *FILES)), where=st.floats(0.0, 1.0, exclude_max=True), bit=st.integers(0, 7))
+@given(
+    name=st.sampled_from((MANIFEST, *ForestManifest.FILES)),
+    where=st.floats(0.0, 1.0, exclude_max=True),
+    bit=st.integers(0, 7),
+)
 def test_one_flipped_bit_anywhere_is_refused(folder: Path, name: str, where: float, bit: int) -> None:
     path = folder / name
     original = path.read_bytes()
@@ -86,7 +88,7 @@ def test_one_flipped_bit_anywhere_is_refused(folder: Path, name: str, where: flo
     path.write_bytes(original)
 
 
-@pytest.mark.parametrize("name", [MANIFEST, *FILES])
+@pytest.mark.parametrize("name", [MANIFEST, *ForestManifest.FILES])
 @pytest.mark.parametrize("harm", ["missing", "shorter", "link"])
 def test_a_file_that_is_not_itself_is_named(folder: Path, name: str, harm: str) -> None:
     path = folder / name
@@ -159,8 +161,9 @@ def test_a_manifest_that_does_not_fit_is_refused(folder: Path, changes: dict[str
 
 
 def test_features_that_this_program_does_not_compute_are_refused(folder: Path) -> None:
-    names = manifest_in(folder).features.names
-    for features in (ForestFeatures(names[::-1]), ForestFeatures(names, version=2), ForestFeatures((*names, "magic"))):
+    own = manifest_in(folder).features
+    others: list[dict[str, object]] = [{"names": own.names[::-1]}, {"version": 2}, {"names": (*own.names, "magic")}]
+    for features in (msgspec.structs.replace(own, **other) for other in others):
         with pytest.raises(ArtifactError, match="train it again"):
             load(rewritten(folder, features=features, features_hash=features_hash(features)))
 
@@ -196,7 +199,9 @@ def test_timing_is_for_metrics_and_decides_nothing(folder: Path) -> None:
 
 def test_an_artifact_of_an_unknown_kind_is_refused_by_its_name(folder: Path) -> None:
     (folder / MANIFEST).write_text('{"kind": "oracle"}')
-    with pytest.raises(ArtifactError, match="an artifact of kind 'oracle'; this quantd knows policies, learned"):
+    with pytest.raises(
+        ArtifactError, match="an artifact of kind 'oracle'; this quantd knows policy, learned, ensemble, forest"
+    ):
         load_artifact(folder, {})
     (folder / MANIFEST).write_bytes(b"\xff")
     with pytest.raises(ArtifactError, match=r"manifest\.json"):
@@ -204,7 +209,7 @@ def test_an_artifact_of_an_unknown_kind_is_refused_by_its_name(folder: Path) -> 
 
 
 def test_what_is_written_is_what_was_meant(folder: Path) -> None:
-    contents = {name: (folder / name).read_bytes() for name in FILES}
-    manifest = artifact.write(folder, manifest_in(folder), contents, 1.23456)
+    contents = {name: (folder / name).read_bytes() for name in ForestManifest.FILES}
+    manifest = write(folder, manifest_in(folder), contents, 1.23456)
     assert load(folder).manifest == manifest
     assert load(folder).seconds == 1.235

@@ -16,13 +16,19 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save
 
-from quantd.models.artifacts import ensemble
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.agent_manifest import FILES, KIND, MOST_CARRY, Manifest, Seat
-from quantd.models.artifacts.ensemble import EnsembleManifest, combine
+from quantd.models.artifacts import folder as folders
+from quantd.models.artifacts.ensemble import combine
 from quantd.models.artifacts.inspection import graph_fault
 from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
+from quantd.models.artifacts.manifest import (
+    MANIFEST,
+    MOST_CARRY,
+    AgentManifest,
+    ArtifactError,
+    EnsembleManifest,
+    ScorerManifest,
+    Seat,
+)
 from quantd.models.artifacts.weights import tensors_fault, tensors_of
 from tests.support.artifacts import written
 from tests.support.checkout import ROOT
@@ -58,22 +64,22 @@ class Bomb:
 
 
 def manifest_in(folder: Path) -> Any:
-    kind = {KIND: Manifest, ensemble.KIND: EnsembleManifest}.get(artifacts.kind_of(folder), artifacts.Manifest)
+    kind = {"learned": AgentManifest, "ensemble": EnsembleManifest}.get(folders.kind_of(folder), ScorerManifest)
     return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=kind)
 
 
 def sealed(folder: Path, **changes: object) -> Path:
     """Other fields, and a digest that fits: what somebody means to be taken for whole."""
     manifest = msgspec.structs.replace(manifest_in(folder), **changes)
-    (folder / MANIFEST).write_bytes(artifacts.render(artifacts.sealed(manifest)))
+    (folder / MANIFEST).write_bytes(folders.render(folders.sealed(manifest)))
     return folder
 
 
 def holding(folder: Path, **contents: bytes) -> Path:
     """Other files, and hashes that fit them. Names have _ for the dot."""
     manifest = manifest_in(folder)
-    given = {name: (folder / name).read_bytes() for name in FILES}
-    artifacts.write(folder, manifest, given | {k.replace("_", "."): v for k, v in contents.items()}, FILES)
+    given = {name: (folder / name).read_bytes() for name in AgentManifest.FILES}
+    folders.write(folder, manifest, given | {k.replace("_", "."): v for k, v in contents.items()})
     return folder
 
 

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.manifest import FILES, MANIFEST, Artifact, ArtifactError, Manifest
+from quantd.models.artifacts.folder import render, sealed
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, FileEntry, ScorerManifest
+from quantd.models.artifacts.scorer_policy import ScorerArtifact, load
 from quantd.models.observation.return_features import FeatureSpec, spec_hash
 from tests.support.checkout import ROOT
 from tests.support.examples import examples
 
 SHIPPED = ROOT / "models" / "shipped" / "scorer"
+FILES = ScorerManifest.FILES
 
 
 @pytest.fixture
@@ -25,14 +27,14 @@ def folder(tmp_path: Path) -> Path:
 
 def rewritten(folder: Path, **changes: object) -> None:
     """A manifest with other fields but a digest that fits: what an unlucky tool, not an accident, would write."""
-    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ScorerManifest)
     changed = msgspec.structs.replace(manifest, **changes)
-    (folder / MANIFEST).write_bytes(artifacts.render(artifacts.sealed(changed)))
+    (folder / MANIFEST).write_bytes(render(sealed(changed)))
 
 
 def test_the_shipped_artifact_is_whole_and_small() -> None:
-    artifact = artifacts.load(SHIPPED)
-    assert isinstance(artifact, Artifact)
+    artifact = load(SHIPPED)
+    assert isinstance(artifact, ScorerArtifact)
     assert len(artifact.manifest.training.seeds) >= 5
     assert sum(p.stat().st_size for p in SHIPPED.iterdir()) < 1_000_000
     # the default run starts 2019-01-02: nothing of it was seen
@@ -41,7 +43,7 @@ def test_the_shipped_artifact_is_whole_and_small() -> None:
 
 
 def test_the_card_says_what_the_manifest_says() -> None:
-    manifest = artifacts.load(SHIPPED).manifest
+    manifest = load(SHIPPED).manifest
     text = (SHIPPED / "card.md").read_text()
     for result in manifest.results.values():
         for figures in (result.policy, result.equal_weight):
@@ -58,9 +60,9 @@ def test_one_flipped_bit_anywhere_is_refused(folder: Path, name: str, where: flo
     data[int(where * len(data))] ^= 1 << bit
     path.write_bytes(bytes(data))
     with pytest.raises(ArtifactError, match=name):
-        artifacts.load(folder)
+        load(folder)
     path.write_bytes(original)
-    artifacts.load(folder)
+    load(folder)
 
 
 @pytest.mark.parametrize("name", [MANIFEST, *FILES])
@@ -80,26 +82,26 @@ def test_a_file_that_is_not_itself_is_named(folder: Path, name: str, harm: str) 
         case "folder":
             path.mkdir()
     with pytest.raises(ArtifactError, match=name):
-        artifacts.load(folder)
+        load(folder)
 
 
 def test_a_size_is_checked_before_anything_is_read(folder: Path) -> None:
     with (folder / "policy.onnx").open("r+b") as file:
         file.truncate(1 << 40)  # sparse: reading it would not end well
     with pytest.raises(ArtifactError, match=r"policy\.onnx: 1099511627776 bytes; \d+ are expected at most"):
-        artifacts.load(folder)
-    entries = {n: artifacts.FileEntry(1 << 40, "") for n in FILES}
+        load(folder)
+    entries = {n: FileEntry(1 << 40, "") for n in FILES}
     rewritten(folder, files=entries)
     with pytest.raises(ArtifactError, match="268435456 are allowed"):
-        artifacts.load(folder)
+        load(folder)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "extra.bin"])
 def test_a_manifest_cannot_name_other_files(folder: Path, name: str) -> None:
-    entries = {n: artifacts.FileEntry(1, "") for n in (*FILES[:-1], name)}
+    entries = {n: FileEntry(1, "") for n in (*FILES[:-1], name)}
     rewritten(folder, files=entries)
     with pytest.raises(ArtifactError, match="are expected"):
-        artifacts.load(folder)
+        load(folder)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_a_manifest_cannot_name_other_files(folder: Path, name: str) -> None:
 def test_features_that_cannot_be_computed_are_refused(folder: Path, spec: FeatureSpec, reason: str) -> None:
     rewritten(folder, features=spec, features_hash=spec_hash(spec))
     with pytest.raises(ArtifactError, match=reason):
-        artifacts.load(folder)
+        load(folder)
 
 
 @pytest.mark.parametrize(
@@ -123,10 +125,10 @@ def test_features_that_cannot_be_computed_are_refused(folder: Path, spec: Featur
 def test_a_manifest_that_is_none_is_refused(folder: Path, data: bytes) -> None:
     (folder / MANIFEST).write_bytes(data)
     with pytest.raises(ArtifactError, match=r"manifest\.json: "):
-        artifacts.load(folder)
+        load(folder)
 
 
 def test_another_schema_says_so(folder: Path) -> None:
     rewritten(folder, schema=2)
     with pytest.raises(ArtifactError, match="schema 2; this quantd reads 1"):
-        artifacts.load(folder)
+        load(folder)

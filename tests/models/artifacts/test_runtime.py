@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.manifest import FILES, MANIFEST, ArtifactError, Manifest, Network
-from quantd.models.artifacts.runtime import LearnedPolicy, load_policy
+from quantd.models.artifacts.folder import write
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, Network, ScorerManifest
+from quantd.models.artifacts.scorer_policy import LearnedPolicy, load_policy
 from quantd.models.observation.return_features import LOOKBACK
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
@@ -43,9 +43,9 @@ def moves(seed: int, size: int) -> np.ndarray:
 def named(folder: Path, **changes: object) -> Path:
     """The shipped artifact with another manifest that fits its files."""
     shutil.copytree(SHIPPED, folder)
-    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    contents = {name: (folder / name).read_bytes() for name in FILES}
-    artifacts.write(folder, msgspec.structs.replace(manifest, **changes), contents)
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ScorerManifest)
+    contents = {name: (folder / name).read_bytes() for name in ScorerManifest.FILES}
+    write(folder, msgspec.structs.replace(manifest, **changes), contents)
     return folder
 
 
@@ -93,13 +93,13 @@ def test_a_network_that_is_not_equivariant_finds_its_columns_by_name(tmp_path: P
 
 def test_a_graph_that_answers_its_probe_otherwise_is_refused(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(SHIPPED, tmp_path / "a"))
-    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    contents = {name: (folder / name).read_bytes() for name in FILES}
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ScorerManifest)
+    contents = {name: (folder / name).read_bytes() for name in ScorerManifest.FILES}
     golden = np.frombuffer(contents["golden.bin"]).copy()
     golden[-1] += 2e-5
     # a manifest may not allow itself more than the program does
     loose = msgspec.structs.replace(manifest, golden=msgspec.structs.replace(manifest.golden, tolerance=1.0))
-    artifacts.write(folder, loose, {**contents, "golden.bin": golden.tobytes()})
+    write(folder, loose, {**contents, "golden.bin": golden.tobytes()})
     with pytest.raises(ArtifactError, match=r"golden\.bin: the graph differs from the probe by 2e-05"):
         load_policy(folder, {})
 
@@ -107,9 +107,9 @@ def test_a_graph_that_answers_its_probe_otherwise_is_refused(tmp_path: Path) -> 
 @pytest.mark.parametrize("graph", [b"", b"not a graph", b"\x08\x08"])
 def test_what_is_not_a_graph_is_refused(tmp_path: Path, graph: bytes) -> None:
     folder = Path(shutil.copytree(SHIPPED, tmp_path / "a"))
-    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    contents = {name: (folder / name).read_bytes() for name in FILES}
-    artifacts.write(folder, manifest, {**contents, "policy.onnx": graph})
+    manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=ScorerManifest)
+    contents = {name: (folder / name).read_bytes() for name in ScorerManifest.FILES}
+    write(folder, manifest, {**contents, "policy.onnx": graph})
     with pytest.raises(ArtifactError, match=r"policy\.onnx"):
         load_policy(folder, {})
 

@@ -9,10 +9,9 @@ import pytest
 from quantd.daemon.policies.composed import distrusted
 from quantd.daemon.policies.loading import PolicyError, load
 from quantd.models.artifacts import signature, versions
-from quantd.models.artifacts.agent_manifest import TOLERANCES
 from quantd.models.artifacts.agent_policy import load_agent
 from quantd.models.artifacts.ensemble import LearnedEnsemble, combine, load_ensemble
-from quantd.models.artifacts.manifest import ArtifactError, Result
+from quantd.models.artifacts.manifest import TOLERANCES, ArtifactError, Result
 from quantd.models.artifacts.signature import KeyFault, generate, sign, signature_fault
 from quantd.models.artifacts.weights import tensors_of
 from quantd.models.export.distillation import DistilPlan, distil

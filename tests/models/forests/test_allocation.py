@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from quantd.daemon.policies.loading import PolicyError, answer, load, memory_of, probe
 from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.manifest import ForestKind
 from quantd.models.forests.allocation import LearnedAllocation, correlation_matrix
 from quantd.models.forests.fit import Plan, train_on
-from quantd.models.forests.forest_features import LOOKBACK, Kind, look
+from quantd.models.forests.forest_features import LOOKBACK, look
 from quantd.models.forests.params import AllocationParams
 from quantd.models.forests.prediction import Forest, load_forest
 from quantd.strategies.policies import POLICIES
@@ -28,12 +29,12 @@ HERE = Path("/")
 
 
 @pytest.fixture(scope="module")
-def forests() -> dict[Kind, Forest]:
+def forests() -> dict[ForestKind, Forest]:
     return {"risk": load_forest(FOREST["risk"]), "correlation": load_forest(FOREST["correlation"])}
 
 
 @pytest.fixture(scope="module")
-def policy(forests: dict[Kind, Forest]) -> LearnedAllocation:
+def policy(forests: dict[ForestKind, Forest]) -> LearnedAllocation:
     return LearnedAllocation(AllocationParams(), forests)
 
 
@@ -77,7 +78,9 @@ def test_what_comes_later_changes_no_decision(policy: LearnedAllocation) -> None
     assert all(differ[200 - LOOKBACK + 1 :])
 
 
-def test_an_answer_rests_on_view_and_memory_alone_and_a_restart_changes_nothing(forests: dict[Kind, Forest]) -> None:
+def test_an_answer_rests_on_view_and_memory_alone_and_a_restart_changes_nothing(
+    forests: dict[ForestKind, Forest],
+) -> None:
     returns = garch(4, 260, 3)
     straight, restarted = LearnedAllocation(AllocationParams(), forests), LearnedAllocation(AllocationParams(), forests)
     memory = again = EMPTY_MEMORY
@@ -167,7 +170,9 @@ def test_a_score_tilts_a_weight_by_no_more_than_is_allowed(tmp_path: Path) -> No
     assert tilted.sum() == pytest.approx(1.0)
 
 
-def test_without_forests_that_are_on_it_is_risk_parity_on_the_plain_estimates(forests: dict[Kind, Forest]) -> None:
+def test_without_forests_that_are_on_it_is_risk_parity_on_the_plain_estimates(
+    forests: dict[ForestKind, Forest],
+) -> None:
     """Switched off it must not be a third thing: EWMA volatilities and the trailing correlation of 126 samples."""
     returns = garch(6, LOOKBACK, 5)
     policy = LearnedAllocation(AllocationParams(), {"correlation": forests["correlation"]})
@@ -186,7 +191,7 @@ def test_without_forests_that_are_on_it_is_risk_parity_on_the_plain_estimates(fo
     np.testing.assert_allclose(weights_of(given_), expected / expected.sum(), rtol=1e-4)
 
 
-def test_what_is_predicted_decides_the_weights_while_it_is_on(forests: dict[Kind, Forest]) -> None:
+def test_what_is_predicted_decides_the_weights_while_it_is_on(forests: dict[ForestKind, Forest]) -> None:
     returns = garch(7, LOOKBACK, 4)
     policy = LearnedAllocation(AllocationParams(method="inverse_volatility"), {"risk": forests["risk"]})
     given_, memory = policy.act(view_of(returns), {})
@@ -199,7 +204,7 @@ def test_what_is_predicted_decides_the_weights_while_it_is_on(forests: dict[Kind
     assert np.abs(said.model - said.plain).max() > 0.01
 
 
-def test_other_symbols_begin_a_new_record(forests: dict[Kind, Forest]) -> None:
+def test_other_symbols_begin_a_new_record(forests: dict[ForestKind, Forest]) -> None:
     returns = garch(7, LOOKBACK + 60, 3)
     policy = LearnedAllocation(AllocationParams(), {"risk": forests["risk"]})
     _, memory = live(policy, returns)
@@ -244,7 +249,9 @@ def test_a_forest_of_a_world_that_ended_is_switched_off_and_on_again_when_that_w
     assert standing.running_mse < standing.running_plain_mse
 
 
-def test_the_running_errors_are_those_of_what_was_said_against_what_came_true(forests: dict[Kind, Forest]) -> None:
+def test_the_running_errors_are_those_of_what_was_said_against_what_came_true(
+    forests: dict[ForestKind, Forest],
+) -> None:
     """Reckoned again from the prices alone, without any of the policy's memory."""
     returns, risk = garch(8, LOOKBACK + 180, 3), forests["risk"]
     policy = LearnedAllocation(AllocationParams(), {"risk": risk})

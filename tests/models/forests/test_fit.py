@@ -9,13 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.models.artifacts import manifest as artifacts
 from quantd.models.artifacts.loader import load_artifact
-from quantd.models.forests import artifact
+from quantd.models.artifacts.manifest import FOREST_KINDS, MANIFEST, ForestKind, ForestManifest
 from quantd.models.forests.allocation import LearnedAllocation
-from quantd.models.forests.card import beats_plain
 from quantd.models.forests.fit import Plan, fit, gather, judge, score, train, train_on
-from quantd.models.forests.forest_features import KINDS, LOOKBACK, Kind, look
+from quantd.models.forests.forest_features import LOOKBACK, look
 from quantd.models.forests.prediction import load_forest
 from quantd.models.history.splits import walk_forward
 from quantd.trading.market import Floats
@@ -31,14 +29,14 @@ def quiet(line: str) -> None:
     pass
 
 
-def made(out: Path, returns: Floats, plan: Plan) -> artifact.Manifest:
+def made(out: Path, returns: Floats, plan: Plan) -> ForestManifest:
     return train_on(panel_of(returns), {}, plan, out, "a test", quiet, perf_counter())
 
 
 def test_the_same_command_makes_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         train(BARS, ACTIONS, SYMBOLS, SMALL, tmp_path / name / "forest", "a test", quiet)
-    for name in (artifacts.MANIFEST, *artifact.FILES):
+    for name in (MANIFEST, *ForestManifest.FILES):
         assert (tmp_path / "a/forest" / name).read_bytes() == (tmp_path / "b/forest" / name).read_bytes(), name
 
 
@@ -74,20 +72,20 @@ def test_where_volatility_can_be_known_the_forest_beats_the_plain_estimate_in_ev
     for each in (*manifest.folds, manifest.together):
         assert each.model.mse < 0.9 * each.plain.mse
         assert each.model.r2 > each.plain.r2
-    assert beats_plain(manifest)
+    assert manifest.beats_plain()
 
 
 def test_where_nothing_can_be_known_of_returns_the_optimiser_starts_switched_off(tmp_path: Path) -> None:
     manifest = made(tmp_path / "forest", noise(1, 1_500, 4), Plan("allocation", folds=2, leaves=32))
-    assert not beats_plain(manifest)
+    assert not manifest.beats_plain()
     assert manifest.together.model.r2 < 0.0
     policy = load_artifact(tmp_path / "forest", {})
     assert isinstance(policy, LearnedAllocation)
     assert "it starts switched off" in (tmp_path / "forest/card.md").read_text()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_artifact_answers_as_the_fitted_forest_does(tmp_path: Path, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", FOREST_KINDS)
+def test_the_artifact_answers_as_the_fitted_forest_does(tmp_path: Path, kind: ForestKind) -> None:
     made_up, plan = garch(2, 420, 3), Plan(kind, folds=1, leaves=16)
     made(tmp_path / "forest", made_up, plan)
     returns = panel_of(made_up).returns()  # rounded by the way through prices

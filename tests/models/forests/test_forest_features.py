@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from quantd.models.artifacts.manifest import FOREST_KINDS, ForestKind
 from quantd.models.forests.fit import gather
 from quantd.models.forests.forest_features import (
     ASSET_FEATURES,
-    KINDS,
     LOOKBACK,
-    ForestFeatures,
-    Kind,
     features_hash,
     features_of,
     look,
@@ -24,8 +23,8 @@ from tests.support.examples import examples
 from tests.support.forests import garch
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_rows_up_to_a_session_are_the_same_when_the_data_end_there_or_go_on(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", FOREST_KINDS)
+def test_rows_up_to_a_session_are_the_same_when_the_data_end_there_or_go_on(kind: ForestKind) -> None:
     returns = np.vstack([np.full((1, 4), np.nan), garch(1, 400, 4)])
     whole, horizon = gather(kind, returns, 21, 5), 21
     for cut in (200, 301, 370):
@@ -36,8 +35,8 @@ def test_rows_up_to_a_session_are_the_same_when_the_data_end_there_or_go_on(kind
         assert len(early.at) > 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_comes_after_a_session_is_in_its_outcome_and_not_in_its_features(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", FOREST_KINDS)
+def test_what_comes_after_a_session_is_in_its_outcome_and_not_in_its_features(kind: ForestKind) -> None:
     returns = np.vstack([np.full((1, 4), np.nan), garch(1, 260, 4)])
     cut = 200
     changed = returns.copy()
@@ -90,7 +89,7 @@ def test_an_asset_without_whole_history_or_that_stands_still_is_not_known() -> N
     past = look(returns)
     assert see("risk", past).known.tolist() == [True, False, False, True]
     assert see("correlation", past).known.tolist() == [False, False, True, False, False, False]
-    for kind in KINDS:
+    for kind in FOREST_KINDS:
         seen = see(kind, past)
         assert np.isfinite(seen.features).all()
         assert np.isfinite(seen.plain).all()
@@ -115,9 +114,9 @@ def test_the_hash_names_every_part_of_what_is_read() -> None:
     base = features_of("risk")
     others = [
         features_of("correlation"),
-        ForestFeatures(base.names[1:]),
-        ForestFeatures(base.names[::-1]),
-        ForestFeatures(base.names, lookback=127),
-        ForestFeatures(base.names, version=2),
+        replace(base, names=base.names[1:]),
+        replace(base, names=base.names[::-1]),
+        replace(base, lookback=127),
+        replace(base, version=2),
     ]
     assert len({features_hash(each) for each in [base, *others]}) == 6

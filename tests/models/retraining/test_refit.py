@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.models.artifacts import manifest as artifacts
 from quantd.models.artifacts.manifest import ArtifactError
+from quantd.models.artifacts.scorer_policy import load
 from quantd.models.artifacts.versions import point
 from quantd.models.history.panel_files import read_panel
 from quantd.models.history.splits import Split, Splits
@@ -46,7 +46,7 @@ def quiet(line: str) -> None:
 def test_a_retraining_moves_the_parts_and_keeps_the_rest_of_the_plan(scorer: Path, tmp_path: Path) -> None:
     out = tmp_path / "versions"
     found = retrain(asked(scorer, out), quiet)
-    manifest = artifacts.load(out / found.version).manifest
+    manifest = load(out / found.version).manifest
     assert found.version.startswith("v20081231-")
     assert manifest.name == found.version
     assert found.parts["test"] == ("2008-07-04", "2008-12-31")

@@ -15,8 +15,8 @@ import pytest
 
 from quantd.daemon.cli.failures import guarded
 from quantd.daemon.cli.program import run
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.agent_manifest import Manifest
+from quantd.models.artifacts.folder import read_manifest
+from quantd.models.artifacts.manifest import MANIFEST, AgentManifest
 from quantd.models.history.panel_files import file_digest
 from tests.support import training as world
 from tests.support.checkout import ROOT
@@ -76,8 +76,8 @@ def quantd(folder: Path, *words: str) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def manifest_of(folder: Path) -> Manifest:
-    return artifacts.read_manifest(folder / artifacts.MANIFEST, Manifest)
+def manifest_of(folder: Path) -> AgentManifest:
+    return read_manifest(folder / MANIFEST, AgentManifest)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quantd.models.artifacts import manifest as artifacts
-from quantd.models.artifacts.runtime import load_policy
+from quantd.models.artifacts.manifest import MANIFEST, ScorerManifest
+from quantd.models.artifacts.scorer_policy import load, load_policy
 from quantd.models.history.panel_files import read_panel
 from quantd.models.history.splits import Split, Splits
 from quantd.models.observation.table import sight
@@ -33,7 +33,7 @@ SMALL = Plan(
 )
 
 
-def run(out: Path, bars: Path = BARS, plan: Plan = SMALL) -> artifacts.Manifest:
+def run(out: Path, bars: Path = BARS, plan: Plan = SMALL) -> ScorerManifest:
     return train(bars, ACTIONS, SYMBOLS, plan, out, "a test", lambda line: None)
 
 
@@ -47,7 +47,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_same_command_makes_the_same_bytes(first: Path, tmp_path: Path) -> None:
     again = tmp_path / "scorer"
     run(again)
-    for name in (artifacts.MANIFEST, *artifacts.FILES):
+    for name in (MANIFEST, *ScorerManifest.FILES):
         assert (again / name).read_bytes() == (first / name).read_bytes(), name
 
 
@@ -62,7 +62,7 @@ def test_what_comes_after_the_validation_part_cannot_change_the_weights(first: P
     table.with_columns(bubble).write_parquet(tmp_path / "bars.parquet")
     other = run(tmp_path / "scorer", tmp_path / "bars.parquet")
     assert (tmp_path / "scorer" / "weights.safetensors").read_bytes() == (first / "weights.safetensors").read_bytes()
-    mine = artifacts.load(first).manifest
+    mine = load(first).manifest
     assert other.results["validation"] == mine.results["validation"]
     assert other.results["test"] != mine.results["test"]
 
@@ -70,11 +70,11 @@ def test_what_comes_after_the_validation_part_cannot_change_the_weights(first: P
 def test_nothing_after_the_test_part_is_read(tmp_path: Path, first: Path) -> None:
     cut = tmp_path / "bars.parquet"
     pl.read_parquet(BARS).filter(pl.col("ts").dt.date() <= SMALL.splits.test.last).write_parquet(cut)
-    assert run(tmp_path / "scorer", cut).results == artifacts.load(first).manifest.results
+    assert run(tmp_path / "scorer", cut).results == load(first).manifest.results
 
 
 def test_seeds_differ_and_all_are_reported(first: Path) -> None:
-    manifest = artifacts.load(first).manifest
+    manifest = load(first).manifest
     assert manifest.training.seeds == (1, 2)
     assert len(set(manifest.results["test"].sharpe_by_seed)) == 2
     assert set(manifest.results) == {"train", "validation", "test"}

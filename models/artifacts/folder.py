@@ -1,0 +1,116 @@
+"""The folder of an artifact: manifest.json, sealed by its digest, and the files that it names. Nothing in here runs.
+
+policy.onnx is for trading, weights.safetensors for training, golden.bin holds probes with their answers as little-endian
+float64, and card.md is for people.
+"""
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from quantd.models.artifacts.manifest import MANIFEST, SCHEMA, ArtifactError, FileEntry, Manifest
+from quantd.trading.market import Floats
+
+MANIFEST_BYTES: Final = 1 << 20
+FILE_BYTES: Final = 1 << 28
+"""No file of an artifact is read that claims to be larger (256 MiB)."""
+
+M = TypeVar("M", bound=Manifest)
+
+
+def render(manifest: Manifest) -> bytes:
+    """The one text of a manifest; a float that is not a number is null."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
+
+
+def digest_of(data: bytes) -> str:
+    return blake2b(data, digest_size=32).hexdigest()
+
+
+def sealed(manifest: M) -> M:
+    """With its own digest filled in."""
+    bare = msgspec.structs.replace(manifest, digest="")
+    return msgspec.structs.replace(bare, digest=digest_of(render(bare)))
+
+
+def write(folder: Path, manifest: M, contents: dict[str, bytes]) -> M:
+    """Writes the files of its kind and the manifest with their hashes; gives the manifest as written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in manifest.FILES:
+        (folder / name).write_bytes(contents[name])
+    entries = {name: FileEntry(len(contents[name]), digest_of(contents[name])) for name in manifest.FILES}
+    manifest = sealed(msgspec.structs.replace(manifest, files=entries))
+    (folder / MANIFEST).write_bytes(render(manifest))
+    return manifest
+
+
+def numbers(*arrays: Floats) -> bytes:
+    """One after the other, as golden.bin holds them."""
+    return b"".join(each.astype("<f8").tobytes() for each in arrays)
+
+
+def read(folder: Path, kind: type[M]) -> tuple[M, dict[str, bytes]]:
+    """The manifest of `folder` and the content of its files; ArtifactError unless all are exactly as they were written."""
+    manifest = read_manifest(folder / MANIFEST, kind)
+    return manifest, read_files(folder, manifest.files, kind.FILES)
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """At most `limit` bytes of a regular file; more, or no file, is an ArtifactError."""
+    try:
+        if path.is_symlink() or not path.is_file():
+            raise ArtifactError(f"{path}: no such file (links are not followed)")
+        if path.stat().st_size > limit:
+            raise ArtifactError(f"{path}: {path.stat().st_size} bytes; {limit} are expected at most")
+        with path.open("rb") as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise ArtifactError(f"{path}: {error.strerror}") from None
+
+
+class _Kind(Struct):
+    kind: str = ""
+
+
+def kind_of(folder: Path) -> str:
+    """The kind that its manifest names, "" for a scorer; before any check, only to choose the code that checks."""
+    path = folder / MANIFEST
+    try:
+        return msgspec.json.decode(read_bytes(path, MANIFEST_BYTES), type=_Kind).kind
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtifactError(f"{path}: {error}") from None
+
+
+def read_manifest(path: Path, kind: type[M]) -> M:
+    """A manifest exactly as it was written. Raises ArtifactError."""
+    data = read_bytes(path, MANIFEST_BYTES)
+    try:
+        manifest = msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtifactError(f"{path}: {error}") from None
+    if manifest.schema != SCHEMA:
+        raise ArtifactError(f"{path}: schema {manifest.schema}; this quantd reads {SCHEMA}")
+    if render(manifest) != data or manifest != sealed(manifest):
+        raise ArtifactError(f"{path}: it was changed after it was written (its digest differs)")
+    return manifest
+
+
+def read_files(folder: Path, entries: dict[str, FileEntry], names: tuple[str, ...]) -> dict[str, bytes]:
+    """The content of exactly the files `names`, each as its entry says. Raises ArtifactError."""
+    if set(entries) != set(names):
+        raise ArtifactError(f"{folder / MANIFEST}: files are {sorted(entries)}; {list(names)} are expected")
+    return {name: _checked(folder / name, entries[name]) for name in names}
+
+
+def _checked(path: Path, entry: FileEntry) -> bytes:
+    if not 0 <= entry.size <= FILE_BYTES:
+        raise ArtifactError(f"{path}: the manifest gives it {entry.size} bytes; {FILE_BYTES} are allowed")
+    data = read_bytes(path, entry.size)
+    if len(data) != entry.size:
+        raise ArtifactError(f"{path}: {len(data)} bytes; the manifest says {entry.size}")
+    if digest_of(data) != entry.blake2b:
+        raise ArtifactError(f"{path}: its content is not what the manifest says (BLAKE2b differs)")
+    return data

@@ -1,0 +1,115 @@
+"""Trades with a scorer: one network that gives every asset a score, from the features that training used. No torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from quantd.models.artifacts.folder import read
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ScorerManifest
+from quantd.models.artifacts.runtime import TOLERANCE, Runtime, check_probe, open_session, probing
+from quantd.models.observation.return_features import columns_of, measure, spec_fault, spec_hash
+from quantd.strategies.policies.params import parse
+from quantd.trading.market import Floats
+from quantd.trading.view import Memory, View
+
+
+class ScorerArtifact(Struct, frozen=True):
+    """A checked artifact in memory."""
+
+    folder: Path
+    manifest: ScorerManifest
+    graph: bytes
+    golden_returns: Floats
+    golden_weights: Floats
+
+    @property
+    def trained_until_ns(self) -> int:
+        """Bars up to this instant are inside the training window."""
+        return self.manifest.training.until_ns
+
+
+def load(folder: Path) -> ScorerArtifact:
+    """The artifact in `folder`; ArtifactError unless every file is exactly what the manifest says, and the manifest
+    is whole and asks for features this program computes."""
+    manifest, contents = read(folder, ScorerManifest)
+    if manifest.features_hash != spec_hash(manifest.features):
+        raise ArtifactError(f"{folder / MANIFEST}: features_hash is not that of its features")
+    fault = spec_fault(manifest.features)
+    if fault:
+        raise ArtifactError(f"{folder / MANIFEST}: it needs {fault}; train it again")
+    golden, data = manifest.golden, contents["golden.bin"]
+    cells = golden.lookback * golden.assets
+    if golden.lookback != manifest.features.lookback or golden.assets < 1 or len(data) != 8 * (cells + golden.assets):
+        raise ArtifactError(f"{folder / 'golden.bin'}: {len(data)} bytes are not {golden.lookback} x {golden.assets}")
+    values = np.frombuffer(data, dtype="<f8")
+    return ScorerArtifact(
+        folder=folder,
+        manifest=manifest,
+        graph=contents["policy.onnx"],
+        golden_returns=values[:cells].reshape(golden.lookback, golden.assets),
+        golden_weights=values[cells:],
+    )
+
+
+class LearnedParams(Struct, frozen=True):
+    """A trained policy has nothing to set: what it does was fixed when it was trained."""
+
+
+class LearnedPolicy(Runtime[ScorerArtifact]):
+    """Implements quantd.trading.ports.Policy with the network of an artifact.
+
+    An asset-equivariant network trades any universe. Another one trades exactly the symbols it was trained on,
+    found by name; it raises ArtifactError when asked about others.
+    """
+
+    __slots__ = ("_columns", "_session")
+
+    def __init__(self, artifact: ScorerArtifact) -> None:
+        manifest = artifact.manifest
+        super().__init__(artifact, None if manifest.network.equivariant else manifest.universe)
+        self._session = open_session(artifact.graph, artifact.folder / "policy.onnx", ["features", "mask"], ["weights"])
+        columns = columns_of(manifest.features)
+        self._columns = None if columns == list(range(len(columns))) else columns
+        self._prove()
+
+    @property
+    def lookback(self) -> int:
+        return self.artifact.manifest.features.lookback
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        if view.universe is not self._universe:
+            self.fit(view.universe)
+        returns = view.synchronous(self.lookback)
+        return self.placed(self.weights(returns if self._order is None else returns[:, self._order])), memory
+
+    def weights(self, returns: Floats) -> Floats:
+        """float64[N] of float64[lookback, N] returns, columns as trained."""
+        features, mask = measure(returns)
+        if self._columns is not None:
+            features = features[:, self._columns]
+        return self._run(features[None], mask[None])[0].astype(np.float64)
+
+    def _run(self, features: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
+        answer: list[NDArray[np.float32]] = self._session.run(None, {"features": features, "mask": mask})
+        return answer[0]
+
+    def _prove(self) -> None:
+        """The golden probe: this machine gives the answer that the training machine wrote down."""
+        artifact = self.artifact
+        with probing(artifact.folder):
+            given = self.weights(artifact.golden_returns)
+        if given.shape != artifact.golden_weights.shape:
+            raise ArtifactError(
+                f"{artifact.folder / 'golden.bin'}: the graph answers the probe with shape {given.shape}"
+            )
+        difference = float(np.abs(given - artifact.golden_weights).max())
+        check_probe(artifact.folder, difference, min(TOLERANCE, artifact.manifest.golden.tolerance))
+
+
+def load_policy(folder: Path, params: Mapping[str, object]) -> LearnedPolicy:
+    """The policy of the artifact in `folder`, all of it checked. Raises ArtifactError or ParamsError."""
+    parse(str(folder), params, LearnedParams)
+    return LearnedPolicy(load(folder))

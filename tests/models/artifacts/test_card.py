@@ -1,0 +1,34 @@
+"""The cards of the shipped artifacts, made again from their manifests, are those in their folders."""
+
+import pytest
+from msgspec.structs import replace
+
+from quantd.models.artifacts.card import agent_card, forest_card, scorer_card
+from quantd.models.artifacts.loader import checked
+from quantd.models.artifacts.manifest import AgentManifest, ForestManifest, ScorerManifest
+from quantd.models.training.plans.plan import restored
+from quantd.models.training.runs.scorer_run import Plan
+from tests.support.checkout import ROOT
+
+SHIPPED = ROOT / "models" / "shipped"
+PARTS = ("train", "validation", "test")
+SETTINGS = ("streams", "noisy", "layers", "heads", "widening", "samples")
+"""In the order of training: a manifest has its keys in alphabetical order."""
+
+
+@pytest.mark.parametrize("name", sorted(each.name for each in SHIPPED.iterdir()))
+def test_a_card_is_made_again_to_the_last_byte(name: str) -> None:
+    manifest = checked(SHIPPED / name).manifest
+    if isinstance(manifest, ForestManifest):
+        made = forest_card(manifest)
+    elif isinstance(manifest, AgentManifest):
+        market, network = restored(manifest.plan).market, manifest.network
+        settings = {key: network.settings[key] for key in SETTINGS if key in network.settings}
+        results = {part: manifest.results[part] for part in PARTS}
+        manifest = replace(manifest, results=results, network=replace(network, settings=settings))
+        made = agent_card(manifest, market.costs, market.capital, market.lots(manifest.universe))
+    else:
+        assert isinstance(manifest, ScorerManifest)
+        manifest = replace(manifest, results={part: manifest.results[part] for part in PARTS})
+        made = scorer_card(manifest, Plan().costs, Plan().cash)
+    assert made == (SHIPPED / name / "card.md").read_text(encoding="utf-8")
