@@ -40,7 +40,7 @@ def account_key(kind: str, account: str) -> str:
 
 
 def since_boot_s() -> float:
-    """Return seconds since boot, by a clock that nobody sets and that continues during system sleep."""
+    """Return seconds since boot, by a clock that cannot be set and that continues during system sleep."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
