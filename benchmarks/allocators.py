@@ -1,9 +1,12 @@
-"""Allocators beside PyPortfolioOpt and skfolio, in one run on the same returns: milliseconds for 20 and 100 instruments
-from 504 daily returns, the estimate of the covariance included, and whether the optimum is the same.
+"""Allocators compared with PyPortfolioOpt and skfolio on the same returns, in one run.
 
-Run: OMP_NUM_THREADS=1 python -m benchmarks.allocators [repetitions]
-A peer that is not installed (`make test` installs both) is left out, and said so. PyPortfolioOpt has no risk parity; its
-HRP and skfolio's are given the columns in the order of their variance, in which ours numbers them.
+It prints milliseconds for 20 and 100 instruments from 504 daily returns, covariance estimate included, and the
+difference between the optima.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.allocators [repetitions]
+
+A missing peer (`make test` installs both) is omitted and reported. PyPortfolioOpt has no risk parity; its HRP and
+skfolio's receive the columns in order of variance, as numbered here.
 """
 
 import sys
@@ -31,13 +34,13 @@ ROWS = 504
 YEAR = 252.0
 FREE_ANNUAL = 0.02
 VIEWS = np.array([0.10, 0.03])
-"""The first returns 10 % a year; the second 3 % more than the third. Both half certain."""
+"""The first returns 10 % a year; the second 3 % more than the third. Both have confidence one half."""
 
 Allocate = Callable[[], Floats]
 
 
 def market(size: int, seed: int = 7) -> Floats:
-    """Daily returns of one common factor and own noise with fat tails; columns in order of their variance."""
+    """Return daily returns of one common factor and individual noise with fat tails; columns in order of variance."""
     rng = np.random.default_rng(seed)
     common = rng.standard_t(5, size=(ROWS, 1)) * 0.006
     own = rng.standard_t(5, size=(ROWS, size)) * rng.uniform(0.004, 0.018, size)
@@ -154,7 +157,7 @@ def pypfopt(returns: Floats) -> dict[str, Allocate]:
 
     def black_litterman() -> Floats:
         cov = frame.cov() * YEAR
-        # its cap-weighted prior adds the risk-free rate: this is the equilibrium in excess of it, as ours
+        # its cap-weighted prior adds the risk-free rate: this is the equilibrium in excess of it, as here
         prior = 2.5 * cov @ np.full(size, 1.0 / size)
         model = BlackLittermanModel(
             cov, pi=prior, Q=VIEWS, P=rows, omega="idzorek", view_confidences=[0.5, 0.5], tau=0.05
@@ -171,7 +174,7 @@ def pypfopt(returns: Floats) -> dict[str, Allocate]:
 
 
 def objective(name: str, returns: Floats, weights: Floats) -> float:
-    """What the form is judged by: the smaller, the better; digits of agreement are of this number."""
+    """Return the objective's value: smaller is better, and agreement is measured on it."""
     cov = covariance(returns)
     volatility = float(np.sqrt(weights @ cov @ weights))
     match name:
@@ -197,7 +200,7 @@ def objective(name: str, returns: Floats, weights: Floats) -> float:
 
 
 def milliseconds(run: Allocate, repetitions: int) -> float:
-    """The least of the times: what it takes when nothing else is done."""
+    """Return the minimum of the times, which excludes other work on the machine."""
     run()
     times = []
     for _ in range(repetitions):
@@ -217,7 +220,8 @@ def main(arguments: list[str]) -> None:
             print(f"{name} is not installed here; `make test` installs it")
     print(f"{ROWS} returns, least of {repetitions} runs (ours: {50 * repetitions}), one thread")
     print(
-        "ratio: the fastest peer's time over ours; gap: how much better our objective is (negative: worse), as a fraction"
+        "ratio: the fastest peer's time over ours; gap: how much better our objective is (negative: worse), as a "
+        "fraction"
     )
     head = f"{'form':<22}{'n':>4}{'ours ms':>10}" + "".join(f"{name + ' ms':>18}" for name in there)
     print(head + f"{'ratio':>9}" + "".join(f"{'gap ' + name:>20}" for name in there))

@@ -1,8 +1,10 @@
-"""The whole engine on synthetic bars: symbol-bars a second through gate, ledger, paper venue and digest.
+"""The whole engine on synthetic bars: symbol-bars per second through gate, ledger, paper venue and digest.
 
-python -m benchmarks.engine [--profile]: fat-tailed bars (Student t, 4 degrees), one thread, seed printed. Figures
-are CPU time. Above them stands how fast this machine is now, and what the bars cost with nothing done to them;
-below, where the time goes, of runs of their own (samples of a timer, so shares rather than sums), and the memory.
+    python -m benchmarks.engine [--profile]
+
+Bars are fat-tailed (Student t, 4 degrees), with one thread and a printed seed. Figures are CPU time. The lines above
+them show the machine's current speed, and the cost of the bars without processing. The lines below show the
+distribution of time (sampled by a timer in separate runs) and the memory.
 """
 
 import gc
@@ -38,7 +40,7 @@ SEED = 7
 
 
 class Rotating:
-    """Weights that change completely every sample: every symbol trades every day."""
+    """A policy whose weights change completely every sample: every symbol trades every day."""
 
     lookback = 2
 
@@ -50,7 +52,7 @@ class Rotating:
 
 
 class Quiet:
-    """Buys once, then holds by wanting what it has."""
+    """A policy that buys once, and then targets its current weights."""
 
     lookback = 2
 
@@ -61,7 +63,7 @@ class Quiet:
 
 
 def market(symbols: int, days: int) -> tuple[Block, Universe, Sessions]:
-    """Bars of `days` sessions, prices to the cent, correlated through one factor."""
+    """Return bars of `days` sessions, with prices in whole cents, correlated through one factor."""
     rng = np.random.default_rng(SEED)
     factor = rng.standard_t(4, (days, 1)) * 0.006
     returns = factor + rng.standard_t(4, (days, symbols)) * 0.008
@@ -86,10 +88,12 @@ LIMITS = Limits(
     max_price_age_ns=2 * DAY_NS, var=Tail(limit=0.08),
     correlation=Correlation(threshold=0.7, joint_weight=0.6, min_weight=0.05),
 )  # fmt: skip
-"""The limits of the default config.toml, for the house and for each agent; losses as wide as these bars need."""
+"""The limits of the default config.toml, for the house and for each agent; loss limits are as wide as these bars
+need.
+"""
 
 MORE = override(LIMITS, cvar=Tail(limit=0.12), max_volatility=0.9, max_net_exposure=1.0, allow_short=False)
-"""The same with expected shortfall, volatility, net exposure and no short sales."""
+"""The same limits with expected shortfall, volatility, net exposure and no short sales."""
 
 
 def shell(universe: Universe, sessions: Sessions, policies: list[Policy], scheduled: bool, limits: Limits) -> Shell:
@@ -123,7 +127,7 @@ def run(name: str, symbols: int, days: int, policies: list[Policy], every: int, 
     for _ in range(3):
         body = shell(universe, sessions, policies, True, limits)
         take: Callable[[Item], None] = body.take
-        # as `quantd backtest` does: what is there at the start is not looked through for garbage again and again
+        # as in `quantd backtest`: objects that exist at the start are excluded from garbage collection
         gc.collect()
         gc.freeze()
         began = time.process_time()
@@ -133,15 +137,16 @@ def run(name: str, symbols: int, days: int, policies: list[Policy], every: int, 
     tally = body.tally
     print(
         f"{name:44s} {tally.symbol_bars / best:12,.0f} symbol-bars/s  {best / days * 1e6:7.1f} us a session  "
-        f"{tally.orders:7,d} orders  {tally.refused + tally.clipped:6,d} cut  equity {body.state.equity_micro / 1e6:,.2f}"
+        f"{tally.orders:7,d} orders  {tally.refused + tally.clipped:6,d} cut  equity "
+        f"{body.state.equity_micro / 1e6:,.2f}"
     )
 
 
-# ---- what to compare with ------------------------------------------------------------------------
+# ---- reference figures ---------------------------------------------------------------------------
 
 
 def machine_us() -> float:
-    """CPU time of `sum(range(1000))`, best of 50: what to hold the figures of two machines together by."""
+    """Return the CPU time of `sum(range(1000))`, best of 50: a scale for comparisons between machines."""
     best = float("inf")
     for _ in range(50):
         began = time.process_time_ns()
@@ -152,7 +157,7 @@ def machine_us() -> float:
 
 
 def baselines(symbols: int, days: int) -> None:
-    """The same slices walked with nothing done, and with a book of the same size valued at each close."""
+    """Time the same slices without processing, and with a valuation of a book of the same size at each close."""
     block, _, _ = market(symbols, days)
     items = timeline(block, 21, 1)
     lots = [1_000] * symbols
@@ -177,7 +182,7 @@ def baselines(symbols: int, days: int) -> None:
         )
 
 
-# ---- where the time goes -------------------------------------------------------------------------
+# ---- distribution of time ------------------------------------------------------------------------
 
 PARTS: tuple[tuple[str, str, str], ...] = (
     ("gate", "risk/pretrade/gate.py", "gate"),
@@ -192,7 +197,7 @@ PARTS: tuple[tuple[str, str, str], ...] = (
     ("digest, counts", "daemon/runtime/tally.py", ""),
     ("loop", "daemon/runtime/loop.py", ""),
 )
-"""(part, file, function or "" for all of the file): a sample belongs to the innermost frame that has a row."""
+"""(part, file, function or "" for the whole file): a sample belongs to the innermost frame with a row."""
 
 
 def part_of(frame: FrameType | None) -> str:
@@ -206,7 +211,7 @@ def part_of(frame: FrameType | None) -> str:
 
 
 def shares(name: str, days: int, policies: list[Policy], every: int) -> None:
-    """Where the CPU time of one run goes, by samples of a timer that counts it (the kernel's tick: about 4 ms)."""
+    """Print the shares of one run's CPU time, sampled by a CPU-time timer (the kernel's tick: about 4 ms)."""
     block, universe, sessions = market(20, days)
     items = timeline(block, every, len(policies))
     body = shell(universe, sessions, policies, True, LIMITS)
@@ -234,7 +239,7 @@ def resident_mib() -> float:
 
 
 def memory(days: int = 50_000) -> None:
-    """Resident memory on the way through a million symbol-bars, every symbol traded every 5 sessions."""
+    """Print resident memory during a million symbol-bars, with every symbol traded every 5 sessions."""
     block, universe, sessions = market(20, days)
     items = timeline(block, 5, 1)
     body = shell(universe, sessions, [Rotating()], True, LIMITS)

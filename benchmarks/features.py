@@ -1,7 +1,8 @@
-"""Time of 50 indicators for 100 symbols when one bar comes, beside computing them again over the window.
+"""Time of 50 indicators for 100 symbols per new bar, compared with a recomputation over the window.
 
-Run: OMP_NUM_THREADS=1 python -m benchmarks.features [bars]
-TA-Lib and polars_talib take part where they are installed (neither is needed to trade). Ratios are of one run.
+    OMP_NUM_THREADS=1 python -m benchmarks.features [bars]
+
+TA-Lib and polars_talib are included where installed (neither is needed to trade). Ratios are of one run.
 """
 
 import sys
@@ -35,7 +36,7 @@ def bars(rows: int, size: int) -> dict[str, Floats]:
 
 
 def timed(work: Callable[[], object], times: int) -> float:
-    """Median of `times` runs, in microseconds."""
+    """Return the median of `times` runs, in microseconds."""
     found = []
     for _ in range(times):
         began = perf_counter()
@@ -45,7 +46,7 @@ def timed(work: Callable[[], object], times: int) -> float:
 
 
 def talib_calls(t: Any, o: Floats, h: Floats, low: Floats, c: Floats, v: Floats, b: Floats) -> list[Callable[[], Any]]:
-    """The same by TA-Lib for one column, one call an indicator."""
+    """Return the same indicators by TA-Lib for one column, one call each."""
     return [
         lambda: t.SMA(c, 20), lambda: t.EMA(c, 20), lambda: t.WMA(c, 20), lambda: t.DEMA(c, 20), lambda: t.TEMA(c, 20),
         lambda: t.TRIMA(c, 20), lambda: t.KAMA(c, 10), lambda: t.T3(c, 5, 0.7), lambda: t.MIDPOINT(c, 14),
@@ -62,7 +63,7 @@ def talib_calls(t: Any, o: Floats, h: Floats, low: Floats, c: Floats, v: Floats,
 
 
 def polars_calls(pl: Any) -> list[Any]:
-    """A part of the same as expressions of polars_talib, over the symbols."""
+    """Return some of the same indicators as expressions of polars_talib, over the symbols."""
     c = pl.col("close")
     pta = import_module("polars_talib")
     made = [

@@ -1,6 +1,8 @@
-"""How long the forests take: one answer of each, a whole decision, and ONNX Runtime beside scikit-learn on the same trees.
+"""Time of the forests: one prediction of each, a whole decision, and ONNX Runtime compared with scikit-learn.
 
-python -m benchmarks.forests: the shipped forests on made-up returns, one thread, seed printed. A helper model may take 10 ms.
+    python -m benchmarks.forests
+
+It runs the shipped forests on synthetic returns, with one thread and a printed seed. A helper model may take 10 ms.
 """
 
 from collections.abc import Callable
@@ -25,7 +27,7 @@ SEED = 7
 
 
 def times_ms(act: Callable[[], object], count: int) -> tuple[float, float]:
-    """(p50, p99) in milliseconds."""
+    """Return (p50, p99) in milliseconds."""
     act()
     taken = []
     for _ in range(count):
@@ -68,7 +70,7 @@ def main() -> None:
 
 
 def beside_sklearn(draw: np.random.Generator) -> None:
-    """The same trees in both, where the extra `train` is installed."""
+    """Time the same trees in both, where the extra `train` is installed."""
     try:
         from sklearn.ensemble import RandomForestRegressor
 

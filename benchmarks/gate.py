@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 def all_limits(tight: bool, leverage: float = 1.0) -> Limits:
-    """Every limit of a basket at once; `tight`: VaR, CVaR and volatility bind."""
+    """Return limits that include every basket limit; with `tight`, VaR, CVaR and volatility bind."""
     loose = 0.1 if tight else 3.0
     return Limits(
         max_position_weight=0.4,
@@ -49,7 +49,7 @@ BOOKS = ("long", "long, open orders", "long and short")
 
 
 class World:
-    """N symbols, 252 samples of one common factor and own noise, a book that is half invested."""
+    """N symbols, 252 samples of one common factor and individual noise, and a half-invested book."""
 
     def __init__(self, size: int, book: str, seed: int = 7) -> None:
         rng = np.random.default_rng(seed)
@@ -64,7 +64,7 @@ class World:
             groups=(("odd", tuple(f"S{k}" for k in range(1, size, 2))),),
         )
         self.equity = 1e7
-        # concentrated enough that correlation pairs are weighed: a few large positions, the others small
+        # concentrated enough for correlation pairs to count: a few large positions, the others small
         share = rng.dirichlet(np.full(size, 0.5))
         if book == "long and short":
             share *= rng.choice([1.0, 1.0, -1.0], size)
@@ -97,10 +97,13 @@ class World:
         )
 
     def asked(self) -> Floats:
-        """A rebalance: about half of the symbols reduce, the others add; only the book with shorts sells more than it has."""
+        """Return a rebalance: about half of the symbols reduce, the others add.
+
+        Only the book with shorts sells more than it holds.
+        """
         change = np.trunc(self.rng.normal(0.02, 0.1, self.size) * self.equity / self.size / self.px)
         if self.book == BOOKS[-1]:
-            # never across zero, as the engine asks
+            # never across zero, as the engine requires
             return np.where(
                 change * self.account.lots < 0,
                 np.sign(change) * np.minimum(abs(change), abs(self.account.lots) // 2),

@@ -1,8 +1,9 @@
-"""From an observation to weights, batch 1: ONNX Runtime as the daemon runs it, beside torch eager, in turns in one run.
+"""Time from an observation to weights, batch 1: ONNX Runtime as in the daemon, compared with eager torch.
 
-OMP_NUM_THREADS=1 python benchmarks/inference.py [--calls 3000] [--block 50] [--json]
+    OMP_NUM_THREADS=1 python benchmarks/inference.py [--calls 3000] [--block 50] [--json]
 
-Each is asked `--block` times before the other is. With blocks of 1 each finds the cache full of the other's numbers.
+The two alternate in blocks of `--block` calls in one run. With blocks of 1 each finds the cache full of the other's
+data.
 """
 
 import argparse
@@ -32,7 +33,9 @@ SIZE = SPEC.size(ASSETS)
 
 
 def timed(calls: int, block: int, *each: Callable[[], object]) -> list[tuple[float, float]]:
-    """(p50, p99) in microseconds of each, asked in turns, `block` calls a turn, so that all meet the same load."""
+    """Return (p50, p99) in microseconds of each, in alternating blocks of `block` calls, so that load affects all
+    equally.
+    """
     times: list[list[int]] = [[] for _ in each]
     for call in each:
         for _ in range(100):
@@ -47,7 +50,7 @@ def timed(calls: int, block: int, *each: Callable[[], object]) -> list[tuple[flo
 
 
 def plain_mlp() -> tuple[Callable[[], object], Callable[[], object]]:
-    """200-256-256-20, nothing around it: the row of the measured limits."""
+    """Return runners of a bare 200-256-256-20 network: the row with measured limits."""
     network = Mlp(200, 20, 0, torch.Generator().manual_seed(1))
     run = open_session(mlp.to_onnx(network, "dirichlet"), WHERE, ["observation"], ["weights"]).run
     row = np.random.default_rng(1).normal(size=(1, 200)).astype(np.float32)
@@ -62,7 +65,7 @@ def plain_mlp() -> tuple[Callable[[], object], Callable[[], object]]:
 
 
 def policy(plan: PpoPlan, spec: SightSpec = SPEC) -> tuple[Callable[[], object], Callable[[], object]]:
-    """A whole policy of 20 assets: normalised, network, softmax, cash taken off."""
+    """Return runners of a complete policy of 20 assets: normalisation, network, softmax, removal of cash."""
     size = spec.size(ASSETS)
     learner = Ppo(plan, size, ASSETS + 1, "simplex", 1)
     scaling = Scaling(np.zeros(size), np.ones(size), 10.0)
@@ -84,7 +87,7 @@ def policy(plan: PpoPlan, spec: SightSpec = SPEC) -> tuple[Callable[[], object],
 
 
 def equivariant() -> tuple[Callable[[], object], Callable[[], object]]:
-    """The scorer over 20 assets."""
+    """Return runners of the scorer over 20 assets."""
     torch.manual_seed(1)
     network = Scorer(9, 16)
     run = open_session(scorer.to_onnx(network), WHERE, ["features", "mask"], ["weights"]).run
@@ -99,7 +102,7 @@ def equivariant() -> tuple[Callable[[], object], Callable[[], object]]:
 
 
 def transformer() -> tuple[Callable[[], object], Callable[[], object]]:
-    """4 layers, 8 heads, 128 wide, over 60 sessions."""
+    """Return runners of a transformer with 4 layers, 8 heads and width 128, over 60 sessions."""
     from quantd.models.networks import transformer as network_of
 
     spec = SightSpec(window=60)

@@ -1,9 +1,11 @@
-"""Many daemons on one machine over one PostgreSQL and one mosquitto: what each costs, and what would end first.
+"""Many daemons on one machine with one PostgreSQL and one mosquitto: cost per instance, and the limiting resource.
 
-python -m benchmarks.instances --instances 20 [--pace 2/s] [--seconds 10] [--alone]: real `quantd run` processes on the bundled
-data, each with its name, state folder and schema. Checked: all live, trade and lead their accounts; each one's digest, orders and
-fills are those of a backtest of its configuration; each one's alerts arrived, under its own topic. Exit code 1 otherwise.
-`--alone`: the same with SQLite and the embedded broker. Needs the full environment (`make test` makes it) and the two services.
+    python -m benchmarks.instances --instances 20 [--pace 2/s] [--seconds 10] [--alone]
+
+It starts real `quantd run` processes on the bundled data, each with its own name, state folder and schema. Every
+instance must live, trade and hold its account's lease. Its digest, orders and fills must equal a backtest of its
+configuration. Its alerts must arrive under its own topic. Otherwise the exit code is 1. `--alone` uses SQLite and the
+embedded broker instead. Needs the full environment (`make test` creates it) and the two services.
 """
 
 import argparse
@@ -25,26 +27,26 @@ if TYPE_CHECKING:
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 MIB: Final = 2**20
 START_S: Final = 300.0
-"""What the unit file gives a start."""
+"""The start timeout of the unit file."""
 
 COMMITTERS: Final = 8
 COMMITTING_S: Final = 1.5
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far."""
+    """Return the CPU seconds of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def pss_mib(pid: int) -> float:
-    """Its memory, what it shares with others divided among them."""
+    """Return a process's proportional memory (PSS), in which shared pages are divided among processes."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in rollup if line.startswith("Pss:")) * 1024 / MIB
 
 
 def family(parent: int) -> list[int]:
-    """A process and its children."""
+    """Return a process and its children."""
     found = [parent]
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -57,7 +59,7 @@ def family(parent: int) -> list[int]:
 
 
 def machine() -> str:
-    """What it was measured on, and what else it was doing."""
+    """Return a description of the machine and its current load."""
     load = os.getloadavg()[0]
     return f"{os.cpu_count()} cores, {memory_mib() / 1024:.0f} GiB, load {load:.1f}"
 
@@ -83,7 +85,7 @@ class Reading:
 
 
 def read(fleet: "Fleet") -> Reading:
-    """Look at everything once; the API's lag starts anew with each look."""
+    """Take one reading; the API's lag restarts with each reading."""
     groups = {"quantd": [each.process.pid for each in fleet.instances]}
     if fleet.url:
         ((data,),) = fleet.ask("SHOW data_directory")
@@ -104,7 +106,7 @@ def read(fleet: "Fleet") -> Reading:
     )
     if fleet.url:
         found.connections = fleet.ask(
-            "SELECT COUNT(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"  # without this one
+            "SELECT COUNT(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'"  # without this connection
         )[0][0]
         found.transactions = fleet.ask("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")[
             0
@@ -123,7 +125,7 @@ def alive(pids: list[int]) -> list[int]:
 
 
 def capacity(url: str) -> float:
-    """Commits a second of this server, each a row, synced, from several connections at once."""
+    """Return the server's commits per second, one synced row each, from several connections at once."""
     import psycopg
 
     done = [0] * COMMITTERS
@@ -147,7 +149,7 @@ def capacity(url: str) -> float:
 
 
 def ends(fleet: "Fleet", per: dict[str, float]) -> str:
-    """How many instances like these each thing of this machine would bear, the scarcest first."""
+    """Return the number of such instances that each resource of this machine supports, the scarcest first."""
     bears = {"processor": (os.cpu_count() or 1) / per["cpu"], "memory": memory_mib() / per["mib"]}
     if fleet.url:
         ((most, kept),) = fleet.ask(
@@ -160,7 +162,7 @@ def ends(fleet: "Fleet", per: dict[str, float]) -> str:
 
 
 def measure(count: int, pace: str, seconds: float, *, shared: bool = True) -> list[str]:
-    """Start them, look for `seconds`, stop them, and print what was found; gives what was wrong."""
+    """Start the instances, measure for `seconds`, stop them, and print the results. Returns the faults."""
     from tests.proofs.processes.instances import fleet
 
     where = "one PostgreSQL, one mosquitto" if shared else "SQLite and the embedded broker each"
@@ -210,7 +212,7 @@ def measure(count: int, pace: str, seconds: float, *, shared: bool = True) -> li
 
 
 def missing() -> str:
-    """What this machine lacks for it; empty when nothing."""
+    """Return the missing requirements of this machine; empty without any."""
     lacks = [name for name in ("pytest", "psycopg") if importlib.util.find_spec(name) is None]
     if not lacks:
         from tests.support.services import find
@@ -228,7 +230,7 @@ def main() -> None:
     asked = options.parse_args()
     if lacks := missing():
         print(f"not measured: {lacks} not here (make test, scripts/install-services)", file=sys.stderr)
-        sys.exit(asked.instances is not None)  # `make bench` goes on without; who asks for instances is told
+        sys.exit(asked.instances is not None)  # `make bench` continues without the services; an explicit request fails
     sys.exit(bool(measure(asked.instances or 2, asked.pace, asked.seconds, shared=not asked.alone)))
 
 

@@ -1,8 +1,9 @@
-"""How fast PPO and A2C train: env-steps a second on one thread, beside Stable-Baselines3 in the same run.
+"""Training speed of PPO and A2C: env-steps per second on one thread, compared with Stable-Baselines3 in one run.
 
-python -m benchmarks.learners [--seconds N]: the same network (a trunk of 256 and 256 with LayerNorm), hyper-parameters and environment
-(observation 200, 20 assets and cash, 8 at once, cheap to step). Needs the test tools. The
-ratio is of steps per second of the processor's time, the wall clock is beside it.
+    python -m benchmarks.learners [--seconds N]
+
+Network (256 and 256 with LayerNorm), hyper-parameters and environment are equal (observation 200, 20 assets and cash, 8
+at once, cheap to step). Needs the test tools. The ratio is of steps per CPU second, with the wall clock beside it.
 """
 
 import argparse
@@ -18,16 +19,16 @@ BATCH, OBSERVATION, ASSETS, SEED = 8, 200, 20, 7
 
 
 class Pace(NamedTuple):
-    """Env-steps a second."""
+    """Env-steps per second."""
 
     cpu: float
     wall: float
 
 
 def paces(sides: Sequence[Callable[[], int]], seconds: float) -> list[Pace]:
-    """The best of each side's rounds. Sides take turns, so that what else the machine does falls on all of them.
+    """Return the best of each side's rounds. Sides alternate, so that other load affects all equally.
 
-    A side trains on and says how many steps it made.
+    A side continues its training and returns the number of steps.
     """
     best = [Pace(0.0, 0.0) for _ in sides]
     for side in sides:

@@ -1,9 +1,12 @@
-"""Full, Lite and Transformer side by side: python -m benchmarks.multi_agent [--rounds 1] [--artifacts FOLDER] [--features]
+"""The profiles Full, Lite and Transformer compared.
 
-Each profile trains `rounds` times as many episodes as it has desks, in a fresh process on one thread, at its own settings: seconds an
-episode (252 sessions of one desk, acting and learning), the most memory, what it learned. Sharpe ratios are read from artifacts
-FOLDER/full, FOLDER/lite, FOLDER/transformer, where they are; nothing is put in their place. The last table is of inference: the
-transformer of 4 layers, 8 heads and width 128 over 60 sessions, in ONNX Runtime and in torch. `--features` ranks what Lite chose from.
+    python -m benchmarks.multi_agent [--rounds 1] [--artifacts FOLDER] [--features]
+
+Each profile trains `rounds` times as many episodes as it has desks, in a fresh process on one thread, at its own
+settings. The table has seconds per episode (252 sessions of one desk, acting and learning), peak memory and updates.
+Sharpe ratios are read from the artifacts FOLDER/full, FOLDER/lite and FOLDER/transformer, where they exist. The last
+table is inference of the transformer (4 layers, 8 heads, width 128, 60 sessions), in ONNX Runtime and in torch.
+`--features` ranks the candidate features of Lite.
 """
 
 import argparse
@@ -23,13 +26,13 @@ import numpy as np
 NAMES: Final = ("full", "lite", "transformer")
 
 CLAIMED_TIME, CLAIMED_MEMORY, CLAIMED_SHARPE, CLAIMED_WIDE = 0.35, 0.35, 0.80, 1.15
-"""What was said of Lite over Full (time, memory, Sharpe ratio), and of Transformer over Full (time)."""
+"""Published ratios of Lite to Full (time, memory, Sharpe ratio), and of Transformer to Full (time)."""
 
 MIB: Final = 2**20
 
 
 def measured(name: str, rounds: int) -> dict[str, Any]:
-    """One profile, in this process."""
+    """Measure one profile, in this process."""
     import torch
 
     from quantd.models.learners.maddpg import Maddpg
@@ -53,7 +56,7 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     seconds = perf_counter() - began
     replay = learner.course._replay
     assert replay is not None
-    # a long run fills its whole memory, this one only began to
+    # a long run fills its whole replay memory, this one only a part
     unfilled = replay._rows.numel() * 4 * (1.0 - len(replay) / (replay.length * replay.desks))
     episodes = (learner.course.steps - before) / plan.market.episodes.length / learner.plan.agents
     return {
@@ -70,12 +73,12 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
 
 
 def _peak() -> float:
-    """Bytes: the most that this process ever held."""
+    """Return the peak memory of this process, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
 def judged(folder: Path, name: str) -> tuple[float, float, int] | None:
-    """(Sharpe ratio after costs on the test part, equal weight's, seeds) of an artifact; None where there is none."""
+    """Return (Sharpe ratio after costs on the test part, equal weight's, seeds) of an artifact; None without one."""
     where = folder / name
     if not (where / "manifest.json").exists():
         return None
@@ -87,7 +90,10 @@ def judged(folder: Path, name: str) -> tuple[float, float, int] | None:
 
 
 def inference(seconds: float = 3.0, assets: int = 5, widening: int = 4) -> dict[str, tuple[float, float]]:
-    """Side -> (p50, p99) in milliseconds of one answer; sides take turns. Raises AssertionError where they differ."""
+    """Return side -> (p50, p99) in milliseconds of one answer; sides alternate.
+
+    Raises AssertionError where they differ.
+    """
     import onnxruntime
     import torch
 
@@ -132,7 +138,7 @@ def _turns(sides: dict[str, Callable[[], Any]], seconds: float) -> dict[str, tup
 
 
 def features() -> None:
-    """What Lite's features were chosen by."""
+    """Print the ranking behind Lite's choice of features."""
     from quantd.models.learners.maddpg import LITE_FEATURES
     from quantd.models.training.plans.plan import default
     from quantd.models.training.plans.profiles import AHEAD, ranked
@@ -182,7 +188,8 @@ def _tables(
         f"one thread, {cores} cores, load {load:.1f}{busy}; {found['full']['assets']} assets, episodes of 252 sessions"
     )
     print(
-        f"{'':<13}{'s an episode':>13}{'updates':>9}{'peak MiB':>10}{'learned':>12}{'shown':>7}{'agents':>8}{'episodes':>10}{'minutes':>9}"
+        f"{'':<13}{'s an episode':>13}{'updates':>9}{'peak MiB':>10}{'learned':>12}{'shown':>7}"
+        f"{'agents':>8}{'episodes':>10}{'minutes':>9}"
     )
     for name, row in found.items():
         minutes = row["seconds"] * row["episodes"] / 60.0
@@ -207,7 +214,8 @@ def _tables(
         print(f"Sharpe ratio out of sample, {name:<12}{sharpe:>8.2f}, equal weight {equal:.2f} ({seeds} seeds)")
     if "full" in told and "lite" in told:
         print(
-            f"{'Lite / Full, Sharpe out of sample':<38}{told['lite'][0] / told['full'][0]:>10.2f}{CLAIMED_SHARPE:>10.2f}"
+            f"{'Lite / Full, Sharpe out of sample':<38}{told['lite'][0] / told['full'][0]:>10.2f}"
+            f"{CLAIMED_SHARPE:>10.2f}"
         )
     if missing := [name for name in NAMES if name not in told]:
         print(f"no artifact of {', '.join(missing)} in {folder}: no Sharpe ratio of it")

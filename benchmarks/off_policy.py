@@ -1,9 +1,10 @@
-"""Env-steps a second of SAC and DQN beside Stable-Baselines3, same network, same problem, one environment, in one run.
+"""Env-steps per second of SAC and DQN compared with Stable-Baselines3: same network, same problem, one environment.
 
-Run: OMP_NUM_THREADS=1 python -m benchmarks.off_policy [rounds]
-SAC: 256 and 256, batch 256, one update per env-step. DQN: 64 and 64, batch 64, one update per 4 env-steps, target copied every
-1,000 updates. The rounds of both take turns, so that another load falls on both; the medians and their ratio are printed.
-Needs stable-baselines3, which nothing else here does.
+    OMP_NUM_THREADS=1 python -m benchmarks.off_policy [rounds]
+
+SAC has 256 and 256, batch 256, one update per env-step. DQN has 64 and 64, batch 64, one update per 4 env-steps, and a
+target copy every 1,000 updates. Rounds alternate, so that other load affects both; medians and their ratio are printed.
+Needs stable-baselines3.
 """
 
 import sys
@@ -27,7 +28,7 @@ OBSERVATION, POSITIONS, CHOICES, EPISODE = 64, 8, 8, 250
 
 
 class Returns:
-    """Random returns, the last of which are seen; earns action x the first of them. As cheap as a problem can be."""
+    """A minimal problem: the observation is the newest random returns, the reward is action x the first of them."""
 
     def __init__(self, seed: int) -> None:
         draw = np.random.default_rng(seed)
@@ -61,7 +62,7 @@ class Tensors:
 
 
 class Gym(gymnasium.Env[Any, Any]):
-    """The problem as SB3 takes it."""
+    """The problem as a gymnasium environment for SB3."""
 
     def __init__(self, kind: Kind) -> None:
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (OBSERVATION,), np.float32)

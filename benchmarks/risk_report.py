@@ -1,6 +1,7 @@
-"""Time of a full risk report of one book, p50 and p99, for 20, 100 and 500 symbols and 252 samples; and of its dear parts.
+"""Time of a full risk report of one book, p50 and p99, for 20, 100 and 500 symbols and 252 samples, and of its slowest
+parts.
 
-Run: OMP_NUM_THREADS=1 python -m benchmarks.risk_report [repetitions]
+    OMP_NUM_THREADS=1 python -m benchmarks.risk_report [repetitions]
 """
 
 import sys
@@ -21,7 +22,9 @@ SECTORS = ("energy", "financials", "health care", "information technology", "uti
 
 
 def book_of(size: int, seed: int = 7) -> Book:
-    """N positions, long and short; 252 samples of one common factor and own noise; three years of equity."""
+    """Return N positions, long and short; 252 samples of one common factor and individual noise; three years of
+    equity.
+    """
     rng = np.random.default_rng(seed)
     common = rng.standard_t(4, size=(252, 1)) * 0.006
     instruments = tuple(Instrument(f"S{k}", sector=SECTORS[k % len(SECTORS)]) for k in range(size))

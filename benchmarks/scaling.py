@@ -1,9 +1,11 @@
-"""What one more symbol, one more agent and one more instance cost: python -m benchmarks.scaling [--seconds 8] [--instances 1,5,20].
+"""Marginal cost of one more symbol, agent and instance.
 
-Symbols and agents: the engine on synthetic daily bars with a durable commit for each bar, as the daemon does, into SQLite; each
-case in a process of its own. Times are CPU time but for `waits`, which is the whole time of a commit with the disk in it. Not in
-it: the message bus, the API and reading the feed, which the instances have: those are real daemons (benchmarks/instances.py).
-Columns with `x` are ratios to the first row of their table.
+    python -m benchmarks.scaling [--seconds 8] [--instances 1,5,20]
+
+Symbols and agents: the engine on synthetic daily bars with a durable commit per bar into SQLite, as in the daemon; each
+case has its own process. Times are CPU time, except `waits`, the elapsed time of a commit with the disk. The message
+bus, the API and the feed are not included; the instances include them, because they are real daemons
+(benchmarks/instances.py). Columns with `x` are ratios to the first row of their table.
 """
 
 import argparse
@@ -31,10 +33,11 @@ from quantd.trading.ports import Policy
 
 RUN: Final = "scaling0"
 BEFORE: Final = 300
-"""Sessions that fill the history, and are not timed."""
+"""Sessions that fill the history before the measurement."""
 
 COLUMNS: Final = (
-    "ms a bar", "x", "engine", "read models", "commit", "waits", "commits/s", "journal B", "x", "store B", "MiB", "of run"
+    "ms a bar", "x", "engine", "read models", "commit", "waits", "commits/s", "journal B", "x", "store B", "MiB",
+    "of run"
 )  # fmt: skip
 
 
@@ -51,8 +54,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one bar: CPU seconds in the engine, in folding its read models and in its commit, and the seconds until that is
-    durable; bytes in journal and store. Of the process: memory, and how much of it came with the run, in MiB."""
+    """Cost of one bar.
+
+    CPU seconds are those of the engine, of the read models and of the commit; `durable_s` is the elapsed time of the
+    commit. Bytes are those in journal and store. Memory is the process's, with the growth during the run, in MiB.
+    """
 
     engine_s: float
     fold_s: float
@@ -145,18 +151,18 @@ def cost(case: Case) -> Cost:
 
 
 def written(folder: Path) -> int:
-    """Bytes in the pages of the database so far."""
+    """Return the bytes in the pages of the database so far."""
     return number_of(folder, "PRAGMA page_count") * number_of(folder, "PRAGMA page_size")
 
 
 def number_of(folder: Path, query: str) -> int:
-    """The one number that a query gives."""
+    """Return the single number that a query gives."""
     with closing(sqlite3.connect(folder / "quantd.db")) as db:
         return int(db.execute(query).fetchone()[0])
 
 
 def table(cases: Sequence[Case]) -> None:
-    """A row for each case, each measured in a new process."""
+    """Print a row for each case, each measured in a new process."""
     print(f"{'':46s}" + "".join(f"{name:>11s}" for name in COLUMNS))
     first: Cost | None = None
     for case in cases:

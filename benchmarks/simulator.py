@@ -1,8 +1,11 @@
-"""How many sessions of 20 assets a second: the batched simulator beside a plain loop and Stable-Baselines3's vector environments.
+"""Sessions of 20 assets per second: the batched simulator compared with a plain loop and Stable-Baselines3's vector
+environments.
 
-python -m benchmarks.simulator: one run, one thread, the same invented market, account and observation everywhere (checked), random
-starts, 252 sessions an episode. The plain environment is written as one would by hand in numpy: the fair peer. Figures are the best and the
-middle of short rounds, since other work on the machine only ever adds.
+    python -m benchmarks.simulator
+
+One run uses one thread and the same synthetic market, account and observation everywhere (checked), with random starts
+and 252 sessions per episode. The plain environment is hand-written numpy, as a fair peer. Figures are the best and the
+median of short rounds, because other work on the machine only adds time.
 """
 
 import os
@@ -28,8 +31,10 @@ def invented() -> "Panel":
 
 
 def rates(acts: dict[str, Callable[[], int]]) -> dict[str, tuple[float, float]]:
-    """(best, median) of steps a second of each act, which gives how many it made; rounds go over all in turn, so that a
-    busy machine slows all alike."""
+    """Return (best, median) steps per second of each function, which returns its number of steps.
+
+    Rounds alternate, so that other load affects all equally.
+    """
     found: dict[str, list[float]] = {name: [] for name in acts}
     for act in acts.values():
         act()
@@ -43,7 +48,7 @@ def rates(acts: dict[str, Callable[[], int]]) -> dict[str, tuple[float, float]]:
 
 
 def plain_class() -> type:
-    """One account in plain numpy, as a gymnasium environment: the same market, costs, reward and observation."""
+    """Return a gymnasium environment of one account in plain numpy: the same market, costs, reward and observation."""
     import gymnasium
 
     class Plain(gymnasium.Env):  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""How fast the store is, beside plain SQLite doing the same work: `python -m benchmarks.store`."""
+"""Speed of the store, compared with plain SQLite on the same work: `python -m benchmarks.store`."""
 
 import sqlite3
 import tempfile
@@ -29,7 +29,10 @@ def best(work: Callable[[], float], times: int = 3) -> float:
 
 
 def session(sample: int) -> list[Entry]:
-    """All symbols trade: the basket of a decision, and its fills at the next open."""
+    """Return the entries of a session in which all symbols trade:
+
+    a decision's basket, and its fills at the next open.
+    """
     rows = list(range(N))
     basket = OrderBasket(sample, 0, sample, rows, [3] * N, [10**11] * N, [sample + DAY] * N)
     ts = sample + DAY
@@ -42,7 +45,7 @@ def session(sample: int) -> list[Entry]:
 
 
 def commits(entries: list[bytes], group: int, durable: bool) -> float:
-    """Seconds for `entries` through the store, `group` to a batch."""
+    """Return the seconds for `entries` through the store, `group` to a batch."""
     with tempfile.TemporaryDirectory() as folder, Store.open(folder) as store:
         store.begin(RUN, UNIVERSE)
         start = time.perf_counter()
@@ -52,7 +55,7 @@ def commits(entries: list[bytes], group: int, durable: bool) -> float:
 
 
 def plain(entries: list[bytes], group: int, durable: bool) -> float:
-    """The same with sqlite3 alone: a row and a chained hash for each entry, executemany."""
+    """Return the same with sqlite3 alone: a row and a chained hash for each entry, executemany."""
     with tempfile.TemporaryDirectory() as folder:
         db = sqlite3.connect(Path(folder) / "plain.db", isolation_level=None)
         db.execute("PRAGMA journal_mode=WAL")
@@ -74,7 +77,7 @@ def plain(entries: list[bytes], group: int, durable: bool) -> float:
 
 
 def trading(sessions: list[list[Entry]], busy: bool) -> tuple[float, float]:
-    """Seconds in the projection and seconds in commits of 500 sessions each, all symbols trading."""
+    """Return (seconds in the projection, seconds in commits) of batches of 500 sessions, all symbols trading."""
     with tempfile.TemporaryDirectory() as folder, Store.open(folder) as store:
         fold = store.begin(RUN, UNIVERSE, agents=("a",))
         folding = writing = 0.0
@@ -107,7 +110,7 @@ def trading(sessions: list[list[Entry]], busy: bool) -> tuple[float, float]:
 
 
 def fold_one(sessions: list[list[Entry]]) -> float:
-    """Seconds in the projection alone, a take every 500 sessions."""
+    """Return the seconds in the projection alone, with a take every 500 sessions."""
     fold = Projection(RUN, UNIVERSE.symbols, ("a",))
     start = time.perf_counter()
     for k, part in enumerate(sessions):
@@ -132,7 +135,8 @@ def main() -> None:
     ones = small[:500]
     one = commits(ones, 1, True) / len(ones)
     print(
-        f"one entry a batch, FULL, head synced: {one * 1e6:,.0f} us; sqlite3 alone {plain(ones, 1, True) / len(ones) * 1e6:,.0f} us"
+        f"one entry a batch, FULL, head synced: {one * 1e6:,.0f} us; sqlite3 alone "
+        f"{plain(ones, 1, True) / len(ones) * 1e6:,.0f} us"
     )
     print(f"projection, 20 orders and 20 fills: {best(lambda: fold_one(sessions)) / len(sessions) * 1e6:.1f} us")
     for busy in (False, True):

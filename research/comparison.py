@@ -30,7 +30,7 @@ from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION
 NAME: Final = "equal_weight"
 
 Drive = Callable[[Assembly, Log], Shell]
-"""Drives the whole market of an assembly through a new shell with this log."""
+"""Runs the whole market of an assembly (the parts of a configured run), and records every step in the log."""
 
 
 class Settings(Struct, frozen=True):

@@ -189,9 +189,11 @@ def said(found: Standings) -> list[str]:
     known = f"{found.trials} trials known" if found.trials is not None else "trials, which are not counted"
     lines = [
         beaten,
-        f"{', '.join(found.symbols)}, {found.first} to {found.last}, asked at the first sample and then every {found.every}; each "
+        f"{', '.join(found.symbols)}, {found.first} to {found.last}, asked at the first sample and then every "
+        f"{found.every}; each "
         "alone, on the same bars, dates, costs, capital and house limits",
-        f"changes of a weight below {found.min_trade:.2%} are not traded, by equal weight neither (the agents' smallest min_trade)",
+        f"changes of a weight below {found.min_trade:.2%} are not traded, by equal weight neither (the agents' "
+        "smallest min_trade)",
         f"[..]: {CONFIDENCE:.0%} of a circular block bootstrap; costs in account currency; deflated: by the {known}",
         found.sharpe_definition,
         found.turnover_definition,

@@ -337,7 +337,8 @@ def lines(verdict: Verdict) -> list[str]:
             )
         if compared:
             out.append(
-                "  equal weight: asked at each sample, on the same bars, dates, costs, capital and house limits; changes of a "
+                "  equal weight: asked at each sample, on the same bars, dates, costs, capital and house limits; "
+                "changes of a "
                 f"weight below {verdict.min_trade or 0.0:.2%} are not traded (the agents' smallest min_trade)"
             )
     out += [f"  {note}" for note in verdict.notes]

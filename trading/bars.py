@@ -72,7 +72,7 @@ class BarRing:
         self.forming[_VOLUME, column] *= ratio
 
     def sample(self, session: int, marks: Floats, actions: list[tuple[int, float, float]]) -> None:
-        """Close the forming bar at `marks` and append it as a row.
+        """Close the forming bar at the prices `marks`, and append it as a row.
 
         `actions` are (column, split ratio, dividend per old share) since the previous row, in order.
         """

@@ -1,4 +1,4 @@
-"""How one round became orders, as text: the same lines in the API, on the command line and on the bus."""
+"""The conversion of one round into orders, as text: the same lines in the API, on the command line and on the bus."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from quantd.trading.orders import quantity_text
 
 
 class AgentLine(Struct, frozen=True):
-    """One agent's part of a decision: its target weights, and the signed quantities before and after its own limits.
+    """One agent's part of a decision: target weights, and signed quantities before and after its own limits.
 
-    The mappings are by symbol and leave out zeros. `reasons` names the limit that cut a quantity. `scale` is the part
-    of the weights that the agent's head-room left. `policy` names the agent whose policy decided, where it is another.
+    Mappings are by symbol, without zeros. `reasons` names the limit that cut a quantity. `scale` is the fraction of the
+    weights that fits the agent's headroom. `policy` names the agent whose policy decided, if it is another agent.
     """
 
     agent: str
@@ -28,7 +28,7 @@ class AgentLine(Struct, frozen=True):
 
 
 class DecisionLines(NamedTuple):
-    """The parts of a decision. `crossed`, `net` and `allowed` are signed quantities by symbol, zeros left out."""
+    """The parts of a decision. `crossed`, `net` and `allowed` are signed quantities by symbol, without zeros."""
 
     agents: list[AgentLine]
     crossed: dict[str, str]
@@ -40,7 +40,7 @@ class DecisionLines(NamedTuple):
 def decision_lines(
     plan: Planned, universe: Universe, agent_name: Callable[[int], str], reason_name: Callable[[int], str]
 ) -> DecisionLines:
-    """The lines of one round. `agent_name` takes the number of an agent, `reason_name` a reason code of the gate."""
+    """Return the lines of one round. `agent_name` maps an agent's number, `reason_name` a reason code of the gate."""
 
     def quantities(data: bytes) -> dict[str, str]:
         lots = np.frombuffer(data, dtype="<i8")

@@ -369,10 +369,10 @@ Record = (
 """Effects that only report to the store and the bus."""
 
 Journalled = OrderBasket | Cancel | Query | Publish | Record | Snapshot | Stop | Again | Shadowed
-"""Effects that the journal stores as they are."""
+"""Effects that the journal stores unchanged."""
 
 Effect = Ask | Journalled
-"""What `step` gives."""
+"""Elements of the sequence returned by `step`."""
 
 JournalEffect = Asked | Journalled
-"""What the journal stores: an Ask without its view."""
+"""Effects in journal form: an Ask without its view."""

@@ -1,8 +1,8 @@
 """Events: the closed union of all inputs of the engine.
 
-Outside answers, time and randomness arrive only in here. Frozen, journalled, never changed in meaning:
-a new field or kind raises the codec's version. A new event is a struct here, its name in the union of its source at the
-end of this module, and its handler `on_<event>` in a module of `quantd.daemon.engine`.
+External answers, time and randomness enter only as events. Events are frozen and journalled, and their meaning never
+changes. A new field or kind raises the codec's version. A new event is a struct here, its name in the union of its
+source at the end of this module, and its handler `on_<event>` in a module of `quantd.daemon.engine`.
 """
 
 from typing import Literal
@@ -348,16 +348,16 @@ External = (
     | Carried
     | Retrained
 )
-"""Events that nothing computes again: in a replay they come from the journal."""
+"""Events that are not recomputed: a replay reads them from the journal."""
 
 VenueNews = Reports | CancelReported | Unknown | NotFound | Busted
-"""Events that a venue reports. A simulated venue computes them again in a replay."""
+"""Events that a venue reports. In a replay, a simulated venue recomputes them."""
 
 Journalled = External | VenueNews | Action | Tick | Decided | Shade
-"""Events that the journal stores as they are."""
+"""Events that the journal stores unchanged."""
 
 Event = Journalled | MarketSlice
-"""What `step` takes."""
+"""Inputs of `step`."""
 
 JournalEvent = Journalled | SliceRef | Bars
-"""What the journal stores. A MarketSlice is a SliceRef (replay) or Bars (live)."""
+"""Events in journal form. A MarketSlice is a SliceRef (replay) or Bars (live)."""

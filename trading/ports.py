@@ -15,7 +15,7 @@ from quantd.trading.venue import VenueAccount, VenueFlow
 from quantd.trading.view import Hold, Memory, Noted, View
 
 BrokerNews = VenueNews | Condition
-"""What a venue says. With Condition("broker") an adapter says that it lost its venue, or has it again."""
+"""Reports from a venue. An adapter reports a lost or restored connection as Condition("broker")."""
 
 
 class Policy(Protocol):
@@ -118,7 +118,7 @@ class Broker(Protocol):
         ...
 
     def remember(self, basket: OrderBasket) -> None:
-        """Register a basket from before a restart, so that its rows can be queried and reports on them are recognised."""
+        """Register a basket from before a restart: its rows become queryable, and reports on them are recognised."""
         ...
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:

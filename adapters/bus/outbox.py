@@ -72,7 +72,7 @@ class Lanes:
         self._messages: dict[str, Outgoing] = {}
         self._handed: set[str] = set()
         self._arrived: set[str] = set()
-        """Ids of the durable lane that the broker has and the store could not forget yet."""
+        """Ids of the durable lane that were delivered, but not deleted from the store yet."""
 
     def put(self, message: Message) -> None:
         """Store a message in memory. When full, the oldest one is dropped and counted."""

@@ -86,7 +86,7 @@ class MqttBus:
     def __init__(self, settings: MqttSettings, outbox: Outbox, status_topic: str, offline: bytes) -> None:
         """`offline` is the last will, retained on `status_topic`: the broker publishes it after a lost connection."""
         self.listen: Listen | None = None
-        """What is read from the broker; set before `run`."""
+        """The subscription; set before `run`."""
         self.online = False
         self.queue_depth = 0
         self.sent = 0

@@ -1,4 +1,4 @@
-"""Where the MQTT broker is, and how it is reached: address, login, TLS, patience."""
+"""Connection settings of the MQTT client: address, login, TLS, timeouts."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
 class BusAddressWrong(ExplainedError, ValueError):
-    """`[bus] url` is not the address of a broker; the message says what one looks like."""
+    """`[bus] url` is no broker address; the message has an example."""
 
     exit_code = CONFIG
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files in PEM; without `ca_file` the system's authorities are trusted.
+    """PEM files for TLS; without `ca_file` the system's authorities are trusted.
 
-    With `own` the certificate in `ca_file` is the broker's itself, whatever name it bears.
+    With `own` the certificate in `ca_file` is the broker's itself, and its host name is not checked.
     """
 
     ca_file: str = ""
@@ -27,7 +27,10 @@ class Tls:
     own: bool = False
 
     def context(self) -> ssl.SSLContext:
-        """Verifies the broker's name and chain; OSError or ssl.SSLError when a file is missing or wrong."""
+        """Return a context that verifies the broker's name and chain.
+
+        Raises OSError or ssl.SSLError for an invalid file.
+        """
         if self.own:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
@@ -42,7 +45,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """Where the broker is, which MQTT it speaks and how patient we are with it. Times in seconds."""
+    """Broker address, MQTT version and timeouts in seconds."""
 
     host: str
     port: int = 1883
@@ -59,7 +62,7 @@ class MqttSettings:
 
 
 def address(url: str) -> tuple[str, int, bool]:
-    """Host, port and whether TLS, of mqtt://host[:1883] or mqtts://host[:8883]; BusAddressWrong otherwise."""
+    """Parse mqtt://host[:1883] or mqtts://host[:8883] into host, port and whether TLS. Raises BusAddressWrong."""
     shape = "write mqtt://host:1883, or mqtts://host:8883 for TLS"
     try:
         parts = urlsplit(url)

@@ -49,7 +49,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     # refused before it was read
     "RateLimitExceeded": Outcome.AGAIN,
     "DDoSProtection": Outcome.AGAIN,
-    # requests overtook each other on the network; the exchange reads nothing but the nonce
+    # requests overtook each other on the network; the exchange discards one without processing it
     "InvalidNonce": Outcome.AGAIN,
     # No answer, or an answer without information. ccxt raises these for closed connections, time-outs and every 5xx
     # status. All of them can follow an accepted order. Maintenance is included, because some exchanges report it with a

@@ -4,7 +4,7 @@ from quantd.trading.exit_codes import CONFIG, TRY_LATER, ExplainedError
 
 
 class StoreError(ExplainedError):
-    """The store did not do what was asked; nothing of the batch was kept."""
+    """A store operation failed, and nothing of the batch was stored."""
 
 
 class StoreFull(StoreError):
@@ -42,6 +42,9 @@ class Held(StoreError):
 
 
 class Fenced(StoreError):
-    """Another process took the lease while this one slept: nothing of this one is committed any more."""
+    """Another process took the lease, for example while this process was suspended.
+
+    This process can commit nothing more.
+    """
 
     exit_code = TRY_LATER

@@ -63,7 +63,7 @@ class Store:
         self.folder = folder
         self._head = HeadFile(folder / HEAD)
         self.lease: Final = lease
-        """Ask `lease.valid()` right before anything leaves the process."""
+        """Check `lease.valid()` immediately before anything leaves the process."""
         self._lock = lock
         self._writer = writer
         self._thread = thread
@@ -344,7 +344,8 @@ def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> No
     changing = [f"{step.revision} ({step.text})" for step in steps if not step.adds_tables_only]
     if changing:
         raise StoreVersion(
-            f"the store is of revision {revision}, and {', '.join(changing)} changes what is in it: run `quantd upgrade`,"
+            f"the store is of revision {revision}, and {', '.join(changing)} changes what is in it: run `quantd "
+            "upgrade`,"
             " which makes a backup first"
         )
     if "lease" in table_names(driver):

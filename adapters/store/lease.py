@@ -40,7 +40,7 @@ def account_key(kind: str, account: str) -> str:
 
 
 def since_boot_s() -> float:
-    """Return seconds since boot, by a clock that nobody sets and that continues during system sleep."""
+    """Return seconds since boot, by a clock that cannot be set and that continues during system sleep."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -52,7 +52,7 @@ class Lease:
         self.token = token
         self.lease_s = claim.lease_s
         self.fenced = ""
-        """Why nothing can be committed any more; empty while this process leads."""
+        """The reason why nothing can be committed any more; empty while this process leads."""
         self._until_s = asked_s + claim.lease_s * SURE
         self.renewed_s = asked_s
 
@@ -147,7 +147,8 @@ def refuse_held(driver: Driver, seat: str) -> None:
     if rows:
         account, holder, host, pid, since, left = rows[0]
         raise Held(
-            f"account {account} is led by {holder or 'quantd'} on {host} (process {pid}) since {_time(since)}. Stop that one,"
+            f"account {account} is led by {holder or 'quantd'} on {host} (process {pid}) since {_time(since)}. Stop "
+            "that one,"
             f" or wait: a lease that is not renewed runs out, this one in {left / 1e9:.0f} s at the earliest."
             " Another account needs a store of its own (docs/operate/store.md)"
         )

@@ -25,8 +25,10 @@ class StateLock:
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         found = os.fstat(self._fd)
         self.seat = f"{boot()}:{found.st_dev}:{found.st_ino}"
-        """Names this lock file on this machine since it was booted: whoever holds the lock knows that whatever wrote
-        under the same seat before has ended."""
+        """Identifies this lock file on this machine since boot.
+
+        The lock's holder thus knows that an earlier writer with the same seat has ended.
+        """
 
     def release(self) -> None:
         """Release the folder; a second call has no effect."""

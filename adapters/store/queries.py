@@ -150,7 +150,7 @@ class Reader:
         self._engine = engine
         self.run = run
         self.records = records
-        """The journal beside the read models; None where only these are at hand."""
+        """The journal beside the read models; None if only the read models are available."""
         self._lot = dict(zip(run.universe.symbols, run.universe.lot_nano, strict=True))
 
     @classmethod

@@ -100,8 +100,9 @@ class Learned(Struct, frozen=True):
 
 
 def gather(kind: ForestKind, returns: Floats, horizon: int, stride: int) -> Rows:
-    """Return rows of float64[T, N] returns (row 0 is NaN) with known features up to a session and known outcomes after
-    it.
+    """Compute rows from returns float64[T, N] (row 0 is NaN), where features and outcome are both known.
+
+    Features use data up to a session, outcomes data after it.
     """
     made: list[Rows] = []
     for t in range(LOOKBACK, len(returns) - horizon, stride):
@@ -159,7 +160,8 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
     """Validate walk-forward. Returns (all steps combined, each step). Raises ValueError for too few rows."""
     if len(rows.true) < LEAST_ROWS:
         raise ValueError(
-            f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or symbols"
+            f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or "
+            "symbols"
         )
     judged, said, pooled = [], [], []
     first, stop = int(rows.at[0]), int(rows.at[-1]) + 1
@@ -178,7 +180,8 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
             plain=score(test.plain, test.true),
         )
         progress(
-            f"{each.first} to {each.last}: R² {each.model.r2:+.3f}, of the plain estimate {each.plain.r2:+.3f} ({each.rows} rows)"
+            f"{each.first} to {each.last}: R² {each.model.r2:+.3f}, of the plain estimate {each.plain.r2:+.3f} "
+            f"({each.rows} rows)"
         )
         judged.append(each)
         said.append(given)
@@ -203,7 +206,7 @@ def _day(days: Ints, row: int) -> str:
 def train(
     bars: Path, actions: Path | None, symbols: Sequence[str], plan: Plan, out: Path, command: str, progress: Progress
 ) -> ForestManifest:
-    """Judges walk-forward, fits on everything up to `plan.last`, writes the artifact to `out`.
+    """Validate walk-forward, fit on all data up to `plan.last`, and write the artifact to `out`.
 
     Nothing after `plan.last` is read. Raises ValueError for data that do not fit the plan.
     """
@@ -270,7 +273,7 @@ def train_on(
         "policy.onnx": to_onnx(trees_of(learned.forest), len(spec.names)),
     }
     written = write(out, manifest, contents, perf_counter() - began)
-    load_forest(out)  # what was just written must pass every check that trading makes
+    load_forest(out)  # the written artifact must pass every check of trading
     return written
 
 

@@ -16,20 +16,20 @@ from quantd.trading.market import Floats
 
 TIMING: Final = "timing.json"
 LEAST_ROWS: Final = 20
-"""A forest is fitted on no fewer rows."""
+"""Minimum number of rows for a fit."""
 
 THRESHOLD: Final = 0.6
-"""The R² out of sample that was asked for; a figure to report beside the one that was reached."""
+"""The target R² out of sample, reported beside the achieved one."""
 
 MOST_HORIZON: Final = 63
-"""Half of what the features read: what came true can still be measured from the same history."""
+"""Half of the features' lookback, so that outcomes remain measurable from the same history."""
 
 REACH: Final[dict[ForestKind, float]] = {"risk": 20.0, "correlation": 6.0, "allocation": 8.0}
-"""The most that a forest may add to a plain estimate: more than any two outcomes can differ by."""
+"""Bound on a forest's addition to a plain estimate, larger than any possible difference of two outcomes."""
 
 
 class Timing(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long training took, walk forward and final fit together."""
+    """Duration of training, walk forward and final fit together."""
 
     seconds: float
 
@@ -46,13 +46,16 @@ class ForestArtifact(Struct, frozen=True):
 
     @property
     def trained_until_ns(self) -> int:
-        """Bars up to this instant are inside the training window."""
+        """End of the training window, in ns UTC."""
         return self.manifest.training.until_ns
 
 
 def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
-    """The forest in `folder`; ArtifactError unless every file is what the manifest says, the manifest is consistent and
-    the trees are trees of the shape it gives, and, where `predicts` is given, unless it predicts that."""
+    """Load the forest in `folder`. Raises ArtifactError unless every check passes.
+
+    Every file must match the manifest, the manifest must be consistent, and the trees must have its shape. With
+    `predicts`, the forest must predict that.
+    """
     where = folder / MANIFEST
     manifest, contents = folders.read(folder, ForestManifest)
     fault = _fault(manifest)
@@ -89,7 +92,7 @@ def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
 
 
 def _fault(manifest: ForestManifest) -> str:
-    """What in a manifest does not fit this program or itself; empty when all does."""
+    """Return what in a manifest does not fit this program or itself; empty without a fault."""
     expected = features_of(manifest.predicts)
     if manifest.features_hash != features_hash(manifest.features):
         return "features_hash is not that of its features"
@@ -113,7 +116,7 @@ def _fault(manifest: ForestManifest) -> str:
 
 
 def _seconds(path: Path) -> float | None:
-    """None where nobody wrote it down, or not as a number: it decides nothing."""
+    """Return the recorded seconds, None for a missing or invalid file; the value has no effect on decisions."""
     try:
         if path.stat().st_size > 1_000:
             return None
@@ -123,7 +126,7 @@ def _seconds(path: Path) -> float | None:
 
 
 def write(folder: Path, manifest: ForestManifest, contents: dict[str, bytes], seconds: float) -> ForestManifest:
-    """Writes the folder; gives the manifest as written."""
+    """Write the folder. Returns the manifest as written."""
     written = folders.write(folder, manifest, contents)
     (folder / TIMING).write_bytes(msgspec.json.encode(Timing(round(seconds, 3))) + b"\n")
     return written

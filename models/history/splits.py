@@ -80,7 +80,8 @@ class Fold(Struct, frozen=True):
         gap = self.test[0] - (self.train[1] - 1 + self.horizon)
         if gap <= self.embargo:
             raise ValueError(
-                f"outcomes of the last rows fitted on lie {gap} rows before the first judged; more than {self.embargo} are needed"
+                f"outcomes of the last rows fitted on lie {gap} rows before the first judged; more than "
+                f"{self.embargo} are needed"
             )
 
 
@@ -96,7 +97,8 @@ def walk_forward(first: int, stop: int, folds: int, horizon: int, embargo: int) 
         last = begin - horizon - embargo
         if last <= first or end <= begin:
             raise ValueError(
-                f"{stop - first} rows are too few for {folds} steps with a horizon of {horizon} and an embargo of {embargo}; "
+                f"{stop - first} rows are too few for {folds} steps with a horizon of {horizon} and an embargo of "
+                f"{embargo}; "
                 "ask for fewer steps or give more history"
             )
         made.append(Fold((first, last), (begin, end), horizon, embargo))

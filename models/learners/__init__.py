@@ -1,4 +1,4 @@
-"""Learners of policies by trial, in torch. Only training imports its modules."""
+"""Reinforcement learners in torch. Only training imports its modules."""
 
 from pathlib import Path
 from pkgutil import iter_modules
@@ -7,9 +7,9 @@ DECLARES = b"\nLEARNER: Final = Learner("
 
 
 def names() -> tuple[str, ...]:
-    """Names of the learners, in alphabetical order: the modules here that declare a record.
+    """Return the names of the learners, in alphabetical order: the modules here that declare a record.
 
-    Reads their sources, so that commands can list learners where torch is not installed.
+    It reads their sources, so that commands can list learners where torch is not installed.
     """
     modules = (Path(folder) / f"{each.name}.py" for folder in __path__ for each in iter_modules([folder]))
     return tuple(sorted(each.stem for each in modules if DECLARES in each.read_bytes()))

@@ -92,7 +92,7 @@ LEARNER: Final = Learner(
     kinds=("simplex", "box", "discrete"),
     imitates=True,
     bfloat16=True,
-    # one gradient step a rollout: it takes larger steps than PPO, and the length of its rollout matters most
+    # one gradient step per rollout: its steps are larger than PPO's, and the length of its rollout matters most
     space={
         "learner.learning_rate": Between(1e-5, 3e-3, log=True),
         "learner.gamma": GAMMA,

@@ -204,6 +204,6 @@ def _concentration(actor: Tensor) -> Tensor:
 
 
 def _inside(weights: Tensor) -> Tensor:
-    """Move weights off the boundary, where no density is finite."""
+    """Raise weights to about LEAST, because no density is finite on the boundary of the simplex."""
     weights = weights.clamp(min=LEAST)
     return weights.div_(weights.sum(-1, keepdim=True))

@@ -231,17 +231,17 @@ class Maddpg:
 
 
 LITE_FEATURES: Final = ("momentum_21", "momentum_63", "momentum_126", "volatility", "volatility_change")
-"""Chosen by quantd.models.training.plans.profiles.ranked over the training part of the default data."""
+"""Selected by quantd.models.training.plans.profiles.ranked over the training part of the default data."""
 
 DESKS: Final = 8
-"""That learn side by side."""
+"""Number of desks that learn in parallel."""
 
 SESSIONS: Final = 252
-"""Of an episode."""
+"""Sessions of an episode."""
 
 
 def _steps(episodes: int, agents: int) -> int:
-    """Env-steps: each agent's are counted."""
+    """Return the env-steps of a number of episodes, counted per agent."""
     return episodes * SESSIONS * agents
 
 
@@ -260,7 +260,7 @@ def _profile(
     *,
     dynamic: bool,
 ) -> dict[str, Any]:
-    """`updates` of an episode of one desk, `looks` at the validation part."""
+    """Return the plan tables of a profile: `updates` per episode of one desk, `looks` at the validation part."""
     steps = _steps(episodes, agents)
     return {
         "learner": {
@@ -276,7 +276,8 @@ def _profile(
             "batch": DESKS * agents,
             "seats": _risk_profiles(agents),
             "diversity": {"dynamic": dynamic},
-            # a day counts about one, so that 0.1 for moving alike is a part of it; of a log return it would be all
+            # A daily reward is about 1, so that a penalty of 0.1 on similarity is a part of it. It would exceed a log
+            # return.
             "reward": {"kind": "sharpe"},
             "episodes": {"length": SESSIONS},
         },
@@ -324,20 +325,23 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
         dynamic=True,
     ),
 }
-"""Profile -> what it changes. Transformers learn in batches of 8, and the wide one reads 20 sessions for 60 episodes: a seed is then a
-matter of minutes on one core."""
+"""Profile -> its changes to the defaults.
+
+Transformers learn in batches of 8, and the wide one reads 20 sessions for 60 episodes. A seed then takes minutes on one
+core.
+"""
 
 
 LEARNER: Final = Learner(
     name="maddpg",
     plan=MaddpgPlan,
     algorithm=Maddpg,
-    # a desk of a plan trades on the simplex; the algorithm also learns in a box
+    # desks of a plan trade on the simplex; the algorithm also learns in a box
     kinds=("simplex",),
     several=True,
     defaults={"market": {"batch": 32, "seats": _risk_profiles(MaddpgPlan().agents)}, "sight": {"book": []}},
     profiles=PROFILES,
-    # actor and critic have rates of their own (Lowe et al. 2017 take 0.01 for both, on tasks with far less noise)
+    # actor and critic have separate rates (Lowe et al. 2017 take 0.01 for both, on tasks with far less noise)
     space={
         "learner.actor_rate": LEARNING_RATE,
         "learner.critic_rate": Between(1e-4, 1e-2, log=True),

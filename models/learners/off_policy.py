@@ -57,10 +57,10 @@ class Course(Generic[M]):
         self.seed: Final = seed
         self.random: Final = torch.Generator(device).manual_seed(seed)
         self.steps = 0
-        """Of the environments, all of them together."""
+        """Env-steps of all environments together."""
         self.updates = 0
         self.episodes = 0
-        """That ended, in all environments together."""
+        """Ended episodes of all environments together."""
         self._make_replay: Final = make_replay
         self._replay: M | None = None
         self._env: VectorEnv | None = None

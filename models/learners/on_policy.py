@@ -81,7 +81,7 @@ class Agent:
         return Actor((self.network,), self.family.readout, self.network.begin(1).shape[1], self.network)
 
     def vectors(self) -> tuple[Tensor, ...]:
-        """All learned parameters, the critic's included."""
+        """All learned parameters, including the critic's."""
         return (self.network.vector,)
 
     def enter(self, env: VectorEnv) -> Now:

@@ -1,6 +1,6 @@
-"""The record of a learner: name, plan, algorithm, actions, search space. A module here that declares `LEARNER` is a learner.
+"""The record of a learner: name, plan, algorithm, actions, search space.
 
-This module imports no torch.
+A module here that declares `LEARNER` is a learner. This module imports no torch.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,39 +22,41 @@ if TYPE_CHECKING:
 State = dict[str, "Tensor | int | float | bytes"]
 
 Table = Mapping[str, Any]
-"""Settings as TOML gives them."""
+"""Settings as parsed from TOML."""
 
 
 class Diverged(ExplainedError):
-    """Training came to values that are not finite; nothing after the last checkpoint is worth keeping."""
+    """Training reached values that are not finite; nothing after the last checkpoint is usable."""
 
 
 class Report(Struct, frozen=True):
-    """How training goes, after each rollout."""
+    """Progress of training, after each rollout."""
 
     steps: int
-    """Of the environments, all of them together."""
+    """Env-steps of all environments together."""
     steps_per_s: float
     losses: dict[str, float]
     mean_return: float
-    """Undiscounted, of the episodes that ended since the report before; NaN when none did."""
+    """Mean undiscounted return of the episodes that ended since the previous report; NaN without any."""
     episodes: int
 
 
 class Writes(Protocol):
-    """A network that writes itself."""
+    """A network that exports itself to an ONNX graph."""
 
     def write(self, graph: "Graph", given: str, prefix: str = "") -> str:
-        """Adds its actor to `graph`, from the observation called `given`; the name of its output. A recurrent network reads
-        the input "carry" and gives the output "carried"."""
+        """Add its actor to `graph`, from the node `given`. Returns the output's name.
+
+        A recurrent network reads the input "carry" and writes the output "carried".
+        """
         ...
 
 
 class Actor(NamedTuple):
-    """The networks of a learner that act, and how their outputs become actions."""
+    """The acting networks of a learner, and the conversion of their outputs to actions."""
 
     networks: tuple[Writes, ...]
-    """One, or one a seat."""
+    """One network, or one per agent."""
     readout: "Readout | Literal['values']"
     carry: int
     tensors: "nn.Module"
@@ -64,15 +66,15 @@ class Algorithm(Protocol):
     """A learner in training."""
 
     def learn(self, env: "VectorEnv", steps: int, report: Callable[[Report], bool]) -> None:
-        """Until `steps` env-steps were made in all, or `report` says True. Raises Diverged."""
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
         ...
 
     def act(self, observation: "Tensor") -> "Tensor":
-        """Greedy actions. A recurrent policy also takes `started` bool[B]: rows whose episode begins."""
+        """Return greedy actions. A recurrent policy also takes `started` bool[B]: rows whose episode begins."""
         ...
 
     def vectors(self) -> "tuple[Tensor, ...]":
-        """All learned parameters, critics included."""
+        """All learned parameters, including critics."""
         ...
 
     def policy_networks(self) -> Actor: ...
@@ -90,7 +92,10 @@ class LearnerPlan(Protocol):
 
 
 class Between(Struct, frozen=True, tag="between", forbid_unknown_fields=True):
-    """Reals, or whole numbers, from `low` to `high`, both included; `log`: each order of magnitude is as likely."""
+    """A range of reals or integers from `low` to `high`, both inclusive.
+
+    `log` makes each order of magnitude equally likely.
+    """
 
     low: float
     high: float
@@ -103,7 +108,7 @@ class Between(Struct, frozen=True, tag="between", forbid_unknown_fields=True):
 
 
 class OneOf(Struct, frozen=True, tag="one_of", forbid_unknown_fields=True):
-    """Values without an order among them; widths of networks are text such as "256-256"."""
+    """A set of unordered values; widths of networks are text such as "256-256"."""
 
     values: tuple[int | str, ...]
 
@@ -125,25 +130,27 @@ class Learner(Struct, frozen=True):
 
     name: str
     plan: Callable[[], LearnerPlan]
-    """Class of its hyper-parameters; called without arguments it gives the defaults."""
+    """Class of its hyper-parameters; its constructor without arguments returns the defaults."""
     algorithm: Callable[..., Algorithm]
     """(plan, observation size, action size, kind of action, seed, device) -> the learner with fresh weights."""
     kinds: "tuple[Kind, ...]"
-    """Kinds of action that it learns."""
+    """Supported kinds of action."""
     space: Space
-    """Hyper-parameters that a study searches."""
+    """The search space of hyper-parameters."""
     defaults: Table = {}
-    """Tables of a plan that differ from the defaults of all: {"market": {"kind": "discrete"}}."""
+    """Tables of a plan that differ from the common defaults: {"market": {"kind": "discrete"}}."""
     profiles: Mapping[str, Table] = {}
     """Name -> tables of a plan that differ from `defaults`."""
     several: bool = False
-    """It trains several agents; its plan has `agents`, and the market a seat for each."""
+    """Whether it trains several agents; its plan then has `agents`, and the market one seat for each."""
     imitates: bool = False
-    """It can clone a classical policy first; its algorithm has `agent`, as quantd.models.learners.on_policy."""
+    """Whether it can clone a classical policy first; its algorithm then has `agent`, as in
+    quantd.models.learners.on_policy.
+    """
     bfloat16: bool = False
-    """Its plan has `bfloat16`."""
+    """Whether its plan has `bfloat16`."""
     shape: tuple[str, ...] = ()
-    """Fields of its plan that describe the network, beside `network` and `hidden`."""
+    """Fields of its plan that describe the network, in addition to `network` and `hidden`."""
 
     def is_plan(self, plan: object) -> bool:
         return type(plan) is self.plan
@@ -151,12 +158,12 @@ class Learner(Struct, frozen=True):
 
 @cache
 def learners() -> Mapping[str, Learner]:
-    """Name -> record. Imports torch."""
+    """Return name -> record. Imports torch."""
     return {name: import_module(f"{__package__}.{name}").LEARNER for name in names()}
 
 
 def learner_for(plan: object) -> Learner:
-    """The learner whose hyper-parameters `plan` holds. TypeError for a plan of none."""
+    """Return the learner whose hyper-parameters `plan` contains. Raises TypeError for any other plan."""
     for each in learners().values():
         if each.is_plan(plan):
             return each

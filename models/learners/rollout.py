@@ -44,7 +44,7 @@ class Rollout:
         self.cut_value = torch.zeros(shape, device=device)
         """Value of the last observation where a time limit ended an episode, else 0."""
         self.carry = torch.zeros((env.batch, 0), device=device)
-        """Of the network, from before the first row."""
+        """The network's carry before the first row."""
         # views by step, created once
         columns = (self.observation, self.action, self.reward, self.done, self.cut_value)
         self._rows = list(zip(*(column.unbind(0) for column in columns), strict=True))

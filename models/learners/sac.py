@@ -212,8 +212,8 @@ LEARNER: Final = Learner(
     algorithm=Sac,
     kinds=("simplex", "box"),
     bfloat16=True,
-    # The temperature adjusts itself, its target entropy does not. An update a step with 512 rows took 30 ms, half an hour a
-    # trial (one measurement on a busy machine); these take a fifth of it at most.
+    # The temperature adjusts itself, but its target entropy does not. One update per step with 512 rows took 30 ms,
+    # half an hour per trial (one measurement on a busy machine). These ranges take at most a fifth of that.
     space={
         "learner.learning_rate": LEARNING_RATE,
         "learner.gamma": GAMMA,

@@ -140,9 +140,9 @@ class Desks:
         self._market = torch.zeros_like(self._returns)
         self._seen = torch.zeros(self.batch, device=self.device, dtype=torch.int64)
         self.likeness = torch.zeros(self.batch, device=self.device, dtype=self.simulator.dtype)
-        """float[B] of the last step; 0 until an episode is as long as the window."""
+        """float[B] mean absolute correlation in the last step; 0 until an episode is as long as the window."""
         self.weight = torch.full_like(self.likeness, self.diversity.weight)
-        """float[B] of the last step."""
+        """float[B] penalty weight in the last step."""
 
     def reset(self, seed: int | None = None) -> Tensor:
         self._forget(torch.ones_like(self._seen, dtype=torch.bool))

@@ -79,7 +79,7 @@ class Simulator:
         self._ruin = view(self.capital * self.episodes.ruin)
         self.reward: Final = Reward(reward or RewardPlan(), batch, self.device, self.dtype)
         self.outcome: Outcome | None = None
-        """Of the last step, before new episodes began."""
+        """Result of the last step, before new episodes began."""
         self._after: Traded | None = None
         self._tables: Final = Tables(market)
         self._length = min(self.episodes.length, market.last - market.first)

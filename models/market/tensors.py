@@ -91,7 +91,8 @@ def market_of(
         begins = min(observed.warm, len(panel.day_ns) - 1)
         day = np.datetime64(int(panel.day_ns[begins]), "ns").astype("datetime64[D]")
         raise ValueError(
-            f"{len(rows)} sessions from row {rows.start} of {len(panel.day_ns)}: what is observed needs {observed.warm} "
+            f"{len(rows)} sessions from row {rows.start} of {len(panel.day_ns)}: what is observed needs "
+            f"{observed.warm} "
             f"sessions before (it begins on {day}), and an episode two or more; begin later or give earlier bars"
         )
 

@@ -60,7 +60,7 @@ class VectorEnv(Protocol):
 
 @runtime_checkable
 class Resumable(Protocol):
-    """An environment whose place can be kept, for training to go on bit for bit."""
+    """An environment whose state can be saved, for bit-identical resumption."""
 
     def state(self) -> dict[str, Tensor]: ...
 

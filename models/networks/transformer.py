@@ -146,7 +146,7 @@ class Encoder(nn.Module):
         assets, window, width = layout.assets, layout.window, sizes.width
         self.embed = stacked(copies, assets, width, deviation=assets**-0.5, random=random)
         self.place = stacked(copies, window, width, deviation=0.1, random=random)
-        """Learned, what is added for the place in the window."""
+        """Learned position embedding."""
         self.blocks = nn.ModuleList(Block(copies, sizes, random) for _ in range(sizes.layers))
 
     def forward(self, observation: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Weights from estimates: pure functions in numpy, by column, long-only. What policies are made of."""
+"""Portfolio allocators: pure numpy functions from estimates to long-only weights, used by policies."""

@@ -1,6 +1,6 @@
-"""Small convex quadratic programs by pivoting on blocks of the active set: what the closed long-only forms need.
+"""Small convex quadratic programs by block pivoting on the active set, for the long-only allocators.
 
-Quick where only signs, or bounds and one sum, constrain; everything else is for `interior`.
+It is fast for sign constraints, or bounds with one sum. Other constraints use `interior_point`.
 """
 
 from typing import Final
@@ -10,25 +10,26 @@ import numpy as np
 from quantd.trading.market import Bools, Floats
 
 PATIENCE: Final = 4
-"""Block exchanges without progress before one variable at a time is exchanged."""
+"""Block exchanges without progress before variables are exchanged one at a time."""
 
 FEW: Final = 40
-"""Up to so many variables the whole system is solved sooner than a good start is found."""
+"""Up to this number of variables the whole system is solved faster than a good start is found."""
 
 ROUNDING: Final = 1e-13
-"""What counts as zero, beside the largest of its kind."""
+"""Relative size that counts as zero."""
 
 
 class Infeasible(ValueError):
-    """There is no such portfolio, or it was not found; the text says why, in words that do not change from day to day."""
+    """No such portfolio exists or was found; the message has the reason, in constant words."""
 
 
 def nonnegative(matrix: Floats, linear: Floats) -> Floats:
-    """float64[n], the x >= 0 that minimises x' A x / 2 - b' x, `matrix` A float64[n, n] positive definite, b `linear`.
+    """Return float64[n], the x >= 0 that minimises x' A x / 2 - b' x.
 
-    Principal pivoting: all variables of a wrong sign change sides at once, one at a time when that does not help.
-    Sources: J. Judice and F. Pires, A block principal pivoting algorithm for large-scale strictly monotone linear
-    complementarity problems (1994); the rule that ends it is K. Murty's (1974). Raises Infeasible after 50 + 3 n pivots.
+    `matrix` A float64[n, n] is positive definite, `linear` is b. In principal pivoting all variables of a wrong sign
+    are exchanged at once, or one at a time without progress. Sources: J. Judice and F. Pires, A block principal
+    pivoting algorithm for large-scale strictly monotone linear complementarity problems (1994); termination by K.
+    Murty's rule (1974). Raises Infeasible after 50 + 3 n pivots.
     """
     size = len(linear)
     if size > FEW:
@@ -64,12 +65,12 @@ def nonnegative(matrix: Floats, linear: Floats) -> Floats:
 
 
 def likely(matrix: Floats, linear: Floats) -> Bools:
-    """bool[n], who is positive in the solution of `nonnegative` if one common factor and own noise were all there is: a
-    place to start from. `matrix` has a diagonal near 1.
+    """Return bool[n], a start for `nonnegative`: the positive variables under a model of one common factor.
 
-    With betas from the leading eigenvector x_i = (b_i - beta_i s) / own_i where that is positive, and s, the sum of
-    beta_i x_i over these, is the largest of the sums over the first k in order of b_i / beta_i.
-    Source of the closed form: E. Elton, M. Gruber and M. Padberg, Simple criteria for optimal portfolio selection (1976).
+    `matrix` has a diagonal near 1. With betas from the leading eigenvector x_i = (b_i - beta_i s) / own_i where that is
+    positive. s, the sum of beta_i x_i over these, is the largest of the sums over the first k in order of b_i / beta_i.
+    Source of the closed form: E. Elton, M. Gruber and M. Padberg, Simple criteria for optimal portfolio selection
+    (1976).
     """
     vector = matrix.sum(axis=1)
     for _ in range(3):
@@ -89,12 +90,12 @@ def likely(matrix: Floats, linear: Floats) -> Bools:
 def bounded(
     matrix: Floats, linear: Floats, lower: Floats, upper: Floats, total: float, start: Floats | None = None
 ) -> tuple[Floats, Bools]:
-    """The x, float64[n], with lower <= x <= upper and sum(x) = `total` that minimises x' A x / 2 - b' x, and which of
-    it lie strictly between their bounds. `start` is a guess: what is at its bounds there begins at them.
+    """Return the x, float64[n], with lower <= x <= upper and sum(x) = `total` that minimises x' A x / 2 - b' x.
 
-    The same pivoting with one equality: given who is at which bound the rest is a linear system. Where the blocks do not
-    settle it goes on with one change at a time from a feasible point. Raises Infeasible when the bounds do not allow the
-    sum.
+    Also returns which entries lie strictly between their bounds. `start` is a guess: entries at its bounds begin there.
+    It is the same pivoting with one equality: for given active bounds the rest is a linear system. Where blocks do not
+    converge, it continues with single changes from a feasible point. Raises Infeasible when the bounds do not permit
+    the sum.
     """
     if float(lower.sum()) > total * (1.0 + 1e-12) or float(upper.sum()) < total * (1.0 - 1e-12):
         raise Infeasible("the weight bounds do not allow the sum")
@@ -127,7 +128,7 @@ def bounded(
 
 
 def _on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, total: float) -> tuple[Floats, float]:
-    """The minimum with all but the `free` at `at`, and the price of the sum there."""
+    """Return the minimum with all but the `free` variables fixed at `at`, and the multiplier of the sum."""
     index = free.nonzero()[0]
     x = at.copy()
     x[index] = 0.0
@@ -143,8 +144,10 @@ def _on_face(matrix: Floats, linear: Floats, at: Floats, free: Bools, total: flo
 def _walk(
     matrix: Floats, linear: Floats, lower: Floats, upper: Floats, total: float, x: Floats
 ) -> tuple[Floats, Bools]:
-    """The primal active-set method from the feasible `x`: to the minimum of a face, stopping at the first bound in the
-    way; there the constraint of the worst price is let go (J. Nocedal and S. Wright, Numerical optimization, 2006, 16.5).
+    """Run the primal active-set method from the feasible `x`.
+
+    Each step goes to the minimum of a face, and stops at the first bound. There the constraint with the worst
+    multiplier is dropped (J. Nocedal and S. Wright, Numerical optimization, 2006, 16.5).
     """
     low, high = x <= lower, x >= upper
     high &= ~low
@@ -170,7 +173,7 @@ def _walk(
         gain_low = np.where(low, price - slope, -np.inf)
         gain_high = np.where(high, slope - price, -np.inf)
         if not free.any():
-            # between the bounds any price will do: one of each side may change places
+            # between the bounds any multiplier is valid: one variable of each side may be exchanged
             a, b = int(np.where(low, slope, np.inf).argmin()), int(np.where(high, slope, -np.inf).argmax())
             if not (low.any() and high.any()) or slope[b] - slope[a] <= limit:
                 return x, free

@@ -1,4 +1,4 @@
-"""What an allocation is expected to do, from the returns it was made on: every figure varies with the data."""
+"""Historical risk and return of an allocation; every figure depends on the data."""
 
 from math import sqrt
 from statistics import NormalDist
@@ -12,16 +12,17 @@ from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.trading.view import View
 
 LEAST: Final = 20
-"""Fewest samples from which anything is expected."""
+"""Minimum number of samples for any expectation."""
 
 
 class Allocation(Struct, frozen=True):
-    """One allocation of one book. Weights are fractions of it by symbol, those that are not 0; `trades` target less
-    current. `rebalance`: whether one of the trades is larger than the threshold it was made with.
+    """One allocation of one book.
 
-    `expected_return` and `expected_risk` (standard deviation) are a year's, of the target weights held through the last
-    `samples` samples; `confidence` is the probability that the mean behind them is above 0, of a normal with the standard
-    error of the sample. None where a position's history is shorter than `LEAST` samples. No forecast: what was.
+    Weights are fractions of the book by symbol, nonzero ones only; `trades` are target less current. `rebalance` is
+    true if a trade exceeds the threshold. `expected_return` and `expected_risk` (standard deviation) are annual, of the
+    target weights held through the last `samples` samples. `confidence` is the probability that their mean is above 0,
+    for a normal with the sample's standard error. They are None where a position's history is shorter than `LEAST`
+    samples. The figures describe the past and are no forecast.
     """
 
     strategy: str
@@ -47,9 +48,9 @@ def allocation(
     threshold: float = 0.0,
     samples_a_year: float = PERIODS_PER_YEAR,
 ) -> Allocation:
-    """The allocation that target `weights` float64[N] are for the book of `view`."""
+    """Return the allocation that target `weights` float64[N] represent for the book of `view`."""
     change = weights - view.weights
-    # from the first sample on that every position has: an instrument of which nothing is held is no matter
+    # from the first sample with every position; instruments with weight 0 are ignored
     returns = view.synchronous(lookback)[:, weights != 0.0]
     known: Bools = np.logical_and.reduce(np.isfinite(returns), axis=1)
     first = len(known) if not known.any() else int(known.argmax())

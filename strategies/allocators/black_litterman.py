@@ -1,4 +1,4 @@
-"""Black-Litterman: equilibrium returns, moved by views as far as they are trusted."""
+"""Black-Litterman: equilibrium returns, adjusted by views in proportion to their confidence."""
 
 from typing import Final
 
@@ -9,14 +9,17 @@ from quantd.strategies.allocators.estimates import equilibrium
 from quantd.trading.market import Floats
 
 TAU: Final = 0.05
-"""Uncertainty of the equilibrium beside that of returns (F. Black and R. Litterman, 1992: small)."""
+"""Uncertainty of the equilibrium relative to that of returns (F. Black and R. Litterman, 1992: small)."""
 
 RISK_AVERSION: Final = 2.5
-"""Of the market as a whole (G. He and R. Litterman, 1999)."""
+"""Risk aversion of the market as a whole (G. He and R. Litterman, 1999)."""
 
 
 class Posterior(Struct, frozen=True):
-    """Expected excess returns float64[n] and their covariance with that of returns float64[n, n], per sample."""
+    """Expected excess returns float64[n] and the total covariance float64[n, n], per sample.
+
+    The covariance is the sum of that of the estimate and that of returns.
+    """
 
     mean: Floats
     cov: Floats
@@ -32,11 +35,12 @@ def posterior(
     tau: float = TAU,
     risk_aversion: float = RISK_AVERSION,
 ) -> Posterior:
-    """Bayes' rule for equilibrium excess returns, N(pi, tau C), and `views` float64[k] on portfolios `picks` float64[k, n]
-    whose variances of error are `doubt` float64[k] >= 0. Without views it is the equilibrium, with all its doubt.
+    """Return the posterior of equilibrium excess returns N(pi, tau C) and views, by Bayes' rule.
 
-    Source: F. Black and R. Litterman, Global portfolio optimization (1992), in the form of G. He and R. Litterman, The
-    intuition behind Black-Litterman model portfolios (1999): C + M is what a portfolio is chosen by.
+    `views` float64[k] are on portfolios `picks` float64[k, n], with error variances `doubt` float64[k] >= 0. Without
+    views it is the equilibrium with its full uncertainty. Source: F. Black and R. Litterman, Global portfolio
+    optimization (1992), in the form of G. He and R. Litterman, The intuition behind Black-Litterman model portfolios
+    (1999): C + M is the covariance for the portfolio choice.
     """
     prior = equilibrium(cov, market, risk_aversion)
     uncertain = tau * cov
@@ -44,7 +48,7 @@ def posterior(
         return Posterior(prior, cov + uncertain)
     reach = uncertain.dot(picks.T)
     middle = picks.dot(reach)
-    # two certain views that contradict each other make it singular: a hair of doubt, and they meet half way
+    # Two certain contradictory views make it singular; with a small variance they are averaged.
     middle.reshape(-1)[:: len(views) + 1] += doubt + 1e-12 * float(middle.trace())
     gain = np.linalg.solve(middle, reach.T).T
     mean = prior + gain.dot(views - picks.dot(prior))
@@ -53,10 +57,10 @@ def posterior(
 
 
 def doubt_of(cov: Floats, picks: Floats, confidence: Floats, tau: float = TAU) -> Floats:
-    """float64[k] variances of error of views of `confidence` float64[k] in (0, 1]: (1 / confidence - 1) times the prior
-    variance of the view. At 1 the view is certain, at 0.5 it weighs as much as the equilibrium.
+    """Return float64[k] error variances of views: (1 / confidence - 1) times the view's prior variance.
 
-    Source: J. Walters, The Black-Litterman model in detail (2014), the closed form of T. Idzorek, A step-by-step guide to
-    the Black-Litterman model (2005): a view alone moves its portfolio `confidence` of the way.
+    `confidence` float64[k] is in (0, 1]. At 1 the view is certain, at 0.5 it has the weight of the equilibrium. Source:
+    J. Walters, The Black-Litterman model in detail (2014), the closed form of T. Idzorek, A step-by-step guide to the
+    Black-Litterman model (2005): a single view moves its portfolio `confidence` of the way.
     """
     return (1.0 / confidence - 1.0) * tau * np.einsum("ki,ij,kj->k", picks, cov, picks)

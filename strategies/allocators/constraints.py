@@ -1,7 +1,7 @@
 """Allocations under general constraints (groups, turnover, costs, a CVaR), solved by skfolio.
 
-skfolio is the extra `allocate`; it is imported when something is solved, which takes seconds: a policy that uses this
-says `worker = True`.
+skfolio is the extra `allocate`. It is imported at the first solution, which takes seconds; a policy that uses it
+therefore sets `worker = True`.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ from quantd.trading.market import Floats
 Objective = Literal["variance", "sharpe", "utility", "diversification", "cvar"]
 
 PERCENT: Final = 100.0
-"""Daily returns as fractions have variances below the solver's tolerances."""
+"""Scale of returns for the solver: daily variances of fractions are below its tolerances."""
 
 MISSED: Final = 1e-5
-"""How far a constraint may be missed by: what a solver rounds."""
+"""Tolerance of a constraint, for the solver's rounding."""
 
 
 class Limits(Struct, frozen=True):
-    """What holds beside long-only, fully invested and the box. Weights are fractions of what is invested.
+    """Constraints in addition to long-only, fully invested and the box. Weights are fractions of the invested amount.
 
-    `groups`: (columns, least, most) of each sum of weights. `turnover`: the most that sum(|w - held|) may be. `cost`: of a
-    unit traded, per sample, taken from the mean. `cvar`: the most that the mean loss in the worst 1 - `confidence` of the
-    samples may be; `confidence` is also that of the objective "cvar".
+    `groups` are (columns, minimum, maximum) of each sum of weights. `turnover` is the maximum of sum(|w - held|).
+    `cost` per unit traded, per sample, is subtracted from the mean. `cvar` is the maximum mean loss in the worst 1 -
+    `confidence` of the samples; `confidence` also applies to the objective "cvar".
     """
 
     groups: tuple[tuple[tuple[int, ...], float, float], ...] = ()
@@ -47,7 +47,7 @@ def available() -> bool:
 
 
 def load() -> None:
-    """Import what takes seconds, before it is needed."""
+    """Import skfolio in advance, which takes seconds."""
     _given()
 
 
@@ -63,8 +63,10 @@ def constrained(
     risk_free: float = 0.0,
     risk_aversion: float = 1.0,
 ) -> Floats:
-    """float64[n] weights: the least variance or CVaR, or the largest Sharpe ratio, diversification ratio or mean less half
-    of `risk_aversion` times the variance. All per sample. Raises Infeasible when no portfolio meets the constraints.
+    """Return float64[n] weights that optimise the objective; all figures are per sample.
+
+    The objective is the smallest variance or CVaR, or the largest Sharpe ratio, diversification ratio or utility: the
+    mean less half of `risk_aversion` times the variance. Raises Infeasible when no portfolio meets the constraints.
     """
     from skfolio import RiskMeasure
     from skfolio.optimization import MaximumDiversification, MeanRisk, ObjectiveFunction
@@ -106,7 +108,7 @@ def constrained(
             model = MaximumDiversification(**common)
     try:
         weights = np.asarray(model.fit(returns * PERCENT).weights_, dtype=np.float64)
-    except Exception:  # every solver and wrapper has errors of its own
+    except Exception:  # every solver and wrapper has its own errors
         raise Infeasible("no portfolio was found that meets every constraint") from None
     weights = np.where(weights > DUST, weights, 0.0)
     weights /= weights.sum()
@@ -115,8 +117,8 @@ def constrained(
 
 
 def _rows(w: Any, held: Floats, limits: Limits) -> list[Any]:
-    """skfolio's own expression of a ratio is made of w times a scale: its sum is that scale."""
-    cvxpy: Any = import_module("cvxpy")  # its types do not name what it exports
+    """Return the constraints. In skfolio's formulation of a ratio, w is multiplied by a scale, which equals its sum."""
+    cvxpy: Any = import_module("cvxpy")  # its types do not declare its exports
     scale = cvxpy.sum(w)
     found = []
     for columns, least, most in limits.groups:
@@ -131,7 +133,7 @@ def _rows(w: Any, held: Floats, limits: Limits) -> list[Any]:
 
 
 def _check(weights: Floats, held: Floats, limits: Limits, returns: Floats) -> None:
-    """Raises Infeasible for a solution that is not one."""
+    """Raise Infeasible if a solution violates a constraint."""
     sums: Sequence[tuple[float, float, float]] = [
         (float(weights[list(columns)].sum()), least, most) for columns, least, most in limits.groups
     ]
@@ -145,19 +147,21 @@ def _check(weights: Floats, held: Floats, limits: Limits, returns: Floats) -> No
 
 
 def shortfall(returns: Floats, weights: Floats, confidence: float) -> float:
-    """CVaR per sample of float64[S, n] returns as Rockafellar and Uryasev define it: the least over a of a + mean excess of
-    losses over a / (1 - confidence)."""
+    """Return the CVaR per sample of float64[S, n] returns (Rockafellar and Uryasev).
+
+    It is the minimum over a of a + mean excess of losses over a / (1 - confidence).
+    """
     losses = np.sort(-returns.dot(weights))[::-1]
     count = (1.0 - confidence) * len(losses)
     whole = int(count)
     tail = float(losses[:whole].sum())
-    # the loss at the quantile counts with what is left of the tail
+    # the loss at the quantile counts with the remaining fraction of the tail
     return (tail + (count - whole) * float(losses[min(whole, len(losses) - 1)])) / count
 
 
 @cache
 def _given() -> Any:
-    """skfolio's word for estimates that are made already."""
+    """Return a skfolio prior of precomputed estimates."""
     from skfolio.prior import BasePrior, ReturnDistribution
 
     class Given(BasePrior):  # type: ignore[misc]  # skfolio has no types

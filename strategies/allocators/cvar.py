@@ -1,4 +1,4 @@
-"""The least expected shortfall over the scenarios that history gives."""
+"""The minimum expected shortfall over historical scenarios."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from quantd.trading.market import Floats
 
 
 def minimum_cvar(returns: Floats, confidence: float = 0.95, box: Box = OPEN) -> Floats:
-    """float64[n], the fully invested long-only weights of the least mean loss in the worst (1 - confidence) of float64[S, n]
-    returns: least a + sum(max(0, -r_s'w - a)) / ((1 - confidence) S) over a and w.
+    """Return float64[n], the fully invested long-only weights with the smallest CVaR of returns float64[S, n].
 
-    Source: R. Rockafellar and S. Uryasev, Optimization of conditional value-at-risk (2000). Raises Infeasible when the
-    bounds do not allow the sum.
+    That is the smallest mean loss in the worst (1 - confidence): least a + sum(max(0, -r_s'w - a)) / ((1 - confidence)
+    S) over a and w. Source: R. Rockafellar and S. Uryasev, Optimization of conditional value-at-risk (2000). Raises
+    Infeasible when the bounds do not permit the sum.
     """
     count, size = returns.shape
     unit = float(np.sqrt(np.einsum("ij,ij->", returns, returns) / returns.size))

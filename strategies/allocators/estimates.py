@@ -1,4 +1,4 @@
-"""What allocators are fed with: a covariance and expected returns, from float64[S, n] returns per sample."""
+"""Inputs of allocators: a covariance and expected returns, from float64[S, n] returns per sample."""
 
 from typing import Final, Literal
 
@@ -12,12 +12,14 @@ CovarianceKind = Literal["sample", "ledoit_wolf", "ewma", "denoised"]
 MeanKind = Literal["sample", "james_stein", "equilibrium"]
 
 VARIANCE_FLOOR: Final = 1e-18
-"""Below this variance a sample a price has not moved: what cannot be measured is not bought."""
+"""Variance per sample below which a price counts as constant and is not bought."""
 
 
 def covariance_of(kind: CovarianceKind, returns: Floats, decay: float) -> Floats:
-    """float64[n, n] by one of four estimators; `decay` is for "ewma". A sample covariance of no more rows than columns is
-    singular, whatever the market: Infeasible then."""
+    """Return float64[n, n] by one of four estimators; `decay` is for "ewma".
+
+    A sample covariance with no more rows than columns is singular, and raises Infeasible.
+    """
     match kind:
         case "sample":
             if len(returns) <= returns.shape[1]:
@@ -32,12 +34,11 @@ def covariance_of(kind: CovarianceKind, returns: Floats, decay: float) -> Floats
 
 
 def denoised(returns: Floats) -> Floats:
-    """float64[n, n], the sample covariance with those eigenvalues of its correlation that noise alone would give replaced
-    by their mean.
+    """Return float64[n, n], the sample covariance with the noise eigenvalues of its correlation replaced by their mean.
 
-    Noise alone gives eigenvalues up to v (1 + sqrt(n / S))^2 (V. Marchenko and L. Pastur, 1967), where v is what is left
-    of the variance once the larger ones are taken out, found by repetition. Sources: L. Laloux and others, Noise dressing
-    of financial correlation matrices (1999); M. Lopez de Prado, Machine learning for asset managers (2020), section 2.5.
+    Noise alone gives eigenvalues up to v (1 + sqrt(n / S))^2 (V. Marchenko and L. Pastur, 1967). v is the variance left
+    after the removal of larger ones, found by iteration. Sources: L. Laloux and others, Noise dressing of financial
+    correlation matrices (1999); M. Lopez de Prado, Machine learning for asset managers (2020), section 2.5.
     """
     rows, size = returns.shape
     cov = covariance(returns)
@@ -46,7 +47,7 @@ def denoised(returns: Floats) -> Floats:
     edge = (1.0 + np.sqrt(size / rows)) ** 2
     noise = size
     while noise:
-        # those within the band of what is left; eigenvalues come in rising order
+        # the eigenvalues inside the noise band; they are in ascending order
         kept = int(np.searchsorted(values, edge * float(values[:noise].mean()), side="right"))
         if kept >= noise:
             break
@@ -60,7 +61,9 @@ def denoised(returns: Floats) -> Floats:
 
 
 def expected_returns(kind: MeanKind, returns: Floats, cov: Floats, risk_aversion: float) -> Floats:
-    """float64[n] means per sample by one of three estimators; "equilibrium" is in excess of the risk-free rate."""
+    """Return float64[n] means per sample by one of three estimators; "equilibrium" is in excess of the risk-free
+    rate.
+    """
     match kind:
         case "sample":
             return returns.sum(axis=0) / len(returns)
@@ -71,15 +74,15 @@ def expected_returns(kind: MeanKind, returns: Floats, cov: Floats, risk_aversion
 
 
 def shrunk_means(returns: Floats, cov: Floats) -> Floats:
-    """float64[n], sample means drawn towards the mean m of the minimum-variance portfolio, by the more the less they differ
-    from it beside their error: share (n + 2) / (n + 2 + S d'C^-1 d), d being the means less m.
+    """Return float64[n], sample means shrunk towards the mean m of the minimum-variance portfolio.
 
-    Source: P. Jorion, Bayes-Stein estimation for portfolio analysis (1986), after W. James and C. Stein (1961).
+    The shrinkage is (n + 2) / (n + 2 + S d'C^-1 d), with d the means less m. Source: P. Jorion, Bayes-Stein estimation
+    for portfolio analysis (1986), after W. James and C. Stein (1961).
     """
     rows, size = returns.shape
     means = returns.sum(axis=0) / rows
     if size < 3:
-        return means  # below three dimensions shrinking gains nothing
+        return means  # below three dimensions shrinkage has no gain
     solved = np.linalg.solve(cov, np.column_stack((np.ones(size), means)))
     anchor = float(solved[:, 1].sum() / solved[:, 0].sum())
     apart = means - anchor
@@ -89,6 +92,8 @@ def shrunk_means(returns: Floats, cov: Floats) -> Floats:
 
 
 def equilibrium(cov: Floats, market: Floats, risk_aversion: float) -> Floats:
-    """float64[n] excess returns per sample at which `market` weights are the best ones: risk_aversion C w (W. Sharpe,
-    Imputing expected security returns from portfolio composition, 1974)."""
+    """Return float64[n] excess returns per sample at which `market` weights are optimal: risk_aversion C w.
+
+    Source: W. Sharpe, Imputing expected security returns from portfolio composition (1974).
+    """
     return risk_aversion * cov.dot(market)

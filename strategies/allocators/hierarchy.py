@@ -1,4 +1,4 @@
-"""Trees of instruments by their correlation: hierarchical risk parity, and groups of what moves together."""
+"""Hierarchical clustering of instruments by correlation: hierarchical risk parity, and correlation groups."""
 
 import numpy as np
 
@@ -6,20 +6,25 @@ from quantd.strategies.allocators.mean_variance import OPEN, Box, scaled, within
 from quantd.trading.market import Floats
 
 Linkage = list[tuple[int, int, float]]
-"""Merges in order of distance: (cluster, cluster, distance). Leaves are 0 .. n-1, the k-th merge makes cluster n + k;
-the smaller number comes first."""
+"""Merges in order of distance: (cluster, cluster, distance), the smaller number first.
+
+Leaves are 0 .. n-1; the k-th merge creates cluster n + k.
+"""
 
 
 def distances(correlation: Floats) -> Floats:
-    """float64[n, n], sqrt((1 - correlation) / 2): a metric, 0 for what is one, 1 for opposites (R. Mantegna, 1999)."""
+    """Return float64[n, n], sqrt((1 - correlation) / 2):
+
+    a metric, 0 for identical, 1 for opposite (R. Mantegna, 1999).
+    """
     return np.sqrt(np.maximum((1.0 - correlation) * 0.5, 0.0))
 
 
 def single_linkage(distance: Floats) -> Linkage:
-    """The tree in which two clusters are as far apart as their nearest members.
+    """Return the tree in which the distance of two clusters is that of their nearest members.
 
-    Its merges are the edges of the minimum spanning tree in order of length (J. Gower and G. Ross, 1969), which R. Prim's
-    algorithm (1957) finds in O(n^2).
+    Its merges are the edges of the minimum spanning tree in order of length (J. Gower and G. Ross, 1969), found by R.
+    Prim's algorithm (1957) in O(n^2).
     """
     size = len(distance)
     nearest = distance[0].copy()
@@ -32,7 +37,7 @@ def single_linkage(distance: Floats) -> Linkage:
         edges.append((float(nearest[new]), int(where[new]), new))
         row = distance[new]
         closer = row < nearest
-        # those in the tree have an infinite distance to it, and stay there
+        # members of the tree have infinite distance, and stay there
         closer &= nearest < np.inf
         where[closer] = new
         nearest[closer] = row[closer]
@@ -55,7 +60,7 @@ def single_linkage(distance: Floats) -> Linkage:
 
 
 def leaves(linkage: Linkage) -> list[int]:
-    """The instruments from left to right, so that what is alike stands together (quasi-diagonal order)."""
+    """Return the instruments from left to right, with similar ones adjacent (quasi-diagonal order)."""
     size = len(linkage) + 1
     order: list[int] = []
     open_ = [2 * size - 2]
@@ -70,13 +75,13 @@ def leaves(linkage: Linkage) -> list[int]:
 
 
 def hierarchical_risk_parity(cov: Floats, box: Box = OPEN) -> Floats:
-    """Weights float64[n], fully invested: down the tree of instruments the money is divided between two halves by the
-    inverse of their variances, each half being weighed by inverse variances.
+    """Return weights float64[n], fully invested, by recursive bisection of the tree of instruments.
 
-    Source: M. Lopez de Prado, Building diversified portfolios that outperform out of sample (2016), with the tree made of
-    correlation distances. No matrix is inverted, so a singular covariance will do. Left and right in a tree are a matter
-    of numbering: instruments are numbered by their variance, so that the answer does not depend on the order of columns.
-    Bounds are met by moving what passes them (`within`).
+    Capital is divided between two halves by inverse variance; within each half the weights are inverse variances.
+    Source: M. Lopez de Prado, Building diversified portfolios that outperform out of sample (2016), with a tree of
+    correlation distances. No matrix is inverted, so a singular covariance is valid. Left and right in a tree depend on
+    numbering: instruments are numbered by variance, so that the result does not depend on the order of columns.
+    Excesses over bounds are redistributed (`within`).
     """
     size = len(cov)
     if size == 1:
@@ -86,7 +91,7 @@ def hierarchical_risk_parity(cov: Floats, box: Box = OPEN) -> Floats:
     order = rank[leaves(single_linkage(distances(correlation)))]
     precision = 1.0 / cov.diagonal()[order]
     precision /= precision.max()
-    # variance of a block of inverse-variance weights: the sum of its p_i p_j C_ij over its sum of p, squared
+    # variance of a block with inverse-variance weights: the sum of its p_i p_j C_ij over its sum of p, squared
     block = cov[order[:, None], order]
     block *= precision
     block *= precision[:, None]
@@ -113,14 +118,15 @@ def _variance(block: Floats, precision: Floats, begin: int, end: int) -> float:
     if end - begin == 1:
         return float(block[begin, begin]) / float(precision[begin]) ** 2
     inside = float(np.add.reduce(block[begin:end, begin:end], axis=None))
-    # rounding may carry a perfect hedge below zero
+    # rounding may move a perfect hedge below zero
     return max(inside, 1e-300) / float(np.add.reduce(precision[begin:end])) ** 2
 
 
 def correlation_groups(correlation: Floats, threshold: float = 0.8, least: int = 2) -> list[list[int]]:
-    """Columns that move together: chains of pairs correlated by more than `threshold`, which are the clusters of the
-    single-linkage tree cut there, of at least `least` members; in order of their first column. Inside no two groups is
-    a pair above the threshold, so a cap on each group caps all that moves together.
+    """Return groups of correlated columns: chains of pairs correlated by more than `threshold`.
+
+    They are the clusters of the single-linkage tree cut there, with at least `least` members, in order of their first
+    column. No pair of different groups exceeds the threshold, so that a cap on each group caps all related positions.
     """
     size = len(correlation)
     if size < 2:

@@ -1,7 +1,7 @@
-"""Convex quadratic programs with hinge costs by an interior point: what no closed form is for.
+"""Convex quadratic programs with hinge costs by an interior-point method, for problems without a closed form.
 
-One kind of row serves all: hard ones are bounds, caps and groups; soft ones, which cost when they are missed, are
-the excess losses of a CVaR and the turnover that a broker is paid for.
+All constraints are rows of one kind. Hard rows are bounds, caps and groups. Soft rows have a cost when violated: the
+excess losses of a CVaR, and turnover with trading costs.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from quantd.trading.market import Bools, Floats
 ITERATIONS: Final = 80
 
 GAP: Final = 1e-11
-"""Mean complementarity, beside the size of the objective's numbers, at which a solution is exact for every purpose."""
+"""Mean complementarity, relative to the objective's scale, at which a solution counts as exact."""
 
 STEP: Final = 0.995
-"""How far towards the boundary a step goes."""
+"""Fraction of the distance to the boundary that a step takes."""
 
 
 class Program(Struct, frozen=True):
     """Minimise x' P x / 2 + q' x + sum(cost_t max(0, floor_t - rows_t x)) with `equal` x = `to`, x float64[n].
 
-    `rows` float64[m, n], `floor` and `cost` float64[m]; a row of infinite cost is hard. Numbers should be of one size:
-    scale returns to a deviation near 1.
+    `rows` is float64[m, n], `floor` and `cost` are float64[m]; a row of infinite cost is hard. Numbers should have
+    similar scale, so returns are scaled to a deviation near 1.
     """
 
     quadratic: Floats
@@ -39,16 +39,16 @@ class Program(Struct, frozen=True):
 
 
 def bounds(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
-    """`rows` float64[2n, n] and `floor` float64[2n] that hold x between two vectors."""
+    """Return `rows` float64[2n, n] and `floor` float64[2n] that bound x between two vectors."""
     unit = np.eye(len(lower))
     return np.concatenate((unit, -unit)), np.concatenate((lower, -upper))
 
 
 def solve(program: Program, start: Floats) -> Floats:
-    """float64[n], the minimiser. `start` float64[n] need not be feasible.
+    """Return float64[n], the minimiser. `start` float64[n] need not be feasible.
 
-    A primal-dual method with a predictor and a corrector (S. Mehrotra, On the implementation of a primal-dual interior
-    point method, 1992), whose rows are eliminated: each step solves one system of n + equalities unknowns. Raises
+    It is a primal-dual method with predictor and corrector (S. Mehrotra, On the implementation of a primal-dual
+    interior point method, 1992). Rows are eliminated: each step solves one system of n + equalities unknowns. Raises
     Infeasible when it does not converge, as where no x meets the hard rows.
     """
     soft = np.isfinite(program.cost)
@@ -84,8 +84,11 @@ def solve(program: Program, start: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """x float64[n], prices of the equalities, and by row: what is `s` above the floor and its price `y`, what is missing
-    `u` and its price `z` (soft rows only; 1 and still elsewhere)."""
+    """An iterate: x float64[n], multipliers of the equalities, and values by row.
+
+    `s` is the slack above the floor and `y` its multiplier; `u` is the violation and `z` its multiplier (soft rows
+    only; 1 and constant elsewhere).
+    """
 
     x: Floats
     price: Floats
@@ -105,16 +108,16 @@ class _Point:
         )
 
     def longest(self, by: "_Point") -> float:
-        """The largest part of a step, at most 1 / STEP, that keeps what is positive positive."""
+        """Return the largest step, at most 1 / STEP, that preserves positivity."""
         return min(_longest(self.s, by.s), _longest(self.y, by.y), _longest(self.u, by.u), _longest(self.z, by.z))
 
     def gap(self, soft: Bools) -> float:
-        """Mean complementarity."""
+        """Return the mean complementarity."""
         return (float(self.s.dot(self.y)) + float((self.u * self.z)[soft].sum())) / (len(soft) + int(soft.sum()))
 
 
 def _distance(p: Program, soft: Bools, cost: Floats, at: _Point) -> tuple[float, float]:
-    """Mean complementarity, and the largest of what the other conditions are missed by."""
+    """Return the mean complementarity, and the largest violation of the other conditions."""
     missed = p.rows.dot(at.x) + np.where(soft, at.u, 0.0) - p.floor - at.s
     slope = p.quadratic.dot(at.x) + p.linear - p.rows.T.dot(at.y) - p.equal.T.dot(at.price)
     unequal = p.equal.dot(at.x) - p.to
@@ -123,7 +126,7 @@ def _distance(p: Program, soft: Bools, cost: Floats, at: _Point) -> tuple[float,
 
 
 class _Lines:
-    """The conditions made linear around one point, and their system factored."""
+    """The linearised conditions at one point, with their factored system."""
 
     def __init__(self, p: Program, soft: Bools, cost: Floats, scale: float, at: _Point) -> None:
         n = len(p.linear)
@@ -140,12 +143,13 @@ class _Lines:
         self.factor = np.linalg.inv(self.system)
 
     def direction(self, to_s: Floats, to_u: Floats) -> _Point:
-        """The step to the point where s y moves by `to_s` and u z by `to_u`, every row's own unknowns put in terms of x."""
+        """Return the step that moves s y by `to_s` and u z by `to_u`; each row's unknowns are expressed in x."""
         p, at, soft = self.p, self.at, self.soft
         rest = -self.missed - np.where(soft, (to_u - at.u * self.apart) / at.z, 0.0) + to_s / at.y
         right = np.concatenate((-self.slope + p.rows.T.dot(self.inverse * rest), -self.unequal))
         found = self.factor.dot(right)
-        found += self.factor.dot(right - self.system.dot(found))  # refined: near the end it is ill-conditioned
+        # iterative refinement: near the end the system is ill-conditioned
+        found += self.factor.dot(right - self.system.dot(found))
         n = len(p.linear)
         y = self.inverse * (rest - p.rows.dot(found[:n]))
         z = np.where(soft, self.apart - y, 0.0)

@@ -1,8 +1,8 @@
-"""Long-only portfolios of a mean and a covariance: minimum variance, maximum Sharpe ratio, maximum diversification,
-mean-variance with costs, Merton and Kelly.
+"""Long-only portfolios from a mean and a covariance.
 
-Covariances float64[n, n] and means float64[n] are per sample; weights float64[n] come back per column. Every form raises
-Infeasible with the reason when there is no such portfolio.
+These are minimum variance, maximum Sharpe ratio, maximum diversification, mean-variance with costs, Merton and Kelly.
+Covariances float64[n, n] and means float64[n] are per sample; weights float64[n] are per column. Every function raises
+Infeasible with the reason when no such portfolio exists.
 """
 
 from math import sqrt
@@ -16,21 +16,21 @@ from quantd.strategies.allocators.interior_point import Program, bounds, solve
 from quantd.trading.market import Bools, Floats
 
 RIDGE: Final = 1e-10
-"""Added to the unit diagonal of correlations: among instruments that are one, the weights are then equal ones."""
+"""Added to the unit diagonal of correlations, so that identical instruments get equal weights."""
 
 DUST: Final = 1e-7
-"""Weights below this are what an interior point keeps of zero."""
+"""Weights below this count as zero after an interior-point solution."""
 
 
 class Box(Struct, frozen=True):
-    """Bounds on every single weight, as fractions of what is invested."""
+    """Bounds on every single weight, as fractions of the invested amount."""
 
     lower: float = 0.0
     upper: float = 1.0
 
     @property
     def open(self) -> bool:
-        """Whether long-only and fully invested is all that it says."""
+        """Whether long-only and fully invested are the only constraints."""
         return self.lower <= 0.0 and self.upper >= 1.0
 
 
@@ -38,8 +38,11 @@ OPEN: Final = Box()
 
 
 def scaled(cov: Floats) -> tuple[Floats, Floats]:
-    """Correlations float64[n, n] with RIDGE on their diagonal, and deviations float64[n]: problems are solved in units of
-    risk, in which a bond and a bitcoin are of one size. Raises Infeasible where a variance is not a positive number."""
+    """Return correlations float64[n, n] with RIDGE on their diagonal, and deviations float64[n].
+
+    Problems are solved in units of risk, in which a bond and bitcoin have the same scale. Raises Infeasible where a
+    variance is not a positive number.
+    """
     variance = cov.diagonal()
     if not bool((variance > 0.0).all()) or not np.isfinite(cov).all():
         raise Infeasible("the covariance has a variance that is not a positive number")
@@ -51,7 +54,7 @@ def scaled(cov: Floats) -> tuple[Floats, Floats]:
 
 
 def _tangent(cov: Floats, reward: Floats, box: Box) -> Floats:
-    """The fully invested weights with the largest reward' w / sqrt(w' C w)."""
+    """Return the fully invested weights with the largest reward' w / sqrt(w' C w)."""
     correlation, deviation = scaled(cov)
     rate = reward / deviation
     best = float(rate.max())
@@ -60,7 +63,7 @@ def _tangent(cov: Floats, reward: Floats, box: Box) -> Floats:
     try:
         x = nonnegative(correlation, rate / best)
     except Infeasible:
-        # all but singular: signs alone do not settle it
+        # nearly singular: signs alone do not determine it
         return _tangent_in(cov, reward, box, np.full(len(reward), 1.0 / len(reward)))
     x /= deviation
     weights: Floats = x / x.sum()
@@ -70,9 +73,12 @@ def _tangent(cov: Floats, reward: Floats, box: Box) -> Floats:
 
 
 def _tangent_in(cov: Floats, reward: Floats, box: Box, start: Floats) -> Floats:
-    """The same within bounds. The optimum is the point t of the frontier max(t r'w - w'Cw / 2) with t = w'Cw / r'w; on
-    one face of the bounds that t is the variance over the reward of the face's least variance, in closed form. Where it
-    leads out of what is known to enclose the optimum, the interval is halved."""
+    """Return the same within bounds.
+
+    The optimum is the point t of the frontier max(t r'w - w'Cw / 2) with t = w'Cw / r'w. On one face of the bounds,
+    that t is the variance over the reward of the face's minimum variance, in closed form. Outside the known bracket of
+    the optimum, the interval is halved.
+    """
     size = len(reward)
     lower, upper = np.full(size, box.lower), np.full(size, min(box.upper, 1.0))
     if highest(reward, box) <= 0.0:
@@ -86,7 +92,7 @@ def _tangent_in(cov: Floats, reward: Floats, box: Box, start: Floats) -> Floats:
         w, free = bounded(cov, t * reward, lower, upper, 1.0, w)
         least = w - t * _tilt(cov, reward, free)
         mean, variance = float(reward.dot(least)), float(least.dot(cov).dot(least))
-        # where the least variance earns nothing the ratio still rises with t
+        # where the minimum variance has no reward, the ratio still rises with t
         better = variance / mean if mean > 0.0 else np.inf
         if abs(better - t) <= 1e-10 * t or above - below <= 1e-9 * t:
             break
@@ -96,7 +102,7 @@ def _tangent_in(cov: Floats, reward: Floats, box: Box, start: Floats) -> Floats:
 
 
 def _tilt(cov: Floats, reward: Floats, free: Bools) -> Floats:
-    """How the weights of one face move with t: they add up to 0."""
+    """Return the change of the weights on one face with t; it adds up to 0."""
     index = free.nonzero()[0]
     tilt = np.zeros(len(reward))
     if len(index) > 1:
@@ -107,7 +113,7 @@ def _tilt(cov: Floats, reward: Floats, free: Bools) -> Floats:
 
 
 def highest(reward: Floats, box: Box) -> float:
-    """The largest reward' w of fully invested weights within the bounds."""
+    """Return the largest reward' w of fully invested weights within the bounds."""
     size = len(reward)
     room = 1.0 - size * box.lower
     found = box.lower * float(reward.sum())
@@ -119,8 +125,10 @@ def highest(reward: Floats, box: Box) -> float:
 
 
 def within(weights: Floats, box: Box) -> Floats:
-    """Weights float64[n] >= 0 times the one number that makes them add up to 1 with every weight put at the bound that it
-    would pass. What has no weight gets the lower bound. Raises Infeasible when the bounds do not allow the sum."""
+    """Scale weights float64[n] >= 0 to add up to 1, with weights beyond a bound set to that bound.
+
+    A weight of zero gets the lower bound. Raises Infeasible when the bounds do not permit the sum.
+    """
     size = len(weights)
     lower, upper = box.lower, min(box.upper, 1.0)
     if size * lower > 1.0 + 1e-12 or size * upper < 1.0 - 1e-12:
@@ -130,12 +138,12 @@ def within(weights: Floats, box: Box) -> Floats:
     positive = weights[weights > 0.0]
     if not len(positive):
         return within(np.full(size, 1.0 / size), box)
-    # the sum is piecewise linear in the factor: it bends where a weight meets a bound
+    # the sum is piecewise linear in the factor, with a kink where a weight reaches a bound
     bends = np.unique(np.concatenate((lower / positive, upper / positive)))
     sums = np.clip(np.outer(bends, weights), lower, upper).sum(axis=1)
     k = int(np.searchsorted(sums, 1.0))
     if k == len(bends):
-        # weights of zero hold the sum below 1: what is left is theirs, in equal parts
+        # weights of zero keep the sum below 1: the remainder goes to them in equal parts
         filled = np.clip(weights * bends[-1], lower, upper)
         short = weights <= 0.0
         filled[short] += (1.0 - filled.sum()) / int(short.sum())
@@ -147,12 +155,12 @@ def within(weights: Floats, box: Box) -> Floats:
 
 
 def settled(weights: Floats, box: Box) -> Floats:
-    """What an interior point leaves: weights without the dust that keeps it from its bounds."""
+    """Return the weights of an interior-point solution, with tiny weights set to zero."""
     return within(np.where(weights > DUST, weights, 0.0), box)
 
 
 def minimum_variance(cov: Floats, box: Box = OPEN) -> Floats:
-    """The least w' C w (H. Markowitz, Portfolio selection, 1952)."""
+    """Return the weights with the smallest w' C w (H. Markowitz, Portfolio selection, 1952)."""
     correlation, deviation = scaled(cov)
     size = len(cov)
     guess = None
@@ -165,20 +173,23 @@ def minimum_variance(cov: Floats, box: Box = OPEN) -> Floats:
     else:
         if box.open or bool(((guess >= box.lower) & (guess <= box.upper)).all()):
             return guess
-    # bounds are on weights, so this is solved in weights, scaled by one number only
+    # bounds apply to weights, so this is solved in weights with a common scale
     return _best(cov / float(cov.trace()) * size, np.zeros(size), box, guess)
 
 
 def _best(matrix: Floats, linear: Floats, box: Box, guess: Floats | None = None) -> Floats:
-    """The fully invested weights within the bounds with the largest linear' w - w' A w / 2."""
+    """Return the fully invested weights within the bounds with the largest linear' w - w' A w / 2."""
     size = len(linear)
     ridged = matrix + np.diag(RIDGE * matrix.diagonal())
     return bounded(ridged, linear, np.full(size, box.lower), np.full(size, min(box.upper, 1.0)), 1.0, guess)[0]
 
 
 def maximum_sharpe(cov: Floats, excess: Floats, box: Box = OPEN) -> Floats:
-    """The largest excess' w / sqrt(w' C w), `excess` float64[n] being means less the risk-free rate (J. Tobin, 1958;
-    W. Sharpe, Mutual fund performance, 1966). Raises Infeasible when nothing is expected to earn more than that rate."""
+    """Return the weights with the largest excess' w / sqrt(w' C w).
+
+    `excess` float64[n] are means less the risk-free rate (J. Tobin, 1958; W. Sharpe, Mutual fund performance, 1966).
+    Raises Infeasible when no expected return exceeds that rate.
+    """
     try:
         return _tangent(cov, excess, box)
     except Infeasible as why:
@@ -187,13 +198,16 @@ def maximum_sharpe(cov: Floats, excess: Floats, box: Box = OPEN) -> Floats:
 
 
 def maximum_diversification(cov: Floats, box: Box = OPEN) -> Floats:
-    """The largest ratio of the weighted mean of deviations to the deviation of the whole (Y. Choueifaty and Y. Coignard,
-    Toward maximum diversification, 2008): a maximum Sharpe ratio whose rewards are the deviations."""
+    """Return the weights with the largest ratio of mean deviation to portfolio deviation.
+
+    Source: Y. Choueifaty and Y. Coignard, Toward maximum diversification (2008). It is a maximum Sharpe ratio whose
+    rewards are the deviations.
+    """
     return _tangent(cov, np.sqrt(cov.diagonal()), box)
 
 
 def maximum_utility(cov: Floats, mean: Floats, risk_aversion: float, box: Box = OPEN) -> Floats:
-    """The largest mean' w - risk_aversion w' C w / 2, fully invested."""
+    """Return the fully invested weights with the largest mean' w - risk_aversion w' C w / 2."""
     size = len(cov)
     unit = float(cov.trace()) / size
     return _best(cov / unit, mean / (risk_aversion * unit), box)
@@ -202,9 +216,11 @@ def maximum_utility(cov: Floats, mean: Floats, risk_aversion: float, box: Box = 
 def mean_variance(
     cov: Floats, mean: Floats, risk_aversion: float, held: Floats, cost: float, box: Box = OPEN
 ) -> Floats:
-    """The largest mean' w - risk_aversion w' C w / 2 - cost sum(|w - held|), fully invested: what is `held`, float64[n],
-    is kept where a change would not earn its `cost` (a fraction of the value traded, over the samples that the means
-    are for). Source: S. Boyd and others, Multi-period trading via convex optimization (2017), one period.
+    """Return the fully invested weights with the largest mean' w - risk_aversion w' C w / 2 - cost sum(|w - held|).
+
+    A position in `held` float64[n] is unchanged where a change would not recover its `cost` (a fraction of the value
+    traded, over the samples of the means). Source: S. Boyd and others, Multi-period trading via convex optimization
+    (2017), one period.
     """
     if cost <= 0.0:
         return maximum_utility(cov, mean, risk_aversion, box)
@@ -228,11 +244,12 @@ def mean_variance(
 
 
 def merton(cov: Floats, excess: Floats, risk_aversion: float, cap: float = 1.0, most: float = 1.0) -> Floats:
-    """The largest excess' w - risk_aversion w' C w / 2 with 0 <= w <= `most` each and sum(w) <= `cap`; the rest is cash.
+    """Return the weights with the largest excess' w - risk_aversion w' C w / 2, 0 <= w <= `most`, sum(w) <= `cap`.
 
-    Without the bounds it is inverse(C) excess / risk_aversion (R. Merton, Lifetime portfolio selection under uncertainty,
-    1969); at risk aversion 1 it maximises the growth of wealth (J. Kelly, 1956; E. Thorp, The Kelly criterion, 2006),
-    and at 1 / f it is f times that where no bound holds. All zero where nothing is expected to beat cash.
+    The rest is cash. Without the bounds it is inverse(C) excess / risk_aversion (R. Merton, Lifetime portfolio
+    selection under uncertainty, 1969). At risk aversion 1 it maximises the growth of wealth (J. Kelly, 1956; E. Thorp,
+    The Kelly criterion, 2006). At 1 / f it is f times that where no bound is active. All weights are zero where no
+    expected return exceeds cash.
     """
     correlation, deviation = scaled(cov)
     size = len(cov)
@@ -244,8 +261,8 @@ def merton(cov: Floats, excess: Floats, risk_aversion: float, cap: float = 1.0, 
         if float(weights.sum()) <= cap and float(weights.max()) <= most:
             return weights
     except Infeasible:
-        pass  # all but singular: what would be bet is without bounds, and these settle it
-    # cash as one more instrument, without reward and all but without variance: the sum becomes an equality
+        pass  # nearly singular: the unbounded solution diverges, and the bounds determine it
+    # Cash is one more instrument, without reward and nearly without variance: the sum becomes an equality.
     unit = float(cov.trace()) / size
     matrix = np.zeros((size + 1, size + 1))
     matrix[:size, :size] = cov / unit
@@ -256,18 +273,18 @@ def merton(cov: Floats, excess: Floats, risk_aversion: float, cap: float = 1.0, 
 
 
 def inverse_volatility(cov: Floats, box: Box = OPEN) -> Floats:
-    """In proportion to one over the deviation of each."""
+    """Return weights in proportion to the inverse of each deviation."""
     _, deviation = scaled(cov)
     weights = deviation.min() / deviation
     return within(weights / weights.sum(), box)
 
 
 def annual_volatility(cov: Floats, weights: Floats, samples_a_year: float) -> float:
-    """Standard deviation a year of `weights`, from a covariance per sample."""
+    """Return the annual standard deviation of `weights`, from a covariance per sample."""
     return sqrt(max(float(weights.dot(cov).dot(weights)), 0.0) * samples_a_year)
 
 
 def at_volatility(cov: Floats, weights: Floats, target_annual: float, samples_a_year: float) -> Floats:
-    """`weights` made smaller, never larger, so that their volatility a year is at most `target_annual`; the rest is cash."""
+    """Return `weights` scaled down, never up, to an annual volatility of at most `target_annual`; the rest is cash."""
     volatility = annual_volatility(cov, weights, samples_a_year)
     return weights * (target_annual / volatility) if volatility > target_annual else weights

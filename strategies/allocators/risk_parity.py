@@ -1,4 +1,4 @@
-"""Risk parity: long-only weights that carry given shares of the portfolio's variance."""
+"""Risk parity: long-only weights with given shares of the portfolio's variance."""
 
 from typing import Final
 
@@ -9,25 +9,26 @@ from quantd.strategies.allocators.mean_variance import OPEN, Box, scaled, within
 from quantd.trading.market import Floats
 
 TOLERANCE: Final = 1e-9
-"""Newton decrement squared at which one more step leaves an error of about as much."""
+"""Newton decrement squared at which one more step leaves an error of similar size."""
 
 ITERATIONS: Final = 60
 
 RIDGE: Final = 1e-4
-"""Added to the unit diagonal where, without it, there is no finite solution: a perfect hedge, whose returns cancel."""
+"""Added to the unit diagonal where no finite solution exists: a perfect hedge, whose returns cancel."""
 
 CHEAP: Final = 12
-"""Most cheap rounds before Newton's steps."""
+"""Maximum number of cheap rounds before Newton's steps."""
 
 NEAR: Final = 0.03
-"""Relative distance from the shares at which Newton's whole steps take over."""
+"""Relative distance from the shares at which Newton's full steps begin."""
 
 
 def risk_parity(cov: Floats, budgets: Floats | None = None, box: Box = OPEN) -> Floats:
-    """Weights float64[n], fully invested, with w_i (C w)_i in proportion to `budgets` float64[n] > 0, or all equal.
+    """Return weights float64[n], fully invested, with w_i (C w)_i in proportion to `budgets`.
 
-    Bounds are met by moving what passes them (`within`): then contributions are no longer the budgets. Raises Infeasible
-    when a variance is not positive or when it does not converge.
+    `budgets` are float64[n] > 0, by default equal. Excesses over bounds are redistributed (`within`); then
+    contributions differ from the budgets. Raises Infeasible when a variance is not positive or the method does not
+    converge.
     """
     correlation, deviation = scaled(cov)
     size = len(cov)
@@ -41,13 +42,14 @@ def risk_parity(cov: Floats, budgets: Floats | None = None, box: Box = OPEN) -> 
 
 
 def shared_risk(correlation: Floats, shares: Floats, ridge: float = 0.0) -> Floats:
-    """The x > 0, float64[n], with x_i (C x)_i = shares_i for all i, C being `correlation` with `ridge` on its diagonal.
+    """Return the x > 0, float64[n], with x_i (C x)_i = shares_i for all i, C being `correlation` plus `ridge`.
 
-    The minimum of x' C x / 2 - shares' log x, strictly convex. First rounds of x (share / own risk)^(2/3), which leave a
-    third of the error or less each where no correlation is negative; then Newton's method, damped while far from the
-    minimum. Sources: F. Spinu, An algorithm for computing risk parity weights (2013); T. Griveau-Billion, J.-C. Richard
-    and T. Roncalli, A fast algorithm for computing high-dimensional risk parity portfolios (2013). `correlation` has a
-    unit diagonal and is positive semi-definite. Raises Infeasible when no finite x is met.
+    It minimises the strictly convex x' C x / 2 - shares' log x. First come rounds of x (share / own risk)^(2/3), which
+    leave at most a third of the error each where no correlation is negative. Newton's method follows, damped while far
+    from the minimum. Sources: F. Spinu, An algorithm for computing risk parity weights (2013); T. Griveau-Billion,
+    J.-C. Richard and T. Roncalli, A fast algorithm for computing high-dimensional risk parity portfolios (2013).
+    `correlation` has a unit diagonal and is positive semi-definite; `ridge` is added to the diagonal. Raises Infeasible
+    without a finite x.
     """
     size = len(correlation)
     if ridge:
@@ -61,12 +63,12 @@ def shared_risk(correlation: Floats, shares: Floats, ridge: float = 0.0) -> Floa
         hessian = correlation.copy()
         hessian.reshape(-1)[:: size + 1] += barrier / x
         step = np.linalg.solve(hessian, slope)
-        # self-concordant once divided by the least share
+        # self-concordant after division by the smallest share
         decrement = float(slope.dot(step)) / least
         if decrement < TOLERANCE:
             return np.maximum(x - step, x * 0.5)
         longest = float(np.abs(step / x).max())
-        # far from the minimum the step is shortened by its own length, which keeps x positive
+        # far from the minimum the step is shortened by its own length, so that x stays positive
         x = x - (step / (1.0 + longest) if longest > 0.3 else step)
         if not longest < np.inf or float(x.max()) > 1e6:
             break
@@ -74,12 +76,12 @@ def shared_risk(correlation: Floats, shares: Floats, ridge: float = 0.0) -> Floa
 
 
 def equal_risk(correlation: Floats) -> Floats:
-    """`shared_risk` in equal parts with RIDGE on the diagonal, which every correlation has a solution with."""
+    """Return `shared_risk` in equal parts with RIDGE on the diagonal, which always has a solution."""
     return shared_risk(correlation, np.full(len(correlation), 1.0 / len(correlation)), RIDGE)
 
 
 def _near(correlation: Floats, shares: Floats) -> Floats:
-    """A start for Newton's method, close to the solution where correlations are not negative."""
+    """Return a start for Newton's method, close to the solution where correlations are not negative."""
     first = np.sqrt(shares / max(float(np.sqrt(shares).dot(correlation).dot(np.sqrt(shares))), 1e-3))
     x = first
     for _ in range(CHEAP):
@@ -98,6 +100,6 @@ def _near(correlation: Floats, shares: Floats) -> Floats:
 
 
 def contributions(cov: Floats, weights: Floats) -> Floats:
-    """float64[n], the share of the variance that each weight carries; they add up to 1."""
+    """Return float64[n], each weight's share of the variance; they add up to 1."""
     joint = weights * cov.dot(weights)
     return joint / joint.sum()

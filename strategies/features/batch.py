@@ -1,4 +1,4 @@
-"""A set of features over a whole history: float64[T, N, F], or only its newest row."""
+"""Computes a feature set over a whole history: float64[T, N, F], or only the newest rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from quantd.trading.market import Bools, Floats
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Features of one timeline and their places in the set."""
+    """Features of one timeline with their positions in the set."""
 
     places: list[int]
     features: list[Feature]
@@ -37,7 +37,7 @@ class Placed:
 
 
 def timelines(spec: FeatureSpec) -> dict[str, Placed]:
-    """The features by what they are computed along: day, week, month (an instrument's bars), own and shared (all rows)."""
+    """Group the features by timeline: day, week, month (an instrument's bars), own and shared (all rows)."""
     found: dict[str, Placed] = {}
     for place, each in enumerate(spec.features):
         line = "shared" if each.about.shared else "own" if each.about.group == "portfolio" else each.every
@@ -48,9 +48,9 @@ def timelines(spec: FeatureSpec) -> dict[str, Placed]:
 
 
 def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Floats:
-    """float64[rows, N, F]: the newest `rows` (all without) of every feature of `spec`, NaN where it has no value.
+    """Return float64[rows, N, F]: the newest `rows` (by default all) of every feature, NaN without a value.
 
-    Row t is made of rows up to t only. ValueError when the set needs what `inputs` does not have.
+    Row t depends on rows up to t only. Raises ValueError when `inputs` lacks something that the set needs.
     """
     refuse_missing(spec, given_by(inputs))
     total, size = inputs.bars["close"].shape
@@ -80,7 +80,7 @@ def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Fl
 
 
 def _benchmark(inputs: Inputs, present: Bools) -> Floats | None:
-    """float64[T], the benchmark's last known close."""
+    """Return float64[T], the benchmark's last known close."""
     if inputs.benchmark is None:
         return None
     column = inputs.benchmark
@@ -105,7 +105,7 @@ def _along_rows(placed: Placed, fields: Mapping[str, Floats], rows: int) -> dict
 def _along_bars(placed: Placed, fields: Mapping[str, Floats], present: Bools, rows: int) -> dict[str, Floats]:
     moved, order, number = together(cleaned(fields, present), present)
     if rows < len(present):
-        # a column's newest bars are in the last rows; which of the last rows they are is in `order`
+        # a column's newest bars are in the last rows; `order` maps them to their original rows
         found = evaluate(placed.nodes, moved, number, rows)
         order, number = order[-rows:], number[-rows:]
     else:
@@ -122,7 +122,7 @@ def _along_bars(placed: Placed, fields: Mapping[str, Floats], present: Bools, ro
 def _along_periods(
     placed: Placed, fields: Mapping[str, Floats], present: Bools, period: NDArray[np.int64], rows: int
 ) -> dict[str, Floats]:
-    """On bars of weeks or months that are over; each row has the newest of these."""
+    """Compute features on completed bars of weeks or months; each row has the newest of these."""
     size = present.shape[1]
     starts = np.flatnonzero(np.r_[True, period[1:] != period[:-1]])
     if len(starts) < 2:
@@ -132,7 +132,7 @@ def _along_periods(
     found = _along_bars(placed, over, has[:-1], 1 if rows == 1 else len(starts) - 1)
     if rows == 1:
         return found
-    # row t belongs to period number p and sees p - 1
+    # row t belongs to period number p and uses period p - 1
     seen = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(period)])) - 1
     out = {}
     for key, value in found.items():
@@ -144,7 +144,10 @@ def _along_periods(
 def _aggregated(
     fields: Mapping[str, Floats], present: Bools, starts: NDArray[np.int64]
 ) -> tuple[dict[str, Floats], Bools]:
-    """Bars of periods that begin at rows `starts`: first open, highest high, lowest low, last close, all the volume."""
+    """Aggregate bars into periods that begin at rows `starts`:
+
+    first open, highest high, lowest low, last close, total volume.
+    """
     rows = np.arange(len(present))[:, None]
     has = np.logical_or.reduceat(present, starts, axis=0)
     first = np.minimum.reduceat(np.where(present, rows, len(present)), starts, axis=0)

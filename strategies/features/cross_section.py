@@ -1,4 +1,4 @@
-"""What is done with one feature over the instruments of a row; who has no value takes no part."""
+"""Cross-sectional transforms of one feature over the instruments of a row; instruments without a value are excluded."""
 
 import numpy as np
 
@@ -6,12 +6,15 @@ from quantd.strategies.features.specs import Across
 from quantd.trading.market import Floats
 
 STILL = 1e-9
-"""Values nearer than this fraction of the row's largest are equal: rounding makes no ranks."""
+"""Values closer than this fraction of the row's largest are equal, so that rounding does not create ranks."""
 
 
 def across(row: Floats, how: Across) -> Floats:
-    """float64[N] from float64[N]. `rank`: share of the others that are below, ties half, 0.5 for one alone; `z`: less the
-    mean, in deviations; `excess`: less the mean."""
+    """Transform float64[N] across instruments.
+
+    `rank` is the share of other instruments below, ties half, 0.5 for a single one. `z` is the deviation from the mean
+    in standard deviations, `excess` the deviation from the mean.
+    """
     known = np.isfinite(row)
     values = row[known]
     out = np.full(len(row), np.nan)

@@ -1,5 +1,6 @@
-"""What a feature measures, by name, as a node without a unit: multiply an instrument's prices or volumes by any number
-and nothing changes. A family takes its parameters from the feature's name (`rsi_14`) or has none (`macd_histogram`).
+"""Feature families by name, as unit-free nodes: scaling an instrument's prices or volumes changes nothing.
+
+A family takes its parameters from the feature's name (`rsi_14`) or has none (`macd_histogram`).
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ from quantd.strategies.indicators.nodes import (
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """`make(**parameters)` is the node. `needs` names what it reads beside the instrument's own bars."""
+    """One family. `make(**parameters)` returns its node; `needs` names its inputs beside the instrument's own bars."""
 
     group: str
     make: Callable[..., Node]
@@ -35,7 +36,7 @@ class Family:
     parameters: Mapping[str, float] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     shared: bool = False
-    """One number for all instruments, from one row to the next whoever has a bar."""
+    """One number for all instruments, row by row even for instruments without a bar."""
 
 
 def _output(indicator: str, output: str) -> Callable[..., Node]:
@@ -43,17 +44,17 @@ def _output(indicator: str, output: str) -> Callable[..., Node]:
 
 
 def _to_close(indicator: str, output: str) -> Callable[..., Node]:
-    """A level of prices as its distance from the close: close / level - 1."""
+    """Return a price level relative to the close: close / level - 1."""
     return lambda **parameters: ratio(CLOSE, build(indicator, **parameters)[output]) - 1.0
 
 
 def _of_close(indicator: str, output: str) -> Callable[..., Node]:
-    """A difference of prices as a fraction of the close."""
+    """Return a price difference as a fraction of the close."""
     return lambda **parameters: ratio(build(indicator, **parameters)[output], CLOSE)
 
 
 def _of_range(indicator: str, output: str) -> Callable[..., Node]:
-    """A difference of prices in average true ranges of as many bars."""
+    """Return a price difference in average true ranges over the same number of bars."""
     return lambda **parameters: ratio(
         build(indicator, **parameters)[output], wilder(TRUE_RANGE, int(parameters["period"]))
     )
@@ -80,7 +81,7 @@ def _volatility_change(fast: int, slow: int) -> Node:
 
 
 def _reversal(period: int, skip: int) -> Node:
-    """Growth over `period` bars that ended `skip` bars ago."""
+    """Return growth over `period` bars that ended `skip` bars ago."""
     return lag(growth(CLOSE, period), skip)
 
 
@@ -104,7 +105,7 @@ SCALE_FREE: Final = {
     ),
     "benchmark": ("beta", "correlation", "residual_volatility", "relative_strength"),
 }  # fmt: skip
-"""Outputs of indicators that have no unit, as they are."""
+"""Outputs of indicators without a unit, used unchanged."""
 
 LEVELS: Final = (
     "sma", "ema", "wma", "dema", "tema", "trima", "kama", "t3", "hma", "vwma", "midpoint", "midprice", "linreg",
@@ -128,7 +129,10 @@ def _drawdown_of(name: str) -> Callable[..., Node]:
 
 
 def _regime(state: int) -> Callable[..., Node]:
-    """One of three: volatile (above 25 % a year, over 20 rows), else bull or bear by the growth of 60 rows."""
+    """Return one of three indicators:
+
+    volatile (above 25 % a year, over 20 rows), else bull or bear by growth over 60 rows.
+    """
     moved = deviation(growth(BENCHMARK), 20, 1) * 252.0**0.5
     grown = growth(BENCHMARK, 60)
 
@@ -141,13 +145,13 @@ def _regime(state: int) -> Callable[..., Node]:
 
 
 def _turn(part: int, what: str) -> Callable[..., Node]:
-    """Sine or cosine of how much of a week, month or year has gone."""
+    """Return the sine or cosine of the elapsed fraction of a week, month or year."""
     function = (np.sin, np.cos)[part]
     return lambda: point(f"turn{part}({what})", lambda x: function(2.0 * np.pi * x), Field(f"progress_{what}"))
 
 
 def _words(indicator: str, output: str) -> str:
-    """What the indicator's docstring says first, else its name."""
+    """Return the first line of the indicator's docstring after the output's name; the name alone without one."""
     said = (INDICATORS[indicator].make.__doc__ or "").strip().split("\n")[0]
     name = output.replace("_", " ")
     return f"{name}: {said}" if said else name
@@ -158,7 +162,9 @@ def _families() -> dict[str, Family]:
         "daily_return": Family(
             "returns", lambda back: lag(growth(CLOSE), int(back) - 1), "return of one bar; 1 is the newest", {"back": 1}
         ),
-        "momentum": Family("returns", lambda period: growth(CLOSE, int(period)), "growth over a window", {"period": 126}),
+        "momentum": Family(
+            "returns", lambda period: growth(CLOSE, int(period)), "growth over a window", {"period": 126}
+        ),
         "momentum_skip": Family(
             "returns", lambda period, skip: _reversal(int(period), int(skip)),
             "growth over a window that ended some bars ago", {"period": 231, "skip": 21},
@@ -171,11 +177,21 @@ def _families() -> dict[str, Family]:
             "volatility", lambda fast, slow: _volatility_change(int(fast), int(slow)),
             "short volatility over long, less 1", {"fast": 20, "slow": 60},
         ),
-        "linreg_slope": Family("trend", lambda period: _slope(int(period)), "slope of the line, of the mean", {"period": 20}),
-        "force": Family("volume", lambda period: _force(int(period)), "force index, of what is usually traded", {"period": 13}),
-        "ease": Family("volume", lambda period: _ease(int(period)), "ease of movement, of the price squared", {"period": 14}),
-        "bull_power": Family("oscillator", _of_range("elder_ray", "bull_power"), "high over the mean, in ranges", {"period": 13}),
-        "bear_power": Family("oscillator", _of_range("elder_ray", "bear_power"), "low over the mean, in ranges", {"period": 13}),
+        "linreg_slope": Family(
+            "trend", lambda period: _slope(int(period)), "slope of the line, of the mean", {"period": 20}
+        ),
+        "force": Family(
+            "volume", lambda period: _force(int(period)), "force index, of what is usually traded", {"period": 13}
+        ),
+        "ease": Family(
+            "volume", lambda period: _ease(int(period)), "ease of movement, of the price squared", {"period": 14}
+        ),
+        "bull_power": Family(
+            "oscillator", _of_range("elder_ray", "bull_power"), "high over the mean, in ranges", {"period": 13}
+        ),
+        "bear_power": Family(
+            "oscillator", _of_range("elder_ray", "bear_power"), "low over the mean, in ranges", {"period": 13}
+        ),
     }  # fmt: skip
     for group, outputs in SCALE_FREE.items():
         for output in outputs:
@@ -230,9 +246,12 @@ def _families() -> dict[str, Family]:
         "concentration": Family(
             "portfolio", lambda: _row("concentration"), "sum of squared weights", needs=("weight",), shared=True
         ),
-        "value": Family("portfolio", lambda: _row("equity"), "the book's equity, of its start", needs=("equity",), shared=True),
+        "value": Family(
+            "portfolio", lambda: _row("equity"), "the book's equity, of its start", needs=("equity",), shared=True
+        ),
         "equity_return": Family(
-            "risk", lambda period: growth(_row("equity"), int(period)), "growth of the book", {"period": 20}, ("equity",), True
+            "risk", lambda period: growth(_row("equity"), int(period)), "growth of the book",
+            {"period": 20}, ("equity",), True,
         ),
         "equity_volatility": Family(
             "risk", lambda period: deviation(growth(_row("equity")), int(period), 1), "volatility of the book",
@@ -243,7 +262,9 @@ def _families() -> dict[str, Family]:
         ),
         "equity_sharpe": Family(
             "risk",
-            lambda period: ratio(mean(growth(_row("equity")), int(period)), deviation(growth(_row("equity")), int(period), 1)),
+            lambda period: ratio(
+                mean(growth(_row("equity")), int(period)), deviation(growth(_row("equity")), int(period), 1)
+            ),
             "mean return of the book over its deviation", {"period": 60}, ("equity",), True,
         ),
     }  # fmt: skip
@@ -255,4 +276,4 @@ FAMILIES: Final[Mapping[str, Family]] = _families()
 UNAVAILABLE: Final[Mapping[str, str]] = {
     "sentiment": "needs the files of a FinBERT-class model and a feed of news; neither comes with quantd",
 }
-"""Features that are known and cannot be computed, and why."""
+"""Known features that cannot be computed, with the reason."""

@@ -1,4 +1,4 @@
-"""What features are computed from: rows of bars, and what is given beside them."""
+"""Inputs of features: rows of bars, and series beside them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +17,12 @@ _DAY: Final = 86_400_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """T rows of N instruments, oldest first. `session` int64[T]: the date of each row, ns; `bars` float64[T, N] by field,
-    adjusted, NaN where an instrument has none. `benchmark` is a column. `own` float64[T, N] and `shared` float64[T] by
-    name: the book and macro series as they were known at each row, carried on where nothing new was known."""
+    """T rows of N instruments, oldest first.
+
+    `session` int64[T] is the date of each row in ns. `bars` are float64[T, N] by field, adjusted, NaN without a bar.
+    `benchmark` is a column. `own` float64[T, N] and `shared` float64[T] are series by name: the book, and macro values
+    as known at each row, carried forward.
+    """
 
     session: NDArray[np.int64]
     bars: Mapping[str, Floats]
@@ -29,7 +32,9 @@ class Inputs:
 
 
 def refuse_missing(spec: FeatureSpec, given: set[str]) -> None:
-    """ValueError for the first feature whose input is not `given`: a column of NaN would look like a feature."""
+    """Raise ValueError for the first feature with a missing input, because a column of NaN would look like a
+    feature.
+    """
     for each in spec.features:
         for need in each.about.needs:
             if need not in given:
@@ -37,20 +42,20 @@ def refuse_missing(spec: FeatureSpec, given: set[str]) -> None:
 
 
 def given_by(inputs: Inputs) -> set[str]:
-    """Names of what `inputs` has beside bars."""
+    """Return the names of the inputs beside bars."""
     named = {*inputs.own, *inputs.shared}
     return named if inputs.benchmark is None else {*named, "benchmark"}
 
 
 def book_fields(weight: Floats | None) -> dict[str, Floats]:
-    """Shared fields that follow from the weights float64[.., N]."""
+    """Return shared fields derived from the weights float64[.., N]."""
     if weight is None:
         return {}
     return {"gross": np.abs(weight).sum(axis=-1), "concentration": np.square(weight).sum(axis=-1)}
 
 
 def progress(session: NDArray[np.int64]) -> dict[str, Floats]:
-    """How much of the week, month and year has gone on each date, 0 .. 1."""
+    """Return the elapsed fraction of the week, month and year on each date, 0 .. 1."""
     date = session.astype("datetime64[ns]").astype("datetime64[D]")
     month, year = date.astype("datetime64[M]"), date.astype("datetime64[Y]")
 
@@ -65,29 +70,29 @@ def progress(session: NDArray[np.int64]) -> dict[str, Floats]:
 
 
 def weekday(session: NDArray[np.int64]) -> Floats:
-    """0 for Monday; 1970-01-01 was a Thursday."""
+    """Return 0 for Monday; 1970-01-01 was a Thursday."""
     return ((session // _DAY + 3) % 7).astype(np.float64)
 
 
 def periods(session: NDArray[np.int64], every: str) -> NDArray[np.int64]:
-    """A number for the week (from Monday) or the month of each date; later ones are larger."""
+    """Return an ascending number for the week (from Monday) or the month of each date."""
     if every == "week":
         return (session // _DAY + 3) // 7
     return session.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
 
 
 def carried(column: Floats) -> Floats:
-    """float64[T] with the last known value where nothing is known."""
+    """Return float64[T] with the last known value in place of missing ones."""
     known = np.isfinite(column)
     last = np.maximum.accumulate(np.where(known, np.arange(len(column)), -1))
     return np.where(last >= 0, column[np.maximum(last, 0)], np.nan)
 
 
 def as_known(at_ns: NDArray[np.int64], known_ns: NDArray[np.int64], values: Floats) -> Floats:
-    """float64[T], at each instant the newest value that was known by then (`known_ns` ascending), NaN before the first.
+    """Return float64[T], the newest value known at each instant (`known_ns` ascending), NaN before the first.
 
-    A series is dated by when it could be read, not by the day it is about: the VIX of a day is final after New York's
-    close, so a decision on that close has the day before's.
+    A series is dated by its publication, not by the day that it describes. The VIX of a day is final after New York's
+    close, so a decision at that close uses the previous day's value.
     """
     place = np.searchsorted(known_ns, at_ns, side="right") - 1
     return np.where(place >= 0, values[np.maximum(place, 0)], np.nan)

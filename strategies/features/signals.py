@@ -1,8 +1,8 @@
-"""Six signals of three horizons, each -1 .. 1 for every instrument, from its own bars: short (momentum, mean reversion),
-medium (trend, breakout), long (value, growth). Windows are in bars of the samples.
+"""Six signals of three horizons, each -1 .. 1 per instrument, from its own bars.
 
-They are nodes, so they are features too (`trend_signal_20_60`), proved as those are, and can be weighed by the policy
-`signals`.
+They are short (momentum, mean reversion), medium (trend, breakout) and long (value, growth). Windows are in bars of the
+samples. They are nodes and therefore also features (`trend_signal_20_60`), tested like other features, and the policy
+`signals` combines them.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ Horizon = Literal["short", "medium", "long"]
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """`make(**parameters)` is the node."""
+    """One signal; `make(**parameters)` returns its node."""
 
     horizon: Horizon
     make: Callable[..., Node]
@@ -40,12 +40,12 @@ def _squashed(x: Node) -> Node:
 
 
 def _noise(period: int, horizon: int) -> Node:
-    """How far a price without a trend usually goes in `horizon` bars."""
+    """Return the typical move of a price without a trend over `horizon` bars."""
     return deviation(growth(CLOSE), period, 1) * horizon**0.5
 
 
 def momentum(period: int, threshold_percent: float) -> Node:
-    """1 where the growth over `period` bars is above the threshold, -1 below its negative, else 0."""
+    """Return 1 where growth over `period` bars exceeds the threshold, -1 below its negative, else 0."""
     bound = threshold_percent / 100.0
     return point(
         f"beyond({period}, {bound:g})", lambda g: np.where(g > bound, 1.0, np.where(g < -bound, -1.0, 0.0 * g)),
@@ -54,28 +54,31 @@ def momentum(period: int, threshold_percent: float) -> Node:
 
 
 def reversion(period: int) -> Node:
-    """Against the distance from the mean: -1 two deviations above it."""
+    """Return the negative distance from the mean: -1 at two deviations above it."""
     return _bounded(-0.5 * ratio(CLOSE - mean(CLOSE, period), deviation(CLOSE, period)))
 
 
 def trend(fast: int, slow: int) -> Node:
-    """The short mean over the long one, against what noise makes of it."""
+    """Return the short mean over the long mean, relative to noise."""
     return _squashed(ratio(ratio(mean(CLOSE, fast), mean(CLOSE, slow)) - 1.0, _noise(slow, fast)))
 
 
 def breakout(period: int) -> Node:
-    """Where the close is in the channel of the `period` bars before: 1 at or above its top, -1 at or below its bottom."""
+    """Return the close's position in the channel of the previous `period` bars:
+
+    1 at or above its top, -1 at or below its bottom.
+    """
     top, bottom = lag(highest(HIGH, period), 1), lag(lowest(LOW, period), 1)
     return _bounded(2.0 * ratio(CLOSE - bottom, top - bottom) - 1.0)
 
 
 def value(period: int) -> Node:
-    """A stand-in for value, from prices alone: how far the close is below its long mean, against noise."""
+    """Return a price-only proxy of value: the distance of the close below its long mean, relative to noise."""
     return _bounded(-ratio(ratio(CLOSE, mean(CLOSE, period)) - 1.0, _noise(period, period)))
 
 
 def long_growth(period: int, skip: int) -> Node:
-    """Growth over a long window that ended `skip` bars ago, against noise (Jegadeesh and Titman, 1993)."""
+    """Return growth over a long window that ended `skip` bars ago, relative to noise (Jegadeesh and Titman, 1993)."""
     return _squashed(ratio(lag(growth(CLOSE, period), skip), _noise(period, period)))
 
 
@@ -92,7 +95,7 @@ SIGNALS: Final[Mapping[str, Signal]] = {
 
 
 def signals(bars: Bars, horizon: Horizon | None = None) -> dict[str, Floats]:
-    """Name -> float64[N] at the newest sample, with the usual windows; NaN where an instrument has too few bars."""
+    """Return name -> float64[N] at the newest sample, with default windows; NaN for an instrument with too few bars."""
     nodes = {n: s.make(**s.parameters) for n, s in SIGNALS.items() if horizon in (None, s.horizon)}
     fields = {name: getattr(bars, name) for name in FIELDS}
     present = bars_present(fields)

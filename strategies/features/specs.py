@@ -1,7 +1,7 @@
-"""Which features an artifact or a policy reads: a declared list, with a hash; and the sets that come with quantd.
+"""Feature specifications of artifacts and policies: declared lists with a hash, and the bundled sets.
 
-The name of a feature says all of it: `rsi_14`, `macd_histogram`, `sma_cross_20_60`, `rsi_14.week` (on completed weeks),
-`momentum_126.rank` (across the instruments of a row), `rsi_14.month.z`.
+The name of a feature defines it completely: `rsi_14`, `macd_histogram`, `sma_cross_20_60`, `rsi_14.week` (on completed
+weeks), `momentum_126.rank` (across the instruments of a row), `rsi_14.month.z`.
 """
 
 from collections.abc import Iterable
@@ -20,25 +20,28 @@ FEATURES_VERSION: Final = 1
 """Raised when the meaning of a feature changes; part of every hash."""
 
 LONGEST: Final = 2520
-"""Samples that are asked for at most: a recursion over months would want a century."""
+"""Maximum lookback in samples; a recursion over months would require a century."""
 
 Every = Literal["day", "week", "month"]
 Across = Literal["", "rank", "z", "excess"]
 
 ONE_BAR: Final = ("daily_return", "momentum", "momentum_skip", "roc", "equity_return", "vix_change")
-"""Families that one bar is enough for; a window of the others has two."""
+"""Families with windows of at least one bar; the windows of others have at least two."""
 
 BARS_PER: Final = {"day": 1, "week": 7, "month": 31}
-"""Samples that a period has at most."""
+"""Maximum number of samples in a period."""
 
 
 class FeatureError(ValueError):
-    """A feature that there is not; the text names it and the nearest."""
+    """An unknown feature; the message names it and the most similar one."""
 
 
 class Feature(Struct, frozen=True):
-    """One column. `every`: the bars it is computed on (of weeks and months, completed ones only); `across`: what is done
-    with it over the instruments of a row."""
+    """One column.
+
+    `every` is the bar period (completed weeks and months only); `across` is the transform over the instruments of a
+    row.
+    """
 
     name: str
     family: str
@@ -55,11 +58,12 @@ class Feature(Struct, frozen=True):
 
     @property
     def lookback(self) -> int:
-        """Samples after which where they begin no longer matters, at most LONGEST."""
+        """Number of samples after which the starting point no longer matters, at most LONGEST."""
         settled = self.node().settled
         if settled is None:
             return LONGEST
-        whole = settled + 1 if self.every == "day" else settled + 3  # the running period and a first one cut short
+        # plus the running period and an incomplete first one
+        whole = settled + 1 if self.every == "day" else settled + 3
         return min(LONGEST, whole * BARS_PER[self.every])
 
 
@@ -72,7 +76,7 @@ def _node(family: str, parameters: tuple[float, ...]) -> Node:
 
 
 class FeatureSpec(Struct, frozen=True):
-    """A declared set of features, in their order."""
+    """An ordered set of features."""
 
     features: tuple[Feature, ...]
     version: int = FEATURES_VERSION
@@ -87,7 +91,7 @@ class FeatureSpec(Struct, frozen=True):
 
     @property
     def needs(self) -> set[str]:
-        """What must be given beside bars."""
+        """Names of the required inputs beside bars."""
         return {need for f in self.features for need in f.about.needs}
 
     @property
@@ -96,14 +100,14 @@ class FeatureSpec(Struct, frozen=True):
         return blake2b(msgspec.json.encode(self, order="sorted"), digest_size=16).hexdigest()
 
     def columns(self, symbols: tuple[str, ...]) -> list[str]:
-        """Names of the flat state: each instrument's features, `rsi_14 SPY`, then what is shared, once."""
+        """Return the names of the flat state: each instrument's features, `rsi_14 SPY`, then the shared ones, once."""
         own = [f for f in self.features if not f.about.shared]
         shared = [f.name for f in self.features if f.about.shared]
         return [f"{f.name} {symbol}" for f in own for symbol in symbols] + shared
 
 
 def feature(name: str) -> Feature:
-    """The feature of that name; FeatureError names what is wrong with it and the nearest."""
+    """Return the feature of that name. Raises FeatureError with the mistake and the most similar name."""
     plain, *marks = name.split(".")
     every: Every = "day"
     across: Across = ""
@@ -132,7 +136,7 @@ def feature(name: str) -> Feature:
 
 
 def _parted(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
-    """(family, parameters) of a name; the longest family that fits."""
+    """Split a name into (family, parameters), with the longest matching family."""
     if plain in FAMILIES:
         return plain, ()
     words = plain.split("_")
@@ -155,7 +159,7 @@ def _parted(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
 
 
 def spec_of(names: Iterable[str]) -> FeatureSpec:
-    """The set of features of these names; FeatureError for one that there is not, or is there twice."""
+    """Return the set of features of these names. Raises FeatureError for an unknown or repeated one."""
     found = tuple(feature(name) for name in names)
     twice = [f.name for i, f in enumerate(found) if f.name in {g.name for g in found[:i]}]
     if twice:
@@ -166,12 +170,12 @@ def spec_of(names: Iterable[str]) -> FeatureSpec:
 
 
 DEFAULT: Final = (
-    "daily_return_1", "daily_return_2", "daily_return_3", "daily_return_4", "daily_return_5", "momentum_20", "momentum_60",
-    "momentum_126", "volatility_20", "volatility_change_20_60", "rsi_14", "macd_histogram", "macd", "macd_signal",
-    "bollinger_position", "bollinger_width", "natr_14", "adx_14", "stochastic_k", "cci_20", "mfi_14", "sma_distance_60",
-    "from_high_252", "drawdown_126", "momentum_60.rank", "volatility_20.rank",
+    "daily_return_1", "daily_return_2", "daily_return_3", "daily_return_4", "daily_return_5", "momentum_20",
+    "momentum_60", "momentum_126", "volatility_20", "volatility_change_20_60", "rsi_14", "macd_histogram", "macd",
+    "macd_signal", "bollinger_position", "bollinger_width", "natr_14", "adx_14", "stochastic_k", "cci_20", "mfi_14",
+    "sma_distance_60", "from_high_252", "drawdown_126", "momentum_60.rank", "volatility_20.rank",
 )  # fmt: skip
-"""About twenty indicators and returns: what a policy observes unless it says otherwise."""
+"""The default observation: about twenty indicators and returns."""
 
 FOUR_ASSET: Final = (
     "weight", "daily_return_1", "daily_return_2", "daily_return_3", "daily_return_4", "daily_return_5", "volatility_20",
@@ -222,28 +226,31 @@ def _full() -> tuple[str, ...]:
         for family in ("parkinson", "garman_klass", "rogers_satchell", "yang_zhang")
         for k in (10, 20, 60)
     ]
-    names += ["natr_7", "natr_14", "natr_28", "ulcer_14", "ulcer_60", "max_drawdown_60", "max_drawdown_126", "drawdown_60",
-              "drawdown_126", "drawdown_252", "skewness_60", "skewness_126", "kurtosis_60", "kurtosis_126",
-              "autocorrelation_60", "sharpe_20", "sharpe_60", "sharpe_126", "gap_20", "range_share_20", "stddev_20"]  # fmt: skip
+    names += ["natr_7", "natr_14", "natr_28", "ulcer_14", "ulcer_60", "max_drawdown_60", "max_drawdown_126",
+              "drawdown_60", "drawdown_126", "drawdown_252", "skewness_60", "skewness_126", "kurtosis_60",
+              "kurtosis_126", "autocorrelation_60", "sharpe_20", "sharpe_60", "sharpe_126", "gap_20",
+              "range_share_20", "stddev_20"]  # fmt: skip
     names += ["cmf_20", "force_13", "ease_14", "volume_ratio_5", "volume_ratio_20", "volume_ratio_60", "volume_z_20",
-              "volume_z_60", "signed_volume_20", "signed_volume_60", "illiquidity_20", "illiquidity_60", "price_volume_60"]  # fmt: skip
+              "volume_z_60", "signed_volume_20", "signed_volume_60", "illiquidity_20", "illiquidity_60",
+              "price_volume_60"]  # fmt: skip
     names += [f"{family}_{k}" for family in ("beta", "correlation", "relative_strength") for k in (20, 60, 126)]
     names += ["residual_volatility_60"]
-    names += [f"{name}.rank" for name in ("momentum_5", "momentum_20", "momentum_60", "momentum_126", "momentum_252", "rsi_14",
-              "volatility_20", "volatility_60", "drawdown_126", "volume_z_20", "sharpe_126", "beta_60", "z_score_20",
-              "from_high_252", "illiquidity_20")]  # fmt: skip
+    names += [f"{name}.rank" for name in ("momentum_5", "momentum_20", "momentum_60", "momentum_126", "momentum_252",
+              "rsi_14", "volatility_20", "volatility_60", "drawdown_126", "volume_z_20", "sharpe_126", "beta_60",
+              "z_score_20", "from_high_252", "illiquidity_20")]  # fmt: skip
     names += [f"{name}.z" for name in ("momentum_20", "momentum_126", "volatility_20", "rsi_14")] + [
         "momentum_20.excess"
     ]
-    names += [f"{name}.week" for name in ("momentum_4", "momentum_13", "momentum_26", "rsi_14", "adx_14", "bollinger_position",
-              "volatility_13", "sma_distance_10", "natr_14", "macd_histogram", "stochastic_k", "z_score_26")]  # fmt: skip
+    names += [f"{name}.week" for name in ("momentum_4", "momentum_13", "momentum_26", "rsi_14", "adx_14",
+              "bollinger_position", "volatility_13", "sma_distance_10", "natr_14", "macd_histogram", "stochastic_k",
+              "z_score_26")]  # fmt: skip
     names += [
         f"{name}.month"
         for name in ("momentum_3", "momentum_6", "momentum_12", "rsi_6", "volatility_12", "sma_distance_10")
     ]
     names += [f"{what}_{part}" for what in ("week", "month", "year") for part in ("sin", "cos")]
-    names += ["momentum_signal_20_2", "reversion_signal_20", "trend_signal_20_60", "breakout_signal_55", "value_signal_252",
-              "growth_signal_231_21"]  # fmt: skip
+    names += ["momentum_signal_20_2", "reversion_signal_20", "trend_signal_20_60", "breakout_signal_55",
+              "value_signal_252", "growth_signal_231_21"]  # fmt: skip
     return (*names, "regime_bull", "regime_bear", "regime_volatile")
 
 
@@ -260,10 +267,10 @@ SETS: Final[dict[str, tuple[str, ...]]] = {
     "full": _full(),
     "observation": (*_full(), *PORTFOLIO, *MACRO),
 }
-"""The sets that come with quantd. `full` is from bars alone; `observation` is that with book and VIX."""
+"""The bundled sets. `full` uses bars alone; `observation` adds the book and VIX."""
 
 
 @lru_cache(maxsize=16)
 def shipped(name: str) -> FeatureSpec:
-    """A set that comes with quantd; KeyError for another."""
+    """Return a bundled set; KeyError for an unknown name."""
     return spec_of(SETS[name])

@@ -1,7 +1,7 @@
-"""A set of features sample by sample: float64[N, F] for each row, equal to what the whole history gives.
+"""Computes a feature set sample by sample: float64[N, F] per row, equal to the result over the whole history.
 
-It sees raw prices. A split or dividend is told as the factor that makes older prices comparable; inside, prices are
-linked forward, so that nothing that was remembered has to be changed.
+Inputs are unadjusted prices. A split or dividend arrives as the factor that adjusts older prices. Internally prices are
+adjusted forward, so that stored values never change.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _NOTHING: Final[Mapping[str, float]] = {}
 
 
 class _Period:
-    """Bars of weeks or months from bars of days; the features of the last one that is over."""
+    """Aggregates daily bars into weeks or months; holds the features of the last completed one."""
 
     __slots__ = ("held", "number", "running", "stream")
 
@@ -30,7 +30,7 @@ class _Period:
         self.stream = stream
         self.number = -1.0
         self.running: Floats = np.full((len(BARS) + 1, size), np.nan)
-        """open, high, low, close, volume, benchmark of the running period."""
+        """Open, high, low, close, volume and benchmark of the running period."""
         self.held: Floats = np.full((len(stream.keys), size), np.nan)
 
     def update(self, number: float, fields: Mapping[str, Floats], present: Bools) -> Floats:
@@ -57,7 +57,7 @@ class _Period:
 
 
 class FeatureStream:
-    """`spec` over `size` instruments; `benchmark` is a column."""
+    """Computes `spec` over `size` instruments; `benchmark` is a column."""
 
     def __init__(self, spec: FeatureSpec, size: int, *, benchmark: int | None = None) -> None:
         self.spec = spec
@@ -85,10 +85,10 @@ class FeatureStream:
         own: Mapping[str, Floats] = _NONE,
         shared: Mapping[str, float] = _NOTHING,
     ) -> Floats:
-        """float64[N, F] of the row that `bars` are, float64[N] by field, raw, NaN where there is none.
+        """Return the row float64[N, F] for `bars`, float64[N] by field, unadjusted, NaN without a bar.
 
-        `factor` float64[N] is what older prices are multiplied by since the row before (1: nothing happened; 0.25: a 4:1
-        split), `shares` what older volumes are. `own` and `shared` are what is given beside bars, as Inputs has it.
+        `factor` float64[N] multiplies prices older than the previous row (1: no action; 0.25: a 4:1 split), and
+        `shares` older volumes. `own` and `shared` are the inputs beside bars, as in Inputs.
         """
         refuse_missing(self.spec, {*own, *shared} | ({"benchmark"} if self.benchmark is not None else set()))
         if factor is not None:
@@ -113,7 +113,7 @@ class FeatureStream:
         return out
 
     def _linked(self, bars: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
-        """The row in prices and shares that go on from the first row's."""
+        """Return the row in prices and shares that continue those of the first row."""
         fields = {name: np.where(present, bars[name] * self._scale, np.nan) for name in BARS[:-1]}
         fields["volume"] = np.where(present, np.nan_to_num(bars["volume"], nan=0.0) * self._shares, np.nan)
         if self.benchmark is not None:
@@ -135,7 +135,7 @@ class FeatureStream:
         return fields
 
     def state(self) -> dict[str, Floats]:
-        """Everything it remembers, as named arrays."""
+        """Return the complete state as named arrays."""
         kept = {"scale": self._scale.copy(), "shares": self._shares.copy(), "close": np.array([self._close])}
         kept |= {f"shared {name}": np.array([value]) for name, value in self._shared.items()}
         for line, stream in self._streams.items():
@@ -147,7 +147,7 @@ class FeatureStream:
         return kept
 
     def restore(self, state: Mapping[str, Floats]) -> None:
-        """Go on where `state` was taken; KeyError when it is of another set."""
+        """Restore a state; KeyError when it belongs to another set."""
         self._scale, self._shares = state["scale"].copy(), state["shares"].copy()
         self._close = float(state["close"][0])
         self._shared = {name[7:]: float(v[0]) for name, v in state.items() if name.startswith("shared ")}

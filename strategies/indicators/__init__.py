@@ -1,4 +1,4 @@
-"""Technical indicators: one table from a name to what it is made of, for one bar and for a whole history."""
+"""Technical indicators: one table from a name to its definition, for single bars and whole histories."""
 
 from quantd.strategies.indicators.table import INDICATORS, Indicator, batch, build, stream
 

@@ -1,4 +1,4 @@
-"""Moving averages and straight lines through the newest bars."""
+"""Moving averages and regression lines over the newest bars."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def _linear(period: int) -> Floats:
 
 
 def wma_of(x: Node, period: int) -> Node:
-    """Weights 1 .. period, the newest the heaviest."""
+    """Return the mean with weights 1 .. period, the newest value with the largest."""
     return window(windows.weighted("wma", _linear(period)), period, x)
 
 
@@ -58,14 +58,14 @@ def tema(period: int) -> Outputs:
 
 
 def trima(period: int) -> Outputs:
-    """Weights rise to the middle and fall again: a mean of means."""
+    """A mean of means: weights rise to the middle and fall again."""
     half = (period + 1) // 2
     rising = np.convolve(np.ones(half), np.ones(period - half + 1))
     return {"trima": window(windows.weighted("trima", rising / rising.sum()), period, CLOSE)}
 
 
 def efficiency_ratio(period: int) -> Node:
-    """Kaufman (1995): the way made over the way gone; 1 for a market that did not move."""
+    """Return Kaufman's efficiency ratio (1995): net move over the sum of moves; 1 for a constant price."""
 
     def efficient(made: Floats, gone: Floats) -> Floats:
         straight = (gone <= made) | (gone == 0.0)
@@ -96,13 +96,13 @@ def t3(period: int, volume_factor: float) -> Outputs:
 
 
 def hma(period: int) -> Outputs:
-    """Hull (2005)."""
+    """Hull's moving average (2005)."""
     raw = 2.0 * wma_of(CLOSE, period // 2) - wma_of(CLOSE, period)
     return {"hma": wma_of(raw, int(period**0.5))}
 
 
 def vwma(period: int) -> Outputs:
-    """Mean price of what was traded, each bar at its close."""
+    """Volume-weighted mean of closes."""
     return {"vwma": ratio(total(CLOSE * VOLUME, period), total(VOLUME, period))}
 
 
@@ -120,14 +120,17 @@ def awesome(fast: int, slow: int) -> Outputs:
 
 
 def line_at(x: Node, period: int, ahead: float) -> Node:
-    """Least-squares line through `period` values, `ahead` of the newest (-(period - 1): at the oldest)."""
+    """Return the least-squares line through `period` values, `ahead` bars after the newest (-(period - 1):
+
+    at the oldest).
+    """
     t = np.arange(period) - (period - 1) / 2.0
     at = (period - 1) / 2.0 + ahead
     return window(windows.weighted(f"line{ahead:g}", 1.0 / period + at * t / (t @ t)), period, x)
 
 
 def slope_of(x: Node, period: int) -> Node:
-    """Slope of the least-squares line, per bar."""
+    """Return the slope of the least-squares line, per bar."""
     t = np.arange(period) - (period - 1) / 2.0
     return window(windows.weighted("slope", t / (t @ t)), period, x)
 

@@ -1,4 +1,4 @@
-"""The fields of a bar as nodes, and what is made of one bar and the one before."""
+"""The fields of a bar as nodes, and quantities of one bar and the previous one."""
 
 from typing import Final
 
@@ -32,7 +32,7 @@ RANGE: Final = HIGH - LOW
 TYPICAL: Final = point("typical", lambda high, low, close: (high + low + close) / 3.0, HIGH, LOW, CLOSE)
 MEDIAN: Final = (HIGH + LOW) * 0.5
 TRUE_RANGE: Final = larger(RANGE, larger(absolute(HIGH - lag(CLOSE, 1)), absolute(LOW - lag(CLOSE, 1))))
-"""Wilder (1978): the range, a gap from the close before included."""
+"""Wilder (1978): the range, including a gap from the previous close."""
 TRUE_LOW: Final = point("true_low", np.minimum, LOW, lag(CLOSE, 1))
 
 GAIN: Final = point("gain", lambda d: np.maximum(d, 0.0), change(CLOSE))
@@ -40,7 +40,7 @@ LOSS: Final = point("loss", lambda d: np.maximum(-d, 0.0), change(CLOSE))
 
 
 TIE: Final = 1e-12
-"""Prices nearer than this fraction are the same: else rounding, which an adjustment for a split changes, would decide."""
+"""Prices closer than this fraction are equal. Otherwise rounding, which a split adjustment changes, would decide."""
 
 
 def _larger_way(this: Floats, other: Floats, price: Floats) -> Floats:
@@ -52,19 +52,22 @@ _HIGHER: Final = change(HIGH)
 _LOWER: Final = lag(LOW, 1) - LOW
 UP: Final = point("directional_up", _larger_way, _HIGHER, _LOWER, CLOSE)
 DOWN: Final = point("directional_down", _larger_way, _LOWER, _HIGHER, CLOSE)
-"""Wilder's directional movement (1978): the larger of the two, where it is above 0."""
+"""Wilder's directional movement (1978): the larger of the two moves, if positive."""
 
 CLOSE_IN_RANGE: Final = ratio((CLOSE - LOW) - (HIGH - CLOSE), RANGE)
-"""Where the close is in its bar, -1 .. 1; 0 for a bar without a range."""
+"""Position of the close in its bar, -1 .. 1; 0 for a bar without a range."""
 MONEY_FLOW: Final = CLOSE_IN_RANGE * VOLUME
 
 
 def place_in_range(x: Node, high: Node, low: Node, width: int) -> Point:
-    """Where x is between the lowest low and the highest high of `width` bars, 0 .. 1; 0 without a range."""
+    """Return the position of x between the lowest low and the highest high of `width` bars, 0 ..
+
+    1; 0 without a range.
+    """
     bottom = lowest(low, width)
     return ratio(x - bottom, highest_of(high, width) - bottom)
 
 
 def share(part: Node, whole: Node, width: int) -> Point:
-    """Sum of one over the sum of the other; 0 where that is 0."""
+    """Return the sum of `part` over the sum of `whole`; 0 where that is 0."""
     return ratio(total(part, width), total(whole, width))

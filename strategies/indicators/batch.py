@@ -1,7 +1,7 @@
-"""Nodes over a whole history at once: float64[T, N] for each, or only the newest rows.
+"""Evaluates nodes over a whole history at once: float64[T, N] for each, or only the newest rows.
 
-An instrument's bars are moved together first, so that a gap is no bar at all: windows and recursions go from one bar of
-an instrument to its next. Recursions are solved by doubling (Hillis and Steele, 1986), not bar by bar.
+An instrument's bars are compacted first, so that gaps disappear: windows and recursions go from one bar of an
+instrument to its next. Recursions are solved by doubling (Hillis and Steele, 1986), not bar by bar.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from quantd.strategies.indicators.nodes import Adaptive, Field, Lag, Node, Point
 from quantd.trading.market import Bools, Floats
 
 SPENT: Final = 1e-300
-"""A power of a decay below this adds nothing any more."""
+"""A power of a decay below this is negligible."""
 
 
 def together(fields: Mapping[str, Floats], present: Bools) -> tuple[dict[str, Floats], NDArray[np.int64], Floats]:
-    """(fields, order, number) with each column's bars moved to the newest rows, NaN before them.
+    """Compact each column's bars into the newest rows, NaN before them. Returns (fields, order, number).
 
-    `order` int64[T, N] is where each row came from, `number` float64[T, N] the bar's number in its column from 0,
-    negative before the first.
+    `order` int64[T, N] is the original row of each value. `number` float64[T, N] is the bar's number in its column from
+    0, negative before the first.
     """
     count = present.sum(axis=0)
     rows = np.arange(len(present))[:, None]
@@ -36,7 +36,10 @@ def together(fields: Mapping[str, Floats], present: Bools) -> tuple[dict[str, Fl
 
 
 def evaluate(nodes: list[Node], fields: Mapping[str, Floats], number: Floats, rows: int) -> dict[str, Floats]:
-    """Key -> float64[rows, N], the newest `rows` of each of `nodes`. `fields` and `number` are what `together` gives."""
+    """Return key -> float64[rows, N], the newest `rows` of each of `nodes`.
+
+    `fields` and `number` come from `together`.
+    """
     work = ordered(nodes)
     total = len(number)
     wanted = dict.fromkeys((n.key for n in work), 0)
@@ -86,7 +89,7 @@ def _value(node: Node, args: list[Floats], fields: Mapping[str, Floats], number:
 
 
 def newest(column: Floats, rows: int) -> Floats:
-    """The last `rows` of a column; NaN above what there is."""
+    """Return the last `rows` of a column, padded with NaN at the start."""
     if rows <= len(column):
         return column[len(column) - rows :]
     out = np.full((rows, column.shape[1]), np.nan)
@@ -101,18 +104,18 @@ def _known(column: Floats, number: Floats, first: int, rows: int) -> Floats:
 
 
 def _decayed(given: Floats, decay: float) -> Floats:
-    """y[t] = decay y[t - 1] + given[t], by doubling."""
+    """Solve y[t] = decay y[t - 1] + given[t] by doubling."""
     if decay == 1.0:
         return np.add.accumulate(given, axis=0)
     step, power = 1, decay
     while step < len(given) and power > SPENT:
-        given[step:] += power * given[:-step]  # the right side is made before the left is written
+        given[step:] += power * given[:-step]  # the right side is evaluated before the left is written
         step, power = step * 2, power * power
     return given
 
 
 def _varying(given: Floats, decay: Floats) -> Floats:
-    """y[t] = decay[t] y[t - 1] + given[t], by doubling."""
+    """Solve y[t] = decay[t] y[t - 1] + given[t] by doubling."""
     step = 1
     while step < len(given):
         given[step:] += decay[step:] * given[:-step]

@@ -1,8 +1,8 @@
-"""A small language of columns: what an indicator is, said once, for one bar and for a whole history.
+"""A small language of columns: an indicator is defined once, for single bars and whole histories.
 
-A node is a column made of other columns: a field of the bars, a function of the same row, an earlier row, a measure of
-a window, or a recursion. `first` is the number of bars an instrument needs before the node's first value, less one, and
-`settled` the number after which where it began to be watched no longer matters (SETTLED; None: it always does).
+A node is a column derived from other columns: a field of the bars, a function of the same row, an earlier row, a window
+measure, or a recursion. `first` is the index of the first bar with a value. `settled` is the number of bars after which
+the starting point no longer matters (SETTLED; None: it always matters).
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from quantd.strategies.indicators.windows import Kernel
 from quantd.trading.market import Floats
 
 SETTLED: Final = 1e-6
-"""The share of a recursion's start that is left when it is called settled."""
+"""Remaining share of a recursion's initial value at which it counts as settled."""
 
 LONGEST: Final = 400
-"""Characters of a formula that is kept as text."""
+"""Maximum characters of a formula stored as text."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +29,7 @@ class _Arithmetic:
     """Nodes add, subtract and multiply with each other and with numbers."""
 
     key: str
-    """The formula; nodes with one key are one node."""
+    """The formula; nodes with equal keys are the same node."""
 
     def __add__(self, other: "Node | float") -> "Point":
         return _binary("+", np.add, self, other)  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ class _Arithmetic:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Field(_Arithmetic):
-    """A column that is given, by name."""
+    """An input column, by name."""
 
     args: tuple["Node", ...] = ()
     first: int = 0
@@ -64,7 +64,7 @@ class Field(_Arithmetic):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Point(_Arithmetic):
-    """A function of the same row of other nodes; it maps NaN to NaN and looks at no neighbour."""
+    """A function of the same row of other nodes; it maps NaN to NaN, without other rows."""
 
     args: tuple["Node", ...]
     function: Callable[..., Floats]
@@ -95,8 +95,11 @@ class Window(_Arithmetic):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recursion(_Arithmetic):
-    """y = decay y + gain x. It begins with `scale` times the sum of x over the bars begin .. seed, counted from an
-    instrument's first bar, and has no value before `seed` (= `first`)."""
+    """y = decay y + gain x.
+
+    Its initial value is `scale` times the sum of x over the bars begin .. seed, counted from an instrument's first bar.
+    It has no value before `seed` (= `first`).
+    """
 
     args: tuple["Node", ...]
     decay: float
@@ -109,7 +112,10 @@ class Recursion(_Arithmetic):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adaptive(_Arithmetic):
-    """y = y + c (x - y) with a coefficient c of its own at each bar (args: x, c). It begins with the x of bar `seed`."""
+    """y = y + c (x - y) with a separate coefficient c at each bar (args:
+
+    x, c). Its initial value is the x of bar `seed`.
+    """
 
     args: tuple["Node", ...]
     seed: int
@@ -130,12 +136,12 @@ def _later(settled: int | None, more: int) -> int | None:
 
 
 def _short(key: str) -> str:
-    """A key that would be a page stands as its hash."""
+    """Replace a very long key by its hash."""
     return key if len(key) <= LONGEST else f"#{blake2b(key.encode(), digest_size=12).hexdigest()}"
 
 
 def point(key: str, function: Callable[..., Floats], *args: Node) -> Point:
-    """A function of one row, under the name `key`."""
+    """Return a function of one row, with the name `key`."""
     return Point(_short(key), args, function, max(a.first for a in args), _longest(args))
 
 
@@ -152,7 +158,7 @@ def _divide(over: Floats, under: Floats) -> Floats:
 
 
 def ratio(over: Node, under: Node) -> Point:
-    """over / under; 0 where `under` is 0, as TA-Lib has it."""
+    """Return over / under; 0 where `under` is 0, as in TA-Lib."""
     return point(f"({over.key} / {under.key})", _divide, over, under)
 
 
@@ -165,7 +171,7 @@ def logarithm(x: Node) -> Point:
 
 
 def root(x: Node) -> Point:
-    """Square root; what rounding made less than 0 is 0."""
+    """Return the square root; negative rounding errors count as 0."""
     return point(f"sqrt({x.key})", lambda v: np.sqrt(np.maximum(v, 0.0)), x)
 
 
@@ -182,12 +188,12 @@ def smaller(x: Node, y: Node) -> Point:
 
 
 def positive(x: Node) -> Point:
-    """x where it is above 0, else 0."""
+    """Return x where it is above 0, else 0."""
     return point(f"pos({x.key})", lambda v: np.maximum(v, 0.0), x)
 
 
 def negative(x: Node) -> Point:
-    """-x where it is below 0, else 0."""
+    """Return -x where it is below 0, else 0."""
     return point(f"neg({x.key})", lambda v: np.maximum(-v, 0.0), x)
 
 
@@ -196,23 +202,23 @@ def sign(x: Node) -> Point:
 
 
 def lag(x: Node, back: int) -> Lag:
-    """The value of `back` bars ago."""
+    """Return the value `back` bars ago."""
     return Lag(_short(f"{x.key}[-{back}]"), (x,), back, x.first + back, _later(x.settled, back))
 
 
 def change(x: Node, back: int = 1) -> Point:
-    """x less its value `back` bars ago."""
+    """Return x less its value `back` bars ago."""
     return x - lag(x, back)
 
 
 def growth(x: Node, back: int = 1) -> Point:
-    """x over its value `back` bars ago, less 1."""
+    """Return x over its value `back` bars ago, less 1."""
     before = lag(x, back)
     return point(f"({x.key} / {before.key} - 1)", lambda now, then: _divide(now, then) - (then != 0.0), x, before)
 
 
 def window(kernel: Kernel, width: int, *args: Node) -> Window:
-    """`kernel` over the newest `width` values of `args`."""
+    """Return `kernel` over the newest `width` values of `args`."""
     names = ", ".join(a.key for a in args)
     first = max(a.first for a in args) + width - 1
     return Window(
@@ -237,7 +243,7 @@ def lowest(x: Node, width: int) -> Window:
 
 
 def deviation(x: Node, width: int, ddof: Literal[0, 1] = 0) -> Point:
-    """Standard deviation."""
+    """Return the standard deviation."""
     return root(window(windows.SAMPLE_VARIANCE if ddof else windows.VARIANCE, width, x))
 
 
@@ -253,38 +259,45 @@ def _recursion(
 
 
 def ema(x: Node, period: int, *, seed_at: int | None = None) -> Recursion:
-    """Exponential mean with alpha = 2 / (period + 1), begun with the mean of `period` values; the last of these is
-    value number `seed_at` of x (counted from 0, period - 1 unless said)."""
+    """Return the exponential mean with alpha = 2 / (period + 1), initialised with the mean of `period` values.
+
+    The last of these is value number `seed_at` of x (counted from 0, by default period - 1).
+    """
     seed = x.first + (period - 1 if seed_at is None else seed_at)
     alpha = 2.0 / (period + 1.0)
     return _recursion(x, "ema", 1.0 - alpha, alpha, seed - period + 1, seed, 1.0 / period)
 
 
 def ema_from_first(x: Node, period: int) -> Recursion:
-    """Exponential mean begun with the first value."""
+    """Return the exponential mean initialised with the first value."""
     alpha = 2.0 / (period + 1.0)
     return _recursion(x, "ema", 1.0 - alpha, alpha, x.first, x.first, 1.0)
 
 
 def wilder(x: Node, period: int) -> Recursion:
-    """Wilder's mean: alpha = 1 / period, begun with the mean of `period` values."""
+    """Return Wilder's mean: alpha = 1 / period, initialised with the mean of `period` values."""
     return _recursion(
         x, "wilder", 1.0 - 1.0 / period, 1.0 / period, x.first, x.first + period - 1, 1.0 / period
     )  # fmt: skip
 
 
 def wilder_sum(x: Node, period: int) -> Recursion:
-    """Wilder's sum: the old one less a `period`-th, and x; begun with the sum of period - 1 values."""
+    """Return Wilder's sum:
+
+    the previous sum less a `period`-th, plus x; initialised with the sum of period - 1 values.
+    """
     return _recursion(x, "wilder_sum", 1.0 - 1.0 / period, 1.0, x.first, x.first + period - 2, 1.0)
 
 
 def running(x: Node) -> Recursion:
-    """Sum since the first value: it never settles."""
+    """Return the sum since the first value; it never settles."""
     return _recursion(x, "running", 1.0, 1.0, x.first, x.first, 1.0, settle=False)
 
 
 def adaptive(x: Node, coefficient: Node, slowest: float) -> Adaptive:
-    """A mean whose coefficient, at least `slowest`, is another node; it begins one bar before the first coefficient."""
+    """Return a mean whose coefficient, at least `slowest`, is another node; it begins one bar before the first
+    coefficient.
+    """
     seed = coefficient.first - 1
     longest = _longest((x, coefficient))
     settled = _later(longest, ceil(log(SETTLED) / log(1.0 - slowest)))
@@ -292,7 +305,7 @@ def adaptive(x: Node, coefficient: Node, slowest: float) -> Adaptive:
 
 
 def ordered(nodes: list[Node]) -> list[Node]:
-    """All nodes that `nodes` are made of, each once, arguments before what is made of them."""
+    """Return all nodes that `nodes` depend on, each once, dependencies first."""
     found: dict[str, Node] = {}
 
     def visit(node: Node) -> None:
@@ -307,5 +320,5 @@ def ordered(nodes: list[Node]) -> list[Node]:
 
 
 def fields(nodes: list[Node]) -> set[str]:
-    """Names of the fields that `nodes` read."""
+    """Return the names of the fields that `nodes` read."""
     return {n.key for n in ordered(nodes) if isinstance(n, Field)}

@@ -61,7 +61,7 @@ def roc(period: int) -> Outputs:
 
 
 def macd(fast: int, slow: int, signal: int) -> Outputs:
-    """The fast mean begins where the slow one does, as TA-Lib has it."""
+    """The fast mean begins at the same bar as the slow one, as in TA-Lib."""
     line = ema(CLOSE, fast, seed_at=slow - 1) - ema(CLOSE, slow)
     smooth = ema(line, signal)
     return {"macd": line, "macd_signal": smooth, "macd_histogram": line - smooth}
@@ -104,13 +104,13 @@ def williams_r(period: int) -> Outputs:
 
 
 def cci(period: int) -> Outputs:
-    """Lambert (1980)."""
+    """Lambert's commodity channel index (1980)."""
     away = TYPICAL - mean(TYPICAL, period)
     return {"cci": ratio(away, 0.015 * window(windows.MEAN_DEVIATION, period, TYPICAL))}
 
 
 def ultimate(short: int, middle: int, long: int) -> Outputs:
-    """Williams (1985)."""
+    """Williams' ultimate oscillator (1985)."""
     pressure = CLOSE - TRUE_LOW
     parts = [ratio(total(pressure, p), total(TRUE_RANGE, p)) for p in (short, middle, long)]
     return {"ultimate": (100.0 / 7.0) * (4.0 * parts[0] + 2.0 * parts[1] + parts[2])}
@@ -128,18 +128,18 @@ def money_flow_index(period: int) -> Outputs:
 
 
 def true_strength(long: int, short: int) -> Outputs:
-    """Blau (1991): a change smoothed twice over its size smoothed twice."""
+    """Blau (1991): a twice smoothed change over its twice smoothed absolute value."""
     step = change(CLOSE)
     return {"tsi": 100.0 * ratio(ema(ema(step, long), short), ema(ema(absolute(step), long), short))}
 
 
 def coppock(long: int, short: int, period: int) -> Outputs:
-    """Coppock (1962)."""
+    """Coppock's curve (1962)."""
     return {"coppock": wma_of(100.0 * (growth(CLOSE, long) + growth(CLOSE, short)), period)}
 
 
 def know_sure_thing() -> Outputs:
-    """Pring (1992), in daily bars."""
+    """Pring's know sure thing (1992), in daily bars."""
     parts = [
         mean(growth(CLOSE, back), width) * (100.0 * weight)
         for weight, (back, width) in enumerate(((10, 10), (15, 10), (20, 10), (30, 15)), 1)
@@ -149,7 +149,7 @@ def know_sure_thing() -> Outputs:
 
 
 def detrended(period: int) -> Outputs:
-    """The close of half a period ago less the mean: it looks back only."""
+    """The close of half a period ago less the mean, without future data."""
     return {"dpo": lag(CLOSE, period // 2 + 1) - mean(CLOSE, period)}
 
 
@@ -159,18 +159,18 @@ def elder_ray(period: int) -> Outputs:
 
 
 def fisher(period: int) -> Outputs:
-    """Fisher's transform of where the close is in its range, without the recursion of Ehlers (2002)."""
+    """Fisher's transform of the close's position in its range, without the recursion of Ehlers (2002)."""
     place = 2.0 * place_in_range(CLOSE, HIGH, LOW, period) - 1.0
     return {"fisher": point(f"fisher({period})", lambda v: np.arctanh(np.clip(v, -0.999, 0.999)), place)}
 
 
 def percent_rank(period: int) -> Outputs:
-    """Share of the earlier closes of the window that are below the newest."""
+    """Share of the window's earlier closes below the newest."""
     return {"percent_rank": window(windows.BELOW, period, CLOSE)}
 
 
 def up_share(period: int) -> Outputs:
-    """Share of bars that rose."""
+    """Share of rising bars."""
     return {"up_share": mean(point("rose", lambda d: (d > 0.0) + 0.0 * d, change(CLOSE)), period)}
 
 

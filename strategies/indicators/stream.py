@@ -1,7 +1,7 @@
-"""Nodes bar by bar: one row in, one row out, in time that does not depend on how long the stream has run.
+"""Evaluates nodes bar by bar: one row in, one row out, in constant time.
 
-State is columns over the instruments: one row for each recursion, and for each node that windows or lags look back on the
-newest values it had. An instrument without a bar is left as it was: its recursions keep, its windows do not move.
+The state has columns over the instruments: one row per recursion, and the newest values of each node that windows or
+lags read. An instrument without a bar keeps its state: its recursions and windows do not advance.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from quantd.strategies.indicators.nodes import Adaptive, Field, Lag, Node, Point
 from quantd.trading.market import Bools, Floats
 
 SLACK: Final = 192
-"""Rows a tape has beyond what is looked back on: it is copied to its start once in so many bars."""
+"""Spare rows of a tape: it is copied to its start once per this many bars."""
 
 Step = Callable[[list[Floats]], Floats]
 
@@ -36,13 +36,13 @@ class Tape:
         self.end += 1
 
     def take_back(self, columns: Bools) -> None:
-        """As if the newest row had not come, in these columns: their values move up by one."""
+        """Remove the newest row in these columns: their values move up by one."""
         start = self.end - self.depth
         self.rows[start : self.end, columns] = self.rows[start - 1 : self.end - 1, columns]
 
 
 class Stream:
-    """`nodes` over `size` instruments, bar by bar."""
+    """Evaluates `nodes` over `size` instruments, bar by bar."""
 
     def __init__(self, nodes: list[Node], size: int) -> None:
         self.size = size
@@ -126,7 +126,7 @@ class Stream:
         return step
 
     def update(self, fields: Mapping[str, Floats], present: Bools) -> list[Floats]:
-        """float64[N] for each of the nodes asked for, in their order; NaN where `present` is False."""
+        """Return float64[N] for each requested node, in order; NaN where `present` is False."""
         full = bool(present.all())
         before = None if full else self._state[:, ~present]
         self._number += present
@@ -148,14 +148,14 @@ class Stream:
         return [np.where(present, values[i], np.nan) for i in self._out]
 
     def state(self) -> dict[str, Floats]:
-        """Everything the stream remembers, as named arrays."""
+        """Return the complete state as named arrays."""
         kept = {"number": self._number.copy(), "recursions": self._state.copy()}
         for key, tape in self._tapes.items():
             kept[f"tape {key}"] = tape.rows[tape.end - tape.depth : tape.end].copy()
         return kept
 
     def restore(self, state: Mapping[str, Floats]) -> None:
-        """Go on where `state` was taken; KeyError or ValueError when it is of other nodes."""
+        """Restore a state; KeyError or ValueError when it belongs to other nodes."""
         self._number = state["number"].copy()
         self._least = float(self._number.min()) if self.size else 0.0
         self._state[:] = state["recursions"]

@@ -1,7 +1,8 @@
-"""The indicators by name: parameters with their usual values, output columns, source.
+"""The table of indicators by name: parameters with default values, output columns, source.
 
-An output's node says the rest: which fields it reads, how many bars it needs (`first` + 1), how many until where it began
-no longer matters (`settled`; None: always). What is here equals TA-Lib where TA-Lib has it, after TA-Lib's own warm-up.
+An output's node defines the rest: its fields, the bars until its first value (`first` + 1), and the bars until the
+starting point no longer matters (`settled`; None: never). Indicators that TA-Lib has are equal to TA-Lib's, after
+TA-Lib's own warm-up.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,13 +21,13 @@ from quantd.trading.market import Bools, Floats
 
 @dataclass(frozen=True, slots=True)
 class Indicator:
-    """`make(**parameters)` gives the output columns by name."""
+    """One indicator; `make(**parameters)` returns the output columns by name."""
 
     group: str
     make: Callable[..., Outputs]
     parameters: Mapping[str, float] = field(default_factory=dict)
     talib: str = ""
-    """What TA-Lib calls it; empty where it has none."""
+    """Its TA-Lib name; empty without one."""
 
 
 def _one(group: str, make: Callable[..., Outputs], period: int, talib: str = "") -> Indicator:
@@ -132,13 +133,13 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
 
 
 def build(name: str, **parameters: float) -> Outputs:
-    """The output columns of an indicator; KeyError and TypeError for names that are not there."""
+    """Return the output columns of an indicator; KeyError and TypeError for unknown names."""
     indicator = INDICATORS[name]
     return indicator.make(**{**indicator.parameters, **parameters})
 
 
 def batch(outputs: Mapping[str, Node], fields: Mapping[str, Floats]) -> dict[str, Floats]:
-    """float64[T, N] for each of `outputs`, from float64[T, N] fields of bars. Where a bar is missing, so is the value."""
+    """Return float64[T, N] for each of `outputs`, from bar fields float64[T, N]; NaN where a bar is missing."""
     present = bars_present(fields)
     moved, order, number = together(cleaned(fields, present), present)
     found = evaluate(list(outputs.values()), moved, number, len(present))
@@ -151,13 +152,13 @@ def batch(outputs: Mapping[str, Node], fields: Mapping[str, Floats]) -> dict[str
 
 
 def bars_present(fields: Mapping[str, Floats]) -> Bools:
-    """Where there is a bar: open, high, low and close are known and above 0."""
+    """Return where a bar exists: open, high, low and close are known and above 0."""
     with np.errstate(invalid="ignore"):
         return np.isfinite(fields["open"] + fields["high"] + fields["close"]) & (fields["low"] > 0.0)
 
 
 def cleaned(fields: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
-    """Nothing where there is no bar; a volume that is not known is 0."""
+    """Set fields to NaN without a bar, and unknown volumes to 0."""
     out = {name: np.where(present, column, np.nan) for name, column in fields.items()}
     if "volume" in fields:
         out["volume"] = np.where(present, np.nan_to_num(fields["volume"], nan=0.0), np.nan)
@@ -165,5 +166,5 @@ def cleaned(fields: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
 
 
 def stream(outputs: Mapping[str, Node], size: int) -> Stream:
-    """The same columns bar by bar; `update` answers in the order of `outputs`."""
+    """Return the same columns bar by bar; `update` returns them in the order of `outputs`."""
     return Stream(list(outputs.values()), size)

@@ -33,7 +33,7 @@ def _directions(period: int) -> tuple[Node, Node]:
 
 
 def _from(x: Node, first: int) -> Node:
-    """x without its values before bar number `first`."""
+    """Return x without its values before bar number `first`."""
     late = lag(x, first - x.first)
     return point(f"{x.key} from {first}", lambda now, then: now + 0.0 * then, x, late)
 
@@ -44,7 +44,7 @@ def _directional_index(period: int) -> Node:
 
 
 def directional(period: int) -> Outputs:
-    """Wilder (1978)."""
+    """Wilder's directional movement system (1978)."""
     up, down = _directions(period)
     strength = wilder(_directional_index(period), period)
     return {
@@ -57,14 +57,14 @@ def directional(period: int) -> Outputs:
 
 
 def aroon(period: int) -> Outputs:
-    """Chande (1995)."""
+    """Chande's Aroon (1995)."""
     up = 100.0 - (100.0 / period) * window(windows.SINCE_HIGHEST, period + 1, HIGH)
     down = 100.0 - (100.0 / period) * window(windows.SINCE_LOWEST, period + 1, LOW)
     return {"aroon_up": up, "aroon_down": down, "aroon_oscillator": up - down}
 
 
 def vortex(period: int) -> Outputs:
-    """Botes and Siepman (2010)."""
+    """Vortex indicator of Botes and Siepman (2010)."""
     moved = total(TRUE_RANGE, period)
     return {
         "vortex_plus": ratio(total(absolute(HIGH - lag(LOW, 1)), period), moved),
@@ -73,7 +73,7 @@ def vortex(period: int) -> Outputs:
 
 
 def choppiness(period: int) -> Outputs:
-    """Dreiss: 100 for a market that goes nowhere, towards 0 for one that goes straight."""
+    """Dreiss: 100 for a market without direction, towards 0 for a straight move."""
     gone, between = total(TRUE_RANGE, period), highest(HIGH, period) - lowest(LOW, period)
     scale = 100.0 / np.log10(period)
     return {
@@ -111,7 +111,7 @@ def donchian(period: int) -> Outputs:
 
 
 def keltner(period: int, ranges: float) -> Outputs:
-    """Keltner's channel as Raschke has it: an exponential mean and average true ranges."""
+    """Keltner's channel in Raschke's form: an exponential mean and average true ranges."""
     middle, spread = ema(CLOSE, period), ranges * wilder(TRUE_RANGE, period)
     return {
         "keltner_upper": middle + spread,
@@ -125,7 +125,7 @@ def z_score(period: int) -> Outputs:
 
 
 def mass_index(smooth: int, period: int) -> Outputs:
-    """Dorsey (1992)."""
+    """Dorsey's mass index (1992)."""
     once = ema(RANGE, smooth)
     return {"mass_index": total(ratio(once, ema(once, smooth)), period)}
 
@@ -138,7 +138,7 @@ def trend_strength(period: int) -> Outputs:
 
 
 def distance(period: int) -> Outputs:
-    """How far the close is below its high and above its low of `period` bars, as fractions."""
+    """Distance of the close below its high and above its low of `period` bars, as fractions."""
     return {
         "from_high": ratio(CLOSE, highest(HIGH, period)) - 1.0,
         "from_low": ratio(CLOSE, lowest(LOW, period)) - 1.0,
@@ -151,6 +151,6 @@ def qstick(period: int) -> Outputs:
 
 
 def vertical_horizontal(period: int) -> Outputs:
-    """White (1991): the range of closes over the way gone."""
+    """White (1991): the range of closes over the sum of their absolute changes."""
     gone = total(absolute(change(CLOSE)), period)
     return {"vhf": ratio(highest(CLOSE, period) - lowest(CLOSE, period), gone)}

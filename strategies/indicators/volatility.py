@@ -1,4 +1,4 @@
-"""How much a price moves, from closes and from ranges. Nothing here is annualised: people see that, features do not."""
+"""Volatility measures from closes and from ranges, not annualised."""
 
 from math import log
 
@@ -29,7 +29,7 @@ def true_range() -> Outputs:
 
 
 def average_true_range(period: int) -> Outputs:
-    """Wilder (1978)."""
+    """Wilder's average true range (1978)."""
     average = wilder(TRUE_RANGE, period)
     return {"atr": average, "natr": 100.0 * ratio(average, CLOSE)}
 
@@ -44,7 +44,7 @@ def realised(period: int) -> Outputs:
 
 
 def downside(period: int) -> Outputs:
-    """Root of the mean square of the losses, per bar."""
+    """Root mean square of the losses, per bar."""
     return {"downside": root(mean(squared(negative(growth(CLOSE))), period))}
 
 
@@ -58,12 +58,12 @@ _CO = logarithm(ratio(CLOSE, OPEN))
 
 
 def parkinson(period: int) -> Outputs:
-    """Parkinson (1980)."""
+    """Parkinson's range volatility (1980)."""
     return {"parkinson": root(mean(_HL, period) * (1.0 / (4.0 * log(2.0))))}
 
 
 def garman_klass(period: int) -> Outputs:
-    """Garman and Klass (1980)."""
+    """Range volatility of Garman and Klass (1980)."""
     return {"garman_klass": root(mean(0.5 * _HL - (2.0 * log(2.0) - 1.0) * squared(_CO), period))}
 
 
@@ -73,12 +73,12 @@ _ROGERS = logarithm(ratio(HIGH, CLOSE)) * logarithm(ratio(HIGH, OPEN)) + logarit
 
 
 def rogers_satchell(period: int) -> Outputs:
-    """Rogers and Satchell (1991): right for a price with a drift."""
+    """Rogers and Satchell (1991): unbiased for a price with a drift."""
     return {"rogers_satchell": root(mean(_ROGERS, period))}
 
 
 def yang_zhang(period: int) -> Outputs:
-    """Yang and Zhang (2000): overnight, opening and range variance together."""
+    """Yang and Zhang (2000): overnight, opening and range variance combined."""
     k = 0.34 / (1.34 + (period + 1.0) / (period - 1.0))
     overnight = logarithm(ratio(OPEN, lag(CLOSE, 1)))
     night = window(windows.SAMPLE_VARIANCE, period, overnight)
@@ -93,7 +93,7 @@ def ulcer(period: int) -> Outputs:
 
 
 def drawdown(period: int) -> Outputs:
-    """The deepest fall inside the window, at most 0, and where the close is below the window's high."""
+    """The deepest fall inside the window, at most 0, and the close relative to the window's high."""
     return {
         "max_drawdown": window(windows.DRAWDOWN, period, CLOSE),
         "drawdown": ratio(CLOSE, highest(CLOSE, period)) - 1.0,
@@ -109,18 +109,18 @@ def shape(period: int) -> Outputs:
 
 
 def autocorrelation(period: int) -> Outputs:
-    """Correlation of returns with those of the bar before."""
+    """Correlation of returns with those of the previous bar."""
     now, before = growth(CLOSE), lag(growth(CLOSE), 1)
     both = deviation(now, period) * deviation(before, period)
     return {"autocorrelation": ratio(window(windows.COVARIANCE, period, now, before), both)}
 
 
 def sharpe(period: int) -> Outputs:
-    """Mean return over its deviation (n - 1), per bar, without a risk-free rate."""
+    """Mean return over its standard deviation (n - 1), per bar, without a risk-free rate."""
     return {"sharpe": ratio(mean(growth(CLOSE), period), deviation(growth(CLOSE), period, 1))}
 
 
 def gap(period: int) -> Outputs:
-    """Mean size of the gap from close to open, as a fraction."""
+    """Mean absolute gap from close to open, as a fraction."""
     jump = point("gap", lambda o, c: np.abs(o / c - 1.0), OPEN, lag(CLOSE, 1))
     return {"gap": mean(jump, period)}

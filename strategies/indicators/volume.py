@@ -1,4 +1,4 @@
-"""What was traded, and how an instrument moves with the benchmark. A bar whose volume is not known counts as 0."""
+"""Volume measures, and co-movement with the benchmark. An unknown volume counts as 0."""
 
 import numpy as np
 
@@ -23,13 +23,15 @@ from quantd.strategies.indicators.nodes import (
 
 
 def on_balance() -> Outputs:
-    """Granville (1963): volume with the sign of the change, summed from 0 at the first bar (TA-Lib begins with that
-    bar's volume)."""
+    """Granville (1963): volume with the sign of the change, summed from 0 at the first bar.
+
+    TA-Lib's sum begins with the first bar's volume.
+    """
     return {"obv": running(sign(change(CLOSE)) * VOLUME)}
 
 
 def accumulation() -> Outputs:
-    """Chaikin: volume by where the close is in its bar, summed since the first bar."""
+    """Chaikin: volume weighted by the close's position in its bar, summed since the first bar."""
     return {"ad": running(MONEY_FLOW)}
 
 
@@ -43,12 +45,12 @@ def chaikin_flow(period: int) -> Outputs:
 
 
 def force(period: int) -> Outputs:
-    """Elder (1993)."""
+    """Elder's force index (1993)."""
     return {"force": ema(change(CLOSE) * VOLUME, period)}
 
 
 def ease_of_movement(period: int) -> Outputs:
-    """Arms (1983): change of the middle price for what was traded, in mean volumes."""
+    """Arms (1983): change of the middle price relative to volume, in mean volumes."""
     traded = ratio(VOLUME, mean(VOLUME, period))
     return {"ease": mean(ratio(change(MEDIAN) * RANGE, traded), period)}
 
@@ -67,12 +69,12 @@ def volume_oscillator(fast: int, slow: int) -> Outputs:
 
 
 def signed_volume(period: int) -> Outputs:
-    """Volume of rising less that of falling bars, as a share of all: on-balance volume of a window."""
+    """Volume of rising less that of falling bars, as a share of the total: windowed on-balance volume."""
     return {"signed_volume": share(sign(change(CLOSE)) * VOLUME, VOLUME, period)}
 
 
 def illiquidity(period: int) -> Outputs:
-    """Amihud (2002): size of the return for what was traded, in mean volumes."""
+    """Amihud (2002): absolute return relative to volume, in mean volumes."""
     return {"illiquidity": mean(ratio(absolute(growth(CLOSE)), ratio(VOLUME, mean(VOLUME, period))), period)}
 
 
@@ -84,7 +86,7 @@ def price_volume(period: int) -> Outputs:
 
 
 def high_low_volume(period: int) -> Outputs:
-    """Range for what was traded, as a fraction of the price."""
+    """Range relative to volume, as a fraction of the price."""
     return {"range_share": mean(ratio(HIGH - LOW, CLOSE), period)}
 
 
@@ -98,17 +100,17 @@ def beta(period: int) -> Outputs:
 
 
 def correlation(period: int) -> Outputs:
-    """Pearson's, of returns with the benchmark's."""
+    """Pearson correlation of returns with the benchmark's."""
     shared = window(windows.COVARIANCE, period, _OWN, _MARKET)
     return {"correlation": ratio(shared, deviation(_OWN, period) * deviation(_MARKET, period))}
 
 
 def residual_volatility(period: int) -> Outputs:
-    """Deviation of what beta to the benchmark leaves, per bar."""
+    """Standard deviation of the returns that beta to the benchmark does not explain, per bar."""
     shared, market = window(windows.COVARIANCE, period, _OWN, _MARKET), window(windows.VARIANCE, period, _MARKET)
     own = window(windows.VARIANCE, period, _OWN)
     explained = ratio(shared * shared, market)
-    # of what beta explains whole, such as the benchmark itself, rounding leaves crumbs
+    # rounding leaves a residual where beta explains everything, such as for the benchmark itself
     left = point(
         f"unexplained({period})", lambda o, e: np.where(o - e <= windows.STILL * o, 0.0, o - e), own, explained
     )

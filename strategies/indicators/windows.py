@@ -1,7 +1,7 @@
-"""Measures of the newest `width` rows of one or two columns: each as one window and as all windows at once.
+"""Measures of the newest `width` rows of one or two columns: for one window, and for all windows at once.
 
-The two ways are different algorithms (a reduction of one window; passes over shifted columns), so that each checks the
-other. A window is read anew at every bar: there is no running sum whose rounding grows, and where a stream starts does
+The two forms use different algorithms (a reduction of one window; passes over shifted columns), so that tests can
+compare them. Each window is computed afresh: no running sum accumulates rounding errors, and the start of a stream does
 not matter. A missing value in a window makes its result NaN.
 """
 
@@ -19,7 +19,7 @@ All = Callable[..., Floats]
 """(width, column float64[T, N], ..) -> float64[T - width + 1, N]."""
 
 STILL: Final = 1e-12
-"""A window whose deviation is below this fraction of its mean does not move: the rest is rounding."""
+"""A window with a deviation below this fraction of its mean counts as constant; the rest is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Kernel:
 
 
 def _shifted(width: int, column: Floats) -> list[Floats]:
-    """The values of `width` rows, oldest first, as views: entry i holds row i of every window."""
+    """Return the values of `width` rows, oldest first, as views: entry i has row i of every window."""
     count = len(column) - width + 1
     return [column[i : i + count] for i in range(width)]
 
@@ -47,7 +47,7 @@ def _mean_all(width: int, column: Floats) -> Floats:
 
 
 def weighted(name: str, weights: Floats) -> Kernel:
-    """Sum of weights float64[width] times the rows, oldest first."""
+    """Return the sum of weights float64[width] times the rows, oldest first."""
     weights.flags.writeable = False
 
     def one(window: Floats) -> Floats:
@@ -65,7 +65,7 @@ def weighted(name: str, weights: Floats) -> Kernel:
 
 def _doubled(choose: np.ufunc) -> All:
     def every(width: int, column: Floats) -> Floats:
-        # the extreme of 2, 4, 8 .. rows, each from the one before; two of them overlap to `width`
+        # the extreme of 2, 4, 8 .. rows, each from the previous one; two overlapping ones give `width`
         span = 1
         while span * 2 <= width:
             column = choose(column[:-span], column[span:])
@@ -81,7 +81,7 @@ LOWEST: Final = Kernel("lowest", lambda window: np.minimum.reduce(window, axis=0
 
 
 def _since(best: Callable[[Floats], Floats], better: np.ufunc, name: str) -> Kernel:
-    """Bars since the extreme; of equal ones the latest."""
+    """Return the bars since the extreme; the latest of equal ones."""
 
     def one(window: Floats) -> Floats:
         # values are missing only at the old end
@@ -107,13 +107,13 @@ SINCE_LOWEST: Final = _since(lambda window: window.argmin(axis=0).astype(np.floa
 
 
 def _settled(variance: Floats, mean: Floats) -> Floats:
-    """`variance` without what is only rounding of a mean."""
+    """Return `variance` without the rounding error of a mean."""
     variance[variance <= (STILL * mean) ** 2] = 0.0
     return variance
 
 
 def variance(ddof: int) -> Kernel:
-    """Variance about the window's own mean, divided by width - ddof."""
+    """Return the variance about the window's own mean, divided by width - ddof."""
 
     def one(window: Floats) -> Floats:
         mean = np.add.reduce(window, axis=0) / len(window)
@@ -136,7 +136,7 @@ SAMPLE_VARIANCE: Final = variance(1)
 
 
 def _moment(power: int) -> Kernel:
-    """Standardised central moment; 0 where nothing moves."""
+    """Return a standardised central moment; 0 for constant values."""
 
     def finish(moment: Floats, square: Floats) -> Floats:
         out = np.zeros_like(square)
@@ -220,7 +220,7 @@ def _below_all(width: int, column: Floats) -> Floats:
 
 
 BELOW: Final = Kernel("below", _below_one, _below_all)
-"""Share of the window's earlier values that are below the newest."""
+"""Share of the window's earlier values below the newest."""
 
 
 def _drawdown_one(window: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """Market regimes from past samples only: bull, bear or volatile, by thresholds, a hidden Markov model or a mixture.
 
-Nothing here is smoothed: what is said of a sample is said with the samples up to it and never revised.
+There is no smoothing: a sample's regime depends on the samples up to it and is never revised.
 """
 
 from quantd.strategies.regimes.detectors import REGIMES, Reading, RegimeModel, RegimeParams, market_of, model_of

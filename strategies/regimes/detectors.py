@@ -1,6 +1,7 @@
-"""From a market's past returns to what regime it is in now: three models with one shape, their state in a policy's memory.
+"""Detects the current regime from a market's past returns, by three models with one interface.
 
-Fitted states are named by what they are (mean, volatility), from the fit alone: nothing later renames them.
+Their state is in a policy's memory. Fitted states are named by their mean and volatility in the fit; later data never
+rename them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,20 +20,24 @@ from quantd.trading.view import Memory, View
 REGIMES: Final = ("bull", "bear", "volatile")
 
 PATH: Final = 126
-"""Samples a filter walks to now from its stationary state: regimes older than half a year are forgotten."""
+"""Length of the filter's path from its stationary state to now: regimes older than half a year have no effect."""
 
 VOLATILE: Final = 1.5
-"""A fitted state this many times as volatile as all samples together is called volatile, whatever its mean."""
+"""A fitted state with at least this multiple of the overall volatility is called volatile, whatever its mean."""
 
 FINE: Final = 1e-12
-"""Variance a sample below which a market did not move: nothing can be fitted to it."""
+"""Variance per sample below which a market counts as constant, without a fit."""
 
 
 class RegimeParams(Struct, frozen=True, forbid_unknown_fields=True):
-    """`model`: "thresholds" (volatility over `volatility_lookback` samples against annual `levels`, trend over
-    `trend_lookback` against `trend`, left only `margin` below what was reached), "markov" (a hidden Markov model of
-    `states` states) or "mixture" (a Gaussian mixture of mean and volatility over `trend_lookback` samples), both fitted
-    on the last `window` samples, again every `refit`. `of` is the symbol that is the market; without it all, evenly."""
+    """Parameters of a regime model.
+
+    `model` "thresholds" compares volatility over `volatility_lookback` samples with annual `levels`, and the trend over
+    `trend_lookback` with `trend`. A reached level is left only `margin` below it. "markov" is a hidden Markov model of
+    `states` states. "mixture" is a Gaussian mixture of mean and volatility over `trend_lookback` samples. Both are
+    fitted on the last `window` samples, every `refit` samples. `of` is the symbol that represents the market; by
+    default it is the equal-weighted mean of all.
+    """
 
     model: Literal["thresholds", "markov", "mixture"] = "thresholds"
     of: str = ""
@@ -48,7 +53,7 @@ class RegimeParams(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reading(NamedTuple):
-    """The regime now, the probability of each of REGIMES (float64[3]), and the figures that say so, as `why` tells them."""
+    """The current regime, the probability of each of REGIMES (float64[3]), and the underlying figures, for `why`."""
 
     regime: str
     probabilities: Floats
@@ -56,24 +61,25 @@ class Reading(NamedTuple):
 
 
 class RegimeModel(Protocol):
-    """Reads the regime out of a market's returns, float64[k] without gaps, oldest first. None: too few of them yet."""
+    """Detects the regime from market returns float64[k] without gaps, oldest first; None with too few returns."""
 
     @property
     def lookback(self) -> int: ...
 
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, dict[str, Any]]:
-        """`samples` counts the samples so far. The memory that is returned replaces the one that was given."""
+        """Return the reading and the new memory. `samples` is the number of samples so far."""
         ...
 
     def why(self, figures: Sequence[float]) -> str:
-        """The figures of a reading in words."""
+        """Format the figures of a reading as text."""
         ...
 
 
 def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
-    """float64[k], k <= `lookback`: the newest returns of the market, from the first sample that is known.
+    """Return float64[k], k <= `lookback`: the newest returns of the market, from the first known sample.
 
-    Every sample's mean is over the instruments known then, by session date. ValueError when `of` is not traded.
+    Each is the mean over the instruments known at that sample, by session date. Raises ValueError when `of` is not in
+    the universe.
     """
     if params.of:
         if params.of not in view.universe.index:
@@ -88,7 +94,7 @@ def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
 
 
 def model_of(params: RegimeParams) -> RegimeModel:
-    """The model that `params` name."""
+    """Return the model that `params` name."""
     kinds: dict[str, Callable[[RegimeParams], RegimeModel]] = {
         "thresholds": ByThresholds,
         "markov": ByMarkov,
@@ -99,7 +105,7 @@ def model_of(params: RegimeParams) -> RegimeModel:
 
 @dataclass(frozen=True, slots=True)
 class ByThresholds:
-    """Levels of volatility and direction of trend, through TABLE."""
+    """Regimes by levels of volatility and direction of trend, through TABLE."""
 
     params: RegimeParams
 
@@ -130,12 +136,12 @@ class ByThresholds:
 
 
 def named(mean: float, volatility: float, overall: float) -> int:
-    """Which of REGIMES a state is, by its mean and volatility a sample beside the volatility of all samples."""
+    """Return the index in REGIMES of a state, by its mean and volatility per sample and the overall volatility."""
     return 2 if volatility >= VOLATILE * overall else 1 if mean < 0.0 else 0
 
 
 def by_name(states: Floats, names: list[int]) -> Floats:
-    """float64[3], the probabilities of states added up by what the states are called."""
+    """Return float64[3], the probabilities of states summed by regime."""
     return np.array([float(sum(p for p, n in zip(states.tolist(), names, strict=True) if n == k)) for k in range(3)])
 
 
@@ -156,7 +162,7 @@ def _due(memory: Memory, samples: int, refit: int, states: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ByMarkov:
-    """A hidden Markov model of returns, walked forward to now."""
+    """A hidden Markov model of returns, filtered forward to the current sample."""
 
     params: RegimeParams
 
@@ -182,7 +188,10 @@ class ByMarkov:
 
 
 def fitted_markov(returns: Floats, states: int, iterations: int) -> dict[str, Floats]:
-    """A fit as memory keeps it. A walk begins in the chain's stationary state, as no walk begins where the fit did."""
+    """Fit a model in the form stored in memory.
+
+    The filter begins in the chain's stationary state, because its path does not begin where the fit did.
+    """
     model = fit_markov(returns[:, None], states, iterations)
     return {
         "initial": stationary(model.chain),
@@ -194,7 +203,7 @@ def fitted_markov(returns: Floats, states: int, iterations: int) -> dict[str, Fl
 
 
 def stationary(chain: Floats) -> Floats:
-    """float64[K], the share of time in each state in the long run, with a trace everywhere."""
+    """Return float64[K], the long-run share of time in each state, bounded away from 0."""
     share = np.full(len(chain), 1.0 / len(chain))
     for _ in range(12):  # 2^12 steps
         chain = chain @ chain
@@ -239,7 +248,7 @@ class ByMixture:
 
 
 def traits_of(returns: Floats, span: int) -> Floats:
-    """float64[k - span + 1, 2]: the mean of each `span` returns and the log of their deviation, in rows of their ends."""
+    """Return float64[k - span + 1, 2]: mean and log standard deviation of each `span` returns."""
     windows = np.lib.stride_tricks.sliding_window_view(returns, span)
     deviation = windows.std(axis=1, ddof=1)
     return np.column_stack([windows.mean(axis=1), np.log(np.maximum(deviation, FINE**0.5))])

@@ -1,4 +1,4 @@
-"""The regime in force: the one a model reads, once the last has lasted long enough; and the word that tells people of it."""
+"""The regime in force: the model's reading, subject to a minimum duration, and a text that explains it."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,11 @@ from quantd.trading.view import Memory, View
 
 
 class InForce(NamedTuple):
-    """`regime` is in force; `word` tells since when and why, with the figures of the switch, so that it stays the same
-    until the next; `switched` just now; `memory` replaces what was given."""
+    """The regime in force.
+
+    `word` gives its start and reason with the figures of the switch; it is constant until the next switch. `switched`
+    marks a switch at this sample. `memory` replaces the given one.
+    """
 
     regime: str
     word: str
@@ -23,8 +26,10 @@ class InForce(NamedTuple):
 def in_force(
     model: RegimeModel, params: RegimeParams, view: View, memory: Memory, *, dwell: int = 0, at_first: str = "volatile"
 ) -> InForce:
-    """The regime in force at `view`. One that was read lasts at least `dwell` samples; `at_first` is what it is taken for
-    while the model has too few samples, and lasts no longer than that."""
+    """Return the regime in force at `view`. A regime lasts at least `dwell` samples.
+
+    `at_first` is the regime while the model has too few samples; its end is not delayed.
+    """
     since = memory.get("since")
     kept = {name: value for name, value in memory.items() if name != "since"}
     reading, new = model.read(market_of(view, params, model.lookback), view.samples, kept)
@@ -34,7 +39,7 @@ def in_force(
     lasted = since is None or view.samples - int(since[1]) >= dwell
     switched = reading is not None and reading.regime != was and lasted
     if reading is not None and switched:
-        day = (view.sample - 1) // DAY_NS  # midnight ends a day, it does not begin one
+        day = (view.sample - 1) // DAY_NS  # midnight ends a day
         regime = REGIMES.index(reading.regime)
         since = np.array([float(regime), float(view.samples), float(day), *reading.figures])
     assert since is not None

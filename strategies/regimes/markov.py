@@ -1,7 +1,7 @@
-"""Gaussian hidden Markov models: Baum-Welch to fit (Baum et al. 1970; scaling after Rabiner 1989), the forward algorithm to
-say which state it is now. There is no smoothing outside the fit: `filtered` at t has seen rows up to t and no other.
+"""Gaussian hidden Markov models: Baum-Welch for the fit, the forward algorithm for the current state.
 
-Arrays: samples float64[T, D], chain float64[K, K] (rows: from), initial float64[K].
+Sources: Baum et al. 1970; scaling after Rabiner 1989. There is no smoothing outside the fit: `filtered` at t uses rows
+up to t only. Arrays: samples float64[T, D], chain float64[K, K] (rows: from), initial float64[K].
 """
 
 from typing import Final, NamedTuple
@@ -12,11 +12,11 @@ from quantd.strategies.regimes.mixture import FLOOR, TOLERANCE, States, log_dens
 from quantd.trading.market import Floats
 
 STAY: Final = 0.95
-"""Probability of staying in a state that a fit begins with: regimes last about a month."""
+"""Initial probability of staying in a state: regimes last about a month."""
 
 
 class Markov(NamedTuple):
-    """A fitted model. `score` is the log-likelihood of the samples it was fitted on."""
+    """A fitted model. `score` is the log-likelihood of its training samples."""
 
     initial: Floats
     chain: Floats
@@ -25,14 +25,14 @@ class Markov(NamedTuple):
 
 
 def _densities(samples: Floats, states: States) -> tuple[Floats, Floats]:
-    """(float64[T, K] densities scaled to at most 1 in each row, float64[T] log of the scale)."""
+    """Return (float64[T, K] densities scaled to at most 1 in each row, float64[T] log of the scale)."""
     logs = log_densities(samples, states)
     peak = logs.max(axis=1)
     return np.exp(logs - peak[:, None]), peak
 
 
 def filtered(samples: Floats, model: Markov) -> Floats:
-    """float64[T, K], the probability of each state at t given the samples up to t."""
+    """Return float64[T, K], the probability of each state at t given the samples up to t."""
     likely, _ = _densities(samples, model.states)
     out = np.empty_like(likely)
     now = model.initial
@@ -44,8 +44,10 @@ def filtered(samples: Floats, model: Markov) -> Floats:
 
 
 def fit_markov(samples: Floats, count: int, iterations: int) -> Markov:
-    """The likeliest model of `count` states over the starts of a mixture, each with states that stay. Deterministic: the
-    same samples give the same bits."""
+    """Fit `count` persistent states from each start of a mixture, and return the likeliest model.
+
+    Deterministic: equal samples give bit-identical results.
+    """
     best: Markov | None = None
     chain = np.full((count, count), (1.0 - STAY) / max(1, count - 1))
     np.fill_diagonal(chain, STAY if count > 1 else 1.0)
@@ -58,8 +60,11 @@ def fit_markov(samples: Floats, count: int, iterations: int) -> Markov:
 
 
 def refined(samples: Floats, model: Markov, iterations: int, floor: float = FLOOR) -> Markov:
-    """`model` after at most `iterations` rounds of Baum-Welch; each raises the likelihood of `samples` (but for the floor
-    under the covariances), and the rounds end when one gains next to nothing. `score` is that of what is returned."""
+    """Improve `model` by at most `iterations` rounds of Baum-Welch, until the gain is negligible.
+
+    Each round raises the likelihood of `samples` (up to the floor under the covariances). `score` belongs to the
+    returned model.
+    """
     for _ in range(iterations):
         weight, moves, score = expected(samples, model)
         if score - model.score < TOLERANCE * len(samples):
@@ -70,12 +75,12 @@ def refined(samples: Floats, model: Markov, iterations: int, floor: float = FLOO
 
 
 def expected(samples: Floats, model: Markov) -> tuple[Floats, Floats, float]:
-    """(float64[T, K] probability of each state given all samples, float64[K, K] expected moves, log-likelihood).
+    """Return (float64[T, K] probability of each state given all samples, float64[K, K] expected moves, log-likelihood).
 
-    It sees the future of each sample: for the fit, on samples that are all past.
+    It uses later samples too, so it serves only the fit on past samples.
     """
     likely, peak = _densities(samples, model.states)
-    steps = model.chain * likely[1:, None, :]  # from i to j, and the next sample seen in j
+    steps = model.chain * likely[1:, None, :]  # from i to j, with the next sample observed in j
     first = model.initial * likely[0]
     before = _scan(first, steps)
     after = _scan(np.ones(len(first)), steps[::-1].transpose(0, 2, 1))[::-1]
@@ -88,10 +93,11 @@ def expected(samples: Floats, model: Markov) -> tuple[Floats, Floats, float]:
 
 
 def _scan(first: Floats, steps: Floats) -> Floats:
-    """float64[S + 1, K]: `first` and its products with steps[0], steps[1], .. (float64[S, K, K]), each scaled to sum 1.
+    """Return float64[S + 1, K]: `first` and its products with steps[0], steps[1], .. (float64[S, K, K]), each scaled to
+    sum 1.
 
-    A loop in blocks of about sqrt(S), walked side by side: within a block the product of the steps does not depend on
-    what came before it, so all blocks are multiplied up at once and then joined.
+    The loop runs over about sqrt(S) blocks in parallel. Within a block the product of the steps does not depend on
+    earlier blocks, so that all blocks are multiplied at once and then joined.
     """
     count, size = len(steps), len(first)
     length = max(1, round(count**0.5))
@@ -103,7 +109,7 @@ def _scan(first: Floats, steps: Floats) -> Floats:
     now = np.broadcast_to(np.eye(size), (blocks, size, size))
     for k in range(length):
         now = now @ padded[:, k]
-        # a scale of the whole is nothing to a probability; without it products run out of digits
+        # a common scale does not affect probabilities; without it products underflow
         now = now / now.sum(axis=(1, 2), keepdims=True)
         products[:, k] = now
     entry = np.empty((blocks, size))

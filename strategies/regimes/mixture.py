@@ -1,4 +1,4 @@
-"""Gaussian mixtures by expectation and maximisation (Dempster, Laird and Rubin 1977), from stated starts: no draws.
+"""Gaussian mixtures by expectation maximisation (Dempster, Laird and Rubin 1977), from deterministic starts.
 
 Arrays: samples float64[T, D], means float64[K, D], covariances float64[K, D, D], shares float64[K].
 """
@@ -10,10 +10,12 @@ import numpy as np
 from quantd.trading.market import Floats
 
 FLOOR: Final = 1e-4
-"""Added to each covariance's diagonal, as a share of the samples' own variance: no state may shrink onto one sample."""
+"""Added to each covariance's diagonal, as a share of the samples' variance, so that no state shrinks onto one
+sample.
+"""
 
 TOLERANCE: Final = 1e-6
-"""Gain of log-likelihood a sample at which a fit ends."""
+"""Gain of log-likelihood per sample at which a fit ends."""
 
 LOG_TWO_PI: Final = float(np.log(2.0 * np.pi))
 
@@ -26,7 +28,7 @@ class States(NamedTuple):
 
 
 class Mixture(NamedTuple):
-    """A fitted mixture. `score` is the log-likelihood of the samples it was fitted on."""
+    """A fitted mixture. `score` is the log-likelihood of its training samples."""
 
     shares: Floats
     states: States
@@ -34,7 +36,7 @@ class Mixture(NamedTuple):
 
 
 def log_densities(samples: Floats, states: States) -> Floats:
-    """float64[T, K], the log density of each sample in each state."""
+    """Return float64[T, K], the log density of each sample in each state."""
     size = samples.shape[1]
     lower = np.linalg.cholesky(states.covariances)
     apart = samples.T[None] - states.means[:, :, None]
@@ -44,8 +46,10 @@ def log_densities(samples: Floats, states: States) -> Floats:
 
 
 def starts(samples: Floats, count: int) -> list[States]:
-    """Three beginnings that follow from the samples alone: split by the first column (the mean), by the distance from the
-    centre (the volatility), and by the last column."""
+    """Return three starts computed from the samples.
+
+    They split by the first column (the mean), by the distance from the centre (the volatility), and by the last column.
+    """
     scale = samples.std(axis=0)
     centred = (samples - samples.mean(axis=0)) / np.where(scale > 0.0, scale, 1.0)
     keys = (samples[:, 0], (centred**2).sum(axis=1), samples[:, -1])
@@ -60,7 +64,7 @@ def starts(samples: Floats, count: int) -> list[States]:
 
 
 def states_from(samples: Floats, weight: Floats, floor: float = FLOOR) -> States:
-    """The states that fit best when sample t belongs to state k by `weight` (float64[T, K])."""
+    """Return the maximum-likelihood states for the memberships `weight` (float64[T, K])."""
     mass = np.maximum(weight.sum(axis=0), 1e-12)
     means = (weight.T @ samples) / mass[:, None]
     apart = samples[:, None, :] - means
@@ -71,7 +75,7 @@ def states_from(samples: Floats, weight: Floats, floor: float = FLOOR) -> States
 
 
 def responsibilities(samples: Floats, shares: Floats, states: States) -> tuple[Floats, float]:
-    """(float64[T, K] probability of each state given each sample alone, log-likelihood)."""
+    """Return (float64[T, K] probability of each state given each sample alone, log-likelihood)."""
     joint = log_densities(samples, states) + np.log(np.maximum(shares, 1e-300))
     peak = joint.max(axis=1, keepdims=True)
     likely = np.exp(joint - peak)
@@ -80,7 +84,10 @@ def responsibilities(samples: Floats, shares: Floats, states: States) -> tuple[F
 
 
 def fit_mixture(samples: Floats, count: int, iterations: int) -> Mixture:
-    """The likeliest mixture of `count` states over the starts. Deterministic: the same samples give the same bits."""
+    """Fit `count` states from each start, and return the likeliest mixture.
+
+    Equal samples give bit-identical results.
+    """
     best: Mixture | None = None
     for states in starts(samples, count):
         shares = np.full(count, 1.0 / count)

@@ -1,5 +1,7 @@
-"""Regimes by thresholds on volatility and trend, with hysteresis: a threshold that was passed is passed back only some
-way below it, so that a figure that trembles around it does not."""
+"""Regimes by thresholds on volatility and trend, with hysteresis.
+
+A passed threshold is left only a margin below it, so that a figure that oscillates around it does not switch.
+"""
 
 from math import sqrt
 from typing import Final
@@ -9,12 +11,12 @@ import numpy as np
 from quantd.trading.market import Floats
 
 YEAR: Final = 252
-"""Samples a year, as every annual figure here counts them."""
+"""Samples per year in every annual figure here."""
 
 DOWN, FLAT, UP = -1, 0, 1
 
 TABLE: Final[dict[int, tuple[str, str, str]]] = {
-    # volatility's level -> regime when the trend is down, flat, up; "" keeps the last of bull and bear
+    # volatility level -> regime when the trend is down, flat, up; "" repeats the last of bull and bear
     0: ("bear", "bull", "bull"),
     1: ("bear", "", "bull"),
     2: ("bear", "volatile", "bull"),
@@ -23,29 +25,29 @@ TABLE: Final[dict[int, tuple[str, str, str]]] = {
 
 
 def annual_volatility(returns: Floats) -> float:
-    """Annual standard deviation (n - 1) of float64[k] returns a sample."""
+    """Return the annual standard deviation (n - 1) of returns float64[k]."""
     return float(returns.std(ddof=1)) * sqrt(YEAR)
 
 
 def trend_of(returns: Floats) -> float:
-    """The total return over float64[k] returns."""
+    """Return the total return over returns float64[k]."""
     return float(np.prod(1.0 + returns)) - 1.0
 
 
 def level_of(volatility: float, levels: tuple[float, ...], before: int, margin: float) -> int:
-    """How many of `levels` are reached; one that was reached `before` is left only below (1 - margin) of it."""
+    """Return the number of reached `levels`; one reached before is left only below (1 - margin) of it."""
     return sum(
         volatility >= level * (1.0 - margin) if k < before else volatility >= level for k, level in enumerate(levels)
     )
 
 
 def direction_of(trend: float, threshold: float, before: int, margin: float) -> int:
-    """UP above `threshold`, DOWN below its negative, FLAT between; a direction is left with the same margin."""
+    """Return UP above `threshold`, DOWN below its negative, FLAT between; a direction is left with the same margin."""
     up = threshold * (1.0 - margin) if before == UP else threshold
     down = threshold * (1.0 - margin) if before == DOWN else threshold
     return UP if trend > up else DOWN if trend < -down else FLAT
 
 
 def regime_of(level: int, direction: int, before: str) -> str:
-    """The regime by TABLE; `before` is the last one."""
+    """Return the regime by TABLE; `before` is the last one."""
     return TABLE[level][direction + 1] or (before if before in ("bull", "bear") else "bull")

@@ -1,1 +1,1 @@
-"""Operations on weights, as pure functions of arrays."""
+"""Operations on portfolio weights, as pure functions of arrays."""

@@ -1,5 +1,7 @@
-"""How the weights of several policies become one: mean, median, by past performance, or where they agree. Pure arrays:
-votes are float64[M, N], one row for each member that has a say."""
+"""Combines the weights of several policies: mean, median, by past performance, or by agreement.
+
+Pure functions of arrays: votes are float64[M, N], one row per voting member.
+"""
 
 import numpy as np
 
@@ -8,28 +10,32 @@ from quantd.trading.market import Floats
 
 
 def mean_of(votes: Floats, shares: Floats | None = None) -> Floats:
-    """float64[N], the members' weights by `shares` (float64[M], summing to 1), or evenly."""
+    """Return float64[N], the members' weights averaged by `shares` (float64[M], summing to 1), or equally."""
     return votes.mean(axis=0) if shares is None else shares @ votes
 
 
 def median_of(votes: Floats) -> Floats:
-    """float64[N], the median member's weight of each symbol. Never grosser than the grossest member is: medians of
-    different members may add up to more, and are then scaled down."""
+    """Return float64[N], the median weight of each symbol.
+
+    The gross never exceeds that of the largest member: medians of different members may add up to more, and are then
+    scaled down.
+    """
     middle: Floats = np.median(votes, axis=0)
     gross, most = float(np.abs(middle).sum()), float(np.abs(votes).sum(axis=1).max())
     return middle * (most / gross) if gross > most else middle
 
 
 def agreed_of(votes: Floats, held: Floats, quorum: float, tolerance: float) -> Floats:
-    """float64[N]: where at least `quorum` of the members would change a holding in one direction by more than
-    `tolerance`, the mean of those that would; elsewhere what is held.
+    """Return float64[N]: the mean of agreeing members where a quorum agrees, else the held weight.
 
-    If the bought and the kept come to more gross than held and every vote, purchases are cut evenly to fit.
+    Members agree on a symbol when at least the fraction `quorum` would change it in one direction by more than
+    `tolerance`. If the result's gross exceeds that of the holdings and every vote, purchases are reduced
+    proportionally.
     """
     change = votes - held
     up, down = change > tolerance, change < -tolerance
     rises, falls = up.mean(axis=0) >= quorum, down.mean(axis=0) >= quorum
-    rises, falls = rises & ~falls, falls & ~rises  # a quorum of a half or less may be met both ways
+    rises, falls = rises & ~falls, falls & ~rises  # a quorum of a half or less may be met in both directions
     agreeing = np.where(rises, up, np.where(falls, down, False))
     counted = np.maximum(agreeing.sum(axis=0), 1)
     target = np.where(rises | falls, (votes * agreeing).sum(axis=0) / counted, held)
@@ -37,8 +43,10 @@ def agreed_of(votes: Floats, held: Floats, quorum: float, tolerance: float) -> F
 
 
 def drifted(weights: Floats, returns: Floats) -> tuple[Floats, Floats]:
-    """What books that held `weights` (float64[M, N]) earned over `returns` (float64[k, N], NaN counts as 0), untraded:
-    (earned float64[k, M], the weights at the end float64[M, N])."""
+    """Return the returns and final weights of books that hold `weights` float64[M, N] without trades.
+
+    `returns` are float64[k, N], with NaN as 0. The result is (returns float64[k, M], weights at the end float64[M, N]).
+    """
     growth = np.where(np.isfinite(returns), returns, 0.0)
     earned = np.empty((len(growth), len(weights)))
     held = weights.copy()
@@ -49,12 +57,12 @@ def drifted(weights: Floats, returns: Floats) -> tuple[Floats, Floats]:
 
 
 def performance_shares(earned: Floats, measure: str, shrink: float, window: int) -> Floats:
-    """float64[M], summing to 1: shares of members by what they `earned` (float64[k, M], net, oldest first; rows of NaN
-    are not counted), shrunk towards equal.
+    """Return float64[M], summing to 1: members' shares by past performance, shrunk towards equal shares.
 
-    The score is the trailing mean (`return`) or mean over deviation (`sharpe`); below zero counts as zero. The weight of
-    the scores against equal shares is (1 - shrink) k / window: a short record says little. Where no member has a score
-    above zero all shares are equal.
+    `earned` are net returns float64[k, M], oldest first; rows with NaN are ignored. The score is the trailing mean
+    (`return`) or mean over deviation (`sharpe`); a negative score counts as zero. The weight of the scores against
+    equal shares is (1 - shrink) k / window, because a short record is unreliable. Without a positive score all shares
+    are equal.
     """
     members = earned.shape[1]
     equal = np.full(members, 1.0 / members)

@@ -1,5 +1,8 @@
-"""When it pays to trade towards a target, and how far: calendars, drifts, events, and the region of no trade. Pure arrays:
-`held` and `target` are float64[N] weights, and every answer lies between them, symbol by symbol."""
+"""Rules for when and how far to trade towards a target: calendars, drifts, events, and the no-trade region.
+
+Pure functions of arrays: `held` and `target` are float64[N] weights, and every result lies between them, symbol by
+symbol.
+"""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,7 +13,7 @@ from quantd.strategies.weights.sizing import within
 from quantd.trading.market import Floats
 
 SHRINK: Final = 0.1
-"""Share of a sample covariance that is put back onto its diagonal: with it no mix of symbols looks free of risk."""
+"""Weight of the diagonal in the covariance's shrinkage, so that no combination of symbols appears riskless."""
 
 SWEEPS: Final = 400
 HALVINGS: Final = 60
@@ -26,7 +29,7 @@ def _months(count: int) -> Callable[[int], int]:
 
 PERIODS: Final[dict[str, Callable[[int], int]]] = {
     "day": lambda day: day,
-    # weeks begin on a Friday (day 1 of 1970 was one), so the first session of one is the Friday's, or the next there is
+    # Weeks begin on a Friday (day 1 of 1970 was one). The first session of a week is thus Friday's, or the next one.
     "week": lambda day: (day - 1) // 7,
     "two_weeks": lambda day: (day - 1) // 14,
     "month": _months(1),
@@ -34,36 +37,41 @@ PERIODS: Final[dict[str, Callable[[int], int]]] = {
     "half_year": _months(6),
     "year": _months(12),
 }
-"""What a calendar rule calls a period -> the number of the period that a day (since 1970-01-01) is in."""
+"""Calendar period of a rule -> function from a day (since 1970-01-01) to its period number."""
 
 
 def drift_of(held: Floats, target: Floats) -> float:
-    """The largest difference of a weight."""
+    """Return the largest absolute difference of a weight."""
     return float(np.abs(held - target).max(initial=0.0))
 
 
 def reachable(target: Floats, held: Floats, short: Floats) -> Floats:
-    """float64[N], `target` less what the last rebalance fell `short` of (float64[N], asked - held): what a limit or a missing
-    market keeps from its target is not drift again."""
+    """Return float64[N], `target` less the last rebalance's shortfall `short` (float64[N], asked - held).
+
+    A target that a limit or a missing market prevented does not count as drift again.
+    """
     gap = target - held
     left = np.where(gap * short > 0.0, np.maximum(np.abs(gap) - np.abs(short), 0.0), np.abs(gap))
     return held + np.sign(gap) * left
 
 
 def risk_shares(weights: Floats, covariance: Floats) -> Floats:
-    """float64[N], each symbol's share of the variance of `weights`, summing to 1; zeros where there is none."""
+    """Return float64[N], each symbol's share of the variance of `weights`, summing to 1; zeros without variance."""
     each = weights * (covariance @ weights)
     total = float(each.sum())
     return each / total if total > 0.0 else np.zeros_like(each)
 
 
 def risk_drift_of(held: Floats, target: Floats, covariance: Floats) -> float:
-    """The largest difference of a symbol's share of the variance."""
+    """Return the largest difference of a symbol's share of the variance."""
     return drift_of(risk_shares(held, covariance), risk_shares(target, covariance))
 
 
 def covariance_of(returns: Floats) -> Floats:
-    """float64[N, N] a sample, shrunk to its diagonal by SHRINK, of float64[k, N]; zero where a return is missing."""
+    """Return the covariance float64[N, N] per sample of float64[k, N], shrunk to its diagonal by SHRINK.
+
+    Entries of a symbol with a missing return are zero.
+    """
     known = np.isfinite(returns).all(axis=0) & (len(returns) > 1)
     centred = np.where(known, returns - returns.mean(axis=0), 0.0)
     covariance: Floats = (centred.T @ centred) * ((1.0 - SHRINK) / max(1, len(returns) - 1))
@@ -72,8 +80,11 @@ def covariance_of(returns: Floats) -> Floats:
 
 
 def volatility_ratio(market: Floats, short: int) -> float:
-    """How many times as volatile the last `short` returns of the market are as those of float64[k] before them; 0 where
-    there are too few, or where they did not move."""
+    """Return the ratio of the market's volatility over its last `short` returns to that of the earlier ones in
+    float64[k].
+
+    It is 0 for too few or constant returns.
+    """
     if len(market) < 3 * short:
         return 0.0
     usual = float(market[:-short].std(ddof=1))
@@ -81,13 +92,16 @@ def volatility_ratio(market: Floats, short: int) -> float:
 
 
 def correlation_change(returns: Floats, short: int) -> float:
-    """Mean absolute change of the correlation of two symbols, between the last `short` rows of float64[k, N] and those
-    before them; over pairs that are known and move in both. 0 where there is no such pair."""
+    """Return the mean absolute change of pairwise correlations, between the last `short` rows of float64[k, N] and the
+    earlier ones.
+
+    It covers pairs with known, varying returns in both parts, and is 0 without such a pair.
+    """
     now, before = returns[-short:], returns[:-short]
     if len(before) < 2 * short:
         return 0.0
     with np.errstate(invalid="ignore"):
-        usable = (now.std(axis=0) > 1e-12) & (before.std(axis=0) > 1e-12)  # of a gap it is NaN, which is no movement
+        usable = (now.std(axis=0) > 1e-12) & (before.std(axis=0) > 1e-12)  # a gap gives NaN, which compares as constant
     if np.count_nonzero(usable) < 2:
         return 0.0
     change = np.abs(np.corrcoef(now[:, usable].T) - np.corrcoef(before[:, usable].T))
@@ -95,23 +109,25 @@ def correlation_change(returns: Floats, short: int) -> float:
 
 
 def net_cost(weights: Floats, target: Floats, held: Floats, risk: Floats, cost: Floats, fixed: float = 0.0) -> float:
-    """What a book loses by being at `weights`: half of (w - target)' risk (w - target), the utility lost to not being at
-    the target, and what it costs to come there from `held`; fractions of the book."""
+    """Return the total loss of a book at `weights`, as a fraction of the book.
+
+    It is half of (w - target)' risk (w - target), the utility lost by the distance from the target, plus the cost of
+    trading there from `held`.
+    """
     apart, moved = weights - target, np.abs(weights - held)
     return float(0.5 * apart @ risk @ apart + cost @ moved + fixed * np.count_nonzero(moved > EXACT))
 
 
 def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixed: float = 0.0) -> Floats:
-    """float64[N] weights between `held` and `target` that lose the least (`net_cost`): the region of no trade of
-    proportional costs, traded to its boundary and no further.
+    """Return the weights float64[N] between `held` and `target` with the smallest loss (`net_cost`).
 
-    `risk` is float64[N, N], risk aversion x covariance over the time the holding is for; `cost` float64[N] what a unit of
-    weight traded costs, `fixed` what each trade does. Magill and Constantinides (1976) have the region, Leland (2000) the
-    form with a target to track. It is a convex problem in a box: coordinates are set to their minimum in turn, which is
-    exact for separable costs (Tseng 2001). What is invested stays between the sums of `held` and `target`, by a price of cash
-    that is searched: no cash is borrowed, and none left over that a full rebalance would not leave. With shorts the gross is
-    kept below the larger of the two besides, and what that cuts moves the sum. A symbol without risk measured goes to its
-    target.
+    This is the no-trade region of proportional costs: trades go to its boundary and no further. `risk` is float64[N,
+    N], risk aversion x covariance over the holding period. `cost` float64[N] is the cost per unit of weight traded,
+    `fixed` the cost per trade. Sources: Magill and Constantinides (1976) for the region, Leland (2000) for the form
+    with a target to track. The convex problem in a box is solved by coordinate descent, which is exact for separable
+    costs (Tseng 2001). The invested sum stays between the sums of `held` and `target`, by a search for the price of
+    cash. Thus no cash is borrowed, and none remains that a full rebalance would invest. With shorts the gross also
+    stays below the larger of the two, and that cut changes the sum. A symbol without measured risk goes to its target.
     """
     side = np.sign(target - held)
     cost = np.where(risk.diagonal() > 0.0, cost, 0.0)
@@ -136,7 +152,7 @@ def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixe
 def _at_price(
     solved: Callable[[float, Floats], Floats], weights: Floats, sign: float, fits: Callable[[float], bool]
 ) -> Floats:
-    """The weights at the least price of cash, of this `sign`, at which what is invested fits."""
+    """Return the weights at the smallest price of cash, of this `sign`, at which the invested sum fits."""
     low, high = 0.0, 1e-4
     while not fits(float(solved(sign * high, weights).sum())) and high < 1e6:
         low, high = high, 2.0 * high
@@ -145,7 +161,7 @@ def _at_price(
         middle = 0.5 * (low + high)
         weights = solved(sign * middle, weights)
         if fits(float(weights.sum())):
-            high, fitting = middle, weights  # these, not a later answer to the same price: it may stop elsewhere
+            high, fitting = middle, weights  # these, not a later result at the same price, which may differ
         else:
             low = middle
         if high - low < 1e-13:
@@ -154,7 +170,7 @@ def _at_price(
 
 
 def _coordinates(target: Floats, held: Floats, risk: Floats, slope: Floats, start: Floats) -> Floats:
-    """The minimum of half of d' risk d + slope . w, d = w - target, with each w between held and target."""
+    """Return the minimum of half of d' risk d + slope . w, d = w - target, with each w between held and target."""
     low, high = np.minimum(held, target).tolist(), np.maximum(held, target).tolist()
     apart = start - target
     diagonal, slopes, goal = risk.diagonal().tolist(), slope.tolist(), target.tolist()
@@ -178,7 +194,7 @@ def _coordinates(target: Floats, held: Floats, risk: Floats, slope: Floats, star
 
 
 def _without_small(weights: Floats, target: Floats, held: Floats, risk: Floats, cost: Floats, fixed: float) -> Floats:
-    """`weights` without the trades that do not earn their fixed cost, the least useful first."""
+    """Return `weights` without the trades that do not recover their fixed cost, the least useful removed first."""
     weights = weights.copy()
     while True:
         now = net_cost(weights, target, held, risk, cost, fixed)
@@ -197,11 +213,12 @@ def _without_small(weights: Floats, target: Floats, held: Floats, risk: Floats, 
 def limited(
     weights: Floats, held: Floats, *, band: float, max_change: float, max_trades: int, max_turnover: float, least: float
 ) -> Floats:
-    """float64[N]: the way from `held` to `weights` within the rules, in this order.
+    """Return float64[N]: the change from `held` to `weights` within the rules, in this order.
 
-    A change of at most `band`, or less than `least`, is not made, except to zero; no weight changes by more than
-    `max_change`; of more than `max_trades` changes the largest are made; and all are shortened alike to a turnover (sum
-    of absolute changes) of `max_turnover`. Purchases that sales no longer pay for are cut evenly.
+    A change of at most `band`, or less than `least`, is omitted, except to zero. No weight changes by more than
+    `max_change`. Of more than `max_trades` changes only the largest remain. All are shortened proportionally to a
+    turnover (sum of absolute changes) of `max_turnover`. Purchases that sales no longer fund are reduced
+    proportionally.
     """
     change = weights - held
     size = np.abs(change)

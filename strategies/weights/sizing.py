@@ -1,5 +1,7 @@
-"""How large a position is: Kelly's fraction, volatility targets, budgets of risk, and filters on what is opened. Pure
-arrays: weights are float64[N], returns float64[k, N] a sample, oldest first."""
+"""Position sizing: Kelly fractions, volatility targets, risk budgets, and entry filters.
+
+Pure functions of arrays: weights are float64[N], returns float64[k, N] per sample, oldest first.
+"""
 
 from math import sqrt
 from typing import Final
@@ -10,23 +12,30 @@ from quantd.trading.market import Floats
 
 YEAR: Final = 252
 FINE: Final = 1e-12
-"""Variance a sample below which nothing was measured."""
+"""Variance per sample below which a series counts as constant."""
 
 
 def kelly_of_bets(win_rate: float, payoff: float) -> float:
-    """Kelly (1956): the fraction of wealth that grows it fastest in bets won with probability `win_rate` that pay
-    `payoff` for each 1 staked, p - (1 - p) / b. 0 without an edge."""
+    """Return the growth-optimal fraction of wealth for bets (Kelly 1956): p - (1 - p) / b; 0 without an edge.
+
+    p is `win_rate`, and b is `payoff` per unit staked.
+    """
     return max(0.0, win_rate - (1.0 - win_rate) / payoff) if payoff > 0.0 else 0.0
 
 
 def kelly_of_moments(mean: float, variance: float) -> float:
-    """Thorp (2006): the fraction for small continuous returns, mean (over cash) / variance. 0 without an edge."""
+    """Return the growth-optimal fraction for small continuous returns (Thorp 2006):
+
+    mean (over cash) / variance; 0 without an edge.
+    """
     return max(0.0, mean / variance) if variance > FINE else 0.0
 
 
 def bets_of(returns: Floats) -> tuple[float, float]:
-    """(win rate, mean win / mean loss) of float64[k]; a return of 0 is no bet. (0, 0) without a win, and a payoff of
-    infinity without a loss."""
+    """Return (win rate, mean win / mean loss) of float64[k]; a return of 0 is not counted.
+
+    (0, 0) without a win; the payoff is infinite without a loss.
+    """
     wins, losses = returns[returns > 0.0], -returns[returns < 0.0]
     if not len(wins):
         return 0.0, 0.0
@@ -34,14 +43,16 @@ def bets_of(returns: Floats) -> tuple[float, float]:
 
 
 def earned_by(weights: Floats, returns: Floats) -> Floats:
-    """float64[k'], what a book kept at `weights` would have earned; rows with a held symbol missing are left out."""
+    """Return float64[k'], the returns of a book held constantly at `weights`; rows with a missing held symbol are
+    omitted.
+    """
     rows = returns[:, weights != 0.0]
     whole = np.isfinite(rows).all(axis=1)
     return rows[whole] @ weights[weights != 0.0]
 
 
 def volatility_factor(weights: Floats, returns: Floats, target: float) -> float:
-    """What `weights` are multiplied by for an annual volatility of `target`; 1 where theirs cannot be measured."""
+    """Return the factor on `weights` for an annual volatility of `target`; 1 where theirs cannot be measured."""
     earned = earned_by(weights, returns)
     if len(earned) < 2:
         return 1.0
@@ -50,9 +61,11 @@ def volatility_factor(weights: Floats, returns: Floats, target: float) -> float:
 
 
 def kelly_factor(weights: Floats, returns: Floats, fraction: float, method: str, risk_free: float) -> float:
-    """What `weights` are multiplied by for `fraction` of Kelly's size, from what they would have earned: by `moments`, the
-    mean over cash (`risk_free` a year) and the variance; by `bets`, win rate and payoff, where one bet stakes the mean
-    loss. 0 without an edge; 1 where nothing can be measured."""
+    """Return the factor on `weights` for `fraction` of Kelly's size, from their historical returns.
+
+    `moments` uses the mean over cash (`risk_free` a year) and the variance. `bets` uses win rate and payoff, where one
+    bet stakes the mean loss. The factor is 0 without an edge, and 1 where nothing can be measured.
+    """
     earned = earned_by(weights, returns)
     if len(earned) < 20 or float(earned.var()) <= FINE:
         return 1.0
@@ -60,19 +73,22 @@ def kelly_factor(weights: Floats, returns: Floats, fraction: float, method: str,
         return fraction * kelly_of_moments(float(earned.mean()) - risk_free / YEAR, float(earned.var(ddof=1)))
     losses = -earned[earned < 0.0]
     stake = float(losses.mean()) if len(losses) else 0.0
-    # a fraction f of wealth at stake is f / (loss of the book a bet) books
+    # a fraction f of wealth at stake corresponds to f / (loss of the book per bet) books
     return fraction * kelly_of_bets(*bets_of(earned)) / stake if stake > 0.0 else 1.0
 
 
 def momentum_of(returns: Floats) -> Floats:
-    """float64[N], the total return over all rows; NaN where one is missing."""
+    """Return float64[N], the total return over all rows; NaN where one is missing."""
     growth: Floats = np.multiply.reduce(returns + 1.0, axis=0)
     return growth - 1.0
 
 
 def favourable(weights: Floats, held: Floats, momentum: Floats) -> Floats:
-    """float64[N]: nothing is opened or added to against `momentum` (a long needs it above 0, a short below); what is held
-    may stay, and be reduced. Unknown momentum favours nothing."""
+    """Return float64[N]: no position is opened or increased against `momentum`.
+
+    A long requires it above 0, a short below. Existing positions may stay or be reduced. Unknown momentum permits no
+    increase.
+    """
     with np.errstate(invalid="ignore"):
         long = np.where(momentum > 0.0, weights, np.minimum(weights, np.maximum(held, 0.0)))
         short = np.where(momentum < 0.0, weights, np.maximum(weights, np.minimum(held, 0.0)))
@@ -80,7 +96,7 @@ def favourable(weights: Floats, held: Floats, momentum: Floats) -> Floats:
 
 
 def spread_out(weights: Floats, spread: float) -> Floats:
-    """`weights` moved by `spread` (0 to 1) towards the same gross in equal parts over the symbols they hold."""
+    """Return `weights` moved by `spread` (0 to 1) towards equal weights of the held symbols with the same gross."""
     holds = weights != 0.0
     count = int(holds.sum())
     if not count:
@@ -90,17 +106,17 @@ def spread_out(weights: Floats, spread: float) -> Floats:
 
 
 def contributions(weights: Floats, covariance: Floats) -> Floats:
-    """float64[N], each symbol's part of the annual volatility of `weights`; they sum to it."""
+    """Return float64[N], each symbol's contribution to the annual volatility of `weights`; they sum to it."""
     marginal = covariance @ weights
     variance = float(weights @ marginal)
     return weights * marginal * sqrt(YEAR / variance) if variance > FINE else np.zeros_like(weights)
 
 
 def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
-    """float64[N] weights whose contributions to annual volatility are `budgets` (float64[N], 0 or more), long or short as
-    `sides` (+1, -1, 0: none), by Spinu's (2013) damped Newton on x' C x / 2 - budgets . log x.
+    """Return float64[N] weights whose contributions to annual volatility are `budgets` (float64[N], 0 or more).
 
-    The sum of the contributions is the sum of the budgets of what is held.
+    `sides` are +1 long, -1 short, 0 none. The method is Spinu's (2013) damped Newton on x' C x / 2 - budgets . log x.
+    The sum of the contributions is the sum of the budgets of held symbols.
     """
     held = (sides != 0.0) & (budgets > 0.0) & (covariance.diagonal() > FINE)
     weights = np.zeros(len(sides))
@@ -126,13 +142,16 @@ def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
 
 
 def at_most(weights: Floats, gross: float) -> Floats:
-    """`weights` scaled down, where need be, to `gross`."""
+    """Return `weights`, scaled down if necessary to `gross`."""
     total = float(np.abs(weights).sum())
     return weights * (gross / total) if total > gross else weights
 
 
 def within(target: Floats, held: Floats, most: float) -> Floats:
-    """`target` with what it adds to `held` cut evenly until its gross is at most `most` (no less than what is kept)."""
+    """Return `target` with its increases over `held` reduced proportionally to a gross of at most `most`.
+
+    `most` is at least the gross of the retained part.
+    """
     gross = float(np.abs(target).sum())
     if gross <= most:
         return target

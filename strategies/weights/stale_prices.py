@@ -1,4 +1,4 @@
-"""Which prices stand still: an instrument that does not trade looks safer each day, and cannot be bought."""
+"""Detection of stale prices: an instrument that does not trade appears safer each day, and cannot be bought."""
 
 from typing import Final
 
@@ -7,15 +7,18 @@ import numpy as np
 from quantd.trading.market import Bools, Floats
 
 STILL_SAMPLES: Final = 5
-"""So many samples in a row without any change of a real price: its bars are missing, or it is halted."""
+"""Consecutive samples without any price change that mark a stale price: its bars are missing, or it is halted."""
 
 STILL_SHARE: Final = 3
-"""Or more than one in so many samples of the window: what is left does not measure how it moves."""
+"""More than one unchanged sample in this many of the window also mark a stale price."""
 
 
 def standing_still(returns: Floats) -> Bools:
-    """bool[N], columns of float64[k, N] returns whose newest STILL_SAMPLES are exactly 0, or more than a third of all rows
-    (STILL_SAMPLES at least). In a shorter window all of them have to be. NaN is no standing still."""
+    """Return bool[N]: columns of float64[k, N] returns with a stale price.
+
+    A column is stale if its newest STILL_SAMPLES are exactly 0, or more than a third of all rows (at least
+    STILL_SAMPLES). In a shorter window all of them must be 0. NaN does not count as 0.
+    """
     zero = returns == 0.0
     count = np.add.reduce(zero, axis=0, dtype=np.int64)
     often: Bools = (count * STILL_SHARE > len(returns)) & (count >= min(STILL_SAMPLES, len(returns)))

@@ -1,4 +1,4 @@
-"""Tilts: weights moved by momentum, within a stated part of themselves. Pure arrays."""
+"""Tilts of weights by momentum, within a maximum fraction. Pure functions of arrays."""
 
 import numpy as np
 
@@ -6,8 +6,10 @@ from quantd.trading.market import Floats
 
 
 def momentum_scores(momentum: Floats, threshold: float) -> Floats:
-    """float64[N] in -1 to 1: how strong each total return is beside the strongest, 0 within `threshold` of nothing and
-    where it is unknown."""
+    """Return float64[N] in -1 to 1:
+
+    each total return relative to the strongest, beyond `threshold`; 0 where unknown.
+    """
     known = np.where(np.isfinite(momentum), momentum, 0.0)
     beyond = np.sign(known) * np.maximum(np.abs(known) - threshold, 0.0)
     most = float(np.abs(beyond).max(initial=0.0))
@@ -15,8 +17,10 @@ def momentum_scores(momentum: Floats, threshold: float) -> Floats:
 
 
 def tilted(weights: Floats, scores: Floats, most: float) -> Floats:
-    """float64[N]: each weight times 1 + t, |t| <= `most`, more where the score is above the book's average; gross and
-    sides stay as they are."""
+    """Return float64[N]: each weight times 1 + t, |t| <= `most`, larger where the score exceeds the book's average.
+
+    Gross and sides do not change.
+    """
     size = np.abs(weights)
     gross = float(size.sum())
     if gross <= 0.0:
@@ -24,5 +28,5 @@ def tilted(weights: Floats, scores: Floats, most: float) -> Floats:
     lean = np.sign(weights) * scores
     lean = lean - float(size @ lean) / gross
     strongest = float(np.abs(lean[size > 0.0]).max())
-    # a lean that sums to nothing over the book keeps its gross; beyond 1 it is scaled, so that no tilt passes `most`
+    # A tilt that sums to 0 over the book preserves its gross; beyond 1 it is scaled, so that no tilt exceeds `most`.
     return weights * (1.0 + lean * (most / max(1.0, strongest)))

@@ -123,10 +123,14 @@ def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) ->
     return [
         BadBar(ts, event, universe.symbols[column], names[why], *values)
         for ts, event, column, why, *values in zip(
-            rows.ts[which].tolist(), placed.ts_event[which].tolist(), rows.column[which].tolist(), reason[which].tolist(),
-            *columns, strict=True,
+            rows.ts[which].tolist(),
+            placed.ts_event[which].tolist(),
+            rows.column[which].tolist(),
+            reason[which].tolist(),
+            *columns,
+            strict=True,
         )
-    ]  # fmt: skip
+    ]
 
 
 def sieved(
@@ -138,7 +142,7 @@ def sieved(
     length_ns: int,
     now_ns: int,
 ) -> tuple[Rows, list[BadBar]]:
-    """The good bars, and the bad ones by time. Trades outside a session's hours are neither."""
+    """Return the good bars, and the bad ones by time. Bars outside a session's hours are in neither."""
     placed = place_all(rows, universe, sessions, stamps, length_ns)
     keep = ~placed.extended | (rows.ts == NO_STAMP)
     rows, placed = rows.take(keep), taken(placed, keep)

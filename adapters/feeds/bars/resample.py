@@ -71,10 +71,10 @@ class Resampler:
         self._forming = _empty()
         self._given_until = np.full(universe.size, np.iinfo(np.int64).min)
         self.late = 0
-        """Parts that came after their bar had been given; they are in no bar."""
+        """Number of parts that arrived after their bar was returned; they are in no bar."""
 
     def whole(self, parts: Rows | Trades) -> Rows:
-        """Return all bars of these parts, by time, then column, open ones included."""
+        """Return all bars of these parts, by time, then column, including unfinished ones."""
         return _rows(_fold(self.placed(parts)))
 
     def add(self, parts: Rows | Trades) -> Rows:

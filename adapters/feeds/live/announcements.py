@@ -22,7 +22,7 @@ class Announced:
     def __init__(self, after: int, universe: Universe, sessions: Mapping[str, Sessions]) -> None:
         self.asked_until: int | None = None
         self.known: list[Action] = []
-        """All of them at their true opens, in order: what prices are judged by."""
+        """All actions at their true opens, in order, as reference for checks of prices."""
         self._after: Final = after
         self._universe: Final = universe
         self._sessions: Final = sessions

@@ -102,7 +102,7 @@ class Live:
         self._closed = False
         self._began = 0
         self.absent: tuple[str, ...] = ()
-        """Symbols that the vendor's newest answer had no bar of, though it should have."""
+        """Symbols without a due bar in the vendor's newest answer."""
 
     def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
         """Register the receiver of halts and price limits from a stream, which do not wait for bars."""
@@ -177,7 +177,7 @@ class Live:
             self._woken.set()
 
     async def _listen(self, stream: Stream, forming: Forming) -> None:
-        """Read the stream forever; `_ask` recovers what is lost with it."""
+        """Read the stream forever; `_ask` recovers the bars lost with it."""
         failures = 0
         try:
             while True:

@@ -35,7 +35,7 @@ class Tail:
     """
 
     LENGTH: Final = 128
-    """Two windows of quantd.adapters.feeds.bars.jumps, so that enough good bars remain beside bad ones."""
+    """Twice the check window of quantd.adapters.feeds.bars.jumps, so that enough good bars remain if some are bad."""
 
     def __init__(self, size: int) -> None:
         self.size: Final = size

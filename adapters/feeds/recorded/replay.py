@@ -25,7 +25,7 @@ BLOCK_ROWS: Final = 4096
 
 
 class Replay:
-    """A recorded market over files. Its items are in time order: an action before the slice it opens.
+    """A recorded market over files. Its items are in time order: an action precedes the slice that it opens.
 
     `quarantined` are the rejected bars, by time. `count` is the number of slices, `first_ts` and `last_ts` their first
     and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin; earlier slices are

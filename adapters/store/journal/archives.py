@@ -54,7 +54,8 @@ class Archive(Struct, frozen=True):
         found = next((path for path in places if path.exists()), None)
         if found is None:
             raise StoreDamaged(
-                f"journal: rows {self.first} to {self.last} were moved to {places[-1]}, which is not there: put it back, or"
+                f"journal: rows {self.first} to {self.last} were moved to {places[-1]}, which is not there: put it "
+                "back, or"
                 " restore it from a backup"
             )
         return found

@@ -55,7 +55,7 @@ class Records:
     def __init__(self, connect: Callable[[], Driver], archives: Path | None = None) -> None:
         self._connect = connect
         self.archives: Final = archives
-        """Where archives of the journal are looked for first."""
+        """The first folder to search for archives of the journal."""
 
     @contextmanager
     def connection(self) -> Iterator[Driver]:

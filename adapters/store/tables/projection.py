@@ -265,7 +265,7 @@ class Projection:
                 self._move(news.sample, news.n, row, cause, 0, news.ts, "")
 
     def _move(self, sample: int, n: int, row: int, cause: int, cum: int, ts: int, reason: str) -> None:
-        """Change one row by the transition table. The engine refuses an impossible change; the row stays as it is."""
+        """Change one row by the transition table. The engine refuses an impossible change; the row does not change."""
         resting = self.resting.get((sample, n))
         if resting is None:
             if cum:

@@ -23,7 +23,8 @@ def let_go(driver: Driver, run: str, model: str, before_ts: int) -> int:
     gone = 0
     if model == "orders":
         baskets = driver.execute(
-            "SELECT sample, n FROM orders WHERE run = ? GROUP BY sample, n HAVING MIN(ended_ts) > 0 AND MAX(ended_ts) < ?",
+            "SELECT sample, n FROM orders WHERE run = ? GROUP BY sample, n HAVING MIN(ended_ts) > 0 AND "
+            "MAX(ended_ts) < ?",
             (run, before_ts),
         ).fetchall()
         for sample, n in baskets:

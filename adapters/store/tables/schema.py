@@ -18,11 +18,26 @@ REVISION: Final = "0004"
 """The newest revision of `quantd.adapters.store.migrations`, and the revision of a new store."""
 
 TABLES = (
-    table_models.Meta, table_models.Run, table_models.Journal, table_models.SnapshotRow, table_models.OrderRow, table_models.FillRow, table_models.CrossRow,
-    table_models.DecisionRow, table_models.EquityRow, table_models.AlertRow, table_models.BookingRow, table_models.SwitchRow, table_models.OutboxRow,
-    table_models.QuarantineRow, table_models.RiskRow, table_models.LeaseRow, table_models.ArchiveRow, table_models.RetentionRow,
+    table_models.Meta,
+    table_models.Run,
+    table_models.Journal,
+    table_models.SnapshotRow,
+    table_models.OrderRow,
+    table_models.FillRow,
+    table_models.CrossRow,
+    table_models.DecisionRow,
+    table_models.EquityRow,
+    table_models.AlertRow,
+    table_models.BookingRow,
+    table_models.SwitchRow,
+    table_models.OutboxRow,
+    table_models.QuarantineRow,
+    table_models.RiskRow,
+    table_models.LeaseRow,
+    table_models.ArchiveRow,
+    table_models.RetentionRow,
     table_models.HouseRow,
-)  # fmt: skip
+)
 
 VERSIONS: Final = Table(
     "alembic_version",

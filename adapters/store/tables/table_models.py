@@ -279,7 +279,7 @@ class LeaseRow(SQLModel, table=True):
     """The leader of an account, and the end of its lease.
 
     `token` increases by one each time another process takes the lease. `seat` identifies the lock file of its state
-    folder, on its machine since boot.
+    folder, by boot id, device and inode.
     """
 
     __tablename__ = "lease"

@@ -45,7 +45,8 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
             there = occupied(url, state)
             if there and not force:
                 raise StoreFailing(
-                    f"{there}: there is a store here already. Restore to another --state, or give --force, which keeps it aside"
+                    f"{there}: there is a store here already. Restore to another --state, or give --force, which "
+                    "keeps it aside"
                 )
             shutil.rmtree(staging, ignore_errors=True)
             manifest = unpack(source, staging)
