@@ -27,7 +27,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer, load
 from quantd.daemon.runtime.loop import Shell
 from quantd.research.file_audit import watching
-from quantd.trading.clock_text import session_date
+from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.execution import Costs

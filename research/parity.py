@@ -17,8 +17,8 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item, time_of
-from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import Entry, decode, encode, slice_of
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Ask, Effect, Ended, Filled, Planned
 from quantd.trading.events import (
     Action,

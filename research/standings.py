@@ -25,7 +25,7 @@ from quantd.research.verdict import (
     span,
     trained,
 )
-from quantd.trading.clock_text import session_date
+from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask, Effect, Publish
 from quantd.trading.events import Decided, Event
 from quantd.trading.ports import Policy

@@ -36,7 +36,7 @@ from quantd.research.sharpe_intervals import (
     sharpe_intervals,
 )
 from quantd.research.trials import Trial, TrialsDamaged, note_trial, trial_digest
-from quantd.trading.clock_text import session_date
+from quantd.trading.display_text import session_date
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves

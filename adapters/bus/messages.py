@@ -30,8 +30,8 @@ from quantd.adapters.bus.payloads import (
     SwitchName,
 )
 from quantd.adapters.bus.topics import escaped_level, root
-from quantd.trading.clock_text import microsecond_text
 from quantd.trading.decision_lines import decision_lines
+from quantd.trading.display_text import microsecond_text
 from quantd.trading.effects import Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text

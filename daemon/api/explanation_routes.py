@@ -27,7 +27,7 @@ from quantd.daemon.views.addresses import AddressWrong, find
 from quantd.daemon.views.explanation import Explanation, explain
 from quantd.daemon.views.headroom import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
 from quantd.daemon.views.preview import PlanNow, plan_now
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import instant_text
 
 REST_S: Final = 0.003
 """Seconds of work, and then of sleep, of the replaying thread, so that the trading thread can run."""

@@ -23,7 +23,7 @@ from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.report.figures import own_closes
 from quantd.daemon.views.risk_measures import METRICS, Assessed, assessed, metrics_of
 from quantd.daemon.views.rows import decided, newest_plans
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO
 from quantd.trading.ports import EventBus
 

@@ -33,7 +33,7 @@ from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.schedule import Schedule, Verdict, catch_up, due, stream
 from quantd.daemon.runtime.timeline import Item, due_agents, sample_ticks, timeline, with_due
-from quantd.trading.clock_text import session_date
+from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Tick
 from quantd.trading.execution import Costs

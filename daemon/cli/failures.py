@@ -6,8 +6,8 @@ import tempfile
 import traceback
 from collections.abc import Callable
 
+from quantd.trading.display_text import visible
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, INTERRUPTED, ExplainedError
-from quantd.trading.visible_text import visible
 
 
 class Failure(ExplainedError):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quantd.trading.visible_text import visible
+from quantd.trading.display_text import visible
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

@@ -13,7 +13,7 @@ from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.replay import newest_snapshot, refold
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.overview import positions
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import instant_text
 
 
 def at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> tuple[Shell, str, Parts]:

@@ -12,7 +12,7 @@ from quantd.daemon.monitoring import systemd
 from quantd.daemon.monitoring.watchdog import SILENCE_S, Sentry
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.risk_measures import METRICS, assessed, metrics_of
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import instant_text
 
 log = structlog.get_logger("quantd")
 

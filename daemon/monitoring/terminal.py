@@ -17,10 +17,9 @@ from quantd.daemon.config import Config
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import AgentNow, LimitNow, Overview, overview
 from quantd.daemon.views.rows import decided, newest_plans
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import ESCAPES, instant_text, visible
 from quantd.trading.effects import Publish
 from quantd.trading.ports import leaves
-from quantd.trading.visible_text import ESCAPES, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -8,7 +8,7 @@ from quantd.daemon.config import Config, digest
 from quantd.daemon.engine.snapshot import in_force
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.version import blas_name, code_version, lock_hash
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import instant_text
 from quantd.trading.events import Carried, Condition, Reloaded, Started
 from quantd.trading.ports import Policy, leaves
 

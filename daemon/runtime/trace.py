@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 
 from quantd.risk.limits.catalogue import REASON_NAMES
-from quantd.trading.clock_text import instant_text as iso
+from quantd.trading.display_text import instant_text as iso
 from quantd.trading.effects import Effect, Ended, Filled, Planned, Publish, Valued
 from quantd.trading.events import Decided, Event, Tick
 from quantd.trading.instruments import MICRO, NANO, Universe

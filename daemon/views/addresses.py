@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from quantd.adapters.store.queries import Decision, OrderNow, Reader
 from quantd.daemon.views.limit_rows import reason_name, reason_text
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import instant_text
 from quantd.trading.orders import order_id, quantity_text
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")

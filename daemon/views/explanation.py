@@ -29,8 +29,8 @@ from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.books import Ledger
-from quantd.trading.clock_text import instant_text
 from quantd.trading.codec import decode
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protected, Rested
 from quantd.trading.events import Action
 from quantd.trading.instruments import NANO, Universe

@@ -24,7 +24,7 @@ from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lot
 from quantd.daemon.views.limit_rows import HOUR_NS, unit, words
 from quantd.risk.limits.catalogue import FLOORS, Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import money_text, price_text, quantity_text
 

@@ -20,7 +20,7 @@ from quantd.daemon.views.overview import SWITCH
 from quantd.risk.pretrade.headroom import figures
 from quantd.risk.switch import HALT
 from quantd.strategies.allocators.allocation import Allocation, allocation
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Ask, Cancel, Effect, Planned
 from quantd.trading.events import Decided
 from quantd.trading.execution import RATE_ONE, Costs, commission_micro, commission_ratio, impact_rate

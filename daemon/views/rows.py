@@ -16,8 +16,8 @@ from quantd.daemon.runtime.recent_history import Allocation
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.overview import LimitNow, limit_now
 from quantd.daemon.views.shortfall import Costed
-from quantd.trading.clock_text import instant_text
 from quantd.trading.decision_lines import AgentLine, decision_lines
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Planned
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import Fill

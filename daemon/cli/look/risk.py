@@ -53,7 +53,7 @@ def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | Non
     from quantd.daemon.recovery.replay import NotKept
     from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
     from quantd.daemon.views.headroom import Book, Unknown, named, risk_now
-    from quantd.trading.clock_text import instant_text
+    from quantd.trading.display_text import instant_text
 
     try:
         shell, run, _ = at_rest(config, state, sets)
@@ -74,7 +74,7 @@ def _risk_recorded(where: Place, why: str) -> "RiskNow":
     from quantd.daemon.views.headroom import BookSwitch, RiskNow
     from quantd.daemon.views.limit_rows import in_order
     from quantd.daemon.views.overview import limit_now
-    from quantd.trading.clock_text import instant_text
+    from quantd.trading.display_text import instant_text
 
     reader = where.reader()
     newest = next(iter(reader.decisions(last=1)), None)

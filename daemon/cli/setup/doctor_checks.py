@@ -124,7 +124,7 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
     except PolicyError as why:
         yield Check("policies", False, str(why))
         return
-    from quantd.trading.clock_text import instant_text
+    from quantd.trading.display_text import instant_text
 
     feed = assembly.feed
     put_aside = f"; {len(feed.quarantined)} bars are put aside" if feed.quarantined else ""

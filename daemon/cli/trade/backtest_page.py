@@ -12,7 +12,7 @@ from quantd.daemon.views.report.drawing import STYLE, chart
 from quantd.daemon.views.run_summary import Summary
 from quantd.research.run_record import Record
 from quantd.research.verdict import Verdict, headline, table_of
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import instant_text
 from quantd.trading.exit_codes import CHECK_FAILED
 from quantd.trading.statistics import drawdowns
 

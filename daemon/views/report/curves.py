@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quantd.adapters.store.queries import Booking, EquityPoint
 from quantd.daemon.engine.valuation import Gain
 from quantd.daemon.views.report.contents import Span
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Reallocated
 from quantd.trading.market import Floats
 from quantd.trading.statistics import (

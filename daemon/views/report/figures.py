@@ -51,7 +51,7 @@ from quantd.daemon.views.rows import alert_line
 from quantd.daemon.views.shortfall import Costed, Slices, by_symbol, shortfalls
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
-from quantd.trading.clock_text import instant_text
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Planned
 from quantd.trading.statistics import (
     OWN_CLOSES,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from quantd.adapters.bus import schemas
 from quantd.adapters.bus.messages import BASKETS, Composer, Message, Standing, merged, messages
 from quantd.adapters.bus.topics import checked_level, checked_prefix, escaped_level
-from quantd.trading.clock_text import microsecond_text
+from quantd.trading.display_text import microsecond_text
 from quantd.trading.effects import (
     AgentPlan,
     Ask,
