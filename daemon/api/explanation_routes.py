@@ -13,7 +13,8 @@ from typing import Final
 
 from aiohttp import web
 
-from quantd.adapters.store.queries import Decision, Reader
+from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.read_models import Decision
 from quantd.daemon.api.guard import Refused
 from quantd.daemon.assembly.parts import Parts, policies_of
 from quantd.daemon.engine.planning.verdict_log import Judged

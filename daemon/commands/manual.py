@@ -22,7 +22,7 @@ from quantd.trading.effects import Cancel, Effect, Planned, Publish
 from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantity_text
-from quantd.trading.venue import VenueAccount
+from quantd.trading.ports import VenueAccount
 
 MOST: Final = 2**62
 """Largest amount that fits the journal's integers."""

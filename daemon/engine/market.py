@@ -12,7 +12,6 @@ from quantd.daemon.engine.stops.venue_stops import split_stops
 from quantd.daemon.engine.venue.account import entitle
 from quantd.daemon.engine.venue.halts import trades_again
 from quantd.daemon.engine.venue.open_orders import Working
-from quantd.trading.books import share
 from quantd.trading.effects import (
     Booked,
     Cancel,
@@ -25,6 +24,7 @@ from quantd.trading.events import (
 from quantd.trading.execution import split_row
 from quantd.trading.instruments import NANO
 from quantd.trading.market import MarketSlice
+from quantd.trading.netting import share
 from quantd.trading.orders import ENDED
 
 

@@ -19,8 +19,7 @@ from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service, reason_of
 from quantd.trading.events import Condition, Flow, ForeignFound, Reconciled
 from quantd.trading.orders import ENDED, ForeignOrder, OrderState
-from quantd.trading.ports import Broker
-from quantd.trading.venue import VenueAccount
+from quantd.trading.ports import Broker, VenueAccount
 
 log = structlog.get_logger("quantd.reconcile")
 

@@ -29,9 +29,8 @@ from quantd.daemon.runtime.timeline import live_timeline
 from quantd.risk.switch import HALT
 from quantd.trading.events import Condition, Correction, Halted, Limited, Reconciled, Tick
 from quantd.trading.orders import OrderBasket, money_text, quantity_text
-from quantd.trading.ports import Broker, LiveFeed
+from quantd.trading.ports import Broker, LiveFeed, VenueAccount
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.venue import VenueAccount
 
 log = structlog.get_logger("quantd.outside")
 

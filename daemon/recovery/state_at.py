@@ -14,7 +14,7 @@ from quantd.adapters.calendars import UnknownCalendar
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.store.errors import StoreError
 from quantd.adapters.store.journal.records import Records
-from quantd.adapters.store.queries import Decision
+from quantd.adapters.store.read_models import Decision
 from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.config import Config, ConfigError, digest
 from quantd.daemon.engine.planning.verdict_log import Judged

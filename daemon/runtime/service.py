@@ -34,7 +34,7 @@ from quantd.daemon.runtime.version import code_version
 from quantd.trading.effects import Ask, Effect, Publish, Switched, Valued
 from quantd.trading.events import Condition, Decided, Event, Operator, Stopping, Tick
 from quantd.trading.exit_codes import TRY_LATER, ExplainedError
-from quantd.trading.venue import VenueAccount
+from quantd.trading.ports import VenueAccount
 
 log = structlog.get_logger("quantd.loop")
 

@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.queries import Decision, OrderNow, Reader
+from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.read_models import Decision, OrderNow
 from quantd.daemon.views.limit_rows import reason_name, reason_text
 from quantd.trading.display_text import instant_text
 from quantd.trading.orders import order_id, quantity_text

@@ -12,7 +12,8 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.store.handle import read_only
-from quantd.adapters.store.queries import Decision, OrderNow, Reader
+from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.read_models import Decision, OrderNow
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.recovery.state_at import Unavailable
 from quantd.daemon.views.addresses import Found, address_of

@@ -10,7 +10,8 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.adapters.store.journal.records import Records
-from quantd.adapters.store.queries import Alert, EquityPoint, OrderNow, Reader, RiskPoint
+from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.read_models import Alert, EquityPoint, OrderNow, RiskPoint
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.runtime.recent_history import Allocation
 from quantd.daemon.views.limit_rows import reason_name

@@ -14,8 +14,7 @@ from quantd.trading.execution import Costs
 from quantd.trading.instruments import Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Cause, OrderBasket, Reports
-from quantd.trading.ports import BrokerNews, Until
-from quantd.trading.venue import OpenOrder, VenueAccount, VenueFlow
+from quantd.trading.ports import BrokerNews, OpenOrder, Until, VenueAccount, VenueFlow
 
 
 @dataclass

@@ -22,7 +22,7 @@ from quantd.adapters.brokers.alpaca.wire import (
 from quantd.adapters.brokers.order_log import Orders
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import ForeignOrder
-from quantd.trading.venue import OpenOrder, VenueAccount, VenueFlow
+from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow
 
 PAGE: Final = 100
 """Activities of one answer; the venue gives no more."""

@@ -21,8 +21,7 @@ from quantd.adapters.brokers.venue import Login
 from quantd.trading.events import Condition
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import OrderBasket
-from quantd.trading.ports import BrokerNews
-from quantd.trading.venue import VenueAccount, VenueFlow
+from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow
 
 LENT_NS: Final = 3600 * NANO
 """Between two looks at what the venue lends."""

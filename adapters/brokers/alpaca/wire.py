@@ -12,7 +12,7 @@ from msgspec import Struct
 from quantd.adapters.brokers.order_log import Sent
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import Cause, Kind
-from quantd.trading.venue import VenueFlow
+from quantd.trading.ports import VenueFlow
 
 
 class Garbled(ValueError):

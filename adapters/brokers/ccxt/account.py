@@ -10,7 +10,7 @@ from quantd.adapters.brokers.order_log import Orders
 from quantd.adapters.exchange.numbers import decimal, lots_and_odd, micro, nano, whole_lots
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import ForeignOrder
-from quantd.trading.venue import OpenOrder, VenueAccount, VenueFlow
+from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow
 
 FLOW_KINDS: Final = {
     "dividend": "dividend", "staking": "interest", "earn": "interest", "reward": "interest", "fee": "fee",

@@ -26,8 +26,7 @@ from quantd.adapters.exchange.errors import Outcome, outcome
 from quantd.trading.events import CancelReported, NotFound, Unknown
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import Cause, OrderBasket, Reports
-from quantd.trading.ports import BrokerNews
-from quantd.trading.venue import VenueAccount, VenueFlow
+from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow
 
 
 class Crypto:

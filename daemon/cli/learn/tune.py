@@ -21,7 +21,8 @@ from quantd.models.learners import names
 from quantd.trading.exit_codes import CONFIG, DONE, INTERRUPTED
 
 if TYPE_CHECKING:
-    from quantd.models.training.search.study import Course, Row, Search, Sitting
+    from quantd.models.training.search.study import Course, Search, Sitting
+    from quantd.models.training.search.study_results import Row
 
 
 STUDIES: Final = Path("state/tuning")

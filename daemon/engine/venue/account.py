@@ -12,7 +12,7 @@ from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconc
 from quantd.trading.execution import round_micro
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import ENDED, ForeignOrder, money_text, quantity_text
-from quantd.trading.venue import OpenOrder
+from quantd.trading.ports import OpenOrder
 
 
 def on_flow(state: State, moved: Flow) -> Sequence[Effect]:

@@ -7,9 +7,9 @@ what the venue has, to the nano-unit; cash does not change, and the fee stands a
 from collections.abc import Sequence
 
 from quantd.daemon.engine.state import State
-from quantd.trading.books import share
 from quantd.trading.effects import Effect, Filled
 from quantd.trading.execution import round_micro
+from quantd.trading.netting import share
 
 
 def pay_in_coin(

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.adapters.store.queries import Booking, EquityPoint
+from quantd.adapters.store.read_models import Booking, EquityPoint
 from quantd.daemon.engine.valuation import Gain
 from quantd.daemon.views.report.contents import Span
 from quantd.trading.display_text import instant_text

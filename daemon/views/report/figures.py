@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.store.queries import Alert, Booking, EquityPoint, Reader, RiskPoint
+from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.read_models import Alert, Booking, EquityPoint, RiskPoint
 from quantd.daemon.assembly.parts import rate_of
 from quantd.daemon.config import Agent, Config, digest
 from quantd.daemon.config.schema import MANUAL

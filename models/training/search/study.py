@@ -21,14 +21,15 @@ from msgspec import Struct
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy import event
 
 from quantd.models.history.panel_files import file_digest
 from quantd.models.learners.record import Space, learners
 from quantd.models.training.plans.plan import Plan, described, replaced
 from quantd.models.training.runs.workers import Executor, Failed
-from quantd.models.training.search.spaces import Value, dump, suggest, value
+from quantd.models.training.search.spaces import dump, suggest
+from quantd.models.training.search.study_results import Row, _broken, rows_of
 from quantd.models.training.seeds.markets import markets_of
 from quantd.models.training.seeds.seed_run import Progress, fit
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -127,21 +128,6 @@ class Tried(Struct, frozen=True):
     scores: tuple[float, ...]
     steps: int
     seconds: float
-
-
-class Row(Struct, frozen=True):
-    """A trial as it ended."""
-
-    index: int
-    """Which it is of those asked for, from 0; one that is tried again keeps it."""
-    state: State
-    score: float
-    """Annual Sharpe ratio on the validation part; of a pruned one, its newest before it was stopped. NaN where there is none."""
-    scores: tuple[float, ...]
-    steps: int
-    seconds: float
-    values: dict[str, Value]
-    reason: str
 
 
 class Sitting(Struct, frozen=True):
@@ -373,51 +359,6 @@ def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna
             f"{f' (and {len(more)} more differ)' if more else ''}; give --study another name, or --fresh to begin anew"
         )
     return study
-
-
-def rows_of(study: optuna.Study, space: Space, number: int | None = None) -> tuple[Row, ...]:
-    """Trials that ended, in the order in which they are asked for; what was broken off is left out."""
-    named = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-    rows = (
-        Row(
-            trial.user_attrs[INDEX],
-            named[trial.state.name],  # type: ignore[arg-type]
-            _score(trial),
-            tuple(trial.user_attrs.get(SCORES, ())),
-            int(trial.user_attrs.get(STEPS, 0)),
-            float(trial.user_attrs.get(SECONDS, math.nan)),
-            {name: value(where, trial.params[name]) for name, where in space.items() if name in trial.params},
-            str(trial.user_attrs.get(REASON, "")),
-        )
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state.is_finished() and not _broken(trial) and number in (None, trial.number)
-    )
-    return tuple(sorted(rows, key=lambda row: row.index))
-
-
-def importances(study: optuna.Study) -> dict[str, float]:
-    """How much of the best tenth's difference from all trials each key explains (PED-ANOVA, Watanabe et al. 2023), the largest first;
-    nothing where there are too few trials to say."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < BEFORE_PRUNING or len({trial.value for trial in complete}) < 2:
-        return {}
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    try:
-        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-    except (ValueError, RuntimeError):
-        return {}
-
-
-def _score(trial: FrozenTrial) -> float:
-    if trial.state is TrialState.COMPLETE and trial.value is not None:
-        return trial.value
-    last = trial.last_step
-    return math.nan if last is None else trial.intermediate_values[last]
-
-
-def _broken(trial: FrozenTrial) -> bool:
-    """It was cut off before it said anything: no reason is kept, and no index where even that came too late."""
-    return INDEX not in trial.user_attrs or (trial.state is TrialState.FAIL and REASON not in trial.user_attrs)
 
 
 def _asked(search: Search) -> dict[str, object]:

@@ -13,7 +13,8 @@ import optuna
 from quantd.models.learners.record import Space
 from quantd.models.training.plans.plan import Plan, default, described, replaced
 from quantd.models.training.search.spaces import Value
-from quantd.models.training.search.study import Row, Search, Sitting, importances
+from quantd.models.training.search.study import Search, Sitting
+from quantd.models.training.search.study_results import Row, importances
 
 TRIALS: Final = "trials.csv"
 HISTORY: Final = "history.html"

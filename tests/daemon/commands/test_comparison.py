@@ -16,8 +16,8 @@ from quantd.trading.codec import decode
 from quantd.trading.effects import Cancel
 from quantd.trading.events import CancelReported, Correction, Reconciled
 from quantd.trading.orders import OrderBasket
+from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.venue import VenueAccount
 from tests.daemon.live.test_session import NOW, RUN, heard, parts, slices, stretch, venue_of
 from tests.support.remote_venue import Remote, Script
 

@@ -19,8 +19,8 @@ from quantd.daemon.runtime.timeline import instants
 from quantd.trading.codec import decode
 from quantd.trading.effects import Booked, Publish
 from quantd.trading.events import Flow, Halted, Wished
+from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.venue import VenueAccount
 from tests.daemon.api.test_api import RUN, World
 from tests.daemon.live.test_session import NOW, parts, slices, stretch, venue_of
 from tests.support.command_line import CONFIG, quantd

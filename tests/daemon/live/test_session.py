@@ -31,9 +31,8 @@ from quantd.trading.execution import Costs
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, Reports
-from quantd.trading.ports import BrokerNews
+from quantd.trading.ports import BrokerNews, VenueAccount
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.venue import VenueAccount
 from tests.support.remote_venue import Faults, Remote, Script, Venue
 
 MINUTE = 60_000_000_000

@@ -12,9 +12,8 @@ from quantd.trading.effects import Again, Effect, Query
 from quantd.trading.events import CancelReported, Condition, Flow, NotFound, Unknown
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
-from quantd.trading.ports import Broker, BrokerNews
+from quantd.trading.ports import Broker, BrokerNews, VenueFlow
 from quantd.trading.sessions import DAY_NS, Sessions
-from quantd.trading.venue import VenueFlow
 from tests.proofs.conformance.rig import CASH_MICRO, Truth
 
 

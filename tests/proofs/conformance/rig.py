@@ -7,8 +7,7 @@ from msgspec import Struct
 
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import Kind, OrderBasket
-from quantd.trading.ports import Broker
-from quantd.trading.venue import VenueFlow
+from quantd.trading.ports import Broker, VenueFlow
 
 Fault = Literal[
     "429",  # too many requests, Retry-After short; nothing was accepted

@@ -20,7 +20,7 @@ from quantd.trading.effects import Planned
 from quantd.trading.events import Reconciled
 from quantd.trading.instruments import MICRO, Instrument, Universe
 from quantd.trading.orders import Cause, OrderBasket, Reports
-from quantd.trading.venue import OpenOrder, VenueAccount
+from quantd.trading.ports import OpenOrder, VenueAccount
 from tests.support.engine import CASH, World, block, walk
 from tests.support.examples import examples
 

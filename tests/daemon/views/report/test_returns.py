@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantd.adapters.store.queries import Booking, EquityPoint
+from quantd.adapters.store.read_models import Booking, EquityPoint
 from quantd.daemon.engine import step
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.views.report.curves import Curves, span_of

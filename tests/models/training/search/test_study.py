@@ -21,16 +21,15 @@ from quantd.models.training.search.study import (
     Course,
     Evaluation,
     Job,
-    Row,
     Search,
     Sitting,
     StudyError,
     Tried,
     kept,
     opened,
-    rows_of,
     tune,
 )
+from quantd.models.training.search.study_results import Row, rows_of
 from quantd.models.training.seeds.markets import Sealed, markets_of
 from tests.support.studies import LAST_CHOSEN_BY, SMALL, plan, search
 

@@ -10,8 +10,7 @@ from quantd.adapters.brokers.alpaca.broker import Alpaca
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
 from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
 from quantd.trading.orders import OrderBasket, order_id
-from quantd.trading.ports import Broker
-from quantd.trading.venue import VenueFlow
+from quantd.trading.ports import Broker, VenueFlow
 from tests.proofs.conformance.rig import (
     CASH_MICRO,
     Fault,

@@ -13,8 +13,7 @@ from quantd.adapters.exchange.dialects import as_uuid
 from quantd.adapters.exchange.numbers import lots_and_odd, micro
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import Kind, OrderBasket, order_id
-from quantd.trading.ports import Broker
-from quantd.trading.venue import VenueFlow
+from quantd.trading.ports import Broker, VenueFlow
 from tests.proofs.conformance.rig import (
     CASH_MICRO,
     Fault,

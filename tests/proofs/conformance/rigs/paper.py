@@ -12,8 +12,7 @@ from quantd.trading.execution import Costs
 from quantd.trading.instruments import ATTO_PER_MICRO, NANO, Instrument, Universe
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
-from quantd.trading.ports import Broker, BrokerNews
-from quantd.trading.venue import VenueAccount, VenueFlow
+from quantd.trading.ports import Broker, BrokerNews, VenueAccount, VenueFlow
 from tests.proofs.conformance.rig import (
     CASH_MICRO,
     Fault,

@@ -1,0 +1,102 @@
+"""Rows that queries of a store return."""
+
+from msgspec import Struct
+
+from quantd.trading.effects import Planned
+from quantd.trading.orders import Order
+
+
+class OrderNow(Struct, frozen=True):
+    """The current state of an order: filled quantity, end (0: open) and the venue's note."""
+
+    order: Order
+    filled: str
+    ended_ts: int
+    note: str
+
+
+class EquityPoint(Struct, frozen=True):
+    """The account at a sample; `books` are equities of the agents in order, then the unallocated book."""
+
+    ts: int
+    equity: str
+    cash: str
+    books: tuple[str, ...]
+    gross: float
+    drawdown: float
+
+
+class Alert(Struct, frozen=True):
+    """One alert; `seq` orders alerts of one instant, and `after_seq` continues from it."""
+
+    seq: int
+    ts: int
+    level: str
+    kind: str
+    text: str
+    symbol: str
+    agent: str
+    value: float | None
+    bound: float | None
+
+
+class Booking(Struct, frozen=True):
+    """A cash movement without a fill.
+
+    `agent` is the agent whose book a flow changed, empty for the unallocated book. `seq` orders it among samples.
+    """
+
+    ts: int
+    kind: str
+    symbol: str
+    amount: str
+    agent: str = ""
+    seq: int = 0
+
+
+class SwitchMove(Struct, frozen=True):
+    """A change of a switch; states are RUN, REDUCE, HALT; `agent` is empty for the house."""
+
+    ts: int
+    agent: str
+    before: str
+    after: str
+    reason: str
+
+
+class RiskPoint(Struct, frozen=True):
+    """House limits at one instant, limit -> (value, bound), None for no number.
+
+    `kind` "plan" is the forecast after a round's orders have filled. "held" is the measurement of positions at a sample
+    with the losses behind the switch, or of losses and returns alone.
+    """
+
+    ts: int
+    kind: str
+    measures: dict[str, tuple[float | None, float | None]]
+
+
+class Quarantined(Struct, frozen=True):
+    """A refused bar."""
+
+    ts: int
+    symbol: str
+    reason: str
+    bar: str
+
+
+class Decision(Struct, frozen=True):
+    """A plan with its place in the journal: its step, and its number among the plans of that step, from 1.
+
+    `agents` are the agents' names at that time.
+    """
+
+    seq: int
+    ordinal: int
+    plan: Planned
+    agents: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """Its display name: d4812, or d4812.2 for the second plan of a step."""
+        return f"d{self.seq}" if self.ordinal == 1 else f"d{self.seq}.{self.ordinal}"
