@@ -249,7 +249,7 @@ def test_a_functions_lookback_comes_from_params_or_its_file(tmp_path: Path) -> N
         ("def act(view):\n    pass\n", "value.py:akt", r"value\.py: has no 'akt'; did you mean 'act'\?"),
         ("def act():\n    pass\n", "value.py:act", r"value\.py: act takes no view; define act\(view\)"),
         ("act = 5\n", "value.py:act", r"value\.py: 'act' is not a function"),
-        ("LOOKBACK = 0\ndef act(view):\n    pass\n", "value.py:act", r"value\.py: lookback is 0"),
+        ("LOOKBACK = 0\ndef act(view):\n    pass\n", "value.py:act", r"value\.py: lookback = 0"),
         ("", "other.py:act", r"other\.py: No such file or directory; name a Python file"),
         ("", "equal_wait", r"no policy 'equal_wait'; did you mean 'equal_weight'\?"),
         ("", "trained/one", r"policy 'trained/one': no manifest\.json"),
