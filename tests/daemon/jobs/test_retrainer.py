@@ -423,7 +423,10 @@ def test_a_backtest_trains_nothing_and_says_so(tmp_path: Path, begun: Path) -> N
 
 @pytest.mark.parametrize(
     ("feed", "said"),
-    [('kind = "yfinance"', "needs a file of daily bars"), ('interval = "5m"', 'needs daily bars, but [feed] interval = "5m"')],
+    [
+        ('kind = "yfinance"', "needs a file of daily bars"),
+        ('interval = "5m"', 'needs daily bars, but [feed] interval = "5m"'),
+    ],
 )
 def test_bars_that_nothing_can_be_trained_on_need_others(feed: str, said: str) -> None:
     text = CONFIG.replace("[feed]", f"[feed]\n{feed}")

@@ -337,7 +337,10 @@ LOADING = [
     ("import os\nos._exit(9)\n", r"value\.py: its process ended \(exit status 9\) while it was loaded"),
     ("import numpy as np\nnp.ones(400_000_000)\n", "MemoryError"),
     ("LOOKBACK = -1\ndef act(view): pass\n", "lookback = -1"),
-    ("LOOKBACK = 10**9\ndef act(view): pass\n", "lookback = 1000000000 is not valid; write a whole number of samples, 1 to 100000"),
+    (
+        "LOOKBACK = 10**9\ndef act(view): pass\n",
+        "lookback = 1000000000 is not valid; write a whole number of samples, 1 to 100000",
+    ),
     (
         "import msgspec, os, struct\nd = msgspec.msgpack.encode({'type': 'Loaded', 'lookback': 10**9, 'uses_bars': False})\n"
         "[os.write(f, struct.pack('<Q', len(d)) + d) for f in range(3, 9) if os.path.exists(f'/proc/self/fd/{f}') and "
