@@ -284,7 +284,10 @@ def test_two_agents_of_one_file_share_no_globals(tmp_path: Path) -> None:
     [
         ("def act(view):\n    return [0.1, 0.2, 0.3]\n", ""),
         ("n = [0]\ndef act(view):\n    n[0] += 1\n    return [0.1, n[0] / 10, 0]\n", "differ: TLT 0.1 and 0.2"),
-        ("n = [0]\ndef act(view):\n    n[0] += 1\n    return 'hold' if n[0] == 1 else [0, 0, 0]\n", "one held, one traded"),
+        (
+            "n = [0]\ndef act(view):\n    n[0] += 1\n    return 'hold' if n[0] == 1 else [0, 0, 0]\n",
+            "one held, one traded",
+        ),
         ("n = [0]\ndef act(view):\n    n[0] += 1\n    return [0, 0, 0], {'n': n}\n", "different memory"),
         ("def act(view):\n    raise ValueError('x')\n", "it fails: ValueError: x at value.py:2"),
     ],
