@@ -110,7 +110,7 @@ def wished(
     nano = _exact(qty, NANO, "quantity", "10 or 0.25")
     lots, rest = divmod(nano, lot)
     if rest:
-        raise NotDone("amount", f"{qty} {symbol} is not a whole number of lots of {quantity_text(1, lot)}")
+        raise NotDone("amount", f"{qty} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
     if not state.sample:
         raise NotDone(
             "not_ready", "no session has closed yet, so there is no price to trade at; try again after the first close"
@@ -216,7 +216,7 @@ def _column(state: State, symbol: str) -> int:
     universe = state.universe
     if symbol not in universe.index:
         near = get_close_matches(symbol.upper(), universe.symbols, n=3, cutoff=0.5) or universe.symbols[:8]
-        raise NotDone("symbol", f"{symbol!r} is not in [universe] symbols; the nearest are {', '.join(near)}")
+        raise NotDone("symbol", f"{symbol!r} is not in [universe] symbols; write one of {', '.join(near)}")
     return universe.index[symbol]
 
 

@@ -158,7 +158,7 @@ class Config:
             named.append((("account", "cash_rate"), rate))
         return [
             self.source.mistake(
-                path, f"= {shown(name)}: {absent(name)}", f"the folder searched is {self.at(name).parent}"
+                path, f"= {shown(name)}: {absent(name)}", f"the folder searched is {self.at(name).parent.absolute()}"
             )
             for path, name in named
             if name and not self.at(name).exists()

@@ -29,7 +29,18 @@ from quantd.models.learners.record import Space, learners
 from quantd.models.training.plans.plan import Plan, described, replaced
 from quantd.models.training.runs.workers import Executor, Failed
 from quantd.models.training.search.spaces import dump, suggest
-from quantd.models.training.search.study_results import Row, _broken, rows_of
+from quantd.models.training.search.study_results import (
+    ASKED,
+    BEFORE_PRUNING,
+    INDEX,
+    REASON,
+    SCORES,
+    SECONDS,
+    STEPS,
+    Row,
+    _broken,
+    rows_of,
+)
 from quantd.models.training.seeds.markets import markets_of
 from quantd.models.training.seeds.seed_run import Progress, fit
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -41,14 +52,6 @@ UNDER_WAY: Final = "under-way"
 
 EVALUATIONS: Final = 10
 """Of a trial, at least: what the pruner compares."""
-
-BEFORE_PRUNING: Final = 5
-"""Trials that end before any is stopped early; what MedianPruner does unless told otherwise."""
-
-INDEX, ASKED, REASON, SECONDS, SCORES, STEPS = "index", "asked", "reason", "seconds", "scores", "steps"
-"""What is kept of a trial, or of the study, beside what Optuna keeps."""
-
-State = Literal["complete", "pruned", "failed"]
 
 
 class StudyError(ExplainedError, ValueError):

@@ -1,6 +1,7 @@
 """The trials of a hyper-parameter study as rows, and what their scores depend on."""
 
 import math
+from typing import Final, Literal
 
 import optuna
 from msgspec import Struct
@@ -8,7 +9,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from quantd.models.learners.record import Space
 from quantd.models.training.search.spaces import Value, value
-from quantd.models.training.search.study import BEFORE_PRUNING, INDEX, REASON, SCORES, SECONDS, STEPS, State
+
+BEFORE_PRUNING: Final = 5
+"""Trials that end before any is stopped early; what MedianPruner does unless told otherwise."""
+
+
+INDEX, ASKED, REASON, SECONDS, SCORES, STEPS = "index", "asked", "reason", "seconds", "scores", "steps"
+"""What is kept of a trial, or of the study, beside what Optuna keeps."""
+
+
+State = Literal["complete", "pruned", "failed"]
 
 
 class Row(Struct, frozen=True):

@@ -105,7 +105,7 @@ def test_costs_are_the_brokers_unless_they_are_given(tmp_path):
         ('rebalance = { when = "event", events = [] }\n', "is empty"),
         ('rebalance = { when = "event", events = ["moon"] }\n', "moon"),
         ("rebalance = { cost_aware = { cost_bp = -1 } }\n", "is negative"),
-        ("rebalance = { min_notional = 100.5 }\n", "written as text"),
+        ("rebalance = { min_notional = 100.5 }\n", "without exact decimals"),
     ],
 )
 def test_a_mistake_names_its_line_and_what_to_write(tmp_path, agent, text):

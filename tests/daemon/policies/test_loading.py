@@ -248,9 +248,9 @@ def test_a_functions_lookback_comes_from_params_or_its_file(tmp_path: Path) -> N
         ("import numpy\n1 / 0\n", "value.py:act", r"value\.py:2: ZeroDivisionError: division by zero"),
         ("raise SystemExit('bye')\n", "value.py:act", r"value\.py:1: SystemExit: bye"),
         ("def act(view):\n    pass\n", "value.py:akt", r"value\.py: has no 'akt'; did you mean 'act'\?"),
-        ("def act():\n    pass\n", "value.py:act", r"value\.py: act takes no view; define act\(view\)"),
+        ("def act():\n    pass\n", "value.py:act", r"value\.py: act has no parameter for the view; define act\(view\)"),
         ("act = 5\n", "value.py:act", r"value\.py: 'act' is not a function"),
-        ("LOOKBACK = 0\ndef act(view):\n    pass\n", "value.py:act", r"value\.py: lookback is 0"),
+        ("LOOKBACK = 0\ndef act(view):\n    pass\n", "value.py:act", r"value\.py: lookback = 0"),
         ("", "other.py:act", r"other\.py: No such file or directory; name a Python file"),
         ("", "equal_wait", r"no policy 'equal_wait'; did you mean 'equal_weight'\?"),
         ("", "trained/one", r"policy 'trained/one': no manifest\.json"),
@@ -284,9 +284,12 @@ def test_two_agents_of_one_file_share_no_globals(tmp_path: Path) -> None:
     ("source", "expected"),
     [
         ("def act(view):\n    return [0.1, 0.2, 0.3]\n", ""),
-        ("n = [0]\ndef act(view):\n    n[0] += 1\n    return [0.1, n[0] / 10, 0]\n", "it gave TLT 0.1 and 0.2"),
-        ("n = [0]\ndef act(view):\n    n[0] += 1\n    return 'hold' if n[0] == 1 else [0, 0, 0]\n", "held once"),
-        ("n = [0]\ndef act(view):\n    n[0] += 1\n    return [0, 0, 0], {'n': n}\n", "different memories"),
+        ("n = [0]\ndef act(view):\n    n[0] += 1\n    return [0.1, n[0] / 10, 0]\n", "differ: TLT 0.1 and 0.2"),
+        (
+            "n = [0]\ndef act(view):\n    n[0] += 1\n    return 'hold' if n[0] == 1 else [0, 0, 0]\n",
+            "one held, one traded",
+        ),
+        ("n = [0]\ndef act(view):\n    n[0] += 1\n    return [0, 0, 0], {'n': n}\n", "different memory"),
         ("def act(view):\n    raise ValueError('x')\n", "it fails: ValueError: x at value.py:2"),
     ],
 )

@@ -336,7 +336,7 @@ LOADING = [
     ("def other(view): pass\n", "has no 'act'"),
     ("import os\nos._exit(9)\n", r"value\.py: its process ended \(exit status 9\) while it was loaded"),
     ("import numpy as np\nnp.ones(400_000_000)\n", "MemoryError"),
-    ("LOOKBACK = -1\ndef act(view): pass\n", "lookback is -1"),
+    ("LOOKBACK = -1\ndef act(view): pass\n", "lookback = -1"),
     (
         "LOOKBACK = 10**9\ndef act(view): pass\n",
         "lookback = 1000000000 is not valid; write a whole number of samples, 1 to 100000",

@@ -320,7 +320,7 @@ def test_what_is_unknown_is_said_with_what_is_nearest(reader: Reader) -> None:
         assert type(said.value).__name__ in ("AddressWrong", "StoreFailing")
         assert near in str(said.value)
         assert "\n" not in str(said.value)
-    with pytest.raises(AddressWrong, match="--at goes with a symbol"):
+    with pytest.raises(AddressWrong, match="--at needs a symbol"):
         find(reader, order, "2019-04-30")
 
 
