@@ -15,7 +15,7 @@ from msgspec import Struct
 from quantd.daemon.assembly.engine_rules import rules_of
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Agent, Config, Risk
-from quantd.daemon.config.rules import RebalanceTable
+from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
 from quantd.research.comparison import Drive, mean_equity, recorded, samples_a_year
 from quantd.research.run_metrics import metrics_of

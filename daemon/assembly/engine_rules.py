@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.assembly.limits import agent_limits, allowance_of, house_limits, shocks_of
 from quantd.daemon.config import Agent, Config
-from quantd.daemon.config.schema import MANUAL
+from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.agents.capital_shares import CapitalRules, Regime
 from quantd.daemon.engine.agents.promotion_rule import PromotionRules
 from quantd.daemon.engine.planning.parents import U_SHAPE, Execution

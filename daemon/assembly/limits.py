@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config import Limits as LimitKeys
-from quantd.daemon.config.section import Section
+from quantd.daemon.config.values import Section
 from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.risk.limits.catalogue import EXTRA, Limits, Stress, override
 from quantd.risk.limits.profiles import PROFILES

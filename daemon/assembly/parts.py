@@ -23,7 +23,7 @@ from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
 from quantd.daemon.config import Agent, Config
-from quantd.daemon.config.schema import MANUAL
+from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.planning.targets import headroom
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.state import State

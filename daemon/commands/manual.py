@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.commands.control import Fault, NotDone, one_line
-from quantd.daemon.config.schema import MANUAL
+from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import agent_of, difference, free_micro, told

@@ -8,12 +8,12 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from quantd.bundled import absent, find
+from quantd.daemon.config.agent_tables import Agent
 from quantd.daemon.config.keys import keys_of, limit_keys_of, pattern_of
 from quantd.daemon.config.limit_keys import LOOSER_WHEN_HIGHER, LOOSER_WHEN_LOWER, Risk
 from quantd.daemon.config.mistakes import Mistake, Source, shown
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.schema import (
-    Agent,
     Alerts,
     Api,
     Broker,
@@ -29,7 +29,7 @@ from quantd.daemon.config.schema import (
     Store,
     UniverseTable,
 )
-from quantd.daemon.config.section import Section
+from quantd.daemon.config.values import Section
 from quantd.trading.instruments import Instrument, Universe, usual_lot_nano
 
 

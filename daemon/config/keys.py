@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import create_model
 
+from quantd.daemon.config.agent_tables import Agent, Manual
 from quantd.daemon.config.limit_keys import LimitKey, Limits, Risk
-from quantd.daemon.config.schema import Agent, Document, Manual
-from quantd.daemon.config.section import Section
-from quantd.daemon.config.values import Written, bounds
+from quantd.daemon.config.schema import Document
+from quantd.daemon.config.values import Section, Written, bounds
 
 Pattern = tuple[str, ...]
 """A path with `*` for an index or a free name: ("agents", "*", "capital")."""

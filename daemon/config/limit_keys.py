@@ -7,12 +7,12 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from quantd.daemon.config.section import Section
 from quantd.daemon.config.values import (
     Collar,
     Fraction,
     Money,
     Multiple,
+    Section,
     Share,
     Written,
     bounds,

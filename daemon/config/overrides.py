@@ -3,10 +3,13 @@
 They are merged into the document before it is checked, so that the same rules apply to them.
 """
 
+import os
+import pathlib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from quantd.daemon.config.keys import Key, Pattern, all_keys, pattern_of
 from quantd.daemon.config.mistakes import Mistake, nearest
@@ -165,3 +168,23 @@ def _nearest_key(place: str, parts: list[str], others: frozenset[str], keys: Key
         return f"Did you mean {found}?" if found else "the form is QUANTD_SECTION__KEY"
     found = nearest(".".join(parts), [".".join(p) for p in patterns])
     return f"Did you mean {found}?" if found else "the form is section.key"
+
+
+def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The secret `name`: a systemd credential first, then QUANTD_<NAME>; None when not given."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if folder:
+        file = pathlib.Path(folder) / name
+        if file.is_file():
+            return file.read_text(encoding="utf-8").strip()
+    return environ.get(PREFIX + name.upper()) or None
+
+
+def store_url(url: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The database's URL with the secret store_password after its user; unchanged when either is missing."""
+    password = secret("store_password", environ)
+    scheme, mark, rest = url.partition("://")
+    user, at, place = rest.partition("@")
+    if not (password and mark and at and user):
+        return url
+    return f"{scheme}://{user}:{quote(password, safe='')}@{place}"

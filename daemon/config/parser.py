@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from quantd.daemon.config.checks import Known, check, tables
+from quantd.daemon.config.checks import check
 from quantd.daemon.config.document import Config
 from quantd.daemon.config.keys import document_of
+from quantd.daemon.config.known import Known, tables
 from quantd.daemon.config.mistakes import ConfigError, Mistake, Source
 from quantd.daemon.config.overrides import apply
 from quantd.daemon.config.scan import positions

@@ -1,21 +1,25 @@
 """The tables of config.toml: names, types and defaults of their keys. Checks across tables are in `checks`."""
 
 import datetime as dt
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from quantd.daemon.config.limit_keys import Limits, Risk
-from quantd.daemon.config.rules import RebalanceTable, Sizing
-from quantd.daemon.config.section import Section
+from quantd.daemon.config.agent_tables import (
+    Agent,
+    CapitalTable,
+    Manual,
+    PromotionTable,
+    RetrainTable,
+)
+from quantd.daemon.config.limit_keys import Risk
 from quantd.daemon.config.values import (
     BasisPoints,
     Cron,
     Fraction,
     Money,
     Name,
+    Section,
     Share,
     Size,
     Url,
@@ -31,8 +35,6 @@ from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO
 
 Port = Annotated[int, bounds(0, 65_535)]
-MANUAL = "manual"
-"""Name of the book for manual orders."""
 
 Symbol = Annotated[
     str,
@@ -224,43 +226,6 @@ class Account(Section):
     cash_rate: Annotated[float | str, BeforeValidator(_cash_rate)] | None = None
 
 
-Parameter = bool | int | float | str | tuple[Any, ...] | Mapping[str, Any]
-
-
-def _parameters(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        wrong("is not a table", "write { lookback = 126 }")
-    return MappingProxyType(dict(value))
-
-
-class Agent(Section):
-    name: Name
-    policy: Annotated[str, pattern(r"\S(.*\S)?", "a registered name, an artifact folder or file.py:act")]
-    capital: Share
-    profile: str | None = None
-    shadow: bool = False
-    challenges: str = ""
-    min_trade: Annotated[float, bounds(0, 0.5, percent=True)] = 0.005
-    params: Annotated[Any, BeforeValidator(_parameters)] = Field(default_factory=lambda: MappingProxyType({}))
-    limits: Limits = Limits()
-    sizing: Sizing = Sizing()
-    rebalance: RebalanceTable = RebalanceTable()
-
-
-class Manual(Section):
-    """The book for manual orders: an agent named "manual" whose policy holds."""
-
-    capital: Share
-    profile: str | None = None
-    limits: Limits = Limits()
-
-    def agent(self) -> Agent:
-        """The book as an agent: it holds its positions, and no manual order is too small."""
-        return Agent(
-            name=MANUAL, policy="hold", capital=self.capital, profile=self.profile, min_trade=0.0, limits=self.limits
-        )
-
-
 class RampTable(Section):
     """The ramp after the first live start: permitted exposure rises from the share `from` to 1 over `days` sessions."""
 
@@ -279,77 +244,6 @@ class Live(Section):
     max_orders_per_day: Annotated[int, bounds(1, 100_000)] | None = None
     ramp: RampTable = RampTable()
     paper_days: Annotated[int, bounds(0, 1_000)] = 20
-
-
-class ShareTable(Section):
-    """An agent's share of the agents' capital."""
-
-    agent: Name
-    share: Share
-
-
-class RegimeTable(Section):
-    """Shares while annual volatility over the lookback is at least `above`; an agent not named has share 0."""
-
-    name: Name
-    above: Annotated[float, bounds(0, 10, percent=True)] = 0.0
-    shares: tuple[ShareTable, ...]
-
-
-class CapitalTable(Section):
-    """The reallocation of capital between agents by a schedule with do = "reallocate".
-
-    `shrink` pulls the method's shares towards the configured ones. Shares stay between `floor` and `ceiling`. One
-    reallocation changes a share by at most `max_step`.
-    """
-
-    method: Literal["fixed", "equal_risk", "performance", "regime"] = "fixed"
-    lookback: Annotated[int, bounds(20, 252)] = 126
-    shrink: Fraction = 0.5
-    floor: Fraction = 0.0
-    ceiling: Share = 1.0
-    max_step: Share = 0.1
-    tilt: Annotated[float, bounds(0, 5)] = 0.5
-    volatility_of: Literal["benchmark", "house"] = "benchmark"
-    regimes: tuple[RegimeTable, ...] = ()
-
-
-class PromotionTable(Section):
-    """The test by which a schedule with do = "promote" lets a challenger replace its champion.
-
-    The challenger's `measure` over the last `samples` must be better by at least `min_gain` a year, with `confidence`
-    over all `looks` (tests) together. Its drawdown may be at most `max_drawdown_ratio` times the champion's. `block` is
-    the block length of the bootstrap in samples; 0 chooses it.
-    """
-
-    samples: Annotated[int, bounds(40, 252)] = 126
-    confidence: Annotated[float, bounds(0.5, 0.9999, percent=True)] = 0.95
-    measure: Literal["sharpe", "mean"] = "sharpe"
-    min_gain: Annotated[float, bounds(0, 10)] = 0.0
-    max_drawdown_ratio: Annotated[float, bounds(0.1, 100)] = 1.5
-    looks: Annotated[int, bounds(1, 1_000)] = 8
-    block: Annotated[int, bounds(0, 126)] = 5
-    resamples: Annotated[int, bounds(500, 100_000)] = 4_000
-
-
-class RetrainTable(Section):
-    """The retraining of shadows' policies by a schedule with do = "retrain".
-
-    It uses `bars` and `actions` (empty: those of a recorded feed), which may end at most `stale` before it is due. It
-    takes at most `within`, in a process of priority `nice`. The training window moves forward; with `expanding` its
-    start stays. The other keys decide whether the result becomes a challenger.
-    """
-
-    bars: str = ""
-    actions: str = ""
-    stale_ns: Annotated[int, duration("1d", "366d"), Written()] = Field(default=7 * 86_400 * NANO, alias="stale")
-    within_ns: Annotated[int, duration("1s", "7d"), Written()] = Field(default=7_200 * NANO, alias="within")
-    nice: Annotated[int, bounds(0, 19)] = 10
-    expanding: bool = False
-    measure: Literal["sharpe", "mean"] = "sharpe"
-    confidence: Annotated[float, bounds(0.5, 0.9999, percent=True)] = 0.8
-    min_gain: Annotated[float, bounds(0, 10)] = 0.0
-    max_drawdown_ratio: Annotated[float, bounds(0.1, 100)] = 1.5
 
 
 Job = Literal[

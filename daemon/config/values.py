@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from quantd.daemon.config.mistakes import nearest
@@ -180,3 +180,9 @@ Url = Annotated[str, checked(_url)]
 Name = Annotated[
     str, pattern(r"[a-z][a-z0-9_-]{0,31}", "a lower-case letter, then lower-case letters, digits, _ or -, at most 32")
 ]
+
+
+class Section(BaseModel):
+    """One table. A field with a unit in its name has the key of the file as its alias."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

@@ -8,7 +8,8 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import limits_now
 from quantd.daemon.views.report.contents import Report, Standing
-from quantd.daemon.views.report.figures import day_start, own_closes, report
+from quantd.daemon.views.report.curves import day_start
+from quantd.daemon.views.report.figures import own_closes, report
 from quantd.daemon.views.report.files import DAYS, keep
 from quantd.daemon.views.risk_measures import assessed
 from quantd.daemon.views.shortfall import Slices

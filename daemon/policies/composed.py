@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quantd.daemon.config import Agent, Config
-from quantd.daemon.config.rules import RebalanceTable, Sizing
+from quantd.daemon.config.agent_tables import RebalanceTable, Sizing
 from quantd.daemon.policies.loading import Apart, Inner, PolicyError, fit, load
 from quantd.models.artifacts.signature import KeyFault, artifacts_in, signature_fault
 from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules

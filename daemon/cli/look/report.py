@@ -32,8 +32,8 @@ def write_report(
     from quantd.adapters.store.handle import read_only
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.recovery.replay import slices_of
-    from quantd.daemon.views.report.curves import DAY_NS
-    from quantd.daemon.views.report.figures import date_ns, report
+    from quantd.daemon.views.report.curves import DAY_NS, date_ns
+    from quantd.daemon.views.report.figures import report
     from quantd.daemon.views.report.files import FOLDER, write
 
     where = place(config, state, sets)

@@ -120,8 +120,7 @@ def study_parity(
     """A run's journal beside a backtest over the same bars: decisions, prices, fills and costs, in money, with the causes."""
     from quantd.daemon.assembly.parts import parts_of
     from quantd.daemon.recovery.replay import NotKept, saved_config
-    from quantd.daemon.views.report.curves import DAY_NS
-    from quantd.daemon.views.report.figures import date_ns
+    from quantd.daemon.views.report.curves import DAY_NS, date_ns
     from quantd.research import parity
     from quantd.trading.codec import decode
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, time
 from math import isfinite
 from typing import Final
 
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 
 from quantd.adapters.store.read_models import Booking, EquityPoint
 from quantd.daemon.engine.valuation import Gain
-from quantd.daemon.views.report.contents import Span
+from quantd.daemon.views.report.contents import (
+    Span,
+)
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Reallocated
 from quantd.trading.market import Floats
@@ -182,3 +185,13 @@ def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 
 def counted(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(names).most_common())
+
+
+def day_start(ts: int, days: int) -> int:
+    """00:00 UTC at the start of a span of whole days that ends with the day of `ts`."""
+    return (ts // DAY_NS + 1 - days) * DAY_NS - 1
+
+
+def date_ns(day: date) -> int:
+    """00:00 UTC of a date."""
+    return int(datetime.combine(day, time(), UTC).timestamp()) * 1_000_000_000

@@ -5,7 +5,6 @@ This module only reads and is not part of the engine. Ratios are fractions, not 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from math import isfinite, sqrt
 from typing import Final
@@ -18,7 +17,7 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Alert, Booking, EquityPoint, RiskPoint
 from quantd.daemon.assembly.parts import rate_of
 from quantd.daemon.config import Agent, Config, digest
-from quantd.daemon.config.schema import MANUAL
+from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import Gain, gains
 from quantd.daemon.runtime.version import code_version
@@ -439,13 +438,3 @@ def _sectors(weights: Mapping[str, float], reader: Reader) -> dict[str, float]:
         sector = sectors.get(symbol) or "no sector"
         found[sector] = found.get(sector, 0.0) + weight
     return found
-
-
-def day_start(ts: int, days: int) -> int:
-    """00:00 UTC at the start of a span of whole days that ends with the day of `ts`."""
-    return (ts // DAY_NS + 1 - days) * DAY_NS - 1
-
-
-def date_ns(day: date) -> int:
-    """00:00 UTC of a date."""
-    return int(datetime.combine(day, time(), UTC).timestamp()) * 1_000_000_000

@@ -18,8 +18,8 @@ from quantd.daemon.config import (
     flat,
     read,
 )
-from quantd.daemon.config.checks import MIN_HISTORY, SHOCKS
 from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
+from quantd.daemon.config.known import MIN_HISTORY, SHOCKS
 from quantd.risk.limits import catalogue, profiles
 from quantd.risk.measures.stress import SHIPPED
 from quantd.trading.execution import Costs

@@ -1,0 +1,213 @@
+"""The keys of an agent's `sizing` and `rebalance`: rules around any policy, each off by default."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from quantd.daemon.config.limit_keys import Limits
+from quantd.daemon.config.values import (
+    Fraction,
+    Money,
+    Name,
+    Section,
+    Share,
+    Written,
+    bounds,
+    duration,
+    pattern,
+    wrong,
+)
+from quantd.trading.instruments import NANO
+
+Lookback = Annotated[int, bounds(5, 5_000)]
+Exposure = Annotated[float, bounds(0, 2, percent=True)]
+AnnualVolatility = Annotated[float, bounds(0, 2, above=True, percent=True)]
+Ticker = Annotated[str, pattern(r"|[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: capitals, digits and . / _ = ^ -")]
+
+
+class RegimeSizing(Section):
+    """Exposure by regime, which `model` estimates from the symbol `of` (empty: all symbols, equally weighted)."""
+
+    model: Literal["thresholds", "markov", "mixture"] = "thresholds"
+    of: Ticker = ""
+    bull: Exposure = 1.0
+    bear: Exposure = 0.5
+    volatile: Exposure = 0.5
+    spread: Fraction = 0.5
+    dwell: Annotated[int, bounds(0, 1_000)] = 5
+
+
+class Budget(Section):
+    """One symbol's part of the agent's annual volatility."""
+
+    symbol: Annotated[str, pattern(r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: capitals, digits and . / _ = ^ -")]
+    volatility: AnnualVolatility
+
+
+class Sizing(Section):
+    """Applied to the policy's weights in this order."""
+
+    regime: RegimeSizing | None = None
+    risk_budget: tuple[Budget, ...] = ()
+    risk_lookback: Lookback = 126
+    kelly: Annotated[float, bounds(0, 1, above=True, percent=True)] | None = None
+    kelly_method: Literal["moments", "bets"] = "moments"
+    kelly_lookback: Annotated[int, bounds(20, 5_000)] = 252
+    risk_free: Annotated[float, bounds(-0.05, 0.5, percent=True)] = 0.02
+    volatility_target: AnnualVolatility | None = None
+    volatility_lookback: Lookback = 63
+    max_gross: Annotated[float, bounds(0, 10, above=True)] = 1.0
+    momentum_filter: Annotated[int, bounds(1, 5_000)] | None = None
+
+
+class CostAwareTable(Section):
+    """`cost_bp` defaults to the costs of [broker]: commission, half the spread and slippage."""
+
+    risk_aversion: Annotated[float, bounds(0, 1_000, above=True)] = 5.0
+    horizon: Annotated[int, bounds(1, 2_500)] = 63
+    cost_bp: Annotated[float, bounds(0, 1_000)] | None = None
+    fixed_micro: Money | None = Field(default=None, alias="fixed")
+
+
+Event = Literal["regime", "volatility", "correlation"]
+
+
+def _events(value: tuple[Event, ...]) -> tuple[Event, ...]:
+    if not value:
+        wrong("is empty", 'name one or more of "regime", "volatility", "correlation"')
+    return value
+
+
+class RebalanceTable(Section):
+    """When a rebalance is due at a decision, and how far it goes."""
+
+    when: Literal["always", "calendar", "threshold", "event"] = "always"
+    every: Literal["day", "week", "two_weeks", "month", "quarter", "half_year", "year"] = "month"
+    drift: Fraction = 0.05
+    risk_drift: Fraction = 0.03
+    events: Annotated[tuple[Event, ...], AfterValidator(_events)] = ("regime", "volatility", "correlation")
+    wait: Annotated[int, bounds(1, 1_000)] = 5
+    lookback: Annotated[int, bounds(20, 5_000)] = 126
+    short: Annotated[int, bounds(5, 1_000)] = 21
+    volatility_ratio: Annotated[float, bounds(1, 100, above=True)] = 2.0
+    correlation_change: Annotated[float, bounds(0, 2, above=True)] = 0.35
+    band: Fraction = 0.0
+    max_change: Share | None = None
+    max_trades: Annotated[int, bounds(1, 100_000)] | None = None
+    max_turnover: Annotated[float, bounds(0, 4, above=True, percent=True)] | None = None
+    min_notional_micro: Money | None = Field(default=None, alias="min_notional")
+    cost_aware: CostAwareTable | None = None
+
+
+MANUAL = "manual"
+"""Name of the book for manual orders."""
+
+
+Parameter = bool | int | float | str | tuple[Any, ...] | Mapping[str, Any]
+
+
+def _parameters(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        wrong("is not a table", "write { lookback = 126 }")
+    return MappingProxyType(dict(value))
+
+
+class Agent(Section):
+    name: Name
+    policy: Annotated[str, pattern(r"\S(.*\S)?", "a registered name, an artifact folder or file.py:act")]
+    capital: Share
+    profile: str | None = None
+    shadow: bool = False
+    challenges: str = ""
+    min_trade: Annotated[float, bounds(0, 0.5, percent=True)] = 0.005
+    params: Annotated[Any, BeforeValidator(_parameters)] = Field(default_factory=lambda: MappingProxyType({}))
+    limits: Limits = Limits()
+    sizing: Sizing = Sizing()
+    rebalance: RebalanceTable = RebalanceTable()
+
+
+class Manual(Section):
+    """The book for manual orders: an agent named "manual" whose policy holds."""
+
+    capital: Share
+    profile: str | None = None
+    limits: Limits = Limits()
+
+    def agent(self) -> Agent:
+        """The book as an agent: it holds its positions, and no manual order is too small."""
+        return Agent(
+            name=MANUAL, policy="hold", capital=self.capital, profile=self.profile, min_trade=0.0, limits=self.limits
+        )
+
+
+class ShareTable(Section):
+    """An agent's share of the agents' capital."""
+
+    agent: Name
+    share: Share
+
+
+class RegimeTable(Section):
+    """Shares while annual volatility over the lookback is at least `above`; an agent not named has share 0."""
+
+    name: Name
+    above: Annotated[float, bounds(0, 10, percent=True)] = 0.0
+    shares: tuple[ShareTable, ...]
+
+
+class CapitalTable(Section):
+    """The reallocation of capital between agents by a schedule with do = "reallocate".
+
+    `shrink` pulls the method's shares towards the configured ones. Shares stay between `floor` and `ceiling`. One
+    reallocation changes a share by at most `max_step`.
+    """
+
+    method: Literal["fixed", "equal_risk", "performance", "regime"] = "fixed"
+    lookback: Annotated[int, bounds(20, 252)] = 126
+    shrink: Fraction = 0.5
+    floor: Fraction = 0.0
+    ceiling: Share = 1.0
+    max_step: Share = 0.1
+    tilt: Annotated[float, bounds(0, 5)] = 0.5
+    volatility_of: Literal["benchmark", "house"] = "benchmark"
+    regimes: tuple[RegimeTable, ...] = ()
+
+
+class PromotionTable(Section):
+    """The test by which a schedule with do = "promote" lets a challenger replace its champion.
+
+    The challenger's `measure` over the last `samples` must be better by at least `min_gain` a year, with `confidence`
+    over all `looks` (tests) together. Its drawdown may be at most `max_drawdown_ratio` times the champion's. `block` is
+    the block length of the bootstrap in samples; 0 chooses it.
+    """
+
+    samples: Annotated[int, bounds(40, 252)] = 126
+    confidence: Annotated[float, bounds(0.5, 0.9999, percent=True)] = 0.95
+    measure: Literal["sharpe", "mean"] = "sharpe"
+    min_gain: Annotated[float, bounds(0, 10)] = 0.0
+    max_drawdown_ratio: Annotated[float, bounds(0.1, 100)] = 1.5
+    looks: Annotated[int, bounds(1, 1_000)] = 8
+    block: Annotated[int, bounds(0, 126)] = 5
+    resamples: Annotated[int, bounds(500, 100_000)] = 4_000
+
+
+class RetrainTable(Section):
+    """The retraining of shadows' policies by a schedule with do = "retrain".
+
+    It uses `bars` and `actions` (empty: those of a recorded feed), which may end at most `stale` before it is due. It
+    takes at most `within`, in a process of priority `nice`. The training window moves forward; with `expanding` its
+    start stays. The other keys decide whether the result becomes a challenger.
+    """
+
+    bars: str = ""
+    actions: str = ""
+    stale_ns: Annotated[int, duration("1d", "366d"), Written()] = Field(default=7 * 86_400 * NANO, alias="stale")
+    within_ns: Annotated[int, duration("1s", "7d"), Written()] = Field(default=7_200 * NANO, alias="within")
+    nice: Annotated[int, bounds(0, 19)] = 10
+    expanding: bool = False
+    measure: Literal["sharpe", "mean"] = "sharpe"
+    confidence: Annotated[float, bounds(0.5, 0.9999, percent=True)] = 0.8
+    min_gain: Annotated[float, bounds(0, 10)] = 0.0
+    max_drawdown_ratio: Annotated[float, bounds(0.1, 100)] = 1.5
