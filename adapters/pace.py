@@ -19,7 +19,8 @@ class Rate:
 
 
 class Pace:
-    """Turns at a rate, up to `burst` of them at once, in the order of asking. With a burst of 1 they are evenly spaced."""
+    """Turns at a rate, up to `burst` of them at once, in the order of asking. With a burst of 1 they are
+    evenly spaced."""
 
     def __init__(self, rate: Rate | None, burst: int = 1) -> None:
         self._limiter = None if rate is None else AsyncLimiter(burst, burst * rate.per_s / rate.calls)

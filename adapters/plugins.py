@@ -24,8 +24,8 @@ R = TypeVar("R", bound=Record)
 class Option:
     """A key of the configuration's table that an adapter reads.
 
-    An option with a `missing` text is required; the text is the remedy. `flag` is the option on the command line with an
-    example, and `choices` are its values where not every text is one.
+    An option with a `missing` text is required; the text is the remedy. `flag` is the option on the command line with
+    an example, and `choices` are its values where not every text is one.
     """
 
     key: str

@@ -108,7 +108,8 @@ def read_config(options: Options) -> Config:
 async def serve(
     config: Config, options: Options, *, find: Reach = reach, now: Callable[[], int] = time.time_ns
 ) -> Summary:
-    """Run the daemon until it is stopped; the summary of the run as it stands then. A live run's feed and venue are those that
+    """Run the daemon until it is stopped; the summary of the run as it stands then. A live run's feed and venue are
+    those that
     `find` gives, its clock is `now` (ns UTC). Raises CannotStart and ConfigError."""
     folder = state_folder(config, options.state)
     if missing := refusal(config, folder, options.live):

@@ -50,9 +50,10 @@ METHODS = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")
 class Book(Struct, frozen=True):
     """What is assessed. All float64[N] in column order of the universe.
 
-    `lots` signed; `px` the value of one lot at the mark; `equity` in account currency; `returns` float64[S, N] synchronous
-    total returns, oldest first, NaN where there is none; `history` float64[T] equity at past samples, oldest first, without
-    deposits and withdrawals; `volume_lots` average volume a day. A price or volume that is not a positive number is unknown.
+    `lots` signed; `px` the value of one lot at the mark; `equity` in account currency; `returns` float64[S, N]
+    synchronous total returns, oldest first, NaN where there is none; `history` float64[T] equity at past samples,
+    oldest first, without deposits and withdrawals; `volume_lots` average volume a day. A price or volume that is not a
+    positive number is unknown.
     """
 
     universe: Universe
@@ -65,9 +66,9 @@ class Book(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """How it is assessed. `horizon` in samples scales VaR and CVaR by its square root; fewer than `min_history` samples are
-    none. `pairs`: how many correlated pairs are listed. A risk-free rate for each return of `history` is float64[T -
-    1]."""
+    """How it is assessed. `horizon` in samples scales VaR and CVaR by its square root; fewer than `min_history` samples
+    are none. `pairs`: how many correlated pairs are listed. A risk-free rate for each return of `history` is float64[T
+    - 1]."""
 
     confidence: float = 0.95
     horizon: int = 1

@@ -66,9 +66,9 @@ def _ready(ctx: Context, rules: Rules) -> Ready | None:
 class Basket:
     """What fills can make of a book and of a basket in which no order crosses zero, in currency.
 
-    `adding` and `moved` float64[N] are the sizes of the orders that add, and of everything that may fill; `high` float64[N]
-    every position at its highest, `long` and `short` its size on either side at its largest (`short` None for a book
-    without), `size` both.
+    `adding` and `moved` float64[N] are the sizes of the orders that add, and of everything that may fill; `high`
+    float64[N] every position at its highest, `long` and `short` its size on either side at its largest (`short` None
+    for a book without), `size` both.
     """
 
     __slots__ = (

@@ -1,15 +1,15 @@
 """Whether a book's limits surely still have the levels they had when they were last measured, without measuring again.
 
 Sound, never exact: `keeps` is true only where a full measurement would find every level unchanged. What it rests on,
-since the measurement: no lots and no cash were booked, so the book changes by prices alone; every sample added one row to
-the synchronous returns, that of the marks themselves; prices and equity are finite and positive.
+since the measurement: no lots and no cash were booked, so the book changes by prices alone; every sample added one row
+to the synchronous returns, that of the marks themselves; prices and equity are finite and positive.
 
 Let a held price be g_i times what it was, low <= g_i <= high, and equity E where it was E0. Then
 - a weight is w_i g_i E0 / E: sums of weights lie between low E0 / E and high E0 / E times what they were;
 - what scenario s loses, -sum e_i g_i r_si, lies within middle L_s -+ half A_s, where L_s = -sum e_i r_si, A_s = sum
-  |e_i r_si|, middle and half are those of [low, high]. While half <= SPREAD middle, a tail lies between middle times the
-  tail of L - SPREAD A and middle times that of L + SPREAD A, since tails are monotone in each loss; and a deviation within
-  SPREAD |A| of middle times what it was (the triangle inequality);
+  |e_i r_si|, middle and half are those of [low, high]. While half <= SPREAD middle, a tail lies between middle times
+  the tail of L - SPREAD A and middle times that of L + SPREAD A, since tails are monotone in each loss; and a deviation
+  within SPREAD |A| of middle times what it was (the triangle inequality);
 - a row that came since loses, at the exposures of its own day, what equity lost on that day. At those of now it
   differs by at most (high / low - 1) times what was moved: (highest - lowest) times the gross exposure;
 - a row that left can only lower a tail: the lower ends are those of the rows that cannot have left yet.
@@ -58,7 +58,8 @@ Band = tuple[float, float]
 
 
 class _Look(NamedTuple):
-    """A `value`, share of equity, that `exact` gives in currency of float64[H] ratios, where their range leaves it open."""
+    """A `value`, share of equity, that `exact` gives in currency of float64[H] ratios, where their range leaves it
+    open."""
 
     value: float
     under: float
@@ -84,11 +85,12 @@ class _Varying(NamedTuple):
 
 
 class Screen:
-    """Of one book of float64[H] signed `exposures`. `keeps` is called once for each sample after the measurement, until it
-    is False."""
+    """Of one book of float64[H] signed `exposures`. `keeps` is called once for each sample after the measurement, until
+    it is False."""
 
     __slots__ = (
-        "_equity", "_expected", "_exposures", "_fall", "_first", "_gain", "_gross", "_highest", "_looks", "_lowest", "_rise", "_row",
+        "_equity", "_expected", "_exposures", "_fall", "_first", "_gain", "_gross", "_highest", "_looks", "_lowest",
+        "_rise", "_row",
         "_samples", "_size", "_varying", "_worst",
     )  # fmt: skip
 
@@ -106,13 +108,14 @@ class Screen:
         self._worst = self._gain = 0.0
 
     def begin(self, ratios: Floats, equity: float) -> None:
-        """At the first sample at which the book holds what it was screened for, before `keeps`: held prices are float64[H]
+        """At the first sample at which the book holds what it was screened for, before `keeps`: held prices are
+        float64[H]
         `ratios` times what they were. What the newest row lost is not what equity lost: it held something else."""
         self._equity = equity - float(self._exposures.dot(ratios - 1.0))
 
     def keeps(self, ratios: Floats, low: float, high: float, equity: float) -> bool:
-        """Whether no level can have changed, with held prices float64[H] `ratios` times what they were, the least and the
-        largest of them `low` and `high`."""
+        """Whether no level can have changed, with held prices float64[H] `ratios` times what they were, the least and
+        the largest of them `low` and `high`."""
         moved = self._equity - equity
         self._equity = equity
         self._samples += 1
@@ -196,8 +199,8 @@ def screen(
     columns: NDArray[np.intp] | None = None,
 ) -> Screen | None:
     """A screen of a book of float64[N] signed `exposures` at marks that are all known, measured as `values`, shares of
-    `equity`, with the levels they now have; `columns` are those of the ratios it will be asked with (None: all). None where
-    one of the limits has no bound, or is too near an edge."""
+    `equity`, with the levels they now have; `columns` are those of the ratios it will be asked with (None: all). None
+    where one of the limits has no bound, or is too near an edge."""
     if not equity > 0.0 or limits.min_diversification is not None:  # what takes away risk changes with every row
         return None
     made = Screen(equity, exposures if columns is None else exposures[columns])

@@ -69,7 +69,8 @@ def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> s
 
 
 def quiet(switch: Switch, equity_micro: int, limits: Limits, share: float) -> bool:
-    """Whether every state limit surely uses less than `share` of its bound: the largest loss does of the tightest bound."""
+    """Whether every state limit surely uses less than `share` of its bound: the largest loss does of the tightest
+    bound."""
     if switch.day_open <= 0 or switch.week_open <= 0:
         return False  # of nothing all is lost
     peak = switch.high_water  # no mark is higher
@@ -111,8 +112,9 @@ def rearm(switch: Switch, equity_micro: int, key_ns: int) -> None:
 
 
 def flow(switch: Switch, amount_micro: int, equity_micro: int) -> None:
-    """A deposit (positive) or a withdrawal moves the marks as it moves the equity, `equity_micro` before it: it is neither
-    profit nor loss, and every loss stays the fraction that it was. Of an account without equity they move by the amount."""
+    """A deposit (positive) or a withdrawal moves the marks as it moves the equity, `equity_micro` before it: it is
+    neither profit nor loss, and every loss stays the fraction that it was. Of an account without equity they move by
+    the amount."""
     if switch.day_key < 0:
         return
     after = equity_micro + amount_micro

@@ -1,4 +1,5 @@
-"""One new file adds a learner, a policy or a command, two add an event: the files of docs/develop/extending.md run in a copy of the package."""
+"""One new file adds a learner, a policy or a command, two add an event: the files of docs/develop/extending.md run in a
+copy of the package."""
 
 import json
 import re
@@ -63,7 +64,8 @@ def test_one_file_adds_a_policy(extended: Path, tmp_path: Path) -> None:
         '[universe]\nsymbols = ["SPY", "QQQ", "IWM", "AAPL", "BAC"]\n'
         '[feed]\npath = "data/us_daily.parquet"\nactions = "data/us_actions.csv"\nstamps = "session"\n'
         "start = 2020-01-02\nend = 2020-03-31\n"
-        '[broker]\ncash = "100000.00"\n[[agents]]\nname = "calm"\ncapital = 1.0\npolicy = "lowest_volatility"\nparams = { lookback = 20 }\n'
+        '[broker]\ncash = "100000.00"\n[[agents]]\nname = "calm"\ncapital = 1.0\npolicy = "lowest_volatility"\nparams '
+        "= { lookback = 20 }\n"
     )
     (tmp_path / "config.toml").write_text(config)
     quantd(extended, "config", "check", folder=tmp_path)

@@ -30,8 +30,10 @@ class World:
     """A case of one extent, and what is asked of it."""
 
     def __init__(
-        self, limits: Limits, y: Any, lots: Any, buys: Any = None, *, px: Any = None, held: Any = None, slip: Any = None,
-        equity: float = EQUITY, before: float = EQUITY, cash_used: float = -1e9, traded: float = 0.0, settled: bool = False,
+        self, limits: Limits, y: Any, lots: Any, buys: Any = None, *, px: Any = None, held: Any = None,
+        slip: Any = None,
+        equity: float = EQUITY, before: float = EQUITY, cash_used: float = -1e9, traded: float = 0.0,
+        settled: bool = False,
         returns: Any = None, sectors: list[str] | None = None, w: Any = None,
     ) -> None:  # fmt: skip
         self.lots = np.array(lots, dtype=float)
@@ -68,7 +70,8 @@ class World:
         return common_factor(self.case, self.lots, np.zeros(len(self.lots), np.int8)).tolist()
 
 
-# ---- caps -------------------------------------------------------------------------------------------------------------
+# ---- caps
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_lots_that_are_not_cut_are_the_very_same_so_that_what_was_made_of_them_holds() -> None:
@@ -100,7 +103,8 @@ def test_lots_that_comply_come_back_as_they_were_asked_and_others_with_the_limit
     assert common_factor(world.case, none, reason) is none
 
 
-# ---- rows and families --------------------------------------------------------------------------------------------------
+# ---- rows and families
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_row_at_exactly_its_bound_is_not_over_and_one_a_bit_beyond_is() -> None:
@@ -192,7 +196,8 @@ def test_a_label_is_over_when_its_sizes_add_up_to_more_than_the_bound_or_to_no_n
     limits = override(FREE, max_sector_weight=0.5)
     family = World(limits, np.zeros(6), [0.0] * 3, sectors=["x", "", "y"]).case.rules.families[0]
     for sizes, over in (
-        ([5.0, 9.0, 4.0], []), ([beyond(5.0), 9.0, 4.0], [1]), ([5.0, 0.0, 6.0], [2]), ([9.0, 0.0, float("nan")], [1, 2]),
+        ([5.0, 9.0, 4.0], []), ([beyond(5.0), 9.0, 4.0], [1]), ([5.0, 0.0, 6.0], [2]),
+        ([9.0, 0.0, float("nan")], [1, 2]),
     ):  # fmt: skip
         assert family.over(np.array(sizes), 5.0) == over
 
@@ -275,7 +280,8 @@ def test_equity_that_weights_need_is_the_least_at_which_those_that_comply_still_
     assert quantd.risk.factor._names_equity(nothing.case, nothing.extent, nothing.lots) == 0.0
 
 
-# ---- tails ---------------------------------------------------------------------------------------------------------------
+# ---- tails
+# ---------------------------------------------------------------------------------------------------------------
 
 TWO = override(
     FREE, var=Tail(limit=1.0, confidence=0.9, lookback=80), cvar=Tail(limit=1.0, confidence=0.9, lookback=80)
@@ -449,7 +455,8 @@ def test_an_order_of_which_not_one_lot_leaves_a_breached_tail_alone_is_not_solve
     assert cheap.said("_tails") == (1.0, None)
 
 
-# ---- forms -----------------------------------------------------------------------------------------------------------------
+# ---- forms
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def form(world: World, exposures: np.ndarray, inner: np.ndarray) -> float:
@@ -466,8 +473,8 @@ def form(world: World, exposures: np.ndarray, inner: np.ndarray) -> float:
 
 
 def drawn_form(seed: int) -> tuple[World, np.ndarray]:
-    """A book with open orders on both sides, within its volatility, and orders on either side that bring it beyond; every
-    other one in fractions of a cent."""
+    """A book with open orders on both sides, within its volatility, and orders on either side that bring it beyond;
+    every other one in fractions of a cent."""
     rng = np.random.default_rng((seed, 14))
     n, long_only, scale = 3, seed % 3 == 0, 1.0 if seed % 2 else 2.0**-24
     held = rng.normal(0.0, 15_000.0, n) * (rng.random(n) < 0.7)
@@ -624,7 +631,8 @@ def test_limits_of_each_kind_are_looked_at_on_the_way_and_at_the_end_until_one_i
     pair = Correlation(threshold=0.9, joint_weight=0.5, min_weight=0.1, lookback=80)
     for limits in (
         override(FREE, max_gross_exposure=0.5), override(FREE, max_sector_weight=0.5),
-        override(FREE, max_herfindahl=0.25), tail_limits("var", 0.001), override(FREE, max_herfindahl=0.25, correlation=pair),
+        override(FREE, max_herfindahl=0.25), tail_limits("var", 0.001),
+        override(FREE, max_herfindahl=0.25, correlation=pair),
     ):  # fmt: skip
         world = World(limits, np.zeros(6), [9.0, 0.0, 0.0], sectors=["x", "x", "x"])
         assert world.all() == [9.0, 0.0, 0.0]

@@ -25,8 +25,10 @@ PURE = [
     "daemon/runtime/timeline.py",
 ]
 FORBIDDEN = {
-    "asyncio", "concurrent", "ctypes", "http", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "secrets", "select",
-    "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
+    "asyncio", "concurrent", "ctypes", "http", "logging", "multiprocessing", "os", "pathlib", "queue", "random",
+    "secrets", "select",
+    "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib",
+    "uuid",
 }  # fmt: skip
 ACTS = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__"}
 DRAWN = re.compile(r"(^|\.)(datetime|date)\.(now|utcnow|today)$|(^|\.)(np|numpy)\.random\b|(^|\.)default_rng$")
@@ -85,7 +87,8 @@ def test_pure_code_reads_no_clock_draws_no_number_and_opens_nothing():
         "risk/pretrade/gate.py",
     } <= visited
     assert len(visited) >= len(list((ROOT / "daemon/engine").glob("*.py"))) + len(list((ROOT / "risk").glob("*.py")))
-    # the ports describe the outside world with async protocols; the timeline waits for such a port and does nothing else
+    # the ports describe the outside world with async protocols; the timeline waits for such a port and does nothing
+    # else
     allowed = {ROOT / name: ["async"] for name in ("trading/ports.py", "daemon/runtime/timeline.py")}
     assert {
         str(f.relative_to(ROOT)): bad for f in files if (bad := impurities(f.read_text())) != allowed.get(f, [])
@@ -110,9 +113,11 @@ def test_code_that_a_replay_depends_on_and_is_not_there_is_an_error(place, tmp_p
 
 @pytest.mark.parametrize(
     "source",
-    ["import time", "def f():\n    from os import path", "import socket as s", "from datetime import datetime\nx = datetime.now()",
+    ["import time", "def f():\n    from os import path", "import socket as s",
+    "from datetime import datetime\nx = datetime.now()",
      "import datetime as dt\nx = dt.date.today()", "import numpy as np\nx = np.random.default_rng(1)", "x = open('f')",
-     "async def f(): ...", "from numpy.random import default_rng\nx = default_rng()", "import os.path", "__import__('os')"],
+     "async def f(): ...", "from numpy.random import default_rng\nx = default_rng()", "import os.path",
+     "__import__('os')"],
 )  # fmt: skip
 def test_the_purity_test_sees_each_kind_of_impurity(source):
     assert impurities(source)
@@ -242,7 +247,8 @@ def test_only_models_import_torch_and_not_when_they_are_imported():
     for path in sources(*PACKAGES):
         if "torch" in {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}:
             assert path.is_relative_to(ROOT / "models"), path
-    code = "import sys, quantd.models.artifacts.manifest, quantd.models.artifacts.runtime, quantd.daemon.config; sys.exit('torch' in sys.modules)"
+    code = "import sys, quantd.models.artifacts.manifest, quantd.models.artifacts.runtime, quantd.daemon.config; "
+    code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -28,7 +28,8 @@ import os, select, signal, socket, sys, sysconfig, types
 
 sysconfig.get_config_vars()  # those of the real platform are read while it is named
 GONE = {
-    os: "fdatasync sched_getaffinity sched_setaffinity O_TMPFILE O_DIRECT O_PATH posix_fadvise posix_fallocate pidfd_open eventfd "
+    os: "fdatasync sched_getaffinity sched_setaffinity O_TMPFILE O_DIRECT O_PATH "
+        "posix_fadvise posix_fallocate pidfd_open eventfd "
         "memfd_create getrandom getxattr setxattr listxattr removexattr copy_file_range splice pipe2 unshare setns",
     select: "epoll",
     signal: "SIGRTMIN SIGRTMAX SIGPWR SIGSTKFLT SIGPOLL sigtimedwait sigwaitinfo pidfd_send_signal",
@@ -129,7 +130,8 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
         "quantd/adapters/store/migrations/script.py.mako",
         *(f"quantd/daemon/api/dashboard/{name}" for name in ("dashboard.css", "dashboard.js", "index.html")),
         *(f"{at}/{name}" for name in ("config.toml", "constraints.txt")),
-        *(f"{at}/data/{name}" for name in ("README.md", "us_daily.parquet", "us_actions.csv", "crypto_daily.parquet", "vix_daily.parquet")),
+        *(f"{at}/data/{name}" for name in ("README.md", "us_daily.parquet", "us_actions.csv", "crypto_daily.parquet",
+        "vix_daily.parquet")),
         *(f"{at}/data/licences/{name}" for name in ("Apache-2.0.txt", "MIT-crypto_daily.txt")),
         *(f"{at}/examples/train/{path.name}" for path in (ROOT / "examples" / "train").iterdir()),
         *(f"{at}/models/shipped/{path.relative_to(shipped)}" for path in shipped.rglob("*") if path.is_file()),

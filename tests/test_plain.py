@@ -186,7 +186,8 @@ def test_an_order_crosses_zero_when_it_could_with_what_is_open_on_its_side() -> 
     up, down = np.array([3.0, 0.0]), np.array([4.0, 0.0])
     for held, asked, crosses in (
         (9.0, -5.0, False), (9.0, -6.0, True), (-9.0, 6.0, False), (-9.0, 7.0, True), (1.0, 5.0, False),
-        (0.0, -5.0, False), (3.0, 1.0, False), (1.0, 0.0, False), (-1.0, -1.0, False), (1.0, -1.0, True), (-1.0, 1.0, True),
+        (0.0, -5.0, False), (3.0, 1.0, False), (1.0, 0.0, False), (-1.0, -1.0, False), (1.0, -1.0, True),
+        (-1.0, 1.0, True),
     ):  # fmt: skip
         book = Account(lots=np.array([held, 0.0]), cash=0.0, equity=1e5, up=up, down=down)
         assert quantd.risk.plain._crosses(book, np.array([asked, 0.0])) is crosses, (held, asked)
@@ -363,7 +364,8 @@ def test_pairs_far_from_their_bound_are_not_looked_for_and_one_at_it_is_kept(mon
     limits, least, joint = override(FREE, correlation=pair), 0.125 * EQUITY + NEAR, 0.5 * EQUITY + NEAR
     for px, times, decided in (
         ((16_384.0, 16_384.0), 0, True), ((16_385.0, 9_000.0), 1, True), ((joint / 2, joint / 2), 1, True),
-        ((beyond(joint / 2), beyond(joint / 2)), 1, False), ((50_000.0, least), 1, True), ((50_000.0, beyond(least)), 1, False),
+        ((beyond(joint / 2), beyond(joint / 2)), 1, False), ((50_000.0, least), 1, True),
+        ((50_000.0, beyond(least)), 1, False),
     ):  # fmt: skip
         calls.clear()
         small = Small([0.0] * 3, [1.0, 1.0, 0.0], [*px, 1.0], returns=alike_returns())
@@ -422,7 +424,8 @@ def test_what_one_factor_cannot_mend_is_denied_limit_by_limit() -> None:
     )
     for limits in (
         override(FREE, max_open_orders=1), override(FREE, order_rate=Rate(1)), override(FREE, max_position_weight=0.01),
-        override(FREE, max_order_notional=10.0), override(FREE, max_sector_weight=0.01), override(FREE, correlation=pair),
+        override(FREE, max_order_notional=10.0), override(FREE, max_sector_weight=0.01),
+        override(FREE, correlation=pair),
         override(FREE, var=tail), override(FREE, cvar=tail), override(FREE, max_herfindahl=0.0001),
         override(FREE, max_volatility=0.001, volatility_lookback=80), override(FREE, max_share_of_volume=0.125),
         override(FREE, liquidity=Liquidity(1.0, 0.125)),
@@ -456,7 +459,8 @@ def test_a_tail_within_reach_is_not_looked_at_and_two_measures_of_one_look_once(
         assert len(calls) == times, limits
     calls.clear()
     other = {
-        "var": Tail(limit=reach / 1.1, confidence=0.9, lookback=80), "cvar": Tail(limit=reach, confidence=0.95, lookback=80)
+        "var": Tail(limit=reach / 1.1, confidence=0.9, lookback=80),
+        "cvar": Tail(limit=reach, confidence=0.95, lookback=80)
     }  # fmt: skip
     assert small.said(override(FREE, **other)) is not None
     assert len(calls) == 2

@@ -1,4 +1,5 @@
-"""A screen keeps only where a full measurement finds every level unchanged: random books, prices and limits near an edge."""
+"""A screen keeps only where a full measurement finds every level unchanged: random books, prices and limits near an
+edge."""
 
 from collections.abc import Callable
 from functools import partial
@@ -149,7 +150,8 @@ def _above(at: int, bound: float) -> float:
 
 
 def drifting_hedge() -> bool:
-    """Whether a screen keeps all the way while a hedge of two shares that move alike drifts apart by 8 % and VaR crosses."""
+    """Whether a screen keeps all the way while a hedge of two shares that move alike drifts apart by 8 % and VaR
+    crosses."""
     rng = np.random.default_rng(3)
     returns = np.repeat(rng.normal(0.0, 0.1, (LOOKBACK, 1)), 2, axis=1)
     px, lots = np.array([100.0, 100.0]), np.array([5_000.0, -5_000.0])
@@ -548,8 +550,8 @@ def test_the_var_of_a_shortfall_is_taken_where_more_of_a_row_lies_beyond_it() ->
 
 
 def edges(make: Callable[[], Screen | None]) -> tuple[float, float]:
-    """The factors of all prices between which a screen keeps, at the equity it was made for, by bisection; 0 and infinity
-    where it keeps at 0.4 and 1.6."""
+    """The factors of all prices between which a screen keeps, at the equity it was made for, by bisection; 0 and
+    infinity where it keeps at 0.4 and 1.6."""
 
     def keeps(factor: float) -> bool:
         made = make()
@@ -866,7 +868,8 @@ def test_a_book_that_holds_nothing_is_screened_until_it_does() -> None:
     everything = Limits(
         max_position_weight=0.5, max_gross_exposure=1.0, max_net_exposure=1.0, max_leverage=1.0, max_herfindahl=0.5,
         max_sector_weight=0.5, var=Tail(0.1, lookback=80), cvar=Tail(0.1, lookback=80), max_volatility=0.2,
-        volatility_lookback=80, correlation=Correlation(lookback=80), stress=Stress(0.1, (Shock("s", moves={"*": -0.5}),)),
+        volatility_lookback=80, correlation=Correlation(lookback=80),
+        stress=Stress(0.1, (Shock("s", moves={"*": -0.5}),)),
     )  # fmt: skip
     made = of(everything, np.zeros(2), {})
     assert made is not None

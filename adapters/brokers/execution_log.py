@@ -10,8 +10,8 @@ from msgspec import Struct
 
 
 class Execution(Struct, frozen=True):
-    """One execution: unsigned nano-units of the instrument at a price, its fee in micro-currency or in nano-units of the
-    instrument.
+    """One execution: unsigned nano-units of the instrument at a price, its fee in micro-currency or in nano-units of
+    the instrument.
 
     A venue identifies it by an `id` of its own, or by `cum_nano`: the filled quantity of the order after it.
     """

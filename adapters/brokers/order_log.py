@@ -40,7 +40,8 @@ class Sent(Struct):
 
 
 class Orders:
-    """Everything sent for one run. `client_id` makes what the venue gets from our id, where it allows less than that."""
+    """Everything sent for one run. `client_id` makes what the venue gets from our id, where it allows less
+    than that."""
 
     def __init__(self, universe: Universe, run: str, client_id: Callable[[str], str] = str) -> None:
         self._symbols = universe.symbols
@@ -105,10 +106,10 @@ def reports_of(
 ) -> Reports:
     """The state of one order as one report that may be applied twice: each fill in its interval, then the end.
 
-    `ended` is the cause that ended it, None while it is open; `cum_nano` is the filled quantity by the venue's own count.
-    Where that is more than the fills add up to, the end has the larger figure, and the engine queries what is missing.
-    With `news_only` fills that were reported with it before are left out; the report has no rows when none is new.
-    An order that is filled ends with its last fill. Only the stream reports that end before the fill is known.
+    `ended` is the cause that ended it, None while it is open; `cum_nano` is the filled quantity by the venue's own
+    count. Where that is more than the fills add up to, the end has the larger figure, and the engine queries what is
+    missing. With `news_only` fills that were reported with it before are left out; the report has no rows when none is
+    new. An order that is filled ends with its last fill. Only the stream reports that end before the fill is known.
     """
     whole, log = abs(sent.lots), sent.log
     fills = log.fills(sent.lot_nano)

@@ -29,10 +29,11 @@ class Login:
 class Venue:
     """A broker as data. Its module imports neither the venue's library nor another heavy package.
 
-    `broker` is "module:function" from a Login to a `quantd.trading.ports.Broker`; it raises VenueError. A simulated venue
-    has none. `may_withdraw` is an async one from a Login to whether the key may move money out, None where the venue does
-    not publish that. `key` is the secret that identifies the account. `paper_url` and `live_url` are the venue's own
-    addresses, where it has one of each. `stops_at` are the exchanges where stop orders may rest, None for no restriction.
+    `broker` is "module:function" from a Login to a `quantd.trading.ports.Broker`; it raises VenueError. A simulated
+    venue has none. `may_withdraw` is an async one from a Login to whether the key may move money out, None where the
+    venue does not publish that. `key` is the secret that identifies the account. `paper_url` and `live_url` are the
+    venue's own addresses, where it has one of each. `stops_at` are the exchanges where stop orders may rest, None for
+    no restriction.
     `module` has to be installed, with the extra `extra` of quantd.
     """
 

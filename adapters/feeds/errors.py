@@ -4,7 +4,8 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
 class FeedError(ExplainedError):
-    """A file or source that cannot be used. `source` is the file (or venue), `what` is wrong with it, `remedy` what to do."""
+    """A file or source that cannot be used. `source` is the file (or venue), `what` is wrong with it, `remedy` what to
+    do."""
 
     exit_code = CONFIG
 

@@ -20,8 +20,8 @@ class SourceError(ExplainedError):
 
 
 class Source(Protocol):
-    """A vendor of bars for one universe and one interval. Prices are raw (`adjusted` says where they are not), exact from
-    the vendor's text where it sends text."""
+    """A vendor of bars for one universe and one interval. Prices are raw (`adjusted` says where they are not), exact
+    from the vendor's text where it sends text."""
 
     @property
     def name(self) -> str: ...
@@ -35,12 +35,13 @@ class Source(Protocol):
     def adjusted(self) -> bool: ...
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Bars of the whole universe whose stamp lies in [start_ns, end_ns), ns UTC, as the vendor has them, the one that is
-        still being made among them if the vendor gives it. Raises SourceError, and never makes up a bar."""
+        """Bars of the whole universe whose stamp lies in [start_ns, end_ns), ns UTC, as the vendor has them, the one
+        that is still being made among them if the vendor gives it. Raises SourceError, and never makes up a bar."""
         ...
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Splits and dividends with an ex date in [start_ns, end_ns), as far as they are known now. Raises SourceError."""
+        """Splits and dividends with an ex date in [start_ns, end_ns), as far as they are known now. Raises
+        SourceError."""
         ...
 
     async def close(self) -> None: ...

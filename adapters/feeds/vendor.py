@@ -21,8 +21,8 @@ class FileWrong(ValueError):
 class Request:
     """The bars that are wanted, and the options of [feed] or of the command line.
 
-    `url` replaces the vendor's own address; `plan` is Alpaca's feed, `venue` the exchange of ccxt, `mapping` the file of
-    http. `adjusted` and `cookies` are Yahoo's. `progress` receives the share that is done.
+    `url` replaces the vendor's own address; `plan` is Alpaca's feed, `venue` the exchange of ccxt, `mapping` the file
+    of http. `adjusted` and `cookies` are Yahoo's. `progress` receives the share that is done.
     """
 
     universe: Universe
@@ -41,9 +41,9 @@ class Request:
 class Vendor:
     """A vendor of bars as data. Its module imports neither the vendor's library nor another heavy package.
 
-    `source` is "module:function" from a Request to a Source, `stream` one to a Stream, or to None where it sends no bars
-    of the interval; both raise SourceError. `module` has to be installed, with the extra `extra` of quantd. `adjusts`
-    says that it can give adjusted prices; `whole` that each request downloads all bars up to now.
+    `source` is "module:function" from a Request to a Source, `stream` one to a Stream, or to None where it sends no
+    bars of the interval; both raise SourceError. `module` has to be installed, with the extra `extra` of quantd.
+    `adjusts` says that it can give adjusted prices; `whole` that each request downloads all bars up to now.
     """
 
     kind: str

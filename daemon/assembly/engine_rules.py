@@ -31,8 +31,8 @@ def rules_of(
     schedules: tuple[Schedule, ...],
     interval_ns: int,
 ) -> Rules:
-    """What the engine is told; `policies` are those of the agents, then of the shadows. An agent's collars, fees and tolerances on the way are the house's unless it says
-    otherwise: they describe the venue, not the agent."""
+    """What the engine is told; `policies` are those of the agents, then of the shadows. An agent's collars, fees and
+    tolerances on the way are the house's unless it says otherwise: they describe the venue, not the agent."""
     risk, shocks = config.risk, shocks_of(config)
     house = house_limits(config, universe, interval_ns)
     capital = [Fraction(repr(agent.capital)) for agent in config.agents]
@@ -91,8 +91,8 @@ def rules_of(
 def _shadow(
     config: Config, house: Rules, k: int, agent: Agent, schedules: tuple[Schedule, ...], shocks: Mapping[str, Shock]
 ) -> Rules:
-    """A house of one shadow agent: the same market, venue and estimates, its own limits, and none above it. What people and
-    a broker move is the account's alone."""
+    """A house of one shadow agent: the same market, venue and estimates, its own limits, and none above it. What people
+    and a broker move is the account's alone."""
     limits = agent_limits(agent, house.house, house.universe, shocks)
     if limits.protective is not None:
         # it has no venue where a stop could rest: its levels are watched

@@ -17,7 +17,8 @@ from quantd.trading.instruments import Universe
 
 
 def shocks_of(config: Config) -> dict[str, Shock]:
-    """Stress scenarios by name: the shipped ones and those of [[risk.shocks]], whose moves are of symbols or sectors."""
+    """Stress scenarios by name: the shipped ones and those of [[risk.shocks]], whose moves are of symbols or
+    sectors."""
     symbols = config.universe.symbols
     own = {
         table.name: Shock(

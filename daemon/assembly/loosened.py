@@ -21,8 +21,8 @@ UNCOMPARED: Final = frozenset(
 
 
 def looser(config: Config) -> list[str]:
-    """Dotted keys whose limit is looser than the shipped one. An agent's is looser where it is beyond its profile and beyond
-    every shipped agent of that profile."""
+    """Dotted keys whose limit is looser than the shipped one. An agent's is looser where it is beyond its profile and
+    beyond every shipped agent of that profile."""
     return [*_of_house(config), *_of_agents(config)]
 
 

@@ -57,8 +57,8 @@ AHEAD_DAYS = 20
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one run, whatever its market: everything but where bars come from. `market` names the market, so that a
-    run is continued on its own only; `live` says that it goes on, and is journalled bar by bar."""
+    """The parts of one run, whatever its market: everything but where bars come from. `market` names the market, so
+    that a run is continued on its own only; `live` says that it goes on, and is journalled bar by bar."""
 
     config: Config
     universe: Universe
@@ -125,8 +125,8 @@ class Parts:
         return replace(tick, macro=known, cash_rate=rate.rate.before(tick.key - tick.key % DAY_NS) if rate else None)
 
     def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
-        """Samples of the house session and what the schedules say, in (after, until]; before `start_ns` is the warm-up. Of
-        what was due by `away`, while nobody was there, each schedule's `missed` says what is made up for."""
+        """Samples of the house session and what the schedules say, in (after, until]; before `start_ns` is the warm-up.
+        Of what was due by `away`, while nobody was there, each schedule's `missed` says what is made up for."""
         house = self.sessions[self.universe.calendar]
         calendars = [self.sessions[name] for name in sorted({i.calendar for i in self.universe.instruments})]
         samples = sample_ticks(house, calendars, self.interval_ns, after, until, start_ns)
@@ -234,7 +234,8 @@ def assemble(config: Config, *, cache: Path | None = None, apart: Apart | None =
 
 
 def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
-    """The parts of a run on a market that goes on, without asking anybody: its feed and its venue are opened by the daemon.
+    """The parts of a run on a market that goes on, without asking anybody: its feed and its venue are opened by the
+    daemon.
 
     `now` (ns UTC) places the calendars; `apart` is as for `assemble`. Raises UnknownCalendar, PolicyError or
     ScheduleError.
@@ -328,8 +329,8 @@ def interval_text(interval_ns: int) -> str:
 
 
 def policies_of(config: Config, universe: Universe, interval_ns: int, apart: Apart | None = None) -> tuple[Policy, ...]:
-    """The policies of the agents, then of the shadows, in their sizing and rebalancing rules, which know what worst prices leave no room for. Raises
-    PolicyError."""
+    """The policies of the agents, then of the shadows, in their sizing and rebalancing rules, which know what worst
+    prices leave no room for. Raises PolicyError."""
     house, shocks = house_limits(config, universe, interval_ns), shocks_of(config)
 
     def room(agent: Agent) -> Callable[[Floats], float]:

@@ -92,7 +92,8 @@ def _document(config: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
-        text = f"{config}: {(error.strerror or 'cannot be read').lower()}; `quantd init` writes one, --config names another"
+        reason = (error.strerror or "cannot be read").lower()
+        text = f"{config}: {reason}; `quantd init` writes one, --config names another"
         raise Failure(text, CONFIG) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Failure(f"{config}: is not TOML: {error}; --state DIR names the state folder directly", CONFIG) from None

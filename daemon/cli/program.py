@@ -43,11 +43,12 @@ def run(arguments: list[str]) -> None:
 
 
 def program(modules: Mapping[str, str], *, listed: bool = False) -> typer.Typer:
-    """The program with these commands, in the order of their panels. With `listed` a command has its name and help only:
-    to build its options takes time."""
+    """The program with these commands, in the order of their panels. With `listed` a command has its name and help
+    only: to build its options takes time."""
     made = typer.Typer(
         name="quantd",
-        help="An event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",
+        help="An event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a "
+        "command.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

@@ -120,8 +120,8 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
 
 
 def delisted(state: State, action: Action) -> Sequence[Effect]:
-    """The position becomes cash, what is open is cancelled, and without a price nothing more is bought. A venue that pays
-    by itself does so as a flow: there the lots stay until its account is compared with ours."""
+    """The position becomes cash, what is open is cancelled, and without a price nothing more is bought. A venue that
+    pays by itself does so as a flow: there the lots stay until its account is compared with ours."""
     symbol, name = action.symbol, state.universe.symbols[action.symbol]
     effects: list[Effect] = [
         Cancel(sample, n, row, state.now)

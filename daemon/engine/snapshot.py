@@ -150,7 +150,8 @@ def _ring_in(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
 
 
 def freeze(state: State) -> bytes:
-    """The whole state as bytes, between two events. `thaw` gives it back: the same events then have the same effects."""
+    """The whole state as bytes, between two events. `thaw` gives it back: the same events then have the same
+    effects."""
     if state.round is not None:
         raise ValueError("a state is frozen between rounds, not while answers are awaited")
     history = state.history
@@ -328,8 +329,8 @@ def _market_in(state: State, f: Frozen) -> None:
 
 
 def _seats_in(state: State, f: Frozen) -> None:
-    """Shadows by name; one that was not there yet knows the market, and begins. A policy whose agent is gone cannot be asked
-    any more: its place has its own again, without what the other remembered."""
+    """Shadows by name; one that was not there yet knows the market, and begins. A policy whose agent is gone cannot be
+    asked any more: its place has its own again, without what the other remembered."""
     rules = state.rules
     for k, name in enumerate(f.seats):
         if name in rules.seats:

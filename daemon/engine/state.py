@@ -48,8 +48,8 @@ class FollowUp(Struct):
 
 
 class Exit(Struct):
-    """A position that is being closed, and the breach that began it; `tried` is when it was last asked for, `held` whether
-    that waits for a stop at the venue to end, `since` when such a stop began to fill."""
+    """A position that is being closed, and the breach that began it; `tried` is when it was last asked for, `held`
+    whether that waits for a stop at the venue to end, `since` when such a stop began to fill."""
 
     kind: Kind
     entry: float
@@ -319,7 +319,8 @@ class State:
         return {**self.working, **self.stops} if self.stops else self.working
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
-        """(column, signed lots, worst value of a lot in currency) of all that may still fill into a book or the house."""
+        """(column, signed lots, worst value of a lot in currency) of all that may still fill into a book or
+        the house."""
         rows: list[tuple[int, int, float]] = []
         size = self.universe.lot_size
         for work in self.working.values():

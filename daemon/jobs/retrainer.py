@@ -1,5 +1,6 @@
-"""Shadows' policies trained again when a schedule says so: in a process of low priority beside trading, one at a time, for a bounded
-time, ended with the service. What comes of it is an event; nothing that trades changes before the next start.
+"""Shadows' policies trained again when a schedule says so: in a process of low priority beside trading, one at a time,
+for a bounded time, ended with the service. What comes of it is an event; nothing that trades changes before the next
+start.
 """
 
 import asyncio
@@ -79,7 +80,8 @@ class Retraining:
             until = last_day(self._parts.sessions[self._parts.universe.calendar], ts)
             if by := self._promoted(agent.name):
                 raise ArtifactError(
-                    f"its policy was promoted and decides for {by}, which would trade what comes out without a comparison; write "
+                    f"its policy was promoted and decides for {by}, which would trade what comes out without a "
+                    f"comparison; write "
                     f"a version of it as {by}'s own policy first"
                 )
             answer = await self._answer(order_of(self._config, agent, until))
@@ -158,8 +160,8 @@ def to_train(config: Config, schedules: list[Schedule]) -> list[Agent]:
 
 
 def order_of(config: Config, agent: Agent, until: date) -> Order:
-    """What `agent`'s policy is trained on again, and what it is held against: its champion where that is a trained policy, else
-    itself as it is. Raises ArtifactError for a policy that is no folder of versions."""
+    """What `agent`'s policy is trained on again, and what it is held against: its champion where that is a trained
+    policy, else itself as it is. Raises ArtifactError for a policy that is no folder of versions."""
     table, feed = config.document.retrain, config.feed
     folder = versions_of(config, agent)
     champion = next((a for a in config.agents if a.name == agent.challenges), None)
@@ -192,7 +194,8 @@ def versions_of(config: Config, agent: Agent) -> Path:
     folder = config.at(agent.policy)
     if resolved(folder) == folder:
         raise ArtifactError(
-            f'[[agents]] "{agent.name}": policy = "{agent.policy}" is no folder of versions ({folder / CURRENT} is missing); '
+            f'[[agents]] "{agent.name}": policy = "{agent.policy}" is no folder of versions ({folder / CURRENT} is '
+            f"missing); "
             f"`quantd retrain ARTIFACT --out {agent.policy}` begins one"
         )
     return folder

@@ -1,7 +1,8 @@
-"""One retraining in a process of its own: `python -m quantd.daemon.jobs.retraining_worker`, asked in one line on its standard input.
+"""One retraining in a process of its own: `python -m quantd.daemon.jobs.retraining_worker`, asked in one line on its
+standard input.
 
-It answers in one line on standard output and ends with its parent: when its input does. What it writes is a new version in a folder
-of them; half of one is never left.
+It answers in one line on standard output and ends with its parent: when its input does. What it writes is a new version
+in a folder of them; half of one is never left.
 """
 
 import os
@@ -17,7 +18,8 @@ from quantd.trading.events import Retrained
 
 
 class Order(Struct, frozen=True):
-    """What is to be trained again. Paths are absolute; `until` and `stale` are dates: what the data may reach to, and have to."""
+    """What is to be trained again. Paths are absolute; `until` and `stale` are dates: what the data may reach to, and
+    have to."""
 
     agent: str
     folder: str

@@ -1,4 +1,5 @@
-"""The one bounded inbox of the loop: people's commands first, then a venue's news, then instants of the market in order."""
+"""The one bounded inbox of the loop: people's commands first, then a venue's news, then instants of the market in
+order."""
 
 import asyncio
 import time
@@ -78,7 +79,8 @@ class Inbox:
         self._ready.set()
 
     async def tell(self, news: Sequence[BrokerNews]) -> None:
-        """Add what a venue across a network said, before all that waits from the market; waits while the inbox is full."""
+        """Add what a venue across a network said, before all that waits from the market; waits while the inbox
+        is full."""
         for each in news:
             while len(self._news) >= NEWS:
                 self._news_room.clear()

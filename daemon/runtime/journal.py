@@ -173,7 +173,8 @@ def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> int:
 
 
 def fold_live(shell: Shell, journal: Journal) -> int:
-    """`fold` for a market that went on: its bars are in the record itself, and the answers of a venue across a network."""
+    """`fold` for a market that went on: its bars are in the record itself, and the answers of a venue across a
+    network."""
     own: tuple[type, ...] = (Decided, Shade)
     if not shell.remote:
         own = (*own, *get_args(VenueNews))

@@ -109,7 +109,8 @@ class Shell:
         self.shadows = list(shadows)
         """The simulated venues of shadow agents, in order. They see the same bars, and nobody else's orders."""
         self.guarded = False
-        """Whether an exception of the venue is a broker that went down, as in a daemon, or an error, as in a backtest."""
+        """Whether an exception of the venue is a broker that went down, as in a daemon, or an error, as in a
+        backtest."""
 
     def take(self, item: Item) -> None:
         """The next thing of a replayed market: first to the simulated venue, then to the core."""

@@ -1,5 +1,5 @@
-"""What a running daemon remembers of its past for the API: the newest portfolio states, risk records and allocations, each
-within a bound. All of it is in the store; a restart reads the newest back."""
+"""What a running daemon remembers of its past for the API: the newest portfolio states, risk records and allocations,
+each within a bound. All of it is in the store; a restart reads the newest back."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ from quantd.trading.orders import money_text
 
 
 class Allocation(Struct, frozen=True):
-    """What agents decided in one round: (agent by number, little-endian float64[N] weights wanted, headroom's factor)."""
+    """What agents decided in one round: (agent by number, little-endian float64[N] weights wanted, headroom's
+    factor)."""
 
     ts: int
     parts: tuple[tuple[int, bytes, float], ...]

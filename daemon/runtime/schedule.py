@@ -63,7 +63,8 @@ class Schedule(Struct, frozen=True):
     it is None), weekdays by name; a day of the month and a weekday given together must both fit. `every`: "5m",
     counted from 1970-01-01 00:00 UTC, so that a restart does not move it.
 
-    TRADING_JOBS by cron are due on session dates only, and by an `every` shorter than a day from each open to its close.
+    TRADING_JOBS by cron are due on session dates only, and by an `every` shorter than a day from each open to its
+    close.
     `on_closed` says where an instant of a cron line goes whose date has no session: to the "next" or "previous" session
     at the same clock time, or at that session's close where the close is earlier; "skip" drops it. A session on which
     the line itself has an instant takes none from closed dates. Instants that move to the same time are one.

@@ -90,8 +90,8 @@ def reason_of(why: BaseException) -> str:
 
 
 class StoreGaveUp(ExplainedError):
-    """The store took no batch for a minute, or another process leads the account now; nothing is lost, the daemon leaves
-    with exit code 75."""
+    """The store took no batch for a minute, or another process leads the account now; nothing is lost, the daemon
+    leaves with exit code 75."""
 
     exit_code = TRY_LATER
 
@@ -402,8 +402,10 @@ class Service:
             self.halt_file.touch(mode=0o600)
         except OSError as error:
             log.critical("halt.lost", file=str(self.halt_file), error=str(error))
-            return f"; a halt is not recorded and {self.halt_file} cannot be made: the next start trades unless you halt it"
-        return f"; a halt is not recorded, so {self.halt_file} was made: the next start is halted until that file is removed"
+            next_start = "the next start trades unless you halt it"
+            return f"; a halt is not recorded and {self.halt_file} cannot be made: {next_start}"
+        next_start = "the next start is halted until that file is removed"
+        return f"; a halt is not recorded, so {self.halt_file} was made: {next_start}"
 
     async def _heeding(self, writing: Coroutine[None, None, None]) -> None:
         """Wait for a write, or for the next one. What people and watchers say meanwhile is stepped at once, into the

@@ -129,8 +129,8 @@ def instants(items: Iterator[Item], after: int = 0) -> Iterator[list[Item]]:
 async def live_timeline(
     feed: LiveFeed, after: int, ticks: Iterator[Tick], dated: Callable[[Tick], Tick] = lambda tick: tick
 ) -> AsyncIterator[list[Item]]:
-    """Items of the feed later than `after`, each with the ticks before it; a tick once everything up to it is known. `dated`
-    adds what is known beside the market at that moment."""
+    """Items of the feed later than `after`, each with the ticks before it; a tick once everything up to it is known.
+    `dated` adds what is known beside the market at that moment."""
     next_tick = next(ticks, None)
     async for item in feed.items(after):
         ts = item.ts if isinstance(item, Until) else time_of(item)

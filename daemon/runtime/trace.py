@@ -1,5 +1,5 @@
-"""What became of each bar, for operators: counts for the metrics, and at level debug one log line for each link of the chain from
-bar to decision, verdict, order, fill and alert, all with the sample that they follow from."""
+"""What became of each bar, for operators: counts for the metrics, and at level debug one log line for each link of the
+chain from bar to decision, verdict, order, fill and alert, all with the sample that they follow from."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -13,10 +13,13 @@ from quantd import bundled
 VERSION = "0.1.0"
 
 _DECIDES = (
-    "trading", "strategies", "risk", "models/observation/return_features.py", "models/forests", "models/artifacts/ensemble.py",
-    "models/artifacts/agent_policy.py", "models/artifacts/folder.py", "models/artifacts/loader.py", "models/artifacts/manifest.py",
+    "trading", "strategies", "risk", "models/observation/return_features.py", "models/forests",
+    "models/artifacts/ensemble.py",
+    "models/artifacts/agent_policy.py", "models/artifacts/folder.py", "models/artifacts/loader.py",
+    "models/artifacts/manifest.py",
     "models/artifacts/runtime.py", "models/artifacts/scorer_policy.py", "models/observation/sight.py",
-    "adapters/brokers", "daemon/engine", "daemon/runtime/loop.py", "daemon/runtime/timeline.py", "daemon/policies/loading.py", "daemon/runtime/digest.py", "daemon/runtime/tally.py",
+    "adapters/brokers", "daemon/engine", "daemon/runtime/loop.py", "daemon/runtime/timeline.py",
+    "daemon/policies/loading.py", "daemon/runtime/digest.py", "daemon/runtime/tally.py",
 )  # fmt: skip
 """Packages and modules that a replay depends on."""
 

@@ -16,9 +16,9 @@ from quantd.trading.orders import quantity_text
 
 class LimitRow(Struct, frozen=True):
     """One limit of one book. `before` is what was held, `after` once the basket and all that was open have filled, at
-    reference prices; `headroom` is what is left of the bound then (above it, for a `floor`), all in `unit`. `more` is how
-    much more of the symbol this limit alone would let through after that, null where it is not known or another stops it
-    first; `cut` marks the limit that cut the order."""
+    reference prices; `headroom` is what is left of the bound then (above it, for a `floor`), all in `unit`. `more` is
+    how much more of the symbol this limit alone would let through after that, null where it is not known or another
+    stops it first; `cut` marks the limit that cut the order."""
 
     limit: str
     words: str

@@ -1,4 +1,5 @@
-"""Trades with a learned policy: ONNX Runtime on one thread, shown what it was shown in training by the same function. No torch."""
+"""Trades with a learned policy: ONNX Runtime on one thread, shown what it was shown in training by the same function.
+No torch."""
 
 from collections.abc import Mapping
 from math import prod
@@ -31,8 +32,8 @@ class LearnedAgentParams(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """In the artifact's order of symbols: weights float64[N]; scores float32[A] of discrete allocations (probabilities, or values), else
-    empty; carried float32[1, C]; seats float64[S, N]."""
+    """In the artifact's order of symbols: weights float64[N]; scores float32[A] of discrete allocations (probabilities,
+    or values), else empty; carried float32[1, C]; seats float64[S, N]."""
 
     weights: Floats
     scores: NDArray[np.float32]
@@ -75,8 +76,8 @@ class LearnedArtifact(Struct, frozen=True):
 
 
 def load(folder: Path) -> LearnedArtifact:
-    """The artifact in `folder`; ArtifactError unless every file is exactly what the manifest says, and the manifest is whole and asks
-    for what this program can show."""
+    """The artifact in `folder`; ArtifactError unless every file is exactly what the manifest says, and the manifest is
+    whole and asks for what this program can show."""
     where = folder / MANIFEST
     manifest, contents = read(folder, AgentManifest)
     if manifest.sight_hash != sights.digest(manifest.sight):
@@ -111,8 +112,8 @@ def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -
 
 
 class LearnedAgent(Runtime[LearnedArtifact]):
-    """Implements quantd.trading.ports.Policy with the graph of an artifact. It trades exactly the symbols it was trained on, found by name;
-    ArtifactError when asked about others. An asset without a price gets nothing."""
+    """Implements quantd.trading.ports.Policy with the graph of an artifact. It trades exactly the symbols it was
+    trained on, found by name; ArtifactError when asked about others. An asset without a price gets nothing."""
 
     __slots__ = (
         "_gives",
@@ -179,8 +180,9 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         carry: NDArray[Any] | None = None,
         priced: Bools | None = None,
     ) -> Answer:
-        """Of float64[lookback, N] returns, float64[N] held weights and cash, in the artifact's order of symbols; `carry` [1, C] as it was
-        carried from the answer before, None at first; `priced` bool[N], None when all assets have a price."""
+        """Of float64[lookback, N] returns, float64[N] held weights and cash, in the artifact's order of symbols;
+        `carry` [1, C] as it was carried from the answer before, None at first; `priced` bool[N], None when all
+        assets have a price."""
         seen = observation(self.artifact.manifest.sight, returns, weights, cash)
         return self.decide(seen[None], carry, priced)
 
@@ -205,8 +207,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return Answer(out, found.get("scores", _NONE[None])[0], found.get("carried", _NONE[None]), seats)
 
     def decide_all(self, observed: NDArray[np.float32]) -> Floats:
-        """float64[B, N] of observations float32[B, D], in one run where the graph takes several; without memory, all assets having a
-        price. For studies: the daemon decides one by one."""
+        """float64[B, N] of observations float32[B, D], in one run where the graph takes several; without memory, all
+        assets having a price. For studies: the daemon decides one by one."""
         if not self.by_rows or self._seat is not None:
             return np.stack([self.decide(row[None]).weights for row in observed])
         given = {"observation": observed}
@@ -216,7 +218,8 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return out
 
     def _capped(self, seats: Floats, priced: Bools | None) -> Floats:
-        """As `quantd.models.market.desks` does: what has no price is left in cash, then all is scaled down to what a seat may invest."""
+        """As `quantd.models.market.desks` does: what has no price is left in cash, then all is scaled down to what a
+        seat may invest."""
         if priced is not None:
             seats[:, ~priced] = 0.0
         held = np.maximum(seats.sum(axis=1, keepdims=True), 1e-12)

@@ -1,5 +1,5 @@
-"""Model cards: how an artifact was made and how it did, poor results too. A card is a list of sections, each number is from
-the manifest."""
+"""Model cards: how an artifact was made and how it did, poor results too. A card is a list of sections, each number is
+from the manifest."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -37,7 +37,8 @@ COLUMNS: Final = (
 )
 
 CAUTION: Final = (
-    "One window of about two years proves nothing in either direction. The stocks among the symbols were picked by somebody "
+    "One window of about two years proves nothing in either direction. The stocks among the symbols were picked by "
+    "somebody "
     "who knew that they would still exist: absolute figures are biased upward, for both rows alike."
 )
 
@@ -64,14 +65,16 @@ def chosen(training: Training, step: str) -> list[str]:
     until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
     return [
         f"- Trained until {until:%Y-%m-%d %H:%M} UTC: bars up to then are inside its training window.",
-        f"- Seeds: {', '.join(map(str, training.seeds))}; seed {training.chosen_seed} at {step} was chosen by validation.",
+        f"- Seeds: {', '.join(map(str, training.seeds))}; seed {training.chosen_seed} at {step} was chosen by "
+        f"validation.",
     ]
 
 
 def account(capital: float, lots: str, costs: Costs) -> str:
     return (
         f"- Account: {capital:,.0f}, {lots}, a decision every session, filled at the next open; "
-        f"commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of traded value."
+        f"commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of "
+        f"traded value."
     )
 
 
@@ -89,8 +92,10 @@ def verdict(test: Result, also: str = "") -> str:
     ahead = test.policy.sharpe > test.equal_weight.sharpe
     richer = test.policy.total_return > test.equal_weight.total_return
     return (
-        f"**Verdict.** Out of sample, after costs, its Sharpe ratio is {'above' if ahead else 'not above'} that of equal weight on the "
-        f"same days ({test.policy.sharpe:.2f} against {test.equal_weight.sharpe:.2f}), and it earned {'more' if richer else 'no more'} "
+        f"**Verdict.** Out of sample, after costs, its Sharpe ratio is {'above' if ahead else 'not above'} that of "
+        f"equal weight on the "
+        f"same days ({test.policy.sharpe:.2f} against {test.equal_weight.sharpe:.2f}), and it earned "
+        f"{'more' if richer else 'no more'} "
         f"({test.policy.total_return:.1%} against {test.equal_weight.total_return:.1%}).{also}"
     )
 
@@ -103,7 +108,8 @@ def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
     lines = [
         f"# {manifest.name}",
         "",
-        f"A long-only policy: {manifest.algorithm}; network `{manifest.network.kind}`, {manifest.network.hidden} units wide.",
+        f"A long-only policy: {manifest.algorithm}; network `{manifest.network.kind}`, {manifest.network.hidden} "
+        f"units wide.",
         "It scores every asset by its own past returns and the mean of all, and leaves the rest in cash. "
         + ("It trades any universe." if manifest.network.equivariant else "It trades only the symbols below."),
         "",
@@ -130,7 +136,8 @@ def looks_text(times: int) -> str:
     if times == 1:
         return "The test part was looked at once, for this card."
     return (
-        f"The test part was looked at {times} times while this policy was made: earlier forms of it had their test figures "
+        f"The test part was looked at {times} times while this policy was made: earlier forms of it had their test "
+        f"figures "
         "shown before this one was settled on, so the test is not untouched."
     )
 
@@ -142,7 +149,8 @@ def rows_of(part: str, result: Result) -> list[str]:
         ("equal weight", result.equal_weight, ""),
     ):
         rows.append(
-            f"| {part} | {label} | {figures.total_return:.1%} | {figures.annual_return:.1%} | {figures.volatility_annual:.1%} "
+            f"| {part} | {label} | {figures.total_return:.1%} | {figures.annual_return:.1%} | "
+            f"{figures.volatility_annual:.1%} "
             f"| {figures.sharpe:.2f} | {figures.max_drawdown:.1%} | {turnover} |"
         )
     return rows
@@ -159,13 +167,16 @@ def agent_card(
     lines = [
         f"# {manifest.name}",
         "",
-        f"A policy trained by {manifest.algorithm.upper()}{f', profile {manifest.profile}' if manifest.profile else ''}: network "
-        f"`{network.kind}` {widths}{more}, {network.parameters:,} learned numbers that act. It decides {_does(manifest)}. "
+        f"A policy trained by "
+        f"{manifest.algorithm.upper()}{f', profile {manifest.profile}' if manifest.profile else ''}: network "
+        f"`{network.kind}` {widths}{more}, {network.parameters:,} learned numbers that act. It decides "
+        f"{_does(manifest)}. "
         "It trades only the symbols below.",
         "",
         *made(training.command, manifest.universe, training.data),
         *chosen(training, f"step {training.chosen_iteration:,}"),
-        f"- Shown: {', '.join(sight.features) or 'no features'}; {f'the last {sight.window} returns; ' if sight.window else ''}"
+        f"- Shown: {', '.join(sight.features) or 'no features'}; "
+        f"{f'the last {sight.window} returns; ' if sight.window else ''}"
         f"of its book {' and '.join(sight.book) or 'nothing'}; {sight.lookback} samples are read.",
         account(capital, lots_text(dict(zip(manifest.universe, lots, strict=True))), costs),
         f"- {sharpe_definition('' if cash_rate is None else cash_rate.words)}.",
@@ -257,12 +268,14 @@ def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
         [
             f"# {manifest.name}",
             "",
-            f"A network of {' and '.join(map(str, shape.hidden))} units ({shape.parameters} numbers) that was taught to answer as "
+            f"A network of {' and '.join(map(str, shape.hidden))} units ({shape.parameters} numbers) that was taught "
+            f"to answer as "
             f"{teacher} (artifact {manifest.parent[:16]}…) does, by `{manifest.made}`.",
             "",
             *agreement(found, manifest),
             "",
-            "It was taught on observations of the teacher's training window, and compared on others of it. How it earns was not judged: "
+            "It was taught on observations of the teacher's training window, and compared on others of it. How it "
+            "earns was not judged: "
             "`quantd backtest` and `quantd evaluate` say that.",
             "",
         ]
@@ -274,7 +287,8 @@ def agreement(found: Agreement, manifest: AgentManifest) -> list[str]:
     action = "the same allocation" if manifest.action.kind == "discrete" else f"no weight further apart than {SAME:g}"
     return [
         f"- Graph: {found.size_ratio:.2f} of the parent's bytes.",
-        f"- From an observation to weights, batch 1: p50 {found.p50_us:.1f} µs, p99 {found.p99_us:.1f} µs; the parent, in the same run, "
+        f"- From an observation to weights, batch 1: p50 {found.p50_us:.1f} µs, p99 {found.p99_us:.1f} µs; the "
+        f"parent, in the same run, "
         f"{found.parent_p50_us:.1f} µs and {found.parent_p99_us:.1f} µs.",
         f"- Over {found.probes} observations: {found.equal_actions:.1%} with {action}; largest difference of a weight "
         f"{found.largest_difference:.2g}, of all weights together {found.mean_difference:.2g} in the mean.",
@@ -297,11 +311,14 @@ def forest_card(manifest: ForestManifest) -> str:
             training.data,
             "; it answers for any universe, one row an asset or a pair.",
         ),
-        f"- Window: {training.window.first} to {training.window.last}, every {training.stride}th session, {training.rows} rows.",
+        f"- Window: {training.window.first} to {training.window.last}, every {training.stride}th session, "
+        f"{training.rows} rows.",
         f"- {forest.trees} trees, depth at most {forest.depth}, at most {forest.leaves} leaves a tree, at least "
-        f"{forest.least_in_leaf} rows a leaf, {forest.feature_share:.0%} of the features at a split, seed {forest.seed}.",
+        f"{forest.least_in_leaf} rows a leaf, {forest.feature_share:.0%} of the features at a split, seed "
+        f"{forest.seed}.",
         f"- Features, scaled: {', '.join(manifest.features.names)}; {manifest.features.lookback} samples.",
-        f"- Out of sample: expanding walk forward; an outcome fitted on ended more than {training.embargo} sessions before "
+        f"- Out of sample: expanding walk forward; an outcome fitted on ended more than {training.embargo} sessions "
+        f"before "
         "the first decision judged.",
         "",
         "| judged | fitted until | rows | R² | plain R² | MSE | plain MSE |",
@@ -325,8 +342,10 @@ def forest_verdict(manifest: ForestManifest) -> str:
     reached = "reaches" if model.r2 >= manifest.threshold else "misses"
     start = "on" if manifest.beats_plain() else "switched off"
     return (
-        f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} against {plain.mse:.4f}; better in {steps} of "
-        f"{len(manifest.folds)} steps), so it starts {start}. Its R² of {model.r2:.2f} {reached} the {manifest.threshold:g} asked for."
+        f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} against {plain.mse:.4f}; better in "
+        f"{steps} of "
+        f"{len(manifest.folds)} steps), so it starts {start}. Its R² of {model.r2:.2f} {reached} the "
+        f"{manifest.threshold:g} asked for."
     )
 
 
@@ -343,7 +362,8 @@ def ensemble_card(manifest: EnsembleManifest, algorithms: Sequence[str]) -> str:
     lines = [
         f"# {manifest.name}",
         "",
-        f"An ensemble of {len(algorithms)} policies by {manifest.combination}, made by `{manifest.made}`. It was not judged as a whole.",
+        f"An ensemble of {len(algorithms)} policies by {manifest.combination}, made by `{manifest.made}`. It was not "
+        f"judged as a whole.",
         "",
         "| member | share | algorithm | artifact |",
         "|---|---|---|---|",

@@ -1,4 +1,5 @@
-"""Several policies as one artifact: members by the names and digests of their folders, and how their weights become one.
+"""Several policies as one artifact: members by the names and digests of their folders, and how their weights become
+one.
 
 A folder: manifest.json, card.md, and a folder for each member, which is a whole artifact of its own. An ensemble has no
 ensembles inside.
@@ -152,8 +153,9 @@ def combine(
     shares: Sequence[float] | None = None,
     measured: str = "",
 ) -> EnsembleManifest:
-    """Writes an ensemble of copies of the artifacts in `folders` to `out`, a new folder. With "performance", by `shares`; by default in
-    proportion to the members' Sharpe ratios on their validation window, those of 0 or less getting none. Raises ArtifactError."""
+    """Writes an ensemble of copies of the artifacts in `folders` to `out`, a new folder. With "performance", by
+    `shares`; by default in proportion to the members' Sharpe ratios on their validation window, those of 0 or less
+    getting none. Raises ArtifactError."""
     members = [load_member(folder) for folder in folders]
     names = [
         f"{number}-{re.sub('[^A-Za-z0-9_-]', '-', folder.resolve().name)[:40]}" for number, folder in enumerate(folders)

@@ -1,7 +1,7 @@
 """The folder of an artifact: manifest.json, sealed by its digest, and the files that it names. Nothing in here runs.
 
-policy.onnx is for trading, weights.safetensors for training, golden.bin holds probes with their answers as little-endian
-float64, and card.md is for people.
+policy.onnx is for trading, weights.safetensors for training, golden.bin holds probes with their answers as
+little-endian float64, and card.md is for people.
 """
 
 from hashlib import blake2b
@@ -53,7 +53,8 @@ def numbers(*arrays: Floats) -> bytes:
 
 
 def read(folder: Path, kind: type[M]) -> tuple[M, dict[str, bytes]]:
-    """The manifest of `folder` and the content of its files; ArtifactError unless all are exactly as they were written."""
+    """The manifest of `folder` and the content of its files; ArtifactError unless all are exactly as they were
+    written."""
     manifest = read_manifest(folder / MANIFEST, kind)
     return manifest, read_files(folder, manifest.files, kind.FILES)
 

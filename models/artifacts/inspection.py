@@ -1,8 +1,8 @@
-"""What an ONNX graph would do, read before it is loaded, without the onnx package: only known operators of one graph, all numbers
-inside it and finite. A graph may otherwise name files to read its tensors from.
+"""What an ONNX graph would do, read before it is loaded, without the onnx package: only known operators of one graph,
+all numbers inside it and finite. A graph may otherwise name files to read its tensors from.
 
-The file is protobuf (https://protobuf.dev/programming-guides/encoding): fields of a number, a wire type and a value; numbers of fields are those
-of onnx.proto3. What is not listed here is not needed by any artifact.
+The file is protobuf (https://protobuf.dev/programming-guides/encoding): fields of a number, a wire type and a value;
+numbers of fields are those of onnx.proto3. What is not listed here is not needed by any artifact.
 """
 
 from collections.abc import Iterator
@@ -12,9 +12,12 @@ import numpy as np
 
 OPERATORS: Final = frozenset(
     {
-        "Add", "ArgMax", "Cast", "Clip", "Concat", "Constant", "Div", "DynamicQuantizeLinear", "Erf", "Exp", "Expand", "Flatten",
-        "Gather", "Gemm", "Identity", "LayerNormalization", "Log", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "Neg", "Pad", "Pow",
-        "ReduceMean", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze",
+        "Add", "ArgMax", "Cast", "Clip", "Concat", "Constant", "Div", "DynamicQuantizeLinear", "Erf", "Exp", "Expand",
+        "Flatten",
+        "Gather", "Gemm", "Identity", "LayerNormalization", "Log", "MatMul", "MatMulInteger", "Max", "Min", "Mul",
+        "Neg", "Pad", "Pow",
+        "ReduceMean", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Sqrt",
+        "Squeeze",
         "Sub", "Tanh", "Transpose", "TreeEnsemble",
         "TreeEnsembleRegressor", "Unsqueeze", "Where", "Abs",
     }
@@ -80,7 +83,8 @@ def _node(data: memoryview) -> None:
             _attribute(_message(value))
     if domain not in DOMAINS or operator.decode("ascii", "replace") not in OPERATORS:
         raise _Refused(
-            f"it has the operator {(domain + b':' + operator if domain else operator).decode('ascii', 'replace')[:60]!r}"
+            f"it has the operator "
+            f"{(domain + b':' + operator if domain else operator).decode('ascii', 'replace')[:60]!r}"
         )
 
 

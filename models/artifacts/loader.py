@@ -1,4 +1,5 @@
-"""From a folder to the policy in it, whatever kind of artifact it is. A kind names its code, which is imported on use."""
+"""From a folder to the policy in it, whatever kind of artifact it is. A kind names its code, which is imported
+on use."""
 
 from collections.abc import Mapping
 from importlib import import_module

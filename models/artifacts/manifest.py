@@ -1,4 +1,5 @@
-"""The manifest of an artifact: one struct for each kind, with the fields that all of them have in `Manifest`. Values only.
+"""The manifest of an artifact: one struct for each kind, with the fields that all of them have in `Manifest`. Values
+only.
 
 A manifest without a field `kind` is that of a scorer: the first artifacts had one kind.
 """
@@ -65,7 +66,8 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Result(Struct, frozen=True, forbid_unknown_fields=True):
-    """One window, after costs: the policy beside equal weight on the same days; `sharpe_by_seed` in order of the seeds."""
+    """One window, after costs: the policy beside equal weight on the same days; `sharpe_by_seed` in order of
+    the seeds."""
 
     policy: Performance
     equal_weight: Performance
@@ -118,8 +120,8 @@ SAME: Final = 5e-3
 
 
 class ActionSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the network decides: "simplex" weights of all assets and cash; "discrete" one of `allocations`, by name, of `parts` equal
-    parts; "box" weights that may be short, scaled down to `gross`."""
+    """What the network decides: "simplex" weights of all assets and cash; "discrete" one of `allocations`, by name, of
+    `parts` equal parts; "box" weights that may be short, scaled down to `gross`."""
 
     kind: Literal["simplex", "discrete", "box"]
     allocations: tuple[str, ...] = ()
@@ -129,7 +131,8 @@ class ActionSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Seat(Struct, frozen=True, forbid_unknown_fields=True):
-    """One agent of several: the symbols it may hold (all when empty), how much of its equity at most, its share of the capital."""
+    """One agent of several: the symbols it may hold (all when empty), how much of its equity at most, its share of the
+    capital."""
 
     name: str
     symbols: tuple[str, ...] = ()
@@ -169,8 +172,9 @@ class Agreement(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Probes(Struct, frozen=True, forbid_unknown_fields=True):
-    """What golden.bin holds, little-endian float64: returns [count, lookback, assets], held weights [count, assets] and cash [count],
-    then the answers [count, assets], and after them each seat's [count, seats, assets]. Asked in this order by one who remembers."""
+    """What golden.bin holds, little-endian float64: returns [count, lookback, assets], held weights [count, assets] and
+    cash [count], then the answers [count, assets], and after them each seat's [count, seats, assets]. Asked in this
+    order by one who remembers."""
 
     count: int
     lookback: int
@@ -310,8 +314,8 @@ class ForestManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=
 MOST_MEMBERS: Final = 16
 
 Combination = Literal["mean", "vote", "performance"]
-"""`mean`: all alike. `vote`: of each symbol the median weight, so that what most agree on holds. `performance`: by shares that were fixed
-when the ensemble was made."""
+"""`mean`: all alike. `vote`: of each symbol the median weight, so that what most agree on holds. `performance`: by
+shares that were fixed when the ensemble was made."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 

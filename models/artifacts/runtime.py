@@ -1,4 +1,5 @@
-"""What trained policies share: a session of ONNX Runtime, the order of symbols, the check of the golden probes. No torch."""
+"""What trained policies share: a session of ONNX Runtime, the order of symbols, the check of the golden probes. No
+torch."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,13 +40,15 @@ def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str] |
 
 
 def places(universe: Universe, trained: Sequence[str], folder: Path) -> list[int]:
-    """Where the symbols that an artifact was trained on stand in `universe`; ArtifactError when they are not all of it."""
+    """Where the symbols that an artifact was trained on stand in `universe`; ArtifactError when they are not
+    all of it."""
     if set(universe.symbols) != set(trained):
         missing = sorted(set(trained) - set(universe.symbols))
         extra = sorted(set(universe.symbols) - set(trained))
         raise ArtifactError(
             f"{folder}: trained on {', '.join(trained)}; the universe lacks {', '.join(missing) or 'none'} "
-            f"and adds {', '.join(extra) or 'none'}; write these symbols into [universe], or train a policy on those of the universe"
+            f"and adds {', '.join(extra) or 'none'}; write these symbols into [universe], or train a policy on those "
+            f"of the universe"
         )
     return universe.columns(trained)
 
@@ -145,10 +148,12 @@ def probing(folder: Path) -> Iterator[None]:
 
 
 def check_probe(folder: Path, difference: float, allowed: float, words: str = "") -> None:
-    """ArtifactError where answers to the golden probes differ by more than `allowed` from those of the training machine."""
+    """ArtifactError where answers to the golden probes differ by more than `allowed` from those of the training
+    machine."""
     if not difference <= allowed:
         raise ArtifactError(
-            f"{folder / 'golden.bin'}: the graph differs from the probe by {difference:.2g}; {allowed:g} is allowed{words}"
+            f"{folder / 'golden.bin'}: the graph differs from the probe by {difference:.2g}; {allowed:g} is "
+            f"allowed{words}"
         )
 
 

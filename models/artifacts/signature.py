@@ -26,7 +26,8 @@ class KeyFault(ExplainedError, ValueError):
 
 
 def generate(private: Path, public: Path) -> None:
-    """A new pair of keys as PEM files; the private one readable by its owner alone. Raises KeyFault when one is there already."""
+    """A new pair of keys as PEM files; the private one readable by its owner alone. Raises KeyFault when one is there
+    already."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -65,8 +66,8 @@ def sign(folder: Path, digest: str, private: Path) -> Path:
 
 
 def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
-    """Why the artifact in `folder`, whose manifest has `digest`, is not signed by one of the public keys; empty when it is. Raises KeyFault
-    for a key that is none."""
+    """Why the artifact in `folder`, whose manifest has `digest`, is not signed by one of the public keys; empty when it
+    is. Raises KeyFault for a key that is none."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key

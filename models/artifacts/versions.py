@@ -21,8 +21,8 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def resolved(folder: Path) -> Path:
-    """`folder` itself where it is an artifact, or no folder of versions; else the version that it points to. ArtifactError when what it
-    points to is not there, or not inside."""
+    """`folder` itself where it is an artifact, or no folder of versions; else the version that it points to.
+    ArtifactError when what it points to is not there, or not inside."""
     pointer = folder / CURRENT
     if (folder / MANIFEST).exists() or not (pointer.exists() or pointer.is_symlink()):
         return folder
@@ -55,8 +55,9 @@ def versions(folder: Path) -> list[str]:
 
 
 def point(folder: Path, version: str, digest: str, when: str, why: str = "") -> str:
-    """Makes the name `folder` mean `version`, whose manifest has `digest`: the pointer is replaced whole or not at all, and the change is
-    written down. Gives the version that it meant before, "" for none. The caller has loaded the version. Raises ArtifactError."""
+    """Makes the name `folder` mean `version`, whose manifest has `digest`: the pointer is replaced whole or not at all,
+    and the change is written down. Gives the version that it meant before, "" for none. The caller has loaded the
+    version. Raises ArtifactError."""
     version_in(folder, version)
     try:
         before = current(folder)

@@ -1,4 +1,5 @@
-"""Tensors in the safetensors format, read with numpy alone: eight bytes of length, a JSON header, plain numbers. Nothing runs."""
+"""Tensors in the safetensors format, read with numpy alone: eight bytes of length, a JSON header, plain numbers.
+Nothing runs."""
 
 from math import prod
 from typing import Any, Final
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 HEADER_BYTES: Final = 1 << 20
 
 _DTYPES: Final = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1", "BOOL": "|b1",
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1", "U8": "|u1",
+    "BOOL": "|b1",
 }  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""How far two learned policies of one sight and universe answer alike, and how fast each is: measured side by side, on one machine."""
+"""How far two learned policies of one sight and universe answer alike, and how fast each is: measured side by side, on
+one machine."""
 
 from time import perf_counter_ns
 from typing import Final
@@ -19,7 +20,8 @@ CALLS: Final = 1_000
 
 
 def random_market(draw: np.random.Generator, spec: SightSpec, assets: int) -> tuple[Floats, Floats, float]:
-    """(returns float64[lookback, N], held weights float64[N], cash) of no real market: nothing bought is inside a probe."""
+    """(returns float64[lookback, N], held weights float64[N], cash) of no real market: nothing bought is inside a
+    probe."""
     deviation = draw.uniform(0.004, 0.03, assets)
     returns = draw.normal(0.0004, deviation, (spec.lookback, assets))
     shares = draw.dirichlet(np.ones(assets + 1))
@@ -64,7 +66,8 @@ def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.fl
 def latency(
     one: LearnedAgent, other: LearnedAgent, observed: NDArray[np.float32], calls: int = CALLS
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """(p50, p99) in microseconds of each, from an observation to weights, batch 1; asked in turns, so that both meet the same load."""
+    """(p50, p99) in microseconds of each, from an observation to weights, batch 1; asked in turns, so that both meet
+    the same load."""
     rows = [row[None] for row in observed[:64]]
     times: tuple[list[int], list[int]] = ([], [])
     for k in range(calls + 50):

@@ -1,4 +1,5 @@
-"""A smaller network that answers as a larger policy does: taught by its answers on its own training window. Needs torch."""
+"""A smaller network that answers as a larger policy does: taught by its answers on its own training window. Needs
+torch."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -58,8 +59,8 @@ def distil(
     command: str,
     progress: Callable[[str], None],
 ) -> AgentManifest:
-    """Writes the pupil of the artifact in `folder` to `out`. The market is that of its training window, from the files given, which must
-    be those it was trained on. Raises ArtifactError or ValueError."""
+    """Writes the pupil of the artifact in `folder` to `out`. The market is that of its training window, from the files
+    given, which must be those it was trained on. Raises ArtifactError or ValueError."""
     teacher = load_agent(folder, {})
     manifest = teacher.artifact.manifest
     if manifest.network.carry:

@@ -1,4 +1,5 @@
-"""One ONNX graph of all that stands between an observation and weights: normalising, the network, what an action means. Needs torch."""
+"""One ONNX graph of all that stands between an observation and weights: normalising, the network, what an action means.
+Needs torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,12 +32,14 @@ def graph_of(
     allocations: Floats | None = None,
     seats: Sequence[tuple[Seat, Floats]] = (),
 ) -> bytes:
-    """observation float32[B, D], as it was measured, and carry float32[B, C] of a network that remembers -> weights float32[B, N]
-    without cash; scores float32[1, A] of discrete `allocations` float64[A, N + 1]; carried float32[1, C]; seats float32[1, S, N].
+    """observation float32[B, D], as it was measured, and carry float32[B, C] of a network that remembers -> weights
+    float32[B, N] without cash; scores float32[1, A] of discrete `allocations` float64[A, N + 1]; carried float32[1, C];
+    seats float32[1, S, N].
 
-    `seats`: each with the assets it may hold, float64[N + 1] of 1 and 0, cash last. What a seat may not hold goes to what it may, as in
-    `quantd.models.market.desks`; "seats" are before their caps (an asset without a price is left out first), "weights" after them, by capital.
-    ValueError where actor and action do not fit.
+    `seats`: each with the assets it may hold, float64[N + 1] of 1 and 0, cash last. What a seat may not hold goes to
+    what it may, as in
+    `quantd.models.market.desks`; "seats" are before their caps (an asset without a price is left out first), "weights"
+    after them, by capital. ValueError where actor and action do not fit.
     """
     if len(actor.networks) != max(len(seats), 1):
         raise ValueError(f"{len(actor.networks)} actors for {len(seats)} seats: one each")

@@ -1,8 +1,9 @@
-"""A smaller artifact of the same policy: linear layers in eight bits, or numbers kept in half precision. Needs the onnx package.
+"""A smaller artifact of the same policy: linear layers in eight bits, or numbers kept in half precision. Needs the onnx
+package.
 
-Eight bits are dynamic: a layer's inputs are rounded as they come, its weights were rounded once, each output's by a scale of its own, and the
-products are added up in integers (Jacob et al. 2018, section 2.1). Half precision is how numbers are kept; arithmetic stays in
-float32. What answers too differently is not written.
+Eight bits are dynamic: a layer's inputs are rounded as they come, its weights were rounded once, each output's by a
+scale of its own, and the products are added up in integers (Jacob et al. 2018, section 2.1). Half precision is how
+numbers are kept; arithmetic stays in float32. What answers too differently is not written.
 """
 
 from collections.abc import Callable
@@ -38,8 +39,8 @@ class TooDifferent(ExplainedError, ValueError):
 
 
 def quantize(folder: Path, out: Path, precision: Precision, command: str) -> AgentManifest:
-    """Writes a copy of the artifact in `folder` to `out`. Raises ArtifactError for a parent that is not whole, TooDifferent for a copy
-    that does not agree with it."""
+    """Writes a copy of the artifact in `folder` to `out`. Raises ArtifactError for a parent that is not whole,
+    TooDifferent for a copy that does not agree with it."""
     parent = load_agent(folder, {})
     manifest, golden = parent.artifact.manifest, parent.artifact.golden
     if manifest.precision != "float32":
@@ -62,7 +63,8 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
 
     def apart(graph: bytes) -> float:
         agent = agent_of(graph)
-        # an allocation is the same or another one: the golden probes are clear ones, of the others the share that agrees is told
+        # an allocation is the same or another one: the golden probes are clear ones, of the others the share that
+        # agrees is told
         others = 0.0 if copy.action.kind == "discrete" else float(np.abs(answers(agent, observed) - expected).max())
         return max(agent.difference(), others)
 
@@ -84,8 +86,8 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
 def _agreeing(
     model: bytes, whole: frozenset[str], precision: Precision, apart: Callable[[bytes], float]
 ) -> tuple[bytes, tuple[str, ...]]:
-    """(graph, layers that were left as they are): the fewest layers that do most harm by themselves are left out until the rest answers
-    as the parent does. TooDifferent when hardly anything would be rounded."""
+    """(graph, layers that were left as they are): the fewest layers that do most harm by themselves are left out until
+    the rest answers as the parent does. TooDifferent when hardly anything would be rounded."""
     change = in_eight_bits if precision == "int8" else in_half
     allowed = TOLERANCES[precision]
     graph = change(model, whole)
@@ -103,7 +105,8 @@ def _agreeing(
             return graph, tuple(sorted(harm[:count]))
     instead = "; half precision (--fp16) keeps more" if precision == "int8" else ""
     raise TooDifferent(
-        f"in {precision} a weight differs by {first:.2g} from its parent's over {PROBES} probes; {allowed:g} is allowed, and leaving out "
+        f"in {precision} a weight differs by {first:.2g} from its parent's over {PROBES} probes; {allowed:g} is "
+        f"allowed, and leaving out "
         f"the layers that do most harm left less than {LEAST_SHARE:.0%} to round: nothing was written{instead}"
     )
 
@@ -128,7 +131,8 @@ def in_eight_bits(model: bytes, which: frozenset[str]) -> bytes:
 
 
 def in_half(model: bytes, which: frozenset[str]) -> bytes:
-    """The matrices `which` kept as float16, and made float32 where they are read. ValueError when a number does not fit."""
+    """The matrices `which` kept as float16, and made float32 where they are read. ValueError when a number does not
+    fit."""
 
     def product(node: Any, weight: NDArray[Any], keep: Callable[[str, NDArray[Any]], str]) -> list[Any]:
         half = weight.astype(np.float16)

@@ -1,4 +1,5 @@
-"""Writes what a learner learned as an artifact that trades, with the probes that prove it wherever it is loaded. Needs torch."""
+"""Writes what a learner learned as an artifact that trades, with the probes that prove it wherever it is loaded. Needs
+torch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +29,8 @@ TRIES: Final = 50
 """Probes that are drawn for one that decides clearly."""
 
 CLEAR: Final = 1e-3
-"""Least lead of the best of discrete allocations in a probe, in deviations of all scores: closer ones may be told otherwise by another
-machine's last bit."""
+"""Least lead of the best of discrete allocations in a probe, in deviations of all scores: closer ones may be told
+otherwise by another machine's last bit."""
 
 
 def write(
@@ -40,11 +41,12 @@ def write(
     card: bytes,
     allocations: Floats | None = None,
 ) -> AgentManifest:
-    """Writes policy.onnx, weights.safetensors, golden.bin, card.md and the manifest to `out`, then loads them with every check that
-    trading makes. `manifest` need not know golden, files, digest, sight_hash and tolerance: they are filled in.
+    """Writes policy.onnx, weights.safetensors, golden.bin, card.md and the manifest to `out`, then loads them with
+    every check that trading makes. `manifest` need not know golden, files, digest, sight_hash and tolerance: they are
+    filled in.
 
-    `allocations` float64[A, N + 1] for discrete actions; by default the grid of `manifest.action`. Raises ValueError where learner
-    and manifest do not fit, ArtifactError where graph and learner differ.
+    `allocations` float64[A, N + 1] for discrete actions; by default the grid of `manifest.action`. Raises ValueError
+    where learner and manifest do not fit, ArtifactError where graph and learner differ.
     """
     action, spec, assets = manifest.action, manifest.sight, len(manifest.universe)
     if action.kind == "discrete" and allocations is None:
@@ -94,7 +96,8 @@ def own_of(seat: Seat, universe: tuple[str, ...]) -> Floats:
 def golden_of(
     learner: Any, actor: Actor, manifest: AgentManifest, normaliser: Scaling | None, allocations: Floats | None
 ) -> Golden:
-    """Probes of plain random returns, so that they hold no bought data, some asset unknown in one of them; answered by the learner."""
+    """Probes of plain random returns, so that they hold no bought data, some asset unknown in one of them; answered by
+    the learner."""
     draw = np.random.default_rng(0)
     spec, assets = manifest.sight, len(manifest.universe)
     kept: list[tuple[Floats, Floats, float, Floats, Floats]] = []
@@ -120,13 +123,15 @@ def golden_of(
 
 
 def asked(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
-    """What the learner does when nothing is drawn, row float[1, D], or float[S, D]; one that remembers forgets when `first`."""
+    """What the learner does when nothing is drawn, row float[1, D], or float[S, D]; one that remembers forgets when
+    `first`."""
     said: Tensor = learner.act(row, started=torch.tensor([first])) if actor.carry else learner.act(row)
     return said
 
 
 def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:
-    """float64[N] of what a learner did: as `quantd.models.market.simulator` understands it, all assets having a price."""
+    """float64[N] of what a learner did: as `quantd.models.market.simulator` understands it, all assets having
+    a price."""
     assets = len(manifest.universe)
     if allocations is not None and manifest.action.kind == "discrete":
         return np.asarray(allocations[int(action[0]), :assets], dtype=np.float64)

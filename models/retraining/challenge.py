@@ -1,5 +1,6 @@
-"""A new model beside the one in use, on the newest part of the data, which neither fitting nor choosing of the new one saw: the same
-days, costs, capital and whole shares. What comes of it is worth a try as a challenger or is not; nothing is promoted here."""
+"""A new model beside the one in use, on the newest part of the data, which neither fitting nor choosing of the new one
+saw: the same days, costs, capital and whole shares. What comes of it is worth a try as a challenger or is not;
+nothing is promoted here."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -22,11 +23,12 @@ SCHEMA: Final = 1
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
-    """A challenger is worth a try when its measure over the newest part is better, by more than `min_gain` a year, with one-sided
+    """A challenger is worth a try when its measure over the newest part is better, by more than `min_gain` a year, with
+    one-sided
     `confidence`, and its drawdown is at most `max_drawdown_ratio` times that of the one in use.
 
-    The test is the paired, studentised circular block bootstrap of O. Ledoit and M. Wolf (2008). It asks less than promotion
-    does: there the challenger has still to show it on days that nobody knew.
+    The test is the paired, studentised circular block bootstrap of O. Ledoit and M. Wolf (2008). It asks less than
+    promotion does: there the challenger has still to show it on days that nobody knew.
     """
 
     measure: Measure = "sharpe"
@@ -49,7 +51,8 @@ class Figures(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
-    """The comparison. `why` says what was missing, or is empty; `current` None: there was none, and the first is worth a try."""
+    """The comparison. `why` says what was missing, or is empty; `current` None: there was none, and the first is worth
+    a try."""
 
     worth: bool
     why: str
@@ -77,8 +80,8 @@ def judge(
     lot: float | Sequence[float],
     key: str,
 ) -> Verdict:
-    """Both over `newest`, in whole shares. `key` names the comparison: what the bootstrap draws follows from it. ValueError where one
-    of them fails."""
+    """Both over `newest`, in whole shares. `key` names the comparison: what the bootstrap draws follows from it.
+    ValueError where one of them fails."""
     rows = newest.rows(panel.day_ns)
 
     def walked(policy: Policy) -> Walk:

@@ -70,7 +70,8 @@ class Recipe(Protocol):
 
 
 def recipe_of(source: Path) -> Recipe:
-    """That of an artifact's folder, of the version a folder stands for, or of a plan in TOML. ArtifactError or ValueError."""
+    """That of an artifact's folder, of the version a folder stands for, or of a plan in TOML. ArtifactError or
+    ValueError."""
     if source.suffix == ".toml":
         from quantd.models.training.plans.plan import read
 
@@ -270,7 +271,8 @@ def learned_of(manifest: AgentManifest) -> LearnedRecipe:
 
     if manifest.parent:
         raise ArtifactError(
-            f"{manifest.name} was made from another artifact ({manifest.made or manifest.parent[:16]}), not trained: train that one again"
+            f"{manifest.name} was made from another artifact ({manifest.made or manifest.parent[:16]}), not trained: "
+            f"train that one again"
         )
     try:
         plan = replaced(default(manifest.algorithm), manifest.plan)

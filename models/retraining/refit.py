@@ -1,5 +1,5 @@
-"""One retraining: the parts of a plan moved to where the data end, a new version trained, judged beside the one in use, and written
-with the decision."""
+"""One retraining: the parts of a plan moved to where the data end, a new version trained, judged beside the one in use,
+and written with the decision."""
 
 import fcntl
 import shlex
@@ -32,7 +32,8 @@ DECISIONS: Final = "decisions"
 
 
 class Asked(Struct, frozen=True):
-    """What to train again, on which data. `until`: nothing later is read (None: the last session that all symbols have);
+    """What to train again, on which data. `until`: nothing later is read (None: the last session that all symbols
+    have);
     `against`: what is in use (None: the version that `out` stands for, or else `source`)."""
 
     source: Path
@@ -51,9 +52,9 @@ class Asked(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a retraining found, as it is written. `version` is the folder of what was trained; `digest` of its manifest, `current_digest`
-    of the one it was held against ("" for none). `promoted` is whether the folder stands for the new version now: it then is the
-    challenger of whoever names the folder, and nothing more."""
+    """What a retraining found, as it is written. `version` is the folder of what was trained; `digest` of its manifest,
+    `current_digest` of the one it was held against ("" for none). `promoted` is whether the folder stands for the new
+    version now: it then is the challenger of whoever names the folder, and nothing more."""
 
     schema: int
     version: str
@@ -73,8 +74,8 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def retrain(asked: Asked, progress: Progress) -> Decision:
-    """Trains, judges and writes. What was asked and answered before is answered alike, without training; then the folder goes on to
-    stand for what it does now.
+    """Trains, judges and writes. What was asked and answered before is answered alike, without training; then the
+    folder goes on to stand for what it does now.
 
     Raises ArtifactError, ValueError (data that do not fit, a policy that fails) and OSError; then nothing has changed.
     """
@@ -140,8 +141,8 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def in_use(out: Path) -> Path | None:
-    """The version that a folder of versions stands for; None where it stands for none yet. ArtifactError for a pointer to nowhere, or
-    for an artifact: versions lie in a folder of their own."""
+    """The version that a folder of versions stands for; None where it stands for none yet. ArtifactError for a pointer
+    to nowhere, or for an artifact: versions lie in a folder of their own."""
     if (out / MANIFEST).exists():
         raise ArtifactError(
             f"{out}: is one artifact; versions are written into a folder of their own, give another --out"

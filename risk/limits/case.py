@@ -25,9 +25,9 @@ class Account:
     `up_cash` and the collars, which is exact while the marks have not moved since. `open_gain`: what it gains at most
     by them, where the marks have moved past their prices.
     `traded` is what was traded in this session already, in currency; `recent_orders` how many orders
-    were sent within `order_rate.per`, `session_orders` in this session; `repeated` float64[N] the signed lots asked within `duplicate_window`, None for
-    none; `blocked` bool[N] what a protective exit closed too recently to be entered again; `halted` bool[N] what the
-    venue does not trade now.
+    were sent within `order_rate.per`, `session_orders` in this session; `repeated` float64[N] the signed lots asked
+    within `duplicate_window`, None for none; `blocked` bool[N] what a protective exit closed too recently to be entered
+    again; `halted` bool[N] what the venue does not trade now.
     """
 
     __slots__ = (
@@ -79,8 +79,8 @@ class Account:
         return found
 
     def closable(self) -> Floats:
-        """float64[N] lots by which a position can be made smaller without crossing zero: what open orders against it leave,
-        below 0 where they may cross it themselves."""
+        """float64[N] lots by which a position can be made smaller without crossing zero: what open orders against it
+        leave, below 0 where they may cross it themselves."""
         left, long = np.abs(self.lots), self.lots > 0.0
         if self.down is not None:
             left = left - np.where(long, self.down, 0.0)
@@ -95,8 +95,8 @@ class Extent:
     `w` float64[2N] is [-lowest | highest] exposure of each symbol over every subset and partial fill of
     open and reducing orders, `y` its positive part: short | long at their worst. `equity` is the lowest over
     those fills, `before` that by which a limit is breached already, without this basket, and `slip` float64[N] what one
-    more lot can take from it. `cash_used` is what cash must still cover, `traded` what this session has traded, with all
-    that is open and the basket's reductions.
+    more lot can take from it. `cash_used` is what cash must still cover, `traded` what this session has traded, with
+    all that is open and the basket's reductions.
     `settled`: the state after all of them have filled at reference prices, instead of the worst on the way.
     """
 

@@ -18,8 +18,8 @@ def cash(always: object, limits: Limits, universe: Universe) -> list[Linear]:
 
 
 def buying_power(cap: AccountCap, limits: Limits, universe: Universe) -> list[Linear]:
-    """What adds risk, bought or sold short, at worst prices with fees, within what the venue says may still be bought: that
-    has the open orders in it, and nothing held uses it. Absolute, on the way as at the end."""
+    """What adds risk, bought or sold short, at worst prices with fees, within what the venue says may still be bought:
+    that has the open orders in it, and nothing held uses it. Absolute, on the way as at the end."""
     paid = (1.0 + limits.collar) * (1.0 + limits.fee_bp * 1e-4)
     return [Linear(cap.limit, long=paid, short=paid, held="nothing", way=cap.limit)]
 
@@ -74,7 +74,8 @@ LIMITS: Final = (
             Refusal(
                 24,
                 "EQUITY",
-                "equity at worst prices would not be above zero, or too low for the weights of what is held and on order",
+                "equity at worst prices would not be above zero, or too low for the weights of what is held and on "
+                "order",
             ),
         ),
         (Rows(90, equity),),

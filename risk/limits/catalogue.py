@@ -1,4 +1,5 @@
-"""What may be set: the records of all limits, found in this package and in installed ones, and what follows from them."""
+"""What may be set: the records of all limits, found in this package and in installed ones, and what follows
+from them."""
 
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -31,8 +32,10 @@ from quantd.risk.limits.settings import (
 )
 
 __all__ = [
-    "DAY_NS", "EXTRA", "FIELDS", "FLOORS", "LIMITS", "LIMIT_OF", "NONE", "ON_BREACH", "REASON_NAMES", "REASON_TEXT", "SALES_FREE", "AccountCap", "Correlation",
-    "Limit", "Limits", "Liquidity", "Method", "Protective", "Ramp", "Rate", "Reason", "Stress", "Tail", "bound_of", "by_key", "kinds_of",
+    "DAY_NS", "EXTRA", "FIELDS", "FLOORS", "LIMITS", "LIMIT_OF", "NONE", "ON_BREACH", "REASON_NAMES", "REASON_TEXT",
+    "SALES_FREE", "AccountCap", "Correlation",
+    "Limit", "Limits", "Liquidity", "Method", "Protective", "Ramp", "Rate", "Reason", "Stress", "Tail", "bound_of",
+    "by_key", "kinds_of",
     "override", "tightest", "tightest_exits", "value_of",
 ]  # fmt: skip
 
@@ -54,8 +57,8 @@ def _found() -> Iterator[Limit]:
 
 
 def by_key(records: list[Limit]) -> dict[str, Limit]:
-    """Records by key, in the order in which people read them. ValueError for two records of one key, name or code, for a
-    field of `Limits` without a record, and for a record that nothing can set."""
+    """Records by key, in the order in which people read them. ValueError for two records of one key, name or code, for
+    a field of `Limits` without a record, and for a record that nothing can set."""
     keys = [each.key for each in records]
     refusals = [NONE, *(refusal for each in records for refusal in each.refusals)]
     codes, names = [str(each.code) for each in refusals], [each.name for each in refusals]
@@ -124,8 +127,8 @@ def kinds_of(kind: type[K]) -> list[tuple[Limit, K]]:
 
 
 def override(profile: Limits, **keys: Any) -> Limits:
-    """`profile` with explicit keys in place of its own; None turns a limit off. TypeError names an unknown key, ValueError a
-    value beyond the bounds of its record."""
+    """`profile` with explicit keys in place of its own; None turns a limit off. TypeError names an unknown key,
+    ValueError a value beyond the bounds of its record."""
     known = (*FIELDS, *EXTRA)
     extra = {} if profile.extra is UNSET else dict(profile.extra)
     for name in keys.keys() & EXTRA.keys():

@@ -83,9 +83,9 @@ class Scenarios:
         """float64[N]: the mean of the m worst losses of any book is at most this times the size of its exposures, short
         and long added up, filled or not.
 
-        The m worst of S numbers are on average within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928), the
-        deviation of a sum is at most the sum of deviations, and losses that gains do not offset have a mean of at most
-        (|mean| + root mean square) / 2, which is at most |mean| + deviation / 2.
+        The m worst of S numbers are on average within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928),
+        the deviation of a sum is at most the sum of deviations, and losses that gains do not offset have a mean of at
+        most (|mean| + root mean square) / 2, which is at most |mean| + deviation / 2.
         """
         found = self._reach.get(m)
         if found is None:
@@ -302,7 +302,8 @@ def context(
     """The context of one sample.
 
     `px` float64[N] is the value of one lot at the mark, `prices_nano` int64[N] the raw marks, `age_ns`
-    int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where none is known. `returns(k)` gives float64[k, N]
-    synchronous total returns, oldest first, NaN where an instrument has none; it is called at most once per lookback.
+    int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where none is known. `returns(k)` gives
+    float64[k, N] synchronous total returns, oldest first, NaN where an instrument has none; it is called at most once
+    per lookback.
     """
     return Context(px, prices_nano, age_ns, volume_lots, returns, universe)

@@ -15,7 +15,8 @@ def gross(most: float, limits: Limits, universe: Universe) -> list[Linear]:
 
 
 def account(cap: AccountCap | Ramp, limits: Limits, universe: Universe) -> list[Linear]:
-    """Gross exposure again, under what a live account may hold in all: absolute, so nothing on the way may exceed it."""
+    """Gross exposure again, under what a live account may hold in all: absolute, so nothing on the way may
+    exceed it."""
     return [Linear(cap.limit, long=1.0, short=1.0, way=cap.limit)]
 
 

@@ -40,7 +40,8 @@ class Linear(NamedTuple):
     """Coefficients of one row: exposure `long` and `short` per currency added on that side, at most `bound` x equity.
 
     Each coefficient is one number, or float64[N] with one for each symbol. `held` is what counts before the basket:
-    exposure on each `side`, exposure `net` of the other side, value `traded` in this session, `cash` in use, or `nothing`.
+    exposure on each `side`, exposure `net` of the other side, value `traded` in this session, `cash` in use, or
+    `nothing`.
     `way` is the bound while orders are on their way; None: `in_flight` beyond `bound`. `settled` are the coefficients
     (long, short) once all have filled; None: the same.
     """
@@ -109,7 +110,8 @@ class Family(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """A name for each symbol, "" for none: those with one name may weigh `bound` together. `part` is added to the key."""
+    """A name for each symbol, "" for none: those with one name may weigh `bound` together. `part` is added to
+    the key."""
 
     names: Sequence[str]
     bound: float

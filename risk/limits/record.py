@@ -1,7 +1,7 @@
 """The record of one limit: everything that is known about it, in one place.
 
-A module of this package that has a tuple `LIMITS` of records adds them to `quantd.risk.limits.catalogue`; so does an entry
-point of the group `quantd.limits`, which names such a tuple in another package.
+A module of this package that has a tuple `LIMITS` of records adds them to `quantd.risk.limits.catalogue`; so does an
+entry point of the group `quantd.limits`, which names such a tuple in another package.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,8 @@ Tighter = Callable[[str, Any, Any], Any]
 
 
 class Refusal(NamedTuple):
-    """Why an order is cut or refused. `code` is journalled: no other limit may ever have it. `name` is that of `Reason`.
+    """Why an order is cut or refused. `code` is journalled: no other limit may ever have it. `name` is that of
+    `Reason`.
     `sales_free`: the sales of the same decision may free what was cut."""
 
     code: int
@@ -44,8 +45,8 @@ class Bounds(NamedTuple):
 
 
 class Capped(NamedTuple):
-    """Most lots of each symbol. `place` orders the caps: the first that cuts gives the reason, `code` where it is not the
-    limit's first."""
+    """Most lots of each symbol. `place` orders the caps: the first that cuts gives the reason, `code` where it is not
+    the limit's first."""
 
     place: int
     largest: Cap
@@ -143,9 +144,10 @@ class Limit:
     """One limit: a field of `Limits`, a key of its `extra`, or a condition that is always checked.
 
     `place` orders what people read. `example` is a line for config.toml that switches it on; empty: it is always on, or
-    nothing to set. `always`: it is on in every set, or describes how others are measured. `on_breach`: a plan may use it up
-    by intention, so alerts report a breach and not a use. `floor`: the value must not fall below the bound. `bounds`: what
-    [risk] accepts of a limit that has no field in `Limits`. `profiles`: its value in each profile that sets it.
+    nothing to set. `always`: it is on in every set, or describes how others are measured. `on_breach`: a plan may use
+    it up by intention, so alerts report a breach and not a use. `floor`: the value must not fall below the bound.
+    `bounds`: what [risk] accepts of a limit that has no field in `Limits`. `profiles`: its value in each profile that
+    sets it.
     """
 
     key: str

@@ -1,8 +1,8 @@
-"""A set of limits made ready for a universe: caps, linear rows (and families of them), tails of scenario losses, quadratic
-forms, counts.
+"""A set of limits made ready for a universe: caps, linear rows (and families of them), tails of scenario losses,
+quadratic forms, counts.
 
-The gate walks these tables and knows no limit by name. All measures are monotone in the lots that add risk, which is what
-makes one common factor enough.
+The gate walks these tables and knows no limit by name. All measures are monotone in the lots that add risk, which is
+what makes one common factor enough.
 """
 
 from math import gcd
@@ -30,7 +30,8 @@ COUNTS: Final = kinds_of(Counts)
 MEASURED: Final = [(limit.key, limit.measure) for limit in LIMITS.values() if limit.measure is not None]
 
 KNOWN_CAPS: Final[frozenset[Cap]] = frozenset({
-    duplicate, price_missing, price_age, worst_price, restricted, blocked, sector_missing, shock_missing, short, no_borrow,
+    duplicate, price_missing, price_age, worst_price, restricted, blocked, sector_missing, shock_missing, short,
+    no_borrow,
     order_notional, volume_missing, share_of_volume, liquidity, position_weight,
 })  # fmt: skip
 """The caps that the short way judges: with any other one declared it does not answer."""
@@ -42,7 +43,8 @@ _LONG_KINDS: Final = {
 """Rows that are the same for every symbol of a book without shorts: of exposure, of turnover, of cash."""
 
 _SIDED_KINDS: Final = {
-    "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 1, "max_leverage": 3, "max_turnover": 5,
+    "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 1, "max_leverage": 3,
+    "max_turnover": 5,
     "cash": 6, "equity": 7,
 }  # fmt: skip
 """Rows of a book with shorts: gross, net long, net short, long, short, turnover, cash."""
@@ -150,7 +152,8 @@ class Rules:
         self._collars: dict[int, list[tuple[int, int, int]]] = {}
 
     def _on(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K, Any]]:
-        """The limits of a kind's table that are on, with their values; what is no field of `Limits` and has no key is always on."""
+        """The limits of a kind's table that are on, with their values; what is no field of `Limits` and has no key is
+        always on."""
         found = []
         for limit, own in table:
             settable = limit.key in FIELDS or limit.key in EXTRA
@@ -160,8 +163,8 @@ class Rules:
         return found
 
     def _caps(self) -> list[tuple[int, Cap]]:
-        """(code, cap) in their order: those of the fields of `Limits` see for themselves whether they are on, as what they
-        read may be another book's, and the others are there where they are on."""
+        """(code, cap) in their order: those of the fields of `Limits` see for themselves whether they are on, as what
+        they read may be another book's, and the others are there where they are on."""
         found = []
         for limit, kind in CAPS:
             if limit.key in EXTRA and value_of(self.limits, limit.key) is None:

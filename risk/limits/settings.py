@@ -77,9 +77,9 @@ class Rate(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AccountCap(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is bounded, long and short value together or what may be bought, may be `money` (account currency) at most, which
-    is `limit` of the equity now: the share is made anew for each plan, so that what the account is worth, or is said to be,
-    does not move the money."""
+    """What is bounded, long and short value together or what may be bought, may be `money` (account currency) at most,
+    which is `limit` of the equity now: the share is made anew for each plan, so that what the account is worth, or is
+    said to be, does not move the money."""
 
     limit: float
     money: float
@@ -115,7 +115,8 @@ class Liquidity(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Protective(Struct, frozen=True, forbid_unknown_fields=True):
     """When a position is closed whatever its policy wants: `stop_loss` below the entry price (`trailing`: below the
-    best price since), `take_profit` above it, as fractions; None is off. It is not entered again for `cooldown` samples.
+    best price since), `take_profit` above it, as fractions; None is off. It is not entered again for `cooldown`
+    samples.
     `at_venue`: the stop rests at the venue."""
 
     stop_loss: float | None = None
@@ -134,8 +135,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """One set of limits. None is off; fractions are of the equity of the book the set belongs to.
 
     Always on: finite inputs, price age, worst price (`collar`, for reducing orders `reduce_collar`, on a
-    stale price at most `flatten_collar`), duplicate intent and cash. `fee_bp` is the most a fill can cost in commission; cash
-    for it is reserved. Raises ValueError naming the key of a value that cannot be meant.
+    stale price at most `flatten_collar`), duplicate intent and cash. `fee_bp` is the most a fill can cost in
+    commission; cash for it is reserved. Raises ValueError naming the key of a value that cannot be meant.
     """
 
     collar: float = 0.05
@@ -183,7 +184,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     min_diversification: float | None = None
     min_sharpe: float | None = None
     extra: tuple[tuple[str, float], ...] | UnsetType = UNSET
-    """(key, value) of each limit that is on and has no field here, in order of keys; unset, and not encoded, without any."""
+    """(key, value) of each limit that is on and has no field here, in order of keys; unset, and not encoded, without
+    any."""
 
     def __post_init__(self) -> None:
         for name in ("collar", "reduce_collar", "flatten_collar"):

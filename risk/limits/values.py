@@ -1,4 +1,5 @@
-"""What each limit measures on a portfolio as it stands: for verdicts before and after, for the monitor and for `why`."""
+"""What each limit measures on a portfolio as it stands: for verdicts before and after, for the monitor and for
+`why`."""
 
 from collections.abc import Sequence
 from math import inf, sqrt
@@ -86,7 +87,8 @@ def _linear(row: Row, weights: Floats, traded: float) -> float:
 
 
 def scenarios_of(ctx: Context, rules: Rules, held: Floats) -> dict[int, Scenarios] | None:
-    """The rows of each lookback in which all that is `held`, float64[N] of any unit, has a return; None without enough."""
+    """The rows of each lookback in which all that is `held`, float64[N] of any unit, has a return; None
+    without enough."""
     least = rules.limits.min_history
     found = ctx.whole(rules.lookbacks, least)
     if found is not None:

@@ -28,7 +28,8 @@ def historical(returns: Floats, weights: Floats, confidence: float) -> tuple[Con
 
     Marginal VaR is an instrument's loss in the scenario that is the VaR, marginal CVaR its mean loss in the tail
     (D. Tasche, Risk contributions and performance measurement, 1999: the conditional expectation, here of scenarios).
-    One scenario is a noisy witness: for shares of risk look at the CVaR's. Incremental by evaluation without the position.
+    One scenario is a noisy witness: for shares of risk look at the CVaR's. Incremental by evaluation without the
+    position.
     """
     count = tail_count(len(returns), confidence)
     losses = -returns.dot(weights)

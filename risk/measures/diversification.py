@@ -85,8 +85,8 @@ def minimum_torsion(cov: Floats, tolerance: float = 1e-12, most: int = 1_000) ->
 
 
 def effective_bets_torsion(weights: Floats, cov: Floats) -> float:
-    """Effective number of bets over minimum-torsion factors, in which each bet keeps the name of an instrument. NaN where
-    they do not exist or the book has no variance. An iteration: for reports, not for every basket.
+    """Effective number of bets over minimum-torsion factors, in which each bet keeps the name of an instrument. NaN
+    where they do not exist or the book has no variance. An iteration: for reports, not for every basket.
 
     Source: as `minimum_torsion`.
     """

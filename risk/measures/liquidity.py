@@ -1,4 +1,5 @@
-"""How long a book takes to sell: days at a share of the usual volume. Nothing here knows prices to come or costs but impact.
+"""How long a book takes to sell: days at a share of the usual volume. Nothing here knows prices to come or costs but
+impact.
 
 Volumes are the caller's: an average over recent samples, in lots a day, of what is known.
 """

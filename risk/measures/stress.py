@@ -40,9 +40,10 @@ ALIASES: Final = {
 class Shock(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """One scenario: moves as fractions (-0.45 is a fall of 45 %).
 
-    `moves` by sector or asset class, in any case of letters, `"*"` for the rest; `symbols` by symbol, before any sector.
-    None says that no move is known (bitcoin in 2008): not even `"*"` is used then. Without `"*"` what is not named is
-    unknown too. `horizon` says in words over how long. Raises ValueError naming the key of a move that cannot be.
+    `moves` by sector or asset class, in any case of letters, `"*"` for the rest; `symbols` by symbol, before any
+    sector. None says that no move is known (bitcoin in 2008): not even `"*"` is used then. Without `"*"` what is not
+    named is unknown too. `horizon` says in words over how long. Raises ValueError naming the key of a move that cannot
+    be.
     """
 
     name: str
@@ -91,7 +92,8 @@ SHIPPED: Final = {
         Shock(
             name="2008",
             horizon="2007-10-09 to 2009-03-09, 17 months",
-            source="S&P 500 sector indices, price (Standard & Poor's, The Outlook); funds' closes for the rest (IYR, IWM, "
+            source="S&P 500 sector indices, price (Standard & Poor's, The Outlook); funds' closes for the rest (IYR, "
+            "IWM, "
             "EFA, EEM, SHY, IEF, TLT, TIP, AGG, LQD, HYG, GLD, DBC, BIL)",
             moves={
                 REST: -0.57,
@@ -161,7 +163,8 @@ SHIPPED: Final = {
         Shock(
             name="2022",
             horizon="calendar year 2022",
-            source="S&P 500 sector indices, price (S&P Dow Jones Indices); closes of the funds named for 2008 and of BTC-USD",
+            source="S&P 500 sector indices, price (S&P Dow Jones Indices); closes of the funds named for 2008 and of "
+            "BTC-USD",
             moves={
                 REST: -0.19,
                 "energy": 0.59,
@@ -196,7 +199,8 @@ SHIPPED: Final = {
             name="rates+200bp",
             horizon="at once, all maturities in parallel",
             source="bonds: duration and convexity, -D x 0.02 + C x 0.02^2 / 2 (F. Fabozzi, Bond Markets, Analysis, and "
-            "Strategies), at durations of 1.9, 7.5, 16.5, 6.5, 6.2, 8.3 and 3.5 years with the funds' usual convexity; the "
+            "Strategies), at durations of 1.9, 7.5, 16.5, 6.5, 6.2, 8.3 and 3.5 years with the funds' usual "
+            "convexity; the "
             "others are assumed shapes, about half of 2022 and no measured move",
             moves={
                 REST: -0.10,
@@ -234,8 +238,8 @@ SHIPPED: Final = {
 
 
 def shock_returns(shocks: Sequence[Shock], universe: Universe) -> Floats:
-    """float64[K, N]: the move of each instrument in each scenario: by its symbol, else by its sector, else `"*"`, else NaN,
-    which is unknown and no zero."""
+    """float64[K, N]: the move of each instrument in each scenario: by its symbol, else by its sector, else `"*"`, else
+    NaN, which is unknown and no zero."""
     found = np.empty((len(shocks), universe.size))
     sectors = [_key(sector) for sector in universe.sectors]
     for row, shock in zip(found, shocks, strict=True):
@@ -248,8 +252,8 @@ def shock_returns(shocks: Sequence[Shock], universe: Universe) -> Floats:
 
 
 def stress_losses(moves: Floats, weights: Floats) -> Floats:
-    """float64[K], what a book of float64[N] weights loses in each row of float64[K, N] moves, as a fraction of equity; a
-    gain is negative. NaN where a held instrument's move is unknown; what is not held does not matter."""
+    """float64[K], what a book of float64[N] weights loses in each row of float64[K, N] moves, as a fraction of equity;
+    a gain is negative. NaN where a held instrument's move is unknown; what is not held does not matter."""
     held = weights != 0.0
     return -moves[:, held].dot(weights[held])
 

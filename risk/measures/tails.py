@@ -73,7 +73,8 @@ def filtered(returns: Floats, decay: float = DECAY) -> Floats:
     variance = np.empty((rows + 1, size))
     squares = np.multiply(returns, returns, out=variance[1:])
     np.divide(ones(rows).dot(squares), rows, out=variance[0])
-    # decay^t (first + (1 - decay) sum of squares[k] decay^(-k-1), k < t): one cumulative sum, in blocks so short that no
+    # decay^t (first + (1 - decay) sum of squares[k] decay^(-k-1), k < t): one cumulative sum, in blocks so short that
+    # no
     # power overflows
     span = int(_SPAN / -log(decay))
     for first in range(0, rows, span):
@@ -104,11 +105,11 @@ def _powers(count: int, decay: float) -> Floats:
 def cornish_fisher(losses: Floats, confidence: float) -> tuple[Floats, Floats]:
     """Modified VaR and CVaR of float64[..., S] losses: a normal quantile bent by their skewness and excess kurtosis.
 
-    The loss at z deviations is mean + sd w(z), w(z) = z + (z^2 - 1) S / 6 + (z^3 - 3 z) K / 24 - (2 z^3 - 5 z) S^2 / 36,
-    with moments of the sample (divisor S); CVaR is its mean beyond the quantile, in closed form.
-    Both are NaN outside the domain (see `in_domain`): there w(z) is not a quantile, and no figure is better than a wrong one.
-    Sources: P. Zangari, A VaR methodology for portfolios that include options (1996); L. Favre and J.-A. Galeano,
-    Mean-modified value-at-risk (2002); D. Maillard, A user's guide to the Cornish Fisher expansion (2012).
+    The loss at z deviations is mean + sd w(z), w(z) = z + (z^2 - 1) S / 6 + (z^3 - 3 z) K / 24 - (2 z^3 - 5 z) S^2 /
+    36, with moments of the sample (divisor S); CVaR is its mean beyond the quantile, in closed form.
+    Both are NaN outside the domain (see `in_domain`): there w(z) is not a quantile, and no figure is better than a
+    wrong one. Sources: P. Zangari, A VaR methodology for portfolios that include options (1996); L. Favre and J.-A.
+    Galeano, Mean-modified value-at-risk (2002); D. Maillard, A user's guide to the Cornish Fisher expansion (2012).
     """
     mean, sd, skew, kurtosis = moments(losses)
     z = normal_quantile(confidence)
@@ -152,7 +153,8 @@ def in_domain(skew: Floats | float, kurtosis: Floats | float, confidence: float)
     # it may also come from above on the far left
     known = (w(np.asarray(-FAR)) <= at) & (at <= w(np.asarray(FAR)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        # where w turns: the roots of 3 a z^2 + 2 b z + c, NaN without one, written so that a = 0 divides by nothing small
+        # where w turns: the roots of 3 a z^2 + 2 b z + c, NaN without one, written so that a = 0 divides by nothing
+        # small
         q = -(b + np.copysign(np.sqrt(b * b - 3.0 * a * c), b))
         for turn in (q / (3.0 * a), c / q):
             known &= ~((np.abs(turn) < FAR) & ((turn > z) | (w(turn) > at)))

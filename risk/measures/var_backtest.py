@@ -24,8 +24,8 @@ Zone = Literal["green", "yellow", "red"]
 class VarBacktest(Struct, frozen=True):
     """What a row of forecasts was worth. `lr_*` are likelihood ratios, `p_*` their p-values: below 0.05 the forecasts
     are refused at 95 %. `coverage`: as many exceedances as promised; `independence`: they do not come in runs;
-    `conditional`: both. None where a test does not exist (too few samples). `skipped` counts samples without a forecast.
-    The zone is that of the newest `zone_samples`.
+    `conditional`: both. None where a test does not exist (too few samples). `skipped` counts samples without a
+    forecast. The zone is that of the newest `zone_samples`.
     """
 
     confidence: float
@@ -100,7 +100,8 @@ def zone(samples: int, exceedances: int, confidence: float) -> Zone:
 def backtest(returns: Floats, forecasts: Floats, confidence: float) -> VarBacktest:
     """The report of float64[T] returns against float64[T] VaR forecasts for the same samples.
 
-    A sample whose forecast or return is not finite is skipped and counted; it also breaks the chain of what follows what.
+    A sample whose forecast or return is not finite is skipped and counted; it also breaks the chain of what follows
+    what.
     """
     known = np.isfinite(returns) & np.isfinite(forecasts)
     exceeded = -returns > forecasts
@@ -137,8 +138,10 @@ def backtest(returns: Floats, forecasts: Floats, confidence: float) -> VarBackte
 def rolling_var(
     returns: Floats, method: Method, confidence: float, lookback: int = 252, decay: float = DECAY
 ) -> Floats:
-    """float64[T] forecasts of one sample ahead for float64[T] returns of one book or instrument: that of t is made of the
-    `lookback` returns before t and of nothing else; NaN for the first `lookback` samples, and where the method has none.
+    """float64[T] forecasts of one sample ahead for float64[T] returns of one book or instrument: that of t is made of
+    the
+    `lookback` returns before t and of nothing else; NaN for the first `lookback` samples, and where the method has
+    none.
     """
     found = np.full(len(returns), np.nan)
     if len(returns) > lookback:

@@ -1,4 +1,5 @@
-"""How near each limit is: INFO at 60 %, WARNING at 80 %, CRITICAL at 100 %, with hysteresis, one alert for a crossing."""
+"""How near each limit is: INFO at 60 %, WARNING at 80 %, CRITICAL at 100 %, with hysteresis, one alert for a
+crossing."""
 
 from bisect import bisect
 from math import inf
@@ -70,8 +71,8 @@ def level(share: float, before: int = NONE) -> int:
 def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> list[Crossing]:
     """Note the present values in `levels` (key -> level, changed in place); the crossings, in order of keys.
 
-    A limit that is no longer measured leaves at its level until it is measured again. Without `falling` levels only rise:
-    of values that will not last, because orders are on their way.
+    A limit that is no longer measured leaves at its level until it is measured again. Without `falling` levels only
+    rise: of values that will not last, because orders are on their way.
     """
     found: list[Crossing] = []
     for key in sorted(values):

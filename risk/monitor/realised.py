@@ -68,8 +68,8 @@ class Realised:
         )
 
     def moved(self, amount_micro: int) -> None:
-        """Money that came (or went, negative) at the very instant of the last sample, after it was valued: it earns from
-        there on, and is in no return before."""
+        """Money that came (or went, negative) at the very instant of the last sample, after it was valued: it earns
+        from there on, and is in no return before."""
         if self._equity:
             self._equity[-1] += amount_micro
             self._flows[-1] += amount_micro
@@ -95,14 +95,15 @@ class Realised:
         return free[np.array(self._equity)[:-1] > 0.0]
 
     def wealth(self) -> Floats:
-        """float64[T] what 1 became, by these returns: an equity without deposits and withdrawals. Empty before the first
-        return."""
+        """float64[T] what 1 became, by these returns: an equity without deposits and withdrawals. Empty before the
+        first return."""
         returns = self.returns()
         return compounded(returns) if len(returns) else returns
 
     def values(self, limits: Limits) -> Values:
         """`max_realised_volatility` (a year) and `min_sharpe` where they are set and LEAST returns are known: value and
-        bound. The definitions are those of `quantd.trading.statistics`; a Sharpe ratio that does not exist is left out."""
+        bound. The definitions are those of `quantd.trading.statistics`; a Sharpe ratio that does not exist is left
+        out."""
         most, least = limits.max_realised_volatility, limits.min_sharpe
         if most is None and least is None:
             return {}

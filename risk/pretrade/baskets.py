@@ -49,8 +49,8 @@ class Part(NamedTuple):
 def _narrowed(
     worst: list[int], ctx: Context, verdict: Verdict, account: Account, limits: Limits, parts: list[Part]
 ) -> None:
-    """Bring worst prices to those that each agent's own gate counted on, where they are narrower: its collars may be, or
-    it adds where the house reduces."""
+    """Bring worst prices to those that each agent's own gate counted on, where they are narrower: its collars may be,
+    or it adds where the house reduces."""
     reduces = verdict.lots * account.lots < 0.0
     for part in parts:
         collars = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
@@ -115,7 +115,8 @@ def stop_basket(
     n: int,
     ts: int,
 ) -> OrderBasket | None:
-    """The part `lots` (float64[N] signed) of a verdict as stops that rest good till cancelled; None when nothing is left.
+    """The part `lots` (float64[N] signed) of a verdict as stops that rest good till cancelled; None when nothing is
+    left.
 
     `stops` are trigger prices by column, nano-currency: rounded to the tick towards the market, with a worst price
     `reduce_collar` beyond. Rows that do not make a position of the account smaller, or that were not granted whole, are

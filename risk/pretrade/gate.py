@@ -164,7 +164,8 @@ def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tup
 
 
 def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, rules: Rules, reason: Codes) -> Floats:
-    """Signed lots of the orders that make a position smaller: whole, but never beyond zero with all that may still fill."""
+    """Signed lots of the orders that make a position smaller: whole, but never beyond zero with all that may still
+    fill."""
     left = np.floor(np.maximum(account.closable(), 0.0))
     size = np.abs(wanted) * opposite
     reason[size > left] = Reason.ZERO_CROSSING
@@ -241,8 +242,8 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
 
 
 def _owed(limits: Limits, equity: float, lost: float, sales: float) -> float:
-    """What cash may fall below zero, negative: a share of the equity that all open orders leave, and less where a sale of
-    this basket takes more from that share than it brings."""
+    """What cash may fall below zero, negative: a share of the equity that all open orders leave, and less where a sale
+    of this basket takes more from that share than it brings."""
     debit = limits.max_cash_debit
     return max(debit * lost - (sales - lost), 0.0) - debit * equity
 

@@ -37,7 +37,8 @@ class Most(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """What a limit measures and what it allows; `about` names whose value it is: a symbol, a sector, an asset, a pair."""
+    """What a limit measures and what it allows; `about` names whose value it is: a symbol, a sector, an asset,
+    a pair."""
 
     value: float
     bound: float
@@ -130,7 +131,8 @@ def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Accoun
 
 
 def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> dict[str, Figure]:
-    """Every limit of the book that is on: of what is held (`lots` None), or once `lots` and all that is open have filled.
+    """Every limit of the book that is on: of what is held (`lots` None), or once `lots` and all that is open have
+    filled.
 
     Of limits that hold for each symbol, the heaviest.
     """

@@ -28,8 +28,8 @@ Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
 class EstimateParams(Struct, frozen=True, kw_only=True):
-    """`lookback` samples of returns; `decay` is the lambda of `covariance = "ewma"`. `invested` is the fraction of the book
-    that is spread. `volatility_target` a year: weights are made smaller until it is met, never larger; 0 is none.
+    """`lookback` samples of returns; `decay` is the lambda of `covariance = "ewma"`. `invested` is the fraction of the
+    book that is spread. `volatility_target` a year: weights are made smaller until it is met, never larger; 0 is none.
     `samples_a_year` turns figures a year into figures a sample."""
 
     lookback: Annotated[int, Meta(ge=2, le=5000)] = 252
@@ -59,7 +59,8 @@ P_co = TypeVar("P_co", bound=EstimateParams, covariant=True)
 class Case(Generic[P_co]):
     """One decision: the instruments that take part (n of N), what is known of them, and the bounds.
 
-    `returns` float64[S, n] per sample, `held` float64[n] weights of the book over what is invested, `symbols` by column,
+    `returns` float64[S, n] per sample, `held` float64[n] weights of the book over what is invested, `symbols` by
+    column,
     `universe` all that is traded.
     """
 
@@ -114,7 +115,8 @@ FIRST_MINIMUM: Final = (("minimum variance", minimum_variance_form), *LAST)
 
 @dataclass(frozen=True, slots=True)
 class Allocator(Generic[P]):
-    """Implements quantd.trading.ports.Policy. Takes part: an instrument whose whole lookback is known and which moved in it.
+    """Implements quantd.trading.ports.Policy. Takes part: an instrument whose whole lookback is known and which moved
+    in it.
 
     With `whole` the form's weights add up to 1 and are scaled to `invested`; without, they are what it says, at most
     `invested` in sum. `fallbacks` follow when it raises or answers nonsense; when all fail the book is held.
@@ -215,7 +217,8 @@ class Allocator(Generic[P]):
 
 
 def moving(returns: Floats) -> Bools:
-    """bool[N], which columns of float64[S, N] are known throughout, vary, and do not stand still (quantd.strategies.weights.stale_prices)."""
+    """bool[N], which columns of float64[S, N] are known throughout, vary, and do not stand still
+    (quantd.strategies.weights.stale_prices)."""
     rows = len(returns)
     centred = returns - returns.sum(axis=0) / rows
     variance = np.einsum("ij,ij->j", centred, centred)

@@ -16,7 +16,8 @@ from quantd.trading.market import Floats
 class Constraints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`groups`: name of one of `[[universe.groups]]` -> the most it may weigh in sum; `max_sector`: the same for every
     sector that instruments name; `max_turnover`: of sum(|new - held|) at one decision, where buying what cash is left
-    does not count; `max_cvar`: of the mean loss a sample in the worst `cvar_confidence`. Weights are fractions of the book.
+    does not count; `max_cvar`: of the mean loss a sample in the worst `cvar_confidence`. Weights are fractions of the
+    book.
     """
 
     groups: dict[str, Share] = {}

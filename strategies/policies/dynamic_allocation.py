@@ -32,10 +32,10 @@ Exposure = Annotated[float, Meta(ge=0.0, le=2.0)]
 
 
 class DynamicParams(Struct, frozen=True):
-    """Each weight of `base` is multiplied by the exposure of the regime (`bull`, `bear`, `volatile`), by 1 + `momentum_factor`
-    x the symbol's score of momentum (-1 to 1, over `momentum_lookback` samples, none within `threshold`), and all by the
-    annual `volatility_target` over what they had over `volatility_lookback` samples, at least 1 / `max_adjustment` and
-    at most that. No more than `max_gross` comes of it."""
+    """Each weight of `base` is multiplied by the exposure of the regime (`bull`, `bear`, `volatile`), by 1 +
+    `momentum_factor` x the symbol's score of momentum (-1 to 1, over `momentum_lookback` samples, none within
+    `threshold`), and all by the annual `volatility_target` over what they had over `volatility_lookback` samples, at
+    least 1 / `max_adjustment` and at most that. No more than `max_gross` comes of it."""
 
     base: Member = Member("inverse_volatility")
     regime: RegimeParams = RegimeParams()

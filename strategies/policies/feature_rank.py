@@ -27,9 +27,9 @@ VOLATILITY_SAMPLES = 63
 
 class SignalsParams(Struct, frozen=True):
     """`features`: name -> weight in the score; a weight below 0 prefers low values. The `top` instruments by score are
-    held in equal parts, or by inverse volatility; `invested` is the fraction of the book that is spread. `exposure`: features
-    that are one number for all instruments (macro series, regimes, the season) -> weight: what is invested is multiplied by
-    1 plus the weighted sum of their values, within 0 and 1."""
+    held in equal parts, or by inverse volatility; `invested` is the fraction of the book that is spread. `exposure`:
+    features that are one number for all instruments (macro series, regimes, the season) -> weight: what is invested is
+    multiplied by 1 plus the weighted sum of their values, within 0 and 1."""
 
     features: dict[str, float] = {}
     exposure: dict[str, float] = {}

@@ -30,7 +30,8 @@ class MertonParams(GrowthParams, frozen=True, kw_only=True):
 
 
 class KellyParams(GrowthParams, frozen=True, kw_only=True):
-    """`fraction` of the growth-optimal bet: 1 is all of it, 0.5 gives up a quarter of the growth for half of the risk."""
+    """`fraction` of the growth-optimal bet: 1 is all of it, 0.5 gives up a quarter of the growth for half of
+    the risk."""
 
     fraction: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.5
 

@@ -27,7 +27,8 @@ class InverseVolatilityParams(Struct, frozen=True):
 def inverse_deviations(returns: Floats) -> Floats:
     """float64[N], 1 / standard deviation (n - 1) of each column of float64[k, N].
 
-    0 where a return is missing or the price stands still (quantd.strategies.weights.stale_prices): no measure, no weight.
+    0 where a return is missing or the price stands still (quantd.strategies.weights.stale_prices): no measure, no
+    weight.
     """
     k = len(returns)
     centred = returns - returns.sum(axis=0) / k

@@ -31,7 +31,8 @@ RiskFree = Annotated[float, Meta(ge=-0.1, le=1.0)]
 
 
 class MaxSharpeParams(ConstrainedParams, frozen=True, kw_only=True):
-    """`risk_free` is a year's rate; `expected_returns`: means of the sample, shrunk ones, or those of an equilibrium."""
+    """`risk_free` is a year's rate; `expected_returns`: means of the sample, shrunk ones, or those of an
+    equilibrium."""
 
     risk_free: RiskFree = RISK_FREE_ANNUAL
     expected_returns: MeanKind = "sample"

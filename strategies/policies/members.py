@@ -128,8 +128,9 @@ def under(space: str, memory: Memory) -> dict[str, Any]:
 
 
 def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterator[tuple[str, Policy, Memory]]:
-    """Each of quantd.trading.ports.leaves with its own part of `memory`, and the path of members that leads to it (`0/bull`, empty
-    for the policy itself and what only rules stand around). What a policy is made of (`inside`) remembers under its
+    """Each of quantd.trading.ports.leaves with its own part of `memory`, and the path of members that leads to it
+    (`0/bull`, empty for the policy itself and what only rules stand around). What a policy is made of (`inside`)
+    remembers under its
     `spaces`, in the same order; one that has none hands its memory on as it is."""
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())
     if not inside:

@@ -30,8 +30,9 @@ class MomentumParams(Struct, frozen=True):
 class Momentum:
     """Moskowitz, Ooi and Pedersen (2012), without the short side.
 
-    Each instrument whose window is known and does not stand still (quantd.strategies.weights.stale_prices) has a place of its own; it is filled while the past total
-    return is positive and cash otherwise, so the book is out of a market that falls as a whole.
+    Each instrument whose window is known and does not stand still (quantd.strategies.weights.stale_prices) has a place
+    of its own; it is filled while the past total return is positive and cash otherwise, so the book is out of a market
+    that falls as a whole.
     """
 
     params: MomentumParams

@@ -50,7 +50,8 @@ Room = Callable[[Floats], float]
 
 
 class CostAware(Struct, frozen=True):
-    """Trade only as far as the utility of being nearer to the target, over `horizon` samples with `risk_aversion`, beats
+    """Trade only as far as the utility of being nearer to the target, over `horizon` samples with `risk_aversion`,
+    beats
     `cost_bp` of what is traded and `fixed` (account currency) a trade."""
 
     cost_bp: float
@@ -60,9 +61,10 @@ class CostAware(Struct, frozen=True):
 
 
 class RebalanceRules(Struct, frozen=True):
-    """`when` a rebalance is due: "always", "calendar" (the first answer in a period of `every`), "threshold" (a weight is
-    off by more than `drift`, or a share of the risk by more than `risk_drift`), or "event" (one of `events`, but not
-    within `wait` samples of the last). What is traded then is limited as `quantd.strategies.weights.rebalancing.limited` says."""
+    """`when` a rebalance is due: "always", "calendar" (the first answer in a period of `every`), "threshold" (a weight
+    is off by more than `drift`, or a share of the risk by more than `risk_drift`), or "event" (one of `events`, but not
+    within `wait` samples of the last). What is traded then is limited as
+    `quantd.strategies.weights.rebalancing.limited` says."""
 
     when: Literal["always", "calendar", "threshold", "event"] = "always"
     every: str = "month"
@@ -86,8 +88,9 @@ class RebalanceRules(Struct, frozen=True):
 class Rebalanced:
     """Asks `policy` at every Ask, so that what it remembers goes on, and passes on what it wants when that is due.
 
-    The first answer that wants something is due, and into an empty book it is not limited. Weights are compared after `room`: what worst
-    prices leave no place for is no drift. Limits and costs leave a rebalance short of its target; the next one goes on.
+    The first answer that wants something is due, and into an empty book it is not limited. Weights are compared after
+    `room`: what worst prices leave no place for is no drift. Limits and costs leave a rebalance short of its target;
+    the next one goes on.
     """
 
     policy: Policy

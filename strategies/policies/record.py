@@ -1,4 +1,5 @@
-"""The record of a policy: a module here that lists records in `RECORDS` registers policies; an installed package may too."""
+"""The record of a policy: a module here that lists records in `RECORDS` registers policies; an installed package may
+too."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -39,8 +40,8 @@ M = TypeVar("M")
 
 
 class Registry(dict[str, M], Generic[M]):
-    """Name -> function that makes the policy. Iteration gives the built-in ones; a name that is none of them is looked up
-    among the entry points of installed packages."""
+    """Name -> function that makes the policy. Iteration gives the built-in ones; a name that is none of them is looked
+    up among the entry points of installed packages."""
 
     def __init__(self, built_in: Mapping[str, M], kind: type[Struct]) -> None:
         super().__init__(built_in)
@@ -58,7 +59,8 @@ class Registry(dict[str, M], Generic[M]):
 
 
 def installed(name: object) -> PolicyRecord | CompositeRecord | None:
-    """The record that an installed package offers under `name`. ParamsError where it cannot be loaded, or two offer it."""
+    """The record that an installed package offers under `name`. ParamsError where it cannot be loaded, or two
+    offer it."""
     if not isinstance(name, str) or not name.isidentifier():
         return None
     offered = _offered().get(name, ())

@@ -1,4 +1,5 @@
-"""Risk parity: long-only weights of which each carries its share of the portfolio's variance, equal ones or any budgets."""
+"""Risk parity: long-only weights of which each carries its share of the portfolio's variance, equal ones or any
+budgets."""
 
 from collections.abc import Mapping
 from typing import Annotated, Final

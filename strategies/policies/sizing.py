@@ -26,8 +26,8 @@ from quantd.trading.view import HOLD, Hold, Memory, Noted, View
 
 
 class RegimeExposure(Struct, frozen=True):
-    """How much of the policy's weights is held in each regime; in a volatile one they are also moved by `spread` towards
-    equal parts. A regime lasts at least `dwell` samples."""
+    """How much of the policy's weights is held in each regime; in a volatile one they are also moved by `spread`
+    towards equal parts. A regime lasts at least `dwell` samples."""
 
     regime: RegimeParams = RegimeParams()
     bull: float = 1.0
@@ -40,8 +40,8 @@ class RegimeExposure(Struct, frozen=True):
 class SizingRules(Struct, frozen=True):
     """What is None is off; the others are applied in the order they stand here.
 
-    `regime`: exposure by regime. `risk_budget`: pairs of a symbol and its part of the annual volatility, over the sides the
-    policy takes. `kelly`: this fraction of Kelly's size, by `kelly_method`, from `kelly_lookback` samples.
+    `regime`: exposure by regime. `risk_budget`: pairs of a symbol and its part of the annual volatility, over the sides
+    the policy takes. `kelly`: this fraction of Kelly's size, by `kelly_method`, from `kelly_lookback` samples.
     `volatility_target`: annual, from `volatility_lookback` samples. `max_gross`: the most that all this may come to.
     `momentum_filter`: nothing is opened or added to against the total return over so many samples.
     """

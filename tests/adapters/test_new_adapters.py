@@ -1,4 +1,5 @@
-"""One file adds a feed, another one a broker: `docs/develop/extending.md` has both, and they run as they stand there."""
+"""One file adds a feed, another one a broker: `docs/develop/extending.md` has both, and they run as they stand
+there."""
 
 import json
 import re
@@ -33,7 +34,8 @@ def checkout(tmp_path: Path) -> Path:
 def quantd(root: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "quantd.daemon.cli", *arguments],
-        cwd=root, env=environment(root) | {"XDG_CACHE_HOME": str(root / "cache")} | more, capture_output=True, text=True, check=False,
+        cwd=root, env=environment(root) | {"XDG_CACHE_HOME": str(root / "cache")} | more, capture_output=True,
+        text=True, check=False,
     )  # fmt: skip
 
 

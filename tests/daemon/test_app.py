@@ -1,4 +1,5 @@
-"""While the daemon trades, no collection of garbage looks through what its start has made: a full one takes 0.1 s and more."""
+"""While the daemon trades, no collection of garbage looks through what its start has made: a full one takes 0.1 s and
+more."""
 
 import gc
 import sqlite3

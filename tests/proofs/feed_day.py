@@ -1,4 +1,5 @@
-"""A day of 1-minute bars for 100 symbols through the streaming adapter, over HTTP and WebSocket, at 100 times the speed.
+"""A day of 1-minute bars for 100 symbols through the streaming adapter, over HTTP and WebSocket, at 100 times the
+speed.
 
     python -m tests.proofs.feed_day [--symbols 100] [--minutes 390] [--speed 100] [--faults SEED]
 

@@ -2,8 +2,8 @@
 
     python -m tests.proofs.five_agents [--from 2005-01-03] [--to 2021-12-30] [--set KEY=VALUE ...] [--moving]
 
-With `--moving` twice: as it is, and with capital that moves by recent performance each month and a shadow that challenges one
-of the five each quarter.
+With `--moving` twice: as it is, and with capital that moves by recent performance each month and a shadow that
+challenges one of the five each quarter.
 
 Checked after every slice and every tick, in whole numbers: lots, cash, fees, flows, income and the marked equity of the
 books and the unallocated book are the house's, to the last unit. Realised profit: each book sells at its own average
@@ -192,7 +192,8 @@ def told(found: Found) -> str:
     ]
     return "\n".join(
         [
-            f"{found.bars} bars, {found.checks} instants checked, {found.fills} fills ({found.shared} shared by several agents), "
+            f"{found.bars} bars, {found.checks} instants checked, {found.fills} fills ({found.shared} shared by "
+            f"several agents), "
             f"{found.crosses} crosses; {found.wall_s:.1f} s",
             f"books' realised profit and the house's were apart by {money_text(found.most_apart_micro)} at most, "
             f"{money_text(found.end_apart_micro)} at the end",
@@ -216,7 +217,8 @@ def _moved(found: Found) -> str:
     best = min((each.p for each in looks), default=1.0)
     promoted = [each for each in looks if each.promoted]
     return (
-        f"capital moved {len(found.moves)} times, {money_text(sums)} in all, new shares {len(new)} times, the last {last}; "
+        f"capital moved {len(found.moves)} times, {money_text(sums)} in all, new shares {len(new)} times, the last "
+        f"{last}; "
         f"{len(looks)} looks at the challenger, {len(promoted)} promotions, least p {best:.4f}"
     )
 

@@ -1,4 +1,5 @@
-"""How long the kill switch takes, from each of its triggers to a switch in HALT: python -m tests.proofs.kill_switch --times 200
+"""How long the kill switch takes, from each of its triggers to a switch in HALT: python -m tests.proofs.kill_switch
+--times 200
 
 The daemon is a program of its own, trading each session; this program pulls the triggers. Both read the same monotonic
 clock: the daemon stamps the step in which its switch moved, and each order it makes, where it journals them.

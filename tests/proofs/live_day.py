@@ -2,9 +2,10 @@
 
     python -m tests.proofs.live_day [--minutes 60] [--scale 60] [--kill venue,path,stream,feed,store,bus] [--times 10]
 
-The whole daemon runs in this process on a clock that is `scale` times as quick: bars of a minute over HTTP, orders to a venue that
-fills what is marketable, its updates over a WebSocket. At the end our books must be the venue's to the last unit, and
-no order may be there twice. Prints what was cut off how often, orders, fills and the verdict; exit 1 when something differs.
+The whole daemon runs in this process on a clock that is `scale` times as quick: bars of a minute over HTTP, orders to a
+venue that fills what is marketable, its updates over a WebSocket. At the end our books must be the venue's to the last
+unit, and no order may be there twice. Prints what was cut off how often, orders, fills and the verdict; exit 1 when
+something differs.
 """
 
 import argparse
@@ -444,7 +445,8 @@ def main() -> int:
         )
     s = left.summary
     print(
-        f"seed {asked.seed}: {dict(left.cut)} cut off; {s.slices} slices, {s.orders} orders, {s.fills} fills, {s.trips} trips"
+        f"seed {asked.seed}: {dict(left.cut)} cut off; {s.slices} slices, {s.orders} orders, {s.fills} fills, "
+        f"{s.trips} trips"
     )
     print("\n".join(left.wrong) or "every book is the venue's, to the last unit; no order is there twice")
     return 1 if left.wrong else 0

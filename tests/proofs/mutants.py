@@ -1,11 +1,12 @@
 """Mutation test of risk/: one small change of a function at a time, and whether a test notices.
 
-    python -m tests.proofs.mutants [--share 1.0] [--minutes M] [--seed S] [--longest S] [--tests risk/test_x,risk/limits]
+    python -m tests.proofs.mutants [--share 1.0] [--minutes M] [--seed S] [--longest S]
+        [--tests risk/test_x,risk/limits]
                                    [--only FILE] [module ...]
 
-Tests are collected once; each mutant is a forked child whose functions have other code, and which runs the tests that reach
-the changed line, the quickest first. mutmut does the same with a copy of the tree and a new collection for each mutant;
-that was too slow here, and a test that fails by itself stopped it. Prints what survived; exit 1 below 95 %.
+Tests are collected once; each mutant is a forked child whose functions have other code, and which runs the tests that
+reach the changed line, the quickest first. mutmut does the same with a copy of the tree and a new collection for each
+mutant; that was too slow here, and a test that fails by itself stopped it. Prints what survived; exit 1 below 95 %.
 """
 
 import argparse
@@ -42,7 +43,8 @@ PLANTED: Final = ("planted", "the_property_sees", "the_comparison_sees")
 
 
 class Mutant(NamedTuple):
-    """One change. `module` is the path in risk/ without .py, `text` the line as it becomes, `code` the changed module."""
+    """One change. `module` is the path in risk/ without .py, `text` the line as it becomes, `code` the changed
+    module."""
 
     module: str
     function: str
@@ -55,7 +57,8 @@ class Mutant(NamedTuple):
 
 
 def survivors_in(text: str) -> set[str]:
-    """The changes that an earlier run printed, with or without its outcome in brackets, whatever their lines are now."""
+    """The changes that an earlier run printed, with or without its outcome in brackets, whatever their lines
+    are now."""
     outcome = re.compile(r"\s*\((survived|no test)\)\s*$")
     return {_unnumbered(outcome.sub("", line)) for line in text.splitlines() if line.startswith("risk/")}
 
@@ -417,7 +420,8 @@ def main() -> int:
             parser.error(f"there is no {path}")
     # a mutant is noticed by any failing example: none is made smaller, explained or kept
     settings.register_profile("mutants", settings.get_profile("ci"), phases=(Phase.explicit, Phase.generate))
-    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W", "ignore",
+    options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:timeout", "-s", "--no-header", "-W",
+        "ignore",
                "--hypothesis-profile=mutants", "--rootdir", str(ROOT)]  # fmt: skip
     pytest.main([*options, *tests], plugins=[hunt])
     return hunt.result

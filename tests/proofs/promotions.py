@@ -2,8 +2,8 @@
 
     python -m tests.proofs.promotions [--seeds 1000]
 
-Champion and challenger have fat tails (t with 5 degrees of freedom) and 80 % of their variance in common. Each challenger is looked
-at every 21 samples until its looks are used up; a seed counts when any look promotes.
+Champion and challenger have fat tails (t with 5 degrees of freedom) and 80 % of their variance in common. Each
+challenger is looked at every 21 samples until its looks are used up; a seed counts when any look promotes.
 """
 
 import argparse
@@ -53,7 +53,8 @@ def main() -> int:
             broken |= rates[0.0] > 1.0 - rules.confidence
             said = ", ".join(f"{1e4 * edge:+.0f} bp a day {found:.1%}" for edge, found in rates.items())
             sys.stdout.write(
-                f"{measure}, {samples} samples, {looks} looks, {1.0 - rules.confidence:.0%} stated: promoted at {said}\n"
+                f"{measure}, {samples} samples, {looks} looks, {1.0 - rules.confidence:.0%} stated: promoted at "
+                f"{said}\n"
             )
             sys.stdout.flush()
     return int(broken)

@@ -1,4 +1,5 @@
-"""The short form of tests.proofs.live_day: the whole daemon at a wire-level venue, with everything cut off that can be."""
+"""The short form of tests.proofs.live_day: the whole daemon at a wire-level venue, with everything cut off
+that can be."""
 
 from pathlib import Path
 

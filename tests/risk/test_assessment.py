@@ -222,8 +222,10 @@ def test_pairs_that_lose_together_come_first_and_a_hedge_is_none() -> None:
 MISSING = {
     "a price": ({"px": np.array([math.nan, *[50.0] * 5])}, {*BY_WEIGHT, *BY_RETURNS, "book_days"}, "no price of S0"),
     "a price of zero": ({"px": np.array([0.0, *[50.0] * 5])}, {*BY_WEIGHT, *BY_RETURNS, "book_days"}, "no price of S0"),
-    "an infinite price": ({"px": np.array([math.inf, *[50.0] * 5])}, {*BY_WEIGHT, *BY_RETURNS, "book_days"}, "no price of S0"),
-    "a position": ({"lots": np.array([math.nan, *[50.0] * 5])}, {*BY_WEIGHT, *BY_RETURNS}, "a position is not a number"),
+    "an infinite price": ({"px": np.array([math.inf, *[50.0] * 5])}, {*BY_WEIGHT, *BY_RETURNS, "book_days"},
+    "no price of S0"),
+    "a position": ({"lots": np.array([math.nan, *[50.0] * 5])}, {*BY_WEIGHT, *BY_RETURNS},
+    "a position is not a number"),
     "equity": ({"equity": 0.0}, {*BY_WEIGHT, *BY_RETURNS}, "equity is not positive"),
     "equity that is no number": ({"equity": math.nan}, {*BY_WEIGHT, *BY_RETURNS}, "equity is not positive"),
     "returns": ({"returns": np.full((252, 6), math.nan)}, {*BY_RETURNS}, "0 samples in which everything held"),
@@ -234,7 +236,8 @@ MISSING = {
     "a long history": ({"history": np.full(60, 5.0)}, {"sharpe", "sortino", "calmar"}, "59 samples of equity returns"),
     "a moving history": ({"history": np.full(61, 5.0)}, {"sharpe", "calmar"}, "equity"),
     "volumes": ({"volume_lots": np.full(6, math.nan)}, {"book_days"}, "no volume is known of S0, S1, S2 and 3 more"),
-    "moving returns": ({"returns": np.zeros((252, 6))}, {"effective_bets", "diversification", "diversification_ratio"}, "nothing held moved"),
+    "moving returns": ({"returns": np.zeros((252, 6))}, {"effective_bets", "diversification", "diversification_ratio"},
+    "nothing held moved"),
     "a holding": ({"lots": np.zeros(6)}, {*BY_RETURNS}, "nothing is held"),
 }  # fmt: skip
 

@@ -178,7 +178,8 @@ def test_profits_and_losses_of_several_books_and_symbols_are_all_told() -> None:
     assert np.isnan(now.best[[0, 2]]).all()
     told = [(b.book, b.symbol, b.kind, b.level) for b in breaches(found, now, np.array([130.0, 89.0]))]
     assert told == [
-        (0, 0, "take_profit", 120.0), (1, 0, "trailing_stop", 135.0), (1, 1, "stop_loss", 90.0), (2, 1, "stop_loss", 90.0),
+        (0, 0, "take_profit", 120.0), (1, 0, "trailing_stop", 135.0), (1, 1, "stop_loss", 90.0),
+        (2, 1, "stop_loss", 90.0),
     ]  # fmt: skip
 
 

@@ -91,7 +91,8 @@ class Done:
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Undoes what a command changes in its process: environment, folder, logging, limit of open files, frozen objects."""
+    """Undoes what a command changes in its process: environment, folder, logging, limit of open files, frozen
+    objects."""
     environ, here = dict(os.environ), Path.cwd()
     root, logs = logging.getLogger(), structlog.get_config()
     handlers, level, levels = list(root.handlers), root.level, {name: logging.getLogger(name).level for name in QUIET}

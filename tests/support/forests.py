@@ -31,7 +31,8 @@ def noise(seed: int, rows: int, size: int) -> Floats:
 
 
 def garch(seed: int, rows: int, size: int) -> Floats:
-    """Volatility that comes in clusters and reverts to its mean (Bollerslev 1986): more can be known than what trails."""
+    """Volatility that comes in clusters and reverts to its mean (Bollerslev 1986): more can be known than what
+    trails."""
     draw = np.random.default_rng(seed)
     variance, out = np.full(size, 1e-4), np.empty((rows, size))
     for t in range(rows):

@@ -180,17 +180,21 @@ PLAIN: dict[str, Talib] = {
     "gain_to_pain": lambda o, h, l, c, v, b: np.r_[
         np.nan, rolled(np.diff(c), 60, lambda d: float(d.sum() / -d[d < 0].sum()))
     ],
-    "vortex_plus": lambda o, h, l, c, v, b: rolled_sum(np.abs(h - lagged(l, 1)), 14) / rolled_sum(true_range(h, l, c), 14),
-    "vortex_minus": lambda o, h, l, c, v, b: rolled_sum(np.abs(l - lagged(h, 1)), 14) / rolled_sum(true_range(h, l, c), 14),
+    "vortex_plus": lambda o, h, l, c, v, b: rolled_sum(np.abs(h - lagged(l, 1)), 14) / rolled_sum(true_range(h, l, c),
+    14),
+    "vortex_minus": lambda o, h, l, c, v,
+    b: rolled_sum(np.abs(l - lagged(h, 1)), 14) / rolled_sum(true_range(h, l, c), 14),
     "choppiness": lambda o, h, l, c, v, b: 100 / np.log10(14) * np.log10(
         rolled_sum(true_range(h, l, c), 14) / (rolled(h, 14, np.max) - rolled(l, 14, np.min))
     ),
     "efficiency": lambda o, h, l, c, v, b: np.r_[
         np.nan, rolled(np.diff(c), 10, lambda d: float(abs(d.sum()) / np.abs(d).sum()))
     ],
-    "bollinger_position": lambda o, h, l, c, v, b: rolled(c, 20, lambda w: float((w[-1] - w.mean() + 2 * w.std()) / (4 * w.std()))),
+    "bollinger_position": lambda o, h, l, c, v,
+    b: rolled(c, 20, lambda w: float((w[-1] - w.mean() + 2 * w.std()) / (4 * w.std()))),
     "bollinger_width": lambda o, h, l, c, v, b: rolled(c, 20, lambda w: float(4 * w.std() / w.mean())),
-    "donchian_position": lambda o, h, l, c, v, b: (c - rolled(l, 20, np.min)) / (rolled(h, 20, np.max) - rolled(l, 20, np.min)),
+    "donchian_position": lambda o, h, l, c, v,
+    b: (c - rolled(l, 20, np.min)) / (rolled(h, 20, np.max) - rolled(l, 20, np.min)),
     "keltner_upper": lambda o, h, l, c, v, b: ewm(c, 2 / 21, 20) + 2 * ewm(true_range(h, l, c), 1 / 20, 20),
     "keltner_lower": lambda o, h, l, c, v, b: ewm(c, 2 / 21, 20) - 2 * ewm(true_range(h, l, c), 1 / 20, 20),
     "keltner_position": lambda o, h, l, c, v, b: (
@@ -198,15 +202,18 @@ PLAIN: dict[str, Talib] = {
     ),
     "z_score": lambda o, h, l, c, v, b: rolled(c, 20, lambda w: float((w[-1] - w.mean()) / w.std())),
     "mass_index": lambda o, h, l, c, v, b: rolled_sum(ewm(h - l, 0.2, 9) / ewm(ewm(h - l, 0.2, 9), 0.2, 9), 25),
-    "trend_strength": lambda o, h, l, c, v, b: rolled(np.log(c), 60, lambda w: float(np.corrcoef(w, np.arange(60))[0, 1])),
+    "trend_strength": lambda o, h, l, c, v,
+    b: rolled(np.log(c), 60, lambda w: float(np.corrcoef(w, np.arange(60))[0, 1])),
     "from_high": lambda o, h, l, c, v, b: c / rolled(h, 252, np.max) - 1,
     "from_low": lambda o, h, l, c, v, b: c / rolled(l, 252, np.min) - 1,
     "qstick": lambda o, h, l, c, v, b: sma(c - o, 8),
     "vhf": lambda o, h, l, c, v, b: np.r_[
-        np.full(28, np.nan), [np.ptp(c[t - 27 : t + 1]) / np.abs(np.diff(c[t - 28 : t + 1])).sum() for t in range(28, len(c))]
+        np.full(28, np.nan), [np.ptp(c[t - 27 : t + 1]) / np.abs(np.diff(c[t - 28 : t + 1])).sum() for t in range(28,
+        len(c))]
     ],
     "volatility": lambda o, h, l, c, v, b: rolled(returns(c), 20, lambda w: float(np.std(w, ddof=1))),
-    "downside": lambda o, h, l, c, v, b: rolled(returns(c), 20, lambda w: float(np.sqrt(np.mean(np.minimum(w, 0) ** 2))) if np.isfinite(w[0]) else np.nan),
+    "downside": lambda o, h, l, c, v, b: rolled(returns(c), 20,
+    lambda w: float(np.sqrt(np.mean(np.minimum(w, 0) ** 2))) if np.isfinite(w[0]) else np.nan),
     "ewma_volatility": lambda o, h, l, c, v, b: np.sqrt(ewm(returns(c) ** 2, 1 / 33, 33)),
     "parkinson": lambda o, h, l, c, v, b: np.sqrt(sma(np.log(h / l) ** 2, 20) / (4 * np.log(2))),
     "garman_klass": lambda o, h, l, c, v, b: np.sqrt(
@@ -238,14 +245,16 @@ PLAIN: dict[str, Talib] = {
     "volume_ratio": lambda o, h, l, c, v, b: v / sma(v, 20),
     "volume_z": lambda o, h, l, c, v, b: rolled(v, 20, lambda w: float((w[-1] - w.mean()) / w.std())),
     "pvo": lambda o, h, l, c, v, b: 100 * (ewm(v, 2 / 13, 12) / ewm(v, 2 / 27, 26) - 1),
-    "signed_volume": lambda o, h, l, c, v, b: rolled_sum(np.r_[np.nan, np.sign(np.diff(c))] * v, 20) / rolled_sum(v, 20),
+    "signed_volume": lambda o, h, l, c, v,
+    b: rolled_sum(np.r_[np.nan, np.sign(np.diff(c))] * v, 20) / rolled_sum(v, 20),
     "illiquidity": lambda o, h, l, c, v, b: sma(np.abs(returns(c)) / (v / sma(v, 20)), 20),
     "price_volume": lambda o, h, l, c, v, b: linked(
         returns(c), returns(v), 60, lambda x, y: float(np.corrcoef(x, y)[0, 1])
     ),
     "range_share": lambda o, h, l, c, v, b: sma((h - l) / c, 20),
     "residual_volatility": lambda o, h, l, c, v, b: linked(
-        returns(c), returns(b), 60, lambda y, x: float(np.std(y - np.polyval(np.polyfit(x, y, 1), x))) if np.isfinite(x[0]) else np.nan
+        returns(c), returns(b), 60, lambda y,
+        x: float(np.std(y - np.polyval(np.polyfit(x, y, 1), x))) if np.isfinite(x[0]) else np.nan
     ),
     "relative_strength": lambda o, h, l, c, v, b: (percent(c, 60) - percent(b, 60)) / 100,
 }  # fmt: skip

@@ -15,12 +15,13 @@ SHORT_MADDPG = MaddpgPlan(
 
 
 class CooperativeSplit:
-    """A agents, A + 1 assets, one of them closed at each step, which all see. What an agent has in an open asset earns as much, what
-    it has in the closed one loses as much, and two agents in one asset pay `overlap` of what they both have there.
+    """A agents, A + 1 assets, one of them closed at each step, which all see. What an agent has in an open asset earns
+    as much, what it has in the closed one loses as much, and two agents in one asset pay `overlap` of what they both
+    have there.
 
-    Each agent's pay is linear in its own weights, so that the best is at corners: every agent all in an open asset of its own, 1
-    each. Who ignores the closed asset, or the others, cannot come near it: agents that all do the same get at most
-    1 - overlap (A - 1) / A each.
+    Each agent's pay is linear in its own weights, so that the best is at corners: every agent all in an open asset of
+    its own, 1 each. Who ignores the closed asset, or the others, cannot come near it: agents that all do the same get
+    at most 1 - overlap (A - 1) / A each.
     """
 
     kind: Kind = "simplex"

@@ -13,7 +13,8 @@ from quantd.trading.instruments import NANO
 
 @dataclass
 class Recorded:
-    """A Source over rows. `failing` errors are raised one by one before it answers; `asked` lists the ranges asked for."""
+    """A Source over rows. `failing` errors are raised one by one before it answers; `asked` lists the ranges
+    asked for."""
 
     rows: Rows
     name: str = "recorded"
@@ -49,7 +50,8 @@ def market(stamps: Sequence[int], columns: Sequence[int], price: float = 100.0) 
     nano = (cents * (NANO // 100)).astype(np.int64)
     ones = np.ones(len(ts))
     return Rows(
-        ts, np.array(columns, dtype=np.int64), closes, closes + 1, closes - 1, closes.copy(), 10 * ones, nano, nano.copy(),
+        ts, np.array(columns, dtype=np.int64), closes, closes + 1, closes - 1, closes.copy(), 10 * ones, nano,
+        nano.copy(),
         np.zeros(len(ts), dtype=np.int64),
     )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""Problems whose best policy is known in closed form, each a `VectorEnv`; `worth` says what an action is expected to earn.
+"""Problems whose best policy is known in closed form, each a `VectorEnv`; `worth` says what an action is expected to
+earn.
 
 Worth is an expectation, not a draw: a policy is judged without noise, as a share of the best one's.
 """
@@ -47,8 +48,8 @@ class _Clock:
 
 
 class DriftingAsset:
-    """One asset drifts, the others only move; the observation is the last returns, which say nothing. Best: all of it in that
-    asset. "simplex" has cash last, "discrete" an allocation for each asset alone."""
+    """One asset drifts, the others only move; the observation is the last returns, which say nothing. Best: all of it
+    in that asset. "simplex" has cash last, "discrete" an allocation for each asset alone."""
 
     device = torch.device("cpu")
 
@@ -112,9 +113,9 @@ class DriftingAsset:
 
 
 class RevertingPair:
-    """A spread returns to 0 by a part of itself each step; holding a earns a times its change. Best: all short above 0, all long
-    below, expected (1 - keep) |spread|. "box" holds a in [-1, 1], "discrete" short, nothing or long, "simplex" weights of
-    long, short and cash."""
+    """A spread returns to 0 by a part of itself each step; holding a earns a times its change. Best: all short above 0,
+    all long below, expected (1 - keep) |spread|. "box" holds a in [-1, 1], "discrete" short, nothing or long, "simplex"
+    weights of long, short and cash."""
 
     device = torch.device("cpu")
     observation_size = 1
@@ -176,9 +177,9 @@ class RevertingPair:
 
 
 class RegimeBandit:
-    """R regimes that may change at every step and are seen; in each another allocation earns 1 and the rest nothing, all of it
-    in noise. With `remembered` the regime is of the whole episode and is seen at its first step only, so that the best is
-    only for who remembers. Best: 1 a step."""
+    """R regimes that may change at every step and are seen; in each another allocation earns 1 and the rest nothing,
+    all of it in noise. With `remembered` the regime is of the whole episode and is seen at its first step only, so that
+    the best is only for who remembers. Best: 1 a step."""
 
     device = torch.device("cpu")
 

@@ -151,7 +151,8 @@ class Remote:
 
 
 class Script:
-    """A quantd.trading.ports.LiveFeed over slices that are known beforehand; the venue sees each before the daemon does."""
+    """A quantd.trading.ports.LiveFeed over slices that are known beforehand; the venue sees each before the daemon
+    does."""
 
     def __init__(
         self,

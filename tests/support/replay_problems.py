@@ -14,8 +14,8 @@ from tests.support.problems import RegimeBandit
 
 
 class SwitchingFee:
-    """One of `choices` earns 1 a step, the others nothing, and to switch costs `fee`, more than is earned at once; what is held is
-    seen. Who looks ahead pays once and stays."""
+    """One of `choices` earns 1 a step, the others nothing, and to switch costs `fee`, more than is earned at once; what
+    is held is seen. Who looks ahead pays once and stays."""
 
     kind: Kind = "discrete"
     device = torch.device("cpu")

@@ -10,7 +10,8 @@ from tests.support.memory_source import same
 async def keeps_its_promises(source: Source, truth: Rows, start_ns: int, end_ns: int) -> None:
     """`truth` are the bars of [start_ns, end_ns), symbol by symbol in time order; `source` is closed in the end.
 
-    Half-open ranges that fit together, types and shapes, exact money beside floats, no bar of a time that was not asked for.
+    Half-open ranges that fit together, types and shapes, exact money beside floats, no bar of a time that was not asked
+    for.
     """
     assert source.name
     assert source.stamps in ("session", "open", "close")

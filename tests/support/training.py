@@ -38,8 +38,8 @@ SMALL: dict[str, dict[str, object]] = {
 
 
 def bars(folder: Path, *, flat: bool = False, poison: date | None = None, seed: int = 5) -> Path:
-    """Daily bars of three assets over 2015 to mid 2017, every day a session; all prices 50 when `flat`; from `poison` on BBB costs
-    a price that makes its return infinite in float32."""
+    """Daily bars of three assets over 2015 to mid 2017, every day a session; all prices 50 when `flat`; from `poison`
+    on BBB costs a price that makes its return infinite in float32."""
     days = [FIRST + timedelta(days=k) for k in range(912)]
     draw = np.random.default_rng(seed)
     close = np.round(50.0 * np.cumprod(1.0 + draw.normal(0.0006, 0.012, (len(days), 3)), axis=0), 2)

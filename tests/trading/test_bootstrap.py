@@ -1,4 +1,5 @@
-"""The paired test of one series of returns against another: its size where there is no difference, its power where there is."""
+"""The paired test of one series of returns against another: its size where there is no difference, its power where
+there is."""
 
 import numpy as np
 import pytest

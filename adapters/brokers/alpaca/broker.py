@@ -1,5 +1,5 @@
-"""Alpaca as a broker: its Trading API v2 over HTTP and its stream of trade updates, without the vendor's client, which has
-neither time-outs nor cancellation and sends orders again by itself."""
+"""Alpaca as a broker: its Trading API v2 over HTTP and its stream of trade updates, without the vendor's client, which
+has neither time-outs nor cancellation and sends orders again by itself."""
 
 import asyncio
 import time
@@ -31,7 +31,8 @@ WATCH_S: Final = 1.0
 
 
 class Alpaca:
-    """One account; implements `quantd.trading.ports.Broker`. `run` makes the client ids, `now` is our clock in ns UTC."""
+    """One account; implements `quantd.trading.ports.Broker`. `run` makes the client ids, `now` is our clock in
+    ns UTC."""
 
     def __init__(
         self, settings: AlpacaSettings, universe: Universe, run: str, now: Callable[[], int] = time.time_ns

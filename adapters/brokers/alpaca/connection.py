@@ -1,5 +1,5 @@
-"""Requests to Alpaca over HTTP: within its rate limit, with a time-out, and with one clear outcome each: an answer of the
-venue, surely not sent, or lost (nobody knows whether it was taken)."""
+"""Requests to Alpaca over HTTP: within its rate limit, with a time-out, and with one clear outcome each: an answer of
+the venue, surely not sent, or lost (nobody knows whether it was taken)."""
 
 import asyncio
 import random
@@ -19,8 +19,8 @@ from quantd.adapters.brokers.alpaca.wire import Garbled, Refusal
 T = TypeVar("T")
 
 _WEIGHT: Final = {"DELETE": 1.0, "POST": 1.01, "PATCH": 1.01}
-"""What a request takes of the rate; of those that wait the limiter lets the lightest go first: a cancel before an order, an
-order before a question."""
+"""What a request takes of the rate; of those that wait the limiter lets the lightest go first: a cancel before an
+order, an order before a question."""
 
 WORDS: Final = 200
 """Characters of a venue's text that are passed on."""
@@ -45,8 +45,9 @@ class AlpacaSettings:
     """Where the venue is and how it is spoken to.
 
     `timeout_s` bounds one request, `patience_s` how long one is tried again that the venue has surely not taken, and
-    `per_minute` requests in any minute. `settle_s` after an order was sent the venue's "not found" counts. `listing_s` is how
-    long an execution is waited for that is not yet in the venue's list of activities. A lost stream is tried again after
+    `per_minute` requests in any minute. `settle_s` after an order was sent the venue's "not found" counts. `listing_s`
+    is how long an execution is waited for that is not yet in the venue's list of activities. A lost stream is tried
+    again after
     `backoff_s` (first, longest) seconds. More than `max_skew_s` between the clocks is refused.
     """
 
@@ -111,7 +112,8 @@ class Rest:
             settings = self._settings
             self._session = aiohttp.ClientSession(
                 headers={"APCA-API-KEY-ID": settings.key, "APCA-API-SECRET-KEY": settings.secret},
-                # kept for less long than the venue keeps it: a request into a connection that just closed is one more unknown
+                # kept for less long than the venue keeps it: a request into a connection that just closed is one more
+                # unknown
                 connector=aiohttp.TCPConnector(limit=32, keepalive_timeout=10.0),
             )
         return self._session
@@ -124,8 +126,8 @@ class Rest:
                     await self._session.close()
 
     async def read(self, path: str, query: dict[str, str] | None = None) -> Answer:
-        """A GET of much or at a start, with more time for its answer, and asked once more when that is lost. Raises NotSent
-        or Lost."""
+        """A GET of much or at a start, with more time for its answer, and asked once more when that is lost. Raises
+        NotSent or Lost."""
         patience_s = self._settings.patience_s
         try:
             return await self.ask("GET", path, query, timeout_s=patience_s)

@@ -1,4 +1,5 @@
-"""What is compared with Alpaca before anything is traded: its clock, and what it trades of the universe in which sizes."""
+"""What is compared with Alpaca before anything is traded: its clock, and what it trades of the universe in
+which sizes."""
 
 import asyncio
 from collections.abc import Callable, Sequence

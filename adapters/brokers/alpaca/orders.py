@@ -217,7 +217,8 @@ class Desk:
                 self._know(each.id.partition("::")[2], execution)
 
     async def learn(self, update: Update) -> None:
-        """Before an update that takes back what this process was not told of: look for it among the account's executions."""
+        """Before an update that takes back what this process was not told of: look for it among the account's
+        executions."""
         sent = self.orders.find(update.order.client_order_id)
         known = (update.previous_execution_id or "") in self._executions_by_id
         if update.event not in REVERSALS or sent is None or known:

@@ -1,4 +1,5 @@
-"""An order in the place of another one at Alpaca, so that never both are open and never more is filled than was asked."""
+"""An order in the place of another one at Alpaca, so that never both are open and never more is filled than
+was asked."""
 
 import asyncio
 from collections.abc import Sequence

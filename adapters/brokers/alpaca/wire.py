@@ -41,8 +41,8 @@ class Order(Struct, frozen=True):
 
 
 class Update(Struct, frozen=True):
-    """One message of the stream `trade_updates`; `qty` and `price` are those of an execution, which may take the place of a
-    previous one."""
+    """One message of the stream `trade_updates`; `qty` and `price` are those of an execution, which may take the place
+    of a previous one."""
 
     event: str
     order: Order
@@ -206,7 +206,8 @@ ENDS: Final[dict[str, Cause]] = {
 }
 OPEN: Final = frozenset(
     {
-        "new", "partially_filled", "accepted", "pending_new", "accepted_for_bidding", "pending_cancel", "pending_replace",
+        "new", "partially_filled", "accepted", "pending_new", "accepted_for_bidding", "pending_cancel",
+        "pending_replace",
         "pending_review", "held", "stopped", "suspended", "calculated", "done_for_day",
     }
 )  # fmt: skip
@@ -229,7 +230,8 @@ def is_crypto(symbol: str) -> bool:
 
 
 def tick_nano(price_nano: int) -> int:
-    """The least step of a share's price (Rule 612 of Regulation NMS): a cent from one dollar, a hundredth of it below."""
+    """The least step of a share's price (Rule 612 of Regulation NMS): a cent from one dollar, a hundredth of
+    it below."""
     return NANO // 100 if price_nano >= NANO else NANO // 10_000
 
 
@@ -246,8 +248,8 @@ def _step(symbol: str, price_nano: int, pair_tick: int) -> int:
 def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str, str] | str:
     """An order as the venue takes it, or in words why it takes none such.
 
-    The limit is rounded to the venue's tick away from the market, the trigger of a stop towards it: the worst price never
-    becomes worse, and a stop never sleeps longer than asked. `pair_tick` is the step of a pair's price.
+    The limit is rounded to the venue's tick away from the market, the trigger of a stop towards it: the worst price
+    never becomes worse, and a stop never sleeps longer than asked. `pair_tick` is the step of a pair's price.
     """
     size_nano = abs(sent.lots) * lot_nano
     sells = sent.lots < 0
@@ -287,7 +289,8 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
 
 
 _KINDS: Final = {
-    "CSD": "deposit", "CSW": "withdrawal", "DIV": "dividend", "FEE": "fee", "CFEE": "fee", "PTC": "fee", "INT": "interest",
+    "CSD": "deposit", "CSW": "withdrawal", "DIV": "dividend", "FEE": "fee", "CFEE": "fee", "PTC": "fee",
+    "INT": "interest",
 }  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow
 FLOW_KINDS: Final = {
     "dividend": "dividend", "staking": "interest", "earn": "interest", "reward": "interest", "fee": "fee",
 }  # fmt: skip
-"""The exchange's word -> VenueFlow's; "transaction" is a deposit or a withdrawal, "trade" no flow, all others "other"."""
+"""The exchange's word -> VenueFlow's; "transaction" is a deposit or a withdrawal, "trade" no flow, all others
+"other"."""
 
 
 async def account_of(

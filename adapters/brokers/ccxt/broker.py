@@ -99,8 +99,8 @@ class Crypto:
         return news
 
     async def _submit(self, wanted: Sequence[Sent]) -> list[BrokerNews]:
-        """What we sent before is asked for, what others may have sent is looked for, and only what the venue does not have
-        is sent."""
+        """What we sent before is asked for, what others may have sent is looked for, and only what the venue does not
+        have is sent."""
         ours = [each for each in wanted if each.id in self._sending.at or each.ended >= 0]
         theirs = [each for each in wanted if each not in ours and self._may_be_sent(each)]
         fresh = [each for each in wanted if each not in ours and each not in theirs]

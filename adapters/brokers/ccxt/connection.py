@@ -15,9 +15,11 @@ TRIES: Final = 4
 
 
 class CryptoSettings(Struct, frozen=True):
-    """After `settle_s` the venue knows every order that ever reached it; a refusal for too many requests is waited out for
+    """After `settle_s` the venue knows every order that ever reached it; a refusal for too many requests is waited out
+    for
     `patience_s`; without a stream, news are looked up every `poll_s`, with one too, in case it lost something. A clock
-    that differs by more than `skew_s` is refused. `retry_*_s` are pauses between attempts to have a lost venue again."""
+    that differs by more than `skew_s` is refused. `retry_*_s` are pauses between attempts to have a lost venue
+    again."""
 
     access: Access
     settle_s: float = 30.0

@@ -41,8 +41,8 @@ class Markets(Struct, frozen=True):
 
 
 async def compare(line: Line, universe: Universe, clock: Callable[[], int]) -> Markets:
-    """Compare exchange, clock, universe and key with what we need. Raises VenueError with every mistake, ConnectionError
-    when the venue does not answer."""
+    """Compare exchange, clock, universe and key with what we need. Raises VenueError with every mistake,
+    ConnectionError when the venue does not answer."""
     exchange, where = line.exchange, line.access.venue
     mistakes = lacks(exchange, line.speaks)
     markets = Markets((), (), (), {})

@@ -136,8 +136,8 @@ class Sending:
 
 
 class Seen(Struct, frozen=True):
-    """One of our orders at the exchange. `cause` is why it ended, None while it is open; `cum_nano` is the filled quantity
-    by the exchange's own count; `executions` all that it tells of, none when none is new."""
+    """One of our orders at the exchange. `cause` is why it ended, None while it is open; `cum_nano` is the filled
+    quantity by the exchange's own count; `executions` all that it tells of, none when none is new."""
 
     cause: Cause | None
     cum_nano: int

@@ -26,8 +26,8 @@ Look = Callable[[], Awaitable[tuple[Sequence[BrokerNews], bool]]]
 
 
 class Listening:
-    """News of one account, from its stream where the exchange has one, and by looking every `poll_s` in any case: a stream
-    can be silent, and ccxt's stops reading for good at a message that is no JSON."""
+    """News of one account, from its stream where the exchange has one, and by looking every `poll_s` in any case: a
+    stream can be silent, and ccxt's stops reading for good at a message that is no JSON."""
 
     def __init__(self, line: Line, look: Look, clock: Callable[[], int]) -> None:
         self._line = line

@@ -20,7 +20,8 @@ HISTORIES: Final = ("fetchOrders", "fetchCanceledAndClosedOrders", "fetchClosedO
 
 
 class Odd(Exception):
-    """The exchange says something of an order that our books cannot hold: a fee in a third currency, a part of a lot."""
+    """The exchange says something of an order that our books cannot hold: a fee in a third currency, a part of
+    a lot."""
 
 
 def history_of(has: dict[str, Any]) -> str:
@@ -34,8 +35,8 @@ def method(name: str) -> str:
 
 
 def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str) -> Execution:
-    """An execution as ccxt tells it; its fee is in the currency, or in the `base` that is bought. Raises Odd for a fee in a
-    third currency and for a part of a lot."""
+    """An execution as ccxt tells it; its fee is in the currency, or in the `base` that is bought. Raises Odd for a fee
+    in a third currency and for a part of a lot."""
     fee = trade.get("fee") or {}
     cost, of = fee.get("cost") or "0", fee.get("currency")
     try:

@@ -40,14 +40,15 @@ class Paper:
     a participation cap, the rows of a symbol share a bar's volume in order of arrival; less than a whole lot is no
     fill. What is left rests.
 
-    Auctions. An OPEN row fills at the open of the bar that opens its symbol's session, a CLOSE row at the close of the bar
-    that ends it, with the costs of any fill, inside its limit, and nowhere else. `sessions` are those of each column;
-    a venue that knows none has no auctions and rejects such rows.
+    Auctions. An OPEN row fills at the open of the bar that opens its symbol's session, a CLOSE row at the close of the
+    bar that ends it, with the costs of any fill, inside its limit, and nowhere else. `sessions` are those of each
+    column; a venue that knows none has no auctions and rejects such rows.
 
-    Stops. A STOP row sleeps until the market comes to its trigger: a bar that opens at or beyond it triggers and fills it
-    at the open, one that trades at it later triggers it there and fills it at the trigger, both with the costs of any
-    fill, never beyond its limit. An open beyond the limit triggers it too, and it fills at the limit if the bar trades through
-    that. From its trigger on it is a limit order. A bar inside which its window closes triggers nothing but by its open.
+    Stops. A STOP row sleeps until the market comes to its trigger: a bar that opens at or beyond it triggers and fills
+    it at the open, one that trades at it later triggers it there and fills it at the trigger, both with the costs of
+    any fill, never beyond its limit. An open beyond the limit triggers it too, and it fills at the limit if the bar
+    trades through that. From its trigger on it is a limit order. A bar inside which its window closes triggers nothing
+    but by its open.
 
     Ends. A row expires at its end, after the fills of the slice that closes then; its report is stamped with it.
 
@@ -71,8 +72,8 @@ class Paper:
         """The slice seen last: an order that comes of its fills has missed the rest of it."""
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Accept a basket, or some rows of it, or reject rows without lots or a limit; one sent again is told what became
-        of it."""
+        """Accept a basket, or some rows of it, or reject rows without lots or a limit; one sent again is told what
+        became of it."""
         self._ts = basket.ts
         key = basket.sample, basket.n
         if key in self._known:

@@ -60,7 +60,8 @@ class Resting(Struct, array_like=True):
         return [row for row in rows if row not in seen]
 
     def take(self, ts: int, rows: list[int], refused: str = "") -> Reports:
-        """Rows that have just arrived: ACCEPTED, or REJECTED that are no order, or all of them where they are `refused`."""
+        """Rows that have just arrived: ACCEPTED, or REJECTED that are no order, or all of them where they are
+        `refused`."""
         reason = refused
         causes = [_REJECTED if refused else _ACCEPTED] * len(rows)
         for k, row in enumerate(rows):
@@ -146,7 +147,8 @@ class Resting(Struct, array_like=True):
 
 
 def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = None, refused: str = "") -> Resting:
-    """A basket that has just arrived, or `some` of its rows, its first report made; `refused` says why none is taken."""
+    """A basket that has just arrived, or `some` of its rows, its first report made; `refused` says why none is
+    taken."""
     size = len(basket.sym)
     resting = Resting(
         sample=basket.sample,

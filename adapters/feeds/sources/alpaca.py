@@ -1,5 +1,5 @@
-"""Alpaca's market data over REST: raw bars of stocks (v2) and crypto (v1beta3), splits and dividends. What the account's
-plan does not allow is refused by Alpaca in words, which are passed on."""
+"""Alpaca's market data over REST: raw bars of stocks (v2) and crypto (v1beta3), splits and dividends. What the
+account's plan does not allow is refused by Alpaca in words, which are passed on."""
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
@@ -107,8 +107,8 @@ class _ActionsPage(Struct):
 class AlpacaBars:
     """A Source over a universe of US stocks or, with `crypto`, of pairs such as BTC/USD; not of both.
 
-    A session's bars are dated by their session, finer ones by their open (extended hours among them). Alpaca's crypto days
-    end at midnight in Chicago, which no session of ours does: days of crypto are refused, hours are not.
+    A session's bars are dated by their session, finer ones by their open (extended hours among them). Alpaca's crypto
+    days end at midnight in Chicago, which no session of ours does: days of crypto are refused, hours are not.
     """
 
     stamps: Stamps
@@ -170,7 +170,8 @@ class AlpacaBars:
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """Splits, stock dividends (as splits), cash dividends, and delistings: mergers for cash, and what is removed as
-        worthless. Spin-offs and mergers for shares cannot be said in an ActionRow: they are not among them. Raises SourceError."""
+        worthless. Spin-offs and mergers for shares cannot be said in an ActionRow: they are not among them. Raises
+        SourceError."""
         if self._crypto:
             return []
         first, last = _day(start_ns), _day(end_ns - 1)

@@ -1,5 +1,5 @@
-"""Alpaca's bars as they are made, over its WebSocket: one-minute bars and their corrections; and of stocks what the tape says
-of halts and of limits up and down."""
+"""Alpaca's bars as they are made, over its WebSocket: one-minute bars and their corrections; and of stocks what the
+tape says of halts and of limits up and down."""
 
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
@@ -25,8 +25,8 @@ _BAR_KINDS: Final = ("b", "u")
 """A bar, and a bar corrected by late trades."""
 
 HALTS: Final = frozenset("2HP")
-"""Status codes that end trading: a halt on tapes A and B, a halt and a volatility pause on tape C. Quotes that come back
-(Q) are no trading yet, and the other codes say something about trading that goes on."""
+"""Status codes that end trading: a halt on tapes A and B, a halt and a volatility pause on tape C. Quotes that come
+back (Q) are no trading yet, and the other codes say something about trading that goes on."""
 
 RESUMES: Final = frozenset("3T")
 """Status codes with which trading goes on."""
@@ -72,7 +72,8 @@ _messages: Final = msgspec.json.Decoder(list[_Message])
 
 
 class AlpacaStream:
-    """A Stream of one-minute bars, dated by their open. One connection an account: a second one is refused by Alpaca (406).
+    """A Stream of one-minute bars, dated by their open. One connection an account: a second one is refused by Alpaca
+    (406).
 
     `silence_s` bounds how long the connection may be mute to our pings before it counts as lost.
     """

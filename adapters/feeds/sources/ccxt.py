@@ -118,7 +118,8 @@ class CryptoSource:
         return CryptoStream(self)
 
     async def watched(self) -> AsyncIterator[Rows]:
-        """Bars as they come; one that goes on comes again with each change. Raises SourceError when the connection is lost."""
+        """Bars as they come; one that goes on comes again with each change. Raises SourceError when the connection is
+        lost."""
         exchange = await self._opened()
         if not self.streams:
             raise SourceError(self.name, "it does not send bars", "Ask for them instead", again=False)

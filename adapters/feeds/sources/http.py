@@ -48,7 +48,8 @@ VENDOR: Final = Vendor(
 @dataclass(frozen=True, slots=True)
 class Signature:
     """How a request is signed with HMAC-SHA256. `text` is what is signed, of {timestamp}, {method}, {path} and {query};
-    the result goes into a header or a query parameter, and so does the timestamp. `secret` says how the key is written."""
+    the result goes into a header or a query parameter, and so does the timestamp. `secret` says how the key is
+    written."""
 
     text: str = "{query}"
     header: str = ""
@@ -62,13 +63,15 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class HttpMapping:
-    """One vendor's answers. In `url`, {symbol} {start} {end} {interval} {key} are filled in. `rows` is the dotted path to the
-    list of bars (empty: the document itself); {symbol} in it is the vendor's name. Each of `ts`, `open` ... is a field's
-    dotted name in a bar, or its place ("0") where a bar is a list; with `columns` the fields are lists side by side; where the
-    bars are an object by stamp, `ts` is "@key".
+    """One vendor's answers. In `url`, {symbol} {start} {end} {interval} {key} are filled in. `rows` is the dotted path
+    to the list of bars (empty: the document itself); {symbol} in it is the vendor's name. Each of `ts`, `open` ... is a
+    field's dotted name in a bar, or its place ("0") where a bar is a list; with `columns` the fields are lists side by
+    side; where the bars are an object by stamp, `ts` is "@key".
 
-    `stamps` says what a bar's stamp is; "session" takes its date in `zone`. An answer without `rows` is an error, unless
-    `rows_optional` says that the vendor leaves them out where there are none; `error` is the dotted path of a failure's words.
+    `stamps` says what a bar's stamp is; "session" takes its date in `zone`. An answer without `rows` is an error,
+    unless
+    `rows_optional` says that the vendor leaves them out where there are none; `error` is the dotted path of a failure's
+    words.
 
     Paging: by the token at `next_token`, sent as `next_parameter`; or, with `page_by_last`, from the last stamp on.
     `end_inclusive` says that the vendor's {end} belongs to the range. `key_header` carries `key_text`, of {key}.
@@ -106,8 +109,8 @@ class HttpMapping:
 
 
 class HttpSource:
-    """A Source by mapping. `interval` as in config.toml; `clock` gives Unix time in s for signatures. It knows no splits or
-    dividends: `actions` is always empty, and raw prices need an actions file beside it."""
+    """A Source by mapping. `interval` as in config.toml; `clock` gives Unix time in s for signatures. It knows no
+    splits or dividends: `actions` is always empty, and raw prices need an actions file beside it."""
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
-"""Asking a vendor over HTTP: deadlines, a rate, bounded answers, and what each refusal means. Keys never reach a message."""
+"""Asking a vendor over HTTP: deadlines, a rate, bounded answers, and what each refusal means. Keys never reach a
+message."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,8 @@ LONGEST_WAIT_S: Final = 3600.0
 
 
 class Web:
-    """One vendor's HTTP: `source` names it in errors, `timeout_s` bounds one request with its answer. What is in `hide` is
-    never repeated, not even where the vendor repeats it."""
+    """One vendor's HTTP: `source` names it in errors, `timeout_s` bounds one request with its answer. What is in `hide`
+    is never repeated, not even where the vendor repeats it."""
 
     def __init__(
         self, source: str, *, rate: Rate | None = None, timeout_s: float = 20.0, hide: Sequence[str] = ()
@@ -99,7 +100,8 @@ def refusal(source: str, status: int, headers: Mapping[str, str], said: str) -> 
 
 
 def _wait_s(headers: Mapping[str, str]) -> float:
-    """Seconds until we may ask again: Retry-After as seconds or a date, else X-RateLimit-Reset as Unix seconds; 0: not said."""
+    """Seconds until we may ask again: Retry-After as seconds or a date, else X-RateLimit-Reset as Unix seconds; 0: not
+    said."""
     later = headers.get("Retry-After", "").strip()
     now = datetime.now(UTC)
     wait = 0.0

@@ -1,5 +1,5 @@
-"""Yahoo Finance through yfinance: prices made raw again, splits and dividends as actions. Free, without a key and without
-a promise: for study and as a fallback, not as the only source of a live account."""
+"""Yahoo Finance through yfinance: prices made raw again, splits and dividends as actions. Free, without a key and
+without a promise: for study and as a fallback, not as the only source of a live account."""
 
 import asyncio
 import logging
@@ -66,12 +66,13 @@ class _Answer:
 
 class YahooSource:
     """A Source. Yahoo divides its prices, volumes and dividends by every later split: they are multiplied back, so that
-    `bars` are what was paid. With `adjusted` prices are instead as Yahoo adjusts them for splits and dividends, and there
-    are no actions.
+    `bars` are what was paid. With `adjusted` prices are instead as Yahoo adjusts them for splits and dividends, and
+    there are no actions.
 
-    `symbols` maps ours to Yahoo's where they differ (US share classes and pairs are mapped anyway: BRK.B is BRK-B, BTC/USD
-    is BTC-USD). `deadline_s` bounds one symbol. `gateway` ("http://host:port") receives what would go to yahoo.com: a proxy
-    of one's own. `cookies` is a folder for yfinance's small caches. `told` hears which share of the symbols has been answered.
+    `symbols` maps ours to Yahoo's where they differ (US share classes and pairs are mapped anyway: BRK.B is BRK-B,
+    BTC/USD is BTC-USD). `deadline_s` bounds one symbol. `gateway` ("http://host:port") receives what would go to
+    yahoo.com: a proxy of one's own. `cookies` is a folder for yfinance's small caches. `told` hears which share of the
+    symbols has been answered.
     `now` gives ns UTC.
     """
 
@@ -114,7 +115,8 @@ class YahooSource:
         return self._adjusted
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Raises SourceError; PartialAnswer names the symbols that Yahoo knows nothing of, with the bars of the others."""
+        """Raises SourceError; PartialAnswer names the symbols that Yahoo knows nothing of, with the bars of
+        the others."""
         oldest = self._now() - REACH_DAYS[self._interval] * DAY_NS
         if start_ns < oldest and not self._daily:
             first = datetime.fromtimestamp(oldest // NANO, UTC).date()
@@ -133,8 +135,8 @@ class YahooSource:
         return whole(self.name, rows, self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Raises SourceError. A fund's capital gains are paid like dividends and are among them, unless Yahoo lists them in
-        its dividends already."""
+        """Raises SourceError. A fund's capital gains are paid like dividends and are among them, unless Yahoo lists
+        them in its dividends already."""
         if self._adjusted:
             return []
         answers, lost = await self._each(lambda column: self._known(column, start_ns))
@@ -150,7 +152,8 @@ class YahooSource:
             self._session = None
 
     async def _each(self, ask: Callable[[int], _Answer]) -> tuple[list[_Answer], dict[int, SourceError]]:
-        """Every symbol's answer; those that asking again cannot help are listed by column. Raises the first other error."""
+        """Every symbol's answer; those that asking again cannot help are listed by column. Raises the first other
+        error."""
         loop = asyncio.get_running_loop()
         size = self._universe.size
         asked = [loop.run_in_executor(self._threads, ask, column) for column in range(size)]
@@ -215,7 +218,8 @@ class YahooSource:
         except YFRateLimitError:
             raise SourceError(self.name, f"too many requests ({symbol})", after_s=60.0) from None
         except (YFException, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            # curl's errors are OSErrors; those below are yfinance's way of saying that an answer was not what it expected
+            # curl's errors are OSErrors; those below are yfinance's way of saying that an answer was not what it
+            # expected
             status, words = session.chart.status, " ".join(str(error).split())[:WORDS]
             if status == 404:
                 raise self._unknown(column, words) from None
@@ -320,8 +324,8 @@ def _days(frame: "pd.DataFrame") -> Ints:
 
 
 def _session(gateway: str) -> Any:
-    """A browser-like session of curl_cffi that remembers the status of a thread's last chart, which yfinance forgets; with a
-    gateway it sends yahoo.com's requests there."""
+    """A browser-like session of curl_cffi that remembers the status of a thread's last chart, which yfinance forgets;
+    with a gateway it sends yahoo.com's requests there."""
     from curl_cffi import requests
 
     class Session(requests.Session):  # type: ignore[type-arg]
@@ -354,7 +358,8 @@ _LARGEST: Final = 9.2e9
 def factors(day_ns: Ints, splits: Sequence[ActionRow]) -> Floats:
     """float64[R]: new shares to one share of each bar's day, by the splits (of one symbol) with a later ex date.
 
-    `day_ns` int64[R] is each bar's session date. A price times its factor is what was paid, a volume divided by it what was traded.
+    `day_ns` int64[R] is each bar's session date. A price times its factor is what was paid, a volume divided by it what
+    was traded.
     """
     out = np.ones(len(day_ns))
     total = Fraction(1)
@@ -367,9 +372,9 @@ def factors(day_ns: Ints, splits: Sequence[ActionRow]) -> Floats:
 def paid(prices: Floats, factor: Floats, rounded_by: float = 0.0) -> Ints:
     """int64[R] nano: the simplest decimal that is `prices` x `factor` to within single precision.
 
-    Vendors that keep float32 send 124.80750274658203 for 124.8075, a quarter of 499.23. A price that is neither a widened
-    float32 nor split is kept to its last digit. `rounded_by` is how far the vendor may have rounded what it sends, where that
-    is coarser (half of its last decimal). 0 where there is no price.
+    Vendors that keep float32 send 124.80750274658203 for 124.8075, a quarter of 499.23. A price that is neither a
+    widened float32 nor split is kept to its last digit. `rounded_by` is how far the vendor may have rounded what it
+    sends, where that is coarser (half of its last decimal). 0 where there is no price.
     """
     product = prices * factor
     clean = np.where(np.isfinite(product) & (np.abs(product) < _LARGEST), product, 0.0)

@@ -30,12 +30,14 @@ LATE_NS: Final = 5 * DAY_NS
 
 
 class Cached(Passing):
-    """`source` behind `folder`/<source>/<interval>-<raw|adjusted>/. Bars come back as the source gave them, symbol by symbol.
+    """`source` behind `folder`/<source>/<interval>-<raw|adjusted>/. Bars come back as the source gave them, symbol by
+    symbol.
 
-    What vendors correct after SETTLE_NS is not seen: remove the folder for it. A vendor computes adjusted prices anew with
-    each dividend, so pieces of two downloads are never joined: a longer range is downloaded as a whole. `now` gives ns UTC.
-    `downloads` counts the questions that went to the source, `put_aside` lists damaged files, `trouble` says why the newest
-    answer could not be kept (a full disk costs the cache, not the bars).
+    What vendors correct after SETTLE_NS is not seen: remove the folder for it. A vendor computes adjusted prices anew
+    with each dividend, so pieces of two downloads are never joined: a longer range is downloaded as a whole. `now`
+    gives ns UTC.
+    `downloads` counts the questions that went to the source, `put_aside` lists damaged files, `trouble` says why the
+    newest answer could not be kept (a full disk costs the cache, not the bars).
     """
 
     def __init__(
@@ -45,7 +47,8 @@ class Cached(Passing):
         self._universe, self._now = universe, now
         self._length_ns = interval_ns(interval)
         self._shelf = Shelf(folder_of(folder, source.name, interval, adjusted=source.adjusted))
-        # after its newest bar a vendor that may be late has none for this long; days opened at midnight can be an hour short
+        # after its newest bar a vendor that may be late has none for this long; days opened at midnight can be an hour
+        # short
         short_ns = 2 * UNITS_NS["h"] if self._length_ns == DAY_NS and source.stamps == "open" else 0
         self._apart_ns = 1 if source.stamps == "close" else self._length_ns - short_ns
         self._turn = asyncio.Lock()

@@ -1,7 +1,7 @@
 """Bars on disk for a cache: one folder a series, one parquet file a symbol with a signed note beside it.
 
-The note is what counts: it names the parquet file, its checksum and what of time it covers, and is replaced in one step.
-polars can abort the process on a damaged file, so no file is shown to it whose checksum is not right.
+The note is what counts: it names the parquet file, its checksum and what of time it covers, and is replaced in one
+step. polars can abort the process on a damaged file, so no file is shown to it whose checksum is not right.
 """
 
 import os
@@ -41,7 +41,8 @@ class Note(Struct, frozen=True, omit_defaults=True):
 
 
 class Shelf:
-    """One series: `folder`/<symbol>.json with `folder`/<symbol>-<checksum>.parquet. Blocking; OSError where a disk fails.
+    """One series: `folder`/<symbol>.json with `folder`/<symbol>-<checksum>.parquet. Blocking; OSError where a disk
+    fails.
 
     What is damaged is renamed to end in ".bad" and counts as absent; `put_aside` lists it.
     """
@@ -68,7 +69,8 @@ class Shelf:
         return note
 
     def bars(self, note: Note, column: int) -> Rows | None:
-        """The bars that a note names, as bars of `column`; None where the file is gone or damaged: ask the source anew."""
+        """The bars that a note names, as bars of `column`; None where the file is gone or damaged: ask the
+        source anew."""
         if not note.file:
             return rows_of(())
         path = self.folder / note.file
@@ -84,7 +86,8 @@ class Shelf:
         return Rows(column=np.full(len(frame), column, dtype=np.int64), **kept)
 
     def keep(self, note: Note, rows: Rows | None = None) -> Note:
-        """Store a note and, where given, the bars that it is about; the note as it is now. Either all of it or nothing."""
+        """Store a note and, where given, the bars that it is about; the note as it is now. Either all of it or
+        nothing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         old = note.file
         if rows is not None:

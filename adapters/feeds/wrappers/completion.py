@@ -12,8 +12,9 @@ from quantd.adapters.feeds.source import Stream
 class Completed:
     """Gives the newest bar of a symbol when a later one of it has begun, and older ones at once.
 
-    Such a stream does not say when a bar is over, and its last change may be on its way when the bar closes: only a bar that has a
-    successor is surely whole. Where nothing trades no successor comes: whoever reads asks the vendor for that bar.
+    Such a stream does not say when a bar is over, and its last change may be on its way when the bar closes: only a bar
+    that has a successor is surely whole. Where nothing trades no successor comes: whoever reads asks the vendor for
+    that bar.
     """
 
     def __init__(self, stream: Stream) -> None:

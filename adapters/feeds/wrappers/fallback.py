@@ -1,4 +1,5 @@
-"""Several sources for one market: the first that is well answers, and the primary is taken back once it has proved itself.
+"""Several sources for one market: the first that is well answers, and the primary is taken back once it has proved
+itself.
 
 No bar is ever mixed: an answer is one source's, or where that one knows nothing of a symbol, that symbol's bars are all
 another's. `Rows.source` says whose each bar is.
@@ -27,8 +28,8 @@ TRIAL_S: Final = 30.0
 class Fallback:
     """`sources` in the order of preference, over one universe and one interval. `clock` counts seconds.
 
-    Sources of raw and of adjusted prices do not stand in for each other, nor sources that date bars differently (a session's
-    date and the open of a 24/7 day are one): ValueError. `used` counts answers by source name.
+    Sources of raw and of adjusted prices do not stand in for each other, nor sources that date bars differently (a
+    session's date and the open of a 24/7 day are one): ValueError. `used` counts answers by source name.
     """
 
     def __init__(
@@ -71,8 +72,8 @@ class Fallback:
         return {s.name: h.score for s, h in zip(self._sources, self._healths, strict=True)}
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """The answer of the first source that has one; symbols that it lacks are asked of the next. Raises SourceError, which
-        says what each source said, and PartialAnswer where no source knows a symbol."""
+        """The answer of the first source that has one; symbols that it lacks are asked of the next. Raises SourceError,
+        which says what each source said, and PartialAnswer where no source knows a symbol."""
         parts: list[Rows] = []
         wanted = set(range(self._universe.size))
         refusals: list[SourceError] = []
@@ -135,7 +136,8 @@ class Fallback:
         return answer
 
     def _try_the_resting(self, start_ns: int, end_ns: int) -> None:
-        """Ask preferred sources that rest the same question beside ours: nobody waits for the answer, and nobody uses it."""
+        """Ask preferred sources that rest the same question beside ours: nobody waits for the answer, and nobody uses
+        it."""
         best = order(self._healths)[0]
         for number in range(best):
             if self._healths[number].may_be_tried(self._clock()) and number not in self._trials:

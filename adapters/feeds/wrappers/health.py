@@ -1,4 +1,5 @@
-"""How well sources have answered lately, as scores between 0 and 1, and which one to ask next. Pure: times come from outside."""
+"""How well sources have answered lately, as scores between 0 and 1, and which one to ask next. Pure: times come from
+outside."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ _LOSS: Final = 0.4
 """A failure leaves this much of the score: one is enough to be passed over."""
 
 _GAIN: Final = 0.3
-"""A good answer wins this much of what is missing to 1: from 0.4 one is enough, from 0.06 (three failures) two or three."""
+"""A good answer wins this much of what is missing to 1: from 0.4 one is enough, from 0.06 (three failures) two or
+three."""
 
 _FIRST_REST_S: Final = 15.0
 _LONGEST_REST_S: Final = 900.0
@@ -26,7 +28,8 @@ class Health:
     rests_until_s: float = 0.0
 
     def failed(self, now_s: float, *, hopeless: bool = False, after_s: float = 0.0) -> None:
-        """One more failure. `hopeless`: asking again cannot help, as with a wrong key; `after_s`: what the vendor asked for."""
+        """One more failure. `hopeless`: asking again cannot help, as with a wrong key; `after_s`: what the vendor asked
+        for."""
         self.score = 0.0 if hopeless else self.score * _LOSS
         self.failures += 1
         rest_s = min(_FIRST_REST_S * 2.0 ** min(self.failures - 1, 10), _LONGEST_REST_S)
@@ -48,7 +51,8 @@ class Health:
 
 
 def order(healths: Sequence[Health]) -> list[int]:
-    """Numbers of the sources as they should be asked: those that are well in their order, then the others, best first."""
+    """Numbers of the sources as they should be asked: those that are well in their order, then the others,
+    best first."""
     numbers = range(len(healths))
     well = [k for k in numbers if healths[k].well]
     return well + sorted((k for k in numbers if k not in well), key=lambda k: (-healths[k].score, k))

@@ -17,8 +17,8 @@ from quantd.trading.sessions import Sessions
 class Resampled:
     """An quantd.adapters.feeds.source.Source of bars out of a vendor's finer ones.
 
-    A bar whose last part is missing may be one in whose end nothing traded, or one of a vendor that is late: until `settle_ns`
-    after its end by `now` (ns UTC) it is not given.
+    A bar whose last part is missing may be one in whose end nothing traded, or one of a vendor that is late: until
+    `settle_ns` after its end by `now` (ns UTC) it is not given.
     """
 
     def __init__(

@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 
 class Retried(Passing):
-    """A source whose passing failures are asked again: after what the vendor asked for, or after first_s, 2 first_s, ...
-    up to longest_s, each times 0.5 to 1.5. A failure with `again` False, and one whose pause would end after
+    """A source whose passing failures are asked again: after what the vendor asked for, or after first_s, 2 first_s,
+    ... up to longest_s, each times 0.5 to 1.5. A failure with `again` False, and one whose pause would end after
     `deadline_s` (seconds since the first attempt), is raised as it is."""
 
     def __init__(

@@ -117,7 +117,8 @@ def export(
         print_json({"folder": str(place), "digest": manifest.digest, "written": [str(path) for path in written]})
     else:
         say(
-            f"{out}: {len(written)} file{'s' if len(written) > 1 else ''}, {sum(p.stat().st_size for p in written)} bytes"
+            f"{out}: {len(written)} file{'s' if len(written) > 1 else ''}, {sum(p.stat().st_size for p in written)} "
+            f"bytes"
         )
     return DONE
 
@@ -129,7 +130,8 @@ def quantize(
     fp16: Annotated[bool, typer.Option("--fp16", help="Numbers kept in half precision.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Make a smaller copy of a policy and measure size, speed and agreement; exit code 1 when it answers too differently."""
+    """Make a smaller copy of a policy and measure size, speed and agreement; exit code 1 when it answers too
+    differently."""
     if int8 == fp16:
         raise typer.BadParameter("one of --int8 and --fp16 is expected")
     precision: Precision = "int8" if int8 else "float16"

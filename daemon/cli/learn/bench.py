@@ -50,7 +50,8 @@ COMMAND: Final = Command(group, "Trade", order=50)
 
 @group.command("portfolio")
 def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> int:
-    """Time an asset update, a risk report, an allocation and an inference; exit code 1 when a p99 is above its limit."""
+    """Time an asset update, a risk report, an allocation and an inference; exit code 1 when a p99 is above its
+    limit."""
     from quantd.daemon.assembly.parts import assemble
     from quantd.daemon.cli.configuration import read
 

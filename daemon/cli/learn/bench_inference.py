@@ -1,4 +1,5 @@
-"""`quantd bench inference`: how long trained policies take from an observation to weights, one by one and many at once."""
+"""`quantd bench inference`: how long trained policies take from an observation to weights, one by one and many
+at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ SECONDS: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """Of one artifact: microseconds from an observation to weights (`batch` of them in one call), and with measuring its features from
-    past returns, as the daemon does, batch 1."""
+    """Of one artifact: microseconds from an observation to weights (`batch` of them in one call), and with measuring
+    its features from past returns, as the daemon does, batch 1."""
 
     artifact: str
     symbols: int

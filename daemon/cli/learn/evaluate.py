@@ -49,7 +49,8 @@ def evaluate(
         return 0
     account = found.account
     say(
-        f"{artifact} · {found.first} to {found.last}, {found.sessions} sessions · {account.capital:,.0f}, {lots_text(found.lots)}, "
+        f"{artifact} · {found.first} to {found.last}, {found.sessions} sessions · {account.capital:,.0f}, "
+        f"{lots_text(found.lots)}, "
         f"commission {account.costs.commission_bp:g} bp, slippage {account.costs.slippage_bp:g} bp"
     )
     rows = (
@@ -70,7 +71,8 @@ def evaluate(
     )  # fmt: skip
     if found.inside:
         say(
-            f"{found.inside} of {found.sessions} sessions lie inside its training window: it was fitted or chosen on them, "
+            f"{found.inside} of {found.sessions} sessions lie inside its training window: it was fitted or chosen on "
+            f"them, "
             + ("and these figures prove nothing." if not outside else f"only the other {outside} say anything of it.")
         )
     else:

@@ -100,7 +100,8 @@ def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
             columns,
             [
                 (
-                    f"{label}{each.first} to {each.last}", str(each.rows), f"{each.model.r2:.3f}", f"{each.plain.r2:.3f}",
+                    f"{label}{each.first} to {each.last}", str(each.rows), f"{each.model.r2:.3f}",
+                    f"{each.plain.r2:.3f}",
                     f"{each.model.mse:.4f}", f"{each.plain.mse:.4f}",
                 )
                 for each, label in rows

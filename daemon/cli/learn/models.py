@@ -1,4 +1,5 @@
-"""`quantd models`: what an artifact states of itself, whether it is whole, and the commands on artifacts and forests."""
+"""`quantd models`: what an artifact states of itself, whether it is whole, and the commands on artifacts and
+forests."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -103,9 +104,11 @@ def facts(manifest: "AgentManifest") -> list[str]:
     training, shape, sight = manifest.training, manifest.network, manifest.sight
     until = iso(training.until_ns)[:10]
     lines = [
-        f"algorithm: {manifest.algorithm}{f', profile {manifest.profile}' if manifest.profile else ''}, {manifest.precision}",
+        f"algorithm: {manifest.algorithm}{f', profile {manifest.profile}' if manifest.profile else ''}, "
+        f"{manifest.precision}",
         f"network: {shape.kind} {' '.join(map(str, shape.hidden))}, {shape.parameters} numbers",
-        f"sight: {', '.join([*sight.features, 'known'])}; window {sight.window}; book {', '.join(sight.book) or 'unseen'}; "
+        f"sight: {', '.join([*sight.features, 'known'])}; window {sight.window}; book "
+        f"{', '.join(sight.book) or 'unseen'}; "
         f"hash {manifest.sight_hash}",
         f"actions: {manifest.action.kind}",
         f"universe: {', '.join(manifest.universe)}",

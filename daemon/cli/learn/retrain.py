@@ -63,7 +63,8 @@ def retrain(
     found = bundled.find(source) if source.suffix == ".toml" else artifact_folder(str(source), Path())
     try:
         asked = refit.Asked(
-            found, out, bars, listed or Path(), until, against=None if against is None else artifact_folder(str(against), Path()),
+            found, out, bars, listed or Path(), until,
+            against=None if against is None else artifact_folder(str(against), Path()),
             expanding=expanding, changes=tuple(sets or ()), rule=msgspec.convert(rule, Rule),
         )  # fmt: skip
         with progress(f"training {out.name} again", shown=not as_json) as bar:
@@ -91,7 +92,8 @@ def _told(decision: "Decision", out: Path) -> None:
     parts = ", ".join(f"{name} {first} to {last}" for name, (first, last) in decision.parts.items())
     say(f"{out / decision.version}: {parts}")
     say(
-        f"{verdict.window.first} to {verdict.window.last}, {verdict.sessions} decisions that neither fitting nor choosing of the new one "
+        f"{verdict.window.first} to {verdict.window.last}, {verdict.sessions} decisions that neither fitting nor "
+        f"choosing of the new one "
         f"saw; costs {decision.costs_bp:g} bp, whole lots"
     )
     rows: list[tuple[str, Figures]] = [("new", verdict.challenger), ("equal weight", verdict.equal_weight)]
@@ -111,7 +113,8 @@ def _told(decision: "Decision", out: Path) -> None:
     )  # fmt: skip
     if verdict.gain is not None and verdict.p is not None:
         say(
-            f"{decision.rule.measure} better by {verdict.gain:.2f} a year, one-sided p = {verdict.p:.3g} of the paired block bootstrap; "
+            f"{decision.rule.measure} better by {verdict.gain:.2f} a year, one-sided p = {verdict.p:.3g} of the "
+            f"paired block bootstrap; "
             f"held against {decision.current}"
         )
     if verdict.seen_by_current:

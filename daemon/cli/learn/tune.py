@@ -1,4 +1,5 @@
-"""`quantd tune`: a search of hyper-parameters, its progress, and what its best is worth after so many were tried. Needs torch and Optuna."""
+"""`quantd tune`: a search of hyper-parameters, its progress, and what its best is worth after so many were tried. Needs
+torch and Optuna."""
 
 import math
 import shlex
@@ -116,7 +117,8 @@ def tune_plan(
     base = search.base
     _tell(
         f"tuning {name}: {made.agent}, {trials} trials of {base.steps:,} env-steps and seeds "
-        f"{', '.join(map(str, base.seeds))}; scored on {made.splits.validation.first} to {made.splits.validation.last} alone"
+        f"{', '.join(map(str, base.seeds))}; scored on {made.splits.validation.first} to "
+        f"{made.splits.validation.last} alone"
     )
     with alone(folder), _stopping() as stops, progress(f"tune {name}", shown=not as_json) as bar:
         sitting = tune(search, folder, where, _Telling(bar), stops.append, fresh=fresh)
@@ -180,7 +182,8 @@ class _Telling:
         best = f", best {self._best:+.3f}" if math.isfinite(self._best) else ""
         why = f" ({row.reason})" if row.reason else ""
         _tell(
-            f"trial {row.index + 1} of {trials}: {said}{_ratio(row.score)}{best}, {row.steps:,} steps, {row.seconds:.1f} s{why}"
+            f"trial {row.index + 1} of {trials}: {said}{_ratio(row.score)}{best}, {row.steps:,} steps, "
+            f"{row.seconds:.1f} s{why}"
         )
 
 
@@ -214,16 +217,20 @@ def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal: float
     part = plan.splits.validation
     lines = [
         f"the best of {luck.trials} trials: Sharpe ratio {best.score:+.3f} after costs on {part.first} to {part.last} "
-        f"({luck.sessions} sessions), which it was chosen by; equal weight, which learns nothing, has {equal:+.3f} there"
+        f"({luck.sessions} sessions), which it was chosen by; equal weight, which learns nothing, has {equal:+.3f} "
+        f"there"
     ]
     if luck.trials > 1:
         lines.append(
-            f"of {luck.trials} ratios that are all luck, spread as these are ({luck.spread:.3f}), the best would be {luck.best_of_luck:+.3f}; "
-            f"that this one is more than that has probability {luck.probability:.2f} (deflated Sharpe ratio, returns taken as normal)"
+            f"of {luck.trials} ratios that are all luck, spread as these are ({luck.spread:.3f}), the best would be "
+            f"{luck.best_of_luck:+.3f}; "
+            f"that this one is more than that has probability {luck.probability:.2f} (deflated Sharpe ratio, returns "
+            f"taken as normal)"
         )
     lines.append(
         "each score is itself the best of up to "
-        f"{-(-search.base.steps // search.base.evaluate_every)} looks at the validation part, which this does not take off"
+        f"{-(-search.base.steps // search.base.evaluate_every)} looks at the validation part, which this does not "
+        f"take off"
     )
     return lines
 
@@ -237,7 +244,8 @@ def _report(search: "Search", sitting: "Sitting", notes: Sequence[str], files: S
         table(columns, rows[:SHOWN], right=columns)
     pruned, failed = (sum(row.state == state for row in sitting.rows) for state in ("pruned", "failed"))
     say(
-        f"{len(complete)} complete, {pruned} stopped early, {failed} failed, {sitting.broken} broken off and tried again"
+        f"{len(complete)} complete, {pruned} stopped early, {failed} failed, {sitting.broken} broken off and tried "
+        f"again"
     )
     for line in notes:
         say(line)

@@ -30,7 +30,8 @@ def decisions(
             for symbol, reason in wish.reasons.items():
                 left, asked = wish.allowed.get(symbol, "0"), wish.asked.get(symbol, "0")
                 say(
-                    f"  {'':12} its limits leave {left} of {asked} {symbol} ({reason}): quantd why {row.address}:{symbol}"
+                    f"  {'':12} its limits leave {left} of {asked} {symbol} ({reason}): quantd why "
+                    f"{row.address}:{symbol}"
                 )
         for symbol, qty in row.net.items():
             got = row.allowed.get(symbol, "0")

@@ -90,7 +90,8 @@ def features_list(
         say(f"{missing}: {why}")
     if name is None:
         say(
-            f"{len(rows)} features from {len(INDICATORS)} indicators. Other windows are names too: rsi_21, momentum_90.week.rank"
+            f"{len(rows)} features from {len(INDICATORS)} indicators. Other windows are names too: rsi_21, "
+            f"momentum_90.week.rank"
         )
     return DONE
 

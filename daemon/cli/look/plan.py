@@ -47,7 +47,8 @@ def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
 
 def _plan_lines(now: "PlanNow") -> None:
     say(
-        f"at {local(now.ts)} New York, switch {now.switch}: what would be traded if every agent were asked now; nothing is"
+        f"at {local(now.ts)} New York, switch {now.switch}: what would be traded if every agent were asked now; "
+        f"nothing is"
     )
     if now.note:
         say(f"  {now.note}")

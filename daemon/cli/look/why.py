@@ -28,7 +28,8 @@ def why(
         str,
         typer.Argument(
             metavar="ORDER|ADDRESS|SYMBOL",
-            help="An order's id (`quantd orders`), a symbol of a decision (d4812:QQQ, `quantd decisions`), or a symbol.",
+            help="An order's id (`quantd orders`), a symbol of a decision (d4812:QQQ, `quantd decisions`), or a "
+            "symbol.",
         ),
     ],
     config: ConfigFile = CONFIG_FILE,
@@ -47,7 +48,8 @@ def why(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Why an order was made as it was, or why none was: what each agent wanted, what each limit said, how much was left."""
+    """Why an order was made as it was, or why none was: what each agent wanted, what each limit said, how much was
+    left."""
     from quantd.adapters.store.errors import StoreFailing
     from quantd.adapters.store.handle import read_only
     from quantd.daemon.cli.configuration import read
@@ -134,7 +136,8 @@ def why_lines(e: "Explanation") -> list[str]:
     for fill in e.fills:
         worse = "worse" if fill.shortfall_bp > 0 else "better"
         lines.append(
-            f"  filled {fill.qty} at {fill.price}, {local(fill.ts)} New York: {abs(fill.shortfall_bp):.1f} bp {worse} than "
+            f"  filled {fill.qty} at {fill.price}, {local(fill.ts)} New York: {abs(fill.shortfall_bp):.1f} bp {worse} "
+            f"than "
             f"the price decided on, commission {fill.fee} ({fill.fee_bp:.1f} bp)"
         )
     if e.order and not e.fills:
@@ -162,7 +165,8 @@ def _shortfall(cost: "Costed") -> list[str]:
     total = f"{cost.total} ({cost.total_bp:+.1f} bp)" if cost.total_bp is not None else "not over yet"
     what = f"of {cost.what}" if cost.style and not cost.what.startswith("q-") else "of this order"
     return [
-        f"implementation shortfall {what}, {cost.filled} filled and {cost.unfilled} not, decided at {cost.decision}: {total}",
+        f"implementation shortfall {what}, {cost.filled} filled and {cost.unfilled} not, decided at {cost.decision}: "
+        f"{total}",
         f"  {parts}",
         *([f"  {cost.note}"] if cost.note else []),
     ]
@@ -175,7 +179,8 @@ def _first(e: "Explanation") -> str:
             f"{e.side.upper()} {e.qty} {e.symbol}, {when}, limit {e.limit}: {e.state}{f', {e.note}' if e.note else ''}"
         )
     wanted = e.net.lstrip("-") if e.net != "0" else ""
-    return f"{e.side.upper()} {f'{wanted} ' if wanted else ''}{e.symbol}, {when}: {e.state}, no order was made ({e.address})"
+    amount = f"{wanted} " if wanted else ""
+    return f"{e.side.upper()} {amount}{e.symbol}, {when}: {e.state}, no order was made ({e.address})"
 
 
 def _wish(part: "AgentPart", closed: bool) -> str:

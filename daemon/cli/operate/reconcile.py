@@ -21,7 +21,8 @@ def reconcile(
     reason: Reason = "",
     as_json: Json = False,
 ) -> int:
-    """Compare our account with the venue's now; exit code 1 when they differ. --fence or --adopt settles it, with --reason."""
+    """Compare our account with the venue's now; exit code 1 when they differ. --fence or --adopt settles it, with
+    --reason."""
     import msgspec
 
     from quantd.daemon.cli.client import reach

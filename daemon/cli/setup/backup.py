@@ -20,7 +20,8 @@ def write_backup(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Copy the store with its head, archives and saved configurations, also while the daemon runs, and check the copy."""
+    """Copy the store with its head, archives and saved configurations, also while the daemon runs, and check
+    the copy."""
     from quantd.adapters.store.upkeep.backup import backup
 
     where = place(config, state, sets)
@@ -47,7 +48,8 @@ def contents(manifest: "Manifest") -> dict[str, Any]:
 def say_contents(manifest: "Manifest") -> None:
     size = sum(size for size, _ in manifest.files.values())
     say(
-        f"  {len(manifest.files)} files, {size / 2**20:,.1f} MiB; {manifest.rows:,} journal rows; revision {manifest.revision}"
+        f"  {len(manifest.files)} files, {size / 2**20:,.1f} MiB; {manifest.rows:,} journal rows; revision "
+        f"{manifest.revision}"
     )
     for run in manifest.runs:
         say(f"  run {run.run}: {run.last_seq:,} steps{f', ended ({run.ended})' if run.ended else ''}")

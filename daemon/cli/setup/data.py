@@ -89,7 +89,8 @@ def check(
     gaps = _gaps(kept.take(inside), within.day[inside], universe, calendars) if length == DAY_NS else {}
     report = {
         "file": str(file), "bars": len(rows), "symbols": len(universe.symbols), "interval": interval, "stamps": stamps,
-        "from": iso(int(rows.ts[rows.ts != NO_STAMP].min())), "to": iso(int(rows.ts.max())), "outside_hours": int(placed.extended.sum()),
+        "from": iso(int(rows.ts[rows.ts != NO_STAMP].min())), "to": iso(int(rows.ts.max())),
+        "outside_hours": int(placed.extended.sum()),
         "missing_sessions": gaps, "bad": int(np.sum(reason != Reason.GOOD)), "faults": faults,
     }  # fmt: skip
     if as_json:
@@ -144,7 +145,8 @@ def _universe_in(file: Path, calendar: str | None) -> "Universe":
         lazy = (
             pl.scan_csv(file, infer_schema=False) if file.suffix.lower() in {".csv", ".txt"} else pl.scan_parquet(file)
         )
-        names = lazy.select(pl.col("symbol").cast(pl.String).str.strip_chars().unique()).collect().to_series().drop_nulls().sort().to_list()  # fmt: skip
+        symbols = lazy.select(pl.col("symbol").cast(pl.String).str.strip_chars().unique()).collect().to_series()
+        names = symbols.drop_nulls().sort().to_list()
     except (pl.exceptions.PolarsError, OSError):
         names = []
     if not names:

@@ -1,4 +1,5 @@
-"""`quantd doctor --live`: is this account, and this machine, ready to trade money? What was found is kept for the start."""
+"""`quantd doctor --live`: is this account, and this machine, ready to trade money? What was found is kept for the
+start."""
 
 import asyncio
 import os
@@ -74,7 +75,8 @@ def _said(config: Config) -> Iterator[Check]:
         return
     share = Allowance(ramp_days=live.ramp.days, ramp_from=live.ramp.from_share).share(1)
     text = (
-        f"at most {money_text(live.max_account_notional_micro or 0)} in all, {money_text(live.max_order_notional_micro or 0)} "
+        f"at most {money_text(live.max_account_notional_micro or 0)} in all, "
+        f"{money_text(live.max_order_notional_micro or 0)} "
         f"an order, {live.max_orders_per_day} orders a session; it begins with {share:.0%} of it"
     )
     yield Check("caps", True, text)
@@ -122,8 +124,11 @@ async def _asked(parts: Parts) -> list[Check]:
     blocked = f"the venue lets nothing be traded: {account.blocked}; settle that with it first"
     held = sum(1 for lots in account.lots if lots)
     found = [
-        Check("account", not account.blocked, blocked if account.blocked else f"answers; {money_text(account.cash_micro)} {account.currency} in cash, {held} positions"),
-        Check("currency", same, account.currency if same else f"the account is in {account.currency}, [universe] currency is {currency}"),
+        Check("account", not account.blocked,
+        blocked if account.blocked else f"answers; {money_text(account.cash_micro)} {account.currency} in cash, "
+            f"{held} positions"),
+        Check("currency", same, account.currency if same else f"the account is in {account.currency}, [universe] "
+            f"currency is {currency}"),
         Check("clock", True, "the venue's and ours agree within what the adapter allows (2 s)"),
         Check("universe", True, f"the venue trades all of {len(symbols)} symbols with these lots and ticks"),
     ]  # fmt: skip
@@ -136,7 +141,8 @@ async def _withdrawal(parts: Parts) -> Check:
         return Check(
             "withdrawal",
             None,
-            f"{parts.config.broker.venue or parts.config.broker.kind} does not say what a key may do: look that it cannot withdraw",
+            f"{parts.config.broker.venue or parts.config.broker.kind} does not say what a key may do: look that it "
+            f"cannot withdraw",
         )
     text = "the key may withdraw: make one that may only trade, and use that" if may else "the key cannot withdraw"
     return Check("withdrawal", not may, text)

@@ -1,4 +1,5 @@
-"""Tries, on parts that are thrown away, of what must work before money is at stake: the kill switch and the way of an alert."""
+"""Tries, on parts that are thrown away, of what must work before money is at stake: the kill switch and the way of an
+alert."""
 
 import asyncio
 import tempfile
@@ -45,8 +46,8 @@ class Tried:
 
 
 async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Tried]:
-    """Halt a service of this configuration through its API and through the file HALT. It lies in a folder of its own and its broker
-    is simulated; `config` must say so. `post(folder)` is the client of the daemon in a folder."""
+    """Halt a service of this configuration through its API and through the file HALT. It lies in a folder of its own
+    and its broker is simulated; `config` must say so. `post(folder)` is the client of the daemon in a folder."""
     if config.broker.kind != "paper":
         raise ValueError("a rehearsal has a simulated broker")
     with tempfile.TemporaryDirectory(prefix="quantd-rehearsal-") as name:
@@ -97,7 +98,8 @@ async def _pull(service: Service, folder: Path, post: Post) -> list[Tried]:
 
 
 async def alert(config: Config) -> Tried:
-    """Publish on the configured bus and receive it there. Of the embedded broker one is started for it, on a free port."""
+    """Publish on the configured bus and receive it there. Of the embedded broker one is started for it, on a
+    free port."""
     if config.bus.kind == "mqtt":
         host, port, secure = address(config.bus.url)
         login = config.bus.username, secret("mqtt_password") or ""

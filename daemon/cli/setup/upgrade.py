@@ -21,7 +21,8 @@ def upgrade(
     dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring a store that an older quantd made to this version, after a backup. Does nothing where there is nothing to do."""
+    """Bring a store that an older quantd made to this version, after a backup. Does nothing where there is nothing to
+    do."""
     from quantd.adapters.store.tables.schema import REVISION
 
     where = place(config, state, sets)

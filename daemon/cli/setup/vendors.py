@@ -42,8 +42,8 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Vendors:
-    """One source out of several: `names` are those that Rows.source numbers. With `whole` each request downloads all bars
-    up to now."""
+    """One source out of several: `names` are those that Rows.source numbers. With `whole` each request downloads all
+    bars up to now."""
 
     source: Source
     names: tuple[str, ...]
@@ -57,7 +57,8 @@ def cache_folder() -> Path:
 
 
 def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> Universe:
-    """Symbols as columns. Without a `calendar` pairs such as BTC/USD and BTC-USD never close, and all others are New York's."""
+    """Symbols as columns. Without a `calendar` pairs such as BTC/USD and BTC-USD never close, and all others are New
+    York's."""
     names = tuple(dict.fromkeys(part for symbol in symbols for part in symbol.split(",") if part))
     if not names:
         raise Failure("no symbols; write them one after the other: SPY QQQ BTC-USD", USAGE)

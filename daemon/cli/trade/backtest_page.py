@@ -24,7 +24,8 @@ def write_report(out: Path, result: Summary, record: Record, verdict: Verdict, c
     equity = np.array(record.equity_micro, dtype=np.float64) / 1e6
     days = [instant_text(ts)[:10] for ts in record.ts]
     agents = "".join(_row(a.name, f"{a.policy}, {a.capital:.0%} of the capital") for a in config.agents)
-    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>quantd backtest {escape(result.run)}</title>
+    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
+<title>quantd backtest {escape(result.run)}</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
 <h1>Backtest of {escape(config.quantd.name)}, {days[0]} to {days[-1]}</h1>
 <p>{len(config.universe.symbols)} symbols: {escape(", ".join(config.universe.symbols))}. After costs: commission \

@@ -144,7 +144,8 @@ def _told(body: dict[str, Any], policies: bool) -> None:
     say(f"  digest {body['digest']}")
     if policies:
         say(
-            f"  policies asked again {body['asked']:,} times, {body['policy_differences']} answers differ by more than {TOLERANCE:g}"
+            f"  policies asked again {body['asked']:,} times, {body['policy_differences']} answers differ by more "
+            f"than {TOLERANCE:g}"
         )
         for row in body["policies"]:
             say(f"    {row['time']} {row['agent']}: {row['text']}")

@@ -117,7 +117,8 @@ def study_parity(
     day: Annotated[date | None, typer.Option("--day", parser=day, metavar="DATE", help="One day of it (UTC).")] = None,
     as_json: Json = False,
 ) -> int:
-    """A run's journal beside a backtest over the same bars: decisions, prices, fills and costs, in money, with the causes."""
+    """A run's journal beside a backtest over the same bars: decisions, prices, fills and costs, in money, with the
+    causes."""
     from quantd.daemon.assembly.parts import parts_of
     from quantd.daemon.recovery.replay import NotKept, saved_config
     from quantd.daemon.views.report.curves import DAY_NS, date_ns
@@ -166,7 +167,8 @@ def study_rebalance(
     out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also as CSV.")] = None,
     as_json: Json = False,
 ) -> int:
-    """How often is it worth rebalancing? One agent daily to half-yearly, by drift, by events and by cost, at each cost."""
+    """How often is it worth rebalancing? One agent daily to half-yearly, by drift, by events and by cost, at
+    each cost."""
     import csv
 
     from quantd.daemon.assembly.parts import Assembly
@@ -235,7 +237,8 @@ def study_rebalance(
         right=columns[:1] + columns[2:],
     )
     say(
-        f"* the best Sharpe at its cost, of {len(rebalancing_study.RULES)} tried: differences this small are mostly chance"
+        f"* the best Sharpe at its cost, of {len(rebalancing_study.RULES)} tried: differences this small are mostly "
+        f"chance"
     )
     say(definition)
     if own_closes:

@@ -1,7 +1,7 @@
 """Capital between agents: on schedule each book's share of what they have together becomes what the method wants.
 
-Cash moves at once, exactly, as flows of the books: no profit, and the house does not notice. What an agent cannot hand over yet it
-owes: it plans with so much less, sells, and pays at the next samples.
+Cash moves at once, exactly, as flows of the books: no profit, and the house does not notice. What an agent cannot hand
+over yet it owes: it plans with so much less, sells, and pays at the next samples.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,8 @@ def settle(state: State) -> list[Effect]:
 
 
 def market_volatility(state: State, rules: CapitalRules) -> float:
-    """Volatility a year over the lookback: of the benchmark, or of the house where there is none; NaN while it is unknown."""
+    """Volatility a year over the lookback: of the benchmark, or of the house where there is none; NaN while it is
+    unknown."""
     if rules.benchmark < 0:
         returns = state.watch.realised[0].returns()[-rules.lookback :]
     else:

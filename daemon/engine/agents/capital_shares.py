@@ -1,4 +1,5 @@
-"""How capital is shared among agents: target shares of what they have together, from their configured shares and how they did.
+"""How capital is shared among agents: target shares of what they have together, from their configured shares and how
+they did.
 
 Pure functions of plain numbers, the same for every order of the agents.
 """
@@ -39,9 +40,10 @@ class Regime(Struct, frozen=True):
 
 
 class CapitalRules(Struct, frozen=True):
-    """How and how far capital moves. `agents` are those that take part, by number; `base` their configured shares of what
-    they have together. The method's shares are pulled to `base` by `shrink`, kept between `floor` and `ceiling`, and no share
-    moves by more than `max_step` at once. `benchmark` is the column whose volatility names the regime; -1: the house's."""
+    """How and how far capital moves. `agents` are those that take part, by number; `base` their configured shares of
+    what they have together. The method's shares are pulled to `base` by `shrink`, kept between `floor` and `ceiling`,
+    and no share moves by more than `max_step` at once. `benchmark` is the column whose volatility names the regime;
+    -1: the house's."""
 
     method: Method
     agents: tuple[int, ...]
@@ -113,10 +115,11 @@ def _ratio(returns: Floats, risk_free_annual: RiskFree) -> float:
 
 
 def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> list[float]:
-    """What of each annual Sharpe ratio's distance from their mean is to be believed: the positive-part estimator of W. James
-    and C. Stein (1961) about the mean (B. Efron and C. Morris, 1975), with the error of a ratio, a sample, of A. Lo (2002). What
-    agents have in common, the mean correlation `together` of their returns, is an error of none of these distances (J. Jobson
-    and B. Korkie, 1981). With fewer than four agents nothing dominates the plain ratios: half of each distance is taken."""
+    """What of each annual Sharpe ratio's distance from their mean is to be believed: the positive-part estimator of W.
+    James and C. Stein (1961) about the mean (B. Efron and C. Morris, 1975), with the error of a ratio, a sample, of A.
+    Lo (2002). What agents have in common, the mean correlation `together` of their returns, is an error of none of
+    these distances (J. Jobson and B. Korkie, 1981). With fewer than four agents nothing dominates the plain ratios:
+    half of each distance is taken."""
     k, mean = len(ratios), sum(ratios) / len(ratios)
     apart = [ratio - mean for ratio in ratios]
     spread = sum(each * each for each in apart)
@@ -140,8 +143,8 @@ def _bounded(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...]:
 
 
 def within(shares: Sequence[float], floor: float, ceiling: float) -> tuple[float, ...]:
-    """The point nearest to `shares` that adds up to 1 between the bounds: each less the same amount, cut off at the bounds
-    (found by bisection). Bounds that no shares of so many can keep are left."""
+    """The point nearest to `shares` that adds up to 1 between the bounds: each less the same amount, cut off at the
+    bounds (found by bisection). Bounds that no shares of so many can keep are left."""
     n = len(shares)
     if floor * n > 1.0 or ceiling * n < 1.0:
         return tuple(shares)
@@ -156,14 +159,16 @@ def within(shares: Sequence[float], floor: float, ceiling: float) -> tuple[float
 
 
 def stepped(now: Sequence[float], target: Sequence[float], max_step: float) -> tuple[float, ...]:
-    """As far from `now` to `target` as no share moves by more than `max_step`: all of the way, or the same part for each."""
+    """As far from `now` to `target` as no share moves by more than `max_step`: all of the way, or the same part for
+    each."""
     most = max(abs(there - here) for here, there in zip(now, target, strict=True))
     part = 1.0 if most <= max_step else max_step / most
     return tuple(here + part * (there - here) for here, there in zip(now, target, strict=True))
 
 
 def amounts(pool_micro: int, shares: Sequence[float]) -> list[int]:
-    """`pool_micro` in parts that add up to it exactly; what rounding leaves goes to the largest fractions, ties in order."""
+    """`pool_micro` in parts that add up to it exactly; what rounding leaves goes to the largest fractions, ties in
+    order."""
     exact = [pool_micro * share / sum(shares) for share in shares]
     whole = [int(np.floor(each)) for each in exact]
     over = pool_micro - sum(whole)

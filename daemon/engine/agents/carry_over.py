@@ -22,8 +22,8 @@ from quantd.trading.portfolio import FrozenAccount
 
 
 class Carry(Struct, frozen=True):
-    """One account by name. `accounts` are the house's, the agents' in order and the unallocated one, each with lots and cost
-    by column of `symbols`; `switches` and `returns` are the house's, then the agents'; `best` is by agent."""
+    """One account by name. `accounts` are the house's, the agents' in order and the unallocated one, each with lots and
+    cost by column of `symbols`; `switches` and `returns` are the house's, then the agents'; `best` is by agent."""
 
     symbols: tuple[str, ...]
     lot_nano: tuple[int, ...]
@@ -48,8 +48,9 @@ _TOTALS: Final = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "re
 def carry_of(
     frozen: bytes, universe: Universe, agents: Sequence[str], *, simulated: bool, renamed: Mapping[str, str] = {}
 ) -> bytes:
-    """What a frozen state of `universe` and `agents` carries over. At a `simulated` venue what is open lapses; at another
-    there may be nothing open. `renamed` maps symbols to those they have now. Raises ValueError that says what is."""
+    """What a frozen state of `universe` and `agents` carries over. At a `simulated` venue what is open lapses; at
+    another there may be nothing open. `renamed` maps symbols to those they have now. Raises ValueError that says
+    what is."""
     f = msgspec.msgpack.decode(frozen, type=Frozen)
     if any(work.live for _, work in (*f.working, *f.stops)) and not simulated:
         raise ValueError('orders are open; it is stopped with [quantd] on_stop = "cancel", or after they have ended')
@@ -104,8 +105,8 @@ def unfit(account: bytes, rules: Rules) -> str:
 
 
 def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
-    """The account of another run becomes this one's: what is gone has left its cash in the unallocated book, and an agent
-    that is new has what of its capital that book can give."""
+    """The account of another run becomes this one's: what is gone has left its cash in the unallocated book, and an
+    agent that is new has what of its capital that book can give."""
     state.now = max(state.now, carried.ts)
     carry = msgspec.msgpack.decode(carried.account, type=Carry)
     index = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]

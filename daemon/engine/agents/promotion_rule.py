@@ -1,9 +1,10 @@
 """When a challenger takes its champion's place: the rule, and what it says of two books' returns. Pure.
 
-The rule: over the last `samples` returns of both books, costs and all, the challenger's measure is better with one-sided
-significance, by at least `min_gain` a year, with a drawdown of at most `max_drawdown_ratio` times the champion's. A pairing is
-looked at `looks` times at most, each look at (1 - confidence) / looks (C. Bonferroni, 1936): the chance that one that is no better
-is ever promoted is 1 - confidence at most, however its looks hang together. A promotion begins a new pairing.
+The rule: over the last `samples` returns of both books, costs and all, the challenger's measure is better with
+one-sided significance, by at least `min_gain` a year, with a drawdown of at most `max_drawdown_ratio` times the
+champion's. A pairing is looked at `looks` times at most, each look at (1 - confidence) / looks (C. Bonferroni, 1936):
+the chance that one that is no better is ever promoted is 1 - confidence at most, however its looks hang together. A
+promotion begins a new pairing.
 """
 
 from msgspec import Struct
@@ -60,8 +61,8 @@ def looked(
     key: str,
     risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Outcome:
-    """Hold two books' returns float64[T], newest last, against each other. `known` of them count; `key` names this look. A look
-    is counted in `pairing`. A rate for each return is that of the newest."""
+    """Hold two books' returns float64[T], newest last, against each other. `known` of them count; `key` names this
+    look. A look is counted in `pairing`. A rate for each return is that of the newest."""
     n = min(rules.samples, known, len(champion), len(challenger))
     if n < rules.samples:
         return Outcome(False, f"{n} of {rules.samples} returns are known", n)

@@ -1,7 +1,7 @@
 """Models that change: what became of a retraining, and a start under other artifacts. Pure.
 
-A retraining changes nothing here: it is told. What it wrote decides from the next start on, which says so; whoever has another model
-then begins anew, in memory and in what it is held against.
+A retraining changes nothing here: it is told. What it wrote decides from the next start on, which says so; whoever has
+another model then begins anew, in memory and in what it is held against.
 """
 
 from collections.abc import Sequence
@@ -33,14 +33,16 @@ def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:
             state,
             "INFO",
             "retrain",
-            f"{news.agent} was trained again on data up to {news.until}: {news.version}: {news.reason}{figures}; {after}",
+            f"{news.agent} was trained again on data up to {news.until}: {news.version}: {news.reason}{figures}; "
+            f"{after}",
         )
     return (msgspec.structs.replace(told, agent=news.agent),)
 
 
 def other_artifacts(state: State, started: Started) -> list[Effect]:
-    """Note what each policy is made of. One that is made of something else than at the start before remembers nothing of it, and
-    whoever challenges it, or is challenged by it, begins a new pairing: returns of another model prove nothing."""
+    """Note what each policy is made of. One that is made of something else than at the start before remembers nothing
+    of it, and whoever challenges it, or is challenged by it, begins a new pairing: returns of another model prove
+    nothing."""
     before, state.artifacts = state.artifacts, dict(started.artifacts)
     changed = {name for name, digest in started.artifacts.items() if before.get(name, digest) != digest}
     if not changed:
@@ -68,7 +70,8 @@ def other_artifacts(state: State, started: Started) -> list[Effect]:
 
 
 def _given_back(state: State, others: set[int]) -> list[Effect]:
-    """An agent that a promotion gave a policy which is made of something else now has its own again: that model was not promoted."""
+    """An agent that a promotion gave a policy which is made of something else now has its own again: that model was not
+    promoted."""
     effects: list[Effect] = []
     for k, agent in enumerate(state.agents):
         seat, own = state.seats[k], state.rules.first_seat + k
@@ -85,7 +88,8 @@ def _given_back(state: State, others: set[int]) -> list[Effect]:
             state,
             "WARNING",
             "artifact",
-            f"{state.rules.seats[seat]}'s policy was promoted over {state.rules.agents[k].name}, and is made of another model now, "
+            f"{state.rules.seats[seat]}'s policy was promoted over {state.rules.agents[k].name}, and is made of "
+            f"another model now, "
             f"which was not: {state.rules.agents[k].name} decides by its own again",
             agent=k,
         )

@@ -1,8 +1,9 @@
-"""Shadow agents: each a house of its own, of one agent with notional capital, that sees the same market and asks the same gate.
+"""Shadow agents: each a house of its own, of one agent with notional capital, that sees the same market and asks the
+same gate.
 
-What it orders goes to a simulated venue of its own; its effects come out in `Shadowed`, its questions and alerts plainly, as
-those of an agent whose number is after the others'. Nothing of it reaches the house: not its books, not its orders, not its
-switch.
+What it orders goes to a simulated venue of its own; its effects come out in `Shadowed`, its questions and alerts
+plainly, as those of an agent whose number is after the others'. Nothing of it reaches the house: not its books, not its
+orders, not its switch.
 """
 
 from collections.abc import Callable, Sequence

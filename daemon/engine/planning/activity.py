@@ -13,7 +13,8 @@ from quantd.trading.sessions import Sessions
 
 class Book(Struct):
     """One book: `traded` currency since the session began, `sent` (instant, orders) of late baskets, and what it
-    last `asked` for: instant and float64[N] signed lots; `orders` sent since the session began, where they are counted."""
+    last `asked` for: instant and float64[N] signed lots; `orders` sent since the session began, where they are
+    counted."""
 
     traded: float = 0.0
     sent: list[tuple[int, int]] = []

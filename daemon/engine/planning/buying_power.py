@@ -21,8 +21,8 @@ ATTO_PER_MICRO: Final = 10**12
 
 
 def spend(state: State, out: OrderBasket) -> None:
-    """Note what the rows of a basket that add risk can cost at their worst prices with fees, until the venue has counted
-    them; where the venue says what may be bought."""
+    """Note what the rows of a basket that add risk can cost at their worst prices with fees, until the venue has
+    counted them; where the venue says what may be bought."""
     if state.buying_power_micro is None:
         return
     held, lot_nano = state.ledger.house.lots, state.universe.lot_nano

@@ -203,8 +203,8 @@ def _take_back(state: State, parent: Parent, symbol: int) -> list[Effect]:
 
 
 def on_its_way(state: State, parent: Parent) -> list[int]:
-    """Unsigned lots of each row that children may still fill. Children never cross: parents of one decision have crossed
-    what was opposite when it was made."""
+    """Unsigned lots of each row that children may still fill. Children never cross: parents of one decision have
+    crossed what was opposite when it was made."""
     found = [0] * len(parent.sym)
     for n in parent.children:
         work = state.working.get((parent.sample, n))

@@ -10,8 +10,8 @@ from quantd.trading.instruments import MICRO
 
 
 def limits_in_force(state: State, book: int) -> Limits:
-    """The limits in force of an agent's book, or of the house: in mode live within what [live] allows, at a venue within
-    what it lets be bought."""
+    """The limits in force of an agent's book, or of the house: in mode live within what [live] allows, at a venue
+    within what it lets be bought."""
     rules = state.rules
     if book != HOUSE:
         return rules.agents[book].limits

@@ -1,5 +1,5 @@
-"""What a live account may do beside its limits: absolute money, whatever the equity is said to be, a ramp after the first
-live start, and so many orders a session. It becomes a part of the house's limits, anew for each equity.
+"""What a live account may do beside its limits: absolute money, whatever the equity is said to be, a ramp after the
+first live start, and so many orders a session. It becomes a part of the house's limits, anew for each equity.
 """
 
 from msgspec import Struct
@@ -9,8 +9,8 @@ from quantd.trading.instruments import MICRO
 
 
 class Allowance(Struct, frozen=True, omit_defaults=True):
-    """The table [live] of a run in mode live. Money in micro-currency; None is off. Over `ramp_days` house sessions the share
-    of what may be held rises from `ramp_from` to all of it; 0 days: all of it at once."""
+    """The table [live] of a run in mode live. Money in micro-currency; None is off. Over `ramp_days` house sessions the
+    share of what may be held rises from `ramp_from` to all of it; 0 days: all of it at once."""
 
     account_micro: int | None = None
     order_micro: int | None = None
@@ -26,7 +26,8 @@ class Allowance(Struct, frozen=True, omit_defaults=True):
         return self.ramp_from + (1.0 - self.ramp_from) * done / self.ramp_days
 
     def limits(self, house: Limits, equity_micro: int, sessions: int) -> Limits:
-        """The house's limits within this allowance, for an equity. Without a `max_gross_exposure` the ramp is one of 1.0."""
+        """The house's limits within this allowance, for an equity. Without a `max_gross_exposure` the ramp is one of
+        1.0."""
         share = self.share(sessions)
         account = ramp = None
         if self.account_micro is not None:

@@ -1,4 +1,5 @@
-"""What a gate was asked and by whom, kept while somebody looks on: for explanations of the past and plans of the present.
+"""What a gate was asked and by whom, kept while somebody looks on: for explanations of the past and plans of the
+present.
 
 The engine only ever adds to it; nothing it decides depends on it, and it is in no snapshot.
 """

@@ -1,8 +1,8 @@
 """The monitor at every sample: each limit of the house and of each agent on what is held, measured where its level may
 have changed; and now and then a record of the house's.
 
-Whether something was measured never shows in the effects: a measurement is left out only where no level can have changed
-(`quantd.risk.screen`), and what is recorded, and when, hangs on levels and the count of samples alone.
+Whether something was measured never shows in the effects: a measurement is left out only where no level can have
+changed (`quantd.risk.screen`), and what is recorded, and when, hangs on levels and the count of samples alone.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,8 @@ KNOWN_SAMPLES: Final = 5
 
 
 def market_context(state: State) -> Context:
-    """What every gate of this instant shares, and the monitor: values of lots, ages, volumes, the synchronous returns."""
+    """What every gate of this instant shares, and the monitor: values of lots, ages, volumes, the synchronous
+    returns."""
     known = state.watch.context
     if known is not None and known[0] == state.now and known[1] is state.marks:
         return known[2]
@@ -92,8 +93,8 @@ def watch(state: State) -> list[Effect]:
 
 
 def watch_plan(state: State, plans: list[tuple[int, Account, Verdict]], whole: bool) -> list[Effect]:
-    """Alerts about limits that a round brings nearer: (book, account before, verdict), the house first. With `whole` these
-    verdicts are of the books as the next sample finds them, if all orders fill."""
+    """Alerts about limits that a round brings nearer: (book, account before, verdict), the house first. With `whole`
+    these verdicts are of the books as the next sample finds them, if all orders fill."""
     kept = state.watch
     lone = watched(state) == [HOUSE]
     crossed = [
@@ -140,8 +141,8 @@ def _returned(state: State, book: int) -> None:
 
 
 def _known(state: State, book: int) -> Values:
-    """What is known at each sample without measuring: what returns were, and the losses that move the switch unless they
-    are far from their bounds and were."""
+    """What is known at each sample without measuring: what returns were, and the losses that move the switch unless
+    they are far from their bounds and were."""
     if book == HOUSE:
         switch, equity, limits, levels = state.switch, state.equity_micro, state.rules.house, state.monitor.levels
     else:

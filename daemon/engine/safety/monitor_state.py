@@ -23,8 +23,9 @@ class FrozenWatch(Struct, frozen=True):
 
 
 class Corridor:
-    """Screens of all books since one measurement. `inverse` float64[H] is one over the marks then, of `columns` (None: of
-    all); `rows` counts the synchronous rows; `lots` of each screened book are what is to be held at the next sample."""
+    """Screens of all books since one measurement. `inverse` float64[H] is one over the marks then, of `columns` (None:
+    of all); `rows` counts the synchronous rows; `lots` of each screened book are what is to be held at the next
+    sample."""
 
     __slots__ = ("columns", "inverse", "lots", "rows", "screens")
 
@@ -47,8 +48,8 @@ class Watch:
     """Of one run. `levels` by agent (the house's are in `State.monitor`); `ended`, of the house and then by agent, the
     sample at which each level of a limit last ended; `realised` the house's returns, then the agents';
     the last record is of sample `recorded_no`. The rest is not kept in snapshots, and without it everything is measured
-    again, with the same result: `changed` says that something was booked since the last sample, `busy` that something was
-    before that too."""
+    again, with the same result: `changed` says that something was booked since the last sample, `busy` that something
+    was before that too."""
 
     __slots__ = ("busy", "changed", "context", "corridor", "ended", "levels", "realised", "recorded_no")
 

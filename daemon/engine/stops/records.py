@@ -1,4 +1,5 @@
-"""What is kept of stops that rest at the venue, beside their orders: whose they are, what waits for them, what was tried."""
+"""What is kept of stops that rest at the venue, beside their orders: whose they are, what waits for them, what was
+tried."""
 
 from msgspec import Struct
 
@@ -7,8 +8,8 @@ from quantd.risk.protective import Kind
 
 class Rest(Struct):
     """What the stops of one basket are of, by row: all of `agent`. `stop_nano` are triggers as they are now (a split
-    rescales them), `entry` the prices their levels were taken from, `asked` when they were to be cancelled, 0 for never:
-    from then on they go, whatever the venue says to it."""
+    rescales them), `entry` the prices their levels were taken from, `asked` when they were to be cancelled, 0 for
+    never: from then on they go, whatever the venue says to it."""
 
     agent: int
     stop_nano: list[int]

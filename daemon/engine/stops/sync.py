@@ -1,7 +1,9 @@
-"""Protective stops that rest at the venue, held equal to the book: after each event they are compared with what is held.
+"""Protective stops that rest at the venue, held equal to the book: after each event they are compared with what is
+held.
 
-A stop of another size or level is cancelled, and its successor sent once the venue has said that it ended: never two, and
-for that moment none. What reduces goes before: its plan waits for the stops in its way, and they come back for the rest.
+A stop of another size or level is cancelled, and its successor sent once the venue has said that it ended: never two,
+and for that moment none. What reduces goes before: its plan waits for the stops in its way, and they come back for the
+rest.
 """
 
 from collections.abc import Sequence
@@ -42,7 +44,8 @@ FORGOTTEN_NS: Final = 3_600 * NANO
 """Once a stop could have been tried again for so long, nobody remembers that it was refused."""
 
 STEP: Final = 1e-3
-"""A level that moved by less than this part of its price is left where it rests: a venue is not asked for every tick."""
+"""A level that moved by less than this part of its price is left where it rests: a venue is not asked for
+every tick."""
 
 
 class Wanted(NamedTuple):
@@ -85,7 +88,8 @@ def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequenc
 
 
 def _go_on(state: State, told: Sequence[Effect]) -> list[Effect]:
-    """Take back what adds to what a stop closes; plan what waited for stops that have ended, and ask for exits that did."""
+    """Take back what adds to what a stop closes; plan what waited for stops that have ended, and ask for exits that
+    did."""
     effects: list[Effect] = []
     for done in told:
         if type(done) is Protected:
@@ -134,7 +138,8 @@ def _hold_equal(state: State, sampled: bool) -> list[Effect]:
 
 
 def _wanted(state: State, now: Levels) -> dict[tuple[int, int], Wanted]:
-    """The stops that should rest, by (agent, column): of positions on the house's side, less what orders on their way take.
+    """The stops that should rest, by (agent, column): of positions on the house's side, less what orders on their way
+    take.
 
     Where the house holds less than its agents on that side, because another is on the other one, the nearest stops are
     covered first; the rest is watched here.
@@ -196,7 +201,8 @@ def _reserved(state: State) -> dict[int, list[int]]:
 
 
 def _adding(state: State) -> set[tuple[int, int]]:
-    """(agent, column) of positions that orders on their way make larger: their stops are raised when those have ended."""
+    """(agent, column) of positions that orders on their way make larger: their stops are raised when those
+    have ended."""
     return {
         (who, work.basket.sym[row])
         for work in state.working.values()
@@ -212,7 +218,8 @@ def _wrong(
     adding: set[tuple[int, int]],
     sampled: bool,
 ) -> bool:
-    """Whether a stop must go: too large at once, too small once nothing is being added, at another level at a sample."""
+    """Whether a stop must go: too large at once, too small once nothing is being added, at another level at a
+    sample."""
     at = stop.agent, stop.symbol
     exit_ = state.agents[stop.agent].exits.get(stop.symbol)
     if exit_ is not None and exit_.kind != "take_profit":

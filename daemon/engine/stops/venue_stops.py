@@ -1,7 +1,8 @@
 """Stops at the venue as orders: which rest, what is in their way, taking them back, and what their fills are.
 
-The rule all of it keeps: what stops and reducing orders may still fill is never more than the position, of the house and
-of each book. So no fill, in whatever order they come and however late they are told, can take a position across zero.
+The rule all of it keeps: what stops and reducing orders may still fill is never more than the position, of the house
+and of each book. So no fill, in whatever order they come and however late they are told, can take a position across
+zero.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,8 @@ PATIENCE_NS: Final = 10 * NANO
 """How long a stop that the market has come to may go on filling at the venue before its position is sold otherwise."""
 
 RETRY_NS: Final = 60 * NANO
-"""Until a stop that the venue did not take, or ended by itself, is tried again; twice as long each time, an hour at most."""
+"""Until a stop that the venue did not take, or ended by itself, is tried again; twice as long each time, an hour at
+most."""
 
 
 class Live(NamedTuple):
@@ -156,7 +158,8 @@ def stops_filled(
             f"{kind.replace('_', ' ')} at the venue: {'sold' if filled < 0 else 'bought back'} at {price_text(price)}, "
             f"stop {price_text(rest.stop_nano[row])}, entry price {price_text(round(entry * NANO))}"
         )
-        yield alert(state, "WARNING", "protective", text, agent=rest.agent, symbol=symbol, value=abs(price / NANO / entry - 1.0))  # fmt: skip
+        yield alert(state, "WARNING", "protective", text, agent=rest.agent, symbol=symbol,
+            value=abs(price / NANO / entry - 1.0))  # fmt: skip
 
 
 def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequence[int]) -> None:
@@ -174,8 +177,8 @@ def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequenc
 
 
 def ask_again(state: State, at_tick: bool) -> list[Effect]:
-    """Cancel again what was to be cancelled a while ago, or at a tick, when every stop is asked for as well: news may be
-    lost, and a cancel refused."""
+    """Cancel again what was to be cancelled a while ago, or at a tick, when every stop is asked for as well: news may
+    be lost, and a cancel refused."""
     effects = [
         _cancel(state, stop)
         for stop in live_stops(state)

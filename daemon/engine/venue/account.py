@@ -1,4 +1,5 @@
-"""The account beside its orders: what people move in and out, what a venue pays and charges, and what differs from it."""
+"""The account beside its orders: what people move in and out, what a venue pays and charges, and what differs
+from it."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -16,7 +17,8 @@ from quantd.trading.ports import OpenOrder
 
 
 def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
-    """A deposit or a withdrawal is no profit, and the high-water marks move with it; what a venue pays and charges is one."""
+    """A deposit or a withdrawal is no profit, and the high-water marks move with it; what a venue pays and charges is
+    one."""
     state.now = max(state.now, moved.ts)
     if moved.id:
         if moved.id in state.flows:
@@ -31,7 +33,8 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
     if book is None:
         return (alert(state, "WARNING", "operator", f"no agent named {moved.agent!r}; no money was moved"),)
     if not moved.id and -moved.amount_micro > free_micro(state, book):
-        said = f"{money_text(-moved.amount_micro)} was not moved: the book has {money_text(free_micro(state, book))} in free cash"
+        amount, free = money_text(-moved.amount_micro), money_text(free_micro(state, book))
+        said = f"{amount} was not moved: the book has {free} in free cash"
         return (alert(state, "WARNING", "operator", said),)
     _move(state, moved.amount_micro, book)
     state.revalue()
@@ -68,7 +71,8 @@ def _marks_move(state: State, amount_micro: int, book: int) -> None:
 
 
 def free_micro(state: State, book: int) -> int:
-    """Cash of a book (-1: the unallocated one) that no open purchase may need, micro-currency; never more than the house's."""
+    """Cash of a book (-1: the unallocated one) that no open purchase may need, micro-currency; never more than the
+    house's."""
     paid = 1.0 + state.rules.house.fee_bp / 1e4
 
     def needed(of: int) -> int:
@@ -154,8 +158,8 @@ def on_correction(state: State, correction: Correction) -> Sequence[Effect]:
 
 
 def correct(state: State, lots: Sequence[int], cash: int, how: str, said: str) -> list[Effect]:
-    """Take a difference into an agent's book (`how` is its name), or fence it off: then it is known and left alone. What is
-    taken is a flow in kind at the marks, neither profit nor loss; so is its cash."""
+    """Take a difference into an agent's book (`how` is its name), or fence it off: then it is known and left alone.
+    What is taken is a flow in kind at the marks, neither profit nor loss; so is its cash."""
     if how == "fence":
         fenced, fenced_cash = state.fenced
         state.fenced = [f + more for f, more in zip(fenced, lots, strict=True)], fenced_cash + cash
@@ -180,8 +184,8 @@ def correct(state: State, lots: Sequence[int], cash: int, how: str, said: str) -
 
 
 def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
-    """Orders of ours that are open at the venue and have ended here: nobody waits for them, so they reserve risk as another's
-    do, and people are told. `cum` of each says what is left."""
+    """Orders of ours that are open at the venue and have ended here: nobody waits for them, so they reserve risk as
+    another's do, and people are told. `cum` of each says what is left."""
     ended = dict(state.ended)
     found = []
     for each in ours:

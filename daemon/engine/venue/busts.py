@@ -1,4 +1,5 @@
-"""A trade that the venue takes back or corrects: its lots and its cash go back exactly as they came, then what holds instead."""
+"""A trade that the venue takes back or corrects: its lots and its cash go back exactly as they came, then what holds
+instead."""
 
 from collections.abc import Sequence
 
@@ -13,8 +14,9 @@ from quantd.trading.orders import price_text, quantity_text
 
 
 def on_busted(state: State, news: Busted) -> Sequence[Effect]:
-    """Reverse a fill once, in the books that the order's fills went to, in proportion; a person hears of it. What cannot be
-    reversed to the unit (nobody here knows the fill, or a split came between) is for a person to reconcile."""
+    """Reverse a fill once, in the books that the order's fills went to, in proportion; a person hears of it. What
+    cannot be reversed to the unit (nobody here knows the fill, or a split came between) is for a person to
+    reconcile."""
     state.now = max(state.now, news.ts)
     taken = f"bust {news.id}"
     if taken in state.flows:

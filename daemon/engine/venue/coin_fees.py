@@ -1,7 +1,8 @@
-"""Fees that a venue takes in what is bought: the books hold whole lots, so what is left of one is kept beside them as dust.
+"""Fees that a venue takes in what is bought: the books hold whole lots, so what is left of one is kept beside them as
+dust.
 
-A fee takes whole lots from who bought, at the price of the fill: a sale whose whole amount is the fee. Lots and dust together are
-what the venue has, to the nano-unit; cash does not change, and the fee stands among the fees.
+A fee takes whole lots from who bought, at the price of the fill: a sale whose whole amount is the fee. Lots and dust
+together are what the venue has, to the nano-unit; cash does not change, and the fee stands among the fees.
 """
 
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ def pay_in_coin(
     fee_nano: int,
     shares: Sequence[tuple[int, int]],
 ) -> list[Effect]:
-    """Take `fee_nano` units of a column from the dust, and from the books in whole lots where that is not enough; `shares`
-    are the (book, signed lots) of the fill."""
+    """Take `fee_nano` units of a column from the dust, and from the books in whole lots where that is not enough;
+    `shares` are the (book, signed lots) of the fill."""
     lot = state.universe.lot_nano[sym]
     left = state.dust.get(sym, 0) - fee_nano
     lots = -(left // lot) if left < 0 else 0

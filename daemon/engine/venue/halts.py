@@ -1,8 +1,9 @@
-"""Halts and limits up or down, as states of a symbol: no new orders, and what rests at the venue stays there; at a limit,
-none beyond it.
+"""Halts and limits up or down, as states of a symbol: no new orders, and what rests at the venue stays there; at a
+limit, none beyond it.
 
 Who says it: a Halted event of a venue or of a person, which another one of the same ends; or the venue's words when it
-refuses an order. What only a refusal or a stream told of ends with the next bar that trades as well: the word that ends it may be missed.
+refuses an order. What only a refusal or a stream told of ends with the next bar that trades as well: the word that ends
+it may be missed.
 """
 
 from collections.abc import Sequence
@@ -63,8 +64,8 @@ def limits_text(down_nano: int, up_nano: int) -> str:
 
 
 def within_limits(state: State, lots: Floats, caps: Sequence[int]) -> Sequence[int]:
-    """`caps` (prices in nano-currency by column that no order goes beyond, 0 or none at all for none) with the limits that
-    prices are at; `lots` float64[N] say which side each order is on."""
+    """`caps` (prices in nano-currency by column that no order goes beyond, 0 or none at all for none) with the limits
+    that prices are at; `lots` float64[N] say which side each order is on."""
     if not state.limited:
         return caps
     found = list(caps) or [0] * len(lots)
@@ -91,8 +92,8 @@ def refused_as_halted(state: State, work: Working, reports: Reports, rows: list[
 
 
 def trades_again(state: State, market: MarketSlice) -> list[Effect]:
-    """End halts that a refusal or a stream told of, where a bar that opened since has traded, and limits that a bar closed
-    inside of."""
+    """End halts that a refusal or a stream told of, where a bar that opened since has traded, and limits that a bar
+    closed inside of."""
     effects: list[Effect] = []
     for symbol, (since, detail) in list(state.halted.items()):
         traded = market.fresh[symbol] and market.ts_open >= since and market.volume[symbol] > 0.0

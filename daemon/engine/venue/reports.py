@@ -89,7 +89,8 @@ class News:
     """What a report changes: fills to post (columns), rows that ended without being filled, rows to ask about."""
 
     __slots__ = (
-        "effects", "ended", "fee_micro", "in_coin", "lots", "missing", "price_nano", "reports", "shares", "state", "sym", "work",
+        "effects", "ended", "fee_micro", "in_coin", "lots", "missing", "price_nano", "reports", "shares", "state",
+        "sym", "work",
     )  # fmt: skip
 
     def __init__(self, state: State, work: Working, reports: Reports) -> None:

@@ -57,8 +57,8 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
 
 
 def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
-    """The venue never had it. While its decision still holds it is sent again, with the same id; else it ends as expired,
-    never sent."""
+    """The venue never had it. While its decision still holds it is sent again, with the same id; else it ends as
+    expired, never sent."""
     key = found.sample, found.n
     work = state.working.get(key) or state.stops.get(key)
     if work is None:
@@ -104,8 +104,8 @@ def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
 
 
 def timely(state: State, work: Working, row: int) -> bool:
-    """Whether an order that never arrived may be sent again: nobody withdrew it, its price is not old, its time is not over, and
-    the switch passes it. Its risk was reserved all along."""
+    """Whether an order that never arrived may be sent again: nobody withdrew it, its price is not old, its time is not
+    over, and the switch passes it. Its risk was reserved all along."""
     basket, lots = work.basket, work.lots[row]
     if work.state[row] == OrderState.CANCELLING or work.again.get(row, 0) >= SENDINGS or lots != basket.lots[row]:
         return False

@@ -1,4 +1,5 @@
-"""Everything that determines a training, as one value: read from TOML over the defaults of its learner, changed by dotted keys."""
+"""Everything that determines a training, as one value: read from TOML over the defaults of its learner, changed by
+dotted keys."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -73,8 +74,8 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     costs: Costs = USUAL_COSTS
     capital: float = 100_000.0
     seats: tuple[Seat, ...] = ()
-    """Agents of a desk, for a learner of several: `batch` accounts are so many desks. Each learns with its own capital; a house trades with the
-    mean of them, by capital."""
+    """Agents of a desk, for a learner of several: `batch` accounts are so many desks. Each learns with its own capital;
+    a house trades with the mean of them, by capital."""
     diversity: Diversity = Diversity()
     """What they pay for moving alike."""
     lot: float | dict[str, float] | None = None

@@ -1,4 +1,5 @@
-"""Named settings of several agents, as plain data laid over the defaults of `maddpg`, and how Lite's features were chosen.
+"""Named settings of several agents, as plain data laid over the defaults of `maddpg`, and how Lite's features were
+chosen.
 
 python -m benchmarks.multi_agent prints the sizes of all three and the ranking of features.
 """
@@ -36,7 +37,8 @@ class Rank(NamedTuple):
 
 
 def ranked(panel: Panel, rows: range) -> list[Rank]:
-    """Features by |t|, the highest first (C. Spearman 1904; the information coefficient of R. Grinold and R. Kahn). Reads outcomes in
+    """Features by |t|, the highest first (C. Spearman 1904; the information coefficient of R. Grinold and R. Kahn).
+    Reads outcomes in
     `rows` alone."""
     seen, returns = sight(panel), panel.returns()
     found = np.full((len(rows), len(FEATURES)), np.nan)
@@ -54,7 +56,8 @@ def ranked(panel: Panel, rows: range) -> list[Rank]:
 
 
 def chosen(ranks: Sequence[Rank]) -> tuple[str, ...]:
-    """The first TOP, in the order of FEATURES. One that puts the assets in the same order as one before it is passed over."""
+    """The first TOP, in the order of FEATURES. One that puts the assets in the same order as one before it is passed
+    over."""
     kept: list[Rank] = []
     for rank in ranks:
         if len(kept) < TOP and not any(np.isclose(rank.t, other.t, rtol=1e-9) for other in kept):

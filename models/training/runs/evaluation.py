@@ -1,4 +1,5 @@
-"""An artifact over a window as the daemon would ask it: whole shares, after costs, beside equal weight on the same days."""
+"""An artifact over a window as the daemon would ask it: whole shares, after costs, beside equal weight on the same
+days."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta

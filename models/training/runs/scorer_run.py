@@ -2,8 +2,9 @@
 
     python -m quantd.models.training --out models/shipped/scorer
 
-The gradient of a mean-variance utility of the account's returns relative to equal weight, both after costs, is taken through the simulated
-account itself (an analytic policy gradient: the market does not react, so the simulator is differentiable).
+The gradient of a mean-variance utility of the account's returns relative to equal weight, both after costs, is taken
+through the simulated account itself (an analytic policy gradient: the market does not react, so the simulator is
+differentiable).
 """
 
 import argparse
@@ -78,7 +79,8 @@ class Trained(Struct, frozen=True):
 
 
 def utility(equity: Tensor, benchmark: Tensor, risk_aversion: float) -> Tensor:
-    """Of two float[B, L + 1]: mean less `risk_aversion` / 2 times variance of the difference of their log returns, a year.
+    """Of two float[B, L + 1]: mean less `risk_aversion` / 2 times variance of the difference of their log returns, a
+    year.
 
     What Markowitz (1952) asks of returns, asked of those relative to a benchmark (Roll 1992): being long a
     market that rose earns nothing, and every departure from equal weight has to pay for its risk. (The same utility

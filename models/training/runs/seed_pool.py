@@ -1,4 +1,5 @@
-"""Seeds of one training in other processes or on other machines: each leaves its folder as `fit` leaves it, to be taken up here.
+"""Seeds of one training in other processes or on other machines: each leaves its folder as `fit` leaves it, to be taken
+up here.
 
 What comes of it is the same to the bit on a CPU: a seed that is at its end is only read.
 """
@@ -35,7 +36,8 @@ class SeedJob(Struct, frozen=True):
 
 
 def fit_seed(job: SeedJob, tell: Callable[[Progress], bool]) -> dict[str, bytes]:
-    """The work that `quantd.models.training.runs.workers` spreads; gives the files where they have to be carried back."""
+    """The work that `quantd.models.training.runs.workers` spreads; gives the files where they have to be
+    carried back."""
     markets = markets_of(job.plan)
     if job.carried is None:
         fit(job.plan, markets, job.seed, Path(job.folder), tell, resume=job.resume)
@@ -55,7 +57,8 @@ def spread(
     *,
     resume: bool,
 ) -> bool:
-    """Fits every seed of `plan`; True when one was asked to end before it was at its end. Raises Diverged, SeedFailed."""
+    """Fits every seed of `plan`; True when one was asked to end before it was at its end. Raises Diverged,
+    SeedFailed."""
     watch = _Course(plan, folder_of, executor.shares_disk, told)
     jobs = (
         SeedJob(
@@ -76,7 +79,8 @@ def diverged(plan: Plan, seed: int, folder: Path, reason: str) -> Diverged:
     kept = checkpoints.there(folder)
     good = f"its last good checkpoint is {kept[-1]}" if kept else "it had no checkpoint yet"
     return Diverged(
-        f"seed {seed} diverged {reason}. Nothing after that is kept; {good}. Most often learner.learning_rate is too high "
+        f"seed {seed} diverged {reason}. Nothing after that is kept; {good}. Most often learner.learning_rate is too "
+        f"high "
         f"(now {getattr(plan.learner, 'learning_rate', '?')}), or the data hold a price that is none: quantd data check"
     )
 

@@ -1,7 +1,8 @@
-"""Curves of a training to MLflow and TensorBoard, beside the files that are always written. Both are imported when asked for.
+"""Curves of a training to MLflow and TensorBoard, beside the files that are always written. Both are imported when
+asked for.
 
-MLflow keeps them in `mlflow.db` where the command runs, without a server, as `mlflow ui` there expects it; MLFLOW_TRACKING_URI names another
-store. Nothing is sent anywhere else: its telemetry is switched off.
+MLflow keeps them in `mlflow.db` where the command runs, without a server, as `mlflow ui` there expects it;
+MLFLOW_TRACKING_URI names another store. Nothing is sent anywhere else: its telemetry is switched off.
 """
 
 import logging
@@ -58,7 +59,8 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
             raise TrackerError(f"tracker {name!r}: one of {', '.join(get_args(TrackerName))}")
         if not installed(name):
             raise TrackerError(
-                f"tracker {name} needs {NEEDED[name]}: install quantd with its extra `train`, or ask for `--tracker files`"
+                f"tracker {name} needs {NEEDED[name]}: install quantd with its extra `train`, or ask for `--tracker "
+                f"files`"
             )
     return tuple(dict.fromkeys(name for name in names if name != "files"))
 
@@ -155,8 +157,8 @@ class TensorBoard:
 
 
 class Several:
-    """All of them at once. A tracker that fails after its beginning is left out from then on, and `say` is told once: hours of
-    training are worth more than a curve of it."""
+    """All of them at once. A tracker that fails after its beginning is left out from then on, and `say` is told once:
+    hours of training are worth more than a curve of it."""
 
     def __init__(self, trackers: Sequence[Tracker], say: Callable[[str], None] | None = None) -> None:
         self._trackers = list(trackers)

@@ -1,4 +1,5 @@
-"""A whole training: every seed, the choice among them by validation, one look at the test part, the artifact with its card."""
+"""A whole training: every seed, the choice among them by validation, one look at the test part, the artifact with its
+card."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -69,15 +70,17 @@ def train(
     looked: int = 0,
     executor: Executor | None = None,
 ) -> AgentManifest:
-    """Makes the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints, seed by seed. `looked` is how often
-    somebody saw test figures of earlier forms of this policy. `executor` fits several seeds at once, to the same bits on a CPU.
+    """Makes the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints, seed by seed. `looked` is
+    how often somebody saw test figures of earlier forms of this policy. `executor` fits several seeds at once, to the
+    same bits on a CPU.
 
     Raises PlanError, Diverged, CheckpointError, Interrupted when `report` said True, Unfinished, OSError.
     """
     folder = folder or out.with_name(out.name + ".run")
     if not resume and (left := unfinished(plan, folder)):
         raise Unfinished(
-            f"{folder} holds a run that was not finished ({left}): go on with it (--resume), or give this one another name (--experiment)"
+            f"{folder} holds a run that was not finished ({left}): go on with it (--resume), or give this one another "
+            f"name (--experiment)"
         )
     markets = markets_of(plan)
     if executor is not None:

@@ -1,7 +1,8 @@
-"""The same work on many arguments, in this process, in processes of this machine or on a Ray cluster, and what comes back.
+"""The same work on many arguments, in this process, in processes of this machine or on a Ray cluster, and what comes
+back.
 
-Work is a function at the top of a module, work(argument, tell) -> result. What it tells is answered: True asks it to end soon.
-Arguments are taken one by one, when a worker is free, so that they may depend on what has come back before.
+Work is a function at the top of a module, work(argument, tell) -> result. What it tells is answered: True asks it to
+end soon. Arguments are taken one by one, when a worker is free, so that they may depend on what has come back before.
 """
 
 import asyncio
@@ -83,8 +84,8 @@ class Here:
 class Processes:
     """In `workers` processes of this machine, each made new: none inherits threads or generators.
 
-    A worker ignores Ctrl-C, which the process that hands out the work turns into an answer; when that process is gone, the worker
-    ends at the next thing it tells.
+    A worker ignores Ctrl-C, which the process that hands out the work turns into an answer; when that process is gone,
+    the worker ends at the next thing it tells.
     """
 
     def __init__(self, workers: int) -> None:
@@ -181,9 +182,9 @@ def _outcome(work: Callable[[A, Callable[[M], bool]], R], argument: A, tell: Cal
 
 
 class Cluster:
-    """In tasks of a Ray cluster, `workers` at once: the one at `address` ("auto": the one RAY_ADDRESS or this machine names), or
-    without it one that is begun on this machine and ended afterwards. Every machine needs quantd, its extra `train`, and the
-    data under the same names. Raises Unavailable."""
+    """In tasks of a Ray cluster, `workers` at once: the one at `address` ("auto": the one RAY_ADDRESS or this machine
+    names), or without it one that is begun on this machine and ended afterwards. Every machine needs quantd, its extra
+    `train`, and the data under the same names. Raises Unavailable."""
 
     def __init__(self, workers: int, address: str = "") -> None:
         if workers < 1:
@@ -293,7 +294,8 @@ def _ray() -> Any:
 
 
 def executor(on: str, workers: int, address: str = "") -> Executor:
-    """Where `--on` says: "local" (this process for one worker) or "ray". Raises Unavailable where Ray is not installed."""
+    """Where `--on` says: "local" (this process for one worker) or "ray". Raises Unavailable where Ray is not
+    installed."""
     if on == "ray":
         _ray()
         return Cluster(workers, address)

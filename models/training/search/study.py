@@ -1,7 +1,8 @@
 """Searches the hyper-parameters of a learner: Optuna's TPE (Bergstra et al. 2011) asks, the validation part answers.
 
-The test part is never looked at: a trial fits and is scored in markets whose test part is sealed. A study is one SQLite file; what
-was under way when it ended is tried again, and one worker goes on as if it had never ended: each trial draws from a generator of its own.
+The test part is never looked at: a trial fits and is scored in markets whose test part is sealed. A study is one SQLite
+file; what was under way when it ended is tried again, and one worker goes on as if it had never ended: each trial draws
+from a generator of its own.
 """
 
 import fcntl
@@ -117,15 +118,16 @@ class Evaluation(Struct, frozen=True):
     steps: int
     """Of all its seeds so far."""
     at: int
-    """The same as a whole number of `evaluate_every`: learners report after rollouts of unlike lengths, and the pruner compares
-    trials where they stood at one step."""
+    """The same as a whole number of `evaluate_every`: learners report after rollouts of unlike lengths, and the pruner
+    compares trials where they stood at one step."""
     score: float
     last: bool
     """Nothing is left to be learned after it."""
 
 
 class Tried(Struct, frozen=True):
-    """A trial that ended by itself or because it was asked to; `score` is the mean of each seed's best validation score."""
+    """A trial that ended by itself or because it was asked to; `score` is the mean of each seed's best validation
+    score."""
 
     score: float
     scores: tuple[float, ...]
@@ -152,7 +154,8 @@ class Sitting(Struct, frozen=True):
 
 
 def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
-    """One trial: its plan fitted with each of its seeds. The work that `quantd.models.training.runs.workers` spreads."""
+    """One trial: its plan fitted with each of its seeds. The work that `quantd.models.training.runs.workers`
+    spreads."""
     began = time.perf_counter()
     plan, markets = job.plan, markets_of(job.plan)
     scores: list[float] = []
@@ -179,7 +182,8 @@ def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
 
 
 class Course:
-    """Asks Optuna for trials, hands them out, and tells it how they went. A Watch of quantd.models.training.runs.workers."""
+    """Asks Optuna for trials, hands them out, and tells it how they went. A Watch of
+    quantd.models.training.runs.workers."""
 
     def __init__(
         self, study: optuna.Study, search: Search, folder: Path | None, parallel: bool, note: Callable[[Row, int], None]
@@ -259,7 +263,8 @@ class Course:
         self._note(row, self._search.trials)
 
     def _failed(self, trial: optuna.Trial, failed: Failed) -> None:
-        """One that diverged says where not to look, which Optuna reads of pruned ones only; others say nothing of the space."""
+        """One that diverged says where not to look, which Optuna reads of pruned ones only; others say nothing of the
+        space."""
         trial.set_user_attr(REASON, failed.reason)
         diverged = failed.kind == "Diverged"
         self._study.tell(trial, state=TrialState.PRUNED if diverged else TrialState.FAIL)
@@ -302,8 +307,8 @@ def tune(
     *,
     fresh: bool = False,
 ) -> Sitting:
-    """Goes on with the study in `folder`, or begins it. `note` is called after each trial with how many there are to be; `began` is
-    given what `stop` can be asked of. The caller holds `alone(folder)`. Raises StudyError."""
+    """Goes on with the study in `folder`, or begins it. `note` is called after each trial with how many there are to
+    be; `began` is given what `stop` can be asked of. The caller holds `alone(folder)`. Raises StudyError."""
     study = opened(search, folder, fresh=fresh)
     under_way = folder / UNDER_WAY if executor.shares_disk else None
     if fresh:
@@ -381,8 +386,8 @@ def _json(each: object) -> Any:
 
 
 def _storage(path: Path) -> RDBStorage:
-    """Readers do not wait for the writer, and a commit does not wait for the disk: a killed process loses nothing, only a machine
-    that loses power may lose the last trial."""
+    """Readers do not wait for the writer, and a commit does not wait for the disk: a killed process loses nothing, only
+    a machine that loses power may lose the last trial."""
     with sqlite3.connect(path) as file:
         file.execute("PRAGMA journal_mode=WAL")
     file.close()

@@ -1,4 +1,5 @@
-"""What a study leaves to read: a CSV of its trials, two pages with plots, and the best plan as TOML for `quantd train`."""
+"""What a study leaves to read: a CSV of its trials, two pages with plots, and the best plan as TOML for
+`quantd train`."""
 
 import csv
 import io
@@ -25,7 +26,8 @@ BEGINNING: Final = ("trial", "state", "score", "scores", "steps", "seconds")
 
 
 def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, note: Sequence[str]) -> tuple[Path, ...]:
-    """Writes all that can be written of the study and gives their paths; `note` goes into the best plan as a comment."""
+    """Writes all that can be written of the study and gives their paths; `note` goes into the best plan as a
+    comment."""
     texts = {TRIALS: table(sitting.rows, search.space), HISTORY: history(study)}
     shares = importances(study)
     if shares:

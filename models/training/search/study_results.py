@@ -28,7 +28,8 @@ class Row(Struct, frozen=True):
     """Which it is of those asked for, from 0; one that is tried again keeps it."""
     state: State
     score: float
-    """Annual Sharpe ratio on the validation part; of a pruned one, its newest before it was stopped. NaN where there is none."""
+    """Annual Sharpe ratio on the validation part; of a pruned one, its newest before it was stopped. NaN where there is
+    none."""
     scores: tuple[float, ...]
     steps: int
     seconds: float
@@ -57,8 +58,8 @@ def rows_of(study: optuna.Study, space: Space, number: int | None = None) -> tup
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """How much of the best tenth's difference from all trials each key explains (PED-ANOVA, Watanabe et al. 2023), the largest first;
-    nothing where there are too few trials to say."""
+    """How much of the best tenth's difference from all trials each key explains (PED-ANOVA, Watanabe et al. 2023), the
+    largest first; nothing where there are too few trials to say."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < BEFORE_PRUNING or len({trial.value for trial in complete}) < 2:
         return {}

@@ -1,4 +1,5 @@
-"""Where a seed's training stands, on disk: tensors in safetensors, the rest in JSON that names their hash. Nothing in them runs.
+"""Where a seed's training stands, on disk: tensors in safetensors, the rest in JSON that names their hash. Nothing in
+them runs.
 
 Written beside and renamed, the JSON last: a checkpoint is there when its JSON is, whole.
 """
@@ -28,7 +29,8 @@ FREE: Final = ("name", "steps", "seeds", "keep", "checkpoint_every", "splits.tes
 
 
 class CheckpointError(ExplainedError, ValueError):
-    """A checkpoint that is not what it says, or not of this plan; the text names the file, what differs and what is there before it."""
+    """A checkpoint that is not what it says, or not of this plan; the text names the file, what differs and what is
+    there before it."""
 
 
 class Place(Struct, frozen=True, forbid_unknown_fields=True):

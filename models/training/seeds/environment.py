@@ -1,4 +1,5 @@
-"""Where a seed learns: the plan's market as a `VectorEnv` that normalises, keeps its whole place, and sums up what was paid and risked."""
+"""Where a seed learns: the plan's market as a `VectorEnv` that normalises, keeps its whole place, and sums up what was
+paid and risked."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -50,7 +51,8 @@ def _accounts(of: MarketPlan, market: Market, seed: int) -> Simulator | Desks:
 
 
 class Ground:
-    """B accounts of `market`. Sums of rewards, their terms, turnover, cost and drawdown are kept until they are `told`."""
+    """B accounts of `market`. Sums of rewards, their terms, turnover, cost and drawdown are kept until they
+    are `told`."""
 
     def __init__(self, plan: Plan, market: Market, seed: int) -> None:
         self.accounts: Final = _accounts(plan.market, market, seed)
@@ -113,8 +115,8 @@ class Ground:
         return raw if self._env is self.accounts else self.normalised.scaled(raw)
 
     def told(self) -> dict[str, float]:
-        """Means a step since this was last asked: each term of the reward (before its weight), turnover and drawdown, and cost in
-        basis points of equity. Empty before a step."""
+        """Means a step since this was last asked: each term of the reward (before its weight), turnover and drawdown,
+        and cost in basis points of equity. Empty before a step."""
         count = max(1, self._steps)
         means = {name: float(total) / count for name, total in self._sums.items()}
         if "cost" in means:

@@ -71,16 +71,17 @@ def demonstrations(
 ) -> tuple[Tensor, Tensor]:
     """(float32[T, D] observations as they come from the simulator, before any normaliser; what the teacher did there).
 
-    It decides at each close of `rows` that has the sight's history before it, but the last, and holds what it bought: the book
-    that is shown is its own. Its answers are float32[T, N + 1] weights with cash last ("simplex"), float32[T, N] positions in
-    [-1, 1] ("box"), or int64[T], the nearest of `grid(symbols, parts, cash)` ("discrete"). ValueError where they cannot be:
-    short positions on a simplex, rows without history.
+    It decides at each close of `rows` that has the sight's history before it, but the last, and holds what it bought:
+    the book that is shown is its own. Its answers are float32[T, N + 1] weights with cash last ("simplex"), float32[T,
+    N] positions in [-1, 1] ("box"), or int64[T], the nearest of `grid(symbols, parts, cash)` ("discrete"). ValueError
+    where they cannot be: short positions on a simplex, rows without history.
     """
     observed = observe(panel, features_of(sight), sight.book)
     start = max(rows.start, observed.warm)
     if rows.stop - start < 2:
         raise ValueError(
-            f"{len(rows)} sessions to learn from, and the first {observed.warm} of the panel only fill what is seen: give more"
+            f"{len(rows)} sessions to learn from, and the first {observed.warm} of the panel only fill what is seen: "
+            f"give more"
         )
     done = walk(
         teacher(policy_name, params),
@@ -95,13 +96,15 @@ def demonstrations(
 
 
 def targets(weights: Floats, symbols: tuple[str, ...], action: Acts) -> Tensor:
-    """float64[T, N] weights of a teacher as what a learner of this kind does instead. ValueError as in `demonstrations`."""
+    """float64[T, N] weights of a teacher as what a learner of this kind does instead. ValueError as in
+    `demonstrations`."""
     if action.kind == "box":
         return torch.from_numpy(np.clip(_within(weights, action.gross), -1.0, 1.0).astype(np.float32))
     if (weights < -1e-9).any():
         row, column = (int(v[0]) for v in np.nonzero(weights < -1e-9))
         raise ValueError(
-            f"the teacher is short of {symbols[column]} ({weights[row, column]:.2f}): only a policy with actions of kind box can be"
+            f"the teacher is short of {symbols[column]} ({weights[row, column]:.2f}): only a policy with actions of "
+            f"kind box can be"
         )
     long = _within(np.maximum(weights, 0.0), 1.0)
     with_cash = np.append(long, np.maximum(0.0, 1.0 - long.sum(axis=1, keepdims=True)), axis=1)
@@ -124,7 +127,8 @@ UPDATES: Final = 3_000
 
 def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) -> list[float]:
     """Fits `learner` to what `plan.clone` did in the training part alone, each row with the teacher's own book and with
-    one drawn; gives each pass's mean loss. These rows are also the first that the normaliser learns of. Raises PlanError."""
+    one drawn; gives each pass's mean loss. These rows are also the first that the normaliser learns of. Raises
+    PlanError."""
 
     if not learners()[plan.agent].imitates or not isinstance(learner, Recurrent):
         able = ", ".join(each.name for each in learners().values() if each.imitates)
@@ -136,7 +140,8 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
         )
     except ValueError as error:
         raise PlanError(f"clone = {plan.clone!r}: {error}") from None
-    # a learner will not hold to the last bit what the teacher held: what it makes of other books must not be left to chance
+    # a learner will not hold to the last bit what the teacher held: what it makes of other books must not be left to
+    # chance
     seen, done = torch.cat([seen, _other_books(seen, plan.sight, learner.agent.random)]), torch.cat([done, done])
     if plan.normalise:
         ground.normalised.observations.add(seen)

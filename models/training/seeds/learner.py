@@ -1,4 +1,5 @@
-"""From a plan to its learner, and what training asks of any of them beside learning: sound weights, a policy to judge, a state to keep."""
+"""From a plan to its learner, and what training asks of any of them beside learning: sound weights, a policy to judge,
+a state to keep."""
 
 from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable

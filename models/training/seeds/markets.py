@@ -48,7 +48,8 @@ class Markets:
 
 
 def markets_of(plan: Plan) -> Markets:
-    """Reads the data of `plan` to the end of its validation part. Raises PlanError where they do not fit it, OSError."""
+    """Reads the data of `plan` to the end of its validation part. Raises PlanError where they do not fit it,
+    OSError."""
     splits = plan.splits
     if plan.device != "cpu" and not (plan.device.startswith("cuda") and torch.cuda.is_available()):
         raise PlanError(f'device = {plan.device!r}: there is none here; write "cpu"')
@@ -60,7 +61,8 @@ def markets_of(plan: Plan) -> Markets:
     validation = _purged(splits.validation, chosen, chosen.stop, plan)
     if len(train) - 1 < plan.market.episodes.length and not plan.market.episodes.block:
         raise PlanError(
-            f"splits.train: {len(train)} sessions from {splits.train.first} to {splits.train.last}, less than an episode of "
+            f"splits.train: {len(train)} sessions from {splits.train.first} to {splits.train.last}, less than an "
+            f"episode of "
             f"{plan.market.episodes.length}; give more history or a smaller market.episodes.length"
         )
     return Markets(
@@ -73,7 +75,8 @@ def markets_of(plan: Plan) -> Markets:
 
 
 def window_market(plan: Plan, first: date, last: date) -> Market:
-    """float64, every session of `first` to `last`, wherever they lie: what a policy is judged in when nothing more is chosen."""
+    """float64, every session of `first` to `last`, wherever they lie: what a policy is judged in when nothing more is
+    chosen."""
     panel = _read(plan, last, first)
     observed = observe(panel, features_of(plan.sight), plan.sight.book)
     return _market(plan, panel, observed, _rows(plan, panel, Split("window", first, last)), torch.float64)
@@ -109,7 +112,8 @@ def _purged(split: Split, rows: range, following: int, plan: Plan) -> range:
     kept = range(rows.start, min(rows.stop, following - plan.embargo - plan.purge + 1))
     if len(kept) < 2:
         raise PlanError(
-            f"splits.{split.name}: {len(rows)} sessions, of which purge {plan.purge} and embargo {plan.embargo} leave {max(0, len(kept))}"
+            f"splits.{split.name}: {len(rows)} sessions, of which purge {plan.purge} and embargo {plan.embargo} leave "
+            f"{max(0, len(kept))}"
         )
     return kept
 

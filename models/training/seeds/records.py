@@ -40,8 +40,8 @@ class Tracker(Protocol):
 
 
 class Files:
-    """params.json, metrics.csv and metrics.jsonl in `folder`. With `resume_at`, rows of later steps are taken out first: they are
-    about to be made again."""
+    """params.json, metrics.csv and metrics.jsonl in `folder`. With `resume_at`, rows of later steps are taken out
+    first: they are about to be made again."""
 
     def __init__(self, folder: Path, resume_at: int | None = None) -> None:
         self.folder: Final = folder

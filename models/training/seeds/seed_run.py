@@ -1,4 +1,5 @@
-"""One seed of a plan: learns in the training part, is judged on the validation part now and then, keeps the best, can be taken up again.
+"""One seed of a plan: learns in the training part, is judged on the validation part now and then, keeps the best, can
+be taken up again.
 
 Everything is decided where a learner reports, for there a state says all that comes after.
 """
@@ -76,8 +77,9 @@ def fit(
     *,
     resume: bool = False,
 ) -> Fitted:
-    """Until `plan.steps`, until patience is over or until `report` says True. With a folder it leaves records and checkpoints there;
-    with `resume` it goes on from the newest of them, and comes to the same bits on a CPU as if never interrupted.
+    """Until `plan.steps`, until patience is over or until `report` says True. With a folder it leaves records and
+    checkpoints there; with `resume` it goes on from the newest of them, and comes to the same bits on a CPU as if never
+    interrupted.
 
     Raises Diverged, CheckpointError.
     """

@@ -1,4 +1,5 @@
-"""A policy over a whole window as it would have traded: greedy, whole shares, after costs, beside equal weight on the same days."""
+"""A policy over a whole window as it would have traded: greedy, whole shares, after costs, beside equal weight on the
+same days."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -63,7 +64,8 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
 
 
 def equal_weight(market: Market, of: MarketPlan) -> Walked:
-    """All that has a price in equal parts, brought back to them each session; the same days, costs, capital and lots."""
+    """All that has a price in equal parts, brought back to them each session; the same days, costs, capital
+    and lots."""
     size = len(market.symbols)
     known = torch.ones((len(market.close), size)) if market.known is None else market.known
     row = iter(range(market.first, market.last))

@@ -29,7 +29,8 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 class Door:
-    """Lets in who speaks `level` (5 is MQTT 5, 4 is 3.1.1); the others hear "unacceptable protocol version" and are cut off."""
+    """Lets in who speaks `level` (5 is MQTT 5, 4 is 3.1.1); the others hear "unacceptable protocol version" and are cut
+    off."""
 
     def __init__(self, inside: int, level: int) -> None:
         self._inside, self._level = inside, level

@@ -23,8 +23,10 @@ def test_no_module_of_the_adapters_imports_ccxt() -> None:
         "import sys, pkgutil, importlib\n"
         "for part in ('brokers', 'feeds', 'exchange'):\n"
         "    package = importlib.import_module('quantd.adapters.' + part)\n"
-        "    for m in pkgutil.walk_packages(package.__path__, package.__name__ + '.'): importlib.import_module(m.name)\n"
-        "assert 'quantd.adapters.brokers.ccxt.broker' in sys.modules and 'quantd.adapters.feeds.sources.ccxt' in sys.modules\n"
+        "    for m in pkgutil.walk_packages(package.__path__, package.__name__ + '.'): "
+        "importlib.import_module(m.name)\n"
+        "assert 'quantd.adapters.brokers.ccxt.broker' in sys.modules and 'quantd.adapters.feeds.sources.ccxt' in "
+        "sys.modules\n"
         "assert not [m for m in sys.modules if m.split('.')[0] == 'ccxt']"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

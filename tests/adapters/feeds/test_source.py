@@ -1,4 +1,5 @@
-"""The contract of sources, on every wrapper and on the vendors that need no pandas (Yahoo keeps it in its own module)."""
+"""The contract of sources, on every wrapper and on the vendors that need no pandas (Yahoo keeps it in its own
+module)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +67,8 @@ async def test_a_wrapper_keeps_the_contract_of_what_it_wraps(tmp_path: Path, wra
 
 def _texts(rows: Rows, column: int) -> list[tuple[str, str, str, str, str]]:
     mine = rows.take(rows.column == column)
-    return [tuple(repr(float(v)) for v in bar) for bar in zip(mine.open, mine.high, mine.low, mine.close, mine.volume, strict=True)]  # type: ignore[misc]  # fmt: skip
+    return [tuple(repr(float(v)) for v in bar) for bar in zip(mine.open, mine.high, mine.low, mine.close, mine.volume,
+        strict=True)]  # type: ignore[misc]  # fmt: skip
 
 
 def _stamps(rows: Rows, column: int) -> list[int]:
@@ -97,7 +99,9 @@ async def test_a_mapping_keeps_the_contract() -> None:
     }
     with served(JsonBars(bars, page=13).app()) as port:
         mapping = HttpMapping(
-            "klines", f"http://127.0.0.1:{port}/klines?symbol={{symbol}}&startTime={{start}}&endTime={{end}}", ts="0", open="1",
-            high="2", low="3", close="4", volume="5", stamp_format="ms", ask_format="ms", end_inclusive=True, page_by_last=True,
+            "klines", f"http://127.0.0.1:{port}/klines?symbol={{symbol}}&startTime={{start}}&endTime={{end}}", ts="0",
+            open="1",
+            high="2", low="3", close="4", volume="5", stamp_format="ms", ask_format="ms", end_inclusive=True,
+            page_by_last=True,
         )  # fmt: skip
         await keeps_its_promises(HttpSource(mapping, PAIR, "1m"), rows, START, END)

@@ -1,4 +1,5 @@
-"""One store in each database: SQLite in a folder, PostgreSQL in a schema of a server of its own, where it is installed."""
+"""One store in each database: SQLite in a folder, PostgreSQL in a schema of a server of its own, where it is
+installed."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Macro series in a run: what a policy reads was known then, and a backtest, a run, a killed run and a replay have one digest."""
+"""Macro series in a run: what a policy reads was known then, and a backtest, a run, a killed run and a replay have one
+digest."""
 
 import datetime as dt
 from pathlib import Path

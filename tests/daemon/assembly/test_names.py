@@ -117,7 +117,8 @@ def test_a_mistyped_calendar_names_the_nearest():
 
 def test_a_common_calendar_needs_no_look_at_the_library():
     code = (
-        "import sys; from quantd.daemon.assembly.names import known_names; k = known_names(); assert 'XNYS' in k.calendars; "
+        "import sys; from quantd.daemon.assembly.names import known_names; k = known_names(); assert 'XNYS' in "
+        "k.calendars; "
         "assert '24/7' in k.calendars; print('exchange_calendars' in sys.modules, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -139,5 +140,6 @@ def test_parameters_of_a_policy_are_checked_by_name():
 
 
 def test_a_configuration_is_checked_without_a_model_runtime():
-    code = "import sys; from quantd.daemon.assembly.names import known_names; known_names(); sys.exit('onnxruntime' in sys.modules)"
+    code = "import sys; from quantd.daemon.assembly.names import known_names; known_names(); "
+    code += "sys.exit('onnxruntime' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

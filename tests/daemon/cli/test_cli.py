@@ -244,7 +244,8 @@ def test_the_files_that_name_the_daemon_are_its_owners_alone(live):
 
 def test_help_answers_at_once_and_without_the_libraries_of_trading():
     code = "import sys\nfrom quantd.daemon.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-    code += "print([m for m in ('numpy', 'aiohttp', 'polars', 'sqlmodel', 'pydantic', 'msgspec', 'onnxruntime') if m in sys.modules], file=sys.stderr)"
+    code += "heavy = ('numpy', 'aiohttp', 'polars', 'sqlmodel', 'pydantic', 'msgspec', 'onnxruntime')\n"
+    code += "print([m for m in heavy if m in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "backtest" in done.stdout
@@ -288,10 +289,12 @@ def test_what_is_wrong_is_said_with_its_exit_code(tmp_path, arguments, code, say
 @pytest.mark.parametrize(
     ("policy", "says"),
     [
-        ('policy = "models/shipped/ppo"', "trained on AAPL, BAC, IWM, QQQ, SPY; the universe lacks AAPL, BAC and adds none"),
+        ('policy = "models/shipped/ppo"',
+        "trained on AAPL, BAC, IWM, QQQ, SPY; the universe lacks AAPL, BAC and adds none"),
         ('policy = "fixed_mix"\nparams = { weights = { SPYY = 0.5 } }', "weights name 'SPYY', which is not traded"),
         ('policy = "risk_parity"\nparams = { budgets = { TLT = 2.0 } }', "params name 'TLT', which is not traded"),
-        ('policy = "ensemble"\nparams = { members = [{ policy = "models/shipped/ppo" }, { policy = "momentum" }] }', "the universe lacks AAPL, BAC"),
+        ('policy = "ensemble"\nparams = { members = [{ policy = "models/shipped/ppo" }, { policy = "momentum" }] }',
+        "the universe lacks AAPL, BAC"),
     ],
 )  # fmt: skip
 def test_a_policy_that_needs_other_symbols_than_are_traded_starts_nothing(tmp_path, policy, says):
@@ -365,7 +368,8 @@ def test_a_tick_of_a_closed_date_is_marked_and_showing_it_makes_no_folder(tmp_pa
 
 @pytest.mark.parametrize(
     ("text", "written"),
-    [("=SPY", "'=SPY"), ("+1+1", "'+1+1"), ("-SPY", "'-SPY"), ("@SUM(A1)", "'@SUM(A1)"), ("-12.50", "-12.50"), ("A=B", "A=B")],
+    [("=SPY", "'=SPY"), ("+1+1", "'+1+1"), ("-SPY", "'-SPY"), ("@SUM(A1)", "'@SUM(A1)"), ("-12.50", "-12.50"),
+    ("A=B", "A=B")],
 )  # fmt: skip
 def test_text_that_a_spreadsheet_takes_for_a_formula_is_exported_as_text(text, written):
     assert cell(text) == written

@@ -1,4 +1,5 @@
-"""Orders, cash and corrections by hand: through the API and the command line, in the journal, with what became of them."""
+"""Orders, cash and corrections by hand: through the API and the command line, in the journal, with what became
+of them."""
 
 import asyncio
 import json
@@ -211,7 +212,8 @@ async def test_a_person_halts_one_symbol_and_ends_it_and_both_are_in_the_journal
         (True, "earnings tonight", "api"), (False, "they are out", "api"),
     ]  # fmt: skip
     for body, status in (
-        (asked | {"do": "resume"}, 409), (asked | {"symbol": "QQ"}, 404), (asked | {"reason": " "}, 422), ({"do": "stop"}, 422),
+        (asked | {"do": "resume"}, 409), (asked | {"symbol": "QQ"}, 404), (asked | {"reason": " "}, 422),
+        ({"do": "stop"}, 422),
     ):  # fmt: skip
         assert (await post(world, "halts", body))[0] == status
     assert (await post(world, "halts", asked, bearer=False))[0] == 401

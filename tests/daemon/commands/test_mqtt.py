@@ -1,4 +1,5 @@
-"""Commands over MQTT in a running service: acted on at once, once, and answered; everything else is refused and counted."""
+"""Commands over MQTT in a running service: acted on at once, once, and answered; everything else is refused and
+counted."""
 
 import asyncio
 import json

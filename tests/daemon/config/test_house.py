@@ -1,5 +1,5 @@
-"""Shadows, challengers and capital in the file: what contradicts itself is refused with its line, and what stands reaches the
-engine."""
+"""Shadows, challengers and capital in the file: what contradicts itself is refused with its line, and what stands
+reaches the engine."""
 
 import pytest
 
@@ -54,7 +54,8 @@ def mistakes(text):
         ("[capital]\nceiling = 0.4\n", 16, "adds up to less than 1"),
         ('[capital]\nmethod = "regime"\nvolatility_of = "house"\n', 16, "needs at least one regime"),
         (
-            '[capital]\nmethod = "regime"\n[[capital.regimes]]\nname = "a"\nshares = [{ agent = "one", share = 1.0 }]\n',
+            '[capital]\nmethod = "regime"\n[[capital.regimes]]\nname = "a"\nshares = [{ agent = "one", share = 1.0 '
+            "}]\n",
             16,
             "needs the benchmark's volatility",
         ),

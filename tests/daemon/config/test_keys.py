@@ -442,7 +442,8 @@ def test_every_key_has_its_row():
 
 
 HOUSE_ONLY = {
-    "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval", "max_failures",
+    "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval",
+    "max_failures",
     "max_loop_lag", "max_clock_jump", "max_missed_bars",
 }  # fmt: skip
 

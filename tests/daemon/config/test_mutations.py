@@ -55,15 +55,18 @@ TEXT = (
 )
 
 RISES = {
-    "collar", "reduce_collar", "flatten_collar", "max_price_age_ns", "in_flight", "max_cash_debit", "max_position_weight",
+    "collar", "reduce_collar", "flatten_collar", "max_price_age_ns", "in_flight", "max_cash_debit",
+    "max_position_weight",
     "max_gross_exposure", "max_net_exposure", "max_order_notional_micro", "max_share_of_volume", "max_sector_weight",
     "max_concentration", "max_turnover", "max_volatility", "max_drawdown", "max_daily_loss", "max_weekly_loss",
     "max_open_orders", "max_herfindahl", "max_leverage", "cap", "days", "participation", "orders", "stop_loss",
-    "take_profit", "max_realised_volatility", "follow_ups", "limit", "threshold", "joint_weight", "min_weight", "allow_short",
+    "take_profit", "max_realised_volatility", "follow_ups", "limit", "threshold", "joint_weight", "min_weight",
+    "allow_short",
     "max_loop_lag_ns", "max_clock_jump_ns", "max_missed_bars",
 }  # fmt: skip
 FALLS = {
-    "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window_ns", "per_ns", "trailing", "at_venue",
+    "cash_reserve", "min_history", "confidence", "horizon", "strict", "duplicate_window_ns", "per_ns", "trailing",
+    "at_venue",
     "cooldown", "min_diversification", "min_sharpe",
 }  # fmt: skip
 ESTIMATORS = {

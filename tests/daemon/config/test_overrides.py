@@ -82,7 +82,8 @@ def test_variables_that_are_no_keys_and_those_of_others_are_let_alone():
 
 @pytest.mark.parametrize(
     "text",
-    ["risk.max_drawdown", "risk", "risk=1", "risk.var=3", "agents=[]", "agents.parity=1", "agents.9.capital=0.1", "=", "", "a.b.c=1",
+    ["risk.max_drawdown", "risk", "risk=1", "risk.var=3", "agents=[]", "agents.parity=1", "agents.9.capital=0.1", "=",
+    "", "a.b.c=1",
      "risk.max_drawdown.x=1", "agents.parity.name.x=1", "universe.instruments.0.lot=1", "agents.parity.params.token=1",
      "risk.max_drawdown=0.2\nmax_position_weight = 9"],
 )  # fmt: skip

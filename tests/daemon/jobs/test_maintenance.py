@@ -1,4 +1,5 @@
-"""Backups and compaction by schedule: done beside trading, kept to a number, and a failure is heard of and stops nothing."""
+"""Backups and compaction by schedule: done beside trading, kept to a number, and a failure is heard of and stops
+nothing."""
 
 import asyncio
 import json

@@ -1,5 +1,5 @@
-"""Retraining by schedule: beside trading, in a process that is ended with the service; what comes of it is told, and decides from the
-next start on, as a shadow, until it is promoted by rule."""
+"""Retraining by schedule: beside trading, in a process that is ended with the service; what comes of it is told, and
+decides from the next start on, as a shadow, until it is promoted by rule."""
 
 import asyncio
 import json
@@ -175,7 +175,8 @@ def test_a_schedule_trains_a_new_version_which_the_shadow_trades_after_a_restart
     assert [event.artifacts["rival"] for _, event in starts] == [digest_of(first), news.digest]
     said = [e.text for _, effects in steps for e in effects if isinstance(e, Publish) and e.kind == "artifact"]
     assert said == [
-        f"rival decides with another model from now on ({digest_of(first)[:8]} to {news.digest[:8]}): it remembers nothing, and is "
+        f"rival decides with another model from now on ({digest_of(first)[:8]} to {news.digest[:8]}): it remembers "
+        f"nothing, and is "
         "compared from here on"
     ]
     looks = [e for _, effects in steps[starts[1][0] :] for e in effects if isinstance(e, Promotion)]
@@ -284,7 +285,8 @@ def children(mine: Path) -> list[tuple[int, int]]:
 def test_the_process_ends_with_its_parent(tmp_path: Path, begun: Path) -> None:
     placed(tmp_path, begun)
     order = Order(
-        "s0", str(tmp_path / "versions" / "mine"), str(BARS), str(ACTIONS), "2018-12-31", "2018-12-01", "", False, "mean", 0.5, 0.0,
+        "s0", str(tmp_path / "versions" / "mine"), str(BARS), str(ACTIONS), "2018-12-31", "2018-12-01", "", False,
+        "mean", 0.5, 0.0,
         50.0, True,
     )  # fmt: skip
     child = subprocess.Popen(

@@ -1,4 +1,5 @@
-"""From paper days over a green doctor to a live start, at wire-level servers: nothing is live before, and little is at first."""
+"""From paper days over a green doctor to a live start, at wire-level servers: nothing is live before, and little is at
+first."""
 
 import asyncio
 import json
@@ -160,7 +161,8 @@ class Town:
             source = AlpacaBars(parts.universe, "12h", key=KEY, secret=SECRET, crypto=True, url=self.url, rate=None)
             feed = Live(
                 source, universe=parts.universe, sessions=parts.sessions, interval_ns=parts.interval_ns,
-                grace_ns=4 * 3600 * 10**9, now=now, put_aside=put_aside, sleep=clock.sleep, beat_s=1800.0, poll_ns=600 * 10**9,
+                grace_ns=4 * 3600 * 10**9, now=now, put_aside=put_aside, sleep=clock.sleep, beat_s=1800.0,
+                poll_ns=600 * 10**9,
             )  # fmt: skip
             if parts.config.broker.kind == "paper":
                 return feed, None

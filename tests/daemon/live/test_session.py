@@ -1,4 +1,5 @@
-"""A run on a market that goes on, with a venue across a network: nothing doubled, nothing assumed, books equal to the venue's."""
+"""A run on a market that goes on, with a venue across a network: nothing doubled, nothing assumed, books equal to the
+venue's."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -123,7 +124,8 @@ async def stretch(
     brutal: bool = False,
     last: Callable[[Service], Awaitable[None]] | None = None,
 ) -> Left:
-    """Start, or go on; stop after `until` slices, in order or as a crash would. `last` is done while all still goes on."""
+    """Start, or go on; stop after `until` slices, in order or as a crash would. `last` is done while all still
+    goes on."""
     with Store.open(folder) as store:
         projection = store.begin(RUN, of.universe, agents=["mix"])
         shell, journal = recover(of, store, RUN, folder)
@@ -296,7 +298,8 @@ async def test_crashes_at_any_moment_lose_and_double_nothing(tmp_path: Path, see
         feed = Script(of.universe, DAY_NS, market, venue, seen)
         last = part == 3
         left = await stretch(
-            tmp_path, of, feed, Remote(venue, faults, 10 * seed + part), until=None if last else 80 * (part == 0) + 5 + seed,
+            tmp_path, of, feed, Remote(venue, faults, 10 * seed + part),
+            until=None if last else 80 * (part == 0) + 5 + seed,
             brutal=not last,
         )  # fmt: skip
         seen = feed._from_ts

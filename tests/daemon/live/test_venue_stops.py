@@ -42,7 +42,8 @@ def market(days: Sequence[Sequence[float]], lows: dict[tuple[int, int], float]) 
         low[WARMUP + day, symbol] = price
     first = NOW + (np.arange(len(close), dtype=np.int64) - WARMUP) * DAY_NS
     bars = Block(
-        ts_open=first, ts_event=first + DAY_NS, key=first, open=open_, high=np.maximum(open_, close), low=low, close=close,
+        ts_open=first, ts_event=first + DAY_NS, key=first, open=open_, high=np.maximum(open_, close), low=low,
+        close=close,
         volume=np.full(close.shape, 1e7), fresh=np.ones(close.shape, dtype=np.bool_),
     )  # fmt: skip
     return [MarketSlice(bars, row) for row in range(len(bars))]
@@ -108,7 +109,8 @@ class Calm(Script):
 
 def broker_at(server: AlpacaServer, of: Parts) -> Alpaca:
     settings = AlpacaSettings(
-        url=server.url, stream_url=server.stream_url, key=server.key, secret=server.secret, timeout_s=2.0, patience_s=4.0,
+        url=server.url, stream_url=server.stream_url, key=server.key, secret=server.secret, timeout_s=2.0,
+        patience_s=4.0,
         per_minute=100_000, settle_s=1.0, listing_s=0.2, backoff_s=(0.02, 0.1), heartbeat_s=5.0,
     )  # fmt: skip
     return Alpaca(settings, of.universe, RUN, lambda: time.time_ns() + server.offset_ns)

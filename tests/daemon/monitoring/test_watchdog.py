@@ -1,4 +1,5 @@
-"""The watchers: what counts as a lag, a jump, a dead feed; and that what they find reaches the switch through the inbox."""
+"""The watchers: what counts as a lag, a jump, a dead feed; and that what they find reaches the switch through the
+inbox."""
 
 import asyncio
 import os

@@ -1,5 +1,5 @@
-"""Users' policies that go wrong, each in its own way, beside healthy ones: each holds, is suspended after the set number of
-failures, and everybody else trades on."""
+"""Users' policies that go wrong, each in its own way, beside healthy ones: each holds, is suspended after the set
+number of failures, and everybody else trades on."""
 
 import pytest
 

@@ -125,8 +125,8 @@ def test_a_policy_that_cannot_be_loaded_names_the_agent_and_the_line(tmp_path):
     said = str(refused.value)
     line = len(HEAD.splitlines()) + 1
     assert (
-        f"config.toml:{line}: [[agents]] \"one\": params.members[1].policy: there is no policy 'mometum'; did you mean 'momentum'?"
-        in said
+        f"config.toml:{line}: [[agents]] \"one\": params.members[1].policy: there is no policy 'mometum'; did you "
+        f"mean 'momentum'?" in said
     )
 
 

@@ -42,7 +42,8 @@ def made() -> Iterator[list[Worker]]:
 def ask(folder: Path, body: str, made: list[Worker], limit_s: float = 30.0) -> Decided:
     lines = "\n    ".join(body.splitlines())
     (folder / "value.py").write_text(
-        f"import ctypes, os, signal, socket, subprocess, sys\nimport numpy as np\nLOOKBACK = 5\ndef act(view):\n    {lines}\n"
+        f"import ctypes, os, signal, socket, subprocess, sys\nimport numpy as np\nLOOKBACK = 5\ndef act(view):\n    "
+        f"{lines}\n"
         "    return [0.1] * len(view.prices)\n"
     )
     made.append(Apart(folder / "state").file(folder / "value.py", "act", {}))
@@ -53,7 +54,8 @@ def ask(folder: Path, body: str, made: list[Worker], limit_s: float = 30.0) -> D
 FORBIDDEN = {
     "the token is read": "open({folder!r} + '/state/token').read()",
     "the state folder is listed": "os.listdir({folder!r} + '/state')",
-    "the state folder is read by a way round": "open({folder!r} + '/../' + os.path.basename({folder!r}) + '/state/token')",
+    "the state folder is read by a way round": "open({folder!r} + '/../' + os.path.basename({folder!r}) + "
+    "'/state/token')",
     "the state folder is read through /proc": "open('/proc/self/root' + {folder!r} + '/state/token')",
     "a key beside it is read": "open({folder!r} + '/private.key')",
     "a hidden file beside it is read": "open({folder!r} + '/.env')",
@@ -82,7 +84,8 @@ FORBIDDEN = {
     "the priority of the daemon is changed": "os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)",
     "the processors of the daemon are changed": "os.sched_setaffinity(os.getppid(), [0])",
     "it outlives the daemon": "if ctypes.CDLL(None).prctl(1, 0, 0, 0, 0): raise PermissionError('refused')",
-    "another process is traced": "if ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0): raise PermissionError('refused')",
+    "another process is traced": "if ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0): raise "
+    "PermissionError('refused')",
 }
 
 

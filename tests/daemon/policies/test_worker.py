@@ -76,7 +76,8 @@ def rich_view(samples: int = 300) -> View:
     for array in (weights, prices[-1]):
         array.flags.writeable = False
     return View(
-        universe=Universe(tuple(Instrument(s) for s in SYMBOLS)), ring=ring, by_date=by_date, prices=prices[-1], weights=weights, cash=0.2,
+        universe=Universe(tuple(Instrument(s) for s in SYMBOLS)), ring=ring, by_date=by_date, prices=prices[-1],
+        weights=weights, cash=0.2,
         equity=123456.78, time=1_700_000_000_000_000_000, sample=1_700_000_000_000_000_000, bars=bars, macro=macro,
     )  # fmt: skip
 
@@ -117,7 +118,8 @@ LOOKBACK = 5
 def act(view, memory):
     seen = view.bars(9)
     parts = [view.prices, view.weights, [view.cash, view.equity, view.time, view.sample], view.returns(5).ravel(),
-             view.returns(260).ravel(), view.synchronous(5).ravel(), view.synchronous(260).ravel(), seen.session, *(getattr(seen, n).ravel() for n in %r), view.macro("vix", 260),
+             view.returns(260).ravel(), view.synchronous(5).ravel(), view.synchronous(260).ravel(), seen.session,
+             *(getattr(seen, n).ravel() for n in %r), view.macro("vix", 260),
              view.macro("rate", 3)]
     return [0.1] * len(view.prices), {"seen": np.concatenate(parts)}
 """
@@ -141,7 +143,8 @@ def test_what_a_view_refuses_it_refuses_alike(tmp_path: Path, wrong: str, closin
 
 
 def test_a_view_that_is_over_shows_nothing_more(tmp_path: Path, closing: list[Worker | Deadline]) -> None:
-    source = "kept = []\ndef act(view):\n    kept.append(view)\n    kept[0].returns(2)\n    return [0.1] * len(view.prices)\n"
+    source = "kept = []\ndef act(view):\n    kept.append(view)\n    kept[0].returns(2)\n"
+    source += "    return [0.1] * len(view.prices)\n"
     worker = file(tmp_path, source, closing)
     view = rich_view()
     assert not answer(worker, Ask(1, 0, view, {})).failed
@@ -296,7 +299,8 @@ def test_a_process_ends_with_its_worker() -> None:
 
 def test_a_process_ends_with_the_daemon_however_that_ends(tmp_path: Path) -> None:
     (tmp_path / "spin.py").write_text("import threading\ndef spin():\n    while True: pass\n"
-                                      "threading.Thread(target=spin).start()\ndef act(view):\n    return 'hold'\n")  # fmt: skip
+                                      "threading.Thread(target=spin).start()\ndef act(view):\n    return "
+                                          "'hold'\n")  # fmt: skip
     code = (
         "import os, signal\nfrom pathlib import Path\nfrom quantd.daemon.policies.worker import Apart\n"
         f"w = Apart().file(Path({str(tmp_path / 'spin.py')!r}), 'act', {{}})\n"
@@ -342,7 +346,8 @@ LOADING = [
         "lookback = 1000000000 is not valid; write a whole number of samples, 1 to 100000",
     ),
     (
-        "import msgspec, os, struct\nd = msgspec.msgpack.encode({'type': 'Loaded', 'lookback': 10**9, 'uses_bars': False})\n"
+        "import msgspec, os, struct\nd = msgspec.msgpack.encode({'type': 'Loaded', 'lookback': 10**9, 'uses_bars': "
+        "False})\n"
         "[os.write(f, struct.pack('<Q', len(d)) + d) for f in range(3, 9) if os.path.exists(f'/proc/self/fd/{f}') and "
         "__import__('fcntl').fcntl(f, 3) & 3 == 1]\nimport time; time.sleep(9)\n",
         "its process said something else than that it is ready while it was loaded",

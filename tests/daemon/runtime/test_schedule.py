@@ -170,11 +170,14 @@ def test_a_cron_line_means_its_wall_clock_times(
 ALL_KINDS = st.lists(
     st.sampled_from(
         [
-            job(at="close"), job(at="open+5h"), job(at="close-15m"), job(at="open-1h"), job(at="close+18h"), job(at="close", calendar="24/7"),
+            job(at="close"), job(at="open+5h"), job(at="close-15m"), job(at="open-1h"), job(at="close+18h"),
+            job(at="close", calendar="24/7"),
             job(cron="30 1,2 * * *"), job(cron="0 * * * mon-fri"), job(cron="0 16 * * mon-fri", do="rebalance"),
             job(every="45m", do="rebalance"), job(every="7h"), job(every="3h", do="rebalance", calendar="24/7"),
-            job(cron="0 16 * * fri,sat", do="rebalance"), job(cron="30 9,20 1 * *", do="flatten", on_closed="previous", timezone="Pacific/Honolulu"),
-            job(cron="0 23 * * sun", do="rebalance", timezone="Pacific/Auckland"), job(every="2d", do="rebalance"), job(at="open", calendar="XLON"), job(cron="15 8 1 * *", calendar="XLON"),
+            job(cron="0 16 * * fri,sat", do="rebalance"),
+            job(cron="30 9,20 1 * *", do="flatten", on_closed="previous", timezone="Pacific/Honolulu"),
+            job(cron="0 23 * * sun", do="rebalance", timezone="Pacific/Auckland"), job(every="2d", do="rebalance"),
+            job(at="open", calendar="XLON"), job(cron="15 8 1 * *", calendar="XLON"),
         ]
     ),
     min_size=1,
@@ -374,7 +377,8 @@ def test_the_zone_is_the_schedules_own_or_its_calendars() -> None:
 
 def test_twelve_years_of_closes_need_no_scheduler() -> None:
     code = (
-        "import sys, datetime as d; from quantd.daemon.runtime.schedule import *; from quantd.trading.sessions import *;"
+        "import sys, datetime as d; from quantd.daemon.runtime.schedule import *; from quantd.trading.sessions import "
+        "*;"
         "days = tuple(range(0, 4380 * DAY_NS, DAY_NS));"
         "s = Sessions('24/7', 'UTC', days, days, tuple(x + DAY_NS for x in days));"
         "print(len(due([Schedule('a', 'snapshot', at='close', calendar='24/7')], {'24/7': s}, 0, days[-1])),"

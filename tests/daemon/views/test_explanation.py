@@ -1,4 +1,5 @@
-"""What `why` says is what the gate did: on runs of the default configuration, measured again by an evaluator of its own."""
+"""What `why` says is what the gate did: on runs of the default configuration, measured again by an evaluator of its
+own."""
 
 import shutil
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
-"""`quantd plan` of a run on a market that goes on, in mode live: what would be traded now, and what [live] refuses of it."""
+"""`quantd plan` of a run on a market that goes on, in mode live: what would be traded now, and what [live] refuses of
+it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""What was learned is what is traded: the same weights at every decision, in the simulator by the learner, in the daemon by its artifact."""
+"""What was learned is what is traded: the same weights at every decision, in the simulator by the learner, in the
+daemon by its artifact."""
 
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def test_every_decision_of_the_daemon_is_the_learners_own(name: str, market: Mar
     for k in range(market.last - market.first):
         equity.append(float(env.equity))
         books.append(np.abs(observation[0, -len(SYMBOLS) - 1 :].numpy() - watched.books[k]).max())
-        # the simulator's row of the market with the book that the daemon had: where its gate lets less through, books differ
+        # the simulator's row of the market with the book that the daemon had: where its gate lets less through, books
+        # differ
         observation[0, -len(SYMBOLS) - 1 :] = torch.from_numpy(watched.books[k])
         row = scaled(observation, scaling)
         action = learner.act(row, started=torch.tensor([k == 0])) if name == "ppo lstm" else learner.act(row)

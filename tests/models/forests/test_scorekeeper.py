@@ -1,4 +1,5 @@
-"""A forest's record while it runs: what is worse than the plain estimate is not listened to until it is better again."""
+"""A forest's record while it runs: what is worse than the plain estimate is not listened to until it is better
+again."""
 
 import numpy as np
 import pytest
@@ -126,7 +127,8 @@ def test_predictions_at_every_sample_are_kept_four_to_a_horizon_and_none_is_lost
     assert asked == [21] * len(range(0, 200 - 21, 5))
 
 
-@pytest.mark.parametrize("other", [begin(8, WIDTH, HORIZON, on=True), begin(7, WIDTH + 1, HORIZON, on=True), begin(7, WIDTH, 1, on=True)])  # fmt: skip
+@pytest.mark.parametrize("other", [begin(8, WIDTH, HORIZON, on=True), begin(7, WIDTH + 1, HORIZON, on=True),
+    begin(7, WIDTH, 1, on=True)])  # fmt: skip
 def test_the_record_of_another_forest_or_universe_is_not_taken_over(other: Track) -> None:
     memory = freeze("risk", through(fresh(), range(300), 2.0, 1.0))
     kept = thaw("risk", memory, fresh())

@@ -41,7 +41,8 @@ def test_rows_are_the_sessions_inside_both_dates_included() -> None:
         part("x", 500, 600).rows(DAYS)
 
 
-@given(first=st.integers(0, 300), size=st.integers(0, 600), folds=st.integers(1, 8), horizon=st.integers(1, 63), embargo=st.integers(0, 30))  # fmt: skip
+@given(first=st.integers(0, 300), size=st.integers(0, 600), folds=st.integers(1, 8), horizon=st.integers(1, 63),
+    embargo=st.integers(0, 30))  # fmt: skip
 def test_walking_forward_every_outcome_fitted_on_is_older_than_what_is_judged(
     first: int, size: int, folds: int, horizon: int, embargo: int
 ) -> None:

@@ -1,4 +1,5 @@
-"""MADDPG: its updates by their equations, whose gradient reaches whom, a problem only agreement solves, and desks of a market."""
+"""MADDPG: its updates by their equations, whose gradient reaches whom, a problem only agreement solves, and desks of a
+market."""
 
 import os
 import subprocess
@@ -112,7 +113,8 @@ def test_every_critic_knows_what_every_agent_sees_and_does() -> None:
 
 
 def test_with_one_agent_an_update_is_that_of_ddpg() -> None:
-    """By hand, as Lillicrap et al. 2016 (algorithm 1) have it; Adam's first step is its rate along the sign of the gradient."""
+    """By hand, as Lillicrap et al. 2016 (algorithm 1) have it; Adam's first step is its rate along the sign of the
+    gradient."""
     plan = msgspec.structs.replace(SMALL, agents=1, warmup=100, train_every=1000)
     made, replay = ready(plan, RevertingPair("box", batch=4))
     random = torch.Generator().manual_seed(0)

@@ -1,4 +1,5 @@
-"""What holds for both learners that remember: the same seed gives the same bits, broken or not, and reports say what happened."""
+"""What holds for both learners that remember: the same seed gives the same bits, broken or not, and reports say what
+happened."""
 
 import math
 import subprocess

@@ -1,4 +1,5 @@
-"""PPO and A2C: slopes are autograd's, problems with a known best are solved, a seed makes a training, resumed or not."""
+"""PPO and A2C: slopes are autograd's, problems with a known best are solved, a seed makes a training, resumed
+or not."""
 
 import subprocess
 import sys

@@ -1,4 +1,5 @@
-"""Each learner finds a planted signal within 200 steps of 32 environments. Thresholds near the best run in `make test-all`."""
+"""Each learner finds a planted signal within 200 steps of 32 environments. Thresholds near the best run in `make
+test-all`."""
 
 from collections.abc import Callable
 
@@ -16,7 +17,8 @@ from tests.support.problems import Problem, RevertingPair, share
 BATCH = 32
 STEPS = 200
 UNTRAINED = 0.6
-"""Share of the best that no untrained learner reaches; one position whatever the spread is earns at most a half of it."""
+"""Share of the best that no untrained learner reaches; one position whatever the spread is earns at most a
+half of it."""
 
 FOUND = 0.8
 

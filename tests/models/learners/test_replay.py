@@ -1,4 +1,5 @@
-"""The memory of off-policy learners: what is drawn is what was stored, n-step returns stop where episodes do, priorities are kept."""
+"""The memory of off-policy learners: what is drawn is what was stored, n-step returns stop where episodes do,
+priorities are kept."""
 
 import numpy as np
 import pytest
@@ -20,8 +21,8 @@ def memory(batch: int, capacity: int, n_step: int, alpha: float = 0.0, gamma: fl
 
 
 def steps(count: int, batch: int, terminated: set[tuple[int, int]], truncated: set[tuple[int, int]]) -> list[Step]:
-    """Step t of environment b observes (t, b) and earns 1 + t + 100 b; what follows is observed as (t + 1, b), or at an end as
-    (-t - 1, b)."""
+    """Step t of environment b observes (t, b) and earns 1 + t + 100 b; what follows is observed as (t + 1, b), or at an
+    end as (-t - 1, b)."""
 
     def flags(at: set[tuple[int, int]], t: int) -> Tensor:
         return torch.tensor([(t, b) in at for b in range(batch)])

@@ -18,8 +18,8 @@ SEEDS = st.integers(0, 10_000)
 
 
 class Recorder:
-    """An environment that keeps what it was told to do and what it answered. Every third step ends an episode: of the first
-    half by itself, of the others by a time limit."""
+    """An environment that keeps what it was told to do and what it answered. Every third step ends an episode: of the
+    first half by itself, of the others by a time limit."""
 
     device = torch.device("cpu")
     observation_size = 2

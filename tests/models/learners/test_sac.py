@@ -1,4 +1,5 @@
-"""SAC: its densities against numerical integration, its updates by their equations, and problems whose best is known."""
+"""SAC: its densities against numerical integration, its updates by their equations, and problems whose best is
+known."""
 
 from collections.abc import Callable
 

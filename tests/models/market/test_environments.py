@@ -1,4 +1,5 @@
-"""The environments pass the libraries' own checkers, work with their wrappers, and are the simulator and nothing more."""
+"""The environments pass the libraries' own checkers, work with their wrappers, and are the simulator and
+nothing more."""
 
 import warnings
 

@@ -77,7 +77,8 @@ def test_penalties_are_taken_off_a_rising_drawdown_and_off_turnover() -> None:
 
 def test_the_seven_parts_have_the_weights_of_the_requirements() -> None:
     assert msgspec.structs.asdict(Composite()) == {
-        "profit": 2.0, "risk": -0.5, "cost": -0.1, "stability": -0.05, "sharpe": 1.0, "momentum": 0.3, "diversification": 0.2,
+        "profit": 2.0, "risk": -0.5, "cost": -0.1, "stability": -0.05, "sharpe": 1.0, "momentum": 0.3,
+        "diversification": 0.2,
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The simulators held to the event core: the same weights, days, costs and whole shares on real data with splits and
-dividends give the same lots and the same equity at every close. The core is exact; a simulator may round in the last bits."""
+dividends give the same lots and the same equity at every close. The core is exact; a simulator may round in the last
+bits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as replace_panel
@@ -69,8 +70,8 @@ class Equity:
 
 
 class Drawn:
-    """A policy of drawn weights, long or partly short. It moves there by a quarter a day: all at once, at worst prices half as
-    high again, is more than even the profile `research` lets through."""
+    """A policy of drawn weights, long or partly short. It moves there by a quarter a day: all at once, at worst prices
+    half as high again, is more than even the profile `research` lets through."""
 
     lookback = 1
 

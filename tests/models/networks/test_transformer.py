@@ -1,4 +1,5 @@
-"""The transformer: it is the one of the paper, reads sessions where they are, learns, and its graph is the same function."""
+"""The transformer: it is the one of the paper, reads sessions where they are, learns, and its graph is the same
+function."""
 
 import msgspec
 import numpy as np
@@ -132,8 +133,8 @@ def test_onnx_runtime_gives_the_same_weights(kind: Kind, layout: Layout, size: i
 
 
 class LastRise:
-    """Three assets; the one that rose most a session ago (not in the newest) will earn 1, the others nothing. Only who reads the
-    window in its order earns more than a third."""
+    """Three assets; the one that rose most a session ago (not in the newest) will earn 1, the others nothing. Only who
+    reads the window in its order earns more than a third."""
 
     batch, action_size = 16, 3
     kind: Kind = "discrete"

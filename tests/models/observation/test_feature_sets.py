@@ -1,4 +1,5 @@
-"""The declared sets as observations: the same figures whatever the scale, from the past alone, more than 200 of them."""
+"""The declared sets as observations: the same figures whatever the scale, from the past alone, more than 200
+of them."""
 
 from datetime import date
 

@@ -1,4 +1,5 @@
-"""Training again: parts move on, nothing later is read, what comes out is held against what is in use, and written whole."""
+"""Training again: parts move on, nothing later is read, what comes out is held against what is in use, and written
+whole."""
 
 import fcntl
 import json
@@ -210,7 +211,8 @@ def test_a_plan_of_a_learner_is_trained_again_from_its_file_and_from_its_artifac
     plan.write_text(
         'name = "small"\nagent = "ppo"\nsteps = 256\nseeds = [1]\nevaluate_every = 256\nclone = "inverse_volatility"\n'
         '[data]\nsymbols = ["SPY", "BAC"]\n[learner]\nhidden = [8]\nhorizon = 16\n[market.episodes]\nlength = 20\n'
-        "[splits.train]\nfirst = 2006-01-03\nlast = 2007-06-29\n[splits.validation]\nfirst = 2007-07-20\nlast = 2007-12-31\n"
+        "[splits.train]\nfirst = 2006-01-03\nlast = 2007-06-29\n[splits.validation]\nfirst = 2007-07-20\nlast = "
+        "2007-12-31\n"
         "[splits.test]\nfirst = 2008-01-15\nlast = 2008-06-30\n"
     )
     out = tmp_path / "versions"

@@ -1,6 +1,7 @@
 """One book that trades against a gate: a market that moves, orders that rest, fill in part, end or are forgotten.
 
-What the gate says is taken at its word, and judged; orders then fill at the worst prices that they allow as often as not.
+What the gate says is taken at its word, and judged; orders then fill at the worst prices that they allow as often as
+not.
 """
 
 from collections import Counter
@@ -136,7 +137,8 @@ class Arena:
         kept = {key: self.changes[key] for key in ("age_ns", "prices_nano") if key in self.changes}
         return make_context(
             self.changes.get("px", self.px), self.changes.get("rows", self.returns), self.names, self.sectors,
-            self.assets, (("odd", tuple(self.names[1::2])),), volume_lots=self.changes.get("volume", self.volume), **kept,
+            self.assets, (("odd", tuple(self.names[1::2])),), volume_lots=self.changes.get("volume", self.volume),
+            **kept,
         )  # fmt: skip
 
     def account(self) -> Account:

@@ -172,7 +172,8 @@ FAULTS: Final[Sequence[Fault]] = (
     told("what is not a number is taken for nothing",
          lambda a, c: {"cash": np.nan_to_num(a.cash, posinf=0.0), "traded": np.nan_to_num(a.traded, posinf=0.0)}),
     *(deaf(key) for key in (
-        "max_position_weight", "max_gross_exposure", "max_net_exposure", "max_sector_weight", "group_caps", "max_volatility",
+        "max_position_weight", "max_gross_exposure", "max_net_exposure", "max_sector_weight", "group_caps",
+        "max_volatility",
         "var", "cvar", "correlation", "max_leverage", "max_turnover", "max_order_notional", "max_share_of_volume",
         "liquidity", "max_herfindahl", "restricted", "max_orders_per_day",
     )),
@@ -199,8 +200,10 @@ FAULTS: Final[Sequence[Fault]] = (
     inside("hedges that have not filled count", quantd.risk.limits.case.Case, "sides", _unfilled_hedges),
     inside("a limit that an open order may break is given up", quantd.risk.limits.case.Case, "standing",
            lambda f: lambda case, extent: (extent.w, extent.before)),
-    inside("reductions are not counted", quantd.risk.pretrade.gate, "_counted", lambda f: lambda c, lots, reductions, r: f(c, lots, 0, r)),
-    inside("weights are not seen again at the lower equity", quantd.risk.pretrade.gate, "_weigh_again", lambda f: lambda c, lots, r: lots),
+    inside("reductions are not counted", quantd.risk.pretrade.gate, "_counted", lambda f: lambda c, lots, reductions,
+    r: f(c, lots, 0, r)),
+    inside("weights are not seen again at the lower equity", quantd.risk.pretrade.gate, "_weigh_again",
+    lambda f: lambda c, lots, r: lots),
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The guarantee of a verdict, judged by definition: what had to be refused, and every subset of what may fill.
 
-Builds on the evaluator of `tests.support.risk_books`, which shares no formula with the gate, and adds what a hostile market
-needs: inputs that are missing, baskets of many symbols, and how near the limits a verdict came.
+Builds on the evaluator of `tests.support.risk_books`, which shares no formula with the gate, and adds what a hostile
+market needs: inputs that are missing, baskets of many symbols, and how near the limits a verdict came.
 """
 
 from collections.abc import Iterable, Sequence
@@ -168,8 +168,8 @@ def _prices(book: Book, orders: Orders) -> Iterable[str]:
 
 
 def _bought(book: Book, orders: Orders) -> Iterable[str]:
-    """What adds risk costs no more than the venue lets be bought, each order at its limit or the mark, whichever costs more,
-    and its fee. Nothing else counts: not what is held or open, not what a margin account may owe."""
+    """What adds risk costs no more than the venue lets be bought, each order at its limit or the mark, whichever costs
+    more, and its fee. Nothing else counts: not what is held or open, not what a margin account may owe."""
     power = book.limits.buying_power
     if power is None:
         return

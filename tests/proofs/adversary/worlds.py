@@ -110,11 +110,13 @@ class Watched(World):
     """A world that is judged after every step."""
 
     def __init__(self, *given: Any, power: float | None = None, **named: Any) -> None:
-        """`power`: what the venue lets be bought, as a share of equity, each time it is asked; None where it does not say."""
+        """`power`: what the venue lets be bought, as a share of equity, each time it is asked; None where it does not
+        say."""
         self.tally = Tally()
         self.power = power
         self.said: float | None = None
-        """What it let be bought when it was last asked, in account currency; None where that cannot be judged any more."""
+        """What it let be bought when it was last asked, in account currency; None where that cannot be judged
+        any more."""
         self.sent: dict[tuple[int, int, int], Sent] = {}
         """(sample, n, column) of what was bought or sold short since, or that the venue has not counted."""
         self.rows: dict[int, list[OpenRow]] = {}
@@ -149,7 +151,8 @@ class Watched(World):
             self.rows[book] = rows
 
     def run(self, items: Iterator[Item] | None = None) -> "Watched":
-        """Take everything; every few instants the venue says what it lets be bought, some of what rests counted in it."""
+        """Take everything; every few instants the venue says what it lets be bought, some of what rests
+        counted in it."""
         for item in items or self.items():
             if self.power is not None and isinstance(item, Tick) and self.ask.random() < 0.4:
                 self._said(self.power)
@@ -168,8 +171,8 @@ class Watched(World):
         )
 
     def _buy(self, effects: Sequence[Effect]) -> None:
-        """What was sent that adds risk, at its limit or the mark with fees, less what ended unfilled, is within what the venue
-        said."""
+        """What was sent that adds risk, at its limit or the mark with fees, less what ended unfilled, is within what
+        the venue said."""
         if self.said is None:
             return
         state, adds = (

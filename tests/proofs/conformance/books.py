@@ -1,4 +1,5 @@
-"""The engine's side of a case: its ledger and its orders, folded from what the adapter says, by the engine's own step."""
+"""The engine's side of a case: its ledger and its orders, folded from what the adapter says, by the engine's
+own step."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -18,11 +19,12 @@ from tests.proofs.conformance.rig import CASH_MICRO, Truth
 
 
 class Books:
-    """One house with one agent. `news` is all that was heard, in order; `asked` what the engine wants to be asked for."""
+    """One house with one agent. `news` is all that was heard, in order; `asked` what the engine wants to be
+    asked for."""
 
     def __init__(self, universe: Universe, price_age_ns: int = 1_000_000_000) -> None:
-        """What the venue never had is sent again while its price is not older than `price_age_ns`: in a case that waits for
-        the venue to settle it is, and ends as expired."""
+        """What the venue never had is sent again while its price is not older than `price_age_ns`: in a case that waits
+        for the venue to settle it is, and ends as expired."""
         sessions = Sessions("X", "UTC", (0,), (DAY_NS // 3,), (2 * DAY_NS // 3,))
         rules = Rules(
             universe,

@@ -1,5 +1,6 @@
 """What a case of the conformance suite needs of a venue: a rig starts it, makes adapters, drives fills, lets it
-misbehave by name, and says what it really has. A case speaks to nothing else, so that one text holds for all brokers."""
+misbehave by name, and says what it really has. A case speaks to nothing else, so that one text holds for all
+brokers."""
 
 from typing import Literal, Protocol
 
@@ -90,8 +91,8 @@ class Rig(Protocol):
     broker: Broker
     """The adapter under test, opened by `start`."""
     timeout_s: float
-    """Time-out of a request of its adapters, where none is given: long enough for a busy machine, and set before `start` where
-    thousands of answers are meant not to come."""
+    """Time-out of a request of its adapters, where none is given: long enough for a busy machine, and set before
+    `start` where thousands of answers are meant not to come."""
 
     async def start(self) -> None:
         """Start the venue with CASH and nothing held, and open the adapter."""

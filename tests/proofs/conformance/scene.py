@@ -16,7 +16,8 @@ TRIES = 20
 
 
 async def opened(broker: Broker) -> None:
-    """Open an adapter, as a daemon does that starts on a busy machine: again while its venue does not answer in time."""
+    """Open an adapter, as a daemon does that starts on a busy machine: again while its venue does not answer
+    in time."""
     for _ in range(TRIES):
         try:
             return await broker.open()
@@ -122,8 +123,8 @@ class Scene:
     # ---------------------------------------------------------------- the end
 
     async def finish(self) -> None:
-        """What holds at the end of every case: no order is doubled, none contradicts itself, no secret was said, and the
-        books are equal once all that is open has been asked for."""
+        """What holds at the end of every case: no order is doubled, none contradicts itself, no secret was said, and
+        the books are equal once all that is open has been asked for."""
         for basket in self.baskets:
             for row in range(len(basket.sym)):
                 assert len(self.rig.has(basket, row)) <= 1, f"row {row} is doubled at the venue"

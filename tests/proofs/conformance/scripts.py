@@ -1,4 +1,5 @@
-"""Random scripts of everything that can happen to a broker's adapter, played at a venue; afterwards asking settles it all.
+"""Random scripts of everything that can happen to a broker's adapter, played at a venue; afterwards asking settles it
+all.
 
 `python -m tests.proofs.conformance.scripts [--first 0] [--count 300] [--venue alpaca]`; a failure names its seed.
 """
@@ -76,7 +77,8 @@ class Script:
         return [*found, *scene.books.contradictions(), f"after {self.steps}"]
 
     async def ask(self, basket: OrderBasket) -> None:
-        """Ask for a basket. What the venue never had is sent again where the engine wants that: in half of the scripts."""
+        """Ask for a basket. What the venue never had is sent again where the engine wants that: in half of the
+        scripts."""
         before = self.scene.books.sent_again(basket)
         for each in await self.broker.query(basket.sample, basket.n, range(len(basket.sym))):
             if isinstance(each, NotFound):

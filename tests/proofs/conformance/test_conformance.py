@@ -1,6 +1,7 @@
 """Every broker adapter behaves alike: each case at each venue that offers what it is about.
 
-What a venue does not offer is written down with its reason (`python -m tests.proofs.conformance --write`), and compared."""
+What a venue does not offer is written down with its reason (`python -m tests.proofs.conformance --write`), and
+compared."""
 
 import asyncio
 from functools import cache

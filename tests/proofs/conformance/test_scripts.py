@@ -1,4 +1,5 @@
-"""Random scripts, three hundred at Alpaca's venue: whatever happens to requests and news, asking settles it, and the books are equal."""
+"""Random scripts, three hundred at Alpaca's venue: whatever happens to requests and news, asking settles it, and the
+books are equal."""
 
 import asyncio
 

@@ -1,5 +1,5 @@
-"""Injected unknown outcomes by the thousand: submits, cancels, replacements and queries that meet a fault, many orders at
-once at one venue; none may be doubled, none assumed.
+"""Injected unknown outcomes by the thousand: submits, cancels, replacements and queries that meet a fault, many orders
+at once at one venue; none may be doubled, none assumed.
 
 `python -m tests.proofs.conformance.unknown [--times 10000] [--seed 1] [--venue alpaca]`
 """
@@ -158,7 +158,8 @@ def main() -> int:
         print(each)
     print(
         f"{asked.venue}: {tally.unknown} unknown outcomes of {tally.orders} orders, seeds {asked.seed} to {seed - 1}: "
-        f"{tally.doubled} doubled, {tally.assumed} assumed, {tally.unresolved} not resolved, {time.perf_counter() - began:.0f} s"
+        f"{tally.doubled} doubled, {tally.assumed} assumed, {tally.unresolved} not resolved, "
+        f"{time.perf_counter() - began:.0f} s"
     )
     return 1 if tally.wrong else 0
 

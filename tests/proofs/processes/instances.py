@@ -72,7 +72,8 @@ per_minute = 10000
 [log]
 level = "error"
 """
-"""Two agents that trade at every bar; each instance looks back another number of bars, so that no two have one digest."""
+"""Two agents that trade at every bar; each instance looks back another number of bars, so that no two have one
+digest."""
 
 
 @dataclass
@@ -169,7 +170,8 @@ class Fleet:
             each.left()
 
     def ended(self) -> list[str]:
-        """What is wrong with what they left: an exit code, a digest, another one's message under its topic, a lost alert."""
+        """What is wrong with what they left: an exit code, a digest, another one's message under its topic, a lost
+        alert."""
         wrong = []
         for each in self.instances:
             if each.process.returncode != 0:
@@ -211,7 +213,8 @@ class Fleet:
 
 @contextmanager
 def fleet(folder: Path, count: int, pace: str, *, shared: bool = True, durable: bool = False) -> Iterator[Fleet]:
-    """`count` instances, all started at once; `shared`: over one PostgreSQL and one mosquitto, `durable`: that syncs its commits."""
+    """`count` instances, all started at once; `shared`: over one PostgreSQL and one mosquitto, `durable`: that syncs
+    its commits."""
     with ExitStack() as undo:
         found = Fleet([])
         names = [f"desk{number:02d}" for number in range(1, count + 1)]

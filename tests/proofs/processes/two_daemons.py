@@ -1,4 +1,5 @@
-"""Whole `quantd run` processes on one account at a venue of the wire: a configuration, a start, what each was told by hand.
+"""Whole `quantd run` processes on one account at a venue of the wire: a configuration, a start, what each was told by
+hand.
 
 Their orders are told apart by their size: each is an order by hand, and nobody else orders anything.
 """

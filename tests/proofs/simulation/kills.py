@@ -125,7 +125,8 @@ port = 0
 """
 
 READ_MODELS = ("orders", "fills", "crosses", "decisions", "equity", "bookings", "switches", "house")
-"""Tables that must be the same to the last value; but for the name of the run and numbers of steps, which restarts add to."""
+"""Tables that must be the same to the last value; but for the name of the run and numbers of steps, which restarts add
+to."""
 
 
 def written(folder: Path, pace: str = "fast") -> Path:

@@ -196,7 +196,8 @@ def test_of_two_tables_the_tighter_of_each_part_holds() -> None:
         ({"min_diversification": 0.1}, {"min_diversification": 0.2}, {"min_diversification": 0.2}),
         ({"max_position_weight": 0.1}, {"max_position_weight": 0.2}, {"max_position_weight": 0.1}),
         ({"cvar": Tail(0.03)}, {"cvar": Tail(0.02)}, {"cvar": Tail(0.02)}),
-        ({"group_caps": (("b", 0.1),)}, {"group_caps": (("b", 0.2), ("a", 0.3))}, {"group_caps": (("a", 0.3), ("b", 0.1))}),
+        ({"group_caps": (("b", 0.1),)}, {"group_caps": (("b", 0.2), ("a", 0.3))},
+        {"group_caps": (("a", 0.3), ("b", 0.1))}),
         (
             {"correlation": Correlation(0.7, 0.5, 0.05)},
             {"correlation": Correlation(0.8, 0.4, 0.02, strict=True)},
@@ -326,10 +327,14 @@ def test_records_that_contradict_each_other_are_refused(records: list[Limit], wr
 
 def test_the_codes_of_reasons_are_those_of_every_journal() -> None:
     assert [reason.name for reason in Reason] == [
-        "NONE", "POSITION_WEIGHT", "GROSS", "CASH", "ORDER_NOTIONAL", "PRICE_AGE", "PRICE_MISSING", "WORST_PRICE", "HISTORY",
-        "NOT_FINITE", "VAR", "CVAR", "VOLATILITY", "CORRELATION", "NET", "SHORT", "RESTRICTED", "CONCENTRATION", "SECTOR",
-        "TURNOVER", "SHARE_OF_VOLUME", "OPEN_ORDERS", "SWITCH", "ZERO_CROSSING", "EQUITY", "LEVERAGE", "HERFINDAHL", "GROUP",
-        "SECTOR_MISSING", "VOLUME_MISSING", "LIQUIDITY", "ORDER_RATE", "DUPLICATE", "PROTECTED", "STRESS", "SHOCK_MISSING",
+        "NONE", "POSITION_WEIGHT", "GROSS", "CASH", "ORDER_NOTIONAL", "PRICE_AGE", "PRICE_MISSING", "WORST_PRICE",
+        "HISTORY",
+        "NOT_FINITE", "VAR", "CVAR", "VOLATILITY", "CORRELATION", "NET", "SHORT", "RESTRICTED", "CONCENTRATION",
+        "SECTOR",
+        "TURNOVER", "SHARE_OF_VOLUME", "OPEN_ORDERS", "SWITCH", "ZERO_CROSSING", "EQUITY", "LEVERAGE", "HERFINDAHL",
+        "GROUP",
+        "SECTOR_MISSING", "VOLUME_MISSING", "LIQUIDITY", "ORDER_RATE", "DUPLICATE", "PROTECTED", "STRESS",
+        "SHOCK_MISSING",
         "HALTED", "ACCOUNT_NOTIONAL", "RAMP", "ORDERS_PER_DAY", "BUYING_POWER", "NO_BORROW",
     ]  # fmt: skip
     assert [int(reason) for reason in Reason] == list(range(42))

@@ -1,4 +1,5 @@
-"""What the gate knows of the market: which prices count, which grids hold a price, and what is made of returns, once."""
+"""What the gate knows of the market: which prices count, which grids hold a price, and what is made of
+returns, once."""
 
 import numpy as np
 import pytest

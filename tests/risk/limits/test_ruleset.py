@@ -100,7 +100,8 @@ DECLARED: dict[str, tuple[list[Any], Any]] = {
     "cap": (CAPS, Capped(1, lambda case, lots: np.where(ODD, 0.0, np.inf))),
     "count": (COUNTS, Counts(1, lambda account: 0, lambda value: SIZE // 2)),
     "row": (ROWS, Rows(1, lambda value, limits, universe: [Linear(0.001, long=ODD * 1.0, short=ODD * 1.0)])),
-    "family": (FAMILIES, Families(1, lambda value, limits, universe: [Labels(["odd" if odd else "" for odd in ODD], 0.001)])),
+    "family": (FAMILIES, Families(1, lambda value, limits,
+    universe: [Labels(["odd" if odd else "" for odd in ODD], 0.001)])),
     "tail": (TAILS, Tails(1, lambda value, limits, universe: [Losses(0.0001, var_of, var_largest, 0.95, 80)])),
     "form": (FORMS, Forms(1, lambda value, limits: [Form(0.001)])),
 }  # fmt: skip
@@ -171,8 +172,10 @@ VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
         ("price_missing", Limits(), [True] * 3, ALL, {}, {}, None),
         ("price_missing", Limits(), [True] * 3, ALL, {}, {"px": [100.0, np.nan, 0.0]}, [INF, 0.0, 0.0]),
         ("price_age", Limits(max_price_age_ns=7), [True] * 3, ALL, {}, {"age_ns": np.array([0, 7, 3])}, None),
-        ("price_age", Limits(max_price_age_ns=7), [True] * 3, ALL, {}, {"age_ns": np.array([7, 8, 0])}, [INF, 0.0, INF]),
-        ("price_age", Limits(max_price_age_ns=7), [True] * 3, ALL, {}, {"age_ns": np.array([0, -1, 7])}, [INF, 0.0, INF]),
+        ("price_age", Limits(max_price_age_ns=7), [True] * 3, ALL, {}, {"age_ns": np.array([7, 8, 0])},
+        [INF, 0.0, INF]),
+        ("price_age", Limits(max_price_age_ns=7), [True] * 3, ALL, {}, {"age_ns": np.array([0, -1, 7])},
+        [INF, 0.0, INF]),
         ("worst_price", Limits(collar=0.05), [True] * 3, ALL, {}, {}, None),
         ("worst_price", Limits(collar=0.05), [True] * 3, ALL, {},
          {"px": [0.035, 0.2, 10.0], "prices_nano": np.array([35, 200, 10_000]) * (NANO // 1_000)}, [0.0, INF, INF]),
@@ -191,8 +194,10 @@ VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
         ("order_notional", Limits(max_order_notional=524.0), [True, True, False], ALL, {}, {},
          [524.0 / 105.0, 524.0 / 52.5, 52.4]),
         ("duplicate", Limits(), [True] * 3, ALL, {}, {}, None),
-        ("duplicate", Limits(), [True, True, False], ALL, {"repeated": np.array([5.0, 6.0, -5.0])}, {}, [0.0, INF, 0.0]),
-        ("duplicate", Limits(), [True, False, True], ALL, {"repeated": np.array([-5.0, 5.0, np.nan])}, {}, [INF, INF, 0.0]),
+        ("duplicate", Limits(), [True, True, False], ALL, {"repeated": np.array([5.0, 6.0, -5.0])}, {},
+        [0.0, INF, 0.0]),
+        ("duplicate", Limits(), [True, False, True], ALL, {"repeated": np.array([-5.0, 5.0, np.nan])}, {},
+        [INF, INF, 0.0]),
         ("blocked", Limits(), [True] * 3, ALL, {}, {}, None),
         ("blocked", Limits(), [True] * 3, ALL, {"blocked": np.array([True, False, False])}, {}, [0.0, INF, INF]),
         ("sector_missing", Limits(), [True] * 3, ALL, {}, {}, None),
@@ -204,7 +209,8 @@ VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
         ("shock_missing", Limits(stress=Stress(0.1, (FALL,))), [True] * 3, ALL,
          {"lots": np.zeros(3), "up": np.array([0.0, 1.0, 0.0])}, {}, [0.0, 0.0, 0.0]),
         ("shock_missing", Limits(stress=Stress(0.1, (FALL,))), [True] * 3, ALL,
-         {"lots": np.zeros(3), "up": np.array([1.0, 0.0, 0.0]), "down": np.array([0.0, 1.0, 0.0])}, {}, [0.0, 0.0, 0.0]),
+         {"lots": np.zeros(3), "up": np.array([1.0, 0.0, 0.0]), "down": np.array([0.0, 1.0, 0.0])}, {},
+         [0.0, 0.0, 0.0]),
         ("volume_missing", Limits(), [True] * 3, ALL, {}, {"volume_lots": np.full(3, np.nan)}, None),
         ("volume_missing", SHARE, [True] * 3, ALL, {}, VOLUME, None),
         ("volume_missing", SHARE, [True] * 3, ALL, {}, {"volume_lots": np.array([0.0, np.nan, 5.0])}, [INF, 0.0, INF]),
@@ -253,8 +259,8 @@ def test_what_is_at_a_bound_but_for_a_rounding_is_within_it() -> None:
 
 
 def weighed(way: float, lots: list[float], short: bool = False) -> tuple[Case, np.ndarray | None]:
-    """`position_weight` of 30 % (33 % on the way) with equity `way` on the way, where buys take 5 % of it, and 100,000 at
-    the end; 1,000 of A are held, or sold short."""
+    """`position_weight` of 30 % (33 % on the way) with equity `way` on the way, where buys take 5 % of it, and 100,000
+    at the end; 1,000 of A are held, or sold short."""
     made = case(Limits(max_position_weight=0.3, in_flight=0.1), [not short, True, True])
     held = np.array([-1_000.0, 0.0, 0.0, 1_000.0, 0.0, 0.0]) * (-1.0 if short else 1.0)
     made.extents = [
@@ -354,7 +360,8 @@ def test_a_family_is_a_label_for_each_symbol() -> None:
 
 def test_tails_and_forms_are_those_of_their_method() -> None:
     limits = Limits(
-        min_history=10, max_volatility=0.2, volatility_lookback=30, max_herfindahl=0.25, var=Tail(0.02, lookback=40, horizon=4),
+        min_history=10, max_volatility=0.2, volatility_lookback=30, max_herfindahl=0.25,
+        var=Tail(0.02, lookback=40, horizon=4),
         cvar=Tail(0.03, lookback=50, method="filtered"), stress=Stress(0.1, (Shock("s", moves={"*": -0.5}),)),
         correlation=Correlation(lookback=20),
     )  # fmt: skip
@@ -439,7 +446,8 @@ def test_rows_of_the_short_way_are_numbers() -> None:
     )
     made = Rules(limits, UNIVERSE)
     assert made.long_rows == [
-        (0, Reason.GROSS, 1.1, 1.0), (0, Reason.NET, 1.2, 1.0), (0, Reason.LEVERAGE, 1.3, 1.0), (1, Reason.TURNOVER, 1.4, 1.0),
+        (0, Reason.GROSS, 1.1, 1.0), (0, Reason.NET, 1.2, 1.0), (0, Reason.LEVERAGE, 1.3, 1.0),
+        (1, Reason.TURNOVER, 1.4, 1.0),
         (2, Reason.CASH, 0.0, 1.0),
     ]  # fmt: skip
     alone = Rules(limits, Universe((Instrument("A"),)))

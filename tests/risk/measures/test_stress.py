@@ -1,4 +1,5 @@
-"""Stress scenarios: whose move is whose, what is unknown stays unknown, and the shipped moves against recorded prices."""
+"""Stress scenarios: whose move is whose, what is unknown stays unknown, and the shipped moves against recorded
+prices."""
 
 import math
 
@@ -160,7 +161,8 @@ def test_a_shipped_move_is_what_the_recorded_prices_did(
 @pytest.mark.parametrize(
     ("sector", "duration", "convexity"),
     [
-        ("treasury 1-3y", 1.9, 5.0), ("treasury 7-10y", 7.5, 66.0), ("treasury 20y+", 16.5, 360.0), ("bonds", 6.2, 55.0),
+        ("treasury 1-3y", 1.9, 5.0), ("treasury 7-10y", 7.5, 66.0), ("treasury 20y+", 16.5, 360.0),
+        ("bonds", 6.2, 55.0),
         ("inflation-linked bonds", 6.5, 60.0), ("corporate bonds", 8.3, 100.0), ("high yield bonds", 3.5, 18.0),
     ],
 )  # fmt: skip

@@ -1,4 +1,5 @@
-"""Realised returns of a book: deposits are no profit, the figures are those of `quantd.trading.statistics`, a year is kept."""
+"""Realised returns of a book: deposits are no profit, the figures are those of `quantd.trading.statistics`, a year is
+kept."""
 
 import numpy as np
 import pytest

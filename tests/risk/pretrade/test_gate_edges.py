@@ -86,8 +86,8 @@ def test_an_open_order_without_a_price_makes_the_book_unknown_beside_an_intent_t
 
 @pytest.mark.parametrize("held", [500.0, -500.0])
 def test_what_may_be_owed_is_a_share_of_the_equity_that_the_worst_reduction_leaves(held: float) -> None:
-    """50,000 held, long or short, closed 15 % from the mark: 92,500 in cash and as much equity, ten times which may be owed.
-    Each currency bought takes 1.05 of it and ten times 0.05; what is sold short pays at the end."""
+    """50,000 held, long or short, closed 15 % from the mark: 92,500 in cash and as much equity, ten times which may be
+    owed. Each currency bought takes 1.05 of it and ten times 0.05; what is sold short pays at the end."""
     limits = Limits(collar=0.05, reduce_collar=0.15, fee_bp=0.0, max_cash_debit=10.0, cash_reserve=0.0)
     verdict = gate(market(), account([held, 0.0, 0.0]), np.array([-held, 15_000.0, -3_750.0]), limits)
     factor = 11 * 92_500 / (1.55 * 750_000)
@@ -239,7 +239,8 @@ def test_a_pair_may_weigh_exactly_its_joint_weight_and_not_a_lot_more(n: int, si
 
 
 def test_a_pair_is_weighed_again_at_the_equity_that_a_third_order_leaves() -> None:
-    """240 and 156 lots of 50 are a fifth of what their own purchase leaves of 100,000; a hundred of another take 250 more."""
+    """240 and 156 lots of 50 are a fifth of what their own purchase leaves of 100,000; a hundred of another take 250
+    more."""
     pair = Correlation(threshold=0.9, joint_weight=0.2, min_weight=0.05, lookback=80)
     limits = Limits(collar=0.05, reduce_collar=0.05, fee_bp=0.0, correlation=pair)
     for third, second in ((0.0, 156.0), (100.0, 155.0)):
@@ -340,7 +341,8 @@ def test_no_order_takes_a_position_one_lot_beyond_zero_whatever_is_open_elsewher
             assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
 
 
-# ---- which way is taken --------------------------------------------------------------------------------------------------
+# ---- which way is taken
+# --------------------------------------------------------------------------------------------------
 
 
 def not_to_be_asked(*_: Any) -> Any:
@@ -443,8 +445,8 @@ def test_a_fraction_of_a_lot_cannot_be_sold() -> None:
 
 
 def test_buys_that_counted_on_a_short_sale_give_way_when_it_is_rounded_to_nothing() -> None:
-    """1,000 in cash. 1,500 bought beside 600 sold short would do, but of 2,100 only 2,000 may be held, and no part of the one
-    lot sold."""
+    """1,000 in cash. 1,500 bought beside 600 sold short would do, but of 2,100 only 2,000 may be held, and no part of
+    the one lot sold."""
     px = np.array([600.0, 100.0, 200.0])
     limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=0.0, max_cash_debit=1.0, max_gross_exposure=2.0)
     book = Account(lots=np.zeros(3), cash=1_000.0, equity=1_000.0)
@@ -465,7 +467,8 @@ def test_buys_that_counted_on_a_short_sale_give_way_when_it_is_rounded_to_nothin
     assert verdict.lots.tolist() == [0, 0, 0]
 
 
-# ---- how far fills can go --------------------------------------------------------------------------------------------------
+# ---- how far fills can go
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -527,7 +530,8 @@ def test_how_far_a_book_can_go_is_what_its_orders_make_of_it_one_by_one(seed: in
     assert (end.traded, end.settled) == (pytest.approx(trades), True)
 
 
-# ---- what is measured of verdicts --------------------------------------------------------------------------------------------
+# ---- what is measured of verdicts
+# --------------------------------------------------------------------------------------------
 
 
 def test_values_are_made_once_whether_asked_one_by_one_or_all_together() -> None:
@@ -572,7 +576,8 @@ def test_books_are_the_same_when_they_hold_the_same_and_nothing_is_open_in_eithe
     one = account([5.0, 0.0, 0.0])
     assert same_book(one, account([5.0, 0.0, 0.0]))
     for other in (
-        account([6.0, 0.0, 0.0], cash=one.cash), account([5.0, 0.0, 0.0], cash=1.0), account([5.0, 0.0, 0.0], equity=1.0),
+        account([6.0, 0.0, 0.0], cash=one.cash), account([5.0, 0.0, 0.0], cash=1.0),
+        account([5.0, 0.0, 0.0], equity=1.0),
         account([5.0, 0.0, 0.0], up=np.zeros(3)), account([5.0, 0.0, 0.0], down=np.zeros(3)),
     ):  # fmt: skip
         assert not same_book(one, other)

@@ -1,8 +1,9 @@
-"""What the gate says of a few hundred fixed books, to the lot: any change of a verdict, a reason, a value or a shortcut shows.
+"""What the gate says of a few hundred fixed books, to the lot: any change of a verdict, a reason, a value or a shortcut
+shows.
 
-The table says what the gate did, not that it is right: the evaluator of tests/risk_cases judges the same books here. It is
-made by `python -m tests.risk.pretrade.test_gate_table`, which first prints what differs; a change of it is a change of the gate, and the
-commit that makes it says why.
+The table says what the gate did, not that it is right: the evaluator of tests/risk_cases judges the same books here. It
+is made by `python -m tests.risk.pretrade.test_gate_table`, which first prints what differs; a change of it is a change
+of the gate, and the commit that makes it says why.
 """
 
 import json
@@ -60,7 +61,8 @@ def loose(seed: int) -> Book:
 
 
 def with_gaps(seed: int) -> Book:
-    """Rows of returns that are missing, prices that are old, missing or far from the grid, volumes that are not known."""
+    """Rows of returns that are missing, prices that are old, missing or far from the grid, volumes that are
+    not known."""
     rng = np.random.default_rng((seed, 5))
     limits = override(random_limits(rng), min_history=int(rng.choice([30, 60])))
     if seed % 3 == 0:
@@ -99,7 +101,8 @@ def with_gaps(seed: int) -> Book:
 
 
 def strange(seed: int) -> Book:
-    """One number of the account or of the intents is none, or there is no equity, or orders are repeated or restricted."""
+    """One number of the account or of the intents is none, or there is no equity, or orders are repeated or
+    restricted."""
     rng = np.random.default_rng((seed, 6))
     book = random_book(rng, 4)
     a, n = book.account, len(book.px)

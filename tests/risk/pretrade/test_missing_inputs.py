@@ -61,7 +61,8 @@ def judged(ctx: dict[str, Any], account: dict[str, Any], limits: Limits, asked: 
 
 
 class Row(NamedTuple):
-    """`field` of `part` takes `value`; then of 10 lots of each of A, B and C only `passes` pass, the others for `reason`."""
+    """`field` of `part` takes `value`; then of 10 lots of each of A, B and C only `passes` pass, the others for
+    `reason`."""
 
     part: str
     field: str
@@ -301,7 +302,8 @@ WRITTEN = {
     "max_order_notional": ['"nan"', '"-5"', '""'],
     "max_price_age": ["nan", '"-3h"', '"soon"'],
     "min_history": ["nan", "-60", "0"],
-    "var": ["{ limit = nan }", "{ limit = -0.05 }", "{ limit = 5 }", "{ confidence = 0.95 }", "{ limit = 0.05, confidence = 95 }"],
+    "var": ["{ limit = nan }", "{ limit = -0.05 }", "{ limit = 5 }", "{ confidence = 0.95 }",
+    "{ limit = 0.05, confidence = 95 }"],
     "correlation": ["{ threshold = nan }", "{ joint_weight = -0.5 }", "{ threshold = 70 }"],
     "liquidity": ["{ days = nan }", "{ days = -1.0 }", "{ }"],
     "order_rate": ["{ orders = nan }", "{ orders = 0 }", "{ }"],
@@ -335,7 +337,8 @@ def test_a_configuration_with_a_limit_that_is_no_number_ends_with_78_and_names_l
         assert done.stdout == ""
 
 
-# ---- through a backtest of a small file -------------------------------------------------------------------------------
+# ---- through a backtest of a small file
+# -------------------------------------------------------------------------------
 
 OWN = "def act(view, memory=None):\n    return [0.2, 0.2, 0.2]\n"
 
@@ -421,7 +424,8 @@ def test_weights_that_are_no_numbers_hold_the_whole_book(bad: str, tmp_path: Pat
     assert done["alerts"] > 0
 
 
-# ---- through the engine, with the reason -------------------------------------------------------------------------------
+# ---- through the engine, with the reason
+# -------------------------------------------------------------------------------
 
 
 def a_third(view: Any) -> np.ndarray:

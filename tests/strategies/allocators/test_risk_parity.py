@@ -62,7 +62,8 @@ def agree(returns: Floats, budgets: Floats) -> None:
     mine = risk_parity(cov, budgets)
 
     def objective(w: Floats) -> float:
-        """What the budgets make least, whatever the scale of w: deviation over the weighted geometric mean of weights."""
+        """What the budgets make least, whatever the scale of w: deviation over the weighted geometric mean of
+        weights."""
         shares = budgets / budgets.sum()
         return float(np.sqrt(w @ cov @ w) / np.exp(shares @ np.log(w)))
 

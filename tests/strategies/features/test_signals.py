@@ -110,7 +110,8 @@ def test_who_has_too_few_bars_takes_no_part_and_nobody_means_cash() -> None:
 
 @pytest.mark.parametrize(
     ("vix", "weight", "part"),
-    [((20.0, 26.0), -1.0, 0.7), ((20.0, 26.0), 1.0, 1.0), ((20.0, 80.0), -1.0, 0.0), ((26.0, 20.0), -1.0, 1.0), ((), -1.0, 0.0)],
+    [((20.0, 26.0), -1.0, 0.7), ((20.0, 26.0), 1.0, 1.0), ((20.0, 80.0), -1.0, 0.0), ((26.0, 20.0), -1.0, 1.0),
+    ((), -1.0, 0.0)],
 )  # fmt: skip
 def test_exposure_multiplies_what_is_invested_by_one_plus_the_weighted_values(
     vix: tuple[float, ...], weight: float, part: float

@@ -1,4 +1,5 @@
-"""Every indicator: equal to TA-Lib or to its formula written out, bar by bar equal to all at once, and only from the past."""
+"""Every indicator: equal to TA-Lib or to its formula written out, bar by bar equal to all at once, and only from the
+past."""
 
 import numpy as np
 import polars as pl

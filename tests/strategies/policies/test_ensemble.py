@@ -144,15 +144,18 @@ def test_the_word_of_a_member_is_passed_on_under_its_name(tmp_path):
         ({}, "ensemble: params.members has 0; name 2 to 32 policies, such as"),
         ({"members": [FIXED[0], {"name": "x"}]}, "ensemble: params.members[1]: object missing required field policy"),
         ({"members": [{"polcy": "x"}]}, "ensemble: params.members[0]: object contains unknown field polcy"),
-        ({"members": [*FIXED, {"policy": "momentu"}]}, "params.members[2].policy: there is no policy 'momentu'; did you mean 'momentum'?"),
-        ({"members": [FIXED[0], {"policy": "momentum", "params": {"lokback": 3}}]}, "params.members[1].params: momentum has no parameter 'lokback'"),
+        ({"members": [*FIXED, {"policy": "momentu"}]},
+        "params.members[2].policy: there is no policy 'momentu'; did you mean 'momentum'?"),
+        ({"members": [FIXED[0], {"policy": "momentum", "params": {"lokback": 3}}]},
+        "params.members[1].params: momentum has no parameter 'lokback'"),
         (
             {"members": [FIXED[0], {"policy": "ensemble", "params": {"members": [FIXED[0], {"policy": "x"}]}}]},
             "params.members[1].params.members[1].policy: there is no policy 'x'",
         ),
         ({"members": FIXED, "combine": "vote"}, "ensemble: params.combine: invalid enum value 'vote'"),
         ({"members": FIXED, "quorun": 1}, "ensemble has no parameter 'quorun'; did you mean 'quorum'?"),
-        ({"members": [*FIXED, *FIXED, FIXED[0]], "window": 1000, "combine": "performance"}, "ensemble: window = 1000: with 5 members it may be 800"),
+        ({"members": [*FIXED, *FIXED, FIXED[0]], "window": 1000, "combine": "performance"},
+        "ensemble: window = 1000: with 5 members it may be 800"),
     ],
 )  # fmt: skip
 def test_a_wrong_member_is_named_by_its_path(params, text):

@@ -26,7 +26,8 @@ def date(row):
 def test_a_month_is_traded_on_its_first_session_and_nothing_in_between():
     rows = days_of(RebalanceRules(when="calendar", every="month"), market(1, 3, 140))
     assert rows[0] == 1
-    assert [str(date(row)) for row in rows[1:]] == ["2020-02-03", "2020-03-02", "2020-04-01", "2020-05-01", "2020-06-01", "2020-07-01"]  # fmt: skip
+    assert [str(date(row)) for row in rows[1:]] == ["2020-02-03", "2020-03-02", "2020-04-01", "2020-05-01",
+        "2020-06-01", "2020-07-01"]  # fmt: skip
 
 
 def test_a_week_is_traded_on_its_friday():

@@ -162,7 +162,8 @@ def test_a_crash_counts_on_the_day_it_comes(model):
 
 
 def test_a_state_is_named_by_its_own_mean_and_volatility():
-    assert [REGIMES[named(mean, vol, 0.01)] for mean, vol in ((0.001, 0.008), (0.0, 0.0149), (-0.0001, 0.0149), (0.01, 0.015), (-0.01, 0.02))] == [
+    assert [REGIMES[named(mean, vol, 0.01)] for mean,
+        vol in ((0.001, 0.008), (0.0, 0.0149), (-0.0001, 0.0149), (0.01, 0.015), (-0.01, 0.02))] == [
         "bull", "bull", "bear", "volatile", "volatile"
     ]  # fmt: skip
 
@@ -262,9 +263,12 @@ def test_what_each_branch_remembers_is_kept_while_another_is_in_force():
     [
         ({"bull": BRANCHES["bull"]}, "regime_switched needs bear, such as"),
         ({**BRANCHES, "bear": {"policy": "momentu"}}, "params.bear.policy: there is no policy 'momentu'"),
-        ({**BRANCHES, "bear": {"policy": "momentum", "params": {"lookback": 0}}}, "params.bear.params: momentum: lookback = 0"),
-        ({**BRANCHES, "regime": {"model": "oracle"}}, "regime_switched: params.regime.model: invalid enum value 'oracle'"),
-        ({**BRANCHES, "regime": {"statess": 3}}, "regime_switched: params.regime: object contains unknown field statess"),
+        ({**BRANCHES, "bear": {"policy": "momentum", "params": {"lookback": 0}}},
+        "params.bear.params: momentum: lookback = 0"),
+        ({**BRANCHES, "regime": {"model": "oracle"}},
+        "regime_switched: params.regime.model: invalid enum value 'oracle'"),
+        ({**BRANCHES, "regime": {"statess": 3}},
+        "regime_switched: params.regime: object contains unknown field statess"),
         ({**BRANCHES, "dwel": 3}, "regime_switched has no parameter 'dwel'; did you mean 'dwell'?"),
     ],
 )  # fmt: skip

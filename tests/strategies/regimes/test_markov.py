@@ -48,7 +48,8 @@ def all_paths(samples, model):
     with np.errstate(divide="ignore"):
         start, chain = np.log(model.initial), np.log(model.chain)
     return {
-        path: np.exp(start[path[0]] + sum(chain[a, b] for a, b in pairwise(path)) + sum(logs[t, k] for t, k in enumerate(path)))
+        path: np.exp(start[path[0]] + sum(chain[a, b] for a, b in pairwise(path)) + sum(logs[t, k] for t,
+        k in enumerate(path)))
         for path in product(range(len(model.initial)), repeat=len(samples))
     }  # fmt: skip
 

@@ -34,7 +34,8 @@ def rows(seed, count, size, scale=0.01):
 @given(p=st.floats(0.01, 0.99), b=st.floats(0.1, 10.0))
 def test_kelly_of_bets_grows_wealth_fastest(p, b):
     best = minimize_scalar(
-        lambda f: -(p * np.log1p(b * f) + (1 - p) * np.log1p(-f)), bounds=(0.0, 0.999), method="bounded", options={"xatol": 1e-9}
+        lambda f: -(p * np.log1p(b * f) + (1 - p) * np.log1p(-f)), bounds=(0.0, 0.999), method="bounded",
+        options={"xatol": 1e-9}
     )  # fmt: skip
     assert min(0.999, kelly_of_bets(p, b)) == pytest.approx(best.x, abs=1e-4)
 

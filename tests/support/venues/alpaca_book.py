@@ -1,4 +1,5 @@
-"""The books of a venue that trades as Alpaca does: an account, its orders and executions, and what it refuses in which words.
+"""The books of a venue that trades as Alpaca does: an account, its orders and executions, and what it refuses in which
+words.
 
 Everything is exact (Decimal). Prices and fills come from the test; nothing happens by itself unless `auto` is set.
 """
@@ -343,7 +344,8 @@ class Book:
         self.say("fill" if done else "partial_fill", order, more)
 
     def take_back(self, order: Placed, qty: Decimal | None = None, price: Decimal | None = None) -> None:
-        """The last execution of an order is busted, or corrected to another quantity and price. The order stays as it is."""
+        """The last execution of an order is busted, or corrected to another quantity and price. The order stays as it
+        is."""
         execution, last_qty, last_price = self.executed[order.id]
         side = 1 if order.side == "buy" else -1
         self.trade(order.symbol, -side * last_qty, last_price)
@@ -427,7 +429,8 @@ class Book:
             "id": self.account_id(), "account_number": "PA0TEST", "status": self.account_status,
             "crypto_status": "ACTIVE", "currency": self.currency, "cash": text(self.cash),
             "buying_power": text(self.buying_power()), "regt_buying_power": text(self.buying_power()),
-            "non_marginable_buying_power": text(self.cash), "accrued_fees": "0", "portfolio_value": text(self.cash + longs + shorts),
+            "non_marginable_buying_power": text(self.cash), "accrued_fees": "0",
+            "portfolio_value": text(self.cash + longs + shorts),
             "equity": text(self.cash + longs + shorts), "last_equity": text(self.cash + longs + shorts),
             "long_market_value": text(longs), "short_market_value": text(shorts), "multiplier": str(self.multiplier),
             "trading_blocked": self.trading_blocked, "transfers_blocked": False, "account_blocked": False,
@@ -442,7 +445,8 @@ class Book:
             value = qty * asset.price
             found.append(
                 {
-                    "asset_id": asset.json()["id"], "symbol": symbol.replace("/", ""), "exchange": asset.json()["exchange"],
+                    "asset_id": asset.json()["id"], "symbol": symbol.replace("/", ""),
+                    "exchange": asset.json()["exchange"],
                     "asset_class": asset.json()["class"], "asset_marginable": True, "qty": text(qty),
                     "qty_available": text(qty), "avg_entry_price": text(asset.price),
                     "side": "long" if qty > 0 else "short", "market_value": text(value), "cost_basis": text(value),
@@ -459,7 +463,8 @@ class Book:
 
         return {
             "id": order.id, "client_order_id": order.client_id, "created_at": iso(order.created),
-            "updated_at": iso(order.updated), "submitted_at": iso(order.created), "filled_at": at(order.ended, "filled"),
+            "updated_at": iso(order.updated), "submitted_at": iso(order.created),
+            "filled_at": at(order.ended, "filled"),
             "expired_at": at(order.ended, "expired"), "canceled_at": at(order.ended, "canceled"),
             "failed_at": at(order.ended, "rejected"), "replaced_at": at(order.ended, "replaced"),
             "replaced_by": order.replaced_by, "replaces": order.replaces,

@@ -1,4 +1,5 @@
-"""Alpaca's market data as its clients meet it: bars of stocks and crypto in pages, corporate actions, and the stream of bars."""
+"""Alpaca's market data as its clients meet it: bars of stocks and crypto in pages, corporate actions, and the stream of
+bars."""
 
 import asyncio
 import base64
@@ -17,9 +18,9 @@ Bar = tuple[str, str, str, str, str, str]
 
 @dataclass
 class AlpacaData:
-    """The venue. `bars` by symbol in time order; `page` limits a page whatever is asked; `refuse` holds (status, headers, message)
-    for the next requests; `plan_connections` is how many streams an account may have; after `works_for`
-    requests the key is refused."""
+    """The venue. `bars` by symbol in time order; `page` limits a page whatever is asked; `refuse` holds (status,
+    headers, message) for the next requests; `plan_connections` is how many streams an account may have; after
+    `works_for` requests the key is refused."""
 
     bars: dict[str, list[Bar]] = field(default_factory=dict)
     crypto: dict[str, list[Bar]] = field(default_factory=dict)
@@ -93,7 +94,8 @@ class AlpacaData:
         listed = [(kind, row) for kind in sorted(wanted) for row in self.actions.get(kind, [])]
         symbols = set(query["symbols"].split(","))
         listed = [
-            (kind, row) for kind, row in listed if named(row) in symbols and query["start"] <= dated(row) <= query["end"]
+            (kind, row) for kind, row in listed if named(row) in symbols and query["start"] <= dated(row)
+                <= query["end"]
         ]  # fmt: skip
         first = int(query.get("page_token", "0"))
         out: dict[str, list[dict[str, object]]] = {}

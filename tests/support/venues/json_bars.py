@@ -1,5 +1,5 @@
-"""Vendors of bars in the JSON dialects that are found in the world: lists of lists, lists of objects, columns, objects by
-stamp; paged by token or by the last stamp; with a key in a header or a signed request."""
+"""Vendors of bars in the JSON dialects that are found in the world: lists of lists, lists of objects, columns, objects
+by stamp; paged by token or by the last stamp; with a key in a header or a signed request."""
 
 import hashlib
 import hmac
@@ -17,7 +17,8 @@ KEY, SECRET = "k-123", "hush"
 
 @dataclass
 class JsonBars:
-    """The venue. `page` bounds a page; requests are listed in `asked`; `refuse` holds (status, body) for the next ones."""
+    """The venue. `page` bounds a page; requests are listed in `asked`; `refuse` holds (status, body) for the
+    next ones."""
 
     bars: dict[str, list[Bar]]
     page: int = 1000
@@ -46,8 +47,8 @@ class JsonBars:
         return None
 
     async def _klines(self, request: web.Request) -> web.Response:
-        """Lists, milliseconds, prices as text, at most `page` from startTime on; endTime belongs to the range. Takes dates, too, which are
-        whole days."""
+        """Lists, milliseconds, prices as text, at most `page` from startTime on; endTime belongs to the range. Takes
+        dates, too, which are whole days."""
         if refused := self._refused(request):
             return refused
         begin, end = _milliseconds(request.query["startTime"], 0), _milliseconds(request.query["endTime"], 86_399_999)
@@ -64,7 +65,8 @@ class JsonBars:
         found = [bar for bar in self._some(request, begin, end) if bar[0] < end]
         first = int(request.query.get("cursor", "0"))
         rows = [
-            f'{{"when":"{datetime.fromtimestamp(ts, UTC):%Y-%m-%dT%H:%M:%S}Z","price":{{"o":{o},"h":{h},"l":{low},"c":{c}}},"size":{v}}}'
+            f'{{"when":"{datetime.fromtimestamp(ts, UTC):%Y-%m-%dT%H:%M:%S}Z",'
+            f'"price":{{"o":{o},"h":{h},"l":{low},"c":{c}}},"size":{v}}}'
             for ts, o, h, low, c, v in found[first : first + self.page]
         ]
         following = json.dumps(str(first + self.page) if first + self.page < len(found) else None)

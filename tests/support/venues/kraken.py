@@ -29,7 +29,8 @@ _FEE: Final = Decimal("0.00001")
 
 @dataclass(slots=True)
 class Pair:
-    """One market. `id` and `altname` as the exchange writes them (XXBTZUSD, XBTUSD), `wsname` with its old codes (XBT/USD),
+    """One market. `id` and `altname` as the exchange writes them (XXBTZUSD, XBTUSD), `wsname` with its old codes
+    (XBT/USD),
     `symbol` with the new ones (BTC/USD)."""
 
     id: str
@@ -134,7 +135,8 @@ class Exchange:
         self.trades_lag = 0
         """So many of the newest trades are not in the list yet."""
         self.bars_forward = 0
-        """Bars of one answer from the asked instant on, as most exchanges page; 0: the newest ones, as this one does."""
+        """Bars of one answer from the asked instant on, as most exchanges page; 0: the newest ones, as this
+        one does."""
         self.on_cancel: dict[str, Callable[[], bool]] = {}
         """cl_ord_id -> what happens in the moment before its next cancel; False refuses the cancel."""
         self._nonces: dict[str, int] = {}
@@ -473,7 +475,8 @@ class Exchange:
             raise Refused("EGeneral:Invalid arguments:expiretm")
         self._count += 1
         return Order(
-            txid=f"O{self._count:05d}-ABCDE-FGHIJK", cl_ord_id=client_id, pair=pair, side=fields["type"], ordertype=kind,
+            txid=f"O{self._count:05d}-ABCDE-FGHIJK", cl_ord_id=client_id, pair=pair, side=fields["type"],
+            ordertype=kind,
             vol=vol, price=fields["price"], price2=fields.get("price2", ""), oflags=fields.get("oflags", "fciq"),
             timeinforce=fields.get("timeinforce", "GTC"), expiretm=expires, at=self.now(),
         )  # fmt: skip

@@ -1,4 +1,5 @@
-"""An aiohttp application on 127.0.0.1 in a thread of its own, so that blocking clients and asyncio ones can be tried on it."""
+"""An aiohttp application on 127.0.0.1 in a thread of its own, so that blocking clients and asyncio ones can be tried on
+it."""
 
 import asyncio
 import threading

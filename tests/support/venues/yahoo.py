@@ -1,4 +1,5 @@
-"""Yahoo Finance as yfinance meets it: cookie, crumb and chart v8, in the shape that was recorded, over bars of our choice.
+"""Yahoo Finance as yfinance meets it: cookie, crumb and chart v8, in the shape that was recorded, over bars of our
+choice.
 
 Like Yahoo it divides prices, volumes and dividends by every later split, and rounds prices to single precision.
 """
@@ -18,7 +19,8 @@ Daily = tuple[date, float, float, float, float, float]
 
 @dataclass
 class Listing:
-    """One symbol's truth. `bars` are days as traded; `minutes` are (UTC second, open, high, low, close, volume) of any length."""
+    """One symbol's truth. `bars` are days as traded; `minutes` are (UTC second, open, high, low, close, volume) of any
+    length."""
 
     bars: list[Daily]
     splits: list[tuple[date, int, int]] = field(default_factory=list)
@@ -41,8 +43,8 @@ class Listing:
 
 @dataclass
 class Yahoo:
-    """The venue. `throttled` answers 429 to everything; `broken` lists symbols answered with 500 and `empty` those with a chart of
-    nothing; `slow_s` delays charts. `asked` counts chart requests."""
+    """The venue. `throttled` answers 429 to everything; `broken` lists symbols answered with 500 and `empty` those with
+    a chart of nothing; `slow_s` delays charts. `asked` counts chart requests."""
 
     listings: dict[str, Listing]
     throttled: bool = False

@@ -1,5 +1,5 @@
-"""The crypto broker over the wire, where the conformance suite does not look: paging, lag, order of executions, deadlines,
-and what it refuses to trade at all."""
+"""The crypto broker over the wire, where the conformance suite does not look: paging, lag, order of executions,
+deadlines, and what it refuses to trade at all."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -365,7 +365,8 @@ def test_a_fee_in_what_is_bought_is_told_in_its_own_units_as_a_real_client_reads
         "quote": "USDT",
     }
     answer = {
-        "symbol": "BTCUSDT", "id": 28457, "orderId": 100234, "price": "60000.10", "qty": "0.12000000", "commission": "0.00012345",
+        "symbol": "BTCUSDT", "id": 28457, "orderId": 100234, "price": "60000.10", "qty": "0.12000000",
+        "commission": "0.00012345",
         "commissionAsset": "BTC", "time": 1499865549590, "isBuyer": True, "isMaker": False, "isBestMatch": True,
     }  # fmt: skip
     lot = NANO // 10**5

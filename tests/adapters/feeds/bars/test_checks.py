@@ -305,7 +305,8 @@ def test_every_check_looks_backwards_only(tmp_path: Path) -> None:
 
 
 def test_twenty_thousand_bars_with_every_kind_of_badness_harm_nobody(tmp_path: Path) -> None:
-    """The short form of "bad bars do no harm": no spoiled bar is in a slice, and at most 0.1 % of the good ones are missing."""
+    """The short form of "bad bars do no harm": no spoiled bar is in a slice, and at most 0.1 % of the good ones are
+    missing."""
     frame = pl.read_parquet(DATA / "us_daily.parquet")
     rng = np.random.default_rng(7)
     columns = {c: frame[c].to_numpy().copy() for c in ("open", "high", "low", "close", "volume")}

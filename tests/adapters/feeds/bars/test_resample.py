@@ -201,7 +201,8 @@ def test_a_live_feed_of_resampled_minutes_gives_the_true_bars_also_of_lost_and_d
     got.check_time(opened - 60 * MINUTE)
     wanted = [
         (ts + 5 * MINUTE, c, round(o * 100), round(p * 100), v)
-        for ts, c, o, p, v in zip(fives.ts.tolist(), fives.column.tolist(), fives.open, fives.close, fives.volume, strict=True)
+        for ts, c, o, p, v in zip(fives.ts.tolist(), fives.column.tolist(), fives.open, fives.close, fives.volume,
+            strict=True)
         if opened - 60 * MINUTE < ts + 5 * MINUTE <= opened + 30 * MINUTE
     ]  # fmt: skip
     assert [(t, c, v[0], v[3], v[4]) for t, c, v in got.bars() if t <= opened + 30 * MINUTE] == wanted

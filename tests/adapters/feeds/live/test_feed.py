@@ -1,4 +1,5 @@
-"""The live feed over a vendor who makes every mistake: no bar is lost, doubled or out of order, and time goes forward."""
+"""The live feed over a vendor who makes every mistake: no bar is lost, doubled or out of order, and time goes
+forward."""
 
 import asyncio
 import random

@@ -197,7 +197,8 @@ def dividend(cash: int) -> ActionRow:
 
 
 def told(*lists: list[ActionRow], given_after: int) -> list[int]:
-    """The dividends given when a vendor lists these, one list after the other; the first `given_after` before the open."""
+    """The dividends given when a vendor lists these, one list after the other; the first `given_after` before
+    the open."""
     true = minutes()
     it = forming(replace(true, actions=[]), OPEN - MINUTE)
     items: list[object] = []

@@ -85,7 +85,8 @@ def test_a_bad_minute_is_put_aside_by_itself_and_its_bar_is_made_of_the_others(t
 def test_of_trades_the_one_at_the_very_close_is_in_and_a_bad_one_is_named(tmp_path: Path) -> None:
     rows = [
         (OPEN, "SPY", "550.01", "10"), (OPEN + 1, "QQQ", "480.5", "1"), (OPEN + 5 * MINUTE, "SPY", "551.25", "3"),
-        (OPEN + 5 * MINUTE, "SPY", "551.25", "3"), (OPEN + 6 * MINUTE, "SPY", "0", "3"), (CLOSE, "SPY", "552.000000001", "7"),
+        (OPEN + 5 * MINUTE, "SPY", "551.25", "3"), (OPEN + 6 * MINUTE, "SPY", "0", "3"),
+        (CLOSE, "SPY", "552.000000001", "7"),
         (CLOSE + 1, "SPY", "600", "9"), (CLOSE, "QQQ", "481.5", "2"),
     ]  # fmt: skip
     text = [

@@ -13,7 +13,8 @@ from quantd.adapters.feeds.recorded.macro import Available, MacroFile, read_seri
 from quantd.trading.sessions import DAY_NS
 
 HOUSE = sessions("XNYS", dt.date(2020, 11, 1), dt.date(2021, 1, 31))
-FRIDAY, SATURDAY, MONDAY = (int(np.datetime64(d, "ns").astype(np.int64)) for d in ("2020-11-27", "2020-11-28", "2020-11-30"))  # fmt: skip
+FRIDAY, SATURDAY, MONDAY = (int(np.datetime64(d, "ns").astype(np.int64)) for d in ("2020-11-27", "2020-11-28",
+    "2020-11-30"))  # fmt: skip
 
 
 def written(folder: Path, text: str) -> Path:

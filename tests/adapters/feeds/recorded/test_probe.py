@@ -44,7 +44,8 @@ def test_a_small_file_of_too_many_cells_is_refused_before_it_is_read(
 ) -> None:
     path = tmp_path / "bomb.parquet"
     rows = 30_000_000
-    pl.select(pl.repeat(1.0, rows).alias("close"), *(pl.repeat(0, rows, dtype=pl.Int8).alias(n) for n in "abc")).write_parquet(path)  # fmt: skip
+    pl.select(pl.repeat(1.0, rows).alias("close"),
+        *(pl.repeat(0, rows, dtype=pl.Int8).alias(n) for n in "abc")).write_parquet(path)  # fmt: skip
     assert path.stat().st_size < 2_000_000
     with pytest.raises(FeedError, match="120,000,000 cells are more than 100,000,000") as caught:
         probe(path)

@@ -1,4 +1,5 @@
-"""Alpaca's bars over REST against a venue that its official client accepts: exact, paged without loss, refused in words."""
+"""Alpaca's bars over REST against a venue that its official client accepts: exact, paged without loss, refused in
+words."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +72,9 @@ def test_the_official_client_reads_the_same_corporate_actions() -> None:
 
     with alpaca(AlpacaData(actions=ACTIONS)) as url:
         client = CorporateActionsClient(KEY, SECRET, url_override=url)
-        found = client.get_corporate_actions(CorporateActionsRequest(symbols=["AAPL"], start=datetime(2020, 1, 1).date(), end=datetime(2020, 12, 31).date(), types=["forward_split", "cash_dividend"]))  # fmt: skip
+        found = client.get_corporate_actions(CorporateActionsRequest(symbols=["AAPL"],
+            start=datetime(2020, 1, 1).date(), end=datetime(2020, 12, 31).date(),
+            types=["forward_split", "cash_dividend"]))  # fmt: skip
     assert found["forward_splits"][0].new_rate == 4
     assert found["cash_dividends"][0].rate == 0.82
 

@@ -1,4 +1,5 @@
-"""Alpaca's stream against a venue that the official stream client accepts: bars as they come, corrections, and every way out."""
+"""Alpaca's stream against a venue that the official stream client accepts: bars as they come, corrections, and every
+way out."""
 
 import asyncio
 import threading
@@ -166,13 +167,15 @@ async def test_halts_and_what_ends_them_are_told_as_they_come() -> None:
         await _when(lambda: venue.sockets and venue.sockets[0].tape == {"AAPL", "MSFT"})
         for code, text, reason in (
             ("H", "Trading Halt", "News Pending"), ("Q", "Quotation Resumption", ""), ("T", "Trading Resumption", ""),
-            ("P", "Volatility Trading Pause", ""), ("3", "Resume", ""), ("2", "Trading Halt", ""), ("E", "Short Sale Restriction", ""),
+            ("P", "Volatility Trading Pause", ""), ("3", "Resume", ""), ("2", "Trading Halt", ""),
+            ("E", "Short Sale Restriction", ""),
         ):  # fmt: skip
             await asyncio.to_thread(venue.status, "MSFT", code, text, AT, reason)
         await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
         await reading
         assert [(h.symbol, h.halted, h.detail) for h in told] == [
-            (1, True, "Trading Halt News Pending"), (1, False, "Trading Resumption"), (1, True, "Volatility Trading Pause"),
+            (1, True, "Trading Halt News Pending"), (1, False, "Trading Resumption"),
+            (1, True, "Volatility Trading Pause"),
             (1, False, "Resume"), (1, True, "Trading Halt"),
         ]  # fmt: skip
         assert {h.ts for h in told} == {AT_NS}

@@ -226,7 +226,8 @@ def test_rows_keep_the_text_of_a_price_that_a_float_cannot_hold() -> None:
 async def test_a_live_feed_that_listens_gives_each_minute_once_as_it_was_in_the_end(
     venue: Exchange,
 ) -> None:
-    """Over the wire at thirty times the speed: the exchange sends the bar in the making with each change, the last ones late."""
+    """Over the wire at thirty times the speed: the exchange sends the bar in the making with each change, the last ones
+    late."""
     universe = Universe((Instrument("BTC/USD", calendar="24/7"),), calendar="24/7")
     history, pushed = 8 * 60, 4
     fill(venue, history, step=60)
@@ -238,7 +239,8 @@ async def test_a_live_feed_that_listens_gives_each_minute_once_as_it_was_in_the_
     assert stream is not None
     aside: list[str] = []
     feed = Live(
-        source(venue, "1m", universe, timeout_s=5.0), stream, universe=universe, sessions=calendar, interval_ns=60 * NANO,
+        source(venue, "1m", universe, timeout_s=5.0), stream, universe=universe, sessions=calendar,
+        interval_ns=60 * NANO,
         grace_ns=30 * NANO, mend_ns=20 * NANO, now=clock, sleep=clock.sleep, beat_s=3.0,
         put_aside=lambda bad, given: aside.append(bad.reason),
     )  # fmt: skip

@@ -32,11 +32,13 @@ KLINES: dict[str, Any] = {
 OBJECTS: dict[str, Any] = {
     "name": "objects", "url": "{base}/objects/{symbol}?from={start}&to={end}", "rows": "data.items", "ts": "when",
     "open": "price.o", "high": "price.h", "low": "price.l", "close": "price.c", "volume": "size",
-    "next_token": "next", "next_parameter": "cursor", "key_header": "Authorization", "key_text": "Bearer {key}", "symbols": NAMES,
+    "next_token": "next", "next_parameter": "cursor", "key_header": "Authorization", "key_text": "Bearer {key}",
+    "symbols": NAMES,
 }  # fmt: skip
 COLUMNS: dict[str, Any] = {
     "name": "columns", "url": "{base}/columns?symbol={symbol}&from={start}&to={end}&token={key}", "columns": True,
-    "ts": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "stamp_format": "s", "ask_format": "s",
+    "ts": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "stamp_format": "s",
+    "ask_format": "s",
     "end_inclusive": True, "error": "why", "symbols": NAMES,
 }  # fmt: skip
 SIGNED: dict[str, Any] = {
@@ -118,7 +120,8 @@ async def test_where_a_vendor_takes_dates_only_bars_that_come_again_are_taken_on
 async def test_an_object_by_date_is_read_and_dated_by_session() -> None:
     mapping = {
         "name": "by-date", "url": "{base}/by-date?symbol={symbol}", "rows": "Time Series (Daily)", "ts": "@key",
-        "open": "1. open", "high": "2. high", "low": "3. low", "close": "4. close", "volume": "5. volume", "stamps": "session",
+        "open": "1. open", "high": "2. high", "low": "3. low", "close": "4. close", "volume": "5. volume",
+        "stamps": "session",
     }  # fmt: skip
     days = [bars(1, first=T0 + 86_400 * k)[0] for k in range(3)]
     with vendor(JsonBars({"SPY": days})) as base:
@@ -195,7 +198,8 @@ def test_a_signature_is_what_the_venues_documents_say() -> None:
     url, headers = signed(Signature(parameter="signature"), f"https://api/x?{query}", {}, secret, 0.0)
     assert url.endswith("&signature=c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71")
     assert headers == {}
-    how = Signature("{timestamp}{method}{path}", header="SIGN", timestamp_header="TIME", timestamp="s", encoding="base64", secret="base64")  # fmt: skip
+    how = Signature("{timestamp}{method}{path}", header="SIGN", timestamp_header="TIME", timestamp="s",
+        encoding="base64", secret="base64")  # fmt: skip
     url, headers = signed(how, "https://api/p?a=1", {}, "aHVzaA==", 12.9)
     assert url == "https://api/p?a=1"
     made = hmac.digest(b"hush", b"12GET/p", "sha256")

@@ -1,4 +1,5 @@
-"""Yahoo through yfinance itself, against answers of recorded shape: prices are what was paid, and failures are failures."""
+"""Yahoo through yfinance itself, against answers of recorded shape: prices are what was paid, and failures are
+failures."""
 
 import warnings
 from collections.abc import Iterator
@@ -295,7 +296,8 @@ def test_the_command_writes_adjusted_weeks_and_unknown_symbols_nothing(tmp_path:
     env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     ordinary = ("--from", "2019-01-02", "--to", "2020-12-31", "--url")
     with yahoo(Yahoo({"SPY": recorded("SPY", 2018)})) as gateway:
-        weeks = quantd(tmp_path, "data", "fetch", "SPY", "--adjusted", "-i", "1wk", *ordinary, gateway, "-o", "w.parquet", env=env)  # fmt: skip
+        weeks = quantd(tmp_path, "data", "fetch", "SPY", "--adjusted", "-i", "1wk", *ordinary, gateway, "-o",
+            "w.parquet", env=env)  # fmt: skip
         days = quantd(tmp_path, "data", "fetch", "SPY", "--adjusted", *ordinary, gateway, "-o", "d.parquet", env=env)
         lost = quantd(tmp_path, "data", "fetch", "SPY", "TWTR", *ordinary, gateway, "-o", "lost.parquet", env=env)
     assert weeks.returncode == 0, weeks.stderr
@@ -321,7 +323,8 @@ ratios = st.lists(
 @settings(max_examples=examples(300))
 @given(st.integers(100, 99_999), ratios)
 def test_any_price_in_cents_survives_division_and_single_precision(cents: int, splits: list[tuple[int, int]]) -> None:
-    """Up to 999.99, seven digits hold what is needed; the largest error is half a single-precision step, times the factor."""
+    """Up to 999.99, seven digits hold what is needed; the largest error is half a single-precision step, times the
+    factor."""
     listed = [ActionRow((k + 1) * DAY_NS, 0, "split", new, old, 0) for k, (new, old) in enumerate(splits)]
     factor = factors(np.array([0], dtype=np.int64), listed)
     exact = Fraction(1)

@@ -57,7 +57,8 @@ async def test_a_longer_range_asks_for_what_is_new_only(tmp_path: Path) -> None:
 @settings(max_examples=examples(30), deadline=None)
 @given(data=st.data())
 async def test_whatever_is_asked_in_whatever_order_the_cache_equals_the_source(data: st.DataObject) -> None:
-    """Gaps in either symbol's bars, doubled bars, ranges that overlap, ranges beyond now, restarts between questions."""
+    """Gaps in either symbol's bars, doubled bars, ranges that overlap, ranges beyond now, restarts between
+    questions."""
     taken = data.draw(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 1)), min_size=1, max_size=80))
     stamps, columns = zip(*sorted(taken), strict=True)
     source = Recorded(market([DAY0 + k * MINUTE for k in stamps], columns))

@@ -1,4 +1,5 @@
-"""The first source that is well answers; nothing is mixed within a bar; the primary comes back when it has proved itself."""
+"""The first source that is well answers; nothing is mixed within a bar; the primary comes back when it has proved
+itself."""
 
 import asyncio
 

@@ -38,7 +38,8 @@ def tamper(folder, sql: str) -> list[str]:
 @pytest.mark.parametrize(
     ("sql", "says"),
     [
-        ("UPDATE journal SET ts = ts + 1 WHERE number = 2", "journal: row 2 (run 7f3k2m1a, entries 31 to 60) was changed"),
+        ("UPDATE journal SET ts = ts + 1 WHERE number = 2",
+        "journal: row 2 (run 7f3k2m1a, entries 31 to 60) was changed"),
         ("DELETE FROM journal WHERE number = 3", "journal: row 3 is missing (next is 4)"),
         ("DELETE FROM journal WHERE number = 4", "the journal ends at row 3"),
         ("UPDATE orders SET filled = filled + 1 WHERE filled = 3", "filled 4, the journal says 3"),

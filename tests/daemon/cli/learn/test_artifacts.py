@@ -1,4 +1,5 @@
-"""`quantd models` on learned artifacts as its users meet it: lists, copies, signatures, versions, and what the daemon takes of them."""
+"""`quantd models` on learned artifacts as its users meet it: lists, copies, signatures, versions, and what the daemon
+takes of them."""
 
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def test_a_list_says_what_there_is_and_what_would_not_be_traded(desk: Path) -> N
     assert rows["shipped/scorer"]["fault"] == ""
     assert rows["shipped/scorer"]["test_sharpe"] is not None
     assert rows["mine/one"] | {"folder": ""} == {
-        "folder": "", "kind": "learned", "algorithm": "ppo", "precision": "float32", "trained_until": "2012-12-31T00:00:00Z",
+        "folder": "", "kind": "learned", "algorithm": "ppo", "precision": "float32",
+        "trained_until": "2012-12-31T00:00:00Z",
         "test_sharpe": None, "signed": False, "current": False, "fault": "",
     }  # fmt: skip
     assert "golden.bin: 0 bytes; the manifest says" in rows["mine/two"]["fault"]

@@ -84,7 +84,8 @@ def test_a_spoiled_artifact_is_refused_by_the_name_of_its_file(made: tuple[Path,
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("train-risk", "--out", "x", "--bars", "none.parquet"), 78, "none.parquet: there is no such file; name the market with --bars"),
+        (("train-risk", "--out", "x", "--bars", "none.parquet"), 78,
+        "none.parquet: there is no such file; name the market with --bars"),
         (("train-risk", "--out", "x", *DATA, "--symbols", "SPY,ZZZ"), 1, "no bars of ZZZ"),
         (
             ("train-risk", "--out", "x", *DATA, "--symbols", "SPY", "--from", "2006-01-03", "--to", "2006-03-31"),
@@ -92,12 +93,14 @@ def test_a_spoiled_artifact_is_refused_by_the_name_of_its_file(made: tuple[Path,
         ),
         (
             ("train-risk", "--out", "x", *DATA, "--symbols", "SPY", "--from", "2005-01-03", "--to", "2005-12-30"),
-            1, "101 rows are too few for 5 steps with a horizon of 21 and an embargo of 5; ask for fewer steps or give more history",
+            1, "101 rows are too few for 5 steps with a horizon of 21 and an embargo of 5; ask for fewer steps or "
+                "give more history",
         ),
         (("train-risk", "--out", "x", *DATA, "--from", "2006-01-03", "--to", "2005-03-31"), 1, "not after they begin"),
         (("train-risk", "--out", "x", "--horizon", "64"), 2, "--horizon"),
         (
-            ("evaluate", "models/shipped/forest_risk", *DATA, "--symbols", "SPY", "--from", "2019-01-02", "--to", "2019-01-31"),
+            ("evaluate", "models/shipped/forest_risk", *DATA, "--symbols", "SPY", "--from", "2019-01-02", "--to",
+            "2019-01-31"),
             1, "0 rows with a known outcome",
         ),
         (("info", "nowhere"), 78, "nowhere: no manifest.json there; name the folder of an artifact"),

@@ -1,4 +1,5 @@
-"""`quantd train` and `quantd evaluate` from outside: an artifact that trades, every setting shown, stopped in order and taken up again."""
+"""`quantd train` and `quantd evaluate` from outside: an artifact that trades, every setting shown, stopped in order and
+taken up again."""
 
 import contextlib
 import io

@@ -1,4 +1,5 @@
-"""`quantd tune` as its users meet it: three files, a kill in the middle, a way out, and refusals that say what to do."""
+"""`quantd tune` as its users meet it: three files, a kill in the middle, a way out, and refusals that say what
+to do."""
 
 import json
 import signal

@@ -1,5 +1,5 @@
-"""Capital between agents: it adds up, it follows its method, it takes nothing from a position that was not sold, and it is
-neither profit nor loss."""
+"""Capital between agents: it adds up, it follows its method, it takes nothing from a position that was not sold, and it
+is neither profit nor loss."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""Champion and challenger: one that is better takes the place, one that is equal almost never, one that is worse never."""
+"""Champion and challenger: one that is better takes the place, one that is equal almost never, one that is
+worse never."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""Shadow agents: the same market, the same gate and the same fills as if they traded, and not a trace of them in the house."""
+"""Shadow agents: the same market, the same gate and the same fills as if they traded, and not a trace of them in the
+house."""
 
 import numpy as np
 import pytest
@@ -88,7 +89,8 @@ def test_a_shadow_does_what_it_would_do_as_the_only_agent_of_a_house(seed):
     actions = (split,)
     beside = world(shadows=(falling,), seed=seed, actions=actions).run()
     alone = World(
-        block(walk(60, 3, seed), volume=np.full((60, 3), 2e5)), [falling], house=OPEN, agent=TIGHT, costs=COSTS, actions=actions
+        block(walk(60, 3, seed), volume=np.full((60, 3), 2e5)), [falling], house=OPEN, agent=TIGHT, costs=COSTS,
+        actions=actions
     ).run()  # fmt: skip
     inner = [e for shadowed in beside.of(Shadowed) for e in shadowed.effects]
     for kind in (OrderBasket, Filled, Valued, Switched):

@@ -62,7 +62,8 @@ def test_no_partial_fill_of_any_basket_exceeds_the_money(seed: int, money: float
     held = np.trunc(rng.normal(0, 1, size) * money / px / size)
     up, down = (np.trunc(rng.uniform(0, 0.5, size) * money / px / size) for _ in range(2))
     account = Account(
-        lots=held, cash=equity, equity=equity, up=up, down=down, up_cash=float(up @ px) * 1.05, open_loss=0.05 * float((up + down) @ px),
+        lots=held, cash=equity, equity=equity, up=up, down=down, up_cash=float(up @ px) * 1.05,
+        open_loss=0.05 * float((up + down) @ px),
     )  # fmt: skip
     in_flight = float(rng.choice([0.0, 0.5]))
     limits = Limits(in_flight=in_flight, max_account_notional=AccountCap(money / equity, money))

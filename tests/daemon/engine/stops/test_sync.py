@@ -117,7 +117,8 @@ class Adversary:
         self.step(Decided(ask.round, ask.agent, weights.tobytes()))
 
     def true(self) -> None:
-        """Whatever the venue fills next, of what it has and of what is on its way to it, nothing is sold that is not held."""
+        """Whatever the venue fills next, of what it has and of what is on its way to it, nothing is sold that is not
+        held."""
         if self.shorts:
             return
         for column in range(2):

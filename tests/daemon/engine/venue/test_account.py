@@ -1,4 +1,5 @@
-"""The account beside its orders: flows, dividends paid by a venue, differences that are taken or fenced off, orders by hand."""
+"""The account beside its orders: flows, dividends paid by a venue, differences that are taken or fenced off, orders by
+hand."""
 
 import numpy as np
 import pytest

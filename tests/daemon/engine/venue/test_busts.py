@@ -30,7 +30,8 @@ def started(lots: int, shares: list[tuple[int, int]], column: int = 0) -> State:
     worst = 200 * NANO
     basket = OrderBasket(*KEY, 5, [column], [lots], [worst], [0], [0], {})
     state.working[KEY] = Working(
-        basket=basket, lots=[lots], worst_nano=[worst], filled=[0], state=[int(OrderState.WORKING)], shares=[list(shares)],
+        basket=basket, lots=[lots], worst_nano=[worst], filled=[0], state=[int(OrderState.WORKING)],
+        shares=[list(shares)],
         live=1, whole=[list(shares)],
     )  # fmt: skip
     return state

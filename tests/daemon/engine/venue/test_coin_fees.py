@@ -1,4 +1,5 @@
-"""Fees in what is bought: lots and dust together are what the venue has, cash does not notice, nothing is counted twice."""
+"""Fees in what is bought: lots and dust together are what the venue has, cash does not notice, nothing is counted
+twice."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +33,8 @@ def started(shares: list[tuple[int, int]]) -> State:
     lots = sum(each for _, each in shares)
     basket = OrderBasket(1, 1, 5, [0], [lots], [10**15], [0], [0], {})
     state.working[1, 1] = Working(
-        basket=basket, lots=[lots], worst_nano=[10**15], filled=[0], state=[int(OrderState.WORKING)], shares=[shares], live=1,
+        basket=basket, lots=[lots], worst_nano=[10**15], filled=[0], state=[int(OrderState.WORKING)], shares=[shares],
+        live=1,
         whole=[shares],
     )  # fmt: skip
     return state

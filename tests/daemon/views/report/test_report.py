@@ -1,4 +1,5 @@
-"""Risk reports: figures of a real run, the same in the page and in the JSON; files that are bounded; what is unknown said."""
+"""Risk reports: figures of a real run, the same in the page and in the JSON; files that are bounded; what is unknown
+said."""
 
 import json
 import re

@@ -24,8 +24,8 @@ NEAR = 3e-5
 
 
 def ran(share: float, at: int = 60, agent: str = "a0") -> World:
-    """A run into which so much of its equity goes right after a sample. Opens are the closes before, so that money waits for
-    its orders without missing a move."""
+    """A run into which so much of its equity goes right after a sample. Opens are the closes before, so that money
+    waits for its orders without missing a move."""
     made = World(
         block(walk(DAYS, 3, 11)),
         [lambda view: np.array([0.4, 0.3, 0.25])],

@@ -1,4 +1,5 @@
-"""Plans: what TOML leaves out is the learner's default, mistakes name file, line, key, value and remedy, and JSON gives them back."""
+"""Plans: what TOML leaves out is the learner's default, mistakes name file, line, key, value and remedy, and JSON gives
+them back."""
 
 from pathlib import Path
 
@@ -27,7 +28,8 @@ EXAMPLES = sorted((ROOT / "examples/train").glob("*.toml"))
 
 MISTAKES = [
     ('agent = "ppo"\nsteps = "many"\n', r"p.toml:2: steps = 'many': expected `int`, got `str`"),
-    ('agent = "ppo"\n[learner]\nlearning_rat = 1\n', r"p.toml:3: learner.learning_rat is not a key .* mean learning_rate\?"),
+    ('agent = "ppo"\n[learner]\nlearning_rat = 1\n',
+    r"p.toml:3: learner.learning_rat is not a key .* mean learning_rate\?"),
     ('agent = "ppo"\n[learner]\nepochs = 1.5\n', r"p.toml:3: learner.epochs = 1.5: expected `int`, got `float`"),
     ('agent = "ppo"\n[learner]\nepochs = 0\n', r"p.toml:2: learner: .*from 1 on"),
     ('agent = "pqo"\n', r"p.toml:1: agent 'pqo': one of a2c, .* ppo.* Did you mean ppo\?"),

@@ -1,4 +1,5 @@
-"""Profiles of several agents: sizes are those that were asked for, Lite really sees less, and what is trained is what trades."""
+"""Profiles of several agents: sizes are those that were asked for, Lite really sees less, and what is trained is what
+trades."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""The same work here, in processes and on a cluster: the same results, in whatever order; questions are answered, losses are told."""
+"""The same work here, in processes and on a cluster: the same results, in whatever order; questions are answered,
+losses are told."""
 
 import os
 import signal

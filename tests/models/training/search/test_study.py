@@ -1,4 +1,5 @@
-"""The course of a study: what is asked, stopped early, cut off, begun again; with trials that answer at once, and with real ones."""
+"""The course of a study: what is asked, stopped early, cut off, begun again; with trials that answer at once, and with
+real ones."""
 
 import csv
 import math

@@ -29,7 +29,8 @@ def test_the_last_outcome_of_a_part_lies_purge_and_embargo_before_the_next(
     plan = world.plan(bars, purge=purge, embargo=embargo)
     markets = markets_of(plan)
     train, validation = markets.train, markets.validation
-    # the last decision is at last - 1; its outcome, `purge` sessions later, is more than `embargo` sessions before the next decision
+    # the last decision is at last - 1; its outcome, `purge` sessions later, is more than `embargo` sessions before the
+    # next decision
     assert validation.first - (train.last - 1 + purge) == embargo + 1
     last = np.datetime64(int(markets.panel.day_ns[train.last]), "ns").astype("datetime64[D]").item()
     assert last < world.SPLITS.validation.first

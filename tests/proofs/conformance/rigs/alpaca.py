@@ -171,7 +171,8 @@ class AlpacaRig:
     async def foreign_order(self, column: int, lots: int, limit_nano: int) -> str:
         asked = {
             "symbol": UNIVERSE.symbols[column], "qty": str(abs(self._size(column, lots))), "type": "limit",
-            "side": "buy" if lots > 0 else "sell", "time_in_force": "gtc", "limit_price": str(Decimal(limit_nano) / NANO),
+            "side": "buy" if lots > 0 else "sell", "time_in_force": "gtc",
+            "limit_price": str(Decimal(limit_nano) / NANO),
         }  # fmt: skip
         return self.server.book.place(asked, foreign=True).id
 

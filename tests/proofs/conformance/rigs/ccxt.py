@@ -42,7 +42,8 @@ MARKETS: Final = (
     Pair("XLTCZUSD", "LTCUSD", "LTC/USD", "LTC/USD", "XLTC", "ZUSD", 2, 8, "0.04", "0.5"),
 )
 ASSETS: Final = {
-    "ZUSD": "USD", "SOL": "SOL", "ADA": "ADA", "XETH": "ETH", "XXDG": "XDG", "XXBT": "XBT", "XLTC": "LTC", "XXLM": "XLM",
+    "ZUSD": "USD", "SOL": "SOL", "ADA": "ADA", "XETH": "ETH", "XXDG": "XDG", "XXBT": "XBT", "XLTC": "LTC",
+    "XXLM": "XLM",
 }  # fmt: skip
 ROLES: Final[dict[str, int]] = {"plain": 0, "other": 1, "fine": 2, "cheap": 3, "unshortable": 0}
 PRICES: Final = (150 * NANO, 80 * NANO, 2500 * NANO, 81_234_500, 60_000 * NANO)
@@ -102,7 +103,8 @@ class CcxtRig:
         self, *, key: str = "", universe: Universe | None = None, per_minute: int = 0, timeout_s: float = 0.0
     ) -> Broker:
         access = Access(
-            "kraken", key or self.venue.key, self.venue.secret, url=self.venue.url, timeout_s=timeout_s or self.timeout_s,
+            "kraken", key or self.venue.key, self.venue.secret, url=self.venue.url,
+            timeout_s=timeout_s or self.timeout_s,
             per_minute=per_minute, orders_per_minute=per_minute,
         )  # fmt: skip
         settings = CryptoSettings(
