@@ -1,2 +1,1 @@
-"""Training: plans, markets whose test part is sealed, one seed after another, checkpoints, records, and the artifact at
-the end."""
+"""Training: plans, markets with a sealed test part, seeds, checkpoints, records, and the artifact at the end."""

@@ -51,4 +51,4 @@ def test_a_journal_of_another_version_that_was_not_stopped_in_order_is_refused_w
     done = quantd(tmp_path, "run")
     assert done.returncode == 1
     assert "differs from the journal" in done.stderr
-    assert "start that version, stop it in order, then start this one" in done.stderr
+    assert "start that version, stop it with Ctrl-C, then start this one" in done.stderr

@@ -192,7 +192,7 @@ def test_a_report_whose_series_is_gone_says_so(tmp_path: Path) -> None:
         (WITH, SERIES.replace("0.4", "4.0"), "bills.csv:3: rate 4 is not within -0.05 to 0.5. Write 0.04"),
         (WITH.replace("bills", "notes"), SERIES, "there is no such file"),
         (WITH.replace('"bills.csv"', "2.0"), SERIES, "[account] cash_rate = 2.0 is not an annual fraction; write 0.02"),
-        (WITH.replace('"bills.csv"', "true"), SERIES, "[account] cash_rate = true is no rate"),
+        (WITH.replace('"bills.csv"', "true"), SERIES, "[account] cash_rate = true is not a rate"),
     ],
 )
 def test_a_rate_that_cannot_be_is_refused_with_its_place(tmp_path: Path, text: str, series: str, said: str) -> None:

@@ -158,7 +158,7 @@ def test_what_was_refused_is_listed_with_an_address_that_why_takes(ran):
     [
         (("why", "q-nothing"), 1, "the nearest: q-"),
         (("why", "d1"), 1, "the nearest: d"),
-        (("why", "QQX"), 2, "the nearest: QQQ"),
+        (("why", "QQX"), 2, "the nearest are QQQ"),
         (("why", "QQQ", "--at", "soon"), 2, "2020-02-28"),
         (("why", "QQQ", "--at", "2019-02-01", "--last"), 2, "exclude each other"),
         (("risk", "--agent", "nobody"), 2, "even, trend"),
@@ -380,7 +380,7 @@ def test_a_symbol_begins_with_a_capital_or_a_digit(tmp_path, symbol):
     write(tmp_path, CONFIG.replace('"IWM"]', f'"IWM", "{symbol}"]'))
     done = quantd(tmp_path, "config", "check")
     assert done.returncode == 78
-    assert f'symbols[3] = "{symbol}" is not valid; it is a ticker: a capital or a digit first' in done.stderr
+    assert f'symbols[3] = "{symbol}" is not valid; write a ticker: a capital or a digit' in done.stderr
 
 
 def test_a_new_policy_runs_as_it_is(tmp_path):
@@ -429,7 +429,7 @@ def test_what_the_doctor_finds_in_a_store_that_was_changed_a_start_refuses(ran, 
     started = quantd(tmp_path, "run", "--json")
     assert started.returncode == 1
     assert says in started.stderr
-    assert "restore a backup" in started.stderr
+    assert "Restore a backup" in started.stderr
     assert "fault of quantd" not in started.stderr
 
 
@@ -454,8 +454,8 @@ def test_rights_of_others_on_the_state_are_named_by_the_doctor_and_taken_by_a_st
         path.chmod(mode)
     done = quantd(tmp_path, "doctor", "--json")
     (bad,) = [c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
-    assert "others may write state: chmod go-w state" in bad
-    assert "others may read state/token: chmod 600 state/token" in bad
+    assert "other users may write state: chmod go-w state" in bad
+    assert "other users may read state/token: chmod 600 state/token" in bad
     started = quantd(tmp_path, "run", "--json")
     assert started.returncode == 0, started.stderr
     assert started.stderr.count("state.tightened") == 3

@@ -155,9 +155,9 @@ def test_a_backtest_of_minutes_by_the_half_hour(tmp_path: Path) -> None:
     [
         ("replay", "1m", ""),
         ("replay", "trades", ""),
-        ("replay", "30m", "do not add up"),
-        ("replay", "7m", "do not add up"),
-        ("alpaca", "trades", "is for files of trades"),
+        ("replay", "30m", "does not divide"),
+        ("replay", "7m", "does not divide"),
+        ("alpaca", "trades", "needs a replay of a file of trades"),
         ("alpaca", "5m", ""),
     ],
 )

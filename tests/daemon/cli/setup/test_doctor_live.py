@@ -145,7 +145,7 @@ async def test_a_red_doctor_names_each_cause_and_permits_nothing(tmp_path: Path,
     assert [ok for ok, _ in found["kill switch"]] == [True, True]
     assert found["systemd"][0][0] is not False
     config = load(path, known_names())
-    assert "not green: " in doubt(tmp_path / "state", config)
+    assert "the last run failed: " in doubt(tmp_path / "state", config)
     kept = json.loads((tmp_path / "state" / FILE).read_text())
     assert set(kept["failed"]) >= {"caps", "keys", "venue", "rights", "paper run", "limits"}
     assert Finding(**{**kept, "failed": tuple(kept["failed"])}).whole()

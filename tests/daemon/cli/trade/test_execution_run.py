@@ -154,10 +154,10 @@ def test_orders_decided_on_a_close_pay_spread_and_slippage_as_impact_and_the_nig
 @pytest.mark.parametrize(
     ("style", "old", "new", "said"),
     [
-        ("twap", 'interval = "1m"', 'interval = "1d"', '= "twap" works through a session'),
-        ("vwap", "slices = 3", "slices = 40", "= 40 slices of"),
+        ("twap", 'interval = "1m"', 'interval = "1d"', '= "twap" works orders within a session'),
+        ("vwap", "slices = 3", "slices = 40", "= 40 splits over"),
         ("chase", 'interval = "1m"', 'interval = "5m"', "is shorter than a bar"),
-        ("participation", 'interval = "1m"', "", '= "participation" works through a session'),
+        ("participation", 'interval = "1m"', "", '= "participation" works orders within a session'),
     ],
 )
 def test_bars_that_are_too_coarse_for_a_style_are_refused_with_the_remedy(style, old, new, said) -> None:
@@ -176,5 +176,5 @@ def test_auctions_need_no_finer_bars(style) -> None:
 
 
 def test_a_profile_without_weight_is_refused() -> None:
-    with pytest.raises(ConfigError, match="is no profile"):
+    with pytest.raises(ConfigError, match="is not a volume profile"):
         read(CONFIG.replace("slices = 3", "profile = [0.0, 0.0]"), KNOWN)

@@ -17,7 +17,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from quantd.models.training.plans.plan import default, parsed, read, replaced
 from quantd.models.training.runs.workers import Here, Processes
 from quantd.models.training.search import study as tuning
-from quantd.models.training.search import study_files
+from quantd.models.training.search import study_files, study_results
 from quantd.models.training.search.study import (
     Course,
     Evaluation,
@@ -294,9 +294,9 @@ def test_importance_is_told_from_five_complete_trials_on() -> None:
     of = search(trials=30)
     storage = InMemoryStorage()
     sit(search(trials=2), storage)
-    assert tuning.importances(kept(of, storage)) == {}
+    assert study_results.importances(kept(of, storage)) == {}
     sit(of, storage)
-    shares = tuning.importances(kept(of, storage))
+    shares = study_results.importances(kept(of, storage))
     assert set(shares) == set(of.space)
     assert sum(shares.values()) == pytest.approx(1.0)
     matter = shares["learner.learning_rate"] + shares["learner.gamma"]
