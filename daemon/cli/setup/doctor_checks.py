@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -70,10 +70,11 @@ def _ours() -> Check:
 
 def _whole() -> Check:
     """Whether every file that the installer recorded is there. An editable installation records none of ours."""
-    try:
-        recorded = [each for each in distribution("quantd").files or () if each.suffix != ".pyc"]
-    except PackageNotFoundError:
+    # the metadata that a build leaves in src/ has no RECORD
+    installed = next((each for each in distributions(name="quantd") if each.read_text("RECORD") is not None), None)
+    if installed is None:
         return Check("files", None, "not installed: quantd runs from its source")
+    recorded = [each for each in installed.files or () if each.suffix != ".pyc"]
     gone = sorted(str(each) for each in recorded if not Path(str(each.locate())).exists())
     if gone:
         return Check("files", False, f"{len(gone)} are missing, the first is {gone[0]}; install quantd again")
