@@ -220,8 +220,8 @@ def main(arguments: list[str]) -> None:
             print(f"{name} is not installed here; `make test` installs it")
     print(f"{ROWS} returns, least of {repetitions} runs (ours: {50 * repetitions}), one thread")
     print(
-        "ratio: the fastest peer's time over ours; gap: how much better our objective is (negative: worse), as a "
-        "fraction"
+        "ratio: the fastest peer's time over ours; gap: how much better "
+        "our objective is (negative: worse), as a fraction"
     )
     head = f"{'form':<22}{'n':>4}{'ours ms':>10}" + "".join(f"{name + ' ms':>18}" for name in there)
     print(head + f"{'ratio':>9}" + "".join(f"{'gap ' + name:>20}" for name in there))

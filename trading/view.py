@@ -116,8 +116,8 @@ class View:
         """
         if self._bars is None:
             raise RuntimeError(
-                "this run keeps no bars; a policy that reads them says so (uses_bars = True, or USES_BARS = True in "
-                "a file)"
+                "this run keeps no bars; a policy that reads them says "
+                "so (uses_bars = True, or USES_BARS = True in a file)"
             )
         if self._ring.count != self._end:
             raise RuntimeError("this view is of an earlier sample; ask for bars while deciding")

@@ -47,8 +47,8 @@ def program(modules: Mapping[str, str], *, listed: bool = False) -> typer.Typer:
     only: to build its options takes time."""
     made = typer.Typer(
         name="quantd",
-        help="An event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a "
-        "command.",
+        help="An event-driven trading daemon. `quantd run` trades "
+        "on paper; `quantd COMMAND --help` explains a command.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

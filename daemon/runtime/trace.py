@@ -10,7 +10,7 @@ import numpy as np
 import structlog
 
 from quantd.risk.limits.catalogue import REASON_NAMES
-from quantd.trading.display_text import instant_text as iso
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect, Ended, Filled, Planned, Publish, Valued
 from quantd.trading.events import Decided, Event, Tick
 from quantd.trading.instruments import MICRO, NANO, Universe
@@ -111,4 +111,6 @@ class Trail:
         return {name: REASON_NAMES[code] for name, code in zip(self._universe.symbols, reason, strict=True) if code}
 
     def _line(self, what: str, sample: int = 0, **fields: object) -> None:
-        log.debug(what, sample=iso(sample or self._sample), **{k: v for k, v in fields.items() if v is not None})
+        log.debug(
+            what, sample=instant_text(sample or self._sample), **{k: v for k, v in fields.items() if v is not None}
+        )

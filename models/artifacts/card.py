@@ -37,8 +37,8 @@ COLUMNS: Final = (
 )
 
 CAUTION: Final = (
-    "One window of about two years proves nothing in either direction. The stocks among the symbols were picked by "
-    "somebody "
+    "One window of about two years proves nothing in either direction. "
+    "The stocks among the symbols were picked by somebody "
     "who knew that they would still exist: absolute figures are biased upward, for both rows alike."
 )
 
@@ -65,8 +65,8 @@ def chosen(training: Training, step: str) -> list[str]:
     until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
     return [
         f"- Trained until {until:%Y-%m-%d %H:%M} UTC: bars up to then are inside its training window.",
-        f"- Seeds: {', '.join(map(str, training.seeds))}; seed {training.chosen_seed} at {step} was chosen by "
-        f"validation.",
+        f"- Seeds: {', '.join(map(str, training.seeds))}; seed {training.chosen_seed} "
+        f"at {step} was chosen by validation.",
     ]
 
 
@@ -108,8 +108,8 @@ def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
     lines = [
         f"# {manifest.name}",
         "",
-        f"A long-only policy: {manifest.algorithm}; network `{manifest.network.kind}`, {manifest.network.hidden} "
-        f"units wide.",
+        f"A long-only policy: {manifest.algorithm}; network `{manifest.network.kind}`, "
+        f"{manifest.network.hidden} units wide.",
         "It scores every asset by its own past returns and the mean of all, and leaves the rest in cash. "
         + ("It trades any universe." if manifest.network.equivariant else "It trades only the symbols below."),
         "",
@@ -136,8 +136,8 @@ def looks_text(times: int) -> str:
     if times == 1:
         return "The test part was looked at once, for this card."
     return (
-        f"The test part was looked at {times} times while this policy was made: earlier forms of it had their test "
-        f"figures "
+        f"The test part was looked at {times} times while this policy "
+        f"was made: earlier forms of it had their test figures "
         "shown before this one was settled on, so the test is not untouched."
     )
 
@@ -317,8 +317,8 @@ def forest_card(manifest: ForestManifest) -> str:
         f"{forest.least_in_leaf} rows a leaf, {forest.feature_share:.0%} of the features at a split, seed "
         f"{forest.seed}.",
         f"- Features, scaled: {', '.join(manifest.features.names)}; {manifest.features.lookback} samples.",
-        f"- Out of sample: expanding walk forward; an outcome fitted on ended more than {training.embargo} sessions "
-        f"before "
+        f"- Out of sample: expanding walk forward; an outcome fitted on "
+        f"ended more than {training.embargo} sessions before "
         "the first decision judged.",
         "",
         "| judged | fitted until | rows | R² | plain R² | MSE | plain MSE |",
@@ -342,8 +342,8 @@ def forest_verdict(manifest: ForestManifest) -> str:
     reached = "reaches" if model.r2 >= manifest.threshold else "misses"
     start = "on" if manifest.beats_plain() else "switched off"
     return (
-        f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} against {plain.mse:.4f}; better in "
-        f"{steps} of "
+        f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} "
+        f"against {plain.mse:.4f}; better in {steps} of "
         f"{len(manifest.folds)} steps), so it starts {start}. Its R² of {model.r2:.2f} {reached} the "
         f"{manifest.threshold:g} asked for."
     )

@@ -74,8 +74,8 @@ LIMITS: Final = (
             Refusal(
                 24,
                 "EQUITY",
-                "equity at worst prices would not be above zero, or too low for the weights of what is held and on "
-                "order",
+                "equity at worst prices would not be above zero, or too "
+                "low for the weights of what is held and on order",
             ),
         ),
         (Rows(90, equity),),

@@ -92,8 +92,8 @@ SHIPPED: Final = {
         Shock(
             name="2008",
             horizon="2007-10-09 to 2009-03-09, 17 months",
-            source="S&P 500 sector indices, price (Standard & Poor's, The Outlook); funds' closes for the rest (IYR, "
-            "IWM, "
+            source="S&P 500 sector indices, price (Standard & Poor's, The "
+            "Outlook); funds' closes for the rest (IYR, IWM, "
             "EFA, EEM, SHY, IEF, TLT, TIP, AGG, LQD, HYG, GLD, DBC, BIL)",
             moves={
                 REST: -0.57,
@@ -128,8 +128,8 @@ SHIPPED: Final = {
         Shock(
             name="2020",
             horizon="2020-02-19 to 2020-03-23, 23 sessions",
-            source="closes of sector funds (Select Sector SPDR, by S&P 500 sector), of the funds named for 2008 and of "
-            "BTC-USD",
+            source="closes of sector funds (Select Sector SPDR, by S&P 500 "
+            "sector), of the funds named for 2008 and of BTC-USD",
             moves={
                 REST: -0.34,
                 "energy": -0.57,
@@ -163,8 +163,8 @@ SHIPPED: Final = {
         Shock(
             name="2022",
             horizon="calendar year 2022",
-            source="S&P 500 sector indices, price (S&P Dow Jones Indices); closes of the funds named for 2008 and of "
-            "BTC-USD",
+            source="S&P 500 sector indices, price (S&P Dow Jones Indices); "
+            "closes of the funds named for 2008 and of BTC-USD",
             moves={
                 REST: -0.19,
                 "energy": 0.59,

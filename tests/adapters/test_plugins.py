@@ -30,8 +30,8 @@ def test_the_secret_that_names_the_account_is_one_of_the_brokers() -> None:
 
 def test_records_are_found_without_the_libraries_of_the_vendors() -> None:
     code = (
-        "import sys; from quantd.daemon.assembly.feeds import vendors; from quantd.daemon.assembly.brokers import "
-        "venues; "
+        "import sys; from quantd.daemon.assembly.feeds import vendors; "
+        "from quantd.daemon.assembly.brokers import venues; "
         "vendors(), venues(); print(sorted({'aiohttp', 'ccxt', 'yfinance', 'curl_cffi', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -217,8 +217,8 @@ def _moved(found: Found) -> str:
     best = min((each.p for each in looks), default=1.0)
     promoted = [each for each in looks if each.promoted]
     return (
-        f"capital moved {len(found.moves)} times, {money_text(sums)} in all, new shares {len(new)} times, the last "
-        f"{last}; "
+        f"capital moved {len(found.moves)} times, {money_text(sums)} in "
+        f"all, new shares {len(new)} times, the last {last}; "
         f"{len(looks)} looks at the challenger, {len(promoted)} promotions, least p {best:.4f}"
     )
 

@@ -39,8 +39,8 @@ QUARANTINE_COLUMNS = ("number", "run", "ts", "symbol", "reason", "bar", "digest"
 
 # One statement changes several rows. VALUES names its columns column1, column2, .. in SQLite and PostgreSQL alike.
 _MOVE = (
-    "UPDATE orders SET state = v.column1, filled = v.column2, ended_ts = v.column3, note = v.column4 FROM (VALUES "
-    "{}) AS v"
+    "UPDATE orders SET state = v.column1, filled = v.column2, ended_ts "
+    "= v.column3, note = v.column4 FROM (VALUES {}) AS v"
     " WHERE orders.run = v.column5 AND orders.sample = v.column6 AND orders.n = v.column7 AND orders.row = v.column8"
 )
 _MOVE_ROWS: Final = 256

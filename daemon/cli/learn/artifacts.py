@@ -117,8 +117,8 @@ def export(
         print_json({"folder": str(place), "digest": manifest.digest, "written": [str(path) for path in written]})
     else:
         say(
-            f"{out}: {len(written)} file{'s' if len(written) > 1 else ''}, {sum(p.stat().st_size for p in written)} "
-            f"bytes"
+            f"{out}: {len(written)} file{'s' if len(written) > 1 else ''}, "
+            f"{sum(p.stat().st_size for p in written)} bytes"
         )
     return DONE
 

@@ -71,8 +71,8 @@ def evaluate(
     )  # fmt: skip
     if found.inside:
         say(
-            f"{found.inside} of {found.sessions} sessions lie inside its training window: it was fitted or chosen on "
-            f"them, "
+            f"{found.inside} of {found.sessions} sessions lie inside its "
+            f"training window: it was fitted or chosen on them, "
             + ("and these figures prove nothing." if not outside else f"only the other {outside} say anything of it.")
         )
     else:

@@ -217,8 +217,8 @@ def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal: float
     part = plan.splits.validation
     lines = [
         f"the best of {luck.trials} trials: Sharpe ratio {best.score:+.3f} after costs on {part.first} to {part.last} "
-        f"({luck.sessions} sessions), which it was chosen by; equal weight, which learns nothing, has {equal:+.3f} "
-        f"there"
+        f"({luck.sessions} sessions), which it was chosen by; equal weight, "
+        f"which learns nothing, has {equal:+.3f} there"
     ]
     if luck.trials > 1:
         lines.append(
@@ -229,8 +229,8 @@ def _notes(search: "Search", sitting: "Sitting", luck: Luck | None, equal: float
         )
     lines.append(
         "each score is itself the best of up to "
-        f"{-(-search.base.steps // search.base.evaluate_every)} looks at the validation part, which this does not "
-        f"take off"
+        f"{-(-search.base.steps // search.base.evaluate_every)} looks "
+        f"at the validation part, which this does not take off"
     )
     return lines
 
@@ -244,8 +244,8 @@ def _report(search: "Search", sitting: "Sitting", notes: Sequence[str], files: S
         table(columns, rows[:SHOWN], right=columns)
     pruned, failed = (sum(row.state == state for row in sitting.rows) for state in ("pruned", "failed"))
     say(
-        f"{len(complete)} complete, {pruned} stopped early, {failed} failed, {sitting.broken} broken off and tried "
-        f"again"
+        f"{len(complete)} complete, {pruned} stopped early, {failed} failed, "
+        f"{sitting.broken} broken off and tried again"
     )
     for line in notes:
         say(line)

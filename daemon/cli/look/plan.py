@@ -47,8 +47,8 @@ def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
 
 def _plan_lines(now: "PlanNow") -> None:
     say(
-        f"at {local(now.ts)} New York, switch {now.switch}: what would be traded if every agent were asked now; "
-        f"nothing is"
+        f"at {local(now.ts)} New York, switch {now.switch}: what would "
+        f"be traded if every agent were asked now; nothing is"
     )
     if now.note:
         say(f"  {now.note}")
@@ -101,9 +101,9 @@ def _plan_lines(now: "PlanNow") -> None:
         say(f"  {cut.who}: {cut.side} {cut.asked} {cut.symbol} {kept}: {cut.text} ({cut.reason}){alone}")
     if now.limits:
         table(
-            ("limit (house)", "now", "after", "bound", "head-room", "in use"),
+            ("limit (house)", "now", "after", "bound", "headroom", "in use"),
             [_moved(row) for row in now.limits],
-            ("now", "after", "bound", "head-room", "in use"),
+            ("now", "after", "bound", "headroom", "in use"),
         )
 
 

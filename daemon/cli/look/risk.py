@@ -21,7 +21,7 @@ def risk(
     state: State = None,
     sets: Sets = None,
     agent: Annotated[str | None, typer.Option("--agent", "-a", metavar="NAME", help="An agent's book.")] = None,
-    symbol: Annotated[str | None, typer.Option(help="Head-room of one symbol.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Headroom of one symbol.")] = None,
     as_json: Json = False,
 ) -> None:
     """The switch, each limit with what is left of it, and how much more of each symbol could be traded."""
@@ -116,13 +116,13 @@ def _risk_lines(now: "RiskNow") -> None:
         for name, agent in now.agents.items():
             say(f"  {name:12} {'suspended' if agent.suspended else agent.switch} {agent.reason}".rstrip())
     table(
-        ("limit", "now", "bound", "head-room", "in use"),
+        ("limit", "now", "bound", "headroom", "in use"),
         [_limit(row) for row in now.limits],
-        ("now", "bound", "head-room", "in use"),
+        ("now", "bound", "headroom", "in use"),
     )
     if now.room:
         say()
-        say("how much more of each alone, and what one lot more would break:")
+        say("largest order of each symbol alone, and the limit that the next lot would break:")
         table(
             ("symbol", "price", "held", "weight", "buy", "worth", "then", "sell", "worth ", "then "),
             [(r.symbol, r.price, r.held, figure(r.weight, "share"), *_side(r.buy), *_side(r.sell)) for r in now.room],

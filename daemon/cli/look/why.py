@@ -28,8 +28,8 @@ def why(
         str,
         typer.Argument(
             metavar="ORDER|ADDRESS|SYMBOL",
-            help="An order's id (`quantd orders`), a symbol of a decision (d4812:QQQ, `quantd decisions`), or a "
-            "symbol.",
+            help="An order's id (`quantd orders`), a symbol of a decision "
+            "(d4812:QQQ, `quantd decisions`), or a symbol.",
         ),
     ],
     config: ConfigFile = CONFIG_FILE,
@@ -44,7 +44,7 @@ def why(
     ] = False,
     run: Run = None,
     recorded: Annotated[
-        bool, typer.Option("--recorded", help="Only what was recorded: at once, without head-room in the symbol.")
+        bool, typer.Option("--recorded", help="Only what was recorded: at once, without headroom in the symbol.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -126,7 +126,7 @@ def why_lines(e: "Explanation") -> list[str]:
         if part.reason:
             lines += _table(f"agent {part.agent}", part.limits, e.symbol, part.largest, part.allowed, part.asked)
     if not e.recomputed:
-        lines.append(f"  head-room in {e.symbol} and the largest size are not known: {e.unavailable}")
+        lines.append(f"  headroom in {e.symbol} and the largest size are not known: {e.unavailable}")
     for twin in e.twins:
         kept = f"became {twin.side} {twin.allowed}" if twin.allowed != "0" else "was refused"
         lines.append(
@@ -137,8 +137,7 @@ def why_lines(e: "Explanation") -> list[str]:
         worse = "worse" if fill.shortfall_bp > 0 else "better"
         lines.append(
             f"  filled {fill.qty} at {fill.price}, {local(fill.ts)} New York: {abs(fill.shortfall_bp):.1f} bp {worse} "
-            f"than "
-            f"the price decided on, commission {fill.fee} ({fill.fee_bp:.1f} bp)"
+            f"than the decision price, commission {fill.fee} ({fill.fee_bp:.1f} bp)"
         )
     if e.order and not e.fills:
         lines.append("  no fill")
@@ -151,7 +150,7 @@ def why_lines(e: "Explanation") -> list[str]:
 
 
 def _shortfall(cost: "Costed") -> list[str]:
-    """What was lost on the way, in words: positive is worse than the price decided on."""
+    """What was lost on the way, in words: positive is worse than the decision price."""
     if cost.filled == "0" and cost.total is None:
         return []
     parts = ", ".join(
@@ -165,8 +164,8 @@ def _shortfall(cost: "Costed") -> list[str]:
     total = f"{cost.total} ({cost.total_bp:+.1f} bp)" if cost.total_bp is not None else "not over yet"
     what = f"of {cost.what}" if cost.style and not cost.what.startswith("q-") else "of this order"
     return [
-        f"implementation shortfall {what}, {cost.filled} filled and {cost.unfilled} not, decided at {cost.decision}: "
-        f"{total}",
+        f"implementation shortfall {what}, {cost.filled} filled and {cost.unfilled} "
+        f"not, decided at {cost.decision}: {total}",
         f"  {parts}",
         *([f"  {cost.note}"] if cost.note else []),
     ]
@@ -185,7 +184,11 @@ def _first(e: "Explanation") -> str:
 
 def _wish(part: "AgentPart", closed: bool) -> str:
     had = f"has {part.had:.1%}, {part.held}" if part.had is not None else f"has {part.held}"
-    room = f" ({part.wanted * part.scale:.1%} with room for cash and gross at worst prices)" if part.scale < 1 else ""
+    room = (
+        f" ({part.wanted * part.scale:.1%} with headroom for cash and gross exposure at worst prices)"
+        if part.scale < 1
+        else ""
+    )
     wants = "exits" if closed else f"wants {part.wanted:.1%}{room}"
     whose = f" (policy of {part.policy})" if part.policy else ""
     said = f"{part.agent}{whose} {wants}, {had}: asks {_signed(part.asked)}"
@@ -217,7 +220,7 @@ def _table(
 
     wide = max([len(row.words) for row in limits] + [20])
     head = f"limit ({book})"
-    lines = [f"  {head:{wide}}{'before':>13}{'after':>13}{'bound':>13}{'head-room':>13}  more {symbol:<8}  in use"]
+    lines = [f"  {head:{wide}}{'before':>13}{'after':>13}{'bound':>13}{'headroom':>13}  more {symbol:<8}  in use"]
     for row in limits:
         before, after, bound, left = (
             "" if value is None and row.unit == "none" else figure(value, row.unit) if value is not None else "–"
@@ -231,12 +234,12 @@ def _table(
         )
     if largest is not None:
         most = "any size" if largest.qty is None else f"{largest.side} {largest.qty} {symbol}"
-        lines.append(f"  most that would have passed alone: {most}; {_stops(largest)}")
+        lines.append(f"  largest order that would pass alone: {most}; {_stops(largest)}")
     return lines
 
 
 def _stops(largest: "Largest") -> str:
-    return largest.text if largest.qty is None else f"one lot more: {largest.text} ({largest.reason})"
+    return largest.text if largest.qty is None else f"the next lot: {largest.text} ({largest.reason})"
 
 
 COMMAND: Final = Command(why, "Look", order=90)

@@ -237,8 +237,8 @@ def study_rebalance(
         right=columns[:1] + columns[2:],
     )
     say(
-        f"* the best Sharpe at its cost, of {len(rebalancing_study.RULES)} tried: differences this small are mostly "
-        f"chance"
+        f"* the best Sharpe at its cost, of {len(rebalancing_study.RULES)} "
+        f"tried: differences this small are mostly chance"
     )
     say(definition)
     if own_closes:

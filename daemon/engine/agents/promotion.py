@@ -64,8 +64,8 @@ def _said(state: State, k: int, champion: int, names: tuple[str, str], found: Ou
         return f"{names[1]} is not promoted over {names[0]}: {found.why} ({figures})"
     policies = state.rules.seats
     return (
-        f"{names[1]} is promoted: the policy of {policies[state.seats[champion]]} decides for {names[0]} from now on, "
-        f"and that of "
+        f"{names[1]} is promoted: the policy of {policies[state.seats[champion]]} "
+        f"decides for {names[0]} from now on, and that of "
         f"{policies[state.shadows[k].seats[0]]} goes on as its shadow ({figures})"
     )
 

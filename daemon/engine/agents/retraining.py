@@ -33,8 +33,8 @@ def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:
             state,
             "INFO",
             "retrain",
-            f"{news.agent} was trained again on data up to {news.until}: {news.version}: {news.reason}{figures}; "
-            f"{after}",
+            f"{news.agent} was trained again on data up to {news.until}: "
+            f"{news.version}: {news.reason}{figures}; {after}",
         )
     return (msgspec.structs.replace(told, agent=news.agent),)
 

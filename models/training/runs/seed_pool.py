@@ -79,8 +79,8 @@ def diverged(plan: Plan, seed: int, folder: Path, reason: str) -> Diverged:
     kept = checkpoints.there(folder)
     good = f"its last good checkpoint is {kept[-1]}" if kept else "it had no checkpoint yet"
     return Diverged(
-        f"seed {seed} diverged {reason}. Nothing after that is kept; {good}. Most often learner.learning_rate is too "
-        f"high "
+        f"seed {seed} diverged {reason}. Nothing after that is kept; {good}. "
+        f"Most often learner.learning_rate is too high "
         f"(now {getattr(plan.learner, 'learning_rate', '?')}), or the data hold a price that is none: quantd data check"
     )
 

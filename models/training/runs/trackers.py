@@ -59,8 +59,8 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
             raise TrackerError(f"tracker {name!r}: one of {', '.join(get_args(TrackerName))}")
         if not installed(name):
             raise TrackerError(
-                f"tracker {name} needs {NEEDED[name]}: install quantd with its extra `train`, or ask for `--tracker "
-                f"files`"
+                f"tracker {name} needs {NEEDED[name]}: install quantd with "
+                f"its extra `train`, or ask for `--tracker files`"
             )
     return tuple(dict.fromkeys(name for name in names if name != "files"))
 

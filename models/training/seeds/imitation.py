@@ -80,8 +80,8 @@ def demonstrations(
     start = max(rows.start, observed.warm)
     if rows.stop - start < 2:
         raise ValueError(
-            f"{len(rows)} sessions to learn from, and the first {observed.warm} of the panel only fill what is seen: "
-            f"give more"
+            f"{len(rows)} sessions to learn from, and the first {observed.warm} "
+            f"of the panel only fill what is seen: give more"
         )
     done = walk(
         teacher(policy_name, params),

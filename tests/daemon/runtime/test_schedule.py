@@ -377,8 +377,8 @@ def test_the_zone_is_the_schedules_own_or_its_calendars() -> None:
 
 def test_twelve_years_of_closes_need_no_scheduler() -> None:
     code = (
-        "import sys, datetime as d; from quantd.daemon.runtime.schedule import *; from quantd.trading.sessions import "
-        "*;"
+        "import sys, datetime as d; from quantd.daemon.runtime.schedule import "
+        "*; from quantd.trading.sessions import *;"
         "days = tuple(range(0, 4380 * DAY_NS, DAY_NS));"
         "s = Sessions('24/7', 'UTC', days, days, tuple(x + DAY_NS for x in days));"
         "print(len(due([Schedule('a', 'snapshot', at='close', calendar='24/7')], {'24/7': s}, 0, days[-1])),"

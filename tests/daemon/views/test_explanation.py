@@ -237,7 +237,7 @@ def test_an_order_is_explained_with_its_limits_its_size_and_its_fill(kept: Path,
     assert int(e.largest.qty or 0) >= int(e.qty)
     text = "\n".join(why_lines(e))
     assert "VaR 95 % 1 day, historical" in text
-    assert "most that would have passed alone" in text
+    assert "largest order that would pass alone" in text
     assert "filled" in text
     assert "cut" not in text.replace("this limit cut the", "")
     # the same from its address
