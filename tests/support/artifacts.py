@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime  # type: ignore[import-untyped]
 import torch
 
 from quantd.models.artifacts.manifest import ActionSpec, AgentManifest, Probes, Seat, Shape, Training, Window
@@ -12,10 +13,11 @@ from quantd.models.export.writer import parameters_of, plain, write
 from quantd.models.learners.a2c import A2c, A2cPlan
 from quantd.models.learners.dqn import Dqn, DqnPlan
 from quantd.models.learners.ppo import Ppo, PpoPlan
-from quantd.models.learners.record import Actor
+from quantd.models.learners.record import Actor, Writes
 from quantd.models.learners.sac import Sac, SacPlan
 from quantd.models.market.tensors import grid
 from quantd.models.market.vector_env import Kind
+from quantd.models.networks.onnx_nodes import Graph, Readout
 from quantd.models.observation import sight
 from quantd.models.observation.sight import SightSpec
 
@@ -132,3 +134,13 @@ def written_seats(out: Path) -> AgentManifest:
     learner = Several(len(SEATS))
     manifest = manifest_of(learner_of("ppo simplex"), seats=SEATS)
     return write(out, manifest, learner, scaling_of(), b"# a card\n")
+
+
+def session_of(network: Writes, readout: Readout, entries: int, actions: int, carry: int = 0) -> Any:
+    """Return a session of an actor: observation float32[1, entries] -> weights float32[1, actions], and its carry."""
+    graph = Graph()
+    graph.readout(network.write(graph, "observation"), readout)
+    inputs, outputs = {"observation": entries}, {"weights": actions}
+    if carry:
+        inputs["carry"] = outputs["carried"] = carry
+    return onnxruntime.InferenceSession(graph.model("actor", inputs, outputs), providers=["CPUExecutionProvider"])

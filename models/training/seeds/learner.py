@@ -46,11 +46,6 @@ def sound(learner: Algorithm) -> bool:
     return all(bool(torch.isfinite(each.detach()).all()) for each in learner.vectors())
 
 
-def parameters(learner: Algorithm) -> int:
-    """How many numbers were learned, critics included."""
-    return sum(each.numel() for each in learner.vectors())
-
-
 def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
     """Greedy, of raw observations. Several agents are a house: the mean of what they hold, by capital."""
     if market.seats:
