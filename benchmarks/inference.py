@@ -19,9 +19,10 @@ import torch
 
 from quantd.models.artifacts.manifest import ActionSpec
 from quantd.models.artifacts.runtime import open_session
-from quantd.models.export.policy_graph import Scaling, graph_of
+from quantd.models.export.policy_graph import graph_of
 from quantd.models.learners.ppo import Ppo, PpoPlan
 from quantd.models.learners.record import Writes
+from quantd.models.market.normalisation import Scale
 from quantd.models.networks import scorer
 from quantd.models.networks.mlp import Mlp
 from quantd.models.networks.onnx_nodes import Graph, Readout
@@ -76,7 +77,7 @@ def policy(plan: PpoPlan, spec: SightSpec = SPEC) -> tuple[Callable[[], object],
     """Return runners of a complete policy of 20 assets: normalisation, network, softmax, removal of cash."""
     size = spec.size(ASSETS)
     learner = Ppo(plan, size, ASSETS + 1, "simplex", 1)
-    scaling = Scaling(np.zeros(size), np.ones(size), 10.0)
+    scaling = Scale(torch.zeros(size), torch.ones(size))
     graph = graph_of(learner.policy_networks(), spec, ASSETS, scaling, ActionSpec("simplex"))
     network: Any = learner.agent.network
     carry = network.begin(1)

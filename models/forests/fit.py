@@ -29,17 +29,17 @@ from quantd.models.artifacts.manifest import (
 from quantd.models.artifacts.runtime import TOLERANCE
 from quantd.models.forests.forest_features import (
     LOOKBACK,
-    features_hash,
     features_of,
     look,
     realised,
     relative,
     see,
 )
-from quantd.models.forests.prediction import LEAST_ROWS, MOST_HORIZON, THRESHOLD, Forest, load_forest, write
+from quantd.models.forests.prediction import LEAST_ROWS, MOST_HORIZON, THRESHOLD, load_forest, write
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.history.splits import DAY_NS, walk_forward
+from quantd.models.observation.return_features import spec_hash
 from quantd.trading.market import Floats, Ints
 
 Progress = Callable[[str], None]
@@ -246,7 +246,7 @@ def train_on(
             seed=plan.seed,
         ),
         features=spec,
-        features_hash=features_hash(spec),
+        features_hash=spec_hash(spec),
         scaler=learned.scaler,
         universe=panel.symbols,
         training=Fitted(
@@ -309,6 +309,3 @@ def evaluate(
         plain=score(rows.plain, rows.true),
     )
     return judged, seen
-
-
-__all__ = ["Forest", "Plan", "evaluate", "gather", "judge", "train", "train_on"]

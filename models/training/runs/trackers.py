@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from quantd.models.artifacts.folder import first_line
 from quantd.models.training.seeds.records import Tracker
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
@@ -97,7 +98,7 @@ class Mlflow:
             folder.mkdir(parents=True, exist_ok=True)
             kept.write_text(f"{self.run}\n")
         except _mlflow_errors() as error:
-            raise TrackerError(f"MLflow at {address}: {_first_line(error)}") from error
+            raise TrackerError(f"MLflow at {address}: {first_line(error)}") from error
 
     def log_params(self, params: Mapping[str, object]) -> None:
         from mlflow.entities import Param
@@ -183,7 +184,7 @@ class Several:
                 do(each)
             except Exception as error:  # whatever a library or its server raises
                 self._trackers.remove(each)
-                self._say(f"{type(each).__name__} takes no more figures of this run: {_first_line(error)}")
+                self._say(f"{type(each).__name__} takes no more figures of this run: {first_line(error)}")
 
 
 def _client() -> Any:
@@ -206,7 +207,3 @@ def _mlflow_errors() -> tuple[type[Exception], ...]:
 def _name(key: str) -> str:
     """With signs that MLflow takes in names."""
     return re.sub(r"[^\w\-./ ]", "_", key)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -23,10 +23,9 @@ from quantd.models.artifacts.manifest import (
     Window,
 )
 from quantd.models.export import writer
-from quantd.models.export.policy_graph import Scaling
 from quantd.models.history.panel_files import file_digest
 from quantd.models.learners.record import Diverged, learners
-from quantd.models.observation import sight
+from quantd.models.observation.return_features import spec_hash
 from quantd.models.training.plans.plan import Plan, described
 from quantd.models.training.runs.seed_pool import diverged, spread
 from quantd.models.training.runs.workers import Executor
@@ -118,7 +117,7 @@ def train(
         profile=plan.profile,
         network=shape_of(plan, best),
         sight=plan.sight,
-        sight_hash=sight.digest(plan.sight),
+        sight_hash=spec_hash(plan.sight),
         action=action_of(plan),
         universe=markets.symbols,
         training=training,
@@ -130,7 +129,7 @@ def train(
     text = agent_card(
         manifest, plan.market.costs, plan.market.capital, plan.market.lots(markets.symbols), markets.panel.cash_rate
     ).encode()
-    written = writer.write(out, manifest, best.learner, scaling_of(best), text)
+    written = writer.write(out, manifest, best.learner, best.normaliser, text)
     if track is not None:
         tracker = track(best.seed, folder / f"seed-{best.seed}", best.steps)
         tracker.log_artifact(out)
@@ -150,12 +149,6 @@ def unfinished(plan: Plan, folder: Path) -> str:
 def day_of(ns: int) -> date:
     """Of a panel's instant."""
     return datetime.fromtimestamp(int(ns) // 10**9, tz=UTC).date()
-
-
-def scaling_of(fitted: Fitted) -> Scaling | None:
-    """The normaliser as an artifact takes it."""
-    scale = fitted.normaliser
-    return None if scale is None else Scaling(scale.mean.numpy(), scale.deviation.numpy(), scale.clip)
 
 
 def action_of(plan: Plan) -> ActionSpec:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from quantd.models.history.panel import Panel
 from quantd.models.learners.cloning import CloningPlan, clone
+from quantd.models.learners.distributions import uniform
 from quantd.models.learners.record import Algorithm, learners
 from quantd.models.market.simulator import USUAL_COSTS
 from quantd.models.market.tensors import grid
@@ -145,7 +146,7 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
     seen, done = torch.cat([seen, _other_books(seen, plan.sight, learner.agent.random)]), torch.cat([done, done])
     if plan.normalise:
         ground.normalised.observations.add(seen)
-        seen = ground.normalised.scaled(seen)
+        seen = ground.normalised.scale.of(seen)
     usual = CloningPlan()
     passes = max(1, math.ceil(UPDATES * usual.minibatch / len(seen)))
     return clone(learner.agent, seen, done, msgspec.structs.replace(usual, epochs=passes))
@@ -155,8 +156,7 @@ def _other_books(seen: Tensor, spec: SightSpec, random: torch.Generator) -> Tens
     """float32[R, D] with the book of each row drawn uniformly from all that are long and not leveraged."""
     changed = seen.clone()
     assets = (seen.shape[1] - ("cash" in spec.book)) // (spec.width + ("weights" in spec.book))
-    clocks = -torch.log1p(-torch.rand((len(seen), assets + 1), generator=random))
-    book = clocks / clocks.sum(-1, keepdim=True)
+    book = uniform(False, len(seen), assets + 1, random)
     column = assets * spec.width
     for part in spec.book:
         values = book[:, :assets] if part == "weights" else book[:, assets:]

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from onnx import ModelProto, helper
 from sklearn.ensemble import RandomForestRegressor
 
+from quantd.models.artifacts.inspection import GraphFault
 from quantd.models.artifacts.runtime import open_session
 from quantd.models.forests.conversion import to_onnx, trees_of
-from quantd.models.forests.trees import INPUT, OUTPUT, GraphFault, Trees, read
+from quantd.models.forests.trees import INPUT, OUTPUT, Trees, read
 from tests.support.examples import examples
 
 
