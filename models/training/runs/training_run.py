@@ -3,7 +3,6 @@ card."""
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ from quantd.models.artifacts.manifest import (
 )
 from quantd.models.export import writer
 from quantd.models.history.panel_files import file_digest
+from quantd.models.history.splits import day_of
 from quantd.models.learners.record import Diverged, learners
 from quantd.models.observation.return_features import spec_hash
 from quantd.models.training.plans.plan import Plan, described
@@ -144,11 +144,6 @@ def unfinished(plan: Plan, folder: Path) -> str:
         if there and not (place := checkpoints.place_of(there[-1])).ended:
             return f"seed {seed} at step {place.step:,}"
     return ""
-
-
-def day_of(ns: int) -> date:
-    """Of a panel's instant."""
-    return datetime.fromtimestamp(int(ns) // 10**9, tz=UTC).date()
 
 
 def action_of(plan: Plan) -> ActionSpec:

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -40,7 +39,7 @@ def policy(forests: dict[ForestKind, Forest]) -> LearnedAllocation:
 
 
 def trained(out: Path, returns: Floats, plan: Plan) -> LearnedAllocation:
-    train_on(panel_of(returns), {}, plan, out, "a test", lambda line: None, perf_counter())
+    train_on(panel_of(returns), {}, plan, out, "a test", lambda line: None)
     made = load_artifact(out, {"method": "inverse_volatility"})
     assert isinstance(made, LearnedAllocation)
     return made
