@@ -12,7 +12,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.models.artifacts.inspection import GraphFault, fields, varint
-from quantd.trading.market import Floats, Ints
+from quantd.trading.market import Ints
 
 MOST_NODES: Final = 1 << 20
 OPERATOR: Final = "TreeEnsemble"
@@ -54,22 +54,6 @@ class Trees(Struct, frozen=True):
             no = 0 if self.no_leaf[node] else below[self.no[node]]
             below[node] = 1 + max(yes, no)
         return int(below[self.roots].max())
-
-    def predict(self, rows: NDArray[np.float32]) -> Floats:
-        """Return float64[R] of float32[R, F], in numpy: slow, as a reference for the runtime."""
-        total = np.zeros(len(rows))
-        index = np.arange(len(rows))
-        for root in self.roots:
-            at, ended = np.full(len(rows), root), np.zeros(len(rows), dtype=bool)
-            while not ended.all():
-                node = np.where(ended, root, at)
-                low = rows[index, self.feature[node]] <= self.split[node]
-                to = np.where(low, self.yes[node], self.no[node])
-                leaf = np.where(low, self.yes_leaf[node], self.no_leaf[node])
-                at = np.where(ended, at, to)
-                ended |= leaf
-            total += self.leaves[at]
-        return total
 
 
 def read(graph: bytes, features: int) -> Trees:

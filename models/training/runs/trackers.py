@@ -29,8 +29,6 @@ ARTIFACTS: Final = "mlruns"
 KEPT: Final = "mlflow-run.txt"
 """In the folder of a run: how MLflow calls it, so that a training that is taken up again goes on in it."""
 
-NEEDED: Final[Mapping[str, str]] = {"mlflow": "mlflow", "tensorboard": "tensorboard"}
-
 A_BATCH: Final = 100
 """Parameters that MLflow takes at once."""
 
@@ -45,7 +43,7 @@ class TrackerError(ExplainedError, RuntimeError):
 
 
 def installed(name: str) -> bool:
-    return name not in NEEDED or find_spec(NEEDED[name]) is not None
+    return name == "files" or find_spec(name) is not None
 
 
 def usual() -> tuple[str, ...]:
@@ -60,8 +58,7 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
             raise TrackerError(f"tracker {name!r}: one of {', '.join(get_args(TrackerName))}")
         if not installed(name):
             raise TrackerError(
-                f"tracker {name} needs {NEEDED[name]}: install quantd with "
-                f"its extra `train`, or ask for `--tracker files`"
+                f"tracker {name} needs {name}: install quantd with its extra `train`, or ask for `--tracker files`"
             )
     return tuple(dict.fromkeys(name for name in names if name != "files"))
 

@@ -186,11 +186,7 @@ def _spread(
 
     def told(progress: Progress) -> bool:
         if track is not None and progress.seed not in trackers:
-            where = folder / f"seed-{progress.seed}"
-            newest = checkpoints.there(where)[-1:] if resume else []
-            since = checkpoints.place_of(newest[0]).step if newest else None
-            trackers[progress.seed] = track(progress.seed, where, since)
-            trackers[progress.seed].log_params(described(plan))
+            trackers[progress.seed] = _tracker(track, plan, progress.seed, folder, resume)
         if progress.seed in trackers:
             trackers[progress.seed].log_metrics(_known(progress.metrics), progress.steps)
         return report(progress)
@@ -217,11 +213,7 @@ def _seed(
     track: Track | None,
 ) -> Fitted:
     where = folder / f"seed-{seed}"
-    newest = checkpoints.there(where)[-1:] if resume else []
-    since = checkpoints.place_of(newest[0]).step if newest else None
-    tracker = None if track is None else track(seed, where, since)
-    if tracker is not None:
-        tracker.log_params(described(plan))
+    tracker = None if track is None else _tracker(track, plan, seed, folder, resume)
 
     def told(progress: Progress) -> bool:
         if tracker is not None:
@@ -241,6 +233,14 @@ def _seed(
             "The same command with --resume goes on from there, to the same result as if it had not been stopped"
         )
     return fitted
+
+
+def _tracker(track: Track, plan: Plan, seed: int, folder: Path, resume: bool) -> Tracker:
+    where = folder / f"seed-{seed}"
+    newest = checkpoints.there(where)[-1:] if resume else []
+    tracker = track(seed, where, checkpoints.place_of(newest[0]).step if newest else None)
+    tracker.log_params(described(plan))
+    return tracker
 
 
 def _look(folder: Path, out: Path, looked: int) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.feature_ranking import chosen, ranked
 from quantd.models.artifacts.agent_policy import load_agent
 from quantd.models.history.panel import Panel
 from quantd.models.learners.maddpg import LITE_FEATURES, PROFILES, Maddpg, MaddpgPlan
@@ -17,7 +18,6 @@ from quantd.models.market.simulator import Simulator
 from quantd.models.networks.transformer import Encoder, Layout
 from quantd.models.observation.return_features import FEATURES
 from quantd.models.training.plans.plan import Plan, PlanError, default, replaced
-from quantd.models.training.plans.profiles import chosen, ranked
 from quantd.models.training.runs.training_run import seats_of, train
 from quantd.models.training.seeds.environment import Ground
 from quantd.models.training.seeds.learner import learner_of, policy_of
