@@ -1,5 +1,4 @@
-"""Model cards: how an artifact was made and how it did, poor results too. A card is a list of sections, each number is
-from the manifest."""
+"""Model cards: how an artifact was made and its results, poor ones included. Every number is from the manifest."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -44,7 +43,7 @@ CAUTION: Final = (
 
 
 def lots_text(lots: Mapping[str, float]) -> str:
-    """Sizes by symbol in words, the usual one first: "lots of 1 (BTC-USD 1e-08)"."""
+    """Return lot sizes in words, the most frequent first: "lots of 1 (BTC-USD 1e-08)"."""
     sizes = list(lots.values())
     usual = max(sizes, key=sizes.count)
     apart = ", ".join(f"{symbol} {size:g}" for symbol, size in lots.items() if size != usual)
@@ -52,7 +51,7 @@ def lots_text(lots: Mapping[str, float]) -> str:
 
 
 def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: str = "") -> list[str]:
-    """The command, the symbols and the files of the data."""
+    """Return the lines of the command, the symbols and the data files."""
     return [
         f"- Made by: `{command}`",
         f"- Symbols: {', '.join(symbols)}{also}",
@@ -61,7 +60,7 @@ def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: st
 
 
 def chosen(training: Training, step: str) -> list[str]:
-    """The end of the training window, and the choice among seeds."""
+    """Return the lines of the training window's end and of the choice among seeds."""
     until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
     return [
         f"- Trained until {until:%Y-%m-%d %H:%M} UTC: bars up to then are inside its training window.",
@@ -79,7 +78,7 @@ def account(capital: float, lots: str, costs: Costs) -> str:
 
 
 def figures(results: Mapping[str, Result], training: Training) -> list[str]:
-    """The table of each part, the policy beside equal weight."""
+    """Return the table of all parts, the policy beside equal weight."""
     lines = [*COLUMNS]
     for name, result in results.items():
         window = training.windows[name]
@@ -88,7 +87,7 @@ def figures(results: Mapping[str, Result], training: Training) -> list[str]:
 
 
 def verdict(test: Result, also: str = "") -> str:
-    """Of the test part: Sharpe ratio and return beside equal weight."""
+    """Return the comparison with equal weight on the test part."""
     ahead = test.policy.sharpe > test.equal_weight.sharpe
     richer = test.policy.total_return > test.equal_weight.total_return
     return (
@@ -101,7 +100,7 @@ def verdict(test: Result, also: str = "") -> str:
 
 
 def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
-    """Markdown."""
+    """Return the card of a scorer in Markdown."""
     training = manifest.training
     lots = {symbol: usual_lot_nano(symbol) / NANO for symbol in manifest.universe}
     traded = "whole shares" if set(lots.values()) == {1.0} else lots_text(lots)
@@ -132,7 +131,7 @@ def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
 
 
 def looks_text(times: int) -> str:
-    """How pristine the test part is."""
+    """Return how often test results were seen."""
     if times == 1:
         return "The test part was looked at once, for this card."
     return (
@@ -159,7 +158,7 @@ def rows_of(part: str, result: Result) -> list[str]:
 def agent_card(
     manifest: AgentManifest, costs: Costs, capital: float, lots: Sequence[float], cash_rate: CashRate | None = None
 ) -> str:
-    """Markdown. `lots`: sizes by symbol of the universe, in units."""
+    """Return the card of a learned policy in Markdown. `lots` are lot sizes by symbol of the universe, in units."""
     training, network, sight = manifest.training, manifest.network, manifest.sight
     widths = "-".join(str(width) for width in network.hidden)
     more = "".join(f", {name} {value}" for name, value in network.settings.items())
@@ -198,7 +197,7 @@ def agent_card(
 
 
 def seed_table(manifest: AgentManifest) -> list[str]:
-    """A row for each seed, then mean and spread (standard deviation, n - 1), then equal weight."""
+    """Return one row per seed, then mean and standard deviation (n - 1), then equal weight."""
     results, seeds = manifest.results, manifest.training.seeds
     head = ["| seed | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
     rows = []
@@ -239,7 +238,7 @@ def _figure(value: float | None) -> str:
 
 
 def card_of_copy(manifest: AgentManifest, parent_card: str) -> str:
-    """Markdown: the figures of the copy, then the parent's card, whose results are the parent's."""
+    """Return the card of a smaller copy: its agreement with the parent, then the parent's card."""
     found = manifest.agreement
     assert found is not None
     return "\n".join(
@@ -260,7 +259,7 @@ def card_of_copy(manifest: AgentManifest, parent_card: str) -> str:
 
 
 def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
-    """Markdown, of a smaller network that was taught by another artifact."""
+    """Return the card of a smaller network trained on another artifact's answers."""
     found = manifest.agreement
     assert found is not None
     shape = manifest.network
@@ -283,7 +282,7 @@ def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
 
 
 def agreement(found: Agreement, manifest: AgentManifest) -> list[str]:
-    """Of the agreement with the parent."""
+    """Return the lines of the agreement with the parent."""
     action = "the same allocation" if manifest.action.kind == "discrete" else f"no weight further apart than {SAME:g}"
     return [
         f"- Graph: {found.size_ratio:.2f} of the parent's bytes.",
@@ -297,7 +296,7 @@ def agreement(found: Agreement, manifest: AgentManifest) -> list[str]:
 
 
 def forest_card(manifest: ForestManifest) -> str:
-    """Markdown."""
+    """Return the card of a forest in Markdown."""
     training, forest = manifest.training, manifest.forest
     lines = [
         f"# {manifest.name}",
@@ -335,7 +334,7 @@ def forest_card(manifest: ForestManifest) -> str:
 
 
 def forest_verdict(manifest: ForestManifest) -> str:
-    """One sentence: against the plain estimate, and against the threshold."""
+    """Return the comparison with the plain estimate and with the threshold, in one sentence."""
     model, plain = manifest.together.model, manifest.together.plain
     better = "better than" if manifest.beats_plain() else "not better than"
     steps = sum(each.model.mse < each.plain.mse for each in manifest.folds)
@@ -358,7 +357,7 @@ def _judged(each: Judged, label: str = "") -> str:
 
 
 def ensemble_card(manifest: EnsembleManifest, algorithms: Sequence[str]) -> str:
-    """Markdown."""
+    """Return the card of an ensemble in Markdown."""
     lines = [
         f"# {manifest.name}",
         "",

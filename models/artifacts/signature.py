@@ -1,6 +1,6 @@
-"""Who made an artifact: an Ed25519 signature (RFC 8032) of its manifest's digest, in a file beside it.
+"""Signatures of artifacts: Ed25519 (RFC 8032) over the manifest's digest, in a separate file.
 
-The digest is of the manifest, which has the digest of every file: one signature holds for all of it.
+The manifest has the digest of every file, so that one signature covers the whole artifact.
 """
 
 import os
@@ -14,20 +14,21 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 SIGNATURE: Final = "signature"
 CONTEXT: Final = b"quantd artifact 1\n"
-"""Stands before what is signed, so that a signature of something else is none of an artifact."""
+"""Prefix of the signed bytes, so that no other signature is valid for an artifact."""
 
 KEY_BYTES: Final = 1 << 14
 
 
 class KeyFault(ExplainedError, ValueError):
-    """A key file that is none; the text names it and the remedy."""
+    """An invalid key file; the message names it and the remedy."""
 
     exit_code = CONFIG
 
 
 def generate(private: Path, public: Path) -> None:
-    """A new pair of keys as PEM files; the private one readable by its owner alone. Raises KeyFault when one is there
-    already."""
+    """Write a new pair of keys as PEM files, the private one readable by its owner only. Raises KeyFault for existing
+    files.
+    """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -45,7 +46,7 @@ def generate(private: Path, public: Path) -> None:
 
 
 def sign(folder: Path, digest: str, private: Path) -> Path:
-    """Writes the signature of the artifact in `folder`, whose manifest has `digest`. Raises KeyFault."""
+    """Write the signature of the artifact in `folder`, whose manifest has `digest`. Raises KeyFault."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -66,8 +67,10 @@ def sign(folder: Path, digest: str, private: Path) -> Path:
 
 
 def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
-    """Why the artifact in `folder`, whose manifest has `digest`, is not signed by one of the public keys; empty when it
-    is. Raises KeyFault for a key that is none."""
+    """Return why the artifact in `folder` is not signed by one of the public keys; empty when it is.
+
+    `digest` is that of its manifest. Raises KeyFault for an invalid key.
+    """
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -98,7 +101,7 @@ def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
 
 
 def artifacts_in(policy: object) -> Iterator[tuple[Path, str]]:
-    """(folder, digest) of each artifact that a policy without members was loaded from."""
+    """Yield (folder, digest) of each artifact of a policy without members."""
     held = getattr(policy, "artifacts", None)
     if held is not None:
         yield from ((each.folder, each.manifest.digest) for each in held)

@@ -1,5 +1,4 @@
-"""A smaller network that answers as a larger policy does: taught by its answers on its own training window. Needs
-torch."""
+"""Trains a smaller network on the answers of a larger policy in its own training window. Needs torch."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -29,18 +28,18 @@ from quantd.models.observation.sight import features_of
 from quantd.models.observation.table import observe
 
 HISTORY_DAYS: Final = 300
-"""Calendar days of bars before the window that only fill the lookback."""
+"""Calendar days of bars before the window, for the lookback."""
 
 
 class DistilPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hidden: tuple[int, ...] = (64, 32)
     batch: int = 16
-    """Accounts that the teacher trades side by side, each where its own answers lead,"""
+    """Accounts that the teacher trades in parallel, each along its own trajectory."""
     steps: int = 500
-    """for so many sessions."""
+    """Sessions of each account."""
     epochs: int = 60
     held: float = 0.2
-    """Share of these sessions, the last, on which the two are compared and nothing is taught."""
+    """Fraction of these sessions, the last ones, that are held out for the comparison."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -57,8 +56,10 @@ def distil(
     command: str,
     progress: Callable[[str], None],
 ) -> AgentManifest:
-    """Writes the pupil of the artifact in `folder` to `out`. The market is that of its training window, from the files
-    given, which must be those it was trained on. Raises ArtifactError or ValueError."""
+    """Write the distilled copy of the artifact in `folder` to `out`. Raises ArtifactError or ValueError.
+
+    The market is that of its training window; the given files must be those of its training.
+    """
     teacher = load_agent(folder, {})
     manifest = teacher.artifact.manifest
     if manifest.network.carry:
@@ -106,7 +107,7 @@ def distil(
 
 
 def _answers(teacher: LearnedAgent, rows: Tensor) -> Tensor:
-    """As the environment takes them: float[B, N + 1] with cash, float[B, N] positions, or int64[B] allocations."""
+    """Return actions for the environment: float[B, N + 1] with cash, float[B, N] positions, or int64[B] allocations."""
     said = [teacher.decide(row[None]) for row in rows.float().numpy()]
     match teacher.artifact.manifest.action.kind:
         case "discrete":

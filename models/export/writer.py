@@ -1,5 +1,4 @@
-"""Writes what a learner learned as an artifact that trades, with the probes that prove it wherever it is loaded. Needs
-torch."""
+"""Writes a learner as an artifact, with probes that every load checks. Needs torch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,11 +27,13 @@ from quantd.trading.market import Floats
 PROBES: Final = 6
 
 TRIES: Final = 50
-"""Probes that are drawn for one that decides clearly."""
+"""Maximum number of draws for a probe with a clear decision."""
 
 CLEAR: Final = 1e-3
-"""Least lead of the best of discrete allocations in a probe, in deviations of all scores: closer ones may be told
-otherwise by another machine's last bit."""
+"""Minimum lead of the best discrete allocation in a probe, in deviations of all scores.
+
+A smaller lead could be decided by rounding on another machine.
+"""
 
 
 def write(
@@ -43,12 +44,11 @@ def write(
     card: bytes,
     allocations: Floats | None = None,
 ) -> AgentManifest:
-    """Writes policy.onnx, weights.safetensors, golden.bin, card.md and the manifest to `out`, then loads them with
-    every check that trading makes. `manifest` need not know golden, files, digest, sight_hash and tolerance: they are
-    filled in.
+    """Write the artifact to `out`, then load it with all checks of trading. Returns the manifest as written.
 
-    `allocations` float64[A, N + 1] for discrete actions; by default the grid of `manifest.action`. Raises ValueError
-    where learner and manifest do not fit, ArtifactError where graph and learner differ.
+    The fields golden, files, digest, sight_hash and the carry of `manifest` are filled in. `allocations` float64[A, N +
+    1] are for discrete actions; by default they are the grid of `manifest.action`. Raises ValueError where learner and
+    manifest do not match, ArtifactError where graph and learner differ.
     """
     action, spec, assets = manifest.action, manifest.sight, len(manifest.universe)
     if action.kind == "discrete" and allocations is None:
@@ -85,20 +85,21 @@ def write(
 
 
 def parameters_of(learner: Any) -> int:
-    """Numbers that act: what a manifest's shape counts."""
+    """Return the number of parameters of the acting networks."""
     return sum(each.numel() for each in learner.policy_networks().tensors.parameters())
 
 
 def own_of(seat: Seat, universe: tuple[str, ...]) -> Floats:
-    """float64[N + 1]: 1 where a seat may hold, cash last."""
+    """Return float64[N + 1]: 1 for permitted assets, cash last."""
     return np.array([1.0 if not seat.symbols or symbol in seat.symbols else 0.0 for symbol in universe] + [1.0])
 
 
 def golden_of(
     learner: Any, actor: Actor, manifest: AgentManifest, normaliser: Scale | None, allocations: Floats | None
 ) -> Golden:
-    """Probes of plain random returns, so that they hold no bought data, some asset unknown in one of them; answered by
-    the learner."""
+    """Return probes of random returns, free of purchased data, with the learner's answers. One probe has an unknown
+    asset.
+    """
     draw = np.random.default_rng(0)
     spec, assets = manifest.sight, len(manifest.universe)
     kept: list[tuple[Floats, Floats, float, Floats, Floats]] = []
@@ -126,15 +127,13 @@ def golden_of(
 
 
 def asked(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
-    """What the learner does when nothing is drawn, row float[1, D], or float[S, D]; one that remembers forgets when
-    `first`."""
+    """Return the greedy action for rows float[1, D] or float[S, D]; `first` resets the memory of a recurrent policy."""
     said: Tensor = learner.act(row, started=torch.tensor([first])) if actor.carry else learner.act(row)
     return said
 
 
 def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:
-    """float64[N] of what a learner did: as `quantd.models.market.simulator` understands it, all assets having
-    a price."""
+    """Return float64[N] weights of an action, as in `quantd.models.market.simulator`, with a price for all assets."""
     assets = len(manifest.universe)
     if allocations is not None and manifest.action.kind == "discrete":
         return np.asarray(allocations[int(action[0]), :assets], dtype=np.float64)
@@ -147,7 +146,7 @@ def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | No
 
 
 def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
-    """float64[S, N] of float[S, N + 1]: as `quantd.models.market.desks` understands it, all assets having a price."""
+    """Return float64[S, N] of actions float[S, N + 1], as in `quantd.models.market.desks`, all assets priced."""
     own = np.stack([own_of(seat, manifest.universe) for seat in manifest.seats])
     said = np.maximum(action.double().numpy(), 0.0) * own
     held = said[:, :-1] / np.maximum(said.sum(axis=1, keepdims=True), 1e-30)
@@ -157,7 +156,7 @@ def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
 
 @contextmanager
 def unrounded(actor: Actor) -> Iterator[None]:
-    """Products in float32, as the graph has them, whatever they were rounded to in training."""
+    """Compute products in float32, as the graph does, whatever the precision of training."""
     changed: list[tuple[Any, str]] = []
     for network in actor.networks:
         for name in ("_rounded", "rounded"):
@@ -178,6 +177,6 @@ def _clear(learner: Any, actor: Actor, row: Tensor) -> bool:
 
 
 def plain(plan: object) -> dict[str, object]:
-    """A plan as a manifest keeps it."""
+    """Return a plan as stored in a manifest."""
     kept: dict[str, object] = msgspec.json.decode(msgspec.json.encode(plan), type=dict[str, object])
     return kept

@@ -1,5 +1,4 @@
-"""One retraining: the parts of a plan moved to where the data end, a new version trained, judged beside the one in use,
-and written with the decision."""
+"""One retraining: moves a plan to the end of the data, trains a version, compares it, and records the decision."""
 
 import fcntl
 import shlex
@@ -28,13 +27,15 @@ WORTH: Final = "worth trying as a challenger"
 MAKING: Final = ".making-"
 LOCK: Final = ".lock"
 DECISIONS: Final = "decisions"
-"""Folder of what was found about each version, beside them."""
+"""Folder of the recorded decisions."""
 
 
 class Asked(Struct, frozen=True):
-    """What to train again, on which data. `until`: nothing later is read (None: the last session that all symbols
-    have);
-    `against`: what is in use (None: the version that `out` stands for, or else `source`)."""
+    """A request to train again.
+
+    Nothing after `until` is read; None is the last session of all symbols. `against` is the model in use; None is the
+    current version of `out`, or else `source`.
+    """
 
     source: Path
     out: Path
@@ -42,19 +43,22 @@ class Asked(Struct, frozen=True):
     actions: Path
     until: date | None = None
     stale: date | None = None
-    """The data have to reach to this day."""
+    """The earliest permitted end of the data."""
     against: Path | None = None
     expanding: bool = False
     changes: tuple[str, ...] = ()
     rule: Rule = Rule()
     takes: bool = True
-    """Whether `out` may stand for what is worth a try; not where only what somebody signed is traded."""
+    """Whether the new version may become current; False where only signed artifacts are traded."""
 
 
 class Decision(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a retraining found, as it is written. `version` is the folder of what was trained; `digest` of its manifest,
-    `current_digest` of the one it was held against ("" for none). `promoted` is whether the folder stands for the new
-    version now: it then is the challenger of whoever names the folder, and nothing more."""
+    """The recorded result of a retraining.
+
+    `version` is the folder of the new version. `digest` and `current_digest` are those of the manifests of the new
+    version and of the model in use ("" for none). `promoted` is whether the new version became current: it is then the
+    challenger of agents that name the folder.
+    """
 
     schema: int
     version: str
@@ -67,17 +71,16 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
     rule: Rule
     verdict: Verdict
     costs_bp: float
-    """Commission, half the spread and slippage of what is traded."""
+    """Commission, half spread and slippage of traded value."""
     capital: float
     parts: dict[str, tuple[str, str]]
     command: str
 
 
 def retrain(asked: Asked, progress: Progress) -> Decision:
-    """Trains, judges and writes. What was asked and answered before is answered alike, without training; then the
-    folder goes on to stand for what it does now.
+    """Train, compare and record. An identical request returns the recorded decision without training.
 
-    Raises ArtifactError, ValueError (data that do not fit, a policy that fails) and OSError; then nothing has changed.
+    Raises ArtifactError, ValueError (unsuitable data, a failing policy) and OSError; nothing has changed then.
     """
     recipe = recipe_of(asked.source).changed(asked.changes)
     last = last_session(asked.bars, recipe.symbols, asked.until)
@@ -125,7 +128,7 @@ def _retrained(
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """While this holds nobody else trains into `out`. ValueError where somebody does."""
+    """Lock `out` against other retrainings. Raises ValueError where another one runs."""
     fresh = not out.is_dir()
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -141,8 +144,10 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def in_use(out: Path) -> Path | None:
-    """The version that a folder of versions stands for; None where it stands for none yet. ArtifactError for a pointer
-    to nowhere, or for an artifact: versions lie in a folder of their own."""
+    """Return the current version of a folder of versions, None without one.
+
+    Raises ArtifactError for a pointer to a missing version, and where `out` is an artifact itself.
+    """
     if (out / MANIFEST).exists():
         raise ArtifactError(
             f"{out}: is one artifact; versions are written into a folder of their own, give another --out"
@@ -197,7 +202,7 @@ def _decided(
 
 
 def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date:
-    """The last day, `until` at the latest, of which every symbol has a bar. ValueError where there is none."""
+    """Return the last day, `until` at the latest, with bars of every symbol. Raises ValueError where there is none."""
     frame = scan(bars).filter(pl.col("symbol").is_in(list(symbols)))
     if until is not None:
         frame = frame.filter(pl.col("ts").cast(pl.Date) <= until)
@@ -211,14 +216,14 @@ def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date
 
 
 def _name(recipe: Recipe, asked: Asked, last: date) -> str:
-    """v20190329-1a2b3c: the last day, and a hash of plan and data."""
+    """Return the name of a version, v20190329-1a2b3c: the last day, and a hash of plan and data."""
     data = [file_digest(path) for path in (asked.bars, asked.actions) if path != Path()]
     text = msgspec.json.encode([recipe.settings(), data], order="sorted", enc_hook=str)
     return f"v{last:%Y%m%d}-{blake2b(text, digest_size=3).hexdigest()}"
 
 
 def _command(asked: Asked, last: date) -> str:
-    """As it would be typed."""
+    """Return the command line of a request."""
     words = ["quantd", "retrain", str(asked.source), "--out", str(asked.out), "--until", str(last)]
     words += ["--bars", str(asked.bars), "--actions", str(asked.actions) if asked.actions != Path() else ""]
     if asked.against is not None:
@@ -249,7 +254,7 @@ def _write(out: Path, decision: Decision) -> None:
 
 
 def decisions(out: Path) -> list[Decision]:
-    """All that were written, oldest version first."""
+    """Return all recorded decisions, oldest version first."""
     folder = out / DECISIONS
     files = sorted(folder.glob("v*.json")) if folder.is_dir() else []
     return [msgspec.json.decode(path.read_bytes(), type=Decision) for path in files]

@@ -1,5 +1,6 @@
-"""A whole training: every seed, the choice among them by validation, one look at the test part, the artifact with its
-card."""
+"""A complete training: every seed, the choice by validation, one evaluation on the test part, the artifact and its
+card.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -39,20 +40,20 @@ from quantd.models.training.seeds.validation import judge
 from quantd.trading.exit_codes import CONFIG, INTERRUPTED, ExplainedError
 
 LOOKS: Final = "test-looks"
-"""File of a run's folder: how often its test figures were made."""
+"""File in a run's folder with the number of test evaluations."""
 
 Track = Callable[[int, Path, int | None], Tracker]
-"""Of a seed, its folder, and the step it is taken up again at (None: it begins): who else follows it."""
+"""(seed, folder, step of resumption or None) -> its tracker."""
 
 
 class Interrupted(ExplainedError):
-    """Training was asked to stop; what it made so far is kept."""
+    """Training was stopped on request; its progress is saved."""
 
     exit_code = INTERRUPTED
 
 
 class Unfinished(ExplainedError):
-    """A folder holds a run that was not finished, and nothing says whether to go on with it."""
+    """A folder has an unfinished run, and the request does not resume it."""
 
     exit_code = CONFIG
 
@@ -69,11 +70,11 @@ def train(
     looked: int = 0,
     executor: Executor | None = None,
 ) -> AgentManifest:
-    """Makes the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints, seed by seed. `looked` is
-    how often somebody saw test figures of earlier forms of this policy. `executor` fits several seeds at once, to the
-    same bits on a CPU.
+    """Write the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints of each seed.
 
-    Raises PlanError, Diverged, CheckpointError, Interrupted when `report` said True, Unfinished, OSError.
+    `looked` is how often test results of earlier forms of this policy were seen. `executor` trains several seeds at
+    once, bit-identical on a CPU. Raises PlanError, Diverged, CheckpointError, Interrupted when `report` returned True,
+    Unfinished, OSError.
     """
     folder = folder or out.with_name(out.name + ".run")
     if not resume and (left := unfinished(plan, folder)):
@@ -138,7 +139,7 @@ def train(
 
 
 def unfinished(plan: Plan, folder: Path) -> str:
-    """How far a run in `folder` came; empty when there is none, or it came to its end."""
+    """Return the progress of an unfinished run in `folder`; empty when there is none."""
     for seed in plan.seeds:
         there = checkpoints.there(folder / f"seed-{seed}")
         if there and not (place := checkpoints.place_of(there[-1])).ended:
@@ -147,7 +148,7 @@ def unfinished(plan: Plan, folder: Path) -> str:
 
 
 def action_of(plan: Plan) -> ActionSpec:
-    """What the policy of a plan decides."""
+    """Return the actions of a plan's policy."""
     of = plan.market
     grid = allocations_of(of, plan.data.symbols)
     if grid is not None:
@@ -156,14 +157,14 @@ def action_of(plan: Plan) -> ActionSpec:
 
 
 def seats_of(plan: Plan) -> tuple[Seat, ...]:
-    """Of an agent that is several, with their shares of a house."""
+    """Return the seats of a policy of several agents, with their shares of the capital."""
     seats = plan.market.seats
     capital = sum(seat.capital for seat in seats)
     return tuple(Seat(seat.name, seat.symbols, seat.invested, seat.capital / capital) for seat in seats)
 
 
 def shape_of(plan: Plan, fitted: Fitted) -> Shape:
-    """The network that acts. Of a transformer, `hidden` is its width: what a plan calls so are layers after it."""
+    """Return the shape of the acting network. `hidden` of a transformer is its width."""
     learner, count = msgspec.to_builtins(plan.learner), writer.parameters_of(fitted.learner)
     kind, settings = learner.get("network", "mlp"), {name: learner[name] for name in learners()[plan.agent].shape}
     if kind == "transformer":
@@ -181,7 +182,7 @@ def _spread(
     track: Track | None,
     executor: Executor,
 ) -> None:
-    """Every seed in its folder. Raises Interrupted when one was asked to end."""
+    """Train every seed by `executor`. Raises Interrupted when one was stopped."""
     trackers: dict[int, Tracker] = {}
 
     def told(progress: Progress) -> bool:
@@ -244,7 +245,7 @@ def _tracker(track: Track, plan: Plan, seed: int, folder: Path, resume: bool) ->
 
 
 def _look(folder: Path, out: Path, looked: int) -> int:
-    """Counts one more look at the test part, before it is made."""
+    """Count one more evaluation on the test part, before it happens."""
     path = folder / LOOKS
     before = int(path.read_text()) if path.exists() else 0
     try:
