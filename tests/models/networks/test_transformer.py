@@ -15,7 +15,7 @@ from quantd.models.market.vector_env import Kind, Step
 from quantd.models.networks.layer_stack import Linear, Perceptron
 from quantd.models.networks.transformer import Block, Encoder, Layout, Sizes, Transformer, layout_of, to_onnx
 from quantd.models.observation.sight import SightSpec, observation
-from tests.support.replay_problems import digest, on
+from tests.models.learners.replay_problems import digest, on
 
 LAYOUT = Layout(assets=3, features=2, window=5)
 SIZES = Sizes(width=8, heads=2, layers=3, widening=2)
