@@ -6,11 +6,12 @@ from typing import Any, get_args, get_type_hints
 
 from msgspec import Struct
 
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config import Limits as LimitKeys
 from quantd.daemon.config.values import Section
 from quantd.daemon.engine.planning.live_caps import Allowance
-from quantd.risk.limits.catalogue import EXTRA, Limits, Stress, override
+from quantd.risk.limits.catalogue import Limits, Stress, override
 from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.measures.stress import SHIPPED, Shock
 from quantd.trading.instruments import Universe
@@ -41,7 +42,7 @@ def limits_of(
     keys: LimitKeys, profile: str | None, universe: Universe, shocks: Mapping[str, Shock], **defaults: object
 ) -> Limits:
     """Effective limits of one section: `defaults`, then the profile's, then its explicit keys."""
-    names = (*LimitKeys.model_fields, *EXTRA)
+    names = (each.attribute for each in limit_keys())
     given = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
     if "max_order_notional_micro" in given:
         given["max_order_notional"] = given.pop("max_order_notional_micro") / 1e6
@@ -64,7 +65,7 @@ def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits
     risk, age = config.risk, {"max_price_age_ns": int(1.25 * interval_ns)}
     house = limits_of(risk, risk.profile, universe, shocks_of(config), **age)
     house = override(house, fee_bp=config.broker.commission_bp)
-    return override(house, **age) if risk.max_price_age_ns is None else house
+    return override(house, **age) if getattr(risk, "max_price_age_ns", None) is None else house
 
 
 def allowance_of(config: Config) -> Allowance:

@@ -5,12 +5,11 @@ from typing import Final
 
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
-from quantd.daemon.config import Config, Known, LimitKey, Mistake
+from quantd.daemon.assembly.limit_keys import limit_keys
+from quantd.daemon.config import Config, Known, Mistake
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
-from quantd.risk.limits.catalogue import EXTRA
 from quantd.risk.limits.profiles import PROFILES
-from quantd.risk.limits.record import higher
 from quantd.strategies.policies import COMPOSITES, POLICIES, RECORDS
 
 COMMON: Final = (
@@ -59,15 +58,6 @@ def known_names() -> Known:
         brokers=tuple(venues()),
         stops_at={kind: each.stops_at for kind, each in venues().items() if each.stops_at is not None},
         secrets={name: text for secrets in declared for name, text in secrets.items()},
-    )
-
-
-def limit_keys() -> tuple[LimitKey, ...]:
-    """The keys of limits that the schema of the configuration does not have: those of records without a field."""
-    return tuple(
-        LimitKey(key, *bounds, floor=each.tighter is higher)
-        for key, each in EXTRA.items()
-        if (bounds := each.bounds) is not None
     )
 
 
