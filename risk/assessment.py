@@ -16,22 +16,20 @@ from quantd.risk.measures.portfolio import (
     beta,
     correlation,
     correlation_with,
-    covariance,
     herfindahl,
     historical_cvar,
     historical_var,
 )
 from quantd.risk.measures.stress import Shock, shock_returns, stress_losses, worst_stress
 from quantd.risk.measures.tails import (
-    DECAY,
     cornish_fisher,
     ewma_deviation,
     filtered,
-    ledoit_wolf,
     normal_cvar,
     normal_quantile,
     normal_var,
 )
+from quantd.trading.covariance import DECAY, covariance, ledoit_wolf
 from quantd.trading.instruments import Universe
 from quantd.trading.statistics import (
     PERIODS_PER_YEAR,
