@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Any, Final, get_args, get_type_hints
 
 from msgspec import Struct
 
@@ -15,6 +15,14 @@ from quantd.risk.limits.catalogue import Limits, Stress, override
 from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.measures.stress import SHIPPED, Shock
 from quantd.trading.instruments import Universe
+
+VENUE: Final = (
+    "collar", "reduce_collar", "flatten_collar", "max_price_age_ns", "fee_bp", "min_history", "duplicate_window_ns",
+)  # fmt: skip
+"""Limits that describe the venue: an agent has those of the house unless its own are set."""
+
+TOLERANCE: Final = ("in_flight", "max_cash_debit")
+"""Limits that an agent has from the house, unless its profile or its own keys set them."""
 
 
 def shocks_of(config: Config) -> dict[str, Shock]:
@@ -82,16 +90,7 @@ def allowance_of(config: Config) -> Allowance:
 
 def agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:
     """The limits of an agent, effective: what describes the venue is the house's unless the agent says otherwise."""
-    venue = {
-        "collar": house.collar,
-        "reduce_collar": house.reduce_collar,
-        "flatten_collar": house.flatten_collar,
-        "max_price_age_ns": house.max_price_age_ns,
-        "fee_bp": house.fee_bp,
-        "min_history": house.min_history,
-        "duplicate_window_ns": house.duplicate_window_ns,
-    }
-    tolerance = {"in_flight": house.in_flight, "max_cash_debit": house.max_cash_debit}
+    venue = {name: getattr(house, name) for name in VENUE}
+    tolerance = {name: getattr(house, name) for name in TOLERANCE}
     limits = limits_of(agent.limits, agent.profile, universe, shocks, **venue, **tolerance, allow_short=True)
-    given = agent.limits.model_fields_set
-    return override(limits, **{k: v for k, v in venue.items() if k not in given})
+    return override(limits, **{k: v for k, v in venue.items() if k not in agent.limits.model_fields_set})
