@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import EquityPoint, RiskPoint
-from quantd.daemon.config.limit_keys import History
+from quantd.daemon.config.risk_tables import History
 from quantd.trading.effects import Assessed, Effect, Planned, Valued
 from quantd.trading.orders import money_text
 

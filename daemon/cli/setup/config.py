@@ -56,16 +56,21 @@ def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = Fa
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import digest, flat
     from quantd.daemon.config.document import given
+    from quantd.daemon.config.keys import all_keys, pattern_of
     from quantd.daemon.config.mistakes import dotted, shown
 
     found = read(config, sets)
-    written, held = given(found), _held(found)
+    written, held, keys = given(found), _held(found), all_keys(type(found.document))
     rows = []
     for path, value in flat(found).items():
+        key = keys.get(pattern_of(path))
+        attribute = "" if key is None else key.attribute
         name, line = found.source.place(path) if path in written else ("default", 0)
         if path not in written and path[:-1] in held:
-            value, name = held[path[:-1]].of(str(path[-1]), value)
-        rows.append({"key": dotted(path), "value": _plain(path, value), "source": f"{name}:{line}" if line else name})
+            value, name = held[path[:-1]].of(attribute, value)
+        rows.append(
+            {"key": dotted(path), "value": _plain(attribute, value), "source": f"{name}:{line}" if line else name}
+        )
     if as_json:
         print_json({"config": str(config), "digest": digest(found), "settings": rows})
         return
@@ -82,16 +87,13 @@ class _Held(NamedTuple):
     house: "catalogue.Limits | None"
     profile: str | None
 
-    def of(self, key: str, value: Any) -> tuple[Any, str]:
-        """(value, source) of a key that nobody wrote."""
+    def of(self, attribute: str, value: Any) -> tuple[Any, str]:
+        """(value, source) of a key that is not in the file."""
         import msgspec
 
-        from quantd.daemon.config import Limits
-        from quantd.daemon.config.keys import keys_of
         from quantd.risk.limits import catalogue
         from quantd.risk.limits.profiles import PROFILES
 
-        attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else key
         if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"
         now, plain = catalogue.value_of(self.limits, attribute), catalogue.value_of(catalogue.Limits(), attribute)
@@ -118,16 +120,13 @@ def _held(config: "Config") -> dict[tuple[str | int, ...], _Held]:
     return found
 
 
-def _plain(path: tuple[str | int, ...], value: Any) -> Any:
+def _plain(attribute: str, value: Any) -> Any:
     """A value as the file writes it: durations and amounts as text, dates as ISO 8601, and no password of an
     address."""
     from quantd.daemon.assembly.parts import interval_text
-    from quantd.daemon.config.keys import all_keys, pattern_of
     from quantd.daemon.config.mistakes import without_password
     from quantd.trading.orders import money_text, price_text
 
-    key = all_keys().get(pattern_of(path))
-    attribute = key.attribute if key is not None else ""
     if isinstance(value, int) and attribute.endswith("_ns"):
         return f"{value / 1e9:g}s" if value % 1_000_000_000 or not value else interval_text(value)
     if isinstance(value, int) and attribute.endswith("_micro"):
@@ -137,7 +136,7 @@ def _plain(path: tuple[str | int, ...], value: Any) -> Any:
     if isinstance(value, str):
         return without_password(value)
     if isinstance(value, Mapping):
-        return {str(name): _plain((), each) for name, each in value.items()}
+        return {str(name): _plain("", each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain((), each) for each in value]
+        return [_plain("", each) for each in value]
     return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -14,6 +14,7 @@ from quantd.adapters.store.errors import StoreFull
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
 from quantd.adapters.store.upkeep.verify import verify
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.commands.control import NotDone, operator
 from quantd.daemon.config import Known, read
 from quantd.daemon.monitoring.watchdog import halt_file, watch_halt_file
@@ -44,7 +45,7 @@ policy = "equal_weight"
 capital = 1.0
 """
 
-CONFIG = read(TEXT, Known(("equal_weight",), ("24/7",)))
+CONFIG = read(TEXT, Known(("equal_weight",), ("24/7",), limits=limit_keys()))
 
 
 def equal(view: object) -> list[float]:
