@@ -160,23 +160,32 @@ class ForeignOrder(Struct, frozen=True):
 
 
 class Order(Struct, frozen=True):
-    """One row of a basket, for people, adapters and exports. Money and sizes are exact decimal text."""
+    """The current state of one order, for people and exports. Money and sizes are exact decimal text.
+
+    `ts` and `time` are its creation; `ended` is empty for an open order. `reason` is the code or the name of the limit
+    that cut it. `note` is the venue's message at its end.
+    """
 
     id: str
     ts: int
+    time: str
     symbol: str
     side: str
     qty: str
     limit: str
     state: str
+    filled: str
     reason: str
     agent: str
+    ended: str
+    note: str
 
 
 class Fill(Struct, frozen=True):
-    """One fill, for people, adapters and exports. Money and sizes are exact decimal text."""
+    """One fill, for people and exports. Money and sizes are exact decimal text."""
 
     ts: int
+    time: str
     order: str
     symbol: str
     side: str

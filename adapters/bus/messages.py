@@ -5,11 +5,10 @@ are recognised.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 import msgspec
 import numpy as np
-from msgspec import Struct
 
 from quantd.adapters.bus.payloads import (
     SCHEMA,
@@ -32,7 +31,7 @@ from quantd.adapters.bus.payloads import (
 from quantd.adapters.bus.topics import escaped_level, root
 from quantd.trading.decision_lines import decision_lines
 from quantd.trading.display_text import microsecond_text
-from quantd.trading.effects import Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
+from quantd.trading.effects import Crossed, Effect, Ended, Filled, Planned, Publish, Switched, Valued
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
 
@@ -55,41 +54,13 @@ class _Stamp(TypedDict):
     time: str
 
 
-class Message(Struct, frozen=True):
+class Message(NamedTuple):
     """One message. With `retain`, the newest message of a topic is its current state and replaces older ones."""
 
     id: str
     topic: str
     payload: bytes
     retain: bool
-    level: Level = "INFO"
-
-
-class _Stored(Struct, frozen=True):
-    """The mandatory fields of an alert in a store's outbox."""
-
-    id: str
-    ts_event: int
-    level: Level
-    kind: str
-    text: str
-    symbol: str = ""
-    agent: str = ""
-    value: float | None = None
-    bound: float | None = None
-
-
-_decode_stored = msgspec.json.Decoder(_Stored).decode
-
-
-class Standing(Struct, frozen=True):
-    """Current values that retained messages include; a restarted daemon supplies them from its state.
-
-    `switch` maps -1 (the house) or an agent's number to 0 RUN, 1 REDUCE, 2 HALT; `lots` has an int per column.
-    """
-
-    switch: dict[int, int] = {}
-    lots: tuple[int, ...] = ()
 
 
 class Composer:
@@ -104,13 +75,14 @@ class Composer:
         *,
         prefix: str = "quantd",
         reasons: Sequence[str] = (),
-        standing: Standing | None = None,
+        switch: Mapping[int, int] | None = None,
+        lots: Sequence[int] = (),
     ) -> None:
         """`reasons` are the names of the gate's reason codes.
 
-        Raises ValueError when `name` or `prefix` is no valid topic.
+        `switch` (-1: the house, or an agent's number -> 0 RUN, 1 REDUCE, 2 HALT) and `lots` (by column) are the current
+        values of a restarted daemon for retained messages. Raises ValueError when `name` or `prefix` is no valid topic.
         """
-        standing = standing or Standing()
         self.run = run
         self.name = name
         self.root = root(prefix, name)
@@ -118,8 +90,8 @@ class Composer:
         self.agents = tuple(agents)
         self._reasons = tuple(reasons)
         self._baskets: dict[tuple[int, int], tuple[OrderBasket, list[str], set[int]]] = {}
-        self._switch = dict(standing.switch)
-        self._lots = list(standing.lots)
+        self._switch = dict(switch or {})
+        self._lots = list(lots)
 
     def messages(
         self,
@@ -140,8 +112,8 @@ class Composer:
         for k, effect in enumerate(effects):
             if only and not isinstance(effect, only):
                 continue
-            for suffix, payload, retain, level in self._payloads(effect, planned, f"{self.run}-{sequence}-{k}"):
-                found.append(Message(payload.id, f"{self.root}/{suffix}", _encode(payload), retain, level))
+            for suffix, payload in self._payloads(effect, planned, f"{self.run}-{sequence}-{k}"):
+                found.append(self._message(suffix, payload, retain=suffix == "portfolio"))
         return found
 
     def remember(self, basket: OrderBasket, agents: Sequence[str] = ()) -> None:
@@ -159,33 +131,23 @@ class Composer:
 
         Raises msgspec.ValidationError.
         """
-        kept = _decode_stored(body)
-        payload = Alert(
-            **self._stamp(kept.id, kept.ts_event),
-            level=kept.level,
-            kind=kept.kind,
-            text=kept.text,
-            symbol=kept.symbol,
-            agent=kept.agent,
-            value=kept.value,
-            bound=kept.bound,
-            count=merged + 1,
-        )
-        topic = f"{self.root}/alerts/{kept.level}/{escaped_level(kept.kind)}"
-        return Message(kept.id, topic, _encode(payload), False, kept.level)
+        stored = msgspec.json.decode(body, type=dict[str, Any])
+        stamp = self._stamp(stored["id"], stored["ts_event"])
+        payload = msgspec.convert({"type": "alert"} | stored | stamp | {"count": merged + 1}, Alert)
+        return self._message(f"alerts/{payload.level}/{escaped_level(payload.kind)}", payload)
 
     def status(self, state: StatusState, ts: int, *, mode: str = "paper", version: str = "", text: str = "") -> Message:
         """Return the daemon's status; `offline` is created in advance, as the last will."""
         id = f"{self.run}-status-{state}-{ts}"
         payload = Status(**self._stamp(id, ts), state=state, mode=mode, version=version, text=_clean(text))
-        return Message(id, f"{self.root}/status", _encode(payload), True)
+        return self._message("status", payload, retain=True)
 
     def heartbeat(self, ts: int, beat: int, slices: int, equity_micro: int) -> Message:
         """Return a liveness message; `beat` increases within the process."""
         id = f"{self.run}-beat-{ts}-{beat}"
         house = _SWITCH[self._switch.get(-1, 0)]
         payload = Heartbeat(**self._stamp(id, ts), slices=slices, switch=house, equity=money_text(equity_micro))
-        return Message(id, f"{self.root}/heartbeat", _encode(payload), False)
+        return self._message("heartbeat", payload)
 
     def risk(
         self, sequence: int, ts: int, reason: str, limits: Mapping[str, tuple[float, float]], drawdown: float
@@ -203,27 +165,29 @@ class Composer:
             limits=_measures(limits),
             drawdown=drawdown,
         )
-        return Message(id, f"{self.root}/risk", _encode(payload), True)
+        return self._message("risk", payload, retain=True)
+
+    def _message(self, suffix: str, payload: Payload, *, retain: bool = False) -> Message:
+        return Message(payload.id, f"{self.root}/{suffix}", _encode(payload), retain)
 
     def _payloads(
         self, effect: Effect, planned: Mapping[tuple[int, int], Planned], id: str
-    ) -> Iterator[tuple[str, Payload, bool, Level]]:
+    ) -> Iterator[tuple[str, Payload]]:
         match effect:
             case Publish():
-                kind = escaped_level(effect.kind)
-                yield f"alerts/{effect.level}/{kind}", self._alert(effect, id), False, effect.level
+                yield f"alerts/{effect.level}/{escaped_level(effect.kind)}", self._alert(effect, id)
             case OrderBasket():
-                yield "orders", self._sent(effect, planned.get((effect.sample, effect.n)), id), False, "INFO"
+                yield "orders", self._sent(effect, planned.get((effect.sample, effect.n)), id)
             case Ended():
-                yield "orders", self._ended(effect, id), False, "INFO"
+                yield "orders", self._ended(effect, id)
             case Filled():
-                yield "fills", self._filled(effect, id), False, "INFO"
+                yield "fills", self._filled(effect, id)
             case Crossed():
-                yield "fills", self._crossed(effect, id), False, "INFO"
+                yield "fills", self._crossed(effect, id)
             case Planned():
-                yield "decisions", self._decided(effect, id), False, "INFO"
+                yield "decisions", self._decided(effect, id)
             case Valued():
-                yield "portfolio", self._valued(effect, id), True, "INFO"
+                yield "portfolio", self._valued(effect, id)
             case Switched():
                 self._switch[effect.agent] = effect.after
             case _:  # Ask, Assessed, Cancel, Query, Booked, Snapshot and Stop are internal
@@ -349,11 +313,7 @@ class Composer:
             sample=effect.sample,
             n=effect.n,
             follow_up=effect.follow_up,
-            agents=found.agents,
-            crossed=found.crossed,
-            asked=found.net,
-            allowed=found.allowed,
-            reasons=found.reasons,
+            **found._asdict(),
             limits=_measures(effect.values),
         )
 
@@ -367,25 +327,6 @@ class Composer:
             books={self._who(k): money_text(micro) for k, micro in enumerate(effect.books)},
             positions=self._quantities(self._lots),
         )
-
-
-def messages(
-    run: str, name: str, universe: Universe, agents: Sequence[str], effects: Sequence[Effect], first_id: int
-) -> list[Message]:
-    """Return the messages of one journal entry without context; a daemon uses a Composer, which knows earlier
-    baskets.
-    """
-    return Composer(run, name, universe, agents).messages(first_id, effects)
-
-
-def merged(older: bytes, newer: bytes) -> bytes:
-    """Merge two alerts of one kind:
-
-    the newer one, with the sum of the counts. Used when the outbox is full of critical alerts.
-    """
-    decoder = msgspec.json.Decoder(Alert)
-    first, last = decoder.decode(older), decoder.decode(newer)
-    return _encode(msgspec.structs.replace(last, count=first.count + last.count))
 
 
 def _ints(data: bytes) -> list[int]:

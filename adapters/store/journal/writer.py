@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Driver, failures, insert
+from quantd.adapters.store.driver import Asked, Driver, failures, insert
 from quantd.adapters.store.errors import Fenced, StoreDamaged, StoreFailing
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, Archive, last_seqs, row_of
 from quantd.adapters.store.journal.chain import (
@@ -26,16 +26,16 @@ from quantd.adapters.store.lease import Lease
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, LEVELS, Admission, Key, Message, admit
 from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Row, Rows
 from quantd.adapters.store.tables.retention import RETENTION_COLUMNS, let_go
+from quantd.adapters.store.tables.table_models import columns_of
 from quantd.trading.codec import CODEC_VERSION
 
 SNAPSHOTS_KEPT: Final = 3
 
 T = TypeVar("T")
 
-OUTBOX_COLUMNS = ("run", "seq", "k", "ts", "level", "kind", "body", "merged", "digest")
-RUN_COLUMNS = ("number", "run", "ts", "mode", "universe", "agents", "ended_ts", "ended", "digest")
-SNAPSHOT_COLUMNS = ("run", "seq", "version", "data", "digest")
-QUARANTINE_COLUMNS = ("number", "run", "ts", "symbol", "reason", "bar", "digest")
+OUTBOX_COLUMNS, RUN_COLUMNS, SNAPSHOT_COLUMNS, QUARANTINE_COLUMNS = map(
+    columns_of, ("outbox", "runs", "snapshots", "quarantine")
+)
 
 # One statement changes several rows. VALUES names its columns column1, column2, .. in SQLite and PostgreSQL alike.
 _MOVE = (
@@ -84,7 +84,7 @@ class Batch(Struct):
     quarantine: list[BadBar] = []
 
 
-def write_rows(driver: Driver, rows: Rows) -> None:
+def write_rows(driver: Asked, rows: Rows) -> None:
     """Write read-model rows to their tables, in an open transaction."""
     for table, columns in COLUMNS.items():
         if found := rows.get(table):
@@ -145,10 +145,6 @@ class Writer:
         """Mark a run as ended."""
         with failures("ending a run"):
             self._transaction(lambda d: self._end_run(d, run, ts, why), durable=True)
-
-    def snapshot(self, run: str, snapshot: SnapshotOf) -> None:
-        with failures("keeping a snapshot"):
-            self._transaction(lambda d: self._put_snapshot(d, run, snapshot), durable=True)
 
     def cut(self, archive: Archive) -> None:
         """Replace journal rows by their archive, in one transaction."""

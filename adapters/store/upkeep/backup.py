@@ -21,7 +21,7 @@ from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failur
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.handle import ARCHIVES, FILE, HEAD, locate
 from quantd.adapters.store.journal.archives import archives_of, checksum_of, wrong_with
-from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync_folder
+from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync
 from quantd.adapters.store.journal.records import Records, run_records
 from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_newer, revision_of
 from quantd.adapters.store.tables.schema import NAMES, REVISION
@@ -86,7 +86,7 @@ def backup(where: str | Path, state: Path, target: Path, progress: Progress = la
                 if target.exists():
                     target.rmdir()
                 folder.replace(target)
-            sync_folder(target.parent)
+            sync(target.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     return manifest
@@ -132,7 +132,7 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
     manifest = Manifest(FORMAT, time.time_ns(), revision, head.number, head.hash.hex(), runs, files)
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     for file in _files(folder):
-        _synced(file)
+        sync(file)
     progress(1.0)
     return manifest
 
@@ -237,7 +237,7 @@ def _packed(folder: Path, manifest: Manifest, target: Path) -> None:
     with tarfile.open(unfinished, "w:gz" if target.name.endswith("gz") else "w") as tar:
         for name in (MANIFEST, *manifest.files):
             tar.add(folder / name, arcname=name, recursive=False)
-    _synced(unfinished)
+    sync(unfinished)
     again = folder / "again"
     unpack(unfinished, again)
     unfinished.replace(target)
@@ -298,11 +298,3 @@ def unpack(source: Path, folder: Path) -> Manifest:
     except FileNotFoundError as wrong:
         raise StoreDamaged(f"{source}: {Path(str(wrong.filename)).name} is missing") from None
     return manifest
-
-
-def _synced(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

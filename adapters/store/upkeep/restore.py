@@ -14,7 +14,7 @@ from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failur
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.handle import ARCHIVES, FILE, HEAD
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, archives_of, row_of
-from quantd.adapters.store.journal.chain import sync_folder
+from quantd.adapters.store.journal.chain import sync
 from quantd.adapters.store.lease import refuse_held
 from quantd.adapters.store.lock import StateLock
 from quantd.adapters.store.migrations.upgrade import ONE_AT_A_TIME, migrate, revision_of
@@ -64,7 +64,7 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
             for name in OURS:
                 if (staging / name).exists():
                     (staging / name).replace(state / name)
-                    sync_folder(state)
+                    sync(state)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             lock.release()
@@ -124,7 +124,7 @@ def _aside(url: str, state: Path) -> Path:
     for name in OURS:
         if name != HALT and (state / name).exists():  # a halted folder stays halted
             (state / name).replace(aside / name)
-    sync_folder(aside)
+    sync(aside)
     return aside
 
 

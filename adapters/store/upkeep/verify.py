@@ -163,19 +163,18 @@ def _digests(driver: Driver) -> list[str]:
 
 def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[str]:
     """Walk the chain, fold the entries again, and compare the read models, for all entries or the `newest`."""
-    rebuilt = sqlite3.connect("", isolation_level=None)  # a temporary database, spilled to disk when large
+    rebuilt = sqlite3.connect("", isolation_level=None, factory=_Rebuilt)  # spilled to disk when large
     try:
         for statement in statements("sqlite"):
             rebuilt.execute(statement)
         rebuilt.execute("BEGIN")
-        beside = _Rebuilt(rebuilt)
-        fold = _Fold(driver, beside)
+        fold = _Fold(driver, rebuilt)
         found = fold.all(archives) if newest is None else fold.newest(newest)
         if not found:
             tables = table_names(driver)
             if "retention" in tables:
                 for run, model, before_ts in driver.execute("SELECT run, model, before_ts FROM retention").fetchall():
-                    let_go(beside, run, model, before_ts)
+                    let_go(rebuilt, run, model, before_ts)
             for table, columns in COLUMNS.items():
                 if table in tables:
                     found += _compare(table, columns, driver, rebuilt, None if newest is None else fold.bounds())
@@ -313,44 +312,17 @@ def _journal_rows(driver: Driver) -> Iterator[Link]:
     return map(link_of, driver.stream(f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal ORDER BY number"))
 
 
-class _Rebuilt:
-    """The temporary database as a Driver, as far as `write_rows` and `let_go` need one."""
+class _Rebuilt(sqlite3.Connection):
+    """The temporary database with the refolded rows."""
 
-    dialect = "sqlite"
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        return self._db.execute(sql, values)
-
-    def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
-        return self._db.execute(sql, values)
-
-    def snapshot(self) -> None:
-        self._db.execute("BEGIN")
-
-    def begin(self, *, durable: bool) -> None:
-        self._db.execute("BEGIN")
-
-    def commit(self) -> None:
-        self._db.execute("COMMIT")
-
-    def missing(self) -> str:
-        return ""
-
-    def rollback(self) -> None:
-        self._db.execute("ROLLBACK")
-
-    def close(self) -> None:
-        self._db.close()
+    dialect: Final = "sqlite"
 
 
 def _compare(
     table: str,
     columns: Sequence[str],
     stored: Driver,
-    rebuilt: sqlite3.Connection,
+    rebuilt: _Rebuilt,
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
     """Return the differences between a table and its refolded copy; with `bounds` (run, entry) only for later
@@ -412,7 +384,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _outbox(driver: Driver, rebuilt: sqlite3.Connection, known: Mapping[str, int]) -> list[str]:
+def _outbox(driver: Driver, rebuilt: _Rebuilt, known: Mapping[str, int]) -> list[str]:
     """Check that each queued message equals the refolded one. Delivered or dropped messages are rightly absent."""
     found = []
     for row in driver.execute("SELECT run, seq, k, ts, level, kind, body FROM outbox"):

@@ -2,10 +2,10 @@
 
 from msgspec import Struct
 
+from quantd.adapters.store.read_models import Alert
 from quantd.daemon.engine.valuation import Gain
 from quantd.daemon.views.overview import LimitNow
 from quantd.daemon.views.risk_measures import Metrics
-from quantd.daemon.views.rows import AlertLine
 from quantd.daemon.views.shortfall import Costed
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest
@@ -168,7 +168,7 @@ class Report(Struct, frozen=True):
     alerts_by_level: dict[str, int]
     alerts_by_kind: dict[str, int]
     alerts_by_agent: dict[str, int]
-    last_alerts: list[AlertLine]
+    last_alerts: list[Alert]
     switches: list[Move]
     orders: dict[str, int]
     refused: dict[str, int]

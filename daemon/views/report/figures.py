@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import Alert, Booking, EquityPoint, RiskPoint
+from quantd.adapters.store.read_models import Alert, Booking, RiskPoint
 from quantd.daemon.assembly.parts import rate_of
 from quantd.daemon.config import Agent, Config, digest
 from quantd.daemon.config.agent_tables import MANUAL
@@ -47,12 +47,13 @@ from quantd.daemon.views.report.curves import (
     thin,
 )
 from quantd.daemon.views.risk_measures import metrics_of
-from quantd.daemon.views.rows import alert_line
 from quantd.daemon.views.shortfall import Costed, Slices, by_symbol, shortfalls
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Planned
+from quantd.trading.effects import Planned, Valued
+from quantd.trading.instruments import MICRO
+from quantd.trading.orders import money_text
 from quantd.trading.statistics import (
     OWN_CLOSES,
     PERIODS_PER_YEAR,
@@ -119,7 +120,7 @@ def report(
     weights = _weights(house)
     return Report(
         header=_header(kind, reader, config, points, feed, present, OWN_CLOSES if more else "", definition),
-        equity=thin([(p.ts, float(p.equity)) for p in curves.shown(since)]),
+        equity=thin([(p.ts, p.equity_micro / MICRO) for p in curves.shown(since)]),
         drawdown=thin(curves.drawdown(since)),
         spans=spans_of(curves, alerts_of(reader), since, last_ts, free),
         limits=_limits(records, every, since, present),
@@ -130,9 +131,9 @@ def report(
         alerts_by_level=counted(a.level for a in alerts),
         alerts_by_kind=counted(a.kind for a in alerts),
         alerts_by_agent=counted(a.agent or "house" for a in alerts),
-        last_alerts=[alert_line(a) for a in alerts[-LAST_ALERTS:]],
+        last_alerts=alerts[-LAST_ALERTS:],
         switches=moves,
-        orders=counted(o.order.state for o in reader.orders(since=since + 1) if o.order.ts <= until),
+        orders=counted(o.state for o in reader.orders(since=since + 1) if o.ts <= until),
         refused=refused,
         cut=cut,
         shortfall=_shortfall(reader, since, until, unknown, slices),
@@ -218,7 +219,7 @@ def _shadow(
     if not points:
         return None
     ts = np.array([p.ts for p in points], dtype=np.int64)
-    equity = np.array([float(p.equity) for p in points])
+    equity = np.array([p.equity_micro / MICRO for p in points])
     own = [a for a in alerts if a.agent == table.name]
     begin = max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
     told = [(a.ts, a.level) for a in own]
@@ -227,7 +228,7 @@ def _shadow(
         name=table.name,
         policy=table.policy,
         profile=table.profile or "",
-        equity=points[-1].equity,
+        equity=money_text(points[-1].equity_micro),
         span=span_of(
             "this report",
             ts,
@@ -266,7 +267,7 @@ def _header(
     kind: str,
     reader: Reader,
     config: Config,
-    points: Sequence[EquityPoint],
+    points: Sequence[Valued],
     feed: str,
     present: Standing | None,
     returns: str,
@@ -302,7 +303,7 @@ def _header(
 
 
 def _limits(
-    records: Sequence[RiskPoint], every: Sequence[EquityPoint], since: int, present: Standing | None
+    records: Sequence[RiskPoint], every: Sequence[Valued], since: int, present: Standing | None
 ) -> list[LimitLine]:
     """Every limit that was recorded or has a present value; the drawdown at each sample."""
     now = {line.limit: line for line in present.limits} if present is not None else {}
@@ -402,7 +403,7 @@ def _agent(
         name=table.name,
         policy=table.policy,
         profile=table.profile or "",
-        equity=curves.every[-1].books[number],
+        equity=money_text(curves.every[-1].books[number]),
         span=span_of(
             "this report",
             curves.ts,
