@@ -212,48 +212,55 @@ class Readings:
     async def metrics(self, request: web.Request) -> web.Response:
         """Updates and renders all metrics for a scrape by Prometheus."""
         now, metrics, state = self.now(), self._metrics, self._service.shell.state
-        metrics.slices(now.slices, self._service.bar_lag_s)
-        trail = self._service.trail
-        metrics.trail(trail.verdicts, trail.orders, trail.alerts)
-        asked = self._service.deadline
-        while asked is not None and asked.took:
-            number, seconds = asked.took.popleft()
-            metrics.decision(state.rules.names()[number], seconds)
-        while self._service.took:
-            metrics.job(*self._service.took.popleft())
-        metrics.open_orders(now.open_orders)
-        metrics.account(state.equity_micro / MICRO, now.drawdown, now.gross or 0.0)
-        known = metrics_of(self.assessed().house)
-        metrics.risk({name: getattr(known, name) for name in METRICS}, {limit.limit: limit.use for limit in now.limits})
-        metrics.switch("house", state.switch.state)
+        service, bus = self._service, self._bus
+        trail, known = service.trail, metrics_of(self.assessed().house)
+        metrics.total("slices", now.slices)
+        for counter, totals in (
+            ("gate_verdicts", trail.verdicts),
+            ("orders", trail.orders),
+            ("alerts", trail.alerts),
+            ("bus_commands", service.bus_commands),
+        ):
+            for key, total in totals.items():
+                metrics.total(counter, total, key or "passed")
+        while service.deadline is not None and service.deadline.took:
+            number, seconds = service.deadline.took.popleft()
+            metrics.observe("decision_seconds", seconds, state.rules.names()[number])
+        while service.took:
+            job, seconds = service.took.popleft()
+            metrics.observe("job_seconds", seconds, job)
+        metrics.set("bar_lag_seconds", service.bar_lag_s)
+        metrics.set("open_orders", now.open_orders)
+        metrics.set("equity", state.equity_micro / MICRO)
+        metrics.set("drawdown_ratio", now.drawdown)
+        metrics.set("gross_exposure_ratio", now.gross or 0.0)
+        metrics.replace("risk_ratio", {name: getattr(known, name) for name in METRICS})
+        metrics.replace("limit_use_ratio", {limit.limit: limit.use for limit in now.limits})
+        metrics.set("switch_state", state.switch.state, "house")
         for agent in now.agents:
-            metrics.switch(agent.name, SWITCH.index(agent.switch))
-            metrics.agent(agent.name, float(agent.equity), agent.share, shadow=agent.shadow)
-        metrics.diversity(now.diversity)
-        self._model_metrics()
-        metrics.loop_lag(self._service.loop_lag_s)
-        self._service.loop_lag_s = 0.0
-        metrics.commands(self._service.bus_commands)
-        bus = self._bus
+            metrics.set("switch_state", SWITCH.index(agent.switch), agent.name)
+            metrics.set("agent_equity", float(agent.equity), agent.name, "1" if agent.shadow else "0")
+            metrics.set("agent_capital_ratio", agent.share, agent.name)
+        metrics.set("agents_correlation_ratio", now.diversity)
+        for name, model, each in helper_models(self._parts.policies, state):
+            metrics.set("model_on", each.on, name, model)
+            metrics.set("model_training_seconds", each.seconds, name, model)
+            for figure, learned, plain in (
+                ("model_r2", each.r2, each.plain_r2),
+                ("model_mse", each.mse, each.plain_mse),
+                ("model_running_mse", each.running_mse, each.running_plain_mse),
+            ):
+                metrics.set(figure, learned, name, model, "model")
+                metrics.set(figure, plain, name, model, "plain")
+        metrics.set("loop_lag_seconds", service.loop_lag_s)
+        service.loop_lag_s = 0.0
         if bus is not None:
-            metrics.bus(online=bus.online, queue_depth=bus.queue_depth, drops=bus.drops, reconnects=bus.reconnects)
+            metrics.set("bus_online", bus.online)
+            metrics.set("bus_queue_depth", bus.queue_depth)
+            metrics.total("bus_drops", bus.drops)
+            metrics.total("bus_reconnects", bus.reconnects)
         body, kind = metrics.render()
         return web.Response(body=body, headers={"Content-Type": kind})
-
-    def _model_metrics(self) -> None:
-        """Sets the accuracy of helper models, at training and while running, beside that of their plain estimates."""
-        for agent, model, each in helper_models(self._parts.policies, self._service.shell.state):
-            self._metrics.model(
-                agent,
-                model,
-                on=each.on,
-                seconds=each.seconds,
-                figures={
-                    "r2": (each.r2, each.plain_r2),
-                    "mse": (each.mse, each.plain_mse),
-                    "running_mse": (each.running_mse, each.running_plain_mse),
-                },
-            )
 
     # the past
 
