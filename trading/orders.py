@@ -4,13 +4,14 @@ An order is one row of an `OrderBasket`. Baskets are sent and reported in column
 people, adapters and exports.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Final
 
 from msgspec import Struct
 
-from quantd.trading.instruments import NANO
+from quantd.trading.instruments import NANO, Universe
 
 
 class OrderState(IntEnum):
@@ -241,3 +242,9 @@ def quantity_text(lots: int, lot_nano: int) -> str:
     whole, part = divmod(abs(nano), NANO)
     sign = "-" if nano < 0 else ""
     return f"{sign}{whole}" + (f".{part:09d}".rstrip("0") if part else "")
+
+
+def quantities(universe: Universe, lots: Sequence[int]) -> dict[str, str]:
+    """Return symbol -> signed quantity of the lots by column, without zeros."""
+    sized = zip(universe.symbols, lots, universe.lot_nano, strict=False)
+    return {symbol: quantity_text(n, size) for symbol, n, size in sized if n}

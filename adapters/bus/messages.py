@@ -33,7 +33,7 @@ from quantd.trading.decision_lines import decision_lines
 from quantd.trading.display_text import microsecond_text
 from quantd.trading.effects import Crossed, Effect, Ended, Filled, Planned, Publish, Switched, Valued
 from quantd.trading.instruments import Universe
-from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
+from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantities, quantity_text
 
 TEXT_CHARS: Final = 1_000
 """Maximum length of free text in an alert: an exception of a user's policy can have any length."""
@@ -204,12 +204,6 @@ class Composer:
             return ""
         return self._reasons[code] if 0 < code < len(self._reasons) else str(code)
 
-    def _quantities(self, lots: Sequence[int]) -> dict[str, str]:
-        """Return symbol -> signed quantity of the lots that are not zero."""
-        return {
-            self.universe.symbols[s]: quantity_text(n, self.universe.lot_nano[s]) for s, n in enumerate(lots) if n != 0
-        }
-
     def _shares(self, symbol: int, shares: Sequence[tuple[int, int]]) -> dict[str, str]:
         total: dict[str, int] = {}
         for agent, lots in shares:
@@ -325,7 +319,7 @@ class Composer:
             gross=effect.gross,
             drawdown=effect.drawdown,
             books={self._who(k): money_text(micro) for k, micro in enumerate(effect.books)},
-            positions=self._quantities(self._lots),
+            positions=quantities(self.universe, self._lots),
         )
 
 

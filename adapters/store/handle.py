@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -318,8 +319,7 @@ def _prepare(
                 raise StoreDamaged(f"{path} is missing, but {head.path} says that its journal had {known.number} rows")
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             sync(path.parent)
-        driver = connect()
-        try:
+        with closing(connect()) as driver:
             revision = revision_of(driver)
             if not revision:
                 make(driver)
@@ -330,8 +330,6 @@ def _prepare(
                 # a journal written from another state folder has its head file there
                 _begin_head(driver, head, claim is not None and path is None and led_elsewhere(driver, seat))
             return None if claim is None else take(driver, claim)
-        finally:
-            driver.close()
 
 
 def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> None:

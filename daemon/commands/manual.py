@@ -21,7 +21,7 @@ from quantd.risk.switch import RUN
 from quantd.trading.effects import Cancel, Effect, Planned, Publish
 from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished
 from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantity_text
+from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantities, quantity_text
 from quantd.trading.ports import VenueAccount
 
 MOST: Final = 2**62
@@ -260,9 +260,7 @@ def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
     """The differences between the books and the venue's newest account report."""
     lots, cash = found(state, account)
     said = told(state, lots, cash)
-    universe = state.universe
-    by_symbol = {universe.symbols[k]: quantity_text(more, universe.lot_nano[k]) for k, more in enumerate(lots) if more}
-    return Compared(not said, said, by_symbol, money_text(cash), how, int(state.switch.state))
+    return Compared(not said, said, quantities(state.universe, lots), money_text(cash), how, int(state.switch.state))
 
 
 def found(state: State, account: VenueAccount) -> tuple[list[int], int]:

@@ -11,6 +11,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -99,8 +100,7 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
         _copy_file(path, copy, progress)
     else:
         _copy_tables(str(where), copy)
-    driver = SqliteDriver(copy, read_only=True)
-    try:
+    with closing(SqliteDriver(copy, read_only=True)) as driver:
         revision = revision_of(driver)
         refuse_newer(revision)
         row = driver.execute("SELECT number, run, last_seq, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
@@ -110,8 +110,6 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
                 raise StoreDamaged(wrong)
             (folder / ARCHIVES).mkdir(exist_ok=True, mode=0o700)
             shutil.copyfile(archive.path(state / ARCHIVES), folder / ARCHIVES / archive.file)
-    finally:
-        driver.close()
     HeadFile(folder / HEAD).write(head)
     if (state / CONFIGS).is_dir():
         (folder / CONFIGS).mkdir(mode=0o700)
@@ -154,23 +152,16 @@ def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
 
 def _copy_tables(url: str, copy: Path) -> None:
     """Copy all tables of a PostgreSQL store at one instant into a new SQLite store of the same revision."""
-    source = UrlDriver(url)
-    try:
+    with closing(UrlDriver(url)) as source:
         source.snapshot()
         revision = revision_of(source)
         if not revision:
             raise StoreFailing("there is no store in this database; `quantd run` makes one")
         refuse_newer(revision)
         new_sqlite(copy, revision)
-        into = SqliteDriver(copy)
-        try:
+        with closing(SqliteDriver(copy)) as into:
             copy_rows(source, into)
-        finally:
-            into.close()
-        with closing(sqlite3.connect(copy)) as db:
-            db.execute("PRAGMA journal_mode=DELETE")
-    finally:
-        source.close()
+            into.execute("PRAGMA journal_mode=DELETE")
 
 
 def new_sqlite(path: Path, revision: str) -> None:
@@ -179,11 +170,8 @@ def new_sqlite(path: Path, revision: str) -> None:
     if revision != REVISION:
         migrate(path, revision)
         return
-    driver = SqliteDriver(path)
-    try:
+    with closing(SqliteDriver(path)) as driver:
         make(driver)
-    finally:
-        driver.close()
 
 
 def copy_rows(source: Driver, into: Driver, *, begun: bool = False) -> None:
@@ -201,13 +189,7 @@ def copy_rows(source: Driver, into: Driver, *, begun: bool = False) -> None:
 
 
 def _parts(rows: Iterator[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
-    part: list[tuple[object, ...]] = []
-    for row in rows:
-        part.append(row)
-        if len(part) == _ROWS:
-            yield part
-            part = []
-    if part:
+    while part := list(islice(rows, _ROWS)):
         yield part
 
 
