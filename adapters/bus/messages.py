@@ -5,10 +5,11 @@ are recognised.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec.structs import asdict
 
 from quantd.adapters.bus.payloads import (
     SCHEMA,
@@ -43,15 +44,6 @@ BASKETS: Final = 4_096
 
 _SWITCH: Final[tuple[SwitchName, ...]] = ("RUN", "REDUCE", "HALT")
 _encode = msgspec.json.Encoder().encode
-
-
-class _Stamp(TypedDict):
-    schema: int
-    id: str
-    run: str
-    name: str
-    ts_event: int
-    time: str
 
 
 class Message(NamedTuple):
@@ -193,8 +185,10 @@ class Composer:
             case _:  # Ask, Assessed, Cancel, Query, Booked, Snapshot and Stop are internal
                 pass
 
-    def _stamp(self, id: str, ts: int) -> _Stamp:
-        return _Stamp(schema=SCHEMA, id=id, run=self.run, name=self.name, ts_event=ts, time=microsecond_text(ts))
+    def _stamp(self, id: str, ts: int) -> dict[str, Any]:
+        """Return the fields of `Stamp`."""
+        time = microsecond_text(ts)
+        return {"schema": SCHEMA, "id": id, "run": self.run, "name": self.name, "ts_event": ts, "time": time}
 
     def _who(self, agent: int) -> str:
         return self.agents[agent] if 0 <= agent < len(self.agents) else "unallocated"
@@ -212,21 +206,15 @@ class Composer:
         return {who: quantity_text(lots, lot_nano) for who, lots in total.items() if lots}
 
     def _alert(self, effect: Publish, id: str) -> Alert:
-        return Alert(
-            **self._stamp(id, effect.ts),
-            level=effect.level,
-            kind=_clean(effect.kind),
-            text=_clean(effect.text),
-            symbol=_clean(effect.symbol),
-            agent=_clean(effect.agent),
-            value=effect.value,
-            bound=effect.bound,
-        )
+        fields: dict[str, Any] = {
+            k: _clean(v) if isinstance(v, str) else v for k, v in asdict(effect).items() if k != "ts"
+        }
+        return Alert(**self._stamp(id, effect.ts), **fields)
 
     def _sent(self, basket: OrderBasket, plan: Planned | None, id: str) -> Orders:
         who = self._asked_by(basket, plan) if plan else [""] * len(basket.sym)
         self.remember(basket, who)
-        return self._orders(basket.sample, basket.n, basket.ts, range(len(basket.sym)), "sent", None, id)
+        return self._orders(basket, range(len(basket.sym)), ["sent"] * len(basket.sym), None, id)
 
     def _asked_by(self, basket: OrderBasket, plan: Planned) -> list[str]:
         """Return, per row, the agents whose allowed change has the direction of the order, joined by +."""
@@ -238,7 +226,7 @@ class Composer:
 
     def _ended(self, effect: Ended, id: str) -> Orders:
         states = [OrderState(s).name.lower() for s in effect.state]
-        payload = self._orders(effect.sample, effect.n, effect.ts, effect.row, states, _clean(effect.reason), id)
+        payload = self._orders(effect, effect.row, states, _clean(effect.reason), id)
         key = (effect.sample, effect.n)
         if key in self._baskets:
             left = self._baskets[key][2]
@@ -248,10 +236,9 @@ class Composer:
         return payload
 
     def _orders(
-        self, sample: int, n: int, ts: int, rows: Sequence[int], state: str | list[str], reason: str | None, id: str
+        self, of: OrderBasket | Ended, rows: Sequence[int], states: list[str], reason: str | None, id: str
     ) -> Orders:
-        states = [state] * len(rows) if isinstance(state, str) else state
-        known = self._baskets.get((sample, n))
+        known = self._baskets.get((of.sample, of.n))
         lines = []
         for row, text in zip(rows, states, strict=True):
             if known is None:
@@ -263,7 +250,7 @@ class Composer:
             lines.append(
                 OrderLine(
                     row=row,
-                    order=order_id(self.run, sample, self.universe.symbols[s], n),
+                    order=order_id(self.run, of.sample, self.universe.symbols[s], of.n),
                     symbol=self.universe.symbols[s],
                     side="buy" if lots > 0 else "sell",
                     qty=quantity_text(abs(lots), self.universe.lot_nano[s]),
@@ -273,7 +260,7 @@ class Composer:
                     agent=who[row],
                 )
             )
-        return Orders(**self._stamp(id, ts), sample=sample, n=n, orders=lines)
+        return Orders(**self._stamp(id, of.ts), sample=of.sample, n=of.n, orders=lines)
 
     def _filled(self, effect: Filled, id: str) -> Fills:
         lines = []

@@ -72,21 +72,19 @@ class Curves:
             for k, (name, book, own) in enumerate(zip(agents, self.books, after, strict=True))
         ]
 
-    def shown(self, since: int) -> Sequence[Valued]:
-        """The first index of the span, or of a year when the span is shorter."""
-        return self.every[self.start(since) :]
-
     def start(self, since: int) -> int:
-        return max(0, min(int(np.searchsorted(self.ts, since, side="right")), len(self.every) - 252))
+        """The first index of the span, or of a year when the span is shorter."""
+        return span_start(self.ts, since)
 
     def drawdown(self, since: int) -> list[tuple[int, float]]:
         fall = drawdowns(compounded(self.returns))[1:]
         begin = self.start(since)
         return list(zip(self.ts[begin:].tolist(), fall[begin:].tolist(), strict=True))
 
-    def curve(self, agent: int, since: int) -> list[tuple[int, float]]:
-        begin = self.start(since)
-        return list(zip(self.ts[begin:].tolist(), self.books[agent][begin:].tolist(), strict=True))
+
+def span_start(ts: NDArray[np.int64], since: int) -> int:
+    """The first index of the samples after `since`, or of the last 252 samples when these are fewer."""
+    return max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
 
 
 def gains_at(ts: NDArray[np.int64], more: Sequence[Gain], book: int) -> Floats:

@@ -43,16 +43,18 @@ from quantd.daemon.views.report.curves import (
     gains_at,
     returns_of,
     span_of,
+    span_start,
     spans_of,
     thin,
 )
-from quantd.daemon.views.risk_measures import metrics_of
+from quantd.daemon.views.risk_measures import Metrics, metrics_of
 from quantd.daemon.views.shortfall import Costed, Slices, by_symbol, shortfalls
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Planned, Valued
 from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats
 from quantd.trading.orders import money_text
 from quantd.trading.statistics import (
     OWN_CLOSES,
@@ -120,7 +122,7 @@ def report(
     weights = _weights(house)
     return Report(
         header=_header(kind, reader, config, points, feed, present, OWN_CLOSES if more else "", definition),
-        equity=thin([(p.ts, p.equity_micro / MICRO) for p in curves.shown(since)]),
+        equity=thin([(p.ts, p.equity_micro / MICRO) for p in every[curves.start(since) :]]),
         drawdown=thin(curves.drawdown(since)),
         spans=spans_of(curves, alerts_of(reader), since, last_ts, free),
         limits=_limits(records, every, since, present),
@@ -220,30 +222,41 @@ def _shadow(
         return None
     ts = np.array([p.ts for p in points], dtype=np.int64)
     equity = np.array([p.equity_micro / MICRO for p in points])
-    own = [a for a in alerts if a.agent == table.name]
-    begin = max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
-    told = [(a.ts, a.level) for a in own]
+    returns = returns_of(equity + gains_at(ts, more, 0), np.zeros(len(equity)))
     free = _risk_free(config, ts, {})[0]
+    return _part(table, ts, equity, returns, points[-1].equity_micro, alerts, since, free, shadow=True)
+
+
+def _part(
+    table: Agent,
+    ts: NDArray[np.int64],
+    equity: Floats,
+    returns: Floats,
+    equity_micro: int,
+    alerts: Sequence[Alert],
+    since: int,
+    free: RiskFree,
+    *,
+    switches: Sequence[Move] = (),
+    limits: Sequence[LimitNow] = (),
+    metrics: Metrics | None = None,
+    shadow: bool = False,
+) -> AgentPart:
+    """The section of an agent or shadow, from its equity and returns at the samples `ts`."""
+    own = [a for a in alerts if a.agent == table.name]
+    begin = span_start(ts, since)
     return AgentPart(
         name=table.name,
         policy=table.policy,
         profile=table.profile or "",
-        equity=money_text(points[-1].equity_micro),
-        span=span_of(
-            "this report",
-            ts,
-            returns_of(equity + gains_at(ts, more, 0), np.zeros(len(equity))),
-            told,
-            since,
-            int(ts[-1]),
-            free,
-        ),
+        equity=money_text(equity_micro),
+        span=span_of("this report", ts, returns, [(a.ts, a.level) for a in own], since, int(ts[-1]), free),
         alerts=counted(a.kind for a in own),
-        switches=[],
-        limits=[],
-        metrics=None,
+        switches=list(switches),
+        limits=list(limits),
+        metrics=metrics,
         curve=thin(list(zip(ts[begin:].tolist(), equity[begin:].tolist(), strict=True))),
-        shadow=True,
+        shadow=shadow,
     )
 
 
@@ -395,29 +408,21 @@ def _agent(
     free: RiskFree,
 ) -> AgentPart:
     table = config.agents[number]
-    own = [a for a in alerts if a.agent == table.name]
     parts = [part for plan in plans for part in plan.agents if part.agent == number]
     values: Mapping[str, tuple[float, float]] = parts[-1].values if parts else {}
     found = present.agents.get(table.name) if present is not None else None
-    return AgentPart(
-        name=table.name,
-        policy=table.policy,
-        profile=table.profile or "",
-        equity=money_text(curves.every[-1].books[number]),
-        span=span_of(
-            "this report",
-            curves.ts,
-            curves.agents[number],
-            [(a.ts, a.level) for a in own],
-            since,
-            int(curves.ts[-1]),
-            free,
-        ),
-        alerts=counted(a.kind for a in own),
+    return _part(
+        table,
+        curves.ts,
+        curves.books[number],
+        curves.agents[number],
+        curves.every[-1].books[number],
+        alerts,
+        since,
+        free,
         switches=[m for m in moves if m.who == table.name],
         limits=[limit_now(key, value, bound) for key, (value, bound) in sorted(values.items())],
         metrics=metrics_of(found) if found is not None else None,
-        curve=thin(curves.curve(number, since)),
     )
 
 
