@@ -130,10 +130,9 @@ class Reader:
     def switches(self) -> list[SwitchMove]:
         names = ("RUN", "REDUCE", "HALT")
         return [
-            SwitchMove(
-                s.ts, self._name(s.agent, s.seq) if s.agent >= 0 else "", names[s.before], names[s.after], s.reason
-            )
+            SwitchMove(s.ts, instant_text(s.ts), who, names[s.before], names[s.after], s.reason)
             for s in self._rows(SwitchRow)
+            for who in (self._name(s.agent, s.seq) if s.agent >= 0 else "house",)
         ]
 
     def risk(self, *, since: int = 0, last: int | None = None) -> list[RiskPoint]:

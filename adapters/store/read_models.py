@@ -35,10 +35,11 @@ class Booking(Struct, frozen=True):
 
 
 class SwitchMove(Struct, frozen=True):
-    """A change of a switch; states are RUN, REDUCE, HALT; `agent` is empty for the house."""
+    """A change of a switch; states are RUN, REDUCE, HALT; `who` is an agent or "house"."""
 
     ts: int
-    agent: str
+    time: str
+    who: str
     before: str
     after: str
     reason: str

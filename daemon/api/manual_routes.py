@@ -5,7 +5,7 @@ The answer has the result of the action and follows its commit to the journal.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 from aiohttp import web
@@ -14,6 +14,10 @@ from msgspec import Struct
 from quantd.daemon.api.command_routes import WAIT_S, Handler, body
 from quantd.daemon.api.guard import Refused
 from quantd.daemon.commands.manual import (
+    Cash,
+    Halt,
+    OrderByHand,
+    Settle,
     became_of_flow,
     became_of_halt,
     became_of_order,
@@ -32,62 +36,24 @@ COMPARE_S: Final = 12.0
 """Seconds after which a reconciliation with the venue times out."""
 
 
-class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
-    """A manual order; `qty` in units and the prices `stop` and `target` as text; no `agent` is the book `manual`."""
-
-    side: Literal["buy", "sell"]
-    qty: str
-    symbol: str
-    reason: str
-    agent: str = ""
-    stop: str = ""
-    target: str = ""
-
-
-class Cash(Struct, frozen=True, forbid_unknown_fields=True):
-    """A deposit or withdrawal. `amount` as text; an empty `agent` is the unallocated book."""
-
-    do: Literal["add", "remove"]
-    amount: str
-    reason: str
-    agent: str = ""
-
-
-class Settle(Struct, frozen=True, forbid_unknown_fields=True):
-    """`how`: "" only compares, "fence" leaves the differences untraded, else the agent that adopts them."""
-
-    how: str = ""
-    reason: str = ""
-
-
-class Halt(Struct, frozen=True, forbid_unknown_fields=True):
-    """A trading halt of one symbol: `do` "halt" refuses new orders for it until "resume"."""
-
-    do: Literal["halt", "resume"]
-    symbol: str
-    reason: str
-
-
 async def order(request: web.Request, service: Service) -> Struct:
     """Submits a manual order through the gate."""
     asked = await body(request, OrderByHand, '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}')
-    wish = wished(
-        service, asked.agent, asked.side, asked.qty, asked.symbol, asked.reason, "api", asked.stop, asked.target
-    )
+    wish = wished(service, asked)
     return became_of_order(service, wish, await _done(service, wish))
 
 
 async def cash(request: web.Request, service: Service) -> Struct:
     """Books a deposit or a withdrawal."""
     asked = await body(request, Cash, '{"do": "add", "amount": "1000.00", "reason": ".."}')
-    moved = flow(service, asked.agent, asked.amount, asked.do == "remove", asked.reason, "api")
+    moved = flow(service, asked)
     return became_of_flow(service, moved, await _done(service, moved))
 
 
 async def halt(request: web.Request, service: Service) -> Struct:
     """Halts or resumes trading of one symbol."""
     asked = await body(request, Halt, '{"do": "halt", "symbol": "SPY", "reason": ".."}')
-    event = halted(service, asked.symbol, asked.do == "halt", asked.reason, "api")
+    event = halted(service, asked)
     await _done(service, event)
     return became_of_halt(service, event)
 
@@ -110,7 +76,7 @@ async def reconcile(request: web.Request, service: Service) -> Struct:
     before = compared(service.shell.state, account, asked.how)
     if not asked.how:
         return before
-    await _done(service, correction(service, account, asked.how, said, "api"))
+    await _done(service, correction(service, account, asked.how, said))
     return msgspec.structs.replace(before, switch=int(service.shell.state.switch.state))
 
 

@@ -33,7 +33,7 @@ def _stored_status(where: Place) -> dict[str, Any]:
 
     reader = where.reader()
     last = next(iter(reader.equity(last=1)), None)
-    moves = [m for m in reader.switches() if not m.agent]
+    moves = [m for m in reader.switches() if m.who == "house"]
     switch = moves[-1] if moves else None
     return {
         "run": reader.run.run,

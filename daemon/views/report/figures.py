@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import Alert, Booking, RiskPoint
+from quantd.adapters.store.read_models import Alert, Booking, RiskPoint, SwitchMove
 from quantd.daemon.assembly.parts import rate_of
 from quantd.daemon.config import Agent, Config, digest
 from quantd.daemon.config.agent_tables import MANUAL
@@ -29,7 +29,6 @@ from quantd.daemon.views.report.contents import (
     Header,
     House,
     LimitLine,
-    Move,
     Report,
     Standing,
     Trial,
@@ -106,7 +105,7 @@ def report(
         )
         unknown["assessment"] = why
     alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
-    moves = [_move(m.ts, m.agent, m.before, m.after, m.reason) for m in reader.switches() if since < m.ts <= until]
+    moves = [m for m in reader.switches() if since < m.ts <= until]
     plans = [d.plan for d in reader.decisions(since=since + 1) if d.plan.ts <= until]
     records = [r for r in reader.risk() if r.ts <= until]
     names = [agent.name for agent in config.agents]
@@ -237,7 +236,7 @@ def _part(
     since: int,
     free: RiskFree,
     *,
-    switches: Sequence[Move] = (),
+    switches: Sequence[SwitchMove] = (),
     limits: Sequence[LimitNow] = (),
     metrics: Metrics | None = None,
     shadow: bool = False,
@@ -401,7 +400,7 @@ def _agent(
     config: Config,
     curves: Curves,
     plans: Sequence[Planned],
-    moves: Sequence[Move],
+    moves: Sequence[SwitchMove],
     alerts: Sequence[Alert],
     present: Standing | None,
     since: int,
@@ -424,10 +423,6 @@ def _agent(
         limits=[limit_now(key, value, bound) for key, (value, bound) in sorted(values.items())],
         metrics=metrics_of(found) if found is not None else None,
     )
-
-
-def _move(ts: int, agent: str, before: str, after: str, reason: str) -> Move:
-    return Move(ts, instant_text(ts), agent or "house", before, after, reason)
 
 
 def _weights(house: Assessment | None) -> dict[str, float]:

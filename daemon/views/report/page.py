@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from quantd.adapters.store.read_models import SwitchMove
 from quantd.daemon.views.overview import LimitNow
-from quantd.daemon.views.report.contents import AgentPart, LimitLine, Move, Report, Span
+from quantd.daemon.views.report.contents import AgentPart, LimitLine, Report, Span
 from quantd.daemon.views.report.drawing import STYLE, chart
 
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
@@ -299,7 +300,7 @@ def _alerts(report: Report) -> str:
     )
 
 
-def _moves(title: str, at: str, moves: Sequence[Move]) -> str:
+def _moves(title: str, at: str, moves: Sequence[SwitchMove]) -> str:
     if not moves:
         return _section(title, "<p>no changes</p>")
     rows = [

@@ -148,7 +148,7 @@ def test_reading_does_not_hinder_the_writer(desk):
         store.commit(batch(fold, 21, day[20:]))
         assert len(read.orders()) > before
         assert read.bookings() == desk.reader().bookings()
-        assert all(m.before == "RUN" and m.after == "REDUCE" and not m.agent for m in read.switches())
+        assert all(m.before == "RUN" and m.after == "REDUCE" and m.who == "house" for m in read.switches())
 
 
 def test_records_of_risk_are_what_was_planned_and_what_was_held(folder):
