@@ -25,11 +25,9 @@ def alerts(
 
     import msgspec
 
-    from quantd.daemon.views.rows import alert_line
-
     where = place(config, state)
     reader = where.reader(run)
-    rows = [alert_line(row) for row in reader.alerts(last=last)]
+    rows = reader.alerts(last=last)
     if not follow:
         if as_json:
             print_json({"run": reader.run.run, "alerts": rows})

@@ -45,10 +45,8 @@ def orders(
         from quantd.daemon.views.shortfall import of_orders
 
         slices = slices_of(read_only(where.store, where.folder), reader.run.run, where.folder)
-        costs = of_orders(reader, [row.order for row in found_orders], slices)
-        print_json(
-            {"run": reader.run.run, "orders": [order_line(row, costs.get(row.order.id)) for row in found_orders]}
-        )
+        costs = of_orders(reader, found_orders, slices)
+        print_json({"run": reader.run.run, "orders": [order_line(row, costs.get(row.id)) for row in found_orders]})
         return
     rows = [order_line(row) for row in found_orders]
     table(
