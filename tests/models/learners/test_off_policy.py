@@ -47,7 +47,7 @@ def test_a_training_taken_up_again_comes_to_the_same_bits_as_one_that_was_not_br
     first.learn(env, broken_at, on)
     second, env = short(learner, 6)
     second.load(first.state())
-    assert digest(second.course.state()) == digest(first.course.state())
+    assert digest(second.state()) == digest(first.state())
     second.learn(env, 600, on)
     assert digest(second.state()) == digest(whole.state())
 
