@@ -183,10 +183,6 @@ def larger(x: Node, y: Node) -> Point:
     return point(f"max({x.key}, {y.key})", np.maximum, x, y)
 
 
-def smaller(x: Node, y: Node) -> Point:
-    return point(f"min({x.key}, {y.key})", np.minimum, x, y)
-
-
 def positive(x: Node) -> Point:
     """Return x where it is above 0, else 0."""
     return point(f"pos({x.key})", lambda v: np.maximum(v, 0.0), x)

@@ -22,7 +22,7 @@ class InverseVolatilityParams(Struct, frozen=True):
 
 
 def inverse_deviations(returns: Floats) -> Floats:
-    """Return float64[N]: 1 / standard deviation (n - 1) of the columns of float64[k, N]; 0 for missing or stale data."""
+    """Return float64[N]: 1 / standard deviation (n - 1) of columns of float64[k, N]; 0 for missing or stale data."""
     k = len(returns)
     centred = returns - returns.sum(axis=0) / k
     variance = np.einsum("ij,ij->j", centred, centred) / (k - 1)
