@@ -7,7 +7,8 @@ This module has the tasks that listen, query and wait.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeVar
 
@@ -198,15 +199,11 @@ class Live:
                 await asyncio.gather(self._reader, return_exceptions=True)
 
     async def _read(self, stream: Stream, forming: Forming) -> None:
-        bars = stream.bars()
-        try:
+        async with aclosing(stream.bars()) as bars:
             async for rows in bars:
                 self._failing.pop("stream", None)
                 forming.take(rows, self._now())
                 self._woken.set()
-        finally:
-            if isinstance(bars, AsyncGenerator):
-                await bars.aclose()
         raise SourceError(self._source.name, "its stream ended")
 
     async def _ask(self, forming: Forming) -> None:

@@ -1,7 +1,7 @@
 """Alpaca's bars as they are made, over its WebSocket: one-minute bars and their corrections; and of stocks what the
 tape says of halts and of limits up and down."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, cast
 
@@ -109,7 +109,7 @@ class AlpacaStream:
         """Who is told, as it comes, what is halted and what has come to a limit; before `bars` is read."""
         self._told = told
 
-    async def bars(self) -> AsyncIterator[Rows]:
+    async def bars(self) -> AsyncGenerator[Rows, None]:
         """Connect, show the key, subscribe, then bars as they come. Raises SourceError when the connection is lost."""
         import aiohttp
 
