@@ -17,9 +17,9 @@ from quantd.adapters.brokers.alpaca.wire import (
     micro,
     nano,
     plain,
-    stamp,
 )
 from quantd.adapters.brokers.order_log import Orders
+from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import ForeignOrder
 from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow
@@ -131,7 +131,7 @@ async def _get(rest: Rest, path: str, query: dict[str, str] | None = None) -> An
 
 async def activities(rest: Rest, kind: str, since: int) -> AsyncIterator[Activity]:
     """Activities after `since`, oldest first, all pages. Raises NotSent or Lost."""
-    asked = {"after": stamp(since), "direction": "asc", "page_size": str(PAGE)}
+    asked = {"after": instant_text(since), "direction": "asc", "page_size": str(PAGE)}
     while True:
         answer = await rest.ask("GET", f"v2/account/activities{kind}", asked)
         if not answer.ok:

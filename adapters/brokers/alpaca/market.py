@@ -7,8 +7,9 @@ from typing import Final
 from urllib.parse import quote
 
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Answer, Rest
-from quantd.adapters.brokers.alpaca.wire import Asset, Clock, Garbled, instant, is_crypto, nano, stamp, text_of
+from quantd.adapters.brokers.alpaca.wire import Asset, Clock, Garbled, instant, is_crypto, nano, text_of
 from quantd.adapters.brokers.errors import VenueError
+from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import NANO, Instrument, Universe
 
 ONE_BY_ONE: Final = 40
@@ -41,7 +42,9 @@ async def refuse_clock(rest: Rest, settings: AlpacaSettings, now: Callable[[], i
     skew = max(sent - theirs, theirs - back, 0)
     if skew <= settings.max_skew_s * NANO:
         return []
-    return [(f"its clock says {stamp(theirs)} and ours {stamp(back)}", "let NTP set this machine's clock")]
+    return [
+        (f"its clock says {instant_text(theirs)} and ours {instant_text(back)}", "let NTP set this machine's clock")
+    ]
 
 
 async def refuse_universe(rest: Rest, universe: Universe) -> tuple[dict[str, Asset], Mistakes]:

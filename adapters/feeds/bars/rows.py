@@ -46,7 +46,9 @@ class Rows:
         return Rows(*(getattr(self, name)[which] for name in self.__slots__))
 
 
-ORDER: Final = {"dividend": 0, "split": 1, "delisting": 2}
+ActionKind = Literal["split", "dividend", "delisting"]
+
+ORDER: Final[dict[ActionKind, int]] = {"dividend": 0, "split": 1, "delisting": 2}
 """The order within one date: a dividend is paid on the old shares, a delisting on the new ones."""
 
 
@@ -56,10 +58,16 @@ class ActionRow:
 
     day_ns: int
     column: int
-    kind: Literal["split", "dividend", "delisting"]
+    kind: ActionKind
     numerator: int
     denominator: int
     cash_nano: int
+
+
+def actions_within(actions: Iterable[ActionRow], start_ns: int, end_ns: int) -> list[ActionRow]:
+    """Select the actions with an ex date in [start_ns, end_ns), by date, column and ORDER."""
+    wanted = [each for each in actions if start_ns <= each.day_ns < end_ns]
+    return sorted(wanted, key=lambda each: (each.day_ns, each.column, ORDER[each.kind]))
 
 
 def exact_nano(prices: Floats) -> Ints:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 from msgspec.structs import replace
 
-from quantd.adapters.feeds.bars.rows import ORDER, ActionRow, Rows, joined, rows_of, within
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows, actions_within, joined, rows_of, within
 from quantd.adapters.feeds.bars.stamps import UNITS_NS, interval_ns
 from quantd.adapters.feeds.source import PartialAnswer, Source
 from quantd.adapters.feeds.wrappers.cache_files import Note, Ranges, Shelf, merged, packed, uncovered, unpacked
@@ -110,8 +110,7 @@ class Cached(Passing):
                         for column, note in enumerate(notes)
                     ]
                     await asyncio.to_thread(self._note, notes)
-        wanted = [a for a in known if start_ns <= a.day_ns < end_ns]
-        return sorted(wanted, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
+        return actions_within(known, start_ns, end_ns)
 
     def _opened(self, column: int, one: "_Series") -> "_Series":
         """The series with its bars; a missing or damaged file counts as never downloaded."""

@@ -19,7 +19,7 @@ _LONGEST_REST_S: Final = 900.0
 
 @dataclass(slots=True)
 class Health:
-    """The health of one source: its score, and the time (seconds of the caller's clock) before which it is not tried."""
+    """The health of one source. It is not tried before `rests_until_s` on the caller's clock."""
 
     score: float = 1.0
     failures: int = 0
