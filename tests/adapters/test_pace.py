@@ -1,11 +1,13 @@
-"""A pace is kept, also at the start, and a rate that allows nothing is refused."""
+"""A pace is kept, also at the start; a rate that allows nothing is refused; a requested delay is read and bounded."""
 
 import asyncio
 import itertools
+import time
+from email.utils import formatdate
 
 import pytest
 
-from quantd.adapters.pace import Pace, Rate
+from quantd.adapters.pace import Pace, Rate, retry_after_s
 
 
 async def test_requests_are_evenly_spaced_from_the_first_on() -> None:
@@ -32,3 +34,22 @@ async def test_without_a_rate_there_is_no_waiting() -> None:
 def test_a_rate_of_nothing_is_refused(calls: float, per_s: float) -> None:
     with pytest.raises(ValueError, match="allows nothing"):
         Rate(calls, per_s)
+
+
+@pytest.mark.parametrize(
+    ("headers", "least_s", "most_s"),
+    [
+        ({}, 0.0, 0.0),
+        ({"Retry-After": "7"}, 7.0, 7.0),
+        ({"Retry-After": "1000"}, 20.0, 20.0),
+        ({"Retry-After": "soon"}, 0.0, 0.0),
+        ({"Retry-After": formatdate(time.time() - 60, usegmt=True)}, 0.0, 0.0),
+        ({"Retry-After": formatdate(time.time() + 600, usegmt=True)}, 20.0, 20.0),
+        ({"X-RateLimit-Reset": f"{time.time() + 600:.0f}"}, 20.0, 20.0),
+        ({"X-RateLimit-Reset": f"{time.time() - 600:.0f}"}, 0.0, 0.0),
+    ],
+)
+def test_a_requested_delay_is_seconds_or_a_date_and_bounded(
+    headers: dict[str, str], least_s: float, most_s: float
+) -> None:
+    assert least_s <= retry_after_s(headers, 20.0) <= most_s

@@ -29,16 +29,10 @@ class Order(Struct, frozen=True):
     side: str = ""
     symbol: str | None = ""
     qty: Decimal | None = None
-    notional: Decimal | None = None
     filled_qty: Decimal | None = None
-    filled_avg_price: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
-    time_in_force: str = ""
     submitted_at: str | None = ""
-    updated_at: str | None = ""
-    replaced_by: str | None = None
-    replaces: str | None = None
 
 
 class Update(Struct, frozen=True):
@@ -58,7 +52,6 @@ class StreamData(Struct, frozen=True):
     """What stands in `data` of the stream's own answers."""
 
     status: str = ""
-    action: str = ""
     streams: list[str] = []
     error: str = ""
 
@@ -91,7 +84,6 @@ class Position(Struct, frozen=True):
     symbol: str
     qty: Decimal
     side: str = "long"
-    asset_class: str = "us_equity"
 
 
 class Asset(Struct, frozen=True):
@@ -103,7 +95,6 @@ class Asset(Struct, frozen=True):
     fractionable: bool = False
     shortable: bool = False
     easy_to_borrow: bool = False
-    min_order_size: Decimal | None = None
     min_trade_increment: Decimal | None = None
     price_increment: Decimal | None = None
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from functools import partial
 from typing import Any, Final
 
-from quantd.adapters.exchange.client import Access, Exchange, NoExchange, asked_to_wait_s, connect, hang_up, leave
+from quantd.adapters.exchange.client import Access, Exchange, NoExchange, connect, hang_up, leave
 from quantd.adapters.exchange.errors import Outcome, outcome
 from quantd.adapters.exchange.numbers import NotExact, decimal
 from quantd.adapters.feeds.bars.rows import ActionRow, Bar, Number, Rows, nano, rows_of
@@ -17,6 +17,7 @@ from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.feeds.vendor import Request, Vendor
 from quantd.adapters.feeds.wrappers.completion import Completed
+from quantd.adapters.pace import retry_after_s
 from quantd.adapters.plugins import Option
 from quantd.trading.instruments import NANO, Universe
 
@@ -139,7 +140,7 @@ class CryptoSource:
         try:
             return await ask()
         except Exception as error:
-            raise self.wrong(error, asked_to_wait_s(exchange, LONGEST_WAIT_S)) from None
+            raise self.wrong(error, retry_after_s(exchange.last_response_headers or {}, LONGEST_WAIT_S)) from None
 
     def wrong(self, error: BaseException, after_s: float = 0.0) -> SourceError:
         """The SourceError for an exception of ccxt."""

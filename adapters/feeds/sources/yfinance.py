@@ -23,7 +23,7 @@ from quantd.adapters.feeds.source import PartialAnswer, SourceError, some, whole
 from quantd.adapters.feeds.sources.http_client import WORDS
 from quantd.adapters.feeds.vendor import Request, Vendor
 from quantd.adapters.plugins import Option
-from quantd.trading.display_text import session_date
+from quantd.trading.display_text import one_line, session_date
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS
@@ -117,7 +117,7 @@ class YahooSource:
         rows = within(joined(a.rows for a in answers), start_ns, end_ns)
         if lost:
             missing = [self._universe.symbols[column] for column in lost]
-            why = " ".join(str(next(iter(lost.values())).what).split())
+            why = one_line(next(iter(lost.values())).what, WORDS)
             if len(lost) == self._universe.size:
                 raise SourceError(
                     self.name, f"no bar of {some(missing)}: {why}", "Check how it spells them", again=False
@@ -210,7 +210,7 @@ class YahooSource:
         except (YFException, OSError, ValueError, KeyError, TypeError, IndexError) as error:
             # curl's errors are OSErrors; those below are yfinance's way of saying that an answer was not what it
             # expected
-            status, words = session.chart.status, " ".join(str(error).split())[:WORDS]
+            status, words = session.chart.status, one_line(error, WORDS)
             if status == 404:
                 raise self._unknown(column, words) from None
             if 200 <= status < 500:
