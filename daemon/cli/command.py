@@ -1,6 +1,6 @@
 """The record that declares a command, and the options that several commands share. Imports nothing heavy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -9,19 +9,20 @@ from typing import Annotated, Final, Literal
 import typer
 
 Panel = Literal["Trade", "Look", "Operate", "Set up", "Learn"]
+Action = Callable[..., int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of `quantd`. Its name is the name of its module, and its help is the docstring of the action.
+    """One command of `quantd`. Its name is the name of its module, and its help is the docstring of the module.
 
-    `action` returns the exit code; None is 0. A `typer.Typer` is a group of commands. `order` is the place in the panel
-    of `quantd --help`; commands of the same order are sorted by name.
+    `order` is the place in the panel of `quantd --help`; commands of the same order are sorted by name. An action
+    returns the exit code; None is 0. A group of commands has its actions by name, each with its help as docstring.
     """
 
-    action: Callable[..., int | None] | typer.Typer
     panel: Panel
-    order: int = 1_000
+    order: int
+    action: Action | Mapping[str, Action]
 
 
 def day(text: str) -> date:

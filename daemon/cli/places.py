@@ -5,16 +5,18 @@ The state folder is read from the file without checking it: a mistake in config.
 """
 
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantd.adapters.bus.settings import Tls
 from quantd.daemon.cli.failures import Failure
+from quantd.daemon.config import secret, store_url
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 
 if TYPE_CHECKING:
-    from quantd.adapters.bus.settings import Tls
     from quantd.adapters.store.journal.records import Records, RunRecord
     from quantd.adapters.store.queries import Reader
 
@@ -26,7 +28,7 @@ class Place:
     folder: Path
     store: str | Path
 
-    def reader(self, run: str | None = None) -> "Reader":
+    def reader(self, run: str | None = None) -> Reader:
         """The store's read models, of the newest run when none is named. Raises Failure where there is none."""
         from quantd.adapters.store.errors import StoreFailing
         from quantd.adapters.store.queries import Reader
@@ -47,7 +49,6 @@ def place(config: Path, state: Path | None, sets: Sequence[str] | None = None) -
     named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
     url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
     folder = state if state is not None else config.parent / (named or "state")
-    from quantd.daemon.config import store_url
 
     return Place(folder, store_url(url) or folder)
 
@@ -60,17 +61,13 @@ def bus_root(config: Path) -> str:
 
 def bus_login(config: Path) -> tuple[str | None, str | None]:
     """The MQTT broker's user, as configured, and the secret mqtt_password; None where there is none."""
-    from quantd.daemon.config import secret
-
     table = _document(config) if config.exists() else {}
     user = os.environ.get("QUANTD_BUS__USERNAME") or _text(table, "bus", "username")
     return user or None, secret("mqtt_password") if user else None
 
 
-def bus_tls(config: Path, secure: bool) -> "Tls | None":
+def bus_tls(config: Path, secure: bool) -> Tls | None:
     """How a client of the configured broker speaks TLS; None where it does not."""
-    from quantd.adapters.bus.settings import Tls
-
     bus = (_document(config) if config.exists() else {}).get("bus")
     kind = os.environ.get("QUANTD_BUS__KIND") or (_text({"bus": bus}, "bus", "kind") or "embedded")
     table = bus.get("tls") if isinstance(bus, dict) else None
@@ -87,8 +84,6 @@ def bus_tls(config: Path, secure: bool) -> "Tls | None":
 
 
 def _document(config: Path) -> Mapping[str, Any]:
-    import tomllib
-
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
@@ -105,7 +100,7 @@ def _text(document: Mapping[str, Any], section: str, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
+def recorded(where: Place, run: str | None) -> tuple[Records, RunRecord]:
     """The store for reading, and the run that is meant: the newest where none is named. Raises Failure."""
     from quantd.adapters.store.errors import StoreFailing
     from quantd.adapters.store.handle import read_only

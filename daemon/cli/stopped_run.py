@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from quantd.adapters.store.handle import read_only
 from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.cli.configuration import read
@@ -30,8 +32,6 @@ def at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> tup
 
 def positions_at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> dict[str, Any]:
     """As the API says it."""
-    import msgspec
-
     shell, run, _ = at_rest(config, state, sets)
     shell.state.revalue()
     found = {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": positions(shell.state)}

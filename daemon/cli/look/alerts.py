@@ -1,14 +1,22 @@
-"""`quantd alerts`: the newest alerts, and those that come, over MQTT."""
+"""List the newest alerts. With --follow and --json: one JSON document per line."""
 
+import asyncio
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import msgspec
 import typer
+from aiomqtt import Client, MqttError
 
+from quantd.adapters.bus.settings import address
+from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import local, print_json, say
 from quantd.daemon.cli.places import bus_login, bus_tls, place
+from quantd.daemon.views.rows import alert_line
 from quantd.trading.exit_codes import TRY_LATER
 
 
@@ -20,13 +28,6 @@ def alerts(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Then those that come, over MQTT.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The newest alerts. With --follow and --json one document a line."""
-    import asyncio
-
-    import msgspec
-
-    from quantd.daemon.views.rows import alert_line
-
     where = place(config, state)
     reader = where.reader(run)
     rows = [alert_line(row) for row in reader.alerts(last=last)]
@@ -50,10 +51,6 @@ def _line(ts: int, level: str, kind: str, text: str, symbol: str, agent: str) ->
 
 def _show(alert: dict[str, Any], as_json: bool) -> None:
     """One line, at once: somebody is looking."""
-    import sys
-
-    import msgspec
-
     if as_json:
         say(msgspec.json.encode(alert).decode())
     else:
@@ -63,8 +60,6 @@ def _show(alert: dict[str, Any], as_json: bool) -> None:
 
 
 def _bus(where: Any) -> tuple[str, str]:
-    from quantd.daemon.cli.client import running
-
     daemon = running(where)
     if daemon is None:
         raise Failure(f"no daemon runs in {where.folder}, so no alert will come; `quantd run` starts one", TRY_LATER)
@@ -74,14 +69,6 @@ def _bus(where: Any) -> tuple[str, str]:
 
 async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
     """Alerts of a broker until somebody stops us; connects again when the broker was away."""
-    import asyncio
-    import contextlib
-
-    import msgspec
-    from aiomqtt import Client, MqttError
-
-    from quantd.adapters.bus.settings import address
-
     host, port, secure = address(url)
     user, password = bus_login(config)
     tls = bus_tls(config, secure)
@@ -108,4 +95,4 @@ async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
             await asyncio.sleep(1.0)
 
 
-COMMAND: Final = Command(alerts, "Look", order=70)
+COMMAND: Final = Command("Look", 70, alerts)

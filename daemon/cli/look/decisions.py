@@ -1,18 +1,16 @@
-"""`quantd decisions`: how rounds became orders."""
+"""Show the newest decisions: target weights of the agents, limits, resulting orders."""
 
 from typing import Final
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
 from quantd.daemon.cli.output import local, print_json, say
 from quantd.daemon.cli.places import place
+from quantd.daemon.views.rows import decision_line
 
 
 def decisions(
     config: ConfigFile = CONFIG_FILE, state: State = None, last: Last = 5, run: Run = None, as_json: Json = False
 ) -> None:
-    """What agents wanted and what became of it."""
-    from quantd.daemon.views.rows import decision_line
-
     reader = place(config, state).reader(run)
     universe = reader.run.universe
     rows = [decision_line(d.plan, universe, d.agents, d.address) for d in reader.decisions(last=last)]
@@ -43,4 +41,4 @@ def decisions(
             say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in row.crossed.items()))
 
 
-COMMAND: Final = Command(decisions, "Look", order=40)
+COMMAND: Final = Command("Look", 40, decisions)

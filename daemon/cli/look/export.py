@@ -1,5 +1,6 @@
-"""`quantd export`: fills, orders or equity as CSV, complete enough to rebuild the account."""
+"""Write fills, orders or equity as CSV: exact decimals, ISO 8601 UTC."""
 
+import csv
 import io
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Run, Sta
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import cell, iso, say
 from quantd.daemon.cli.places import place
+from quantd.daemon.views.limit_rows import reason_name
 from quantd.trading.exit_codes import USAGE
 
 COLUMNS: Final = {
@@ -33,11 +35,6 @@ def export(
         str | None, typer.Option("--by", metavar="agent", help="Fills by agent: one row per share, and crosses.")
     ] = None,
 ) -> None:
-    """Write fills, orders or equity as CSV: exact text, ISO 8601 UTC."""
-    import csv
-
-    from quantd.daemon.views.limit_rows import reason_name
-
     if what not in COLUMNS:
         raise Failure(f"{what!r} cannot be exported; there are: {', '.join(COLUMNS)}", USAGE)
     if by not in (None, "agent") or (by and what != "fills"):
@@ -83,4 +80,4 @@ def _write(out: Path, text: str) -> None:
     part.replace(out)
 
 
-COMMAND: Final = Command(export, "Look", order=100)
+COMMAND: Final = Command("Look", 100, export)

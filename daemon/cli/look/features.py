@@ -1,17 +1,17 @@
-"""`quantd features list`: the features that a policy or an artifact may read, and the missing ones with the reason."""
+"""List the features that policies may read, and what each needs."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
+from quantd.strategies.features import FAMILIES, SETS, UNAVAILABLE, Feature, FeatureError, feature
+from quantd.strategies.features.families import SOURCE_OF
+from quantd.strategies.indicators import INDICATORS
+from quantd.strategies.policies import nearest
 from quantd.trading.exit_codes import DONE, USAGE
-
-if TYPE_CHECKING:
-    from quantd.strategies.features import Feature
-
 
 NEEDED = {
     "benchmark": "benchmark",
@@ -31,14 +31,7 @@ WHERE = {
 }
 """Word -> when there is one."""
 
-group = typer.Typer(
-    help="The features that policies may read of the market, and what each needs.", no_args_is_help=True
-)
 
-COMMAND: Final = Command(group, "Look", order=110)
-
-
-@group.command("list")
 def features_list(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="One feature, with any window: rsi_21.week.")
@@ -50,9 +43,6 @@ def features_list(
     as_json: Json = False,
 ) -> int:
     """Every feature: what it is, how many samples it reads, where its formula is, whether it can be had here."""
-    from quantd.strategies.features import SETS, UNAVAILABLE, FeatureError, feature
-    from quantd.strategies.indicators import INDICATORS
-
     if name is not None:
         try:
             rows = [_row(feature(name))]
@@ -97,9 +87,6 @@ def features_list(
 
 
 def _names(of: str | None) -> list[str]:
-    from quantd.strategies.features import FAMILIES, SETS, feature
-    from quantd.strategies.policies import nearest
-
     if of is not None:
         if of not in SETS:
             raise Failure(f"there is no set {of!r}; {nearest(of, SETS)}", USAGE)
@@ -110,10 +97,7 @@ def _names(of: str | None) -> list[str]:
     return [*named, *(family for family in FAMILIES if family not in met)]
 
 
-def _row(each: "Feature") -> dict[str, Any]:
-    from quantd.strategies.features.families import SOURCE_OF
-    from quantd.strategies.indicators import INDICATORS
-
+def _row(each: Feature) -> dict[str, Any]:
     about, node = each.about, each.node()
     indicator = SOURCE_OF.get(each.family) or SOURCE_OF.get(each.family.removesuffix("_distance"))
     if each.family == "momentum":
@@ -145,3 +129,6 @@ def _source(row: dict[str, Any]) -> str:
 
 def _cut(words: str) -> str:
     return words if len(words) <= 50 else words[:49] + "…"
+
+
+COMMAND: Final = Command("Look", 110, {"list": features_list})

@@ -1,12 +1,17 @@
-"""`quantd orders`: the newest orders, or what was cut and refused."""
+"""List the newest orders with their present state."""
 
 from typing import Annotated, Any, Final
 
 import typer
 
+from quantd.adapters.store.handle import read_only
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
 from quantd.daemon.cli.output import local, print_json, say, table
 from quantd.daemon.cli.places import place
+from quantd.daemon.recovery.replay import slices_of
+from quantd.daemon.views.addresses import refused_lines
+from quantd.daemon.views.rows import order_line
+from quantd.daemon.views.shortfall import of_orders
 
 
 def orders(
@@ -20,10 +25,6 @@ def orders(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """The newest orders as they are now."""
-    from quantd.daemon.views.addresses import refused_lines
-    from quantd.daemon.views.rows import order_line
-
     where = place(config, state)
     reader = where.reader(run)
     if refused:
@@ -40,10 +41,6 @@ def orders(
         return
     found_orders = reader.orders(last=last, symbol=symbol)
     if as_json:
-        from quantd.adapters.store.handle import read_only
-        from quantd.daemon.recovery.replay import slices_of
-        from quantd.daemon.views.shortfall import of_orders
-
         slices = slices_of(read_only(where.store, where.folder), reader.run.run, where.folder)
         costs = of_orders(reader, [row.order for row in found_orders], slices)
         print_json(
@@ -66,4 +63,4 @@ def _agents(joined: str) -> str:
     return joined.replace("+", ", ")
 
 
-COMMAND: Final = Command(orders, "Look", order=20)
+COMMAND: Final = Command("Look", 20, orders)

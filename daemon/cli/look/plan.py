@@ -1,24 +1,22 @@
-"""`quantd plan`: the orders that would be sent if every agent decided now. Nothing is traded."""
+"""Show the orders, costs and refusals if every agent decided now. Nothing is traded."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import msgspec
+
+from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import local, print_json, say, table
 from quantd.daemon.cli.places import place
-
-if TYPE_CHECKING:
-    from quantd.daemon.views.limit_rows import LimitRow
-    from quantd.daemon.views.preview import PlanNow
+from quantd.daemon.cli.stopped_run import at_rest
+from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.views.limit_rows import LimitRow, figure
+from quantd.daemon.views.preview import PlanNow, plan_now
 
 
 def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
-    """What would be traded if every agent were asked now, at what cost, refused by what. Nothing is traded."""
-    import msgspec
-
-    from quantd.daemon.cli.client import running
-    from quantd.daemon.views.preview import PlanNow
-
     where = place(config, state, sets)
     daemon = running(where)
     if daemon is not None:
@@ -31,12 +29,7 @@ def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = Non
     _plan_lines(msgspec.convert(document, PlanNow))
 
 
-def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
-    from quantd.daemon.cli.stopped_run import at_rest
-    from quantd.daemon.engine.snapshot import freeze
-    from quantd.daemon.policies.deadline import Deadline
-    from quantd.daemon.views.preview import plan_now
-
+def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> PlanNow:
     shell, run, assembly = at_rest(config, state, sets)
     deadline = Deadline(assembly.policies)
     try:
@@ -45,7 +38,7 @@ def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
         deadline.close()
 
 
-def _plan_lines(now: "PlanNow") -> None:
+def _plan_lines(now: PlanNow) -> None:
     say(
         f"at {local(now.ts)} New York, switch {now.switch}: what would "
         f"be traded if every agent were asked now; nothing is"
@@ -107,11 +100,9 @@ def _plan_lines(now: "PlanNow") -> None:
         )
 
 
-def _moved(row: "LimitRow") -> tuple[str, ...]:
-    from quantd.daemon.views.limit_rows import figure
-
+def _moved(row: LimitRow) -> tuple[str, ...]:
     use = "" if row.use is None else f"{row.use:.0%}"
     return (row.words, *(figure(x, row.unit) for x in (row.before, row.after, row.bound, row.headroom)), use)
 
 
-COMMAND: Final = Command(plan, "Look", order=60)
+COMMAND: Final = Command("Look", 60, plan)

@@ -1,19 +1,29 @@
-"""`quantd report`: the risk report of a run by hand, of any span, beside a running daemon or without one."""
+"""Write the risk report of a run: limits and their use, VaR, stress, alerts, refusals, each agent."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
+import msgspec
 import typer
 
+from quantd.adapters.store.handle import read_only
+from quantd.adapters.store.journal.records import Records
+from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.stopped_run import at_rest
+from quantd.daemon.jobs.risk_reports import standing_of
+from quantd.daemon.recovery.replay import slices_of
+from quantd.daemon.views.report.contents import Standing
+from quantd.daemon.views.report.curves import DAY_NS, date_ns
+from quantd.daemon.views.report.figures import report
+from quantd.daemon.views.report.files import FOLDER, write
+from quantd.trading.codec import decode
+from quantd.trading.events import Started
 from quantd.trading.exit_codes import CHECK_FAILED
-
-if TYPE_CHECKING:
-    from quantd.adapters.store.journal.records import Records
-    from quantd.daemon.views.report.contents import Standing
 
 
 def write_report(
@@ -28,14 +38,6 @@ def write_report(
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Write the risk report of a run: limits and their use, VaR, stress, alerts, refusals, each agent."""
-    from quantd.adapters.store.handle import read_only
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.recovery.replay import slices_of
-    from quantd.daemon.views.report.curves import DAY_NS, date_ns
-    from quantd.daemon.views.report.figures import report
-    from quantd.daemon.views.report.files import FOLDER, write
-
     where = place(config, state, sets)
     reader = where.reader(run)
     records = read_only(where.store, where.folder)
@@ -71,31 +73,20 @@ def write_report(
         say(f"{out}, and {out.with_suffix('.json').name} with the same figures")
 
 
-def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> "Standing":
+def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> Standing:
     """As the running daemon says, or folded from the journal of a stopped one."""
-    import msgspec
-
-    from quantd.daemon.cli.client import running
-    from quantd.daemon.jobs.risk_reports import standing_of
-    from quantd.daemon.views.report.contents import Standing
-
     daemon = running(where)
     if daemon is None:
-        from quantd.daemon.cli.stopped_run import at_rest
-
         shell = at_rest(config, state, sets)[0]
         return standing_of(shell.state)
     found = daemon.get("/api/v1/risk/standing")
     return msgspec.convert(found, Standing)
 
 
-def feed_of(records: "Records", run: str) -> str:
+def feed_of(records: Records, run: str) -> str:
     """Digest of the market's data that a run was made with; empty when it was not started yet."""
-    from quantd.trading.codec import decode
-    from quantd.trading.events import Started
-
     first = next((decode(data).event for _, data in records.entries(run, 1)), None)
     return first.feed if isinstance(first, Started) else ""
 
 
-COMMAND: Final = Command(write_report, "Look", order=80)
+COMMAND: Final = Command("Look", 80, write_report)

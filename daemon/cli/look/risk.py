@@ -1,19 +1,28 @@
-"""`quantd risk`: each limit with its value, bound and headroom, and the largest order per symbol that would pass."""
+"""Show the switch, the headroom of each limit and the largest order per symbol that would pass."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
+from urllib.parse import urlencode
 
+import msgspec
 import typer
 
+from quantd.adapters.calendars import UnknownCalendar
+from quantd.adapters.feeds.errors import FeedError
+from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import local, print_json, say, table
 from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.stopped_run import at_rest
+from quantd.daemon.policies.loading import PolicyError
+from quantd.daemon.recovery.replay import NotKept
+from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
+from quantd.daemon.views.headroom import Book, BookSwitch, RiskNow, SideRoom, Unknown, named, risk_now
+from quantd.daemon.views.limit_rows import figure, in_order
+from quantd.daemon.views.overview import LimitNow, limit_now
+from quantd.trading.display_text import instant_text
 from quantd.trading.exit_codes import USAGE
-
-if TYPE_CHECKING:
-    from quantd.daemon.views.headroom import RiskNow, SideRoom
-    from quantd.daemon.views.overview import LimitNow
 
 
 def risk(
@@ -24,14 +33,6 @@ def risk(
     symbol: Annotated[str | None, typer.Option(help="Headroom of one symbol.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The switch, each limit with what is left of it, and how much more of each symbol could be traded."""
-    from urllib.parse import urlencode
-
-    import msgspec
-
-    from quantd.daemon.cli.client import running
-    from quantd.daemon.views.headroom import RiskNow
-
     where = place(config, state, sets)
     daemon = running(where)
     if daemon is not None:
@@ -45,16 +46,7 @@ def risk(
     _risk_lines(msgspec.convert(document, RiskNow))
 
 
-def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | None, symbol: str | None) -> "RiskNow":
-    from quantd.adapters.calendars import UnknownCalendar
-    from quantd.adapters.feeds.errors import FeedError
-    from quantd.daemon.cli.stopped_run import at_rest
-    from quantd.daemon.policies.loading import PolicyError
-    from quantd.daemon.recovery.replay import NotKept
-    from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
-    from quantd.daemon.views.headroom import Book, Unknown, named, risk_now
-    from quantd.trading.display_text import instant_text
-
+def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | None, symbol: str | None) -> RiskNow:
     try:
         shell, run, _ = at_rest(config, state, sets)
     except (FeedError, NotKept, PolicyError, RecordTooLong, ReplayDifference, UnknownCalendar) as why:
@@ -69,13 +61,8 @@ def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | Non
     )
 
 
-def _risk_recorded(where: Place, why: str) -> "RiskNow":
+def _risk_recorded(where: Place, why: str) -> RiskNow:
     """What the store alone says of the house: the limits as the newest decision left them."""
-    from quantd.daemon.views.headroom import BookSwitch, RiskNow
-    from quantd.daemon.views.limit_rows import in_order
-    from quantd.daemon.views.overview import limit_now
-    from quantd.trading.display_text import instant_text
-
     reader = where.reader()
     newest = next(iter(reader.decisions(last=1)), None)
     point = next(iter(reader.equity(last=1)), None)
@@ -106,9 +93,7 @@ def _risk_recorded(where: Place, why: str) -> "RiskNow":
     )
 
 
-def _risk_lines(now: "RiskNow") -> None:
-    from quantd.daemon.views.limit_rows import figure
-
+def _risk_lines(now: RiskNow) -> None:
     when = f" at {local(now.ts)} New York" if now.ts else ""
     own = "house" if now.book == "house" else f"agent {now.book}, its own limits"
     say(f"{own}{when}: switch {now.switch} {now.reason if now.switch != 'RUN' else ''}".rstrip())
@@ -137,9 +122,7 @@ def _risk_lines(now: "RiskNow") -> None:
             say(f"  {each.words:52} {each.switch_on}")
 
 
-def _limit(row: "LimitNow") -> tuple[str, ...]:
-    from quantd.daemon.views.limit_rows import figure
-
+def _limit(row: LimitNow) -> tuple[str, ...]:
     if row.unit == "none":
         return (row.words, "kept", "", "", "")
     use = "" if row.use is None else f"{row.use:.0%}"
@@ -148,10 +131,10 @@ def _limit(row: "LimitNow") -> tuple[str, ...]:
     return (row.words, now, figure(row.bound, row.unit), left, use)
 
 
-def _side(room: "SideRoom") -> tuple[str, str, str]:
+def _side(room: SideRoom) -> tuple[str, str, str]:
     if room.qty is None:
         return ("any", "", room.text)
     return (room.qty, "" if room.value is None else f"{room.value:,.2f}", room.limit)
 
 
-COMMAND: Final = Command(risk, "Look", order=50)
+COMMAND: Final = Command("Look", 50, risk)

@@ -1,4 +1,4 @@
-"""`quantd schedule next N`: the coming instants of the schedules, on the exchange's clock and in UTC."""
+"""Show the coming instants of the schedules."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -6,21 +6,19 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from quantd.daemon.assembly.parts import schedule_of, sessions_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import iso, print_json, say, table
 from quantd.daemon.cli.places import place
+from quantd.daemon.runtime.schedule import moved_from, next_instants, zone_of
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 AHEAD: Final = timedelta(days=400)
 """How far sessions are looked up: a schedule that has no instant within a year has none worth showing."""
 
-group = typer.Typer(help="When agents are asked and jobs run.", no_args_is_help=True)
 
-COMMAND: Final = Command(group, "Look", order=120)
-
-
-@group.command("next")
 def schedule_next(
     n: Annotated[int, typer.Argument(min=1, max=10_000, help="How many.")] = 10,
     config: ConfigFile = CONFIG_FILE,
@@ -32,10 +30,6 @@ def schedule_next(
     as_json: Json = False,
 ) -> None:
     """The coming instants in exchange time and UTC. A replayed run has a clock of its own; --after chooses another."""
-    from quantd.daemon.assembly.parts import schedule_of, sessions_of
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.runtime.schedule import moved_from, next_instants, zone_of
-
     found = read(config, sets)
     tables = [k for k, s in enumerate(found.schedules) if s.enabled]
     if not tables:
@@ -103,3 +97,6 @@ def _after(config: Any, where: Any, given: str | None) -> tuple[int, str]:
         if point is not None:
             return point.ts, "the replayed clock of the run; --after now for the wall clock"
     return time.time_ns(), "the wall clock"
+
+
+COMMAND: Final = Command("Look", 120, {"next": schedule_next})

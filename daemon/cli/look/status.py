@@ -1,16 +1,14 @@
-"""`quantd status`: the state of a run, from its daemon, or from the store where none runs."""
+"""Show the state of the run: switch, equity, agents."""
 
 from typing import Any, Final
 
+from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import local, place_name, print_json, say, table
 from quantd.daemon.cli.places import Place, place
 
 
 def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
-    """How the run stands: switch, equity, agents."""
-    from quantd.daemon.cli.client import running
-
     where = place(config, state, sets)
     daemon = running(where)
     if daemon is not None:
@@ -100,4 +98,4 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:+.1%}"
 
 
-COMMAND: Final = Command(status, "Look", order=10)
+COMMAND: Final = Command("Look", 10, status)

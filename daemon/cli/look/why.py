@@ -1,23 +1,27 @@
-"""`quantd why`: the verdict of each limit on an order, or on a refusal, in one table."""
+"""Explain an order or a refusal: the agents' targets, the verdict and headroom of each limit, the fills."""
 
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
+from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.handle import read_only
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Run, Sets, State
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import local, print_json, progress, say
 from quantd.daemon.cli.places import place
+from quantd.daemon.recovery.replay import slices_of
+from quantd.daemon.recovery.state_at import Refolder
+from quantd.daemon.runtime.timeline import Item, time_of
+from quantd.daemon.views.addresses import AddressWrong, find
+from quantd.daemon.views.explanation import AgentPart, Explanation, exit_lines, explain
+from quantd.daemon.views.limit_rows import Largest, LimitRow, figure
+from quantd.daemon.views.shortfall import Costed
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
-
-if TYPE_CHECKING:
-    from quantd.daemon.views.explanation import AgentPart, Explanation
-    from quantd.daemon.views.limit_rows import Largest, LimitRow
-    from quantd.daemon.views.shortfall import Costed
-
 
 SLOW_S = 1.0
 """After how long somebody who waits is told what for."""
@@ -48,17 +52,6 @@ def why(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Why an order was made as it was, or why none was: what each agent wanted, what each limit said, how much was
-    left."""
-    from quantd.adapters.store.errors import StoreFailing
-    from quantd.adapters.store.handle import read_only
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.recovery.replay import slices_of
-    from quantd.daemon.recovery.state_at import Refolder
-    from quantd.daemon.runtime.timeline import Item, time_of
-    from quantd.daemon.views.addresses import AddressWrong, find
-    from quantd.daemon.views.explanation import explain
-
     if last and at is not None:
         raise typer.BadParameter("--at and --last exclude each other")
     where = place(config, state, sets)
@@ -103,10 +96,8 @@ def why(
         say(line)
 
 
-def why_lines(e: "Explanation") -> list[str]:
+def why_lines(e: Explanation) -> list[str]:
     """An explanation in words."""
-    from quantd.daemon.views.explanation import exit_lines
-
     lines = [_first(e)]
     if e.sample != e.decided and not e.exits:
         again = f"follow-up {e.follow_up} of" if e.follow_up else "planned on the sample of"
@@ -149,7 +140,7 @@ def why_lines(e: "Explanation") -> list[str]:
     return lines
 
 
-def _shortfall(cost: "Costed") -> list[str]:
+def _shortfall(cost: Costed) -> list[str]:
     """What was lost on the way, in words: positive is worse than the decision price."""
     if cost.filled == "0" and cost.total is None:
         return []
@@ -171,7 +162,7 @@ def _shortfall(cost: "Costed") -> list[str]:
     ]
 
 
-def _first(e: "Explanation") -> str:
+def _first(e: Explanation) -> str:
     when = f"decided {local(e.decided)} New York ({e.time}) on the price {e.price or 'unknown'}"
     if e.order:
         return (
@@ -182,7 +173,7 @@ def _first(e: "Explanation") -> str:
     return f"{e.side.upper()} {amount}{e.symbol}, {when}: {e.state}, no order was made ({e.address})"
 
 
-def _wish(part: "AgentPart", closed: bool) -> str:
+def _wish(part: AgentPart, closed: bool) -> str:
     had = f"has {part.had:.1%}, {part.held}" if part.had is not None else f"has {part.held}"
     room = (
         f" ({part.wanted * part.scale:.1%} with headroom for cash and gross exposure at worst prices)"
@@ -197,7 +188,7 @@ def _wish(part: "AgentPart", closed: bool) -> str:
     return said
 
 
-def _net(e: "Explanation") -> str:
+def _net(e: Explanation) -> str:
     crossed = f"{e.crossed} crossed between agents; " if e.crossed != "0" else ""
     if e.net == "0":
         return f"{crossed}nothing is left for the house to trade"
@@ -213,11 +204,9 @@ def _signed(qty: str) -> str:
 
 
 def _table(
-    book: str, limits: "list[LimitRow]", symbol: str, largest: "Largest | None", allowed: str, asked: str
+    book: str, limits: list[LimitRow], symbol: str, largest: Largest | None, allowed: str, asked: str
 ) -> list[str]:
     """The limits of one book; the widest words decide the first column."""
-    from quantd.daemon.views.limit_rows import figure
-
     wide = max([len(row.words) for row in limits] + [20])
     head = f"limit ({book})"
     lines = [f"  {head:{wide}}{'before':>13}{'after':>13}{'bound':>13}{'headroom':>13}  more {symbol:<8}  in use"]
@@ -238,8 +227,8 @@ def _table(
     return lines
 
 
-def _stops(largest: "Largest") -> str:
+def _stops(largest: Largest) -> str:
     return largest.text if largest.qty is None else f"the next lot: {largest.text} ({largest.reason})"
 
 
-COMMAND: Final = Command(why, "Look", order=90)
+COMMAND: Final = Command("Look", 90, why)

@@ -1,23 +1,21 @@
-"""`quantd cash`: deposits and withdrawals of a simulated account."""
+"""Deposit into or withdraw from a simulated account."""
 
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
+from quantd.daemon.cli.client import reach
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
-
-group = typer.Typer(help="Money that people move in and out of a simulated account.", no_args_is_help=True)
+from quantd.daemon.commands.manual import Paid
 
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="1000.00")]
 Book = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="Whose book; the unallocated one without it.")]
 
-COMMAND: Final = Command(group, "Operate", order=70)
 
-
-@group.command("add")
 def add(
     amount: Amount,
     config: ConfigFile = CONFIG_FILE,
@@ -31,7 +29,6 @@ def add(
     _cash("add", amount, config, state, sets, reason, agent, as_json)
 
 
-@group.command("remove")
 def remove(
     amount: Amount,
     config: ConfigFile = CONFIG_FILE,
@@ -56,11 +53,6 @@ def _cash(
     as_json: bool,
 ) -> None:
     """Pay in or take out; returns once it is in the journal."""
-    import msgspec
-
-    from quantd.daemon.cli.client import reach
-    from quantd.daemon.commands.manual import Paid
-
     body = {"do": do, "amount": amount, "reason": reason, "agent": agent}
     done = msgspec.convert(reach(place(config, state, sets)).post("/api/v1/cash", body), Paid)
     if as_json:
@@ -69,3 +61,6 @@ def _cash(
     verb = "withdrawal of" if done.amount.startswith("-") else "deposit of"
     whose = f"book {done.agent}" if done.agent else "the unallocated book"
     say(f"{verb} {done.amount.lstrip('-')}: {whose} has {done.cash} in cash, the house {done.equity} in all")
+
+
+COMMAND: Final = Command("Operate", 70, {"add": add, "remove": remove})

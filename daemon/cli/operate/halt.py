@@ -1,4 +1,4 @@
-"""`quantd halt`: trading stops; positions stay."""
+"""Stop all trading and cancel every open order; positions stay. `resume` re-arms."""
 
 from typing import Final
 
@@ -16,8 +16,7 @@ def halt(
     mqtt: Mqtt = "",
     as_json: Json = False,
 ) -> None:
-    """Stop all trading and cancel every open order; positions stay. `resume` re-arms."""
     switch("halt", config, state, sets, reason=reason, agent=agent, symbol=symbol, mqtt=mqtt, as_json=as_json)
 
 
-COMMAND: Final = Command(halt, "Operate", order=10)
+COMMAND: Final = Command("Operate", 10, halt)

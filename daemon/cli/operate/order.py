@@ -1,12 +1,15 @@
-"""`quantd order`: an order by hand, through the gate, into a book. Exit code 1 when nothing of it passed."""
+"""Submit a manual order through the gate. Needs --reason; exit code 1 when nothing passes."""
 
 from typing import Annotated, Final, Literal
 
+import msgspec
 import typer
 
+from quantd.daemon.cli.client import reach
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
+from quantd.daemon.commands.manual import Ordered
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 
@@ -25,12 +28,6 @@ def order(
     target: Annotated[str, typer.Option(metavar="PRICE", help="Close the position at this price or better.")] = "",
     as_json: Json = False,
 ) -> int:
-    """Order by hand, through the gate, into a book; says what passed and what cut it. Needs --reason."""
-    import msgspec
-
-    from quantd.daemon.cli.client import reach
-    from quantd.daemon.commands.manual import Ordered
-
     body = {"side": side, "qty": qty, "symbol": symbol, "reason": reason, "agent": agent}
     body |= {name: price for name, price in (("stop", stop), ("target", target)) if price}
     done = msgspec.convert(reach(place(config, state, sets)).post("/api/v1/orders", body), Ordered)
@@ -49,4 +46,4 @@ def order(
     return DONE if done.order or done.waits else CHECK_FAILED
 
 
-COMMAND: Final = Command(order, "Operate", order=50)
+COMMAND: Final = Command("Operate", 50, order)

@@ -1,12 +1,16 @@
-"""`quantd reconcile`: the account compared with the venue's. Exit code 1 when it differs and nothing was settled."""
+"""Compare the account with the venue's. Exit code 1 when they differ, unless --fence or --adopt settles it."""
 
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
+from quantd.daemon.cli.client import reach
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
+from quantd.daemon.commands.manual import Compared
+from quantd.daemon.views.overview import SWITCH
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 
@@ -21,14 +25,6 @@ def reconcile(
     reason: Reason = "",
     as_json: Json = False,
 ) -> int:
-    """Compare our account with the venue's now; exit code 1 when they differ. --fence or --adopt settles it, with
-    --reason."""
-    import msgspec
-
-    from quantd.daemon.cli.client import reach
-    from quantd.daemon.commands.manual import Compared
-    from quantd.daemon.views.overview import SWITCH
-
     if fence and adopt:
         raise typer.BadParameter("--fence and --adopt exclude each other")
     how = "fence" if fence else adopt
@@ -48,4 +44,4 @@ def reconcile(
     return DONE if done.agrees or done.how else CHECK_FAILED
 
 
-COMMAND: Final = Command(reconcile, "Operate", order=60)
+COMMAND: Final = Command("Operate", 60, reconcile)

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+from aiomqtt import Client, MqttError
 
 from quantd.adapters.bus.commands import ANSWERS, COMMANDS, KEY_CHARS, BusAnswer, Name, signed
 from quantd.adapters.bus.settings import BusAddressWrong, Tls, address
@@ -64,8 +65,6 @@ async def _send(
     host: str, port: int, tls: Tls | None, login: tuple[str | None, str | None], root: str, payload: bytes
 ) -> BusAnswer:
     """Publish a signed command; the answer to it."""
-    from aiomqtt import Client, MqttError
-
     context = tls.context() if tls is not None else None
     id = msgspec.json.decode(payload)["id"]
     sent = False

@@ -1,4 +1,4 @@
-"""`quantd resume`: trading goes on."""
+"""Resume trading. Needs --reason; every high-water mark is reset to the present equity."""
 
 from typing import Final
 
@@ -16,8 +16,7 @@ def resume(
     mqtt: Mqtt = "",
     as_json: Json = False,
 ) -> None:
-    """Back to RUN; needs --reason, and every mark becomes the equity now."""
     switch("resume", config, state, sets, reason=reason, agent=agent, symbol=symbol, mqtt=mqtt, as_json=as_json)
 
 
-COMMAND: Final = Command(resume, "Operate", order=30)
+COMMAND: Final = Command("Operate", 30, resume)

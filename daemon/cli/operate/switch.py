@@ -1,20 +1,19 @@
 """The switch of the house, of an agent or of a symbol: what `quantd halt`, `reduce`, `resume` and `flatten` send."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import msgspec
 import typer
 
+from quantd.adapters.bus.commands import Name
+from quantd.daemon.cli.client import reach
 from quantd.daemon.cli.command import Sets
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import Place, place
 
-if TYPE_CHECKING:
-    from quantd.adapters.bus.commands import Name
-
 
 def switch(
-    name: "Name",
+    name: Name,
     config: Path,
     state: Path | None,
     sets: Sets,
@@ -40,8 +39,6 @@ def switch(
 
 def _switch_here(where: Place, name: str, reason: str, agent: str, as_json: bool) -> None:
     """Returns once the command is in the journal, or in force and not yet recorded."""
-    from quantd.daemon.cli.client import reach
-
     daemon = reach(where)
     done = daemon.post("/api/v1/commands", {"command": name, "reason": reason, "agent": agent})
     if as_json:
@@ -57,9 +54,6 @@ def _switch_here(where: Place, name: str, reason: str, agent: str, as_json: bool
 
 def _switch_symbol(where: Place, do: str, symbol: str, reason: str, as_json: bool) -> None:
     """No new orders for one symbol, or again; returns once it is in the journal."""
-    import msgspec
-
-    from quantd.daemon.cli.client import reach
     from quantd.daemon.commands.manual import Stopped
 
     body = {"do": do, "symbol": symbol, "reason": reason}

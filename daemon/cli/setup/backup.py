@@ -1,16 +1,14 @@
-"""`quantd backup`: a checked copy of the store. A running daemon does not notice it."""
+"""Copy the store with its archives and saved configurations, also while the daemon runs, and verify the copy."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
+from quantd.adapters.store.upkeep.backup import Manifest, backup
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import print_json, progress, say
 from quantd.daemon.cli.places import place
-
-if TYPE_CHECKING:
-    from quantd.adapters.store.upkeep.backup import Manifest
 
 
 def write_backup(
@@ -20,10 +18,6 @@ def write_backup(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Copy the store with its head, archives and saved configurations, also while the daemon runs, and check
-    the copy."""
-    from quantd.adapters.store.upkeep.backup import backup
-
     where = place(config, state, sets)
     with progress("backup", shown=not as_json) as bar:
         manifest = backup(where.store, where.folder, target, bar)
@@ -35,7 +29,7 @@ def write_backup(
     say(f"  quantd restore {target} --state DIR puts it back")
 
 
-def contents(manifest: "Manifest") -> dict[str, Any]:
+def contents(manifest: Manifest) -> dict[str, Any]:
     return {
         "revision": manifest.revision,
         "rows": manifest.rows,
@@ -45,7 +39,7 @@ def contents(manifest: "Manifest") -> dict[str, Any]:
     }
 
 
-def say_contents(manifest: "Manifest") -> None:
+def say_contents(manifest: Manifest) -> None:
     size = sum(size for size, _ in manifest.files.values())
     say(
         f"  {len(manifest.files)} files, {size / 2**20:,.1f} MiB; {manifest.rows:,} journal rows; revision "
@@ -57,4 +51,4 @@ def say_contents(manifest: "Manifest") -> None:
             say(f"    {name}: policy {digest[:16]}, which is not in the backup")
 
 
-COMMAND: Final = Command(write_backup, "Set up", order=40)
+COMMAND: Final = Command("Set up", 40, write_backup)

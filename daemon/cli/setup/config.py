@@ -1,34 +1,30 @@
-"""`quantd config check` and `show`: every mistake of a configuration, and every setting with where it comes from."""
+"""Check or show the configuration."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-import typer
+import msgspec
 
+from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
+from quantd.daemon.assembly.parts import interval_text, policies_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
+from quantd.daemon.config import Config, ConfigError, Limits, Mistake, digest, flat
+from quantd.daemon.config.document import given
+from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
+from quantd.daemon.config.mistakes import dotted, shown, without_password
+from quantd.daemon.policies.loading import PolicyError
+from quantd.daemon.policies.worker import Apart
+from quantd.risk.limits import catalogue
+from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.exit_codes import CONFIG
-
-if TYPE_CHECKING:
-    from quantd.daemon.config import Config
-    from quantd.risk.limits import catalogue
+from quantd.trading.orders import money_text, price_text
 
 
-group = typer.Typer(help="The configuration.", no_args_is_help=True)
-
-COMMAND: Final = Command(group, "Set up", order=90)
-
-
-@group.command("check")
 def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> int:
     """Name every mistake in the configuration; exit code 78 when there is one."""
-    from quantd.daemon.assembly.parts import policies_of
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.config import ConfigError, Mistake, digest
-    from quantd.daemon.policies.loading import PolicyError
-    from quantd.daemon.policies.worker import Apart
-
     try:
         found = read(config, sets)
         apart = Apart(place(config, None, sets).folder)
@@ -50,14 +46,8 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
     return 0
 
 
-@group.command("show")
 def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> None:
     """Print every setting as it holds, with where it comes from."""
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.config import digest, flat
-    from quantd.daemon.config.document import given
-    from quantd.daemon.config.mistakes import dotted, shown
-
     found = read(config, sets)
     written, held = given(found), _held(found)
     rows = []
@@ -78,19 +68,12 @@ def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = Fa
 class _Held(NamedTuple):
     """Limits as they hold in one section, whose profile is named."""
 
-    limits: "catalogue.Limits"
-    house: "catalogue.Limits | None"
+    limits: catalogue.Limits
+    house: catalogue.Limits | None
     profile: str | None
 
     def of(self, key: str, value: Any) -> tuple[Any, str]:
         """(value, source) of a key that nobody wrote."""
-        import msgspec
-
-        from quantd.daemon.config import Limits
-        from quantd.daemon.config.keys import keys_of
-        from quantd.risk.limits import catalogue
-        from quantd.risk.limits.profiles import PROFILES
-
         attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else key
         if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"
@@ -103,10 +86,8 @@ class _Held(NamedTuple):
         return msgspec.to_builtins(now), source
 
 
-def _held(config: "Config") -> dict[tuple[str | int, ...], _Held]:
+def _held(config: Config) -> dict[tuple[str | int, ...], _Held]:
     """The sections of limits by path."""
-    from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
-
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)
     found: dict[tuple[str | int, ...], _Held] = {("risk",): _Held(house, None, config.risk.profile)}
@@ -121,11 +102,6 @@ def _held(config: "Config") -> dict[tuple[str | int, ...], _Held]:
 def _plain(path: tuple[str | int, ...], value: Any) -> Any:
     """A value as the file writes it: durations and amounts as text, dates as ISO 8601, and no password of an
     address."""
-    from quantd.daemon.assembly.parts import interval_text
-    from quantd.daemon.config.keys import all_keys, pattern_of
-    from quantd.daemon.config.mistakes import without_password
-    from quantd.trading.orders import money_text, price_text
-
     key = all_keys().get(pattern_of(path))
     attribute = key.attribute if key is not None else ""
     if isinstance(value, int) and attribute.endswith("_ns"):
@@ -141,3 +117,6 @@ def _plain(path: tuple[str | int, ...], value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain((), each) for each in value]
     return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+COMMAND: Final = Command("Set up", 90, {"check": check, "show": show})

@@ -1,33 +1,32 @@
-"""`quantd data`: downloads bars, judges a file of bars, lists the cached downloads."""
+"""Download bars, check them, list the cached downloads."""
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+import numpy as np
+import polars as pl
 import typer
 
+from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
+from quantd.adapters.feeds.bars.merge import place_all, taken, timed
+from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import probe, read_actions, read_bars, span
+from quantd.adapters.feeds.wrappers.cache_files import Shelf
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import iso, print_json, say, table
+from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of, told
 from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, fetch
+from quantd.daemon.cli.setup.vendors import cache_folder, calendars_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
-
-if TYPE_CHECKING:
-    from quantd.adapters.feeds.bars.rows import Rows
-    from quantd.trading.instruments import Universe
-    from quantd.trading.market import Ints
-    from quantd.trading.sessions import Sessions
+from quantd.trading.instruments import Instrument, Universe, calendar_of
+from quantd.trading.market import Ints
+from quantd.trading.sessions import DAY_NS, Sessions
 
 
-group = typer.Typer(help="Bars: download them, check them, list what is kept.", no_args_is_help=True)
-
-COMMAND: Final = Command(group, "Set up", order=70)
-
-group.command("fetch")(fetch)
-
-
-@group.command("check")
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Bars, as parquet or CSV.")],
     actions: Annotated[
@@ -41,16 +40,6 @@ def check(
     as_json: Json = False,
 ) -> int:
     """Judge every bar of a file as a run would; exit code 1 names each kind of fault, how often and where first."""
-    import numpy as np
-
-    from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
-    from quantd.adapters.feeds.bars.merge import place_all, taken, timed
-    from quantd.adapters.feeds.bars.rows import NO_STAMP
-    from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
-    from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of, told
-    from quantd.daemon.cli.setup.vendors import calendars_of
-    from quantd.trading.sessions import DAY_NS
-
     known = told(file)
     stamps = stamps or (known.stamps if known else "session")
     interval = interval or (known.interval if known else "1d")
@@ -100,12 +89,8 @@ def check(
     return CHECK_FAILED if faults else DONE
 
 
-@group.command("list")
 def cached(cache: Cache = None, as_json: Json = False) -> int:
     """What is kept of downloads."""
-    from quantd.adapters.feeds.wrappers.cache_files import Shelf
-    from quantd.daemon.cli.setup.vendors import cache_folder
-
     root = cache or cache_folder()
     found: list[dict[str, Any]] = []
     for folder in sorted(path for path in root.glob("*/*") if path.is_dir()):
@@ -131,14 +116,8 @@ def cached(cache: Cache = None, as_json: Json = False) -> int:
     return DONE
 
 
-def _universe_in(file: Path, calendar: str | None) -> "Universe":
+def _universe_in(file: Path, calendar: str | None) -> Universe:
     """Every symbol of a file."""
-    import polars as pl
-
-    from quantd.adapters.feeds.errors import FeedError
-    from quantd.adapters.feeds.recorded.bar_files import probe, read_bars
-    from quantd.trading.instruments import Instrument, Universe, calendar_of
-
     if file.suffix.lower() not in {".csv", ".txt"} and file.is_file():
         probe(file)
     try:
@@ -156,12 +135,8 @@ def _universe_in(file: Path, calendar: str | None) -> "Universe":
     return Universe(made, calendar=made[0].calendar)
 
 
-def _gaps(
-    rows: "Rows", day: "Ints", universe: "Universe", calendars: "Mapping[str, Sessions]"
-) -> dict[str, tuple[int, str]]:
+def _gaps(rows: Rows, day: Ints, universe: Universe, calendars: Mapping[str, Sessions]) -> dict[str, tuple[int, str]]:
     """Of each symbol, how many sessions between its first and last bar have none, and the first of them."""
-    import numpy as np
-
     out = {}
     for column, instrument in enumerate(universe.instruments):
         mine = day[rows.column == column]
@@ -188,3 +163,6 @@ def _tell_check(report: dict[str, Any], actions: Path | None) -> None:
         where = f"{each['first_symbol']} {each['first_stamp'] or ''}".strip()
         say(f"  {each['fault']}: {each['bars']} bars, first {where} (row {each['first_row']}): {each['means']}")
     say("nothing is wrong with it" if not report["faults"] else f"{report['bad']} bars would be put aside in a run")
+
+
+COMMAND: Final = Command("Set up", 70, {"fetch": fetch, "check": check, "list": cached})

@@ -1,28 +1,43 @@
 """`quantd data fetch`: downloads bars into a file. A failed download writes nothing."""
 
+import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
+import numpy as np
+import polars as pl
 import typer
 
+from quantd.adapters.feeds.bars.checks import REASON_TEXT, BadBar, Reason
+from quantd.adapters.feeds.bars.merge import sieved
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows, joined
+from quantd.adapters.feeds.bars.stamps import UNITS_NS
+from quantd.adapters.feeds.source import PartialAnswer, SourceError, some
 from quantd.daemon.cli.command import Json, day
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table
+from quantd.daemon.cli.setup.bar_files import (
+    LONGER,
+    Said,
+    actions_csv,
+    beside,
+    frame,
+    length_of,
+    longer,
+    parquet,
+    write,
+)
+from quantd.daemon.cli.setup.vendors import Vendors, Wanted, cache_folder, calendars_of, source_of, universe_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from quantd.adapters.feeds.bars.checks import BadBar
-    from quantd.adapters.feeds.bars.rows import Rows
-    from quantd.daemon.cli.setup.vendors import Vendors
-    from quantd.trading.sessions import Sessions
-
+from quantd.trading.instruments import NANO
+from quantd.trading.sessions import DAY_NS, Sessions
 
 _PIECES: Final = 24
 
@@ -68,24 +83,6 @@ def fetch(
     as_json: Json = False,
 ) -> int:
     """Download bars into a file, with splits and dividends beside it. A failed download writes nothing."""
-    import asyncio
-
-    from quantd.adapters.feeds.bars.merge import sieved
-    from quantd.adapters.feeds.bars.rows import ActionRow, Rows
-    from quantd.adapters.feeds.source import SourceError, some
-    from quantd.daemon.cli.setup.bar_files import (
-        LONGER,
-        Said,
-        actions_csv,
-        beside,
-        frame,
-        length_of,
-        longer,
-        parquet,
-        write,
-    )
-    from quantd.daemon.cli.setup.vendors import Vendors, Wanted, cache_folder, calendars_of, source_of, universe_of
-
     vendors_named = tuple(source or ["yfinance"])
     kept = None if no_cache else cache or cache_folder()
     wanted = Wanted(vendors_named, adjusted, feed, exchange, mapping, url, kept)
@@ -154,13 +151,8 @@ def fetch(
     return DONE
 
 
-async def _in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns: int, bar: Bar) -> "Rows":
+async def _in_pieces(vendors: Vendors, length: int, begin_ns: int, end_ns: int, bar: Bar) -> Rows:
     """All bars; a piece in which a symbol was not traded yet is no failure, the whole is looked at later."""
-    import numpy as np
-
-    from quantd.adapters.feeds.bars.rows import joined
-    from quantd.adapters.feeds.source import PartialAnswer
-
     step = max(-(-(end_ns - begin_ns) // _PIECES), _SHORTEST_PIECE_NS, _SHORTEST_PIECE_BARS * length)
     if vendors.whole:
         step = end_ns - begin_ns
@@ -178,22 +170,14 @@ async def _in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns: int
     return rows.take(np.argsort(rows.column, kind="stable"))
 
 
-def _bounds(calendar: "Sessions", first: date, last: date, length: int) -> tuple[int, int]:
+def _bounds(calendar: Sessions, first: date, last: date, length: int) -> tuple[int, int]:
     """[first 00:00, the day after last 00:00): of session dates, or inside a day of the exchange's clock."""
-    from zoneinfo import ZoneInfo
-
-    from quantd.adapters.feeds.bars.stamps import UNITS_NS
-    from quantd.trading.instruments import NANO
-    from quantd.trading.sessions import DAY_NS
-
     zone = ZoneInfo("UTC" if length == DAY_NS else calendar.zone)
     begin, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (first, last + timedelta(days=1)))
     return int(begin.timestamp()) * NANO, min(int(end.timestamp()) * NANO, time.time_ns() + UNITS_NS["d"])
 
 
-def _per_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
-    import polars as pl
-
+def _per_symbol(frame: pl.DataFrame) -> list[dict[str, Any]]:
     grouped = frame.group_by("symbol", maintain_order=True).agg(
         pl.len().alias("bars"), pl.col("ts").first().alias("from"), pl.col("ts").last().alias("to"),
         pl.col("source").unique().sort(),
@@ -207,12 +191,7 @@ def _per_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _tell(report: dict[str, Any], bad: "Sequence[BadBar]") -> None:
-    import json
-
-    from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
-    from quantd.daemon.cli.setup.bar_files import LONGER
-
+def _tell(report: dict[str, Any], bad: Sequence[BadBar]) -> None:
     columns = ("symbol", "bars", "from", "to", "source")
     table(columns, [[str(each[c]) for c in columns] for each in report["symbols"]], right=("bars",))
     for reason, count in report["put_aside"].items():

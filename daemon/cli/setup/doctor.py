@@ -1,4 +1,4 @@
-"""`quantd doctor`: what a run needs, and whether it is here. Each check is one line."""
+"""Check what a run needs: Python, packages, configuration, data, policies, ports."""
 
 import sys
 from collections.abc import Iterator
@@ -24,7 +24,6 @@ def doctor(
     live: Annotated[bool, typer.Option("--live", help="What live trading needs.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Check what a run needs: Python, packages, configuration, data, policies, ports."""
     checks = []
     for check in _checks(config, state, sets, store, live):
         checks.append(check)
@@ -74,4 +73,4 @@ def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: boo
         keep(where.folder, found, (*before, *failed))
 
 
-COMMAND: Final = Command(doctor, "Set up", order=20)
+COMMAND: Final = Command("Set up", 20, doctor)

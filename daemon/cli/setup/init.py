@@ -1,4 +1,4 @@
-"""`quantd init`: a configuration to start from, or a policy of one's own with its test."""
+"""Write config.toml, or with --policy NAME.py, its test and the lines for config.toml."""
 
 import keyword
 import re
@@ -76,7 +76,6 @@ def init(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write config.toml, or NAME.py with its test and the lines for config.toml."""
     if policy is None:
         write_config(folder, as_json=as_json)
     else:
@@ -119,4 +118,4 @@ def _write_new(files: dict[Path, str]) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-COMMAND: Final = Command(init, "Set up", order=10)
+COMMAND: Final = Command("Set up", 10, init)

@@ -1,10 +1,12 @@
-"""`quantd restore`: a backup put back and checked."""
+"""Restore a backup into an empty state folder or the configured database, and verify it."""
 
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from quantd.adapters.store.upkeep.backup import read_manifest
+from quantd.adapters.store.upkeep.restore import restore
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import print_json, progress, say
 from quantd.daemon.cli.places import place
@@ -19,10 +21,6 @@ def put_back(
     force: Annotated[bool, typer.Option("--force", help="Also where a store is already; it is kept aside.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Put a backup back into an empty state folder, or into the configured database, and check it there."""
-    from quantd.adapters.store.upkeep.backup import read_manifest
-    from quantd.adapters.store.upkeep.restore import restore
-
     where = place(config, state, sets)
     read_manifest(source)
     with progress("restore", shown=not as_json):
@@ -36,4 +34,4 @@ def put_back(
         say(f"  what was there is kept in {aside}")
 
 
-COMMAND: Final = Command(put_back, "Set up", order=50)
+COMMAND: Final = Command("Set up", 50, put_back)

@@ -1,28 +1,23 @@
-"""`quantd store compact`: old journal rows of a stopped daemon's store moved into archives."""
+"""Maintain the store of a stopped daemon."""
 
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
+from quantd.adapters.store.handle import Store
+from quantd.adapters.store.journal.compaction import Keep
+from quantd.adapters.store.lease import account_key
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import print_json, progress, say
 from quantd.daemon.cli.places import place
-
-group = typer.Typer(help="The store of a stopped daemon.", no_args_is_help=True)
+from quantd.daemon.jobs.maintenance import keep_of
 
 Days = Annotated[float | None, typer.Option(min=1, metavar="N", help="Keep N days of it; that of [store] without it.")]
 
 
-@group.callback()
-def store_group() -> None:
-    """The store of a stopped daemon."""
-
-
-COMMAND: Final = Command(group, "Set up", order=80)
-
-
-@group.command("compact")
 def store_compact(
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
@@ -42,14 +37,6 @@ def store_compact(
     as_json: Json = False,
 ) -> None:
     """Move journal rows that no recovery needs into checked parquet archives; `replay` and `why` still read them."""
-    import msgspec
-
-    from quantd.adapters.store.handle import Store
-    from quantd.adapters.store.journal.compaction import Keep
-    from quantd.adapters.store.lease import account_key
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.jobs.maintenance import keep_of
-
     days = {
         "journal_days": keep_days, "alerts_days": alerts_days, "equity_days": equity_days, "orders_days": orders_days,
     }  # fmt: skip
@@ -79,3 +66,6 @@ def store_compact(
         say(f"  {file}")
     for model, rows in done.forgotten.items():
         say(f"  {rows:,} rows of {model} were let go; the journal still has what made them")
+
+
+COMMAND: Final = Command("Set up", 80, {"compact": store_compact})

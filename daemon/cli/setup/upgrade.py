@@ -1,17 +1,21 @@
-"""`quantd upgrade`: a store of an older version brought to the revision of this one, after a backup."""
+"""Upgrade a store of an older version, after a backup. Does nothing when it is up to date."""
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
+from quantd.adapters.store.errors import StoreFailing
+from quantd.adapters.store.handle import for_reading
+from quantd.adapters.store.lease import refuse_held
+from quantd.adapters.store.lock import StateLock
+from quantd.adapters.store.migrations.upgrade import Step, migrate, revision_of, steps_from
+from quantd.adapters.store.tables.schema import REVISION
+from quantd.adapters.store.upkeep.backup import backup
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import print_json, progress, say
 from quantd.daemon.cli.places import Place, place
-
-if TYPE_CHECKING:
-    from quantd.adapters.store.migrations.upgrade import Step
 
 
 def upgrade(
@@ -21,10 +25,6 @@ def upgrade(
     dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring a store that an older quantd made to this version, after a backup. Does nothing where there is nothing to
-    do."""
-    from quantd.adapters.store.tables.schema import REVISION
-
     where = place(config, state, sets)
     revision, steps = _lacking(where)
     kept: Path | None = None
@@ -46,11 +46,7 @@ def upgrade(
         )
 
 
-def _lacking(where: Place) -> "tuple[str, list[Step]]":
-    from quantd.adapters.store.errors import StoreFailing
-    from quantd.adapters.store.handle import for_reading
-    from quantd.adapters.store.migrations.upgrade import revision_of, steps_from
-
+def _lacking(where: Place) -> tuple[str, list[Step]]:
     _, connect, path = for_reading(where.store, where.folder)
     if path is not None and not path.exists():
         raise StoreFailing(f"{path}: there is no store here; `quantd run` makes one")
@@ -66,13 +62,6 @@ def _lacking(where: Place) -> "tuple[str, list[Step]]":
 
 def _upgraded(where: Place, revision: str, as_json: bool) -> Path:
     """Backup, then the revisions, while no daemon can start here; where the backup is."""
-    from quantd.adapters.store.handle import for_reading
-    from quantd.adapters.store.lease import refuse_held
-    from quantd.adapters.store.lock import StateLock
-    from quantd.adapters.store.migrations.upgrade import migrate
-    from quantd.adapters.store.tables.schema import REVISION
-    from quantd.adapters.store.upkeep.backup import backup
-
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = where.folder / "backups" / f"before-{REVISION}-{stamp}.tar"
     lock = StateLock(where.folder)
@@ -93,7 +82,7 @@ def _upgraded(where: Place, revision: str, as_json: bool) -> Path:
     return target
 
 
-def _say_steps(where: Place, revision: str, steps: "list[Step]") -> None:
+def _say_steps(where: Place, revision: str, steps: list[Step]) -> None:
     if not steps:
         say(f"{where.folder}: the store is of revision {revision}, the newest; there is nothing to do")
         return
@@ -103,4 +92,4 @@ def _say_steps(where: Place, revision: str, steps: "list[Step]") -> None:
         say(f"  {step.revision}  {step.text} ({what})")
 
 
-COMMAND: Final = Command(upgrade, "Set up", order=30)
+COMMAND: Final = Command("Set up", 30, upgrade)

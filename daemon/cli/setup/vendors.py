@@ -74,7 +74,7 @@ def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessi
     return {name: sessions(name, first - margin, last + margin, cache=kept) for name in names}
 
 
-def source_of(wanted: Wanted, universe: Universe, interval: str) -> "Vendors":
+def source_of(wanted: Wanted, universe: Universe, interval: str) -> Vendors:
     """The vendors in their order, each retried and cached, the later ones standing in for the first."""
     made: list[Source] = []
     caches: list[Cached] = []

@@ -38,7 +38,7 @@ class Heard:
 class AskingAgain(Journal):
     """A journal that also asks the policies, and notes where they now answer something else."""
 
-    def __init__(self, recorded: Iterable[bytes], seq: int, parts: Parts, heard: "Heard") -> None:
+    def __init__(self, recorded: Iterable[bytes], seq: int, parts: Parts, heard: Heard) -> None:
         super().__init__(recorded, seq, parts.live)
         self._heard = heard
         self._policies = parts.policies

@@ -1,22 +1,28 @@
-"""`quantd replay`: a journal folded again from its first entry, every step compared with the record."""
+"""Replay a run's journal from its first entry and compare every step with the record."""
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
 import typer
 
+from quantd.adapters.store.journal.records import Records
+from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import Bar, print_json, progress, say
 from quantd.daemon.cli.places import place, recorded
+from quantd.daemon.cli.trade.policy_answers import TOLERANCE, AskingAgain, Heard
+from quantd.daemon.policies.worker import Apart
+from quantd.daemon.recovery.replay import NotKept, refold
+from quantd.daemon.runtime.journal import Journal, ReplayDifference
+from quantd.daemon.runtime.timeline import Item, time_of
+from quantd.daemon.views.run_summary import summary
+from quantd.trading.codec import decode
+from quantd.trading.events import Started
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
-
-if TYPE_CHECKING:
-    from quantd.adapters.store.journal.records import Records
-    from quantd.daemon.assembly.parts import Parts
-    from quantd.daemon.runtime.timeline import Item
-
 
 LISTED = 50
 
@@ -31,17 +37,6 @@ def replay(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Fold a run's journal again from its first entry and compare every step with the record."""
-    import msgspec
-
-    from quantd.daemon.assembly.parts import Parts, parts_of
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.cli.trade.policy_answers import AskingAgain, Heard
-    from quantd.daemon.policies.worker import Apart
-    from quantd.daemon.recovery.replay import NotKept, refold
-    from quantd.daemon.runtime.journal import Journal, ReplayDifference
-    from quantd.daemon.views.run_summary import summary
-
     where = place(config, state, sets)
     records, record = recorded(where, run)
     name = record.run
@@ -94,11 +89,8 @@ def replay(
     return CHECK_FAILED if differs else 0
 
 
-def watched(market: "Iterator[list[Item]]", parts: "Parts", bar: Bar) -> "Iterator[list[Item]]":
+def watched(market: Iterator[list[Item]], parts: Parts, bar: Bar) -> Iterator[list[Item]]:
     """The market by instants, with a look at the progress now and then."""
-    from quantd.daemon.assembly.parts import Assembly
-    from quantd.daemon.runtime.timeline import time_of
-
     if not isinstance(parts, Assembly):
         yield from market
         return
@@ -109,11 +101,8 @@ def watched(market: "Iterator[list[Item]]", parts: "Parts", bar: Bar) -> "Iterat
         yield instant
 
 
-def same_market(parts: "Parts", records: "Records", run: str) -> None:
+def same_market(parts: Parts, records: Records, run: str) -> None:
     """Raise Failure unless the configuration describes the market and the agents of the run."""
-    from quantd.trading.codec import decode
-    from quantd.trading.events import Started
-
     first = next((decode(data).event for _, data in records.entries(run, 1)), None)
     if not isinstance(first, Started):
         raise Failure(f"run {run} has no journal that begins with a start; there is nothing to replay", CHECK_FAILED)
@@ -133,8 +122,6 @@ def same_market(parts: "Parts", records: "Records", run: str) -> None:
 
 
 def _told(body: dict[str, Any], policies: bool) -> None:
-    from quantd.daemon.cli.trade.policy_answers import TOLERANCE
-
     say(f"run {body['run']}: {body['compared']:,} of {body['steps']:,} steps compared in {body['wall_s']:.2f} s")
     if body["same"]:
         say("  every effect is as recorded")
@@ -151,4 +138,4 @@ def _told(body: dict[str, Any], policies: bool) -> None:
             say(f"    {row['time']} {row['agent']}: {row['text']}")
 
 
-COMMAND: Final = Command(replay, "Trade", order=30)
+COMMAND: Final = Command("Trade", 30, replay)

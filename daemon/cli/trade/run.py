@@ -1,14 +1,21 @@
-"""`quantd run`: the daemon in the foreground, or under systemd."""
+"""Start the daemon, or continue its run. Ctrl-C stops it in order."""
 
+import asyncio
 import os
 import sys
 from typing import Annotated, Final
 
+import msgspec
+import structlog
 import typer
 
+from quantd.daemon.app import BeginAnew, Options, serve
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure, explained
 from quantd.daemon.cli.output import closing, print_json, say
+from quantd.daemon.live.permission import refusal
+from quantd.daemon.monitoring.metrics import configure
 from quantd.trading.exit_codes import CONFIG
 
 
@@ -26,19 +33,8 @@ def run(
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary on the terminal.")] = False,
 ) -> None:
-    """Start the daemon; start it again and it continues where it was. Ctrl-C stops it in order."""
-    import asyncio
-
-    import msgspec
-    import structlog
-
-    from quantd.daemon.app import BeginAnew, Options, serve, state_folder
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.live.permission import refusal
-    from quantd.daemon.monitoring.metrics import configure
-
     found = read(config, sets)
-    if missing := refusal(found, state_folder(found, state), live):
+    if missing := refusal(found, found.state_folder(state), live):
         raise Failure(missing, CONFIG)
     configure(found.log.level.upper(), found.log.format)  # type: ignore[arg-type]
     options = Options(
@@ -71,4 +67,4 @@ def run(
         say(closing(summary))
 
 
-COMMAND: Final = Command(run, "Trade", order=10)
+COMMAND: Final = Command("Trade", 10, run)

@@ -1,27 +1,35 @@
-"""`quantd study`: questions about a policy that a backtest does not answer."""
+"""Answer questions about a policy that a backtest does not answer."""
 
+import csv
+import secrets
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
+from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, day
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import cell, print_json, progress, say, table
 from quantd.daemon.cli.places import place, recorded
+from quantd.daemon.cli.trade.backtest_run import drive
+from quantd.daemon.policies.loading import PolicyError, fit, load
+from quantd.daemon.recovery.replay import NotKept, saved_config
+from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.views.report.curves import DAY_NS, date_ns
+from quantd.research import parity, rebalancing_study, standings
+from quantd.research.comparison import NAME, Drive
+from quantd.research.lookahead import lines, lookahead
+from quantd.strategies.policies import POLICIES
+from quantd.trading.codec import decode
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
-
-if TYPE_CHECKING:
-    from quantd.trading.ports import Policy
-
-
-group = typer.Typer(help="Questions about a policy that a backtest does not answer.", no_args_is_help=True)
-
-COMMAND: Final = Command(group, "Trade", order=40)
+from quantd.trading.orders import base36
+from quantd.trading.ports import Policy
+from quantd.trading.statistics import OWN_CLOSES
 
 
-@group.command("lookahead")
 def study_lookahead(
     policy: Annotated[str, typer.Argument(metavar="FILE.py:act", help="A policy, as config.toml would name it.")],
     config: ConfigFile = CONFIG_FILE,
@@ -31,11 +39,8 @@ def study_lookahead(
     as_json: Json = False,
 ) -> int:
     """Does a policy know tomorrow? Ask it again on markets that end earlier; exit code 1 if an answer differs."""
-    from quantd.daemon.cli.configuration import read
-    from quantd.research.lookahead import lines, lookahead
-
     found = read(config, sets)
-    folder = state if state is not None else found.at(found.quantd.state)
+    folder = found.state_folder(state)
     name, colon, attribute = policy.partition(":")
     if name.endswith(".py"):
         policy = f"{Path(name).resolve()}{colon}{attribute}"  # typed here, not written in the configuration
@@ -49,7 +54,6 @@ def study_lookahead(
     return DONE if result.clean else CHECK_FAILED
 
 
-@group.command("compare")
 def study_compare(
     policies: Annotated[
         list[str] | None,
@@ -62,21 +66,9 @@ def study_compare(
     as_json: Json = False,
 ) -> int:
     """Policies side by side: each alone over the recorded market, after costs, beside equal weight."""
-    import secrets
-
-    from quantd.daemon.assembly.parts import Assembly, assemble
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.cli.trade.backtest_run import drive
-    from quantd.daemon.policies.loading import PolicyError, fit, load
-    from quantd.daemon.runtime.loop import Log, Shell
-    from quantd.research import standings
-    from quantd.research.comparison import NAME, Drive
-    from quantd.strategies.policies import POLICIES
-    from quantd.trading.orders import base36
-
     given = tuple(policies or ())
     found = read(config, sets)
-    folder = state if state is not None else found.at(found.quantd.state)
+    folder = found.state_folder(state)
     loaded: dict[str, Policy] = {}
     for name in (*given, NAME) if given else POLICIES:
         try:
@@ -108,7 +100,6 @@ def study_compare(
     return DONE
 
 
-@group.command("parity")
 def study_parity(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="The newest without it.")] = None,
     config: ConfigFile = CONFIG_FILE,
@@ -119,12 +110,6 @@ def study_parity(
 ) -> int:
     """A run's journal beside a backtest over the same bars: decisions, prices, fills and costs, in money, with the
     causes."""
-    from quantd.daemon.assembly.parts import parts_of
-    from quantd.daemon.recovery.replay import NotKept, saved_config
-    from quantd.daemon.views.report.curves import DAY_NS, date_ns
-    from quantd.research import parity
-    from quantd.trading.codec import decode
-
     where = place(config, state, sets)
     records, record = recorded(where, run)
     entries = [decode(data) for _, data in records.entries(record.run)]
@@ -155,7 +140,6 @@ def study_parity(
     return DONE if result.same else CHECK_FAILED
 
 
-@group.command("rebalance")
 def study_rebalance(
     agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="The first of the file without it.")] = None,
     config: ConfigFile = CONFIG_FILE,
@@ -169,18 +153,9 @@ def study_rebalance(
 ) -> int:
     """How often is it worth rebalancing? One agent daily to half-yearly, by drift, by events and by cost, at
     each cost."""
-    import csv
-
-    from quantd.daemon.assembly.parts import Assembly
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.cli.trade.backtest_run import drive
-    from quantd.daemon.runtime.loop import Log, Shell
-    from quantd.research import rebalancing_study
-    from quantd.trading.statistics import OWN_CLOSES
-
     charged = tuple(costs or (1.0, 5.0, 10.0, 20.0))
     found = read(config, sets)
-    folder = state if state is not None else found.at(found.quantd.state)
+    folder = found.state_folder(state)
     name = found.agents[0].name if agent is None else agent
     total = len(rebalancing_study.RULES) * len(charged)
     done, definition, own_closes = 0, "", ""
@@ -244,3 +219,10 @@ def study_rebalance(
     if own_closes:
         say(own_closes)
     return DONE
+
+
+COMMAND: Final = Command(
+    "Trade",
+    40,
+    {"lookahead": study_lookahead, "compare": study_compare, "parity": study_parity, "rebalance": study_rebalance},
+)
