@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -113,6 +114,16 @@ def cell(value: object) -> str:
     except ValueError:
         return f"'{text}"
     return text
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file in one step: no reader sees a part of it."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def closing(summary: Summary) -> str:

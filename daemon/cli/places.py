@@ -1,7 +1,6 @@
-"""Where a command finds things: the configuration, the state folder, and whether a daemon runs there.
+"""The state folder, the store and the MQTT broker of a command's configuration.
 
-The state folder is read from the file without checking it: a mistake in config.toml must not keep anybody from
-`quantd halt`.
+The file is read without checks: a mistake in config.toml must not prevent `quantd halt`.
 """
 
 import os
@@ -28,8 +27,8 @@ class Place:
     folder: Path
     store: str | Path
 
-    def reader(self, run: str | None = None) -> Reader:
-        """The store's read models, of the newest run when none is named. Raises Failure where there is none."""
+    def reader(self, run: str | None = None) -> "Reader":
+        """The read models of a run, of the newest without a name. Raises Failure without a store."""
         from quantd.adapters.store.errors import StoreFailing
         from quantd.adapters.store.queries import Reader
 
@@ -38,36 +37,38 @@ class Place:
         except StoreFailing as why:
             raise Failure(str(why), CHECK_FAILED) from None
 
+    def records(self) -> "Records":
+        """The journal for reading. Raises StoreError."""
+        from quantd.adapters.store.handle import read_only
+
+        return read_only(self.store, self.folder)
+
 
 def place(config: Path, state: Path | None, sets: Sequence[str] | None = None) -> Place:
-    """Where the run of this configuration keeps its state."""
-    url = ""
-    table: Mapping[str, Any] = {}
-    if config.exists() or state is None:
-        table = _document(config)
+    """The state folder and the store of a configuration. Raises Failure."""
+    table = _document(config) if config.exists() or state is None else {}
     given = dict(each.split("=", 1) for each in sets or () if "=" in each)
     named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
     url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
     folder = state if state is not None else config.parent / (named or "state")
-
     return Place(folder, store_url(url) or folder)
 
 
 def bus_root(config: Path) -> str:
-    """The topic of the configured instance; that of the default where there is no configuration here."""
+    """The topic of the configured instance, or of the default one without a configuration."""
     table = _document(config) if config.exists() else {}
     return f"{_text(table, 'bus', 'prefix') or 'quantd'}/{_text(table, 'quantd', 'name') or 'paper'}"
 
 
 def bus_login(config: Path) -> tuple[str | None, str | None]:
-    """The MQTT broker's user, as configured, and the secret mqtt_password; None where there is none."""
+    """The MQTT broker's configured user and the secret mqtt_password, or None."""
     table = _document(config) if config.exists() else {}
     user = os.environ.get("QUANTD_BUS__USERNAME") or _text(table, "bus", "username")
     return user or None, secret("mqtt_password") if user else None
 
 
 def bus_tls(config: Path, secure: bool) -> Tls | None:
-    """How a client of the configured broker speaks TLS; None where it does not."""
+    """The TLS settings of a client of the configured broker; None without TLS."""
     bus = (_document(config) if config.exists() else {}).get("bus")
     kind = os.environ.get("QUANTD_BUS__KIND") or (_text({"bus": bus}, "bus", "kind") or "embedded")
     table = bus.get("tls") if isinstance(bus, dict) else None
@@ -100,13 +101,12 @@ def _text(document: Mapping[str, Any], section: str, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def recorded(where: Place, run: str | None) -> tuple[Records, RunRecord]:
-    """The store for reading, and the run that is meant: the newest where none is named. Raises Failure."""
+def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
+    """The store for reading, and the named run or the newest. Raises Failure."""
     from quantd.adapters.store.errors import StoreFailing
-    from quantd.adapters.store.handle import read_only
     from quantd.adapters.store.queries import run_of
 
-    records = read_only(where.store, where.folder)
+    records = where.records()
     try:
         return records, run_of(records, run)
     except StoreFailing as why:

@@ -22,21 +22,13 @@ def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     say(f"run {found['run']} at {local(found['ts'])} New York" if found["ts"] else f"run {found['run']}")
     rows = [
         (
-            p["symbol"],
-            p["qty"],
-            p["price"],
-            p["value"],
-            f"{p['weight']:.1%}",
-            p["cost"],
+            p["symbol"], p["qty"], p["price"], p["value"], f"{p['weight']:.1%}", p["cost"],
             ", ".join(f"{name} {qty}" for name, qty in p["agents"].items()),
         )
         for p in found["positions"]
-    ]
-    table(
-        ("symbol", "qty", "price", "value", "weight", "cost", "books"),
-        rows,
-        ("qty", "price", "value", "weight", "cost"),
-    )
+    ]  # fmt: skip
+    columns = ("symbol", "qty", "price", "value", "weight", "cost", "books")
+    table(columns, rows, columns[1:-1])
     for p in found["positions"]:
         if p.get("halted"):
             say(f"  {p['symbol']} is halted: {p['halted']}")

@@ -36,8 +36,8 @@ def risk(
     where = place(config, state, sets)
     daemon = running(where)
     if daemon is not None:
-        asked = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
-        document = daemon.get(f"/api/v1/risk{'?' + urlencode(asked) if asked else ''}")
+        query = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
+        document = daemon.get(f"/api/v1/risk{'?' + urlencode(query) if query else ''}")
     else:
         document = msgspec.to_builtins(_risk_at_rest(config, state, sets, agent, symbol))
     if as_json:
@@ -55,14 +55,12 @@ def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | Non
         number, columns = named(shell.state, agent, symbol)
     except Unknown as why:
         raise Failure(str(why), USAGE) from None
-    book = Book(shell.state, number)
-    return risk_now(
-        shell.state, book, agent or "house", run, shell.ts, instant_text(shell.ts), list(book.rooms(columns))
-    )
+    book, now = Book(shell.state, number), instant_text(shell.ts)
+    return risk_now(shell.state, book, agent or "house", run, shell.ts, now, list(book.rooms(columns)))
 
 
 def _risk_recorded(where: Place, why: str) -> RiskNow:
-    """What the store alone says of the house: the limits as the newest decision left them."""
+    """The house by the store only: its limits after the newest decision."""
     reader = where.reader()
     newest = next(iter(reader.decisions(last=1)), None)
     point = next(iter(reader.equity(last=1)), None)
@@ -89,7 +87,7 @@ def _risk_recorded(where: Place, why: str) -> RiskNow:
         limits=[limit_now(key, *values[key]) for key in in_order(values)],
         off=[],
         room=[],
-        note=f"as the newest decision left them, and how much more could be traded is not known: {why}",
+        note=f"after the newest decision; the largest orders are unknown: {why}",
     )
 
 
@@ -100,14 +98,11 @@ def _risk_lines(now: RiskNow) -> None:
     if now.book == "house":
         for name, agent in now.agents.items():
             say(f"  {name:12} {'suspended' if agent.suspended else agent.switch} {agent.reason}".rstrip())
-    table(
-        ("limit", "now", "bound", "headroom", "in use"),
-        [_limit(row) for row in now.limits],
-        ("now", "bound", "headroom", "in use"),
-    )
+    columns = ("limit", "now", "bound", "headroom", "in use")
+    table(columns, [_limit(row) for row in now.limits], columns[1:])
     if now.room:
         say()
-        say("largest order of each symbol alone, and the limit that the next lot would break:")
+        say("largest single order of each symbol, and the limit that the next lot would break:")
         table(
             ("symbol", "price", "held", "weight", "buy", "worth", "then", "sell", "worth ", "then "),
             [(r.symbol, r.price, r.held, figure(r.weight, "share"), *_side(r.buy), *_side(r.sell)) for r in now.room],
@@ -118,13 +113,12 @@ def _risk_lines(now: RiskNow) -> None:
     if now.off:
         say()
         say("off, and how to switch them on:")
-        for each in now.off:
-            say(f"  {each.words:52} {each.switch_on}")
+        say("\n".join(f"  {each.words:52} {each.switch_on}" for each in now.off))
 
 
 def _limit(row: LimitNow) -> tuple[str, ...]:
     if row.unit == "none":
-        return (row.words, "kept", "", "", "")
+        return (row.words, "on", "", "", "")
     use = "" if row.use is None else f"{row.use:.0%}"
     now = "" if row.value is None else figure(row.value, row.unit)
     left = "" if row.headroom is None else figure(row.headroom, row.unit)

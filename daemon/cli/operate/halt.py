@@ -2,21 +2,7 @@
 
 from typing import Final
 
-from quantd.daemon.cli.command import CONFIG_FILE, Agent, Command, ConfigFile, Json, Mqtt, Reason, Sets, State, Symbol
-from quantd.daemon.cli.operate.switch import switch
+from quantd.daemon.cli.command import Command
+from quantd.daemon.cli.operate.switch import with_symbol
 
-
-def halt(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
-    reason: Reason = "",
-    agent: Agent = "",
-    symbol: Symbol = "",
-    mqtt: Mqtt = "",
-    as_json: Json = False,
-) -> None:
-    switch("halt", config, state, sets, reason=reason, agent=agent, symbol=symbol, mqtt=mqtt, as_json=as_json)
-
-
-COMMAND: Final = Command("Operate", 10, halt)
+COMMAND: Final = Command("Operate", 10, with_symbol("halt"))

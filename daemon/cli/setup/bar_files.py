@@ -92,13 +92,3 @@ def actions_csv(actions: Sequence[ActionRow], universe: Universe) -> str:
         cash = f"{a.cash_nano // NANO}.{a.cash_nano % NANO:09d}".rstrip("0").rstrip(".") if a.cash_nano else ""
         writer.writerow((day, universe.symbols[a.column], a.kind, ratio, cash))
     return text.getvalue()
-
-
-def write(path: Path, data: bytes) -> None:
-    """All of it or nothing: a reader never sees half a file."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from quantd.adapters.feeds.bars.stamps import UNITS_NS
 from quantd.adapters.feeds.source import PartialAnswer, SourceError, some
 from quantd.daemon.cli.command import Json, day
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table
+from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table, write_whole
 from quantd.daemon.cli.setup.bar_files import (
     LONGER,
     Said,
@@ -32,7 +32,6 @@ from quantd.daemon.cli.setup.bar_files import (
     length_of,
     longer,
     parquet,
-    write,
 )
 from quantd.daemon.cli.setup.vendors import Vendors, Wanted, cache_folder, calendars_of, source_of, universe_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
@@ -127,9 +126,9 @@ def fetch(
     table_ = frame(good, universe, vendors.names)
     if interval in LONGER:
         table_ = longer(table_, LONGER[interval])
-    write(out, parquet(table_, Said(origin.name, interval, origin.stamps, origin.adjusted)))
+    write_whole(out, parquet(table_, Said(origin.name, interval, origin.stamps, origin.adjusted)))
     if actions:
-        write(beside(out), actions_csv(actions, universe).encode())
+        write_whole(beside(out), actions_csv(actions, universe).encode())
     report = {
         "file": str(out),
         "actions_file": str(beside(out)) if actions else None,
