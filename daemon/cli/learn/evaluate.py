@@ -9,8 +9,8 @@ import typer
 from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Json, day
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.learn.plan_options import probed
 from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.artifacts.card import lots_text
 from quantd.trading.exit_codes import CONFIG
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 
-from quantd.adapters.feeds.recorded.bar_files import probe
 from quantd.bundled import find
 from quantd.daemon.cli.failures import Failure
 from quantd.trading.exit_codes import USAGE
@@ -32,12 +31,6 @@ Workers = Annotated[int, typer.Option(min=1, max=10_000, help="Seeds or trials a
 Address = Annotated[
     str, typer.Option(help="Address of a Ray cluster.", show_default="a temporary cluster on this machine")
 ]
-
-
-def probed(bars: Path) -> None:
-    """Read an unknown parquet file in a child process first. Raises FeedError."""
-    if bars.is_file() and bars.suffix.lower() not in {".csv", ".txt"}:
-        probe(bars)
 
 
 def plan_of(

@@ -22,10 +22,10 @@ from quantd.daemon.cli.learn.plan_options import (
     Workers,
     given,
     plan_of,
-    probed,
     signals,
 )
 from quantd.daemon.cli.output import Bar, progress, say
+from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.learners import names
 from quantd.models.learners.record import learners
 from quantd.trading.exit_codes import USAGE

@@ -23,10 +23,10 @@ from quantd.daemon.cli.learn.plan_options import (
     Symbols,
     Workers,
     plan_of,
-    probed,
     signals,
 )
 from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.learners import names
 from quantd.models.learners.record import learners
 from quantd.research.deflated_sharpe import expected_maximum, probabilistic_sharpe

@@ -9,7 +9,7 @@ from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
 from quantd.daemon.assembly.parts import interval_text, policies_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.output import answer, print_json, table
 from quantd.daemon.cli.places import place
 from quantd.daemon.config import Config, ConfigError, Limits, Mistake, digest, flat
 from quantd.daemon.config.document import given
@@ -19,12 +19,12 @@ from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.worker import Apart
 from quantd.risk.limits import catalogue
 from quantd.risk.limits.profiles import PROFILES
-from quantd.trading.exit_codes import CONFIG
+from quantd.trading.exit_codes import CONFIG, DONE
 from quantd.trading.orders import money_text, price_text
 
 
 def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> int:
-    """Name every mistake in the configuration; exit code 78 when there is one."""
+    """List every mistake in the configuration; exit code 78 when there is one."""
     try:
         found = read(config, sets)
         apart = Apart(place(config, None, sets).folder)
@@ -33,28 +33,24 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
         if not as_json:
             raise
         wrong = why.mistakes if isinstance(why, ConfigError) else [Mistake(str(config), 0, "agents", str(why), "")]
-        mistakes = [{"file": m.file, "line": m.line, "path": m.path, "text": m.text, "remedy": m.remedy} for m in wrong]
-        print_json({"ok": False, "mistakes": mistakes})
+        keys = ("file", "line", "path", "text", "remedy")
+        print_json({"ok": False, "mistakes": [{key: getattr(each, key) for key in keys} for each in wrong]})
         return CONFIG
-    if as_json:
-        print_json({"ok": True, "mistakes": [], "digest": digest(found)})
-        return 0
-    say(
-        f"{config}: {len(found.agents)} agents, {len(found.universe.symbols)} symbols, {len(found.schedules)} schedules"
-    )
-    say(f"  digest of what changes trading: {digest(found)}")
-    return 0
+    counts = f"{len(found.agents)} agents, {len(found.universe.symbols)} symbols, {len(found.schedules)} schedules"
+    trading = f"  digest of the keys that affect trading: {digest(found)}"
+    answer(as_json, {"ok": True, "mistakes": [], "digest": digest(found)}, f"{config}: {counts}", trading)
+    return DONE
 
 
 def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> None:
-    """Print every setting as it holds, with where it comes from."""
+    """List every setting with its value and its source."""
     found = read(config, sets)
-    written, held = given(found), _held(found)
+    written, effective = given(found), _effective(found)
     rows = []
     for path, value in flat(found).items():
         name, line = found.source.place(path) if path in written else ("default", 0)
-        if path not in written and path[:-1] in held:
-            value, name = held[path[:-1]].of(str(path[-1]), value)
+        if path not in written and path[:-1] in effective:
+            value, name = effective[path[:-1]].of(str(path[-1]), value)
         rows.append({"key": dotted(path), "value": _plain(path, value), "source": f"{name}:{line}" if line else name})
     if as_json:
         print_json({"config": str(config), "digest": digest(found), "settings": rows})
@@ -65,15 +61,15 @@ def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = Fa
     )
 
 
-class _Held(NamedTuple):
-    """Limits as they hold in one section, whose profile is named."""
+class _Effective(NamedTuple):
+    """The effective limits of one section, with the house's and the name of its profile."""
 
     limits: catalogue.Limits
     house: catalogue.Limits | None
     profile: str | None
 
     def of(self, key: str, value: Any) -> tuple[Any, str]:
-        """(value, source) of a key that nobody wrote."""
+        """(value, source) of a key that is not in the file."""
         attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else key
         if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"
@@ -86,22 +82,21 @@ class _Held(NamedTuple):
         return msgspec.to_builtins(now), source
 
 
-def _held(config: Config) -> dict[tuple[str | int, ...], _Held]:
-    """The sections of limits by path."""
+def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
+    """The effective limits of each section, by path."""
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)
-    found: dict[tuple[str | int, ...], _Held] = {("risk",): _Held(house, None, config.risk.profile)}
+    found: dict[tuple[str | int, ...], _Effective] = {("risk",): _Effective(house, None, config.risk.profile)}
     listed = [(("agents", k, "limits"), agent) for k, agent in enumerate(config.document.agents)]
     if config.document.manual is not None:
         listed.append((("manual", "limits"), config.document.manual.agent()))  # type: ignore[arg-type]
     for path, agent in listed:
-        found[path] = _Held(agent_limits(agent, house, universe, shocks), house, agent.profile)
+        found[path] = _Effective(agent_limits(agent, house, universe, shocks), house, agent.profile)
     return found
 
 
 def _plain(path: tuple[str | int, ...], value: Any) -> Any:
-    """A value as the file writes it: durations and amounts as text, dates as ISO 8601, and no password of an
-    address."""
+    """A value in the notation of the file: durations and amounts as text, ISO 8601 dates, no password in an address."""
     key = all_keys().get(pattern_of(path))
     attribute = key.attribute if key is not None else ""
     if isinstance(value, int) and attribute.endswith("_ns"):
