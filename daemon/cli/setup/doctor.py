@@ -20,8 +20,8 @@ def doctor(
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
-    store: Annotated[bool, typer.Option("--store", help="Fold the whole journal again and compare.")] = False,
-    live: Annotated[bool, typer.Option("--live", help="What live trading needs.")] = False,
+    store: Annotated[bool, typer.Option("--store", help="Replay the whole journal and compare.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Check what live trading needs.")] = False,
     as_json: Json = False,
 ) -> int:
     checks = []

@@ -176,7 +176,7 @@ def test_a_store_of_the_first_schema_is_upgraded_and_has_the_same_account(copied
     assert refused.returncode != 0
     assert "`quantd upgrade` brings it there" in refused.stderr
     said = quantd(folder, "upgrade", "--dry-run", *where)
-    assert "revision 0001; to come, after a backup:" in said.stdout
+    assert "revision 0001; the steps after a backup are:" in said.stdout
     assert "0002  A table for records of the house's limits (adds tables)" in said.stdout
     done = answer(quantd(folder, "upgrade", "--json", *where))
     assert (done["from"], done["done"]) == ("0001", True)
