@@ -368,11 +368,4 @@ def schedule_of(config: Config, number: int) -> Schedule:
 
 def limits_of_config(parts: Parts, config: Config) -> Rules:
     """The rules of `parts` as a newly read configuration would have them."""
-    return rules_of(
-        config,
-        parts.universe,
-        parts.sessions,
-        parts.policies,
-        parts.schedules,
-        parts.interval_ns,
-    )
+    return rules_of(config, parts.universe, parts.sessions, parts.policies, parts.schedules, parts.interval_ns)

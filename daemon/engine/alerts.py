@@ -7,10 +7,7 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import FLOORS, ON_BREACH
 from quantd.risk.monitor.levels import CRITICAL, Crossing
 from quantd.risk.switch import STATE_LIMITS
-from quantd.trading.effects import (
-    Level,
-    Publish,
-)
+from quantd.trading.effects import Level, Publish
 
 LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
 """Level of an alert by the level of `quantd.risk.monitor.levels`."""

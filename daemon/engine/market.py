@@ -12,15 +12,8 @@ from quantd.daemon.engine.stops.venue_stops import split_stops
 from quantd.daemon.engine.venue.account import entitle
 from quantd.daemon.engine.venue.halts import trades_again
 from quantd.daemon.engine.venue.open_orders import Working
-from quantd.trading.effects import (
-    Booked,
-    Cancel,
-    Crossed,
-    Effect,
-)
-from quantd.trading.events import (
-    Action,
-)
+from quantd.trading.effects import Booked, Cancel, Crossed, Effect
+from quantd.trading.events import Action
 from quantd.trading.execution import split_row
 from quantd.trading.instruments import NANO
 from quantd.trading.market import MarketSlice

@@ -15,20 +15,8 @@ from quantd.daemon.engine.stops.records import Own
 from quantd.daemon.engine.venue.account import agent_of
 from quantd.risk.switch import HALT, REDUCE, RUN, rearm
 from quantd.trading.books import LedgerBroken
-from quantd.trading.effects import (
-    Effect,
-    Snapshot,
-    Stop,
-    Switched,
-)
-from quantd.trading.events import (
-    Condition,
-    Operator,
-    Reloaded,
-    Started,
-    Stopping,
-    Wished,
-)
+from quantd.trading.effects import Effect, Snapshot, Stop, Switched
+from quantd.trading.events import Condition, Operator, Reloaded, Started, Stopping, Wished
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import price_text
 

@@ -11,14 +11,8 @@ from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import AgentState, Round, State
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.codec import memory_of
-from quantd.trading.effects import (
-    Ask,
-    Effect,
-    Level,
-)
-from quantd.trading.events import (
-    Decided,
-)
+from quantd.trading.effects import Ask, Effect, Level
+from quantd.trading.events import Decided
 from quantd.trading.instruments import MICRO
 from quantd.trading.view import View
 

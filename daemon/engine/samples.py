@@ -13,17 +13,8 @@ from quantd.daemon.engine.stops.exits import ask_for_exits, forget_best, release
 from quantd.daemon.engine.valuation import close_dates, note_sample
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.cash_rate import earned
-from quantd.trading.effects import (
-    Booked,
-    Cancel,
-    Effect,
-    Query,
-    Snapshot,
-    Valued,
-)
-from quantd.trading.events import (
-    Tick,
-)
+from quantd.trading.effects import Booked, Cancel, Effect, Query, Snapshot, Valued
+from quantd.trading.events import Tick
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import ENDED, OrderState
 from quantd.trading.sessions import DAY_NS

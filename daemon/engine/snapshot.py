@@ -171,12 +171,7 @@ def freeze(state: State) -> bytes:
             waiting=history.waiting,
             known_actions=history.known_actions,
             sync_actions=history.sync_actions,
-            marks=(
-                state.marks.tobytes(),
-                state.marks_nano.tobytes(),
-                state.mark_ts.tobytes(),
-                state.volume.tobytes(),
-            ),
+            marks=(state.marks.tobytes(), state.marks_nano.tobytes(), state.mark_ts.tobytes(), state.volume.tobytes()),
             numbers=(
                 state.now,
                 state.sample,

@@ -54,14 +54,7 @@ class _Part:
     __slots__ = ("account", "agent", "asked", "held_back", "scale", "verdict", "weights")
 
     def __init__(
-        self,
-        agent: int,
-        weights: bytes,
-        scale: float,
-        asked: Floats,
-        account: Account,
-        verdict: Verdict,
-        held: bool,
+        self, agent: int, weights: bytes, scale: float, asked: Floats, account: Account, verdict: Verdict, held: bool
     ) -> None:
         self.agent = agent
         self.account = account

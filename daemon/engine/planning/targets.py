@@ -5,9 +5,7 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.state import State
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.pretrade.gate import (
-    Context,
-)
+from quantd.risk.pretrade.gate import Context
 from quantd.trading.effects import Cancel, Effect
 from quantd.trading.market import Floats
 from quantd.trading.orders import Cause, OrderState, transition

@@ -10,14 +10,8 @@ from quantd.daemon.engine.planning.execution import yield_to_switch
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.switch import HALT, REDUCE, RUN, Switch, observe, rearm, trip
-from quantd.trading.effects import (
-    Cancel,
-    Effect,
-    Switched,
-)
-from quantd.trading.events import (
-    Tick,
-)
+from quantd.trading.effects import Cancel, Effect, Switched
+from quantd.trading.events import Tick
 from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState
 
 SWITCH_NAMES: Final = ("RUN", "REDUCE", "HALT")
@@ -36,10 +30,7 @@ def watch_switch(state: State, who: int, switch: Switch, equity_micro: int, tick
         if who == HOUSE:
             state.flattening = False
         text = f"re-armed after {waited} samples; high-water mark is the equity now"
-        return [
-            Switched(tick.ts, who, REDUCE, RUN, "rearm"),
-            alert(state, "INFO", "switch", text, agent=who),
-        ]
+        return [Switched(tick.ts, who, REDUCE, RUN, "rearm"), alert(state, "INFO", "switch", text, agent=who)]
     reason = observe(switch, equity_micro, tick.key, limits).removeprefix("max_")
     if not reason:
         return []

@@ -212,11 +212,7 @@ def _adding(state: State) -> set[tuple[int, int]]:
 
 
 def _wrong(
-    state: State,
-    stop: Live,
-    wanted: dict[tuple[int, int], Wanted],
-    adding: set[tuple[int, int]],
-    sampled: bool,
+    state: State, stop: Live, wanted: dict[tuple[int, int], Wanted], adding: set[tuple[int, int]], sampled: bool
 ) -> bool:
     """Whether a stop must go: too large at once, too small once nothing is being added, at another level at a
     sample."""

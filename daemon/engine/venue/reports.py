@@ -12,12 +12,7 @@ from quantd.daemon.engine.venue.coin_fees import pay_in_coin
 from quantd.daemon.engine.venue.halts import refused_as_halted
 from quantd.daemon.engine.venue.open_orders import Row, Working
 from quantd.risk.switch import REDUCE
-from quantd.trading.effects import (
-    Effect,
-    Ended,
-    Filled,
-    Query,
-)
+from quantd.trading.effects import Effect, Ended, Filled, Query
 from quantd.trading.netting import share
 from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports
 
@@ -243,10 +238,7 @@ def cover(work: Working, row: int, low: int, high: int) -> int:
 def contradiction(state: State, symbol: int, text: str) -> list[Effect]:
     """The venue contradicts itself or us: only a person can say who is right."""
     said = f"the venue reports {text}; reconcile by hand"
-    return [
-        alert(state, "CRITICAL", "broker", said, symbol=symbol),
-        *move_switch(state, HOUSE, REDUCE, "broker", said),
-    ]
+    return [alert(state, "CRITICAL", "broker", said, symbol=symbol), *move_switch(state, HOUSE, REDUCE, "broker", said)]
 
 
 def tell_ended(state: State, work: Working, reports: Reports, rows: list[int]) -> list[Effect]:

@@ -8,16 +8,8 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.engine.venue.reports import find_basket, post
 from quantd.risk.switch import REDUCE
-from quantd.trading.effects import (
-    Again,
-    Effect,
-    Query,
-)
-from quantd.trading.events import (
-    CancelReported,
-    NotFound,
-    Unknown,
-)
+from quantd.trading.effects import Again, Effect, Query
+from quantd.trading.events import CancelReported, NotFound, Unknown
 from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports, transition
 
 SENDINGS: Final = 3
