@@ -107,7 +107,6 @@ def unfit(account: bytes, rules: Rules) -> str:
 def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     """The account of another run becomes this one's: what is gone has left its cash in the unallocated book, and an
     agent that is new has what of its capital that book can give."""
-    state.now = max(state.now, carried.ts)
     carry = msgspec.msgpack.decode(carried.account, type=Carry)
     index = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]
     numbers = {agent.name: k for k, agent in enumerate(state.rules.agents)}

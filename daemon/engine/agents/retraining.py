@@ -17,7 +17,6 @@ from quantd.trading.view import EMPTY_MEMORY
 
 def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:
     """An alert; nothing else."""
-    state.now = max(state.now, news.ts)
     if news.failed:
         told = alert(
             state, "WARNING", "retrain", f"retraining of {news.agent} failed: {news.failed}; nothing has changed"
@@ -39,7 +38,7 @@ def on_retrained(state: State, news: Retrained) -> Sequence[Effect]:
     return (msgspec.structs.replace(told, agent=news.agent),)
 
 
-def other_artifacts(state: State, started: Started) -> list[Effect]:
+def on_started(state: State, started: Started) -> Sequence[Effect]:
     """Note what each policy is made of. One that is made of something else than at the start before remembers nothing
     of it, and whoever challenges it, or is challenged by it, begins a new pairing: returns of another model prove
     nothing."""

@@ -33,7 +33,7 @@ MARKET = (MarketSlice, Action, Halted)
 """What every book sees alike."""
 
 
-def beside(state: State, event: Event, step: Step) -> Sequence[Effect]:
+def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
     """Step an event in the house and in the shadows that it concerns; the house's effects come first."""
     first = len(state.agents)
     if isinstance(event, Shade):

@@ -19,7 +19,6 @@ from quantd.trading.ports import OpenOrder
 def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
     """A deposit or a withdrawal is no profit, and the high-water marks move with it; what a venue pays and charges is
     one."""
-    state.now = max(state.now, moved.ts)
     if moved.id:
         if moved.id in state.flows:
             return ()
@@ -109,7 +108,6 @@ def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
 
 def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     """Compare the venue's account with ours and what is fenced off; a difference leaves only reducing orders."""
-    state.now = max(state.now, venue.ts)
     state.buying_power_micro = venue.buying_power_micro
     state.unlent = tuple(venue.unlent)
     for key in venue.counted:
@@ -152,7 +150,6 @@ def told(state: State, lots: Sequence[int], cash: int) -> list[str]:
 
 def on_correction(state: State, correction: Correction) -> Sequence[Effect]:
     """A person says whose a difference is."""
-    state.now = max(state.now, correction.ts)
     said = f"{correction.who}: {correction.reason}"
     return correct(state, correction.lots, correction.cash_micro, correction.how, said)
 
@@ -203,7 +200,6 @@ def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
 
 def on_foreign_found(state: State, found: ForeignFound) -> Sequence[Effect]:
     """Orders that are not ours reserve risk; they are never touched. Each is told of once."""
-    state.now = max(state.now, found.ts)
     known = state.foreign_ids
     state.foreign_ids = [order.venue_id for order in found.orders]
     state.foreign = [(o.symbol, o.lots, o.limit_nano) for o in found.orders]

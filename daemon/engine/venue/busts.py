@@ -17,7 +17,6 @@ def on_busted(state: State, news: Busted) -> Sequence[Effect]:
     """Reverse a fill once, in the books that the order's fills went to, in proportion; a person hears of it. What
     cannot be reversed to the unit (nobody here knows the fill, or a split came between) is for a person to
     reconcile."""
-    state.now = max(state.now, news.ts)
     taken = f"bust {news.id}"
     if taken in state.flows:
         return ()

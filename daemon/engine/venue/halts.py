@@ -32,7 +32,6 @@ BY_HAND: Final = "by hand: "
 
 def on_halted(state: State, news: Halted) -> Sequence[Effect]:
     """Take the venue's word, or a person's; a venue says nothing about a person's halt."""
-    state.now = max(state.now, news.ts)
     known = state.halted.get(news.symbol)
     if known is not None and known[1].startswith(BY_HAND) and not news.who:
         return ()
@@ -50,7 +49,6 @@ def on_halted(state: State, news: Halted) -> Sequence[Effect]:
 
 def on_limited(state: State, news: Limited) -> Sequence[Effect]:
     """A price has come to a limit up or down: from here on no order goes beyond the limits."""
-    state.now = max(state.now, news.ts)
     known = news.symbol in state.limited
     state.limited[news.symbol] = news.down_nano, news.up_nano
     if known:

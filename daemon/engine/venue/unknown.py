@@ -20,7 +20,6 @@ UNCONFIRMED: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderSta
 
 def on_cancel_reported(state: State, report: CancelReported) -> Sequence[Effect]:
     """A cancel that the venue refused: the order is as it was, and its truth is asked for."""
-    state.now = max(state.now, report.ts)
     work = find_basket(state, (report.sample, report.n))
     if work is None or work.state[report.row] in ENDED:
         return ()
@@ -29,7 +28,6 @@ def on_cancel_reported(state: State, report: CancelReported) -> Sequence[Effect]
 
 def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
     """Neither filled nor rejected: the risk stays reserved and the venue is asked by client id."""
-    state.now = max(state.now, unknown.ts)
     work = find_basket(state, (unknown.sample, unknown.n))
     if work is None:
         return ()
@@ -55,9 +53,9 @@ def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
     work = state.working.get(key) or state.stops.get(key)
     if work is None:
         return ()
-    # a cancel may have been asked for, or the answer to the submit not yet missed, when the venue says so
     state.now = max(state.now, found.ts)
-    # of a row that was sent again since the venue was asked, this is old news
+    # a cancel may be on its way, or the answer to the submit not yet overdue; of a row that was sent again since the
+    # query, this answer is out of date
     rows = [
         row
         for row in found.row
