@@ -23,15 +23,18 @@ RATIOS: Final = frozenset({"min_sharpe"})
 
 
 def alert(
-    state: State, level: Level, kind: str, text: str, *, agent: int = HOUSE, symbol: int = -1, **measured: float
+    state: State, level: Level, kind: str, text: str, *, agent: int | str = HOUSE, symbol: int = -1, **measured: float
 ) -> Publish:
+    """An alert about an agent (by number or name) or the house, with the measured `value` and `bound` if any."""
+    if isinstance(agent, int):
+        agent = "" if agent == HOUSE else state.rules.agents[agent].name
     return Publish(
         ts=state.now,
         level=level,
         kind=kind,
         text=text,
         symbol="" if symbol < 0 else state.universe.symbols[symbol],
-        agent="" if agent == HOUSE else state.rules.agents[agent].name,
+        agent=agent,
         value=measured.get("value"),
         bound=measured.get("bound"),
     )

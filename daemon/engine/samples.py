@@ -9,7 +9,7 @@ from quantd.daemon.engine.rounds import ask_agents, follow_ups
 from quantd.daemon.engine.safety.monitor import watch
 from quantd.daemon.engine.safety.switch import cancel_open_orders, flatten, flatten_all, watch_switch
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.stops.exits import ask_for_exits, forget_best, release_blocked, settle_exits
+from quantd.daemon.engine.stops.exits import forget_best, order_exits, release_blocked, settle_exits
 from quantd.daemon.engine.valuation import close_dates, note_sample
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.cash_rate import earned
@@ -51,7 +51,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     if state.flattening and not state.working:
         effects.extend(flatten_all(state))
     if state.protecting:
-        effects.extend(ask_for_exits(state))
+        effects.extend(order_exits(state))
     if tick.sample:
         effects.extend(follow_ups(state, frozenset(agents_due(state, tick))))
     return effects
