@@ -13,7 +13,7 @@ from quantd.daemon.commands.control import Fault, NotDone, one_line
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.account import agent_of, difference, free_micro, told
+from quantd.daemon.engine.venue.account import agent_of, difference, differences_text, free_micro
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import READY
 from quantd.risk.limits.catalogue import REASON_TEXT, Reason
@@ -259,7 +259,7 @@ def became_of_flow(service: Service, moved: Flow, effects: Sequence[Effect]) -> 
 def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
     """The differences between the books and the venue's newest account report."""
     lots, cash = found(state, account)
-    said = told(state, lots, cash)
+    said = differences_text(state, lots, cash)
     universe = state.universe
     by_symbol = {universe.symbols[k]: quantity_text(more, universe.lot_nano[k]) for k, more in enumerate(lots) if more}
     return Compared(not said, said, by_symbol, money_text(cash), how, int(state.switch.state))

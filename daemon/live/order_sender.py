@@ -11,12 +11,13 @@ from typing import Final
 
 import structlog
 
-from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.venue.open_orders import Key, Working
+from quantd.daemon.engine.venue.unknown import unsent
 from quantd.daemon.runtime.inbox import Inbox
 from quantd.daemon.runtime.outbound import Outgoing, Rows
 from quantd.trading.effects import Cancel, Query
 from quantd.trading.events import CancelReported, Condition, NotFound, Unknown
-from quantd.trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.orders import Cause, OrderBasket
 from quantd.trading.ports import Broker, BrokerNews
 
 log = structlog.get_logger("quantd.venue")
@@ -29,8 +30,6 @@ SELDOM_S: Final = 60.0
 
 AWAY_S: Final = 10.0
 """Seconds of disconnection after which the venue counts as down; a shorter one does not stop new risk."""
-
-Key = tuple[int, int]
 
 
 class Sender:
@@ -139,7 +138,8 @@ class Sender:
                 if why:
                     log.warning("order.withheld", why=why, sample=effect.sample, n=effect.n)
                     self._broker.remember(basket)  # a reconciliation in progress may still query it
-                    return [_never_sent(basket, _rows(effect), self._now(), why)]
+                    text = f"not sent: {why}"
+                    return [unsent(effect.sample, effect.n, self._now(), _rows(effect), Cause.REJECTED, text)]
                 return await self._broker.submit(basket, rows)
             case Cancel():
                 if why := self._withheld(None):
@@ -217,11 +217,3 @@ def _rows(effect: Outgoing) -> list[int]:
             return [effect.row]
         case Query() | Rows():
             return effect.row
-
-
-def _never_sent(basket: OrderBasket, rows: list[int], ts: int, why: str) -> Reports:
-    none = [0] * len(rows)
-    return Reports(
-        sample=basket.sample, n=basket.n, ts=ts, row=rows, cum=none, lots=none, price_nano=none,
-        fee_micro=none, cause=[int(Cause.REJECTED)] * len(rows), reason=f"not sent: {why}",
-    )  # fmt: skip
