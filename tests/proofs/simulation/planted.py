@@ -62,7 +62,7 @@ BUGS = (
     Bug("re-arming takes an old equity", operator_events._resume, "state.revalue()", "pass"),
     Bug("a missing bar becomes a price of nothing", market.on_market_slice,
         "np.where(fresh, market.close_nano, state.marks_nano)", "market.close_nano"),
-    Bug("a deposit is booked twice", account._move, "state.ledger.deposit(amount_micro, book)",
+    Bug("a deposit is booked twice", account._deposit, "state.ledger.deposit(amount_micro, book)",
         "state.ledger.deposit(2 * amount_micro, book)"),
     Bug("a trip of the switch leaves orders open", switch.cancel_open_orders,
         "effects.append(work.cancel(row, state.now))", "work.cancel(row, state.now)"),
