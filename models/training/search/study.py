@@ -271,7 +271,7 @@ class Course:
             raise StudyError(f"the first trial failed: {failed.reason}")
 
     def _remember(self, trial: optuna.Trial, index: int) -> None:
-        """Return the folder of a trial and its values: several workers may draw other values for an index."""
+        """Repeat the reports of an interrupted attempt, so that the pruner decides as without the interruption."""
         said = [
             each.intermediate_values
             for each in self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))

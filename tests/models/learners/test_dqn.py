@@ -16,9 +16,9 @@ from quantd.models.learners.dqn import PROFILES, Dqn, DqnPlan, epsilon_of, targe
 from quantd.models.learners.replay import Batch
 from quantd.models.networks.onnx_nodes import Graph
 from quantd.models.networks.q_network import NoisyLinear, QNetwork
+from tests.models.learners.replay_problems import SwitchingFee, on
 from tests.support.examples import examples
 from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
-from tests.support.replay_problems import SwitchingFee, on
 
 PLAIN = DqnPlan(
     hidden=(32,),

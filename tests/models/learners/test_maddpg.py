@@ -24,10 +24,10 @@ from quantd.models.networks.onnx_nodes import Graph
 from quantd.models.networks.transformer import Layout, Sizes
 from quantd.models.observation.sight import SightSpec, features_of
 from quantd.models.observation.table import observe
-from tests.support.joint_problems import CooperativeSplit, short, trained
+from tests.models.learners.joint_problems import CooperativeSplit, short, trained
+from tests.models.learners.replay_problems import digest, on
 from tests.support.panels import panel_of
 from tests.support.problems import DriftingAsset, RevertingPair, share
-from tests.support.replay_problems import digest, on
 
 PLAN = MaddpgPlan(
     agents=3,
@@ -234,7 +234,7 @@ def test_it_resumes_to_the_same_bits() -> None:
 @pytest.mark.long
 def test_two_processes_with_one_seed_make_the_same_bits_and_another_seed_others() -> None:
     told = subprocess.run(
-        [sys.executable, "-m", "tests.support.joint_problems"],
+        [sys.executable, "-m", "tests.models.learners.joint_problems"],
         capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     ).stdout.split()  # fmt: skip
     assert [trained(3)] == told

@@ -16,10 +16,10 @@ from quantd.models.learners.record import Report
 from quantd.models.learners.sac import Sac, SacPlan, Squash
 from quantd.models.market.vector_env import Kind
 from quantd.models.networks.gaussian import GaussianActor, TwinCritics, bounded
+from tests.models.learners.replay_problems import on
 from tests.support.artifacts import session_of
 from tests.support.examples import examples
 from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
-from tests.support.replay_problems import on
 
 PLAN = SacPlan(
     hidden=(32, 32),

@@ -14,8 +14,8 @@ from quantd.models.market.vector_env import Kind, Step
 from quantd.models.networks.layer_stack import Linear, Perceptron
 from quantd.models.networks.transformer import Block, Encoder, Layout, Sizes, Transformer
 from quantd.models.observation.sight import SightSpec, observation
+from tests.models.learners.replay_problems import digest, on
 from tests.support.artifacts import session_of
-from tests.support.replay_problems import digest, on
 
 LAYOUT = Layout(assets=3, features=2, window=5)
 SIZES = Sizes(width=8, heads=2, layers=3, widening=2)
