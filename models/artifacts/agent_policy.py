@@ -203,10 +203,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return Answer(out, found.get("scores", _NONE[None])[0], found.get("carried", _NONE[None]), seats)
 
     def decide_all(self, observed: NDArray[np.float32]) -> Floats:
-        """Return float64[B, N] for observations float32[B, D], in one run where the graph permits it.
-
-        Without memory, and with a price for all assets: for studies.
-        """
+        """Return float64[B, N] for observations float32[B, D], without memory; in one run where the graph permits it."""
         if not self.by_rows or self._seat is not None:
             return np.stack([self.decide(row[None]).weights for row in observed])
         given = {"observation": observed}
@@ -216,9 +213,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return out
 
     def _capped(self, seats: Floats, priced: Bools | None) -> Floats:
-        """Leave unpriced assets in cash, then scale each seat down to its maximum, as `quantd.models.market.desks`
-        does.
-        """
+        """Leave unpriced assets in cash, and scale seats down to their maximum, as in `quantd.models.market.desks`."""
         if priced is not None:
             seats[:, ~priced] = 0.0
         held = np.maximum(seats.sum(axis=1, keepdims=True), 1e-12)

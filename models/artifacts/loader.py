@@ -12,9 +12,7 @@ from quantd.models.artifacts.versions import resolved
 
 
 class Kind(NamedTuple):
-    """A kind of artifact. `artifact` checks a folder and `policy` makes its policy: "module:function" inside
-    quantd.models.
-    """
+    """A kind of artifact: "module:function", inside quantd.models, that check a folder and make its policy."""
 
     name: str
     artifact: str
@@ -31,10 +29,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 
 def load_artifact(folder: Path, params: Mapping[str, object]) -> Trained:
-    """Load the policy in `folder` with all checks; from a folder of versions, the current one.
-
-    Raises ArtifactError or ParamsError.
-    """
+    """Load the policy in `folder`, or in its current version. Raises ArtifactError or ParamsError."""
     folder = resolved(folder)
     policy: Trained = _named(kind_in(folder).policy)(folder, params)
     return policy

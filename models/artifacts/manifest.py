@@ -110,8 +110,7 @@ MOST_CARRY: Final = MEMORY_BYTES // 8 - 16
 Precision = Literal["float32", "float16", "int8"]
 
 TOLERANCES: Final[dict[Precision, float]] = {"float32": 1e-5, "float16": 2e-3, "int8": 5e-3}
-"""Maximum difference of weights between the trained network and the graph on this machine; a manifest may ask for less.
-"""
+"""Maximum difference of weights between trained network and graph on this machine; a manifest may ask for less."""
 
 SAME: Final = 5e-3
 """Weights with at most this difference count as equal."""

@@ -20,10 +20,7 @@ TOLERANCE: Final = 1e-5
 
 
 def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str] | None = None, threads: int = 1) -> Any:
-    """Open a graph in ONNX Runtime on `threads` threads.
-
-    Raises ArtifactError, which names `where`, for an invalid graph and for other inputs and outputs.
-    """
+    """Open a graph in ONNX Runtime. Raises ArtifactError for an invalid one, and for other inputs and outputs."""
     if fault := graph_fault(graph):
         raise ArtifactError(f"{where}: {fault}; it is not loaded")
     options = onnxruntime.SessionOptions()

@@ -1,7 +1,4 @@
-"""Signatures of artifacts: Ed25519 (RFC 8032) over the manifest's digest, in a separate file.
-
-The manifest has the digest of every file, so that one signature covers the whole artifact.
-"""
+"""Signatures of artifacts: Ed25519 (RFC 8032) over the manifest's digest, which covers the digests of all files."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -26,9 +23,7 @@ class KeyFault(ExplainedError, ValueError):
 
 
 def generate(private: Path, public: Path) -> None:
-    """Write a new pair of keys as PEM files, the private one readable by its owner only. Raises KeyFault for existing
-    files.
-    """
+    """Write new keys as PEM files, the private one readable by its owner only. Raises KeyFault for existing files."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -67,10 +62,7 @@ def sign(folder: Path, digest: str, private: Path) -> Path:
 
 
 def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
-    """Return why the artifact in `folder` is not signed by one of the public keys; empty when it is.
-
-    `digest` is that of its manifest. Raises KeyFault for an invalid key.
-    """
+    """Return why no public key verifies the signature of `digest` in `folder`; empty when one does. Raises KeyFault."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key

@@ -21,10 +21,7 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def resolved(folder: Path) -> Path:
-    """Return the current version of a folder of versions; any other folder is returned unchanged.
-
-    Raises ArtifactError when the current version is missing or outside the folder.
-    """
+    """Return the current version of a folder of versions, or any other folder unchanged. Raises ArtifactError."""
     pointer = folder / CURRENT
     if (folder / MANIFEST).exists() or not (pointer.exists() or pointer.is_symlink()):
         return folder

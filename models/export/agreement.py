@@ -64,10 +64,7 @@ def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.fl
 def latency(
     one: LearnedAgent, other: LearnedAgent, observed: NDArray[np.float32], calls: int = CALLS
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return (p50, p99) of each policy in microseconds, from an observation to weights, batch 1.
-
-    The calls alternate, so that both have the same load.
-    """
+    """Return (p50, p99) in microseconds of each policy, batch 1. Calls alternate, so that both have the same load."""
     rows = [row[None] for row in observed[:64]]
     times: tuple[list[int], list[int]] = ([], [])
     for k in range(calls + 50):

@@ -30,10 +30,7 @@ TRIES: Final = 50
 """Maximum number of draws for a probe with a clear decision."""
 
 CLEAR: Final = 1e-3
-"""Minimum lead of the best discrete allocation in a probe, in deviations of all scores.
-
-A smaller lead could be decided by rounding on another machine.
-"""
+"""Minimum lead of the best discrete allocation in a probe, in deviations of the scores, against rounding effects."""
 
 
 def write(
@@ -97,9 +94,7 @@ def own_of(seat: Seat, universe: tuple[str, ...]) -> Floats:
 def golden_of(
     learner: Any, actor: Actor, manifest: AgentManifest, normaliser: Scale | None, allocations: Floats | None
 ) -> Golden:
-    """Return probes of random returns, free of purchased data, with the learner's answers. One probe has an unknown
-    asset.
-    """
+    """Return probes of random returns, free of purchased data, with the learner's answers; one has an unknown asset."""
     draw = np.random.default_rng(0)
     spec, assets = manifest.sight, len(manifest.universe)
     kept: list[tuple[Floats, Floats, float, Floats, Floats]] = []

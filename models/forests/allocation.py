@@ -36,10 +36,7 @@ LEAST_EIGENVALUE: Final = 1e-4
 
 
 class Standing(Struct, frozen=True):
-    """The state of one forest: figures of its artifact, and of its predictions in this run.
-
-    The fields `running_*` are None before the first round.
-    """
+    """The state of a forest: figures of its artifact and of this run. `running_*` are None before the first round."""
 
     predicts: ForestKind
     artifact: str
@@ -222,10 +219,7 @@ def make_learned_allocation(params: Mapping[str, object], find: Callable[[str], 
 
 
 def allocation_with(folder: Path, params: Mapping[str, object]) -> LearnedAllocation:
-    """Create the policy with the one forest in `folder`, and plain estimates for the rest.
-
-    Raises ParamsError or ArtifactError.
-    """
+    """Create the policy with one forest, and plain estimates for the rest. Raises ParamsError or ArtifactError."""
     forest = load_forest(folder)
     for key in FOREST_KINDS:
         if key in params:

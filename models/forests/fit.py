@@ -72,10 +72,7 @@ class Plan(Struct, frozen=True):
 
 
 class Rows(Struct, frozen=True):
-    """Rows of a whole panel.
-
-    `at` int64[R] are session numbers in order, `features` is float64[R, F], `plain` and `true` are float64[R].
-    """
+    """Rows of a panel: session numbers `at` int64[R], `features` float64[R, F], `plain` and `true` float64[R]."""
 
     at: Ints
     features: Floats
@@ -100,10 +97,7 @@ class Learned(Struct, frozen=True):
 
 
 def gather(kind: ForestKind, returns: Floats, horizon: int, stride: int) -> Rows:
-    """Compute rows from returns float64[T, N] (row 0 is NaN), where features and outcome are both known.
-
-    Features use data up to a session, outcomes data after it.
-    """
+    """Compute rows with known features and outcome from returns float64[T, N] (row 0 is NaN)."""
     made: list[Rows] = []
     for t in range(LOOKBACK, len(returns) - horizon, stride):
         seen = see(kind, look(returns[t - LOOKBACK + 1 : t + 1]))

@@ -85,10 +85,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Returns float64[LOOKBACK, N] with measures common to all kinds; `short` ..
-
-    `ewma` are logarithms of volatility.
-    """
+    """Returns float64[LOOKBACK, N] with common measures; `short` to `ewma` are logarithms of volatility."""
 
     returns: Floats
     known: Bools

@@ -34,9 +34,7 @@ class Judged(NamedTuple):
     entropy: Tensor
     """float[R], nats."""
     pull: Pull
-    """Maps the gradients of a loss by log_prob and entropy, float[R] each, to those by actor float[R, P] and spread
-    float[S].
-    """
+    """Maps gradients by log_prob and entropy, float[R] each, to those by actor float[R, P] and spread float[S]."""
 
 
 class Family(Protocol):
@@ -159,10 +157,7 @@ class Gaussian:
 
 
 class Dirichlet:
-    """Dirichlet on A weights with every concentration above 1:
-
-    a single interior mode (as Chou et al. 2017 for Beta).
-    """
+    """Dirichlet on A weights with concentrations above 1: a single interior mode (as Chou et al. 2017 for Beta)."""
 
     readout: Final = "dirichlet"
     spread: Final = 0

@@ -52,9 +52,7 @@ class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alpha: float = 0.0
     """Exponent of priorities; 0 draws uniformly."""
     beta: float = 0.4
-    """Fraction of the priorities' bias that importance weights correct at the first update; it increases linearly
-    to 1.
-    """
+    """Fraction of the priorities' bias that importance weights correct at first; it increases linearly to 1."""
     beta_updates: int = 500_000
     """The update at which it reaches 1."""
     max_grad_norm: float = 10.0

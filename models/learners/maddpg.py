@@ -37,19 +37,14 @@ class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Layers of the actors and critics; with a transformer, the critics' layers over its output and the actions."""
     transformer: Sizes = Sizes()
     layout: Layout | None = None
-    """Position of the market in an observation, shared by all agents of a desk; without it, everything is the agent's
-    own.
-    """
+    """Position of the market in an observation, shared by all agents of a desk; without it, nothing is shared."""
     actor_rate: float = 1e-4
     critic_rate: float = 1e-3
     gamma: float = 0.95
     tau: float = 0.01
     """Step of the target networks towards the current ones at each update."""
     noise: float = 0.2
-    """Random fraction of an account (in a box: standard deviation of a position) after the warmup.
-
-    All actions before the end of the warmup are random.
-    """
+    """Random fraction of an account (in a box: deviation of a position). Before the end of the warmup it is 1."""
     least_noise: float = 0.05
     noise_steps: int = 100_000
     """Env-steps after the warmup over which the noise falls linearly to `least_noise`."""
@@ -140,10 +135,7 @@ class Maddpg:
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
-        """Map float[G A, D] with adjacent agents to float[G A, K].
-
-        With identical observations one row per desk suffices.
-        """
+        """Map float[G A, D] with adjacent agents to float[G A, K]; one row per desk suffices where all are equal."""
         rows = observation.to(self.network.vector)
         if len(rows) == 1 and not self.views.own:
             rows = rows.expand(self.plan.agents, -1)
@@ -185,10 +177,7 @@ class Maddpg:
         return torch.stack([*losses, losses[0].new_tensor(self.noise)])
 
     def own_acts(self, said: Tensor, done: Tensor) -> Tensor:
-        """Return float[A, R, A, K]: the actions float[R, A, K], with agent i's current answer float[A, R, P] in row i.
-
-        The gradient of critic i thus reaches only actor i.
-        """
+        """Return float[A, R, A, K]: actions float[R, A, K], where critic i sees the current answer of actor i only."""
         agents = self.plan.agents
         own = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
         return torch.where(own, self.family.mode(said).unsqueeze(2), done)

@@ -80,10 +80,7 @@ class Course(Generic[M]):
         warmup: int,
         train_every: int,
     ) -> None:
-        """Train until `steps` env-steps in total; from `warmup` on, one update per `train_every` of them.
-
-        Reports come every STEPS_A_REPORT env-steps. Raises Diverged.
-        """
+        """Train until `steps` env-steps in total; from `warmup` on, one update per `train_every`. Raises Diverged."""
         replay = self._enter(env)
         losses = torch.zeros(len(names), device=env.device)
         returns: list[Tensor] = []
@@ -123,9 +120,7 @@ class Course(Generic[M]):
             began, counted, count = time.perf_counter(), self.steps, 0
 
     def state(self, vectors: Mapping[str, Tensor], optimisers: Mapping[str, Adam]) -> State:
-        """Return the complete state: vectors, optimisers, counters, generator, memory and, where supported, the
-        environment's state.
-        """
+        """Return the complete state: vectors, optimisers, counters, generator, memory and resumable environment."""
         state: State = {
             "steps": self.steps,
             "updates": self.updates,

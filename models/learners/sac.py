@@ -44,10 +44,7 @@ class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     temperature: float = 1.0
     """The initial temperature."""
     pull: float = 1e-3
-    """Weight of the mean square of the coordinates' means, as in the authors' code:
-
-    a saturated softmax or tanh has no gradient.
-    """
+    """Weight of the mean square of the coordinates' means, as in the authors' code, against saturation."""
     max_grad_norm: float = math.inf
     bfloat16: bool = False
     """Products of hidden layers in bfloat16: faster with processor support."""
@@ -79,9 +76,7 @@ class Squash:
         )
 
     def draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (actions float[R, A], log densities float[R]) for noise float[R, K], differentiable by mean and
-        spread.
-        """
+        """Return (actions float[R, A], log densities float[R]) for noise float[R, K], differentiable by both."""
         at = mean + noise * log_spread.exp()
         log_prob = (-0.5 * noise * noise - log_spread - 0.5 * LOG_2PI).sum(-1)
         if self.box:
@@ -122,10 +117,7 @@ class Sac:
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
-        """Map float[B, D] to float[B, A].
-
-        The greedy action is the image of the mean, the median of every coordinate.
-        """
+        """Map float[B, D] to float[B, A]; the greedy action is the image of the mean, which is the median."""
         mean, log_spread = self.actor.forward(observation.to(self.actor.vector))
         return self.squash.family.mode(mean) if greedy else self.squash.draw(mean, log_spread, self._noise(mean))[0]
 

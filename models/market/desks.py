@@ -1,7 +1,4 @@
-"""Several agents in one market with separate books, capital and assets, and a penalty on similar returns.
-
-Batched: G desks of A agents.
-"""
+"""G desks of A agents in one market, with separate books, capital and assets, and a penalty on similar returns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

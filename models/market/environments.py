@@ -169,10 +169,7 @@ def _told(simulator: Simulator, account: int) -> dict[str, Any]:
 
 
 class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
-    """Several agents in one market, each with its own book; see `quantd.models.market.desks`.
-
-    An episode ends for all at once: by time, or when one is bankrupt.
-    """
+    """Several agents with own books, as in `quantd.models.market.desks`. An episode ends for all at once."""
 
     metadata: dict[str, Any] = {"name": "quantd_agents_v0", "render_modes": []}
 

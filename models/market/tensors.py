@@ -23,10 +23,7 @@ MOMENTUM: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """T sessions of N assets.
-
-    Row t of `gap`, `total` and `dividend` float[T, N] is session t relative to close t - 1.
-    """
+    """T sessions of N assets; row t of `gap`, `total`, `dividend` float[T, N] is relative to close t - 1."""
 
     symbols: tuple[str, ...]
     observed: Observed

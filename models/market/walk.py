@@ -27,10 +27,7 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree
 from quantd.trading.view import EMPTY_MEMORY, Hold, Memory, Noted, View
 
 CLOSE_NS: Final = 21 * 3_600_000_000_000
-"""Time of a panel's decisions in their day, UTC:
-
-a panel has dates without sessions. New York closes at 20:00 or 21:00.
-"""
+"""Time of decisions, UTC: a panel has only dates. New York closes at 20:00 or 21:00."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,19 +34,14 @@ def _product(x: Tensor, made: nn.Linear, rounded: bool) -> Tensor:
 
 
 class Kept(NamedTuple):
-    """Inputs and outputs of hidden layers in the forward pass, for the backward pass.
-
-    Inputs have the precision of the products.
-    """
+    """Inputs (in the precision of the products) and outputs of hidden layers, for the backward pass."""
 
     given: list[Tensor]
     made: list[Tensor]
 
 
 def _run(layers: Sequence[nn.Linear], x: Tensor, rounded: bool) -> tuple[Tensor, Kept]:
-    """Map float32[R, D] to the last layer's output float32[R, H], each layer followed by ReLU; without an autograd
-    graph.
-    """
+    """Map float32[R, D] through layers with ReLU to float32[R, H], without an autograd graph."""
     kept = Kept([], [])
     for made in layers:
         weight, bias = made.weight.data, made.bias.data
@@ -62,10 +57,7 @@ def _run(layers: Sequence[nn.Linear], x: Tensor, rounded: bool) -> tuple[Tensor,
 
 
 def _pull(layers: Sequence[nn.Linear], d: Tensor, kept: Kept, *, slopes: bool) -> Tensor:
-    """Backpropagate the gradient float32[R, H] of the last layer's output to the first layer's pre-activations.
-
-    With `slopes`, the gradients of weights and biases are written.
-    """
+    """Backpropagate d float32[R, H] to the first layer's pre-activations; `slopes` writes the parameters' gradients."""
     for depth in range(len(layers) - 1, -1, -1):
         made, given = layers[depth], kept.given[depth]
         d = torch.ops.aten.threshold_backward(d, kept.made[depth], 0.0)

@@ -105,10 +105,7 @@ class Critics(nn.Module):
         return told[0]
 
     def judge(self, read: Tensor, action: Tensor) -> Tensor:
-        """Return values float[A, R] of encoded states float[R, E] and actions float[R, A, K].
-
-        Actions may also be float[A, R, A, K], different for each critic.
-        """
+        """Return values float[A, R] of encoded states float[R, E] and actions float[R, A, K] (or float[A, R, A, K])."""
         done = action.flatten(-2)
         parts = [each.expand(self.agents, *each.shape[-2:]) for each in (read, done)]
         said: Tensor = self.head(self.body(torch.cat(parts, 2)))

@@ -120,10 +120,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """C copies:
-
-    float[C, R, D] -> float[C, R, E], the last session's encoding with the assets' features and the book.
-    """
+    """C copies of float[C, R, D] -> float[C, R, E]: the last session's encoding, the features and the book."""
 
     def __init__(
         self, copies: int, observation_size: int, layout: Layout, sizes: Sizes, random: torch.Generator

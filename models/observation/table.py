@@ -33,10 +33,7 @@ class Sight(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A table float32[T, M] of T sessions, its M `names`, and the account parts that an environment appends.
-
-    Rows before `warm` lack history.
-    """
+    """A table float32[T, M] with its `names`, and appended parts of an account. Rows before `warm` lack history."""
 
     table: NDArray[np.float32]
     names: tuple[str, ...]

@@ -51,9 +51,7 @@ class Figures(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
-    """The comparison. `why` is the failed requirement, or empty. Without a model in use `current` is None, and `worth`
-    True.
-    """
+    """The comparison. `why` is the failed requirement, or empty. `current` is None without a model in use."""
 
     worth: bool
     why: str

@@ -54,10 +54,7 @@ class Recipe(Protocol):
 
 
 def recipe_of(source: Path) -> Recipe:
-    """Return the recipe of an artifact's folder, of a folder of versions, or of a TOML plan.
-
-    Raises ArtifactError or ValueError.
-    """
+    """Return the recipe of an artifact, of a folder of versions, or of a TOML plan. Raises ValueError."""
     if source.suffix == ".toml":
         from quantd.models.training.plans.plan import read
 
@@ -201,9 +198,7 @@ def learned_of(manifest: AgentManifest) -> LearnedRecipe:
 
 
 def scorer_of(manifest: ScorerManifest) -> ScorerRecipe:
-    """Return the recipe of a scorer: windows and seeds from its manifest, other settings from its command or the
-    defaults.
-    """
+    """Return the recipe of a scorer: windows and seeds from its manifest, the rest from its command or the defaults."""
     from quantd.models.training.runs.scorer_run import Plan
 
     training, usual = manifest.training, Plan()

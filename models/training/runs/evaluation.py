@@ -45,10 +45,7 @@ class Evaluated(Struct, frozen=True):
 
 
 def beside(bars: Path) -> str:
-    """Return the actions file that belongs to `bars` by name, empty for none.
-
-    The names are BARS.actions.csv, and X_actions.csv for X_daily.
-    """
+    """Return the actions file of `bars` by name, BARS.actions.csv or X_actions.csv for X_daily; empty for none."""
     names = (f"{bars.stem}.actions.csv", f"{bars.stem.removesuffix('_daily')}_actions.csv")
     return next((str(bars.with_name(name)) for name in names if bars.with_name(name).is_file()), "")
 

@@ -1,7 +1,4 @@
-"""Trains the seeds of a plan in other processes or on other machines, with bit-identical results on a CPU.
-
-Each seed leaves its folder as `fit` does. A completed seed is then only read.
-"""
+"""Trains the seeds of a plan in other processes or on other machines, with bit-identical results on a CPU."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""A complete training: every seed, the choice by validation, one evaluation on the test part, the artifact and its
-card.
-"""
+"""A complete training: every seed, the choice by validation, the evaluation on the test part, and the artifact."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -1,6 +1,4 @@
-"""The training environment of a seed: the plan's market with normalisation, complete state, and sums of costs and
-risks.
-"""
+"""The training environment of a seed: the plan's market with normalisation, state, and sums of costs and risks."""
 
 from collections.abc import Mapping
 from typing import Final

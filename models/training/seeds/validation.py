@@ -63,9 +63,7 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
 
 
 def equal_weight(market: Market, of: MarketPlan) -> Walked:
-    """Evaluate equal weights of all priced assets, rebalanced each session, with the same days, costs, capital and
-    lots.
-    """
+    """Evaluate equal weights of all priced assets, rebalanced each session, with the same costs, capital and lots."""
     size = len(market.symbols)
     known = torch.ones((len(market.close), size)) if market.known is None else market.known
     row = iter(range(market.first, market.last))
