@@ -203,7 +203,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return Answer(out, found.get("scores", _NONE[None])[0], found.get("carried", _NONE[None]), seats)
 
     def decide_all(self, observed: NDArray[np.float32]) -> Floats:
-        """Return float64[B, N] for observations float32[B, D], without memory; in one run where the graph permits it."""
+        """Return float64[B, N] for observations float32[B, D], without memory; in one run if the graph permits it."""
         if not self.by_rows or self._seat is not None:
             return np.stack([self.decide(row[None]).weights for row in observed])
         given = {"observation": observed}

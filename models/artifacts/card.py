@@ -10,7 +10,6 @@ from quantd.models.artifacts.manifest import (
     PLAIN,
     SAME,
     AgentManifest,
-    Agreement,
     EnsembleManifest,
     ForestManifest,
     Judged,
@@ -239,15 +238,13 @@ def _figure(value: float | None) -> str:
 
 def card_of_copy(manifest: AgentManifest, parent_card: str) -> str:
     """Return the card of a smaller copy: its agreement with the parent, then the parent's card."""
-    found = manifest.agreement
-    assert found is not None
     return "\n".join(
         [
             f"# {manifest.name}",
             "",
             f"A copy in {manifest.precision} of the artifact {manifest.parent[:16]}…, made by `{manifest.made}`.",
             "",
-            *agreement(found, manifest),
+            *agreement(manifest),
             "",
             "The results below are the parent's: this copy was not judged on its own.",
             "",
@@ -260,8 +257,6 @@ def card_of_copy(manifest: AgentManifest, parent_card: str) -> str:
 
 def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
     """Return the card of a smaller network trained on another artifact's answers."""
-    found = manifest.agreement
-    assert found is not None
     shape = manifest.network
     return "\n".join(
         [
@@ -271,7 +266,7 @@ def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
             f"to answer as "
             f"{teacher} (artifact {manifest.parent[:16]}…) does, by `{manifest.made}`.",
             "",
-            *agreement(found, manifest),
+            *agreement(manifest),
             "",
             "It was taught on observations of the teacher's training window, and compared on others of it. How it "
             "earns was not judged: "
@@ -281,8 +276,10 @@ def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
     )
 
 
-def agreement(found: Agreement, manifest: AgentManifest) -> list[str]:
+def agreement(manifest: AgentManifest) -> list[str]:
     """Return the lines of the agreement with the parent."""
+    found = manifest.agreement
+    assert found is not None
     action = "the same allocation" if manifest.action.kind == "discrete" else f"no weight further apart than {SAME:g}"
     return [
         f"- Graph: {found.size_ratio:.2f} of the parent's bytes.",

@@ -4,6 +4,7 @@ policy.onnx is for trading and weights.safetensors for training. golden.bin has 
 little-endian float64. card.md is for readers.
 """
 
+import os
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, TypeVar
@@ -29,6 +30,21 @@ def render(manifest: Manifest) -> bytes:
 def first_line(error: Exception) -> str:
     """Return the first line of an exception's text, shortened; its class name where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file atomically and durably, by way of a hidden file that ends in .partial."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def digest_of(data: bytes) -> str:

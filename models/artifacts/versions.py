@@ -6,12 +6,11 @@ models/mine/momentum/current        the text 2026-11
 models/mine/momentum/history        every change: when, from, to, digest, why
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Final
 
-from quantd.models.artifacts.folder import read_bytes
+from quantd.models.artifacts.folder import read_bytes, replace_file
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 
 CURRENT: Final = "current"
@@ -67,10 +66,5 @@ def point(folder: Path, version: str, digest: str, when: str, why: str = "") -> 
     reason = " ".join(why.split())[:200]
     with (folder / HISTORY).open("a") as log:
         log.write(f"{when} {before or '-'} -> {version} {digest[:16]} {reason}".rstrip() + "\n")
-    partial = folder / f".{CURRENT}.{os.getpid()}"
-    with partial.open("w") as file:
-        file.write(version + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / CURRENT)
+    replace_file(folder / CURRENT, f"{version}\n".encode())
     return before

@@ -27,14 +27,7 @@ from quantd.models.artifacts.manifest import (
     Window,
 )
 from quantd.models.artifacts.runtime import TOLERANCE
-from quantd.models.forests.forest_features import (
-    LOOKBACK,
-    features_of,
-    look,
-    realised,
-    relative,
-    see,
-)
+from quantd.models.forests.forest_features import LOOKBACK, features_of, look, realised, relative, see
 from quantd.models.forests.prediction import LEAST_ROWS, MOST_HORIZON, THRESHOLD, load_forest, write
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
@@ -164,15 +157,9 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
         if not len(test.true):
             raise ValueError(f"step {number} of {plan.folds} has no rows to judge; ask for fewer (--folds)")
         given = fit(train, plan).predict(test)
-        each = Judged(
-            first=_day(panel_days, int(test.at[0])),
-            last=_day(panel_days, int(test.at[-1])),
-            fitted_until=_day(panel_days, int(train.at[-1]) + plan.horizon),
-            rows_fitted=len(train.true),
-            rows=len(test.true),
-            model=score(given, test.true),
-            plain=score(test.plain, test.true),
-        )
+        span = _day(panel_days, int(test.at[0])), _day(panel_days, int(test.at[-1]))
+        until = _day(panel_days, int(train.at[-1]) + plan.horizon)
+        each = _judged(*span, until, len(train.true), given, test.plain, test.true)
         progress(
             f"{each.first} to {each.last}: R² {each.model.r2:+.3f}, of the plain estimate {each.plain.r2:+.3f} "
             f"({each.rows} rows)"
@@ -181,16 +168,13 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
         said.append(given)
         pooled.append(test)
     true, plain = (np.concatenate([getattr(rows, name) for rows in pooled]) for name in ("true", "plain"))
-    together = Judged(
-        first=judged[0].first,
-        last=judged[-1].last,
-        fitted_until=judged[-1].fitted_until,
-        rows_fitted=judged[-1].rows_fitted,
-        rows=len(true),
-        model=score(np.concatenate(said), true),
-        plain=score(plain, true),
-    )
-    return together, tuple(judged)
+    last = judged[-1]
+    whole = judged[0].first, last.last, last.fitted_until, last.rows_fitted
+    return _judged(*whole, np.concatenate(said), plain, true), tuple(judged)
+
+
+def _judged(first: str, last: str, until: str, fitted: int, model: Floats, plain: Floats, true: Floats) -> Judged:
+    return Judged(first, last, until, fitted, len(true), score(model, true), score(plain, true))
 
 
 def _day(days: Ints, row: int) -> str:
@@ -290,13 +274,6 @@ def evaluate(
             f"{len(rows.true)} rows with a known outcome from {first} to {last}; {LEAST_ROWS} say something"
         )
     seen = len(np.unique(rows.at[panel.day_ns[rows.at] < manifest.training.until_ns]))
-    judged = Judged(
-        first=_day(panel.day_ns, int(rows.at[0])),
-        last=_day(panel.day_ns, int(rows.at[-1])),
-        fitted_until=manifest.training.window.last,
-        rows_fitted=manifest.training.rows,
-        rows=len(rows.true),
-        model=score(rows.plain + forest.added(rows.features), rows.true),
-        plain=score(rows.plain, rows.true),
-    )
-    return judged, seen
+    span = _day(panel.day_ns, int(rows.at[0])), _day(panel.day_ns, int(rows.at[-1]))
+    until, fitted = manifest.training.window.last, manifest.training.rows
+    return _judged(*span, until, fitted, rows.plain + forest.added(rows.features), rows.plain, rows.true), seen

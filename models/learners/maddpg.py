@@ -21,7 +21,7 @@ from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf, Report, State
 from quantd.models.market.desks import PROFILES as SEATS
 from quantd.models.market.vector_env import Kind, VectorEnv
-from quantd.models.networks.joint_critic import Actors, Critics, Seated
+from quantd.models.networks.joint_critic import Actors, Body, Critics, Seated
 from quantd.models.networks.transformer import Layout, Sizes
 from quantd.models.observation.return_features import FEATURES
 
@@ -90,16 +90,10 @@ class Maddpg:
         self.course: Final = Course(seed, device, lambda env: JointReplay(env, self.views, plan.buffer))
         random, sizes = self.course.random, plan.transformer if plan.network == "transformer" else None
 
-        def actors() -> Actors:
-            shape = (plan.agents, observation_size, self.family.outputs, random)
-            return Actors(*shape, hidden=plan.hidden, layout=plan.layout, sizes=sizes)
-
-        def critics() -> Critics:
-            shape = (plan.agents, self.views.size, action_size, random)
-            return Critics(*shape, hidden=plan.hidden, layout=plan.layout, sizes=sizes)
-
-        self.network, self.target = actors(), actors()
-        self.critics, self.critics_target = critics(), critics()
+        body = Body(plan.hidden, plan.layout, sizes)
+        acting, judging = (plan.agents, observation_size, self.family.outputs), (plan.agents, self.views.size)
+        self.network, self.target = (Actors(*acting, random, body) for _ in range(2))
+        self.critics, self.critics_target = (Critics(*judging, action_size, random, body) for _ in range(2))
         for target, learned in ((self.target, self.network), (self.critics_target, self.critics)):
             target.requires_grad_(False)
             target.vector.copy_(learned.vector)
@@ -250,17 +244,18 @@ def _profile(
     }
 
 
+def _transformer(width: int) -> dict[str, Any]:
+    sizes = {"width": width, "heads": 8, "layers": 4, "widening": 2}
+    return {"network": "transformer", "transformer": sizes, "batch": 8}
+
+
 PROFILES: Final[dict[str, dict[str, Any]]] = {
     "full": _profile(
         agents=5,
         episodes=300,
         updates=4,
         looks=6,
-        learner={
-            "network": "transformer",
-            "transformer": {"width": 64, "heads": 8, "layers": 4, "widening": 2},
-            "batch": 8,
-        },
+        learner=_transformer(64),
         shown={"features": list(FEATURES), "window": 60},
         dynamic=True,
     ),
@@ -278,11 +273,7 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
         episodes=60,
         updates=8,
         looks=6,
-        learner={
-            "network": "transformer",
-            "transformer": {"width": 256, "heads": 8, "layers": 4, "widening": 2},
-            "batch": 8,
-        },
+        learner=_transformer(256),
         shown={"features": list(FEATURES), "window": 20},
         dynamic=True,
     ),

@@ -16,37 +16,31 @@ from quantd.models.networks.onnx_nodes import Graph
 from quantd.models.networks.transformer import Encoder, Layout, Sizes
 
 
-def _body(
-    copies: int,
-    observation_size: int,
-    hidden: Sequence[int],
-    layout: Layout | None,
-    sizes: Sizes | None,
-    random: torch.Generator,
-) -> Perceptron | Encoder:
-    if sizes is None:
-        return Perceptron(copies, observation_size, hidden, random)
-    if layout is None:
-        raise ValueError("a transformer needs the layout of what it sees")
-    return Encoder(copies, observation_size, layout, sizes, random)
+class Body(NamedTuple):
+    """Hidden layers of actors and critics; with `sizes`, of the critics over a transformer, which needs `layout`."""
+
+    hidden: Sequence[int]
+    layout: Layout | None
+    sizes: Sizes | None
+
+    def encoder(self, copies: int, observation_size: int, random: torch.Generator) -> Encoder | None:
+        if self.sizes is None:
+            return None
+        if self.layout is None:
+            raise ValueError("a transformer needs the layout of what it sees")
+        return Encoder(copies, observation_size, self.layout, self.sizes, random)
 
 
 class Actors(nn.Module):
     """Maps float32[A, R, D] to action coordinates float32[A, R, K], agent by agent."""
 
     def __init__(
-        self,
-        agents: int,
-        observation_size: int,
-        coordinates: int,
-        random: torch.Generator,
-        *,
-        hidden: Sequence[int] = (128, 64),
-        layout: Layout | None = None,
-        sizes: Sizes | None = None,
+        self, agents: int, observation_size: int, coordinates: int, random: torch.Generator, body: Body
     ) -> None:
         super().__init__()
-        self.body: Final = _body(agents, observation_size, hidden, layout, sizes, random)
+        self.body: Final[Perceptron | Encoder] = body.encoder(agents, observation_size, random) or Perceptron(
+            agents, observation_size, body.hidden, random
+        )
         self.head = Linear(agents, self.body.outputs, coordinates, 0.01, random)
         self.vector, self.gradient = flatten(list(self.parameters()))
         self.leaves: Final = list(self.parameters())
@@ -77,22 +71,12 @@ class Critics(nn.Module):
     The observation is encoded separately, so that several actions in the same state need one encoding.
     """
 
-    def __init__(
-        self,
-        agents: int,
-        state_size: int,
-        action_size: int,
-        random: torch.Generator,
-        *,
-        hidden: Sequence[int] = (128, 64),
-        layout: Layout | None = None,
-        sizes: Sizes | None = None,
-    ) -> None:
+    def __init__(self, agents: int, state_size: int, action_size: int, random: torch.Generator, body: Body) -> None:
         super().__init__()
-        self.encoder = None if sizes is None else _body(1, state_size, (), layout, sizes, random)
+        self.encoder = body.encoder(1, state_size, random)
         seen = state_size if self.encoder is None else self.encoder.outputs
-        self.body = Perceptron(agents, seen + agents * action_size, hidden, random)
-        self.head = Linear(agents, hidden[-1], 1, 1.0, random)
+        self.body = Perceptron(agents, seen + agents * action_size, body.hidden, random)
+        self.head = Linear(agents, body.hidden[-1], 1, 1.0, random)
         self.agents: Final = agents
         self.vector, self.gradient = flatten(list(self.parameters()))
         self.leaves: Final = list(self.parameters())

@@ -14,6 +14,7 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
+from quantd.models.artifacts.folder import replace_file
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.runtime import Trained
@@ -245,9 +246,8 @@ def _written(out: Path, version: str) -> Decision | None:
 def _write(out: Path, decision: Decision) -> None:
     folder = out / DECISIONS
     folder.mkdir(exist_ok=True)
-    unfinished = folder / f".{decision.version}.new"
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n")
-    unfinished.replace(folder / f"{decision.version}.json")
+    text = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
+    replace_file(folder / f"{decision.version}.json", text)
 
 
 def decisions(out: Path) -> list[Decision]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import optuna
 
+from quantd.models.artifacts.folder import replace_file
 from quantd.models.learners.record import Space
 from quantd.models.training.plans.plan import Plan, default, described, replaced
 from quantd.models.training.search.spaces import Value
@@ -35,7 +36,7 @@ def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, n
         texts[BEST] = "".join(f"# {line}\n" for line in note) + toml(plan)
     for name in (TRIALS, HISTORY, IMPORTANCE, BEST):
         if name in texts:
-            _whole(folder / name, texts[name])
+            replace_file(folder / name, texts[name].encode())
         else:
             (folder / name).unlink(missing_ok=True)  # of a study that was begun anew
     return tuple(folder / name for name in texts)
@@ -113,10 +114,3 @@ def _cell(value: Value | None) -> str:
 
 def _page(figure: Any) -> str:
     return str(figure.to_html(include_plotlyjs=True, full_html=True))
-
-
-def _whole(path: Path, text: str) -> None:
-    """Write a file atomically."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

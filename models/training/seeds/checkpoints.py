@@ -3,8 +3,6 @@
 Files are written under another name and renamed, the JSON last: a checkpoint exists when its JSON does.
 """
 
-import os
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +13,7 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save
 from torch import Tensor
 
+from quantd.models.artifacts.folder import digest_of, replace_file
 from quantd.models.learners.record import State
 from quantd.models.training.plans.plan import Plan, described
 from quantd.trading.exit_codes import ExplainedError
@@ -71,11 +70,11 @@ def write(path: Path, plan: Plan, place: Place, state: State) -> None:
         {name: value for name, value in state.items() if isinstance(value, int | float)},
         {name: value for name, value in state.items() if isinstance(value, bytes)},
         len(data),
-        _hash(data),
+        digest_of(data),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    _place(path.with_suffix(".safetensors"), data)
-    _place(path.with_suffix(".json"), msgspec.json.encode(_sealed(page)) + b"\n")
+    replace_file(path.with_suffix(".safetensors"), data)
+    replace_file(path.with_suffix(".json"), msgspec.json.encode(_sealed(page)) + b"\n")
 
 
 def read(path: Path, plan: Plan) -> tuple[Place, State]:
@@ -97,7 +96,7 @@ def read(path: Path, plan: Plan) -> tuple[Place, State]:
         data = where.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{where}: {error.strerror}{_before(path)}") from None
-    if _hash(data) != page.blake2b:
+    if digest_of(data) != page.blake2b:
         raise CheckpointError(f"{where}: its content was changed after it was written (BLAKE2b differs){_before(path)}")
     try:
         tensors = tensors_of(data)
@@ -153,25 +152,7 @@ def _fixed(plan: dict[str, object]) -> dict[str, object]:
 
 def _sealed(page: Page) -> Page:
     bare = msgspec.structs.replace(page, digest="")
-    return msgspec.structs.replace(bare, digest=_hash(msgspec.json.encode(bare)))
-
-
-def _hash(data: bytes) -> str:
-    return blake2b(data, digest_size=32).hexdigest()
-
-
-def _place(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    return msgspec.structs.replace(bare, digest=digest_of(msgspec.json.encode(bare)))
 
 
 def place_of(path: Path) -> Place:
