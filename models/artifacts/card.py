@@ -162,6 +162,7 @@ def agent_card(
     widths = "-".join(str(width) for width in network.hidden)
     more = "".join(f", {name} {value}" for name, value in network.settings.items())
     test = manifest.results["test"]
+    above = sum(value is not None and value > test.equal_weight.sharpe for value in test.sharpe_by_seed)
     lines = [
         f"# {manifest.name}",
         "",
@@ -187,7 +188,7 @@ def agent_card(
         "",
         *(f"- {name}: {PARTS[name]}" for name in manifest.results),
         "",
-        verdict(test, f" {_how_many(test)}"),
+        verdict(test, f" Of {len(test.sharpe_by_seed)} seeds {above} came out above equal weight there."),
         looks_text(training.test_looks),
         CAUTION,
         "",
@@ -225,11 +226,6 @@ def _does(manifest: AgentManifest) -> str:
             return f"weights that may be short, {action.gross:g} of equity together at most"
         case "discrete":
             return f"one of {len(action.allocations)} allocations in {action.parts} equal parts"
-
-
-def _how_many(test: Result) -> str:
-    above = sum(value is not None and value > test.equal_weight.sharpe for value in test.sharpe_by_seed)
-    return f"Of {len(test.sharpe_by_seed)} seeds {above} came out above equal weight there."
 
 
 def _figure(value: float | None) -> str:

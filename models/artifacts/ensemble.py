@@ -25,6 +25,7 @@ from quantd.models.artifacts.manifest import (
     MemberEntry,
     ensemble_fault,
 )
+from quantd.models.artifacts.runtime import NoParams
 from quantd.models.artifacts.scorer_policy import LearnedPolicy, load_policy
 from quantd.strategies.policies.params import parse
 from quantd.strategies.weights.combination import mean_of, median_of
@@ -38,10 +39,6 @@ Member = LearnedPolicy | LearnedAgent
 class EnsembleArtifact(Struct, frozen=True):
     folder: Path
     manifest: EnsembleManifest
-
-
-class EnsembleParams(Struct, frozen=True):
-    """An ensemble has no parameters."""
 
 
 class LearnedEnsemble:
@@ -119,7 +116,7 @@ def load(folder: Path) -> EnsembleArtifact:
 
 def load_ensemble(folder: Path, params: Mapping[str, object]) -> LearnedEnsemble:
     """Load the ensemble in `folder` and its members with all checks. Raises ArtifactError or ParamsError."""
-    parse(str(folder), params, EnsembleParams)
+    parse(str(folder), params, NoParams)
     artifact = load(folder)
     members = []
     for entry in artifact.manifest.members:

@@ -7,6 +7,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
+from msgspec import Struct
 
 from quantd.models.artifacts.folder import first_line
 from quantd.models.artifacts.inspection import graph_fault
@@ -76,6 +77,10 @@ class Trained(Policy, Protocol):
 
     @property
     def trained_until_ns(self) -> int: ...
+
+
+class NoParams(Struct, frozen=True):
+    """The parameters of a policy without any."""
 
 
 A = TypeVar("A", bound=Checked)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from quantd.models.artifacts.folder import read
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ScorerManifest
-from quantd.models.artifacts.runtime import TOLERANCE, Runtime, check_probe, open_session, probing
+from quantd.models.artifacts.runtime import TOLERANCE, NoParams, Runtime, check_probe, open_session, probing
 from quantd.models.observation.return_features import columns_of, measure, spec_fault, spec_hash
 from quantd.strategies.policies.params import parse
 from quantd.trading.market import Floats
@@ -45,10 +45,6 @@ def load(folder: Path) -> ScorerArtifact:
         golden_returns=values[:cells].reshape(golden.lookback, golden.assets),
         golden_weights=values[cells:],
     )
-
-
-class LearnedParams(Struct, frozen=True):
-    """A scorer has no parameters."""
 
 
 class LearnedPolicy(Runtime[ScorerArtifact]):
@@ -105,5 +101,5 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
 
 def load_policy(folder: Path, params: Mapping[str, object]) -> LearnedPolicy:
     """Load the policy in `folder` with all checks. Raises ArtifactError or ParamsError."""
-    parse(str(folder), params, LearnedParams)
+    parse(str(folder), params, NoParams)
     return LearnedPolicy(load(folder))

@@ -70,11 +70,12 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
     graph, left = _agreeing(parent.artifact.graph, whole, precision, apart)
     found = agreement(parent, agent_of(graph), observed)
     copy = msgspec.structs.replace(copy, agreement=msgspec.structs.replace(found, left=left))
+    tensors = onnx.load_from_string(graph).graph.initializer
     contents = {
         "card.md": card_of_copy(copy, (folder / "card.md").read_text()).encode(),
         "golden.bin": golden.content(),
         "policy.onnx": graph,
-        "weights.safetensors": save(constants_of(graph)),
+        "weights.safetensors": save({t.name: np.ascontiguousarray(numpy_helper.to_array(t)) for t in tensors}),
     }
     written = folders.write(out, copy, contents)
     load_agent(out, {})
@@ -187,9 +188,3 @@ def matrices_of(model: bytes) -> dict[str, int]:
         if each.name in factors and each.data_type == TensorProto.FLOAT and len(each.dims) == 2
     }
     return {name: size for name, size in sizes.items() if size >= LEAST}
-
-
-def constants_of(model: bytes) -> dict[str, NDArray[Any]]:
-    """Return the constants of a graph by name."""
-    graph = onnx.load_from_string(model).graph
-    return {each.name: np.ascontiguousarray(numpy_helper.to_array(each)) for each in graph.initializer}

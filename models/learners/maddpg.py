@@ -7,7 +7,6 @@ noise).
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import msgspec
@@ -16,16 +15,14 @@ from torch import Tensor
 
 from quantd.models.learners.distributions import Family, family, uniform
 from quantd.models.learners.joint_replay import JointReplay, Views
-from quantd.models.learners.off_policy import Course
+from quantd.models.learners.off_policy import Course, OffPolicy
 from quantd.models.learners.optimisers import Adam
-from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf, Report, State
+from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf
 from quantd.models.market.desks import PROFILES as SEATS
-from quantd.models.market.vector_env import Kind, VectorEnv
+from quantd.models.market.vector_env import Kind
 from quantd.models.networks.joint_critic import Actors, Body, Critics, Seated
 from quantd.models.networks.transformer import Layout, Sizes
 from quantd.models.observation.return_features import FEATURES
-
-LOSSES = ("critic", "actor", "value", "noise")
 
 
 class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,8 +68,10 @@ class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-class Maddpg:
+class Maddpg(OffPolicy):
     """Learns in any "simplex" or "box" VectorEnv with `plan.agents` rows per desk."""
+
+    losses = ("critic", "actor", "value", "noise")
 
     def __init__(
         self, plan: MaddpgPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
@@ -87,8 +86,8 @@ class Maddpg:
         self.action_size: Final = action_size
         self.views: Final = Views(plan.agents, shared, observation_size - shared)
         self.family: Final[Family] = family(kind, action_size)
-        self.course: Final = Course(seed, device, lambda env: JointReplay(env, self.views, plan.buffer))
-        random, sizes = self.course.random, plan.transformer if plan.network == "transformer" else None
+        course = Course(seed, device, lambda env: JointReplay(env, self.views, plan.buffer))
+        random, sizes = course.random, plan.transformer if plan.network == "transformer" else None
 
         body = Body(plan.hidden, plan.layout, sizes)
         acting, judging = (plan.agents, observation_size, self.family.outputs), (plan.agents, self.views.size)
@@ -97,16 +96,17 @@ class Maddpg:
         for target, learned in ((self.target, self.network), (self.critics_target, self.critics)):
             target.requires_grad_(False)
             target.vector.copy_(learned.vector)
-        self._vectors: Final = {
+        vectors = {
             "actors": self.network.vector,
             "target": self.target.vector,
             "critics": self.critics.vector,
             "critics_target": self.critics_target.vector,
         }
-        self.optimisers: Final = {
+        optimisers = {
             "actors": Adam(self.network.vector, plan.actor_rate, 1e-8, plan.max_grad_norm),
             "critics": Adam(self.critics.vector, plan.critic_rate, 1e-8, plan.max_grad_norm),
         }
+        super().__init__(course, vectors, optimisers, plan.warmup, plan.train_every)
 
     def policy_networks(self) -> Actor:
         actors = tuple(Seated(self.network, agent) for agent in range(self.plan.agents))
@@ -121,11 +121,6 @@ class Maddpg:
         plan = self.plan
         gone = min(max(self.course.steps - plan.warmup, 0) / plan.noise_steps, 1.0)
         return plan.noise + (plan.least_noise - plan.noise) * gone
-
-    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
-        plan = self.plan
-        self.course.train(self, env, steps, LOSSES, report, warmup=plan.warmup, train_every=plan.train_every)
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
@@ -175,12 +170,6 @@ class Maddpg:
         agents = self.plan.agents
         own = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
         return torch.where(own, self.family.mode(said).unsqueeze(2), done)
-
-    def state(self) -> State:
-        return self.course.state(self._vectors, self.optimisers)
-
-    def load(self, state: State) -> None:
-        self.course.load(state, self._vectors, self.optimisers)
 
     def _disturbed(self, action: Tensor, noise: float) -> Tensor:
         random = self.course.random

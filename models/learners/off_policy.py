@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -171,3 +171,37 @@ class Course(Generic[M]):
             self._earned = torch.zeros(env.batch, device=env.device)
         self._env, self._resume = env, {}
         return self._replay
+
+
+class OffPolicy:
+    """A learner of one `Course`. A subclass adds `explore` and `update`, which returns `losses`."""
+
+    losses: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        course: Course[Any],
+        vectors: Mapping[str, Tensor],
+        optimisers: Mapping[str, Adam],
+        warmup: int,
+        train_every: int,
+    ) -> None:
+        self.course: Final = course
+        self.optimisers: Final = optimisers
+        self._vectors, self._warmup, self._train_every = vectors, warmup, train_every
+
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
+        self.course.train(self, env, steps, self.losses, report, warmup=self._warmup, train_every=self._train_every)
+
+    def state(self) -> State:
+        return self.course.state(self._vectors, self.optimisers)
+
+    def load(self, state: State) -> None:
+        self.course.load(state, self._vectors, self.optimisers)
+
+    def explore(self, observation: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def update(self, replay: Any, tell: bool) -> Tensor | None:
+        raise NotImplementedError
