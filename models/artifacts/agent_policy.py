@@ -90,16 +90,17 @@ def load(folder: Path) -> LearnedArtifact:
 
 
 def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -> Golden:
-    said, assets, data = manifest.golden, len(manifest.universe), contents["golden.bin"]
+    probes, assets, data = manifest.golden, len(manifest.universe), contents["golden.bin"]
     shapes = [
-        (said.count, said.lookback, assets), (said.count, assets), (said.count,), (said.count, assets),
-        (said.count, said.seats, assets),
+        (probes.count, probes.lookback, assets), (probes.count, assets), (probes.count,), (probes.count, assets),
+        (probes.count, probes.seats, assets),
     ]  # fmt: skip
     cells = [prod(shape) for shape in shapes]
-    wrong = said.lookback != manifest.sight.lookback or said.assets != assets or said.seats != len(manifest.seats)
-    if wrong or said.count < 1 or len(data) != 8 * sum(cells):
+    wrong = probes.lookback != manifest.sight.lookback or probes.assets != assets or probes.seats != len(manifest.seats)
+    if wrong or probes.count < 1 or len(data) != 8 * sum(cells):
         raise ArtifactError(
-            f"{folder / 'golden.bin'}: {len(data)} bytes are not {said.count} probes of {said.lookback} x {said.assets}"
+            f"{folder / 'golden.bin'}: {len(data)} bytes are not {probes.count} probes of {probes.lookback} x "
+            f"{probes.assets}"
         )
     values = np.frombuffer(data, dtype="<f8")
     parts = [part.reshape(shape) for part, shape in zip(np.split(values, np.cumsum(cells)[:-1]), shapes, strict=True)]
@@ -159,12 +160,12 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         returns, weights, prices, order = view.synchronous(self.lookback), view.weights, view.prices, self._order
         if order is not None:
             returns, weights, prices = returns[:, order], weights[order], prices[order]
-        kept = memory.get(CARRY)
-        said = self.answer(returns, weights, view.cash, None if kept is None else kept[None], np.isfinite(prices))
-        out = self.placed(said.weights)
+        carry = memory.get(CARRY)
+        answer = self.answer(returns, weights, view.cash, None if carry is None else carry[None], np.isfinite(prices))
+        out = self.placed(answer.weights)
         if not self._recurrent:
             return out, memory
-        return out, {CARRY: said.carried[0].astype(np.float64)}
+        return out, {CARRY: answer.carried[0].astype(np.float64)}
 
     def answer(
         self,
@@ -232,13 +233,13 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         house = self._shares if self.artifact.manifest.seats else None
         for k in range(len(golden.cash)):
             with probing(self.artifact.folder):
-                said = self.answer(golden.returns[k], golden.weights[k], float(golden.cash[k]), carry)
-            given = said.weights if house is None else house @ said.seats
-            if given.shape != golden.answers[k].shape or said.seats.size != golden.seats[k].size:
+                answer = self.answer(golden.returns[k], golden.weights[k], float(golden.cash[k]), carry)
+            given = answer.weights if house is None else house @ answer.seats
+            if given.shape != golden.answers[k].shape or answer.seats.size != golden.seats[k].size:
                 raise ArtifactError(f"{where}: the graph answers the probe with shape {given.shape}")
             apart = np.abs(
                 np.concatenate(
-                    [given - golden.answers[k], (said.seats - golden.seats[k]).ravel()]
+                    [given - golden.answers[k], (answer.seats - golden.seats[k]).ravel()]
                     if house is not None
                     else [given - golden.answers[k]]
                 )
@@ -246,7 +247,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
             most = max(most, float(apart.max())) if np.isfinite(apart).all() else float("nan")
             if most != most:
                 return most
-            carry = said.carried if self._recurrent else None
+            carry = answer.carried if self._recurrent else None
         return most
 
 

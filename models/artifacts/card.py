@@ -10,9 +10,9 @@ from quantd.models.artifacts.manifest import (
     PLAIN,
     SAME,
     AgentManifest,
+    Comparison,
     EnsembleManifest,
     ForestManifest,
-    Judged,
     Result,
     ScorerManifest,
     Training,
@@ -341,7 +341,7 @@ def forest_verdict(manifest: ForestManifest) -> str:
     )
 
 
-def _judged(each: Judged, label: str = "") -> str:
+def _judged(each: Comparison, label: str = "") -> str:
     model, plain = each.model, each.plain
     return (
         f"| {label}{each.first} to {each.last} | {each.fitted_until} | {each.rows} | {model.r2:.3f} | {plain.r2:.3f} "

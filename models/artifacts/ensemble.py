@@ -80,14 +80,14 @@ class LearnedEnsemble:
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         votes: list[Floats] = []
-        kept: dict[str, NDArray[np.float64]] = {}
+        memories: dict[str, NDArray[np.float64]] = {}
         for number, member in enumerate(self.members):
             prefix = f"{number}."
             own = {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
             weights, remembered = member.act(view, own)
             votes.append(weights)
-            kept |= {prefix + name: value for name, value in remembered.items()}
-        return self._combined(np.stack(votes)), kept
+            memories |= {prefix + name: value for name, value in remembered.items()}
+        return self._combined(np.stack(votes)), memories
 
     def _combined(self, votes: Floats) -> Floats:
         combination = self.artifact.manifest.combination

@@ -263,7 +263,7 @@ class Score(Struct, frozen=True, forbid_unknown_fields=True):
     mse: float
 
 
-class Judged(Struct, frozen=True, forbid_unknown_fields=True):
+class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
     """The forest beside the plain estimate, on rows outside its training."""
 
     first: str
@@ -302,8 +302,8 @@ class ForestManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=
     scaler: Scaler
     universe: tuple[str, ...]
     training: Fitted
-    together: Judged
-    folds: tuple[Judged, ...]
+    together: Comparison
+    folds: tuple[Comparison, ...]
     threshold: float
     golden: Golden
 

@@ -36,9 +36,9 @@ def answers(agent: LearnedAgent, observed: NDArray[np.float32]) -> Floats:
     """Return float64[count, N] weights, in order of the observations."""
     carry, out = None, []
     for k, row in enumerate(observed):
-        said = agent.decide(row[None], None if k % EPISODE == 0 else carry)
-        carry = said.carried if said.carried.size else None
-        out.append(said.weights)
+        answer = agent.decide(row[None], None if k % EPISODE == 0 else carry)
+        carry = answer.carried if answer.carried.size else None
+        out.append(answer.weights)
     return np.stack(out)
 
 
@@ -69,10 +69,10 @@ def latency(
     times: tuple[list[int], list[int]] = ([], [])
     for k in range(calls + 50):
         row = rows[k % len(rows)]
-        for agent, kept in zip((one, other), times, strict=True):
+        for agent, spent in zip((one, other), times, strict=True):
             began = perf_counter_ns()
             agent.decide(row)
-            kept.append(perf_counter_ns() - began)
+            spent.append(perf_counter_ns() - began)
     return _percentiles(times[0][50:]), _percentiles(times[1][50:])
 
 

@@ -108,14 +108,14 @@ def distil(
 
 def _answers(teacher: LearnedAgent, rows: Tensor) -> Tensor:
     """Return actions for the environment: float[B, N + 1] with cash, float[B, N] positions, or int64[B] allocations."""
-    said = [teacher.decide(row[None]) for row in rows.float().numpy()]
+    decisions = [teacher.decide(row[None]) for row in rows.float().numpy()]
     match teacher.artifact.manifest.action.kind:
         case "discrete":
-            return torch.tensor([int(each.scores.argmax()) for each in said])
+            return torch.tensor([int(each.scores.argmax()) for each in decisions])
         case "box":
-            return torch.from_numpy(np.stack([each.weights for each in said])).float()
+            return torch.from_numpy(np.stack([each.weights for each in decisions])).float()
         case "simplex":
-            weights = np.stack([each.weights for each in said])
+            weights = np.stack([each.weights for each in decisions])
             cash = np.maximum(1.0 - weights.sum(axis=1, keepdims=True), 0.0)
             return torch.from_numpy(np.concatenate([weights, cash], axis=1)).float()
 

@@ -107,9 +107,9 @@ def _seated(graph: Graph, wholes: Sequence[str], seats: Sequence[tuple[Seat, Flo
     last, middle, least = graph.integers("last", -1), graph.integers("middle", 1), graph.scalar("least", 1e-30)
     each = []
     for k, (whole, (_, own)) in enumerate(zip(wholes, seats, strict=True)):
-        kept = graph.node("Mul", [whole, graph.constant(f"own{k}", own[None].astype(np.float32))])
-        total = graph.node("Max", [graph.node("ReduceSum", [kept, last], keepdims=1), least])
-        held = graph.columns(graph.node("Div", [kept, total]), 0, assets, f"held{k}")
+        permitted = graph.node("Mul", [whole, graph.constant(f"own{k}", own[None].astype(np.float32))])
+        total = graph.node("Max", [graph.node("ReduceSum", [permitted, last], keepdims=1), least])
+        held = graph.columns(graph.node("Div", [permitted, total]), 0, assets, f"held{k}")
         each.append(graph.node("Unsqueeze", [held, middle]))
     graph.node("Concat", each, "seats", axis=1)
     column = {

@@ -170,10 +170,10 @@ def _rewritten(model: bytes, which: frozenset[str], product: Product) -> bytes:
         else:
             nodes.append(node)
     read = {name for node in nodes for name in node.input}
-    kept = [each for each in graph.initializer if each.name in read] + list(fresh.values())
+    initializers = [each for each in graph.initializer if each.name in read] + list(fresh.values())
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(kept)
+    graph.initializer.extend(initializers)
     onnx.checker.check_model(changed)
     return bytes(changed.SerializeToString(deterministic=True))
 

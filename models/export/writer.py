@@ -66,7 +66,7 @@ def write(
         network=msgspec.structs.replace(manifest.network, carry=actor.carry),
         plan=plain(manifest.plan),
     )
-    tensors = {f"policy.{name}": kept.detach().clone() for name, kept in actor.tensors.state_dict().items()}
+    tensors = {f"policy.{name}": tensor.detach().clone() for name, tensor in actor.tensors.state_dict().items()}
     if normaliser is not None:
         tensors["normaliser.mean"], tensors["normaliser.deviation"] = (each.double() for each in normaliser[:2])
         tensors["normaliser.clip"] = torch.tensor(normaliser.clip, dtype=torch.float64)
@@ -97,7 +97,7 @@ def golden_of(
     """Return probes of random returns, free of purchased data, with the learner's answers; one has an unknown asset."""
     draw = np.random.default_rng(0)
     spec, assets = manifest.sight, len(manifest.universe)
-    kept: list[tuple[Floats, Floats, float, Floats, Floats]] = []
+    probes: list[tuple[Floats, Floats, float, Floats, Floats]] = []
     with unrounded(actor), torch.no_grad():
         for number in range(PROBES):
             for _ in range(TRIES):
@@ -111,20 +111,20 @@ def golden_of(
             seats = np.zeros((0, assets))
             # all seats see the one book that is traded
             rows = row.expand(max(len(manifest.seats), 1), -1)
-            action = asked(learner, actor, rows, first=not kept)
+            action = asked(learner, actor, rows, first=not probes)
             if manifest.seats:
                 seats = seats_of(action, manifest)
                 answer = np.array([s.share for s in manifest.seats]) @ seats
             else:
                 answer = weights_of(action, manifest, allocations)
-            kept.append((returns, weights, cash, answer, seats))
-    return Golden(*(np.stack([np.asarray(each[k]) for each in kept]) for k in range(5)))
+            probes.append((returns, weights, cash, answer, seats))
+    return Golden(*(np.stack([np.asarray(each[k]) for each in probes]) for k in range(5)))
 
 
 def asked(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
     """Return the greedy action for rows float[1, D] or float[S, D]; `first` resets the memory of a recurrent policy."""
-    said: Tensor = learner.act(row, started=torch.tensor([first])) if actor.carry else learner.act(row)
-    return said
+    output: Tensor = learner.act(row, started=torch.tensor([first])) if actor.carry else learner.act(row)
+    return output
 
 
 def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:
@@ -132,19 +132,19 @@ def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | No
     assets = len(manifest.universe)
     if allocations is not None and manifest.action.kind == "discrete":
         return np.asarray(allocations[int(action[0]), :assets], dtype=np.float64)
-    said: Floats = action[0].double().numpy()
+    weights: Floats = action[0].double().numpy()
     if manifest.action.kind == "box":
         gross = manifest.action.gross
-        return np.clip(said, -1.0, 1.0) * (gross / max(float(np.abs(said).sum()), gross))
-    said = np.maximum(said, 0.0)
-    return said[:assets] / max(float(said.sum()), 1e-30)
+        return np.clip(weights, -1.0, 1.0) * (gross / max(float(np.abs(weights).sum()), gross))
+    weights = np.maximum(weights, 0.0)
+    return weights[:assets] / max(float(weights.sum()), 1e-30)
 
 
 def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
     """Return float64[S, N] of actions float[S, N + 1], as in `quantd.models.market.desks`, all assets priced."""
     own = np.stack([own_of(seat, manifest.universe) for seat in manifest.seats])
-    said = np.maximum(action.double().numpy(), 0.0) * own
-    held = said[:, :-1] / np.maximum(said.sum(axis=1, keepdims=True), 1e-30)
+    weights = np.maximum(action.double().numpy(), 0.0) * own
+    held = weights[:, :-1] / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
     most = np.array([[seat.invested] for seat in manifest.seats])
     return held * np.minimum(1.0, most / np.maximum(held.sum(axis=1, keepdims=True), 1e-12))
 
@@ -166,12 +166,12 @@ def unrounded(actor: Actor) -> Iterator[None]:
 
 
 def _clear(learner: Any, actor: Actor, row: Tensor) -> bool:
-    said: Tensor = learner.q_values(row) if actor.readout == "values" else learner.probabilities(row).log()
-    two: NDArray[Any] = said[0].topk(min(2, said.shape[1])).values.numpy()
-    return len(two) < 2 or float(two[0] - two[1]) > CLEAR * max(float(said.std()), 1e-6)
+    output: Tensor = learner.q_values(row) if actor.readout == "values" else learner.probabilities(row).log()
+    two: NDArray[Any] = output[0].topk(min(2, output.shape[1])).values.numpy()
+    return len(two) < 2 or float(two[0] - two[1]) > CLEAR * max(float(output.std()), 1e-6)
 
 
 def plain(plan: object) -> dict[str, object]:
     """Return a plan as stored in a manifest."""
-    kept: dict[str, object] = msgspec.json.decode(msgspec.json.encode(plan), type=dict[str, object])
-    return kept
+    table: dict[str, object] = msgspec.json.decode(msgspec.json.encode(plan), type=dict[str, object])
+    return table

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from quantd.models.artifacts.card import forest_card
 from quantd.models.artifacts.folder import numbers
 from quantd.models.artifacts.manifest import (
+    Comparison,
     Fitted,
     ForestKind,
     ForestManifest,
     ForestShape,
     Golden,
-    Judged,
     Scaler,
     Score,
     Window,
@@ -137,20 +137,20 @@ def _scaled(features: Floats, scaler: Scaler) -> NDArray[np.float32]:
     return ((features - np.array(scaler.centre)) / np.array(scaler.scale)).astype(np.float32)
 
 
-def score(said: Floats, true: Floats) -> Score:
-    error = float(np.mean((said - true) ** 2))
+def score(predicted: Floats, true: Floats) -> Score:
+    error = float(np.mean((predicted - true) ** 2))
     spread = float(np.mean((true - true.mean()) ** 2))
     return Score(r2=1.0 - error / spread if spread > 0.0 else float("-inf"), mse=error)
 
 
-def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple[Judged, tuple[Judged, ...]]:
+def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple[Comparison, tuple[Comparison, ...]]:
     """Validate walk-forward. Returns (all steps combined, each step). Raises ValueError for too few rows."""
     if len(rows.true) < LEAST_ROWS:
         raise ValueError(
             f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or "
             "symbols"
         )
-    judged, said, pooled = [], [], []
+    judged, predicted, pooled = [], [], []
     first, stop = int(rows.at[0]), int(rows.at[-1]) + 1
     for number, fold in enumerate(walk_forward(first, stop, plan.folds, plan.horizon, plan.embargo), 1):
         train, test = rows.between(*fold.train), rows.between(*fold.test)
@@ -165,16 +165,16 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
             f"({each.rows} rows)"
         )
         judged.append(each)
-        said.append(given)
+        predicted.append(given)
         pooled.append(test)
     true, plain = (np.concatenate([getattr(rows, name) for rows in pooled]) for name in ("true", "plain"))
     last = judged[-1]
     whole = judged[0].first, last.last, last.fitted_until, last.rows_fitted
-    return _judged(*whole, np.concatenate(said), plain, true), tuple(judged)
+    return _judged(*whole, np.concatenate(predicted), plain, true), tuple(judged)
 
 
-def _judged(first: str, last: str, until: str, fitted: int, model: Floats, plain: Floats, true: Floats) -> Judged:
-    return Judged(first, last, until, fitted, len(true), score(model, true), score(plain, true))
+def _judged(first: str, last: str, until: str, fitted: int, model: Floats, plain: Floats, true: Floats) -> Comparison:
+    return Comparison(first, last, until, fitted, len(true), score(model, true), score(plain, true))
 
 
 def _day(days: Ints, row: int) -> str:
@@ -258,7 +258,7 @@ WARM_UP_DAYS: Final = 365
 
 def evaluate(
     folder: Path, bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date
-) -> tuple[Judged, int]:
+) -> tuple[Comparison, int]:
     """Evaluate an artifact beside the plain estimate, on decisions from `first` with outcomes until `last`.
 
     Also returns the number of these sessions inside its training window. Raises ArtifactError, or ValueError for data

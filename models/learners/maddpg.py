@@ -128,8 +128,8 @@ class Maddpg(OffPolicy):
         rows = observation.to(self.network.vector)
         if len(rows) == 1 and not self.views.own:
             rows = rows.expand(self.plan.agents, -1)
-        said = self.network.forward(self.views.apart(rows))
-        action = self.family.mode(said.transpose(0, 1).flatten(0, 1))
+        output = self.network.forward(self.views.apart(rows))
+        action = self.family.mode(output.transpose(0, 1).flatten(0, 1))
         return action if greedy else self._disturbed(action, self.noise)
 
     def explore(self, observation: Tensor) -> Tensor:
@@ -149,9 +149,9 @@ class Maddpg(OffPolicy):
         error = self.critics.judge(read, batch.action) - wanted
         critic_loss = (error * error).mean(1).sum()
         # equation 5, by the critics before their step: one encoding of the state serves both
-        said = self.network.forward(self.views.each(batch.state))
-        worth = self.critics.judge(read.detach(), self.own_acts(said, batch.action))
-        actor_loss = (plan.pull * (said * said).mean(-1) - worth).mean(1).sum()
+        output = self.network.forward(self.views.each(batch.state))
+        worth = self.critics.judge(read.detach(), self.own_acts(output, batch.action))
+        actor_loss = (plan.pull * (output * output).mean(-1) - worth).mean(1).sum()
         # `backward` is restricted to the given parameters, so that an actor's gradient excludes the critics
         for network, loss in ((self.network, actor_loss), (self.critics, critic_loss)):
             network.gradient.zero_()
@@ -165,11 +165,11 @@ class Maddpg(OffPolicy):
         losses = [critic_loss.detach(), actor_loss.detach(), worth.detach().mean()]
         return torch.stack([*losses, losses[0].new_tensor(self.noise)])
 
-    def own_acts(self, said: Tensor, done: Tensor) -> Tensor:
+    def own_acts(self, output: Tensor, done: Tensor) -> Tensor:
         """Return float[A, R, A, K]: actions float[R, A, K], where critic i sees the current answer of actor i only."""
         agents = self.plan.agents
         own = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
-        return torch.where(own, self.family.mode(said).unsqueeze(2), done)
+        return torch.where(own, self.family.mode(output).unsqueeze(2), done)
 
     def _disturbed(self, action: Tensor, noise: float) -> Tensor:
         random = self.course.random

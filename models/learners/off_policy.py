@@ -99,10 +99,10 @@ class Course(Generic[M]):
                     self._earned = self._earned.where(~ended, 0.0)
             self.steps += env.batch
             while self.updates < (self.steps - warmup) // train_every and len(replay):
-                told = learner.update(replay, tell=self.updates % UPDATES_TOLD == 0)
+                found = learner.update(replay, tell=self.updates % UPDATES_TOLD == 0)
                 self.updates += 1
-                if told is not None:
-                    losses += told
+                if found is not None:
+                    losses += found
                     count += 1
             if self.steps - counted < STEPS_A_REPORT and self.steps < steps:
                 continue

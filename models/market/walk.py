@@ -105,7 +105,7 @@ def walk(
             time=time,
             sample=time,
         )
-        weights, memory = _asked(policy, view, memory, panel, row)
+        weights, memory = _answer_of(policy, view, memory, panel, row)
         seen.append(env.observe()[0].numpy().astype(np.float32))
         answers.append(weights)
         env.move(torch.from_numpy(np.where(np.isfinite(prices), weights, 0.0))[None])
@@ -150,7 +150,7 @@ def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:
     return add
 
 
-def _asked(policy: Policy, view: View, memory: Memory, panel: Panel, row: int) -> tuple[Floats, Memory]:
+def _answer_of(policy: Policy, view: View, memory: Memory, panel: Panel, row: int) -> tuple[Floats, Memory]:
     day = day_of(panel.day_ns[row])
     try:
         answer, remembered = policy.act(view, memory)

@@ -46,13 +46,13 @@ class Actors(nn.Module):
         self.leaves: Final = list(self.parameters())
 
     def forward(self, observation: Tensor) -> Tensor:
-        said: Tensor = self.head(self.body(observation))
-        return said
+        output: Tensor = self.head(self.body(observation))
+        return output
 
     def write(self, graph: Graph, given: str, prefix: str, agent: int) -> str:
         """Add one agent's nodes, from its observation float[1, D] to its coordinates float[1, K]."""
-        said = self.body.write(graph, given, prefix, agent)
-        return self.head.write(graph, said, f"{prefix}actor", agent)
+        output = self.body.write(graph, given, prefix, agent)
+        return self.head.write(graph, output, f"{prefix}actor", agent)
 
 
 class Seated(NamedTuple):
@@ -85,12 +85,12 @@ class Critics(nn.Module):
         """Encode float[R, P] as float[R, E]."""
         if self.encoder is None:
             return state
-        told: Tensor = self.encoder(state.unsqueeze(0))
-        return told[0]
+        encoded: Tensor = self.encoder(state.unsqueeze(0))
+        return encoded[0]
 
     def judge(self, read: Tensor, action: Tensor) -> Tensor:
         """Return values float[A, R] of encoded states float[R, E] and actions float[R, A, K] (or float[A, R, A, K])."""
         done = action.flatten(-2)
         parts = [each.expand(self.agents, *each.shape[-2:]) for each in (read, done)]
-        said: Tensor = self.head(self.body(torch.cat(parts, 2)))
-        return said.squeeze(2)
+        output: Tensor = self.head(self.body(torch.cat(parts, 2)))
+        return output.squeeze(2)

@@ -143,11 +143,11 @@ class LearnedRecipe:
         self.lots = market.lots(self.symbols)
 
     def settings(self) -> dict[str, Any]:
-        said: dict[str, Any] = msgspec.to_builtins(self._plan)
-        said.pop("data")  # files are told apart by what is in them
+        table: dict[str, Any] = msgspec.to_builtins(self._plan)
+        table.pop("data")  # files are told apart by what is in them
         if self.cash_rate is None:
-            del said["market"]["cash_rate"]  # versions that were made before there was a rate keep their names
-        return {"kind": "learned", "symbols": list(self.symbols), **said}
+            del table["market"]["cash_rate"]  # versions that were made before there was a rate keep their names
+        return {"kind": "learned", "symbols": list(self.symbols), **table}
 
     def moved(self, days: int, *, expanding: bool) -> "LearnedRecipe":
         splits = moved(self._plan.splits, days, expanding=expanding)

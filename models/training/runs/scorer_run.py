@@ -100,8 +100,8 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
     for iteration in range(1, plan.iterations + 1):
         starts = draw.integers(first, last, size=plan.batch, endpoint=True)
         rows_at = starts[:, None] + np.arange(plan.episode)
-        kept = _subsets(draw, plan, seen.mask[starts])
-        mask = torch.from_numpy(seen.mask[rows_at] * kept[:, None, :])
+        chosen = _subsets(draw, plan, seen.mask[starts])
+        mask = torch.from_numpy(seen.mask[rows_at] * chosen[:, None, :])
         weights = scorer(torch.from_numpy(seen.features[rows_at]), mask)
         prices = episodes(panel, starts, plan.episode, torch.float32)
         equal = mask / mask.sum(-1, keepdim=True).clamp(min=1.0)
@@ -124,9 +124,9 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
 
 def _subsets(draw: np.random.Generator, plan: Plan, known: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return float32[B, N] of 0 and 1; an episode without any known asset keeps all."""
-    kept = (draw.random(known.shape) < plan.keep).astype(np.float32)
-    kept[(kept * known).sum(axis=1) == 0] = 1.0
-    return kept
+    chosen = (draw.random(known.shape) < plan.keep).astype(np.float32)
+    chosen[(chosen * known).sum(axis=1) == 0] = 1.0
+    return chosen
 
 
 def _run(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, split: Split) -> tuple[Tensor, Tensor]:

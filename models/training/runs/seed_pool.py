@@ -65,8 +65,8 @@ def spread(
 
 def diverged(plan: Plan, seed: int, folder: Path, reason: str) -> Diverged:
     """Return the error of a seed with values that are not finite."""
-    kept = checkpoints.there(folder)
-    good = f"its last good checkpoint is {kept[-1]}" if kept else "it had no checkpoint yet"
+    saved = checkpoints.there(folder)
+    good = f"its last good checkpoint is {saved[-1]}" if saved else "it had no checkpoint yet"
     return Diverged(
         f"seed {seed} diverged {reason}. Nothing after that is kept; {good}. "
         f"Most often learner.learning_rate is too high "

@@ -86,13 +86,13 @@ class Mlflow:
                     f"experiment {experiment} was deleted in {address}; restore it there or give another"
                 )
             self.experiment: Final[str] = found.experiment_id if found else self._begin(experiment, address)
-            kept = folder / KEPT
-            known = kept.read_text().strip() if resume and kept.is_file() else ""
+            run_file = folder / KEPT
+            known = run_file.read_text().strip() if resume and run_file.is_file() else ""
             self.run: Final[str] = known or self._client.create_run(self.experiment, run_name=run).info.run_id
             if known:
                 self._client.update_run(known, status="RUNNING")
             folder.mkdir(parents=True, exist_ok=True)
-            kept.write_text(f"{self.run}\n")
+            run_file.write_text(f"{self.run}\n")
         except _mlflow_errors() as error:
             raise TrackerError(f"MLflow at {address}: {first_line(error)}") from error
 
@@ -101,9 +101,9 @@ class Mlflow:
 
         if self._client.get_run(self.run).data.params:
             return  # taken up again: MLflow keeps what it was begun with
-        kept = [Param(_name(key), str(value)[:LONGEST]) for key, value in params.items()]
-        for first in range(0, len(kept), A_BATCH):
-            self._client.log_batch(self.run, params=kept[first : first + A_BATCH])
+        settings = [Param(_name(key), str(value)[:LONGEST]) for key, value in params.items()]
+        for first in range(0, len(settings), A_BATCH):
+            self._client.log_batch(self.run, params=settings[first : first + A_BATCH])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric

@@ -272,12 +272,12 @@ class Course:
 
     def _remember(self, trial: optuna.Trial, index: int) -> None:
         """Repeat the reports of an interrupted attempt, so that the pruner decides as without the interruption."""
-        said = [
+        reports = [
             each.intermediate_values
             for each in self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
             if _broken(each) and each.user_attrs.get(INDEX) == index and each.params == trial.params
         ]
-        values = said[-1] if said else {}
+        values = reports[-1] if reports else {}
         for at in sorted(values):
             trial.report(values[at], at)
         self._reported.append(set(values))
@@ -357,20 +357,20 @@ def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna
         pruner=MedianPruner(n_startup_trials=BEFORE_PRUNING, n_warmup_steps=search.max_steps // 4),
         load_if_exists=True,
     )
-    asked = _asked(search)
+    inputs = _inputs(search)
     before: Mapping[str, object] | None = study.user_attrs.get(ASKED)
     if before is None:
-        study.set_user_attr(ASKED, asked)
-    elif before != asked:
-        key, *more = (key for key in sorted({*before, *asked}) if before.get(key) != asked.get(key))
+        study.set_user_attr(ASKED, inputs)
+    elif before != inputs:
+        key, *more = (key for key in sorted({*before, *inputs}) if before.get(key) != inputs.get(key))
         raise StudyError(
-            f"study {search.study} was begun with {key} = {before.get(key)!r}, now it is {asked.get(key)!r}"
+            f"study {search.study} was begun with {key} = {before.get(key)!r}, now it is {inputs.get(key)!r}"
             f"{f' (and {len(more)} more differ)' if more else ''}; give --study another name, or --fresh to begin anew"
         )
     return study
 
 
-def _asked(search: Search) -> dict[str, object]:
+def _inputs(search: Search) -> dict[str, object]:
     """Return everything that a score depends on, in JSON types for comparison."""
     data = search.plan.data
     names = (data.bars, data.actions)

@@ -74,12 +74,12 @@ def importance(shares: dict[str, float], trials: int) -> str:
 
 def toml(plan: Plan) -> str:
     """Return the differences from the defaults of its agent and profile, by dotted keys."""
-    kept = described(default(plan.agent, plan.profile))
+    usual = described(default(plan.agent, plan.profile))
     lines = [f"agent = {_toml(plan.agent)}"]
     if plan.profile:
         lines.append(f"profile = {_toml(plan.profile)}")
     for key, value in described(plan).items():
-        if key not in ("agent", "profile") and value != kept.get(key):
+        if key not in ("agent", "profile") and value != usual.get(key):
             lines.append(f"{key} = {_toml(value)}")
     return "\n".join(lines) + "\n"
 

@@ -67,8 +67,8 @@ def _house(learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], sym
 
     def acts(observation: Tensor, first: bool) -> Tensor:
         row = observation if scale is None else scale.of(observation.float())
-        said = learner.act(row.expand(len(seats), -1)) * own
-        held = said[:, :-1] / said.sum(-1, keepdim=True).clamp(min=1e-30)
+        weights = learner.act(row.expand(len(seats), -1)) * own
+        held = weights[:, :-1] / weights.sum(-1, keepdim=True).clamp(min=1e-30)
         held = held * (invested / held.sum(-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
         house = (share * held).sum(0)
         return torch.cat([house, (1.0 - house.sum()).clamp(min=0.0).view(1)]).view(1, -1)

@@ -107,13 +107,13 @@ def _rows(plan: Plan, panel: Panel, split: Split) -> range:
 
 def _purged(split: Split, rows: range, following: int, plan: Plan) -> range:
     """Return the rows with an outcome at least `plan.embargo` sessions before row `following`."""
-    kept = range(rows.start, min(rows.stop, following - plan.embargo - plan.purge + 1))
-    if len(kept) < 2:
+    purged = range(rows.start, min(rows.stop, following - plan.embargo - plan.purge + 1))
+    if len(purged) < 2:
         raise PlanError(
             f"splits.{split.name}: {len(rows)} sessions, of which purge {plan.purge} and embargo {plan.embargo} leave "
-            f"{max(0, len(kept))}"
+            f"{max(0, len(purged))}"
         )
-    return kept
+    return purged
 
 
 def _market(plan: Plan, panel: Panel, observed: Observed, rows: range, dtype: torch.dtype) -> Market:

@@ -84,8 +84,8 @@ class Files:
             self._columns = header.strip().split(",")
         if self._jsonl.exists():
             lines = self._jsonl.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and msgspec.json.decode(line)["step"] <= step]
-            self._jsonl.write_text("".join(kept), encoding="utf-8", newline="")
+            whole = [line for line in lines if line.endswith("\n") and msgspec.json.decode(line)["step"] <= step]
+            self._jsonl.write_text("".join(whole), encoding="utf-8", newline="")
 
 
 def figures(report: Report, more: Mapping[str, float]) -> dict[str, float]:
