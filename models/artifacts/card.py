@@ -35,9 +35,8 @@ COLUMNS: Final = (
 )
 
 CAUTION: Final = (
-    "One window of about two years proves nothing in either direction. "
-    "The stocks among the symbols were picked by somebody "
-    "who knew that they would still exist: absolute figures are biased upward, for both rows alike."
+    "One window of about two years proves nothing in either direction. The stocks among the symbols were picked by "
+    "somebody who knew that they would still exist: absolute figures are biased upward, for both rows alike."
 )
 
 
@@ -70,9 +69,8 @@ def chosen(training: Training, step: str) -> list[str]:
 
 def account(capital: float, lots: str, costs: Costs) -> str:
     return (
-        f"- Account: {capital:,.0f}, {lots}, a decision every session, filled at the next open; "
-        f"commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of "
-        f"traded value."
+        f"- Account: {capital:,.0f}, {lots}, a decision every session, filled at the next open; commission "
+        f"{costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of traded value."
     )
 
 
@@ -91,10 +89,9 @@ def verdict(test: Result, also: str = "") -> str:
     richer = test.policy.total_return > test.equal_weight.total_return
     return (
         f"**Verdict.** Out of sample, after costs, its Sharpe ratio is {'above' if ahead else 'not above'} that of "
-        f"equal weight on the "
-        f"same days ({test.policy.sharpe:.2f} against {test.equal_weight.sharpe:.2f}), and it earned "
-        f"{'more' if richer else 'no more'} "
-        f"({test.policy.total_return:.1%} against {test.equal_weight.total_return:.1%}).{also}"
+        f"equal weight on the same days ({test.policy.sharpe:.2f} against {test.equal_weight.sharpe:.2f}), and it "
+        f"earned {'more' if richer else 'no more'} ({test.policy.total_return:.1%} against "
+        f"{test.equal_weight.total_return:.1%}).{also}"
     )
 
 
@@ -134,9 +131,8 @@ def looks_text(times: int) -> str:
     if times == 1:
         return "The test part was looked at once, for this card."
     return (
-        f"The test part was looked at {times} times while this policy "
-        f"was made: earlier forms of it had their test figures "
-        "shown before this one was settled on, so the test is not untouched."
+        f"The test part was looked at {times} times while this policy was made: earlier forms of it had their test "
+        "figures shown before this one was settled on, so the test is not untouched."
     )
 
 
@@ -148,8 +144,7 @@ def rows_of(part: str, result: Result) -> list[str]:
     ):
         rows.append(
             f"| {part} | {label} | {figures.total_return:.1%} | {figures.annual_return:.1%} | "
-            f"{figures.volatility_annual:.1%} "
-            f"| {figures.sharpe:.2f} | {figures.max_drawdown:.1%} | {turnover} |"
+            f"{figures.volatility_annual:.1%} | {figures.sharpe:.2f} | {figures.max_drawdown:.1%} | {turnover} |"
         )
     return rows
 
@@ -166,11 +161,10 @@ def agent_card(
     lines = [
         f"# {manifest.name}",
         "",
-        f"A policy trained by "
+        "A policy trained by "
         f"{manifest.algorithm.upper()}{f', profile {manifest.profile}' if manifest.profile else ''}: network "
         f"`{network.kind}` {widths}{more}, {network.parameters:,} learned numbers that act. It decides "
-        f"{_does(manifest)}. "
-        "It trades only the symbols below.",
+        f"{_does(manifest)}. It trades only the symbols below.",
         "",
         *made(training.command, manifest.universe, training.data),
         *chosen(training, f"step {training.chosen_iteration:,}"),
@@ -259,14 +253,12 @@ def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
             f"# {manifest.name}",
             "",
             f"A network of {' and '.join(map(str, shape.hidden))} units ({shape.parameters} numbers) that was taught "
-            f"to answer as "
-            f"{teacher} (artifact {manifest.parent[:16]}…) does, by `{manifest.made}`.",
+            f"to answer as {teacher} (artifact {manifest.parent[:16]}…) does, by `{manifest.made}`.",
             "",
             *agreement(manifest),
             "",
             "It was taught on observations of the teacher's training window, and compared on others of it. How it "
-            "earns was not judged: "
-            "`quantd backtest` and `quantd evaluate` say that.",
+            "earns was not judged: `quantd backtest` and `quantd evaluate` say that.",
             "",
         ]
     )
@@ -279,9 +271,8 @@ def agreement(manifest: AgentManifest) -> list[str]:
     action = "the same allocation" if manifest.action.kind == "discrete" else f"no weight further apart than {SAME:g}"
     return [
         f"- Graph: {found.size_ratio:.2f} of the parent's bytes.",
-        f"- From an observation to weights, batch 1: p50 {found.p50_us:.1f} µs, p99 {found.p99_us:.1f} µs; the "
-        f"parent, in the same run, "
-        f"{found.parent_p50_us:.1f} µs and {found.parent_p99_us:.1f} µs.",
+        f"- From an observation to weights, batch 1: p50 {found.p50_us:.1f} µs, p99 {found.p99_us:.1f} µs; the parent, "
+        f"in the same run, {found.parent_p50_us:.1f} µs and {found.parent_p99_us:.1f} µs.",
         f"- Over {found.probes} observations: {found.equal_actions:.1%} with {action}; largest difference of a weight "
         f"{found.largest_difference:.2g}, of all weights together {found.mean_difference:.2g} in the mean.",
         *([f"- Left in float32, as rounding them did most harm: {', '.join(found.left)}."] if found.left else []),
@@ -309,9 +300,8 @@ def forest_card(manifest: ForestManifest) -> str:
         f"{forest.least_in_leaf} rows a leaf, {forest.feature_share:.0%} of the features at a split, seed "
         f"{forest.seed}.",
         f"- Features, scaled: {', '.join(manifest.features.names)}; {manifest.features.lookback} samples.",
-        f"- Out of sample: expanding walk forward; an outcome fitted on "
-        f"ended more than {training.embargo} sessions before "
-        "the first decision judged.",
+        f"- Out of sample: expanding walk forward; an outcome fitted on ended more than {training.embargo} sessions "
+        "before the first decision judged.",
         "",
         "| judged | fitted until | rows | R² | plain R² | MSE | plain MSE |",
         "|---|---|---|---|---|---|---|",
@@ -334,9 +324,8 @@ def forest_verdict(manifest: ForestManifest) -> str:
     reached = "reaches" if model.r2 >= manifest.threshold else "misses"
     start = "on" if manifest.beats_plain() else "switched off"
     return (
-        f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} "
-        f"against {plain.mse:.4f}; better in {steps} of "
-        f"{len(manifest.folds)} steps), so it starts {start}. Its R² of {model.r2:.2f} {reached} the "
+        f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} against {plain.mse:.4f}; better in "
+        f"{steps} of {len(manifest.folds)} steps), so it starts {start}. Its R² of {model.r2:.2f} {reached} the "
         f"{manifest.threshold:g} asked for."
     )
 

@@ -60,9 +60,8 @@ def markets_of(plan: Plan) -> Markets:
     validation = _purged(splits.validation, chosen, chosen.stop, plan)
     if len(train) - 1 < plan.market.episodes.length and not plan.market.episodes.block:
         raise PlanError(
-            f"splits.train: {len(train)} sessions from {splits.train.first} "
-            f"to {splits.train.last}, less than an episode of "
-            f"{plan.market.episodes.length}; give more history or a smaller market.episodes.length"
+            f"splits.train: {len(train)} sessions from {splits.train.first} to {splits.train.last}, less than an "
+            f"episode of {plan.market.episodes.length}; give more history or a smaller market.episodes.length"
         )
     return Markets(
         plan,
