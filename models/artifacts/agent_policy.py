@@ -118,14 +118,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
 
     __slots__ = ("_gives", "_invested", "_recurrent", "_run", "_seat", "_shares", "by_rows")
 
-    def __init__(
-        self,
-        artifact: LearnedArtifact,
-        *,
-        seat: str = "",
-        prove: bool = True,
-        threads: int = 1,
-    ) -> None:
+    def __init__(self, artifact: LearnedArtifact, *, seat: str = "", prove: bool = True, threads: int = 1) -> None:
         manifest = artifact.manifest
         super().__init__(artifact, manifest.universe)
         self._seat = _place_of(manifest.seats, seat, artifact.folder)

@@ -44,12 +44,7 @@ def fit_seed(job: SeedJob, tell: Callable[[Progress], bool]) -> dict[str, bytes]
 
 
 def spread(
-    plan: Plan,
-    folder_of: Callable[[int], Path],
-    executor: Executor,
-    told: Callable[[Progress], bool],
-    *,
-    resume: bool,
+    plan: Plan, folder_of: Callable[[int], Path], executor: Executor, told: Callable[[Progress], bool], *, resume: bool
 ) -> bool:
     """Train every seed of `plan`. Returns True when one was stopped early. Raises Diverged, SeedFailed."""
     watch = _Course(plan, folder_of, executor.shares_disk, told)

@@ -173,12 +173,7 @@ def shape_of(plan: Plan, fitted: Fitted) -> Shape:
 
 
 def _spread(
-    plan: Plan,
-    folder: Path,
-    report: Callable[[Progress], bool],
-    resume: bool,
-    track: Track | None,
-    executor: Executor,
+    plan: Plan, folder: Path, report: Callable[[Progress], bool], resume: bool, track: Track | None, executor: Executor
 ) -> None:
     """Train every seed by `executor`. Raises Interrupted when one was stopped."""
     trackers: dict[int, Tracker] = {}
