@@ -1,7 +1,8 @@
 """A complete training: every seed, the choice by validation, the evaluation on the test part, and the artifact."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -81,12 +82,12 @@ def train(
             f"name (--experiment)"
         )
     markets = markets_of(plan)
-    if executor is not None:
-        _spread(plan, folder, report, resume, track, executor)
-        resume, track_seeds = True, None  # every seed is at its end, and is only read
-    else:
-        track_seeds = track
-    fitted = [_seed(plan, markets, seed, folder, report, resume, track_seeds) for seed in plan.seeds]
+    with _tracked(plan, folder, report, track, resume) as told:
+        if executor is not None:
+            if spread(plan, lambda seed: folder / f"seed-{seed}", executor, told, resume=resume):
+                raise Interrupted(_stopped("seeds under way are", folder))
+            resume = True  # every seed is at its end, and is only read
+        fitted = [_seed(plan, markets, seed, folder / f"seed-{seed}", told, resume) for seed in plan.seeds]
     chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
     policies = [policy_of(each.learner, each.normaliser, plan.market, markets.symbols) for each in fitted]
     looks = _look(folder, out, looked)
@@ -172,69 +173,49 @@ def shape_of(plan: Plan, fitted: Fitted) -> Shape:
     return Shape(kind, tuple(learner["hidden"]), count, settings=settings)
 
 
-def _spread(
-    plan: Plan, folder: Path, report: Callable[[Progress], bool], resume: bool, track: Track | None, executor: Executor
-) -> None:
-    """Train every seed by `executor`. Raises Interrupted when one was stopped."""
+@contextmanager
+def _tracked(
+    plan: Plan, folder: Path, report: Callable[[Progress], bool], track: Track | None, resume: bool
+) -> Iterator[Callable[[Progress], bool]]:
+    """Yield `report` with a tracker for each seed, which exists from the seed's first report on."""
     trackers: dict[int, Tracker] = {}
 
     def told(progress: Progress) -> bool:
-        if track is not None and progress.seed not in trackers:
-            trackers[progress.seed] = _tracker(track, plan, progress.seed, folder, resume)
-        if progress.seed in trackers:
-            trackers[progress.seed].log_metrics(_known(progress.metrics), progress.steps)
+        seed = progress.seed
+        if track is not None:
+            if seed not in trackers:
+                where = folder / f"seed-{seed}"
+                newest = checkpoints.there(where)[-1:] if resume else []
+                trackers[seed] = track(seed, where, checkpoints.place_of(newest[0]).step if newest else None)
+                trackers[seed].log_params(described(plan))
+            known = {name: value for name, value in progress.metrics.items() if not math.isnan(value)}
+            trackers[seed].log_metrics(known, progress.steps)
         return report(progress)
 
     try:
-        asked = spread(plan, lambda seed: folder / f"seed-{seed}", executor, told, resume=resume)
+        yield told
     finally:
         for tracker in trackers.values():
             tracker.close()
-    if asked:
-        raise Interrupted(
-            f"stopped: seeds under way are kept in {folder}. "
-            "The same command with --resume goes on from there, to the same result as if it had not been stopped"
-        )
 
 
 def _seed(
-    plan: Plan,
-    markets: Markets,
-    seed: int,
-    folder: Path,
-    report: Callable[[Progress], bool],
-    resume: bool,
-    track: Track | None,
+    plan: Plan, markets: Markets, seed: int, folder: Path, told: Callable[[Progress], bool], resume: bool
 ) -> Fitted:
-    where = folder / f"seed-{seed}"
-    tracker = None if track is None else _tracker(track, plan, seed, folder, resume)
-
-    def told(progress: Progress) -> bool:
-        if tracker is not None:
-            tracker.log_metrics(_known(progress.metrics), progress.steps)
-        return report(progress)
-
     try:
-        fitted = fit(plan, markets, seed, where, told, resume=resume)
+        fitted = fit(plan, markets, seed, folder, told, resume=resume)
     except Diverged as error:
-        raise diverged(plan, seed, where, str(error)) from None
-    finally:
-        if tracker is not None:
-            tracker.close()
+        raise diverged(plan, seed, folder, str(error)) from None
     if fitted.ended == STOPPED:
-        raise Interrupted(
-            f"stopped: seed {seed} after {fitted.steps:,} of {plan.steps:,} steps, all of it kept in {where}. "
-            "The same command with --resume goes on from there, to the same result as if it had not been stopped"
-        )
+        raise Interrupted(_stopped(f"seed {seed} after {fitted.steps:,} of {plan.steps:,} steps, all of it", folder))
     return fitted
 
 
-def _tracker(track: Track, plan: Plan, seed: int, folder: Path, resume: bool) -> Tracker:
-    where = folder / f"seed-{seed}"
-    newest = checkpoints.there(where)[-1:] if resume else []
-    tracker = track(seed, where, checkpoints.place_of(newest[0]).step if newest else None)
-    tracker.log_params(described(plan))
-    return tracker
+def _stopped(what: str, folder: Path) -> str:
+    return (
+        f"stopped: {what} kept in {folder}. "
+        "The same command with --resume goes on from there, to the same result as if it had not been stopped"
+    )
 
 
 def _look(folder: Path, out: Path, looked: int) -> int:
@@ -250,7 +231,3 @@ def _look(folder: Path, out: Path, looked: int) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{looks}\n")
     return looks
-
-
-def _known(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if not math.isnan(value)}
