@@ -223,20 +223,14 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         """Return the largest difference of a weight over the golden probes; NaN where an answer is not finite."""
         golden, where = self.artifact.golden, self.artifact.folder / "golden.bin"
         carry, most = None, 0.0
-        house = self._shares if self.artifact.manifest.seats else None
+        shares = self._shares if self.artifact.manifest.seats else None
         for k in range(len(golden.cash)):
             with probing(self.artifact.folder):
                 answer = self.answer(golden.returns[k], golden.weights[k], float(golden.cash[k]), carry)
-            given = answer.weights if house is None else house @ answer.seats
+            given = answer.weights if shares is None else shares @ answer.seats
             if given.shape != golden.answers[k].shape or answer.seats.size != golden.seats[k].size:
                 raise ArtifactError(f"{where}: the graph answers the probe with shape {given.shape}")
-            apart = np.abs(
-                np.concatenate(
-                    [given - golden.answers[k], (answer.seats - golden.seats[k]).ravel()]
-                    if house is not None
-                    else [given - golden.answers[k]]
-                )
-            )
+            apart = np.abs(np.concatenate([given - golden.answers[k], answer.seats.ravel() - golden.seats[k].ravel()]))
             most = max(most, float(apart.max())) if np.isfinite(apart).all() else float("nan")
             if most != most:
                 return most

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -141,10 +141,12 @@ def _market(manifest: AgentManifest, bars: Path, actions: Path | None) -> Market
 
 def _simulator(manifest: AgentManifest, market: Market, plan: DistilPlan) -> Simulator:
     action = manifest.action
-    options: dict[str, Any] = {"batch": plan.batch, "kind": action.kind, "seed": plan.seed}
-    if action.kind == "discrete":
-        options["allocations"] = grid(manifest.universe, action.parts, action.cash)
-    elif action.kind == "box":
-        options["gross"] = action.gross
-    length = min(250, market.last - market.first)
-    return Simulator(market, episodes=Episodes(length=length), **options)
+    return Simulator(
+        market,
+        batch=plan.batch,
+        kind=action.kind,
+        allocations=grid(manifest.universe, action.parts, action.cash) if action.kind == "discrete" else None,
+        episodes=Episodes(length=min(250, market.last - market.first)),
+        gross=action.gross,
+        seed=plan.seed,
+    )

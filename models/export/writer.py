@@ -111,7 +111,7 @@ def golden_of(
             seats = np.zeros((0, assets))
             # all seats see the one book that is traded
             rows = row.expand(max(len(manifest.seats), 1), -1)
-            action = asked(learner, actor, rows, first=not probes)
+            action = greedy(learner, actor, rows, first=not probes)
             if manifest.seats:
                 seats = seats_of(action, manifest)
                 answer = np.array([s.share for s in manifest.seats]) @ seats
@@ -121,7 +121,7 @@ def golden_of(
     return Golden(*(np.stack([np.asarray(each[k]) for each in probes]) for k in range(5)))
 
 
-def asked(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
+def greedy(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
     """Return the greedy action for rows float[1, D] or float[S, D]; `first` resets the memory of a recurrent policy."""
     output: Tensor = learner.act(row, started=torch.tensor([first])) if actor.carry else learner.act(row)
     return output

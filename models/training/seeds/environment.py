@@ -32,7 +32,7 @@ def _accounts(of: MarketPlan, market: Market, seed: int) -> Simulator | Desks:
 
 
 class Ground:
-    """B accounts of `market`, with sums of rewards, reward terms, turnover, cost and drawdown since the last `told`."""
+    """B accounts of `market`, with sums of rewards, reward terms, turnover, cost and drawdown since the last `means`."""
 
     kind: Kind
 
@@ -78,7 +78,7 @@ class Ground:
         raw = self.simulator.observe()
         return raw if self._env is self.accounts else self.normalised.scale.of(raw)
 
-    def told(self) -> dict[str, float]:
+    def means(self) -> dict[str, float]:
         """Return means per step since the last call, and reset them; empty before a step.
 
         They are each reward term before its weight, turnover, drawdown, and cost in basis points of equity.

@@ -48,7 +48,7 @@ def sound(learner: Algorithm) -> bool:
 def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
     """Return the greedy policy of raw observations; several agents trade the mean of their weights, by capital."""
     if market.seats:
-        return _house(learner, scale, market.seats, symbols)
+        return _joint(learner, scale, market.seats, symbols)
 
     def acts(observation: Tensor, first: bool) -> Tensor:
         rows = observation if scale is None else scale.of(observation.float())
@@ -59,7 +59,7 @@ def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbo
     return acts
 
 
-def _house(learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...]) -> Policy:
+def _joint(learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], symbols: tuple[str, ...]) -> Policy:
     own = torch.tensor([[1.0 if not s.symbols or n in s.symbols else 0.0 for n in symbols] + [1.0] for s in seats])
     invested = torch.tensor([[seat.invested] for seat in seats])
     capital = torch.tensor([[seat.capital] for seat in seats], dtype=torch.float64)
@@ -70,8 +70,8 @@ def _house(learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], sym
         weights = learner.act(row.expand(len(seats), -1)) * own
         held = weights[:, :-1] / weights.sum(-1, keepdim=True).clamp(min=1e-30)
         held = held * (invested / held.sum(-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
-        house = (share * held).sum(0)
-        return torch.cat([house, (1.0 - house.sum()).clamp(min=0.0).view(1)]).view(1, -1)
+        weights = (share * held).sum(0)
+        return torch.cat([weights, (1.0 - weights.sum()).clamp(min=0.0).view(1)]).view(1, -1)
 
     return acts
 

@@ -130,7 +130,7 @@ class _Course:
         steps, losses = report.steps, report.losses
         if not sound(self.learner):
             raise Diverged(f"after {steps} steps: weights are not finite")
-        more = self.ground.told()
+        more = self.ground.means()
         if (q := q_value(self.learner, self.ground.observation())) is not None:
             more["q_value"] = q
         due = steps // plan.evaluate_every > place.evaluated // plan.evaluate_every or steps >= plan.steps
