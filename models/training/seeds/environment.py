@@ -32,7 +32,7 @@ def _accounts(of: MarketPlan, market: Market, seed: int) -> Simulator | Desks:
 
 
 class Ground:
-    """B accounts of `market`, with sums of rewards, reward terms, turnover, cost and drawdown since the last `means`."""
+    """B accounts of `market`, with sums of reward terms, turnover, cost and drawdown since the last `means`."""
 
     kind: Kind
 
