@@ -85,10 +85,7 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
 def _agreeing(
     model: bytes, whole: frozenset[str], precision: Precision, apart: Callable[[bytes], float]
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Return (graph, matrices left unrounded). Raises TooDifferent when hardly anything would be rounded.
-
-    Matrices are left out in order of their individual effect, until the rest agrees with the parent.
-    """
+    """Return (graph, matrices left unrounded, those with the largest effect first). Raises TooDifferent."""
     change = in_eight_bits if precision == "int8" else in_half
     allowed = TOLERANCES[precision]
     graph = change(model, whole)

@@ -17,10 +17,7 @@ from quantd.models.networks.actor_critic import flatten, layer, slope_of
 from quantd.models.networks.onnx_nodes import Graph
 
 LOG_SPREAD_LEAST, LOG_SPREAD_MOST = -5.0, 2.0
-"""Bounds of the log standard deviation, approached through x / (1 + |x|).
-
-The published code cuts instead. A cut (or a saturated tanh) has no gradient that leads back.
-"""
+"""Bounds of the log standard deviation, approached by x / (1 + |x|): a cut, as published, has no gradient back."""
 
 ROUNDED_ROWS = 16
 """Fewer rows are always multiplied in float32, because rounding the weights costs more than the product."""

@@ -18,10 +18,7 @@ BOUND: Final = 8.0
 """Cut of windowed returns, in deviations of their asset."""
 
 Held = Literal["weights", "cash"]
-"""Observable parts of a policy's own book, common to the daemon and the simulator.
-
-Progress or drawdown within an episode are excluded, because live trading has no episodes.
-"""
+"""Observable parts of a policy's own book; progress and drawdown exist only in episodes."""
 
 
 class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):

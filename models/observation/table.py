@@ -15,11 +15,7 @@ from quantd.trading.market import Floats
 from quantd.trading.view import Memory
 
 Part = Literal["weights", "cash", "drawdown", "progress", "value"]
-"""Parts of an account's state.
-
-These are the weights of its assets, its cash and its drawdown as fractions, the elapsed fraction of the episode, and
-equity over its starting capital.
-"""
+"""Parts of an account's state: weights, cash and drawdown as fractions, elapsed fraction, relative equity."""
 
 ACCOUNT: Final[tuple[Part, ...]] = ("weights", "cash", "drawdown", "progress")
 

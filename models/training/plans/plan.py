@@ -71,17 +71,11 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
     costs: Costs = USUAL_COSTS
     capital: float = 100_000.0
     seats: tuple[Seat, ...] = ()
-    """Agents of a desk, for a learner of several; `batch` accounts form desks.
-
-    Each agent learns with its own capital. Together they trade the mean of their weights, by capital.
-    """
+    """Agents of a desk; `batch` accounts form desks. Together they trade the mean of their weights, by capital."""
     diversity: Diversity = Diversity()
     """Penalty on similar returns of the agents."""
     lot: float | dict[str, float] | None = None
-    """Lot size of evaluations in units, for all symbols or by symbol. The default is a share, or 1e-8 of a coin.
-
-    Training accounts trade fractions.
-    """
+    """Lot size of evaluations in units; by default a share, or 1e-8 of a coin. Training accounts trade fractions."""
     cash_rate: float | str | None = None
     """Annual interest on cash: a fraction, or the path of a series (CSV: date,rate). It is also the risk-free rate."""
 

@@ -258,11 +258,7 @@ class Course:
         self._note(row, self._search.trials)
 
     def _failed(self, trial: optuna.Trial, failed: Failed) -> None:
-        """Record a failed trial.
-
-        A diverged one is reported as pruned, because Optuna learns only from those; other failures are independent of
-        the space.
-        """
+        """Record a failed trial; a diverged one as pruned, because Optuna learns only from those."""
         trial.set_user_attr(REASON, failed.reason)
         diverged = failed.kind == "Diverged"
         self._study.tell(trial, state=TrialState.PRUNED if diverged else TrialState.FAIL)
@@ -387,10 +383,7 @@ def _json(each: object) -> Any:
 
 
 def _storage(path: Path) -> RDBStorage:
-    """Return storage in which readers do not wait for the writer, and commits do not wait for the disk.
-
-    A killed process loses nothing; a power failure may lose the last trial.
-    """
+    """Return storage where readers do not wait for the writer; a power failure may lose the last trial."""
     with sqlite3.connect(path) as file:
         file.execute("PRAGMA journal_mode=WAL")
     file.close()

@@ -79,10 +79,7 @@ class Ground:
         return raw if self._env is self.accounts else self.normalised.scale.of(raw)
 
     def means(self) -> dict[str, float]:
-        """Return means per step since the last call, and reset them; empty before a step.
-
-        They are each reward term before its weight, turnover, drawdown, and cost in basis points of equity.
-        """
+        """Return means per step of the sums since the last call (cost in basis points of equity), and reset them."""
         count = max(1, self._steps)
         means = {name: float(total) / count for name, total in self._sums.items()}
         if "cost" in means:
