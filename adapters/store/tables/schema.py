@@ -14,8 +14,11 @@ from sqlmodel import SQLModel
 
 from quantd.adapters.store.tables import table_models
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The newest revision of `quantd.adapters.store.migrations`, and the revision of a new store."""
+
+READABLE: Final = "0004"
+"""The oldest revision that this version reads: 0005 only adds a queue, which nobody but the daemon reads."""
 
 TABLES = (
     table_models.Meta,
@@ -37,6 +40,7 @@ TABLES = (
     table_models.ArchiveRow,
     table_models.RetentionRow,
     table_models.HouseRow,
+    table_models.DeliveryRow,
 )
 
 VERSIONS: Final = Table(

@@ -262,6 +262,23 @@ class OutboxRow(SQLModel, table=True):
     digest: bytes = Field(sa_type=LargeBinary)
 
 
+class DeliveryRow(SQLModel, table=True):
+    """An alert queued for a sink of [alerts.sinks], as in outbox."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = _CLUSTERED
+    sink: str = Field(primary_key=True, sa_type=Text)
+    run: str = Field(primary_key=True, sa_type=Text)
+    seq: int = Field(primary_key=True, sa_type=BigInteger)
+    k: int = Field(primary_key=True, sa_type=BigInteger)
+    ts: int = Field(sa_type=BigInteger)
+    level: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    body: str = Field(sa_type=Text)
+    merged: int = Field(sa_type=BigInteger)
+    digest: bytes = Field(sa_type=LargeBinary)
+
+
 class QuarantineRow(SQLModel, table=True):
     """A refused bar as text, with the reason."""
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlmodel import SQLModel
 
-from quantd.adapters.store.journal import writer
+from quantd.adapters.store.journal import queues, writer
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS
 from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Projection, order_ids
@@ -43,7 +43,8 @@ def test_columns_are_those_of_the_declared_tables():
     for table, columns in {
         **COLUMNS,
         "journal": JOURNAL_COLUMNS,
-        "outbox": writer.OUTBOX_COLUMNS,
+        "outbox": queues.OUTBOX_COLUMNS,
+        "deliveries": queues.DELIVERY_COLUMNS,
         "runs": writer.RUN_COLUMNS,
         "snapshots": writer.SNAPSHOT_COLUMNS,
         "quarantine": writer.QUARANTINE_COLUMNS,
