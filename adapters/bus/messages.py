@@ -154,13 +154,13 @@ class Composer:
         while len(self._baskets) > BASKETS:
             del self._baskets[next(iter(self._baskets))]
 
-    def stored(self, body: str | bytes, merged: int = 0) -> Message:
-        """Convert an alert from a store's outbox (JSON), which represents `merged` others.
+    def alert(self, body: str | bytes, merged: int = 0) -> Alert:
+        """Return an alert from a queue of the store (JSON), which represents `merged` others.
 
         Raises msgspec.ValidationError.
         """
         kept = _decode_stored(body)
-        payload = Alert(
+        return Alert(
             **self._stamp(kept.id, kept.ts_event),
             level=kept.level,
             kind=kept.kind,
@@ -171,8 +171,12 @@ class Composer:
             bound=kept.bound,
             count=merged + 1,
         )
-        topic = f"{self.root}/alerts/{kept.level}/{escaped_level(kept.kind)}"
-        return Message(kept.id, topic, _encode(payload), False, kept.level)
+
+    def stored(self, body: str | bytes, merged: int = 0) -> Message:
+        """Convert an alert as `alert` does to its message."""
+        found = self.alert(body, merged)
+        topic = f"{self.root}/alerts/{found.level}/{escaped_level(found.kind)}"
+        return Message(found.id, topic, _encode(found), False, found.level)
 
     def status(self, state: StatusState, ts: int, *, mode: str = "paper", version: str = "", text: str = "") -> Message:
         """Return the daemon's status; `offline` is created in advance, as the last will."""

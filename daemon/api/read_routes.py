@@ -223,6 +223,9 @@ class Readings:
         bus = self._bus
         if bus is not None:
             metrics.bus(online=bus.online, queue_depth=bus.queue_depth, drops=bus.drops, reconnects=bus.reconnects)
+        for sink, counts in self._service.sinks.items():
+            drops = self._service.store.dropped(sink)
+            metrics.sink(sink, counts.depth, sent=counts.sent, failures=counts.failures, drops=drops)
         body, kind = metrics.render()
         return web.Response(body=body, headers={"Content-Type": kind})
 

@@ -278,9 +278,10 @@ _ONLY_AT_START = frozenset(
         "allocations",
         "monitor_interval",
         "max_failures",
+        "sinks",
     }
 )
-"""Keys of limits without a tighter and looser direction."""
+"""Keys below RELOADABLE that need a restart: limits without a tighter and looser direction, and sinks."""
 
 _HAS_DEFAULT = frozenset(
     {

@@ -376,10 +376,13 @@ def _levels(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Alerts(Section):
+    """`sinks`: options of receivers beside the bus, by kind."""
+
     levels: Annotated[tuple[AlertLevel, ...], AfterValidator(_levels)] = ("INFO", "WARNING", "CRITICAL")
     per_minute: Annotated[int, bounds(1, 10_000)] = 60
     quiet_hours: Annotated[str, pattern(r"|([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", '"22:00-07:00"')] = ""
     timezone: Zone = "UTC"
+    sinks: dict[str, dict[str, Any]] = {}
 
 
 class Models(Section):

@@ -189,7 +189,7 @@ class Metrics:
             "agent": BoundedLabels(("house", *agents)),
             **{
                 label: BoundedLabels()
-                for label in ("reason", "state", "job", "level", "result", "measure", "limit", "model")
+                for label in ("reason", "state", "job", "level", "result", "measure", "limit", "model", "sink")
             },
         }
         self._totals: dict[str, float] = {}
@@ -228,6 +228,12 @@ class Metrics:
         self._drops = counter("bus_drops", "Messages lost: no broker accepted them, or the queue was full").labels(name)
         self._commands = counter("bus_commands", "Commands over MQTT, by result", "result")
         self._reconnects = counter("bus_reconnects", "Connections to the MQTT broker after the first").labels(name)
+        self._sink_depth = gauge("sink_queue_depth", "Alerts queued for a sink", "sink")
+        self._sink_totals = {
+            "sent": counter("sink_deliveries", "Alerts that a sink took", "sink"),
+            "failures": counter("sink_failures", "Failed attempts to deliver alerts to a sink", "sink"),
+            "drops": counter("sink_drops", "Alerts lost because the queue of a sink was full", "sink"),
+        }
         self._equity = gauge("equity", "Marked value of the account, in its currency").labels(name)
         self._drawdown = gauge("drawdown_ratio", "Loss from the high-water mark, a fraction").labels(name)
         self._gross = gauge("gross_exposure_ratio", "Sum of absolute exposures by equity").labels(name)
@@ -287,6 +293,13 @@ class Metrics:
         self._queue.set(queue_depth)
         self._advance(self._drops, "drops", drops)
         self._advance(self._reconnects, "reconnects", reconnects)
+
+    def sink(self, kind: str, depth: int, *, sent: int, failures: int, drops: int) -> None:
+        """The present counters of one sink."""
+        label = self._labels["sink"](kind)
+        self._sink_depth.labels(self._name, label).set(depth)
+        for key, total in (("sent", sent), ("failures", failures), ("drops", drops)):
+            self._advance(self._sink_totals[key].labels(self._name, label), f"sink {kind} {key}", total)
 
     def commands(self, counts: Mapping[str, int]) -> None:
         """Commands over MQTT: result -> total so far."""
