@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 
+from quantd.adapters.sinks.webhook import WebhookOptions
 from quantd.daemon.config import (
     NOT_TRADING,
     PROFILES,
@@ -30,6 +31,7 @@ KNOWN = Known(
     calendars=("XNYS", "XLON"),
     feeds=("replay", "yfinance", "alpaca", "ccxt"),
     brokers=("paper", "alpaca", "ccxt"),
+    sinks={"webhook": WebhookOptions},
 )
 TEXT = """\
 [universe]
@@ -333,6 +335,7 @@ ROWS = {
     "alerts.per_minute": ("5", 5),
     "alerts.quiet_hours": ("22:00-07:00", "22:00-07:00"),
     "alerts.timezone": ("Europe/Paris", "Europe/Paris"),
+    "alerts.sinks": ('{ webhook = { url = "https://a/" } }', {"webhook": {"url": "https://a/"}}),
     "models.trusted_keys": ('["keys/desk.pem"]', ("keys/desk.pem",)),
     "log.level": ("debug", "debug"),
     "log.format": ("json", "json"),

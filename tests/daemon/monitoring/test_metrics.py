@@ -187,6 +187,8 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
     metrics.trail({"weight": 3, "": 1}, {"filled": 2}, {"CRITICAL": 1})
     metrics.open_orders(4)
     metrics.bus(online=True, queue_depth=14, drops=2, reconnects=1)
+    metrics.sink("webhook", 3, sent=9, failures=4, drops=1)
+    metrics.sink("webhook", 2, sent=10, failures=4, drops=1)
     metrics.account(118_402.17, 0.091, 0.98)
     metrics.switch("house", 1)
     metrics.model("learned", "risk", on=True, seconds=7.5, figures={"r2": (0.6, 0.5), "running_mse": (None, None)})
@@ -208,6 +210,10 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
         ("quantd_bus_queue_depth",): 14,
         ("quantd_bus_drops_total",): 2,
         ("quantd_bus_reconnects_total",): 1,
+        ("quantd_sink_queue_depth", "webhook"): 2,
+        ("quantd_sink_deliveries_total", "webhook"): 10,
+        ("quantd_sink_failures_total", "webhook"): 4,
+        ("quantd_sink_drops_total", "webhook"): 1,
         ("quantd_equity",): 118_402.17,
         ("quantd_drawdown_ratio",): 0.091,
         ("quantd_gross_exposure_ratio",): 0.98,
