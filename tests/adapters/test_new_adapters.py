@@ -59,6 +59,7 @@ def test_a_feed_is_one_file(checkout: Path) -> None:
     assert json.loads(done.stdout)["bars"] == 31
 
 
+@pytest.mark.long
 def test_a_broker_is_one_file(checkout: Path) -> None:
     chosen = ("--set", "feed.kind=yfinance", "--set", "broker.kind=offline")
     done = quantd(checkout, "config", "check", *chosen, QUANTD_OFFLINE_KEY="x")

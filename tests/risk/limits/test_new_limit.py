@@ -78,6 +78,7 @@ def test_one_file_adds_a_cap_that_is_configured_enforced_and_explained(limited: 
     assert "the price is above max_price" in why
 
 
+@pytest.mark.long
 def test_one_file_adds_a_row_that_is_configured_enforced_and_explained(limited: Path, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(LIMITED.format(limits="max_long_exposure = 0.5"))
     found = json.loads(quantd_limited(limited, tmp_path, "config", "show", "--json").stdout)

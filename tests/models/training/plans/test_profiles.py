@@ -89,6 +89,7 @@ def learned(profile: str) -> int:
     return parameters(Maddpg(plan.learner, plan.sight.size(assets), assets + 1, "simplex", 0))  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_lite_really_sees_and_learns_less() -> None:
     markets = {name: markets_of(plan_of(name)) for name in ("full", "lite")}
     shown = {name: each.train.observed.names for name, each in markets.items()}
@@ -105,6 +106,7 @@ def test_lite_really_sees_and_learns_less() -> None:
     assert learned("lite") < 0.35 * learned("full") < 0.1 * learned("transformer")
 
 
+@pytest.mark.long
 def test_lites_features_are_the_first_five_by_what_they_said_of_the_training_part() -> None:
     plan = default("maddpg", "full")
     markets = markets_of(plan)
