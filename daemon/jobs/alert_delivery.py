@@ -4,7 +4,6 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -12,7 +11,6 @@ import structlog
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.sinks.sink import Counts, OpenSink
-from quantd.adapters.store.errors import StoreError
 from quantd.daemon.runtime.service import Service, Step, reason_of
 from quantd.trading.effects import Publish
 
@@ -72,8 +70,6 @@ class Delivery:
             except Exception as why:  # a sink of another package raises what it likes
                 failed, self._new = failed + 1, True
                 self._note(reason_of(why))
-            with suppress(StoreError):
-                self._counts.depth = await asyncio.to_thread(self._service.store.waiting, self.kind)
             if over:
                 return
             await self._pause(failed)
@@ -90,12 +86,15 @@ class Delivery:
             del self._urgent[id]
         store = self._service.store
         while queued := await asyncio.to_thread(store.pending, WINDOW, self.kind):
+            self._counts.depth = await asyncio.to_thread(store.waiting, self.kind)
             for message in queued:
                 alert = self._composer.alert(message.body, message.merged)
                 if alert.id not in self._early:
                     await self._send(alert)
                 await asyncio.to_thread(store.acknowledge, [message.key], self.kind)
                 self._early.discard(alert.id)
+                self._counts.depth -= 1
+        self._counts.depth = 0
 
     async def _send(self, alert: Alert) -> None:
         await self._sink.deliver(alert)

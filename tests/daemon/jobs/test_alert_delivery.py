@@ -146,6 +146,7 @@ async def test_a_receiver_that_never_answers_does_not_hold_up_commands(tmp_path:
     async with desk(tmp_path, receiver) as d:
         await d.raised("one")
         await until(lambda: receiver.requests)
+        assert (d.counts.depth, d.counts.sent) == (1, 0)
         began = time.monotonic()
         await d.service.inbox.command(Operator(d.service.shell.state.now, "halt", "test", "me"))
         assert d.service.shell.state.switch.state == HALT
