@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from quantd.daemon.config.limit_keys import LimitKey
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
+from quantd.daemon.config.risk_tables import LimitKey
 from quantd.daemon.config.scan import Path
 
 MIN_HISTORY = 60

@@ -12,13 +12,16 @@ from quantd.daemon.config.agent_tables import (
     PromotionTable,
     RetrainTable,
 )
-from quantd.daemon.config.limit_keys import Risk
+from quantd.daemon.config.risk_tables import Risk
 from quantd.daemon.config.values import (
+    START,
     BasisPoints,
     Cron,
     Fraction,
     Money,
+    MoneyCap,
     Name,
+    Reload,
     Section,
     Share,
     Size,
@@ -239,9 +242,9 @@ class Live(Section):
     `paper_days` is the number of sessions on paper that `quantd doctor --live` requires.
     """
 
-    max_account_notional_micro: Money | None = Field(default=None, alias="max_account_notional")
-    max_order_notional_micro: Money | None = Field(default=None, alias="max_order_notional")
-    max_orders_per_day: Annotated[int, bounds(1, 100_000)] | None = None
+    max_account_notional_micro: MoneyCap | None = Field(default=None, alias="max_account_notional")
+    max_order_notional_micro: MoneyCap | None = Field(default=None, alias="max_order_notional")
+    max_orders_per_day: Annotated[int, bounds(1, 100_000), Reload("higher")] | None = None
     ramp: RampTable = RampTable()
     paper_days: Annotated[int, bounds(0, 1_000)] = 20
 
@@ -382,7 +385,7 @@ class Alerts(Section):
     per_minute: Annotated[int, bounds(1, 10_000)] = 60
     quiet_hours: Annotated[str, pattern(r"|([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", '"22:00-07:00"')] = ""
     timezone: Zone = "UTC"
-    sinks: dict[str, dict[str, Any]] = {}
+    sinks: Annotated[dict[str, dict[str, Any]], START] = {}
 
 
 class Models(Section):

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import ROOT
+from tests.support.checkout import ROOT, copy_package, environment
 from tests.support.command_line import CONFIG
-from tests.support.package_copy import copy_package, environment
 
 PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 

@@ -9,12 +9,12 @@ from quantd.adapters.store.driver import Driver, insert, table_names
 from quantd.adapters.store.journal.chain import row_digest
 from quantd.adapters.store.tables.outbox_bound import LEVELS, Admission, Key, Message, admit
 from quantd.adapters.store.tables.projection import Row
+from quantd.adapters.store.tables.table_models import columns_of
 
 BUS: Final = ""
 """The queue of the bus, among the names of sinks."""
 
-OUTBOX_COLUMNS = ("run", "seq", "k", "ts", "level", "kind", "body", "merged", "digest")
-DELIVERY_COLUMNS = ("sink", *OUTBOX_COLUMNS)
+OUTBOX_COLUMNS, DELIVERY_COLUMNS = map(columns_of, ("outbox", "deliveries"))
 
 
 class Queued(Struct):
