@@ -6,7 +6,7 @@ from quantd.daemon.engine.agents.capital_shares import CapitalRules
 from quantd.daemon.engine.agents.promotion_rule import PromotionRules
 from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Execution
-from quantd.risk.limits.catalogue import Limits, tightest_exits
+from quantd.risk.limits.catalogue import Limits, tighter_of
 from quantd.risk.protective import Guards, guards
 from quantd.trading.instruments import Universe
 from quantd.trading.sessions import Sessions
@@ -89,4 +89,6 @@ class Rules(Struct, frozen=True):
 def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
     """What closes positions of each agent's book: the tightest of the house's set and its own; `always` also where
     nothing does."""
-    return guards([tightest_exits(rules.house.protective, agent.limits.protective) for agent in rules.agents], always)
+    return guards(
+        [tighter_of("protective", rules.house.protective, agent.limits.protective) for agent in rules.agents], always
+    )

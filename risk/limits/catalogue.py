@@ -37,7 +37,7 @@ __all__ = [
     "SALES_FREE", "AccountCap", "Correlation",
     "Limit", "Limits", "Liquidity", "Method", "Protective", "Ramp", "Rate", "Reason", "Stress", "Tail", "bound_of",
     "by_key", "kinds_of",
-    "override", "tightest", "tightest_exits", "value_of",
+    "override", "tighter_of", "tightest", "value_of",
 ]  # fmt: skip
 
 ABOVE: Final = frozenset({"__main__", "catalogue", "profiles", "ruleset", "values"})
@@ -160,9 +160,3 @@ def tightest(a: Limits, b: Limits) -> Limits:
 def tighter_of(key: str, a: Any, b: Any) -> Any:
     """The tighter of two values of one limit; None is off."""
     return either(LIMITS[key].tighter, key, a, b)
-
-
-def tightest_exits(a: Protective | None, b: Protective | None) -> Protective | None:
-    """The protective set that closes a position as soon as either does, and keeps it closed as long as either."""
-    found: Protective | None = tighter_of("protective", a, b)
-    return found

@@ -216,10 +216,17 @@ class Window:
 
 
 class Context:
-    """The market at one sample. `px` float64[N] is the value of one lot at the mark (0 where there is no price)."""
+    """The market at one sample.
+
+    `px` float64[N] is the value of one lot at the mark (0 where there is no price), `prices_nano` int64[N] the raw
+    marks, `age_ns` int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where none is known.
+    `returns(k)` gives float64[k, N] synchronous total returns, oldest first, NaN where an instrument has none. It is
+    called at most once per lookback.
+    """
 
     def __init__(
         self,
+        *,
         px: Floats,
         prices_nano: Ints,
         age_ns: Ints,
@@ -289,22 +296,3 @@ class Context:
             bad = (buys | sells) & self.priced
             self._off_grid[collar] = bad if bad.any() else None
         return self._off_grid[collar]
-
-
-def context(
-    *,
-    px: Floats,
-    prices_nano: Ints,
-    age_ns: Ints,
-    volume_lots: Floats,
-    returns: Callable[[int], Floats],
-    universe: Universe,
-) -> Context:
-    """The context of one sample.
-
-    `px` float64[N] is the value of one lot at the mark, `prices_nano` int64[N] the raw marks, `age_ns`
-    int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where none is known. `returns(k)` gives
-    float64[k, N] synchronous total returns, oldest first, NaN where an instrument has none; it is called at most once
-    per lookback.
-    """
-    return Context(px, prices_nano, age_ns, volume_lots, returns, universe)

@@ -1,6 +1,6 @@
 """The values of a set of limits: one field for each limit, and the tables that some of them have."""
 
-from math import isfinite
+from math import inf, isfinite
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
@@ -29,11 +29,9 @@ class Tail(Struct, frozen=True, forbid_unknown_fields=True):
     lookback: Lookback = 252
 
     def __post_init__(self) -> None:
-        _check("limit", self.limit, 0.0, float("inf"))
+        _check(self, horizon=(1, 10_000), lookback=(2, 100_000))
         if not 0.5 <= self.confidence < 1.0:
             raise ValueError(f"confidence = {self.confidence} must lie in [0.5, 1)")
-        _check("horizon", self.horizon, 1, 10_000)
-        _check("lookback", self.lookback, 2, 100_000)
 
 
 class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,10 +46,7 @@ class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
     strict: Annotated[bool, higher] = False
 
     def __post_init__(self) -> None:
-        _check("threshold", self.threshold, 0.0, 1.0)
-        _check("joint_weight", self.joint_weight, 0.0, float("inf"))
-        _check("min_weight", self.min_weight, 0.0, float("inf"))
-        _check("lookback", self.lookback, 2, 100_000)
+        _check(self, threshold=(0.0, 1.0), lookback=(2, 100_000))
 
 
 class Stress(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +56,7 @@ class Stress(Struct, frozen=True, forbid_unknown_fields=True):
     shocks: tuple[Shock, ...]
 
     def __post_init__(self) -> None:
-        _check("limit", self.limit, 0.0, float("inf"))
+        _check(self)
         if not self.shocks:
             raise ValueError("shocks must name at least one scenario")
 
@@ -87,8 +82,7 @@ class Rate(Struct, frozen=True, forbid_unknown_fields=True):
     per_ns: Annotated[int, Span("1s", "7d"), higher] = 60_000_000_000
 
     def __post_init__(self) -> None:
-        _check("orders", self.orders, 1, 1_000_000)
-        _check("per_ns", self.per_ns, 1, 7 * DAY_NS)
+        _check(self, orders=(1, 1_000_000), per_ns=(1, 7 * DAY_NS))
 
 
 class AccountCap(Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,8 +94,7 @@ class AccountCap(Struct, frozen=True, forbid_unknown_fields=True):
     money: float
 
     def __post_init__(self) -> None:
-        _check("limit", self.limit, 0.0, float("inf"))
-        _check("money", self.money, 0.0, float("inf"))
+        _check(self)
 
 
 class Ramp(Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,9 +105,7 @@ class Ramp(Struct, frozen=True, forbid_unknown_fields=True):
     days: int
 
     def __post_init__(self) -> None:
-        _check("limit", self.limit, 0.0, float("inf"))
-        _check("session", self.session, 1, 10_000_000)
-        _check("days", self.days, 0, 10_000)
+        _check(self, session=(1, 10_000_000), days=(0, 10_000))
 
 
 class Liquidity(Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,8 +115,7 @@ class Liquidity(Struct, frozen=True, forbid_unknown_fields=True):
     participation: Share = 0.1
 
     def __post_init__(self) -> None:
-        _check("days", self.days, 0.0, 1_000.0)
-        _check("participation", self.participation, 0.0, 1.0)
+        _check(self, days=(0.0, 1_000.0), participation=(0.0, 1.0))
 
 
 class Protective(Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,9 +131,7 @@ class Protective(Struct, frozen=True, forbid_unknown_fields=True):
     at_venue: Annotated[bool, higher] = False
 
     def __post_init__(self) -> None:
-        _check("stop_loss", self.stop_loss, 0.0, 1.0)
-        _check("take_profit", self.take_profit, 0.0, float("inf"))
-        _check("cooldown", self.cooldown, 0, 10_000)
+        _check(self, stop_loss=(0.0, 1.0), cooldown=(0, 10_000))
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -203,22 +191,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     any."""
 
     def __post_init__(self) -> None:
-        for name in ("collar", "reduce_collar", "flatten_collar"):
-            _check(name, getattr(self, name), 0.0, 0.99)
-        _check("fee_bp", self.fee_bp, 0.0, 10_000.0)
-        _check("cash_reserve", self.cash_reserve, 0.0, 1.0)
-        _check("min_history", self.min_history, 2, 100_000)
-        _check("volatility_lookback", self.volatility_lookback, 2, 100_000)
-        for name in ("max_drawdown", "max_daily_loss", "max_weekly_loss", "max_share_of_volume", "min_diversification"):
-            _check(name, getattr(self, name), 0.0, 1.0)
-        for group, cap in self.group_caps:
-            _check(f"group_caps.{group}", cap, 0.0, float("inf"))
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                _check(name, value, 0.0, float("inf"))
-        for name, value in self.extra or ():
-            _check(f"extra.{name}", value, 0.0, float("inf"))
+        _check(self, **_RANGES)
+        parts = {"group_caps": self.group_caps, "extra": self.extra or ()}
+        for name, value in ((f"{part}.{key}", value) for part, pairs in parts.items() for key, value in pairs):
+            _within(name, value, 0.0, inf)
         lookbacks = {"var": self.var, "cvar": self.cvar, "correlation": self.correlation}
         for name, spec in lookbacks.items():
             if spec is not None and spec.lookback < self.min_history:
@@ -229,8 +205,27 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-def _check(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not (isfinite(value) and low <= value <= high):
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    **dict.fromkeys(("collar", "reduce_collar", "flatten_collar"), (0.0, 0.99)),
+    **dict.fromkeys(("min_history", "volatility_lookback"), (2, 100_000)),
+    "fee_bp": (0.0, 10_000.0),
+    **dict.fromkeys(
+        ("cash_reserve", "max_drawdown", "max_daily_loss", "max_weekly_loss", "max_share_of_volume"), (0.0, 1.0)
+    ),
+    "min_diversification": (0.0, 1.0),
+}
+
+
+def _check(table: Struct, **ranges: tuple[float, float]) -> None:
+    """Raises ValueError for a number out of its range, which is 0 to infinity unless given."""
+    for name in table.__struct_fields__:
+        value = getattr(table, name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _within(name, value, *ranges.get(name, (0.0, inf)))
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not (isfinite(value) and low <= value <= high):
         raise ValueError(f"{name} = {value} must be a number in [{low:g}, {high:g}]")
 
 

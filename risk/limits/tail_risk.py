@@ -22,14 +22,10 @@ from quantd.trading.instruments import Universe
 
 def shock_missing(case: Case, lots: Floats) -> Floats | None:
     """A book that holds what no scenario knows is unknown whole."""
-    unknown, account = case.rules.no_shock, case.account
+    unknown = case.rules.no_shock
     if unknown is None:
         return None
-    carried = account.lots != 0.0
-    for side in (account.up, account.down):
-        if side is not None:
-            carried = carried | (side != 0.0)
-    return refused(unknown | bool((carried & unknown).any()))
+    return refused(unknown | bool((case.account.carried() & unknown).any()))
 
 
 def var_of(tail: Floats) -> Floats:

@@ -99,7 +99,3 @@ class Monitor(Struct):
     """The levels of one book. Freezes as it is; its size is bounded by the number of limits."""
 
     levels: dict[str, int] = field(default_factory=dict)
-
-    def observe(self, values: Values, *, falling: bool = True) -> list[Crossing]:
-        """See `observe` of this module."""
-        return observe(self.levels, values, falling=falling)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from quantd.risk.factor import Codes, cap, common_factor
 from quantd.risk.limits.case import Account, Case, Extent
 from quantd.risk.limits.catalogue import Limits, Reason
-from quantd.risk.limits.context import Bools, Context, Floats, context
+from quantd.risk.limits.context import Bools, Context, Floats
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Portfolio, Values, standing, standings
 from quantd.risk.pairs import clip_pairs
@@ -21,7 +21,7 @@ from quantd.risk.plain import plain
 from quantd.risk.switch import HALT, REDUCE, RUN
 
 __all__ = [
-    "HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "context", "gate", "granted", "measure",
+    "HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "gate", "granted", "measure",
     "same_book",
 ]  # fmt: skip
 
