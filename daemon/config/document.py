@@ -145,6 +145,10 @@ class Config:
         """The path of a file in the configuration: relative to the folder of config.toml, else to the bundled files."""
         return find(name, self.source.folder)
 
+    def state_folder(self, override: FilePath | None) -> FilePath:
+        """The state folder: `override` if given, else the configured one."""
+        return override if override is not None else self.at(self.quantd.state)
+
     def missing_files(self) -> list[Mistake]:
         """Mistakes about files in the configuration that do not exist."""
         named: list[tuple[Path, str]] = [
