@@ -21,7 +21,7 @@ from quantd.daemon.policies.worker import lacking
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
-from quantd.daemon.views.limit_rows import HOUR_NS, unit, words
+from quantd.daemon.views.limit_rows import HOUR_NS, finite, unit, words
 from quantd.risk.limits.catalogue import FLOORS, Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
 from quantd.trading.display_text import instant_text
@@ -290,11 +290,7 @@ def limit_now(key: str, value: float, bound: float, limits: Limits | None = None
         value, bound = value / HOUR_NS, bound / HOUR_NS
     use = None
     if key not in UNWATCHED and bound > 0 and isfinite(value):
-        use = _finite(floor_usage(value, bound)) if floor else value / bound
+        use = finite(floor_usage(value, bound)) if floor else value / bound
     left = value - bound if floor else bound - value
     said = words(key, limits or Limits(), about)
-    return LimitNow(key, _finite(value), _finite(bound), use, floor, said, kind, _finite(left))
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
+    return LimitNow(key, finite(value), finite(bound), use, floor, said, kind, finite(left))
