@@ -119,10 +119,7 @@ class Composer:
             del self._baskets[next(iter(self._baskets))]
 
     def stored(self, body: str | bytes, merged: int = 0) -> Message:
-        """Convert an alert from a store's outbox (JSON), which represents `merged` others.
-
-        Raises msgspec.ValidationError.
-        """
+        """Convert an alert of a store's outbox, which represents `merged` others. Raises msgspec.ValidationError."""
         stored = msgspec.json.decode(body, type=dict[str, Any])
         stamp = self._stamp(stored["id"], stored["ts_event"])
         payload = msgspec.convert({"type": "alert"} | stored | stamp | {"count": merged + 1}, Alert)

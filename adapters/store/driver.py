@@ -68,10 +68,7 @@ class Driver(Asked, Protocol):
     def commit(self) -> None: ...
 
     def missing(self) -> str:
-        """Return why committed data would be lost, or empty text.
-
-        Needs no transaction and may be called from any thread.
-        """
+        """Return why committed data would be lost, else empty text; any thread may call it."""
         ...
 
     def rollback(self) -> None:
@@ -161,10 +158,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 class UrlDriver:
-    """A database by its SQLAlchemy URL:
-
-    PostgreSQL. The server's settings determine whether commits survive a power loss.
-    """
+    """PostgreSQL by its SQLAlchemy URL. The server's settings determine whether commits survive a power loss."""
 
     def __init__(self, url: str) -> None:
         engine = engine_at(url)

@@ -308,10 +308,7 @@ def _prepare(
     seat: str,
     claim: Claim | None,
 ) -> Lease | None:
-    """Create file, tables and head where missing, and take the lease.
-
-    After a crash, the next start completes the work.
-    """
+    """Create file, tables and head where missing, and take the lease; the next start completes an interrupted call."""
     with failures("making the store"):
         if path is not None and not path.exists():
             known = head.read()

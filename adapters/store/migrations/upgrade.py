@@ -96,10 +96,7 @@ def make(driver: Driver) -> None:
 
 
 def migrate(where: str | Path, to: str = REVISION) -> None:
-    """Migrate a store (a database file, or a URL) to a revision, in one transaction.
-
-    An interruption leaves the old one.
-    """
+    """Migrate a store (file or URL) to a revision in one transaction; an interruption leaves the old one."""
     engine = engine_of_store(where)
     try:
         with engine.begin() as connection:

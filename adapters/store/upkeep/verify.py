@@ -309,9 +309,7 @@ def _compare(
     rebuilt: _Rebuilt,
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
-    """Return the differences between a table and its refolded copy; with `bounds` (run, entry) only for later
-    entries.
-    """
+    """Return the differences between a table and its refolded copy, of all entries or of those after `bounds`."""
     size = _KEYS.get(table, 3)
     # text in byte order, as in SQLite, independent of the server's locale
     theirs = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"

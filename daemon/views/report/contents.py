@@ -57,10 +57,7 @@ class Header(Struct, frozen=True):
 
 
 class Span(Struct, frozen=True):
-    """Performance over some samples, without deposits; None for figures with too few samples.
-
-    `alerts` counts the alerts of each level.
-    """
+    """Performance over some samples without deposits, None where these are too few; `alerts` by level."""
 
     name: str
     samples: int
