@@ -359,7 +359,7 @@ def _backtest(
     curves: Curves, records: Sequence[RiskPoint], config: Config, since: int, unknown: dict[str, str]
 ) -> VarBacktest | None:
     """The VaR recorded at each sample against the return that followed."""
-    spec = config.risk.var
+    spec = getattr(config.risk, "var", None)
     forecasts = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None, None))[0] is not None]
     if not forecasts:
         unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or the history was too short"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quantd.adapters.store.queries import Reader
-from quantd.daemon.config.limit_keys import History
+from quantd.daemon.config.risk_tables import History
 from quantd.daemon.runtime.recent_history import Histories
 from quantd.trading.effects import AgentPlan, Assessed, Planned, Valued
 from tests.daemon.runtime.test_service import Kit, world
