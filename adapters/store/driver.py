@@ -39,7 +39,7 @@ class Cursor(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Asked(Protocol):
+class Queries(Protocol):
     """Executes SQL statements."""
 
     @property
@@ -50,32 +50,6 @@ class Asked(Protocol):
     def execute(self, sql: str, values: Sequence[object] = (), /) -> Cursor:
         """Run one statement; `?` marks a value."""
         ...
-
-
-class Driver(Asked, Protocol):
-    """One open connection, used by one thread."""
-
-    def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
-        """Iterate over the rows of a query that does not fit memory."""
-        ...
-
-    def begin(self, *, durable: bool) -> None: ...
-
-    def snapshot(self) -> None:
-        """Begin a read-only transaction: until its end, every query reads the database of one instant."""
-        ...
-
-    def commit(self) -> None: ...
-
-    def missing(self) -> str:
-        """Return why committed data would be lost, else empty text; any thread may call it."""
-        ...
-
-    def rollback(self) -> None:
-        """Roll back an open transaction, if there is one. Raises when the connection is no longer usable."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class SqliteDriver:
@@ -98,9 +72,11 @@ class SqliteDriver:
         return self._db.execute(sql, values)
 
     def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        """Iterate over the rows of a query that does not fit memory."""
         return self._db.execute(sql, values)
 
     def snapshot(self) -> None:
+        """Begin a read-only transaction: until its end, every query reads the database of one instant."""
         self._db.execute("BEGIN")
 
     def begin(self, *, durable: bool) -> None:
@@ -119,7 +95,7 @@ class SqliteDriver:
         self._ids.setdefault(self._log, _identity(self._log))
 
     def missing(self) -> str:
-        """Return why commits would be lost; empty while the open file is still the file of that name."""
+        """Return why commits would be lost, else empty text; any thread may call it."""
         gone = next((str(path) for path, known in list(self._ids.items()) if _identity(path) != known), "")
         return f"{gone} was deleted or replaced while quantd runs; restore a backup" if gone else ""
 
@@ -128,6 +104,7 @@ class SqliteDriver:
         return int(version)
 
     def rollback(self) -> None:
+        """Roll back an open transaction. Raises when the connection is no longer usable."""
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
@@ -202,6 +179,10 @@ class UrlDriver:
         self._db.close()
 
 
+Driver = SqliteDriver | UrlDriver
+"""One open connection, used by one thread."""
+
+
 @lru_cache(maxsize=8)
 def engine_at(url: str) -> "Engine":
     """Return a SQLAlchemy engine for a URL, without a pool.
@@ -222,7 +203,7 @@ def engine_at(url: str) -> "Engine":
         raise StoreFailing(f"[store] url: {wrong}; write postgresql://USER@HOST:5432/DATABASE") from None
 
 
-def table_names(driver: Asked) -> set[str]:
+def table_names(driver: Queries) -> set[str]:
     """Return the existing table names; for PostgreSQL those of the schema in which new tables are created."""
     if driver.dialect == "sqlite":
         rows = driver.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
@@ -240,7 +221,7 @@ def configure(db: Any, *, read_only: bool = False) -> None:
         db.execute("PRAGMA journal_size_limit=67108864")  # return the space of a grown log to the disk
 
 
-def insert(driver: Asked, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def insert(driver: Queries, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Insert rows with as few statements as the driver permits."""
     head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
     one = f"({', '.join('?' * len(columns))})"

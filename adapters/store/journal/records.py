@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Asked, Driver, failures
+from quantd.adapters.store.driver import Driver, Queries, failures
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.journal.archives import archives_of, last_seqs, rows_of
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
@@ -173,7 +173,7 @@ def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Itera
 class Refold:
     """The second fold of a journal: read-model rows of each of its rows, computed again."""
 
-    def __init__(self, driver: Asked) -> None:
+    def __init__(self, driver: Queries) -> None:
         self.runs = {record.run: record for record in run_records(driver)}
         self.folds = {name: Projection(name, record.universe.symbols) for name, record in self.runs.items()}
 
@@ -192,7 +192,7 @@ class Refold:
         return fold.take()
 
 
-def run_records(driver: Asked) -> list[RunRecord]:
+def run_records(driver: Queries) -> list[RunRecord]:
     """Return all runs, oldest first. Raises StoreDamaged."""
     rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
     out = []

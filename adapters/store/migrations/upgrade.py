@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from quantd.adapters.store.driver import Asked, Driver, configure, engine_at, table_names
+from quantd.adapters.store.driver import Driver, Queries, configure, engine_at, table_names
 from quantd.adapters.store.errors import StoreVersion
 from quantd.adapters.store.tables.schema import REVISION, VERSIONS, facts, statements
 
@@ -38,7 +38,7 @@ class Step:
     adds_tables_only: bool
 
 
-def revision_of(driver: Asked) -> str:
+def revision_of(driver: Queries) -> str:
     """Return the revision of a store; empty without tables."""
     found = table_names(driver)
     if VERSIONS.name in found:

@@ -17,15 +17,7 @@ from quantd.adapters.store.driver import Driver, failures, insert, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing
 from quantd.adapters.store.handle import ARCHIVES, HEAD, for_reading
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, archives_of, rows_of, wrong_with
-from quantd.adapters.store.journal.chain import (
-    GENESIS,
-    JOURNAL_COLUMNS,
-    HeadFile,
-    Link,
-    broken,
-    link_of,
-    row_digest,
-)
+from quantd.adapters.store.journal.chain import GENESIS, JOURNAL_COLUMNS, HeadFile, Link, broken, link_of, row_digest
 from quantd.adapters.store.journal.records import Refold
 from quantd.adapters.store.journal.writer import (
     OUTBOX_COLUMNS,

@@ -9,9 +9,7 @@ from quantd.daemon.views.risk_measures import Metrics
 from quantd.daemon.views.shortfall import Costed
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest
-from quantd.trading.statistics import (
-    SHARPE_DEFINITION,
-)
+from quantd.trading.statistics import SHARPE_DEFINITION
 
 
 class Standing(Struct, frozen=True):

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from quantd.adapters.store.read_models import Booking
 from quantd.daemon.engine.valuation import Gain
-from quantd.daemon.views.report.contents import (
-    Span,
-)
+from quantd.daemon.views.report.contents import Span
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Reallocated, Valued
 from quantd.trading.instruments import MICRO
