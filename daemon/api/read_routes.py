@@ -37,9 +37,9 @@ from quantd.daemon.views.rows import (
 )
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO
-from quantd.trading.ports import EventBus
 
 if TYPE_CHECKING:
+    from quantd.adapters.bus.publisher import MqttBus
     from quantd.adapters.store.queries import Reader
     from quantd.daemon.api.explanation_routes import Explaining
 
@@ -103,7 +103,7 @@ class Readings:
     """Handlers of every GET."""
 
     def __init__(
-        self, service: Service, parts: Parts, config: Config, folder: Path, bus: EventBus | None, bus_url: str
+        self, service: Service, parts: Parts, config: Config, folder: Path, bus: "MqttBus | None", bus_url: str
     ) -> None:
         self._service = service
         self._parts = parts
