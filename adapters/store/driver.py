@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
 
 from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 BUSY_MS: Final = 5_000
 _STATEMENT_ROWS: Final = (512, 64)
@@ -184,15 +185,11 @@ Driver = SqliteDriver | UrlDriver
 
 
 @lru_cache(maxsize=8)
-def engine_at(url: str) -> "Engine":
+def engine_at(url: str) -> Engine:
     """Return a SQLAlchemy engine for a URL, without a pool.
 
     It is cached, because a new engine queries the server's version. Raises StoreFailing for an invalid URL.
     """
-    from sqlalchemy import create_engine, make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-    from sqlalchemy.pool import NullPool
-
     try:
         found = make_url(url)
         if found.get_backend_name() != "postgresql":

@@ -14,13 +14,14 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
 from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync
+from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
 from quantd.adapters.store.journal.records import Epoch, Records, RunRecord
 from quantd.adapters.store.journal.writer import Batch, Writer
 from quantd.adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
@@ -30,9 +31,6 @@ from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key, Message
 from quantd.adapters.store.tables.projection import Projection
 from quantd.adapters.store.tables.schema import REVISION
 from quantd.trading.instruments import Universe
-
-if TYPE_CHECKING:
-    from quantd.adapters.store.journal.compaction import Compacted, Keep
 
 _T = TypeVar("_T")
 
@@ -170,14 +168,12 @@ class Store:
         """Delete delivered messages; returns the number of them that were still in the outbox."""
         return self._do(self._writer.acknowledge, list(keys))
 
-    def compact(self, keep: "Keep | None" = None, folder: Path | None = None) -> "Compacted":
+    def compact(self, keep: Keep | None = None, folder: Path | None = None) -> Compacted:
         """Move old journal rows into archives in `folder`, by default `archives` in the state folder.
 
         Old read models are deleted as `keep` specifies. This thread writes the files, and commits continue meanwhile.
         Raises the errors of `commit`.
         """
-        from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
-
         keep = keep or Keep()
         done = Compacted()
         with self.records.connection() as driver:

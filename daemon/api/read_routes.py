@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from quantd.adapters.store.errors import StoreError, StoreFailing
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.api.guard import HEADERS, Refused
 from quantd.daemon.api.pages import FOLDER
 from quantd.daemon.assembly.parts import Parts
@@ -40,7 +41,6 @@ from quantd.trading.instruments import MICRO
 
 if TYPE_CHECKING:
     from quantd.adapters.bus.publisher import MqttBus
-    from quantd.adapters.store.queries import Reader
     from quantd.daemon.api.explanation_routes import Explaining
 
 T = TypeVar("T")
@@ -135,13 +135,11 @@ class Readings:
             self._latest = progress, overview(self._service, self._parts, self._service.config)
         return self._latest[1]
 
-    async def _read(self, function: Callable[["Reader"], T]) -> T:
+    async def _read(self, function: Callable[[Reader], T]) -> T:
         """Queries the store in a thread: a slow disk must not block the loop."""
 
         def work() -> T:
             if self._reader is None:
-                from quantd.adapters.store.queries import Reader
-
                 self._reader = Reader.open(self._where, self._service.run)
             return function(self._reader)
 
@@ -287,7 +285,7 @@ class Readings:
     def _rows(self, **rows: object) -> web.Response:
         return answer({"run": self._service.run, **rows})
 
-    def _beside(self, reader: "Reader", since: int = 0) -> dict[int, dict[str, str]]:
+    def _beside(self, reader: Reader, since: int = 0) -> dict[int, dict[str, str]]:
         """Equity of each shadow's book by sample."""
         return shadow_books(reader, [agent.name for agent in self._config.shadows], since)
 

@@ -11,14 +11,18 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool, StaticPool
+
 from quantd.adapters.store.driver import Driver, Queries, configure, engine_at, table_names
 from quantd.adapters.store.errors import StoreVersion
+from quantd.adapters.store.migrations.refill import refill
+from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.tables.schema import REVISION, VERSIONS, facts, statements
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
-    from sqlalchemy import Connection, Engine
 
 UNVERSIONED: Final = {False: "0001", True: "0002"}
 """Revision of a store without a recorded one, by whether it has the table `risk`. Such stores predate revisions."""
@@ -107,12 +111,9 @@ def migrate(where: str | Path, to: str = REVISION) -> None:
         engine.dispose()
 
 
-def migrate_through(connection: "Connection", to: str = REVISION) -> None:
+def migrate_through(connection: Connection, to: str = REVISION) -> None:
     """Migrate in the transaction of a connection. New read models are filled from the journal."""
     from alembic import command
-
-    from quantd.adapters.store.migrations.refill import refill
-    from quantd.adapters.store.tables.projection import COLUMNS
 
     config = _config()
     config.attributes["connection"] = connection
@@ -151,16 +152,13 @@ def sqlite_schema_at(revision: str) -> set[tuple[Any, ...]]:
 _SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
 
 
-def engine_of_store(where: str | Path) -> "Engine":
+def engine_of_store(where: str | Path) -> Engine:
     """Return a SQLAlchemy engine for a store, for Alembic.
 
     For SQLite, SQLAlchemy controls the transactions: the driver's own mode leaves table changes outside of them.
     """
     if "://" in str(where):
         return engine_at(str(where))
-    from sqlalchemy import create_engine, event
-    from sqlalchemy.pool import NullPool, StaticPool
-
     path = Path(where)
     if str(where) != ":memory:" and path.suffix != ".db":
         path = path / "quantd.db"
@@ -193,7 +191,7 @@ def _scripts() -> "ScriptDirectory":
 class _Through:
     """An SQLAlchemy connection with the query methods of a Driver."""
 
-    def __init__(self, connection: "Connection") -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.dialect = connection.dialect.name
         self._mark = "?" if self.dialect == "sqlite" else "%s"
