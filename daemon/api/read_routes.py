@@ -418,7 +418,7 @@ class Readings:
         """Agent -> its last decision; read once for each commit however many look."""
         progress = self._service.progress
         if self._plans is None or self._plans[0] != progress:
-            plans = await asyncio.to_thread(newest_plans, self._service.store.records, self._service.run)
+            plans = await asyncio.to_thread(newest_plans, self._service.store, self._service.run)
             self._plans = progress, decided(plans, self._parts)
         return self._plans[1]
 

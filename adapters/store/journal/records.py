@@ -134,7 +134,7 @@ class Records:
         with self.connection() as driver:
             return int(driver.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
 
-    def outbox_dropped(self) -> int:
+    def dropped(self) -> int:
         """Return the number of messages that a full outbox ever dropped."""
         with self.connection() as driver:
             row = driver.execute("SELECT value FROM meta WHERE name = 'outbox_dropped'").fetchone()
