@@ -302,8 +302,7 @@ def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> No
     if changing:
         raise StoreVersion(
             f"the store is of revision {revision}, and {', '.join(changing)} changes what is in it: run `quantd "
-            "upgrade`,"
-            " which makes a backup first"
+            "upgrade`, which makes a backup first"
         )
     if "lease" in table_names(driver):
         refuse_held(driver, seat)

@@ -142,9 +142,8 @@ def refuse_held(driver: Driver, seat: str) -> None:
         account, holder, host, pid, since, left = rows[0]
         raise Held(
             f"account {account} is led by {holder or 'quantd'} on {host} (process {pid}) since {_time(since)}. Stop "
-            "that one,"
-            f" or wait: a lease that is not renewed runs out, this one in {left / 1e9:.0f} s at the earliest."
-            " Another account needs a store of its own (docs/operate/store.md)"
+            f"that one, or wait: a lease that is not renewed runs out, this one in {left / 1e9:.0f} s at the earliest. "
+            "Another account needs a store of its own (docs/operate/store.md)"
         )
 
 

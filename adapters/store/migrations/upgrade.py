@@ -66,9 +66,8 @@ def refuse_other(driver: Driver) -> None:
     refuse_newer(revision)
     if revision < REVISION:
         raise StoreVersion(
-            f"the store is of revision {revision or 'none'}, this quantd reads {REVISION}: `quantd upgrade` brings "
-            "it there,"
-            " with a backup first"
+            f"the store is of revision {revision or 'none'}, this quantd reads {REVISION}: `quantd upgrade` brings it "
+            "there, with a backup first"
         )
 
 

@@ -251,9 +251,8 @@ class _Fold:
         for run, seq in self.known.items():
             rows = self._driver.execute(
                 f"SELECT {', '.join(columns)} FROM orders AS o WHERE run = ? AND seq <= ? AND EXISTS (SELECT 1 FROM "
-                "orders AS p"
-                " WHERE p.run = o.run AND p.sample = o.sample AND p.n = o.n AND (p.ended_ts = 0 OR p.ended_ts >= ?))"
-                " ORDER BY sample, n, row",
+                "orders AS p WHERE p.run = o.run AND p.sample = o.sample AND p.n = o.n AND (p.ended_ts = 0 OR "
+                "p.ended_ts >= ?)) ORDER BY sample, n, row",
                 (run, seq, since_ts),
             ).fetchall()
             insert(self._rebuilt, "orders", columns, rows)
