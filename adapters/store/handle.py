@@ -138,7 +138,7 @@ class Store(Records):
             epochs = [epoch for epoch in epochs if epoch[0] < first]
             epochs.append((first, tuple(agents)))
             self._do(self._writer.begin, (run, ts, mode, _json(universe)), _json(epochs))
-        return Projection(run, universe.symbols, agents, self.resting(run, universe.index))
+        return Projection(run, universe.symbols, agents, self.open_baskets(run, universe.index))
 
     def finish(self, run: str, ts: int, why: str) -> None:
         """Mark a run as ended: it is retained, and cannot be continued."""

@@ -14,7 +14,7 @@ from quantd.adapters.store.journal.archives import archives_of, last_seqs, rows_
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
 from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS, waiting
 from quantd.adapters.store.tables.outbox_bound import Message
-from quantd.adapters.store.tables.projection import Projection, Resting, Rows
+from quantd.adapters.store.tables.projection import OpenBasket, Projection, Rows
 from quantd.trading import codec
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import ENDED, OrderState
@@ -140,7 +140,7 @@ class Records:
             row = driver.execute("SELECT value FROM meta WHERE name = 'outbox_dropped'").fetchone()
         return int(row[0])
 
-    def resting(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], Resting]:
+    def open_baskets(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], OpenBasket]:
         """Return the baskets with open rows, for `Projection`; `columns` maps symbols to columns."""
         with self.connection() as driver:
             keys = driver.execute(
@@ -155,7 +155,7 @@ class Records:
                     (run, sample, n),
                 ).fetchall()
                 state, filled, ended, note, symbol = (list(column) for column in zip(*rows, strict=True))
-                found[sample, n] = Resting(state, filled, ended, note, [columns[s] for s in symbol])
+                found[sample, n] = OpenBasket(state, filled, ended, note, [columns[s] for s in symbol])
         return found
 
 

@@ -28,7 +28,7 @@ from quantd.adapters.store.journal.writer import (
     write_rows,
 )
 from quantd.adapters.store.migrations.upgrade import refuse_newer, revision_of, sqlite_schema_at
-from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, Resting, message_id
+from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, OpenBasket, message_id
 from quantd.adapters.store.tables.retention import RETENTION_COLUMNS, let_go
 from quantd.adapters.store.tables.schema import NAMES, REVISION, VERSIONS, statements
 from quantd.adapters.store.tables.table_models import SCHEMA_VERSION
@@ -259,14 +259,14 @@ class _Fold:
             index = self._refold.runs[run].universe.index
             for row in rows:
                 known = dict(zip(columns, row, strict=True))
-                resting = self._refold.folds[run].resting.setdefault(
-                    (known["sample"], known["n"]), Resting([], [], [], [], [])
+                basket = self._refold.folds[run].open_baskets.setdefault(
+                    (known["sample"], known["n"]), OpenBasket([], [], [], [], [])
                 )
-                resting.states.append(int(OrderState.SENT))
-                resting.filled.append(0)
-                resting.ended_ts.append(0)
-                resting.note.append("")
-                resting.sym.append(index[known["symbol"]])
+                basket.states.append(int(OrderState.SENT))
+                basket.filled.append(0)
+                basket.ended_ts.append(0)
+                basket.note.append("")
+                basket.sym.append(index[known["symbol"]])
 
 
 def _links(driver: Driver, folder: Path | None, found: list[str]) -> Iterator[Link]:
