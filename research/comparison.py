@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Final
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.assembly.engine_rules import rules_of
@@ -25,7 +26,7 @@ from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import MICRO
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION
+from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, RiskFree, performance
 
 NAME: Final = "equal_weight"
 
@@ -158,6 +159,11 @@ def recorded(assembly: Assembly, drive: Drive, after: Log | None = None) -> Reco
     record = Record(assembly.universe, after)
     record.revalue(drive(assembly, record).state)
     return record
+
+
+def performance_of(record: Record, periods: float, risk_free_annual: RiskFree) -> Performance:
+    """Return the performance of a record's equity. Raises ValueError for fewer than two samples or a lost account."""
+    return performance(np.array(record.equity_micro, dtype=np.float64) / MICRO, periods, risk_free_annual)
 
 
 def mean_equity(record: Record) -> float:

@@ -3,7 +3,7 @@
 Each decision uses only past data, and no parameter is fitted to the reported period.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.comparison import NAME, Drive, alone, min_trade, recorded, require_same
+from quantd.research.run_record import Counter
 from quantd.research.sharpe_intervals import CONFIDENCE, sharpe_intervals
 from quantd.research.trials import Trial
 from quantd.research.verdict import (
@@ -26,8 +27,7 @@ from quantd.research.verdict import (
     trained,
 )
 from quantd.trading.display_text import session_date
-from quantd.trading.effects import Ask, Effect, Publish
-from quantd.trading.events import Decided, Event
+from quantd.trading.effects import Effect, Publish
 from quantd.trading.ports import Policy
 from quantd.trading.statistics import OWN_CLOSES, SHARPE_DEFINITION
 
@@ -75,19 +75,9 @@ class Standings(Struct, frozen=True):
     turnover_definition: str = TURNOVER_DEFINITION
 
 
-class _Noted:
-    """A log that counts the warnings of policies."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
-
-    def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Publish) and effect.kind == "policy_note" and effect.level == "WARNING":
-                self.count += 1
+def _warns(effect: Effect) -> bool:
+    """Whether an effect is a warning of a policy."""
+    return isinstance(effect, Publish) and effect.kind == "policy_note" and effect.level == "WARNING"
 
 
 def standings(
@@ -105,7 +95,7 @@ def standings(
     measured: dict[str, tuple[Measured, Assembly, int]] = {}
     for name, policy in policies.items():
         one = alone(assembly, name, policy, EVERY[every], ZONE)
-        warnings = _Noted()
+        warnings = Counter(_warns)
         record = recorded(one, drive(name), warnings)
         measured[name] = (Measured.of(one, record), one, warnings.count)
     yardstick = measured[NAME][0]
@@ -134,7 +124,7 @@ def standings(
         len(trials) or None,
         min_trade(assembly),
         OWN_CLOSES if yardstick.record.own_closes else "",
-        yardstick.metrics.sharpe_definition,
+        yardstick.sharpe_definition,
     )
 
 
@@ -143,16 +133,8 @@ def _day(ts: int) -> str:
 
 
 HEAD: Final = (
-    "policy",
-    "Sharpe",
-    "less equal weight",
-    "a year",
-    "volatility",
-    "drawdown",
-    "turnover",
-    "costs",
-    "deflated",
-)
+    "policy", "Sharpe", "less equal weight", "a year", "volatility", "drawdown", "turnover", "costs", "deflated",
+)  # fmt: skip
 
 
 def table(found: Standings) -> list[tuple[str, ...]]:

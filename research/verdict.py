@@ -1,7 +1,4 @@
-"""Assesses a backtest:
-
-figures after costs with confidence intervals, the equal-weight benchmark, and a one-sentence verdict.
-"""
+"""Assesses a backtest after costs, with confidence intervals, against equal weight, and in one sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +16,12 @@ from quantd.research.comparison import (
     equal_weight_of,
     mean_equity,
     min_trade,
+    performance_of,
     recorded,
     require_same,
     settings_of,
 )
 from quantd.research.deflated_sharpe import deflated_sharpe
-from quantd.research.run_metrics import Metrics, metrics_of
 from quantd.research.run_record import Record
 from quantd.research.sharpe_intervals import (
     BLOCK_RULE,
@@ -40,7 +37,15 @@ from quantd.trading.display_text import session_date
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves
-from quantd.trading.statistics import OWN_CLOSES, SHARPE_DEFINITION, RiskFree, simple_returns
+from quantd.trading.statistics import (
+    OWN_CLOSES,
+    PERIODS_PER_YEAR,
+    RISK_FREE_ANNUAL,
+    SHARPE_DEFINITION,
+    Performance,
+    RiskFree,
+    simple_returns,
+)
 
 BELIEVED: Final = 0.95
 """A deflated Sharpe ratio below this may be chance."""
@@ -115,7 +120,7 @@ class Measured:
 
     settings: Settings
     record: Record
-    metrics: Metrics
+    performance: Performance
     returns: Floats
     risk_free_annual: RiskFree
 
@@ -124,15 +129,19 @@ class Measured:
         """Measure a run. Raises ValueError for fewer than two samples or a lost account."""
         settings = settings_of(assembly, record)
         free = assembly.risk_free_annual(record.days_ns, settings.periods)
-        metrics = metrics_of(record.equity_micro, settings.periods, free, definition=settings.formula)
-        return cls(settings, record, metrics, simple_returns(np.array(record.equity_micro, dtype=np.float64)), free)
+        returns = simple_returns(np.array(record.equity_micro, dtype=np.float64))
+        return cls(settings, record, performance_of(record, settings.periods, free), returns, free)
 
     @property
     def sharpe(self) -> float:
-        return self.metrics.performance.sharpe
+        return self.performance.sharpe
+
+    @property
+    def sharpe_definition(self) -> str:
+        return definition_of(self.settings.formula, self.settings.periods, self.risk_free_annual)
 
     def figures(self, interval: Interval | None) -> Figures:
-        p, record, money = self.metrics.performance, self.record, mean_equity(self.record)
+        p, record, money = self.performance, self.record, mean_equity(self.record)
         years = (p.samples - 1) / self.settings.periods
         return Figures(
             total_return=p.total_return,
@@ -151,6 +160,15 @@ class Measured:
             invested=sum(record.gross) / len(record.gross),
             interest=record.interest_micro / MICRO,
         )
+
+
+def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> str:
+    """Return the definition of the Sharpe ratio with the actual year and rate, where they differ from its own."""
+    if not isinstance(risk_free_annual, float | int):
+        return formula + (f"; here {periods:g} samples a year" if periods != PERIODS_PER_YEAR else "")
+    if periods == PERIODS_PER_YEAR and risk_free_annual == RISK_FREE_ANNUAL:
+        return formula
+    return f"{formula}; here {periods:g} samples a year and {risk_free_annual:.2%} risk-free"
 
 
 def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) -> Verdict:
@@ -175,7 +193,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
     difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
     return Verdict(
         verdict=sentence(own, difference, deflated, len(trials) or None, compared=other is not None),
-        sharpe_definition=own.metrics.sharpe_definition,
+        sharpe_definition=own.sharpe_definition,
         performance=own.figures(found.own if found else None),
         equal_weight=None if other is None else other.figures(found.other if found else None),
         difference=difference,
