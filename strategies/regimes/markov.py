@@ -48,15 +48,10 @@ def fit_markov(samples: Floats, count: int, iterations: int) -> Markov:
 
     Deterministic: equal samples give bit-identical results.
     """
-    best: Markov | None = None
     chain = np.full((count, count), (1.0 - STAY) / max(1, count - 1))
     np.fill_diagonal(chain, STAY if count > 1 else 1.0)
-    for states in starts(samples, count):
-        model = refined(samples, Markov(np.full(count, 1.0 / count), chain, states, -np.inf), iterations)
-        if best is None or model.score > best.score:
-            best = model
-    assert best is not None
-    return best
+    begun = (Markov(np.full(count, 1.0 / count), chain, states, -np.inf) for states in starts(samples, count))
+    return max((refined(samples, model, iterations) for model in begun), key=lambda model: model.score)
 
 
 def refined(samples: Floats, model: Markov, iterations: int, floor: float = FLOOR) -> Markov:

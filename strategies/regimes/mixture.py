@@ -88,18 +88,17 @@ def fit_mixture(samples: Floats, count: int, iterations: int) -> Mixture:
 
     Equal samples give bit-identical results.
     """
-    best: Mixture | None = None
-    for states in starts(samples, count):
-        shares = np.full(count, 1.0 / count)
-        score = -np.inf
-        for _ in range(iterations):
-            weight, likelihood = responsibilities(samples, shares, states)
-            if likelihood - score < TOLERANCE * len(samples):
-                break
-            score = likelihood
-            shares, states = weight.mean(axis=0), states_from(samples, weight)
-        _, score = responsibilities(samples, shares, states)
-        if best is None or score > best.score:
-            best = Mixture(shares, states, score)
-    assert best is not None
-    return best
+    return max((_refined(samples, states, iterations) for states in starts(samples, count)), key=lambda fit: fit.score)
+
+
+def _refined(samples: Floats, states: States, iterations: int) -> Mixture:
+    """Improve `states` by at most `iterations` rounds, until the gain is negligible."""
+    shares = np.full(len(states.means), 1.0 / len(states.means))
+    score = -np.inf
+    for _ in range(iterations):
+        weight, likelihood = responsibilities(samples, shares, states)
+        if likelihood - score < TOLERANCE * len(samples):
+            break
+        score = likelihood
+        shares, states = weight.mean(axis=0), states_from(samples, weight)
+    return Mixture(shares, states, responsibilities(samples, shares, states)[1])
