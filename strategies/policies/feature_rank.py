@@ -157,9 +157,7 @@ def _made(own: SignalsParams) -> Signals:
             remedy = "" if of_the_book else "; it belongs into exposure"
             raise ParamsError(f"signals: feature {each.name!r} does not tell instruments apart by their bars{remedy}")
         if each.name in own.exposure and (not each.about.shared or of_the_book):
-            raise ParamsError(
-                f"signals: exposure {each.name!r} is not one number for all: macro series, regime, season"
-            )
+            raise ParamsError(f"signals: exposure {each.name!r} is no macro series, regime or season")
     return Signals(own, spec, tuple(own.features.values()))
 
 
