@@ -87,10 +87,8 @@ def require_same(one: Settings, other: Settings) -> None:
 
 
 def samples_a_year(assembly: Assembly) -> float:
-    """Return the samples per year: 252 for daily exchange sessions, 365 for a 24/7 market.
-
-    Shorter bars multiply this number by the bars of a median session.
-    """
+    """Return the samples per year: 252 for daily exchange sessions, 365 for a 24/7 market. Shorter bars multiply this
+    number by the bars of a median session."""
     house = assembly.sessions[assembly.universe.calendar]
     days = 365.0 if assembly.universe.calendar == "24/7" else float(PERIODS_PER_YEAR)
     if assembly.feed.interval_ns >= DAY_NS:

@@ -136,10 +136,8 @@ def lookahead(
 
 
 def _alone(config: Config, policy: str) -> Config:
-    """Return the configuration with this policy as its only agent, without limits and schedules.
-
-    The parameters are those of the configured agent with this policy.
-    """
+    """Return the configuration with this policy as its only agent, without limits and schedules. The parameters are
+    those of the configured agent with this policy."""
     same = (a.params for a in config.agents if _same_policy(config, a.policy, policy))
     params: Mapping[str, Any] = next(same, {})
     agent = config.agent(
@@ -259,11 +257,8 @@ def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
 
 
 def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
-    """Return (symbol, file timestamp of its last bar) of every symbol with a bar in `feed`.
-
-    Calendars end their days at different hours: at one instant another symbol's bar of the same date may not be known
-    yet.
-    """
+    """Return (symbol, file timestamp of its last bar) of every symbol with a bar in `feed`. Calendars end their days at
+    different hours: at one instant another symbol's bar of the same date may not be known yet."""
     stamps = config.feed.stamps
     last: dict[str, int] = {}
     symbols = feed.universe.symbols

@@ -61,10 +61,8 @@ class Row(Struct, frozen=True):
 def study(
     config: Config, agent: str, drive: Drive, *, costs: tuple[float, ...] = COSTS_BP, cache: Path | None = None
 ) -> Iterator[Row]:
-    """Yield a row for each rule and cost, grouped by cost, with the best Sharpe ratio of a cost marked.
-
-    Raises the errors of `assemble`, and ValueError for an unknown agent.
-    """
+    """Yield a row for each rule and cost, grouped by cost, with the best Sharpe ratio of a cost marked. Raises the
+    errors of `assemble`, and ValueError for an unknown agent."""
     found = [each for each in config.agents if each.name == agent]
     if not found:
         names = ", ".join(each.name for each in config.agents)

@@ -172,11 +172,8 @@ def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> s
 
 
 def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) -> Verdict:
-    """Assess a finished run and record it as a trial in the folder `state`.
-
-    `drive` runs the equal-weight benchmark; None omits the comparison. Raises Incomparable when the settings of the two
-    runs differ.
-    """
+    """Assess a finished run and record it as a trial in the folder `state`. `drive` runs the equal-weight benchmark;
+    None omits the comparison. Raises Incomparable when the settings of the two runs differ."""
     try:
         own = Measured.of(assembly, record)
     except ValueError as why:
@@ -218,10 +215,8 @@ def difference_of(own: float, other: float, found: Intervals | None) -> Differen
 
 
 def noted(assembly: Assembly, own: Measured, state: Path) -> tuple[list[Trial], list[str]]:
-    """Record the run as a trial in the folder `state`. Returns (all known trials, notes).
-
-    The trials are empty where they cannot be counted.
-    """
+    """Record the run as a trial in the folder `state`. Returns (all known trials, notes). The trials are empty where
+    they cannot be counted."""
     if not isfinite(own.sharpe):
         return [], []
     try:

@@ -135,9 +135,7 @@ def influence(returns: Floats) -> Floats:
 
 def block_length(series: Floats) -> int:
     """Return the optimal block length in samples for the circular bootstrap of the mean; 1 without serial dependence.
-
-    Uses a flat-top lag window. The bandwidth is twice the last lag before a run of insignificant autocorrelations.
-    """
+    Uses a flat-top lag window. The bandwidth is twice the last lag before a run of insignificant autocorrelations."""
     n = len(series)
     deviations = series - series.mean()
     run = max(5, ceil(sqrt(log10(n))))
@@ -170,10 +168,8 @@ def _last_before_quiet(significant: np.ndarray, run: int) -> int:
 
 
 def running_sums(values: Floats, block: int) -> tuple[float, Floats, Floats]:
-    """Return (mean, running sums of deviations, running sums of their squares); the sums are float64[T + block].
-
-    The series continues from its start beyond the end.
-    """
+    """Return (mean, running sums of deviations, running sums of their squares); the sums are float64[T + block]. The
+    series continues from its start beyond the end."""
     centre = float(values.mean())
     around = np.concatenate([values, values[: block - 1]]) - centre
     zero = np.zeros(1)

@@ -136,10 +136,8 @@ def _check(weights: Floats, held: Floats, limits: Limits, returns: Floats) -> No
 
 
 def shortfall(returns: Floats, weights: Floats, confidence: float) -> float:
-    """Return the CVaR per sample of float64[S, n] returns (Rockafellar and Uryasev).
-
-    It is the minimum over a of a + mean excess of losses over a / (1 - confidence).
-    """
+    """Return the CVaR per sample of float64[S, n] returns (Rockafellar and Uryasev). It is the minimum over a of a +
+    mean excess of losses over a / (1 - confidence)."""
     losses = np.sort(-returns.dot(weights))[::-1]
     count = (1.0 - confidence) * len(losses)
     whole = int(count)

@@ -125,10 +125,8 @@ def highest(reward: Floats, box: Box) -> float:
 
 
 def within(weights: Floats, box: Box) -> Floats:
-    """Scale weights float64[n] >= 0 to add up to 1, with weights beyond a bound set to that bound.
-
-    A weight of zero gets the lower bound. Raises Infeasible when the bounds do not permit the sum.
-    """
+    """Scale weights float64[n] >= 0 to add up to 1, with weights beyond a bound set to that bound. A weight of zero
+    gets the lower bound. Raises Infeasible when the bounds do not permit the sum."""
     size = len(weights)
     lower, upper = box.lower, min(box.upper, 1.0)
     if size * lower > 1.0 + 1e-12 or size * upper < 1.0 - 1e-12:
@@ -198,11 +196,8 @@ def maximum_sharpe(cov: Floats, excess: Floats, box: Box = OPEN) -> Floats:
 
 
 def maximum_diversification(cov: Floats, box: Box = OPEN) -> Floats:
-    """Return the weights with the largest ratio of mean deviation to portfolio deviation.
-
-    Source: Y. Choueifaty and Y. Coignard, Toward maximum diversification (2008). It is a maximum Sharpe ratio whose
-    rewards are the deviations.
-    """
+    """Return the weights with the largest ratio of mean deviation to portfolio deviation. Source: Y. Choueifaty and Y.
+    Coignard, Toward maximum diversification (2008). It is a maximum Sharpe ratio whose rewards are the deviations."""
     return _tangent(cov, np.sqrt(cov.diagonal()), box)
 
 

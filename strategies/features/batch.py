@@ -47,10 +47,8 @@ def timelines(spec: FeatureSpec) -> dict[str, Placed]:
 
 
 def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Floats:
-    """Return float64[rows, N, F]: the newest `rows` (by default all) of every feature, NaN without a value.
-
-    Row t depends on rows up to t only. Raises ValueError when `inputs` lacks something that the set needs.
-    """
+    """Return float64[rows, N, F]: the newest `rows` (by default all) of every feature, NaN without a value. Row t
+    depends on rows up to t only. Raises ValueError when `inputs` lacks something that the set needs."""
     refuse_missing(spec, given_by(inputs))
     total, size = inputs.bars["close"].shape
     wanted = total if rows is None else rows

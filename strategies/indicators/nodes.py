@@ -235,10 +235,8 @@ def _recursion(
 
 
 def ema(x: Node, period: int, *, seed_at: int | None = None) -> Recursion:
-    """Return the exponential mean with alpha = 2 / (period + 1), initialised with the mean of `period` values.
-
-    The last of these is value number `seed_at` of x (counted from 0, by default period - 1).
-    """
+    """Return the exponential mean with alpha = 2 / (period + 1), initialised with the mean of `period` values. The last
+    of these is value number `seed_at` of x (counted from 0, by default period - 1)."""
     seed = x.first + (period - 1 if seed_at is None else seed_at)
     alpha = 2.0 / (period + 1.0)
     return _recursion(x, "ema", 1.0 - alpha, alpha, seed - period + 1, seed, 1.0 / period)

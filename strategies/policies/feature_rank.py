@@ -130,10 +130,8 @@ class Signals:
 
 
 def closes_by_date(view: View, rows: int) -> Floats | None:
-    """Return float64[rows, N], the growth of 1 by the synchronous rows; None where these equal the known rows.
-
-    It is NaN before an instrument's first row.
-    """
+    """Return float64[rows, N], the growth of 1 by the synchronous rows; None where these equal the known rows. It is
+    NaN before an instrument's first row."""
     returns = view.synchronous(rows - 1)
     if np.array_equal(returns, view.returns(rows - 1), equal_nan=True):
         return None

@@ -46,10 +46,8 @@ def log_densities(samples: Floats, states: States) -> Floats:
 
 
 def starts(samples: Floats, count: int) -> list[States]:
-    """Return three starts computed from the samples.
-
-    They split by the first column (the mean), by the distance from the centre (the volatility), and by the last column.
-    """
+    """Return three starts computed from the samples. They split by the first column (the mean), by the distance from
+    the centre (the volatility), and by the last column."""
     scale = samples.std(axis=0)
     centred = (samples - samples.mean(axis=0)) / np.where(scale > 0.0, scale, 1.0)
     keys = (samples[:, 0], (centred**2).sum(axis=1), samples[:, -1])
@@ -84,10 +82,8 @@ def responsibilities(samples: Floats, shares: Floats, states: States) -> tuple[F
 
 
 def fit_mixture(samples: Floats, count: int, iterations: int) -> Mixture:
-    """Fit `count` states from each start, and return the likeliest mixture.
-
-    Equal samples give bit-identical results.
-    """
+    """Fit `count` states from each start, and return the likeliest mixture. Equal samples give bit-identical
+    results."""
     return max((_refined(samples, states, iterations) for states in starts(samples, count)), key=lambda fit: fit.score)
 
 
