@@ -83,7 +83,7 @@ def require_same(one: Settings, other: Settings) -> None:
     """Raise Incomparable with the name of every setting that differs."""
     differing = [name for name in one.__struct_fields__ if getattr(one, name) != getattr(other, name)]
     if differing:
-        raise Incomparable(f"the runs differ in {', '.join(differing)}; their figures say nothing about each other")
+        raise Incomparable(f"the runs differ in {', '.join(differing)}; their figures are not comparable")
 
 
 def samples_a_year(assembly: Assembly) -> float:

@@ -211,11 +211,11 @@ def _differences(
         other = by_ts.get(one.ts)
         day = session_date(one.ts).isoformat()
         if other is None:
-            out.append(Differing(day, "", _said(one), "was not asked", after))
+            out.append(Differing(day, "", _text(one), "no decision", after))
         elif one.weights == other.weights and one.failed == other.failed:
             continue
         elif one.weights is None or other.weights is None:
-            out.append(Differing(day, "", _said(one), _said(other), after))
+            out.append(Differing(day, "", _text(one), _text(other), after))
         else:
             a, b = np.frombuffer(one.weights), np.frombuffer(other.weights)
             out += [
@@ -225,7 +225,7 @@ def _differences(
     return out
 
 
-def _said(one: Answered) -> str:
+def _text(one: Answered) -> str:
     return one.failed or ("held" if one.weights is None else "answered")
 
 
@@ -278,8 +278,8 @@ def lines(found: Lookahead) -> list[str]:
     out: list[str] = []
     if found.unsteady:
         out.append(
-            f"cannot be judged: two runs over the same market differ in {found.unsteady:,} answers; it draws random "
-            "numbers, reads a clock or keeps what an earlier run left (keep state in memory, seed what is random)"
+            f"no result: two runs over the same market differ in {found.unsteady:,} answers. The policy draws random "
+            "numbers, reads a clock or has state of an earlier run (keep state in memory, seed random numbers)"
         )
     elif found.differences:
         out.append(f"looks ahead: {found.cuts} cuts, {found.differences:,} differences. The first:")
@@ -288,16 +288,16 @@ def lines(found: Lookahead) -> list[str]:
             for d in found.first
         ]
     elif found.market_files:
-        out.append("cannot be judged: while deciding it opens the file that holds the market's future:")
+        out.append("no result: the policy opens a file with the market's future:")
         out += [f"  {name}" for name in found.market_files]
-        out.append("  read view.returns and view.prices instead, or give the file's path in params: it is cut, too")
+        out.append("  read view.returns and view.prices, or set the file's path in params, so that it is truncated")
     elif found.answers and found.failed == found.answers:
-        out.append(f"cannot be judged: it failed every time; {found.failure}")
+        out.append(f"no result: every decision failed; {found.failure}")
     else:
         out.append(f"looks only backwards: {found.cuts} cuts, 0 differences")
     if 0 < found.failed < found.answers:
-        out.append(f"  it failed {found.failed:,} of {found.answers:,} times; first on {found.failure}")
+        out.append(f"  {found.failed:,} of {found.answers:,} decisions failed, the first on {found.failure}")
     if found.opened:
-        out.append("  it opens files of its own, which are not cut: whether they hold the future is yours to know")
+        out.append("  the policy opens files that are not truncated; check that they contain no later data:")
         out += [f"    {name}" for name in found.opened]
     return out

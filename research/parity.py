@@ -366,11 +366,11 @@ def lines(found: Parity) -> list[str]:
     ]
     out += [f"  {cause:12} {money:>16}" for cause, money in found.money.items() if money != "0.00"]
     for row in found.worst:
-        said = ", ".join(f"{cause} {money}" for cause, money in row.money.items())
+        causes = ", ".join(f"{cause} {money}" for cause, money in row.money.items())
         out.append(
             f"  {row.time}  {row.symbol}: filled {row.run.filled} of {row.run.ordered} at {row.run.average or '-'} "
             f"{row.run.ended}".rstrip()
-            + f"; backtest {row.backtest.filled} of {row.backtest.ordered} at {row.backtest.average or '-'}: {said}"
+            + f"; backtest {row.backtest.filled} of {row.backtest.ordered} at {row.backtest.average or '-'}: {causes}"
         )
     return out
 

@@ -158,24 +158,17 @@ def table(found: Standings) -> list[tuple[str, ...]]:
     return rows
 
 
-def said(found: Standings) -> list[str]:
+def footnotes(found: Standings) -> list[str]:
     """Return the notes below the table."""
     others = [row for row in found.rows if row.difference is not None]
     better = [row for row in others if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
-    beaten = (
-        f"After costs {len(better)} of {len(others)} can be told from equal weight, for the better: "
-        f"{', '.join(row.policy for row in better)}."
-        if better
-        else f"After costs none of {len(others)} can be told from equal weight for the better."
-    )
+    count = f"{len(better) or 'none'} of {len(others)} significantly better than equal weight"
     known = f"{found.trials} trials known" if found.trials is not None else "trials, which are not counted"
     lines = [
-        beaten,
-        f"{', '.join(found.symbols)}, {found.first} to {found.last}, asked at the first sample and then every "
-        f"{found.every}; each "
-        "alone, on the same bars, dates, costs, capital and house limits",
-        f"changes of a weight below {found.min_trade:.2%} are not traded, by equal weight neither (the agents' "
-        "smallest min_trade)",
+        f"After costs, {count}" + (f": {', '.join(row.policy for row in better)}" if better else ""),
+        f"{', '.join(found.symbols)}, {found.first} to {found.last}, decisions at the first sample and then every "
+        f"{found.every}; each alone, on the same bars, dates, costs, capital and house limits",
+        f"weight changes below {found.min_trade:.2%} are not traded (the agents' smallest min_trade)",
         f"[..]: {CONFIDENCE:.0%} of a circular block bootstrap; costs in account currency; deflated: by the {known}",
         found.sharpe_definition,
         found.turnover_definition,
@@ -184,12 +177,12 @@ def said(found: Standings) -> list[str]:
         lines.append(found.own_closes)
     warned = [f"{row.policy} ({row.notes})" for row in found.rows if row.notes]
     if warned:
-        lines.append(f"could at times not do what they were asked, and said so (how often): {', '.join(warned)}")
+        lines.append(f"policies with warnings (number): {', '.join(warned)}")
     inside = [
         f"{row.policy} ({row.trained:,} of {row.figures.samples:,} samples, until {row.trained_until})"
         for row in found.rows
         if row.trained
     ]
     if inside:
-        lines.append(f"* inside the training window, where what is earned is no result: {', '.join(inside)}")
+        lines.append(f"* inside the training window, so the returns are no result: {', '.join(inside)}")
     return lines

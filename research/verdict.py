@@ -177,7 +177,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
     try:
         own = Measured.of(assembly, record)
     except ValueError as why:
-        return Verdict(f"There is nothing to judge: {why}.")
+        return Verdict(f"No verdict: {why}.")
     other = None if drive is None else _equal_weight(assembly, drive)
     if other is not None:
         require_same(own.settings, other.settings)
@@ -254,7 +254,7 @@ def _trained_on(assembly: Assembly, record: Record) -> list[str]:
         if seen:
             notes.append(
                 f"{seen:,} of {len(record.ts):,} samples, until {until}, lie in the training window of "
-                f"agent {agent.name}: what it earned there is no result."
+                f"agent {agent.name}: its returns there are no result."
             )
     return notes
 
@@ -267,11 +267,11 @@ def sentence(
     charged = costs.commission_bp or costs.commission_min_micro or costs.spread_bp or costs.slippage_bp or costs.impact
     after = "After costs" if charged else "Before any costs ([broker] sets them to 0)"
     if not isfinite(own.sharpe):
-        return "The account never moved: there is no Sharpe ratio to compare."
+        return "The equity is constant: there is no Sharpe ratio to compare."
     if not compared:
-        return "Compared with nothing."
+        return "Not compared with equal weight."
     if difference is None:
-        return f"{after} there is nothing to compare with: equal weight never moved."
+        return f"{after} there is no comparison: the equity of equal weight is constant."
     if difference.sharpe <= 0.0:
         return f"{after} this does not beat equal weight."
     if difference.low is None or difference.high is None:
@@ -350,9 +350,8 @@ def lines(verdict: Verdict) -> list[str]:
             )
         if compared:
             out.append(
-                "  equal weight: asked at each sample, on the same bars, dates, costs, capital and house limits; "
-                "changes of a "
-                f"weight below {verdict.min_trade or 0.0:.2%} are not traded (the agents' smallest min_trade)"
+                "  equal weight: decides at each sample, on the same bars, dates, costs, capital and house limits; "
+                f"weight changes below {verdict.min_trade or 0.0:.2%} are not traded (the agents' smallest min_trade)"
             )
     out += [f"  {note}" for note in verdict.notes]
     return out

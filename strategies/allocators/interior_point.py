@@ -118,11 +118,15 @@ class _Point:
 
 def _distance(p: Program, soft: Bools, cost: Floats, at: _Point) -> tuple[float, float]:
     """Return the mean complementarity, and the largest violation of the other conditions."""
+    worst = max(float(np.abs(part).max(initial=0.0)) for part in _residuals(p, soft, at))
+    return at.gap(soft), worst
+
+
+def _residuals(p: Program, soft: Bools, at: _Point) -> tuple[Floats, Floats, Floats]:
+    """Return the errors of the rows, of the gradient and of the equalities."""
     missed = p.rows.dot(at.x) + np.where(soft, at.u, 0.0) - p.floor - at.s
     slope = p.quadratic.dot(at.x) + p.linear - p.rows.T.dot(at.y) - p.equal.T.dot(at.price)
-    unequal = p.equal.dot(at.x) - p.to
-    worst = max(float(np.abs(part).max(initial=0.0)) for part in (missed, slope, unequal))
-    return at.gap(soft), worst
+    return missed, slope, p.equal.dot(at.x) - p.to
 
 
 class _Lines:
@@ -131,9 +135,7 @@ class _Lines:
     def __init__(self, p: Program, soft: Bools, cost: Floats, scale: float, at: _Point) -> None:
         n = len(p.linear)
         self.p, self.soft, self.at = p, soft, at
-        self.missed = p.rows.dot(at.x) + np.where(soft, at.u, 0.0) - p.floor - at.s
-        self.unequal = p.equal.dot(at.x) - p.to
-        self.slope = p.quadratic.dot(at.x) + p.linear - p.rows.T.dot(at.y) - p.equal.T.dot(at.price)
+        self.missed, self.slope, self.unequal = _residuals(p, soft, at)
         self.apart = np.where(soft, cost - at.y - at.z, 0.0)
         self.inverse = 1.0 / (at.s / at.y + np.where(soft, at.u / at.z, 0.0))
         self.system = np.zeros((n + len(p.to), n + len(p.to)))

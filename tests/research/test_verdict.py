@@ -73,7 +73,7 @@ def test_comparing_changes_nothing_of_the_run(tmp_path: Path, plain: dict) -> No
     assert alone["equal_weight"] is None
     assert alone["difference"] is None
     assert alone["performance"]["sharpe"] == plain["performance"]["sharpe"]
-    assert alone["verdict"] == "Compared with nothing."
+    assert alone["verdict"] == "Not compared with equal weight."
 
 
 def test_trials_are_counted_by_what_was_tried(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_damaged_list_of_trials_is_said_and_costs_no_result(tmp_path: Path) ->
         (Difference(0.1, None, None), 0.99, "After costs this is above equal weight, on too few samples"),
         (Difference(0.3, 0.1, 0.5), 0.99, "After costs this beats equal weight."),
         (Difference(0.3, 0.1, 0.5), 0.2, "With 7 trials known its deflated Sharpe ratio is below 0.95"),
-        (None, 0.2, "equal weight never moved"),
+        (None, 0.2, "the equity of equal weight is constant"),
     ],
 )
 def test_the_sentence_is_decided_by_ratio_then_interval_then_trials(
@@ -229,5 +229,5 @@ def test_the_terminal_and_the_page_say_the_same(tmp_path: Path) -> None:
 def test_a_market_of_one_sample_has_nothing_to_judge(tmp_path: Path) -> None:
     found = told(tmp_path, None, "--from", "2019-03-29", "--to", "2019-03-29")
     assert found["performance"] is None
-    assert found["verdict"].startswith("There is nothing to judge")
+    assert found["verdict"].startswith("No verdict")
     assert json.dumps(found)
