@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.trading.market import Floats, Ints
-from quantd.trading.statistics import RiskFree
+from quantd.trading.statistics import PERIODS_PER_YEAR, RiskFree
 
 MOST_DRAWN: Final = 1 << 22
 """Maximum number of block starts in one test. Very long series use longer blocks instead, without loss of accuracy."""
@@ -44,7 +44,6 @@ def paired_gain(
     other: Floats,
     *,
     measure: Measure,
-    periods: float,
     risk_free_annual: RiskFree,
     key: bytes,
     resamples: int,
@@ -58,8 +57,8 @@ def paired_gain(
     """
     if len(own) != len(other):
         raise ValueError(f"paired series have one length, not {len(own)} and {len(other)}")
-    n, scale = len(own), sqrt(periods) if measure == "sharpe" else periods
-    pair = [own - risk_free_annual / periods, other - risk_free_annual / periods]
+    n, scale = len(own), sqrt(PERIODS_PER_YEAR) if measure == "sharpe" else PERIODS_PER_YEAR
+    pair = [own - risk_free_annual / PERIODS_PER_YEAR, other - risk_free_annual / PERIODS_PER_YEAR]
     if measure == "sharpe":
         psi = influence(pair[0]) - influence(pair[1])
         value = _of_sample(pair[0]) - _of_sample(pair[1])
