@@ -21,6 +21,7 @@ import msgspec
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
 from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync
+from quantd.adapters.store.journal.queues import BUS
 from quantd.adapters.store.journal.records import Epoch, Records, RunRecord
 from quantd.adapters.store.journal.writer import Batch, Writer
 from quantd.adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
@@ -166,9 +167,9 @@ class Store:
         await asyncio.wrap_future(self.submit(batch))
         self._unrenewed = ""
 
-    def acknowledge(self, keys: Sequence[Key]) -> int:
-        """Delete delivered messages; returns the number of them that were still in the outbox."""
-        return self._do(self._writer.acknowledge, list(keys))
+    def acknowledge(self, keys: Sequence[Key], sink: str = BUS) -> int:
+        """Delete messages that a sink, or the bus, delivered; returns the number of them that were still queued."""
+        return self._do(self._writer.acknowledge, list(keys), sink)
 
     def compact(self, keep: "Keep | None" = None, folder: Path | None = None) -> "Compacted":
         """Move old journal rows into archives in `folder`, by default `archives` in the state folder.
@@ -247,16 +248,16 @@ class Store:
     ) -> tuple[int, bytes] | None:
         return self.records.latest_snapshot(run, version, before)
 
-    def pending(self, limit: int = 100) -> list[Message]:
-        return self.records.pending(limit)
+    def pending(self, limit: int = 100, sink: str = BUS) -> list[Message]:
+        return self.records.pending(limit, sink)
 
-    def waiting(self) -> int:
-        """Return the number of messages in the outbox."""
-        return self.records.waiting()
+    def waiting(self, sink: str = BUS) -> int:
+        """Return the number of messages queued for a sink, or for the bus."""
+        return self.records.waiting(sink)
 
-    def dropped(self) -> int:
-        """Return the number of messages that a full outbox ever dropped."""
-        return self.records.outbox_dropped()
+    def dropped(self, sink: str = BUS) -> int:
+        """Return the number of messages that a full queue dropped: of the bus ever, of a sink since the start."""
+        return self.records.outbox_dropped() if sink == BUS else self._writer.dropped(sink)
 
     def _do(self, work: Callable[..., _T], *values: object) -> _T:
         return self._thread.submit(work, *values).result()

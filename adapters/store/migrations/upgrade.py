@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from quantd.adapters.store.driver import Asked, Driver, configure, engine_at, table_names
 from quantd.adapters.store.errors import StoreVersion
-from quantd.adapters.store.tables.schema import REVISION, VERSIONS, facts, statements
+from quantd.adapters.store.tables.schema import READABLE, REVISION, VERSIONS, facts, statements
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -57,10 +57,10 @@ def refuse_newer(revision: str) -> None:
 
 
 def refuse_other(driver: Driver) -> None:
-    """Raise StoreVersion unless the store is of this version's revision."""
+    """Raise StoreVersion unless this version of quantd can read the store's revision."""
     revision = revision_of(driver)
     refuse_newer(revision)
-    if revision < REVISION:
+    if revision < READABLE:
         raise StoreVersion(
             f"the store is of revision {revision or 'none'}, this quantd reads {REVISION}: `quantd upgrade` brings "
             "it there,"
