@@ -131,11 +131,7 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     config = assembly.config
     share = sum(agent.capital_micro for agent in assembly.rules.agents) / max(1, assembly.rules.cash_micro)
     agent = config.agent(
-        name=NAME,
-        policy=name,
-        capital=min(1.0, share),
-        profile=config.risk.profile,
-        min_trade=min_trade(assembly),
+        name=NAME, policy=name, capital=min(1.0, share), profile=config.risk.profile, min_trade=min_trade(assembly)
     )
     jobs = tuple(s for s in config.schedules if s.enabled and s.do != "rebalance")
     if cron:

@@ -81,11 +81,7 @@ def _warns(effect: Effect) -> bool:
 
 
 def standings(
-    assembly: Assembly,
-    policies: Mapping[str, Policy],
-    state: Path,
-    drive: Callable[[str], Drive],
-    every: str = "month",
+    assembly: Assembly, policies: Mapping[str, Policy], state: Path, drive: Callable[[str], Drive], every: str = "month"
 ) -> Standings:
     """Run each of `policies` alone over the market of `assembly`, from the first sample on, equal weight included.
 

@@ -39,13 +39,7 @@ class Allocation(Struct, frozen=True):
 
 
 def allocation(
-    view: View,
-    weights: Floats,
-    *,
-    strategy: str,
-    method: str,
-    lookback: int,
-    threshold: float = 0.0,
+    view: View, weights: Floats, *, strategy: str, method: str, lookback: int, threshold: float = 0.0
 ) -> Allocation:
     """Return the allocation that target `weights` float64[N] represent for the book of `view`."""
     change = weights - view.weights

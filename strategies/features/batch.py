@@ -7,15 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.strategies.features.cross_section import across
-from quantd.strategies.features.inputs import (
-    Inputs,
-    book_fields,
-    carried,
-    given_by,
-    periods,
-    progress,
-    refuse_missing,
-)
+from quantd.strategies.features.inputs import Inputs, book_fields, carried, given_by, periods, progress, refuse_missing
 from quantd.strategies.features.specs import Feature, FeatureSpec
 from quantd.strategies.indicators.batch import bars_present, by_bars, cleaned, evaluate
 from quantd.strategies.indicators.nodes import Node

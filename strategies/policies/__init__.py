@@ -29,13 +29,4 @@ COMPOSITES: Final[Registry[Composite]] = Registry(
 )
 """Policies made of other policies."""
 
-__all__ = [
-    "COMPOSITES",
-    "MAX_DEPTH",
-    "POLICIES",
-    "RECORDS",
-    "Load",
-    "MemberFailed",
-    "ParamsError",
-    "nearest",
-]
+__all__ = ["COMPOSITES", "MAX_DEPTH", "POLICIES", "RECORDS", "Load", "MemberFailed", "ParamsError", "nearest"]
