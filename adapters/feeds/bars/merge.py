@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
@@ -59,11 +58,6 @@ def horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
     """Return int64[N]: the first instant that each instrument's calendar covers."""
     firsts = {name: min((*s.day_ns[:1], *s.open_ns[:1]), default=0) for name, s in sessions.items()}
     return np.array([firsts[i.calendar] for i in universe.instruments], dtype=np.int64)
-
-
-def taken(placed: Placed, which: NDArray[np.intp] | Bools) -> Placed:
-    """Select some of the bars; the counterpart of `Rows.take`."""
-    return Placed(*(getattr(placed, name)[which] for name in Placed.__slots__))
 
 
 def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
@@ -145,6 +139,6 @@ def sieved(
     """Return the good bars, and the bad ones by time. Bars outside a session's hours are in neither."""
     placed = place_all(rows, universe, sessions, stamps, length_ns)
     keep = ~placed.extended | (rows.ts == NO_STAMP)
-    rows, placed = rows.take(keep), taken(placed, keep)
+    rows, placed = rows.take(keep), placed.take(keep)
     reason = judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns)
     return rows.take(reason == Reason.GOOD), bad_bars(rows, placed, reason, universe)

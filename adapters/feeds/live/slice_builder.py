@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, judge
-from quantd.adapters.feeds.bars.merge import Columns, bad_bars, horizon, merge, place_all, taken
-from quantd.adapters.feeds.bars.rows import ActionRow, Rows
+from quantd.adapters.feeds.bars.merge import Columns, bad_bars, horizon, merge, place_all
+from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows, concatenated
 from quantd.adapters.feeds.bars.stamps import Placed, Stamps
 from quantd.adapters.feeds.live.announcements import Announced
 from quantd.adapters.feeds.live.closes import Closes
@@ -100,7 +100,7 @@ class Forming:
         slept, woke = self._slept
         places = self._place(rows)
         rows = rows.take((places.ts_event <= slept) | (places.ts_event > woke))
-        self._heard.update(self._admit(rows, now, now, np.iinfo(np.int64).min))
+        self._heard.update(self._admit(rows, now, now, NO_STAMP))
 
     def answer(self, rows: Rows, asked: int, now: int) -> bool:
         """Receive bars of a vendor queried at `asked` for everything since `start`.
@@ -235,26 +235,26 @@ class Forming:
 
     def _admit(self, rows: Rows, told: int, now: int, settled: int) -> list[int]:
         """Admit bars known at `told` that arrived at `now`. Returns their closes later than `settled`."""
-        rows = rows.take(rows.ts >= np.where(rows.ts == np.iinfo(np.int64).min, rows.ts, self._first[rows.column]))
+        rows = rows.take((rows.ts == NO_STAMP) | (rows.ts >= self._first[rows.column]))
         placed = self._place(rows)
         outside = ~placed.inside & ~placed.extended
         if outside.any():
-            wrong, where = rows.take(outside), taken(placed, outside)
+            wrong, where = rows.take(outside), placed.take(outside)
             self._report(bad_bars(wrong, where, judge(wrong, where, self._interval), self._universe))
         never = placed.inside & (placed.ts_open > now + min(self._interval, SKEW_NS))
         if never.any():
             why = np.full(int(np.sum(never)), Reason.FUTURE, dtype=np.int8)
-            self._report(bad_bars(rows.take(never), taken(placed, never), why, self._universe))
+            self._report(bad_bars(rows.take(never), placed.take(never), why, self._universe))
         over = placed.inside & (placed.ts_event <= told)  # the others are unfinished
         if not over.all():
-            rows, placed = rows.take(over), taken(placed, over)
+            rows, placed = rows.take(over), placed.take(over)
         if not len(rows):
             return []
         self.closes.learn(rows.column, placed)
         new = placed.ts_event > self.said
         if not new.all():
-            self._old(rows.take(~new), taken(placed, ~new), now)
-            rows, placed = rows.take(new), taken(placed, new)
+            self._old(rows.take(~new), placed.take(~new), now)
+            rows, placed = rows.take(new), placed.take(new)
         if len(rows):
             self._waiting.append((rows, placed, now))
         return self._note(rows.column, placed.ts_event, settled)
@@ -272,7 +272,7 @@ class Forming:
         """Store bars from before the start as reference for checks. Returns the others."""
         placed = self._place(rows)
         before = placed.inside & (placed.ts_event <= self.after)
-        self._tail.extend(rows.take(before), taken(placed, before), self._interval, self._actions.known)
+        self._tail.extend(rows.take(before), placed.take(before), self._interval, self._actions.known)
         return rows.take(~before)
 
     def _old(self, rows: Rows, placed: Placed, now: int) -> None:
@@ -290,7 +290,7 @@ class Forming:
             elif event <= self.after or event <= self._tail.oldest(column):
                 continue  # it is unknown whether it was emitted
             if event == self.newest == self.said:
-                self._waiting.append((rows.take(which), taken(placed, which), now))
+                self._waiting.append((rows.take(which), placed.take(which), now))
                 self._note(rows.column[which], placed.ts_event[which], event - 1)
             else:
                 self._tell(rows, placed, k, "late", None)
@@ -316,29 +316,26 @@ class Forming:
         chunks = [(rows, placed, seen) for rows, placed, seen in self._waiting if np.any(placed.ts_event <= limit)]
         if not chunks:
             return
-        rows = Rows(*(np.concatenate([getattr(r, n) for r, _, _ in chunks]) for n in Rows.__slots__))
-        placed = Placed(*(np.concatenate([getattr(p, n) for _, p, _ in chunks]) for n in Placed.__slots__))
+        self._waiting = [chunk for chunk in self._waiting if not np.any(chunk[1].ts_event <= limit)]
+        rows, placed = concatenated([r for r, _, _ in chunks]), concatenated([p for _, p, _ in chunks])
         seen = np.concatenate([np.full(len(r), t, dtype=np.int64) for r, _, t in chunks])
-        later = [chunk for chunk in self._waiting if not np.any(chunk[1].ts_event <= limit)]
         keep = placed.ts_event > limit
-        self._waiting = later
-        if keep.any():
-            for t in np.unique(seen[keep]).tolist():
-                mine = keep & (seen == t)
-                self._waiting.append((rows.take(mine), taken(placed, mine), t))
+        for t in np.unique(seen[keep]).tolist():
+            mine = keep & (seen == t)
+            self._waiting.append((rows.take(mine), placed.take(mine), t))
         order = np.flatnonzero(~keep)
         order = order[np.lexsort((order, placed.ts_event[order], rows.column[order]))]
         column, event = rows.column[order], placed.ts_event[order]
         last = np.ones(len(order), dtype=np.bool_)  # the newest version of a repeated bar
         last[:-1] = (column[1:] != column[:-1]) | (event[1:] != event[:-1])
         order = order[last]
-        rows, placed, seen = rows.take(order), taken(placed, order), seen[order]
+        rows, placed, seen = rows.take(order), placed.take(order), seen[order]
         reason = self._tail.extend(rows, placed, self._interval, self._actions.known)
         self._report(bad_bars(rows, placed, reason, self._universe))
         good = reason == Reason.GOOD
         if good.any():
             daily = self._interval >= DAY_NS
-            columns = merge(rows.take(good), taken(placed, good), self._universe.size, daily=daily)
+            columns = merge(rows.take(good), placed.take(good), self._universe.size, daily=daily)
             at = np.searchsorted(columns.ts_event, placed.ts_event[good])
             came = np.zeros(len(columns.ts_event), dtype=np.int64)
             np.maximum.at(came, at, seen[good])

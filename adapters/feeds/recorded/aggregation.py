@@ -1,6 +1,7 @@
 """Builds bars from files of trades or finer bars: each part is checked first, then combined within the sessions."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def place_parts(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions]
         return place_all(rows, universe, sessions, stamps, part)
     inside = place_all(rows, universe, sessions, "open", part).inside
     at = np.where(inside | (rows.ts == NO_STAMP), rows.ts, rows.ts - 1)
-    return place_all(Rows(at, *(getattr(rows, n) for n in Rows.__slots__[1:])), universe, sessions, "open", part)
+    return place_all(replace(rows, ts=at), universe, sessions, "open", part)
 
 
 def judge_parts(

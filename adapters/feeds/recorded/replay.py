@@ -9,7 +9,7 @@ import numpy as np
 
 from quantd.adapters.calendars import day_ns
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
-from quantd.adapters.feeds.bars.merge import Columns, bad_bars, horizon, merge, place_all, taken, timed
+from quantd.adapters.feeds.bars.merge import Columns, bad_bars, horizon, merge, place_all, timed
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns, warm_from
 from quantd.adapters.feeds.errors import FeedError
@@ -116,7 +116,7 @@ class Replay:
         chosen |= rows.ts == NO_STAMP  # its time is unknown: it is quarantined rather than omitted
         extended = int(np.sum(chosen & placed.extended))
         chosen &= ~placed.extended
-        rows, placed = rows.take(chosen), taken(placed, chosen)
+        rows, placed = rows.take(chosen), placed.take(chosen)
         where = ", ".join(p.name for p in paths)
         if not len(rows):
             raise FeedError(
@@ -133,7 +133,7 @@ class Replay:
             reason = judge(rows, placed, length, listed, now)
             bad += bad_bars(rows, placed, reason, universe)
             good = _good(reason, where, stamps)
-        columns = merge(rows.take(good), taken(placed, good), universe.size, daily=length == DAY_NS)
+        columns = merge(rows.take(good), placed.take(good), universe.size, daily=length == DAY_NS)
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
         selection += f"|{build_from}" if build_from else ""
         return cls(

@@ -44,7 +44,7 @@ def check(
     import numpy as np
 
     from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
-    from quantd.adapters.feeds.bars.merge import place_all, taken, timed
+    from quantd.adapters.feeds.bars.merge import place_all, timed
     from quantd.adapters.feeds.bars.rows import NO_STAMP
     from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
     from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of, told
@@ -67,7 +67,7 @@ def check(
     calendars = calendars_of(universe, first, last)
     placed = place_all(rows, universe, calendars, stamps, length)
     number = np.arange(len(rows))[~placed.extended]
-    kept, within = rows.take(~placed.extended), taken(placed, ~placed.extended)
+    kept, within = rows.take(~placed.extended), placed.take(~placed.extended)
     listed = read_actions(actions, universe) if actions is not None else []
     reason = judge(kept, within, length, timed(listed, universe, calendars), time.time_ns())
     faults: list[dict[str, Any]] = []
