@@ -7,6 +7,7 @@ connection.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -42,6 +43,23 @@ _TOLD: Final = 10_000
 """Maximum number of remembered rejections, so that a repeated bad bar is not reported again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveMarket:
+    """The market of a live feed, and its rules of time. `sessions` has the calendar of each instrument.
+
+    `grace_ns` after its close, a slice is emitted without the missing symbols. For another `late_ns` they may arrive in
+    a slice of their own. `put_aside` receives each rejected bar.
+    """
+
+    universe: Universe
+    sessions: Mapping[str, Sessions]
+    stamps: Stamps
+    interval_ns: int
+    grace_ns: int
+    late_ns: int
+    put_aside: PutAside
+
+
 class Forming:
     """State of a live feed: received data and emitted slices.
 
@@ -49,43 +67,28 @@ class Forming:
     receives bars from a stream, `answer` those of a vendor query.
     """
 
-    def __init__(
-        self,
-        after: int,
-        *,
-        universe: Universe,
-        sessions: Mapping[str, Sessions],
-        stamps: Stamps,
-        interval_ns: int,
-        grace_ns: int,
-        late_ns: int,
-        safe_ns: int,
-        stall_ns: int,
-        put_aside: PutAside,
-    ) -> None:
-        self.closes: Final = Closes(universe, sessions, interval_ns)
+    def __init__(self, after: int, market: LiveMarket, *, safe_ns: int, stall_ns: int) -> None:
+        """Time signals lag by `safe_ns`. A pause of this process above `stall_ns` counts as a suspension."""
+        self.closes: Final = Closes(market.universe, market.sessions, market.interval_ns)
         self.after: Final = after
         self.said = after
         self.newest = after
-        self._universe: Final = universe
-        self._sessions: Final = sessions
-        self._stamps: Final = stamps
-        self._interval: Final = interval_ns
-        self._grace: Final = grace_ns
-        self._late: Final = late_ns
+        self._market: Final = market
+        self._universe: Final = market.universe
+        self._grace: Final = market.grace_ns
+        self._late: Final = market.late_ns
         self._safe: Final = safe_ns
         self._stall: Final = stall_ns
         self._looked: int | None = None
         self._slept = (0, 0)
-        self._put_aside: Final = put_aside
-        self._first: Final = horizon(universe, sessions)
-        self._tail: Final = Tail(universe.size)
+        self._first: Final = horizon(market.universe, market.sessions)
+        self._tail: Final = Tail(market.universe.size)
         self._waiting: list[tuple[Rows, Placed, int]] = []
         self._arrived: dict[int, Bools] = {}
         self._heard: set[int] = set()
         self._hearing_since: int | None = None
         self._word: int | None = None
-        self._actions: Final = Announced(after, universe, sessions)
+        self._actions: Final = Announced(after, market.universe, market.sessions)
         self._told: dict[tuple[object, ...], None] = {}
         self._count = 0
 
@@ -138,7 +141,7 @@ class Forming:
         missing bars and the newest instant; at first the check reference.
         """
         since = self.newest - 1 if self._word is not None else self.closes.back(self.after, CONTEXT)
-        return self.closes.stamp_after(since, self._stamps)
+        return self.closes.stamp_after(since, self._market.stamps)
 
     def missing(self, now: int) -> int | None:
         """Return the first close up to `now` that is not complete, None without one."""
@@ -231,7 +234,8 @@ class Forming:
         return limit if over or self._complete(*due) else last
 
     def _place(self, rows: Rows) -> Placed:
-        return place_all(rows, self._universe, self._sessions, self._stamps, self._interval)
+        market = self._market
+        return place_all(rows, market.universe, market.sessions, market.stamps, market.interval_ns)
 
     def _admit(self, rows: Rows, told: int, now: int, settled: int) -> list[int]:
         """Admit bars known at `told` that arrived at `now`. Returns their closes later than `settled`."""
@@ -240,8 +244,8 @@ class Forming:
         outside = ~placed.inside & ~placed.extended
         if outside.any():
             wrong, where = rows.take(outside), placed.take(outside)
-            self._report(bad_bars(wrong, where, judge(wrong, where, self._interval), self._universe))
-        never = placed.inside & (placed.ts_open > now + min(self._interval, SKEW_NS))
+            self._report(bad_bars(wrong, where, judge(wrong, where, self._market.interval_ns), self._universe))
+        never = placed.inside & (placed.ts_open > now + min(self._market.interval_ns, SKEW_NS))
         if never.any():
             why = np.full(int(np.sum(never)), Reason.FUTURE, dtype=np.int8)
             self._report(bad_bars(rows.take(never), placed.take(never), why, self._universe))
@@ -272,7 +276,7 @@ class Forming:
         """Store bars from before the start as reference for checks. Returns the others."""
         placed = self._place(rows)
         before = placed.inside & (placed.ts_event <= self.after)
-        self._tail.extend(rows.take(before), placed.take(before), self._interval, self._actions.known)
+        self._tail.extend(rows.take(before), placed.take(before), self._market.interval_ns, self._actions.known)
         return rows.take(~before)
 
     def _old(self, rows: Rows, placed: Placed, now: int) -> None:
@@ -309,7 +313,7 @@ class Forming:
             while len(self._told) >= _TOLD:
                 del self._told[next(iter(self._told))]
             self._told[name] = None
-            self._put_aside(bar, given)
+            self._market.put_aside(bar, given)
 
     def _slices(self, limit: int) -> Iterator[MarketSlice]:
         """Yield the good queued bars up to `limit`, checked against earlier bars and merged by instant."""
@@ -330,11 +334,11 @@ class Forming:
         last[:-1] = (column[1:] != column[:-1]) | (event[1:] != event[:-1])
         order = order[last]
         rows, placed, seen = rows.take(order), placed.take(order), seen[order]
-        reason = self._tail.extend(rows, placed, self._interval, self._actions.known)
+        reason = self._tail.extend(rows, placed, self._market.interval_ns, self._actions.known)
         self._report(bad_bars(rows, placed, reason, self._universe))
         good = reason == Reason.GOOD
         if good.any():
-            daily = self._interval >= DAY_NS
+            daily = self._market.interval_ns >= DAY_NS
             columns = merge(rows.take(good), placed.take(good), self._universe.size, daily=daily)
             at = np.searchsorted(columns.ts_event, placed.ts_event[good])
             came = np.zeros(len(columns.ts_event), dtype=np.int64)
