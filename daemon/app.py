@@ -13,7 +13,7 @@ import structlog
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.bus.commands import ANSWERS, COMMANDS
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
-from quantd.adapters.bus.messages import Composer, Message, Standing
+from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
 from quantd.adapters.bus.payloads import StatusState
 from quantd.adapters.bus.publisher import Listen, MqttBus
@@ -49,11 +49,7 @@ from quantd.daemon.monitoring.watchdog import watch as watch_conditions
 from quantd.daemon.monitoring.watchdog import watch_halt_file
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.worker import Apart, lacking
-from quantd.daemon.recovery.continuation import (
-    CLOSES,
-    MOVES,
-    carried_from,
-)
+from quantd.daemon.recovery.continuation import CLOSES, MOVES, carried_from
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run
@@ -91,11 +87,6 @@ class Options:
     environ: dict[str, str] = field(default_factory=dict)
 
 
-def state_folder(config: Config, override: Path | None) -> Path:
-    """Where this run keeps its state; a relative name in the configuration starts at the configuration's folder."""
-    return override if override is not None else config.at(config.quantd.state)
-
-
 def read_config(options: Options) -> Config:
     """The configuration with its overrides; raises ConfigError with every mistake."""
     config = load(options.config, known_names(), environ=options.environ, sets=options.sets)
@@ -111,7 +102,7 @@ async def serve(
     """Run the daemon until it is stopped; the summary of the run as it stands then. A live run's feed and venue are
     those that
     `find` gives, its clock is `now` (ns UTC). Raises CannotStart and ConfigError."""
-    folder = state_folder(config, options.state)
+    folder = config.state_folder(options.state)
     if missing := refusal(config, folder, options.live):
         raise CannotStart(missing)
     key, mistakes = command_key(config)
@@ -226,7 +217,8 @@ class Edges:
             [a.name for a in parts.rules.agents],
             prefix=config.bus.prefix,
             reasons=REASON_NAMES,
-            standing=Standing(switch=switch, lots=tuple(state.ledger.house.lots)),
+            switch=switch,
+            lots=state.ledger.house.lots,
         )
         self.histories = Histories(config.risk.history)
         self.histories.read(Reader.open(self.where, run))

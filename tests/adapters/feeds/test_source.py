@@ -15,8 +15,7 @@ from quantd.adapters.feeds.wrappers.cache import Cached
 from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.trading.instruments import NANO, Instrument, Universe
-from tests.support.memory_source import Recorded, market
-from tests.support.source_contract import keeps_its_promises
+from tests.support.memory_source import Recorded, keeps_its_promises, market
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData
 from tests.support.venues.json_bars import JsonBars
 from tests.support.venues.served import served
