@@ -44,7 +44,8 @@ class Cached(Passing):
         super().__init__(source)
         self._universe, self._now = universe, now
         self._length_ns = interval_ns(interval)
-        self._shelf = Shelf(folder_of(folder, source.name, interval, adjusted=source.adjusted))
+        series = f"{interval}-{'adjusted' if source.adjusted else 'raw'}"
+        self._shelf = Shelf(folder / quote(source.name, safe="+") / series)
         # after its newest bar a vendor that may be late has none for this long; days opened at midnight can be an hour
         # short
         short_ns = 2 * UNITS_NS["h"] if self._length_ns == DAY_NS and source.stamps == "open" else 0
@@ -176,11 +177,6 @@ class _Series:
 
 _FIRST: Final = int(np.iinfo(np.int64).min)
 _LAST: Final = int(np.iinfo(np.int64).max)
-
-
-def folder_of(folder: Path, source: str, interval: str, *, adjusted: bool) -> Path:
-    """The folder of a series in a cache."""
-    return folder / quote(source, safe="+") / f"{interval}-{'adjusted' if adjusted else 'raw'}"
 
 
 def _gaps(covered: Sequence[Ranges], start: int, end: int) -> Ranges:
