@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from decimal import Decimal
 from typing import Final
 
 from quantd.adapters.brokers.alpaca.connection import Lost, Rest
@@ -15,10 +14,10 @@ from quantd.adapters.brokers.alpaca.wire import (
     flow,
     micro,
     nano,
-    plain,
     whole,
 )
 from quantd.adapters.brokers.order_log import Orders
+from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO, NANO, Universe
 from quantd.trading.orders import ForeignOrder
@@ -54,13 +53,13 @@ def _account_of(
     for each in positions:
         column = columns.get(each.symbol.replace("/", ""))
         if column is None:
-            others.append((each.symbol, plain(each.qty)))
+            others.append((each.symbol, text_of(nano(each.qty))))
             continue
         size = -abs(nano(each.qty)) if each.side == "short" else nano(each.qty)
         count, left = divmod(abs(size), universe.lot_nano[column])
         lots[column] = count if size > 0 else -count
         if left:
-            odd.append((universe.symbols[column], plain((Decimal(left) / NANO).copy_sign(size))))
+            odd.append((universe.symbols[column], text_of(left if size > 0 else -left)))
     for order in orders:
         sent = known.find(order.client_order_id)
         column = columns.get((order.symbol or "").replace("/", ""))

@@ -6,7 +6,8 @@ from typing import Final
 from urllib.parse import quote
 
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Rest
-from quantd.adapters.brokers.alpaca.wire import Asset, Clock, Garbled, instant, is_crypto, nano, text_of
+from quantd.adapters.brokers.alpaca.wire import Asset, Clock, Garbled, instant, is_crypto, nano
+from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import NANO, Instrument, Universe
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from quantd.adapters.brokers.order_log import Sent
 from quantd.adapters.calendars import instant_ns
+from quantd.adapters.exchange.numbers import on_tick, text_of
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import Cause, Kind
 from quantd.trading.ports import VenueFlow
@@ -153,17 +154,6 @@ def micro(value: Decimal | None) -> int | None:
     return None if value is None else whole(value, MICRO)
 
 
-def plain(value: Decimal) -> str:
-    """Exact decimal text without an exponent."""
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def text_of(value_nano: int) -> str:
-    """Nano-units as the shortest exact decimal text."""
-    return plain(_CONTEXT.divide(Decimal(value_nano), Decimal(NANO)))
-
-
 def instant(text: str) -> int:
     """RFC 3339 -> ns UTC, to the last digit. Raises Garbled."""
     try:
@@ -209,11 +199,6 @@ def tick_nano(price_nano: int) -> int:
     return NANO // 100 if price_nano >= NANO else NANO // 10_000
 
 
-def on_tick(price_nano: int, tick: int, up: bool) -> int:
-    """Round a price to the tick, up or down."""
-    return -(-price_nano // tick) * tick if up else price_nano // tick * tick
-
-
 def _step(symbol: str, price_nano: int, pair_tick: int) -> int:
     """The tick of a price; for a pair the venue's, or 1 nano if unknown."""
     return (pair_tick or 1) if is_crypto(symbol) else tick_nano(price_nano)
@@ -229,7 +214,7 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
     sells = sent.lots < 0
     kind = Kind(sent.kind)
     fraction = size_nano % NANO != 0
-    limit = on_tick(sent.worst_nano, _step(symbol, sent.worst_nano, pair_tick), sells)
+    limit = on_tick(sent.worst_nano, _step(symbol, sent.worst_nano, pair_tick), down=not sells)
     if limit <= 0:
         return f"its limit {text_of(sent.worst_nano)} is below the venue's least price"
     if is_crypto(symbol):
@@ -255,7 +240,7 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
         "client_order_id": sent.id,
     }
     if kind == Kind.STOP:
-        trigger = on_tick(sent.stop_nano, _step(symbol, sent.stop_nano, pair_tick), sells)
+        trigger = on_tick(sent.stop_nano, _step(symbol, sent.stop_nano, pair_tick), down=not sells)
         if trigger <= 0:
             return "a stop without a trigger price"
         order["stop_price"] = text_of(trigger)

@@ -108,23 +108,17 @@ def timed(listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Se
     return sorted(timed, key=lambda a: a.ts)
 
 
+def bad_bar(rows: Rows, placed: Placed, k: int, universe: Universe, reason: str) -> BadBar:
+    """Return bar number `k` with the reason of its rejection."""
+    values = [column[k].item() for column in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
+    return BadBar(int(rows.ts[k]), int(placed.ts_event[k]), universe.symbols[int(rows.column[k])], reason, *values)
+
+
 def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) -> list[BadBar]:
     """Return the rejected bars, by time."""
     which = np.flatnonzero(reason)
     which = which[np.argsort(placed.ts_event[which], kind="stable")]
-    names = {int(r): r.name.lower() for r in Reason}
-    columns = [c[which].tolist() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
-    return [
-        BadBar(ts, event, universe.symbols[column], names[why], *values)
-        for ts, event, column, why, *values in zip(
-            rows.ts[which].tolist(),
-            placed.ts_event[which].tolist(),
-            rows.column[which].tolist(),
-            reason[which].tolist(),
-            *columns,
-            strict=True,
-        )
-    ]
+    return [bad_bar(rows, placed, k, universe, Reason(reason[k]).name.lower()) for k in which.tolist()]
 
 
 def sieved(

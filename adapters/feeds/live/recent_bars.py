@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
+from quantd.adapters.feeds.bars.merge import bad_bar
 from quantd.adapters.feeds.bars.rows import Rows, concatenated, rows_of
 from quantd.adapters.feeds.bars.stamps import Placed
 from quantd.trading.events import Action
@@ -80,12 +81,8 @@ class Tail:
 
     def bar(self, number: int, universe: Universe) -> tuple[BadBar, bool]:
         """Return the bar of this number with its reason, and whether it was good."""
-        rows, placed = self._rows, self._placed
-        values = [c[number].item() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
-        reason = Reason(int(self._reason[number]))
-        symbol = universe.symbols[int(rows.column[number])]
-        bar = BadBar(int(rows.ts[number]), int(placed.ts_event[number]), symbol, reason.name.lower(), *values)
-        return bar, reason == Reason.GOOD
+        reason = Reason(self._reason[number])
+        return bad_bar(self._rows, self._placed, number, universe, reason.name.lower()), reason == Reason.GOOD
 
     def same(self, number: int, rows: Rows, k: int) -> bool:
         """Whether row `k` of `rows` equals the bar of this number in every value."""

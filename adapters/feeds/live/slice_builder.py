@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, judge
-from quantd.adapters.feeds.bars.merge import Columns, bad_bars, horizon, merge, place_all
+from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows, concatenated
 from quantd.adapters.feeds.bars.stamps import Placed, Stamps
 from quantd.adapters.feeds.live.announcements import Announced
@@ -289,7 +289,7 @@ class Forming:
                 if self._tail.same(found, rows, k):
                     continue
                 if good:
-                    self._tell(rows, placed, k, "corrected", before)
+                    self._report([bad_bar(rows, placed, k, self._universe, "corrected")], before)
                     continue
             elif event <= self.after or event <= self._tail.oldest(column):
                 continue  # it is unknown whether it was emitted
@@ -297,12 +297,7 @@ class Forming:
                 self._waiting.append((rows.take(which), placed.take(which), now))
                 self._note(rows.column[which], placed.ts_event[which], event - 1)
             else:
-                self._tell(rows, placed, k, "late", None)
-
-    def _tell(self, rows: Rows, placed: Placed, k: int, reason: str, given: BadBar | None) -> None:
-        values = [c[k].item() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
-        symbol = self._universe.symbols[int(rows.column[k])]
-        self._report([BadBar(int(rows.ts[k]), int(placed.ts_event[k]), symbol, reason, *values)], given)
+                self._report([bad_bar(rows, placed, k, self._universe, "late")])
 
     def _report(self, bars: Sequence[BadBar], given: BadBar | None = None) -> None:
         for bar in bars:
