@@ -14,8 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 
-from quantd.adapters.exchange.dialects import Dialect, dialect
-from quantd.adapters.exchange.errors import NotWhole, Outcome, outcome
+from quantd.adapters.exchange.dialects import Dialect, dialect_of
+from quantd.adapters.exchange.errors import MalformedAnswer, Outcome, outcome
 from quantd.adapters.pace import Pace, Rate, retry_after_s
 from quantd.trading.display_text import one_line
 
@@ -125,12 +125,12 @@ async def connect(access: Access) -> Exchange:
         exchange.urls["api"] = _moved(exchange.urls["api"], access.url)
         if local:
             exchange.timeout_on_exit = 0  # otherwise it waits for the end of TLS
-    speaks = dialect(access.venue)
-    exchange.fetch = strict(exchange.fetch, speaks)
+    dialect = dialect_of(access.venue)
+    exchange.fetch = strict(exchange.fetch, dialect)
     if access.per_minute:
         asks = Pace(Rate(access.per_minute), max(1, access.per_minute // 2))
         orders = Pace(Rate(access.orders_per_minute), access.orders_per_minute)
-        exchange.fetch2 = paced(exchange.fetch2, speaks, asks, orders)
+        exchange.fetch2 = paced(exchange.fetch2, dialect, asks, orders)
     return cast(Exchange, exchange)
 
 
@@ -148,27 +148,27 @@ async def leave(exchange: Exchange) -> None:
         await asyncio.wait_for(exchange.close(), HANG_UP_S)
 
 
-def strict(fetch: Call, speaks: Dialect) -> Call:
+def strict(fetch: Call, dialect: Dialect) -> Call:
     """Wrap the exchange's fetch, so that a malformed answer raises an error."""
 
     async def fetch_whole(*request: Any) -> Any:
         answer = await fetch(*request)
-        if not speaks.whole(answer):
-            raise NotWhole("the answer is not what was agreed")
+        if not dialect.whole(answer):
+            raise MalformedAnswer("the answer is not what was agreed")
         return answer
 
     return fetch_whole
 
 
-def paced(ask: Call, speaks: Dialect, asks: Pace, orders: Pace) -> Call:
+def paced(ask: Call, dialect: Dialect, asks: Pace, orders: Pace) -> Call:
     """Wrap the exchange's request method with rate limits.
 
     The limits apply before the request is signed, because requests must arrive in the order of their signatures.
     """
 
     async def ask_in_turn(path: str, *request: Any) -> Any:
-        pace = orders if path in speaks.makes_orders else asks
-        for _ in range(2 if path in speaks.counts_twice else 1):
+        pace = orders if path in dialect.makes_orders else asks
+        for _ in range(2 if path in dialect.counts_twice else 1):
             await pace.turn()
         return await ask(path, *request)
 

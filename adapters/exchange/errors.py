@@ -40,7 +40,7 @@ OUTCOMES: Final = {name: outcome for outcome, names in _NAMES.items() for name i
 """Every class of ccxt.base.errors."""
 
 
-class NotWhole(Exception):
+class MalformedAnswer(Exception):
     """An answer of the wrong form: truncated, or a page of another server."""
 
 

@@ -54,7 +54,7 @@ class Source(Protocol):
 class TellsHalts(Protocol):
     """A stream, or a feed over one, that reports halts and price limits."""
 
-    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+    def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
         """Register the receiver, before `bars` is read."""
         ...
 

@@ -14,7 +14,7 @@ from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Answer, Lo
 from quantd.adapters.brokers.alpaca.wire import Garbled, Order, Update, ended, instant, is_crypto, nano
 from quantd.adapters.brokers.alpaca.wire import body as order_body
 from quantd.adapters.brokers.execution_log import Execution
-from quantd.adapters.brokers.order_log import KEPT, Orders, Sent, reports_of
+from quantd.adapters.brokers.order_log import MOST_ORDERS, Orders, Sent, reports_of
 from quantd.trading.events import Busted, CancelReported, NotFound, Unknown
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import Cause, OrderBasket, Reports
@@ -274,7 +274,7 @@ class Desk:
 
     def lock(self, sent: Sent) -> asyncio.Lock:
         """The lock of an order: two requests must not both find it missing."""
-        if len(self._locks) > 2 * KEPT:
+        if len(self._locks) > 2 * MOST_ORDERS:
             self._locks = {k: v for k, v in self._locks.items() if v.locked()}
         return self._locks.setdefault(sent.id, asyncio.Lock())
 

@@ -68,7 +68,7 @@ def _open_orders(
         if column is None:
             continue  # a market outside the universe
         size = universe.lot_nano[column]
-        sent = orders.find(line.dialect.said_id(order))
+        sent = orders.find(line.dialect.client_id_of(order))
         if sent is not None:
             ours.append(OpenOrder(sent.sample, sent.n, sent.row, whole_lots(order.get("filled") or "0", size)))
             continue

@@ -14,8 +14,8 @@ from weakref import WeakValueDictionary
 from quantd.adapters.brokers.ccxt.account import account_of, flows_of
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
 from quantd.adapters.brokers.ccxt.market import Markets, compare
-from quantd.adapters.brokers.ccxt.orders import Looking, Seen, Sending
-from quantd.adapters.brokers.ccxt.stream import COALESCE_S, Listening
+from quantd.adapters.brokers.ccxt.orders import OrderQueries, OrderSender, OrderStatus
+from quantd.adapters.brokers.ccxt.stream import COALESCE_S, OrderNews
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.brokers.order_log import Orders, Sent, reports_of
 from quantd.adapters.brokers.venue import Login
@@ -44,11 +44,11 @@ class Crypto:
         self._universe = universe
         self._clock = clock
         self._orders = Orders(universe, run, self._line.dialect.client_id)
-        self._listening = Listening(self._line, self._look_for_news, clock)
+        self._updates = OrderNews(self._line, self._look_for_news, clock)
         self._inherited: dict[str, int] = {}
         """Orders that an earlier process may have sent, by client id, with the time of their discovery (ns)."""
         self._gone: set[str] = set()
-        self._said: dict[str, tuple[int, int]] = {}
+        self._reported: dict[str, tuple[int, int]] = {}
         self._opened_at = 0
         self._looks = asyncio.Lock()
         self._baskets: WeakValueDictionary[tuple[int, int], asyncio.Lock] = WeakValueDictionary()
@@ -56,7 +56,7 @@ class Crypto:
 
     def _with(self, markets: Markets) -> None:
         self._markets = markets
-        self._sending = Sending(self._line, self._universe, markets, self._clock, self._listening.denied)
+        self._sender = OrderSender(self._line, self._universe, markets, self._clock, self._updates.denied)
 
     async def open(self) -> None:
         """Connect and compare. Raises VenueError with every mistake, ConnectionError when the venue does not answer."""
@@ -69,7 +69,7 @@ class Crypto:
             raise VenueError(where, error.wrong, error.remedy) from None
         try:
             self._with(await compare(self._line, self._universe, self._clock))
-            self._looking = Looking(self._line, self._universe, self._markets.bases)
+            self._queries = OrderQueries(self._line, self._universe, self._markets.bases)
         except BaseException:
             await self.close()
             raise
@@ -77,7 +77,7 @@ class Crypto:
 
     async def close(self) -> None:
         """Stop the stream and disconnect."""
-        await self._listening.close()
+        await self._updates.close()
         await self._line.close()
 
     def remember(self, basket: OrderBasket) -> None:
@@ -91,12 +91,12 @@ class Crypto:
         async with lock:
             news = await self._submit(sents if rows is None else [sents[row] for row in rows])
         if any(isinstance(each, Unknown) for each in news):
-            self._listening.wake()
+            self._updates.wake()
         return news
 
     async def _submit(self, wanted: Sequence[Sent]) -> list[BrokerNews]:
         """Query rows that this process or an earlier one may have sent, and send those that the venue does not have."""
-        ours = [each for each in wanted if each.id in self._sending.at or each.ended >= 0]
+        ours = [each for each in wanted if each.id in self._sender.at or each.ended >= 0]
         for each in wanted:
             if each.ts < self._opened_at:  # decided before this process: an earlier one may have sent it
                 self._inherited.setdefault(each.id, self._opened_at)
@@ -112,13 +112,13 @@ class Crypto:
             try:
                 seen = await self._look_settled(theirs)
             except Exception as error:
-                news += [self._sending.unknown(each, self._line.words(error)) for each in theirs]
+                news += [self._sender.unknown(each, self._line.words(error)) for each in theirs]
             else:
-                news += [self._tell(each, seen[each.id]) for each in theirs if each.id in seen]
+                news += [self._report(each, seen[each.id]) for each in theirs if each.id in seen]
                 fresh += [each for each in theirs if each.id not in seen]
         if fresh:
             self._gone -= {each.id for each in fresh}
-            news += await self._sending.send(fresh)
+            news += await self._sender.send(fresh)
         return news
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
@@ -133,21 +133,21 @@ class Crypto:
             market = self._markets.names[sent.column]
             answer = await self._line.ask(lambda: exchange.cancel_order(sent.venue_id or None, market, params))
         except Exception as error:
-            self._listening.wake()
+            self._updates.wake()
             words = self._line.words(error)
             match outcome(error, self._line.dialect.refusals):
                 case Outcome.TAKEN:
                     return ()  # a cancel is already in progress
                 case Outcome.UNKNOWN:
-                    return (self._sending.unknown(sent, words),)
+                    return (self._sender.unknown(sent, words),)
                 case Outcome.DENIED:
-                    self._listening.denied(words)
+                    self._updates.denied(words)
                 case Outcome.AGAIN | Outcome.REFUSED | Outcome.NOT_FOUND:
                     pass
             return (CancelReported(sample, n, self._clock(), row, words),)
-        self._listening.wake()
+        self._updates.wake()
         if not isinstance(answer, dict):
-            return (self._sending.unknown(sent, "the answer to a cancel cannot be read"),)
+            return (self._sender.unknown(sent, "the answer to a cancel cannot be read"),)
         return ()
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
@@ -158,7 +158,7 @@ class Crypto:
         """
         old = self._orders.rows(sample, n, [row])
         new = self._orders.add(basket)[0]
-        refuse = self._sending.refuse
+        refuse = self._sender.refuse
         if not old:
             return (refuse(new, "not sent: this adapter does not know the replaced order"),)
         before = old[0].log.known_nano()
@@ -166,14 +166,14 @@ class Crypto:
         refused = any(isinstance(each, CancelReported) for each in news)
         seen = await self._ended(old[0], once=refused)
         if seen is None:
-            news = news or [self._sending.unknown(old[0], "cancelled, and its end is not confirmed yet")]
+            news = news or [self._sender.unknown(old[0], "cancelled, and its end is not confirmed yet")]
             return (*news, refuse(new, "not sent: the replaced order may still be open"))
-        news = [self._tell(old[0], seen)]
+        news = [self._report(old[0], seen)]
         if seen.cum_nano != before or seen.cause is not Cause.CANCELLED:
             return (*news, refuse(new, "not sent: the replaced order filled or ended before"))
-        return (*news, *await self._sending.send([new]))
+        return (*news, *await self._sender.send([new]))
 
-    async def _ended(self, sent: Sent, once: bool) -> Seen | None:
+    async def _ended(self, sent: Sent, once: bool) -> OrderStatus | None:
         """Query an order until it has ended, or once; None without an end in time."""
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._line.access.timeout_s, COALESCE_S
@@ -203,14 +203,14 @@ class Crypto:
         try:
             seen = await self._look(asked)
             theirs = [each for each in asked if each.id not in seen and self._is_old(each, now)]
-            theirs = [each for each in theirs if each.id not in self._sending.at]
+            theirs = [each for each in theirs if each.id not in self._sender.at]
             for each in theirs:
                 self._inherited.setdefault(each.id, self._opened_at)
             if theirs and self._line.dialect.refuse_after is not None:
                 seen |= await self._look_settled(theirs)
         except Exception as error:
             return [*news, Unknown(sample, n, now, [each.row for each in asked], self._line.words(error))]
-        news += [self._tell(each, seen[each.id]) for each in asked if each.id in seen]
+        news += [self._report(each, seen[each.id]) for each in asked if each.id in seen]
         absent = [each for each in asked if each.id not in seen]
         gone = [each for each in absent if self._settled(each, now)]
         self._gone |= {each.id for each in gone}
@@ -226,17 +226,17 @@ class Crypto:
 
     def _settled(self, sent: Sent, now: int) -> bool:
         """Whether a query at `now` finds an order that ever arrived; for one of an earlier process, after its wait."""
-        at = self._sending.at.get(sent.id)
+        at = self._sender.at.get(sent.id)
         if at is not None:
             return now - at >= int(self._settings.settle_s * NANO)
         waited_s = (self._clock() - self._inherited.get(sent.id, 0)) / NANO
         return self._is_old(sent, now) and waited_s >= self._line.in_flight_s
 
-    async def _look(self, rows: Sequence[Sent]) -> dict[str, Seen]:
+    async def _look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
         async with self._looks:  # one at a time, so no answer is overtaken by an older one
-            return await self._looking.look(rows)
+            return await self._queries.look(rows)
 
-    async def _look_settled(self, rows: Sequence[Sent]) -> dict[str, Seen]:
+    async def _look_settled(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
         """Query orders of an earlier process, and again once none of them can still be under way."""
         seen = await self._look(rows)
         absent = [each for each in rows if each.id not in seen]
@@ -248,11 +248,11 @@ class Crypto:
                 seen = await self._look(rows)
         return seen
 
-    def _tell(self, sent: Sent, seen: Seen) -> Reports:
+    def _report(self, sent: Sent, seen: OrderStatus) -> Reports:
         sent.log.add(*seen.executions)
         cum_nano = max(seen.cum_nano, sent.log.known_nano())
         report = reports_of(sent, self._clock(), seen.cause, cum_nano, seen.reason)
-        self._said[sent.id] = len(sent.log.executions), sent.ended
+        self._reported[sent.id] = len(sent.log.executions), sent.ended
         return report
 
     async def account(self) -> VenueAccount:
@@ -262,12 +262,12 @@ class Crypto:
         return await flows_of(self._line, self._universe.currency, since)
 
     def news(self) -> AsyncIterator[BrokerNews]:
-        return self._listening.news()
+        return self._updates.news()
 
     async def _look_for_news(self) -> tuple[Sequence[BrokerNews], bool]:
         """Query all open orders. Returns new reports, and whether executions are still missing."""
         now = self._clock()
-        at_venue = (self._sending.at.keys() | self._inherited.keys()) - self._gone
+        at_venue = (self._sender.at.keys() | self._inherited.keys()) - self._gone
         rows = [each for each in self._orders if each.ended < 0 and each.id in at_venue]
         if not rows:
             return (), False
@@ -280,9 +280,9 @@ class Crypto:
                 if self._settled(each, now):
                     self._gone.add(each.id)
                 continue
-            before = self._said.get(each.id, (0, -1))
-            report = self._tell(each, found)
-            if report.cause and self._said[each.id] != before:
+            before = self._reported.get(each.id, (0, -1))
+            report = self._report(each, found)
+            if report.cause and self._reported[each.id] != before:
                 news.append(report)
             lags = lags or found.cum_nano > each.log.known_nano()
         if self._line.dialect.until is None:
@@ -296,7 +296,7 @@ class Crypto:
                 await self.cancel(each.sample, each.n, each.row, self._clock())
 
 
-def _known_with(sent: Sent, seen: Seen) -> int:
+def _known_with(sent: Sent, seen: OrderStatus) -> int:
     """The total quantity of an order's executions, those in `seen` included."""
     known = sent.log.executions
     return sent.log.known_nano() + sum(each.size_nano for each in seen.executions if each.id not in known)

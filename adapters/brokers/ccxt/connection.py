@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from quantd.adapters.exchange.client import Access, Exchange, leave, patiently
-from quantd.adapters.exchange.dialects import Dialect, dialect
+from quantd.adapters.exchange.dialects import Dialect, dialect_of
 from quantd.adapters.exchange.errors import Outcome, outcome
 
 TRIES: Final = 4
@@ -38,7 +38,7 @@ class Line:
     def __init__(self, settings: CryptoSettings) -> None:
         self.settings = settings
         self.access = settings.access
-        self.dialect: Dialect = dialect(settings.access.venue)
+        self.dialect: Dialect = dialect_of(settings.access.venue)
         self._exchange: Exchange | None = None
 
     @property

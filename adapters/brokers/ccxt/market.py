@@ -61,7 +61,7 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int]) -> M
     return markets
 
 
-def lacks(exchange: Exchange, speaks: Dialect) -> list[Mistake]:
+def lacks(exchange: Exchange, dialect: Dialect) -> list[Mistake]:
     """The required functions that an exchange lacks."""
     out = [
         (f"{exchange.id} cannot {what}", ANOTHER) for name, what in NEEDED.items() if exchange.has.get(name) is not True

@@ -9,7 +9,16 @@ from msgspec import Struct
 
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.market import Markets
-from quantd.adapters.brokers.ccxt.wire import PAGES, Odd, cause, execution_of, history_of, method, reason, since_ms
+from quantd.adapters.brokers.ccxt.wire import (
+    PAGES,
+    Unsupported,
+    cause,
+    execution_of,
+    history_of,
+    method,
+    reason,
+    since_ms,
+)
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Sent, reports_of
 from quantd.adapters.exchange.errors import Outcome, outcome
@@ -23,7 +32,7 @@ IN_FLIGHT: Final = 4
 """Number of orders of one basket sent concurrently."""
 
 
-class Sending:
+class OrderSender:
     """Sends rows and reports the result. `at` is the time of the last attempt by client id (ns)."""
 
     def __init__(
@@ -93,13 +102,13 @@ class Sending:
         return reports_of(sent, self._clock(), None)
 
     async def _create(self, sent: Sent) -> Any:
-        now, speaks = self._clock(), self._line.dialect
+        now, dialect = self._clock(), self._line.dialect
         buy, tick = sent.lots > 0, self._markets.tick_nano[sent.column]
-        params: dict[str, Any] = {"clientOrderId": sent.id, **speaks.order}
-        if sent.end and speaks.until is not None:
-            params |= speaks.until(sent.end)
-        if speaks.refuse_after is not None:
-            params |= speaks.refuse_after(now + int(self._line.in_flight_s * NANO))
+        params: dict[str, Any] = {"clientOrderId": sent.id, **dialect.order}
+        if sent.end and dialect.until is not None:
+            params |= dialect.until(sent.end)
+        if dialect.refuse_after is not None:
+            params |= dialect.refuse_after(now + int(self._line.in_flight_s * NANO))
         if sent.kind == Kind.STOP:
             # a tick too early rather than too late
             params["stopLossPrice"] = text_of(on_tick(sent.stop_nano, tick, down=buy))
@@ -133,7 +142,7 @@ class Sending:
         return Unknown(sent.sample, sent.n, self._clock(), [sent.row], reason)
 
 
-class Seen(Struct, frozen=True):
+class OrderStatus(Struct, frozen=True):
     """The state of an order at the exchange.
 
     `cause` is its end, None while it is open. `cum_nano` is the filled quantity by the exchange's own count.
@@ -146,7 +155,7 @@ class Seen(Struct, frozen=True):
     reason: str
 
 
-class Looking:
+class OrderQueries:
     """Queries orders of one universe at one exchange."""
 
     def __init__(self, line: Line, universe: Universe, bases: Sequence[str]) -> None:
@@ -156,7 +165,7 @@ class Looking:
         self._universe = universe
         self._history = getattr(line.exchange, method(history_of(line.exchange.has)))
 
-    async def look(self, rows: Sequence[Sent]) -> dict[str, Seen]:
+    async def look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
         """The state by client id; an id that the exchange does not know is absent."""
         said = {sent.id: None for sent in rows} | await self._open()
         missing = [sent for sent in rows if said[sent.id] is None]
@@ -170,19 +179,19 @@ class Looking:
         for sent, order in found.values():
             sent.venue_id = str(order["id"])
         return {
-            id: Seen(cause(sent, order, cum[id]), cum[id], tuple(executions.get(id, ())), reason(order))
+            id: OrderStatus(cause(sent, order, cum[id]), cum[id], tuple(executions.get(id, ())), reason(order))
             for id, (sent, order) in found.items()
         }
 
     async def _open(self) -> dict[str, dict[str, Any]]:
         orders = await self._line.ask(self._line.exchange.fetch_open_orders)
-        return {self._line.dialect.said_id(order): order for order in orders}
+        return {self._line.dialect.client_id_of(order): order for order in orders}
 
     async def _ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
         wanted = {sent.id for sent in rows}
         found: dict[str, dict[str, Any]] = {}
         async for order in self._pages(self._history, since_ms(rows), self._line.dialect.ended):
-            id = self._line.dialect.said_id(order)
+            id = self._line.dialect.client_id_of(order)
             # in any order; no client id is used twice
             if id in wanted and order.get("status") != "open":
                 found[id] = order
@@ -229,4 +238,4 @@ class Looking:
         try:
             return whole_lots(order.get("filled") or "0", sent.lot_nano) * sent.lot_nano
         except NotExact as error:
-            raise Odd(f"order {order.get('id')} is filled by {error}") from None
+            raise Unsupported(f"order {order.get('id')} is filled by {error}") from None

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from quantd.adapters.brokers.ccxt.connection import Line
-from quantd.adapters.brokers.ccxt.wire import Odd
+from quantd.adapters.brokers.ccxt.wire import Unsupported
 from quantd.adapters.exchange.client import HANG_UP_S, Call, hang_up
 from quantd.trading.events import Condition
 from quantd.trading.ports import BrokerNews
@@ -25,7 +25,7 @@ Look = Callable[[], Awaitable[tuple[Sequence[BrokerNews], bool]]]
 """Returns the new reports, and whether the exchange lags behind itself."""
 
 
-class Listening:
+class OrderNews:
     """News of one account, after each update of its stream, and every `poll_s`.
 
     A stream can be silent, and ccxt's stops reading for ever after a message that is no JSON.
@@ -93,7 +93,7 @@ class Listening:
             if watches:
                 await self._stands(set(watches))
             await self._line.ask(exchange.fetch_open_orders)
-            await self._tell()
+            await self._report()
             if not self._up:
                 self._up = True
                 await self._queue.put(Condition(self._clock(), "broker", True))
@@ -116,9 +116,9 @@ class Listening:
                 if done:
                     await asyncio.sleep(COALESCE_S)
                 try:
-                    await self._tell()
+                    await self._report()
                     failures = 0
-                except Odd:
+                except Unsupported:
                     raise
                 except Exception:
                     failures += 1
@@ -133,7 +133,7 @@ class Listening:
             # ccxt waits for ever for a token whose first request was cancelled: each attempt has its own connections
             await hang_up(exchange)
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         news, lags = await self._look()
         for each in news:
             await self._queue.put(each)

@@ -19,7 +19,7 @@ HISTORIES: Final = ("fetchOrders", "fetchCanceledAndClosedOrders", "fetchClosedO
 """Functions that list ended orders, the most complete first."""
 
 
-class Odd(Exception):
+class Unsupported(Exception):
     """A report that the books cannot represent: a fee in a third currency, or a fraction of a lot."""
 
 
@@ -34,13 +34,13 @@ def method(name: str) -> str:
 
 
 def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str) -> Execution:
-    """Convert an execution. Its fee is in the currency or in `base`, the bought coin. Raises Odd."""
+    """Convert an execution. Its fee is in the currency or in `base`, the bought coin. Raises Unsupported."""
     fee = trade.get("fee") or {}
     cost, of = fee.get("cost") or "0", fee.get("currency")
     try:
         paid = decimal(cost)
         if paid and of not in (currency, base):
-            raise Odd(f"trade {trade['id']} has a fee of {cost} {of}, neither {currency} nor {base}")
+            raise Unsupported(f"trade {trade['id']} has a fee of {cost} {of}, neither {currency} nor {base}")
         return Execution(
             id=in_order(trade),
             ts=int(trade["timestamp"]) * 1_000_000,
@@ -50,7 +50,7 @@ def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str)
             fee_nano=nano(cost) if of == base else 0,
         )
     except NotExact as error:
-        raise Odd(f"trade {trade.get('id')}: {error}") from None
+        raise Unsupported(f"trade {trade.get('id')}: {error}") from None
 
 
 def since_ms(rows: Iterable[Sent]) -> int:

@@ -16,7 +16,7 @@ from quantd.trading.orders import Kind, OrderBasket, Reports
 from quantd.trading.ports import BrokerNews
 from quantd.trading.sessions import Sessions
 
-KEPT: Final = 128
+MOST_ENDED: Final = 128
 """Number of ended baskets with reports for queries. Older ones are answered Unknown, never NotFound."""
 
 
@@ -145,7 +145,7 @@ class Paper:
             return
         self._resting = [resting for resting in self._resting if resting.open]
         self._ended += ended
-        while len(self._ended) > KEPT:
+        while len(self._ended) > MOST_ENDED:
             oldest = self._ended.pop(0)
             del self._known[oldest.sample, oldest.n]
             self._forgotten = max(self._forgotten, oldest.sample)

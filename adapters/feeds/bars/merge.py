@@ -121,7 +121,7 @@ def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) ->
     return [bad_bar(rows, placed, k, universe, Reason(reason[k]).name.lower()) for k in which.tolist()]
 
 
-def sieved(
+def checked_bars(
     rows: Rows,
     listed: list[ActionRow],
     universe: Universe,

@@ -105,11 +105,11 @@ class Live:
         self.absent: tuple[str, ...] = ()
         """Symbols without a due bar in the vendor's newest answer."""
 
-    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+    def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
         """Register the receiver of halts and price limits from a stream, which do not wait for bars."""
         stream: object = self._stream
         if isinstance(stream, TellsHalts):
-            stream.tell_halts(told)
+            stream.tell_halts(receiver)
 
     @property
     def trouble(self) -> str:
@@ -254,7 +254,7 @@ class Live:
     async def _ask_actions(self, forming: Forming) -> int:
         """Query splits and dividends up to the next opens. Returns the instant before which not to query again."""
         now = self._now()
-        since = forming.said - ACTIONS_BACK_NS if forming.actions_from() else forming.start()
+        since = forming.emitted_until - ACTIONS_BACK_NS if forming.actions_from() else forming.start()
         until = now + ACTIONS_LEAD_NS
         try:
             listed = await self._within(

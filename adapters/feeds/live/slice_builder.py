@@ -39,7 +39,7 @@ They cover a session of minutes and the usual values before it. A restart must n
 split acceptable.
 """
 
-_TOLD: Final = 10_000
+_MOST_REPORTED: Final = 10_000
 """Maximum number of remembered rejections, so that a repeated bad bar is not reported again."""
 
 
@@ -63,15 +63,15 @@ class LiveMarket:
 class Forming:
     """State of a live feed: received data and emitted slices.
 
-    `said` is the instant up to which everything has been emitted (ns UTC), `newest` the last slice's `ts_event`. `take`
-    receives bars from a stream, `answer` those of a vendor query.
+    Everything up to `emitted_until` (ns UTC) has been emitted; `newest` is the last slice's `ts_event`. `take` receives
+    bars from a stream, `answer` those of a vendor query.
     """
 
     def __init__(self, after: int, market: LiveMarket, *, safe_ns: int, stall_ns: int) -> None:
         """Time signals lag by `safe_ns`. A pause of this process above `stall_ns` counts as a suspension."""
         self.closes: Final = Closes(market.universe, market.sessions, market.interval_ns)
         self.after: Final = after
-        self.said = after
+        self.emitted_until = after
         self.newest = after
         self._market: Final = market
         self._universe: Final = market.universe
@@ -86,10 +86,10 @@ class Forming:
         self._waiting: list[tuple[Rows, Placed, int]] = []
         self._arrived: dict[int, Bools] = {}
         self._heard: set[int] = set()
-        self._hearing_since: int | None = None
-        self._word: int | None = None
+        self._heard_since: int | None = None
+        self._last_query: int | None = None
         self._actions: Final = Announced(after, market.universe, market.sessions)
-        self._told: dict[tuple[object, ...], None] = {}
+        self._reported: dict[tuple[object, ...], None] = {}
         self._count = 0
 
     # -- input
@@ -97,8 +97,8 @@ class Forming:
     def take(self, rows: Rows, now: int) -> None:
         """Receive bars of a stream."""
         self._wake(now)
-        if self._hearing_since is None:
-            self._hearing_since = now
+        if self._heard_since is None:
+            self._heard_since = now
         # bars unread during a suspension may be unfinished versions of bars that are complete by now
         slept, woke = self._slept
         places = self._place(rows)
@@ -110,17 +110,17 @@ class Forming:
 
         Returns True when they contain bars of a close that the connected stream omitted.
         """
-        if self._word is None:
+        if self._last_query is None:
             rows = self._seed(rows)
         # a bar unfinished at the time of the query stays unfinished, even if the answer took long
         came = self._admit(rows, asked, now, asked - self._grace - self._late)
-        self._word = asked if self._word is None else max(self._word, asked)
-        since = self._hearing_since
+        self._last_query = asked if self._last_query is None else max(self._last_query, asked)
+        since = self._heard_since
         return since is not None and any(t >= since and t not in self._heard for t in came)
 
     def deaf(self) -> None:
         """Record that the stream is lost: its silence is no confirmation until it sends data again."""
-        self._hearing_since = None
+        self._heard_since = None
 
     def _wake(self, now: int) -> None:
         """Detect that this process was suspended or overloaded: data of a stream may still be unread."""
@@ -131,7 +131,7 @@ class Forming:
 
     def announce(self, listed: Sequence[ActionRow], until: int) -> None:
         """Receive the vendor's actions; the query covered all with an open at or before `until`."""
-        self._actions.add(listed, until, self.said)
+        self._actions.add(listed, until, self.emitted_until)
 
     # -- queries
 
@@ -140,12 +140,12 @@ class Forming:
 
         missing bars and the newest instant; at first the check reference.
         """
-        since = self.newest - 1 if self._word is not None else self.closes.back(self.after, CONTEXT)
+        since = self.newest - 1 if self._last_query is not None else self.closes.back(self.after, CONTEXT)
         return self.closes.stamp_after(since, self._market.stamps)
 
     def missing(self, now: int) -> int | None:
         """Return the first close up to `now` that is not complete, None without one."""
-        ts = max(self.said, self._resolved())
+        ts = max(self.emitted_until, self._resolved())
         while (due := self.closes.after(ts)) is not None and due[0] <= now:
             if not self._complete(*due):
                 return due[0]
@@ -155,7 +155,7 @@ class Forming:
     @property
     def answered(self) -> bool:
         """Whether the vendor has ever answered."""
-        return self._word is not None
+        return self._last_query is not None
 
     def silent_since(self, until: int) -> int | None:
         """Return the last slice's instant if two later closes up to `until` had no good bar of any symbol, else
@@ -163,11 +163,11 @@ class Forming:
         """
         first = self.closes.after(self.newest)
         second = None if first is None else self.closes.after(first[0])
-        return self.newest if second is not None and second[0] <= min(until, self.said) else None
+        return self.newest if second is not None and second[0] <= min(until, self.emitted_until) else None
 
     def heard(self, close: int) -> bool:
         """Whether the stream has sent data without interruption since `close`."""
-        return self._hearing_since is not None and self._hearing_since <= close
+        return self._heard_since is not None and self._heard_since <= close
 
     def actions_from(self) -> int:
         """Return the open before which actions must be queried, ns UTC; 0 before the first query."""
@@ -186,24 +186,26 @@ class Forming:
             out += self._actions.take(market.ts_event)
             out.append(market)
         out += self._actions.take(limit + 1)
-        self.said = max(self.said, limit)
-        for ts in [t for t in self._arrived if t <= self.said and t != self.newest]:
+        self.emitted_until = max(self.emitted_until, limit)
+        for ts in [t for t in self._arrived if t <= self.emitted_until and t != self.newest]:
             del self._arrived[ts]
-        self._heard = {t for t in self._heard if t > self.said}
-        out.append(Until(self.said))
+        self._heard = {t for t in self._heard if t > self.emitted_until}
+        out.append(Until(self.emitted_until))
         return out
 
     def _resolved(self) -> int:
         """Return the instant up to which every close has arrived or is confirmed absent."""
-        return self.said if self._word is None else max(self.said, self._word - self._grace)
+        return (
+            self.emitted_until if self._last_query is None else max(self.emitted_until, self._last_query - self._grace)
+        )
 
     def _complete(self, ts: int, who: Bools) -> bool:
         here = self._arrived.get(ts)
         return here is not None and bool(np.all(here[who]))
 
     def _limit(self, now: int) -> int:
-        if self._word is None:
-            return self.said  # not even the closing times of its bars are known yet
+        if self._last_query is None:
+            return self.emitted_until  # not even the closing times of its bars are known yet
         done = self._resolved()
         while (due := self.closes.after(done)) is not None and due[0] <= now:
             ts, who = due
@@ -217,17 +219,17 @@ class Forming:
     def _without_actions(self, limit: int, now: int) -> int:
         """Stop before an open whose actions were not queried yet."""
         asked = self._actions.asked_until
-        opened = self.closes.open_after(self.said if asked is None else max(asked, self.said))
+        opened = self.closes.open_after(self.emitted_until if asked is None else max(asked, self.emitted_until))
         if opened is None or opened > limit or (asked is not None and now >= opened + self._grace):
             return limit
-        return max(self.said, opened - 1)
+        return max(self.emitted_until, opened - 1)
 
     def _held_open(self, limit: int, done: int, now: int) -> int:
         """After a slice that lacks symbols, wait at its instant for a while: they may still arrive."""
         ripe = [int(e.max()) for e in (p.ts_event[p.ts_event <= limit] for _, p, _ in self._waiting) if len(e)]
         last = max(ripe, default=self.newest)
         due = self.closes.after(last - 1)
-        if due is None or due[0] != last or last < self.said or now >= last + self._grace + self._late:
+        if due is None or due[0] != last or last < self.emitted_until or now >= last + self._grace + self._late:
             return limit
         following = self.closes.after(last)
         over = following is not None and following[0] <= done
@@ -237,8 +239,8 @@ class Forming:
         market = self._market
         return place_all(rows, market.universe, market.sessions, market.stamps, market.interval_ns)
 
-    def _admit(self, rows: Rows, told: int, now: int, settled: int) -> list[int]:
-        """Admit bars known at `told` that arrived at `now`. Returns their closes later than `settled`."""
+    def _admit(self, rows: Rows, known_at: int, now: int, settled: int) -> list[int]:
+        """Admit bars known at `known_at` that arrived at `now`. Returns their closes later than `settled`."""
         rows = rows.take((rows.ts == NO_STAMP) | (rows.ts >= self._first[rows.column]))
         placed = self._place(rows)
         outside = ~placed.inside & ~placed.extended
@@ -249,13 +251,13 @@ class Forming:
         if never.any():
             why = np.full(int(np.sum(never)), Reason.FUTURE, dtype=np.int8)
             self._report(bad_bars(rows.take(never), placed.take(never), why, self._universe))
-        over = placed.inside & (placed.ts_event <= told)  # the others are unfinished
+        over = placed.inside & (placed.ts_event <= known_at)  # the others are unfinished
         if not over.all():
             rows, placed = rows.take(over), placed.take(over)
         if not len(rows):
             return []
         self.closes.learn(rows.column, placed)
-        new = placed.ts_event > self.said
+        new = placed.ts_event > self.emitted_until
         if not new.all():
             self._old(rows.take(~new), placed.take(~new), now)
             rows, placed = rows.take(new), placed.take(new)
@@ -293,7 +295,7 @@ class Forming:
                     continue
             elif event <= self.after or event <= self._tail.oldest(column):
                 continue  # it is unknown whether it was emitted
-            if event == self.newest == self.said:
+            if event == self.newest == self.emitted_until:
                 self._waiting.append((rows.take(which), placed.take(which), now))
                 self._note(rows.column[which], placed.ts_event[which], event - 1)
             else:
@@ -303,11 +305,11 @@ class Forming:
         for bar in bars:
             # compared as text, because NaN is not equal to itself
             name = (bar.ts, bar.symbol, bar.reason, str((bar.open, bar.high, bar.low, bar.close, bar.volume)))
-            if name in self._told:
+            if name in self._reported:
                 continue
-            while len(self._told) >= _TOLD:
-                del self._told[next(iter(self._told))]
-            self._told[name] = None
+            while len(self._reported) >= _MOST_REPORTED:
+                del self._reported[next(iter(self._reported))]
+            self._reported[name] = None
             self._market.put_aside(bar, given)
 
     def _slices(self, limit: int) -> Iterator[MarketSlice]:

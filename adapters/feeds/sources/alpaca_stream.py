@@ -97,17 +97,17 @@ class AlpacaStream:
         self._url = f"{url.rstrip('/')}/{'v1beta3/crypto/us' if crypto else f'v2/{feed}'}"
         self._timeout_s = timeout_s
         self._socket: ClientWebSocketResponse | None = None
-        self._told: Callable[[Halted | Limited], None] | None = None
+        self._receiver: Callable[[Halted | Limited], None] | None = None
         self._tape = not crypto
         """Whether to subscribe to halts and limits: stocks only, and not after a refusal by the plan."""
-        self._asked = self._heeded = False
+        self._tape_pending = self._bars_subscribed = False
         self._limits: dict[int, tuple[int, int]] = {}
         self._close: dict[int, int] = {}
         self._at_limit: dict[int, tuple[int, int]] = {}
 
-    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+    def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
         """Register the receiver of halts and limits, before `bars` is read."""
-        self._told = told
+        self._receiver = receiver
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
         """Connect, authenticate, subscribe, then bars as they arrive. Raises SourceError for a lost connection."""
@@ -150,8 +150,8 @@ class AlpacaStream:
         await self._expect(socket, "authenticated")
         symbols = list(self._universe.symbols)
         await socket.send_json({"action": "subscribe", "bars": symbols, "updatedBars": symbols})
-        self._asked, self._heeded = self._tape and self._told is not None, False
-        if self._asked:
+        self._tape_pending, self._bars_subscribed = self._tape and self._receiver is not None, False
+        if self._tape_pending:
             # separate from the bars, because a plan without them refuses this request alone
             await socket.send_json({"action": "subscribe", "statuses": symbols, "lulds": symbols})
 
@@ -173,10 +173,10 @@ class AlpacaStream:
         for message in messages:
             if message.T == "subscription":
                 # the first one is for the bars, the second one for halts and limits
-                self._heeded, self._asked = True, self._asked and not self._heeded
+                self._bars_subscribed, self._tape_pending = True, self._tape_pending and not self._bars_subscribed
             if message.T == "error":
-                if self._asked and self._heeded and message.code in NO_TAPE:
-                    self._asked = self._tape = False
+                if self._tape_pending and self._bars_subscribed and message.code in NO_TAPE:
+                    self._tape_pending = self._tape = False
                     continue
                 what, remedy, again, after_s = _CODES.get(message.code, (message.msg, "", True, 5.0))
                 raise SourceError(
@@ -186,7 +186,7 @@ class AlpacaStream:
 
     def _tell(self, messages: list[_Message], rows: Rows) -> None:
         """Report halts, resumptions and reached limits; a limit is reported again when it moves."""
-        if self._told is None:
+        if self._receiver is None:
             return
         for message in messages:
             column = self._universe.index.get(message.S)
@@ -195,7 +195,7 @@ class AlpacaStream:
             try:
                 if message.T == "s" and message.sc in HALTS | RESUMES:
                     why = " ".join(x for x in (message.sm, message.rm) if x) or message.sc
-                    self._told(
+                    self._receiver(
                         Halted(instant_ns(message.t, UTC), column, message.sc in HALTS, why[:200], announced=True)
                     )
                 elif message.T == "l" and message.u is not None and message.d is not None:
@@ -215,9 +215,9 @@ class AlpacaStream:
         down, up = limits
         if down < close and (not up or close < up):
             self._at_limit.pop(column, None)
-        elif self._at_limit.get(column) != limits and self._told is not None:
+        elif self._at_limit.get(column) != limits and self._receiver is not None:
             self._at_limit[column] = limits
-            self._told(Limited(ts, column, down, up))
+            self._receiver(Limited(ts, column, down, up))
 
     def _bars(self, messages: list[_Message]) -> Rows:
         index = self._universe.index

@@ -72,7 +72,7 @@ class YahooSource:
 
     With `adjusted`, prices are as Yahoo adjusts them for splits and dividends, and there are no actions. `deadline_s`
     bounds one symbol. `gateway` ("http://host:port") is a proxy for yahoo.com. `cookies` is a folder for yfinance's
-    caches. `told` receives the share of answered symbols. `now` returns ns UTC.
+    caches. `progress` receives the share of answered symbols. `now` returns ns UTC.
     """
 
     name: Final = "yahoo"
@@ -86,7 +86,7 @@ class YahooSource:
         deadline_s: float = 30.0,
         gateway: str = "",
         cookies: Path | None = None,
-        told: Callable[[float], None] = lambda share: None,
+        progress: Callable[[float], None] = lambda share: None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         if interval not in REACH_DAYS:
@@ -100,7 +100,7 @@ class YahooSource:
         self._deadline_s, self._gateway, self._cookies, self._now = deadline_s, gateway, cookies, now
         self._threads = ThreadPoolExecutor(_THREADS, "yahoo")
         self._session: Any = None
-        self._told = told
+        self._progress = progress
         self._newest: dict[int, tuple[int, int, _Answer]] = {}
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
@@ -142,7 +142,7 @@ class YahooSource:
         size = self._universe.size
         asked = [loop.run_in_executor(self._threads, ask, column) for column in range(size)]
         for each in asked:
-            each.add_done_callback(lambda _: self._told(sum(a.done() for a in asked) / size))
+            each.add_done_callback(lambda _: self._progress(sum(a.done() for a in asked) / size))
         rounds = -(-size // _THREADS)
         try:
             async with asyncio.timeout(self._deadline_s * rounds):
@@ -372,5 +372,5 @@ def source(request: Request) -> YahooSource:
     """Opens Yahoo Finance. Raises SourceError."""
     return YahooSource(
         request.universe, request.interval, adjusted=request.adjusted, gateway=request.url, cookies=request.cookies,
-        told=request.progress,
+        progress=request.progress,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from quantd.adapters.feeds.bars.rows import ActionRow, Rows, actions_within, joi
 from quantd.adapters.feeds.bars.stamps import UNITS_NS, interval_ns
 from quantd.adapters.feeds.source import PartialAnswer, Source
 from quantd.adapters.feeds.wrappers.cache_files import Note, Ranges, Shelf, merged, packed, uncovered, unpacked
-from quantd.adapters.feeds.wrappers.wrapper import Passing
+from quantd.adapters.feeds.wrappers.wrapper import Forwarding
 from quantd.trading.instruments import Universe
 from quantd.trading.sessions import DAY_NS
 
@@ -30,7 +30,7 @@ LATE_NS: Final = 5 * DAY_NS
 """A vendor without bars of the newest days may be late; for older days there are none."""
 
 
-class Cached(Passing):
+class Cached(Forwarding):
     """A source with a cache in `folder`/<source>/<interval>-<raw|adjusted>/. Bars come symbol by symbol.
 
     Corrections later than SETTLE_NS are missed until the folder is removed. A vendor recomputes adjusted prices with
