@@ -39,23 +39,16 @@ def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
     """The schema of the whole file with the keys of more limits, each off unless it is given."""
     if not limits:
         return Document
-    fields: dict[str, Any] = {
-        each.key: (
-            Annotated[float, bounds(each.low, each.high, above=each.above, percent=each.percent), each] | None,
-            None,
-        )
-        for each in limits
-    }
+    fields: dict[str, Any] = {}
+    for each in limits:
+        number = bounds(each.low, each.high, above=each.above, percent=each.percent)
+        fields[each.key] = (Annotated[float, number, each] | None, None)
     own = create_model("Limits", __base__=Limits, **fields)
     risk = create_model("Risk", __base__=Risk, **fields)
     agent: Any = create_model("Agent", __base__=Agent, limits=(own, own()))
     manual: Any = create_model("Manual", __base__=Manual, limits=(own, own()))
-    tables: dict[str, Any] = {
-        "risk": (risk, risk()),
-        "agents": (tuple[agent, ...], ...),
-        "manual": (manual | None, None),
-    }
-    return create_model("Document", __base__=Document, **tables)
+    every = {"risk": (risk, risk()), "agents": (tuple[agent, ...], ...), "manual": (manual | None, None)}
+    return create_model("Document", __base__=Document, **every)  # type: ignore[call-overload]
 
 
 @cache
