@@ -13,6 +13,8 @@ ALL_TESTS := -q -rs -n auto --dist loadfile -m 'not slow' --hypothesis-profile=f
 # numpy's sums are the same on every start only on one thread
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
+# the tests start many processes: without Python's caches each of them compiles every module again
+export PYTHONDONTWRITEBYTECODE :=
 export PY
 
 .PHONY: help run test test-all coverage check bench prove prove-long mutants wheel install clean lock

@@ -13,7 +13,7 @@ import structlog
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.bus.commands import ANSWERS, COMMANDS
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
-from quantd.adapters.bus.messages import Composer, Message, Standing
+from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
 from quantd.adapters.bus.payloads import StatusState
 from quantd.adapters.bus.publisher import Listen, MqttBus
@@ -221,7 +221,8 @@ class Edges:
             [a.name for a in parts.rules.agents],
             prefix=config.bus.prefix,
             reasons=REASON_NAMES,
-            standing=Standing(switch=switch, lots=tuple(state.ledger.house.lots)),
+            switch=switch,
+            lots=state.ledger.house.lots,
         )
         self.histories = Histories(config.risk.history)
         self.histories.read(Reader.open(self.where, run))

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import training as world
-from tests.support.checkout import ROOT
-from tests.support.package_copy import copy_package, environment
+from tests.support.checkout import ROOT, copy_package, environment
 
 PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 
@@ -40,7 +38,10 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.long
 def test_one_file_adds_a_learner(extended: Path, tmp_path: Path) -> None:
+    from tests.support import training as world  # PyTorch
+
     bars = world.bars(tmp_path)
     assert "reinforce" in quantd(extended, "train", "--help", folder=tmp_path)
     plan = tmp_path / "plan.toml"

@@ -179,6 +179,10 @@ def test_no_module_is_imported_under_two_names():
         if file and name.split(".")[0] in {"quantd", *PACKAGES}:
             by_file.setdefault(Path(file).resolve(), []).append(name)
     assert [names for names in by_file.values() if len(names) > 1] == []
+
+
+@pytest.mark.long
+def test_a_whole_backtest_imports_no_module_under_two_names():
     code = (
         "import os, sys\nfrom quantd.daemon.cli import main\n"
         "try: main(['backtest', '--json', '--no-compare', '--set', 'feed.start=2022-06-01'])\nexcept SystemExit: pass\n"

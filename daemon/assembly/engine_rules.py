@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from msgspec.structs import replace
 
-from quantd.daemon.assembly.limits import agent_limits, allowance_of, house_limits, shocks_of
+from quantd.daemon.assembly.limits import TOLERANCE, VENUE, agent_limits, allowance_of, house_limits, shocks_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.agents.capital_shares import CapitalRules, Regime
@@ -97,20 +97,6 @@ def _shadow(
     if limits.protective is not None:
         # it has no venue where a stop could rest: its levels are watched
         limits = override(limits, protective=replace(limits.protective, at_venue=False))
-    venue = {
-        name: getattr(limits, name)
-        for name in (
-            "collar",
-            "reduce_collar",
-            "flatten_collar",
-            "max_price_age_ns",
-            "fee_bp",
-            "min_history",
-            "duplicate_window_ns",
-            "in_flight",
-            "max_cash_debit",
-        )
-    }
     named = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
     capital = int(house.cash_micro * Fraction(repr(agent.capital)))
     own = AgentRules(
@@ -123,7 +109,7 @@ def _shadow(
     return replace(
         house,
         agents=(own,),
-        house=override(Limits(), **venue, allow_short=True),
+        house=override(Limits(), **{name: getattr(limits, name) for name in (*VENUE, *TOLERANCE)}, allow_short=True),
         cash_micro=capital,
         flatten_on=(),
         venue_pays=False,

@@ -1,16 +1,15 @@
 """The names a configuration may use: policies with their parameters, calendars, risk profiles."""
 
-from collections.abc import Iterator
-from typing import Final
+from typing import Final, get_args
 
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
-from quantd.daemon.config import Config, Known, LimitKey, Mistake
+from quantd.daemon.assembly.limit_keys import limit_keys
+from quantd.daemon.config import Config, Known, Mistake
+from quantd.daemon.config.schema import Job
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
-from quantd.risk.limits.catalogue import EXTRA
 from quantd.risk.limits.profiles import PROFILES
-from quantd.risk.limits.record import higher
 from quantd.strategies.policies import COMPOSITES, POLICIES, RECORDS
 
 COMMON: Final = (
@@ -62,42 +61,15 @@ def known_names() -> Known:
     )
 
 
-def limit_keys() -> tuple[LimitKey, ...]:
-    """The keys of limits that the schema of the configuration does not have: those of records without a field."""
-    return tuple(
-        LimitKey(key, *bounds, floor=each.tighter is higher)
-        for key, each in EXTRA.items()
-        if (bounds := each.bounds) is not None
-    )
-
-
-JOBS = frozenset(
-    {
-        "rebalance",
-        "snapshot",
-        "flatten",
-        "risk_report",
-        "daily_report",
-        "reconcile",
-        "backup",
-        "compact",
-        "reallocate",
-        "promote",
-        "retrain",
-    }
-)
+JOBS: Final = frozenset(get_args(Job)) - {"reload"}
 """What a schedule can do in this version."""
 
 
 def not_yet(config: Config) -> list[Mistake]:
-    """A mistake for each thing that is configured and not built."""
-    return list(_not_yet(config))
-
-
-def _not_yet(config: Config) -> Iterator[Mistake]:
-    mistake = config.source.mistake
-    later = "this version does not do it yet"
-    for k, schedule in enumerate(config.schedules):
-        if schedule.do not in JOBS:
-            known = ", ".join(sorted(JOBS))
-            yield mistake(("schedules", k, "do"), f'= "{schedule.do}": {later}', f"it does {known}")
+    """A mistake for each schedule whose job is not built."""
+    known = f"it does {', '.join(sorted(JOBS))}"
+    return [
+        config.source.mistake(("schedules", k, "do"), f'= "{schedule.do}": this version does not do it yet', known)
+        for k, schedule in enumerate(config.schedules)
+        if schedule.do not in JOBS
+    ]

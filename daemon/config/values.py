@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -27,6 +27,20 @@ _DECIMAL = re.compile(r"-?\d+(\.\d+)?")
 
 class Written:
     """Marks a field whose value is written as text, so that an override of it is not read as a number."""
+
+
+Looser = Literal["higher", "lower", "fewer", "fixed"]
+
+
+class Reload(NamedTuple):
+    """Marks a value by the change that makes it looser: a `higher` or `lower` one, or `fewer` names. A `fixed` value
+    changes only at a start. `on`: it has a default, so that adding the key may loosen it."""
+
+    looser: Looser
+    on: bool = False
+
+
+START = Reload("fixed")
 
 
 def wrong(text: str, remedy: str = "") -> NoReturn:
@@ -180,6 +194,7 @@ Collar = Annotated[float, bounds(0, 0.5, above=True, percent=True)]
 BasisPoints = Annotated[float, bounds(0, 1_000)]
 Money = Annotated[int, _exact(MICRO, 6, "an amount of money"), Written()]
 """Text -> int micro-currency."""
+MoneyCap = Annotated[Money, Reload("higher")]
 Size = Annotated[int, _exact(NANO, 9, "a size"), Written()]
 """Text or a whole number -> int nano-units."""
 Zone = Annotated[str, AfterValidator(_zone)]

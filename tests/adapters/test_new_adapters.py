@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import ROOT
-from tests.support.package_copy import copy_package, environment
+from tests.support.checkout import ROOT, copy_package, environment
 
 PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 
@@ -55,6 +54,7 @@ def test_a_feed_is_one_file(checkout: Path) -> None:
     assert json.loads(done.stdout)["bars"] == 31
 
 
+@pytest.mark.long
 def test_a_broker_is_one_file(checkout: Path) -> None:
     chosen = ("--set", "feed.kind=yfinance", "--set", "broker.kind=offline")
     done = quantd(checkout, "config", "check", *chosen, QUANTD_OFFLINE_KEY="x")

@@ -16,7 +16,6 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, La
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, local, say
 from quantd.daemon.cli.places import Place, bus_login, bus_tls, place
-from quantd.daemon.views.rows import alert_line
 from quantd.trading.exit_codes import TRY_LATER
 
 
@@ -30,7 +29,7 @@ def alerts(
 ) -> None:
     where = place(config, state)
     reader = where.reader(run)
-    rows = [alert_line(row) for row in reader.alerts(last=last)]
+    rows = reader.alerts(last=last)
     if follow:
         for row in rows:
             _show(msgspec.to_builtins(row), as_json)

@@ -15,6 +15,7 @@ from quantd.daemon.cli.output import cell, iso, say, write_whole
 from quantd.daemon.cli.places import place
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.trading.exit_codes import USAGE
+from quantd.trading.orders import money_text
 
 COLUMNS: Final = {
     "fills": ("ts", "order", "symbol", "side", "qty", "price", "fee", "agent"),
@@ -46,14 +47,20 @@ def export(
         rows = [(iso(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent) for f in found]
     elif what == "orders":
         rows = [
-            (
-                iso(o.order.ts), o.order.id, o.order.symbol, o.order.side, o.order.qty, o.order.limit, o.order.state,
-                reason_name(int(o.order.reason or 0)), o.order.agent,
-            )
+            (iso(o.ts), o.id, o.symbol, o.side, o.qty, o.limit, o.state, reason_name(int(o.reason or 0)), o.agent)
             for o in reader.orders()
-        ]  # fmt: skip
+        ]
     else:
-        rows = [(iso(p.ts), p.equity, p.cash, repr(float(p.gross)), repr(float(p.drawdown))) for p in reader.equity()]
+        rows = [
+            (
+                iso(p.ts),
+                money_text(p.equity_micro),
+                money_text(p.cash_micro),
+                repr(float(p.gross)),
+                repr(float(p.drawdown)),
+            )
+            for p in reader.equity()
+        ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS[what])

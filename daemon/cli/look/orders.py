@@ -41,8 +41,8 @@ def orders(
     orders = reader.orders(last=last, symbol=symbol)
     if as_json:
         slices = slices_of(where.records(), reader.run.run, where.folder)
-        costs = of_orders(reader, [row.order for row in orders], slices)
-        print_json({"run": reader.run.run, "orders": [order_line(row, costs.get(row.order.id)) for row in orders]})
+        costs = of_orders(reader, orders, slices)
+        print_json({"run": reader.run.run, "orders": [order_line(row, costs.get(row.id)) for row in orders]})
         return
     rows = [order_line(row) for row in orders]
     table(

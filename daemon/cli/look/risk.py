@@ -64,7 +64,7 @@ def _risk_recorded(where: Place, why: str) -> RiskNow:
     reader = where.reader()
     newest = next(iter(reader.decisions(last=1)), None)
     point = next(iter(reader.equity(last=1)), None)
-    moves = {m.agent: m for m in reader.switches()}
+    moves = {m.who: m for m in reader.switches()}
 
     def switch(name: str) -> BookSwitch:
         move = moves.get(name)
@@ -72,7 +72,7 @@ def _risk_recorded(where: Place, why: str) -> RiskNow:
             return BookSwitch("RUN", "", False)
         return BookSwitch(move.after, move.reason, move.reason == "suspended")
 
-    house = switch("")
+    house = switch("house")
     plan = newest.plan if newest is not None else None
     values = plan.values if plan is not None else {}
     return RiskNow(

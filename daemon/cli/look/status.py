@@ -27,9 +27,11 @@ def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = N
 
 
 def _stored_status(where: Place) -> dict[str, Any]:
+    from quantd.trading.orders import money_text
+
     reader = where.reader()
     last = next(iter(reader.equity(last=1)), None)
-    moves = [m for m in reader.switches() if not m.agent]
+    moves = [m for m in reader.switches() if m.who == "house"]
     switch = moves[-1] if moves else None
     return {
         "run": reader.run.run,
@@ -41,8 +43,8 @@ def _stored_status(where: Place) -> dict[str, Any]:
         "time": f"{local(last.ts)} New York" if last else "",
         "switch": switch.after if switch else "RUN",
         "reason": switch.reason if switch and switch.after != "RUN" else "",
-        "equity": last.equity if last else "",
-        "cash": last.cash if last else "",
+        "equity": money_text(last.equity_micro) if last else "",
+        "cash": money_text(last.cash_micro) if last else "",
         "gross": last.gross if last else None,
         "drawdown": last.drawdown if last else 0.0,
         "agents": list(reader.run.agents),

@@ -11,9 +11,9 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Se
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import answer, print_json, table
 from quantd.daemon.cli.places import place
-from quantd.daemon.config import Config, ConfigError, Limits, Mistake, digest, flat
+from quantd.daemon.config import Config, ConfigError, Mistake, digest, flat
 from quantd.daemon.config.document import given
-from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
+from quantd.daemon.config.keys import all_keys, pattern_of
 from quantd.daemon.config.mistakes import dotted, shown, without_password
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.worker import Apart
@@ -45,13 +45,16 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
 def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> None:
     """List every setting with its value and its source."""
     found = read(config, sets)
-    written, effective = given(found), _effective(found)
+    written, effective, keys = given(found), _effective(found), all_keys(type(found.document))
     rows = []
     for path, value in flat(found).items():
+        key = keys.get(pattern_of(path))
+        attribute = "" if key is None else key.attribute
         name, line = found.source.place(path) if path in written else ("default", 0)
         if path not in written and path[:-1] in effective:
-            value, name = effective[path[:-1]].of(str(path[-1]), value)
-        rows.append({"key": dotted(path), "value": _plain(path, value), "source": f"{name}:{line}" if line else name})
+            value, name = effective[path[:-1]].of(attribute, value)
+        source = f"{name}:{line}" if line else name
+        rows.append({"key": dotted(path), "value": _plain(attribute, value), "source": source})
     if as_json:
         print_json({"config": str(config), "digest": digest(found), "settings": rows})
         return
@@ -68,9 +71,8 @@ class _Effective(NamedTuple):
     house: catalogue.Limits | None
     profile: str | None
 
-    def of(self, key: str, value: Any) -> tuple[Any, str]:
+    def of(self, attribute: str, value: Any) -> tuple[Any, str]:
         """(value, source) of a key that is not in the file."""
-        attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else key
         if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"
         now, plain = catalogue.value_of(self.limits, attribute), catalogue.value_of(catalogue.Limits(), attribute)
@@ -95,10 +97,8 @@ def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
     return found
 
 
-def _plain(path: tuple[str | int, ...], value: Any) -> Any:
+def _plain(attribute: str, value: Any) -> Any:
     """A value in the notation of the file: durations and amounts as text, ISO 8601 dates, no password in an address."""
-    key = all_keys().get(pattern_of(path))
-    attribute = key.attribute if key is not None else ""
     if isinstance(value, int) and attribute.endswith("_ns"):
         return f"{value / 1e9:g}s" if value % 1_000_000_000 or not value else interval_text(value)
     if isinstance(value, int) and attribute.endswith("_micro"):
@@ -108,9 +108,9 @@ def _plain(path: tuple[str | int, ...], value: Any) -> Any:
     if isinstance(value, str):
         return without_password(value)
     if isinstance(value, Mapping):
-        return {str(name): _plain((), each) for name, each in value.items()}
+        return {str(name): _plain("", each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain((), each) for each in value]
+        return [_plain("", each) for each in value]
     return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 

@@ -118,6 +118,7 @@ async def test_restarts_of_the_broker_lose_and_double_nothing_over_mqtt_5(mosqui
     await until(arrived, "all alerts")
 
 
+@pytest.mark.long
 async def test_a_broker_of_another_version_is_named_with_the_line_that_reaches_it(
     mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -161,6 +161,7 @@ def require_equal(server: AlpacaServer, left: Left) -> None:
         assert there == ([held[symbol]] if held[symbol] else [])
 
 
+@pytest.mark.long
 async def test_stops_rest_equal_to_the_book_follow_a_rebalance_and_close_the_book_when_the_market_falls(
     tmp_path: Path,
 ) -> None:

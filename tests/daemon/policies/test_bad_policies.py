@@ -120,6 +120,7 @@ def test_each_bad_policy_holds_and_is_suspended_after_the_set_number_of_failures
         assert all(each == held[1] for each in held[1:])
 
 
+@pytest.mark.long
 def test_the_others_trade_on(run):
     shell, seen, _ = run
     for number in (len(BAD), len(BAD) + 1):

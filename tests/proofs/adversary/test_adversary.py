@@ -51,7 +51,7 @@ def test_some_verdict_of_nearly_every_kind_comes_within_a_hair_of_a_limit() -> N
     assert sum(use > 0.99 for use in nearest.values()) >= 10, nearest
 
 
-@pytest.mark.quick_cases(8)
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_planted_fault_is_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hunt(fault, monkeypatch), "nobody saw it"

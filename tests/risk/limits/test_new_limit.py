@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import ROOT
-from tests.support.package_copy import copy_package, environment
+from tests.support.checkout import ROOT, copy_package, environment
 
 PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 
@@ -78,6 +77,7 @@ def test_one_file_adds_a_cap_that_is_configured_enforced_and_explained(limited: 
     assert "the price is above max_price" in why
 
 
+@pytest.mark.long
 def test_one_file_adds_a_row_that_is_configured_enforced_and_explained(limited: Path, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(LIMITED.format(limits="max_long_exposure = 0.5"))
     found = json.loads(quantd_limited(limited, tmp_path, "config", "show", "--json").stdout)

@@ -208,6 +208,7 @@ async def test_an_ended_order_behind_a_hundred_newer_ones_is_found(rig: CcxtRig)
     assert only(await rig.broker.query(basket.sample, basket.n, [0])).cause == [Cause.EXPIRED]
 
 
+@pytest.mark.long
 async def test_an_order_decided_before_we_came_is_sent_once_nobody_else_s_can_be_on_its_way(rig: CcxtRig) -> None:
     basket = rig.basket(Row(0, 10))
     await asyncio.sleep(0.005)

@@ -390,6 +390,7 @@ def test_files_that_cannot_be_read_and_settings_that_contradict_are_refused(tmp_
             Replay.load(path, **arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 def test_twenty_symbols_of_5000_days_and_half_a_million_bars_load_whole(tmp_path: Path) -> None:
     days = calendars()["XNYS"].day_ns[:5000]
     stamps = pl.from_epoch(pl.Series("ts", days), "ns").dt.replace_time_zone("UTC")

@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 
 from quantd.adapters.calendars import sessions as calendar_sessions
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import ConfigError, Known, read
 from tests.support.command_line import CONFIG as DAILY
 from tests.support.command_line import answer, quantd, write
 
-KNOWN = Known(policies=("equal_weight",), calendars=("XNYS",))
+KNOWN = Known(policies=("equal_weight",), calendars=("XNYS",), limits=limit_keys())
 CONFIG = """
 [quantd]
 state = "state"

@@ -25,6 +25,7 @@ def here(tmp_path: Path) -> Iterator[Path]:
     os.chdir(before)
 
 
+@pytest.mark.long
 def test_mlflow_keeps_a_run_that_is_taken_up_again_as_one(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = here / "run" / "seed-1"
