@@ -1,6 +1,9 @@
 """`quantd halt`, `resume` and `reduce` of a running daemon."""
 
-from tests.support.command_line import answer, quantd
+import subprocess
+import sys
+
+from tests.support.command_line import answer, environment, quantd
 
 
 def test_commands_to_a_running_daemon_take_effect_and_are_journalled(live):
@@ -15,3 +18,13 @@ def test_commands_to_a_running_daemon_take_effect_and_are_journalled(live):
     wrong = quantd(folder, "halt", "--agent", "trendy")
     assert wrong.returncode == 2
     assert "even, trend" in wrong.stderr
+
+
+def test_the_kill_switch_loads_neither_the_engine_nor_the_store():
+    code = "import sys, quantd.daemon.cli.operate.halt\n"
+    code += (
+        "heavy = ('polars', 'onnxruntime', 'sqlmodel', 'aiohttp', 'quantd.daemon.engine', 'quantd.adapters.store')\n"
+    )
+    code += "sys.exit(','.join(m for m in heavy if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert done.stderr == ""
