@@ -26,5 +26,5 @@ def test_the_kill_switch_loads_neither_the_engine_nor_the_store():
         "heavy = ('polars', 'onnxruntime', 'sqlmodel', 'aiohttp', 'quantd.daemon.engine', 'quantd.adapters.store')\n"
     )
     code += "sys.exit(','.join(m for m in heavy if m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), stderr=subprocess.PIPE, text=True)
     assert done.stderr == ""
