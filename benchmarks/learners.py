@@ -51,10 +51,10 @@ def main() -> None:
         print("learners: needs torch and stable-baselines3 (make test installs them); left out")
         return
     import torch
-    from tests.support.peer import peer_of
 
     from quantd.models.learners.a2c import A2c, A2cPlan
     from quantd.models.learners.ppo import Ppo, PpoPlan
+    from tests.models.learners.peer import peer_of
     from tests.support.problems import DriftingAsset
 
     torch.set_num_threads(1)

@@ -49,11 +49,7 @@ from quantd.daemon.monitoring.watchdog import watch as watch_conditions
 from quantd.daemon.monitoring.watchdog import watch_halt_file
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.worker import Apart, lacking
-from quantd.daemon.recovery.continuation import (
-    CLOSES,
-    MOVES,
-    carried_from,
-)
+from quantd.daemon.recovery.continuation import CLOSES, MOVES, carried_from
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run

@@ -32,7 +32,7 @@ from quantd.daemon.policies.loading import Apart, PolicyError, answer
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.schedule import Schedule, Verdict, catch_up, due, stream
-from quantd.daemon.runtime.timeline import Item, due_agents, sample_ticks, timeline, with_due
+from quantd.daemon.runtime.timeline import Item, due_ticks, sample_ticks, timeline, with_due
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Tick
@@ -138,7 +138,7 @@ class Parts:
         after = max(after, start_ns - 1)
         said = stream(self.schedules, self.sessions, max(after, away), until)
         made_up = [(ts, k) for ts, k, verdict in self.missed(after, away) if verdict == "run"]
-        return with_due(samples, due_agents(chain(made_up, said), asks, jobs))
+        return with_due(samples, due_ticks(chain(made_up, said), asks, jobs))
 
     def _asked_by(self, schedule: Schedule) -> tuple[int, ...]:
         """The numbers of those that a schedule asks. A challenger that no schedule names is asked with its champion."""
@@ -368,11 +368,4 @@ def schedule_of(config: Config, number: int) -> Schedule:
 
 def limits_of_config(parts: Parts, config: Config) -> Rules:
     """The rules of `parts` as a newly read configuration would have them."""
-    return rules_of(
-        config,
-        parts.universe,
-        parts.sessions,
-        parts.policies,
-        parts.schedules,
-        parts.interval_ns,
-    )
+    return rules_of(config, parts.universe, parts.sessions, parts.policies, parts.schedules, parts.interval_ns)

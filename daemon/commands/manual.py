@@ -13,7 +13,7 @@ from quantd.daemon.commands.control import Fault, NotDone, one_line
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.account import agent_of, difference, free_micro, told
+from quantd.daemon.engine.venue.account import agent_of, difference, differences_text, free_micro
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import READY
 from quantd.risk.limits.catalogue import REASON_TEXT, Reason
@@ -287,7 +287,7 @@ def became_of_flow(service: Service, moved: Flow, effects: Sequence[Effect]) -> 
 def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
     """The differences between the books and the venue's newest account report."""
     lots, cash = found(state, account)
-    said = told(state, lots, cash)
+    said = differences_text(state, lots, cash)
     return Compared(not said, said, quantities(state.universe, lots), money_text(cash), how, int(state.switch.state))
 
 

@@ -7,10 +7,7 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import FLOORS, ON_BREACH
 from quantd.risk.monitor.levels import CRITICAL, Crossing
 from quantd.risk.switch import STATE_LIMITS
-from quantd.trading.effects import (
-    Level,
-    Publish,
-)
+from quantd.trading.effects import Level, Publish
 
 LEVELS: Final[tuple[Level, ...]] = ("INFO", "INFO", "WARNING", "CRITICAL")
 """Level of an alert by the level of `quantd.risk.monitor.levels`."""
@@ -26,15 +23,18 @@ RATIOS: Final = frozenset({"min_sharpe"})
 
 
 def alert(
-    state: State, level: Level, kind: str, text: str, *, agent: int = HOUSE, symbol: int = -1, **measured: float
+    state: State, level: Level, kind: str, text: str, *, agent: int | str = HOUSE, symbol: int = -1, **measured: float
 ) -> Publish:
+    """An alert about an agent (by number or name) or the house, with the measured `value` and `bound` if any."""
+    if isinstance(agent, int):
+        agent = "" if agent == HOUSE else state.rules.agents[agent].name
     return Publish(
         ts=state.now,
         level=level,
         kind=kind,
         text=text,
         symbol="" if symbol < 0 else state.universe.symbols[symbol],
-        agent="" if agent == HOUSE else state.rules.agents[agent].name,
+        agent=agent,
         value=measured.get("value"),
         bound=measured.get("bound"),
     )

@@ -1,4 +1,4 @@
-"""What a slice and a corporate action do: crosses at the open, marks, protective exits; splits and dividends."""
+"""Handlers of market slices (crosses, marks, protective exits) and of corporate actions."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,8 @@ from quantd.daemon.engine.stops.venue_stops import split_stops
 from quantd.daemon.engine.venue.account import entitle
 from quantd.daemon.engine.venue.halts import trades_again
 from quantd.daemon.engine.venue.open_orders import Working
-from quantd.trading.effects import (
-    Booked,
-    Cancel,
-    Crossed,
-    Effect,
-)
-from quantd.trading.events import (
-    Action,
-)
+from quantd.trading.effects import Booked, Cancel, Crossed, Effect
+from quantd.trading.events import Action
 from quantd.trading.execution import split_row
 from quantd.trading.instruments import NANO
 from quantd.trading.market import MarketSlice
@@ -29,16 +22,15 @@ from quantd.trading.orders import ENDED
 
 
 def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
-    """Crosses at the open, then the marks, then what they say about positions that are protected."""
+    """Book the crosses at the open, then update the marks, then check protective levels."""
     ts = market.ts_event
-    state.now = max(state.now, market.ts_seen)
     effects: Sequence[Effect] = book_crosses(state, market) if state.crosses else ()
     if market.full:
         state.marks, state.marks_nano = market.close, market.close_nano
         state.mark_ts = np.empty(state.universe.size, dtype=np.int64)
         state.mark_ts.fill(ts)
     else:
-        state.watch.corridor = None  # its rows are those in which every symbol had a bar
+        state.watch.corridor = None  # it holds for rows in which every symbol has a bar
         fresh = market.fresh
         state.marks = np.where(fresh, market.close, state.marks)
         state.marks_nano = np.where(fresh, market.close_nano, state.marks_nano)
@@ -58,9 +50,9 @@ def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
 
 
 def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
-    """Exchange what agents crossed, at the first open within both worst prices; what has ended lapses."""
+    """Book crosses between agents at the first open within both worst prices; expired ones lapse."""
     effects: list[Effect] = []
-    kept = []
+    waiting = []
     for cross in state.crosses:
         eligible = market.fresh[cross.symbol] and market.ts_open >= cross.ts
         price = int(market.open_nano[cross.symbol])
@@ -72,14 +64,13 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
                 state.activity.cross(price, cross.shares, float(state.universe.lot_size[cross.symbol]))
             effects.append(Crossed(cross.sample, market.ts_open, cross.symbol, price, cross.shares))
         elif not (cross.end and cross.end <= market.ts_event):
-            kept.append(cross)
-    state.crosses = kept
+            waiting.append(cross)
+    state.crosses = waiting
     return effects
 
 
 def on_action(state: State, action: Action) -> Sequence[Effect]:
-    """A split, a dividend or a delisting at the ex date's open, on what was held at the previous close."""
-    state.now = max(state.now, action.ts)
+    """Apply a split, dividend or delisting at the ex date's open to the positions of the previous close."""
     state.watch.corridor = None
     symbol = action.symbol
     if action.kind == "dividend":
@@ -91,10 +82,10 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
         state.booked()
         return (Booked(action.ts, "dividend", symbol, amount),) if amount else ()
     if action.kind == "delisting":
-        return delisted(state, action)
+        return _delisted(state, action)
     numerator, denominator = action.numerator, action.denominator
     state.history.action(action.key, symbol, numerator / denominator, 0.0)
-    # marks stay raw: from the ex date on a share is worth that much less
+    # marks are raw prices: from the ex date on they are scaled
     marks, marks_nano = state.marks.copy(), state.marks_nano.copy()
     marks[symbol] *= denominator / numerator
     marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator
@@ -108,9 +99,8 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     for work in state.at_venue().values():
         for row, column in enumerate(work.basket.sym):
             if column == symbol and work.state[row] not in ENDED:
-                split_working(work, row, numerator, denominator)
-    for cross in [c for c in state.crosses if c.symbol == symbol]:
-        state.crosses.remove(cross)  # a cross is between two books; the next decision makes it again
+                _split_order(work, row, numerator, denominator)
+    state.crosses = [c for c in state.crosses if c.symbol != symbol]  # the next decision makes them again
     effects: list[Effect] = [
         alert(state, "INFO", "action", f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}")
     ]
@@ -119,9 +109,11 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
     return effects
 
 
-def delisted(state: State, action: Action) -> Sequence[Effect]:
-    """The position becomes cash, what is open is cancelled, and without a price nothing more is bought. A venue that
-    pays by itself does so as a flow: there the lots stay until its account is compared with ours."""
+def _delisted(state: State, action: Action) -> Sequence[Effect]:
+    """Turn the position into cash, cancel its orders and drop its price, so that nothing more is bought.
+
+    A venue that pays itself does so as a flow: there the lots stay until the next reconciliation.
+    """
     symbol, name = action.symbol, state.universe.symbols[action.symbol]
     effects: list[Effect] = [
         Cancel(sample, n, row, state.now)
@@ -147,8 +139,8 @@ def delisted(state: State, action: Action) -> Sequence[Effect]:
     return [*effects, Booked(action.ts, "delisting", symbol, amount)] if held else effects
 
 
-def split_working(work: Working, row: int, numerator: int, denominator: int) -> None:
-    """Rescale one resting order, exactly as the venue does."""
+def _split_order(work: Working, row: int, numerator: int, denominator: int) -> None:
+    """Rescale one working order exactly as the venue does."""
     work.lots[row], work.filled[row], work.worst_nano[row] = split_row(
         work.lots[row], work.filled[row], work.worst_nano[row], numerator, denominator
     )

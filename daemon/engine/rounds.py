@@ -1,4 +1,4 @@
-"""Rounds: Asks and their answers, planned when the last answer is in, and the follow-ups of earlier decisions."""
+"""Rounds: Asks and their answers, the plan after the last answer, and the follow-ups of earlier decisions."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -9,23 +9,18 @@ from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import AgentState, Round, State
-from quantd.risk.switch import HALT, REDUCE
+from quantd.risk.switch import REDUCE
 from quantd.trading.codec import memory_of
-from quantd.trading.effects import (
-    Ask,
-    Effect,
-    Level,
-)
-from quantd.trading.events import (
-    Decided,
-)
+from quantd.trading.effects import Ask, Effect, Level
+from quantd.trading.events import Decided
 from quantd.trading.instruments import MICRO
 from quantd.trading.view import View
 
 
 def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
-    """One Ask for each agent that is due, on the last sample and the newest marks."""
-    round_ = open_round(state, due)
+    """Open a round: one Ask for each agent that is due, on the last sample and the newest marks."""
+    state.round_no += 1
+    state.round = Round(state.round_no, due)
     prices = state.marks.view()
     prices.flags.writeable = False
     px = state.marks * state.universe.lot_size
@@ -50,21 +45,21 @@ def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
             bars=state.history.bars,
             macro=state.history.macro,
         )
-        asks.append(Ask(round_.number, number, view, state.agents[number].memory, state.seats[number]))
+        asks.append(Ask(state.round_no, number, view, state.agents[number].memory, state.seats[number]))
     return asks
 
 
 def on_decided(state: State, answer: Decided) -> Sequence[Effect]:
-    """Take an answer; when the last of its round is in, plan."""
+    """Record an answer; plan after the last one of its round."""
     round_ = state.round
     if round_ is None or round_.number != answer.round or answer.agent not in round_.waiting:
-        return ()  # too late: its round was planned without it
+        return ()  # late: the round was planned without it
     round_.waiting.remove(answer.agent)
     agent = state.agents[answer.agent]
     effects: list[Effect] = []
     failed = answer.failed or _unfit(state, answer.weights)
     if failed:
-        effects.extend(failure(state, answer.agent, agent, failed))
+        effects.extend(_failure(state, answer.agent, agent, failed))
     else:
         agent.failures = 0
         if answer.note != agent.note:
@@ -91,8 +86,8 @@ def _unfit(state: State, weights: bytes | None) -> str:
     return "" if all(map(isfinite, np.frombuffer(weights).tolist())) else "a weight is not finite"
 
 
-def failure(state: State, number: int, agent: AgentState, failed: str) -> list[Effect]:
-    """The agent holds; after repeated failures it is suspended. Nobody else is touched."""
+def _failure(state: State, number: int, agent: AgentState, failed: str) -> list[Effect]:
+    """The agent holds; after repeated failures it is suspended."""
     agent.failures += 1
     effects: list[Effect] = [
         alert(state, "WARNING", "policy", f"policy failed, the agent holds: {failed}", agent=number)
@@ -100,14 +95,13 @@ def failure(state: State, number: int, agent: AgentState, failed: str) -> list[E
     if agent.failures >= state.rules.max_failures:
         agent.suspended = True
         agent.follow_up = None
-        effects.extend(
-            move_switch(state, number, REDUCE, "suspended", f"suspended after {agent.failures} failures in a row")
-        )
+        text = f"suspended after {agent.failures} failures in a row"
+        effects.extend(move_switch(state, number, REDUCE, "suspended", text))
     return effects
 
 
-def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
-    """Plan again what earlier decisions left, in the order of the decisions, once their orders have ended."""
+def follow_ups(state: State, due: frozenset[int]) -> list[Effect]:
+    """Plan the rest of earlier decisions, in their order, once their orders have ended and no new one is `due`."""
     if all(agent.follow_up is None for agent in state.agents):
         return []
     waiting: dict[tuple[int, int], dict[int, bytes]] = {}
@@ -117,7 +111,7 @@ def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
         rest = agent.follow_up
         if rest is None:
             continue
-        if number in asked_now or agent.suspended:
+        if number in due or agent.suspended:
             agent.follow_up = None
         elif number not in busy:
             agent.follow_up = None
@@ -126,16 +120,3 @@ def follow_ups(state: State, asked_now: frozenset[int]) -> list[Effect]:
     for (sample, used), answers in sorted(waiting.items()):
         effects.extend(plan(state, answers, sample=sample, used=used + 1))
     return effects
-
-
-def asks_allowed(state: State) -> bool:
-    """Whether policies are asked at all: not once everything is halted, nor while everything is sold, as what they
-    want of a symbol would take its sale back."""
-    return state.switch.state != HALT and not state.flattening
-
-
-def open_round(state: State, agents: list[int]) -> Round:
-    """A new round that waits for `agents`."""
-    state.round_no += 1
-    state.round = Round(state.round_no, agents)
-    return state.round

@@ -1,44 +1,34 @@
-"""What time does: a sample is valued, overdue orders are asked for, agents that are due are asked."""
+"""Ticks: values samples, queries overdue orders, and asks the agents that are due."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from quantd.daemon.engine.agents.capital import reallocate, settle
 from quantd.daemon.engine.agents.promotion import promote
-from quantd.daemon.engine.rounds import ask_agents, asks_allowed, follow_ups
+from quantd.daemon.engine.rounds import ask_agents, follow_ups
 from quantd.daemon.engine.safety.monitor import watch
 from quantd.daemon.engine.safety.switch import cancel_open_orders, flatten, flatten_all, watch_switch
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.stops.exits import ask_for_exits, forget_best, release_blocked, settle_exits
+from quantd.daemon.engine.stops.exits import forget_best, order_exits, release_blocked, settle_exits
 from quantd.daemon.engine.valuation import close_dates, note_sample
-from quantd.risk.switch import REDUCE, RUN
+from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.cash_rate import earned
-from quantd.trading.effects import (
-    Booked,
-    Cancel,
-    Effect,
-    Query,
-    Snapshot,
-    Valued,
-)
-from quantd.trading.events import (
-    Tick,
-)
+from quantd.trading.effects import Booked, Cancel, Effect, Query, Snapshot, Valued
+from quantd.trading.events import Tick
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import ENDED, OrderState
 from quantd.trading.sessions import DAY_NS
 
 AT_SAMPLES: Final = frozenset({"reallocate", "promote"})
-"""Jobs that are done at the next sample: what they weigh is valued there."""
+"""Jobs that run at the next sample, because they need its valuation."""
 
 
 def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
-    """Append and value a sample, then serve overdue orders, exits and follow-ups. `serve_tick` does the rest."""
-    state.now = max(state.now, tick.ts)
+    """Append and value a sample, then handle overdue orders, exits and follow-ups. `serve_tick` does the rest."""
     effects: list[Effect] = []
     if state.protecting:
         forget_best(state)
-        settle_exits(state)  # before the sample is counted: a cooldown begins with the next one
+        settle_exits(state)  # before the sample counts: a cooldown begins with the next one
     if tick.jobs:
         state.later |= AT_SAMPLES.intersection(tick.jobs)
     if tick.sample:
@@ -61,14 +51,14 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     if state.flattening and not state.working:
         effects.extend(flatten_all(state))
     if state.protecting:
-        effects.extend(ask_for_exits(state))
+        effects.extend(order_exits(state))
     if tick.sample:
         effects.extend(follow_ups(state, frozenset(agents_due(state, tick))))
     return effects
 
 
 def agents_due(state: State, tick: Tick) -> list[int]:
-    """The numbers of the agents that a tick asks for a decision."""
+    """Numbers of the agents that decide at a tick."""
     rules = state.rules.agents
     return [
         number
@@ -78,7 +68,7 @@ def agents_due(state: State, tick: Tick) -> list[int]:
 
 
 def serve_tick(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Effect]:
-    """`done` of a tick, then its jobs and the round that it opens."""
+    """The effects `done` of a tick, those of its jobs, and the Asks of its round."""
     if tick.sample and tick.warmup:
         return done
     effects = list(done)
@@ -87,7 +77,8 @@ def serve_tick(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Eff
         effects.extend(at_sample(state, frozenset(due)))
     if tick.sample and tick.cash_rate is not None:
         state.balances_micro = [book.cash_micro for book in state.ledger.books]
-    if due and asks_allowed(state) and state.sample:
+    # while everything is being sold, a policy's targets would cancel the sales
+    if due and state.switch.state != HALT and not state.flattening and state.sample:
         effects.extend(ask_agents(state, due, tick.ts))
     if "snapshot" in tick.jobs:
         effects.append(Snapshot(tick.ts))
@@ -97,7 +88,7 @@ def serve_tick(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Eff
 
 
 def at_sample(state: State, due: frozenset[int]) -> list[Effect]:
-    """Jobs that look at books just valued, before anybody is asked."""
+    """Run the jobs that need books just valued, before the Asks."""
     jobs, state.later = state.later, set()
     effects = promote(state) if "promote" in jobs else []
     if "reallocate" in jobs:
@@ -106,9 +97,10 @@ def at_sample(state: State, due: frozenset[int]) -> list[Effect]:
 
 
 def overdue(state: State) -> list[Effect]:
-    """Ask for orders whose time is over, whose outcome is unknown, or that have no time: their last report may be
-    lost. Cancel again what is still being cancelled: that may be lost too, and a venue takes a second one for the
-    first."""
+    """Query orders that are expired, UNKNOWN or good till cancelled, as their last report may be lost.
+
+    Cancel again what is being cancelled: the first cancel may be lost, and a second one does no harm.
+    """
     effects: list[Effect] = []
     for (sample, n), work in state.working.items():
         rows = []
@@ -125,8 +117,10 @@ def overdue(state: State) -> list[Effect]:
 
 
 def accrue(state: State, tick: Tick) -> list[Effect]:
-    """Borrow cost and interest for the calendar days since the sample before: borrow on what is short now, interest on
-    the cash of that sample, at its rate."""
+    """Borrow fees and interest for the calendar days since the sample before.
+
+    Borrow fees are on the present short positions, interest on the cash of that sample at its rate.
+    """
     effects: list[Effect] = []
     days = int(tick.key - state.borrowed_key) // DAY_NS if state.borrowed_key else 0
     rate = state.rules.borrow_bp_annual
@@ -144,7 +138,7 @@ def accrue(state: State, tick: Tick) -> list[Effect]:
 
 
 def take_sample(state: State, tick: Tick) -> list[Effect]:
-    """Borrow cost and interest, valuation, and the limits that move the switch."""
+    """Accrue, value the books, and check the limits that move switches."""
     effects = accrue(state, tick)
     state.sample, state.sample_key = tick.ts, tick.key
     state.sample_no += 1
@@ -153,16 +147,14 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
     if state.protecting:
         release_blocked(state)
     if len(state.orders_at) > 256:
-        # a decision that is still worked goes on counting its orders
-        worked = {parent.sample for parent in state.parents}
-        kept = worked.union(list(state.orders_at)[-128:])
-        state.orders_at = {at: n for at, n in state.orders_at.items() if at in kept}
+        # parent orders still number their children
+        recent = {parent.sample for parent in state.parents}.union(list(state.orders_at)[-128:])
+        state.orders_at = {at: n for at, n in state.orders_at.items() if at in recent}
     state.revalue()
     note_sample(state, tick)
     equity = state.equity_micro
-    effects.extend(watch_switch(state, HOUSE, state.switch, equity, tick))
-    for number, agent in enumerate(state.agents):
-        effects.extend(watch_switch(state, number, agent.switch, state.books_micro[number], tick))
+    for book in (HOUSE, *range(len(state.agents))):
+        effects.extend(watch_switch(state, book, tick))
     effects.extend(watch(state))
     high = max(state.switch.high_water, 1)
     effects.append(

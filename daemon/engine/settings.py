@@ -1,4 +1,4 @@
-"""Everything that the engine takes from the configuration."""
+"""The engine's part of the configuration."""
 
 from msgspec import Struct
 
@@ -13,8 +13,8 @@ from quantd.trading.sessions import Sessions
 
 
 class AgentRules(Struct, frozen=True):
-    """One agent's part of the configuration. `capital` is exact micro-currency, `limits` fractions of its own
-    book; `scheduled` agents are asked by Ticks that name them, the others at each sample."""
+    """One agent. `limits` are fractions of its own book; `scheduled` agents decide at Ticks that name them, the others
+    at each sample."""
 
     name: str
     capital_micro: int
@@ -24,8 +24,8 @@ class AgentRules(Struct, frozen=True):
 
 
 class Rules(Struct, frozen=True):
-    """All that the configuration says to the engine. `calendar` is the row of `sessions` of each column, and
-    `house_calendar` that of the house; `volume_lookback` sessions make the average volume."""
+    """The rules of a run. `calendar` is the row of `sessions` of each column, `house_calendar` that of the house;
+    `volume_lookback` sessions make the average volume."""
 
     universe: Universe
     sessions: tuple[Sessions, ...]
@@ -44,49 +44,44 @@ class Rules(Struct, frozen=True):
     volume_lookback: int = 20
     house_calendar: int = 0
     venue_pays: bool = False
-    """Whether dividends come from the venue when it pays them, as cash flows, and not on the ex date."""
+    """Whether dividends are booked when the venue pays them, not on the ex date."""
     differences: str = ""
-    """What becomes of lots and cash that the venue has and we do not know of: "fence", an agent's name, or a person
-    decides."""
+    """Treatment of unknown lots and cash at the venue: "fence", an agent's name, or "" (an operator decides)."""
     cash_tolerance_micro: int = 0
-    """Cash that the venue may have more or less than we know of: some round each fill to their own decimals."""
+    """Largest ignored difference in cash: some venues round each fill to their own decimals."""
     execution: Execution = Execution()
-    """How decisions become orders."""
     macro: tuple[str, ...] = ()
-    """Names of the series that nobody trades, in the order in which a Tick has their values."""
+    """Names of the macro series, in the order of their values in a Tick."""
     keep_bars: bool = False
-    """Whether a policy reads whole bars: else only closes are kept."""
+    """Whether a policy reads whole bars; else only closes are stored."""
     live: Allowance | None = None
-    """What a run in mode live may do in all; None in every other mode."""
+    """The caps of mode live; None in every other mode."""
     capital: CapitalRules | None = None
-    """How capital moves between agents; None: it stays where it was put."""
+    """The reallocation of capital between agents; None for none."""
     first_seat: int = 0
     """The number of the first agent's policy: 0 in the house, after the house's agents in a shadow."""
     seats: tuple[str, ...] = ()
-    """The names of all that have a policy, by its number."""
+    """Names of the agents and shadows, by number of their policy."""
     shadows: "tuple[Rules, ...]" = ()
     """A house of one agent for each shadow."""
     challenges: tuple[int, ...] = ()
     """By shadow: the number of the agent whose place it may take; -1 for none."""
     promotion: PromotionRules | None = None
-    """When it takes it."""
 
     def counts_sessions(self) -> bool:
-        """Whether any book has a limit of what it trades, or sends, in a session."""
+        """Whether any book has a limit per session."""
         if self.live is not None and self.live.orders_per_day is not None:
             return True
         return any(limits.max_turnover is not None for limits in (self.house, *(a.limits for a in self.agents)))
 
     def names(self) -> tuple[str, ...]:
-        """Of all that have a policy, by number: the agents, then the shadows."""
+        """Names by number of the policy: the agents, then the shadows."""
         return self.seats or tuple(agent.name for agent in self.agents)
 
     def house_sessions(self) -> Sessions:
-        """The house's sessions."""
         return self.sessions[self.house_calendar]
 
 
 def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
-    """What closes positions of each agent's book: the tightest of the house's set and its own; `always` also where
-    nothing does."""
+    """Protective levels of each agent: the tightest of the house's and its own. None without any, unless `always`."""
     return guards([tightest_exits(rules.house.protective, agent.limits.protective) for agent in rules.agents], always)

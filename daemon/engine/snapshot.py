@@ -1,4 +1,6 @@
-"""The state as bytes and back, and the part of the rules that may change while a run goes on."""
+"""Encodes the state and restores it; and the part of the rules that may change during a run."""
+
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -21,7 +23,7 @@ from quantd.trading.view import EMPTY_MEMORY
 
 
 class InForce(Struct, frozen=True):
-    """The part of the rules that may change while a run goes on: it is in the journal with each change."""
+    """The part of the rules that may change during a run; each change is in the journal."""
 
     house: Limits
     agents: tuple[tuple[Limits, float], ...]
@@ -34,7 +36,7 @@ class InForce(Struct, frozen=True):
 
 
 def in_force(rules: Rules) -> bytes:
-    """The changeable part of `rules`, as a Reloaded event carries it."""
+    """The changeable part of `rules`, as in a Reloaded event."""
     return msgspec.msgpack.encode(
         InForce(
             rules.house,
@@ -49,7 +51,7 @@ def in_force(rules: Rules) -> bytes:
 
 
 def with_limits(rules: Rules, limits: bytes) -> Rules:
-    """`rules` with the changeable part that `in_force` wrote; msgspec.ValidationError when it is none."""
+    """`rules` with a changeable part of `in_force`. Raises msgspec.ValidationError."""
     new = msgspec.msgpack.decode(limits, type=InForce)
     return msgspec.structs.replace(
         rules,
@@ -70,7 +72,7 @@ def with_limits(rules: Rules, limits: bytes) -> Rules:
 
 
 class FrozenVenue(Struct, frozen=True):
-    """What is known of the venue's account beside orders."""
+    """The venue's account beside orders; fields are those of State."""
 
     fenced: tuple[list[int], int] = ([], 0)
     flows: list[str] = []
@@ -108,7 +110,7 @@ class Frozen(Struct, frozen=True):
     volumes: tuple[int, bytes]
     best: bytes = b""
     exits: list[tuple[dict[int, Exit], dict[int, int]]] = []
-    """By agent: protective exits under way, and cooldowns. Snapshots of before there were any have none."""
+    """By agent: protective exits in progress, and cooldowns; absent from old snapshots."""
     watch: FrozenWatch = FrozenWatch()
     venue: FrozenVenue = FrozenVenue()
     parents: list[Parent] = []
@@ -116,26 +118,33 @@ class Frozen(Struct, frozen=True):
     limited: dict[int, tuple[int, int]] = {}
     live_sessions: int = 0
     notes: list[str] = []
-    """By agent: what its policy said last."""
+    """By agent: last note of its policy."""
     owed: list[int] = []
     later: list[str] = []
     seats: list[str] = []
-    """By agent: the name of the agent whose policy decides for it."""
+    """By agent: name of the agent whose policy decides for it."""
     shadows: dict[str, bytes] = {}
-    """By name: each shadow's state, frozen alike."""
+    """By name: the frozen state of each shadow."""
     pairings: dict[str, Pairing] = {}
     """By the name of the challenger."""
     stops: list[tuple[tuple[int, int], Working]] = []
     resting: Stops = Stops()
-    """Protective stops at the venue. Snapshots of before there were any have none."""
+    """Protective stops at the venue; absent from old snapshots."""
     bars: tuple[int, bytes, bytes, bytes, bytes] | None = None
-    """Whole bars of the samples, where they are kept."""
     macro: dict[str, bytes] = {}
-    """By name: what was known of each macro series at the samples."""
+    """By name: values of each macro series at the samples."""
     artifacts: dict[str, str] = {}
     valuations: Valuations = msgspec.field(default_factory=Valuations)
     balances_micro: list[int] = []
-    """By book: cash at the last sample. Snapshots of before cash earned anything have none."""
+    """By book: cash at the last sample; absent from old snapshots."""
+
+
+_SAME: Final = (
+    "crosses", "foreign", "activity", "parents", "halted", "limited", "live_sessions", "artifacts", "valuations",
+    "balances_micro",
+)  # fmt: skip
+_SAME_OF_VENUE: Final = ("entitled", "foreign_ids", "buying_power_micro", "dust", "unlent")
+"""Fields that a state and its snapshot have alike."""
 
 
 def _ring_out(ring: Ring) -> tuple[bytes, bytes]:
@@ -150,8 +159,7 @@ def _ring_in(ring: Ring, prices: bytes, returns: bytes, count: int) -> None:
 
 
 def freeze(state: State) -> bytes:
-    """The whole state as bytes, between two events. `thaw` gives it back: the same events then have the same
-    effects."""
+    """The encoded state between two events. Raises ValueError during a round."""
     if state.round is not None:
         raise ValueError("a state is frozen between rounds, not while answers are awaited")
     history = state.history
@@ -171,12 +179,7 @@ def freeze(state: State) -> bytes:
             waiting=history.waiting,
             known_actions=history.known_actions,
             sync_actions=history.sync_actions,
-            marks=(
-                state.marks.tobytes(),
-                state.marks_nano.tobytes(),
-                state.mark_ts.tobytes(),
-                state.volume.tobytes(),
-            ),
+            marks=(state.marks.tobytes(), state.marks_nano.tobytes(), state.mark_ts.tobytes(), state.volume.tobytes()),
             numbers=(
                 state.now,
                 state.sample,
@@ -200,28 +203,17 @@ def freeze(state: State) -> bytes:
             orders_at=list(state.orders_at.items()),
             working=list(state.working.items()),
             ended=list(state.ended),
-            crosses=state.crosses,
-            foreign=state.foreign,
             down=sorted(state.down),
-            activity=state.activity,
             volumes=(state.volume_count, state.volumes[: state.volume_count].tobytes()),
             best=state.best.tobytes(),
             exits=[(a.exits, a.blocked) for a in state.agents],
             watch=state.watch.freeze(),
             venue=FrozenVenue(
-                state.fenced,
-                list(state.flows),
-                state.entitled,
-                state.foreign_ids,
-                state.buying_power_micro,
-                list(state.spending.items()),
-                state.dust,
-                state.unlent,
+                fenced=state.fenced,
+                flows=list(state.flows),
+                spending=list(state.spending.items()),
+                **{name: getattr(state, name) for name in _SAME_OF_VENUE},
             ),
-            parents=state.parents,
-            halted=state.halted,
-            limited=state.limited,
-            live_sessions=state.live_sessions,
             notes=[a.note for a in state.agents],
             owed=state.owed,
             later=sorted(state.later),
@@ -241,15 +233,13 @@ def freeze(state: State) -> bytes:
             ),
             bars=None if history.bars is None else history.bars.freeze(),
             macro={} if history.macro is None else history.macro.freeze(),
-            artifacts=state.artifacts,
-            valuations=state.valuations,
-            balances_micro=state.balances_micro,
+            **{name: getattr(state, name) for name in _SAME},
         )
     )
 
 
 def thaw(rules: Rules, frozen: bytes) -> State:
-    """The state that `freeze` wrote; universe, sessions and agents are those of `rules`, the limits the frozen ones."""
+    """The state of a snapshot. Universe, sessions and agents are those of `rules`, the limits those of the snapshot."""
     f = msgspec.msgpack.decode(frozen, type=Frozen)
     state = State(with_limits(rules, f.limits))
     state.ledger.thaw(msgspec.msgpack.decode(f.ledger))
@@ -265,48 +255,41 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.orders_at = dict(f.orders_at)
     state.working = dict(f.working)
     state.ended.extend(f.ended)
-    state.crosses = list(f.crosses)
-    state.foreign = list(f.foreign)
+    for name in _SAME:
+        setattr(state, name, getattr(f, name))
     state.down = set(f.down)
-    state.activity = f.activity
     for agent, (exits, blocked) in zip(state.agents, f.exits, strict=bool(f.exits)):
         agent.exits, agent.blocked = exits, blocked
     state.stops, state.rests = dict(f.stops), dict(f.resting.rests)
     state.postponed, state.leaving = list(f.resting.postponed), f.resting.leaving
     state.own = {(each.agent, each.symbol): each for each in f.resting.own}
     state.retries = {(each.agent, each.symbol): each for each in f.resting.retries}
-    state.govern(state.rules)  # exits under way go on, whatever the limits
+    state.govern(state.rules)
     if f.best:
         state.best = np.frombuffer(f.best).reshape(state.best.shape)
     state.watch.thaw(f.watch)
     if f.venue.fenced[0]:
         state.fenced = f.venue.fenced
+    for name in _SAME_OF_VENUE:
+        setattr(state, name, getattr(f.venue, name))
     state.flows.extend(f.venue.flows)
-    state.entitled = list(f.venue.entitled)
-    state.foreign_ids = list(f.venue.foreign_ids)
-    state.buying_power_micro, state.spending = f.venue.buying_power_micro, dict(f.venue.spending)
-    state.dust, state.unlent = dict(f.venue.dust), f.venue.unlent
-    state.parents, state.halted, state.limited = list(f.parents), dict(f.halted), dict(f.limited)
-    state.live_sessions = f.live_sessions
+    state.spending = dict(f.venue.spending)
     for agent, note in zip(state.agents, f.notes, strict=bool(f.notes)):
         agent.note = note
     state.owed = list(f.owed) or state.owed
     state.later = set(f.later)
-    state.artifacts = dict(f.artifacts)
-    state.valuations = f.valuations
-    state.balances_micro = list(f.balances_micro)
     _seats_in(state, f)
     state.revalue()
     return state
 
 
 def _market_in(state: State, f: Frozen) -> None:
-    """What is known of the market, and when it is."""
+    """Restore the market data."""
     history = state.history
     _ring_in(history.known, f.rings[0], f.rings[1], f.counts[0])
     _ring_in(history.synchronous, f.rings[2], f.rings[3], f.counts[1])
     if f.rings[4:] or f.waiting:
-        # a snapshot from before these rows were kept has those of the gate, with its gaps
+        # an old snapshot has the gate's rows only
         history.own_dates = history.synchronous.copy()
     if history.own_dates is not None and f.rings[4:]:
         _ring_in(history.own_dates, f.rings[4], f.rings[5], f.counts[2])
@@ -329,8 +312,11 @@ def _market_in(state: State, f: Frozen) -> None:
 
 
 def _seats_in(state: State, f: Frozen) -> None:
-    """Shadows by name; one that was not there yet knows the market, and begins. A policy whose agent is gone cannot be
-    asked any more: its place has its own again, without what the other remembered."""
+    """Restore seats and shadows by name.
+
+    A new shadow begins with the market data. An agent whose policy belonged to a removed agent has its own again,
+    without memory.
+    """
     rules = state.rules
     for k, name in enumerate(f.seats):
         if name in rules.seats:

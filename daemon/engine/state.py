@@ -1,6 +1,8 @@
 """The state of the engine: books, marks, orders, switches and rounds. Only `step` changes it."""
 
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final
 
@@ -26,22 +28,24 @@ from quantd.trading.bars import BarRing
 from quantd.trading.books import Ledger
 from quantd.trading.covariance import ones
 from quantd.trading.history import History
+from quantd.trading.instruments import MICRO
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.portfolio import Account
 from quantd.trading.view import EMPTY_MEMORY, Memory
 
 HOUSE: Final = -1
-"""The house where an agent's number is expected."""
+"""Book number of the house; agents count from 0."""
 
 FLOWS_KEPT: Final = 1024
-"""Flows of the venue that are remembered, so that each is taken once."""
+"""Ids of cash flows at the venue that are remembered, so that each is booked once."""
 
 ENDED_KEPT: Final = 64
-"""Ended baskets kept for late news of the venue."""
+"""Ended baskets that are remembered for late reports of the venue."""
 
 
 class FollowUp(Struct):
-    """What is left of a decision that waits for its own sales. `weights` are the recorded answer."""
+    """The rest of a decision that waits for its own sales. `weights` are the recorded answer."""
 
     sample: int
     weights: bytes
@@ -49,8 +53,11 @@ class FollowUp(Struct):
 
 
 class Exit(Struct):
-    """A position that is being closed, and the breach that began it; `tried` is when it was last asked for, `held`
-    whether that waits for a stop at the venue to end, `since` when such a stop began to fill."""
+    """A position that is being closed, and the breach that caused it.
+
+    `tried` is the instant of the last order, `held` whether the exit waits for the end of a stop at the venue, `since`
+    when such a stop began to fill.
+    """
 
     kind: Kind
     entry: float
@@ -62,15 +69,14 @@ class Exit(Struct):
 
 
 class AgentState:
-    """One agent: its memory, its switch, its failures, what is left of its last decision; by column the `exits` under
-    way and the last sample (by number) at which a symbol is `blocked` after one."""
+    """One agent. By column: `exits` in progress, and the number of the last sample at which a symbol is `blocked`."""
 
     __slots__ = ("blocked", "exits", "failures", "follow_up", "memory", "note", "suspended", "switch")
 
     def __init__(self, capital_micro: int) -> None:
         self.memory: Memory = EMPTY_MEMORY
         self.note = ""
-        """What its policy said last."""
+        """Last note of its policy."""
         self.switch = Switch(high_water=capital_micro)
         self.failures = 0
         self.suspended = False
@@ -79,15 +85,13 @@ class AgentState:
         self.blocked: dict[int, int] = {}
 
 
+@dataclass(slots=True)
 class Round:
-    """All asks of one instant, until the last answer is in."""
+    """All Asks of one instant, until the last answer is in: agents without an answer, and answers by agent."""
 
-    __slots__ = ("answers", "number", "waiting")
-
-    def __init__(self, number: int, waiting: list[int]) -> None:
-        self.number = number
-        self.waiting = waiting
-        self.answers: dict[int, bytes] = {}
+    number: int
+    waiting: list[int]
+    answers: dict[int, bytes] = field(default_factory=dict)
 
 
 class State:
@@ -111,7 +115,7 @@ class State:
         self.volume: Floats = np.full(size, np.nan)
         """Units traded of each instrument in the session so far, or in its last daily bar."""
         self.volumes: Floats = np.empty((rules.volume_lookback, size))
-        """What was traded of each instrument in the last `volume_count` sessions, in any order; NaN where unknown."""
+        """Units traded in the last `volume_count` sessions, in any order; NaN where unknown."""
         self.volume_count = 0
         self.activity = Activity([Book() for _ in range(len(rules.agents) + 1)])
         self._average: Floats | None = None
@@ -120,44 +124,44 @@ class State:
         self.sample_key = 0
         self.sample_no = 0
         self.live_sessions = 0
-        """House sessions that ended since the first live start, this one counted: where the ramp stands."""
-        # limits_in_force, with what they were computed from
+        """House sessions since the first live start, this one included; the ramp depends on it."""
+        # limits_in_force, with the inputs of its computation
         self.allowed: tuple[tuple[int, int, int | None, tuple[int, ...]], Limits] | None = None
         self.agents = [AgentState(a.capital_micro) for a in rules.agents]
         self.seats: list[int] = [rules.first_seat + k for k in range(len(rules.agents))]
-        """By agent: the number of the policy that decides for it."""
+        """By agent: number of the policy that decides for it."""
         self.shadows: list[State] = [State(each) for each in rules.shadows]
         self.pairings: list[Pairing] = [Pairing() for _ in rules.shadows]
         self.artifacts: dict[str, str] = {}
-        """By the name of who has it configured: the digests of what a policy is made of, at the last start."""
+        """Agent -> digests of its policy's artifacts at the last start."""
         self.switch = Switch(high_water=rules.cash_micro)
         self.monitor = Monitor()
         self.watch = Watch(len(rules.agents))
         self.round_no = 0
         self.round: Round | None = None
         self.orders_at: dict[int, int] = {}
-        """Sample -> number of the last basket that rests on it."""
-        self.working: dict[tuple[int, int], Working] = {}
-        self.ended: deque[tuple[tuple[int, int], Working]] = deque(maxlen=ENDED_KEPT)
-        self.stops: dict[tuple[int, int], Working] = {}
-        """Protective stops at the venue, by basket: they reserve nothing, and give way to what reduces."""
-        self.rests: dict[tuple[int, int], Rest] = {}
-        """What those baskets are of."""
+        """Sample -> number of its last basket."""
+        self.working: dict[Key, Working] = {}
+        self.ended: deque[tuple[Key, Working]] = deque(maxlen=ENDED_KEPT)
+        self.stops: dict[Key, Working] = {}
+        """Protective stops at the venue: they reserve nothing, and are cancelled for orders that reduce."""
+        self.rests: dict[Key, Rest] = {}
+        """Basket of stops -> the positions that they protect."""
         self.postponed: list[Postponed] = []
-        """Plans that wait for stops in their way to end."""
+        """Plans that wait for the end of stops in the same symbols."""
         self.leaving = False
-        """The daemon stops and took everything back: nothing rests again before the next start."""
+        """Whether the daemon stops and has cancelled its stops: none is sent before the next start."""
         self.retries: dict[tuple[int, int], Retry] = {}
-        """(agent, column) -> stops that the venue did not take, or ended by itself."""
+        """(agent, column) -> stops that the venue rejected or ended."""
         self.own: dict[tuple[int, int], Own] = {}
-        """(agent, column) -> levels that a person gave that position."""
+        """(agent, column) -> levels that an operator set for that position."""
         self.crosses: list[Cross] = []
         self.parents: list[Parent] = []
-        """Decisions that are worked over time, in order."""
+        """Parent orders in progress, in order of their decisions."""
         self.halted: dict[int, tuple[int, str]] = {}
-        """Column -> (since when, why) of what the venue does not trade for now."""
+        """Column -> (since, reason) of trading halts."""
         self.limited: dict[int, tuple[int, int]] = {}
-        """Column -> (limit down, limit up) in nano of prices that are at one; 0 for none."""
+        """Column -> (limit down, limit up) in nano of prices at a limit; 0 for none."""
         self.foreign: list[tuple[int, int, int]] = []
         """(column, signed lots, limit in nano) of orders at the venue that are not ours."""
         self.foreign_ids: list[str] = []
@@ -166,66 +170,89 @@ class State:
         self.dust: dict[int, int] = {}
         """Column -> nano-units that fees in the instrument itself left of a lot: at the venue, and in no book."""
         self.flows: deque[str] = deque(maxlen=FLOWS_KEPT)
-        """Flows of the venue that were taken, by its own ids."""
+        """The venue's ids of booked cash flows."""
         self.entitled: list[tuple[int, list[tuple[int, int]]]] = []
         """(column, (book, lots)) of ex dates whose dividend the venue has not paid."""
         self.buying_power_micro: int | None = None
-        """What the venue lets be bought, when it was last asked; None where it does not say."""
+        """Last buying power that the venue reported; None where it reports none."""
         self.unlent: tuple[int, ...] = ()
-        """Columns of what the venue lends nobody: it cannot be sold short."""
+        """Columns that cannot be borrowed at the venue, and so not be sold short."""
         self.spending: dict[Key, list[tuple[int, int]]] = {}
-        """Basket -> (row, cost at worst in micro) of what was sent that this may not have in it."""
+        """Basket -> (row, worst cost in micro) of orders that the reported buying power may not include."""
         self.owed: list[int] = [0] * len(rules.agents)
-        """By agent, in micro: capital that it has to hand over once it has sold (negative: that it is to receive)."""
+        """By agent, in micro: capital to hand over once it has sold; negative: capital to receive."""
         self.later: set[str] = set()
         """Jobs that wait for the next sample, because they need books that were just valued."""
         self.down: set[str] = set()
         self.borrowed_key = 0
-        """The date up to which borrow and interest are accrued."""
+        """Date up to which borrow fees and interest are accrued."""
         self.balances_micro: list[int] = []
-        """Cash of each book at the last sample, orders of that sample not counted: what earns interest. Empty without a
-        rate."""
+        """Cash of each book at the last sample before its orders: the basis of interest. Empty without a rate."""
         self.earned: float | None = None
-        """What cash earned from the sample before to this one, as a fraction; None without a rate."""
+        """Return on cash from the sample before to this one; None without a rate."""
         self.flattening = False
         self.judged: list[Judged] | None = None
-        """Where baskets are noted as the gates saw them; None while nobody looks on."""
+        """Collects the gate calls; None while nobody reads them."""
         self.books_micro: list[int] = []
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}
         self._units: Floats | None = None
         self.best: Floats = np.full((len(rules.agents), size), np.nan)
-        """By agent and column: side x the best mark since entry, where a stop trails."""
+        """float64[A, N] side x the best mark since entry, where a stop trails."""
         self.levels: Levels | None = None
         """Prices that close positions; None after a booking, until they are needed."""
         self.govern(rules)
 
     def govern(self, rules: Rules) -> None:
-        """New rules, for the same universe and agents. A stop that trails from now on counts from now on; exits under
-        way go on under whatever rules."""
+        """Apply new rules for the same universe and agents.
+
+        A stop that trails under new rules starts from now. Exits in progress continue.
+        """
         self.rules = rules
         self.counting = rules.counts_sessions()
         self.allowed = None
         self.guards: Guards | None = protective_sets(rules, bool(self.own))
         self.resting = self.guards is not None and any(self.guards.rests)
-        """Whether stops are to rest at the venue."""
+        """Whether stops are placed at the venue."""
         self.levels = None
         self.protecting = self.guards is not None or any(a.exits or a.blocked for a in self.agents)
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)
 
+    def account(self, book: int) -> Account:
+        """The account of an agent or of the house."""
+        return self.ledger.house if book == HOUSE else self.ledger.books[book]
+
+    def equity_of(self, book: int) -> int:
+        """Equity of an agent or of the house at the last valuation, micro-currency."""
+        return self.equity_micro if book == HOUSE else self.books_micro[book]
+
+    def switch_at(self, book: int) -> Switch:
+        """The switch of an agent or of the house."""
+        return self.switch if book == HOUSE else self.agents[book].switch
+
+    def basket(self, key: Key) -> Working | None:
+        """A basket by its key: working, a stop, or ended lately."""
+        found = self.working.get(key) or self.stops.get(key)
+        return found or next((work for ended, work in self.ended if ended == key), None)
+
     def lots(self, book: int) -> Floats:
-        """float64[N] signed lots of an agent's book, or of the house; read-only, kept until the next booking."""
+        """float64[N] signed lots of an agent or of the house, read-only."""
         found = self._lots.get(book)
         if found is None:
-            account = self.ledger.house if book == HOUSE else self.ledger.books[book]
-            found = np.array(account.lots, dtype=np.float64)
+            found = np.array(self.account(book).lots, dtype=np.float64)
             found.flags.writeable = False
             self._lots[book] = found
         return found
 
+    def held_weights(self, agent: int, change: Floats | float = 0.0) -> Floats:
+        """float64[N] positions of an agent plus `change` in lots, as fractions of its equity; 0 without a price."""
+        value: Floats = np.nan_to_num((self.lots(agent) + change) * self.marks * self.universe.lot_size)
+        equity = self.books_micro[agent] if self.books_micro else 0
+        return value * (MICRO / equity) if equity > 0 else np.zeros_like(value)
+
     def exposure(self) -> float:
-        """Long and short value of the house at the marks, in account currency."""
+        """Long plus short value of the house at the marks, in account currency."""
         if self._units is None:
             self._units = np.abs(self.lots(HOUSE) * self.universe.lot_size)
         value = float(self._units.dot(self.marks))
@@ -234,11 +261,11 @@ class State:
         return value
 
     def traded_volume(self, market: MarketSlice) -> None:
-        """Take the volume of a slice."""
+        """Record the volume of a slice."""
         if self.rules.daily:
             self.volume = market.volume if market.full else np.where(market.fresh, market.volume, self.volume)
         else:
-            # a bar of a part of the session; the sum with an unknown one is that of the others
+            # the bar is a part of the session; an unknown volume adds nothing
             before = np.where(np.isfinite(self.volume), self.volume, 0.0)
             self.volume = np.where(market.fresh & np.isfinite(market.volume), before + market.volume, self.volume)
 
@@ -248,7 +275,7 @@ class State:
         return self.rules.daily or sessions.close_ns[sessions.next_close(ts - 1)] == ts
 
     def session_volume(self, ts: int) -> None:
-        """A sample at `ts`: where a session is over, its volume joins the average."""
+        """At the end of a session, add its volume to the average."""
         if not self.session_ends(ts):
             return
         self.volumes[self.volume_count % len(self.volumes)] = self.volume
@@ -258,7 +285,7 @@ class State:
             self.volume = np.full(self.universe.size, np.nan)
 
     def average_volume(self) -> Floats:
-        """float64[N] units traded a session, over the sessions in which a volume is known; NaN where none is."""
+        """float64[N] mean units traded per session with a known volume; NaN where none is known."""
         if self._average is None:
             rows = self.volumes[: self.volume_count]
             if not len(rows):
@@ -273,55 +300,45 @@ class State:
         return self._average
 
     def booked(self) -> None:
-        """Lots or cash changed: what was derived from them is gone."""
+        """Drop the values derived from lots and cash, after they changed."""
         self._lots.clear()
         self._units = self.levels = None
         self.watch.changed = True
 
     def revalue(self) -> None:
-        """Equity of the house and of each book at the marks, exact."""
+        """Compute the exact equity of the house and of each book at the marks."""
         self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano.tolist())
 
     def switch_of(self, name: str) -> Switch:
-        """The switch of the agent or shadow of this name; of the house for none. StopIteration for an unknown one."""
+        """The switch of the agent or shadow `name`, of the house for "". Raises StopIteration for an unknown name."""
         if not name:
             return self.switch
         houses = [self, *self.shadows]
         return next(a.switch for h in houses for r, a in zip(h.rules.agents, h.agents, strict=True) if r.name == name)
 
     def policy_of(self, agent: int) -> str:
-        """The name of the agent whose policy decides for this one; empty where that is its own."""
+        """The agent whose policy decides for this one; empty for its own."""
         seat = self.seats[agent]
         return "" if seat == self.rules.first_seat + agent else self.rules.seats[seat]
 
     def capital(self, agent: int) -> int:
-        """What an agent plans with, in micro: its equity less what it has to hand over."""
+        """Capital that an agent plans with, in micro: its equity less what it owes to others."""
         return self.books_micro[agent] - max(self.owed[agent], 0)
 
-    def halts(self) -> NDArray[np.bool_] | None:
-        """bool[N], what is halted; None for nothing."""
-        if not self.halted:
+    def mask(self, columns: Iterable[int]) -> NDArray[np.bool_] | None:
+        """bool[N] of these columns; None without any."""
+        if not (chosen := list(columns)):
             return None
         found = np.zeros(self.universe.size, dtype=np.bool_)
-        found[list(self.halted)] = True
+        found[chosen] = True
         return found
 
-    def blocked(self, agent: int) -> NDArray[np.bool_] | None:
-        """bool[N], what the agent may not enter yet after a protective exit; None for nothing."""
-        closed = [symbol for symbol, last in self.agents[agent].blocked.items() if self.sample_no <= last]
-        if not closed:
-            return None
-        found = np.zeros(self.universe.size, dtype=np.bool_)
-        found[closed] = True
-        return found
-
-    def at_venue(self) -> dict[tuple[int, int], Working]:
-        """Every basket that has not ended, stops too."""
+    def at_venue(self) -> dict[Key, Working]:
+        """Every basket that has not ended, stops included."""
         return {**self.working, **self.stops} if self.stops else self.working
 
     def open_rows(self, book: int) -> list[tuple[int, int, float]]:
-        """(column, signed lots, worst value of a lot in currency) of all that may still fill into a book or
-        the house."""
+        """(column, signed lots, worst value of a lot in currency) of orders that may still fill for a book."""
         rows: list[tuple[int, int, float]] = []
         size = self.universe.lot_size
         for work in self.working.values():

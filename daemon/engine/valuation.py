@@ -1,8 +1,7 @@
-"""The account at samples with each instrument at its own close of the date, beside its value at last known prices.
+"""Values the account at samples with each instrument's own close of the date, for figures of performance.
 
-Figures of performance read it: returns of shares at 16:00 New York and of coins at a midnight before are of different
-hours. Orders, limits and the digest stay at last known prices. There is nothing here where no bar of a date comes after
-its sample.
+At last prices, returns of stocks at 16:00 New York and of coins at midnight are of different hours. Orders, limits and
+the digest use last prices. Nothing is recorded where no bar of a date follows its sample.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -18,12 +17,12 @@ if TYPE_CHECKING:
     from quantd.trading.events import Tick
 
 KEPT: Final = 5_040
-"""Samples kept: twenty years of sessions."""
+"""Stored samples: twenty years of sessions."""
 
 
 class Unclosed(Struct, frozen=True):
-    """A sample some of whose date's bars are still to come, known from `final` on; `number` counts samples. `marks` is
-    float64[N], `units` float64[N] held by the house and by each book, as bytes."""
+    """Sample `number`, whose date is complete from `final` on. As bytes: `marks` float64[N], and `units` float64[N] of
+    the house and of each book."""
 
     ts: int
     number: int
@@ -34,8 +33,7 @@ class Unclosed(Struct, frozen=True):
 
 
 class Gain(Struct, frozen=True):
-    """What the house and each book (after it) are worth more at a sample, in micro-currency, with each instrument at
-    its own close of the date."""
+    """Additional value, in micro, of the house and then of each book at a sample, at own closes of the date."""
 
     ts: int
     number: int
@@ -43,14 +41,14 @@ class Gain(Struct, frozen=True):
 
 
 class Valuations(Struct):
-    """Of samples whose date is complete, and of those that wait for it; oldest first."""
+    """Samples whose date is complete, and samples that wait for it; oldest first."""
 
     closed: list[Gain] = []
     unclosed: list[Unclosed] = []
 
 
 def note_sample(state: "State", tick: "Tick") -> None:
-    """Remember what is held at a sample whose date is not complete."""
+    """Record the positions at a sample whose date is not complete."""
     if tick.final <= tick.ts:
         return
     accounts = (state.ledger.house, *state.ledger.books)
@@ -62,21 +60,20 @@ def note_sample(state: "State", tick: "Tick") -> None:
 
 def close_dates(state: "State", ts: int) -> None:
     """Value the samples whose dates are complete at `ts`, before the history takes their closes."""
-    kept = state.valuations
-    while kept.unclosed and kept.unclosed[0].final <= ts:
-        sample = kept.unclosed.pop(0)
-        kept.closed.append(_gain(state, sample))
-        del kept.closed[:-KEPT]
+    known = state.valuations
+    while known.unclosed and known.unclosed[0].final <= ts:
+        known.closed.append(_gain(state, known.unclosed.pop(0)))
+        del known.closed[:-KEPT]
 
 
 def gains(state: "State") -> list[Gain]:
-    """Of every sample whose date is complete by now."""
-    kept = state.valuations
-    return [*kept.closed, *(_gain(state, each) for each in kept.unclosed if each.final <= state.now)]
+    """Gains of every sample whose date is complete now."""
+    known = state.valuations
+    return [*known.closed, *(_gain(state, each) for each in known.unclosed if each.final <= state.now)]
 
 
 def realised_by_date(state: "State", book: int) -> Realised:
-    """The equity of the house (-1) or of a book at its last samples, at own closes where those are known."""
+    """The equity of the house (-1) or of a book at its last samples, at own closes where known."""
     known = state.watch.realised[book + 1]
     found = {state.sample_no - each.number: each.micro[book + 1] for each in gains(state)}
     return known.with_gains(found) if found else known

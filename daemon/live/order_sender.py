@@ -11,12 +11,13 @@ from typing import Final
 
 import structlog
 
-from quantd.daemon.engine.venue.open_orders import Working
+from quantd.daemon.engine.venue.open_orders import Key, Working
+from quantd.daemon.engine.venue.unknown import unsent
 from quantd.daemon.runtime.inbox import Inbox
-from quantd.daemon.runtime.outbound import Outgoing, Rows
+from quantd.daemon.runtime.outbound import Outgoing, Rows, rows_of
 from quantd.trading.effects import Cancel, Query
 from quantd.trading.events import CancelReported, Condition, NotFound, Unknown
-from quantd.trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.orders import Cause, OrderBasket
 from quantd.trading.ports import Broker, BrokerNews
 
 log = structlog.get_logger("quantd.venue")
@@ -29,8 +30,6 @@ SELDOM_S: Final = 60.0
 
 AWAY_S: Final = 10.0
 """Seconds of disconnection after which the venue counts as down; a shorter one does not stop new risk."""
-
-Key = tuple[int, int]
 
 
 class Sender:
@@ -129,7 +128,7 @@ class Sender:
         except Exception as error:
             log.exception("venue.failed", effect=type(effect).__name__, sample=effect.sample, n=effect.n)
             text, now = f"{type(error).__name__}: {error}"[:500], self._now()
-            return [Unknown(effect.sample, effect.n, now, _rows(effect), text), Condition(now, "broker", False, text)]
+            return [Unknown(effect.sample, effect.n, now, rows_of(effect), text), Condition(now, "broker", False, text)]
 
     async def _carried_out(self, effect: Outgoing) -> Sequence[BrokerNews]:
         match effect:
@@ -139,7 +138,8 @@ class Sender:
                 if why:
                     log.warning("order.withheld", why=why, sample=effect.sample, n=effect.n)
                     self._broker.remember(basket)  # a reconciliation in progress may still query it
-                    return [_never_sent(basket, _rows(effect), self._now(), why)]
+                    text = f"not sent: {why}"
+                    return [unsent(effect.sample, effect.n, self._now(), rows_of(effect), Cause.REJECTED, text)]
                 return await self._broker.submit(basket, rows)
             case Cancel():
                 if why := self._withheld(None):
@@ -207,21 +207,3 @@ def _as_asked(news: Sequence[BrokerNews], sent: Mapping[int, int]) -> Sequence[B
         else:
             told.append(each)
     return told
-
-
-def _rows(effect: Outgoing) -> list[int]:
-    match effect:
-        case OrderBasket():
-            return list(range(len(effect.sym)))
-        case Cancel():
-            return [effect.row]
-        case Query() | Rows():
-            return effect.row
-
-
-def _never_sent(basket: OrderBasket, rows: list[int], ts: int, why: str) -> Reports:
-    none = [0] * len(rows)
-    return Reports(
-        sample=basket.sample, n=basket.n, ts=ts, row=rows, cum=none, lots=none, price_nano=none,
-        fee_micro=none, cause=[int(Cause.REJECTED)] * len(rows), reason=f"not sent: {why}",
-    )  # fmt: skip

@@ -13,12 +13,13 @@ from typing import Final, Literal
 import structlog
 
 from quantd.daemon.engine.planning.buying_power import counted
-from quantd.daemon.engine.venue.account import difference, strays, told
+from quantd.daemon.engine.venue.account import difference, differences_text, strays
+from quantd.daemon.engine.venue.open_orders import UNCONFIRMED
 from quantd.daemon.live.order_sender import Sender
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service, reason_of
 from quantd.trading.events import Condition, Flow, ForeignFound, Reconciled
-from quantd.trading.orders import ENDED, ForeignOrder, OrderState
+from quantd.trading.orders import ENDED, ForeignOrder
 from quantd.trading.ports import Broker, VenueAccount
 
 log = structlog.get_logger("quantd.reconcile")
@@ -36,8 +37,6 @@ KINDS: Final[dict[str, Literal["flow", "dividend", "fee", "interest"]]] = {
 
 TRIES: Final = 5
 """Interrupted comparisons after which the reconciler waits for its next turn."""
-
-ON_ITS_WAY: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN})
 
 
 class Reconciler:
@@ -153,12 +152,12 @@ class Reconciler:
 
     def _on_its_way(self) -> bool:
         working = self._service.shell.state.at_venue().values()
-        return self._sender.busy or any(not ON_ITS_WAY.isdisjoint(work.state) for work in working)
+        return self._sender.busy or any(not UNCONFIRMED.isdisjoint(work.state) for work in working)
 
     def _differences(self, account: VenueAccount) -> tuple[str, ...]:
         state = self._service.shell.state
         lots, cash = difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
-        return tuple(told(state, lots, cash))
+        return tuple(differences_text(state, lots, cash))
 
     def _strays_again(self, account: VenueAccount) -> list[ForeignOrder]:
         """Own orders that are open at the venue but ended in the books, now and at the last comparison.

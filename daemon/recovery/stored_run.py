@@ -10,11 +10,7 @@ from quantd.adapters.store.handle import Store
 from quantd.adapters.store.upkeep.verify import NEWEST, verify
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.policies.deadline import Deadline
-from quantd.daemon.recovery.continuation import (
-    carried_into,
-    carry_over,
-    same_account,
-)
+from quantd.daemon.recovery.continuation import carried_into, carry_over, same_account
 from quantd.daemon.recovery.replay import NotKept, newest_snapshot, refold
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
 from quantd.daemon.runtime.loop import Shell

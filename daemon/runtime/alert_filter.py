@@ -1,4 +1,4 @@
-"""Which alerts leave: the levels, rates and quiet hours of [alerts]. What is held back stays in the store."""
+"""Filters published alerts by the levels, rates and quiet hours of [alerts]. The store has all of them."""
 
 import time
 from collections import deque
@@ -27,10 +27,10 @@ class AlertFilter:
         self._sent: dict[str, deque[float]] = {}
 
     def passes(self, level: str, kind: str) -> bool:
-        """Whether an alert goes out now."""
+        """Whether an alert is published now."""
         if level == "CRITICAL":
             return True
-        if level in self._levels and not self._is_quiet(level) and self._has_room(f"{level}/{kind}"):
+        if level in self._levels and not self._is_quiet(level) and self._below_rate(f"{level}/{kind}"):
             return True
         self.held_back += 1
         return False
@@ -42,7 +42,7 @@ class AlertFilter:
         begin, end = self._quiet
         return begin <= clock < end if begin <= end else clock >= begin or clock < end
 
-    def _has_room(self, kind: str) -> bool:
+    def _below_rate(self, kind: str) -> bool:
         now = self._now()
         sent = self._sent.setdefault(kind, deque(maxlen=self._per_minute))
         while sent and now - sent[0] >= 60.0:

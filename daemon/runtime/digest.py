@@ -1,9 +1,8 @@
-"""One BLAKE2b over what an account did: fills, equity and orders. The same in a backtest, a paper run, a
-recovered run and a replay of the same bars.
+"""BLAKE2b over the fills, equity and orders of an account, equal in every run and replay of the same bars.
 
-Rows are F(ts, sample, symbol, n, side, lots, price, fee), E(ts, equity, books by name) and O(ts, sample, symbol,
-n, side, lots, limit), by ts, then kind, symbol and n. Instants are hashed one by one, each chained to the one
-before, so that a digest can be put down and taken up again.
+Rows are F(ts, sample, symbol, n, side, lots, price, fee), E(ts, equity, books by name) and O(ts, sample, symbol, n,
+side, lots, limit), by ts, then kind, symbol and n. Instants are hashed one by one, each chained to the one before, so
+that a digest can be saved and continued.
 """
 
 from collections.abc import Sequence
@@ -23,39 +22,34 @@ EQUITY: Final = 1
 ORDER: Final = 2
 
 Row = tuple[object, ...]
+Source = Filled | Valued | OrderBasket
+
+_KINDS: Final[dict[type[Source], int]] = {Filled: FILL, Valued: EQUITY, OrderBasket: ORDER}
+_SOURCES: Final = {kind: source for source, kind in _KINDS.items()}
 
 
 def _order(row: Row) -> Row:
-    """Within an instant: fills, equity, orders; by symbol, n and decision."""
+    """The order within an instant: fills, equity, orders; by symbol, n and decision."""
     return (EQUITY,) if row[0] == EQUITY else (row[0], row[3], row[4], row[2])
 
 
 class Digest:
-    """A fold over effects. Rows of an instant are hashed once no earlier row can come any more."""
+    """A fold over effects. The rows of an instant are hashed once no earlier row can follow."""
 
     def __init__(self, universe: Universe, books: Sequence[str], interval_ns: int) -> None:
         self._symbols = universe.symbols
         order = sorted(range(len(books)), key=lambda k: books[k])
         self._books = [(books[k], k) for k in order]
         self._interval_ns = interval_ns
-        self._open: list[tuple[int, int, Filled | OrderBasket | Valued]] = []
+        self._open: list[tuple[int, int, Source]] = []
         self._chain = b""
 
     def add(self, effects: Sequence[Effect]) -> None:
-        """Take the rows of these effects."""
-        for effect in effects:
-            match effect:
-                case Valued():
-                    self._open.append((effect.ts, EQUITY, effect))
-                case OrderBasket():
-                    self._open.append((effect.ts, ORDER, effect))
-                case Filled():
-                    self._open.append((effect.ts, FILL, effect))
-                case _:
-                    pass
+        """Add the rows of these effects."""
+        self._open += ((each.ts, _KINDS[type(each)], each) for each in effects if isinstance(each, Source))
 
     def settle(self, now: int) -> None:
-        """Hash the instants that have ended: a bar known after `now` opened at the earliest an interval before it."""
+        """Hash the instants that have ended: a bar known after `now` opened at most an interval before it."""
         if self._open and (len(self._open) > 512 or now == 0):
             self._hash(now - self._interval_ns if now else None)
 
@@ -80,7 +74,7 @@ class Digest:
                 rows.sort(key=_order)
             self._chain = blake2b(self._chain + _encode(rows), digest_size=32).digest()
 
-    def _rows(self, effect: Filled | OrderBasket | Valued) -> list[Row]:
+    def _rows(self, effect: Source) -> list[Row]:
         names = self._symbols
         match effect:
             case Filled(sample, n, ts, sym, lots, price, fee, _):
@@ -98,26 +92,20 @@ class Digest:
                 ]
 
     def freeze(self) -> bytes:
-        """State between two events."""
+        """The encoded digest between two events."""
         effects = [(ts, kind, _encode(effect)) for ts, kind, effect in self._open]
         return _encode((self._chain, effects))
 
     def thaw(self, frozen: bytes) -> None:
-        """Take up again where `freeze` put down."""
-        chain, rows = msgspec.msgpack.decode(frozen, type=tuple[bytes, list[tuple[int, int, bytes]]])
-        kinds: dict[int, type[Filled] | type[Valued] | type[OrderBasket]] = {
-            FILL: Filled,
-            EQUITY: Valued,
-            ORDER: OrderBasket,
-        }
-        self._chain = chain
-        self._open = [(ts, kind, msgspec.msgpack.decode(data, type=kinds[kind])) for ts, kind, data in rows]
+        """Continue from a frozen digest."""
+        self._chain, rows = msgspec.msgpack.decode(frozen, type=tuple[bytes, list[tuple[int, int, bytes]]])
+        self._open = [(ts, kind, msgspec.msgpack.decode(data, type=_SOURCES[kind])) for ts, kind, data in rows]
 
     def hexdigest(self) -> str:
-        """The digest of everything so far, all instants taken as ended; the fold can go on."""
-        kept, chain = list(self._open), self._chain
-        if kept:
+        """The digest so far, all instants counted as ended; the fold can continue."""
+        rows, chain = list(self._open), self._chain
+        if rows:
             self._hash(None)
         digest = self._chain.hex()
-        self._open, self._chain = kept, chain
+        self._open, self._chain = rows, chain
         return digest

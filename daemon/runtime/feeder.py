@@ -1,4 +1,4 @@
-"""Fills the inbox of a service: from a recorded market at its pace, or from a live one."""
+"""Fills the inbox of a service from a recorded market at its pace, or from a live one."""
 
 import asyncio
 import time
@@ -15,9 +15,9 @@ log = structlog.get_logger("quantd.loop")
 
 
 async def feed_recorded(service: Service, instants: Iterator[list[Item]], pace: str, at_end: str) -> None:
-    """Fill the inbox from a recorded market at its pace; at its end do as configured.
+    """Fill the inbox from a recorded market at its pace; at its end stop or stay as configured.
 
-    A feed that fails is a dead feed, not a crash: the daemon stays, for its positions and its people.
+    A failure of the feed does not end the daemon: positions and operators still need it.
     """
     try:
         if pace == "fast":
@@ -27,12 +27,12 @@ async def feed_recorded(service: Service, instants: Iterator[list[Item]], pace: 
         else:
             await _feed_paced(service, instants, 1.0 / float(pace.removesuffix("/s")))
     except Exception as error:
-        log.debug("feed.failed", exc_info=True)  # the watcher says it to people
-        await service.drained()  # what it brought is still traded on
+        log.debug("feed.failed", exc_info=True)  # the watchdog raises the alert
+        await service.drained()
         service.feed_error = f"{type(error).__name__}: {error}"[:500]
         return
     if at_end == "stop":
-        # behind the last bar, not before it as a person's command would be
+        # after the last bar, not before it as an operator's command would be
         await service.inbox.put([[Stopping(service.shell.state.now, False, "the feed has ended")]])
     else:
         await service.drained()
@@ -52,7 +52,7 @@ async def _feed_fast(service: Service, instants: Iterator[list[Item]]) -> None:
 
 
 async def _feed_paced(service: Service, instants: Iterator[list[Item]], period_s: float) -> None:
-    """One house session each period; what lies between two samples goes with the second."""
+    """One house session per period; items between two samples go with the second."""
     due = time.monotonic()
     chunk: list[list[Item]] = []
     for instant in instants:
@@ -69,7 +69,7 @@ async def _feed_paced(service: Service, instants: Iterator[list[Item]], period_s
 
 
 async def _feed_real(service: Service, instants: Iterator[list[Item]]) -> None:
-    """As far apart as they were, from the first tick that trades on: the warm-up is history."""
+    """In real time from the first tick after the warm-up."""
     for instant in instants:
         ts, last = time_of(instant[-1]), instant[-1]
         if service.market_ahead_ns is not None:
@@ -80,7 +80,7 @@ async def _feed_real(service: Service, instants: Iterator[list[Item]]) -> None:
 
 
 async def feed_live(service: Service, market: AsyncIterator[list[Item]]) -> None:
-    """Fill the inbox from a market that goes on, until cancelled."""
+    """Fill the inbox from a live market until cancelled."""
     service.market_ahead_ns = time.time_ns() - time.monotonic_ns()
     service.live_since_ns = time.time_ns()
     async for instant in market:

@@ -1,11 +1,11 @@
-"""A run taken up again: the ordinary loop with a recorded prefix.
+"""The journal of a run: the ordinary loop with a recorded prefix.
 
-While the record lasts, answers come from it instead of the policies and every step is compared with it, byte by
-byte; when it ends, new steps are appended.
+During the prefix, answers come from the record instead of the policies, and every step is compared with it byte by
+byte. After it, new steps are appended.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import get_args
 
 from quantd.daemon.engine.state import State
@@ -31,22 +31,22 @@ from quantd.trading.orders import OrderState
 
 
 class ReplayDifference(ExplainedError):
-    """The same events did not have the same effects: trading stops until a person has looked."""
+    """A replayed step has other effects than its record: trading stops until an operator has examined it."""
 
     def __init__(self, seq: int, recorded: Entry, computed: Entry) -> None:
         self.seq, self.recorded, self.computed = seq, recorded, computed
-        self.shell: Shell | None = None  # as it stood there, for whoever looks into it
+        self.shell: Shell | None = None  # at that step, for diagnosis
         super().__init__(f"step {seq} differs from the journal: {difference(recorded, computed)}")
 
 
 class RecordTooLong(ExplainedError):
-    """The journal goes on after the feed has ended: it is of another feed."""
+    """The journal continues after the end of the feed: it belongs to another feed."""
 
     exit_code = CONFIG
 
 
 def difference(recorded: Entry, computed: Entry) -> str:
-    """The first thing that differs between two steps, in one line."""
+    """The first difference between two steps, in one line."""
     if recorded.event != computed.event:
         return f"the event was {_short(recorded.event)}, now {_short(computed.event)}"
     for number, (then, now) in enumerate(zip(recorded.effects, computed.effects, strict=False)):
@@ -67,9 +67,9 @@ def _short(value: object) -> str:
 
 
 class Journal:
-    """The log of a journalled run: first compares with what is recorded, then collects what is new.
+    """The log of a journalled run: first compares with the record, then collects new steps.
 
-    `entries` and `steps` are what came since the last `taken`, for the store to commit together.
+    `entries` and `steps` are those since the last `taken`; the store commits them together.
     """
 
     def __init__(self, recorded: Iterable[bytes] = (), seq: int = 0, live: bool = False) -> None:
@@ -95,33 +95,32 @@ class Journal:
         return bool(self._ahead)
 
     def outside(self) -> External | None:
-        """The next recorded event, when neither feed nor loop will bring it again."""
+        """The next recorded event if neither feed nor loop produces it again."""
         event = self._ahead[0][1].event if self._ahead else None
         return event if isinstance(event, External) else None
 
     def cause(self, own: tuple[type, ...]) -> JournalEvent | None:
-        """The next recorded event that the shell does not bring by itself: those of the types `own` follow from others,
-        and a simulated venue's reports of a slice stand before it."""
-        looked = 0
-        while looked < len(self._ahead) or self._pull():
-            event = self._ahead[looked][1].event
-            if not isinstance(event, own):
-                return event
-            looked += 1
-        return None
+        """The next recorded event that is not of the types `own`, which the shell computes itself.
+
+        The reports of a simulated venue precede the slice that causes them.
+        """
+        return next((event for event in self._events() if not isinstance(event, own)), None)
 
     def answer(self, ask: Ask) -> Decided | None:
-        """The recorded answer to this Ask; None once the record has ended."""
-        looked = 0
-        while looked < len(self._ahead) or self._pull():
-            event = self._ahead[looked][1].event
-            if isinstance(event, Decided) and (event.round, event.agent) == (ask.round, ask.agent):
-                return event
-            looked += 1
-        return None
+        """The recorded answer to this Ask; None after the end of the record."""
+        key = ask.round, ask.agent
+        decided = (event for event in self._events() if isinstance(event, Decided))
+        return next((event for event in decided if (event.round, event.agent) == key), None)
+
+    def _events(self) -> Iterator[JournalEvent]:
+        """The recorded events from the next one on."""
+        at = 0
+        while at < len(self._ahead) or self._pull():
+            yield self._ahead[at][1].event
+            at += 1
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Compare a step with the record, or keep it. Raises ReplayDifference."""
+        """Compare a step with the record, or append it. Raises ReplayDifference."""
         data = encode(event, effects, self._live)
         self.seq += 1
         if self._ahead:
@@ -136,15 +135,15 @@ class Journal:
         self.steps.append((event, effects))
 
     def taken(self) -> tuple[list[bytes], list[tuple[Event, Sequence[Effect]]]]:
-        """What is new since the last call, handed over."""
+        """Entries and steps since the last call."""
         entries, steps = self.entries, self.steps
         self.entries, self.steps = [], []
         return entries, steps
 
 
 def unanswered(state: State) -> list[Unknown]:
-    """After a crash: orders that were committed to be sent, or to be cancelled, and have no answer. Whether a venue
-    across a network has them nobody knows; it is asked by client id, never sent to again blindly."""
+    """After a crash: committed orders and cancels without an answer. Their state at a real venue is unknown; they are
+    queried by client id, never sent again unconditionally."""
     return [
         Unknown(sample, n, state.now, rows, "restart")
         for (sample, n), work in state.at_venue().items()
@@ -152,47 +151,46 @@ def unanswered(state: State) -> list[Unknown]:
     ]
 
 
-def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> int:
-    """Run the recorded prefix; returns how many steps were compared. Raises ReplayDifference or RecordTooLong."""
-    while journal.replaying:
-        event = journal.outside()
-        instant = None if event is not None else next(instants, None)
-        try:
-            if event is not None:
-                shell.run(event)
-            elif instant is None:
-                raise RecordTooLong("the feed ended before the journal did")
-            else:
-                for item in instant:
-                    shell.take(item)
-        except ReplayDifference as error:
-            error.shell = shell
-            raise
-    shell.stopped = ""
-    return journal.compared
+def fold(shell: Shell, journal: Journal, instants: Iterator[list[Item]]) -> None:
+    """Run the recorded prefix on a recorded market. Raises ReplayDifference or RecordTooLong."""
+
+    def one() -> None:
+        if (event := journal.outside()) is not None:
+            shell.run(event)
+            return
+        instant = next(instants, None)
+        if instant is None:
+            raise RecordTooLong("the feed ended before the journal did")
+        for item in instant:
+            shell.take(item)
+
+    _replay(shell, journal, one)
 
 
-def fold_live(shell: Shell, journal: Journal) -> int:
-    """`fold` for a market that went on: its bars are in the record itself, and the answers of a venue across a
-    network."""
-    own: tuple[type, ...] = (Decided, Shade)
-    if not shell.remote:
-        own = (*own, *get_args(VenueNews))
-    while journal.replaying:
+def fold_live(shell: Shell, journal: Journal) -> None:
+    """`fold` for a live market: the record has its bars, and the reports of a real venue."""
+    own: tuple[type, ...] = (Decided, Shade) if shell.remote else (Decided, Shade, *get_args(VenueNews))
+
+    def one() -> None:
         event = journal.cause(own)
-        try:
-            if event is None:
-                raise RecordTooLong("the journal ends with what follows from nothing")
-            if isinstance(event, Bars):
-                shell.take(slice_of(event))
-            elif isinstance(event, Action | Tick):
-                shell.take(event)
-            elif isinstance(event, SliceRef):
-                raise RecordTooLong("the journal names bars of a file, and this market is not one")
-            else:
-                shell.run(event)
-        except ReplayDifference as error:
-            error.shell = shell
-            raise
+        if event is None:
+            raise RecordTooLong("the journal ends with what follows from nothing")
+        if isinstance(event, SliceRef):
+            raise RecordTooLong("the journal names bars of a file, and this market is not one")
+        if isinstance(event, Bars | Action | Tick):
+            shell.take(slice_of(event) if isinstance(event, Bars) else event)
+        else:
+            shell.run(event)
+
+    _replay(shell, journal, one)
+
+
+def _replay(shell: Shell, journal: Journal, one: Callable[[], None]) -> None:
+    """Call `one` until the record has ended."""
+    try:
+        while journal.replaying:
+            one()
+    except ReplayDifference as error:
+        error.shell = shell
+        raise
     shell.stopped = ""
-    return journal.compared

@@ -1,11 +1,12 @@
-"""The shell around the pure core, and the only place of the program that acts.
+"""The shell around the pure engine: the only part of the program that acts.
 
-`Shell` takes one thing at a time, steps it, journals it with its effects and carries the effects out. What it
-produces itself (simulated reports, answers of policies) is stepped before the next thing is taken.
+`Shell` takes one item at a time, steps it, journals it with its effects and carries the effects out. Events that follow
+from it (simulated reports, answers of policies) are stepped before the next item.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -16,6 +17,7 @@ from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.digest import Digest
+from quantd.daemon.runtime.outbound import rows_of
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
@@ -28,22 +30,22 @@ Answer = Callable[[Ask], Decided]
 
 
 class Meanwhile(Protocol):
-    """Answers questions while the loop goes on."""
+    """Answers Asks while the loop continues."""
 
     def begin(self, question: Ask) -> bool:
-        """Begin to ask; False where the question is answered at once."""
+        """Start an answer; False when the policy answers at once."""
         ...
 
 
 class Log(Protocol):
-    """Where steps are kept, and where recorded answers come from while a record lasts."""
+    """Records steps, and has the recorded answers of a replay."""
 
     def answer(self, ask: Ask) -> Decided | None:
-        """The recorded answer to this Ask, or None when the policy must be asked."""
+        """The recorded answer to this Ask; None when the policy must answer."""
         ...
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Keep one step, or compare it with the record."""
+        """Record a step, or compare it with the record."""
         ...
 
 
@@ -58,8 +60,7 @@ class NoLog:
 
 
 class Kept(Struct, frozen=True):
-    """A snapshot: the state, the simulated venue, the digest and the counts after everything up to `ts`; `config` is
-    the digest of the configuration it was made under."""
+    """A snapshot of a run at `ts`: state, simulated venue, digest and tally. `config` is the configuration's digest."""
 
     ts: int
     config: str
@@ -69,7 +70,7 @@ class Kept(Struct, frozen=True):
     tally: Tally
     ticked: int = 0
     shadows: dict[str, bytes] = {}
-    """By name: the simulated venue of each shadow agent."""
+    """By name: the simulated venue of each shadow."""
 
 
 class Shell:
@@ -90,9 +91,9 @@ class Shell:
         self.broker = broker
         self.answer = answer
         self.meanwhile: Meanwhile | None = None
-        """Who is asked before `answer`, where somebody waits for `waits`."""
+        """Answers before `answer`, when the caller can wait for `waits`."""
         self.waits: Ask | None = None
-        """The question whose answer must be stepped, by `answered`, before anything else is taken."""
+        """The Ask whose answer `answered` must step before the next item."""
         self._after_wait: deque[Event | Ask] = deque()
         self.log: Log = log or NoLog()
         self.digest = Digest(state.universe, state.ledger.names, interval_ns)
@@ -102,55 +103,45 @@ class Shell:
         self.stopped = ""
         self.snapshot_wanted = False
         self.remote = remote
-        """Whether the venue is across a network: its answers come through the inbox, and what its broker does is
-        known by its own news."""
+        """Whether the venue is real: its reports arrive through the inbox."""
         self.ticked = 0
-        """The instant of the last tick: what is due later is still to come, whatever bars came since."""
+        """The instant of the last tick; later ticks are still due, whatever bars arrived since."""
         self.shadows = list(shadows)
-        """The simulated venues of shadow agents, in order. They see the same bars, and nobody else's orders."""
+        """The simulated venues of the shadows, in order, on the same bars."""
         self.guarded = False
-        """Whether an exception of the venue is a broker that went down, as in a daemon, or an error, as in a
-        backtest."""
+        """Whether an exception of the venue means a broker that is down (daemon), or an error (backtest)."""
 
     def take(self, item: Item) -> None:
-        """The next thing of a replayed market: first to the simulated venue, then to the core."""
+        """The next item of the market: first for the venues, then for the engine."""
         tally = self.tally
         if type(item) is MarketSlice:
-            for news in self._ask_venue(self._slice_at_venue, item):
-                self.run(news)
-            if self.shadows:
-                self._shades(lambda venue: venue.on_slice(item))
-            ts = item.ts_event
+            self._at_venues(lambda venue: self._slice_at(venue, item))
             tally.slices += 1
             tally.symbol_bars += len(item.fresh) if item.full else int(item.fresh.sum())
-            self.ts = ts
-            self.digest.settle(ts)
+            self.ts = item.ts_event
+            self.digest.settle(self.ts)
         elif type(item) is Tick:
             self.ts = max(self.ts, item.ts)
             self.ticked = item.ts
-            for news in self._ask_venue(self.broker.on_time, item.ts):
-                self.run(news)
-            if self.shadows:
-                self._shades(lambda venue: venue.on_time(item.ts))
+            self._at_venues(lambda venue: venue.on_time(item.ts))
         elif type(item) is Action:
             self.ts = item.ts
-            for news in self._ask_venue(self.broker.on_action, item):
-                self.run(news)
-            if self.shadows:
-                self._shades(lambda venue: venue.on_action(item))
+            self._at_venues(lambda venue: venue.on_action(item))
         self.run(item)
 
     def answered(self, decided: Decided) -> None:
-        """Step the answer to the question that waits, and what follows from it."""
+        """Step the answer to the waiting Ask, and the events that follow."""
         queue, self.waits = self._after_wait, None
         self.run(decided, queue)
 
     def run(self, event: Event, queue: "deque[Event | Ask] | None" = None) -> Sequence[Effect]:
-        """Step an event, then everything that follows from it, in order, up to a question that waits; the effects of
-        the event itself."""
+        """Step an event, then the events that follow from it, up to an Ask that waits.
+
+        Returns the effects of the event itself.
+        """
         if type(event) is Started:
             self.config = event.config
-        current: Event = event  # most events have no effect that brings another
+        current: Event = event  # most events cause no other
         first: Sequence[Effect] | None = None
         while True:
             effects = step(self.state, current)
@@ -174,26 +165,19 @@ class Shell:
 
     def _act(self, effect: Effect, queue: "deque[Event | Ask]") -> None:
         match effect:
-            case OrderBasket():
-                key = effect.sample, effect.n
-                queue.extend(self._ask_venue(self.broker.submit, effect, key=key, rows=range(len(effect.sym))))
+            case OrderBasket() | Again() | Cancel() | Query():
+                queue.extend(self._call_venue(_request(self.broker, self.state, effect), effect))
             case Ask():
                 recorded = self.log.answer(effect)
                 waits = recorded is None and self.meanwhile is not None and self.meanwhile.begin(effect)
                 queue.append(effect if waits else recorded or self.answer(effect))
-            case Again():
-                key = effect.sample, effect.n
-                basket = self.state.at_venue()[key].basket
-                queue.extend(self._ask_venue(self.broker.submit, basket, effect.row, key=key, rows=effect.row))
-            case Cancel():
-                key = effect.sample, effect.n
-                queue.extend(
-                    self._ask_venue(self.broker.cancel, *key, effect.row, effect.ts, key=key, rows=[effect.row])
-                )
-            case Query():
-                queue.extend(self._ask_venue(self.broker.query, effect.sample, effect.n, effect.row))
             case Shadowed():
-                self._act_shadowed(effect, queue)
+                # to the shadow's own simulated venue, whatever that of the house is
+                k = effect.agent - len(self.state.agents)
+                for own in effect.effects:
+                    if isinstance(own, OrderBasket | Again | Cancel | Query):
+                        news = _request(self.shadows[k], self.state.shadows[k], own)()
+                        queue.extend(Shade(effect.agent, each) for each in news)  # type: ignore[arg-type]
             case Snapshot():
                 self.snapshot_wanted = True
             case Stop():
@@ -201,63 +185,43 @@ class Shell:
             case _:  # a record or an alert: for the journal, the store and the bus
                 pass
 
-    def _shades(self, look: Callable[[SimulatedBroker], Sequence[BrokerNews]]) -> None:
-        """Step what the shadows' venues say, in their order."""
-        first = len(self.state.agents)
-        for k, venue in enumerate(self.shadows):
+    def _at_venues(self, look: Callable[[SimulatedBroker], Sequence[BrokerNews]]) -> None:
+        """Step the reports of the venue, then those of the shadows' venues in their order."""
+        for news in self._call_venue(partial(look, self.broker)):
+            self.run(news)
+        for number, venue in enumerate(self.shadows, len(self.state.agents)):
             for news in look(venue):
-                self.run(Shade(first + k, news))  # type: ignore[arg-type]  # a simulated venue is never down
+                self.run(Shade(number, news))  # type: ignore[arg-type]  # a simulated venue is never down
 
-    def _act_shadowed(self, shadowed: Shadowed, queue: "deque[Event | Ask]") -> None:
-        """What a shadow wants goes to its own simulated venue, whatever the house's is."""
-        k = shadowed.agent - len(self.state.agents)
-        venue, told = self.shadows[k], list[BrokerNews]()
-        for effect in shadowed.effects:
-            match effect:
-                case OrderBasket():
-                    told.extend(venue.submit(effect))
-                case Cancel():
-                    told.extend(venue.cancel(effect.sample, effect.n, effect.row, effect.ts))
-                case Query():
-                    told.extend(venue.query(effect.sample, effect.n, effect.row))
-                case Again():
-                    work = self.state.shadows[k].working[effect.sample, effect.n]
-                    told.extend(venue.submit(work.basket, effect.row))
-                case _:  # a record
-                    pass
-        queue.extend(Shade(shadowed.agent, news) for news in told)  # type: ignore[arg-type]
-
-    def _ask_venue(
-        self,
-        call: Callable[..., Sequence[BrokerNews]],
-        *args: object,
-        key: tuple[int, int] = (0, 0),
-        rows: Sequence[int] = (),
+    def _call_venue(
+        self, call: Callable[[], Sequence[BrokerNews]], effect: OrderBasket | Again | Cancel | Query | None = None
     ) -> Sequence[BrokerNews]:
-        """The news of one call of the venue. In a daemon an exception is news too: the outcome of `rows` of the basket
-        `key` is unknown, and the broker is down."""
+        """The reports of one call of the venue.
+
+        In a daemon an exception is a report too: the order is UNKNOWN, and the broker is down.
+        """
         try:
-            return call(*args)
+            return call()
         except Exception as error:
             if not self.guarded:
                 raise
             text = f"{type(error).__name__}: {error}"[:500]
         news: list[BrokerNews] = []
-        if rows:
-            news.append(Unknown(*key, self.state.now, list(rows), text))
+        if effect is not None and not isinstance(effect, Query):
+            news.append(Unknown(effect.sample, effect.n, self.state.now, rows_of(effect), text))
         if "broker" not in self.state.down:
             news.append(Condition(self.state.now, "broker", False, text))
         return news
 
-    def _slice_at_venue(self, market: MarketSlice) -> Sequence[BrokerNews]:
-        """The venue's news of a slice. A simulated venue that answers is up again."""
-        news = self.broker.on_slice(market)
-        if "broker" in self.state.down and not self.remote:
+    def _slice_at(self, venue: SimulatedBroker, market: MarketSlice) -> Sequence[BrokerNews]:
+        """A venue's reports on a slice. The run's simulated venue is up again when it answers."""
+        news = venue.on_slice(market)
+        if venue is self.broker and "broker" in self.state.down and not self.remote:
             return [Condition(self.state.now, "broker", True, "the venue answers"), *news]
         return news
 
     def keep(self) -> bytes:
-        """A snapshot of everything, between two instants of the timeline."""
+        """A snapshot between two instants of the timeline."""
         self.snapshot_wanted = False
         return msgspec.msgpack.encode(
             Kept(
@@ -276,16 +240,31 @@ class Shell:
         )
 
     def restore(self, rules: Rules, kept: bytes) -> None:
-        """Take up where `keep` put down, under the same rules."""
+        """Continue from a snapshot under the same rules."""
         snapshot = msgspec.msgpack.decode(kept, type=Kept)
         self.state = thaw(rules, snapshot.state)
         self.broker.thaw(snapshot.broker)
         for shadow, venue in zip(self.state.shadows, self.shadows, strict=True):
-            kept_venue = snapshot.shadows.get(shadow.rules.agents[0].name)
-            if kept_venue is not None:
-                venue.thaw(kept_venue)
+            frozen = snapshot.shadows.get(shadow.rules.agents[0].name)
+            if frozen is not None:
+                venue.thaw(frozen)
         self.digest.thaw(snapshot.digest)
         self.tally = snapshot.tally
         self.ts = snapshot.ts
         self.ticked = snapshot.ticked
         self.config = snapshot.config
+
+
+def _request(
+    venue: SimulatedBroker, house: State, effect: OrderBasket | Again | Cancel | Query
+) -> Callable[[], Sequence[BrokerNews]]:
+    """The call of a venue that carries out an effect of `house`."""
+    match effect:
+        case OrderBasket():
+            return partial(venue.submit, effect)
+        case Again():
+            return partial(venue.submit, house.at_venue()[effect.sample, effect.n].basket, effect.row)
+        case Cancel():
+            return partial(venue.cancel, effect.sample, effect.n, effect.row, effect.ts)
+        case Query():
+            return partial(venue.query, effect.sample, effect.n, effect.row)

@@ -1,13 +1,13 @@
-"""What is to be sent to a venue across a network: kept until its step has been committed.
+"""Outgoing orders for a real venue, held until their step is committed.
 
-To the shell it looks like a venue that answers nothing at once; what the venue says comes back through the inbox.
+To the shell, `Wire` is a venue that reports nothing at once; the venue's reports arrive through the inbox.
 """
 
 from collections.abc import Sequence
 
 from msgspec import Struct
 
-from quantd.trading.effects import Cancel, Query
+from quantd.trading.effects import Again, Cancel, Query
 from quantd.trading.events import Action
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
@@ -15,7 +15,7 @@ from quantd.trading.ports import BrokerNews
 
 
 class Rows(Struct, frozen=True):
-    """Some rows of a basket, to be sent again."""
+    """Rows of a basket to resubmit."""
 
     basket: OrderBasket
     row: list[int]
@@ -32,14 +32,25 @@ class Rows(Struct, frozen=True):
 Outgoing = OrderBasket | Rows | Cancel | Query
 
 
+def rows_of(effect: Outgoing | Again) -> list[int]:
+    """The rows of its basket that an effect concerns."""
+    match effect:
+        case OrderBasket():
+            return list(range(len(effect.sym)))
+        case Cancel():
+            return [effect.row]
+        case Query() | Rows() | Again():
+            return list(effect.row)
+
+
 class Wire:
-    """Collects what leaves the process. It knows nothing, so there is nothing to freeze."""
+    """Collects outgoing orders; it has no state of its own to freeze."""
 
     def __init__(self) -> None:
         self._waiting: list[Outgoing] = []
 
     def taken(self) -> list[Outgoing]:
-        """What was collected since the last call, in order, handed over."""
+        """The orders since the last call, in order."""
         waiting, self._waiting = self._waiting, []
         return waiting
 

@@ -1,5 +1,7 @@
-"""What a running daemon remembers of its past for the API: the newest portfolio states, risk records and allocations,
-each within a bound. All of it is in the store; a restart reads the newest back."""
+"""The newest portfolio states, risk records and allocations in memory for the API, each within a bound.
+
+The store has all of them; a restart reads the newest.
+"""
 
 from collections import deque
 from collections.abc import Sequence
@@ -13,15 +15,14 @@ from quantd.trading.effects import Assessed, Effect, Planned, Valued
 
 
 class Allocation(Struct, frozen=True):
-    """What agents decided in one round: (agent by number, little-endian float64[N] weights wanted, headroom's
-    factor)."""
+    """The answers of one round: (agent number, little-endian float64[N] target weights, factor of headroom)."""
 
     ts: int
     parts: tuple[tuple[int, bytes, float], ...]
 
 
 class Histories:
-    """Three rings, oldest first. `add` what was committed, in order."""
+    """Three rings of committed effects, oldest first."""
 
     def __init__(self, bounds: History | None = None) -> None:
         bounds = bounds or History()
@@ -30,22 +31,21 @@ class Histories:
         self._allocations: deque[Allocation] = deque(maxlen=bounds.allocations)
 
     def read(self, reader: Reader) -> None:
-        """Take up the newest that a store has."""
+        """Load the newest entries of a store."""
         self._portfolio.extend(reader.equity(last=self._portfolio.maxlen))
         self._risk.extend(reader.risk(last=self._risk.maxlen))
         self._allocations.extend(allocation(each.plan) for each in reader.decisions(last=self._allocations.maxlen))
 
     def add(self, effects: Sequence[Effect]) -> None:
-        """Note what is history in these effects."""
+        """Add committed effects, in order."""
         for effect in effects:
-            kind = type(effect)
-            if kind is Valued:
-                self._portfolio.append(effect)  # type: ignore[arg-type]
-            elif kind is Assessed:
-                self._risk.append(RiskPoint(effect.ts, "held", effect.values))  # type: ignore[union-attr, arg-type]
-            elif kind is Planned:
-                self._risk.append(RiskPoint(effect.ts, "plan", effect.values))  # type: ignore[union-attr, arg-type]
-                self._allocations.append(allocation(effect))  # type: ignore[arg-type]
+            if isinstance(effect, Valued):
+                self._portfolio.append(effect)
+            elif isinstance(effect, Assessed):
+                self._risk.append(RiskPoint(effect.ts, "held", effect.values))  # type: ignore[arg-type]
+            elif isinstance(effect, Planned):
+                self._risk.append(RiskPoint(effect.ts, "plan", effect.values))  # type: ignore[arg-type]
+                self._allocations.append(allocation(effect))
 
     def portfolio(self, last: int) -> list[Valued]:
         """The newest `last` states, oldest first."""
@@ -58,7 +58,7 @@ class Histories:
         return list(self._allocations)[-last:]
 
     def sizes(self) -> tuple[int, int, int]:
-        """How many portfolio states, risk records and allocations are in memory."""
+        """Numbers of portfolio states, risk records and allocations in memory."""
         return len(self._portfolio), len(self._risk), len(self._allocations)
 
 

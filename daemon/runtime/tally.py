@@ -1,4 +1,4 @@
-"""Counts of a run, folded over its effects: what `run`, `backtest` and `replay` print at the end."""
+"""Counts of a run over its effects, printed at the end of `run`, `backtest` and `replay`."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,11 @@ from quantd.trading.orders import OrderBasket
 
 
 class Tally(Struct):
-    """`orders` are rows sent, `fills` rows filled (a row filled in two parts counts twice), `refused` wishes of an
-    agent or of the house that the gate refused whole and `clipped` those it cut; `trips` moves of the house's switch
-    away from RUN."""
+    """`orders` are rows sent, `fills` rows filled (a row filled in two parts counts twice).
+
+    The gate rejected `refused` rows of an agent or of the house and cut `clipped`. `trips` are moves of the house's
+    switch away from RUN.
+    """
 
     slices: int = 0
     symbol_bars: int = 0
@@ -37,22 +39,19 @@ class Tally(Struct):
                 case Filled():
                     self.fills += len(effect.sym)
                 case Planned():
-                    self._plan(effect)
+                    self._cut(effect.net, effect.allowed)
+                    for part in effect.agents:
+                        self._cut(part.asked, part.allowed)
                 case Switched() if effect.agent < 0 and effect.before == 0:
                     self.trips += 1
                 case _:
                     pass
 
-    def _plan(self, plan: Planned) -> None:
-        self._cut(plan.net, plan.allowed)
-        for part in plan.agents:
-            self._cut(part.asked, part.allowed)
-
     def _cut(self, asked: bytes, allowed: bytes) -> None:
         if asked == allowed:
             return
-        wish, got = np.frombuffer(asked, dtype=np.int64), np.frombuffer(allowed, dtype=np.int64)
-        differs = wish != got
-        refused = int((differs & (got == 0)).sum())
+        lots, passed = np.frombuffer(asked, dtype=np.int64), np.frombuffer(allowed, dtype=np.int64)
+        differs = lots != passed
+        refused = int((differs & (passed == 0)).sum())
         self.refused += refused
         self.clipped += int(differs.sum()) - refused

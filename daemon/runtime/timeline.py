@@ -1,12 +1,13 @@
-"""One order of time for a replayed market: the feed's slices and actions, and the ticks between them.
+"""Merges the feed's slices and actions with the ticks in order of time.
 
-All Ticks of one instant are one event, after every slice of that instant.
+All ticks of one instant are one event, after every slice of that instant.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from heapq import merge
+from itertools import groupby
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from quantd.trading.events import Action, Tick
 from quantd.trading.market import MarketSlice
@@ -16,21 +17,13 @@ from quantd.trading.sessions import DAY_NS, Sessions
 Item = Action | MarketSlice | Tick
 
 
-class Due(Struct, frozen=True):
-    """What a schedule says at one instant: agents (by number) to ask, names of other jobs."""
-
-    ts: int
-    agents: tuple[int, ...] = ()
-    jobs: tuple[str, ...] = ()
-
-
 def sample_ticks(
     house: Sessions, calendars: Sequence[Sessions], interval_ns: int, after: int, until: int, start_ns: int
 ) -> Iterator[Tick]:
-    """One Tick for each house session close in (after, until]; with shorter bars one for each interval of a session.
+    """A Tick for each close of a house session in (after, until], or for each interval of a session.
 
-    The synchronous row of a session is final once every calendar has closed for that date. Samples before
-    `start_ns` are the warm-up.
+    The synchronous row of a session is final once every calendar has closed for that date. Samples before `start_ns`
+    are the warm-up.
     """
     daily = interval_ns >= DAY_NS
     rows = [(c.row_of_day, c.close_ns) for c in calendars]
@@ -54,32 +47,20 @@ def sample_ticks(
             ts += interval_ns
 
 
-def with_due(samples: Iterator[Tick], due: Iterator[Due]) -> Iterator[Tick]:
-    """The ticks of both, those of one instant merged into one."""
-    held: Tick | None = None
-    asked = (Tick(d.ts, due=d.agents, jobs=d.jobs) for d in due)
-    for tick in merge(samples, asked, key=lambda t: t.ts):
-        if held is not None and held.ts == tick.ts:
-            first, second = (held, tick) if held.sample else (tick, held)
-            held = Tick(
-                first.ts,
-                first.sample,
-                first.key,
-                first.final,
-                tuple(sorted({*first.due, *second.due})),
-                (*first.jobs, *second.jobs),
-                first.warmup,
-            )
-            continue
-        if held is not None:
-            yield held
-        held = tick
-    if held is not None:
-        yield held
+def with_due(samples: Iterator[Tick], due: Iterator[Tick]) -> Iterator[Tick]:
+    """The ticks of both; those of one instant are merged into one."""
+    for _, group in groupby(merge(samples, due, key=time_of), key=time_of):
+        ticks = list(group)
+        tick = next((each for each in ticks if each.sample), ticks[0])
+        if len(ticks) > 1:
+            agents = {number for each in ticks for number in each.due}
+            jobs = tuple(job for each in ticks for job in each.jobs)
+            tick = replace(tick, due=tuple(sorted(agents)), jobs=jobs)
+        yield tick
 
 
 def timeline(items: Iterator[Action | MarketSlice], ticks: Iterator[Tick]) -> Iterator[Item]:
-    """Feed items and ticks in one order of time. Ends with the ticks due at the instant of the last slice."""
+    """Feed items and ticks in order of time; ends with the ticks at the instant of the last slice."""
     next_tick = next(ticks, None)
     ts = 0
     for item in items:
@@ -93,15 +74,12 @@ def timeline(items: Iterator[Action | MarketSlice], ticks: Iterator[Tick]) -> It
         next_tick = next(ticks, None)
 
 
-def due_agents(
+def due_ticks(
     instants: Iterator[tuple[int, int]], asks: Mapping[int, tuple[int, ...]], jobs: Mapping[int, str]
-) -> Iterator[Due]:
-    """Schedule instants (ts, schedule number) as what is due: `asks` by schedule, `jobs` the names of the others."""
+) -> Iterator[Tick]:
+    """Ticks of (ts, schedule number): `asks` has the agents by schedule, `jobs` the job names of the others."""
     for ts, schedule in instants:
-        if schedule in asks:
-            yield Due(ts, asks[schedule])
-        else:
-            yield Due(ts, (), (jobs[schedule],))
+        yield Tick(ts, due=asks[schedule]) if schedule in asks else Tick(ts, jobs=(jobs[schedule],))
 
 
 def time_of(item: Item) -> int:
@@ -110,27 +88,16 @@ def time_of(item: Item) -> int:
 
 
 def instants(items: Iterator[Item], after: int = 0) -> Iterator[list[Item]]:
-    """The items later than `after`, those of one instant together: a run stops and is kept only between instants."""
-    held: list[Item] = []
-    ts = 0
-    for item in items:
-        at = time_of(item)
-        if at <= after:
-            continue
-        if held and at != ts:
-            yield held
-            held = []
-        ts = at
-        held.append(item)
-    if held:
-        yield held
+    """The items later than `after`, grouped by instant: a run stops and is saved only between instants."""
+    later = (item for item in items if time_of(item) > after)
+    return (list(group) for _, group in groupby(later, key=time_of))
 
 
 async def live_timeline(
     feed: LiveFeed, after: int, ticks: Iterator[Tick], dated: Callable[[Tick], Tick] = lambda tick: tick
 ) -> AsyncIterator[list[Item]]:
-    """Items of the feed later than `after`, each with the ticks before it; a tick once everything up to it is known.
-    `dated` adds what is known beside the market at that moment."""
+    """Items of the feed later than `after`, each with the ticks before it. `dated` adds data beside the market to a
+    tick."""
     next_tick = next(ticks, None)
     async for item in feed.items(after):
         ts = item.ts if isinstance(item, Until) else time_of(item)

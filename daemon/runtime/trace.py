@@ -1,5 +1,7 @@
-"""What became of each bar, for operators: counts for the metrics, and at level debug one log line for each link of the
-chain from bar to decision, verdict, order, fill and alert, all with the sample that they follow from."""
+"""Traces each bar to its decision, verdict, orders, fills and alerts: counts, and log lines at level debug.
+
+Each line names the sample that it follows from.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,29 +24,29 @@ _plain: Final = getLogger("quantd.trail")
 
 
 class Trail:
-    """Of one run. Everything is counted since the start of the process."""
+    """The trace of one run; counts begin at the start of the process."""
 
     def __init__(self, universe: Universe, agents: Sequence[str]) -> None:
         self._universe = universe
         self._agents = agents
         self._sample = 0
         self.verdicts: Counter[str] = Counter()
-        """Symbols of judged baskets by the limit that bound; "" where what was asked passed."""
+        """Symbols of checked baskets by binding limit; "" where the request passed."""
         self.orders: Counter[str] = Counter()
         self.alerts: Counter[str] = Counter()
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Take one step."""
-        speaks = _plain.isEnabledFor(DEBUG)
-        if speaks:
-            self._heard(event)
+        """Add one step."""
+        debug = _plain.isEnabledFor(DEBUG)
+        if debug:
+            self._log_event(event)
         for effect in effects:
             match effect:
                 case Valued():
                     self._sample = effect.ts
                 case Planned():
                     for asked, reason in ((effect.net, effect.reason), *((a.asked, a.reason) for a in effect.agents)):
-                        self._judged(asked, reason)
+                        self._count_verdicts(asked, reason)
                 case OrderBasket():
                     self.orders["sent"] += len(effect.sym)
                 case Filled():
@@ -55,19 +57,19 @@ class Trail:
                     self.alerts[effect.level] += 1
                 case _:
                     continue
-            if speaks:
-                self._say(effect)
+            if debug:
+                self._log_effect(effect)
         if type(event) is Reports:
             self.orders["accepted"] += event.cause.count(int(Cause.ACCEPTED))
 
-    def _judged(self, asked: bytes, reason: bytes) -> None:
+    def _count_verdicts(self, asked: bytes, reason: bytes) -> None:
         wanted = np.frombuffer(asked, dtype=np.int64) != 0
         codes = np.frombuffer(reason, dtype=np.int8)[wanted] if reason else np.zeros(int(wanted.sum()), dtype=np.int8)
         counts = np.bincount(codes)
         for code in np.flatnonzero(counts).tolist():
             self.verdicts[REASON_NAMES[code] if code else ""] += int(counts[code])
 
-    def _heard(self, event: Event) -> None:
+    def _log_event(self, event: Event) -> None:
         match event:
             case MarketSlice():
                 self._line("bar", event.ts_event, symbols=int(event.fresh.sum()))
@@ -79,21 +81,20 @@ class Trail:
             case _:
                 pass
 
-    def _say(self, effect: Effect) -> None:
+    def _log_effect(self, effect: Effect) -> None:
         names = self._universe.symbols
         match effect:
             case Planned():
                 lots = np.frombuffer(effect.allowed, dtype=np.int64)
-                judged = [("house", effect.reason), *((self._agents[a.agent], a.reason) for a in effect.agents)]
-                cut = {who: self._cut(reason) for who, reason in judged if any(reason)}
+                reasons = [("house", effect.reason), *((self._agents[a.agent], a.reason) for a in effect.agents)]
+                cut = {who: self._cut(reason) for who, reason in reasons if any(reason)}
                 passed = {names[k]: int(lots[k]) for k in np.flatnonzero(lots).tolist()}
                 self._line("verdict", effect.sample, lots=passed, cut=cut or None)
-            case OrderBasket():
+            case OrderBasket() | Filled():
                 rows = {names[symbol]: lots for symbol, lots in zip(effect.sym, effect.lots, strict=True)}
-                self._line("order", effect.sample, n=effect.n, lots=rows)
-            case Filled():
-                rows = {names[symbol]: lots for symbol, lots in zip(effect.sym, effect.lots, strict=True)}
-                self._line("fill", effect.sample, n=effect.n, lots=rows, price=[p / NANO for p in effect.price_nano])
+                price = [p / NANO for p in effect.price_nano] if isinstance(effect, Filled) else None
+                kind = "order" if price is None else "fill"
+                self._line(kind, effect.sample, n=effect.n, lots=rows, price=price)
             case Ended():
                 states = [OrderState(state).name.lower() for state in effect.state]
                 self._line("ended", effect.sample, n=effect.n, states=states)
@@ -107,7 +108,7 @@ class Trail:
                 pass
 
     def _cut(self, reason: bytes) -> dict[str, str]:
-        """Symbol -> the limit that bound."""
+        """Symbol -> binding limit."""
         return {name: REASON_NAMES[code] for name, code in zip(self._universe.symbols, reason, strict=True) if code}
 
     def _line(self, what: str, sample: int = 0, **fields: object) -> None:

@@ -1,4 +1,4 @@
-"""Which code this is: the package's version with a digest of the source that decides."""
+"""The version of the code: that of the package, with a digest of the source that decides."""
 
 from collections.abc import Sequence
 from errno import ENOENT
@@ -31,7 +31,7 @@ def code_version() -> str:
 
 
 def code_digest(root: Path, places: Sequence[str]) -> str:
-    """12 hex of the source files of some folders and modules below `root`. FileNotFoundError names one without any."""
+    """12 hex digits of the source files of folders and modules below `root`. Raises FileNotFoundError."""
     found = blake2b(digest_size=6)
     for file in sorted(file for place in places for file in python_files(root / place)):
         found.update(str(file.relative_to(root)).encode())
@@ -40,8 +40,7 @@ def code_digest(root: Path, places: Sequence[str]) -> str:
 
 
 def python_files(place: Path) -> list[Path]:
-    """A module, or the modules below a folder. FileNotFoundError where there is none: a list that names it is out of
-    date."""
+    """A module, or the modules below a folder. Raises FileNotFoundError without any."""
     files = [place] if place.is_file() else list(place.rglob("*.py"))
     if not files:
         raise FileNotFoundError(ENOENT, "no Python source is there; install quantd again", str(place))
@@ -50,12 +49,12 @@ def python_files(place: Path) -> list[Path]:
 
 @cache
 def lock_hash() -> str:
-    """Digest of the exact versions of packages that quantd is tested with."""
+    """Digest of constraints.txt, the tested versions of the dependencies."""
     return blake2b((bundled.FOLDER / "constraints.txt").read_bytes(), digest_size=8).hexdigest()
 
 
 @cache
 def blas_name() -> str:
-    """Name and version of the linear algebra numpy was built with."""
+    """Name and version of numpy's linear algebra."""
     blas = np.__config__.CONFIG["Build Dependencies"]["blas"]
     return f"{blas['name']} {blas['version']}"

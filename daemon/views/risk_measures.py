@@ -9,7 +9,8 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from quantd.daemon.engine.safety.monitor import limits_of, market_context
+from quantd.daemon.engine.planning.gate_account import limits_in_force
+from quantd.daemon.engine.safety.monitor import market_context
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.valuation import realised_by_date
 from quantd.risk.assessment import Assessment, Book, Settings, assess
@@ -73,7 +74,7 @@ def assessed(state: State) -> Assessed:
 
 
 def _assess(state: State, book: int) -> Assessment:
-    ctx, limits = market_context(state), limits_of(state, book)
+    ctx, limits = market_context(state), limits_in_force(state, book)
     equity = state.equity_micro if book == HOUSE else state.books_micro[book]
     return assess(
         Book(

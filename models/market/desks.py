@@ -125,7 +125,8 @@ class Desks:
         self.diversity: Final = diversity or Diversity()
         self.simulator: Final = Simulator(
             market, batch=desks * self.agents, reward=reward, costs=costs, lot=lot, seed=seed,
-            episodes=structs.replace(episodes or Episodes(), together=self.agents), capital=[s.capital for s in seats] * desks,
+            episodes=structs.replace(episodes or Episodes(), together=self.agents),
+            capital=[s.capital for s in seats] * desks,
         )  # fmt: skip
         self.batch: Final = self.simulator.batch
         self.action_size: Final = self.simulator.action_size

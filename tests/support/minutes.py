@@ -10,7 +10,7 @@ from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Log, Shell
-from quantd.daemon.runtime.timeline import Due, sample_ticks, with_due
+from quantd.daemon.runtime.timeline import sample_ticks, with_due
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.effects import Ask
@@ -82,4 +82,4 @@ class Minutes(World):
         last = int(self.bars.ts_event[-1])
         samples = sample_ticks(self.sessions, [self.sessions], MINUTE, START, last, START)
         agents = tuple(range(len(self.rules.agents)))
-        return with_due(samples, (Due(ts, agents) for ts in self.asked))
+        return with_due(samples, (Tick(ts, due=agents) for ts in self.asked))

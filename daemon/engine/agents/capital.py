@@ -1,7 +1,7 @@
-"""Capital between agents: on schedule each book's share of what they have together becomes what the method wants.
+"""Scheduled reallocation of capital between agents by the configured method.
 
-Cash moves at once, exactly, as flows of the books: no profit, and the house does not notice. What an agent cannot hand
-over yet it owes: it plans with so much less, sells, and pays at the next samples.
+Free cash moves at once, as exact flows between books, without profit or loss. An agent owes the rest: it plans with
+less capital, sells, and pays at the next samples.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,12 @@ from quantd.daemon.engine.venue.account import free_micro
 from quantd.risk.switch import HALT, flow
 from quantd.trading.effects import Effect, Reallocated
 from quantd.trading.instruments import MICRO
-from quantd.trading.market import Floats
 from quantd.trading.netting import share
 from quantd.trading.statistics import volatility
 
 
-def reallocate(state: State, asked_now: frozenset[int]) -> list[Effect]:
-    """At a sample: new targets, what cash can move, and sales of those that owe and are not asked anyway."""
+def reallocate(state: State, due: frozenset[int]) -> list[Effect]:
+    """At a sample: new target shares, moves of cash, and sales of agents that owe and are not `due` to decide."""
     rules = state.rules.capital
     if rules is None:
         return []
@@ -37,36 +36,30 @@ def reallocate(state: State, asked_now: frozenset[int]) -> list[Effect]:
     if not found.shares:
         return [alert(state, "INFO", "capital", f"capital stays where it is: {found.why}")]
     target = stepped(now, found.shares, rules.max_step)
-    owed = [0] * len(state.agents)
-    for k, own, wished in zip(agents, pool, amounts(sum(pool), target), strict=True):
-        owed[k] = own - wished
-    state.owed = owed
+    state.owed = [0] * len(state.agents)
+    for k, own, amount in zip(agents, pool, amounts(sum(pool), target), strict=True):
+        state.owed[k] = own - amount
     moved = _settle(state)
-    said = ", ".join(f"{name} {here:.1%} to {there:.1%}" for name, here, there in zip(names, now, target, strict=True))
+    moves = ", ".join(f"{name} {here:.1%} to {there:.1%}" for name, here, there in zip(names, now, target, strict=True))
     left = sum(each for each in state.owed if each > 0)
     rest = f"; {left / MICRO:,.2f} follows once it is sold" if left else ""
     effects: list[Effect] = [
         Reallocated(state.now, rules.method, found.why, moved, list(state.owed), list(now), list(target)),
-        alert(state, "INFO", "capital", f"capital by {rules.method}: {said}{rest} ({found.why})"),
+        alert(state, "INFO", "capital", f"capital by {rules.method}: {moves}{rest} ({found.why})"),
     ]
-    effects.extend(_sell(state, asked_now))
-    return effects
+    return [*effects, *_sell(state, due)]
 
 
 def settle(state: State) -> list[Effect]:
-    """At a sample: what was owed and is cash now moves."""
-    if not any(state.owed):
-        return []
-    moved = _settle(state)
+    """At a sample: move cash that has become free towards agents that wait for it."""
     rules = state.rules.capital
-    if not any(moved) or rules is None:
+    if not any(state.owed) or not any(moved := _settle(state)) or rules is None:
         return []
     return [Reallocated(state.now, rules.method, "", moved, list(state.owed))]
 
 
 def market_volatility(state: State, rules: CapitalRules) -> float:
-    """Volatility a year over the lookback: of the benchmark, or of the house where there is none; NaN while it is
-    unknown."""
+    """Annual volatility over the lookback of the benchmark, or of the house without one; NaN while unknown."""
     if rules.benchmark < 0:
         returns = state.watch.realised[0].returns()[-rules.lookback :]
     else:
@@ -79,7 +72,7 @@ def market_volatility(state: State, rules: CapitalRules) -> float:
 
 
 def _settle(state: State) -> list[int]:
-    """Move what can be paid of what is owed, to those that wait for it in proportion; by agent, adding up to 0."""
+    """Move free cash of agents that owe to the others in proportion; returns the moves by agent, with sum 0."""
     owed = state.owed
     moved = [0] * len(owed)
     for k, amount in enumerate(owed):
@@ -101,21 +94,14 @@ def _settle(state: State) -> list[int]:
     return moved
 
 
-def _sell(state: State, asked_now: frozenset[int]) -> Sequence[Effect]:
-    """Every position of those that owe, by the same part; those that are asked in this round plan with less anyway."""
+def _sell(state: State, due: frozenset[int]) -> Sequence[Effect]:
+    """Reduce all positions of agents that owe by the same part; those `due` to decide plan with less capital anyway."""
     if state.switch.state == HALT or state.flattening:
         return ()
     busy = {parent.agent for parent in state.parents}
     answers = {
-        k: _weights(state, k).tobytes()
+        k: state.held_weights(k).tobytes()
         for k, amount in enumerate(state.owed)
-        if amount > 0 and k not in asked_now and k not in busy and any(state.ledger.books[k].lots)
+        if amount > 0 and k not in due and k not in busy and any(state.ledger.books[k].lots)
     }
     return plan(state, answers, sample=state.sample) if answers else ()
-
-
-def _weights(state: State, agent: int) -> Floats:
-    """float64[N] what the agent holds, as fractions of its equity."""
-    value: Floats = np.nan_to_num(state.lots(agent) * state.marks * state.universe.lot_size)
-    equity = state.books_micro[agent]
-    return value * (MICRO / equity) if equity > 0 else np.zeros_like(value)

@@ -1,7 +1,6 @@
-"""How capital is shared among agents: target shares of what they have together, from their configured shares and how
-they did.
+"""Target shares of capital, from the agents' configured shares and their performance.
 
-Pure functions of plain numbers, the same for every order of the agents.
+Pure functions of numbers; their results do not depend on the order of the agents.
 """
 
 from collections.abc import Sequence
@@ -23,16 +22,16 @@ from quantd.trading.statistics import (
 )
 
 LEAST: Final = 20
-"""Fewer returns say nothing of how an agent did."""
+"""Least returns for a measure of performance."""
 
 TILT_MOST: Final = 3.0
-"""Sharpe ratios a year that count: more, either way, is luck or a mistake."""
+"""Largest annual Sharpe ratio, in absolute value, that counts; more is luck or an error."""
 
 Method = Literal["fixed", "equal_risk", "performance", "regime"]
 
 
 class Regime(Struct, frozen=True):
-    """Shares (by agent, adding up to 1) while the volatility a year is at least `above`."""
+    """Shares by agent, with sum 1, while annual volatility is at least `above`."""
 
     name: str
     above: float
@@ -40,10 +39,11 @@ class Regime(Struct, frozen=True):
 
 
 class CapitalRules(Struct, frozen=True):
-    """How and how far capital moves. `agents` are those that take part, by number; `base` their configured shares of
-    what they have together. The method's shares are pulled to `base` by `shrink`, kept between `floor` and `ceiling`,
-    and no share moves by more than `max_step` at once. `benchmark` is the column whose volatility names the regime;
-    -1: the house's."""
+    """The table [capital]. `agents` are the numbers of those that take part, `base` their configured shares.
+
+    The method's shares are shrunk towards `base` by `shrink` and bounded by `floor` and `ceiling`. A share changes by
+    at most `max_step` at once. `benchmark` is the column whose volatility selects the regime (-1: that of the house).
+    """
 
     method: Method
     agents: tuple[int, ...]
@@ -59,7 +59,7 @@ class CapitalRules(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True):
-    """Target shares, adding up to 1, and in words why they are these. Without `shares` nothing moves."""
+    """Target shares with sum 1, and their reason. Without `shares` nothing moves."""
 
     shares: tuple[float, ...]
     why: str
@@ -72,8 +72,8 @@ def wanted(
     market_volatility: float,
     risk_free: Sequence[RiskFree] = (),
 ) -> Wanted:
-    """The method's own shares, between their bounds. `returns` float64[T] of each taking part, time-weighted, and their
-    `risk_free` rates a year; `market_volatility` a year, NaN where it is not known."""
+    """The bounded shares of the method. `returns` are float64[T], time-weighted, by agent, `risk_free` annual rates;
+    `market_volatility` is annual, NaN where unknown."""
     if rules.method == "fixed":
         return Wanted(rules.base, "the configured shares")
     if rules.method == "regime":
@@ -109,17 +109,18 @@ def wanted(
 
 
 def _ratio(returns: Floats, risk_free_annual: RiskFree) -> float:
-    """Sharpe ratio a year within what is believed; 0 of a book that did nothing."""
+    """Annual Sharpe ratio within +-TILT_MOST; 0 for a book without returns."""
     found = sharpe(returns, PERIODS_PER_YEAR, risk_free_annual)
     return min(max(found, -TILT_MOST), TILT_MOST) if found == found else 0.0
 
 
 def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> list[float]:
-    """What of each annual Sharpe ratio's distance from their mean is to be believed: the positive-part estimator of W.
-    James and C. Stein (1961) about the mean (B. Efron and C. Morris, 1975), with the error of a ratio, a sample, of A.
-    Lo (2002). What agents have in common, the mean correlation `together` of their returns, is an error of none of
-    these distances (J. Jobson and B. Korkie, 1981). With fewer than four agents nothing dominates the plain ratios:
-    half of each distance is taken."""
+    """Shrunk distances of annual Sharpe ratios from their mean.
+
+    The estimator is the positive part of James and Stein (1961) about the mean (Efron and Morris, 1975), with the
+    standard error of a ratio of Lo (2002). The mean correlation `together` of the returns reduces that error (Jobson
+    and Korkie, 1981). Fewer than four ratios permit no such estimator: each distance is halved.
+    """
     k, mean = len(ratios), sum(ratios) / len(ratios)
     apart = [ratio - mean for ratio in ratios]
     spread = sum(each * each for each in apart)
@@ -134,7 +135,7 @@ def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> li
 
 
 def _bounded(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...]:
-    """`raw` scaled to 1, pulled to the configured shares, and kept between floor and ceiling."""
+    """`raw` scaled to sum 1, shrunk towards the configured shares, and bounded."""
     total = sum(raw)
     pulled = [
         rules.shrink * base + (1.0 - rules.shrink) * each / total for base, each in zip(rules.base, raw, strict=True)
@@ -143,8 +144,7 @@ def _bounded(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...]:
 
 
 def within(shares: Sequence[float], floor: float, ceiling: float) -> tuple[float, ...]:
-    """The point nearest to `shares` that adds up to 1 between the bounds: each less the same amount, cut off at the
-    bounds (found by bisection). Bounds that no shares of so many can keep are left."""
+    """The projection of `shares` onto sum 1 between the bounds, by bisection; unchanged where that is infeasible."""
     n = len(shares)
     if floor * n > 1.0 or ceiling * n < 1.0:
         return tuple(shares)
@@ -159,21 +159,19 @@ def within(shares: Sequence[float], floor: float, ceiling: float) -> tuple[float
 
 
 def stepped(now: Sequence[float], target: Sequence[float], max_step: float) -> tuple[float, ...]:
-    """As far from `now` to `target` as no share moves by more than `max_step`: all of the way, or the same part for
-    each."""
+    """Shares from `now` towards `target`, by the same part for each, so that none changes by more than `max_step`."""
     most = max(abs(there - here) for here, there in zip(now, target, strict=True))
     part = 1.0 if most <= max_step else max_step / most
     return tuple(here + part * (there - here) for here, there in zip(now, target, strict=True))
 
 
 def amounts(pool_micro: int, shares: Sequence[float]) -> list[int]:
-    """`pool_micro` in parts that add up to it exactly; what rounding leaves goes to the largest fractions, ties in
-    order."""
+    """`pool_micro` in integer parts with that exact sum; the largest fractions are rounded up, ties in order."""
     exact = [pool_micro * share / sum(shares) for share in shares]
     whole = [int(np.floor(each)) for each in exact]
     over = pool_micro - sum(whole)
     order = sorted(range(len(whole)), key=lambda k: whole[k] - exact[k])
-    # float64 is good to 2**53: of a larger pool more than one unit a part may be left over
+    # float64 is exact to 2**53: a larger pool may leave more than one unit per part
     each, rest = divmod(over, len(whole))
     for place, k in enumerate(order):
         whole[k] += each + (place < rest)

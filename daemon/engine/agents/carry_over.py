@@ -1,5 +1,7 @@
-"""An account carried over into a new run, whose universe or agents are others: by name, exact, and only when nothing is
-open. What is of instruments and agents that are gone must be nothing, or cash."""
+"""Carries an account over into a new run with another universe or other agents, exactly, by name.
+
+No order may be open, and removed instruments and agents may not have positions.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -22,8 +24,11 @@ from quantd.trading.portfolio import FrozenAccount
 
 
 class Carry(Struct, frozen=True):
-    """One account by name. `accounts` are the house's, the agents' in order and the unallocated one, each with lots and
-    cost by column of `symbols`; `switches` and `returns` are the house's, then the agents'; `best` is by agent."""
+    """One account by name.
+
+    `accounts` are the house's, the agents' in order and the unallocated one, each with lots and cost by column of
+    `symbols`. `switches` and `returns` are the house's, then the agents'; `best` is by agent.
+    """
 
     symbols: tuple[str, ...]
     lot_nano: tuple[int, ...]
@@ -48,9 +53,10 @@ _TOTALS: Final = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "re
 def carry_of(
     frozen: bytes, universe: Universe, agents: Sequence[str], *, simulated: bool, renamed: Mapping[str, str] = {}
 ) -> bytes:
-    """What a frozen state of `universe` and `agents` carries over. At a `simulated` venue what is open lapses; at
-    another there may be nothing open. `renamed` maps symbols to those they have now. Raises ValueError that says
-    what is."""
+    """The encoded account of a frozen state of `universe` and `agents`. `renamed` maps old symbols to new ones.
+
+    At a `simulated` venue open orders lapse. Raises ValueError with the obstacle.
+    """
     f = msgspec.msgpack.decode(frozen, type=Frozen)
     if any(work.live for _, work in (*f.working, *f.stops)) and not simulated:
         raise ValueError('orders are open; it is stopped with [quantd] on_stop = "cancel", or after they have ended')
@@ -86,7 +92,7 @@ def carry_of(
 
 
 def unfit(account: bytes, rules: Rules) -> str:
-    """Why an account cannot be carried over to `rules`; "" when it can."""
+    """The reason why an account cannot be carried over to `rules`; empty when it can."""
     carry = msgspec.msgpack.decode(account, type=Carry)
     names, universe = {a.name for a in rules.agents}, rules.universe
     fenced = carry.fenced[0] or [0] * len(carry.symbols)
@@ -105,9 +111,10 @@ def unfit(account: bytes, rules: Rules) -> str:
 
 
 def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
-    """The account of another run becomes this one's: what is gone has left its cash in the unallocated book, and an
-    agent that is new has what of its capital that book can give."""
-    state.now = max(state.now, carried.ts)
+    """Take over the account of another run.
+
+    The cash of removed agents is in the unallocated book, which funds new agents as far as it suffices.
+    """
     carry = msgspec.msgpack.decode(carried.account, type=Carry)
     index = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]
     numbers = {agent.name: k for k, agent in enumerate(state.rules.agents)}
@@ -132,14 +139,14 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     _take_standing(state, carry, numbers, index)
     new = [s for s in state.universe.symbols if s not in carry.symbols]
     gone = [s for s in carry.symbols if s not in state.universe.index]
-    said = [f"{verb} {', '.join(names)}" for verb, names in (("new", new), ("gone", gone)) if names]
-    said += [f"agents {', '.join(numbers)}"] if tuple(numbers) != carry.agents else []
-    text = f"the account of run {carried.run} is carried on: {'; '.join(said) or 'nothing else changed'}"
+    changes = [f"{verb} {', '.join(names)}" for verb, names in (("new", new), ("gone", gone)) if names]
+    changes += [f"agents {', '.join(numbers)}"] if tuple(numbers) != carry.agents else []
+    text = f"the account of run {carried.run} is carried on: {'; '.join(changes) or 'nothing else changed'}"
     return (alert(state, "INFO", "carried", text),)
 
 
 def _placed(account: FrozenAccount, index: Sequence[int], size: int) -> FrozenAccount:
-    """An account with its columns where `index` says; what is nowhere is nothing."""
+    """An account with its columns moved by `index`; -1 drops a column."""
     lots, cost = [0] * size, [0] * size
     for column, at in enumerate(index):
         if at >= 0:
@@ -148,14 +155,14 @@ def _placed(account: FrozenAccount, index: Sequence[int], size: int) -> FrozenAc
 
 
 def _joined(one: FrozenAccount, other: FrozenAccount) -> FrozenAccount:
-    """Two accounts as one; `other` holds no lots."""
+    """The sum of two accounts; `other` holds no lots."""
     sums = {name: getattr(one, name) + getattr(other, name) for name in _TOTALS}
     residue = one.residue[0] + other.residue[0], one.residue[1] + other.residue[1]
     return msgspec.structs.replace(one, residue=residue, **sums)
 
 
 def _take_marks(state: State, carry: Carry, index: Sequence[int]) -> None:
-    """The last known prices: what is held has a value before the first bar comes."""
+    """Take over the last prices: positions have a value before the first bar."""
     marks, nano, ts = state.marks.copy(), state.marks_nano.copy(), state.mark_ts.copy()
     for at, (price, exact, when) in zip(index, carry.marks, strict=True):
         if at >= 0:
@@ -164,7 +171,7 @@ def _take_marks(state: State, carry: Carry, index: Sequence[int]) -> None:
 
 
 def _take_standing(state: State, carry: Carry, numbers: dict[str, int], index: Sequence[int]) -> None:
-    """Switches with their marks, realised returns, where stops trail, and what the venue has told."""
+    """Take over switches, realised returns, best prices of trailing stops, and the venue's records."""
     state.switch = carry.switches[0]
     if carry.returns:
         state.watch.realised[0] = Realised.thaw(carry.returns[0])

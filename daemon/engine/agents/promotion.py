@@ -1,7 +1,7 @@
-"""Challengers at the job "promote": each is held against its champion, and one that passes changes places with it.
+"""The job "promote": compares each challenger with its champion and exchanges their policies when it passes.
 
-Policies change places, with what they remember; books, limits, schedules and names stay. The old policy goes on as the
-shadow's, so that it can come back.
+Policies are exchanged with their memory; books, limits, schedules and names stay. The old policy continues in the
+shadow and can be promoted again.
 """
 
 from quantd.daemon.engine.agents.promotion_rule import Outcome, looked
@@ -11,7 +11,7 @@ from quantd.trading.effects import Effect, Promotion
 
 
 def promote(state: State) -> list[Effect]:
-    """At a sample, before anybody is asked."""
+    """Compare all pairs, at a sample, before its Asks."""
     rules = state.rules.promotion
     if rules is None:
         return []
@@ -31,7 +31,11 @@ def promote(state: State) -> list[Effect]:
             state.watch.realised[champion + 1].risk_free_annual(),
         )
         if found.promoted:
-            _change_places(state, k, champion)
+            exchange_policies(state, k, champion)
+            for each, other in enumerate(state.pairings):
+                # all challengers of this agent meet another policy from now on
+                if state.rules.challenges[each] == champion:
+                    other.looks, other.since = 0, state.sample_no
         effects.append(
             Promotion(
                 ts=state.now,
@@ -49,11 +53,11 @@ def promote(state: State) -> list[Effect]:
             )
         )
         if found.look:
-            effects.append(alert(state, "INFO", "promotion", _said(state, k, champion, names, found), agent=champion))
+            effects.append(alert(state, "INFO", "promotion", _text(state, k, champion, names, found), agent=champion))
     return effects
 
 
-def _said(state: State, k: int, champion: int, names: tuple[str, str], found: Outcome) -> str:
+def _text(state: State, k: int, champion: int, names: tuple[str, str], found: Outcome) -> str:
     rules = state.rules.promotion
     assert rules is not None
     figures = (
@@ -70,16 +74,12 @@ def _said(state: State, k: int, champion: int, names: tuple[str, str], found: Ou
     )
 
 
-def _change_places(state: State, k: int, champion: int) -> None:
-    """Policies with their memory and notes; what is left of decisions of either is dropped. A new pairing begins."""
+def exchange_policies(state: State, k: int, agent: int) -> None:
+    """Exchange the policies of shadow `k` and an agent, with memory, notes and failures; follow-ups are dropped."""
     shadow = state.shadows[k]
-    one, other = state.agents[champion], shadow.agents[0]
-    state.seats[champion], shadow.seats[0] = shadow.seats[0], state.seats[champion]
+    one, other = state.agents[agent], shadow.agents[0]
+    state.seats[agent], shadow.seats[0] = shadow.seats[0], state.seats[agent]
     one.memory, other.memory = other.memory, one.memory
     one.note, other.note = other.note, one.note
     one.failures, other.failures = other.failures, one.failures
     one.follow_up = other.follow_up = None
-    for each, pairing in enumerate(state.pairings):
-        # others that challenge the same agent meet another policy from now on
-        if state.rules.challenges[each] == champion:
-            pairing.looks, pairing.since = 0, state.sample_no

@@ -1,10 +1,9 @@
-"""When a challenger takes its champion's place: the rule, and what it says of two books' returns. Pure.
+"""The test by which a challenger replaces its champion, a pure function of two books' returns.
 
-The rule: over the last `samples` returns of both books, costs and all, the challenger's measure is better with
-one-sided significance, by at least `min_gain` a year, with a drawdown of at most `max_drawdown_ratio` times the
-champion's. A pairing is looked at `looks` times at most, each look at (1 - confidence) / looks (C. Bonferroni, 1936):
-the chance that one that is no better is ever promoted is 1 - confidence at most, however its looks hang together. A
-promotion begins a new pairing.
+Over the last `samples` returns after costs, the challenger's measure must be better with one-sided significance, and by
+at least `min_gain` a year. Its drawdown may be at most `max_drawdown_ratio` times the champion's. A pairing has at most
+`looks` tests, each at level (1 - confidence) / looks (Bonferroni, 1936). The probability that a challenger that is no
+better is ever promoted is thus at most 1 - confidence. A promotion begins a new pairing.
 """
 
 from msgspec import Struct
@@ -15,8 +14,10 @@ from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFr
 
 
 class PromotionRules(Struct, frozen=True):
-    """See the module; `seed` is of the run, `block` the samples that stay together (0: chosen from the returns; a week
-    takes an equal one for a better one less often than said where samples are few)."""
+    """Parameters of the test. `seed` is that of the run, `block` the block length in samples (0: chosen from returns).
+
+    A block of a week keeps the level of the test where samples are few.
+    """
 
     samples: int = 126
     confidence: float = 0.95
@@ -30,19 +31,19 @@ class PromotionRules(Struct, frozen=True):
 
     @property
     def alpha(self) -> float:
-        """What one look may take."""
+        """Level of one test."""
         return (1.0 - self.confidence) / self.looks
 
 
 class Pairing(Struct):
-    """A champion and its challenger: looks used, and the number of the sample after which returns count."""
+    """A champion and its challenger: tests used, and the number of the sample after which returns count."""
 
     looks: int = 0
     since: int = 0
 
 
 class Outcome(Struct, frozen=True):
-    """What a look said; `look` 0 is none. `why` names what was missing, or is empty."""
+    """The result of a test; `look` 0 means none took place. `why` names the failed condition, or is empty."""
 
     promoted: bool
     why: str
@@ -61,8 +62,10 @@ def looked(
     key: str,
     risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Outcome:
-    """Hold two books' returns float64[T], newest last, against each other. `known` of them count; `key` names this
-    look. A look is counted in `pairing`. A rate for each return is that of the newest."""
+    """Compare two books' returns float64[T], newest last, and count the test in `pairing`.
+
+    The last `known` returns count; `key` seeds the bootstrap. `risk_free_annual` is a rate, or one per return.
+    """
     n = min(rules.samples, known, len(champion), len(challenger))
     if n < rules.samples:
         return Outcome(False, f"{n} of {rules.samples} returns are known", n)

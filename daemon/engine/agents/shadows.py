@@ -1,9 +1,7 @@
-"""Shadow agents: each a house of its own, of one agent with notional capital, that sees the same market and asks the
-same gate.
+"""Shadow agents: each is a house of one agent with notional capital, on the same market and behind the same gate.
 
-What it orders goes to a simulated venue of its own; its effects come out in `Shadowed`, its questions and alerts
-plainly, as those of an agent whose number is after the others'. Nothing of it reaches the house: not its books, not its
-orders, not its switch.
+Its orders go to a simulated venue of its own. Its effects are wrapped in `Shadowed`; its Asks and alerts carry an agent
+number after those of the house. A shadow does not affect the house's books, orders and switch.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,11 +28,11 @@ from quantd.trading.market import MarketSlice
 Step = Callable[[State, Event], Sequence[Effect]]
 
 MARKET = (MarketSlice, Action, Halted)
-"""What every book sees alike."""
+"""Events that every house receives."""
 
 
-def beside(state: State, event: Event, step: Step) -> Sequence[Effect]:
-    """Step an event in the house and in the shadows that it concerns; the house's effects come first."""
+def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
+    """Step an event in the house and in its shadows; the house's effects come first."""
     first = len(state.agents)
     if isinstance(event, Shade):
         return _one(state, event.agent - first, event.news, step)
@@ -55,12 +53,12 @@ def beside(state: State, event: Event, step: Step) -> Sequence[Effect]:
 
 
 def on_shade(state: State, shade: Shade) -> Sequence[Effect]:
-    """News for a shadow that is not there any more."""
+    """News for a shadow that no longer exists."""
     return ()
 
 
 def _ticked(state: State, tick: Tick, step: Step) -> Sequence[Effect]:
-    """Each has its own part of what is due; jobs are the house's."""
+    """Step a tick in every house with its own agents that are due; jobs belong to the house."""
     first = len(state.agents)
     due = tuple(number for number in tick.due if number < first)
     effects = list(step(state, tick if due == tick.due else msgspec.structs.replace(tick, due=due)))
@@ -73,13 +71,13 @@ def _ticked(state: State, tick: Tick, step: Step) -> Sequence[Effect]:
 def _commanded(state: State, k: int, order: Operator, step: Step) -> Sequence[Effect]:
     if order.command == "flatten":
         state.now = max(state.now, order.ts)
-        said = f"{order.agent} is a shadow: there is nothing of it to sell. `halt` stops it"
-        return (alert(state, "WARNING", "operator", said),)
+        text = f"{order.agent} is a shadow: there is nothing of it to sell. `halt` stops it"
+        return (alert(state, "WARNING", "operator", text),)
     return _one(state, k, order, step)
 
 
 def _one(state: State, k: int, event: Event, step: Step) -> list[Effect]:
-    """The effects of an event in one shadow, as the house's shell takes them."""
+    """The effects of an event in one shadow, for the house's shell."""
     if not 0 <= k < len(state.shadows):
         return []
     shadow, number = state.shadows[k], len(state.agents) + k
@@ -90,19 +88,19 @@ def _one(state: State, k: int, event: Event, step: Step) -> list[Effect]:
             case Ask():
                 outward.append(Ask(effect.round, number, effect.view, effect.memory, effect.policy))
             case Publish():
-                outward.append(_said(shadow, effect))
+                outward.append(_shadow_alert(shadow, effect))
             case Assessed() | Crossed() | Snapshot() | Stop() | Reallocated() | Promotion() | Shadowed():
-                pass  # of the limits of a house that it has not, of jobs that are not its own
+                pass  # they belong to a real house or to its jobs
             case _:
                 own.append(effect)
     if not own:
         return outward
-    # what is left are its members
+    # the rest are members of its union
     return [Shadowed(number, own, shadow.rules.agents[0].name), *outward]  # type: ignore[arg-type]
 
 
-def _said(shadow: State, effect: Publish) -> Publish:
-    """An alert that says whose it is. Nothing is at stake, so that none is critical."""
+def _shadow_alert(shadow: State, effect: Publish) -> Publish:
+    """An alert with the shadow's name. No money is at risk, so none is CRITICAL."""
     level = "WARNING" if effect.level == "CRITICAL" else effect.level
     text = f"shadow: {effect.text}"
     return msgspec.structs.replace(effect, level=level, text=text, agent=shadow.rules.agents[0].name)

@@ -1,4 +1,4 @@
-"""What each book did lately, for the limits that count over time: turnover of a session, order rate, duplicates."""
+"""Recent activity of each book, for limits over time: turnover of a session, order rate, duplicates."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,8 @@ from quantd.trading.sessions import Sessions
 
 
 class Book(Struct):
-    """One book: `traded` currency since the session began, `sent` (instant, orders) of late baskets, and what it
-    last `asked` for: instant and float64[N] signed lots; `orders` sent since the session began, where they are
-    counted."""
+    """One book: currency `traded` and `orders` sent in the session, `sent` (instant, orders) of recent baskets, and the
+    last request: instant and float64[N] signed lots."""
 
     traded: float = 0.0
     sent: list[tuple[int, int]] = []
@@ -24,14 +23,14 @@ class Book(Struct):
 
 
 class Activity(Struct):
-    """All books, agents in order and the house last. `session_end` is the close of the session that is counted: what
-    is decided at a close can only trade in the next one."""
+    """All books, agents in order and the house last. `session_end` is the close of the counted session: a decision at
+    a close trades in the next one."""
 
     books: list[Book]
     session_end: int = 0
 
     def roll(self, now: int, sessions: Sessions) -> None:
-        """Begin a new session when the one that is counted is over."""
+        """Begin a new session when the counted one is over."""
         if now >= self.session_end:
             self.session_end = sessions.close_ns[sessions.next_close(now)]
             for book in self.books:
@@ -50,12 +49,12 @@ class Activity(Struct):
                 self.books[-1].traded += traded
 
     def cross(self, price_nano: int, shares: Sequence[tuple[int, int]], size: float) -> None:
-        """Count lots that changed hands between agents: no trade of the house."""
+        """Count crosses between agents, which are no trades of the house."""
         for agent, lots in shares:
             self.books[agent].traded += abs(lots) * price_nano / NANO * size
 
     def send(self, book: int, now: int, orders: int, limits: Limits) -> None:
-        """Count orders of a book, as far back as its rate looks."""
+        """Count orders of a book within the window of its rate."""
         rate, own = limits.order_rate, self.books[book]
         if limits.max_orders_per_day is not None:
             own.orders += orders
@@ -70,13 +69,13 @@ class Activity(Struct):
         return sum(orders for ts, orders in self.books[book].sent if ts > now - rate.per_ns)
 
     def ask(self, book: int, now: int, lots: Floats, limits: Limits) -> None:
-        """Remember what a book asks for, beside what it asked a moment ago."""
+        """Record the lots that a book requests, with those within the duplicate window."""
         before = self.repeated(book, now, limits)
         own = self.books[book]
         own.asked_at, own.asked = now, (lots if before is None else np.where(lots != 0.0, lots, before)).tobytes()
 
     def repeated(self, book: int, now: int, limits: Limits) -> Floats | None:
-        """float64[N] signed lots that a book asked for within the duplicate window; None for none."""
+        """float64[N] signed lots that a book requested within the duplicate window; None for none."""
         own = self.books[book]
         if not own.asked or now - own.asked_at >= limits.duplicate_window_ns:
             return None

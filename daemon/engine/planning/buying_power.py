@@ -1,6 +1,6 @@
-"""What the venue still lets be bought: what it said last, less what was sent since that it may not have counted.
+"""Remaining buying power: the venue's last report, less the cost of orders that it may not include.
 
-Sales and deposits raise it only once the venue says so: what it lends, and when a sale settles, is the venue's to know.
+Sales and deposits raise it only with the venue's next report: margin and settlement are the venue's rules.
 """
 
 from collections.abc import Sequence
@@ -8,21 +8,17 @@ from math import ceil
 from typing import Final
 
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import Key, Working
+from quantd.daemon.engine.venue.open_orders import UNCONFIRMED, Key
 from quantd.risk.limits.catalogue import AccountCap, Reason
 from quantd.trading.effects import Effect, Planned
 from quantd.trading.instruments import MICRO
-from quantd.trading.orders import ENDED, OrderBasket, OrderState
-
-UNHEARD: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN})
-"""Where an order may be that the venue has not heard of."""
+from quantd.trading.orders import ENDED, OrderBasket
 
 ATTO_PER_MICRO: Final = 10**12
 
 
 def spend(state: State, out: OrderBasket) -> None:
-    """Note what the rows of a basket that add risk can cost at their worst prices with fees, until the venue has
-    counted them; where the venue says what may be bought."""
+    """Record the worst cost, with fees, of a basket's rows that add risk, where the venue reports buying power."""
     if state.buying_power_micro is None:
         return
     held, lot_nano = state.ledger.house.lots, state.universe.lot_nano
@@ -30,7 +26,7 @@ def spend(state: State, out: OrderBasket) -> None:
     rows = []
     for row, (symbol, lots, worst) in enumerate(zip(out.sym, out.lots, out.worst_nano, strict=True)):
         if held[symbol] * lots >= 0:
-            # a short sale is reserved at the mark or above: its limit is below
+            # the limit of a short sale is below the mark, the venue reserves at the mark or above
             price = max(worst, int(state.marks_nano[symbol]))
             rows.append((row, ceil(abs(lots) * lot_nano[symbol] * price * fee / ATTO_PER_MICRO)))
     if rows:
@@ -38,41 +34,32 @@ def spend(state: State, out: OrderBasket) -> None:
 
 
 def counted(state: State) -> tuple[Key, ...]:
-    """The baskets that the venue has surely heard of: what it says from now on of what may be bought has them in it."""
-    return tuple(key for key in state.spending if _heard(_working(state, key)))
+    """The baskets that the venue has certainly received: its next report of buying power includes them."""
+    works = {key: state.basket(key) for key in state.spending}
+    return tuple(key for key, work in works.items() if work is None or UNCONFIRMED.isdisjoint(work.state))
 
 
 def left_micro(state: State) -> int | None:
-    """What may be bought now, micro-currency; None where the venue does not say. Below 0 where more was sent."""
-    said = state.buying_power_micro
-    if said is None or not state.spending:
-        return said
+    """Remaining buying power in micro-currency, below 0 where more was sent; None where the venue reports none."""
+    left = state.buying_power_micro
+    if left is None or not state.spending:
+        return left
     for key, rows in state.spending.items():
-        work = _working(state, key)
+        work = state.basket(key)
         for row, micro in rows:
             whole = abs(work.lots[row]) if work is not None else 0
             if work is not None and whole and work.state[row] in ENDED:
-                micro = -(-micro * work.filled[row] // whole)  # what ended unfilled is not bought
-            said -= micro
-    return said
+                micro = -(-micro * work.filled[row] // whole)  # an unfilled rest costs nothing
+            left -= micro
+    return left
 
 
 def limit(equity_micro: int, left: int) -> AccountCap:
-    """What is left as a limit of the house: money, which is so much of the equity now."""
+    """Remaining buying power as a limit of the house: money, and its fraction of equity."""
     money = max(left, 0)
     return AccountCap(money / equity_micro if equity_micro > 0 else 0.0, money / MICRO)
 
 
 def cut_by_venue(effects: Sequence[Effect]) -> bool:
-    """Whether something was not sent for want of buying power: it is worth while to ask the venue anew."""
+    """Whether buying power cut an order, so that a new query of the venue is useful."""
     return any(type(effect) is Planned and int(Reason.BUYING_POWER) in effect.reason for effect in effects)
-
-
-def _working(state: State, key: Key) -> Working | None:
-    found = state.working.get(key)
-    return found if found is not None else next((work for ended, work in state.ended if ended == key), None)
-
-
-def _heard(work: Working | None) -> bool:
-    """Whether the venue has answered for each row; a basket that ended so long ago that it is forgotten has been."""
-    return work is None or UNHEARD.isdisjoint(work.state)

@@ -1,9 +1,9 @@
-"""Execution of parent orders: children that are due now go through the gate like every order.
+"""Executes parent orders: child orders that are due pass the gate like every order.
 
-A stage after slices, ticks, decisions and reports. The switch, protective exits, halts and new decisions come first.
+It is a stage after slices, ticks, decisions and reports. The switch, protective exits, halts and new decisions precede.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,17 +15,18 @@ from quantd.daemon.engine.planning.parents import (
     twap_lots,
     vwap_lots,
 )
-from quantd.daemon.engine.planning.plan import Child, give_up, how_far, plan
+from quantd.daemon.engine.planning.plan import Child, give_up, plan, progress
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.venue.open_orders import Working
 from quantd.risk.switch import HALT, RUN
-from quantd.trading.effects import Cancel, Effect, Ended
+from quantd.trading.effects import Effect, Ended
 from quantd.trading.events import Decided, Event, NotFound, Tick
 from quantd.trading.market import Floats, MarketSlice
-from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, Reports, transition
+from quantd.trading.orders import OrderBasket, OrderState, Reports
 
 
 def see_volume(state: State, market: MarketSlice) -> None:
-    """Count what a slice says was traded of what is being worked, of bars that opened since it began."""
+    """Count the volume of a slice for parent orders that began before its bars opened."""
     for parent in state.parents:
         for row, symbol in enumerate(parent.sym):
             volume = float(market.volume[symbol])
@@ -36,7 +37,7 @@ def see_volume(state: State, market: MarketSlice) -> None:
 def count_fills(
     state: State, sample: int, n: int, sym: Sequence[int], shares: Sequence[Sequence[tuple[int, int]]]
 ) -> None:
-    """Note fills of one basket with the parents whose children it carried."""
+    """Add the fills of a basket to the parents of its children."""
     for parent in state.parents:
         if parent.sample == sample and n in parent.children:
             for symbol, parts in zip(sym, shares, strict=True):
@@ -44,7 +45,7 @@ def count_fills(
 
 
 def yield_to_switch(state: State) -> list[Effect]:
-    """End what the switches do not let go on: with HALT everything, with REDUCE what adds; and what exits close."""
+    """End parent orders: at HALT all, at REDUCE those that add, and those of positions that an exit closes."""
     effects: list[Effect] = []
     for parent in list(state.parents):
         agent = state.agents[parent.agent]
@@ -57,37 +58,22 @@ def yield_to_switch(state: State) -> list[Effect]:
         if not any(stopped):
             continue
         why = "the switch" if mode != RUN else "a protective exit"
-        effects.append(how_far(state, _part(parent, [row for row, stop in enumerate(stopped) if stop]), why))
-        left = _part(parent, [row for row, stop in enumerate(stopped) if not stop])
+        effects.append(progress(state, parent.part([row for row, stop in enumerate(stopped) if stop]), why))
+        left = parent.part([row for row, stop in enumerate(stopped) if not stop])
         at = state.parents.index(parent)
         state.parents[at : at + 1] = [left] if left.sym else []
     return effects
 
 
-def _part(parent: Parent, rows: list[int]) -> Parent:
-    """Some rows of a parent, as they stand."""
-
-    def of(column: list[int]) -> list[int]:
-        return [column[row] for row in rows]
-
-    return Parent(
-        agent=parent.agent, sample=parent.sample, ts=parent.ts, style=parent.style, weights=parent.weights,
-        sym=of(parent.sym), lots=of(parent.lots), worst_nano=of(parent.worst_nano), start=of(parent.start),
-        open=of(parent.open), close=of(parent.close), filled=of(parent.filled), step=of(parent.step),
-        sent=of(parent.sent), seen=[parent.seen[row] for row in rows], children=parent.children,
-    )  # fmt: skip
-
-
 def execute_parents(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """`effects` of an event, and those of the parent orders that it makes due."""
+    """The effects of an event, with those of the parent orders that it makes due."""
     if not state.parents or not _makes_due(state, event, effects):
         return effects
-    return [*effects, *work_parents(state)]
+    return [*effects, *_work_parents(state)]
 
 
 def _makes_due(state: State, event: Event, effects: Sequence[Effect]) -> bool:
-    """Whether an event can make children due: each slice and tick of the run, the last answer of a round, and the end
-    of a chase's child, whose successor has a better price."""
+    """Whether an event makes children due: a slice, a tick, the last answer of a round, the end of a chase's child."""
     match event:
         case Tick():
             return not (event.sample and event.warmup)
@@ -100,20 +86,21 @@ def _makes_due(state: State, event: Event, effects: Sequence[Effect]) -> bool:
             return True
 
 
-def work_parents(state: State) -> list[Effect]:
-    """End parents that are over, then send what is due of the others; parents of one decision in one basket."""
+def _work_parents(state: State) -> list[Effect]:
+    """End finished parents, then send the children that are due; parents of one decision share a basket."""
     effects = yield_to_switch(state)
     over = [p for p in state.parents if all(p.over(row, state.now) for row in range(len(p.sym)))]
     for parent in over:
-        effects.extend(give_up(state, [parent], "filled" if _filled(parent) else "its session ended"))
+        filled = all(done >= abs(lots) for done, lots in zip(parent.filled, parent.lots, strict=True))
+        effects.extend(give_up(state, [parent], "filled" if filled else "its session ended"))
     due: dict[tuple[int, int], list[tuple[Parent, Floats]]] = {}
     caps = [0] * state.universe.size
     for parent in state.parents:
         change = np.zeros(state.universe.size)
-        away = on_its_way(state, parent)
+        away = open_lots(state, parent)
         for row, symbol in enumerate(parent.sym):
             if symbol in state.halted or parent.over(row, state.now):
-                continue  # a halted symbol catches up afterwards
+                continue  # a halted symbol catches up after its halt
             left = abs(parent.lots[row]) - parent.filled[row] - away[row]
             if parent.style == "chase":
                 lots, cap = _chase(state, parent, row, left, away[row], effects)
@@ -149,13 +136,11 @@ def _nearer(one: int, other: int, buy: bool) -> int:
     return other if not one else min(one, other) if buy else max(one, other)
 
 
-def _filled(parent: Parent) -> bool:
-    return all(done >= abs(lots) for done, lots in zip(parent.filled, parent.lots, strict=True))
-
-
 def _due(state: State, parent: Parent, row: int) -> int:
-    """Unsigned lots that are due of a row in all; what it was before where no further step has begun, so that a child
-    that was cut or ended is asked for again with the next one."""
+    """Unsigned lots of a row that are due in total; 0 within a step that was served.
+
+    The lots of a child that was cut or ended are sent again in the next step.
+    """
     rules, whole, now = state.rules.execution, abs(parent.lots[row]), state.now
     if parent.style == "participation":
         lots = participation_lots(rules, whole, parent.seen[row], float(state.universe.lot_size[parent.sym[row]]))
@@ -173,15 +158,17 @@ def _due(state: State, parent: Parent, row: int) -> int:
 
 
 def _chase(state: State, parent: Parent, row: int, left: int, away: int, effects: list[Effect]) -> tuple[int, int]:
-    """(lots, price) of a chase's next child: a better price each time, never beyond the parent's. What is on its way is
-    taken back first; the last child rests."""
+    """(lots, price) of a chase's next child, at a more aggressive price up to the parent's worst.
+
+    The child before is cancelled first; the last one stays open.
+    """
     rules, children, now = state.rules.execution, parent.step[row], state.now
     symbol, buy = parent.sym[row], parent.lots[row] > 0
     early = children and now - parent.sent[row] < rules.every_ns
     if now < parent.start[row] or early or children > rules.most:
         return 0, 0
     if away:
-        effects.extend(_take_back(state, parent, symbol))
+        effects.extend(_cancel_children(state, parent, symbol))
         return 0, 0
     parent.step[row], parent.sent[row] = children + 1, now
     tick = state.universe.instruments[symbol].tick_nano
@@ -189,27 +176,29 @@ def _chase(state: State, parent: Parent, row: int, left: int, away: int, effects
     return left, _nearer(parent.worst_nano[row], price, buy)
 
 
-def _take_back(state: State, parent: Parent, symbol: int) -> list[Effect]:
+def _open_children(state: State, parent: Parent) -> Iterator[tuple[Working, int, int]]:
+    """(basket, row, unsigned lots) of the children of a parent that may still fill."""
+    for n in parent.children:
+        if (work := state.working.get((parent.sample, n))) is not None:
+            yield from ((work, row, abs(lots)) for row, who, lots in work.open_shares() if who == parent.agent)
+
+
+def _cancel_children(state: State, parent: Parent, symbol: int) -> list[Effect]:
     """Cancel the children of a parent in one symbol that are not being cancelled yet."""
-    effects: list[Effect] = []
-    for n in parent.children:
-        work = state.working.get((parent.sample, n))
-        for row, who, _ in work.open_shares() if work is not None else ():
-            mine = who == parent.agent and work is not None and work.basket.sym[row] == symbol
-            if mine and work is not None and work.state[row] not in ENDED and work.state[row] != OrderState.CANCELLING:
-                work.state[row] = transition(work.state[row], Cause.CANCEL_ASKED)
-                effects.append(Cancel(parent.sample, n, row, state.now))
-    return effects
+    return [
+        work.cancel(row, state.now)
+        for work, row, _ in _open_children(state, parent)
+        if work.basket.sym[row] == symbol and work.state[row] != OrderState.CANCELLING
+    ]
 
 
-def on_its_way(state: State, parent: Parent) -> list[int]:
-    """Unsigned lots of each row that children may still fill. Children never cross: parents of one decision have
-    crossed what was opposite when it was made."""
+def open_lots(state: State, parent: Parent) -> list[int]:
+    """Unsigned lots of each row that children may still fill.
+
+    Children never cross: opposite parents of one decision crossed when it was made.
+    """
     found = [0] * len(parent.sym)
-    for n in parent.children:
-        work = state.working.get((parent.sample, n))
-        if work is not None:
-            for row, who, lots in work.open_shares():
-                if who == parent.agent and work.basket.sym[row] in parent.sym:
-                    found[parent.sym.index(work.basket.sym[row])] += abs(lots)
+    for work, row, lots in _open_children(state, parent):
+        if work.basket.sym[row] in parent.sym:
+            found[parent.sym.index(work.basket.sym[row])] += lots
     return found

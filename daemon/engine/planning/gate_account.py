@@ -1,4 +1,6 @@
-"""What the gate compares a basket with: the account of a book, with everything that may still fill, and its limits."""
+"""The gate's input: the account of a book with its open orders, and its limits."""
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -10,8 +12,7 @@ from quantd.trading.instruments import MICRO
 
 
 def limits_in_force(state: State, book: int) -> Limits:
-    """The limits in force of an agent's book, or of the house: in mode live within what [live] allows, at a venue
-    within what it lets be bought."""
+    """The limits in force of an agent or of the house; the house's include [live] and the venue's buying power."""
     rules = state.rules
     if book != HOUSE:
         return rules.agents[book].limits
@@ -19,8 +20,8 @@ def limits_in_force(state: State, book: int) -> Limits:
         return rules.house
     left = left_micro(state)
     now = state.equity_micro, state.live_sessions, left, state.unlent
-    kept = state.allowed
-    if kept is None or kept[0] != now:
+    known = state.allowed
+    if known is None or known[0] != now:
         made = rules.house
         if rules.live is not None:
             made = rules.live.limits(made, state.equity_micro, state.live_sessions)
@@ -28,15 +29,13 @@ def limits_in_force(state: State, book: int) -> Limits:
             made = override(made, buying_power=limit(state.equity_micro, left))
         if state.unlent:
             made = override(made, no_borrow=tuple(state.universe.symbols[k] for k in state.unlent))
-        kept = state.allowed = now, made
-    return kept[1]
+        known = state.allowed = now, made
+    return known[1]
 
 
 def account_of(state: State, book: int) -> Account:
-    """The account the gate judges: a book, or the house, with everything that may still fill."""
+    """The gate's account of an agent or of the house, with everything that may still fill."""
     size = state.universe.size
-    account = state.ledger.house if book == HOUSE else state.ledger.books[book]
-    equity = state.equity_micro if book == HOUSE else state.books_micro[book]
     limits = limits_in_force(state, book)
     if state.counting:
         state.activity.roll(state.now, state.rules.house_sessions())
@@ -65,8 +64,8 @@ def account_of(state: State, book: int) -> Account:
             orders = len(state.foreign) + sum(work.live for work in state.working.values())
     return Account(
         lots=state.lots(book),
-        cash=account.cash_micro / MICRO,
-        equity=equity / MICRO,
+        cash=state.account(book).cash_micro / MICRO,
+        equity=state.equity_of(book) / MICRO,
         up=up,
         down=down,
         up_cash=up_cash,
@@ -76,8 +75,13 @@ def account_of(state: State, book: int) -> Account:
         traded=state.activity.books[book].traded,
         recent_orders=state.activity.recent(book, state.now, limits),
         session_orders=state.activity.books[book].orders,
-        # an intent is an agent's; what several agents want together may well be the same twice
+        # duplicates are found per agent: the sum of several agents may well be the same twice
         repeated=None if book == HOUSE else state.activity.repeated(book, state.now, limits),
-        blocked=None if book == HOUSE else state.blocked(book),
-        halted=state.halts(),
+        blocked=None if book == HOUSE else state.mask(_blocked(state, book)),
+        halted=state.mask(state.halted),
     )
+
+
+def _blocked(state: State, agent: int) -> Iterable[int]:
+    """Columns that an agent may not enter yet after a protective exit."""
+    return (symbol for symbol, last in state.agents[agent].blocked.items() if state.sample_no <= last)

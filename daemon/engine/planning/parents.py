@@ -1,30 +1,33 @@
-"""What is worked over time: a decision's lots as a parent, and how many of them are due at an instant.
+"""Parent orders: the lots of a decision that are executed over time, and the number due at an instant.
 
-A parent is no order and reserves nothing: its children are, each made by the gate when it is due. Only event times
-drive it.
+A parent reserves nothing; its child orders do, each of which passes the gate when it is due. Time is that of events.
 """
 
 from collections.abc import Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from quantd.trading.execution import split_row
 
 Style = Literal["marketable", "chase", "twap", "vwap", "participation", "open", "close"]
 
 WORKED: Final = frozenset({"chase", "twap", "vwap", "participation"})
-"""Styles that send children over time; the others send what was decided whole."""
+"""Styles that send children over time; the others send a decision whole."""
 
 U_SHAPE: Final = (1.7, 1.25, 1.05, 0.95, 0.85, 0.8, 0.75, 0.75, 0.8, 0.85, 0.95, 1.15, 1.9)
-"""Volume of a session's thirteen half hours, the mean about 1. An assumption: the U that Jain and Joh (1988, "The
-dependence between hourly prices and trading volume") found, with round numbers of nobody's venue. `profile` replaces
-it."""
+"""Assumed volume of a session's thirteen half hours, with mean about 1; `profile` replaces it.
+
+Jain and Joh (1988), "The dependence between hourly prices and trading volume", found such a U; the numbers are rounded.
+"""
 
 
 class Execution(Struct, frozen=True):
-    """How decisions become orders. `over_ns` and `slices` are of twap and vwap, `participation` a share of the volume
-    seen, `every_ns`, `step_bp` and `most` (replacements) of chase; `profile` weighs equal parts of a session."""
+    """Execution of decisions. `over_ns` and `slices` belong to twap and vwap, `participation` is a share of the volume.
+
+    `every_ns`, `step_bp` and `most` (replacements) belong to chase; `profile` weighs equal parts of a session.
+    """
 
     style: Style = "marketable"
     over_ns: int = 1_800 * 10**9
@@ -37,11 +40,13 @@ class Execution(Struct, frozen=True):
 
 
 class Parent(Struct):
-    """One agent's part of one decision, in columns by row. `weights` is the answer it came from; `lots` are signed,
-    `filled` unsigned; no child goes out beyond `worst_nano`, which the whole was judged at. A row is worked from
-    `start` to `close`, the end of its session that opened at `open`. `step` counts what was served (slices, lots of a
-    participation, children of a chase), `sent` is when the last child was, `seen` the units traded since `start`;
-    `children` are the numbers of its baskets."""
+    """One agent's part of one decision, in columns by row.
+
+    `weights` is the recorded answer; `lots` are signed, `filled` unsigned. `worst_nano`, the price at the gate, bounds
+    the price of each child. A row is executed from `start` to `close`, the end of the session that opened at `open`.
+    `step` counts the served slices, lots of a participation or children of a chase. `sent` is the instant of the last
+    child, `seen` the units traded since `start`, `children` the numbers of its baskets.
+    """
 
     agent: int
     sample: int
@@ -65,17 +70,22 @@ class Parent(Struct):
             size = len(self.sym)
             self.filled, self.step, self.sent, self.seen = [0] * size, [0] * size, [0] * size, [0.0] * size
 
+    def part(self, rows: list[int]) -> "Parent":
+        """Some rows of this parent."""
+        columns = ("sym", "lots", "worst_nano", "start", "open", "close", "filled", "step", "sent", "seen")
+        return replace(self, **{name: [getattr(self, name)[row] for row in rows] for name in columns})
+
     def fill(self, symbol: int, lots: int) -> None:
-        """Lots of a symbol, unsigned, were filled by a child."""
+        """Count unsigned lots of a symbol that a child filled."""
         if symbol in self.sym:
             self.filled[self.sym.index(symbol)] += lots
 
     def over(self, row: int, now: int) -> bool:
-        """Whether nothing is left to be sent of a row: it is filled, or its session has ended."""
+        """Whether a row is filled, or its session has ended."""
         return self.filled[row] >= abs(self.lots[row]) or now >= self.close[row]
 
     def split(self, symbol: int, numerator: int, denominator: int) -> None:
-        """Rescale what is left, as a venue rescales its orders."""
+        """Rescale a symbol's rows as a venue rescales its orders."""
         for row in [row for row, column in enumerate(self.sym) if column == symbol]:
             self.lots[row], self.filled[row], self.worst_nano[row] = split_row(
                 self.lots[row], self.filled[row], self.worst_nano[row], numerator, denominator
@@ -84,7 +94,7 @@ class Parent(Struct):
 
 
 def slices_due(rules: Execution, start: int, close: int, now: int) -> int:
-    """How many of the slices have begun: the first at `start`, the others evenly over the time there is."""
+    """Number of slices that have begun: the first at `start`, the others evenly over the available time."""
     if now < start:
         return 0
     length = min(rules.over_ns, close - start)
@@ -92,12 +102,12 @@ def slices_due(rules: Execution, start: int, close: int, now: int) -> int:
 
 
 def twap_lots(rules: Execution, whole: int, due: int) -> int:
-    """Lots of `whole` that are due with `due` slices: as many of each, rounded down until the last."""
+    """Lots of `whole` that are due with `due` slices of equal size, rounded down until the last."""
     return whole * due // rules.slices
 
 
 def vwap_lots(rules: Execution, whole: int, due: int, start: int, opened: int, close: int) -> int:
-    """Lots of `whole` that are due with `due` slices, where each has the weight that the profile gives its time."""
+    """Lots of `whole` that are due with `due` slices weighted by the volume profile."""
     if due >= rules.slices:
         return whole
     length, session = min(rules.over_ns, close - start), close - opened
@@ -106,12 +116,12 @@ def vwap_lots(rules: Execution, whole: int, due: int, start: int, opened: int, c
     before, now, after = (_volume(rules.profile, part) for part in (begin, until, end))
     if not after > before:
         return twap_lots(rules, whole, due)
-    # a share that is exactly whole lots must not lose one to the last bit of a division
+    # the factor prevents the loss of a lot by rounding
     return min(whole, int(whole * (now - before) / (after - before) * (1.0 + 1e-12)))
 
 
 def _volume(profile: Sequence[float], part: float) -> float:
-    """What the profile expects by a part (0 to 1) of the session; even within each of its parts."""
+    """Expected volume up to a part (0 to 1) of the session; even within each part of the profile."""
     at = min(max(part, 0.0), 1.0) * len(profile)
     done = min(int(at), len(profile) - 1)
     return sum(profile[:done]) + profile[done] * (at - done)
@@ -123,8 +133,7 @@ def participation_lots(rules: Execution, whole: int, seen: float, lot_size: floa
 
 
 def chase_nano(rules: Execution, mark_nano: int, buy: bool, children: int, tick_nano: int) -> int:
-    """The limit of a chase's next child, after `children` others: a step further from the mark each time, on the tick
-    and never further."""
+    """The limit of a chase's next child after `children` others: one more step from the mark, rounded to the tick."""
     step = int(mark_nano * rules.step_bp * (children + 1) / 1e4)
     if buy:
         return (mark_nano + step) // tick_nano * tick_nano

@@ -1,7 +1,4 @@
-"""From the answers of a round to one basket: lots, each agent's limits, crossing, the house's limits.
-
-Lots of a decision pass the limits of its agent, cross with opposite ones, and pass the limits of the house.
-"""
+"""Plans a round: agents' answers become lots, pass their limits, cross, and pass the house's limits as one basket."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -17,7 +14,7 @@ from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.safety.monitor import market_context, watch_plan
 from quantd.daemon.engine.state import HOUSE, FollowUp, State
 from quantd.daemon.engine.stops.records import Postponed
-from quantd.daemon.engine.stops.venue_stops import in_the_way
+from quantd.daemon.engine.stops.venue_stops import cancel_conflicts
 from quantd.daemon.engine.venue.halts import within_limits
 from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.risk.limits.catalogue import SALES_FREE, Reason, override
@@ -27,17 +24,16 @@ from quantd.risk.switch import REDUCE
 from quantd.trading.effects import AgentPlan, Effect, Planned, Portion, Worked
 from quantd.trading.market import Floats
 from quantd.trading.netting import net, share
-from quantd.trading.orders import Kind, OrderBasket, OrderState
+from quantd.trading.orders import Kind, OrderBasket
 
 Lots = NDArray[np.int64]
 
 AUCTIONS: Final = {"open": Kind.OPEN, "close": Kind.CLOSE}
-"""Styles that send what was decided whole, into an auction."""
+"""Styles that send a decision whole into an auction."""
 
 
 class Child(NamedTuple):
-    """What is said of a basket of children: when and how their parents were decided, and per column the price in
-    nano-currency that none goes out beyond (0: none)."""
+    """A basket of children: instant and style of their parents' decision, worst prices in nano by column (0: none)."""
 
     decided: int
     style: str
@@ -45,31 +41,19 @@ class Child(NamedTuple):
 
 
 FREED: Final = np.isin(np.arange(128), list(SALES_FREE))
-"""FREED[reason]: whether the sales of the same decision may free what was cut: want of cash or of exposure."""
+"""FREED[reason]: whether sales of the same decision may permit what the reason cut: lack of cash or of exposure."""
 
 
-class _Part:
-    """One agent's part of a round while it is planned."""
+class _Part(NamedTuple):
+    """One agent's part of a round."""
 
-    __slots__ = ("account", "agent", "asked", "held_back", "scale", "verdict", "weights")
-
-    def __init__(
-        self,
-        agent: int,
-        weights: bytes,
-        scale: float,
-        asked: Floats,
-        account: Account,
-        verdict: Verdict,
-        held: bool,
-    ) -> None:
-        self.agent = agent
-        self.account = account
-        self.weights = weights
-        self.scale = scale
-        self.asked = asked
-        self.verdict = verdict
-        self.held_back = held
+    agent: int
+    weights: bytes
+    scale: float
+    asked: Floats
+    account: Account
+    verdict: Verdict
+    held_back: bool
 
 
 def plan(
@@ -84,9 +68,9 @@ def plan(
 ) -> Sequence[Effect]:
     """The effects of a round's answers (agent -> float64[N] weights as bytes, in agent order).
 
-    `used` counts the follow-ups this is one of. With `flatten` everything held is sold, whatever the switch. `lots`
-    (agent -> float64[N] signed) are asked for instead of what weights mean, beside what is on its way; of parents they
-    are the children that are due.
+    `used` counts the follow-ups before this one. With `flatten` all positions are closed at every switch. `lots` (agent
+    -> float64[N] signed) replace the change that the weights imply, in addition to open orders; of parents they are the
+    children that are due.
     """
     ctx = market_context(state)
     parts: list[_Part] = []
@@ -94,37 +78,36 @@ def plan(
     if state.parents and lots is None:
         effects.extend(give_up(state, [p for p in state.parents if p.agent in answers], "decided anew"))
     if state.stops or state.postponed:
-        lots, waits, later = _after_stops(state, answers, ctx, sample, used, flatten, lots, child)
-        effects.extend(waits)
-        if later:
+        lots, cancels, postponed = _after_stops(state, answers, ctx, sample, used, flatten, lots, child)
+        effects.extend(cancels)
+        if postponed:
             return effects
     house_switch = REDUCE if flatten else state.switch.state
     for agent in sorted(answers):
         weights = np.frombuffer(answers[agent])
-        held = False
+        held_back = False
         if lots is not None:
             change, scale = lots[agent], 1.0
         else:
-            change, scale = target_change(state, agent, weights, ctx, flatten)
-        if lots is None and (state.working or state.crosses):
-            asked = change
-            change, cancels = hold_back(state, agent, change)
-            effects.extend(cancels)
-            held = bool((asked != change).any())
-        if not held and not change.nonzero()[0].size:
+            whole, scale = target_change(state, agent, weights, ctx, flatten)
+            change = whole
+            if state.working or state.crosses:
+                change, cancels = hold_back(state, agent, whole)
+                effects.extend(cancels)
+                held_back = bool((whole != change).any())
+        if not held_back and not change.nonzero()[0].size:
             continue
         mode = REDUCE if flatten else max(state.agents[agent].switch.state, house_switch)
         account = account_of(state, agent)
         limits = state.rules.agents[agent].limits
+        if child is not None:
+            account.repeated = None  # equal slices of one decision are no duplicates
+        verdict = gate(ctx, account, change, limits, mode)
         if child is None:
-            verdict = gate(ctx, account, change, limits, mode)
             state.activity.ask(agent, state.now, change, limits)
-        else:
-            account.repeated = None  # slices of one intent are alike, and it was no duplicate
-            verdict = gate(ctx, account, change, limits, mode)
         if state.judged is not None:
             state.judged.append(Judged(agent, ctx, account, change, limits, mode, verdict))
-        parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held))
+        parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held_back))
     if not parts:
         return effects
     return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten or lots is not None, child)]
@@ -140,27 +123,29 @@ def _after_stops(
     lots: dict[int, Floats] | None,
     child: Child | None,
 ) -> tuple[dict[int, Floats] | None, list[Effect], bool]:
-    """Let stops at the venue that are in the way be taken back first; the plan waits for that, with all its answers.
-    Children only leave out those symbols. (`lots` that remain, effects, whether the plan waits)"""
+    """Cancel conflicting stops at the venue; the whole plan waits for their end, children only omit those symbols.
+
+    Returns the remaining `lots`, the effects, and whether the plan waits.
+    """
     if lots is None:
-        for each in state.postponed:  # what an agent wanted before is replaced by what it wants now
+        for each in state.postponed:  # a new answer of an agent replaces its postponed one
             if each.lots is None:
                 each.answers = {agent: one for agent, one in each.answers.items() if agent not in answers}
         state.postponed = [each for each in state.postponed if each.answers]
     changes = lots or {a: target_change(state, a, np.frombuffer(w), ctx, flatten)[0] for a, w in answers.items()}
-    columns, effects = in_the_way(state, changes)
+    columns, effects = cancel_conflicts(state, changes)
     if not columns:
         return lots, effects, False
     if child is not None and lots is not None:
         free = np.ones(state.universe.size)
         free[columns] = 0.0
         return {agent: change * free for agent, change in lots.items()}, effects, False
-    # whatever it reduces stays free of stops until it has gone out: else they would come back in its way in turn
+    # no stop is sent in a symbol that the plan reduces, until the plan has been carried out
     for agent, change in changes.items():
         reduced = (change * state.lots(agent) < 0.0) | (change * state.lots(HOUSE) < 0.0)
         columns = sorted({*columns, *reduced.nonzero()[0].tolist()})
-    kept = None if lots is None else {agent: change.tobytes() for agent, change in lots.items()}
-    state.postponed.append(Postponed(columns, dict(answers), sample, used, flatten, kept))
+    packed = None if lots is None else {agent: change.tobytes() for agent, change in lots.items()}
+    state.postponed.append(Postponed(columns, dict(answers), sample, used, flatten, packed))
     return lots, effects, True
 
 
@@ -172,10 +157,12 @@ def _house(
     used: int,
     switch: int,
     whole: bool,
-    child: Child | None = None,
+    child: Child | None,
 ) -> list[Effect]:
-    """Cross what is opposite, put the net before the house's limits, and make the basket, or the parents of those that
-    are made later. `whole`: no decision of an agent, but an order to carry out at once."""
+    """Cross opposite lots, check the net against the house's limits, and make the basket or the parent orders.
+
+    `whole`: an order to carry out at once, not a decision of an agent.
+    """
     wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
     crossed, surviving = net(wanted)
     total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
@@ -201,7 +188,7 @@ def _house(
         verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=ends, parts=agents, kind=kind, caps=caps
     )
     if out is not None and style in WORKED:
-        _adopt(state, out, parts, surviving)
+        _make_parents(state, out, parts, surviving)
         out = None
     if out is not None:
         state.orders_at[sample] = n
@@ -240,11 +227,10 @@ def _house(
             else None,
         )
     ]
-    # orders that fill whole leave the books that these verdicts are of
+    # the verdicts describe the books after all orders filled
     filled = out is not None and surviving is wanted and house.up is None and np.array_equal(verdict.lots, total)
-    effects.extend(
-        watch_plan(state, [(HOUSE, house, verdict), *((p.agent, p.account, p.verdict) for p in parts)], filled)
-    )
+    plans = [(HOUSE, house, verdict), *((p.agent, p.account, p.verdict) for p in parts)]
+    effects.extend(watch_plan(state, plans, filled))
     if not whole:
         _follow_up(state, parts, surviving, asked, verdict, sample, used)
     if out is not None:
@@ -255,7 +241,7 @@ def _house(
 def _house_verdict(
     state: State, ctx: Context, parts: list[_Part], house: Account, asked: Floats, switch: int
 ) -> Verdict:
-    """The house's limits on the net; of a lone agent that is the house, under the same limits, they are known."""
+    """The verdict of the house's limits on the net; a lone agent that is the house has it already."""
     first, limits = parts[0], limits_in_force(state, HOUSE)
     if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
         return granted(first.verdict)
@@ -265,21 +251,21 @@ def _house_verdict(
 
 
 def _shares(out: OrderBasket, agents: list[int], surviving: Lots) -> list[list[tuple[int, int]]]:
-    """Per row the agents' unsigned parts of it."""
+    """The agents' unsigned lots of each row."""
     if len(agents) == 1:
         return [[(agents[0], abs(lots))] for lots in out.lots]
     shares = []
     columns = surviving.T.tolist()
     for symbol, lots in zip(out.sym, out.lots, strict=True):
         column = columns[symbol]
-        # survivors of a column are all on one side
+        # after crossing, the lots of a column are on one side
         left = [(agent, k if k > 0 else -k) for agent, k in zip(agents, column, strict=True) if k]
         shares.append(left if sum(column) == lots else share(abs(lots), left))
     return shares
 
 
-def _adopt(state: State, whole: OrderBasket, parts: list[_Part], surviving: Lots) -> None:
-    """Keep what passed, which no venue sees, as each agent's parent: it is sent in children."""
+def _make_parents(state: State, whole: OrderBasket, parts: list[_Part], surviving: Lots) -> None:
+    """Turn a basket that passed into parent orders, one for each agent, instead of sending it."""
     style = state.rules.execution.style
     sessions = [state.rules.sessions[c] for c in state.rules.calendar]
     shares = _shares(whole, [p.agent for p in parts], surviving)
@@ -288,7 +274,7 @@ def _adopt(state: State, whole: OrderBasket, parts: list[_Part], surviving: Lots
         if not rows:
             continue
         sym = [whole.sym[k] for k, _ in rows]
-        # of a session that is over nothing trades any more: it is worked in the next one
+        # after the end of a session, the next one counts
         spans = [
             (s.open_ns[at], s.close_ns[at]) for s in (sessions[k] for k in sym) for at in [s.next_close(state.now)]
         ]
@@ -310,14 +296,14 @@ def _adopt(state: State, whole: OrderBasket, parts: list[_Part], surviving: Lots
 
 
 def give_up(state: State, parents: Sequence[Parent], reason: str) -> list[Effect]:
-    """End parents, and say how far they came. What was sent of them goes on."""
+    """End parents, with a record of their progress. Their open children go on."""
     gone = {id(parent) for parent in parents}
     state.parents = [parent for parent in state.parents if id(parent) not in gone]
-    return [how_far(state, parent, reason) for parent in parents]
+    return [progress(state, parent, reason) for parent in parents]
 
 
-def how_far(state: State, parent: Parent, reason: str) -> Worked:
-    """What became of a parent until now."""
+def progress(state: State, parent: Parent, reason: str) -> Worked:
+    """The record of a parent's progress."""
     return Worked(
         ts=state.now,
         sample=parent.sample,
@@ -333,28 +319,18 @@ def how_far(state: State, parent: Parent, reason: str) -> Worked:
 
 
 def _send(state: State, out: OrderBasket, agents: list[int], surviving: Lots) -> None:
-    """Keep a basket as working, each row with the agents' parts of it."""
+    """Record a basket as working, with the agents' lots of each row."""
     shares = _shares(out, agents, surviving)
-    rows = len(out.sym)
-    state.activity.send(HOUSE, state.now, rows, limits_in_force(state, HOUSE))
+    state.activity.send(HOUSE, state.now, len(out.sym), limits_in_force(state, HOUSE))
     for agent in agents:
         mine = sum(1 for parts in shares for who, _ in parts if who == agent)
         state.activity.send(agent, state.now, mine, state.rules.agents[agent].limits)
-    state.working[(out.sample, out.n)] = Working(
-        basket=out,
-        lots=list(out.lots),
-        worst_nano=list(out.worst_nano),
-        filled=[0] * rows,
-        state=[int(OrderState.SENT)] * rows,
-        shares=shares,
-        live=rows,
-        whole=list(shares),
-    )
+    state.working[(out.sample, out.n)] = Working.sent(out, shares)
     spend(state, out)
 
 
-def _ends(state: State, kind: Kind = Kind.LIMIT) -> list[int]:
-    """When a DAY order of each column ends, or one for an auction; 0 where orders are good till cancelled."""
+def _ends(state: State, kind: Kind) -> list[int]:
+    """By column: end of a DAY order or of an order for an auction; 0 where orders are good till cancelled."""
     rules = state.rules
     if rules.good_till_cancelled and kind == Kind.LIMIT:
         return [0] * state.universe.size
@@ -373,10 +349,10 @@ def _cross(
     sample: int,
     ends: list[int],
 ) -> None:
-    """Keep the crossed lots for the next open, except of symbols the house refused."""
+    """Record the crossed lots for the next open, except in symbols that the house refused."""
     one = (crossed.any(axis=0) & ~refused).astype(np.float64)
     symbols = one.nonzero()[0].tolist()
-    # no agent exchanges at a price that its own limits did not count on
+    # the narrowest collar: each agent's limits assumed its own
     collars = [state.rules.agents[p.agent].limits.collar for p in parts]
     limits, narrowest = state.rules.house, min(collars)
     if narrowest < limits.collar:
@@ -400,7 +376,7 @@ def _cross(
 def _follow_up(
     state: State, parts: list[_Part], surviving: Lots, asked: Floats, verdict: Verdict, sample: int, used: int
 ) -> None:
-    """Remember decisions that were cut for want of what their own sales will bring."""
+    """Record decisions that were cut for lack of the proceeds of their own sales."""
     house_cut = FREED[verdict.reason] & (verdict.lots != asked)
     cut_by_house = bool(house_cut.nonzero()[0].size)
     for part, lots in zip(parts, surviving, strict=True):
@@ -409,7 +385,7 @@ def _follow_up(
         if used >= state.rules.follow_ups:
             continue
         if not (part.held_back or (part.asked * part.account.lots < 0.0).nonzero()[0].size):
-            continue  # no sale of its own brings anything
+            continue  # it has no sales
         own_cut = FREED[part.verdict.reason] & (part.verdict.lots != part.asked)
         if part.held_back or own_cut.nonzero()[0].size or (cut_by_house and (house_cut & (lots != 0)).any()):
             agent.follow_up = FollowUp(sample, part.weights, used)

@@ -1,23 +1,21 @@
-"""The change of position that a target asks for, after what is in flight and held back."""
+"""The change of position for a target, less the lots of open orders."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.state import State
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.pretrade.gate import (
-    Context,
-)
-from quantd.trading.effects import Cancel, Effect
+from quantd.risk.pretrade.gate import Context
+from quantd.trading.effects import Effect
 from quantd.trading.market import Floats
-from quantd.trading.orders import Cause, OrderState, transition
+from quantd.trading.orders import OrderState
 
 
 def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
-    """The factor (at most 1) that leaves room for gross and cash when everything fills at its worst price.
+    """The factor, at most 1, that keeps gross exposure and cash within limits when all orders fill at worst prices.
 
-    x of equity bought at c above the mark costs x (1 + c)(1 + f); gross is then x (1 + c) over an equity
-    that lost x (c + f (1 + c)).
+    A purchase of x of equity at c above the mark costs x (1 + c)(1 + f). Gross is then x (1 + c) over an equity reduced
+    by x (c + f (1 + c)).
     """
     gross = float(np.add.reduce(np.abs(weights)))
     long = float(np.add.reduce(np.maximum(weights, 0.0)))
@@ -35,10 +33,10 @@ def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
 
 
 def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatten: bool) -> tuple[Floats, float]:
-    """float64[N] whole lots to trade, signed, and the headroom's factor.
+    """float64[N] signed lots to trade, and the factor of `headroom`.
 
-    Floor of weight x equity / value of a lot, towards zero; never across zero; small changes are not made,
-    except to zero. A symbol without a price or with a stale one keeps its lots.
+    The target is weight x equity / value of a lot, truncated to lots. A position never crosses zero; changes below
+    `min_trade` are left out, except to zero. A symbol without a fresh price keeps its lots.
     """
     rules = state.rules.agents[agent]
     held = state.lots(agent)
@@ -46,14 +44,14 @@ def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatt
         return -held, 1.0
     equity = state.capital(agent) / 1e6
     scale = headroom(weights, rules.limits, state.rules.house)
-    # a weight that is exactly what is held must not lose a lot to the last bit of a division
+    # the factor prevents the loss of a lot by rounding when a weight equals the position
     value = scale * equity * (1.0 + 1e-12)
     if ctx.all_priced:
         target = np.trunc(weights * value / ctx.px)
     else:
         with np.errstate(divide="ignore", invalid="ignore"):
             target = np.trunc(weights * value / ctx.px)
-        target[np.isinf(target)] = np.nan  # no price: no lots to multiply
+        target[np.isinf(target)] = np.nan  # no price
     usable = np.isfinite(target) & (ctx.age_ns <= rules.limits.max_price_age_ns)
     target[usable & (target * held < 0.0)] = 0.0
     change = np.where(usable, target - held, 0.0)
@@ -61,16 +59,18 @@ def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatt
         small = np.abs(change) * ctx.px < rules.min_trade * equity
         change[small & (target != 0.0)] = 0.0
     if state.agents[agent].exits:
-        change[list(state.agents[agent].exits)] = 0.0  # being closed: not the policy's to decide
+        change[list(state.agents[agent].exits)] = 0.0  # an exit overrides the policy
     return change, scale
 
 
 def hold_back(state: State, agent: int, change: Floats) -> tuple[Floats, list[Effect]]:
-    """Set working orders against a new wish: an order that already does what is wished stays; one that
-    does not is cancelled, and until it has ended its symbol is left alone."""
-    inflight = in_flight(state, agent)
-    busy = inflight != 0.0
-    differs = busy & (change != inflight)
+    """Compare a change with open orders: an order for another change is cancelled.
+
+    Returns the change without symbols that have open orders, and the cancels.
+    """
+    open_lots = in_flight(state, agent)
+    busy = open_lots != 0.0
+    differs = busy & (change != open_lots)
     differs[list(state.agents[agent].exits)] = False
     return np.where(busy, 0.0, change), withdraw(state, agent, differs) if differs.any() else []
 
@@ -92,11 +92,9 @@ def in_flight(state: State, agent: int) -> Floats:
 def withdraw(state: State, agent: int, symbols: NDArray[np.bool_]) -> list[Effect]:
     """Cancel an agent's working orders in these symbols, bool[N], and drop its crosses there."""
     effects: list[Effect] = []
-    for (sample, n), work in state.working.items():
+    for work in state.working.values():
         for row, who, _ in work.open_shares():
-            wrong = who == agent and symbols[work.basket.sym[row]]
-            if wrong and work.state[row] != OrderState.CANCELLING:
-                work.state[row] = transition(work.state[row], Cause.CANCEL_ASKED)
-                effects.append(Cancel(sample, n, row, state.now))
+            if who == agent and symbols[work.basket.sym[row]] and work.state[row] != OrderState.CANCELLING:
+                effects.append(work.cancel(row, state.now))
     state.crosses = [c for c in state.crosses if not (symbols[c.symbol] and any(who == agent for who, _ in c.shares))]
     return effects

@@ -1,7 +1,6 @@
-"""What a gate was asked and by whom, kept while somebody looks on: for explanations of the past and plans of the
-present.
+"""Gate calls, recorded on request for explanations and previews.
 
-The engine only ever adds to it; nothing it decides depends on it, and it is in no snapshot.
+The engine only appends to it; no decision depends on it, and it is in no snapshot.
 """
 
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ from quantd.trading.market import Floats
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One basket before one gate. `book` is an agent's number or HOUSE, `asked` float64[N] signed lots, `switch` what
-    the gate was told. The house comes last, after the agents whose baskets it nets."""
+    """One gate call. `book` is an agent's number or HOUSE, `asked` float64[N] signed lots, `switch` the gate's mode.
+
+    The house follows the agents whose baskets it nets.
+    """
 
     book: int
     ctx: Context

@@ -1,8 +1,7 @@
-"""The monitor at every sample: each limit of the house and of each agent on what is held, measured where its level may
-have changed; and now and then a record of the house's.
+"""Monitors the limits of the house and of each agent on their positions at every sample.
 
-Whether something was measured never shows in the effects: a measurement is left out only where no level can have
-changed (`quantd.risk.screen`), and what is recorded, and when, hangs on levels and the count of samples alone.
+Measurements do not affect the effects: one is left out only where no level can have changed (`quantd.risk.screen`), and
+records depend on levels and the number of the sample alone.
 """
 
 from collections.abc import Sequence
@@ -26,15 +25,14 @@ from quantd.trading.effects import Assessed, Effect
 from quantd.trading.market import Floats
 
 RECORD_SAMPLES: Final = 25
-"""At least one record of all limits in so many samples, five weeks. What a round was planned with is one too."""
+"""Most samples, five weeks, between two records of all limits. The plan of a round is a record too."""
 
 KNOWN_SAMPLES: Final = 5
-"""What is known without measuring, losses and realised returns, is recorded every so many samples: a week."""
+"""Samples, a week, between two records of losses and realised returns, which need no measurement."""
 
 
 def market_context(state: State) -> Context:
-    """What every gate of this instant shares, and the monitor: values of lots, ages, volumes, the synchronous
-    returns."""
+    """The shared inputs of all gates and of the monitor at this instant."""
     known = state.watch.context
     if known is not None and known[0] == state.now and known[1] is state.marks:
         return known[2]
@@ -52,12 +50,12 @@ def market_context(state: State) -> Context:
 
 
 def watch(state: State) -> list[Effect]:
-    """Alerts about limits that came nearer or went away again, and the record of the house where one is due."""
-    kept = state.watch
+    """Alerts about limits whose level changed, and the record of the house where one is due."""
+    memory = state.watch
     books = watched(state)
     for book in books:
-        _returned(state, book)
-    due = state.sample_no - kept.recorded_no >= RECORD_SAMPLES
+        memory.realised[book + 1].add(state.equity_of(book), state.account(book).flows_micro, state.earned)
+    due = state.sample_no - memory.recorded_no >= RECORD_SAMPLES
     screened = _screened(state)
     measured = _measured(state, books) if due or not screened else None
     effects: list[Effect] = []
@@ -68,18 +66,16 @@ def watch(state: State) -> list[Effect]:
         found = observe(levels, values) if values else []
         if measured is not None:
             values |= measured[at]
-            # with orders on their way a level may rise by what is held, and falls once they are done
+            # while orders are open a level may rise; it falls once they have ended
             found += observe(levels, measured[at], falling=not (state.working or state.crosses))
         if book == HOUSE and (found or due):
-            if (
-                measured is None
-            ):  # what crossed is known at every sample; all books, as one alone may differ in the last bit
-                values |= _measured(state, books)[at]
-            kept.recorded_no = state.sample_no
+            if measured is None:
+                values |= _measured(state, books)[at]  # all books: one alone may differ in the last bit
+            memory.recorded_no = state.sample_no
             values = values | losses(state.switch, state.equity_micro, state.rules.house)
             effects.append(Assessed(state.now, values))
         elif book == HOUSE and state.sample_no % KNOWN_SAMPLES == 0:
-            known = state.watch.realised[0].values(state.rules.house)
+            known = memory.realised[0].values(state.rules.house)
             known |= losses(state.switch, state.equity_micro, state.rules.house)
             if known:
                 effects.append(Assessed(state.now, known))
@@ -87,44 +83,39 @@ def watch(state: State) -> list[Effect]:
     effects.extend(limit_alerts(state, crossed))
     if measured is not None and not screened:
         # a book that trades at every sample is measured at every sample
-        kept.corridor = None if kept.changed and kept.busy else _corridor(state, books, measured)
-    kept.busy, kept.changed = kept.changed, False
+        memory.corridor = None if memory.changed and memory.busy else _corridor(state, books, measured)
+    memory.busy, memory.changed = memory.changed, False
     return effects
 
 
 def watch_plan(state: State, plans: list[tuple[int, Account, Verdict]], whole: bool) -> list[Effect]:
-    """Alerts about limits that a round brings nearer: (book, account before, verdict), the house first. With `whole`
-    these verdicts are of the books as the next sample finds them, if all orders fill."""
-    kept = state.watch
+    """Alerts about limits whose level a round raises: (book, account before, verdict), the house first.
+
+    With `whole` the verdicts describe the books at the next sample if all orders fill.
+    """
     lone = watched(state) == [HOUSE]
     crossed = [
         (book, each)
         for book, _, verdict in (plans[:1] if lone else plans)
         for each in observe(levels_of(state, book), verdict.values, falling=False)
     ]
-    kept.recorded_no = state.sample_no  # the plan is a record
-    kept.corridor = _planned(state, plans) if whole and not kept.busy else None
+    state.watch.recorded_no = state.sample_no  # the plan is a record
+    state.watch.corridor = _planned(state, plans) if whole and not state.watch.busy else None
     return list(limit_alerts(state, crossed))
 
 
 def watched(state: State) -> list[int]:
-    """The house, and each agent's book that is another one: a lone agent that has all the money and the house's own
-    limits is the house, and is told of once."""
-    rules, ledger, kept, house = state.rules, state.ledger, state.watch, limits_in_force(state, HOUSE)
+    """The house and the agents. A lone agent with all the money and the house's limits is the house."""
+    rules, ledger, memory, house = state.rules, state.ledger, state.watch, limits_in_force(state, HOUSE)
     if len(rules.agents) > 1:
         return [HOUSE, *range(len(rules.agents))]
     own = rules.agents[0].limits
-    one = ledger.house.flows_micro == ledger.books[0].flows_micro and (own is house or own == house)
-    if one:
-        kept.levels[0], kept.realised[1] = state.monitor.levels, kept.realised[0]
+    if ledger.house.flows_micro == ledger.books[0].flows_micro and (own is house or own == house):
+        memory.levels[0], memory.realised[1] = state.monitor.levels, memory.realised[0]
         return [HOUSE]
-    if kept.levels[0] is state.monitor.levels:  # until now it was the house
-        kept.levels[0], kept.realised[1] = dict(state.monitor.levels), kept.realised[0].copy()
+    if memory.levels[0] is state.monitor.levels:  # until now it was the house
+        memory.levels[0], memory.realised[1] = dict(state.monitor.levels), memory.realised[0].copy()
     return [HOUSE, 0]
-
-
-def limits_of(state: State, book: int) -> Limits:
-    return limits_in_force(state, book)
 
 
 def levels_of(state: State, book: int) -> dict[str, int]:
@@ -132,22 +123,10 @@ def levels_of(state: State, book: int) -> dict[str, int]:
     return state.monitor.levels if book == HOUSE else state.watch.levels[book]
 
 
-def _returned(state: State, book: int) -> None:
-    """Note the equity of a book at this sample."""
-    if book == HOUSE:
-        state.watch.realised[0].add(state.equity_micro, state.ledger.house.flows_micro, state.earned)
-    else:
-        state.watch.realised[book + 1].add(state.books_micro[book], state.ledger.books[book].flows_micro, state.earned)
-
-
 def _known(state: State, book: int) -> Values:
-    """What is known at each sample without measuring: what returns were, and the losses that move the switch unless
-    they are far from their bounds and were."""
-    if book == HOUSE:
-        switch, equity, limits, levels = state.switch, state.equity_micro, state.rules.house, state.monitor.levels
-    else:
-        switch, equity, levels = state.agents[book].switch, state.books_micro[book], state.watch.levels[book]
-        limits = state.rules.agents[book].limits
+    """Values that need no measurement: realised returns, and losses unless these are and were far from their bounds."""
+    switch, equity, levels = state.switch_at(book), state.equity_of(book), levels_of(state, book)
+    limits = state.rules.house if book == HOUSE else state.rules.agents[book].limits
     values = state.watch.realised[book + 1].values(limits)
     if not quiet(switch, equity, limits, QUIET) or (levels and any(levels.get(key) for key in STATE_LIMITS)):
         values |= losses(switch, equity, limits)
@@ -155,28 +134,25 @@ def _known(state: State, book: int) -> Values:
 
 
 def _measured(state: State, books: list[int]) -> list[Values]:
-    """Every basket limit of these books on what they hold."""
+    """Every basket limit of these books on their positions, without open orders."""
     ctx = market_context(state)
-    accounts = [_held(state, book) for book in books]
-    found = standings(ctx, [Portfolio(ctx, a, limits_of(state, b), None) for a, b in zip(accounts, books, strict=True)])
-    for values, account, book in zip(found, accounts, books, strict=True):
-        values.pop("max_turnover", None)  # belongs to a trade: looked at when one is planned
-        values |= held_values(ctx, account, limits_of(state, book))
+    accounts = [
+        Account(lots=state.lots(b), cash=state.account(b).cash_micro / 1e6, equity=_equity(state, b)) for b in books
+    ]
+    limits = [limits_in_force(state, book) for book in books]
+    found = standings(ctx, [Portfolio(ctx, a, own, None) for a, own in zip(accounts, limits, strict=True)])
+    for values, account, own in zip(found, accounts, limits, strict=True):
+        values.pop("max_turnover", None)  # a limit of trades, measured when one is planned
+        values |= held_values(ctx, account, own)
     return found
 
 
-def _held(state: State, book: int) -> Account:
-    """A book as it is held, nothing open counted."""
-    account = state.ledger.house if book == HOUSE else state.ledger.books[book]
-    return Account(lots=state.lots(book), cash=account.cash_micro / 1e6, equity=_equity(state, book))
-
-
 def _equity(state: State, book: int) -> float:
-    return (state.equity_micro if book == HOUSE else state.books_micro[book]) / 1e6
+    return state.equity_of(book) / 1e6
 
 
 def limit_values(state: State) -> Values:
-    """Each limit of the house as it stands now, all that is open counted as filled; empty before the first sample."""
+    """Each limit of the house with all open orders counted as filled; empty before the first sample."""
     if not state.sample:
         return {}
     ctx, account, limits = market_context(state), account_of(state, HOUSE), limits_in_force(state, HOUSE)
@@ -186,20 +162,17 @@ def limit_values(state: State) -> Values:
 
 
 def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
-    """Drawdown and losses of a book; a switch that has not observed a sample yet has no marks: nothing is lost."""
+    """Drawdown and losses of a book; 0 before the switch has observed a sample."""
     if switch.day_key < 0:
         now = max(equity_micro, 1)
         switch = Switch(high_water=now, day_open=now, week_open=now)
     return losses(switch, equity_micro, limits)
 
 
-# ---- what need not be measured ------------------------------------------------------------------
-
-
 def _screened(state: State) -> bool:
     """Whether no level of a basket limit can have changed since it was measured."""
-    corridor, kept = state.watch.corridor, state.watch
-    if corridor is None or (kept.changed if corridor.lots is None else not _as_planned(state, corridor)):
+    corridor = state.watch.corridor
+    if corridor is None or (state.watch.changed if corridor.lots is None else not _as_planned(state, corridor)):
         return False
     ring = state.history.synchronous
     corridor.rows += 1
@@ -218,16 +191,14 @@ def _screened(state: State) -> bool:
 
 
 def _as_planned(state: State, corridor: Corridor) -> bool:
-    """Whether every screened book holds what its plan was to bring."""
-    ledger = state.ledger
+    """Whether every screened book has the positions of its plan."""
     return corridor.lots is not None and all(
-        (ledger.house if book == HOUSE else ledger.books[book]).lots == lots
-        for (book, _), lots in zip(corridor.screens, corridor.lots, strict=True)
+        state.account(book).lots == lots for (book, _), lots in zip(corridor.screens, corridor.lots, strict=True)
     )
 
 
 def _range(ratios: Floats) -> tuple[float, float]:
-    """Least and largest; 1 of nothing."""
+    """Smallest and largest; 1 without any."""
     if not len(ratios):
         return 1.0, 1.0
     if len(ratios) <= 64:
@@ -237,20 +208,17 @@ def _range(ratios: Floats) -> tuple[float, float]:
 
 
 def _corridor(state: State, books: list[int], measured: Sequence[Values]) -> Corridor | None:
-    """Screens for the samples to come, of what is held and was just measured."""
-    return _corridor_of(
-        state,
-        [(book, state.lots(book), _equity(state, book), v) for book, v in zip(books, measured, strict=True)],
-        None,
-    )
+    """Screens of the positions that were just measured."""
+    plans = [(book, state.lots(book), _equity(state, book), v) for book, v in zip(books, measured, strict=True)]
+    return _corridor_of(state, plans, None)
 
 
 def _planned(state: State, plans: list[tuple[int, Account, Verdict]]) -> Corridor | None:
-    """Screens of what will be held once all that was just planned has filled."""
+    """Screens of the positions after all orders of a plan have filled."""
     found: dict[int, tuple[Floats, float, Values]] = {}
     for book, account, verdict in plans:
         traded = float(np.abs(verdict.lots).dot(market_context(state).px))
-        equity = account.equity - traded * limits_of(state, book).fee_bp * 1e-4
+        equity = account.equity - traded * limits_in_force(state, book).fee_bp * 1e-4
         found[book] = account.lots + verdict.lots, equity, verdict.values
     books = watched(state)
     others = [book for book in books if book not in found]
@@ -263,9 +231,9 @@ def _planned(state: State, plans: list[tuple[int, Account, Verdict]]) -> Corrido
 def _corridor_of(
     state: State, plans: list[tuple[int, Floats, float, Values]], lots: list[list[int]] | None
 ) -> Corridor | None:
-    """None where one book's limits cannot be screened: the others are measured with it."""
+    """None when the limits of one book cannot be screened: the others are measured with it."""
     if state.rules.live is not None:
-        return None  # a cap in money is another share of each equity
+        return None  # a cap in money is a different fraction at each equity
     ctx, ring = market_context(state), state.history.synchronous
     if not ctx.all_priced or state.history.waiting or not np.array_equal(ring.prices[ring.end - 1], state.marks):
         return None
@@ -275,8 +243,8 @@ def _corridor_of(
     columns = None if held.all() else np.flatnonzero(held)
     screens: list[tuple[int, Screen]] = []
     for book, own, equity, values in plans:
-        levels = levels_of(state, book)
-        made = screen(ctx, own * ctx.px, equity, limits_of(state, book), values, levels, columns)
+        limits, levels = limits_in_force(state, book), levels_of(state, book)
+        made = screen(ctx, own * ctx.px, equity, limits, values, levels, columns)
         if made is None:
             return None
         screens.append((book, made))

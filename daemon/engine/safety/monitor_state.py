@@ -1,6 +1,6 @@
-"""What the monitor remembers: levels and returns of each book, when it last wrote a record, and the screens that save
-measuring."""
+"""The monitor's memory: levels and returns of each book, the last record, and the screens that save measurements."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from quantd.trading.market import Floats
 
 
 class FrozenWatch(Struct, frozen=True):
-    """A `Watch` as plain values: levels by agent; returns of the house, then of the agents."""
+    """A `Watch` in a snapshot: levels by agent; returns of the house, then of the agents."""
 
     levels: list[dict[str, int]] = field(default_factory=list)
     returns: list[FrozenReturns] = field(default_factory=list)
@@ -22,34 +22,29 @@ class FrozenWatch(Struct, frozen=True):
     ended: list[dict[str, list[int]]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
 class Corridor:
-    """Screens of all books since one measurement. `inverse` float64[H] is one over the marks then, of `columns` (None:
-    of all); `rows` counts the synchronous rows; `lots` of each screened book are what is to be held at the next
-    sample."""
+    """Screens of all books since one measurement.
 
-    __slots__ = ("columns", "inverse", "lots", "rows", "screens")
+    `inverse` float64[H] is 1 / marks of the measurement, by `columns` (None: all); `rows` counts the synchronous rows.
+    `lots` of each screened book are the planned positions at the next sample.
+    """
 
-    def __init__(
-        self,
-        columns: NDArray[np.intp] | None,
-        inverse: Floats,
-        rows: int,
-        screens: list[tuple[int, Screen]],
-        lots: list[list[int]] | None,
-    ) -> None:
-        self.columns = columns
-        self.inverse = inverse
-        self.rows = rows
-        self.screens = screens
-        self.lots = lots
+    columns: NDArray[np.intp] | None
+    inverse: Floats
+    rows: int
+    screens: list[tuple[int, Screen]]
+    lots: list[list[int]] | None
 
 
 class Watch:
-    """Of one run. `levels` by agent (the house's are in `State.monitor`); `ended`, of the house and then by agent, the
-    sample at which each level of a limit last ended; `realised` the house's returns, then the agents';
-    the last record is of sample `recorded_no`. The rest is not kept in snapshots, and without it everything is measured
-    again, with the same result: `changed` says that something was booked since the last sample, `busy` that something
-    was before that too."""
+    """The memory of one run. The house's levels are in `State.monitor`, those of the agents in `levels`.
+
+    `ended`, of the house and then by agent, has the sample at which each level of a limit last ended; `realised` the
+    returns in the same order. The last record is of sample `recorded_no`. The rest is not in snapshots: without it
+    everything is measured again, with the same result. `changed` is true after a booking since the last sample, `busy`
+    after one in the interval before.
+    """
 
     __slots__ = ("busy", "changed", "context", "corridor", "ended", "levels", "realised", "recorded_no")
 
@@ -67,7 +62,7 @@ class Watch:
         return FrozenWatch(self.levels, [each.freeze() for each in self.realised], self.recorded_no, self.ended)
 
     def thaw(self, frozen: FrozenWatch) -> None:
-        """Take back what `freeze` gave; an empty one (of an earlier version) changes nothing."""
+        """Restore a frozen memory; an empty one, of an earlier version, changes nothing."""
         if frozen.returns:
             self.levels = [dict(each) for each in frozen.levels]
             self.realised[:] = [Realised.thaw(each) for each in frozen.returns]

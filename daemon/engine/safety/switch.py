@@ -1,4 +1,4 @@
-"""The switches of the house and of each agent: what moves them, and what follows for open orders."""
+"""Moves of the switches of the house and of each agent, and their consequences for open orders."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,24 +10,18 @@ from quantd.daemon.engine.planning.execution import yield_to_switch
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.switch import HALT, REDUCE, RUN, Switch, observe, rearm, trip
-from quantd.trading.effects import (
-    Cancel,
-    Effect,
-    Switched,
-)
-from quantd.trading.events import (
-    Tick,
-)
-from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState
+from quantd.trading.effects import Effect, Switched
+from quantd.trading.events import Tick
+from quantd.trading.orders import ENDED, OrderState
 
 SWITCH_NAMES: Final = ("RUN", "REDUCE", "HALT")
 
 STATE_LIMITS: Final = frozenset({"drawdown", "daily_loss", "weekly_loss"})
 
 
-def watch_switch(state: State, who: int, switch: Switch, equity_micro: int, tick: Tick) -> list[Effect]:
-    """Move one switch by its state limits, or re-arm it after its time on a replayed feed."""
-    rules = state.rules
+def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
+    """Move one switch by its loss limits, or re-arm it after its time on a replayed feed."""
+    rules, switch, equity_micro = state.rules, state.switch_at(who), state.equity_of(who)
     limits = rules.house if who == HOUSE else rules.agents[who].limits
     waited = state.sample_no - switch.since_sample
     by_limit = switch.reason in STATE_LIMITS
@@ -36,10 +30,7 @@ def watch_switch(state: State, who: int, switch: Switch, equity_micro: int, tick
         if who == HOUSE:
             state.flattening = False
         text = f"re-armed after {waited} samples; high-water mark is the equity now"
-        return [
-            Switched(tick.ts, who, REDUCE, RUN, "rearm"),
-            alert(state, "INFO", "switch", text, agent=who),
-        ]
+        return [Switched(tick.ts, who, REDUCE, RUN, "rearm"), alert(state, "INFO", "switch", text, agent=who)]
     reason = observe(switch, equity_micro, tick.key, limits).removeprefix("max_")
     if not reason:
         return []
@@ -47,11 +38,11 @@ def watch_switch(state: State, who: int, switch: Switch, equity_micro: int, tick
 
 
 def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list[Effect]:
-    """Move a switch one way, from RUN towards HALT; open orders follow."""
-    switch = state.switch if who == HOUSE else state.agents[who].switch
+    """Move a switch from RUN towards HALT, and cancel open orders accordingly."""
+    switch = state.switch_at(who)
     before = switch.state
     if not trip(switch, to, reason, state.sample_no):
-        return stay(state, who, switch, to, reason, text)
+        return _second_reason(state, who, switch, to, reason, text)
     effects: list[Effect] = [
         Switched(state.now, who, before, to, reason),
         alert(state, "CRITICAL", "switch", f"{SWITCH_NAMES[before]} to {SWITCH_NAMES[to]}: {text}", agent=who),
@@ -66,9 +57,11 @@ def move_switch(state: State, who: int, to: int, reason: str, text: str) -> list
     return effects
 
 
-def stay(state: State, who: int, switch: Switch, to: int, reason: str, text: str) -> list[Effect]:
-    """A second reason for a switch that is that strict already. One that waits for a person takes the place of one
-    that a replayed feed re-arms by itself; a limit that flattens does so whatever came before it."""
+def _second_reason(state: State, who: int, switch: Switch, to: int, reason: str, text: str) -> list[Effect]:
+    """A further reason for a switch that is already as strict.
+
+    A reason that needs an operator replaces one that a replayed feed re-arms. A limit of `flatten_on` always flattens.
+    """
     if switch.state != to:
         return []
     if switch.reason in STATE_LIMITS and reason not in STATE_LIMITS:
@@ -82,29 +75,27 @@ def stay(state: State, who: int, switch: Switch, to: int, reason: str, text: str
 
 
 def cancel_open_orders(state: State, *, adding_only: bool) -> list[Effect]:
-    """Cancel every working order, or those that add risk. Asked again at each tick: a cancel can be lost or refused."""
+    """Cancel every working order, or those that add risk; repeated at each tick, as a cancel can be lost or refused."""
     effects: list[Effect] = []
     held = state.ledger.house.lots
-    for (sample, n), work in state.working.items():
+    for work in state.working.values():
         for row, symbol in enumerate(work.basket.sym):
             if work.state[row] in ENDED or work.state[row] == OrderState.CANCELLING:
                 continue
             if adding_only and held[symbol] * work.lots[row] < 0:
                 continue
-            # UNKNOWN rows are cancelled too: the venue may hold them
-            work.state[row] = TRANSITIONS[work.state[row]][Cause.CANCEL_ASKED]
-            effects.append(Cancel(sample, n, row, state.now))
+            effects.append(work.cancel(row, state.now))  # UNKNOWN rows too: the venue may have them
     return effects
 
 
 def flatten(state: State, text: str) -> list[Effect]:
-    """Halt trading and sell everything held."""
+    """Halt trading and close all positions."""
     state.flattening = True
     return [*move_switch(state, HOUSE, HALT, "operator", text), *flatten_all(state)]
 
 
 def flatten_all(state: State) -> Sequence[Effect]:
-    """Sell everything held; asked again at each tick until nothing is."""
+    """Close all positions; repeated at each tick until none is left."""
     if not any(state.ledger.house.lots) and not any(any(b.lots) for b in state.ledger.books):
         state.flattening = False
         return ()

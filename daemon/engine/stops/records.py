@@ -1,5 +1,4 @@
-"""What is kept of stops that rest at the venue, beside their orders: whose they are, what waits for them, what was
-tried."""
+"""Records of the protective stops at the venue, beside their orders."""
 
 from msgspec import Struct
 
@@ -7,9 +6,11 @@ from quantd.risk.protective import Kind
 
 
 class Rest(Struct):
-    """What the stops of one basket are of, by row: all of `agent`. `stop_nano` are triggers as they are now (a split
-    rescales them), `entry` the prices their levels were taken from, `asked` when they were to be cancelled, 0 for
-    never: from then on they go, whatever the venue says to it."""
+    """The stops of one basket, all of `agent`, by row.
+
+    `stop_nano` are the present triggers (a split rescales them), `entry` the prices that their levels derive from,
+    `asked` the instant of the cancel, 0 for none.
+    """
 
     agent: int
     stop_nano: list[int]
@@ -19,7 +20,7 @@ class Rest(Struct):
 
 
 class Postponed(Struct):
-    """A plan that waits until stops in these `symbols` have ended, as `planning.plan` was asked for it."""
+    """The arguments of a `planning.plan` that waits for the end of stops in these `symbols`."""
 
     symbols: list[int]
     answers: dict[int, bytes]
@@ -30,7 +31,7 @@ class Postponed(Struct):
 
 
 class Own(Struct):
-    """Levels that a person gave one position of an agent, nano-currency, 0 for none; `since` when."""
+    """Levels that an operator set for one position of an agent, nano-currency, 0 for none."""
 
     agent: int
     symbol: int
@@ -40,7 +41,7 @@ class Own(Struct):
 
 
 class Retry(Struct):
-    """A stop that did not come to rest: how often, and when it is tried again."""
+    """A stop that the venue did not accept: failures, and the instant of the next attempt."""
 
     agent: int
     symbol: int
@@ -49,7 +50,7 @@ class Retry(Struct):
 
 
 class Stops(Struct, frozen=True):
-    """All of it: `rests` by basket beside `State.stops`, and the rest in order."""
+    """All records, in a snapshot; `rests` by basket."""
 
     rests: list[tuple[tuple[int, int], Rest]] = []
     postponed: list[Postponed] = []

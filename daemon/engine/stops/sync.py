@@ -1,9 +1,7 @@
-"""Protective stops that rest at the venue, held equal to the book: after each event they are compared with what is
-held.
+"""Synchronises the protective stops at the venue with the positions after each event.
 
-A stop of another size or level is cancelled, and its successor sent once the venue has said that it ended: never two,
-and for that moment none. What reduces goes before: its plan waits for the stops in its way, and they come back for the
-rest.
+A stop of a wrong size or level is cancelled, and its successor sent once it has ended: there are never two. A plan that
+reduces a position waits for the end of conflicting stops; stops for the rest of the position follow it.
 """
 
 from collections.abc import Sequence
@@ -11,45 +9,43 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from quantd.daemon.engine.planning.execution import on_its_way
+from quantd.daemon.engine.planning.execution import open_lots
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.planning.targets import in_flight, withdraw
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.safety.monitor import market_context
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.stops.exits import ask_for_exits, current_levels, forget_best
+from quantd.daemon.engine.stops.exits import current_levels, forget_best, order_exits
 from quantd.daemon.engine.stops.records import Postponed, Rest
 from quantd.daemon.engine.stops.venue_stops import (
     Live,
-    ask_again,
-    flight,
+    cancel_stops,
     forget_own,
     live_stops,
-    take_back,
-    waits_for_its_stop,
+    reducing_lots,
+    repeat_cancels,
+    stop_may_fill,
 )
 from quantd.daemon.engine.venue.open_orders import Working
 from quantd.risk.pretrade.baskets import stop_basket
 from quantd.risk.pretrade.gate import Account, gate
-from quantd.risk.protective import Kind, Levels
+from quantd.risk.protective import Guards, Kind, Levels
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.effects import AgentPlan, Effect, Ended, Planned, Protected, Rested
 from quantd.trading.events import Event, Started, Stopping, Tick
-from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats, MarketSlice
-from quantd.trading.orders import OrderState
 
 FORGOTTEN_NS: Final = 3_600 * NANO
-"""Once a stop could have been tried again for so long, nobody remembers that it was refused."""
+"""Time after a possible attempt when the failures of a stop are forgotten."""
 
 STEP: Final = 1e-3
-"""A level that moved by less than this part of its price is left where it rests: a venue is not asked for
-every tick."""
+"""Least relative change of a level for which a stop is replaced."""
 
 
 class Wanted(NamedTuple):
-    """The stop that an agent's position should have: unsigned lots, trigger, the price its level was taken from."""
+    """The stop that an agent's position should have: unsigned lots, trigger, the price that its level derives from."""
 
     lots: int
     stop_nano: int
@@ -58,21 +54,21 @@ class Wanted(NamedTuple):
 
 
 def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """`effects` of an event, and those that keep the stops at the venue equal to the book."""
+    """The effects of an event, with those that synchronise the stops at the venue."""
     if not (state.resting or state.stops or state.own):
         return effects
     if type(event) is MarketSlice and not (effects or state.retries or state.postponed):
         return effects
     if type(event) is Started:
         state.leaving = False
-        return effects  # what the venue did meanwhile is heard of first
+        return effects  # the venue's reports come first
     if state.leaving:
         return effects
     out = list(effects)
     if type(event) is Stopping:
         if event.cancel_open:
             state.postponed, state.leaving = [], True
-            out[:0] = take_back(state, live_stops(state))
+            out[:0] = cancel_stops(state, live_stops(state))
         return out
     if type(event) is Tick:
         if event.warmup:
@@ -80,37 +76,39 @@ def sync_stops(state: State, event: Event, effects: Sequence[Effect]) -> Sequenc
         if state.own:
             forget_own(state)
         state.retries = {at: each for at, each in state.retries.items() if state.now < each.at + FORGOTTEN_NS}
-    out.extend(ask_again(state, type(event) is Tick))
-    out.extend(_go_on(state, effects))
-    sampled = type(event) is Tick and event.sample
-    out.extend(_hold_equal(state, sampled))
+    out.extend(repeat_cancels(state, type(event) is Tick))
+    out.extend(_resume_plans(state, effects))
+    out.extend(_replace_stops(state, sampled=type(event) is Tick and event.sample))
     return out
 
 
-def _go_on(state: State, told: Sequence[Effect]) -> list[Effect]:
-    """Take back what adds to what a stop closes; plan what waited for stops that have ended, and ask for exits that
-    did."""
+def _resume_plans(state: State, done: Sequence[Effect]) -> list[Effect]:
+    """Cancel orders against an exit; carry out plans and exits whose conflicting stops have ended."""
     effects: list[Effect] = []
-    for done in told:
-        if type(done) is Protected:
-            effects.extend(_no_more_of_it(state, done.agent, done.symbol))
+    for each in done:
+        if type(each) is Protected:
+            effects.extend(_cancel_adding(state, each.agent, each.symbol))
     ready = [each for each in state.postponed if not _blocked(state, each)]
-    for each in ready:
-        state.postponed.remove(each)
-        if each.flatten and not state.flattening:
+    for waiting in ready:
+        state.postponed.remove(waiting)
+        if waiting.flatten and not state.flattening:
             continue
         state.revalue()
-        lots = None if each.lots is None else {a: np.frombuffer(change) for a, change in each.lots.items()}
-        effects.extend(plan(state, each.answers, sample=each.sample, used=each.used, flatten=each.flatten, lots=lots))
-    if any(type(each) is Ended for each in told):
-        effects.extend(ask_for_exits(state, freed=True))
+        lots = None if waiting.lots is None else {a: np.frombuffer(change) for a, change in waiting.lots.items()}
+        effects.extend(
+            plan(
+                state, waiting.answers, sample=waiting.sample, used=waiting.used, flatten=waiting.flatten, lots=lots
+            )
+        )  # fmt: skip
+    if any(type(each) is Ended for each in done):
+        effects.extend(order_exits(state, freed=True))
     return effects
 
 
-def _no_more_of_it(state: State, agent: int, symbol: int) -> list[Effect]:
-    """Orders of an agent that add to a position whose stop has filled are taken back."""
+def _cancel_adding(state: State, agent: int, symbol: int) -> list[Effect]:
+    """Cancel the orders of an agent that add to a position whose stop has filled."""
     if in_flight(state, agent)[symbol] * state.lots(agent)[symbol] < 0.0:
-        return []  # what is left is on its way out
+        return []  # the rest is being closed
     mask = np.zeros(state.universe.size, dtype=np.bool_)
     mask[symbol] = True
     return withdraw(state, agent, mask)
@@ -120,34 +118,30 @@ def _blocked(state: State, waiting: Postponed) -> bool:
     return any(stop.going and stop.symbol in waiting.symbols for stop in live_stops(state))
 
 
-def _hold_equal(state: State, sampled: bool) -> list[Effect]:
-    """Take back the stops that are not what is wanted, and send those for which there is room."""
+def _replace_stops(state: State, sampled: bool) -> list[Effect]:
+    """Cancel stops that differ from the target, and send missing ones."""
     guards = state.guards
     if guards is None or not state.resting:
-        return take_back(state, live_stops(state))
+        return cancel_stops(state, live_stops(state))
     forget_best(state)
-    now = current_levels(state, guards)
-    wanted = _wanted(state, now)
+    wanted = _wanted(state, guards, current_levels(state, guards))
     there = live_stops(state)
     adding = _adding(state)
-    wrong = [stop for stop in there if not stop.going and _wrong(state, stop, wanted, adding, sampled)]
-    effects = take_back(state, wrong)
+    wrong = [stop for stop in there if not stop.going and _differs(state, stop, wanted, adding, sampled)]
+    effects = cancel_stops(state, wrong)
     if state.sample:
-        effects.extend(_place(state, wanted, {(stop.agent, stop.symbol) for stop in there}))
+        effects.extend(_place(state, wanted, there))
     return effects
 
 
-def _wanted(state: State, now: Levels) -> dict[tuple[int, int], Wanted]:
-    """The stops that should rest, by (agent, column): of positions on the house's side, less what orders on their way
-    take.
+def _wanted(state: State, guards: Guards, now: Levels) -> dict[tuple[int, int], Wanted]:
+    """The target stops by (agent, column): of positions on the house's side, less the lots of reducing orders.
 
-    Where the house holds less than its agents on that side, because another is on the other one, the nearest stops are
-    covered first; the rest is watched here.
+    Where the house holds less than its agents on that side, because another agent is on the other side, the nearest
+    stops come first; the daemon watches the levels of the rest.
     """
     if state.switch.state == HALT or state.flattening:
         return {}
-    guards = state.guards
-    assert guards is not None
     waiting = {symbol for each in state.postponed for symbol in each.symbols}
     taken = _reserved(state)
     found: dict[tuple[int, int], Wanted] = {}
@@ -179,30 +173,25 @@ def _wanted(state: State, now: Levels) -> dict[tuple[int, int], Wanted]:
 
 
 def _on_tick(state: State, symbol: int, stop: float, side: int) -> int:
-    """A trigger in nano on the instrument's tick, towards the market."""
+    """A trigger in nano, rounded to the instrument's tick towards the market."""
     tick, nano = state.universe.instruments[symbol].tick_nano, round(stop * NANO)
     return -(-nano // tick) * tick if side > 0 else nano // tick * tick
 
 
 def _reserved(state: State) -> dict[int, list[int]]:
-    """Unsigned lots by column that orders, crosses and parents may still take from the position of each book."""
-    away = flight(state)
-    taken = {HOUSE: list(away.house), **{number: list(lots) for number, lots in away.books.items()}}
+    """Unsigned lots by book and column by which orders, crosses and parent orders may still reduce positions."""
+    taken = reducing_lots(state)
     for parent in state.parents:
-        for row, (symbol, lots, sent) in enumerate(
-            zip(parent.sym, parent.lots, on_its_way(state, parent), strict=True)
-        ):
+        for row, (symbol, lots, sent) in enumerate(zip(parent.sym, parent.lots, open_lots(state, parent), strict=True)):
             left = max(abs(lots) - parent.filled[row] - sent, 0)
-            if state.ledger.house.lots[symbol] * lots < 0:
-                taken[HOUSE][symbol] += left
-            if state.ledger.books[parent.agent].lots[symbol] * lots < 0:
-                taken[parent.agent][symbol] += left
+            for book in (HOUSE, parent.agent):
+                if state.account(book).lots[symbol] * lots < 0:
+                    taken[book][symbol] += left
     return taken
 
 
 def _adding(state: State) -> set[tuple[int, int]]:
-    """(agent, column) of positions that orders on their way make larger: their stops are raised when those
-    have ended."""
+    """(agent, column) of positions that open orders add to: their stops grow when those have ended."""
     return {
         (who, work.basket.sym[row])
         for work in state.working.values()
@@ -211,21 +200,20 @@ def _adding(state: State) -> set[tuple[int, int]]:
     }
 
 
-def _wrong(
-    state: State,
-    stop: Live,
-    wanted: dict[tuple[int, int], Wanted],
-    adding: set[tuple[int, int]],
-    sampled: bool,
+def _differs(
+    state: State, stop: Live, wanted: dict[tuple[int, int], Wanted], adding: set[tuple[int, int]], sampled: bool
 ) -> bool:
-    """Whether a stop must go: too large at once, too small once nothing is being added, at another level at a
-    sample."""
+    """Whether a stop must be replaced.
+
+    A stop that is too large is replaced at once, one that is too small once no order adds to the position, and one at
+    another level at a sample.
+    """
     at = stop.agent, stop.symbol
     exit_ = state.agents[stop.agent].exits.get(stop.symbol)
     if exit_ is not None and exit_.kind != "take_profit":
-        # the market came to it: it may go on filling, within what is held
+        # the stop was triggered: it may go on filling, within the position
         own = abs(state.ledger.books[stop.agent].lots[stop.symbol])
-        return stop.left > own or not waits_for_its_stop(state, *at, exit_.since)
+        return stop.left > own or not stop_may_fill(state, *at, exit_.since)
     want = wanted.get(at)
     if want is None or stop.left > want.lots:
         return True
@@ -236,22 +224,22 @@ def _wrong(
     return moved > (0 if given else STEP * want.stop_nano) and (sampled or given)
 
 
-def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: set[tuple[int, int]]) -> list[Effect]:
-    """Send the stops that are missing, through the house's gate; a basket for each agent."""
-    rests = live_stops(state)
-    away = flight(state).house
+def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live]) -> list[Effect]:
+    """Send the missing stops through the house's gate; a basket for each agent."""
+    away = reducing_lots(state)[HOUSE]
+    covered = {(stop.agent, stop.symbol) for stop in there}
     asked: dict[int, Floats] = {}
     total = np.zeros(state.universe.size)
     for (agent, symbol), want in wanted.items():
         retry = state.retries.get((agent, symbol))
         held, mark = state.ledger.house.lots[symbol], float(state.marks[symbol])
         side = 1 if held > 0 else -1
-        room = abs(held) - away[symbol] - sum(stop.left for stop in rests if stop.symbol == symbol)
-        room -= int(abs(total[symbol]))
+        free = abs(held) - away[symbol] - sum(stop.left for stop in there if stop.symbol == symbol)
+        free -= int(abs(total[symbol]))
         beyond = side * mark > side * want.stop_nano / NANO
         if (
-            (agent, symbol) in there
-            or room < want.lots
+            (agent, symbol) in covered
+            or free < want.lots
             or not beyond
             or symbol in state.halted
             or (retry is not None and state.now < retry.at)
@@ -269,7 +257,7 @@ def _send(state: State, wanted: dict[tuple[int, int], Wanted], asked: dict[int, 
     verdict = gate(ctx, account, total, limits, REDUCE)
     if state.judged is not None:
         state.judged.append(Judged(HOUSE, ctx, account, total, limits, REDUCE, verdict))
-    whole = verdict.lots == total  # several agents have their stops in one verdict: all of it passes, or none
+    whole = verdict.lots == total  # one verdict covers the stops of several agents: all of them pass, or none
     effects: list[Effect] = []
     for agent, own in sorted(asked.items()):
         lots = own * whole
@@ -286,15 +274,7 @@ def _send(state: State, wanted: dict[tuple[int, int], Wanted], asked: dict[int, 
         state.activity.send(agent, state.now, rows, state.rules.agents[agent].limits)
         found = [wanted[agent, symbol] for symbol in out.sym]
         key = out.sample, out.n
-        state.stops[key] = Working(
-            basket=out,
-            lots=list(out.lots),
-            worst_nano=list(out.worst_nano),
-            filled=[0] * rows,
-            state=[int(OrderState.SENT)] * rows,
-            shares=[[(agent, abs(each))] for each in out.lots],
-            live=rows,
-        )
+        state.stops[key] = Working.sent(out, [[(agent, abs(each))] for each in out.lots])
         state.rests[key] = Rest(
             agent, list(out.stop_nano), [w.entry for w in found], [w.kind for w in found], [0] * rows
         )
@@ -308,7 +288,7 @@ def _send(state: State, wanted: dict[tuple[int, int], Wanted], asked: dict[int, 
 
 
 def _with_stops(state: State, account: Account) -> None:
-    """Let the gate see the stops that rest already as orders that may still fill."""
+    """Add the present stops to the open orders of the gate's account."""
     size = state.universe.size
     up = np.zeros(size) if account.up is None else account.up
     down = np.zeros(size) if account.down is None else account.down
@@ -320,11 +300,8 @@ def _with_stops(state: State, account: Account) -> None:
 def _planned(
     state: State, agent: int, n: int, lots: Floats, reason: bytes, values: dict[str, tuple[float, float]]
 ) -> Planned:
-    """The record of a stop as of any order: what the agent holds, and nothing of what it covers."""
-    equity = state.books_micro[agent] if state.books_micro else 0
-    value = np.nan_to_num(state.lots(agent) * state.marks * state.universe.lot_size)
-    weights = value * (MICRO / equity) if equity > 0 else np.zeros_like(value)
-    weights[lots != 0.0] = 0.0
+    """The record of a stop's decision: the agent's weights, without the positions that it covers."""
+    weights = np.where(lots != 0.0, 0.0, state.held_weights(agent))
     whole = lots.astype(np.int64).tobytes()
     return Planned(
         sample=state.sample,

@@ -1,8 +1,7 @@
-"""Stops at the venue as orders: which rest, what is in their way, taking them back, and what their fills are.
+"""Protective stops at the venue as orders: conflicts with other orders, cancels and fills.
 
-The rule all of it keeps: what stops and reducing orders may still fill is never more than the position, of the house
-and of each book. So no fill, in whatever order they come and however late they are told, can take a position across
-zero.
+Invariant: stops and reducing orders together never exceed the position, of the house and of each book. So no fill, in
+whatever order reports arrive, takes a position across zero.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,25 +10,24 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from quantd.daemon.engine.alerts import alert
-from quantd.daemon.engine.state import Exit, State
+from quantd.daemon.engine.state import HOUSE, Exit, State
 from quantd.daemon.engine.stops.records import Retry
 from quantd.daemon.engine.venue.open_orders import Working
-from quantd.trading.effects import Cancel, Effect, Protected, Query
+from quantd.trading.effects import Effect, Protected, Query
 from quantd.trading.execution import split_stop
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats
-from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState, price_text
+from quantd.trading.orders import ENDED, OrderState, price_text
 
 PATIENCE_NS: Final = 10 * NANO
-"""How long a stop that the market has come to may go on filling at the venue before its position is sold otherwise."""
+"""Time for which a triggered stop may fill at the venue before its position is closed by other orders."""
 
 RETRY_NS: Final = 60 * NANO
-"""Until a stop that the venue did not take, or ended by itself, is tried again; twice as long each time, an hour at
-most."""
+"""Pause before a stop that the venue rejected or ended is sent again; doubled each time, up to an hour."""
 
 
 class Live(NamedTuple):
-    """A stop that has not ended: its basket and row, whose it is, and the unsigned lots it may still fill."""
+    """A stop that has not ended: its basket and row, its agent, and the unsigned lots it may still fill."""
 
     key: tuple[int, int]
     row: int
@@ -37,7 +35,7 @@ class Live(NamedTuple):
     symbol: int
     left: int
     going: bool
-    """It is to be cancelled: it goes, or fills before that."""
+    """Whether it is being cancelled."""
 
 
 def live_stops(state: State) -> list[Live]:
@@ -49,56 +47,44 @@ def live_stops(state: State) -> list[Live]:
     ]
 
 
-def take_back(state: State, stops: Sequence[Live]) -> list[Effect]:
+def cancel_stops(state: State, stops: Sequence[Live]) -> list[Effect]:
     """Cancel stops that are not being cancelled yet."""
     return [_cancel(state, stop) for stop in stops if not stop.going]
 
 
 def _cancel(state: State, stop: Live) -> Effect:
-    work = state.stops[stop.key]
-    work.state[stop.row] = TRANSITIONS[work.state[stop.row]][Cause.CANCEL_ASKED]
     state.rests[stop.key].asked[stop.row] = state.now
-    return Cancel(*stop.key, stop.row, state.now)
+    return state.stops[stop.key].cancel(stop.row, state.now)
 
 
-class Flight(NamedTuple):
-    """Unsigned lots by column that may still take from the house's position, and by agent from its own."""
+def reducing_lots(state: State) -> dict[int, list[int]]:
+    """Unsigned lots by book and column by which open orders and crosses may still reduce positions."""
+    found = {book: [0] * state.universe.size for book in (HOUSE, *range(len(state.agents)))}
 
-    house: list[int]
-    books: dict[int, list[int]]
-
-
-def flight(state: State) -> Flight:
-    """What orders and crosses that are on their way, and parents that are worked, may still take from positions."""
-    size = state.universe.size
-    house, books = [0] * size, {number: [0] * size for number in range(len(state.agents))}
-    held = state.ledger.house.lots
-
-    def count(agent: int, symbol: int, lots: int, of_house: bool) -> None:
-        if of_house and held[symbol] * lots < 0:
-            house[symbol] += abs(lots)
-        if state.ledger.books[agent].lots[symbol] * lots < 0:
-            books[agent][symbol] += abs(lots)
+    def count(book: int, symbol: int, lots: int) -> None:
+        if state.account(book).lots[symbol] * lots < 0:
+            found[book][symbol] += abs(lots)
 
     for work in state.working.values():
         for row, agent, lots in work.open_shares():
-            count(agent, work.basket.sym[row], lots, True)
+            count(HOUSE, work.basket.sym[row], lots)
+            count(agent, work.basket.sym[row], lots)
     for cross in state.crosses:
         for agent, lots in cross.shares:
-            count(agent, cross.symbol, lots, False)
-    return Flight(house, books)
+            count(agent, cross.symbol, lots)
+    return found
 
 
-def in_the_way(state: State, changes: dict[int, Floats]) -> tuple[list[int], list[Effect]]:
-    """(columns in which stops must end before these changes, float64[N] by agent, can be asked for; their cancels).
+def cancel_conflicts(state: State, changes: dict[int, Floats]) -> tuple[list[int], list[Effect]]:
+    """(columns in which stops must end before orders for these changes, float64[N] by agent; cancels of the stops).
 
-    Where orders on their way, the changes that reduce and all stops fit into the position together, nothing is. Else an
-    agent's own stop goes first, and all of the symbol where that is not enough.
+    A stop conflicts where open orders, the changes that reduce and all stops together exceed the position. An agent's
+    own stop is cancelled first; all stops of the symbol where that does not suffice.
     """
     stops = live_stops(state)
     if not stops:
         return [], []
-    away: Flight | None = None
+    away: dict[int, list[int]] | None = None
     columns: list[int] = []
     gone: list[Live] = []
     held = state.ledger.house.lots
@@ -109,27 +95,27 @@ def in_the_way(state: State, changes: dict[int, Floats]) -> tuple[list[int], lis
         own = {a: abs(k) for a, k in asked.items() if k * state.ledger.books[a].lots[symbol] < 0}
         if not less and not own:
             continue
-        away = away or flight(state)
+        away = away or reducing_lots(state)
         mine = [
             stop
             for stop in here
             if stop.agent in own
             and own[stop.agent]
-            + away.books[stop.agent][symbol]
+            + away[stop.agent][symbol]
             + sum(other.left for other in here if other.agent == stop.agent)
             > abs(state.ledger.books[stop.agent].lots[symbol])
         ]
-        kept = sum(stop.left for stop in here if stop not in mine)
-        if less and sum(less.values()) + away.house[symbol] + kept > abs(held[symbol]):
+        others = sum(stop.left for stop in here if stop not in mine)
+        if less and sum(less.values()) + away[HOUSE][symbol] + others > abs(held[symbol]):
             mine = here
         if mine:
             columns.append(symbol)
             gone += mine
-    return columns, take_back(state, gone)
+    return columns, cancel_stops(state, gone)
 
 
-def waits_for_its_stop(state: State, agent: int, symbol: int, since: int) -> bool:
-    """Whether a stop of this position is still at work at the venue, and was given time enough."""
+def stop_may_fill(state: State, agent: int, symbol: int, since: int) -> bool:
+    """Whether a stop of this position may still fill at the venue within PATIENCE_NS."""
     return state.now - since < PATIENCE_NS and any(
         stop.agent == agent and stop.symbol == symbol and not stop.going for stop in live_stops(state)
     )
@@ -143,7 +129,7 @@ def stops_filled(
     lots: Sequence[int],
     price_nano: Sequence[int],
 ) -> Iterator[Effect]:
-    """What a fill of a stop is: the exit of the agent whose level it carries, noted once and told."""
+    """The effects of fills of stops: the exit of the agent, recorded once, with an alert."""
     rest = state.rests[key]
     agent = state.agents[rest.agent]
     for symbol, filled, price in zip(sym, lots, price_nano, strict=True):
@@ -158,27 +144,26 @@ def stops_filled(
             f"{kind.replace('_', ' ')} at the venue: {'sold' if filled < 0 else 'bought back'} at {price_text(price)}, "
             f"stop {price_text(rest.stop_nano[row])}, entry price {price_text(round(entry * NANO))}"
         )
-        yield alert(state, "WARNING", "protective", text, agent=rest.agent, symbol=symbol,
-            value=abs(price / NANO / entry - 1.0))  # fmt: skip
+        moved = abs(price / NANO / entry - 1.0)
+        yield alert(state, "WARNING", "protective", text, agent=rest.agent, symbol=symbol, value=moved)
 
 
 def stops_ended(state: State, key: tuple[int, int], work: Working, rows: Sequence[int]) -> None:
-    """Note stops that ended though nobody here wanted it: they are tried again, not at once."""
+    """Schedule a new attempt for stops that ended without our cancel."""
     rest = state.rests[key]
     for row in rows:
         at = rest.agent, work.basket.sym[row]
         exit_ = state.agents[rest.agent].exits.get(at[1])
         if exit_ is not None:
-            exit_.held = True  # what it left of the position is asked for at once
+            exit_.held = True  # the rest of the position is ordered at once
         if rest.asked[row] and work.state[row] != OrderState.REJECTED:
             continue
         times = state.retries[at].times + 1 if at in state.retries else 1
         state.retries[at] = Retry(*at, times, state.now + min(RETRY_NS * 2 ** min(times - 1, 10), 60 * RETRY_NS))
 
 
-def ask_again(state: State, at_tick: bool) -> list[Effect]:
-    """Cancel again what was to be cancelled a while ago, or at a tick, when every stop is asked for as well: news may
-    be lost, and a cancel refused."""
+def repeat_cancels(state: State, at_tick: bool) -> list[Effect]:
+    """Repeat cancels after PATIENCE_NS and at each tick, and query every stop at a tick: reports may be lost."""
     effects = [
         _cancel(state, stop)
         for stop in live_stops(state)
@@ -191,7 +176,7 @@ def ask_again(state: State, at_tick: bool) -> list[Effect]:
 
 
 def own_levels(state: State) -> "tuple[Floats, Floats] | None":
-    """float64[A, N] stops and targets that people gave, currency per unit, NaN where they gave none; None for none."""
+    """float64[A, N] stops and targets of operators, currency per unit, NaN where there is none; None without any."""
     if not state.own:
         return None
     stops, targets = np.full(state.best.shape, np.nan), np.full(state.best.shape, np.nan)
@@ -204,7 +189,7 @@ def own_levels(state: State) -> "tuple[Floats, Floats] | None":
 
 
 def forget_own(state: State) -> None:
-    """Drop levels of positions that are closed, once nothing that would open them is on its way."""
+    """Drop operators' levels of closed positions that no open order opens again."""
     busy = {(who, work.basket.sym[row]) for work in state.working.values() for row, who, _ in work.open_shares()}
     busy |= {(who, symbol) for each in state.postponed for who in each.lots or () for symbol in each.symbols}
     gone = [at for at in state.own if not state.ledger.books[at[0]].lots[at[1]] and at not in busy]
@@ -215,7 +200,7 @@ def forget_own(state: State) -> None:
 
 
 def split_stops(state: State, symbol: int, numerator: int, denominator: int) -> None:
-    """Triggers, entries and levels that people gave are worth that much less after a split."""
+    """Rescale triggers, entries and operators' levels."""
     for key, rest in state.rests.items():
         for row, column in enumerate(state.stops[key].basket.sym):
             if column == symbol:

@@ -1,5 +1,4 @@
-"""The account beside its orders: what people move in and out, what a venue pays and charges, and what differs
-from it."""
+"""The account beside its orders: deposits, withdrawals, the venue's bookings, and reconciliation."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -17,9 +16,7 @@ from quantd.trading.ports import OpenOrder
 
 
 def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
-    """A deposit or a withdrawal is no profit, and the high-water marks move with it; what a venue pays and charges is
-    one."""
-    state.now = max(state.now, moved.ts)
+    """Book a cash flow. Deposits and withdrawals move the high-water marks; the venue's other bookings are profit."""
     if moved.id:
         if moved.id in state.flows:
             return ()
@@ -34,45 +31,36 @@ def on_flow(state: State, moved: Flow) -> Sequence[Effect]:
         return (alert(state, "WARNING", "operator", f"no agent named {moved.agent!r}; no money was moved"),)
     if not moved.id and -moved.amount_micro > free_micro(state, book):
         amount, free = money_text(-moved.amount_micro), money_text(free_micro(state, book))
-        said = f"{amount} was not moved: the book has {free} in free cash"
-        return (alert(state, "WARNING", "operator", said),)
-    _move(state, moved.amount_micro, book)
+        return (alert(state, "WARNING", "operator", f"{amount} was not moved: the book has {free} in free cash"),)
+    _deposit(state, moved.amount_micro, book)
     state.revalue()
     effects: list[Effect] = [Booked(moved.ts, "flow", -1, moved.amount_micro, book)]
+    what = f"{'deposit' if moved.amount_micro > 0 else 'withdrawal'} of {money_text(abs(moved.amount_micro))}"
     if moved.id:
-        verb = "deposit of" if moved.amount_micro > 0 else "withdrawal of"
-        effects.append(
-            alert(
-                state, "INFO", "flow", f"{verb} {money_text(abs(moved.amount_micro))} at the venue: no profit, no loss"
-            )
-        )
+        effects.append(alert(state, "INFO", "flow", f"{what} at the venue: no profit, no loss"))
     elif moved.reason:
-        verb, whose = "deposit of" if moved.amount_micro > 0 else "withdrawal of", moved.agent or "unallocated"
-        said = (
-            f"{verb} {money_text(abs(moved.amount_micro))}, {whose}: no profit, no loss ({moved.who}: {moved.reason})"
-        )
-        effects.append(alert(state, "INFO", "flow", said, agent=book if book >= 0 else HOUSE))
+        text = f"{what}, {moved.agent or 'unallocated'}: no profit, no loss ({moved.who}: {moved.reason})"
+        effects.append(alert(state, "INFO", "flow", text, agent=book if book >= 0 else HOUSE))
     return effects
 
 
-def _move(state: State, amount_micro: int, book: int) -> None:
-    """Money from outside; the marks of the house, and of the agent whose book it is, move with it."""
-    _marks_move(state, amount_micro, book)
+def _deposit(state: State, amount_micro: int, book: int) -> None:
+    """Book a deposit (negative: a withdrawal), and move the high-water marks."""
+    _move_marks(state, amount_micro, book)
     state.ledger.deposit(amount_micro, book)
     state.booked()
 
 
-def _marks_move(state: State, amount_micro: int, book: int) -> None:
-    """What comes or goes now is neither profit nor loss of the house, nor of the book it is for."""
-    state.revalue()  # the equity right before, at the marks now
+def _move_marks(state: State, amount_micro: int, book: int) -> None:
+    """Move the marks of the house's and of the agent's switch, so that a flow is neither profit nor loss."""
+    state.revalue()  # the equity before the flow, at the present marks
     flow(state.switch, amount_micro, state.equity_micro)
     if book >= 0:
         flow(state.agents[book].switch, amount_micro, state.books_micro[book])
 
 
 def free_micro(state: State, book: int) -> int:
-    """Cash of a book (-1: the unallocated one) that no open purchase may need, micro-currency; never more than the
-    house's."""
+    """Cash of a book (-1: the unallocated one) beyond its open purchases, in micro, at most the house's."""
     paid = 1.0 + state.rules.house.fee_bp / 1e4
 
     def needed(of: int) -> int:
@@ -83,7 +71,7 @@ def free_micro(state: State, book: int) -> int:
 
 
 def agent_of(state: State, name: str) -> int | None:
-    """The book of a name: the unallocated one (-1) for none, None for an unknown one."""
+    """The book of an agent: -1 (unallocated) for "", None for an unknown name."""
     if not name:
         return -1
     names = [agent.name for agent in state.rules.agents]
@@ -91,13 +79,13 @@ def agent_of(state: State, name: str) -> int | None:
 
 
 def entitle(state: State, action: Action) -> None:
-    """Remember who held what on an ex date: the venue pays weeks later, and knows nothing of our books."""
+    """Record the books' positions on an ex date, for the division of the venue's later payment."""
     parts = [(number, book.lots[action.symbol]) for number, book in enumerate(state.ledger.books)]
     state.entitled.append((action.symbol, [(number, lots) for number, lots in parts if lots]))
 
 
 def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
-    """(book, lots) of the oldest ex date of a symbol that has not been paid; it is paid now. None: whoever holds it."""
+    """(book, lots) of the oldest unpaid ex date of a symbol, which counts as paid; present positions without one."""
     for at, (column, parts) in enumerate(state.entitled):
         if column == symbol:
             del state.entitled[at]
@@ -108,8 +96,7 @@ def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
 
 
 def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
-    """Compare the venue's account with ours and what is fenced off; a difference leaves only reducing orders."""
-    state.now = max(state.now, venue.ts)
+    """Compare the venue's account with ours; a difference that is not fenced permits only reducing orders."""
     state.buying_power_micro = venue.buying_power_micro
     state.unlent = tuple(venue.unlent)
     for key in venue.counted:
@@ -117,28 +104,26 @@ def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:
     lots, cash = difference(state, venue)
     if not any(lots) and not cash:
         return ()
-    said = "; ".join(told(state, lots, cash))
-    text = f"reconciliation: the venue has {said}"
+    text = f"reconciliation: the venue has {'; '.join(differences_text(state, lots, cash))}"
     effects: list[Effect] = [
         alert(state, "CRITICAL", "reconciliation", text),
         *move_switch(state, HOUSE, REDUCE, "reconciliation", text),
     ]
-    how = state.rules.differences
-    if how:
-        effects.extend(correct(state, lots, cash, how, "as configured"))
+    if how := state.rules.differences:
+        effects.extend(_correct(state, lots, cash, how, "as configured"))
     return effects
 
 
 def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
-    """(lots by column, cash in micro beyond the tolerance) that the venue has more than we know of."""
+    """(lots by column, cash in micro beyond the tolerance) of the venue less ours and the fenced ones."""
     house, (fenced_lots, fenced_cash) = state.ledger.house, state.fenced
     lots = [t - o - f for t, o, f in zip(venue.lots, house.lots, fenced_lots, strict=True)]
     cash = 0 if venue.cash_micro is None else venue.cash_micro - house.cash_micro - fenced_cash
     return lots, cash if abs(cash) > state.rules.cash_tolerance_micro else 0
 
 
-def told(state: State, lots: Sequence[int], cash: int) -> list[str]:
-    """A difference in words."""
+def differences_text(state: State, lots: Sequence[int], cash: int) -> list[str]:
+    """A text for each difference."""
     universe = state.universe
     found = [
         f"{quantity_text(abs(more), universe.lot_nano[k])} {universe.symbols[k]} {'more' if more > 0 else 'less'}"
@@ -151,19 +136,21 @@ def told(state: State, lots: Sequence[int], cash: int) -> list[str]:
 
 
 def on_correction(state: State, correction: Correction) -> Sequence[Effect]:
-    """A person says whose a difference is."""
-    state.now = max(state.now, correction.ts)
-    said = f"{correction.who}: {correction.reason}"
-    return correct(state, correction.lots, correction.cash_micro, correction.how, said)
+    """Apply an operator's decision on a difference."""
+    reason = f"{correction.who}: {correction.reason}"
+    return _correct(state, correction.lots, correction.cash_micro, correction.how, reason)
 
 
-def correct(state: State, lots: Sequence[int], cash: int, how: str, said: str) -> list[Effect]:
-    """Take a difference into an agent's book (`how` is its name), or fence it off: then it is known and left alone.
-    What is taken is a flow in kind at the marks, neither profit nor loss; so is its cash."""
+def _correct(state: State, lots: Sequence[int], cash: int, how: str, reason: str) -> list[Effect]:
+    """Book a difference to the agent named `how`, or fence it ("fence"), so that it is ignored from now on.
+
+    It is booked as a flow, in kind at the marks and in cash, neither profit nor loss.
+    """
+    what = "; ".join(differences_text(state, lots, cash))
     if how == "fence":
         fenced, fenced_cash = state.fenced
         state.fenced = [f + more for f, more in zip(fenced, lots, strict=True)], fenced_cash + cash
-        return [alert(state, "WARNING", "reconciliation", f"fenced off: {'; '.join(told(state, lots, cash))} ({said})")]
+        return [alert(state, "WARNING", "reconciliation", f"fenced off: {what} ({reason})")]
     book = agent_of(state, how)
     if book is None:
         return [alert(state, "CRITICAL", "reconciliation", f"no agent named {how!r}; nothing was corrected")]
@@ -171,21 +158,19 @@ def correct(state: State, lots: Sequence[int], cash: int, how: str, said: str) -
     for column, more in enumerate(lots):
         if more:
             value = round_micro(more * state.universe.lot_nano[column] * int(state.marks_nano[column]))[0]
-            _marks_move(state, value, book)
+            _move_marks(state, value, book)
             state.ledger.in_kind(column, more, value, book)
             effects.append(Booked(state.now, "in_kind", column, value, book))
     if cash:
-        _move(state, cash, book)
+        _deposit(state, cash, book)
         effects.append(Booked(state.now, "flow", -1, cash, book))
     state.booked()
     state.revalue()
-    text = f"taken into the book of {how}: {'; '.join(told(state, lots, cash))} ({said})"
-    return [*effects, alert(state, "WARNING", "reconciliation", text)]
+    return [*effects, alert(state, "WARNING", "reconciliation", f"taken into the book of {how}: {what} ({reason})")]
 
 
 def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
-    """Orders of ours that are open at the venue and have ended here: nobody waits for them, so they reserve risk as
-    another's do, and people are told. `cum` of each says what is left."""
+    """Own orders that are open at the venue but ended in the books; they reserve risk like foreign orders."""
     ended = dict(state.ended)
     found = []
     for each in ours:
@@ -202,8 +187,7 @@ def strays(state: State, ours: Sequence[OpenOrder]) -> list[ForeignOrder]:
 
 
 def on_foreign_found(state: State, found: ForeignFound) -> Sequence[Effect]:
-    """Orders that are not ours reserve risk; they are never touched. Each is told of once."""
-    state.now = max(state.now, found.ts)
+    """Reserve risk for orders that are not ours, with one alert for each; they are never changed."""
     known = state.foreign_ids
     state.foreign_ids = [order.venue_id for order in found.orders]
     state.foreign = [(o.symbol, o.lots, o.limit_nano) for o in found.orders]

@@ -1,12 +1,11 @@
-"""A trade that the venue takes back or corrects: its lots and its cash go back exactly as they came, then what holds
-instead."""
+"""Trades that the venue busts or corrects: the fill is reversed exactly, then the correction is booked."""
 
 from collections.abc import Sequence
 
 from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.open_orders import Working
-from quantd.daemon.engine.venue.reports import contradiction, find_basket
+from quantd.daemon.engine.venue.reports import contradiction
 from quantd.trading.effects import Effect, Filled
 from quantd.trading.events import Busted
 from quantd.trading.netting import share
@@ -14,15 +13,15 @@ from quantd.trading.orders import price_text, quantity_text
 
 
 def on_busted(state: State, news: Busted) -> Sequence[Effect]:
-    """Reverse a fill once, in the books that the order's fills went to, in proportion; a person hears of it. What
-    cannot be reversed to the unit (nobody here knows the fill, or a split came between) is for a person to
-    reconcile."""
-    state.now = max(state.now, news.ts)
+    """Reverse a fill once, in proportion to the fills of the order's books, with an alert.
+
+    A fill that is unknown here or was split since is a contradiction, which an operator reconciles.
+    """
     taken = f"bust {news.id}"
     if taken in state.flows:
         return ()
     state.flows.append(taken)
-    work = find_basket(state, (news.sample, news.n))
+    work = state.basket((news.sample, news.n))
     if work is None or not 0 <= news.row < len(work.lots):
         return contradiction(state, -1, f"a trade taken back of basket {(news.sample, news.n)}, which is not ours")
     symbol, asked = work.basket.sym[news.row], work.lots[news.row]
@@ -34,19 +33,19 @@ def on_busted(state: State, news: Busted) -> Sequence[Effect]:
     effects = [_posted(state, news, symbol, -side, parts, news.price_nano)]
     _take(work, news.row, parts, -1)
     size = state.universe.lot_nano[symbol]
-    said = f"the venue took back a trade: {quantity_text(news.lots, size)} at {price_text(news.price_nano)}"
+    text = f"the venue took back a trade: {quantity_text(news.lots, size)} at {price_text(news.price_nano)}"
     if news.new_lots:
         instead = share(news.new_lots, parts)
         effects.append(_posted(state, news, symbol, side, instead, news.new_price_nano))
         _take(work, news.row, instead, 1)
-        said += f"; it is {quantity_text(news.new_lots, size)} at {price_text(news.new_price_nano)} now"
+        text += f"; it is {quantity_text(news.new_lots, size)} at {price_text(news.new_price_nano)} now"
     state.booked()
-    return [*effects, alert(state, "CRITICAL", "broker", f"{said}. Lots and cash are booked back", symbol=symbol)]
+    return [*effects, alert(state, "CRITICAL", "broker", f"{text}. Lots and cash are booked back", symbol=symbol)]
 
 
 def _filled(work: Working, row: int) -> list[tuple[int, int]]:
-    """(agent, unsigned lots) that fills of a row gave each so far, less what was taken back."""
-    if not work.whole:  # of a snapshot that did not keep it: a lone agent's is known
+    """(agent, unsigned lots) of a row's fills so far, less busted ones."""
+    if not work.whole:  # absent from an old snapshot; known for a lone agent
         work.whole = [
             [(shares[0][0], shares[0][1] + filled)] if len(shares) == 1 else []
             for shares, filled in zip(work.shares, work.filled, strict=True)
@@ -56,7 +55,7 @@ def _filled(work: Working, row: int) -> list[tuple[int, int]]:
 
 
 def _take(work: Working, row: int, parts: Sequence[tuple[int, int]], sign: int) -> None:
-    """Count lots that were taken back (-1), or that hold instead (1)."""
+    """Count busted lots (-1), or their correction (1)."""
     changed = dict(parts)
     work.whole[row] = [(who, lots + sign * changed.get(who, 0)) for who, lots in work.whole[row]]
 

@@ -1,8 +1,7 @@
-"""Fees that a venue takes in what is bought: the books hold whole lots, so what is left of one is kept beside them as
-dust.
+"""Fees that a venue charges in the bought instrument. Books hold whole lots; the remainder of a lot is dust.
 
-A fee takes whole lots from who bought, at the price of the fill: a sale whose whole amount is the fee. Lots and dust
-together are what the venue has, to the nano-unit; cash does not change, and the fee stands among the fees.
+A fee takes whole lots from the buyers at the price of the fill, as a sale whose whole amount is the fee. Lots plus dust
+equal the venue's units to the nano; cash does not change.
 """
 
 from collections.abc import Sequence
@@ -22,8 +21,8 @@ def pay_in_coin(
     fee_nano: int,
     shares: Sequence[tuple[int, int]],
 ) -> list[Effect]:
-    """Take `fee_nano` units of a column from the dust, and from the books in whole lots where that is not enough;
-    `shares` are the (book, signed lots) of the fill."""
+    """Pay `fee_nano` units of a column from the dust, then in whole lots of the books; `shares` are (book, signed lots)
+    of the fill."""
     lot = state.universe.lot_nano[sym]
     left = state.dust.get(sym, 0) - fee_nano
     lots = -(left // lot) if left < 0 else 0
@@ -38,5 +37,5 @@ def pay_in_coin(
 
 
 def dust_micro(state: State, sym: int) -> int:
-    """What the dust of a column is worth at the mark, micro-currency: it is in no book and in no equity."""
+    """Value of a column's dust at the mark, micro-currency; it is in no equity."""
     return round_micro(state.dust.get(sym, 0) * int(state.marks_nano[sym]))[0]

@@ -1,17 +1,22 @@
 """Baskets at a venue, and lots that agents exchange without an order."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from msgspec import Struct
 
-from quantd.trading.orders import ENDED, OrderBasket
+from quantd.trading.effects import Cancel
+from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, transition
 
 Key = tuple[int, int]
 """Sample and number of a basket."""
 
+UNCONFIRMED: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN})
+"""States of orders that the venue may not have received."""
+
 
 class Row(Struct):
-    """A reordered or lost report of one order: the intervals of its fills that arrived, and how it ended."""
+    """One order whose reports were reordered or lost: the intervals of its fills that arrived, and its end."""
 
     covered: list[tuple[int, int]] = []
     final: int = -1
@@ -19,10 +24,12 @@ class Row(Struct):
 
 
 class Working(Struct):
-    """A basket at the venue. Per row: signed `lots` and limit `worst_nano` as they are now (a split rescales
-    them), `filled` unsigned lots, `state` an OrderState, `shares` the agents' unsigned remaining lots. `odd` are
-    rows whose reports came out of order; `live` rows have not ended; `again` is how often rows were sent
-    again."""
+    """A basket at the venue.
+
+    Per row: signed `lots` and limit `worst_nano` as they are now (a split rescales them), `filled` unsigned lots,
+    `state` an OrderState, `shares` the agents' unsigned remaining lots. `odd` has the rows whose reports came out of
+    order; `live` rows have not ended; `again` counts the resubmissions of rows.
+    """
 
     basket: OrderBasket
     lots: list[int]
@@ -36,6 +43,26 @@ class Working(Struct):
     whole: list[list[tuple[int, int]]] = []
     """The agents' unsigned lots when it was sent."""
 
+    @classmethod
+    def sent(cls, basket: OrderBasket, shares: list[list[tuple[int, int]]]) -> "Working":
+        """A basket that is being sent, with the agents' unsigned lots of each row."""
+        rows = len(basket.sym)
+        return cls(
+            basket=basket,
+            lots=list(basket.lots),
+            worst_nano=list(basket.worst_nano),
+            filled=[0] * rows,
+            state=[int(OrderState.SENT)] * rows,
+            shares=shares,
+            live=rows,
+            whole=list(shares),
+        )
+
+    def cancel(self, row: int, now: int) -> Cancel:
+        """Mark an order as being cancelled; returns the effect that cancels it."""
+        self.state[row] = transition(self.state[row], Cause.CANCEL_ASKED)
+        return Cancel(self.basket.sample, self.basket.n, row, now)
+
     def open_shares(self) -> Iterator[tuple[int, int, int]]:
         """(row, agent, signed lots) of everything that may still fill."""
         for row, shares in enumerate(self.shares):
@@ -47,7 +74,7 @@ class Working(Struct):
 
 
 class Cross(Struct):
-    """Lots two agents exchange at the next open inside both worst prices; no order, no fee."""
+    """Lots that two agents exchange at the next open inside both worst prices, without order and fee."""
 
     sample: int
     ts: int

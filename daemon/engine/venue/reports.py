@@ -1,6 +1,7 @@
-"""What a venue reports about baskets: each fill posted once, each order moved by the table."""
+"""Execution reports: each fill is posted once, each order moves by the table of states."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from quantd.daemon.engine.alerts import alert
@@ -12,41 +13,30 @@ from quantd.daemon.engine.venue.coin_fees import pay_in_coin
 from quantd.daemon.engine.venue.halts import refused_as_halted
 from quantd.daemon.engine.venue.open_orders import Row, Working
 from quantd.risk.switch import REDUCE
-from quantd.trading.effects import (
-    Effect,
-    Ended,
-    Filled,
-    Query,
-)
+from quantd.trading.effects import Effect, Ended, Filled, Query
 from quantd.trading.netting import share
 from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports
 
 ENDING: Final = frozenset({Cause.LAST_FILL, Cause.CANCELLED, Cause.REJECTED, Cause.EXPIRED})
 
 
-def find_basket(state: State, key: tuple[int, int]) -> Working | None:
-    found = state.working.get(key) or state.stops.get(key)
-    if found is None:
-        found = next((work for ended, work in state.ended if ended == key), None)
-    return found
-
-
 def on_reports(state: State, reports: Reports) -> Sequence[Effect]:
-    """Post each fill exactly once and move each order by the table. Duplicates change nothing, reordered and
-    late reports are posted when they come, a missing one is asked for."""
-    state.now = max(state.now, reports.ts)
+    """Post each fill exactly once and move each order by the table.
+
+    Duplicates change nothing, reordered and late reports are posted on arrival, a missing one is queried.
+    """
     return post(state, reports)
 
 
 def post(state: State, reports: Reports) -> Sequence[Effect]:
     """Book the fills of a report and move its orders."""
     key = (reports.sample, reports.n)
-    work = find_basket(state, key)
+    work = state.basket(key)
     if work is None:
         return (alert(state, "WARNING", "broker", f"a report about basket {key}, which is not ours; reconcile"),)
     if _all_accepted(work, reports):
         return ()
-    rests = key in state.stops
+    stops = key in state.stops
     news = News(state, work, reports)
     if not news.all_filled():
         news.row_by_row()
@@ -69,46 +59,43 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
             )
         if state.parents:
             count_fills(state, reports.sample, reports.n, news.sym, news.shares)
-    if rests:
+    if stops:
         effects.extend(stops_filled(state, key, work, news.sym, news.lots, news.price_nano))
         stops_ended(state, key, work, news.ended)
     if news.ended:
-        effects.extend(tell_ended(state, work, reports, news.ended))
+        effects.extend(_ended(state, work, reports, news.ended))
         effects.extend(refused_as_halted(state, work, reports, news.ended))
     if news.missing:
         effects.append(Query(reports.sample, reports.n, news.missing))
-    if work.live == 0 and (rests or key in state.working):
+    if work.live == 0 and (stops or key in state.working):
         state.working.pop(key, None)
-        if rests:
+        if stops:
             del state.stops[key], state.rests[key]
         state.ended.append((key, work))
     return effects
 
 
+@dataclass(slots=True)
 class News:
-    """What a report changes: fills to post (columns), rows that ended without being filled, rows to ask about."""
+    """The changes by a report: fills to post (columns), rows that ended unfilled, rows to query."""
 
-    __slots__ = (
-        "effects", "ended", "fee_micro", "in_coin", "lots", "missing", "price_nano", "reports", "shares", "state",
-        "sym", "work",
-    )  # fmt: skip
-
-    def __init__(self, state: State, work: Working, reports: Reports) -> None:
-        self.state, self.work, self.reports = state, work, reports
-        self.sym: list[int] = []
-        self.lots: list[int] = []
-        self.price_nano: list[int] = []
-        self.fee_micro: list[int] = []
-        self.shares: list[list[tuple[int, int]]] = []
-        self.in_coin: list[tuple[int, int]] = []
-        """(which fill, nano-units) of fees that were taken in the instrument itself."""
-        self.ended: list[int] = []
-        self.missing: list[int] = []
-        self.effects: list[Effect] = []
+    state: State
+    work: Working
+    reports: Reports
+    sym: list[int] = field(default_factory=list)
+    lots: list[int] = field(default_factory=list)
+    price_nano: list[int] = field(default_factory=list)
+    fee_micro: list[int] = field(default_factory=list)
+    shares: list[list[tuple[int, int]]] = field(default_factory=list)
+    in_coin: list[tuple[int, int]] = field(default_factory=list)
+    """(number of the fill, nano-units) of fees in the instrument itself."""
+    ended: list[int] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
 
     def all_filled(self) -> bool:
-        """Take the usual report of a liquid market at once: every row of the basket, each filled whole by its first
-        fill; False, and nothing changed, when this is another one."""
+        """Post the usual report at once: every row filled whole by its first fill. False, without change, for another
+        report."""
         work, reports = self.work, self.reports
         size = len(work.state)
         if (
@@ -138,7 +125,7 @@ class News:
         return True
 
     def row_by_row(self) -> None:
-        """Take any report."""
+        """Post any report."""
         r = self.reports
         for k, (row, cum, new, at, fee, cause) in enumerate(
             zip(r.row, r.cum, r.lots, r.price_nano, r.fee_micro, r.cause, strict=True)
@@ -150,7 +137,7 @@ class News:
                 self._move(row, cum, cause)
 
     def _fill(self, row: int, cum: int, new: int, price_nano: int, fee_micro: int) -> bool:
-        """Note a fill that is news; False when it contradicts what is known."""
+        """Record a fill unless it is a duplicate; False when it contradicts earlier reports."""
         work = self.work
         asked, symbol = work.lots[row], work.basket.sym[row]
         if cum > abs(asked) or cum < new:
@@ -189,14 +176,14 @@ class News:
             return
         odd = work.odd.get(row) if work.odd else None
         if cause in ENDING and work.filled[row] < cum and before not in ENDED:
-            # it has ended, but a fill on the way there has not arrived: keep the risk and ask
+            # it has ended, but an earlier fill is missing: keep the risk and query
             work.odd.setdefault(row, odd or Row(covered=[(0, work.filled[row])])).final = cum
             work.odd[row].cause = cause
             self.missing.append(row)
             return
         if odd is not None and odd.final >= 0 and before not in ENDED:
             if cause in ENDING:
-                # said again: an end told before a split, and heard after it, named other lots
+                # repeated: the first report of the end may have been before a split
                 odd.final, odd.cause = cum, cause
             if work.filled[row] < odd.final:
                 return
@@ -215,7 +202,7 @@ def _signed(shares: list[tuple[int, int]], lots: int) -> list[tuple[int, int]]:
 
 
 def _all_accepted(work: Working, reports: Reports) -> bool:
-    """Take the usual acknowledgement of a whole basket at once; False when this is another report."""
+    """Apply the usual acknowledgement of a whole basket; False for another report."""
     size = len(work.state)
     if reports.cause != [Cause.ACCEPTED] * size or work.state != [OrderState.SENT] * size or any(reports.lots):
         return False
@@ -224,13 +211,13 @@ def _all_accepted(work: Working, reports: Reports) -> bool:
 
 
 def cover(work: Working, row: int, low: int, high: int) -> int:
-    """1 when (low, high] is news, 0 when it was posted before, -1 when it overlaps what was."""
+    """1 when the fill (low, high] is new, 0 when it was posted before, -1 when it overlaps posted ones."""
     odd = work.odd.get(row)
     if odd is None:
         if low == work.filled[row]:
             return 1
         odd = work.odd[row] = Row(covered=[(0, work.filled[row])] if work.filled[row] else [])
-        # contiguous fills posted so far are one interval: a duplicate lies inside it
+        # the fills posted so far are one interval, which contains any duplicate
     for start, end in odd.covered:
         if start <= low and high <= end:
             return 0
@@ -241,15 +228,12 @@ def cover(work: Working, row: int, low: int, high: int) -> int:
 
 
 def contradiction(state: State, symbol: int, text: str) -> list[Effect]:
-    """The venue contradicts itself or us: only a person can say who is right."""
-    said = f"the venue reports {text}; reconcile by hand"
-    return [
-        alert(state, "CRITICAL", "broker", said, symbol=symbol),
-        *move_switch(state, HOUSE, REDUCE, "broker", said),
-    ]
+    """A contradiction in the venue's reports: only an operator can resolve it."""
+    text = f"the venue reports {text}; reconcile by hand"
+    return [alert(state, "CRITICAL", "broker", text, symbol=symbol), *move_switch(state, HOUSE, REDUCE, "broker", text)]
 
 
-def tell_ended(state: State, work: Working, reports: Reports, rows: list[int]) -> list[Effect]:
+def _ended(state: State, work: Working, reports: Reports, rows: list[int]) -> list[Effect]:
     effects: list[Effect] = [
         Ended(
             reports.sample, reports.n, reports.ts, rows, [int(work.state[r]) for r in rows], reports.reason,
@@ -261,13 +245,9 @@ def tell_ended(state: State, work: Working, reports: Reports, rows: list[int]) -
         symbol, ended = work.basket.sym[row], work.state[row]
         left = abs(work.lots[row]) - work.filled[row]
         if ended == OrderState.EXPIRED and left:
-            effects.append(
-                alert(state, "WARNING", "order", f"expired with {left} of {abs(work.lots[row])} lots unfilled",
-                       symbol=symbol)
-            )  # fmt: skip
+            text = f"expired with {left} of {abs(work.lots[row])} lots unfilled"
+            effects.append(alert(state, "WARNING", "order", text, symbol=symbol))
         elif ended == OrderState.REJECTED:
-            effects.append(
-                alert(state, "WARNING", "order", f"rejected by the venue: {reports.reason or 'no reason given'}",
-                       symbol=symbol)
-            )  # fmt: skip
+            text = f"rejected by the venue: {reports.reason or 'no reason given'}"
+            effects.append(alert(state, "WARNING", "order", text, symbol=symbol))
     return effects

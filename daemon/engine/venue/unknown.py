@@ -1,50 +1,36 @@
-"""Outcomes that are unknown or refused: asked for, never guessed."""
+"""Orders of unknown state, and refused cancels: they are queried, never assumed."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.open_orders import Working
-from quantd.daemon.engine.venue.reports import find_basket, post
+from quantd.daemon.engine.venue.open_orders import UNCONFIRMED, Working
+from quantd.daemon.engine.venue.reports import post
 from quantd.risk.switch import REDUCE
-from quantd.trading.effects import (
-    Again,
-    Effect,
-    Query,
-)
-from quantd.trading.events import (
-    CancelReported,
-    NotFound,
-    Unknown,
-)
+from quantd.trading.effects import Again, Effect, Query
+from quantd.trading.events import CancelReported, NotFound, Unknown
 from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderState, Reports, transition
 
 SENDINGS: Final = 3
-"""How often an order is sent again; a venue that loses it each time is not asked for ever."""
-
-UNCONFIRMED: Final = frozenset({OrderState.SENT, OrderState.CANCELLING, OrderState.UNKNOWN})
+"""Maximum of resubmissions of an order."""
 
 
 def on_cancel_reported(state: State, report: CancelReported) -> Sequence[Effect]:
-    """A cancel that the venue refused: the order is as it was, and its truth is asked for."""
-    state.now = max(state.now, report.ts)
-    work = find_basket(state, (report.sample, report.n))
+    """Query an order whose cancel the venue refused."""
+    work = state.basket((report.sample, report.n))
     if work is None or work.state[report.row] in ENDED:
         return ()
     return (Query(report.sample, report.n, [report.row]),)
 
 
 def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
-    """Neither filled nor rejected: the risk stays reserved and the venue is asked by client id."""
-    state.now = max(state.now, unknown.ts)
-    work = find_basket(state, (unknown.sample, unknown.n))
+    """Mark orders as UNKNOWN, with their risk reserved, and query the venue by client id."""
+    work = state.basket((unknown.sample, unknown.n))
     if work is None:
         return ()
-    rows = [r for r in unknown.row if work.state[r] not in ENDED]
-    # what was unknown before has been asked for, and is again at the next tick: a venue that does not know either
-    # must not be asked in circles
-    rows = [r for r in rows if work.state[r] != OrderState.UNKNOWN]
+    # rows that were UNKNOWN before are queried at the next tick: an UNKNOWN answer must not cause a query at once
+    rows = [r for r in unknown.row if work.state[r] not in ENDED and work.state[r] != OrderState.UNKNOWN]
     for row in rows:
         work.state[row] = TRANSITIONS[work.state[row]][Cause.TIMED_OUT]
     if not rows:
@@ -57,21 +43,20 @@ def on_unknown(state: State, unknown: Unknown) -> Sequence[Effect]:
 
 
 def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
-    """The venue never had it. While its decision still holds it is sent again, with the same id; else it ends as
-    expired, never sent."""
+    """Resubmit an order that never reached the venue while its decision is valid; else it ends as expired."""
     key = found.sample, found.n
     work = state.working.get(key) or state.stops.get(key)
     if work is None:
         return ()
-    # a cancel may have been asked for, or the answer to the submit not yet missed, when the venue says so
     state.now = max(state.now, found.ts)
-    # of a row that was sent again since the venue was asked, this is old news
+    # a cancel may be on its way, or the answer to the submit not yet overdue; of a row that was sent again since the
+    # query, this answer is out of date
     rows = [
         row
         for row in found.row
         if work.state[row] in UNCONFIRMED and not work.filled[row] and work.again.get(row, 0) <= found.again
     ]
-    again = [row for row in rows if timely(state, work, row)]
+    again = [row for row in rows if _timely(state, work, row)]
     for row in rows:
         work.state[row] = OrderState.UNKNOWN
     effects: list[Effect] = []
@@ -85,27 +70,23 @@ def on_not_found(state: State, found: NotFound) -> Sequence[Effect]:
         rows = [row for row in rows if row not in again]
         if not rows:
             return effects
-    ended = post(
-        state,
-        Reports(
-            sample=found.sample,
-            n=found.n,
-            ts=found.ts,
-            row=rows,
-            cum=[0] * len(rows),
-            lots=[0] * len(rows),
-            price_nano=[0] * len(rows),
-            fee_micro=[0] * len(rows),
-            cause=[int(Cause.NOT_FOUND)] * len(rows),
-            reason="never sent",
-        ),
-    )
-    return [*effects, *ended]
+    return [*effects, *post(state, unsent(found.sample, found.n, found.ts, rows, Cause.NOT_FOUND, "never sent"))]
 
 
-def timely(state: State, work: Working, row: int) -> bool:
-    """Whether an order that never arrived may be sent again: nobody withdrew it, its price is not old, its time is not
-    over, and the switch passes it. Its risk was reserved all along."""
+def unsent(sample: int, n: int, ts: int, rows: list[int], cause: Cause, reason: str) -> Reports:
+    """A report that orders ended without having reached the venue."""
+    none = [0] * len(rows)
+    return Reports(
+        sample=sample, n=n, ts=ts, row=rows, cum=none, lots=none, price_nano=none, fee_micro=none,
+        cause=[int(cause)] * len(rows), reason=reason,
+    )  # fmt: skip
+
+
+def _timely(state: State, work: Working, row: int) -> bool:
+    """Whether an order may be resubmitted: not cancelled, price fresh, not expired, and permitted by the switch.
+
+    Its risk was reserved all along.
+    """
     basket, lots = work.basket, work.lots[row]
     if work.state[row] == OrderState.CANCELLING or work.again.get(row, 0) >= SENDINGS or lots != basket.lots[row]:
         return False

@@ -7,10 +7,10 @@ import numpy as np
 from msgspec import structs
 
 from quantd.daemon.engine.settings import AgentRules, Rules
-from quantd.daemon.runtime.timeline import Due, Item, sample_ticks, timeline, with_due
+from quantd.daemon.runtime.timeline import Item, sample_ticks, timeline, with_due
 from quantd.risk.limits.catalogue import Limits, Protective, Tail, override
 from quantd.risk.limits.profiles import PROFILES
-from quantd.trading.events import Action
+from quantd.trading.events import Action, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.market import Block, MarketSlice
@@ -72,7 +72,7 @@ def setting(seed: int) -> Setting:
     samples = list(sample_ticks(sessions, [sessions], interval, START, last, START))
     every = int(rng.integers(2, 6))
     scheduled = tuple(k for k, a in enumerate(agents) if a.scheduled)
-    due = [Due(tick.ts, scheduled) for tick in samples[::every]] if scheduled else []
+    due = [Tick(tick.ts, due=scheduled) for tick in samples[::every]] if scheduled else []
     items = list(timeline(_market(block, actions), with_due(iter(samples), iter(due))))
     return Setting(seed, days, universe, rules, costs, items, policies, not house.allow_short)
 

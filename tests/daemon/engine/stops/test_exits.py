@@ -10,7 +10,7 @@ from msgspec import structs
 
 from quantd.daemon.engine.settings import AgentRules
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
-from quantd.daemon.engine.stops.exits import ask_for_exits
+from quantd.daemon.engine.stops.exits import order_exits
 from quantd.risk.limits.catalogue import Limits, Protective, Reason, override
 from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.switch import HALT, REDUCE
@@ -304,7 +304,7 @@ def test_an_exit_that_is_larger_than_what_is_left_buys_nothing_back() -> None:
     state.booked()
     before = len(world.of(OrderBasket))
     world.shell.state.now += 1
-    assert [e for e in ask_for_exits(state) if isinstance(e, OrderBasket)] == []
+    assert [e for e in order_exits(state) if isinstance(e, OrderBasket)] == []
     assert before == 2
 
 

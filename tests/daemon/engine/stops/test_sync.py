@@ -11,8 +11,8 @@ from msgspec import structs
 from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
-from quantd.daemon.engine.state import State
-from quantd.daemon.engine.stops.venue_stops import flight, live_stops
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.stops.venue_stops import live_stops, reducing_lots
 from quantd.risk.limits.catalogue import Limits, Protective, override
 from quantd.risk.limits.profiles import PROFILES
 from quantd.trading.effects import (
@@ -61,7 +61,7 @@ def resting(stop: float = 0.08, **keys: object) -> Limits:
 def in_order(state: State) -> None:
     """What stops and reducing orders may still fill is never more than the position, of the house and of each book; one
     stop that is not going for each position."""
-    away = flight(state)
+    away = reducing_lots(state)
     books = state.ledger.books
     stops = live_stops(state)
     assert len({(s.agent, s.symbol) for s in stops if not s.going}) == sum(not s.going for s in stops)
@@ -69,10 +69,10 @@ def in_order(state: State) -> None:
         here = [stop for stop in stops if stop.symbol == symbol]
         held = state.ledger.house.lots[symbol]
         assert all(state.stops[s.key].lots[s.row] * held < 0 for s in here)
-        assert sum(s.left for s in here) + away.house[symbol] <= abs(held)
+        assert sum(s.left for s in here) + away[HOUSE][symbol] <= abs(held)
         for agent in {s.agent for s in here}:
             own = sum(s.left for s in here if s.agent == agent)
-            assert own + away.books[agent][symbol] <= abs(books[agent].lots[symbol])
+            assert own + away[agent][symbol] <= abs(books[agent].lots[symbol])
 
 
 class Adversary:

@@ -119,7 +119,7 @@ def test_a_limit_ends_with_a_bar_that_closes_inside_and_is_told_once() -> None:
 
 def test_a_state_without_halts_is_as_before() -> None:
     state: State = world().shell.state
-    assert state.halts() is None
+    assert not state.halted
     assert state.limited == {}
 
 
