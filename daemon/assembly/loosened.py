@@ -1,4 +1,4 @@
-"""Which limits of a configuration are looser than those that quantd ships: the profiles, and its own config.toml."""
+"""The limits of a configuration that are looser than the shipped ones: the profiles, and quantd's config.toml."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -12,24 +12,24 @@ from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, override, tighte
 from quantd.risk.limits.profiles import PROFILES
 
 WITHOUT_PROFILE: Final = "balanced"
-"""What an agent without a profile is held to."""
+"""Profile with which an agent without one is compared."""
 
 UNCOMPARED: Final = frozenset(
     {"fee_bp", "max_price_age_ns", "min_history", "restricted", "group_caps", "duplicate_window_ns"}
 )
-"""What describes the venue, the bars or the desk: the shipped values are nobody's bar."""
+"""Limits that describe the venue, the bars or the desk: the shipped values are no standard."""
 
 
 def looser(config: Config) -> list[str]:
-    """Dotted keys whose limit is looser than the shipped one. An agent's is looser where it is beyond its profile and
-    beyond every shipped agent of that profile."""
+    """Dotted keys of limits that are looser than the shipped ones.
+
+    An agent's limit is looser when it exceeds its profile and every shipped agent of that profile.
+    """
     return [*_of_house(config), *_of_agents(config)]
 
 
 def _of_house(config: Config) -> Iterator[str]:
-    ours, theirs = _house(config), _house(_shipped())
-    for name in keys_looser(ours, theirs):
-        yield f"risk.{name}"
+    yield from (f"risk.{name}" for name in keys_looser(_house(config), _house(_shipped())))
 
 
 def _of_agents(config: Config) -> Iterator[str]:
@@ -62,7 +62,7 @@ def _agent(config: Config, number: int) -> Limits:
 
 
 def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
-    """Names of limits of `ours` that allow what `theirs` do not."""
+    """Names of the limits of `ours` that are looser than those of `theirs`."""
     plain = Limits()
     found = []
     for name in (*(key for key in Limits.__struct_fields__ if key in FIELDS), *EXTRA):
@@ -81,9 +81,9 @@ def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
 
 def _loosens(name: str, a: Any, b: Any) -> bool:
     try:
-        # of two sets that differ in this key alone, the tighter is not ours: ours allows more
+        # ours is looser when it is not the tighter of two sets that differ in this key alone
         both = tightest(override(Limits(min_history=2), **{name: a}), override(Limits(min_history=2), **{name: b}))
     except ValueError:
-        # two estimators: neither is tighter, so their bounds are compared
+        # the estimators differ: compare their bounds
         return bool(getattr(a, "limit", 0.0) > getattr(b, "limit", 0.0))
     return bool(getattr(both, name) != a)

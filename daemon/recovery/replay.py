@@ -66,16 +66,15 @@ def saved_config(folder: Path, name: str) -> Config:
     path = _path(folder, name)
     try:
         saved = msgspec.json.decode(path.read_bytes(), type=SavedConfig)
-        file = Path(saved.file)
-        found = read(
-            saved.text, known_names(), file=saved.file, folder=file.parent, environ=saved.environ, sets=saved.sets
-        )
+        return read(
+            saved.text, known_names(), file=saved.file, folder=Path(saved.file).parent, environ=saved.environ,
+            sets=saved.sets,
+        )  # fmt: skip
     except (OSError, msgspec.MsgspecError, ConfigError) as error:
         raise NotKept(
             f"the run was recorded under another configuration, whose copy {path} cannot be read ({error}); "
             "give that configuration with --config, or start a new run with --fresh"
         ) from error
-    return found
 
 
 def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], MarketSlice] | None:
@@ -83,8 +82,8 @@ def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], Mar
 
     `folder` has the saved configurations of its starts.
     """
-    first = next((decode(data).event for _, data in records.entries(run, 1)), None)
-    if not isinstance(first, Started):
+    first = first_start(records, run)
+    if first is None:
         return None
     try:
         parts = parts_of(saved_config(folder, first.config), first.ts, cache=folder / "cache", apart=Apart(folder))
@@ -105,18 +104,23 @@ class Records(Protocol):
     ) -> tuple[int, bytes] | None: ...
 
 
+def first_start(records: Records, run: str) -> Started | None:
+    """The first event of a run; None when it is no start."""
+    first = next((decode(data).event for _, data in records.entries(run, 1)), None)
+    return first if isinstance(first, Started) else None
+
+
 def newest_snapshot(records: Records, run: str) -> tuple[int, bytes]:
     """(number of the last step in the snapshot, snapshot); (0, empty) when replay starts at the beginning.
 
     A snapshot of another version of the code counts only when nothing was journalled after it. The run was then stopped
     cleanly, and no step is replayed by code that did not record it.
     """
-    kept = records.latest_snapshot(run, code_version())
-    if kept is None:
+    found = records.latest_snapshot(run, code_version())
+    if found is None:
         newest = records.latest_snapshot(run)
-        if newest is not None and newest[0] == records.last_seq(run):
-            kept = newest
-    return kept or (0, b"")
+        found = newest if newest is not None and newest[0] == records.last_seq(run) else None
+    return found or (0, b"")
 
 
 class Stretch(Struct):
@@ -212,8 +216,7 @@ class UpTo(Journal):
 
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, until: int, judged: list[Judged]) -> None:
         super().__init__(entries, seq, live)
-        self._until = until
-        self._judged = judged
+        self._until, self._judged = until, judged
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         super().add(event, effects)

@@ -11,12 +11,10 @@ from quantd.adapters.store.upkeep.verify import NEWEST, verify
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.recovery.continuation import carried_into, carry_over, same_account
-from quantd.daemon.recovery.replay import NotKept, newest_snapshot, refold
+from quantd.daemon.recovery.replay import NotKept, first_start, newest_snapshot, refold
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Wire
-from quantd.trading.codec import decode
-from quantd.trading.events import Started
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, ExplainedError
 from quantd.trading.orders import base36, quantity_text
 
@@ -90,8 +88,8 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
 
 def same_run(parts: Parts, store: Store, run: str) -> None:
     """Raises CannotStart unless the journalled run has this feed, universe, currency and set of agents."""
-    started = next((decode(data).event for _, data in store.entries(run, 1)), None)
-    if not isinstance(started, Started):
+    started = first_start(store, run)
+    if started is None:
         return
     record = store.records.run(run)
     differs = ""
