@@ -1,41 +1,43 @@
-"""Exchange calendars as plain session arrays.
+"""Exchange calendars as plain session arrays, and instants from text.
 
-`exchange_calendars` knows the sessions; importing it costs about two seconds on a busy machine, so a
-calendar once built is kept in a checked file and the library is not even imported when that file serves.
-"24/7" needs no library at all.
+The import of `exchange_calendars` takes about two seconds, so built calendars are stored in files with a checksum, and
+the library is only imported without such a file. "24/7" needs no library.
 """
 
 import os
 import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable
-from datetime import UTC, date, datetime
+from datetime import date, datetime, tzinfo
 from difflib import SequenceMatcher, get_close_matches
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
-from itertools import takewhile
+from itertools import compress, takewhile
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.trading.instruments import NANO
 from quantd.trading.sessions import DAY_NS, Sessions
 
 ALWAYS_OPEN: Final = "24/7"
 _FORMAT: Final = 1
+_EPOCH: Final = date(1970, 1, 1)
 
 
 class UnknownCalendar(ExplainedError, ValueError):
-    """No calendar has this name. `nearest` is the most similar valid name, or empty; `remedy` says what to write."""
+    """An unknown calendar name. `nearest` is the most similar valid name, or empty."""
 
     exit_code = CONFIG
 
     def __init__(self, name: str, valid: Iterable[str]) -> None:
         by_folded = {v.casefold(): v for v in valid}
-        # of equally similar names the one that begins alike: XNYZ is XNYS mistyped, not XNZE
+        # of equally similar names the one with the longest common prefix: XNYZ means XNYS, not XNZE
         close = get_close_matches(name.casefold(), by_folded, n=8, cutoff=0.5)
         best = max(close, key=lambda c: _likeness(name.casefold(), c), default="")
         self.name = name
@@ -52,7 +54,7 @@ def _likeness(name: str, other: str) -> tuple[float, int]:
 
 
 class _Kept(Struct, frozen=True):
-    """What a cache file holds: the calendar's answer for [start, end], both inclusive, as dates in ns."""
+    """The content of a cache file: the sessions of [start, end], both inclusive, as dates in ns."""
 
     format: int
     library: str
@@ -62,8 +64,23 @@ class _Kept(Struct, frozen=True):
 
 
 def day_ns(day: date) -> int:
-    """00:00 UTC of `day`, int64 ns: the label of a session."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1_000_000_000
+    """00:00 UTC of `day` in ns: the label of a session."""
+    return (day - _EPOCH).days * DAY_NS
+
+
+def instant_ns(text: str, zone: tzinfo | None = None) -> int:
+    """Convert ISO 8601 text with up to nine digits of a second to ns UTC.
+
+    A text without an offset is in `zone`. Raises ValueError for other text, and for no offset without a zone.
+    """
+    body, _, fraction = text.strip().partition(".")
+    digits = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
+    moment = datetime.fromisoformat(body + fraction[len(digits) :])
+    if moment.tzinfo is None:
+        if zone is None:
+            raise ValueError("a time without a zone")
+        moment = moment.replace(tzinfo=zone)
+    return int(moment.timestamp()) * NANO + int(digits.ljust(9, "0")[:9])
 
 
 def names() -> tuple[str, ...]:
@@ -76,14 +93,10 @@ def names() -> tuple[str, ...]:
 def sessions(
     name: str, start: date, end: date, *, cache: Path | None = None, closed: Collection[date] = ()
 ) -> Sessions:
-    """The sessions of calendar `name` dated from `start` to `end`, both inclusive.
+    """The sessions of calendar `name` dated from `start` to `end`, both inclusive, without the dates in `closed`.
 
-    `end` may lie in the future: sessions are then as the exchange has announced them so far, so a
-    daemon that runs for months asks again with a later `end`. `cache` is a folder for built calendars;
-    a file there that is damaged, or of another library version, is built anew. `closed` are dates without a session
-    whatever the library says.
-
-    Raises UnknownCalendar, naming the nearest valid name, and ValueError when `end` is before `start`.
+    Future sessions are those announced so far. `cache` is a folder for built calendars; a file that is damaged, or of
+    another library version, is built again. Raises UnknownCalendar, and ValueError when `end` is before `start`.
     """
     if end < start:
         raise ValueError(f"sessions of {name}: the range ends ({end}) before it starts ({start})")
@@ -97,12 +110,12 @@ def sessions(
 
 
 def _without(found: Sessions, closed: Collection[date]) -> Sessions:
-    rows = {found.row_of_day.get(day_ns(day)) for day in closed}
-    if not rows - {None}:
+    out = {day_ns(day) for day in closed}
+    keep = [day not in out for day in found.day_ns]
+    if all(keep):
         return found
-    keep = [k for k in range(len(found.day_ns)) if k not in rows]
-    columns = ([column[k] for k in keep] for column in (found.day_ns, found.open_ns, found.close_ns))
-    return Sessions(found.name, found.zone, *(tuple(column) for column in columns))
+    columns = (found.day_ns, found.open_ns, found.close_ns)
+    return Sessions(found.name, found.zone, *(tuple(compress(column, keep)) for column in columns))
 
 
 def _always_open(first: int, last: int) -> Sessions:
@@ -122,15 +135,11 @@ def _whole_years(name: str, first: int, last: int, cache: Path | None) -> Sessio
         if kept.start <= day_ns(start) and day_ns(end) <= kept.end:
             return kept.sessions
         # grow, never shrink: two configurations of one state folder must not evict each other
-        start = min(start, _date(kept.start))
-        end = max(end, _date(kept.end))
+        start = min(start, session_date(kept.start))
+        end = max(end, session_date(kept.end))
     built = _build(name, start, end)
     _write(path, _Kept(_FORMAT, library, day_ns(start), day_ns(end), built))
     return built
-
-
-def _date(ns: int) -> date:
-    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).date()
 
 
 def _build(name: str, start: date, end: date) -> Sessions:
@@ -175,7 +184,7 @@ def _read(path: Path) -> _Kept | None:
 
 
 def _write(path: Path, kept: _Kept) -> None:
-    """Keep a calendar. A folder that cannot be written costs time at the next start, nothing else."""
+    """Store a calendar. A folder without write access only costs time at the next start."""
     body = msgspec.msgpack.encode(kept)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,10 @@
-"""How often a vendor or an exchange may be asked."""
+"""Rates of requests to a vendor or an exchange, and the delay that it requests."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from aiolimiter import AsyncLimiter
 
@@ -19,15 +22,30 @@ class Rate:
 
 
 class Pace:
-    """Turns at a rate, up to `burst` of them at once, in the order of asking. With a burst of 1 they are
-    evenly spaced."""
+    """Turns at a rate, in order of arrival, up to `burst` of them at once; a burst of 1 spaces them evenly."""
 
     def __init__(self, rate: Rate | None, burst: int = 1) -> None:
         self._limiter = None if rate is None else AsyncLimiter(burst, burst * rate.per_s / rate.calls)
-        self._queue = asyncio.Lock()  # the limiter alone lets a newcomer pass those who wait
+        self._queue = asyncio.Lock()  # the limiter alone lets a newcomer overtake waiting callers
 
     async def turn(self) -> None:
         """Return when the next request may go out; at once without a rate."""
         if self._limiter is not None:
             async with self._queue:
                 await self._limiter.acquire()
+
+
+def retry_after_s(headers: Mapping[str, str], longest_s: float) -> float:
+    """Seconds to wait by Retry-After (RFC 9110: seconds or a date), else by X-RateLimit-Reset (Unix seconds), else 0.
+
+    The result is at most `longest_s`.
+    """
+    later, now = headers.get("Retry-After", "").strip(), datetime.now(UTC)
+    try:
+        if later:
+            wait = float(later) if later[0].isdigit() else (parsedate_to_datetime(later) - now).total_seconds()
+        else:
+            wait = float(headers.get("X-RateLimit-Reset") or 0) - now.timestamp()
+    except (ValueError, TypeError):
+        return 0.0
+    return min(max(wait, 0.0), longest_s)

@@ -19,10 +19,13 @@ import torch
 
 from quantd.models.artifacts.manifest import ActionSpec
 from quantd.models.artifacts.runtime import open_session
-from quantd.models.export.policy_graph import Scaling, graph_of
+from quantd.models.export.policy_graph import graph_of
 from quantd.models.learners.ppo import Ppo, PpoPlan
-from quantd.models.networks import mlp, scorer
+from quantd.models.learners.record import Writes
+from quantd.models.market.normalisation import Scale
+from quantd.models.networks import scorer
 from quantd.models.networks.mlp import Mlp
+from quantd.models.networks.onnx_nodes import Graph, Readout
 from quantd.models.networks.scorer import Scorer
 from quantd.models.observation.return_features import LOOKBACK, measure
 from quantd.models.observation.sight import SightSpec, observation
@@ -49,10 +52,16 @@ def timed(calls: int, block: int, *each: Callable[[], object]) -> list[tuple[flo
     return [tuple((np.percentile(kept, (50, 99)) / 1e3).tolist()) for kept in times]
 
 
+def _graph(network: Writes, readout: Readout, entries: int, actions: int) -> bytes:
+    graph = Graph()
+    graph.readout(network.write(graph, "observation"), readout)
+    return graph.model("actor", {"observation": entries}, {"weights": actions})
+
+
 def plain_mlp() -> tuple[Callable[[], object], Callable[[], object]]:
     """Return runners of a bare 200-256-256-20 network: the row with measured limits."""
     network = Mlp(200, 20, 0, torch.Generator().manual_seed(1))
-    run = open_session(mlp.to_onnx(network, "dirichlet"), WHERE, ["observation"], ["weights"]).run
+    run = open_session(_graph(network, "dirichlet", 200, 20), WHERE, ["observation"], ["weights"]).run
     row = np.random.default_rng(1).normal(size=(1, 200)).astype(np.float32)
     seen, carry = torch.from_numpy(row), network.begin(1)
 
@@ -68,7 +77,7 @@ def policy(plan: PpoPlan, spec: SightSpec = SPEC) -> tuple[Callable[[], object],
     """Return runners of a complete policy of 20 assets: normalisation, network, softmax, removal of cash."""
     size = spec.size(ASSETS)
     learner = Ppo(plan, size, ASSETS + 1, "simplex", 1)
-    scaling = Scaling(np.zeros(size), np.ones(size), 10.0)
+    scaling = Scale(torch.zeros(size), torch.ones(size))
     graph = graph_of(learner.policy_networks(), spec, ASSETS, scaling, ActionSpec("simplex"))
     network: Any = learner.agent.network
     carry = network.begin(1)
@@ -109,7 +118,7 @@ def transformer() -> tuple[Callable[[], object], Callable[[], object]]:
     layout = network_of.Layout(ASSETS, spec.width - spec.window, spec.window)
     size, made = spec.size(ASSETS), torch.Generator().manual_seed(1)
     network = network_of.Transformer(size, ASSETS, ASSETS, made, layout=layout, sizes=network_of.Sizes())
-    run = open_session(network_of.to_onnx(network, "softmax_gaussian"), WHERE, ["observation"], ["weights"]).run
+    run = open_session(_graph(network, "softmax_gaussian", size, ASSETS + 1), WHERE, ["observation"], ["weights"]).run
     row = np.random.default_rng(1).normal(size=(1, size)).astype(np.float32)
     seen, carry = torch.from_numpy(row), network.begin(1)
 

@@ -54,7 +54,7 @@ def main() -> None:
 
     from quantd.models.learners.a2c import A2c, A2cPlan
     from quantd.models.learners.ppo import Ppo, PpoPlan
-    from tests.support.peer import peer_of
+    from tests.models.learners.peer import peer_of
     from tests.support.problems import DriftingAsset
 
     torch.set_num_threads(1)

@@ -38,7 +38,7 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     from quantd.models.learners.maddpg import Maddpg
     from quantd.models.training.plans.plan import default
     from quantd.models.training.seeds.environment import Ground
-    from quantd.models.training.seeds.learner import learner_of, parameters
+    from quantd.models.training.seeds.learner import learner_of
     from quantd.models.training.seeds.markets import markets_of
 
     torch.set_num_threads(1)
@@ -64,7 +64,7 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
         "updates": (learner.course.updates - updates) / episodes,
         "peak": (_peak() + unfilled) / MIB,
         "imported": imported / MIB,
-        "parameters": parameters(learner),
+        "parameters": sum(each.numel() for each in learner.vectors()),
         "agents": learner.plan.agents,
         "assets": len(markets.symbols),
         "shown": ground.observation_size,
@@ -98,7 +98,8 @@ def inference(seconds: float = 3.0, assets: int = 5, widening: int = 4) -> dict[
     import torch
 
     from quantd.models.learners.distributions import family
-    from quantd.models.networks.transformer import Layout, Sizes, Transformer, to_onnx
+    from quantd.models.networks.onnx_nodes import Graph
+    from quantd.models.networks.transformer import Layout, Sizes, Transformer
 
     torch.set_num_threads(1)
     random, actions = torch.Generator().manual_seed(1), family("simplex", assets + 1)
@@ -109,8 +110,10 @@ def inference(seconds: float = 3.0, assets: int = 5, widening: int = 4) -> dict[
     network.vector.add_(torch.randn(network.vector.shape, generator=random) * 0.02)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    graph = to_onnx(network, actions.readout)
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    graph = Graph()
+    graph.readout(network.write(graph, "observation"), actions.readout)
+    model = graph.model("transformer", {"observation": size}, {"weights": assets + 1})
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     seen = torch.randn((1, size), generator=random)
     given, carry = {"observation": seen.numpy()}, network.begin(1)
 
@@ -139,9 +142,9 @@ def _turns(sides: dict[str, Callable[[], Any]], seconds: float) -> dict[str, tup
 
 def features() -> None:
     """Print the ranking behind Lite's choice of features."""
+    from benchmarks.feature_ranking import AHEAD, ranked
     from quantd.models.learners.maddpg import LITE_FEATURES
     from quantd.models.training.plans.plan import default
-    from quantd.models.training.plans.profiles import AHEAD, ranked
     from quantd.models.training.seeds.markets import markets_of
 
     plan = default("maddpg", "full")
@@ -180,7 +183,7 @@ def main() -> None:
 def _tables(
     found: dict[str, dict[str, Any]], sharpes: dict[str, tuple[float, float, int] | None], folder: Path
 ) -> None:
-    from quantd.models.training.plans.profiles import UNDONE
+    from benchmarks.feature_ranking import UNDONE
 
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     busy = ": BUSY" if load > 0.5 * cores else ""

@@ -13,9 +13,9 @@ import numpy as np
 from quantd.risk.assessment import Book, Settings, assess
 from quantd.risk.measures.contributions import historical
 from quantd.risk.measures.diversification import effective_bets_of
-from quantd.risk.measures.portfolio import covariance
 from quantd.risk.measures.stress import SHIPPED
-from quantd.risk.measures.tails import ewma_covariance, filtered, ledoit_wolf
+from quantd.risk.measures.tails import filtered
+from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf
 from quantd.trading.instruments import Instrument, Universe
 
 SECTORS = ("energy", "financials", "health care", "information technology", "utilities", "gold", "crypto", "")

@@ -14,7 +14,7 @@ import structlog
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.bus.commands import ANSWERS, COMMANDS
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
-from quantd.adapters.bus.messages import Composer, Message, Standing
+from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
 from quantd.adapters.bus.payloads import StatusState
 from quantd.adapters.bus.publisher import Listen, MqttBus
@@ -90,11 +90,6 @@ class Options:
     environ: dict[str, str] = field(default_factory=dict)
 
 
-def state_folder(config: Config, override: Path | None) -> Path:
-    """The state folder of this run; a relative path is relative to the configuration's folder."""
-    return override if override is not None else config.at(config.quantd.state)
-
-
 def read_config(options: Options) -> Config:
     """The configuration with its overrides. Raises ConfigError with all mistakes."""
     config = load(options.config, known_names(), environ=options.environ, sets=options.sets)
@@ -111,7 +106,7 @@ async def serve(
 
     `find` gives the feed and the venue of a live run, `now` is its clock (ns UTC). Raises CannotStart and ConfigError.
     """
-    folder = state_folder(config, options.state)
+    folder = config.state_folder(options.state)
     if missing := refusal(config, folder, options.live):
         raise CannotStart(missing)
     key, mistakes = command_key(config)
@@ -219,7 +214,8 @@ class Edges:
             [a.name for a in parts.rules.agents],
             prefix=config.bus.prefix,
             reasons=REASON_NAMES,
-            standing=Standing(switch=switch, lots=tuple(state.ledger.house.lots)),
+            switch=switch,
+            lots=state.ledger.house.lots,
         )
         self.histories = Histories(config.risk.history)
         self.histories.read(Reader.open(where, run))

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.engine_rules import rules_of
 from quantd.daemon.assembly.parts import Assembly, schedule_of
-from quantd.daemon.config import Agent
 from quantd.daemon.config.schema import Schedule
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.research.run_record import Record
@@ -132,7 +131,7 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     """
     config = assembly.config
     share = sum(agent.capital_micro for agent in assembly.rules.agents) / max(1, assembly.rules.cash_micro)
-    agent = Agent(
+    agent = config.agent(
         name=NAME,
         policy=name,
         capital=min(1.0, share),

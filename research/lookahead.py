@@ -22,7 +22,7 @@ from msgspec import Struct
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.parts import Assembly, assemble
-from quantd.daemon.config import Agent, Config, Risk
+from quantd.daemon.config import Config
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer, load
 from quantd.daemon.runtime.loop import Shell
@@ -142,8 +142,10 @@ def _alone(config: Config, policy: str) -> Config:
     """
     same = (a.params for a in config.agents if _same_policy(config, a.policy, policy))
     params: Mapping[str, Any] = next(same, {})
-    agent = Agent(name="studied", policy=policy, capital=1.0, profile="research", min_trade=0.0, params=dict(params))
-    update = {"agents": (agent,), "schedules": (), "risk": Risk(profile="research")}
+    agent = config.agent(
+        name="studied", policy=policy, capital=1.0, profile="research", min_trade=0.0, params=dict(params),
+    )  # fmt: skip
+    update = {"agents": (agent,), "schedules": (), "risk": type(config.risk)(profile="research")}
     return replace(config, document=config.document.model_copy(update=update))
 
 

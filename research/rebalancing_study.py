@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.engine_rules import rules_of
 from quantd.daemon.assembly.parts import Assembly, assemble
-from quantd.daemon.config import Agent, Config, Risk
+from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
 from quantd.research.comparison import Drive, mean_equity, recorded, samples_a_year
@@ -93,7 +93,7 @@ def study(
 
 def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float) -> Config:
     table = RebalanceTable.model_validate(dict(rule))
-    alone = Agent(
+    alone = config.agent(
         name=agent.name, policy=agent.policy, capital=1.0, profile="research", min_trade=0.0, params=dict(agent.params),
         sizing=agent.sizing, rebalance=table,
     )  # fmt: skip
@@ -101,7 +101,13 @@ def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float)
         update={"commission_bp": cost_bp, "spread_bp": 0.0, "slippage_bp": 0.0, "slippage_noise": 0.0, "impact": 0.0,
                 "commission_min_micro": None, "borrow_bp_annual": 0.0, "participation": 0.0}
     )  # fmt: skip
-    update = {"agents": (alone,), "schedules": (), "manual": None, "risk": Risk(profile="research"), "broker": broker}
+    update = {
+        "agents": (alone,),
+        "schedules": (),
+        "manual": None,
+        "risk": type(config.risk)(profile="research"),
+        "broker": broker,
+    }
     return replace(config, document=config.document.model_copy(update=update))
 
 

@@ -1,5 +1,6 @@
 """Everything measured of one book at one instant, in one call: the risk report's numbers, and why one is missing."""
 
+from collections.abc import Iterable
 from math import isfinite, isnan, sqrt
 from typing import Any
 
@@ -16,22 +17,20 @@ from quantd.risk.measures.portfolio import (
     beta,
     correlation,
     correlation_with,
-    covariance,
     herfindahl,
     historical_cvar,
     historical_var,
 )
 from quantd.risk.measures.stress import Shock, shock_returns, stress_losses, worst_stress
 from quantd.risk.measures.tails import (
-    DECAY,
     cornish_fisher,
     ewma_deviation,
     filtered,
-    ledoit_wolf,
     normal_cvar,
     normal_quantile,
     normal_var,
 )
+from quantd.trading.covariance import DECAY, covariance, ledoit_wolf
 from quantd.trading.instruments import Universe
 from quantd.trading.statistics import (
     PERIODS_PER_YEAR,
@@ -165,232 +164,185 @@ AS_USUAL = Settings()
 
 def assess(book: Book, settings: Settings = AS_USUAL) -> Assessment:
     """All measures of `book`; those whose inputs are missing are None and explained."""
-    found: Found = {}
-    missing: dict[str, str] = {}
-    columns = np.flatnonzero(book.lots)
-    names = [book.universe.symbols[k] for k in columns.tolist()]
-    found["samples"] = 0
-    _history(book.history, settings, found, missing)
-    _liquidity(book, columns, names, settings, found, missing)
-    weights = _weights(book, columns, names, missing)
-    if weights is None:
-        for name in (*BY_RETURNS, *(f"stress.{shock.name}" for shock in settings.shocks)):
-            missing[name] = missing["gross"]
-        found["stress"] = {shock.name: None for shock in settings.shocks}
-    else:
+    run = _Run(book, settings)
+    run.history()
+    run.liquidity()
+    run.weighed()
+    return Assessment(
+        **run.found,
+        equity=book.equity,
+        confidence=settings.confidence,
+        horizon=settings.horizon,
+        missing=run.missing,
+    )
+
+
+class _Run:
+    """One assessment: what is held, the measures found so far, and the reasons of those that are missing."""
+
+    def __init__(self, book: Book, settings: Settings) -> None:
+        self.book = book
+        self.settings = settings
+        self.columns = np.flatnonzero(book.lots)
+        self.names = [book.universe.symbols[k] for k in self.columns.tolist()]
+        self.found: Found = {"samples": 0}
+        self.missing: dict[str, str] = {}
+
+    def note(self, name: str, value: float, reason: str) -> None:
+        """`value` under `name`, or where it is no number, why."""
+        if isfinite(value):
+            self.found[name] = value
+        else:
+            self.missing[name] = reason
+
+    def lack(self, names: Iterable[str], reason: str) -> None:
+        self.missing.update(dict.fromkeys(names, reason))
+
+    def some(self, which: NDArray[np.intp]) -> str:
+        """Names of some of what is held."""
+        some = [self.names[k] for k in which.tolist()]
+        return ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
+
+    def weighed(self) -> None:
+        """The measures of weights: of what is held by its prices, of stress scenarios and of returns."""
+        book, shocks, found = self.book, self.settings.shocks, self.found
+        px = book.px[self.columns]
+        unpriced = np.flatnonzero(~(np.isfinite(px) & (px > 0.0)))
+        reason = ""
+        if not (isfinite(book.equity) and book.equity > 0.0):
+            reason = "equity is not positive"
+        elif not bool(np.isfinite(book.lots).all()):
+            reason = "a position is not a number"
+        elif len(unpriced):
+            reason = f"no price of {self.some(unpriced)}"
+        if reason:
+            self.lack((*BY_WEIGHT, *BY_RETURNS, *(f"stress.{shock.name}" for shock in shocks)), reason)
+            found["stress"] = {shock.name: None for shock in shocks}
+            return
+        weights = book.lots[self.columns] * px / book.equity
         found["gross"] = float(np.abs(weights).sum())
         found["net"] = float(weights.sum())
         found["hhi"] = herfindahl(weights)
-        _stress(book.universe, columns, names, weights, settings, found, missing)
-        _returns(book, columns, names, weights, settings, found, missing)
-    found.update(equity=book.equity, confidence=settings.confidence, horizon=settings.horizon, missing=missing)
-    return Assessment(**found)
+        self.stress(weights)
+        self.returns(weights)
 
-
-def _note(found: Found, missing: dict[str, str], name: str, value: float, reason: str) -> None:
-    """`value` under `name`, or where it is no number, why."""
-    if isfinite(value):
-        found[name] = value
-    else:
-        missing[name] = reason
-
-
-def _weights(book: Book, columns: NDArray[np.intp], names: list[str], missing: dict[str, str]) -> Floats | None:
-    """float64[H] weights of what is held, or None and why."""
-    px = book.px[columns]
-    unpriced = np.flatnonzero(~(np.isfinite(px) & (px > 0.0)))
-    reason = ""
-    if not (isfinite(book.equity) and book.equity > 0.0):
-        reason = "equity is not positive"
-    elif not bool(np.isfinite(book.lots).all()):
-        reason = "a position is not a number"
-    elif len(unpriced):
-        reason = f"no price of {_some(names, unpriced)}"
-    if reason:
-        missing.update(dict.fromkeys(BY_WEIGHT, reason))
-        return None
-    return book.lots[columns] * px / book.equity
-
-
-def _some(names: list[str], which: NDArray[np.intp]) -> str:
-    some = [names[k] for k in which.tolist()]
-    return ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
-
-
-def _stress(
-    universe: Universe,
-    columns: NDArray[np.intp],
-    names: list[str],
-    weights: Floats,
-    settings: Settings,
-    found: Found,
-    missing: dict[str, str],
-) -> None:
-    shocks = settings.shocks
-    if not shocks:
-        missing["worst_stress"] = "no stress scenario is set"
-        return
-    moves = shock_returns(shocks, universe)[:, columns]
-    losses = stress_losses(moves, weights)
-    stress = found["stress"] = {}
-    for shock, row, loss in zip(shocks, moves, losses.tolist(), strict=True):
-        stress[shock.name] = loss if loss == loss else None
-        if loss != loss:
-            missing[f"stress.{shock.name}"] = f"no move is known of {_some(names, np.flatnonzero(np.isnan(row)))}"
-    worst = worst_stress(shocks, losses)
-    if worst is None:
-        missing["worst_stress"] = "no scenario knows the move of everything held"
-    found["worst_stress"] = worst
-
-
-def _liquidity(
-    book: Book,
-    columns: NDArray[np.intp],
-    names: list[str],
-    settings: Settings,
-    found: Found,
-    missing: dict[str, str],
-) -> None:
-    lots, px = book.lots[columns], book.px[columns]
-    days = unwind_days(lots, book.volume_lots[columns], settings.participation)
-    by_name = dict(zip(names, days.tolist(), strict=True))
-    found["unwind_days"] = {name: day if isfinite(day) else None for name, day in by_name.items()}
-    unknown = np.flatnonzero(~np.isfinite(days))
-    missing.update({f"unwind_days.{names[k]}": "no volume is known, or no position" for k in unknown.tolist()})
-    each = book_days(lots * np.where(px > 0.0, px, np.nan), days, UNWOUND)
-    if isfinite(sum(each)):
-        found["book_days"] = {f"{share:.0%}": day for share, day in zip(UNWOUND, each, strict=True)}
-    else:
-        missing["book_days"] = (
-            f"no volume is known of {_some(names, unknown)}" if len(unknown) else "no price is known of a position"
-        )
-
-
-def _history(history: Floats, settings: Settings, found: Found, missing: dict[str, str]) -> None:
-    if not len(history) or not bool(np.all(np.isfinite(history) & (history > 0.0))):
-        reason = (
-            "the equity history is empty" if not len(history) else "past equity is not finite and positive throughout"
-        )
-        missing.update(dict.fromkeys(BY_HISTORY, reason))
-        return
-    fall = drawdowns(history)
-    found["drawdown"], found["max_drawdown"] = float(fall[-1]), float(fall.max())
-    if len(history) <= settings.min_history:
-        reason = f"{len(history) - 1} samples of equity returns, fewer than {settings.min_history}"
-        missing.update(dict.fromkeys(("sharpe", "sortino", "calmar"), reason))
-        return
-    returns = simple_returns(history)
-    periods, free = settings.periods, settings.risk_free_annual
-    _note(found, missing, "sharpe", sharpe(returns, periods, free), "equity did not vary")
-    _note(found, missing, "sortino", sortino(returns, periods, free), "no return fell short of the risk-free rate")
-    _note(found, missing, "calmar", calmar(history, periods), "equity never fell")
-
-
-def _returns(
-    book: Book,
-    columns: NDArray[np.intp],
-    names: list[str],
-    weights: Floats,
-    settings: Settings,
-    found: Found,
-    missing: dict[str, str],
-) -> None:
-    """All that is measured of `weights` in the samples in which everything held has a return."""
-    returns = book.returns.take(columns, axis=1)
-    rows: NDArray[np.bool_] | slice = slice(None)
-    if not isfinite(float(returns.sum())):
-        whole: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(returns), axis=1)
-        returns, rows = returns[whole], whole
-    samples = len(returns)
-    found["samples"] = samples
-    reason = ""
-    if not len(columns):
-        reason = "nothing is held"
-    elif samples < settings.min_history:
-        known = np.isfinite(book.returns[:, columns]).sum(axis=0)
-        short = np.flatnonzero(known < settings.min_history)
-        reason = f"{samples} samples in which everything held has a return, fewer than {settings.min_history}"
-        reason += f"; too few of {_some(names, short)}" if len(short) else ""
-    if reason:
-        missing.update(dict.fromkeys(BY_RETURNS, reason))
-        return
-    series = returns.dot(weights)
-    cov = covariance(returns)
-    _tails(names, returns, weights, series, cov, settings, found, missing)
-    _benchmark(book, rows, series, settings, found, missing)
-    _note(found, missing, "effective_bets", effective_bets_of(weights, returns, cov), "nothing held moved")
-    ratio = diversification_ratio(weights, cov)
-    _note(found, missing, "diversification_ratio", ratio, "nothing held moved" if isnan(ratio) else "a perfect hedge")
-    _note(found, missing, "diversification", 1.0 - 1.0 / ratio, "nothing held moved")
-    found["pairs"] = _pairs(names, weights, correlation(cov), settings.pairs)
-
-
-def _tails(
-    names: list[str],
-    returns: Floats,
-    weights: Floats,
-    series: Floats,
-    cov: Floats,
-    settings: Settings,
-    found: Found,
-    missing: dict[str, str],
-) -> None:
-    confidence, scale = settings.confidence, sqrt(settings.horizon)
-    var, cvar = contributions.historical(returns, weights, confidence)
-    volatility = contributions.parametric(cov, weights, sqrt(SAMPLES_PER_YEAR))
-    normal = contributions.parametric(ledoit_wolf(returns, cov), weights, normal_quantile(confidence))
-    sd = normal.whole / normal_quantile(confidence)
-    found["volatility_annual"] = volatility.whole
-    found["historical"] = TailRisk(var.whole * scale, cvar.whole * scale)
-    found["parametric"] = TailRisk(normal.whole * scale, normal_cvar(sd, confidence) * scale)
-    sd = ewma_deviation(series, settings.decay)
-    found["ewma"] = TailRisk(normal_var(sd, confidence) * scale, normal_cvar(sd, confidence) * scale)
-    losses = -filtered(returns, settings.decay).dot(weights)
-    found["filtered"] = TailRisk(
-        historical_var(losses, confidence) * scale, historical_cvar(losses, confidence) * scale
-    )
-    modified, beyond = (float(each) * scale for each in cornish_fisher(-series, confidence))
-    if isfinite(modified):
-        found["cornish_fisher"] = TailRisk(modified, beyond)
-    else:
-        missing["cornish_fisher"] = "skewness and kurtosis lie outside the domain of the expansion"
-    parts = np.column_stack(
-        (
-            weights,
-            volatility.component,
-            var.marginal * scale,
-            var.component * scale,
-            var.incremental * scale,
-            cvar.component * scale,
-            normal.component * scale,
-        )
-    )
-    found["positions"] = {name: Position(*row) for name, row in zip(names, parts.tolist(), strict=True)}
-
-
-def _benchmark(
-    book: Book,
-    rows: NDArray[np.bool_] | slice,
-    series: Floats,
-    settings: Settings,
-    found: Found,
-    missing: dict[str, str],
-) -> None:
-    column = book.universe.index.get(book.universe.benchmark)
-    reason = (
-        "no benchmark is set" if not book.universe.benchmark else f"{book.universe.benchmark} is not in the universe"
-    )
-    if column is not None:
-        benchmark = book.returns[rows, column]
-        known = np.isfinite(benchmark)
-        benchmark, series = benchmark[known], series[known]
-        if len(benchmark) >= settings.min_history:
-            _note(found, missing, "beta", beta(series, benchmark), "the benchmark never moved")
-            of_both = correlation_with(series, benchmark)
-            _note(found, missing, "benchmark_correlation", of_both, "the book or the benchmark never moved")
+    def stress(self, weights: Floats) -> None:
+        shocks = self.settings.shocks
+        if not shocks:
+            self.missing["worst_stress"] = "no stress scenario is set"
             return
-        reason = f"{len(benchmark)} samples with the benchmark, fewer than {settings.min_history}"
-    missing["beta"] = missing["benchmark_correlation"] = reason
+        moves = shock_returns(shocks, self.book.universe)[:, self.columns]
+        losses = stress_losses(moves, weights)
+        stress = self.found["stress"] = {}
+        for shock, row, loss in zip(shocks, moves, losses.tolist(), strict=True):
+            stress[shock.name] = loss if loss == loss else None
+            if loss != loss:
+                self.missing[f"stress.{shock.name}"] = f"no move is known of {self.some(np.flatnonzero(np.isnan(row)))}"
+        worst = worst_stress(shocks, losses)
+        if worst is None:
+            self.missing["worst_stress"] = "no scenario knows the move of everything held"
+        self.found["worst_stress"] = worst
+
+    def liquidity(self) -> None:
+        lots, px = self.book.lots[self.columns], self.book.px[self.columns]
+        days = unwind_days(lots, self.book.volume_lots[self.columns], self.settings.participation)
+        by_name = zip(self.names, days.tolist(), strict=True)
+        self.found["unwind_days"] = {name: day if isfinite(day) else None for name, day in by_name}
+        unknown = np.flatnonzero(~np.isfinite(days))
+        self.lack((f"unwind_days.{self.names[k]}" for k in unknown.tolist()), "no volume is known, or no position")
+        each = book_days(lots * np.where(px > 0.0, px, np.nan), days, UNWOUND)
+        if isfinite(sum(each)):
+            self.found["book_days"] = {f"{share:.0%}": day for share, day in zip(UNWOUND, each, strict=True)}
+        else:
+            of_volume = f"no volume is known of {self.some(unknown)}"
+            self.missing["book_days"] = of_volume if len(unknown) else "no price is known of a position"
+
+    def history(self) -> None:
+        history, least = self.book.history, self.settings.min_history
+        if not len(history):
+            self.lack(BY_HISTORY, "the equity history is empty")
+            return
+        if not bool(np.all(np.isfinite(history) & (history > 0.0))):
+            self.lack(BY_HISTORY, "past equity is not finite and positive throughout")
+            return
+        fall = drawdowns(history)
+        self.found["drawdown"], self.found["max_drawdown"] = float(fall[-1]), float(fall.max())
+        if len(history) <= least:
+            reason = f"{len(history) - 1} samples of equity returns, fewer than {least}"
+            self.lack(("sharpe", "sortino", "calmar"), reason)
+            return
+        returns = simple_returns(history)
+        periods, free = self.settings.periods, self.settings.risk_free_annual
+        self.note("sharpe", sharpe(returns, periods, free), "equity did not vary")
+        self.note("sortino", sortino(returns, periods, free), "no return fell short of the risk-free rate")
+        self.note("calmar", calmar(history, periods), "equity never fell")
+
+    def returns(self, weights: Floats) -> None:
+        """The measures of `weights` in the samples in which everything held has a return."""
+        least = self.settings.min_history
+        held = self.book.returns.take(self.columns, axis=1)
+        returns, rows = held, np.ones(len(held), dtype=np.bool_)
+        if not isfinite(float(held.sum())):
+            rows = np.logical_and.reduce(np.isfinite(held), axis=1)
+            returns = held[rows]
+        self.found["samples"] = samples = len(returns)
+        if not len(self.columns):
+            self.lack(BY_RETURNS, "nothing is held")
+            return
+        if samples < least:
+            short = np.flatnonzero(np.isfinite(held).sum(axis=0) < least)
+            reason = f"{samples} samples in which everything held has a return, fewer than {least}"
+            self.lack(BY_RETURNS, reason + (f"; too few of {self.some(short)}" if len(short) else ""))
+            return
+        series = returns.dot(weights)
+        cov = covariance(returns)
+        self.tails(returns, weights, series, cov)
+        self.benchmark(rows, series)
+        self.note("effective_bets", effective_bets_of(weights, returns, cov), "nothing held moved")
+        ratio = diversification_ratio(weights, cov)
+        self.note("diversification_ratio", ratio, "nothing held moved" if isnan(ratio) else "a perfect hedge")
+        self.note("diversification", 1.0 - 1.0 / ratio, "nothing held moved")
+        self.found["pairs"] = _pairs(self.names, weights, correlation(cov), self.settings.pairs)
+
+    def tails(self, returns: Floats, weights: Floats, series: Floats, cov: Floats) -> None:
+        confidence, scale, found = self.settings.confidence, sqrt(self.settings.horizon), self.found
+        var, cvar = contributions.historical(returns, weights, confidence)
+        volatility = contributions.parametric(cov, weights, sqrt(SAMPLES_PER_YEAR))
+        normal = contributions.parametric(ledoit_wolf(returns, cov), weights, normal_quantile(confidence))
+        sd = normal.whole / normal_quantile(confidence)
+        found["volatility_annual"] = volatility.whole
+        found["historical"] = TailRisk(var.whole * scale, cvar.whole * scale)
+        found["parametric"] = TailRisk(normal.whole * scale, normal_cvar(sd, confidence) * scale)
+        sd = ewma_deviation(series, self.settings.decay)
+        found["ewma"] = TailRisk(normal_var(sd, confidence) * scale, normal_cvar(sd, confidence) * scale)
+        losses = -filtered(returns, self.settings.decay).dot(weights)
+        found["filtered"] = TailRisk(
+            historical_var(losses, confidence) * scale, historical_cvar(losses, confidence) * scale
+        )
+        modified, beyond = (float(each) * scale for each in cornish_fisher(-series, confidence))
+        if isfinite(modified):
+            found["cornish_fisher"] = TailRisk(modified, beyond)
+        else:
+            self.missing["cornish_fisher"] = "skewness and kurtosis lie outside the domain of the expansion"
+        scaled = (var.marginal, var.component, var.incremental, cvar.component, normal.component)
+        parts = np.column_stack((weights, volatility.component, *(each * scale for each in scaled)))
+        found["positions"] = {name: Position(*row) for name, row in zip(self.names, parts.tolist(), strict=True)}
+
+    def benchmark(self, rows: NDArray[np.bool_], series: Floats) -> None:
+        name = self.book.universe.benchmark
+        column = self.book.universe.index.get(name)
+        reason = "no benchmark is set" if not name else f"{name} is not in the universe"
+        if column is not None:
+            benchmark = self.book.returns[rows, column]
+            known = np.isfinite(benchmark)
+            benchmark, series = benchmark[known], series[known]
+            if len(benchmark) >= self.settings.min_history:
+                self.note("beta", beta(series, benchmark), "the benchmark never moved")
+                of_both = correlation_with(series, benchmark)
+                self.note("benchmark_correlation", of_both, "the book or the benchmark never moved")
+                return
+            reason = f"{len(benchmark)} samples with the benchmark, fewer than {self.settings.min_history}"
+        self.lack(("beta", "benchmark_correlation"), reason)
 
 
 def _pairs(names: list[str], weights: Floats, corr: Floats, most: int) -> tuple[Pair, ...]:

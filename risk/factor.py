@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from quantd.risk.limits.case import SLACK, Case, Extent
 from quantd.risk.limits.catalogue import Reason
 from quantd.risk.limits.context import Floats, Spread
-from quantd.risk.limits.kinds import Row, TailLimit
+from quantd.risk.limits.kinds import Losses, Row
 from quantd.risk.measures.portfolio import worst_of
 from quantd.risk.pairs import pair_equity
 
@@ -199,7 +199,7 @@ def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
 
 
 def _grow_no_tail(
-    case: Case, limit: TailLimit, base: Floats, signed: Floats, held: float, lots: Floats, m: int, least: Factor
+    case: Case, limit: Losses, base: Floats, signed: Floats, held: float, lots: Floats, m: int, least: Factor
 ) -> None:
     """Cap each order at what alone would not make a breached measure larger: mostly nothing, for a hedge more."""
     most = np.full(len(lots), inf)

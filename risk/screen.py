@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from quantd.risk.limits.catalogue import Correlation, Limits
 from quantd.risk.limits.context import Context, Floats, Scenarios
-from quantd.risk.limits.kinds import TailLimit
+from quantd.risk.limits.kinds import Losses
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Values, scenarios_of
 from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR, tail_count
@@ -306,7 +306,7 @@ def _pairs(made: Screen, size: Floats, spec: Correlation, within: Band) -> None:
         made.bound(0.0, first + second, within)
 
 
-def _tail(made: Screen, tail: TailLimit, moves: _Moves, within: Band) -> None:
+def _tail(made: Screen, tail: Losses, moves: _Moves, within: Band) -> None:
     """Bound a tail of losses, as shares of equity."""
     low, high = (edge / tail.scale for edge in within)
     rows = len(moves.scenarios)

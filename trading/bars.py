@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from quantd.trading.market import Bools, Floats, Ints, MarketSlice
+from quantd.trading.market import Floats, Ints, MarketSlice
 
 FIELDS: Final = ("open", "high", "low", "close", "volume")
 _CLOSE: Final = 3
@@ -19,6 +18,9 @@ _VOLUME: Final = 4
 _PRICE_LINK: Final = 5
 _VOLUME_LINK: Final = 6
 _ROWS: Final = 7
+
+CorporateAction = tuple[int, float, float]
+"""(column, new shares per old one, dividend per old share)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class BarRing:
 
     def __init__(self, size: int, lookback: int) -> None:
         self.lookback = lookback
-        self._made = (0, 0, _blank(size, 0))
+        self._made = (0, 0, _blank(size))
         self.rows: Floats = np.full((_ROWS, self.ROOM * lookback, size), np.nan)
         self.session: Ints = np.full(self.ROOM * lookback, -1, dtype=np.int64)
         self.end = 0
@@ -71,11 +73,8 @@ class BarRing:
         self.forming[:3, column] /= ratio
         self.forming[_VOLUME, column] *= ratio
 
-    def sample(self, session: int, marks: Floats, actions: list[tuple[int, float, float]]) -> None:
-        """Close the forming bar at the prices `marks`, and append it as a row.
-
-        `actions` are (column, split ratio, dividend per old share) since the previous row, in order.
-        """
+    def sample(self, session: int, marks: Floats, actions: list[CorporateAction]) -> None:
+        """Close the forming bar at the prices `marks`, and append it as a row, with the `actions` since the last."""
         if self.end == self.rows.shape[1]:
             self._rewind()
         row = self.rows[:, self.end]
@@ -90,14 +89,10 @@ class BarRing:
         self.count += 1
         self.forming = np.full_like(self.forming, np.nan)
 
-    def _link(self, marks: Floats, actions: list[tuple[int, float, float]]) -> None:
+    def _link(self, marks: Floats, actions: list[CorporateAction]) -> None:
         """Extend the link by the total return that `Ring` uses: (price x split + dividend) / previous price."""
-        held: dict[int, tuple[float, float]] = {}
-        for column, ratio, dividend in actions:
-            shares, cash = held.get(column, (1.0, 0.0))
-            held[column] = (shares * ratio, cash + shares * dividend)
         self.links = self.links.copy()
-        for column, (shares, cash) in held.items():
+        for column, (shares, cash) in per_share(actions).items():
             price = float(marks[column])
             paid = cash / price if price > 0.0 else 0.0
             self.links[0, column] *= shares + paid
@@ -157,14 +152,18 @@ class BarRing:
         self.session[: self.end] = dates
         self.forming = np.frombuffer(forming).reshape(5, size).copy()
         self.links = np.frombuffer(links).reshape(2, size).copy()
-        self._made = (0, 0, _blank(size, 0))
+        self._made = (0, 0, _blank(size))
 
 
-def _blank(size: int, k: int) -> Bars:
-    nothing: NDArray[np.float64] = np.full((k, size), np.nan)
-    return Bars(np.full(k, -1, dtype=np.int64), nothing, nothing, nothing, nothing, nothing)
+def per_share(actions: list[CorporateAction]) -> dict[int, tuple[float, float]]:
+    """Return the new shares and the cash of one old share by column, after all `actions` in order."""
+    held: dict[int, tuple[float, float]] = {}
+    for column, ratio, dividend in actions:
+        shares, cash = held.get(column, (1.0, 0.0))
+        held[column] = (shares * ratio, cash + shares * dividend)
+    return held
 
 
-def present(bars: Bars) -> Bools:
-    """Return bool[k, N]: true where an instrument has a bar."""
-    return np.isfinite(bars.open)
+def _blank(size: int) -> Bars:
+    nothing: Floats = np.full((0, size), np.nan)
+    return Bars(np.full(0, -1, dtype=np.int64), nothing, nothing, nothing, nothing, nothing)

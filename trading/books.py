@@ -11,7 +11,15 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.trading.execution import borrow_micro, divide_half_even, interest_micro, rate_of_bp, round_micro, truncate
+from quantd.trading.execution import (
+    borrow_micro,
+    divide_half_even,
+    interest_micro,
+    rate_of_bp,
+    round_micro,
+    truncate,
+    with_remainder,
+)
 from quantd.trading.instruments import ATTO_PER_MICRO, Universe
 from quantd.trading.portfolio import Account, FrozenAccount
 
@@ -19,9 +27,6 @@ UNALLOCATED: Final = "unallocated"
 
 Share = tuple[int, int]
 """(book, lots)."""
-
-_INT64_SAFE: Final = 2**31
-"""Products of lots below this bound fit int64. Above it, netting uses Python integers."""
 
 
 class LedgerBroken(Exception):
@@ -172,13 +177,9 @@ class Ledger:
         The house account does not change.
         """
         unit = self._lot_nano[symbol] * price_nano
-        left = 0
-        for book, lots in shares[:-1]:
-            amount, _ = round_micro(-lots * unit)
-            left -= amount
+        amounts = with_remainder(0, [round_micro(-lots * unit)[0] for _, lots in shares[:-1]])
+        for (book, lots), amount in zip(shares, amounts, strict=True):
             self.books[book].trade([(symbol, lots, amount)])
-        book, lots = shares[-1]
-        self.books[book].trade([(symbol, lots, left)])
 
     def dividend(self, symbol: int, cash_nano: int) -> int:
         """Pay `cash_nano` per unit to long holders and charge it to short holders.
@@ -190,13 +191,9 @@ class Ledger:
         self.house.receive(amount)
         self.house.residue_atto += residue
         holders = [book for book in self.books if book.lots[symbol]]
-        left = amount
-        for book in holders[:-1]:
-            own, _ = round_micro(book.lots[symbol] * unit)
+        parts = with_remainder(amount, [round_micro(book.lots[symbol] * unit)[0] for book in holders[:-1]])
+        for book, own in zip(holders, parts, strict=False):
             book.receive(own)
-            left -= own
-        for book in holders[-1:]:
-            book.receive(left)
         return amount
 
     def income(self, amount_micro: int, parts: Sequence[Share]) -> None:
@@ -205,18 +202,13 @@ class Ledger:
         The last book takes the remainder. Without parts, the unallocated book takes the whole amount.
         """
         self.house.receive(amount_micro)
-        total, left = sum(weight for _, weight in parts), amount_micro
-        for book, weight in parts[:-1]:
-            own = amount_micro * weight // total
+        total = sum(weight for _, weight in parts)
+        amounts = with_remainder(amount_micro, [amount_micro * weight // total for _, weight in parts[:-1]])
+        for (book, _), own in zip(parts or [(-1, 0)], amounts, strict=True):
             self.books[book].receive(own)
-            left -= own
-        self.books[parts[-1][0] if parts else -1].receive(left)
 
     def in_kind(self, symbol: int, lots: int, value_micro: int, book: int) -> None:
-        """Book lots that arrived (or left, negative) without a trade:
-
-        a flow of their value, and a trade at that value.
-        """
+        """Book lots that arrived (or left, negative) without a trade, as a flow of their value and a trade at it."""
         for account in (self.house, self.books[book]):
             account.flow(value_micro)
             account.trade([(symbol, lots, -value_micro)])
@@ -241,33 +233,28 @@ class Ledger:
             fraction = [book.lots[symbol] * numerator - n * denominator for book, n in zip(holders, new, strict=True)]
             for k in sorted(range(len(new)), key=lambda k: -sign * fraction[k])[: abs(missing)]:
                 new[k] += sign
-        amount = left = divide_half_even((before * numerator - after * denominator) * unit, scale)
+        amount = divide_half_even((before * numerator - after * denominator) * unit, scale)
         self.house.rescale(symbol, after, amount)
-        last = len(holders) - 1
-        for k, (book, lots) in enumerate(zip(holders, new, strict=True)):
-            own = left
-            if k < last:
-                own = divide_half_even((book.lots[symbol] * numerator - lots * denominator) * unit, scale)
-            left -= own
+        parts = [
+            divide_half_even((book.lots[symbol] * numerator - lots * denominator) * unit, scale)
+            for book, lots in zip(holders[:-1], new, strict=False)
+        ]
+        for book, lots, own in zip(holders, new, with_remainder(amount, parts), strict=False):
             book.rescale(symbol, lots, own)
         return amount
 
     def delist(self, symbol: int, cash_nano: int) -> int:
-        """Convert every unit into `cash_nano` of cash, paid by short holders. Returns the change of house cash in
-        micro.
+        """Convert every unit into `cash_nano` of cash, paid by short holders. Returns the change of house cash.
 
         Rounding follows cash in lieu: once for the house, and the last book takes the remainder.
         """
         unit = self._lot_nano[symbol] * cash_nano
-        amount = left = divide_half_even(self.house.lots[symbol] * unit, ATTO_PER_MICRO)
-        holders = [book for book in self.books if book.lots[symbol]]
+        amount = divide_half_even(self.house.lots[symbol] * unit, ATTO_PER_MICRO)
         self.house.rescale(symbol, 0, amount)
-        for book in holders[:-1]:
-            own = divide_half_even(book.lots[symbol] * unit, ATTO_PER_MICRO)
-            left -= own
+        holders = [book for book in self.books if book.lots[symbol]]
+        parts = [divide_half_even(book.lots[symbol] * unit, ATTO_PER_MICRO) for book in holders[:-1]]
+        for book, own in zip(holders, with_remainder(amount, parts), strict=False):
             book.rescale(symbol, 0, own)
-        for book in holders[-1:]:
-            book.rescale(symbol, 0, left)
         return amount
 
     def borrow(self, values_nano: Sequence[int], bp_annual: float, days: int) -> int:
@@ -285,12 +272,9 @@ class Ledger:
             fee = borrow_micro(held * self._lot_nano[column] * values_nano[column], rate, days)
             short = [book for book in self.books if book.lots[column] < 0]
             total = sum(book.lots[column] for book in short)
-            left = fee
-            for book in short[:-1]:
-                own = fee * book.lots[column] // total
+            parts = with_remainder(fee, [fee * book.lots[column] // total for book in short[:-1]])
+            for book, own in zip(short, parts, strict=True):
                 book.receive(-own)
-                left -= own
-            short[-1].receive(-left)
             charged += fee
         self.house.receive(-charged)
         return -charged
@@ -301,14 +285,11 @@ class Ledger:
         `rate_annual` is an integer with RATE_ONE as 100 %. Negative cash is charged the same rate. Interest is rounded
         once for the house, then for each book with cash; the last takes the remainder.
         """
-        paid = left = interest_micro(sum(balances_micro), rate_annual, days)
+        paid = interest_micro(sum(balances_micro), rate_annual, days)
         holders = [(book, cash) for book, cash in zip(self.books, balances_micro, strict=True) if cash]
-        for book, cash in holders[:-1]:
-            own = interest_micro(cash, rate_annual, days)
+        parts = with_remainder(paid, [interest_micro(cash, rate_annual, days) for _, cash in holders[:-1]])
+        for (book, _), own in zip(holders, parts, strict=False):
             book.receive(own)
-            left -= own
-        for book, _ in holders[-1:]:
-            book.receive(left)
         self.house.receive(paid)
         return paid
 

@@ -71,11 +71,9 @@ def paired_gain(
     error = _error(block_sums(running_sums(psi, length)[1], np.arange(n)[:, None], length, length), length, n)
     if not error > 1e-12:
         return Gain(value * scale, 1.0, length)
-    count = ceil(n / length)
-    length += max(0, ceil(n / (MOST_DRAWN // resamples)) - length)
+    length = max(length, ceil(n / (MOST_DRAWN // resamples)))
     starts = drawn(key, n, resamples, ceil(n / length))
-    count = starts.shape[1]
-    apart, errors = _resampled_gain(pair, starts, length, count, measure)
+    apart, errors = _resampled_gain(pair, starts, length, measure)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(errors > 1e-12, (apart - value) / errors, np.inf)
     p = (1 + int((ratios >= value / error).sum())) / (resamples + 1)
@@ -93,11 +91,9 @@ def _error(sums: Floats, block: int, n: int) -> float:
     return sqrt(float((sums * sums).mean()) / block / n)
 
 
-def _resampled_gain(
-    pair: list[Floats], starts: Ints, block: int, count: int, measure: Measure
-) -> tuple[Floats, Floats]:
+def _resampled_gain(pair: list[Floats], starts: Ints, block: int, measure: Measure) -> tuple[Floats, Floats]:
     """Return (difference, its standard error), both float64[resamples], from sums over the drawn blocks."""
-    m = count * block
+    m = starts.shape[1] * block
     parts: list[Floats] = []
     values: list[Floats] = []
     for each in pair:
@@ -185,10 +181,7 @@ def running_sums(values: Floats, block: int) -> tuple[float, Floats, Floats]:
 
 
 def block_sums(running: Floats, starts: Ints, block: int, last: int) -> Floats:
-    """Return float64[rows]:
-
-    sums over blocks that begin at `starts` int64[rows, count]; the last block has `last` samples.
-    """
+    """Return float64[rows], sums over blocks from `starts` int64[rows, count]; the last block has `last` samples."""
     if block == 1:
         return np.take(np.diff(running), starts).sum(axis=1)
     whole = starts[:, :-1]

@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from quantd.trading.display_text import session_date
 from quantd.trading.execution import RATE_ONE, YEAR_DAYS, rate_of_bp
 from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
@@ -50,10 +51,7 @@ class CashRate(Struct, frozen=True):
         return self.rates[place] if place >= 0 else 0
 
     def earned(self, days_ns: Sequence[int] | NDArray[np.int64]) -> Floats:
-        """Return float64[T]:
-
-        interest on cash from the previous date to each date (ascending), as a fraction; 0 at the first.
-        """
+        """Return float64[T], the interest on cash from the previous to each date (ascending); 0 at the first."""
         days = np.asarray(days_ns, dtype=np.int64) // DAY_NS
         place = np.searchsorted(np.array(self.days_ns, dtype=np.int64), days * DAY_NS, side="left") - 1
         rates = np.where(place >= 0, np.array(self.rates, dtype=np.float64)[place], 0.0)
@@ -63,7 +61,7 @@ class CashRate(Struct, frozen=True):
     def begins(self, first_ns: int) -> None:
         """Raise CashRateError when the first session is earlier than the first rate."""
         if self.days_ns[0] > first_ns:
-            first, session = _text(self.days_ns[0]), _text(first_ns)
+            first, session = session_date(self.days_ns[0]), session_date(first_ns)
             raise CashRateError(
                 f"{self.source}:2",
                 f"the first rate is of {first}, and the first session is of {session}",
@@ -78,7 +76,7 @@ class CashRate(Struct, frozen=True):
 
 def constant(fraction: float) -> CashRate:
     """Build a series with the same rate on every date."""
-    return CashRate((-(2**62),), (_rate(fraction),), f"{fraction:g}")
+    return CashRate((-(2**62),), (rate_of_bp(fraction * 10_000),), f"{fraction:g}")
 
 
 def parsed(text: str, name: str) -> CashRate:
@@ -111,10 +109,10 @@ def parsed(text: str, name: str) -> CashRate:
             )
         if days and day <= days[-1]:
             raise CashRateError(
-                f"{name}:{number}", f"{cells[at_date]} does not follow {_text(days[-1])}", "Sort it by date"
+                f"{name}:{number}", f"{cells[at_date]} does not follow {session_date(days[-1])}", "Sort it by date"
             )
         days.append(day)
-        rates.append(_rate(fraction))
+        rates.append(rate_of_bp(fraction * 10_000))
     if not days:
         raise CashRateError(f"{name}:2", "there is no rate", EXAMPLE)
     return CashRate(tuple(days), tuple(rates), name)
@@ -123,11 +121,3 @@ def parsed(text: str, name: str) -> CashRate:
 def earned(rate: int, days: int) -> float:
     """Return the interest on cash over calendar days, as a fraction (Actual/365 Fixed)."""
     return rate * days / (RATE_ONE * YEAR_DAYS)
-
-
-def _rate(fraction: float) -> int:
-    return rate_of_bp(fraction * 10_000)
-
-
-def _text(day_ns: int) -> str:
-    return str(np.datetime64(day_ns, "ns").astype("datetime64[D]"))

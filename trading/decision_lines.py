@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from quantd.trading.effects import Planned
 from quantd.trading.instruments import Universe
-from quantd.trading.orders import quantity_text
+from quantd.trading.orders import quantities
 
 
 class AgentLine(Struct, frozen=True):
@@ -42,12 +42,8 @@ def decision_lines(
 ) -> DecisionLines:
     """Return the lines of one round. `agent_name` maps an agent's number, `reason_name` a reason code of the gate."""
 
-    def quantities(data: bytes) -> dict[str, str]:
-        lots = np.frombuffer(data, dtype="<i8")
-        return {
-            universe.symbols[k]: quantity_text(int(lots[k]), universe.lot_nano[k])
-            for k in np.flatnonzero(lots).tolist()
-        }
+    def signed(data: bytes) -> dict[str, str]:
+        return quantities(universe, np.frombuffer(data, dtype="<i8").tolist())
 
     def reasons(data: bytes) -> dict[str, str]:
         codes = np.frombuffer(data, dtype=np.int8)
@@ -62,13 +58,11 @@ def decision_lines(
             agent=agent_name(part.agent),
             scale=part.scale,
             weights=weights(part.weights),
-            asked=quantities(part.asked),
-            allowed=quantities(part.allowed),
+            asked=signed(part.asked),
+            allowed=signed(part.allowed),
             reasons=reasons(part.reason),
             policy=part.policy,
         )
         for part in plan.agents
     ]
-    return DecisionLines(
-        agents, quantities(plan.crossed), quantities(plan.net), quantities(plan.allowed), reasons(plan.reason)
-    )
+    return DecisionLines(agents, signed(plan.crossed), signed(plan.net), signed(plan.allowed), reasons(plan.reason))

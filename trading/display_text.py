@@ -1,6 +1,6 @@
 """Text for people: instants in UTC, and foreign text without control characters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -41,6 +41,15 @@ ESCAPES: Final[Mapping[int, str]] = _C0 | _BEYOND
 
 LINES: Final[Mapping[int, str]] = {c: text for c, text in ESCAPES.items() if chr(c) not in "\n\t"}
 """For text of several lines."""
+
+
+def one_line(text: object, longest: int, hidden: Iterable[str] = ()) -> str:
+    """Return at most `longest` characters of a foreign text in one line, with each of `hidden` replaced by ***."""
+    line = " ".join(str(text).split())
+    for secret in hidden:
+        if len(secret) > 3:
+            line = line.replace(secret, "***")
+    return line[:longest]
 
 
 def visible(text: str) -> str:

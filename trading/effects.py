@@ -174,10 +174,7 @@ class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
 
 
 class Valued(Struct, frozen=True, tag=True, omit_defaults=True):
-    """Record:
-
-    the account's valuation at a sample. `books` are equities in micro, agents in order, then the unallocated book.
-    """
+    """Record: the account's valuation at a sample. `books` are equities in micro: agents in order, then unallocated."""
 
     ts: int
     equity_micro: int

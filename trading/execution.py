@@ -105,6 +105,11 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     return quotient
 
 
+def with_remainder(total: int, parts: list[int]) -> list[int]:
+    """Return `parts` and the remainder of `total`: amounts are rounded once for the whole, and the last part adapts."""
+    return [*parts, total - sum(parts)]
+
+
 def notional_atto(lots: int, lot_nano: int, price_nano: int) -> int:
     """Return the value of signed lots, exact in atto (1e-18). Python integers only: int64 would overflow silently."""
     return lots * lot_nano * price_nano
@@ -134,27 +139,20 @@ def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int =
 
 
 def trades_through(limit_nano: int, buy: bool, low: float, high: float) -> bool:
-    """Whether a bar traded strictly beyond the limit, so that a limit order there certainly filled.
-
-    Low and high are rounded to six decimals, as in `quantd.trading.market.nano`. Non-finite prices give False.
-    """
-    extreme = low if buy else high
-    if not isfinite(extreme):
-        return False
-    extreme_nano = round(extreme * 1e6) * (NANO // 1_000_000)
-    return 0 < extreme_nano < limit_nano if buy else extreme_nano > limit_nano
+    """Whether a bar traded strictly beyond the limit, so that a limit order there certainly filled."""
+    extreme = _nano(low if buy else high)
+    return 0 < extreme < limit_nano if buy else extreme > limit_nano
 
 
 def reaches(stop_nano: int, buy: bool, low: float, high: float) -> bool:
-    """Whether a bar traded at or beyond a stop: from above for a sale, from below for a purchase.
+    """Whether a bar traded at or beyond a stop: from above for a sale, from below for a purchase."""
+    extreme = _nano(high if buy else low)
+    return extreme >= stop_nano > 0 if buy else 0 < extreme <= stop_nano
 
-    Low and high are rounded to six decimals, as in `trades_through`. Non-finite prices give False.
-    """
-    extreme = high if buy else low
-    if not isfinite(extreme):
-        return False
-    extreme_nano = round(extreme * 1e6) * (NANO // 1_000_000)
-    return extreme_nano >= stop_nano if buy else 0 < extreme_nano <= stop_nano
+
+def _nano(price: float) -> int:
+    """Round a price to six decimals, as `quantd.trading.market.nano` does; 0 where it is not finite."""
+    return round(price * 1e6) * (NANO // 1_000_000) if isfinite(price) else 0
 
 
 def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> int:

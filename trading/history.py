@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.trading.bars import BarRing
+from quantd.trading.bars import BarRing, CorporateAction, per_share
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Bools, Floats
 
@@ -23,13 +23,13 @@ class Ring:
         self.lookback = lookback
         self.prices: Floats = np.full((self.ROOM * lookback, size), np.nan)
         self.filled_returns: Floats = np.full((self.ROOM * lookback, size), np.nan)
-        self._actions: dict[int, list[tuple[int, float, float]]] = {}
+        self._actions: dict[int, list[CorporateAction]] = {}
         self.end = 0
         self.count = 0
         self._filled = 1
 
-    def append(self, prices: Floats, actions: list[tuple[int, float, float]] | None = None) -> None:
-        """Append a row; `actions` are (column, split ratio, dividend per old share) since the last row, in order."""
+    def append(self, prices: Floats, actions: list[CorporateAction] | None = None) -> None:
+        """Append a row with the `actions` since the last one, in order."""
         if self.end == len(self.prices):
             self._rewind()
         self.prices[self.end] = prices
@@ -58,11 +58,7 @@ class Ring:
         self.filled_returns[lo:hi] -= 1.0
         if self._actions:
             for row in [r for r in self._actions if lo <= r < hi]:
-                held: dict[int, tuple[float, float]] = {}
-                for column, ratio, dividend in self._actions.pop(row):
-                    shares, cash = held.get(column, (1.0, 0.0))
-                    held[column] = (shares * ratio, cash + shares * dividend)
-                for column, (shares, cash) in held.items():
+                for column, (shares, cash) in per_share(self._actions.pop(row)).items():
                     total = self.prices[row, column] * shares + cash
                     self.filled_returns[row, column] = total / self.prices[row - 1, column] - 1.0
         self._filled = hi
@@ -124,7 +120,7 @@ class History:
         """Open synchronous rows: key -> closes known so far (NaN elsewhere)."""
         self.waiting: list[tuple[int, int]] = []
         """(key, instant from which its row is final) of samples with an open row, oldest first."""
-        self.known_actions: list[tuple[int, float, float]] = []
+        self.known_actions: list[CorporateAction] = []
         self.sync_actions: list[tuple[int, int, float, float]] = []
         """(key of the ex date, column, ratio, dividend) not yet in a synchronous row."""
 
@@ -172,7 +168,7 @@ class History:
                 self.sync_actions = [a for a in self.sync_actions if a[0] > ready]
             self._complete(ready, actions)
 
-    def _complete(self, key: int, actions: list[tuple[int, float, float]]) -> None:
+    def _complete(self, key: int, actions: list[CorporateAction]) -> None:
         """Append the row of `key`, whose bars are all known."""
         row = self.pending.pop(key, None)
         if row is None:

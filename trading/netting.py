@@ -1,11 +1,16 @@
 """Netting of the changes that agents want, and fills and fees shared out among them."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.trading.books import _INT64_SAFE, Share
+from quantd.trading.books import Share
+from quantd.trading.execution import with_remainder
+
+_INT64_SAFE: Final = 2**31
+"""Products of lots below this bound fit int64. Above it, netting uses Python integers."""
 
 
 def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
@@ -35,8 +40,7 @@ def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
     Parts are proportional and rounded down; the last share takes the remainder. `lots` and the shares have the same
     sign.
     """
-    parts = [fee_micro * part // lots for _, part in shares[:-1]]
-    return [*parts, fee_micro - sum(parts)]
+    return with_remainder(fee_micro, [fee_micro * part // lots for _, part in shares[:-1]])
 
 
 def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

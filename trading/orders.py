@@ -4,13 +4,14 @@ An order is one row of an `OrderBasket`. Baskets are sent and reported in column
 people, adapters and exports.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Final
 
 from msgspec import Struct
 
-from quantd.trading.instruments import NANO
+from quantd.trading.instruments import NANO, Universe
 
 
 class OrderState(IntEnum):
@@ -160,23 +161,32 @@ class ForeignOrder(Struct, frozen=True):
 
 
 class Order(Struct, frozen=True):
-    """One row of a basket, for people, adapters and exports. Money and sizes are exact decimal text."""
+    """The current state of one order, for people and exports. Money and sizes are exact decimal text.
+
+    `ts` and `time` are its creation; `ended` is empty for an open order. `reason` is the code or the name of the limit
+    that cut it. `note` is the venue's message at its end.
+    """
 
     id: str
     ts: int
+    time: str
     symbol: str
     side: str
     qty: str
     limit: str
     state: str
+    filled: str
     reason: str
     agent: str
+    ended: str
+    note: str
 
 
 class Fill(Struct, frozen=True):
-    """One fill, for people, adapters and exports. Money and sizes are exact decimal text."""
+    """One fill, for people and exports. Money and sizes are exact decimal text."""
 
     ts: int
+    time: str
     order: str
     symbol: str
     side: str
@@ -232,3 +242,9 @@ def quantity_text(lots: int, lot_nano: int) -> str:
     whole, part = divmod(abs(nano), NANO)
     sign = "-" if nano < 0 else ""
     return f"{sign}{whole}" + (f".{part:09d}".rstrip("0") if part else "")
+
+
+def quantities(universe: Universe, lots: Sequence[int]) -> dict[str, str]:
+    """Return symbol -> signed quantity of the lots by column, without zeros."""
+    sized = zip(universe.symbols, lots, universe.lot_nano, strict=False)
+    return {symbol: quantity_text(n, size) for symbol, n, size in sized if n}

@@ -188,10 +188,7 @@ class Broker(Protocol):
         ...
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Request a cancellation:
-
-        returns nothing if accepted (the end is a later report), CancelReported if refused.
-        """
+        """Request a cancellation. Returns CancelReported if refused; if accepted, the end is a later report."""
         ...
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:

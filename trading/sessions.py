@@ -43,16 +43,15 @@ class Sessions(Struct, frozen=True, dict=True):
 
     def next_open(self, ts: int) -> int:
         """Return the row of the first session that opens at or after `ts`; IndexError beyond the horizon."""
-        row = bisect_left(self.open_ns, ts)
-        if row == len(self.open_ns):
-            raise IndexError(f"calendar {self.name} ends before the session asked for")
-        return row
+        return self._existing(bisect_left(self.open_ns, ts))
 
     def next_close(self, ts: int) -> int:
         """Return the row of the first session that closes after `ts`; IndexError beyond the horizon."""
-        row = bisect_right(self.close_ns, ts)
-        if row == len(self.close_ns):
-            raise IndexError(f"calendar {self.name} ends before the session asked for")
+        return self._existing(bisect_right(self.close_ns, ts))
+
+    def _existing(self, row: int) -> int:
+        if row == len(self.day_ns):
+            raise IndexError(f"calendar {self.name} ends before the requested session")
         return row
 
     def day_order_end(self, ts: int, daily_bars: bool) -> int:

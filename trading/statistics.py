@@ -127,8 +127,12 @@ def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual:
     """
     if not isinstance(risk_free_annual, float | int):
         returns, risk_free_annual = returns - risk_free_annual / periods, 0.0
-    deviation = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
-    if deviation <= 1e-15:  # rounding error of a constant return, not a risk
+    return _excess_over(float(returns.std(ddof=1)) if len(returns) > 1 else 0.0, returns, periods, risk_free_annual)
+
+
+def _excess_over(deviation: float, returns: Floats, periods: float, risk_free_annual: float) -> float:
+    """Return the annualised mean excess return over a deviation; NaN for a deviation that is only rounding error."""
+    if deviation <= 1e-15:
         return float("nan")
     return float((returns.mean() - risk_free_annual / periods) / deviation * np.sqrt(periods))
 
@@ -150,11 +154,9 @@ def sortino(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual
     Source: F. Sortino and L. Price (1994). NaN where no return fell short.
     """
     deviation = downside_deviation(returns, periods, risk_free_annual)
-    if deviation <= 1e-15:
-        return float("nan")
     if not isinstance(risk_free_annual, float | int):
         returns, risk_free_annual = returns - risk_free_annual / periods, 0.0
-    return float((returns.mean() - risk_free_annual / periods) / deviation * np.sqrt(periods))
+    return _excess_over(deviation, returns, periods, risk_free_annual)
 
 
 def calmar(equity: Floats, periods: float = PERIODS_PER_YEAR) -> float:

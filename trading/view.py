@@ -20,6 +20,17 @@ MEMORY_BYTES: Final = 65_536
 EMPTY_MEMORY: Final[Memory] = {}
 
 
+def own_memory(memory: Memory, space: str) -> dict[str, Floats]:
+    """Return the part of `memory` under the prefix `space`, without the prefix."""
+    prefix = f"{space}/"
+    return {name[len(prefix) :]: value for name, value in memory.items() if name.startswith(prefix)}
+
+
+def under(space: str, memory: Memory) -> dict[str, Floats]:
+    """Return `memory` with the prefix `space`."""
+    return {f"{space}/{name}": value for name, value in memory.items()}
+
+
 class View:
     """One agent's view at one decision.
 
@@ -29,19 +40,9 @@ class View:
     """
 
     __slots__ = (
-        "_bars",
-        "_end",
-        "_macro",
-        "_ring",
-        "_rows",
-        "cash",
-        "equity",
-        "prices",
-        "sample",
-        "time",
-        "universe",
+        "_bars", "_end", "_macro", "_ring", "_rows", "cash", "equity", "prices", "sample", "time", "universe",
         "weights",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -86,6 +87,10 @@ class View:
         other.weights, other.cash = weights, 1.0 - float(weights.sum())
         return other
 
+    def _require_current(self, what: str) -> None:
+        if self._ring.count != self._end:
+            raise RuntimeError(f"this view is of an earlier sample; ask for {what} while deciding")
+
     def returns(self, k: int) -> Floats:
         """Return float64[k, N] total returns between known samples, oldest first; NaN before an instrument's first bar.
 
@@ -93,8 +98,7 @@ class View:
         for k above the stored samples. Raises RuntimeError when called after the market moved on: a late worker must
         not see the future.
         """
-        if self._ring.count != self._end:
-            raise RuntimeError("this view is of an earlier sample; ask for returns while deciding")
+        self._require_current("returns")
         return self._ring.returns(k)
 
     def synchronous(self, k: int) -> Floats:
@@ -104,8 +108,7 @@ class View:
         known, so with daily crypto beside shares the newest row is one sample late. It equals `returns(k)` where no bar
         arrives after the sample. An instrument without a bar on a date keeps its price. Raises as `returns` does.
         """
-        if self._ring.count != self._end:
-            raise RuntimeError("this view is of an earlier sample; ask for synchronous returns while deciding")
+        self._require_current("synchronous returns")
         return self._rows.returns(k)
 
     def bars(self, k: int) -> Bars:
@@ -115,12 +118,8 @@ class View:
         Raises RuntimeError if no policy of the run sets `uses_bars`, and as `returns` does.
         """
         if self._bars is None:
-            raise RuntimeError(
-                "this run keeps no bars; a policy that reads them says "
-                "so (uses_bars = True, or USES_BARS = True in a file)"
-            )
-        if self._ring.count != self._end:
-            raise RuntimeError("this view is of an earlier sample; ask for bars while deciding")
+            raise RuntimeError("this run stores no bars; set uses_bars = True, or USES_BARS = True in a file")
+        self._require_current("bars")
         return self._bars.bars(k)
 
     def macro(self, name: str, k: int) -> Floats:
@@ -131,8 +130,7 @@ class View:
         """
         if self._macro is None:
             raise RuntimeError("this run has no macro series; name them in [feed] macro")
-        if self._ring.count != self._end:
-            raise RuntimeError("this view is of an earlier sample; ask for macro series while deciding")
+        self._require_current("macro series")
         return self._macro.known(name, k)
 
 

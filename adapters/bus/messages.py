@@ -5,11 +5,11 @@ are recognised.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, TypedDict
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec.structs import asdict
 
 from quantd.adapters.bus.payloads import (
     SCHEMA,
@@ -32,9 +32,9 @@ from quantd.adapters.bus.payloads import (
 from quantd.adapters.bus.topics import escaped_level, root
 from quantd.trading.decision_lines import decision_lines
 from quantd.trading.display_text import microsecond_text
-from quantd.trading.effects import Crossed, Effect, Ended, Filled, Level, Planned, Publish, Switched, Valued
+from quantd.trading.effects import Crossed, Effect, Ended, Filled, Planned, Publish, Switched, Valued
 from quantd.trading.instruments import Universe
-from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text
+from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantities, quantity_text
 
 TEXT_CHARS: Final = 1_000
 """Maximum length of free text in an alert: an exception of a user's policy can have any length."""
@@ -46,50 +46,13 @@ _SWITCH: Final[tuple[SwitchName, ...]] = ("RUN", "REDUCE", "HALT")
 _encode = msgspec.json.Encoder().encode
 
 
-class _Stamp(TypedDict):
-    schema: int
-    id: str
-    run: str
-    name: str
-    ts_event: int
-    time: str
-
-
-class Message(Struct, frozen=True):
+class Message(NamedTuple):
     """One message. With `retain`, the newest message of a topic is its current state and replaces older ones."""
 
     id: str
     topic: str
     payload: bytes
     retain: bool
-    level: Level = "INFO"
-
-
-class _Stored(Struct, frozen=True):
-    """The mandatory fields of an alert in a store's outbox."""
-
-    id: str
-    ts_event: int
-    level: Level
-    kind: str
-    text: str
-    symbol: str = ""
-    agent: str = ""
-    value: float | None = None
-    bound: float | None = None
-
-
-_decode_stored = msgspec.json.Decoder(_Stored).decode
-
-
-class Standing(Struct, frozen=True):
-    """Current values that retained messages include; a restarted daemon supplies them from its state.
-
-    `switch` maps -1 (the house) or an agent's number to 0 RUN, 1 REDUCE, 2 HALT; `lots` has an int per column.
-    """
-
-    switch: dict[int, int] = {}
-    lots: tuple[int, ...] = ()
 
 
 class Composer:
@@ -104,13 +67,14 @@ class Composer:
         *,
         prefix: str = "quantd",
         reasons: Sequence[str] = (),
-        standing: Standing | None = None,
+        switch: Mapping[int, int] | None = None,
+        lots: Sequence[int] = (),
     ) -> None:
         """`reasons` are the names of the gate's reason codes.
 
-        Raises ValueError when `name` or `prefix` is no valid topic.
+        `switch` (-1: the house, or an agent's number -> 0 RUN, 1 REDUCE, 2 HALT) and `lots` (by column) are the current
+        values of a restarted daemon for retained messages. Raises ValueError when `name` or `prefix` is no valid topic.
         """
-        standing = standing or Standing()
         self.run = run
         self.name = name
         self.root = root(prefix, name)
@@ -118,8 +82,8 @@ class Composer:
         self.agents = tuple(agents)
         self._reasons = tuple(reasons)
         self._baskets: dict[tuple[int, int], tuple[OrderBasket, list[str], set[int]]] = {}
-        self._switch = dict(standing.switch)
-        self._lots = list(standing.lots)
+        self._switch = dict(switch or {})
+        self._lots = list(lots)
 
     def messages(
         self,
@@ -140,8 +104,8 @@ class Composer:
         for k, effect in enumerate(effects):
             if only and not isinstance(effect, only):
                 continue
-            for suffix, payload, retain, level in self._payloads(effect, planned, f"{self.run}-{sequence}-{k}"):
-                found.append(Message(payload.id, f"{self.root}/{suffix}", _encode(payload), retain, level))
+            for suffix, payload in self._payloads(effect, planned, f"{self.run}-{sequence}-{k}"):
+                found.append(self._message(suffix, payload, retain=suffix == "portfolio"))
         return found
 
     def remember(self, basket: OrderBasket, agents: Sequence[str] = ()) -> None:
@@ -159,33 +123,23 @@ class Composer:
 
         Raises msgspec.ValidationError.
         """
-        kept = _decode_stored(body)
-        payload = Alert(
-            **self._stamp(kept.id, kept.ts_event),
-            level=kept.level,
-            kind=kept.kind,
-            text=kept.text,
-            symbol=kept.symbol,
-            agent=kept.agent,
-            value=kept.value,
-            bound=kept.bound,
-            count=merged + 1,
-        )
-        topic = f"{self.root}/alerts/{kept.level}/{escaped_level(kept.kind)}"
-        return Message(kept.id, topic, _encode(payload), False, kept.level)
+        stored = msgspec.json.decode(body, type=dict[str, Any])
+        stamp = self._stamp(stored["id"], stored["ts_event"])
+        payload = msgspec.convert({"type": "alert"} | stored | stamp | {"count": merged + 1}, Alert)
+        return self._message(f"alerts/{payload.level}/{escaped_level(payload.kind)}", payload)
 
     def status(self, state: StatusState, ts: int, *, mode: str = "paper", version: str = "", text: str = "") -> Message:
         """Return the daemon's status; `offline` is created in advance, as the last will."""
         id = f"{self.run}-status-{state}-{ts}"
         payload = Status(**self._stamp(id, ts), state=state, mode=mode, version=version, text=_clean(text))
-        return Message(id, f"{self.root}/status", _encode(payload), True)
+        return self._message("status", payload, retain=True)
 
     def heartbeat(self, ts: int, beat: int, slices: int, equity_micro: int) -> Message:
         """Return a liveness message; `beat` increases within the process."""
         id = f"{self.run}-beat-{ts}-{beat}"
         house = _SWITCH[self._switch.get(-1, 0)]
         payload = Heartbeat(**self._stamp(id, ts), slices=slices, switch=house, equity=money_text(equity_micro))
-        return Message(id, f"{self.root}/heartbeat", _encode(payload), False)
+        return self._message("heartbeat", payload)
 
     def risk(
         self, sequence: int, ts: int, reason: str, limits: Mapping[str, tuple[float, float]], drawdown: float
@@ -203,34 +157,38 @@ class Composer:
             limits=_measures(limits),
             drawdown=drawdown,
         )
-        return Message(id, f"{self.root}/risk", _encode(payload), True)
+        return self._message("risk", payload, retain=True)
+
+    def _message(self, suffix: str, payload: Payload, *, retain: bool = False) -> Message:
+        return Message(payload.id, f"{self.root}/{suffix}", _encode(payload), retain)
 
     def _payloads(
         self, effect: Effect, planned: Mapping[tuple[int, int], Planned], id: str
-    ) -> Iterator[tuple[str, Payload, bool, Level]]:
+    ) -> Iterator[tuple[str, Payload]]:
         match effect:
             case Publish():
-                kind = escaped_level(effect.kind)
-                yield f"alerts/{effect.level}/{kind}", self._alert(effect, id), False, effect.level
+                yield f"alerts/{effect.level}/{escaped_level(effect.kind)}", self._alert(effect, id)
             case OrderBasket():
-                yield "orders", self._sent(effect, planned.get((effect.sample, effect.n)), id), False, "INFO"
+                yield "orders", self._sent(effect, planned.get((effect.sample, effect.n)), id)
             case Ended():
-                yield "orders", self._ended(effect, id), False, "INFO"
+                yield "orders", self._ended(effect, id)
             case Filled():
-                yield "fills", self._filled(effect, id), False, "INFO"
+                yield "fills", self._filled(effect, id)
             case Crossed():
-                yield "fills", self._crossed(effect, id), False, "INFO"
+                yield "fills", self._crossed(effect, id)
             case Planned():
-                yield "decisions", self._decided(effect, id), False, "INFO"
+                yield "decisions", self._decided(effect, id)
             case Valued():
-                yield "portfolio", self._valued(effect, id), True, "INFO"
+                yield "portfolio", self._valued(effect, id)
             case Switched():
                 self._switch[effect.agent] = effect.after
             case _:  # Ask, Assessed, Cancel, Query, Booked, Snapshot and Stop are internal
                 pass
 
-    def _stamp(self, id: str, ts: int) -> _Stamp:
-        return _Stamp(schema=SCHEMA, id=id, run=self.run, name=self.name, ts_event=ts, time=microsecond_text(ts))
+    def _stamp(self, id: str, ts: int) -> dict[str, Any]:
+        """Return the fields of `Stamp`."""
+        time = microsecond_text(ts)
+        return {"schema": SCHEMA, "id": id, "run": self.run, "name": self.name, "ts_event": ts, "time": time}
 
     def _who(self, agent: int) -> str:
         return self.agents[agent] if 0 <= agent < len(self.agents) else "unallocated"
@@ -240,12 +198,6 @@ class Composer:
             return ""
         return self._reasons[code] if 0 < code < len(self._reasons) else str(code)
 
-    def _quantities(self, lots: Sequence[int]) -> dict[str, str]:
-        """Return symbol -> signed quantity of the lots that are not zero."""
-        return {
-            self.universe.symbols[s]: quantity_text(n, self.universe.lot_nano[s]) for s, n in enumerate(lots) if n != 0
-        }
-
     def _shares(self, symbol: int, shares: Sequence[tuple[int, int]]) -> dict[str, str]:
         total: dict[str, int] = {}
         for agent, lots in shares:
@@ -254,21 +206,15 @@ class Composer:
         return {who: quantity_text(lots, lot_nano) for who, lots in total.items() if lots}
 
     def _alert(self, effect: Publish, id: str) -> Alert:
-        return Alert(
-            **self._stamp(id, effect.ts),
-            level=effect.level,
-            kind=_clean(effect.kind),
-            text=_clean(effect.text),
-            symbol=_clean(effect.symbol),
-            agent=_clean(effect.agent),
-            value=effect.value,
-            bound=effect.bound,
-        )
+        fields: dict[str, Any] = {
+            k: _clean(v) if isinstance(v, str) else v for k, v in asdict(effect).items() if k != "ts"
+        }
+        return Alert(**self._stamp(id, effect.ts), **fields)
 
     def _sent(self, basket: OrderBasket, plan: Planned | None, id: str) -> Orders:
         who = self._asked_by(basket, plan) if plan else [""] * len(basket.sym)
         self.remember(basket, who)
-        return self._orders(basket.sample, basket.n, basket.ts, range(len(basket.sym)), "sent", None, id)
+        return self._orders(basket, range(len(basket.sym)), ["sent"] * len(basket.sym), None, id)
 
     def _asked_by(self, basket: OrderBasket, plan: Planned) -> list[str]:
         """Return, per row, the agents whose allowed change has the direction of the order, joined by +."""
@@ -280,7 +226,7 @@ class Composer:
 
     def _ended(self, effect: Ended, id: str) -> Orders:
         states = [OrderState(s).name.lower() for s in effect.state]
-        payload = self._orders(effect.sample, effect.n, effect.ts, effect.row, states, _clean(effect.reason), id)
+        payload = self._orders(effect, effect.row, states, _clean(effect.reason), id)
         key = (effect.sample, effect.n)
         if key in self._baskets:
             left = self._baskets[key][2]
@@ -290,10 +236,9 @@ class Composer:
         return payload
 
     def _orders(
-        self, sample: int, n: int, ts: int, rows: Sequence[int], state: str | list[str], reason: str | None, id: str
+        self, of: OrderBasket | Ended, rows: Sequence[int], states: list[str], reason: str | None, id: str
     ) -> Orders:
-        states = [state] * len(rows) if isinstance(state, str) else state
-        known = self._baskets.get((sample, n))
+        known = self._baskets.get((of.sample, of.n))
         lines = []
         for row, text in zip(rows, states, strict=True):
             if known is None:
@@ -305,7 +250,7 @@ class Composer:
             lines.append(
                 OrderLine(
                     row=row,
-                    order=order_id(self.run, sample, self.universe.symbols[s], n),
+                    order=order_id(self.run, of.sample, self.universe.symbols[s], of.n),
                     symbol=self.universe.symbols[s],
                     side="buy" if lots > 0 else "sell",
                     qty=quantity_text(abs(lots), self.universe.lot_nano[s]),
@@ -315,7 +260,7 @@ class Composer:
                     agent=who[row],
                 )
             )
-        return Orders(**self._stamp(id, ts), sample=sample, n=n, orders=lines)
+        return Orders(**self._stamp(id, of.ts), sample=of.sample, n=of.n, orders=lines)
 
     def _filled(self, effect: Filled, id: str) -> Fills:
         lines = []
@@ -349,11 +294,7 @@ class Composer:
             sample=effect.sample,
             n=effect.n,
             follow_up=effect.follow_up,
-            agents=found.agents,
-            crossed=found.crossed,
-            asked=found.net,
-            allowed=found.allowed,
-            reasons=found.reasons,
+            **found._asdict(),
             limits=_measures(effect.values),
         )
 
@@ -365,27 +306,8 @@ class Composer:
             gross=effect.gross,
             drawdown=effect.drawdown,
             books={self._who(k): money_text(micro) for k, micro in enumerate(effect.books)},
-            positions=self._quantities(self._lots),
+            positions=quantities(self.universe, self._lots),
         )
-
-
-def messages(
-    run: str, name: str, universe: Universe, agents: Sequence[str], effects: Sequence[Effect], first_id: int
-) -> list[Message]:
-    """Return the messages of one journal entry without context; a daemon uses a Composer, which knows earlier
-    baskets.
-    """
-    return Composer(run, name, universe, agents).messages(first_id, effects)
-
-
-def merged(older: bytes, newer: bytes) -> bytes:
-    """Merge two alerts of one kind:
-
-    the newer one, with the sum of the counts. Used when the outbox is full of critical alerts.
-    """
-    decoder = msgspec.json.Decoder(Alert)
-    first, last = decoder.decode(older), decoder.decode(newer)
-    return _encode(msgspec.structs.replace(last, count=first.count + last.count))
 
 
 def _ints(data: bytes) -> list[int]:

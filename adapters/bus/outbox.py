@@ -44,8 +44,7 @@ class StoredAlerts:
         self._composer = composer
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
-        found = [self._composer.stored(m.body, m.merged) for m in self._store.pending(limit)]
-        return [(m.id, m.topic, m.payload, m.retain) for m in found]
+        return [self._composer.stored(m.body, m.merged) for m in self._store.pending(limit)]
 
     def acknowledge(self, ids: Sequence[str]) -> None:
         keys = [(run, int(sequence), int(k)) for run, sequence, k in (id.rsplit("-", 2) for id in ids)]
@@ -77,7 +76,7 @@ class Lanes:
     def put(self, message: Message) -> None:
         """Store a message in memory. When full, the oldest one is dropped and counted."""
         with self._lock:
-            self._messages[message.id] = (message.id, message.topic, message.payload, message.retain)
+            self._messages[message.id] = message
             if len(self._messages) > self._capacity:
                 del self._messages[next(iter(self._messages))]
                 self._dropped += 1

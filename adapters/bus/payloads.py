@@ -6,6 +6,7 @@ Money, prices and quantities are exact decimal text. Weights and risk measures a
 
 from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
 
 from quantd.trading.decision_lines import AgentLine
@@ -128,7 +129,7 @@ class Decisions(Stamp, frozen=True, kw_only=True, tag="decisions"):
     follow_up: int
     agents: list[AgentLine]
     crossed: dict[str, str]
-    asked: dict[str, str]
+    net: dict[str, str] = msgspec.field(name="asked")
     allowed: dict[str, str]
     reasons: dict[str, str]
     limits: dict[str, Measure]

@@ -3,24 +3,15 @@
 import json
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 from msgspec import Struct
 
 from quantd.adapters.bus.commands import BusAnswer, BusCommand
-from quantd.adapters.bus.payloads import Alert, Decisions, Fills, Heartbeat, Orders, Portfolio, Risk, Stamp, Status
+from quantd.adapters.bus.payloads import Payload, Stamp
 
-TOPICS: Final[dict[str, type[Stamp]]] = {
-    "alert": Alert,
-    "decisions": Decisions,
-    "fills": Fills,
-    "heartbeat": Heartbeat,
-    "orders": Orders,
-    "portfolio": Portfolio,
-    "risk": Risk,
-    "status": Status,
-}
+TOPICS: Final[dict[str, type[Stamp]]] = {str(kind.__struct_config__.tag): kind for kind in get_args(Payload)}
 """Payload type, also the file name -> struct."""
 
 COMMANDS: Final[dict[str, type[Struct]]] = {"command": BusCommand, "command-answer": BusAnswer}

@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from quantd.adapters.exchange.dialects import Dialect, dialect
 from quantd.adapters.exchange.errors import NotWhole, Outcome, outcome
-from quantd.adapters.pace import Pace, Rate
+from quantd.adapters.pace import Pace, Rate, retry_after_s
+from quantd.trading.display_text import one_line
 
 HANG_UP_S: Final = 3.0
 """Maximum time to close a connection; aiohttp's own close can wait forever for a disconnected reader."""
@@ -46,11 +47,7 @@ class Access(Struct, frozen=True):
 
     def scrub(self, text: object) -> str:
         """Return a printable form of a text: short, in one line, without secrets."""
-        said = " ".join(str(text).split())
-        for hidden in (self.key, self.secret, self.password):
-            if len(hidden) > 3:
-                said = said.replace(hidden, "***")
-        return said if len(said) <= _LONGEST_TEXT else said[:_LONGEST_TEXT] + "..."
+        return one_line(text, _LONGEST_TEXT, (self.key, self.secret, self.password))
 
 
 class NoExchange(Exception):
@@ -200,17 +197,6 @@ def _moved(urls: Any, to: str) -> Any:
     return urlunsplit((scheme, there.netloc, here.path, here.query, ""))
 
 
-def asked_to_wait_s(exchange: Exchange, longest_s: float) -> float:
-    """Return the delay that the last answer requested, in seconds (Retry-After, RFC 9110 section 10.2.3); 0 without
-    one.
-    """
-    text = (exchange.last_response_headers or {}).get("Retry-After", "")
-    try:
-        return min(max(float(text), 0.0), longest_s)
-    except ValueError:
-        return 0.0
-
-
 async def patiently(exchange: Exchange, ask: Callable[[], Awaitable[Any]], patience_s: float) -> Any:
     """Send a request, and repeat it after a pause while the exchange refuses it for its rate, for `patience_s` in
     total.
@@ -224,7 +210,7 @@ async def patiently(exchange: Exchange, ask: Callable[[], Awaitable[Any]], patie
         except Exception as error:
             if outcome(error) is not Outcome.AGAIN:
                 raise
-            wait = max(pause, asked_to_wait_s(exchange, patience_s))
+            wait = max(pause, retry_after_s(exchange.last_response_headers or {}, patience_s))
             if loop.time() + wait >= deadline:
                 raise
         await asyncio.sleep(wait)

@@ -2,11 +2,11 @@
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from msgspec import Struct
 
+from quantd.trading.display_text import microsecond_text
 from quantd.trading.instruments import NANO
 
 _NAMES: Final = uuid.UUID("5d0b6f2e-8f0c-5b7e-9a55-6e1c0f6f4d11")
@@ -53,17 +53,13 @@ def _kraken_whole(answer: object) -> bool:
     return bool(answer["error"]) or "result" in answer
 
 
-def _rfc3339(ns: int) -> str:
-    return datetime.fromtimestamp(ns / NANO, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 KRAKEN: Final = Dialect(
     # free text up to 18 characters, or a UUID; our ids have 27 characters
     client_id=as_uuid,
     said_id=lambda order: str(order.get("info", {}).get("cl_ord_id") or ""),
     order={"oflags": "fciq"},
     until=lambda ns: {"timeinforce": "GTD", "expiretm": str(-(-ns // NANO))},
-    refuse_after=lambda ns: {"deadline": _rfc3339(ns)},
+    refuse_after=lambda ns: {"deadline": microsecond_text(ns)},
     # Ordered by opening time, because ccxt filters the results, and a page shortened by the filter looks like the last
     # one.
     ended={"closetime": "open"},

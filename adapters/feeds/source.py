@@ -1,6 +1,6 @@
 """Where bars come from: the protocols that vendors implement and that wrappers compose."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
@@ -59,9 +59,11 @@ class TellsHalts(Protocol):
 class Stream(Protocol):
     """A vendor that sends bars as they are made."""
 
-    def bars(self) -> AsyncIterator[Rows]:
-        """New bars, a few rows at a time; a bar that the vendor corrects comes again. Raises SourceError when the
-        connection is lost: whoever reads asks for what was missed and calls again."""
+    def bars(self) -> AsyncGenerator[Rows, None]:
+        """New bars, a few rows at a time; a corrected bar is sent again.
+
+        Raises SourceError when the connection is lost. The reader then queries the missed bars and calls it again.
+        """
         ...
 
     async def close(self) -> None: ...

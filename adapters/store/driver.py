@@ -47,7 +47,7 @@ class Asked(Protocol):
         """ "sqlite" or "postgresql"."""
         ...
 
-    def execute(self, sql: str, values: Sequence[object] = ()) -> Cursor:
+    def execute(self, sql: str, values: Sequence[object] = (), /) -> Cursor:
         """Run one statement; `?` marks a value."""
         ...
 

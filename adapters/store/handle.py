@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -19,9 +20,9 @@ import msgspec
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
-from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync_folder
+from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync
 from quantd.adapters.store.journal.records import Epoch, Records, RunRecord
-from quantd.adapters.store.journal.writer import Batch, SnapshotOf, Writer
+from quantd.adapters.store.journal.writer import Batch, Writer
 from quantd.adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
 from quantd.adapters.store.lock import StateLock
 from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_other, revision_of, steps_from
@@ -164,10 +165,6 @@ class Store:
         """Commit without blocking the event loop. Raises the errors of `commit`."""
         await asyncio.wrap_future(self.submit(batch))
         self._unrenewed = ""
-
-    def put_snapshot(self, run: str, seq: int, version: str, data: bytes) -> None:
-        """Store a snapshot in its own transaction. A snapshot that belongs with its entries goes into the Batch."""
-        self._do(self._writer.snapshot, run, SnapshotOf(seq, version, data))
 
     def acknowledge(self, keys: Sequence[Key]) -> int:
         """Delete delivered messages; returns the number of them that were still in the outbox."""
@@ -321,9 +318,8 @@ def _prepare(
             if known is not None and known.number:
                 raise StoreDamaged(f"{path} is missing, but {head.path} says that its journal had {known.number} rows")
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            sync_folder(path.parent)
-        driver = connect()
-        try:
+            sync(path.parent)
+        with closing(connect()) as driver:
             revision = revision_of(driver)
             if not revision:
                 make(driver)
@@ -334,8 +330,6 @@ def _prepare(
                 # a journal written from another state folder has its head file there
                 _begin_head(driver, head, claim is not None and path is None and led_elsewhere(driver, seat))
             return None if claim is None else take(driver, claim)
-        finally:
-            driver.close()
 
 
 def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> None:

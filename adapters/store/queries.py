@@ -3,15 +3,15 @@
 Times are int64 ns UTC. Every list is oldest first; `last` limits it to the newest.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import NullPool
-from sqlmodel import Session, col, select
+from sqlmodel import Session, SQLModel, col, select
 
 from quantd.adapters.store.driver import configure, failures
 from quantd.adapters.store.errors import StoreFailing
@@ -21,9 +21,6 @@ from quantd.adapters.store.read_models import (
     Alert,
     Booking,
     Decision,
-    EquityPoint,
-    OrderNow,
-    Quarantined,
     RiskPoint,
     SwitchMove,
 )
@@ -36,16 +33,21 @@ from quantd.adapters.store.tables.table_models import (
     FillRow,
     HouseRow,
     OrderRow,
-    QuarantineRow,
     RiskRow,
     SwitchRow,
 )
+from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Planned, Promotion, Reallocated, Valued
 from quantd.trading.netting import fee_parts
 from quantd.trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text
 
+END: Final = 2**63 - 1
+"""The last instant that a column can have."""
+
 NEAR_ORDERS: Final = 1_000
 """Number of newest orders searched for ids similar to a mistyped one."""
+
+Row = TypeVar("Row", bound=SQLModel)
 
 _shares = msgspec.json.Decoder(list[tuple[int, int]])
 _books = msgspec.json.Decoder(list[int])
@@ -72,24 +74,11 @@ class Reader:
         records = read_only(where)
         return cls(engine_of(where), run_of(records, run), records)
 
-    def orders(
-        self,
-        *,
-        last: int | None = None,
-        states: Collection[OrderState] | None = None,
-        symbol: str | None = None,
-        since: int = 0,
-    ) -> list[OrderNow]:
-        """Return orders created at `since` or later, in any of `states`, of `symbol`."""
-        query = select(OrderRow).where(OrderRow.run == self.run.run, OrderRow.ts >= since)
-        if states is not None:
-            query = query.where(col(OrderRow.state).in_([int(s) for s in states]))
-        if symbol is not None:
-            query = query.where(OrderRow.symbol == symbol)
-        key = (col(OrderRow.ts), col(OrderRow.sample), col(OrderRow.n), col(OrderRow.row))
-        return [self._order(row) for row in self._newest(query, key, last)]
+    def orders(self, *, last: int | None = None, symbol: str | None = None, since: int = 0) -> list[Order]:
+        """Return orders created at `since` or later, of `symbol`. Their reasons are codes of limits."""
+        return [self._order(row) for row in self._order_rows(last, since, symbol)]
 
-    def order(self, id: str) -> OrderNow:
+    def order(self, id: str) -> Order:
         """Return one order by its id. Raises StoreFailing with the most similar ids."""
         return self._order(self._order_row(id))
 
@@ -97,18 +86,17 @@ class Reader:
         """Return house fills, with agents joined by +."""
         return [self._fill(row, id) for row, id in self._fill_rows(last, since, symbol)]
 
-    def shares(self, *, since: int = 0) -> list[Fill]:
+    def shares(self) -> list[Fill]:
         """Return one row per agent's share of a fill, with its booked part of the fee, and one per side of a cross.
 
         The order of a cross is empty.
         """
         out = []
-        for row, id in self._fill_rows(None, since, None):
+        for row, id in self._fill_rows(None, 0, None):
             shares = _shares.decode(row.shares)
             for (agent, lots), fee in zip(shares, fee_parts(row.fee_micro, row.lots, shares), strict=True):
                 out.append(self._one(row, id, lots, fee, self._name(agent, row.seq)))
-        crosses = select(CrossRow).where(CrossRow.run == self.run.run, CrossRow.ts >= since)
-        for cross in self._newest(crosses, (col(CrossRow.seq), col(CrossRow.k)), None):
+        for cross in self._rows(CrossRow):
             for agent, lots in _shares.decode(cross.shares):
                 out.append(self._one(cross, "", lots, 0, self._name(agent, cross.seq)))
         return sorted(out, key=lambda fill: fill.ts)
@@ -118,136 +106,83 @@ class Reader:
         query = select(EquityRow.seq).where(EquityRow.run == self.run.run)
         return list(self._newest(query, (col(EquityRow.seq), col(EquityRow.k)), None))
 
-    def equity(self, *, since: int = 0, until: int | None = None, last: int | None = None) -> list[EquityPoint]:
-        query = select(EquityRow).where(EquityRow.run == self.run.run, EquityRow.ts >= since)
-        if until is not None:
-            query = query.where(EquityRow.ts <= until)
+    def equity(self, *, since: int = 0, until: int = END, last: int | None = None) -> list[Valued]:
+        """Return the account at its samples."""
         return [
-            EquityPoint(
-                row.ts,
-                money_text(row.equity_micro),
-                money_text(row.cash_micro),
-                tuple(money_text(b) for b in _books.decode(row.books)),
-                row.gross,
-                row.drawdown,
-            )
-            for row in self._newest(query, (col(EquityRow.seq), col(EquityRow.k)), last)
+            Valued(r.ts, r.equity_micro, r.cash_micro, _books.decode(r.books), r.gross, r.drawdown)
+            for r in self._rows(EquityRow, EquityRow.ts >= since, EquityRow.ts <= until, last=last)
         ]
 
-    def alerts(
-        self, *, since: int = 0, after_seq: int = 0, last: int | None = None, levels: Collection[str] | None = None
-    ) -> list[Alert]:
-        """Return alerts at `since` or later, of entries after `after_seq` (to follow), of some levels."""
-        query = select(AlertRow).where(AlertRow.run == self.run.run, AlertRow.ts >= since, AlertRow.seq > after_seq)
-        if levels is not None:
-            query = query.where(col(AlertRow.level).in_(list(levels)))
+    def alerts(self, *, since: int = 0, after_seq: int = 0, last: int | None = None) -> list[Alert]:
+        """Return alerts at `since` or later, of entries after `after_seq` (to follow)."""
+        rows = self._rows(AlertRow, AlertRow.ts >= since, AlertRow.seq > after_seq, last=last)
         return [
-            Alert(a.seq, a.ts, a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
-            for a in self._newest(query, (col(AlertRow.seq), col(AlertRow.k)), last)
+            Alert(a.seq, a.ts, instant_text(a.ts), a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
+            for a in rows
         ]
 
-    def bookings(self, *, since: int = 0) -> list[Booking]:
-        query = select(BookingRow).where(BookingRow.run == self.run.run, BookingRow.ts >= since)
-        rows = self._newest(query, (col(BookingRow.seq), col(BookingRow.k)), None)
+    def bookings(self) -> list[Booking]:
         return [
             Booking(b.ts, kind, b.symbol, money_text(b.amount_micro), agent, b.seq)
-            for b, (kind, _, agent) in ((b, b.kind.partition("@")) for b in rows)
+            for b, (kind, _, agent) in ((b, b.kind.partition("@")) for b in self._rows(BookingRow))
         ]
 
-    def switches(self, *, last: int | None = None) -> list[SwitchMove]:
+    def switches(self) -> list[SwitchMove]:
         names = ("RUN", "REDUCE", "HALT")
-        query = select(SwitchRow).where(SwitchRow.run == self.run.run)
         return [
-            SwitchMove(
-                s.ts, self._name(s.agent, s.seq) if s.agent >= 0 else "", names[s.before], names[s.after], s.reason
-            )
-            for s in self._newest(query, (col(SwitchRow.seq), col(SwitchRow.k)), last)
+            SwitchMove(s.ts, instant_text(s.ts), who, names[s.before], names[s.after], s.reason)
+            for s in self._rows(SwitchRow)
+            for who in (self._name(s.agent, s.seq) if s.agent >= 0 else "house",)
         ]
 
     def risk(self, *, since: int = 0, last: int | None = None) -> list[RiskPoint]:
         """Return records of the house limits."""
-        query = select(RiskRow).where(RiskRow.run == self.run.run, RiskRow.ts >= since)
-        rows = self._newest(query, (col(RiskRow.seq), col(RiskRow.k)), last)
+        rows = self._rows(RiskRow, RiskRow.ts >= since, last=last)
         return [RiskPoint(r.ts, r.kind, _measures.decode(r.measures)) for r in rows]
-
-    def house(self, kind: str, *, since: int = 0, agent: str | None = None) -> list[tuple[int, str, str]]:
-        """Return (instant, agent, JSON) of records between agents: of "capital", "promotion" or "shadow"."""
-        query = select(HouseRow).where(HouseRow.run == self.run.run, HouseRow.kind == kind, HouseRow.ts >= since)
-        if agent is not None:
-            query = query.where(HouseRow.agent == agent)
-        rows = self._newest(query, (col(HouseRow.seq), col(HouseRow.k)), None)
-        return [(row.ts, row.agent, row.body) for row in rows]
 
     def capital(self, *, since: int = 0) -> list[Reallocated]:
         """Return the capital moves between agents."""
-        return [_capital.decode(body) for _, _, body in self.house("capital", since=since)]
+        return [_capital.decode(row.body) for row in self._house("capital", HouseRow.ts >= since)]
 
     def promotions(self, *, since: int = 0) -> list[Promotion]:
         """Return the comparisons of challengers with their champions."""
-        return [_promotion.decode(body) for _, _, body in self.house("promotion", since=since)]
+        return [_promotion.decode(row.body) for row in self._house("promotion", HouseRow.ts >= since)]
 
-    def shadow(self, name: str, *, since: int = 0) -> list[EquityPoint]:
+    def shadow(self, name: str, *, since: int = 0) -> list[Valued]:
         """Return the book of a shadow agent at its samples."""
-        found = [_valued.decode(body) for _, _, body in self.house("shadow", since=since, agent=name)]
-        return [
-            EquityPoint(
-                v.ts,
-                money_text(v.equity_micro),
-                money_text(v.cash_micro),
-                tuple(map(money_text, v.books)),
-                v.gross,
-                v.drawdown,
-            )
-            for v in found
-        ]
+        return [_valued.decode(r.body) for r in self._house("shadow", HouseRow.ts >= since, HouseRow.agent == name)]
 
-    def quarantine(self, *, last: int | None = None) -> list[Quarantined]:
-        query = select(QuarantineRow).where(QuarantineRow.run == self.run.run)
-        rows = self._newest(query, (col(QuarantineRow.number),), last)
-        return [Quarantined(q.ts, q.symbol, q.reason, q.bar) for q in rows]
+    def _house(self, kind: str, *conditions: bool) -> list[HouseRow]:
+        return self._rows(HouseRow, HouseRow.kind == kind, *conditions)
 
-    def decisions(self, *, last: int | None = None, since: int = 0, until: int | None = None) -> list[Decision]:
+    def decisions(self, *, last: int | None = None, since: int = 0, until: int = END) -> list[Decision]:
         """Return plans of rounds from `since` to `until`, follow-ups included."""
-        query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.ts >= since)
-        if until is not None:
-            query = query.where(DecisionRow.ts <= until)
-        return self._placed(list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), last)))
+        return self._placed(self._rows(DecisionRow, DecisionRow.ts >= since, DecisionRow.ts <= until, last=last))
 
     def first_step(self, since: int) -> int:
         """Return the step of the first plan created at `since` or later; 1 without one."""
-        query = select(DecisionRow.seq).where(DecisionRow.run == self.run.run, DecisionRow.ts >= since)
-        with failures("reading decisions"), Session(self._engine) as session:
-            found = session.exec(query.order_by(col(DecisionRow.seq)).limit(1)).first()
-        return 1 if found is None else found
+        found = self._rows(DecisionRow, DecisionRow.ts >= since, first=1)
+        return found[0].seq if found else 1
 
     def decisions_before(self, seq: int, last: int) -> list[Decision]:
         """Return the newest plans of steps earlier than `seq`: the previous page."""
-        query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.seq < seq)
-        return self._placed(list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), last)))
+        return self._placed(self._rows(DecisionRow, DecisionRow.seq < seq, last=last))
 
     def decision(self, order_id: str) -> Decision:
         """Return the plan that created an order. Raises StoreFailing for an unknown order, or one without a plan."""
         row = self._order_row(order_id)
-        query = select(DecisionRow).where(
-            DecisionRow.run == row.run, DecisionRow.sample == row.sample, DecisionRow.n == row.n
-        )
-        with failures("reading decisions"), Session(self._engine) as session:
-            found = session.exec(query.order_by(col(DecisionRow.seq).desc())).first()
-        if found is None:
+        found = self._rows(DecisionRow, DecisionRow.sample == row.sample, DecisionRow.n == row.n, last=1)
+        if not found:
             raise StoreFailing(f"order {order_id} was not made by a plan, but by hand")
-        return self._placed([found])[0]
+        return self._placed(found)[0]
 
     def decision_at(self, seq: int, ordinal: int) -> Decision:
         """Return the plan of one step of the journal. Raises StoreFailing with the nearest one."""
-        query = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.seq == seq)
-        rows = list(self._newest(query, (col(DecisionRow.seq), col(DecisionRow.k)), None))
+        rows = self._rows(DecisionRow, DecisionRow.seq == seq)
         if 1 <= ordinal <= len(rows):
             return self._placed(rows)[ordinal - 1]
-        before = self.decisions_before(seq, 1)
-        later = select(DecisionRow).where(DecisionRow.run == self.run.run, DecisionRow.seq >= seq)
-        with failures("reading decisions"), Session(self._engine) as session:
-            after = session.exec(later.order_by(col(DecisionRow.seq), col(DecisionRow.k)).limit(1)).all()
-        near = " and ".join(d.address for d in (*before, *self._placed(list(after)))) or "none"
+        after = self._placed(self._rows(DecisionRow, DecisionRow.seq >= seq, first=1))
+        near = " and ".join(d.address for d in (*self.decisions_before(seq, 1), *after)) or "none"
         wrong = f"d{seq}" if ordinal == 1 else f"d{seq}.{ordinal}"
         raise StoreFailing(
             f"there is no decision {wrong} in run {self.run.run}; the nearest: {near}. `quantd decisions` lists them"
@@ -258,23 +193,35 @@ class Reader:
         if not rows:
             return []
         # some plans of the first step may belong to the previous page
-        query = select(DecisionRow.k).where(
-            DecisionRow.run == self.run.run, DecisionRow.seq == rows[0].seq, DecisionRow.k < rows[0].k
-        )
-        with failures("reading decisions"), Session(self._engine) as session:
-            ordinal = len(session.exec(query).all())
+        ordinal = len(self._rows(DecisionRow, DecisionRow.seq == rows[0].seq, DecisionRow.k < rows[0].k))
         found: list[Decision] = []
         for number, row in enumerate(rows):
             ordinal = ordinal + 1 if not number or rows[number - 1].seq == row.seq else 1
             found.append(Decision(row.seq, ordinal, _planned.decode(row.plan), self.run.agents_at(row.seq)))
         return found
 
-    def _newest(self, query: Any, key: Sequence[Any], last: int | None) -> Iterable[Any]:
+    def _rows(
+        self,
+        table: type[Row],
+        *conditions: bool,
+        key: Sequence[str] = ("seq", "k"),
+        first: int = -1,
+        last: int | None = None,
+    ) -> list[Row]:
+        """Return the run's rows that meet the conditions, in order of `key`: the `first` ones or the `last` ones."""
+        run, *columns = (col(getattr(table, name)) for name in ("run", *key))
+        return list(self._newest(select(table).where(run == self.run.run, *conditions), columns, last, first))
+
+    def _newest(self, query: Any, key: Sequence[Any], last: int | None, first: int = -1) -> Iterable[Any]:
         with failures("reading the store"), Session(self._engine) as session:
             if last is None:
-                return list(session.exec(query.order_by(*key)))
+                return list(session.exec(query.order_by(*key).limit(None if first < 0 else first)))
             rows = list(session.exec(query.order_by(*(c.desc() for c in key)).limit(last)))
         return reversed(rows)
+
+    def _order_rows(self, last: int | None, since: int = 0, symbol: str | None = None) -> list[OrderRow]:
+        conditions = [OrderRow.ts >= since, *([] if symbol is None else [OrderRow.symbol == symbol])]
+        return self._rows(OrderRow, *conditions, key=("ts", "sample", "n", "row"), last=last)
 
     def _fill_rows(self, last: int | None, since: int, symbol: str | None) -> Iterable[tuple[FillRow, str]]:
         query = (
@@ -297,31 +244,29 @@ class Reader:
             # Ids have no index: a scan of a million orders takes 0.2 s, and an index would slow every order.
             row = session.exec(select(OrderRow).where(OrderRow.run == self.run.run, OrderRow.id == id)).first()
         if row is None:
-            near = ", ".join(get_close_matches(id, self._newest_ids(), n=3, cutoff=0.0))
+            newest = [row.id for row in self._order_rows(NEAR_ORDERS)]
+            near = ", ".join(get_close_matches(id, newest, n=3, cutoff=0.0))
             hint = f"; the nearest: {near}" if near else ""
             raise StoreFailing(f"there is no order {id} in run {self.run.run}{hint}. `quantd orders` lists them")
         return row
 
-    def _newest_ids(self) -> list[str]:
-        """Return ids of the newest orders, as suggestions for a mistyped id."""
-        query = select(OrderRow).where(OrderRow.run == self.run.run)
-        key = (col(OrderRow.ts), col(OrderRow.sample), col(OrderRow.n), col(OrderRow.row))
-        return [row.id for row in self._newest(query, key, NEAR_ORDERS)]
-
-    def _order(self, row: OrderRow) -> OrderNow:
+    def _order(self, row: OrderRow) -> Order:
         lot = self._lot[row.symbol]
-        order = Order(
+        return Order(
             id=row.id,
             ts=row.ts,
+            time=instant_text(row.ts),
             symbol=row.symbol,
             side="buy" if row.lots > 0 else "sell",
             qty=quantity_text(abs(row.lots), lot),
             limit=price_text(row.worst_nano),
             state=OrderState(row.state).name.lower(),
+            filled=quantity_text(row.filled, lot),
             reason=str(row.reason),
             agent=row.agents,
+            ended=instant_text(row.ended_ts),
+            note=row.note,
         )
-        return OrderNow(order, quantity_text(row.filled, lot), row.ended_ts, row.note)
 
     def _fill(self, row: FillRow, order: str) -> Fill:
         names = "+".join(self._name(agent, row.seq) for agent, _ in _shares.decode(row.shares))
@@ -330,6 +275,7 @@ class Reader:
     def _one(self, row: FillRow | CrossRow, order: str, lots: int, fee_micro: int, agent: str) -> Fill:
         return Fill(
             ts=row.ts,
+            time=instant_text(row.ts),
             order=order,
             symbol=row.symbol,
             side="buy" if lots > 0 else "sell",

@@ -3,27 +3,6 @@
 from msgspec import Struct
 
 from quantd.trading.effects import Planned
-from quantd.trading.orders import Order
-
-
-class OrderNow(Struct, frozen=True):
-    """The current state of an order: filled quantity, end (0: open) and the venue's note."""
-
-    order: Order
-    filled: str
-    ended_ts: int
-    note: str
-
-
-class EquityPoint(Struct, frozen=True):
-    """The account at a sample; `books` are equities of the agents in order, then the unallocated book."""
-
-    ts: int
-    equity: str
-    cash: str
-    books: tuple[str, ...]
-    gross: float
-    drawdown: float
 
 
 class Alert(Struct, frozen=True):
@@ -31,6 +10,7 @@ class Alert(Struct, frozen=True):
 
     seq: int
     ts: int
+    time: str
     level: str
     kind: str
     text: str
@@ -55,10 +35,11 @@ class Booking(Struct, frozen=True):
 
 
 class SwitchMove(Struct, frozen=True):
-    """A change of a switch; states are RUN, REDUCE, HALT; `agent` is empty for the house."""
+    """A change of a switch; states are RUN, REDUCE, HALT; `who` is an agent or "house"."""
 
     ts: int
-    agent: str
+    time: str
+    who: str
     before: str
     after: str
     reason: str
@@ -74,15 +55,6 @@ class RiskPoint(Struct, frozen=True):
     ts: int
     kind: str
     measures: dict[str, tuple[float | None, float | None]]
-
-
-class Quarantined(Struct, frozen=True):
-    """A refused bar."""
-
-    ts: int
-    symbol: str
-    reason: str
-    bar: str
 
 
 class Decision(Struct, frozen=True):

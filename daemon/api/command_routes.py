@@ -4,7 +4,8 @@ The answer follows the commit of the command to the journal. Halt and reduce als
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -24,7 +25,7 @@ IN_FORCE: Final = {"halt": HALT, "reduce": REDUCE}
 
 STATUS: Final = {
     "agent": 404, "command": 422, "reason": 422, "not_ready": 503, "halt_file": 409, "down": 409, "symbol": 404,
-    "amount": 422, "venue": 409, "agrees": 409,
+    "amount": 422, "venue": 409, "agrees": 409, "busy": 429,
 }  # fmt: skip
 """Fault of a refused command -> HTTP status of the answer."""
 
@@ -51,25 +52,33 @@ class Done(Struct, frozen=True):
     unrecorded: str = ""
 
 
-_decode = msgspec.json.Decoder(Order).decode
+Handler = Callable[[web.Request, Service], Awaitable[Struct]]
+"""Carries out an authorised command and returns its answer. Raises Refused, NotDone and InboxFull."""
+
+Body = TypeVar("Body", bound=Struct)
 
 
-async def command(request: web.Request, service: Service) -> web.Response:
-    """Carries out an authorised command. Raises Refused."""
+async def body(request: web.Request, kind: type[Body], example: str) -> Body:
+    """The decoded body of a request. Raises Refused."""
     if request.content_type != "application/json":
-        raise Refused(415, "content_type", "the body is not application/json; send the command as application/json")
+        raise Refused(415, "content_type", "the body is not application/json; send it as application/json")
     try:
-        order = _decode(await request.read())
+        return msgspec.json.decode(await request.read(), type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as why:
         text = str(why).replace("`", "")
-        raise Refused(422, "command", f'{text}; send {{"command": "halt", "reason": "..", "agent": ""}}') from None
-    try:
-        done = service.inbox.command(operator(service, order.command, order.reason, "api", order.agent))
-    except NotDone as why:
-        later = {"Retry-After": "1"} if why.fault == "not_ready" else {}
-        raise Refused(STATUS[why.fault], why.fault, str(why), later) from None
-    except InboxFull as why:
-        raise Refused(429, "busy", str(why), {"Retry-After": "1"}) from None
+        raise Refused(422, "command", f"{text}; send {example}") from None
+
+
+def refused(why: NotDone | InboxFull) -> Refused:
+    """The error response to a command that cannot be carried out."""
+    fault = why.fault if isinstance(why, NotDone) else "busy"
+    return Refused(STATUS[fault], fault, str(why), {"Retry-After": "1"} if fault in ("not_ready", "busy") else {})
+
+
+async def command(request: web.Request, service: Service) -> Done:
+    """Carries out an authorised command. Raises Refused, NotDone and InboxFull."""
+    order = await body(request, Order, '{"command": "halt", "reason": "..", "agent": ""}')
+    done = service.inbox.command(operator(service, order.command, order.reason, "api", order.agent))
     state = service.shell.state
     unrecorded = ""
     try:
@@ -81,7 +90,7 @@ async def command(request: web.Request, service: Service) -> web.Response:
             raise Refused(504, "late", text) from None
         unrecorded = f"the store did not commit within {WAIT_S:g} s"
     switch = state.switch_of(order.agent)
-    answer = Done(
+    return Done(
         order.command,
         order.agent,
         SWITCH[switch.state],
@@ -89,4 +98,3 @@ async def command(request: web.Request, service: Service) -> web.Response:
         state.flattening,
         service.store_error or unrecorded,
     )
-    return web.json_response(body=msgspec.json.encode(answer))

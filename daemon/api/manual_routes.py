@@ -4,17 +4,20 @@ The answer has the result of the action and follows its commit to the journal.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from quantd.daemon.api.command_routes import STATUS, WAIT_S
+from quantd.daemon.api.command_routes import WAIT_S, Handler, body
 from quantd.daemon.api.guard import Refused
-from quantd.daemon.commands.control import NotDone
 from quantd.daemon.commands.manual import (
+    Cash,
+    Halt,
+    OrderByHand,
+    Settle,
     became_of_flow,
     became_of_halt,
     became_of_order,
@@ -25,7 +28,6 @@ from quantd.daemon.commands.manual import (
     how_of,
     wished,
 )
-from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service
 from quantd.trading.effects import Effect
 from quantd.trading.events import Event
@@ -34,103 +36,48 @@ COMPARE_S: Final = 12.0
 """Seconds after which a reconciliation with the venue times out."""
 
 
-class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
-    """A manual order; `qty` in units and the prices `stop` and `target` as text; no `agent` is the book `manual`."""
-
-    side: Literal["buy", "sell"]
-    qty: str
-    symbol: str
-    reason: str
-    agent: str = ""
-    stop: str = ""
-    target: str = ""
+async def order(request: web.Request, service: Service) -> Struct:
+    """Submits a manual order through the gate."""
+    asked = await body(request, OrderByHand, '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}')
+    wish = wished(service, asked)
+    return became_of_order(service, wish, await _done(service, wish))
 
 
-class Cash(Struct, frozen=True, forbid_unknown_fields=True):
-    """A deposit or withdrawal. `amount` as text; an empty `agent` is the unallocated book."""
-
-    do: Literal["add", "remove"]
-    amount: str
-    reason: str
-    agent: str = ""
+async def cash(request: web.Request, service: Service) -> Struct:
+    """Books a deposit or a withdrawal."""
+    asked = await body(request, Cash, '{"do": "add", "amount": "1000.00", "reason": ".."}')
+    moved = flow(service, asked)
+    return became_of_flow(service, moved, await _done(service, moved))
 
 
-class Settle(Struct, frozen=True, forbid_unknown_fields=True):
-    """`how`: "" only compares, "fence" leaves the differences untraded, else the agent that adopts them."""
-
-    how: str = ""
-    reason: str = ""
-
-
-class Halt(Struct, frozen=True, forbid_unknown_fields=True):
-    """A trading halt of one symbol: `do` "halt" refuses new orders for it until "resume"."""
-
-    do: Literal["halt", "resume"]
-    symbol: str
-    reason: str
+async def halt(request: web.Request, service: Service) -> Struct:
+    """Halts or resumes trading of one symbol."""
+    asked = await body(request, Halt, '{"do": "halt", "symbol": "SPY", "reason": ".."}')
+    event = halted(service, asked)
+    await _done(service, event)
+    return became_of_halt(service, event)
 
 
-Body = TypeVar("Body", bound=Struct)
-Handler = Callable[[web.Request, Service], Awaitable[web.Response]]
-
-
-async def order(request: web.Request, service: Service) -> web.Response:
-    """Submits a manual order through the gate. Raises Refused."""
-    asked = await _body(request, OrderByHand, '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}')
-    try:
-        wish = wished(
-            service, asked.agent, asked.side, asked.qty, asked.symbol, asked.reason, "api", asked.stop, asked.target
-        )
-        return _answer(became_of_order(service, wish, await _done(service, wish)))
-    except NotDone as why:
-        raise _refused(why) from None
-
-
-async def cash(request: web.Request, service: Service) -> web.Response:
-    """Books a deposit or a withdrawal. Raises Refused."""
-    asked = await _body(request, Cash, '{"do": "add", "amount": "1000.00", "reason": ".."}')
-    try:
-        moved = flow(service, asked.agent, asked.amount, asked.do == "remove", asked.reason, "api")
-        return _answer(became_of_flow(service, moved, await _done(service, moved)))
-    except NotDone as why:
-        raise _refused(why) from None
-
-
-async def halt(request: web.Request, service: Service) -> web.Response:
-    """Halts or resumes trading of one symbol. Raises Refused."""
-    asked = await _body(request, Halt, '{"do": "halt", "symbol": "SPY", "reason": ".."}')
-    try:
-        event = halted(service, asked.symbol, asked.do == "halt", asked.reason, "api")
-        await _done(service, event)
-        return _answer(became_of_halt(service, event))
-    except NotDone as why:
-        raise _refused(why) from None
-
-
-async def reconcile(request: web.Request, service: Service) -> web.Response:
-    """Reconciles with the venue now, and settles the differences when `how` is given. Raises Refused."""
-    asked = await _body(request, Settle, '{"how": "", "reason": ".."}')
+async def reconcile(request: web.Request, service: Service) -> Struct:
+    """Reconciles with the venue now, and settles the differences when `how` is given."""
+    asked = await body(request, Settle, '{"how": "", "reason": ".."}')
     if service.compare is None:
         text = "there is no venue account to reconcile with: the broker is simulated, or not connected yet"
         raise Refused(409, "venue", text)
+    said = how_of(service, asked.how, asked.reason)
     try:
-        said = how_of(service, asked.how, asked.reason)
-        try:
-            async with asyncio.timeout(COMPARE_S):
-                account = await service.compare()
-        except TimeoutError:
-            account = None
-        if account is None:
-            text = f"not reconciled within {COMPARE_S:g} s: no answer of the venue, or orders in flight; try again"
-            raise Refused(504, "late", text)
-        if asked.how:
-            event = correction(service, account, asked.how, said, "api")
-            before = compared(service.shell.state, account, asked.how)
-            await _done(service, event)
-            return _answer(msgspec.structs.replace(before, switch=int(service.shell.state.switch.state)))
-        return _answer(compared(service.shell.state, account))
-    except NotDone as why:
-        raise _refused(why) from None
+        async with asyncio.timeout(COMPARE_S):
+            account = await service.compare()
+    except TimeoutError:
+        account = None
+    if account is None:
+        text = f"not reconciled within {COMPARE_S:g} s: no answer of the venue, or orders in flight; try again"
+        raise Refused(504, "late", text)
+    before = compared(service.shell.state, account, asked.how)
+    if not asked.how:
+        return before
+    await _done(service, correction(service, account, asked.how, said))
+    return msgspec.structs.replace(before, switch=int(service.shell.state.switch.state))
 
 
 ROUTES: Final[dict[str, Handler]] = {
@@ -142,22 +89,9 @@ ROUTES: Final[dict[str, Handler]] = {
 """Path -> handler of each POST; all need the token."""
 
 
-async def _body(request: web.Request, kind: type[Body], example: str) -> Body:
-    if request.content_type != "application/json":
-        raise Refused(415, "content_type", "the body is not application/json; send it as application/json")
-    try:
-        return msgspec.json.decode(await request.read(), type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as why:
-        text = str(why).replace("`", "")
-        raise Refused(422, "command", f"{text}; send {example}") from None
-
-
 async def _done(service: Service, event: Event) -> Sequence[Effect]:
-    """The effects of an event, once the event is durable. Raises Refused."""
-    try:
-        done = service.inbox.command(event)
-    except InboxFull as why:
-        raise Refused(429, "busy", str(why), {"Retry-After": "1"}) from None
+    """The effects of an event, once the event is durable. Raises Refused and InboxFull."""
+    done = service.inbox.command(event)
     try:
         async with asyncio.timeout(WAIT_S):
             return await asyncio.shield(done)
@@ -165,12 +99,3 @@ async def _done(service: Service, event: Event) -> Sequence[Effect]:
         raise Refused(
             504, "late", f"not committed within {WAIT_S:g} s and still queued; check `quantd status`"
         ) from None
-
-
-def _answer(said: Struct) -> web.Response:
-    return web.json_response(body=msgspec.json.encode(said))
-
-
-def _refused(why: NotDone) -> Refused:
-    later = {"Retry-After": "1"} if why.fault == "not_ready" else {}
-    return Refused(STATUS[why.fault], why.fault, str(why), later)

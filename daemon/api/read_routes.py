@@ -15,6 +15,7 @@ from quantd.daemon.api.pages import FOLDER
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config, store_url
 from quantd.daemon.monitoring.metrics import Metrics
+from quantd.daemon.runtime.recent_history import allocation
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import helper_models
@@ -22,7 +23,18 @@ from quantd.daemon.views.overview import READY, SWITCH, Overview, overview
 from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.report.figures import own_closes
 from quantd.daemon.views.risk_measures import METRICS, Assessed, assessed, metrics_of
-from quantd.daemon.views.rows import decided, newest_plans
+from quantd.daemon.views.rows import (
+    LIMIT_ROWS,
+    allocation_line,
+    decided,
+    decision_line,
+    equity_line,
+    newest_plans,
+    order_line,
+    risk_line,
+    shadow_books,
+    thinned,
+)
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO
 from quantd.trading.ports import EventBus
@@ -77,6 +89,11 @@ def whole(request: web.Request, name: str, default: int, low: int, high: int) ->
     return int(text)
 
 
+def since_of(request: web.Request) -> int:
+    """The instant `since` in the query string, in ns; 0 without it."""
+    return whole(request, "since", 0, 0, 2**63 - 1)
+
+
 class Readings:
     """Handlers of every GET."""
 
@@ -109,11 +126,8 @@ class Readings:
         """The overview, computed once per step however many requests there are."""
         progress = self._service.progress
         if self._latest is None or self._latest[0] != progress or self._latest[1].status != self._service.status:
-            self._latest = progress, overview(self._service, self._parts, self._service_config())
+            self._latest = progress, overview(self._service, self._parts, self._service.config)
         return self._latest[1]
-
-    def _service_config(self) -> Config:
-        return self._service.config
 
     async def _read(self, function: Callable[["Reader"], T]) -> T:
         """Queries the store in a thread: a slow disk must not block the loop."""
@@ -198,71 +212,72 @@ class Readings:
     async def metrics(self, request: web.Request) -> web.Response:
         """Updates and renders all metrics for a scrape by Prometheus."""
         now, metrics, state = self.now(), self._metrics, self._service.shell.state
-        metrics.slices(now.slices, self._service.bar_lag_s)
-        trail = self._service.trail
-        metrics.trail(trail.verdicts, trail.orders, trail.alerts)
-        asked = self._service.deadline
-        while asked is not None and asked.took:
-            number, seconds = asked.took.popleft()
-            metrics.decision(state.rules.names()[number], seconds)
-        while self._service.took:
-            metrics.job(*self._service.took.popleft())
-        metrics.open_orders(now.open_orders)
-        metrics.account(state.equity_micro / MICRO, now.drawdown, now.gross or 0.0)
-        known = metrics_of(self.assessed().house)
-        metrics.risk({name: getattr(known, name) for name in METRICS}, {limit.limit: limit.use for limit in now.limits})
-        metrics.switch("house", state.switch.state)
+        service, bus = self._service, self._bus
+        trail, known = service.trail, metrics_of(self.assessed().house)
+        metrics.total("slices", now.slices)
+        for counter, totals in (
+            ("gate_verdicts", trail.verdicts),
+            ("orders", trail.orders),
+            ("alerts", trail.alerts),
+            ("bus_commands", service.bus_commands),
+        ):
+            for key, total in totals.items():
+                metrics.total(counter, total, key or "passed")
+        while service.deadline is not None and service.deadline.took:
+            number, seconds = service.deadline.took.popleft()
+            metrics.observe("decision_seconds", seconds, state.rules.names()[number])
+        while service.took:
+            job, seconds = service.took.popleft()
+            metrics.observe("job_seconds", seconds, job)
+        metrics.set("bar_lag_seconds", service.bar_lag_s)
+        metrics.set("open_orders", now.open_orders)
+        metrics.set("equity", state.equity_micro / MICRO)
+        metrics.set("drawdown_ratio", now.drawdown)
+        metrics.set("gross_exposure_ratio", now.gross or 0.0)
+        metrics.replace("risk_ratio", {name: getattr(known, name) for name in METRICS})
+        metrics.replace("limit_use_ratio", {limit.limit: limit.use for limit in now.limits})
+        metrics.set("switch_state", state.switch.state, "house")
         for agent in now.agents:
-            metrics.switch(agent.name, SWITCH.index(agent.switch))
-            metrics.agent(agent.name, float(agent.equity), agent.share, shadow=agent.shadow)
-        metrics.diversity(now.diversity)
-        self._model_metrics()
-        metrics.loop_lag(self._service.loop_lag_s)
-        self._service.loop_lag_s = 0.0
-        metrics.commands(self._service.bus_commands)
-        bus = self._bus
+            metrics.set("switch_state", SWITCH.index(agent.switch), agent.name)
+            metrics.set("agent_equity", float(agent.equity), agent.name, "1" if agent.shadow else "0")
+            metrics.set("agent_capital_ratio", agent.share, agent.name)
+        metrics.set("agents_correlation_ratio", now.diversity)
+        for name, model, each in helper_models(self._parts.policies, state):
+            metrics.set("model_on", each.on, name, model)
+            metrics.set("model_training_seconds", each.seconds, name, model)
+            for figure, learned, plain in (
+                ("model_r2", each.r2, each.plain_r2),
+                ("model_mse", each.mse, each.plain_mse),
+                ("model_running_mse", each.running_mse, each.running_plain_mse),
+            ):
+                metrics.set(figure, learned, name, model, "model")
+                metrics.set(figure, plain, name, model, "plain")
+        metrics.set("loop_lag_seconds", service.loop_lag_s)
+        service.loop_lag_s = 0.0
         if bus is not None:
-            metrics.bus(online=bus.online, queue_depth=bus.queue_depth, drops=bus.drops, reconnects=bus.reconnects)
+            metrics.set("bus_online", bus.online)
+            metrics.set("bus_queue_depth", bus.queue_depth)
+            metrics.total("bus_drops", bus.drops)
+            metrics.total("bus_reconnects", bus.reconnects)
         body, kind = metrics.render()
         return web.Response(body=body, headers={"Content-Type": kind})
-
-    def _model_metrics(self) -> None:
-        """Sets the accuracy of helper models, at training and while running, beside that of their plain estimates."""
-        for agent, model, each in helper_models(self._parts.policies, self._service.shell.state):
-            self._metrics.model(
-                agent,
-                model,
-                on=each.on,
-                seconds=each.seconds,
-                figures={
-                    "r2": (each.r2, each.plain_r2),
-                    "mse": (each.mse, each.plain_mse),
-                    "running_mse": (each.running_mse, each.running_plain_mse),
-                },
-            )
 
     # the past
 
     async def orders(self, request: web.Request) -> web.Response:
-        from quantd.daemon.views.rows import LIMIT_ROWS, order_line
-
-        last, since = whole(request, "last", 100, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
+        last, since = whole(request, "last", 100, 1, LIMIT_ROWS), since_of(request)
         symbol = request.query.get("symbol")
         rows = await self._read(lambda r: r.orders(last=last, since=since, symbol=symbol))
         return answer({"run": self._service.run, "orders": [order_line(row) for row in rows]})
 
     async def fills(self, request: web.Request) -> web.Response:
-        from quantd.daemon.views.rows import LIMIT_ROWS, fill_line
-
-        last, since = whole(request, "last", 100, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
+        last, since = whole(request, "last", 100, 1, LIMIT_ROWS), since_of(request)
         symbol = request.query.get("symbol")
         rows = await self._read(lambda r: r.fills(last=last, since=since, symbol=symbol))
-        return answer({"run": self._service.run, "fills": [fill_line(row) for row in rows]})
+        return answer({"run": self._service.run, "fills": rows})
 
     async def equity(self, request: web.Request) -> web.Response:
-        from quantd.daemon.views.rows import LIMIT_ROWS, equity_line, thinned
-
-        points, since = whole(request, "points", 1_000, 2, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
+        points, since = whole(request, "points", 1_000, 2, LIMIT_ROWS), since_of(request)
         names = [a.name for a in self._config.agents]
         rows, beside = await self._read(lambda r: (r.equity(since=since), self._beside(r, since)))
         lines = [equity_line(p, names, beside) for p in thinned(rows, points)]
@@ -270,13 +285,11 @@ class Readings:
 
     def _beside(self, reader: "Reader", since: int = 0) -> dict[int, dict[str, str]]:
         """Equity of each shadow's book by sample."""
-        from quantd.daemon.views.rows import shadow_books
-
         return shadow_books(reader, [agent.name for agent in self._config.shadows], since)
 
     async def house(self, request: web.Request) -> web.Response:
         """Allocation between agents: capital shares, transfers, promotion tests, correlation of returns."""
-        since = whole(request, "since", 0, 0, 2**63 - 1)
+        since = since_of(request)
         now = self.now()
         moved, tried = await self._read(lambda r: (r.capital(since=since), r.promotions(since=since)))
         return answer(
@@ -298,25 +311,19 @@ class Readings:
         )
 
     async def decisions(self, request: web.Request) -> web.Response:
-        from quantd.daemon.views.rows import LIMIT_ROWS, decision_line
-
-        last, since = whole(request, "last", 20, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
+        last, since = whole(request, "last", 20, 1, LIMIT_ROWS), since_of(request)
         universe = self._parts.universe
         rows = await self._read(lambda r: r.decisions(last=last, since=since))
         lines = [decision_line(d.plan, universe, d.agents, d.address) for d in rows]
         return answer({"run": self._service.run, "decisions": lines})
 
     async def alerts(self, request: web.Request) -> web.Response:
-        from quantd.daemon.views.rows import LIMIT_ROWS, alert_line
-
         last, after = whole(request, "last", 100, 1, LIMIT_ROWS), whole(request, "after", 0, 0, 2**63 - 1)
         rows = await self._read(lambda r: r.alerts(last=last, after_seq=after))
-        return answer({"run": self._service.run, "alerts": [alert_line(row) for row in rows]})
+        return answer({"run": self._service.run, "alerts": rows})
 
     async def risk_history(self, request: web.Request) -> web.Response:
         """The newest records of the house's limits; with `since`, from the store."""
-        from quantd.daemon.views.rows import risk_line
-
         limit, since = self._span(request)
         points = self._service.histories.risk(limit)
         if since:
@@ -325,8 +332,6 @@ class Readings:
 
     async def portfolio_history(self, request: web.Request) -> web.Response:
         """The newest states of the account at samples; with `since`, from the store."""
-        from quantd.daemon.views.rows import equity_line
-
         limit, since = self._span(request)
         names = [a.name for a in self._config.agents]
         points = self._service.histories.portfolio(limit)
@@ -336,9 +341,6 @@ class Readings:
 
     async def allocations(self, request: web.Request) -> web.Response:
         """The agents' decisions in the newest rounds; with `since`, from the store."""
-        from quantd.daemon.runtime.recent_history import allocation
-        from quantd.daemon.views.rows import allocation_line
-
         limit, since = self._span(request)
         names, universe = [a.name for a in self._config.agents], self._parts.universe
         found = self._service.histories.allocations(limit)
@@ -348,9 +350,7 @@ class Readings:
         return answer({"run": self._service.run, "allocations": rows})
 
     def _span(self, request: web.Request) -> tuple[int, int]:
-        from quantd.daemon.views.rows import LIMIT_ROWS
-
-        return whole(request, "limit", 100, 1, LIMIT_ROWS), whole(request, "since", 0, 0, 2**63 - 1)
+        return whole(request, "limit", 100, 1, LIMIT_ROWS), since_of(request)
 
     async def why(self, request: web.Request) -> web.Response:
         return answer(await self._explaining().why(self._read, request))
@@ -359,13 +359,11 @@ class Readings:
 
     async def page(self, request: web.Request) -> web.Response:
         """The dashboard page with the present figures in it, so that it shows them before its first request."""
-        from quantd.daemon.views.rows import equity_line, order_line, thinned
-
         names = [a.name for a in self._config.agents]
         rows = await self._read(lambda r: (r.equity(), r.orders(last=12), self._beside(r)))
         known = self._live(await self._said()) | {
             "equity": [equity_line(p, names, rows[2]) for p in thinned(rows[0], 800)],
-            "orders": [order_line(row) for row in rows[1]],
+            "orders": list(map(order_line, rows[1])),
             "use": self._use(),
         }
         # only "<" could end a script element: escaped, no text of a policy or a venue becomes markup

@@ -14,13 +14,15 @@ from aiohttp import web
 
 from quantd.adapters.listener import Listener, descriptors
 from quantd.daemon.api import manual_routes
-from quantd.daemon.api.command_routes import command
+from quantd.daemon.api.command_routes import Handler, command, refused
 from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience
 from quantd.daemon.api.pages import dashboard
-from quantd.daemon.api.read_routes import Readings
+from quantd.daemon.api.read_routes import Readings, answer
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.commands.api_token import token_of
+from quantd.daemon.commands.control import NotDone
 from quantd.daemon.config import Config
+from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.ports import EventBus
@@ -61,10 +63,13 @@ class Api:
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=BODY_BYTES)
         read = self._readings
 
-        def obeying(handler: manual_routes.Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        def obeying(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
             async def post(request: web.Request) -> web.StreamResponse:
                 self._guard.authorise(request)
-                return await handler(request, self._service)
+                try:
+                    return answer(await handler(request, self._service))
+                except (NotDone, InboxFull) as why:
+                    raise refused(why) from None
 
             return post
 

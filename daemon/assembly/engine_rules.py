@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Final
 
 from msgspec.structs import replace
 
-from quantd.daemon.assembly.limits import agent_limits, allowance_of, house_limits, shocks_of
+from quantd.daemon.assembly.limits import TOLERANCE, VENUE, agent_limits, allowance_of, house_limits, shocks_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.agents.capital_shares import CapitalRules, Regime
@@ -19,12 +18,6 @@ from quantd.risk.measures.stress import Shock
 from quantd.trading.instruments import Universe
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
-
-_OF_VENUE: Final = (
-    "collar", "reduce_collar", "flatten_collar", "max_price_age_ns", "fee_bp", "min_history", "duplicate_window_ns",
-    "in_flight", "max_cash_debit",
-)  # fmt: skip
-"""Limits that describe the venue."""
 
 FEED_ASKS = frozenset({"rebalance"})
 """Schedules at which agents decide; the others are jobs."""
@@ -105,7 +98,6 @@ def _shadow(
     if limits.protective is not None:
         # its simulated venue takes no stops: the daemon watches its levels
         limits = override(limits, protective=replace(limits.protective, at_venue=False))
-    venue = {name: getattr(limits, name) for name in _OF_VENUE}
     named = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
     capital = int(house.cash_micro * Fraction(repr(agent.capital)))
     own = AgentRules(
@@ -118,7 +110,7 @@ def _shadow(
     return replace(
         house,
         agents=(own,),
-        house=override(Limits(), **venue, allow_short=True),
+        house=override(Limits(), **{name: getattr(limits, name) for name in (*VENUE, *TOLERANCE)}, allow_short=True),
         cash_micro=capital,
         flatten_on=(),
         venue_pays=False,

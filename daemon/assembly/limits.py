@@ -2,18 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Any, Final, get_args, get_type_hints
 
 from msgspec import Struct
 
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config import Limits as LimitKeys
 from quantd.daemon.config.values import Section
 from quantd.daemon.engine.planning.live_caps import Allowance
-from quantd.risk.limits.catalogue import EXTRA, Limits, Stress, override
+from quantd.risk.limits.catalogue import Limits, Stress, override
 from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.measures.stress import SHIPPED, Shock
 from quantd.trading.instruments import Universe
+
+VENUE: Final = (
+    "collar", "reduce_collar", "flatten_collar", "max_price_age_ns", "fee_bp", "min_history", "duplicate_window_ns",
+)  # fmt: skip
+"""Limits that describe the venue: an agent has those of the house unless its own are set."""
+
+TOLERANCE: Final = ("in_flight", "max_cash_debit")
+"""Limits that an agent has from the house, unless its profile or its own keys set them."""
 
 
 def shocks_of(config: Config) -> dict[str, Shock]:
@@ -41,7 +50,7 @@ def limits_of(
     keys: LimitKeys, profile: str | None, universe: Universe, shocks: Mapping[str, Shock], **defaults: object
 ) -> Limits:
     """Effective limits of one section: `defaults`, then the profile's, then its explicit keys."""
-    names = (*LimitKeys.model_fields, *EXTRA)
+    names = (each.attribute for each in limit_keys())
     given = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
     if "max_order_notional_micro" in given:
         given["max_order_notional"] = given.pop("max_order_notional_micro") / 1e6
@@ -64,7 +73,7 @@ def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits
     risk, age = config.risk, {"max_price_age_ns": int(1.25 * interval_ns)}
     house = limits_of(risk, risk.profile, universe, shocks_of(config), **age)
     house = override(house, fee_bp=config.broker.commission_bp)
-    return override(house, **age) if risk.max_price_age_ns is None else house
+    return override(house, **age) if getattr(risk, "max_price_age_ns", None) is None else house
 
 
 def allowance_of(config: Config) -> Allowance:
@@ -81,16 +90,7 @@ def allowance_of(config: Config) -> Allowance:
 
 def agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:
     """The limits of an agent, effective: what describes the venue is the house's unless the agent says otherwise."""
-    venue = {
-        "collar": house.collar,
-        "reduce_collar": house.reduce_collar,
-        "flatten_collar": house.flatten_collar,
-        "max_price_age_ns": house.max_price_age_ns,
-        "fee_bp": house.fee_bp,
-        "min_history": house.min_history,
-        "duplicate_window_ns": house.duplicate_window_ns,
-    }
-    tolerance = {"in_flight": house.in_flight, "max_cash_debit": house.max_cash_debit}
+    venue = {name: getattr(house, name) for name in VENUE}
+    tolerance = {name: getattr(house, name) for name in TOLERANCE}
     limits = limits_of(agent.limits, agent.profile, universe, shocks, **venue, **tolerance, allow_short=True)
-    given = agent.limits.model_fields_set
-    return override(limits, **{k: v for k, v in venue.items() if k not in given})
+    return override(limits, **{k: v for k, v in venue.items() if k not in agent.limits.model_fields_set})

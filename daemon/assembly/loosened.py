@@ -8,7 +8,7 @@ from quantd import bundled
 from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, load
-from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, override, tightest, value_of
+from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, tighter_of, value_of
 from quantd.risk.limits.profiles import PROFILES
 
 WITHOUT_PROFILE: Final = "balanced"
@@ -81,9 +81,7 @@ def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
 
 def _loosens(name: str, a: Any, b: Any) -> bool:
     try:
-        # ours is looser when it is not the tighter of two sets that differ in this key alone
-        both = tightest(override(Limits(min_history=2), **{name: a}), override(Limits(min_history=2), **{name: b}))
+        return bool(tighter_of(name, a, b) != a)
     except ValueError:
         # the estimators differ: compare their bounds
         return bool(getattr(a, "limit", 0.0) > getattr(b, "limit", 0.0))
-    return bool(getattr(both, name) != a)

@@ -1,15 +1,15 @@
 """The names that a configuration may use: policies with their parameters, calendars, risk profiles."""
 
-from typing import Final
+from typing import Final, get_args
 
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
-from quantd.daemon.config import Config, Known, LimitKey, Mistake
+from quantd.daemon.assembly.limit_keys import limit_keys
+from quantd.daemon.config import Config, Known, Mistake
+from quantd.daemon.config.schema import Job
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
-from quantd.risk.limits.catalogue import EXTRA
 from quantd.risk.limits.profiles import PROFILES
-from quantd.risk.limits.record import higher
 from quantd.strategies.policies import COMPOSITES, POLICIES, RECORDS
 
 COMMON: Final = (
@@ -59,19 +59,7 @@ def known_names() -> Known:
     )
 
 
-def limit_keys() -> tuple[LimitKey, ...]:
-    """The keys of limits without a field in the schema of the configuration."""
-    return tuple(
-        LimitKey(key, *bounds, floor=each.tighter is higher)
-        for key, each in EXTRA.items()
-        if (bounds := each.bounds) is not None
-    )
-
-
-JOBS = frozenset(
-    {"rebalance", "snapshot", "flatten", "risk_report", "daily_report", "reconcile", "backup", "compact", "reallocate",
-     "promote", "retrain"}
-)  # fmt: skip
+JOBS: Final = frozenset(get_args(Job)) - {"reload"}
 """The jobs of schedules in this version."""
 
 

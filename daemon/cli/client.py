@@ -1,10 +1,10 @@
-"""Speaks to the daemon that runs in a state folder, over the loopback interface, with the token it made."""
+"""Client of the API of the daemon that runs in a state folder, with the token in this folder."""
 
 import http.client
 import json
 import socket
 import ssl
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -15,9 +15,17 @@ from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 
 ANSWER_S: Final = 15.0
 
+CODES: Final = {
+    401: CONFIG, 404: USAGE, 409: CHECK_FAILED, 422: USAGE, 429: TRY_LATER, 503: TRY_LATER, 504: TRY_LATER,
+}  # fmt: skip
+"""Status of a response -> exit code."""
+
+
+T = TypeVar("T")
+
 
 class Reached(Struct, frozen=True):
-    """What `api.json` says."""
+    """The content of `api.json`: where the daemon listens."""
 
     host: str
     port: int
@@ -27,7 +35,7 @@ class Reached(Struct, frozen=True):
 
 
 class Daemon:
-    """A daemon that answers."""
+    """A daemon by its address."""
 
     def __init__(self, reached: Reached, token: str) -> None:
         self.reached = reached
@@ -38,11 +46,11 @@ class Daemon:
         return self._ask("GET", path, None)
 
     def post(self, path: str, body: object) -> Any:
-        """The JSON answer to a command, which is durable by then. Raises Failure."""
+        """The JSON response to a command, which is durable by then. Raises Failure."""
         return self._ask("POST", path, json.dumps(body))
 
     def listens(self) -> bool:
-        """Whether anything listens where it was."""
+        """Whether its address accepts connections."""
         try:
             socket.create_connection((self.reached.host, self.reached.port), ANSWER_S).close()
         except OSError:
@@ -68,31 +76,21 @@ class Daemon:
             raise Failure(f"what answers at {_place(self.reached)} is not quantd", TRY_LATER) from None
         if response.status >= 400 and path != "/health":
             text = found.get("error", {}).get("text", response.reason)
-            codes = {
-                401: CONFIG,
-                404: USAGE,
-                409: CHECK_FAILED,
-                422: USAGE,
-                429: TRY_LATER,
-                503: TRY_LATER,
-                504: TRY_LATER,
-            }
-            raise Failure(text, codes.get(response.status, CHECK_FAILED))
+            raise Failure(text, CODES.get(response.status, CHECK_FAILED))
         return found
 
 
 def named(place: Place) -> Daemon | None:
-    """The daemon that wrote into this state folder where it listens; one that was killed left that behind."""
+    """The daemon whose address is in this state folder; it may have been killed."""
     try:
         reached = msgspec.json.decode((place.folder / "api.json").read_bytes(), type=Reached)
-        token = (place.folder / reached.token).read_text().strip()
+        return Daemon(reached, (place.folder / reached.token).read_text().strip())
     except (OSError, msgspec.DecodeError):
         return None
-    return Daemon(reached, token)
 
 
 def running(place: Place) -> Daemon | None:
-    """The daemon of this state folder, None when none answers."""
+    """The daemon of this state folder, None when none responds."""
     daemon = named(place)
     try:
         if daemon is not None:
@@ -103,8 +101,7 @@ def running(place: Place) -> Daemon | None:
 
 
 def reach(place: Place) -> Daemon:
-    """The daemon of this state folder, asked for nothing yet: a kill switch has no time for questions. Raises Failure
-    with the remedy when none runs."""
+    """The daemon of this state folder, without a request yet: a kill switch must be quick. Raises Failure."""
     daemon = named(place)
     if daemon is None or not daemon.listens():
         raise Failure(
@@ -115,10 +112,15 @@ def reach(place: Place) -> Daemon:
     return daemon
 
 
+def posted(place: Place, path: str, body: object, type: type[T]) -> T:
+    """The response of the daemon of this state folder to a command. Raises Failure."""
+    return msgspec.convert(reach(place).post(path, body), type)
+
+
 def _connection(reached: Reached) -> http.client.HTTPConnection:
     if not reached.tls:
         return http.client.HTTPConnection(reached.host, reached.port, timeout=ANSWER_S)
-    # the certificate is the daemon's own and its place was written by it: what matters here is who reads the folder
+    # the daemon wrote its own certificate and address into the folder: the token protects the connection
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,6 +1,6 @@
-"""The record that declares a command, and the options that several commands share. Imports nothing heavy."""
+"""The record that declares a command, and options that several commands share. Imports nothing heavy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -9,23 +9,24 @@ from typing import Annotated, Final, Literal
 import typer
 
 Panel = Literal["Trade", "Look", "Operate", "Set up", "Learn"]
+Action = Callable[..., int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of `quantd`. Its name is the name of its module, and its help is the docstring of the action.
+    """One command of `quantd`. Its name is the name of its module, and its help is the docstring of the module.
 
-    `action` returns the exit code; None is 0. A `typer.Typer` is a group of commands. `order` is the place in the panel
-    of `quantd --help`; commands of the same order are sorted by name.
+    `order` is the place in the panel of `quantd --help`; commands of the same order are sorted by name. An action
+    returns the exit code; None is 0. A group of commands has its actions by name, each with its help as docstring.
     """
 
-    action: Callable[..., int | None] | typer.Typer
     panel: Panel
-    order: int = 1_000
+    order: int
+    action: Action | Mapping[str, Action]
 
 
 def day(text: str) -> date:
-    """A date as options take it: 2019-01-02."""
+    """Parse the date of an option: 2019-01-02."""
     try:
         return datetime.strptime(text, "%Y-%m-%d").date()
     except ValueError:
@@ -33,7 +34,7 @@ def day(text: str) -> date:
 
 
 def one_of(names: Sequence[str]) -> Callable[[str], str]:
-    """A parser of an option that takes one of these names."""
+    """The parser of an option with these values."""
 
     def parsed(text: str) -> str:
         if text not in names:
@@ -52,37 +53,25 @@ State = Annotated[
     Path | None,
     typer.Option("--state", envvar="QUANTD_STATE", help="The state folder, in place of the configured one."),
 ]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key; may be given again.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Last = Annotated[int, typer.Option("--last", "-n", min=1, max=1_000_000, help="How many, the newest.")]
-Run = Annotated[str | None, typer.Option("--run", help="A run by its name; the newest without it.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document only.")]
+Last = Annotated[int, typer.Option("--last", "-n", min=1, max=1_000_000, help="Number of the newest entries.")]
+Run = Annotated[str | None, typer.Option("--run", help="Name of a run; the newest without it.")]
 From = Annotated[date | None, typer.Option("--from", parser=day, metavar="DATE", help="First day.")]
 To = Annotated[date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")]
 
-Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the journal.")]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Reason, for the journal.")]
 Agent = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="One agent; the whole house without it.")]
 Mqtt = Annotated[
     str,
     typer.Option(
         "--mqtt",
         metavar="URL",
-        help="Send it over MQTT, signed: mqtt://host:1883/quantd/paper (docs/operate/switch.md).",
+        help="Send it signed over MQTT: mqtt://host:1883/quantd/paper (docs/operate/switch.md).",
     ),
 ]
 Symbol = Annotated[
     str, typer.Option("--symbol", "-s", metavar="SYMBOL", help="One symbol: no new orders for it; its positions stay.")
 ]
-
-Bars = Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="data/us_daily.parquet")]
-Actions = Annotated[
-    str | None, typer.Option(help='Splits, dividends; "" for none.', show_default="data/us_actions.csv")
-]
-Symbols = Annotated[str | None, typer.Option(help="Joined by commas.", show_default="AAPL,BAC,IWM,QQQ,SPY")]
-PlanSets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a plan; may be given again.")
-]
-Address = Annotated[str, typer.Option(help="Of a Ray cluster.", show_default="one begun on this machine, and ended")]
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="An artifact, such as models/shipped/scorer.")]

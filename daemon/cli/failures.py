@@ -5,9 +5,10 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from importlib.util import find_spec
 
 from quantd.trading.display_text import visible
-from quantd.trading.exit_codes import CHECK_FAILED, DONE, INTERRUPTED, ExplainedError
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, INTERRUPTED, ExplainedError
 
 
 class Failure(ExplainedError):
@@ -18,47 +19,53 @@ class Failure(ExplainedError):
         self.exit_code = exit_code
 
 
+def needs(what: str, *packages: str) -> None:
+    """Raise Failure unless the packages that the extra `train` installs are present."""
+    if missing := [name for name in packages if find_spec(name) is None]:
+        raise Failure(f"{what} needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
+
+
+def note(text: str) -> None:
+    """Print a line on standard error."""
+    print(visible(text), file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints there
+
+
 def guarded(command: Callable[[], object]) -> int:
-    """Run a command; its exit code. Messages go to standard error."""
+    """Run a command and return its exit code. Messages go to standard error."""
     try:
         result = command()
         sys.stdout.flush()
         return result if isinstance(result, int) else DONE
     except KeyboardInterrupt:
-        _say("interrupted")
+        note("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # whoever read our output has gone (`quantd orders | head`): nothing is wrong, and nothing more can be said
+        # the reader of our output has gone (`quantd orders | head`), which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else CHECK_FAILED
     except BaseException as error:
         text, code = explained(error)
-        _say(text)
+        note(text)
         return code
 
 
 def explained(error: BaseException) -> tuple[str, int]:
-    """The message and the exit code of what ended a command; the stack of a fault of ours is kept in a file."""
-    known = _explained(_leaf(error))
-    if known is not None:
+    """The message and the exit code of an exception; the traceback of a bug goes into a file."""
+    leaf = _leaf(error)
+    if (known := _explained(leaf)) is not None:
         return known
     handle, path = tempfile.mkstemp(prefix="quantd-error-", suffix=".txt", text=True)
     with os.fdopen(handle, "w") as file:
         traceback.print_exception(error, file=file)
-    leaf = _leaf(error)
     text = " ".join(str(leaf).split()) or "no text"
     text = f"quantd: this is a fault of quantd itself ({type(leaf).__name__}: {text:.300}). Details are in {path}"
     return text, CHECK_FAILED
 
 
-def _say(text: str) -> None:
-    print(visible(text), file=sys.stderr)  # noqa: T201 - the one place where a command says why it failed
-
-
 def _leaf(error: BaseException) -> BaseException:
-    """The first thing in a group of failed tasks that can be explained, else the first."""
+    """The first exception of a group of failed tasks that can be explained, else the first."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     leaves = [_leaf(each) for each in error.exceptions]

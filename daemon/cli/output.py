@@ -1,20 +1,22 @@
-"""How commands speak: one JSON document, or tables and lines for people; times of New York and UTC alike."""
+"""Output of commands: one JSON document, or tables and lines of text; times of New York and UTC."""
 
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from quantd.daemon.views.run_summary import Summary
 from quantd.trading.display_text import visible
-
-if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
-
-    from rich.console import Console
-
-    from quantd.daemon.views.run_summary import Summary
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -25,80 +27,60 @@ def iso(ts_ns: int) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-@lru_cache
-def _zone(name: str) -> "ZoneInfo":
-    from zoneinfo import ZoneInfo
-
-    return ZoneInfo(name)
-
-
 def local(ts_ns: int, zone: str = "America/New_York") -> str:
-    """The same instant on an exchange's clock: 2020-02-28 16:00."""
-    moment = (_EPOCH + timedelta(microseconds=ts_ns // 1000)).astimezone(_zone(zone))
+    """An instant on an exchange's clock: 2020-02-28 16:00."""
+    moment = (_EPOCH + timedelta(microseconds=ts_ns // 1000)).astimezone(ZoneInfo(zone))
     return moment.strftime("%Y-%m-%d %H:%M" + (":%S" if moment.second else ""))
 
 
 def place_name(zone: str) -> str:
-    """How a table names a clock: America/New_York is "New York"."""
+    """The name of a clock in a table: "New York" of America/New_York."""
     return zone.rsplit("/", 1)[-1].replace("_", " ")
 
 
 def print_json(value: Any) -> None:
-    """The one document on standard output."""
-    import msgspec
-
+    """Print the one JSON document on standard output."""
     sys.stdout.write(visible(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()) + "\n")
     sys.stdout.flush()
 
 
 def say(text: str = "") -> None:
-    """A line for people on standard output; what venues, policies and files put into it cannot steer the terminal."""
+    """Print a line on standard output; control characters of venues, policies and files are escaped."""
     sys.stdout.write(visible(text) + "\n")
 
 
-def console() -> "Console":
-    """Rich on standard output; wide enough for a table when nobody looks at it."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+def answer(as_json: bool, document: Any, *lines: str) -> None:
+    """Print the document with --json, else the lines."""
+    if as_json:
+        print_json(document)
+    else:
+        for line in lines:
+            say(line)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """A plain table; columns named in `right` are numbers."""
-    from rich.table import Table
-
+    """Print a plain table; columns named in `right` are numbers."""
     made = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     for row in rows:
-        made.add_row(*[_plain(cell) for cell in row])
-    console().print(made)
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(visible(text))
+        made.add_row(*(escape(visible(cell)) for cell in row))
+    # wide enough for a table where the output is not a terminal
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(made)
 
 
 class Bar(Protocol):
-    """Progress of something long."""
+    """The progress of a long operation: a share of 1, and a note beside the bar."""
 
-    def __call__(self, share: float, note: str = "") -> None:
-        """`note` is told beside it."""
-        ...
+    def __call__(self, share: float, note: str = "") -> None: ...
 
 
 @contextmanager
 def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
-    """A bar on standard error, from the first second on, where a person looks at it."""
+    """A bar on standard error after the first second, where it is a terminal."""
     if not (shown and sys.stderr.isatty()):
         yield lambda share, note="": None
         return
-    import time
-
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
@@ -123,8 +105,7 @@ def progress(what: str, *, shown: bool = True) -> Iterator[Bar]:
 
 
 def cell(value: object) -> str:
-    """A value as a cell of a CSV file. A spreadsheet takes text that begins like a formula for one: a quote goes before
-    it."""
+    """A value as a cell of a CSV file. Text that begins like a formula is quoted, so that no spreadsheet runs it."""
     text = str(value)
     if text[:1] not in ("=", "+", "-", "@", "\t", "\r"):
         return text
@@ -135,22 +116,29 @@ def cell(value: object) -> str:
     return text
 
 
-def closing(summary: "Summary") -> str:
-    """The last lines of a run or a backtest, for people."""
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file in one step: no reader sees a part of it."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def closing(summary: Summary) -> str:
+    """The summary of a run or a backtest as text."""
     held = ", ".join(f"{qty} {symbol}" for symbol, qty in summary.positions.items()) or "nothing"
+    trips = "once" if summary.trips == 1 else f"{summary.trips} times"
     return "\n".join(
         [
             f"run {summary.run} ({summary.mode})",
             f"  equity {summary.equity}, of it cash {summary.cash}; holds {held}",
             f"  {summary.slices:,} slices, {summary.symbol_bars:,} symbol-bars, {summary.orders:,} orders, "
             f"{summary.fills:,} fills",
-            f"  the gate cut {summary.clipped:,} wishes and refused {summary.refused:,}; "
-            f"{summary.alerts:,} alerts; the switch tripped {_times(summary.trips)}",
+            f"  the gate cut {summary.clipped:,} orders and refused {summary.refused:,}; "
+            f"{summary.alerts:,} alerts; the switch tripped {trips}",
             f"  {summary.wall_s:.2f} s of trading, {summary.symbol_bars_per_s:,.0f} symbol-bars/s",
             f"  digest {summary.digest}",
         ]
     )
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"

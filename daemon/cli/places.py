@@ -1,20 +1,21 @@
-"""Where a command finds things: the configuration, the state folder, and whether a daemon runs there.
+"""The state folder, the store and the MQTT broker of a command's configuration.
 
-The state folder is read from the file without checking it: a mistake in config.toml must not keep anybody from
-`quantd halt`.
+The file is read without checks: a mistake in config.toml must not prevent `quantd halt`.
 """
 
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quantd.adapters.bus.settings import Tls
 from quantd.daemon.cli.failures import Failure
+from quantd.daemon.config import secret, store_url
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 
 if TYPE_CHECKING:
-    from quantd.adapters.bus.settings import Tls
     from quantd.adapters.store.journal.records import Records, RunRecord
     from quantd.adapters.store.queries import Reader
 
@@ -27,7 +28,7 @@ class Place:
     store: str | Path
 
     def reader(self, run: str | None = None) -> "Reader":
-        """The store's read models, of the newest run when none is named. Raises Failure where there is none."""
+        """The read models of a run, of the newest without a name. Raises Failure without a store."""
         from quantd.adapters.store.errors import StoreFailing
         from quantd.adapters.store.queries import Reader
 
@@ -36,41 +37,38 @@ class Place:
         except StoreFailing as why:
             raise Failure(str(why), CHECK_FAILED) from None
 
+    def records(self) -> "Records":
+        """The journal for reading. Raises StoreError."""
+        from quantd.adapters.store.handle import read_only
+
+        return read_only(self.store, self.folder)
+
 
 def place(config: Path, state: Path | None, sets: Sequence[str] | None = None) -> Place:
-    """Where the run of this configuration keeps its state."""
-    url = ""
-    table: Mapping[str, Any] = {}
-    if config.exists() or state is None:
-        table = _document(config)
+    """The state folder and the store of a configuration. Raises Failure."""
+    table = _document(config) if config.exists() or state is None else {}
     given = dict(each.split("=", 1) for each in sets or () if "=" in each)
     named = given.get("quantd.state") or os.environ.get("QUANTD_QUANTD__STATE") or _text(table, "quantd", "state")
     url = given.get("store.url") or os.environ.get("QUANTD_STORE__URL") or _text(table, "store", "url")
     folder = state if state is not None else config.parent / (named or "state")
-    from quantd.daemon.config import store_url
-
     return Place(folder, store_url(url) or folder)
 
 
 def bus_root(config: Path) -> str:
-    """The topic of the configured instance; that of the default where there is no configuration here."""
+    """The topic of the configured instance, or of the default one without a configuration."""
     table = _document(config) if config.exists() else {}
     return f"{_text(table, 'bus', 'prefix') or 'quantd'}/{_text(table, 'quantd', 'name') or 'paper'}"
 
 
 def bus_login(config: Path) -> tuple[str | None, str | None]:
-    """The MQTT broker's user, as configured, and the secret mqtt_password; None where there is none."""
-    from quantd.daemon.config import secret
-
+    """The MQTT broker's configured user and the secret mqtt_password, or None."""
     table = _document(config) if config.exists() else {}
     user = os.environ.get("QUANTD_BUS__USERNAME") or _text(table, "bus", "username")
     return user or None, secret("mqtt_password") if user else None
 
 
-def bus_tls(config: Path, secure: bool) -> "Tls | None":
-    """How a client of the configured broker speaks TLS; None where it does not."""
-    from quantd.adapters.bus.settings import Tls
-
+def bus_tls(config: Path, secure: bool) -> Tls | None:
+    """The TLS settings of a client of the configured broker; None without TLS."""
     bus = (_document(config) if config.exists() else {}).get("bus")
     kind = os.environ.get("QUANTD_BUS__KIND") or (_text({"bus": bus}, "bus", "kind") or "embedded")
     table = bus.get("tls") if isinstance(bus, dict) else None
@@ -87,8 +85,6 @@ def bus_tls(config: Path, secure: bool) -> "Tls | None":
 
 
 def _document(config: Path) -> Mapping[str, Any]:
-    import tomllib
-
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
@@ -106,12 +102,11 @@ def _text(document: Mapping[str, Any], section: str, key: str) -> str:
 
 
 def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
-    """The store for reading, and the run that is meant: the newest where none is named. Raises Failure."""
+    """The store for reading, and the named run or the newest. Raises Failure."""
     from quantd.adapters.store.errors import StoreFailing
-    from quantd.adapters.store.handle import read_only
     from quantd.adapters.store.queries import run_of
 
-    records = read_only(where.store, where.folder)
+    records = where.records()
     try:
         return records, run_of(records, run)
     except StoreFailing as why:

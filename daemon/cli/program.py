@@ -1,14 +1,14 @@
 """The program `quantd`: finds the commands, and runs the one that the command line names.
 
-Each module of the five folders that declares `COMMAND` is a command. A module is imported when its command runs or when
-its help is shown, so its head imports nothing heavy.
+Each module of the five folders that declares `COMMAND` is a command. The list of commands is read from their source: a
+module is imported only when its command runs or shows its own help.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Annotated, Final, get_args
 
 import typer
@@ -17,55 +17,68 @@ from quantd.daemon.cli.command import Command, Panel
 
 HERE: Final = Path(__file__).parent
 FOLDERS: Final = ("trade", "look", "operate", "setup", "learn")
-RECORD: Final = re.compile(r"^COMMAND\b", re.MULTILINE)
-"""The line of a command's record. A helper module beside the commands has none, and is not imported for a list."""
+RECORD: Final = re.compile(
+    r'\A"""(.+?)"""\n.*^COMMAND: Final = Command\(\s*"(.+?)",\s*(\d+),', re.DOTALL | re.MULTILINE
+)
+"""Docstring, panel and order of a command. A helper module beside the commands has no record."""
 
 
-def commands() -> dict[str, str]:
-    """Name of each command -> its module."""
-    return {
-        each.name.replace("_", "-"): f"quantd.daemon.cli.{folder}.{each.name}"
-        for folder in FOLDERS
-        for each in iter_modules([str(HERE / folder)])
-        if not each.ispkg and RECORD.search((HERE / folder / f"{each.name}.py").read_text(encoding="utf-8"))
-    }
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command in the list of commands."""
+
+    module: str
+    panel: str
+    order: int
+    help: str
+
+
+def commands() -> dict[str, Entry]:
+    """The commands by name, in the order of their panels."""
+    found = {}
+    for folder in FOLDERS:
+        for file in (HERE / folder).glob("*.py"):
+            if record := RECORD.match(file.read_text(encoding="utf-8")):
+                module = f"quantd.daemon.cli.{folder}.{file.stem}"
+                found[file.stem.replace("_", "-")] = Entry(module, record[2], int(record[3]), record[1])
+    panels = get_args(Panel)
+    return dict(sorted(found.items(), key=lambda item: (panels.index(item[1].panel), item[1].order, item[0])))
 
 
 def run(arguments: list[str]) -> None:
     """Run one command line. Leaves by SystemExit with the exit code."""
     first = arguments[0] if arguments else ""
-    modules = {} if arguments == ["--version"] else commands()
-    if first in modules:
-        made = program({first: modules[first]})
+    entries = {} if arguments == ["--version"] else commands()
+    if first in entries:
+        made = program({first: entries[first]})
     else:
-        made = program(modules, listed=first in ("", "--help") or not first.startswith("-"))
+        made = program(entries, listed=first in ("", "--help") or not first.startswith("-"))
     made(arguments, prog_name="quantd")
 
 
-def program(modules: Mapping[str, str], *, listed: bool = False) -> typer.Typer:
-    """The program with these commands, in the order of their panels. With `listed` a command has its name and help
-    only: to build its options takes time."""
+def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Typer:
+    """The program with these commands. With `listed` a command has its name and help only, and is not imported."""
     made = typer.Typer(
         name="quantd",
-        help="An event-driven trading daemon. `quantd run` trades "
-        "on paper; `quantd COMMAND --help` explains a command.",
+        help="Event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         result_callback=_leave,
     )
     made.callback()(_options)
-    records: dict[str, Command] = {name: import_module(module).COMMAND for name, module in modules.items()}
-    panels = get_args(Panel)
-    for name in sorted(records, key=lambda each: (panels.index(records[each].panel), records[each].order, each)):
-        action, panel = records[name].action, records[name].panel
+    for name, entry in entries.items():
         if listed:
-            text = action.info.help if isinstance(action, typer.Typer) else action.__doc__
-            made.command(name, help=text, rich_help_panel=panel)(_nothing)
-        elif isinstance(action, typer.Typer):
-            made.add_typer(action, name=name, rich_help_panel=panel)
-        else:
-            made.command(name, rich_help_panel=panel)(action)
+            made.command(name, help=entry.help, rich_help_panel=entry.panel)(_nothing)
+            continue
+        command: Command = import_module(entry.module).COMMAND
+        if callable(command.action):
+            made.command(name, help=entry.help, rich_help_panel=entry.panel)(command.action)
+            continue
+        group = typer.Typer(help=entry.help, no_args_is_help=True)
+        for each, action in command.action.items():
+            group.command(each)(action)
+        made.add_typer(group, name=name, rich_help_panel=entry.panel)
     return made
 
 

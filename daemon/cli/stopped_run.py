@@ -1,25 +1,30 @@
-"""A stopped run as it stands: its newest snapshot and the journal after it, folded without writing anything."""
+"""The state of a stopped run: its newest snapshot, and the journal after it replayed without writing."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from quantd.adapters.store.handle import read_only
+import msgspec
+
+from quantd.adapters.store.journal.records import Records
 from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.places import place
 from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.replay import newest_snapshot, refold
 from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.timeline import Item, time_of
 from quantd.daemon.views.overview import positions
+from quantd.trading.codec import decode
 from quantd.trading.display_text import instant_text
+from quantd.trading.events import Started
 
 
 def at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> tuple[Shell, str, Parts]:
-    """(shell, run, what it is made of) of the newest run. Raises what `quantd.daemon.cli.failures` explains."""
+    """(shell, run, parts) of the newest run. Raises an ExplainedError."""
     where = place(config, state, sets)
-    records = read_only(where.store, where.folder)
+    records = where.records()
     run = where.reader().run.run
     found = read(config, sets)
     parts = parts_of(found, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
@@ -28,12 +33,26 @@ def at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> tup
     return shell, run, parts
 
 
-def positions_at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> dict[str, Any]:
-    """As the API says it."""
-    import msgspec
-
+def positions_at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> Any:
+    """The positions in the form of the API."""
     shell, run, _ = at_rest(config, state, sets)
     shell.state.revalue()
     found = {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": positions(shell.state)}
-    plain: dict[str, Any] = msgspec.to_builtins(found)
-    return plain
+    return msgspec.to_builtins(found)
+
+
+def started(records: Records, run: str) -> Started | None:
+    """The first event of a run's journal; None where it is missing."""
+    first = next((decode(data).event for _, data in records.entries(run, 1)), None)
+    return first if isinstance(first, Started) else None
+
+
+def tracked(
+    market: Iterator[list[Item]], bar: Callable[[float], None], last: int, first: int = 0
+) -> Iterator[list[Item]]:
+    """The market by instants, with its progress from `first` (0: the first instant) to `last` in ns."""
+    for number, instant in enumerate(market):
+        if number % 256 == 0:
+            first = first or time_of(instant[0])
+            bar(min(1.0, (time_of(instant[0]) - first) / max(1, last - first)))
+        yield instant

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from msgspec import Struct
@@ -21,8 +21,11 @@ from quantd.risk.switch import RUN
 from quantd.trading.effects import Cancel, Effect, Planned, Publish
 from quantd.trading.events import Correction, Flow, Halted, Reconciled, Wished
 from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantity_text
+from quantd.trading.orders import OrderBasket, money_text, order_id, price_text, quantities, quantity_text
 from quantd.trading.ports import VenueAccount
+
+VIA: Final = "api"
+"""The origin of these events in the journal."""
 
 MOST: Final = 2**62
 """Largest amount that fits the journal's integers."""
@@ -35,6 +38,42 @@ profile = "balanced"
 limits = { max_position_weight = 0.10 }
 
 Or name the agent whose book takes the order: --agent NAME. The agents are """
+
+
+class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
+    """A manual order; `qty` in units and the prices `stop` and `target` as text; no `agent` is the book `manual`."""
+
+    side: Literal["buy", "sell"]
+    qty: str
+    symbol: str
+    reason: str
+    agent: str = ""
+    stop: str = ""
+    target: str = ""
+
+
+class Cash(Struct, frozen=True, forbid_unknown_fields=True):
+    """A deposit or withdrawal. `amount` as text; an empty `agent` is the unallocated book."""
+
+    do: Literal["add", "remove"]
+    amount: str
+    reason: str
+    agent: str = ""
+
+
+class Settle(Struct, frozen=True, forbid_unknown_fields=True):
+    """`how`: "" only compares, "fence" leaves the differences untraded, else the agent that adopts them."""
+
+    how: str = ""
+    reason: str = ""
+
+
+class Halt(Struct, frozen=True, forbid_unknown_fields=True):
+    """A trading halt of one symbol: `do` "halt" refuses new orders for it until "resume"."""
+
+    do: Literal["halt", "resume"]
+    symbol: str
+    reason: str
 
 
 class Ordered(Struct, frozen=True):
@@ -84,22 +123,12 @@ class Compared(Struct, frozen=True):
     switch: int
 
 
-def wished(
-    service: Service,
-    agent: str,
-    side: str,
-    qty: str,
-    symbol: str,
-    reason: str,
-    who: str,
-    stop: str = "",
-    target: str = "",
-) -> Wished:
-    """The event of a manual order; `stop` and `target` are exit prices of the resulting position. Raises NotDone."""
+def wished(service: Service, order: OrderByHand) -> Wished:
+    """The event of a manual order. Raises NotDone."""
     state = service.shell.state
     _ready(service)
-    names = [each.name for each in state.rules.agents]
-    agent = agent or MANUAL
+    names = state.rules.names()
+    agent, symbol = order.agent or MANUAL, order.symbol
     if agent not in names:
         others = ", ".join(names)
         text = WRITE_MANUAL + others if agent == MANUAL else f"there is no agent {agent!r}; the agents are {others}"
@@ -107,18 +136,18 @@ def wished(
     universe = state.universe
     column = _column(state, symbol)
     lot = universe.lot_nano[column]
-    nano = _exact(qty, NANO, "quantity", "10 or 0.25")
+    nano = _exact(order.qty, NANO, "quantity", "10 or 0.25")
     lots, rest = divmod(nano, lot)
     if rest:
-        raise NotDone("amount", f"{qty} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
+        raise NotDone("amount", f"{order.qty} {symbol} is not a multiple of its lot, {quantity_text(1, lot)}")
     if not state.sample:
         raise NotDone(
             "not_ready", "no session has closed yet, so there is no price to trade at; try again after the first close"
         )
-    said = _reason(reason, "a manual order")
-    signed = lots if side == "buy" else -lots
-    stop_nano, target_nano = _levels(state, names.index(agent), column, signed, stop, target)
-    return Wished(_now(service), agent, column, signed, said, who, stop_nano, target_nano)
+    said = _reason(order.reason, "a manual order")
+    signed = lots if order.side == "buy" else -lots
+    stop_nano, target_nano = _levels(state, names.index(agent), column, signed, order.stop, order.target)
+    return Wished(_now(service), agent, column, signed, said, VIA, stop_nano, target_nano)
 
 
 def _levels(state: State, book: int, column: int, lots: int, stop: str, target: str) -> tuple[int, int]:
@@ -195,14 +224,14 @@ class Stopped(Struct, frozen=True):
     why: str
 
 
-def halted(service: Service, symbol: str, halts: bool, reason: str, who: str) -> Halted:
+def halted(service: Service, asked: Halt) -> Halted:
     """The event that halts or resumes one symbol. Raises NotDone."""
     _ready(service)
     state = service.shell.state
-    column = _column(state, symbol)
+    column, halts = _column(state, asked.symbol), asked.do == "halt"
     if not halts and column not in state.halted:
-        raise NotDone("agrees", f"{symbol} is not halted, so there is nothing to resume")
-    return Halted(_now(service), column, halts, _reason(reason, "a halt" if halts else "resuming a symbol"), who)
+        raise NotDone("agrees", f"{asked.symbol} is not halted, so there is nothing to resume")
+    return Halted(_now(service), column, halts, _reason(asked.reason, "a halt" if halts else "resuming a symbol"), VIA)
 
 
 def became_of_halt(service: Service, event: Halted) -> Stopped:
@@ -220,7 +249,7 @@ def _column(state: State, symbol: str) -> int:
     return universe.index[symbol]
 
 
-def flow(service: Service, agent: str, amount: str, removes: bool, reason: str, who: str) -> Flow:
+def flow(service: Service, asked: Cash) -> Flow:
     """The event of a deposit or a withdrawal. Raises NotDone."""
     state = service.shell.state
     _ready(service)
@@ -228,19 +257,18 @@ def flow(service: Service, agent: str, amount: str, removes: bool, reason: str, 
     if kind != "paper":
         text = f"the venue ({kind}) reports deposits and withdrawals itself: move the money there"
         raise NotDone("venue", f"{text}. The daemon books it at the next reconciliation ([broker] reconcile)")
-    names = [each.name for each in state.rules.agents]
+    agent, names = asked.agent, state.rules.names()
     if agent and agent not in names:
-        raise NotDone(
-            "agent",
-            f"there is no agent {agent!r}; the agents are {', '.join(names)}. Without --agent: the unallocated book",
-        )
-    micro = _exact(amount, MICRO, "amount of money", "1000.00")
-    said = _reason(reason, "a deposit or withdrawal")
+        text = f"there is no agent {agent!r}; the agents are {', '.join(names)}"
+        raise NotDone("agent", f"{text}. Without --agent: the unallocated book")
+    micro = _exact(asked.amount, MICRO, "amount of money", "1000.00")
+    said = _reason(asked.reason, "a deposit or withdrawal")
+    removes = asked.do == "remove"
     if removes and micro > (free := _free(state, agent)):
         whose = f"the book of {agent}" if agent else "the unallocated book"
         text = f"{money_text(micro)} exceeds the free cash of {whose}, {money_text(free)} (cash less open orders)"
         raise NotDone("amount", f"{text}. Sell first, or withdraw less")
-    return Flow(_now(service), -micro if removes else micro, who, agent=agent, reason=said)
+    return Flow(_now(service), -micro if removes else micro, VIA, agent=agent, reason=said)
 
 
 def became_of_flow(service: Service, moved: Flow, effects: Sequence[Effect]) -> Paid:
@@ -260,9 +288,7 @@ def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
     """The differences between the books and the venue's newest account report."""
     lots, cash = found(state, account)
     said = differences_text(state, lots, cash)
-    universe = state.universe
-    by_symbol = {universe.symbols[k]: quantity_text(more, universe.lot_nano[k]) for k, more in enumerate(lots) if more}
-    return Compared(not said, said, by_symbol, money_text(cash), how, int(state.switch.state))
+    return Compared(not said, said, quantities(state.universe, lots), money_text(cash), how, int(state.switch.state))
 
 
 def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
@@ -270,13 +296,13 @@ def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
     return difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
 
 
-def correction(service: Service, account: VenueAccount, how: str, reason: str, who: str) -> Correction:
+def correction(service: Service, account: VenueAccount, how: str, reason: str) -> Correction:
     """The event that settles the differences of a reconciliation. Raises NotDone."""
     state = service.shell.state
     lots, cash = found(state, account)
     if not any(lots) and not cash:
         raise NotDone("agrees", "the venue's account agrees with the books: there is no difference to fence or adopt")
-    return Correction(_now(service), lots, cash, how, reason, who)
+    return Correction(_now(service), lots, cash, how, reason, VIA)
 
 
 def how_of(service: Service, how: str, reason: str) -> str:
@@ -284,7 +310,7 @@ def how_of(service: Service, how: str, reason: str) -> str:
     _ready(service)
     if not how:
         return ""
-    names = [each.name for each in service.shell.state.rules.agents]
+    names = service.shell.state.rules.names()
     if how != "fence" and how not in names:
         raise NotDone("agent", f"there is no agent {how!r} to adopt the differences; the agents are {', '.join(names)}")
     return _reason(reason, "a correction")

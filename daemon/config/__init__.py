@@ -3,10 +3,10 @@
 from quantd.daemon.config.agent_tables import Agent
 from quantd.daemon.config.document import NOT_TRADING, RELOADABLE, Config, digest, flat, reloading
 from quantd.daemon.config.known import PROFILES, Known
-from quantd.daemon.config.limit_keys import Correlation, LimitKey, Limits, Risk, Tail
 from quantd.daemon.config.mistakes import ConfigError, Mistake, Source
 from quantd.daemon.config.overrides import SECRETS, secret, store_url
 from quantd.daemon.config.parser import load, read
+from quantd.daemon.config.risk_tables import LimitKey, Limits, Risk
 from quantd.daemon.config.schema import Alerts, Api, Broker, Bus, Feed, Log, Quantd, Schedule, Store
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "Bus",
     "Config",
     "ConfigError",
-    "Correlation",
     "Feed",
     "Known",
     "LimitKey",
@@ -33,7 +32,6 @@ __all__ = [
     "Schedule",
     "Source",
     "Store",
-    "Tail",
     "digest",
     "flat",
     "load",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from quantd.daemon.config.limit_keys import Limits
+from quantd.daemon.config.risk_tables import Limits
 from quantd.daemon.config.values import (
     Fraction,
     Money,

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from json import dumps
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, get_args
 
 from quantd.bundled import absent, find
 from quantd.daemon.config.agent_tables import Agent
-from quantd.daemon.config.keys import keys_of, limit_keys_of, pattern_of
-from quantd.daemon.config.limit_keys import LOOSER_WHEN_HIGHER, LOOSER_WHEN_LOWER, Risk
+from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
 from quantd.daemon.config.mistakes import Mistake, Source, shown
+from quantd.daemon.config.risk_tables import Risk
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.schema import (
     Alerts,
@@ -29,7 +29,7 @@ from quantd.daemon.config.schema import (
     Store,
     UniverseTable,
 )
-from quantd.daemon.config.values import Section
+from quantd.daemon.config.values import Reload, Section
 from quantd.trading.instruments import Instrument, Universe, usual_lot_nano
 
 
@@ -72,6 +72,11 @@ class Config:
     def seats(self) -> tuple[Agent, ...]:
         """All agents with a policy, by number: the trading agents, then the shadows."""
         return (*self.agents, *self.shadows)
+
+    def agent(self, **values: Any) -> Agent:
+        """An agent that this configuration could have."""
+        made: Agent = get_args(type(self.document).model_fields["agents"].annotation)[0](**values)
+        return made
 
     @property
     def live(self) -> Live:
@@ -139,6 +144,10 @@ class Config:
     def at(self, name: str) -> FilePath:
         """The path of a file in the configuration: relative to the folder of config.toml, else to the bundled files."""
         return find(name, self.source.folder)
+
+    def state_folder(self, override: FilePath | None) -> FilePath:
+        """The state folder: `override` if given, else the configured one."""
+        return override if override is not None else self.at(self.quantd.state)
 
     def missing_files(self) -> list[Mistake]:
         """Mistakes about files in the configuration that do not exist."""
@@ -263,46 +272,19 @@ RELOADABLE: dict[str, str] = {
 }
 """Keys that SIGHUP may change while the daemon runs, each with the reason; the others need a restart."""
 
-_ONLY_AT_START = frozenset(
-    {
-        "profile",
-        "rearm",
-        "flatten_on",
-        "method",
-        "lookback",
-        "volume_lookback",
-        "shocks",
-        "scenarios",
-        "portfolio",
-        "risk",
-        "allocations",
-        "monitor_interval",
-        "max_failures",
-    }
-)
-"""Keys of limits without a tighter and looser direction."""
-
-_HAS_DEFAULT = frozenset(
-    {
-        "collar", "reduce_collar", "flatten_collar", "max_price_age", "in_flight", "max_cash_debit", "follow_ups",
-        "min_history", "allow_short", "cash_reserve",
-    }
-)  # fmt: skip
-"""Limits that are on by default."""
-
 
 def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]:
     """(dotted paths that change, mistakes) of a reload from `old` to `new`."""
-    before, after = flat(old), flat(new)
+    before, after, keys = flat(old), flat(new), all_keys(type(new.document))
     # an added or removed table is one change, at its own path
     changed = [path for path, value in before.items() if path in after and after[path] != value]
     mistakes = []
     for path in changed:
-        pattern = ".".join(pattern_of(path))
+        pattern, reload = ".".join(pattern_of(path)), keys[pattern_of(path)].reload
         home = next((name for name in RELOADABLE if pattern == name or pattern.startswith(f"{name}.")), None)
-        if home is None or path[-1] in _ONLY_AT_START:
+        if home is None or (reload is not None and reload.looser == "fixed"):
             mistakes.append(new.source.mistake(path, "cannot change while the daemon runs", "restart the daemon"))
-        elif "limits" in RELOADABLE[home] and _looser(path, before, after, new.document.risk):
+        elif "limits" in RELOADABLE[home] and _looser(path, reload, before, after):
             text = f"= {_said(after[path])} may be looser than the present value, {_said(before[path])}"
             mistakes.append(
                 new.source.mistake(path, text, "a reload may only tighten limits; restart the daemon to loosen one")
@@ -314,22 +296,22 @@ def _said(value: Any) -> str:
     return "the profile or default" if value is None else "a table" if value is True else shown(value)
 
 
-def _looser(path: Path, before: Mapping[Path, Any], after: Mapping[Path, Any], risk: Risk) -> bool:
+def _looser(path: Path, reload: Reload | None, before: Mapping[Path, Any], after: Mapping[Path, Any]) -> bool:
     """Whether a limit at `path` may be weaker after the reload.
 
     A removed limit is weaker. An added one may be, when it replaces a default or a profile's limit.
     """
-    name, was, is_ = path[-1], before[path], after[path]
+    was, is_ = before[path], after[path]
     if is_ is None:
         return True
     if was is None:
         owner = path[:2] if path[0] == "agents" else path[:1]
-        return name in _HAS_DEFAULT or before.get((*owner, "profile")) is not None
-    declared = {key.key: key.floor for key in limit_keys_of(type(risk))}
-    if name in LOOSER_WHEN_HIGHER or declared.get(str(name)) is False:
-        return bool(is_ > was)
-    if name in LOOSER_WHEN_LOWER or declared.get(str(name)) is True:
-        return bool(is_ < was)
-    if name == "restricted":
-        return not set(was) <= set(is_)
+        return (reload is not None and reload.on) or before.get((*owner, "profile")) is not None
+    match reload and reload.looser:
+        case "higher":
+            return bool(is_ > was)
+        case "lower":
+            return bool(is_ < was)
+        case "fewer":
+            return not set(was) <= set(is_)
     return True

@@ -6,12 +6,12 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from quantd.daemon.config.agent_tables import Agent, Manual
-from quantd.daemon.config.limit_keys import LimitKey, Limits, Risk
+from quantd.daemon.config.risk_tables import LimitKey, Limits, Risk
 from quantd.daemon.config.schema import Document
-from quantd.daemon.config.values import Section, Written, bounds
+from quantd.daemon.config.values import Reload, Section, Written
 
 Pattern = tuple[str, ...]
 """A path with `*` for an index or a free name: ("agents", "*", "capital")."""
@@ -19,13 +19,14 @@ Pattern = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: its attribute, and whether its value is text, a list, or free (`params`)."""
+    """One key: its attribute, whether its value is text, a list, or free (`params`), and how a reload may change it."""
 
     attribute: str
     section: type[Section] | None = None
     text: bool = False
     many: bool = False
     choices: tuple[str, ...] = ()
+    reload: Reload | None = None
 
 
 @cache
@@ -36,15 +37,11 @@ def keys_of(section: type[Section]) -> dict[str, Key]:
 
 @cache
 def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
-    """The schema of the whole file with the keys of more limits, each off unless it is given."""
+    """The schema of the whole file with the keys of limits, each off unless it is given."""
     if not limits:
         return Document
     fields: dict[str, Any] = {
-        each.key: (
-            Annotated[float, bounds(each.low, each.high, above=each.above, percent=each.percent), each] | None,
-            None,
-        )
-        for each in limits
+        each.attribute: (each.annotation | None, Field(default=None, alias=each.key)) for each in limits
     }
     own = create_model("Limits", __base__=Limits, **fields)
     risk = create_model("Risk", __base__=Risk, **fields)
@@ -62,12 +59,6 @@ def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
 def all_keys(document: type[Document] = Document) -> dict[Pattern, Key]:
     """Every key of the file, tables included, by pattern."""
     return dict(_walk(document, ()))
-
-
-def limit_keys_of(section: type[Section]) -> list[LimitKey]:
-    """The keys of a table that records of limits declare."""
-    fields = section.model_fields.values()
-    return [mark for field in fields for mark in _bare(field.annotation)[1] if isinstance(mark, LimitKey)]
 
 
 def pattern_of(path: tuple[str | int, ...]) -> Pattern:
@@ -93,7 +84,8 @@ def _key(attribute: str, annotation: Any, metadata: list[Any]) -> Key:
     section = annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
     choices = tuple(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ()
     text = not many and (annotation is str or bool(choices) or any(isinstance(m, Written) for m in marks))
-    return Key(attribute, section, text, many, choices)
+    reload = next((mark for mark in marks if isinstance(mark, Reload)), None)
+    return Key(attribute, section, text, many, choices, reload)
 
 
 def _bare(annotation: Any) -> tuple[Any, list[Any]]:

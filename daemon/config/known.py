@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from quantd.daemon.config.limit_keys import LimitKey
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
+from quantd.daemon.config.risk_tables import LimitKey
 from quantd.daemon.config.scan import Path
 
 MIN_HISTORY = 60

@@ -12,13 +12,15 @@ from quantd.daemon.config.agent_tables import (
     PromotionTable,
     RetrainTable,
 )
-from quantd.daemon.config.limit_keys import Risk
+from quantd.daemon.config.risk_tables import Risk
 from quantd.daemon.config.values import (
     BasisPoints,
     Cron,
     Fraction,
     Money,
+    MoneyCap,
     Name,
+    Reload,
     Section,
     Share,
     Size,
@@ -239,9 +241,9 @@ class Live(Section):
     `paper_days` is the number of sessions on paper that `quantd doctor --live` requires.
     """
 
-    max_account_notional_micro: Money | None = Field(default=None, alias="max_account_notional")
-    max_order_notional_micro: Money | None = Field(default=None, alias="max_order_notional")
-    max_orders_per_day: Annotated[int, bounds(1, 100_000)] | None = None
+    max_account_notional_micro: MoneyCap | None = Field(default=None, alias="max_account_notional")
+    max_order_notional_micro: MoneyCap | None = Field(default=None, alias="max_order_notional")
+    max_orders_per_day: Annotated[int, bounds(1, 100_000), Reload("higher")] | None = None
     ramp: RampTable = RampTable()
     paper_days: Annotated[int, bounds(0, 1_000)] = 20
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -26,6 +26,20 @@ _DECIMAL = re.compile(r"-?\d+(\.\d+)?")
 
 class Written:
     """Marks a field whose value is written as text, so that an override of it is not read as a number."""
+
+
+Looser = Literal["higher", "lower", "fewer", "fixed"]
+
+
+class Reload(NamedTuple):
+    """Marks a value by the change that makes it looser: a `higher` or `lower` one, or `fewer` names. A `fixed` value
+    changes only at a start. `on`: it has a default, so that adding the key may loosen it."""
+
+    looser: Looser
+    on: bool = False
+
+
+START = Reload("fixed")
 
 
 def wrong(text: str, remedy: str = "") -> NoReturn:
@@ -172,6 +186,7 @@ Collar = Annotated[float, bounds(0, 0.5, above=True, percent=True)]
 BasisPoints = Annotated[float, bounds(0, 1_000)]
 Money = Annotated[int, BeforeValidator(_money), Written()]
 """Text -> int micro-currency."""
+MoneyCap = Annotated[Money, Reload("higher")]
 Size = Annotated[int, BeforeValidator(_size), Written()]
 """Text or a whole number -> int nano-units."""
 Zone = Annotated[str, checked(_zone)]

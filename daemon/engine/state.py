@@ -20,12 +20,13 @@ from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Key, Working
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.measures.portfolio import ones, total
+from quantd.risk.measures.portfolio import total
 from quantd.risk.monitor.levels import Monitor
 from quantd.risk.protective import Guards, Kind, Levels
 from quantd.risk.switch import Switch
 from quantd.trading.bars import BarRing
 from quantd.trading.books import Ledger
+from quantd.trading.covariance import ones
 from quantd.trading.history import History
 from quantd.trading.instruments import MICRO
 from quantd.trading.macro import MacroHistory

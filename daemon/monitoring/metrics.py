@@ -3,8 +3,9 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from typing import Any, Final, Literal, TextIO
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Literal, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -179,179 +180,104 @@ class BoundedLabels:
         return value
 
 
+_MODEL: Final = ("agent", "model")
+
+COUNTERS: Final[dict[str, tuple[str, ...]]] = {
+    "slices": ("Market slices processed",),
+    "gate_verdicts": ("Verdicts of the gate by symbol and by the limit that cut", "reason"),
+    "orders": ("Orders that reached a state", "state"),
+    "alerts": ("Alerts raised", "level"),
+    "bus_drops": ("Messages lost: no broker accepted them, or the queue was full",),
+    "bus_commands": ("Commands over MQTT, by result", "result"),
+    "bus_reconnects": ("Connections to the MQTT broker after the first",),
+}
+"""Name -> (description, labels)."""
+
+GAUGES: Final[dict[str, tuple[str, ...]]] = {
+    "bar_lag_seconds": ("Age of the newest bar when it was processed",),
+    "loop_lag_seconds": ("Largest delay of the event loop since the last scrape",),
+    "open_orders": ("Orders that are open",),
+    "bus_queue_depth": ("Messages queued for the MQTT broker",),
+    "bus_online": ("1 while the MQTT broker is connected",),
+    "equity": ("Marked value of the account, in its currency",),
+    "drawdown_ratio": ("Loss from the high-water mark, a fraction",),
+    "gross_exposure_ratio": ("Sum of absolute exposures by equity",),
+    "risk_ratio": ("A risk measure of the house: a fraction or a ratio", "measure"),
+    "limit_use_ratio": ("Use of a house limit, as a fraction of its bound", "limit"),
+    "switch_state": ("0 RUN, 1 REDUCE, 2 HALT", "agent"),
+    "agent_equity": ("Marked value of an agent's book; a shadow's is not part of the account", "agent", "shadow"),
+    "agent_capital_ratio": ("An agent's share of the agents' capital", "agent"),
+    "agents_correlation_ratio": ("Mean absolute correlation of the agents' returns",),
+    "model_r2": ("Out-of-sample R2 of a helper model at training", *_MODEL, "estimate"),
+    "model_mse": ("Out-of-sample mean squared error of a helper model at training", *_MODEL, "estimate"),
+    "model_running_mse": ("Mean squared error of a helper model's latest predictions", *_MODEL, "estimate"),
+    "model_on": ("1 while a helper model is used, 0 while the plain estimate is used", *_MODEL),
+    "model_training_seconds": ("Training time of a helper model", *_MODEL),
+}
+
+HISTOGRAMS: Final[dict[str, tuple[str, ...]]] = {
+    "decision_seconds": ("Time from the call of a policy to its answer", "agent"),
+    "job_seconds": ("Duration of scheduled jobs", "job"),
+}
+BUCKETS: Final = {
+    "decision_seconds": (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0),
+    "job_seconds": (1e-3, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0),
+}
+
+
 class Metrics:
-    """The daemon's metrics in a registry of their own, each with the label `name` of the instance."""
+    """The daemon's metrics in a registry of their own, each with the label `name` of the instance.
+
+    Methods take a metric's name and the values of its other labels. A value None is not exported.
+    """
 
     def __init__(self, name: str, agents: Iterable[str] = ()) -> None:
         self.registry = CollectorRegistry()
         self._name = name
-        self._labels: MutableMapping[str, BoundedLabels] = {
-            "agent": BoundedLabels(("house", *agents)),
-            **{
-                label: BoundedLabels()
-                for label in ("reason", "state", "job", "level", "result", "measure", "limit", "model")
-            },
+        self._labels = defaultdict(BoundedLabels, agent=BoundedLabels(("house", *agents)))
+        self._totals: dict[tuple[str, ...], float] = {}
+        self._counters = {
+            key: Counter(f"quantd_{key}", text, ("name", *labels), registry=self.registry)
+            for key, (text, *labels) in COUNTERS.items()
         }
-        self._totals: dict[str, float] = {}
-
-        def counter(key: str, text: str, *labels: str) -> Counter:
-            return Counter(f"quantd_{key}", text, ("name", *labels), registry=self.registry)
-
-        def gauge(key: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"quantd_{key}", text, ("name", *labels), registry=self.registry)
-
-        self._slices = counter("slices", "Market slices processed").labels(name)
-        self._bar_lag = gauge("bar_lag_seconds", "Age of the newest bar when it was processed").labels(name)
-        self._loop_lag = gauge("loop_lag_seconds", "Largest delay of the event loop since the last scrape").labels(name)
-        decision = Histogram(
-            "quantd_decision_seconds",
-            "Time from the call of a policy to its answer",
-            ("name", "agent"),
-            registry=self.registry,
-            buckets=(1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0),
-        )
-        job = Histogram(
-            "quantd_job_seconds",
-            "Duration of scheduled jobs",
-            ("name", "job"),
-            registry=self.registry,
-            buckets=(1e-3, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0),
-        )
-        self._decision = decision
-        self._job = job
-        self._verdicts = counter("gate_verdicts", "Verdicts of the gate by symbol and by the limit that cut", "reason")
-        self._orders = counter("orders", "Orders that reached a state", "state")
-        self._open_orders = gauge("open_orders", "Orders that are open").labels(name)
-        self._alerts = counter("alerts", "Alerts raised", "level")
-        self._queue = gauge("bus_queue_depth", "Messages queued for the MQTT broker").labels(name)
-        self._online = gauge("bus_online", "1 while the MQTT broker is connected").labels(name)
-        self._drops = counter("bus_drops", "Messages lost: no broker accepted them, or the queue was full").labels(name)
-        self._commands = counter("bus_commands", "Commands over MQTT, by result", "result")
-        self._reconnects = counter("bus_reconnects", "Connections to the MQTT broker after the first").labels(name)
-        self._equity = gauge("equity", "Marked value of the account, in its currency").labels(name)
-        self._drawdown = gauge("drawdown_ratio", "Loss from the high-water mark, a fraction").labels(name)
-        self._gross = gauge("gross_exposure_ratio", "Sum of absolute exposures by equity").labels(name)
-        self._risk = gauge("risk_ratio", "A risk measure of the house: a fraction or a ratio", "measure")
-        self._use = gauge("limit_use_ratio", "Use of a house limit, as a fraction of its bound", "limit")
-        self._switch = gauge("switch_state", "0 RUN, 1 REDUCE, 2 HALT", "agent")
-        self._switch.labels(name, "house").set(0)
-        self._agents = gauge(
-            "agent_equity", "Marked value of an agent's book; a shadow's is not part of the account", "agent", "shadow"
-        )
-        self._shares = gauge("agent_capital_ratio", "An agent's share of the agents' capital", "agent")
-        self._diversity = gauge("agents_correlation_ratio", "Mean absolute correlation of the agents' returns")
-        model = ("agent", "model")
-        self._model_figures = {
-            "r2": gauge("model_r2", "Out-of-sample R2 of a helper model at training", *model, "estimate"),
-            "mse": gauge(
-                "model_mse", "Out-of-sample mean squared error of a helper model at training", *model, "estimate"
-            ),
-            "running_mse": gauge(
-                "model_running_mse", "Mean squared error of a helper model's latest predictions", *model, "estimate"
-            ),
+        self._gauges = {
+            key: Gauge(f"quantd_{key}", text, ("name", *labels), registry=self.registry)
+            for key, (text, *labels) in GAUGES.items()
         }
-        self._model_on = gauge("model_on", "1 while a helper model is used, 0 while the plain estimate is used", *model)
-        self._model_seconds = gauge("model_training_seconds", "Training time of a helper model", *model)
+        self._histograms = {
+            key: Histogram(f"quantd_{key}", text, ("name", *labels), registry=self.registry, buckets=BUCKETS[key])
+            for key, (text, *labels) in HISTOGRAMS.items()
+        }
+        for key, about in (COUNTERS | GAUGES).items():
+            if len(about) == 1 and key != "agents_correlation_ratio":  # exported from the start
+                (self._counters.get(key) or self._gauges[key]).labels(name)
+        self.set("switch_state", 0, "house")
 
-    def slices(self, total: int, bar_lag_s: float) -> None:
-        """`total` slices so far."""
-        self._advance(self._slices, "slices", total)
-        self._bar_lag.set(bar_lag_s)
-
-    def loop_lag(self, seconds: float) -> None:
-        self._loop_lag.set(seconds)
-
-    def decision(self, agent: str, seconds: float) -> None:
-        self._decision.labels(self._name, self._labels["agent"](agent)).observe(seconds)
-
-    def job(self, job: str, seconds: float) -> None:
-        self._job.labels(self._name, self._labels["job"](job)).observe(seconds)
-
-    def trail(self, verdicts: Mapping[str, int], orders: Mapping[str, int], alerts: Mapping[str, int]) -> None:
-        """Totals so far: verdicts by the limit that cut ("" when all passed), orders by state, alerts by level."""
-        for counter, label, totals in (
-            (self._verdicts, "reason", verdicts),
-            (self._orders, "state", orders),
-            (self._alerts, "level", alerts),
-        ):
-            for key, total in totals.items():
-                child = counter.labels(self._name, self._labels[label](key or "passed"))
-                self._advance(child, f"{label} {key}", total)
-
-    def open_orders(self, count: int) -> None:
-        self._open_orders.set(count)
-
-    def bus(self, *, online: bool, queue_depth: int, drops: int, reconnects: int) -> None:
-        """The bus's present counters."""
-        self._online.set(online)
-        self._queue.set(queue_depth)
-        self._advance(self._drops, "drops", drops)
-        self._advance(self._reconnects, "reconnects", reconnects)
-
-    def commands(self, counts: Mapping[str, int]) -> None:
-        """Commands over MQTT: result -> total so far."""
-        for result, total in counts.items():
-            self._advance(self._commands.labels(self._name, self._labels["result"](result)), f"command {result}", total)
-
-    def account(self, equity: float, drawdown: float, gross: float) -> None:
-        self._equity.set(equity)
-        self._drawdown.set(drawdown)
-        self._gross.set(gross)
-
-    def risk(self, measures: Mapping[str, float | None], use: Mapping[str, float | None]) -> None:
-        """Measures by name and use of limits by key; unknown ones are not exported."""
-        for found, label, gauge in ((measures, "measure", self._risk), (use, "limit", self._use)):
-            gauge.clear()
-            for key, value in found.items():
-                if value is not None:
-                    gauge.labels(self._name, self._labels[label](key)).set(value)
-
-    def model(
-        self,
-        agent: str,
-        model: str,
-        *,
-        on: bool,
-        seconds: float | None,
-        figures: Mapping[str, tuple[float | None, float | None]],
-    ) -> None:
-        """One helper model of an agent; `figures`: "r2", "mse", "running_mse" -> (model, plain estimate)."""
-        labels = self._name, self._labels["agent"](agent), self._labels["model"](model)
-        self._model_on.labels(*labels).set(on)
-        if seconds is not None:
-            self._model_seconds.labels(*labels).set(seconds)
-        for key, values in figures.items():
-            for estimate, value in zip(("model", "plain"), values, strict=True):
-                if value is not None:
-                    self._model_figures[key].labels(*labels, estimate).set(value)
-
-    def switch(self, agent: str, state: int) -> None:
-        """`agent` is a name or "house"; `state` 0 RUN, 1 REDUCE, 2 HALT."""
-        self._switch.labels(self._name, self._labels["agent"](agent)).set(state)
-
-    def agent(self, agent: str, equity: float, share: float | None, *, shadow: bool) -> None:
-        """An agent's equity, and its capital share when capital is reallocated."""
-        label = self._labels["agent"](agent)
-        self._agents.labels(self._name, label, "1" if shadow else "0").set(equity)
-        if share is not None:
-            self._shares.labels(self._name, label).set(share)
-
-    def diversity(self, value: float | None) -> None:
-        """Mean absolute correlation of the agents' returns; not exported while unknown."""
+    def set(self, gauge: str, value: float | None, *labels: str) -> None:
+        """Sets a gauge."""
         if value is not None:
-            self._diversity.labels(self._name).set(value)
+            self._gauges[gauge].labels(self._name, *self._bounded(GAUGES[gauge], labels)).set(value)
+
+    def replace(self, gauge: str, values: Mapping[str, float | None]) -> None:
+        """Sets a gauge with one label, and removes its other values."""
+        self._gauges[gauge].clear()
+        for label, value in values.items():
+            self.set(gauge, value, label)
+
+    def total(self, counter: str, total: float, *labels: str) -> None:
+        """Advances a counter to a total so far; a lower total begins a new count."""
+        key = (counter, *labels)
+        child = self._counters[counter].labels(self._name, *self._bounded(COUNTERS[counter], labels))
+        child.inc(max(0.0, total - self._totals.get(key, 0.0)))
+        self._totals[key] = total
+
+    def observe(self, histogram: str, seconds: float, *labels: str) -> None:
+        """Adds a duration to a histogram."""
+        self._histograms[histogram].labels(self._name, *self._bounded(HISTOGRAMS[histogram], labels)).observe(seconds)
 
     def render(self) -> tuple[bytes, str]:
         """The exposition and its content type, which aiohttp takes in `headers` because it has a charset."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
-    def _advance(self, counter: Counter, key: str, total: float) -> None:
-        step = total - self._totals.get(key, 0.0)
-        if step > 0:
-            counter.inc(step)
-        self._totals[key] = total
-
-
-def logger(component: str) -> Any:
-    """A structlog logger with the name of a component."""
-    return structlog.stdlib.get_logger(f"quantd.{component}")
+    def _bounded(self, about: tuple[str, ...], values: tuple[str, ...]) -> list[str]:
+        return [self._labels[label](value) for label, value in zip(about[1:], values, strict=True)]

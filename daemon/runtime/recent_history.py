@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import EquityPoint, RiskPoint
-from quantd.daemon.config.limit_keys import History
+from quantd.adapters.store.read_models import RiskPoint
+from quantd.daemon.config.risk_tables import History
 from quantd.trading.effects import Assessed, Effect, Planned, Valued
-from quantd.trading.orders import money_text
 
 
 class Allocation(Struct, frozen=True):
@@ -27,7 +26,7 @@ class Histories:
 
     def __init__(self, bounds: History | None = None) -> None:
         bounds = bounds or History()
-        self._portfolio: deque[Valued | EquityPoint] = deque(maxlen=bounds.portfolio)
+        self._portfolio: deque[Valued] = deque(maxlen=bounds.portfolio)
         self._risk: deque[RiskPoint] = deque(maxlen=bounds.risk)
         self._allocations: deque[Allocation] = deque(maxlen=bounds.allocations)
 
@@ -48,10 +47,9 @@ class Histories:
                 self._risk.append(RiskPoint(effect.ts, "plan", effect.values))  # type: ignore[arg-type]
                 self._allocations.append(allocation(effect))
 
-    def portfolio(self, last: int) -> list[EquityPoint]:
+    def portfolio(self, last: int) -> list[Valued]:
         """The newest `last` states, oldest first."""
-        newest = list(self._portfolio)[-last:]
-        return [point if isinstance(point, EquityPoint) else equity_point(point) for point in newest]
+        return list(self._portfolio)[-last:]
 
     def risk(self, last: int) -> list[RiskPoint]:
         return list(self._risk)[-last:]
@@ -66,14 +64,3 @@ class Histories:
 
 def allocation(plan: Planned) -> Allocation:
     return Allocation(plan.ts, tuple((part.agent, part.weights, part.scale) for part in plan.agents))
-
-
-def equity_point(value: Valued) -> EquityPoint:
-    return EquityPoint(
-        value.ts,
-        money_text(value.equity_micro),
-        money_text(value.cash_micro),
-        tuple(map(money_text, value.books)),
-        value.gross,
-        value.drawdown,
-    )

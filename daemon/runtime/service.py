@@ -383,7 +383,7 @@ class Service:
         effects = self.shell.run(event)
         if self.store_error:
             for message in self._composer.messages(seq, effects, only=(Publish, Switched)):
-                if message.level == "CRITICAL":
+                if "/alerts/CRITICAL/" in message.topic:
                     self._urgent(message)
             if any(type(effect) is Switched for effect in effects):
                 self._ahead.append(self._risk(seq))

@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import Decision, OrderNow
+from quantd.adapters.store.queries import END, Reader
+from quantd.adapters.store.read_models import Decision
 from quantd.daemon.views.limit_rows import reason_name, reason_text
 from quantd.trading.display_text import instant_text
-from quantd.trading.orders import order_id, quantity_text
+from quantd.trading.orders import Order, order_id, quantity_text
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
 PAGE: Final = 200
@@ -31,7 +31,7 @@ class Found(Struct, frozen=True):
 
     decision: Decision
     column: int
-    order: OrderNow | None
+    order: Order | None
 
 
 class AskedLine(Struct, frozen=True):
@@ -64,7 +64,7 @@ def find(reader: Reader, what: str, at: str | None = None) -> Found:
     if what.startswith("q-"):
         decision = reader.decision(what)
         order = reader.order(what)
-        return Found(decision, symbols[order.order.symbol], order)
+        return Found(decision, symbols[order.symbol], order)
     known = _ADDRESS.fullmatch(what)
     if known is not None:
         decision = reader.decision_at(int(known[1]), int(known[2] or 1))
@@ -116,8 +116,7 @@ def _in(reader: Reader, decision: Decision, symbol: str) -> Found:
 
 def _newest(reader: Reader, symbol: str, at: str | None) -> Found:
     column = reader.run.universe.index[symbol]
-    until = None if at is None else _instant(at)
-    page = reader.decisions(last=PAGE, until=until)
+    page = reader.decisions(last=PAGE, until=END if at is None else _instant(at))
     while page:
         for decision in reversed(page):
             if _about(decision, column):

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import Decision, OrderNow
+from quantd.adapters.store.read_models import Decision
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.recovery.state_at import Unavailable
 from quantd.daemon.views.addresses import Found, address_of
@@ -34,8 +34,8 @@ from quantd.trading.codec import decode
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protected, Rested
 from quantd.trading.events import Action
-from quantd.trading.instruments import NANO, Universe
-from quantd.trading.orders import Fill, price_text, quantity_text
+from quantd.trading.instruments import MICRO, NANO, Universe
+from quantd.trading.orders import Fill, Order, price_text, quantity_text
 
 
 class ExitPart(Struct, frozen=True):
@@ -209,19 +209,19 @@ def explain(
     side = net or next((int(k) for p in plan.agents if (k := _ints(p.asked)[column])), 0)
     fills = []
     if order is not None:
-        fills = [f for f in reader.fills(since=plan.ts, symbol=symbol) if f.order == order.order.id]
+        fills = [f for f in reader.fills(since=plan.ts, symbol=symbol) if f.order == order.id]
     cost, all_of_it = _shortfalls(reader, decision, order, column, slices)
     return Explanation(
         address=address_of(decision, symbol),
-        order=order.order.id if order is not None else "",
+        order=order.id if order is not None else "",
         symbol=symbol,
-        side=order.order.side if order is not None else _SIDES[side > 0],
-        qty=order.order.qty if order is not None else "0",
-        limit=order.order.limit if order is not None else "",
+        side=order.side if order is not None else _SIDES[side > 0],
+        qty=order.qty if order is not None else "0",
+        limit=order.limit if order is not None else "",
         state=_state(order, plan, column),
         note=order.note if order is not None else "",
         run=reader.run.run,
-        agent=order.order.agent if order is not None else "",
+        agent=order.agent if order is not None else "",
         decided=plan.ts,
         time=instant_text(plan.ts),
         sample=plan.sample,
@@ -249,7 +249,7 @@ def explain(
         recomputed=bool(judged),
         unavailable=unavailable,
         twins=_twins(decision, universe, column),
-        fills=[_fill(fill, order.order.side, price) for fill in fills] if order is not None else [],
+        fills=[_fill(fill, order.side, price) for fill in fills] if order is not None else [],
         exits=exits_of(where, reader.run.run, plan, column, names, decision.seq),
         style=plan.portion.style if plan.portion is not None else "",
         part_of=instant_text(plan.portion.decided) if plan.portion is not None and plan.portion.decided else "",
@@ -259,7 +259,7 @@ def explain(
 
 
 def _shortfalls(
-    reader: Reader, decision: Decision, order: OrderNow | None, column: int, slices: Slices | None
+    reader: Reader, decision: Decision, order: Order | None, column: int, slices: Slices | None
 ) -> tuple[Costed | None, Costed | None]:
     """The shortfall of an order, and of its parent order."""
     if order is None or reader.records is None:
@@ -267,7 +267,7 @@ def _shortfalls(
     plan = decision.plan
     found = shortfalls(reader, reader.records, plan.ts, slices)
     key = (plan.sample, plan.n, column)
-    return of_order(found, key, order.order.id), of_whole(found, key)
+    return of_order(found, key, order.id), of_whole(found, key)
 
 
 def _judged(decision: Decision, judge: Judge | None) -> tuple[list[Judged], str]:
@@ -279,10 +279,10 @@ def _judged(decision: Decision, judge: Judge | None) -> tuple[list[Judged], str]
         return [], str(why)
 
 
-def _state(order: OrderNow | None, plan: Planned, column: int) -> str:
+def _state(order: Order | None, plan: Planned, column: int) -> str:
     """The order's state, or the reason why there is no order."""
     if order is not None:
-        return order.order.state
+        return order.state
     if plan.portion is not None and not plan.portion.decided and int(_ints(plan.allowed)[column]):
         return "worked"
     if int(_ints(plan.net)[column]) == 0 and int(_ints(plan.crossed)[column]):
@@ -322,7 +322,7 @@ def _accounts(
     point = next(iter(reader.equity(until=plan.ts, last=1)), None)
     if point is None:
         return {}, lots
-    return {-1: float(point.equity), **{k: float(own) for k, own in enumerate(point.books)}}, lots
+    return {-1: point.equity_micro / MICRO, **{k: own / MICRO for k, own in enumerate(point.books)}}, lots
 
 
 def _books_at(where: str | Path, reader: Reader, plan: Planned) -> list[list[int]]:

@@ -25,7 +25,7 @@ from quantd.trading.effects import Ask, Cancel, Effect, Planned
 from quantd.trading.events import Decided
 from quantd.trading.execution import RATE_ONE, Costs, commission_micro, commission_ratio, impact_rate
 from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.orders import Kind, OrderBasket, price_text, quantity_text
+from quantd.trading.orders import Kind, OrderBasket, price_text, quantities, quantity_text
 
 Answer = Callable[[Ask], Decided]
 
@@ -140,7 +140,7 @@ def plan_now(rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str
         answers=told,
         orders=orders,
         refused=[each for one in judged for each in _refused(state, one)],
-        crossed=_amounts(state, plans[0].crossed) if plans else {},
+        crossed=quantities(state.universe, np.frombuffer(plans[0].crossed, dtype="<i8").tolist()) if plans else {},
         cancels=sum(isinstance(e, Cancel) for e in effects),
         value=sum(o.value for o in orders),
         commission=sum(o.commission for o in orders),
@@ -162,13 +162,6 @@ def _answered(state: State, decided: Decided, ask: Ask) -> Answered:
         threshold=rules.min_trade,
     )
     return Answered(rules.name, found.target, False, "", decided.note, found)
-
-
-def _amounts(state: State, data: bytes) -> dict[str, str]:
-    lots, universe = np.frombuffer(data, dtype=np.int64), state.universe
-    return {
-        universe.symbols[k]: quantity_text(int(lots[k]), universe.lot_nano[k]) for k in np.flatnonzero(lots).tolist()
-    }
 
 
 def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[OrderPlanned]:

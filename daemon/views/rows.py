@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import Alert, EquityPoint, OrderNow, RiskPoint
+from quantd.adapters.store.read_models import RiskPoint
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.runtime.recent_history import Allocation
 from quantd.daemon.views.limit_rows import reason_name
@@ -19,45 +19,18 @@ from quantd.daemon.views.overview import LimitNow, limit_now
 from quantd.daemon.views.shortfall import Costed
 from quantd.trading.decision_lines import AgentLine, decision_lines
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Planned
+from quantd.trading.effects import Planned, Valued
 from quantd.trading.instruments import Universe
-from quantd.trading.orders import Fill
+from quantd.trading.orders import Order, money_text
 
 LIMIT_ROWS: Final = 10_000
 """Maximum of rows in one response of the API."""
 
 
-class OrderLine(Struct, frozen=True):
-    """One order with its present state. `reason` names the limit that cut it, else empty."""
+class OrderLine(Order, frozen=True):
+    """One order with the name of the limit that cut it."""
 
-    id: str
-    ts: int
-    time: str
-    symbol: str
-    side: str
-    qty: str
-    limit: str
-    state: str
-    filled: str
-    reason: str
-    agent: str
-    ended: str
-    note: str
     shortfall: Costed | None = None
-
-
-class FillLine(Struct, frozen=True):
-    """One fill of the house."""
-
-    ts: int
-    time: str
-    order: str
-    symbol: str
-    side: str
-    qty: str
-    price: str
-    fee: str
-    agent: str
 
 
 class EquityLine(Struct, frozen=True):
@@ -71,21 +44,6 @@ class EquityLine(Struct, frozen=True):
     drawdown: float
     books: dict[str, str]
     shadows: dict[str, str] = {}
-
-
-class AlertLine(Struct, frozen=True):
-    """One alert. `seq` orders alerts of one instant."""
-
-    seq: int
-    ts: int
-    time: str
-    level: str
-    kind: str
-    text: str
-    symbol: str
-    agent: str
-    value: float | None
-    bound: float | None
 
 
 class RiskLine(Struct, frozen=True):
@@ -128,25 +86,17 @@ class DecisionLine(Struct, frozen=True):
     reasons: dict[str, str]
 
 
-def order_line(row: OrderNow, shortfall: Costed | None = None) -> OrderLine:
-    o = row.order
-    return OrderLine(
-        o.id, o.ts, instant_text(o.ts), o.symbol, o.side, o.qty, o.limit, o.state, row.filled,
-        reason_name(int(o.reason or 0)), o.agent, instant_text(row.ended_ts), row.note, shortfall,
-    )  # fmt: skip
+def order_line(order: Order, shortfall: Costed | None = None) -> OrderLine:
+    fields = msgspec.structs.asdict(order) | {"reason": reason_name(int(order.reason or 0))}
+    return OrderLine(**fields, shortfall=shortfall)
 
 
-def fill_line(f: Fill) -> FillLine:
-    return FillLine(f.ts, instant_text(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent)
-
-
-def equity_line(
-    p: EquityPoint, names: Sequence[str], shadows: Mapping[int, Mapping[str, str]] | None = None
-) -> EquityLine:
+def equity_line(p: Valued, names: Sequence[str], shadows: Mapping[int, Mapping[str, str]] | None = None) -> EquityLine:
     """`shadows`: instant -> equity of each shadow, by name."""
-    books = dict(zip((*names, "unallocated"), p.books, strict=False))
+    books = dict(zip((*names, "unallocated"), map(money_text, p.books), strict=False))
     beside = dict((shadows or {}).get(p.ts, {}))
-    return EquityLine(p.ts, instant_text(p.ts), p.equity, p.cash, p.gross, p.drawdown, books, beside)
+    equity, cash = money_text(p.equity_micro), money_text(p.cash_micro)
+    return EquityLine(p.ts, instant_text(p.ts), equity, cash, p.gross, p.drawdown, books, beside)
 
 
 def shadow_books(reader: Reader, names: Iterable[str], since: int = 0) -> dict[int, dict[str, str]]:
@@ -154,12 +104,8 @@ def shadow_books(reader: Reader, names: Iterable[str], since: int = 0) -> dict[i
     found: dict[int, dict[str, str]] = {}
     for name in names:
         for point in reader.shadow(name, since=since):
-            found.setdefault(point.ts, {})[name] = point.equity
+            found.setdefault(point.ts, {})[name] = money_text(point.equity_micro)
     return found
-
-
-def alert_line(a: Alert) -> AlertLine:
-    return AlertLine(a.seq, a.ts, instant_text(a.ts), a.level, a.kind, a.text, a.symbol, a.agent, a.value, a.bound)
 
 
 def risk_line(point: RiskPoint) -> RiskLine:
@@ -183,13 +129,10 @@ def allocation_line(found: Allocation, universe: Universe, names: Sequence[str])
 def decision_line(plan: Planned, universe: Universe, names: Sequence[str], address: str = "") -> DecisionLine:
     """One round as the API and the command line give it; `names` are those of the agents."""
     found = decision_lines(plan, universe, lambda k: names[k] if k < len(names) else str(k), reason_name)
-    return DecisionLine(
-        address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, found.agents, found.crossed,
-        found.net, found.allowed, found.reasons,
-    )  # fmt: skip
+    return DecisionLine(address, plan.ts, instant_text(plan.ts), plan.sample, plan.n, plan.follow_up, *found)
 
 
-def thinned(rows: Sequence[EquityPoint], points: int) -> Iterable[EquityPoint]:
+def thinned(rows: Sequence[Valued], points: int) -> Iterable[Valued]:
     """At most about `points` of the rows, including the first and the last, for a chart."""
     if len(rows) <= points:
         return rows

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.agent_rows import shadow_equities
-from quantd.trading.orders import money_text, quantity_text
+from quantd.trading.orders import money_text, quantities
 
 
 class Summary(Struct, frozen=True):
@@ -51,11 +51,7 @@ def summary(shell: Shell, run: str, mode: str, wall_s: float, bars_before: int =
         alerts=tally.alerts,
         equity=money_text(state.equity_micro),
         cash=money_text(house.cash_micro),
-        positions={
-            name: quantity_text(lots, size)
-            for name, lots, size in zip(universe.symbols, house.lots, universe.lot_nano, strict=True)
-            if lots
-        },
+        positions=quantities(universe, house.lots),
         trips=tally.trips,
         wall_s=round(wall_s, 6),
         symbol_bars_per_s=round((tally.symbol_bars - bars_before) / wall_s, 1) if wall_s > 0 else 0.0,

@@ -6,7 +6,7 @@ another bar opens has its mark at sending as arrival price. A split in between r
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -286,43 +286,30 @@ def costed(
     what: str, style: str, found: Shortfall, note: str, filled: str = "", unfilled: str = "", decision: str = ""
 ) -> Costed:
     """A shortfall in text."""
-    total, opportunity = found.total_micro, found.opportunity_micro
-    return Costed(
-        what=what,
-        style=style,
-        value=money_text(found.value_micro),
-        decision=decision,
-        filled=filled,
-        unfilled=unfilled,
-        delay=money_text(found.delay_micro),
-        impact=money_text(found.impact_micro),
-        fees=money_text(found.fees_micro),
-        opportunity=None if opportunity is None else money_text(opportunity),
-        total=None if total is None else money_text(total),
-        delay_bp=found.bp(found.delay_micro),
-        impact_bp=found.bp(found.impact_micro),
-        fees_bp=found.bp(found.fees_micro),
-        opportunity_bp=found.bp(opportunity),
-        total_bp=found.bp(total),
-        note=note,
-    )
+    parts = {
+        "delay": found.delay_micro,
+        "impact": found.impact_micro,
+        "fees": found.fees_micro,
+        "opportunity": found.opportunity_micro,
+        "total": found.total_micro,
+    }
+    texts: dict[str, Any] = {name: None if micro is None else money_text(micro) for name, micro in parts.items()}
+    ratios: dict[str, Any] = {f"{name}_bp": found.bp(micro) for name, micro in parts.items()}
+    value = money_text(found.value_micro)
+    return Costed(what, style, value, decision, filled, unfilled, **texts, **ratios, note=note)
+
+
+def _costed(what: str, one: _Order | _Whole, pieces: Iterable[Piece], cost: Shortfall, note: str) -> Costed:
+    """The shortfall of an order or a parent order in text."""
+    done = abs(sum(piece.lots for piece in pieces))
+    filled, unfilled = (quantity_text(lots, one.lot_nano) for lots in (done, abs(one.lots) - done))
+    return costed(what, one.style, cost, note, filled, unfilled, price_text(one.decision_nano))
 
 
 def of_order(found: Shortfalls, key: Key, id: str) -> Costed | None:
     """One order's shortfall in text."""
     order, cost = found.orders.get(key), found.of_order(*key)
-    if order is None or cost is None:
-        return None
-    done = abs(sum(piece.lots for piece in order.pieces))
-    return costed(
-        id,
-        order.style,
-        cost,
-        found.note,
-        quantity_text(done, order.lot_nano),
-        quantity_text(abs(order.lots) - done, order.lot_nano),
-        price_text(order.decision_nano),
-    )
+    return None if order is None or cost is None else _costed(id, order, order.pieces, cost, found.note)
 
 
 def of_orders(reader: Reader, orders: Sequence[Order], slices: Slices | None = None) -> dict[str, Costed]:
@@ -342,16 +329,8 @@ def of_whole(found: Shortfalls, key: Key) -> Costed | None:
     cost = found.of_whole(order.decided, key[2]) if order is not None and whole is not None else None
     if order is None or whole is None or cost is None:
         return None
-    done = sum(abs(piece.lots) for child in whole.children for piece in found.orders[child].pieces)
-    return costed(
-        f"{found.universe.symbols[key[2]]}, parent order",
-        whole.style,
-        cost,
-        found.note,
-        quantity_text(done, whole.lot_nano),
-        quantity_text(abs(whole.lots) - done, whole.lot_nano),
-        price_text(whole.decision_nano),
-    )
+    pieces = (piece for child in whole.children for piece in found.orders[child].pieces)
+    return _costed(f"{found.universe.symbols[key[2]]}, parent order", whole, pieces, cost, found.note)
 
 
 def by_symbol(found: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list[Costed]:

@@ -15,6 +15,7 @@ from quantd.models.artifacts.manifest import MANIFEST, TOLERANCES, AgentManifest
 from quantd.models.artifacts.runtime import Runtime, check_probe, open_session, probing
 from quantd.models.artifacts.weights import tensors_fault
 from quantd.models.observation import sight as sights
+from quantd.models.observation.return_features import spec_hash
 from quantd.models.observation.sight import observation
 from quantd.strategies.policies import nearest
 from quantd.strategies.policies.params import ParamsError, parse
@@ -69,18 +70,13 @@ class LearnedArtifact(Struct, frozen=True):
     """safetensors, to train on."""
     golden: Golden
 
-    @property
-    def trained_until_ns(self) -> int:
-        """Bars up to this instant are inside the training window."""
-        return self.manifest.training.until_ns
-
 
 def load(folder: Path) -> LearnedArtifact:
     """The artifact in `folder`; ArtifactError unless every file is exactly what the manifest says, and the manifest is
     whole and asks for what this program can show."""
     where = folder / MANIFEST
     manifest, contents = read(folder, AgentManifest)
-    if manifest.sight_hash != sights.digest(manifest.sight):
+    if manifest.sight_hash != spec_hash(manifest.sight):
         raise ArtifactError(f"{where}: sight_hash is not that of its sight")
     for fault in (sights.fault(manifest.sight), agent_fault(manifest)):
         if fault:
@@ -115,29 +111,19 @@ class LearnedAgent(Runtime[LearnedArtifact]):
     """Implements quantd.trading.ports.Policy with the graph of an artifact. It trades exactly the symbols it was
     trained on, found by name; ArtifactError when asked about others. An asset without a price gets nothing."""
 
-    __slots__ = (
-        "_gives",
-        "_invested",
-        "_recurrent",
-        "_run",
-        "_seat",
-        "_shares",
-        "by_rows",
-        "params",
-    )
+    __slots__ = ("_gives", "_invested", "_recurrent", "_run", "_seat", "_shares", "by_rows")
 
     def __init__(
         self,
         artifact: LearnedArtifact,
-        params: LearnedAgentParams | None = None,
         *,
+        seat: str = "",
         prove: bool = True,
         threads: int = 1,
     ) -> None:
         manifest = artifact.manifest
         super().__init__(artifact, manifest.universe)
-        self.params = params or LearnedAgentParams()
-        self._seat = _place_of(manifest.seats, self.params.seat, artifact.folder)
+        self._seat = _place_of(manifest.seats, seat, artifact.folder)
         self._recurrent = manifest.network.carry > 0
         takes = ["observation", *([CARRY] if self._recurrent else [])]
         self._gives = ["weights"]
@@ -154,6 +140,10 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         self._shares = np.array([s.share for s in manifest.seats])
         if prove:
             self._prove()
+
+    @property
+    def trained_until_ns(self) -> int:
+        return self.artifact.manifest.training.until_ns
 
     @property
     def lookback(self) -> int:
@@ -270,4 +260,5 @@ def _place_of(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
 
 def load_agent(folder: Path, params: Mapping[str, object]) -> LearnedAgent:
     """The policy of the artifact in `folder`, all of it checked. Raises ArtifactError or ParamsError."""
-    return LearnedAgent(load(folder), parse(str(folder), params, LearnedAgentParams))
+    artifact = load(folder)
+    return LearnedAgent(artifact, seat=parse(str(folder), params, LearnedAgentParams).seat)

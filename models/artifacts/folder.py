@@ -26,6 +26,11 @@ def render(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an exception's text, shortened; its class name where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 def digest_of(data: bytes) -> str:
     return blake2b(data, digest_size=32).hexdigest()
 

@@ -37,44 +37,44 @@ _FLOAT, _FLOAT16, _DOUBLE = 1, 10, 11
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
 
 
-class _Refused(ValueError):
-    pass
+class GraphFault(ValueError):
+    """A graph that must not be loaded; the message describes the fault."""
 
 
 def graph_fault(model: bytes) -> str:
     """Why a graph is not to be loaded; empty when it may be."""
     try:
         _model(memoryview(model))
-    except _Refused as refused:
-        return str(refused)
+    except GraphFault as fault:
+        return str(fault)
     return ""
 
 
 def _model(data: memoryview) -> None:
     graphs = 0
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number in (_MODEL_TRAINING, _MODEL_FUNCTIONS):
-            raise _Refused("it defines functions of its own")
+            raise GraphFault("it defines functions of its own")
         if number == _MODEL_GRAPH:
             graphs += 1
             _graph(_message(value))
     if graphs != 1:
-        raise _Refused("it is not an ONNX graph")
+        raise GraphFault("it is not an ONNX graph")
 
 
 def _graph(data: memoryview) -> None:
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == _GRAPH_NODE:
             _node(_message(value))
         elif number == _GRAPH_INITIALIZER:
             _tensor(_message(value))
         elif number == _GRAPH_SPARSE:
-            raise _Refused("it has sparse tensors")
+            raise GraphFault("it has sparse tensors")
 
 
 def _node(data: memoryview) -> None:
     operator = domain = b""
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == _NODE_OPERATOR:
             operator = bytes(_message(value))
         elif number == _NODE_DOMAIN:
@@ -82,16 +82,16 @@ def _node(data: memoryview) -> None:
         elif number == _NODE_ATTRIBUTE:
             _attribute(_message(value))
     if domain not in DOMAINS or operator.decode("ascii", "replace") not in OPERATORS:
-        raise _Refused(
+        raise GraphFault(
             f"it has the operator "
             f"{(domain + b':' + operator if domain else operator).decode('ascii', 'replace')[:60]!r}"
         )
 
 
 def _attribute(data: memoryview) -> None:
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES):
-            raise _Refused("it has a graph inside an operator")
+            raise GraphFault("it has a graph inside an operator")
         if number in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
             _tensor(_message(value))
         elif number in (_ATTRIBUTE_FLOAT, _ATTRIBUTE_FLOATS) and not isinstance(value, int):
@@ -100,11 +100,11 @@ def _attribute(data: memoryview) -> None:
 
 def _tensor(data: memoryview) -> None:
     kind, name, parts = 0, "a tensor", []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):
-            raise _Refused("it keeps tensors in other files")
+            raise GraphFault("it keeps tensors in other files")
         if number == _TENSOR_STRINGS:
-            raise _Refused("it has tensors of text")
+            raise GraphFault("it has tensors of text")
         if number == _TENSOR_TYPE and isinstance(value, int):
             kind = value
         elif number == _TENSOR_NAME:
@@ -122,38 +122,39 @@ _RAW: Final = {_FLOAT: "<f4", _FLOAT16: "<f2", _DOUBLE: "<f8"}
 
 def _finite(data: memoryview, dtype: str, name: str) -> None:
     if len(data) % np.dtype(dtype).itemsize or not np.isfinite(np.frombuffer(data, dtype=dtype)).all():
-        raise _Refused(f"{name} holds a number that is not finite")
+        raise GraphFault(f"{name} holds a number that is not finite")
 
 
 def _message(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
-        raise _Refused("it is not an ONNX graph")
+        raise GraphFault("it is not an ONNX graph")
     return value
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """(number, value) of each field: an int, or the bytes of anything else."""
+def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield (number, value) of each protobuf field: an int, or the bytes of any other type. Raises GraphFault."""
     at = 0
     while at < len(data):
-        key, at = _varint(data, at)
+        key, at = varint(data, at)
         number, wire = key >> 3, key & 7
         if wire == _VARINT:
-            value, at = _varint(data, at)
+            value, at = varint(data, at)
             yield number, value
             continue
         if wire == _BYTES:
-            size, at = _varint(data, at)
+            size, at = varint(data, at)
         elif wire in (_EIGHT, _FOUR):
             size = 8 if wire == _EIGHT else 4
         else:
-            raise _Refused("it is not an ONNX graph")
+            raise GraphFault("it is not an ONNX graph")
         if size > len(data) - at:
-            raise _Refused("it is cut short")
+            raise GraphFault("it is cut short")
         yield number, data[at : at + size]
         at += size
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def varint(data: memoryview, at: int) -> tuple[int, int]:
+    """Return the integer at a position, and the position after it. Raises GraphFault."""
     value = shift = 0
     while at < len(data) and shift < 70:
         byte = data[at]
@@ -161,4 +162,4 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 0x80:
             return value, at
-    raise _Refused("it is cut short")
+    raise GraphFault("it is cut short")

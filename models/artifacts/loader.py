@@ -21,26 +21,10 @@ class Kind(NamedTuple):
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "": Kind(
-        "policy",
-        "quantd.models.artifacts.scorer_policy:load",
-        "quantd.models.artifacts.scorer_policy:load_policy",
-    ),
-    "learned": Kind(
-        "learned",
-        "quantd.models.artifacts.agent_policy:load",
-        "quantd.models.artifacts.agent_policy:load_agent",
-    ),
-    "ensemble": Kind(
-        "ensemble",
-        "quantd.models.artifacts.ensemble:load",
-        "quantd.models.artifacts.ensemble:load_ensemble",
-    ),
-    "forest": Kind(
-        "forest",
-        "quantd.models.forests.prediction:load",
-        "quantd.models.forests.allocation:allocation_with",
-    ),
+    "": Kind("policy", "artifacts.scorer_policy:load", "artifacts.scorer_policy:load_policy"),
+    "learned": Kind("learned", "artifacts.agent_policy:load", "artifacts.agent_policy:load_agent"),
+    "ensemble": Kind("ensemble", "artifacts.ensemble:load", "artifacts.ensemble:load_ensemble"),
+    "forest": Kind("forest", "forests.prediction:load", "forests.allocation:allocation_with"),
 }
 """By the field `kind` of a manifest."""
 
@@ -70,4 +54,4 @@ def kind_in(folder: Path) -> Kind:
 
 def _named(path: str) -> Any:
     module, _, function = path.partition(":")
-    return getattr(import_module(module), function)
+    return getattr(import_module(f"quantd.models.{module}"), function)

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 
+from quantd.models.artifacts.folder import first_line
 from quantd.models.artifacts.inspection import graph_fault
 from quantd.models.artifacts.manifest import ArtifactError, Manifest
 from quantd.trading.instruments import Universe
@@ -63,15 +64,6 @@ class Checked(Protocol):
     def manifest(self) -> Manifest: ...
 
 
-class Fitted(Checked, Protocol):
-    """An artifact that was trained by itself."""
-
-    @property
-    def trained_until_ns(self) -> int:
-        """Bars up to this instant are inside the training window."""
-        ...
-
-
 class Trained(Policy, Protocol):
     """The policy of an artifact."""
 
@@ -89,7 +81,7 @@ class Trained(Policy, Protocol):
     def trained_until_ns(self) -> int: ...
 
 
-A = TypeVar("A", bound=Fitted)
+A = TypeVar("A", bound=Checked)
 
 
 class Runtime(Generic[A]):
@@ -112,11 +104,6 @@ class Runtime(Generic[A]):
     @property
     def digest(self) -> str:
         return self.artifact.manifest.digest
-
-    @property
-    def trained_until_ns(self) -> int:
-        """Bars up to this instant are inside the training window: what it earns there proves nothing."""
-        return self.artifact.trained_until_ns
 
     def fit(self, universe: Universe) -> None:
         """Finds its columns in `universe`; ArtifactError when it cannot trade it."""
@@ -155,8 +142,3 @@ def check_probe(folder: Path, difference: float, allowed: float, words: str = ""
             f"{folder / 'golden.bin'}: the graph differs from the probe by {difference:.2g}; {allowed:g} is "
             f"allowed{words}"
         )
-
-
-def first_line(error: Exception) -> str:
-    """Of an exception's text, shortened."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from quantd.models.artifacts.folder import read
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ScorerManifest
@@ -24,11 +23,6 @@ class ScorerArtifact(Struct, frozen=True):
     graph: bytes
     golden_returns: Floats
     golden_weights: Floats
-
-    @property
-    def trained_until_ns(self) -> int:
-        """Bars up to this instant are inside the training window."""
-        return self.manifest.training.until_ns
 
 
 def load(folder: Path) -> ScorerArtifact:
@@ -71,9 +65,13 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         manifest = artifact.manifest
         super().__init__(artifact, None if manifest.network.equivariant else manifest.universe)
         self._session = open_session(artifact.graph, artifact.folder / "policy.onnx", ["features", "mask"], ["weights"])
-        columns = columns_of(manifest.features)
+        columns = columns_of(manifest.features.names)
         self._columns = None if columns == list(range(len(columns))) else columns
         self._prove()
+
+    @property
+    def trained_until_ns(self) -> int:
+        return self.artifact.manifest.training.until_ns
 
     @property
     def lookback(self) -> int:
@@ -90,11 +88,8 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         features, mask = measure(returns)
         if self._columns is not None:
             features = features[:, self._columns]
-        return self._run(features[None], mask[None])[0].astype(np.float64)
-
-    def _run(self, features: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        answer: list[NDArray[np.float32]] = self._session.run(None, {"features": features, "mask": mask})
-        return answer[0]
+        answer: Floats = self._session.run(None, {"features": features[None], "mask": mask[None]})[0][0]
+        return answer.astype(np.float64)
 
     def _prove(self) -> None:
         """The golden probe: this machine gives the answer that the training machine wrote down."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from quantd.models.artifacts.folder import read_bytes
+from quantd.models.artifacts.folder import first_line, read_bytes
 from quantd.models.artifacts.manifest import ArtifactError
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
@@ -55,7 +55,7 @@ def sign(folder: Path, digest: str, private: Path) -> Path:
     try:
         key = load_pem_private_key(_bytes(private), None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise KeyFault(f"{private}: no private key in PEM without a passphrase: {_line(error)}") from None
+        raise KeyFault(f"{private}: no private key in PEM without a passphrase: {first_line(error)}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFault(f"{private}: a key of another kind; Ed25519 is expected (quantd models key)")
     path = folder / SIGNATURE
@@ -77,7 +77,7 @@ def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
         try:
             key = load_pem_public_key(_bytes(path))
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise KeyFault(f"{path}: no public key in PEM: {_line(error)}") from None
+            raise KeyFault(f"{path}: no public key in PEM: {first_line(error)}") from None
         if not isinstance(key, Ed25519PublicKey):
             raise KeyFault(f"{path}: a key of another kind; Ed25519 is expected (quantd models key)")
         keys.append(key)
@@ -111,7 +111,3 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise KeyFault(f"{path}: {(error.strerror or str(error)).lower()}") from None
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -17,19 +17,17 @@ from quantd.models.artifacts.card import card_of_pupil
 from quantd.models.artifacts.manifest import AgentManifest, ArtifactError, Shape
 from quantd.models.export import writer
 from quantd.models.export.agreement import agreement
-from quantd.models.export.policy_graph import Scaling
 from quantd.models.history.panel_files import file_digest, read_panel
 from quantd.models.history.splits import Split
 from quantd.models.learners.cloning import CloningPlan, clone, demonstrations
 from quantd.models.learners.ppo import Ppo, PpoPlan
 from quantd.models.market.episodes import Episodes
-from quantd.models.market.normalisation import Running
+from quantd.models.market.normalisation import Running, Scale
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import Market, grid, market_of
 from quantd.models.observation.sight import features_of
 from quantd.models.observation.table import observe
 
-CLIP: Final = 10.0
 HISTORY_DAYS: Final = 300
 """Calendar days of bars before the window that only fill the lookback."""
 
@@ -80,10 +78,10 @@ def distil(
         raise ValueError(f"{plan.steps} sessions: too few to teach on some and compare on others")
     running = Running(observed.shape[1], observed.device)
     running.add(observed[:cut])
-    scaling = Scaling(running.mean.numpy(), running.deviation().numpy(), CLIP)
+    scaling = Scale(running.mean, running.deviation())
     learner = Ppo(PpoPlan(hidden=plan.hidden), env.observation_size, env.action_size, env.kind, plan.seed)
     progress(f"teaching {cut} answers, {plan.epochs} times each")
-    losses = clone(learner.agent, writer.scaled(observed[:cut], scaling), done[:cut], CloningPlan(epochs=plan.epochs))
+    losses = clone(learner.agent, scaling.of(observed[:cut]), done[:cut], CloningPlan(epochs=plan.epochs))
     progress(f"loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
     pupil = msgspec.structs.replace(
         manifest,

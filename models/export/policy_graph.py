@@ -3,31 +3,23 @@ Needs torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from quantd.models.artifacts.manifest import ActionSpec, Seat
 from quantd.models.artifacts.runtime import open_session
 from quantd.models.learners.record import Actor
-from quantd.models.networks.onnx_nodes import Graph, Readout
+from quantd.models.market.normalisation import Scale
+from quantd.models.networks.onnx_nodes import Graph, Readout, Width
 from quantd.models.observation.sight import SightSpec
 from quantd.trading.market import Floats
-
-
-class Scaling(NamedTuple):
-    """How observations were scaled: less `mean` float64[D] over `deviation` float64[D], cut at `clip`."""
-
-    mean: Floats
-    deviation: Floats
-    clip: float
 
 
 def graph_of(
     actor: Actor,
     spec: SightSpec,
     assets: int,
-    normaliser: Scaling | None,
+    normaliser: Scale | None,
     action: ActionSpec,
     allocations: Floats | None = None,
     seats: Sequence[tuple[Seat, Floats]] = (),
@@ -46,7 +38,7 @@ def graph_of(
     graph = Graph()
     seen = _scaled(graph, normaliser, spec.size(assets))
     given = [n.write(graph, seen, f"seat{k}." if seats else "") for k, n in enumerate(actor.networks)]
-    outputs: dict[str, int | tuple[int, int]] = {"weights": assets}
+    outputs: dict[str, Width] = {"weights": assets}
     if seats:
         _seated(graph, [graph.readout(each, _simplex(actor), f"all{k}") for k, each in enumerate(given)], seats)
         outputs["seats"] = (len(seats), assets)
@@ -66,12 +58,13 @@ def graph_of(
             raise ValueError(f"box actions of a learner that reads {actor.readout}")
         _within(graph, graph.readout(given[0], "tanh", "positions"), action.gross)
     else:
-        _invested(graph, graph.readout(given[0], _simplex(actor), "all"), assets, "weights")
+        graph.columns(graph.readout(given[0], _simplex(actor), "all"), 0, assets, "weights")
     if actor.carry:
         outputs["carried"] = actor.carry
-    inputs = {"observation": spec.size(assets)} | ({"carry": actor.carry} if actor.carry else {})
+    sizes = {"observation": spec.size(assets)} | ({"carry": actor.carry} if actor.carry else {})
+    inputs: dict[str, Width] = {**sizes}
     model = graph.model("policy", inputs, outputs, "rows")
-    return model if _by_rows(model, inputs) else graph.model("policy", inputs, outputs)
+    return model if _by_rows(model, sizes) else graph.model("policy", inputs, outputs)
 
 
 def _by_rows(model: bytes, inputs: Mapping[str, int]) -> bool:
@@ -93,52 +86,41 @@ def _simplex(actor: Actor) -> Readout:
     raise ValueError(f"weights of a learner that reads {actor.readout}")
 
 
-def _scaled(graph: Graph, normaliser: Scaling | None, size: int) -> str:
+def _scaled(graph: Graph, normaliser: Scale | None, size: int) -> str:
     if normaliser is None:
         return "observation"
     mean, deviation, clip = normaliser
     if mean.shape != (size,) or deviation.shape != (size,):
-        raise ValueError(f"a normaliser of {mean.shape} and {deviation.shape} entries for observations of {size}")
-    at = {"mean": mean, "deviation": deviation}
-    names = {name: graph.constant(f"observed.{name}", each.astype(np.float32)) for name, each in at.items()}
-    least = graph.constant("observed.least", np.array(-clip, dtype=np.float32))
-    most = graph.constant("observed.most", np.array(clip, dtype=np.float32))
-    centred = graph.node("Sub", ["observation", names["mean"]])
-    return graph.node("Clip", [graph.node("Div", [centred, names["deviation"]]), least, most])
-
-
-def _invested(graph: Graph, whole: str, assets: int, output: str) -> str:
-    """Without cash, the last."""
-    bounds = [graph.constant(f"at{edge}", np.array([edge], dtype=np.int64)) for edge in (0, assets)]
-    return graph.node("Slice", [whole, *bounds, graph.constant("columns", np.array([1], dtype=np.int64))], output)
+        raise ValueError(f"a normaliser of {len(mean)} and {len(deviation)} entries for observations of {size}")
+    centred = graph.node("Sub", ["observation", graph.constant("observed.mean", mean)])
+    divided = graph.node("Div", [centred, graph.constant("observed.deviation", deviation)])
+    bounds = [graph.scalar("observed.least", -clip), graph.scalar("observed.most", clip)]
+    return graph.node("Clip", [divided, *bounds])
 
 
 def _within(graph: Graph, positions: str, gross: float) -> None:
     most = graph.constant("gross", np.array([[gross]], dtype=np.float32))
-    last = graph.constant("last", np.array([-1], dtype=np.int64))
-    held = graph.node("ReduceSum", [graph.node("Abs", [positions]), last], keepdims=1)
+    held = graph.node("ReduceSum", [graph.node("Abs", [positions]), graph.integers("last", -1)], keepdims=1)
     scale = graph.node("Div", [most, graph.node("Max", [held, most])])
     graph.node("Mul", [positions, scale], "weights")
 
 
 def _seated(graph: Graph, wholes: Sequence[str], seats: Sequence[tuple[Seat, Floats]]) -> None:
     assets = len(seats[0][1]) - 1
-    last = graph.constant("last", np.array([-1], dtype=np.int64))
-    middle = graph.constant("middle", np.array([1], dtype=np.int64))
-    least = graph.constant("least", np.array(1e-30, dtype=np.float32))
+    last, middle, least = graph.integers("last", -1), graph.integers("middle", 1), graph.scalar("least", 1e-30)
     each = []
     for k, (whole, (_, own)) in enumerate(zip(wholes, seats, strict=True)):
         kept = graph.node("Mul", [whole, graph.constant(f"own{k}", own[None].astype(np.float32))])
         total = graph.node("Max", [graph.node("ReduceSum", [kept, last], keepdims=1), least])
-        held = _invested(graph, graph.node("Div", [kept, total]), assets, f"held{k}")
+        held = graph.columns(graph.node("Div", [kept, total]), 0, assets, f"held{k}")
         each.append(graph.node("Unsqueeze", [held, middle]))
     graph.node("Concat", each, "seats", axis=1)
     column = {
         name: np.array([[[getattr(s, name)] for s, _ in seats]], dtype=np.float32) for name in ("invested", "share")
     }
     total = graph.node("ReduceSum", ["seats", last], keepdims=1)
-    total = graph.node("Max", [total, graph.constant("little", np.array(1e-12, dtype=np.float32))])
+    total = graph.node("Max", [total, graph.scalar("little", 1e-12)])
     cap = graph.node("Div", [graph.constant("invested", column["invested"]), total])
-    cap = graph.node("Min", [cap, graph.constant("one", np.array(1.0, dtype=np.float32))])
+    cap = graph.node("Min", [cap, graph.scalar("one", 1.0)])
     shares = graph.node("Mul", [cap, graph.constant("share", column["share"])])
     graph.node("ReduceSum", [graph.node("Mul", ["seats", shares]), middle], "weights", keepdims=0)

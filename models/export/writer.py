@@ -16,11 +16,13 @@ from torch import Tensor
 from quantd.models.artifacts import folder as folders
 from quantd.models.artifacts.agent_policy import Golden, load_agent
 from quantd.models.artifacts.manifest import SCHEMA, TOLERANCES, AgentManifest, Probes, Seat, agent_fault
-from quantd.models.export.policy_graph import Scaling, graph_of
+from quantd.models.export.agreement import random_market
+from quantd.models.export.policy_graph import graph_of
 from quantd.models.learners.record import Actor
+from quantd.models.market.normalisation import Scale
 from quantd.models.market.tensors import grid
-from quantd.models.observation import sight
-from quantd.models.observation.sight import SightSpec, observation
+from quantd.models.observation.return_features import spec_hash
+from quantd.models.observation.sight import fault, observation
 from quantd.trading.market import Floats
 
 PROBES: Final = 6
@@ -37,7 +39,7 @@ def write(
     out: Path,
     manifest: AgentManifest,
     learner: Any,
-    normaliser: Scaling | None,
+    normaliser: Scale | None,
     card: bytes,
     allocations: Floats | None = None,
 ) -> AgentManifest:
@@ -54,23 +56,22 @@ def write(
         if made.names != action.allocations:
             raise ValueError("the allocations are not the grid of their parts: give them as weights")
         allocations = made.weights
-    if fault := sight.fault(spec) or agent_fault(manifest):
-        raise ValueError(f"{out}: {fault}")
+    if wrong := fault(spec) or agent_fault(manifest):
+        raise ValueError(f"{out}: {wrong}")
     actor: Actor = learner.policy_networks()
     seats = [(seat, own_of(seat, manifest.universe)) for seat in manifest.seats]
     golden = golden_of(learner, actor, manifest, normaliser, allocations)
     manifest = msgspec.structs.replace(
         manifest,
         schema=SCHEMA,
-        sight_hash=sight.digest(spec),
+        sight_hash=spec_hash(spec),
         golden=Probes(PROBES, spec.lookback, assets, TOLERANCES[manifest.precision], len(seats)),
         network=msgspec.structs.replace(manifest.network, carry=actor.carry),
         plan=plain(manifest.plan),
     )
     tensors = {f"policy.{name}": kept.detach().clone() for name, kept in actor.tensors.state_dict().items()}
     if normaliser is not None:
-        tensors["normaliser.mean"] = torch.from_numpy(normaliser.mean.astype(np.float64))
-        tensors["normaliser.deviation"] = torch.from_numpy(normaliser.deviation.astype(np.float64))
+        tensors["normaliser.mean"], tensors["normaliser.deviation"] = (each.double() for each in normaliser[:2])
         tensors["normaliser.clip"] = torch.tensor(normaliser.clip, dtype=torch.float64)
     contents = {
         "card.md": card,
@@ -94,7 +95,7 @@ def own_of(seat: Seat, universe: tuple[str, ...]) -> Floats:
 
 
 def golden_of(
-    learner: Any, actor: Actor, manifest: AgentManifest, normaliser: Scaling | None, allocations: Floats | None
+    learner: Any, actor: Actor, manifest: AgentManifest, normaliser: Scale | None, allocations: Floats | None
 ) -> Golden:
     """Probes of plain random returns, so that they hold no bought data, some asset unknown in one of them; answered by
     the learner."""
@@ -104,9 +105,11 @@ def golden_of(
     with unrounded(actor), torch.no_grad():
         for number in range(PROBES):
             for _ in range(TRIES):
-                returns, weights, cash = _market(draw, spec, assets, missing=number == 1)
+                returns, weights, cash = random_market(draw, spec, assets)
+                if number == 1 and assets > 1:
+                    returns[: spec.lookback // 3, assets // 2] = np.nan
                 seen = torch.from_numpy(observation(spec, returns, weights, cash))[None]
-                row = seen if normaliser is None else scaled(seen, normaliser)
+                row = seen if normaliser is None else normaliser.of(seen)
                 if actor.readout not in ("softmax", "values") or actor.carry or _clear(learner, actor, row):
                     break
             seats = np.zeros((0, assets))
@@ -152,12 +155,6 @@ def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
     return held * np.minimum(1.0, most / np.maximum(held.sum(axis=1, keepdims=True), 1e-12))
 
 
-def scaled(observed: Tensor, normaliser: Scaling) -> Tensor:
-    """As `quantd.models.market.normalisation.Normalised` shows it."""
-    mean, deviation = (torch.from_numpy(each).to(observed.dtype) for each in normaliser[:2])
-    return ((observed - mean) / deviation).clamp(-normaliser.clip, normaliser.clip)
-
-
 @contextmanager
 def unrounded(actor: Actor) -> Iterator[None]:
     """Products in float32, as the graph has them, whatever they were rounded to in training."""
@@ -172,15 +169,6 @@ def unrounded(actor: Actor) -> Iterator[None]:
     finally:
         for network, name in changed:
             setattr(network, name, True)
-
-
-def _market(draw: np.random.Generator, spec: SightSpec, assets: int, *, missing: bool) -> tuple[Floats, Floats, float]:
-    deviation = draw.uniform(0.004, 0.03, assets)
-    returns = draw.normal(0.0004, deviation, (spec.lookback, assets))
-    if missing and assets > 1:
-        returns[: spec.lookback // 3, assets // 2] = np.nan
-    shares = draw.dirichlet(np.ones(assets + 1))
-    return returns, shares[:assets], float(shares[assets])
 
 
 def _clear(learner: Any, actor: Actor, row: Tensor) -> bool:

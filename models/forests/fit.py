@@ -29,17 +29,17 @@ from quantd.models.artifacts.manifest import (
 from quantd.models.artifacts.runtime import TOLERANCE
 from quantd.models.forests.forest_features import (
     LOOKBACK,
-    features_hash,
     features_of,
     look,
     realised,
     relative,
     see,
 )
-from quantd.models.forests.prediction import LEAST_ROWS, MOST_HORIZON, THRESHOLD, Forest, load_forest, write
+from quantd.models.forests.prediction import LEAST_ROWS, MOST_HORIZON, THRESHOLD, load_forest, write
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
-from quantd.models.history.splits import DAY_NS, walk_forward
+from quantd.models.history.splits import DAY_NS, day_of, walk_forward
+from quantd.models.observation.return_features import spec_hash
 from quantd.trading.market import Floats, Ints
 
 Progress = Callable[[str], None]
@@ -200,7 +200,7 @@ def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple
 
 
 def _day(days: Ints, row: int) -> str:
-    return str(np.datetime64(int(days[row]), "ns").astype("datetime64[D]"))
+    return str(day_of(int(days[row])))
 
 
 def train(
@@ -210,21 +210,18 @@ def train(
 
     Nothing after `plan.last` is read. Raises ValueError for data that do not fit the plan.
     """
-    began = perf_counter()
     panel = read_panel(bars, actions, symbols, plan.first, plan.last)
     data = {p.name: file_digest(p) for p in (bars, actions) if p is not None}
-    return train_on(panel, data, plan, out, command, progress, began)
+    return train_on(panel, data, plan, out, command, progress)
 
 
 def train_on(
-    panel: Panel, data: dict[str, str], plan: Plan, out: Path, command: str, progress: Progress, began: float
+    panel: Panel, data: dict[str, str], plan: Plan, out: Path, command: str, progress: Progress
 ) -> ForestManifest:
-    """Do the same from a panel.
-
-    `data` maps each source name to its hex BLAKE2b. `began` is the perf_counter of the start.
-    """
+    """Train as `train`, on a panel. `data` maps each source name to its hex BLAKE2b."""
     from quantd.models.forests.conversion import to_onnx, trees_of
 
+    began = perf_counter()
     rows = gather(plan.predicts, panel.returns(), plan.horizon, plan.stride)
     together, folds = judge(rows, panel.day_ns, plan, progress)
     learned = fit(rows, plan)
@@ -246,7 +243,7 @@ def train_on(
             seed=plan.seed,
         ),
         features=spec,
-        features_hash=features_hash(spec),
+        features_hash=spec_hash(spec),
         scaler=learned.scaler,
         universe=panel.symbols,
         training=Fitted(
@@ -309,6 +306,3 @@ def evaluate(
         plain=score(rows.plain, rows.true),
     )
     return judged, seen
-
-
-__all__ = ["Forest", "Plan", "evaluate", "gather", "judge", "train", "train_on"]

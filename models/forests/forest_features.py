@@ -5,10 +5,8 @@ all, a pair's row of its two columns and of such means. A permutation of the col
 """
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from quantd.models.artifacts.manifest import ForestFeatures, ForestKind
@@ -70,11 +68,6 @@ def features_of(kind: ForestKind) -> ForestFeatures:
     """Return the features that this program computes for one kind of forest."""
     names = PAIR_FEATURES if kind == "correlation" else ASSET_FEATURES
     return ForestFeatures(names, LOOKBACK, VERSION)
-
-
-def features_hash(features: ForestFeatures) -> str:
-    """Return the hex BLAKE2b of a feature list."""
-    return blake2b(msgspec.json.encode(features, order="sorted"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

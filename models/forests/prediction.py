@@ -8,10 +8,12 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.models.artifacts import folder as folders
+from quantd.models.artifacts.inspection import GraphFault
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ForestKind, ForestManifest
 from quantd.models.artifacts.runtime import TOLERANCE, check_probe, open_session, probing
-from quantd.models.forests.forest_features import Past, features_hash, features_of, look, see
-from quantd.models.forests.trees import INPUT, OUTPUT, GraphFault, read
+from quantd.models.forests.forest_features import Past, features_of, look, see
+from quantd.models.forests.trees import INPUT, OUTPUT, read
+from quantd.models.observation.return_features import spec_hash
 from quantd.trading.market import Floats
 
 TIMING: Final = "timing.json"
@@ -43,11 +45,6 @@ class ForestArtifact(Struct, frozen=True):
     golden_returns: Floats
     golden_answers: Floats
     seconds: float | None
-
-    @property
-    def trained_until_ns(self) -> int:
-        """End of the training window, in ns UTC."""
-        return self.manifest.training.until_ns
 
 
 def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
@@ -94,7 +91,7 @@ def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
 def _fault(manifest: ForestManifest) -> str:
     """Return what in a manifest does not fit this program or itself; empty without a fault."""
     expected = features_of(manifest.predicts)
-    if manifest.features_hash != features_hash(manifest.features):
+    if manifest.features_hash != spec_hash(manifest.features):
         return "features_hash is not that of its features"
     if manifest.features != expected:
         return (

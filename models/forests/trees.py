@@ -11,7 +11,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.trading.market import Floats, Ints
+from quantd.models.artifacts.inspection import GraphFault, fields, varint
+from quantd.trading.market import Ints
 
 MOST_NODES: Final = 1 << 20
 OPERATOR: Final = "TreeEnsemble"
@@ -27,10 +28,6 @@ _ATTRIBUTES: Final = {
     "nodes_featureids", "nodes_modes", "nodes_splits", "nodes_trueleafs", "nodes_truenodeids", "post_transform",
     "tree_roots",
 }  # fmt: skip
-
-
-class GraphFault(ValueError):
-    """Bytes that are no such graph; the message describes the fault."""
 
 
 class Trees(Struct, frozen=True):
@@ -58,27 +55,11 @@ class Trees(Struct, frozen=True):
             below[node] = 1 + max(yes, no)
         return int(below[self.roots].max())
 
-    def predict(self, rows: NDArray[np.float32]) -> Floats:
-        """Return float64[R] of float32[R, F], in numpy: slow, as a reference for the runtime."""
-        total = np.zeros(len(rows))
-        index = np.arange(len(rows))
-        for root in self.roots:
-            at, ended = np.full(len(rows), root), np.zeros(len(rows), dtype=bool)
-            while not ended.all():
-                node = np.where(ended, root, at)
-                low = rows[index, self.feature[node]] <= self.split[node]
-                to = np.where(low, self.yes[node], self.no[node])
-                leaf = np.where(low, self.yes_leaf[node], self.no_leaf[node])
-                at = np.where(ended, at, to)
-                ended |= leaf
-            total += self.leaves[at]
-        return total
-
 
 def read(graph: bytes, features: int) -> Trees:
     """Read the trees of an ONNX graph whose rows have `features` columns. Raises GraphFault."""
     try:
-        trees = _trees(graph)
+        trees = _trees(memoryview(graph))
     except (IndexError, KeyError, UnicodeDecodeError, OverflowError, ValueError) as error:
         if isinstance(error, GraphFault):
             raise
@@ -106,7 +87,7 @@ def _check(trees: Trees, features: int) -> None:
             raise GraphFault("a branch leads back: a row would never arrive")
 
 
-def _trees(graph: bytes) -> Trees:
+def _trees(graph: memoryview) -> Trees:
     """Parse the graph. Field numbers are those of onnx.proto, a format whose field numbers never change."""
     model = _fields(graph)
     imports = {_text(_fields(each), 1): _number(_fields(each), 2) for each in model.get(8, [])}
@@ -158,48 +139,20 @@ def _flags(values: Ints) -> NDArray[np.bool_]:
     return values == 1
 
 
-# protobuf: a message is a sequence of (field number, wire type, value)
-
-_Message = dict[int, list[bytes | int]]
+_Message = dict[int, list[memoryview | int]]
 
 
-def _fields(data: bytes | int) -> _Message:
+def _fields(data: memoryview | int) -> _Message:
     """Return field number -> its values in order: integers, or bytes."""
     if isinstance(data, int):
         raise GraphFault("a number stands where a message belongs")
     out: _Message = {}
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        value: bytes | int
-        match key & 7:
-            case 0:
-                value, at = _varint(data, at)
-            case 1 | 2 | 5 as wire:
-                length, at = _varint(data, at) if wire == 2 else ({1: 8, 5: 4}[wire], at)
-                value, at = data[at : at + length], at + length
-                if at > len(data):
-                    raise GraphFault("it ends in the middle of a value")
-            case _:
-                raise GraphFault("it is not a protobuf message")
-        out.setdefault(key >> 3, []).append(value)
+    for number, value in fields(data):
+        out.setdefault(number, []).append(value)
     return out
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise GraphFault("a number has more than 64 bits")
-
-
-def _one(message: _Message, field: int) -> bytes | int:
+def _one(message: _Message, field: int) -> memoryview | int:
     values = message.get(field, [])
     if len(values) != 1:
         raise GraphFault(f"field {field} is there {len(values)} times, not once")
@@ -212,12 +165,12 @@ def _text(message: _Message, field: int) -> str:
     value = _one(message, field)
     if isinstance(value, int):
         raise GraphFault("a number stands where a text belongs")
-    return value.decode()
+    return bytes(value).decode()
 
 
 def _number(message: _Message, field: int) -> int:
     value = _one(message, field) if field in message else 0
-    if isinstance(value, bytes):
+    if not isinstance(value, int):
         raise GraphFault("a text stands where a number belongs")
     return value
 
@@ -228,10 +181,10 @@ def _numbers(attribute: _Message) -> list[int]:
     return [value - (1 << 64) if value >> 63 else value for value in values]
 
 
-def _packed(data: bytes) -> Iterator[int]:
+def _packed(data: memoryview) -> Iterator[int]:
     at = 0
     while at < len(data):
-        value, at = _varint(data, at)
+        value, at = varint(data, at)
         yield value
 
 

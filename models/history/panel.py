@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quantd.models.history.splits import day_of
 from quantd.trading.cash_rate import CashRate
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree
@@ -34,7 +35,7 @@ class Panel:
         gaps = known[:-1] & ~known[1:]
         if gaps.any():
             row, column = (int(v[0]) for v in np.nonzero(gaps))
-            day = np.datetime64(int(self.day_ns[row + 1]), "ns").astype("datetime64[D]")
+            day = day_of(self.day_ns[row + 1])
             raise ValueError(
                 f"{self.symbols[column]} has no bar on {day}, after its first one; leave it out or begin later"
             )

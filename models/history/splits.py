@@ -1,6 +1,6 @@
 """Parts of a history for training, validation and test; overlapping parts are refused."""
 
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -53,6 +53,18 @@ class Splits(Struct, frozen=True):
                     f"{later.name} begins {later.first}, inside or before {earlier.name} (to {earlier.last}); "
                     "parts may not overlap"
                 )
+
+
+USUAL_SPLITS = Splits(
+    Split("train", date(1998, 7, 6), date(2012, 12, 31)),
+    Split("validation", date(2013, 1, 2), date(2016, 12, 30)),
+    Split("test", date(2017, 1, 3), date(2018, 12, 31)),
+)
+
+
+def day_of(ns: int) -> date:
+    """Return the date of an instant, UTC."""
+    return date(1970, 1, 1) + timedelta(days=int(ns) // DAY_NS)
 
 
 def _ns(day: date) -> int:

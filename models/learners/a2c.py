@@ -1,21 +1,15 @@
 """Advantage actor-critic (Mnih et al. 2016) with synchronous workers: one gradient step per short rollout."""
 
-from collections.abc import Callable
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Agent, NetworkPlan
+from quantd.models.learners.on_policy import Agent, NetworkPlan, OnPolicy
 from quantd.models.learners.optimisers import RmsProp
-from quantd.models.learners.record import GAMMA, WIDTHS, Between, Learner, OneOf, Report, State
+from quantd.models.learners.record import GAMMA, WIDTHS, Between, Learner, OneOf
 from quantd.models.learners.rollout import Now, Rollout
-from quantd.models.market.vector_env import Kind, VectorEnv
-
-LOSSES = ("policy", "value", "entropy")
-
-ROLLOUTS_A_REPORT = 100
-"""Rollouts per report: a rollout is short, and a report costs as much as an update."""
+from quantd.models.market.vector_env import Kind
 
 
 class A2cPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
@@ -39,34 +33,22 @@ class A2cPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"horizon {self.horizon}: from 1 on")
 
 
-class A2c:
+class A2c(OnPolicy):
     """Learns in any VectorEnv; a rollout is `plan.horizon` steps of all its environments."""
+
+    losses = ("policy", "value", "entropy")
+    rollouts_a_report = 100
+    """A rollout is short, and a report costs as much as an update."""
 
     def __init__(
         self, plan: A2cPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
         self.plan: Final = plan
-        self.agent: Final = Agent(plan, observation_size, action_size, kind, seed, device)
-        self.optimiser: Final = RmsProp(
-            self.agent.network.vector, plan.learning_rate, plan.rms_epsilon, plan.max_grad_norm, plan.rms_decay
+        agent = Agent(plan, observation_size, action_size, kind, seed, device)
+        optimiser = RmsProp(
+            agent.network.vector, plan.learning_rate, plan.rms_epsilon, plan.max_grad_norm, plan.rms_decay
         )
-        self.act: Final = self.agent.act
-        self.probabilities: Final = self.agent.probabilities
-        self.vectors: Final = self.agent.vectors
-        self.policy_networks: Final = self.agent.policy_networks
-
-    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
-        rollout = Rollout(env, self.plan.horizon)
-        self.agent.train(
-            env, rollout, steps, lambda now: self._update(rollout, now), LOSSES, report, every=ROLLOUTS_A_REPORT
-        )
-
-    def state(self) -> State:
-        return self.agent.state(self.optimiser.state())
-
-    def load(self, state: State) -> None:
-        self.optimiser.load(self.agent.load(state))
+        super().__init__(agent, optimiser, plan.horizon)
 
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
         """Descend value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means over rows."""

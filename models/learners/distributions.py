@@ -199,6 +199,15 @@ class Dirichlet:
         return Judged(log_prob, entropy, pull)
 
 
+def uniform(box: bool, rows: int, size: int, random: torch.Generator) -> Tensor:
+    """Draw actions float[rows, size] uniformly: positions of a box, or weights of a simplex."""
+    drawn = torch.rand((rows, size), generator=random, device=random.device)
+    if box:
+        return drawn * 2.0 - 1.0
+    clocks = -torch.log1p(-drawn)
+    return clocks / clocks.sum(-1, keepdim=True)
+
+
 def _concentration(actor: Tensor) -> Tensor:
     return torch.nn.functional.softplus(actor) + 1.0
 

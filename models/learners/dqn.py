@@ -128,6 +128,7 @@ class Dqn:
         self.choices: Final = action_size
         self.network, self.target = made(), made().requires_grad_(False)
         self.target.vector.copy_(self.network.vector)
+        self._vectors: Final = {"online": self.network.vector, "target": self.target.vector}
         self.optimiser: Final = Adam(self.network.vector, plan.learning_rate, 1e-8, plan.max_grad_norm)
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
@@ -188,22 +189,10 @@ class Dqn:
         return Actor((self.network,), "values", 0, self.network)
 
     def state(self) -> State:
-        """Return the complete state, replay memory and the environment's state included."""
-        return {
-            **self.course.state(),
-            "online": self.network.vector.clone(),
-            "target": self.target.vector.clone(),
-            **{f"optimiser.{name}": kept for name, kept in self.optimiser.state().items()},
-        }
+        return self.course.state(self._vectors, {"optimiser": self.optimiser})
 
     def load(self, state: State) -> None:
-        tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
-        self.network.vector.copy_(tensors["online"])
-        self.target.vector.copy_(tensors["target"])
-        self.optimiser.load(
-            {name.removeprefix("optimiser."): kept for name, kept in tensors.items() if name.startswith("optimiser.")}
-        )
-        self.course.load(state)
+        self.course.load(state, self._vectors, {"optimiser": self.optimiser})
 
 
 LEARNER: Final = Learner(

@@ -14,7 +14,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from quantd.models.learners.distributions import Family, family
+from quantd.models.learners.distributions import Family, family, uniform
 from quantd.models.learners.joint_replay import JointReplay, Views
 from quantd.models.learners.off_policy import Course
 from quantd.models.learners.optimisers import Adam
@@ -108,6 +108,12 @@ class Maddpg:
         for target, learned in ((self.target, self.network), (self.critics_target, self.critics)):
             target.requires_grad_(False)
             target.vector.copy_(learned.vector)
+        self._vectors: Final = {
+            "actors": self.network.vector,
+            "target": self.target.vector,
+            "critics": self.critics.vector,
+            "critics_target": self.critics_target.vector,
+        }
         self.optimisers: Final = {
             "actors": Adam(self.network.vector, plan.actor_rate, 1e-8, plan.max_grad_norm),
             "critics": Adam(self.critics.vector, plan.critic_rate, 1e-8, plan.max_grad_norm),
@@ -147,7 +153,7 @@ class Maddpg:
 
     def explore(self, observation: Tensor) -> Tensor:
         if self.course.steps < self.plan.warmup:
-            return self._uniform(len(observation))
+            return uniform(self.kind == "box", len(observation), self.action_size, self.course.random)
         return self.act(observation, greedy=False)
 
     def update(self, replay: JointReplay, tell: bool) -> Tensor | None:
@@ -188,38 +194,10 @@ class Maddpg:
         return torch.where(own, self.family.mode(said).unsqueeze(2), done)
 
     def state(self) -> State:
-        """Return the complete state, replay memory and the environment's state included."""
-        state = self.course.state()
-        for name, vector in self._vectors().items():
-            state[name] = vector.clone()
-        for name, optimiser in self.optimisers.items():
-            state |= {f"{name}.{part}": kept for part, kept in optimiser.state().items()}
-        return state
+        return self.course.state(self._vectors, self.optimisers)
 
     def load(self, state: State) -> None:
-        tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
-        for name, vector in self._vectors().items():
-            vector.copy_(tensors[name])
-        for name, optimiser in self.optimisers.items():
-            part = f"{name}."
-            optimiser.load({k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)})
-        self.course.load(state)
-
-    def _vectors(self) -> dict[str, Tensor]:
-        return {
-            "actors": self.network.vector,
-            "target": self.target.vector,
-            "critics": self.critics.vector,
-            "critics_target": self.critics_target.vector,
-        }
-
-    def _uniform(self, rows: int) -> Tensor:
-        random = self.course.random
-        drawn = torch.rand((rows, self.action_size), generator=random, device=random.device)
-        if self.kind == "box":
-            return drawn * 2.0 - 1.0
-        clocks = -torch.log1p(-drawn)
-        return clocks / clocks.sum(-1, keepdim=True)
+        self.course.load(state, self._vectors, self.optimisers)
 
     def _disturbed(self, action: Tensor, noise: float) -> Tensor:
         random = self.course.random
@@ -231,7 +209,7 @@ class Maddpg:
 
 
 LITE_FEATURES: Final = ("momentum_21", "momentum_63", "momentum_126", "volatility", "volatility_change")
-"""Selected by quantd.models.training.plans.profiles.ranked over the training part of the default data."""
+"""Selected by benchmarks.feature_ranking.ranked over the training part of the default data."""
 
 DESKS: Final = 8
 """Number of desks that learn in parallel."""
@@ -243,11 +221,6 @@ SESSIONS: Final = 252
 def _steps(episodes: int, agents: int) -> int:
     """Return the env-steps of a number of episodes, counted per agent."""
     return episodes * SESSIONS * agents
-
-
-def _risk_profiles(count: int) -> list[dict[str, Any]]:
-    seats: list[dict[str, Any]] = msgspec.to_builtins(SEATS[:count])
-    return seats
 
 
 def _profile(
@@ -274,7 +247,7 @@ def _profile(
         "sight": {"book": [], **shown},
         "market": {
             "batch": DESKS * agents,
-            "seats": _risk_profiles(agents),
+            "seats": msgspec.to_builtins(SEATS[:agents]),
             "diversity": {"dynamic": dynamic},
             # A daily reward is about 1, so that a penalty of 0.1 on similarity is a part of it. It would exceed a log
             # return.
@@ -339,7 +312,10 @@ LEARNER: Final = Learner(
     # desks of a plan trade on the simplex; the algorithm also learns in a box
     kinds=("simplex",),
     several=True,
-    defaults={"market": {"batch": 32, "seats": _risk_profiles(MaddpgPlan().agents)}, "sight": {"book": []}},
+    defaults={
+        "market": {"batch": 32, "seats": msgspec.to_builtins(SEATS[: MaddpgPlan().agents])},
+        "sight": {"book": []},
+    },
     profiles=PROFILES,
     # actor and critic have separate rates (Lowe et al. 2017 take 0.01 for both, on tasks with far less noise)
     space={

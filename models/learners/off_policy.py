@@ -7,7 +7,8 @@ from typing import Final, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from quantd.models.learners.record import Diverged, Report, State
+from quantd.models.learners.optimisers import Adam
+from quantd.models.learners.record import Diverged, Report, State, part
 from quantd.models.market.vector_env import Resumable, Step, VectorEnv
 
 STEPS_A_REPORT = 1000
@@ -121,8 +122,10 @@ class Course(Generic[M]):
             returns.clear()
             began, counted, count = time.perf_counter(), self.steps, 0
 
-    def state(self) -> State:
-        """Return counters, generator, memory and, where supported, the environment's state."""
+    def state(self, vectors: Mapping[str, Tensor], optimisers: Mapping[str, Adam]) -> State:
+        """Return the complete state: vectors, optimisers, counters, generator, memory and, where supported, the
+        environment's state.
+        """
         state: State = {
             "steps": self.steps,
             "updates": self.updates,
@@ -137,11 +140,19 @@ class Course(Generic[M]):
         env: object = self._env
         if isinstance(env, Resumable):
             state |= {f"env.{name}": kept.clone() for name, kept in env.state().items()}
+        state |= {name: vector.clone() for name, vector in vectors.items()}
+        for name, optimiser in optimisers.items():
+            state |= {f"{name}.{key}": kept for key, kept in optimiser.state().items()}
         return state
 
-    def load(self, state: State) -> None:
+    def load(self, state: State, vectors: Mapping[str, Tensor], optimisers: Mapping[str, Adam]) -> None:
+        """Restore `state`, that of `vectors` and `optimisers` in place."""
         self.steps, self.updates, self.episodes = (int(state[name]) for name in ("steps", "updates", "episodes"))
         tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
+        for name, vector in vectors.items():
+            vector.copy_(tensors[name])
+        for name, optimiser in optimisers.items():
+            optimiser.load(part(tensors, f"{name}."))
         self.random.set_state(tensors["random"])
         self._resume = {
             name: kept.clone() for name, kept in tensors.items() if name.startswith(("now.", "replay.", "env."))
@@ -150,15 +161,11 @@ class Course(Generic[M]):
 
     def _enter(self, env: VectorEnv) -> M:
         """Resume training in `env`, or begin there with the stored memory."""
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in self._resume.items() if k.startswith(prefix)}
-
         if self._replay is None:
             self._replay = self._make_replay(env)
-            if replay := part("replay."):
+            if replay := part(self._resume, "replay."):
                 self._replay.load(replay)
-        if place := part("env."):
+        if place := part(self._resume, "env."):
             if not isinstance(env, Resumable):
                 raise ValueError(f"{type(env).__name__} cannot take up its kept place: it has no load")
             env.load(place)

@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
 from quantd.models.learners.distributions import Family, Simplex, family
-from quantd.models.learners.record import Actor, Diverged, Report, State
+from quantd.models.learners.optimisers import Adam, RmsProp
+from quantd.models.learners.record import Actor, Diverged, Report, State, part
 from quantd.models.learners.rollout import Now, Rollout
 from quantd.models.market.vector_env import Kind, Resumable, VectorEnv
 from quantd.models.networks.actor_critic import ActorCritic
@@ -108,7 +109,7 @@ class Agent:
         update: Callable[[Now], Tensor],
         names: tuple[str, ...],
         report: Callable[[Report], bool],
-        every: int = 1,
+        every: int,
     ) -> None:
         """Train until `steps` in total: a rollout, then `update`, which returns the losses called `names`.
 
@@ -154,21 +155,47 @@ class Agent:
 
     def load(self, state: State) -> dict[str, Tensor]:
         """Restore `state`. Returns the optimiser's part."""
-        tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {
-                name.removeprefix(prefix): kept.clone() for name, kept in tensors.items() if name.startswith(prefix)
-            }
-
+        tensors = {name: kept.clone() for name, kept in state.items() if isinstance(kept, Tensor)}
         self.steps = int(state["steps"])
         self.random.set_state(tensors["random"])
         self.network.vector.copy_(tensors["parameters"])
-        self._now = Now(**now) if (now := part("now.")) else None
-        self._resume = part("env.") or None
+        self._now = Now(**now) if (now := part(tensors, "now.")) else None
+        self._resume = part(tensors, "env.") or None
         self._env = None
         self._asked = None
-        return part("optimiser.")
+        return part(tensors, "optimiser.")
+
+
+class OnPolicy:
+    """A learner of one `Agent`. A subclass adds `_update`, which returns `losses` of one rollout."""
+
+    losses: ClassVar[tuple[str, ...]]
+    rollouts_a_report: ClassVar[int] = 1
+
+    def __init__(self, agent: Agent, optimiser: Adam | RmsProp, horizon: int) -> None:
+        self.agent: Final = agent
+        self.optimiser: Final = optimiser
+        self.act: Final = agent.act
+        self.probabilities: Final = agent.probabilities
+        self.vectors: Final = agent.vectors
+        self.policy_networks: Final = agent.policy_networks
+        self._horizon: Final = horizon
+
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
+        rollout = Rollout(env, self._horizon)
+        self.agent.train(
+            env, rollout, steps, lambda now: self._update(rollout, now), self.losses, report, self.rollouts_a_report
+        )
+
+    def state(self) -> State:
+        return self.agent.state(self.optimiser.state())
+
+    def load(self, state: State) -> None:
+        self.optimiser.load(self.agent.load(state))
+
+    def _update(self, rollout: Rollout, now: Now) -> Tensor:
+        raise NotImplementedError
 
 
 def _network(plan: NetworkPlan, observation_size: int, actions: Family, random: torch.Generator) -> ActorCritic:

@@ -3,20 +3,18 @@
 The gradients of the loss are explicit; distributions and networks propagate them. A test compares them with autograd.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
 from quantd.models.learners.distributions import Judged
-from quantd.models.learners.on_policy import Agent, NetworkPlan
+from quantd.models.learners.on_policy import Agent, NetworkPlan, OnPolicy
 from quantd.models.learners.optimisers import Adam
-from quantd.models.learners.record import GAMMA, LEARNING_RATE, WIDTHS, Between, Learner, Report, State
+from quantd.models.learners.record import GAMMA, LEARNING_RATE, WIDTHS, Between, Learner
 from quantd.models.learners.rollout import Now, Rollout
-from quantd.models.market.vector_env import Kind, VectorEnv
-
-LOSSES = ("policy", "value", "entropy", "approx_kl", "clipped")
+from quantd.models.market.vector_env import Kind
 
 
 class PpoPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
@@ -67,7 +65,7 @@ class Slopes(NamedTuple):
     value: Tensor
     """float[R]."""
     losses: Tensor
-    """float[5], in the order of LOSSES."""
+    """float[5], in the order of `Ppo.losses`."""
 
 
 def slopes(judged: Judged, value: Tensor, batch: Batch, plan: PpoPlan, tell: bool) -> Slopes:
@@ -98,32 +96,18 @@ def slopes(judged: Judged, value: Tensor, batch: Batch, plan: PpoPlan, tell: boo
     )
 
 
-class Ppo:
+class Ppo(OnPolicy):
     """Learns in any VectorEnv; a rollout is `plan.horizon` steps of all its environments."""
+
+    losses = ("policy", "value", "entropy", "approx_kl", "clipped")
 
     def __init__(
         self, plan: PpoPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
         self.plan: Final = plan
-        self.agent: Final = Agent(plan, observation_size, action_size, kind, seed, device)
-        self.optimiser: Final = Adam(
-            self.agent.network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm
-        )
-        self.act: Final = self.agent.act
-        self.probabilities: Final = self.agent.probabilities
-        self.vectors: Final = self.agent.vectors
-        self.policy_networks: Final = self.agent.policy_networks
-
-    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
-        rollout = Rollout(env, self.plan.horizon)
-        self.agent.train(env, rollout, steps, lambda now: self._update(rollout, now), LOSSES, report)
-
-    def state(self) -> State:
-        return self.agent.state(self.optimiser.state())
-
-    def load(self, state: State) -> None:
-        self.optimiser.load(self.agent.load(state))
+        agent = Agent(plan, observation_size, action_size, kind, seed, device)
+        optimiser = Adam(agent.network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
+        super().__init__(agent, optimiser, plan.horizon)
 
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
         """Return the losses float[5], means over the last epoch."""

@@ -6,7 +6,7 @@ A module here that declares `LEARNER` is a learner. This module imports no torch
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -19,10 +19,17 @@ if TYPE_CHECKING:
     from quantd.models.market.vector_env import Kind, VectorEnv
     from quantd.models.networks.onnx_nodes import Graph, Readout
 
+V = TypeVar("V")
+
 State = dict[str, "Tensor | int | float | bytes"]
 
 Table = Mapping[str, Any]
 """Settings as parsed from TOML."""
+
+
+def part(state: Mapping[str, V], prefix: str) -> dict[str, V]:
+    """Return the entries whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 class Diverged(ExplainedError):

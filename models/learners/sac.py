@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from quantd.models.learners.distributions import LOG_2PI, Gaussian
+from quantd.models.learners.distributions import LOG_2PI, Gaussian, uniform
 from quantd.models.learners.off_policy import Course
 from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf, Report, State
@@ -89,13 +89,6 @@ class Squash:
             log_prob = log_prob - (2.0 * (math.log(2.0) - at - softplus(-2.0 * at))).sum(-1)
         return self.family.mode(at), log_prob
 
-    def uniform(self, rows: int, random: torch.Generator) -> Tensor:
-        drawn = torch.rand((rows, self.action_size), generator=random, device=random.device)
-        if self.box:
-            return drawn * 2.0 - 1.0
-        clocks = -torch.log1p(-drawn)
-        return clocks / clocks.sum(-1, keepdim=True)
-
 
 class Sac:
     """Learns in any "simplex" or "box" VectorEnv."""
@@ -116,8 +109,10 @@ class Sac:
         )
         self.target.requires_grad_(False).vector.copy_(self.critics.vector)
         self.log_temperature: Final = torch.full((1,), math.log(plan.temperature), device=device)
+        learned = {"actor": self.actor.vector, "critics": self.critics.vector, "temperature": self.log_temperature}
+        self._vectors: Final = {"target": self.target.vector, **learned}
         self.optimisers: Final = {
-            name: Adam(vector, plan.learning_rate, 1e-8, plan.max_grad_norm) for name, vector in self._learned().items()
+            name: Adam(vector, plan.learning_rate, 1e-8, plan.max_grad_norm) for name, vector in learned.items()
         }
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
@@ -136,7 +131,7 @@ class Sac:
 
     def explore(self, observation: Tensor) -> Tensor:
         if self.course.steps < self.plan.warmup:
-            return self.squash.uniform(len(observation), self.course.random)
+            return uniform(self.squash.box, len(observation), self.squash.action_size, self.course.random)
         return self.act(observation, greedy=False)
 
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
@@ -182,25 +177,10 @@ class Sac:
         return Actor((self.actor,), self.squash.family.readout, 0, self.actor)
 
     def state(self) -> State:
-        """Return the complete state, replay memory and the environment's state included."""
-        state = self.course.state()
-        state["target"] = self.target.vector.clone()
-        for name, vector in self._learned().items():
-            state[name] = vector.clone()
-            state |= {f"{name}.{part}": kept for part, kept in self.optimisers[name].state().items()}
-        return state
+        return self.course.state(self._vectors, self.optimisers)
 
     def load(self, state: State) -> None:
-        tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
-        self.target.vector.copy_(tensors["target"])
-        for name, vector in self._learned().items():
-            vector.copy_(tensors[name])
-            part = f"{name}."
-            self.optimisers[name].load({k.removeprefix(part): v for k, v in tensors.items() if k.startswith(part)})
-        self.course.load(state)
-
-    def _learned(self) -> dict[str, Tensor]:
-        return {"actor": self.actor.vector, "critics": self.critics.vector, "temperature": self.log_temperature}
+        self.course.load(state, self._vectors, self.optimisers)
 
     def _noise(self, like: Tensor) -> Tensor:
         return torch.empty_like(like).normal_(generator=self.course.random)

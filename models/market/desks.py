@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
-from msgspec import Struct
+from msgspec import Struct, structs
 from torch import Tensor
 
 from quantd.models.market.episodes import Episodes
@@ -125,7 +125,8 @@ class Desks:
         self.diversity: Final = diversity or Diversity()
         self.simulator: Final = Simulator(
             market, batch=desks * self.agents, reward=reward, costs=costs, lot=lot, seed=seed,
-            episodes=_replaced(episodes or Episodes(), self.agents), capital=[s.capital for s in seats] * desks,
+            episodes=structs.replace(episodes or Episodes(), together=self.agents),
+            capital=[s.capital for s in seats] * desks,
         )  # fmt: skip
         self.batch: Final = self.simulator.batch
         self.action_size: Final = self.simulator.action_size
@@ -194,7 +195,3 @@ class Desks:
     def _each(self, values: Sequence[object], desks: int) -> Tensor:
         given = torch.tensor(values, device=self.device, dtype=self.simulator.dtype)
         return given.repeat(desks, *[1] * (given.dim() - 1))
-
-
-def _replaced(episodes: Episodes, together: int) -> Episodes:
-    return Episodes(episodes.length, episodes.random, episodes.block, episodes.stress, together, episodes.ruin)

@@ -1,7 +1,7 @@
 """Running normalisation of observations and rewards in constant memory; frozen for evaluation."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,6 +9,9 @@ from torch import Tensor
 from quantd.models.market.vector_env import Kind, Step, VectorEnv
 
 EPSILON: Final = 1e-8
+
+CLIP: Final = 10.0
+"""Cut of normalised observations, in deviations."""
 
 
 class Running:
@@ -37,6 +40,21 @@ class Running:
         return (self.squares / self.count + EPSILON).sqrt()
 
 
+class Scale(NamedTuple):
+    """Scaling of observations: minus `mean`, over `deviation`, cut at `clip`."""
+
+    mean: Tensor
+    """float64[D]."""
+    deviation: Tensor
+    """float64[D]."""
+    clip: float = CLIP
+
+    def of(self, observation: Tensor) -> Tensor:
+        """Scale float[B, D]."""
+        scaled = (observation - self.mean.to(observation.dtype)) / self.deviation.to(observation.dtype)
+        return scaled.clamp(-self.clip, self.clip)
+
+
 class Normalised:
     """A `VectorEnv` that normalises another.
 
@@ -45,8 +63,12 @@ class Normalised:
     statistics and leaves rewards unscaled. `state` belongs to the trained model.
     """
 
-    def __init__(self, env: VectorEnv, *, rewards: bool = True, discount: float = 0.99, clip: float = 10.0) -> None:
+    kind: Kind
+
+    def __init__(self, env: VectorEnv, *, rewards: bool = True, discount: float = 0.99, clip: float = CLIP) -> None:
         self.env: Final = env
+        self.batch, self.kind, self.device = env.batch, env.kind, env.device
+        self.observation_size, self.action_size = env.observation_size, env.action_size
         self.observations: Final = Running(env.observation_size, env.device)
         self.returns: Final = Running(1, env.device)
         self.frozen = False
@@ -54,31 +76,16 @@ class Normalised:
         self._return = torch.zeros(env.batch, device=env.device)
 
     @property
-    def batch(self) -> int:
-        return self.env.batch
-
-    @property
-    def observation_size(self) -> int:
-        return self.env.observation_size
-
-    @property
-    def action_size(self) -> int:
-        return self.env.action_size
-
-    @property
-    def kind(self) -> Kind:
-        return self.env.kind
-
-    @property
-    def device(self) -> torch.device:
-        return self.env.device
+    def scale(self) -> Scale:
+        """The current scaling of observations."""
+        return Scale(self.observations.mean, self.observations.deviation(), self._clip)
 
     def reset(self, seed: int | None = None) -> Tensor:
         self._return = torch.zeros_like(self._return)
         observation = self.env.reset(seed)
         if not self.frozen:
             self.observations.add(observation)
-        return self.scaled(observation)
+        return self.scale.of(observation)
 
     def step(self, action: Tensor) -> Step:
         step = self.env.step(action)
@@ -92,15 +99,10 @@ class Normalised:
             scaled = reward / self.returns.deviation().to(reward.dtype)
             reward = scaled.clamp(-self._clip, self._clip)
             self._return = self._return.masked_fill(done, 0.0)
-        observation = self.scaled(step.observation)
-        final = observation if step.final is step.observation else self.scaled(step.final)
+        scale = self.scale
+        observation = scale.of(step.observation)
+        final = observation if step.final is step.observation else scale.of(step.final)
         return Step(observation, reward, step.terminated, step.truncated, final)
-
-    def scaled(self, observation: Tensor) -> Tensor:
-        """Return float[B, D] as normalised for a policy trained here."""
-        mean, deviation = self.observations.mean, self.observations.deviation()
-        scaled = (observation - mean.to(observation.dtype)) / deviation.to(observation.dtype)
-        return scaled.clamp(-self._clip, self._clip)
 
     def state(self) -> dict[str, Tensor]:
         """Return the statistics, which are saved beside the weights."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quantd.models.history.panel import Panel
-from quantd.models.history.splits import DAY_NS
+from quantd.models.history.splits import DAY_NS, day_of
 from quantd.models.market.accounts import Session, Shares
 from quantd.models.market.arrays import Array, take, view
 from quantd.models.observation.table import Observed
@@ -89,7 +89,7 @@ def market_of(
     rows = range(observed.warm, len(panel.day_ns)) if rows is None else rows
     if rows.start < observed.warm or rows.stop > len(panel.day_ns) or len(rows) < 2:
         begins = min(observed.warm, len(panel.day_ns) - 1)
-        day = np.datetime64(int(panel.day_ns[begins]), "ns").astype("datetime64[D]")
+        day = day_of(panel.day_ns[begins])
         raise ValueError(
             f"{len(rows)} sessions from row {rows.start} of {len(panel.day_ns)}: what is observed needs "
             f"{observed.warm} "

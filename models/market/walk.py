@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from quantd.models.history.panel import Panel
+from quantd.models.history.splits import day_of
 from quantd.models.market.episodes import WHOLE
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import market_of
@@ -153,7 +154,7 @@ def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:
 
 
 def _asked(policy: Policy, view: View, memory: Memory, panel: Panel, row: int) -> tuple[Floats, Memory]:
-    day = np.datetime64(int(panel.day_ns[row]), "ns").astype("datetime64[D]")
+    day = day_of(panel.day_ns[row])
     try:
         answer, remembered = policy.act(view, memory)
     except Exception as error:

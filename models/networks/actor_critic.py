@@ -91,6 +91,30 @@ def slope_of(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
+class Tape:
+    """The gradient of a network by autograd, for one `run` and its `pull`."""
+
+    def __init__(self, network: nn.Module, spread: nn.Parameter, gradient: Tensor) -> None:
+        self._leaves = [each for each in network.parameters() if each is not spread]
+        self._spread_slope, self._gradient = slope_of(spread), gradient
+        self._heads: Heads | None = None
+
+    def keep(self, heads: Heads) -> Heads:
+        """Keep outputs with their autograd graph. Returns them without it."""
+        self._heads = heads
+        return Heads(heads.actor.detach(), heads.value.detach())
+
+    def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
+        """Compute the gradient as in `ActorCritic.pull`."""
+        assert self._heads is not None
+        heads, self._heads = self._heads, None
+        self._gradient.zero_()
+        slopes = [d_actor.view_as(heads.actor), d_value.view_as(heads.value)]
+        torch.autograd.backward(heads, slopes, inputs=self._leaves)
+        if d_spread.numel():
+            self._spread_slope.copy_(d_spread)
+
+
 def layer(inputs: int, outputs: int, gain: float, random: torch.Generator) -> nn.Linear:
     """Return a layer with orthogonal weights (Saxe et al. 2014) and zero bias; draws from `random` only."""
     # On the generator's device: the same seed gives the same network, independent of the global generator.

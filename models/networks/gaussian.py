@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, softsign
 
 from quantd.models.networks.actor_critic import flatten, layer, slope_of
-from quantd.models.networks.onnx_nodes import Graph, Readout
+from quantd.models.networks.onnx_nodes import Graph
 
 LOG_SPREAD_LEAST, LOG_SPREAD_MOST = -5.0, 2.0
 """Bounds of the log standard deviation, approached through x / (1 + |x|).
@@ -138,8 +138,8 @@ class GaussianActor(nn.Module):
         """Add the mean to `graph`, from the node `given`. Returns its name."""
         x = given
         for depth, made in enumerate(self.layers):
-            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made.weight, made.bias, x)])
-        return graph.linear(f"{prefix}mean", self.mean.weight, self.mean.bias, x)
+            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made, x)])
+        return graph.linear(f"{prefix}mean", self.mean, x)
 
 
 class TwinCritics(nn.Module):
@@ -197,11 +197,3 @@ class TwinCritics(nn.Module):
             sums = _pull(layers, slope.unsqueeze(-1) * value.weight.data, of, slopes=False)
             found.append(torch.mm(sums, layers[0].weight.data[:, -size:]))
         return found[0] + found[1]
-
-
-def to_onnx(actor: GaussianActor, readout: Readout) -> bytes:
-    """Export observation float32[1, D] -> weights float32[1, A], the action at the mean."""
-    graph = Graph()
-    graph.readout(actor.write(graph, "observation"), readout)
-    size = actor.mean.out_features + (readout == "softmax_gaussian")
-    return graph.model("gaussian_actor", {"observation": actor.layers[0].in_features}, {"weights": size})

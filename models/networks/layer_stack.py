@@ -34,7 +34,7 @@ class Linear(nn.Module):
 
     def write(self, graph: Graph, given: str, name: str, copy: int) -> str:
         """Add one copy's node; `given` is float[M, I]."""
-        return graph.linear(name, self.weight[copy].t(), self.bias[copy, 0], given)
+        return graph.affine(name, self.weight[copy].t(), self.bias[copy, 0], given)
 
 
 class Perceptron(nn.Module):

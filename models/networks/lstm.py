@@ -6,13 +6,11 @@ journal it.
 
 from typing import Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from quantd.models.networks.actor_critic import Heads, flatten, layer, slope_of
-from quantd.models.networks.onnx_nodes import Graph, Readout
+from quantd.models.networks.actor_critic import Heads, Tape, flatten, layer
+from quantd.models.networks.onnx_nodes import Graph
 
 
 class Lstm(nn.Module):
@@ -40,8 +38,7 @@ class Lstm(nn.Module):
         self.critic = layer(hidden, 1, 1.0, random)
         self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
         self.vector, self.gradient = flatten(list(self.parameters()))
-        self._spread_slope = slope_of(self.spread)
-        self._heads: Heads | None = None
+        self._tape: Final = Tape(self, self.spread, self.gradient)
 
     def cell(self, given: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
         """Map the observation's part of the gates float[B, 4H] and the carry float[B, 2H] to (output float[B, H], next
@@ -68,22 +65,16 @@ class Lstm(nn.Module):
 
         Returns the actor output's name.
         """
-        hidden = self.hidden
-
-        def cut(whole: str, begin: int, end: int) -> str:
-            bounds = [graph.constant(f"at{edge}", _int(edge)) for edge in (begin, end)]
-            return graph.node("Slice", [whole, *bounds, graph.constant("columns", _int(1))])
-
+        hidden, cut = self.hidden, graph.columns
         output, memory = cut("carry", 0, hidden), cut("carry", hidden, 2 * hidden)
-        seen = graph.linear(f"{prefix}given", self.given.weight, self.given.bias, given)
-        kept_before = graph.linear(f"{prefix}kept", self.remembered.weight, self.remembered.bias, output)
-        gates = graph.node("Add", [seen, kept_before])
+        seen = graph.linear(f"{prefix}given", self.given, given)
+        gates = graph.node("Add", [seen, graph.linear(f"{prefix}kept", self.remembered, output)])
         opened, kept, shown = (graph.node("Sigmoid", [cut(gates, k * hidden, (k + 1) * hidden)]) for k in range(3))
         fresh = graph.node("Tanh", [cut(gates, 3 * hidden, 4 * hidden)])
         memory = graph.node("Add", [graph.node("Mul", [kept, memory]), graph.node("Mul", [opened, fresh])])
         output = graph.node("Mul", [shown, graph.node("Tanh", [memory])])
         graph.node("Concat", [output, memory], "carried", axis=-1)
-        return graph.linear(f"{prefix}actor", self.actor.weight, self.actor.bias, output)
+        return graph.linear(f"{prefix}actor", self.actor, output)
 
     def begin(self, batch: int) -> Tensor:
         return self.vector.new_zeros((batch, 2 * self.hidden))
@@ -96,30 +87,7 @@ class Lstm(nn.Module):
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         with torch.set_grad_enabled(keep):
             heads = self(observation, started, carry)
-        if keep:
-            self._heads = heads
-        return Heads(heads.actor.detach(), heads.value.detach())
+        return self._tape.keep(heads) if keep else heads
 
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
-        assert self._heads is not None
-        self.gradient.zero_()
-        torch.autograd.backward(self._heads, [d_actor.view_as(self._heads.actor), d_value.view_as(self._heads.value)])
-        if d_spread.numel():
-            self._spread_slope.copy_(d_spread)
-        self._heads = None
-
-
-def to_onnx(network: Lstm, readout: Readout) -> bytes:
-    """Export one step:
-
-    observation float32[1, D], carry float32[1, 2H] -> weights float32[1, A], carried float32[1, 2H].
-    """
-    graph = Graph()
-    graph.readout(network.write(graph, "observation"), readout)
-    size = network.actor.out_features + (readout == "softmax_gaussian")
-    inputs = {"observation": network.given.in_features, "carry": 2 * network.hidden}
-    return graph.model("lstm", inputs, {"weights": size, "carried": 2 * network.hidden})
-
-
-def _int(value: int) -> NDArray[np.int64]:
-    return np.array([value], dtype=np.int64)
+        self._tape.pull(d_actor, d_spread, d_value)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from quantd.models.networks.actor_critic import Heads, flatten, layer, slope_of
-from quantd.models.networks.onnx_nodes import Graph, Readout
+from quantd.models.networks.onnx_nodes import Graph
 
 EPSILON = 1e-5
 """Epsilon of LayerNorm, torch's default."""
@@ -102,11 +102,9 @@ class Mlp(nn.Module):
         """Add the actor to `graph`, from the node `given`. Returns the output's name."""
         x = given
         for depth, (linear, norm) in enumerate(self.blocks):
-            bent = graph.node("Tanh", [graph.linear(f"{prefix}layer{depth}", linear.weight, linear.bias, x)])
-            gain = graph.constant(f"{prefix}gain{depth}", norm.weight)
-            shift = graph.constant(f"{prefix}shift{depth}", norm.bias)
-            x = graph.node("LayerNormalization", [bent, gain, shift], axis=-1, epsilon=EPSILON)
-        return graph.linear(f"{prefix}actor", self.actor.weight, self.actor.bias, x)
+            bent = graph.node("Tanh", [graph.linear(f"{prefix}layer{depth}", linear, x)])
+            x = graph.norm(f"{prefix}norm{depth}", norm, bent)
+        return graph.linear(f"{prefix}actor", self.actor, x)
 
     def begin(self, batch: int) -> Tensor:
         return self.vector.new_zeros((batch, 0))
@@ -188,12 +186,3 @@ class Mlp(nn.Module):
             self._tapes.append((kept, x))
         weight, bias = self._head
         return torch.addmm(bias, x, weight.t())
-
-
-def to_onnx(network: Mlp, readout: Readout) -> bytes:
-    """Export observation float32[1, D] -> weights float32[1, A] (probabilities for discrete actions), node by node."""
-    graph = Graph()
-    graph.readout(network.write(graph, "observation"), readout)
-    size = network.actor.out_features + (readout == "softmax_gaussian")
-    inputs = {"observation": network.blocks[0][0].in_features}
-    return graph.model("mlp", inputs, {"weights": size})

@@ -7,9 +7,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 
 OPSET = 17
+
+Width = int | str | tuple[int | str, int | str]
 
 Readout = Literal["softmax", "softmax_gaussian", "dirichlet", "tanh"]
 """Conversion of an actor's outputs to a deterministic action: `mode` of the distribution of that name.
@@ -35,9 +37,27 @@ class Graph:
         self.constants[name] = np.ascontiguousarray(values)
         return name
 
-    def linear(self, name: str, weight: Tensor, bias: Tensor, given: str) -> str:
+    def integers(self, name: str, *values: int) -> str:
+        return self.constant(name, np.array(values, dtype=np.int64))
+
+    def scalar(self, name: str, value: float) -> str:
+        return self.constant(name, np.array(value, dtype=np.float32))
+
+    def linear(self, name: str, made: nn.Linear, given: str) -> str:
+        return self.affine(name, made.weight, made.bias, given)
+
+    def affine(self, name: str, weight: Tensor, bias: Tensor, given: str) -> str:
         product = self.node("MatMul", [given, self.constant(f"{name}.weight", weight.t())])
         return self.node("Add", [product, self.constant(f"{name}.bias", bias)])
+
+    def norm(self, name: str, made: nn.LayerNorm, given: str) -> str:
+        parts = [self.constant(f"{name}.gain", made.weight), self.constant(f"{name}.shift", made.bias)]
+        return self.node("LayerNormalization", [given, *parts], axis=-1, epsilon=made.eps)
+
+    def columns(self, given: str, begin: int, end: int, output: str = "") -> str:
+        """Add the selection of the columns [begin, end)."""
+        bounds = [self.integers(f"at{edge}", edge) for edge in (begin, end)]
+        return self.node("Slice", [given, *bounds, self.integers("columns", 1)], output)
 
     def readout(self, actor: str, readout: Readout, output: str = "weights") -> str:
         """Add the conversion from the actor's outputs to `output`."""
@@ -46,12 +66,11 @@ class Graph:
                 self.node("Softmax", [actor], output, axis=-1)
             case "softmax_gaussian":
                 # a zero at the end of each row: the reference of the other logits
-                pads = self.constant("pads", np.array([0, 0, 0, 1], dtype=np.int64))
+                pads = self.integers("pads", 0, 0, 0, 1)
                 self.node("Softmax", [self.node("Pad", [actor, pads])], output, axis=-1)
             case "dirichlet":
                 excess = self.node("Softplus", [actor])
-                last = self.constant("last", np.array([-1], dtype=np.int64))
-                total = self.node("ReduceSum", [excess, last], keepdims=1)
+                total = self.node("ReduceSum", [excess, self.integers("last", -1)], keepdims=1)
                 self.node("Div", [excess, total], output)
             case "tanh":
                 self.node("Tanh", [actor], output)
@@ -63,16 +82,14 @@ class Graph:
         best = self.node("ArgMax", [scores], axis=-1, keepdims=0)
         self.node("Gather", [table, best], "weights", axis=0)
 
-    def model(
-        self, name: str, inputs: Mapping[str, int], outputs: Mapping[str, int | tuple[int, int]], rows: int | str = 1
-    ) -> bytes:
+    def model(self, name: str, inputs: Mapping[str, Width], outputs: Mapping[str, Width], rows: int | str = 1) -> bytes:
         """Serialise the model.
 
-        `inputs` and `outputs` map names to widths of float32[rows, width], or to [rows, height, width]. A name as
-        `rows` declares a variable number of rows.
+        `inputs` and `outputs` map names to widths of float32[rows, width], or to (height, width) of float32[rows,
+        height, width]. A name in place of a number declares a variable size.
         """
 
-        def declared(widths: Mapping[str, int] | Mapping[str, int | tuple[int, int]]) -> list[onnx.ValueInfoProto]:
+        def declared(widths: Mapping[str, Width]) -> list[onnx.ValueInfoProto]:
             return [
                 helper.make_tensor_value_info(k, TensorProto.FLOAT, [rows, *(w if isinstance(w, tuple) else (w,))])
                 for k, w in widths.items()

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear
 
@@ -159,15 +157,12 @@ class QNetwork(nn.Module):
         """Add the values without noise to `graph`, from the node `given`. Returns their name."""
         x = given
         for depth, made in enumerate(self.layers):
-            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made.weight, made.bias, x)])
+            x = graph.node("Relu", [graph.linear(f"{prefix}layer{depth}", made, x)])
             if self.streams:
-                scale = self.scales[depth]
-                gain = graph.constant(f"{prefix}gain{depth}", scale.weight)
-                shift = graph.constant(f"{prefix}shift{depth}", scale.bias)
-                x = graph.node("LayerNormalization", [x, gain, shift], axis=-1, epsilon=EPSILON)
+                x = graph.norm(f"{prefix}norm{depth}", self.scales[depth], x)
 
         def head(name: str, seen: str) -> str:
-            return graph.linear(f"{prefix}{name}", self.head[name].weight, self.head[name].bias, seen)
+            return graph.affine(f"{prefix}{name}", self.head[name].weight, self.head[name].bias, seen)
 
         if not self.streams:
             return head("out", x)
@@ -175,17 +170,3 @@ class QNetwork(nn.Module):
         advantage = head("advantage_out", graph.node("Relu", [head("advantage", x)]))
         centred = graph.node("Sub", [advantage, graph.node("ReduceMean", [advantage], axes=[-1], keepdims=1)])
         return graph.node("Add", [value, centred])
-
-
-def to_onnx(network: QNetwork, allocations: NDArray[np.float64]) -> bytes:
-    """Export observation float32[1, D] -> weights float32[1, N] and q_values float32[1, A].
-
-    `weights` is the row of `allocations` float[A, N] with the highest value. `q_values` permit a measure of confidence.
-    Columns are the universe's names in the artifact's order.
-    """
-    graph = Graph()
-    graph.node("Identity", [network.write(graph, "observation")], "q_values")
-    choices, assets = allocations.shape
-    graph.chosen("q_values", allocations)
-    inputs = {"observation": network.layers[0].in_features}
-    return graph.model("q_network", inputs, {"weights": assets, "q_values": choices})

@@ -4,22 +4,16 @@ A permutation of the assets permutes the weights, and nothing depends on their n
 can therefore run on fifty (Zaheer et al. 2017, Deep Sets).
 """
 
-from typing import Any
-
-import numpy as np
-import onnx
 import torch
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+
+from quantd.models.networks.onnx_nodes import Graph, Width
 
 MASKED = 1e9
 """Subtracted from the score of an asset that cannot be held, whose weight is then exactly zero."""
 
 CASH_AT_START = -4.0
 """Score of cash in an untrained network: 2 % cash, and the rest equal weight."""
-
-OPSET = 17
 
 
 class Scorer(nn.Module):
@@ -56,55 +50,25 @@ def to_onnx(scorer: Scorer) -> bytes:
 
     torch's exporter needs two more packages and fixes the number of assets.
     """
-    state = {name: value.detach().numpy() for name, value in scorer.state_dict().items()}
-    constants: dict[str, NDArray[Any]] = {
-        "last": np.array([-1], dtype=np.int64),
-        "assets": np.array([1], dtype=np.int64),
-        "begin": np.array([0], dtype=np.int64),
-        "one": np.array(1.0, dtype=np.float32),
-        "masked": np.array(MASKED, dtype=np.float32),
-    }
-    nodes = []
+    graph = Graph()
+    node = graph.node
+    last, assets, begin = graph.integers("last", -1), graph.integers("assets", 1), graph.integers("begin", 0)
+    one, masked = graph.scalar("one", 1.0), graph.scalar("masked", MASKED)
 
-    def node(op: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(op, inputs, [output], **attributes))
-        return output
+    def relu(made: nn.Linear, name: str, given: str) -> str:
+        return node("Relu", [graph.linear(name, made, given)])
 
-    def linear(layer: str, given: str) -> str:
-        constants[f"{layer}.weight"] = np.ascontiguousarray(state[f"{layer}.weight"].T)
-        product = node("MatMul", [given, f"{layer}.weight"], f"{layer}.product")
-        if f"{layer}.bias" not in state:
-            return product
-        constants[f"{layer}.bias"] = state[f"{layer}.bias"]
-        return node("Add", [product, f"{layer}.bias"], f"{layer}.sum")
-
-    def relu(given: str) -> str:
-        return node("Relu", [given], f"{given}.relu")
-
-    known = node("Unsqueeze", ["mask", "last"], "known")
-    asset = relu(linear("second", relu(linear("first", "features"))))
-    count = node("Max", [node("ReduceSum", [known, "assets"], "number", keepdims=1), "one"], "count")
-    total = node("ReduceSum", [node("Mul", [asset, known], "held"), "assets"], "total", keepdims=1)
-    pooled = node("Div", [total, count], "pooled")
-    both = node("Add", [linear("own", asset), linear("common", pooled)], "both")
-    centred = node("Sub", [linear("score", relu(both)), node("Log", [count], "log_count")], "centred")
-    missing = node("Mul", [node("Sub", [known, "one"], "unknown"), "masked"], "missing")
-    logits = node("Add", [centred, missing], "logits")
-    cash = linear("cash", relu(linear("mood", pooled)))
-    shares = node("Softmax", [node("Concat", [logits, cash], "all_logits", axis=1)], "shares", axis=1)
-    node("Squeeze", [node("Slice", [shares, "begin", "last", "assets"], "invested"), "last"], "weights")
-
-    width = scorer.first.in_features
-    graph = helper.make_graph(
-        nodes,
-        "scorer",
-        [
-            helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, "assets", width]),
-            helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, "assets"]),
-        ],
-        [helper.make_tensor_value_info("weights", TensorProto.FLOAT, [1, "assets"])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-    onnx.checker.check_model(model)
-    return model.SerializeToString(deterministic=True)
+    known = node("Unsqueeze", ["mask", last])
+    asset = relu(scorer.second, "second", relu(scorer.first, "first", "features"))
+    count = node("Max", [node("ReduceSum", [known, assets], keepdims=1), one])
+    total = node("ReduceSum", [node("Mul", [asset, known]), assets], keepdims=1)
+    pooled = node("Div", [total, count])
+    common = node("MatMul", [pooled, graph.constant("common.weight", scorer.common.weight.t())])
+    both = node("Relu", [node("Add", [graph.linear("own", scorer.own, asset), common])])
+    centred = node("Sub", [graph.linear("score", scorer.score, both), node("Log", [count])])
+    missing = node("Mul", [node("Sub", [known, one]), masked])
+    cash = graph.linear("cash", scorer.cash, relu(scorer.mood, "mood", pooled))
+    shares = node("Softmax", [node("Concat", [node("Add", [centred, missing]), cash], axis=1)], axis=1)
+    node("Squeeze", [node("Slice", [shares, begin, last, assets]), last], "weights")
+    inputs: dict[str, Width] = {"features": ("assets", scorer.first.in_features), "mask": "assets"}
+    return graph.model("scorer", inputs, {"weights": "assets"})

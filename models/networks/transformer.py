@@ -9,14 +9,12 @@ from typing import Final
 import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
-from quantd.models.networks.actor_critic import Heads, flatten, layer, slope_of
+from quantd.models.networks.actor_critic import Heads, Tape, flatten, layer
 from quantd.models.networks.layer_stack import Linear, stacked
-from quantd.models.networks.onnx_nodes import Graph, Readout
-from quantd.models.observation.sight import SightSpec
+from quantd.models.networks.onnx_nodes import Graph
 
 EPSILON = 1e-5
 """Epsilon of norms."""
@@ -44,11 +42,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def market(self) -> int:
         """Number of market entries, without the book."""
         return self.assets * (self.features + self.window)
-
-
-def layout_of(spec: SightSpec, assets: int) -> Layout:
-    """Return the layout of `spec` for a number of assets."""
-    return Layout(assets, len(spec.features) + 1, spec.window)
 
 
 class Sizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,8 +101,8 @@ class Block(nn.Module):
             columns = slice(number * width, (number + 1) * width)
             weight, bias = layer.weight[copy, :, columns].t() * scale, layer.bias[copy, 0, columns] * scale
             # three separate products: a single one of triple width is no faster in ONNX Runtime
-            said = graph.linear(f"{prefix}headed{len(graph.nodes)}", weight, bias, given)
-            shape = graph.constant(f"{prefix}heads", _ints(-1, self.heads, part))
+            said = graph.affine(f"{prefix}headed{len(graph.nodes)}", weight, bias, given)
+            shape = graph.integers(f"{prefix}heads", -1, self.heads, part)
             return graph.node("Transpose", [graph.node("Reshape", [said, shape])], perm=perm)
 
         normal = _normal(graph, x, prefix, width)
@@ -120,7 +113,7 @@ class Block(nn.Module):
         queries = headed(self.asked, 0, normal, (1, 0, 2), part**-0.5)
         weights = graph.node("Softmax", [graph.node("MatMul", [queries, keys])], axis=-1)
         mixed = graph.node("Transpose", [graph.node("MatMul", [weights, values])], perm=(1, 0, 2))
-        mixed = graph.node("Reshape", [mixed, graph.constant(f"{prefix}joined", _ints(-1, width))])
+        mixed = graph.node("Reshape", [mixed, graph.integers(f"{prefix}joined", -1, width)])
         x = graph.node("Add", [x, self.gathered.write(graph, mixed, f"{prefix}gathered", copy)])
         inner = graph.node("Relu", [self.up.write(graph, _normal(graph, x, prefix, width), f"{prefix}up", copy)])
         return graph.node("Add", [x, self.down.write(graph, inner, f"{prefix}down", copy)])
@@ -163,14 +156,9 @@ class Encoder(nn.Module):
 
     def write(self, graph: Graph, given: str, prefix: str, copy: int) -> str:
         """Add nodes from float[1, D] to float[1, E]."""
-        layout = self.layout
+        layout, cut = self.layout, graph.columns
         asset = layout.features + layout.window
-
-        def cut(given: str, begin: int, end: int) -> str:
-            bounds = [graph.constant(f"{prefix}column{edge}", _ints(edge)) for edge in (begin, end)]
-            return graph.node("Slice", [given, *bounds, graph.constant(f"{prefix}axis", _ints(1))])
-
-        shape = graph.constant(f"{prefix}market", _ints(layout.assets, asset))
+        shape = graph.integers(f"{prefix}market", layout.assets, asset)
         market = graph.node("Reshape", [cut(given, 0, layout.market), shape])
         tokens = graph.node("Transpose", [cut(market, layout.features, asset)], perm=(1, 0))
         x = graph.node("MatMul", [tokens, graph.constant(f"{prefix}embed", self.embed[copy])])
@@ -180,7 +168,7 @@ class Encoder(nn.Module):
             x = block.write(graph, x, f"{prefix}block{depth}.", copy, read_last=depth == len(self.blocks) - 1)
         parts = [_normal(graph, x, prefix, self.width)]
         if layout.features:
-            shape = graph.constant(f"{prefix}row", _ints(1, -1))
+            shape = graph.integers(f"{prefix}row", 1, -1)
             parts.append(graph.node("Reshape", [cut(market, 0, layout.features), shape]))
         if layout.market < self.observation_size:
             parts.append(cut(given, layout.market, self.observation_size))
@@ -210,9 +198,7 @@ class Transformer(nn.Module):
         self.critic = layer(sizes.width, 1, 1.0, random)
         self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
         self.vector, self.gradient = flatten(list(self.parameters()))
-        self._spread_slope = slope_of(self.spread)
-        self._leaves = [each for each in self.parameters() if each is not self.spread]
-        self._heads: Heads | None = None
+        self._tape: Final = Tape(self, self.spread, self.gradient)
 
     def forward(self, observation: Tensor) -> Heads:
         """Map float[.., D] to the heads."""
@@ -230,21 +216,14 @@ class Transformer(nn.Module):
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         if keep:
             with torch.enable_grad():
-                self._heads = heads = self(observation)
-            return Heads(heads.actor.detach(), heads.value.detach())
+                return self._tape.keep(self(observation))
         with torch.no_grad():
             told = self._told(observation.reshape(-1, observation.shape[-1]))
         shape = observation.shape[:-1]
         return Heads(told.actor.view(*shape, -1), told.value.view(shape))
 
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
-        assert self._heads is not None
-        heads, self._heads = self._heads, None
-        self.gradient.zero_()
-        slopes = [d_actor.view_as(heads.actor), d_value.view_as(heads.value)]
-        torch.autograd.backward(heads, slopes, inputs=self._leaves)
-        if d_spread.numel():
-            self._spread_slope.copy_(d_spread)
+        self._tape.pull(d_actor, d_spread, d_value)
 
     def _told(self, rows: Tensor) -> Heads:
         parts = [self(part) for part in rows.tensor_split(tuple(range(PART, len(rows), PART)))]
@@ -253,16 +232,8 @@ class Transformer(nn.Module):
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add nodes from an observation float[1, D] to the actor's outputs float[1, P]."""
         x = self.encoder.write(graph, given, prefix, 0)
-        x = graph.node("Tanh", [graph.linear(f"{prefix}mix", self.mix.weight, self.mix.bias, x)])
-        return graph.linear(f"{prefix}actor", self.actor.weight, self.actor.bias, x)
-
-
-def to_onnx(network: Transformer, readout: Readout) -> bytes:
-    """Export observation float32[1, D] -> weights float32[1, A] (probabilities for discrete actions)."""
-    graph = Graph()
-    graph.readout(network.write(graph, "observation"), readout)
-    size = network.actor.out_features + (readout == "softmax_gaussian")
-    return graph.model("transformer", {"observation": network.encoder.observation_size}, {"weights": size})
+        x = graph.node("Tanh", [graph.linear(f"{prefix}mix", self.mix, x)])
+        return graph.linear(f"{prefix}actor", self.actor, x)
 
 
 def _normal(graph: Graph, given: str, prefix: str, width: int) -> str:
@@ -272,8 +243,4 @@ def _normal(graph: Graph, given: str, prefix: str, width: int) -> str:
 
 def _last(graph: Graph, given: str, prefix: str) -> str:
     """Add the selection of the last row float[1, width] of float[W, width]."""
-    return graph.node("Gather", [given, graph.constant(f"{prefix}newest", _ints(-1))], axis=0)
-
-
-def _ints(*values: int) -> NDArray[np.int64]:
-    return np.array(values, dtype=np.int64)
+    return graph.node("Gather", [given, graph.integers(f"{prefix}newest", -1)], axis=0)

@@ -4,6 +4,7 @@ Every feature is a function of one column, or of one column and a mean over all.
 only permutes the result's rows.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -64,8 +65,8 @@ class FeatureSpec(Struct, frozen=True):
     version: int = FEATURES_VERSION
 
 
-def spec_hash(spec: FeatureSpec) -> str:
-    """Return the hex BLAKE2b of a spec."""
+def spec_hash(spec: Struct) -> str:
+    """Return the hex BLAKE2b of a declaration of features."""
     return blake2b(msgspec.json.encode(spec, order="sorted"), digest_size=16).hexdigest()
 
 
@@ -116,6 +117,6 @@ def _rows(returns: Floats, sums: Floats, centred: Floats, deviation: Floats) -> 
     return np.minimum(np.maximum(rows, -CLIP, out=rows), CLIP, out=rows)
 
 
-def columns_of(spec: FeatureSpec) -> list[int]:
-    """Return the columns of `spec`'s features in the result of `measure`."""
-    return [FEATURES.index(n) for n in spec.names]
+def columns_of(names: Sequence[str]) -> list[int]:
+    """Return the columns of features in the result of `measure`."""
+    return [FEATURES.index(name) for name in names]

@@ -1,15 +1,13 @@
 """The observation of a trained policy: declared once, computed by one function in training and in trading."""
 
-from hashlib import blake2b
 from typing import Final, Literal
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.models.history.panel import Panel
-from quantd.models.observation.return_features import FEATURES, LOOKBACK, measure
+from quantd.models.observation.return_features import FEATURES, LOOKBACK, columns_of, measure
 from quantd.models.observation.table import Features, sight
 from quantd.trading.market import Floats
 
@@ -69,11 +67,6 @@ def fault(spec: SightSpec) -> str:
     return ""
 
 
-def digest(spec: SightSpec) -> str:
-    """Return the hex BLAKE2b of a spec."""
-    return blake2b(msgspec.json.encode(spec, order="sorted"), digest_size=16).hexdigest()
-
-
 def names(spec: SightSpec) -> tuple[str, ...]:
     """Return the names of one asset's entries."""
     lags = (f"return_{lag}" for lag in range(spec.window - 1, -1, -1))
@@ -83,7 +76,7 @@ def names(spec: SightSpec) -> tuple[str, ...]:
 def shown(spec: SightSpec, returns: Floats) -> NDArray[np.float32]:
     """Return float32[N, spec.width] of float64[LOOKBACK, N] total returns, oldest first; 0 for an unknown asset."""
     features, known = measure(returns)
-    parts = [features[:, [FEATURES.index(name) for name in spec.features]], known[:, None]]
+    parts = [features[:, columns_of(spec.features)], known[:, None]]
     if spec.window:
         parts.append(_window(returns, known, spec.window))
     return np.concatenate(parts, axis=1)
@@ -105,8 +98,7 @@ def features_of(spec: SightSpec) -> Features:
 
     def measured(panel: Panel) -> tuple[NDArray[np.float32], tuple[str, ...]]:
         seen = sight(panel)
-        chosen = [FEATURES.index(name) for name in spec.features]
-        parts = [seen.features[:, :, chosen], seen.mask[:, :, None]]
+        parts = [seen.features[:, :, columns_of(spec.features)], seen.mask[:, :, None]]
         if spec.window:
             returns = panel.synchronous()
             windows = np.zeros((*returns.shape, spec.window), dtype=np.float32)

@@ -12,7 +12,7 @@ from quantd.models.artifacts.manifest import Window
 from quantd.models.history.panel import Panel
 from quantd.models.history.splits import DAY_NS, Split
 from quantd.models.market.walk import Walk, walk
-from quantd.strategies.policies.equal_weight import make_equal_weight
+from quantd.strategies.policies.equal_weight import EqualWeight, EqualWeightParams
 from quantd.trading.bootstrap import Measure, paired_gain
 from quantd.trading.execution import Costs
 from quantd.trading.market import Floats
@@ -89,7 +89,7 @@ def judge(
 
     own = walked(challenger)
     window = Window(str(newest.first), str(newest.last))
-    equal = _figures(walked(make_equal_weight({})))
+    equal = _figures(walked(EqualWeight(EqualWeightParams())))
     if current is None:
         return Verdict(True, "", window, len(own.weights), _figures(own), equal)
     other = walked(current)

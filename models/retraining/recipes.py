@@ -30,27 +30,14 @@ Progress = Callable[[str], None]
 class Recipe(Protocol):
     """One training, whatever kind of artifact comes of it."""
 
-    @property
-    def symbols(self) -> tuple[str, ...]: ...
-
-    @property
-    def splits(self) -> Splits: ...
-
-    @property
-    def costs(self) -> Costs: ...
-
-    @property
-    def capital(self) -> float: ...
-
-    @property
-    def lots(self) -> tuple[float, ...]:
-        """Units of each symbol that are traded whole where it is judged."""
-        ...
-
-    @property
-    def cash_rate(self) -> float | str | None:
-        """What cash earns where it is judged."""
-        ...
+    symbols: tuple[str, ...]
+    splits: Splits
+    costs: Costs
+    capital: float
+    lots: tuple[float, ...]
+    """Lot size of each symbol in evaluations, in units."""
+    cash_rate: float | str | None
+    """Interest on cash in evaluations."""
 
     def settings(self) -> dict[str, Any]:
         """Everything that determines it, but the data."""
@@ -103,37 +90,15 @@ def moved(splits: Splits, days: int, *, expanding: bool) -> Splits:
 class ScorerRecipe:
     """Of the scorer, trained through the simulator."""
 
+    cash_rate: float | str | None = None
+
     def __init__(self, symbols: tuple[str, ...], plan: "ScorerPlan") -> None:
-        self._symbols = symbols
         self._plan = plan
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        return self._symbols
-
-    @property
-    def splits(self) -> Splits:
-        return self._plan.splits
-
-    @property
-    def costs(self) -> Costs:
-        return self._plan.costs
-
-    @property
-    def capital(self) -> float:
-        return self._plan.cash
-
-    @property
-    def lots(self) -> tuple[float, ...]:
-        return tuple(usual_lot_nano(symbol) / NANO for symbol in self._symbols)
-
-    @property
-    def cash_rate(self) -> None:
-        return None
+        self.symbols, self.splits, self.costs, self.capital = symbols, plan.splits, plan.costs, plan.cash
+        self.lots = tuple(usual_lot_nano(symbol) / NANO for symbol in symbols)
 
     def settings(self) -> dict[str, Any]:
-        said: dict[str, Any] = msgspec.to_builtins(self._plan)
-        return {"kind": "scorer", "symbols": list(self._symbols), **said}
+        return {"kind": "scorer", "symbols": list(self.symbols), **msgspec.to_builtins(self._plan)}
 
     def moved(self, days: int, *, expanding: bool) -> "ScorerRecipe":
         plan = self._plan
@@ -144,82 +109,42 @@ class ScorerRecipe:
             warmup_from=warmup,
             test_looks=plan.test_looks + 1,
         )
-        return ScorerRecipe(self._symbols, plan)
+        return ScorerRecipe(self.symbols, plan)
 
     def changed(self, changes: Sequence[str]) -> "ScorerRecipe":
         from quantd.models.training.runs.scorer_run import Plan
 
         table = msgspec.to_builtins(self._plan)
-        for change in changes:
-            key, sign, value = change.partition("=")
-            if not sign or key not in table or isinstance(table[key], dict):
-                plain = ", ".join(k for k, v in table.items() if not isinstance(v, dict))
-                raise ValueError(f"--set {change}: write KEY=VALUE, one of {plain}")
-            table[key] = _seeds(value) if key == "seeds" else _number(value)
+        plain = [key for key, value in table.items() if not isinstance(value, dict)]
+        changed = _parsed(changes, f"one of {', '.join(plain)}", plain)
         try:
-            return ScorerRecipe(self._symbols, msgspec.convert(table, Plan))
+            return ScorerRecipe(self.symbols, msgspec.convert(table | changed, Plan))
         except (msgspec.ValidationError, ValueError) as error:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
         from quantd.models.training.runs.scorer_run import train
 
-        said = [f"{key}={_plain(value)}" for key, value in self.settings().items() if key in _KEPT]
-        train(
-            bars,
-            actions,
-            self._symbols,
-            self._plan,
-            out,
-            f"{command} {_sets([each for each in said if f'--set {each}' not in command])}",
-            progress,
-        )
+        settings = [f"{key}={_plain(value)}" for key, value in self.settings().items() if key in _RECORDED]
+        unknown = " ".join(f"--set {shlex.quote(each)}" for each in settings if f"--set {each}" not in command)
+        train(bars, actions, self.symbols, self._plan, out, f"{command} {unknown}", progress)
 
 
-_KEPT = (
-    "seeds",
-    "iterations",
-    "check_every",
-    "batch",
-    "episode",
-    "learning_rate",
-    "weight_decay",
-    "hidden",
-    "risk_aversion",
-    "keep",
-)
+_RECORDED = {
+    "seeds", "iterations", "check_every", "batch", "episode", "learning_rate", "weight_decay", "hidden",
+    "risk_aversion", "keep",
+}  # fmt: skip
+"""Settings of a scorer that are written into the command of its manifest."""
 
 
 class LearnedRecipe:
     """Of a policy by any of the learners, from its plan."""
 
     def __init__(self, plan: "LearnerPlan", looks: int = 0) -> None:
-        self._plan = plan
-        self._looks = looks
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        return self._plan.data.symbols
-
-    @property
-    def splits(self) -> Splits:
-        return self._plan.splits
-
-    @property
-    def costs(self) -> Costs:
-        return self._plan.market.costs
-
-    @property
-    def capital(self) -> float:
-        return self._plan.market.capital
-
-    @property
-    def lots(self) -> tuple[float, ...]:
-        return self._plan.market.lots(self.symbols)
-
-    @property
-    def cash_rate(self) -> float | str | None:
-        return self._plan.market.cash_rate
+        self._plan, self._looks = plan, looks
+        market, self.symbols, self.splits = plan.market, plan.data.symbols, plan.splits
+        self.costs, self.capital, self.cash_rate = market.costs, market.capital, market.cash_rate
+        self.lots = market.lots(self.symbols)
 
     def settings(self) -> dict[str, Any]:
         said: dict[str, Any] = msgspec.to_builtins(self._plan)
@@ -235,14 +160,9 @@ class LearnedRecipe:
     def changed(self, changes: Sequence[str]) -> "LearnedRecipe":
         from quantd.models.training.plans.plan import PlanError, replaced
 
-        table: dict[str, object] = {}
-        for change in changes:
-            key, sign, value = change.partition("=")
-            if not sign:
-                raise ValueError(f"--set {change}: write KEY=VALUE, learner.gamma=0.95")
-            table[key] = _seeds(value) if key == "seeds" else _number(value)
+        changed = _parsed(changes, "learner.gamma=0.95")
         try:
-            return LearnedRecipe(replaced(self._plan, table), self._looks)
+            return LearnedRecipe(replaced(self._plan, changed), self._looks)
         except PlanError as error:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
@@ -267,7 +187,7 @@ class LearnedRecipe:
 
 def learned_of(manifest: AgentManifest) -> LearnedRecipe:
     """The plan that a learned policy was made by. ArtifactError where this version has no such plans."""
-    from quantd.models.training.plans.plan import PlanError, default, replaced
+    from quantd.models.training.plans.plan import PlanError, restored
 
     if manifest.parent:
         raise ArtifactError(
@@ -275,7 +195,7 @@ def learned_of(manifest: AgentManifest) -> LearnedRecipe:
             f"train that one again"
         )
     try:
-        plan = replaced(default(manifest.algorithm), manifest.plan)
+        plan = restored(manifest.plan)
     except PlanError as error:
         raise ArtifactError(f"{manifest.name}: the plan in its manifest cannot be read: {error}") from None
     return LearnedRecipe(plan, manifest.training.test_looks)
@@ -314,23 +234,21 @@ def _settings_in(command: str) -> list[str]:
     return found
 
 
-def _sets(settings: Sequence[str]) -> str:
-    return " ".join(f"--set {shlex.quote(each)}" for each in settings)
-
-
 def _plain(value: Any) -> str:
     return ",".join(str(each) for each in value) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(each) for each in text.split(",")]
-    except ValueError:
-        raise ValueError(f"--set seeds={text}: write whole numbers, joined by commas") from None
-
-
-def _number(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
+def _parsed(changes: Sequence[str], expected: str, keys: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the values of KEY=VALUE settings. Raises ValueError for another form, and for a key outside `keys`."""
+    found: dict[str, Any] = {}
+    for change in changes:
+        key, sign, text = change.partition("=")
+        if not sign or (keys is not None and key not in keys):
+            raise ValueError(f"--set {change}: write KEY=VALUE, {expected}")
+        try:
+            found[key] = [int(each) for each in text.split(",")] if key == "seeds" else msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            found[key] = text
+        except ValueError:
+            raise ValueError(f"--set {change}: write whole numbers, joined by commas") from None
+    return found

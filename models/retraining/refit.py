@@ -85,7 +85,7 @@ def retrain(asked: Asked, progress: Progress) -> Decision:
     if asked.stale is not None and last < asked.stale:
         raise ValueError(f"{asked.bars}: bars of all symbols end {last}, before {asked.stale}; fetch newer ones")
     version = _name(recipe, asked, last)
-    against = asked.against or in_use(asked.out) or (asked.source if _is_artifact(asked.source) else None)
+    against = asked.against or in_use(asked.out) or (asked.source if asked.source.suffix != ".toml" else None)
     held = None if against is None else load_artifact(against, {})
     with _alone(asked.out):
         return _retrained(asked, recipe, version, against, held, last, progress)
@@ -208,10 +208,6 @@ def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date
         raise ValueError(f"{bars}: no day{to} has bars of all of {', '.join(symbols)}")
     day: date = found
     return day
-
-
-def _is_artifact(source: Path) -> bool:
-    return source.suffix != ".toml"
 
 
 def _name(recipe: Recipe, asked: Asked, last: date) -> str:

@@ -1,8 +1,10 @@
 """A basket on its way through the gate: the book it belongs to and how far its exposures can go."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from msgspec import Struct
 
 from quantd.risk.limits.context import Bools, Context, Floats, Scenarios
 from quantd.risk.measures.portfolio import most
@@ -15,7 +17,7 @@ SLACK: Final = 1e-12
 """Relative tolerance of every comparison: rounding of floats, never a lot of anything."""
 
 
-class Account:
+class Account(Struct, kw_only=True, eq=False):
     """One book, an agent's or the house's, with what may still fill.
 
     `lots` float64[N] signed; `cash` and `equity` in account currency at the marks; `up` and `down` float64[N]
@@ -30,45 +32,21 @@ class Account:
     again; `halted` bool[N] what the venue does not trade now.
     """
 
-    __slots__ = (
-        "blocked", "cash", "down", "equity", "halted", "lots", "open_gain", "open_loss", "open_orders", "recent_orders",
-        "repeated", "session_orders", "traded", "up", "up_cash",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        *,
-        lots: Floats,
-        cash: float,
-        equity: float,
-        up: Floats | None = None,
-        down: Floats | None = None,
-        up_cash: float = 0.0,
-        open_orders: int = 0,
-        open_loss: float | None = None,
-        open_gain: float = 0.0,
-        traded: float = 0.0,
-        recent_orders: int = 0,
-        session_orders: int = 0,
-        repeated: Floats | None = None,
-        blocked: Bools | None = None,
-        halted: Bools | None = None,
-    ) -> None:
-        self.lots = lots
-        self.cash = cash
-        self.equity = equity
-        self.up = up
-        self.down = down
-        self.up_cash = up_cash
-        self.open_orders = open_orders
-        self.open_loss = open_loss
-        self.open_gain = open_gain
-        self.traded = traded
-        self.recent_orders = recent_orders
-        self.session_orders = session_orders
-        self.repeated = repeated
-        self.blocked = blocked
-        self.halted = halted
+    lots: Floats
+    cash: float
+    equity: float
+    up: Floats | None = None
+    down: Floats | None = None
+    up_cash: float = 0.0
+    open_orders: int = 0
+    open_loss: float | None = None
+    open_gain: float = 0.0
+    traded: float = 0.0
+    recent_orders: int = 0
+    session_orders: int = 0
+    repeated: Floats | None = None
+    blocked: Bools | None = None
+    halted: Bools | None = None
 
     def carried(self) -> Bools:
         """bool[N]: what is held or may still fill; what is not a number is."""
@@ -89,7 +67,7 @@ class Account:
         return left
 
 
-class Extent:
+class Extent(Struct, eq=False, dict=True):
     """How far exposures can go before the new adding orders, in account currency.
 
     `w` float64[2N] is [-lowest | highest] exposure of each symbol over every subset and partial fill of
@@ -100,28 +78,19 @@ class Extent:
     `settled`: the state after all of them have filled at reference prices, instead of the worst on the way.
     """
 
-    __slots__ = ("_lots", "_reach", "before", "cash_used", "equity", "settled", "slip", "traded", "w", "y")
+    w: Floats
+    equity: float
+    before: float
+    slip: Floats
+    cash_used: float
+    traded: float
+    settled: bool
+    _lots: Floats | None = None
+    _reach: tuple[Floats, float, float] | None = None
 
-    def __init__(
-        self,
-        w: Floats,
-        equity: float,
-        before: float,
-        slip: Floats,
-        cash_used: float,
-        traded: float,
-        settled: bool,
-    ) -> None:
-        self.w = w
-        self.y = np.maximum(w, 0.0)
-        self.equity = equity
-        self.before = before
-        self.slip = slip
-        self.cash_used = cash_used
-        self.traded = traded
-        self.settled = settled
-        self._lots: Floats | None = None
-        self._reach: tuple[Floats, float, float] | None = None
+    @cached_property
+    def y(self) -> Floats:
+        return np.maximum(self.w, 0.0)
 
     def reach(self, case: "Case", lots: Floats) -> tuple[Floats, float, float]:
         """With `lots` (unsigned) added: float64[2N] exposures short | long at their worst, the heaviest of them, and
@@ -134,13 +103,25 @@ class Extent:
         return self._reach
 
 
-class Case:
+class Case(Struct, eq=False, dict=True):
     """One basket under way through the gate: its reducing part is settled, the adding part is being sized."""
 
-    __slots__ = (
-        "_added", "_lots", "account", "buys", "ctx", "extents", "pairs", "rules", "scenarios", "tolerance",
-        "weights_keep",
-    )  # fmt: skip
+    ctx: Context
+    account: Account
+    rules: "Rules"
+    buys: Bools
+    extents: list[Extent]
+    scenarios: dict[int, Scenarios] = {}
+    weights_keep: bool = True
+    """Known to comply with all lots still under way: then they do with any fewer."""
+    pairs: "Correlation | None" = None
+    """The limit of pairs, where they are not known to comply."""
+    _lots: Floats | None = None
+    _added: Floats | None = None
+
+    @cached_property
+    def tolerance(self) -> float:
+        return SLACK * abs(self.account.equity)
 
     def standing(self, extent: Extent) -> tuple[Floats, float]:
         """float64[2N], [-e | e], and equity without the adding orders, exactly: what says whether a limit is
@@ -149,21 +130,6 @@ class Case:
             return extent.w, extent.before
         held = self.account.lots * self.ctx.px
         return np.concatenate((-held, held)), self.account.equity
-
-    def __init__(self, ctx: Context, account: Account, rules: "Rules", buys: Bools, extents: list[Extent]) -> None:
-        self.ctx = ctx
-        self.account = account
-        self.rules = rules
-        self.buys = buys
-        self.extents = extents
-        self.scenarios: dict[int, Scenarios] = {}
-        self.tolerance = SLACK * abs(account.equity)
-        self.weights_keep = True
-        """Known to comply with all lots still under way: then they do with any fewer."""
-        self.pairs: Correlation | None = None
-        """The limit of pairs, where they are not known to comply."""
-        self._lots: Floats | None = None
-        self._added: Floats | None = None
 
     def side(self, both: Floats) -> Floats:
         """float64[N] of a float64[2N]: the side each adding order is on."""

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from quantd.risk.limits.bounds import FRACTION, higher, lower_limit
 from quantd.risk.limits.kinds import Linear
-from quantd.risk.limits.record import Limit, Refusal, Rows, higher, lower_limit
+from quantd.risk.limits.record import Limit, Refusal, Rows
 from quantd.risk.limits.settings import AccountCap, Limits
 from quantd.trading.instruments import Universe
 
@@ -45,6 +46,11 @@ LIMITS: Final = (
         ),
         (Rows(80, buying_power),),
         tighter=lower_limit,
+        section="venue",
+        about=(
+            "new purchases and short sales together, at worst prices with fees: the buying power the venue "
+            "last reported, minus what was sent since"
+        ),
     ),
     Limit(
         "cash",
@@ -62,9 +68,28 @@ LIMITS: Final = (
         (Rows(70, cash),),
         floor=True,
     ),
-    Limit("max_cash_debit", 400, "how far cash may go below zero", always=True, profiles={"research": 1.25}),
-    Limit("cash_reserve", 410, "cash that must stay", always=True, tighter=higher, profiles={"conservative": 0.02}),
-    Limit("fee_bp", 430, "commission that is reserved, bp", "number", always=True, tighter=higher),
+    Limit(
+        "max_cash_debit",
+        400,
+        "how far cash may go below zero",
+        always=True,
+        profiles={"research": 1.25},
+        bounds=FRACTION,
+        about="how far cash may go below zero while orders are open, for a margin account (0)",
+        enforced="row",
+    ),
+    Limit(
+        "cash_reserve",
+        410,
+        "cash that must stay",
+        always=True,
+        tighter=higher,
+        profiles={"conservative": 0.02},
+        bounds=FRACTION,
+        about="cash that must remain",
+        enforced="row",
+    ),
+    Limit("fee_bp", 430, "commission that is reserved, bp", "number", always=True, tighter=higher, section="broker"),
     Limit(
         "equity",
         510,

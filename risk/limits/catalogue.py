@@ -13,7 +13,8 @@ import msgspec
 from msgspec import UNSET
 
 from quantd.risk import limits as package
-from quantd.risk.limits.record import Capped, Counts, Families, Forms, Limit, Refusal, Rows, Tails, either
+from quantd.risk.limits.bounds import Bounds, either
+from quantd.risk.limits.record import Capped, Counts, Families, Forms, Limit, Refusal, Rows, Tails
 from quantd.risk.limits.settings import (
     DAY_NS,
     FIELDS,
@@ -39,7 +40,7 @@ __all__ = [
     "override", "tightest", "tightest_exits", "value_of",
 ]  # fmt: skip
 
-ABOVE: Final = frozenset({"catalogue", "profiles", "ruleset", "values"})
+ABOVE: Final = frozenset({"__main__", "catalogue", "profiles", "ruleset", "values"})
 """Modules of this package that read the records, and have none."""
 
 GROUP: Final = "quantd.limits"
@@ -58,7 +59,7 @@ def _found() -> Iterator[Limit]:
 
 def by_key(records: list[Limit]) -> dict[str, Limit]:
     """Records by key, in the order in which people read them. ValueError for two records of one key, name or code, for
-    a field of `Limits` without a record, and for a record that nothing can set."""
+    and for a field of `Limits` without a record."""
     keys = [each.key for each in records]
     refusals = [NONE, *(refusal for each in records for refusal in each.refusals)]
     codes, names = [str(each.code) for each in refusals], [each.name for each in refusals]
@@ -69,15 +70,15 @@ def by_key(records: list[Limit]) -> dict[str, Limit]:
         raise ValueError(f"the codes {wrong} of refusals do not lie in 0 to 127")
     if missing := FIELDS - set(keys):
         raise ValueError(f"no limit has the keys {', '.join(sorted(missing))} of Limits")
-    if bounded := [each.key for each in records if each.bounds is not None and each.key in FIELDS]:
-        raise ValueError(f"{', '.join(bounded)}: the configuration has bounds of its own for a field of Limits")
     return {each.key: each for each in sorted(records, key=lambda each: (each.place, each.key))}
 
 
 LIMITS: Final[dict[str, Limit]] = by_key(list(_found()))
 """Key -> record, in the order in which people read them."""
 
-EXTRA: Final[dict[str, Limit]] = {key: each for key, each in LIMITS.items() if each.bounds is not None}
+EXTRA: Final[dict[str, Limit]] = {
+    key: each for key, each in LIMITS.items() if each.bounds is not None and key not in FIELDS
+}
 """Those that a configuration sets and that have no field in `Limits`."""
 
 _REFUSALS: Final = sorted(
@@ -135,7 +136,7 @@ def override(profile: Limits, **keys: Any) -> Limits:
         value, bounds = keys.pop(name), EXTRA[name].bounds
         if value is None:
             extra.pop(name, None)
-        elif bounds is not None and not bounds.low <= value <= bounds.high:
+        elif isinstance(bounds, Bounds) and not bounds.low <= value <= bounds.high:
             raise ValueError(f"{name} = {value} must be a number in [{bounds.low:g}, {bounds.high:g}]")
         else:
             extra[name] = float(value)

@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.measures.portfolio import FEW, correlation, covariance, least, ones, total
-from quantd.risk.measures.tails import ewma_covariance, filtered, ledoit_wolf
+from quantd.risk.measures.portfolio import FEW, correlation, least, total
+from quantd.risk.measures.tails import filtered
+from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf, ones
 from quantd.trading.instruments import Universe
 
 Floats = NDArray[np.float64]

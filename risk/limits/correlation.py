@@ -2,20 +2,9 @@
 
 from typing import Final
 
+from quantd.risk.limits.bounds import each_field
 from quantd.risk.limits.record import Limit, Pairs, Refusal
 from quantd.risk.limits.settings import Correlation, Limits
-
-
-def tighter(key: str, a: Correlation, b: Correlation) -> Correlation:
-    if a.lookback != b.lookback:
-        raise ValueError(f"{key}: lookbacks {a.lookback} and {b.lookback} cannot be merged")
-    return Correlation(
-        threshold=min(a.threshold, b.threshold),
-        joint_weight=min(a.joint_weight, b.joint_weight),
-        min_weight=min(a.min_weight, b.min_weight),
-        lookback=a.lookback,
-        strict=a.strict or b.strict,
-    )
 
 
 def _pair(limits: Limits, about: str) -> str:
@@ -34,11 +23,15 @@ LIMITS: Final = (
         kinds=(Pairs(10),),
         example="correlation = { threshold = 0.7, joint_weight = 0.5 }",
         on_breach=True,
-        tighter=tighter,
+        tighter=each_field,
         profiles={
             "conservative": Correlation(joint_weight=0.2),
             "balanced": Correlation(joint_weight=0.5),
             "aggressive": Correlation(joint_weight=0.7),
         },
+        about=(
+            "joint weight of two correlated instruments that weigh at least `min_weight` each: `{ threshold, "
+            "joint_weight, min_weight, lookback, strict }`; `strict` refuses the second"
+        ),
     ),
 )

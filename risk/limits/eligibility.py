@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
+from quantd.risk.limits.bounds import COLLAR, FRACTION, LOOKBACK, Span, each_field, higher, together
 from quantd.risk.limits.case import Case
 from quantd.risk.limits.context import Floats
 from quantd.risk.limits.kinds import refused
-from quantd.risk.limits.record import Capped, Limit, Refusal, either, higher, lower, together
+from quantd.risk.limits.record import Capped, Limit, Refusal
 from quantd.risk.limits.settings import Protective
 
 
@@ -47,17 +48,6 @@ def blocked(case: Case, lots: Floats) -> Floats | None:
     return None if case.account.blocked is None else refused(case.account.blocked)
 
 
-def tighter_exits(key: str, a: Protective, b: Protective) -> Protective:
-    """Exits that close a position as soon as either does, and keep it closed as long as either."""
-    return Protective(
-        stop_loss=either(lower, "stop_loss", a.stop_loss, b.stop_loss),
-        take_profit=either(lower, "take_profit", a.take_profit, b.take_profit),
-        trailing=a.trailing or b.trailing,
-        cooldown=max(a.cooldown, b.cooldown),
-        at_venue=a.at_venue or b.at_venue,
-    )
-
-
 _SHORT: Final[dict[str, Any]] = {"conservative": False, "balanced": False}
 _EXITS: Final[dict[str, Any]] = {
     "conservative": Protective(stop_loss=0.05, take_profit=0.15),
@@ -74,6 +64,8 @@ LIMITS: Final = (
         (Refusal(41, "NO_BORROW", "the venue lends no units of it, so it cannot be sold short"),),
         (Capped(100, no_borrow),),
         tighter=together,
+        section="venue",
+        about="symbols that the venue does not lend: they can be sold only as far as they are held",
     ),
     Limit(
         "protective",
@@ -83,8 +75,13 @@ LIMITS: Final = (
         (Refusal(33, "PROTECTED", "a protective exit closed this position; its cooldown is not over"),),
         (Capped(60, blocked),),
         example="protective = { stop_loss = 0.08 }",
-        tighter=tighter_exits,
+        tighter=each_field,
         profiles=_EXITS,
+        about=(
+            "automatic exits that no policy can delay ([protective.md](../trade/protective.md)): `{ "
+            "stop_loss, take_profit, trailing, cooldown, at_venue }`"
+        ),
+        enforced="exit",
     ),
     Limit(
         "restricted",
@@ -95,6 +92,7 @@ LIMITS: Final = (
         (Capped(50, restricted),),
         example='restricted = ["GME"]',
         tighter=together,
+        about="symbols that may only be reduced",
     ),
     Limit(
         "allow_short",
@@ -105,6 +103,7 @@ LIMITS: Final = (
         (Capped(90, short),),
         example="allow_short = false",
         profiles=_SHORT,
+        about="false refuses orders that would go below zero",
     ),
     Limit(
         "max_price_age_ns",
@@ -114,6 +113,8 @@ LIMITS: Final = (
         (Refusal(5, "PRICE_AGE", "the last price is older than max_price_age"),),
         (Capped(30, price_age),),
         always=True,
+        bounds=Span("1s", "14d"),
+        about='age of the last price, `"30h"`; always on',
     ),
     Limit(
         "collar",
@@ -122,10 +123,38 @@ LIMITS: Final = (
         refusals=(Refusal(7, "WORST_PRICE", "no price on the tick grid lies between the last price and the collar"),),
         kinds=(Capped(40, worst_price),),
         always=True,
+        bounds=COLLAR,
+        about="distance of an order's worst price from the last price (0.05); always on",
+        enforced="price",
     ),
-    Limit("reduce_collar", 370, "worst price of a reducing order", always=True),
-    Limit("flatten_collar", 380, "worst price of a reducing order on an old price", always=True),
-    Limit("in_flight", 390, "how far a basket on its way may exceed a limit", always=True, profiles={"research": 1.0}),
+    Limit(
+        "reduce_collar",
+        370,
+        "worst price of a reducing order",
+        always=True,
+        bounds=COLLAR,
+        about="the same for orders that reduce (0.15)",
+        enforced="price",
+    ),
+    Limit(
+        "flatten_collar",
+        380,
+        "worst price of a reducing order on an old price",
+        always=True,
+        bounds=COLLAR,
+        about="the same while the price is older than `max_price_age` (0.10)",
+        enforced="price",
+    ),
+    Limit(
+        "in_flight",
+        390,
+        "how far a basket on its way may exceed a limit",
+        always=True,
+        profiles={"research": 1.0},
+        bounds=FRACTION,
+        about="how far any limit may be exceeded while orders are open (0: not at all)",
+        enforced="all",
+    ),
     Limit(
         "min_history",
         420,
@@ -134,6 +163,9 @@ LIMITS: Final = (
         (Refusal(8, "HISTORY", "fewer than min_history synchronous returns are known"),),
         always=True,
         tighter=higher,
+        bounds=LOOKBACK,
+        about="synchronous returns that an instrument must have (60)",
+        enforced="cap",
     ),
     Limit(
         "switch", 460, "the switch", "none", (Refusal(22, "SWITCH", "the switch passes only reducing orders, or none"),)

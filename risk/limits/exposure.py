@@ -2,9 +2,10 @@
 
 from typing import Final
 
+from quantd.risk.limits.bounds import MULTIPLE, Bounds, lower_limit
 from quantd.risk.limits.case import SLACK
 from quantd.risk.limits.kinds import Linear
-from quantd.risk.limits.record import Held, Limit, Refusal, Rows, lower_limit
+from quantd.risk.limits.record import Held, Limit, Refusal, Rows
 from quantd.risk.limits.settings import AccountCap, Limits, Ramp
 from quantd.trading.instruments import Universe
 
@@ -67,6 +68,8 @@ LIMITS: Final = (
         on_breach=True,
         profiles={"conservative": 1.0, "balanced": 1.0, "aggressive": 1.5},
         measure=lambda book: book.gross,
+        bounds=MULTIPLE,
+        about="long plus short value",
     ),
     Limit(
         "max_account_notional",
@@ -84,6 +87,11 @@ LIMITS: Final = (
         on_breach=True,
         tighter=lower_limit,
         measure=lambda book: book.gross,
+        section="live",
+        about=(
+            "long plus short value, money as text, whatever the reported equity; open orders may not exceed "
+            "it either, with or without `in_flight`"
+        ),
     ),
     Limit(
         "ramp",
@@ -94,6 +102,12 @@ LIMITS: Final = (
         on_breach=True,
         tighter=lower_limit,
         measure=lambda book: book.gross,
+        section="live",
+        about=(
+            "`{ days, from }`: in session n of live trading, `max_account_notional` and `max_gross_exposure` "
+            "(1.0 if unset) are multiplied by from + (1 - from)(n - 1)/days; from the session after the last "
+            "of the days they apply in full"
+        ),
     ),
     Limit(
         "max_net_exposure",
@@ -105,6 +119,8 @@ LIMITS: Final = (
         on_breach=True,
         profiles={"aggressive": 1.0},
         measure=lambda book: abs(book.net),
+        bounds=MULTIPLE,
+        about="long minus short value, in either direction",
     ),
     Limit(
         "max_leverage",
@@ -117,6 +133,11 @@ LIMITS: Final = (
         on_breach=True,
         profiles={"conservative": 1.0, "balanced": 1.0, "aggressive": 1.5},
         measure=leverage_of,
+        bounds=MULTIPLE,
+        about=(
+            "assets over equity, where assets are the larger of long value and equity plus borrowed shares; "
+            "1.0 allows neither borrowed money nor borrowed shares"
+        ),
     ),
     Limit(
         "max_turnover",
@@ -127,5 +148,7 @@ LIMITS: Final = (
         example="max_turnover = 0.5",
         on_breach=True,
         measure=lambda book: book.traded,
+        bounds=Bounds(0, 4, above=True, percent=True),
+        about="value traded in a session, including open orders, this basket and reductions",
     ),
 )

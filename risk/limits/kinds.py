@@ -136,25 +136,27 @@ Largest = Callable[[Floats, Floats, int, float, float], float]
 """(base, adding, m, target, fall) -> the largest factor f that keeps measure(base + f adding) <= target - f fall."""
 
 
-class TailLimit(NamedTuple):
-    """`measure(losses)` of the worst-first tail x `scale` <= `bound` x equity.
+class Losses(NamedTuple):
+    """A tail of losses: `measure` of the worst of them x `scale` <= `bound` x equity. `ruleset` sets `key` and
+    `reason`.
 
-    Of the returns of `lookback`, `filtered` or as they were, or of the `fixed` scenarios of which each counts.
+    The losses are those of the returns of `lookback`, `filtered` or as they are, or of the `fixed` scenarios of which
+    each counts.
     """
 
-    key: str
-    reason: int
-    confidence: float
-    lookback: int
-    scale: float
     bound: float
     measure: Measure
     largest: Largest
+    confidence: float = 0.0
+    lookback: int = 0
+    scale: float = 1.0
     filtered: bool = False
     fixed: Scenarios | None = None
+    key: str = ""
+    reason: int = 0
 
     def of(self, known: dict[int, Scenarios]) -> tuple[Scenarios, int]:
-        """The scenarios, given those of each lookback, and how many of the worst are looked at."""
+        """The scenarios, given those of each lookback, and the number of the worst that count."""
         if self.fixed is not None:
             return self.fixed, 1
         scenarios = known[self.lookback]
@@ -177,25 +179,6 @@ class Quad(NamedTuple):
     bound: float
     settled_bound: float
     spread: Callable[[Scenarios], Spread] | None
-
-
-class Losses(NamedTuple):
-    """A tail of losses: `measure` of it x `scale` <= `bound` x equity; the other fields are those of `TailLimit`."""
-
-    bound: float
-    measure: Measure
-    largest: Largest
-    confidence: float = 0.0
-    lookback: int = 0
-    scale: float = 1.0
-    filtered: bool = False
-    fixed: Scenarios | None = None
-
-
-def tail_of(key: str, reason: int, losses: Losses) -> TailLimit:
-    """The tail of some losses."""
-    bound, measure, largest, confidence, lookback, scale, filtered, fixed = losses
-    return TailLimit(key, reason, confidence, lookback, scale, bound, measure, largest, filtered, fixed)
 
 
 class Form(NamedTuple):

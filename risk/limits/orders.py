@@ -5,11 +5,12 @@ from typing import Final
 
 import numpy as np
 
+from quantd.risk.limits.bounds import SHARE, Bounds, Span, each_field, higher
 from quantd.risk.limits.case import SLACK, Case
 from quantd.risk.limits.context import Floats
 from quantd.risk.limits.kinds import refused
-from quantd.risk.limits.record import Capped, Counts, Limit, Refusal, higher
-from quantd.risk.limits.settings import Limits, Liquidity, Rate
+from quantd.risk.limits.record import Capped, Counts, Limit, Refusal
+from quantd.risk.limits.settings import Limits
 
 
 def order_notional(case: Case, lots: Floats) -> Floats | None:
@@ -68,15 +69,6 @@ def liquidity(case: Case, lots: Floats) -> Floats | None:
     return spec.days * spec.participation * case.ctx.volume_lots - held
 
 
-def tighter_liquidity(key: str, a: Liquidity, b: Liquidity) -> Liquidity:
-    return Liquidity(min(a.days, b.days), min(a.participation, b.participation))
-
-
-def tighter_rate(key: str, a: Rate, b: Rate) -> Rate:
-    """Of two windows neither need be the tighter: as many orders as either allows, in the longer one."""
-    return Rate(min(a.orders, b.orders), max(a.per_ns, b.per_ns))
-
-
 def _sessions(limits: Limits, about: str) -> str:
     share = f" at {100 * limits.liquidity.participation:g} % of volume" if limits.liquidity is not None else ""
     return f"sessions to sell {about or 'a position'}{share}"
@@ -99,6 +91,7 @@ LIMITS: Final = (
         (Refusal(4, "ORDER_NOTIONAL", "the order at its worst price would exceed max_order_notional"),),
         (Capped(110, order_notional),),
         example='max_order_notional = "25000.00"',
+        about="one order at its worst price, money as text",
     ),
     Limit(
         "max_share_of_volume",
@@ -111,6 +104,10 @@ LIMITS: Final = (
         kinds=(Capped(120, volume_missing, _VOLUME), Capped(130, share_of_volume)),
         example="max_share_of_volume = 0.05",
         profiles={"conservative": 0.05, "balanced": 0.10, "aggressive": 0.20},
+        bounds=SHARE,
+        about=(
+            "one order plus open orders, as a fraction of the average volume of `[risk] volume_lookback` sessions (20)"
+        ),
     ),
     Limit(
         "liquidity",
@@ -120,7 +117,11 @@ LIMITS: Final = (
         (Refusal(30, "LIQUIDITY", "the position would take longer to unwind than liquidity.days"),),
         (Capped(140, liquidity),),
         example="liquidity = { days = 3 }",
-        tighter=tighter_liquidity,
+        tighter=each_field,
+        about=(
+            "a position must be sellable within `days` at `participation` of the average volume: `{ days = "
+            "5, participation = 0.1 }`"
+        ),
     ),
     Limit(
         "order_rate",
@@ -130,7 +131,8 @@ LIMITS: Final = (
         (Refusal(31, "ORDER_RATE", "more orders than order_rate would have been sent"),),
         (Counts(20, lambda account: account.recent_orders, lambda rate: int(rate.orders)),),
         example='order_rate = { orders = 60, per = "1m" }',
-        tighter=tighter_rate,
+        tighter=each_field,
+        about=('orders sent within a window; no order that adds risk exceeds it: `{ orders = 60, per = "1m" }`'),
     ),
     Limit(
         "max_open_orders",
@@ -140,6 +142,8 @@ LIMITS: Final = (
         (Refusal(21, "OPEN_ORDERS", "more than max_open_orders would be open"),),
         (Counts(10, lambda account: account.open_orders),),
         example="max_open_orders = 50",
+        bounds=Bounds(1, 100_000),
+        about="orders open at the same time; no order that adds risk exceeds it",
     ),
     Limit(
         "max_orders_per_day",
@@ -148,6 +152,11 @@ LIMITS: Final = (
         "orders",
         (Refusal(39, "ORDERS_PER_DAY", "more than max_orders_per_day would have been sent in this session"),),
         (Counts(30, lambda account: account.session_orders),),
+        section="live",
+        about=(
+            "orders sent in one session, across restarts; orders that reduce a position are counted, also in "
+            "the same basket, and still pass"
+        ),
     ),
     Limit(
         "duplicate_window_ns",
@@ -158,5 +167,7 @@ LIMITS: Final = (
         (Capped(10, duplicate),),
         always=True,
         tighter=higher,
+        bounds=Span("1ms", "1d"),
+        about='refuses the same lots of the same symbol by the same agent within it (`"1s"`); always on',
     ),
 )

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from quantd.risk.limits.record import Limit, higher
+from quantd.risk.limits.bounds import ANNUAL, FRACTION, SHARE, Bounds, higher
+from quantd.risk.limits.record import Limit
 
 LIMITS: Final = (
     Limit(
@@ -11,6 +12,9 @@ LIMITS: Final = (
         "drawdown from the highest equity",
         example="max_drawdown = 0.25",
         profiles={"conservative": 0.10, "balanced": 0.15, "aggressive": 0.35},
+        bounds=SHARE,
+        section="losses",
+        about="fall from the highest equity",
     ),
     Limit(
         "max_daily_loss",
@@ -18,6 +22,9 @@ LIMITS: Final = (
         "loss of this day",
         example="max_daily_loss = 0.05",
         profiles={"conservative": 0.02, "balanced": 0.05, "aggressive": 0.10},
+        bounds=SHARE,
+        section="losses",
+        about="fall since the last close of the day before",
     ),
     Limit(
         "max_weekly_loss",
@@ -25,6 +32,9 @@ LIMITS: Final = (
         "loss of this week",
         example="max_weekly_loss = 0.1",
         profiles={"conservative": 0.04, "balanced": 0.10, "aggressive": 0.20},
+        bounds=SHARE,
+        section="losses",
+        about="fall since the last close of the week before",
     ),
     Limit(
         "max_realised_volatility",
@@ -32,6 +42,9 @@ LIMITS: Final = (
         "realised volatility a year (watched, cuts no order)",
         example="max_realised_volatility = 0.25",
         profiles={"conservative": 0.15, "balanced": 0.25, "aggressive": 0.40},
+        bounds=ANNUAL,
+        section="alerts",
+        about="annual volatility of the book's own returns, 252 samples",
     ),
     Limit(
         "min_diversification",
@@ -42,6 +55,9 @@ LIMITS: Final = (
         floor=True,
         tighter=higher,
         profiles={"conservative": 0.3, "balanced": 0.3},
+        bounds=FRACTION,
+        section="alerts",
+        about="share of the stand-alone risk that diversification removes",
     ),
     Limit(
         "min_sharpe",
@@ -52,5 +68,8 @@ LIMITS: Final = (
         floor=True,
         tighter=higher,
         profiles={"conservative": 0.5, "balanced": 0.5},
+        bounds=Bounds(0, 10),
+        section="alerts",
+        about="Sharpe ratio of the book's own returns",
     ),
 )

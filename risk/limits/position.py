@@ -6,11 +6,12 @@ from typing import Final
 
 import numpy as np
 
+from quantd.risk.limits.bounds import SHARE
 from quantd.risk.limits.case import Case, Extent
 from quantd.risk.limits.context import Floats
 from quantd.risk.limits.kinds import Form, Labels, refused
 from quantd.risk.limits.record import Capped, Families, Forms, Limit, Refusal, of_one
-from quantd.risk.limits.settings import Limits
+from quantd.risk.limits.settings import GroupCap, Limits
 from quantd.trading.instruments import Universe
 
 
@@ -91,6 +92,8 @@ LIMITS: Final = (
         on_breach=True,
         profiles={"conservative": 0.10, "balanced": 0.15, "aggressive": 0.40},
         measure=lambda book: book.heaviest,
+        bounds=SHARE,
+        about="size of one instrument",
     ),
     Limit(
         "max_sector_weight",
@@ -104,6 +107,11 @@ LIMITS: Final = (
         example="max_sector_weight = 0.5",
         on_breach=True,
         profiles={"conservative": 0.4, "balanced": 0.5},
+        bounds=SHARE,
+        about=(
+            "long plus short value in one `sector`; if the key is set explicitly, instruments without a "
+            "sector are refused"
+        ),
     ),
     Limit(
         "group_caps",
@@ -114,6 +122,8 @@ LIMITS: Final = (
         example='group_caps = [{ group = "large", cap = 0.5 }]',
         on_breach=True,
         tighter=tighter_groups,
+        table=tuple[GroupCap, ...],
+        about=('long plus short value in a group of `[[universe.groups]]`: `[{ group = "large", cap = 0.5 }]`'),
     ),
     Limit(
         "max_concentration",
@@ -132,6 +142,12 @@ LIMITS: Final = (
         on_breach=True,
         profiles={"conservative": 0.20, "balanced": 0.30, "aggressive": 0.50},
         measure=lambda book: book.heaviest,
+        bounds=SHARE,
+        about=(
+            "size of one asset, summed over all instruments that name it as their `asset`; for a single "
+            "instrument the same as `max_position_weight`"
+        ),
+        enforced="cap",
     ),
     Limit(
         "max_herfindahl",
@@ -143,5 +159,7 @@ LIMITS: Final = (
         example="max_herfindahl = 0.3",
         on_breach=True,
         measure=lambda book: book.herfindahl(),
+        bounds=SHARE,
+        about="sum of squared weights",
     ),
 )

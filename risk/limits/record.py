@@ -8,19 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
+from quantd.risk.limits.bounds import Bounds, Span, Tighter, lower
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.kinds import Cap, Form, Labels, Linear, Losses
-from quantd.risk.limits.settings import Limits
+from quantd.risk.limits.settings import FIELDS, Limits
 from quantd.trading.instruments import Universe
 
 Unit = Literal["share", "number", "money", "orders", "sessions", "hours", "none"]
 """share: a fraction, shown in percent; number: as it is; none: a limit that is kept or not, with nothing to measure."""
 
+Section = Literal["orders", "losses", "alerts", "live", "venue", "broker"]
+"""The part of docs/risk/limits.md that a key stands in. [risk] has those of the first three; [live], the venue and
+[broker] set the others."""
+
 Label = Callable[[Limits, str], str]
 """(limits, what the value is of) -> what the limit measures."""
-
-Tighter = Callable[[str, Any, Any], Any]
-"""(key, a, b) -> the value that complies where both do; ValueError where neither is the tighter."""
 
 
 class Refusal(NamedTuple):
@@ -32,16 +34,6 @@ class Refusal(NamedTuple):
     name: str
     text: str
     sales_free: bool = False
-
-
-class Bounds(NamedTuple):
-    """Values that a configuration may give: `low` to `high`; `above`: not `low` itself; `percent`: 15 is likely to mean
-    0.15."""
-
-    low: float
-    high: float
-    above: bool = False
-    percent: bool = False
 
 
 class Capped(NamedTuple):
@@ -110,30 +102,6 @@ class Held(NamedTuple):
     traded: float
 
 
-def lower(key: str, a: Any, b: Any) -> Any:
-    return min(a, b)
-
-
-def higher(key: str, a: Any, b: Any) -> Any:
-    return max(a, b)
-
-
-def together(key: str, a: Any, b: Any) -> Any:
-    """All names of both."""
-    return tuple(sorted({*a, *b}))
-
-
-def lower_limit(key: str, a: Any, b: Any) -> Any:
-    return min(a, b, key=lambda spec: spec.limit)
-
-
-def either(tighter: Tighter, key: str, a: Any, b: Any) -> Any:
-    """The tighter of two values of which each may be None, for off."""
-    if a is None or b is None or a == b:
-        return b if a is None else a
-    return tighter(key, a, b)
-
-
 def of_one(text: str, heaviest: str = "") -> Label:
     """A label that names what the value is of: "sector technology", else "sector weight, heaviest"."""
     return lambda limits, about: f"{text} {about}" if about else f"{text}{heaviest}"
@@ -146,8 +114,9 @@ class Limit:
     `place` orders what people read. `example` is a line for config.toml that switches it on; empty: it is always on, or
     nothing to set. `always`: it is on in every set, or describes how others are measured. `on_breach`: a plan may use
     it up by intention, so alerts report a breach and not a use. `floor`: the value must not fall below the bound.
-    `bounds`: what [risk] accepts of a limit that has no field in `Limits`. `profiles`: its value in each profile that
-    sets it.
+    `bounds`: what [risk] accepts, where that is one number or a duration; `table`: the type of the value in the file,
+    where it differs from the field of `Limits`. `profiles`: its value in each profile that sets it. `about`: what it
+    bounds, for docs/risk/limits.md; `enforced`: how, where that is none of its `kinds`.
     """
 
     key: str
@@ -160,11 +129,20 @@ class Limit:
     always: bool = False
     on_breach: bool = False
     floor: bool = False
-    bounds: Bounds | None = None
+    bounds: Bounds | Span | None = None
+    table: Any = None
     tighter: Tighter = lower
     profiles: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
+    enforced: str = ""
+    section: Section = "orders"
     measure: Callable[[Held], float] | None = None
     """Its value of a book, where that needs no scenarios; a row without one is measured by its coefficients."""
+
+    @property
+    def configured(self) -> bool:
+        """Whether [risk], an agent's limits and [manual.limits] have the key."""
+        return (self.key in FIELDS or self.bounds is not None) and self.section in ("orders", "losses", "alerts")
 
     def words(self, limits: Limits, about: str = "") -> str:
         """What the limit measures; `about` is what the value is of."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, K, Limits, Reason, bound_of, kinds_of, value_of
 from quantd.risk.limits.eligibility import blocked, no_borrow, price_age, price_missing, restricted, short, worst_price
-from quantd.risk.limits.kinds import Cap, Count, family_of, quad_of, row_of, tail_of
+from quantd.risk.limits.kinds import Cap, Count, family_of, quad_of, row_of
 from quantd.risk.limits.orders import duplicate, liquidity, order_notional, share_of_volume, volume_missing
 from quantd.risk.limits.position import position_weight, sector_missing
 from quantd.risk.limits.record import Capped, Counts, Families, Forms, Limit, Rows, Tails
@@ -89,7 +89,7 @@ class Rules:
             for labels in kind.make(value, limits, universe)
         ]
         self.tails: Final = [
-            tail_of(limit.key, limit.refusals[0].code, losses)
+            losses._replace(key=limit.key, reason=limit.refusals[0].code)
             for limit, kind, value in self._on(TAILS)
             for losses in kind.make(value, limits, universe)
         ]

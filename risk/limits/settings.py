@@ -1,11 +1,12 @@
 """The values of a set of limits: one field for each limit, and the tables that some of them have."""
 
 from math import isfinite
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from quantd.risk.measures.stress import Shock
+from quantd.risk.limits.bounds import Bounds, Fraction, Lookback, Share, Span, higher, lower, unmergeable
+from quantd.risk.measures.stress import SHIPPED, Shock
 
 DAY_NS: Final = 86_400_000_000_000
 
@@ -21,11 +22,11 @@ class Tail(Struct, frozen=True, forbid_unknown_fields=True):
     exponentially weighted one. `horizon` in samples scales by its square root.
     """
 
-    limit: float
-    method: Method = "historical"
-    confidence: float = 0.95
-    horizon: int = 1
-    lookback: int = 252
+    limit: Share
+    method: Annotated[Method, unmergeable] = "historical"
+    confidence: Annotated[float, Bounds(0.5, 0.999, percent=True), higher] = 0.95
+    horizon: Annotated[int, Bounds(1, 60), higher] = 1
+    lookback: Lookback = 252
 
     def __post_init__(self) -> None:
         _check("limit", self.limit, 0.0, float("inf"))
@@ -40,11 +41,11 @@ class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
     -`threshold` on opposite ones) and each weigh more than `min_weight` may weigh `joint_weight`
     together; `strict`: may not be held together at all."""
 
-    threshold: float = 0.7
-    joint_weight: float = 0.5
-    min_weight: float = 0.05
-    lookback: int = 252
-    strict: bool = False
+    threshold: Share = 0.7
+    joint_weight: Share = 0.5
+    min_weight: Fraction = 0.05
+    lookback: Lookback = 252
+    strict: Annotated[bool, higher] = False
 
     def __post_init__(self) -> None:
         _check("threshold", self.threshold, 0.0, 1.0)
@@ -65,11 +66,25 @@ class Stress(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("shocks must name at least one scenario")
 
 
+class StressTable(Struct, frozen=True):
+    """`stress` in config.toml. `scenarios` are built-in ones or those of [[risk.shocks]]."""
+
+    limit: Share
+    scenarios: Annotated[tuple[str, ...], unmergeable] = tuple(SHIPPED)
+
+
+class GroupCap(Struct, frozen=True):
+    """An entry of `group_caps` in config.toml: the cap of one of [[universe.groups]]."""
+
+    group: str
+    cap: Share
+
+
 class Rate(Struct, frozen=True, forbid_unknown_fields=True):
     """No order that adds risk is sent beyond `orders` within `per_ns`; orders that reduce count."""
 
-    orders: int
-    per_ns: int = 60_000_000_000
+    orders: Annotated[int, Bounds(1, 1_000_000), lower]
+    per_ns: Annotated[int, Span("1s", "7d"), higher] = 60_000_000_000
 
     def __post_init__(self) -> None:
         _check("orders", self.orders, 1, 1_000_000)
@@ -105,8 +120,8 @@ class Ramp(Struct, frozen=True, forbid_unknown_fields=True):
 class Liquidity(Struct, frozen=True, forbid_unknown_fields=True):
     """A position must be sold within `days` sessions, taking `participation` of the average volume."""
 
-    days: float
-    participation: float = 0.1
+    days: Annotated[float, Bounds(0, 250, above=True), lower]
+    participation: Share = 0.1
 
     def __post_init__(self) -> None:
         _check("days", self.days, 0.0, 1_000.0)
@@ -119,11 +134,11 @@ class Protective(Struct, frozen=True, forbid_unknown_fields=True):
     samples.
     `at_venue`: the stop rests at the venue."""
 
-    stop_loss: float | None = None
-    take_profit: float | None = None
-    trailing: bool = False
-    cooldown: int = 5
-    at_venue: bool = False
+    stop_loss: Share | None = None
+    take_profit: Annotated[float, Bounds(0, 10, above=True, percent=True), lower] | None = None
+    trailing: Annotated[bool, higher] = False
+    cooldown: Annotated[int, Bounds(0, 1_000), higher] = 5
+    at_venue: Annotated[bool, higher] = False
 
     def __post_init__(self) -> None:
         _check("stop_loss", self.stop_loss, 0.0, 1.0)

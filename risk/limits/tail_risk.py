@@ -8,11 +8,12 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from quantd.risk.limits.bounds import ANNUAL, LOOKBACK, unmergeable
 from quantd.risk.limits.case import SLACK, Case
 from quantd.risk.limits.context import Floats, Scenarios, Spread
 from quantd.risk.limits.kinds import Form, Largest, Losses, Measure, refused
 from quantd.risk.limits.record import Capped, Forms, Label, Limit, Refusal, Tails, of_one
-from quantd.risk.limits.settings import Limits, Stress, Tail, value_of
+from quantd.risk.limits.settings import Limits, Stress, StressTable, Tail, value_of
 from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR
 from quantd.risk.measures.stress import shock_returns
 from quantd.risk.measures.tails import normal_quantile, normal_shortfall
@@ -132,11 +133,6 @@ def tighter_stress(key: str, a: Stress, b: Stress) -> Stress:
     return Stress(min(a.limit, b.limit), (*a.shocks, *(shock for shock in b.shocks if shock not in a.shocks)))
 
 
-def unmergeable(key: str, a: int, b: int) -> int:
-    """An estimator: neither value is the tighter."""
-    raise ValueError(f"{key}: {a} and {b} cannot be merged; give both the same")
-
-
 def _tail(name: str, key: str) -> Label:
     def label(limits: Limits, about: str) -> str:
         spec: Tail | None = value_of(limits, key)
@@ -159,6 +155,8 @@ LIMITS: Final = (
         kinds=(Forms(10, volatility),),
         example="max_volatility = 0.2",
         profiles={"conservative": 0.10, "balanced": 0.12, "aggressive": 0.40},
+        bounds=ANNUAL,
+        about="annual volatility of the book after the order, over `volatility_lookback` samples",
     ),
     Limit(
         "var",
@@ -169,6 +167,10 @@ LIMITS: Final = (
         example="var = { limit = 0.03 }",
         tighter=tighter_tail,
         profiles={"conservative": Tail(limit=0.025), "balanced": Tail(limit=0.05), "aggressive": Tail(limit=0.08)},
+        about=(
+            "value at risk: `{ limit, method, confidence, horizon, lookback }`; method `historical`, "
+            "`filtered`, `parametric` or `ewma`"
+        ),
     ),
     Limit(
         "cvar",
@@ -179,6 +181,7 @@ LIMITS: Final = (
         example="cvar = { limit = 0.04 }",
         tighter=tighter_tail,
         profiles={"conservative": Tail(limit=0.035), "balanced": Tail(limit=0.05), "aggressive": Tail(limit=0.10)},
+        about="expected shortfall, the same keys",
     ),
     Limit(
         "stress",
@@ -191,6 +194,20 @@ LIMITS: Final = (
         kinds=(Tails(30, stressed), Capped(80, shock_missing, _SHOCK_MISSING)),
         example="stress = { limit = 0.3 }",
         tighter=tighter_stress,
+        table=StressTable,
+        about=(
+            'worst of named scenarios: `{ limit = 0.3, scenarios = ["2008", "2020", "2022", "rates+200bp"] '
+            "}`, or of your own in `[[risk.shocks]]`"
+        ),
     ),
-    Limit("volatility_lookback", 450, "samples of the volatility", "number", always=True, tighter=unmergeable),
+    Limit(
+        "volatility_lookback",
+        450,
+        "samples of the volatility",
+        "number",
+        always=True,
+        tighter=unmergeable,
+        bounds=LOOKBACK,
+        about="samples of `max_volatility` (252)",
+    ),
 )

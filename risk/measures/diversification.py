@@ -7,7 +7,8 @@ from math import sqrt
 
 import numpy as np
 
-from quantd.risk.measures.portfolio import Floats, correlation, covariance
+from quantd.risk.measures.portfolio import Floats
+from quantd.trading.covariance import covariance
 
 
 def diversification_ratio(weights: Floats, cov: Floats) -> float:
@@ -55,44 +56,6 @@ def effective_bets_of(weights: Floats, returns: Floats, cov: Floats | None = Non
     # centred = U D V': a component's variance is (D v'w)^2 / (S - 1) = (u' centred w)^2 / (S - 1)
     _, left = np.linalg.eigh(centred.dot(centred.T))
     return _exp_entropy(left.T.dot(centred.dot(weights)) ** 2)
-
-
-def minimum_torsion(cov: Floats, tolerance: float = 1e-12, most: int = 1_000) -> Floats:
-    """float64[N, N]: the uncorrelated factors (rows, in weights of instruments) that are together nearest to the
-    instruments, each measured by its own deviation. All NaN where the covariance is singular or something never moves.
-
-    Source: A. Meucci, A. Santangelo and R. Deguest, Risk budgeting and diversification based on optimized uncorrelated
-    factors (2015), the exact solution by iteration, `most` times or until the fit changes by no more than `tolerance`.
-    """
-    size = len(cov)
-    sd = np.sqrt(cov.diagonal())
-    # what never moves correlates with nothing, not even itself, and makes it singular
-    values, vectors = np.linalg.eigh(correlation(cov))
-    if not values[0] > 1e-10 * values[-1]:
-        return np.full((size, size), np.nan)
-    root = (vectors * np.sqrt(values)).dot(vectors.T)
-    rotation, scale, fit = np.eye(size), np.ones(size), np.inf
-    for _ in range(most):
-        # the rotation that brings scale x rotation nearest to the root (Procrustes), then the scale that does
-        left, _, right = np.linalg.svd(scale[:, None] * root)
-        rotation = left.dot(right)
-        scale = np.einsum("ij,ij->i", rotation, root)
-        was, fit = fit, float(np.square(scale[:, None] * rotation - root).sum())
-        if was - fit <= tolerance:
-            break
-    found: Floats = sd[:, None] * (scale[:, None] * rotation).dot(np.linalg.inv(root)) / sd
-    return found
-
-
-def effective_bets_torsion(weights: Floats, cov: Floats) -> float:
-    """Effective number of bets over minimum-torsion factors, in which each bet keeps the name of an instrument. NaN
-    where they do not exist or the book has no variance. An iteration: for reports, not for every basket.
-
-    Source: as `minimum_torsion`.
-    """
-    torsion = minimum_torsion(cov)
-    # exposure to each factor times the factor's covariance with the book
-    return _exp_entropy(np.linalg.solve(torsion.T, weights) * torsion.dot(cov.dot(weights)))
 
 
 def _exp_entropy(parts: Floats) -> float:

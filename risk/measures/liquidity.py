@@ -47,15 +47,3 @@ def book_days(values: Floats, days: Floats, shares: Sequence[float] = (0.5, 0.9,
     done = np.cumsum(value) + each * after
     known = np.concatenate(((0.0,), done)), np.concatenate(((0.0,), each))
     return [float(each[-1]) if share >= 1.0 else float(np.interp(share * whole, *known)) for share in shares]
-
-
-def impact_cost(values: Floats, lots: Floats, volume_lots: Floats, days: float, impact_bp: float) -> Floats:
-    """float64[N] account currency that selling everything evenly over `days` costs by impact alone: the square-root law
-    with `impact_bp` at the whole of a day's volume, as the paper broker charges it (`[broker] impact`). NaN where the
-    volume is unknown.
-
-    Source: R. Almgren, C. Thum, E. Hauptmann and H. Li, Direct estimation of equity market impact (2005).
-    """
-    daily = np.where(volume_lots > 0.0, volume_lots, np.nan)
-    share = np.where(lots != 0.0, np.abs(lots) / days / daily, 0.0)
-    return np.abs(values) * impact_bp * 1e-4 * np.sqrt(share)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quantd.trading.covariance import covariance as covariance
 from quantd.trading.covariance import ones as ones
-from quantd.trading.statistics import PERIODS_PER_YEAR, drawdowns
+from quantd.trading.statistics import PERIODS_PER_YEAR
 
 Floats = NDArray[np.float64]
 
@@ -81,29 +81,14 @@ def correlation(cov: Floats) -> Floats:
     return np.divide(cov, scale, out=np.zeros_like(cov), where=scale > 0.0)
 
 
-def volatility_annual(weights: Floats, cov: Floats) -> float:
-    """Ex-ante volatility a year of float64[N] weights, from a covariance per sample (H. Markowitz, 1952)."""
-    return sqrt(SAMPLES_PER_YEAR * max(float(weights.dot(cov).dot(weights)), 0.0))
-
-
 def herfindahl(weights: Floats) -> float:
     """Sum of squared weights: 1 for everything in one name, 1/N for equal weights (O. Herfindahl, 1950)."""
     return float(weights.dot(weights))
 
 
-def gross(weights: Floats) -> float:
-    """Sum of absolute weights, long and short."""
-    return float(np.abs(weights).sum())
-
-
 def drawdown(equity: float, peak: float) -> float:
     """Fall from the peak as a fraction of it; 1 when there is no positive peak to fall from."""
     return (peak - equity) / peak if peak > 0 else 1.0
-
-
-def max_drawdown(equity: Floats) -> float:
-    """Largest fall from a running peak of float64[T] equity, as a fraction of that peak."""
-    return float(drawdowns(equity).max()) if len(equity) else 0.0
 
 
 def beta(returns: Floats, benchmark: Floats) -> float:

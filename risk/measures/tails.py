@@ -12,11 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.measures.portfolio import Floats, ones
-from quantd.trading.covariance import DECAY as DECAY
-from quantd.trading.covariance import decay_weights as decay_weights
-from quantd.trading.covariance import ewma_covariance as ewma_covariance
-from quantd.trading.covariance import ledoit_wolf as ledoit_wolf
+from quantd.risk.measures.portfolio import Floats
+from quantd.trading.covariance import DECAY, decay_weights, ones
 
 _STANDARD: Final = NormalDist()
 

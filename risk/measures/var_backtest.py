@@ -1,22 +1,18 @@
-"""Whether VaR forecasts were right: exceedances counted and tested, as a report; and the forecasts of a series to test.
+"""Backtests VaR forecasts: exceedances counted and tested.
 
 Returns and forecasts are fractions of the same equity; a forecast is a positive loss, made before its day.
 """
 
 from math import erfc, exp, log, sqrt
-from typing import Final, Literal, assert_never
+from typing import Final, Literal
 
 import numpy as np
 from msgspec import Struct
-from numpy.lib.stride_tricks import sliding_window_view
 
-from quantd.risk.measures.portfolio import Floats, tail_count, worst_of
-from quantd.risk.measures.tails import DECAY, cornish_fisher, decay_weights, filtered, normal_quantile
+from quantd.risk.measures.portfolio import Floats
 
 ZONE_SAMPLES: Final = 250
 """Samples that the traffic light looks back on (Basel Committee, 1996)."""
-
-Method = Literal["historical", "parametric", "ewma", "cornish_fisher", "filtered"]
 
 Zone = Literal["green", "yellow", "red"]
 
@@ -133,44 +129,3 @@ def backtest(returns: Floats, forecasts: Floats, confidence: float) -> VarBackte
         zone_samples=len(newest),
         zone_exceedances=in_zone,
     )
-
-
-def rolling_var(
-    returns: Floats, method: Method, confidence: float, lookback: int = 252, decay: float = DECAY
-) -> Floats:
-    """float64[T] forecasts of one sample ahead for float64[T] returns of one book or instrument: that of t is made of
-    the
-    `lookback` returns before t and of nothing else; NaN for the first `lookback` samples, and where the method has
-    none.
-    """
-    found = np.full(len(returns), np.nan)
-    if len(returns) > lookback:
-        windows = sliding_window_view(returns[:-1], lookback)
-        for first in range(0, len(windows), _TOGETHER):
-            part = windows[first : first + _TOGETHER]
-            found[lookback + first : lookback + first + len(part)] = _forecasts(part, method, confidence, decay)
-    return found
-
-
-_TOGETHER: Final = 1_024
-"""Windows at a time: some megabytes."""
-
-
-def _forecasts(windows: Floats, method: Method, confidence: float, decay: float) -> Floats:
-    """float64[K] VaR of float64[K, S] windows of returns."""
-    rows = windows.shape[1]
-    match method:
-        case "historical":
-            return worst_of(-windows, tail_count(rows, confidence))[:, 0]
-        case "parametric":
-            # of one series the shrunk covariance is its variance, divisor S
-            return normal_quantile(confidence) * windows.std(axis=1)
-        case "ewma":
-            return normal_quantile(confidence) * np.sqrt((windows * windows).dot(decay_weights(rows, decay)))
-        case "cornish_fisher":
-            return cornish_fisher(-windows, confidence)[0]
-        case "filtered":
-            # each window is a column of its own
-            return worst_of(-filtered(windows.T, decay).T, tail_count(rows, confidence))[:, 0]
-        case _:
-            assert_never(method)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from math import inf, isfinite
 
 import numpy as np
+from msgspec import Struct
 
 from quantd.risk.factor import Codes, cap, common_factor
 from quantd.risk.limits.case import Account, Case, Extent
@@ -25,19 +26,16 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Verdict:
+class Verdict(Struct, eq=False):
     """What passes: `lots` float64[N] signed, and `reason` int8[N], the limit that cut each symbol (0: as asked)."""
 
-    __slots__ = ("_account", "_before", "_ctx", "_limits", "_values", "lots", "reason")
-
-    def __init__(self, lots: Floats, reason: Codes, ctx: Context, account: Account, limits: Limits) -> None:
-        self.lots = lots
-        self.reason = reason
-        self._ctx = ctx
-        self._account = account
-        self._limits = limits
-        self._values: Values | None = None
-        self._before: Values | None = None
+    lots: Floats
+    reason: Codes
+    _ctx: Context
+    _account: Account
+    _limits: Limits
+    _values: Values | None = None
+    _before: Values | None = None
 
     @property
     def values(self) -> Values:

@@ -8,6 +8,7 @@ from math import inf, isclose
 from typing import Final, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from quantd.risk.limits.case import Account, Case
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, Correlation, Limits, Reason, override, value_of
@@ -54,7 +55,7 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
     vast = np.ceil(_vast(account) / price) if price > 0.0 else VAST
     asked = np.zeros(ctx.size)
     asked[column] = side * (vast + abs(float(account.lots[column])))
-    verdict = gate(ctx, _changed(account, repeated=None), asked, limits, switch)
+    verdict = gate(ctx, replace(account, repeated=None), asked, limits, switch)
     reason = Reason(int(verdict.reason[column]))
     return Most(abs(float(verdict.lots[column])), reason, reason != Reason.NONE)
 
@@ -69,7 +70,7 @@ def most_under(ctx: Context, account: Account, limits: Limits, key: str, column:
     one = account
     if key != "cash":
         # cash is always on; a book that has enough of it is stopped by the limit that is asked about
-        one = _changed(account, cash=account.cash + VAST * _vast(account))
+        one = replace(account, cash=account.cash + VAST * _vast(account))
     return most(ctx, one, only(limits, key), column, side)
 
 
@@ -102,11 +103,6 @@ def _defaults() -> dict[str, object]:
     return {key: value_of(plain, key) for key in LIMITS if key in FIELDS or key in EXTRA}
 
 
-def _changed(account: Account, **fields: object) -> Account:
-    given = {name: getattr(account, name) for name in Account.__slots__} | fields
-    return Account(**given)
-
-
 def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Account:
     """The account once `lots` (float64[N] signed, that passed) are on their way: open at their worst prices."""
     if not lots.any():
@@ -117,7 +113,7 @@ def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Accoun
     loss = buys * np.maximum(per_lot * (1.0 + fee) - ctx.px, 0.0)
     loss += sells * np.maximum(ctx.px - per_lot * (1.0 - fee), 0.0)
     orders = int(np.count_nonzero(lots))
-    return _changed(
+    return replace(
         account,
         up=buys + (0.0 if account.up is None else account.up),
         down=sells + (0.0 if account.down is None else account.down),

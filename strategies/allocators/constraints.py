@@ -4,7 +4,6 @@ skfolio is the extra `allocate`. It is imported at the first solution, which tak
 therefore sets `worker = True`.
 """
 
-from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -29,12 +28,12 @@ MISSED: Final = 1e-5
 class Limits(Struct, frozen=True):
     """Constraints in addition to long-only, fully invested and the box. Weights are fractions of the invested amount.
 
-    `groups` are (columns, minimum, maximum) of each sum of weights. `turnover` is the maximum of sum(|w - held|).
+    `groups` are (columns, maximum of the sum of their weights). `turnover` is the maximum of sum(|w - held|).
     `cost` per unit traded, per sample, is subtracted from the mean. `cvar` is the maximum mean loss in the worst 1 -
     `confidence` of the samples; `confidence` also applies to the objective "cvar".
     """
 
-    groups: tuple[tuple[tuple[int, ...], float, float], ...] = ()
+    groups: tuple[tuple[tuple[int, ...], float], ...] = ()
     turnover: float = np.inf
     cost: float = 0.0
     cvar: float = np.inf
@@ -60,13 +59,13 @@ def constrained(
     limits: Limits,
     box: Box,
     *,
-    risk_free: float = 0.0,
     risk_aversion: float = 1.0,
 ) -> Floats:
     """Return float64[n] weights that optimise the objective; all figures are per sample.
 
-    The objective is the smallest variance or CVaR, or the largest Sharpe ratio, diversification ratio or utility: the
-    mean less half of `risk_aversion` times the variance. Raises Infeasible when no portfolio meets the constraints.
+    The objective is the smallest variance or CVaR, or the largest Sharpe ratio (of excess means), diversification ratio
+    or utility: the mean less half of `risk_aversion` times the variance. Raises Infeasible when no portfolio meets the
+    constraints.
     """
     from skfolio import RiskMeasure
     from skfolio.optimization import MaximumDiversification, MeanRisk, ObjectiveFunction
@@ -92,7 +91,6 @@ def constrained(
             model = MeanRisk(
                 objective_function=ObjectiveFunction.MAXIMIZE_RATIO,
                 risk_measure=RiskMeasure.STANDARD_DEVIATION,
-                risk_free_rate=risk_free * PERCENT,
                 **bounded,
                 **common,
             )
@@ -120,13 +118,7 @@ def _rows(w: Any, held: Floats, limits: Limits) -> list[Any]:
     """Return the constraints. In skfolio's formulation of a ratio, w is multiplied by a scale, which equals its sum."""
     cvxpy: Any = import_module("cvxpy")  # its types do not declare its exports
     scale = cvxpy.sum(w)
-    found = []
-    for columns, least, most in limits.groups:
-        part = cvxpy.sum(w[list(columns)])
-        if least > 0.0:
-            found.append(part >= least * scale)
-        if most < 1.0:
-            found.append(part <= most * scale)
+    found = [cvxpy.sum(w[list(columns)]) <= most * scale for columns, most in limits.groups if most < 1.0]
     if limits.turnover < np.inf:
         found.append(cvxpy.norm1(w - held * scale) <= limits.turnover * scale)
     return found
@@ -134,12 +126,9 @@ def _rows(w: Any, held: Floats, limits: Limits) -> list[Any]:
 
 def _check(weights: Floats, held: Floats, limits: Limits, returns: Floats) -> None:
     """Raise Infeasible if a solution violates a constraint."""
-    sums: Sequence[tuple[float, float, float]] = [
-        (float(weights[list(columns)].sum()), least, most) for columns, least, most in limits.groups
-    ]
     if (
         not np.isfinite(weights).all()
-        or any(not least - MISSED <= found <= most + MISSED for found, least, most in sums)
+        or any(float(weights[list(columns)].sum()) > most + MISSED for columns, most in limits.groups)
         or not float(np.abs(weights - held).sum()) <= limits.turnover + 10.0 * MISSED
         or not shortfall(returns, weights, limits.confidence) <= limits.cvar * (1.0 + 1e-3) + 1e-9
     ):

@@ -1,4 +1,4 @@
-"""Hierarchical clustering of instruments by correlation: hierarchical risk parity, and correlation groups."""
+"""Hierarchical risk parity: allocation along a tree of instruments, clustered by correlation."""
 
 import numpy as np
 
@@ -13,10 +13,7 @@ Leaves are 0 .. n-1; the k-th merge creates cluster n + k.
 
 
 def distances(correlation: Floats) -> Floats:
-    """Return float64[n, n], sqrt((1 - correlation) / 2):
-
-    a metric, 0 for identical, 1 for opposite (R. Mantegna, 1999).
-    """
+    """Return float64[n, n], sqrt((1 - correlation) / 2), a metric from 0 to 1 (R. Mantegna, 1999)."""
     return np.sqrt(np.maximum((1.0 - correlation) * 0.5, 0.0))
 
 
@@ -120,21 +117,3 @@ def _variance(block: Floats, precision: Floats, begin: int, end: int) -> float:
     inside = float(np.add.reduce(block[begin:end, begin:end], axis=None))
     # rounding may move a perfect hedge below zero
     return max(inside, 1e-300) / float(np.add.reduce(precision[begin:end])) ** 2
-
-
-def correlation_groups(correlation: Floats, threshold: float = 0.8, least: int = 2) -> list[list[int]]:
-    """Return groups of correlated columns: chains of pairs correlated by more than `threshold`.
-
-    They are the clusters of the single-linkage tree cut there, with at least `least` members, in order of their first
-    column. No pair of different groups exceeds the threshold, so that a cap on each group caps all related positions.
-    """
-    size = len(correlation)
-    if size < 2:
-        return []
-    cut = float(distances(np.full((1, 1), threshold))[0, 0])
-    members: dict[int, list[int]] = {k: [k] for k in range(size)}
-    for k, (one, other, length) in enumerate(single_linkage(distances(correlation))):
-        if length >= cut:
-            break
-        members[size + k] = members.pop(one) + members.pop(other)
-    return sorted(sorted(group) for group in members.values() if len(group) >= least)

@@ -97,9 +97,3 @@ def _near(correlation: Floats, shares: Floats) -> Floats:
             return first
         x = x * ratio ** (2.0 / 3.0)
     return x / float(x.dot(correlation).dot(x)) ** 0.5
-
-
-def contributions(cov: Floats, weights: Floats) -> Floats:
-    """Return float64[n], each weight's share of the variance; they add up to 1."""
-    joint = weights * cov.dot(weights)
-    return joint / joint.sum()

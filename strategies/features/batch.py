@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from quantd.strategies.features.cross_section import across
 from quantd.strategies.features.inputs import (
-    BARS,
     Inputs,
     book_fields,
     carried,
@@ -18,9 +17,9 @@ from quantd.strategies.features.inputs import (
     refuse_missing,
 )
 from quantd.strategies.features.specs import Feature, FeatureSpec
-from quantd.strategies.indicators.batch import evaluate, together
+from quantd.strategies.indicators.batch import bars_present, by_bars, cleaned, evaluate
 from quantd.strategies.indicators.nodes import Node
-from quantd.strategies.indicators.table import bars_present, cleaned
+from quantd.trading.bars import FIELDS
 from quantd.trading.market import Bools, Floats
 
 
@@ -56,7 +55,7 @@ def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Fl
     total, size = inputs.bars["close"].shape
     wanted = total if rows is None else rows
     out = np.full((wanted, size, len(spec.features)), np.nan)
-    bars = {name: inputs.bars[name] for name in BARS}
+    bars = {name: inputs.bars[name] for name in FIELDS}
     present = bars_present(bars)
     close = _benchmark(inputs, present)
     for line, placed in timelines(spec).items():
@@ -68,7 +67,7 @@ def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Fl
         else:
             fields = bars if close is None else {**bars, "benchmark": np.repeat(close[:, None], size, axis=1)}
             if line == "day":
-                values = _along_bars(placed, fields, present, wanted)
+                values = by_bars(placed.nodes, fields, present, wanted)
             else:
                 values = _along_periods(placed, fields, present, periods(inputs.session, line), wanted)
         for place, each, node in zip(placed.places, placed.features, placed.nodes, strict=True):
@@ -102,23 +101,6 @@ def _along_rows(placed: Placed, fields: Mapping[str, Floats], rows: int) -> dict
     return evaluate(placed.nodes, fields, number, rows)
 
 
-def _along_bars(placed: Placed, fields: Mapping[str, Floats], present: Bools, rows: int) -> dict[str, Floats]:
-    moved, order, number = together(cleaned(fields, present), present)
-    if rows < len(present):
-        # a column's newest bars are in the last rows; `order` maps them to their original rows
-        found = evaluate(placed.nodes, moved, number, rows)
-        order, number = order[-rows:], number[-rows:]
-    else:
-        found = evaluate(placed.nodes, moved, number, len(present))
-    out = {}
-    for key, value in found.items():
-        scattered = np.full(present.shape, np.nan)
-        np.put_along_axis(scattered, order, np.where(number >= 0, value, np.nan), axis=0)
-        scattered[~present] = np.nan
-        out[key] = scattered[len(present) - rows :]
-    return out
-
-
 def _along_periods(
     placed: Placed, fields: Mapping[str, Floats], present: Bools, period: NDArray[np.int64], rows: int
 ) -> dict[str, Floats]:
@@ -129,7 +111,7 @@ def _along_periods(
         return {node.key: np.full((rows, size), np.nan) for node in placed.nodes}
     whole, has = _aggregated(fields, present, starts)
     over = {name: column[:-1] for name, column in whole.items()}
-    found = _along_bars(placed, over, has[:-1], 1 if rows == 1 else len(starts) - 1)
+    found = by_bars(placed.nodes, over, has[:-1], 1 if rows == 1 else len(starts) - 1)
     if rows == 1:
         return found
     # row t belongs to period number p and uses period p - 1
@@ -144,10 +126,7 @@ def _along_periods(
 def _aggregated(
     fields: Mapping[str, Floats], present: Bools, starts: NDArray[np.int64]
 ) -> tuple[dict[str, Floats], Bools]:
-    """Aggregate bars into periods that begin at rows `starts`:
-
-    first open, highest high, lowest low, last close, total volume.
-    """
+    """Aggregate bars into periods that begin at rows `starts`."""
     rows = np.arange(len(present))[:, None]
     has = np.logical_or.reduceat(present, starts, axis=0)
     first = np.minimum.reduceat(np.where(present, rows, len(present)), starts, axis=0)

@@ -55,34 +55,7 @@ def _of_close(indicator: str, output: str) -> Callable[..., Node]:
 
 def _of_range(indicator: str, output: str) -> Callable[..., Node]:
     """Return a price difference in average true ranges over the same number of bars."""
-    return lambda **parameters: ratio(
-        build(indicator, **parameters)[output], wilder(TRUE_RANGE, int(parameters["period"]))
-    )
-
-
-def _force(period: int) -> Node:
-    return ratio(build("force", period=period)["force"], CLOSE * mean(VOLUME, period))
-
-
-def _ease(period: int) -> Node:
-    return ratio(build("ease", period=period)["ease"], CLOSE * CLOSE)
-
-
-def _cross(fast: int, slow: int) -> Node:
-    return ratio(mean(CLOSE, fast), mean(CLOSE, slow)) - 1.0
-
-
-def _slope(period: int) -> Node:
-    return ratio(build("linreg", period=period)["linreg_slope"], mean(CLOSE, period))
-
-
-def _volatility_change(fast: int, slow: int) -> Node:
-    return ratio(deviation(growth(CLOSE), fast, 1), deviation(growth(CLOSE), slow, 1)) - 1.0
-
-
-def _reversal(period: int, skip: int) -> Node:
-    """Return growth over `period` bars that ended `skip` bars ago."""
-    return lag(growth(CLOSE, period), skip)
+    return lambda period: ratio(build(indicator, period=period)[output], wilder(TRUE_RANGE, period))
 
 
 SCALE_FREE: Final = {
@@ -120,19 +93,8 @@ SOURCE_OF: Final = {output: name for name in INDICATORS for output in build(name
 """Output -> indicator."""
 
 
-def _row(name: str) -> Field:
-    return Field(name)
-
-
-def _drawdown_of(name: str) -> Callable[..., Node]:
-    return lambda period: ratio(Field(name), highest(Field(name), int(period))) - 1.0
-
-
 def _regime(state: int) -> Callable[..., Node]:
-    """Return one of three indicators:
-
-    volatile (above 25 % a year, over 20 rows), else bull or bear by growth over 60 rows.
-    """
+    """Return 1 in one of three states, else 0: volatile (above 25 % a year over 20 rows), bull or bear by 60 rows."""
     moved = deviation(growth(BENCHMARK), 20, 1) * 252.0**0.5
     grown = growth(BENCHMARK, 60)
 
@@ -152,39 +114,42 @@ def _turn(part: int, what: str) -> Callable[..., Node]:
 
 def _words(indicator: str, output: str) -> str:
     """Return the first line of the indicator's docstring after the output's name; the name alone without one."""
-    said = (INDICATORS[indicator].make.__doc__ or "").strip().split("\n")[0]
+    first = (INDICATORS[indicator].make.__doc__ or "").strip().split("\n")[0]
     name = output.replace("_", " ")
-    return f"{name}: {said}" if said else name
+    return f"{name}: {first}" if first else name
 
 
 def _families() -> dict[str, Family]:
+    usual = {"fast": 20, "slow": 60}
     found: dict[str, Family] = {
         "daily_return": Family(
-            "returns", lambda back: lag(growth(CLOSE), int(back) - 1), "return of one bar; 1 is the newest", {"back": 1}
+            "returns", lambda back: lag(growth(CLOSE), back - 1), "return of one bar; 1 is the newest", {"back": 1}
         ),
-        "momentum": Family(
-            "returns", lambda period: growth(CLOSE, int(period)), "growth over a window", {"period": 126}
-        ),
+        "momentum": Family("returns", lambda period: growth(CLOSE, period), "growth over a window", {"period": 126}),
         "momentum_skip": Family(
-            "returns", lambda period, skip: _reversal(int(period), int(skip)),
+            "returns", lambda period, skip: lag(growth(CLOSE, period), skip),
             "growth over a window that ended some bars ago", {"period": 231, "skip": 21},
         ),
         "sma_cross": Family(
-            "trend", lambda fast, slow: _cross(int(fast), int(slow)), "short mean over long mean, less 1",
-            {"fast": 20, "slow": 60},
+            "trend", lambda fast, slow: ratio(mean(CLOSE, fast), mean(CLOSE, slow)) - 1.0,
+            "short mean over long mean, less 1", usual,
         ),
         "volatility_change": Family(
-            "volatility", lambda fast, slow: _volatility_change(int(fast), int(slow)),
-            "short volatility over long, less 1", {"fast": 20, "slow": 60},
+            "volatility",
+            lambda fast, slow: ratio(deviation(growth(CLOSE), fast, 1), deviation(growth(CLOSE), slow, 1)) - 1.0,
+            "short volatility over long, less 1", usual,
         ),
         "linreg_slope": Family(
-            "trend", lambda period: _slope(int(period)), "slope of the line, of the mean", {"period": 20}
+            "trend", lambda period: ratio(build("linreg", period=period)["linreg_slope"], mean(CLOSE, period)),
+            "slope of the line, of the mean", {"period": 20},
         ),
         "force": Family(
-            "volume", lambda period: _force(int(period)), "force index, of what is usually traded", {"period": 13}
+            "volume", lambda period: ratio(build("force", period=period)["force"], CLOSE * mean(VOLUME, period)),
+            "force index, of what is usually traded", {"period": 13},
         ),
         "ease": Family(
-            "volume", lambda period: _ease(int(period)), "ease of movement, of the price squared", {"period": 14}
+            "volume", lambda period: ratio(build("ease", period=period)["ease"], CLOSE * CLOSE),
+            "ease of movement, of the price squared", {"period": 14},
         ),
         "bull_power": Family(
             "oscillator", _of_range("elder_ray", "bull_power"), "high over the mean, in ranges", {"period": 13}
@@ -199,22 +164,14 @@ def _families() -> dict[str, Family]:
             needs = ("benchmark",) if group == "benchmark" else ()
             words = _words(indicator, output)
             found[output] = Family(group, _output(indicator, output), words, INDICATORS[indicator].parameters, needs)
-    for output in LEVELS:
-        indicator = SOURCE_OF[output]
-        found[f"{output}_distance"] = Family(
-            "trend",
-            _to_close(indicator, output),
-            "close over the level, less 1: " + _words(indicator, output),
-            INDICATORS[indicator].parameters,
-        )
-    for output in DIFFERENCES:
-        indicator = SOURCE_OF[output]
-        found[output] = Family(
-            "oscillator",
-            _of_close(indicator, output),
-            "of the close: " + _words(indicator, output),
-            INDICATORS[indicator].parameters,
-        )
+    for outputs, group, suffix, scale, relative in (
+        (LEVELS, "trend", "_distance", _to_close, "close over the level, less 1: "),
+        (DIFFERENCES, "oscillator", "", _of_close, "of the close: "),
+    ):
+        for output in outputs:
+            indicator = SOURCE_OF[output]
+            words, parameters = relative + _words(indicator, output), INDICATORS[indicator].parameters
+            found[output + suffix] = Family(group, scale(indicator, output), words, parameters)
     for name, signal in SIGNALS.items():
         found[name] = Family("signal", signal.make, f"{signal.horizon} horizon: {signal.words}", signal.parameters)
     for what in ("week", "month", "year"):
@@ -227,44 +184,40 @@ def _families() -> dict[str, Family]:
             "regime", _regime(state), "one of three: benchmark above 25 % volatility, else up or down over 60 rows",
             needs=("benchmark",), shared=True,
         )  # fmt: skip
+    vix, equity = Field("vix"), Field("equity")
     found |= {
-        "vix": Family("macro", lambda: _row("vix") * 0.01, "VIX, as a fraction", needs=("vix",), shared=True),
+        "vix": Family("macro", lambda: vix * 0.01, "VIX, as a fraction", needs=("vix",), shared=True),
         "vix_change": Family(
-            "macro", lambda period: growth(_row("vix"), int(period)), "growth of VIX", {"period": 5}, ("vix",), True
+            "macro", lambda period: growth(vix, period), "growth of VIX", {"period": 5}, ("vix",), True
         ),
         "vix_z": Family(
-            "macro",
-            lambda period: ratio(_row("vix") - mean(_row("vix"), int(period)), deviation(_row("vix"), int(period))),
+            "macro", lambda period: ratio(vix - mean(vix, period), deviation(vix, period)),
             "VIX in its own deviations", {"period": 252}, ("vix",), True,
         ),
         "yield_10y": Family(
-            "macro", lambda: _row("yield_10y") * 0.01, "10-year yield, as a fraction", needs=("yield_10y",), shared=True
+            "macro", lambda: Field("yield_10y") * 0.01, "10-year yield, as a fraction", needs=("yield_10y",),
+            shared=True,
         ),
-        "weight": Family("portfolio", lambda: _row("weight"), "the book's weight", needs=("weight",)),
-        "cash": Family("portfolio", lambda: _row("cash"), "cash, of the book", needs=("cash",), shared=True),
-        "gross": Family("portfolio", lambda: _row("gross"), "sum of absolute weights", needs=("weight",), shared=True),
+        "weight": Family("portfolio", lambda: Field("weight"), "the book's weight", needs=("weight",)),
+        "cash": Family("portfolio", lambda: Field("cash"), "cash, of the book", needs=("cash",), shared=True),
+        "gross": Family("portfolio", lambda: Field("gross"), "sum of absolute weights", needs=("weight",), shared=True),
         "concentration": Family(
-            "portfolio", lambda: _row("concentration"), "sum of squared weights", needs=("weight",), shared=True
+            "portfolio", lambda: Field("concentration"), "sum of squared weights", needs=("weight",), shared=True
         ),
-        "value": Family(
-            "portfolio", lambda: _row("equity"), "the book's equity, of its start", needs=("equity",), shared=True
-        ),
+        "value": Family("portfolio", lambda: equity, "the book's equity, of its start", needs=("equity",), shared=True),
         "equity_return": Family(
-            "risk", lambda period: growth(_row("equity"), int(period)), "growth of the book",
-            {"period": 20}, ("equity",), True,
+            "risk", lambda period: growth(equity, period), "growth of the book", {"period": 20}, ("equity",), True
         ),
         "equity_volatility": Family(
-            "risk", lambda period: deviation(growth(_row("equity")), int(period), 1), "volatility of the book",
+            "risk", lambda period: deviation(growth(equity), period, 1), "volatility of the book",
             {"period": 20}, ("equity",), True,
         ),
         "equity_drawdown": Family(
-            "risk", _drawdown_of("equity"), "equity below its high of a window", {"period": 252}, ("equity",), True
+            "risk", lambda period: ratio(equity, highest(equity, period)) - 1.0, "equity below its high of a window",
+            {"period": 252}, ("equity",), True,
         ),
         "equity_sharpe": Family(
-            "risk",
-            lambda period: ratio(
-                mean(growth(_row("equity")), int(period)), deviation(growth(_row("equity")), int(period), 1)
-            ),
+            "risk", lambda period: ratio(mean(growth(equity), period), deviation(growth(equity), period, 1)),
             "mean return of the book over its deviation", {"period": 60}, ("equity",), True,
         ),
     }  # fmt: skip

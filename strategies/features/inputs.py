@@ -2,17 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.strategies.features.specs import FeatureSpec
 from quantd.trading.market import Floats
-
-BARS: Final = ("open", "high", "low", "close", "volume")
-
-_DAY: Final = 86_400_000_000_000
+from quantd.trading.sessions import DAY_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +28,7 @@ class Inputs:
 
 
 def refuse_missing(spec: FeatureSpec, given: set[str]) -> None:
-    """Raise ValueError for the first feature with a missing input, because a column of NaN would look like a
-    feature.
-    """
+    """Raise ValueError for the first feature with a missing input; NaN in its place would look like a feature."""
     for each in spec.features:
         for need in each.about.needs:
             if need not in given:
@@ -63,21 +57,16 @@ def progress(session: NDArray[np.int64]) -> dict[str, Floats]:
         return (date - start).astype(np.float64) / (end - start).astype(np.float64)
 
     return {
-        "progress_week": weekday(session) / 7.0,
+        "progress_week": (session // DAY_NS + 3) % 7 / 7.0,  # 1970-01-01 was a Thursday
         "progress_month": gone(month.astype("datetime64[D]"), (month + 1).astype("datetime64[D]")),
         "progress_year": gone(year.astype("datetime64[D]"), (year + 1).astype("datetime64[D]")),
     }
 
 
-def weekday(session: NDArray[np.int64]) -> Floats:
-    """Return 0 for Monday; 1970-01-01 was a Thursday."""
-    return ((session // _DAY + 3) % 7).astype(np.float64)
-
-
 def periods(session: NDArray[np.int64], every: str) -> NDArray[np.int64]:
     """Return an ascending number for the week (from Monday) or the month of each date."""
     if every == "week":
-        return (session // _DAY + 3) // 7
+        return (session // DAY_NS + 3) // 7
     return session.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
 
 

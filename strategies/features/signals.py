@@ -12,20 +12,14 @@ from typing import Final, Literal
 import numpy as np
 
 from quantd.strategies.indicators.bars import CLOSE, HIGH, LOW
-from quantd.strategies.indicators.batch import evaluate, together
 from quantd.strategies.indicators.nodes import Node, deviation, growth, highest, lag, lowest, mean, point, ratio
-from quantd.strategies.indicators.table import bars_present, cleaned
-from quantd.trading.bars import FIELDS, Bars
-from quantd.trading.market import Floats
-
-Horizon = Literal["short", "medium", "long"]
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
     """One signal; `make(**parameters)` returns its node."""
 
-    horizon: Horizon
+    horizon: Literal["short", "medium", "long"]
     make: Callable[..., Node]
     words: str
     parameters: Mapping[str, float]
@@ -64,10 +58,7 @@ def trend(fast: int, slow: int) -> Node:
 
 
 def breakout(period: int) -> Node:
-    """Return the close's position in the channel of the previous `period` bars:
-
-    1 at or above its top, -1 at or below its bottom.
-    """
+    """Return the close's position in the channel of the previous `period` bars: 1 at its top, -1 at its bottom."""
     top, bottom = lag(highest(HIGH, period), 1), lag(lowest(LOW, period), 1)
     return _bounded(2.0 * ratio(CLOSE - bottom, top - bottom) - 1.0)
 
@@ -92,13 +83,3 @@ SIGNALS: Final[Mapping[str, Signal]] = {
     "value_signal": Signal("long", value, "distance below the long mean", {"period": 252}),
     "growth_signal": Signal("long", long_growth, "growth of a year but its last month", {"period": 231, "skip": 21}),
 }
-
-
-def signals(bars: Bars, horizon: Horizon | None = None) -> dict[str, Floats]:
-    """Return name -> float64[N] at the newest sample, with default windows; NaN for an instrument with too few bars."""
-    nodes = {n: s.make(**s.parameters) for n, s in SIGNALS.items() if horizon in (None, s.horizon)}
-    fields = {name: getattr(bars, name) for name in FIELDS}
-    present = bars_present(fields)
-    moved, _, number = together(cleaned(fields, present), present)
-    found = evaluate(list(nodes.values()), moved, number, 1)
-    return {name: np.where(present[-1], found[node.key][0], np.nan) for name, node in nodes.items()}

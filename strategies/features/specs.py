@@ -37,11 +37,7 @@ class FeatureError(ValueError):
 
 
 class Feature(Struct, frozen=True):
-    """One column.
-
-    `every` is the bar period (completed weeks and months only); `across` is the transform over the instruments of a
-    row.
-    """
+    """One column: `every` is the period of its completed bars, `across` its transform over the instruments of a row."""
 
     name: str
     family: str
@@ -186,10 +182,8 @@ FOUR_ASSET: Final = (
 
 def _full() -> tuple[str, ...]:
     names = [f"daily_return_{k}" for k in range(1, 6)]
-    names += [f"momentum_{k}" for k in (5, 10, 20, 40, 60, 90, 126, 189, 252)] + [
-        "momentum_skip_231_21",
-        "momentum_skip_105_21",
-    ]
+    names += [f"momentum_{k}" for k in (5, 10, 20, 40, 60, 90, 126, 189, 252)]
+    names += ["momentum_skip_231_21", "momentum_skip_105_21"]
     names += [f"{family}_{k}" for family in ("rsi", "cmo", "williams_r", "mfi") for k in (7, 14, 28)]
     names += [f"cci_{k}" for k in (14, 20, 40)] + [f"roc_{k}" for k in (3, 15)] + [f"trix_{k}" for k in (9, 15)]
     names += ["macd", "macd_signal", "macd_histogram", "ppo", "stochastic_k", "stochastic_d", "stochastic_fast_k",
@@ -197,35 +191,21 @@ def _full() -> tuple[str, ...]:
               "kst_signal", "fisher_10", "awesome", "dpo_20", "qstick_8", "bull_power_13", "bear_power_13",
               "percent_rank_60", "percent_rank_252", "up_share_12", "gain_to_pain_60", "pvo"]  # fmt: skip
     names += [f"{family}_distance_{k}" for family in ("sma", "ema") for k in (5, 10, 20, 50, 100, 200)]
-    names += [
-        f"{family}_distance_20" for family in ("wma", "dema", "tema", "trima", "vwma", "linreg", "linreg_forecast")
-    ]
+    names += [f"{f}_distance_20" for f in ("wma", "dema", "tema", "trima", "vwma", "linreg", "linreg_forecast")]
     names += ["kama_distance_10", "hma_distance_16", "t3_distance", "midpoint_distance_14", "midprice_distance_14"]
-    names += [
-        "sma_cross_5_20",
-        "sma_cross_20_60",
-        "sma_cross_50_200",
-        "volatility_change_5_20",
-        "volatility_change_20_60",
-    ]
+    names += [f"sma_cross_{k}" for k in ("5_20", "20_60", "50_200")]
+    names += [f"volatility_change_{k}" for k in ("5_20", "20_60")]
     names += [f"linreg_slope_{k}" for k in (10, 20, 60, 126)] + [f"z_score_{k}" for k in (10, 20, 60)]
     names += [f"{family}_14" for family in ("adx", "adxr", "plus_di", "minus_di", "dx", "aroon_up", "aroon_down",
               "aroon_oscillator", "vortex_plus", "vortex_minus", "choppiness")] + ["adx_28"]  # fmt: skip
     names += [f"efficiency_{k}" for k in (10, 20, 60)] + [f"trend_strength_{k}" for k in (20, 60, 126)]
     names += ["bollinger_position", "bollinger_width", "keltner_position", "mass_index", "vhf_28"]
-    names += [f"donchian_position_{k}" for k in (10, 20, 55, 126)] + [
-        f"{f}_{k}" for f in ("from_high", "from_low") for k in (60, 252)
-    ]
-    names += (
-        [f"volatility_{k}" for k in (5, 10, 20, 60, 126, 252)]
-        + [f"downside_{k}" for k in (20, 60)]
-        + ["ewma_volatility_33"]
-    )
-    names += [
-        f"{family}_{k}"
-        for family in ("parkinson", "garman_klass", "rogers_satchell", "yang_zhang")
-        for k in (10, 20, 60)
-    ]
+    names += [f"donchian_position_{k}" for k in (10, 20, 55, 126)]
+    names += [f"{f}_{k}" for f in ("from_high", "from_low") for k in (60, 252)]
+    names += [f"volatility_{k}" for k in (5, 10, 20, 60, 126, 252)]
+    names += ["downside_20", "downside_60", "ewma_volatility_33"]
+    ranges = ("parkinson", "garman_klass", "rogers_satchell", "yang_zhang")
+    names += [f"{family}_{k}" for family in ranges for k in (10, 20, 60)]
     names += ["natr_7", "natr_14", "natr_28", "ulcer_14", "ulcer_60", "max_drawdown_60", "max_drawdown_126",
               "drawdown_60", "drawdown_126", "drawdown_252", "skewness_60", "skewness_126", "kurtosis_60",
               "kurtosis_126", "autocorrelation_60", "sharpe_20", "sharpe_60", "sharpe_126", "gap_20",
@@ -238,16 +218,12 @@ def _full() -> tuple[str, ...]:
     names += [f"{name}.rank" for name in ("momentum_5", "momentum_20", "momentum_60", "momentum_126", "momentum_252",
               "rsi_14", "volatility_20", "volatility_60", "drawdown_126", "volume_z_20", "sharpe_126", "beta_60",
               "z_score_20", "from_high_252", "illiquidity_20")]  # fmt: skip
-    names += [f"{name}.z" for name in ("momentum_20", "momentum_126", "volatility_20", "rsi_14")] + [
-        "momentum_20.excess"
-    ]
+    names += ["momentum_20.z", "momentum_126.z", "volatility_20.z", "rsi_14.z", "momentum_20.excess"]
     names += [f"{name}.week" for name in ("momentum_4", "momentum_13", "momentum_26", "rsi_14", "adx_14",
               "bollinger_position", "volatility_13", "sma_distance_10", "natr_14", "macd_histogram", "stochastic_k",
               "z_score_26")]  # fmt: skip
-    names += [
-        f"{name}.month"
-        for name in ("momentum_3", "momentum_6", "momentum_12", "rsi_6", "volatility_12", "sma_distance_10")
-    ]
+    names += [f"{name}.month" for name in ("momentum_3", "momentum_6", "momentum_12", "rsi_6", "volatility_12",
+              "sma_distance_10")]  # fmt: skip
     names += [f"{what}_{part}" for what in ("week", "month", "year") for part in ("sin", "cos")]
     names += ["momentum_signal_20_2", "reversion_signal_20", "trend_signal_20_60", "breakout_signal_55",
               "value_signal_252", "growth_signal_231_21"]  # fmt: skip

@@ -11,10 +11,11 @@ import numpy as np
 
 from quantd.strategies.features.batch import timelines
 from quantd.strategies.features.cross_section import across
-from quantd.strategies.features.inputs import BARS, book_fields, periods, progress, refuse_missing
+from quantd.strategies.features.inputs import book_fields, periods, progress, refuse_missing
 from quantd.strategies.features.specs import FeatureSpec
+from quantd.strategies.indicators.batch import bars_present
 from quantd.strategies.indicators.stream import Stream
-from quantd.strategies.indicators.table import bars_present
+from quantd.trading.bars import FIELDS
 from quantd.trading.market import Bools, Floats
 
 _NONE: Final[Mapping[str, Floats]] = {}
@@ -29,7 +30,7 @@ class _Period:
     def __init__(self, stream: Stream, size: int) -> None:
         self.stream = stream
         self.number = -1.0
-        self.running: Floats = np.full((len(BARS) + 1, size), np.nan)
+        self.running: Floats = np.full((len(FIELDS) + 1, size), np.nan)
         """Open, high, low, close, volume and benchmark of the running period."""
         self.held: Floats = np.full((len(stream.keys), size), np.nan)
 
@@ -51,7 +52,7 @@ class _Period:
 
     def _over(self, with_benchmark: bool) -> None:
         present = np.isfinite(self.running[3])
-        names = (*BARS, "benchmark") if with_benchmark else BARS
+        names = (*FIELDS, "benchmark") if with_benchmark else FIELDS
         bars = {n: np.where(present, self.running[i], np.nan) for i, n in enumerate(names)}
         self.held = np.array(self.stream.update(bars, present)).reshape(self.held.shape)
 
@@ -114,7 +115,7 @@ class FeatureStream:
 
     def _linked(self, bars: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
         """Return the row in prices and shares that continue those of the first row."""
-        fields = {name: np.where(present, bars[name] * self._scale, np.nan) for name in BARS[:-1]}
+        fields = {name: np.where(present, bars[name] * self._scale, np.nan) for name in FIELDS[:-1]}
         fields["volume"] = np.where(present, np.nan_to_num(bars["volume"], nan=0.0) * self._shares, np.nan)
         if self.benchmark is not None:
             if present[self.benchmark]:

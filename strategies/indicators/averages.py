@@ -120,10 +120,7 @@ def awesome(fast: int, slow: int) -> Outputs:
 
 
 def line_at(x: Node, period: int, ahead: float) -> Node:
-    """Return the least-squares line through `period` values, `ahead` bars after the newest (-(period - 1):
-
-    at the oldest).
-    """
+    """Return the least-squares line through `period` values, `ahead` bars after the newest."""
     t = np.arange(period) - (period - 1) / 2.0
     at = (period - 1) / 2.0 + ahead
     return window(windows.weighted(f"line{ahead:g}", 1.0 / period + at * t / (t @ t)), period, x)

@@ -60,10 +60,7 @@ MONEY_FLOW: Final = CLOSE_IN_RANGE * VOLUME
 
 
 def place_in_range(x: Node, high: Node, low: Node, width: int) -> Point:
-    """Return the position of x between the lowest low and the highest high of `width` bars, 0 ..
-
-    1; 0 without a range.
-    """
+    """Return the position of x between the lowest low and the highest high of `width` bars, from 0 to 1."""
     bottom = lowest(low, width)
     return ratio(x - bottom, highest_of(high, width) - bottom)
 

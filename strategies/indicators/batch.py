@@ -17,6 +17,34 @@ SPENT: Final = 1e-300
 """A power of a decay below this is negligible."""
 
 
+def bars_present(fields: Mapping[str, Floats]) -> Bools:
+    """Return where a bar exists: open, high, low and close are known and above 0."""
+    with np.errstate(invalid="ignore"):
+        return np.isfinite(fields["open"] + fields["high"] + fields["close"]) & (fields["low"] > 0.0)
+
+
+def cleaned(fields: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
+    """Set fields to NaN without a bar, and unknown volumes to 0."""
+    out = {name: np.where(present, column, np.nan) for name, column in fields.items()}
+    if "volume" in fields:
+        out["volume"] = np.where(present, np.nan_to_num(fields["volume"], nan=0.0), np.nan)
+    return out
+
+
+def by_bars(nodes: list[Node], fields: Mapping[str, Floats], present: Bools, rows: int) -> dict[str, Floats]:
+    """Return key -> float64[rows, N] of each node, from bar fields float64[T, N]; NaN where `present` is False."""
+    moved, order, number = together(cleaned(fields, present), present)
+    # a column's newest bars are in the last rows; `order` maps them to their original rows
+    found, order, number = evaluate(nodes, moved, number, rows), order[-rows:], number[-rows:]
+    out = {}
+    for key, value in found.items():
+        scattered = np.full(present.shape, np.nan)
+        np.put_along_axis(scattered, order, np.where(number >= 0, value, np.nan), axis=0)
+        scattered[~present] = np.nan
+        out[key] = scattered[len(present) - rows :]
+    return out
+
+
 def together(fields: Mapping[str, Floats], present: Bools) -> tuple[dict[str, Floats], NDArray[np.int64], Floats]:
     """Compact each column's bars into the newest rows, NaN before them. Returns (fields, order, number).
 

@@ -112,10 +112,7 @@ class Recursion(_Arithmetic):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Adaptive(_Arithmetic):
-    """y = y + c (x - y) with a separate coefficient c at each bar (args:
-
-    x, c). Its initial value is the x of bar `seed`.
-    """
+    """y = y + c (x - y) of `args` x and c; c is the bar's coefficient. Its initial value is the x of bar `seed`."""
 
     args: tuple["Node", ...]
     seed: int
@@ -181,10 +178,6 @@ def squared(x: Node) -> Point:
 
 def larger(x: Node, y: Node) -> Point:
     return point(f"max({x.key}, {y.key})", np.maximum, x, y)
-
-
-def smaller(x: Node, y: Node) -> Point:
-    return point(f"min({x.key}, {y.key})", np.minimum, x, y)
 
 
 def positive(x: Node) -> Point:
@@ -282,10 +275,7 @@ def wilder(x: Node, period: int) -> Recursion:
 
 
 def wilder_sum(x: Node, period: int) -> Recursion:
-    """Return Wilder's sum:
-
-    the previous sum less a `period`-th, plus x; initialised with the sum of period - 1 values.
-    """
+    """Return Wilder's sum: x plus the previous sum less a `period`-th, initialised with period - 1 values."""
     return _recursion(x, "wilder_sum", 1.0 - 1.0 / period, 1.0, x.first, x.first + period - 2, 1.0)
 
 
@@ -295,9 +285,7 @@ def running(x: Node) -> Recursion:
 
 
 def adaptive(x: Node, coefficient: Node, slowest: float) -> Adaptive:
-    """Return a mean whose coefficient, at least `slowest`, is another node; it begins one bar before the first
-    coefficient.
-    """
+    """Return a mean with the node `coefficient`, at least `slowest`; it begins one bar before the first coefficient."""
     seed = coefficient.first - 1
     longest = _longest((x, coefficient))
     settled = _later(longest, ceil(log(SETTLED) / log(1.0 - slowest)))
@@ -317,8 +305,3 @@ def ordered(nodes: list[Node]) -> list[Node]:
     for node in nodes:
         visit(node)
     return list(found.values())
-
-
-def fields(nodes: list[Node]) -> set[str]:
-    """Return the names of the fields that `nodes` read."""
-    return {n.key for n in ordered(nodes) if isinstance(n, Field)}

@@ -9,14 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
 from quantd.strategies.indicators import averages, oscillators, trend, volatility, volume
 from quantd.strategies.indicators.averages import Outputs
-from quantd.strategies.indicators.batch import evaluate, together
+from quantd.strategies.indicators.batch import bars_present, by_bars
 from quantd.strategies.indicators.nodes import Node
 from quantd.strategies.indicators.stream import Stream
-from quantd.trading.market import Bools, Floats
+from quantd.trading.market import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,28 +139,8 @@ def build(name: str, **parameters: float) -> Outputs:
 def batch(outputs: Mapping[str, Node], fields: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return float64[T, N] for each of `outputs`, from bar fields float64[T, N]; NaN where a bar is missing."""
     present = bars_present(fields)
-    moved, order, number = together(cleaned(fields, present), present)
-    found = evaluate(list(outputs.values()), moved, number, len(present))
-    out = {}
-    for name, node in outputs.items():
-        scattered = np.full(present.shape, np.nan)
-        np.put_along_axis(scattered, order, np.where(number >= 0, found[node.key], np.nan), axis=0)
-        out[name] = scattered
-    return out
-
-
-def bars_present(fields: Mapping[str, Floats]) -> Bools:
-    """Return where a bar exists: open, high, low and close are known and above 0."""
-    with np.errstate(invalid="ignore"):
-        return np.isfinite(fields["open"] + fields["high"] + fields["close"]) & (fields["low"] > 0.0)
-
-
-def cleaned(fields: Mapping[str, Floats], present: Bools) -> dict[str, Floats]:
-    """Set fields to NaN without a bar, and unknown volumes to 0."""
-    out = {name: np.where(present, column, np.nan) for name, column in fields.items()}
-    if "volume" in fields:
-        out["volume"] = np.where(present, np.nan_to_num(fields["volume"], nan=0.0), np.nan)
-    return out
+    found = by_bars(list(outputs.values()), fields, present, len(present))
+    return {name: found[node.key] for name, node in outputs.items()}
 
 
 def stream(outputs: Mapping[str, Node], size: int) -> Stream:

@@ -1,7 +1,9 @@
-"""What all allocating policies share: who takes part, estimates, bounds, fallbacks in a stated order, and the words for
-them. A form (minimum variance, risk parity ..) is a function of a Case."""
+"""The common part of allocating policies: the participating instruments, estimates, bounds, fallbacks and notes.
 
-from collections.abc import Callable, Sequence
+A form (minimum variance, risk parity ..) is a function of a Case.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Final, Generic, TypeVar
@@ -13,7 +15,7 @@ from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.constraints import load
 from quantd.strategies.allocators.estimates import VARIANCE_FLOOR, CovarianceKind, covariance_of
 from quantd.strategies.allocators.mean_variance import Box, at_volatility, inverse_volatility, minimum_variance
-from quantd.strategies.policies.params import ParamsError, nearest
+from quantd.strategies.policies.params import Lookback, ParamsError, Share, nearest
 from quantd.strategies.weights.stale_prices import standing_still
 from quantd.trading.covariance import DECAY
 from quantd.trading.instruments import Universe
@@ -22,17 +24,17 @@ from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.trading.view import HOLD, Hold, Memory, Noted, View
 
 NAMED: Final = 5
-"""Instruments a note names before it counts the others."""
-
-Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+"""Maximum number of instruments that a note names; the others are counted."""
 
 
 class EstimateParams(Struct, frozen=True, kw_only=True):
-    """`lookback` samples of returns; `decay` is the lambda of `covariance = "ewma"`. `invested` is the fraction of the
-    book that is spread. `volatility_target` a year: weights are made smaller until it is met, never larger; 0 is none.
-    `samples_a_year` turns figures a year into figures a sample."""
+    """Parameters of the estimates, and of the invested fraction of the book.
 
-    lookback: Annotated[int, Meta(ge=2, le=5000)] = 252
+    `decay` is the lambda of `covariance = "ewma"`. Weights above the annual `volatility_target` are scaled down to it;
+    0 is no target. `samples_a_year` converts annual figures.
+    """
+
+    lookback: Lookback = 252
     covariance: CovarianceKind = "ledoit_wolf"
     decay: Annotated[float, Meta(gt=0.0, lt=1.0)] = DECAY
     invested: Share = 1.0
@@ -41,43 +43,39 @@ class EstimateParams(Struct, frozen=True, kw_only=True):
 
     @property
     def named(self) -> tuple[str, ...]:
-        """Symbols that the parameters name; all of them must be traded."""
+        """Symbols in the parameters; all of them must be traded."""
         return ()
 
 
 class BoundedParams(EstimateParams, frozen=True, kw_only=True):
-    """Bounds on each instrument's weight, as fractions of the book, before a volatility target makes it smaller."""
+    """Bounds on each instrument's weight, as fractions of the book before the scaling to a volatility target."""
 
     min_weight: Share = 0.0
     max_weight: Share = 1.0
+
+    def __post_init__(self) -> None:
+        if self.min_weight > self.max_weight:
+            raise ValueError(f"min_weight = {self.min_weight:g} is above max_weight = {self.max_weight:g}")
 
 
 P = TypeVar("P", bound=EstimateParams)
 P_co = TypeVar("P_co", bound=EstimateParams, covariant=True)
 
 
+@dataclass(frozen=True)
 class Case(Generic[P_co]):
-    """One decision: the instruments that take part (n of N), what is known of them, and the bounds.
+    """One decision: the participating instruments (n of N) with their estimates and bounds.
 
-    `returns` float64[S, n] per sample, `held` float64[n] weights of the book over what is invested, `symbols` by
-    column,
-    `universe` all that is traded.
+    `returns` are float64[S, n] per sample. `held` float64[n] are the book's weights over `invested`. `symbols` are
+    those of the columns, `universe` has all of them.
     """
 
-    def __init__(
-        self, params: P_co, returns: Floats, cov: Floats, held: Floats, symbols: tuple[str, ...], universe: Universe
-    ) -> None:
-        self.params = params
-        self.returns = returns
-        self.cov = cov
-        self.held = held
-        self.symbols = symbols
-        self.universe = universe
-
-    @property
-    def among(self) -> tuple[str, ...]:
-        """Every symbol that is traded."""
-        return self.universe.symbols
+    params: P_co
+    returns: Floats
+    cov: Floats
+    held: Floats
+    symbols: tuple[str, ...]
+    universe: Universe
 
     @property
     def size(self) -> int:
@@ -107,19 +105,19 @@ def inverse_volatility_form(case: Case[P]) -> Floats:
 
 
 LAST: Final = (("inverse volatility", inverse_volatility_form), ("equal weight", equal_form))
-"""What stands in for a form that fails, in order; the last cannot."""
+"""Fallbacks of a form that fails, in order; the last cannot fail."""
 
 FIRST_MINIMUM: Final = (("minimum variance", minimum_variance_form), *LAST)
-"""The same for forms that need a reward."""
+"""Fallbacks of forms that need expected returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allocator(Generic[P]):
-    """Implements quantd.trading.ports.Policy. Takes part: an instrument whose whole lookback is known and which moved
-    in it.
+    """A policy that allocates by a form; instruments with a complete lookback and a moving price participate.
 
-    With `whole` the form's weights add up to 1 and are scaled to `invested`; without, they are what it says, at most
-    `invested` in sum. `fallbacks` follow when it raises or answers nonsense; when all fail the book is held.
+    With `whole`, the form's weights add up to 1 and are scaled to `invested`. Without, they add up to at most
+    `invested`. If the form fails or its weights are invalid, the `fallbacks` follow; if all fail, the book is held. A
+    `worker` runs in a process of its own, because its solver is slow.
     """
 
     name: str
@@ -128,18 +126,17 @@ class Allocator(Generic[P]):
     fallbacks: tuple[tuple[str, Form[P]], ...] = ()
     whole: bool = True
     worker: bool = False
-    """Whether it asks to be run in a process of its own: its solver takes its time."""
 
     @property
     def lookback(self) -> int:
         return self.params.lookback
 
     def fit(self, universe: Universe) -> None:
-        """Raises ParamsError when a parameter names an instrument that is not in `universe`."""
+        """Raise ParamsError if a parameter has a symbol that is not in `universe`."""
         by_symbol(self.name, "params", self.params.named, universe.symbols)
 
     def prepare(self) -> None:
-        """Load what takes seconds before the first question."""
+        """Import the solver in advance, which takes seconds."""
         if self.worker:
             load()
 
@@ -148,7 +145,7 @@ class Allocator(Generic[P]):
         return (Noted(weights, note, warns=warns) if note else weights), memory
 
     def weights(self, view: View) -> tuple[Floats | Hold, str, bool]:
-        """Weights float64[N], what to say of them, and whether it is a warning."""
+        """Return weights float64[N], a note, and whether it warns."""
         returns = view.synchronous(self.params.lookback)
         moved = moving(returns)
         size = len(moved)
@@ -188,14 +185,14 @@ class Allocator(Generic[P]):
         return Case(params, returns, cov, held, symbols, view.universe), warning
 
     def _allocated(self, case: Case[P]) -> tuple[Floats | None, str]:
-        """The first weights that hold water, float64[n], and why they are not those of the form."""
+        """Return the first valid weights float64[n], and the reason if they are not those of the form."""
         if not self.whole:
             try:
                 return checked(self.form(case), Box(), 0.0), ""
             except (Infeasible, np.linalg.LinAlgError) as why:
                 return None, f"{self.name}: {plainly(why)}; the book is held"
         box = case.box
-        # a hair for what was divided by `invested`
+        # the tolerance is for the division by `invested`
         if case.size * box.upper < 1.0 - 1e-9:
             return np.full(case.size, box.upper), "max_weight is too small for so few instruments; the rest is cash"
         if case.size * box.lower > 1.0 + 1e-9:
@@ -217,39 +214,30 @@ class Allocator(Generic[P]):
 
 
 def moving(returns: Floats) -> Bools:
-    """bool[N], which columns of float64[S, N] are known throughout, vary, and do not stand still
-    (quantd.strategies.weights.stale_prices)."""
+    """Return bool[N]: the columns of float64[S, N] that are complete, vary, and have no stale price."""
     rows = len(returns)
     centred = returns - returns.sum(axis=0) / rows
     variance = np.einsum("ij,ij->j", centred, centred)
-    # NaN compares false; an infinite return is no measure either
+    # NaN compares false
     return (variance > VARIANCE_FLOOR * (rows - 1)) & (variance < np.inf) & ~standing_still(returns)
 
 
 def checked(weights: Floats, box: Box, least: float = 1.0) -> Floats:
-    """`weights` without dust, adding up to 1 (or to `least` .. 1). Raises Infeasible where they are no weights."""
-    total = float(weights.sum())
-    if not (least - 1e-6 <= total <= 1.0 + 1e-6 and float(weights.min()) >= box.lower - 1e-6):
-        raise Infeasible("the solution found does not meet the constraints")
-    if float(weights.max()) > box.upper + 1e-6:
+    """Return `weights` without rounding errors, with the sum 1 (or `least` .. 1). Raises Infeasible if invalid."""
+    summed = least - 1e-6 <= float(weights.sum()) <= 1.0 + 1e-6
+    if not (summed and float(weights.min()) >= box.lower - 1e-6 and float(weights.max()) <= box.upper + 1e-6):
         raise Infeasible("the solution found does not meet the constraints")
     weights = np.maximum(weights, 0.0)
     return weights / float(weights.sum()) if least else weights / max(1.0, float(weights.sum()))
 
 
 def plainly(why: Exception) -> str:
-    """The words of a failure, without what changes from day to day."""
+    """Return the text of a failure, without figures that change from day to day."""
     return str(why) if isinstance(why, Infeasible) else "the system has no single solution"
 
 
-def require(params: BoundedParams, name: str) -> None:
-    """Raises ParamsError for bounds that cross."""
-    if params.min_weight > params.max_weight:
-        raise ParamsError(f"{name}: min_weight = {params.min_weight:g} is above max_weight = {params.max_weight:g}")
-
-
-def by_symbol(name: str, key: str, wanted: Sequence[str], symbols: Sequence[str]) -> None:
-    """Raises ParamsError when `key` names an instrument that is not among `symbols`."""
+def by_symbol(name: str, key: str, wanted: Iterable[str], symbols: Sequence[str]) -> None:
+    """Raise ParamsError if `key` has a symbol that is not among `symbols`."""
     for symbol in wanted:
         if symbol not in symbols:
             raise ParamsError(f"{name}: {key} name {symbol!r}, which is not traded; {nearest(symbol, symbols)}")

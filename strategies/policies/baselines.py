@@ -1,25 +1,23 @@
-"""Policies that do (almost) nothing: the baselines every other one has to justify itself against."""
+"""Passive policies, as baselines for the others."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Struct
 
 from quantd.strategies.policies.equal_weight import equal_weights
-from quantd.strategies.policies.params import parse
-from quantd.strategies.policies.record import PolicyRecord
+from quantd.strategies.policies.record import record
 from quantd.trading.market import Floats
 from quantd.trading.view import HOLD, Hold, Memory, View
 
 
 class PassiveParams(Struct, frozen=True):
-    """There is nothing to set."""
+    """No parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class HoldAll:
-    """Keeps whatever the book holds; a book that starts in cash stays in cash."""
+    """Never trades; a book that starts in cash stays in cash."""
 
     @property
     def lookback(self) -> int:
@@ -31,7 +29,7 @@ class HoldAll:
 
 @dataclass(frozen=True, slots=True)
 class BuyAndHold:
-    """Buys equal weights once, then lets them drift. A book that was emptied is bought again."""
+    """Buys equal weights once, and again after the book was emptied."""
 
     @property
     def lookback(self) -> int:
@@ -41,17 +39,7 @@ class BuyAndHold:
         return (HOLD if view.weights.any() else equal_weights(view.prices)), memory
 
 
-def make_hold_all(params: Mapping[str, object]) -> HoldAll:
-    parse("hold", params, PassiveParams)
-    return HoldAll()
-
-
-def make_buy_and_hold(params: Mapping[str, object]) -> BuyAndHold:
-    parse("buy_and_hold", params, PassiveParams)
-    return BuyAndHold()
-
-
 RECORDS: Final = (
-    PolicyRecord("buy_and_hold", make_buy_and_hold, PassiveParams),
-    PolicyRecord("hold", make_hold_all, PassiveParams),
+    record("buy_and_hold", PassiveParams, lambda _: BuyAndHold()),
+    record("hold", PassiveParams, lambda _: HoldAll()),
 )

@@ -1,6 +1,6 @@
-"""General constraints of an allocating policy, from the configuration: solved by skfolio, in a worker process.
+"""General constraints of an allocating policy, solved by skfolio in a worker process.
 
-A constraint is never given up: where no portfolio meets them all the book is held, and it is said.
+If no portfolio meets all constraints, the policy holds with a warning.
 """
 
 from typing import Annotated
@@ -8,16 +8,17 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from quantd.strategies.allocators.constraints import Limits, Objective, available, constrained
-from quantd.strategies.policies.allocator import BoundedParams, Case, Share
-from quantd.strategies.policies.params import ParamsError, nearest
+from quantd.strategies.policies.allocator import BoundedParams, Case
+from quantd.strategies.policies.params import ParamsError, Share, nearest
 from quantd.trading.market import Floats
 
 
 class Constraints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`groups`: name of one of `[[universe.groups]]` -> the most it may weigh in sum; `max_sector`: the same for every
-    sector that instruments name; `max_turnover`: of sum(|new - held|) at one decision, where buying what cash is left
-    does not count; `max_cvar`: of the mean loss a sample in the worst `cvar_confidence`. Weights are fractions of the
-    book.
+    """Upper bounds; weights are fractions of the book.
+
+    `groups` maps names of `[[universe.groups]]` to the maximum sum of their weights, `max_sector` is that of each
+    sector. `max_turnover` bounds sum(|new - held|) at one decision, without the investment of free cash. `max_cvar`
+    bounds the mean loss per sample in the worst 1 - `cvar_confidence`.
     """
 
     groups: dict[str, Share] = {}
@@ -32,19 +33,18 @@ class ConstrainedParams(BoundedParams, frozen=True, kw_only=True):
 
     constraints: Constraints | None = None
 
-
-def require_solver(name: str, params: ConstrainedParams) -> None:
-    """Raises ParamsError where there are constraints and nothing to solve them with."""
-    if params.constraints is not None and not available():
-        raise ParamsError(
-            f"{name}: constraints are solved by skfolio, which is not installed; pip install 'quantd[allocate]'"
-        )
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.constraints is not None and not available():
+            raise ValueError(
+                "constraints are solved by skfolio, which is not installed; pip install 'quantd[allocate]'"
+            )
 
 
 def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | None) -> Limits:
-    """The constraints in columns of those who take part; `confidence` is that of an objective "cvar"."""
+    """Return the constraints by column of the case; `confidence` replaces `cvar_confidence`."""
     found = case.params.constraints
-    assert found is not None  # only then is this asked
+    assert found is not None  # callers have checked it
     invested = case.params.invested
     column = {symbol: k for k, symbol in enumerate(case.symbols)}
     known = dict(case.universe.groups)
@@ -58,7 +58,7 @@ def limits_of(case: Case[ConstrainedParams], cost: float, confidence: float | No
         for sector in sorted({sectors[s] for s in case.symbols} - {""}):
             groups.append((tuple(k for s, k in column.items() if sectors[s] == sector), found.max_sector))
     return Limits(
-        groups=tuple((columns, 0.0, cap / invested) for columns, cap in groups if columns),
+        groups=tuple((columns, cap / invested) for columns, cap in groups if columns),
         turnover=found.max_turnover / invested + max(0.0, 1.0 - float(case.held.sum())),
         cost=cost,
         cvar=found.max_cvar / invested if found.max_cvar < 1.0 else float("inf"),
@@ -73,19 +73,10 @@ def solved(
     *,
     cost: float = 0.0,
     confidence: float | None = None,
-    risk_free: float = 0.0,
     risk_aversion: float = 1.0,
 ) -> Floats:
-    """Weights float64[n] of a form under the constraints of its case. Raises Infeasible."""
+    """Return the weights float64[n] of an objective under the constraints of the case. Raises Infeasible."""
     limits = limits_of(case, cost, confidence)
     return constrained(
-        objective,
-        case.returns,
-        case.cov,
-        mean,
-        case.held,
-        limits,
-        case.box,
-        risk_free=risk_free,
-        risk_aversion=risk_aversion,
+        objective, case.returns, case.cov, mean, case.held, limits, case.box, risk_aversion=risk_aversion
     )

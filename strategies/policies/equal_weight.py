@@ -1,23 +1,22 @@
 """Equal weight: every instrument that has a price gets the same share of the book."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Final
+from typing import Final
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from quantd.strategies.policies.params import parse
-from quantd.strategies.policies.record import PolicyRecord
+from quantd.strategies.policies.params import Share
+from quantd.strategies.policies.record import record
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
 
 
 class EqualWeightParams(Struct, frozen=True):
-    """`invested` is the fraction of the book that is spread; the rest stays cash."""
+    """`invested` is the invested fraction of the book; the rest is cash."""
 
-    invested: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
+    invested: Share = 1.0
 
 
 @cache
@@ -28,7 +27,7 @@ def _equal(size: int, invested: float) -> Floats:
 
 
 def equal_weights(prices: Floats, invested: float = 1.0) -> Floats:
-    """float64[N], `invested` / n for each of the n instruments with a price, 0 for the others. Read-only."""
+    """Return read-only float64[N]: `invested` / n for each of the n instruments with a price, 0 for others."""
     # a NaN anywhere makes the product NaN: one call instead of a mask on every decision
     square = prices.dot(prices)
     if square == square:
@@ -39,7 +38,7 @@ def equal_weights(prices: Floats, invested: float = 1.0) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class EqualWeight:
-    """Reads no returns at all, so it trades from the first sample."""
+    """Trades from the first sample, because it reads no returns."""
 
     params: EqualWeightParams
 
@@ -51,8 +50,4 @@ class EqualWeight:
         return equal_weights(view.prices, self.params.invested), memory
 
 
-def make_equal_weight(params: Mapping[str, object]) -> EqualWeight:
-    return EqualWeight(parse("equal_weight", params, EqualWeightParams))
-
-
-RECORDS: Final = (PolicyRecord("equal_weight", make_equal_weight, EqualWeightParams),)
+RECORDS: Final = (record("equal_weight", EqualWeightParams, EqualWeight),)

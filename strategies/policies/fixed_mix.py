@@ -1,4 +1,4 @@
-"""A fixed mix, such as 60/40: weights by name, brought back at every decision."""
+"""A fixed mix, such as 60/40: constant weights by symbol."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.strategies.policies.params import ParamsError, nearest, parse
+from quantd.strategies.policies.allocator import by_symbol
+from quantd.strategies.policies.params import ParamsError, parse
 from quantd.strategies.policies.record import PolicyRecord
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
@@ -17,25 +18,27 @@ from quantd.trading.view import Memory, View
 
 
 class FixedMixParams(Struct, frozen=True):
-    """`weights`: symbol -> fraction of the book; their absolute values add up to at most 1."""
+    """`weights` maps symbols to fractions of the book; their absolute values add up to at most 1."""
 
     weights: dict[str, float]
+
+    def __post_init__(self) -> None:
+        total = sum(abs(w) for w in self.weights.values())
+        if not isfinite(total) or total > 1.0 + 1e-9:
+            raise ValueError(f"weights add up to {total:g}; they may add up to 1 at most")
 
 
 @lru_cache(maxsize=64)
 def _row(mix: tuple[tuple[str, float], ...], symbols: tuple[str, ...]) -> Floats:
-    for symbol, _ in mix:
-        if symbol not in symbols:
-            raise ParamsError(f"fixed_mix: weights name {symbol!r}, which is not traded; {nearest(symbol, symbols)}")
-    wanted = dict(mix)
-    row = np.array([wanted.get(s, 0.0) for s in symbols])
+    by_symbol("fixed_mix", "weights", dict(mix), symbols)
+    row = np.array([dict(mix).get(s, 0.0) for s in symbols])
     row.flags.writeable = False
     return row
 
 
 @dataclass(frozen=True, slots=True)
 class FixedMix:
-    """An instrument without a price yet gets nothing and its share stays cash: the mix is of names."""
+    """Constant weights; the share of an instrument without a price is cash."""
 
     mix: tuple[tuple[str, float], ...]
 
@@ -44,7 +47,7 @@ class FixedMix:
         return 1
 
     def fit(self, universe: Universe) -> None:
-        """Raises ParamsError when the mix names an instrument that is not in `universe`."""
+        """Raise ParamsError if the mix has a symbol that is not in `universe`."""
         _row(self.mix, universe.symbols)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
@@ -56,11 +59,7 @@ class FixedMix:
 def make_fixed_mix(params: Mapping[str, object]) -> FixedMix:
     if "weights" not in params:
         raise ParamsError("fixed_mix needs weights, such as { SPY = 0.6, TLT = 0.4 }")
-    mix = parse("fixed_mix", params, FixedMixParams).weights
-    total = sum(abs(w) for w in mix.values())
-    if not isfinite(total) or total > 1.0 + 1e-9:
-        raise ParamsError(f"fixed_mix: weights add up to {total:g}; they may add up to 1 at most")
-    return FixedMix(tuple(sorted(mix.items())))
+    return FixedMix(tuple(sorted(parse("fixed_mix", params, FixedMixParams).weights.items())))
 
 
 RECORDS: Final = (PolicyRecord("fixed_mix", make_fixed_mix, FixedMixParams),)

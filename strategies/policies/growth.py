@@ -1,22 +1,21 @@
-"""Merton and Kelly: as much of each instrument as its edge is worth, and the rest in cash."""
+"""Growth-optimal portfolios of Merton and Kelly; the part without an edge is cash."""
 
-from collections.abc import Mapping
 from typing import Annotated, Final
 
 from msgspec import Meta
 
-from quantd.strategies.allocators.estimates import MeanKind, expected_returns
+from quantd.strategies.allocators.estimates import MeanKind
 from quantd.strategies.allocators.mean_variance import merton
-from quantd.strategies.policies.allocator import Allocator, Case, EstimateParams, Share
-from quantd.strategies.policies.mean_variance import RiskAversion, RiskFree
-from quantd.strategies.policies.params import parse
-from quantd.strategies.policies.record import PolicyRecord
+from quantd.strategies.policies.allocator import Allocator, Case, EstimateParams
+from quantd.strategies.policies.mean_variance import RiskAversion, RiskFree, excess_means
+from quantd.strategies.policies.params import Share
+from quantd.strategies.policies.record import record
 from quantd.trading.market import Floats
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 
 class GrowthParams(EstimateParams, frozen=True, kw_only=True):
-    """`invested` is the most that is invested in sum, `max_weight` in one instrument; `risk_free` is a year's rate."""
+    """`invested` bounds the sum of the weights, `max_weight` each of them; `risk_free` is annual."""
 
     max_weight: Share = 1.0
     risk_free: RiskFree = RISK_FREE_ANNUAL
@@ -24,23 +23,20 @@ class GrowthParams(EstimateParams, frozen=True, kw_only=True):
 
 
 class MertonParams(GrowthParams, frozen=True, kw_only=True):
-    """`risk_aversion` is the relative one, constant."""
+    """`risk_aversion` is constant relative risk aversion."""
 
     risk_aversion: RiskAversion = 3.0
 
 
 class KellyParams(GrowthParams, frozen=True, kw_only=True):
-    """`fraction` of the growth-optimal bet: 1 is all of it, 0.5 gives up a quarter of the growth for half of
-    the risk."""
+    """`fraction` of the growth-optimal bet; 0.5 has three quarters of its growth, and half of its risk."""
 
     fraction: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.5
 
 
 def _weights(case: Case[GrowthParams], risk_aversion: float) -> Floats:
     params = case.params
-    mean = expected_returns(params.expected_returns, case.returns, case.cov, risk_aversion)
-    if params.expected_returns != "equilibrium":
-        mean = mean - params.risk_free / params.samples_a_year
+    mean = excess_means(case, params.expected_returns, risk_aversion, params.risk_free)
     return merton(case.cov, mean, risk_aversion, params.invested, params.max_weight)
 
 
@@ -49,19 +45,11 @@ def _merton(case: Case[MertonParams]) -> Floats:
 
 
 def _kelly(case: Case[KellyParams]) -> Floats:
-    # the same as the fraction of the full bet as long as no bound holds (L. MacLean, E. Thorp and W. Ziemba, 2010)
+    # equal to the fraction of the full bet while no bound is active (L. MacLean, E. Thorp and W. Ziemba, 2010)
     return _weights(case, 1.0 / case.params.fraction)
 
 
-def make_merton(params: Mapping[str, object]) -> Allocator[MertonParams]:
-    return Allocator("Merton", parse("merton", params, MertonParams), _merton, whole=False)
-
-
-def make_kelly(params: Mapping[str, object]) -> Allocator[KellyParams]:
-    return Allocator("Kelly", parse("kelly", params, KellyParams), _kelly, whole=False)
-
-
 RECORDS: Final = (
-    PolicyRecord("kelly", make_kelly, KellyParams),
-    PolicyRecord("merton", make_merton, MertonParams),
+    record("kelly", KellyParams, lambda params: Allocator("Kelly", params, _kelly, whole=False)),
+    record("merton", MertonParams, lambda params: Allocator("Merton", params, _merton, whole=False)),
 )

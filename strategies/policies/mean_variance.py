@@ -1,7 +1,5 @@
-"""Policies of a mean and a covariance: minimum variance, maximum Sharpe ratio and diversification, mean-variance with
-costs, and of scenarios: minimum CVaR. Long-only and invested in full."""
+"""Long-only, fully invested portfolios from a mean and a covariance, and minimum CVaR from scenarios."""
 
-from collections.abc import Mapping
 from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta
@@ -17,12 +15,11 @@ from quantd.strategies.policies.allocator import (
     BoundedParams,
     Case,
     Form,
+    P,
     minimum_variance_form,
-    require,
 )
-from quantd.strategies.policies.constraints import ConstrainedParams, require_solver, solved
-from quantd.strategies.policies.params import ParamsError, parse
-from quantd.strategies.policies.record import PolicyRecord
+from quantd.strategies.policies.constraints import ConstrainedParams, solved
+from quantd.strategies.policies.record import record
 from quantd.trading.market import Floats
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
@@ -31,17 +28,15 @@ RiskFree = Annotated[float, Meta(ge=-0.1, le=1.0)]
 
 
 class MaxSharpeParams(ConstrainedParams, frozen=True, kw_only=True):
-    """`risk_free` is a year's rate; `expected_returns`: means of the sample, shrunk ones, or those of an
-    equilibrium."""
+    """`risk_free` is annual. `risk_aversion` applies to the expected returns of an equilibrium only."""
 
     risk_free: RiskFree = RISK_FREE_ANNUAL
     expected_returns: MeanKind = "sample"
     risk_aversion: RiskAversion = 2.5
-    """Of the equilibrium, where `expected_returns` is that."""
 
 
 class MeanVarianceParams(ConstrainedParams, frozen=True, kw_only=True):
-    """`cost_bp` of the value traded is paid once in `horizon` samples, between two decisions."""
+    """`cost_bp` of the value traded is paid once in `horizon` samples, the time between two decisions."""
 
     risk_aversion: RiskAversion = 2.5
     expected_returns: MeanKind = "james_stein"
@@ -50,16 +45,35 @@ class MeanVarianceParams(ConstrainedParams, frozen=True, kw_only=True):
 
 
 class MinCvarParams(ConstrainedParams, frozen=True, kw_only=True):
-    """The mean loss in the worst 1 - `confidence` of the samples is the least."""
+    """CVaR is the mean loss in the worst 1 - `confidence` of the samples."""
 
     confidence: Annotated[float, Meta(ge=0.5, lt=1.0)] = 0.95
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.constraints is not None and self.constraints.cvar_confidence != self.confidence:
+            # one tail is measured, not two
+            raise ValueError("set cvar_confidence of its constraints to the same value as confidence")
+
+
+class MaxDiversificationParams(ConstrainedParams, frozen=True, kw_only=True):
+    """The constraints exclude `max_cvar`, which the solver does not support for this objective."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.constraints is not None and self.constraints.max_cvar < 1.0:
+            raise ValueError("max_cvar is not among the constraints it can be solved under; leave it out")
+
+
+def excess_means(case: Case[P], kind: MeanKind, risk_aversion: float, risk_free_annual: float) -> Floats:
+    """Return float64[n] expected returns per sample in excess of the risk-free rate."""
+    mean = expected_returns(kind, case.returns, case.cov, risk_aversion)
+    return mean if kind == "equilibrium" else mean - risk_free_annual / case.params.samples_a_year
 
 
 def _sharpe(case: Case[MaxSharpeParams]) -> Floats:
     params = case.params
-    mean = expected_returns(params.expected_returns, case.returns, case.cov, params.risk_aversion)
-    if params.expected_returns != "equilibrium":
-        mean = mean - params.risk_free / params.samples_a_year
+    mean = excess_means(case, params.expected_returns, params.risk_aversion, params.risk_free)
     if params.constraints is not None:
         return solved("sharpe", case, mean)
     return maximum_sharpe(case.cov, mean, case.box)
@@ -87,7 +101,7 @@ def _variance(case: Case[ConstrainedParams]) -> Floats:
     return minimum_variance_form(case)
 
 
-def _diversification(case: Case[ConstrainedParams]) -> Floats:
+def _diversification(case: Case[MaxDiversificationParams]) -> Floats:
     if case.params.constraints is not None:
         return solved("diversification", case, case.returns.mean(axis=0))
     return maximum_diversification(case.cov, case.box)
@@ -100,57 +114,22 @@ def _hierarchical(case: Case[BoundedParams]) -> Floats:
 C = TypeVar("C", bound=ConstrainedParams)
 
 
-def _made(name: str, words: str, params: C, form: Form[C], fallbacks: tuple[tuple[str, Form[C]], ...]) -> Allocator[C]:
-    """With constraints it runs in a worker, and nothing stands in for it: what does would not meet them."""
-    require(params, name)
-    require_solver(name, params)
+def _made(words: str, params: C, form: Form[C], fallbacks: tuple[tuple[str, Form[C]], ...]) -> Allocator[C]:
+    """Make the policy. With constraints it runs in a worker without fallbacks, which would not meet them."""
     if params.constraints is not None:
         return Allocator(words, params, form, worker=True)
     return Allocator(words, params, form, fallbacks)
 
 
-def make_min_variance(params: Mapping[str, object]) -> Allocator[ConstrainedParams]:
-    return _made("min_variance", "minimum variance", parse("min_variance", params, ConstrainedParams), _variance, LAST)
-
-
-def make_max_sharpe(params: Mapping[str, object]) -> Allocator[MaxSharpeParams]:
-    found = parse("max_sharpe", params, MaxSharpeParams)
-    return _made("max_sharpe", "maximum Sharpe ratio", found, _sharpe, FIRST_MINIMUM)
-
-
-def make_max_diversification(params: Mapping[str, object]) -> Allocator[ConstrainedParams]:
-    found = parse("max_diversification", params, ConstrainedParams)
-    if found.constraints is not None and found.constraints.max_cvar < 1.0:
-        raise ParamsError(
-            "max_diversification: max_cvar is not among the constraints it can be solved under; leave it out"
-        )
-    return _made("max_diversification", "maximum diversification", found, _diversification, LAST)
-
-
-def make_mean_variance(params: Mapping[str, object]) -> Allocator[MeanVarianceParams]:
-    found = parse("mean_variance", params, MeanVarianceParams)
-    return _made("mean_variance", "mean-variance", found, _mean_variance, FIRST_MINIMUM)
-
-
-def make_min_cvar(params: Mapping[str, object]) -> Allocator[MinCvarParams]:
-    found = parse("min_cvar", params, MinCvarParams)
-    if found.constraints is not None and found.constraints.cvar_confidence != found.confidence:
-        # one tail is measured, not two
-        raise ParamsError("min_cvar: set cvar_confidence of its constraints to the same value as confidence")
-    return _made("min_cvar", "minimum CVaR", found, _cvar, FIRST_MINIMUM)
-
-
-def make_hrp(params: Mapping[str, object]) -> Allocator[BoundedParams]:
-    found = parse("hrp", params, BoundedParams)
-    require(found, "hrp")
-    return Allocator("hierarchical risk parity", found, _hierarchical, LAST)
-
-
 RECORDS: Final = (
-    PolicyRecord("hrp", make_hrp, BoundedParams),
-    PolicyRecord("max_diversification", make_max_diversification, ConstrainedParams),
-    PolicyRecord("max_sharpe", make_max_sharpe, MaxSharpeParams),
-    PolicyRecord("mean_variance", make_mean_variance, MeanVarianceParams),
-    PolicyRecord("min_cvar", make_min_cvar, MinCvarParams),
-    PolicyRecord("min_variance", make_min_variance, ConstrainedParams),
+    record("hrp", BoundedParams, lambda p: Allocator("hierarchical risk parity", p, _hierarchical, LAST)),
+    record(
+        "max_diversification",
+        MaxDiversificationParams,
+        lambda p: _made("maximum diversification", p, _diversification, LAST),
+    ),
+    record("max_sharpe", MaxSharpeParams, lambda p: _made("maximum Sharpe ratio", p, _sharpe, FIRST_MINIMUM)),
+    record("mean_variance", MeanVarianceParams, lambda p: _made("mean-variance", p, _mean_variance, FIRST_MINIMUM)),
+    record("min_cvar", MinCvarParams, lambda p: _made("minimum CVaR", p, _cvar, FIRST_MINIMUM)),
+    record("min_variance", ConstrainedParams, lambda p: _made("minimum variance", p, _variance, LAST)),
 )

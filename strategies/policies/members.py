@@ -1,42 +1,41 @@
-"""Policies made of policies: loading the members, asking them, and keeping what each remembers apart.
+"""Policies made of policies: loading the members, their answers, and a part of the memory for each.
 
-A member's book is the composite's own unless the composite says otherwise. A member that raises or answers nonsense
-does not fail the composite while another answers: it is left out, and the composite says so.
+A member's book is the composite's own, unless the composite defines another. A member that fails is left out with a
+warning; the composite fails only when no member answers.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.strategies.policies.params import ParamsError, nearest
+from quantd.strategies.policies.params import ParamsError
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
-from quantd.trading.view import HOLD, Hold, Memory, Noted, View
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View, own_memory
 
 MAX_DEPTH: Final = 4
-"""Composites within composites: deeper is a mistake, or a policy that names itself."""
+"""Maximum depth of nested composites; a policy that contains itself exceeds it."""
 
 
 RULED: Final = "policy"
-"""Where in an agent's memory that of the policy inside its sizing or rebalancing rules stands."""
+"""Prefix in an agent's memory of the policy inside its sizing or rebalancing rules."""
 
 
 class Load(Protocol):
-    """Finds a member: a registered name, the folder of an artifact, or a user's file. Raises ValueError."""
+    """Loads a member: a registered name, the folder of an artifact, or a user's file. Raises ValueError."""
 
     def __call__(self, name: str, params: Mapping[str, object]) -> Policy: ...
 
 
 class MemberFailed(ValueError):
-    """A member's failure told in one line; its text begins with what kind it was."""
+    """A member's failure in one line; its text begins with the kind of error."""
 
 
 class MemberError(ParamsError):
-    """A member that cannot be loaded; `path` leads to it, from the composite's params on."""
+    """A member that cannot be loaded; `path` is its place in the composite's params."""
 
     def __init__(self, path: str, text: str) -> None:
         super().__init__(f"{path}: {text}")
@@ -45,7 +44,7 @@ class MemberError(ParamsError):
 
 
 class Member(Struct, frozen=True, forbid_unknown_fields=True):
-    """One member as params name it: `policy` as an agent names one, with params of its own."""
+    """One member in params: a `policy`, named as in an agent, with its own params."""
 
     policy: str
     params: dict[str, object] = {}
@@ -54,15 +53,15 @@ class Member(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A member and what people call it."""
+    """A loaded member with its display name."""
 
     name: str
     policy: Policy
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What one member answered. `failed` is empty, or why it has no say; `note` and `warns` are its word for people."""
+class Answer:
+    """One member's answer. `failed` is empty or the reason of the failure; `note` and `warns` are as in Noted."""
 
     weights: Floats | Hold
     memory: Memory
@@ -71,31 +70,38 @@ class Said:
     failed: str = ""
 
 
-P = TypeVar("P", bound=Struct)
+@dataclass(frozen=True, slots=True)
+class Based:
+    """A composite that adjusts the weights of one `base`."""
+
+    base: Loaded
+
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.base.policy,)
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        return ("base",)
 
 
-def params_of(policy: str, params: Mapping[str, object], kind: type[P]) -> P:
-    """`params` of a composite as the frozen class `kind`; ParamsError names the path of what is wrong in it."""
-    for key in params:
-        if key not in kind.__struct_fields__:
-            raise ParamsError(f"{policy} has no parameter {key!r}; {nearest(key, kind.__struct_fields__)}")
-    try:
-        return msgspec.convert(_plain(params), kind)
-    except msgspec.ValidationError as error:
-        reason, _, place = str(error).replace("`", "").partition(" - at $")
-        raise ParamsError(f"{policy}: params{place}: {reason[0].lower()}{reason[1:]}") from None
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """An agent's `policy` inside its sizing or rebalancing rules."""
 
+    policy: Policy
 
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(each) for each in value]
-    return value
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.policy,)
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        return (RULED,)
 
 
 def load_member(member: Member, path: str, load: Load) -> Loaded:
-    """`member` found by `load`; MemberError names `path` (params.members[1]) and what below it is wrong."""
+    """Load `member`. Raises MemberError with `path` (params.members[1]) and the mistake below it."""
     try:
         return Loaded(member.name or member.policy, load(member.policy, member.params))
     except MemberError as error:
@@ -107,7 +113,7 @@ def load_member(member: Member, path: str, load: Load) -> Loaded:
 
 
 def load_members(members: Sequence[Member], load: Load) -> tuple[Loaded, ...]:
-    """All of params.members, each under a name of its own: two of one name are numbered."""
+    """Load params.members. Members of one name are numbered."""
     found = [load_member(each, f"params.members[{k}]", load) for k, each in enumerate(members)]
     names = [each.name for each in found]
     return tuple(
@@ -116,22 +122,12 @@ def load_members(members: Sequence[Member], load: Load) -> tuple[Loaded, ...]:
     )
 
 
-def own_memory(memory: Memory, space: str) -> dict[str, Any]:
-    """What stands in `memory` under `space`."""
-    prefix = f"{space}/"
-    return {name[len(prefix) :]: value for name, value in memory.items() if name.startswith(prefix)}
-
-
-def under(space: str, memory: Memory) -> dict[str, Any]:
-    """`memory` as it is kept under `space`."""
-    return {f"{space}/{name}": value for name, value in memory.items()}
-
-
 def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterator[tuple[str, Policy, Memory]]:
-    """Each of quantd.trading.ports.leaves with its own part of `memory`, and the path of members that leads to it
-    (`0/bull`, empty for the policy itself and what only rules stand around). What a policy is made of (`inside`)
-    remembers under its
-    `spaces`, in the same order; one that has none hands its memory on as it is."""
+    """Yield the path (`0/bull`), policy and memory of each component policy (quantd.trading.ports.leaves).
+
+    The path is empty for the policy itself, and for one with only rules around it. The components `inside` a policy
+    have their memory under its `spaces`, in the same order; without `spaces` they share its memory.
+    """
     inside: tuple[Policy, ...] = getattr(policy, "inside", ())
     if not inside:
         yield path, policy, memory
@@ -142,45 +138,60 @@ def leaves_with_memory(policy: Policy, memory: Memory, path: str = "") -> Iterat
         yield from leaves_with_memory(each, own_memory(memory, space) if space else memory, named)
 
 
-def ask(member: Loaded, view: View, memory: Memory) -> Said:
-    """What `member` says; a failure keeps the memory it was asked with."""
+def unpacked(given: Floats | Hold | Noted) -> tuple[Floats | Hold, str, bool]:
+    """Return the weights of an answer, its note, and whether the note warns."""
+    return (given.weights, given.note, given.warns) if isinstance(given, Noted) else (given, "", False)
+
+
+def ask(member: Loaded, view: View, memory: Memory) -> Answer:
+    """Return the answer of `member`. A failure leaves its memory unchanged."""
     try:
         given, remembered = member.policy.act(view, memory)
-        note, warns = (given.note, given.warns) if isinstance(given, Noted) else ("", False)
-        answer = given.weights if isinstance(given, Noted) else given
-        if isinstance(answer, Hold):
-            return Said(HOLD, remembered, note, warns)
-        if answer.shape != view.prices.shape or not np.isfinite(answer).all():
-            # no figures: a note that changes every day would be said every day
-            return Said(HOLD, memory, failed="answers what are no weights")
-        return Said(answer, remembered, note, warns)
+        weights, note, warns = unpacked(given)
+        if isinstance(weights, Hold):
+            return Answer(HOLD, remembered, note, warns)
+        if weights.shape != view.prices.shape or not np.isfinite(weights).all():
+            # no figures: a note that changes every day would be published every day
+            return Answer(HOLD, memory, failed="answers what are no weights")
+        return Answer(weights, remembered, note, warns)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit of a user's file must not end the daemon
         kind = "" if isinstance(error, MemberFailed) else type(error).__name__
-        return Said(HOLD, memory, failed=": ".join(each for each in (kind, str(error)) if each))
+        return Answer(HOLD, memory, failed=": ".join(each for each in (kind, str(error)) if each))
 
 
-def none_answers(members: Sequence[Loaded], said: Sequence[Said]) -> ValueError:
-    """The failure of a composite of which no member answers."""
-    each = "; ".join(f"{m.name}: {s.failed}" for m, s in zip(members, said, strict=True))
+def ask_one(member: Loaded, view: View, memory: Memory, space: str) -> Answer:
+    """Return the answer of the only member that decides, with its part of `memory`. Raises ValueError if it fails."""
+    answer = ask(member, view, own_memory(memory, space))
+    if answer.failed:
+        raise none_answers([member], [answer])
+    return answer
+
+
+def none_answers(members: Sequence[Loaded], answers: Sequence[Answer]) -> ValueError:
+    """Return the error of a composite without an answering member."""
+    each = "; ".join(f"{m.name}: {a.failed}" for m, a in zip(members, answers, strict=True))
     return ValueError(f"no member answers: {each}")
 
 
-def noted(answer: Floats | Hold, words: Iterable[tuple[str, bool]]) -> Floats | Hold | Noted:
-    """`answer` with its (word, warns) for people, in order; as it is when nobody says anything."""
-    kept = [(word, warns) for word, warns in words if word]
-    if not kept:
-        return answer
-    return Noted(answer, "; ".join(word for word, _ in kept), warns=any(warns for _, warns in kept))
+def noted(weights: Floats | Hold, words: Iterable[tuple[str, bool]]) -> Floats | Hold | Noted:
+    """Return `weights` with the nonempty (note, warns) pairs joined, or unchanged without any."""
+    given = [(word, warns) for word, warns in words if word]
+    if not given:
+        return weights
+    return Noted(weights, "; ".join(word for word, _ in given), warns=any(warns for _, warns in given))
 
 
-def words_of(member: Loaded, said: Said) -> tuple[str, bool]:
-    """A member's word under its name. Of a failure only its kind: its text may have figures that move every day."""
-    if said.failed:
-        return f"{member.name} fails ({said.failed.partition(':')[0]}): it has no say", True
-    return (f"{member.name}: {said.note}", said.warns) if said.note else ("", False)
+def words_of(member: Loaded, answer: Answer) -> tuple[str, bool]:
+    """Return a member's (note, warns) with its name.
+
+    A failure is given by its kind only, because its text may have figures that change every day.
+    """
+    if answer.failed:
+        return f"{member.name} fails ({answer.failed.partition(':')[0]}): it has no say", True
+    return (f"{member.name}: {answer.note}", answer.warns) if answer.note else ("", False)
 
 
 Composite = Callable[[Mapping[str, object], Load], Policy]
-"""A composite's parameters and how members are found -> a policy; raises ParamsError for wrong ones."""
+"""Makes a composite from its parameters and a function that loads members. Raises ParamsError."""

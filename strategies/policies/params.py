@@ -1,13 +1,19 @@
-"""Parameters of policies: from a table of a configuration to a frozen class, or one clear sentence why not."""
+"""Parameters of policies: converts a table of a configuration to a frozen class, or names the mistake."""
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from quantd.trading.exit_codes import CONFIG, ExplainedError
+
+Lookback = Annotated[int, Meta(ge=2, le=5000)]
+"""Number of samples."""
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 P = TypeVar("P", bound=Struct)
 
@@ -19,7 +25,7 @@ class ParamsError(ExplainedError, ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)`, or the list of what there is when nothing is near."""
+    """Return the remedy for an unknown name: `did you mean 'x'?`, or the list of known names if none is similar."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
@@ -28,14 +34,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def parse(policy: str, params: Mapping[str, object], kind: type[P]) -> P:
-    """`params` as the frozen class `kind`; ParamsError names the first wrong key."""
+    """Convert `params` to the frozen class `kind`. Raises ParamsError with the first mistake and its place.
+
+    A ValueError of the class's `__post_init__` has no place; its text is the message.
+    """
     for key in params:
         if key not in kind.__struct_fields__:
             raise ParamsError(f"{policy} has no parameter {key!r}; {nearest(key, kind.__struct_fields__)}")
-    for key, value in params.items():
-        try:
-            msgspec.convert({key: value}, kind)
-        except msgspec.ValidationError as error:
-            reason = str(error).split(" - at ")[0].replace("`", "")
-            raise ParamsError(f"{policy}: {key} = {value!r}: {reason[0].lower()}{reason[1:]}") from None
-    return msgspec.convert(dict(params), kind)
+    try:
+        return msgspec.convert(params, kind)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, ValueError):
+            raise ParamsError(f"{policy}: {error.__cause__}") from None
+        reason, _, place = str(error).replace("`", "").partition(" - at $")
+        key = re.sub(r"^\.|\[\.\.\.\].*", "", place)
+        where = f"{key} = {params[key]!r}" if key in params else f"params{place}"
+        raise ParamsError(f"{policy}: {where}: {reason[0].lower()}{reason[1:]}") from None

@@ -1,4 +1,4 @@
-"""A policy that trades only when a rebalance is due, only as far as it pays, and otherwise holds."""
+"""Rebalancing rules around a policy: when a rebalance is due, and how far it trades; otherwise the policy holds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final, Literal
 import numpy as np
 from msgspec import Struct
 
-from quantd.strategies.policies.members import RULED, noted, own_memory, under
+from quantd.strategies.policies.members import RULED, Ruled, noted, unpacked
 from quantd.strategies.regimes import RegimeParams, in_force, market_of, model_of
 from quantd.strategies.weights.combination import drifted
 from quantd.strategies.weights.rebalancing import (
@@ -22,37 +22,33 @@ from quantd.strategies.weights.rebalancing import (
     worth_trading,
 )
 from quantd.trading.market import Floats
-from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.view import HOLD, Hold, Memory, Noted, View
+from quantd.trading.view import HOLD, Hold, Memory, Noted, View, own_memory, under
 
 FOLLOW_UPS: Final = 2
-"""Times that what was asked for is asked for again, while the book is not there: sales come before purchases."""
+"""Number of follow-up decisions with the same target, if the book has not reached it: sales come before purchases."""
 
 THERE: Final = 0.005
-"""A book whose weights are all this near to what was asked for is there."""
+"""Maximum difference of any weight at which a book has reached its target."""
 
-EVENTS: Final = ("regime", "volatility", "correlation")
-WORDS: Final = {
-    "regime": "the regime changed",
-    "volatility": "volatility jumped",
-    "correlation": "correlations broke",
-}
+WORDS: Final = {"regime": "the regime changed", "volatility": "volatility jumped", "correlation": "correlations broke"}
+EVENTS: Final = tuple(WORDS)
 
 PASSED: Final = 0.8
-"""An event has passed when its measure is below this share of what raises it."""
+"""An event has passed when its measure is below this share of the level that raises it."""
 
-REGIME: Final = RegimeParams()
-REGIMES: Final = model_of(REGIME)
+REGIMES: Final = model_of(RegimeParams())
 
 Room = Callable[[Floats], float]
-"""The share of weights that planning can reach at worst prices (at most 1)."""
+"""The share of weights (at most 1) that the plan can reach at worst prices."""
 
 
 class CostAware(Struct, frozen=True):
-    """Trade only as far as the utility of being nearer to the target, over `horizon` samples with `risk_aversion`,
-    beats
-    `cost_bp` of what is traded and `fixed` (account currency) a trade."""
+    """Trades only as far as the gain in utility exceeds the costs.
+
+    The utility is that of a smaller distance from the target over `horizon` samples, with `risk_aversion`. Costs are
+    `cost_bp` of the value traded, and `fixed` per trade in account currency.
+    """
 
     cost_bp: float
     fixed: float = 0.0
@@ -61,10 +57,12 @@ class CostAware(Struct, frozen=True):
 
 
 class RebalanceRules(Struct, frozen=True):
-    """`when` a rebalance is due: "always", "calendar" (the first answer in a period of `every`), "threshold" (a weight
-    is off by more than `drift`, or a share of the risk by more than `risk_drift`), or "event" (one of `events`, but not
-    within `wait` samples of the last). What is traded then is limited as
-    `quantd.strategies.weights.rebalancing.limited` says."""
+    """Rules for when a rebalance is due, and for the size of its trades.
+
+    `when`: "always"; "calendar", at the first decision in a period of `every`; "threshold", if a weight differs by more
+    than `drift` or a share of the risk by more than `risk_drift`; "event", at one of `events`, at least `wait` samples
+    after the last rebalance. The fields from `band` on limit the trades (`quantd.strategies.weights.rebalancing`).
+    """
 
     when: Literal["always", "calendar", "threshold", "event"] = "always"
     every: str = "month"
@@ -85,42 +83,32 @@ class RebalanceRules(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Rebalanced:
-    """Asks `policy` at every Ask, so that what it remembers goes on, and passes on what it wants when that is due.
+class Rebalanced(Ruled):
+    """Calls `policy` at every decision, so that its memory stays current, and trades its weights when that is due.
 
-    The first answer that wants something is due, and into an empty book it is not limited. Weights are compared after
-    `room`: what worst prices leave no place for is no drift. Limits and costs leave a rebalance short of its target;
-    the next one goes on.
+    The first nonzero target is due, and into an empty book its trades are not limited. Targets are scaled by `room`:
+    a part that worst prices prevent is no drift. A rebalance that limits or costs cut short is continued by the next.
     """
 
-    policy: Policy
     rules: RebalanceRules
     room: Room = lambda weights: 1.0
 
     @property
-    def inside(self) -> tuple[Policy, ...]:
-        return (self.policy,)
-
-    @property
-    def spaces(self) -> tuple[str, ...]:
-        return (RULED,)
-
-    @property
     def lookback(self) -> int:
         rules = self.rules
-        events = max(rules.lookback, model_of(RegimeParams()).lookback) if rules.when == "event" else 1
+        events = max(rules.lookback, REGIMES.lookback) if rules.when == "event" else 1
         risk = rules.lookback if rules.when == "threshold" or rules.cost_aware is not None else 1
         return max(self.policy.lookback, events, risk)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         given, remembered = self.policy.act(view, own_memory(memory, RULED))
-        words = [(given.note, given.warns)] if isinstance(given, Noted) else []
-        wanted = given.weights if isinstance(given, Noted) else given
+        wanted, note, warns = unpacked(given)
+        words = [(note, warns)]
         kept = own_memory(memory, "rebalance")
         if self.rules.when == "event":
             kept = self._watched(view, kept)
         answer: Floats | Hold = HOLD
-        # before a drift counts, what was asked for last time is given its time
+        # the last target has its follow-ups before a drift counts
         waits = self.rules.when == "threshold" and "asked" in kept
         target = None if isinstance(wanted, Hold) or waits else wanted * self.room(wanted)
         if target is not None and (target.any() or view.weights.any()) and self._due(target, view, kept):
@@ -149,7 +137,7 @@ class Rebalanced:
         return "pending" in kept and view.samples - int(last[1]) >= rules.wait
 
     def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
-        """How far to go, or a hold where that is nowhere."""
+        """Return the weights after the rebalance, or a hold if nothing is worth trading."""
         rules, held = self.rules, view.weights
         weights = target
         if rules.cost_aware is not None:
@@ -179,7 +167,7 @@ class Rebalanced:
         return new
 
     def _again(self, view: View, kept: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
-        """What was asked for, drifted since, while the book is not there: a hold would leave it half way."""
+        """Return the last target, drifted since, while the book has not reached it, and the new memory."""
         rest = {name: value for name, value in kept.items() if name not in ("asked", "left")}
         left, at = kept["left"].astype(int).tolist()
         asked = kept["asked"]
@@ -198,18 +186,17 @@ class Rebalanced:
         return asked, rest
 
     def _watched(self, view: View, kept: Memory) -> dict[str, Floats]:
-        """Memory with the first event that is pending. An event is raised once, and again only after it has passed."""
+        """Return the memory with the first pending event. An event is raised again only after it has passed."""
         rules = self.rules
         new: dict[str, Floats] = {name: value for name, value in kept.items() if not name.startswith("regime/")}
         flags = kept.get("flags", np.zeros(2)).copy()
         raised = []
         if "regime" in rules.events:
-            before = own_memory(kept, "regime")
-            found = in_force(REGIMES, REGIME, view, before)
-            new |= under("regime", found.memory)
-            if found.switched and "since" in before:
+            found = in_force(REGIMES, view, kept)
+            new |= found.memory
+            if found.switched and "regime/since" in kept:
                 raised.append("regime")
-        market = market_of(view, REGIME, rules.lookback)
+        market = market_of(view, REGIMES.params, rules.lookback)
         for k, event in enumerate(("volatility", "correlation")):
             if event not in rules.events:
                 continue
@@ -228,5 +215,5 @@ class Rebalanced:
 
 
 def day_of(view: View) -> int:
-    """The day of the decision, since 1970-01-01: of a session that ends at midnight, the day that ends."""
+    """Return the day of the decision since 1970-01-01; a decision at midnight belongs to the day that ends."""
     return (view.time - 1) // DAY_NS

@@ -1,5 +1,4 @@
-"""The record of a policy: a module here that lists records in `RECORDS` registers policies; an installed package may
-too."""
+"""Records of policies. A module of this package registers its policies in `RECORDS`; an installed package may too."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -8,24 +7,23 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from quantd.strategies.policies.members import Composite
-from quantd.strategies.policies.params import ParamsError
+from quantd.strategies.policies.members import Composite, Load
+from quantd.strategies.policies.params import ParamsError, parse
 from quantd.trading.ports import Policy
 
 GROUP: Final = "quantd.policies"
-"""Of entry points: each names one record of an installed package."""
+"""Group of entry points; each names one record of an installed package."""
 
 Make = Callable[[Mapping[str, object]], Policy]
-"""Parameters -> a policy; raises ParamsError for wrong ones."""
+"""Makes a policy from its parameters. Raises ParamsError."""
 
 
 class PolicyRecord(Struct, frozen=True):
-    """A policy by the name that a configuration uses."""
+    """A policy: its name in a configuration, the function that makes it, and the class of its parameters."""
 
     name: str
     make: Make
     params: type[Struct]
-    """Names and types of its parameters."""
 
 
 class CompositeRecord(Struct, frozen=True):
@@ -36,12 +34,27 @@ class CompositeRecord(Struct, frozen=True):
     params: type[Struct]
 
 
+P = TypeVar("P", bound=Struct)
+
+
+def record(name: str, params: type[P], policy: Callable[[P], Policy]) -> PolicyRecord:
+    """Return the record of a policy that is made from its parsed parameters."""
+    return PolicyRecord(name, lambda given: policy(parse(name, given, params)), params)
+
+
+def composite(name: str, params: type[P], policy: Callable[[P, Load], Policy]) -> CompositeRecord:
+    """Return the record of a composite that is made from its parsed parameters."""
+    return CompositeRecord(name, lambda given, load: policy(parse(name, given, params), load), params)
+
+
 M = TypeVar("M")
 
 
 class Registry(dict[str, M], Generic[M]):
-    """Name -> function that makes the policy. Iteration gives the built-in ones; a name that is none of them is looked
-    up among the entry points of installed packages."""
+    """Maps a name to the function that makes the policy, for the built-in policies and those of installed packages.
+
+    Iteration yields only the built-in ones. Other names are looked up among the entry points.
+    """
 
     def __init__(self, built_in: Mapping[str, M], kind: type[Struct]) -> None:
         super().__init__(built_in)
@@ -59,8 +72,7 @@ class Registry(dict[str, M], Generic[M]):
 
 
 def installed(name: object) -> PolicyRecord | CompositeRecord | None:
-    """The record that an installed package offers under `name`. ParamsError where it cannot be loaded, or two
-    offer it."""
+    """Return the record of an installed package. Raises ParamsError for an invalid one, or two of one name."""
     if not isinstance(name, str) or not name.isidentifier():
         return None
     offered = _offered().get(name, ())
@@ -80,7 +92,7 @@ def installed(name: object) -> PolicyRecord | CompositeRecord | None:
 
 @cache
 def _offered() -> Mapping[str, tuple[EntryPoint, ...]]:
-    """Read once, and only for a name that is not built in: the scan takes about 30 ms."""
+    """Return the entry points by name. The scan takes about 30 ms, so it runs once, for a name that is not built in."""
     found: dict[str, tuple[EntryPoint, ...]] = {}
     for each in entry_points(group=GROUP):
         found[each.name] = (*found.get(each.name, ()), each)

@@ -1,4 +1,4 @@
-"""A policy whose weights are sized before they are traded: by regime, budgets of risk, Kelly, volatility, momentum."""
+"""Position sizing of a policy's weights: by regime, risk budgets, Kelly, volatility and momentum."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from quantd.strategies.policies.members import RULED, noted, own_memory, under
+from quantd.strategies.policies.members import RULED, Ruled, noted, unpacked
 from quantd.strategies.policies.params import nearest
 from quantd.strategies.regimes import RegimeParams, in_force, model_of
 from quantd.strategies.weights.rebalancing import covariance_of
@@ -21,13 +21,15 @@ from quantd.strategies.weights.sizing import (
 )
 from quantd.strategies.weights.stale_prices import standing_still
 from quantd.trading.market import Floats
-from quantd.trading.ports import Policy
-from quantd.trading.view import HOLD, Hold, Memory, Noted, View
+from quantd.trading.view import Hold, Memory, Noted, View, own_memory, under
 
 
 class RegimeExposure(Struct, frozen=True):
-    """How much of the policy's weights is held in each regime; in a volatile one they are also moved by `spread`
-    towards equal parts. A regime lasts at least `dwell` samples."""
+    """The factor on the policy's weights in each regime.
+
+    In a volatile regime the weights also move by `spread` towards equal weights. A regime lasts at least `dwell`
+    samples.
+    """
 
     regime: RegimeParams = RegimeParams()
     bull: float = 1.0
@@ -38,12 +40,12 @@ class RegimeExposure(Struct, frozen=True):
 
 
 class SizingRules(Struct, frozen=True):
-    """What is None is off; the others are applied in the order they stand here.
+    """Sizing rules in the order of their application; None turns a rule off.
 
-    `regime`: exposure by regime. `risk_budget`: pairs of a symbol and its part of the annual volatility, over the sides
-    the policy takes. `kelly`: this fraction of Kelly's size, by `kelly_method`, from `kelly_lookback` samples.
-    `volatility_target`: annual, from `volatility_lookback` samples. `max_gross`: the most that all this may come to.
-    `momentum_filter`: nothing is opened or added to against the total return over so many samples.
+    `risk_budget` are pairs of a symbol and its part of the annual volatility; the policy determines the sides. `kelly`
+    is a fraction of Kelly's size, by `kelly_method`, from `kelly_lookback` samples. `volatility_target` is annual, from
+    `volatility_lookback` samples. `max_gross` bounds the result of these. With `momentum_filter`, no position is opened
+    or increased against the total return over that number of samples.
     """
 
     regime: RegimeExposure | None = None
@@ -60,19 +62,10 @@ class SizingRules(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Sized:
-    """The weights of `policy`, sized by `rules`. A policy that holds is not sized: its lots stay."""
+class Sized(Ruled):
+    """The weights of `policy`, sized by `rules`. A policy that holds is not sized: its lots do not change."""
 
-    policy: Policy
     rules: SizingRules
-
-    @property
-    def inside(self) -> tuple[Policy, ...]:
-        return (self.policy,)
-
-    @property
-    def spaces(self) -> tuple[str, ...]:
-        return (RULED,)
 
     @property
     def lookback(self) -> int:
@@ -86,20 +79,14 @@ class Sized:
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         given, remembered = self.policy.act(view, own_memory(memory, RULED))
-        words = [(given.note, given.warns)] if isinstance(given, Noted) else []
-        weights = given.weights if isinstance(given, Noted) else given
-        new = under(RULED, remembered)
-        regime = ""
+        weights, note, warns = unpacked(given)
+        words, new, regime = [(note, warns)], under(RULED, remembered), ""
         if self.rules.regime is not None:
-            table = self.rules.regime
-            found = in_force(
-                model_of(table.regime), table.regime, view, own_memory(memory, "regime"), dwell=table.dwell
-            )
-            new |= under("regime", found.memory)
+            found = in_force(model_of(self.rules.regime.regime), view, memory, dwell=self.rules.regime.dwell)
+            new |= found.memory
             regime = found.regime
             words.append((found.word, False))
-        answer: Floats | Hold = HOLD if isinstance(weights, Hold) else self._sized(weights, view, regime)
-        return noted(answer, words), new
+        return noted(weights if isinstance(weights, Hold) else self._sized(weights, view, regime), words), new
 
     def _sized(self, weights: Floats, view: View, regime: str) -> Floats:
         rules = self.rules

@@ -4,17 +4,19 @@ Their state is in a policy's memory. Fitted states are named by their mean and v
 rename them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol
+from typing import Annotated, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from msgspec import Meta, Struct
 
 from quantd.strategies.regimes.markov import Markov, filtered, fit_markov
 from quantd.strategies.regimes.mixture import States, fit_mixture, responsibilities
-from quantd.strategies.regimes.thresholds import YEAR, annual_volatility, direction_of, level_of, regime_of, trend_of
+from quantd.strategies.regimes.thresholds import direction_of, level_of, regime_of
+from quantd.strategies.weights.sizing import momentum_of
 from quantd.trading.market import Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR, volatility
 from quantd.trading.view import Memory, View
 
 REGIMES: Final = ("bull", "bear", "volatile")
@@ -64,9 +66,12 @@ class RegimeModel(Protocol):
     """Detects the regime from market returns float64[k] without gaps, oldest first; None with too few returns."""
 
     @property
+    def params(self) -> RegimeParams: ...
+
+    @property
     def lookback(self) -> int: ...
 
-    def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, dict[str, Any]]:
+    def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
         """Return the reading and the new memory. `samples` is the number of samples so far."""
         ...
 
@@ -95,12 +100,13 @@ def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
 
 def model_of(params: RegimeParams) -> RegimeModel:
     """Return the model that `params` name."""
-    kinds: dict[str, Callable[[RegimeParams], RegimeModel]] = {
-        "thresholds": ByThresholds,
-        "markov": ByMarkov,
-        "mixture": ByMixture,
-    }
-    return kinds[params.model](params)
+    match params.model:
+        case "thresholds":
+            return ByThresholds(params)
+        case "markov":
+            return ByFit(params, "hidden Markov model", 0, _fit_markov, _read_markov)
+        case "mixture":
+            return ByFit(params, "Gaussian mixture", params.trend_lookback, _fit_mixture, _read_mixture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +119,20 @@ class ByThresholds:
     def lookback(self) -> int:
         return max(self.params.volatility_lookback, self.params.trend_lookback)
 
-    def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, dict[str, Any]]:
+    def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
         params = self.params
         if len(returns) < self.lookback:
             return None, {}
         before = memory.get("state")
         level, direction, last = (0, 0, 0) if before is None else before.astype(int).tolist()
-        volatility = annual_volatility(returns[-params.volatility_lookback :])
-        trend = trend_of(returns[-params.trend_lookback :])
-        level = level_of(volatility, params.levels, level, params.margin)
+        spread = volatility(returns[-params.volatility_lookback :])
+        trend = float(momentum_of(returns[-params.trend_lookback :]))
+        level = level_of(spread, params.levels, level, params.margin)
         direction = direction_of(trend, params.trend, direction, params.margin)
         regime = regime_of(level, direction, REGIMES[last])
         now = REGIMES.index(regime)
         state = np.array([level, direction, now], dtype=np.float64)
-        return Reading(regime, np.eye(3)[now], (volatility, trend)), {"state": state}
+        return Reading(regime, np.eye(3)[now], (spread, trend)), {"state": state}
 
     def why(self, figures: Sequence[float]) -> str:
         return (
@@ -145,61 +151,56 @@ def by_name(states: Floats, names: list[int]) -> Floats:
     return np.array([float(sum(p for p, n in zip(states.tolist(), names, strict=True) if n == k)) for k in range(3)])
 
 
-def _reading(probabilities: Floats, names: list[int], means: Floats, deviations: Floats) -> Reading:
-    by = by_name(probabilities, names)
-    now = int(np.argmax(by))
-    state = max((k for k, n in enumerate(names) if n == now), key=lambda k: probabilities[k])
-    return Reading(REGIMES[now], by, (float(by[now]), float(means[state]) * YEAR, float(deviations[state]) * YEAR**0.5))
-
-
-def _likely(model: str, figures: Sequence[float]) -> str:
-    return f"{model}: {figures[0]:.0%} likely a state of {figures[1]:+.0%} a year at volatility {figures[2]:.0%}"
-
-
-def _due(memory: Memory, samples: int, refit: int, states: int) -> bool:
-    return "at" not in memory or len(memory["means"]) != states or samples - int(memory["at"][0]) >= refit
-
-
 @dataclass(frozen=True, slots=True)
-class ByMarkov:
-    """A hidden Markov model of returns, filtered forward to the current sample."""
+class ByFit:
+    """Regimes by the fitted states of a model, which is fitted again every `refit` samples.
+
+    `span` is the number of returns in one sample of the model, beside the window. `fit` returns the model in the form
+    stored in memory. `now` returns the current probabilities of its states and their deviations, both float64[K].
+    """
 
     params: RegimeParams
+    words: str
+    span: int
+    fit: Callable[[Floats, RegimeParams], dict[str, Floats]]
+    now: Callable[[Floats, RegimeParams, Memory], tuple[Floats, Floats]]
 
     @property
     def lookback(self) -> int:
-        return self.params.window
+        return self.params.window + self.span
 
-    def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, dict[str, Any]]:
+    def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
         params = self.params
-        if len(returns) < params.window // 2 or float(returns.var()) <= FINE:
+        if len(returns) < params.window // 2 + self.span or float(returns.var()) <= FINE:
             return None, {}
-        kept: Mapping[str, Floats] = memory
-        if _due(memory, samples, params.refit, params.states):
-            kept = fitted_markov(returns, params.states, params.iterations) | {"at": np.array([float(samples)])}
-        model = Markov(kept["initial"], kept["chain"], States(kept["means"], kept["covariances"]), 0.0)
-        now = filtered(returns[-PATH:, None], model)[-1]
-        means, deviations = model.states.means[:, 0], np.sqrt(model.states.covariances[:, 0, 0])
-        names = [named(m, d, float(kept["overall"][0])) for m, d in zip(means, deviations, strict=True)]
-        return _reading(now, names, means, deviations), dict(kept)
+        due = "at" not in memory or samples - int(memory["at"][0]) >= params.refit
+        if due or len(memory["means"]) != params.states:
+            overall = np.array([float(returns.std())])
+            memory = self.fit(returns, params) | {"overall": overall, "at": np.array([float(samples)])}
+        probabilities, deviations = self.now(returns, params, memory)
+        means = memory["means"][:, 0]
+        names = [named(m, d, float(memory["overall"][0])) for m, d in zip(means, deviations, strict=True)]
+        by = by_name(probabilities, names)
+        now = int(np.argmax(by))
+        state = max((k for k, n in enumerate(names) if n == now), key=lambda k: probabilities[k])
+        annual = float(means[state]) * PERIODS_PER_YEAR, float(deviations[state]) * PERIODS_PER_YEAR**0.5
+        return Reading(REGIMES[now], by, (float(by[now]), *annual)), memory
 
     def why(self, figures: Sequence[float]) -> str:
-        return _likely("hidden Markov model", figures)
+        likely, mean, spread = figures
+        return f"{self.words}: {likely:.0%} likely a state of {mean:+.0%} a year at volatility {spread:.0%}"
 
 
-def fitted_markov(returns: Floats, states: int, iterations: int) -> dict[str, Floats]:
-    """Fit a model in the form stored in memory.
+def _fit_markov(returns: Floats, params: RegimeParams) -> dict[str, Floats]:
+    model = fit_markov(returns[:, None], params.states, params.iterations)
+    # the filter begins in the chain's stationary state, because its path does not begin where the fit did
+    return {"initial": stationary(model.chain), "chain": model.chain, **model.states._asdict()}
 
-    The filter begins in the chain's stationary state, because its path does not begin where the fit did.
-    """
-    model = fit_markov(returns[:, None], states, iterations)
-    return {
-        "initial": stationary(model.chain),
-        "chain": model.chain,
-        "means": model.states.means,
-        "covariances": model.states.covariances,
-        "overall": np.array([float(returns.std())]),
-    }
+
+def _read_markov(returns: Floats, params: RegimeParams, memory: Memory) -> tuple[Floats, Floats]:
+    states = States(memory["means"], memory["covariances"])
+    now = filtered(returns[-PATH:, None], Markov(memory["initial"], memory["chain"], states, 0.0))[-1]
+    return now, np.sqrt(states.covariances[:, 0, 0])
 
 
 def stationary(chain: Floats) -> Floats:
@@ -211,43 +212,18 @@ def stationary(chain: Floats) -> Floats:
     return share / share.sum()
 
 
-@dataclass(frozen=True, slots=True)
-class ByMixture:
-    """A Gaussian mixture of the mean and the log of volatility over short windows."""
-
-    params: RegimeParams
-
-    @property
-    def lookback(self) -> int:
-        return self.params.window + self.params.trend_lookback
-
-    def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, dict[str, Any]]:
-        params = self.params
-        if len(returns) < params.window // 2 + params.trend_lookback or float(returns.var()) <= FINE:
-            return None, {}
-        kept: Mapping[str, Floats] = memory
-        if _due(memory, samples, params.refit, params.states):
-            traits = traits_of(returns, params.trend_lookback)
-            fit = fit_mixture(traits, params.states, params.iterations)
-            kept = {
-                "shares": fit.shares,
-                "means": fit.states.means,
-                "covariances": fit.states.covariances,
-                "overall": np.array([float(returns.std())]),
-                "at": np.array([float(samples)]),
-            }
-        now = traits_of(returns[-params.trend_lookback :], params.trend_lookback)
-        states = States(kept["means"], kept["covariances"])
-        probabilities = responsibilities(now, kept["shares"], states)[0][-1]
-        means, deviations = states.means[:, 0], np.exp(states.means[:, 1])
-        names = [named(m, d, float(kept["overall"][0])) for m, d in zip(means, deviations, strict=True)]
-        return _reading(probabilities, names, means, deviations), dict(kept)
-
-    def why(self, figures: Sequence[float]) -> str:
-        return _likely("Gaussian mixture", figures)
+def _fit_mixture(returns: Floats, params: RegimeParams) -> dict[str, Floats]:
+    fit = fit_mixture(_traits(returns, params.trend_lookback), params.states, params.iterations)
+    return {"shares": fit.shares, **fit.states._asdict()}
 
 
-def traits_of(returns: Floats, span: int) -> Floats:
+def _read_mixture(returns: Floats, params: RegimeParams, memory: Memory) -> tuple[Floats, Floats]:
+    states = States(memory["means"], memory["covariances"])
+    now = _traits(returns[-params.trend_lookback :], params.trend_lookback)
+    return responsibilities(now, memory["shares"], states)[0][-1], np.exp(states.means[:, 1])
+
+
+def _traits(returns: Floats, span: int) -> Floats:
     """Return float64[k - span + 1, 2]: mean and log standard deviation of each `span` returns."""
     windows = np.lib.stride_tricks.sliding_window_view(returns, span)
     deviation = windows.std(axis=1, ddof=1)

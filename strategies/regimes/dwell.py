@@ -4,17 +4,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quantd.strategies.regimes.detectors import REGIMES, RegimeModel, RegimeParams, market_of
+from quantd.strategies.regimes.detectors import REGIMES, RegimeModel, market_of
 from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.view import Memory, View
+from quantd.trading.view import Memory, View, own_memory, under
 
 
 class InForce(NamedTuple):
     """The regime in force.
 
     `word` gives its start and reason with the figures of the switch; it is constant until the next switch. `switched`
-    marks a switch at this sample. `memory` replaces the given one.
+    marks a switch at this sample. `memory` replaces the part of the memory under "regime".
     """
 
     regime: str
@@ -23,18 +23,17 @@ class InForce(NamedTuple):
     memory: dict[str, Floats]
 
 
-def in_force(
-    model: RegimeModel, params: RegimeParams, view: View, memory: Memory, *, dwell: int = 0, at_first: str = "volatile"
-) -> InForce:
+def in_force(model: RegimeModel, view: View, memory: Memory, *, dwell: int = 0, at_first: str = "volatile") -> InForce:
     """Return the regime in force at `view`. A regime lasts at least `dwell` samples.
 
-    `at_first` is the regime while the model has too few samples; its end is not delayed.
+    The model's state is in `memory` under "regime". `at_first` is the regime while the model has too few samples; its
+    end is not delayed.
     """
-    since = memory.get("since")
-    kept = {name: value for name, value in memory.items() if name != "since"}
-    reading, new = model.read(market_of(view, params, model.lookback), view.samples, kept)
+    state = own_memory(memory, "regime")
+    since = state.pop("since", None)
+    reading, new = model.read(market_of(view, model.params, model.lookback), view.samples, state)
     if since is None and reading is None:
-        return InForce(at_first, f"{at_first}: too few samples to tell the regime yet", False, new)
+        return InForce(at_first, f"{at_first}: too few samples to tell the regime yet", False, under("regime", new))
     was = None if since is None else REGIMES[int(since[0])]
     lasted = since is None or view.samples - int(since[1]) >= dwell
     switched = reading is not None and reading.regime != was and lasted
@@ -46,4 +45,4 @@ def in_force(
     name = REGIMES[int(since[0])]
     day_text = str(np.datetime64(int(since[2]), "D"))
     word = f"{name} since {day_text}: {model.why(since[3:].tolist())}"
-    return InForce(name, word, switched, {**new, "since": since})
+    return InForce(name, word, switched, under("regime", {**new, "since": since}))

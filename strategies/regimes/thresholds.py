@@ -3,15 +3,7 @@
 A passed threshold is left only a margin below it, so that a figure that oscillates around it does not switch.
 """
 
-from math import sqrt
 from typing import Final
-
-import numpy as np
-
-from quantd.trading.market import Floats
-
-YEAR: Final = 252
-"""Samples per year in every annual figure here."""
 
 DOWN, FLAT, UP = -1, 0, 1
 
@@ -22,16 +14,6 @@ TABLE: Final[dict[int, tuple[str, str, str]]] = {
     2: ("bear", "volatile", "bull"),
     3: ("volatile", "volatile", "volatile"),
 }
-
-
-def annual_volatility(returns: Floats) -> float:
-    """Return the annual standard deviation (n - 1) of returns float64[k]."""
-    return float(returns.std(ddof=1)) * sqrt(YEAR)
-
-
-def trend_of(returns: Floats) -> float:
-    """Return the total return over returns float64[k]."""
-    return float(np.prod(1.0 + returns)) - 1.0
 
 
 def level_of(volatility: float, levels: tuple[float, ...], before: int, margin: float) -> int:

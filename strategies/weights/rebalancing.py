@@ -80,11 +80,7 @@ def covariance_of(returns: Floats) -> Floats:
 
 
 def volatility_ratio(market: Floats, short: int) -> float:
-    """Return the ratio of the market's volatility over its last `short` returns to that of the earlier ones in
-    float64[k].
-
-    It is 0 for too few or constant returns.
-    """
+    """Return the volatility of the last `short` returns of float64[k] over that of the earlier ones; 0 if unknown."""
     if len(market) < 3 * short:
         return 0.0
     usual = float(market[:-short].std(ddof=1))
@@ -181,10 +177,10 @@ def _coordinates(target: Floats, held: Floats, risk: Floats, slope: Floats, star
             own = diagonal[k]
             now = float(apart[k])
             if own > 0.0:
-                wish = goal[k] - (float(risk[k] @ apart) - own * now + slopes[k]) / own
+                best = goal[k] - (float(risk[k] @ apart) - own * now + slopes[k]) / own
             else:
-                wish = goal[k] if slopes[k] == 0.0 else low[k] if slopes[k] > 0.0 else high[k]
-            new = min(max(wish, low[k]), high[k]) - goal[k]
+                best = goal[k] if slopes[k] == 0.0 else low[k] if slopes[k] > 0.0 else high[k]
+            new = min(max(best, low[k]), high[k]) - goal[k]
             if new != now:
                 apart[k] = new
                 moved = max(moved, abs(new - now))

@@ -9,25 +9,19 @@ from typing import Final
 import numpy as np
 
 from quantd.trading.market import Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR, volatility
 
-YEAR: Final = 252
 FINE: Final = 1e-12
 """Variance per sample below which a series counts as constant."""
 
 
 def kelly_of_bets(win_rate: float, payoff: float) -> float:
-    """Return the growth-optimal fraction of wealth for bets (Kelly 1956): p - (1 - p) / b; 0 without an edge.
-
-    p is `win_rate`, and b is `payoff` per unit staked.
-    """
+    """Return the growth-optimal fraction for bets (Kelly 1956): p - (1 - p) / b, at least 0; b is the `payoff`."""
     return max(0.0, win_rate - (1.0 - win_rate) / payoff) if payoff > 0.0 else 0.0
 
 
 def kelly_of_moments(mean: float, variance: float) -> float:
-    """Return the growth-optimal fraction for small continuous returns (Thorp 2006):
-
-    mean (over cash) / variance; 0 without an edge.
-    """
+    """Return the growth-optimal fraction for continuous returns (Thorp 2006): `mean` over cash / variance, or 0."""
     return max(0.0, mean / variance) if variance > FINE else 0.0
 
 
@@ -43,9 +37,7 @@ def bets_of(returns: Floats) -> tuple[float, float]:
 
 
 def earned_by(weights: Floats, returns: Floats) -> Floats:
-    """Return float64[k'], the returns of a book held constantly at `weights`; rows with a missing held symbol are
-    omitted.
-    """
+    """Return float64[k'], the returns of a book constantly at `weights`, without rows that lack a held symbol."""
     rows = returns[:, weights != 0.0]
     whole = np.isfinite(rows).all(axis=1)
     return rows[whole] @ weights[weights != 0.0]
@@ -53,10 +45,7 @@ def earned_by(weights: Floats, returns: Floats) -> Floats:
 
 def volatility_factor(weights: Floats, returns: Floats, target: float) -> float:
     """Return the factor on `weights` for an annual volatility of `target`; 1 where theirs cannot be measured."""
-    earned = earned_by(weights, returns)
-    if len(earned) < 2:
-        return 1.0
-    deviation = float(earned.std(ddof=1)) * sqrt(YEAR)
+    deviation = volatility(earned_by(weights, returns))
     return target / deviation if deviation > sqrt(FINE) else 1.0
 
 
@@ -70,7 +59,8 @@ def kelly_factor(weights: Floats, returns: Floats, fraction: float, method: str,
     if len(earned) < 20 or float(earned.var()) <= FINE:
         return 1.0
     if method == "moments":
-        return fraction * kelly_of_moments(float(earned.mean()) - risk_free / YEAR, float(earned.var(ddof=1)))
+        excess = float(earned.mean()) - risk_free / PERIODS_PER_YEAR
+        return fraction * kelly_of_moments(excess, float(earned.var(ddof=1)))
     losses = -earned[earned < 0.0]
     stake = float(losses.mean()) if len(losses) else 0.0
     # a fraction f of wealth at stake corresponds to f / (loss of the book per bet) books
@@ -105,13 +95,6 @@ def spread_out(weights: Floats, spread: float) -> Floats:
     return (1.0 - spread) * weights + spread * equal
 
 
-def contributions(weights: Floats, covariance: Floats) -> Floats:
-    """Return float64[N], each symbol's contribution to the annual volatility of `weights`; they sum to it."""
-    marginal = covariance @ weights
-    variance = float(weights @ marginal)
-    return weights * marginal * sqrt(YEAR / variance) if variance > FINE else np.zeros_like(weights)
-
-
 def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
     """Return float64[N] weights whose contributions to annual volatility are `budgets` (float64[N], 0 or more).
 
@@ -137,7 +120,7 @@ def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
             break
     found = sign * x / scale
     inner = covariance[np.ix_(held, held)]
-    weights[held] = found * (float(budgets[held].sum()) / sqrt(float(found @ inner @ found) * YEAR))
+    weights[held] = found * (float(budgets[held].sum()) / sqrt(float(found @ inner @ found) * PERIODS_PER_YEAR))
     return weights
 
 
@@ -148,14 +131,11 @@ def at_most(weights: Floats, gross: float) -> Floats:
 
 
 def within(target: Floats, held: Floats, most: float) -> Floats:
-    """Return `target` with its increases over `held` reduced proportionally to a gross of at most `most`.
-
-    `most` is at least the gross of the retained part.
-    """
+    """Return `target` with its increases over `held` reduced proportionally, to a gross of at most `most`."""
     gross = float(np.abs(target).sum())
     if gross <= most:
         return target
-    kept = np.where(target * held > 0.0, np.sign(target) * np.minimum(np.abs(target), np.abs(held)), 0.0)
-    added = gross - float(np.abs(kept).sum())
-    room = max(0.0, most - float(np.abs(kept).sum()))
-    return kept + (target - kept) * (room / added) if added > 0.0 else target
+    common = np.where(target * held > 0.0, np.sign(target) * np.minimum(np.abs(target), np.abs(held)), 0.0)
+    retained = float(np.abs(common).sum())
+    added = gross - retained
+    return common + (target - common) * (max(0.0, most - retained) / added) if added > 0.0 else target

@@ -6,10 +6,7 @@ from quantd.trading.market import Floats
 
 
 def momentum_scores(momentum: Floats, threshold: float) -> Floats:
-    """Return float64[N] in -1 to 1:
-
-    each total return relative to the strongest, beyond `threshold`; 0 where unknown.
-    """
+    """Return float64[N] from -1 to 1: each total return beyond `threshold`, relative to the largest; 0 if unknown."""
     known = np.where(np.isfinite(momentum), momentum, 0.0)
     beyond = np.sign(known) * np.maximum(np.abs(known) - threshold, 0.0)
     most = float(np.abs(beyond).max(initial=0.0))

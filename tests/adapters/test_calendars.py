@@ -4,12 +4,13 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
 from quantd.adapters import calendars
-from quantd.adapters.calendars import UnknownCalendar, day_ns, sessions
+from quantd.adapters.calendars import UnknownCalendar, day_ns, instant_ns, sessions
 from quantd.trading.sessions import DAY_NS
 
 
@@ -143,3 +144,13 @@ def test_an_exchange_whose_holidays_are_recorded_for_some_years_only_answers_for
     shanghai = sessions("XSHG", date(1980, 1, 1), date(1995, 12, 31))
     assert shanghai.day_ns[0] > ns("1990-12-01")
     assert sessions("XSHG", date(1980, 1, 1), date(1981, 12, 31)).day_ns == ()
+
+
+def test_an_instant_keeps_nine_digits_and_a_text_without_an_offset_needs_a_zone() -> None:
+    base = day_ns(date(2024, 1, 3)) + 52_200 * 10**9
+    assert instant_ns("2024-01-03T14:30:00.123456789Z") == base + 123_456_789
+    assert instant_ns("2024-01-03T09:30:00.5-05:00") == base + 500_000_000
+    assert instant_ns("2024-01-03 09:30:00", ZoneInfo("America/New_York")) == base
+    for wrong in ("yesterday", "2024-01-03 09:30:00"):
+        with pytest.raises(ValueError, match=r"Invalid|without a zone"):
+            instant_ns(wrong)

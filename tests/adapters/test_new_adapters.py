@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import ROOT
-from tests.support.package_copy import copy_package, environment
+from tests.support.checkout import ROOT, copy_package, environment
 
 PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 

@@ -12,6 +12,7 @@ from quantd.risk.assessment import BY_HISTORY, BY_RETURNS, BY_WEIGHT, METHODS, A
 from quantd.risk.measures import contributions, diversification, portfolio, tails
 from quantd.risk.measures.liquidity import book_days, unwind_days
 from quantd.risk.measures.stress import SHIPPED, Shock
+from quantd.trading.covariance import covariance, ewma_covariance, ledoit_wolf
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.statistics import calmar, performance, simple_returns, sortino
 
@@ -65,16 +66,16 @@ def test_every_figure_is_that_of_the_measure_on_its_own() -> None:
     given_ = book()
     found = assess(given_, ALL)
     w = given_.lots * given_.px / 1e6
-    series, cov = given_.returns @ w, portfolio.covariance(given_.returns)
+    series, cov = given_.returns @ w, covariance(given_.returns)
     assert found.missing == {}
     assert unexplained(found) == set()
     assert (found.samples, found.confidence, found.horizon, found.equity) == (252, 0.95, 1, 1e6)
     assert found.gross == pytest.approx(np.abs(w).sum())
     assert found.net == pytest.approx(w.sum())
     assert found.hhi == pytest.approx(portfolio.herfindahl(w))
-    assert found.volatility_annual == pytest.approx(portfolio.volatility_annual(w, cov))
-    shrunk = math.sqrt(w @ tails.ledoit_wolf(given_.returns) @ w)
-    weighed = math.sqrt(w @ tails.ewma_covariance(given_.returns) @ w)
+    assert found.volatility_annual == pytest.approx(math.sqrt(252 * (w @ cov @ w)))
+    shrunk = math.sqrt(w @ ledoit_wolf(given_.returns) @ w)
+    weighed = math.sqrt(w @ ewma_covariance(given_.returns) @ w)
     then = -tails.filtered(given_.returns) @ w
     modified = tails.cornish_fisher(-series, 0.95)
     expected = {

@@ -4,19 +4,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime  # type: ignore[import-untyped]
 import torch
 
 from quantd.models.artifacts.manifest import ActionSpec, AgentManifest, Probes, Seat, Shape, Training, Window
-from quantd.models.export.policy_graph import Scaling
 from quantd.models.export.writer import parameters_of, plain, write
 from quantd.models.learners.a2c import A2c, A2cPlan
 from quantd.models.learners.dqn import Dqn, DqnPlan
 from quantd.models.learners.ppo import Ppo, PpoPlan
-from quantd.models.learners.record import Actor
+from quantd.models.learners.record import Actor, Writes
 from quantd.models.learners.sac import Sac, SacPlan
+from quantd.models.market.normalisation import Scale
 from quantd.models.market.tensors import grid
 from quantd.models.market.vector_env import Kind
-from quantd.models.observation import sight
+from quantd.models.networks.onnx_nodes import Graph, Readout
+from quantd.models.observation.return_features import spec_hash
 from quantd.models.observation.sight import SightSpec
 
 UNIVERSE = ("AAA", "BBB", "CCC")
@@ -67,9 +69,10 @@ def learner_of(name: str, spec: SightSpec = SPEC, universe: tuple[str, ...] = UN
     return learner
 
 
-def scaling_of(spec: SightSpec = SPEC, assets: int = len(UNIVERSE)) -> Scaling:
+def scaling_of(spec: SightSpec = SPEC, assets: int = len(UNIVERSE)) -> Scale:
     draw = np.random.default_rng(8)
-    return Scaling(draw.normal(0.0, 0.2, spec.size(assets)), draw.uniform(0.5, 2.0, spec.size(assets)), 5.0)
+    mean, deviation = draw.normal(0.0, 0.2, spec.size(assets)), draw.uniform(0.5, 2.0, spec.size(assets))
+    return Scale(torch.from_numpy(mean), torch.from_numpy(deviation), 5.0)
 
 
 def manifest_of(
@@ -87,7 +90,7 @@ def manifest_of(
         profile="",
         network=Shape(getattr(plan, "network", "mlp"), tuple(plan.hidden), parameters_of(learner)),
         sight=spec,
-        sight_hash=sight.digest(spec),
+        sight_hash=spec_hash(spec),
         action=action_of(kind, universe),
         universe=universe,
         training=TRAINING,
@@ -132,3 +135,13 @@ def written_seats(out: Path) -> AgentManifest:
     learner = Several(len(SEATS))
     manifest = manifest_of(learner_of("ppo simplex"), seats=SEATS)
     return write(out, manifest, learner, scaling_of(), b"# a card\n")
+
+
+def session_of(network: Writes, readout: Readout, entries: int, actions: int, carry: int = 0) -> Any:
+    """Return a session of an actor: observation float32[1, entries] -> weights float32[1, actions], and its carry."""
+    graph = Graph()
+    graph.readout(network.write(graph, "observation"), readout)
+    inputs, outputs = {"observation": entries}, {"weights": actions}
+    if carry:
+        inputs["carry"] = outputs["carried"] = carry
+    return onnxruntime.InferenceSession(graph.model("actor", inputs, outputs), providers=["CPUExecutionProvider"])

@@ -1,8 +1,27 @@
-"""Where the checkout is that the tests run in."""
+"""The checkout that the tests run in, and a copy of its package that a test may extend with a file."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DATA: Final = ROOT / "data"
 SHIPPED: Final = ROOT / "models" / "shipped"
+PACKAGES: Final = ("adapters", "daemon", "models", "research", "risk", "src", "strategies", "trading")
+LINKED: Final = ("config.toml", "constraints.txt", "data", "examples")
+
+
+def copy_package(tmp_path: Path) -> Path:
+    """The folder that holds the copied packages; what they only read is linked."""
+    root = tmp_path / "checkout"
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, root / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in LINKED:
+        (root / name).symlink_to(ROOT / name)
+    return root
+
+
+def environment(root: Path) -> dict[str, str]:
+    """The environment in which Python imports `quantd` from the copy."""
+    return {**os.environ, "PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}

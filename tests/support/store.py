@@ -15,7 +15,7 @@ from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver
 from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile
 from quantd.adapters.store.journal.records import Records
-from quantd.adapters.store.journal.writer import Batch, Writer
+from quantd.adapters.store.journal.writer import Batch, SnapshotOf, Writer
 from quantd.adapters.store.migrations.upgrade import migrate
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.tables.projection import Projection
@@ -126,6 +126,11 @@ def batch(fold: Projection, first: int, part: list[tuple[object, list[object]]],
         fold.add(seq, event, effects)
     coded = [codec.encode(event, effects) for event, effects in part]  # type: ignore[arg-type]
     return Batch(fold.run, first, coded, START + first, fold.take(), durable)
+
+
+def put_snapshot(store: Store, run: str, seq: int, version: str, data: bytes) -> None:
+    """Commit a snapshot without entries."""
+    store.commit(Batch(run, seq + 1, [], START, durable=True, snapshot=SnapshotOf(seq, version, data)))
 
 
 _numbers = itertools.count(1)

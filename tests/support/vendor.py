@@ -7,7 +7,7 @@ import random
 import selectors
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
@@ -294,7 +294,7 @@ class InsideStream:
     def __init__(self, vendor: Vendor, clock: Clock) -> None:
         self._vendor, self._clock = vendor, clock
 
-    async def bars(self) -> AsyncIterator[Rows]:
+    async def bars(self) -> AsyncGenerator[Rows, None]:
         self._vendor.connected += 1
         joined = self._clock.now()
         for at, bars in self._vendor.faults.sent:
@@ -427,7 +427,7 @@ class RemoteStream:
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
 
-    async def bars(self) -> AsyncIterator[Rows]:
+    async def bars(self) -> AsyncGenerator[Rows, None]:
         try:
             async with self._remote._session.ws_connect("/stream") as ws:
                 async for message in ws:

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
-from quantd.adapters.brokers.alpaca.connection import Answer, Lost, Rest
-from quantd.adapters.brokers.alpaca.market import refusal
+from quantd.adapters.brokers.alpaca.connection import Lost, Rest
 from quantd.adapters.brokers.alpaca.wire import (
     Account,
     Activity,
@@ -17,9 +16,9 @@ from quantd.adapters.brokers.alpaca.wire import (
     micro,
     nano,
     plain,
-    stamp,
 )
 from quantd.adapters.brokers.order_log import Orders
+from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import ForeignOrder
 from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow
@@ -35,12 +34,11 @@ DAY_NS: Final = 86_400 * NANO
 
 async def read_account(rest: Rest, universe: Universe, known: Orders, now: Callable[[], int]) -> VenueAccount:
     """Raises ConnectionError when the venue does not answer, VenueError when it refuses us."""
-    account_, positions_, orders = await asyncio.gather(
-        _get(rest, "v2/account"), _get(rest, "v2/positions"), _open_orders(rest)
+    account, positions, orders = await asyncio.gather(
+        rest.ask("GET", "v2/account"), rest.ask("GET", "v2/positions"), _open_orders(rest)
     )
-    account, positions = account_.decode(Account), positions_.decode(list[Position])
     try:
-        return _as_account(universe, known, now(), account, positions, orders)
+        return _as_account(universe, known, now(), account.value(Account), positions.value(list[Position]), orders)
     except Garbled as wrong:
         raise Lost(str(wrong)) from None
 
@@ -113,7 +111,7 @@ async def _open_orders(rest: Rest) -> list[Order]:
     asked = {"status": "open", "limit": str(MOST), "direction": "asc"}
     found: dict[str, Order] = {}
     while True:
-        page = (await _get(rest, "v2/orders", asked)).decode(list[Order])
+        page = (await rest.ask("GET", "v2/orders", asked)).value(list[Order])
         before = len(found)
         found |= {order.id: order for order in page}
         if len(page) < MOST or len(found) == before or not page[-1].submitted_at:
@@ -121,17 +119,9 @@ async def _open_orders(rest: Rest) -> list[Order]:
         asked["after"] = page[-1].submitted_at
 
 
-async def _get(rest: Rest, path: str, query: dict[str, str] | None = None) -> Answer:
-    """An answer. Raises NotSent or Lost (ConnectionErrors), and VenueError where the venue refuses us."""
-    answer = await rest.ask("GET", path, query)
-    if not answer.ok:
-        raise refusal(answer)
-    return answer
-
-
 async def activities(rest: Rest, kind: str, since: int) -> AsyncIterator[Activity]:
     """Activities after `since`, oldest first, all pages. Raises NotSent or Lost."""
-    asked = {"after": stamp(since), "direction": "asc", "page_size": str(PAGE)}
+    asked = {"after": instant_text(since), "direction": "asc", "page_size": str(PAGE)}
     while True:
         answer = await rest.ask("GET", f"v2/account/activities{kind}", asked)
         if not answer.ok:

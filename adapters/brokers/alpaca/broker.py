@@ -10,11 +10,11 @@ import msgspec
 
 from quantd.adapters.brokers.alpaca import VENUE
 from quantd.adapters.brokers.alpaca.account import read_account, read_flows
-from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Rest
-from quantd.adapters.brokers.alpaca.market import pair_ticks, refusal, refuse_clock, refuse_universe, unlent
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Lost, Rest
+from quantd.adapters.brokers.alpaca.market import pair_ticks, refuse_clock, refuse_universe, unlent
 from quantd.adapters.brokers.alpaca.orders import Desk
 from quantd.adapters.brokers.alpaca.replacement import exchange
-from quantd.adapters.brokers.alpaca.stream import Connected, Lost, Stream
+from quantd.adapters.brokers.alpaca.stream import Connected, Stream
 from quantd.adapters.brokers.alpaca.wire import Account, Update, is_crypto
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.brokers.venue import Login
@@ -39,7 +39,8 @@ class Alpaca:
     ) -> None:
         self._settings, self._universe, self._now = settings, universe, now
         self._rest = Rest(settings)
-        self._desk = Desk(settings, universe, run, now, self._rest)
+        self._desk = desk = Desk(settings, universe, run, now, self._rest)
+        self.remember, self.submit, self.cancel, self.query = desk.remember, desk.submit, desk.cancel, desk.query
         self._stream = Stream(settings, self._rest)
         self._watch: asyncio.Task[None] | None = None
         self._unlent: tuple[int, ...] = ()
@@ -48,10 +49,7 @@ class Alpaca:
     async def open(self) -> None:
         """Connect and compare; VenueError with every mistake, ConnectionError when the venue does not answer."""
         wrong = await refuse_clock(self._rest, self._settings, self._now)
-        answer = await self._rest.read("v2/account")
-        if not answer.ok:
-            raise refusal(answer)
-        account = answer.decode(Account)
+        account = (await self._rest.read("v2/account")).value(Account)
         if account.status != "ACTIVE":
             wrong.append((f"the account is {account.status}, not ACTIVE", "finish what the venue asks for on its site"))
         if account.currency != self._universe.currency:
@@ -79,20 +77,8 @@ class Alpaca:
             await asyncio.sleep(WATCH_S)
             await self._desk.cancel_overdue()
 
-    def remember(self, basket: OrderBasket) -> None:
-        self._desk.remember(basket)
-
-    async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        return await self._desk.submit(basket, rows)
-
-    async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        return await self._desk.cancel(sample, n, row, ts)
-
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
         return await exchange(self._desk, sample, n, row, basket)
-
-    async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        return await self._desk.query(sample, n, rows)
 
     async def account(self) -> VenueAccount:
         account = await read_account(self._rest, self._universe, self._desk.orders, self._now)

@@ -3,8 +3,6 @@ the venue, surely not sent, or lost (nobody knows whether it was taken)."""
 
 import asyncio
 import random
-import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -15,6 +13,9 @@ import msgspec
 from aiolimiter import AsyncLimiter
 
 from quantd.adapters.brokers.alpaca.wire import Garbled, Refusal
+from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.pace import retry_after_s
+from quantd.trading.display_text import one_line
 
 T = TypeVar("T")
 
@@ -65,11 +66,8 @@ class AlpacaSettings:
     max_skew_s: float = 2.0
 
     def safe(self, text: str) -> str:
-        """Text of somebody else without our secrets, on one line and not too long."""
-        for each in (self.key, self.secret):
-            if each:
-                text = text.replace(each, "…")
-        return " ".join(text.split())[:WORDS]
+        """A foreign text in one line, without secrets."""
+        return one_line(text, WORDS, (self.key, self.secret))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +83,17 @@ class Answer:
     def ok(self) -> bool:
         return 200 <= self.status < 300
 
+    def value(self, kind: type[T]) -> T:
+        """The body as a value. Raises VenueError for a refusal, and Lost for an unreadable body."""
+        if not self.ok:
+            remedy = "see the venue's text, and docs.alpaca.markets"
+            if self.status in (401, 403):
+                remedy = "check key and secret, and that they are for this address: paper and live have different ones"
+            raise VenueError("Alpaca", f"the venue refuses (status {self.status}: {self.words})", remedy)
+        return self.decode(kind)
+
     def decode(self, kind: type[T]) -> T:
-        """The body as a value. Raises Lost where it is not one: whatever was asked may have been done."""
+        """The body as a value. Raises Lost for an unreadable one: the request may have been carried out."""
         try:
             return msgspec.json.decode(self.body, type=kind)
         except (msgspec.DecodeError, Garbled, UnicodeDecodeError) as wrong:
@@ -186,12 +193,12 @@ class Rest:
             ) as response:
                 status = response.status
                 if status == 429:
-                    return None, _retry_after(response.headers)
+                    return None, retry_after_s(response.headers, self._settings.patience_s)
                 content = await _content(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as away:
-            raise NotSent(f"no connection to {self._host}: {_cause(away)}") from None
+            raise NotSent(f"no connection to {self._host}: {cause(away)}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as broken:
-            raise Lost(f"no answer to {method} /{path}: {_cause(broken)}") from None
+            raise Lost(f"no answer to {method} /{path}: {cause(broken)}") from None
         if 200 <= status < 300:
             return Answer(status, content), 0.0
         refused = _refusal(content)
@@ -221,19 +228,7 @@ def _refusal(content: bytes) -> Refusal | None:
     return found if found.message else None
 
 
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds until the next try, as the venue wants it; 0 where it does not say."""
-    try:
-        if "Retry-After" in headers:
-            return max(float(headers["Retry-After"]), 0.0)
-        if "X-RateLimit-Reset" in headers:
-            return max(float(headers["X-RateLimit-Reset"]) - time.time(), 0.0)
-    except ValueError:
-        pass
-    return 0.0
-
-
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """What went wrong, in words without addresses or secrets."""
     if isinstance(error, TimeoutError):
         return "time-out"

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import quote
 
-from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Answer, Rest
-from quantd.adapters.brokers.alpaca.wire import Asset, Clock, Garbled, instant, is_crypto, nano, stamp, text_of
-from quantd.adapters.brokers.errors import VenueError
+from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Rest
+from quantd.adapters.brokers.alpaca.wire import Asset, Clock, Garbled, instant, is_crypto, nano, text_of
+from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import NANO, Instrument, Universe
 
 ONE_BY_ONE: Final = 40
@@ -18,30 +18,22 @@ Mistakes = list[tuple[str, str]]
 """(what is wrong, its remedy)."""
 
 
-def refusal(answer: Answer) -> VenueError:
-    """What the venue's refusal of a question means for its user."""
-    remedy = "see the venue's words, and docs.alpaca.markets"
-    if answer.status in (401, 403):
-        remedy = "check key and secret, and that they are for this address: paper and live have different ones"
-    return VenueError("Alpaca", f"the venue refuses (status {answer.status}: {answer.words})", remedy)
-
-
 async def refuse_clock(rest: Rest, settings: AlpacaSettings, now: Callable[[], int]) -> Mistakes:
     """Compare the clocks, allowing for the time of the way. Raises ConnectionError or VenueError."""
     sent = now()
     answer = await rest.read("v2/clock")
     back = now()
-    if not answer.ok:
-        raise refusal(answer)
     try:
-        theirs = instant(answer.decode(Clock).timestamp)
+        theirs = instant(answer.value(Clock).timestamp)
     except Garbled as wrong:
         return [(f"its clock says {wrong}", "try again later")]
     # between asking and hearing, it was some time of ours; only what is outside counts
     skew = max(sent - theirs, theirs - back, 0)
     if skew <= settings.max_skew_s * NANO:
         return []
-    return [(f"its clock says {stamp(theirs)} and ours {stamp(back)}", "let NTP set this machine's clock")]
+    return [
+        (f"its clock says {instant_text(theirs)} and ours {instant_text(back)}", "let NTP set this machine's clock")
+    ]
 
 
 async def refuse_universe(rest: Rest, universe: Universe) -> tuple[dict[str, Asset], Mistakes]:
@@ -59,11 +51,7 @@ async def refuse_universe(rest: Rest, universe: Universe) -> tuple[dict[str, Ass
 async def _singly(rest: Rest, symbols: Sequence[str]) -> Sequence[Asset | None]:
     async def one(symbol: str) -> Asset | None:
         answer = await rest.read(f"v2/assets/{quote(symbol, safe='')}")
-        if answer.status in (404, 422):
-            return None
-        if not answer.ok:
-            raise refusal(answer)
-        return answer.decode(Asset)
+        return None if answer.status in (404, 422) else answer.value(Asset)
 
     return await asyncio.gather(*map(one, symbols))
 
@@ -73,9 +61,7 @@ async def _all(rest: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
     found: dict[str, Asset | None] = {}
     for kind in sorted({"crypto" if is_crypto(symbol) else "us_equity" for symbol in symbols}):
         answer = await rest.read("v2/assets", {"status": "active", "asset_class": kind})
-        if not answer.ok:
-            raise refusal(answer)
-        found |= {each.symbol: each for each in answer.decode(list[Asset]) if each.symbol in wanted}
+        found |= {each.symbol: each for each in answer.value(list[Asset]) if each.symbol in wanted}
     return found
 
 

@@ -86,17 +86,10 @@ class Desk:
             return [self.unknown(sent, str(lost))]
         sent.posted = self.now()
         if answer.ok:
-            return await self.taken(sent, answer)
+            return await self.said(sent, answer)
         if "client_order_id" in answer.words and "unique" in answer.words:
             return await self.ask(sent)  # the venue has it
         return [self.end(sent, Cause.REJECTED, answer.words)]
-
-    async def taken(self, sent: Sent, answer: Answer) -> Sequence[BrokerNews]:
-        """The venue took an order: what it says of it."""
-        try:
-            return [await self.say(sent, answer.decode(Order))]
-        except Lost as lost:
-            return [self.unknown(sent, str(lost))]
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
         found = self.orders.rows(sample, n, [row])
@@ -174,10 +167,10 @@ class Desk:
             return [self.unknown(sent, "the venue does not have it yet")]
         return [NotFound(sent.sample, sent.n, self.now(), [sent.row])]
 
-    async def said(self, sent: Sent, order: Order) -> Sequence[BrokerNews]:
-        """As `say`; an answer that does not come makes it unknown."""
+    async def said(self, sent: Sent, order: Order | Answer) -> Sequence[BrokerNews]:
+        """The reports of an order; Unknown when the venue does not answer."""
         try:
-            return [await self.say(sent, order)]
+            return [await self.say(sent, order.decode(Order) if isinstance(order, Answer) else order)]
         except (NotSent, Lost) as away:
             return [self.unknown(sent, str(away))]
 

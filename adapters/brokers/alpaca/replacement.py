@@ -63,7 +63,7 @@ async def _patch(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[Bro
         new.posted = desk.now()
         return [desk.unknown(old, str(lost)), desk.unknown(new, str(lost))]
     if answer.ok:
-        news = [*await desk.taken(new, answer), *await desk.ask(old)]
+        news = [*await desk.said(new, answer), *await desk.ask(old)]
         if old.log.known_nano():
             # it filled in between, and the new one does not know: together they would be more than was asked
             news += await desk.cancel_sent(new)

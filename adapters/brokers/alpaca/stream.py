@@ -9,15 +9,11 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from quantd.adapters.brokers.alpaca.connection import CLOSE_S, AlpacaSettings, Rest
+from quantd.adapters.brokers.alpaca.connection import CLOSE_S, AlpacaSettings, Lost, Rest, cause
 from quantd.adapters.brokers.alpaca.wire import Garbled, Message, StreamData, Update
 
 LARGEST: Final = 1 << 20
 """Bytes of one message."""
-
-
-class Lost(ConnectionError):
-    """The stream is not there, or says what nobody can read: what it would have told must be asked for."""
 
 
 class Connected:
@@ -58,7 +54,7 @@ class Stream:
             except Lost as why:
                 lost = why
             except (aiohttp.ClientError, TimeoutError, OSError) as why:
-                lost = Lost(f"the stream is lost: {_cause(why)}")
+                lost = Lost(f"the stream is lost: {cause(why)}")
             if self._closed.is_set():
                 return
             yield lost
@@ -122,9 +118,3 @@ def _read(frame: aiohttp.WSMessage) -> Message:
         return _message.decode(frame.data)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Lost("the stream says what cannot be read") from None
-
-
-def _cause(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "time-out"
-    return getattr(error, "strerror", None) or type(error).__name__

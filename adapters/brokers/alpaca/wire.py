@@ -1,7 +1,7 @@
 """Alpaca's JSON and our values: orders, accounts and activities as its Trading API v2 documents them
 (docs.alpaca.markets/reference), exact, without floats."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.adapters.brokers.order_log import Sent
+from quantd.adapters.calendars import instant_ns
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import Cause, Kind
 from quantd.trading.ports import VenueFlow
@@ -28,16 +29,10 @@ class Order(Struct, frozen=True):
     side: str = ""
     symbol: str | None = ""
     qty: Decimal | None = None
-    notional: Decimal | None = None
     filled_qty: Decimal | None = None
-    filled_avg_price: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
-    time_in_force: str = ""
     submitted_at: str | None = ""
-    updated_at: str | None = ""
-    replaced_by: str | None = None
-    replaces: str | None = None
 
 
 class Update(Struct, frozen=True):
@@ -57,7 +52,6 @@ class StreamData(Struct, frozen=True):
     """What stands in `data` of the stream's own answers."""
 
     status: str = ""
-    action: str = ""
     streams: list[str] = []
     error: str = ""
 
@@ -90,7 +84,6 @@ class Position(Struct, frozen=True):
     symbol: str
     qty: Decimal
     side: str = "long"
-    asset_class: str = "us_equity"
 
 
 class Asset(Struct, frozen=True):
@@ -102,7 +95,6 @@ class Asset(Struct, frozen=True):
     fractionable: bool = False
     shortable: bool = False
     easy_to_borrow: bool = False
-    min_order_size: Decimal | None = None
     min_trade_increment: Decimal | None = None
     price_increment: Decimal | None = None
 
@@ -176,25 +168,10 @@ def text_of(value_nano: int) -> str:
 
 def instant(text: str) -> int:
     """RFC 3339 -> ns UTC, to the last digit. Raises Garbled."""
-    stem, point, rest = text.partition(".")
-    digits = ""
-    if point:
-        digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-        stem += rest[len(digits) :]
     try:
-        moment = datetime.fromisoformat(stem)
-        part = int(digits.ljust(9, "0")[:9]) if digits else 0
+        return instant_ns(text)
     except ValueError:
-        raise Garbled(f"{text[:40]!r} is not a time") from None
-    if moment.tzinfo is None:
-        raise Garbled(f"{text[:40]!r} is a time without a zone")
-    return round(moment.timestamp()) * NANO + part
-
-
-def stamp(ts: int) -> str:
-    """ns UTC -> RFC 3339, to the microsecond."""
-    moment = datetime.fromtimestamp(ts // NANO, tz=UTC) + timedelta(microseconds=ts % NANO // 1000)
-    return moment.isoformat().replace("+00:00", "Z")
+        raise Garbled(f"{text[:40]!r} is not a time with a zone") from None
 
 
 ENDS: Final[dict[str, Cause]] = {

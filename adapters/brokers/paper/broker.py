@@ -121,7 +121,7 @@ class Paper:
         news: list[Reports] = []
         ends = False
         for resting in self._resting:
-            report = self._fills.of_kind(resting, bar) if resting.kind else self._fills.limits(resting, bar)
+            report = self._fills.filled(resting, bar)
             if report is not None:
                 news.append(report)
                 ends = ends or bool(resting.kind)  # an auction's fill may be of the bar's close

@@ -1,6 +1,6 @@
-"""What one bar fills of orders that rest at the paper venue, at which prices and fees. `Paper` states the rules."""
+"""Fills of one bar for the working orders of the paper venue, with prices and fees. `Paper` documents the rules."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
 from quantd.adapters.brokers.paper.orders import NEVER, Resting
@@ -25,7 +25,7 @@ _PART_FILL, _LAST_FILL = int(Cause.PART_FILL), int(Cause.LAST_FILL)
 
 
 class Bar:
-    """One slice as the venue uses it. `room` is what the participation cap leaves of it, by column."""
+    """One slice as the venue uses it. `room` are the lots left under the participation cap, by column."""
 
     __slots__ = ("fresh", "market", "open_nano", "room", "ts_event", "ts_open", "volume")
 
@@ -53,98 +53,80 @@ class Fills:
         self._commission = [commission_ratio(size, costs.commission_rate) for size in universe.lot_nano]
         self._share = [costs.participation_ratio(size) for size in universe.lot_nano]
         self._needs_volume = costs.needs_volume
-        # in lowest terms where nothing is added to it, as small ints are quick
+        # in lowest terms if nothing is added to it, because small ints are fast
         self._plain = not (self._needs_volume or costs.slippage_noise)
         self._fixed = lowest(costs.fixed_rate, RATE_ONE) if self._plain else (costs.fixed_rate, RATE_ONE)
 
     def bar(self, market: MarketSlice) -> Bar:
-        """A slice as fills read it."""
+        """Convert a slice."""
         return Bar(market, self._needs_volume)
 
-    def limits(self, resting: Resting, bar: Bar) -> Reports | None:
-        """What one bar fills of a basket of limit orders."""
-        fresh, open_nano, ts_open, ts_event = bar.fresh, bar.open_nano, bar.ts_open, bar.ts_event
+    def filled(self, resting: Resting, bar: Bar) -> Reports | None:
+        """The fills of a basket on one bar, None without any; its rows are all of one kind.
+
+        A row fills at its price plus costs, inside its limit, up to the lots that the bar's volume allows.
+        """
+        kind, ts = resting.kind[0] if resting.kind else Kind.LIMIT, bar.ts_open
+        if kind == Kind.LIMIT or kind == Kind.STOP:
+            found = self._limits(resting, bar, stops=kind == Kind.STOP)
+        else:
+            ts = bar.ts_event if kind == Kind.CLOSE else ts
+            found = self._auction(resting, bar, ts, close=kind == Kind.CLOSE)
+        sym, signed, limits, cums = resting.sym, resting.lots, resting.worst_nano, resting.cum
         plain, (fixed, one) = self._plain, self._fixed
         commission, least = self._commission, self._costs.commission_min_micro
-        sym, signed, limits, cums = resting.sym, resting.lots, resting.worst_nano, resting.cum
-        after, until = resting.after, resting.until
         rows: list[int] = []
         cum: list[int] = []
         lots: list[int] = []
         prices: list[int] = []
         fees: list[int] = []
         causes: list[int] = []
-        left: list[int] = []
-        for row in resting.open:
-            column = sym[row]
-            if ts_open < after[row] or (fresh is not None and not fresh[column]):
-                left.append(row)
-                continue
-            after[row] = ts_event
-            price, limit, total = open_nano[column], limits[row], signed[row]
-            buy = total > 0
-            inside = price <= limit if buy else price >= limit
-            if not inside:
-                price = limit
-            if ts_open >= until[row] or not (inside or self._through(resting, row, bar)) or price <= 0:
-                left.append(row)
-                continue
-            whole = total if buy else -total
-            done = cums[row]
+        for row, price in found:
+            column, total, done, rate = sym[row], signed[row], cums[row], fixed
+            whole = total if total > 0 else -total
             wanted = whole - done
-            rate = fixed
             if not plain:
                 wanted = self._room(column, wanted, bar)
                 if not wanted:
-                    left.append(row)
                     continue
                 rate += self._extra_rate(resting, row, wanted, bar)
-            if rate:  # costs stop at the limit, where a bar that traded through it fills
-                price = fill_price(price, limit, buy, rate, one)
+            if rate:  # costs stop at the limit
+                price = fill_price(price, limits[row], total > 0, rate, one)
             fee = commission_micro(wanted, price, commission[column])
             if least:
                 fee = _at_least(least, resting, row, fee)
-            done += wanted
-            cums[row] = done
+            done = cums[row] = done + wanted
             rows.append(row)
             cum.append(done)
             lots.append(wanted)
             prices.append(price)
             fees.append(fee)
-            if done == whole:
-                causes.append(_LAST_FILL)
-            else:
-                causes.append(_PART_FILL)
-                left.append(row)
+            causes.append(_LAST_FILL if done == whole else _PART_FILL)
         if not rows:
             return None
-        if len(left) < len(resting.open):
-            resting.keep(left)
-        report = Reports(resting.sample, resting.n, ts_open, rows, cum, lots, prices, fees, causes)
+        if _LAST_FILL in causes:
+            resting.keep([row for row in resting.open if cums[row] != abs(signed[row])])
+        report = Reports(resting.sample, resting.n, ts, rows, cum, lots, prices, fees, causes)
         resting.reports.append(report)
         return report
 
-    def of_kind(self, resting: Resting, bar: Bar) -> Reports | None:
-        """What one bar fills of a basket that is not of limit orders: its rows are all of one kind."""
-        return self._stops(resting, bar) if resting.kind[0] == Kind.STOP else self._auction(resting, bar)
-
-    def _stops(self, resting: Resting, bar: Bar) -> Reports | None:
-        """What one bar triggers of a basket of stops, and fills of those that were."""
-        report = Reports(resting.sample, resting.n, bar.ts_open, [], [], [], [], [], [])
-        for row in list(resting.open):
-            column, limit, buy = resting.sym[row], resting.worst_nano[row], resting.lots[row] > 0
-            fresh = bar.fresh is None or bar.fresh[column]
-            if not fresh or bar.ts_open < resting.after[row]:
+    def _limits(self, resting: Resting, bar: Bar, *, stops: bool) -> Iterator[tuple[int, int]]:
+        """(row, price) of the limit orders that the bar fills, and of the stop orders triggered by it or before."""
+        fresh, open_nano, ts_open, ts_event = bar.fresh, bar.open_nano, bar.ts_open, bar.ts_event
+        sym, lots, limits, after, until = resting.sym, resting.lots, resting.worst_nano, resting.after, resting.until
+        for row in resting.open:
+            column = sym[row]
+            if ts_open < after[row] or (fresh is not None and not fresh[column]):
                 continue
-            resting.after[row] = bar.ts_event
-            price = bar.open_nano[column]
-            if bar.ts_open >= resting.until[row] or price <= 0:
+            after[row] = ts_event
+            price, limit, buy = open_nano[column], limits[row], lots[row] > 0
+            if ts_open >= until[row] or price <= 0:
                 continue
-            if row not in resting.triggered:
+            if stops and row not in resting.triggered:
                 stop = resting.stop_nano[row]
                 if not (price >= stop if buy else price <= stop):
-                    # what trades at the trigger fills a sale and a purchase at it, from the other side
-                    if resting.until[row] < bar.ts_event or not reaches(
+                    # trades at the trigger fill a sale and a purchase at it, from the other side
+                    if until[row] < ts_event or not reaches(
                         stop, buy, bar.market.low.item(column), bar.market.high.item(column)
                     ):
                         continue
@@ -154,67 +136,23 @@ class Fills:
                 if not self._through(resting, row, bar):
                     continue
                 price = limit
-            self._take(resting, row, price, bar, report)
-        return self._taken(resting, report)
+            yield row, price
 
-    def _auction(self, resting: Resting, bar: Bar) -> Reports | None:
-        """What one bar fills of a basket for an auction: its rows are all for the same one."""
-        close = resting.kind[0] == Kind.CLOSE
-        ts = bar.ts_event if close else bar.ts_open
+    def _auction(self, resting: Resting, bar: Bar, ts: int, *, close: bool) -> Iterator[tuple[int, int]]:
+        """(row, price) of the orders that the opening auction fills, or the closing one."""
         days, prices = (self._closes, bar.market.close_nano.tolist()) if close else (self._opens, bar.open_nano)
-        report = Reports(resting.sample, resting.n, ts, [], [], [], [], [], [])
-        for row in list(resting.open):
-            column, limit, total = resting.sym[row], resting.worst_nano[row], resting.lots[row]
-            fresh = bar.fresh is None or bar.fresh[column]
-            there = bar.ts_open >= resting.after[row] and (
-                ts <= resting.until[row] if close else ts < resting.until[row]
-            )
-            price, buy = prices[column], total > 0
-            if not (fresh and there and ts in days[column] and price > 0):
-                continue
-            if price > limit if buy else price < limit:
-                continue
-            self._take(resting, row, price, bar, report)
         for row in resting.open:
-            if bar.fresh is None or bar.fresh[resting.sym[row]]:
-                resting.after[row] = max(resting.after[row], bar.ts_event)
-        return self._taken(resting, report)
-
-    def _take(self, resting: Resting, row: int, price: int, bar: Bar, report: Reports) -> None:
-        """Fill what the bar's volume lets through of a row, at a price inside its limit and the costs of it."""
-        column, limit, buy = resting.sym[row], resting.worst_nano[row], resting.lots[row] > 0
-        whole = abs(resting.lots[row])
-        wanted = self._room(column, whole - resting.cum[row], bar)
-        if not wanted:
-            return
-        rate = self._costs.fixed_rate
-        if not self._plain:
-            rate += self._extra_rate(resting, row, wanted, bar)
-        if rate:
-            price = fill_price(price, limit, buy, rate, RATE_ONE)
-        fee = commission_micro(wanted, price, self._commission[column])
-        if self._costs.commission_min_micro:
-            fee = _at_least(self._costs.commission_min_micro, resting, row, fee)
-        resting.cum[row] += wanted
-        done = resting.cum[row] == whole
-        report.row.append(row)
-        report.cum.append(resting.cum[row])
-        report.lots.append(wanted)
-        report.price_nano.append(price)
-        report.fee_micro.append(fee)
-        report.cause.append(_LAST_FILL if done else _PART_FILL)
-
-    def _taken(self, resting: Resting, report: Reports) -> Reports | None:
-        """Keep what was filled of a basket, None for nothing; rows that are filled whole rest no longer."""
-        if not report.row:
-            return None
-        ended = {row for row, cause in zip(report.row, report.cause, strict=True) if cause == _LAST_FILL}
-        resting.keep([row for row in resting.open if row not in ended])
-        resting.reports.append(report)
-        return report
+            column, limit, until = resting.sym[row], resting.worst_nano[row], resting.until[row]
+            if bar.fresh is not None and not bar.fresh[column]:
+                continue
+            there = bar.ts_open >= resting.after[row] and (ts <= until if close else ts < until)
+            resting.after[row] = max(resting.after[row], bar.ts_event)
+            price, buy = prices[column], resting.lots[row] > 0
+            if there and ts in days[column] and price > 0 and (price <= limit if buy else price >= limit):
+                yield row, price
 
     def _through(self, resting: Resting, row: int, bar: Bar) -> bool:
-        """Whether a bar that opened beyond a row's limit came back through it while the row was still there."""
+        """Whether a bar that opened beyond a row's limit traded through it within the row's window."""
         if resting.until[row] < bar.ts_event:
             return False
         column, market = resting.sym[row], bar.market
@@ -223,7 +161,7 @@ class Fills:
         )
 
     def _room(self, column: int, wanted: int, bar: Bar) -> int:
-        """How many of the lots wanted the bar's volume lets through; they are taken."""
+        """Take up to `wanted` lots from the bar's volume; returns their number."""
         if not self._needs_volume:
             return wanted
         left = bar.room.get(column)
@@ -239,7 +177,7 @@ class Fills:
         return wanted
 
     def _extra_rate(self, resting: Resting, row: int, lots: int, bar: Bar) -> int:
-        """What a fill pays beyond the fixed rate: impact, and slippage noise of either sign."""
+        """The rate of a fill beyond the fixed one: impact, and slippage noise of either sign."""
         costs, column, rate = self._costs, resting.sym[row], 0
         if costs.impact:
             rate = impact_rate(costs.impact, lots, self._lot_nano[column], bar.volume[column])
@@ -252,7 +190,7 @@ class Fills:
 
 
 def _at_least(least_micro: int, resting: Resting, row: int, fee_micro: int) -> int:
-    """What a fill is charged so that its order has paid `least_micro` from its first fill on."""
+    """The fee of a fill, with which its order has paid at least `least_micro` from its first fill on."""
     before = resting.charged_micro[row]
     charged = resting.charged_micro[row] = max(before, 0) + fee_micro
     return max(least_micro, charged) - (max(least_micro, before) if before >= 0 else 0)

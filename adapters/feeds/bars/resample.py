@@ -1,7 +1,6 @@
-"""Builds bars of an interval from trades or finer bars, in one pass or incrementally.
+"""Builds bars of an interval from trades or finer bars.
 
-Bars begin and end with their session, early closes included. An interval without trades gives no bar. Parts of a bar
-can be added in any order, so both ways give the same bars (volume up to the rounding of a float sum).
+Bars begin and end with their session, early closes included. An interval without trades gives no bar.
 """
 
 from collections.abc import Mapping
@@ -19,139 +18,86 @@ from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS, Sessions
 
-_FLOATS: Final = ("open", "high", "low", "close", "volume")
-_EXACT: Final = ("open_nano", "close_nano")
+_VALUES: Final = ("open", "high", "low", "close", "volume", "open_nano", "close_nano")
+_SCHEMA: Final = {
+    **dict.fromkeys(("column", "begin", "end", "first", "last"), pl.Int64),
+    **{name: pl.Int64 if name.endswith("_nano") else pl.Float64 for name in _VALUES},
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Trades:
-    """R trades in order of arrival.
-
-    `ts` is in ns UTC, `column` is the symbol's, `price` and `size` are float64[R], `price_nano` is the exact price.
-    """
-
-    ts: Ints
-    column: Ints
-    price: Floats
-    price_nano: Ints
-    size: Floats
-
-    def __len__(self) -> int:
-        return len(self.ts)
-
-
 class Resampler:
     """Builds bars of `interval_ns` (DAY_NS: whole sessions), stamped with their open.
 
-    `stamps` and `finer_ns` are the stamp convention and length of finer bars. Trades at the exact close of a session
-    belong to its last bar. Parts outside of sessions give no bar.
+    The parts are bars of `finer_ns` with the stamp convention `stamps`, or with 0 trades, each a row of one price.
+    Trades at the exact close of a session belong to its last bar. Parts outside of sessions give no bar.
     """
 
-    def __init__(
-        self,
-        universe: Universe,
-        sessions: Mapping[str, Sessions],
-        interval_ns: int,
-        *,
-        stamps: Stamps = "open",
-        finer_ns: int = 0,
-    ) -> None:
+    universe: Universe
+    sessions: Mapping[str, Sessions]
+    interval_ns: int
+    stamps: Stamps = "open"
+    finer_ns: int = 0
+
+    def __post_init__(self) -> None:
         """Raises FeedError when bars of `finer_ns` do not divide the interval."""
-        if finer_ns and (interval_ns % finer_ns or finer_ns >= interval_ns):
+        if self.finer_ns and (self.interval_ns % self.finer_ns or self.finer_ns >= self.interval_ns):
             raise FeedError(
                 "[feed] interval",
-                f"bars of {finer_ns // 10**9} s do not add up to {interval_ns // 10**9} s",
+                f"bars of {self.finer_ns // 10**9} s do not add up to {self.interval_ns // 10**9} s",
                 "Ask the vendor for an interval that divides the wanted one",
             )
-        self._universe: Final = universe
-        self._sessions: Final = sessions
-        self._interval: Final = interval_ns
-        self._stamps: Final = stamps
-        self._finer: Final = finer_ns
-        self._forming = _empty()
-        self._given_until = np.full(universe.size, np.iinfo(np.int64).min)
-        self.late = 0
-        """Number of parts that arrived after their bar was returned; they are in no bar."""
 
-    def whole(self, parts: Rows | Trades) -> Rows:
-        """Return all bars of these parts, by time, then column, including unfinished ones."""
-        return _rows(_fold(self.placed(parts)))
+    def whole(self, parts: Rows) -> Rows:
+        """Return all bars, by time, then column."""
+        return rows_of(fold(self.placed(parts)))
 
-    def add(self, parts: Rows | Trades) -> Rows:
-        """Add parts and return the bars that they complete: those before the newest bar of their symbol."""
-        new = self.placed(parts)
-        in_time = pl.Series(new["end"].to_numpy() > self._given_until[new["column"].to_numpy()], dtype=pl.Boolean)
-        self.late += len(new) - int(in_time.sum())
-        self._forming = _fold(pl.concat([self._forming, new.filter(in_time)]))
-        newest = pl.col("begin").max().over("column")
-        return self._give(self._forming.select(pl.col("begin") < newest).to_series())
-
-    def until(self, ts: int) -> Rows:
-        """Return the bars that end at or before `ts`, which can receive no more parts."""
-        return self._give(self._forming["end"] <= ts)
-
-    def _give(self, which: pl.Series) -> Rows:
-        out = self._forming.filter(which)
-        self._forming = self._forming.filter(~which)
-        np.maximum.at(self._given_until, out["column"].to_numpy(), out["end"].to_numpy())
-        return _rows(out)
-
-    def placed(self, parts: Rows | Trades) -> pl.DataFrame:
+    def placed(self, parts: Rows) -> pl.DataFrame:
         """Return a frame with one row per part [first, last] and the bar [begin, end] that contains it."""
-        if isinstance(parts, Trades):
-            first = last = parts.ts
-            inside = np.ones(len(parts), dtype=np.bool_)
-            values: dict[str, Floats | Ints] = dict.fromkeys(("open", "high", "low", "close"), parts.price)
-            values |= {"volume": parts.size, "open_nano": parts.price_nano, "close_nano": parts.price_nano}
-        else:
-            placed = place_all(parts, self._universe, self._sessions, self._stamps, self._finer or self._interval)
+        if self.finer_ns:
+            placed = place_all(parts, self.universe, self.sessions, self.stamps, self.finer_ns)
             first, last, inside = placed.ts_open, placed.ts_event, placed.inside
-            values = {n: getattr(parts, n) for n in (*_FLOATS, *_EXACT)}
+        else:
+            first, last, inside = parts.ts, parts.ts, np.ones(len(parts), dtype=np.bool_)
         begin, end, where = self._bars_of(first, parts.column)
         inside = inside & where
         if bool(np.any(inside & (last > end))):
             raise FeedError(
                 "[feed] interval",
-                f"finer bars reach over the end of bars of {self._interval // 10**9} s, which begin with the session",
+                f"finer bars reach over the end of bars of {self.interval_ns // 10**9} s, which begin with the session",
                 "Ask the vendor for a shorter interval",
             )
         columns: dict[str, Floats | Ints] = {"column": parts.column, "begin": begin, "end": end}
-        columns |= {"first": first, "last": last, **values}
+        columns |= {"first": first, "last": last, **{name: getattr(parts, name) for name in _VALUES}}
         return pl.DataFrame(columns, schema=_SCHEMA).filter(pl.Series(inside, dtype=pl.Boolean))
 
     def _bars_of(self, ts: Ints, column: Ints) -> tuple[Ints, Ints, np.ndarray]:
         """Return int64[R] begin and end of the bar of each instant, and bool[R] whether it exists."""
         begin, end, inside = ts.copy(), ts.copy(), np.zeros(len(ts), dtype=np.bool_)
-        calendars = [i.calendar for i in self._universe.instruments]
+        calendars = [i.calendar for i in self.universe.instruments]
         for name in set(calendars):
             mine = np.array([c == name for c in calendars])[column]
-            s = self._sessions[name]
+            s = self.sessions[name]
             if not len(s.opens) or not mine.any():
                 continue
             row = np.searchsorted(s.opens, ts[mine], side="right") - 1
             opens, closes = s.opens[np.maximum(row, 0)], s.closes[np.maximum(row, 0)]
-            if self._interval >= DAY_NS:
+            if self.interval_ns >= DAY_NS:
                 begin[mine], end[mine] = opens, closes
             else:
                 at = np.minimum(ts[mine], closes - 1)  # the trades of the close itself
-                begin[mine] = at - (at - opens) % self._interval
-                end[mine] = np.minimum(begin[mine] + self._interval, closes)
+                begin[mine] = at - (at - opens) % self.interval_ns
+                end[mine] = np.minimum(begin[mine] + self.interval_ns, closes)
             inside[mine] = (row >= 0) & (ts[mine] <= closes)
         return begin, end, inside
 
 
-_SCHEMA: Final = {
-    **dict.fromkeys(("column", "begin", "end", "first", "last"), pl.Int64),
-    **dict.fromkeys(_FLOATS, pl.Float64),
-    **dict.fromkeys(_EXACT, pl.Int64),
-}
-
-
-def _empty() -> pl.DataFrame:
+def empty() -> pl.DataFrame:
+    """A frame without parts."""
     return pl.DataFrame(schema=_SCHEMA)
 
 
-def _fold(parts: pl.DataFrame) -> pl.DataFrame:
+def fold(parts: pl.DataFrame) -> pl.DataFrame:
     """Combine parts of one bar: the open of the earliest, the close of the latest; equal times keep their order."""
     by_first = parts.sort("first", maintain_order=True)
     keys = ["column", "begin", "end"]
@@ -170,10 +116,11 @@ def _fold(parts: pl.DataFrame) -> pl.DataFrame:
     return opens.join(closes, on=keys).sort("begin", "column").select(list(_SCHEMA))
 
 
-def _rows(bars: pl.DataFrame) -> Rows:
+def rows_of(bars: pl.DataFrame) -> Rows:
+    """Convert bars to rows, stamped with their open."""
     return Rows(
         ts=bars["begin"].to_numpy(),
         column=bars["column"].to_numpy(),
-        **{n: bars[n].to_numpy() for n in (*_FLOATS, *_EXACT)},
+        **{n: bars[n].to_numpy() for n in _VALUES},
         source=np.zeros(len(bars), dtype=np.int64),
     )

@@ -1,6 +1,6 @@
 """Converts vendors' bars to Rows: exact from the text, without filled values."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Final, Literal
@@ -46,7 +46,9 @@ class Rows:
         return Rows(*(getattr(self, name)[which] for name in self.__slots__))
 
 
-ORDER: Final = {"dividend": 0, "split": 1, "delisting": 2}
+ActionKind = Literal["split", "dividend", "delisting"]
+
+ORDER: Final[dict[ActionKind, int]] = {"dividend": 0, "split": 1, "delisting": 2}
 """The order within one date: a dividend is paid on the old shares, a delisting on the new ones."""
 
 
@@ -56,10 +58,16 @@ class ActionRow:
 
     day_ns: int
     column: int
-    kind: Literal["split", "dividend", "delisting"]
+    kind: ActionKind
     numerator: int
     denominator: int
     cash_nano: int
+
+
+def actions_within(actions: Iterable[ActionRow], start_ns: int, end_ns: int) -> list[ActionRow]:
+    """Select the actions with an ex date in [start_ns, end_ns), by date, column and ORDER."""
+    wanted = [each for each in actions if start_ns <= each.day_ns < end_ns]
+    return sorted(wanted, key=lambda each: (each.day_ns, each.column, ORDER[each.kind]))
 
 
 def exact_nano(prices: Floats) -> Ints:
@@ -103,8 +111,8 @@ def nano(price: Number) -> int:
     return int((price * NANO).to_integral_value(ROUND_HALF_EVEN))
 
 
-def rows_of(bars: Sequence[Bar], source: int = 0) -> Rows:
-    """Convert `bars` to columns, in their order."""
+def rows_of(bars: Sequence[Bar], exact: Callable[[Number], int] = nano) -> Rows:
+    """Convert `bars` to columns, in their order. `exact` converts an open or close to nano-currency."""
     ts, column, opened, high, low, close, volume = zip(*bars, strict=True) if bars else ((),) * 7
     return Rows(
         ts=np.array(ts, dtype=np.int64),
@@ -114,9 +122,9 @@ def rows_of(bars: Sequence[Bar], source: int = 0) -> Rows:
         low=_floats(low),
         close=_floats(close),
         volume=_floats(volume),
-        open_nano=np.array([nano(p) for p in opened], dtype=np.int64),
-        close_nano=np.array([nano(p) for p in close], dtype=np.int64),
-        source=np.full(len(ts), source, dtype=np.int64),
+        open_nano=np.array([exact(p) for p in opened], dtype=np.int64),
+        close_nano=np.array([exact(p) for p in close], dtype=np.int64),
+        source=np.zeros(len(ts), dtype=np.int64),
     )
 
 

@@ -7,14 +7,15 @@ This module has the tasks that listen, query and wait.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Final, NamedTuple, TypeVar
 
 from quantd.adapters.feeds.bars.stamps import UNITS_NS
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.live.slice_builder import Forming, PutAside
 from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, Stream, TellsHalts
+from quantd.trading.display_text import instant_text
 from quantd.trading.events import Action, Halted, Limited
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import MarketSlice
@@ -121,13 +122,15 @@ class Live:
         overdue = due is not None and now > max(due, self._began) + self._grace + self._poll
         if overdue or ways <= failing.keys() or "actions" in failing:
             why = "; ".join(why for _, why in self._failing.values())
-            return why or f"{self._source.name}: no word yet about the bars of {_clock(due or now)}"
+            return why or f"{self._source.name}: no answer yet about the bars of {instant_text(due or now)}"
         if forming is None:
             return ""
         if forming.closes.after(now) is None:
-            return "the sessions of its calendars are known no further than today: start anew"
+            return "the calendars end today: restart the daemon to extend them"
         silent = forming.silent_since(now - self._grace)
-        return f"{self._source.name}: no good bar of any symbol since {_clock(silent)}" if silent is not None else ""
+        return (
+            f"{self._source.name}: no good bar of any symbol since {instant_text(silent)}" if silent is not None else ""
+        )
 
     async def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
         """Raises FeedError when adjusted prices come with splits or dividends, which would count twice."""
@@ -198,15 +201,11 @@ class Live:
                 await asyncio.gather(self._reader, return_exceptions=True)
 
     async def _read(self, stream: Stream, forming: Forming) -> None:
-        bars = stream.bars()
-        try:
+        async with aclosing(stream.bars()) as bars:
             async for rows in bars:
                 self._failing.pop("stream", None)
                 forming.take(rows, self._now())
                 self._woken.set()
-        finally:
-            if isinstance(bars, AsyncGenerator):
-                await bars.aclose()
         raise SourceError(self._source.name, "its stream ended")
 
     async def _ask(self, forming: Forming) -> None:
@@ -314,7 +313,3 @@ class _Asked(NamedTuple):
     close: int | None
     at: int
     tries: int
-
-
-def _clock(ts: int) -> str:
-    return f"{datetime.fromtimestamp(ts // NANO, UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -6,7 +6,7 @@ import numpy as np
 
 from quantd.adapters.feeds.bars.checks import Reason, Reasons, judge
 from quantd.adapters.feeds.bars.merge import place_all
-from quantd.adapters.feeds.bars.resample import Resampler, Trades
+from quantd.adapters.feeds.bars.resample import Resampler
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, Placed, Stamps, interval_ns
 from quantd.adapters.feeds.errors import FeedError
@@ -65,8 +65,5 @@ def bars_of(
 
     Raises FeedError when the parts' length does not divide `length`.
     """
-    making = Resampler(universe, sessions, length, stamps=stamps, finer_ns=part if part > 1 else 0)
-    if part > 1:
-        return making.whole(rows)
-    in_time = rows.take(np.argsort(rows.ts, kind="stable"))
-    return making.whole(Trades(in_time.ts, in_time.column, in_time.close, in_time.close_nano, in_time.volume))
+    resampler = Resampler(universe, sessions, length, stamps=stamps, finer_ns=part if part > 1 else 0)
+    return resampler.whole(rows if part > 1 else rows.take(np.argsort(rows.ts, kind="stable")))

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import date
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,10 @@ import numpy as np
 import polars as pl
 
 from quantd import bundled
-from quantd.adapters.feeds.bars.rows import NO_STAMP, ORDER, PRICES, ActionRow, Rows, exact_nano
+from quantd.adapters.feeds.bars.rows import NO_STAMP, ORDER, PRICES, ActionRow, Rows, exact_nano, joined
 from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.source import some
+from quantd.trading.display_text import session_date
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import Floats, Ints
 
@@ -65,19 +67,17 @@ def read_trades(paths: tuple[Path, ...], universe: Universe) -> Rows:
 
 def _joined(paths: tuple[Path, ...], universe: Universe, frames: list[pl.DataFrame], what: str) -> Rows:
     parts = [_rows(path, frame, universe, k) for k, (path, frame) in enumerate(zip(paths, frames, strict=True))]
-    rows = (
-        parts[0] if len(parts) == 1 else Rows(*(np.concatenate([getattr(p, n) for p in parts]) for n in Rows.__slots__))
-    )
+    rows = joined(parts)
     where = ", ".join(p.name for p in paths)
     if not len(rows):
         raise FeedError(
-            where, f"no {what} of {_some(universe.symbols)}", "Name the file of these symbols in [feed] path"
+            where, f"no {what} of {some(universe.symbols)}", "Name the file of these symbols in [feed] path"
         )
     present = np.bincount(rows.column, minlength=universe.size)
     absent = [s for s, bars in zip(universe.symbols, present, strict=True) if not bars]
     if absent:
         raise FeedError(
-            where, f"no {what} of {_some(absent)}", "Take them out of [universe] symbols or name another file"
+            where, f"no {what} of {some(absent)}", "Take them out of [universe] symbols or name another file"
         )
     return rows
 
@@ -94,7 +94,7 @@ def span(paths: tuple[Path, ...]) -> tuple[date, date]:
             )
         lows.append(int(known.min()))
         highs.append(int(known.max()))
-    return _date(min(lows)), _date(max(highs))
+    return session_date(min(lows)), session_date(max(highs))
 
 
 def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
@@ -196,7 +196,7 @@ def _frame(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
             adjusted_only = "adj_close" in has and "close" in missing
             raise FeedError(
                 path.name,
-                f"column {_some(missing)} is missing (it has {', '.join(has)})",
+                f"column {some(missing)} is missing (it has {', '.join(has)})",
                 "Adjusted closes alone have no open to fill at; use a file with open, high, low, close"
                 if adjusted_only
                 else f"Name the columns {', '.join(wanted)}",
@@ -278,11 +278,3 @@ def _cash(where: str, text: str | None) -> int:
     if not cash:
         raise FeedError(where, "a dividend of nothing", remedy)
     return cash
-
-
-def _date(ns: int) -> date:
-    return datetime.fromtimestamp(ns // NANO, UTC).date()
-
-
-def _some(names: tuple[str, ...] | list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

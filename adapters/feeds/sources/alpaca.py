@@ -1,5 +1,4 @@
-"""Alpaca's market data over REST: raw bars of stocks (v2) and crypto (v1beta3), splits and dividends. What the
-account's plan does not allow is refused by Alpaca in words, which are passed on."""
+"""Alpaca's market data over REST: raw bars of stocks (v2) and crypto (v1beta3), splits and dividends."""
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime
@@ -10,10 +9,10 @@ from typing import Final, Literal, TypeVar, cast, get_args
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.feeds.bars.rows import ORDER, ActionRow, Bar, Rows, nano, rows_of, within
+from quantd.adapters.calendars import day_ns, instant_ns
+from quantd.adapters.feeds.bars.rows import ActionKind, ActionRow, Bar, Rows, actions_within, nano, rows_of, within
 from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
 from quantd.adapters.feeds.source import SourceError, whole
-from quantd.adapters.feeds.sources.http import iso_ns
 from quantd.adapters.feeds.sources.http_client import Web
 from quantd.adapters.feeds.vendor import Request, RequestWrong, Vendor
 from quantd.adapters.pace import Rate
@@ -25,7 +24,6 @@ DATA_URL: Final = "https://data.alpaca.markets"
 FREE_RATE: Final = Rate(200, 60.0)
 """Requests a minute of the free plan."""
 
-T = TypeVar("T")
 StockFeed = Literal["iex", "sip", "delayed_sip", "boats", "overnight"]
 
 STOCK_FEEDS: Final[tuple[StockFeed, ...]] = get_args(StockFeed)
@@ -61,9 +59,12 @@ class WireBar(Struct):
     v: Decimal
 
 
-class _BarsPage(Struct):
-    bars: dict[str, list[WireBar]] | None = None
+class _Page(Struct, kw_only=True):
     next_page_token: str | None = None
+
+
+class _BarsPage(_Page):
+    bars: dict[str, list[WireBar]] | None = None
 
 
 class _Split(Struct):
@@ -99,19 +100,23 @@ class _Actions(Struct):
     worthless_removals: list[_Removal] = []
 
 
-class _ActionsPage(Struct):
+class _ActionsPage(_Page):
     corporate_actions: _Actions
-    next_page_token: str | None = None
+
+
+P = TypeVar("P", bound=_Page)
+_bars_page: Final = msgspec.json.Decoder(_BarsPage)
+_actions_page: Final = msgspec.json.Decoder(_ActionsPage)
 
 
 class AlpacaBars:
-    """A Source over a universe of US stocks or, with `crypto`, of pairs such as BTC/USD; not of both.
+    """A Source of US stocks or, with `crypto`, of pairs such as BTC/USD, but not of both.
 
-    A session's bars are dated by their session, finer ones by their open (extended hours among them). Alpaca's crypto
-    days end at midnight in Chicago, which no session of ours does: days of crypto are refused, hours are not.
+    Daily bars are stamped with their session's date, shorter ones with their open, extended hours included. Alpaca's
+    crypto days end at midnight in Chicago, unlike every session here: daily crypto bars are refused.
     """
 
-    stamps: Stamps
+    name: Final = "alpaca"
     adjusted: Final = False
 
     def __init__(
@@ -139,16 +144,12 @@ class AlpacaBars:
         self._url = url.rstrip("/")
         self._headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret} if key else {}
         self._web = Web(self.name, rate=rate, timeout_s=timeout_s, hide=(key, secret))
-        self.stamps = "session" if self._length_ns == DAY_NS else "open"
-
-    @property
-    def name(self) -> str:
-        return "alpaca"
+        self.stamps: Final[Stamps] = "session" if self._length_ns == DAY_NS else "open"
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Raises SourceError, and PartialAnswer where a long range holds no bar of some symbol."""
+        """Raises SourceError, and PartialAnswer when a long range has no bar of some symbol."""
         daily = self._length_ns == DAY_NS
-        # a day's bar is stamped at midnight in New York, 4 or 5 hours after the date that we ask by
+        # a daily bar is stamped at midnight in New York, 4 or 5 hours after the requested date in UTC
         last_ns = end_ns + DAY_NS if daily else end_ns - 1
         params = {"timeframe": self._timeframe, "start": iso(start_ns), "end": iso(last_ns), "limit": str(_PAGE_BARS)}
         params |= {"sort": "asc"}
@@ -158,83 +159,72 @@ class AlpacaBars:
             params |= {"adjustment": "raw", "feed": self._feed}
         found: list[Bar] = []
         for symbols in _groups(self._universe.symbols):
-            async for body in self._pages(path, params | {"symbols": ",".join(symbols)}):
-                page = _decoded(_bars_page, body)
+            async for page in self._pages(path, params | {"symbols": ",".join(symbols)}, _bars_page):
                 for symbol, bars in (page.bars or {}).items():
                     column = self._universe.index.get(symbol)
                     if column is None:
-                        raise SourceError(self.name, f"bars of {symbol}, which nobody asked for", again=False)
+                        raise SourceError(self.name, f"bars of {symbol}, which was not requested", again=False)
                     found += [bar_of(bar, column, daily=daily) for bar in bars]
         rows = within(rows_of(found), start_ns, end_ns)
         return whole(self.name, rows, self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Splits, stock dividends (as splits), cash dividends, and delistings: mergers for cash, and what is removed as
-        worthless. Spin-offs and mergers for shares cannot be said in an ActionRow: they are not among them. Raises
-        SourceError."""
+        """Splits, stock dividends as splits, cash dividends, and delistings by mergers for cash or worthless removals.
+
+        Spin-offs and mergers for shares are omitted, because an ActionRow cannot express them. Raises SourceError.
+        """
         if self._crypto:
             return []
-        first, last = _day(start_ns), _day(end_ns - 1)
+        first, last = iso(start_ns)[:10], iso(end_ns - 1)[:10]
         params = {"types": _TYPES, "start": first, "end": last, "limit": str(_PAGE_ACTIONS), "sort": "asc"}
         rows: list[ActionRow] = []
         for symbols in _groups(self._universe.symbols):
-            async for body in self._pages("/v1/corporate-actions", params | {"symbols": ",".join(symbols)}):
-                rows += self._rows(_decoded(_actions_page, body).corporate_actions)
-        wanted = [row for row in rows if start_ns <= row.day_ns < end_ns]
-        return sorted(wanted, key=lambda row: (row.day_ns, row.column, ORDER[row.kind]))
+            asked = params | {"symbols": ",".join(symbols)}
+            async for page in self._pages("/v1/corporate-actions", asked, _actions_page):
+                rows += self._rows(page.corporate_actions)
+        return actions_within(rows, start_ns, end_ns)
 
     async def close(self) -> None:
         await self._web.close()
 
-    async def _pages(self, path: str, params: Mapping[str, str]) -> AsyncIterator[bytes]:
+    async def _pages(
+        self, path: str, params: Mapping[str, str], decoder: "msgspec.json.Decoder[P]"
+    ) -> AsyncIterator[P]:
         token = ""
         for _ in range(_MOST_PAGES):
-            body = await self._web.get(
-                self._url + path, {**params, **({"page_token": token} if token else {})}, self._headers
-            )
-            yield body
-            following = _decoded(_token, body).next_page_token
-            if not following:
+            asked = {**params, "page_token": token} if token else params
+            body = await self._web.get(self._url + path, asked, self._headers)
+            try:
+                page = decoder.decode(body)
+            except (msgspec.DecodeError, ValueError) as error:
+                raise SourceError("alpaca", f"its answer is not as documented ({error})", again=False) from None
+            yield page
+            if not page.next_page_token:
                 return
-            if following == token:
+            if page.next_page_token == token:
                 raise SourceError(self.name, "its pages never end: the next is always the same")
-            token = following
+            token = page.next_page_token
         raise SourceError(self.name, f"more than {_MOST_PAGES} pages", "Ask for a shorter range", again=False)
 
     def _rows(self, page: _Actions) -> list[ActionRow]:
-        index = self._universe.index
-        rows = []
-        for split in (*page.forward_splits, *page.reverse_splits):
-            if split.symbol in index:
-                rows.append(
-                    _split(split.ex_date, index[split.symbol], Fraction(split.new_rate) / Fraction(split.old_rate))
-                )
-        for given in page.stock_dividends:
-            if given.symbol in index:
-                rows.append(_split(given.ex_date, index[given.symbol], 1 + Fraction(given.rate)))
-        for paid in page.cash_dividends:
-            if paid.symbol in index and nano(paid.rate):
-                rows.append(ActionRow(_midnight(paid.ex_date), index[paid.symbol], "dividend", 1, 1, nano(paid.rate)))
-        for bought in page.cash_mergers:
-            if (column := index.get(bought.acquiree_symbol)) is not None:
-                rows.append(ActionRow(_midnight(bought.effective_date), column, "delisting", 1, 1, nano(bought.rate)))
-        for gone in page.worthless_removals:
-            if gone.symbol in index:
-                rows.append(ActionRow(_midnight(gone.process_date), index[gone.symbol], "delisting", 1, 1, 0))
-        return rows
-
-
-class _Token(Struct):
-    next_page_token: str | None = None
-
-
-_bars_page: Final = msgspec.json.Decoder(_BarsPage)
-_actions_page: Final = msgspec.json.Decoder(_ActionsPage)
-_token: Final = msgspec.json.Decoder(_Token)
+        one = Fraction(1)
+        listed: list[tuple[str, date, ActionKind, Fraction, int]] = [
+            (s.symbol, s.ex_date, "split", Fraction(s.new_rate) / Fraction(s.old_rate), 0)
+            for s in (*page.forward_splits, *page.reverse_splits)
+        ]
+        listed += [(s.symbol, s.ex_date, "split", 1 + Fraction(s.rate), 0) for s in page.stock_dividends]
+        listed += [(d.symbol, d.ex_date, "dividend", one, nano(d.rate)) for d in page.cash_dividends if nano(d.rate)]
+        listed += [(m.acquiree_symbol, m.effective_date, "delisting", one, nano(m.rate)) for m in page.cash_mergers]
+        listed += [(r.symbol, r.process_date, "delisting", one, 0) for r in page.worthless_removals]
+        return [
+            ActionRow(day_ns(day), column, kind, ratio.numerator, ratio.denominator, cash)
+            for symbol, day, kind, ratio, cash in listed
+            if (column := self._universe.index.get(symbol)) is not None
+        ]
 
 
 def timeframe(length_ns: int) -> str:
-    """Alpaca's name of an interval: 1Min to 59Min, 1Hour to 23Hour, 1Day. Raises SourceError where it has none."""
+    """Alpaca's name of an interval: 1Min to 59Min, 1Hour to 23Hour, 1Day. Raises SourceError for others."""
     minutes, rest = divmod(length_ns, 60 * NANO)
     if length_ns == DAY_NS:
         return "1Day"
@@ -247,35 +237,16 @@ def timeframe(length_ns: int) -> str:
 
 
 def bar_of(bar: WireBar, column: int, *, daily: bool) -> Bar:
-    """A bar of Alpaca as ours: by session date where `daily`, else by its open."""
-    ts = iso_ns(bar.t)
+    """Convert a bar: stamped with its session date if `daily`, else with its open."""
+    ts = instant_ns(bar.t, UTC)
     return (ts - ts % DAY_NS if daily else ts), column, bar.o, bar.h, bar.l, bar.c, bar.v
 
 
 def iso(ns: int) -> str:
-    """RFC 3339 with nanoseconds where there are some."""
+    """RFC 3339, with nanoseconds unless they are 0."""
     seconds, rest = divmod(ns, NANO)
     text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{rest:09d}Z" if rest else f"{text}Z"
-
-
-def _decoded(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
-    try:
-        return decoder.decode(body)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise SourceError("alpaca", f"an answer that is not as documented ({error})", again=False) from None
-
-
-def _split(day: date, column: int, ratio: Fraction) -> ActionRow:
-    return ActionRow(_midnight(day), column, "split", ratio.numerator, ratio.denominator, 0)
-
-
-def _midnight(day: date) -> int:
-    return (day - date(1970, 1, 1)).days * DAY_NS
-
-
-def _day(ns: int) -> str:
-    return datetime.fromtimestamp(ns // NANO, UTC).date().isoformat()
 
 
 def _groups(symbols: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -291,8 +262,10 @@ def source(request: Request) -> AlpacaBars:
 
 
 def pairs(universe: Universe) -> bool:
-    """Whether these are pairs such as BTC/USD. Raises RequestWrong where only some are."""
+    """Whether the symbols are pairs such as BTC/USD. Raises RequestWrong for a mix."""
     kinds = {"/" in symbol for symbol in universe.symbols}
     if len(kinds) > 1:
-        raise RequestWrong("alpaca", "it has stocks and crypto apart", "Take them one after the other", again=False)
+        raise RequestWrong(
+            "alpaca", "stocks and crypto need separate requests", "Request one after the other", again=False
+        )
     return kinds == {True}

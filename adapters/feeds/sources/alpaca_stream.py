@@ -1,18 +1,19 @@
 """Alpaca's bars as they are made, over its WebSocket: one-minute bars and their corrections; and of stocks what the
 tape says of halts and of limits up and down."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from msgspec import Struct
 
+from quantd.adapters.calendars import instant_ns
 from quantd.adapters.feeds.bars.rows import Rows, rows_of
 from quantd.adapters.feeds.bars.stamps import UNITS_NS, interval_ns
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.feeds.sources.alpaca import StockFeed, pairs
-from quantd.adapters.feeds.sources.http import iso_ns
 from quantd.adapters.feeds.vendor import Request
 from quantd.trading.events import Halted, Limited
 from quantd.trading.instruments import NANO, Universe
@@ -109,7 +110,7 @@ class AlpacaStream:
         """Who is told, as it comes, what is halted and what has come to a limit; before `bars` is read."""
         self._told = told
 
-    async def bars(self) -> AsyncIterator[Rows]:
+    async def bars(self) -> AsyncGenerator[Rows, None]:
         """Connect, show the key, subscribe, then bars as they come. Raises SourceError when the connection is lost."""
         import aiohttp
 
@@ -195,10 +196,12 @@ class AlpacaStream:
             try:
                 if message.T == "s" and message.sc in HALTS | RESUMES:
                     why = " ".join(x for x in (message.sm, message.rm) if x) or message.sc
-                    self._told(Halted(iso_ns(message.t), column, message.sc in HALTS, why[:200], announced=True))
+                    self._told(
+                        Halted(instant_ns(message.t, UTC), column, message.sc in HALTS, why[:200], announced=True)
+                    )
                 elif message.T == "l" and message.u is not None and message.d is not None:
                     self._limits[column] = int(message.d * NANO), int(message.u * NANO)
-                    self._limit(column, iso_ns(message.t))
+                    self._limit(column, instant_ns(message.t, UTC))
             except (ValueError, ArithmeticError):
                 raise SourceError("alpaca", "its stream says of a halt what cannot be read") from None
         for column, close, ts in zip(rows.column.tolist(), rows.close_nano.tolist(), rows.ts.tolist(), strict=True):
@@ -221,7 +224,7 @@ class AlpacaStream:
         index = self._universe.index
         ours = [m for m in messages if m.T in _BAR_KINDS and m.S in index]
         try:
-            return rows_of([(iso_ns(m.t), index[m.S], m.o, m.h, m.l, m.c, m.v) for m in ours])
+            return rows_of([(instant_ns(m.t, UTC), index[m.S], m.o, m.h, m.l, m.c, m.v) for m in ours])
         except ValueError:
             raise SourceError("alpaca", "a bar of its stream has no stamp that can be read") from None
 

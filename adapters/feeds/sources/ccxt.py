@@ -1,26 +1,25 @@
-"""Bars of a crypto exchange through ccxt: by asking, and as they are made where the exchange sends them.
+"""Bars of a crypto exchange through ccxt, by request and as a stream.
 
-A bar is stamped with its open; a day opens at midnight UTC and closes at the next one. The bar that is being made comes
-with the others, under the stamp of its open: whoever reads knows by the clock that it is not over.
+A bar is stamped with its open. A day opens at midnight UTC and closes at the next one. The unfinished bar is among the
+others, stamped with its open; the reader recognises it by the clock.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
-
-from quantd.adapters.exchange.client import Access, Exchange, NoExchange, asked_to_wait_s, connect, hang_up, leave
+from quantd.adapters.exchange.client import Access, Exchange, NoExchange, connect, hang_up, leave
 from quantd.adapters.exchange.errors import Outcome, outcome
-from quantd.adapters.exchange.numbers import NotExact, decimal, nano
-from quantd.adapters.feeds.bars.rows import ActionRow, Rows
+from quantd.adapters.exchange.numbers import NotExact, decimal
+from quantd.adapters.feeds.bars.rows import ActionRow, Bar, Number, Rows, nano, rows_of
 from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.feeds.vendor import Request, Vendor
 from quantd.adapters.feeds.wrappers.completion import Completed
+from quantd.adapters.pace import retry_after_s
 from quantd.adapters.plugins import Option
-from quantd.trading.instruments import Universe
+from quantd.trading.instruments import NANO, Universe
 
 VENDOR: Final = Vendor(
     "ccxt",
@@ -32,20 +31,17 @@ VENDOR: Final = Vendor(
 )
 
 PAGES: Final = 10_000
-"""Pages of one symbol in one question; the longest history of minutes needs fewer."""
+"""Maximum number of pages per symbol and request; the longest history of minutes needs fewer."""
 AT_ONCE: Final = 4
-"""Symbols that are asked for at one time."""
+"""Number of symbols queried concurrently."""
 LONGEST_WAIT_S: Final = 600.0
-
-Bar = tuple[int, int, tuple[str, str, str, str, str]]
-"""Stamp in ns, column, and the exchange's text of open, high, low, close and volume."""
 
 
 class CryptoSource:
-    """One universe at one exchange and one interval; implements `quantd.adapters.feeds.source.Source` and `Stream`.
+    """One universe at one exchange and one interval; implements `quantd.adapters.feeds.source.Source`.
 
-    Prices and volume (in coins) are exact from the exchange's text. How far back an exchange answers is its own affair:
-    Kraken gives the newest 720 bars whatever is asked for, and what lies before them is simply not there.
+    Prices and volume (in coins) are exact from the exchange's text. The exchange limits the history: Kraken answers
+    every request with the newest 720 bars, and earlier ones are missing.
     """
 
     stamps: Stamps = "open"
@@ -55,51 +51,53 @@ class CryptoSource:
         self.name = access.venue
         self._access = access
         self._universe = universe
-        self._interval = interval
+        self.interval = interval
         self._step_ns = interval_ns(interval)
         self._exchange: Exchange | None = None
-        self._markets: list[str] = []
+        self.markets: list[str] = []
         self._opening = asyncio.Lock()
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        exchange = await self._opened()
+        exchange = await self.opened()
         turn = asyncio.Semaphore(AT_ONCE)
 
-        async def one(column: int, market: str) -> list[Bar]:
+        async def one(column: int) -> Iterable[Bar]:
             async with turn:
-                return await self._history(exchange, column, market, start_ns, end_ns)
+                return await self._history(exchange, column, start_ns, end_ns)
 
-        asked = [asyncio.ensure_future(one(column, market)) for column, market in enumerate(self._markets)]
+        asked = [asyncio.ensure_future(one(column)) for column in range(len(self.markets))]
         try:
             parts = await asyncio.gather(*asked)
         finally:
             for each in asked:
                 each.cancel()
-        return rows_of([bar for part in parts for bar in part])
+        return by_stamp(bar for part in parts for bar in part)
 
-    async def _history(self, exchange: Exchange, column: int, market: str, start_ns: int, end_ns: int) -> list[Bar]:
-        """All bars of one symbol, page after page; a page may overlap the one before."""
+    async def _history(self, exchange: Exchange, column: int, start_ns: int, end_ns: int) -> Iterable[Bar]:
+        """All bars of one symbol, page after page; pages may overlap."""
         found: dict[int, Bar] = {}
         since_ns = start_ns
         for _ in range(PAGES):
-            ask = partial(exchange.fetch_ohlcv, market, self._interval, since_ns // 1_000_000, None)
-            page = [self._bar(column, market, each) for each in await self._ask(exchange, ask)]
-            fresh = [bar for bar in page if bar[0] not in found and bar[0] >= since_ns]
+            ask = partial(exchange.fetch_ohlcv, self.markets[column], self.interval, since_ns // 1_000_000, None)
+            page = [self.bar(column, each) for each in await self._ask(exchange, ask)]
+            newest_ns = max((bar[0] for bar in page if bar[0] not in found), default=since_ns - 1)
             found |= {bar[0]: bar for bar in page if start_ns <= bar[0] < end_ns}
-            if not fresh or max(bar[0] for bar in fresh) + self._step_ns >= end_ns:
+            if newest_ns < since_ns or newest_ns + self._step_ns >= end_ns:
                 break
-            since_ns = max(bar[0] for bar in fresh) + self._step_ns
-        return [found[ts] for ts in sorted(found)]
+            since_ns = newest_ns + self._step_ns
+        return found.values()
 
-    def _bar(self, column: int, market: str, bar: Sequence[Any]) -> Bar:
+    def bar(self, column: int, bar: Sequence[Any]) -> Bar:
+        """A bar of ccxt. Raises SourceError."""
         try:
-            values = tuple(str(decimal(each)) for each in bar[1:6])
-            return int(bar[0]) * 1_000_000, column, values  # type: ignore[return-value]
+            opened, high, low, close, volume = map(decimal, bar[1:6])
+            return int(bar[0]) * 1_000_000, column, opened, high, low, close, volume
         except (NotExact, TypeError, ValueError, IndexError):
-            raise SourceError(self.name, f"a bar of {market} that cannot be read: {self._access.scrub(bar)}") from None
+            text = f"a bar of {self.markets[column]} cannot be read: {self._access.scrub(bar)}"
+            raise SourceError(self.name, text) from None
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """None: a coin has neither splits nor dividends in cash."""
+        """None: a coin has neither splits nor cash dividends."""
         return []
 
     async def close(self) -> None:
@@ -107,46 +105,8 @@ class CryptoSource:
             exchange, self._exchange = self._exchange, None
             await leave(exchange)
 
-    # as they are made
-
-    @property
-    def streams(self) -> bool:
-        """Whether the exchange sends bars; known once a question has been asked."""
-        return self._exchange is not None and self._exchange.has.get("watchOHLCV") is True
-
-    def stream(self) -> "CryptoStream":
-        return CryptoStream(self)
-
-    async def watched(self) -> AsyncIterator[Rows]:
-        """Bars as they come; one that goes on comes again with each change. Raises SourceError when the connection is
-        lost."""
-        exchange = await self._opened()
-        if not self.streams:
-            raise SourceError(self.name, "it does not send bars", "Ask for them instead", again=False)
-        exchange.ws_dial_backoff = {}  # whoever reads has pauses of its own
-        watches: dict[asyncio.Future[Any], int] = {}
-        try:
-            for column, market in enumerate(self._markets):
-                watches[asyncio.ensure_future(exchange.watch_ohlcv(market, self._interval))] = column
-            while True:
-                done, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
-                bars: list[Bar] = []
-                for each in done:
-                    column = watches.pop(each)
-                    market = self._markets[column]
-                    bars += [self._bar(column, market, bar) for bar in _of(each, self._wrong)]
-                    watches[asyncio.ensure_future(exchange.watch_ohlcv(market, self._interval))] = column
-                if bars:
-                    yield rows_of(bars)
-        finally:
-            for each in watches:
-                each.cancel()
-            await asyncio.gather(*watches, return_exceptions=True)
-            await hang_up(exchange)  # what a cancelled question left behind would keep the next one waiting
-
-    # the exchange
-
-    async def _opened(self) -> Exchange:
+    async def opened(self) -> Exchange:
+        """The connection, opened by the first call. Raises SourceError."""
         async with self._opening:
             if self._exchange is None:
                 try:
@@ -154,7 +114,7 @@ class CryptoSource:
                 except NoExchange as error:
                     raise SourceError(self.name, error.wrong, error.remedy, again=False) from None
                 try:
-                    self._markets = await self._compare(exchange)
+                    self.markets = await self._compare(exchange)
                 except BaseException:
                     await leave(exchange)
                     raise
@@ -162,9 +122,9 @@ class CryptoSource:
             return self._exchange
 
     async def _compare(self, exchange: Exchange) -> list[str]:
-        if self._interval not in exchange.timeframes:
+        if self.interval not in exchange.timeframes:
             has = ", ".join(exchange.timeframes)
-            raise SourceError(self.name, f"it has no bars of {self._interval}", f"It has {has}", again=False)
+            raise SourceError(self.name, f"it has no bars of {self.interval}", f"It has {has}", again=False)
         markets = await self._ask(exchange, exchange.load_markets)
         names = []
         for symbol in self._universe.symbols:
@@ -180,14 +140,14 @@ class CryptoSource:
         try:
             return await ask()
         except Exception as error:
-            raise self._wrong(error, asked_to_wait_s(exchange, LONGEST_WAIT_S)) from None
+            raise self.wrong(error, retry_after_s(exchange.last_response_headers or {}, LONGEST_WAIT_S)) from None
 
-    def _wrong(self, error: BaseException, after_s: float = 0.0) -> SourceError:
-        """What an exception of ccxt means to whoever asked for bars."""
+    def wrong(self, error: BaseException, after_s: float = 0.0) -> SourceError:
+        """The SourceError for an exception of ccxt."""
         words = self._access.scrub(f"{type(error).__name__}: {error}")
         match outcome(error):
             case Outcome.AGAIN:
-                return SourceError(self.name, f"asked too often ({words})", after_s=after_s)
+                return SourceError(self.name, f"too many requests ({words})", after_s=after_s)
             case Outcome.UNKNOWN:
                 return SourceError(self.name, words, after_s=after_s)
             case _:
@@ -195,50 +155,57 @@ class CryptoSource:
 
 
 class CryptoStream:
-    """The bars of a CryptoSource as they are made; implements `quantd.adapters.feeds.source.Stream`."""
+    """Bars of a CryptoSource as the exchange sends them; implements `quantd.adapters.feeds.source.Stream`."""
 
     def __init__(self, source: CryptoSource) -> None:
         self._source = source
 
-    def bars(self) -> AsyncIterator[Rows]:
-        return self._source.watched()
+    async def bars(self) -> AsyncGenerator[Rows, None]:
+        """Bars as they arrive; the unfinished bar is repeated with each change.
+
+        Raises SourceError when the connection is lost, or when the exchange has no stream of bars.
+        """
+        source = self._source
+        exchange = await source.opened()
+        if exchange.has.get("watchOHLCV") is not True:
+            raise SourceError(source.name, "it does not stream bars", "Set [feed] stream = false", again=False)
+        exchange.ws_dial_backoff = {}  # the reader has pauses of its own
+
+        def watch(column: int) -> asyncio.Future[Any]:
+            return asyncio.ensure_future(exchange.watch_ohlcv(source.markets[column], source.interval))
+
+        watches = {watch(column): column for column in range(len(source.markets))}
+        try:
+            while True:
+                done, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
+                bars: list[Bar] = []
+                for each in done:
+                    column = watches.pop(each)
+                    if (error := each.exception()) is not None:
+                        raise source.wrong(error) from None
+                    bars += [source.bar(column, bar) for bar in each.result()]
+                    watches[watch(column)] = column
+                if bars:
+                    yield by_stamp(bars)
+        finally:
+            for each in watches:
+                each.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
+            await hang_up(exchange)  # remnants of a cancelled request would delay the next one
 
     async def close(self) -> None:
         await self._source.close()
 
 
-def _of(done: asyncio.Future[Any], wrong: Callable[[BaseException], SourceError]) -> list[Sequence[Any]]:
-    error = done.exception()
-    if error is not None:
-        raise wrong(error) from None
-    return list(done.result())
+def by_stamp(bars: Iterable[Bar]) -> Rows:
+    """Bars as columns, by stamp and column."""
+    return rows_of(sorted(bars, key=lambda bar: bar[:2]), _exact)
 
 
-def rows_of(bars: Sequence[Bar]) -> Rows:
-    """Bars as columns, in the order of their stamps."""
-    bars = sorted(bars, key=lambda bar: (bar[0], bar[1]))
-    texts = [bar[2] for bar in bars]
-    prices = np.array([[float(each) for each in text] for text in texts], dtype=np.float64).reshape(len(bars), 5)
-    return Rows(
-        ts=np.array([bar[0] for bar in bars], dtype=np.int64),
-        column=np.array([bar[1] for bar in bars], dtype=np.int64),
-        open=prices[:, 0].copy(),
-        high=prices[:, 1].copy(),
-        low=prices[:, 2].copy(),
-        close=prices[:, 3].copy(),
-        volume=prices[:, 4].copy(),
-        open_nano=np.array([_price(text[0]) for text in texts], dtype=np.int64),
-        close_nano=np.array([_price(text[3]) for text in texts], dtype=np.int64),
-        source=np.zeros(len(bars), dtype=np.int64),
-    )
-
-
-def _price(text: str) -> int:
-    """Exact nano; a price finer than that, or none at all, is judged by whoever validates bars."""
-    try:
-        return nano(text)
-    except NotExact:
-        return 0
+def _exact(price: Number) -> int:
+    """Nano-units of a price; 0, which the checks reject, for a price that is finer or too large."""
+    found = nano(price)
+    return found if price is not None and found == price * NANO else 0
 
 
 def source(request: Request) -> CryptoSource:
@@ -247,5 +214,5 @@ def source(request: Request) -> CryptoSource:
 
 
 def stream(request: Request) -> Completed:
-    """Opens the stream of an exchange, without the bars that are being made."""
-    return Completed(source(request).stream())
+    """Opens the stream of an exchange, without unfinished bars."""
+    return Completed(CryptoStream(source(request)))

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from quantd.adapters.calendars import day_ns, instant_ns
 from quantd.adapters.feeds.bars.rows import ActionRow, Bar, Rows, joined, number, rows_of, within
 from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
 from quantd.adapters.feeds.source import SourceError, whole
@@ -128,24 +129,13 @@ class HttpSource:
         if mapping.signature is not None and not secret:
             raise SourceError(mapping.name, "it needs a secret to sign with", "Set QUANTD_HTTP_SECRET", again=False)
         self._mapping, self._universe, self._interval = mapping, universe, interval
+        self.name, self.stamps, self.adjusted = mapping.name, mapping.stamps, mapping.adjusted
         self._length_ns = interval_ns(interval)
         self._key, self._secret, self._clock = key, secret, clock
         self._zone = ZoneInfo(mapping.zone)
         # may the next page begin after the newest bar? Where the vendor takes dates only, bars of that day come again
         self._fine = _unit_ns(mapping.ask_format) <= self._length_ns
         self._web = Web(mapping.name, rate=mapping.rate, timeout_s=mapping.timeout_s, hide=(key, secret))
-
-    @property
-    def name(self) -> str:
-        return self._mapping.name
-
-    @property
-    def stamps(self) -> Stamps:
-        return self._mapping.stamps
-
-    @property
-    def adjusted(self) -> bool:
-        return self._mapping.adjusted
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         """One symbol after the other. Raises SourceError."""
@@ -208,7 +198,7 @@ class HttpSource:
             url, headers = signed(m.signature, url, headers, self._secret, self._clock())
         body = await self._web.get(url, headers=headers)
         try:
-            document = _decode(body)
+            document = _decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise SourceError(self.name, f"no JSON in its answer for {symbol}") from None
         said = _at(document, m.error) if m.error else None
@@ -266,15 +256,11 @@ class HttpSource:
                     raise ValueError
                 ts = int(exact * (NANO // _PER_SECOND[how]))
             else:
-                ts = iso_ns(str(value), self._zone)
-            return self._midnight(ts) if self._mapping.stamps == "session" else ts
+                ts = instant_ns(str(value), self._zone)
+            return day_ns(datetime.fromtimestamp(ts // NANO, self._zone).date()) if self.stamps == "session" else ts
         except (ValueError, OverflowError):
             text = f"{str(value)[:40]!r} of {symbol} is no stamp in {how}"
             raise SourceError(self.name, text, "Check ts and stamp_format in the mapping", again=False) from None
-
-    def _midnight(self, ts: int) -> int:
-        day = datetime.fromtimestamp(ts // NANO, self._zone).date()
-        return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * NANO
 
 
 def signed(
@@ -299,25 +285,8 @@ def signed(
     return url, out
 
 
-def iso_ns(text: str, zone: ZoneInfo | None = None) -> int:
-    """ISO 8601 to ns UTC, with up to nine digits of a second; without an offset it is of `zone` (UTC). ValueError."""
-    text = text.strip()
-    body, _, fraction = text.partition(".")
-    digits = ""
-    while fraction and fraction[0].isdigit():
-        digits, fraction = digits + fraction[0], fraction[1:]
-    moment = datetime.fromisoformat(body + fraction)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=zone or UTC)
-    return int(moment.timestamp()) * NANO + int(digits.ljust(9, "0")[:9] or "0")
-
-
 def _unit_ns(how: StampFormat) -> int:
     return NANO * 86_400 if how == "date" else NANO // _PER_SECOND.get(how, 1)
-
-
-def _decode(body: bytes) -> Any:
-    return _decoder.decode(body)
 
 
 _decoder: Final = msgspec.json.Decoder(float_hook=str)  # prices stay text: a float would round them

@@ -1,42 +1,42 @@
-"""Asking a vendor over HTTP: deadlines, a rate, bounded answers, and what each refusal means. Keys never reach a
-message."""
+"""HTTP requests to a vendor: deadlines, a rate, bounded answers, and the meaning of each status."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from quantd.adapters.feeds.source import SourceError
-from quantd.adapters.pace import Pace, Rate
+from quantd.adapters.pace import Pace, Rate, retry_after_s
+from quantd.trading.display_text import one_line
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
 MAX_ANSWER_BYTES: Final = 64 << 20
 WORDS: Final = 160
-"""Of what the vendor said, this much is repeated."""
+"""Maximum length of a vendor's text in a message."""
 
 LONGEST_WAIT_S: Final = 3600.0
-"""A vendor that asks for more is asked again after this."""
+"""Upper bound of the delay that a vendor requests."""
 
 
 class Web:
-    """One vendor's HTTP: `source` names it in errors, `timeout_s` bounds one request with its answer. What is in `hide`
-    is never repeated, not even where the vendor repeats it."""
+    """One vendor's HTTP interface. `source` is its name in errors, `timeout_s` bounds one request with its answer.
+
+    The texts in `hide` appear in no message.
+    """
 
     def __init__(
         self, source: str, *, rate: Rate | None = None, timeout_s: float = 20.0, hide: Sequence[str] = ()
     ) -> None:
         self._source, self._timeout_s = source, timeout_s
-        self._hide = [text for text in hide if text]
+        self._hide = hide
         self._pace = Pace(rate)
         self._session: ClientSession | None = None
 
     async def get(
         self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> bytes:
-        """The body of a 200. Raises SourceError. Redirects are refused: keys must not follow them elsewhere."""
+        """The body of a 200. Raises SourceError, also for redirects, because keys must not go to another address."""
         import aiohttp
         from yarl import URL
 
@@ -65,10 +65,8 @@ class Web:
             raise SourceError(self._source, f"it cannot be reached ({type(error).__name__})") from None
 
     def words(self, said: str) -> str:
-        """What a vendor said, on one line, not too long, without keys."""
-        for text in self._hide:
-            said = said.replace(text, "...")
-        return " ".join(said.split())[:WORDS]
+        """A text of the vendor in one line, without keys."""
+        return one_line(said, WORDS, self._hide)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -87,29 +85,13 @@ class Web:
 
 
 def refusal(source: str, status: int, headers: Mapping[str, str], said: str) -> SourceError:
-    """What an HTTP status other than 200 means for whoever asked."""
+    """The SourceError for an HTTP status other than 200."""
     text = f"HTTP {status}" + (f": {said}" if said else "")
     if status == 429:
-        return SourceError(source, f"too many requests ({text})", after_s=_wait_s(headers))
+        return SourceError(source, f"too many requests ({text})", after_s=retry_after_s(headers, LONGEST_WAIT_S))
     if status in (401, 403):
         return SourceError(source, f"it refuses the key ({text})", "Check the key and what it may read", again=False)
     if status >= 500 or status == 408:
-        return SourceError(source, f"it is in trouble ({text})", after_s=_wait_s(headers))
+        return SourceError(source, f"it is unavailable ({text})", after_s=retry_after_s(headers, LONGEST_WAIT_S))
     remedy = "Write the address that it moved to" if 300 <= status < 400 else "Check the symbols and the range"
     return SourceError(source, f"it refuses the request ({text})", remedy, again=False)
-
-
-def _wait_s(headers: Mapping[str, str]) -> float:
-    """Seconds until we may ask again: Retry-After as seconds or a date, else X-RateLimit-Reset as Unix seconds; 0: not
-    said."""
-    later = headers.get("Retry-After", "").strip()
-    now = datetime.now(UTC)
-    wait = 0.0
-    try:
-        if later:
-            wait = float(later) if later[0].isdigit() else (parsedate_to_datetime(later) - now).total_seconds()
-        elif reset := headers.get("X-RateLimit-Reset", ""):
-            wait = float(reset) - now.timestamp()
-    except (ValueError, TypeError):
-        return 0.0
-    return min(max(wait, 0.0), LONGEST_WAIT_S)

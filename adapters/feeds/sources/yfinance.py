@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from quantd.adapters.feeds.bars.rows import ORDER, ActionRow, Rows, exact_nano, joined, rows_of, within
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows, actions_within, exact_nano, joined, rows_of, within
 from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
 from quantd.adapters.feeds.source import PartialAnswer, SourceError, some, whole
 from quantd.adapters.feeds.sources.http_client import WORDS
 from quantd.adapters.feeds.vendor import Request, Vendor
 from quantd.adapters.plugins import Option
+from quantd.trading.display_text import one_line, session_date
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS
@@ -76,6 +77,8 @@ class YahooSource:
     `now` gives ns UTC.
     """
 
+    name: Final = "yahoo"
+
     def __init__(
         self,
         universe: Universe,
@@ -93,8 +96,9 @@ class YahooSource:
             raise SourceError(
                 self.name, f'it has no bars of "{interval}"', f"There are {', '.join(REACH_DAYS)}", again=False
             )
-        self._universe, self._interval, self._adjusted = universe, interval, adjusted
+        self._universe, self._interval, self.adjusted = universe, interval, adjusted
         self._daily = interval_ns(interval) == DAY_NS
+        self.stamps: Final[Stamps] = "session" if self._daily else "open"
         self._theirs = [(symbols or {}).get(i.symbol) or spelled(i) for i in universe.instruments]
         self._deadline_s, self._gateway, self._cookies, self._now = deadline_s, gateway, cookies, now
         self._threads = ThreadPoolExecutor(_THREADS, "yahoo")
@@ -102,31 +106,18 @@ class YahooSource:
         self._told = told
         self._newest: dict[int, tuple[int, int, _Answer]] = {}
 
-    @property
-    def name(self) -> str:
-        return "yahoo"
-
-    @property
-    def stamps(self) -> Stamps:
-        return "session" if self._daily else "open"
-
-    @property
-    def adjusted(self) -> bool:
-        return self._adjusted
-
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         """Raises SourceError; PartialAnswer names the symbols that Yahoo knows nothing of, with the bars of
         the others."""
         oldest = self._now() - REACH_DAYS[self._interval] * DAY_NS
         if start_ns < oldest and not self._daily:
-            first = datetime.fromtimestamp(oldest // NANO, UTC).date()
-            what = f"bars of {self._interval} go back {REACH_DAYS[self._interval]} days only, to {first}"
+            what = f"bars of {self._interval} go back {REACH_DAYS[self._interval]} days only, to {session_date(oldest)}"
             raise SourceError(self.name, what, "Ask for a later start or for longer bars", again=False)
         answers, lost = await self._each(lambda column: self._bars_of(column, start_ns, end_ns))
         rows = within(joined(a.rows for a in answers), start_ns, end_ns)
         if lost:
             missing = [self._universe.symbols[column] for column in lost]
-            why = " ".join(str(next(iter(lost.values())).what).split())
+            why = one_line(next(iter(lost.values())).what, WORDS)
             if len(lost) == self._universe.size:
                 raise SourceError(
                     self.name, f"no bar of {some(missing)}: {why}", "Check how it spells them", again=False
@@ -137,13 +128,12 @@ class YahooSource:
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """Raises SourceError. A fund's capital gains are paid like dividends and are among them, unless Yahoo lists
         them in its dividends already."""
-        if self._adjusted:
+        if self.adjusted:
             return []
         answers, lost = await self._each(lambda column: self._known(column, start_ns))
         for column, error in lost.items():
             raise SourceError(self.name, f"no actions of {self._universe.symbols[column]}: {error.what}", again=False)
-        found = [a for each in answers for a in each.actions if start_ns <= a.day_ns < end_ns]
-        return sorted(found, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
+        return actions_within((action for each in answers for action in each.actions), start_ns, end_ns)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -220,7 +210,7 @@ class YahooSource:
         except (YFException, OSError, ValueError, KeyError, TypeError, IndexError) as error:
             # curl's errors are OSErrors; those below are yfinance's way of saying that an answer was not what it
             # expected
-            status, words = session.chart.status, " ".join(str(error).split())[:WORDS]
+            status, words = session.chart.status, one_line(error, WORDS)
             if status == 404:
                 raise self._unknown(column, words) from None
             if 200 <= status < 500:
@@ -262,13 +252,13 @@ class YahooSource:
         frame = frame[frame[list(_PRICES)].notna().any(axis=1)]  # a row of nothing is no bar
         day = _days(frame)
         ts = day if self._daily else _stamps(frame.index)
-        factor = np.ones(len(ts)) if self._adjusted else factors(day, actions)
+        factor = np.ones(len(ts)) if self.adjusted else factors(day, actions)
         values = {name: frame[name].to_numpy(dtype=np.float64) for name in (*_PRICES, "Adj Close", "Volume")}
         nano: dict[str, Ints] = {}
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = values["Adj Close"] / values["Close"]
         for name in _PRICES:
-            nano[name] = exact_nano(values[name] * scale) if self._adjusted else paid(values[name], factor)
+            nano[name] = exact_nano(values[name] * scale) if self.adjusted else paid(values[name], factor)
         money: dict[str, Floats] = {name: currency(nano[name]) for name in _PRICES}
         return Rows(
             ts=ts,
@@ -350,8 +340,6 @@ def _moment(ns: int) -> datetime:
 
 
 _DECIMALS: Final = 9
-
-
 _LARGEST: Final = 9.2e9
 
 

@@ -1,11 +1,12 @@
-"""What was downloaded once is not downloaded again: closed, final bars and past actions of any source, kept on disk.
+"""A cache on disk for the final bars and past actions of any source.
 
-Nothing is kept of a failed answer, and the bar that is still being made is never kept.
+Failed answers and unfinished bars are never stored. A disk that fails costs the cache, not the bars.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 from msgspec.structs import replace
 
-from quantd.adapters.feeds.bars.rows import ORDER, ActionRow, Rows, joined, rows_of, within
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows, actions_within, joined, rows_of, within
 from quantd.adapters.feeds.bars.stamps import UNITS_NS, interval_ns
 from quantd.adapters.feeds.source import PartialAnswer, Source
 from quantd.adapters.feeds.wrappers.cache_files import Note, Ranges, Shelf, merged, packed, uncovered, unpacked
@@ -23,21 +24,18 @@ from quantd.trading.instruments import Universe
 from quantd.trading.sessions import DAY_NS
 
 SETTLE_NS: Final = {True: 6 * UNITS_NS["h"], False: 15 * UNITS_NS["m"]}
-"""How long after its end a bar (of a day: True, shorter: False) may still be corrected by its vendor."""
+"""Time after its end in which a vendor may still correct a bar (True: of a day, False: shorter)."""
 
 LATE_NS: Final = 5 * DAY_NS
-"""A vendor that has sent nothing for the newest days may be late; for older ones there was nothing."""
+"""A vendor without bars of the newest days may be late; for older days there are none."""
 
 
 class Cached(Passing):
-    """`source` behind `folder`/<source>/<interval>-<raw|adjusted>/. Bars come back as the source gave them, symbol by
-    symbol.
+    """A source with a cache in `folder`/<source>/<interval>-<raw|adjusted>/. Bars come symbol by symbol.
 
-    What vendors correct after SETTLE_NS is not seen: remove the folder for it. A vendor computes adjusted prices anew
-    with each dividend, so pieces of two downloads are never joined: a longer range is downloaded as a whole. `now`
-    gives ns UTC.
-    `downloads` counts the questions that went to the source, `put_aside` lists damaged files, `trouble` says why the
-    newest answer could not be kept (a full disk costs the cache, not the bars).
+    Corrections later than SETTLE_NS are missed until the folder is removed. A vendor recomputes adjusted prices with
+    each dividend, so two downloads of them are never joined: a longer range is downloaded as a whole. `now` is in ns
+    UTC. `downloads` counts the requests to the source, `put_aside` lists damaged files.
     """
 
     def __init__(
@@ -52,17 +50,13 @@ class Cached(Passing):
         short_ns = 2 * UNITS_NS["h"] if self._length_ns == DAY_NS and source.stamps == "open" else 0
         self._apart_ns = 1 if source.stamps == "close" else self._length_ns - short_ns
         self._turn = asyncio.Lock()
+        self.put_aside: Final = self._shelf.put_aside
         self.downloads = 0
-        self.trouble = ""
-
-    @property
-    def put_aside(self) -> list[Path]:
-        return self._shelf.put_aside
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Raises SourceError where the source does: of a failed answer nothing is kept."""
+        """Raises the source's SourceError."""
         async with self._turn:
-            series = await asyncio.to_thread(self._noted)
+            series = [_Series(note, None) for note in await asyncio.to_thread(self._notes)]
             gaps = _gaps([one.note.covered for one in series], start_ns, end_ns)
             if gaps != ((start_ns, end_ns),):
                 series = await asyncio.to_thread(lambda: [self._opened(k, one) for k, one in enumerate(series)])
@@ -94,9 +88,9 @@ class Cached(Passing):
         return rows
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Raises SourceError where the source does."""
+        """Raises the source's SourceError."""
         async with self._turn:
-            notes = await asyncio.to_thread(lambda: [self._found(symbol) for symbol in self._universe.symbols])
+            notes = await asyncio.to_thread(self._notes)
             gaps = _gaps([note.actions_covered for note in notes], start_ns, end_ns)
             known = [a for column, note in enumerate(notes) for a in unpacked(note, column)]
             for begin, end in gaps:
@@ -116,32 +110,25 @@ class Cached(Passing):
                         for column, note in enumerate(notes)
                     ]
                     await asyncio.to_thread(self._note, notes)
-        wanted = [a for a in known if start_ns <= a.day_ns < end_ns]
-        return sorted(wanted, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
-
-    def _noted(self) -> "list[_Series]":
-        return [_Series(self._found(symbol), None) for symbol in self._universe.symbols]
+        return actions_within(known, start_ns, end_ns)
 
     def _opened(self, column: int, one: "_Series") -> "_Series":
-        """With its bars. A file that is damaged or gone counts as never downloaded."""
+        """The series with its bars; a missing or damaged file counts as never downloaded."""
         if one.rows is not None:
             return one
-        try:
+        rows = None
+        with suppress(OSError):
             rows = self._shelf.bars(one.note, column)
-        except OSError as error:
-            self.trouble = str(error)
-            rows = None
         return _Series(replace(one.note, file="", covered=()), rows_of(())) if rows is None else _Series(one.note, rows)
 
-    def _found(self, symbol: str) -> Note:
+    def _notes(self) -> list[Note]:
         try:
-            return self._shelf.note(symbol)
-        except OSError as error:
-            self.trouble = str(error)
-            return Note(symbol)
+            return [self._shelf.note(symbol) for symbol in self._universe.symbols]
+        except OSError:
+            return [Note(symbol) for symbol in self._universe.symbols]
 
     def _keep(self, series: "list[_Series]", answer: Rows, begin: int, end: int) -> "list[_Series]":
-        """Put what of an answer to [begin, end) is closed and final beside what was kept before."""
+        """Add the final bars of an answer to [begin, end) to the stored ones."""
         out = []
         for column, one in enumerate(series):
             bars = within(answer.take(answer.column == column), begin, end)
@@ -152,15 +139,13 @@ class Cached(Passing):
                 covered = merged(() if self.adjusted else one.note.covered, (begin, stop))
                 rows = joined((within(old, _FIRST, begin), within(bars, begin, stop), within(old, stop, _LAST)))
                 one = _Series(replace(one.note, covered=covered), rows)
-                try:
+                with suppress(OSError):
                     one = _Series(self._shelf.keep(one.note, rows), rows)
-                except OSError as error:
-                    self.trouble = str(error)
             out.append(one)
         return out
 
     def _known_until(self, bars: Rows, begin: int, end: int) -> int:
-        """Up to which instant of [begin, end) an answer of `bars` is the last word; `begin` where nothing of it is."""
+        """The end of the final part of [begin, end) in an answer of `bars`; `begin` without one."""
         now = self._now()
         final_ns = now - SETTLE_NS[self._length_ns == DAY_NS] - (0 if self.stamps == "close" else self._length_ns)
         final = bars.ts[bars.ts <= final_ns]
@@ -172,16 +157,14 @@ class Cached(Passing):
         return min(end, int(final.max()) + self._apart_ns, *unsure.tolist())
 
     def _note(self, notes: Sequence[Note]) -> None:
-        for note in notes:
-            try:
+        with suppress(OSError):
+            for note in notes:
                 self._shelf.keep(note)
-            except OSError as error:
-                self.trouble = str(error)
 
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """One symbol: what the note says, and the bars that it names, None before they were needed."""
+    """One symbol: its note, and the bars of its file, None before they were read."""
 
     note: Note
     rows: Rows | None
@@ -196,12 +179,12 @@ _LAST: Final = int(np.iinfo(np.int64).max)
 
 
 def folder_of(folder: Path, source: str, interval: str, *, adjusted: bool) -> Path:
-    """Where a series lies in a cache folder."""
+    """The folder of a series in a cache."""
     return folder / quote(source, safe="+") / f"{interval}-{'adjusted' if adjusted else 'raw'}"
 
 
 def _gaps(covered: Sequence[Ranges], start: int, end: int) -> Ranges:
-    """What of [start, end) is not kept of every symbol."""
+    """The parts of [start, end) that are missing for some symbol."""
     out: Ranges = ()
     for ranges in covered:
         for gap in uncovered(ranges, start, end):

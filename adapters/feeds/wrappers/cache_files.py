@@ -1,7 +1,7 @@
-"""Bars on disk for a cache: one folder a series, one parquet file a symbol with a signed note beside it.
+"""Bars on disk for a cache: one folder a series, one parquet file a symbol with a note and its checksum beside it.
 
-The note is what counts: it names the parquet file, its checksum and what of time it covers, and is replaced in one
-step. polars can abort the process on a damaged file, so no file is shown to it whose checksum is not right.
+The note decides: it names the parquet file, its checksum and its time ranges, and is replaced atomically. polars can
+abort the process on a damaged file, so it only reads files with the right checksum.
 """
 
 import os
@@ -21,14 +21,14 @@ from msgspec import Struct
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows, rows_of
 
 Ranges = tuple[tuple[int, int], ...]
-"""Half-open, apart, in order; ns UTC."""
+"""Half-open, disjoint, ascending; ns UTC."""
 
 _FORMAT: Final = 1
 _KEPT: Final = ("ts", "open", "high", "low", "close", "volume", "open_nano", "close_nano", "source")
 
 
 class Note(Struct, frozen=True, omit_defaults=True):
-    """What is known of one symbol's bars and actions."""
+    """The stored bars and actions of one symbol."""
 
     symbol: str
     file: str = ""
@@ -41,10 +41,9 @@ class Note(Struct, frozen=True, omit_defaults=True):
 
 
 class Shelf:
-    """One series: `folder`/<symbol>.json with `folder`/<symbol>-<checksum>.parquet. Blocking; OSError where a disk
-    fails.
+    """One series: `folder`/<symbol>.json and `folder`/<symbol>-<checksum>.parquet. Blocking. Raises OSError.
 
-    What is damaged is renamed to end in ".bad" and counts as absent; `put_aside` lists it.
+    A damaged file is renamed to end in ".bad" and counts as absent; `put_aside` lists it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,7 +51,7 @@ class Shelf:
         self.put_aside: Final[list[Path]] = []
 
     def note(self, symbol: str) -> Note:
-        """What is kept of a symbol; an empty note where there is nothing, or nothing sound."""
+        """The note of a symbol; an empty one where it is missing or damaged."""
         path = self._path(symbol)
         try:
             data = path.read_bytes()
@@ -69,8 +68,7 @@ class Shelf:
         return note
 
     def bars(self, note: Note, column: int) -> Rows | None:
-        """The bars that a note names, as bars of `column`; None where the file is gone or damaged: ask the
-        source anew."""
+        """The bars of a note as bars of `column`; None where the file is missing or damaged."""
         if not note.file:
             return rows_of(())
         path = self.folder / note.file
@@ -86,8 +84,7 @@ class Shelf:
         return Rows(column=np.full(len(frame), column, dtype=np.int64), **kept)
 
     def keep(self, note: Note, rows: Rows | None = None) -> Note:
-        """Store a note and, where given, the bars that it is about; the note as it is now. Either all of it or
-        nothing."""
+        """Store a note and, where given, its bars, atomically. Returns the stored note."""
         self.folder.mkdir(parents=True, exist_ok=True)
         old = note.file
         if rows is not None:
@@ -106,7 +103,7 @@ class Shelf:
         return note
 
     def notes(self) -> list[Note]:
-        """Every symbol kept here, by name."""
+        """The notes of all stored symbols, by name."""
         found = []
         for path in sorted(self.folder.glob("*.json")):
             body = path.read_bytes().partition(b"\n")[2]
@@ -120,13 +117,11 @@ class Shelf:
         return self.folder / f"{_stem(symbol)}.json"
 
     def _aside(self, path: Path) -> None:
-        bad = path.with_name(path.name + ".bad")
-        path.replace(bad)
-        self.put_aside.append(bad)
+        self.put_aside.append(path.replace(path.with_name(path.name + ".bad")))
 
 
 def merged(ranges: Ranges, more: tuple[int, int]) -> Ranges:
-    """`ranges` and one more, those that touch made one."""
+    """`ranges` and one more, with touching ones joined."""
     out: list[tuple[int, int]] = []
     for begin, end in sorted([*ranges, more]):
         if begin >= end:
@@ -139,7 +134,7 @@ def merged(ranges: Ranges, more: tuple[int, int]) -> Ranges:
 
 
 def uncovered(ranges: Ranges, start: int, end: int) -> Ranges:
-    """What of [start, end) no range covers."""
+    """The parts of [start, end) that no range covers."""
     out = []
     for begin, stop in ranges:
         if stop <= start or begin >= end:
@@ -153,16 +148,13 @@ def uncovered(ranges: Ranges, start: int, end: int) -> Ranges:
 
 
 def packed(actions: Sequence[ActionRow]) -> tuple[tuple[int, str, int, int, int], ...]:
-    """Actions as a note keeps them."""
+    """Actions in the form of a note."""
     return tuple((a.day_ns, a.kind, a.numerator, a.denominator, a.cash_nano) for a in actions)
 
 
 def unpacked(note: Note, column: int) -> list[ActionRow]:
     """The actions of a note, as actions of `column`."""
-    rows = []
-    for day_ns, kind, numerator, denominator, cash_nano in note.actions:
-        rows.append(ActionRow(day_ns, column, kind, numerator, denominator, cash_nano))  # type: ignore[arg-type]
-    return rows
+    return [ActionRow(day_ns, column, *rest) for day_ns, *rest in note.actions]  # type: ignore[arg-type]
 
 
 _encoder: Final = msgspec.json.Encoder()
@@ -170,7 +162,7 @@ _decoder: Final = msgspec.json.Decoder(Note)
 
 
 def _stem(symbol: str) -> str:
-    """A symbol as a file's name, whatever it is made of: BTC/USD is BTC%2FUSD, and nothing begins with a dot."""
+    """A symbol as a file name: BTC/USD becomes BTC%2FUSD, and a leading dot is escaped."""
     name = quote(symbol, safe="")
     return "%2E" + name[1:] if name.startswith(".") else name
 
@@ -184,7 +176,7 @@ def _seal(body: bytes) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """All of it or nothing, on the disk when this returns."""
+    """Write a file atomically and sync it to disk."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
     try:
         with os.fdopen(handle, "wb") as file:

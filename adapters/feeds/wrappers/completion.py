@@ -1,6 +1,7 @@
-"""A stream that sends a bar again with each change, as one that sends bars when they are over."""
+"""Filters a stream that repeats the unfinished bar with each change down to finished bars."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 import numpy as np
@@ -10,20 +11,19 @@ from quantd.adapters.feeds.source import Stream
 
 
 class Completed:
-    """Gives the newest bar of a symbol when a later one of it has begun, and older ones at once.
+    """Emits a symbol's newest bar once a later one has begun, and older bars at once.
 
-    Such a stream does not say when a bar is over, and its last change may be on its way when the bar closes: only a bar
-    that has a successor is surely whole. Where nothing trades no successor comes: whoever reads asks the vendor for
+    Such a stream does not mark the end of a bar, and its last change may still be under way at the close: only a bar
+    with a successor is certainly complete. Without trades there is no successor, and the reader queries the vendor for
     that bar.
     """
 
     def __init__(self, stream: Stream) -> None:
         self._stream: Final = stream
 
-    async def bars(self) -> AsyncIterator[Rows]:
-        changes = self._stream.bars()
+    async def bars(self) -> AsyncGenerator[Rows, None]:
         newest: dict[int, Rows] = {}
-        try:
+        async with aclosing(self._stream.bars()) as changes:
             async for rows in changes:
                 over: list[Rows] = []
                 for k in np.argsort(rows.ts, kind="stable").tolist():
@@ -37,9 +37,6 @@ class Completed:
                         over.append(bar)
                 if over:
                     yield joined(over)
-        finally:
-            if isinstance(changes, AsyncGenerator):
-                await changes.aclose()
 
     async def close(self) -> None:
         await self._stream.close()

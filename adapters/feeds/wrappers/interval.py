@@ -1,24 +1,26 @@
-"""A source of bars of one interval over a source of shorter ones."""
+"""Sources and streams of bars of one interval over those of a shorter one."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from typing import Final
 
 import polars as pl
 
-from quantd.adapters.feeds.bars.resample import Resampler, _empty, _fold, _rows
-from quantd.adapters.feeds.bars.rows import ActionRow, Rows
-from quantd.adapters.feeds.bars.stamps import Stamps
-from quantd.adapters.feeds.source import PartialAnswer, Source, Stream
+from quantd.adapters.feeds.bars.resample import Resampler, empty, fold, rows_of
+from quantd.adapters.feeds.bars.rows import Rows, within
+from quantd.adapters.feeds.source import PartialAnswer, Source, Stream, TellsHalts
+from quantd.adapters.feeds.wrappers.wrapper import Passing
+from quantd.trading.events import Halted, Limited
 from quantd.trading.instruments import Universe
 from quantd.trading.sessions import Sessions
 
 
-class Resampled:
-    """An quantd.adapters.feeds.source.Source of bars out of a vendor's finer ones.
+class Resampled(Passing):
+    """A source of bars of `interval_ns`, built from a vendor's bars of `finer_ns`.
 
-    A bar whose last part is missing may be one in whose end nothing traded, or one of a vendor that is late: until
-    `settle_ns` after its end by `now` (ns UTC) it is not given.
+    A missing last part means either no trade or a late vendor. Such a bar is withheld until `settle_ns` after its end,
+    by `now` (ns UTC).
     """
 
     def __init__(
@@ -33,14 +35,12 @@ class Resampled:
         settle_ns: int = 0,
     ) -> None:
         """Raises FeedError, as Resampler does."""
+        super().__init__(source)
+        self.stamps = "open"
         self._now: Final = now
         self._settle: Final = settle_ns
-        self.name: Final = source.name
-        self.stamps: Final[Stamps] = "open"
-        self.adjusted: Final = source.adjusted
-        self._source: Final = source
         self._interval: Final = interval_ns
-        self._making: Final = Resampler(universe, sessions, interval_ns, stamps=source.stamps, finer_ns=finer_ns)
+        self._resampler: Final = Resampler(universe, sessions, interval_ns, stamps=source.stamps, finer_ns=finer_ns)
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
         now = self._now()
@@ -49,65 +49,47 @@ class Resampled:
             finer = await self._source.bars(start_ns, end_ns + self._interval)
         except PartialAnswer as error:
             finer, missing = error.rows, error
-        parts = self._making.placed(finer).unique(["column", "first"], keep="last", maintain_order=True)
-        bars = _fold(parts)
-        rows = _rows(bars.filter((pl.col("last") >= pl.col("end")) | (pl.col("end") <= now - self._settle)))
-        rows = rows.take((rows.ts >= start_ns) & (rows.ts < end_ns))
+        bars = fold(self._resampler.placed(finer).unique(["column", "first"], keep="last", maintain_order=True))
+        whole = (pl.col("last") >= pl.col("end")) | (pl.col("end") <= now - self._settle)
+        rows = within(rows_of(bars.filter(whole)), start_ns, end_ns)
         if missing is not None:
             raise PartialAnswer(self.name, rows, missing.missing, missing.why, again=missing.again)
         return rows
 
-    async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        return await self._source.actions(start_ns, end_ns)
-
-    async def close(self) -> None:
-        await self._source.close()
-
 
 class ResampledStream:
-    """An quantd.adapters.feeds.source.Stream of bars out of a vendor's finer ones.
+    """A stream of bars of `interval_ns`, built from a vendor's bars of `finer_ns`.
 
-    A bar is given when every finer bar of it has come, and again when one of them comes corrected. Where one is missing
-    nobody here can know whether it was lost or never was: such a bar is left to whoever asks for the vendor's records.
+    A bar is emitted once all its parts have arrived, and again after a correction of a part. A missing part may be lost
+    or never have existed, so the reader queries the vendor's records for such a bar.
     """
 
     def __init__(
-        self,
-        stream: Stream,
-        universe: Universe,
-        sessions: Mapping[str, Sessions],
-        interval_ns: int,
-        finer_ns: int,
-        stamps: Stamps = "open",
+        self, stream: Stream, universe: Universe, sessions: Mapping[str, Sessions], interval_ns: int, finer_ns: int
     ) -> None:
         """Raises FeedError, as Resampler does."""
         self._stream: Final = stream
         self._finer: Final = finer_ns
-        self._making: Final = Resampler(universe, sessions, interval_ns, stamps=stamps, finer_ns=finer_ns)
+        self._resampler: Final = Resampler(universe, sessions, interval_ns, finer_ns=finer_ns)
 
-    async def bars(self) -> AsyncIterator[Rows]:
-        finer = self._stream.bars()
-        kept = _empty()
-        try:
+    async def bars(self) -> AsyncGenerator[Rows, None]:
+        parts = empty()
+        async with aclosing(self._stream.bars()) as finer:
             async for rows in finer:
-                new = self._making.placed(rows)
-                kept = pl.concat([kept, new]).unique(["column", "first"], keep="last", maintain_order=True)
-                parts = -(-(pl.col("end") - pl.col("begin")) // self._finer)
+                new = self._resampler.placed(rows)
+                parts = pl.concat([parts, new]).unique(["column", "first"], keep="last", maintain_order=True)
+                count = -(-(pl.col("end") - pl.col("begin")) // self._finer)
                 bar = ["column", "begin"]
-                whole = kept.filter(pl.len().over(bar) == parts).join(new, on=bar, how="semi")
+                whole = parts.filter(pl.len().over(bar) == count).join(new, on=bar, how="semi")
                 if len(whole):
-                    yield _rows(_fold(whole))
-                # a bar and the one before it: a correction may still come
-                kept = kept.filter(pl.col("begin").rank("dense", descending=True).over("column") <= 2)
-        finally:
-            if isinstance(finer, AsyncGenerator):
-                await finer.aclose()
+                    yield rows_of(fold(whole))
+                # the newest bar and the one before it: a correction may still arrive
+                parts = parts.filter(pl.col("begin").rank("dense", descending=True).over("column") <= 2)
 
-    def tell_halts(self, told: Callable[[Any], None]) -> None:
-        """What the stream of finer bars hears of halts passes through, where it hears of any."""
-        tells = getattr(self._stream, "tell_halts", None)
-        if tells is not None:
-            tells(told)
+    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+        """Forward halts and limits of the stream inside, where it reports them."""
+        if isinstance(self._stream, TellsHalts):
+            self._stream.tell_halts(told)
 
     async def close(self) -> None:
         await self._stream.close()

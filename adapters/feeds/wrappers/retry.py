@@ -1,4 +1,4 @@
-"""Asking again: with growing, jittered pauses, as long as that may help and not for longer than a deadline."""
+"""Repeats failed requests with growing, jittered pauses until a deadline."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -14,9 +14,12 @@ T = TypeVar("T")
 
 
 class Retried(Passing):
-    """A source whose passing failures are asked again: after what the vendor asked for, or after first_s, 2 first_s,
-    ... up to longest_s, each times 0.5 to 1.5. A failure with `again` False, and one whose pause would end after
-    `deadline_s` (seconds since the first attempt), is raised as it is."""
+    """A source whose temporary failures are retried.
+
+    The pause is the vendor's own `after_s` plus first_s, 2 first_s, ... up to longest_s, each times 0.5 to 1.5. A
+    failure with `again` False is raised at once, and one whose pause would end after `deadline_s` (seconds since the
+    first attempt) too.
+    """
 
     def __init__(
         self, source: Source, *, deadline_s: float = 120.0, first_s: float = 0.5, longest_s: float = 30.0
@@ -25,18 +28,15 @@ class Retried(Passing):
         self._deadline_s, self._first_s, self._longest_s = deadline_s, first_s, longest_s
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """As the source's. Raises SourceError, the last one."""
-        return await self._asked(self._source.bars, start_ns, end_ns)
+        """The source's bars. Raises the last SourceError."""
+        return await self._retried(self._source.bars, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """As the source's. Raises SourceError, the last one."""
-        return await self._asked(self._source.actions, start_ns, end_ns)
+        """The source's actions. Raises the last SourceError."""
+        return await self._retried(self._source.actions, start_ns, end_ns)
 
-    async def _asked(self, call: Callable[[int, int], Awaitable[T]], start_ns: int, end_ns: int) -> T:
+    async def _retried(self, call: Callable[[int, int], Awaitable[T]], start_ns: int, end_ns: int) -> T:
         from tenacity import AsyncRetrying, retry_if_exception, stop_before_delay
-
-        async def once() -> T:
-            return await call(start_ns, end_ns)
 
         attempts = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, SourceError) and error.again),
@@ -44,7 +44,7 @@ class Retried(Passing):
             stop=stop_before_delay(self._deadline_s),
             reraise=True,
         )
-        return await attempts(once)
+        return await attempts(call, start_ns, end_ns)
 
     def _pause_s(self, state: "RetryCallState") -> float:
         from tenacity import wait_random

@@ -1,26 +1,24 @@
-"""A source over another one: what a wrapper does not change passes through."""
+"""A source over another source."""
 
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Stamps
 from quantd.adapters.feeds.source import Source
 
 
 class Passing:
-    """Name, stamps and kind of prices of the source inside; closing closes it."""
+    """Forwards every request to the source inside, and has its name, stamps and kind of prices."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self.name: str = source.name
+        self.stamps: Stamps = source.stamps
+        self.adjusted: bool = source.adjusted
 
-    @property
-    def name(self) -> str:
-        return self._source.name
+    async def bars(self, start_ns: int, end_ns: int) -> Rows:
+        return await self._source.bars(start_ns, end_ns)
 
-    @property
-    def stamps(self) -> Stamps:
-        return self._source.stamps
-
-    @property
-    def adjusted(self) -> bool:
-        return self._source.adjusted
+    async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
+        return await self._source.actions(start_ns, end_ns)
 
     async def close(self) -> None:
         await self._source.close()

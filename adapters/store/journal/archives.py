@@ -4,7 +4,6 @@ A file holds the rows with all their columns, so that the hash chain continues t
 BLAKE2b checksum in the format of `b2sum --check`.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -15,12 +14,10 @@ from msgspec import Struct
 
 from quantd.adapters.store.driver import Driver, table_names
 from quantd.adapters.store.errors import StoreDamaged
-from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, sync_folder
+from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, sync
 
 if TYPE_CHECKING:
     import polars
-
-ARCHIVE_COLUMNS: Final = ("first", "last", "prev", "hash", "runs", "folder", "file", "size", "checksum", "digest")
 
 ROWS_READ: Final = 512
 """Rows of a file in memory at a time, and in one row group."""
@@ -59,6 +56,9 @@ class Archive(Struct, frozen=True):
                 " restore it from a backup"
             )
         return found
+
+
+ARCHIVE_COLUMNS: Final = (*Archive.__struct_fields__, "digest")
 
 
 def row_of(archive: Archive) -> tuple[object, ...]:
@@ -132,7 +132,7 @@ def write(rows: Iterable[Link], folder: Path) -> Archive:
     unfinished = path.with_suffix(".partial")
     frame = polars.DataFrame(columns, schema=_schema())
     frame.write_parquet(unfinished, compression="zstd", row_group_size=ROWS_READ)
-    _synced(unfinished)
+    sync(unfinished)
     checksum, size = checksum_of(unfinished)
     runs = tuple((run, *span) for run, span in spans.items())
     made = Archive(
@@ -140,9 +140,9 @@ def write(rows: Iterable[Link], folder: Path) -> Archive:
     )
     beside = path.with_suffix(path.suffix + CHECKSUMS)
     beside.write_text(f"{checksum.hex()}  {path.name}\n")
-    _synced(beside)
+    sync(beside)
     unfinished.replace(path)
-    sync_folder(folder)
+    sync(folder)
     if polars.scan_parquet(path).select(polars.len()).collect().item() != links:
         raise StoreDamaged(f"{path} holds another number of rows than the {links} that were written")
     read = 0
@@ -178,14 +178,6 @@ def checksum_of(path: Path) -> tuple[bytes, int]:
             digest.update(part)
             size += len(part)
     return digest.digest(), size
-
-
-def _synced(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _schema() -> "dict[str, type[polars.DataType]]":

@@ -66,10 +66,8 @@ class Link(Struct, frozen=True):
     hash: bytes
 
 
-JOURNAL_COLUMNS: Final = (
-    "number", "run", "first_seq", "last_seq", "count", "ts", "codec", "packing", "blob", "prev", "hash",
-)  # fmt: skip
-"""Columns of a journal row, in the order of `Link`."""
+JOURNAL_COLUMNS: Final = Link.__struct_fields__
+"""Columns of a journal row."""
 
 
 def link_of(row: Sequence[Any]) -> Link:
@@ -185,12 +183,12 @@ class HeadFile:
             os.close(fd)
         self._next = 1 - self._next
         if fresh:
-            sync_folder(self.path.parent)
+            sync(self.path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Sync a folder, so that a new name in it survives a power loss."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync(path: Path) -> None:
+    """Sync a file, or a folder, so that a new name in it survives a power loss."""
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

@@ -1,7 +1,7 @@
 """Read access for recovery, the bus and the command line: runs, journal entries, snapshots, the outbox."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,8 @@ from quantd.adapters.store.journal.archives import archives_of, last_seqs, rows_
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
 from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS, waiting
 from quantd.adapters.store.tables.outbox_bound import Message
-from quantd.adapters.store.tables.projection import Resting
+from quantd.adapters.store.tables.projection import Projection, Resting, Rows
+from quantd.trading import codec
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import ENDED, OrderState
 
@@ -59,12 +60,8 @@ class Records:
 
     @contextmanager
     def connection(self) -> Iterator[Driver]:
-        with failures("reading the store"):
-            driver = self._connect()
-            try:
-                yield driver
-            finally:
-                driver.close()
+        with failures("reading the store"), closing(self._connect()) as driver:
+            yield driver
 
     def runs(self) -> list[RunRecord]:
         """Return all runs, oldest first."""
@@ -171,6 +168,28 @@ def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Itera
     columns = ", ".join(JOURNAL_COLUMNS)
     sql = f"SELECT {columns} FROM journal WHERE run = ? AND last_seq >= ? ORDER BY number"
     yield from map(link_of, driver.stream(sql, (run, from_seq)))
+
+
+class Refold:
+    """The second fold of a journal: read-model rows of each of its rows, computed again."""
+
+    def __init__(self, driver: Asked) -> None:
+        self.runs = {record.run: record for record in run_records(driver)}
+        self.folds = {name: Projection(name, record.universe.symbols) for name, record in self.runs.items()}
+
+    def rows(self, link: Link) -> Rows:
+        """Return the read-model rows of one journal row. Raises StoreDamaged when its run or its entries are wrong."""
+        fold = self.folds.get(link.run)
+        if fold is None:
+            raise StoreDamaged(f"journal: row {link.number} is of run {link.run}, which is not in runs")
+        entries = unpack(link.packing, link.blob)
+        if len(entries) != link.count:
+            raise StoreDamaged(f"journal: row {link.number} has other entries than its columns")
+        fold.agents = self.runs[link.run].agents_at(link.first_seq)
+        for seq, data in enumerate(entries, link.first_seq):
+            entry = codec.decode(data)
+            fold.add(seq, entry.event, entry.effects)
+        return fold.take()
 
 
 def run_records(driver: Asked) -> list[RunRecord]:

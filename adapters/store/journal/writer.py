@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Driver, failures, insert
+from quantd.adapters.store.driver import Asked, Driver, failures, insert
 from quantd.adapters.store.errors import Fenced, StoreDamaged, StoreFailing
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, Archive, last_seqs, row_of
 from quantd.adapters.store.journal.chain import (
@@ -26,16 +26,16 @@ from quantd.adapters.store.lease import Lease
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, LEVELS, Admission, Key, Message, admit
 from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Row, Rows
 from quantd.adapters.store.tables.retention import RETENTION_COLUMNS, let_go
+from quantd.adapters.store.tables.table_models import columns_of
 from quantd.trading.codec import CODEC_VERSION
 
 SNAPSHOTS_KEPT: Final = 3
 
 T = TypeVar("T")
 
-OUTBOX_COLUMNS = ("run", "seq", "k", "ts", "level", "kind", "body", "merged", "digest")
-RUN_COLUMNS = ("number", "run", "ts", "mode", "universe", "agents", "ended_ts", "ended", "digest")
-SNAPSHOT_COLUMNS = ("run", "seq", "version", "data", "digest")
-QUARANTINE_COLUMNS = ("number", "run", "ts", "symbol", "reason", "bar", "digest")
+OUTBOX_COLUMNS, RUN_COLUMNS, SNAPSHOT_COLUMNS, QUARANTINE_COLUMNS = map(
+    columns_of, ("outbox", "runs", "snapshots", "quarantine")
+)
 
 # One statement changes several rows. VALUES names its columns column1, column2, .. in SQLite and PostgreSQL alike.
 _MOVE = (
@@ -84,7 +84,7 @@ class Batch(Struct):
     quarantine: list[BadBar] = []
 
 
-def write_rows(driver: Driver, rows: Rows) -> None:
+def write_rows(driver: Asked, rows: Rows) -> None:
     """Write read-model rows to their tables, in an open transaction."""
     for table, columns in COLUMNS.items():
         if found := rows.get(table):
@@ -138,27 +138,19 @@ class Writer:
 
     def begin(self, fields: Sequence[object], epochs: str) -> None:
         """Start a run, or continue one with its current agents: RUN_COLUMNS from run to universe."""
-        with failures("beginning a run"):
-            self._transaction(lambda d: self._put_run(d, fields, epochs), durable=True)
+        self._transaction("beginning a run", lambda d: self._put_run(d, fields, epochs))
 
     def finish(self, run: str, ts: int, why: str) -> None:
         """Mark a run as ended."""
-        with failures("ending a run"):
-            self._transaction(lambda d: self._end_run(d, run, ts, why), durable=True)
-
-    def snapshot(self, run: str, snapshot: SnapshotOf) -> None:
-        with failures("keeping a snapshot"):
-            self._transaction(lambda d: self._put_snapshot(d, run, snapshot), durable=True)
+        self._transaction("ending a run", lambda d: self._end_run(d, run, ts, why))
 
     def cut(self, archive: Archive) -> None:
         """Replace journal rows by their archive, in one transaction."""
-        with failures(f"cutting the journal after row {archive.last}"):
-            self._transaction(lambda d: self._put_archive(d, archive), durable=True)
+        self._transaction(f"cutting the journal after row {archive.last}", lambda d: self._put_archive(d, archive))
 
     def forget(self, run: str, model: str, before_ts: int) -> int:
         """Delete older rows of a read model (see `quantd.adapters.store.tables.retention`). Returns their number."""
-        with failures(f"letting go old {model}"):
-            return self._transaction(lambda d: self._forget(d, run, model, before_ts), durable=True)
+        return self._transaction(f"deleting old {model}", lambda d: self._forget(d, run, model, before_ts))
 
     def vacuum(self) -> None:
         """Return free pages to the disk; PostgreSQL does this itself."""
@@ -177,13 +169,11 @@ class Writer:
 
     def renew(self) -> None:
         """Renew the lease in periods without commits."""
-        with failures("renewing the lease"):
-            self._transaction(lambda _: None, durable=False)
+        self._transaction("renewing the lease", lambda _: None, durable=False)
 
     def acknowledge(self, keys: Sequence[Key]) -> int:
         """Delete delivered messages; returns the number of them that were still in the outbox."""
-        with failures("acknowledging messages"):
-            gone = self._transaction(lambda d: self._remove(d, keys), durable=False)
+        gone = self._transaction("acknowledging messages", lambda d: self._remove(d, keys), durable=False)
         for level, count in gone.items():
             self._waiting[level] -= count
         return sum(gone.values())
@@ -191,27 +181,28 @@ class Writer:
     def write(self, batch: Batch) -> None:
         """Commit one batch. Raises StoreFull, StoreFailing or StoreDamaged; then nothing of it is stored."""
         last = batch.first_seq + len(batch.entries) - 1
-        with failures(f"committing entries {batch.first_seq} to {last} of run {batch.run}"):
+        doing = f"committing entries {batch.first_seq} to {last} of run {batch.run}"
+        with failures(doing):
             self._ready()
             if batch.entries:
                 expected = self._seqs.get(batch.run, 0) + 1
                 if batch.first_seq == expected:
-                    self._append(batch, last)
+                    self._append(doing, batch, last)
                 elif not self._is_newest(batch, last):
                     raise StoreFailing(f"entry {expected} of run {batch.run} is next, not {batch.first_seq}")
                 if batch.durable:
                     self._head.write(Head(self._number, batch.run, last, self._hash))
             elif batch.quarantine or batch.snapshot is not None:
-                self._transaction(lambda d: self._put_batch(d, batch, None), durable=batch.durable)
+                self._transaction(doing, lambda d: self._put_batch(d, batch, None), durable=batch.durable)
 
-    def _append(self, batch: Batch, last: int) -> None:
+    def _append(self, doing: str, batch: Batch, last: int) -> None:
         packing, blob = pack(batch.entries)
         number, prev = self._number + 1, self._hash
         count = len(batch.entries)
         fields = (number, batch.run, batch.first_seq, last, count, batch.ts, CODEC_VERSION, packing)
         digest = link_hash(prev, *fields, blob)
         link = (*fields, blob, prev, digest)
-        counts = self._transaction(lambda d: self._put_batch(d, batch, link), durable=batch.durable)
+        counts = self._transaction(doing, lambda d: self._put_batch(d, batch, link), durable=batch.durable)
         self._number, self._hash, self._seqs[batch.run], self._waiting = number, digest, last, counts
 
     def _is_newest(self, batch: Batch, last: int) -> bool:
@@ -257,19 +248,20 @@ class Writer:
         self._waiting = dict.fromkeys(LEVELS, 0)
         self._waiting.update(driver.execute("SELECT level, COUNT(*) FROM outbox GROUP BY level").fetchall())
 
-    def _transaction(self, work: Callable[[Driver], T], *, durable: bool) -> T:
+    def _transaction(self, doing: str, work: Callable[[Driver], T], *, durable: bool = True) -> T:
         """Run `work` in one transaction, under the lease. Raises Fenced when another process has it."""
-        driver = self._begun(durable)
-        try:
-            asked = None if self._lease is None else self._lease.renew(driver)
-            done = work(driver)
-            driver.commit()
-        except BaseException:
-            self._undone(driver)
-            raise
-        if self._lease is not None and asked is not None:
-            self._lease.renewed(asked)
-        return done
+        with failures(doing):
+            driver = self._begun(durable)
+            try:
+                asked = None if self._lease is None else self._lease.renew(driver)
+                done = work(driver)
+                driver.commit()
+            except BaseException:
+                self._undone(driver)
+                raise
+            if self._lease is not None and asked is not None:
+                self._lease.renewed(asked)
+            return done
 
     def _begun(self, durable: bool) -> Driver:
         """Return a connection in a new transaction; reconnects to a restarted server."""
@@ -378,22 +370,26 @@ class Writer:
 
     def _put_run(self, driver: Driver, fields: Sequence[object], epochs: str) -> None:
         run = fields[0]
-        known = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (run,)).fetchone()
+        known = _run_row(driver, run)
         if known is None:
             (number,) = driver.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM runs").fetchone()
-            row = (number, *fields, epochs, 0, "")
-        else:
-            row = (*known[:5], epochs, *known[6:8])
-            driver.execute("DELETE FROM runs WHERE run = ?", (run,))
-        insert(driver, "runs", RUN_COLUMNS, [(*row, row_digest(*row))])
+            known = (number, *fields, epochs, 0, "")
+        self._replace_run(driver, run, (*known[:5], epochs, *known[6:8]))
 
     def _end_run(self, driver: Driver, run: str, ts: int, why: str) -> None:
-        known = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (run,)).fetchone()
+        known = _run_row(driver, run)
         if known is None:
             raise StoreFailing(f"there is no run {run} to end")
-        row = (*known[:6], ts, why)
+        self._replace_run(driver, run, (*known[:6], ts, why))
+
+    def _replace_run(self, driver: Driver, run: object, row: Row) -> None:
         driver.execute("DELETE FROM runs WHERE run = ?", (run,))
         insert(driver, "runs", RUN_COLUMNS, [(*row, row_digest(*row))])
+
+
+def _run_row(driver: Driver, run: object) -> Row | None:
+    found: Row | None = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (run,)).fetchone()
+    return found
 
 
 def waiting(driver: Driver, limit: int = -1) -> list[Message]:

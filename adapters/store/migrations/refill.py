@@ -4,11 +4,9 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from quantd.adapters.store.driver import Asked, insert
-from quantd.adapters.store.errors import StoreDamaged
-from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, link_of, unpack
-from quantd.adapters.store.journal.records import run_records
-from quantd.adapters.store.tables.projection import COLUMNS, Projection
-from quantd.trading import codec
+from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, link_of
+from quantd.adapters.store.journal.records import Refold
+from quantd.adapters.store.tables.projection import COLUMNS
 
 _ROWS: Final = 256
 
@@ -18,18 +16,10 @@ def refill(driver: Asked, tables: Collection[str]) -> int:
 
     Raises StoreDamaged where the journal cannot be read.
     """
-    runs = {record.run: record for record in run_records(driver)}
-    folds = {name: Projection(name, record.universe.symbols) for name, record in runs.items()}
+    refold = Refold(driver)
     filled = 0
     for link in _links(driver):
-        if link.run not in folds:
-            raise StoreDamaged(f"journal: row {link.number} is of run {link.run}, which is not in runs")
-        fold = folds[link.run]
-        fold.agents = runs[link.run].agents_at(link.first_seq)
-        for seq, data in enumerate(unpack(link.packing, link.blob), link.first_seq):
-            entry = codec.decode(data)
-            fold.add(seq, entry.event, entry.effects)
-        made = fold.take()
+        made = refold.rows(link)
         for table in tables:
             rows = made.get(table, [])
             insert(driver, table, COLUMNS[table], rows)

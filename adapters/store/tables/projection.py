@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from quantd.adapters.store.tables.table_models import columns_of
 from quantd.trading.effects import (
     Again,
     Assessed,
@@ -36,21 +37,11 @@ from quantd.trading.orders import ENDED, TRANSITIONS, Cause, OrderBasket, OrderS
 Row = tuple[object, ...]
 Rows = dict[str, list[Row]]
 
-_KEY = ("run", "seq", "k")
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
-    "orders": (
-        "run", "sample", "n", "row", "id", "seq", "ts", "symbol", "lots", "worst_nano", "end_ts", "reason",
-        "agents", "state", "filled", "ended_ts", "note",
-    ),
-    "fills": (*_KEY, "sample", "n", "ts", "symbol", "lots", "price_nano", "fee_micro", "shares"),
-    "crosses": (*_KEY, "sample", "ts", "symbol", "price_nano", "shares"),
-    "decisions": (*_KEY, "sample", "n", "ts", "follow_up", "plan"),
-    "equity": (*_KEY, "ts", "equity_micro", "cash_micro", "books", "gross", "drawdown"),
-    "alerts": (*_KEY, "ts", "level", "kind", "text", "symbol", "agent", "value", "bound"),
-    "bookings": (*_KEY, "ts", "kind", "symbol", "amount_micro"),
-    "switches": (*_KEY, "ts", "agent", "before", "after", "reason"),
-    "risk": (*_KEY, "ts", "kind", "measures"),
-    "house": (*_KEY, "ts", "kind", "agent", "body"),
+    table: columns_of(table)
+    for table in (
+        "orders", "fills", "crosses", "decisions", "equity", "alerts", "bookings", "switches", "risk", "house",
+    )
 }  # fmt: skip
 """Table -> columns of the read models that entries append to."""
 

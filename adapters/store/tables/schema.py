@@ -12,32 +12,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 from sqlmodel import SQLModel
 
-from quantd.adapters.store.tables import table_models
+from quantd.adapters.store.tables.table_models import SCHEMA_VERSION
 
 REVISION: Final = "0004"
 """The newest revision of `quantd.adapters.store.migrations`, and the revision of a new store."""
-
-TABLES = (
-    table_models.Meta,
-    table_models.Run,
-    table_models.Journal,
-    table_models.SnapshotRow,
-    table_models.OrderRow,
-    table_models.FillRow,
-    table_models.CrossRow,
-    table_models.DecisionRow,
-    table_models.EquityRow,
-    table_models.AlertRow,
-    table_models.BookingRow,
-    table_models.SwitchRow,
-    table_models.OutboxRow,
-    table_models.QuarantineRow,
-    table_models.RiskRow,
-    table_models.LeaseRow,
-    table_models.ArchiveRow,
-    table_models.RetentionRow,
-    table_models.HouseRow,
-)
 
 VERSIONS: Final = Table(
     "alembic_version",
@@ -47,22 +25,18 @@ VERSIONS: Final = Table(
 )
 """Alembic's own table, as Alembic creates it."""
 
-NAMES: Final = (*(str(table.__tablename__) for table in TABLES), VERSIONS.name)
+NAMES: Final = (*SQLModel.metadata.tables, VERSIONS.name)
 
 
 @lru_cache
 def statements(dialect: str) -> tuple[str, ...]:
     """Return one CREATE TABLE per table, in the dialect "sqlite" or "postgresql"."""
-    made = (SQLModel.metadata.tables[str(table.__tablename__)] for table in TABLES)
-    return tuple(_statement(table, dialect) for table in (*made, VERSIONS))
+    words = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect()  # type: ignore[no-untyped-call]
+    made = (*SQLModel.metadata.tables.values(), VERSIONS)
+    return tuple(str(CreateTable(table).compile(dialect=words)) for table in made)
 
 
 def facts() -> tuple[str, ...]:
     """Return the INSERT statements of a new store."""
-    meta = f"INSERT INTO meta (name, value) VALUES ('schema', '{table_models.SCHEMA_VERSION}'), ('outbox_dropped', '0')"
+    meta = f"INSERT INTO meta (name, value) VALUES ('schema', '{SCHEMA_VERSION}'), ('outbox_dropped', '0')"
     return meta, f"INSERT INTO alembic_version (version_num) VALUES ('{REVISION}')"
-
-
-def _statement(table: Table, dialect: str) -> str:
-    words = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect()  # type: ignore[no-untyped-call]
-    return str(CreateTable(table).compile(dialect=words))

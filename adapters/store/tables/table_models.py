@@ -5,7 +5,9 @@ SQLModel does not validate table classes. Only `quantd.adapters.store.tables.pro
 clustered on its key, which grows with time, so that an insert is an append.
 """
 
-from sqlalchemy import BigInteger, LargeBinary, Text
+from typing import Annotated
+
+from sqlalchemy import BigInteger, Text
 from sqlmodel import Field, SQLModel
 
 SCHEMA_VERSION = 3
@@ -16,13 +18,34 @@ A new revision of `quantd.adapters.store.migrations` need not change it.
 
 _CLUSTERED = {"sqlite_with_rowid": False}
 
+Txt = Annotated[str, Field(sa_type=Text)]
+TextKey = Annotated[str, Field(primary_key=True, sa_type=Text)]
+Big = Annotated[int, Field(sa_type=BigInteger)]
+BigKey = Annotated[int, Field(primary_key=True, sa_type=BigInteger)]
+Number = Annotated[int, Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})]
+
+
+class Entry(SQLModel):
+    """The key of rows of effect `k` of journal entry `seq`."""
+
+    __table_args__ = _CLUSTERED
+    run: TextKey
+    seq: BigKey
+    k: BigKey
+
+
+class Timed(Entry):
+    """The key with the instant of the effect."""
+
+    ts: Big
+
 
 class Meta(SQLModel, table=True):
     """Facts about the store itself."""
 
     __tablename__ = "meta"
-    name: str = Field(primary_key=True, sa_type=Text)
-    value: str = Field(sa_type=Text)
+    name: TextKey
+    value: Txt
 
 
 class Run(SQLModel, table=True):
@@ -33,43 +56,43 @@ class Run(SQLModel, table=True):
     """
 
     __tablename__ = "runs"
-    number: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
-    run: str = Field(sa_type=Text)
-    ts: int = Field(sa_type=BigInteger)
-    mode: str = Field(sa_type=Text)
-    universe: str = Field(sa_type=Text)
-    agents: str = Field(sa_type=Text)
-    ended_ts: int = Field(sa_type=BigInteger)
-    ended: str = Field(sa_type=Text)
-    digest: bytes = Field(sa_type=LargeBinary)
+    number: Number
+    run: Txt
+    ts: Big
+    mode: Txt
+    universe: Txt
+    agents: Txt
+    ended_ts: Big
+    ended: Txt
+    digest: bytes
 
 
 class Journal(SQLModel, table=True):
     """One committed batch of entries. `blob` is the format of `quantd.adapters.store.journal.chain.pack`."""
 
     __tablename__ = "journal"
-    number: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
-    run: str = Field(sa_type=Text)
-    first_seq: int = Field(sa_type=BigInteger)
-    last_seq: int = Field(sa_type=BigInteger)
-    count: int = Field(sa_type=BigInteger)
-    ts: int = Field(sa_type=BigInteger)
+    number: Number
+    run: Txt
+    first_seq: Big
+    last_seq: Big
+    count: Big
+    ts: Big
     codec: int
     packing: int
-    blob: bytes = Field(sa_type=LargeBinary)
-    prev: bytes = Field(sa_type=LargeBinary)
-    hash: bytes = Field(sa_type=LargeBinary)
+    blob: bytes
+    prev: bytes
+    hash: bytes
 
 
 class SnapshotRow(SQLModel, table=True):
     """The frozen state after entry `seq`, as written by code `version`."""
 
     __tablename__ = "snapshots"
-    run: str = Field(primary_key=True, sa_type=Text)
-    seq: int = Field(primary_key=True, sa_type=BigInteger)
-    version: str = Field(primary_key=True, sa_type=Text)
-    data: bytes = Field(sa_type=LargeBinary)
-    digest: bytes = Field(sa_type=LargeBinary)
+    run: TextKey
+    seq: BigKey
+    version: TextKey
+    data: bytes
+    digest: bytes
 
 
 class OrderRow(SQLModel, table=True):
@@ -81,137 +104,105 @@ class OrderRow(SQLModel, table=True):
 
     __tablename__ = "orders"
     __table_args__ = _CLUSTERED
-    run: str = Field(primary_key=True, sa_type=Text)
-    sample: int = Field(primary_key=True, sa_type=BigInteger)
+    run: TextKey
+    sample: BigKey
     n: int = Field(primary_key=True)
     row: int = Field(primary_key=True)
-    id: str = Field(sa_type=Text)
-    seq: int = Field(sa_type=BigInteger)
-    ts: int = Field(sa_type=BigInteger)
-    symbol: str = Field(sa_type=Text)
-    lots: int = Field(sa_type=BigInteger)
-    worst_nano: int = Field(sa_type=BigInteger)
-    end_ts: int = Field(sa_type=BigInteger)
+    id: Txt
+    seq: Big
+    ts: Big
+    symbol: Txt
+    lots: Big
+    worst_nano: Big
+    end_ts: Big
     reason: int
-    agents: str = Field(sa_type=Text)
+    agents: Txt
     state: int
-    filled: int = Field(sa_type=BigInteger)
-    ended_ts: int = Field(sa_type=BigInteger)
-    note: str = Field(sa_type=Text)
+    filled: Big
+    ended_ts: Big
+    note: Txt
 
 
-class FillRow(SQLModel, table=True):
+class FillRow(Entry, table=True):
     """One house fill. `lots` are signed; `shares` is JSON [[agent, signed lots], ..]."""
 
     __tablename__ = "fills"
-    __table_args__ = _CLUSTERED
-    run: str = Field(primary_key=True, sa_type=Text)
-    seq: int = Field(primary_key=True, sa_type=BigInteger)
-    k: int = Field(primary_key=True, sa_type=BigInteger)
-    sample: int = Field(sa_type=BigInteger)
+    sample: Big
     n: int
-    ts: int = Field(sa_type=BigInteger)
-    symbol: str = Field(sa_type=Text)
-    lots: int = Field(sa_type=BigInteger)
-    price_nano: int = Field(sa_type=BigInteger)
-    fee_micro: int = Field(sa_type=BigInteger)
-    shares: str = Field(sa_type=Text)
+    ts: Big
+    symbol: Txt
+    lots: Big
+    price_nano: Big
+    fee_micro: Big
+    shares: Txt
 
 
-class CrossRow(SQLModel, table=True):
+class CrossRow(Entry, table=True):
     """Lots traded between agents; `shares` as in fills."""
 
     __tablename__ = "crosses"
-    __table_args__ = _CLUSTERED
-    run: str = Field(primary_key=True, sa_type=Text)
-    seq: int = Field(primary_key=True, sa_type=BigInteger)
-    k: int = Field(primary_key=True, sa_type=BigInteger)
-    sample: int = Field(sa_type=BigInteger)
-    ts: int = Field(sa_type=BigInteger)
-    symbol: str = Field(sa_type=Text)
-    price_nano: int = Field(sa_type=BigInteger)
-    shares: str = Field(sa_type=Text)
+    sample: Big
+    ts: Big
+    symbol: Txt
+    price_nano: Big
+    shares: Txt
 
 
-class DecisionRow(SQLModel, table=True):
+class DecisionRow(Entry, table=True):
     """One planned round: `plan` is its Planned effect in msgpack."""
 
     __tablename__ = "decisions"
-    __table_args__ = _CLUSTERED
-    run: str = Field(primary_key=True, sa_type=Text)
-    seq: int = Field(primary_key=True, sa_type=BigInteger)
-    k: int = Field(primary_key=True, sa_type=BigInteger)
-    sample: int = Field(sa_type=BigInteger)
+    sample: Big
     n: int
-    ts: int = Field(sa_type=BigInteger)
+    ts: Big
     follow_up: int
-    plan: bytes = Field(sa_type=LargeBinary)
+    plan: bytes
 
 
-class EquityRow(SQLModel, table=True):
+class EquityRow(Timed, table=True):
     """The account at one sample; `books` is JSON, equities in micro."""
 
     __tablename__ = "equity"
-    __table_args__ = _CLUSTERED
-    run: str = Field(primary_key=True, sa_type=Text)
-    seq: int = Field(primary_key=True, sa_type=BigInteger)
-    k: int = Field(primary_key=True, sa_type=BigInteger)
-    ts: int = Field(sa_type=BigInteger)
-    equity_micro: int = Field(sa_type=BigInteger)
-    cash_micro: int = Field(sa_type=BigInteger)
-    books: str = Field(sa_type=Text)
+    equity_micro: Big
+    cash_micro: Big
+    books: Txt
     gross: float
     drawdown: float
 
 
-class AlertRow(SQLModel, table=True):
+class AlertRow(Timed, table=True):
     """One alert. `value` and `bound` are NULL without a measurement, or where it is not a number."""
 
     __tablename__ = "alerts"
-    __table_args__ = _CLUSTERED
-    run: str = Field(primary_key=True, sa_type=Text)
-    seq: int = Field(primary_key=True, sa_type=BigInteger)
-    k: int = Field(primary_key=True, sa_type=BigInteger)
-    ts: int = Field(sa_type=BigInteger)
-    level: str = Field(sa_type=Text)
-    kind: str = Field(sa_type=Text)
-    text: str = Field(sa_type=Text)
-    symbol: str = Field(sa_type=Text)
-    agent: str = Field(sa_type=Text)
+    level: Txt
+    kind: Txt
+    text: Txt
+    symbol: Txt
+    agent: Txt
     value: float | None
     bound: float | None
 
 
-class BookingRow(SQLModel, table=True):
+class BookingRow(Timed, table=True):
     """A cash movement without a fill. A flow of an agent's book has the `kind` "flow@agent"."""
 
     __tablename__ = "bookings"
-    __table_args__ = _CLUSTERED
-    run: str = Field(primary_key=True, sa_type=Text)
-    seq: int = Field(primary_key=True, sa_type=BigInteger)
-    k: int = Field(primary_key=True, sa_type=BigInteger)
-    ts: int = Field(sa_type=BigInteger)
-    kind: str = Field(sa_type=Text)
-    symbol: str = Field(sa_type=Text)
-    amount_micro: int = Field(sa_type=BigInteger)
+    kind: Txt
+    symbol: Txt
+    amount_micro: Big
 
 
-class SwitchRow(SQLModel, table=True):
+class SwitchRow(Timed, table=True):
     """A change of a switch; `before` and `after` are 0 RUN, 1 REDUCE, 2 HALT; agent -1 is the house."""
 
     __tablename__ = "switches"
-    __table_args__ = _CLUSTERED
-    run: str = Field(primary_key=True, sa_type=Text)
-    seq: int = Field(primary_key=True, sa_type=BigInteger)
-    k: int = Field(primary_key=True, sa_type=BigInteger)
-    ts: int = Field(sa_type=BigInteger)
     agent: int
     before: int
     after: int
-    reason: str = Field(sa_type=Text)
+    reason: Txt
 
 
-class RiskRow(SQLModel, table=True):
+class RiskRow(Timed, table=True):
     """House limits at one instant, as JSON `measures`: limit -> [value, bound], null for no number.
 
     `kind` "plan" is the forecast after a round's orders have filled, at reference prices. `kind` "held" covers
@@ -219,16 +210,11 @@ class RiskRow(SQLModel, table=True):
     """
 
     __tablename__ = "risk"
-    __table_args__ = _CLUSTERED
-    run: str = Field(primary_key=True, sa_type=Text)
-    seq: int = Field(primary_key=True, sa_type=BigInteger)
-    k: int = Field(primary_key=True, sa_type=BigInteger)
-    ts: int = Field(sa_type=BigInteger)
-    kind: str = Field(sa_type=Text)
-    measures: str = Field(sa_type=Text)
+    kind: Txt
+    measures: Txt
 
 
-class HouseRow(SQLModel, table=True):
+class HouseRow(Timed, table=True):
     """Records between agents.
 
     `kind` is "capital" (a capital move), "promotion" (a comparison with the champion `agent`) or "shadow" (the book of
@@ -236,43 +222,33 @@ class HouseRow(SQLModel, table=True):
     """
 
     __tablename__ = "house"
-    __table_args__ = _CLUSTERED
-    run: str = Field(primary_key=True, sa_type=Text)
-    seq: int = Field(primary_key=True, sa_type=BigInteger)
-    k: int = Field(primary_key=True, sa_type=BigInteger)
-    ts: int = Field(sa_type=BigInteger)
-    kind: str = Field(sa_type=Text)
-    agent: str = Field(sa_type=Text)
-    body: str = Field(sa_type=Text)
+    kind: Txt
+    agent: Txt
+    body: Txt
 
 
-class OutboxRow(SQLModel, table=True):
+class OutboxRow(Timed, table=True):
     """A message queued for the bus. Subscribers see `id`; `merged` counts the messages merged into it."""
 
     __tablename__ = "outbox"
-    __table_args__ = _CLUSTERED
-    run: str = Field(primary_key=True, sa_type=Text)
-    seq: int = Field(primary_key=True, sa_type=BigInteger)
-    k: int = Field(primary_key=True, sa_type=BigInteger)
-    ts: int = Field(sa_type=BigInteger)
-    level: str = Field(sa_type=Text)
-    kind: str = Field(sa_type=Text)
-    body: str = Field(sa_type=Text)
-    merged: int = Field(sa_type=BigInteger)
-    digest: bytes = Field(sa_type=LargeBinary)
+    level: Txt
+    kind: Txt
+    body: Txt
+    merged: Big
+    digest: bytes
 
 
 class QuarantineRow(SQLModel, table=True):
     """A refused bar as text, with the reason."""
 
     __tablename__ = "quarantine"
-    number: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
-    run: str = Field(sa_type=Text)
-    ts: int = Field(sa_type=BigInteger)
-    symbol: str = Field(sa_type=Text)
-    reason: str = Field(sa_type=Text)
-    bar: str = Field(sa_type=Text)
-    digest: bytes = Field(sa_type=LargeBinary)
+    number: Number
+    run: Txt
+    ts: Big
+    symbol: Txt
+    reason: Txt
+    bar: Txt
+    digest: bytes
 
 
 class LeaseRow(SQLModel, table=True):
@@ -283,14 +259,14 @@ class LeaseRow(SQLModel, table=True):
     """
 
     __tablename__ = "lease"
-    account: str = Field(primary_key=True, sa_type=Text)
-    token: int = Field(sa_type=BigInteger)
-    holder: str = Field(sa_type=Text)
-    host: str = Field(sa_type=Text)
-    pid: int = Field(sa_type=BigInteger)
-    seat: str = Field(sa_type=Text)
-    since_ns: int = Field(sa_type=BigInteger)
-    expires_ns: int = Field(sa_type=BigInteger)
+    account: TextKey
+    token: Big
+    holder: Txt
+    host: Txt
+    pid: Big
+    seat: Txt
+    since_ns: Big
+    expires_ns: Big
 
 
 class ArchiveRow(SQLModel, table=True):
@@ -301,23 +277,28 @@ class ArchiveRow(SQLModel, table=True):
     """
 
     __tablename__ = "archives"
-    first: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
-    last: int = Field(sa_type=BigInteger)
-    prev: bytes = Field(sa_type=LargeBinary)
-    hash: bytes = Field(sa_type=LargeBinary)
-    runs: str = Field(sa_type=Text)
-    folder: str = Field(sa_type=Text)
-    file: str = Field(sa_type=Text)
-    size: int = Field(sa_type=BigInteger)
-    checksum: bytes = Field(sa_type=LargeBinary)
-    digest: bytes = Field(sa_type=LargeBinary)
+    first: Number
+    last: Big
+    prev: bytes
+    hash: bytes
+    runs: Txt
+    folder: Txt
+    file: Txt
+    size: Big
+    checksum: bytes
+    digest: bytes
 
 
 class RetentionRow(SQLModel, table=True):
     """Deleted read models of a run: everything of `model` before `before_ts`."""
 
     __tablename__ = "retention"
-    run: str = Field(primary_key=True, sa_type=Text)
-    model: str = Field(primary_key=True, sa_type=Text)
-    before_ts: int = Field(sa_type=BigInteger)
-    digest: bytes = Field(sa_type=LargeBinary)
+    run: TextKey
+    model: TextKey
+    before_ts: Big
+    digest: bytes
+
+
+def columns_of(table: str) -> tuple[str, ...]:
+    """Return the column names of a table, in their order."""
+    return tuple(SQLModel.metadata.tables[table].columns.keys())

@@ -11,6 +11,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failur
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.handle import ARCHIVES, FILE, HEAD, locate
 from quantd.adapters.store.journal.archives import archives_of, checksum_of, wrong_with
-from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync_folder
+from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync
 from quantd.adapters.store.journal.records import Records, run_records
 from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_newer, revision_of
 from quantd.adapters.store.tables.schema import NAMES, REVISION
@@ -86,7 +87,7 @@ def backup(where: str | Path, state: Path, target: Path, progress: Progress = la
                 if target.exists():
                     target.rmdir()
                 folder.replace(target)
-            sync_folder(target.parent)
+            sync(target.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     return manifest
@@ -99,8 +100,7 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
         _copy_file(path, copy, progress)
     else:
         _copy_tables(str(where), copy)
-    driver = SqliteDriver(copy, read_only=True)
-    try:
+    with closing(SqliteDriver(copy, read_only=True)) as driver:
         revision = revision_of(driver)
         refuse_newer(revision)
         row = driver.execute("SELECT number, run, last_seq, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
@@ -110,8 +110,6 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
                 raise StoreDamaged(wrong)
             (folder / ARCHIVES).mkdir(exist_ok=True, mode=0o700)
             shutil.copyfile(archive.path(state / ARCHIVES), folder / ARCHIVES / archive.file)
-    finally:
-        driver.close()
     HeadFile(folder / HEAD).write(head)
     if (state / CONFIGS).is_dir():
         (folder / CONFIGS).mkdir(mode=0o700)
@@ -132,7 +130,7 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
     manifest = Manifest(FORMAT, time.time_ns(), revision, head.number, head.hash.hex(), runs, files)
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     for file in _files(folder):
-        _synced(file)
+        sync(file)
     progress(1.0)
     return manifest
 
@@ -154,23 +152,16 @@ def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
 
 def _copy_tables(url: str, copy: Path) -> None:
     """Copy all tables of a PostgreSQL store at one instant into a new SQLite store of the same revision."""
-    source = UrlDriver(url)
-    try:
+    with closing(UrlDriver(url)) as source:
         source.snapshot()
         revision = revision_of(source)
         if not revision:
             raise StoreFailing("there is no store in this database; `quantd run` makes one")
         refuse_newer(revision)
         new_sqlite(copy, revision)
-        into = SqliteDriver(copy)
-        try:
+        with closing(SqliteDriver(copy)) as into:
             copy_rows(source, into)
-        finally:
-            into.close()
-        with closing(sqlite3.connect(copy)) as db:
-            db.execute("PRAGMA journal_mode=DELETE")
-    finally:
-        source.close()
+            into.execute("PRAGMA journal_mode=DELETE")
 
 
 def new_sqlite(path: Path, revision: str) -> None:
@@ -179,11 +170,8 @@ def new_sqlite(path: Path, revision: str) -> None:
     if revision != REVISION:
         migrate(path, revision)
         return
-    driver = SqliteDriver(path)
-    try:
+    with closing(SqliteDriver(path)) as driver:
         make(driver)
-    finally:
-        driver.close()
 
 
 def copy_rows(source: Driver, into: Driver, *, begun: bool = False) -> None:
@@ -201,13 +189,7 @@ def copy_rows(source: Driver, into: Driver, *, begun: bool = False) -> None:
 
 
 def _parts(rows: Iterator[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
-    part: list[tuple[object, ...]] = []
-    for row in rows:
-        part.append(row)
-        if len(part) == _ROWS:
-            yield part
-            part = []
-    if part:
+    while part := list(islice(rows, _ROWS)):
         yield part
 
 
@@ -237,7 +219,7 @@ def _packed(folder: Path, manifest: Manifest, target: Path) -> None:
     with tarfile.open(unfinished, "w:gz" if target.name.endswith("gz") else "w") as tar:
         for name in (MANIFEST, *manifest.files):
             tar.add(folder / name, arcname=name, recursive=False)
-    _synced(unfinished)
+    sync(unfinished)
     again = folder / "again"
     unpack(unfinished, again)
     unfinished.replace(target)
@@ -298,11 +280,3 @@ def unpack(source: Path, folder: Path) -> Manifest:
     except FileNotFoundError as wrong:
         raise StoreDamaged(f"{source}: {Path(str(wrong.filename)).name} is missing") from None
     return manifest
-
-
-def _synced(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

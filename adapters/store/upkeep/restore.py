@@ -5,6 +5,7 @@ An existing store is replaced only on request, and is then moved aside.
 
 import shutil
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failur
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.handle import ARCHIVES, FILE, HEAD
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, archives_of, row_of
-from quantd.adapters.store.journal.chain import sync_folder
+from quantd.adapters.store.journal.chain import sync
 from quantd.adapters.store.lease import refuse_held
 from quantd.adapters.store.lock import StateLock
 from quantd.adapters.store.migrations.upgrade import ONE_AT_A_TIME, migrate, revision_of
@@ -64,7 +65,7 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
             for name in OURS:
                 if (staging / name).exists():
                     (staging / name).replace(state / name)
-                    sync_folder(state)
+                    sync(state)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             lock.release()
@@ -79,12 +80,9 @@ def occupied(url: str, state: Path) -> str:
         if name != HALT and (state / name).exists():
             return str(state / name)
     if url:
-        driver = UrlDriver(url)
-        try:
+        with closing(UrlDriver(url)) as driver:
             if "journal" in table_names(driver) and driver.execute("SELECT number FROM runs LIMIT 1").fetchone():
                 return "the database"
-        finally:
-            driver.close()
     return ""
 
 
@@ -94,8 +92,7 @@ def _fitted(staging: Path, state: Path, manifest: Manifest) -> None:
         raise StoreDamaged(f"the backup is damaged: {found[0]}")
     if manifest.revision != REVISION:
         migrate(staging / FILE)
-    driver = SqliteDriver(staging / FILE)
-    try:
+    with closing(SqliteDriver(staging / FILE)) as driver:
         driver.begin(durable=True)
         kept = archives_of(driver)
         driver.execute("DELETE FROM archives")
@@ -105,8 +102,6 @@ def _fitted(staging: Path, state: Path, manifest: Manifest) -> None:
         driver.execute("UPDATE lease SET expires_ns = 0, seat = '', token = token + 1")
         driver.commit()
         driver.execute("PRAGMA journal_mode=DELETE")
-    finally:
-        driver.close()
 
 
 def _aside(url: str, state: Path) -> Path:
@@ -114,17 +109,14 @@ def _aside(url: str, state: Path) -> Path:
     aside = state / time.strftime("before-restore-%Y%m%dT%H%M%SZ", time.gmtime())
     aside.mkdir(mode=0o700)
     if url:
-        driver = UrlDriver(url)
-        try:
+        with closing(UrlDriver(url)) as driver:
             there = bool(revision_of(driver))
-        finally:
-            driver.close()
         if there:
             backup(url, state, aside / "store.tar")
     for name in OURS:
         if name != HALT and (state / name).exists():  # a halted folder stays halted
             (state / name).replace(aside / name)
-    sync_folder(aside)
+    sync(aside)
     return aside
 
 
@@ -137,18 +129,14 @@ def _back(aside: Path | None, state: Path) -> None:
 
 def _refuse_led(url: str, seat: str) -> None:
     """Raise Held while a daemon leads an account in the database, before anything is moved."""
-    driver = UrlDriver(url)
-    try:
+    with closing(UrlDriver(url)) as driver:
         if "lease" in table_names(driver):
             refuse_held(driver, seat)
-    finally:
-        driver.close()
 
 
 def _into_database(copy: Path, url: str, seat: str) -> None:
     """Replace the tables in the database by those of a SQLite store, in one transaction."""
-    source, into = SqliteDriver(copy, read_only=True), UrlDriver(url)
-    try:
+    with closing(SqliteDriver(copy, read_only=True)) as source, closing(UrlDriver(url)) as into:
         into.begin(durable=True)
         into.execute("SET LOCAL lock_timeout = 30000")
         into.execute(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
@@ -163,9 +151,6 @@ def _into_database(copy: Path, url: str, seat: str) -> None:
                 (account, token + 1),
             )
         into.commit()
-    finally:
-        source.close()
-        into.close()
 
 
 def _emptied(driver: Driver, seat: str) -> list[tuple[str, int]]:

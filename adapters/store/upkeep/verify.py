@@ -6,6 +6,7 @@ few flipped bits; the hashes and the second fold detect the others.
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +25,8 @@ from quantd.adapters.store.journal.chain import (
     broken,
     link_of,
     row_digest,
-    unpack,
 )
-from quantd.adapters.store.journal.records import run_records
+from quantd.adapters.store.journal.records import Refold
 from quantd.adapters.store.journal.writer import (
     OUTBOX_COLUMNS,
     QUARANTINE_COLUMNS,
@@ -36,11 +36,10 @@ from quantd.adapters.store.journal.writer import (
     write_rows,
 )
 from quantd.adapters.store.migrations.upgrade import refuse_newer, revision_of, sqlite_schema_at
-from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, Projection, Resting, message_id
+from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, Resting, message_id
 from quantd.adapters.store.tables.retention import RETENTION_COLUMNS, let_go
 from quantd.adapters.store.tables.schema import NAMES, REVISION, VERSIONS, statements
 from quantd.adapters.store.tables.table_models import SCHEMA_VERSION
-from quantd.trading import codec
 from quantd.trading.orders import OrderState
 
 FINDINGS_OF_A_KIND: Final = 20
@@ -76,8 +75,7 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
     try:
         with failures(f"checking {shown}"):
             head = None if folder is None else HeadFile(folder / HEAD).read()
-            driver = connect()
-            try:
+            with closing(connect()) as driver:
                 driver.snapshot()
                 revision = revision_of(driver)
                 if not revision:
@@ -91,8 +89,6 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
                 (last,) = driver.execute("SELECT COALESCE(MAX(number), 0) FROM journal").fetchone()
                 if folder is not None:
                     check_head(driver, head, last, str(folder / HEAD))
-            finally:
-                driver.close()
     except StoreError as wrong:
         found.append(str(wrong))
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, IndexError, KeyError) as wrong:
@@ -163,26 +159,23 @@ def _digests(driver: Driver) -> list[str]:
 
 def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[str]:
     """Walk the chain, fold the entries again, and compare the read models, for all entries or the `newest`."""
-    rebuilt = sqlite3.connect("", isolation_level=None)  # a temporary database, spilled to disk when large
-    try:
+    # a temporary database, spilled to disk when large
+    with closing(sqlite3.connect("", isolation_level=None, factory=_Rebuilt)) as rebuilt:
         for statement in statements("sqlite"):
             rebuilt.execute(statement)
         rebuilt.execute("BEGIN")
-        beside = _Rebuilt(rebuilt)
-        fold = _Fold(driver, beside)
+        fold = _Fold(driver, rebuilt)
         found = fold.all(archives) if newest is None else fold.newest(newest)
         if not found:
             tables = table_names(driver)
             if "retention" in tables:
                 for run, model, before_ts in driver.execute("SELECT run, model, before_ts FROM retention").fetchall():
-                    let_go(beside, run, model, before_ts)
+                    let_go(rebuilt, run, model, before_ts)
             for table, columns in COLUMNS.items():
                 if table in tables:
                     found += _compare(table, columns, driver, rebuilt, None if newest is None else fold.bounds())
             found += _outbox(driver, rebuilt, fold.known)
         return found
-    finally:
-        rebuilt.close()
 
 
 class _Fold:
@@ -191,14 +184,13 @@ class _Fold:
     def __init__(self, driver: Driver, rebuilt: "_Rebuilt") -> None:
         self._driver = driver
         self._rebuilt = rebuilt
-        self._runs = {record.run: record for record in run_records(driver)}
-        self._folds = {name: Projection(name, record.universe.symbols) for name, record in self._runs.items()}
+        self._refold = Refold(driver)
         self._seqs: dict[str, int] = {}
         self.known: dict[str, int] = {}
 
     def bounds(self) -> list[tuple[str, int]]:
         """Return (run, entry) of every run; entries after it are folded."""
-        return [(run, self.known.get(run, 0)) for run in sorted(self._runs)]
+        return [(run, self.known.get(run, 0)) for run in sorted(self._refold.runs)]
 
     def all(self, archives: Path | None) -> list[str]:
         """Fold from the first row, archived or not."""
@@ -236,35 +228,26 @@ class _Fold:
             prev = link.hash
             expected = self._seqs.get(link.run, 0) + 1
             if link.first_seq != expected or link.last_seq != expected + link.count - 1:
-                return [f"journal: row {number} holds other entries than it says"]
+                return [f"journal: row {number} has other entries than its columns"]
             if number > cut:
                 if before_ts is not None:
                     self._open_orders(before_ts)
                     before_ts = None
-                if wrong := self._fold(number, link):
-                    return [wrong]
+                try:
+                    self._fold(link)
+                except StoreDamaged as damage:
+                    return [str(damage)]
             else:
                 before_ts = link.ts
             self._seqs[link.run] = link.last_seq
         return found
 
-    def _fold(self, number: int, link: Link) -> str:
-        """Fold the entries of one row. Returns a fault, or empty text."""
-        entries = unpack(link.packing, link.blob)
-        if len(entries) != link.count:
-            return f"journal: row {number} holds other entries than it says"
-        fold = self._folds.get(link.run)
-        if fold is None:
-            return f"journal: row {number} is of run {link.run}, which is not in runs"
-        fold.agents = self._runs[link.run].agents_at(link.first_seq)
-        for seq, data in enumerate(entries, link.first_seq):
-            entry = codec.decode(data)
-            fold.add(seq, entry.event, entry.effects)
-        made = fold.take()
+    def _fold(self, link: Link) -> None:
+        """Write the read-model rows of one journal row. Raises StoreDamaged."""
+        made = self._refold.rows(link)
         write_rows(self._rebuilt, made)
         for message in made.get(OUTBOX, []):
             self._rebuilt.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, 0, x'')", message)
-        return ""
 
     def _open_orders(self, since_ts: int) -> None:
         """Load the baskets that were open at `since_ts`, when the fold begins in the middle.
@@ -282,10 +265,10 @@ class _Fold:
                 (run, seq, since_ts),
             ).fetchall()
             insert(self._rebuilt, "orders", columns, rows)
-            index = self._runs[run].universe.index
+            index = self._refold.runs[run].universe.index
             for row in rows:
                 known = dict(zip(columns, row, strict=True))
-                resting = self._folds[run].resting.setdefault(
+                resting = self._refold.folds[run].resting.setdefault(
                     (known["sample"], known["n"]), Resting([], [], [], [], [])
                 )
                 resting.states.append(int(OrderState.SENT))
@@ -313,44 +296,17 @@ def _journal_rows(driver: Driver) -> Iterator[Link]:
     return map(link_of, driver.stream(f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal ORDER BY number"))
 
 
-class _Rebuilt:
-    """The temporary database as a Driver, as far as `write_rows` and `let_go` need one."""
+class _Rebuilt(sqlite3.Connection):
+    """The temporary database with the refolded rows."""
 
-    dialect = "sqlite"
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        return self._db.execute(sql, values)
-
-    def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
-        return self._db.execute(sql, values)
-
-    def snapshot(self) -> None:
-        self._db.execute("BEGIN")
-
-    def begin(self, *, durable: bool) -> None:
-        self._db.execute("BEGIN")
-
-    def commit(self) -> None:
-        self._db.execute("COMMIT")
-
-    def missing(self) -> str:
-        return ""
-
-    def rollback(self) -> None:
-        self._db.execute("ROLLBACK")
-
-    def close(self) -> None:
-        self._db.close()
+    dialect: Final = "sqlite"
 
 
 def _compare(
     table: str,
     columns: Sequence[str],
     stored: Driver,
-    rebuilt: sqlite3.Connection,
+    rebuilt: _Rebuilt,
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
     """Return the differences between a table and its refolded copy; with `bounds` (run, entry) only for later
@@ -412,7 +368,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _outbox(driver: Driver, rebuilt: sqlite3.Connection, known: Mapping[str, int]) -> list[str]:
+def _outbox(driver: Driver, rebuilt: _Rebuilt, known: Mapping[str, int]) -> list[str]:
     """Check that each queued message equals the refolded one. Delivered or dropped messages are rightly absent."""
     found = []
     for row in driver.execute("SELECT run, seq, k, ts, level, kind, body FROM outbox"):

@@ -1,30 +1,36 @@
-"""`quantd models` on artifacts of any kind: list, export, make smaller, teach, sign, combine, and choose a version."""
+"""Commands of `quantd models` on artifacts: list, export, quantize, distil, sign, combine, choose a version."""
 
 import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
 from quantd import bundled
 from quantd.daemon.cli.command import Folder, Json
-from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import iso, print_json, say, table
+from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.learn.artifact_files import failing, market_files, place_of
+from quantd.daemon.cli.output import answer, iso, print_json, say, table
+from quantd.models.artifacts import ensemble, signature, versions
+from quantd.models.artifacts.loader import checked, kind_in, load_artifact
+from quantd.models.artifacts.manifest import (
+    MANIFEST,
+    AgentManifest,
+    ArtifactError,
+    Combination,
+    EnsembleManifest,
+    Precision,
+)
 from quantd.trading.exit_codes import CONFIG, DONE
-
-if TYPE_CHECKING:
-    from quantd.models.artifacts.manifest import AgentManifest, Agreement, Combination, Precision
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One artifact in a list. `fault` is why it would not be traded; empty for a whole one."""
+    """One artifact in the list. `fault` is the reason why it cannot be traded; empty when it can."""
 
     folder: str
     kind: str
@@ -37,24 +43,16 @@ class Row:
     fault: str
 
 
-class By(StrEnum):
-    """How members' weights become one."""
-
-    mean = "mean"
-    vote = "vote"
-    performance = "performance"
-
-
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="A new folder.")]
 
 
 def show(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="Yours, beside those that came with quantd.")
+        Path | None, typer.Argument(metavar="[FOLDER]", help="A folder beside the shipped artifacts.")
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """List artifacts: kind, algorithm, until when they were trained, test Sharpe, and whether they would be traded."""
+    """List artifacts: kind, algorithm, end of training, test Sharpe, and whether they can be traded."""
     if folder is not None and not folder.is_dir():
         raise Failure(f"{folder}: no such folder", CONFIG)
     rows = [
@@ -84,18 +82,13 @@ def export(
     graph: Annotated[bool, typer.Option("--graph", help="Only the ONNX graph.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Copy an artifact after every check, or its graph alone."""
-    from quantd.daemon.cli.learn.artifact_files import place_of
-    from quantd.models.artifacts import signature
-    from quantd.models.artifacts.loader import checked, load_artifact
-    from quantd.models.artifacts.manifest import MANIFEST, EnsembleManifest
-
+    """Check an artifact and copy it, or its graph only."""
     place = place_of(folder)
     manifest = checked(place).manifest
     load_artifact(place, {})
     if graph:
         if isinstance(manifest, EnsembleManifest):
-            raise Failure(f"{place}: an ensemble has no graph of its own; name a member", CONFIG)
+            raise Failure(f"{place}: an ensemble has no graph; name a member", CONFIG)
         if out.exists():
             raise Failure(f"{out}: there is something already; name a new file (--out)", CONFIG)
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -103,74 +96,60 @@ def export(
         written = [out]
     else:
         _vacant(out)
-        names = [MANIFEST, *manifest.files]
-        names += [
-            f"{m.folder}/{name}" for m in getattr(manifest, "members", ()) for name in _names_in(place / m.folder)
-        ]
+        names = _names_in(place)
+        for member in getattr(manifest, "members", ()):
+            names += [f"{member.folder}/{name}" for name in _names_in(place / member.folder)]
         names += [name for name in (signature.SIGNATURE, "timing.json") if (place / name).is_file()]
         for name in names:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(place / name, out / name)
         load_artifact(out, {})
         written = [out / name for name in names]
-    if as_json:
-        print_json({"folder": str(place), "digest": manifest.digest, "written": [str(path) for path in written]})
-    else:
-        say(
-            f"{out}: {len(written)} file{'s' if len(written) > 1 else ''}, "
-            f"{sum(p.stat().st_size for p in written)} bytes"
-        )
+    document = {"folder": str(place), "digest": manifest.digest, "written": [str(path) for path in written]}
+    files = f"{len(written)} file{'s' if len(written) > 1 else ''}"
+    answer(as_json, document, f"{out}: {files}, {sum(p.stat().st_size for p in written)} bytes")
     return DONE
 
 
 def quantize(
     folder: Folder,
     out: Out,
-    int8: Annotated[bool, typer.Option("--int8", help="Linear layers in eight bits.")] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Numbers kept in half precision.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantize linear layers to 8 bits.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Store numbers in half precision.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Make a smaller copy of a policy and measure size, speed and agreement; exit code 1 when it answers too
-    differently."""
+    """Make a smaller copy of a policy and measure its size, speed and agreement; exit code 1 below the tolerance."""
     if int8 == fp16:
-        raise typer.BadParameter("one of --int8 and --fp16 is expected")
-    precision: Precision = "int8" if int8 else "float16"
-    _needs("onnx", "safetensors")
+        raise typer.BadParameter("give one of --int8 and --fp16")
+    needs("quantization", "onnx", "safetensors")
     from quantd.models.export import quantization
 
     place = _learned(folder)
     _vacant(out)
-    flag = "--int8" if precision == "int8" else "--fp16"
-    manifest = quantization.quantize(
-        place, out, precision, shlex.join(["quantd", "models", "quantize", str(folder), "--out", str(out), flag])
-    )
-    return _told(out, manifest, as_json=as_json)
+    precision: Precision = "int8" if int8 else "float16"
+    words = ["quantd", "models", "quantize", str(folder), "--out", str(out), "--int8" if int8 else "--fp16"]
+    return _copied(out, quantization.quantize(place, out, precision, shlex.join(words)), as_json=as_json)
 
 
 def distil(
     folder: Folder,
     out: Out,
-    hidden: Annotated[str, typer.Option(metavar="64,32", help="Widths of the pupil's layers.")] = "64,32",
-    bars: Annotated[Path, typer.Option(help="Daily raw bars, those of the teacher's training.")] = Path(
-        "data/us_daily.parquet"
-    ),
+    hidden: Annotated[str, typer.Option(metavar="64,32", help="Widths of the small network's layers.")] = "64,32",
+    bars: Annotated[Path, typer.Option(help="Daily raw bars of the training.")] = Path("data/us_daily.parquet"),
     actions: Annotated[str, typer.Option(help='Splits and dividends; "" for none.')] = "data/us_actions.csv",
     steps: Annotated[
-        int, typer.Option(min=10, max=100_000, help="Sessions that 16 accounts of the teacher trade.")
+        int, typer.Option(min=10, max=100_000, help="Sessions traded by 16 accounts of the policy.")
     ] = 500,
-    epochs: Annotated[int, typer.Option(min=1, max=10_000, help="Times that each answer is taught.")] = 60,
+    epochs: Annotated[int, typer.Option(min=1, max=10_000, help="Epochs of the training.")] = 60,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 1,
     as_json: Json = False,
 ) -> int:
-    """Teach a smaller network to answer as a policy does, on that policy's training window."""
-    from quantd.daemon.cli.learn.artifact_files import market_files
-    from quantd.models.artifacts.manifest import ArtifactError
-
+    """Train a smaller network to imitate a policy, on the policy's training window."""
     widths = [int(word) for word in hidden.split(",") if word.strip().isdigit()]
     if not widths or len(widths) != len(hidden.split(",")) or not all(0 < width <= 4096 for width in widths):
         raise typer.BadParameter(f"--hidden {hidden!r}: widths from 1 to 4096, joined by commas")
     listed = Path(actions) if actions else None
-    _needs("torch", "onnx", "safetensors", "polars")
+    needs("distillation", "torch", "onnx", "safetensors", "polars")
     from quantd.models.export import distillation
     from quantd.models.export.distillation import DistilPlan
 
@@ -180,25 +159,19 @@ def distil(
     words = ["quantd", "models", "distil", str(folder), "--out", str(out), "--hidden", ",".join(map(str, widths))]
     words += ["--bars", str(bars), "--actions", str(listed or ""), "--steps", str(steps), "--epochs", str(epochs)]
     command = shlex.join([*words, "--seed", str(seed)])
-    try:
+    with failing("models distil"):
         plan = DistilPlan(hidden=tuple(widths), steps=steps, epochs=epochs, seed=seed)
         manifest = distillation.distil(place, out, *files, plan, command, lambda line: None if as_json else say(line))
-    except ArtifactError:
-        raise
-    except ValueError as error:
-        raise Failure(f"quantd models distil: {error}") from error
-    return _told(out, manifest, as_json=as_json)
+    return _copied(out, manifest, as_json=as_json)
 
 
 def make_key(
-    private: Annotated[Path, typer.Option(metavar="FILE", help="The key to sign with: keep it to yourself.")],
-    public: Annotated[Path, typer.Option(metavar="FILE", help="The key to check with.")],
+    private: Annotated[Path, typer.Option(metavar="FILE", help="The signing key: keep it secret.")],
+    public: Annotated[Path, typer.Option(metavar="FILE", help="The key that verifies signatures.")],
 ) -> int:
-    """Make a pair of Ed25519 keys."""
-    from quantd.models.artifacts import signature
-
+    """Generate a pair of Ed25519 keys."""
     signature.generate(private, public)
-    say(f"{private}: private, yours alone; never put it beside a configuration")
+    say(f"{private}: private; never store it beside a configuration")
     say(f"{public}: public; name it in [models] trusted_keys")
     return DONE
 
@@ -208,96 +181,67 @@ def sign(
     key: Annotated[Path, typer.Option("--key", metavar="FILE", help="Your private key.")],
     as_json: Json = False,
 ) -> int:
-    """Sign an artifact: a file beside it that says who made it."""
-    from quantd.daemon.cli.learn.artifact_files import place_of
-    from quantd.models.artifacts import signature
-    from quantd.models.artifacts.loader import checked, load_artifact
-
+    """Sign an artifact: the signature is a file beside it."""
     place = place_of(folder)
     load_artifact(place, {})
     digest = checked(place).manifest.digest
     path = signature.sign(place, digest, key)
-    if as_json:
-        print_json({"folder": str(place), "digest": digest, "signature": str(path)})
-    else:
-        say(f"{path}: signs {digest[:16]}…")
+    document = {"folder": str(place), "digest": digest, "signature": str(path)}
+    answer(as_json, document, f"{path}: signs {digest[:16]}…")
     return DONE
 
 
 def combine(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Two artifacts or more.")],
-    by: Annotated[By, typer.Option("--by", help="All alike, the median of each symbol, or fixed shares.")] = By.mean,
+    by: Annotated[Combination, typer.Option("--by", help="The mean, the median per symbol, or fixed shares.")] = "mean",
     share: Annotated[
         list[float] | None,
-        typer.Option("--share", help="Of each member in order, by performance; else by validation Sharpe."),
+        typer.Option("--share", help="Share of each member in order; by performance the validation Sharpe decides."),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Make one policy of several: an artifact of artifacts."""
-    from quantd.daemon.cli.learn.artifact_files import place_of
-    from quantd.models.artifacts import ensemble
-
-    combination: Combination = by.value
-    shares = share
-    if shares and combination != "performance":
-        raise Failure(f"--share goes with --by performance; by {combination} all members count alike", CONFIG)
-    words = ["quantd", "models", "combine", str(out), *map(str, folders), "--by", combination]
-    command = shlex.join([*words, *(word for share in shares or () for word in ("--share", f"{share:g}"))])
-    manifest = ensemble.combine(
-        out,
-        [place_of(folder) for folder in folders],
-        combination,
-        command,
-        shares or None,
-        "the one who made it" if shares else "",
-    )
+    """Combine several policies into one: an artifact of artifacts."""
+    if share and by != "performance":
+        raise Failure(f"--share goes with --by performance; by {by} all members count alike", CONFIG)
+    words = ["quantd", "models", "combine", str(out), *map(str, folders), "--by", by]
+    command = shlex.join([*words, *(word for each in share or () for word in ("--share", f"{each:g}"))])
+    author = "the one who made it" if share else ""
+    manifest = ensemble.combine(out, [place_of(folder) for folder in folders], by, command, share or None, author)
     if as_json:
         print_json({"folder": str(out), "digest": manifest.digest, "members": manifest.members})
         return DONE
-    say(f"{out}: {len(manifest.members)} members by {combination}, digest {manifest.digest[:16]}…")
+    say(f"{out}: {len(manifest.members)} members by {by}, digest {manifest.digest[:16]}…")
     table(("member", "share"), [(m.folder, f"{m.share:.3f}") for m in manifest.members], right=("share",))
     return DONE
 
 
 def use(
-    name: Annotated[Path, typer.Argument(metavar="NAME", help="A folder of versions, each an artifact.")],
-    version: Annotated[
-        str | None, typer.Argument(metavar="[VERSION]", help="Without: what the name means now.")
-    ] = None,
-    why: Annotated[str, typer.Option("--why", help="Written into the history.")] = "",
+    name: Annotated[Path, typer.Argument(metavar="NAME", help="A folder of versions.")],
+    version: Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Without it: list the versions.")] = None,
+    why: Annotated[str, typer.Option("--why", help="Reason, for the history.")] = "",
     as_json: Json = False,
 ) -> int:
-    """Choose, or roll back to, the version that a name means."""
-    from quantd.models.artifacts import versions
-    from quantd.models.artifacts.loader import load_artifact
-
+    """Choose the current version of a name, or roll it back."""
     there = versions.versions(name)
     if not there:
-        raise Failure(f"{name}: no versions in it: a name of artifacts is expected, one name for each", CONFIG)
+        raise Failure(f"{name}: it has no versions; name a folder whose folders are artifacts", CONFIG)
     if version is None:
         now = versions.current(name) if (name / versions.CURRENT).exists() else ""
-        if as_json:
-            print_json({"name": str(name), "current": now, "versions": there})
-        else:
-            say("\n".join(f"{each}{' (current)' if each == now else ''}" for each in there))
+        lines = (f"{each}{' (current)' if each == now else ''}" for each in there)
+        answer(as_json, {"name": str(name), "current": now, "versions": there}, *lines)
         return DONE
-    place = versions.version_in(name, version)
-    digest = load_artifact(place, {}).digest
+    digest = load_artifact(versions.version_in(name, version), {}).digest
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     before = versions.point(name, version, digest, when, why)
-    if as_json:
-        print_json({"name": str(name), "before": before, "current": version, "digest": digest})
-    else:
-        say(f"{name}: {version} ({digest[:16]}…){f', before: {before}' if before else ''}; used from the next start on")
+    document = {"name": str(name), "before": before, "current": version, "digest": digest}
+    was = f", before: {before}" if before else ""
+    answer(as_json, document, f"{name}: {version} ({digest[:16]}…){was}; used from the next start")
     return DONE
 
 
 def _artifacts_under(root: Path) -> list[Path]:
-    """Artifacts in a folder, and versions in folders of it."""
-    from quantd.models.artifacts import versions
-    from quantd.models.artifacts.manifest import MANIFEST
-
+    """The artifacts in a folder, and the versions in its folders."""
     if (root / MANIFEST).is_file():
         return [root]
     found: list[Path] = []
@@ -308,10 +252,6 @@ def _artifacts_under(root: Path) -> list[Path]:
 
 
 def _row(place: Path) -> Row:
-    from quantd.models.artifacts import signature
-    from quantd.models.artifacts.loader import checked, kind_in, load_artifact
-    from quantd.models.artifacts.manifest import ArtifactError
-
     kind = algorithm = precision = until = ""
     sharpe: float | None = None
     fault = ""
@@ -332,9 +272,6 @@ def _row(place: Path) -> Row:
 
 
 def _is_current(place: Path) -> bool:
-    from quantd.models.artifacts import versions
-    from quantd.models.artifacts.manifest import ArtifactError
-
     try:
         return versions.current(place.parent) == place.name
     except ArtifactError:
@@ -342,57 +279,41 @@ def _is_current(place: Path) -> bool:
 
 
 def _names_in(place: Path) -> list[str]:
-    from quantd.models.artifacts.loader import checked
-    from quantd.models.artifacts.manifest import MANIFEST
-
     return [MANIFEST, *checked(place).manifest.files]
 
 
-def _told(out: Path, manifest: "AgentManifest", *, as_json: bool) -> int:
+def _copied(out: Path, manifest: AgentManifest, *, as_json: bool) -> int:
+    """Print the agreement of a copy with its parent."""
     found = manifest.agreement
     assert found is not None
     if as_json:
         print_json({"folder": str(out), "digest": manifest.digest, "precision": manifest.precision, "agreement": found})
         return DONE
     say(f"{out}: {manifest.precision}, made from {manifest.parent[:16]}…")
-    table(("", "parent", "copy", "ratio"), _figures(found), right=("parent", "copy", "ratio"))
+    times = (("p50 µs", found.parent_p50_us, found.p50_us), ("p99 µs", found.parent_p99_us, found.p99_us))
+    rows = [(name, f"{parent:.1f}", f"{copy:.1f}", f"{copy / parent:.2f}") for name, parent, copy in times]
+    size = ("bytes of the graph", "", "", f"{found.size_ratio:.2f}")
+    table(("", "parent", "copy", "ratio"), [size, *rows], right=("parent", "copy", "ratio"))
     say(
         f"{found.equal_actions:.1%} of {found.probes} probes with equal actions; largest difference of a weight "
         f"{found.largest_difference:.2g}"
     )
     if found.left:
-        say(f"left in float32, as rounding them did most harm: {', '.join(found.left)}")
+        say(f"left in float32, because rounding them costs most: {', '.join(found.left)}")
     return DONE
 
 
-def _figures(found: "Agreement") -> list[tuple[str, str, str, str]]:
-    return [
-        ("bytes of the graph", "", "", f"{found.size_ratio:.2f}"),
-        ("p50 µs", f"{found.parent_p50_us:.1f}", f"{found.p50_us:.1f}", f"{found.p50_us / found.parent_p50_us:.2f}"),
-        ("p99 µs", f"{found.parent_p99_us:.1f}", f"{found.p99_us:.1f}", f"{found.p99_us / found.parent_p99_us:.2f}"),
-    ]
-
-
 def _learned(folder: Path) -> Path:
-    from quantd.daemon.cli.learn.artifact_files import place_of
-    from quantd.models.artifacts.loader import kind_in
-
     place = place_of(folder)
     kind = kind_in(place).name
     if kind != "learned":
-        raise Failure(f"{place}: a {kind}; policies of kind learned can be made smaller or teach", CONFIG)
+        raise Failure(f"{place}: a {kind}; policies of kind learned can be made smaller or distilled", CONFIG)
     return place
 
 
 def _vacant(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Failure(f"{out}: there is something already; name a new folder (--out)", CONFIG)
-
-
-def _needs(*packages: str) -> None:
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise Failure(f"this needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
 
 
 ACTIONS: Final[dict[str, Callable[..., int]]] = {

@@ -1,33 +1,37 @@
-"""`quantd bench portfolio` and `bench inference`: the time of each part of a decision, beside its allowance."""
+"""Measure the time of each part of a decision on this machine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import typer
+import numpy as np
 
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.learn.bench_inference import inference
 from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.views.risk_measures import assessed
+from quantd.trading.effects import Ask
+from quantd.trading.events import Decided, Tick
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
-
-if TYPE_CHECKING:
-    from quantd.daemon.assembly.parts import Assembly
-
+from quantd.trading.market import MarketSlice
+from quantd.trading.ports import leaves
 
 ALLOWED_MS: Final = {"asset update": 5.0, "risk": 50.0, "allocation": 100.0, "inference": 10.0}
-"""Part -> what its p99 may be: a bar of all assets through the engine; a full risk report of every book; a round from
-its asks to its orders; an answer of a learned policy."""
+"""Part -> largest p99: a bar of all assets through the engine, a full risk report of every book, a round from its
+requests to its orders, an answer of a learned policy."""
 
 RISK_EVERY: Final = 5
-"""Samples between two risk reports, and so few enough to be quick."""
+"""Samples between two risk reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Of `count` times of one part, in milliseconds; `within` what is allowed."""
+    """Percentiles of the times of one part; `within` means that the p99 is allowed."""
 
     part: str
     count: int
@@ -37,32 +41,16 @@ class Timed:
     within: bool
 
 
-group = typer.Typer(help="How long things take here.", no_args_is_help=True)
-
-
-@group.callback()
-def bench_group() -> None:
-    """How long things take here."""
-
-
-COMMAND: Final = Command(group, "Trade", order=50)
-
-
-@group.command("portfolio")
 def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> int:
-    """Time an asset update, a risk report, an allocation and an inference; exit code 1 when a p99 is above its
-    limit."""
-    from quantd.daemon.assembly.parts import assemble
-    from quantd.daemon.cli.configuration import read
-
+    """Time an asset update, a risk report, an allocation and an inference; exit code 1 when a p99 is too high."""
     found = read(config, sets)
-    folder = state if state is not None else found.at(found.quantd.state)
+    folder = found.state_folder(state)
     assembly = assemble(found, cache=folder / "cache")
     with progress("bench", shown=not as_json) as bar:
         times = measure(assembly, bar)
     rows = [timed(part, times[part]) for part in ALLOWED_MS if times[part]]
     if not any(row.part == "allocation" for row in rows):
-        raise Failure("no agent was asked between the start and the end of the feed: there is nothing to time")
+        raise Failure("no agent decided between the start and the end of the feed: there is nothing to time")
     if as_json:
         print_json({"symbols": assembly.universe.size, "agents": len(assembly.policies), "parts": rows})
     else:
@@ -75,36 +63,24 @@ def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     return DONE if all(row.within for row in rows) else CHECK_FAILED
 
 
-group.command("inference")(inference)
-
-
 def timed(part: str, times_ns: list[int]) -> Timed:
-    """The percentiles of one part's times."""
-    import numpy as np
-
+    """The percentiles of the times of one part."""
     p50, p99 = (float(ns) / 1e6 for ns in np.percentile(times_ns, (50, 99)))
     return Timed(part, len(times_ns), p50, p99, ALLOWED_MS[part], p99 <= ALLOWED_MS[part])
 
 
-def measure(assembly: "Assembly", bar: Callable[[float], None]) -> dict[str, list[int]]:
-    """Part -> its times in ns, of one run over the recorded market."""
-    from quantd.daemon.policies.loading import answer
-    from quantd.daemon.views.risk_measures import assessed
-    from quantd.trading.effects import Ask
-    from quantd.trading.events import Decided, Tick
-    from quantd.trading.market import MarketSlice
-    from quantd.trading.ports import leaves
-
+def measure(assembly: Assembly, bar: Callable[[float], None]) -> dict[str, list[int]]:
+    """Part -> its times in ns, in one run over the recorded market."""
     times: dict[str, list[int]] = {part: [] for part in ALLOWED_MS}
     shell = assembly.shell()
 
     def ask(question: Ask) -> Decided:
         policy = assembly.policies[question.policy]
         began = perf_counter_ns()
-        said = answer(policy, question)
+        decided = answer(policy, question)
         if any(hasattr(each, "trained_until_ns") for each in leaves(policy)):
             times["inference"].append(perf_counter_ns() - began)
-        return said
+        return decided
 
     shell.answer = ask
     samples = 0
@@ -126,3 +102,6 @@ def measure(assembly: "Assembly", bar: Callable[[float], None]) -> dict[str, lis
                 times["risk"].append(perf_counter_ns() - began)
             bar(max(0.0, (item.ts - assembly.start_ns) / span))
     return times
+
+
+COMMAND: Final = Command("Trade", 50, {"portfolio": portfolio, "inference": inference})

@@ -1,40 +1,44 @@
-"""`quantd bench inference`: how long trained policies take from an observation to weights, one by one and many
-at once."""
+"""`quantd bench inference`: the time of trained policies from an observation to weights, single and in batches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
+import numpy as np
 import typer
 
 from quantd import bundled
 from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.learn.artifact_files import place_of
 from quantd.daemon.cli.output import print_json, say, table
+from quantd.models.artifacts.agent_policy import LearnedAgent
+from quantd.models.artifacts.loader import load_artifact
+from quantd.models.artifacts.runtime import open_session
+from quantd.models.artifacts.scorer_policy import LearnedPolicy, ScorerArtifact
+from quantd.models.export.agreement import random_market
+from quantd.models.observation.return_features import LOOKBACK, measure
+from quantd.models.observation.sight import observation
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from quantd.models.artifacts.scorer_policy import ScorerArtifact
-    from quantd.trading.market import Floats
-
+from quantd.trading.market import Floats
 
 ALLOWED_MS: Final = 15.0
-"""What a decision may take at its 99th percentile."""
+"""Largest 99th percentile of a decision."""
 
 CALLS: Final = 2_000
 
 SECONDS: Final = 3.0
-"""No artifact is timed for longer."""
+"""Longest timing of one artifact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """Of one artifact: microseconds from an observation to weights (`batch` of them in one call), and with measuring
-    its features from past returns, as the daemon does, batch 1."""
+    """Times of one artifact: from an observation to weights (`batch` in one call), and `whole` with its features.
+
+    `whole` measures the features from past returns, as the daemon does, with batch 1.
+    """
 
     artifact: str
     symbols: int
@@ -50,15 +54,13 @@ class Inference:
 
 def inference(
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FOLDER...]", help="Artifacts; all that came with quantd.")
+        list[Path] | None, typer.Argument(metavar="[FOLDER...]", help="Artifacts; all shipped ones without it.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Observations in one call.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, max=64, help="Of the processor, for one call.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads of one call.")] = 1,
     as_json: Json = False,
 ) -> int:
-    """Time trained policies from an observation to weights; exit code 1 when a decision's p99 is above 15 ms."""
-    from quantd.daemon.cli.learn.artifact_files import place_of
-
+    """Time trained policies from an observation to weights; exit code 1 when a p99 is above 15 ms."""
     given = folders or ()
     places = [place_of(f) for f in given] or [
         p for p in sorted(bundled.SHIPPED.iterdir()) if (p / "manifest.json").is_file()
@@ -84,14 +86,6 @@ def inference(
 
 
 def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference | None:
-    import numpy as np
-
-    from quantd.models.artifacts.agent_policy import LearnedAgent
-    from quantd.models.artifacts.loader import load_artifact
-    from quantd.models.artifacts.scorer_policy import LearnedPolicy
-    from quantd.models.export.agreement import random_market
-    from quantd.models.observation.sight import observation
-
     policy = load_artifact(place, {})
     draw = np.random.default_rng(1)
     if isinstance(policy, LearnedAgent):
@@ -106,7 +100,7 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
         assets = len(policy.artifact.manifest.universe)
         asked, whole = _scorer(policy.artifact, assets, batch, threads, draw)
     elif named:
-        raise Failure(f"{place}: a policy made of others, or a forest; name the artifact of one policy", CONFIG)
+        raise Failure(f"{place}: a policy of several members, or a forest; name the artifact of one policy", CONFIG)
     else:
         return None
     p50, p99 = times_us(asked)
@@ -118,11 +112,8 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
 
 
 def _scorer(
-    artifact: "ScorerArtifact", assets: int, batch: int, threads: int, draw: "np.random.Generator"
+    artifact: ScorerArtifact, assets: int, batch: int, threads: int, draw: np.random.Generator
 ) -> tuple[Callable[[int], object], Callable[[int], object]]:
-    from quantd.models.artifacts.runtime import open_session
-    from quantd.models.observation.return_features import LOOKBACK, measure
-
     run = open_session(artifact.graph, artifact.folder / "policy.onnx", ["features", "mask"], ["weights"], threads).run
     returns: list[Floats] = [draw.normal(0.0, 0.01, (LOOKBACK, assets)) for _ in range(16)]
     given = [dict(zip(("features", "mask"), (each[None] for each in measure(r)), strict=True)) for r in returns]
@@ -140,8 +131,6 @@ def _scorer(
 
 def times_us(call: Callable[[int], object], calls: int = CALLS, seconds: float = SECONDS) -> tuple[float, float]:
     """(p50, p99) of `calls` calls, or of as many as fit into `seconds`."""
-    import numpy as np
-
     for k in range(20):
         call(k)
     found: list[int] = []

@@ -1,7 +1,6 @@
-"""`quantd evaluate`: a learned policy over a window, and how much of the window it knew."""
+"""Run a learned policy over a window in whole shares, after costs, beside equal weight on the same days."""
 
 from datetime import date
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -9,9 +8,10 @@ import typer
 
 from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Json, day
-from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.learn.train import probed
+from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.setup.bar_files import probed
+from quantd.models.artifacts.card import lots_text
 from quantd.trading.exit_codes import CONFIG
 
 
@@ -19,21 +19,18 @@ def evaluate(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A folder that `quantd train` wrote.")],
     first: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],
     until: Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")],
-    bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="as it was trained on")] = None,
+    bars: Annotated[Path | None, typer.Option(help="Daily raw bars.", show_default="as trained")] = None,
     actions: Annotated[
         str | None,
         typer.Option(
             help='Splits and dividends; "" for none.',
-            show_default="as trained; of other bars BARS.actions.csv beside them, or none",
+            show_default="as trained; with other bars BARS.actions.csv, if present",
         ),
     ] = None,
-    symbols: Annotated[str | None, typer.Option(help="Joined by commas.", show_default="as trained")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Symbols, with commas.", show_default="as trained")] = None,
     as_json: Json = False,
 ) -> int:
-    """Run a learned policy over a window in whole shares, after costs, beside equal weight on the same days."""
-    if find_spec("torch") is None:
-        raise Failure("evaluating needs torch: install quantd with its extra `train`", CONFIG)
-    from quantd.models.artifacts.card import lots_text
+    needs("evaluation", "torch")
     from quantd.models.training.runs import evaluation
 
     if bars is not None:
@@ -43,15 +40,13 @@ def evaluate(
         found = evaluation.evaluate(artifact, first, until, bars, actions, names)
     except ValueError as error:
         raise Failure(str(error), CONFIG) from None
-    outside = found.sessions - found.inside
     if as_json:
         print_json(found)
         return 0
-    account = found.account
+    account, costs = found.account, found.account.costs
     say(
         f"{artifact} · {found.first} to {found.last}, {found.sessions} sessions · {account.capital:,.0f}, "
-        f"{lots_text(found.lots)}, "
-        f"commission {account.costs.commission_bp:g} bp, slippage {account.costs.slippage_bp:g} bp"
+        f"{lots_text(found.lots)}, commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp"
     )
     rows = (
         ("policy", found.policy, found.turnover_annual),
@@ -70,17 +65,15 @@ def evaluate(
         right=heads[1:],
     )  # fmt: skip
     if found.inside:
-        say(
-            f"{found.inside} of {found.sessions} sessions lie inside its "
-            f"training window: it was fitted or chosen on them, "
-            + ("and these figures prove nothing." if not outside else f"only the other {outside} say anything of it.")
-        )
+        outside = found.sessions - found.inside
+        worth = f"only the other {outside} are evidence" if outside else "the figures prove nothing"
+        say(f"{found.inside} of {found.sessions} sessions lie inside its training window: {worth}.")
     else:
         say(f"None of the {found.sessions} sessions lies inside its training window.")
     if not found.same_data:
-        say("The bars are not those that it was trained on.")
+        say("The bars differ from those of the training.")
     say(f"{found.sharpe_definition}.")
     return 0
 
 
-COMMAND: Final = Command(evaluate, "Learn", order=20)
+COMMAND: Final = Command("Learn", 20, evaluate)

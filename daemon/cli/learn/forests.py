@@ -1,43 +1,44 @@
-"""`quantd models train-risk`, `train-correlation`, `train-allocation` and `evaluate`: the forests."""
+"""Commands of `quantd models` on forests: train-risk, train-correlation, train-allocation, evaluate."""
 
+import itertools
 import shlex
 from collections.abc import Callable
 from datetime import date
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
+import msgspec
 import typer
 
 from quantd.daemon.cli.command import Folder, Json, day
-from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.failures import Failure, needs
+from quantd.daemon.cli.learn.artifact_files import failing, market_files, place_of
 from quantd.daemon.cli.output import print_json, progress, say, table
+from quantd.models.artifacts.card import forest_verdict
+from quantd.models.artifacts.folder import kind_of
+from quantd.models.artifacts.manifest import MANIFEST, MEANING, PLAIN, ForestKind, ForestManifest
+from quantd.models.forests import fit
+from quantd.models.forests.prediction import load_forest
 from quantd.trading.exit_codes import CONFIG, DONE
-
-if TYPE_CHECKING:
-    from quantd.models.artifacts.manifest import ForestKind
-
-
-NEEDED = ("sklearn", "onnx", "polars")
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the artifact to write.")]
 Bars = Annotated[Path, typer.Option(help="Daily raw bars.")]
 Actions = Annotated[str, typer.Option(help='Splits and dividends; "" for none.')]
-Names = Annotated[str, typer.Option(help="Names, joined by commas.")]
+Names = Annotated[str, typer.Option(help="Symbols, with commas.")]
 First = Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day read.")]
 Until = Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day read.")]
-Horizon = Annotated[int, typer.Option(min=1, max=63, help="Samples ahead that are predicted.")]
-Stride = Annotated[int, typer.Option(min=1, max=1_000, help="Rows of every so many sessions.")]
-Folds = Annotated[int, typer.Option(min=1, max=100, help="Steps of the walk forward.")]
+Horizon = Annotated[int, typer.Option(min=1, max=63, help="Samples ahead of the prediction.")]
+Stride = Annotated[int, typer.Option(min=1, max=1_000, help="Sessions between two rows.")]
+Folds = Annotated[int, typer.Option(min=1, max=100, help="Steps of the walk-forward test.")]
 Embargo = Annotated[
-    int, typer.Option(min=0, max=1_000, help="Sessions between an outcome fitted on and a decision judged.")
+    int, typer.Option(min=0, max=1_000, help="Sessions between a fitted outcome and a tested decision.")
 ]
-Leaves = Annotated[int, typer.Option(min=2, max=4_096, help="Most leaves of a tree: bounds the file.")]
+Leaves = Annotated[int, typer.Option(min=2, max=4_096, help="Maximum leaves of a tree.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1)]
 
 
-def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
-    """The command that trains one of the three forests: they differ in what is predicted only."""
+def training_of(predicts: ForestKind, what: str) -> Callable[..., int]:
+    """The command that trains the forest of one prediction."""
 
     def train_forest(
         out: Out,
@@ -54,40 +55,21 @@ def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
         seed: Seed = 1,
         as_json: Json = False,
     ) -> int:
-        import msgspec
-
-        from quantd.daemon.cli.learn.artifact_files import market_files
-        from quantd.models.artifacts.card import forest_verdict
-        from quantd.models.artifacts.folder import kind_of
-        from quantd.models.artifacts.manifest import MANIFEST, MEANING, PLAIN, ForestManifest
-        from quantd.models.forests.prediction import load_forest
-
         names = [name for name in symbols.split(",") if name]
         listed = Path(actions) if actions else None
-        missing = [name for name in NEEDED if find_spec(name) is None]
-        if missing:
-            raise Failure(f"training needs {', '.join(missing)}: install quantd with its extra `train`", CONFIG)
-        from quantd.models.forests import fit
-
+        needs("training", "sklearn", "onnx", "polars")
         files = market_files(bars, listed)
         if (out / MANIFEST).is_file() and kind_of(out) != "forest":
             raise Failure(f"{out} holds another kind of artifact; write to a new folder (--out)", CONFIG)
-        try:
+        with failing(f"models train-{predicts}"):
             plan = fit.Plan(
                 predicts, first=first, last=last, horizon=horizon, stride=stride, folds=folds, embargo=embargo,
                 leaves=leaves, seed=seed,
             )  # fmt: skip
             command = _command(plan, out, bars, listed, names)
             with progress(f"training {predicts}", shown=not as_json) as bar:
-                steps: list[str] = []
-
-                def note(line: str) -> None:
-                    steps.append(line)
-                    bar(len(steps) / (folds + 1))
-
-                manifest = fit.train(*files, names, plan, out, command, note)
-        except (ValueError, OSError) as error:
-            raise Failure(f"quantd models train-{predicts}: {error}") from error
+                steps = itertools.count(1)
+                manifest = fit.train(*files, names, plan, out, command, lambda line: bar(next(steps) / (folds + 1)))
         seconds = load_forest(out).artifact.seconds
         if as_json:
             print_json({"folder": str(out), "training_seconds": seconds, **msgspec.to_builtins(manifest)})
@@ -100,9 +82,8 @@ def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
             columns,
             [
                 (
-                    f"{label}{each.first} to {each.last}", str(each.rows), f"{each.model.r2:.3f}",
-                    f"{each.plain.r2:.3f}",
-                    f"{each.model.mse:.4f}", f"{each.plain.mse:.4f}",
+                    f"{label}{each.first} to {each.last}", str(each.rows),
+                    f"{each.model.r2:.3f}", f"{each.plain.r2:.3f}", f"{each.model.mse:.4f}", f"{each.plain.mse:.4f}",
                 )
                 for each, label in rows
             ],
@@ -113,7 +94,7 @@ def training_of(predicts: "ForestKind", what: str) -> Callable[..., int]:
         say(f"{manifest.training.rows} rows, {seconds:.1f} s, {size / 1024:.0f} KiB")
         return DONE
 
-    train_forest.__doc__ = f"Train the forest that predicts {what}, judge it walk forward, write it as an artifact."
+    train_forest.__doc__ = f"Train the forest that predicts {what}, test it walk-forward, and write it as an artifact."
     return train_forest
 
 
@@ -126,23 +107,13 @@ def evaluate_forest(
     symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
     as_json: Json = False,
 ) -> int:
-    """Judge a forest beside its plain estimate on a market and dates of your choice, as it trades."""
-    import msgspec
-
-    from quantd.daemon.cli.learn.artifact_files import market_files, place_of
-    from quantd.models.artifacts.manifest import ArtifactError
-
+    """Evaluate a forest beside its plain estimate on another market or other dates."""
     names = [name for name in symbols.split(",") if name]
     files = market_files(bars, Path(actions) if actions else None)
-    from quantd.models.forests import fit
 
     place = place_of(folder)
-    try:
+    with failing("models evaluate"):
         judged, seen = fit.evaluate(place, *files, names, first, last)
-    except ArtifactError:
-        raise
-    except ValueError as error:
-        raise Failure(f"quantd models evaluate: {error}") from error
     if as_json:
         print_json({"folder": str(place), "sessions_in_training": seen, **msgspec.to_builtins(judged)})
         return DONE
@@ -153,12 +124,12 @@ def evaluate_forest(
         right=("R²", "MSE"),
     )
     if seen:
-        say(f"{seen} of these sessions lie in its training window: there it proves nothing.")
+        say(f"{seen} of these sessions lie in its training window, where the figures prove nothing.")
     return DONE
 
 
 def _command(plan: Any, out: Path, bars: Path, actions: Path | None, symbols: list[str]) -> str:
-    """As it would be typed, every setting named: the card says how to make the same again."""
+    """The command line with every setting, for the model card."""
     words = ["quantd", "models", f"train-{plan.predicts}", "--out", str(out), "--bars", str(bars)]
     words += ["--actions", str(actions) if actions is not None else "", "--symbols", ",".join(symbols)]
     words += ["--from", str(plan.first), "--to", str(plan.last)]

@@ -1,14 +1,21 @@
-"""`quantd alerts`: the newest alerts, and those that come, over MQTT."""
+"""List the newest alerts. With --follow and --json: one JSON document per line."""
 
+import asyncio
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import msgspec
 import typer
+from aiomqtt import Client, MqttError
 
+from quantd.adapters.bus.settings import address
+from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import local, print_json, say
-from quantd.daemon.cli.places import bus_login, bus_tls, place
+from quantd.daemon.cli.output import answer, local, say
+from quantd.daemon.cli.places import Place, bus_login, bus_tls, place
 from quantd.trading.exit_codes import TRY_LATER
 
 
@@ -17,30 +24,19 @@ def alerts(
     state: State = None,
     last: Last = 20,
     run: Run = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Then those that come, over MQTT.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue with new alerts, over MQTT.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The newest alerts. With --follow and --json one document a line."""
-    import asyncio
-
-    import msgspec
-
-    from quantd.daemon.views.rows import alert_line
-
     where = place(config, state)
     reader = where.reader(run)
-    rows = [alert_line(row) for row in reader.alerts(last=last)]
-    if not follow:
-        if as_json:
-            print_json({"run": reader.run.run, "alerts": rows})
-            return
+    rows = reader.alerts(last=last)
+    if follow:
         for row in rows:
-            say(_line(row.ts, row.level, row.kind, row.text, row.symbol, row.agent))
-        return
-    for row in rows:
-        _show(msgspec.to_builtins(row), as_json)
-    url, topic = _bus(where)
-    asyncio.run(_follow(config, url, topic, as_json))
+            _show(msgspec.to_builtins(row), as_json)
+        asyncio.run(_follow(config, *_bus(where), as_json))
+    else:
+        lines = (_line(row.ts, row.level, row.kind, row.text, row.symbol, row.agent) for row in rows)
+        answer(as_json, {"run": reader.run.run, "alerts": rows}, *lines)
 
 
 def _line(ts: int, level: str, kind: str, text: str, symbol: str, agent: str) -> str:
@@ -49,11 +45,6 @@ def _line(ts: int, level: str, kind: str, text: str, symbol: str, agent: str) ->
 
 
 def _show(alert: dict[str, Any], as_json: bool) -> None:
-    """One line, at once: somebody is looking."""
-    import sys
-
-    import msgspec
-
     if as_json:
         say(msgspec.json.encode(alert).decode())
     else:
@@ -62,26 +53,17 @@ def _show(alert: dict[str, Any], as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _bus(where: Any) -> tuple[str, str]:
-    from quantd.daemon.cli.client import running
-
+def _bus(where: Place) -> tuple[str, str]:
+    """The URL of the running daemon's broker, and the topic of its alerts."""
     daemon = running(where)
     if daemon is None:
-        raise Failure(f"no daemon runs in {where.folder}, so no alert will come; `quantd run` starts one", TRY_LATER)
+        raise Failure(f"no daemon runs in {where.folder}, so there are no new alerts; start `quantd run`", TRY_LATER)
     about = daemon.get("/api/v1")
     return str(about["bus"]), f"{about['topic']}/alerts/#"
 
 
 async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
-    """Alerts of a broker until somebody stops us; connects again when the broker was away."""
-    import asyncio
-    import contextlib
-
-    import msgspec
-    from aiomqtt import Client, MqttError
-
-    from quantd.adapters.bus.settings import address
-
+    """Print the alerts of a broker until interrupted; reconnects after a lost connection."""
     host, port, secure = address(url)
     user, password = bus_login(config)
     tls = bus_tls(config, secure)
@@ -97,7 +79,7 @@ async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
                     with contextlib.suppress(msgspec.DecodeError, KeyError, TypeError):
                         alert = msgspec.json.decode(message.payload)
                         if alert["id"] in seen:
-                            continue  # sent again after a break: the same id
+                            continue  # repeated after a reconnection
                         if len(seen) > 10_000:
                             seen.clear()
                         seen.add(alert["id"])
@@ -108,4 +90,4 @@ async def _follow(config: Path, url: str, topic: str, as_json: bool) -> None:
             await asyncio.sleep(1.0)
 
 
-COMMAND: Final = Command(alerts, "Look", order=70)
+COMMAND: Final = Command("Look", 70, alerts)

@@ -1,18 +1,16 @@
-"""`quantd decisions`: how rounds became orders."""
+"""Show the newest decisions: target weights of the agents, limits, resulting orders."""
 
 from typing import Final
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
 from quantd.daemon.cli.output import local, print_json, say
 from quantd.daemon.cli.places import place
+from quantd.daemon.views.rows import decision_line
 
 
 def decisions(
     config: ConfigFile = CONFIG_FILE, state: State = None, last: Last = 5, run: Run = None, as_json: Json = False
 ) -> None:
-    """What agents wanted and what became of it."""
-    from quantd.daemon.views.rows import decision_line
-
     reader = place(config, state).reader(run)
     universe = reader.run.universe
     rows = [decision_line(d.plan, universe, d.agents, d.address) for d in reader.decisions(last=last)]
@@ -22,25 +20,22 @@ def decisions(
     for row in rows:
         note = f"  follow-up {row.follow_up}" if row.follow_up else ""
         say(f"{local(row.ts)} New York  {row.address}{note}")
-        for wish in row.agents:
-            weights = ", ".join(f"{s} {w:.1%}" for s, w in wish.weights.items()) or "cash"
-            scaled = f"  (scaled to {wish.scale:.3f} for cash at worst prices)" if wish.scale < 1 else ""
-            whose = f" (policy of {wish.policy})" if wish.policy else ""
-            say(f"  {wish.agent:12} wants {weights}{scaled}{whose}")
-            for symbol, reason in wish.reasons.items():
-                left, asked = wish.allowed.get(symbol, "0"), wish.asked.get(symbol, "0")
-                say(
-                    f"  {'':12} its limits leave {left} of {asked} {symbol} ({reason}): quantd why "
-                    f"{row.address}:{symbol}"
-                )
+        for part in row.agents:
+            weights = ", ".join(f"{s} {w:.1%}" for s, w in part.weights.items()) or "cash"
+            scaled = f"  (scaled to {part.scale:.3f} for cash at worst prices)" if part.scale < 1 else ""
+            whose = f" (policy of {part.policy})" if part.policy else ""
+            say(f"  {part.agent:12} targets {weights}{scaled}{whose}")
+            for symbol, reason in part.reasons.items():
+                passed = f"{part.allowed.get(symbol, '0')} of {part.asked.get(symbol, '0')} {symbol}"
+                say(f"  {'':12} its limits pass {passed} ({reason}): quantd why {row.address}:{symbol}")
         for symbol, qty in row.net.items():
             got = row.allowed.get(symbol, "0")
             cut = ""
             if got != qty:
-                cut = f" of {qty} asked, cut by {row.reasons.get(symbol, '')}: quantd why {row.address}:{symbol}"
+                cut = f" of {qty}, cut by {row.reasons.get(symbol, '')}: quantd why {row.address}:{symbol}"
             say(f"  {'buy' if not qty.startswith('-') else 'sell':4} {got.lstrip('-')} {symbol}{cut}")
         if row.crossed:
             say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in row.crossed.items()))
 
 
-COMMAND: Final = Command(decisions, "Look", order=40)
+COMMAND: Final = Command("Look", 40, decisions)

@@ -1,5 +1,6 @@
-"""`quantd export`: fills, orders or equity as CSV, complete enough to rebuild the account."""
+"""Write fills, orders or equity as CSV: exact decimals, ISO 8601 UTC."""
 
+import csv
 import io
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,9 +11,11 @@ import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Run, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import cell, iso, say
+from quantd.daemon.cli.output import cell, iso, say, write_whole
 from quantd.daemon.cli.places import place
+from quantd.daemon.views.limit_rows import reason_name
 from quantd.trading.exit_codes import USAGE
+from quantd.trading.orders import money_text
 
 COLUMNS: Final = {
     "fills": ("ts", "order", "symbol", "side", "qty", "price", "fee", "agent"),
@@ -26,22 +29,17 @@ def export(
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="F.csv", help="A file; standard output without it.")
+        Path | None, typer.Option("--out", "-o", metavar="F.csv", help="The file; standard output without it.")
     ] = None,
     run: Run = None,
     by: Annotated[
-        str | None, typer.Option("--by", metavar="agent", help="Fills by agent: one row per share, and crosses.")
+        str | None, typer.Option("--by", metavar="agent", help="Fills by agent: one row per share and cross.")
     ] = None,
 ) -> None:
-    """Write fills, orders or equity as CSV: exact text, ISO 8601 UTC."""
-    import csv
-
-    from quantd.daemon.views.limit_rows import reason_name
-
     if what not in COLUMNS:
         raise Failure(f"{what!r} cannot be exported; there are: {', '.join(COLUMNS)}", USAGE)
     if by not in (None, "agent") or (by and what != "fills"):
-        raise Failure("--by agent is for fills: one row for each agent's share, and crosses", USAGE)
+        raise Failure("--by agent is an option of fills", USAGE)
     reader = place(config, state).reader(run)
     rows: Iterable[Sequence[str]]
     if what == "fills":
@@ -49,38 +47,30 @@ def export(
         rows = [(iso(f.ts), f.order, f.symbol, f.side, f.qty, f.price, f.fee, f.agent) for f in found]
     elif what == "orders":
         rows = [
-            (
-                iso(o.order.ts), o.order.id, o.order.symbol, o.order.side, o.order.qty, o.order.limit, o.order.state,
-                reason_name(int(o.order.reason or 0)), o.order.agent,
-            )
+            (iso(o.ts), o.id, o.symbol, o.side, o.qty, o.limit, o.state, reason_name(int(o.reason or 0)), o.agent)
             for o in reader.orders()
-        ]  # fmt: skip
+        ]
     else:
-        rows = [(iso(p.ts), p.equity, p.cash, _number(p.gross), _number(p.drawdown)) for p in reader.equity()]
+        rows = [
+            (
+                iso(p.ts),
+                money_text(p.equity_micro),
+                money_text(p.cash_micro),
+                repr(float(p.gross)),
+                repr(float(p.drawdown)),
+            )
+            for p in reader.equity()
+        ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS[what])
-    count = 0
-    for row in rows:
-        writer.writerow(map(cell, row))
-        count += 1
+    cells = [[*map(cell, row)] for row in rows]
+    writer.writerows(cells)
     if out is None:
         sys.stdout.write(text.getvalue())
-        return
-    _write(out, text.getvalue())
-    say(f"{out}: {count} rows of run {reader.run.run}")
+    else:
+        write_whole(out, text.getvalue().encode())
+        say(f"{out}: {len(cells)} rows of run {reader.run.run}")
 
 
-def _number(value: float) -> str:
-    """The shortest decimal that is this float."""
-    return repr(float(value))
-
-
-def _write(out: Path, text: str) -> None:
-    """All of it or nothing: a reader never sees half a file."""
-    part = out.with_name(out.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(out)
-
-
-COMMAND: Final = Command(export, "Look", order=100)
+COMMAND: Final = Command("Look", 100, export)

@@ -1,44 +1,33 @@
-"""`quantd features list`: the features that a policy or an artifact may read, and the missing ones with the reason."""
+"""List the features that policies may read, and what each needs."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
+from quantd.strategies.features import FAMILIES, SETS, UNAVAILABLE, Feature, FeatureError, feature
+from quantd.strategies.features.families import SOURCE_OF
+from quantd.strategies.indicators import INDICATORS
+from quantd.strategies.policies import nearest
 from quantd.trading.exit_codes import DONE, USAGE
 
-if TYPE_CHECKING:
-    from quantd.strategies.features import Feature
-
-
 NEEDED = {
-    "benchmark": "benchmark",
-    "weight": "book",
-    "cash": "book",
-    "equity": "book",
-    "vix": "vix",
-    "yield_10y": "yield_10y",
-}
-"""What a feature needs beside bars -> its word."""
+    "benchmark": "benchmark", "weight": "book", "cash": "book", "equity": "book",
+    "vix": "vix", "yield_10y": "yield_10y",
+}  # fmt: skip
+"""Requirement of a feature beside bars -> its word in the table."""
 
 WHERE = {
     "benchmark": "[universe] benchmark is one of the symbols",
-    "book": "weights, cash and equity over time: in training, and where a policy of your own gives them",
+    "book": "weights, cash and equity over time: in training, and where your own policy provides them",
     "vix": "[feed] macro names the series vix; data/vix_daily.parquet has it",
-    "yield_10y": "[feed] macro names the series yield_10y; no file of it comes with quantd",
+    "yield_10y": "[feed] macro names the series yield_10y; quantd has no file of it",
 }
-"""Word -> when there is one."""
-
-group = typer.Typer(
-    help="The features that policies may read of the market, and what each needs.", no_args_is_help=True
-)
-
-COMMAND: Final = Command(group, "Look", order=110)
+"""Word -> when it is available."""
 
 
-@group.command("list")
 def features_list(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="One feature, with any window: rsi_21.week.")
@@ -46,13 +35,10 @@ def features_list(
     of: Annotated[
         str | None, typer.Option("--of", metavar="SET", help="default, four_asset, full or observation.")
     ] = None,
-    count: Annotated[bool, typer.Option("--count", help="Only how many.")] = False,
+    count: Annotated[bool, typer.Option("--count", help="Print the number only.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Every feature: what it is, how many samples it reads, where its formula is, whether it can be had here."""
-    from quantd.strategies.features import SETS, UNAVAILABLE, FeatureError, feature
-    from quantd.strategies.indicators import INDICATORS
-
+    """List the features: samples, availability, source and meaning."""
     if name is not None:
         try:
             rows = [_row(feature(name))]
@@ -72,15 +58,11 @@ def features_list(
         return DONE
     shown = [
         (
-            r["name"],
-            r["group"],
-            str(r["samples"]),
-            f"with {r['with'][0]}" if r["with"] else "yes",
-            _source(r),
-            _cut(r["words"]),
+            r["name"], r["group"], str(r["samples"]), f"with {r['with'][0]}" if r["with"] else "yes",
+            f"TA-Lib {r['talib']}" if r["talib"] else r["source"].removeprefix("strategies."), _cut(r["words"]),
         )
         for r in rows
-    ]
+    ]  # fmt: skip
     shown += [(missing, missing, "", "no", "", _cut(why)) for missing, why in lacking.items()]
     table(("name", "group", "samples", "available", "source", "what"), shown, right=("samples",))
     say()
@@ -89,59 +71,40 @@ def features_list(
     for missing, why in lacking.items():
         say(f"{missing}: {why}")
     if name is None:
-        say(
-            f"{len(rows)} features from {len(INDICATORS)} indicators. Other windows are names too: rsi_21, "
-            f"momentum_90.week.rank"
-        )
+        say(f"{len(rows)} features from {len(INDICATORS)} indicators. Any window works: rsi_21, momentum_90.week.rank")
     return DONE
 
 
 def _names(of: str | None) -> list[str]:
-    from quantd.strategies.features import FAMILIES, SETS, feature
-    from quantd.strategies.policies import nearest
-
     if of is not None:
         if of not in SETS:
             raise Failure(f"there is no set {of!r}; {nearest(of, SETS)}", USAGE)
         return list(SETS[of])
-    # all that the sets name, and of families that no set names the usual member
+    # every feature of the sets, and the usual member of each other family
     named = dict.fromkeys(name for names in SETS.values() for name in names)
     met = {feature(name).family for name in named}
     return [*named, *(family for family in FAMILIES if family not in met)]
 
 
-def _row(each: "Feature") -> dict[str, Any]:
-    from quantd.strategies.features.families import SOURCE_OF
-    from quantd.strategies.indicators import INDICATORS
-
+def _row(each: Feature) -> dict[str, Any]:
     about, node = each.about, each.node()
     indicator = SOURCE_OF.get(each.family) or SOURCE_OF.get(each.family.removesuffix("_distance"))
     if each.family == "momentum":
-        indicator = None  # the growth over a window, not the indicator, which is a difference of prices
+        indicator = None  # growth over a window; the indicator is a difference of prices
     found = INDICATORS[indicator] if indicator else None
     made_by = found.make if found else about.make
+    source = f"{made_by.__module__}.{made_by.__qualname__.split('.<')[0]}"
     return {
-        "name": each.name,
-        "group": about.group,
-        "samples": each.lookback,
-        "bars": node.first + 1,
-        "every": each.every,
-        "across": each.across,
-        "words": about.words,
-        "source": f"{made_by.__module__}.{made_by.__qualname__.split('.<')[0]}"
-        if found
-        else "quantd.strategies.features.families",
-        "talib": found.talib if found else "",
-        "formula": node.key,
-        "needs": list(about.needs),
-        "available": True,
+        "name": each.name, "group": about.group, "samples": each.lookback, "bars": node.first + 1, "every": each.every,
+        "across": each.across, "words": about.words,
+        "source": source if found else "quantd.strategies.features.families",
+        "talib": found.talib if found else "", "formula": node.key, "needs": list(about.needs), "available": True,
         "with": list(dict.fromkeys(NEEDED[need] for need in about.needs)),
-    }
-
-
-def _source(row: dict[str, Any]) -> str:
-    return f"TA-Lib {row['talib']}" if row["talib"] else row["source"].removeprefix("strategies.")
+    }  # fmt: skip
 
 
 def _cut(words: str) -> str:
     return words if len(words) <= 50 else words[:49] + "…"
+
+
+COMMAND: Final = Command("Look", 110, {"list": features_list})

@@ -1,12 +1,16 @@
-"""`quantd orders`: the newest orders, or what was cut and refused."""
+"""List the newest orders with their present state."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
 from quantd.daemon.cli.output import local, print_json, say, table
 from quantd.daemon.cli.places import place
+from quantd.daemon.recovery.replay import slices_of
+from quantd.daemon.views.addresses import refused_lines
+from quantd.daemon.views.rows import OrderLine, order_line
+from quantd.daemon.views.shortfall import of_orders
 
 
 def orders(
@@ -14,16 +18,12 @@ def orders(
     state: State = None,
     last: Last = 20,
     run: Run = None,
-    symbol: Annotated[str | None, typer.Option(help="Of one symbol.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="One symbol.")] = None,
     refused: Annotated[
-        bool, typer.Option("--refused", help="What was cut or refused instead, with an address for `quantd why`.")
+        bool, typer.Option("--refused", help="Cut and refused orders instead, with addresses for `quantd why`.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """The newest orders as they are now."""
-    from quantd.daemon.views.addresses import refused_lines
-    from quantd.daemon.views.rows import order_line
-
     where = place(config, state)
     reader = where.reader(run)
     if refused:
@@ -32,38 +32,31 @@ def orders(
             print_json({"run": reader.run.run, "refused": found})
             return
         table(
-            ("time (New York)", "address", "who", "side", "asked", "passed", "symbol", "cut by"),
+            ("time (New York)", "address", "who", "side", "requested", "passed", "symbol", "cut by"),
             [(local(r.ts), r.address, r.who, r.side, r.asked, r.allowed, r.symbol, r.reason) for r in found],
-            ("asked", "passed"),
+            ("requested", "passed"),
         )
-        say(f"quantd why {found[-1].address} says why" if found else "nothing was cut or refused")
+        say(f"quantd why {found[-1].address} explains it" if found else "nothing was cut or refused")
         return
-    found_orders = reader.orders(last=last, symbol=symbol)
+    orders = reader.orders(last=last, symbol=symbol)
     if as_json:
-        from quantd.adapters.store.handle import read_only
-        from quantd.daemon.recovery.replay import slices_of
-        from quantd.daemon.views.shortfall import of_orders
-
-        slices = slices_of(read_only(where.store, where.folder), reader.run.run, where.folder)
-        costs = of_orders(reader, [row.order for row in found_orders], slices)
-        print_json(
-            {"run": reader.run.run, "orders": [order_line(row, costs.get(row.order.id)) for row in found_orders]}
-        )
+        slices = slices_of(where.records(), reader.run.run, where.folder)
+        costs = of_orders(reader, orders, slices)
+        print_json({"run": reader.run.run, "orders": [order_line(row, costs.get(row.id)) for row in orders]})
         return
-    rows = [order_line(row) for row in found_orders]
+    rows = [order_line(row) for row in orders]
     table(
         ("time (New York)", "order", "side", "qty", "symbol", "limit", "state", "cut by", "agent"),
-        [(local(r.ts), r.id, r.side, r.qty, r.symbol, r.limit, _state(r), r.reason, _agents(r.agent)) for r in rows],
+        [
+            (local(r.ts), r.id, r.side, r.qty, r.symbol, r.limit, _state(r), r.reason, r.agent.replace("+", ", "))
+            for r in rows
+        ],
         ("qty", "limit"),
     )
 
 
-def _state(row: Any) -> str:
-    return f"{row.state} {row.filled}" if row.state != "filled" and row.filled not in ("", "0") else str(row.state)
+def _state(row: OrderLine) -> str:
+    return f"{row.state} {row.filled}" if row.state != "filled" and row.filled not in ("", "0") else row.state
 
 
-def _agents(joined: str) -> str:
-    return joined.replace("+", ", ")
-
-
-COMMAND: Final = Command(orders, "Look", order=20)
+COMMAND: Final = Command("Look", 20, orders)

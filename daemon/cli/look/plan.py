@@ -1,24 +1,22 @@
-"""`quantd plan`: the orders that would be sent if every agent decided now. Nothing is traded."""
+"""Show the orders, costs and refusals if every agent decided now. Nothing is traded."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import msgspec
+
+from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import local, print_json, say, table
 from quantd.daemon.cli.places import place
-
-if TYPE_CHECKING:
-    from quantd.daemon.views.limit_rows import LimitRow
-    from quantd.daemon.views.preview import PlanNow
+from quantd.daemon.cli.stopped_run import at_rest
+from quantd.daemon.engine.snapshot import freeze
+from quantd.daemon.policies.deadline import Deadline
+from quantd.daemon.views.limit_rows import LimitRow, figure
+from quantd.daemon.views.preview import PlanNow, plan_now
 
 
 def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
-    """What would be traded if every agent were asked now, at what cost, refused by what. Nothing is traded."""
-    import msgspec
-
-    from quantd.daemon.cli.client import running
-    from quantd.daemon.views.preview import PlanNow
-
     where = place(config, state, sets)
     daemon = running(where)
     if daemon is not None:
@@ -31,12 +29,7 @@ def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = Non
     _plan_lines(msgspec.convert(document, PlanNow))
 
 
-def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
-    from quantd.daemon.cli.stopped_run import at_rest
-    from quantd.daemon.engine.snapshot import freeze
-    from quantd.daemon.policies.deadline import Deadline
-    from quantd.daemon.views.preview import plan_now
-
+def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> PlanNow:
     shell, run, assembly = at_rest(config, state, sets)
     deadline = Deadline(assembly.policies)
     try:
@@ -45,27 +38,21 @@ def _plan_at_rest(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
         deadline.close()
 
 
-def _plan_lines(now: "PlanNow") -> None:
-    say(
-        f"at {local(now.ts)} New York, switch {now.switch}: what would "
-        f"be traded if every agent were asked now; nothing is"
-    )
+def _plan_lines(now: PlanNow) -> None:
+    say(f"at {local(now.ts)} New York, switch {now.switch}: orders if every agent decided now; none is sent")
     if now.note:
         say(f"  {now.note}")
         return
     for one in now.answers:
-        said = ", ".join(f"{s} {w:.1%}" for s, w in one.weights.items()) or "cash"
-        wants = (
-            f"fails, and holds: {one.failed}" if one.failed else "holds what it has" if one.held else f"wants {said}"
-        )
+        weights = ", ".join(f"{s} {w:.1%}" for s, w in one.weights.items()) or "cash"
+        held = "holds its positions" if one.held else f"targets {weights}"
+        wants = f"fails, and holds: {one.failed}" if one.failed else held
         say(f"  {one.agent:12} {wants}{f' ({one.note})' if one.note else ''}")
         a = one.allocation
         if a is not None and a.expected_return is not None and a.expected_risk is not None:
             sure = "" if a.confidence is None else f"; above 0 with probability {a.confidence:.2f}"
-            say(
-                f"  {'':12} over the last {a.samples} samples these weights made {a.expected_return:+.1%} a year at "
-                f"{a.expected_risk:.1%} volatility{sure}"
-            )
+            past = f"returned {a.expected_return:+.1%} a year at {a.expected_risk:.1%} volatility"
+            say(f"  {'':12} over the last {a.samples} samples these weights {past}{sure}")
     if now.crossed:
         say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in now.crossed.items()))
     if now.cancels:
@@ -78,40 +65,24 @@ def _plan_lines(now: "PlanNow") -> None:
              ", ".join(o.agents), o.style, o.reason)
             for o in now.orders
         ]  # fmt: skip
-        head = (
-            "side",
-            "qty",
-            "symbol",
-            "price",
-            "limit",
-            "value",
-            "commission",
-            "slippage",
-            "agents",
-            "style",
-            "cut by",
-        )
-        table(head, rows, ("qty", "price", "limit", "value", "commission", "slippage"))
+        numbers = ("qty", "price", "limit", "value", "commission", "slippage")
+        head = ("side", "qty", "symbol", *numbers[1:], "agents", "style", "cut by")
+        table(head, rows, numbers)
         cost = now.commission + now.slippage
         share = f", {1e4 * cost / now.value:.1f} bp" if now.value > 0 else ""
         say(f"  traded {now.value:,.2f}; cost about {cost:,.2f}{share} (commission {now.commission:,.2f})")
     for cut in now.refused:
         alone = "" if cut.most is None else f"; alone {cut.most} would pass"
-        kept = "refused" if cut.allowed == "0" else f"cut to {cut.allowed}"
-        say(f"  {cut.who}: {cut.side} {cut.asked} {cut.symbol} {kept}: {cut.text} ({cut.reason}){alone}")
+        verdict = "refused" if cut.allowed == "0" else f"cut to {cut.allowed}"
+        say(f"  {cut.who}: {cut.side} {cut.asked} {cut.symbol} {verdict}: {cut.text} ({cut.reason}){alone}")
     if now.limits:
-        table(
-            ("limit (house)", "now", "after", "bound", "headroom", "in use"),
-            [_moved(row) for row in now.limits],
-            ("now", "after", "bound", "headroom", "in use"),
-        )
+        columns = ("limit (house)", "now", "after", "bound", "headroom", "in use")
+        table(columns, [_moved(row) for row in now.limits], columns[1:])
 
 
-def _moved(row: "LimitRow") -> tuple[str, ...]:
-    from quantd.daemon.views.limit_rows import figure
-
+def _moved(row: LimitRow) -> tuple[str, ...]:
     use = "" if row.use is None else f"{row.use:.0%}"
     return (row.words, *(figure(x, row.unit) for x in (row.before, row.after, row.bound, row.headroom)), use)
 
 
-COMMAND: Final = Command(plan, "Look", order=60)
+COMMAND: Final = Command("Look", 60, plan)

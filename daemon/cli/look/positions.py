@@ -1,16 +1,14 @@
-"""`quantd positions`: what is held, from the daemon, or folded from the journal of a stopped one."""
+"""List the positions of the house and of each agent's book."""
 
 from typing import Final
 
+from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import local, print_json, say, table
 from quantd.daemon.cli.places import place
 
 
 def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
-    """What the house holds, and in which agents' books."""
-    from quantd.daemon.cli.client import running
-
     daemon = running(place(config, state, sets))
     if daemon is not None:
         found = daemon.get("/api/v1/positions")
@@ -24,24 +22,16 @@ def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     say(f"run {found['run']} at {local(found['ts'])} New York" if found["ts"] else f"run {found['run']}")
     rows = [
         (
-            p["symbol"],
-            p["qty"],
-            p["price"],
-            p["value"],
-            f"{p['weight']:.1%}",
-            p["cost"],
+            p["symbol"], p["qty"], p["price"], p["value"], f"{p['weight']:.1%}", p["cost"],
             ", ".join(f"{name} {qty}" for name, qty in p["agents"].items()),
         )
         for p in found["positions"]
-    ]
-    table(
-        ("symbol", "qty", "price", "value", "weight", "cost", "books"),
-        rows,
-        ("qty", "price", "value", "weight", "cost"),
-    )
+    ]  # fmt: skip
+    columns = ("symbol", "qty", "price", "value", "weight", "cost", "books")
+    table(columns, rows, columns[1:-1])
     for p in found["positions"]:
         if p.get("halted"):
             say(f"  {p['symbol']} is halted: {p['halted']}")
 
 
-COMMAND: Final = Command(positions, "Look", order=30)
+COMMAND: Final = Command("Look", 30, positions)

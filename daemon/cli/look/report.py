@@ -1,19 +1,25 @@
-"""`quantd report`: the risk report of a run by hand, of any span, beside a running daemon or without one."""
+"""Write the risk report of a run: limits and their use, VaR, stress, alerts, refusals, each agent."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
+import msgspec
 import typer
 
+from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.stopped_run import at_rest, started
+from quantd.daemon.jobs.risk_reports import standing_of
+from quantd.daemon.recovery.replay import slices_of
+from quantd.daemon.views.report.contents import Standing
+from quantd.daemon.views.report.curves import DAY_NS, date_ns
+from quantd.daemon.views.report.figures import report
+from quantd.daemon.views.report.files import FOLDER, write
 from quantd.trading.exit_codes import CHECK_FAILED
-
-if TYPE_CHECKING:
-    from quantd.adapters.store.journal.records import Records
-    from quantd.daemon.views.report.contents import Standing
 
 
 def write_report(
@@ -23,43 +29,34 @@ def write_report(
     state: State = None,
     sets: Sets = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="F.html", help="The page; in the state folder without it.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="F.html", help="The page; a file in the state folder without it."),
     ] = None,
     run: Run = None,
     as_json: Json = False,
 ) -> None:
-    """Write the risk report of a run: limits and their use, VaR, stress, alerts, refusals, each agent."""
-    from quantd.adapters.store.handle import read_only
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.recovery.replay import slices_of
-    from quantd.daemon.views.report.curves import DAY_NS, date_ns
-    from quantd.daemon.views.report.figures import report
-    from quantd.daemon.views.report.files import FOLDER, write
-
     where = place(config, state, sets)
     reader = where.reader(run)
-    records = read_only(where.store, where.folder)
-    newest = where.reader().run.run
-    found = read(config, sets)
-    until = date_ns(end) + DAY_NS - 1 if end is not None else 0
-    present = _standing(where, config, state, sets) if reader.run.run == newest else None
+    records = where.records()
+    name = reader.run.run
+    begun = started(records, name)
     try:
         made = report(
             reader,
-            found,
+            read(config, sets),
             kind="hand",
-            feed=feed_of(records, reader.run.run),
-            standing=present,
+            feed=begun.feed if begun is not None else "",
+            standing=_standing(where, config, state, sets) if name == where.reader().run.run else None,
             since=date_ns(start) - 1 if start is not None else 0,
-            until=until,
-            slices=slices_of(records, reader.run.run, where.folder),
+            until=date_ns(end) + DAY_NS - 1 if end is not None else 0,
+            slices=slices_of(records, name, where.folder),
         )
     except ValueError as why:
         raise Failure(f"{why}; `quantd export equity` lists its samples", CHECK_FAILED) from None
     if as_json:
         print_json(made)
-    if out is None and as_json:
-        return
+        if out is None:
+            return
     if out is None:
         (where.folder / FOLDER).mkdir(exist_ok=True, mode=0o700)
         out = where.folder / FOLDER / f"report-{made.header.first[:10]}-{made.header.last[:10]}.html"
@@ -71,31 +68,12 @@ def write_report(
         say(f"{out}, and {out.with_suffix('.json').name} with the same figures")
 
 
-def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> "Standing":
-    """As the running daemon says, or folded from the journal of a stopped one."""
-    import msgspec
-
-    from quantd.daemon.cli.client import running
-    from quantd.daemon.jobs.risk_reports import standing_of
-    from quantd.daemon.views.report.contents import Standing
-
+def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> Standing:
+    """The present state of the newest run, from its daemon or from its journal."""
     daemon = running(where)
     if daemon is None:
-        from quantd.daemon.cli.stopped_run import at_rest
-
-        shell = at_rest(config, state, sets)[0]
-        return standing_of(shell.state)
-    found = daemon.get("/api/v1/risk/standing")
-    return msgspec.convert(found, Standing)
+        return standing_of(at_rest(config, state, sets)[0].state)
+    return msgspec.convert(daemon.get("/api/v1/risk/standing"), Standing)
 
 
-def feed_of(records: "Records", run: str) -> str:
-    """Digest of the market's data that a run was made with; empty when it was not started yet."""
-    from quantd.trading.codec import decode
-    from quantd.trading.events import Started
-
-    first = next((decode(data).event for _, data in records.entries(run, 1)), None)
-    return first.feed if isinstance(first, Started) else ""
-
-
-COMMAND: Final = Command(write_report, "Look", order=80)
+COMMAND: Final = Command("Look", 80, write_report)

@@ -1,19 +1,28 @@
-"""`quantd risk`: each limit with its value, bound and headroom, and the largest order per symbol that would pass."""
+"""Show the switch, the headroom of each limit and the largest order per symbol that would pass."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
+from urllib.parse import urlencode
 
+import msgspec
 import typer
 
+from quantd.adapters.calendars import UnknownCalendar
+from quantd.adapters.feeds.errors import FeedError
+from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import local, print_json, say, table
 from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.stopped_run import at_rest
+from quantd.daemon.policies.loading import PolicyError
+from quantd.daemon.recovery.replay import NotKept
+from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
+from quantd.daemon.views.headroom import Book, BookSwitch, RiskNow, SideRoom, Unknown, named, risk_now
+from quantd.daemon.views.limit_rows import figure, in_order
+from quantd.daemon.views.overview import LimitNow, limit_now
+from quantd.trading.display_text import instant_text
 from quantd.trading.exit_codes import USAGE
-
-if TYPE_CHECKING:
-    from quantd.daemon.views.headroom import RiskNow, SideRoom
-    from quantd.daemon.views.overview import LimitNow
 
 
 def risk(
@@ -24,19 +33,11 @@ def risk(
     symbol: Annotated[str | None, typer.Option(help="Headroom of one symbol.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The switch, each limit with what is left of it, and how much more of each symbol could be traded."""
-    from urllib.parse import urlencode
-
-    import msgspec
-
-    from quantd.daemon.cli.client import running
-    from quantd.daemon.views.headroom import RiskNow
-
     where = place(config, state, sets)
     daemon = running(where)
     if daemon is not None:
-        asked = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
-        document = daemon.get(f"/api/v1/risk{'?' + urlencode(asked) if asked else ''}")
+        query = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
+        document = daemon.get(f"/api/v1/risk{'?' + urlencode(query) if query else ''}")
     else:
         document = msgspec.to_builtins(_risk_at_rest(config, state, sets, agent, symbol))
     if as_json:
@@ -45,16 +46,7 @@ def risk(
     _risk_lines(msgspec.convert(document, RiskNow))
 
 
-def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | None, symbol: str | None) -> "RiskNow":
-    from quantd.adapters.calendars import UnknownCalendar
-    from quantd.adapters.feeds.errors import FeedError
-    from quantd.daemon.cli.stopped_run import at_rest
-    from quantd.daemon.policies.loading import PolicyError
-    from quantd.daemon.recovery.replay import NotKept
-    from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
-    from quantd.daemon.views.headroom import Book, Unknown, named, risk_now
-    from quantd.trading.display_text import instant_text
-
+def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | None, symbol: str | None) -> RiskNow:
     try:
         shell, run, _ = at_rest(config, state, sets)
     except (FeedError, NotKept, PolicyError, RecordTooLong, ReplayDifference, UnknownCalendar) as why:
@@ -63,23 +55,16 @@ def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | Non
         number, columns = named(shell.state, agent, symbol)
     except Unknown as why:
         raise Failure(str(why), USAGE) from None
-    book = Book(shell.state, number)
-    return risk_now(
-        shell.state, book, agent or "house", run, shell.ts, instant_text(shell.ts), list(book.rooms(columns))
-    )
+    book, now = Book(shell.state, number), instant_text(shell.ts)
+    return risk_now(shell.state, book, agent or "house", run, shell.ts, now, list(book.rooms(columns)))
 
 
-def _risk_recorded(where: Place, why: str) -> "RiskNow":
-    """What the store alone says of the house: the limits as the newest decision left them."""
-    from quantd.daemon.views.headroom import BookSwitch, RiskNow
-    from quantd.daemon.views.limit_rows import in_order
-    from quantd.daemon.views.overview import limit_now
-    from quantd.trading.display_text import instant_text
-
+def _risk_recorded(where: Place, why: str) -> RiskNow:
+    """The house by the store only: its limits after the newest decision."""
     reader = where.reader()
     newest = next(iter(reader.decisions(last=1)), None)
     point = next(iter(reader.equity(last=1)), None)
-    moves = {m.agent: m for m in reader.switches()}
+    moves = {m.who: m for m in reader.switches()}
 
     def switch(name: str) -> BookSwitch:
         move = moves.get(name)
@@ -87,7 +72,7 @@ def _risk_recorded(where: Place, why: str) -> "RiskNow":
             return BookSwitch("RUN", "", False)
         return BookSwitch(move.after, move.reason, move.reason == "suspended")
 
-    house = switch("")
+    house = switch("house")
     plan = newest.plan if newest is not None else None
     values = plan.values if plan is not None else {}
     return RiskNow(
@@ -102,27 +87,22 @@ def _risk_recorded(where: Place, why: str) -> "RiskNow":
         limits=[limit_now(key, *values[key]) for key in in_order(values)],
         off=[],
         room=[],
-        note=f"as the newest decision left them, and how much more could be traded is not known: {why}",
+        note=f"after the newest decision; the largest orders are unknown: {why}",
     )
 
 
-def _risk_lines(now: "RiskNow") -> None:
-    from quantd.daemon.views.limit_rows import figure
-
+def _risk_lines(now: RiskNow) -> None:
     when = f" at {local(now.ts)} New York" if now.ts else ""
     own = "house" if now.book == "house" else f"agent {now.book}, its own limits"
     say(f"{own}{when}: switch {now.switch} {now.reason if now.switch != 'RUN' else ''}".rstrip())
     if now.book == "house":
         for name, agent in now.agents.items():
             say(f"  {name:12} {'suspended' if agent.suspended else agent.switch} {agent.reason}".rstrip())
-    table(
-        ("limit", "now", "bound", "headroom", "in use"),
-        [_limit(row) for row in now.limits],
-        ("now", "bound", "headroom", "in use"),
-    )
+    columns = ("limit", "now", "bound", "headroom", "in use")
+    table(columns, [_limit(row) for row in now.limits], columns[1:])
     if now.room:
         say()
-        say("largest order of each symbol alone, and the limit that the next lot would break:")
+        say("largest single order of each symbol, and the limit that the next lot would break:")
         table(
             ("symbol", "price", "held", "weight", "buy", "worth", "then", "sell", "worth ", "then "),
             [(r.symbol, r.price, r.held, figure(r.weight, "share"), *_side(r.buy), *_side(r.sell)) for r in now.room],
@@ -133,25 +113,22 @@ def _risk_lines(now: "RiskNow") -> None:
     if now.off:
         say()
         say("off, and how to switch them on:")
-        for each in now.off:
-            say(f"  {each.words:52} {each.switch_on}")
+        say("\n".join(f"  {each.words:52} {each.switch_on}" for each in now.off))
 
 
-def _limit(row: "LimitNow") -> tuple[str, ...]:
-    from quantd.daemon.views.limit_rows import figure
-
+def _limit(row: LimitNow) -> tuple[str, ...]:
     if row.unit == "none":
-        return (row.words, "kept", "", "", "")
+        return (row.words, "on", "", "", "")
     use = "" if row.use is None else f"{row.use:.0%}"
     now = "" if row.value is None else figure(row.value, row.unit)
     left = "" if row.headroom is None else figure(row.headroom, row.unit)
     return (row.words, now, figure(row.bound, row.unit), left, use)
 
 
-def _side(room: "SideRoom") -> tuple[str, str, str]:
+def _side(room: SideRoom) -> tuple[str, str, str]:
     if room.qty is None:
         return ("any", "", room.text)
     return (room.qty, "" if room.value is None else f"{room.value:,.2f}", room.limit)
 
 
-COMMAND: Final = Command(risk, "Look", order=50)
+COMMAND: Final = Command("Look", 50, risk)

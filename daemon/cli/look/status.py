@@ -1,16 +1,14 @@
-"""`quantd status`: the state of a run, from its daemon, or from the store where none runs."""
+"""Show the state of the run: switch, equity, agents."""
 
 from typing import Any, Final
 
+from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import local, place_name, print_json, say, table
 from quantd.daemon.cli.places import Place, place
 
 
 def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
-    """How the run stands: switch, equity, agents."""
-    from quantd.daemon.cli.client import running
-
     where = place(config, state, sets)
     daemon = running(where)
     if daemon is not None:
@@ -21,7 +19,7 @@ def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = N
     if as_json:
         print_json(found)
         return
-    say(f"no daemon runs in {where.folder}; run {found['run']} stands as it was left")
+    say(f"no daemon runs in {where.folder}; this is the last state of run {found['run']}")
     say(f"  {found['time'] or 'no sample yet'}  switch {found['switch']} {found['reason']}".rstrip())
     if found["equity"]:
         say(f"  equity {found['equity']}, of it cash {found['cash']}; drawdown {found['drawdown']:.1%}")
@@ -29,9 +27,11 @@ def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = N
 
 
 def _stored_status(where: Place) -> dict[str, Any]:
+    from quantd.trading.orders import money_text
+
     reader = where.reader()
     last = next(iter(reader.equity(last=1)), None)
-    moves = [m for m in reader.switches() if not m.agent]
+    moves = [m for m in reader.switches() if m.who == "house"]
     switch = moves[-1] if moves else None
     return {
         "run": reader.run.run,
@@ -43,8 +43,8 @@ def _stored_status(where: Place) -> dict[str, Any]:
         "time": f"{local(last.ts)} New York" if last else "",
         "switch": switch.after if switch else "RUN",
         "reason": switch.reason if switch and switch.after != "RUN" else "",
-        "equity": last.equity if last else "",
-        "cash": last.cash if last else "",
+        "equity": money_text(last.equity_micro) if last else "",
+        "cash": money_text(last.cash_micro) if last else "",
         "gross": last.gross if last else None,
         "drawdown": last.drawdown if last else 0.0,
         "agents": list(reader.run.agents),
@@ -57,16 +57,14 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
     when = f"{local(now['ts'], zone)} {place_name(zone)}" if now["ts"] else "before the first bar"
     say(f"  {when}  switch {now['switch']} {now['reason']}".rstrip())
     if now.get("store"):
-        say(f"  nothing is recorded: {now['store']}")
+        say(f"  the store records nothing: {now['store']}")
     total = f" ({now['total']:+.1%})" if now["total"] is not None else ""
     say(f"  equity {now['equity']}{total}, of it cash {now['cash']}; drawdown {now['drawdown']:.1%}")
     say(f"  {now['orders']:,} orders, {now['open_orders']} open; {now['fills']:,} fills; {now['alerts']:,} alerts")
     for policy, lacking in now.get("not_isolated", {}).items():
         say(f"  {policy} is not isolated: {lacking}; see docs/operate/security.md")
     if now.get("diversity") is not None:
-        say(
-            f"  what the agents earn is alike by {now['diversity']:.2f} (mean absolute correlation; 0 is all different)"
-        )
+        say(f"  mean absolute correlation of the agents' returns {now['diversity']:.2f}")
     for symbol, why in now.get("halted", {}).items():
         say(f"  {symbol} is halted{f': {why}' if why else ''}")
     for symbol, limits in now.get("limited", {}).items():
@@ -78,26 +76,21 @@ def _status_lines(now: dict[str, Any], reached: Any) -> None:
             _capital(a),
             "suspended" if a["suspended"] else a["switch"],
             a["equity"],
-            _percent(a["total"]),
+            "" if a["total"] is None else f"{a['total']:+.1%}",
             ", ".join(f"{s} {w:.1%}" for s, w in sorted(a["weights"].items(), key=lambda x: -abs(x[1]))) or "flat",
         )
         for a in now["agents"]
     ]
-    table(
-        ("agent", "policy", "capital", "switch", "equity", "return", "weights"), rows, ("capital", "equity", "return")
-    )
+    columns = ("agent", "policy", "capital", "switch", "equity", "return", "weights")
+    table(columns, rows, ("capital", "equity", "return"))
 
 
 def _capital(agent: dict[str, Any]) -> str:
-    """The share that it was given; where capital moves, the share that it has and the one that it is to have."""
+    """The configured share of capital; with reallocation, the present share and its target."""
     share, target = agent.get("share"), agent.get("target")
     if share is None or target is None:
         return f"{agent['capital']:.0%}"
-    return f"{share:.1%}" if abs(share - target) < 0.0005 else f"{share:.1%}, to be {target:.1%}"
+    return f"{share:.1%}" if abs(share - target) < 0.0005 else f"{share:.1%}, target {target:.1%}"
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:+.1%}"
-
-
-COMMAND: Final = Command(status, "Look", order=10)
+COMMAND: Final = Command("Look", 10, status)

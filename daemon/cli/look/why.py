@@ -1,26 +1,28 @@
-"""`quantd why`: the verdict of each limit on an order, or on a refusal, in one table."""
+"""Explain an order or a refusal: the agents' targets, the verdict and headroom of each limit, the fills."""
 
 import sys
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
+from quantd.adapters.store.errors import StoreFailing
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Run, Sets, State
-from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import local, print_json, progress, say
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import Failure, note
+from quantd.daemon.cli.output import answer, local, progress
 from quantd.daemon.cli.places import place
+from quantd.daemon.cli.stopped_run import tracked
+from quantd.daemon.recovery.replay import slices_of
+from quantd.daemon.recovery.state_at import Refolder
+from quantd.daemon.views.addresses import AddressWrong, find
+from quantd.daemon.views.explanation import AgentPart, Explanation, exit_lines, explain
+from quantd.daemon.views.limit_rows import Largest, LimitRow, figure
+from quantd.daemon.views.shortfall import Costed
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
-if TYPE_CHECKING:
-    from quantd.daemon.views.explanation import AgentPart, Explanation
-    from quantd.daemon.views.limit_rows import Largest, LimitRow
-    from quantd.daemon.views.shortfall import Costed
-
-
 SLOW_S = 1.0
-"""After how long somebody who waits is told what for."""
+"""Seconds until a note explains a slow replay."""
 
 
 def why(
@@ -28,8 +30,7 @@ def why(
         str,
         typer.Argument(
             metavar="ORDER|ADDRESS|SYMBOL",
-            help="An order's id (`quantd orders`), a symbol of a decision "
-            "(d4812:QQQ, `quantd decisions`), or a symbol.",
+            help="Id of an order (`quantd orders`), symbol of a decision (d4812:QQQ, `quantd decisions`), or a symbol.",
         ),
     ],
     config: ConfigFile = CONFIG_FILE,
@@ -37,28 +38,15 @@ def why(
     sets: Sets = None,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="TIME", help="Of a symbol: the newest decision up to a day or instant, UTC."),
+        typer.Option("--at", metavar="TIME", help="With a symbol: its newest decision up to a day or instant, UTC."),
     ] = None,
-    last: Annotated[
-        bool, typer.Option("--last", help="Of a symbol: the newest decision (so it is without --at).")
-    ] = False,
+    last: Annotated[bool, typer.Option("--last", help="With a symbol: its newest decision (the default).")] = False,
     run: Run = None,
     recorded: Annotated[
-        bool, typer.Option("--recorded", help="Only what was recorded: at once, without headroom in the symbol.")
+        bool, typer.Option("--recorded", help="Only recorded values: immediate, without headroom in the symbol.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Why an order was made as it was, or why none was: what each agent wanted, what each limit said, how much was
-    left."""
-    from quantd.adapters.store.errors import StoreFailing
-    from quantd.adapters.store.handle import read_only
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.recovery.replay import slices_of
-    from quantd.daemon.recovery.state_at import Refolder
-    from quantd.daemon.runtime.timeline import Item, time_of
-    from quantd.daemon.views.addresses import AddressWrong, find
-    from quantd.daemon.views.explanation import explain
-
     if last and at is not None:
         raise typer.BadParameter("--at and --last exclude each other")
     where = place(config, state, sets)
@@ -69,44 +57,28 @@ def why(
         raise Failure(str(why_not), CHECK_FAILED) from None
     except AddressWrong as why_not:
         raise Failure(str(why_not), USAGE) from None
-    slices = slices_of(read_only(where.store, where.folder), reader.run.run, where.folder)
-    if recorded:
-        told = explain(where.store, reader, found, slices=slices)
-    else:
-        with progress("folding the journal up to that decision", shown=not as_json) as bar:
+    records = where.records()
+    slices = slices_of(records, reader.run.run, where.folder)
+    judge = None
+    with progress("replaying the journal up to that decision", shown=not as_json) as bar:
+        if not recorded:
+            began, notes = time.monotonic(), ["replaying the journal up to that decision; --recorded skips this"]
 
-            def watched(market: Iterator[list[Item]]) -> Iterator[list[Item]]:
-                first, span = 0, 1
-                began, said = time.monotonic(), False
-                for number, instant in enumerate(market):
-                    if number % 256 == 0:
-                        first = first or time_of(instant[0])
-                        span = max(1, found.decision.plan.ts - first)
-                        bar(min(1.0, (time_of(instant[0]) - first) / span))
-                        if not said and time.monotonic() - began > SLOW_S and not sys.stderr.isatty():
-                            said = True
-                            print("folding the journal up to that decision; --recorded does without", file=sys.stderr)  # noqa: T201
-                    yield instant
+            def show(share: float) -> None:
+                bar(share)
+                if notes and time.monotonic() - began > SLOW_S and not sys.stderr.isatty():
+                    note(notes.pop())
 
             judge = Refolder(
-                read_only(where.store, where.folder),
-                reader.run.run,
-                where.folder,
-                lambda: read(config, sets),
-                watched=watched,
-            )
-            told = explain(where.store, reader, found, judge, slices)
-    if as_json:
-        print_json(told)
-        return
-    for line in why_lines(told):
-        say(line)
+                records, reader.run.run, where.folder, lambda: read(config, sets),
+                watched=lambda market: tracked(market, show, found.decision.plan.ts),
+            )  # fmt: skip
+        explanation = explain(where.store, reader, found, judge, slices)
+    answer(as_json, explanation, *why_lines(explanation))
 
 
-def why_lines(e: "Explanation") -> list[str]:
-    """An explanation in words."""
-    from quantd.daemon.views.explanation import exit_lines
-
+def why_lines(e: Explanation) -> list[str]:
+    """An explanation as text."""
     lines = [_first(e)]
     if e.sample != e.decided and not e.exits:
         again = f"follow-up {e.follow_up} of" if e.follow_up else "planned on the sample of"
@@ -116,7 +88,7 @@ def why_lines(e: "Explanation") -> list[str]:
         lines.append(f"  the switch of the house was {e.switch}")
     lines += [f"  {line}" for line in exit_lines(e.exits)]
     closed = {part.agent for part in e.exits}
-    lines += [f"  {_wish(part, part.agent in closed)}" for part in e.agents]
+    lines += [f"  {_target(part, part.agent in closed)}" for part in e.agents]
     lines.append(f"  {_net(e)}")
     shown = e.recomputed and any(row.limit == "max_position_weight" for row in e.limits)
     if not shown and e.weight_before is not None and e.weight_after is not None:
@@ -128,9 +100,9 @@ def why_lines(e: "Explanation") -> list[str]:
     if not e.recomputed:
         lines.append(f"  headroom in {e.symbol} and the largest size are not known: {e.unavailable}")
     for twin in e.twins:
-        kept = f"became {twin.side} {twin.allowed}" if twin.allowed != "0" else "was refused"
+        passed = f"became {twin.side} {twin.allowed}" if twin.allowed != "0" else "was refused"
         lines.append(
-            f"  of the same round, {twin.side} {twin.asked} {twin.symbol} {kept}: {twin.text} ({twin.reason}); "
+            f"  of the same round, {twin.side} {twin.asked} {twin.symbol} {passed}: {twin.text} ({twin.reason}); "
             f"quantd why {twin.address}"
         )
     for fill in e.fills:
@@ -142,15 +114,15 @@ def why_lines(e: "Explanation") -> list[str]:
     if e.order and not e.fills:
         lines.append("  no fill")
     if e.part_of:
-        lines.append(f"  a child of what was decided {e.part_of}, worked as {e.style}")
+        lines.append(f"  a child order of the decision {e.part_of}, executed as {e.style}")
     elif e.style:
-        lines.append(f"  worked as {e.style}: its children are orders of their own, each through the gate")
+        lines.append(f"  executed as {e.style}: each child order passes the gate")
     lines += [f"  {line}" for part in (e.shortfall, e.whole) if part is not None for line in _shortfall(part)]
     return lines
 
 
-def _shortfall(cost: "Costed") -> list[str]:
-    """What was lost on the way, in words: positive is worse than the decision price."""
+def _shortfall(cost: Costed) -> list[str]:
+    """The implementation shortfall as text; positive is worse than the decision price."""
     if cost.filled == "0" and cost.total is None:
         return []
     parts = ", ".join(
@@ -161,43 +133,38 @@ def _shortfall(cost: "Costed") -> list[str]:
         )
         if money is not None and bp is not None
     )  # fmt: skip
-    total = f"{cost.total} ({cost.total_bp:+.1f} bp)" if cost.total_bp is not None else "not over yet"
+    total = f"{cost.total} ({cost.total_bp:+.1f} bp)" if cost.total_bp is not None else "not complete"
     what = f"of {cost.what}" if cost.style and not cost.what.startswith("q-") else "of this order"
     return [
-        f"implementation shortfall {what}, {cost.filled} filled and {cost.unfilled} "
-        f"not, decided at {cost.decision}: {total}",
+        f"implementation shortfall {what}, {cost.filled} filled and {cost.unfilled} not, decided at {cost.decision}: "
+        f"{total}",
         f"  {parts}",
         *([f"  {cost.note}"] if cost.note else []),
     ]
 
 
-def _first(e: "Explanation") -> str:
+def _first(e: Explanation) -> str:
     when = f"decided {local(e.decided)} New York ({e.time}) on the price {e.price or 'unknown'}"
     if e.order:
         return (
             f"{e.side.upper()} {e.qty} {e.symbol}, {when}, limit {e.limit}: {e.state}{f', {e.note}' if e.note else ''}"
         )
-    wanted = e.net.lstrip("-") if e.net != "0" else ""
-    amount = f"{wanted} " if wanted else ""
+    amount = f"{e.net.lstrip('-')} " if e.net != "0" else ""
     return f"{e.side.upper()} {amount}{e.symbol}, {when}: {e.state}, no order was made ({e.address})"
 
 
-def _wish(part: "AgentPart", closed: bool) -> str:
+def _target(part: AgentPart, closed: bool) -> str:
     had = f"has {part.had:.1%}, {part.held}" if part.had is not None else f"has {part.held}"
-    room = (
-        f" ({part.wanted * part.scale:.1%} with headroom for cash and gross exposure at worst prices)"
-        if part.scale < 1
-        else ""
-    )
-    wants = "exits" if closed else f"wants {part.wanted:.1%}{room}"
+    scaled = f" ({part.wanted * part.scale:.1%} with headroom for cash and gross exposure at worst prices)"
+    wants = "exits" if closed else f"targets {part.wanted:.1%}{scaled if part.scale < 1 else ''}"
     whose = f" (policy of {part.policy})" if part.policy else ""
-    said = f"{part.agent}{whose} {wants}, {had}: asks {_signed(part.asked)}"
+    text = f"{part.agent}{whose} {wants}, {had}: requests {_signed(part.asked)}"
     if part.allowed != part.asked:
-        said += f", its own limits leave {_signed(part.allowed)}: {part.text} ({part.reason})"
-    return said
+        text += f", its own limits leave {_signed(part.allowed)}: {part.text} ({part.reason})"
+    return text
 
 
-def _net(e: "Explanation") -> str:
+def _net(e: Explanation) -> str:
     crossed = f"{e.crossed} crossed between agents; " if e.crossed != "0" else ""
     if e.net == "0":
         return f"{crossed}nothing is left for the house to trade"
@@ -213,11 +180,9 @@ def _signed(qty: str) -> str:
 
 
 def _table(
-    book: str, limits: "list[LimitRow]", symbol: str, largest: "Largest | None", allowed: str, asked: str
+    book: str, limits: list[LimitRow], symbol: str, largest: Largest | None, allowed: str, asked: str
 ) -> list[str]:
-    """The limits of one book; the widest words decide the first column."""
-    from quantd.daemon.views.limit_rows import figure
-
+    """The limits of one book; the longest name sets the width of the first column."""
     wide = max([len(row.words) for row in limits] + [20])
     head = f"limit ({book})"
     lines = [f"  {head:{wide}}{'before':>13}{'after':>13}{'bound':>13}{'headroom':>13}  more {symbol:<8}  in use"]
@@ -234,12 +199,9 @@ def _table(
         )
     if largest is not None:
         most = "any size" if largest.qty is None else f"{largest.side} {largest.qty} {symbol}"
-        lines.append(f"  largest order that would pass alone: {most}; {_stops(largest)}")
+        stop = largest.text if largest.qty is None else f"the next lot: {largest.text} ({largest.reason})"
+        lines.append(f"  largest order that would pass alone: {most}; {stop}")
     return lines
 
 
-def _stops(largest: "Largest") -> str:
-    return largest.text if largest.qty is None else f"the next lot: {largest.text} ({largest.reason})"
-
-
-COMMAND: Final = Command(why, "Look", order=90)
+COMMAND: Final = Command("Look", 90, why)

@@ -1,71 +1,48 @@
-"""`quantd cash`: deposits and withdrawals of a simulated account."""
+"""Deposit into or withdraw from a simulated account."""
 
-from pathlib import Path
-from typing import Annotated, Final
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
 
 import typer
 
+from quantd.daemon.cli.client import posted
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
-from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.output import answer
 from quantd.daemon.cli.places import place
-
-group = typer.Typer(help="Money that people move in and out of a simulated account.", no_args_is_help=True)
+from quantd.daemon.commands.manual import Paid
 
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="1000.00")]
-Book = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="Whose book; the unallocated one without it.")]
-
-COMMAND: Final = Command(group, "Operate", order=70)
+Book = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="Book; the unallocated one without it.")]
 
 
-@group.command("add")
-def add(
-    amount: Amount,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
-    reason: Reason = "",
-    agent: Book = "",
-    as_json: Json = False,
-) -> None:
-    """Pay in. No profit: the high-water mark moves with it."""
-    _cash("add", amount, config, state, sets, reason, agent, as_json)
+def moving(do: Literal["add", "remove"], text: str) -> Callable[..., None]:
+    """The action of one direction; it returns when the payment is journalled."""
+
+    def action(
+        amount: Amount,
+        config: ConfigFile = CONFIG_FILE,
+        state: State = None,
+        sets: Sets = None,
+        reason: Reason = "",
+        agent: Book = "",
+        as_json: Json = False,
+    ) -> None:
+        body = {"do": do, "amount": amount, "reason": reason, "agent": agent}
+        done = posted(place(config, state, sets), "/api/v1/cash", body, Paid)
+        verb = "withdrawal of" if done.amount.startswith("-") else "deposit of"
+        whose = f"book {done.agent}" if done.agent else "the unallocated book"
+        cash = f"{whose} has {done.cash} in cash, the house has {done.equity} of equity"
+        answer(as_json, done, f"{verb} {done.amount.lstrip('-')}: {cash}")
+
+    action.__doc__ = text
+    return action
 
 
-@group.command("remove")
-def remove(
-    amount: Amount,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
-    reason: Reason = "",
-    agent: Book = "",
-    as_json: Json = False,
-) -> None:
-    """Take out, at most what no open order may need. No loss."""
-    _cash("remove", amount, config, state, sets, reason, agent, as_json)
-
-
-def _cash(
-    do: str,
-    amount: str,
-    config: Path,
-    state: Path | None,
-    sets: Sets,
-    reason: str,
-    agent: str,
-    as_json: bool,
-) -> None:
-    """Pay in or take out; returns once it is in the journal."""
-    import msgspec
-
-    from quantd.daemon.cli.client import reach
-    from quantd.daemon.commands.manual import Paid
-
-    body = {"do": do, "amount": amount, "reason": reason, "agent": agent}
-    done = msgspec.convert(reach(place(config, state, sets)).post("/api/v1/cash", body), Paid)
-    if as_json:
-        print_json(done)
-        return
-    verb = "withdrawal of" if done.amount.startswith("-") else "deposit of"
-    whose = f"book {done.agent}" if done.agent else "the unallocated book"
-    say(f"{verb} {done.amount.lstrip('-')}: {whose} has {done.cash} in cash, the house {done.equity} in all")
+COMMAND: Final = Command(
+    "Operate",
+    70,
+    {
+        "add": moving("add", "Deposit cash. The high-water mark moves with it: it is no profit."),
+        "remove": moving("remove", "Withdraw cash that no open order may need. It is no loss."),
+    },
+)

@@ -1,4 +1,4 @@
-"""`quantd flatten`: everything held is sold, and trading stops."""
+"""Sell every position, then halt."""
 
 from typing import Final
 
@@ -14,8 +14,7 @@ def flatten(
     mqtt: Mqtt = "",
     as_json: Json = False,
 ) -> None:
-    """Sell everything held, then stay halted."""
     switch("flatten", config, state, sets, reason=reason, mqtt=mqtt, as_json=as_json)
 
 
-COMMAND: Final = Command(flatten, "Operate", order=40)
+COMMAND: Final = Command("Operate", 40, flatten)

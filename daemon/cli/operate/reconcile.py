@@ -1,12 +1,15 @@
-"""`quantd reconcile`: the account compared with the venue's. Exit code 1 when it differs and nothing was settled."""
+"""Compare the account with the venue's. Exit code 1 when they differ, unless --fence or --adopt settles it."""
 
 from typing import Annotated, Final
 
 import typer
 
+from quantd.daemon.cli.client import posted
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
-from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.output import answer
 from quantd.daemon.cli.places import place
+from quantd.daemon.commands.manual import Compared
+from quantd.daemon.views.overview import SWITCH
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 
@@ -14,38 +17,25 @@ def reconcile(
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
-    fence: Annotated[
-        bool, typer.Option("--fence", help="Leave alone what the venue has and we do not know of.")
-    ] = False,
-    adopt: Annotated[str, typer.Option("--adopt", metavar="AGENT", help="Take it into this agent's book.")] = "",
+    fence: Annotated[bool, typer.Option("--fence", help="Leave unknown holdings at the venue untraded.")] = False,
+    adopt: Annotated[str, typer.Option("--adopt", metavar="AGENT", help="Add them to this agent's book.")] = "",
     reason: Reason = "",
     as_json: Json = False,
 ) -> int:
-    """Compare our account with the venue's now; exit code 1 when they differ. --fence or --adopt settles it, with
-    --reason."""
-    import msgspec
-
-    from quantd.daemon.cli.client import reach
-    from quantd.daemon.commands.manual import Compared
-    from quantd.daemon.views.overview import SWITCH
-
     if fence and adopt:
         raise typer.BadParameter("--fence and --adopt exclude each other")
-    how = "fence" if fence else adopt
-    body = {"how": how, "reason": reason}
-    done = msgspec.convert(reach(place(config, state, sets)).post("/api/v1/reconcile", body), Compared)
-    if as_json:
-        print_json(done)
-    elif done.agrees:
-        say("the venue's account is ours")
-    else:
-        became = {"": "nothing was settled (--fence, or --adopt AGENT)", "fence": "fenced off"}
-        say(
-            f"the venue has {'; '.join(done.differences)}: {became.get(done.how, f'taken into the book of {done.how}')}"
-        )
-        if done.switch:
-            say(f"the switch is {SWITCH[done.switch]}; `quantd resume --reason ..` re-arms it")
-    return DONE if done.agrees or done.how else CHECK_FAILED
+    body = {"how": "fence" if fence else adopt, "reason": reason}
+    done = posted(place(config, state, sets), "/api/v1/reconcile", body, Compared)
+    if done.agrees:
+        answer(as_json, done, "the venue's account agrees with ours")
+        return DONE
+    settled = {"": "nothing was settled (--fence, or --adopt AGENT)", "fence": "fenced off"}
+    result = settled.get(done.how, f"added to the book of {done.how}")
+    lines = [f"the venue has {'; '.join(done.differences)}: {result}"]
+    if done.switch:
+        lines.append(f"the switch is {SWITCH[done.switch]}; `quantd resume --reason ..` re-arms it")
+    answer(as_json, done, *lines)
+    return DONE if done.how else CHECK_FAILED
 
 
-COMMAND: Final = Command(reconcile, "Operate", order=60)
+COMMAND: Final = Command("Operate", 60, reconcile)

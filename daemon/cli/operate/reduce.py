@@ -1,4 +1,4 @@
-"""`quantd reduce`: only orders pass that make positions smaller."""
+"""Let only orders pass that reduce positions."""
 
 from typing import Final
 
@@ -15,8 +15,7 @@ def reduce(
     mqtt: Mqtt = "",
     as_json: Json = False,
 ) -> None:
-    """Let only orders pass that make positions smaller."""
     switch("reduce", config, state, sets, reason=reason, agent=agent, mqtt=mqtt, as_json=as_json)
 
 
-COMMAND: Final = Command(reduce, "Operate", order=20)
+COMMAND: Final = Command("Operate", 20, reduce)

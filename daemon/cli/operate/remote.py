@@ -1,4 +1,4 @@
-"""A person's command from another machine: signed, over MQTT, to a daemon that takes such (`[bus] commands`)."""
+"""Sends a signed command over MQTT to a daemon on another machine that accepts such commands (`[bus] commands`)."""
 
 import asyncio
 import getpass
@@ -10,11 +10,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+from aiomqtt import Client, MqttError
 
 from quantd.adapters.bus.commands import ANSWERS, COMMANDS, KEY_CHARS, BusAnswer, Name, signed
 from quantd.adapters.bus.settings import BusAddressWrong, Tls, address
+from quantd.daemon.cli import output
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import bus_login, bus_root, bus_tls
 from quantd.daemon.config import secret
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
@@ -23,14 +24,16 @@ ANSWER_S: Final = 5.0
 
 
 def command(config: Path, url: str, name: Name, *, reason: str, agent: str, as_json: bool) -> None:
-    """Send a command and wait for the daemon's answer. `url` is mqtt://host:1883/quantd/paper; without a path the
-    instance is that of the configuration. Raises Failure."""
+    """Send a command and wait for the daemon's response. Raises Failure.
+
+    `url` is mqtt://host:1883/quantd/paper; without a path the instance is that of the configuration.
+    """
     host, port, secure, root = place(url, config)
     key = secret("mqtt_command_key") or ""
     if len(key) < KEY_CHARS:
-        raise Failure("set QUANTD_MQTT_COMMAND_KEY to the key that the daemon has as mqtt_command_key", CONFIG)
+        raise Failure("set QUANTD_MQTT_COMMAND_KEY to the mqtt_command_key of the daemon", CONFIG)
     if name == "resume" and not reason.strip():
-        raise Failure('resume needs a reason (--reason "…"): it goes into the journal', USAGE)
+        raise Failure('resume needs a reason (--reason "…") for the journal', USAGE)
     payload = signed(
         key,
         f"{root}/{COMMANDS}",
@@ -44,10 +47,8 @@ def command(config: Path, url: str, name: Name, *, reason: str, agent: str, as_j
     answer = asyncio.run(_send(host, port, bus_tls(config, secure), bus_login(config), root, payload))
     if not answer.done:
         raise Failure(f"{host}:{port}: {answer.text}", CHECK_FAILED)
-    if as_json:
-        print_json(msgspec.to_builtins(answer))
-        return
-    say(f"{answer.agent or 'house'}: switch {answer.switch} (over {host}:{port})")
+    text = f"{answer.agent or 'house'}: switch {answer.switch} (over {host}:{port})"
+    output.answer(as_json, answer, text)
 
 
 def place(url: str, config: Path) -> tuple[str, int, bool, str]:
@@ -56,16 +57,14 @@ def place(url: str, config: Path) -> tuple[str, int, bool, str]:
         path = urlsplit(url).path
         return (*address(url.removesuffix(path) if path.strip("/") else url), path.strip("/") or bus_root(config))
     except (BusAddressWrong, ValueError) as why:
-        said = str(why).replace("[bus] url", "--mqtt")
-        raise Failure(f"{said} A path names the instance: mqtt://host:1883/quantd/paper", USAGE) from None
+        text = str(why).replace("[bus] url", "--mqtt")
+        raise Failure(f"{text} A path names the instance: mqtt://host:1883/quantd/paper", USAGE) from None
 
 
 async def _send(
     host: str, port: int, tls: Tls | None, login: tuple[str | None, str | None], root: str, payload: bytes
 ) -> BusAnswer:
-    """Publish a signed command; the answer to it."""
-    from aiomqtt import Client, MqttError
-
+    """Publish a signed command and return the response to it."""
     context = tls.context() if tls is not None else None
     id = msgspec.json.decode(payload)["id"]
     sent = False

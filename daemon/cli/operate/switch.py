@@ -1,20 +1,19 @@
-"""The switch of the house, of an agent or of a symbol: what `quantd halt`, `reduce`, `resume` and `flatten` send."""
+"""Sends the commands of `quantd halt`, `reduce`, `resume` and `flatten`: for the house, an agent or a symbol."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from quantd.daemon.cli.command import Sets
-from quantd.daemon.cli.output import print_json, say
-from quantd.daemon.cli.places import Place, place
-
-if TYPE_CHECKING:
-    from quantd.adapters.bus.commands import Name
+from quantd.adapters.bus.commands import Name
+from quantd.daemon.cli.client import posted, reach
+from quantd.daemon.cli.command import CONFIG_FILE, Agent, ConfigFile, Json, Mqtt, Reason, Sets, State, Symbol
+from quantd.daemon.cli.output import answer
+from quantd.daemon.cli.places import place
 
 
 def switch(
-    name: "Name",
+    name: Name,
     config: Path,
     state: Path | None,
     sets: Sets,
@@ -25,46 +24,44 @@ def switch(
     mqtt: str = "",
     as_json: bool,
 ) -> None:
-    """Send halt, reduce, resume or flatten to the daemon, or over MQTT; of a symbol, stop or resume its orders."""
+    """Send a command to the daemon or over MQTT; with a symbol, of its orders. Returns when it is journalled."""
     if symbol and (agent or mqtt):
-        raise typer.BadParameter("--symbol is of the whole house, at the daemon itself: without --agent and --mqtt")
-    if symbol:
-        _switch_symbol(place(config, state, sets), name, symbol, reason, as_json)
-    elif mqtt:
+        raise typer.BadParameter("--symbol excludes --agent and --mqtt")
+    if mqtt:
         from quantd.daemon.cli.operate import remote
 
         remote.command(config, mqtt, name, reason=reason, agent=agent, as_json=as_json)
-    else:
-        _switch_here(place(config, state, sets), name, reason, agent, as_json)
-
-
-def _switch_here(where: Place, name: str, reason: str, agent: str, as_json: bool) -> None:
-    """Returns once the command is in the journal, or in force and not yet recorded."""
-    from quantd.daemon.cli.client import reach
-
-    daemon = reach(where)
-    done = daemon.post("/api/v1/commands", {"command": name, "reason": reason, "agent": agent})
-    if as_json:
-        print_json(done)
         return
-    who = done["agent"] or "house"
+    where = place(config, state, sets)
+    if symbol:
+        from quantd.daemon.commands.manual import Stopped
+
+        stopped = posted(where, "/api/v1/halts", {"do": name, "symbol": symbol, "reason": reason}, Stopped)
+        halted = f"{stopped.symbol} is halted: {stopped.why}; no new orders for it"
+        answer(as_json, stopped, halted if stopped.halted else f"{stopped.symbol} trades again")
+        return
+    done = reach(where).post("/api/v1/commands", {"command": name, "reason": reason, "agent": agent})
     why = f" ({done['reason']})" if done["reason"] and done["switch"] != "RUN" else ""
     more = "; positions are being sold at the next prices" if done["flattening"] else ""
-    say(f"{who}: switch {done['switch']}{why}{more}")
+    lines = [f"{done['agent'] or 'house'}: switch {done['switch']}{why}{more}"]
     if done.get("unrecorded"):
-        say(f"in force now; recorded once the store takes writes again ({done['unrecorded']})")
+        lines.append(f"in force now; recorded when the store accepts writes again ({done['unrecorded']})")
+    answer(as_json, done, *lines)
 
 
-def _switch_symbol(where: Place, do: str, symbol: str, reason: str, as_json: bool) -> None:
-    """No new orders for one symbol, or again; returns once it is in the journal."""
-    import msgspec
+def with_symbol(name: Name) -> Callable[..., None]:
+    """The action of `quantd halt` and `quantd resume`."""
 
-    from quantd.daemon.cli.client import reach
-    from quantd.daemon.commands.manual import Stopped
+    def action(
+        config: ConfigFile = CONFIG_FILE,
+        state: State = None,
+        sets: Sets = None,
+        reason: Reason = "",
+        agent: Agent = "",
+        symbol: Symbol = "",
+        mqtt: Mqtt = "",
+        as_json: Json = False,
+    ) -> None:
+        switch(name, config, state, sets, reason=reason, agent=agent, symbol=symbol, mqtt=mqtt, as_json=as_json)
 
-    body = {"do": do, "symbol": symbol, "reason": reason}
-    done = msgspec.convert(reach(where).post("/api/v1/halts", body), Stopped)
-    if as_json:
-        print_json(done)
-        return
-    say(f"{done.symbol} is halted: {done.why}; no new orders for it" if done.halted else f"{done.symbol} trades again")
+    return action

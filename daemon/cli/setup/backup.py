@@ -1,16 +1,15 @@
-"""`quantd backup`: a checked copy of the store. A running daemon does not notice it."""
+"""Copy the store with its archives and saved configurations, also while the daemon runs, and verify the copy."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
+from quantd.adapters.store.upkeep.backup import Manifest, backup
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.output import print_json, progress, say
+from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place
-
-if TYPE_CHECKING:
-    from quantd.adapters.store.upkeep.backup import Manifest
 
 
 def write_backup(
@@ -20,41 +19,31 @@ def write_backup(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Copy the store with its head, archives and saved configurations, also while the daemon runs, and check
-    the copy."""
-    from quantd.adapters.store.upkeep.backup import backup
-
     where = place(config, state, sets)
     with progress("backup", shown=not as_json) as bar:
         manifest = backup(where.store, where.folder, target, bar)
-    if as_json:
-        print_json({"backup": str(target), **contents(manifest)})
-        return
-    say(f"{target}: checked and complete")
-    say_contents(manifest)
-    say(f"  quantd restore {target} --state DIR puts it back")
+    lines = [f"{target}: verified and complete", *contents_lines(manifest)]
+    lines.append(f"  quantd restore {target} --state DIR restores it")
+    answer(as_json, {"backup": str(target), **contents(manifest)}, *lines)
 
 
-def contents(manifest: "Manifest") -> dict[str, Any]:
+def contents(manifest: Manifest) -> dict[str, Any]:
+    """The contents of a backup as JSON."""
     return {
-        "revision": manifest.revision,
-        "rows": manifest.rows,
-        "hash": manifest.hash,
+        "revision": manifest.revision, "rows": manifest.rows, "hash": manifest.hash,
         "bytes": sum(size for size, _ in manifest.files.values()),
         "runs": [{"run": r.run, "steps": r.last_seq, "ended": r.ended, "models": r.models} for r in manifest.runs],
-    }
+    }  # fmt: skip
 
 
-def say_contents(manifest: "Manifest") -> None:
-    size = sum(size for size, _ in manifest.files.values())
-    say(
-        f"  {len(manifest.files)} files, {size / 2**20:,.1f} MiB; {manifest.rows:,} journal rows; revision "
-        f"{manifest.revision}"
-    )
+def contents_lines(manifest: Manifest) -> Iterator[str]:
+    """The contents of a backup as text."""
+    files = f"{len(manifest.files)} files, {sum(size for size, _ in manifest.files.values()) / 2**20:,.1f} MiB"
+    yield f"  {files}; {manifest.rows:,} journal rows; revision {manifest.revision}"
     for run in manifest.runs:
-        say(f"  run {run.run}: {run.last_seq:,} steps{f', ended ({run.ended})' if run.ended else ''}")
+        yield f"  run {run.run}: {run.last_seq:,} steps{f', ended ({run.ended})' if run.ended else ''}"
         for name, digest in run.models.items():
-            say(f"    {name}: policy {digest[:16]}, which is not in the backup")
+            yield f"    {name}: policy {digest[:16]}, which is not in the backup"
 
 
-COMMAND: Final = Command(write_backup, "Set up", order=40)
+COMMAND: Final = Command("Set up", 40, write_backup)

@@ -1,4 +1,4 @@
-"""Bars and actions as `quantd data` writes and reads them: parquet that says where it is from, and CSV beside it."""
+"""The files of `quantd data`: bars in parquet with their origin as metadata, and actions in CSV beside it."""
 
 import csv
 import io
@@ -13,16 +13,17 @@ import polars as pl
 
 from quantd.adapters.feeds.bars.rows import PRICES, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns
+from quantd.adapters.feeds.recorded.bar_files import probe
 from quantd.daemon.cli.failures import Failure
 from quantd.trading.exit_codes import USAGE
 from quantd.trading.instruments import NANO, Universe
 
 LONGER: Final = {"1wk": "1w", "1mo": "1mo"}
-"""Intervals made of days here, and polars' names of them."""
+"""Intervals made of days -> their names in polars."""
 
 
-class Said(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a file of ours says of itself, in its parquet metadata under "quantd"."""
+class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The origin of a file of bars, in its parquet metadata under "quantd"."""
 
     source: str
     interval: str
@@ -31,7 +32,7 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def length_of(interval: str) -> int:
-    """ns. Raises Failure."""
+    """The length of an interval in ns. Raises Failure."""
     try:
         return interval_ns(interval)
     except IntervalError as error:
@@ -44,7 +45,7 @@ def beside(file: Path) -> Path:
 
 
 def frame(rows: Rows, universe: Universe, names: Sequence[str]) -> pl.DataFrame:
-    """Bars by symbol and time; `names` are the sources that Rows.source numbers."""
+    """Bars sorted by symbol and time; `names` are the sources that Rows.source numbers."""
     symbols = np.array(universe.symbols)[rows.column]
     given = np.array(names)[np.minimum(rows.source, len(names) - 1)]
     frame = pl.DataFrame({"ts": rows.ts, "symbol": symbols, **{n: getattr(rows, n) for n in (*PRICES, "volume")}})
@@ -53,7 +54,7 @@ def frame(rows: Rows, universe: Universe, names: Sequence[str]) -> pl.DataFrame:
 
 
 def longer(frame: pl.DataFrame, every: str) -> pl.DataFrame:
-    """Weeks or months out of days, each dated by its last session."""
+    """Weeks or months of daily bars, each dated by its last session."""
     grouped = frame.with_columns(pl.col("ts").dt.truncate(every).alias("period")).group_by(
         "symbol", "period", maintain_order=True
     )
@@ -64,25 +65,36 @@ def longer(frame: pl.DataFrame, every: str) -> pl.DataFrame:
     return made.select(frame.columns)
 
 
-def parquet(frame: pl.DataFrame, said: Said) -> bytes:
-    """The bytes of a file that says where it is from."""
+def is_text(file: Path) -> bool:
+    """Whether a file of bars is CSV."""
+    return file.suffix.lower() in {".csv", ".txt"}
+
+
+def probed(bars: Path) -> None:
+    """Read an unknown parquet file in a child process first. Raises FeedError."""
+    if bars.is_file() and not is_text(bars):
+        probe(bars)
+
+
+def parquet(frame: pl.DataFrame, origin: Origin) -> bytes:
+    """The bytes of a parquet file with its origin."""
     memory = io.BytesIO()
-    frame.write_parquet(memory, metadata={"quantd": msgspec.json.encode(said).decode()})
+    frame.write_parquet(memory, metadata={"quantd": msgspec.json.encode(origin).decode()})
     return memory.getvalue()
 
 
-def told(file: Path) -> Said | None:
-    """What a file says of itself; None where it is not one of ours."""
+def origin_of(file: Path) -> Origin | None:
+    """The origin of a file; None when `quantd data` did not write it."""
     if file.suffix != ".parquet" or not file.is_file():
         return None
     try:
-        return msgspec.json.decode(pl.read_parquet_metadata(file).get("quantd", ""), type=Said)
+        return msgspec.json.decode(pl.read_parquet_metadata(file).get("quantd", ""), type=Origin)
     except (msgspec.DecodeError, pl.exceptions.PolarsError, OSError):
         return None
 
 
 def actions_csv(actions: Sequence[ActionRow], universe: Universe) -> str:
-    """An actions file, as [feed] actions takes it."""
+    """The text of an actions file, for [feed] actions."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("ts", "symbol", "kind", "ratio", "cash"))
@@ -92,13 +104,3 @@ def actions_csv(actions: Sequence[ActionRow], universe: Universe) -> str:
         cash = f"{a.cash_nano // NANO}.{a.cash_nano % NANO:09d}".rstrip("0").rstrip(".") if a.cash_nano else ""
         writer.writerow((day, universe.symbols[a.column], a.kind, ratio, cash))
     return text.getvalue()
-
-
-def write(path: Path, data: bytes) -> None:
-    """All of it or nothing: a reader never sees half a file."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,34 +1,30 @@
-"""`quantd config check` and `show`: every mistake of a configuration, and every setting with where it comes from."""
+"""Check or show the configuration."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-import typer
+import msgspec
 
+from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
+from quantd.daemon.assembly.parts import interval_text, policies_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets
-from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.output import answer, print_json, table
 from quantd.daemon.cli.places import place
-from quantd.trading.exit_codes import CONFIG
+from quantd.daemon.config import Config, ConfigError, Mistake, digest, flat
+from quantd.daemon.config.document import given
+from quantd.daemon.config.keys import all_keys, pattern_of
+from quantd.daemon.config.mistakes import dotted, shown, without_password
+from quantd.daemon.policies.loading import PolicyError
+from quantd.daemon.policies.worker import Apart
+from quantd.risk.limits import catalogue
+from quantd.risk.limits.profiles import PROFILES
+from quantd.trading.exit_codes import CONFIG, DONE
+from quantd.trading.orders import money_text, price_text
 
-if TYPE_CHECKING:
-    from quantd.daemon.config import Config
-    from quantd.risk.limits import catalogue
 
-
-group = typer.Typer(help="The configuration.", no_args_is_help=True)
-
-COMMAND: Final = Command(group, "Set up", order=90)
-
-
-@group.command("check")
 def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> int:
-    """Name every mistake in the configuration; exit code 78 when there is one."""
-    from quantd.daemon.assembly.parts import policies_of
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.config import ConfigError, Mistake, digest
-    from quantd.daemon.policies.loading import PolicyError
-    from quantd.daemon.policies.worker import Apart
-
+    """List every mistake in the configuration; exit code 78 when there is one."""
     try:
         found = read(config, sets)
         apart = Apart(place(config, None, sets).folder)
@@ -37,35 +33,29 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
         if not as_json:
             raise
         wrong = why.mistakes if isinstance(why, ConfigError) else [Mistake(str(config), 0, "agents", str(why), "")]
-        mistakes = [{"file": m.file, "line": m.line, "path": m.path, "text": m.text, "remedy": m.remedy} for m in wrong]
-        print_json({"ok": False, "mistakes": mistakes})
+        keys = ("file", "line", "path", "text", "remedy")
+        print_json({"ok": False, "mistakes": [{key: getattr(each, key) for key in keys} for each in wrong]})
         return CONFIG
-    if as_json:
-        print_json({"ok": True, "mistakes": [], "digest": digest(found)})
-        return 0
-    say(
-        f"{config}: {len(found.agents)} agents, {len(found.universe.symbols)} symbols, {len(found.schedules)} schedules"
-    )
-    say(f"  digest of what changes trading: {digest(found)}")
-    return 0
+    counts = f"{len(found.agents)} agents, {len(found.universe.symbols)} symbols, {len(found.schedules)} schedules"
+    trading = f"  digest of the keys that affect trading: {digest(found)}"
+    answer(as_json, {"ok": True, "mistakes": [], "digest": digest(found)}, f"{config}: {counts}", trading)
+    return DONE
 
 
-@group.command("show")
 def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = False) -> None:
-    """Print every setting as it holds, with where it comes from."""
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.config import digest, flat
-    from quantd.daemon.config.document import given
-    from quantd.daemon.config.mistakes import dotted, shown
-
+    """List every setting with its value and its source."""
     found = read(config, sets)
-    written, held = given(found), _held(found)
+    written, effective, keys = given(found), _effective(found), all_keys(type(found.document))
     rows = []
     for path, value in flat(found).items():
+        key = keys.get(pattern_of(path))
+        attribute = "" if key is None else key.attribute
         name, line = found.source.place(path) if path in written else ("default", 0)
-        if path not in written and path[:-1] in held:
-            value, name = held[path[:-1]].of(str(path[-1]), value)
-        rows.append({"key": dotted(path), "value": _plain(path, value), "source": f"{name}:{line}" if line else name})
+        if path not in written and path[:-1] in effective:
+            value, name = effective[path[:-1]].of(attribute, value)
+        rows.append(
+            {"key": dotted(path), "value": _plain(attribute, value), "source": f"{name}:{line}" if line else name}
+        )
     if as_json:
         print_json({"config": str(config), "digest": digest(found), "settings": rows})
         return
@@ -75,23 +65,15 @@ def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = Fa
     )
 
 
-class _Held(NamedTuple):
-    """Limits as they hold in one section, whose profile is named."""
+class _Effective(NamedTuple):
+    """The effective limits of one section, with the house's and the name of its profile."""
 
-    limits: "catalogue.Limits"
-    house: "catalogue.Limits | None"
+    limits: catalogue.Limits
+    house: catalogue.Limits | None
     profile: str | None
 
-    def of(self, key: str, value: Any) -> tuple[Any, str]:
-        """(value, source) of a key that nobody wrote."""
-        import msgspec
-
-        from quantd.daemon.config import Limits
-        from quantd.daemon.config.keys import keys_of
-        from quantd.risk.limits import catalogue
-        from quantd.risk.limits.profiles import PROFILES
-
-        attribute = keys_of(Limits)[key].attribute if key in keys_of(Limits) else key
+    def of(self, attribute: str, value: Any) -> tuple[Any, str]:
+        """(value, source) of a key that is not in the file."""
         if value is not None or attribute not in catalogue.LIMITS:
             return value, "default"
         now, plain = catalogue.value_of(self.limits, attribute), catalogue.value_of(catalogue.Limits(), attribute)
@@ -103,31 +85,21 @@ class _Held(NamedTuple):
         return msgspec.to_builtins(now), source
 
 
-def _held(config: "Config") -> dict[tuple[str | int, ...], _Held]:
-    """The sections of limits by path."""
-    from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
-
+def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
+    """The effective limits of each section, by path."""
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)
-    found: dict[tuple[str | int, ...], _Held] = {("risk",): _Held(house, None, config.risk.profile)}
+    found: dict[tuple[str | int, ...], _Effective] = {("risk",): _Effective(house, None, config.risk.profile)}
     listed = [(("agents", k, "limits"), agent) for k, agent in enumerate(config.document.agents)]
     if config.document.manual is not None:
         listed.append((("manual", "limits"), config.document.manual.agent()))  # type: ignore[arg-type]
     for path, agent in listed:
-        found[path] = _Held(agent_limits(agent, house, universe, shocks), house, agent.profile)
+        found[path] = _Effective(agent_limits(agent, house, universe, shocks), house, agent.profile)
     return found
 
 
-def _plain(path: tuple[str | int, ...], value: Any) -> Any:
-    """A value as the file writes it: durations and amounts as text, dates as ISO 8601, and no password of an
-    address."""
-    from quantd.daemon.assembly.parts import interval_text
-    from quantd.daemon.config.keys import all_keys, pattern_of
-    from quantd.daemon.config.mistakes import without_password
-    from quantd.trading.orders import money_text, price_text
-
-    key = all_keys().get(pattern_of(path))
-    attribute = key.attribute if key is not None else ""
+def _plain(attribute: str, value: Any) -> Any:
+    """A value in the notation of the file: durations and amounts as text, ISO 8601 dates, no password in an address."""
     if isinstance(value, int) and attribute.endswith("_ns"):
         return f"{value / 1e9:g}s" if value % 1_000_000_000 or not value else interval_text(value)
     if isinstance(value, int) and attribute.endswith("_micro"):
@@ -137,7 +109,10 @@ def _plain(path: tuple[str | int, ...], value: Any) -> Any:
     if isinstance(value, str):
         return without_password(value)
     if isinstance(value, Mapping):
-        return {str(name): _plain((), each) for name, each in value.items()}
+        return {str(name): _plain("", each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain((), each) for each in value]
+        return [_plain("", each) for each in value]
     return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+COMMAND: Final = Command("Set up", 90, {"check": check, "show": show})

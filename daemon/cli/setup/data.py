@@ -1,57 +1,46 @@
-"""`quantd data`: downloads bars, judges a file of bars, lists the cached downloads."""
+"""Download bars, check them, list the cached downloads."""
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+import numpy as np
+import polars as pl
 import typer
 
+from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
+from quantd.adapters.feeds.bars.merge import place_all, taken, timed
+from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
+from quantd.adapters.feeds.wrappers.cache_files import Shelf
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import iso, print_json, say, table
+from quantd.daemon.cli.setup.bar_files import LONGER, beside, is_text, length_of, origin_of, probed
 from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, fetch
+from quantd.daemon.cli.setup.vendors import cache_folder, calendars_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
-
-if TYPE_CHECKING:
-    from quantd.adapters.feeds.bars.rows import Rows
-    from quantd.trading.instruments import Universe
-    from quantd.trading.market import Ints
-    from quantd.trading.sessions import Sessions
+from quantd.trading.instruments import Instrument, Universe, calendar_of
+from quantd.trading.market import Ints
+from quantd.trading.sessions import DAY_NS, Sessions
 
 
-group = typer.Typer(help="Bars: download them, check them, list what is kept.", no_args_is_help=True)
-
-COMMAND: Final = Command(group, "Set up", order=70)
-
-group.command("fetch")(fetch)
-
-
-@group.command("check")
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Bars, as parquet or CSV.")],
     actions: Annotated[
         Path | None, typer.Option("--actions", metavar="F.csv", help="Splits and dividends; FILE.actions.csv if there.")
     ] = None,
     stamps: Annotated[
-        Literal["session", "open", "close"] | None, typer.Option("--stamps", help="How it dates bars.")
+        Literal["session", "open", "close"] | None, typer.Option("--stamps", help="Meaning of the bars' timestamps.")
     ] = None,
     interval: Annotated[str | None, typer.Option("--interval", "-i", help="1m to 12h, or 1d.")] = None,
     calendar: Calendar = None,
     as_json: Json = False,
 ) -> int:
-    """Judge every bar of a file as a run would; exit code 1 names each kind of fault, how often and where first."""
-    import numpy as np
-
-    from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
-    from quantd.adapters.feeds.bars.merge import place_all, taken, timed
-    from quantd.adapters.feeds.bars.rows import NO_STAMP
-    from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
-    from quantd.daemon.cli.setup.bar_files import LONGER, beside, length_of, told
-    from quantd.daemon.cli.setup.vendors import calendars_of
-    from quantd.trading.sessions import DAY_NS
-
-    known = told(file)
+    """Check every bar of a file as a run does; exit code 1 with faults, listed by kind with count and first bar."""
+    known = origin_of(file)
     stamps = stamps or (known.stamps if known else "session")
     interval = interval or (known.interval if known else "1d")
     if interval in LONGER:
@@ -75,16 +64,11 @@ def check(
         at = np.flatnonzero(reason == why)
         if why is not Reason.GOOD and len(at):
             row = int(at[0])
-            faults.append(
-                {
-                    "fault": why.name.lower(),
-                    "bars": len(at),
-                    "first_symbol": universe.symbols[int(kept.column[row])],
-                    "first_stamp": iso(int(kept.ts[row])) if why is not Reason.STAMP else None,
-                    "first_row": int(number[row]) + (2 if file.suffix.lower() in {".csv", ".txt"} else 0),
-                    "means": REASON_TEXT[why],
-                }
-            )
+            faults.append({
+                "fault": why.name.lower(), "bars": len(at), "first_symbol": universe.symbols[int(kept.column[row])],
+                "first_stamp": iso(int(kept.ts[row])) if why is not Reason.STAMP else None,
+                "first_row": int(number[row]) + (2 if is_text(file) else 0), "means": REASON_TEXT[why],
+            })  # fmt: skip
     inside = within.inside
     gaps = _gaps(kept.take(inside), within.day[inside], universe, calendars) if length == DAY_NS else {}
     report = {
@@ -96,16 +80,12 @@ def check(
     if as_json:
         print_json(report)
     else:
-        _tell_check(report, actions)
+        _print(report, actions)
     return CHECK_FAILED if faults else DONE
 
 
-@group.command("list")
 def cached(cache: Cache = None, as_json: Json = False) -> int:
-    """What is kept of downloads."""
-    from quantd.adapters.feeds.wrappers.cache_files import Shelf
-    from quantd.daemon.cli.setup.vendors import cache_folder
-
+    """List the cached downloads."""
     root = cache or cache_folder()
     found: list[dict[str, Any]] = []
     for folder in sorted(path for path in root.glob("*/*") if path.is_dir()):
@@ -122,46 +102,33 @@ def cached(cache: Cache = None, as_json: Json = False) -> int:
     if as_json:
         print_json({"cache": str(root), "series": found})
     elif not found:
-        say(f"{root}: nothing is kept yet; `quantd data fetch` keeps what it downloads")
+        say(f"{root}: no download yet; `quantd data fetch` caches its downloads")
     else:
         columns = ("source", "series", "symbol", "bars", "from", "until", "actions", "kB")
         rows = [[*(str(each[c]) for c in columns[:-1]), f"{each['bytes'] / 1000:.1f}"] for each in found]
         table(columns, rows, right=("bars", "actions", "kB"))
-        say(f"{len(found)} series in {root}; remove a folder to download it anew")
+        say(f"{len(found)} series in {root}; remove a folder to download it again")
     return DONE
 
 
-def _universe_in(file: Path, calendar: str | None) -> "Universe":
-    """Every symbol of a file."""
-    import polars as pl
-
-    from quantd.adapters.feeds.errors import FeedError
-    from quantd.adapters.feeds.recorded.bar_files import probe, read_bars
-    from quantd.trading.instruments import Instrument, Universe, calendar_of
-
-    if file.suffix.lower() not in {".csv", ".txt"} and file.is_file():
-        probe(file)
+def _universe_in(file: Path, calendar: str | None) -> Universe:
+    """The symbols of a file as a universe."""
+    probed(file)
     try:
-        lazy = (
-            pl.scan_csv(file, infer_schema=False) if file.suffix.lower() in {".csv", ".txt"} else pl.scan_parquet(file)
-        )
+        lazy = pl.scan_csv(file, infer_schema=False) if is_text(file) else pl.scan_parquet(file)
         symbols = lazy.select(pl.col("symbol").cast(pl.String).str.strip_chars().unique()).collect().to_series()
         names = symbols.drop_nulls().sort().to_list()
     except (pl.exceptions.PolarsError, OSError):
         names = []
     if not names:
-        read_bars((file,), Universe((Instrument("SPY"),)))  # says what is wrong with the file
+        read_bars((file,), Universe((Instrument("SPY"),)))  # raises with the fault of the file
         raise FeedError(file.name, "it names no symbol", "Write a column symbol")
     made = tuple(Instrument(name, calendar=calendar or calendar_of(name)) for name in names)
     return Universe(made, calendar=made[0].calendar)
 
 
-def _gaps(
-    rows: "Rows", day: "Ints", universe: "Universe", calendars: "Mapping[str, Sessions]"
-) -> dict[str, tuple[int, str]]:
-    """Of each symbol, how many sessions between its first and last bar have none, and the first of them."""
-    import numpy as np
-
+def _gaps(rows: Rows, day: Ints, universe: Universe, calendars: Mapping[str, Sessions]) -> dict[str, tuple[int, str]]:
+    """Symbol -> number of sessions without a bar between its first and last bar, and the first of them."""
     out = {}
     for column, instrument in enumerate(universe.instruments):
         mine = day[rows.column == column]
@@ -175,16 +142,19 @@ def _gaps(
     return out
 
 
-def _tell_check(report: dict[str, Any], actions: Path | None) -> None:
+def _print(report: dict[str, Any], actions: Path | None) -> None:
     say(
         f"{report['file']}: {report['bars']} bars of {report['symbols']} symbols, {report['interval']}, "
         f"stamps {report['stamps']}, {report['from']} to {report['to']}" + (f", actions {actions}" if actions else "")
     )
     if report["outside_hours"]:
-        say(f"  {report['outside_hours']} bars lie outside trading hours: they are left out of a run, and no fault")
+        say(f"  {report['outside_hours']} bars lie outside trading hours: a run ignores them")
     for symbol, (count, first) in report["missing_sessions"].items():
         say(f"  {symbol}: {count} sessions without a bar, the first on {first}")
     for each in report["faults"]:
         where = f"{each['first_symbol']} {each['first_stamp'] or ''}".strip()
         say(f"  {each['fault']}: {each['bars']} bars, first {where} (row {each['first_row']}): {each['means']}")
-    say("nothing is wrong with it" if not report["faults"] else f"{report['bad']} bars would be put aside in a run")
+    say("no fault" if not report["faults"] else f"{report['bad']} bars would be quarantined in a run")
+
+
+COMMAND: Final = Command("Set up", 70, {"fetch": fetch, "check": check, "list": cached})

@@ -1,48 +1,64 @@
 """`quantd data fetch`: downloads bars into a file. A failed download writes nothing."""
 
+import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
+import numpy as np
+import polars as pl
 import typer
 
+from quantd.adapters.feeds.bars.checks import REASON_TEXT, BadBar, Reason
+from quantd.adapters.feeds.bars.merge import sieved
+from quantd.adapters.feeds.bars.rows import ActionRow, Rows, joined
+from quantd.adapters.feeds.bars.stamps import UNITS_NS
+from quantd.adapters.feeds.source import PartialAnswer, SourceError, some
+from quantd.adapters.feeds.vendor import Request
 from quantd.daemon.cli.command import Json, day
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table
+from quantd.daemon.cli.output import Bar, iso, print_json, progress, say, table, write_whole
+from quantd.daemon.cli.setup.bar_files import (
+    LONGER,
+    Origin,
+    actions_csv,
+    beside,
+    frame,
+    length_of,
+    longer,
+    parquet,
+)
+from quantd.daemon.cli.setup.vendors import Vendors, cache_folder, calendars_of, source_of, universe_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
+from quantd.trading.instruments import NANO
+from quantd.trading.sessions import DAY_NS, Sessions
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from quantd.adapters.feeds.bars.checks import BadBar
-    from quantd.adapters.feeds.bars.rows import Rows
-    from quantd.daemon.cli.setup.vendors import Vendors
-    from quantd.trading.sessions import Sessions
-
-
-_PIECES: Final = 24
-
-_SHORTEST_PIECE_NS: Final = 30 * 86_400 * 10**9
-
-_SHORTEST_PIECE_BARS: Final = 500
-"""A range is asked for in pieces, so that progress shows and what has come is kept if a later piece fails."""
+PIECES: Final = 24
+SHORTEST_PIECE_NS: Final = 30 * DAY_NS
+SHORTEST_PIECE_BARS: Final = 500
+"""A range is requested in pieces: progress shows, and finished pieces stay in the cache when a later one fails."""
 
 Calendar = Annotated[
     str | None,
-    typer.Option("--calendar", help="Of all symbols; without it 24/7 for pairs such as BTC-USD, XNYS for others."),
+    typer.Option(
+        "--calendar", help="Calendar of all symbols; 24/7 for pairs such as BTC-USD and XNYS for others without it."
+    ),
 ]
-Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Where downloads are kept.")]
+Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the downloads.")]
 
 
 def fetch(
     symbols: Annotated[list[str], typer.Argument(help="SPY QQQ BTC-USD")],
     start: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="F.parquet", help="The file; actions go beside it.")],
-    end: Annotated[date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day; today.")] = None,
+    end: Annotated[
+        date | None, typer.Option("--to", parser=day, metavar="DATE", help="Last day; today without it.")
+    ] = None,
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,53 +69,33 @@ def fetch(
         str, typer.Option("--interval", "-i", help="1m to 12h, 1d; 1wk and 1mo with --adjusted.")
     ] = "1d",
     adjusted: Annotated[
-        bool, typer.Option("--adjusted", help="For splits and dividends, as yfinance does it.")
+        bool, typer.Option("--adjusted", help="Adjusted for splits and dividends, by yfinance.")
     ] = False,
-    feed: Annotated[str, typer.Option("--feed", help="Of alpaca: iex is free, sip is the whole market.")] = "iex",
-    exchange: Annotated[str, typer.Option("--exchange", help="Of ccxt: kraken, coinbase, ...")] = "",
+    feed: Annotated[str, typer.Option("--feed", help="Feed of alpaca: iex is free, sip is the whole market.")] = "iex",
+    exchange: Annotated[str, typer.Option("--exchange", help="Exchange of ccxt: kraken, coinbase, ...")] = "",
     mapping: Annotated[
-        Path | None, typer.Option("--mapping", metavar="F.toml", help="Of http: docs/operate/feeds.md.")
+        Path | None, typer.Option("--mapping", metavar="F.toml", help="Mapping of http: docs/operate/feeds.md.")
     ] = None,
-    url: Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy of your own.")] = "",
+    url: Annotated[str, typer.Option("--url", help="Another address of the source, such as a proxy.")] = "",
     calendar: Calendar = None,
-    currency: Annotated[str, typer.Option("--currency", help="That prices must be in.")] = "USD",
+    currency: Annotated[str, typer.Option("--currency", help="Currency of the prices.")] = "USD",
     cache: Cache = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask the network for all of it, keep nothing.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Download everything, cache nothing.")] = False,
     as_json: Json = False,
 ) -> int:
     """Download bars into a file, with splits and dividends beside it. A failed download writes nothing."""
-    import asyncio
-
-    from quantd.adapters.feeds.bars.merge import sieved
-    from quantd.adapters.feeds.bars.rows import ActionRow, Rows
-    from quantd.adapters.feeds.source import SourceError, some
-    from quantd.daemon.cli.setup.bar_files import (
-        LONGER,
-        Said,
-        actions_csv,
-        beside,
-        frame,
-        length_of,
-        longer,
-        parquet,
-        write,
-    )
-    from quantd.daemon.cli.setup.vendors import Vendors, Wanted, cache_folder, calendars_of, source_of, universe_of
-
-    vendors_named = tuple(source or ["yfinance"])
-    kept = None if no_cache else cache or cache_folder()
-    wanted = Wanted(vendors_named, adjusted, feed, exchange, mapping, url, kept)
+    sources = source or ["yfinance"]
     universe = universe_of(symbols, calendar, currency)
     last = end or datetime.now(UTC).date()
     if last < start:
         raise Failure(f"--to {last} is before --from {start}", USAGE)
     if out.suffix != ".parquet":
         raise Failure(f"{out}: bars are written as parquet; name it {out.with_suffix('.parquet')}", USAGE)
-    if interval in LONGER and not wanted.adjusted:
+    if interval in LONGER and not adjusted:
         remedy = "a split inside a week would mix two scales; use --adjusted, or 1d"
-        raise Failure(f"bars of {interval} are made of days, of adjusted prices only: {remedy}", USAGE)
-    asked = "1d" if interval in LONGER else interval
-    length = length_of(asked)
+        raise Failure(f"bars of {interval} are made of adjusted daily bars only: {remedy}", USAGE)
+    requested = "1d" if interval in LONGER else interval
+    length = length_of(requested)
     calendars = calendars_of(universe, start, last)
     begin_ns, end_ns = _bounds(calendars[universe.calendar], start, last, length)
 
@@ -111,8 +107,12 @@ def fetch(
             await made.close()
 
     try:
-        with progress(f"fetching {some(universe.symbols)} from {'+'.join(wanted.sources)}", shown=not as_json) as bar:
-            vendors = source_of(replace(wanted, told=bar), universe, asked)
+        with progress(f"fetching {some(universe.symbols)} from {'+'.join(sources)}", shown=not as_json) as bar:
+            request = Request(
+                universe, requested, url=url, plan=feed, venue=exchange, mapping=mapping, adjusted=adjusted,
+                cookies=cache_folder().parent / "yfinance", progress=bar,
+            )  # fmt: skip
+            vendors = source_of(sources, request, None if no_cache else cache or cache_folder())
             rows, actions = asyncio.run(download(vendors, bar))
     except SourceError as error:
         raise Failure(f"{error}\nNothing was written.", TRY_LATER if error.again else CHECK_FAILED) from None
@@ -130,38 +130,27 @@ def fetch(
     table_ = frame(good, universe, vendors.names)
     if interval in LONGER:
         table_ = longer(table_, LONGER[interval])
-    write(out, parquet(table_, Said(origin.name, interval, origin.stamps, origin.adjusted)))
+    write_whole(out, parquet(table_, Origin(origin.name, interval, origin.stamps, origin.adjusted)))
     if actions:
-        write(beside(out), actions_csv(actions, universe).encode())
+        write_whole(beside(out), actions_csv(actions, universe).encode())
     report = {
-        "file": str(out),
-        "actions_file": str(beside(out)) if actions else None,
-        "source": origin.name,
-        "interval": interval,
-        "stamps": origin.stamps,
-        "adjusted": origin.adjusted,
-        "bars": table_.height,
-        "actions": len(actions),
-        "symbols": _per_symbol(table_),
+        "file": str(out), "actions_file": str(beside(out)) if actions else None, "source": origin.name,
+        "interval": interval, "stamps": origin.stamps, "adjusted": origin.adjusted, "bars": table_.height,
+        "actions": len(actions), "symbols": _per_symbol(table_),
         "put_aside": dict(Counter(each.reason for each in bad)),
         "from_cache": bool(vendors.caches) and not any(cache.downloads for cache in vendors.caches),
         "damaged_cache_files": [str(path) for cache in vendors.caches for path in cache.put_aside],
-    }
+    }  # fmt: skip
     if as_json:
         print_json(report)
     else:
-        _tell(report, bad)
+        _print(report, bad)
     return DONE
 
 
-async def _in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns: int, bar: Bar) -> "Rows":
-    """All bars; a piece in which a symbol was not traded yet is no failure, the whole is looked at later."""
-    import numpy as np
-
-    from quantd.adapters.feeds.bars.rows import joined
-    from quantd.adapters.feeds.source import PartialAnswer
-
-    step = max(-(-(end_ns - begin_ns) // _PIECES), _SHORTEST_PIECE_NS, _SHORTEST_PIECE_BARS * length)
+async def _in_pieces(vendors: Vendors, length: int, begin_ns: int, end_ns: int, bar: Bar) -> Rows:
+    """All bars. A piece may lack a symbol that was not traded yet: the whole range is checked later."""
+    step = max(-(-(end_ns - begin_ns) // PIECES), SHORTEST_PIECE_NS, SHORTEST_PIECE_BARS * length)
     if vendors.whole:
         step = end_ns - begin_ns
     parts = []
@@ -178,22 +167,14 @@ async def _in_pieces(vendors: "Vendors", length: int, begin_ns: int, end_ns: int
     return rows.take(np.argsort(rows.column, kind="stable"))
 
 
-def _bounds(calendar: "Sessions", first: date, last: date, length: int) -> tuple[int, int]:
-    """[first 00:00, the day after last 00:00): of session dates, or inside a day of the exchange's clock."""
-    from zoneinfo import ZoneInfo
-
-    from quantd.adapters.feeds.bars.stamps import UNITS_NS
-    from quantd.trading.instruments import NANO
-    from quantd.trading.sessions import DAY_NS
-
+def _bounds(calendar: Sessions, first: date, last: date, length: int) -> tuple[int, int]:
+    """[first 00:00, the day after last 00:00) in ns: of session dates, or for shorter bars of the exchange's clock."""
     zone = ZoneInfo("UTC" if length == DAY_NS else calendar.zone)
     begin, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (first, last + timedelta(days=1)))
     return int(begin.timestamp()) * NANO, min(int(end.timestamp()) * NANO, time.time_ns() + UNITS_NS["d"])
 
 
-def _per_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
-    import polars as pl
-
+def _per_symbol(frame: pl.DataFrame) -> list[dict[str, Any]]:
     grouped = frame.group_by("symbol", maintain_order=True).agg(
         pl.len().alias("bars"), pl.col("ts").first().alias("from"), pl.col("ts").last().alias("to"),
         pl.col("source").unique().sort(),
@@ -207,20 +188,15 @@ def _per_symbol(frame: "pl.DataFrame") -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _tell(report: dict[str, Any], bad: "Sequence[BadBar]") -> None:
-    import json
-
-    from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
-    from quantd.daemon.cli.setup.bar_files import LONGER
-
+def _print(report: dict[str, Any], bad: Sequence[BadBar]) -> None:
     columns = ("symbol", "bars", "from", "to", "source")
     table(columns, [[str(each[c]) for c in columns] for each in report["symbols"]], right=("bars",))
     for reason, count in report["put_aside"].items():
         first = next(bar for bar in bad if bar.reason == reason)
         means = REASON_TEXT[Reason[reason.upper()]]
-        say(f"put aside: {count} x {reason} ({means}); first {first.symbol} {iso(first.ts)}")
+        say(f"quarantined: {count} x {reason} ({means}); first {first.symbol} {iso(first.ts)}")
     for path in report["damaged_cache_files"]:
-        say(f"a damaged cache file was put aside and downloaded anew: {path}")
+        say(f"a damaged cache file was moved aside and downloaded again: {path}")
     kind = "adjusted" if report["adjusted"] else "raw"
     say(f"{report['file']}: {report['bars']} {kind} bars" + (", from the cache" if report["from_cache"] else ""))
     if report["actions_file"]:

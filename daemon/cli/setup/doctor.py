@@ -1,4 +1,4 @@
-"""`quantd doctor`: what a run needs, and whether it is here. Each check is one line."""
+"""Check what a run needs: Python, packages, configuration, data, policies, ports."""
 
 import sys
 from collections.abc import Iterator
@@ -20,11 +20,10 @@ def doctor(
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
-    store: Annotated[bool, typer.Option("--store", help="Fold the whole journal again and compare.")] = False,
-    live: Annotated[bool, typer.Option("--live", help="What live trading needs.")] = False,
+    store: Annotated[bool, typer.Option("--store", help="Replay the whole journal and compare.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Check what live trading needs.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Check what a run needs: Python, packages, configuration, data, policies, ports."""
     checks = []
     for check in _checks(config, state, sets, store, live):
         checks.append(check)
@@ -74,4 +73,4 @@ def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: boo
         keep(where.folder, found, (*before, *failed))
 
 
-COMMAND: Final = Command(doctor, "Set up", order=20)
+COMMAND: Final = Command("Set up", 20, doctor)

@@ -26,7 +26,7 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `ok` None: not looked at, and why."""
+    """One finding. `ok` None: not checked; the text is the reason."""
 
     name: str
     ok: bool | None
@@ -39,7 +39,7 @@ def ground_checks() -> list[Check]:
 
 
 def base_checks(config: Config, where: Place, store: bool, torch_before: bool) -> Iterator[Check]:
-    """What every run needs."""
+    """Checks of market data, policies, folder, isolation, ports and store."""
     yield from _market(config, where)
     yield _folder(where, config.api.tokens)
     yield _isolation()
@@ -51,25 +51,25 @@ def base_checks(config: Config, where: Place, store: bool, torch_before: bool) -
 def _python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
     fits = sys.version_info[:2] >= OLDEST
-    return Check("python", fits, f"{version}" if fits else f"{version}; install 3.11 or newer")
+    return Check("python", fits, version if fits else f"{version}; install 3.11 or newer")
 
 
 def _ours() -> Check:
-    """Each package is imported: one can be missing, and a stray one called `models` would come in place of ours."""
-    strange = []
+    """Imports each package: one may be missing or come from another place."""
+    wrong = []
     for name in PACKAGES:
         try:
             origin = Path(import_module(f"quantd.{name}").__file__ or "").resolve()
         except ImportError as why:
-            strange.append(f"{name} cannot be imported ({why})")
+            wrong.append(f"{name} cannot be imported ({why})")
         else:
-            strange += [] if origin.parent.parent == ROOT else [f"{name} is {origin}"]
-    text = "; ".join(strange) + f"; they must lie in {ROOT}: use quantd's own environment" if strange else str(ROOT)
-    return Check("packages", not strange, text)
+            wrong += [] if origin.parent.parent == ROOT else [f"{name} is {origin}"]
+    text = "; ".join(wrong) + f"; they must lie in {ROOT}: use quantd's own environment" if wrong else str(ROOT)
+    return Check("packages", not wrong, text)
 
 
 def _whole() -> Check:
-    """Whether every file that the installer recorded is there. An editable installation records none of ours."""
+    """Whether every file of the installer's record exists. An editable installation records no module."""
     # the metadata that a build leaves in src/ has no RECORD
     installed = next((each for each in distributions(name="quantd") if each.read_text("RECORD") is not None), None)
     if installed is None:
@@ -82,7 +82,7 @@ def _whole() -> Check:
 
 
 def _isolation() -> Check:
-    """Whether a policy file is confined here."""
+    """Whether policy files run confined on this machine."""
     from quantd.daemon.policies.confinement import missing
 
     lacking = ", ".join(missing())
@@ -91,13 +91,12 @@ def _isolation() -> Check:
 
 
 def _torch(before: bool) -> Check:
-    """`before`: it was imported already when the doctor came, which is not the trading core's doing."""
+    """Trading must not import torch. `before`: it was imported before the doctor ran."""
+    if "torch" in sys.modules and not before:
+        return Check("torch", False, "was imported by the trading core, which must not need it")
     there = find_spec("torch") is not None
-    loaded = "torch" in sys.modules and not before
     text = "installed, for training; trading does not import it" if there else "not installed; trading does not need it"
-    return Check(
-        "torch", not loaded, text if not loaded else "was imported by the trading core, which must not need it"
-    )
+    return Check("torch", True, text)
 
 
 def _market(config: Config, where: Place) -> Iterator[Check]:
@@ -113,7 +112,7 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
         except (UnknownCalendar, PolicyError) as why:
             yield Check("policies", False, str(why))
             return
-        yield Check("data", None, f"{config.feed.kind}: bars come when a run asks for them")
+        yield Check("data", None, f"{config.feed.kind}: bars are loaded when a run requests them")
         yield Check("policies", True, "all load")
         return
 
@@ -128,17 +127,14 @@ def _market(config: Config, where: Place) -> Iterator[Check]:
     from quantd.trading.display_text import instant_text
 
     feed = assembly.feed
-    put_aside = f"; {len(feed.quarantined)} bars are put aside" if feed.quarantined else ""
-    yield Check(
-        "data",
-        True,
-        f"{config.feed.path}: {instant_text(feed.first_ts)[:10]} to {instant_text(feed.last_ts)[:10]}{put_aside}",
-    )
+    quarantined = f"; {len(feed.quarantined)} bars are quarantined" if feed.quarantined else ""
+    dates = f"{instant_text(feed.first_ts)[:10]} to {instant_text(feed.last_ts)[:10]}"
+    yield Check("data", True, f"{config.feed.path}: {dates}{quarantined}")
     yield from _policies(config, assembly)
 
 
 def _policies(config: Config, assembly: Any) -> Iterator[Check]:
-    """Each is asked twice on one view, at the first sample that it could be asked at."""
+    """Calls each policy twice on one view, at the first sample at which it may decide."""
     from msgspec.structs import replace
 
     from quantd.daemon.policies.loading import probe
@@ -155,22 +151,17 @@ def _policies(config: Config, assembly: Any) -> Iterator[Check]:
     shell = assembly.shell()
     shell.answer = ask
     for seen, item in enumerate(assembly.items()):
-        # a schedule may ask seldom: every agent is asked here at the first sample
-        shell.take(
-            replace(item, due=tuple(range(len(config.seats))), jobs=())
-            if type(item) is Tick and not item.warmup
-            else item
-        )
+        # every agent decides at the first sample, whatever its schedule
+        decides = type(item) is Tick and not item.warmup
+        shell.take(replace(item, due=tuple(range(len(config.seats))), jobs=()) if decides else item)
         if len(first) == len(config.seats) or seen > 100_000:
             break
     for number, agent in enumerate(config.seats):
-        said = first.get(number)
-        if said is None:
-            yield Check("policy", None, f"{agent.name} ({agent.policy}): the data end before it can be asked")
+        fault, who = first.get(number), f"{agent.name} ({agent.policy})"
+        if fault is None:
+            yield Check("policy", None, f"{who}: the data end before its first decision")
         else:
-            yield Check(
-                "policy", not said, f"{agent.name} ({agent.policy}): {said or 'loads; asked twice it answers the same'}"
-            )
+            yield Check("policy", not fault, f"{who}: {fault or 'loads; two calls decide the same'}")
 
 
 def _folder(where: Place, token: str) -> Check:
@@ -184,10 +175,9 @@ def _folder(where: Place, token: str) -> Check:
         return Check("state", False, f"{folder}: {megabytes} MiB are free; a run halts when the disk is full")
     if found := [loose_text(*each) for each in loose(folder, token)]:
         return Check("state", False, "; ".join(found))
-    halted = os.path.lexists(folder / "HALT")
-    text = f"{folder}: {megabytes:,} MiB free" + (
-        "; the file HALT is there: nothing will trade until it is removed" if halted else ""
-    )
+    text = f"{folder}: {megabytes:,} MiB free"
+    if os.path.lexists(folder / "HALT"):
+        text += "; the file HALT exists: nothing trades until it is removed"
     return Check("state", True, text)
 
 
@@ -210,8 +200,9 @@ def _ports(config: Config, where: Place) -> Iterator[Check]:
 
 
 def store_checks(where: Place, wanted: bool) -> Iterator[Check]:
+    """Checks of the whole store, if wanted."""
     if not wanted:
-        yield Check("store", None, "not checked; --store folds the whole journal again and compares")
+        yield Check("store", None, "not checked; --store replays the whole journal and compares")
         return
     from quantd.adapters.store.errors import StoreError
     from quantd.adapters.store.upkeep.verify import verify
@@ -219,9 +210,7 @@ def store_checks(where: Place, wanted: bool) -> Iterator[Check]:
     folder = where.folder
     if not (folder / "quantd.db").exists() and "://" not in str(where.store):
         head = (folder / "journal.head").exists()
-        text = (
-            "quantd.db is gone, but journal.head says there was one: restore a backup" if head else "there is none yet"
-        )
+        text = "quantd.db is missing, but journal.head exists: restore a backup" if head else "there is no store yet"
         yield Check("store", False if head else None, f"{folder}: {text}")
         return
     try:
@@ -229,6 +218,6 @@ def store_checks(where: Place, wanted: bool) -> Iterator[Check]:
     except StoreError as why:
         found = [str(why)]
     if not found:
-        yield Check("store", True, f"{folder}: chain, archives, digests and read models are what the journal says")
+        yield Check("store", True, f"{folder}: chain, archives, digests and read models agree with the journal")
     for text in found:
         yield Check("store", False, text)

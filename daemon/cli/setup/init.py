@@ -1,4 +1,4 @@
-"""`quantd init`: a configuration to start from, or a policy of one's own with its test."""
+"""Write config.toml, or with --policy NAME.py, its test and the lines for config.toml."""
 
 import keyword
 import re
@@ -10,10 +10,10 @@ import typer
 from quantd import bundled
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.output import answer
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
-POLICY: Final = '''"""{title}: weights by the inverse of each symbol's recent volatility, as a beginning of your own.
+POLICY: Final = '''"""{title}: weights by the inverse of each symbol's recent volatility, as a start.
 
 Run it: quantd backtest with these lines in config.toml
 """
@@ -70,13 +70,10 @@ profile = "balanced"
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to.")] = Path(),
-    policy: Annotated[
-        str | None, typer.Option("--policy", metavar="NAME", help="A policy of your own instead.")
-    ] = None,
+    folder: Annotated[Path, typer.Argument(help="Target folder.")] = Path(),
+    policy: Annotated[str | None, typer.Option("--policy", metavar="NAME", help="Write a policy instead.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write config.toml, or NAME.py with its test and the lines for config.toml."""
     if policy is None:
         write_config(folder, as_json=as_json)
     else:
@@ -84,17 +81,15 @@ def init(
 
 
 def write_config(folder: Path, *, as_json: bool) -> None:
-    """config.toml in `folder`, from the commented default; never over one that is there."""
+    """Write the commented default config.toml into `folder`. Raises Failure if there is one."""
     target = folder / "config.toml"
     _write_new({target: bundled.CONFIG.read_text(encoding="utf-8")})
-    if as_json:
-        print_json({"wrote": [str(target)]})
-        return
-    say(f"wrote {target}: paper trading on bundled data. Start it: quantd run --config {target}")
+    text = f"wrote {target}: paper trading on bundled data. Start it: quantd run --config {target}"
+    answer(as_json, {"wrote": [str(target)]}, text)
 
 
 def write_policy(folder: Path, name: str, *, as_json: bool) -> None:
-    """NAME.py, test_NAME.py, and the lines for config.toml on standard output."""
+    """Write NAME.py and test_NAME.py, and print the lines for config.toml."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name) or keyword.iskeyword(name):
         text = f"--policy {name!r}: a name of lower-case letters, digits and _, such as value or my_policy"
         raise Failure(text, USAGE)
@@ -102,21 +97,19 @@ def write_policy(folder: Path, name: str, *, as_json: bool) -> None:
     title = name.replace("_", " ").capitalize()
     _write_new({policy: POLICY.format(title=title), test: TEST.format(name=name)})
     agent = AGENT.format(name=name)
-    if as_json:
-        print_json({"wrote": [str(policy), str(test)], "config": agent})
-        return
-    count = POLICY.count("\n")
-    say(f"wrote {policy} ({count} lines, runs as it is) and {test}. Lines for config.toml beside it:\n")
-    say(agent)
+    text = (
+        f"wrote {policy} ({POLICY.count(chr(10))} lines, runs as it is) and {test}. Lines for config.toml beside it:\n"
+    )
+    answer(as_json, {"wrote": [str(policy), str(test)], "config": agent}, text, agent)
 
 
 def _write_new(files: dict[Path, str]) -> None:
     for path in files:
         if path.exists():
-            raise Failure(f"{path} is there already; nothing was written", CHECK_FAILED)
+            raise Failure(f"{path} exists; nothing was written", CHECK_FAILED)
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 
-COMMAND: Final = Command(init, "Set up", order=10)
+COMMAND: Final = Command("Set up", 10, init)

@@ -1,5 +1,4 @@
-"""Tries, on parts that are thrown away, of what must work before money is at stake: the kill switch and the way of an
-alert."""
+"""Rehearses the kill switch and the path of an alert on temporary parts, before money is at stake."""
 
 import asyncio
 import tempfile
@@ -38,7 +37,7 @@ Post = Callable[[str, object], object]
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One try: `failed` says why, empty when it worked; `ms` how long it took."""
+    """One rehearsal: the reason of its failure, empty on success, and its time in ms."""
 
     what: str
     failed: str
@@ -46,8 +45,11 @@ class Tried:
 
 
 async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Tried]:
-    """Halt a service of this configuration through its API and through the file HALT. It lies in a folder of its own
-    and its broker is simulated; `config` must say so. `post(folder)` is the client of the daemon in a folder."""
+    """Halt a service of this configuration through its API and through the file HALT.
+
+    The service runs in a temporary folder. The configuration must have a simulated broker. `post(folder)` is the client
+    of the daemon in a folder.
+    """
     if config.broker.kind != "paper":
         raise ValueError("a rehearsal has a simulated broker")
     with tempfile.TemporaryDirectory(prefix="quantd-rehearsal-") as name:
@@ -82,13 +84,13 @@ async def _pull(service: Service, folder: Path, post: Post) -> list[Tried]:
     began = time.monotonic()
     try:
         await asyncio.to_thread(post, "/api/v1/commands", {"command": "halt", "reason": "rehearsal"})
-        said = "" if service.shell.state.switch.state == HALT else "the API took the halt, and nothing was halted"
+        said = "" if service.shell.state.switch.state == HALT else "the API accepted the halt, but nothing was halted"
         tried.append(Tried("API", said, 1e3 * (time.monotonic() - began)))
         await asyncio.to_thread(post, "/api/v1/commands", {"command": "resume", "reason": "rehearsal"})
     except Exception as error:
         tried.append(Tried("API", f"{error}"[:300], 1e3 * (time.monotonic() - began)))
     if service.shell.state.switch.state != RUN:
-        return [*tried, Tried("file HALT", "not tried: the switch did not come back", 0.0)]
+        return [*tried, Tried("file HALT", "not tried: the switch did not return to RUN", 0.0)]
     began = time.monotonic()
     service.halt_file.touch()
     while service.shell.state.switch.state != HALT and time.monotonic() - began < WITHIN_S:
@@ -98,8 +100,7 @@ async def _pull(service: Service, folder: Path, post: Post) -> list[Tried]:
 
 
 async def alert(config: Config) -> Tried:
-    """Publish on the configured bus and receive it there. Of the embedded broker one is started for it, on a
-    free port."""
+    """Publish an alert on the configured bus and receive it. An embedded broker is started on a free port."""
     if config.bus.kind == "mqtt":
         host, port, secure = address(config.bus.url)
         login = config.bus.username, secret("mqtt_password") or ""
@@ -139,7 +140,7 @@ async def _trip(
                 if message.payload == payload:
                     return Tried(where, "", 1e3 * (time.monotonic() - began))
     except TimeoutError:
-        return Tried(where, f"what was published did not come back in {WITHIN_S:g} s", 1e3 * WITHIN_S)
+        return Tried(where, f"the alert did not arrive within {WITHIN_S:g} s", 1e3 * WITHIN_S)
     except (MqttError, OSError) as error:
         return Tried(where, f"the MQTT broker at {where}: {error}", 1e3 * (time.monotonic() - began))
-    return Tried(where, "the MQTT broker hung up", 1e3 * (time.monotonic() - began))
+    return Tried(where, "the MQTT broker closed the connection", 1e3 * (time.monotonic() - began))

@@ -1,39 +1,35 @@
-"""`quantd restore`: a backup put back and checked."""
+"""Restore a backup into an empty state folder or the configured database, and verify it."""
 
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from quantd.adapters.store.upkeep.backup import read_manifest
+from quantd.adapters.store.upkeep.restore import restore
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.output import print_json, progress, say
+from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place
-from quantd.daemon.cli.setup.backup import contents, say_contents
+from quantd.daemon.cli.setup.backup import contents, contents_lines
 
 
 def put_back(
-    source: Annotated[Path, typer.Argument(metavar="FILE.tar|DIR", help="What `quantd backup` wrote.")],
+    source: Annotated[Path, typer.Argument(metavar="FILE.tar|DIR", help="A backup by `quantd backup`.")],
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
-    force: Annotated[bool, typer.Option("--force", help="Also where a store is already; it is kept aside.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing store, which is moved aside.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Put a backup back into an empty state folder, or into the configured database, and check it there."""
-    from quantd.adapters.store.upkeep.backup import read_manifest
-    from quantd.adapters.store.upkeep.restore import restore
-
     where = place(config, state, sets)
     read_manifest(source)
     with progress("restore", shown=not as_json):
         manifest, aside = restore(source, where.store, where.folder, force=force)
-    if as_json:
-        print_json({"state": str(where.folder), "aside": None if aside is None else str(aside), **contents(manifest)})
-        return
-    say(f"{where.folder}: restored from {source} and checked")
-    say_contents(manifest)
+    lines = [f"{where.folder}: restored from {source} and verified", *contents_lines(manifest)]
     if aside is not None:
-        say(f"  what was there is kept in {aside}")
+        lines.append(f"  the previous store is in {aside}")
+    document = {"state": str(where.folder), "aside": None if aside is None else str(aside), **contents(manifest)}
+    answer(as_json, document, *lines)
 
 
-COMMAND: Final = Command(put_back, "Set up", order=50)
+COMMAND: Final = Command("Set up", 50, put_back)

@@ -1,55 +1,41 @@
-"""`quantd store compact`: old journal rows of a stopped daemon's store moved into archives."""
+"""Maintain the store of a stopped daemon."""
 
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
+from quantd.adapters.store.handle import Store
+from quantd.adapters.store.journal.compaction import Keep
+from quantd.adapters.store.lease import account_key
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.output import print_json, progress, say
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place
+from quantd.daemon.jobs.maintenance import keep_of
 
-group = typer.Typer(help="The store of a stopped daemon.", no_args_is_help=True)
-
-Days = Annotated[float | None, typer.Option(min=1, metavar="N", help="Keep N days of it; that of [store] without it.")]
-
-
-@group.callback()
-def store_group() -> None:
-    """The store of a stopped daemon."""
+Days = Annotated[float | None, typer.Option(min=1, metavar="N", help="Retention in days; that of [store] without it.")]
 
 
-COMMAND: Final = Command(group, "Set up", order=80)
-
-
-@group.command("compact")
 def store_compact(
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
     keep_days: Annotated[
         float | None,
-        typer.Option(
-            "--keep-days", min=0, help="Journal rows younger than this stay.", show_default="[store] keep_days"
-        ),
+        typer.Option("--keep-days", min=0, help="Retention of journal rows in days.", show_default="[store] keep_days"),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="DIR", help="Where archives go.", show_default="[store] archives")
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Folder of the archives.", show_default="[store] archives"),
     ] = None,
     alerts_days: Days = None,
     equity_days: Days = None,
     orders_days: Days = None,
     as_json: Json = False,
 ) -> None:
-    """Move journal rows that no recovery needs into checked parquet archives; `replay` and `why` still read them."""
-    import msgspec
-
-    from quantd.adapters.store.handle import Store
-    from quantd.adapters.store.journal.compaction import Keep
-    from quantd.adapters.store.lease import account_key
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.jobs.maintenance import keep_of
-
+    """Move old journal rows into verified parquet archives; `replay` and `why` still read them."""
     days = {
         "journal_days": keep_days, "alerts_days": alerts_days, "equity_days": equity_days, "orders_days": orders_days,
     }  # fmt: skip
@@ -70,12 +56,12 @@ def store_compact(
         done = store.compact(keep, to)
         if done.rows or any(done.forgotten.values()):
             store.vacuum()
-    if as_json:
-        print_json({"rows": done.rows, "files": done.files, "forgotten": done.forgotten})
-        return
-    moved = f"{done.rows:,} journal rows were moved into {len(done.files)} archive{'' if len(done.files) == 1 else 's'}"
-    say(moved if done.rows else "no journal row is old enough")
-    for file in done.files:
-        say(f"  {file}")
+    archives = f"{len(done.files)} archive{'' if len(done.files) == 1 else 's'}"
+    lines = [f"{done.rows:,} journal rows were moved into {archives}" if done.rows else "no journal row is old enough"]
+    lines += [f"  {file}" for file in done.files]
     for model, rows in done.forgotten.items():
-        say(f"  {rows:,} rows of {model} were let go; the journal still has what made them")
+        lines.append(f"  {rows:,} rows of {model} were deleted; the journal still has their events")
+    answer(as_json, {"rows": done.rows, "files": done.files, "forgotten": done.forgotten}, *lines)
+
+
+COMMAND: Final = Command("Set up", 80, {"compact": store_compact})

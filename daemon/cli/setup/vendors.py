@@ -1,7 +1,7 @@
-"""From names on the command line to sources: which vendor, whose keys, which calendar a symbol trades on."""
+"""Vendors of bars by the options of the command line: sources, keys, calendars."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from difflib import get_close_matches
@@ -23,27 +23,15 @@ from quantd.trading.instruments import Instrument, Universe, calendar_of
 from quantd.trading.sessions import Sessions
 
 RETRY_FOR_S: Final = 30.0
-"""Somebody waits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the command line says about vendors, apart from symbols and dates. `told` hears how far a slow one is."""
-
-    sources: tuple[str, ...]
-    adjusted: bool = False
-    feed: str = "iex"
-    exchange: str = ""
-    mapping: Path | None = None
-    url: str = ""
-    cache: Path | None = None
-    told: Callable[[float], None] = lambda share: None
+"""Longest time of retries, because an operator waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vendors:
-    """One source out of several: `names` are those that Rows.source numbers. With `whole` each request downloads all
-    bars up to now."""
+    """One source made of several.
+
+    `names` are the sources that Rows.source numbers. With `whole` each request downloads all bars up to now.
+    """
 
     source: Source
     names: tuple[str, ...]
@@ -52,13 +40,12 @@ class Vendors:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept when --cache names no other folder."""
+    """The default folder of downloads."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantd" / "bars"
 
 
 def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> Universe:
-    """Symbols as columns. Without a `calendar` pairs such as BTC/USD and BTC-USD never close, and all others are New
-    York's."""
+    """The universe of these symbols. Without a `calendar` it is 24/7 for pairs such as BTC-USD and XNYS for others."""
     names = tuple(dict.fromkeys(part for symbol in symbols for part in symbol.split(",") if part))
     if not names:
         raise Failure("no symbols; write them one after the other: SPY QQQ BTC-USD", USAGE)
@@ -74,51 +61,40 @@ def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessi
     return {name: sessions(name, first - margin, last + margin, cache=kept) for name in names}
 
 
-def source_of(wanted: Wanted, universe: Universe, interval: str) -> "Vendors":
-    """The vendors in their order, each retried and cached, the later ones standing in for the first."""
+def source_of(kinds: Sequence[str], request: Request, cache: Path | None) -> Vendors:
+    """The vendors in their order, retried and cached; the later ones are fallbacks. Raises Failure, SourceError."""
     made: list[Source] = []
     caches: list[Cached] = []
     known = vendors()
-    for name in wanted.sources:
+    for name in kinds:
         vendor = known.get(name)
         if vendor is None:
             near = get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(known)}"
             raise Failure(f"{name!r} is not a source. {hint}", USAGE)
-        if wanted.adjusted and not vendor.adjusts:
+        if request.adjusted and not vendor.adjusts:
             able = ", ".join(each.kind for each in known.values() if each.adjusts)
             raise Failure(f"{name} has raw prices only; --adjusted is for {able}", USAGE)
-        source: Source = Retried(_vendor(vendor, wanted, universe, interval), deadline_s=RETRY_FOR_S)
-        if wanted.cache is not None:
-            cached = Cached(source, universe, interval, wanted.cache)
-            caches.append(cached)
-            source = cached
+        source: Source = Retried(_vendor(vendor, request), deadline_s=RETRY_FOR_S)
+        if cache is not None:
+            source = Cached(source, request.universe, request.interval, cache)
+            caches.append(source)
         made.append(source)
     names = tuple(source.name for source in made)
-    whole = any(known[name].whole for name in wanted.sources)
+    whole = any(known[name].whole for name in kinds)
     if len(made) == 1:
         return Vendors(made[0], names, tuple(caches), whole)
     try:
-        return Vendors(Fallback(made, universe), names, tuple(caches), whole)
+        return Vendors(Fallback(made, request.universe), names, tuple(caches), whole)
     except ValueError as error:
         raise Failure(str(error), USAGE) from None
 
 
-def _vendor(vendor: Vendor, wanted: Wanted, universe: Universe, interval: str) -> Source:
-    """One vendor, opened. Raises Failure for what the command line lacks, and SourceError."""
-    if vendor.module:
-        _needs(vendor.module, vendor.extra or vendor.module)
-    request = Request(
-        universe,
-        interval,
-        url=wanted.url,
-        plan=wanted.feed,
-        venue=wanted.exchange,
-        mapping=wanted.mapping,
-        adjusted=wanted.adjusted,
-        cookies=cache_folder().parent / "yfinance",
-        progress=wanted.told,
-    )
+def _vendor(vendor: Vendor, request: Request) -> Source:
+    """One vendor, opened. Raises Failure about missing options, and SourceError."""
+    if vendor.module and find_spec(vendor.module) is None:
+        extra = vendor.extra or vendor.module
+        raise Failure(f"{vendor.module} is not installed: install quantd with its extra `{extra}`", CONFIG)
     for option in vendor.options:
         value = getattr(request, option.key)
         if option.missing and not value:
@@ -131,8 +107,3 @@ def _vendor(vendor: Vendor, wanted: Wanted, universe: Universe, interval: str) -
         raise Failure(str(error), USAGE) from None
     except FileWrong as error:
         raise Failure(str(error), CONFIG) from None
-
-
-def _needs(module: str, extra: str) -> None:
-    if find_spec(module) is None:
-        raise Failure(f"{module} is not installed: install quantd with its extra `{extra}`", CONFIG)

@@ -1,18 +1,26 @@
-"""`quantd backtest`: the recorded market through the same core as `run`, as fast as it goes."""
+"""Run the configuration over its recorded market, as fast as possible. The digest is that of `run`."""
 
 import os
-import sys
+import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
+import msgspec
 import typer
 
+from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Sets, State, To
-from quantd.daemon.cli.output import closing, print_json, progress, say
-
-if TYPE_CHECKING:
-    from quantd.daemon.views.run_summary import Summary
-    from quantd.research.verdict import Verdict
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import note
+from quantd.daemon.cli.output import answer, closing, progress
+from quantd.daemon.cli.trade.backtest_page import write_report
+from quantd.daemon.cli.trade.backtest_run import Kept, drive
+from quantd.daemon.recovery.replay import save_config
+from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.views.run_summary import summary
+from quantd.research.run_record import Record
+from quantd.research.verdict import judge, lines
+from quantd.trading.orders import base36
 
 
 def backtest(
@@ -22,37 +30,24 @@ def backtest(
     state: State = None,
     sets: Sets = None,
     journal: Annotated[bool, typer.Option("--journal", help="Keep the journal, for `quantd replay`.")] = False,
-    report: Annotated[Path | None, typer.Option("--report", metavar="OUT.html", help="Write a page about it.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", metavar="OUT.html", help="Write an HTML report.")] = None,
     no_compare: Annotated[
-        bool, typer.Option("--no-compare", help="Do not run equal weight beside it (half the time).")
+        bool, typer.Option("--no-compare", help="Skip equal weight, which takes half the time.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the configuration over its recorded market, as fast as it goes. The digest is that of `run`."""
-    import secrets
-
-    from quantd.daemon.assembly.parts import Assembly, assemble
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.cli.trade.backtest_run import Kept, drive
-    from quantd.daemon.recovery.replay import save_config
-    from quantd.daemon.runtime.loop import Log, Shell
-    from quantd.daemon.views.run_summary import summary
-    from quantd.research.run_record import Record
-    from quantd.research.verdict import judge
-    from quantd.trading.orders import base36
-
     given = tuple(sets or ())
     if start is not None:
         given = (*given, f"feed.start={start.isoformat()}")
     if end is not None:
         given = (*given, f"feed.end={end.isoformat()}")
     found = read(config, given)
-    folder = state if state is not None else found.at(found.quantd.state)
+    folder = found.state_folder(state)
     assembly = assemble(found, cache=folder / "cache")
     for schedule in assembly.schedules:
         if schedule.do == "retrain":
-            # what a retraining makes is used from the next start on, and a backtest has one start
-            sys.stderr.write(f'schedule "{schedule.name}" trains nothing in a backtest: policies stay what they are\n')
+            # a retrained policy is used from the next start, and a backtest has one start
+            note(f'schedule "{schedule.name}" trains nothing in a backtest: policies stay the same')
     run = base36(secrets.randbits(64), 8)
     kept = Kept(folder / "backtests", assembly, run) if journal else None
     if kept is not None:
@@ -71,27 +66,13 @@ def backtest(
 
     verdict = judge(assembly, record, folder, beside if not no_compare else None)
     if report is not None:
-        from quantd.daemon.cli.trade.backtest_page import write_report
-
         write_report(report, result, record, verdict, found)
-    _told(result, verdict, as_json, folder / "backtests" if journal else None, report)
-
-
-def _told(result: "Summary", verdict: "Verdict", as_json: bool, journal: Path | None, report: Path | None) -> None:
-    import msgspec
-
-    from quantd.research.verdict import lines
-
-    if as_json:
-        print_json({**msgspec.to_builtins(result), **msgspec.to_builtins(verdict)})
-        return
-    say(closing(result))
-    for line in lines(verdict):
-        say(line)
-    if journal is not None:
-        say(f"  journal kept: quantd replay {result.run} --state {journal}")
+    text = [closing(result), *lines(verdict)]
+    if journal:
+        text.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")
     if report is not None:
-        say(f"  report {report}")
+        text.append(f"  report {report}")
+    answer(as_json, {**msgspec.to_builtins(result), **msgspec.to_builtins(verdict)}, *text)
 
 
-COMMAND: Final = Command(backtest, "Trade", order=20)
+COMMAND: Final = Command("Trade", 20, backtest)

@@ -1,4 +1,4 @@
-"""`quantd backtest --report`: one page about one backtest that opens without a network."""
+"""The page of `quantd backtest --report`. It opens without a network."""
 
 from html import escape
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import write_whole
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.report.drawing import STYLE, chart
@@ -35,16 +36,14 @@ Decisions on a close fill at the next open.</p>
 <h2>Drawdown, %</h2>{chart(-100.0 * drawdowns(equity), days, "var(--fall)")}
 <h2>Performance</h2><p class="verdict">{escape(headline(verdict))}</p>{_figures(verdict)}
 <h2>Trading</h2><table>{_row("orders", f"{result.orders:,}")}{_row("fills", f"{result.fills:,}")}\
-{_row("wishes the gate cut, refused", f"{result.clipped:,}, {result.refused:,}")}\
+{_row("orders that the gate cut, refused", f"{result.clipped:,}, {result.refused:,}")}\
 {_row("trips of the switch", str(result.trips))}{_row("equity at the end", result.equity)}\
 {_row("cash at the end", result.cash)}</table>
 <h2>Agents</h2><table>{agents}</table>
 <p>One history is one history. quantd {escape(code_version())}, \
 digest {escape(result.digest)}.</p></body></html>
 """
-    part = out.with_name(out.name + ".part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(out)
+    write_whole(out, page.encode())
 
 
 def _row(name: str, value: str) -> str:
@@ -52,24 +51,24 @@ def _row(name: str, value: str) -> str:
 
 
 def _figures(verdict: Verdict) -> str:
-    """The figures with equal weight beside them, and how they were made."""
+    """The figures beside equal weight, and their definitions."""
     compared = verdict.equal_weight is not None
     head = "<tr><th></th><th>this run</th>" + ("<th>equal weight</th>" if compared else "") + "</tr>"
     rows = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td>{f'<td>{escape(other)}</td>' if compared else ''}</tr>"
         for name, value, other in table_of(verdict)
     )
-    said = [f"{verdict.sharpe_definition}; {verdict.turnover_definition}."]
+    notes = [f"{verdict.sharpe_definition}; {verdict.turnover_definition}."]
     if verdict.difference is not None and verdict.difference.low is not None:
         d = verdict.difference
-        said.append(f"Difference of the Sharpe ratios {d.sharpe:+.2f} [{d.low:.2f}, {d.high:.2f}].")
+        notes.append(f"Difference of the Sharpe ratios {d.sharpe:+.2f} [{d.low:.2f}, {d.high:.2f}].")
     if verdict.bootstrap is not None:
         b = verdict.bootstrap
-        said.append(
+        notes.append(
             f"Intervals: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {b.block} samples "
             f"({b.block_rule}), seed {b.seed}."
         )
     if compared:
-        said.append("Equal weight was asked at each sample, on the same bars, dates, costs, capital and house limits.")
-    said += verdict.notes
-    return f"<table>{head}{rows}</table>" + "".join(f"<p>{escape(text)}</p>" for text in said)
+        notes.append("Equal weight decides at each sample, on the same bars, dates, costs, capital and house limits.")
+    notes += verdict.notes
+    return f"<table>{head}{rows}</table>" + "".join(f"<p>{escape(text)}</p>" for text in notes)

@@ -1,4 +1,4 @@
-"""A backtest: the recorded market through a new shell, and its journal in a store of backtests."""
+"""Runs the recorded market through a new shell, and writes the journal into a store of backtests."""
 
 import gc
 import time
@@ -15,14 +15,14 @@ from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
 
 CHUNK = 512
-"""Items between two looks at the clock: a progress bar must not cost what it measures."""
+"""Items between two updates of the progress bar."""
 
 KEEP_STEPS = 4_000
 """Journalled steps in one transaction."""
 
 
 class Kept:
-    """A journal on its way into a store of backtests."""
+    """The journal of a backtest, and its store."""
 
     def __init__(self, folder: Path, assembly: Assembly, run: str) -> None:
         names = [a.name for a in assembly.rules.agents]
@@ -33,14 +33,14 @@ class Kept:
         self._committed = 0
 
     def commit(self, ts: int, *, least: int = 1) -> None:
-        """Write what is new, when it is at least so many steps."""
+        """Write the new steps if there are at least `least`."""
         if len(self.journal.entries) < least:
             return
         entries, steps = self.journal.taken()
         for seq, (event, effects) in enumerate(steps, self._committed + 1):
             self._projection.add(seq, event, effects)
         rows = self._projection.take()
-        rows.pop("outbox", None)  # nobody is told about a backtest
+        rows.pop("outbox", None)  # a backtest publishes nothing
         self.store.commit(Batch(run=self._run, first_seq=self._committed + 1, entries=entries, ts=ts, rows=rows))
         self._committed += len(entries)
 
@@ -53,14 +53,14 @@ class Kept:
 def drive(
     assembly: Assembly, config: Config, run: str, log: Log | None, kept: Kept | None, bar: Bar
 ) -> tuple[Shell, float]:
-    """The whole market through a new shell; the shell, and the seconds it took."""
+    """Run the whole market through a new shell; (shell, seconds)."""
     shell = assembly.shell(log)
     begin(shell, assembly, config, run, fresh=True)
     items = assembly.items()
     first, last = assembly.feed.first_ts, assembly.feed.last_ts
     take = shell.take
     began = time.perf_counter()
-    # what lives for the whole run is not looked through again and again
+    # objects that live for the whole run are not scanned again
     gc.freeze()
     try:
         while True:

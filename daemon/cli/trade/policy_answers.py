@@ -1,4 +1,4 @@
-"""The answers of policies in a replay, compared with the recorded ones."""
+"""The decisions of policies that are called again in a replay, compared with the recorded ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 
 TOLERANCE = 1e-6
-"""The most by which a policy asked again may differ: another machine's last bits are no difference."""
+"""Largest difference of a weight that counts as equal: the last bits depend on the machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Differs:
-    """An answer that is not what the journal has."""
+    """A decision that differs from the recorded one."""
 
     ts: int
     time: str
@@ -28,19 +28,19 @@ class Differs:
 
 
 @dataclass(slots=True)
-class Heard:
-    """What policies said when they were asked again, over all stretches of a run."""
+class Answers:
+    """The decisions of called policies, over all segments of a run."""
 
-    asked: int = 0
+    calls: int = 0
     different: list[Differs] = field(default_factory=list)
 
 
-class AskingAgain(Journal):
-    """A journal that also asks the policies, and notes where they now answer something else."""
+class CheckedJournal(Journal):
+    """A journal that also calls the policies and notes where they decide differently."""
 
-    def __init__(self, recorded: Iterable[bytes], seq: int, parts: Parts, heard: "Heard") -> None:
+    def __init__(self, recorded: Iterable[bytes], seq: int, parts: Parts, answers: Answers) -> None:
         super().__init__(recorded, seq, parts.live)
-        self._heard = heard
+        self._answers = answers
         self._policies = parts.policies
         self._names = parts.rules.seats
         self._symbols = parts.universe.symbols
@@ -48,26 +48,23 @@ class AskingAgain(Journal):
     def answer(self, ask: Ask) -> Decided | None:
         then = super().answer(ask)
         if then is not None:
-            self._heard.asked += 1
+            self._answers.calls += 1
             now = answer(self._policies[ask.policy], ask)
             text, most = unlike(then, now, self._symbols)
             if text:
                 ts = ask.view.time
-                self._heard.different.append(Differs(ts, iso(ts), self._names[ask.agent], text, most))
+                self._answers.different.append(Differs(ts, iso(ts), self._names[ask.agent], text, most))
         return then
 
 
 def unlike(then: Decided, now: Decided, symbols: tuple[str, ...]) -> tuple[str, float]:
-    """How an answer differs from the recorded one by more than TOLERANCE: (one clause, largest difference)."""
+    """The difference of a decision from the recorded one: (text, largest difference); no text within TOLERANCE."""
     if then.failed or now.failed:
-        return (
-            ("", 0.0)
-            if then.failed == now.failed
-            else (f"then {then.failed or 'weights'}, now {now.failed or 'weights'}", 0.0)
-        )
+        same = then.failed == now.failed
+        return ("" if same else f"then {then.failed or 'weights'}, now {now.failed or 'weights'}", 0.0)
     if then.weights is None or now.weights is None:
         same = then.weights is now.weights
-        return ("", 0.0) if same else (f"then {'held' if then.weights is None else 'weights'}, now the other", 0.0)
+        return ("" if same else f"then {'held' if then.weights is None else 'weights'}, now the other", 0.0)
     before, after = np.frombuffer(then.weights), np.frombuffer(now.weights)
     if before.shape != after.shape:
         return f"then {len(before)} weights, now {len(after)}", 0.0

@@ -1,14 +1,21 @@
-"""`quantd run`: the daemon in the foreground, or under systemd."""
+"""Start the daemon, or continue its run. Ctrl-C stops it in order."""
 
+import asyncio
 import os
 import sys
 from typing import Annotated, Final
 
+import msgspec
+import structlog
 import typer
 
+from quantd.daemon.app import BeginAnew, Options, serve
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure, explained
 from quantd.daemon.cli.output import closing, print_json, say
+from quantd.daemon.live.permission import refusal
+from quantd.daemon.monitoring.metrics import configure
 from quantd.trading.exit_codes import CONFIG
 
 
@@ -20,37 +27,21 @@ def run(
         bool, typer.Option("--fresh", help="End the run in the state folder and begin a new one.")
     ] = False,
     carry: Annotated[
-        bool, typer.Option("--carry", help="Carry the account on under another universe or other agents.")
+        bool, typer.Option("--carry", help="Continue the account with another universe or other agents.")
     ] = False,
-    live: Annotated[bool, typer.Option("--live", help="One of the four things that live trading needs.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Permit live trading, with the other three conditions.")] = False,
     as_json: Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary on the terminal.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no summary.")] = False,
 ) -> None:
-    """Start the daemon; start it again and it continues where it was. Ctrl-C stops it in order."""
-    import asyncio
-
-    import msgspec
-    import structlog
-
-    from quantd.daemon.app import BeginAnew, Options, serve, state_folder
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.live.permission import refusal
-    from quantd.daemon.monitoring.metrics import configure
-
     found = read(config, sets)
-    if missing := refusal(found, state_folder(found, state), live):
+    if missing := refusal(found, found.state_folder(state), live):
         raise Failure(missing, CONFIG)
     configure(found.log.level.upper(), found.log.format)  # type: ignore[arg-type]
     options = Options(
-        config=config,
-        state=state,
-        sets=tuple(sets or ()),
-        fresh=fresh,
-        carry=carry,
-        live=live,
-        quiet=quiet or as_json,
-        environ=dict(os.environ),
-    )
+        config=config, state=state, sets=tuple(sets or ()), fresh=fresh, carry=carry, live=live,
+        quiet=quiet or as_json, environ=dict(os.environ),
+    )  # fmt: skip
+    log = structlog.get_logger("quantd.run")
     in_json = found.log.format == "json"
     try:
         summary = asyncio.run(serve(found, options))
@@ -61,14 +52,14 @@ def run(
         if not in_json:
             raise
         text, code = explained(error)
-        structlog.get_logger("quantd.run").critical("ended", error=text, code=code)
+        log.critical("ended", error=text, code=code)
         raise SystemExit(code) from None
     if as_json:
         print_json(summary)
     elif in_json:
-        structlog.get_logger("quantd.run").info("ended", **msgspec.to_builtins(summary))
+        log.info("ended", **msgspec.to_builtins(summary))
     elif not quiet:
         say(closing(summary))
 
 
-COMMAND: Final = Command(run, "Trade", order=10)
+COMMAND: Final = Command("Trade", 10, run)

@@ -1,82 +1,70 @@
-"""`quantd study`: questions about a policy that a backtest does not answer."""
+"""Answer questions about a policy that a backtest does not answer."""
 
+import csv
+import secrets
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
+from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, day
+from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import cell, print_json, progress, say, table
+from quantd.daemon.cli.output import answer, cell, print_json, progress, say, table
 from quantd.daemon.cli.places import place, recorded
+from quantd.daemon.cli.trade.backtest_run import drive
+from quantd.daemon.policies.loading import PolicyError, fit, load
+from quantd.daemon.recovery.replay import NotKept, saved_config
+from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.views.report.curves import DAY_NS, date_ns
+from quantd.research import parity, rebalancing_study, standings
+from quantd.research.comparison import NAME, Drive
+from quantd.research.lookahead import lines, lookahead
+from quantd.strategies.policies import POLICIES
+from quantd.trading.codec import decode
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
-
-if TYPE_CHECKING:
-    from quantd.trading.ports import Policy
-
-
-group = typer.Typer(help="Questions about a policy that a backtest does not answer.", no_args_is_help=True)
-
-COMMAND: Final = Command(group, "Trade", order=40)
+from quantd.trading.orders import base36
+from quantd.trading.ports import Policy
+from quantd.trading.statistics import OWN_CLOSES
 
 
-@group.command("lookahead")
 def study_lookahead(
-    policy: Annotated[str, typer.Argument(metavar="FILE.py:act", help="A policy, as config.toml would name it.")],
+    policy: Annotated[str, typer.Argument(metavar="FILE.py:act", help="A policy, as in config.toml.")],
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
-    cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Days to cut the market after.")] = 40,
+    cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Number of earlier ends of the market.")] = 40,
     as_json: Json = False,
 ) -> int:
-    """Does a policy know tomorrow? Ask it again on markets that end earlier; exit code 1 if an answer differs."""
-    from quantd.daemon.cli.configuration import read
-    from quantd.research.lookahead import lines, lookahead
-
+    """Detect look-ahead: call a policy on markets that end earlier; exit code 1 when a decision differs."""
     found = read(config, sets)
-    folder = state if state is not None else found.at(found.quantd.state)
+    folder = found.state_folder(state)
     name, colon, attribute = policy.partition(":")
     if name.endswith(".py"):
-        policy = f"{Path(name).resolve()}{colon}{attribute}"  # typed here, not written in the configuration
+        policy = f"{Path(name).resolve()}{colon}{attribute}"  # relative to this folder, not to the configuration
     with progress("look-ahead", shown=not as_json) as bar:
         result = lookahead(found, policy, cuts=cuts, cache=folder / "cache", progress=bar)
-    if as_json:
-        print_json({"clean": result.clean, "result": result})
-    else:
-        for line in lines(result):
-            say(line)
+    answer(as_json, {"clean": result.clean, "result": result}, *lines(result))
     return DONE if result.clean else CHECK_FAILED
 
 
-@group.command("compare")
 def study_compare(
     policies: Annotated[
         list[str] | None,
-        typer.Argument(help="Registered names, artifact folders or files; every registered one without."),
+        typer.Argument(help="Registered names, artifact folders or files; every registered policy without it."),
     ] = None,
-    every: Annotated[Literal["day", "week", "month"], typer.Option(help="How often they are asked.")] = "month",
+    every: Annotated[Literal["day", "week", "month"], typer.Option(help="Interval of the decisions.")] = "month",
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> int:
-    """Policies side by side: each alone over the recorded market, after costs, beside equal weight."""
-    import secrets
-
-    from quantd.daemon.assembly.parts import Assembly, assemble
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.cli.trade.backtest_run import drive
-    from quantd.daemon.policies.loading import PolicyError, fit, load
-    from quantd.daemon.runtime.loop import Log, Shell
-    from quantd.research import standings
-    from quantd.research.comparison import NAME, Drive
-    from quantd.strategies.policies import POLICIES
-    from quantd.trading.orders import base36
-
+    """Compare policies: each alone over the recorded market, after costs, beside equal weight."""
     given = tuple(policies or ())
     found = read(config, sets)
-    folder = state if state is not None else found.at(found.quantd.state)
+    folder = found.state_folder(state)
     loaded: dict[str, Policy] = {}
     for name in (*given, NAME) if given else POLICIES:
         try:
@@ -85,7 +73,7 @@ def study_compare(
         except PolicyError as why:
             if given:
                 raise Failure(str(why), USAGE) from None
-            # it has no parameters of its own to stand with, as a fixed mix has no weights
+            # a registered policy without defaults is left out, such as a fixed mix without weights
     assembly = assemble(found, cache=folder / "cache")
 
     def alone(name: str) -> Drive:
@@ -103,28 +91,21 @@ def study_compare(
         print_json(result)
         return DONE
     table(standings.HEAD, standings.table(result), standings.HEAD[1:])
-    for line in standings.said(result):
-        say(f"  {line}")
+    say("\n".join(f"  {line}" for line in standings.said(result)))
     return DONE
 
 
-@group.command("parity")
 def study_parity(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="The newest without it.")] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of the run; the newest without it.")] = None,
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
-    day: Annotated[date | None, typer.Option("--day", parser=day, metavar="DATE", help="One day of it (UTC).")] = None,
+    day: Annotated[
+        date | None, typer.Option("--day", parser=day, metavar="DATE", help="One day of the run (UTC).")
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """A run's journal beside a backtest over the same bars: decisions, prices, fills and costs, in money, with the
-    causes."""
-    from quantd.daemon.assembly.parts import parts_of
-    from quantd.daemon.recovery.replay import NotKept, saved_config
-    from quantd.daemon.views.report.curves import DAY_NS, date_ns
-    from quantd.research import parity
-    from quantd.trading.codec import decode
-
+    """Compare a run with a backtest over the same bars: decisions, prices, fills and costs, with the causes."""
     where = place(config, state, sets)
     records, record = recorded(where, run)
     entries = [decode(data) for _, data in records.entries(record.run)]
@@ -139,48 +120,31 @@ def study_parity(
         parts = parts_of(found, entries[0].event.ts, cache=where.folder / "cache")  # type: ignore[union-attr]
         since = date_ns(day) if day is not None else 0
         result = parity.parity(
-            record.run,
-            parts.universe,
-            entries,
-            parity.backtest_of(parts, entries),
-            parts.interval_ns,
-            since=since,
-            until=since + DAY_NS if day is not None else 2**63 - 1,
-        )
-    if as_json:
-        print_json(result)
-    else:
-        for line in parity.lines(result):
-            say(line)
+            record.run, parts.universe, entries, parity.backtest_of(parts, entries), parts.interval_ns,
+            since=since, until=since + DAY_NS if day is not None else 2**63 - 1,
+        )  # fmt: skip
+    answer(as_json, result, *parity.lines(result))
     return DONE if result.same else CHECK_FAILED
 
 
-@group.command("rebalance")
 def study_rebalance(
-    agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="The first of the file without it.")] = None,
+    agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="The first one without it.")] = None,
     config: ConfigFile = CONFIG_FILE,
     state: State = None,
     sets: Sets = None,
     costs: Annotated[
-        list[float] | None, typer.Option("--cost", min=0, max=1_000, metavar="BP", help="1, 5, 10 and 20 without it.")
+        list[float] | None,
+        typer.Option(
+            "--cost", min=0, max=1_000, metavar="BP", help="Cost in bp, repeatable; 1, 5, 10 and 20 without it."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also as CSV.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also write CSV.")] = None,
     as_json: Json = False,
 ) -> int:
-    """How often is it worth rebalancing? One agent daily to half-yearly, by drift, by events and by cost, at
-    each cost."""
-    import csv
-
-    from quantd.daemon.assembly.parts import Assembly
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.cli.trade.backtest_run import drive
-    from quantd.daemon.runtime.loop import Log, Shell
-    from quantd.research import rebalancing_study
-    from quantd.trading.statistics import OWN_CLOSES
-
+    """Compare rebalancing rules of one agent, daily to half-yearly, by drift, events and cost, at each cost."""
     charged = tuple(costs or (1.0, 5.0, 10.0, 20.0))
     found = read(config, sets)
-    folder = state if state is not None else found.at(found.quantd.state)
+    folder = found.state_folder(state)
     name = found.agents[0].name if agent is None else agent
     total = len(rebalancing_study.RULES) * len(charged)
     done, definition, own_closes = 0, "", ""
@@ -208,39 +172,30 @@ def study_rebalance(
     if as_json:
         print_json({"agent": name, "rows": rows, "sharpe_definition": definition, "own_closes": own_closes})
         return DONE
-    say(f"{name}, {found.feed.path}: every rule on the same bars and dates; each cost is charged once, as commission")
-    columns = (
-        "cost bp",
-        "rule",
-        "Sharpe",
-        "return a year",
-        "drawdown",
-        "turnover a year",
-        "orders sent",
-        "charged a year",
-    )
+    say(f"{name}, {found.feed.path}: every rule on the same bars and dates; costs are charged as commission")
+    columns = ("cost bp", "rule", "Sharpe", "return a year", "drawdown", "turnover a year", "orders", "costs a year")
     table(
         columns,
         [
             (
-                f"{row.cost_bp:g}",
-                f"{row.rule}{'  *' if row.best else ''}",
-                f"{row.sharpe:.3f}",
-                f"{row.annual_return:.2%}",
-                f"{row.max_drawdown:.2%}",
-                f"{row.turnover_annual:.2f}",
-                f"{row.rebalances}",
-                f"{row.cost_drag_annual:.3%}",
+                f"{row.cost_bp:g}", f"{row.rule}{'  *' if row.best else ''}", f"{row.sharpe:.3f}",
+                f"{row.annual_return:.2%}", f"{row.max_drawdown:.2%}", f"{row.turnover_annual:.2f}",
+                f"{row.rebalances}", f"{row.cost_drag_annual:.3%}",
             )
             for row in rows
         ],
         right=columns[:1] + columns[2:],
-    )
-    say(
-        f"* the best Sharpe at its cost, of {len(rebalancing_study.RULES)} "
-        f"tried: differences this small are mostly chance"
-    )
+    )  # fmt: skip
+    rules = len(rebalancing_study.RULES)
+    say(f"* the best Sharpe at its cost, of {rules} rules: differences this small are mostly chance")
     say(definition)
     if own_closes:
         say(own_closes)
     return DONE
+
+
+COMMAND: Final = Command(
+    "Trade",
+    40,
+    {"lookahead": study_lookahead, "compare": study_compare, "parity": study_parity, "rebalance": study_rebalance},
+)

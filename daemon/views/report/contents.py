@@ -2,10 +2,10 @@
 
 from msgspec import Struct
 
+from quantd.adapters.store.read_models import Alert, SwitchMove
 from quantd.daemon.engine.valuation import Gain
 from quantd.daemon.views.overview import LimitNow
 from quantd.daemon.views.risk_measures import Metrics
-from quantd.daemon.views.rows import AlertLine
 from quantd.daemon.views.shortfall import Costed
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest
@@ -90,17 +90,6 @@ class LimitLine(Struct, frozen=True):
     history: list[tuple[int, float]]
 
 
-class Move(Struct, frozen=True):
-    """A change of a switch, with the reason."""
-
-    ts: int
-    time: str
-    who: str
-    before: str
-    after: str
-    reason: str
-
-
 class AgentPart(Struct, frozen=True):
     """One agent's section. A `shadow` is not part of the account."""
 
@@ -110,7 +99,7 @@ class AgentPart(Struct, frozen=True):
     equity: str
     span: Span
     alerts: dict[str, int]
-    switches: list[Move]
+    switches: list[SwitchMove]
     limits: list[LimitNow]
     metrics: Metrics | None
     curve: list[tuple[int, float]]
@@ -168,8 +157,8 @@ class Report(Struct, frozen=True):
     alerts_by_level: dict[str, int]
     alerts_by_kind: dict[str, int]
     alerts_by_agent: dict[str, int]
-    last_alerts: list[AlertLine]
-    switches: list[Move]
+    last_alerts: list[Alert]
+    switches: list[SwitchMove]
     orders: dict[str, int]
     refused: dict[str, int]
     cut: dict[str, int]

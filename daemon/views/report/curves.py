@@ -9,13 +9,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.adapters.store.read_models import Booking, EquityPoint
+from quantd.adapters.store.read_models import Booking
 from quantd.daemon.engine.valuation import Gain
 from quantd.daemon.views.report.contents import (
     Span,
 )
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Reallocated
+from quantd.trading.effects import Reallocated, Valued
+from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.statistics import (
     PERIODS_PER_YEAR,
@@ -46,7 +47,7 @@ class Curves:
 
     def __init__(
         self,
-        every: Sequence[EquityPoint],
+        every: Sequence[Valued],
         entries: Sequence[int],
         agents: Sequence[str],
         bookings: Sequence[Booking],
@@ -57,9 +58,9 @@ class Curves:
         self.ts = np.array([p.ts for p in every], dtype=np.int64)
         seqs = np.array(entries, dtype=np.int64)
         flows = [b for b in bookings if b.kind in FLOWS]
-        house = np.array([float(p.equity) for p in every]) + gains_at(self.ts, more, 0)
+        house = np.array([p.equity_micro / MICRO for p in every]) + gains_at(self.ts, more, 0)
         self.returns = returns_of(house, _flows(seqs, flows))
-        self.books = [np.array([float(p.books[k]) for p in every]) for k in range(len(agents))]
+        self.books = [np.array([p.books[k] / MICRO for p in every]) for k in range(len(agents))]
         # capital is reallocated at a sample, right after its valuation
         after = np.zeros((len(agents), len(every)))
         for each in capital:
@@ -71,21 +72,19 @@ class Curves:
             for k, (name, book, own) in enumerate(zip(agents, self.books, after, strict=True))
         ]
 
-    def shown(self, since: int) -> Sequence[EquityPoint]:
-        """The first index of the span, or of a year when the span is shorter."""
-        return self.every[self.start(since) :]
-
     def start(self, since: int) -> int:
-        return max(0, min(int(np.searchsorted(self.ts, since, side="right")), len(self.every) - 252))
+        """The first index of the span, or of a year when the span is shorter."""
+        return span_start(self.ts, since)
 
     def drawdown(self, since: int) -> list[tuple[int, float]]:
         fall = drawdowns(compounded(self.returns))[1:]
         begin = self.start(since)
         return list(zip(self.ts[begin:].tolist(), fall[begin:].tolist(), strict=True))
 
-    def curve(self, agent: int, since: int) -> list[tuple[int, float]]:
-        begin = self.start(since)
-        return list(zip(self.ts[begin:].tolist(), self.books[agent][begin:].tolist(), strict=True))
+
+def span_start(ts: NDArray[np.int64], since: int) -> int:
+    """The first index of the samples after `since`, or of the last 252 samples when these are fewer."""
+    return max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
 
 
 def gains_at(ts: NDArray[np.int64], more: Sequence[Gain], book: int) -> Floats:

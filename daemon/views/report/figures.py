@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import Alert, Booking, EquityPoint, RiskPoint
+from quantd.adapters.store.read_models import Alert, Booking, RiskPoint, SwitchMove
 from quantd.daemon.assembly.parts import rate_of
 from quantd.daemon.config import Agent, Config, digest
 from quantd.daemon.config.agent_tables import MANUAL
@@ -29,7 +29,6 @@ from quantd.daemon.views.report.contents import (
     Header,
     House,
     LimitLine,
-    Move,
     Report,
     Standing,
     Trial,
@@ -43,16 +42,19 @@ from quantd.daemon.views.report.curves import (
     gains_at,
     returns_of,
     span_of,
+    span_start,
     spans_of,
     thin,
 )
-from quantd.daemon.views.risk_measures import metrics_of
-from quantd.daemon.views.rows import alert_line
+from quantd.daemon.views.risk_measures import Metrics, metrics_of
 from quantd.daemon.views.shortfall import Costed, Slices, by_symbol, shortfalls
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Planned
+from quantd.trading.effects import Planned, Valued
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats
+from quantd.trading.orders import money_text
 from quantd.trading.statistics import (
     OWN_CLOSES,
     PERIODS_PER_YEAR,
@@ -103,7 +105,7 @@ def report(
         )
         unknown["assessment"] = why
     alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
-    moves = [_move(m.ts, m.agent, m.before, m.after, m.reason) for m in reader.switches() if since < m.ts <= until]
+    moves = [m for m in reader.switches() if since < m.ts <= until]
     plans = [d.plan for d in reader.decisions(since=since + 1) if d.plan.ts <= until]
     records = [r for r in reader.risk() if r.ts <= until]
     names = [agent.name for agent in config.agents]
@@ -119,7 +121,7 @@ def report(
     weights = _weights(house)
     return Report(
         header=_header(kind, reader, config, points, feed, present, OWN_CLOSES if more else "", definition),
-        equity=thin([(p.ts, float(p.equity)) for p in curves.shown(since)]),
+        equity=thin([(p.ts, p.equity_micro / MICRO) for p in every[curves.start(since) :]]),
         drawdown=thin(curves.drawdown(since)),
         spans=spans_of(curves, alerts_of(reader), since, last_ts, free),
         limits=_limits(records, every, since, present),
@@ -130,9 +132,9 @@ def report(
         alerts_by_level=counted(a.level for a in alerts),
         alerts_by_kind=counted(a.kind for a in alerts),
         alerts_by_agent=counted(a.agent or "house" for a in alerts),
-        last_alerts=[alert_line(a) for a in alerts[-LAST_ALERTS:]],
+        last_alerts=alerts[-LAST_ALERTS:],
         switches=moves,
-        orders=counted(o.order.state for o in reader.orders(since=since + 1) if o.order.ts <= until),
+        orders=counted(o.state for o in reader.orders(since=since + 1) if o.ts <= until),
         refused=refused,
         cut=cut,
         shortfall=_shortfall(reader, since, until, unknown, slices),
@@ -218,31 +220,42 @@ def _shadow(
     if not points:
         return None
     ts = np.array([p.ts for p in points], dtype=np.int64)
-    equity = np.array([float(p.equity) for p in points])
-    own = [a for a in alerts if a.agent == table.name]
-    begin = max(0, min(int(np.searchsorted(ts, since, side="right")), len(ts) - 252))
-    told = [(a.ts, a.level) for a in own]
+    equity = np.array([p.equity_micro / MICRO for p in points])
+    returns = returns_of(equity + gains_at(ts, more, 0), np.zeros(len(equity)))
     free = _risk_free(config, ts, {})[0]
+    return _part(table, ts, equity, returns, points[-1].equity_micro, alerts, since, free, shadow=True)
+
+
+def _part(
+    table: Agent,
+    ts: NDArray[np.int64],
+    equity: Floats,
+    returns: Floats,
+    equity_micro: int,
+    alerts: Sequence[Alert],
+    since: int,
+    free: RiskFree,
+    *,
+    switches: Sequence[SwitchMove] = (),
+    limits: Sequence[LimitNow] = (),
+    metrics: Metrics | None = None,
+    shadow: bool = False,
+) -> AgentPart:
+    """The section of an agent or shadow, from its equity and returns at the samples `ts`."""
+    own = [a for a in alerts if a.agent == table.name]
+    begin = span_start(ts, since)
     return AgentPart(
         name=table.name,
         policy=table.policy,
         profile=table.profile or "",
-        equity=points[-1].equity,
-        span=span_of(
-            "this report",
-            ts,
-            returns_of(equity + gains_at(ts, more, 0), np.zeros(len(equity))),
-            told,
-            since,
-            int(ts[-1]),
-            free,
-        ),
+        equity=money_text(equity_micro),
+        span=span_of("this report", ts, returns, [(a.ts, a.level) for a in own], since, int(ts[-1]), free),
         alerts=counted(a.kind for a in own),
-        switches=[],
-        limits=[],
-        metrics=None,
+        switches=list(switches),
+        limits=list(limits),
+        metrics=metrics,
         curve=thin(list(zip(ts[begin:].tolist(), equity[begin:].tolist(), strict=True))),
-        shadow=True,
+        shadow=shadow,
     )
 
 
@@ -266,7 +279,7 @@ def _header(
     kind: str,
     reader: Reader,
     config: Config,
-    points: Sequence[EquityPoint],
+    points: Sequence[Valued],
     feed: str,
     present: Standing | None,
     returns: str,
@@ -302,7 +315,7 @@ def _header(
 
 
 def _limits(
-    records: Sequence[RiskPoint], every: Sequence[EquityPoint], since: int, present: Standing | None
+    records: Sequence[RiskPoint], every: Sequence[Valued], since: int, present: Standing | None
 ) -> list[LimitLine]:
     """Every limit that was recorded or has a present value; the drawdown at each sample."""
     now = {line.limit: line for line in present.limits} if present is not None else {}
@@ -346,7 +359,7 @@ def _backtest(
     curves: Curves, records: Sequence[RiskPoint], config: Config, since: int, unknown: dict[str, str]
 ) -> VarBacktest | None:
     """The VaR recorded at each sample against the return that followed."""
-    spec = config.risk.var
+    spec = getattr(config.risk, "var", None)
     forecasts = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None, None))[0] is not None]
     if not forecasts:
         unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or the history was too short"
@@ -387,41 +400,29 @@ def _agent(
     config: Config,
     curves: Curves,
     plans: Sequence[Planned],
-    moves: Sequence[Move],
+    moves: Sequence[SwitchMove],
     alerts: Sequence[Alert],
     present: Standing | None,
     since: int,
     free: RiskFree,
 ) -> AgentPart:
     table = config.agents[number]
-    own = [a for a in alerts if a.agent == table.name]
     parts = [part for plan in plans for part in plan.agents if part.agent == number]
     values: Mapping[str, tuple[float, float]] = parts[-1].values if parts else {}
     found = present.agents.get(table.name) if present is not None else None
-    return AgentPart(
-        name=table.name,
-        policy=table.policy,
-        profile=table.profile or "",
-        equity=curves.every[-1].books[number],
-        span=span_of(
-            "this report",
-            curves.ts,
-            curves.agents[number],
-            [(a.ts, a.level) for a in own],
-            since,
-            int(curves.ts[-1]),
-            free,
-        ),
-        alerts=counted(a.kind for a in own),
+    return _part(
+        table,
+        curves.ts,
+        curves.books[number],
+        curves.agents[number],
+        curves.every[-1].books[number],
+        alerts,
+        since,
+        free,
         switches=[m for m in moves if m.who == table.name],
         limits=[limit_now(key, value, bound) for key, (value, bound) in sorted(values.items())],
         metrics=metrics_of(found) if found is not None else None,
-        curve=thin(curves.curve(number, since)),
     )
-
-
-def _move(ts: int, agent: str, before: str, after: str, reason: str) -> Move:
-    return Move(ts, instant_text(ts), agent or "house", before, after, reason)
 
 
 def _weights(house: Assessment | None) -> dict[str, float]:

@@ -9,9 +9,11 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
+from quantd.adapters.store.read_models import SwitchMove
 from quantd.daemon.views.overview import LimitNow
-from quantd.daemon.views.report.contents import AgentPart, LimitLine, Move, Report, Span
+from quantd.daemon.views.report.contents import AgentPart, LimitLine, Report, Span
 from quantd.daemon.views.report.drawing import STYLE, chart
 
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
@@ -59,6 +61,11 @@ def figure(path: str, value: float | str | None, form: str = "{}") -> str:
         return f'<td class="n" data-figure="{escape(path)}" data-value="null">unknown</td>'
     data = escape(msgspec.json.encode(value).decode())
     return f'<td class="n" data-figure="{escape(path)}" data-value="{data}">{escape(form.format(value))}</td>'
+
+
+def _cells(at: str, one: Struct, **forms: str) -> list[str]:
+    """Table cells of fields of a struct: name of the field -> format."""
+    return [figure(f"{at}.{name}", getattr(one, name), form) for name, form in forms.items()]
 
 
 def _table(head: Sequence[str], rows: Iterable[str]) -> str:
@@ -134,12 +141,8 @@ def _span(at: str, span: Span) -> str:
     ]
     return _row(
         span.name,
-        figure(f"{at}.samples", span.samples, COUNT),
-        figure(f"{at}.total", span.total, "{:+.2%}"),
-        figure(f"{at}.annual", span.annual, "{:+.2%}"),
-        figure(f"{at}.volatility", span.volatility, PERCENT),
-        figure(f"{at}.sharpe", span.sharpe, NUMBER),
-        figure(f"{at}.max_drawdown", span.max_drawdown, PERCENT),
+        *_cells(at, span, samples=COUNT, total="{:+.2%}", annual="{:+.2%}", volatility=PERCENT, sharpe=NUMBER),
+        *_cells(at, span, max_drawdown=PERCENT),
         *levels,
     )
 
@@ -187,6 +190,16 @@ def _spark(points: Sequence[tuple[int, float]]) -> str:
     )
 
 
+RATIOS: Final = (
+    "volatility", "max_drawdown", "sharpe", "sortino", "calmar", "beta", "correlation", "diversification",
+)  # fmt: skip
+FRACTIONS: Final = ("volatility", "max_drawdown")
+POSITION: Final = {
+    "weight": PERCENT, "component_var": PERCENT, "component_volatility": PERCENT, "marginal_var": "{:.4f}",
+    "incremental_var": PERCENT,
+}  # fmt: skip
+
+
 def _tails(report: Report) -> str:
     found = report.assessment
     if found is None:
@@ -194,33 +207,22 @@ def _tails(report: Report) -> str:
     rows = []
     for method in METHODS:
         tail = getattr(found, method)
-        rows.append(
-            _row(
-                method.replace("_", "-"),
-                figure(f"assessment.{method}.var", tail.var, PERCENT) if tail else "<td>unknown</td>",
-                figure(f"assessment.{method}.cvar", tail.cvar, PERCENT) if tail else "<td></td>",
-            )
+        known = (
+            _cells(f"assessment.{method}", tail, var=PERCENT, cvar=PERCENT) if tail else ["<td>unknown</td><td></td>"]
         )
+        rows.append(_row(method.replace("_", "-"), *known))
     parts = [
         _row(
             symbol,
-            figure(f"assessment.positions.{symbol}.weight", part.weight, PERCENT),
-            figure(f"assessment.positions.{symbol}.component_var", part.component_var, PERCENT),
-            figure(f"assessment.positions.{symbol}.component_volatility", part.component_volatility, PERCENT),
-            figure(f"assessment.positions.{symbol}.marginal_var", part.marginal_var, "{:.4f}"),
-            figure(f"assessment.positions.{symbol}.incremental_var", part.incremental_var, PERCENT),
+            *_cells(f"assessment.positions.{symbol}", part, **POSITION),
             figure(f"assessment.unwind_days.{symbol}", found.unwind_days.get(symbol), NUMBER),
         )
         for symbol, part in sorted((found.positions or {}).items(), key=lambda each: -abs(each[1].weight))
     ]
     m = report.metrics
     ratios = [] if m is None else [
-        _row(name.replace("_", " "), figure(f"metrics.{name}", value, PERCENT if percent else NUMBER))
-        for name, value, percent in (
-            ("volatility", m.volatility, True), ("max_drawdown", m.max_drawdown, True), ("sharpe", m.sharpe, False),
-            ("sortino", m.sortino, False), ("calmar", m.calmar, False), ("beta", m.beta, False),
-            ("correlation", m.correlation, False), ("diversification", m.diversification, False),
-        )
+        _row(name.replace("_", " "), *_cells("metrics", m, **{name: PERCENT if name in FRACTIONS else NUMBER}))
+        for name in RATIOS
     ]  # fmt: skip
     stress = [
         _row(name, figure(f"assessment.stress.{name}", loss, PERCENT)) for name, loss in sorted(found.stress.items())
@@ -298,7 +300,7 @@ def _alerts(report: Report) -> str:
     )
 
 
-def _moves(title: str, at: str, moves: Sequence[Move]) -> str:
+def _moves(title: str, at: str, moves: Sequence[SwitchMove]) -> str:
     if not moves:
         return _section(title, "<p>no changes</p>")
     rows = [
@@ -353,10 +355,7 @@ def _house(report: Report) -> str:
         _row(
             f"{trial.challenger} against {trial.champion}, {trial.time[:10]}",
             f"<td>{'promoted' if trial.promoted else escape(trial.why)}</td>",
-            figure(f"house.trials.{k}.gain", trial.gain, NUMBER),
-            figure(f"house.trials.{k}.p", trial.p, "{:.4f}"),
-            figure(f"house.trials.{k}.alpha", trial.alpha, "{:.4f}"),
-            figure(f"house.trials.{k}.look", trial.look),
+            *_cells(f"house.trials.{k}", trial, gain=NUMBER, p="{:.4f}", alpha="{:.4f}", look="{}"),
         )
         for k, trial in enumerate(house.trials)
     ]
@@ -390,11 +389,8 @@ def _agent(k: int, part: AgentPart) -> str:
         [
             _row(
                 "positions",
-                figure(f"{at}.metrics.var", metrics.var, PERCENT),
-                figure(f"{at}.metrics.cvar", metrics.cvar, PERCENT),
-                figure(f"{at}.metrics.volatility", metrics.volatility, PERCENT),
-                figure(f"{at}.metrics.sharpe", metrics.sharpe, NUMBER),
-                figure(f"{at}.metrics.beta", metrics.beta, NUMBER),
+                *_cells(f"{at}.metrics", metrics, var=PERCENT, cvar=PERCENT, volatility=PERCENT, sharpe=NUMBER),
+                *_cells(f"{at}.metrics", metrics, beta=NUMBER),
             )
         ],
     )  # fmt: skip
@@ -415,8 +411,7 @@ def _standing(at: str, line: LimitNow) -> str:
     form = FORMS.get(line.unit, "{:,.2f}")
     return _row(
         line.words or line.limit.replace("_", " "),
-        figure(f"{at}.value", line.value, form),
-        figure(f"{at}.bound", line.bound, form),
+        *_cells(at, line, value=form, bound=form),
         _use(f"{at}.use", line.use),
     )
 

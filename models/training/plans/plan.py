@@ -2,7 +2,6 @@
 dotted keys."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
@@ -12,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.bundled import find
-from quantd.models.history.splits import Split, Splits
+from quantd.models.history.splits import USUAL_SPLITS, Splits
 from quantd.models.learners.record import Learner, LearnerPlan, learners
 from quantd.models.market.desks import Diversity, Seat
 from quantd.models.market.episodes import Episodes
@@ -114,11 +113,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
     profile: str = ""
     """Named settings that this began from."""
     data: DataPlan = DataPlan()
-    splits: Splits = Splits(
-        Split("train", date(1998, 7, 6), date(2012, 12, 31)),
-        Split("validation", date(2013, 1, 2), date(2016, 12, 30)),
-        Split("test", date(2017, 1, 3), date(2018, 12, 31)),
-    )
+    splits: Splits = USUAL_SPLITS
     warmup_days: int = 400
     """Calendar days before the training part that only fill the features' lookback."""
     purge: int = 1
@@ -197,19 +192,18 @@ def default(agent: str, profile: str = "") -> Plan:
         sight=msgspec.convert(record.defaults.get("sight", {}), SightSpec),
         market=msgspec.convert(record.defaults.get("market", {}), MarketPlan),
     )
-    plan = _over(plan, {}, "")
+    plan = _over(plan, {})
     if not profile:
         return plan
     if profile not in record.profiles:
         named = ", ".join(record.profiles) or "none"
         raise PlanError(f"profile {profile!r}: {agent} has {named}{_meant(profile, record.profiles)}")
-    return _over(plan, record.profiles[profile], "")
+    return _over(plan, record.profiles[profile])
 
 
 def read(path: Path) -> Plan:
     """A plan of a TOML file; what it leaves out is as in `default(agent, profile)`. Raises PlanError, OSError."""
-    text = path.read_text(encoding="utf-8")
-    return parsed(text, str(path))
+    return parsed(path.read_text(encoding="utf-8"), str(path))
 
 
 def parsed(text: str, where: str) -> Plan:
@@ -222,7 +216,7 @@ def parsed(text: str, where: str) -> Plan:
         raise PlanError(f'{where}: agent is missing; write agent = "ppo" (or another of {", ".join(learners())})')
     try:
         plan = default(table["agent"], table.get("profile", ""))
-        return _over(plan, table, "")
+        return _over(plan, table)
     except PlanError as error:
         key = str(error).split(" ", 1)[0].rstrip(":")
         line = line_of(text, key)
@@ -238,12 +232,12 @@ def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
         for parent in parents:
             at = at.setdefault(parent, {})
         at[last] = value
-    return _over(plan, table, "")
+    return _over(plan, table)
 
 
 def restored(table: Mapping[str, object]) -> Plan:
     """The plan that an artifact's manifest keeps as JSON. PlanError for one that this quantd cannot make."""
-    return _over(default(learner_named(table.get("agent")).name), _written(table), "")
+    return _over(default(learner_named(table.get("agent")).name), _written(table))
 
 
 def _written(table: Mapping[str, object]) -> Table:
@@ -268,12 +262,12 @@ def described(plan: Plan) -> dict[str, object]:
     return flat
 
 
-def _over(plan: Plan, changes: Mapping[str, Any], prefix: str) -> Plan:
+def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
     """`plan` with a table of changes laid over it."""
     table: Table = msgspec.to_builtins(plan)
     if changes.get("agent", plan.agent) != plan.agent:
         raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
-    _lay(table, changes, prefix)
+    _lay(table, changes, "")
     kinds = get_type_hints(Plan)
     record = learners()[plan.agent]
     kinds["learner"] = record.plan

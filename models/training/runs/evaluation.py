@@ -15,11 +15,10 @@ from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.scorer_policy import LearnedPolicy
 from quantd.models.history.panel_files import file_digest, read_panel
-from quantd.models.history.splits import DAY_NS, Split
+from quantd.models.history.splits import DAY_NS, Split, day_of
 from quantd.models.market.simulator import USUAL_COSTS
 from quantd.models.market.walk import Walk, walk
 from quantd.models.training.plans.plan import DataPlan, MarketPlan, restored
-from quantd.models.training.runs.training_run import day_of
 from quantd.strategies.policies import POLICIES
 from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, performance, sharpe_definition
 

@@ -29,7 +29,7 @@ from quantd.models.artifacts.runtime import TOLERANCE
 from quantd.models.artifacts.scorer_policy import load_policy
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
-from quantd.models.history.splits import Split, Splits
+from quantd.models.history.splits import USUAL_SPLITS, Split, Splits
 from quantd.models.market.paths import episodes, simulate
 from quantd.models.networks.scorer import Scorer, to_onnx
 from quantd.models.observation.return_features import LOOKBACK, FeatureSpec, measure, spec_hash
@@ -44,11 +44,7 @@ Progress = Callable[[str], None]
 class Plan(Struct, frozen=True):
     """Everything that determines a training, but the data."""
 
-    splits: Splits = Splits(
-        Split("train", date(1998, 7, 6), date(2012, 12, 31)),
-        Split("validation", date(2013, 1, 2), date(2016, 12, 30)),
-        Split("test", date(2017, 1, 3), date(2018, 12, 31)),
-    )
+    splits: Splits = USUAL_SPLITS
     warmup_from: date = date(1998, 1, 2)
     """Bars before the training part that only fill the features' lookback."""
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)

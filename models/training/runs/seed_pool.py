@@ -7,7 +7,6 @@ What comes of it is the same to the bit on a CPU: a seed that is at its end is o
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 
 from msgspec import Struct
 
@@ -60,17 +59,13 @@ def spread(
     """Fits every seed of `plan`; True when one was asked to end before it was at its end. Raises Diverged,
     SeedFailed."""
     watch = _Course(plan, folder_of, executor.shares_disk, told)
-    jobs = (
-        SeedJob(
-            plan,
-            seed,
-            str(folder_of(seed)),
-            resume,
-            None if executor.shares_disk else _carried(folder_of(seed), resume),
-        )
-        for seed in plan.seeds
-    )
-    executor.run(fit_seed, jobs, watch)
+
+    def job(seed: int) -> SeedJob:
+        folder = folder_of(seed)
+        carried = _files(folder) if resume and folder.is_dir() else {}
+        return SeedJob(plan, seed, str(folder), resume, None if executor.shares_disk else carried)
+
+    executor.run(fit_seed, map(job, plan.seeds), watch)
     return watch.asked
 
 
@@ -89,10 +84,7 @@ class _Course:
     def __init__(
         self, plan: Plan, folder_of: Callable[[int], Path], shared: bool, told: Callable[[Progress], bool]
     ) -> None:
-        self._plan: Final = plan
-        self._folder_of: Final = folder_of
-        self._shared: Final = shared
-        self._told: Final = told
+        self._plan, self._folder_of, self._shared, self._told = plan, folder_of, shared, told
         self.asked = False
 
     def told(self, number: int, message: Progress) -> bool:
@@ -108,10 +100,6 @@ class _Course:
             raise SeedFailed(f"seed {seed}: {outcome.reason}")
         if not self._shared:
             _put(self._folder_of(seed), outcome)
-
-
-def _carried(folder: Path, resume: bool) -> dict[str, bytes]:
-    return _files(folder) if resume and folder.is_dir() else {}
 
 
 def _files(folder: Path) -> dict[str, bytes]:

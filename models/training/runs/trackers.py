@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from quantd.models.artifacts.folder import first_line
 from quantd.models.training.seeds.records import Tracker
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
@@ -27,8 +28,6 @@ ARTIFACTS: Final = "mlruns"
 
 KEPT: Final = "mlflow-run.txt"
 """In the folder of a run: how MLflow calls it, so that a training that is taken up again goes on in it."""
-
-NEEDED: Final[Mapping[str, str]] = {"mlflow": "mlflow", "tensorboard": "tensorboard"}
 
 A_BATCH: Final = 100
 """Parameters that MLflow takes at once."""
@@ -44,7 +43,7 @@ class TrackerError(ExplainedError, RuntimeError):
 
 
 def installed(name: str) -> bool:
-    return name not in NEEDED or find_spec(NEEDED[name]) is not None
+    return name == "files" or find_spec(name) is not None
 
 
 def usual() -> tuple[str, ...]:
@@ -59,8 +58,7 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
             raise TrackerError(f"tracker {name!r}: one of {', '.join(get_args(TrackerName))}")
         if not installed(name):
             raise TrackerError(
-                f"tracker {name} needs {NEEDED[name]}: install quantd with "
-                f"its extra `train`, or ask for `--tracker files`"
+                f"tracker {name} needs {name}: install quantd with its extra `train`, or ask for `--tracker files`"
             )
     return tuple(dict.fromkeys(name for name in names if name != "files"))
 
@@ -97,7 +95,7 @@ class Mlflow:
             folder.mkdir(parents=True, exist_ok=True)
             kept.write_text(f"{self.run}\n")
         except _mlflow_errors() as error:
-            raise TrackerError(f"MLflow at {address}: {_first_line(error)}") from error
+            raise TrackerError(f"MLflow at {address}: {first_line(error)}") from error
 
     def log_params(self, params: Mapping[str, object]) -> None:
         from mlflow.entities import Param
@@ -183,7 +181,7 @@ class Several:
                 do(each)
             except Exception as error:  # whatever a library or its server raises
                 self._trackers.remove(each)
-                self._say(f"{type(each).__name__} takes no more figures of this run: {_first_line(error)}")
+                self._say(f"{type(each).__name__} takes no more figures of this run: {first_line(error)}")
 
 
 def _client() -> Any:
@@ -206,7 +204,3 @@ def _mlflow_errors() -> tuple[type[Exception], ...]:
 def _name(key: str) -> str:
     """With signs that MLflow takes in names."""
     return re.sub(r"[^\w\-./ ]", "_", key)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -3,7 +3,6 @@ card."""
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -23,10 +22,10 @@ from quantd.models.artifacts.manifest import (
     Window,
 )
 from quantd.models.export import writer
-from quantd.models.export.policy_graph import Scaling
 from quantd.models.history.panel_files import file_digest
+from quantd.models.history.splits import day_of
 from quantd.models.learners.record import Diverged, learners
-from quantd.models.observation import sight
+from quantd.models.observation.return_features import spec_hash
 from quantd.models.training.plans.plan import Plan, described
 from quantd.models.training.runs.seed_pool import diverged, spread
 from quantd.models.training.runs.workers import Executor
@@ -118,7 +117,7 @@ def train(
         profile=plan.profile,
         network=shape_of(plan, best),
         sight=plan.sight,
-        sight_hash=sight.digest(plan.sight),
+        sight_hash=spec_hash(plan.sight),
         action=action_of(plan),
         universe=markets.symbols,
         training=training,
@@ -130,7 +129,7 @@ def train(
     text = agent_card(
         manifest, plan.market.costs, plan.market.capital, plan.market.lots(markets.symbols), markets.panel.cash_rate
     ).encode()
-    written = writer.write(out, manifest, best.learner, scaling_of(best), text)
+    written = writer.write(out, manifest, best.learner, best.normaliser, text)
     if track is not None:
         tracker = track(best.seed, folder / f"seed-{best.seed}", best.steps)
         tracker.log_artifact(out)
@@ -145,17 +144,6 @@ def unfinished(plan: Plan, folder: Path) -> str:
         if there and not (place := checkpoints.place_of(there[-1])).ended:
             return f"seed {seed} at step {place.step:,}"
     return ""
-
-
-def day_of(ns: int) -> date:
-    """Of a panel's instant."""
-    return datetime.fromtimestamp(int(ns) // 10**9, tz=UTC).date()
-
-
-def scaling_of(fitted: Fitted) -> Scaling | None:
-    """The normaliser as an artifact takes it."""
-    scale = fitted.normaliser
-    return None if scale is None else Scaling(scale.mean.numpy(), scale.deviation.numpy(), scale.clip)
 
 
 def action_of(plan: Plan) -> ActionSpec:
@@ -198,11 +186,7 @@ def _spread(
 
     def told(progress: Progress) -> bool:
         if track is not None and progress.seed not in trackers:
-            where = folder / f"seed-{progress.seed}"
-            newest = checkpoints.there(where)[-1:] if resume else []
-            since = checkpoints.place_of(newest[0]).step if newest else None
-            trackers[progress.seed] = track(progress.seed, where, since)
-            trackers[progress.seed].log_params(described(plan))
+            trackers[progress.seed] = _tracker(track, plan, progress.seed, folder, resume)
         if progress.seed in trackers:
             trackers[progress.seed].log_metrics(_known(progress.metrics), progress.steps)
         return report(progress)
@@ -229,11 +213,7 @@ def _seed(
     track: Track | None,
 ) -> Fitted:
     where = folder / f"seed-{seed}"
-    newest = checkpoints.there(where)[-1:] if resume else []
-    since = checkpoints.place_of(newest[0]).step if newest else None
-    tracker = None if track is None else track(seed, where, since)
-    if tracker is not None:
-        tracker.log_params(described(plan))
+    tracker = None if track is None else _tracker(track, plan, seed, folder, resume)
 
     def told(progress: Progress) -> bool:
         if tracker is not None:
@@ -253,6 +233,14 @@ def _seed(
             "The same command with --resume goes on from there, to the same result as if it had not been stopped"
         )
     return fitted
+
+
+def _tracker(track: Track, plan: Plan, seed: int, folder: Path, resume: bool) -> Tracker:
+    where = folder / f"seed-{seed}"
+    newest = checkpoints.there(where)[-1:] if resume else []
+    tracker = track(seed, where, checkpoints.place_of(newest[0]).step if newest else None)
+    tracker.log_params(described(plan))
+    return tracker
 
 
 def _look(folder: Path, out: Path, looked: int) -> int:

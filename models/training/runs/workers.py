@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final, Protocol, TypeVar
 
@@ -97,21 +98,16 @@ class Processes:
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
         crew: dict[Connection, _Worker] = {}
         idle: list[_Worker] = []
-        number, more = 0, True
+        numbered = enumerate(arguments)
         try:
-            while more or crew:
-                while more and len(crew) < self.workers:
-                    try:
-                        argument = next(arguments)
-                    except StopIteration:
-                        more = False
-                        break
+            while True:
+                for number, argument in islice(numbered, self.workers - len(crew)):
                     worker = idle.pop() if idle else _Worker()
                     worker.begin(number, work, argument)
                     crew[worker.line] = worker
-                    number += 1
-                # both may have ended at once: then there is nobody to wait for
-                for line in wait(list(crew)) if crew else ():
+                if not crew:
+                    return
+                for line in wait(list(crew)):
                     assert isinstance(line, Connection)
                     if crew[line].hear(watch):
                         idle.append(crew.pop(line))
@@ -223,18 +219,12 @@ class Cluster:
         task = ray.remote(num_cpus=1, max_retries=0)(_task)
         heard = mailbox.hear.remote()
         running: dict[Any, int] = {}
-        number, more = 0, True
-        while more or running:
-            while more and len(running) < self.workers:
-                try:
-                    argument = next(arguments)
-                except StopIteration:
-                    more = False
-                    break
+        numbered = enumerate(arguments)
+        while True:
+            for number, argument in islice(numbered, self.workers - len(running)):
                 running[task.remote(work, argument, number, mailbox)] = number
-                number += 1
             if not running:
-                break
+                return
             (ready,), _ = ray.wait([heard, *running], num_returns=1)
             if ready == heard:
                 of, message = ray.get(heard)

@@ -2,35 +2,17 @@
 paid and risked."""
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
-import torch
 from torch import Tensor
 
+from quantd.models.learners.record import part
 from quantd.models.market.desks import Desks
-from quantd.models.market.normalisation import Normalised
+from quantd.models.market.normalisation import Normalised, Scale
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import Allocations, Market, grid
 from quantd.models.market.vector_env import Kind, Step, VectorEnv
 from quantd.models.training.plans.plan import MarketPlan, Plan
-
-CLIP: Final = 10.0
-"""Of normalised observations, in deviations."""
-
-
-class Scale(NamedTuple):
-    """How observations are brought to a policy: less `mean`, over `deviation`, cut at `clip`."""
-
-    mean: Tensor
-    """float64[D]."""
-    deviation: Tensor
-    """float64[D]."""
-    clip: float = CLIP
-
-    def of(self, observation: Tensor) -> Tensor:
-        """float32[B, D] of raw ones, by the arithmetic of training."""
-        raw = observation.to(torch.float32)
-        return ((raw - self.mean.to(raw)) / self.deviation.to(raw)).clamp(-self.clip, self.clip)
 
 
 def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations | None:
@@ -54,33 +36,17 @@ class Ground:
     """B accounts of `market`. Sums of rewards, their terms, turnover, cost and drawdown are kept until they
     are `told`."""
 
+    kind: Kind
+
     def __init__(self, plan: Plan, market: Market, seed: int) -> None:
         self.accounts: Final = _accounts(plan.market, market, seed)
         self.simulator: Final = self.accounts.simulator if isinstance(self.accounts, Desks) else self.accounts
-        self.normalised: Final = Normalised(self.accounts, discount=plan.learner.gamma, clip=CLIP)
+        self.batch, self.kind, self.device = self.simulator.batch, self.simulator.kind, self.simulator.device
+        self.observation_size, self.action_size = self.simulator.observation_size, self.simulator.action_size
+        self.normalised: Final = Normalised(self.accounts, discount=plan.learner.gamma)
         self._env: Final[VectorEnv] = self.normalised if plan.normalise else self.accounts
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
-
-    @property
-    def batch(self) -> int:
-        return self.simulator.batch
-
-    @property
-    def observation_size(self) -> int:
-        return self.simulator.observation_size
-
-    @property
-    def action_size(self) -> int:
-        return self.simulator.action_size
-
-    @property
-    def kind(self) -> Kind:
-        return self.simulator.kind
-
-    @property
-    def device(self) -> torch.device:
-        return self.simulator.device
 
     @property
     def scale(self) -> Scale | None:
@@ -88,7 +54,7 @@ class Ground:
         if self._env is self.accounts:
             return None
         running = self.normalised.observations
-        return Scale(running.mean.clone(), running.deviation().clone(), CLIP)
+        return Scale(running.mean.clone(), running.deviation().clone())
 
     def reset(self, seed: int | None = None) -> Tensor:
         return self._env.reset(seed)
@@ -112,7 +78,7 @@ class Ground:
     def observation(self) -> Tensor:
         """float[B, D] where the accounts stand, as a policy reads it; learns nothing of it."""
         raw = self.simulator.observe()
-        return raw if self._env is self.accounts else self.normalised.scaled(raw)
+        return raw if self._env is self.accounts else self.normalised.scale.of(raw)
 
     def told(self) -> dict[str, float]:
         """Means a step since this was last asked: each term of the reward (before its weight), turnover and drawdown,
@@ -130,12 +96,8 @@ class Ground:
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
         """Goes on from `state`; gives the observation there."""
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-        self.accounts.load(part("market."))
-        self.normalised.load(part("scale."))
+        self.accounts.load(part(state, "market."))
+        self.normalised.load(part(state, "scale."))
         return self.observation()
 
     def _add(self, name: str, values: Tensor) -> None:

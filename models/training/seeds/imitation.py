@@ -1,8 +1,7 @@
 """Before learning: a policy is brought to do what a classical one did over the training part (behaviour cloning)."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -11,63 +10,23 @@ from torch import Tensor
 
 from quantd.models.history.panel import Panel
 from quantd.models.learners.cloning import CloningPlan, clone
+from quantd.models.learners.distributions import uniform
 from quantd.models.learners.record import Algorithm, learners
-from quantd.models.market.simulator import USUAL_COSTS
 from quantd.models.market.tensors import grid
-from quantd.models.market.vector_env import Kind
 from quantd.models.market.walk import walk
 from quantd.models.observation.sight import SightSpec, features_of
 from quantd.models.observation.table import observe
-from quantd.models.training.plans.plan import Plan, PlanError
+from quantd.models.training.plans.plan import MarketPlan, Plan, PlanError
 from quantd.models.training.seeds.environment import Ground
 from quantd.models.training.seeds.learner import Recurrent
 from quantd.models.training.seeds.markets import Markets
 from quantd.strategies.policies import POLICIES, nearest
-from quantd.trading.execution import Costs
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 
 
-class Acts(Protocol):
-    """What a learner may do: the part of an action's description that a teacher's answers are written in."""
-
-    @property
-    def kind(self) -> Kind: ...
-
-    @property
-    def parts(self) -> int:
-        """Of a discrete grid."""
-        ...
-
-    @property
-    def cash(self) -> bool:
-        """Whether a discrete grid has cash."""
-        ...
-
-    @property
-    def gross(self) -> float:
-        """What positions of a box add up to at most."""
-        ...
-
-
-def teacher(name: str, params: Mapping[str, object]) -> Policy:
-    """A registered policy. ValueError for none of that name, or parameters that are not its own."""
-    if name not in POLICIES:
-        raise ValueError(f"there is no policy {name!r} to learn from; {nearest(name, list(POLICIES))}")
-    return POLICIES[name](params)
-
-
 def demonstrations(
-    policy_name: str,
-    params: Mapping[str, object],
-    panel: Panel,
-    sight: SightSpec,
-    rows: range,
-    action: Acts,
-    *,
-    costs: Costs = USUAL_COSTS,
-    capital: float = 100_000.0,
-    lot: float | Sequence[float] | None = None,
+    teacher: Policy, panel: Panel, sight: SightSpec, rows: range, of: MarketPlan
 ) -> tuple[Tensor, Tensor]:
     """(float32[T, D] observations as they come from the simulator, before any normaliser; what the teacher did there).
 
@@ -83,23 +42,16 @@ def demonstrations(
             f"{len(rows)} sessions to learn from, and the first {observed.warm} "
             f"of the panel only fill what is seen: give more"
         )
-    done = walk(
-        teacher(policy_name, params),
-        panel,
-        range(start, rows.stop),
-        costs=costs,
-        capital=capital,
-        lot=lot,
-        observed=observed,
-    )
-    return torch.from_numpy(done.seen), targets(done.weights, panel.symbols, action)
+    within = range(start, rows.stop)
+    done = walk(teacher, panel, within, costs=of.costs, capital=of.capital, lot=None, observed=observed)
+    return torch.from_numpy(done.seen), targets(done.weights, panel.symbols, of)
 
 
-def targets(weights: Floats, symbols: tuple[str, ...], action: Acts) -> Tensor:
+def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor:
     """float64[T, N] weights of a teacher as what a learner of this kind does instead. ValueError as in
     `demonstrations`."""
-    if action.kind == "box":
-        return torch.from_numpy(np.clip(_within(weights, action.gross), -1.0, 1.0).astype(np.float32))
+    if of.kind == "box":
+        return torch.from_numpy(np.clip(_within(weights, of.gross), -1.0, 1.0).astype(np.float32))
     if (weights < -1e-9).any():
         row, column = (int(v[0]) for v in np.nonzero(weights < -1e-9))
         raise ValueError(
@@ -108,9 +60,9 @@ def targets(weights: Floats, symbols: tuple[str, ...], action: Acts) -> Tensor:
         )
     long = _within(np.maximum(weights, 0.0), 1.0)
     with_cash = np.append(long, np.maximum(0.0, 1.0 - long.sum(axis=1, keepdims=True)), axis=1)
-    if action.kind == "simplex":
+    if of.kind == "simplex":
         return torch.from_numpy((with_cash / with_cash.sum(axis=1, keepdims=True)).astype(np.float32))
-    choices = grid(symbols, action.parts, action.cash).weights
+    choices = grid(symbols, of.parts, of.cash).weights
     apart = np.square(with_cash[:, None, :] - choices[None]).sum(axis=2)
     return torch.from_numpy(apart.argmin(axis=1).astype(np.int64))
 
@@ -133,11 +85,11 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
     if not learners()[plan.agent].imitates or not isinstance(learner, Recurrent):
         able = ", ".join(each.name for each in learners().values() if each.imitates)
         raise PlanError(f"clone = {plan.clone!r}: {plan.agent} cannot imitate; these can: {able}")
-    of, rows = plan.market, range(markets.train.first, markets.train.last + 1)
+    rows = range(markets.train.first, markets.train.last + 1)
     try:
-        seen, done = demonstrations(
-            plan.clone, {}, markets.panel, plan.sight, rows, of, costs=of.costs, capital=of.capital
-        )
+        if plan.clone not in POLICIES:
+            raise ValueError(f"there is no policy {plan.clone!r} to learn from; {nearest(plan.clone, list(POLICIES))}")
+        seen, done = demonstrations(POLICIES[plan.clone]({}), markets.panel, plan.sight, rows, plan.market)
     except ValueError as error:
         raise PlanError(f"clone = {plan.clone!r}: {error}") from None
     # a learner will not hold to the last bit what the teacher held: what it makes of other books must not be left to
@@ -145,7 +97,7 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
     seen, done = torch.cat([seen, _other_books(seen, plan.sight, learner.agent.random)]), torch.cat([done, done])
     if plan.normalise:
         ground.normalised.observations.add(seen)
-        seen = ground.normalised.scaled(seen)
+        seen = ground.normalised.scale.of(seen)
     usual = CloningPlan()
     passes = max(1, math.ceil(UPDATES * usual.minibatch / len(seen)))
     return clone(learner.agent, seen, done, msgspec.structs.replace(usual, epochs=passes))
@@ -155,8 +107,7 @@ def _other_books(seen: Tensor, spec: SightSpec, random: torch.Generator) -> Tens
     """float32[R, D] with the book of each row drawn uniformly from all that are long and not leveraged."""
     changed = seen.clone()
     assets = (seen.shape[1] - ("cash" in spec.book)) // (spec.width + ("weights" in spec.book))
-    clocks = -torch.log1p(-torch.rand((len(seen), assets + 1), generator=random))
-    book = clocks / clocks.sum(-1, keepdim=True)
+    book = uniform(False, len(seen), assets + 1, random)
     column = assets * spec.width
     for part in spec.book:
         values = book[:, :assets] if part == "weights" else book[:, assets:]

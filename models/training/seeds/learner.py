@@ -10,9 +10,9 @@ from torch import Tensor
 from quantd.models.learners.on_policy import Agent
 from quantd.models.learners.record import Algorithm, LearnerPlan, State, learner_for
 from quantd.models.market.desks import Seat
+from quantd.models.market.normalisation import Scale
 from quantd.models.market.vector_env import VectorEnv
 from quantd.models.training.plans.plan import MarketPlan
-from quantd.models.training.seeds.environment import Scale
 
 Policy = Callable[[Tensor, bool], Tensor]
 """Raw observation [1, D], and whether it is the first -> what to do, [1, A] or int64[1]."""
@@ -46,18 +46,13 @@ def sound(learner: Algorithm) -> bool:
     return all(bool(torch.isfinite(each.detach()).all()) for each in learner.vectors())
 
 
-def parameters(learner: Algorithm) -> int:
-    """How many numbers were learned, critics included."""
-    return sum(each.numel() for each in learner.vectors())
-
-
 def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbols: tuple[str, ...]) -> Policy:
     """Greedy, of raw observations. Several agents are a house: the mean of what they hold, by capital."""
     if market.seats:
         return _house(learner, scale, market.seats, symbols)
 
     def acts(observation: Tensor, first: bool) -> Tensor:
-        rows = observation if scale is None else scale.of(observation)
+        rows = observation if scale is None else scale.of(observation.float())
         if isinstance(learner, Recurrent):
             return learner.agent.act(rows, started=torch.tensor([first], device=rows.device))
         return learner.act(rows)
@@ -72,7 +67,7 @@ def _house(learner: Algorithm, scale: Scale | None, seats: tuple[Seat, ...], sym
     share = (capital / capital.sum()).to(torch.float32)
 
     def acts(observation: Tensor, first: bool) -> Tensor:
-        row = observation if scale is None else scale.of(observation)
+        row = observation if scale is None else scale.of(observation.float())
         said = learner.act(row.expand(len(seats), -1)) * own
         held = said[:, :-1] / said.sum(-1, keepdim=True).clamp(min=1e-30)
         held = held * (invested / held.sum(-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)

@@ -15,11 +15,12 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from quantd.models.learners.record import Algorithm, Diverged, Report, State
+from quantd.models.learners.record import Algorithm, Diverged, Report, State, part
+from quantd.models.market.normalisation import Scale
 from quantd.models.training.plans.plan import Plan, described
 from quantd.models.training.seeds import checkpoints
 from quantd.models.training.seeds.checkpoints import Place
-from quantd.models.training.seeds.environment import CLIP, Ground, Scale
+from quantd.models.training.seeds.environment import Ground
 from quantd.models.training.seeds.imitation import imitate
 from quantd.models.training.seeds.learner import learner_of, policy_of, policy_state, q_value, sound
 from quantd.models.training.seeds.markets import Markets
@@ -165,8 +166,8 @@ class _Course:
 
     def load(self, place: Place, state: State) -> None:
         self.place = place
-        self.learner.load(_part(state, "learner."))
-        self._best = _part(state, "best.")
+        self.learner.load(part(state, "learner."))
+        self._best = part(state, "best.")
         # a longer plan, or more patience, goes on
         over = (place.ended == "end" and place.step >= self.plan.steps) or place.ended == "patience"
         self.place = msgspec.structs.replace(place, ended=place.ended if over else "")
@@ -175,7 +176,7 @@ class _Course:
         """With the best weights in a learner of their own."""
         place = self.place
         learner = learner_of(self.plan.learner, self.ground, place.seed, self.plan.device)
-        learner.load(_part(self._best, "policy.") if self._best else policy_state(self.learner.state()))
+        learner.load(part(self._best, "policy.") if self._best else policy_state(self.learner.state()))
         scale = self._scale() if self._best else self.ground.scale
         score = _number(place.best_score)
         return Fitted(place.seed, learner, scale, score, place.best_step, place.step, place.ended or STOPPED)
@@ -205,11 +206,7 @@ class _Course:
         mean, deviation = self._best.get("scale.mean"), self._best.get("scale.deviation")
         if not isinstance(mean, Tensor) or not isinstance(deviation, Tensor):
             return None
-        return Scale(mean, deviation, CLIP)
-
-
-def _part(state: State, prefix: str) -> State:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        return Scale(mean, deviation)
 
 
 def _number(value: float | None) -> float:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.adapters.bus import schemas
-from quantd.adapters.bus.messages import BASKETS, Composer, Message, Standing, merged, messages
+from quantd.adapters.bus.messages import BASKETS, Composer, Message
 from quantd.adapters.bus.topics import checked_level, checked_prefix, escaped_level
 from quantd.trading.display_text import microsecond_text
 from quantd.trading.effects import (
@@ -132,7 +132,6 @@ def test_each_topic_has_its_place_and_only_states_are_retained() -> None:
         ("quantd/paper/orders", False),
         ("quantd/paper/portfolio", True),
     ]
-    assert [m.level for m in found][:2] == ["CRITICAL", "INFO"]
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -279,7 +278,7 @@ def test_risk_holds_the_switches_and_limits_and_a_restart_continues_them() -> No
     assert (payload["switch"], payload["agents"], payload["drawdown"]) == ("REDUCE", {"parity": "HALT"}, 0.091)
     assert (payload["reason"], payload["ts_event"]) == ("drawdown", TS)
     assert payload["limits"] == {"gross": {"value": 0.5, "bound": 1.0}, "var": {"value": None, "bound": 0.03}}
-    again = composer(standing=Standing({-1: 1, 1: 2}, (1, 0, 0)))
+    again = composer(switch={-1: 1, 1: 2}, lots=(1, 0, 0))
     assert body(again.risk(3, TS, "", LIMITS, 0.0))["switch"] == "REDUCE"
     assert by_topic(again.messages(3, [EVERY_EFFECT[6]]), "portfolio")[0]["positions"] == {"SPY": "1"}
 
@@ -294,7 +293,7 @@ def test_a_decision_says_what_each_agent_wanted_and_what_cut_it() -> None:
 
 
 def test_a_reason_without_a_name_is_its_code() -> None:
-    (payload,) = by_topic(messages(RUN, "paper", UNIVERSE, AGENTS, [plan()], 1), "decisions")
+    (payload,) = by_topic(Composer(RUN, "paper", UNIVERSE, AGENTS).messages(1, [plan()]), "decisions")
     assert payload["reasons"] == {"BTC": "1"}
 
 
@@ -312,13 +311,6 @@ def test_an_alert_kept_by_the_store_is_the_same_message() -> None:
     (said,) = composer().messages(17, EVERY_EFFECT[:1])
     assert composer().stored(said.payload) == said
     assert json.loads(composer().stored(said.payload, merged=3).payload)["count"] == 4
-
-
-def test_merged_alerts_are_the_newer_one_and_count_both() -> None:
-    older, newer = composer().messages(1, [Publish(TS, "CRITICAL", "disk", f"{k}") for k in range(2)])
-    once = merged(older.payload, newer.payload)
-    assert (json.loads(once)["text"], json.loads(once)["count"], json.loads(once)["id"]) == ("1", 2, newer.id)
-    assert json.loads(merged(once, newer.payload))["count"] == 3
 
 
 @given(st.text(st.characters(exclude_categories=())), st.text(st.characters(exclude_categories=())))

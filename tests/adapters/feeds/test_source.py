@@ -13,12 +13,9 @@ from quantd.adapters.feeds.sources.alpaca import AlpacaBars
 from quantd.adapters.feeds.sources.http import HttpMapping, HttpSource
 from quantd.adapters.feeds.wrappers.cache import Cached
 from quantd.adapters.feeds.wrappers.fallback import Fallback
-from quantd.adapters.feeds.wrappers.rate_limit import Limited
 from quantd.adapters.feeds.wrappers.retry import Retried
-from quantd.adapters.pace import Rate
 from quantd.trading.instruments import NANO, Instrument, Universe
-from tests.support.memory_source import Recorded, market
-from tests.support.source_contract import keeps_its_promises
+from tests.support.memory_source import Recorded, keeps_its_promises, market
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData
 from tests.support.venues.json_bars import JsonBars
 from tests.support.venues.served import served
@@ -45,11 +42,10 @@ WRAPPERS: dict[str, Callable[[Path], Source]] = {
     "itself": lambda _: recorded(),
     "cached": lambda folder: Cached(recorded(), PAIR, "1m", folder),
     "cached twice": lambda folder: Cached(Cached(recorded(), PAIR, "1m", folder / "a"), PAIR, "1m", folder / "b"),
-    "limited": lambda _: Limited(recorded(), Rate(1000, 1.0)),
     "retried": lambda _: Retried(_unsteady(), first_s=0.001),
     "fallback": lambda _: Fallback([_unsteady(), recorded()], PAIR),
     "all of them": lambda folder: Cached(
-        Fallback([Retried(Limited(_unsteady(), Rate(1000, 1.0)), first_s=0.001), recorded()], PAIR), PAIR, "1m", folder
+        Fallback([Retried(_unsteady(), first_s=0.001), recorded()], PAIR), PAIR, "1m", folder
     ),
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.trading import codec
 from tests.support.examples import examples
-from tests.support.store import AGENTS, START, UNIVERSE, Desk, batch, entries, new_schema
+from tests.support.store import AGENTS, START, UNIVERSE, Desk, batch, entries, new_schema, put_snapshot
 
 RUN = "7f3k2m1a"
 
@@ -111,14 +111,14 @@ def test_snapshots_come_back_by_version_and_only_the_newest_stay(desk):
         assert store.latest_snapshot(RUN) == (60, b"state 5")
         assert store.latest_snapshot(RUN, "1.0") == (40, b"state 3")
         assert store.latest_snapshot(RUN, "0.9") is None
-        store.put_snapshot(RUN, 60, "1.1", b"again")
+        put_snapshot(store, RUN, 60, "1.1", b"again")
         assert store.latest_snapshot(RUN) == (60, b"again")
     assert desk.sql("SELECT COUNT(*) FROM snapshots") == [(3,)]
 
 
 def test_a_snapshot_that_was_changed_is_refused(desk):
     with desk.open() as store:
-        store.put_snapshot(RUN, 5, "1", b"true")
+        put_snapshot(store, RUN, 5, "1", b"true")
         desk.sql("UPDATE snapshots SET data = ?", (b"fals",))
         with pytest.raises(StoreDamaged, match="after entry 5 was changed"):
             store.latest_snapshot(RUN)

@@ -182,12 +182,12 @@ def test_risk_and_plan_are_the_same_with_a_daemon_and_without(ran, live):
     assert documents[0] == documents[1]
     risk, plan = documents[0]
     shown = quantd(ran[0], "risk").stdout
-    assert "largest order of each symbol alone" in shown
+    assert "largest single order of each symbol" in shown
     assert "max_leverage = 1.0 in [risk]" in shown
     assert next(r["buy"]["qty"] for r in risk["room"] if r["symbol"] == "SPY") in shown
     assert "its own limits" in quantd(live[0], "risk", "--agent", "even", "--symbol", "SPY").stdout
     text = quantd(live[0], "plan").stdout
-    assert "nothing is" in text
+    assert "none is sent" in text
     assert all(f"{a['agent']}" in text for a in plan["answers"])
 
 

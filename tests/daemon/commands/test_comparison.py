@@ -61,7 +61,7 @@ async def test_a_running_loop_compares_its_account_when_asked(tmp_path: Path) ->
         assert state.switch.state == REDUCE, "nobody adds risk to an account that is not as we know it"
 
         account = await service.compare()  # type: ignore[misc]
-        await service.inbox.command(correction(service, account, "fence", "by hand, at the venue", "test"))
+        await service.inbox.command(correction(service, account, "fence", "by hand, at the venue"))
         assert (await looked(service)).agrees  # type: ignore[union-attr]
         assert state.switch.state == REDUCE, "a person re-arms"
 

@@ -294,13 +294,13 @@ async def test_a_correction_has_the_numbers_of_the_comparison_and_settles_it(tmp
     _, service, account = await with_a_difference(tmp_path)
     state = service.shell.state
     said = how_of(service, how, "bought by telephone")
-    event = correction(service, account, how, said, "api")
+    event = correction(service, account, how, said)
     assert (event.lots, event.cash_micro, event.reason) == ([0, 7, 0], -70_000_000, "bought by telephone")
     step(state, event)
     assert found(state, account) == ([0, 0, 0], 0)
     assert compared(state, account).agrees
     with pytest.raises(NotDone, match="no difference to fence"):
-        correction(service, account, how, said, "api")
+        correction(service, account, how, said)
 
 
 async def test_a_correction_needs_a_reason_and_a_book_that_there_is(tmp_path: Path) -> None:
@@ -326,9 +326,9 @@ async def test_a_comparison_is_made_when_it_is_asked_for_and_not_when_something_
 
 
 async def test_cash_is_the_venues_business_where_there_is_one(tmp_path: Path) -> None:
-    from quantd.daemon.commands.manual import flow
+    from quantd.daemon.commands.manual import Cash, flow
 
     _, service, _ = await with_a_difference(tmp_path)
     with pytest.raises(NotDone, match="reports deposits and withdrawals itself") as refused:
-        flow(service, "", "10.00", False, "x", "api")
+        flow(service, Cash("add", "10.00", "x"))
     assert refused.value.fault == "venue"

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import ConfigError, Known, digest, load, read, reloading, secret
 from quantd.trading.instruments import NANO
 from tests.support.checkout import ROOT
@@ -20,6 +21,7 @@ KNOWN = Known(
     feeds=("replay", "yfinance", "alpaca", "ccxt"),
     brokers=("paper", "alpaca", "ccxt"),
     stops_at={"ccxt": ("kraken",)},
+    limits=limit_keys(),
 )
 
 SMALL = """\
@@ -342,7 +344,7 @@ def test_stops_rest_only_where_a_venue_has_them(where, line, path):
     ],
 )
 def test_a_lot_is_the_instruments_own_or_that_of_its_kind(symbol, more, lot_nano):
-    known = Known(policies=KNOWN.policies, calendars=("XNYS", "XLON", "24/7"))
+    known = Known(policies=KNOWN.policies, calendars=("XNYS", "XLON", "24/7"), limits=limit_keys())
     text = changed('"QQQ"', f'"{symbol}"') + f'[[universe.instruments]]\nsymbol = "{symbol}"\n{more}\n'
     assert read(text, known).instruments().lot_nano == [10**9, lot_nano]
     if not more:

@@ -3,6 +3,7 @@ reaches the engine."""
 
 import pytest
 
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.config import ConfigError, Known
@@ -16,6 +17,7 @@ KNOWN = Known(
     calendars=("XNYS",),
     feeds=("replay", "yfinance", "alpaca", "ccxt", "http"),
     brokers=("paper", "alpaca", "ccxt"),
+    limits=limit_keys(),
 )
 SMALL = """\
 [universe]

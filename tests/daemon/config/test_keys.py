@@ -5,22 +5,21 @@ import tomllib
 
 import pytest
 
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import (
     NOT_TRADING,
     PROFILES,
     Broker,
     ConfigError,
-    Correlation,
     Known,
-    Limits,
-    Tail,
     digest,
     flat,
     read,
 )
-from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
+from quantd.daemon.config.keys import all_keys, document_of, keys_of, pattern_of
 from quantd.daemon.config.known import MIN_HISTORY, SHOCKS
-from quantd.risk.limits import catalogue, profiles
+from quantd.risk.limits import profiles
+from quantd.risk.limits.catalogue import Limits
 from quantd.risk.measures.stress import SHIPPED
 from quantd.trading.execution import Costs
 from tests.support.checkout import ROOT
@@ -30,7 +29,9 @@ KNOWN = Known(
     calendars=("XNYS", "XLON"),
     feeds=("replay", "yfinance", "alpaca", "ccxt"),
     brokers=("paper", "alpaca", "ccxt"),
+    limits=limit_keys(),
 )
+DOCUMENT = document_of(limit_keys())
 TEXT = """\
 [universe]
 symbols = ["SPY", "QQQ"]
@@ -437,7 +438,7 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
 
 
 def test_every_key_has_its_row():
-    leaves = {pattern for pattern, key in all_keys().items() if key.section is None}
+    leaves = {pattern for pattern, key in all_keys(DOCUMENT).items() if key.section is None}
     assert leaves == {pattern_of(path_of(key)) for key in ROWS}
 
 
@@ -449,26 +450,13 @@ HOUSE_ONLY = {
 
 
 def test_house_and_agents_share_their_limits():
-    house = {p[1:] for p in all_keys() if p[0] == "risk" and len(p) > 1 and p[1] not in HOUSE_ONLY}
-    assert house == {p[3:] for p in all_keys() if p[:3] == ("agents", "*", "limits") and len(p) > 3}
-    assert house == {p[2:] for p in all_keys() if p[:2] == ("manual", "limits") and len(p) > 2}
+    house = {p[1:] for p in all_keys(DOCUMENT) if p[0] == "risk" and len(p) > 1 and p[1] not in HOUSE_ONLY}
+    assert house == {p[3:] for p in all_keys(DOCUMENT) if p[:3] == ("agents", "*", "limits") and len(p) > 3}
+    assert house == {p[2:] for p in all_keys(DOCUMENT) if p[:2] == ("manual", "limits") and len(p) > 2}
 
 
-def test_the_limits_are_those_of_the_gate():
-    ours = {key.attribute for key in keys_of(Limits).values()}
-    exact = {"max_order_notional_micro": "max_order_notional"}  # exact money here, a float beside marks there
-    from_the_broker = {"fee_bp"}  # [broker] commission_bp says it
-    from_live = {"max_account_notional", "ramp", "max_orders_per_day"}  # [live]: of the house in mode live
-    from_the_venue = {"buying_power", "no_borrow"}  # nothing to set: what the venue says
-    assert {exact.get(name, name) for name in ours} == set(
-        catalogue.FIELDS
-    ) - from_the_broker - from_live - from_the_venue
-    assert set(keys_of(Tail)) == set(catalogue.Tail.__struct_fields__)
-    assert set(keys_of(Correlation)) == set(catalogue.Correlation.__struct_fields__)
-    for table, values in ((Tail, catalogue.Tail(limit=0.1)), (Correlation, catalogue.Correlation())):
-        defaults = {n: f.default for n, f in table.model_fields.items() if not f.is_required()}
-        assert defaults == {name: getattr(values, name) for name in defaults}
-    assert catalogue.Limits().min_history == MIN_HISTORY
+def test_the_names_that_the_checks_list_are_those_of_the_gate():
+    assert Limits().min_history == MIN_HISTORY
     assert set(profiles.PROFILES) == set(PROFILES)
     assert set(SHIPPED) == set(SHOCKS)
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import ConfigError, Known, read
 from tests.support.checkout import ROOT
 
@@ -14,6 +15,7 @@ KNOWN = Known(
     calendars=("XNYS", "24/7"),
     feeds=("replay", "yfinance", "alpaca", "ccxt", "http"),
     brokers=("paper", "alpaca", "ccxt"),
+    limits=limit_keys(),
 )
 # the default, with every other limit beside those it has, for the house and for an agent
 LIMITS = """\

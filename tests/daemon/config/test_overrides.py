@@ -3,13 +3,19 @@
 import pytest
 import typer
 
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.cli.program import commands, program
 from quantd.daemon.config import ConfigError, Known, read
 from tests.support import command_line
 from tests.support.checkout import ROOT
 
 TEXT = (ROOT / "config.toml").read_text()
-KNOWN = Known(policies=("inverse_volatility", "momentum"), calendars=("XNYS", "24/7"), secrets={"alpaca_key": "a key"})
+KNOWN = Known(
+    policies=("inverse_volatility", "momentum"),
+    calendars=("XNYS", "24/7"),
+    secrets={"alpaca_key": "a key"},
+    limits=limit_keys(),
+)
 
 
 def config(*sets, **environ):

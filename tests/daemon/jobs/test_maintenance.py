@@ -8,6 +8,7 @@ from pathlib import Path
 from quantd.adapters.store.upkeep.backup import read_manifest
 from quantd.adapters.store.upkeep.restore import restore
 from quantd.adapters.store.upkeep.verify import verify
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import Known, read
 from quantd.daemon.jobs.maintenance import Upkeep
 from quantd.daemon.jobs.runner import Jobs
@@ -20,7 +21,7 @@ from quantd.trading.events import Stopping
 from tests.daemon.runtime.test_service import TEXT, Kit, backtest, until, world
 from tests.support.command_line import CONFIG, answer, quantd, write
 
-KNOWN = Known(("equal_weight",), ("24/7",))
+KNOWN = Known(("equal_weight",), ("24/7",), limits=limit_keys())
 
 
 def upkeep_of(kit: Kit, folder: Path, *sets: str) -> Jobs:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.stdlib import get_logger
 
 from quantd.daemon.monitoring.metrics import (
     KIND_LINES,
@@ -19,7 +20,6 @@ from quantd.daemon.monitoring.metrics import (
     LogFormat,
     Metrics,
     configure,
-    logger,
 )
 from tests.support.examples import examples
 
@@ -43,7 +43,7 @@ def lines(format: LogFormat, speak: "object", level: str = "INFO") -> list[str]:
 
 
 def test_json_lines_carry_event_level_component_and_values() -> None:
-    (line,) = lines("json", lambda: logger("bus").info("connected", host="h", attempts=3))
+    (line,) = lines("json", lambda: get_logger("quantd.bus").info("connected", host="h", attempts=3))
     spoken = json.loads(line)
     assert spoken.pop("timestamp").endswith("Z")
     assert spoken == {"event": "connected", "level": "info", "logger": "quantd.bus", "host": "h", "attempts": 3}
@@ -62,9 +62,9 @@ def test_lines_of_libraries_take_the_same_way() -> None:
 
 def test_the_level_holds_for_us_and_for_libraries() -> None:
     def speak() -> None:
-        logger("x").info("no")
+        get_logger("quantd.x").info("no")
         logging.getLogger("y").info("no")
-        logger("x").warning("yes")
+        get_logger("quantd.x").warning("yes")
 
     assert [json.loads(line)["event"] for line in lines("json", speak, "WARNING")] == ["yes"]
 
@@ -80,7 +80,7 @@ def test_noise_of_the_mqtt_libraries_is_down_and_ours_is_not() -> None:
 
 
 def test_a_logger_made_before_the_configuration_follows_it() -> None:
-    early = logger("early")
+    early = get_logger("quantd.early")
     early.debug("before")
     (line,) = lines("json", lambda: early.info("after"))
     assert json.loads(line)["event"] == "after"
@@ -91,7 +91,7 @@ def test_a_logger_made_before_the_configuration_follows_it() -> None:
 @given(NASTY, NASTY)
 def test_no_input_makes_a_second_line_or_stops_a_line(event: str, value: str) -> None:
     for format in ("json", "console"):
-        found = lines(format, lambda: logger("x").info(event, value=value))  # type: ignore[arg-type]
+        found = lines(format, lambda: get_logger("quantd.x").info(event, value=value))  # type: ignore[arg-type]
         assert len(found) == 1
         assert "\x1b" not in found[0]
 
@@ -101,7 +101,7 @@ def test_an_exception_is_told_with_its_traceback() -> None:
         try:
             raise ValueError("lost")
         except ValueError:
-            logger("x").exception("failed")
+            get_logger("quantd.x").exception("failed")
 
     (line,) = lines("json", speak)
     assert "ValueError: lost" in json.loads(line)["exception"]
@@ -113,7 +113,7 @@ def test_an_exception_of_somebody_elses_code_cannot_steer_the_terminal() -> None
         try:
             raise ValueError("\x1b[2J gone")
         except ValueError:
-            logger("x").exception("failed")
+            get_logger("quantd.x").exception("failed")
 
     text = "\n".join(lines("console", speak))
     assert "\\x1b[2J gone" in text
@@ -121,7 +121,9 @@ def test_an_exception_of_somebody_elses_code_cannot_steer_the_terminal() -> None
 
 
 def test_secrets_are_not_told_and_values_are_bounded() -> None:
-    (line,) = lines("json", lambda: logger("x").info("login", mqtt_password="hunter2", token="t", text="x" * 10_000))
+    (line,) = lines(
+        "json", lambda: get_logger("quantd.x").info("login", mqtt_password="hunter2", token="t", text="x" * 10_000)
+    )
     spoken = json.loads(line)
     assert (spoken["mqtt_password"], spoken["token"]) == ("***", "***")
     assert len(spoken["text"]) == VALUE_CHARS + 1
@@ -131,7 +133,7 @@ def test_a_flood_of_one_event_is_counted_and_hides_no_other() -> None:
     now = [0.0]
 
     def flood() -> None:
-        flooded = logger("api")
+        flooded = get_logger("quantd.api")
         for k in range(10_000):
             flooded.warning("api.refused", text="x" * 5_000, n=k)
             logging.getLogger("lib").error("failed with %s", k)
@@ -179,18 +181,39 @@ def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
 
 def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
     metrics = Metrics("paper", ["learned"])
-    metrics.slices(7, 0.5)
-    metrics.loop_lag(0.25)
-    metrics.decision("learned", 0.002)
-    metrics.job("daily", 2.0)
-    metrics.trail({"weight": 2}, {}, {})
-    metrics.trail({"weight": 3, "": 1}, {"filled": 2}, {"CRITICAL": 1})
-    metrics.open_orders(4)
-    metrics.bus(online=True, queue_depth=14, drops=2, reconnects=1)
-    metrics.account(118_402.17, 0.091, 0.98)
-    metrics.switch("house", 1)
-    metrics.model("learned", "risk", on=True, seconds=7.5, figures={"r2": (0.6, 0.5), "running_mse": (None, None)})
-    metrics.model("learned", "allocation", on=False, seconds=None, figures={"mse": (0.3, 0.2)})
+    for gauge, value in {
+        "bar_lag_seconds": 0.5,
+        "loop_lag_seconds": 0.25,
+        "open_orders": 4,
+        "bus_online": True,
+        "bus_queue_depth": 14,
+        "equity": 118_402.17,
+        "drawdown_ratio": 0.091,
+        "gross_exposure_ratio": 0.98,
+    }.items():
+        metrics.set(gauge, value)
+    metrics.observe("decision_seconds", 0.002, "learned")
+    metrics.observe("job_seconds", 2.0, "daily")
+    for counter, total, *labels in (
+        ("slices", 7),
+        ("gate_verdicts", 2, "weight"),
+        ("gate_verdicts", 3, "weight"),
+        ("gate_verdicts", 1, "passed"),
+        ("orders", 2, "filled"),
+        ("alerts", 1, "CRITICAL"),
+        ("bus_drops", 2),
+        ("bus_reconnects", 1),
+    ):
+        metrics.total(counter, total, *labels)
+    metrics.set("switch_state", 1, "house")
+    metrics.set("model_on", True, "learned", "risk")
+    metrics.set("model_on", False, "learned", "allocation")
+    metrics.set("model_training_seconds", 7.5, "learned", "risk")
+    metrics.set("model_training_seconds", None, "learned", "allocation")
+    metrics.set("model_r2", 0.6, "learned", "risk", "model")
+    metrics.set("model_r2", 0.5, "learned", "risk", "plain")
+    metrics.set("model_mse", 0.2, "learned", "allocation", "plain")
+    metrics.set("model_running_mse", None, "learned", "risk", "model")
     found = samples(metrics)
     expected = {
         ("quantd_slices_total",): 7,
@@ -228,22 +251,22 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
 def test_counters_of_the_bus_only_grow() -> None:
     metrics = Metrics("paper")
     for drops in (2, 5, 0, 3):  # a new bus starts at 0
-        metrics.bus(online=False, queue_depth=0, drops=drops, reconnects=0)
+        metrics.total("bus_drops", drops)
     assert samples(metrics)[("quantd_bus_drops_total",)] == 8
 
 
 def test_two_instances_in_one_process_do_not_share_metrics() -> None:
     one, two = Metrics("one"), Metrics("two")
-    one.slices(3, 0.0)
+    one.total("slices", 3)
     assert samples(two)[("quantd_slices_total",)] == 0
 
 
 def test_labels_are_bounded_and_what_is_too_many_is_still_counted() -> None:
     metrics = Metrics("paper", ["learned"])
     for k in range(10 * LABELS):
-        metrics.trail({f"reason {k}": 1}, {}, {})
-        metrics.decision(f"agent {k}", 0.1)
-    metrics.switch("learned", 2)
+        metrics.total("gate_verdicts", 1, f"reason {k}")
+        metrics.observe("decision_seconds", 0.1, f"agent {k}")
+    metrics.set("switch_state", 2, "learned")
     found = samples(metrics)
     reasons = {k: v for k, v in found.items() if k[0] == "quantd_gate_verdicts_total"}
     assert len(reasons) == LABELS + 1

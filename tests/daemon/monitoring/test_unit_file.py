@@ -63,7 +63,7 @@ def test_a_wrong_configuration_is_not_started_again_and_a_crash_is() -> None:
 
 
 def test_secrets_have_names_that_the_daemon_can_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from quantd.daemon.monitoring.systemd import secret
+    from quantd.daemon.config import secret
 
     names = [value.split(":")[0] for value in settings()["LoadCredential"]]
     for name in names:

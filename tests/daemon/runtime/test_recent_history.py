@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quantd.adapters.store.queries import Reader
-from quantd.daemon.config.limit_keys import History
+from quantd.daemon.config.risk_tables import History
 from quantd.daemon.runtime.recent_history import Histories
 from quantd.trading.effects import AgentPlan, Assessed, Planned, Valued
 from tests.daemon.runtime.test_service import Kit, world
@@ -29,7 +29,7 @@ def test_memory_is_bounded_by_10000_states_5000_assessments_and_5000_allocations
         histories.add([planned(ts)])
     assert histories.sizes() == DEFAULT
     assert [p.ts for p in histories.portfolio(2)] == [12_000, 12_001]
-    assert histories.portfolio(1)[0].equity == "1000000.00"
+    assert histories.portfolio(1)[0].equity_micro == 10**12
     assert histories.risk(1)[0].kind == "plan"
     assert len(histories.portfolio(20_000)) == 10_000
 

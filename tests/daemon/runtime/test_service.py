@@ -14,6 +14,7 @@ from quantd.adapters.store.errors import StoreFull
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
 from quantd.adapters.store.upkeep.verify import verify
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.commands.control import NotDone, operator
 from quantd.daemon.config import Known, read
 from quantd.daemon.monitoring.watchdog import halt_file, watch_halt_file
@@ -44,7 +45,7 @@ policy = "equal_weight"
 capital = 1.0
 """
 
-CONFIG = read(TEXT, Known(("equal_weight",), ("24/7",)))
+CONFIG = read(TEXT, Known(("equal_weight",), ("24/7",), limits=limit_keys()))
 
 
 def equal(view: object) -> list[float]:
@@ -334,7 +335,7 @@ async def test_a_store_that_is_harmed_while_it_is_open_halts_and_ends_the_daemon
     with pytest.raises(StoreGaveUp, match="while quantd runs"):
         await asyncio.wait_for(stepping, 10)
     assert kit.shell.state.switch.reason == "store"
-    assert any(m.level == "CRITICAL" and b"restore a backup" in m.payload for m in kit.urgent)
+    assert any("/alerts/CRITICAL/" in m.topic and b"restore a backup" in m.payload for m in kit.urgent)
     kit.store.close()
 
 

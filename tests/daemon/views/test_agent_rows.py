@@ -159,6 +159,6 @@ def test_the_report_has_a_section_of_the_shadow_and_one_of_the_agents_beside_eac
     for before, after in pairwise(points):
         if before.ts in moved and any(moved[before.ts]):
             for k in range(2):
-                base = float(before.books[k]) + moved[before.ts][k] / 1e6
-                worst = max(worst, abs(float(after.books[k]) / base - 1.0))
+                base = before.books[k] + moved[before.ts][k]
+                worst = max(worst, abs(after.books[k] / base - 1.0))
     assert 0.0 < worst < 0.05

@@ -37,6 +37,7 @@ from quantd.trading.effects import Effect, Planned
 from quantd.trading.events import Decided, Event
 from tests.support.command_line import ROOT
 from tests.support.engine import World, block, walk
+from tests.support.store import put_snapshot
 
 RUN = "7f3k2m1a"
 SETS = ("feed.end=2019-06-28", "feed.pace=fast", 'risk.max_order_notional="9000.00"')
@@ -181,7 +182,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shell.take(item)
         if number == len(market) * 3 // 4:
             journal.commit(shell.ts)
-            journal.store.put_snapshot(RUN, journal.journal.seq, code_version(), shell.keep())
+            put_snapshot(journal.store, RUN, journal.journal.seq, code_version(), shell.keep())
     journal.close(shell.ts)
     return folder
 
@@ -218,10 +219,10 @@ def test_the_state_of_a_decision_is_had_again_before_and_after_a_snapshot(kept: 
 
 
 def test_an_order_is_explained_with_its_limits_its_size_and_its_fill(kept: Path, reader: Reader) -> None:
-    order = next(o for o in reader.orders() if o.order.state == "filled" and not int(o.order.reason))
-    e = told(kept, reader, order.order.id)
+    order = next(o for o in reader.orders() if o.state == "filled" and not int(o.reason))
+    e = told(kept, reader, order.id)
     assert e.recomputed
-    assert (e.order, e.symbol, e.qty) == (order.order.id, order.order.symbol, order.order.qty)
+    assert (e.order, e.symbol, e.qty) == (order.id, order.symbol, order.qty)
     assert not any(row.cut for row in e.limits)
     assert {row.limit for row in e.limits} >= {
         "max_position_weight",
@@ -274,12 +275,12 @@ def test_every_order_has_a_decision_with_its_verdict(reader: Reader) -> None:
     asked = {(d.plan.ts, x.symbol) for d in decisions.values() for x in asked_lines(reader, d) if x.who == "house"}
     orders = reader.orders()
     assert len(orders) > 50
-    assert {(o.order.ts, o.order.symbol) for o in orders} <= asked
+    assert {(o.ts, o.symbol) for o in orders} <= asked
     for now in orders[::7]:
-        decision = reader.decision(now.order.id)
+        decision = reader.decision(now.id)
         assert decisions[decision.plan.sample, decision.plan.n] == decision
-        line = next(x for x in asked_lines(reader, decision) if x.who == "house" and x.symbol == now.order.symbol)
-        assert (line.side, line.allowed) == (now.order.side, now.order.qty)
+        line = next(x for x in asked_lines(reader, decision) if x.who == "house" and x.symbol == now.symbol)
+        assert (line.side, line.allowed) == (now.side, now.qty)
         assert bool(line.reason) == (line.asked != line.allowed)
         assert decision.plan.values
         assert decision.plan.values_before
@@ -301,7 +302,7 @@ def test_a_symbol_means_the_newest_decision_about_it_up_to_a_day(kept: Path, rea
 
 
 def test_what_is_unknown_is_said_with_what_is_nearest(reader: Reader) -> None:
-    order = reader.orders()[0].order.id
+    order = reader.orders()[0].id
     first, last = reader.decisions()[0], reader.decisions()[-1]
     lone = next(d for d in reader.decisions() if len({x.symbol for x in asked_lines(reader, d)}) > 1)
     wrong = {
@@ -330,7 +331,7 @@ def test_without_the_market_what_is_recorded_is_shown_and_the_rest_is_said(kept:
     saved = next((tmp_path / "state" / "configs").iterdir())
     saved.write_text(saved.read_text().replace("us_daily.parquet", "gone.parquet"))
     reader = Reader.open(tmp_path / "state")
-    order = reader.orders()[-1].order.id
+    order = reader.orders()[-1].id
     found = find(reader, order)
     e = explain(tmp_path / "state", reader, found, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
     assert not e.recomputed
@@ -351,14 +352,14 @@ def test_another_market_than_the_recorded_one_is_not_asked(kept: Path, tmp_path:
     saved = next((tmp_path / "state" / "configs").iterdir())
     saved.write_text(saved.read_text().replace("spread_bp = 2.0", "spread_bp = 4.0"))
     reader = Reader.open(tmp_path / "state")
-    found = find(reader, reader.orders()[-1].order.id)
+    found = find(reader, reader.orders()[-1].id)
     e = explain(tmp_path / "state", reader, found, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
     assert not e.recomputed
     assert "the replay differs from the journal" in e.unavailable
 
 
 def test_the_document_is_what_its_type_says(kept: Path, reader: Reader) -> None:
-    e = told(kept, reader, reader.orders()[0].order.id)
+    e = told(kept, reader, reader.orders()[0].id)
     document = msgspec.json.decode(msgspec.json.encode(e))
     assert msgspec.to_builtins(msgspec.convert(document, Explanation, strict=True)) == document
 

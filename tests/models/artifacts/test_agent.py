@@ -11,7 +11,6 @@ import torch
 from quantd.models.artifacts.agent_policy import CARRY, LearnedAgent, load_agent
 from quantd.models.artifacts.manifest import ArtifactError
 from quantd.models.export.agreement import probes_of
-from quantd.models.export.writer import scaled
 from quantd.models.history.panel import Panel
 from quantd.models.market.desks import Desks
 from quantd.models.market.desks import Seat as TrainedSeat
@@ -186,9 +185,8 @@ def test_seats_are_masked_and_capped_as_they_were_in_training(tmp_path: Path) ->
         view.returns(LOOKBACK), view.weights, view.cash, None, np.array([True, False, True])
     )
     learner = Several(3)
-    row = scaled(
-        torch.from_numpy(observation(SPEC, view.returns(LOOKBACK), view.weights, view.cash))[None], scaling_of()
-    )
+    seen = torch.from_numpy(observation(SPEC, view.returns(LOOKBACK), view.weights, view.cash))[None]
+    row = scaling_of().of(seen)
     action = learner.act(row.expand(3, -1))
     prices = np.full((200, 3), 50.0)
     prices[:, 1] = np.nan

@@ -14,9 +14,9 @@ from quantd.models.artifacts import folder as folders
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import FOREST_KINDS, MANIFEST, ArtifactError, ForestManifest
 from quantd.models.forests.conversion import to_onnx
-from quantd.models.forests.forest_features import features_hash
 from quantd.models.forests.prediction import TIMING, Forest, load, load_forest, write
 from quantd.models.forests.trees import Trees, read
+from quantd.models.observation.return_features import spec_hash
 from tests.support.examples import examples
 from tests.support.forests import FOREST
 
@@ -165,7 +165,7 @@ def test_features_that_this_program_does_not_compute_are_refused(folder: Path) -
     others: list[dict[str, object]] = [{"names": own.names[::-1]}, {"version": 2}, {"names": (*own.names, "magic")}]
     for features in (msgspec.structs.replace(own, **other) for other in others):
         with pytest.raises(ArtifactError, match="train it again"):
-            load(rewritten(folder, features=features, features_hash=features_hash(features)))
+            load(rewritten(folder, features=features, features_hash=spec_hash(features)))
 
 
 def test_a_scaler_that_divides_by_nothing_is_refused(folder: Path) -> None:

@@ -38,7 +38,7 @@ def test_the_shipped_artifact_is_whole_and_small() -> None:
     assert len(artifact.manifest.training.seeds) >= 5
     assert sum(p.stat().st_size for p in SHIPPED.iterdir()) < 1_000_000
     # the default run starts 2019-01-02: nothing of it was seen
-    assert artifact.trained_until_ns < np.datetime64("2019-01-02", "ns").astype(np.int64)
+    assert artifact.manifest.training.until_ns < np.datetime64("2019-01-02", "ns").astype(np.int64)
     assert max(w.last for w in artifact.manifest.training.windows.values()) < "2019-01-02"
 
 

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from quantd.daemon.policies.loading import load
 from quantd.models.artifacts.agent_policy import LearnedAgent
-from quantd.models.export.policy_graph import Scaling
-from quantd.models.export.writer import scaled, weights_of, write
+from quantd.models.export.writer import weights_of, write
 from quantd.models.history.panel_files import read_panel
 from quantd.models.learners.dqn import Dqn, DqnPlan
 from quantd.models.learners.ppo import Ppo, PpoPlan
 from quantd.models.market.episodes import WHOLE, Episodes
-from quantd.models.market.normalisation import Normalised
+from quantd.models.market.normalisation import Normalised, Scale
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import Market, grid, market_of
 from quantd.models.observation.sight import SightSpec, features_of
@@ -86,7 +85,7 @@ def test_every_decision_of_the_daemon_is_the_learners_own(name: str, market: Mar
         # the simulator's row of the market with the book that the daemon had: where its gate lets less through, books
         # differ
         observation[0, -len(SYMBOLS) - 1 :] = torch.from_numpy(watched.books[k])
-        row = scaled(observation, scaling)
+        row = scaling.of(observation)
         action = learner.act(row, started=torch.tensor([k == 0])) if name == "ppo lstm" else learner.act(row)
         learned = weights_of(action, manifest, allocations)
         apart.append(np.abs(learned - log.weights[k]).max())
@@ -108,7 +107,7 @@ def simulator(name: str, market: Market, **options: Any) -> Simulator:
     return Simulator(market, costs=COSTS, capital=CASH, **options)
 
 
-def trained(name: str, market: Market) -> tuple[Any, Scaling]:
+def trained(name: str, market: Market) -> tuple[Any, Scale]:
     """A learner of a few hundred steps, and how what it saw was scaled."""
     torch.set_num_threads(1)
     env = Normalised(simulator(name, market, batch=4, episodes=Episodes(length=60), lot=1.0, seed=1))
@@ -116,4 +115,4 @@ def trained(name: str, market: Market) -> tuple[Any, Scaling]:
     learner: Any = (Dqn if name == "dqn" else Ppo)(plan, env.observation_size, env.action_size, env.kind, 1)
     learner.learn(env, 768, lambda report: False)
     statistics = env.observations
-    return learner, Scaling(statistics.mean.numpy(), statistics.deviation().numpy(), 10.0)
+    return learner, Scale(statistics.mean, statistics.deviation())

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -40,7 +39,7 @@ def policy(forests: dict[ForestKind, Forest]) -> LearnedAllocation:
 
 
 def trained(out: Path, returns: Floats, plan: Plan) -> LearnedAllocation:
-    train_on(panel_of(returns), {}, plan, out, "a test", lambda line: None, perf_counter())
+    train_on(panel_of(returns), {}, plan, out, "a test", lambda line: None)
     made = load_artifact(out, {"method": "inverse_volatility"})
     assert isinstance(made, LearnedAllocation)
     return made
@@ -153,9 +152,7 @@ def test_a_score_tilts_a_weight_by_no_more_than_is_allowed(tmp_path: Path) -> No
     draw = np.random.default_rng(1)
     drift = np.repeat(draw.normal(0.0, 0.006, (16, 4)), 100, axis=0)
     returns = drift + draw.normal(0.0, 0.01, drift.shape)
-    train_on(
-        panel_of(returns), {}, Plan("allocation", folds=1, leaves=32), tmp_path / "f", "a test", lambda line: None, 0.0
-    )
+    train_on(panel_of(returns), {}, Plan("allocation", folds=1, leaves=32), tmp_path / "f", "a test", lambda line: None)
     forest = load_forest(tmp_path / "f", "allocation")
     view = view_of(returns[-LOOKBACK:])
     plain, tilted = (

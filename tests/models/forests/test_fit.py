@@ -2,7 +2,6 @@
 
 from datetime import date
 from pathlib import Path
-from time import perf_counter
 
 import msgspec
 import numpy as np
@@ -30,7 +29,7 @@ def quiet(line: str) -> None:
 
 
 def made(out: Path, returns: Floats, plan: Plan) -> ForestManifest:
-    return train_on(panel_of(returns), {}, plan, out, "a test", quiet, perf_counter())
+    return train_on(panel_of(returns), {}, plan, out, "a test", quiet)
 
 
 def test_the_same_command_makes_the_same_bytes(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from quantd.models.forests.fit import gather
 from quantd.models.forests.forest_features import (
     ASSET_FEATURES,
     LOOKBACK,
-    features_hash,
     features_of,
     look,
     pairs,
@@ -19,6 +18,7 @@ from quantd.models.forests.forest_features import (
     relative,
     see,
 )
+from quantd.models.observation.return_features import spec_hash
 from tests.support.examples import examples
 from tests.support.forests import garch
 
@@ -119,4 +119,4 @@ def test_the_hash_names_every_part_of_what_is_read() -> None:
         replace(base, lookback=127),
         replace(base, version=2),
     ]
-    assert len({features_hash(each) for each in [base, *others]}) == 6
+    assert len({spec_hash(each) for each in [base, *others]}) == 6

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from quantd.models.learners.dqn import PROFILES, Dqn, DqnPlan, epsilon_of, targets
 from quantd.models.learners.replay import Batch
-from quantd.models.networks.q_network import NoisyLinear, QNetwork, to_onnx
+from quantd.models.networks.onnx_nodes import Graph
+from quantd.models.networks.q_network import NoisyLinear, QNetwork
+from tests.models.learners.replay_problems import SwitchingFee, on
 from tests.support.examples import examples
 from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
-from tests.support.replay_problems import SwitchingFee, on
 
 PLAIN = DqnPlan(
     hidden=(32,),
@@ -248,7 +249,11 @@ def test_torch_and_onnx_runtime_choose_the_same_allocation_and_value_it_the_same
     made = network(seed, streams=streams, noisy=noisy)
     draw = np.random.default_rng(seed)
     allocations = draw.dirichlet(np.ones(3), size=4)
-    session = onnxruntime.InferenceSession(to_onnx(made, allocations), providers=["CPUExecutionProvider"])
+    graph = Graph()
+    graph.node("Identity", [made.write(graph, "observation")], "q_values")
+    graph.chosen("q_values", allocations)
+    model = graph.model("q_network", {"observation": 5}, {"weights": 3, "q_values": 4})
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     seen = draw.normal(size=(1, 5)).astype(np.float32)
     weights, values = session.run(["weights", "q_values"], {"observation": seen})
     by_torch = made(torch.from_numpy(seen)).detach().numpy()

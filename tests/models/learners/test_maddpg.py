@@ -21,13 +21,13 @@ from quantd.models.market.episodes import Episodes
 from quantd.models.market.tensors import market_of
 from quantd.models.market.vector_env import Step
 from quantd.models.networks.onnx_nodes import Graph
-from quantd.models.networks.transformer import Layout, Sizes, layout_of
+from quantd.models.networks.transformer import Layout, Sizes
 from quantd.models.observation.sight import SightSpec, features_of
 from quantd.models.observation.table import observe
-from tests.support.joint_problems import CooperativeSplit, short, trained
+from tests.models.learners.joint_problems import CooperativeSplit, short, trained
+from tests.models.learners.replay_problems import digest, on
 from tests.support.panels import panel_of
 from tests.support.problems import DriftingAsset, RevertingPair, share
-from tests.support.replay_problems import digest, on
 
 PLAN = MaddpgPlan(
     agents=3,
@@ -120,7 +120,7 @@ def test_with_one_agent_an_update_is_that_of_ddpg() -> None:
     random = torch.Generator().manual_seed(0)
     random.set_state(made.course.random.get_state())
     batch = replay.sample(16, random)
-    before = {name: vector.clone() for name, vector in made._vectors().items()}
+    before = {name: vector.clone() for name, vector in made._vectors.items()}
 
     def network(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> Tensor:
         for depth, (weight, bias) in enumerate(layers):
@@ -147,7 +147,7 @@ def test_with_one_agent_an_update_is_that_of_ddpg() -> None:
     assert float(losses[0]) == pytest.approx(float(loss.detach()), rel=1e-5)
     for name, slope, rate in (("critics", critics_slope, 1e-3), ("actors", actors_slope, 1e-4)):
         sure = slope.abs() > 1e-5
-        moved = made._vectors()[name] - before[name]
+        moved = made._vectors[name] - before[name]
         assert sure.any()
         torch.testing.assert_close(moved[sure], -rate * slope[sure].sign(), atol=2e-2 * rate, rtol=0.0)
     torch.testing.assert_close(made.target.vector, 0.9 * before["target"] + 0.1 * made.network.vector)
@@ -234,7 +234,7 @@ def test_it_resumes_to_the_same_bits() -> None:
 @pytest.mark.long
 def test_two_processes_with_one_seed_make_the_same_bits_and_another_seed_others() -> None:
     told = subprocess.run(
-        [sys.executable, "-m", "tests.support.joint_problems"],
+        [sys.executable, "-m", "tests.models.learners.joint_problems"],
         capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     ).stdout.split()  # fmt: skip
     assert [trained(3)] == told
@@ -242,6 +242,7 @@ def test_two_processes_with_one_seed_make_the_same_bits_and_another_seed_others(
 
 
 SIGHT = SightSpec(features=("momentum_5", "drawdown"), window=6, book=())
+LAYOUT = Layout(3, 3, 6)
 TINY = Sizes(width=8, heads=2, layers=2, widening=2)
 
 
@@ -254,7 +255,7 @@ def desks(seed: int = 1, spec: SightSpec = SIGHT) -> Desks:
 @pytest.mark.parametrize("network", ["mlp", "transformer"])
 def test_training_on_desks_of_a_market_resumes_to_the_same_bits(network: str) -> None:
     plan = MaddpgPlan(
-        agents=2, network=network, hidden=(8,), transformer=TINY, layout=layout_of(SIGHT, 3),  # type: ignore[arg-type]
+        agents=2, network=network, hidden=(8,), transformer=TINY, layout=LAYOUT,  # type: ignore[arg-type]
         batch=8, warmup=60, train_every=30, buffer=300,
     )  # fmt: skip
     whole, half, resumed = (Maddpg(plan, SIGHT.size(3), 4, "simplex", seed) for seed in (3, 3, 9))
@@ -271,7 +272,7 @@ def test_training_on_desks_of_a_market_resumes_to_the_same_bits(network: str) ->
 
 
 def test_agents_share_nothing_and_see_what_is_shared_once() -> None:
-    plan = MaddpgPlan(agents=2, network="transformer", hidden=(8,), transformer=TINY, layout=layout_of(SIGHT, 3))
+    plan = MaddpgPlan(agents=2, network="transformer", hidden=(8,), transformer=TINY, layout=LAYOUT)
     made = Maddpg(plan, SIGHT.size(3), 4, "simplex", 1)
     assert made.views == Views(2, SIGHT.size(3), 0)
     rows = torch.randn((2, SIGHT.size(3)), generator=torch.Generator().manual_seed(1))
@@ -289,7 +290,7 @@ def test_agents_share_nothing_and_see_what_is_shared_once() -> None:
 
 @pytest.mark.parametrize("network", ["mlp", "transformer"])
 def test_onnx_runtime_gives_every_agents_weights(network: str) -> None:
-    plan = MaddpgPlan(agents=3, network=network, transformer=TINY, layout=layout_of(SIGHT, 3))  # type: ignore[arg-type]
+    plan = MaddpgPlan(agents=3, network=network, transformer=TINY, layout=LAYOUT)  # type: ignore[arg-type]
     made = Maddpg(plan, SIGHT.size(3), 4, "simplex", 1)
     with torch.no_grad():
         made.network.vector.add_(torch.randn(made.network.vector.shape, generator=made.course.random) * 0.2)

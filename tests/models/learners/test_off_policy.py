@@ -12,9 +12,9 @@ from quantd.models.learners import off_policy
 from quantd.models.learners.dqn import Dqn, DqnPlan
 from quantd.models.learners.record import Diverged, Report
 from quantd.models.market.vector_env import Step
+from tests.models.learners.replay_problems import digest, on, short, trained
 from tests.support.checkout import ROOT
 from tests.support.problems import DriftingAsset
-from tests.support.replay_problems import digest, on, short, trained
 
 LEARNERS = ("dqn", "sac")
 
@@ -25,7 +25,7 @@ def test_the_same_seed_gives_the_same_bits_in_another_process_and_another_seed_d
     # a global generator in another place must change nothing
     torch.manual_seed(77)
     there = subprocess.run(
-        [sys.executable, "-m", "tests.support.replay_problems"],
+        [sys.executable, "-m", "tests.models.learners.replay_problems"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -47,7 +47,7 @@ def test_a_training_taken_up_again_comes_to_the_same_bits_as_one_that_was_not_br
     first.learn(env, broken_at, on)
     second, env = short(learner, 6)
     second.load(first.state())
-    assert digest(second.course.state()) == digest(first.course.state())
+    assert digest(second.state()) == digest(first.state())
     second.learn(env, 600, on)
     assert digest(second.state()) == digest(whole.state())
 

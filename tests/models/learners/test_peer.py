@@ -5,8 +5,8 @@ import torch
 
 from quantd.models.learners.a2c import A2cPlan
 from quantd.models.learners.ppo import PpoPlan
+from tests.models.learners.peer import PeerEnv, acting, peer_of
 from tests.models.learners.test_on_policy import trained
-from tests.support.peer import PeerEnv, acting, peer_of
 from tests.support.problems import DriftingAsset, Problem, RevertingPair, share
 
 SEEDS = (1, 2, 3, 4, 5)

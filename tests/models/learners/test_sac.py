@@ -5,20 +5,21 @@ from collections.abc import Callable
 
 import msgspec
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from quantd.models.learners.distributions import uniform
 from quantd.models.learners.record import Report
 from quantd.models.learners.sac import Sac, SacPlan, Squash
 from quantd.models.market.vector_env import Kind
-from quantd.models.networks.gaussian import GaussianActor, TwinCritics, bounded, to_onnx
+from quantd.models.networks.gaussian import GaussianActor, TwinCritics, bounded
+from tests.models.learners.replay_problems import on
+from tests.support.artifacts import session_of
 from tests.support.examples import examples
 from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
-from tests.support.replay_problems import on
 
 PLAN = SacPlan(
     hidden=(32, 32),
@@ -115,7 +116,7 @@ def test_actions_are_allocations_whoever_draws_them(kind: Kind, size: int) -> No
 
 
 def test_before_the_warmup_ends_every_allocation_is_as_likely() -> None:
-    drawn = Squash("simplex", 3).uniform(40_000, torch.Generator().manual_seed(1))
+    drawn = uniform(False, 40_000, 3, torch.Generator().manual_seed(1))
     # a uniform allocation of three: each weight has mean 1/3, variance 1/18, and is above 1/2 a quarter of the time
     torch.testing.assert_close(drawn.mean(0), torch.full((3,), 1 / 3), atol=0.005, rtol=0.0)
     torch.testing.assert_close(drawn.var(0), torch.full((3,), 1 / 18), atol=0.002, rtol=0.0)
@@ -243,9 +244,7 @@ def test_torch_and_onnx_runtime_allocate_the_same(seed: int, kind: Kind) -> None
     with torch.no_grad():
         made.actor.vector.mul_(2.0)
         made.actor.mean.weight.mul_(50.0)
-    session = onnxruntime.InferenceSession(
-        to_onnx(made.actor, made.squash.family.readout), providers=["CPUExecutionProvider"]
-    )
+    session = session_of(made.actor, made.squash.family.readout, 5, 4)
     seen = np.random.default_rng(seed).normal(size=(1, 5)).astype(np.float32)
     (weights,) = session.run(["weights"], {"observation": seen})
     np.testing.assert_allclose(weights, made.act(torch.from_numpy(seen)).numpy(), atol=1e-5)

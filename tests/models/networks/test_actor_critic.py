@@ -1,7 +1,6 @@
 """MLP and LSTM: gradients are autograd's, graphs are the same functions, a seed makes a network."""
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,9 +8,10 @@ from hypothesis import strategies as st
 
 from quantd.models.learners.distributions import family
 from quantd.models.market.vector_env import Kind
-from quantd.models.networks import lstm, mlp
+from quantd.models.networks import mlp
 from quantd.models.networks.lstm import Lstm
 from quantd.models.networks.mlp import Mlp
+from tests.support.artifacts import session_of
 from tests.support.examples import examples
 
 KINDS: list[tuple[Kind, str]] = [
@@ -99,7 +99,7 @@ def test_an_lstm_acting_step_by_step_says_what_it_says_of_the_whole_sequence() -
 def test_onnx_runtime_gives_the_mlps_weights(kind: Kind, simplex: str) -> None:
     actions = family(kind, 5, simplex)  # type: ignore[arg-type]
     network = disturbed(Mlp(11, actions.outputs, actions.spread, random_of(3)), 3)
-    session = onnxruntime.InferenceSession(mlp.to_onnx(network, actions.readout))
+    session = session_of(network, actions.readout, 11, 5)
     for row in torch.randn((20, 1, 11), generator=random_of(4)):
         actor, _ = network.act(row, network.begin(1))
         wanted = actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
@@ -112,7 +112,7 @@ def test_onnx_runtime_gives_the_mlps_weights(kind: Kind, simplex: str) -> None:
 def test_onnx_runtime_carries_the_lstms_state_as_torch_does(kind: Kind, simplex: str) -> None:
     actions = family(kind, 5, simplex)  # type: ignore[arg-type]
     network = disturbed(Lstm(11, actions.outputs, actions.spread, random_of(3), hidden=32), 3)
-    session = onnxruntime.InferenceSession(lstm.to_onnx(network, actions.readout))
+    session = session_of(network, actions.readout, 11, 5, carry=64)
     carry = network.begin(1)
     carried = carry.numpy()
     for row in torch.randn((20, 1, 11), generator=random_of(4)):

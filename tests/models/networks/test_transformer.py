@@ -3,7 +3,6 @@ function."""
 
 import msgspec
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor
@@ -13,9 +12,10 @@ from quantd.models.learners.distributions import family
 from quantd.models.learners.ppo import Ppo, PpoPlan
 from quantd.models.market.vector_env import Kind, Step
 from quantd.models.networks.layer_stack import Linear, Perceptron
-from quantd.models.networks.transformer import Block, Encoder, Layout, Sizes, Transformer, layout_of, to_onnx
+from quantd.models.networks.transformer import Block, Encoder, Layout, Sizes, Transformer
 from quantd.models.observation.sight import SightSpec, observation
-from tests.support.replay_problems import digest, on
+from tests.models.learners.replay_problems import digest, on
+from tests.support.artifacts import session_of
 
 LAYOUT = Layout(assets=3, features=2, window=5)
 SIZES = Sizes(width=8, heads=2, layers=3, widening=2)
@@ -69,8 +69,7 @@ def test_copies_computed_at_once_are_what_each_is_alone() -> None:
 
 def test_it_reads_the_sessions_and_features_where_a_sight_shows_them() -> None:
     spec = SightSpec(features=("momentum_5",), window=4, book=("weights", "cash"))
-    layout = layout_of(spec, 3)
-    assert layout == Layout(3, 2, 4)
+    layout = Layout(3, 2, 4)
     returns = np.random.default_rng(1).normal(0.0, 0.01, (spec.lookback, 3))
     seen = torch.from_numpy(observation(spec, returns, np.array([0.1, 0.2, 0.3]), 0.4))
     encoder = Encoder(1, spec.size(3), layout, SIZES, random_of(1))
@@ -121,7 +120,7 @@ def test_the_gradient_is_autograds_and_rows_in_parts_say_the_same(kind: Kind) ->
 @pytest.mark.parametrize(("layout", "size"), [(LAYOUT, SIZE), (Layout(3, 0, 7), 21)], ids=["whole", "window alone"])
 def test_onnx_runtime_gives_the_same_weights(kind: Kind, layout: Layout, size: int) -> None:
     network, actions = network_of(3, kind, layout, size), family(kind, 4)
-    session = onnxruntime.InferenceSession(to_onnx(network, actions.readout))
+    session = session_of(network, actions.readout, size, 4)
     answers = []
     for row in torch.randn((20, 1, size), generator=random_of(4)) * 2.0:
         actor, _ = network.act(row, network.begin(1))

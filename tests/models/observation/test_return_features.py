@@ -10,7 +10,6 @@ from quantd.models.observation.return_features import (
     FEATURES,
     LOOKBACK,
     USUAL_VOLATILITY,
-    FeatureSpec,
     columns_of,
     measure,
 )
@@ -72,4 +71,4 @@ def test_a_crash_is_cut_not_passed_on() -> None:
 
 
 def test_a_spec_picks_features_by_name() -> None:
-    assert columns_of(FeatureSpec(names=("drawdown", "momentum_5"))) == [FEATURES.index("drawdown"), 0]
+    assert columns_of(("drawdown", "momentum_5")) == [FEATURES.index("drawdown"), 0]

@@ -3,7 +3,7 @@ import pytest
 
 from quantd.models.history.panel import Panel
 from quantd.models.observation import sight
-from quantd.models.observation.return_features import FEATURES, LOOKBACK
+from quantd.models.observation.return_features import FEATURES, LOOKBACK, spec_hash
 from quantd.models.observation.sight import SightSpec, features_of, observation, shown
 from quantd.models.observation.table import observe
 from quantd.trading.market import Floats
@@ -60,4 +60,4 @@ def test_a_window_is_each_assets_returns_in_its_own_deviations() -> None:
 def test_what_cannot_be_shown_is_named(spec: SightSpec, word: str) -> None:
     assert word in sight.fault(spec)
     assert sight.fault(SightSpec()) == ""
-    assert sight.digest(spec) != sight.digest(SightSpec())
+    assert spec_hash(spec) != spec_hash(SightSpec())

@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import quantd.risk.limits.case
 import quantd.risk.pretrade.gate
@@ -25,17 +26,11 @@ class Fault(NamedTuple):
 # ---- a gate that is not told everything ---------------------------------------------------------------------
 
 
-def _changed(account: Account, **changes: Any) -> Account:
-    """The same account but for `changes`."""
-    names = [name for name in Account.__slots__ if not name.startswith("_")]
-    return Account(**{**{name: getattr(account, name) for name in names}, **changes})
-
-
 def told(name: str, change: Callable[[Account, Any], dict[str, Any]]) -> Fault:
     """A gate that sees another account."""
 
     def gate(ctx: Any, account: Account, asked: Any, limits: Limits, switch: int) -> Verdict:
-        return real_gate(ctx, _changed(account, **change(account, ctx)), asked, limits, switch)
+        return real_gate(ctx, replace(account, **change(account, ctx)), asked, limits, switch)
 
     return Fault(name, lambda patch: gate)
 
@@ -105,7 +100,7 @@ def _sales_counted(ctx: Any, account: Account, asked: Any, limits: Limits, switc
     """Cash that sales of the same basket will bring is spent at once."""
     sold = np.maximum(-np.nan_to_num(asked, posinf=0.0, neginf=0.0), 0.0)
     proceeds = float(np.minimum(sold, np.maximum(np.nan_to_num(account.lots), 0.0)).dot(ctx.px))
-    return real_gate(ctx, _changed(account, cash=account.cash + proceeds), asked, limits, switch)
+    return real_gate(ctx, replace(account, cash=account.cash + proceeds), asked, limits, switch)
 
 
 def _all_filled(ctx: Any, account: Account, asked: Any, limits: Limits, switch: int) -> Verdict:
@@ -117,7 +112,7 @@ def _all_filled(ctx: Any, account: Account, asked: Any, limits: Limits, switch: 
         lots = lots - account.down
         cash += float(account.down.dot(ctx.px))
     gone = {"up": None, "down": None, "up_cash": 0.0, "open_loss": 0.0}
-    return real_gate(ctx, _changed(account, lots=lots, cash=cash, **gone), asked, limits, switch)
+    return real_gate(ctx, replace(account, lots=lots, cash=cash, **gone), asked, limits, switch)
 
 
 def _whatever_the_switch(ctx: Any, account: Account, asked: Any, limits: Limits, switch: int) -> Verdict:

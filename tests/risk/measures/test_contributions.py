@@ -10,8 +10,9 @@ from skfolio import Portfolio
 from skfolio.measures import RiskMeasure
 
 from quantd.risk.measures import contributions
-from quantd.risk.measures.portfolio import covariance, historical_cvar, historical_var, volatility_annual
-from quantd.risk.measures.tails import ledoit_wolf, normal_quantile
+from quantd.risk.measures.portfolio import historical_cvar, historical_var
+from quantd.risk.measures.tails import normal_quantile
+from quantd.trading.covariance import covariance, ledoit_wolf
 from tests.support.examples import examples
 
 seeds = st.integers(0, 100_000)
@@ -80,7 +81,7 @@ def test_parametric_components_add_up_and_each_is_weight_times_slope(seed: int) 
 def test_volatility_contributions_are_those_of_skfolio_and_add_up_to_the_volatility() -> None:
     returns, weights = world(3)
     found = contributions.parametric(covariance(returns), weights, math.sqrt(252))
-    assert found.whole == pytest.approx(volatility_annual(weights, covariance(returns)))
+    assert found.whole == pytest.approx(math.sqrt(252 * (weights @ covariance(returns) @ weights)))
     oracle = Portfolio(X=returns, weights=weights).contribution(RiskMeasure.STANDARD_DEVIATION)
     np.testing.assert_allclose(found.component, oracle * math.sqrt(252), rtol=1e-4, atol=1e-7)
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from skfolio import Portfolio
 
-from quantd.risk.measures import diversification, portfolio
+from quantd.risk.measures import diversification
+from quantd.trading.covariance import covariance
 from tests.support.examples import examples
 
 
@@ -25,14 +26,14 @@ seeds = st.integers(0, 10_000)
 def test_the_diversification_ratio_is_that_of_skfolio(seed: int) -> None:
     returns, weights = book(seed)
     oracle = Portfolio(X=returns, weights=weights)
-    assert diversification.diversification_ratio(weights, portfolio.covariance(returns)) == pytest.approx(
+    assert diversification.diversification_ratio(weights, covariance(returns)) == pytest.approx(
         oracle.diversification, rel=1e-9
     )
 
 
 @given(seeds, st.lists(st.floats(-2.0, 2.0), min_size=6, max_size=6))
 def test_the_share_of_risk_diversified_away_lies_between_none_and_all(seed: int, weights: list[float]) -> None:
-    w, cov = np.array(weights), portfolio.covariance(book(seed)[0])
+    w, cov = np.array(weights), covariance(book(seed)[0])
     share = diversification.diversification(w, cov)
     assert np.isnan(share) == (not w.any())
     if w.any():
@@ -52,7 +53,6 @@ def test_one_position_is_not_diversified_and_a_perfect_hedge_is_wholly() -> None
 def test_n_equal_uncorrelated_positions_are_n_bets_and_diversify_by_the_root() -> None:
     cov, w = np.eye(9) * 1e-4, np.full(9, 1.0 / 9.0)
     assert diversification.effective_bets(w, cov) == pytest.approx(9.0)
-    assert diversification.effective_bets_torsion(w, cov) == pytest.approx(9.0)
     assert diversification.diversification_ratio(w, cov) == pytest.approx(3.0)
 
 
@@ -63,66 +63,17 @@ def test_uncorrelated_positions_are_as_many_bets_as_the_entropy_of_their_varianc
     w = np.random.default_rng(seed).dirichlet(np.ones(len(risk)))
     share = (w * risk) ** 2 / np.sum((w * risk) ** 2)
     expected = np.exp(stats.entropy(share))
-    assert diversification.effective_bets_torsion(w, np.diag(np.array(risk) ** 2)) == pytest.approx(expected)
     assert diversification.effective_bets(w, np.diag(np.array(risk) ** 2)) == pytest.approx(expected)
 
 
-def test_two_twins_are_one_bet_by_components_and_two_by_torsion() -> None:
+def test_two_twins_are_one_bet() -> None:
     cov, w = np.array([[1.0, 0.9], [0.9, 1.0]]) * 1e-4, np.array([0.5, 0.5])
-    # equal weights lie on the first component alone; the nearest uncorrelated pair shares the risk evenly
+    # equal weights lie on the first component alone
     assert diversification.effective_bets(w, cov) == pytest.approx(1.0)
-    assert diversification.effective_bets_torsion(w, cov) == pytest.approx(2.0)
 
 
-@given(seeds)
-@settings(max_examples=examples(30))
-def test_torsion_bets_do_not_depend_on_order_or_units_and_lie_between_one_and_all(seed: int) -> None:
-    returns, w = book(seed)
-    cov = portfolio.covariance(returns)
-    found = diversification.effective_bets_torsion(w, cov)
-    order, units = np.random.default_rng(seed).permutation(6), np.linspace(0.5, 3.0, 6)
-    assert 1.0 - 1e-9 <= found <= 6.0 + 1e-9
-    assert diversification.effective_bets_torsion(w[order], cov[np.ix_(order, order)]) == pytest.approx(found, rel=1e-4)
-    assert diversification.effective_bets_torsion(w / units, cov * np.outer(units, units)) == pytest.approx(
-        found, rel=1e-9
-    )
-
-
-def test_torsion_factors_are_uncorrelated_and_nearer_to_the_instruments_than_other_such_sets() -> None:
-    cov = portfolio.covariance(book(3)[0])
-    torsion = diversification.minimum_torsion(cov)
-    between = torsion @ cov @ torsion.T
-    assert np.abs(between - np.diag(np.diag(between))).max() < 1e-12 * between.max()
-    sd = np.sqrt(np.diag(cov))
-
-    def misfit(factors: np.ndarray) -> float:
-        gap = (factors - np.eye(6)) / sd[:, None]
-        return float(np.trace(gap @ cov @ gap.T))
-
-    values, vectors = np.linalg.eigh(portfolio.correlation(cov))
-    whitened = sd[:, None] * (vectors / np.sqrt(values)) @ vectors.T / sd
-    others = [whitened]
-    for seed in range(50):
-        rotation = stats.ortho_group.rvs(6, random_state=seed)
-        others.append(sd[:, None] * (rotation @ (whitened / sd[:, None] * sd)) / sd)
-        # a small turn away from the best
-        turn = stats.ortho_group.rvs(6, random_state=seed)
-        angle = np.eye(6) + 0.05 * (turn - turn.T)
-        near, _ = np.linalg.qr(angle)
-        near *= np.sign(np.diag(near))
-        scale = np.sqrt(np.diag(between))
-        others.append(scale[:, None] * (near @ (torsion / scale[:, None])))
-    assert all(misfit(torsion) <= misfit(other) + 1e-12 for other in others)
-    # it is where the iteration comes to rest, which takes more than two steps
-    assert misfit(torsion) < misfit(diversification.minimum_torsion(cov, most=2)) - 1e-8
-    rest = misfit(diversification.minimum_torsion(cov, tolerance=0.0, most=5_000))
-    assert misfit(torsion) == pytest.approx(rest, abs=1e-10)
-
-
-def test_a_singular_covariance_has_no_torsion_and_what_never_moves_no_bets() -> None:
+def test_what_never_moves_has_no_bets_and_two_of_one_kind_are_one() -> None:
     twins = np.array([[1.0, 1.0], [1.0, 1.0]])
-    assert np.isnan(diversification.effective_bets_torsion(np.array([0.5, 0.5]), twins))
-    assert np.isnan(diversification.effective_bets_torsion(np.array([0.5, 0.5]), np.diag([1.0, 0.0])))
     assert np.isnan(diversification.effective_bets(np.array([0.5, 0.5]), np.zeros((2, 2))))
     assert diversification.effective_bets(np.array([0.5, 0.5]), twins) == pytest.approx(1.0)
 
@@ -131,19 +82,13 @@ def test_a_singular_covariance_has_no_torsion_and_what_never_moves_no_bets() -> 
 @settings(max_examples=examples(30))
 def test_bets_are_the_same_by_instruments_and_by_samples(seed: int, shape: tuple[int, int]) -> None:
     returns, w = book(seed, *shape)
-    expected = diversification.effective_bets(w, portfolio.covariance(returns))
+    expected = diversification.effective_bets(w, covariance(returns))
     assert diversification.effective_bets_of(w, returns) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
 def test_the_ratio_does_not_know_how_large_the_book_is(size: float) -> None:
     assert diversification.diversification_ratio(np.full(4, size), np.eye(4) * 1e-4) == pytest.approx(2.0)
-
-
-def test_a_covariance_that_is_all_but_singular_has_no_torsion() -> None:
-    for apart, known in ((1e-11, False), (1e-10, False), (1e-3, True)):
-        found = diversification.minimum_torsion(np.ones((3, 3)) + apart * np.eye(3))
-        assert np.isfinite(found).all() == known
 
 
 def test_a_book_of_nothing_has_no_ratio_and_nothing_is_divided_by() -> None:
@@ -164,31 +109,7 @@ def test_a_hedge_is_perfect_or_not_whatever_the_unit_of_its_returns(unit: float)
 def test_bets_of_no_fewer_samples_than_instruments_are_those_of_their_covariance_to_the_last_bit(rows: int) -> None:
     for seed in range(5):
         returns, w = book(seed, rows)
-        cov = portfolio.covariance(returns)
+        cov = covariance(returns)
         assert diversification.effective_bets_of(w, returns) == diversification.effective_bets(w, cov)
         other = np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
         assert diversification.effective_bets_of(w, returns, other) == diversification.effective_bets(w, other)
-
-
-def test_the_iteration_for_torsion_rests_at_the_first_step_that_gains_no_more_than_the_tolerance() -> None:
-    cov = portfolio.covariance(book(3)[0])
-    sd = np.sqrt(np.diag(cov))
-    values, vectors = np.linalg.eigh(portfolio.correlation(cov))
-    root = (vectors * np.sqrt(values)) @ vectors.T
-
-    def misfit(factors: np.ndarray) -> float:
-        return float(np.square((factors * sd / sd[:, None] - np.eye(6)) @ root).sum())
-
-    steps = [diversification.minimum_torsion(cov, tolerance=-1.0, most=k) for k in range(1, 7)]
-    gained = -np.diff([misfit(each) for each in steps])
-    assert (np.diff(gained) < 0.0).all()
-    assert gained[-1] > 1e-15
-    for k in range(1, 5):
-        between = 0.5 * (gained[k - 1] + gained[k])
-        assert np.array_equal(diversification.minimum_torsion(cov, tolerance=between), steps[k + 1])
-    assert np.array_equal(diversification.minimum_torsion(cov, tolerance=np.inf), steps[0])
-
-
-def test_what_stands_still_has_no_torsion() -> None:
-    for variances in ([0.0, 0.0], [1.0, 0.0], [0.0, 4.0, 9.0]):
-        assert np.isnan(diversification.minimum_torsion(np.diag(variances))).all()

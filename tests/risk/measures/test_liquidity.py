@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.risk.measures.liquidity import book_days, impact_cost, unwind_days
+from quantd.risk.measures.liquidity import book_days, unwind_days
 
 positions = st.lists(
     st.tuples(st.integers(-1_000, 1_000), st.integers(1, 10_000), st.floats(1.0, 500.0)), min_size=1, max_size=8
@@ -70,23 +70,8 @@ def test_an_empty_book_takes_no_time() -> None:
     assert book_days(np.zeros(0), np.zeros(0)) == [0.0, 0.0, 0.0]
 
 
-def test_impact_grows_with_the_root_of_the_share_and_slower_selling_is_cheaper() -> None:
-    values, lots, volume = np.array([1e6, 1e6, 0.0]), np.array([100.0, 400.0, 0.0]), np.array([1_000.0, 1_000.0, 1.0])
-    one = impact_cost(values, lots, volume, 1.0, 10.0)
-    np.testing.assert_allclose(one, [1e6 * 1e-3 * math.sqrt(0.1), 1e6 * 1e-3 * math.sqrt(0.4), 0.0])
-    np.testing.assert_allclose(impact_cost(values, lots, volume, 4.0, 10.0), one / 2.0)
-    for unknown in (math.nan, 0.0):
-        assert math.isnan(impact_cost(values, lots, volume * unknown, 1.0, 10.0)[0])
-    assert impact_cost(np.array([50.0]), np.array([1.0]), np.array([100.0]), 1.0, 10.0) == pytest.approx(50e-3 * 0.1)
-
-
 def test_what_is_sold_at_once_is_sold_before_the_rest() -> None:
     assert book_days(np.array([10.0, 10.0]), np.array([0.0, 2.0]), (0.25, 0.75, 1.0)) == [0.0, 1.0, 2.0]
-
-
-def test_a_volume_below_one_lot_is_one_and_what_is_not_held_costs_nothing() -> None:
-    found = impact_cost(np.array([50.0, 50.0]), np.array([0.5, 0.0]), np.array([0.5, 100.0]), 1.0, 10.0)
-    np.testing.assert_allclose(found, [50e-3, 0.0])
 
 
 def test_the_whole_book_is_sold_with_its_slowest_position_however_small_that_is() -> None:

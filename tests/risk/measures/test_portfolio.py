@@ -9,6 +9,8 @@ from skfolio.measures import effective_number_assets, get_drawdowns
 from skfolio.measures import max_drawdown as skfolio_max_drawdown
 
 from quantd.risk.measures import portfolio
+from quantd.trading.covariance import covariance, ones
+from quantd.trading.statistics import drawdowns
 from tests.support.examples import examples
 
 samples = st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=300).map(np.array)
@@ -34,32 +36,26 @@ def test_the_tail_at_95_percent_has_the_expected_count(count: int, tail: int) ->
     assert portfolio.tail_count(count, 0.95) == tail
 
 
-def test_covariance_correlation_and_volatility_are_those_of_numpy() -> None:
+def test_covariance_and_correlation_are_those_of_numpy() -> None:
     returns = np.random.default_rng(0).standard_t(4, size=(252, 7)) * 0.01 + 0.002
-    cov = portfolio.covariance(returns)
+    cov = covariance(returns)
     assert np.allclose(cov, np.cov(returns.T), rtol=1e-12)
     assert np.allclose(portfolio.correlation(cov), np.corrcoef(returns.T), rtol=1e-12)
-    w = np.linspace(-0.3, 0.5, 7)
-    assert portfolio.volatility_annual(w, cov) == pytest.approx((returns @ w).std(ddof=1) * np.sqrt(252), rel=1e-12)
 
 
 def test_an_instrument_that_never_moves_correlates_with_nothing() -> None:
     returns = np.random.default_rng(0).standard_normal((50, 2)) * [0.01, 0.0]
-    assert np.allclose(portfolio.correlation(portfolio.covariance(returns)), [[1, 0], [0, 0]])
+    assert np.allclose(portfolio.correlation(covariance(returns)), [[1, 0], [0, 0]])
 
 
 def test_drawdown_is_the_fall_from_the_peak() -> None:
-    equity = np.array([100.0, 120.0, 90.0, 150.0, 147.0])
-    assert portfolio.max_drawdown(equity) == pytest.approx(0.25)
     assert portfolio.drawdown(147.0, 150.0) == pytest.approx(0.02)
     assert portfolio.drawdown(5.0, 0.0) == 1.0
-    assert portfolio.max_drawdown(np.array([])) == 0.0
 
 
-def test_concentration_and_gross_of_equal_weights() -> None:
+def test_concentration_of_equal_weights() -> None:
     w = np.array([0.25, -0.25, 0.25, 0.25])
     assert portfolio.herfindahl(w) == 0.25
-    assert portfolio.gross(w) == 1.0
 
 
 def book(seed: int, rows: int = 200, size: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +99,7 @@ def test_drawdown_and_concentration_are_those_of_skfolio(seed: int) -> None:
     returns, weights = book(seed)
     series = returns @ weights
     oracle = skfolio_max_drawdown(get_drawdowns(series, compounded=True))
-    assert portfolio.max_drawdown(np.cumprod([1.0, *(1.0 + series)])) == pytest.approx(oracle, rel=1e-9)
+    assert drawdowns(np.cumprod([1.0, *(1.0 + series)])).max() == pytest.approx(oracle, rel=1e-9)
     assert 1.0 / portfolio.herfindahl(weights) == pytest.approx(effective_number_assets(weights), rel=1e-9)
 
 
@@ -118,14 +114,14 @@ def test_most_least_and_total_are_those_of_numpy_for_few_numbers_and_for_many(co
 
 
 def test_ones_that_are_shared_cannot_be_written_to() -> None:
-    assert portfolio.ones(3).tolist() == [1.0, 1.0, 1.0]
+    assert ones(3).tolist() == [1.0, 1.0, 1.0]
     with pytest.raises(ValueError, match="read-only"):
-        portfolio.ones(3)[0] = 2.0
+        ones(3)[0] = 2.0
 
 
 def test_a_covariance_by_sums_that_are_known_is_the_same() -> None:
     returns = book(2)[0]
-    assert (portfolio.covariance(returns, np.ones(200).dot(returns)) == portfolio.covariance(returns)).all()
+    assert (covariance(returns, np.ones(200).dot(returns)) == covariance(returns)).all()
 
 
 def test_a_peak_below_one_is_a_peak() -> None:
@@ -145,7 +141,7 @@ def test_no_correlation_is_beyond_one_by_rounding() -> None:
 def test_a_covariance_takes_the_sums_that_it_is_given() -> None:
     returns = book(2)[0]
     # of no sum: second moments about 0
-    np.testing.assert_allclose(portfolio.covariance(returns, np.zeros(6)), returns.T @ returns / 199)
+    np.testing.assert_allclose(covariance(returns, np.zeros(6)), returns.T @ returns / 199)
 
 
 def test_few_numbers_are_added_one_by_one_and_more_in_pairs_which_loses_less() -> None:

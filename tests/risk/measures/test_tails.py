@@ -11,7 +11,8 @@ from skfolio.moments import EWCovariance
 from sklearn.covariance import LedoitWolf
 
 from quantd.risk.measures import tails
-from quantd.risk.measures.portfolio import covariance, historical_cvar, historical_var
+from quantd.risk.measures.portfolio import historical_cvar, historical_var
+from quantd.trading.covariance import covariance, decay_weights, ewma_covariance, ledoit_wolf
 from tests.support.examples import examples
 
 confidences = st.sampled_from([0.9, 0.95, 0.975, 0.99, 0.999])
@@ -27,39 +28,39 @@ def sample(rows: int = 252, size: int = 7, seed: int = 0) -> np.ndarray:
 def test_the_shrunk_covariance_is_that_of_scikit_learn(rows: int, size: int, seed: int) -> None:
     returns = sample(rows, size, seed)
     oracle = LedoitWolf().fit(returns).covariance_
-    np.testing.assert_allclose(tails.ledoit_wolf(returns), oracle, rtol=1e-9, atol=1e-16)
-    np.testing.assert_allclose(tails.ledoit_wolf(returns, covariance(returns)), oracle, rtol=1e-9, atol=1e-16)
+    np.testing.assert_allclose(ledoit_wolf(returns), oracle, rtol=1e-9, atol=1e-16)
+    np.testing.assert_allclose(ledoit_wolf(returns, covariance(returns)), oracle, rtol=1e-9, atol=1e-16)
 
 
 def test_shrinking_makes_a_singular_covariance_positive_definite_and_leaves_the_given_one_alone() -> None:
     returns = sample(30, 80)
     cov = covariance(returns)
     before = cov.copy()
-    shrunk = tails.ledoit_wolf(returns, cov)
+    shrunk = ledoit_wolf(returns, cov)
     assert np.array_equal(cov, before)
     assert np.linalg.eigvalsh(cov)[0] < 1e-12 < 1e-6 < np.linalg.eigvalsh(shrunk)[0]
 
 
 def test_what_never_moves_has_a_shrunk_covariance_of_zero() -> None:
-    assert np.array_equal(tails.ledoit_wolf(np.zeros((20, 3))), np.zeros((3, 3)))
+    assert np.array_equal(ledoit_wolf(np.zeros((20, 3))), np.zeros((3, 3)))
 
 
 @pytest.mark.parametrize(("rows", "decay"), [(252, 0.94), (20, 0.97), (60, 0.5)])
 def test_the_exponentially_weighted_covariance_is_that_of_skfolio(rows: int, decay: float) -> None:
     returns = sample(rows)
     oracle = EWCovariance(half_life=-1.0 / math.log2(decay), min_observations=1, nearest=False).fit(returns).covariance_
-    np.testing.assert_allclose(tails.ewma_covariance(returns, decay), oracle, rtol=1e-10)
+    np.testing.assert_allclose(ewma_covariance(returns, decay), oracle, rtol=1e-10)
 
 
 @given(st.integers(2, 100), st.floats(0.5, 0.99), st.integers(0, 1_000))
 def test_the_deviation_of_a_books_series_is_that_of_its_weighted_covariance(rows: int, decay: float, seed: int) -> None:
     returns, weights = sample(rows, 4, seed), np.array([0.5, -0.2, 0.4, 0.1])
-    whole = weights @ tails.ewma_covariance(returns, decay) @ weights
+    whole = weights @ ewma_covariance(returns, decay) @ weights
     assert tails.ewma_deviation(returns @ weights, decay) == pytest.approx(math.sqrt(whole), rel=1e-9)
 
 
 def test_weights_that_are_shared_cannot_be_written_to() -> None:
-    weights = tails.decay_weights(10, 0.94)
+    weights = decay_weights(10, 0.94)
     assert weights.sum() == pytest.approx(1.0)
     with pytest.raises(ValueError, match="read-only"):
         weights[0] = 1.0
@@ -70,7 +71,7 @@ def test_weights_that_are_shared_cannot_be_written_to() -> None:
 def test_recent_moves_weigh_more_than_old_ones() -> None:
     returns = np.zeros((100, 2))
     returns[-1, 0] = returns[0, 1] = 0.05
-    deviation = np.sqrt(np.diag(tails.ewma_covariance(returns)))
+    deviation = np.sqrt(np.diag(ewma_covariance(returns)))
     assert deviation[0] == pytest.approx(0.05 * math.sqrt(0.06), rel=1e-2)
     assert deviation[1] < 0.1 * deviation[0]
 
@@ -142,7 +143,7 @@ def test_an_instrument_that_never_moved_stays_still_when_filtered() -> None:
 def test_cvar_is_never_below_var_by_any_method(seed: int, confidence: float) -> None:
     returns, weights = sample(120, 4, seed), np.random.default_rng(seed).normal(size=4)
     series = returns @ weights
-    sd = math.sqrt(weights @ tails.ledoit_wolf(returns) @ weights)
+    sd = math.sqrt(weights @ ledoit_wolf(returns) @ weights)
     losses = -tails.filtered(returns) @ weights
     assert historical_cvar(-series, confidence) >= historical_var(-series, confidence)
     assert historical_cvar(losses, confidence) >= historical_var(losses, confidence)
@@ -236,7 +237,7 @@ def test_a_sample_that_says_nothing_is_shrunk_to_the_target_and_no_further() -> 
     whole = 0
     for seed in range(30):
         returns = np.random.default_rng(seed).normal(0.0, 0.01, (100, 5))
-        found = tails.ledoit_wolf(returns)
+        found = ledoit_wolf(returns)
         np.testing.assert_allclose(found, LedoitWolf().fit(returns).covariance_, rtol=1e-9, atol=1e-16)
         whole += bool(np.abs(found - np.diag(np.diag(found))).max() < 1e-18)
     assert 3 < whole < 30
@@ -262,9 +263,9 @@ def test_the_domain_is_that_of_the_roots_of_the_slope() -> None:
 def test_the_covariance_that_is_given_is_the_one_that_is_shrunk_in_any_layout() -> None:
     returns = sample()
     cov = covariance(returns)
-    shrunk = tails.ledoit_wolf(returns, 4.0 * cov)
+    shrunk = ledoit_wolf(returns, 4.0 * cov)
     assert shrunk.trace() == pytest.approx(4.0 * cov.trace() * 251 / 252)
-    np.testing.assert_allclose(tails.ledoit_wolf(returns, np.asfortranarray(cov)), tails.ledoit_wolf(returns))
+    np.testing.assert_allclose(ledoit_wolf(returns, np.asfortranarray(cov)), ledoit_wolf(returns))
 
 
 def test_skewness_and_kurtosis_do_not_depend_on_the_mean_or_on_the_unit() -> None:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import ConfigError, Known, read
 from quantd.risk.limits import catalogue
 from quantd.risk.limits.catalogue import DAY_NS, Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail, override
@@ -289,7 +290,7 @@ port = 0
 [api]
 port = 0
 """
-KNOWN = Known(policies=("equal_weight",), calendars=("XNYS",))
+KNOWN = Known(policies=("equal_weight",), calendars=("XNYS",), limits=limit_keys())
 LINE = CONFIG.splitlines().index("max_position_weight = 0.25") + 1
 
 WRITTEN = {

@@ -13,13 +13,7 @@ from skfolio.optimization import HierarchicalRiskParity
 from skfolio.prior import EmpiricalPrior
 from skfolio.seriation import HierarchicalSeriation
 
-from quantd.strategies.allocators.hierarchy import (
-    correlation_groups,
-    distances,
-    hierarchical_risk_parity,
-    leaves,
-    single_linkage,
-)
+from quantd.strategies.allocators.hierarchy import distances, hierarchical_risk_parity, leaves, single_linkage
 from quantd.strategies.allocators.mean_variance import Box
 from quantd.trading.covariance import covariance
 from tests.support.examples import examples
@@ -91,31 +85,3 @@ def test_bounds_are_met() -> None:
     assert w.min() >= 0.05 - 1e-12
     assert w.max() <= 0.12 + 1e-12
     assert w.sum() == pytest.approx(1.0)
-
-
-def test_two_blocks_are_recovered_as_groups_and_what_stands_alone_is_in_none() -> None:
-    draw = np.random.default_rng(2)
-    first, second = draw.normal(size=(500, 1)), draw.normal(size=(500, 1))
-    returns = 0.2 * draw.normal(size=(500, 8))
-    returns[:, [0, 3, 5]] += first
-    returns[:, [1, 6]] += second
-    correlation = np.corrcoef(returns.T)
-    assert correlation_groups(correlation) == [[0, 3, 5], [1, 6]]
-    assert correlation_groups(correlation, least=3) == [[0, 3, 5]]
-    assert correlation_groups(correlation, threshold=0.999) == []
-
-
-@settings(max_examples=examples(60), deadline=None)
-@given(seed=st.integers(0, 10_000), size=st.integers(1, 30), threshold=st.floats(0.05, 0.95))
-def test_between_groups_no_pair_is_above_the_threshold(seed: int, size: int, threshold: float) -> None:
-    correlation = np.atleast_2d(np.corrcoef(market(seed, size).T))
-    groups = correlation_groups(correlation, threshold, 1)
-    if size > 1:
-        assert sorted(k for g in groups for k in g) == list(range(size))
-    for one in groups:
-        others = [k for k in range(size) if k not in one]
-        assert correlation[np.ix_(one, others)].max(initial=-1.0) <= threshold + 1e-12
-        # each member is close to another one
-        for k in one:
-            rest = [j for j in one if j != k]
-            assert not rest or correlation[k, rest].max() > threshold - 1e-12

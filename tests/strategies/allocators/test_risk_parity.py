@@ -11,7 +11,8 @@ from skfolio.prior import EmpiricalPrior
 
 from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.mean_variance import Box
-from quantd.strategies.allocators.risk_parity import RIDGE, contributions, equal_risk, risk_parity, shared_risk
+from quantd.strategies.allocators.risk_parity import RIDGE, equal_risk, risk_parity, shared_risk
+from quantd.strategies.weights.rebalancing import risk_shares
 from quantd.trading.covariance import covariance
 from tests.support.examples import examples
 from tests.support.returns import Floats, market
@@ -40,14 +41,14 @@ def test_contributions_are_the_budgets(seed: int, size: int, spread: float) -> N
     budgets = np.exp(spread * np.random.default_rng(seed).normal(size=size))
     w = risk_parity(cov, budgets)
     assert w.sum() == pytest.approx(1.0)
-    np.testing.assert_allclose(contributions(cov, w), budgets / budgets.sum(), rtol=1e-5)
+    np.testing.assert_allclose(risk_shares(w, cov), budgets / budgets.sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [20, 100])
 def test_on_a_hundred_covariances_contributions_are_equal(size: int) -> None:
     for seed in range(100):
         cov = covariance(market(seed, size))
-        assert np.abs(contributions(cov, risk_parity(cov)) * size - 1.0).max() < 1e-6
+        assert np.abs(risk_shares(risk_parity(cov), cov) * size - 1.0).max() < 1e-6
 
 
 def agree(returns: Floats, budgets: Floats) -> None:

@@ -22,9 +22,10 @@ from quantd.strategies.features import (
 )
 from quantd.strategies.features.cross_section import across
 from quantd.strategies.features.families import Family
-from quantd.strategies.features.inputs import BARS, progress
+from quantd.strategies.features.inputs import progress
 from quantd.strategies.indicators.bars import CLOSE
 from quantd.strategies.indicators.nodes import Node, growth, point
+from quantd.trading.bars import FIELDS
 from quantd.trading.market import Floats
 from tests.support.examples import examples
 
@@ -64,7 +65,7 @@ class World:
         # what older rows are multiplied by to be comparable with the newest
         price = np.vstack([np.cumprod(factor[::-1], axis=0)[::-1][1:], np.ones((1, size))])
         volume = np.vstack([np.cumprod(shares[::-1], axis=0)[::-1][1:], np.ones((1, size))])
-        self.bars = {name: self.raw[name] * (volume if name == "volume" else price) for name in BARS}
+        self.bars = {name: self.raw[name] * (volume if name == "volume" else price) for name in FIELDS}
         weight = rng.dirichlet(np.ones(size + 1), rows)
         self.own = {"weight": weight[:, :size]}
         self.shared = {
@@ -231,7 +232,7 @@ def test_rsi_is_that_of_the_published_example() -> None:
     close = [44.3389, 44.0902, 44.1497, 43.6124, 44.3278, 44.8264, 45.0955, 45.4245, 45.8433, 46.0826, 45.8931, 46.0328,
              45.6140, 46.2820, 46.2820, 46.0028, 46.0328, 46.4116, 46.2222, 45.6439]  # fmt: skip
     column = np.array(close)[:, None]
-    bars = dict.fromkeys(BARS, column)
+    bars = dict.fromkeys(FIELDS, column)
     found = compute(spec_of(["rsi_14"]), Inputs(np.arange(20) * DAY, bars))[14:, 0, 0]
     np.testing.assert_allclose(found, [70.53, 66.32, 66.55, 69.41, 66.36, 57.97], atol=0.006)
 
@@ -239,7 +240,7 @@ def test_rsi_is_that_of_the_published_example() -> None:
 def test_weeks_and_months_are_those_that_are_over() -> None:
     session = (np.arange(4, 25) * DAY).astype(np.int64)  # Monday 1970-01-05 .. Sunday 25th, each day a row
     close = np.arange(1.0, 22.0)[:, None]
-    bars = dict.fromkeys(BARS, close)
+    bars = dict.fromkeys(FIELDS, close)
     found = compute(spec_of(["daily_return_1.week"]), Inputs(session, bars))[:, 0, 0]
     assert np.isnan(found[:14]).all()
     # in the third week: closes of the two that are over, 14 after 7

@@ -7,9 +7,10 @@ import pytest
 
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import PolicyError, answer, load
-from quantd.strategies.features.signals import SIGNALS, signals
+from quantd.strategies.features.signals import SIGNALS
+from quantd.strategies.indicators import batch
 from quantd.strategies.policies import POLICIES
-from quantd.trading.bars import BarRing, Bars
+from quantd.trading.bars import BarRing
 from quantd.trading.effects import Ask
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
@@ -22,9 +23,11 @@ from tests.support.engine import World, block, walk
 ROWS = 300
 
 
-def bars(close: Floats) -> Bars:
-    return Bars(np.arange(len(close)) * 86_400_000_000_000, close * 0.999, close * 1.005, close * 0.995, close,
-                np.full(close.shape, 1e6))  # fmt: skip
+def newest(close: Floats) -> dict[str, Floats]:
+    """Each signal with its usual windows at the last of these closes, float64[N] by name."""
+    bars = {"open": close * 0.999, "high": close * 1.005, "low": close * 0.995, "close": close}
+    found = batch({n: s.make(**s.parameters) for n, s in SIGNALS.items()}, bars)
+    return {name: column[-1] for name, column in found.items()}
 
 
 def noisy(drift: float, seed: int = 1) -> Floats:
@@ -48,11 +51,11 @@ def view_of(close: Floats, symbols: tuple[str, ...], lookback: int = 400) -> Vie
 def test_there_are_two_signals_of_each_horizon() -> None:
     horizons = [s.horizon for s in SIGNALS.values()]
     assert sorted(horizons) == ["long", "long", "medium", "medium", "short", "short"]
-    assert set(signals(bars(noisy(0)[:, None]), "long")) == {"value_signal", "growth_signal"}
+    assert [n for n, s in SIGNALS.items() if s.horizon == "long"] == ["value_signal", "growth_signal"]
 
 
 def test_what_rises_and_what_falls_have_opposite_signs_and_all_are_bounded() -> None:
-    found = signals(bars(np.stack([noisy(0.004), noisy(-0.004)], axis=1)))
+    found = newest(np.stack([noisy(0.004), noisy(-0.004)], axis=1))
     for name in ("momentum_signal", "trend_signal", "breakout_signal", "growth_signal"):
         assert found[name][0] > 0.3 > -0.3 > found[name][1], name
     assert found["value_signal"][0] < 0 < found["value_signal"][1]
@@ -64,7 +67,7 @@ def test_momentum_speaks_beyond_two_percent_and_reversion_against_the_move() -> 
     up = np.r_[np.full(ROWS - 1, 100.0), 102.01]
     near = np.r_[np.full(ROWS - 1, 100.0), 101.99]
     down = np.r_[np.full(ROWS - 1, 100.0), 97.0]
-    found = signals(bars(np.stack([flat, up, near, down], axis=1)))
+    found = newest(np.stack([flat, up, near, down], axis=1))
     assert found["momentum_signal"].tolist() == [0.0, 1.0, 0.0, -1.0]
     assert found["reversion_signal"].tolist()[0] == 0.0
     assert found["reversion_signal"][1] == -1.0
@@ -74,7 +77,7 @@ def test_momentum_speaks_beyond_two_percent_and_reversion_against_the_move() -> 
 def test_a_breakout_is_measured_against_the_bars_before_it() -> None:
     close = np.full((ROWS, 2), 100.0)
     close[-1] = [101.0, 99.0]
-    assert signals(bars(close))["breakout_signal"].tolist() == [1.0, -1.0]
+    assert newest(close)["breakout_signal"].tolist() == [1.0, -1.0]
 
 
 def test_the_policy_holds_the_first_by_weighted_ranks() -> None:

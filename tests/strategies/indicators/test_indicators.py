@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.strategies.indicators import INDICATORS, batch, build, stream
-from quantd.strategies.indicators.table import bars_present, cleaned
+from quantd.strategies.indicators.batch import bars_present, cleaned
 from quantd.trading.market import Floats
+from tests.strategies.indicators.formulas import PLAIN, TALIB
 from tests.support.examples import examples
-from tests.support.indicator_formulas import PLAIN, TALIB
 
 TOLERANCE = 1e-9
 ALL = {output: node for name in INDICATORS for output, node in build(name).items()}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from quantd.strategies.allocators.mean_variance import annual_volatility
-from quantd.strategies.allocators.risk_parity import contributions
 from quantd.strategies.policies import POLICIES, Allocator, ParamsError
+from quantd.strategies.weights.rebalancing import risk_shares
 from quantd.trading.covariance import covariance
 from quantd.trading.view import Hold, Noted
 from tests.strategies.policies.test_policies import LOOKBACK, market, view_of
@@ -251,7 +251,7 @@ def test_budgets_are_by_name() -> None:
     prices = market(5, 4, LOOKBACK + 1)
     w = weights_of("risk_parity", {"budgets": {"C": 3.0}}, prices)
     cov = covariance(prices[1:] / prices[:-1] - 1.0)
-    np.testing.assert_allclose(contributions(cov, w), [1 / 6, 1 / 6, 1 / 2, 1 / 6], rtol=1e-4)
+    np.testing.assert_allclose(risk_shares(w, cov), [1 / 6, 1 / 6, 1 / 2, 1 / 6], rtol=1e-4)
 
 
 def test_without_views_black_litterman_holds_the_market() -> None:

@@ -152,7 +152,7 @@ def test_the_word_of_a_member_is_passed_on_under_its_name(tmp_path):
             {"members": [FIXED[0], {"policy": "ensemble", "params": {"members": [FIXED[0], {"policy": "x"}]}}]},
             "params.members[1].params.members[1].policy: there is no policy 'x'",
         ),
-        ({"members": FIXED, "combine": "vote"}, "ensemble: params.combine: invalid enum value 'vote'"),
+        ({"members": FIXED, "combine": "vote"}, "ensemble: combine = 'vote': invalid enum value 'vote'"),
         ({"members": FIXED, "quorun": 1}, "ensemble has no parameter 'quorun'; did you mean 'quorum'?"),
         ({"members": [*FIXED, *FIXED, FIXED[0]], "window": 1000, "combine": "performance"},
         "ensemble: window = 1000: with 5 members it may be 800"),

@@ -11,10 +11,10 @@ from quantd.strategies.policies import COMPOSITES, POLICIES, RECORDS, EqualWeigh
 
 MODULE = """
 from msgspec import Struct
-from quantd.strategies.policies.equal_weight import EqualWeightParams, make_equal_weight
-from quantd.strategies.policies.record import PolicyRecord
+from quantd.strategies.policies.equal_weight import EqualWeight, EqualWeightParams
+from quantd.strategies.policies.record import record
 
-RECORD = PolicyRecord("level", make_equal_weight, EqualWeightParams)
+RECORD = record("level", EqualWeightParams, EqualWeight)
 """
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from quantd.daemon.policies.loading import PolicyError, load, probe
 from quantd.strategies.regimes import REGIMES, RegimeParams, market_of, model_of
 from quantd.strategies.regimes.detectors import named, stationary
-from quantd.strategies.regimes.thresholds import DOWN, FLAT, UP, annual_volatility, direction_of, level_of, regime_of
+from quantd.strategies.regimes.thresholds import DOWN, FLAT, UP, direction_of, level_of, regime_of
+from quantd.trading.statistics import volatility
 from tests.support.examples import examples
 from tests.support.policies import made, market, prices_of, view_of, walk, weights_in
 
@@ -268,7 +269,7 @@ def test_what_each_branch_remembers_is_kept_while_another_is_in_force():
         ({**BRANCHES, "regime": {"model": "oracle"}},
         "regime_switched: params.regime.model: invalid enum value 'oracle'"),
         ({**BRANCHES, "regime": {"statess": 3}},
-        "regime_switched: params.regime: object contains unknown field statess"),
+        "regime_switched: regime = {'statess': 3}: object contains unknown field statess"),
         ({**BRANCHES, "dwel": 3}, "regime_switched has no parameter 'dwel'; did you mean 'dwell'?"),
     ],
 )  # fmt: skip
@@ -280,4 +281,4 @@ def test_a_wrong_branch_is_named_by_its_path(params, text):
 
 def test_annual_volatility_is_the_deviation_of_a_sample_times_the_root_of_a_year():
     returns = np.random.default_rng(1).normal(0, 0.01, 60)
-    assert annual_volatility(returns) == pytest.approx(returns.std(ddof=1) * 252**0.5)
+    assert volatility(returns) == pytest.approx(returns.std(ddof=1) * 252**0.5)

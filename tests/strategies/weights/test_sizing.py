@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
+from quantd.risk.measures.contributions import parametric
 from quantd.strategies.weights.rebalancing import covariance_of
 from quantd.strategies.weights.sizing import (
     at_most,
     bets_of,
-    contributions,
     earned_by,
     favourable,
     kelly_factor,
@@ -137,7 +137,7 @@ def test_contributions_to_risk_are_the_budgets_and_sum_to_their_total(seed, size
     sides = draw.choice([-1.0, 1.0], size) if shorts else np.ones(size)
     weights = risk_budgets(sides, covariance, budgets)
     assert (np.sign(weights) == sides).all()
-    np.testing.assert_allclose(contributions(weights, covariance), budgets, rtol=1e-4)
+    np.testing.assert_allclose(parametric(covariance, weights, 252**0.5).component, budgets, rtol=1e-4)
     assert (weights @ covariance @ weights * 252) ** 0.5 == pytest.approx(budgets.sum(), rel=1e-4)
 
 
@@ -145,7 +145,7 @@ def test_what_is_not_wanted_not_budgeted_or_not_measured_gets_nothing():
     covariance = np.diag([1e-4, 1e-4, 1e-4, 0.0])
     weights = risk_budgets(np.array([1.0, 0.0, 1.0, 1.0]), covariance, np.array([0.1, 0.1, 0.0, 0.1]))
     np.testing.assert_array_equal(weights > 0, [True, False, False, False])
-    assert contributions(weights, covariance)[0] == pytest.approx(0.1)
+    assert parametric(covariance, weights, 252**0.5).component[0] == pytest.approx(0.1)
     assert not risk_budgets(np.zeros(4), covariance, np.full(4, 0.1)).any()
 
 

@@ -9,7 +9,6 @@ from aiohttp import web
 
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Lost, NotSent, Rest
 from quantd.adapters.brokers.alpaca.stream import Connected, Stream
-from quantd.adapters.brokers.alpaca.stream import Lost as StreamLost
 from tests.support.venues.alpaca import AlpacaServer
 
 ORDER = {
@@ -134,7 +133,7 @@ async def test_a_stream_that_refuses_the_key_says_so_without_it(venue: AlpacaSer
     rest = Rest(wrong)
     stream = Stream(wrong, rest)
     async for each in stream.items():
-        assert isinstance(each, StreamLost)
+        assert isinstance(each, Lost)
         assert "unauthorized" in str(each)
         assert "not-the-secret" not in str(each)
         await stream.close()
@@ -148,9 +147,9 @@ async def test_a_stream_that_is_lost_is_there_again(venue: AlpacaServer, rest: R
         heard.append(type(each))
         if heard == [Connected]:
             venue.cut()
-        if heard[-2:] == [StreamLost, Connected]:
+        if heard[-2:] == [Lost, Connected]:
             await stream.close()
-    assert heard == [Connected, StreamLost, Connected]
+    assert heard == [Connected, Lost, Connected]
 
 
 @pytest.mark.long

@@ -1,20 +1,20 @@
-"""Bars out of trades and of finer bars: exact, inside their sessions, and the same in one go and as they come."""
+"""Bars out of trades and of finer bars: exact, and inside their sessions."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.bars.resample import Resampler, Trades
+from quantd.adapters.feeds.bars.resample import Resampler
 from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.source import Source, Stream
 from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
+from quantd.trading.market import Floats, Ints
 from tests.support.examples import examples
 from tests.support.vendor import (
     DAY_NS,
@@ -42,13 +42,18 @@ NAMES = universe("SPY", "QQQ", "BTC-USD")
 CALENDARS = calendars()
 
 
-def trades(seed: int, count: int, start: int, end: int) -> Trades:
+def priced(ts: Ints, column: Ints, nano: Ints, size: Floats) -> Rows:
+    """Trades: rows of one price."""
+    return Rows(ts, column, *[nano / 1e9] * 4, size, nano, nano, np.zeros(len(ts), dtype=np.int64))
+
+
+def trades(seed: int, count: int, start: int, end: int) -> Rows:
     rng = np.random.default_rng(seed)
     ts = np.sort(rng.integers(start, end, count))
     ts[rng.random(count) < 0.2] //= 60 * NANO  # some on the minute, many at one instant
     ts = np.sort(np.where(ts < start, ts * 60 * NANO, ts))
     nano = rng.integers(1, 10**13, count)
-    return Trades(ts, rng.integers(0, 3, count), nano / 1e9, nano, rng.integers(1, 1000, count).astype(np.float64))
+    return priced(ts, rng.integers(0, 3, count), nano, rng.integers(1, 1000, count).astype(np.float64))
 
 
 def table(rows: Rows) -> list[tuple[object, ...]]:
@@ -62,7 +67,7 @@ def volumes(rows: Rows) -> list[float]:
     return rows.volume[order].tolist()
 
 
-def by_hand(some: Trades, interval: int) -> list[tuple[object, ...]]:
+def by_hand(some: Rows, interval: int) -> list[tuple[object, ...]]:
     """The same with dictionaries, bar by bar."""
     bars: dict[tuple[int, int], list[int]] = {}
     for k in range(len(some)):
@@ -76,7 +81,7 @@ def by_hand(some: Trades, interval: int) -> list[tuple[object, ...]]:
                 bars.setdefault((at, int(some.column[k])), []).append(k)
     out: list[tuple[object, ...]] = []
     for (at, column), ks in bars.items():
-        price, exact = some.price[ks].tolist(), some.price_nano[ks].tolist()
+        price, exact = some.close[ks].tolist(), some.close_nano[ks].tolist()
         out.append((at, column, price[0], max(price), min(price), price[-1], exact[0], exact[-1]))
     return sorted(out)
 
@@ -90,27 +95,6 @@ def test_bars_of_trades_are_what_one_counts_by_hand(seed: int, count: int, inter
     some = trades(seed, count, HALF_DAY + 12 * 60 * MINUTE, HALF_DAY + 30 * 60 * MINUTE)
     rows = Resampler(NAMES, CALENDARS, interval).whole(some)
     assert table(rows) == by_hand(some, interval)
-
-
-@given(st.integers(0, 99), st.lists(st.integers(0, 400), max_size=12), INTERVALS, st.booleans())
-@settings(max_examples=examples(40), deadline=None)
-def test_as_they_come_the_bars_are_the_same_as_in_one_go(
-    seed: int, cuts: list[int], interval: int, told_time: bool
-) -> None:
-    some = trades(seed, 400, HALF_DAY + 12 * 60 * MINUTE, HALF_DAY + 30 * 60 * MINUTE)
-    making = Resampler(NAMES, CALENDARS, interval)
-    got: list[Rows] = []
-    for start, stop in pairwise(sorted({0, *cuts, 400})):
-        part = Trades(*(getattr(some, n)[start:stop] for n in Trades.__slots__))
-        got.append(making.add(part))
-        if told_time and stop > start:
-            got.append(making.until(int(some.ts[stop - 1]) - 1))
-    got.append(making.until(HALF_DAY + 10 * DAY_NS))
-    whole = Resampler(NAMES, CALENDARS, interval).whole(some)
-    streamed = Rows(*(np.concatenate([getattr(g, n) for g in got]) for n in Rows.__slots__))
-    assert table(streamed) == table(whole)
-    assert volumes(streamed) == pytest.approx(volumes(whole), rel=1e-12)
-    assert making.late == 0
 
 
 @given(st.integers(0, 20), st.sampled_from([5, 15, 60, 240]), st.sampled_from(["open", "close"]))
@@ -131,7 +115,7 @@ def test_no_bar_crosses_an_early_close_and_silence_gives_no_bar() -> None:
     opened, closed = HALF_DAY + 13 * 60 * MINUTE + 30 * MINUTE, HALF_DAY + 17 * 60 * MINUTE
     ts = np.array([opened, opened + 61 * MINUTE, closed - 1, closed, closed + 1, closed + 60 * MINUTE])
     nano = np.arange(1, 7) * 10**9
-    some = Trades(ts, np.zeros(6, dtype=np.int64), nano / 1e9, nano, np.ones(6))
+    some = priced(ts, np.zeros(6, dtype=np.int64), nano, np.ones(6))
     rows = Resampler(NAMES, CALENDARS, 60 * MINUTE).whole(some)
     assert rows.ts.tolist() == [opened, opened + 60 * MINUTE, opened + 180 * MINUTE]
     assert rows.close.tolist() == [1.0, 2.0, 4.0], "the trades of the close itself are in, of after it are not"
@@ -145,15 +129,6 @@ def test_a_finer_bar_that_is_no_number_makes_a_bar_that_is_none() -> None:
     rows.high[2] = np.nan
     out = Resampler(true.universe, CALENDARS, 5 * MINUTE, finer_ns=MINUTE).whole(rows)
     assert np.isnan(out.high).tolist() == [True, False]
-
-
-def test_what_comes_after_its_bar_is_counted_and_changes_nothing() -> None:
-    some = trades(3, 50, HALF_DAY + 14 * 60 * MINUTE, HALF_DAY + 15 * 60 * MINUTE)
-    making = Resampler(NAMES, CALENDARS, MINUTE)
-    making.add(some)
-    making.until(HALF_DAY + DAY_NS)
-    assert len(making.add(some)) == len(making.until(HALF_DAY + DAY_NS)) == 0
-    assert making.late == 50
 
 
 def test_intervals_that_do_not_add_up_are_refused() -> None:
@@ -173,7 +148,7 @@ class _Swapped:
     def __init__(self, stream: Stream, true: Market, lost: int) -> None:
         self._stream, self._true, self._lost = stream, true, lost
 
-    async def bars(self) -> AsyncIterator[Rows]:
+    async def bars(self) -> AsyncGenerator[Rows, None]:
         async for rows in self._stream.bars():
             kept = rows.take(rows.ts != self._lost)
             yield kept

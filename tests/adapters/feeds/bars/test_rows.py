@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.adapters.feeds.bars.rows import joined, nano, number, rows_of, within
+from quantd.adapters.feeds.bars.rows import from_source, joined, nano, number, rows_of, within
 from quantd.trading.instruments import NANO
 
 
@@ -47,11 +47,11 @@ def test_half_a_nano_goes_to_the_even_neighbour() -> None:
 
 def test_a_missing_number_is_nan_and_no_bars_are_no_rows() -> None:
     one = Decimal(1)
-    rows = rows_of([(5, 0, one, one, None, one, None), (6, 1, None, one, one, one, one)], source=3)
+    rows = rows_of([(5, 0, one, one, None, one, None), (6, 1, None, one, one, one, one)])
     assert np.isnan(rows.low[0])
     assert np.isnan(rows.volume[0])
     assert rows.open_nano.tolist() == [NANO, 0]
-    assert rows.source.tolist() == [3, 3]
+    assert from_source(rows, 3).source.tolist() == [3, 3]
     assert len(joined([rows_of(()), rows_of(())])) == 0
     assert joined([rows, rows_of(()), rows]).ts.tolist() == [5, 6, 5, 6]
     assert within(rows, 5, 6).ts.tolist() == [5]

@@ -3,7 +3,7 @@ forward."""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import numpy as np
@@ -609,7 +609,7 @@ def test_a_fault_of_ours_in_a_vendor_is_not_swallowed() -> None:
     true = market(20, SYMBOLS[:1], OPEN - DAY_NS, OPEN + 12 * MINUTE)
 
     class Broken:
-        async def bars(self) -> AsyncIterator[Rows]:
+        async def bars(self) -> AsyncGenerator[Rows, None]:
             yield rows_of(true, true.bars[:1])
             raise KeyError("a bug")
 

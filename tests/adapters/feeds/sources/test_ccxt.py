@@ -16,7 +16,7 @@ from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.bars.stamps import place
 from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.source import SourceError
-from quantd.adapters.feeds.sources.ccxt import CryptoSource, rows_of
+from quantd.adapters.feeds.sources.ccxt import CryptoSource, CryptoStream, by_stamp
 from quantd.adapters.feeds.vendor import Request
 from quantd.daemon.assembly.feeds import stream_of
 from quantd.trading.instruments import NANO, Instrument, Universe
@@ -183,8 +183,7 @@ async def test_bars_are_heard_as_they_are_made_and_again_when_they_change(venue:
     fill(venue, 3, step=60)
     bars = source(venue, "1m", Universe((Instrument("BTC/USD"),)))
     await taken(bars, 0, 3, step=60)
-    assert bars.streams
-    stream = bars.stream().bars()
+    stream = CryptoStream(bars).bars()
     first = await anext(stream)
     assert (first.ts // NANO).max() == START + 120
     await venue.bar("BTC/USD", (START + 180, "110.5", "111.5", "109.5", "110.75", "0.5"))
@@ -194,32 +193,36 @@ async def test_bars_are_heard_as_they_are_made_and_again_when_they_change(venue:
     rows = await anext(stream)
     assert (rows.ts.tolist(), rows.close_nano.tolist()) == ([(START + 180) * NANO], [112_250_000_000])
     assert (rows.high.tolist(), rows.volume.tolist()) == ([112.25], [0.75])
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     await bars.close()
 
 
 async def test_a_lost_stream_is_an_error_and_a_new_one_goes_on(venue: Exchange) -> None:
     fill(venue, 3, step=60)
     bars = source(venue, "1m", Universe((Instrument("BTC/USD"),)))
-    stream = bars.stream().bars()
+    stream = CryptoStream(bars).bars()
     await anext(stream)
     await venue.cut()
     with pytest.raises(SourceError) as wrong:
         await anext(stream)
     assert wrong.value.again
-    stream = bars.stream().bars()
+    stream = CryptoStream(bars).bars()
     await anext(stream)
     await venue.bar("BTC/USD", (START + 180, "110.5", "111.5", "109.5", "110.75", "0.5"))
     rows = await anext(stream)
     assert rows.ts.tolist() == [(START + 180) * NANO]
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     await bars.close()
 
 
-def test_rows_keep_the_text_of_a_price_that_a_float_cannot_hold() -> None:
-    rows = rows_of([(1, 0, ("1234567.123456789", "2", "1", "1234567.000000001", "3"))])
-    assert rows.open_nano.tolist() == [1_234_567_123_456_789]
-    assert rows.close_nano.tolist() == [1_234_567_000_000_001]
+@pytest.mark.parametrize(
+    ("text", "nano"), [("1234567.123456789", 1_234_567_123_456_789), ("0.0000000001", 0), ("10000000000", 0)]
+)
+def test_a_price_is_exact_from_its_text_or_no_price(text: str, nano: int) -> None:
+    bars = CryptoSource(Access("kraken"), UNIVERSE, "1d")
+    rows = by_stamp([bars.bar(0, [2, text, "2", "1", text, "3"]), bars.bar(1, [1, text, "2", "1", text, "3"])])
+    assert rows.open_nano.tolist() == rows.close_nano.tolist() == [nano, nano]
+    assert (rows.ts.tolist(), rows.column.tolist()) == ([1_000_000, 2_000_000], [1, 0])
 
 
 @pytest.mark.long

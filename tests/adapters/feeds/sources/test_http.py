@@ -4,7 +4,6 @@ import base64
 import hmac
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.source import SourceError
-from quantd.adapters.feeds.sources.http import HttpMapping, HttpSource, Signature, iso_ns, signed
+from quantd.adapters.feeds.sources.http import HttpMapping, HttpSource, Signature, signed
 from quantd.adapters.pace import Rate
 from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.support.examples import examples
@@ -204,14 +203,3 @@ def test_a_signature_is_what_the_venues_documents_say() -> None:
     assert url == "https://api/p?a=1"
     made = hmac.digest(b"hush", b"12GET/p", "sha256")
     assert headers == {"TIME": "12", "SIGN": base64.b64encode(made).decode()}
-
-
-def test_iso_stamps_keep_nine_digits_and_naive_ones_are_of_the_vendors_zone() -> None:
-    from zoneinfo import ZoneInfo
-
-    base = int(datetime(2024, 1, 3, 14, 30, tzinfo=UTC).timestamp()) * NANO
-    assert iso_ns("2024-01-03T14:30:00.123456789Z") == base + 123_456_789
-    assert iso_ns("2024-01-03T09:30:00.5-05:00") == base + 500_000_000
-    assert iso_ns("2024-01-03 09:30:00", ZoneInfo("America/New_York")) == base
-    with pytest.raises(ValueError, match="Invalid"):
-        iso_ns("yesterday")

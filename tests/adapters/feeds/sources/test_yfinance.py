@@ -23,7 +23,7 @@ from quantd.trading.sessions import DAY_NS
 from tests.support.checkout import DATA
 from tests.support.command_line import quantd
 from tests.support.examples import examples
-from tests.support.source_contract import keeps_its_promises
+from tests.support.memory_source import keeps_its_promises
 from tests.support.venues.served import served
 from tests.support.venues.yahoo import Listing, Yahoo, utc
 

@@ -73,7 +73,6 @@ async def test_whatever_is_asked_in_whatever_order_the_cache_equals_the_source(d
             direct = await Recorded(source.rows).bars(DAY0 + start * MINUTE, DAY0 + stop * MINUTE)
             assert same(rows, direct)
             assert len(rows) == len(direct)
-            assert not cache.trouble
 
 
 async def test_the_bar_that_is_being_made_is_asked_again_until_it_is_final(tmp_path: Path) -> None:
@@ -137,6 +136,7 @@ async def test_a_damaged_file_is_noticed_put_aside_and_downloaded_anew(tmp_path:
     cache = cached(source, tmp_path)
     assert same(await cache.bars(DAY0, DAY0 + 30 * DAY_NS), source.rows)
     assert cache.downloads == 1
+    assert cache.put_aside == found(tmp_path, "*.bad")
     assert len(cache.put_aside) == (0 if harm == "gone" else 1)
     sound = cached(source, tmp_path)
     assert same(await sound.bars(DAY0, DAY0 + 30 * DAY_NS), source.rows)
@@ -184,7 +184,6 @@ async def test_a_disk_that_cannot_be_written_costs_the_cache_and_not_the_bars(tm
     cache = cached(source, tmp_path / "file")
     assert same(await cache.bars(DAY0, DAY0 + 3 * DAY_NS), source.rows)
     assert await cache.actions(DAY0, DAY0 + 3 * DAY_NS) == []
-    assert cache.trouble
 
 
 async def test_actions_on_the_border_of_what_is_new_stay(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Bars of a stream that repeats the one in the making: given once they are over, whole."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from decimal import Decimal
 
 from quantd.adapters.feeds.bars.rows import Rows, rows_of
@@ -22,7 +22,7 @@ class Said:
         self._parts = parts
         self.closed = False
 
-    async def bars(self) -> AsyncIterator[Rows]:
+    async def bars(self) -> AsyncGenerator[Rows, None]:
         for part in self._parts:
             yield rows_of(part)  # type: ignore[arg-type]
 

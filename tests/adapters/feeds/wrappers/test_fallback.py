@@ -49,7 +49,7 @@ async def test_the_primary_answers_as_long_as_it_does() -> None:
     first, second, both = two()
     for _ in range(3):
         assert (await both.bars(0, 9)).close.tolist() == first.rows.close.tolist()
-    assert both.used == {"first": 3, "second": 0}
+    assert len(first.asked) == 3
     assert second.asked == []
 
 
@@ -59,8 +59,9 @@ async def test_a_failing_primary_is_replaced_at_once_and_its_bars_are_marked() -
     rows = await both.bars(0, 9)
     assert rows.close.tolist() == second.rows.close.tolist()
     assert rows.source.tolist() == [1] * 6
-    assert both.used == {"first": 0, "second": 1}
-    assert both.scores["first"] < 0.5 < both.scores["second"]
+    assert (len(first.asked), len(second.asked)) == (1, 1)
+    await both.bars(0, 9)
+    assert (len(first.asked), len(second.asked)) == (1, 2), "the failed source is not queried again at once"
 
 
 async def test_the_primary_is_tried_beside_the_others_after_a_rest_and_taken_back_when_it_answers() -> None:
@@ -117,7 +118,7 @@ async def test_a_symbol_that_the_primary_lacks_is_wholly_the_next_ones() -> None
     assert same(rows.take(rows.column == 0), first.rows.take(first.rows.column == 0))
     assert rows.close[rows.column == 1].tolist() == second.rows.close[second.rows.column == 1].tolist()
     assert rows.source[rows.column == 1].tolist() == [1] * 3
-    assert both.scores["first"] == 1.0, "a symbol that it does not know is no failure of the source"
+    assert (await both.bars(0, 9)).source.tolist() == [0] * 6, "an unknown symbol is no failure of the source"
 
 
 async def test_a_symbol_that_nobody_knows_is_named_with_the_bars_of_the_others() -> None:

@@ -29,7 +29,7 @@ from quantd.adapters.store.tables.retention import MODELS
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
 from tests.support.examples import examples
-from tests.support.store import AGENTS, START, UNIVERSE, Desk, batch, entries
+from tests.support.store import AGENTS, START, UNIVERSE, Desk, batch, entries, put_snapshot
 
 RUN = "7f3k2m1a"
 SEED = int(os.environ.get("QUANTD_STORE_SEED", "1"))
@@ -86,7 +86,7 @@ def test_what_is_young_or_needed_or_the_newest_stays(desk):
     fill(desk, snapshots=())
     with desk.open() as store:
         assert store.compact(ALL).rows == 0  # without a snapshot recovery begins at the beginning
-        store.put_snapshot(RUN, 200, "1", b"state")
+        put_snapshot(store, RUN, 200, "1", b"state")
         assert store.compact(Keep(journal_days=12)).rows == 8  # the newest is of day 19, row 8 of day 7
         assert rows(desk)[0] == 9
         assert store.compact(ALL).rows == 11
@@ -112,9 +112,9 @@ def test_a_row_that_the_head_names_stays_with_all_that_follow(desk):
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         for first in (101, 111, 121):  # not durable: the head stays at row 10
             store.commit(batch(fold, first, DAY[first - 1 : first + 9]))
-        store.put_snapshot(RUN, 130, "1", b"state")
-        store.put_snapshot(RUN, 129, "1", b"state")
-        store.put_snapshot(RUN, 128, "1", b"state")
+        put_snapshot(store, RUN, 130, "1", b"state")
+        put_snapshot(store, RUN, 129, "1", b"state")
+        put_snapshot(store, RUN, 128, "1", b"state")
         assert store.compact(ALL).rows == 9
     with desk.open() as store:
         assert verify(store.where, store.folder) == []

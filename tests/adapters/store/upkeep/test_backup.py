@@ -19,7 +19,7 @@ from quantd.adapters.store.upkeep.backup import MANIFEST, backup, read_manifest,
 from quantd.adapters.store.upkeep.restore import restore
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
-from tests.support.store import AGENTS, UNIVERSE, Desk, batch, entries, make_first, new_schema
+from tests.support.store import AGENTS, UNIVERSE, Desk, batch, entries, make_first, new_schema, put_snapshot
 
 RUN = "7f3k2m1a"
 DAY = entries(160, 4)
@@ -264,7 +264,7 @@ def test_a_restore_that_is_cut_off_leaves_a_place_that_says_so_or_the_whole_stor
     with desk.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         store.commit(batch(fold, 1, DAY[:40], durable=True))
-        store.put_snapshot(RUN, 40, "1", b"state")
+        put_snapshot(store, RUN, 40, "1", b"state")
     (desk.state / "configs").mkdir()
     (desk.state / "configs" / "0123456789abcdef.json").write_text("{}")
     backup(desk.where, desk.state, tmp_path / "kept.tar")
@@ -281,7 +281,7 @@ def test_a_restore_that_is_cut_off_leaves_a_place_that_says_so_or_the_whole_stor
             if left[0] < 0:
                 raise PowerLost
 
-        monkeypatch.setattr("quantd.adapters.store.upkeep.restore.sync_folder", sync)
+        monkeypatch.setattr("quantd.adapters.store.upkeep.restore.sync", sync)
         try:
             restore(tmp_path / "kept.tar", folder, folder)
         except PowerLost:

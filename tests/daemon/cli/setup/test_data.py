@@ -188,7 +188,7 @@ def test_bad_bars_of_a_vendor_are_told_and_not_written(tmp_path: Path) -> None:
     bars[100] = (*bars[100][:2], "1.0", *bars[100][3:])  # a high below the open
     with served(AlpacaData({"SPY": bars}).app()) as port:
         done = fetch(tmp_path, *year(f"http://127.0.0.1:{port}", "SPY"))
-    assert "put aside: 1 x crossed" in done.stdout
+    assert "quarantined: 1 x crossed" in done.stdout
     assert bars[100][0][:10] in done.stdout
     assert len(read_bars((tmp_path / "bars.parquet",), SPY)) == 251
 

@@ -157,7 +157,7 @@ async def test_with_its_keys_the_account_answers(tmp_path: Path, venue: AlpacaSe
     keys = {"QUANTD_ALPACA_KEY": venue.key, "QUANTD_ALPACA_SECRET": venue.secret}
     done = await asyncio.to_thread(quantd, tmp_path, "doctor", "--live", "--json", env=keys)
     found = checks_of(done)
-    assert found["keys"] == [(True, "are there")]
+    assert found["keys"] == [(True, "are set")]
     assert found["account"][0][0], found
     assert found["currency"] == [(True, "USD")]
     assert found["clock"][0][0]

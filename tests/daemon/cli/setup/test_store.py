@@ -75,7 +75,7 @@ def test_backup_wipe_restore_and_the_digest_is_the_same(copied):
     assert "--force" in refused.stderr
     kept = quantd(folder, "restore", "kept.tar", "--force")
     assert kept.returncode == 0
-    assert "kept in state/before-restore-" in kept.stdout
+    assert "the previous store is in state/before-restore-" in kept.stdout
     again = answer(quantd(folder, "run", "--json"))  # and it is the same run that goes on
     assert (again["run"], again["digest"]) == (run["run"], run["digest"])
 
@@ -115,8 +115,8 @@ def test_old_read_models_go_by_their_days(copied):
     folder, _, _ = copied
     told = quantd(folder, "store", "compact", "--equity-days", "20", "--set", "store.orders_days=30")
     assert told.returncode == 0, told.stderr
-    assert "rows of equity were let go" in told.stdout
-    assert "rows of orders were let go" in told.stdout
+    assert "rows of equity were deleted" in told.stdout
+    assert "rows of orders were deleted" in told.stdout
     assert "alerts" not in told.stdout  # what nobody named stays
     quantd(folder, "store", "compact", "--set", "store.archives=away", "--set", "store.keep_days=0")
     assert list((folder / "away").glob("journal-*.parquet"))
@@ -176,7 +176,7 @@ def test_a_store_of_the_first_schema_is_upgraded_and_has_the_same_account(copied
     assert refused.returncode != 0
     assert "`quantd upgrade` brings it there" in refused.stderr
     said = quantd(folder, "upgrade", "--dry-run", *where)
-    assert "revision 0001; to come, after a backup:" in said.stdout
+    assert "revision 0001; the steps after a backup are:" in said.stdout
     assert "0002  A table for records of the house's limits (adds tables)" in said.stdout
     done = answer(quantd(folder, "upgrade", "--json", *where))
     assert (done["from"], done["done"]) == ("0001", True)

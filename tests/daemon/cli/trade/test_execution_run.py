@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 
 from quantd.adapters.calendars import sessions as calendar_sessions
+from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import ConfigError, Known, read
 from tests.support.command_line import CONFIG as DAILY
 from tests.support.command_line import answer, quantd, write
 
-KNOWN = Known(policies=("equal_weight",), calendars=("XNYS",))
+KNOWN = Known(policies=("equal_weight",), calendars=("XNYS",), limits=limit_keys())
 CONFIG = """
 [quantd]
 state = "state"
@@ -108,7 +109,7 @@ def test_orders_and_why_tell_the_shortfall_of_a_child_and_of_its_whole(ran) -> N
     for part in ("impact", "delay", "fees"):
         assert sum(float(o["shortfall"][part]) for o in family) == pytest.approx(float(told["whole"][part]), abs=1e-5)
     said = quantd(folder, "why", first["id"]).stdout
-    assert "worked as twap" in said
+    assert "executed as twap" in said
     assert said.count("implementation shortfall of") == 2
 
 
@@ -119,7 +120,7 @@ def test_the_whole_is_explained_too(ran) -> None:
     assert whole["n"] == 0
     told = answer(quantd(folder, "why", f"{whole['address']}:AAA", "--json"))
     assert (told["state"], told["style"], told["order"], told["part_of"]) == ("worked", "twap", "", "")
-    assert "worked as twap" in quantd(folder, "why", f"{whole['address']}:AAA").stdout
+    assert "executed as twap" in quantd(folder, "why", f"{whole['address']}:AAA").stdout
 
 
 def test_the_report_has_the_shortfall_in_both_forms(ran) -> None:

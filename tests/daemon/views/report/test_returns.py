@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantd.adapters.store.read_models import Booking, EquityPoint
+from quantd.adapters.store.read_models import Booking
 from quantd.daemon.engine import step
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.views.report.curves import Curves, span_of
@@ -98,7 +98,7 @@ def test_metrics_of_an_equity_with_deposits_are_those_without() -> None:
 
 def curves(seqs: list[int], equity: list[float], books: list[list[float]], flows: list[Booking]) -> Curves:
     points = [
-        EquityPoint(k, f"{e}", "0", tuple(f"{b}" for b in own), 0.0, 0.0)
+        Valued(k, round(e * MICRO), 0, [round(b * MICRO) for b in own], 0.0, 0.0)
         for k, (e, own) in enumerate(zip(equity, books, strict=True), 1)
     ]
     return Curves(points, seqs, ["a", "b"], flows)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.feature_ranking import chosen, ranked
 from quantd.models.artifacts.agent_policy import load_agent
 from quantd.models.history.panel import Panel
 from quantd.models.learners.maddpg import LITE_FEATURES, PROFILES, Maddpg, MaddpgPlan
@@ -17,10 +18,9 @@ from quantd.models.market.simulator import Simulator
 from quantd.models.networks.transformer import Encoder, Layout
 from quantd.models.observation.return_features import FEATURES
 from quantd.models.training.plans.plan import Plan, PlanError, default, replaced
-from quantd.models.training.plans.profiles import chosen, ranked
 from quantd.models.training.runs.training_run import seats_of, train
 from quantd.models.training.seeds.environment import Ground
-from quantd.models.training.seeds.learner import learner_of, parameters, policy_of
+from quantd.models.training.seeds.learner import learner_of, policy_of
 from quantd.models.training.seeds.markets import Markets, markets_of
 from quantd.models.training.seeds.seed_run import fit
 from tests.support.panels import market, panel_of
@@ -86,7 +86,8 @@ def learned(profile: str) -> int:
     """Parameters of a profile at its own sizes, critics included."""
     plan = default("maddpg", profile)
     assets = len(plan.data.symbols)
-    return parameters(Maddpg(plan.learner, plan.sight.size(assets), assets + 1, "simplex", 0))  # type: ignore[arg-type]
+    made = Maddpg(plan.learner, plan.sight.size(assets), assets + 1, "simplex", 0)  # type: ignore[arg-type]
+    return sum(each.numel() for each in made.vectors())
 
 
 @pytest.mark.long
@@ -101,7 +102,7 @@ def test_lite_really_sees_and_learns_less() -> None:
         made, ground = learner_with(plan_of(name), each)
         assert ground.observation_size == len(shown[name])
         assert isinstance(made.network.body, Encoder) == (name == "full")
-        counts[name] = parameters(made)
+        counts[name] = sum(each.numel() for each in made.vectors())
     assert list(PROFILES) == ["full", "lite", "transformer"]
     assert learned("lite") < 0.35 * learned("full") < 0.1 * learned("transformer")
 

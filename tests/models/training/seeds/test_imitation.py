@@ -1,6 +1,5 @@
 """A learner's policy begins as what a classical one does, on days that it did not see too, and learns on from there."""
 
-from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -14,23 +13,16 @@ from quantd.models.learners.ppo import Ppo, PpoPlan
 from quantd.models.market.episodes import Episodes
 from quantd.models.market.simulator import USUAL_COSTS, Simulator
 from quantd.models.market.tensors import grid, market_of
-from quantd.models.market.vector_env import Kind
 from quantd.models.observation.sight import SightSpec, features_of
 from quantd.models.observation.table import observe
+from quantd.models.training.plans.plan import MarketPlan
 from quantd.models.training.seeds.imitation import demonstrations, targets
+from quantd.strategies.policies import POLICIES
 from tests.models.market.test_simulator_differential import ACTIONS, BARS
 
 SYMBOLS = ("SPY", "AAPL", "BAC", "IWM")
-TEACHER = "inverse_volatility", {"lookback": 63}
+TEACHER = POLICIES["inverse_volatility"]({"lookback": 63})
 SIGHT = SightSpec(features=("volatility", "volatility_change", "volatility_relative"), book=())
-
-
-@dataclass
-class Action:
-    kind: Kind = "simplex"
-    parts: int = 2
-    cash: bool = False
-    gross: float = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +38,7 @@ def parts(panel: Panel) -> tuple[range, range]:
 
 def test_demonstrations_have_the_layout_of_the_simulator_and_the_teachers_own_book(panel: Panel) -> None:
     sight = SightSpec(window=3)
-    seen, done = demonstrations(*TEACHER, panel, sight, range(200, 230), Action())
+    seen, done = demonstrations(TEACHER, panel, sight, range(200, 230), MarketPlan())
     market = market_of(panel, observe(panel, features_of(sight), sight.book), range(200, 230), dtype=torch.float64)
     env = Simulator(market, batch=1, episodes=Episodes(1000, random=False), costs=USUAL_COSTS)
     shown = env.reset()
@@ -59,11 +51,11 @@ def test_demonstrations_have_the_layout_of_the_simulator_and_the_teachers_own_bo
 
 
 def test_rows_before_the_sights_history_are_left_out_and_rows_without_any_are_refused(panel: Panel) -> None:
-    seen, _ = demonstrations(*TEACHER, panel, SIGHT, range(200), Action())
+    seen, _ = demonstrations(TEACHER, panel, SIGHT, range(200), MarketPlan())
     warm = observe(panel, features_of(SIGHT), ()).warm
     assert len(seen) == 199 - warm
     with pytest.raises(ValueError, match="give more"):
-        demonstrations(*TEACHER, panel, SIGHT, range(60), Action())
+        demonstrations(TEACHER, panel, SIGHT, range(60), MarketPlan())
 
 
 def test_a_ppo_that_was_taught_answers_as_its_teacher_on_later_days_and_learns_on(
@@ -71,10 +63,10 @@ def test_a_ppo_that_was_taught_answers_as_its_teacher_on_later_days_and_learns_o
 ) -> None:
     """Mean distance of the weights, sum of absolute differences: 0.08 at most, where equal weight is 0.26 away."""
     taught, unseen = parts
-    seen, done = demonstrations(*TEACHER, panel, SIGHT, taught, Action())
+    seen, done = demonstrations(TEACHER, panel, SIGHT, taught, MarketPlan())
     mean, deviation = seen.mean(0), seen.std(0).clamp(min=1e-6)
     learner = Ppo(PpoPlan(hidden=(32,), horizon=32, minibatch=64, epochs=2), seen.shape[1], 5, "simplex", 1)
-    later, wanted = demonstrations(*TEACHER, panel, SIGHT, unseen, Action())
+    later, wanted = demonstrations(TEACHER, panel, SIGHT, unseen, MarketPlan())
 
     def apart(weights: torch.Tensor) -> float:
         return float((weights - wanted).abs().sum(1).mean())
@@ -101,22 +93,19 @@ def test_a_ppo_that_was_taught_answers_as_its_teacher_on_later_days_and_learns_o
 def test_a_discrete_target_is_the_nearest_allocation_and_a_box_may_be_short() -> None:
     weights = np.array([[0.9, 0.05, 0.0], [0.4, 0.6, 0.0], [0.0, 0.0, 0.0]])
     symbols = ("A", "B", "C")
-    found = targets(weights, symbols, Action("discrete", parts=2))
+    found = targets(weights, symbols, MarketPlan(kind="discrete", cash=False))
     names = grid(symbols, 2).names
     assert found.dtype == torch.int64
     assert [names[k] for k in found.tolist()[:2]] == ["A 100%", "A 50% B 50%"]
-    with_cash = targets(weights, symbols, Action("discrete", parts=2, cash=True))
+    with_cash = targets(weights, symbols, MarketPlan(kind="discrete", cash=True))
     assert grid(symbols, 2, cash=True).names[int(with_cash[2])] == "cash 100%"
     short = np.array([[1.5, -1.0, 0.0]])
-    torch.testing.assert_close(targets(short, symbols, Action("box", gross=2.0)), torch.tensor([[1.0, -0.8, 0.0]]))
-    with pytest.raises(ValueError, match="short of B"):
-        targets(short, symbols, Action())
     torch.testing.assert_close(
-        targets(weights, symbols, Action()),
+        targets(short, symbols, MarketPlan(kind="box", gross=2.0)), torch.tensor([[1.0, -0.8, 0.0]])
+    )
+    with pytest.raises(ValueError, match="short of B"):
+        targets(short, symbols, MarketPlan())
+    torch.testing.assert_close(
+        targets(weights, symbols, MarketPlan()),
         torch.tensor([[0.9, 0.05, 0.0, 0.05], [0.4, 0.6, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]),
     )
-
-
-def test_a_teacher_that_nobody_knows_is_refused_with_the_nearest_name(panel: Panel) -> None:
-    with pytest.raises(ValueError, match="inverse_volatility"):
-        demonstrations("inverse_volatillity", {}, panel, SIGHT, range(200), Action())

@@ -247,6 +247,8 @@ def test_imitating_equal_weight_begins_near_it(bars: Path) -> None:
 def test_only_actor_critics_imitate(bars: Path) -> None:
     with pytest.raises(PlanError, match="clone = 'equal_weight': dqn cannot imitate; these can: a2c, ppo"):
         run(world.plan(bars, "dqn", clone="equal_weight"), None)
+    with pytest.raises(PlanError, match="inverse_volatility"):
+        run(world.plan(bars, "ppo", clone="inverse_volatillity"), None)
 
 
 def test_equal_weight_beside_a_policy_holds_a_coin_that_costs_more_than_its_part() -> None:

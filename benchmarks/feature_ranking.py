@@ -1,7 +1,6 @@
-"""Named settings of several agents, as plain data laid over the defaults of `maddpg`, and how Lite's features were
-chosen.
+"""Ranks features by their information coefficient, and chooses those of the profile `lite`.
 
-python -m benchmarks.multi_agent prints the sizes of all three and the ranking of features.
+python -m benchmarks.multi_agent prints the ranking.
 """
 
 from collections.abc import Sequence
@@ -15,19 +14,19 @@ from quantd.models.observation.table import sight
 from quantd.trading.market import Floats
 
 UNDONE: Final = ("ESG scores", "sentiment")
-"""Of the full profile as it was asked for: no such data is bundled, and none is invented."""
+"""Inputs that the profile `full` lacks, because no such data is bundled."""
 
 TOP: Final = 5
 
 AHEAD: Final = 5
-"""Sessions over which a feature is to say something."""
+"""Sessions of the returns that a feature predicts."""
 
 FEWEST: Final = 3
-"""Assets with a feature that a session needs to be counted."""
+"""Minimum number of assets with a feature for a session to count."""
 
 
 class Rank(NamedTuple):
-    """What a feature said of coming returns."""
+    """Prediction of following returns by one feature."""
 
     feature: str
     correlation: float
@@ -37,9 +36,10 @@ class Rank(NamedTuple):
 
 
 def ranked(panel: Panel, rows: range) -> list[Rank]:
-    """Features by |t|, the highest first (C. Spearman 1904; the information coefficient of R. Grinold and R. Kahn).
-    Reads outcomes in
-    `rows` alone."""
+    """Return features by |t|, the highest first, with outcomes in `rows` only.
+
+    Sources: C. Spearman 1904; the information coefficient of R. Grinold and R. Kahn.
+    """
     seen, returns = sight(panel), panel.returns()
     found = np.full((len(rows), len(FEATURES)), np.nan)
     for k, row in enumerate(rows[:-AHEAD]):
@@ -56,8 +56,7 @@ def ranked(panel: Panel, rows: range) -> list[Rank]:
 
 
 def chosen(ranks: Sequence[Rank]) -> tuple[str, ...]:
-    """The first TOP, in the order of FEATURES. One that puts the assets in the same order as one before it is passed
-    over."""
+    """Return the first TOP, in the order of FEATURES, without those that order the assets as an earlier one does."""
     kept: list[Rank] = []
     for rank in ranks:
         if len(kept) < TOP and not any(np.isclose(rank.t, other.t, rtol=1e-9) for other in kept):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from quantd.models.learners.maddpg import Maddpg, MaddpgPlan
 from quantd.models.market.vector_env import Kind, Step
-from tests.support.replay_problems import digest, on
+from tests.models.learners.replay_problems import digest, on
 
 SHORT_MADDPG = MaddpgPlan(
     agents=3, hidden=(16, 8), buffer=600, batch=16, warmup=60, train_every=12, noise_steps=300, actor_rate=1e-3

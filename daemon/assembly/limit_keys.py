@@ -1,0 +1,76 @@
+"""The keys of [risk], of an agent's limits and of [manual.limits], from the records of the limits."""
+
+from collections.abc import Iterator
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from pydantic import Field, create_model
+
+from quantd.daemon.config import LimitKey
+from quantd.daemon.config.values import Looser, MoneyCap, Reload, Section, Written, bounds, duration
+from quantd.risk.limits.bounds import Bounds, Span, higher, lower, together, unmergeable
+from quantd.risk.limits.catalogue import LIMITS, Limits
+from quantd.risk.limits.record import Limit
+
+LOOSER: Final[dict[Any, Looser]] = {lower: "higher", higher: "lower", together: "fewer", unmergeable: "fixed"}
+"""The rule that picks the tighter value -> the change that loosens it."""
+
+
+@cache
+def limit_keys() -> tuple[LimitKey, ...]:
+    """A key for each limit that the file may set."""
+    types, plain = get_type_hints(Limits), Limits()
+    return tuple(
+        _key(each, types.get(key, float), getattr(plain, key, None)) for key, each in LIMITS.items() if each.configured
+    )
+
+
+def _key(limit: Limit, kind: Any, default: Any) -> LimitKey:
+    name = limit.key.removesuffix("_ns")
+    if limit.unit == "money" and limit.bounds is None:
+        return LimitKey(name, f"{name}_micro", MoneyCap)
+    # names are empty by default, which is off
+    on = default is not None and default != ()
+    annotation = _annotation(limit.table or kind)
+    marks = [mark for each in (limit.bounds, limit.tighter) for mark in _marks(each, on)]
+    return LimitKey(name, limit.key, Annotated[(annotation, *marks)] if marks else annotation)
+
+
+def _marks(mark: Any, on: bool = False) -> Iterator[Any]:
+    """A range or a rule of the records, as the configuration reads it."""
+    match mark:
+        case Bounds():
+            yield bounds(mark.low, mark.high, above=mark.above, percent=mark.percent)
+        case Span():
+            yield from (duration(mark.low, mark.high), Written())
+        case _ if mark in LOOSER:
+            yield Reload(LOOSER[mark], on)
+
+
+def _annotation(kind: Any) -> Any:
+    """A type of the records, as the configuration parses it: a section for a struct, and marks for ranges and rules."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return Annotated[(_annotation(parts[0]), *(found for mark in parts[1:] for found in _marks(mark)))]
+    if origin in (Union, UnionType):
+        (alone,) = (part for part in parts if part is not NoneType)
+        return _annotation(alone) | None
+    if origin is tuple:
+        return tuple.__class_getitem__((_annotation(parts[0]), ...))
+    return _section(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else kind
+
+
+@cache
+def _section(table: type[msgspec.Struct]) -> type[Section]:
+    """The table of the file that a struct describes."""
+    hints = get_type_hints(table, include_extras=True)
+    fields: dict[str, Any] = {
+        each.name: (
+            _annotation(hints[each.name]),
+            Field(default=... if each.required else each.default, alias=each.name.removesuffix("_ns")),
+        )
+        for each in msgspec.structs.fields(table)
+    }
+    return create_model(table.__name__, __base__=Section, **fields)

@@ -1,0 +1,55 @@
+"""`python -m quantd.risk.limits docs/risk/limits.md` writes the tables of that page from the records of the limits."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from quantd.risk.limits.bounds import lower, rules_of
+from quantd.risk.limits.catalogue import LIMITS
+from quantd.risk.limits.record import NAMED, Limit
+
+_TABLE: Final = re.compile(r"(?<=<!-- limits: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_KINDS: Final = (*NAMED.values(), "price", "all", "exit")
+
+
+def with_tables(page: str) -> str:
+    """A page with each table between `<!-- limits: SECTION -->` and `<!-- end -->` as the records have it."""
+    return _TABLE.sub(lambda found: f"{found[1]}{found[2]}{_table(found[1])}", page)
+
+
+def _table(section: str) -> str:
+    limits = [each for each in LIMITS.values() if each.about and each.section == section]
+    columns = [("key", [f"`{each.key.removesuffix('_ns')}`" for each in limits])]
+    columns.append(("what it bounds", [each.about for each in limits]))
+    columns += [
+        (name, cells)
+        for name, cells in (
+            ("kind", [_kinds(each) for each in limits]),
+            ("balanced", [_value(each.profiles.get("balanced")) for each in limits]),
+        )
+        if any(cells)
+    ]
+    rows = [[name for name, _ in columns], ["---"] * len(columns), *zip(*(cells for _, cells in columns), strict=True)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _kinds(limit: Limit) -> str:
+    own = {limit.enforced, *(NAMED[type(kind)] for kind in limit.kinds)}
+    return ", ".join(kind for kind in _KINDS if kind in own)
+
+
+def _value(value: Any) -> str:
+    """A value of a profile; of a table those of its fields of which the lower value is the tighter."""
+    if isinstance(value, Struct):
+        rules = rules_of(type(value))
+        return ", ".join(f"{each:g}" for name, each in asdict(value).items() if rules[name] is lower)
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else f"{value:g}"
+
+
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    file.write_text(with_tables(file.read_text(encoding="utf-8")), encoding="utf-8")

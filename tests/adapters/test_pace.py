@@ -1,0 +1,55 @@
+"""A pace is kept, also at the start; a rate that allows nothing is refused; a requested delay is read and bounded."""
+
+import asyncio
+import itertools
+import time
+from email.utils import formatdate
+
+import pytest
+
+from quantd.adapters.pace import Pace, Rate, retry_after_s
+
+
+async def test_requests_are_evenly_spaced_from_the_first_on() -> None:
+    pace, loop = Pace(Rate(10, 0.4)), asyncio.get_running_loop()
+    at = []
+
+    async def ask() -> None:
+        await pace.turn()
+        at.append(loop.time())
+
+    await asyncio.gather(*(ask() for _ in range(8)))
+    assert all(later - earlier >= 0.04 * 0.8 for earlier, later in itertools.pairwise(at))
+
+
+async def test_without_a_rate_there_is_no_waiting() -> None:
+    loop = asyncio.get_running_loop()
+    pace, began = Pace(None), loop.time()
+    for _ in range(1000):
+        await pace.turn()
+    assert loop.time() - began < 0.2
+
+
+@pytest.mark.parametrize(("calls", "per_s"), [(0, 1), (-1, 1), (1, 0)])
+def test_a_rate_of_nothing_is_refused(calls: float, per_s: float) -> None:
+    with pytest.raises(ValueError, match="allows nothing"):
+        Rate(calls, per_s)
+
+
+@pytest.mark.parametrize(
+    ("headers", "least_s", "most_s"),
+    [
+        ({}, 0.0, 0.0),
+        ({"Retry-After": "7"}, 7.0, 7.0),
+        ({"Retry-After": "1000"}, 20.0, 20.0),
+        ({"Retry-After": "soon"}, 0.0, 0.0),
+        ({"Retry-After": formatdate(time.time() - 60, usegmt=True)}, 0.0, 0.0),
+        ({"Retry-After": formatdate(time.time() + 600, usegmt=True)}, 20.0, 20.0),
+        ({"X-RateLimit-Reset": f"{time.time() + 600:.0f}"}, 20.0, 20.0),
+        ({"X-RateLimit-Reset": f"{time.time() - 600:.0f}"}, 0.0, 0.0),
+    ],
+)
+def test_a_requested_delay_is_seconds_or_a_date_and_bounded(
+    headers: dict[str, str], least_s: float, most_s: float
+) -> None:
+    assert least_s <= retry_after_s(headers, 20.0) <= most_s
