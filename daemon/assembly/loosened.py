@@ -8,6 +8,7 @@ from quantd import bundled
 from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, load
+from quantd.daemon.config import Limits as LimitKeys
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, tighter_of, value_of
 from quantd.risk.limits.profiles import PROFILES
 
@@ -25,22 +26,18 @@ def looser(config: Config) -> list[str]:
 
     An agent's limit is looser when it exceeds its profile and every shipped agent of that profile.
     """
-    return [*_of_house(config), *_of_agents(config)]
-
-
-def _of_house(config: Config) -> Iterator[str]:
-    yield from (f"risk.{name}" for name in keys_looser(_house(config), _house(_shipped())))
+    house, shipped = (_limits(each, each.risk, each.risk.profile) for each in (config, _shipped()))
+    return [*(f"risk.{name}" for name in keys_looser(house, shipped)), *_of_agents(config)]
 
 
 def _of_agents(config: Config) -> Iterator[str]:
     sectors = any(config.instruments().sectors)
     for agent in config.agents:
         profile = agent.profile or WITHOUT_PROFILE
-        bars = [
-            PROFILES[profile],
-            *(_agent(_shipped(), k) for k, a in enumerate(_shipped().agents) if a.profile == profile),
-        ]
-        ours = limits_of(agent.limits, agent.profile, config.instruments(), shocks_of(config))
+        shipped = _shipped()
+        alike = (_limits(shipped, each.limits, profile) for each in shipped.agents if each.profile == profile)
+        bars = [PROFILES[profile], *alike]
+        ours = _limits(config, agent.limits, agent.profile)
         beyond = [set(keys_looser(ours, bar)) for bar in bars]
         names = set.intersection(*beyond)
         for name in sorted(names - (set() if sectors else {"max_sector_weight"})):
@@ -52,13 +49,8 @@ def _shipped() -> Config:
     return load(bundled.CONFIG, known_names())
 
 
-def _house(config: Config) -> Limits:
-    return limits_of(config.risk, config.risk.profile, config.instruments(), shocks_of(config))
-
-
-def _agent(config: Config, number: int) -> Limits:
-    agent = config.agents[number]
-    return limits_of(agent.limits, agent.profile, config.instruments(), shocks_of(config))
+def _limits(config: Config, keys: LimitKeys, profile: str | None) -> Limits:
+    return limits_of(keys, profile, config.instruments(), shocks_of(config))
 
 
 def keys_looser(ours: Limits, theirs: Limits) -> list[str]:

@@ -15,7 +15,7 @@ from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
 from quantd.daemon.engine.agents.carry_over import carry_of, unfit
 from quantd.daemon.engine.snapshot import freeze
-from quantd.daemon.runtime.loop import Kept
+from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import Carried, Stopping
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -71,11 +71,11 @@ def refuse(parts: Parts, store: Store, run: str) -> None:
 
 def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
     """(encoded account, its instant) of a run that was stopped cleanly, with renamed symbols. Raises NotCarried."""
-    record, kept = store.records.run(run), store.latest_snapshot(run)
-    if kept is None or kept[0] != store.last_seq(run):
+    record, newest = store.records.run(run), store.latest_snapshot(run)
+    if newest is None or newest[0] != store.last_seq(run):
         remedy = "start it with its old configuration, and stop it with Ctrl-C"
         raise NotCarried(f"run {run} was not stopped cleanly: {remedy}")
-    snapshot = msgspec.msgpack.decode(kept[1], type=Kept)
+    snapshot = msgspec.msgpack.decode(newest[1], type=RunSnapshot)
     simulated, names = parts.config.broker.kind == "paper", renamed(parts.config)
     try:
         account = carry_of(snapshot.state, record.universe, record.agents, simulated=simulated, renamed=names)

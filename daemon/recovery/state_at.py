@@ -22,9 +22,9 @@ from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.worker import Apart
-from quantd.daemon.recovery.replay import NotKept, Watched, first_start, judged_at, saved_config
+from quantd.daemon.recovery.replay import ConfigLost, Watched, first_start, judged_at, saved_config
 from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
-from quantd.daemon.runtime.loop import Kept
+from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.daemon.runtime.version import code_version
 
 
@@ -51,7 +51,7 @@ class Refolder:
         """The gate calls of one plan: the agents' baskets in order, then the house's. Raises Unavailable."""
         try:
             found = self._judged(decision.seq)
-        except NotKept as why:
+        except ConfigLost as why:
             raise Unavailable(f"the configuration of the decision cannot be read: {why}") from None
         except (FeedError, OSError) as why:
             raise Unavailable(f"the recorded market cannot be read: {why}") from None
@@ -69,14 +69,16 @@ class Refolder:
         return plans[decision.ordinal - 1]
 
     def _judged(self, step: int) -> list[Judged]:
-        seq, kept = self.records.latest_snapshot(self.run, code_version(), step) or (0, b"")
-        parts = self._put_together(self._config_at(kept))
-        return judged_at(parts, self.records, self.run, self.folder, step, seq=seq, kept=kept, watched=self.watched)
+        seq, snapshot = self.records.latest_snapshot(self.run, code_version(), step) or (0, b"")
+        parts = self._put_together(self._config_at(snapshot))
+        return judged_at(
+            parts, self.records, self.run, self.folder, step, seq=seq, snapshot=snapshot, watched=self.watched
+        )
 
-    def _config_at(self, kept: bytes) -> str:
+    def _config_at(self, snapshot: bytes) -> str:
         """Digest of the configuration of a snapshot, or of the run's first start."""
-        if kept:
-            return msgspec.msgpack.decode(kept, type=Kept).config
+        if snapshot:
+            return msgspec.msgpack.decode(snapshot, type=RunSnapshot).config
         first = first_start(self.records, self.run)
         if first is None:
             raise Unavailable(f"the journal of run {self.run} does not begin with a start")
@@ -87,7 +89,7 @@ class Refolder:
             return self.parts
         try:
             config = saved_config(self.folder, name)
-        except NotKept:
+        except ConfigLost:
             if self.configured is None:
                 raise
             config = self.configured()

@@ -11,7 +11,7 @@ from quantd.adapters.store.upkeep.verify import NEWEST, verify
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.recovery.continuation import carried_into, carry_over, same_account
-from quantd.daemon.recovery.replay import NotKept, first_start, newest_snapshot, refold
+from quantd.daemon.recovery.replay import ConfigLost, first_start, newest_snapshot, refold
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Wire
@@ -50,10 +50,10 @@ def refuse_damaged(store: Store) -> None:
 
 def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
     """Rebuilds the run from its journal. Raises CannotStart when the replay differs or the feed is another one."""
-    seq, kept = newest_snapshot(store, run)
+    seq, snapshot = newest_snapshot(store, run)
     began = time.monotonic()
     try:
-        shell, journal = refold(parts, store, run, folder, seq=seq, kept=kept)
+        shell, journal = refold(parts, store, run, folder, seq=seq, snapshot=snapshot)
     except ReplayDifference as error:
         newest = store.latest_snapshot(run)
         remedy = f"`quantd replay {run}` shows the difference; `quantd run --fresh` starts a new run."
@@ -67,7 +67,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         raise CannotStart(
             f"run {run}: {error}; configure the feed it was recorded with, or start a new run with --fresh."
         ) from error
-    except NotKept as error:
+    except ConfigLost as error:
         raise CannotStart(f"run {run}: {error}") from error
     shell.answer = shell.meanwhile = Deadline(parts.policies)
     if isinstance(shell.broker, Wire):

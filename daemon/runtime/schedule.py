@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from heapq import heappop, heappush, merge
-from itertools import groupby, islice
+from itertools import groupby, islice, repeat
 from typing import Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -111,7 +111,7 @@ def stream(
             known = ", ".join(sorted(sessions))
             raise ScheduleError(schedule.name, f'no sessions of calendar "{schedule.calendar}"', f"known are {known}")
     return merge(
-        *(_numbered(k, _instants(s, sessions[s.calendar], after_ns, until_ns)) for k, s in enumerate(schedules))
+        *(zip(_instants(s, sessions[s.calendar], after_ns, until_ns), repeat(k)) for k, s in enumerate(schedules))
     )
 
 
@@ -153,10 +153,6 @@ def moved_from(schedule: Schedule, sessions: Mapping[str, Sessions], ts: int) ->
 def zone_of(schedule: Schedule, sessions: Mapping[str, Sessions]) -> ZoneInfo:
     """The time zone of a schedule."""
     return ZoneInfo(schedule.timezone or sessions[schedule.calendar].zone)
-
-
-def _numbered(number: int, instants: Iterator[int]) -> Iterator[tuple[int, int]]:
-    return ((ts, number) for ts in instants)
 
 
 def _instants(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:

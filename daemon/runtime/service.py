@@ -29,7 +29,7 @@ from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Outgoing, Wire
 from quantd.daemon.runtime.recent_history import Histories
-from quantd.daemon.runtime.trace import Trail
+from quantd.daemon.runtime.trace import Trace
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.effects import Ask, Effect, Publish, Switched, Valued
 from quantd.trading.events import Condition, Decided, Event, Operator, Stopping, Tick
@@ -148,7 +148,7 @@ class Service:
         self.histories = histories or Histories(config.risk.history)
         self.subscribers: list[Callable[[Sequence[Step]], None]] = []
         """Called with the steps of each committed batch."""
-        self.trail = Trail(shell.state.universe, shell.state.rules.names())
+        self.trace = Trace(shell.state.universe, shell.state.rules.names())
         self.bar_lag_s = 0.0
         """Age of the newest bar of a live market at its arrival."""
         self.took: deque[tuple[str, float]] = deque(maxlen=1024)
@@ -176,7 +176,8 @@ class Service:
         """Take, step and commit until a Stop effect. Raises StoreGaveUp."""
         self.status = "running" if self.status == "starting" else self.status
         while not self.shell.stopped:
-            if await self.inbox.ready(self._until_commit()):
+            since = time.monotonic() - self._last_commit if self.journal.entries else 0.0
+            if await self.inbox.ready(max(0.001, COMMIT_S - since)):
                 self._stepping = True
                 await self._take_all()
                 self._stepping = False
@@ -195,9 +196,6 @@ class Service:
         """Wait until the inbox is empty and stepped."""
         while len(self.inbox) or self._stepping:
             await self.changed(0.1)
-
-    def _until_commit(self) -> float:
-        return max(0.001, COMMIT_S - (time.monotonic() - self._last_commit)) if self.journal.entries else COMMIT_S
 
     def _due(self) -> bool:
         if not self.journal.entries:
@@ -315,7 +313,7 @@ class Service:
         lots = self.shell.state.ledger.house.lots
         for seq, (event, effects) in enumerate(steps, self._committed + 1):
             self._projection.add(seq, event, effects)
-            self.trail.add(event, effects)
+            self.trace.add(event, effects)
             if type(event) is Tick and "reconcile" in event.jobs:
                 self.reconcile()
             if effects:
