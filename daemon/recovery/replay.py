@@ -170,7 +170,7 @@ def refold(
     until: int | None = None,
     judged: list[Judged] | None = None,
 ) -> tuple[Shell, Journal]:
-    """Replays the journal from the snapshot `snapshot` after step `seq`, or from its beginning; returns shell and journal.
+    """Replays the journal from `snapshot`, which follows step `seq`, or from its beginning; returns shell and journal.
 
     Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
     schedules must not change the past. The returned shell and journal continue under `parts`. Steps after `until` are
@@ -240,7 +240,7 @@ def judged_at(
 ) -> list[Judged]:
     """The gate calls in one step of a run, from a replay of its journal up to that step.
 
-    The replay starts at the snapshot `snapshot` after step `seq` and compares every step with its record. Raises
+    The replay starts at `snapshot`, which follows step `seq`, and compares every step with its record. Raises
     ReplayDifference, RecordTooLong and ConfigLost.
     """
     judged: list[Judged] = []
