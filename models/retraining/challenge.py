@@ -95,7 +95,6 @@ def judge(
         own.returns,
         other.returns,
         measure=rule.measure,
-        periods=PERIODS_PER_YEAR,
         risk_free_annual=own.risk_free_annual,
         key=key.encode(),
         resamples=rule.resamples,
