@@ -129,7 +129,7 @@ def largest(found: Most, side: int, universe: Universe, column: int) -> Largest:
         side="buy" if side > 0 else "sell",
         qty=quantity_text(int(found.lots), universe.lot_nano[column]) if found.bounded else None,
         reason=reason_name(found.reason),
-        text=REASON_TEXT[found.reason] if found.bounded else "no limit that is on stops it",
+        text=REASON_TEXT[found.reason] if found.bounded else "no limit applies",
     )
 
 

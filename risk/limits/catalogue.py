@@ -45,7 +45,7 @@ ABOVE: Final = frozenset({"__main__", "catalogue", "profiles", "ruleset", "value
 GROUP: Final = "quantd.limits"
 """The entry-point group of installed packages with records."""
 
-NONE: Final = Refusal(0, "NONE", "as asked")
+NONE: Final = Refusal(0, "NONE", "not cut")
 
 
 def _found() -> Iterator[Limit]:
