@@ -39,7 +39,7 @@ __all__ = [
     "override", "tighter_of", "tightest", "value_of",
 ]  # fmt: skip
 
-ABOVE: Final = frozenset({"__main__", "catalogue", "profiles", "ruleset", "values"})
+ABOVE: Final = frozenset({"catalogue", "profiles", "ruleset", "values"})
 """Modules of this package that read the records and have none."""
 
 GROUP: Final = "quantd.limits"
