@@ -1,4 +1,4 @@
-"""The tables of a configuration as the rules of the engine."""
+"""The rules of the engine, from the tables of a configuration."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -20,7 +20,7 @@ from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
 
 FEED_ASKS = frozenset({"rebalance"})
-"""Schedules that ask agents; the others are jobs."""
+"""Schedules of decisions; the others are jobs."""
 
 
 def rules_of(
@@ -31,8 +31,7 @@ def rules_of(
     schedules: tuple[Schedule, ...],
     interval_ns: int,
 ) -> Rules:
-    """What the engine is told; `policies` are those of the agents, then of the shadows. An agent's collars, fees and
-    tolerances on the way are the house's unless it says otherwise: they describe the venue, not the agent."""
+    """The rules of a run; `policies` are those of the agents, then of the shadows."""
     risk, shocks = config.risk, shocks_of(config)
     house = house_limits(config, universe, interval_ns)
     capital = [Fraction(repr(agent.capital)) for agent in config.agents]
@@ -91,8 +90,7 @@ def rules_of(
 def _shadow(
     config: Config, house: Rules, k: int, agent: Agent, schedules: tuple[Schedule, ...], shocks: Mapping[str, Shock]
 ) -> Rules:
-    """A house of one shadow agent: the same market, venue and estimates, its own limits, and none above it. What people
-    and a broker move is the account's alone."""
+    """The rules of one shadow agent: the same market and venue, its own limits, and no house limits."""
     limits = agent_limits(agent, house.house, house.universe, shocks)
     if limits.protective is not None:
         # it has no venue where a stop could rest: its levels are watched
@@ -124,14 +122,14 @@ def _shadow(
 
 
 def promotion_of(config: Config) -> PromotionRules | None:
-    """The table [promotion] as the engine reads it; None where nobody challenges anybody."""
+    """The table [promotion] for the engine; None without a challenger."""
     if not any(agent.challenges for agent in config.shadows):
         return None
     return PromotionRules(**config.document.promotion.model_dump(), seed=config.broker.seed)
 
 
 def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
-    """The table [capital] as the engine reads it: the book of orders by hand keeps what it has."""
+    """The table [capital] for the engine, without the book `manual`."""
     table = config.document.capital
     agents = tuple(k for k, agent in enumerate(config.agents) if agent.name != MANUAL)
     if table is None or len(agents) < 2:
@@ -160,7 +158,7 @@ def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
 
 
 def execution_of(config: Config) -> Execution:
-    """How decisions become orders, as the engine is told."""
+    """The table [execution] for the engine."""
     table = config.document.execution
     return Execution(
         style=table.style,
@@ -175,5 +173,5 @@ def execution_of(config: Config) -> Execution:
 
 
 def _rearm_samples(text: str | None) -> int:
-    """Samples after which a replayed feed re-arms the switch by itself; 0 for never."""
+    """Samples until a replay re-arms the switch; 0 for never."""
     return 21 if text is None else 0 if text == "never" else int(text)

@@ -1,6 +1,5 @@
-"""Which limits of a configuration are looser than those that quantd ships: the profiles, and its own config.toml."""
+"""Compares the limits of a configuration with the shipped ones: the profiles, and the shipped config.toml."""
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
@@ -8,43 +7,33 @@ from quantd import bundled
 from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, load
+from quantd.daemon.config import Limits as LimitKeys
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, tighter_of, value_of
 from quantd.risk.limits.profiles import PROFILES
 
 WITHOUT_PROFILE: Final = "balanced"
-"""What an agent without a profile is held to."""
+"""Profile that an agent without one is compared with."""
 
 UNCOMPARED: Final = frozenset(
     {"fee_bp", "max_price_age_ns", "min_history", "restricted", "group_caps", "duplicate_window_ns"}
 )
-"""What describes the venue, the bars or the desk: the shipped values are nobody's bar."""
+"""Limits that describe the venue, the bars or the desk."""
 
 
 def looser(config: Config) -> list[str]:
-    """Dotted keys whose limit is looser than the shipped one. An agent's is looser where it is beyond its profile and
-    beyond every shipped agent of that profile."""
-    return [*_of_house(config), *_of_agents(config)]
-
-
-def _of_house(config: Config) -> Iterator[str]:
-    ours, theirs = _house(config), _house(_shipped())
-    for name in keys_looser(ours, theirs):
-        yield f"risk.{name}"
-
-
-def _of_agents(config: Config) -> Iterator[str]:
-    sectors = any(config.instruments().sectors)
+    """Dotted keys of limits that are looser than the shipped ones. An agent's limit is compared with its profile and
+    with every shipped agent of that profile."""
+    shipped, sectors = _shipped(), any(config.instruments().sectors)
+    house = _limits(shipped, shipped.risk, shipped.risk.profile)
+    found = [f"risk.{name}" for name in keys_looser(_limits(config, config.risk, config.risk.profile), house)]
     for agent in config.agents:
         profile = agent.profile or WITHOUT_PROFILE
-        bars = [
-            PROFILES[profile],
-            *(_agent(_shipped(), k) for k, a in enumerate(_shipped().agents) if a.profile == profile),
-        ]
-        ours = limits_of(agent.limits, agent.profile, config.instruments(), shocks_of(config))
-        beyond = [set(keys_looser(ours, bar)) for bar in bars]
-        names = set.intersection(*beyond)
-        for name in sorted(names - (set() if sectors else {"max_sector_weight"})):
-            yield f"agents.{agent.name}.{name}"
+        bars = [PROFILES[profile]]
+        bars += [_limits(shipped, each.limits, profile) for each in shipped.agents if each.profile == profile]
+        ours = _limits(config, agent.limits, agent.profile)
+        names = set.intersection(*(set(keys_looser(ours, bar)) for bar in bars))
+        found += [f"agents.{agent.name}.{name}" for name in sorted(names) if sectors or name != "max_sector_weight"]
+    return found
 
 
 @cache
@@ -52,17 +41,12 @@ def _shipped() -> Config:
     return load(bundled.CONFIG, known_names())
 
 
-def _house(config: Config) -> Limits:
-    return limits_of(config.risk, config.risk.profile, config.instruments(), shocks_of(config))
-
-
-def _agent(config: Config, number: int) -> Limits:
-    agent = config.agents[number]
-    return limits_of(agent.limits, agent.profile, config.instruments(), shocks_of(config))
+def _limits(config: Config, keys: LimitKeys, profile: str | None) -> Limits:
+    return limits_of(keys, profile, config.instruments(), shocks_of(config))
 
 
 def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
-    """Names of limits of `ours` that allow what `theirs` do not."""
+    """Keys of limits in `ours` that are looser than in `theirs`."""
     plain = Limits()
     found = []
     for name in (*(key for key in Limits.__struct_fields__ if key in FIELDS), *EXTRA):

@@ -1,4 +1,4 @@
-"""The names a configuration may use: policies with their parameters, calendars, risk profiles."""
+"""The valid names of a configuration: policies with their parameters, calendars, risk profiles."""
 
 from typing import Final, get_args
 
@@ -16,11 +16,11 @@ COMMON: Final = (
     "24/7", "XNYS", "XNAS", "NYSE", "NASDAQ", "XLON", "LSE", "XETR", "XFRA", "XPAR", "XAMS", "XSWX", "XMIL", "XMAD",
     "XTSE", "XTKS", "XHKG", "XSHG", "XBOM", "XASX", "XKRX", "BVMF", "CMES", "24/5",
 )  # fmt: skip
-"""Calendars that need no look at the library; a test holds them to it."""
+"""Calendars known without the calendar library."""
 
 
 class Calendars(tuple[str, ...]):
-    """The common names, for suggestions; every other one is asked of a library that takes two seconds to import."""
+    """The common names, for suggestions; others are looked up in a library that takes two seconds to import."""
 
     __slots__ = ()
 
@@ -35,7 +35,7 @@ def _all_calendars() -> tuple[str, ...]:
 
 
 class Policies(tuple[str, ...]):
-    """The built-in names, for suggestions; every other one is looked up among installed packages."""
+    """The built-in names, for suggestions; others are looked up among installed packages."""
 
     __slots__ = ()
 
@@ -62,11 +62,11 @@ def known_names() -> Known:
 
 
 JOBS: Final = frozenset(get_args(Job)) - {"reload"}
-"""What a schedule can do in this version."""
+"""The jobs of a schedule in this version."""
 
 
 def not_yet(config: Config) -> list[Mistake]:
-    """A mistake for each schedule whose job is not built."""
+    """A mistake for each schedule with a job that is not built."""
     known = f"it does {', '.join(sorted(JOBS))}"
     return [
         config.source.mistake(("schedules", k, "do"), f'= "{schedule.do}": this version does not do it yet', known)
