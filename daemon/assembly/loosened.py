@@ -1,4 +1,4 @@
-"""Compares the limits of a configuration with the shipped ones: the profiles, and the shipped config.toml."""
+"""The limits of a configuration that are looser than the shipped ones: the profiles, and quantd's config.toml."""
 
 from functools import cache
 from typing import Any, Final
@@ -12,7 +12,7 @@ from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, tighter_of, valu
 from quantd.risk.limits.profiles import PROFILES
 
 WITHOUT_PROFILE: Final = "balanced"
-"""Profile that an agent without one is compared with."""
+"""Profile with which an agent without one is compared."""
 
 UNCOMPARED: Final = frozenset(
     {"fee_bp", "max_price_age_ns", "min_history", "restricted", "group_caps", "duplicate_window_ns"}
@@ -46,7 +46,7 @@ def _limits(config: Config, keys: LimitKeys, profile: str | None) -> Limits:
 
 
 def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
-    """Keys of limits in `ours` that are looser than in `theirs`."""
+    """Names of the limits of `ours` that are looser than those of `theirs`."""
     plain = Limits()
     found = []
     for name in (*(key for key in Limits.__struct_fields__ if key in FIELDS), *EXTRA):
@@ -67,5 +67,5 @@ def _loosens(name: str, a: Any, b: Any) -> bool:
     try:
         return bool(tighter_of(name, a, b) != a)
     except ValueError:
-        # two estimators: neither is tighter, so their bounds are compared
+        # the estimators differ: compare their bounds
         return bool(getattr(a, "limit", 0.0) > getattr(b, "limit", 0.0))

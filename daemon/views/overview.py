@@ -103,8 +103,8 @@ class Overview(Struct, frozen=True):
 
     `halted`: symbol -> reason why the venue does not trade it. `limited`: symbols at a price limit, with the limits.
     `store` is the reason why the store takes no writes, else empty. `agents` are the trading agents, then the shadows.
-    `diversity` is the mean absolute correlation of the trading agents' returns. `not_isolated`: policy files whose
-    process could not give up all rights, and which.
+    `undelivered`: sink -> reason why it takes no alerts now. `diversity` is the mean absolute correlation of the
+    trading agents' returns. `not_isolated`: policy files whose process could not give up all rights, and which.
     """
 
     name: str
@@ -142,6 +142,7 @@ class Overview(Struct, frozen=True):
     diversity: float | None = None
     store: str = ""
     not_isolated: dict[str, str] = {}
+    undelivered: dict[str, str] = {}
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -190,6 +191,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         diversity=diversity(state),
         store=service.store_error,
         not_isolated=dict(lacking(parts.policies)),
+        undelivered={kind: counts.error for kind, counts in service.sinks.items() if counts.error},
     )
 
 
