@@ -1,4 +1,4 @@
-"""The tables of a configuration as the rules of the engine."""
+"""The rules of the engine, from the tables of a configuration."""
 
 from collections.abc import Mapping
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The limits of the house and of each agent, made from the configuration."""
+"""The limits of the house and of each agent, from the configuration."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -19,15 +19,14 @@ from quantd.trading.instruments import Universe
 VENUE: Final = (
     "collar", "reduce_collar", "flatten_collar", "max_price_age_ns", "fee_bp", "min_history", "duplicate_window_ns",
 )  # fmt: skip
-"""Limits that describe the venue: an agent has those of the house unless its own are set."""
+"""Limits that describe the venue: an agent has the house's unless its own are set."""
 
 TOLERANCE: Final = ("in_flight", "max_cash_debit")
-"""Limits that an agent has from the house, unless its profile or its own keys set them."""
+"""Limits that an agent has from the house, unless its profile or keys set them."""
 
 
 def shocks_of(config: Config) -> dict[str, Shock]:
-    """Stress scenarios by name: the shipped ones and those of [[risk.shocks]], whose moves are of symbols or
-    sectors."""
+    """Stress scenarios by name: the shipped ones and those of [[risk.shocks]]."""
     symbols = config.universe.symbols
     own = {
         table.name: Shock(
@@ -42,14 +41,14 @@ def shocks_of(config: Config) -> dict[str, Shock]:
 
 @cache
 def table_of(name: str) -> Callable[..., Any]:
-    """The type of a limit that is a table in the file."""
+    """The struct of a limit that is a table in the file."""
     return next(kind for kind in get_args(get_type_hints(Limits)[name]) if issubclass(kind, Struct))
 
 
 def limits_of(
     keys: LimitKeys, profile: str | None, universe: Universe, shocks: Mapping[str, Shock], **defaults: object
 ) -> Limits:
-    """Effective limits of one section: `defaults`, then the profile's, then its explicit keys."""
+    """Limits of one section: `defaults`, then the profile's, then its keys."""
     names = (each.attribute for each in limit_keys())
     given = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
     if "max_order_notional_micro" in given:
@@ -69,7 +68,7 @@ def limits_of(
 
 
 def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits:
-    """The limits of [risk], effective."""
+    """The limits of the house."""
     risk, age = config.risk, {"max_price_age_ns": int(1.25 * interval_ns)}
     house = limits_of(risk, risk.profile, universe, shocks_of(config), **age)
     house = override(house, fee_bp=config.broker.commission_bp)
@@ -77,7 +76,7 @@ def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits
 
 
 def allowance_of(config: Config) -> Allowance:
-    """The table [live] as the engine reads it."""
+    """The table [live] for the engine."""
     live = config.live
     return Allowance(
         account_micro=live.max_account_notional_micro,
@@ -89,7 +88,7 @@ def allowance_of(config: Config) -> Allowance:
 
 
 def agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:
-    """The limits of an agent, effective: what describes the venue is the house's unless the agent says otherwise."""
+    """The limits of an agent, with the house's limits of the venue."""
     venue = {name: getattr(house, name) for name in VENUE}
     tolerance = {name: getattr(house, name) for name in TOLERANCE}
     limits = limits_of(agent.limits, agent.profile, universe, shocks, **venue, **tolerance, allow_short=True)

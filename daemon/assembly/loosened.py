@@ -1,6 +1,5 @@
 """The limits of a configuration that are looser than the shipped ones: the profiles, and quantd's config.toml."""
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
@@ -18,30 +17,23 @@ WITHOUT_PROFILE: Final = "balanced"
 UNCOMPARED: Final = frozenset(
     {"fee_bp", "max_price_age_ns", "min_history", "restricted", "group_caps", "duplicate_window_ns"}
 )
-"""Limits that describe the venue, the bars or the desk: the shipped values are no standard."""
+"""Limits that describe the venue, the bars or the desk."""
 
 
 def looser(config: Config) -> list[str]:
-    """Dotted keys of limits that are looser than the shipped ones.
-
-    An agent's limit is looser when it exceeds its profile and every shipped agent of that profile.
-    """
-    house, shipped = (_limits(each, each.risk, each.risk.profile) for each in (config, _shipped()))
-    return [*(f"risk.{name}" for name in keys_looser(house, shipped)), *_of_agents(config)]
-
-
-def _of_agents(config: Config) -> Iterator[str]:
-    sectors = any(config.instruments().sectors)
+    """Dotted keys of limits that are looser than the shipped ones. An agent's limit is compared with its profile and
+    with every shipped agent of that profile."""
+    shipped, sectors = _shipped(), any(config.instruments().sectors)
+    house = _limits(shipped, shipped.risk, shipped.risk.profile)
+    found = [f"risk.{name}" for name in keys_looser(_limits(config, config.risk, config.risk.profile), house)]
     for agent in config.agents:
         profile = agent.profile or WITHOUT_PROFILE
-        shipped = _shipped()
-        alike = (_limits(shipped, each.limits, profile) for each in shipped.agents if each.profile == profile)
-        bars = [PROFILES[profile], *alike]
+        bars = [PROFILES[profile]]
+        bars += [_limits(shipped, each.limits, profile) for each in shipped.agents if each.profile == profile]
         ours = _limits(config, agent.limits, agent.profile)
-        beyond = [set(keys_looser(ours, bar)) for bar in bars]
-        names = set.intersection(*beyond)
-        for name in sorted(names - (set() if sectors else {"max_sector_weight"})):
-            yield f"agents.{agent.name}.{name}"
+        names = set.intersection(*(set(keys_looser(ours, bar)) for bar in bars))
+        found += [f"agents.{agent.name}.{name}" for name in sorted(names) if sectors or name != "max_sector_weight"]
+    return found
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Limits as rows of a table: what is measured, before and after, what is allowed, how much is left."""
+"""Limits as table rows: value before and after, bound and headroom."""
 
 from collections.abc import Iterable, Mapping
 from math import isfinite
@@ -15,10 +15,10 @@ from quantd.trading.orders import quantity_text
 
 
 class LimitRow(Struct, frozen=True):
-    """One limit of one book. `before` is what was held, `after` once the basket and all that was open have filled, at
-    reference prices; `headroom` is what is left of the bound then (above it, for a `floor`), all in `unit`. `more` is
-    how much more of the symbol this limit alone would let through after that, null where it is not known or another
-    stops it first; `cut` marks the limit that cut the order."""
+    """One limit of one book, in `unit`. `before` is the value of the positions, `after` the value once the basket and
+    all open orders have filled at reference prices. `headroom` is the distance to the bound then. `more` is the largest
+    further order of the symbol under this limit alone; null where unknown or another limit stops it. `cut` marks the
+    limit that cut the order."""
 
     limit: str
     words: str
@@ -34,7 +34,8 @@ class LimitRow(Struct, frozen=True):
 
 
 class Largest(Struct, frozen=True):
-    """The most of one symbol that would have passed alone, and what stopped more; `qty` is null where nothing does."""
+    """The largest order of one symbol that would have passed alone, and the limit that stops the next lot; `qty` is
+    null without one."""
 
     side: str
     qty: str | None
@@ -45,7 +46,7 @@ class Largest(Struct, frozen=True):
 def row(
     key: str, limits: Limits, before: Figure | None, after: Figure | None, code: int = 0, more: str | None = None
 ) -> LimitRow:
-    """A row from what was measured; what is not a number is null."""
+    """A row from measured values; NaN becomes null."""
     kind, floor = unit(key), key in FLOORS
     scale = 1.0 / HOUR_NS if kind == "hours" else 1.0
     last = after or before
@@ -68,7 +69,7 @@ def row(
 
 
 def in_order(keys: Iterable[str]) -> list[str]:
-    """Keys of limits in the order of their records, the weights first."""
+    """Keys of limits in display order."""
     return sorted(keys, key=lambda key: (_PLACE.get(key.partition(".")[0], len(_PLACE)), key))
 
 
@@ -80,7 +81,7 @@ def finite(value: float) -> float | None:
 def recorded_rows(
     before: Mapping[str, tuple[float, float]], after: Mapping[str, tuple[float, float]], limits: Limits, code: int
 ) -> list[LimitRow]:
-    """Rows of what the journal keeps of a verdict: of limits that hold for each symbol, the heaviest."""
+    """Rows of a journalled verdict; limits per symbol report the heaviest."""
 
     def known(values: Mapping[str, tuple[float, float]], key: str) -> Figure | None:
         return Figure(*values[key]) if key in values else None
@@ -90,7 +91,7 @@ def recorded_rows(
 
 
 def rows_of(judged: Judged, column: int) -> list[LimitRow]:
-    """Rows of one symbol in one basket, measured anew on the state it was decided on."""
+    """Rows of one symbol in one basket, recomputed on the state of the decision."""
     ctx, account, limits, lots = judged.ctx, judged.account, judged.limits, judged.verdict.lots
     code = int(judged.verdict.reason[column])
     before = figures_of(ctx, account, limits, None, column)
@@ -110,31 +111,30 @@ def rows_of(judged: Judged, column: int) -> list[LimitRow]:
 
 
 def _with_cut(rows: list[LimitRow], limits: Limits, code: int) -> list[LimitRow]:
-    """A limit that measures nothing, such as the switch, has a row when it is the one that cut."""
+    """Adds a row for a cutting limit without a value, such as the switch."""
     if not code or any(each.cut for each in rows):
         return rows
     return [*rows, row(LIMIT_OF[code], limits, None, None, code)]
 
 
 def largest_of(judged: Judged, column: int) -> Largest:
-    """The most of the symbol, on the side that was asked, that the gate would have let through alone."""
+    """The largest order of the symbol, on the requested side, that would have passed alone."""
     side = 1 if judged.asked[column] > 0.0 else -1
     found = most(judged.ctx, judged.account, judged.limits, column, side, judged.switch)
     return largest(found, side, judged.ctx.universe, column)
 
 
 def largest(found: Most, side: int, universe: Universe, column: int) -> Largest:
-    """As people read it."""
     return Largest(
         side="buy" if side > 0 else "sell",
         qty=quantity_text(int(found.lots), universe.lot_nano[column]) if found.bounded else None,
         reason=reason_name(found.reason),
-        text=REASON_TEXT[found.reason] if found.bounded else "no limit that is on stops it",
+        text=REASON_TEXT[found.reason] if found.bounded else "no limit applies",
     )
 
 
 def reason_name(code: int) -> str:
-    """Code of a reason as a word: 3 is "cash", 0 empty."""
+    """Reason code as a word: 3 is "cash", 0 empty."""
     return "" if not code else Reason(code).name.lower()
 
 
@@ -145,7 +145,7 @@ _PLACE: Final = {key: place for place, key in enumerate(LIMITS)}
 
 
 def words(key: str, limits: Limits, about: str = "") -> str:
-    """What a limit measures: "VaR 95 % 1 day, historical". `about` is what its value is of; a group names itself."""
+    """The quantity of a limit as text: "VaR 95 % 1 day, historical". `about` is the part that the value is of."""
     table, _, part = key.partition(".")
     known = LIMITS.get(table)
     if known is None:
@@ -159,13 +159,13 @@ def unit(key: str) -> Unit:
 
 
 def is_of(key: str, code: int) -> bool:
-    """Whether a row of this key is of the limit that a reason names."""
+    """Whether the row of this key belongs to the limit of a reason code."""
     limit = LIMIT_OF[code]
     return bool(limit) and (key == limit or key.startswith(f"{limit}."))
 
 
 def off(limits: Limits) -> list[tuple[str, str, str]]:
-    """(key, words, line for config.toml) of every limit that is off."""
+    """(key, words, config.toml line) of every limit that is off."""
     plain = Limits()
     return [
         (key, record.words(limits), record.example)
@@ -175,7 +175,7 @@ def off(limits: Limits) -> list[tuple[str, str, str]]:
 
 
 def figure(value: float | None, kind: str) -> str:
-    """A measured value for people: 27.1 %, 2,310.40, 3 sessions."""
+    """A value as text: 27.1 %, 2,310.40, 3 sessions."""
     if value is None or not isfinite(value):
         return "unknown"
     match kind:

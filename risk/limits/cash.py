@@ -34,13 +34,13 @@ LIMITS: Final = (
     Limit(
         "buying_power",
         60,
-        "purchases at worst prices, of the buying power the venue leaves",
+        "purchases at worst prices, of the venue's buying power",
         "money",
         (
             Refusal(
                 40,
                 "BUYING_POWER",
-                "it could cost more than the venue's buying power, less what was sent since it was asked",
+                "the order would exceed the venue's remaining buying power",
                 sales_free=True,
             ),
         ),
@@ -55,13 +55,13 @@ LIMITS: Final = (
     Limit(
         "cash",
         240,
-        "cash at worst prices, sales not counted",
+        "cash at worst prices, without sales",
         "money",
         (
             Refusal(
                 3,
                 "CASH",
-                "cash at worst prices with fees, sales not counted, would fall below what must stay",
+                "cash at worst prices with fees, without sales, would fall below the reserve",
                 sales_free=True,
             ),
         ),
@@ -71,17 +71,17 @@ LIMITS: Final = (
     Limit(
         "max_cash_debit",
         400,
-        "how far cash may go below zero",
+        "largest cash debit",
         always=True,
         profiles={"research": 1.25},
         bounds=FRACTION,
-        about="how far cash may go below zero while orders are open, for a margin account (0)",
+        about="largest cash debit while orders are open, for a margin account (0)",
         enforced="row",
     ),
     Limit(
         "cash_reserve",
         410,
-        "cash that must stay",
+        "cash reserve",
         always=True,
         tighter=higher,
         profiles={"conservative": 0.02},
@@ -92,14 +92,13 @@ LIMITS: Final = (
     Limit(
         "equity",
         510,
-        "equity at worst prices, for the weights of what is held",
+        "equity at worst prices, for existing weights",
         "none",
         (
             Refusal(
                 24,
                 "EQUITY",
-                "equity at worst prices would not be above zero, or too "
-                "low for the weights of what is held and on order",
+                "equity at worst prices would not stay positive, or be too low for existing weights",
             ),
         ),
         (Rows(90, equity),),

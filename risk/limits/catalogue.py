@@ -39,13 +39,13 @@ __all__ = [
     "override", "tighter_of", "tightest", "value_of",
 ]  # fmt: skip
 
-ABOVE: Final = frozenset({"__main__", "catalogue", "profiles", "ruleset", "values"})
+ABOVE: Final = frozenset({"catalogue", "profiles", "ruleset", "values"})
 """Modules of this package that read the records and have none."""
 
 GROUP: Final = "quantd.limits"
 """The entry-point group of installed packages with records."""
 
-NONE: Final = Refusal(0, "NONE", "as asked")
+NONE: Final = Refusal(0, "NONE", "not cut")
 
 
 def _found() -> Iterator[Limit]:

@@ -8,7 +8,7 @@ from quantd.risk.limits.settings import Correlation, Limits
 
 
 def _pair(limits: Limits, about: str) -> str:
-    strict = ", not together at all" if limits.correlation is not None and limits.correlation.strict else ", joint"
+    strict = ", not both" if limits.correlation is not None and limits.correlation.strict else ", joint"
     return f"correlation {about}{strict}" if about else "correlation, heaviest pair joint"
 
 
@@ -18,7 +18,12 @@ LIMITS: Final = (
         230,
         _pair,
         refusals=(
-            Refusal(13, "CORRELATION", "too much would be held in two instruments that move together", sales_free=True),
+            Refusal(
+                13,
+                "CORRELATION",
+                "the joint weight of two correlated instruments would exceed its limit",
+                sales_free=True,
+            ),
         ),
         kinds=(Pairs(10),),
         example="correlation = { threshold = 0.7, joint_weight = 0.5 }",

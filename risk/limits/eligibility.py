@@ -59,9 +59,9 @@ LIMITS: Final = (
     Limit(
         "no_borrow",
         50,
-        "what the venue does not lend",
+        "symbols that the venue does not lend",
         "none",
-        (Refusal(41, "NO_BORROW", "the venue lends no units of it, so it cannot be sold short"),),
+        (Refusal(41, "NO_BORROW", "the venue lends no units, so it cannot be sold short"),),
         (Capped(100, no_borrow),),
         tighter=together,
         section="venue",
@@ -72,7 +72,7 @@ LIMITS: Final = (
         280,
         "stop loss, take profit and the cooldown after them",
         "none",
-        (Refusal(33, "PROTECTED", "a protective exit closed this position; its cooldown is not over"),),
+        (Refusal(33, "PROTECTED", "the cooldown after a protective exit is not over"),),
         (Capped(60, blocked),),
         example="protective = { stop_loss = 0.08 }",
         tighter=each_field,
@@ -148,7 +148,7 @@ LIMITS: Final = (
     Limit(
         "in_flight",
         390,
-        "how far a basket on its way may exceed a limit",
+        "excess over a limit while orders are in flight",
         always=True,
         profiles={"research": 1.0},
         bounds=FRACTION,
@@ -158,7 +158,7 @@ LIMITS: Final = (
     Limit(
         "min_history",
         420,
-        "synchronous returns that must be known",
+        "synchronous returns required",
         "number",
         (Refusal(8, "HISTORY", "fewer than min_history synchronous returns are known"),),
         always=True,
@@ -168,14 +168,18 @@ LIMITS: Final = (
         enforced="cap",
     ),
     Limit(
-        "switch", 460, "the switch", "none", (Refusal(22, "SWITCH", "the switch passes only reducing orders, or none"),)
+        "switch",
+        460,
+        "the switch",
+        "none",
+        (Refusal(22, "SWITCH", "the switch permits only reducing orders, or none"),),
     ),
     Limit(
         "halted",
         470,
         "trading at the venue",
         "none",
-        (Refusal(36, "HALTED", "the venue does not trade it now: it is halted, or at a limit up or down"),),
+        (Refusal(36, "HALTED", "trading is halted at the venue, or the price is at its limit up or down"),),
     ),
     Limit(
         "price",
@@ -189,8 +193,8 @@ LIMITS: Final = (
     Limit(
         "zero",
         500,
-        "not through zero in one order",
+        "no zero crossing in one order",
         "none",
-        (Refusal(23, "ZERO_CROSSING", "the order would cross zero, pending fills counted: cut at zero"),),
+        (Refusal(23, "ZERO_CROSSING", "the order would cross zero (pending fills included)"),),
     ),
 )

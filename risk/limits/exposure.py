@@ -95,7 +95,7 @@ LIMITS: Final = (
         "ramp",
         40,
         _ramp,
-        refusals=(Refusal(38, "RAMP", "the ramp of a live start does not let so much be held yet", sales_free=True),),
+        refusals=(Refusal(38, "RAMP", "gross exposure would exceed the ramp of a live start", sales_free=True),),
         kinds=(Rows(30, account),),
         on_breach=True,
         tighter=lower_limit,

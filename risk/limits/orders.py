@@ -160,9 +160,9 @@ LIMITS: Final = (
     Limit(
         "duplicate_window_ns",
         440,
-        "the same intent twice",
+        "repeated order",
         "hours",
-        (Refusal(32, "DUPLICATE", "the same was asked for a moment ago"),),
+        (Refusal(32, "DUPLICATE", "the same order was requested within duplicate_window"),),
         (Capped(10, duplicate),),
         always=True,
         tighter=higher,

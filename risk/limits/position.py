@@ -101,7 +101,7 @@ LIMITS: Final = (
         of_one("sector", " weight, heaviest"),
         refusals=(
             Refusal(18, "SECTOR", "the sector would weigh more than max_sector_weight", sales_free=True),
-            Refusal(_SECTOR_MISSING, "SECTOR_MISSING", "the instrument names no sector, and max_sector_weight is on"),
+            Refusal(_SECTOR_MISSING, "SECTOR_MISSING", "the instrument has no sector, and max_sector_weight is on"),
         ),
         kinds=(Capped(70, sector_missing, _SECTOR_MISSING), Families(10, sectors)),
         example="max_sector_weight = 0.5",

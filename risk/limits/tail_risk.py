@@ -184,8 +184,8 @@ LIMITS: Final = (
         340,
         of_one("stress scenario", ", worst"),
         refusals=(
-            Refusal(34, "STRESS", "a stress scenario would lose more than stress.limit"),
-            Refusal(_SHOCK_MISSING, "SHOCK_MISSING", "a stress scenario says nothing about this instrument"),
+            Refusal(34, "STRESS", "the loss in a stress scenario would exceed stress.limit"),
+            Refusal(_SHOCK_MISSING, "SHOCK_MISSING", "a stress scenario has no move for this instrument"),
         ),
         kinds=(Tails(30, stressed), Capped(80, shock_missing, _SHOCK_MISSING)),
         example="stress = { limit = 0.3 }",

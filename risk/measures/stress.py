@@ -85,153 +85,67 @@ def _key(sector: str) -> str:
     return ALIASES.get(name, name)
 
 
+_MOVES: Final[dict[str, tuple[float | None, ...]]] = {
+    REST: (-0.57, -0.34, -0.19, -0.10),
+    "energy": (-0.47, -0.57, 0.59, 0.0),
+    "materials": (-0.60, -0.37, -0.14, -0.08),
+    "industrials": (-0.65, -0.42, -0.07, -0.08),
+    "consumer discretionary": (-0.58, -0.34, -0.38, -0.15),
+    "consumer staples": (-0.31, -0.25, -0.03, -0.06),
+    "health care": (-0.40, -0.28, -0.04, -0.06),
+    "financials": (-0.83, -0.43, -0.12, -0.06),
+    "information technology": (-0.53, -0.31, -0.29, -0.15),
+    "communication services": (-0.51, -0.30, -0.40, -0.15),
+    "utilities": (-0.46, -0.36, -0.01, -0.12),
+    "real estate": (-0.72, -0.38, -0.28, -0.15),
+    "equity": (-0.57, -0.34, -0.19, -0.10),
+    "small cap": (-0.59, -0.41, -0.22, -0.12),
+    "developed equity": (-0.62, -0.33, -0.17, -0.10),
+    "emerging equity": (-0.61, -0.31, -0.22, -0.12),
+    "treasury 1-3y": (0.04, 0.02, -0.05, -0.04),
+    "treasury 7-10y": (0.14, 0.06, -0.17, -0.14),
+    "treasury 20y+": (0.18, 0.14, -0.33, -0.26),
+    "inflation-linked bonds": (-0.04, -0.01, -0.18, -0.12),
+    "bonds": (0.01, -0.02, -0.15, -0.11),
+    "corporate bonds": (-0.14, -0.13, -0.20, -0.15),
+    "high yield bonds": (-0.41, -0.22, -0.15, -0.07),
+    "gold": (0.24, -0.04, -0.01, -0.08),
+    "commodities": (-0.30, -0.26, 0.19, 0.0),
+    "cash": (0.0, 0.0, 0.0, 0.0),
+    "crypto": (None, -0.33, -0.64, -0.30),
+}
+"""Sector or asset class -> move in each scenario of `_SOURCES`."""
+
+_SOURCES: Final = (
+    (
+        "2008",
+        "2007-10-09 to 2009-03-09, 17 months",
+        "S&P 500 sector indices, price (Standard & Poor's, The Outlook); funds' closes for the rest (IYR, IWM, EFA, "
+        "EEM, SHY, IEF, TLT, TIP, AGG, LQD, HYG, GLD, DBC, BIL)",
+    ),
+    (
+        "2020",
+        "2020-02-19 to 2020-03-23, 23 sessions",
+        "closes of sector funds (Select Sector SPDR, by S&P 500 sector), of the funds named for 2008 and of BTC-USD",
+    ),
+    (
+        "2022",
+        "calendar year 2022",
+        "S&P 500 sector indices, price (S&P Dow Jones Indices); closes of the funds named for 2008 and of BTC-USD",
+    ),
+    (
+        "rates+200bp",
+        "at once, all maturities in parallel",
+        "bonds: duration and convexity, -D x 0.02 + C x 0.02^2 / 2 (F. Fabozzi, Bond Markets, Analysis, and "
+        "Strategies), at durations of 1.9, 7.5, 16.5, 6.5, 6.2, 8.3 and 3.5 years with the funds' usual convexity; "
+        "the others are assumed shapes, about half of 2022 and no measured move",
+    ),
+)
+"""(name, horizon, source) of each shipped scenario."""
+
 SHIPPED: Final = {
-    shock.name: shock
-    for shock in (
-        Shock(
-            name="2008",
-            horizon="2007-10-09 to 2009-03-09, 17 months",
-            source="S&P 500 sector indices, price (Standard & Poor's, The "
-            "Outlook); funds' closes for the rest (IYR, IWM, "
-            "EFA, EEM, SHY, IEF, TLT, TIP, AGG, LQD, HYG, GLD, DBC, BIL)",
-            moves={
-                REST: -0.57,
-                "energy": -0.47,
-                "materials": -0.60,
-                "industrials": -0.65,
-                "consumer discretionary": -0.58,
-                "consumer staples": -0.31,
-                "health care": -0.40,
-                "financials": -0.83,
-                "information technology": -0.53,
-                "communication services": -0.51,
-                "utilities": -0.46,
-                "real estate": -0.72,
-                "equity": -0.57,
-                "small cap": -0.59,
-                "developed equity": -0.62,
-                "emerging equity": -0.61,
-                "treasury 1-3y": 0.04,
-                "treasury 7-10y": 0.14,
-                "treasury 20y+": 0.18,
-                "inflation-linked bonds": -0.04,
-                "bonds": 0.01,
-                "corporate bonds": -0.14,
-                "high yield bonds": -0.41,
-                "gold": 0.24,
-                "commodities": -0.30,
-                "cash": 0.0,
-                "crypto": None,
-            },
-        ),
-        Shock(
-            name="2020",
-            horizon="2020-02-19 to 2020-03-23, 23 sessions",
-            source="closes of sector funds (Select Sector SPDR, by S&P 500 "
-            "sector), of the funds named for 2008 and of BTC-USD",
-            moves={
-                REST: -0.34,
-                "energy": -0.57,
-                "materials": -0.37,
-                "industrials": -0.42,
-                "consumer discretionary": -0.34,
-                "consumer staples": -0.25,
-                "health care": -0.28,
-                "financials": -0.43,
-                "information technology": -0.31,
-                "communication services": -0.30,
-                "utilities": -0.36,
-                "real estate": -0.38,
-                "equity": -0.34,
-                "small cap": -0.41,
-                "developed equity": -0.33,
-                "emerging equity": -0.31,
-                "treasury 1-3y": 0.02,
-                "treasury 7-10y": 0.06,
-                "treasury 20y+": 0.14,
-                "inflation-linked bonds": -0.01,
-                "bonds": -0.02,
-                "corporate bonds": -0.13,
-                "high yield bonds": -0.22,
-                "gold": -0.04,
-                "commodities": -0.26,
-                "cash": 0.0,
-                "crypto": -0.33,
-            },
-        ),
-        Shock(
-            name="2022",
-            horizon="calendar year 2022",
-            source="S&P 500 sector indices, price (S&P Dow Jones Indices); "
-            "closes of the funds named for 2008 and of BTC-USD",
-            moves={
-                REST: -0.19,
-                "energy": 0.59,
-                "materials": -0.14,
-                "industrials": -0.07,
-                "consumer discretionary": -0.38,
-                "consumer staples": -0.03,
-                "health care": -0.04,
-                "financials": -0.12,
-                "information technology": -0.29,
-                "communication services": -0.40,
-                "utilities": -0.01,
-                "real estate": -0.28,
-                "equity": -0.19,
-                "small cap": -0.22,
-                "developed equity": -0.17,
-                "emerging equity": -0.22,
-                "treasury 1-3y": -0.05,
-                "treasury 7-10y": -0.17,
-                "treasury 20y+": -0.33,
-                "inflation-linked bonds": -0.18,
-                "bonds": -0.15,
-                "corporate bonds": -0.20,
-                "high yield bonds": -0.15,
-                "gold": -0.01,
-                "commodities": 0.19,
-                "cash": 0.0,
-                "crypto": -0.64,
-            },
-        ),
-        Shock(
-            name="rates+200bp",
-            horizon="at once, all maturities in parallel",
-            source="bonds: duration and convexity, -D x 0.02 + C x 0.02^2 / 2 (F. Fabozzi, Bond Markets, Analysis, and "
-            "Strategies), at durations of 1.9, 7.5, 16.5, 6.5, 6.2, 8.3 and 3.5 years with the funds' usual "
-            "convexity; the "
-            "others are assumed shapes, about half of 2022 and no measured move",
-            moves={
-                REST: -0.10,
-                "energy": 0.0,
-                "materials": -0.08,
-                "industrials": -0.08,
-                "consumer discretionary": -0.15,
-                "consumer staples": -0.06,
-                "health care": -0.06,
-                "financials": -0.06,
-                "information technology": -0.15,
-                "communication services": -0.15,
-                "utilities": -0.12,
-                "real estate": -0.15,
-                "equity": -0.10,
-                "small cap": -0.12,
-                "developed equity": -0.10,
-                "emerging equity": -0.12,
-                "treasury 1-3y": -0.04,
-                "treasury 7-10y": -0.14,
-                "treasury 20y+": -0.26,
-                "inflation-linked bonds": -0.12,
-                "bonds": -0.11,
-                "corporate bonds": -0.15,
-                "high yield bonds": -0.07,
-                "gold": -0.08,
-                "commodities": 0.0,
-                "cash": 0.0,
-                "crypto": -0.30,
-            },
-        ),
-    )
+    name: Shock(name, {key: moves[k] for key, moves in _MOVES.items()}, horizon=horizon, source=source)
+    for k, (name, horizon, source) in enumerate(_SOURCES)
 }
 """Name -> scenario. "equity" is the S&P 500, "developed" and "emerging equity" MSCI EAFE and Emerging Markets."""
 

@@ -51,7 +51,7 @@ SAID = {
     "var": ("", "VaR 99 % 5 days, historical", 0.028, "2.8 %"),
     "cvar": ("", "CVaR (expected shortfall) 95 % 1 day, historical", 0.04, "4.0 %"),
     "correlation": ("QQQ~SPY 0.94", "correlation QQQ~SPY 0.94, joint", 0.27, "27.0 %"),
-    "cash": ("", "cash at worst prices, sales not counted", 132.48, "132.48"),
+    "cash": ("", "cash at worst prices, without sales", 132.48, "132.48"),
     "max_drawdown": ("", "drawdown from the highest equity", 0.09, "9.0 %"),
     "max_daily_loss": ("", "loss of this day", 0.01, "1.0 %"),
     "max_weekly_loss": ("", "loss of this week", 0.01, "1.0 %"),

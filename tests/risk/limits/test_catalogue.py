@@ -1,6 +1,7 @@
 """What can be set: nothing that cannot be meant, and the tightest of two sets is the tightest."""
 
 import re
+from runpy import run_path
 
 import msgspec
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quantd.risk.limits.__main__ import with_tables
 from quantd.risk.limits.catalogue import (
     DAY_NS,
     EXTRA,
@@ -270,6 +270,7 @@ def test_limits_travel_as_bytes() -> None:
 
 def test_the_page_has_the_tables_of_the_records_with_every_field() -> None:
     page = (ROOT / "docs/risk/limits.md").read_text(encoding="utf-8")
+    with_tables = run_path(str(ROOT / "scripts/limits_page.py"))["with_tables"]
     assert with_tables(page) == page
     keys = set(re.findall(r"^\| `(\w+)` \|", page, re.M))
     assert keys == {name.removesuffix("_ns") for name in FIELDS} - {"fee_bp"}  # [broker] commission_bp sets it

@@ -1,4 +1,4 @@
-"""`python -m quantd.risk.limits docs/risk/limits.md` writes the tables of that page from the records of the limits."""
+"""`python scripts/limits_page.py docs/risk/limits.md` writes the tables of that page from the records of the limits."""
 
 import re
 import sys
