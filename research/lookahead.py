@@ -26,6 +26,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer, load
 from quantd.daemon.runtime.loop import Shell
+from quantd.research.comparison import unlimited
 from quantd.research.file_audit import watching
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask
@@ -132,11 +133,7 @@ def _alone(config: Config, policy: str) -> Config:
     those of the configured agent with this policy."""
     same = (a.params for a in config.agents if _same_policy(config, a.policy, policy))
     params: Mapping[str, Any] = next(same, {})
-    agent = config.agent(
-        name="studied", policy=policy, capital=1.0, profile="research", min_trade=0.0, params=dict(params),
-    )  # fmt: skip
-    update = {"agents": (agent,), "schedules": (), "risk": type(config.risk)(profile="research")}
-    return replace(config, document=config.document.model_copy(update=update))
+    return unlimited(config, {}, name="studied", policy=policy, params=dict(params))
 
 
 def _same_policy(config: Config, one: str, other: str) -> bool:
