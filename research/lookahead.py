@@ -231,14 +231,14 @@ def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
     parquet = source.suffix == ".parquet"
     frame: Any = pl.read_parquet(source) if parquet else pl.read_csv(source, try_parse_dates=True)
     bounds = pl.DataFrame(_last_stamps(config, feed), schema={"symbol": pl.String, "bound": pl.Int64}, orient="row")
-    kept = (
+    known = (
         frame.with_columns(pl.col("ts").cast(pl.Datetime("ns")).dt.epoch("ns").alias("stamp"))
         .join(bounds, on="symbol", how="inner", maintain_order="left")
         .filter(pl.col("stamp") <= pl.col("bound"))
         .drop("stamp", "bound")
     )
     target = folder / source.name
-    kept.write_parquet(target) if parquet else kept.write_csv(target)
+    known.write_parquet(target) if parquet else known.write_csv(target)
     return target
 
 
