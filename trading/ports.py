@@ -209,28 +209,3 @@ class Broker(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-class EventBus(Protocol):
-    """Publishes messages to subscribers. Every method returns at once: an unreachable bus never delays trading."""
-
-    online: bool
-    queue_depth: int
-
-    @property
-    def drops(self) -> int: ...
-
-    @property
-    def reconnects(self) -> int: ...
-
-    def wake(self) -> None:
-        """Signal that the outbox has new messages."""
-        ...
-
-    def retain(self, topic: str, payload: bytes) -> None:
-        """Publish the current state of a topic: the newest value wins, and every connection sends it again."""
-        ...
-
-    def transient(self, topic: str, payload: bytes) -> None:
-        """Publish a message at most once, without storing it."""
-        ...

@@ -8,14 +8,14 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Asked, Driver, failures
+from quantd.adapters.store.driver import Driver, Queries, failures
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.journal.archives import archives_of, last_seqs, rows_of
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
 from quantd.adapters.store.journal.queues import BUS, count, waiting
 from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS
 from quantd.adapters.store.tables.outbox_bound import Message
-from quantd.adapters.store.tables.projection import Projection, Resting, Rows
+from quantd.adapters.store.tables.projection import OpenBasket, Projection, Rows
 from quantd.trading import codec
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import ENDED, OrderState
@@ -135,13 +135,13 @@ class Records:
         with self.connection() as driver:
             return count(driver, sink)
 
-    def outbox_dropped(self) -> int:
+    def dropped(self) -> int:
         """Return the number of messages that a full outbox ever dropped."""
         with self.connection() as driver:
             row = driver.execute("SELECT value FROM meta WHERE name = 'outbox_dropped'").fetchone()
         return int(row[0])
 
-    def resting(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], Resting]:
+    def open_baskets(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], OpenBasket]:
         """Return the baskets with open rows, for `Projection`; `columns` maps symbols to columns."""
         with self.connection() as driver:
             keys = driver.execute(
@@ -156,7 +156,7 @@ class Records:
                     (run, sample, n),
                 ).fetchall()
                 state, filled, ended, note, symbol = (list(column) for column in zip(*rows, strict=True))
-                found[sample, n] = Resting(state, filled, ended, note, [columns[s] for s in symbol])
+                found[sample, n] = OpenBasket(state, filled, ended, note, [columns[s] for s in symbol])
         return found
 
 
@@ -174,7 +174,7 @@ def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Itera
 class Refold:
     """The second fold of a journal: read-model rows of each of its rows, computed again."""
 
-    def __init__(self, driver: Asked) -> None:
+    def __init__(self, driver: Queries) -> None:
         self.runs = {record.run: record for record in run_records(driver)}
         self.folds = {name: Projection(name, record.universe.symbols) for name, record in self.runs.items()}
 
@@ -193,7 +193,7 @@ class Refold:
         return fold.take()
 
 
-def run_records(driver: Asked) -> list[RunRecord]:
+def run_records(driver: Queries) -> list[RunRecord]:
     """Return all runs, oldest first. Raises StoreDamaged."""
     rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
     out = []

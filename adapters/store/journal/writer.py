@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Asked, Driver, failures, insert
+from quantd.adapters.store.driver import Driver, Queries, failures, insert
 from quantd.adapters.store.errors import Fenced, StoreDamaged, StoreFailing
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, Archive, last_seqs, row_of
 from quantd.adapters.store.journal.chain import (
@@ -85,7 +85,7 @@ class Batch(Struct):
     sinks: tuple[str, ...] = ()
 
 
-def write_rows(driver: Asked, rows: Rows) -> None:
+def write_rows(driver: Queries, rows: Rows) -> None:
     """Write read-model rows to their tables, in an open transaction."""
     for table, columns in COLUMNS.items():
         if found := rows.get(table):

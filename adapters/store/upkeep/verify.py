@@ -17,15 +17,7 @@ from quantd.adapters.store.driver import Driver, failures, insert, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing
 from quantd.adapters.store.handle import ARCHIVES, HEAD, for_reading
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, archives_of, rows_of, wrong_with
-from quantd.adapters.store.journal.chain import (
-    GENESIS,
-    JOURNAL_COLUMNS,
-    HeadFile,
-    Link,
-    broken,
-    link_of,
-    row_digest,
-)
+from quantd.adapters.store.journal.chain import GENESIS, JOURNAL_COLUMNS, HeadFile, Link, broken, link_of, row_digest
 from quantd.adapters.store.journal.queues import DELIVERY_COLUMNS, OUTBOX_COLUMNS
 from quantd.adapters.store.journal.records import Refold
 from quantd.adapters.store.journal.writer import (
@@ -36,7 +28,7 @@ from quantd.adapters.store.journal.writer import (
     write_rows,
 )
 from quantd.adapters.store.migrations.upgrade import refuse_newer, revision_of, sqlite_schema_at
-from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, Resting, message_id
+from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, OpenBasket, message_id
 from quantd.adapters.store.tables.retention import RETENTION_COLUMNS, let_go
 from quantd.adapters.store.tables.schema import NAMES, REVISION, VERSIONS, statements
 from quantd.adapters.store.tables.table_models import SCHEMA_VERSION
@@ -261,23 +253,22 @@ class _Fold:
         for run, seq in self.known.items():
             rows = self._driver.execute(
                 f"SELECT {', '.join(columns)} FROM orders AS o WHERE run = ? AND seq <= ? AND EXISTS (SELECT 1 FROM "
-                "orders AS p"
-                " WHERE p.run = o.run AND p.sample = o.sample AND p.n = o.n AND (p.ended_ts = 0 OR p.ended_ts >= ?))"
-                " ORDER BY sample, n, row",
+                "orders AS p WHERE p.run = o.run AND p.sample = o.sample AND p.n = o.n AND (p.ended_ts = 0 OR "
+                "p.ended_ts >= ?)) ORDER BY sample, n, row",
                 (run, seq, since_ts),
             ).fetchall()
             insert(self._rebuilt, "orders", columns, rows)
             index = self._refold.runs[run].universe.index
             for row in rows:
                 known = dict(zip(columns, row, strict=True))
-                resting = self._refold.folds[run].resting.setdefault(
-                    (known["sample"], known["n"]), Resting([], [], [], [], [])
+                basket = self._refold.folds[run].open_baskets.setdefault(
+                    (known["sample"], known["n"]), OpenBasket([], [], [], [], [])
                 )
-                resting.states.append(int(OrderState.SENT))
-                resting.filled.append(0)
-                resting.ended_ts.append(0)
-                resting.note.append("")
-                resting.sym.append(index[known["symbol"]])
+                basket.states.append(int(OrderState.SENT))
+                basket.filled.append(0)
+                basket.ended_ts.append(0)
+                basket.note.append("")
+                basket.sym.append(index[known["symbol"]])
 
 
 def _links(driver: Driver, folder: Path | None, found: list[str]) -> Iterator[Link]:
@@ -311,9 +302,7 @@ def _compare(
     rebuilt: _Rebuilt,
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
-    """Return the differences between a table and its refolded copy; with `bounds` (run, entry) only for later
-    entries.
-    """
+    """Return the differences between a table and its refolded copy, of all entries or of those after `bounds`."""
     size = _KEYS.get(table, 3)
     # text in byte order, as in SQLite, independent of the server's locale
     theirs = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"

@@ -91,8 +91,8 @@ def test_what_a_full_outbox_costs_is_counted_and_the_alerts_themselves_stay(desk
             day = [(SliceRef(k), [Publish(START + k, "INFO", "note", f"{k}")]) for k in range(first, first + 10)]
             store.commit(batch(fold, first, day))
         assert [m.key[1] for m in store.pending()] == [36, 37, 38, 39, 40]
-        assert store.records.outbox_dropped() == 35
-        with store.records.connection() as db:
+        assert store.dropped() == 35
+        with store.connection() as db:
             assert db.execute("SELECT COUNT(*) FROM alerts").fetchone() == (40,)
         assert verify(store.where, store.folder) == []
 
