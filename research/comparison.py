@@ -3,10 +3,10 @@
 Both runs share engine, bars, dates, costs, capital and house limits. A comparison with any difference is refused.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.engine_rules import rules_of
 from quantd.daemon.assembly.parts import Assembly, schedule_of
+from quantd.daemon.config import Config
 from quantd.daemon.config.schema import Schedule
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.research.run_record import Record
@@ -120,6 +121,13 @@ class Opened(Assembly):
             first = tick.sample and not tick.warmup and not opened
             opened = opened or first
             yield msgspec.structs.replace(tick, due=tuple(range(len(self.rules.agents)))) if first else tick
+
+
+def unlimited(config: Config, changes: Mapping[str, Any], **agent: Any) -> Config:
+    """Return the configuration with one agent that has all capital and the profile `research`, without schedules."""
+    only = config.agent(capital=1.0, profile="research", min_trade=0.0, **agent)
+    update = {"agents": (only,), "schedules": (), "risk": type(config.risk)(profile="research"), **changes}
+    return replace(config, document=config.document.model_copy(update=update))
 
 
 def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezone: str = "") -> Assembly:

@@ -26,6 +26,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer, load
 from quantd.daemon.runtime.loop import Shell
+from quantd.research.comparison import unlimited
 from quantd.research.file_audit import watching
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask
@@ -132,11 +133,7 @@ def _alone(config: Config, policy: str) -> Config:
     those of the configured agent with this policy."""
     same = (a.params for a in config.agents if _same_policy(config, a.policy, policy))
     params: Mapping[str, Any] = next(same, {})
-    agent = config.agent(
-        name="studied", policy=policy, capital=1.0, profile="research", min_trade=0.0, params=dict(params),
-    )  # fmt: skip
-    update = {"agents": (agent,), "schedules": (), "risk": type(config.risk)(profile="research")}
-    return replace(config, document=config.document.model_copy(update=update))
+    return unlimited(config, {}, name="studied", policy=policy, params=dict(params))
 
 
 def _same_policy(config: Config, one: str, other: str) -> bool:
@@ -234,14 +231,14 @@ def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
     parquet = source.suffix == ".parquet"
     frame: Any = pl.read_parquet(source) if parquet else pl.read_csv(source, try_parse_dates=True)
     bounds = pl.DataFrame(_last_stamps(config, feed), schema={"symbol": pl.String, "bound": pl.Int64}, orient="row")
-    kept = (
+    known = (
         frame.with_columns(pl.col("ts").cast(pl.Datetime("ns")).dt.epoch("ns").alias("stamp"))
         .join(bounds, on="symbol", how="inner", maintain_order="left")
         .filter(pl.col("stamp") <= pl.col("bound"))
         .drop("stamp", "bound")
     )
     target = folder / source.name
-    kept.write_parquet(target) if parquet else kept.write_csv(target)
+    known.write_parquet(target) if parquet else known.write_csv(target)
     return target
 
 

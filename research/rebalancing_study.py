@@ -17,7 +17,7 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
-from quantd.research.comparison import Drive, mean_equity, performance_of, recorded, samples_a_year
+from quantd.research.comparison import Drive, mean_equity, performance_of, recorded, samples_a_year, unlimited
 from quantd.research.run_record import Counter
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import OrderBasket
@@ -75,23 +75,14 @@ def study(
 
 
 def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float) -> Config:
-    table = RebalanceTable.model_validate(dict(rule))
-    alone = config.agent(
-        name=agent.name, policy=agent.policy, capital=1.0, profile="research", min_trade=0.0, params=dict(agent.params),
-        sizing=agent.sizing, rebalance=table,
-    )  # fmt: skip
     broker = config.broker.model_copy(
         update={"commission_bp": cost_bp, "spread_bp": 0.0, "slippage_bp": 0.0, "slippage_noise": 0.0, "impact": 0.0,
                 "commission_min_micro": None, "borrow_bp_annual": 0.0, "participation": 0.0}
     )  # fmt: skip
-    update = {
-        "agents": (alone,),
-        "schedules": (),
-        "manual": None,
-        "risk": type(config.risk)(profile="research"),
-        "broker": broker,
-    }
-    return replace(config, document=config.document.model_copy(update=update))
+    return unlimited(
+        config, {"manual": None, "broker": broker}, name=agent.name, policy=agent.policy, params=dict(agent.params),
+        sizing=agent.sizing, rebalance=RebalanceTable.model_validate(dict(rule)),
+    )  # fmt: skip
 
 
 def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> Row:

@@ -44,7 +44,7 @@ class MacroHistory:
         """Restore the state returned by `freeze`; a series that it lacks starts empty."""
         rows = np.full_like(self.rows, np.nan)
         for place, name in enumerate(self.names):
-            kept = np.frombuffer(frozen.get(name, b""))[-self.lookback :]
-            rows[self.lookback - len(kept) :, place] = kept
+            saved = np.frombuffer(frozen.get(name, b""))[-self.lookback :]
+            rows[self.lookback - len(saved) :, place] = saved
         rows.flags.writeable = False
         self.rows = rows

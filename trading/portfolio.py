@@ -20,6 +20,9 @@ class FrozenAccount(Struct, frozen=True):
     realised_micro: int
 
 
+_AMOUNTS = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "realised_micro")
+
+
 class Account:
     """Lots and money of one owner.
 
@@ -108,21 +111,14 @@ class Account:
         return FrozenAccount(
             lots=list(self.lots),
             cost_micro=list(self.cost_micro),
-            cash_micro=self.cash_micro,
             residue=divmod(self.residue_atto, ATTO_PER_MICRO),
-            fees_micro=self.fees_micro,
-            flows_micro=self.flows_micro,
-            income_micro=self.income_micro,
-            realised_micro=self.realised_micro,
+            **{name: getattr(self, name) for name in _AMOUNTS},
         )
 
     def thaw(self, frozen: FrozenAccount) -> None:
         """Restore a frozen account."""
         self.lots = list(frozen.lots)
         self.cost_micro = list(frozen.cost_micro)
-        self.cash_micro = frozen.cash_micro
         self.residue_atto = frozen.residue[0] * ATTO_PER_MICRO + frozen.residue[1]
-        self.fees_micro = frozen.fees_micro
-        self.flows_micro = frozen.flows_micro
-        self.income_micro = frozen.income_micro
-        self.realised_micro = frozen.realised_micro
+        for name in _AMOUNTS:
+            setattr(self, name, getattr(frozen, name))

@@ -158,13 +158,13 @@ def _walk(
         if free.any():
             to, price = _on_face(matrix, linear, x, free, total)
             step = to - x
-            room = np.full(len(x), np.inf)
+            reach = np.full(len(x), np.inf)
             up, down = free & (step > 0.0), free & (step < 0.0)
-            room[up] = (upper - x)[up] / step[up]
-            room[down] = (lower - x)[down] / step[down]
-            first = int(room.argmin())
-            if room[first] < 1.0:
-                x = x + max(float(room[first]), 0.0) * step
+            reach[up] = (upper - x)[up] / step[up]
+            reach[down] = (lower - x)[down] / step[down]
+            first = int(reach.argmin())
+            if reach[first] < 1.0:
+                x = x + max(float(reach[first]), 0.0) * step
                 (high if step[first] > 0.0 else low)[first] = True
                 x[first] = upper[first] if step[first] > 0.0 else lower[first]
                 continue

@@ -46,10 +46,10 @@ def denoised(returns: Floats) -> Floats:
     noise = size
     while noise:
         # the eigenvalues inside the noise band; they are in ascending order
-        kept = int(np.searchsorted(values, edge * float(values[:noise].mean()), side="right"))
-        if kept >= noise:
+        inside = int(np.searchsorted(values, edge * float(values[:noise].mean()), side="right"))
+        if inside >= noise:
             break
-        noise = kept
+        noise = inside
     if noise:
         values[:noise] = values[:noise].mean()
     clean = (vectors * values).dot(vectors.T)

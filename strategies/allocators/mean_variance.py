@@ -125,12 +125,12 @@ def _tilt(cov: Floats, reward: Floats, free: Bools) -> Floats:
 def highest(reward: Floats, box: Box) -> float:
     """Return the largest reward' w of fully invested weights within the bounds."""
     size = len(reward)
-    room = 1.0 - size * box.lower
+    left = 1.0 - size * box.lower
     found = box.lower * float(reward.sum())
     for value in np.sort(reward)[::-1].tolist():
-        part = min(room, min(box.upper, 1.0) - box.lower)
+        part = min(left, min(box.upper, 1.0) - box.lower)
         found += part * value
-        room -= part
+        left -= part
     return found
 
 

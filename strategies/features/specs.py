@@ -144,7 +144,7 @@ def _parted(plain: str, name: str) -> tuple[str, tuple[float, ...]]:
         if about is not None and len(numbers) == len(about.parameters):
             least = 1 if family in ONE_BAR else 2
             if min(numbers) < least or max(numbers) > LONGEST:
-                raise FeatureError(f"feature {name!r}: {least} to {LONGEST} bars can be asked for")
+                raise FeatureError(f"feature {name!r}: {least} to {LONGEST} bars are possible")
             return family, tuple(numbers)
     if plain in UNAVAILABLE:
         raise FeatureError(f"feature {name!r} is not available: {UNAVAILABLE[plain]}")

@@ -137,15 +137,15 @@ class FeatureStream:
 
     def state(self) -> dict[str, Floats]:
         """Return the complete state as named arrays."""
-        kept = {"scale": self._scale.copy(), "shares": self._shares.copy(), "close": np.array([self._close])}
-        kept |= {f"shared {name}": np.array([value]) for name, value in self._shared.items()}
+        saved = {"scale": self._scale.copy(), "shares": self._shares.copy(), "close": np.array([self._close])}
+        saved |= {f"shared {name}": np.array([value]) for name, value in self._shared.items()}
         for line, stream in self._streams.items():
-            kept |= {f"{line}: {name}": array for name, array in stream.state().items()}
+            saved |= {f"{line}: {name}": array for name, array in stream.state().items()}
         for line, period in self._periods.items():
-            kept[f"{line} running"] = period.running.copy()
-            kept[f"{line} held"] = period.held.copy()
-            kept[f"{line} number"] = np.array([period.number])
-        return kept
+            saved[f"{line} running"] = period.running.copy()
+            saved[f"{line} held"] = period.held.copy()
+            saved[f"{line} number"] = np.array([period.number])
+        return saved
 
     def restore(self, state: Mapping[str, Floats]) -> None:
         """Restore a state; KeyError when it belongs to another set."""

@@ -51,16 +51,16 @@ class Stream:
         self._place = {n.key: i for i, n in enumerate(self._nodes)}
         self._out = [self._place[key] for key in self.keys]
         depth: dict[str, int] = {}
-        kept: list[Node] = []
+        recursions: list[Node] = []
         for node in self._nodes:
             back = node.back + 1 if isinstance(node, Lag) else node.width if isinstance(node, Window) else 0
             for arg in node.args if back else ():
                 depth[arg.key] = max(depth.get(arg.key, 0), back)
             if isinstance(node, (Recursion, Adaptive)):
-                kept.append(node)
+                recursions.append(node)
         self._tapes = {key: Tape(rows, size) for key, rows in depth.items()}
-        self._kept = [n.key for n in kept]
-        self._state: Floats = np.zeros((len(kept), size))
+        self._recursions = [n.key for n in recursions]
+        self._state: Floats = np.zeros((len(recursions), size))
         self._number: Floats = np.full(size, -1.0)
         self._least = -1.0
         self._steps = [(self._step(node), self._tapes.get(node.key)) for node in self._nodes]
@@ -90,9 +90,9 @@ class Stream:
                     return lambda values: one(tape.rows[tape.end - width : tape.end])
                 return lambda values: one(*[t.rows[t.end - width : t.end] for t in tapes])
             case Recursion():
-                return self._recursion(node, at[0], self._kept.index(node.key))
+                return self._recursion(node, at[0], self._recursions.index(node.key))
             case Adaptive():
-                return self._adaptive(node, at[0], at[1], self._kept.index(node.key))
+                return self._adaptive(node, at[0], at[1], self._recursions.index(node.key))
 
     def _recursion(self, node: Recursion, at: int, row: int) -> Step:
         decay, gain, seed, begin, scale = node.decay, node.gain, node.first, node.begin, node.scale
@@ -149,10 +149,10 @@ class Stream:
 
     def state(self) -> dict[str, Floats]:
         """Return the complete state as named arrays."""
-        kept = {"number": self._number.copy(), "recursions": self._state.copy()}
+        saved = {"number": self._number.copy(), "recursions": self._state.copy()}
         for key, tape in self._tapes.items():
-            kept[f"tape {key}"] = tape.rows[tape.end - tape.depth : tape.end].copy()
-        return kept
+            saved[f"tape {key}"] = tape.rows[tape.end - tape.depth : tape.end].copy()
+        return saved
 
     def restore(self, state: Mapping[str, Floats]) -> None:
         """Restore a state; KeyError or ValueError when it belongs to other nodes."""

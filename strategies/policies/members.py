@@ -152,7 +152,7 @@ def ask(member: Loaded, view: View, memory: Memory) -> Answer:
             return Answer(HOLD, remembered, note, warns)
         if weights.shape != view.prices.shape or not np.isfinite(weights).all():
             # no figures: a note that changes every day would be published every day
-            return Answer(HOLD, memory, failed="answers what are no weights")
+            return Answer(HOLD, memory, failed="its weights are invalid")
         return Answer(weights, remembered, note, warns)
     except KeyboardInterrupt:
         raise
@@ -187,7 +187,7 @@ def words_of(member: Loaded, answer: Answer) -> tuple[str, bool]:
     """Return a member's (note, warns) with its name. A failure is given by its kind only, because its text may have
     figures that change every day."""
     if answer.failed:
-        return f"{member.name} fails ({answer.failed.partition(':')[0]}): it has no say", True
+        return f"{member.name} fails ({answer.failed.partition(':')[0]}): left out", True
     return (f"{member.name}: {answer.note}", answer.warns) if answer.note else ("", False)
 
 

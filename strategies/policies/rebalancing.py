@@ -28,7 +28,7 @@ from quantd.trading.view import HOLD, Hold, Memory, Noted, View, own_memory, und
 FOLLOW_UPS: Final = 2
 """Number of follow-up decisions with the same target, if the book has not reached it: sales come before purchases."""
 
-THERE: Final = 0.005
+REACHED: Final = 0.005
 """Maximum difference of any weight at which a book has reached its target."""
 
 WORDS: Final = {"regime": "the regime changed", "volatility": "volatility jumped", "correlation": "correlations broke"}
@@ -104,25 +104,25 @@ class Rebalanced(Ruled):
         given, remembered = self.policy.act(view, own_memory(memory, RULED))
         wanted, note, warns = unpacked(given)
         words = [(note, warns)]
-        kept = own_memory(memory, "rebalance")
+        own = own_memory(memory, "rebalance")
         if self.rules.when == "event":
-            kept = self._watched(view, kept)
+            own = self._watched(view, own)
         answer: Floats | Hold = HOLD
         # the last target has its follow-ups before a drift counts
-        waits = self.rules.when == "threshold" and "asked" in kept
+        waits = self.rules.when == "threshold" and "asked" in own
         target = None if isinstance(wanted, Hold) or waits else wanted * self.room(wanted)
-        if target is not None and (target.any() or view.weights.any()) and self._due(target, view, kept):
-            answer = self._towards(target, view, first="last" not in kept)
-            kept = self._rebalanced(answer, view, kept)
-        elif "asked" in kept:
-            answer, kept = self._again(view, kept)
-        if "event" in kept:
-            event, day = EVENTS[int(kept["event"][0])], np.datetime64(int(kept["event"][1]), "D")
+        if target is not None and (target.any() or view.weights.any()) and self._due(target, view, own):
+            answer = self._towards(target, view, first="last" not in own)
+            own = self._rebalanced(answer, view, own)
+        elif "asked" in own:
+            answer, own = self._follow_up(view, own)
+        if "event" in own:
+            event, day = EVENTS[int(own["event"][0])], np.datetime64(int(own["event"][1]), "D")
             words.append((f"rebalanced on {day}: {WORDS[event]}", False))
-        return noted(answer, words), under(RULED, remembered) | under("rebalance", kept)
+        return noted(answer, words), under(RULED, remembered) | under("rebalance", own)
 
-    def _due(self, target: Floats, view: View, kept: Memory) -> bool:
-        rules, last = self.rules, kept.get("last")
+    def _due(self, target: Floats, view: View, own: Memory) -> bool:
+        rules, last = self.rules, own.get("last")
         if last is None or rules.when == "always":
             return True
         if rules.when == "calendar":
@@ -130,11 +130,11 @@ class Rebalanced(Ruled):
             return period(day_of(view)) != period(int(last[0]))
         if rules.when == "threshold":
             held = view.weights
-            near = reachable(target, held, kept["short"]) if "short" in kept else target
+            near = reachable(target, held, own["short"]) if "short" in own else target
             if drift_of(held, near) > rules.drift:
                 return True
             return risk_drift_of(held, near, covariance_of(view.synchronous(rules.lookback))) > rules.risk_drift
-        return "pending" in kept and view.samples - int(last[1]) >= rules.wait
+        return "pending" in own and view.samples - int(last[1]) >= rules.wait
 
     def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
         """Return the weights after the rebalance, or a hold if nothing is worth trading."""
@@ -157,44 +157,44 @@ class Rebalanced(Ruled):
             )
         return HOLD if np.array_equal(weights, held) else weights
 
-    def _rebalanced(self, answer: Floats | Hold, view: View, kept: Memory) -> dict[str, Floats]:
-        new = {name: value for name, value in kept.items() if name not in ("asked", "left", "short", "pending")}
+    def _rebalanced(self, answer: Floats | Hold, view: View, own: Memory) -> dict[str, Floats]:
+        new = {name: value for name, value in own.items() if name not in ("asked", "left", "short", "pending")}
         new["last"] = np.array([float(day_of(view)), float(view.samples)])
-        if "pending" in kept:
-            new["event"] = np.array([kept["pending"][0], float(day_of(view))])
+        if "pending" in own:
+            new["event"] = np.array([own["pending"][0], float(day_of(view))])
         if not isinstance(answer, Hold):
             new |= {"asked": answer, "left": np.array([float(FOLLOW_UPS), float(view.samples)])}
         return new
 
-    def _again(self, view: View, kept: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
+    def _follow_up(self, view: View, own: Memory) -> tuple[Floats | Hold, dict[str, Floats]]:
         """Return the last target, drifted since, while the book has not reached it, and the new memory."""
-        rest = {name: value for name, value in kept.items() if name not in ("asked", "left")}
-        left, at = kept["left"].astype(int).tolist()
-        asked = kept["asked"]
-        if asked.shape != view.weights.shape:
+        rest = {name: value for name, value in own.items() if name not in ("asked", "left")}
+        left, at = own["left"].astype(int).tolist()
+        goal = own["asked"]
+        if goal.shape != view.weights.shape:
             return HOLD, rest
         elapsed = min(view.samples - at, self.lookback)
         if elapsed <= 0:
-            return HOLD, dict(kept)
-        asked = drifted(asked[None], view.returns(elapsed))[1][0]
-        if drift_of(asked, view.weights) <= THERE:
+            return HOLD, dict(own)
+        goal = drifted(goal[None], view.returns(elapsed))[1][0]
+        if drift_of(goal, view.weights) <= REACHED:
             return HOLD, rest
         if left > 1:
-            rest |= {"asked": asked, "left": np.array([left - 1.0, float(view.samples)])}
+            rest |= {"asked": goal, "left": np.array([left - 1.0, float(view.samples)])}
         else:
-            rest["short"] = asked - view.weights
-        return asked, rest
+            rest["short"] = goal - view.weights
+        return goal, rest
 
-    def _watched(self, view: View, kept: Memory) -> dict[str, Floats]:
+    def _watched(self, view: View, own: Memory) -> dict[str, Floats]:
         """Return the memory with the first pending event. An event is raised again only after it has passed."""
         rules = self.rules
-        new: dict[str, Floats] = {name: value for name, value in kept.items() if not name.startswith("regime/")}
-        flags = kept.get("flags", np.zeros(2)).copy()
+        new: dict[str, Floats] = {name: value for name, value in own.items() if not name.startswith("regime/")}
+        flags = own.get("flags", np.zeros(2)).copy()
         raised = []
         if "regime" in rules.events:
-            found = in_force(REGIMES, view, kept)
+            found = in_force(REGIMES, view, own)
             new |= found.memory
-            if found.switched and "regime/since" in kept:
+            if found.switched and "regime/since" in own:
                 raised.append("regime")
         market = market_of(view, REGIMES.params, rules.lookback)
         for k, event in enumerate(("volatility", "correlation")):
@@ -209,7 +209,7 @@ class Rebalanced(Ruled):
                 raised.append(event)
             flags[k] = share >= (PASSED if flags[k] else 1.0)
         new["flags"] = flags
-        if raised and "last" in kept and "pending" not in kept:
+        if raised and "last" in own and "pending" not in own:
             new["pending"] = np.array([float(EVENTS.index(raised[0]))])
         return new
 

@@ -30,7 +30,7 @@ def in_force(model: RegimeModel, view: View, memory: Memory, *, dwell: int = 0, 
     since = state.pop("since", None)
     reading, new = model.read(market_of(view, model.params, model.lookback), view.samples, state)
     if since is None and reading is None:
-        return InForce(at_first, f"{at_first}: too few samples to tell the regime yet", False, under("regime", new))
+        return InForce(at_first, f"{at_first}: too few samples for a regime", False, under("regime", new))
     was = None if since is None else REGIMES[int(since[0])]
     lasted = since is None or view.samples - int(since[1]) >= dwell
     switched = reading is not None and reading.regime != was and lasted

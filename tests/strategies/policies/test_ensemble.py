@@ -93,7 +93,7 @@ def test_a_member_that_fails_loses_its_vote_with_a_warning_and_the_others_trade_
     said = first({"members": members}, market(1, 3, 40), tmp_path)
     np.testing.assert_allclose(weights_in(said), [0.4, 0.2, 0.0])
     assert said.warns
-    assert said.note == f"mine fails ({kind}): it has no say"
+    assert said.note == f"mine fails ({kind}): left out"
 
 
 def test_where_all_members_fail_the_ensemble_fails_and_names_file_and_line(tmp_path):
@@ -134,7 +134,7 @@ def test_the_word_of_a_member_is_passed_on_under_its_name(tmp_path):
     ]
     (tmp_path / "bad.py").write_text("def act(view):\n    return view.nothing\n")
     said = first({"members": members}, market(1, 3, 40), tmp_path)
-    assert said.note == "inner: bad.py:act fails (AttributeError): it has no say"
+    assert said.note == "inner: bad.py:act fails (AttributeError): left out"
     assert said.warns
 
 

@@ -209,7 +209,7 @@ def test_the_policy_of_the_regime_decides_with_its_exposure_and_says_the_switch_
     np.testing.assert_allclose(said[-1 % 180], [0.125, 0.125])
     changes = [n for n, before in zip(notes, ["", *notes], strict=False) if n != before]
     assert [c.split()[0].rstrip(":") for c in changes] == ["volatile", "bull", "bear", "volatile"]
-    assert changes[0] == "volatile: too few samples to tell the regime yet"
+    assert changes[0] == "volatile: too few samples for a regime"
     assert changes[2].startswith("bear since 2020-0")
     assert "trend -" in changes[2]
     assert not any(answer.warns for _, answer, _ in told)
