@@ -21,10 +21,7 @@ from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import Floats, Ints
 
 MOST_CELLS: Final = 100_000_000
-"""Maximum rows times columns of one parquet file:
-
-about 5 GB in memory. A file of 1 MB can declare a thousand times more.
-"""
+"""Maximum rows times columns of one parquet file (5 GB in memory); a file of 1 MB can declare far more."""
 
 MOST_KNOWN: Final = 1_000
 """Maximum number of marker files for verified files, one empty file each; the oldest are deleted."""
