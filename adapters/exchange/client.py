@@ -189,9 +189,7 @@ def _moved(urls: Any, to: str) -> Any:
 
 
 async def patiently(exchange: Exchange, ask: Callable[[], Awaitable[Any]], patience_s: float) -> Any:
-    """Send a request, and repeat it after a pause while the exchange refuses it for its rate, for `patience_s` in
-    total.
-    """
+    """Send a request, and repeat it for up to `patience_s` while the exchange refuses it for its rate."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s
     pause = 0.05

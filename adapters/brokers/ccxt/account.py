@@ -1,7 +1,6 @@
 """The account at a crypto exchange: holdings by column, open orders, and cash flows."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final
 
 from quantd.adapters.brokers.ccxt.connection import Line
@@ -38,7 +37,7 @@ async def account_of(
             odd.append((symbol, rest))
     ours, foreign = _open_orders(line, universe, markets, orders, open_orders)
     cash_micro = micro(totals.get(currency) or "0")
-    said = str(status.get("status") or "ok")
+    state = str(status.get("status") or "ok")
     return VenueAccount(
         ts=clock(),
         currency=currency,
@@ -55,15 +54,15 @@ async def account_of(
         ours=tuple(ours),
         foreign=tuple(foreign),
         unlent=tuple(range(universe.size)),  # a spot market has no short sales
-        blocked="" if said == "ok" else f"the venue reports the status {said}",
+        blocked="" if state == "ok" else f"the venue reports the status {state}",
     )
 
 
 def _open_orders(
-    line: Line, universe: Universe, markets: Markets, orders: Orders, said: Sequence[dict[str, Any]]
+    line: Line, universe: Universe, markets: Markets, orders: Orders, found: Sequence[dict[str, Any]]
 ) -> tuple[list[OpenOrder], list[ForeignOrder]]:
     ours, foreign = [], []
-    for order in said:
+    for order in found:
         column = markets.column.get(str(order["symbol"]))
         if column is None:
             continue  # a market outside the universe
@@ -81,20 +80,15 @@ def _open_orders(
 
 async def flows_of(line: Line, currency: str, since: int) -> list[VenueFlow]:
     """Cash flows other than fills, later than `since`, oldest first. Raises ConnectionError."""
-    exchange, page = line.exchange, line.dialect.page
     found: dict[str, VenueFlow] = {}
-    at, start_ms = 0, max(0, since // NANO - 1) * 1000
+    start_ms = max(0, since // NANO - 1) * 1000
     try:
-        while True:
-            params: dict[str, Any] = page(at) if page is not None else {}
-            entries = await line.ask(partial(exchange.fetch_ledger, currency, start_ms, None, params))
-            found |= {flow.id: flow for entry in entries if (flow := _flow(line, currency, entry)) is not None}
-            at += len(entries)
-            if page is None or len(entries) < line.dialect.page_size:
-                break
+        async for entry in line.pages(line.exchange.fetch_ledger, currency, start_ms, {}):
+            if (flow := _flow(line, currency, entry)) is not None and flow.ts > since:
+                found[flow.id] = flow
     except Exception as error:
         raise line.lost(error) from None
-    return sorted((flow for flow in found.values() if flow.ts > since), key=lambda flow: (flow.ts, flow.id))
+    return sorted(found.values(), key=lambda flow: (flow.ts, flow.id))
 
 
 def _flow(line: Line, currency: str, entry: dict[str, Any]) -> VenueFlow | None:

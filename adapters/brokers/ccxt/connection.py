@@ -1,17 +1,21 @@
 """Settings of the connection to a crypto exchange, and the connection itself."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
 
-from quantd.adapters.exchange.client import Access, Exchange, leave, patiently
+from quantd.adapters.exchange.client import Access, Call, Exchange, leave, patiently
 from quantd.adapters.exchange.dialects import Dialect, dialect_of
 from quantd.adapters.exchange.errors import Outcome, outcome
 
 TRIES: Final = 4
 """Attempts of a query at `open`."""
+
+PAGES: Final = 200
+"""Maximum number of pages of history per query."""
 
 
 class CryptoSettings(Struct, frozen=True):
@@ -64,6 +68,20 @@ class Line:
                     raise
             await asyncio.sleep(self.settings.retry_first_s)
         return await self.ask(ask)
+
+    async def pages(
+        self, fetch: Call, code: str | None, since_ms: int, params: dict[str, str]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Each item of a history since `since_ms`, page after page."""
+        page, at = self.dialect.page, 0
+        for _ in range(PAGES):
+            asked = {**params, **(page(at) if page is not None else {})}
+            items: list[dict[str, Any]] = await self.ask(partial(fetch, code, since_ms, None, asked))
+            for item in items:
+                yield item
+            at += len(items)
+            if page is None or len(items) < self.dialect.page_size:
+                return
 
     def words(self, error: BaseException) -> str:
         """The text of an exception, without secrets."""

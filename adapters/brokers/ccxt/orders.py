@@ -1,8 +1,7 @@
 """Submission of orders to a crypto exchange, and queries of their state."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -10,7 +9,6 @@ from msgspec import Struct
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.market import Markets
 from quantd.adapters.brokers.ccxt.wire import (
-    PAGES,
     Unsupported,
     cause,
     execution_of,
@@ -190,7 +188,7 @@ class OrderQueries:
     async def _ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
         wanted = {sent.id for sent in rows}
         found: dict[str, dict[str, Any]] = {}
-        async for order in self._pages(self._history, since_ms(rows), self._line.dialect.ended):
+        async for order in self._line.pages(self._history, None, since_ms(rows), self._line.dialect.ended):
             id = self._line.dialect.client_id_of(order)
             # in any order; no client id is used twice
             if id in wanted and order.get("status") != "open":
@@ -207,7 +205,8 @@ class OrderQueries:
         if not behind:
             return {}
         rows = [found[id][0] for id in behind]
-        async for trade in self._pages(self._line.exchange.fetch_my_trades, since_ms(rows), self._line.dialect.history):
+        fetch, history = self._line.exchange.fetch_my_trades, self._line.dialect.history
+        async for trade in self._line.pages(fetch, None, since_ms(rows), history):
             id = ids.get(str(trade.get("order")))
             if id is None:
                 continue
@@ -218,21 +217,6 @@ class OrderQueries:
         return {
             id: list(each.values()) for id, each in out.items() if sum(e.size_nano for e in each.values()) >= behind[id]
         }
-
-    async def _pages(
-        self, fetch: Callable[..., Awaitable[Any]], since_ms: int, params: dict[str, str]
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Each item of a history since `since_ms`, page after page."""
-        page, size = self._line.dialect.page, self._line.dialect.page_size
-        at = 0
-        for _ in range(PAGES):
-            asked = {**params, **(page(at) if page is not None else {})}
-            items: list[dict[str, Any]] = await self._line.ask(partial(fetch, None, since_ms, None, asked))
-            for item in items:
-                yield item
-            at += len(items)
-            if page is None or len(items) < size:
-                return
 
     def _filled(self, sent: Sent, order: dict[str, Any]) -> int:
         try:

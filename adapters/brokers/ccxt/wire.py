@@ -12,9 +12,6 @@ from quantd.trading.orders import Cause
 MARGIN_NS: Final = 60_000_000_000
 """Margin before an order's decision from which it is searched, because clocks differ."""
 
-PAGES: Final = 200
-"""Maximum number of pages of history per query."""
-
 HISTORIES: Final = ("fetchOrders", "fetchCanceledAndClosedOrders", "fetchClosedOrders")
 """Functions that list ended orders, the most complete first."""
 

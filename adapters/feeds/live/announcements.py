@@ -13,14 +13,14 @@ from quantd.trading.instruments import Universe
 from quantd.trading.sessions import Sessions
 
 
-class Announced:
+class Announcements:
     """The listed actions of a feed that emits everything later than `after`.
 
-    `asked_until` is the last instant (ns UTC) whose opens a vendor's answers cover, None before the first answer.
+    `queried_until` is the last instant (ns UTC) whose opens a vendor's answers cover, None before the first answer.
     """
 
     def __init__(self, after: int, universe: Universe, sessions: Mapping[str, Sessions]) -> None:
-        self.asked_until: int | None = None
+        self.queried_until: int | None = None
         self.known: list[Action] = []
         """All actions at their true opens, in order, as reference for checks of prices."""
         self._after: Final = after
@@ -52,7 +52,7 @@ class Announced:
         for actions in (self._due, self.known):
             # on one day a dividend precedes a split: it is paid on the old shares
             actions.sort(key=lambda a: (a.ts, a.key, a.symbol, ORDER[a.kind]))
-        self.asked_until = until if self.asked_until is None else max(self.asked_until, until)
+        self.queried_until = until if self.queried_until is None else max(self.queried_until, until)
 
     def take(self, before: int) -> list[Action]:
         """Return and remove the actions earlier than `before`, in order."""

@@ -30,9 +30,7 @@ class Closes:
         self._last: tuple[int, tuple[int, Bools] | None] = (0, None)
 
     def after(self, ts: int) -> tuple[int, Bools] | None:
-        """Return the first close later than `ts` (ns UTC) and bool[N], the symbols with a bar then; None beyond the
-        calendars.
-        """
+        """Return the first close later than `ts` (ns UTC) and bool[N], the symbols with a bar then, or None."""
         since, last = self._last
         if last is not None and since <= ts < last[0]:
             return last  # called many times a second while idle

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from quantd.adapters.feeds.bars.stamps import UNITS_NS
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.live.slice_builder import Forming, LiveMarket, PutAside
+from quantd.adapters.feeds.live.slice_builder import LiveMarket, PutAside, SliceBuilder
 from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, Stream, TellsHalts
 from quantd.trading.display_text import instant_text
 from quantd.trading.events import Action, Halted, Limited
@@ -96,7 +96,7 @@ class Live:
         self._sleep: Final = sleep
         self._jitter: Final = jitter
         self._failing: Final[dict[str, tuple[int, str]]] = {}
-        self._forming: Forming | None = None
+        self._builder: SliceBuilder | None = None
         self._reader: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._woken = asyncio.Event()
@@ -117,17 +117,17 @@ class Live:
         now = self._now()
         failing = {way: why for way, (since, why) in self._failing.items() if now - since > self._grace}
         ways = {"source"} if self._stream is None else {"source", "stream"}
-        forming = self._forming
-        due = None if forming is None else forming.missing(now)
+        builder = self._builder
+        due = None if builder is None else builder.missing(now)
         overdue = due is not None and now > max(due, self._began) + self._grace + self._poll
         if overdue or ways <= failing.keys() or "actions" in failing:
             why = "; ".join(why for _, why in self._failing.values())
             return why or f"{self._source.name}: no answer yet about the bars of {instant_text(due or now)}"
-        if forming is None:
+        if builder is None:
             return ""
-        if forming.closes.after(now) is None:
+        if builder.closes.after(now) is None:
             return "the calendars end today: restart the daemon to extend them"
-        silent = forming.silent_since(now - self._grace)
+        silent = builder.silent_since(now - self._grace)
         return (
             f"{self._source.name}: no good bar of any symbol since {instant_text(silent)}" if silent is not None else ""
         )
@@ -135,15 +135,15 @@ class Live:
     async def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
         """Raises FeedError when adjusted prices come with splits or dividends, which would count twice."""
         stall_ns = max(NANO, 4 * int(self._beat * NANO))
-        forming = self._forming = Forming(after, self._market, safe_ns=SAFE_NS, stall_ns=stall_ns)
-        tasks = self._tasks = [asyncio.create_task(self._ask(forming)), asyncio.create_task(self._beat_on())]
+        builder = self._builder = SliceBuilder(after, self._market, safe_ns=SAFE_NS, stall_ns=stall_ns)
+        tasks = self._tasks = [asyncio.create_task(self._ask(builder)), asyncio.create_task(self._beat_on())]
         if self._stream is not None:
-            tasks.append(asyncio.create_task(self._listen(self._stream, forming)))
+            tasks.append(asyncio.create_task(self._listen(self._stream, builder)))
         self._began = self._now()
         try:
             while not self._closed:
                 self._woken.clear()
-                for item in forming.give(self._now()):
+                for item in builder.give(self._now()):
                     yield item
                 for task in tasks:
                     if task.done() and not self._closed:
@@ -169,15 +169,15 @@ class Live:
             await self._sleep(self._beat)
             self._woken.set()
 
-    async def _listen(self, stream: Stream, forming: Forming) -> None:
+    async def _listen(self, stream: Stream, builder: SliceBuilder) -> None:
         """Read the stream forever; `_ask` recovers the bars lost with it."""
         failures = 0
         try:
             while True:
                 before = self._now()
-                reader = self._reader = asyncio.create_task(self._read(stream, forming))
+                reader = self._reader = asyncio.create_task(self._read(stream, builder))
                 await asyncio.wait([reader])
-                forming.deaf()
+                builder.lose_stream()
                 error = None if reader.cancelled() else reader.exception()
                 if error is not None and not isinstance(error, SourceError):
                     raise error
@@ -190,32 +190,32 @@ class Live:
                 self._reader.cancel()
                 await asyncio.gather(self._reader, return_exceptions=True)
 
-    async def _read(self, stream: Stream, forming: Forming) -> None:
+    async def _read(self, stream: Stream, builder: SliceBuilder) -> None:
         async with aclosing(stream.bars()) as bars:
             async for rows in bars:
                 self._failing.pop("stream", None)
-                forming.take(rows, self._now())
+                builder.take(rows, self._now())
                 self._woken.set()
         raise SourceError(self._source.name, "its stream ended")
 
-    async def _ask(self, forming: Forming) -> None:
+    async def _ask(self, builder: SliceBuilder) -> None:
         """Query the vendor forever, whenever something is due and missing."""
         failures, silences, not_before = 0, 0, 0
         last = _Asked(None, 0, 0)
         while True:
             now = self._now()
-            if now >= max(not_before, forming.actions_from() - ACTIONS_LEAD_NS):
-                not_before = await self._ask_actions(forming)
+            if now >= max(not_before, builder.actions_from() - ACTIONS_LEAD_NS):
+                not_before = await self._ask_actions(builder)
                 continue
-            missing = forming.missing(now)
-            due = self._due(forming, missing, last, now)
+            missing = builder.missing(now)
+            due = self._due(builder, missing, last, now)
             if now < due:
                 await self._sleep(min(self._beat, (due - now) / NANO))
                 continue
             last = _Asked(missing, now, last.tries + 1 if missing == last.close else 0)
             try:
                 try:
-                    rows = await self._within(self._source.bars(forming.start(), self._end(now)))
+                    rows = await self._within(self._source.bars(builder.start(), self._end(now)))
                     self.absent = ()
                 except PartialAnswer as error:
                     # other symbols continue: an absent one is not fresh, and its price becomes stale
@@ -229,20 +229,20 @@ class Live:
                 continue
             failures = 0
             self._failing.pop("source", None)
-            silences = silences + 1 if forming.answer(rows, now, self._now()) else 0
+            silences = silences + 1 if builder.answer(rows, now, self._now()) else 0
             if silences >= _SILENT_CLOSES and self._reader is not None:
                 silences = 0
                 self._reader.cancel()
             self._woken.set()
 
-    def _due(self, forming: Forming, missing: int | None, last: "_Asked", now: int) -> int:
+    def _due(self, builder: SliceBuilder, missing: int | None, last: "_Asked", now: int) -> int:
         """Return the time to query for the bars of the close that is `missing`."""
-        if not forming.answered:
+        if not builder.answered:
             return now
         if missing is None:
             return now + int(self._beat * NANO)
         if missing != last.close:
-            return missing + (self._mend if self._stream is not None and forming.heard(missing) else self._poll)
+            return missing + (self._mend if self._stream is not None and builder.heard(missing) else self._poll)
         again = last.at + min(self._poll << min(last.tries, 16), max(self._poll, self._grace // 4))
         # One query follows the end of the grace time, because only a later answer proves that no bar is coming.
         return min(again, missing + self._grace) if last.at < missing + self._grace else again
@@ -251,14 +251,14 @@ class Live:
         late = self._source.stamps == "close" and self.interval_ns >= DAY_NS
         return now + 1 + (_LATE_STAMP_NS if late else 0)
 
-    async def _ask_actions(self, forming: Forming) -> int:
+    async def _ask_actions(self, builder: SliceBuilder) -> int:
         """Query splits and dividends up to the next opens. Returns the instant before which not to query again."""
         now = self._now()
-        since = forming.emitted_until - ACTIONS_BACK_NS if forming.actions_from() else forming.start()
+        since = builder.emitted_until - ACTIONS_BACK_NS if builder.actions_from() else builder.start()
         until = now + ACTIONS_LEAD_NS
         try:
             listed = await self._within(
-                self._source.actions(since - since % DAY_NS, forming.closes.day_of(until) + DAY_NS)
+                self._source.actions(since - since % DAY_NS, builder.closes.day_of(until) + DAY_NS)
             )
         except SourceError as error:
             self._fails("actions", f"splits and dividends are not known: {error}")
@@ -271,7 +271,7 @@ class Live:
                 "Ask it for raw prices, or for no actions",
             )
         self._failing.pop("actions", None)
-        forming.announce(listed, until)
+        builder.announce(listed, until)
         self._woken.set()
         return 0
 

@@ -27,7 +27,7 @@ Beyond this number, those between its first bar and the newest are dropped.
 """
 
 
-class Tail:
+class RecentBars:
     """The last LENGTH bars of each of `size` symbols, bad ones included, symbol by symbol in time order.
 
     After an apparent split the earlier bars are retained for its whole duration: only they show that the price level

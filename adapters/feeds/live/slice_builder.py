@@ -16,9 +16,9 @@ from quantd.adapters.feeds.bars.checks import BadBar, Reason, judge
 from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows, concatenated
 from quantd.adapters.feeds.bars.stamps import Placed, Stamps
-from quantd.adapters.feeds.live.announcements import Announced
+from quantd.adapters.feeds.live.announcements import Announcements
 from quantd.adapters.feeds.live.closes import Closes
-from quantd.adapters.feeds.live.recent_bars import Tail
+from quantd.adapters.feeds.live.recent_bars import RecentBars
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Block, Bools, Ints, MarketSlice
@@ -60,7 +60,7 @@ class LiveMarket:
     put_aside: PutAside
 
 
-class Forming:
+class SliceBuilder:
     """State of a live feed: received data and emitted slices.
 
     Everything up to `emitted_until` (ns UTC) has been emitted; `newest` is the last slice's `ts_event`. `take` receives
@@ -82,13 +82,13 @@ class Forming:
         self._looked: int | None = None
         self._slept = (0, 0)
         self._first: Final = horizon(market.universe, market.sessions)
-        self._tail: Final = Tail(market.universe.size)
+        self._recent: Final = RecentBars(market.universe.size)
         self._waiting: list[tuple[Rows, Placed, int]] = []
         self._arrived: dict[int, Bools] = {}
         self._heard: set[int] = set()
         self._heard_since: int | None = None
         self._last_query: int | None = None
-        self._actions: Final = Announced(after, market.universe, market.sessions)
+        self._actions: Final = Announcements(after, market.universe, market.sessions)
         self._reported: dict[tuple[object, ...], None] = {}
         self._count = 0
 
@@ -118,7 +118,7 @@ class Forming:
         since = self._heard_since
         return since is not None and any(t >= since and t not in self._heard for t in came)
 
-    def deaf(self) -> None:
+    def lose_stream(self) -> None:
         """Record that the stream is lost: its silence is no confirmation until it sends data again."""
         self._heard_since = None
 
@@ -126,7 +126,7 @@ class Forming:
         """Detect that this process was suspended or overloaded: data of a stream may still be unread."""
         if self._looked is not None and now - self._looked > self._stall:
             self._slept = self._looked, now
-            self.deaf()
+            self.lose_stream()
         self._looked = now
 
     def announce(self, listed: Sequence[ActionRow], until: int) -> None:
@@ -136,10 +136,7 @@ class Forming:
     # -- queries
 
     def start(self) -> int:
-        """Return the stamp from which to query the vendor:
-
-        missing bars and the newest instant; at first the check reference.
-        """
+        """Return the stamp from which to query: the newest instant, at first the reference for checks."""
         since = self.newest - 1 if self._last_query is not None else self.closes.back(self.after, CONTEXT)
         return self.closes.stamp_after(since, self._market.stamps)
 
@@ -158,9 +155,7 @@ class Forming:
         return self._last_query is not None
 
     def silent_since(self, until: int) -> int | None:
-        """Return the last slice's instant if two later closes up to `until` had no good bar of any symbol, else
-        None.
-        """
+        """Return the last slice's instant if two later closes up to `until` had no good bar, else None."""
         first = self.closes.after(self.newest)
         second = None if first is None else self.closes.after(first[0])
         return self.newest if second is not None and second[0] <= min(until, self.emitted_until) else None
@@ -171,9 +166,9 @@ class Forming:
 
     def actions_from(self) -> int:
         """Return the open before which actions must be queried, ns UTC; 0 before the first query."""
-        if self._actions.asked_until is None:
+        if self._actions.queried_until is None:
             return 0
-        return self.closes.open_after(self._actions.asked_until) or np.iinfo(np.int64).max
+        return self.closes.open_after(self._actions.queried_until) or np.iinfo(np.int64).max
 
     # -- output
 
@@ -218,7 +213,7 @@ class Forming:
 
     def _without_actions(self, limit: int, now: int) -> int:
         """Stop before an open whose actions were not queried yet."""
-        asked = self._actions.asked_until
+        asked = self._actions.queried_until
         opened = self.closes.open_after(self.emitted_until if asked is None else max(asked, self.emitted_until))
         if opened is None or opened > limit or (asked is not None and now >= opened + self._grace):
             return limit
@@ -278,22 +273,22 @@ class Forming:
         """Store bars from before the start as reference for checks. Returns the others."""
         placed = self._place(rows)
         before = placed.inside & (placed.ts_event <= self.after)
-        self._tail.extend(rows.take(before), placed.take(before), self._market.interval_ns, self._actions.known)
+        self._recent.extend(rows.take(before), placed.take(before), self._market.interval_ns, self._actions.known)
         return rows.take(~before)
 
     def _old(self, rows: Rows, placed: Placed, now: int) -> None:
         """Process bars of instants that were already emitted: repeated, corrected, or late."""
         for k, (column, event) in enumerate(zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True)):
-            found = self._tail.find(column, event)
+            found = self._recent.find(column, event)
             which = np.array([k])
             if found is not None:
-                before, good = self._tail.bar(found, self._universe)
-                if self._tail.same(found, rows, k):
+                before, good = self._recent.bar(found, self._universe)
+                if self._recent.same(found, rows, k):
                     continue
                 if good:
                     self._report([bad_bar(rows, placed, k, self._universe, "corrected")], before)
                     continue
-            elif event <= self.after or event <= self._tail.oldest(column):
+            elif event <= self.after or event <= self._recent.oldest(column):
                 continue  # it is unknown whether it was emitted
             if event == self.newest == self.emitted_until:
                 self._waiting.append((rows.take(which), placed.take(which), now))
@@ -331,7 +326,7 @@ class Forming:
         last[:-1] = (column[1:] != column[:-1]) | (event[1:] != event[:-1])
         order = order[last]
         rows, placed, seen = rows.take(order), placed.take(order), seen[order]
-        reason = self._tail.extend(rows, placed, self._market.interval_ns, self._actions.known)
+        reason = self._recent.extend(rows, placed, self._market.interval_ns, self._actions.known)
         self._report(bad_bars(rows, placed, reason, self._universe))
         good = reason == Reason.GOOD
         if good.any():

@@ -21,10 +21,7 @@ from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import Floats, Ints
 
 MOST_CELLS: Final = 100_000_000
-"""Maximum rows times columns of one parquet file:
-
-about 5 GB in memory. A file of 1 MB can declare a thousand times more.
-"""
+"""Maximum rows times columns of one parquet file (5 GB in memory); a file of 1 MB can declare far more."""
 
 MOST_KNOWN: Final = 1_000
 """Maximum number of marker files for verified files, one empty file each; the oldest are deleted."""
@@ -48,7 +45,7 @@ print(cells)
 def read_bars(paths: tuple[Path, ...], universe: Universe) -> Rows:
     """Read all bars of the universe in `paths`, file after file. Raises FeedError."""
     wanted = ("ts", "symbol", *PRICES, "volume")
-    return _joined(paths, universe, [_frame(path, wanted) for path in paths], "bar")
+    return _joined(paths, universe, [table_of(path, wanted) for path in paths], "bar")
 
 
 def read_trades(paths: tuple[Path, ...], universe: Universe) -> Rows:
@@ -57,7 +54,7 @@ def read_trades(paths: tuple[Path, ...], universe: Universe) -> Rows:
     Each becomes a bar of one price with its size as volume. Raises FeedError.
     """
     frames = [
-        _frame(path, ("ts", "symbol", "price", "size")).select(
+        table_of(path, ("ts", "symbol", "price", "size")).select(
             "ts", "symbol", *(pl.col("price").alias(name) for name in PRICES), pl.col("size").alias("volume")
         )
         for path in paths
@@ -68,33 +65,27 @@ def read_trades(paths: tuple[Path, ...], universe: Universe) -> Rows:
 def _joined(paths: tuple[Path, ...], universe: Universe, frames: list[pl.DataFrame], what: str) -> Rows:
     parts = [_rows(path, frame, universe, k) for k, (path, frame) in enumerate(zip(paths, frames, strict=True))]
     rows = joined(parts)
-    where = ", ".join(p.name for p in paths)
-    if not len(rows):
-        raise FeedError(
-            where, f"no {what} of {some(universe.symbols)}", "Name the file of these symbols in [feed] path"
-        )
-    present = np.bincount(rows.column, minlength=universe.size)
-    absent = [s for s, bars in zip(universe.symbols, present, strict=True) if not bars]
+    counts = np.bincount(rows.column, minlength=universe.size).tolist()
+    absent = [symbol for symbol, count in zip(universe.symbols, counts, strict=True) if not count]
     if absent:
-        raise FeedError(
-            where, f"no {what} of {some(absent)}", "Take them out of [universe] symbols or name another file"
-        )
+        remedy = "Name the file of these symbols in [feed] path"
+        if len(rows):
+            remedy = "Take them out of [universe] symbols or name another file"
+        raise FeedError(", ".join(p.name for p in paths), f"no {what} of {some(absent)}", remedy)
     return rows
 
 
 def span(paths: tuple[Path, ...]) -> tuple[date, date]:
     """Return the first and the last date in the files, the range that calendars must cover. Raises FeedError."""
-    lows, highs = [], []
+    bounds: list[int] = []
     for path in paths:
-        stamps = nanoseconds(_frame(path, ("ts",))["ts"])
-        known = stamps[stamps != NO_STAMP]
-        if not len(known):
-            raise FeedError(
-                path.name, "no readable stamp in column ts", "Write stamps as 2024-07-03 or 2024-07-03T17:00:00Z"
-            )
-        lows.append(int(known.min()))
-        highs.append(int(known.max()))
-    return session_date(min(lows)), session_date(max(highs))
+        stamps = nanoseconds(table_of(path, ("ts",))["ts"])
+        stamps = stamps[stamps != NO_STAMP]
+        if not len(stamps):
+            remedy = "Write stamps as 2024-07-03 or 2024-07-03T17:00:00Z"
+            raise FeedError(path.name, "no readable stamp in column ts", remedy)
+        bounds += [int(stamps.min()), int(stamps.max())]
+    return session_date(min(bounds)), session_date(max(bounds))
 
 
 def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
@@ -102,7 +93,7 @@ def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
 
     A dividend is paid on the shares before the split of its day. Raises FeedError with the line.
     """
-    frame = _frame(path, ("ts", "symbol", "kind", "ratio", "cash"))
+    frame = table_of(path, ("ts", "symbol", "kind", "ratio", "cash"))
     frame = frame.with_columns(
         pl.Series("ts", nanoseconds(frame["ts"])),
         *(pl.col(c).cast(pl.String).str.strip_chars() for c in ("symbol", "kind", "ratio", "cash")),
@@ -134,11 +125,6 @@ def digest(paths: tuple[Path, ...], selection: str) -> str:
                 total.update(chunk)
         total.update(b"\0end")
     return total.hexdigest()
-
-
-def table_of(path: Path) -> pl.DataFrame:
-    """Read all columns of a small file; those of CSV are text. Raises FeedError."""
-    return _frame(path, ())
 
 
 def probe(path: Path) -> None:
@@ -176,8 +162,8 @@ def probe(path: Path) -> None:
             old.unlink()
 
 
-def _frame(path: Path, wanted: tuple[str, ...]) -> pl.DataFrame:
-    """Return the wanted columns of a file, by default all; CSV columns are text."""
+def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
+    """Read the wanted columns of a file, by default all; CSV columns are text. Raises FeedError."""
     if not path.is_file():
         raise FeedError(str(path), "there is no such file", "Check the path in config.toml")
     is_csv = path.suffix.lower() in {".csv", ".txt"}

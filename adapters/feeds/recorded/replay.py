@@ -149,9 +149,7 @@ class Replay:
         return int(self.columns.ts_event[-1])
 
     def items(self, first: int = 0) -> Iterator[Action | MarketSlice]:
-        """Iterate over actions and slices in time order, from slice number `first` with the actions directly
-        before it.
-        """
+        """Iterate over actions and slices in time order, from slice number `first` and the actions before it."""
         due = [k for k, row in enumerate(self._action_row) if row >= first]
         breaks = [self._action_row[k] for k in due]
         row = first

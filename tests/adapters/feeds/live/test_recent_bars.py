@@ -12,7 +12,7 @@ from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.checks import Reason, judge
 from quantd.adapters.feeds.bars.rows import Rows, exact_nano
 from quantd.adapters.feeds.bars.stamps import Placed, place
-from quantd.adapters.feeds.live.recent_bars import Tail
+from quantd.adapters.feeds.live.recent_bars import RecentBars
 from quantd.adapters.feeds.recorded.bar_files import read_bars
 from quantd.trading.events import Action
 from quantd.trading.instruments import Instrument, Universe
@@ -75,7 +75,7 @@ def test_bars_judged_as_they_come_get_the_verdict_of_the_whole_record(
     rows = spoilt(faults)
     placed = place(rows.ts, XNYS, "session", DAY_NS)
     whole = judge(rows, placed, DAY_NS)
-    tail, got = Tail(UNIVERSE.size), np.empty(0, dtype=np.int8)
+    tail, got = RecentBars(UNIVERSE.size), np.empty(0, dtype=np.int8)
     edges = sorted({0, *cuts, *range(len(rows) % step, len(rows), step)[-25:], len(rows)})
     for start, stop in pairwise(edges):
         part = np.arange(start, stop)
@@ -85,7 +85,7 @@ def test_bars_judged_as_they_come_get_the_verdict_of_the_whole_record(
 
 def test_a_split_that_nobody_announces_is_put_aside_for_as_long_as_it_lasts() -> None:
     rows, placed = one_symbol(400, split_at=150)
-    tail, got = Tail(1), []
+    tail, got = RecentBars(1), []
     for k in range(400):
         got += tail.extend(rows.take(np.array([k])), placed.take(np.array([k])), DAY_NS).tolist()
     assert got == [Reason.GOOD] * 150 + [Reason.SPLIT] * 250
@@ -111,14 +111,14 @@ def one_symbol(days: int, split_at: int) -> tuple[Rows, Placed]:
 
 def test_a_bar_is_known_again_and_told_from_its_correction() -> None:
     rows, placed = one_symbol(300, split_at=999)
-    tail = Tail(1)
+    tail = RecentBars(1)
     tail.extend(rows, placed, DAY_NS)
     found = tail.find(0, int(placed.ts_event[290]))
     assert found is not None
     assert tail.same(found, rows, 290)
     assert not tail.same(found, rows, 291)
     assert tail.find(0, int(placed.ts_event[10])) is None, "so far back nothing is remembered"
-    assert tail.oldest(0) == placed.ts_event[300 - Tail.LENGTH]
+    assert tail.oldest(0) == placed.ts_event[300 - RecentBars.LENGTH]
     bar, good = tail.bar(found, Universe((Instrument("X"),)))
     assert (bar.symbol, bar.close, good) == ("X", rows.close[290], True)
 
@@ -126,7 +126,7 @@ def test_a_bar_is_known_again_and_told_from_its_correction() -> None:
 def test_a_bad_bar_that_comes_again_corrected_takes_its_place() -> None:
     rows, placed = one_symbol(100, split_at=999)
     wrong = replace(rows, high=np.where(np.arange(100) == 99, rows.high * 9, rows.high))
-    tail = Tail(1)
+    tail = RecentBars(1)
     assert tail.extend(wrong, placed, DAY_NS)[-1] == Reason.SPIKE
     last = np.array([99])
     assert tail.extend(rows.take(last), placed.take(last), DAY_NS).tolist() == [Reason.GOOD]

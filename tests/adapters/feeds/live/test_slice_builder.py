@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.feeds.bars.rows import ActionRow
-from quantd.adapters.feeds.live.slice_builder import Forming, LiveMarket
+from quantd.adapters.feeds.live.slice_builder import LiveMarket, SliceBuilder
 from quantd.trading.events import Action
 from quantd.trading.market import MarketSlice
 from quantd.trading.ports import Until
@@ -20,10 +20,10 @@ OPEN = ns("2024-07-02 13:30")
 GRACE = 20 * NANO
 
 
-def forming(true: Market, after: int, aside: list[BadBar] | None = None, late: int = 0) -> Forming:
+def forming(true: Market, after: int, aside: list[BadBar] | None = None, late: int = 0) -> SliceBuilder:
     """One that has its history: asked once, at `after`."""
     put = aside if aside is not None else []
-    out = Forming(
+    out = SliceBuilder(
         after,
         LiveMarket(
             universe=true.universe, sessions=true.sessions, stamps=true.stamps, interval_ns=true.interval,
@@ -70,15 +70,15 @@ def test_grace_ends_a_wait_only_when_somebody_was_heard() -> None:
     true = minutes()
     a = of_minute(true, 1)[0]
     close = OPEN + MINUTE
-    heard, polled, deaf, asked_early = (forming(true, OPEN) for _ in range(4))
+    heard, polled, lose_stream, asked_early = (forming(true, OPEN) for _ in range(4))
     heard.take(rows_of(true, of_minute(true, 0)), OPEN)
     heard.take(rows_of(true, [a]), close + NANO)
     polled.answer(rows_of(true, [a]), close + GRACE, close + GRACE)
-    deaf.take(rows_of(true, [a]), close + NANO)
+    lose_stream.take(rows_of(true, [a]), close + NANO)
     asked_early.answer(rows_of(true, [a]), close + GRACE - 1, close + GRACE)
-    for it, given_out in ((heard, True), (polled, True), (deaf, False), (asked_early, False)):
+    for it, given_out in ((heard, True), (polled, True), (lose_stream, False), (asked_early, False)):
         assert bool(slices(it.give(close + GRACE))) is given_out
-    assert said(deaf.give(close + 10 * MINUTE)) == close - 1, "time stands still: it may be our own deafness"
+    assert said(lose_stream.give(close + 10 * MINUTE)) == close - 1, "time stands still: it may be our own deafness"
 
 
 def test_a_bar_in_the_making_never_passes() -> None:
@@ -248,7 +248,7 @@ def test_a_stream_that_was_lost_explains_no_silence_until_it_is_heard_again() ->
     it, close = forming(true, OPEN), OPEN + MINUTE
     it.take(rows_of(true, of_minute(true, 0)), OPEN)
     it.take(rows_of(true, of_minute(true, 1)[:1]), close + NANO)
-    it.deaf()
+    it.lose_stream()
     assert not it.heard(close)
     items = it.give(close + 10 * MINUTE)
     assert (slices(items), said(items)) == ([], close - 1), "the others may have been said while nobody listened"
