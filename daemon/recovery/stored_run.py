@@ -93,7 +93,7 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
     started = next((decode(data).event for _, data in store.entries(run, 1)), None)
     if not isinstance(started, Started):
         return
-    record = store.records.run(run)
+    record = store.run(run)
     differs = ""
     if started.feed != parts.market:
         differs = "another feed file or selection"
