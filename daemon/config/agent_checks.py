@@ -121,7 +121,7 @@ def check_capital(document: Table, known: Known, source: Source) -> Iterator[Mis
 def check_shadows(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
     """Mistakes about shadows: one agent must trade, and a challenger is a shadow."""
     shadows = set(names_of(document)) - set(names_of(document, shadows=False))
-    if "agents" in document and names_of(document) and not names_of(document, shadows=False):
+    if names_of(document) and not names_of(document, shadows=False):
         remedy = "at least one agent must trade: remove its shadow = true"
         yield source.mistake(("agents", 0, "shadow"), "= true for every agent", remedy)
     for path, agent in tables(document, "agents.*"):

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated, Final
+
+import typer
 
 from quantd import bundled
 from quantd.daemon.cli.failures import Failure
@@ -10,10 +13,15 @@ from quantd.models.artifacts.manifest import MANIFEST
 from quantd.models.artifacts.versions import resolved
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
+Bars = Annotated[Path, typer.Option(help="Daily raw bars.")]
+Actions = Annotated[str, typer.Option(help='Splits and dividends; "" for none.')]
+BARS_FILE: Final = Path("data/us_daily.parquet")
+ACTIONS_FILE: Final = "data/us_actions.csv"
 
-def market_files(bars: Path, actions: Path | None) -> tuple[Path, Path | None]:
+
+def market_files(bars: Path, actions: str) -> tuple[Path, Path | None]:
     """The paths of the two files, here or among the bundled ones. Raises Failure."""
-    files = bundled.find(bars), None if actions is None else bundled.find(actions)
+    files = bundled.find(bars), bundled.find(actions) if actions else None
     for path in files:
         if path is not None and not path.is_file():
             remedy = "name the market with --bars, its splits and dividends with --actions"

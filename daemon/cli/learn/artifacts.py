@@ -13,7 +13,15 @@ import typer
 from quantd import bundled
 from quantd.daemon.cli.command import Folder, Json
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.learn.artifact_files import failing, market_files, place_of
+from quantd.daemon.cli.learn.artifact_files import (
+    ACTIONS_FILE,
+    BARS_FILE,
+    Actions,
+    Bars,
+    failing,
+    market_files,
+    place_of,
+)
 from quantd.daemon.cli.output import answer, iso, print_json, say, table
 from quantd.models.artifacts import ensemble, signature, versions
 from quantd.models.artifacts.loader import checked, kind_in, load_artifact
@@ -135,8 +143,8 @@ def distil(
     folder: Folder,
     out: Out,
     hidden: Annotated[str, typer.Option(metavar="64,32", help="Widths of the small network's layers.")] = "64,32",
-    bars: Annotated[Path, typer.Option(help="Daily raw bars of the training.")] = Path("data/us_daily.parquet"),
-    actions: Annotated[str, typer.Option(help='Splits and dividends; "" for none.')] = "data/us_actions.csv",
+    bars: Bars = BARS_FILE,
+    actions: Actions = ACTIONS_FILE,
     steps: Annotated[
         int, typer.Option(min=10, max=100_000, help="Sessions traded by 16 accounts of the policy.")
     ] = 500,
@@ -148,16 +156,15 @@ def distil(
     widths = [int(word) for word in hidden.split(",") if word.strip().isdigit()]
     if not widths or len(widths) != len(hidden.split(",")) or not all(0 < width <= 4096 for width in widths):
         raise typer.BadParameter(f"--hidden {hidden!r}: widths from 1 to 4096, joined by commas")
-    listed = Path(actions) if actions else None
     needs("distillation", "torch", "onnx", "safetensors", "polars")
     from quantd.models.export import distillation
     from quantd.models.export.distillation import DistilPlan
 
     place = _learned(folder)
     _vacant(out)
-    files = market_files(bars, listed)
+    files = market_files(bars, actions)
     words = ["quantd", "models", "distil", str(folder), "--out", str(out), "--hidden", ",".join(map(str, widths))]
-    words += ["--bars", str(bars), "--actions", str(listed or ""), "--steps", str(steps), "--epochs", str(epochs)]
+    words += ["--bars", str(bars), "--actions", actions, "--steps", str(steps), "--epochs", str(epochs)]
     command = shlex.join([*words, "--seed", str(seed)])
     with failing("models distil"):
         plan = DistilPlan(hidden=tuple(widths), steps=steps, epochs=epochs, seed=seed)
@@ -316,7 +323,7 @@ def _vacant(out: Path) -> None:
         raise Failure(f"{out}: there is something already; name a new folder (--out)", CONFIG)
 
 
-ACTIONS: Final[dict[str, Callable[..., int]]] = {
+COMMANDS: Final[dict[str, Callable[..., int]]] = {
     "list": show, "export": export, "quantize": quantize, "distil": distil, "key": make_key, "sign": sign,
     "combine": combine, "use": use,
 }  # fmt: skip

@@ -12,7 +12,15 @@ import typer
 
 from quantd.daemon.cli.command import Folder, Json, day
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.learn.artifact_files import failing, market_files, place_of
+from quantd.daemon.cli.learn.artifact_files import (
+    ACTIONS_FILE,
+    BARS_FILE,
+    Actions,
+    Bars,
+    failing,
+    market_files,
+    place_of,
+)
 from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.models.artifacts.card import forest_verdict
 from quantd.models.artifacts.folder import kind_of
@@ -22,8 +30,6 @@ from quantd.models.forests.prediction import load_forest
 from quantd.trading.exit_codes import CONFIG, DONE
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the artifact to write.")]
-Bars = Annotated[Path, typer.Option(help="Daily raw bars.")]
-Actions = Annotated[str, typer.Option(help='Splits and dividends; "" for none.')]
 Names = Annotated[str, typer.Option(help="Symbols, with commas.")]
 First = Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day read.")]
 Until = Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day read.")]
@@ -42,8 +48,8 @@ def training_of(predicts: ForestKind, what: str) -> Callable[..., int]:
 
     def train_forest(
         out: Out,
-        bars: Bars = Path("data/us_daily.parquet"),
-        actions: Actions = "data/us_actions.csv",
+        bars: Bars = BARS_FILE,
+        actions: Actions = ACTIONS_FILE,
         symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
         first: First = "1998-01-02",  # type: ignore[assignment]  # typer parses it
         last: Until = "2018-12-31",  # type: ignore[assignment]
@@ -56,9 +62,8 @@ def training_of(predicts: ForestKind, what: str) -> Callable[..., int]:
         as_json: Json = False,
     ) -> int:
         names = [name for name in symbols.split(",") if name]
-        listed = Path(actions) if actions else None
         needs("training", "sklearn", "onnx", "polars")
-        files = market_files(bars, listed)
+        files = market_files(bars, actions)
         if (out / MANIFEST).is_file() and kind_of(out) != "forest":
             raise Failure(f"{out} holds another kind of artifact; write to a new folder (--out)", CONFIG)
         with failing(f"models train-{predicts}"):
@@ -66,7 +71,7 @@ def training_of(predicts: ForestKind, what: str) -> Callable[..., int]:
                 predicts, first=first, last=last, horizon=horizon, stride=stride, folds=folds, embargo=embargo,
                 leaves=leaves, seed=seed,
             )  # fmt: skip
-            command = _command(plan, out, bars, listed, names)
+            command = _command(plan, out, bars, actions, names)
             with progress(f"training {predicts}", shown=not as_json) as bar:
                 steps = itertools.count(1)
                 manifest = fit.train(*files, names, plan, out, command, lambda line: bar(next(steps) / (folds + 1)))
@@ -102,14 +107,14 @@ def evaluate_forest(
     folder: Folder,
     first: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First decision.")],
     last: Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day read.")],
-    bars: Bars = Path("data/us_daily.parquet"),
-    actions: Actions = "data/us_actions.csv",
+    bars: Bars = BARS_FILE,
+    actions: Actions = ACTIONS_FILE,
     symbols: Names = "AAPL,BAC,IWM,QQQ,SPY",
     as_json: Json = False,
 ) -> int:
     """Evaluate a forest beside its plain estimate on another market or other dates."""
     names = [name for name in symbols.split(",") if name]
-    files = market_files(bars, Path(actions) if actions else None)
+    files = market_files(bars, actions)
 
     place = place_of(folder)
     with failing("models evaluate"):
@@ -128,17 +133,17 @@ def evaluate_forest(
     return DONE
 
 
-def _command(plan: Any, out: Path, bars: Path, actions: Path | None, symbols: list[str]) -> str:
+def _command(plan: Any, out: Path, bars: Path, actions: str, symbols: list[str]) -> str:
     """The command line with every setting, for the model card."""
     words = ["quantd", "models", f"train-{plan.predicts}", "--out", str(out), "--bars", str(bars)]
-    words += ["--actions", str(actions) if actions is not None else "", "--symbols", ",".join(symbols)]
+    words += ["--actions", actions, "--symbols", ",".join(symbols)]
     words += ["--from", str(plan.first), "--to", str(plan.last)]
     for name in ("horizon", "stride", "folds", "embargo", "leaves", "seed"):
         words += [f"--{name}", str(getattr(plan, name))]
     return shlex.join(words)
 
 
-ACTIONS: Final[dict[str, Callable[..., int]]] = {
+COMMANDS: Final[dict[str, Callable[..., int]]] = {
     "train-risk": training_of("risk", "the volatility of each asset"),
     "train-correlation": training_of("correlation", "the correlation of each pair"),
     "train-allocation": training_of("allocation", "the risk-adjusted return of each asset, relative to the mean"),

@@ -87,4 +87,4 @@ def facts(manifest: AgentManifest) -> list[str]:
     return lines
 
 
-COMMAND: Final = Command("Set up", 100, {**artifacts.ACTIONS, **forests.ACTIONS, "info": info, "verify": verify})
+COMMAND: Final = Command("Set up", 100, {**artifacts.COMMANDS, **forests.COMMANDS, "info": info, "verify": verify})

@@ -11,7 +11,7 @@ import typer
 from quantd import bundled
 from quantd.daemon.cli.command import Command, Json, day
 from quantd.daemon.cli.failures import needs
-from quantd.daemon.cli.learn.artifact_files import failing, market_files
+from quantd.daemon.cli.learn.artifact_files import ACTIONS_FILE, BARS_FILE, Actions, Bars, failing, market_files
 from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.daemon.policies.loading import artifact_folder
 from quantd.models.artifacts.versions import resolved
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def retrain(
     source: Annotated[Path, typer.Argument(metavar="ARTIFACT|PLAN.toml", help="The artifact or plan to train again.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the versions.")],
-    bars: Annotated[Path, typer.Option(help="Daily raw bars.")] = Path("data/us_daily.parquet"),
-    actions: Annotated[str, typer.Option(help='Splits and dividends; "" for none.')] = "data/us_actions.csv",
+    bars: Bars = BARS_FILE,
+    actions: Actions = ACTIONS_FILE,
     until: Annotated[
         date | None, typer.Option(parser=day, metavar="DATE", help="Last day read; the end of the bars without it.")
     ] = None,
@@ -49,7 +49,7 @@ def retrain(
         "measure": measure, "confidence": confidence, "min_gain": min_gain, "max_drawdown_ratio": max_drawdown_ratio,
     }  # fmt: skip
     needs("training", "torch", "onnx", "safetensors")
-    bars, listed = market_files(bars, Path(actions) if actions else None)
+    bars, listed = market_files(bars, actions)
     from quantd.models.retraining import refit
     from quantd.models.retraining.challenge import Rule
 

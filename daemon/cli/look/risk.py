@@ -73,12 +73,11 @@ def _risk_recorded(where: Place, why: str) -> RiskNow:
         return BookSwitch(move.after, move.reason, move.reason == "suspended")
 
     house = switch("house")
-    plan = newest.plan if newest is not None else None
-    values = plan.values if plan is not None else {}
+    values, ts = (newest.plan.values, newest.plan.ts) if newest is not None else ({}, 0)
     return RiskNow(
         run=reader.run.run,
-        ts=plan.ts if plan is not None else 0,
-        time=instant_text(plan.ts) if plan is not None else "",
+        ts=ts,
+        time=instant_text(ts),
         book="house",
         switch=house.switch,
         reason=house.reason,

@@ -1,6 +1,7 @@
 """`quantd models` on learned artifacts as its users meet it: lists, copies, signatures, versions, and what the daemon
 takes of them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,9 @@ def test_an_ensemble_of_copies_trades_and_is_exported_whole(desk: Path) -> None:
 
 
 def test_inference_is_timed_one_by_one_and_many_at_once(desk: Path) -> None:
-    told = answer(quantd(desk, "bench", "inference", "mine/one", "scorer", "--batch", "8", "--threads", "2", "--json"))
+    done = quantd(desk, "bench", "inference", "mine/one", "scorer", "--batch", "8", "--threads", "2", "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == (0 if all(row["within"] for row in told["artifacts"]) else 1)
     for row in told["artifacts"]:
         assert (row["batch"], row["threads"]) == (8, 2)
         assert 0.0 < row["p50_us"] <= row["p99_us"]
