@@ -22,6 +22,7 @@ from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failur
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
 from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync
 from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
+from quantd.adapters.store.journal.queues import BUS
 from quantd.adapters.store.journal.records import Epoch, Records
 from quantd.adapters.store.journal.writer import Batch, Writer
 from quantd.adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
@@ -164,9 +165,9 @@ class Store(Records):
         await asyncio.wrap_future(self.submit(batch))
         self._unrenewed = ""
 
-    def acknowledge(self, keys: Sequence[Key]) -> int:
-        """Delete delivered messages; returns the number of them that were still in the outbox."""
-        return self._do(self._writer.acknowledge, list(keys))
+    def acknowledge(self, keys: Sequence[Key], sink: str = BUS) -> int:
+        """Delete messages that a sink, or the bus, delivered; returns the number of them that were still queued."""
+        return self._do(self._writer.acknowledge, list(keys), sink)
 
     def compact(self, keep: Keep | None = None, folder: Path | None = None) -> Compacted:
         """Move old journal rows into archives in `folder`, by default `archives` in the state folder.
@@ -223,6 +224,10 @@ class Store(Records):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def dropped(self, sink: str = BUS) -> int:
+        """Return the number of messages that a full queue dropped: of the bus ever, of a sink since the start."""
+        return self.outbox_dropped() if sink == BUS else self._writer.dropped(sink)
 
     def _do(self, work: Callable[..., _T], *values: object) -> _T:
         return self._thread.submit(work, *values).result()

@@ -263,6 +263,11 @@ class Readings:
             metrics.set("bus_queue_depth", bus.queue_depth)
             metrics.total("bus_drops", bus.drops)
             metrics.total("bus_reconnects", bus.reconnects)
+        for sink, counts in self._service.sinks.items():
+            metrics.set("sink_queue_depth", counts.depth, sink)
+            metrics.total("sink_deliveries", counts.sent, sink)
+            metrics.total("sink_failures", counts.failures, sink)
+            metrics.total("sink_drops", self._service.store.dropped(sink), sink)
         body, kind = metrics.render()
         return web.Response(body=body, headers={"Content-Type": kind})
 

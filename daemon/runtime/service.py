@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.sinks.sink import Counts
 from quantd.adapters.store.errors import Fenced, StoreError, StoreFull
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
@@ -61,7 +62,6 @@ SETTLED_S: Final = 0.02
 
 BREATH_S: Final = 0.005
 """How long stepping may hold the event loop before others get a turn."""
-
 
 Step = tuple[Event, Sequence[Effect]]
 """An event and the effects it had."""
@@ -169,6 +169,8 @@ class Service:
         """Compares our account with the venue's now; None where the venue is simulated."""
         self.feed_error = ""
         """Why the feed delivers no more; empty while it does."""
+        self.sinks: dict[str, Counts] = {}
+        """The sinks of [alerts.sinks]. The alerts of each batch are queued for them."""
         self.bus_commands: Counter[str] = Counter()
         """Commands over MQTT by what became of them."""
         self.market_ahead_ns: int | None = None
@@ -297,6 +299,7 @@ class Service:
             durable=True,
             snapshot=snapshot,
             quarantine=self.quarantine,
+            sinks=tuple(self.sinks),
         )
         waiting, self._waiting = self._waiting, []  # commands of this batch; those heard while it is written come later
         await self._write(batch, waiting)
@@ -357,9 +360,8 @@ class Service:
             except Fenced as error:
                 raise StoreGaveUp(str(error)) from error
             except StoreError as error:
-                self._store_failed(
-                    f"{'the disk is full' if isinstance(error, StoreFull) else 'the store fails'}: {error}"
-                )
+                what = "the disk is full" if isinstance(error, StoreFull) else "the store fails"
+                self._store_failed(f"{what}: {error}")
                 answer_stops(waiting)
                 if time.monotonic() - began > FULL_S:
                     raise StoreGaveUp(f"{error}{self._unrecorded([*waiting, *self._waiting])}") from error
@@ -402,10 +404,8 @@ class Service:
             self.halt_file.touch(mode=0o600)
         except OSError as error:
             log.critical("halt.lost", file=str(self.halt_file), error=str(error))
-            next_start = "the next start trades unless you halt it"
-            return f"; a halt is not recorded and {self.halt_file} cannot be made: {next_start}"
-        next_start = "the next start is halted until that file is removed"
-        return f"; a halt is not recorded, so {self.halt_file} was made: {next_start}"
+            return f"; a halt is not recorded and {self.halt_file} cannot be made: halt the next start, which trades"
+        return f"; a halt is not recorded, so {self.halt_file} was made: the next start is halted until it is removed"
 
     async def _heeding(self, writing: Coroutine[None, None, None]) -> None:
         """Wait for a write, or for the next one. What people and watchers say meanwhile is stepped at once, into the

@@ -12,7 +12,8 @@ from quantd.adapters.store.driver import Driver, Queries, failures
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.journal.archives import archives_of, last_seqs, rows_of
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
-from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS, waiting
+from quantd.adapters.store.journal.queues import BUS, count, waiting
+from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS
 from quantd.adapters.store.tables.outbox_bound import Message
 from quantd.adapters.store.tables.projection import OpenBasket, Projection, Rows
 from quantd.trading import codec
@@ -124,17 +125,17 @@ class Records:
             raise StoreDamaged(f"snapshots: the one of run {run} after entry {row[1]} was changed")
         return int(row[1]), bytes(row[3])
 
-    def pending(self, limit: int = 100) -> list[Message]:
-        """Return messages of the outbox, oldest first."""
+    def pending(self, limit: int = 100, sink: str = BUS) -> list[Message]:
+        """Return messages queued for a sink, or for the bus, oldest first."""
         with self.connection() as driver:
-            return waiting(driver, limit)
+            return waiting(driver, limit, sink)
 
-    def waiting(self) -> int:
-        """Return the number of messages in the outbox."""
+    def waiting(self, sink: str = BUS) -> int:
+        """Return the number of messages queued for a sink, or for the bus."""
         with self.connection() as driver:
-            return int(driver.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
+            return count(driver, sink)
 
-    def dropped(self) -> int:
+    def outbox_dropped(self) -> int:
         """Return the number of messages that a full outbox ever dropped."""
         with self.connection() as driver:
             row = driver.execute("SELECT value FROM meta WHERE name = 'outbox_dropped'").fetchone()

@@ -18,7 +18,7 @@ from quantd.adapters.store.driver import Driver, Queries, configure, engine_at, 
 from quantd.adapters.store.errors import StoreVersion
 from quantd.adapters.store.migrations.refill import refill
 from quantd.adapters.store.tables.projection import COLUMNS
-from quantd.adapters.store.tables.schema import REVISION, VERSIONS, facts, statements
+from quantd.adapters.store.tables.schema import READABLE, REVISION, VERSIONS, facts, statements
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -61,10 +61,10 @@ def refuse_newer(revision: str) -> None:
 
 
 def refuse_other(driver: Driver) -> None:
-    """Raise StoreVersion unless the store is of this version's revision."""
+    """Raise StoreVersion unless this version of quantd can read the store's revision."""
     revision = revision_of(driver)
     refuse_newer(revision)
-    if revision < REVISION:
+    if revision < READABLE:
         raise StoreVersion(
             f"the store is of revision {revision or 'none'}, this quantd reads {REVISION}: `quantd upgrade` brings it "
             "there, with a backup first"

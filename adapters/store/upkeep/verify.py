@@ -18,9 +18,9 @@ from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing
 from quantd.adapters.store.handle import ARCHIVES, HEAD, for_reading
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, archives_of, rows_of, wrong_with
 from quantd.adapters.store.journal.chain import GENESIS, JOURNAL_COLUMNS, HeadFile, Link, broken, link_of, row_digest
+from quantd.adapters.store.journal.queues import DELIVERY_COLUMNS, OUTBOX_COLUMNS
 from quantd.adapters.store.journal.records import Refold
 from quantd.adapters.store.journal.writer import (
-    OUTBOX_COLUMNS,
     QUARANTINE_COLUMNS,
     RUN_COLUMNS,
     SNAPSHOT_COLUMNS,
@@ -43,6 +43,7 @@ _DIGESTED: Final[dict[str, Sequence[str]]] = {
     "runs": RUN_COLUMNS,
     "snapshots": SNAPSHOT_COLUMNS,
     "outbox": OUTBOX_COLUMNS,
+    "deliveries": DELIVERY_COLUMNS,
     "quarantine": QUARANTINE_COLUMNS,
     "archives": ARCHIVE_COLUMNS,
     "retention": RETENTION_COLUMNS,
@@ -166,7 +167,8 @@ def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[
             for table, columns in COLUMNS.items():
                 if table in tables:
                     found += _compare(table, columns, driver, rebuilt, None if newest is None else fold.bounds())
-            found += _outbox(driver, rebuilt, fold.known)
+            for table in sorted(tables & {"outbox", "deliveries"}):
+                found += _queue(table, driver, rebuilt, fold.known)
         return found
 
 
@@ -357,15 +359,15 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _outbox(driver: Driver, rebuilt: _Rebuilt, known: Mapping[str, int]) -> list[str]:
+def _queue(table: str, driver: Driver, rebuilt: _Rebuilt, known: Mapping[str, int]) -> list[str]:
     """Check that each queued message equals the refolded one. Delivered or dropped messages are rightly absent."""
     found = []
-    for row in driver.execute("SELECT run, seq, k, ts, level, kind, body FROM outbox"):
+    for row in driver.execute(f"SELECT run, seq, k, ts, level, kind, body FROM {table}"):
         if row[1] <= known.get(row[0], 0):
             continue
         told = rebuilt.execute(
             "SELECT run, seq, k, ts, level, kind, body FROM outbox WHERE run = ? AND seq = ? AND k = ?", row[:3]
         ).fetchone()
         if told != tuple(row):
-            found.append(f"outbox: message {message_id(*row[:3])} does not come from the journal")
+            found.append(f"{table}: message {message_id(*row[:3])} does not come from the journal")
     return found[:FINDINGS_OF_A_KIND]
