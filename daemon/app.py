@@ -1,4 +1,4 @@
-"""Wires everything: opens the store, recovers the run, and keeps loop, bus, API and watchdog in one TaskGroup."""
+"""Runs the daemon: opens the store, recovers the run, and runs loop, bus, API and watchdog in one TaskGroup."""
 
 import asyncio
 import gc
@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -72,13 +73,15 @@ log = structlog.get_logger("quantd")
 
 
 class BeginAnew(Exception):
-    """The daemon stopped to go on under another universe, other agents or another calendar: the program is to begin
-    anew with --carry."""
+    """The daemon stopped to continue with another universe, other agents or another calendar.
+
+    The program restarts with --carry.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says beside the configuration."""
+    """The options of the command line."""
 
     config: Path
     state: Path | None = None
@@ -91,7 +94,7 @@ class Options:
 
 
 def read_config(options: Options) -> Config:
-    """The configuration with its overrides; raises ConfigError with every mistake."""
+    """The configuration with its overrides. Raises ConfigError with all mistakes."""
     config = load(options.config, known_names(), environ=options.environ, sets=options.sets)
     mistakes = [*not_yet(config), *mistakes_of(config), *(config.missing_files() or unenforced(config))]
     if mistakes:
@@ -102,9 +105,10 @@ def read_config(options: Options) -> Config:
 async def serve(
     config: Config, options: Options, *, find: Reach = reach, now: Callable[[], int] = time.time_ns
 ) -> Summary:
-    """Run the daemon until it is stopped; the summary of the run as it stands then. A live run's feed and venue are
-    those that
-    `find` gives, its clock is `now` (ns UTC). Raises CannotStart and ConfigError."""
+    """Run the daemon until it is stopped; returns the summary of the run.
+
+    `find` gives the feed and the venue of a live run, `now` is its clock (ns UTC). Raises CannotStart and ConfigError.
+    """
     folder = config.state_folder(options.state)
     if missing := refusal(config, folder, options.live):
         raise CannotStart(missing)
@@ -117,19 +121,18 @@ async def serve(
         raise CannotStart(f"{text}. Raise the limit: ulimit -n 1024, or LimitNOFILE=1024 in the unit file.")
     try:
         for text in tighten(folder, config.api.tokens):
-            log.warning(
-                "state.tightened", found=text, remedy="it is changed now; make a new token if others may have read it"
-            )
+            remedy = "it is changed now; make a new token if others may have read it"
+            log.warning("state.tightened", found=text, remedy=remedy)
     except Insecure as error:
         raise CannotStart(str(error)) from error
     kill_signal = KillSignal()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, kill_signal.pull)
     parts = parts_of(config, now(), cache=folder / "cache", apart=Apart(folder))
-    not_isolated(parts)
+    for worker, rights in lacking(parts.policies):
+        log.warning("policy.not_isolated", policy=worker, missing=rights, see="docs/operate/security.md")
+    where: str | Path = store_url(config.store.url) or folder
     account, lease_s = account_of(config), config.store.lease_ns / 1e9
-    with Store.open(
-        store_url(config.store.url) or folder, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s
-    ) as store:
+    with Store.open(where, state=folder, account=account, holder=config.quantd.name, lease_s=lease_s) as store:
         refuse_damaged(store)
         run = this_run(parts, store, fresh=options.fresh, carry=options.carry)
         names = [a.name for a in parts.rules.agents]
@@ -142,21 +145,21 @@ async def serve(
         outside = await reached(parts, store, shell, run, folder, find, now) if parts.live else None
         broker = start_broker(config)
         try:
-            edges = Edges(config, parts, store, shell, run, broker, folder, outside)
-            service = edges.service(journal, projection, folder)
+            edges = Edges(config, parts, store, shell, run, broker, folder, where, outside)
+            service = edges.service(journal, projection)
             save_config(folder, config, options.config, options.sets, options.environ)
             service.quarantine = aside
             if outside is not None:
                 outside.attach(service)
             bars = shell.tally.symbol_bars
-            edges.listen(service, key, folder)
+            edges.listen(service, key)
             kill_signal.attach(service)
-            # what the start made stays: looked through for garbage again, it would hold the loop up for 0.1 s and more
+            # the objects of the start stay: each collection of them would delay the loop by 0.1 s and more
             gc.freeze()
-            await edges.keep(service, options, folder)
+            await edges.keep(service, options)
         finally:
             gc.unfreeze()
-            if isinstance(shell.meanwhile, Deadline):  # a program that begins anew keeps its children
+            if isinstance(shell.meanwhile, Deadline):  # a program that restarts would keep its children
                 await asyncio.to_thread(shell.meanwhile.close)
             if outside is not None:
                 await outside.leave()
@@ -167,16 +170,10 @@ async def serve(
     return summary(shell, run, config.quantd.mode, service.busy_s, bars)
 
 
-def not_isolated(parts: Parts) -> None:
-    """Log what policies in processes of their own could not give up here."""
-    for worker, missing in lacking(parts.policies):
-        log.warning("policy.not_isolated", policy=worker, missing=missing, see="docs/operate/security.md")
-
-
 async def reached(
     parts: Parts, store: Store, shell: Shell, run: str, folder: Path, find: Reach, now: Callable[[], int]
 ) -> Outside:
-    """The feed and the venue of a live run, connected. Raises CannotStart."""
+    """The connected feed and venue of a live run. Raises CannotStart."""
     began = next((each.ts for each in store.runs() if each.run == run), parts.start_ns)
     aside = Aside()
     outside: Outside | None = None
@@ -195,7 +192,7 @@ async def reached(
 
 
 class Edges:
-    """What connects one run to people: messages, their way out, the API, signals and systemd."""
+    """The interfaces of one run: bus, API, commands, signals and systemd."""
 
     def __init__(
         self,
@@ -206,13 +203,13 @@ class Edges:
         run: str,
         broker: EmbeddedBroker | None,
         folder: Path,
+        where: str | Path,
         outside: Outside | None = None,
     ) -> None:
         state = shell.state
-        self.outside = outside
-        self.where: str | Path = store_url(config.store.url) or folder
         switch = {-1: state.switch.state, **{k: a.switch.state for k, a in enumerate(state.agents)}}
         self.config, self.parts, self.store, self.shell, self.run = config, parts, store, shell, run
+        self.folder, self.where, self.outside = folder, where, outside
         self.composer = Composer(
             run,
             config.quantd.name,
@@ -224,7 +221,7 @@ class Edges:
             lots=state.ledger.house.lots,
         )
         self.histories = Histories(config.risk.history)
-        self.histories.read(Reader.open(self.where, run))
+        self.histories.read(Reader.open(where, run))
         self.lanes = Lanes(StoredAlerts(store, self.composer))
         self.bus = make_bus(config, self.lanes, self.composer, broker)
         self.bus_url = bus_url(config, broker)
@@ -232,7 +229,7 @@ class Edges:
         self.deliveries: list[Delivery] = []
 
     def published(self, messages: Iterable[Message]) -> None:
-        """Messages of committed steps; alerts come out of the store by themselves."""
+        """Publish messages of committed steps; alerts are published from the store."""
         for message in messages:
             if message.retain:
                 self.bus.retain(message.topic, message.payload)
@@ -241,13 +238,13 @@ class Edges:
         self.bus.wake()
 
     def urgent(self, message: Message) -> None:
-        """A message that cannot wait for a store which takes nothing: it waits in memory for broker and sinks."""
+        """Publish a message while the store fails; it waits in memory for the broker and the sinks."""
         self.lanes.put(message)
         self.bus.wake()
         for each in self.deliveries:
             each.urgent(msgspec.json.decode(message.payload, type=Alert))
 
-    def service(self, journal: Journal, projection: Projection, folder: Path) -> Service:
+    def service(self, journal: Journal, projection: Projection) -> Service:
         """The loop of this run."""
         alerts = self.config.alerts
         return Service(
@@ -258,20 +255,21 @@ class Edges:
             self.composer,
             config=self.config,
             run=self.run,
-            state_folder=folder,
+            state_folder=self.folder,
             alerts=AlertFilter(alerts.levels, alerts.per_minute, alerts.quiet_hours, alerts.timezone),
             published=self.published,
             urgent=self.urgent,
             histories=self.histories,
         )
 
-    def listen(self, service: Service, key: str, folder: Path) -> None:
-        """Read commands from the bus, where a key for them is given."""
+    def listen(self, service: Service, key: str) -> None:
+        """Read commands from the bus if there is a key for them."""
         if not key:
             return
         topic = command_topic(self.config)
         answers = f"{root(self.config.bus.prefix, self.config.quantd.name)}/{ANSWERS}"
-        self.commands = MqttCommands(service, key, topic, folder, lambda payload: self.bus.transient(answers, payload))
+        answer = partial(self.bus.transient, answers)
+        self.commands = MqttCommands(service, key, topic, self.folder, answer)
         self.bus.listen = Listen(topic, self.commands.received)
 
     def status(self, state: StatusState, text: str = "") -> bytes:
@@ -279,14 +277,14 @@ class Edges:
         mode = self.config.quantd.mode
         return self.composer.status(state, time.time_ns(), mode=mode, version=VERSION, text=text).payload
 
-    async def keep(self, service: Service, options: Options, folder: Path) -> None:
-        """Step until a stop, with everything around it in one TaskGroup."""
-        config, parts, bus = self.config, self.parts, self.bus
+    async def keep(self, service: Service, options: Options) -> None:
+        """Step until a stop, with all other tasks in one TaskGroup."""
+        config, parts, bus, folder = self.config, self.parts, self.bus, self.folder
         api = Api(service, parts, config, folder, bus, self.bus_url)
         write = Reporter(service, folder, self.where, parts.market, parts.slices).work
         keep = Upkeep(service, self.store, folder, self.where).work
         self.deliveries = [Delivery(service, self.composer, *each) for each in open_sinks(config).items()]
-        # a backup first: it holds what compaction moves
+        # a backup first: it contains what compaction moves
         jobs = {
             "reports": Jobs(service, {"daily_report": write, "risk_report": write}),
             "upkeep": Jobs(service, {"backup": keep, "compact": keep}),
@@ -302,7 +300,7 @@ class Edges:
                 delivering = [beside(f"alerts to {each.kind}", each.run) for each in self.deliveries]
                 ending = [beside("bus", bus.run), *(beside(name, each.run) for name, each in jobs.items())]
                 around = [
-                    # before the feed: a file that is there holds for the first bar
+                    # before the feed: an existing file applies to the first bar
                     tasks.create_task(watch_halt_file(service), name="halt file"),
                     tasks.create_task(watch_conditions(service, parts), name="watch"),
                     beside("heartbeat", lambda: heartbeat(service, bus, self.composer)),
@@ -336,21 +334,21 @@ class Edges:
                     _, late = await asyncio.wait(delivering, timeout=LAST_S)
                     for task in late:
                         task.cancel()
-                await asyncio.wait(ending)  # these end by themselves, with what is left to say
+                await asyncio.wait(ending)  # these end after their last messages and jobs
         finally:
             await api.stop()
             for each in self.deliveries:
                 await each.close()
 
     async def _ready(self, ready: asyncio.Event) -> None:
-        """Say that we are there, once the account is known to be ours."""
+        """Report readiness once the account is reconciled."""
         await ready.wait()
         self.bus.status(self.status("online"))
         systemd.ready(f"{self.config.quantd.name} · run {self.run}")
 
 
 def start_broker(config: Config) -> EmbeddedBroker | None:
-    """The embedded MQTT broker, when it is configured. Raises CannotStart when its port is taken."""
+    """The embedded MQTT broker, if configured. Raises CannotStart when its port is in use."""
     if config.bus.kind != "embedded":
         return None
     topic = command_topic(config) if config.bus.commands else ""
@@ -363,12 +361,12 @@ def start_broker(config: Config) -> EmbeddedBroker | None:
 
 
 def command_topic(config: Config) -> str:
-    """Where commands for this instance arrive."""
+    """The topic of commands for this instance."""
     return f"{root(config.bus.prefix, config.quantd.name)}/{COMMANDS}"
 
 
 def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedBroker | None) -> MqttBus:
-    """The publisher for the embedded broker or the one that [bus] url names."""
+    """The publisher for the embedded broker or for [bus] url."""
     offline = composer.status("offline", time.time_ns(), mode=config.quantd.mode, version=VERSION)
     if broker is not None:
         username, password = broker.publisher
@@ -383,6 +381,6 @@ def make_bus(config: Config, lanes: Lanes, composer: Composer, broker: EmbeddedB
 
 
 def bus_url(config: Config, broker: EmbeddedBroker | None) -> str:
-    """Where subscribers connect."""
+    """The URL for subscribers."""
     host, port, secure = address(config.bus.url) if broker is None else (broker.host, broker.port, False)
     return f"mqtt{'s' if secure or config.bus.tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{port}"

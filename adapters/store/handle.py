@@ -227,7 +227,7 @@ class Store(Records):
 
     def dropped(self, sink: str = BUS) -> int:
         """Return the number of messages that a full queue dropped: of the bus ever, of a sink since the start."""
-        return self.outbox_dropped() if sink == BUS else self._writer.dropped(sink)
+        return super().dropped() if sink == BUS else self._writer.dropped(sink)
 
     def _do(self, work: Callable[..., _T], *values: object) -> _T:
         return self._thread.submit(work, *values).result()

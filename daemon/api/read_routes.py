@@ -217,7 +217,7 @@ class Readings:
         """Updates and renders all metrics for a scrape by Prometheus."""
         now, metrics, state = self.now(), self._metrics, self._service.shell.state
         service, bus = self._service, self._bus
-        trail, known = service.trail, metrics_of(self.assessed().house)
+        trail, known = service.trace, metrics_of(self.assessed().house)
         metrics.total("slices", now.slices)
         for counter, totals in (
             ("gate_verdicts", trail.verdicts),

@@ -1,6 +1,7 @@
-"""Brokers by kind. A venue's library is imported when it is opened."""
+"""Brokers by kind. The library of a venue is imported when the venue is opened."""
 
 from collections.abc import Mapping
+from typing import cast
 
 from quantd.adapters.brokers.venue import Login, Venue
 from quantd.adapters.plugins import function, records
@@ -15,7 +16,7 @@ def venues() -> Mapping[str, Venue]:
 
 
 def login_of(config: Config, universe: Universe, run: str) -> Login:
-    """The account that [broker] names: in every mode but live the venue's sandbox."""
+    """The login of [broker]; in every mode but live that of the venue's sandbox."""
     table = config.broker
     return Login(
         universe,
@@ -30,18 +31,14 @@ def login_of(config: Config, universe: Universe, run: str) -> Login:
 
 
 def broker_of(config: Config, universe: Universe, run: str) -> Broker | None:
-    """The venue that orders go to, not yet connected; None where they are simulated. Raises VenueError."""
+    """The venue of orders, not yet connected; None for a simulated one. Raises VenueError."""
     venue = venues()[config.broker.kind]
-    if not venue.broker:
-        return None
-    made: Broker = function(venue.broker)(login_of(config, universe, run))
-    return made
+    return cast(Broker, function(venue.broker)(login_of(config, universe, run))) if venue.broker else None
 
 
 async def may_withdraw(config: Config, universe: Universe) -> bool | None:
-    """Whether the key of [broker] may withdraw; None where that is not known. Raises what the adapter raises."""
+    """Whether the key of [broker] permits withdrawals; None where unknown. Raises the adapter's errors."""
     venue = venues()[config.broker.kind]
     if not venue.may_withdraw:
         return None
-    may: bool | None = await function(venue.may_withdraw)(login_of(config, universe, "doctor00"))
-    return may
+    return cast(bool | None, await function(venue.may_withdraw)(login_of(config, universe, "doctor00")))

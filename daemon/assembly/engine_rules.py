@@ -20,7 +20,7 @@ from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
 
 FEED_ASKS = frozenset({"rebalance"})
-"""Schedules that ask agents; the others are jobs."""
+"""Schedules at which agents decide; the others are jobs."""
 
 
 def rules_of(
@@ -31,8 +31,10 @@ def rules_of(
     schedules: tuple[Schedule, ...],
     interval_ns: int,
 ) -> Rules:
-    """What the engine is told; `policies` are those of the agents, then of the shadows. An agent's collars, fees and
-    tolerances on the way are the house's unless it says otherwise: they describe the venue, not the agent."""
+    """The engine's rules. `policies` are those of the agents, then of the shadows.
+
+    Collars, fees and tolerances describe the venue: an agent has the house's unless it sets its own.
+    """
     risk, shocks = config.risk, shocks_of(config)
     house = house_limits(config, universe, interval_ns)
     capital = [Fraction(repr(agent.capital)) for agent in config.agents]
@@ -91,11 +93,10 @@ def rules_of(
 def _shadow(
     config: Config, house: Rules, k: int, agent: Agent, schedules: tuple[Schedule, ...], shocks: Mapping[str, Shock]
 ) -> Rules:
-    """A house of one shadow agent: the same market, venue and estimates, its own limits, and none above it. What people
-    and a broker move is the account's alone."""
+    """A house of one shadow agent with its own limits only, on the same market and venue."""
     limits = agent_limits(agent, house.house, house.universe, shocks)
     if limits.protective is not None:
-        # it has no venue where a stop could rest: its levels are watched
+        # its simulated venue takes no stops: the daemon watches its levels
         limits = override(limits, protective=replace(limits.protective, at_venue=False))
     named = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
     capital = int(house.cash_micro * Fraction(repr(agent.capital)))
@@ -124,14 +125,14 @@ def _shadow(
 
 
 def promotion_of(config: Config) -> PromotionRules | None:
-    """The table [promotion] as the engine reads it; None where nobody challenges anybody."""
+    """The table [promotion]; None without a challenger."""
     if not any(agent.challenges for agent in config.shadows):
         return None
     return PromotionRules(**config.document.promotion.model_dump(), seed=config.broker.seed)
 
 
 def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
-    """The table [capital] as the engine reads it: the book of orders by hand keeps what it has."""
+    """The table [capital], without the book of manual orders; None for fewer than two agents."""
     table = config.document.capital
     agents = tuple(k for k, agent in enumerate(config.agents) if agent.name != MANUAL)
     if table is None or len(agents) < 2:
@@ -145,35 +146,21 @@ def capital_of(config: Config, universe: Universe) -> CapitalRules | None:
         regimes.append(Regime(regime.name, regime.above, shares))
     of_benchmark = table.volatility_of == "benchmark" and bool(universe.benchmark)
     return CapitalRules(
-        method=table.method,
+        **table.model_dump(exclude={"regimes", "volatility_of"}),
         agents=agents,
         base=tuple(float(Fraction(repr(config.agents[k].capital)) / total) for k in agents),
-        lookback=table.lookback,
-        shrink=table.shrink,
-        floor=table.floor,
-        ceiling=table.ceiling,
-        max_step=table.max_step,
-        tilt=table.tilt,
         regimes=tuple(regimes),
         benchmark=universe.index[universe.benchmark] if of_benchmark else -1,
     )
 
 
 def execution_of(config: Config) -> Execution:
-    """How decisions become orders, as the engine is told."""
+    """The table [execution]."""
     table = config.document.execution
-    return Execution(
-        style=table.style,
-        over_ns=table.over_ns,
-        slices=table.slices,
-        participation=table.participation,
-        every_ns=table.chase.every_ns,
-        step_bp=table.chase.step_bp,
-        most=table.chase.most,
-        profile=table.profile or U_SHAPE,
-    )
+    own = table.model_dump(exclude={"chase", "profile"})
+    return Execution(**own, **table.chase.model_dump(), profile=table.profile or U_SHAPE)
 
 
 def _rearm_samples(text: str | None) -> int:
-    """Samples after which a replayed feed re-arms the switch by itself; 0 for never."""
+    """Samples after which a replayed feed re-arms the switch; 0 for never."""
     return 21 if text is None else 0 if text == "never" else int(text)

@@ -1,4 +1,4 @@
-"""Vendors of bars by kind, for a run and for `quantd data` alike. A vendor's library is imported when it is opened."""
+"""Vendors of bars by kind. The library of a vendor is imported when the vendor is opened."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +16,7 @@ def vendors() -> Mapping[str, Vendor]:
 
 
 def source_of(kind: str, request: Request) -> Source:
-    """The vendor before its first request. Raises SourceError, and FileWrong for a file that cannot be read."""
+    """The source of a vendor, before its first request. Raises SourceError, and FileWrong for an unreadable file."""
     vendor = vendors().get(kind)
     if vendor is None:
         raise SourceError("[feed] kind", f'"{kind}" is no vendor', f"There are {', '.join(vendors())}", again=False)
@@ -24,9 +24,9 @@ def source_of(kind: str, request: Request) -> Source:
 
 
 def stream_of(kind: str, request: Request) -> Stream | None:
-    """The bars of the same vendor as they are made; None where it sends none of this interval.
+    """The vendor's stream of live bars; None where it has none of this interval.
 
-    An exchange of ccxt that sends none reports that when its stream is read.
+    An exchange of ccxt without a stream reports that when the stream is read.
     """
     vendor = vendors()[kind]
     if not vendor.stream:

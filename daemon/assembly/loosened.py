@@ -1,4 +1,4 @@
-"""Which limits of a configuration are looser than those that quantd ships: the profiles, and its own config.toml."""
+"""The limits of a configuration that are looser than the shipped ones: the profiles, and quantd's config.toml."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -8,39 +8,36 @@ from quantd import bundled
 from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, load
+from quantd.daemon.config import Limits as LimitKeys
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, tighter_of, value_of
 from quantd.risk.limits.profiles import PROFILES
 
 WITHOUT_PROFILE: Final = "balanced"
-"""What an agent without a profile is held to."""
+"""Profile with which an agent without one is compared."""
 
 UNCOMPARED: Final = frozenset(
     {"fee_bp", "max_price_age_ns", "min_history", "restricted", "group_caps", "duplicate_window_ns"}
 )
-"""What describes the venue, the bars or the desk: the shipped values are nobody's bar."""
+"""Limits that describe the venue, the bars or the desk: the shipped values are no standard."""
 
 
 def looser(config: Config) -> list[str]:
-    """Dotted keys whose limit is looser than the shipped one. An agent's is looser where it is beyond its profile and
-    beyond every shipped agent of that profile."""
-    return [*_of_house(config), *_of_agents(config)]
+    """Dotted keys of limits that are looser than the shipped ones.
 
-
-def _of_house(config: Config) -> Iterator[str]:
-    ours, theirs = _house(config), _house(_shipped())
-    for name in keys_looser(ours, theirs):
-        yield f"risk.{name}"
+    An agent's limit is looser when it exceeds its profile and every shipped agent of that profile.
+    """
+    house, shipped = (_limits(each, each.risk, each.risk.profile) for each in (config, _shipped()))
+    return [*(f"risk.{name}" for name in keys_looser(house, shipped)), *_of_agents(config)]
 
 
 def _of_agents(config: Config) -> Iterator[str]:
     sectors = any(config.instruments().sectors)
     for agent in config.agents:
         profile = agent.profile or WITHOUT_PROFILE
-        bars = [
-            PROFILES[profile],
-            *(_agent(_shipped(), k) for k, a in enumerate(_shipped().agents) if a.profile == profile),
-        ]
-        ours = limits_of(agent.limits, agent.profile, config.instruments(), shocks_of(config))
+        shipped = _shipped()
+        alike = (_limits(shipped, each.limits, profile) for each in shipped.agents if each.profile == profile)
+        bars = [PROFILES[profile], *alike]
+        ours = _limits(config, agent.limits, agent.profile)
         beyond = [set(keys_looser(ours, bar)) for bar in bars]
         names = set.intersection(*beyond)
         for name in sorted(names - (set() if sectors else {"max_sector_weight"})):
@@ -52,17 +49,12 @@ def _shipped() -> Config:
     return load(bundled.CONFIG, known_names())
 
 
-def _house(config: Config) -> Limits:
-    return limits_of(config.risk, config.risk.profile, config.instruments(), shocks_of(config))
-
-
-def _agent(config: Config, number: int) -> Limits:
-    agent = config.agents[number]
-    return limits_of(agent.limits, agent.profile, config.instruments(), shocks_of(config))
+def _limits(config: Config, keys: LimitKeys, profile: str | None) -> Limits:
+    return limits_of(keys, profile, config.instruments(), shocks_of(config))
 
 
 def keys_looser(ours: Limits, theirs: Limits) -> list[str]:
-    """Names of limits of `ours` that allow what `theirs` do not."""
+    """Names of the limits of `ours` that are looser than those of `theirs`."""
     plain = Limits()
     found = []
     for name in (*(key for key in Limits.__struct_fields__ if key in FIELDS), *EXTRA):
@@ -83,5 +75,5 @@ def _loosens(name: str, a: Any, b: Any) -> bool:
     try:
         return bool(tighter_of(name, a, b) != a)
     except ValueError:
-        # two estimators: neither is tighter, so their bounds are compared
+        # the estimators differ: compare their bounds
         return bool(getattr(a, "limit", 0.0) > getattr(b, "limit", 0.0))

@@ -1,4 +1,4 @@
-"""The names a configuration may use: policies with their parameters, calendars, risk profiles."""
+"""The names that a configuration may use: policies with their parameters, calendars, risk profiles."""
 
 from typing import Final, get_args
 
@@ -17,26 +17,24 @@ COMMON: Final = (
     "24/7", "XNYS", "XNAS", "NYSE", "NASDAQ", "XLON", "LSE", "XETR", "XFRA", "XPAR", "XAMS", "XSWX", "XMIL", "XMAD",
     "XTSE", "XTKS", "XHKG", "XSHG", "XBOM", "XASX", "XKRX", "BVMF", "CMES", "24/5",
 )  # fmt: skip
-"""Calendars that need no look at the library; a test holds them to it."""
+"""Calendars that are known without an import of the library; a test compares them with it."""
 
 
 class Calendars(tuple[str, ...]):
-    """The common names, for suggestions; every other one is asked of a library that takes two seconds to import."""
+    """The common names, for suggestions; other names are looked up in a library that takes two seconds to import."""
 
     __slots__ = ()
 
     def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or name in _all_calendars()
+        if super().__contains__(name):
+            return True
+        from quantd.adapters.calendars import ALWAYS_OPEN, names
 
-
-def _all_calendars() -> tuple[str, ...]:
-    from quantd.adapters.calendars import ALWAYS_OPEN, names
-
-    return (ALWAYS_OPEN, *names())
+        return name == ALWAYS_OPEN or name in names()
 
 
 class Policies(tuple[str, ...]):
-    """The built-in names, for suggestions; every other one is looked up among installed packages."""
+    """The built-in names, for suggestions; other names are looked up among installed packages."""
 
     __slots__ = ()
 
@@ -45,7 +43,7 @@ class Policies(tuple[str, ...]):
 
 
 def known_names() -> Known:
-    """Names that `quantd.daemon.config.load` accepts."""
+    """The names that `quantd.daemon.config.load` accepts."""
     parameters = {each.name: each.params.__struct_fields__ for each in RECORDS}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
     declared = [each.secrets for many in (vendors(), venues(), sinks()) for each in many.values()]
@@ -64,11 +62,11 @@ def known_names() -> Known:
 
 
 JOBS: Final = frozenset(get_args(Job)) - {"reload"}
-"""What a schedule can do in this version."""
+"""The jobs of schedules in this version."""
 
 
 def not_yet(config: Config) -> list[Mistake]:
-    """A mistake for each schedule whose job is not built."""
+    """A mistake for each configured job that this version does not have."""
     known = f"it does {', '.join(sorted(JOBS))}"
     return [
         config.source.mistake(("schedules", k, "do"), f'= "{schedule.do}": this version does not do it yet', known)

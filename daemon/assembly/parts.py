@@ -1,6 +1,6 @@
-"""From a configuration to the parts of a run: universe, sessions, feed, rules, policies, venue and timeline.
+"""Makes the parts of a run from its configuration: universe, sessions, feed, rules, policies, venue and timeline.
 
-A backtest, a paper run and a replay are assembled here alike; only what drives them differs.
+Backtests, paper runs, live runs and replays have the same parts.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from msgspec.structs import replace
@@ -34,8 +34,7 @@ from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.schedule import Schedule, Verdict, catch_up, due, stream
 from quantd.daemon.runtime.timeline import Item, due_ticks, sample_ticks, timeline, with_due
 from quantd.trading.display_text import session_date
-from quantd.trading.effects import Ask
-from quantd.trading.events import Decided, Tick
+from quantd.trading.events import Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats, MarketSlice
@@ -46,19 +45,22 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, sharpe_definit
 log = structlog.get_logger("quantd.assembly")
 
 LIVE_BACK_YEARS: Final = 3
-"""Years of sessions before the warm-up: how old a run may be that is folded from its beginning."""
+"""Years of sessions before the warm-up: maximum age of a run that is replayed from its beginning."""
 
 LIVE_AHEAD_DAYS: Final = 300
-"""Sessions are announced a year ahead; a daemon is started anew before they end."""
+"""Days of sessions ahead; exchanges announce a year. A daemon restarts before they end."""
 
 AHEAD_DAYS = 20
-"""Calendar days of sessions kept beyond the last bar: an order's end must be known when it is sent."""
+"""Days of sessions beyond the last bar: the end of an order must be known when it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one run, whatever its market: everything but where bars come from. `market` names the market, so
-    that a run is continued on its own only; `live` says that it goes on, and is journalled bar by bar."""
+    """The parts of one run except its feed.
+
+    `market` identifies the market, so that a run continues on its own market only. A `live` market is journalled bar by
+    bar.
+    """
 
     config: Config
     universe: Universe
@@ -73,45 +75,42 @@ class Parts:
     live: bool
     macro: tuple[MacroFile, ...]
     apart: Apart | None
-    """Makes the policies that answer in processes of their own; None where all are asked in line."""
+    """Makes the policies in separate processes; None where all run inline."""
     cash_rate: RateFile | None
-    """What cash earns; None where it earns nothing."""
+    """The interest rate of cash; None for none."""
 
     def risk_free_annual(self, days_ns: Sequence[int], periods: float) -> RiskFree:
-        """The risk-free rate of the returns between samples of these dates, a year of `periods` samples."""
+        """The annual risk-free rate of the returns between samples of these dates, with `periods` samples a year."""
         return RISK_FREE_ANNUAL if self.cash_rate is None else self.cash_rate.rate.earned(days_ns)[1:] * periods
 
     @property
     def sharpe_definition(self) -> str:
-        """What is printed beside a Sharpe ratio of this run."""
+        """The definition of this run's Sharpe ratio, as text."""
         return sharpe_definition(self.cash_rate.rate.words if self.cash_rate is not None else "")
 
     def shell(self, log: Log | None = None) -> Shell:
         """A new shell at the start of the run."""
-        policies = self.policies
-
-        def ask(question: Ask) -> Decided:
-            return answer(policies[question.policy], question)
-
-        remote = self.config.broker.kind != "paper"
-        venue = Wire() if remote else self.paper()
-        shadows = [self.paper() for _ in self.rules.shadows]
+        policies, remote = self.policies, self.config.broker.kind != "paper"
         return Shell(
-            State(self.rules), venue, ask, interval_ns=self.interval_ns, log=log, remote=remote, shadows=shadows
+            State(self.rules),
+            Wire() if remote else self.paper(),
+            lambda question: answer(policies[question.policy], question),
+            interval_ns=self.interval_ns,
+            log=log,
+            remote=remote,
+            shadows=[self.paper() for _ in self.rules.shadows],
         )
 
     def paper(self) -> Paper:
-        """A simulated venue at the configured costs: the house's, or a shadow's."""
-        return Paper(self.universe, self.costs, self.by_column())
-
-    def by_column(self) -> list[Sessions]:
-        """The sessions of each instrument."""
-        return [self.sessions[each.calendar] for each in self.universe.instruments]
+        """A simulated venue of the house or of a shadow, at the configured costs."""
+        sessions = [self.sessions[each.calendar] for each in self.universe.instruments]
+        return Paper(self.universe, self.costs, sessions)
 
     def dated(self, tick: Tick) -> Tick:
-        """A tick of a sample with what is known of each macro series at its instant, and the rate on cash. On a market
-        that goes on the files are read again when they were written; one that cannot be read keeps what was known of
-        it."""
+        """A tick with the values of the macro series and the rate on cash, if it is a sample.
+
+        On a live market changed files are read again; the last values of an unreadable one stay.
+        """
         rate = None if tick.warmup else self.cash_rate
         if not tick.sample or not (self.macro or rate):
             return tick
@@ -125,8 +124,10 @@ class Parts:
         return replace(tick, macro=known, cash_rate=rate.rate.before(tick.key - tick.key % DAY_NS) if rate else None)
 
     def ticks_between(self, after: int, until: int, start_ns: int, away: int = 0) -> Iterator[Tick]:
-        """Samples of the house session and what the schedules say, in (after, until]; before `start_ns` is the warm-up.
-        Of what was due by `away`, while nobody was there, each schedule's `missed` says what is made up for."""
+        """Samples of the house session and scheduled ticks in (after, until]; before `start_ns` is the warm-up.
+
+        Each schedule's `missed` decides on its instants up to `away`, the end of a downtime.
+        """
         house = self.sessions[self.universe.calendar]
         calendars = [self.sessions[name] for name in sorted({i.calendar for i in self.universe.instruments})]
         samples = sample_ticks(house, calendars, self.interval_ns, after, until, start_ns)
@@ -134,14 +135,14 @@ class Parts:
             return samples
         asks = {k: self._asked_by(s) for k, s in enumerate(self.schedules) if s.do in FEED_ASKS}
         jobs = {k: s.do for k, s in enumerate(self.schedules)}
-        # what a schedule says during the warm-up is for nobody: trading begins at `start`
+        # schedules begin with trading, after the warm-up
         after = max(after, start_ns - 1)
-        said = stream(self.schedules, self.sessions, max(after, away), until)
-        made_up = [(ts, k) for ts, k, verdict in self.missed(after, away) if verdict == "run"]
-        return with_due(samples, due_ticks(chain(made_up, said), asks, jobs))
+        ahead = stream(self.schedules, self.sessions, max(after, away), until)
+        missed = [(ts, k) for ts, k, verdict in self.missed(after, away) if verdict == "run"]
+        return with_due(samples, due_ticks(chain(missed, ahead), asks, jobs))
 
     def _asked_by(self, schedule: Schedule) -> tuple[int, ...]:
-        """The numbers of those that a schedule asks. A challenger that no schedule names is asked with its champion."""
+        """Numbers of the agents that a schedule asks; a challenger without a schedule decides with its champion."""
         numbers = {name: k for k, name in enumerate(self.rules.seats)}
         if not schedule.agents:
             return tuple(k for name, k in numbers.items() if name != MANUAL)
@@ -151,12 +152,11 @@ class Parts:
 
     @property
     def slices(self) -> Callable[[int], MarketSlice] | None:
-        """The slices of a recorded market by number, for who reads the journal; None on a market that goes on, whose
-        journal has them."""
+        """The slices of a recorded market by number; None on a live market, whose journal has them."""
         return None
 
     def missed(self, after: int, away: int) -> list[tuple[int, int, Verdict]]:
-        """The verdict on each (instant, number of a schedule) that was due in (after, away]."""
+        """The verdict on each (instant, number of a schedule) in (after, away]."""
         return catch_up(self.schedules, due(self.schedules, self.sessions, after, away), away) if away > after else []
 
 
@@ -180,16 +180,15 @@ class Assembly(Parts):
 
 
 def assemble(config: Config, *, cache: Path | None = None, apart: Apart | None = None) -> Assembly:
-    """Read the market and load the policies that a configuration names.
+    """The parts of a run over a recorded market, which it reads.
 
-    `cache` is a folder for built calendars; `apart` makes the policies that answer in processes of their own. Raises
-    FeedError, UnknownCalendar or PolicyError, each with a text that names the file or value and the remedy.
+    `cache` is a folder for built calendars; `apart` makes the policies in separate processes. Raises FeedError,
+    UnknownCalendar or PolicyError, whose text names the file or value and the remedy.
     """
     if config.feed.kind != "replay":
         remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'
-        raise FeedError(
-            "[feed] kind", f'"{config.feed.kind}" is a feed that goes on, and this needs recorded bars', remedy
-        )
+        what = f'"{config.feed.kind}" is a feed that goes on, and this needs recorded bars'
+        raise FeedError("[feed] kind", what, remedy)
     universe = config.instruments()
     path = config.at(config.feed.path)
     sessions = market_sessions(config, path, cache)
@@ -205,66 +204,60 @@ def assemble(config: Config, *, cache: Path | None = None, apart: Apart | None =
         warmup=config.feed.warmup,
         build_from=config.feed.build_from,
     )
-    macro = macro_of(config, sessions[universe.calendar])
-    policies = policies_of(config, universe, feed.interval_ns, apart)
-    schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
-    house_sessions = sessions[universe.calendar]
-    first, start = next(
-        ((d, o) for d, o in zip(house_sessions.day_ns, house_sessions.open_ns, strict=True) if d >= feed.start_key),
-        (0, 0),
-    )
-    rate = rate_of(config, first)
+    house = sessions[universe.calendar]
+    dates = zip(house.day_ns, house.open_ns, strict=True)
+    first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
+    macro, rate = macro_of(config, house), rate_of(config, first)
     return Assembly(
-        config=config,
-        universe=universe,
-        sessions=sessions,
-        rules=rules_of(config, universe, sessions, policies, schedules, feed.interval_ns),
-        costs=config.broker.costs(),
-        policies=policies,
-        schedules=schedules,
+        **_parts(config, universe, sessions, feed.interval_ns, apart),
         start_ns=start,
-        interval_ns=feed.interval_ns,
         market=series_digest(feed.digest, macro, rate),
         live=False,
         macro=macro,
-        apart=apart,
         cash_rate=rate,
         feed=feed,
     )
 
 
 def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
-    """The parts of a run on a market that goes on, without asking anybody: its feed and its venue are opened by the
-    daemon.
+    """The parts of a run on a live market; the daemon opens its feed and its venue.
 
     `now` (ns UTC) places the calendars; `apart` is as for `assemble`. Raises UnknownCalendar, PolicyError or
     ScheduleError.
     """
     universe = config.instruments()
     today = session_date(now)
-    # whole months, so that the built calendars are kept for as long
+    # whole months, so that the built calendars are cached for as long
     begin = date(today.year - LIVE_BACK_YEARS - int(config.feed.warmup * 1.6) // 365, 1, 1)
     end = (today + timedelta(days=LIVE_AHEAD_DAYS)).replace(day=1)
     sessions = sessions_of(config, begin, end, cache)
-    policies = policies_of(config, universe, config.feed.interval_ns, apart)
-    schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
-    table = config.feed
     return Parts(
-        config=config,
-        universe=universe,
-        sessions=sessions,
-        rules=rules_of(config, universe, sessions, policies, schedules, table.interval_ns),
-        costs=config.broker.costs(),
-        policies=policies,
-        schedules=schedules,
+        **_parts(config, universe, sessions, config.feed.interval_ns, apart),
         start_ns=now,
-        interval_ns=table.interval_ns,
         market=market_of(config, config.broker.kind, config.broker.venue),
         live=True,
         macro=macro_of(config, sessions[universe.calendar]),
-        apart=apart,
         cash_rate=rate_of(config, now - now % DAY_NS),
     )
+
+
+def _parts(
+    config: Config, universe: Universe, sessions: Mapping[str, Sessions], interval_ns: int, apart: Apart | None
+) -> dict[str, Any]:
+    """The fields of Parts that do not depend on the kind of market."""
+    policies = policies_of(config, universe, interval_ns, apart)
+    schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
+    return {
+        "config": config,
+        "universe": universe,
+        "sessions": sessions,
+        "rules": rules_of(config, universe, sessions, policies, schedules, interval_ns),
+        "costs": config.broker.costs(),
+        "policies": policies,
+        "schedules": schedules,
+        "interval_ns": interval_ns,
+        "apart": apart,
+    }
 
 
 def macro_of(config: Config, house: Sessions) -> tuple[MacroFile, ...]:
@@ -273,35 +266,34 @@ def macro_of(config: Config, house: Sessions) -> tuple[MacroFile, ...]:
 
 
 def rate_of(config: Config, first_ns: int) -> RateFile | None:
-    """What [account] cash_rate says, for a run whose first session is on that date. Raises FeedError."""
+    """The rates of [account] cash_rate, for a run whose first session is on that date. Raises FeedError."""
     given = config.document.account.cash_rate
     return None if given is None else RateFile(given, config.source.folder, first_ns)
 
 
 def market_of(config: Config, kind: str, venue: str) -> str:
-    """The name of a market that goes on, as a run at this kind of broker and venue has it."""
+    """The identity of a live market, for a run at this kind of broker and venue."""
     universe = config.universe
     who = ("live", kind, venue, universe.calendar, interval_text(config.feed.interval_ns), *universe.symbols)
     return blake2b("|".join(who).encode(), digest_size=32).hexdigest()
 
 
 def parts_of(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:
-    """Whatever a configuration describes, on a recorded market or on one that goes on."""
+    """The parts of a run over the configured market, recorded or live."""
     if config.feed.kind == "replay":
         return assemble(config, cache=cache, apart=apart)
     return assemble_live(config, now, cache=cache, apart=apart)
 
 
 def market_sessions(config: Config, path: Path, cache: Path | None) -> dict[str, Sessions]:
-    """Sessions of every calendar in use, from before the warm-up to beyond the last bar."""
+    """Sessions of every calendar in use, from the warm-up to beyond the last bar."""
     first, last = span((path,))
     if config.feed.start is not None:
         # a warm-up of n samples reaches back n sessions: seven days for five of them, and holidays
         back = timedelta(days=int(config.feed.warmup * 1.6) + 30)
         if config.feed.start > last:
-            raise FeedError(
-                path.name, f"ends on {last}, before [feed] start = {config.feed.start}", "Give an earlier start"
-            )
+            what = f"ends on {last}, before [feed] start = {config.feed.start}"
+            raise FeedError(path.name, what, "Give an earlier start")
         first = max(first, config.feed.start - back)
     if config.feed.end is not None:
         last = min(last, config.feed.end)
@@ -309,8 +301,7 @@ def market_sessions(config: Config, path: Path, cache: Path | None) -> dict[str,
 
 
 def sessions_of(config: Config, begin: date, end: date, cache: Path | None) -> dict[str, Sessions]:
-    """Sessions from `begin` to `end`, both inclusive, of every calendar that a configuration names, less its closed
-    dates."""
+    """Sessions from `begin` to `end`, inclusive, of every calendar in use, without the configured closed dates."""
     table = config.universe
     names = {table.calendar, *(i.calendar for i in table.instruments if i.calendar)}
     names |= {s.calendar for s in config.schedules if s.calendar}
@@ -321,7 +312,7 @@ def sessions_of(config: Config, begin: date, end: date, cache: Path | None) -> d
 
 
 def interval_text(interval_ns: int) -> str:
-    """ "1d", "1h", "5m" of a length in ns."""
+    """An interval in ns as text: "1d", "1h", "5m"."""
     for unit, length in (("d", DAY_NS), ("h", 3_600_000_000_000), ("m", 60_000_000_000)):
         if interval_ns % length == 0:
             return f"{interval_ns // length}{unit}"
@@ -329,15 +320,14 @@ def interval_text(interval_ns: int) -> str:
 
 
 def policies_of(config: Config, universe: Universe, interval_ns: int, apart: Apart | None = None) -> tuple[Policy, ...]:
-    """The policies of the agents, then of the shadows, in their sizing and rebalancing rules, which know what worst
-    prices leave no room for. Raises PolicyError."""
+    """The policies of the agents, then of the shadows, with their sizing and rebalancing. Raises PolicyError."""
     house, shocks = house_limits(config, universe, interval_ns), shocks_of(config)
 
-    def room(agent: Agent) -> Callable[[Floats], float]:
+    def factor(agent: Agent) -> Callable[[Floats], float]:
         own = agent_limits(agent, house, universe, shocks)
         return lambda weights: headroom(weights, own, house)
 
-    policies = tuple(policy_of(config, universe, agent, room(agent), apart) for agent in config.seats)
+    policies = tuple(policy_of(config, universe, agent, factor(agent), apart) for agent in config.seats)
     known = {each.name for each in config.feed.macro}
     for agent, policy in zip(config.seats, policies, strict=True):
         for leaf in leaves(policy):
@@ -350,22 +340,15 @@ def policies_of(config: Config, universe: Universe, interval_ns: int, apart: Apa
 
 
 def schedule_of(config: Config, number: int) -> Schedule:
-    """One [[schedules]] table as the scheduler wants it."""
+    """One [[schedules]] table as a Schedule."""
     table = config.schedules[number]
     return Schedule(
-        name=table.name,
-        do=table.do,
-        at=table.at,
-        cron=table.cron,
+        **table.model_dump(exclude={"every_ns", "calendar", "enabled"}),
         every=None if table.every_ns is None else interval_text(table.every_ns),
         calendar=table.calendar or config.universe.calendar,
-        timezone=table.timezone,
-        agents=table.agents,
-        missed=table.missed,
-        on_closed=table.on_closed,
     )
 
 
 def limits_of_config(parts: Parts, config: Config) -> Rules:
-    """The rules of `parts` as a newly read configuration would have them."""
+    """The rules of `parts` under a new configuration."""
     return rules_of(config, parts.universe, parts.sessions, parts.policies, parts.schedules, parts.interval_ns)

@@ -29,7 +29,7 @@ def at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> tup
     found = read(config, sets)
     parts = parts_of(found, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
     seq, kept = newest_snapshot(records, run)
-    shell, _ = refold(parts, records, run, where.folder, seq=seq, kept=kept)
+    shell, _ = refold(parts, records, run, where.folder, seq=seq, snapshot=kept)
     return shell, run, parts
 
 

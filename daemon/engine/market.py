@@ -11,13 +11,10 @@ from quantd.daemon.engine.stops.exits import check_levels, split_exits
 from quantd.daemon.engine.stops.venue_stops import split_stops
 from quantd.daemon.engine.venue.account import entitle
 from quantd.daemon.engine.venue.halts import trades_again
-from quantd.daemon.engine.venue.open_orders import Working
 from quantd.trading.effects import Booked, Cancel, Crossed, Effect
 from quantd.trading.events import Action
-from quantd.trading.execution import split_row
 from quantd.trading.instruments import NANO
 from quantd.trading.market import MarketSlice
-from quantd.trading.netting import share
 from quantd.trading.orders import ENDED
 
 
@@ -97,9 +94,7 @@ def on_action(state: State, action: Action) -> Sequence[Effect]:
         parent.split(symbol, numerator, denominator)
     split_stops(state, symbol, numerator, denominator)
     for work in state.at_venue().values():
-        for row, column in enumerate(work.basket.sym):
-            if column == symbol and work.state[row] not in ENDED:
-                _split_order(work, row, numerator, denominator)
+        work.split(symbol, numerator, denominator)
     state.crosses = [c for c in state.crosses if c.symbol != symbol]  # the next decision makes them again
     effects: list[Effect] = [
         alert(state, "INFO", "action", f"{numerator}:{denominator} split of {state.universe.symbols[symbol]}")
@@ -137,13 +132,3 @@ def _delisted(state: State, action: Action) -> Sequence[Effect]:
         agent.exits.pop(symbol, None)
     state.booked()
     return [*effects, Booked(action.ts, "delisting", symbol, amount)] if held else effects
-
-
-def _split_order(work: Working, row: int, numerator: int, denominator: int) -> None:
-    """Rescale one working order exactly as the venue does."""
-    work.lots[row], work.filled[row], work.worst_nano[row] = split_row(
-        work.lots[row], work.filled[row], work.worst_nano[row], numerator, denominator
-    )
-    left = abs(work.lots[row]) - work.filled[row]
-    work.shares[row] = share(left, work.shares[row])
-    work.odd.pop(row, None)

@@ -73,8 +73,12 @@ def serve_tick(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Eff
         return done
     effects = list(done)
     due = agents_due(state, tick)
-    if tick.sample and state.later:
-        effects.extend(at_sample(state, frozenset(due)))
+    if tick.sample and state.later:  # these jobs need books just valued, and precede the Asks
+        jobs, state.later = state.later, set()
+        if "promote" in jobs:
+            effects.extend(promote(state))
+        if "reallocate" in jobs:
+            effects.extend(reallocate(state, frozenset(due)))
     if tick.sample and tick.cash_rate is not None:
         state.balances_micro = [book.cash_micro for book in state.ledger.books]
     # while everything is being sold, a policy's targets would cancel the sales
@@ -84,15 +88,6 @@ def serve_tick(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Eff
         effects.append(Snapshot(tick.ts))
     if "flatten" in tick.jobs:
         effects.extend(flatten(state, "schedule: schedule"))
-    return effects
-
-
-def at_sample(state: State, due: frozenset[int]) -> list[Effect]:
-    """Run the jobs that need books just valued, before the Asks."""
-    jobs, state.later = state.later, set()
-    effects = promote(state) if "promote" in jobs else []
-    if "reallocate" in jobs:
-        effects.extend(reallocate(state, due))
     return effects
 
 

@@ -1,6 +1,6 @@
-"""Shadows' policies trained again when a schedule says so: in a process of low priority beside trading, one at a time,
-for a bounded time, ended with the service. What comes of it is an event; nothing that trades changes before the next
-start.
+"""Scheduled retraining of shadows' policies, one at a time, in a process of low priority that ends with the service.
+
+The result is an event. The policies that trade change only at the next start.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ log = structlog.get_logger("quantd.retraining")
 
 JOB: Final = "retrain"
 LINE: Final = 1 << 16
-"""Most bytes of an answer that are read."""
+"""Maximum size of an answer in bytes."""
 
 MODULE: Final = "quantd.daemon.jobs.retraining_worker"
 
 
 class Retraining:
-    """Of one service."""
+    """The retraining job of one service."""
 
     def __init__(self, service: Service, parts: Parts, config: Config) -> None:
         self._service = service
@@ -50,8 +50,7 @@ class Retraining:
         self._left: list[Agent] = []
 
     async def work(self, job: str, due_ts: int) -> str:
-        """Train the agents of an instant, on a later attempt those that failed. Raises Announced when some fail; what
-        is under way when the service stops is ended."""
+        """Train the agents of an instant; a later attempt trains those that failed. Raises Announced when some fail."""
         if due_ts != self._due:
             self._due, self._left = due_ts, self._named(due_ts)
         failed = []
@@ -66,13 +65,13 @@ class Retraining:
         return "trained"
 
     def _named(self, ts: int) -> list[Agent]:
-        """The shadows that the schedules due at `ts` name; all of them where one names nobody."""
+        """The shadows of the schedules that are due at `ts`."""
         parts = self._parts
         at = [parts.schedules[k] for _, k in due(parts.schedules, parts.sessions, ts - 1, ts)]
         return to_train(self._config, [s for s in at if s.do == JOB])
 
     async def _train(self, agent: Agent, ts: int) -> bool:
-        """Whether a new version was made; what became of it is an event."""
+        """Train an agent, with an event about the result; returns whether there is a new version."""
         began = time.monotonic()
         until: date | None = None
         answer: Retrained | None
@@ -81,20 +80,20 @@ class Retraining:
             if by := self._promoted(agent.name):
                 raise ArtifactError(
                     f"its policy was promoted and decides for {by}, which would trade what comes out without a "
-                    f"comparison; write "
-                    f"a version of it as {by}'s own policy first"
+                    f"comparison; write a version of it as {by}'s own policy first"
                 )
             answer = await self._answer(order_of(self._config, agent, until))
-        except Exception as error:  # one agent's failure is no other's
+        except Exception as error:  # a failure must not affect other agents
             known = isinstance(error, ArtifactError | OSError)
             why = str(error)[:400] if known else reason_of(error)
             answer = Retrained(0, agent.name, until=str(until or ""), failed=why)
         if answer is None:
             log.warning("retraining.ended", agent=agent.name, reason="the service stops")
             return False
-        said = log.error if answer.failed else log.info
-        said("retraining", seconds=round(time.monotonic() - began, 1), **_shown(answer))
-        self._tell(answer)
+        fields = {key: value for key, value in msgspec.structs.asdict(answer).items() if value}
+        level = log.error if answer.failed else log.info
+        level("retraining", seconds=round(time.monotonic() - began, 1), **fields)
+        self._journal(answer)
         return not answer.failed
 
     def _promoted(self, name: str) -> str:
@@ -104,7 +103,7 @@ class Retraining:
         return next((r.name for r, s in zip(state.rules.agents, state.seats, strict=True) if s == seat), "")
 
     async def _answer(self, order: Order) -> Retrained | None:
-        """Of a process of its own; None when the service stopped before."""
+        """The answer of a separate process; None when the service stopped before."""
         table = self._config.document.retrain
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", MODULE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE,
@@ -117,7 +116,7 @@ class Retraining:
             assert process.stdout is not None
             process.stdin.write(msgspec.json.encode(order) + b"\n")
             reading = asyncio.create_task(process.stdout.readline())
-            if not await self._there(reading, table.within_ns / 1e9):
+            if not await self._in_time(reading, table.within_ns / 1e9):
                 reading.cancel()
                 if self._service.over:
                     return None
@@ -126,14 +125,15 @@ class Retraining:
                 return msgspec.json.decode(reading.result(), type=Retrained)
             except (msgspec.MsgspecError, ValueError):
                 code = await process.wait()
-                return failure(order, f"its process ended with {_ended(code)} and said nothing; the log may say more")
+                status = f"signal {-code}" if code < 0 else f"exit code {code}"
+                return failure(order, f"its process ended with {status} and said nothing; the log may say more")
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
-    async def _there(self, reading: "asyncio.Task[bytes]", limit_s: float) -> bool:
-        """Whether the answer came in time and before the service stopped."""
+    async def _in_time(self, reading: "asyncio.Task[bytes]", limit_s: float) -> bool:
+        """Wait for an answer; returns whether it arrived in time and before the service stopped."""
         until = time.monotonic() + limit_s
         while not reading.done() and not self._service.over and time.monotonic() < until:
             changed = asyncio.create_task(self._service.changed(0.5))
@@ -143,9 +143,9 @@ class Retraining:
             changed.cancel()
         return reading.done()
 
-    def _tell(self, answer: Retrained) -> None:
+    def _journal(self, answer: Retrained) -> None:
         if self._service.over:
-            return  # nothing is journalled any more: the log has it
+            return  # the journal is closed; the log has the result
         try:
             self._service.inbox.command(msgspec.structs.replace(answer, ts=self._service.shell.state.now))
         except InboxFull:
@@ -153,23 +153,22 @@ class Retraining:
 
 
 def to_train(config: Config, schedules: list[Schedule]) -> list[Agent]:
-    """The shadows that these schedules name; of one that names nobody, all whose policy is a folder."""
+    """The shadows that these schedules name; all whose policy is a folder if one names no agent."""
     named = {name for schedule in schedules for name in schedule.agents}
     everybody = any(not schedule.agents for schedule in schedules)
     return [a for a in config.shadows if a.name in named or (everybody and "/" in a.policy and ".py" not in a.policy)]
 
 
 def order_of(config: Config, agent: Agent, until: date) -> Order:
-    """What `agent`'s policy is trained on again, and what it is held against: its champion where that is a trained
-    policy, else itself as it is. Raises ArtifactError for a policy that is no folder of versions."""
+    """The order to retrain `agent`'s policy with data up to `until`.
+
+    The result is compared with its champion if that is a trained policy, else with its present version. Raises
+    ArtifactError for a policy that is no folder of versions.
+    """
     table, feed = config.document.retrain, config.feed
     folder = versions_of(config, agent)
-    champion = next((a for a in config.agents if a.name == agent.challenges), None)
-    other = (
-        None
-        if champion is None or "/" not in champion.policy
-        else artifact_folder(champion.policy, config.source.folder)
-    )
+    champion = next((a for a in config.agents if a.name == agent.challenges and "/" in a.policy), None)
+    other = None if champion is None else artifact_folder(champion.policy, config.source.folder)
     recorded = feed.kind == "replay" and not table.bars
     bars, actions = (feed.path, feed.actions) if recorded else (table.bars, table.actions)
     return Order(
@@ -181,37 +180,25 @@ def order_of(config: Config, agent: Agent, until: date) -> Order:
         stale=str(until - timedelta(microseconds=table.stale_ns // 1000)),
         against=str(other.resolve()) if other is not None and (other / MANIFEST).is_file() else "",
         expanding=table.expanding,
-        measure=table.measure,
-        confidence=table.confidence,
-        min_gain=table.min_gain,
-        max_drawdown_ratio=table.max_drawdown_ratio,
+        rule=table.model_dump(include={"measure", "confidence", "min_gain", "max_drawdown_ratio"}),
         takes=not config.models.trusted_keys,
     )
 
 
 def versions_of(config: Config, agent: Agent) -> Path:
-    """The folder of versions that `agent`'s policy names. Raises ArtifactError for one that is none."""
+    """The folder of versions of `agent`'s policy. Raises ArtifactError without one."""
     folder = config.at(agent.policy)
     if resolved(folder) == folder:
         raise ArtifactError(
             f'[[agents]] "{agent.name}": policy = "{agent.policy}" is no folder of versions ({folder / CURRENT} is '
-            f"missing); "
-            f"`quantd retrain ARTIFACT --out {agent.policy}` begins one"
+            f"missing); `quantd retrain ARTIFACT --out {agent.policy}` begins one"
         )
     return folder
 
 
 def last_day(sessions: Sessions, ts: int) -> date:
-    """The date of the last session that had closed by `ts`. IndexError before the first."""
+    """The date of the last session closed by `ts`. Raises IndexError before the first."""
     row = bisect_right(sessions.close_ns, ts) - 1
     if row < 0:
         raise IndexError(f"calendar {sessions.name} begins after that")
     return datetime.fromtimestamp(sessions.day_ns[row] // 10**9, UTC).date()
-
-
-def _shown(answer: Retrained) -> dict[str, object]:
-    return {key: value for key, value in msgspec.structs.asdict(answer).items() if value}
-
-
-def _ended(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,8 +1,7 @@
-"""One retraining in a process of its own: `python -m quantd.daemon.jobs.retraining_worker`, asked in one line on its
-standard input.
+"""One retraining in a separate process: `python -m quantd.daemon.jobs.retraining_worker`.
 
-It answers in one line on standard output and ends with its parent: when its input does. What it writes is a new version
-in a folder of them; half of one is never left.
+It reads the order as one line of standard input, answers in one line on standard output, and ends when its input ends.
+It writes a complete new version into a folder of versions, or nothing.
 """
 
 import os
@@ -18,8 +17,8 @@ from quantd.trading.events import Retrained
 
 
 class Order(Struct, frozen=True):
-    """What is to be trained again. Paths are absolute; `until` and `stale` are dates: what the data may reach to, and
-    have to."""
+    """A retraining. Paths are absolute. The data end at `until` and not before `stale` (dates); `rule` has the fields
+    of `models.retraining.challenge.Rule`."""
 
     agent: str
     folder: str
@@ -29,31 +28,27 @@ class Order(Struct, frozen=True):
     stale: str
     against: str
     expanding: bool
-    measure: str
-    confidence: float
-    min_gain: float
-    max_drawdown_ratio: float
+    rule: dict[str, str | float]
     takes: bool
 
 
 def failure(order: Order, why: str) -> Retrained:
-    """The answer where no version was made."""
+    """The answer without a new version."""
     return Retrained(0, order.agent, until=order.until, failed=why)
 
 
 def carried_out(order: Order) -> Retrained:
-    """Train, compare, write a version. The answer is the event, but for its time; a failure that can be foreseen is an
-    answer."""
+    """Train, compare and write a version; returns the event without its time. Expected failures are answers."""
     from importlib.util import find_spec
 
     missing = [name for name in ("torch", "onnx", "safetensors") if find_spec(name) is None]
     if missing:
         return failure(order, f"training needs {', '.join(missing)}: install quantd with its extra `train`")
     from quantd.models.retraining.challenge import Rule
-    from quantd.models.retraining.refit import Asked, retrain
+    from quantd.models.retraining.refit import RetrainingRequest, retrain
 
     folder = Path(order.folder)
-    asked = Asked(
+    asked = RetrainingRequest(
         source=folder,
         out=folder,
         bars=Path(order.bars),
@@ -63,15 +58,7 @@ def carried_out(order: Order) -> Retrained:
         against=Path(order.against) if order.against else None,
         expanding=order.expanding,
         takes=order.takes,
-        rule=msgspec.convert(
-            {
-                "measure": order.measure,
-                "confidence": order.confidence,
-                "min_gain": order.min_gain,
-                "max_drawdown_ratio": order.max_drawdown_ratio,
-            },
-            Rule,
-        ),
+        rule=msgspec.convert(order.rule, Rule),
     )
     try:
         found = retrain(asked, lambda line: None)
@@ -98,12 +85,12 @@ def main() -> None:
     """Read the order, carry it out, answer."""
     source = os.fdopen(os.dup(0), "rb")
     target = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print must not be taken for the answer
+    os.dup2(2, 1)  # printed text of libraries must not count as the answer
     order = msgspec.json.decode(source.readline(), type=Order)
 
     def ends_with_its_parent() -> None:
         source.read()
-        os._exit(1)  # in the middle of training there is nothing to tidy: a version is complete or not there
+        os._exit(1)  # no cleanup is needed: a version is complete or absent
 
     threading.Thread(target=ends_with_its_parent, daemon=True).start()
     target.write(msgspec.json.encode(carried_out(order)) + b"\n")

@@ -1,6 +1,7 @@
-"""Writes the scheduled reports, after the commit that holds what they are about, in a thread of their own."""
+"""Writes the scheduled reports in a thread, after the commit of the steps that they describe."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
 from quantd.adapters.store.queries import Reader
@@ -16,44 +17,44 @@ from quantd.daemon.views.shortfall import Slices
 
 
 def standing_of(state: State) -> Standing:
-    """The account as it stands, between two steps."""
+    """The present account, between two steps."""
     found = assessed(state)
     return Standing(found.ts, limits_now(state), found.house, found.agents, own_closes(state))
 
 
+@dataclass(frozen=True, slots=True)
 class Reporter:
-    """Of one service. `store` is the state folder or a URL, `feed` the digest of the market's data, `slices` its bars
-    by number."""
+    """The reports of one service.
 
-    def __init__(
-        self, service: Service, folder: Path, store: str | Path, feed: str, slices: Slices | None = None
-    ) -> None:
-        self._service = service
-        self._folder = folder
-        self._store = store
-        self._feed = feed
-        self._slices = slices
+    `store` is the state folder or a URL, `feed` the digest of the market's data, `slices` its bars by number.
+    """
+
+    service: Service
+    folder: Path
+    store: str | Path
+    feed: str
+    slices: Slices | None = None
 
     async def work(self, job: str, due: int) -> str:
-        """Write the report of a job in a thread; where it is."""
-        return await asyncio.to_thread(self._write, job, standing_of(self._service.shell.state))
+        """Write the report of a job in a thread; returns its path."""
+        return await asyncio.to_thread(self._write, job, standing_of(self.service.shell.state))
 
     def _write(self, job: str, standing: Standing) -> str:
         made = self.report(job, standing)
-        return "nothing was sampled yet" if made is None else str(keep(self._folder, job, made))
+        return "nothing was sampled yet" if made is None else str(keep(self.folder, job, made))
 
     def report(self, job: str, standing: Standing) -> Report | None:
-        """The report of the days that end with the newest sample in the store; None before the first sample."""
-        reader = Reader.open(self._store, self._service.run)
+        """The report of the days up to the newest sample in the store; None before the first sample."""
+        reader = Reader.open(self.store, self.service.run)
         last = next((p.ts for p in reader.equity(last=1)), 0)
         if not last:
             return None
         return report(
             reader,
-            self._service.config,
+            self.service.config,
             kind=job,
-            feed=self._feed,
+            feed=self.feed,
             standing=standing,
             since=day_start(last, DAYS[job]),
-            slices=self._slices,
+            slices=self.slices,
         )

@@ -1,5 +1,7 @@
-"""Scheduled jobs beside trading: reports, backups, compaction, retraining. A job that fails raises an alert, is tried
-again after a pause, and stops nothing else, whatever its exception."""
+"""Runs scheduled jobs beside trading: reports, backups, compaction, retraining.
+
+A job that fails raises an alert and is repeated after a pause; it affects nothing else, whatever its exception.
+"""
 
 import asyncio
 import time
@@ -15,17 +17,17 @@ from quantd.trading.events import Tick
 log = structlog.get_logger("quantd.jobs")
 
 PACE_S: Final = 1.0
-"""Least time between two rounds of jobs: while a recorded market is caught up with, many come due at once."""
+"""Least time between two rounds of jobs; many are due at once while the daemon catches up with a recorded market."""
 
 ATTEMPTS: Final = 5
-"""Times that a job is tried for one due instant."""
+"""Maximum of attempts of a job for one instant."""
 
 PAUSE_S: Final = 30.0
 """Pause before the second attempt of a job; each later pause is twice as long."""
 
 
 Work = Callable[[str, int], Awaitable[str]]
-"""Does a job that was due at an instant; returns what it made, for the log."""
+"""Runs a job that was due at an instant; returns its result as text for the log."""
 
 
 class Announced(Exception):
@@ -33,7 +35,7 @@ class Announced(Exception):
 
 
 class Failed(Struct):
-    """A job to be tried again at `at`, on the clock of its runner."""
+    """A job whose next attempt is at `at` on the clock of its runner."""
 
     due: int
     attempts: int
@@ -41,8 +43,10 @@ class Failed(Struct):
 
 
 class Jobs:
-    """Runs some jobs of one service, one at a time; of several due instants of a job only the newest. With `last` the
-    jobs that are due when the service stops are still done."""
+    """Runs jobs of one service one at a time, each only for its newest due instant.
+
+    With `last` it also runs the jobs that are due when the service stops.
+    """
 
     def __init__(
         self,
@@ -57,20 +61,19 @@ class Jobs:
         self._last = last
         self._clock = clock
         self.due: dict[str, int] = {}
-        """Job -> the newest instant at which it was due, until it is begun: of many that pass while the daemon catches
-        up only the last is done."""
+        """Job -> newest due instant that has not begun."""
         self._failed: dict[str, Failed] = {}
         self._done = clock() - PACE_S
         service.subscribers.append(self._take)
 
     def _take(self, steps: Sequence[Step]) -> None:
-        """Note the jobs that came due in committed steps."""
+        """Record the jobs that are due in committed steps."""
         for event, _ in steps:
             if type(event) is Tick and event.jobs:
                 self.due.update((job, event.ts) for job in event.jobs if job in self._work)
 
     async def run(self) -> None:
-        """Do what is due until the service has stopped."""
+        """Run due jobs until the service has stopped."""
         while not self._service.over:
             await self._service.changed(0.5)
             if self._clock() - self._done >= PACE_S:
@@ -79,12 +82,12 @@ class Jobs:
             await self.once()
 
     async def once(self) -> None:
-        """Do what is due now, once."""
+        """Run the jobs that are due now, once."""
         now, over = self._clock(), self._service.over
         again = {job: each for job, each in self._failed.items() if over or now >= each.at}
         due, self.due = self.due, {}
         for job in self._work:
-            if job in due:  # a newer instant begins its attempts anew
+            if job in due:  # a newer instant has new attempts
                 await self._try(job, due[job], 1)
             elif job in again:
                 await self._try(job, again[job].due, again[job].attempts + 1)

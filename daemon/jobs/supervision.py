@@ -1,4 +1,4 @@
-"""Loops beside trading: one that fails raises an alert and starts again after a pause."""
+"""Supervises loops beside trading: one that fails raises an alert and restarts after a pause."""
 
 import asyncio
 import time
@@ -12,17 +12,16 @@ from quantd.daemon.runtime.service import Service, reason_of
 log = structlog.get_logger("quantd.jobs")
 
 LOOP_PAUSE_S: Final = 1.0
-"""Pause before a loop that failed begins again; each later pause is twice as long."""
-
+"""Pause before the first restart of a loop; each later pause is twice as long."""
 
 LONGEST_S: Final = 60.0
-"""Longest pause of a loop that failed."""
+"""Longest pause before a restart."""
 
 
 async def kept_up(
     service: Service, name: str, loop: Callable[[], Awaitable[None]], *, clock: Callable[[], float] = time.monotonic
 ) -> None:
-    """Run a loop beside trading until it returns. A loop that fails raises an alert and begins again after a pause."""
+    """Run a loop until it returns; after a failure raise an alert and restart it after a pause."""
     pause_s = LOOP_PAUSE_S
     while True:
         try:
@@ -30,7 +29,7 @@ async def kept_up(
             return
         except (asyncio.CancelledError, KeyboardInterrupt):
             raise
-        except BaseException as why:  # as above
+        except BaseException as why:  # a panic of a compiled library is no Exception
             log.exception("loop.failed", loop=name, then=f"begun again in {pause_s:g} s")
             if pause_s == LOOP_PAUSE_S:
                 service.alert(f"{name} failed: {reason_of(why)}; it begins again by itself")

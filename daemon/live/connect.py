@@ -49,9 +49,8 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
         market = bool(venue.live_url) and _host(broker.url) == _host(venue.live_url)
         where = "the live venue" if market else "not a known sandbox"
         other = f'write url = "{venue.paper_url}"' if venue.paper_url else "leave url out for the venue's sandbox"
-        yield mistake(
-            ("broker", "url"), f'= "{broker.url}" is {where}, but mode = "paper"', f'{other}, or mode = "live"'
-        )
+        text = f'= "{broker.url}" is {where}, but mode = "paper"'
+        yield mistake(("broker", "url"), text, f'{other}, or mode = "live"')
     if mode == "live" and sandbox:
         text = f'= "{broker.url}" is the venue\'s sandbox, but mode = "live"'
         yield mistake(("broker", "url"), text, 'leave url out, or write mode = "paper"')
@@ -65,20 +64,16 @@ def _building(config: Config) -> Iterator[Mistake]:
     mistake, wanted = config.source.mistake, interval_text(feed.interval_ns)
     if feed.build_from == "trades":
         if feed.kind != "replay":
-            yield mistake(
-                where,
-                '= "trades" needs a replay of a file of trades',
-                'name a finer interval of the vendor, build_from = "1m"',
-            )
+            remedy = 'name a finer interval of the vendor, build_from = "1m"'
+            yield mistake(where, '= "trades" needs a replay of a file of trades', remedy)
         return
     finer_ns = interval_ns(feed.build_from)
     if finer_ns >= feed.interval_ns or feed.interval_ns % finer_ns:
         text = f'= "{feed.build_from}" does not divide interval = "{wanted}"'
         yield mistake(where, text, "name a shorter interval that divides it")
     if feed.kind == "replay" and feed.stamps == "session":
-        yield mistake(
-            ("feed", "stamps"), '= "session" is for daily bars, not for intraday bars', 'write "open" or "close"'
-        )
+        text = '= "session" is for daily bars, not for intraday bars'
+        yield mistake(("feed", "stamps"), text, 'write "open" or "close"')
 
 
 def _host(url: str) -> str:

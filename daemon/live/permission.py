@@ -93,19 +93,13 @@ def refusal(config: Config, folder: Path, asked: bool, now: Callable[[], float] 
         return ""
     why = doubt(folder, config, now)
     real = [f'"{kind}"' for kind, venue in venues().items() if venue.broker]
+    passed = "a passed `quantd doctor --live` of this configuration within 24 hours"
+    kinds = f"write [broker] kind = {' or '.join(real)}"
     needs = (
         (config.quantd.live, "live = true in [quantd]", "write it into the configuration"),
         (asked, "--live on this command line", "quantd run --live"),
-        (
-            config.broker.kind != "paper",
-            "a broker that trades at a venue",
-            f"write [broker] kind = {' or '.join(real)}",
-        ),
-        (
-            not why,
-            "a passed `quantd doctor --live` of this configuration within 24 hours",
-            f"{why}; run `quantd doctor --live`",
-        ),
+        (config.broker.kind != "paper", "a broker that trades at a venue", kinds),
+        (not why, passed, f"{why}; run `quantd doctor --live`"),
     )
     missing = [need for need in needs if not need[0]]
     if not missing:

@@ -186,21 +186,20 @@ class Outside:
             service.feed_error = self.feed.trouble
             if self.feed.absent != absent:
                 absent = self.feed.absent
-                text = (
-                    f"the vendor has no bars of {', '.join(absent)}"
-                    if absent
-                    else "the vendor has bars of every symbol again"
-                )
-                with suppress(InboxFull):
-                    service.inbox.command(Condition(service.shell.state.now, "bars", False, text))
+                missing = f"the vendor has no bars of {', '.join(absent)}"
+                self._warn(service, missing if absent else "the vendor has bars of every symbol again")
             if bad := self._aside.taken():
                 service.quarantine.extend(bad)
                 if time.monotonic_ns() - said > QUIET_NS:
                     said = time.monotonic_ns()
-                    text = f"{len(bad)} bars were quarantined; the first is {bad[0].symbol}: {bad[0].reason}"
-                    with suppress(InboxFull):
-                        service.inbox.command(Condition(service.shell.state.now, "bars", False, text))
+                    first = f"{bad[0].symbol}: {bad[0].reason}"
+                    self._warn(service, f"{len(bad)} bars were quarantined; the first is {first}")
             await asyncio.sleep(0.25)
+
+    def _warn(self, service: Service, text: str) -> None:
+        """Queues a warning about bars, unless the inbox is full."""
+        with suppress(InboxFull):
+            service.inbox.command(Condition(service.shell.state.now, "bars", False, text))
 
     async def flush(self) -> None:
         """Waits at most LEAVE_S until committed orders have reached the venue; `run` must still be active.

@@ -17,13 +17,13 @@ from quantd.trading.instruments import MICRO, Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves
 
-Room = Callable[[Floats], float]
+Factor = Callable[[Floats], float]
 
 
-def policy_of(config: Config, universe: Universe, agent: Agent, room: Room, apart: Apart | None = None) -> Policy:
+def policy_of(config: Config, universe: Universe, agent: Agent, factor: Factor, apart: Apart | None = None) -> Policy:
     """An agent's policy for `universe`.
 
-    `room` returns the factor by which the agent's limits scale weights. `apart` makes the parts that run in separate
+    `factor` returns the factor by which the agent's limits scale weights. `apart` makes the parts that run in separate
     processes. Raises PolicyError with the place in the file.
     """
     try:
@@ -38,7 +38,7 @@ def policy_of(config: Config, universe: Universe, agent: Agent, room: Room, apar
     if sizing is not None:
         policy = Sized(Inner(policy), sizing)
     if rebalance is not None:
-        policy = Rebalanced(Inner(policy), rebalance, room)
+        policy = Rebalanced(Inner(policy), rebalance, factor)
     return policy
 
 
@@ -76,28 +76,14 @@ def sizing_of(table: Sizing) -> SizingRules | None:
     """The rules of an agent's `sizing`; None without any."""
     if not table.model_fields_set:
         return None
-    regime = table.regime
+    regime = None
+    if (own := table.regime) is not None:
+        exposures = own.model_dump(exclude={"model", "of"})
+        regime = RegimeExposure(regime=RegimeParams(model=own.model, of=own.of), **exposures)
     return SizingRules(
-        regime=None
-        if regime is None
-        else RegimeExposure(
-            regime=RegimeParams(model=regime.model, of=regime.of),
-            bull=regime.bull,
-            bear=regime.bear,
-            volatile=regime.volatile,
-            spread=regime.spread,
-            dwell=regime.dwell,
-        ),
+        **table.model_dump(exclude={"regime", "risk_budget"}),
+        regime=regime,
         risk_budget=tuple((each.symbol, each.volatility) for each in table.risk_budget),
-        risk_lookback=table.risk_lookback,
-        kelly=table.kelly,
-        kelly_method=table.kelly_method,
-        kelly_lookback=table.kelly_lookback,
-        risk_free=table.risk_free,
-        volatility_target=table.volatility_target,
-        volatility_lookback=table.volatility_lookback,
-        max_gross=table.max_gross,
-        momentum_filter=table.momentum_filter,
     )
 
 
@@ -106,22 +92,8 @@ def rebalance_of(table: RebalanceTable, broker_bp: float) -> RebalanceRules | No
     if not table.model_fields_set:
         return None
     aware = table.cost_aware
-    most = RebalanceRules()
     return RebalanceRules(
-        when=table.when,
-        every=table.every,
-        drift=table.drift,
-        risk_drift=table.risk_drift,
-        events=table.events,
-        wait=table.wait,
-        lookback=table.lookback,
-        short=table.short,
-        volatility_ratio=table.volatility_ratio,
-        correlation_change=table.correlation_change,
-        band=table.band,
-        max_change=most.max_change if table.max_change is None else table.max_change,
-        max_trades=most.max_trades if table.max_trades is None else table.max_trades,
-        max_turnover=most.max_turnover if table.max_turnover is None else table.max_turnover,
+        **table.model_dump(exclude={"min_notional_micro", "cost_aware"}, exclude_none=True),
         min_notional=(table.min_notional_micro or 0) / MICRO,
         cost_aware=None
         if aware is None

@@ -137,9 +137,8 @@ def confine(paths: Iterable[str], parent: int) -> list[str]:
     if os.getppid() != parent:
         os._exit(1)  # the parent ended before the signal was set
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(
-            "1000"
-        )  # when memory runs out, this process is killed before the daemon
+        # when memory runs out, this process is killed before the daemon
+        Path("/proc/self/oom_score_adj").write_text("1000")
     _LIBC.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
     _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     return [*_landlock([*paths, f"/proc/{os.getpid()}"]), *_seccomp()]

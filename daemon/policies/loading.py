@@ -69,9 +69,8 @@ def _found(name: str, params: Mapping[str, object], folder: Path, depth: int, ap
         return apart.registered(name, params, made) if apart is not None and getattr(made, "worker", False) else made
     if name in COMPOSITES:
         if depth == MAX_DEPTH:
-            raise PolicyError(
-                f"{name!r} is nested more than {MAX_DEPTH} composites deep; move its members one level up"
-            )
+            text = f"{name!r} is nested more than {MAX_DEPTH} composites deep; move its members one level up"
+            raise PolicyError(text)
         return COMPOSITES[name](params, members_in(folder, depth + 1, apart))
     if ".py" in name:
         path, _, attribute = name.partition(":")
@@ -101,12 +100,12 @@ def fit(policy: Policy, universe: Universe) -> None:
     """Checks that the universe has every symbol that a policy needs. Raises PolicyError for a missing one."""
     for leaf in leaves(policy):
         try:
-            getattr(leaf, "fit", _anything)(universe)
+            getattr(leaf, "fit", any_universe)(universe)
         except ValueError as error:
             raise PolicyError(str(error)) from error
 
 
-def _anything(universe: Universe) -> None:
+def any_universe(universe: Universe) -> None:
     """Accepts any universe."""
 
 
@@ -134,15 +133,15 @@ class Inner:
             weights, remembered = self.policy.act(view, memory)
             remembered = memory if remembered is None else remembered
             if isinstance(weights, Noted):
-                return Noted(_kept(weights.weights, view), weights.note, warns=weights.warns), remembered
-            return _kept(weights, view), remembered
+                return Noted(_row_or_hold(weights.weights, view), weights.note, warns=weights.warns), remembered
+            return _row_or_hold(weights, view), remembered
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             raise MemberFailed(place_of(error, self.policy)) from error
 
 
-def _kept(weights: object, view: View) -> Floats | Hold:
+def _row_or_hold(weights: object, view: View) -> Floats | Hold:
     return HOLD if isinstance(weights, Hold) else _checked(weights, view).astype(np.float64, copy=False)
 
 
@@ -219,9 +218,8 @@ def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dty
         row = np.zeros(len(view.prices))
         for symbol, weight in weights.items():
             if symbol not in view.universe.index:
-                raise ValueError(
-                    f"weights name {symbol!r}, which is not traded; {nearest(str(symbol), view.universe.index)}"
-                )
+                known = nearest(str(symbol), view.universe.index)
+                raise ValueError(f"weights name {symbol!r}, which is not traded; {known}")
             row[view.universe.index[symbol]] = float(weight)
         return row
     if weights is None:

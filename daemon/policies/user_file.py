@@ -37,18 +37,8 @@ class UserView:
     """The view of a user's act: the fields of quantd.trading.view.View as read-only copies."""
 
     __slots__ = (
-        "bars",
-        "cash",
-        "equity",
-        "macro",
-        "prices",
-        "returns",
-        "sample",
-        "synchronous",
-        "time",
-        "universe",
-        "weights",
-    )
+        "bars", "cash", "equity", "macro", "prices", "returns", "sample", "synchronous", "time", "universe", "weights",
+    )  # fmt: skip
 
     def __init__(self, view: View, universe: Universe) -> None:
         def returns(k: int) -> Floats:
@@ -107,11 +97,8 @@ class UserPolicy:
             # its caches (index, columns) are mutable, so the file gets a universe of its own
             self._ours, self._theirs = view.universe, msgspec.structs.replace(view.universe)
         own = UserView(view, self._theirs)
-        given = (
-            self._act(own, {name: value.copy() for name, value in memory.items()})
-            if self._with_memory
-            else self._act(own)
-        )
+        remembered = ({name: value.copy() for name, value in memory.items()},) if self._with_memory else ()
+        given = self._act(own, *remembered)
         if isinstance(given, tuple) and len(given) == 2 and (given[1] is None or isinstance(given[1], Mapping)):
             given, memory = given[0], (memory if given[1] is None else given[1])
         return (HOLD if isinstance(given, str) and given == "hold" else given), memory
@@ -140,9 +127,8 @@ def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], s
         raise ParamsError(f"{path}: {attribute!r} is not a function; define act(view) or act(view, memory)")
     lookback = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", DEFAULT_LOOKBACK)))
     if type(lookback) is not int or not 1 <= lookback <= MOST_LOOKBACK:
-        raise ParamsError(
-            f"{path}: lookback = {lookback!r} is not valid; write a whole number of samples, 1 to {MOST_LOOKBACK}"
-        )
+        remedy = f"write a whole number of samples, 1 to {MOST_LOOKBACK}"
+        raise ParamsError(f"{path}: lookback = {lookback!r} is not valid; {remedy}")
     uses_bars = bool(getattr(owner, "uses_bars", getattr(module, "USES_BARS", False)))
     with_memory = _takes_memory(path, attribute, found)
     if "lookback" not in inspect.signature(found).parameters:
@@ -243,6 +229,3 @@ def place_of(error: BaseException, policy: Policy) -> str:
         line = _line(error, policy.path)
         return f"{text} at {policy.path.name}:{line}" if line else f"{text} ({policy.path.name})"
     return text
-
-
-__all__ = ["MOST_LOOKBACK", "PolicyFailed", "UserPolicy", "UserView", "load_user_policy", "place_of", "source_of"]

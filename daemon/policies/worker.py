@@ -25,6 +25,7 @@ import structlog
 
 import quantd
 from quantd.daemon.policies import confinement
+from quantd.daemon.policies.loading import any_universe
 from quantd.daemon.policies.user_file import MOST_LOOKBACK, PolicyFailed, source_of
 from quantd.daemon.policies.worker_messages import (
     CALLS,
@@ -120,10 +121,6 @@ class Apart:
         return made
 
 
-def _any_universe(universe: Universe) -> None:
-    """Accepts any universe."""
-
-
 def _plain(params: Mapping[str, object]) -> dict[str, object]:
     """Parameters as plain values that can be pickled."""
     return {key: _plain(each) if isinstance(each, Mapping) else each for key, each in params.items()}
@@ -148,7 +145,7 @@ class Worker:
         self._end: weakref.finalize[[subprocess.Popen[bytes]], Worker] | None = None
         self._trusted = bool(lookback)
         self._ready = self._withdrawn = False
-        self.fit: Callable[[Universe], None] = _any_universe
+        self.fit: Callable[[Universe], None] = any_universe
         """Raises ValueError when the policy needs a symbol that is not traded (see `loading.fit`)."""
         self._universe: object = None
         self._n = 0

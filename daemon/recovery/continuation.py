@@ -15,7 +15,7 @@ from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
 from quantd.daemon.engine.agents.carry_over import carry_of, unfit
 from quantd.daemon.engine.snapshot import freeze
-from quantd.daemon.runtime.loop import Kept
+from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import Carried, Stopping
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -45,12 +45,8 @@ def same_account(parts: Parts, store: Store, run: str) -> bool:
 
 def carried_into(store: Store) -> str:
     """The target run of an interrupted carry-over, which has no entry yet; empty when there is none."""
-    ended = {r.run: r.ended for r in store.runs() if r.ended.startswith(INTO)}
-    for why in ended.values():
-        run = why.removeprefix(INTO)
-        if not store.last_seq(run):
-            return run
-    return ""
+    targets = (r.ended.removeprefix(INTO) for r in store.runs() if r.ended.startswith(INTO))
+    return next((run for run in targets if not store.last_seq(run)), "")
 
 
 def carry_over(parts: Parts, store: Store, run: str, into: str) -> str:
@@ -69,24 +65,20 @@ def refuse(parts: Parts, store: Store, run: str) -> None:
     if why := unfit(account, parts.rules):
         raise NotCarried(f"run {run} cannot be carried over: {why}")
     if not parts.live and parts.start_ns <= ts:
-        raise NotCarried(
-            f"run {run} has already passed the start of this recorded market; set [feed] start to a later date"
-        )
+        remedy = "set [feed] start to a later date"
+        raise NotCarried(f"run {run} has already passed the start of this recorded market; {remedy}")
 
 
 def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
     """(encoded account, its instant) of a run that was stopped cleanly, with renamed symbols. Raises NotCarried."""
-    record, kept = store.run(run), store.latest_snapshot(run)
-    if kept is None or kept[0] != store.last_seq(run):
-        raise NotCarried(
-            f"run {run} was not stopped cleanly: start it with its old configuration, and stop it with Ctrl-C"
-        )
-    snapshot = msgspec.msgpack.decode(kept[1], type=Kept)
+    record, newest = store.run(run), store.latest_snapshot(run)
+    if newest is None or newest[0] != store.last_seq(run):
+        remedy = "start it with its old configuration, and stop it with Ctrl-C"
+        raise NotCarried(f"run {run} was not stopped cleanly: {remedy}")
+    snapshot = msgspec.msgpack.decode(newest[1], type=RunSnapshot)
+    simulated, names = parts.config.broker.kind == "paper", renamed(parts.config)
     try:
-        simulated = parts.config.broker.kind == "paper"
-        account = carry_of(
-            snapshot.state, record.universe, record.agents, simulated=simulated, renamed=renamed(parts.config)
-        )
+        account = carry_of(snapshot.state, record.universe, record.agents, simulated=simulated, renamed=names)
         return account, snapshot.ts
     except ValueError as why:
         raise NotCarried(f"run {run} cannot be carried over: {why}") from None
@@ -122,17 +114,17 @@ async def move(service: Service, into: Parts) -> None:
     state = service.shell.state
     names = [a.name for a in state.rules.agents]
     try:
-        why = unfit(
-            carry_of(freeze(state), state.universe, names, simulated=True, renamed=renamed(into.config)), into.rules
-        )
+        account = carry_of(freeze(state), state.universe, names, simulated=True, renamed=renamed(into.config))
+        why = unfit(account, into.rules)
     except ValueError as error:
         why = str(error)
-    if not why and into.config.broker.kind != "paper" and state.stops:
+    real = into.config.broker.kind != "paper"
+    if not why and real and state.stops:
         # the new run would not own them
         why = 'protective stops are open at the venue; stop with [quantd] on_stop = "cancel", then start with --carry'
     if why:
         raise NotCarried(why)
     log.info("moving", symbols=list(into.universe.symbols), agents=[a.name for a in into.rules.agents])
-    while into.config.broker.kind != "paper" and any(work.live for work in state.working.values()):
+    while real and any(work.live for work in state.working.values()):
         await service.changed(1.0)
     service.inbox.command(Stopping(state.now, False, MOVES))

@@ -26,7 +26,7 @@ from quantd.trading.events import Event, Started
 from quantd.trading.market import MarketSlice
 
 
-class NotKept(Exception):
+class ConfigLost(Exception):
     """The saved configuration of an earlier start cannot be read."""
 
 
@@ -62,20 +62,19 @@ def save_config(folder: Path, config: Config, file: Path, sets: tuple[str, ...],
 
 
 def saved_config(folder: Path, name: str) -> Config:
-    """The configuration of digest `name`. Raises NotKept."""
+    """The configuration of digest `name`. Raises ConfigLost."""
     path = _path(folder, name)
     try:
         saved = msgspec.json.decode(path.read_bytes(), type=SavedConfig)
-        file = Path(saved.file)
-        found = read(
-            saved.text, known_names(), file=saved.file, folder=file.parent, environ=saved.environ, sets=saved.sets
-        )
+        return read(
+            saved.text, known_names(), file=saved.file, folder=Path(saved.file).parent, environ=saved.environ,
+            sets=saved.sets,
+        )  # fmt: skip
     except (OSError, msgspec.MsgspecError, ConfigError) as error:
-        raise NotKept(
+        raise ConfigLost(
             f"the run was recorded under another configuration, whose copy {path} cannot be read ({error}); "
             "give that configuration with --config, or start a new run with --fresh"
         ) from error
-    return found
 
 
 def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], MarketSlice] | None:
@@ -83,12 +82,12 @@ def slices_of(records: "Records", run: str, folder: Path) -> Callable[[int], Mar
 
     `folder` has the saved configurations of its starts.
     """
-    first = next((decode(data).event for _, data in records.entries(run, 1)), None)
-    if not isinstance(first, Started):
+    first = first_start(records, run)
+    if first is None:
         return None
     try:
         parts = parts_of(saved_config(folder, first.config), first.ts, cache=folder / "cache", apart=Apart(folder))
-    except (NotKept, FeedError, ConfigError, ValueError, OSError):
+    except (ConfigLost, FeedError, ConfigError, ValueError, OSError):
         return None
     return parts.slices if parts.market == first.feed else None
 
@@ -105,21 +104,26 @@ class Records(Protocol):
     ) -> tuple[int, bytes] | None: ...
 
 
+def first_start(records: Records, run: str) -> Started | None:
+    """The first event of a run; None when it is no start."""
+    first = next((decode(data).event for _, data in records.entries(run, 1)), None)
+    return first if isinstance(first, Started) else None
+
+
 def newest_snapshot(records: Records, run: str) -> tuple[int, bytes]:
     """(number of the last step in the snapshot, snapshot); (0, empty) when replay starts at the beginning.
 
     A snapshot of another version of the code counts only when nothing was journalled after it. The run was then stopped
     cleanly, and no step is replayed by code that did not record it.
     """
-    kept = records.latest_snapshot(run, code_version())
-    if kept is None:
+    found = records.latest_snapshot(run, code_version())
+    if found is None:
         newest = records.latest_snapshot(run)
-        if newest is not None and newest[0] == records.last_seq(run):
-            kept = newest
-    return kept or (0, b"")
+        found = newest if newest is not None and newest[0] == records.last_seq(run) else None
+    return found or (0, b"")
 
 
-class Stretch(Struct):
+class Segment(Struct):
     """Consecutive steps recorded under one configuration: its digest, the number of the first step, the entries."""
 
     config: str
@@ -127,19 +131,19 @@ class Stretch(Struct):
     entries: list[bytes]
 
 
-def stretches(records: Records, run: str, after: int, config: str, until: int | None = None) -> list[Stretch]:
+def segments(records: Records, run: str, after: int, config: str, until: int | None = None) -> list[Segment]:
     """The steps after number `after` (to `until` when given), split where a start changed the configuration.
 
     `config` is the digest of the first segment's configuration.
     """
-    found: list[Stretch] = []
+    found: list[Segment] = []
     for seq, data in records.entries(run, after + 1):
         if until is not None and seq > until:
             break
         if b"Started" in data and isinstance(event := decode(data).event, Started):
             config = event.config
         if not found or found[-1].config != config:
-            found.append(Stretch(config, seq, []))
+            found.append(Segment(config, seq, []))
         found[-1].entries.append(data)
     return found
 
@@ -160,31 +164,31 @@ def refold(
     folder: Path,
     *,
     seq: int = 0,
-    kept: bytes = b"",
+    snapshot: bytes = b"",
     journal_of: JournalOf = plain_journal,
     watched: Watched = iter,
     until: int | None = None,
     judged: list[Judged] | None = None,
 ) -> tuple[Shell, Journal]:
-    """Replays the journal from the snapshot `kept` after step `seq`, or from its beginning; returns shell and journal.
+    """Replays the journal from `snapshot`, which follows step `seq`, or from its beginning; returns shell and journal.
 
     Each segment is replayed under the configuration that was active when it was recorded: later changes of costs or
     schedules must not change the past. The returned shell and journal continue under `parts`. Steps after `until` are
-    not read. Gate calls are appended to `judged`. Raises ReplayDifference, RecordTooLong and NotKept.
+    not read. Gate calls are appended to `judged`. Raises ReplayDifference, RecordTooLong and ConfigLost.
     """
     present = digest(parts.config)
     shell, under, journal = parts.shell(), present, journal_of((), seq, parts)
     shell.guarded = True
-    if kept:
-        shell.restore(parts.rules, kept)
+    if snapshot:
+        shell.restore(parts.rules, snapshot)
     compared = 0
-    for stretch in stretches(records, run, seq, shell.config, until):
+    for segment in segments(records, run, seq, shell.config, until):
         then = parts
-        if stretch.config != present:
-            then = parts_of(saved_config(folder, stretch.config), parts.start_ns, apart=parts.apart)
-        if stretch.config != under:
-            shell, under = continued(shell, then), stretch.config
-        journal = journal_of(stretch.entries, stretch.first - 1, then)
+        if segment.config != present:
+            then = parts_of(saved_config(folder, segment.config), parts.start_ns, apart=parts.apart)
+        if segment.config != under:
+            shell, under = continued(shell, then), segment.config
+        journal = journal_of(segment.entries, segment.first - 1, then)
         shell.log = journal
         shell.state.judged = judged
         if isinstance(then, Assembly):
@@ -212,8 +216,7 @@ class UpTo(Journal):
 
     def __init__(self, entries: Iterable[bytes], seq: int, live: bool, until: int, judged: list[Judged]) -> None:
         super().__init__(entries, seq, live)
-        self._until = until
-        self._judged = judged
+        self._until, self._judged = until, judged
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         super().add(event, effects)
@@ -232,13 +235,13 @@ def judged_at(
     step: int,
     *,
     seq: int = 0,
-    kept: bytes = b"",
+    snapshot: bytes = b"",
     watched: Watched = iter,
 ) -> list[Judged]:
     """The gate calls in one step of a run, from a replay of its journal up to that step.
 
-    The replay starts at the snapshot `kept` after step `seq` and compares every step with its record. Raises
-    ReplayDifference, RecordTooLong and NotKept.
+    The replay starts at `snapshot`, which follows step `seq`, and compares every step with its record. Raises
+    ReplayDifference, RecordTooLong and ConfigLost.
     """
     judged: list[Judged] = []
 
@@ -247,7 +250,7 @@ def judged_at(
 
     try:
         refold(
-            parts, records, run, folder, seq=seq, kept=kept, journal_of=journal_of, watched=watched, until=step,
+            parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, watched=watched, until=step,
             judged=judged,
         )  # fmt: skip
     except Reached:

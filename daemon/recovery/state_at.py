@@ -6,6 +6,7 @@ same state, as the decision.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -21,47 +22,36 @@ from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.worker import Apart
-from quantd.daemon.recovery.replay import NotKept, Watched, judged_at, saved_config
+from quantd.daemon.recovery.replay import ConfigLost, Watched, first_start, judged_at, saved_config
 from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
-from quantd.daemon.runtime.loop import Kept
+from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.daemon.runtime.version import code_version
-from quantd.trading.codec import decode
-from quantd.trading.events import Started
 
 
 class Unavailable(Exception):
     """The state cannot be rebuilt; the text is one clause with the reason."""
 
 
+@dataclass(slots=True)
 class Refolder:
     """Replays one run up to its decisions.
 
-    `configured` returns the present configuration, for a run without a saved one. `watched` wraps the iterator over
-    the market.
+    `configured` returns the present configuration, for a run without a saved one. `parts` are those of the last replay.
+    `watched` wraps the iterator over the market.
     """
 
-    def __init__(
-        self,
-        records: Records,
-        run: str,
-        folder: Path,
-        configured: Callable[[], Config] | None = None,
-        *,
-        parts: Parts | None = None,
-        watched: Watched = iter,
-    ) -> None:
-        self._records = records
-        self._run = run
-        self._folder = folder
-        self._configured = configured
-        self._parts = parts
-        self._watched = watched
+    records: Records
+    run: str
+    folder: Path
+    configured: Callable[[], Config] | None = None
+    parts: Parts | None = field(default=None, kw_only=True)
+    watched: Watched = field(default=iter, kw_only=True)
 
     def __call__(self, decision: Decision) -> list[Judged]:
         """The gate calls of one plan: the agents' baskets in order, then the house's. Raises Unavailable."""
         try:
             found = self._judged(decision.seq)
-        except NotKept as why:
+        except ConfigLost as why:
             raise Unavailable(f"the configuration of the decision cannot be read: {why}") from None
         except (FeedError, OSError) as why:
             raise Unavailable(f"the recorded market cannot be read: {why}") from None
@@ -79,33 +69,35 @@ class Refolder:
         return plans[decision.ordinal - 1]
 
     def _judged(self, step: int) -> list[Judged]:
-        seq, kept = self._records.latest_snapshot(self._run, code_version(), step) or (0, b"")
-        parts = self._put_together(self._config_at(kept))
-        return judged_at(parts, self._records, self._run, self._folder, step, seq=seq, kept=kept, watched=self._watched)
+        seq, snapshot = self.records.latest_snapshot(self.run, code_version(), step) or (0, b"")
+        parts = self._put_together(self._config_at(snapshot))
+        return judged_at(
+            parts, self.records, self.run, self.folder, step, seq=seq, snapshot=snapshot, watched=self.watched
+        )
 
-    def _config_at(self, kept: bytes) -> str:
+    def _config_at(self, snapshot: bytes) -> str:
         """Digest of the configuration of a snapshot, or of the run's first start."""
-        if kept:
-            return msgspec.msgpack.decode(kept, type=Kept).config
-        first = next((decode(data).event for _, data in self._records.entries(self._run, 1)), None)
-        if not isinstance(first, Started):
-            raise Unavailable(f"the journal of run {self._run} does not begin with a start")
+        if snapshot:
+            return msgspec.msgpack.decode(snapshot, type=RunSnapshot).config
+        first = first_start(self.records, self.run)
+        if first is None:
+            raise Unavailable(f"the journal of run {self.run} does not begin with a start")
         return first.config
 
     def _put_together(self, name: str) -> Parts:
-        if self._parts is not None and digest(self._parts.config) == name:
-            return self._parts
+        if self.parts is not None and digest(self.parts.config) == name:
+            return self.parts
         try:
-            config = saved_config(self._folder, name)
-        except NotKept:
-            if self._configured is None:
+            config = saved_config(self.folder, name)
+        except ConfigLost:
+            if self.configured is None:
                 raise
-            config = self._configured()
+            config = self.configured()
             if digest(config) != name:
                 raise
-        apart = Apart(self._folder) if self._parts is None else self._parts.apart
-        self._parts = parts_of(config, time.time_ns(), cache=self._folder / "cache", apart=apart)
-        return self._parts
+        apart = Apart(self.folder) if self.parts is None else self.parts.apart
+        self.parts = parts_of(config, time.time_ns(), cache=self.folder / "cache", apart=apart)
+        return self.parts
 
 
 def by_plan(judged: Sequence[Judged]) -> list[list[Judged]]:

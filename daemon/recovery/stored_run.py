@@ -11,12 +11,10 @@ from quantd.adapters.store.upkeep.verify import NEWEST, verify
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.recovery.continuation import carried_into, carry_over, same_account
-from quantd.daemon.recovery.replay import NotKept, newest_snapshot, refold
+from quantd.daemon.recovery.replay import ConfigLost, first_start, newest_snapshot, refold
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Wire
-from quantd.trading.codec import decode
-from quantd.trading.events import Started
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, ExplainedError
 from quantd.trading.orders import base36, quantity_text
 
@@ -52,10 +50,10 @@ def refuse_damaged(store: Store) -> None:
 
 def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, Journal]:
     """Rebuilds the run from its journal. Raises CannotStart when the replay differs or the feed is another one."""
-    seq, kept = newest_snapshot(store, run)
+    seq, snapshot = newest_snapshot(store, run)
     began = time.monotonic()
     try:
-        shell, journal = refold(parts, store, run, folder, seq=seq, kept=kept)
+        shell, journal = refold(parts, store, run, folder, seq=seq, snapshot=snapshot)
     except ReplayDifference as error:
         newest = store.latest_snapshot(run)
         remedy = f"`quantd replay {run}` shows the difference; `quantd run --fresh` starts a new run."
@@ -69,7 +67,7 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
         raise CannotStart(
             f"run {run}: {error}; configure the feed it was recorded with, or start a new run with --fresh."
         ) from error
-    except NotKept as error:
+    except ConfigLost as error:
         raise CannotStart(f"run {run}: {error}") from error
     shell.answer = shell.meanwhile = Deadline(parts.policies)
     if isinstance(shell.broker, Wire):
@@ -90,8 +88,8 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
 
 def same_run(parts: Parts, store: Store, run: str) -> None:
     """Raises CannotStart unless the journalled run has this feed, universe, currency and set of agents."""
-    started = next((decode(data).event for _, data in store.entries(run, 1)), None)
-    if not isinstance(started, Started):
+    started = first_start(store, run)
+    if started is None:
         return
     record = store.run(run)
     differs = ""

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 
 import structlog
 
@@ -41,13 +42,7 @@ async def feed_recorded(service: Service, instants: Iterator[list[Item]], pace: 
 
 
 async def _feed_fast(service: Service, instants: Iterator[list[Item]]) -> None:
-    chunk: list[list[Item]] = []
-    for instant in instants:
-        chunk.append(instant)
-        if len(chunk) >= 32:
-            await service.inbox.put(chunk)
-            chunk = []
-    if chunk:
+    while chunk := list(islice(instants, 32)):
         await service.inbox.put(chunk)
 
 

@@ -59,7 +59,7 @@ class NoLog:
         return None
 
 
-class Kept(Struct, frozen=True):
+class RunSnapshot(Struct, frozen=True):
     """A snapshot of a run at `ts`: state, simulated venue, digest and tally. `config` is the configuration's digest."""
 
     ts: int
@@ -224,7 +224,7 @@ class Shell:
         """A snapshot between two instants of the timeline."""
         self.snapshot_wanted = False
         return msgspec.msgpack.encode(
-            Kept(
+            RunSnapshot(
                 ts=self.ts,
                 config=self.config,
                 state=freeze(self.state),
@@ -239,9 +239,9 @@ class Shell:
             )
         )
 
-    def restore(self, rules: Rules, kept: bytes) -> None:
+    def restore(self, rules: Rules, encoded: bytes) -> None:
         """Continue from a snapshot under the same rules."""
-        snapshot = msgspec.msgpack.decode(kept, type=Kept)
+        snapshot = msgspec.msgpack.decode(encoded, type=RunSnapshot)
         self.state = thaw(rules, snapshot.state)
         self.broker.thaw(snapshot.broker)
         for shadow, venue in zip(self.state.shadows, self.shadows, strict=True):

@@ -1,7 +1,6 @@
-"""When scheduled jobs are due: one pure function of schedules, sessions and a span of time.
+"""Instants of scheduled jobs, as a pure function of schedules, sessions and an interval of time.
 
-Replay merges its answers into the market by time; live, a timer only wakes the loop and asks the same function.
-Cron lines are read by APScheduler's trigger; its traps are handled here.
+Replays and live runs use the same function. APScheduler's trigger reads cron lines; this module handles its pitfalls.
 """
 
 import re
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from heapq import heappop, heappush, merge
-from itertools import groupby, islice
+from itertools import groupby, islice, repeat
 from typing import Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -25,10 +24,10 @@ Verdict = Literal["run", "skip", "alert"]
 OnClosed = Literal["next", "previous", "skip"]
 
 TRADING_JOBS: Final = frozenset({"rebalance", "flatten"})
-"""Jobs that make orders: due only when their calendar has a session."""
+"""Jobs that make orders, which are due only in sessions."""
 
 GRACE_NS: Final = 60_000_000_000
-"""A job started within a minute of its instant was not missed."""
+"""Time after its instant within which a job is not missed."""
 
 _UNITS_NS: Final = {"s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000, "d": DAY_NS}
 _AT: Final = re.compile(r"(open|close)(?:([+-])(\d+)([smh]))?")
@@ -38,15 +37,14 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND: Final = timedelta(seconds=1)
 _SHUFFLE: Final = timedelta(days=2)
 _SHUFFLE_NS: Final = _SHUFFLE // _MICROSECOND * 1000
-"""Instants of a cron line leave their wall-clock order by less: by clock changes, and by closes of far time zones."""
+"""Bound of the disorder of a cron line's instants, by clock changes and by closes in distant time zones."""
 
 _FAR: Final = timedelta(days=30 * 366)
-"""Any date of the calendar comes back within 28 years; the longest wait for a 29 February on a named day is 40,
-around 2100."""
+"""Horizon of searches. Dates recur within 28 years, except that around 2100 some 29 February take 40."""
 
 
 class ScheduleError(ExplainedError, ValueError):
-    """A schedule that cannot be kept; `remedy` says what to write."""
+    """An invalid schedule, with its remedy."""
 
     exit_code = CONFIG
 
@@ -100,20 +98,20 @@ class Schedule(Struct, frozen=True):
 def due(
     schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int, until_ns: int
 ) -> list[tuple[int, int]]:
-    """(instant, number of the schedule) of all that is due in (after_ns, until_ns], by instant, then number."""
+    """(instant, number of the schedule) in (after_ns, until_ns], by instant, then number."""
     return list(stream(schedules, sessions, after_ns, until_ns))
 
 
 def stream(
     schedules: Sequence[Schedule], sessions: Mapping[str, Sessions], after_ns: int, until_ns: int
 ) -> Iterator[tuple[int, int]]:
-    """`due`, one by one: a replay of decades holds one instant per schedule. Raises ScheduleError before the first."""
+    """`due` as an iterator, with one instant per schedule in memory. Raises ScheduleError before the first."""
     for schedule in schedules:
         if schedule.calendar not in sessions:
             known = ", ".join(sorted(sessions))
             raise ScheduleError(schedule.name, f'no sessions of calendar "{schedule.calendar}"', f"known are {known}")
     return merge(
-        *(_numbered(k, _instants(s, sessions[s.calendar], after_ns, until_ns)) for k, s in enumerate(schedules))
+        *(zip(_instants(s, sessions[s.calendar], after_ns, until_ns), repeat(k)) for k, s in enumerate(schedules))
     )
 
 
@@ -125,9 +123,9 @@ def next_instants(
 
 
 def missed(schedule: Schedule, due_ts: int, now: int, *, newest: bool = True) -> Verdict:
-    """What to do at `now` about the instant `due_ts`; `newest` says that the schedule has no later one that passed.
+    """The verdict at `now` on the past instant `due_ts`; `newest` when the schedule has no later one.
 
-    "once" runs the newest of those that passed and lets the others go; "alert" says each and runs none.
+    "once" runs only the newest missed instant; "alert" raises an alert for each and runs none.
     """
     if now - due_ts <= GRACE_NS:
         return "run"
@@ -139,14 +137,13 @@ def missed(schedule: Schedule, due_ts: int, now: int, *, newest: bool = True) ->
 def catch_up(
     schedules: Sequence[Schedule], instants: Sequence[tuple[int, int]], now: int
 ) -> list[tuple[int, int, Verdict]]:
-    """The verdict on each of `instants` (of `due`, up to `now`) after a time away."""
+    """The verdict on each of `instants` (of `due`, up to `now`) after a downtime."""
     newest = {number: ts for ts, number in instants}
     return [(ts, k, missed(schedules[k], ts, now, newest=newest[k] == ts)) for ts, k in instants]
 
 
 def moved_from(schedule: Schedule, sessions: Mapping[str, Sessions], ts: int) -> date | None:
-    """The closed date that an instant of a cron line comes from, the first where there are several; None if it did not
-    move."""
+    """The first closed date from which an instant of a cron line was moved; None if it was not moved."""
     if schedule.cron is None:
         return None
     days = [day for at, day in _cron(schedule, sessions[schedule.calendar], ts - 1, ts) if at == ts]
@@ -154,12 +151,8 @@ def moved_from(schedule: Schedule, sessions: Mapping[str, Sessions], ts: int) ->
 
 
 def zone_of(schedule: Schedule, sessions: Mapping[str, Sessions]) -> ZoneInfo:
-    """The zone its times are meant in and shown in."""
+    """The time zone of a schedule."""
     return ZoneInfo(schedule.timezone or sessions[schedule.calendar].zone)
-
-
-def _numbered(number: int, instants: Iterator[int]) -> Iterator[tuple[int, int]]:
-    return ((ts, number) for ts in instants)
 
 
 def _instants(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[int]:
@@ -185,12 +178,11 @@ def _at(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Itera
 
 
 def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Iterator[tuple[int, date | None]]:
-    """Instants of a cron line, each with the closed date it comes from. In the hour that a clock change repeats, a line
-    with fixed hours fires the first time only, one with hour * both times. A time that a clock change leaves out fires
-    as much later: 02:30 where 02:00 becomes 03:00 is 03:30.
+    """Instants of a cron line, each with the closed date from which it was moved.
 
-    The trigger runs on wall-clock time without a zone, where every time of day comes once: given a zone, it fires
-    twice in a repeated hour or does not return from it. Each time is then placed in the zone by the rules above.
+    In an hour that a clock change repeats, a line with fixed hours fires the first time only, one with hour * both
+    times. A skipped time is shifted: 02:30 where 02:00 becomes 03:00 is 03:30. The trigger runs on wall-clock time
+    without a zone, as with a zone it fires twice in a repeated hour or does not return from it.
     """
     zone = ZoneInfo(schedule.timezone or sessions.zone)
     line = schedule.cron or ""
@@ -215,7 +207,7 @@ def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Ite
                 yield (seen := earliest), origin
         heappush(waiting, (ts if latest is None else min(ts, latest), number, closed))
         later = _ns(local.replace(fold=1))
-        if twice and later > ts:  # an hour that comes again; in one left out, fold 1 is the earlier
+        if twice and later > ts:  # a repeated hour; in a skipped one, fold 1 is the earlier
             heappush(waiting, (later if latest is None else min(later, latest), number, closed))
     for ts, _, origin in sorted(waiting, key=lambda each: each[:2]):
         if seen < ts <= until:
@@ -225,12 +217,14 @@ def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Ite
 def _in_sessions(
     line: str, on_closed: OnClosed, sessions: Sessions, first: datetime, last: datetime
 ) -> Iterator[tuple[datetime, int | None, date | None]]:
-    """(wall-clock time, latest instant, closed date) of a cron line on the session dates in [first, last]. Of dates
-    before the first session and after the last nobody knows whether they are closed: nothing moves from there."""
+    """(wall-clock time, latest instant, closed date) of a cron line on the session dates in [first, last].
+
+    Dates outside the known sessions may be open: nothing is moved from them.
+    """
     days = sessions.day_ns
     if not days:
         return
-    # a session has all that moves to it only where the sessions around it are in the span
+    # neighbouring sessions are needed for instants that are moved
     low = max(0, bisect_left(days, _ns(first)) - 2)
     high = min(len(days) - 1, bisect_left(days, _ns(last)) + 2)
 
@@ -252,7 +246,7 @@ def _in_sessions(
 
 
 def _walls(line: str, first: datetime, last: datetime) -> Iterator[datetime]:
-    """Times of day in [first, last] that fit a cron line, as if they were UTC. Raises ValueError for a bad line."""
+    """Wall-clock times in [first, last] of a cron line, as UTC. Raises ValueError for an invalid line."""
     from apscheduler.triggers.cron import CronTrigger
 
     minute, hour, day, month, weekday = line.split()
@@ -275,7 +269,7 @@ def _every(schedule: Schedule, sessions: Sessions, after: int, until: int) -> It
         if opened > until:
             return
         first = max(-(-opened // period) * period, after - after % period + period)
-        # where one session ends as the next begins (24/7) the instant is the earlier one's
+        # where sessions are contiguous (24/7), the instant belongs to the earlier one
         contiguous = row > 0 and sessions.close_ns[row - 1] == first
         yield from range(first + period * contiguous, min(closed, until) + 1, period)
 

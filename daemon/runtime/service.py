@@ -1,7 +1,7 @@
-"""The daemon's loop around a Shell: takes from the inbox, steps, and commits before anything leaves.
+"""The daemon's loop around a Shell: it takes from the inbox, steps, commits, and then sends and publishes.
 
-One task steps; `quantd.daemon.runtime.feeder` fills the inbox. Every other task (bus, API, watchdog) belongs to the
-same TaskGroup, in `quantd.daemon.app`.
+One task steps; `quantd.daemon.runtime.feeder` fills the inbox. The other tasks (bus, API, watchdog) belong to the same
+TaskGroup, in `quantd.daemon.app`.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Outgoing, Wire
 from quantd.daemon.runtime.recent_history import Histories
-from quantd.daemon.runtime.trace import Trail
+from quantd.daemon.runtime.trace import Trace
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.effects import Ask, Effect, Publish, Switched, Valued
 from quantd.trading.events import Condition, Decided, Event, Operator, Stopping, Tick
@@ -43,42 +43,42 @@ COMMIT_S: Final = 0.2
 """Longest time a step waits for its commit."""
 
 COMMIT_STEPS: Final = 8_000
-"""Most steps in one commit: 4,000 slices and their ticks."""
+"""Maximum of steps in one commit: 4,000 slices and their ticks."""
 
 SNAPSHOT_STEPS: Final = 5_000
-"""Steps between snapshots: what a restart folds again takes well under a second."""
+"""Steps between snapshots; a restart replays so many in less than a second."""
 
 FULL_S: Final = 60.0
-"""How long a full disk is waited for."""
+"""Time for which the daemon waits for space on a full disk."""
 
 RECENT_ALERTS: Final = 200
-"""Alerts kept in memory for the API and the terminal."""
+"""Alerts in memory for the API and the terminal."""
 
 ALIVE_S: Final = 1.0
-"""How often a wait for a policy counts as progress of the loop."""
+"""Interval at which a wait for a policy counts as progress of the loop."""
 
 SETTLED_S: Final = 0.02
-"""How often whoever needs the whole state looks whether a policy is still being asked."""
+"""Interval of checks whether a round is complete."""
 
 BREATH_S: Final = 0.005
-"""How long stepping may hold the event loop before others get a turn."""
+"""Time of stepping after which other tasks of the event loop run."""
 
 Step = tuple[Event, Sequence[Effect]]
-"""An event and the effects it had."""
+"""An event and its effects."""
 
 
 def _nowhere(outgoing: list[Outgoing]) -> None:
     if outgoing:
-        raise RuntimeError("orders for a venue, and nobody to send them")
+        raise RuntimeError("orders for a venue, without a sender")
 
 
 def is_stop(command: Command) -> bool:
-    """Whether a person asked for less trading."""
+    """Whether an operator stops or reduces trading."""
     return isinstance(command.event, Operator) and command.event.command in ("halt", "reduce")
 
 
 def answer_stops(commands: Sequence[Command]) -> None:
-    """Answer who stopped trading while the store takes nothing: the stop is in force already."""
+    """Complete the commands that stop trading while the store fails: they are in force already."""
     for command in commands:
         if is_stop(command) and not command.done.done():
             command.done.set_result(command.effects)
@@ -90,14 +90,13 @@ def reason_of(why: BaseException) -> str:
 
 
 class StoreGaveUp(ExplainedError):
-    """The store took no batch for a minute, or another process leads the account now; nothing is lost, the daemon
-    leaves with exit code 75."""
+    """The store failed for a minute, or another process holds the account's lease; the daemon exits with code 75."""
 
     exit_code = TRY_LATER
 
 
 class Service:
-    """One run being driven. Read by the API and the terminal; written by `step_forever` alone."""
+    """A run in progress. The API and the terminal read it; only `step_forever` writes it."""
 
     def __init__(
         self,
@@ -117,7 +116,7 @@ class Service:
     ) -> None:
         self.shell = shell
         self.deadline = shell.meanwhile if isinstance(shell.meanwhile, Deadline) else None
-        """Asks the policies that answer in processes of their own."""
+        """Calls the policies in separate processes."""
         self.journal = journal
         self.store = store
         self.run = run
@@ -126,12 +125,11 @@ class Service:
         self.inbox = Inbox()
         self.status = "starting"
         self.over = False
-        """Whether the last commit is made."""
+        """Whether the last commit is done."""
         self.progress = 0
         self.recent: list[Publish] = []
         self.store_error = ""
-        """Why the store takes no batch; empty while it does. Meanwhile trading is halted, and what stops it needs no
-        store."""
+        """Failure of the store; empty without one. Trading is halted meanwhile, and stops need no store."""
         self.listeners: set[asyncio.Event] = set()
         self._projection = projection
         self._composer = composer
@@ -141,7 +139,7 @@ class Service:
         self.halt_file = state_folder / "HALT"
         self._status_before = ""
         self._ahead: list[Message] = []
-        """Retained messages published before their batch: newer than those of the batch that waited."""
+        """Retained messages that were published before their batch, and are newer than it."""
         self._committed = self._snapshot_seq = journal.seq - len(journal.entries)
         self._last_commit = time.monotonic()
         self._waiting: list[Command] = []
@@ -149,40 +147,39 @@ class Service:
         self.quarantine: list[BadBar] = []
         self.histories = histories or Histories(config.risk.history)
         self.subscribers: list[Callable[[Sequence[Step]], None]] = []
-        """Called with the steps of each batch once it is committed."""
-        self.trail = Trail(shell.state.universe, shell.state.rules.names())
+        """Called with the steps of each committed batch."""
+        self.trace = Trace(shell.state.universe, shell.state.rules.names())
         self.bar_lag_s = 0.0
-        """How old the newest bar of a market that goes on was when it came."""
+        """Age of the newest bar of a live market at its arrival."""
         self.took: deque[tuple[str, float]] = deque(maxlen=1024)
-        """(scheduled job, seconds) of those that ended since the last scrape, failed ones too."""
+        """(scheduled job, seconds) of jobs that ended since the last scrape, failed ones included."""
         self.started = time.monotonic()
         self.busy_s = 0.0
         self.loop_lag_s = 0.0
-        """How late the event loop woke, at worst since this was last set to 0."""
+        """Largest delay of the event loop since this was last set to 0."""
         self.send: Callable[[list[Outgoing]], None] = _nowhere
-        """Takes what is to be sent to a venue across a network, once it is committed."""
+        """Takes committed orders for a real venue."""
         self.reconcile: Callable[[], None] = lambda: None
-        """Called when a schedule wants the venue's account compared with ours."""
+        """Requests a reconciliation with the venue's account."""
         self.live_since_ns = 0
-        """Since when a feed that goes on is read; what it brings first is old."""
+        """Start of the live feed; its first bars are old."""
         self.compare: Callable[[], Awaitable[VenueAccount | None]] | None = None
-        """Compares our account with the venue's now; None where the venue is simulated."""
+        """Reconciles now; None with a simulated venue."""
         self.feed_error = ""
-        """Why the feed delivers no more; empty while it does."""
+        """Failure of the feed; empty without one."""
         self.sinks: dict[str, Counts] = {}
         """The sinks of [alerts.sinks]. The alerts of each batch are queued for them."""
         self.bus_commands: Counter[str] = Counter()
-        """Commands over MQTT by what became of them."""
+        """Commands over MQTT by outcome."""
         self.market_ahead_ns: int | None = None
-        """The market's time minus the monotonic clock, where the feed keeps the market's own pace."""
-
-    # the loop
+        """The market's time minus the monotonic clock, for a feed in real time."""
 
     async def step_forever(self) -> None:
-        """Take, step, commit, until a Stop effect. Raises StoreGaveUp and whatever a bug raises."""
+        """Take, step and commit until a Stop effect. Raises StoreGaveUp."""
         self.status = "running" if self.status == "starting" else self.status
         while not self.shell.stopped:
-            if await self.inbox.ready(self._until_commit()):
+            since = time.monotonic() - self._last_commit if self.journal.entries else 0.0
+            if await self.inbox.ready(max(0.001, COMMIT_S - since)):
                 self._stepping = True
                 await self._take_all()
                 self._stepping = False
@@ -198,12 +195,9 @@ class Service:
         self.notify()
 
     async def drained(self) -> None:
-        """Wait until everything that was put into the inbox has been stepped."""
+        """Wait until the inbox is empty and stepped."""
         while len(self.inbox) or self._stepping:
             await self.changed(0.1)
-
-    def _until_commit(self) -> float:
-        return max(0.001, COMMIT_S - (time.monotonic() - self._last_commit)) if self.journal.entries else COMMIT_S
 
     def _due(self) -> bool:
         if not self.journal.entries:
@@ -216,7 +210,7 @@ class Service:
         chunk = self.inbox.next_chunk() or []
         began = time.monotonic()
         for instant in chunk:
-            self._take_commands()  # what came while the last instant was stepped or committed holds for this one
+            self._take_commands()  # before the instant that follows them
             if self.shell.stopped:
                 return
             for item in instant:
@@ -239,8 +233,10 @@ class Service:
         self.busy_s += time.monotonic() - began
 
     async def _answer(self, question: Ask) -> Decided:
-        """The answer of a policy in a process of its own. It has a deadline, and what stops trading does not wait for
-        it: then the question is withdrawn, and the agent holds."""
+        """The answer of a policy in a separate process, within its deadline.
+
+        A command that stops trading withdraws the question; the agent then holds.
+        """
         assert self.deadline is not None
         answer = asyncio.wrap_future(self.deadline.answer_of(question))
         stopping = asyncio.create_task(self.inbox.stopping())
@@ -248,22 +244,22 @@ class Service:
         try:
             while not answer.done() and not stopping.done():
                 await asyncio.wait(either, timeout=ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
-                self.progress += 1  # the loop goes round, and the wait has an end
+                self.progress += 1  # the wait has a deadline
             if answer.done():
                 return answer.result()
             withdrawn = self.deadline.withdraw(question)
-            await asyncio.wait({answer})  # its thread reads the market: nothing is stepped until it has ended
+            await asyncio.wait({answer})  # its thread reads the market, which a step would change
             return withdrawn
         finally:
             stopping.cancel()
 
     async def settled(self) -> None:
-        """Wait until no policy is being asked: between questions and answers of a round the state is incomplete."""
+        """Wait for the end of a round: the state is incomplete until the last answer."""
         while self.shell.waits is not None:
             await self.changed(SETTLED_S)
 
     def _take_commands(self) -> None:
-        """What people and watchers say, and a venue's news: one of these first, then the other."""
+        """Step all waiting commands, and one venue report at a time between them."""
         while True:
             while (command := self.inbox.next_command()) is not None:
                 command.effects = self._step(command.event)
@@ -274,17 +270,14 @@ class Service:
                 return
             self.shell.run(news)
 
-    # committing
-
     async def commit(self) -> None:
-        """Everything stepped so far, durably, in one transaction; then it is published."""
+        """Commit all steps so far durably in one transaction, then send and publish."""
         entries, steps = self.journal.taken()
         broker = self.shell.broker
-        outgoing = broker.taken() if isinstance(broker, Wire) else []  # of these steps, and of none later
+        outgoing = broker.taken() if isinstance(broker, Wire) else []  # of exactly these steps
         rows, messages = self._rows(steps)
-        wanted = self.shell.snapshot_wanted or self.journal.seq - self._snapshot_seq >= SNAPSHOT_STEPS
         snapshot = None
-        if wanted:
+        if self.shell.snapshot_wanted or self.journal.seq - self._snapshot_seq >= SNAPSHOT_STEPS:
             snapshot = SnapshotOf(self.journal.seq, code_version(), self.shell.keep())
             self._snapshot_seq = self.journal.seq
         if not entries and snapshot is None and not self.quarantine:
@@ -301,7 +294,7 @@ class Service:
             quarantine=self.quarantine,
             sinks=tuple(self.sinks),
         )
-        waiting, self._waiting = self._waiting, []  # commands of this batch; those heard while it is written come later
+        waiting, self._waiting = self._waiting, []  # commands of this batch; later ones belong to the next
         await self._write(batch, waiting)
         self.quarantine = []
         self._committed += len(entries)
@@ -317,22 +310,22 @@ class Service:
         self.notify()
 
     def _rows(self, steps: Sequence[Step]) -> tuple[Rows, list[Message]]:
-        """Read models and messages of new steps; alerts are rows of the outbox, within what [alerts] lets out."""
+        """Read models and messages of new steps; alerts that [alerts] permits are rows of the outbox."""
         found: dict[str, Message] = {}
         moved = False
         lots = self.shell.state.ledger.house.lots
         for seq, (event, effects) in enumerate(steps, self._committed + 1):
             self._projection.add(seq, event, effects)
-            self.trail.add(event, effects)
+            self.trace.add(event, effects)
             if type(event) is Tick and "reconcile" in event.jobs:
                 self.reconcile()
             if effects:
                 moved = moved or any(type(e) in (Valued, Switched) for e in effects)
                 if cut_by_venue(effects):
-                    self.reconcile()  # by now it may let more be bought
+                    self.reconcile()  # the venue's buying power may have risen
                 self.histories.add(effects)
                 for message in self._composer.messages(seq, effects, lots):
-                    # of retained topics only the newest state is news
+                    # of a retained topic only the newest message is published
                     found[message.topic if message.retain else message.id] = message
                 self.recent.extend(e for e in effects if type(e) is Publish)
         if moved:
@@ -345,14 +338,14 @@ class Service:
         return rows, list(found.values())
 
     def _risk(self, seq: int) -> Message:
-        """The state of the house's limits after entry `seq`, the newest."""
+        """The message about the house's limits after entry `seq`, the newest."""
         state = self.shell.state
         state.revalue()
         drawdown = max(0.0, 1.0 - state.equity_micro / max(state.switch.high_water, 1))
         return self._composer.risk(seq, self.shell.ts, state.switch.reason, limit_values(state), drawdown)
 
     async def _write(self, batch: Batch, waiting: Sequence[Command]) -> None:
-        """Write a batch; a store that cannot take it stops all trading until it can, or until a minute is over."""
+        """Write a batch. While the store fails trading is halted; after FULL_S raises StoreGaveUp."""
         began = time.monotonic()
         while True:
             try:
@@ -366,7 +359,7 @@ class Service:
                 if time.monotonic() - began > FULL_S:
                     raise StoreGaveUp(f"{error}{self._unrecorded([*waiting, *self._waiting])}") from error
                 await self._heeding(asyncio.sleep(0.5))
-                self.progress += 1  # the loop goes round, and a full disk is waited for longer than the watchdog waits
+                self.progress += 1  # FULL_S is longer than the watchdog's patience
                 continue
             if self.store_error:
                 self.store_error, self.status = "", self._status_before
@@ -374,7 +367,7 @@ class Service:
             return
 
     def _store_failed(self, why: str) -> None:
-        """Halt at once, in memory: the journal has it with the first batch that it takes."""
+        """Halt at once in memory; the journal has the step with the first batch that succeeds."""
         if self.store_error:
             return
         self._status_before, self.status, self.store_error = self.status, "store failing", why[:400]
@@ -383,8 +376,10 @@ class Service:
         self.notify()
 
     def _step(self, event: Event) -> Sequence[Effect]:
-        """Step an event from outside the market. While the store takes nothing, the switch and what is CRITICAL are
-        published from memory, with the ids that the store gives them later."""
+        """Step an event from outside the market.
+
+        While the store fails, switches and CRITICAL alerts are published from memory, with their later ids.
+        """
         seq = self.journal.seq + 1
         effects = self.shell.run(event)
         if self.store_error:
@@ -397,7 +392,7 @@ class Service:
         return effects
 
     def _unrecorded(self, waiting: Sequence[Command]) -> str:
-        """Keep what a person stopped halted over the next start, by the file HALT: the journal does not have it."""
+        """Make the file HALT, so that the next start is halted, when a stop is not in the journal."""
         if not any(map(is_stop, waiting)):
             return ""
         try:
@@ -408,8 +403,7 @@ class Service:
         return f"; a halt is not recorded, so {self.halt_file} was made: the next start is halted until it is removed"
 
     async def _heeding(self, writing: Coroutine[None, None, None]) -> None:
-        """Wait for a write, or for the next one. What people and watchers say meanwhile is stepped at once, into the
-        next batch: a slow disk does not hold up the kill switch."""
+        """Wait for a write; commands are stepped meanwhile, into the next batch: a slow disk does not delay a stop."""
         task = asyncio.create_task(writing)
         try:
             while not task.done():
@@ -425,12 +419,12 @@ class Service:
             raise
 
     def notify(self) -> None:
-        """Wake whoever waits for a commit."""
+        """Wake the tasks that wait for a commit."""
         for listener in self.listeners:
             listener.set()
 
     def alert(self, text: str) -> None:
-        """Raise the WARNING `upkeep`, stored and published. After the last commit only the log has it."""
+        """Raise the WARNING `upkeep`; after the last commit it has no effect."""
         if self.over:
             return
         try:

@@ -37,14 +37,11 @@ def sample_ticks(
                 final = max((closes[of[day]] for of, closes in rows if day in of), default=close_ns)
                 yield Tick(close_ns, True, day, max(final, close_ns), warmup=close_ns < start_ns)
             continue
-        ts = open_ns + interval_ns
-        while True:
-            ts = min(ts, close_ns)
+        ts = open_ns
+        while ts < close_ns:
+            ts = min(ts + interval_ns, close_ns)
             if after < ts <= until:
                 yield Tick(ts, True, ts, ts, warmup=ts < start_ns)
-            if ts >= close_ns:
-                break
-            ts += interval_ns
 
 
 def with_due(samples: Iterator[Tick], due: Iterator[Tick]) -> Iterator[Tick]:

@@ -23,7 +23,7 @@ log = structlog.get_logger("quantd.trail")
 _plain: Final = getLogger("quantd.trail")
 
 
-class Trail:
+class Trace:
     """The trace of one run; counts begin at the start of the process."""
 
     def __init__(self, universe: Universe, agents: Sequence[str]) -> None:

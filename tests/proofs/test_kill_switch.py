@@ -51,7 +51,7 @@ def test_halt_and_every_mark_survive_a_kill_9(tmp_path: Path) -> None:
             run = store.current_run()
             assert run is not None
             seq, kept = newest_snapshot(store, run)
-            shell, _ = refold(assembly, store, run, tmp_path / "state", seq=seq, kept=kept)
+            shell, _ = refold(assembly, store, run, tmp_path / "state", seq=seq, snapshot=kept)
             effects = [effect for _, data in store.entries(run) for effect in decode(data).effects]
         valued = [e for e in effects if isinstance(e, Valued)]
         equity = [e.equity_micro for e in valued]

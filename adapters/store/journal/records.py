@@ -135,7 +135,7 @@ class Records:
         with self.connection() as driver:
             return count(driver, sink)
 
-    def outbox_dropped(self) -> int:
+    def dropped(self) -> int:
         """Return the number of messages that a full outbox ever dropped."""
         with self.connection() as driver:
             row = driver.execute("SELECT value FROM meta WHERE name = 'outbox_dropped'").fetchone()

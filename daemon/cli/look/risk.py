@@ -16,7 +16,7 @@ from quantd.daemon.cli.output import local, print_json, say, table
 from quantd.daemon.cli.places import Place, place
 from quantd.daemon.cli.stopped_run import at_rest
 from quantd.daemon.policies.loading import PolicyError
-from quantd.daemon.recovery.replay import NotKept
+from quantd.daemon.recovery.replay import ConfigLost
 from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
 from quantd.daemon.views.headroom import Book, BookSwitch, RiskNow, SideRoom, Unknown, named, risk_now
 from quantd.daemon.views.limit_rows import figure, in_order
@@ -49,7 +49,7 @@ def risk(
 def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | None, symbol: str | None) -> RiskNow:
     try:
         shell, run, _ = at_rest(config, state, sets)
-    except (FeedError, NotKept, PolicyError, RecordTooLong, ReplayDifference, UnknownCalendar) as why:
+    except (FeedError, ConfigLost, PolicyError, RecordTooLong, ReplayDifference, UnknownCalendar) as why:
         return _risk_recorded(place(config, state, sets), str(why))
     try:
         number, columns = named(shell.state, agent, symbol)

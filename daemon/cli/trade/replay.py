@@ -17,7 +17,7 @@ from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.cli.stopped_run import started, tracked
 from quantd.daemon.cli.trade.policy_answers import TOLERANCE, Answers, CheckedJournal
 from quantd.daemon.policies.worker import Apart
-from quantd.daemon.recovery.replay import NotKept, refold
+from quantd.daemon.recovery.replay import ConfigLost, refold
 from quantd.daemon.runtime.journal import Journal, ReplayDifference
 from quantd.daemon.runtime.timeline import Item
 from quantd.daemon.views.run_summary import summary
@@ -63,7 +63,7 @@ def replay(
         except ReplayDifference as why:
             differs, shell = str(why), why.shell or parts.shell()
             journal.compared = why.seq - 1
-        except NotKept as why:
+        except ConfigLost as why:
             raise Failure(str(why), CONFIG) from None
     wall_s = time.perf_counter() - began
     # after a difference, the account is that at the difference

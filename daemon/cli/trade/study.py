@@ -16,7 +16,7 @@ from quantd.daemon.cli.output import answer, cell, print_json, progress, say, ta
 from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.cli.trade.backtest_run import drive
 from quantd.daemon.policies.loading import PolicyError, fit, load
-from quantd.daemon.recovery.replay import NotKept, saved_config
+from quantd.daemon.recovery.replay import ConfigLost, saved_config
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.report.curves import DAY_NS, date_ns
 from quantd.research import parity, rebalancing_study, standings
@@ -91,7 +91,7 @@ def study_compare(
         print_json(result)
         return DONE
     table(standings.HEAD, standings.table(result), standings.HEAD[1:])
-    say("\n".join(f"  {line}" for line in standings.said(result)))
+    say("\n".join(f"  {line}" for line in standings.footnotes(result)))
     return DONE
 
 
@@ -114,7 +114,7 @@ def study_parity(
         raise Failure(f"run {record.run} has no journal that begins with a start", CHECK_FAILED)
     try:
         found = saved_config(where.folder, name)
-    except NotKept as why:
+    except ConfigLost as why:
         raise Failure(str(why), CONFIG) from None
     with progress("backtest over the bars of the run", shown=not as_json):
         parts = parts_of(found, entries[0].event.ts, cache=where.folder / "cache")  # type: ignore[union-attr]

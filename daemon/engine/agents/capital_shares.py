@@ -130,8 +130,8 @@ def shrunken(ratios: Sequence[float], samples: int, together: float = 0.0) -> li
         return [0.5 * each for each in apart]
     daily = mean / sqrt(PERIODS_PER_YEAR)
     error = (1.0 + 0.5 * daily * daily) / samples * PERIODS_PER_YEAR * (1.0 - min(max(together, 0.0), 1.0))
-    kept = max(0.0, 1.0 - (k - 3) * error / spread)
-    return [kept * each for each in apart]
+    share = max(0.0, 1.0 - (k - 3) * error / spread)
+    return [share * each for each in apart]
 
 
 def _bounded(rules: CapitalRules, raw: Sequence[float]) -> tuple[float, ...]:

@@ -4,7 +4,6 @@ No order may be open, and removed instruments and agents may not have positions.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -45,9 +44,6 @@ class Carry(Struct, frozen=True):
     live_sessions: int
     dust: dict[int, int] = {}
     halted: dict[int, tuple[int, str]] = {}
-
-
-_TOTALS: Final = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "realised_micro")
 
 
 def carry_of(
@@ -156,7 +152,8 @@ def _placed(account: FrozenAccount, index: Sequence[int], size: int) -> FrozenAc
 
 def _joined(one: FrozenAccount, other: FrozenAccount) -> FrozenAccount:
     """The sum of two accounts; `other` holds no lots."""
-    sums = {name: getattr(one, name) + getattr(other, name) for name in _TOTALS}
+    totals = ("cash_micro", "fees_micro", "flows_micro", "income_micro", "realised_micro")
+    sums = {name: getattr(one, name) + getattr(other, name) for name in totals}
     residue = one.residue[0] + other.residue[0], one.residue[1] + other.residue[1]
     return msgspec.structs.replace(one, residue=residue, **sums)
 

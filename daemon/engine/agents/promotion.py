@@ -4,7 +4,9 @@ Policies are exchanged with their memory; books, limits, schedules and names sta
 shadow and can be promoted again.
 """
 
-from quantd.daemon.engine.agents.promotion_rule import Outcome, looked
+import msgspec
+
+from quantd.daemon.engine.agents.promotion_rule import Outcome, PromotionRules, looked
 from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import Effect, Promotion
@@ -41,32 +43,25 @@ def promote(state: State) -> list[Effect]:
                 ts=state.now,
                 champion=champion,
                 challenger=len(state.agents) + k,
-                promoted=found.promoted,
-                why=found.why,
-                samples=found.samples,
-                look=found.look,
                 measure=rules.measure,
-                gain=found.gain,
-                p=found.p,
                 alpha=rules.alpha,
                 names=names,
+                **msgspec.structs.asdict(found),
             )
         )
         if found.look:
-            effects.append(alert(state, "INFO", "promotion", _text(state, k, champion, names, found), agent=champion))
+            effects.append(alert(state, "INFO", "promotion", _text(state, rules, k, names, found), agent=champion))
     return effects
 
 
-def _text(state: State, k: int, champion: int, names: tuple[str, str], found: Outcome) -> str:
-    rules = state.rules.promotion
-    assert rules is not None
+def _text(state: State, rules: PromotionRules, k: int, names: tuple[str, str], found: Outcome) -> str:
     figures = (
         f"{rules.measure} better by {found.gain:.2f} a year over {found.samples} samples, p = {found.p:.4g}, "
         f"look {found.look} of {rules.looks} at {rules.alpha:.4g}"
     )
     if not found.promoted:
         return f"{names[1]} is not promoted over {names[0]}: {found.why} ({figures})"
-    policies = state.rules.seats
+    policies, champion = state.rules.seats, state.rules.challenges[k]
     return (
         f"{names[1]} is promoted: the policy of {policies[state.seats[champion]]} "
         f"decides for {names[0]} from now on, and that of "

@@ -4,7 +4,6 @@ Measurements do not affect the effects: one is left out only where no level can 
 records depend on levels and the number of the sample alone.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -82,8 +81,10 @@ def watch(state: State) -> list[Effect]:
         crossed.extend((book, each) for each in found)
     effects.extend(limit_alerts(state, crossed))
     if measured is not None and not screened:
-        # a book that trades at every sample is measured at every sample
-        memory.corridor = None if memory.changed and memory.busy else _corridor(state, books, measured)
+        memory.corridor = None
+        if not (memory.changed and memory.busy):  # a book that trades at every sample is measured at every sample
+            plans = [(b, state.lots(b), _equity(state, b), own) for b, own in zip(books, measured, strict=True)]
+            memory.corridor = _corridor(state, plans, None)
     memory.busy, memory.changed = memory.changed, False
     return effects
 
@@ -207,12 +208,6 @@ def _range(ratios: Floats) -> tuple[float, float]:
     return float(np.minimum.reduce(ratios)), float(np.maximum.reduce(ratios))
 
 
-def _corridor(state: State, books: list[int], measured: Sequence[Values]) -> Corridor | None:
-    """Screens of the positions that were just measured."""
-    plans = [(book, state.lots(book), _equity(state, book), v) for book, v in zip(books, measured, strict=True)]
-    return _corridor_of(state, plans, None)
-
-
 def _planned(state: State, plans: list[tuple[int, Account, Verdict]]) -> Corridor | None:
     """Screens of the positions after all orders of a plan have filled."""
     found: dict[int, tuple[Floats, float, Values]] = {}
@@ -225,13 +220,13 @@ def _planned(state: State, plans: list[tuple[int, Account, Verdict]]) -> Corrido
     for book, values in zip(others, _measured(state, others) if others else (), strict=True):
         found[book] = state.lots(book), _equity(state, book), values
     rows = [(book, *found[book]) for book in books]
-    return _corridor_of(state, rows, [lots.astype(np.int64).tolist() for _, lots, _, _ in rows])
+    return _corridor(state, rows, [lots.astype(np.int64).tolist() for _, lots, _, _ in rows])
 
 
-def _corridor_of(
+def _corridor(
     state: State, plans: list[tuple[int, Floats, float, Values]], lots: list[list[int]] | None
 ) -> Corridor | None:
-    """None when the limits of one book cannot be screened: the others are measured with it."""
+    """Screens of (book, lots, equity, values); None when one book cannot be screened: all are measured together."""
     if state.rules.live is not None:
         return None  # a cap in money is a different fraction at each equity
     ctx, ring = market_context(state), state.history.synchronous

@@ -6,6 +6,8 @@ from typing import Final
 from msgspec import Struct
 
 from quantd.trading.effects import Cancel
+from quantd.trading.execution import split_row
+from quantd.trading.netting import share
 from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, transition
 
 Key = tuple[int, int]
@@ -62,6 +64,16 @@ class Working(Struct):
         """Mark an order as being cancelled; returns the effect that cancels it."""
         self.state[row] = transition(self.state[row], Cause.CANCEL_ASKED)
         return Cancel(self.basket.sample, self.basket.n, row, now)
+
+    def split(self, symbol: int, numerator: int, denominator: int) -> None:
+        """Rescale the orders of a symbol exactly as the venue does."""
+        for row, column in enumerate(self.basket.sym):
+            if column == symbol and self.state[row] not in ENDED:
+                self.lots[row], self.filled[row], self.worst_nano[row] = split_row(
+                    self.lots[row], self.filled[row], self.worst_nano[row], numerator, denominator
+                )
+                self.shares[row] = share(abs(self.lots[row]) - self.filled[row], self.shares[row])
+                self.odd.pop(row, None)
 
     def open_shares(self) -> Iterator[tuple[int, int, int]]:
         """(row, agent, signed lots) of everything that may still fill."""

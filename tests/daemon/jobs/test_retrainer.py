@@ -286,8 +286,7 @@ def test_the_process_ends_with_its_parent(tmp_path: Path, begun: Path) -> None:
     placed(tmp_path, begun)
     order = Order(
         "s0", str(tmp_path / "versions" / "mine"), str(BARS), str(ACTIONS), "2018-12-31", "2018-12-01", "", False,
-        "mean", 0.5, 0.0,
-        50.0, True,
+        {"measure": "mean", "confidence": 0.5, "max_drawdown_ratio": 50.0}, True,
     )  # fmt: skip
     child = subprocess.Popen(
         [sys.executable, "-m", retrainer.MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()

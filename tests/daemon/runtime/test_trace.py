@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from quantd.daemon.monitoring.metrics import configure
-from quantd.daemon.runtime.trace import Trail
+from quantd.daemon.runtime.trace import Trace
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Ended, Filled, Planned, Publish
 from quantd.trading.orders import OrderBasket
@@ -27,7 +27,7 @@ def heard():
 
 def test_a_bar_can_be_followed_to_its_fill_by_one_sample(heard: io.StringIO) -> None:
     of = World(block(walk(6, 2, 3)), [lambda v: np.array([0.7, 0.2])], house=Limits(max_position_weight=0.3))
-    trail = Trail(of.universe, ["a0"])
+    trail = Trace(of.universe, ["a0"])
     of.shell.log = type(
         "Log", (), {"answer": lambda _, ask: None, "add": lambda _, event, effects: trail.add(event, effects)}
     )()
@@ -53,7 +53,7 @@ def test_a_bar_can_be_followed_to_its_fill_by_one_sample(heard: io.StringIO) -> 
 async def test_counts_are_those_of_the_run(tmp_path: Path) -> None:
     kit = Kit(tmp_path, world())
     await kit.run()
-    trail, tally = kit.service.trail, kit.shell.tally
+    trail, tally = kit.service.trace, kit.shell.tally
     assert trail.orders["sent"] == tally.orders > 0
     assert trail.orders["filled"] == tally.fills
     assert sum(trail.alerts.values()) == tally.alerts
@@ -63,7 +63,7 @@ async def test_counts_are_those_of_the_run(tmp_path: Path) -> None:
 
 def test_verdicts_are_counted_by_the_limit_that_bound() -> None:
     of = World(block(walk(6, 2, 3)), [lambda v: np.array([0.7, 0.2])], house=Limits(max_position_weight=0.3)).run()
-    trail, plain = Trail(of.universe, ["a0"]), Counter[str]()
+    trail, plain = Trace(of.universe, ["a0"]), Counter[str]()
     trail.add(of.events[0], of.effects)
     for plan in (e for e in of.effects if isinstance(e, Planned)):
         for asked, reason in ((plan.net, plan.reason), *((a.asked, a.reason) for a in plan.agents)):
