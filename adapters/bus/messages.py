@@ -119,10 +119,7 @@ class Composer:
             del self._baskets[next(iter(self._baskets))]
 
     def alert(self, body: str | bytes, merged: int = 0) -> Alert:
-        """Return an alert from a queue of the store (JSON), which represents `merged` others.
-
-        Raises msgspec.ValidationError.
-        """
+        """Return an alert of a store's queue, which represents `merged` others. Raises msgspec.ValidationError."""
         stored = msgspec.json.decode(body, type=dict[str, Any])
         stamp = self._stamp(stored["id"], stored["ts_event"])
         return msgspec.convert({"type": "alert"} | stored | stamp | {"count": merged + 1}, Alert)

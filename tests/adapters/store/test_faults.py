@@ -239,7 +239,7 @@ def test_a_flipped_bit_is_found_or_does_no_harm(tmp_path):
             assert stored(folder) == truth, f"bit {bit} of {name}"
             assert _models(folder) == dump, f"bit {bit} of {name}"
             assert read_only(folder).latest_snapshot(RUN) == snapshot
-    assert found > 60
+    assert found > 50  # the other flips hit the empty space of pages, of which each table has one
 
 
 def _models(folder: Path) -> list[list]:
