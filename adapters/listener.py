@@ -1,6 +1,6 @@
-"""A listening socket with a bound on its open connections, so that no crowd uses up the process's file descriptors.
+"""A listening socket with a maximum number of open connections, which protects the process's file descriptors.
 
-Connections count from accept to close. A TLS handshake that never ends counts too, which a protocol could not see.
+Connections count from accept to close, unfinished TLS handshakes included.
 """
 
 import errno
@@ -12,14 +12,14 @@ from contextlib import suppress
 from typing import Any, Final
 
 FEWEST_DESCRIPTORS: Final = 128
-"""A run on recorded bars holds 26; a live feed, a venue, PostgreSQL and workers hold more. The edges get 3/8."""
+"""A run on recorded bars uses 26, a live one more. The API and the embedded broker may use 3/8 of all."""
 
 MOST_DESCRIPTORS: Final = 65_536
-"""More than any bound needs; some machines allow a thousand million."""
+"""Upper bound, because some machines allow a thousand million."""
 
 
 def descriptors() -> int:
-    """Raises the process's soft limit of file descriptors to the hard one, and returns it."""
+    """Raise the process's soft limit of file descriptors to the hard one, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -30,7 +30,7 @@ def descriptors() -> int:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nothing outside this machine reaches `host`."""
+    """Whether only this machine can reach `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -38,7 +38,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Listener(socket.socket):
-    """A socket for asyncio's `sock`: closes each connection above `most` as it comes."""
+    """A socket for asyncio's `sock` that closes each new connection above `most`."""
 
     def __init__(self, host: str, port: int, most: int) -> None:
         """Bound to the first address of `host`, IPv4 before IPv6. Raises OSError."""
@@ -57,17 +57,17 @@ class Listener(socket.socket):
             raise
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection. Raises BlockingIOError where there is none, or where one more was turned away."""
+        """The next connection. Raises BlockingIOError without one, or for a closed one."""
         try:
             found, address = super().accept()
         except OSError as why:
             if why.errno not in (errno.EMFILE, errno.ENFILE) or self._spare < 0:
                 raise
-            self._turn_away()
-            raise BlockingIOError(errno.EAGAIN, "turned away: no file descriptor is left") from None
+            self._close_next()
+            raise BlockingIOError(errno.EAGAIN, "closed: no file descriptor is left") from None
         if self.taken >= self.most:
             found.close()
-            raise BlockingIOError(errno.EAGAIN, "turned away: too many connections")
+            raise BlockingIOError(errno.EAGAIN, "closed: too many connections")
         return _Taken(self, found), address
 
     def close(self) -> None:
@@ -76,8 +76,8 @@ class Listener(socket.socket):
             os.close(self._spare)
             self._spare = -1
 
-    def _turn_away(self) -> None:
-        """Close one waiting connection by means of the spare descriptor; asyncio would try it again at once."""
+    def _close_next(self) -> None:
+        """Close one waiting connection with the spare descriptor; asyncio would retry it at once."""
         os.close(self._spare)
         self._spare = -1
         with suppress(OSError):
@@ -87,7 +87,7 @@ class Listener(socket.socket):
 
 
 class _Taken(socket.socket):
-    """One connection of a Listener; gives its place back when it closes."""
+    """One connection of a Listener, counted until it closes."""
 
     def __init__(self, listener: Listener, found: socket.socket) -> None:
         super().__init__(found.family, found.type, found.proto, fileno=found.detach())

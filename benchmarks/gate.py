@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Stress, Tail
 from quantd.risk.measures.stress import SHIPPED
-from quantd.risk.pretrade.gate import Account, Context, Verdict, context, gate
+from quantd.risk.pretrade.gate import Account, Context, Verdict, gate
 from quantd.trading.instruments import NANO, Instrument, Universe
 
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ class World:
         self.volume = np.full(size, 1e9)
 
     def context(self) -> Context:
-        return context(
+        return Context(
             px=self.px,
             prices_nano=self.nano,
             age_ns=self.age,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from quantd.adapters.brokers.errors import VenueError
@@ -16,7 +17,7 @@ from quantd.adapters.bus.commands import ANSWERS, COMMANDS
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
 from quantd.adapters.bus.messages import Composer, Message
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
-from quantd.adapters.bus.payloads import StatusState
+from quantd.adapters.bus.payloads import Alert, StatusState
 from quantd.adapters.bus.publisher import Listen, MqttBus
 from quantd.adapters.bus.settings import MqttSettings, address
 from quantd.adapters.bus.topics import root
@@ -31,10 +32,12 @@ from quantd.daemon.api.protection import bus_tls, embedded_settings, unenforced,
 from quantd.daemon.api.server import Api
 from quantd.daemon.assembly.names import known_names, not_yet
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
+from quantd.daemon.assembly.sinks import lacking_secrets, open_sinks
 from quantd.daemon.commands.api_token import Insecure, tighten
 from quantd.daemon.commands.mqtt import MqttCommands, command_key
 from quantd.daemon.commands.signals import KillSignal, handle_signals
 from quantd.daemon.config import Config, ConfigError, load, secret, store_url
+from quantd.daemon.jobs.alert_delivery import LAST_S, Delivery
 from quantd.daemon.jobs.maintenance import Upkeep
 from quantd.daemon.jobs.retrainer import Retraining
 from quantd.daemon.jobs.risk_reports import Reporter
@@ -110,7 +113,7 @@ async def serve(
     if missing := refusal(config, folder, options.live):
         raise CannotStart(missing)
     key, mistakes = command_key(config)
-    mistakes += unguarded(config)
+    mistakes += [*unguarded(config), *lacking_secrets(config)]
     if mistakes:
         raise ConfigError(mistakes)
     if (found := descriptors()) < FEWEST_DESCRIPTORS:
@@ -223,6 +226,7 @@ class Edges:
         self.bus = make_bus(config, self.lanes, self.composer, broker)
         self.bus_url = bus_url(config, broker)
         self.commands: MqttCommands | None = None
+        self.deliveries: list[Delivery] = []
 
     def published(self, messages: Iterable[Message]) -> None:
         """Publish messages of committed steps; alerts are published from the store."""
@@ -234,9 +238,11 @@ class Edges:
         self.bus.wake()
 
     def urgent(self, message: Message) -> None:
-        """Publish a message while the store fails; it waits in memory for the broker."""
+        """Publish a message while the store fails; it waits in memory for broker and sinks."""
         self.lanes.put(message)
         self.bus.wake()
+        for each in self.deliveries:
+            each.urgent(msgspec.json.decode(message.payload, type=Alert))
 
     def service(self, journal: Journal, projection: Projection) -> Service:
         """The loop of this run."""
@@ -277,6 +283,7 @@ class Edges:
         api = Api(service, parts, config, folder, bus, self.bus_url)
         write = Reporter(service, folder, self.where, parts.market, parts.slices).work
         keep = Upkeep(service, self.store, folder, self.where).work
+        self.deliveries = [Delivery(service, self.composer, *each) for each in open_sinks(config).items()]
         # a backup first: it contains what compaction moves
         jobs = {
             "reports": Jobs(service, {"daily_report": write, "risk_report": write}),
@@ -290,6 +297,7 @@ class Edges:
                 def beside(name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
                     return tasks.create_task(kept_up(service, name, loop), name=name)
 
+                delivering = [beside(f"alerts to {each.kind}", each.run) for each in self.deliveries]
                 ending = [beside("bus", bus.run), *(beside(name, each.run) for name, each in jobs.items())]
                 around = [
                     # before the feed: an existing file applies to the first bar
@@ -322,9 +330,15 @@ class Edges:
                 bus.stop(self.status("stopped", self.shell.stopped))
                 for task in around:
                     task.cancel()
+                if delivering:
+                    _, late = await asyncio.wait(delivering, timeout=LAST_S)
+                    for task in late:
+                        task.cancel()
                 await asyncio.wait(ending)  # these end after their last messages and jobs
         finally:
             await api.stop()
+            for each in self.deliveries:
+                await each.close()
 
     async def _ready(self, ready: asyncio.Event) -> None:
         """Report readiness once the account is reconciled."""

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Final
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.assembly.engine_rules import rules_of
@@ -24,7 +25,7 @@ from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import MICRO
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
-from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION
+from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, RiskFree, performance
 
 NAME: Final = "equal_weight"
 
@@ -82,14 +83,12 @@ def require_same(one: Settings, other: Settings) -> None:
     """Raise Incomparable with the name of every setting that differs."""
     differing = [name for name in one.__struct_fields__ if getattr(one, name) != getattr(other, name)]
     if differing:
-        raise Incomparable(f"the runs differ in {', '.join(differing)}; their figures say nothing about each other")
+        raise Incomparable(f"the runs differ in {', '.join(differing)}; their figures are not comparable")
 
 
 def samples_a_year(assembly: Assembly) -> float:
-    """Return the samples per year: 252 for daily exchange sessions, 365 for a 24/7 market.
-
-    Shorter bars multiply this number by the bars of a median session.
-    """
+    """Return the samples per year: 252 for daily exchange sessions, 365 for a 24/7 market. Shorter bars multiply this
+    number by the bars of a median session."""
     house = assembly.sessions[assembly.universe.calendar]
     days = 365.0 if assembly.universe.calendar == "24/7" else float(PERIODS_PER_YEAR)
     if assembly.feed.interval_ns >= DAY_NS:
@@ -132,11 +131,7 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     config = assembly.config
     share = sum(agent.capital_micro for agent in assembly.rules.agents) / max(1, assembly.rules.cash_micro)
     agent = config.agent(
-        name=NAME,
-        policy=name,
-        capital=min(1.0, share),
-        profile=config.risk.profile,
-        min_trade=min_trade(assembly),
+        name=NAME, policy=name, capital=min(1.0, share), profile=config.risk.profile, min_trade=min_trade(assembly)
     )
     jobs = tuple(s for s in config.schedules if s.enabled and s.do != "rebalance")
     if cron:
@@ -157,6 +152,11 @@ def recorded(assembly: Assembly, drive: Drive, after: Log | None = None) -> Reco
     record = Record(assembly.universe, after)
     record.revalue(drive(assembly, record).state)
     return record
+
+
+def performance_of(record: Record, periods: float, risk_free_annual: RiskFree) -> Performance:
+    """Return the performance of a record's equity. Raises ValueError for fewer than two samples or a lost account."""
+    return performance(np.array(record.equity_micro, dtype=np.float64) / MICRO, periods, risk_free_annual)
 
 
 def mean_equity(record: Record) -> float:

@@ -29,9 +29,7 @@ def moments(returns: Floats) -> tuple[float, float]:
 
 def probabilistic_sharpe(sharpe: float, benchmark: float, samples: int, skewness: float, kurtosis: float) -> float:
     """Return the probability that the true ratio exceeds `benchmark`, given `sharpe` measured on `samples` returns.
-
-    Source: Bailey & López de Prado 2012. NaN where the estimate has no variance.
-    """
+    Source: Bailey & López de Prado 2012. NaN where the estimate has no variance."""
     variance = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2
     if samples < 2 or not variance > 0.0:
         return float("nan")
@@ -40,9 +38,7 @@ def probabilistic_sharpe(sharpe: float, benchmark: float, samples: int, skewness
 
 def expected_maximum(trials: int, variance: float) -> float:
     """Return the expected maximum of `trials` ratios without skill, whose variance is `variance`; 0 for one trial.
-
-    Source: Bailey & López de Prado 2014, eq. 1.
-    """
+    Source: Bailey & López de Prado 2014, eq. 1."""
     if trials < 2:
         return 0.0
     return sqrt(variance) * (

@@ -7,9 +7,9 @@ If a parameter names the market file, each truncated run gets a truncated copy.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -31,7 +31,6 @@ from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.execution import Costs
-from quantd.trading.market import Ints
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
 
@@ -75,13 +74,8 @@ class Lookahead(Struct, frozen=True):
         return not (self.differences or self.unsteady or self.market_files) and self.failed < self.answers
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One answer: the instant, and the weights, or the reason for their absence."""
-
-    ts: int
-    weights: bytes | None
-    failed: str
+Answers = dict[int, Decided]
+"""Instant of a decision -> answer, in order."""
 
 
 def lookahead(
@@ -92,11 +86,9 @@ def lookahead(
     cache: Path | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Lookahead:
-    """Check `policy` (as named in a configuration) over the market of `config`: twice whole, and truncated `cuts`
-    times.
+    """Check `policy` (as named in a configuration) over the market of `config`: twice whole, `cuts` times truncated.
 
-    The policy is the only agent and decides at each sample, without costs or portfolio limits. Raises the errors of
-    `assemble`.
+    The policy is the only agent and decides at each sample, without costs or limits. Raises as `assemble` does.
     """
     alone = _alone(config, policy)
     opened: dict[str, None] = {}
@@ -107,7 +99,7 @@ def lookahead(
     own = {str(alone.at(name).resolve()) for name in (alone.feed.path, alone.feed.actions) if name}
     given = {str(alone.at(alone.feed.path).resolve())} if named else set()
     reached = tuple(sorted((own & opened.keys()) - given))
-    again = _differences(assembly, whole, _answers(assembly, _loaded(alone, {})), whole[-1].ts if whole else 0)
+    again = _differences(assembly, whole, _answers(assembly, _loaded(alone, {})), max(whole, default=0))
     points = _points(whole, cuts)
     found: dict[tuple[str, str], Differing] = {}
     for number, ts in enumerate(points, 1):
@@ -120,7 +112,7 @@ def lookahead(
             part = _answers(replace(assembly, feed=feed), _loaded(alone, changed))
         for each in _differences(assembly, whole, part, ts):
             found.setdefault((each.date, each.symbol), each)
-    failures = [each for each in whole if each.failed]
+    failures = [f"{session_date(ts)}: {each.failed}" for ts, each in whole.items() if each.failed]
     return Lookahead(
         policy=policy,
         cuts=len(points),
@@ -129,17 +121,15 @@ def lookahead(
         first=tuple(sorted(found.values(), key=lambda d: d.date)[:SHOWN]),
         unsteady=len(again),
         failed=len(failures),
-        failure=f"{session_date(failures[0].ts)}: {failures[0].failed}" if failures else "",
+        failure=failures[0] if failures else "",
         opened=tuple(sorted(opened.keys() - own)),
         market_files=reached,
     )
 
 
 def _alone(config: Config, policy: str) -> Config:
-    """Return the configuration with this policy as its only agent, without limits and schedules.
-
-    The parameters are those of the configured agent with this policy.
-    """
+    """Return the configuration with this policy as its only agent, without limits and schedules. The parameters are
+    those of the configured agent with this policy."""
     same = (a.params for a in config.agents if _same_policy(config, a.policy, policy))
     params: Mapping[str, Any] = next(same, {})
     agent = config.agent(
@@ -172,14 +162,13 @@ _KEPT: Final = frozenset(sys.modules)
 """Modules imported before any policy was studied."""
 
 
-def _answers(assembly: Assembly, policy: Policy, opened: dict[str, None] | None = None) -> list[Answered]:
+def _answers(assembly: Assembly, policy: Policy, opened: dict[str, None] | None = None) -> Answers:
     """Return the answers of `policy` at each sample of the market of `assembly`."""
-    given: list[Answered] = []
+    given: Answers = {}
 
     def ask(question: Ask) -> Decided:
         with watching(opened) if opened is not None else nullcontext():
-            decided = answer(policy, question)
-        given.append(Answered(question.view.time, decided.weights, decided.failed))
+            given[question.view.time] = decided = answer(policy, question)
         return decided
 
     # continues to the end regardless of the number of failures
@@ -192,32 +181,30 @@ def _answers(assembly: Assembly, policy: Policy, opened: dict[str, None] | None 
     return given
 
 
-def _points(whole: Sequence[Answered], cuts: int) -> Ints:
+def _points(whole: Answers, cuts: int) -> list[int]:
     """Return instants to truncate after: evenly spread samples, except the last."""
+    instants = list(whole)
     count = min(cuts, max(0, len(whole) - 1))
-    rows = np.unique(np.linspace(0, len(whole) - 1, count + 2).astype(np.int64)[1:-1]) if count else np.empty(0, int)
-    return np.array([whole[row].ts for row in rows.tolist()], dtype=np.int64)
+    rows = np.linspace(0, len(whole) - 1, count + 2).astype(np.int64)[1:-1]
+    return [instants[row] for row in np.unique(rows).tolist()] if count else []
 
 
-def _differences(
-    assembly: Assembly, whole: Sequence[Answered], part: Sequence[Answered], until: int
-) -> list[Differing]:
+def _differences(assembly: Assembly, whole: Answers, part: Answers, until: int) -> list[Differing]:
     """Return the answers up to `until` that differ between two runs."""
     after = session_date(until).isoformat()
     symbols = assembly.universe.symbols
     out: list[Differing] = []
-    by_ts = {each.ts: each for each in part}
-    for one in whole:
-        if one.ts > until:
+    for ts, one in whole.items():
+        if ts > until:
             break
-        other = by_ts.get(one.ts)
-        day = session_date(one.ts).isoformat()
+        other = part.get(ts)
+        day = session_date(ts).isoformat()
         if other is None:
-            out.append(Differing(day, "", _said(one), "was not asked", after))
+            out.append(Differing(day, "", _text(one), "no decision", after))
         elif one.weights == other.weights and one.failed == other.failed:
             continue
         elif one.weights is None or other.weights is None:
-            out.append(Differing(day, "", _said(one), _said(other), after))
+            out.append(Differing(day, "", _text(one), _text(other), after))
         else:
             a, b = np.frombuffer(one.weights), np.frombuffer(other.weights)
             out += [
@@ -227,7 +214,7 @@ def _differences(
     return out
 
 
-def _said(one: Answered) -> str:
+def _text(one: Decided) -> str:
     return one.failed or ("held" if one.weights is None else "answered")
 
 
@@ -259,11 +246,8 @@ def _cut_copy(config: Config, feed: Replay, folder: Path) -> Path:
 
 
 def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
-    """Return (symbol, file timestamp of its last bar) of every symbol with a bar in `feed`.
-
-    Calendars end their days at different hours: at one instant another symbol's bar of the same date may not be known
-    yet.
-    """
+    """Return (symbol, file timestamp of its last bar) of every symbol with a bar in `feed`. Calendars end their days at
+    different hours: at one instant another symbol's bar of the same date may not be known yet."""
     stamps = config.feed.stamps
     last: dict[str, int] = {}
     symbols = feed.universe.symbols
@@ -283,8 +267,8 @@ def lines(found: Lookahead) -> list[str]:
     out: list[str] = []
     if found.unsteady:
         out.append(
-            f"cannot be judged: two runs over the same market differ in {found.unsteady:,} answers; it draws random "
-            "numbers, reads a clock or keeps what an earlier run left (keep state in memory, seed what is random)"
+            f"no result: two runs over the same market differ in {found.unsteady:,} answers. The policy draws random "
+            "numbers, reads a clock or has state of an earlier run (keep state in memory, seed random numbers)"
         )
     elif found.differences:
         out.append(f"looks ahead: {found.cuts} cuts, {found.differences:,} differences. The first:")
@@ -293,16 +277,16 @@ def lines(found: Lookahead) -> list[str]:
             for d in found.first
         ]
     elif found.market_files:
-        out.append("cannot be judged: while deciding it opens the file that holds the market's future:")
+        out.append("no result: the policy opens a file with the market's future:")
         out += [f"  {name}" for name in found.market_files]
-        out.append("  read view.returns and view.prices instead, or give the file's path in params: it is cut, too")
+        out.append("  read view.returns and view.prices, or set the file's path in params, so that it is truncated")
     elif found.answers and found.failed == found.answers:
-        out.append(f"cannot be judged: it failed every time; {found.failure}")
+        out.append(f"no result: every decision failed; {found.failure}")
     else:
         out.append(f"looks only backwards: {found.cuts} cuts, 0 differences")
     if 0 < found.failed < found.answers:
-        out.append(f"  it failed {found.failed:,} of {found.answers:,} times; first on {found.failure}")
+        out.append(f"  {found.failed:,} of {found.answers:,} decisions failed, the first on {found.failure}")
     if found.opened:
-        out.append("  it opens files of its own, which are not cut: whether they hold the future is yours to know")
+        out.append("  the policy opens files that are not truncated; check that they contain no later data:")
         out += [f"    {name}" for name in found.opened]
     return out

@@ -141,10 +141,8 @@ def backtest_of(parts: Parts, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def items_of(parts: Parts, entries: Sequence[Entry]) -> Iterator[Item]:
-    """Return the market of a run with each bar on time.
-
-    Bars come from the recorded file up to the run's last tick, or from the journal.
-    """
+    """Return the market of a run with each bar on time. Bars come from the recorded file up to the run's last tick, or
+    from the journal."""
     if isinstance(parts, Assembly):
         last = max((_ts(e.event) for e in entries if isinstance(e.event, Tick)), default=0)
         yield from (item for item in parts.items() if time_of(item) <= last)
@@ -266,10 +264,8 @@ def parity(
     until: int = 2**63 - 1,
     worst: int = 20,
 ) -> Parity:
-    """Compare a run's steps with a backtest's, for decisions on samples in (since, until].
-
-    The `worst` largest differences by money are listed.
-    """
+    """Compare a run's steps with a backtest's, for decisions on samples in (since, until]. The `worst` largest
+    differences by money are listed."""
     ours, theirs = _seen(entries), _seen(other)
     marks = ours.marks | theirs.marks
     keys = sorted(key for key in ours.deals.keys() | theirs.deals.keys() if since < key[0] <= until)
@@ -370,11 +366,11 @@ def lines(found: Parity) -> list[str]:
     ]
     out += [f"  {cause:12} {money:>16}" for cause, money in found.money.items() if money != "0.00"]
     for row in found.worst:
-        said = ", ".join(f"{cause} {money}" for cause, money in row.money.items())
+        causes = ", ".join(f"{cause} {money}" for cause, money in row.money.items())
         out.append(
             f"  {row.time}  {row.symbol}: filled {row.run.filled} of {row.run.ordered} at {row.run.average or '-'} "
             f"{row.run.ended}".rstrip()
-            + f"; backtest {row.backtest.filled} of {row.backtest.ordered} at {row.backtest.average or '-'}: {said}"
+            + f"; backtest {row.backtest.filled} of {row.backtest.ordered} at {row.backtest.average or '-'}: {causes}"
         )
     return out
 

@@ -4,7 +4,7 @@ Each cost is charged once, as commission, without spread and slippage. The profi
 determines the trades.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +17,8 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
-from quantd.research.comparison import Drive, mean_equity, recorded, samples_a_year
-from quantd.research.run_metrics import metrics_of
-from quantd.trading.effects import Ask, Effect
-from quantd.trading.events import Decided, Event
+from quantd.research.comparison import Drive, mean_equity, performance_of, recorded, samples_a_year
+from quantd.research.run_record import Counter
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import OrderBasket
 
@@ -60,26 +58,11 @@ class Row(Struct, frozen=True):
     best: bool = False
 
 
-class Counting:
-    """A log that counts baskets: one for each sample with orders."""
-
-    def __init__(self) -> None:
-        self.baskets = 0
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
-
-    def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        self.baskets += sum(type(effect) is OrderBasket for effect in effects)
-
-
 def study(
     config: Config, agent: str, drive: Drive, *, costs: tuple[float, ...] = COSTS_BP, cache: Path | None = None
 ) -> Iterator[Row]:
-    """Yield a row for each rule and cost, grouped by cost, with the best Sharpe ratio of a cost marked.
-
-    Raises the errors of `assemble`, and ValueError for an unknown agent.
-    """
+    """Yield a row for each rule and cost, grouped by cost, with the best Sharpe ratio of a cost marked. Raises the
+    errors of `assemble`, and ValueError for an unknown agent."""
     found = [each for each in config.agents if each.name == agent]
     if not found:
         names = ", ".join(each.name for each in config.agents)
@@ -115,11 +98,10 @@ def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Dri
     policies = (policy_of(config, config.instruments(), config.agents[0], lambda weights: 1.0),)
     rules = rules_of(config, market.universe, market.sessions, policies, (), market.interval_ns)
     assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=config.broker.costs())
-    counted = Counting()
-    record = recorded(assembly, drive, counted)
+    baskets = Counter(lambda effect: type(effect) is OrderBasket)
+    record = recorded(assembly, drive, baskets)
     periods = samples_a_year(assembly)
-    free = assembly.risk_free_annual(record.days_ns, periods)
-    found = metrics_of(record.equity_micro, periods, free).performance
+    found = performance_of(record, periods, assembly.risk_free_annual(record.days_ns, periods))
     years = (found.samples - 1) / periods
     money = mean_equity(record)
     return Row(
@@ -130,6 +112,6 @@ def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Dri
         sharpe=found.sharpe,
         max_drawdown=found.max_drawdown,
         turnover_annual=record.traded / money / years,
-        rebalances=counted.baskets,
+        rebalances=baskets.count,
         cost_drag_annual=record.commission_micro / MICRO / money / years,
     )

@@ -1,7 +1,7 @@
 """A log that records equity at samples, traded value and costs of a run, and passes every step on."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Final
 
@@ -18,6 +18,20 @@ from quantd.trading.sessions import DAY_NS
 
 FOLD: Final = 256
 """Number of baskets summed at a time: one pass over columns is cheaper than one pass per basket."""
+
+
+class Counter:
+    """A log that counts the effects with a property."""
+
+    def __init__(self, counts: Callable[[Effect], bool]) -> None:
+        self.count = 0
+        self._counts = counts
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        self.count += sum(map(self._counts, effects))
 
 
 class Record:

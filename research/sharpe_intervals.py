@@ -63,11 +63,8 @@ def sharpe_intervals(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Intervals | None:
-    """Compute percentile intervals of the annual Sharpe ratio of simple returns float64[T].
-
-    Returns None for fewer than MIN_SAMPLES returns, or where a resample is constant. Raises ValueError for different
-    lengths.
-    """
+    """Compute percentile intervals of the annual Sharpe ratio of simple returns float64[T]. Returns None for fewer than
+    MIN_SAMPLES returns, or where a resample is constant. Raises ValueError for different lengths."""
     series = [own] if other is None else [own, other]
     if other is not None and len(own) != len(other):
         raise ValueError(f"paired series have one length, not {len(own)} and {len(other)}")
@@ -94,11 +91,8 @@ def _interval(values: Floats) -> Interval:
 
 
 def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random.Generator) -> Floats:
-    """Return float64[len(series), resamples]: mean over standard deviation of each resample.
-
-    A block's sums are differences of running sums. The cost of a resample is proportional to its blocks, not its
-    samples.
-    """
+    """Return float64[len(series), resamples]: mean over standard deviation of each resample. A block's sums are
+    differences of running sums. The cost of a resample is proportional to its blocks, not its samples."""
     n = len(series[0])
     count = ceil(n / block)
     last = n - (count - 1) * block

@@ -3,7 +3,7 @@
 Each decision uses only past data, and no parameter is fitted to the reported period.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.comparison import NAME, Drive, alone, min_trade, recorded, require_same
+from quantd.research.run_record import Counter
 from quantd.research.sharpe_intervals import CONFIDENCE, sharpe_intervals
 from quantd.research.trials import Trial
 from quantd.research.verdict import (
@@ -26,8 +27,7 @@ from quantd.research.verdict import (
     trained,
 )
 from quantd.trading.display_text import session_date
-from quantd.trading.effects import Ask, Effect, Publish
-from quantd.trading.events import Decided, Event
+from quantd.trading.effects import Effect, Publish
 from quantd.trading.ports import Policy
 from quantd.trading.statistics import OWN_CLOSES, SHARPE_DEFINITION
 
@@ -75,27 +75,13 @@ class Standings(Struct, frozen=True):
     turnover_definition: str = TURNOVER_DEFINITION
 
 
-class _Noted:
-    """A log that counts the warnings of policies."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
-
-    def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Publish) and effect.kind == "policy_note" and effect.level == "WARNING":
-                self.count += 1
+def _warns(effect: Effect) -> bool:
+    """Whether an effect is a warning of a policy."""
+    return isinstance(effect, Publish) and effect.kind == "policy_note" and effect.level == "WARNING"
 
 
 def standings(
-    assembly: Assembly,
-    policies: Mapping[str, Policy],
-    state: Path,
-    drive: Callable[[str], Drive],
-    every: str = "month",
+    assembly: Assembly, policies: Mapping[str, Policy], state: Path, drive: Callable[[str], Drive], every: str = "month"
 ) -> Standings:
     """Run each of `policies` alone over the market of `assembly`, from the first sample on, equal weight included.
 
@@ -105,7 +91,7 @@ def standings(
     measured: dict[str, tuple[Measured, Assembly, int]] = {}
     for name, policy in policies.items():
         one = alone(assembly, name, policy, EVERY[every], ZONE)
-        warnings = _Noted()
+        warnings = Counter(_warns)
         record = recorded(one, drive(name), warnings)
         measured[name] = (Measured.of(one, record), one, warnings.count)
     yardstick = measured[NAME][0]
@@ -134,7 +120,7 @@ def standings(
         len(trials) or None,
         min_trade(assembly),
         OWN_CLOSES if yardstick.record.own_closes else "",
-        yardstick.metrics.sharpe_definition,
+        yardstick.sharpe_definition,
     )
 
 
@@ -143,16 +129,8 @@ def _day(ts: int) -> str:
 
 
 HEAD: Final = (
-    "policy",
-    "Sharpe",
-    "less equal weight",
-    "a year",
-    "volatility",
-    "drawdown",
-    "turnover",
-    "costs",
-    "deflated",
-)
+    "policy", "Sharpe", "less equal weight", "a year", "volatility", "drawdown", "turnover", "costs", "deflated",
+)  # fmt: skip
 
 
 def table(found: Standings) -> list[tuple[str, ...]]:
@@ -176,24 +154,17 @@ def table(found: Standings) -> list[tuple[str, ...]]:
     return rows
 
 
-def said(found: Standings) -> list[str]:
+def footnotes(found: Standings) -> list[str]:
     """Return the notes below the table."""
     others = [row for row in found.rows if row.difference is not None]
     better = [row for row in others if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
-    beaten = (
-        f"After costs {len(better)} of {len(others)} can be told from equal weight, for the better: "
-        f"{', '.join(row.policy for row in better)}."
-        if better
-        else f"After costs none of {len(others)} can be told from equal weight for the better."
-    )
+    count = f"{len(better) or 'none'} of {len(others)} significantly better than equal weight"
     known = f"{found.trials} trials known" if found.trials is not None else "trials, which are not counted"
     lines = [
-        beaten,
-        f"{', '.join(found.symbols)}, {found.first} to {found.last}, asked at the first sample and then every "
-        f"{found.every}; each "
-        "alone, on the same bars, dates, costs, capital and house limits",
-        f"changes of a weight below {found.min_trade:.2%} are not traded, by equal weight neither (the agents' "
-        "smallest min_trade)",
+        f"After costs, {count}" + (f": {', '.join(row.policy for row in better)}" if better else ""),
+        f"{', '.join(found.symbols)}, {found.first} to {found.last}, decisions at the first sample and then every "
+        f"{found.every}; each alone, on the same bars, dates, costs, capital and house limits",
+        f"weight changes below {found.min_trade:.2%} are not traded (the agents' smallest min_trade)",
         f"[..]: {CONFIDENCE:.0%} of a circular block bootstrap; costs in account currency; deflated: by the {known}",
         found.sharpe_definition,
         found.turnover_definition,
@@ -202,12 +173,12 @@ def said(found: Standings) -> list[str]:
         lines.append(found.own_closes)
     warned = [f"{row.policy} ({row.notes})" for row in found.rows if row.notes]
     if warned:
-        lines.append(f"could at times not do what they were asked, and said so (how often): {', '.join(warned)}")
+        lines.append(f"policies with warnings (number): {', '.join(warned)}")
     inside = [
         f"{row.policy} ({row.trained:,} of {row.figures.samples:,} samples, until {row.trained_until})"
         for row in found.rows
         if row.trained
     ]
     if inside:
-        lines.append(f"* inside the training window, where what is earned is no result: {', '.join(inside)}")
+        lines.append(f"* inside the training window, so the returns are no result: {', '.join(inside)}")
     return lines

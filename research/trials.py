@@ -67,10 +67,8 @@ def read_trials(folder: Path) -> list[Trial]:
 
 
 def note_trial(folder: Path, trial: Trial) -> list[Trial]:
-    """Append `trial` unless it exists, and return all known trials, this one included.
-
-    Raises TrialsDamaged or OSError.
-    """
+    """Append `trial` unless it exists, and return all known trials, this one included. Raises TrialsDamaged or
+    OSError."""
     known = read_trials(folder)
     if trial in known:
         return known

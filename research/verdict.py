@@ -1,7 +1,4 @@
-"""Assesses a backtest:
-
-figures after costs with confidence intervals, the equal-weight benchmark, and a one-sentence verdict.
-"""
+"""Assesses a backtest after costs, with confidence intervals, against equal weight, and in one sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +16,12 @@ from quantd.research.comparison import (
     equal_weight_of,
     mean_equity,
     min_trade,
+    performance_of,
     recorded,
     require_same,
     settings_of,
 )
 from quantd.research.deflated_sharpe import deflated_sharpe
-from quantd.research.run_metrics import Metrics, metrics_of
 from quantd.research.run_record import Record
 from quantd.research.sharpe_intervals import (
     BLOCK_RULE,
@@ -40,7 +37,15 @@ from quantd.trading.display_text import session_date
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves
-from quantd.trading.statistics import OWN_CLOSES, SHARPE_DEFINITION, RiskFree, simple_returns
+from quantd.trading.statistics import (
+    OWN_CLOSES,
+    PERIODS_PER_YEAR,
+    RISK_FREE_ANNUAL,
+    SHARPE_DEFINITION,
+    Performance,
+    RiskFree,
+    simple_returns,
+)
 
 BELIEVED: Final = 0.95
 """A deflated Sharpe ratio below this may be chance."""
@@ -115,7 +120,7 @@ class Measured:
 
     settings: Settings
     record: Record
-    metrics: Metrics
+    performance: Performance
     returns: Floats
     risk_free_annual: RiskFree
 
@@ -124,15 +129,19 @@ class Measured:
         """Measure a run. Raises ValueError for fewer than two samples or a lost account."""
         settings = settings_of(assembly, record)
         free = assembly.risk_free_annual(record.days_ns, settings.periods)
-        metrics = metrics_of(record.equity_micro, settings.periods, free, definition=settings.formula)
-        return cls(settings, record, metrics, simple_returns(np.array(record.equity_micro, dtype=np.float64)), free)
+        returns = simple_returns(np.array(record.equity_micro, dtype=np.float64))
+        return cls(settings, record, performance_of(record, settings.periods, free), returns, free)
 
     @property
     def sharpe(self) -> float:
-        return self.metrics.performance.sharpe
+        return self.performance.sharpe
+
+    @property
+    def sharpe_definition(self) -> str:
+        return definition_of(self.settings.formula, self.settings.periods, self.risk_free_annual)
 
     def figures(self, interval: Interval | None) -> Figures:
-        p, record, money = self.metrics.performance, self.record, mean_equity(self.record)
+        p, record, money = self.performance, self.record, mean_equity(self.record)
         years = (p.samples - 1) / self.settings.periods
         return Figures(
             total_return=p.total_return,
@@ -153,16 +162,22 @@ class Measured:
         )
 
 
-def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) -> Verdict:
-    """Assess a finished run and record it as a trial in the folder `state`.
+def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> str:
+    """Return the definition of the Sharpe ratio with the actual year and rate, where they differ from its own."""
+    if not isinstance(risk_free_annual, float | int):
+        return formula + (f"; here {periods:g} samples a year" if periods != PERIODS_PER_YEAR else "")
+    if periods == PERIODS_PER_YEAR and risk_free_annual == RISK_FREE_ANNUAL:
+        return formula
+    return f"{formula}; here {periods:g} samples a year and {risk_free_annual:.2%} risk-free"
 
-    `drive` runs the equal-weight benchmark; None omits the comparison. Raises Incomparable when the settings of the two
-    runs differ.
-    """
+
+def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) -> Verdict:
+    """Assess a finished run and record it as a trial in the folder `state`. `drive` runs the equal-weight benchmark;
+    None omits the comparison. Raises Incomparable when the settings of the two runs differ."""
     try:
         own = Measured.of(assembly, record)
     except ValueError as why:
-        return Verdict(f"There is nothing to judge: {why}.")
+        return Verdict(f"No verdict: {why}.")
     other = None if drive is None else _equal_weight(assembly, drive)
     if other is not None:
         require_same(own.settings, other.settings)
@@ -175,7 +190,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
     difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
     return Verdict(
         verdict=sentence(own, difference, deflated, len(trials) or None, compared=other is not None),
-        sharpe_definition=own.metrics.sharpe_definition,
+        sharpe_definition=own.sharpe_definition,
         performance=own.figures(found.own if found else None),
         equal_weight=None if other is None else other.figures(found.other if found else None),
         difference=difference,
@@ -200,10 +215,8 @@ def difference_of(own: float, other: float, found: Intervals | None) -> Differen
 
 
 def noted(assembly: Assembly, own: Measured, state: Path) -> tuple[list[Trial], list[str]]:
-    """Record the run as a trial in the folder `state`. Returns (all known trials, notes).
-
-    The trials are empty where they cannot be counted.
-    """
+    """Record the run as a trial in the folder `state`. Returns (all known trials, notes). The trials are empty where
+    they cannot be counted."""
     if not isfinite(own.sharpe):
         return [], []
     try:
@@ -241,7 +254,7 @@ def _trained_on(assembly: Assembly, record: Record) -> list[str]:
         if seen:
             notes.append(
                 f"{seen:,} of {len(record.ts):,} samples, until {until}, lie in the training window of "
-                f"agent {agent.name}: what it earned there is no result."
+                f"agent {agent.name}: its returns there are no result."
             )
     return notes
 
@@ -254,11 +267,11 @@ def sentence(
     charged = costs.commission_bp or costs.commission_min_micro or costs.spread_bp or costs.slippage_bp or costs.impact
     after = "After costs" if charged else "Before any costs ([broker] sets them to 0)"
     if not isfinite(own.sharpe):
-        return "The account never moved: there is no Sharpe ratio to compare."
+        return "The equity is constant: there is no Sharpe ratio to compare."
     if not compared:
-        return "Compared with nothing."
+        return "Not compared with equal weight."
     if difference is None:
-        return f"{after} there is nothing to compare with: equal weight never moved."
+        return f"{after} there is no comparison: the equity of equal weight is constant."
     if difference.sharpe <= 0.0:
         return f"{after} this does not beat equal weight."
     if difference.low is None or difference.high is None:
@@ -337,9 +350,8 @@ def lines(verdict: Verdict) -> list[str]:
             )
         if compared:
             out.append(
-                "  equal weight: asked at each sample, on the same bars, dates, costs, capital and house limits; "
-                "changes of a "
-                f"weight below {verdict.min_trade or 0.0:.2%} are not traded (the agents' smallest min_trade)"
+                "  equal weight: decides at each sample, on the same bars, dates, costs, capital and house limits; "
+                f"weight changes below {verdict.min_trade or 0.0:.2%} are not traded (the agents' smallest min_trade)"
             )
     out += [f"  {note}" for note in verdict.notes]
     return out

@@ -1,4 +1,4 @@
-"""Everything measured of one book at one instant, in one call: the risk report's numbers, and why one is missing."""
+"""Computes all risk measures of one book at one instant, and the reason of each missing one."""
 
 from collections.abc import Iterable
 from math import isfinite, isnan, sqrt
@@ -47,12 +47,12 @@ METHODS = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")
 
 
 class Book(Struct, frozen=True):
-    """What is assessed. All float64[N] in column order of the universe.
+    """The book to assess. All float64[N] are in column order of the universe.
 
-    `lots` signed; `px` the value of one lot at the mark; `equity` in account currency; `returns` float64[S, N]
-    synchronous total returns, oldest first, NaN where there is none; `history` float64[T] equity at past samples,
-    oldest first, without deposits and withdrawals; `volume_lots` average volume a day. A price or volume that is not a
-    positive number is unknown.
+    `lots` are signed; `px` is the value of one lot at the mark; `equity` is in account currency. `returns` float64[S,
+    N] are synchronous total returns, oldest first, NaN where missing. `history` float64[T] is equity at past samples,
+    oldest first, without deposits and withdrawals. `volume_lots` is the average daily volume. A price or volume that is
+    not positive is unknown.
     """
 
     universe: Universe
@@ -65,9 +65,9 @@ class Book(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """How it is assessed. `horizon` in samples scales VaR and CVaR by its square root; fewer than `min_history` samples
-    are none. `pairs`: how many correlated pairs are listed. A risk-free rate for each return of `history` is float64[T
-    - 1]."""
+    """Parameters of an assessment. `horizon` in samples scales VaR and CVaR by its square root. Fewer than
+    `min_history` samples give no measure. `pairs` is the number of correlated pairs listed. A risk-free rate per return
+    of `history` is float64[T - 1]."""
 
     confidence: float = 0.95
     horizon: int = 1
@@ -81,14 +81,15 @@ class Settings(Struct, frozen=True):
 
 
 class TailRisk(Struct, frozen=True):
-    """Fractions of equity; a loss is positive."""
+    """Fractions of equity; losses are positive."""
 
     var: float
     cvar: float
 
 
 class Position(Struct, frozen=True):
-    """One position's part. VaR and CVaR historical unless named, fractions of equity; marginal per unit of weight."""
+    """The contribution of one position. VaR and CVaR are historical unless named, fractions of equity; marginal figures
+    are per unit of weight."""
 
     weight: float
     component_volatility: float
@@ -100,7 +101,7 @@ class Position(Struct, frozen=True):
 
 
 class Pair(Struct, frozen=True):
-    """Two positions that lose together: `correlation` of the instruments, the weights signed."""
+    """Two positions that lose together: `correlation` of the instruments, and signed weights."""
 
     first: str
     second: str
@@ -110,9 +111,8 @@ class Pair(Struct, frozen=True):
 
 
 class Assessment(Struct, frozen=True):
-    """Fractions, not percent; losses positive; None where `missing` says why, under the name of the field, or of the
-    field and the entry ("stress.2008", "unwind_days.SPY"). Formulas, units and sources: docs/risk/risk-measures.md.
-    """
+    """Fractions, not percent; losses are positive. A measure that is None has a reason in `missing`, under its name or
+    name and entry ("stress.2008", "unwind_days.SPY"). Formulas and sources: docs/risk/risk-measures.md."""
 
     equity: float
     confidence: float
@@ -154,16 +154,16 @@ BY_RETURNS = (
 BY_HISTORY = ("drawdown", "max_drawdown", "sharpe", "sortino", "calmar")
 
 UNWOUND = (0.5, 0.9, 1.0)
-"""Shares of the book whose days to unwind are told."""
+"""Shares of the book with reported days to unwind."""
 
 Found = dict[str, Any]
-"""Fields of `Assessment` as they are found; a name that it does not have is a TypeError there."""
+"""Fields of `Assessment` computed so far."""
 
 AS_USUAL = Settings()
 
 
 def assess(book: Book, settings: Settings = AS_USUAL) -> Assessment:
-    """All measures of `book`; those whose inputs are missing are None and explained."""
+    """All measures of `book`; missing ones are None, with a reason."""
     run = _Run(book, settings)
     run.history()
     run.liquidity()
@@ -178,7 +178,7 @@ def assess(book: Book, settings: Settings = AS_USUAL) -> Assessment:
 
 
 class _Run:
-    """One assessment: what is held, the measures found so far, and the reasons of those that are missing."""
+    """One assessment in progress: positions, measures and reasons."""
 
     def __init__(self, book: Book, settings: Settings) -> None:
         self.book = book
@@ -189,7 +189,7 @@ class _Run:
         self.missing: dict[str, str] = {}
 
     def note(self, name: str, value: float, reason: str) -> None:
-        """`value` under `name`, or where it is no number, why."""
+        """Stores `value`, or the reason if it is not finite."""
         if isfinite(value):
             self.found[name] = value
         else:
@@ -199,12 +199,12 @@ class _Run:
         self.missing.update(dict.fromkeys(names, reason))
 
     def some(self, which: NDArray[np.intp]) -> str:
-        """Names of some of what is held."""
+        """Names of up to three positions."""
         some = [self.names[k] for k in which.tolist()]
         return ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
 
     def weighed(self) -> None:
-        """The measures of weights: of what is held by its prices, of stress scenarios and of returns."""
+        """Measures of the weights, of stress scenarios and of returns."""
         book, shocks, found = self.book, self.settings.shocks, self.found
         px = book.px[self.columns]
         unpriced = np.flatnonzero(~(np.isfinite(px) & (px > 0.0)))
@@ -278,7 +278,7 @@ class _Run:
         self.note("calmar", calmar(history, periods), "equity never fell")
 
     def returns(self, weights: Floats) -> None:
-        """The measures of `weights` in the samples in which everything held has a return."""
+        """Measures of `weights` over samples in which every position has a return."""
         least = self.settings.min_history
         held = self.book.returns.take(self.columns, axis=1)
         returns, rows = held, np.ones(len(held), dtype=np.bool_)
@@ -346,7 +346,7 @@ class _Run:
 
 
 def _pairs(names: list[str], weights: Floats, corr: Floats, most: int) -> tuple[Pair, ...]:
-    """The pairs that lose together the most: correlated and on one side, or opposed and on different sides."""
+    """The pairs with the largest joint losses: correlated on one side, or opposed on different sides."""
     size = len(names)
     sides = np.sign(weights)
     together = np.outer(sides, sides)

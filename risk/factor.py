@@ -1,7 +1,7 @@
-"""The one common factor of all orders that add risk: the least over rows, tails and forms, each in closed form.
+"""The common factor of all orders that add risk: the least over rows, tails and forms, each in closed form.
 
-A limit that what is held breaches already caps the orders that would grow its numerator instead, and no others. One
-that only open orders could breach leaves nothing that takes from equity.
+A limit that the present positions breach caps the orders that grow its numerator, and no others. A limit that only open
+orders could breach leaves no order that lowers equity.
 """
 
 from math import inf, sqrt
@@ -20,7 +20,7 @@ Codes = NDArray[np.int8]
 
 
 def cap(lots: Floats, most: Floats, code: int, reason: Codes) -> Floats:
-    """Whole `lots` cut to `most`, the very same where nothing is cut; what is not a number is 0."""
+    """Whole `lots` cut to `most`; the same array where nothing is cut. NaN means 0."""
     # written so that a `most` that is not a number cuts
     over = ~(lots <= most) & (lots > 0.0)
     if not np.count_nonzero(over):
@@ -30,12 +30,12 @@ def cap(lots: Floats, most: Floats, code: int, reason: Codes) -> Floats:
 
 
 def _whole(most: Floats) -> Floats:
-    """Whole lots within `most`, a hair beyond it too; none where it is not a number."""
+    """Whole lots within `most`, with a tolerance for rounding; 0 for NaN."""
     return np.floor(np.fmax(most, 0.0) * (1.0 + SLACK))
 
 
 class Factor:
-    """The least factor so far, and what caps single orders where a limit is breached already."""
+    """The least factor so far, and caps of single orders where a limit is already breached."""
 
     __slots__ = ("code", "most", "most_code", "value")
 
@@ -46,14 +46,13 @@ class Factor:
         self.most_code = int(Reason.NONE)
 
     def take(self, value: float, code: int) -> None:
-        """Not-a-number is 0."""
         value = max(value, 0.0) if value == value else 0.0
         if value < self.value:
             self.value, self.code = value, code
 
 
 def common_factor(case: Case, lots: Floats, reason: Codes) -> Floats:
-    """One factor for all: the least over rows, tails and forms; lots rounded down."""
+    """One factor for all orders: the least over rows, tails and forms; lots are rounded down."""
     # a limit that is breached already caps single orders, which leaves fewer lots each time
     while np.count_nonzero(lots):
         least = _least(case, lots)
@@ -69,7 +68,7 @@ def common_factor(case: Case, lots: Floats, reason: Codes) -> Floats:
 
 
 def _least(case: Case, lots: Floats) -> Factor:
-    """The least factor over all limits, as far as one that is breached already."""
+    """The least factor over all limits."""
     added, least = case.sides(lots), Factor()
     for extent in case.extents:
         slip = extent.reach(case, lots)[2]
@@ -100,7 +99,7 @@ def _rows(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats, 
 
 
 def _rows_over(case: Case, extent: Extent, added: Floats, slip: float, names: float) -> tuple[Floats, list[int]]:
-    """The state that rows are held by, and the rows that all lots together do not keep."""
+    """The state that rows are measured on, and the rows that all lots together exceed."""
     rules, size = case.rules, len(added)
     full, bound = (rules.settled_full, rules.settled_bound) if extent.settled else (rules.full, rules.bound)
     state = np.empty(3 * size + 2)
@@ -137,9 +136,9 @@ def _families(case: Case, extent: Extent, added: Floats, slip: float, lots: Floa
 
 
 def _breached(case: Case, extent: Extent, row: Row, bound: float) -> bool:
-    """Whether a row is breached already. Sizes count as they are held: an open order that could bring them beyond the
-    bound leaves no equity to take. Net exposure, cash and turnover count as they may become: only what adds to them
-    could be to blame."""
+    """Whether a row is already breached. Exposures count as held: an open order that could exceed the bound leaves no
+    equity to lower. Net exposure, cash and turnover count at their largest, because only orders on the same side add to
+    them."""
     exposures, equity = case.standing(extent)
     sizes, size = np.maximum(exposures, 0.0), len(exposures)
     others = np.concatenate((extent.w, (extent.cash_used, extent.traded)))
@@ -150,7 +149,7 @@ def _breached(case: Case, extent: Extent, row: Row, bound: float) -> bool:
 
 
 def _names_equity(case: Case, extent: Extent, lots: Floats) -> float:
-    """Least equity that keeps the weights and pairs held already at their largest, whatever else is traded."""
+    """Least equity at which existing weights and pairs comply at their largest."""
     limits, low = case.rules.limits, 0.0
     if not case.weights_keep:
         exposures, equity = case.standing(extent)
@@ -201,7 +200,7 @@ def _tails(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
 def _grow_no_tail(
     case: Case, limit: Losses, base: Floats, signed: Floats, held: float, lots: Floats, m: int, least: Factor
 ) -> None:
-    """Cap each order at what alone would not make a breached measure larger: mostly nothing, for a hedge more."""
+    """Caps each order at the lots that alone would not increase a breached measure: mostly none, for a hedge more."""
     most = np.full(len(lots), inf)
     adding = np.flatnonzero(lots)
     columns = adding + case.rules.size * case.buys[adding]
@@ -249,7 +248,7 @@ def _quads(case: Case, extent: Extent, added: Floats, slip: float, lots: Floats,
 
 
 def _breach(case: Case, extent: Extent, spread: Spread | None, bound: float) -> float:
-    """How far the root of the form is beyond its bound before the adding orders, exactly; negative within it."""
+    """Distance of the root of the form from its bound before the adding orders, exact; negative within it."""
     exposures, equity = case.standing(extent)
     held = exposures[case.rules.size :]
     square = float(held @ held) if spread is None else float(held @ spread.cov @ held)
@@ -257,11 +256,11 @@ def _breach(case: Case, extent: Extent, spread: Spread | None, bound: float) -> 
 
 
 def _corners(case: Case, extent: Extent, added: Floats, spread: Spread) -> tuple[Floats, Floats, float]:
-    """M y, M added, and what positions that offset each other take off at least.
+    """M y, M added, and the least effect of offsetting positions.
 
-    Entry by entry at its worst corner: with short | long outer sizes y and inner sizes z of each range,
-    max sum C_ij e_i e_j <= y'My - z'Wz, where M has the positive entries on like sides and the negative ones on
-    unlike sides, W the other way round. Equal while no range crosses zero.
+    Entry by entry at its worst corner: with short | long outer sizes y and inner sizes z of each range, max sum C_ij
+    e_i e_j <= y'My - z'Wz, where M has the positive entries on like sides and the negative ones on unlike sides, W the
+    other way round. Equal while no range crosses zero.
     """
     plus, minus = spread.together, spread.opposed
     n = case.rules.size

@@ -1,7 +1,7 @@
-"""Correlation pairs: what two instruments that move together may weigh together.
+"""Correlation pairs: the joint weight of two correlated instruments.
 
-A pair complies while one of them weighs at most `min_weight` or both together at most `joint_weight`; smaller
-positions always comply when larger ones do.
+A pair complies while one of them weighs at most `min_weight` or both together at most `joint_weight`. Smaller positions
+comply whenever larger ones do.
 """
 
 import numpy as np
@@ -12,12 +12,12 @@ from quantd.risk.limits.context import Bools, Floats
 
 
 def joint_bound(spec: Correlation) -> float:
-    """Joint weight that complies: in strict mode only what leaves one of the two at most `min_weight`."""
+    """Largest joint weight; in strict mode one of the two weighs at most `min_weight`."""
     return 0.0 if spec.strict else spec.joint_weight
 
 
 def _links(case: Case, sides: list[int], spec: Correlation) -> Bools:
-    """bool[k, k]: which of the side columns (of 2N) lose together. A symbol is not linked to itself."""
+    """bool[k, k]: which of the side columns (of 2N) lose together."""
     scenarios = case.scenarios[spec.lookback]
     if scenarios.sample.small():
         known = scenarios.sample.linked(spec.threshold)
@@ -36,10 +36,10 @@ def _links(case: Case, sides: list[int], spec: Correlation) -> Bools:
 
 
 def clip_pairs(case: Case, lots: Floats, spec: Correlation, others_slip: bool) -> Floats:
-    """float64[N] adding lots that keep every pair, the larger notional first.
+    """float64[N] adding lots with which every pair complies, larger notionals first.
 
-    `others_slip` False: equity falls by what was accepted before and by the order itself, so that an order
-    alone gets the most. True: equity is as low as the whole basket makes it, for the check at the end.
+    `others_slip` False: equity falls by accepted orders and the order itself, so that a single order gets the most.
+    True: equity is the lowest of the whole basket, for the final check.
     """
     kept = lots
     case.pairs = None
@@ -95,7 +95,7 @@ def _clip(case: Case, extent: Extent, lots: Floats, spec: Correlation, others_sl
 
 
 def pair_equity(case: Case, extent: Extent, lots: Floats, spec: Correlation) -> float:
-    """Least equity at which the pairs held already still comply at their largest: what other orders must leave."""
+    """Least equity at which existing pairs comply at their largest."""
     room = 1.0 if extent.settled else 1.0 + case.rules.limits.in_flight
     least, joint = spec.min_weight * room, joint_bound(spec) * room
     low = extent.equity - float(extent.slip.dot(lots))
@@ -115,7 +115,7 @@ def pair_equity(case: Case, extent: Extent, lots: Floats, spec: Correlation) -> 
 
 
 def joint_weight(case: Case, exposures: Floats, equity: float, spec: Correlation) -> float:
-    """Largest joint weight of a linked pair in which both weigh more than `min_weight`; 0 without one.
+    """Largest joint weight of a correlated pair in which both weigh more than `min_weight`; 0 without one.
 
     `exposures` float64[2N], short | long.
     """

@@ -1,6 +1,6 @@
-"""Protective exits: from what positions cost to the prices that close them, and which marks are at or beyond those.
+"""Protective exits: the levels of positions from their cost, and the marks at or beyond them.
 
-Prices are currency per unit, matrices float64[A, N] with a row for each book. Nothing here makes an order.
+Prices are currency per unit, matrices float64[A, N] with a row for each book.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from quantd.trading.instruments import MICRO
 Kind = Literal["stop_loss", "take_profit", "trailing_stop"]
 
 DECIMALS: Final = 9
-"""Levels are rounded to the nano, as prices are: a mark exactly 8 % below its entry is at its stop."""
+"""Levels are rounded to the nano like prices: a mark exactly 8 % below its entry is at its stop."""
 
 
 class Guards(NamedTuple):
-    """The protective sets of all books: `stop` and `target` float64[A, 1] fractions, NaN where off, `trailing`
-    bool[A, 1], `cooldown` samples by book. `trails`: any of them trails. `rests`: whose stops rest at the venue."""
+    """The protective settings of all books: `stop` and `target` float64[A, 1] fractions, NaN where off, `trailing`
+    bool[A, 1], `cooldown` samples by book. `trails`: any of them trails. `rests`: books with stops at the venue."""
 
     stop: Floats
     target: Floats
@@ -31,7 +31,7 @@ class Guards(NamedTuple):
 
 
 def guards(sets: Sequence[Protective | None], always: bool = False) -> Guards | None:
-    """The sets of all books, in order; None when none of them closes anything, unless they are wanted `always`."""
+    """The settings of all books, in order; None when all are off, unless `always`."""
     on = [s or Protective() for s in sets]
     if not always and all(s.stop_loss is None and s.take_profit is None for s in on):
         return None
@@ -47,11 +47,11 @@ def guards(sets: Sequence[Protective | None], always: bool = False) -> Guards | 
 
 
 class Levels(NamedTuple):
-    """What is watched. `side` is 1 long, -1 short, 0 flat; `entry` the average cost of a unit, `stop` and `target`
-    prices, NaN where there is none; `best` side x the best mark since entry, NaN where no stop trails.
+    """Exit levels. `side` is 1 long, -1 short, 0 flat; `entry` the average cost of a unit; `stop` and `target` prices,
+    NaN for none; `best` side x the best mark since entry, NaN where no stop trails.
 
-    `lower` and `upper` float64[N]: no book has a level between them. `held`: any book has one at all. `own` are prices
-    (stops, targets) that take the place of the sets', NaN where they do not; None where there are none.
+    `lower` and `upper` float64[N]: no book has a level between them. `held`: any level exists. `own` are (stops,
+    targets) that replace those of the settings, NaN where they do not; None for none.
     """
 
     side: Floats
@@ -66,8 +66,8 @@ class Levels(NamedTuple):
 
 
 class Breach(NamedTuple):
-    """One position at or beyond a level. `moved` is how far the mark is from the entry price (a trailing stop: from
-    the best price), as a fraction and positive; `bound` what that may be."""
+    """One position at or beyond a level. `moved` is the distance of the mark from the entry price (for a trailing stop
+    from the best price), a positive fraction; `bound` is its limit."""
 
     book: int
     symbol: int
@@ -80,8 +80,7 @@ class Breach(NamedTuple):
 
 
 def entry_prices(lots: Floats, cost_micro: Floats, unit: Floats) -> Floats:
-    """Cost of a unit of what is held: cost / lots, `unit` float64[N] units a lot; NaN where nothing is held or where
-    it cost nothing that a micro could tell."""
+    """Cost of a unit: cost / lots, `unit` float64[N] units a lot; NaN without a position or cost."""
     out = np.full(lots.shape, np.nan)
     np.divide(cost_micro, lots * unit * MICRO, out=out, where=(lots * cost_micro) > 0.0)
     return out
@@ -95,8 +94,8 @@ def levels(
     best: Floats,
     own: tuple[Floats, Floats] | None = None,
 ) -> Levels:
-    """The levels of positions: signed `lots`, their cost (negative for a short) and the best prices kept so far,
-    which count only for a position that is still on the side they were seen on. `own`: see Levels."""
+    """The levels of positions from signed `lots`, their cost (negative for a short) and the best prices so far, which
+    count only on the same side. `own`: see Levels."""
     side = np.sign(lots)
     entry = entry_prices(lots, cost_micro, unit)
     if found.trails:
@@ -123,7 +122,7 @@ def _with_levels(found: Guards, side: Floats, entry: Floats, best: Floats, own: 
 
 
 def trailed(found: Guards, now: Levels, marks: Floats) -> Levels:
-    """The levels after these marks: stops that trail follow a better price; `now` itself when none is better."""
+    """The levels after these marks: trailing stops follow a better price; `now` itself when none is better."""
     gained = now.side * marks
     if not np.count_nonzero(gained > now.best):
         return now
@@ -132,13 +131,13 @@ def trailed(found: Guards, now: Levels, marks: Floats) -> Levels:
 
 
 def touched(now: Levels, marks: Floats) -> bool:
-    """Whether any mark is at or beyond any level. A position without a mark (NaN) is not: what cannot be valued is
-    not closed; it is the price age limits and the feed's alerts that say so."""
+    """Whether any mark is at or beyond a level. A position without a mark (NaN) is not closed; price age limits and
+    feed alerts report it."""
     return bool(np.count_nonzero(marks <= now.lower) or np.count_nonzero(marks >= now.upper))
 
 
 def breaches(found: Guards, now: Levels, marks: Floats) -> list[Breach]:
-    """Every position at or beyond a level, by book, then symbol. A mark at both has fallen to its stop."""
+    """Every position at or beyond a level, by book, then symbol. A mark at both levels counts as a stop."""
     value = now.side * marks
     stopped = value <= now.side * now.stop
     hit = (stopped | (value >= now.side * now.target)) & (now.side != 0.0)
@@ -163,5 +162,5 @@ def breaches(found: Guards, now: Levels, marks: Floats) -> list[Breach]:
 
 
 def _given(now: Levels, which: int, book: int, symbol: int) -> bool:
-    """Whether a level (0 stop, 1 target) is one of its own."""
+    """Whether a level (0 stop, 1 target) is one of `own`."""
     return now.own is not None and bool(np.isfinite(now.own[which][book, symbol]))

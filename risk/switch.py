@@ -1,6 +1,6 @@
-"""The switch RUN, REDUCE, HALT of one book, and the state limits that move it: drawdown, daily and weekly loss.
+"""The switch RUN, REDUCE, HALT of one book, and the loss limits that trip it: drawdown, daily and weekly loss.
 
-Plain numbers only, so that it freezes into a snapshot as it is. It never places or cancels an order itself.
+It holds plain numbers and freezes into a snapshot. It never places or cancels an order.
 """
 
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from quantd.risk.limits.catalogue import DAY_NS, Limits
 from quantd.risk.measures.portfolio import drawdown
 
 RUN: Final = 0
-"""All that complies passes."""
+"""All orders that comply pass."""
 
 REDUCE: Final = 1
-"""Only what makes a position smaller passes."""
+"""Only reducing orders pass."""
 
 HALT: Final = 2
-"""Nothing passes."""
+"""No order passes."""
 
 
 class Switch(Struct):
-    """State of one book's switch. Money is int micro-currency; `day_key` and `week_key` count days and
-    Monday weeks since 1970; `last` is the equity last observed; `since_sample` and `reason` are of the last trip."""
+    """State of one book's switch. Money is int micro-currency. `day_key` and `week_key` count days and Monday weeks
+    since 1970. `last` is the last observed equity. `since_sample` and `reason` are of the last trip."""
 
     state: int = RUN
     reason: str = ""
@@ -42,14 +42,14 @@ STATE_LIMITS: Final[dict[str, Callable[[Switch, int], float]]] = {
     "max_daily_loss": lambda switch, equity: drawdown(equity, switch.day_open),
     "max_weekly_loss": lambda switch, equity: drawdown(equity, switch.week_open),
 }
-"""Key of `Limits` -> loss as a fraction of its own opening mark."""
+"""Key of `Limits` -> loss as a fraction of its reference equity."""
 
 
 def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> str:
-    """Move the marks to a new equity of session date `key_ns` (00:00 UTC); the key of the state limit that is
-    broken, the first of drawdown, day and week, or "".
+    """Updates the reference values with an equity of session date `key_ns` (00:00 UTC). Returns the key of the first
+    breached loss limit (drawdown, day, week), or "".
 
-    A day opens with the last equity seen before it, so that a loss overnight belongs to the day.
+    A day opens with the last equity before it, so that an overnight loss belongs to the day.
     """
     day = key_ns // DAY_NS
     week = (day + 3) // 7  # 1970-01-01 was a Thursday: weeks begin on Monday
@@ -69,8 +69,7 @@ def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> s
 
 
 def quiet(switch: Switch, equity_micro: int, limits: Limits, share: float) -> bool:
-    """Whether every state limit surely uses less than `share` of its bound: the largest loss does of the tightest
-    bound."""
+    """Whether every loss limit surely uses less than `share` of its bound."""
     if switch.day_open <= 0 or switch.week_open <= 0:
         return False  # of nothing all is lost
     peak = switch.high_water  # no mark is higher
@@ -85,7 +84,7 @@ def quiet(switch: Switch, equity_micro: int, limits: Limits, share: float) -> bo
 
 
 def losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
-    """State limits that are on: key -> (loss as a fraction, bound)."""
+    """Loss limits that are on: key -> (loss as a fraction, bound)."""
     found = {}
     for key, loss in STATE_LIMITS.items():
         bound = getattr(limits, key)
@@ -95,7 +94,7 @@ def losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple
 
 
 def trip(switch: Switch, state: int, reason: str, sample_no: int) -> bool:
-    """Move to a stricter state and count it; False when it is that strict already."""
+    """Moves to a stricter state and counts it; False when it is already that strict."""
     if state <= switch.state:
         return False
     switch.state, switch.reason, switch.since_sample = state, reason, sample_no
@@ -104,7 +103,7 @@ def trip(switch: Switch, state: int, reason: str, sample_no: int) -> bool:
 
 
 def rearm(switch: Switch, equity_micro: int, key_ns: int) -> None:
-    """Back to RUN; the high-water mark and the day's and week's opening are the equity now."""
+    """Back to RUN; the present equity becomes high-water mark and day's and week's opening."""
     day = key_ns // DAY_NS
     switch.state, switch.reason = RUN, ""
     switch.high_water = switch.day_open = switch.week_open = switch.last = equity_micro
@@ -112,9 +111,8 @@ def rearm(switch: Switch, equity_micro: int, key_ns: int) -> None:
 
 
 def flow(switch: Switch, amount_micro: int, equity_micro: int) -> None:
-    """A deposit (positive) or a withdrawal moves the marks as it moves the equity, `equity_micro` before it: it is
-    neither profit nor loss, and every loss stays the fraction that it was. Of an account without equity they move by
-    the amount."""
+    """Scales the reference values for a deposit (positive) or withdrawal at equity `equity_micro`, so that every loss
+    stays the same fraction. Without equity they shift by the amount."""
     if switch.day_key < 0:
         return
     after = equity_micro + amount_micro

@@ -88,11 +88,8 @@ class Ledger:
         self.books[book].flow(amount_micro)
 
     def transfer(self, amounts_micro: Sequence[int]) -> None:
-        """Move cash between books; `amounts_micro` is indexed by book and adds up to 0.
-
-        The house account does not change. Each amount is a flow of its book, not profit. Raises ValueError when the sum
-        is not 0.
-        """
+        """Move cash between books; `amounts_micro` is indexed by book and adds up to 0. The house account does not
+        change. Each amount is a flow of its book, not profit. Raises ValueError when the sum is not 0."""
         if sum(amounts_micro):
             raise ValueError(f"a transfer between books adds up to {sum(amounts_micro)} micro, not to 0")
         for book, amount in zip(self.books, amounts_micro, strict=False):
@@ -106,11 +103,8 @@ class Ledger:
         fee_micro: Sequence[int],
         shares: Sequence[Sequence[Share]],
     ) -> None:
-        """Post fills row by row.
-
-        `shares` lists for each row the (book, signed lots) that add up to the row's signed lots. A fee is shared in
-        proportion and rounded down; the row's last book takes the remainder.
-        """
+        """Post fills row by row. `shares` lists for each row the (book, signed lots) that add up to the row's signed
+        lots. A fee is shared in proportion and rounded down; the row's last book takes the remainder."""
         ratios = self._micro
         amounts: list[int] = []
         residue = 0
@@ -144,10 +138,8 @@ class Ledger:
         amounts_micro: Sequence[int],
         shares: Sequence[Sequence[Share]],
     ) -> None:
-        """Post the books' parts of fills with known house amounts.
-
-        Each part is rounded to the nearest micro; the last takes the remainder.
-        """
+        """Post the books' parts of fills with known house amounts. Each part is rounded to the nearest micro; the last
+        takes the remainder."""
         ratios = self._micro
         parts: list[list[tuple[int, int, int]]] = [[] for _ in self.books]
         fees = [0] * len(parts)
@@ -172,20 +164,16 @@ class Ledger:
             account.pay(paid)
 
     def cross(self, symbol: int, price_nano: int, shares: Sequence[Share]) -> None:
-        """Trade lots between books at one price without a fee; the (book, signed lots) add up to 0.
-
-        The house account does not change.
-        """
+        """Trade lots between books at one price without a fee; the (book, signed lots) add up to 0. The house account
+        does not change."""
         unit = self._lot_nano[symbol] * price_nano
         amounts = with_remainder(0, [round_micro(-lots * unit)[0] for _, lots in shares[:-1]])
         for (book, lots), amount in zip(shares, amounts, strict=True):
             self.books[book].trade([(symbol, lots, amount)])
 
     def dividend(self, symbol: int, cash_nano: int) -> int:
-        """Pay `cash_nano` per unit to long holders and charge it to short holders.
-
-        Returns the change of house cash in micro.
-        """
+        """Pay `cash_nano` per unit to long holders and charge it to short holders. Returns the change of house cash in
+        micro."""
         unit = self._lot_nano[symbol] * cash_nano
         amount, residue = round_micro(self.house.lots[symbol] * unit)
         self.house.receive(amount)
@@ -197,10 +185,8 @@ class Ledger:
         return amount
 
     def income(self, amount_micro: int, parts: Sequence[Share]) -> None:
-        """Share a venue payment (negative: a charge) among (book, weight) in proportion, rounded down.
-
-        The last book takes the remainder. Without parts, the unallocated book takes the whole amount.
-        """
+        """Share a venue payment (negative: a charge) among (book, weight) in proportion, rounded down. The last book
+        takes the remainder. Without parts, the unallocated book takes the whole amount."""
         self.house.receive(amount_micro)
         total = sum(weight for _, weight in parts)
         amounts = with_remainder(amount_micro, [amount_micro * weight // total for _, weight in parts[:-1]])
@@ -245,9 +231,7 @@ class Ledger:
 
     def delist(self, symbol: int, cash_nano: int) -> int:
         """Convert every unit into `cash_nano` of cash, paid by short holders. Returns the change of house cash.
-
-        Rounding follows cash in lieu: once for the house, and the last book takes the remainder.
-        """
+        Rounding follows cash in lieu: once for the house, and the last book takes the remainder."""
         unit = self._lot_nano[symbol] * cash_nano
         amount = divide_half_even(self.house.lots[symbol] * unit, ATTO_PER_MICRO)
         self.house.rescale(symbol, 0, amount)
@@ -319,10 +303,8 @@ class Ledger:
         return total, books
 
     def check(self) -> None:
-        """Verify that the books add up to the house.
-
-        Raises LedgerBroken with the differing field and the difference.
-        """
+        """Verify that the books add up to the house. Raises LedgerBroken with the differing field and the
+        difference."""
         house, books = self.house, self.books
         for what in ("cash_micro", "fees_micro", "flows_micro", "income_micro"):
             difference = sum(getattr(book, what) for book in books) - getattr(house, what)
@@ -338,19 +320,15 @@ class Ledger:
                 raise LedgerBroken(f"cash of {name} differs from what its entries explain by {difference} micro")
 
     def freeze(self) -> dict[str, object]:
-        """Return the whole ledger as plain integers, lists and text.
-
-        Msgpack supports amounts below 2**63 micro (9.2e12).
-        """
+        """Return the whole ledger as plain integers, lists and text. Msgpack supports amounts below 2**63 micro
+        (9.2e12)."""
         frozen = FrozenLedger(self.names, self.house.freeze(), [book.freeze() for book in self.books])
         plain: dict[str, object] = msgspec.to_builtins(frozen)
         return plain
 
     def thaw(self, plain: dict[str, object]) -> None:
-        """Restore a ledger written by `freeze`.
-
-        Raises ValueError when its books or columns differ from this ledger's.
-        """
+        """Restore a ledger written by `freeze`. Raises ValueError when its books or columns differ from this
+        ledger's."""
         frozen = msgspec.convert(plain, FrozenLedger)
         if frozen.names != self.names:
             raise ValueError(f"the snapshot has the books {frozen.names}, this ledger {self.names}")

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.trading.market import Floats, Ints
-from quantd.trading.statistics import RiskFree
+from quantd.trading.statistics import PERIODS_PER_YEAR, RiskFree
 
 MOST_DRAWN: Final = 1 << 22
 """Maximum number of block starts in one test. Very long series use longer blocks instead, without loss of accuracy."""
@@ -44,7 +44,6 @@ def paired_gain(
     other: Floats,
     *,
     measure: Measure,
-    periods: float,
     risk_free_annual: RiskFree,
     key: bytes,
     resamples: int,
@@ -58,8 +57,8 @@ def paired_gain(
     """
     if len(own) != len(other):
         raise ValueError(f"paired series have one length, not {len(own)} and {len(other)}")
-    n, scale = len(own), sqrt(periods) if measure == "sharpe" else periods
-    pair = [own - risk_free_annual / periods, other - risk_free_annual / periods]
+    n, scale = len(own), sqrt(PERIODS_PER_YEAR) if measure == "sharpe" else PERIODS_PER_YEAR
+    pair = [own - risk_free_annual / PERIODS_PER_YEAR, other - risk_free_annual / PERIODS_PER_YEAR]
     if measure == "sharpe":
         psi = influence(pair[0]) - influence(pair[1])
         value = _of_sample(pair[0]) - _of_sample(pair[1])
@@ -135,9 +134,7 @@ def influence(returns: Floats) -> Floats:
 
 def block_length(series: Floats) -> int:
     """Return the optimal block length in samples for the circular bootstrap of the mean; 1 without serial dependence.
-
-    Uses a flat-top lag window. The bandwidth is twice the last lag before a run of insignificant autocorrelations.
-    """
+    Uses a flat-top lag window. The bandwidth is twice the last lag before a run of insignificant autocorrelations."""
     n = len(series)
     deviations = series - series.mean()
     run = max(5, ceil(sqrt(log10(n))))
@@ -170,10 +167,8 @@ def _last_before_quiet(significant: np.ndarray, run: int) -> int:
 
 
 def running_sums(values: Floats, block: int) -> tuple[float, Floats, Floats]:
-    """Return (mean, running sums of deviations, running sums of their squares); the sums are float64[T + block].
-
-    The series continues from its start beyond the end.
-    """
+    """Return (mean, running sums of deviations, running sums of their squares); the sums are float64[T + block]. The
+    series continues from its start beyond the end."""
     centre = float(values.mean())
     around = np.concatenate([values, values[: block - 1]]) - centre
     zero = np.zeros(1)

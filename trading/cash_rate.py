@@ -80,10 +80,8 @@ def constant(fraction: float) -> CashRate:
 
 
 def parsed(text: str, name: str) -> CashRate:
-    """Parse CSV with the columns date and rate ("2024-01-02,0.0521"), dates ascending.
-
-    `name` is the file name in error messages. Raises CashRateError.
-    """
+    """Parse CSV with the columns date and rate ("2024-01-02,0.0521"), dates ascending. `name` is the file name in error
+    messages. Raises CashRateError."""
     lines = text.splitlines()
     columns = [each.strip() for each in lines[0].split(",")] if lines else []
     if "date" not in columns or "rate" not in columns:

@@ -23,10 +23,8 @@ def ones(count: int) -> Floats:
 
 
 def covariance(returns: Floats, sums: Floats | None = None) -> Floats:
-    """Return the sample covariance float64[N, N] (divisor S - 1).
-
-    `sums` float64[N] are column sums, when already known.
-    """
+    """Return the sample covariance float64[N, N] (divisor S - 1). `sums` float64[N] are column sums, when already
+    known."""
     if sums is None:
         sums = ones(len(returns)).dot(returns)
     centred = returns - sums / len(returns)
@@ -68,8 +66,6 @@ def decay_weights(rows: int, decay: float) -> Floats:
 
 def ewma_covariance(returns: Floats, decay: float = DECAY) -> Floats:
     """Return the exponentially weighted covariance float64[N, N] per sample with zero mean; row weights add up to 1.
-
-    Source: J.P. Morgan/Reuters, RiskMetrics Technical Document, 4th ed. (1996), chapter 5.
-    """
+    Source: J.P. Morgan/Reuters, RiskMetrics Technical Document, 4th ed. (1996), chapter 5."""
     scaled = returns * np.sqrt(decay_weights(len(returns), decay))[:, None]
     return scaled.T.dot(scaled)

@@ -76,10 +76,8 @@ class Costs(Struct, frozen=True, dict=True):
         return rate_of_bp(self.commission_bp)
 
     def participation_ratio(self, lot_nano: int) -> tuple[int, int]:
-        """Return the cap as a fraction in lowest terms: bar volume in nano-units x fraction = lots.
-
-        The result is exact for nine decimals of `participation`.
-        """
+        """Return the cap as a fraction in lowest terms: bar volume in nano-units x fraction = lots. The result is exact
+        for nine decimals of `participation`."""
         return lowest(round(Fraction(repr(float(self.participation))) * NANO), NANO * lot_nano)
 
     @property
@@ -116,10 +114,8 @@ def notional_atto(lots: int, lot_nano: int, price_nano: int) -> int:
 
 
 def round_micro(atto: int) -> tuple[int, int]:
-    """Round atto to micro, half-even: (micro, residue in atto) with micro x 1e12 + residue = atto.
-
-    The residue is at most half a micro in either direction.
-    """
+    """Round atto to micro, half-even: (micro, residue in atto) with micro x 1e12 + residue = atto. The residue is at
+    most half a micro in either direction."""
     micro, rest = divmod(atto, ATTO_PER_MICRO)
     if rest > _HALF_MICRO or (rest == _HALF_MICRO and micro & 1):
         return micro + 1, rest - ATTO_PER_MICRO
@@ -128,9 +124,7 @@ def round_micro(atto: int) -> tuple[int, int]:
 
 def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int = RATE_ONE) -> int:
     """Return the open moved by rate / one to the adverse side, rounded adversely to a nano, and capped at the limit.
-
-    The open itself must not be beyond the limit (see `trades_through`).
-    """
+    The open itself must not be beyond the limit (see `trades_through`)."""
     if buy:
         price = -(-open_nano * (one + rate) // one)
         return price if price < limit_nano else limit_nano
@@ -156,18 +150,14 @@ def _nano(price: float) -> int:
 
 
 def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> int:
-    """Return the square-root impact of unsigned `lots` on a bar of `volume` units > 0.
-
-    The result is an integer rate, rounded up.
-    """
+    """Return the square-root impact of unsigned `lots` on a bar of `volume` units > 0. The result is an integer rate,
+    rounded up."""
     return ceil(impact_bp * sqrt(lots * lot_nano / (volume * NANO)) * (RATE_ONE // 10_000))
 
 
 def lots_to_be_had(volume: float, ratio: tuple[int, int]) -> int:
-    """Return the whole lots that a participation cap permits of a bar's volume; 0 for zero or unknown volume.
-
-    `ratio` is `Costs.participation_ratio`.
-    """
+    """Return the whole lots that a participation cap permits of a bar's volume; 0 for zero or unknown volume. `ratio`
+    is `Costs.participation_ratio`."""
     volume_nano = volume * NANO
     if not (volume_nano > 0 and isfinite(volume_nano)):
         return 0
@@ -175,10 +165,8 @@ def lots_to_be_had(volume: float, ratio: tuple[int, int]) -> int:
 
 
 def commission_ratio(lot_nano: int, rate: int) -> tuple[int, int]:
-    """Return the commission rate as (numerator, denominator): lots x price_nano x ratio is the commission in micro.
-
-    The fraction is in lowest terms, because small numbers are fast: one basis point on whole shares is 1 / 10,000,000.
-    """
+    """Return the commission rate as (numerator, denominator): lots x price_nano x ratio is the commission in micro. The
+    fraction is in lowest terms, because small numbers are fast: one basis point on whole shares is 1 / 10,000,000."""
     return lowest(lot_nano * rate, RATE_ONE * ATTO_PER_MICRO)
 
 
@@ -197,10 +185,8 @@ def borrow_micro(short_atto: int, rate_annual: int, days: int) -> int:
 
 
 def interest_micro(cash_micro: int, rate_annual: int, days: int) -> int:
-    """Return the interest on cash over calendar days, in micro, rounded half-even.
-
-    It is negative if either the cash or the rate is negative.
-    """
+    """Return the interest on cash over calendar days, in micro, rounded half-even. It is negative if either the cash or
+    the rate is negative."""
     return divide_half_even(cash_micro * rate_annual * days, RATE_ONE * YEAR_DAYS)
 
 
@@ -222,9 +208,7 @@ def split_row(lots: int, filled: int, worst_nano: int, numerator: int, denominat
 
 
 def split_stop(stop_nano: int, buy: bool, numerator: int, denominator: int) -> int:
-    """Adjust a stop's trigger price for a split into `numerator` new shares for `denominator` old ones.
-
-    The price is rounded so that the stop never triggers later (a sale's up, a purchase's down).
-    """
+    """Adjust a stop's trigger price for a split into `numerator` new shares for `denominator` old ones. The price is
+    rounded so that the stop never triggers later (a sale's up, a purchase's down)."""
     scaled = stop_nano * denominator
     return scaled // numerator if buy else -(-scaled // numerator)

@@ -77,11 +77,8 @@ class Ring:
         return other
 
     def returns(self, k: int) -> Floats:
-        """Return float64[k, N], oldest first, read-only: the newest k rows, at most `lookback`.
-
-        Rows before the first sample, and those with a missing price, are NaN. Raises ValueError for k outside 1 to
-        `lookback`.
-        """
+        """Return float64[k, N], oldest first, read-only: the newest k rows, at most `lookback`. Rows before the first
+        sample, and those with a missing price, are NaN. Raises ValueError for k outside 1 to `lookback`."""
         if not 1 <= k <= self.lookback:
             raise ValueError(f"returns({k}): between 1 and {self.lookback} samples are kept")
         self.fill()

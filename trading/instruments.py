@@ -27,10 +27,8 @@ def is_pair(symbol: str) -> bool:
 
 
 def usual_lot_nano(symbol: str, calendar: str = "") -> int:
-    """Return the default lot size in nano-units: 1e-8 for a coin, one whole share otherwise.
-
-    A coin is a pair, or an instrument with the 24/7 calendar.
-    """
+    """Return the default lot size in nano-units: 1e-8 for a coin, one whole share otherwise. A coin is a pair, or an
+    instrument with the 24/7 calendar."""
     return COIN_LOT_NANO if calendar == "24/7" or is_pair(symbol) else NANO
 
 

@@ -28,10 +28,8 @@ class MacroHistory:
         self.rows = rows
 
     def known(self, name: str, k: int) -> Floats:
-        """Return float64[k], the known values at the newest k samples, oldest first.
-
-        Raises ValueError for an unknown series, or more samples than `lookback`.
-        """
+        """Return float64[k], the known values at the newest k samples, oldest first. Raises ValueError for an unknown
+        series, or more samples than `lookback`."""
         if name not in self.names:
             raise ValueError(f"macro({name!r}): [feed] macro has {', '.join(self.names)}")
         if not 1 <= k <= self.lookback:

@@ -35,11 +35,8 @@ def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
 
 
 def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
-    """Return each share's part of a fill's fee, as `Ledger.fills` books it.
-
-    Parts are proportional and rounded down; the last share takes the remainder. `lots` and the shares have the same
-    sign.
-    """
+    """Return each share's part of a fill's fee, as `Ledger.fills` books it. Parts are proportional and rounded down;
+    the last share takes the remainder. `lots` and the shares have the same sign."""
     return with_remainder(fee_micro, [fee_micro * part // lots for _, part in shares[:-1]])
 
 

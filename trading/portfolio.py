@@ -75,10 +75,8 @@ class Account:
         self.cash_micro += cash
 
     def rescale(self, column: int, lots: int, lieu_micro: int) -> None:
-        """Set `lots` after a split and add `lieu_micro` of cash for the fraction.
-
-        The cost does not change; it is realised when no lots remain.
-        """
+        """Set `lots` after a split and add `lieu_micro` of cash for the fraction. The cost does not change; it is
+        realised when no lots remain."""
         self.lots[column] = lots
         self.cash_micro += lieu_micro
         self.realised_micro += lieu_micro

@@ -51,9 +51,7 @@ class VenueAccount(Struct, frozen=True):
     @property
     def spendable_micro(self) -> int | None:
         """The amount available for purchases: the venue's buying power, capped at settled cash where reported.
-
-        Unsettled proceeds are not spent: to sell the purchased lots again would be a good-faith violation.
-        """
+        Unsettled proceeds are not spent: to sell the purchased lots again would be a good-faith violation."""
         known = [each for each in (self.buying_power_micro, self.settled_micro) if each is not None]
         return min(known, default=None)
 
@@ -89,10 +87,7 @@ class Policy(Protocol):
 
     def act(self, view: View, memory: Memory) -> tuple[NDArray[np.float64] | Hold | Noted, Memory]:
         """Return weights float64[N] by column, as fractions of the book's equity (the rest is cash), and the new
-        memory.
-
-        A note in a Noted answer is published when it changes.
-        """
+        memory. A note in a Noted answer is published when it changes."""
         ...
 
 
@@ -170,10 +165,8 @@ class Broker(Protocol):
     """
 
     async def open(self) -> None:
-        """Connect, and compare clock, account, currency and the universe's sizes with the venue's.
-
-        Raises VenueError with every mistake and its remedy.
-        """
+        """Connect, and compare clock, account, currency and the universe's sizes with the venue's. Raises VenueError
+        with every mistake and its remedy."""
         ...
 
     def remember(self, basket: OrderBasket) -> None:
@@ -181,10 +174,8 @@ class Broker(Protocol):
         ...
 
     async def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Send all rows, or some of them.
-
-        A row that the venue already has is not sent a second time; its current state is returned.
-        """
+        """Send all rows, or some of them. A row that the venue already has is not sent a second time; its current state
+        is returned."""
         ...
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
@@ -192,18 +183,13 @@ class Broker(Protocol):
         ...
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-        """Replace an open order by the one row of `basket`, in one step where the venue can.
-
-        The old order ends as cancelled, and the two are never open together.
-        """
+        """Replace an open order by the one row of `basket`, in one step where the venue can. The old order ends as
+        cancelled, and the two are never open together."""
         ...
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Return each execution and the state of rows, by client id.
-
-        NotFound is returned only after the venue's settling time, when the venue confirms that it never received the
-        row.
-        """
+        """Return each execution and the state of rows, by client id. NotFound is returned only after the venue's
+        settling time, when the venue confirms that it never received the row."""
         ...
 
     async def account(self) -> VenueAccount:
@@ -223,28 +209,3 @@ class Broker(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-class EventBus(Protocol):
-    """Publishes messages to subscribers. Every method returns at once: an unreachable bus never delays trading."""
-
-    online: bool
-    queue_depth: int
-
-    @property
-    def drops(self) -> int: ...
-
-    @property
-    def reconnects(self) -> int: ...
-
-    def wake(self) -> None:
-        """Signal that the outbox has new messages."""
-        ...
-
-    def retain(self, topic: str, payload: bytes) -> None:
-        """Publish the current state of a topic: the newest value wins, and every connection sends it again."""
-        ...
-
-    def transient(self, topic: str, payload: bytes) -> None:
-        """Publish a message at most once, without storing it."""
-        ...

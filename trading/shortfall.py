@@ -48,10 +48,8 @@ class Shortfall(Struct, frozen=True):
 
 
 def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Piece], end_nano: int | None) -> Shortfall:
-    """Compute the shortfall of signed `lots` decided at `decision_nano`.
-
-    Unfilled lots are valued at `end_nano`, None while they may still fill.
-    """
+    """Compute the shortfall of signed `lots` decided at `decision_nano`. Unfilled lots are valued at `end_nano`, None
+    while they may still fill."""
     delay = impact = fees = filled = 0
     for piece in pieces:
         filled += piece.lots

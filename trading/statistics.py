@@ -58,21 +58,16 @@ def newest(risk_free_annual: RiskFree, count: int) -> RiskFree:
 
 
 def simple_returns(equity: Floats) -> Floats:
-    """Return float64[T-1] simple returns of a wealth series float64[T].
-
-    Raises ValueError unless T > 1 and all values are finite and positive.
-    """
+    """Return float64[T-1] simple returns of a wealth series float64[T]. Raises ValueError unless T > 1 and all values
+    are finite and positive."""
     if len(equity) < 2 or not bool(np.all(np.isfinite(equity) & (equity > 0.0))):
         raise ValueError("a wealth series needs at least two samples, all finite and positive")
     return equity[1:] / equity[:-1] - 1.0
 
 
 def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> float:
-    """Return the mean pairwise correlation of return series over their common newest samples.
-
-    With `absolute`, the mean is over absolute values. NaN for fewer than two series that vary, or fewer than three
-    samples.
-    """
+    """Return the mean pairwise correlation of return series over their common newest samples. With `absolute`, the mean
+    is over absolute values. NaN for fewer than two series that vary, or fewer than three samples."""
     length = min((len(each) for each in series), default=0)
     if length < 3:
         return float("nan")
@@ -121,10 +116,8 @@ def volatility(returns: Floats, periods: float = PERIODS_PER_YEAR) -> float:
 
 
 def sharpe(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL) -> float:
-    """Return the Sharpe ratio of SHARPE_DEFINITION (Sharpe 1994); NaN for constant returns.
-
-    With a rate for each return, mean and deviation are of the excess returns.
-    """
+    """Return the Sharpe ratio of SHARPE_DEFINITION (Sharpe 1994); NaN for constant returns. With a rate for each
+    return, mean and deviation are of the excess returns."""
     if not isinstance(risk_free_annual, float | int):
         returns, risk_free_annual = returns - risk_free_annual / periods, 0.0
     return _excess_over(float(returns.std(ddof=1)) if len(returns) > 1 else 0.0, returns, periods, risk_free_annual)
@@ -140,19 +133,15 @@ def _excess_over(deviation: float, returns: Floats, periods: float, risk_free_an
 def downside_deviation(
     returns: Floats, periods: float = PERIODS_PER_YEAR, minimum_annual: RiskFree = RISK_FREE_ANNUAL
 ) -> float:
-    """Return the root mean square (divisor n) of shortfalls below the minimum acceptable return, per sample.
-
-    Source: F. Sortino and R. van der Meer (1991).
-    """
+    """Return the root mean square (divisor n) of shortfalls below the minimum acceptable return, per sample. Source: F.
+    Sortino and R. van der Meer (1991)."""
     short = np.minimum(returns - minimum_annual / periods, 0.0)
     return float(np.sqrt(short.dot(short) / len(short))) if len(short) else 0.0
 
 
 def sortino(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual: RiskFree = RISK_FREE_ANNUAL) -> float:
-    """Return the annualised mean excess return over the downside deviation below the risk-free rate.
-
-    Source: F. Sortino and L. Price (1994). NaN where no return fell short.
-    """
+    """Return the annualised mean excess return over the downside deviation below the risk-free rate. Source: F. Sortino
+    and L. Price (1994). NaN where no return fell short."""
     deviation = downside_deviation(returns, periods, risk_free_annual)
     if not isinstance(risk_free_annual, float | int):
         returns, risk_free_annual = returns - risk_free_annual / periods, 0.0
@@ -160,10 +149,8 @@ def sortino(returns: Floats, periods: float = PERIODS_PER_YEAR, risk_free_annual
 
 
 def calmar(equity: Floats, periods: float = PERIODS_PER_YEAR) -> float:
-    """Return compound annual growth over the largest drawdown of the same samples; NaN without a drawdown.
-
-    Source: T. Young (1991), with the whole series instead of 36 months.
-    """
+    """Return compound annual growth over the largest drawdown of the same samples; NaN without a drawdown. Source: T.
+    Young (1991), with the whole series instead of 36 months."""
     worst = float(drawdowns(equity).max())
     return annual_return(equity, periods) / worst if worst > 1e-15 else float("nan")
 

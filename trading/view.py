@@ -113,10 +113,7 @@ class View:
 
     def bars(self, k: int) -> Bars:
         """Return the newest k samples as bars, oldest first, adjusted for known splits and dividends; the newest as
-        traded.
-
-        Raises RuntimeError if no policy of the run sets `uses_bars`, and as `returns` does.
-        """
+        traded. Raises RuntimeError if no policy of the run sets `uses_bars`, and as `returns` does."""
         if self._bars is None:
             raise RuntimeError("this run stores no bars; set uses_bars = True, or USES_BARS = True in a file")
         self._require_current("bars")

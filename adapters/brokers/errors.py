@@ -1,9 +1,11 @@
-"""What keeps a venue from being used at all, in words for its user."""
+"""The error of an unusable venue."""
 
 
 class VenueError(Exception):
-    """A venue that cannot be used: a wrong key, another currency, sizes that it does not trade. Never an outcome of
-    an order: those are news."""
+    """A venue that cannot be used: a wrong key, another currency, sizes that it does not trade.
+
+    The outcome of an order is never an error, but a report.
+    """
 
     def __init__(self, where: str, wrong: str, remedy: str) -> None:
         self.where, self.wrong, self.remedy = where, wrong, remedy

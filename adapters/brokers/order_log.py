@@ -9,15 +9,15 @@ from quantd.adapters.brokers.execution_log import ExecutionLog, Fill
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports, order_id
 
-KEPT: Final = 4096
-"""Orders remembered; the oldest ended ones are forgotten first."""
+MOST_ORDERS: Final = 4096
+"""Maximum number of remembered orders; the oldest ended ones are dropped first."""
 
 
 class Sent(Struct):
-    """One row of a basket at the venue. `lots` are signed; `ended` is the Cause that ended it, -1 while it is open.
+    """One row of a basket at the venue. `lots` are signed; `ended` is the Cause of its end, -1 while it is open.
 
-    `posted` is when a request that made the order may last have left (ns; 0: never); `tried` when its end was last
-    requested here (ns).
+    `posted` is the time of the last request that may have placed the order (ns, 0: none), `tried` that of the last
+    cancel (ns).
     """
 
     id: str
@@ -40,8 +40,7 @@ class Sent(Struct):
 
 
 class Orders:
-    """Everything sent for one run. `client_id` makes what the venue gets from our id, where it allows less
-    than that."""
+    """All orders of one run. `client_id` converts an order id to a client id, where the venue restricts its form."""
 
     def __init__(self, universe: Universe, run: str, client_id: Callable[[str], str] = str) -> None:
         self._symbols = universe.symbols
@@ -52,7 +51,7 @@ class Orders:
         self._by_key: dict[tuple[int, int], list[Sent]] = {}
 
     def add(self, basket: OrderBasket) -> list[Sent]:
-        """The rows of a basket; those of one that is known already as they stand."""
+        """The rows of a basket, added if it is new."""
         key = basket.sample, basket.n
         if key not in self._by_key:
             rows = [
@@ -78,22 +77,22 @@ class Orders:
         return self._by_key[key]
 
     def _forget(self) -> None:
-        if len(self._by_id) <= KEPT:
+        if len(self._by_id) <= MOST_ORDERS:
             return
         for key, rows in list(self._by_key.items()):
             if all(each.ended >= 0 for each in rows):
                 del self._by_key[key]
                 for each in rows:
                     del self._by_id[each.id]
-                if len(self._by_id) <= KEPT:
+                if len(self._by_id) <= MOST_ORDERS:
                     return
 
     def find(self, client_id: str) -> Sent | None:
-        """The row of a client id; None when it is not ours."""
+        """The row of a client id, None for an order of another client."""
         return self._by_id.get(client_id)
 
     def rows(self, sample: int, n: int, rows: Iterable[int]) -> list[Sent]:
-        """Rows of a basket, none for a basket that is not known."""
+        """Rows of a basket, none for an unknown basket."""
         known = self._by_key.get((sample, n), [])
         return [known[row] for row in rows if row < len(known)]
 
@@ -106,10 +105,10 @@ def reports_of(
 ) -> Reports:
     """The state of one order as one report that may be applied twice: each fill in its interval, then the end.
 
-    `ended` is the cause that ended it, None while it is open; `cum_nano` is the filled quantity by the venue's own
-    count. Where that is more than the fills add up to, the end has the larger figure, and the engine queries what is
-    missing. With `news_only` fills that were reported with it before are left out; the report has no rows when none is
-    new. An order that is filled ends with its last fill. Only the stream reports that end before the fill is known.
+    `ended` is the cause of its end, None while it is open. `cum_nano` is the filled quantity by the venue's own count;
+    if it exceeds the fills, the end carries it, and the engine queries the missing fills. With `news_only`, fills that
+    were reported before are omitted, and a report without rows means no news. An order that is filled ends with its
+    last fill. Only the stream reports that end before the fill is known.
     """
     whole, log = abs(sent.lots), sent.log
     fills = log.fills(sent.lot_nano)
@@ -121,7 +120,7 @@ def reports_of(
     if end is not None:
         sent.ended = int(end)
         if end == Cause.LAST_FILL and fills and fills[-1].cum == whole:
-            end = None  # the fill itself is the end
+            end = None  # the fill is the end
     elif log.known_nano() == whole * sent.lot_nano:
         sent.ended = int(Cause.LAST_FILL)
     elif ended is None and not fills and not (news_only and cum):

@@ -9,7 +9,7 @@ from quantd.trading.instruments import Universe
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """The account to trade, and how its venue is reached.
+    """The account and the address of its venue.
 
     `url` replaces the venue's own address, and `venue` is the exchange of ccxt. Without `live` the venue's sandbox is
     used. `run` makes the client ids of orders.
@@ -30,11 +30,10 @@ class Venue:
     """A broker as data. Its module imports neither the venue's library nor another heavy package.
 
     `broker` is "module:function" from a Login to a `quantd.trading.ports.Broker`; it raises VenueError. A simulated
-    venue has none. `may_withdraw` is an async one from a Login to whether the key may move money out, None where the
-    venue does not publish that. `key` is the secret that identifies the account. `paper_url` and `live_url` are the
-    venue's own addresses, where it has one of each. `stops_at` are the exchanges where stop orders may rest, None for
-    no restriction.
-    `module` has to be installed, with the extra `extra` of quantd.
+    venue has none. `may_withdraw` is an async one from a Login to whether the key may withdraw, or None if the venue
+    does not report it. `key` is the secret that identifies the account. `paper_url` and `live_url` are the venue's
+    addresses. `stops_at` are the exchanges with stop orders, None for no restriction. `module` has to be installed,
+    with the extra `extra` of quantd.
     """
 
     kind: str

@@ -81,10 +81,7 @@ class EmbeddedBroker:
         self._thread = threading.Thread(target=self._run, name="quantd-mqtt-broker", daemon=True)
 
     def start(self, within_s: float = 20.0) -> None:
-        """Start, and return when the broker listens; `port` is then the actual port.
-
-        Raises BrokerUnavailable with the port and the remedy.
-        """
+        """Start; returns when the broker listens on `port`. Raises BrokerUnavailable with the port and the remedy."""
         self._thread.start()
         if not self._ready.wait(within_s):
             raise BrokerUnavailable(f"the embedded MQTT broker did not start within {within_s:g} s")
@@ -92,10 +89,7 @@ class EmbeddedBroker:
             raise self._refusal(self._failure) from self._failure
 
     def stop(self, within_s: float = 5.0) -> bool:
-        """Close the port and wait for the thread.
-
-        Returns False when the thread did not end in time; it then ends with the process.
-        """
+        """Close the port and wait for the thread; False when it did not end in time and ends with the process."""
         if self._loop is not None and self._ended is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._ended.set)
             self._thread.join(within_s)
@@ -179,10 +173,7 @@ def _tls(settings: EmbeddedSettings) -> ssl.SSLContext | None:
 
 
 class _SnapshotIteration(dict[str, Any]):
-    """Iterates over a copy:
-
-    amqtt iterates its subscriptions while other clients add theirs, which would raise an error.
-    """
+    """Iterates over a copy, because amqtt iterates its subscriptions while other clients add theirs."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self.keys()))

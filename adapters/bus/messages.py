@@ -118,14 +118,18 @@ class Composer:
         while len(self._baskets) > BASKETS:
             del self._baskets[next(iter(self._baskets))]
 
-    def stored(self, body: str | bytes, merged: int = 0) -> Message:
-        """Convert an alert from a store's outbox (JSON), which represents `merged` others.
+    def alert(self, body: str | bytes, merged: int = 0) -> Alert:
+        """Return an alert from a queue of the store (JSON), which represents `merged` others.
 
         Raises msgspec.ValidationError.
         """
         stored = msgspec.json.decode(body, type=dict[str, Any])
         stamp = self._stamp(stored["id"], stored["ts_event"])
-        payload = msgspec.convert({"type": "alert"} | stored | stamp | {"count": merged + 1}, Alert)
+        return msgspec.convert({"type": "alert"} | stored | stamp | {"count": merged + 1}, Alert)
+
+    def stored(self, body: str | bytes, merged: int = 0) -> Message:
+        """Convert an alert as `alert` does to its message."""
+        payload = self.alert(body, merged)
         return self._message(f"alerts/{payload.level}/{escaped_level(payload.kind)}", payload)
 
     def status(self, state: StatusState, ts: int, *, mode: str = "paper", version: str = "", text: str = "") -> Message:

@@ -50,10 +50,7 @@ class BusClient(Client):
         *,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> None:
-        """Publish, and return when the broker has acknowledged.
-
-        Raises MqttError, Refused, and ValueError for an invalid message.
-        """
+        """Publish; returns when the broker has acknowledged. Raises MqttError, Refused and ValueError."""
         sent = self._client.publish(topic, payload, qos, retain)
         if sent.rc:
             raise MqttError(f"could not publish: {sent.rc}")

@@ -109,10 +109,7 @@ class Lanes:
         return [message for message in found if message[0] not in self._arrived][:limit]
 
     def _forget(self) -> None:
-        """Delete delivered messages from the store.
-
-        Those that it fails to delete are not sent again by this process.
-        """
+        """Delete delivered messages from the store; those that remain there are not sent again by this process."""
         if self._arrived:
             self._durable.acknowledge(sorted(self._arrived))
             self._arrived.clear()

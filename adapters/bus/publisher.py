@@ -125,10 +125,7 @@ class MqttBus:
         self._wake.set()
 
     def retain(self, topic: str, payload: bytes) -> None:
-        """Publish the current state of a topic:
-
-        sent at once or on the next connection, and again after every reconnect.
-        """
+        """Publish the current state of a topic, at once or on the next connection, and after every reconnect."""
         if not topic or "+" in topic or "#" in topic:
             raise ValueError(f"{topic!r} is not a topic that can be published on")
         if topic not in self._retained and len(self._retained) >= RETAINED:
@@ -159,9 +156,7 @@ class MqttBus:
         self._wake.set()
 
     def stop(self, last: bytes, within_s: float = 3.0) -> None:
-        """Let `run` send the queued messages, then `last` as the retained status, disconnect, and end within
-        `within_s`.
-        """
+        """Let `run` send the queued messages, then `last` as the retained status, and end within `within_s`."""
         self._last = last
         self._within_s = within_s
         self._stopping.set()

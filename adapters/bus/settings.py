@@ -27,10 +27,7 @@ class Tls:
     own: bool = False
 
     def context(self) -> ssl.SSLContext:
-        """Return a context that verifies the broker's name and chain.
-
-        Raises OSError or ssl.SSLError for an invalid file.
-        """
+        """Return a context that verifies the broker's name and chain. Raises OSError or ssl.SSLError."""
         if self.own:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False

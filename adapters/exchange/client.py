@@ -7,15 +7,15 @@ order does not exist.
 import asyncio
 import contextlib
 import importlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 
-from quantd.adapters.exchange.dialects import Dialect, dialect
-from quantd.adapters.exchange.errors import NotWhole, Outcome, outcome
+from quantd.adapters.exchange.dialects import Dialect, dialect_of
+from quantd.adapters.exchange.errors import MalformedAnswer, Outcome, outcome
 from quantd.adapters.pace import Pace, Rate, retry_after_s
 from quantd.trading.display_text import one_line
 
@@ -58,47 +58,40 @@ class NoExchange(Exception):
         super().__init__(f"{wrong}. {remedy}")
 
 
+Call = Callable[..., Awaitable[Any]]
+
+
 class Exchange(Protocol):
-    """The part of a ccxt exchange that is used. Numbers are text."""
+    """The part of a ccxt exchange that is used, with ccxt's parameters. Numbers are text."""
 
     id: str
     has: dict[str, Any]
     features: dict[str, Any]
-    fees: dict[str, Any]
-    markets: dict[str, Any]
     timeframes: dict[str, Any]
-    urls: dict[str, Any]
     clients: dict[str, Any]
     ws_dial_backoff: dict[str, Any]
-    number: Any
-    timeout_on_exit: int
     last_response_headers: dict[str, str] | None
-    fetch: Callable[..., Awaitable[Any]]
-    fetch2: Callable[..., Awaitable[Any]]
+    load_markets: Call
+    fetch_time: Call
+    fetch_status: Call
+    fetch_balance: Call
+    fetch_my_trades: Call
+    fetch_open_orders: Call
+    fetch_ledger: Call
+    fetch_ohlcv: Call
+    create_order: Call
+    cancel_order: Call
+    watch_orders: Call
+    watch_my_trades: Call
+    watch_ohlcv: Call
+    close_ws_clients: Call
+    close: Call
 
-    async def load_markets(self) -> dict[str, Any]: ...
-    async def fetch_time(self) -> int: ...
-    async def fetch_status(self) -> dict[str, Any]: ...
-    async def fetch_balance(self) -> dict[str, Any]: ...
-    async def fetch_my_trades(
-        self, symbol: str | None, since: int | None, limit: int | None, params: dict[str, Any]
-    ) -> list[dict[str, Any]]: ...
-    async def fetch_open_orders(self, symbol: str | None = None) -> list[dict[str, Any]]: ...
-    async def fetch_ledger(
-        self, code: str | None, since: int | None, limit: int | None, params: dict[str, Any]
-    ) -> list[dict[str, Any]]: ...
-    async def fetch_ohlcv(
-        self, symbol: str, timeframe: str, since: int | None, limit: int | None
-    ) -> list[list[Any]]: ...
-    async def create_order(
-        self, symbol: str, type: str, side: str, amount: str, price: str | None, params: dict[str, Any]
-    ) -> dict[str, Any]: ...
-    async def cancel_order(self, id: str | None, symbol: str, params: dict[str, Any]) -> dict[str, Any]: ...
-    async def watch_orders(self) -> list[dict[str, Any]]: ...
-    async def watch_my_trades(self, symbol: str | None, since: None, limit: None, params: dict[str, Any]) -> object: ...
-    async def watch_ohlcv(self, symbol: str, timeframe: str) -> list[list[Any]]: ...
-    async def close_ws_clients(self) -> None: ...
-    async def close(self) -> None: ...
+
+def market_of(markets: Mapping[str, Any], symbol: str, currency: str) -> str | None:
+    """The exchange's name of a symbol, None without a market: BTC/USD, BTC-USD and BTC are the same."""
+    names = (symbol, symbol.replace("-", "/"), f"{symbol}/{currency}")
+    return next((name for name in names if name in markets), None)
 
 
 async def connect(access: Access) -> Exchange:
@@ -132,12 +125,12 @@ async def connect(access: Access) -> Exchange:
         exchange.urls["api"] = _moved(exchange.urls["api"], access.url)
         if local:
             exchange.timeout_on_exit = 0  # otherwise it waits for the end of TLS
-    speaks = dialect(access.venue)
-    exchange.fetch = strict(exchange.fetch, speaks)
+    dialect = dialect_of(access.venue)
+    exchange.fetch = strict(exchange.fetch, dialect)
     if access.per_minute:
         asks = Pace(Rate(access.per_minute), max(1, access.per_minute // 2))
         orders = Pace(Rate(access.orders_per_minute), access.orders_per_minute)
-        exchange.fetch2 = paced(exchange.fetch2, speaks, asks, orders)
+        exchange.fetch2 = paced(exchange.fetch2, dialect, asks, orders)
     return cast(Exchange, exchange)
 
 
@@ -155,29 +148,27 @@ async def leave(exchange: Exchange) -> None:
         await asyncio.wait_for(exchange.close(), HANG_UP_S)
 
 
-def strict(fetch: Callable[..., Awaitable[Any]], speaks: Dialect) -> Callable[..., Awaitable[Any]]:
+def strict(fetch: Call, dialect: Dialect) -> Call:
     """Wrap the exchange's fetch, so that a malformed answer raises an error."""
 
     async def fetch_whole(*request: Any) -> Any:
         answer = await fetch(*request)
-        if not speaks.whole(answer):
-            raise NotWhole("the answer is not what was agreed")
+        if not dialect.whole(answer):
+            raise MalformedAnswer("the answer is not what was agreed")
         return answer
 
     return fetch_whole
 
 
-def paced(
-    ask: Callable[..., Awaitable[Any]], speaks: Dialect, asks: Pace, orders: Pace
-) -> Callable[..., Awaitable[Any]]:
+def paced(ask: Call, dialect: Dialect, asks: Pace, orders: Pace) -> Call:
     """Wrap the exchange's request method with rate limits.
 
     The limits apply before the request is signed, because requests must arrive in the order of their signatures.
     """
 
     async def ask_in_turn(path: str, *request: Any) -> Any:
-        pace = orders if path in speaks.makes_orders else asks
-        for _ in range(2 if path in speaks.counts_twice else 1):
+        pace = orders if path in dialect.makes_orders else asks
+        for _ in range(2 if path in dialect.counts_twice else 1):
             await pace.turn()
         return await ask(path, *request)
 

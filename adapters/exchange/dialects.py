@@ -21,7 +21,7 @@ def as_uuid(order_id: str) -> str:
 class Dialect(Struct, frozen=True):
     """The specifics of one exchange.
 
-    `client_id` converts our order id to its client id; `said_id` reads it from an order in an answer. `order` are
+    `client_id` converts our order id to its client id; `client_id_of` reads it from an order in an answer. `order` are
     parameters of every order. `until` gives the parameters that expire an order at an instant (ns). If it is None, the
     adapter cancels the order then. `refuse_after` gives parameters by which the matching engine refuses an order that
     arrives later than an instant (ns). `ended` are parameters of every query for ended orders, and `history` those for
@@ -31,7 +31,7 @@ class Dialect(Struct, frozen=True):
     """
 
     client_id: Callable[[str], str] = str
-    said_id: Callable[[dict[str, Any]], str] = lambda order: str(order.get("clientOrderId") or "")
+    client_id_of: Callable[[dict[str, Any]], str] = lambda order: str(order.get("clientOrderId") or "")
     order: dict[str, str] = {}
     until: Callable[[int], dict[str, str]] | None = None
     refuse_after: Callable[[int], dict[str, str]] | None = None
@@ -56,7 +56,7 @@ def _kraken_whole(answer: object) -> bool:
 KRAKEN: Final = Dialect(
     # free text up to 18 characters, or a UUID; our ids have 27 characters
     client_id=as_uuid,
-    said_id=lambda order: str(order.get("info", {}).get("cl_ord_id") or ""),
+    client_id_of=lambda order: str(order.get("info", {}).get("cl_ord_id") or ""),
     order={"oflags": "fciq"},
     until=lambda ns: {"timeinforce": "GTD", "expiretm": str(-(-ns // NANO))},
     refuse_after=lambda ns: {"deadline": microsecond_text(ns)},
@@ -78,5 +78,5 @@ DIALECTS: Final = {"kraken": KRAKEN}
 """Exchanges that differ from the defaults of ccxt. Only these were tested over the network."""
 
 
-def dialect(venue: str) -> Dialect:
+def dialect_of(venue: str) -> Dialect:
     return DIALECTS.get(venue, Dialect())

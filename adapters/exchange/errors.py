@@ -7,68 +7,40 @@ from typing import Final
 class Outcome(Enum):
     """The outcome of a request. Every value except UNKNOWN determines whether an order was accepted."""
 
-    REFUSED = "the venue says no"
-    AGAIN = "nothing was accepted; the same may be asked again after a while"
-    UNKNOWN = "nobody knows: it may have been accepted"
-    NOT_FOUND = "the venue does not know the order that was named"
+    REFUSED = "the venue refused it"
+    AGAIN = "nothing was accepted; it may be repeated after a pause"
+    UNKNOWN = "it may have been accepted"
+    NOT_FOUND = "the venue does not know the order"
     TAKEN = "the venue has it already"
-    DENIED = "the key is wrong, or may not do this"
+    DENIED = "the key is wrong, or lacks the permission"
 
 
-OUTCOMES: Final[dict[str, Outcome]] = {
-    "BaseError": Outcome.UNKNOWN,
+_NAMES: Final = {
     # the exchange read the request and refused it
-    "ExchangeError": Outcome.REFUSED,
-    "ArgumentsRequired": Outcome.REFUSED,
-    "BadRequest": Outcome.REFUSED,
-    "BadSymbol": Outcome.REFUSED,
-    "OperationRejected": Outcome.REFUSED,
-    "NoChange": Outcome.REFUSED,
-    "MarginModeAlreadySet": Outcome.REFUSED,
-    "MarketClosed": Outcome.REFUSED,
-    "ManualInteractionNeeded": Outcome.REFUSED,
-    "RestrictedLocation": Outcome.REFUSED,
-    "InsufficientFunds": Outcome.REFUSED,
-    "InvalidAddress": Outcome.REFUSED,
-    "AddressPending": Outcome.REFUSED,
-    "InvalidOrder": Outcome.REFUSED,
-    "OrderImmediatelyFillable": Outcome.REFUSED,
-    "OrderNotFillable": Outcome.REFUSED,
-    "ContractUnavailable": Outcome.REFUSED,
-    "NotSupported": Outcome.REFUSED,
-    "InvalidProxySettings": Outcome.REFUSED,
-    "OrderNotFound": Outcome.NOT_FOUND,
-    "OrderNotCached": Outcome.NOT_FOUND,
-    "DuplicateOrderId": Outcome.TAKEN,
-    "CancelPending": Outcome.TAKEN,
+    Outcome.REFUSED: """
+        ExchangeError ArgumentsRequired BadRequest BadSymbol OperationRejected NoChange MarginModeAlreadySet
+        MarketClosed ManualInteractionNeeded RestrictedLocation InsufficientFunds InvalidAddress AddressPending
+        InvalidOrder OrderImmediatelyFillable OrderNotFillable ContractUnavailable NotSupported InvalidProxySettings
+    """,
+    Outcome.NOT_FOUND: "OrderNotFound OrderNotCached",
+    Outcome.TAKEN: "DuplicateOrderId CancelPending",
     # the credentials are refused
-    "AuthenticationError": Outcome.DENIED,
-    "PermissionDenied": Outcome.DENIED,
-    "AccountNotEnabled": Outcome.DENIED,
-    "AccountSuspended": Outcome.DENIED,
-    # refused before it was read
-    "RateLimitExceeded": Outcome.AGAIN,
-    "DDoSProtection": Outcome.AGAIN,
-    # requests overtook each other on the network; the exchange discards one without processing it
-    "InvalidNonce": Outcome.AGAIN,
-    # No answer, or an answer without information. ccxt raises these for closed connections, time-outs and every 5xx
-    # status. All of them can follow an accepted order. Maintenance is included, because some exchanges report it with a
-    # bare 503.
-    "OperationFailed": Outcome.UNKNOWN,
-    "NetworkError": Outcome.UNKNOWN,
-    "ExchangeNotAvailable": Outcome.UNKNOWN,
-    "OnMaintenance": Outcome.UNKNOWN,
-    "ChecksumError": Outcome.UNKNOWN,
-    "RequestTimeout": Outcome.UNKNOWN,
-    "BadResponse": Outcome.UNKNOWN,
-    "NullResponse": Outcome.UNKNOWN,
-    "ExchangeClosedByUser": Outcome.UNKNOWN,
-    "UnsubscribeError": Outcome.UNKNOWN,
+    Outcome.DENIED: "AuthenticationError PermissionDenied AccountNotEnabled AccountSuspended",
+    # refused before it was read; an InvalidNonce is of requests that overtook each other on the network
+    Outcome.AGAIN: "RateLimitExceeded DDoSProtection InvalidNonce",
+    # No answer, or an answer without information: closed connections, time-outs, every 5xx status. All of them can
+    # follow an accepted order. Maintenance is included, because some exchanges report it with a bare 503.
+    Outcome.UNKNOWN: """
+        BaseError OperationFailed NetworkError ExchangeNotAvailable OnMaintenance ChecksumError RequestTimeout
+        BadResponse NullResponse ExchangeClosedByUser UnsubscribeError
+    """,
 }
+
+OUTCOMES: Final = {name: outcome for outcome, names in _NAMES.items() for name in names.split()}
 """Every class of ccxt.base.errors."""
 
 
-class NotWhole(Exception):
+class MalformedAnswer(Exception):
     """An answer of the wrong form: truncated, or a page of another server."""
 
 

@@ -57,7 +57,8 @@ def lots_and_odd(text: object, lot_nano: int) -> tuple[int, str]:
 
 def text_of(value_nano: int) -> str:
     """Format nano-units as plain decimal text: 1500000000 -> "1.5"."""
-    return f"{(Decimal(value_nano) / NANO).normalize():f}"
+    whole, part = divmod(abs(value_nano), NANO)
+    return f"{'-' if value_nano < 0 else ''}{whole}.{part:09d}".rstrip("0").rstrip(".")
 
 
 def on_tick(price_nano: int, tick_nano: int, down: bool) -> int:

@@ -9,23 +9,13 @@ from typing import Any, Final
 
 from quantd.adapters.exchange.client import Exchange
 
-
-def _binance(answer: Mapping[str, Any]) -> bool:
-    return bool(answer["enableWithdrawals"])
-
-
-def _bybit(answer: Mapping[str, Any]) -> bool:
-    return "Withdraw" in answer["result"]["permissions"]["Wallet"]
-
-
-def _okx(answer: Mapping[str, Any]) -> bool:
-    return any("withdraw" in each["perm"].split(",") for each in answer["data"])
-
-
 ASKED: Final[dict[str, tuple[str, Callable[[Mapping[str, Any]], bool]]]] = {
-    "binance": ("sapi_get_account_apirestrictions", _binance),
-    "bybit": ("private_get_v5_user_query_api", _bybit),
-    "okx": ("private_get_account_config", _okx),
+    "binance": ("sapi_get_account_apirestrictions", lambda answer: bool(answer["enableWithdrawals"])),
+    "bybit": ("private_get_v5_user_query_api", lambda answer: "Withdraw" in answer["result"]["permissions"]["Wallet"]),
+    "okx": (
+        "private_get_account_config",
+        lambda answer: any("withdraw" in each["perm"].split(",") for each in answer["data"]),
+    ),
 }
 """Exchange -> the query's name in ccxt, and a function that tells whether the answer permits withdrawals."""
 

@@ -1,11 +1,10 @@
-"""What a feed says when it cannot give a market at all."""
+"""The error of a feed without a market."""
 
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 
 class FeedError(ExplainedError):
-    """A file or source that cannot be used. `source` is the file (or venue), `what` is wrong with it, `remedy` what to
-    do."""
+    """A file or source that cannot be used, with its name, the fault and a remedy."""
 
     exit_code = CONFIG
 

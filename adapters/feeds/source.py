@@ -1,4 +1,4 @@
-"""Where bars come from: the protocols that vendors implement and that wrappers compose."""
+"""Protocols of sources and streams of bars, which vendors implement and wrappers compose."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol, runtime_checkable
@@ -11,8 +11,11 @@ from quantd.trading.sessions import DAY_NS
 
 
 class SourceError(ExplainedError):
-    """A vendor that gave no usable answer. `again` says whether asking again may help: a wrong key or an unknown symbol
-    does not become right by it; `after_s` is how long the vendor asked us to wait."""
+    """A vendor without a usable answer.
+
+    `again` is False where a repeat cannot succeed, as with a wrong key or an unknown symbol. `after_s` is the delay
+    that the vendor requests.
+    """
 
     def __init__(self, source: str, what: str, remedy: str = "", *, again: bool = True, after_s: float = 0.0) -> None:
         self.source, self.what, self.remedy, self.again, self.after_s = source, what, remedy, again, after_s
@@ -20,28 +23,28 @@ class SourceError(ExplainedError):
 
 
 class Source(Protocol):
-    """A vendor of bars for one universe and one interval. Prices are raw (`adjusted` says where they are not), exact
-    from the vendor's text where it sends text."""
+    """A vendor of bars for one universe and one interval. Prices are raw unless `adjusted`, and exact from text."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def stamps(self) -> Stamps:
-        """How it dates its bars."""
+        """The stamp convention of its bars."""
         ...
 
     @property
     def adjusted(self) -> bool: ...
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Bars of the whole universe whose stamp lies in [start_ns, end_ns), ns UTC, as the vendor has them, the one
-        that is still being made among them if the vendor gives it. Raises SourceError, and never makes up a bar."""
+        """The vendor's bars of the whole universe stamped in [start_ns, end_ns), ns UTC, an unfinished bar included.
+
+        No bar is made up. Raises SourceError.
+        """
         ...
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Splits and dividends with an ex date in [start_ns, end_ns), as far as they are known now. Raises
-        SourceError."""
+        """The known splits and dividends with an ex date in [start_ns, end_ns). Raises SourceError."""
         ...
 
     async def close(self) -> None: ...
@@ -49,15 +52,15 @@ class Source(Protocol):
 
 @runtime_checkable
 class TellsHalts(Protocol):
-    """A stream, or a feed over one, that hears of halts and of limits up and down."""
+    """A stream, or a feed over one, that reports halts and price limits."""
 
-    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
-        """Who is told, as it comes. Before it is read."""
+    def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
+        """Register the receiver, before `bars` is read."""
         ...
 
 
 class Stream(Protocol):
-    """A vendor that sends bars as they are made."""
+    """A vendor that sends bars at their close."""
 
     def bars(self) -> AsyncGenerator[Rows, None]:
         """New bars, a few rows at a time; a corrected bar is sent again.
@@ -70,28 +73,25 @@ class Stream(Protocol):
 
 
 MUST_TRADE_NS = 10 * DAY_NS
-"""No exchange closes for this long: a range as long as this without a bar is a missing answer, a shorter one may be a
-holiday or a quiet minute."""
+"""No exchange closes for this long: such a range without a bar is an error, a shorter one may be a holiday."""
 
 
 class PartialAnswer(SourceError):
-    """`rows` are the bars of the other symbols, if there are others; `missing` names those without any."""
+    """An answer without bars of the symbols in `missing`; `rows` are the bars of the others."""
 
-    def __init__(
-        self, source: str, rows: Rows, missing: Sequence[str], why: str = "", remedy: str = "", *, again: bool = False
-    ) -> None:
+    def __init__(self, source: str, rows: Rows, missing: Sequence[str], why: str = "", *, again: bool = False) -> None:
         self.rows, self.missing, self.why = rows, tuple(missing), why
         what = f"no bar of {some(missing)}" + (f": {why}" if why else "")
-        super().__init__(source, what, remedy or "Check the range, and how the vendor spells them", again=again)
+        super().__init__(source, what, "Check the range, and how the vendor spells them", again=again)
 
 
 def some(names: Sequence[str]) -> str:
-    """The first of many names."""
+    """The first five names, and the number of the others."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def whole(source: str, rows: Rows, symbols: Sequence[str], start_ns: int, end_ns: int) -> Rows:
-    """`rows`, or the error where a range that must hold bars holds none of some symbol. Raises SourceError."""
+    """Return `rows`. Raises PartialAnswer if a range of MUST_TRADE_NS or more has no bar of some symbol."""
     if end_ns - start_ns < MUST_TRADE_NS:
         return rows
     present = set(rows.column.tolist())

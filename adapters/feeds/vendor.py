@@ -10,7 +10,7 @@ from quantd.trading.instruments import Universe
 
 
 class RequestWrong(SourceError):
-    """A request that no vendor of this kind can serve."""
+    """A request that this vendor cannot serve."""
 
 
 class FileWrong(ValueError):
@@ -19,10 +19,10 @@ class FileWrong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The bars that are wanted, and the options of [feed] or of the command line.
+    """The requested bars, and the options of [feed] or of the command line.
 
-    `url` replaces the vendor's own address; `plan` is Alpaca's feed, `venue` the exchange of ccxt, `mapping` the file
-    of http. `adjusted` and `cookies` are Yahoo's. `progress` receives the share that is done.
+    `url` replaces the vendor's address; `plan` is Alpaca's feed, `venue` the exchange of ccxt, `mapping` the file of
+    http. `adjusted` and `cookies` are Yahoo's. `progress` receives the completed share.
     """
 
     universe: Universe
@@ -41,9 +41,9 @@ class Request:
 class Vendor:
     """A vendor of bars as data. Its module imports neither the vendor's library nor another heavy package.
 
-    `source` is "module:function" from a Request to a Source, `stream` one to a Stream, or to None where it sends no
-    bars of the interval; both raise SourceError. `module` has to be installed, with the extra `extra` of quantd.
-    `adjusts` says that it can give adjusted prices; `whole` that each request downloads all bars up to now.
+    `source` is "module:function" from a Request to a Source. `stream` is one to a Stream, or to None without a stream
+    of that interval. Both raise SourceError. `module` has to be installed, with the extra `extra` of quantd. `adjusts`
+    means that it has adjusted prices, `whole` that each request downloads all bars up to now.
     """
 
     kind: str

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
 
 from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing, StoreFull
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 BUSY_MS: Final = 5_000
 _STATEMENT_ROWS: Final = (512, 64)
@@ -39,7 +40,7 @@ class Cursor(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Asked(Protocol):
+class Queries(Protocol):
     """Executes SQL statements."""
 
     @property
@@ -50,35 +51,6 @@ class Asked(Protocol):
     def execute(self, sql: str, values: Sequence[object] = (), /) -> Cursor:
         """Run one statement; `?` marks a value."""
         ...
-
-
-class Driver(Asked, Protocol):
-    """One open connection, used by one thread."""
-
-    def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
-        """Iterate over the rows of a query that does not fit memory."""
-        ...
-
-    def begin(self, *, durable: bool) -> None: ...
-
-    def snapshot(self) -> None:
-        """Begin a read-only transaction: until its end, every query reads the database of one instant."""
-        ...
-
-    def commit(self) -> None: ...
-
-    def missing(self) -> str:
-        """Return why committed data would be lost, or empty text.
-
-        Needs no transaction and may be called from any thread.
-        """
-        ...
-
-    def rollback(self) -> None:
-        """Roll back an open transaction, if there is one. Raises when the connection is no longer usable."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class SqliteDriver:
@@ -101,9 +73,11 @@ class SqliteDriver:
         return self._db.execute(sql, values)
 
     def stream(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        """Iterate over the rows of a query that does not fit memory."""
         return self._db.execute(sql, values)
 
     def snapshot(self) -> None:
+        """Begin a read-only transaction: until its end, every query reads the database of one instant."""
         self._db.execute("BEGIN")
 
     def begin(self, *, durable: bool) -> None:
@@ -122,7 +96,7 @@ class SqliteDriver:
         self._ids.setdefault(self._log, _identity(self._log))
 
     def missing(self) -> str:
-        """Return why commits would be lost; empty while the open file is still the file of that name."""
+        """Return why commits would be lost, else empty text; any thread may call it."""
         gone = next((str(path) for path, known in list(self._ids.items()) if _identity(path) != known), "")
         return f"{gone} was deleted or replaced while quantd runs; restore a backup" if gone else ""
 
@@ -131,6 +105,7 @@ class SqliteDriver:
         return int(version)
 
     def rollback(self) -> None:
+        """Roll back an open transaction. Raises when the connection is no longer usable."""
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
@@ -161,10 +136,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 class UrlDriver:
-    """A database by its SQLAlchemy URL:
-
-    PostgreSQL. The server's settings determine whether commits survive a power loss.
-    """
+    """PostgreSQL by its SQLAlchemy URL. The server's settings determine whether commits survive a power loss."""
 
     def __init__(self, url: str) -> None:
         engine = engine_at(url)
@@ -208,16 +180,16 @@ class UrlDriver:
         self._db.close()
 
 
+Driver = SqliteDriver | UrlDriver
+"""One open connection, used by one thread."""
+
+
 @lru_cache(maxsize=8)
-def engine_at(url: str) -> "Engine":
+def engine_at(url: str) -> Engine:
     """Return a SQLAlchemy engine for a URL, without a pool.
 
     It is cached, because a new engine queries the server's version. Raises StoreFailing for an invalid URL.
     """
-    from sqlalchemy import create_engine, make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-    from sqlalchemy.pool import NullPool
-
     try:
         found = make_url(url)
         if found.get_backend_name() != "postgresql":
@@ -228,7 +200,7 @@ def engine_at(url: str) -> "Engine":
         raise StoreFailing(f"[store] url: {wrong}; write postgresql://USER@HOST:5432/DATABASE") from None
 
 
-def table_names(driver: Asked) -> set[str]:
+def table_names(driver: Queries) -> set[str]:
     """Return the existing table names; for PostgreSQL those of the schema in which new tables are created."""
     if driver.dialect == "sqlite":
         rows = driver.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
@@ -246,7 +218,7 @@ def configure(db: Any, *, read_only: bool = False) -> None:
         db.execute("PRAGMA journal_size_limit=67108864")  # return the space of a grown log to the disk
 
 
-def insert(driver: Asked, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def insert(driver: Queries, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Insert rows with as few statements as the driver permits."""
     head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
     one = f"({', '.join('?' * len(columns))})"

@@ -42,9 +42,6 @@ class Held(StoreError):
 
 
 class Fenced(StoreError):
-    """Another process took the lease, for example while this process was suspended.
-
-    This process can commit nothing more.
-    """
+    """Another process took the lease, for example during a suspension; this process can commit nothing more."""
 
     exit_code = TRY_LATER

@@ -8,31 +8,30 @@ store.commit(Batch(run, first_seq, entries, ts, fold.take(), durable=True))
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
 from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync
-from quantd.adapters.store.journal.records import Epoch, Records, RunRecord
+from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
+from quantd.adapters.store.journal.queues import BUS
+from quantd.adapters.store.journal.records import Epoch, Records
 from quantd.adapters.store.journal.writer import Batch, Writer
 from quantd.adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
 from quantd.adapters.store.lock import StateLock
 from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_other, revision_of, steps_from
-from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key, Message
+from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
 from quantd.adapters.store.tables.projection import Projection
 from quantd.adapters.store.tables.schema import REVISION
 from quantd.trading.instruments import Universe
-
-if TYPE_CHECKING:
-    from quantd.adapters.store.journal.compaction import Compacted, Keep
 
 _T = TypeVar("_T")
 
@@ -44,10 +43,10 @@ _IN_FLIGHT: Final = 8
 """Batches queued for the writer; a further one blocks in `submit`."""
 
 
-class Store:
-    """One state folder, locked by one process. `Store.open` creates it; methods may be called from any thread.
+class Store(Records):
+    """The records of one state folder, locked by one process, and their writer; methods may be called from any thread.
 
-    `where` is the database, `folder` the state folder.
+    `Store.open` creates it. `where` is the database, `folder` the state folder.
     """
 
     def __init__(
@@ -55,11 +54,12 @@ class Store:
         where: str | Path,
         lock: StateLock,
         writer: Writer,
-        records: Records,
+        connect: Callable[[], Driver],
         thread: ThreadPoolExecutor,
         lease: Lease | Unleased,
         folder: Path,
     ) -> None:
+        super().__init__(connect, folder / ARCHIVES)
         self.where = where
         self.folder = folder
         self._head = HeadFile(folder / HEAD)
@@ -69,7 +69,6 @@ class Store:
         self._writer = writer
         self._thread = thread
         self._slots = BoundedSemaphore(_IN_FLIGHT)
-        self.records = records
         self._renewing: Renewing | None = None
         self._unrenewed = ""
         if isinstance(lease, Lease):
@@ -117,8 +116,8 @@ class Store:
             thread.shutdown()
             lock.release()
             raise
-        records = Records(partial(_reading, path, connect), folder / ARCHIVES)
-        return cls(where, lock, writer, records, thread, lease or Unleased(), folder)
+        reading = partial(_reading, path, connect)
+        return cls(where, lock, writer, reading, thread, lease or Unleased(), folder)
 
     def begin(
         self, run: str, universe: Universe, *, agents: Sequence[str] = (), mode: str = "paper", ts: int = 0
@@ -140,7 +139,7 @@ class Store:
             epochs = [epoch for epoch in epochs if epoch[0] < first]
             epochs.append((first, tuple(agents)))
             self._do(self._writer.begin, (run, ts, mode, _json(universe)), _json(epochs))
-        return Projection(run, universe.symbols, agents, self.records.resting(run, universe.index))
+        return Projection(run, universe.symbols, agents, self.open_baskets(run, universe.index))
 
     def finish(self, run: str, ts: int, why: str) -> None:
         """Mark a run as ended: it is retained, and cannot be continued."""
@@ -166,27 +165,25 @@ class Store:
         await asyncio.wrap_future(self.submit(batch))
         self._unrenewed = ""
 
-    def acknowledge(self, keys: Sequence[Key]) -> int:
-        """Delete delivered messages; returns the number of them that were still in the outbox."""
-        return self._do(self._writer.acknowledge, list(keys))
+    def acknowledge(self, keys: Sequence[Key], sink: str = BUS) -> int:
+        """Delete messages that a sink, or the bus, delivered; returns the number of them that were still queued."""
+        return self._do(self._writer.acknowledge, list(keys), sink)
 
-    def compact(self, keep: "Keep | None" = None, folder: Path | None = None) -> "Compacted":
+    def compact(self, keep: Keep | None = None, folder: Path | None = None) -> Compacted:
         """Move old journal rows into archives in `folder`, by default `archives` in the state folder.
 
         Old read models are deleted as `keep` specifies. This thread writes the files, and commits continue meanwhile.
         Raises the errors of `commit`.
         """
-        from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
-
         keep = keep or Keep()
         done = Compacted()
-        with self.records.connection() as driver:
+        with self.connection() as driver:
             first, last = last_to_move(driver, self._head.read(), keep.journal_days)
             for archive in archived(driver, first, last, folder or self.folder / ARCHIVES) if last >= first else ():
                 self._do(self._writer.cut, archive)
                 done.files.append(str(archive.path(folder)))
                 done.rows += archive.last - archive.first + 1
-        with self.records.connection() as driver:
+        with self.connection() as driver:
             done.forgotten = forget_old(driver, keep, partial(self._do, self._writer.forget))
         return done
 
@@ -228,35 +225,9 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # reading: see Records
-
-    def runs(self) -> list[RunRecord]:
-        return self.records.runs()
-
-    def current_run(self) -> str | None:
-        return self.records.current_run()
-
-    def last_seq(self, run: str) -> int:
-        return self.records.last_seq(run)
-
-    def entries(self, run: str, from_seq: int = 0) -> Iterator[tuple[int, bytes]]:
-        return self.records.entries(run, from_seq)
-
-    def latest_snapshot(
-        self, run: str, version: str | None = None, before: int | None = None
-    ) -> tuple[int, bytes] | None:
-        return self.records.latest_snapshot(run, version, before)
-
-    def pending(self, limit: int = 100) -> list[Message]:
-        return self.records.pending(limit)
-
-    def waiting(self) -> int:
-        """Return the number of messages in the outbox."""
-        return self.records.waiting()
-
-    def dropped(self) -> int:
-        """Return the number of messages that a full outbox ever dropped."""
-        return self.records.outbox_dropped()
+    def dropped(self, sink: str = BUS) -> int:
+        """Return the number of messages that a full queue dropped: of the bus ever, of a sink since the start."""
+        return super().dropped() if sink == BUS else self._writer.dropped(sink)
 
     def _do(self, work: Callable[..., _T], *values: object) -> _T:
         return self._thread.submit(work, *values).result()
@@ -308,10 +279,7 @@ def _prepare(
     seat: str,
     claim: Claim | None,
 ) -> Lease | None:
-    """Create file, tables and head where missing, and take the lease.
-
-    After a crash, the next start completes the work.
-    """
+    """Create file, tables and head where missing, and take the lease; the next start completes an interrupted call."""
     with failures("making the store"):
         if path is not None and not path.exists():
             known = head.read()
@@ -339,8 +307,7 @@ def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> No
     if changing:
         raise StoreVersion(
             f"the store is of revision {revision}, and {', '.join(changing)} changes what is in it: run `quantd "
-            "upgrade`,"
-            " which makes a backup first"
+            "upgrade`, which makes a backup first"
         )
     if "lease" in table_names(driver):
         refuse_held(driver, seat)

@@ -57,17 +57,11 @@ class Lease:
         self.renewed_s = asked_s
 
     def valid(self) -> bool:
-        """Whether this process certainly still leads, because no other can have taken the lease yet.
-
-        Costs one clock read.
-        """
+        """Whether this process certainly still leads: no other can have taken the lease yet. Costs one clock read."""
         return not self.fenced and since_boot_s() < self._until_s
 
     def prepare(self, driver: Driver) -> None:
-        """Set a server timeout for idle transactions.
-
-        A suspended process would otherwise block the next lease holder.
-        """
+        """Set a server timeout for idle transactions: a suspended process must not block the next lease holder."""
         if driver.dialect == "postgresql":
             driver.execute(f"SET idle_in_transaction_session_timeout = {int(self.lease_s * 1000)}")
             driver.commit()
@@ -148,9 +142,8 @@ def refuse_held(driver: Driver, seat: str) -> None:
         account, holder, host, pid, since, left = rows[0]
         raise Held(
             f"account {account} is led by {holder or 'quantd'} on {host} (process {pid}) since {_time(since)}. Stop "
-            "that one,"
-            f" or wait: a lease that is not renewed runs out, this one in {left / 1e9:.0f} s at the earliest."
-            " Another account needs a store of its own (docs/operate/store.md)"
+            f"that one, or wait: a lease that is not renewed runs out, this one in {left / 1e9:.0f} s at the earliest. "
+            "Another account needs a store of its own (docs/operate/store.md)"
         )
 
 
@@ -195,10 +188,7 @@ def _begin(driver: Driver, lease_s: float) -> None:
 
 
 def _now(driver: Driver) -> str:
-    """Return the SQL for the time in ns:
-
-    the server's, so that machines need no common clock; for SQLite the local time.
-    """
+    """Return the SQL for the time in ns: the server's, so that machines need no common clock; for SQLite local time."""
     return _CLOCK if driver.dialect == "postgresql" else str(time.time_ns())
 
 

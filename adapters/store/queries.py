@@ -17,13 +17,7 @@ from quantd.adapters.store.driver import configure, failures
 from quantd.adapters.store.errors import StoreFailing
 from quantd.adapters.store.handle import locate, read_only
 from quantd.adapters.store.journal.records import Records, RunRecord
-from quantd.adapters.store.read_models import (
-    Alert,
-    Booking,
-    Decision,
-    RiskPoint,
-    SwitchMove,
-)
+from quantd.adapters.store.read_models import Alert, Booking, Decision, RiskPoint, SwitchMove
 from quantd.adapters.store.tables.table_models import (
     AlertRow,
     BookingRow,

@@ -84,9 +84,7 @@ class Explaining:
         key = decision.seq, decision.ordinal
         found = self._judged.get(key)
         if found is None:
-            refolder = Refolder(
-                self._service.store.records, self._service.run, self._folder, parts=self._parts, watched=rested
-            )
+            refolder = Refolder(self._service.store, self._service.run, self._folder, parts=self._parts, watched=rested)
             found = self._judged[key] = refolder(decision)
             while len(self._judged) > KEPT:
                 self._judged.popitem(last=False)

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from quantd.adapters.listener import is_loopback
+from quantd.daemon.api import faults
 
 BODY_BYTES: Final = 16 * 1024
 HEADER_S: Final = 10.0
@@ -76,9 +77,7 @@ class Patience(RequestHandler):
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Logs one line; aiohttp would log a stack for each request that it cannot parse."""
-        from quantd.daemon.api.faults import refused
-
-        refused(str(args[0]) % args[1:], kwargs.get("exc_info"))
+        faults.refused(str(args[0]) % args[1:], kwargs.get("exc_info"))
 
     def header_done(self) -> None:
         """Cancels the time-out: the header is complete, and the body has its own time-outs."""
@@ -124,9 +123,7 @@ class Guard:
         except ConnectionResetError:
             raise
         except Exception as why:
-            from quantd.daemon.api.faults import failed
-
-            failed(request.path, why)
+            faults.failed(request.path, why)
             response = error(
                 500, "internal", "internal error while this request was answered; the daemon's log names it"
             )

@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from quantd.adapters.store.errors import StoreError, StoreFailing
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.api.guard import HEADERS, Refused
 from quantd.daemon.api.pages import FOLDER
 from quantd.daemon.assembly.parts import Parts
@@ -37,10 +38,9 @@ from quantd.daemon.views.rows import (
 )
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO
-from quantd.trading.ports import EventBus
 
 if TYPE_CHECKING:
-    from quantd.adapters.store.queries import Reader
+    from quantd.adapters.bus.publisher import MqttBus
     from quantd.daemon.api.explanation_routes import Explaining
 
 T = TypeVar("T")
@@ -94,15 +94,21 @@ def since_of(request: web.Request) -> int:
     return whole(request, "since", 0, 0, 2**63 - 1)
 
 
+def last_of(request: web.Request, default: int = 100, name: str = "last") -> int:
+    """The number of rows in the query string."""
+    return whole(request, name, default, 1, LIMIT_ROWS)
+
+
 class Readings:
     """Handlers of every GET."""
 
     def __init__(
-        self, service: Service, parts: Parts, config: Config, folder: Path, bus: EventBus | None, bus_url: str
+        self, service: Service, parts: Parts, config: Config, folder: Path, bus: "MqttBus | None", bus_url: str
     ) -> None:
         self._service = service
         self._parts = parts
         self._config = config
+        self._names = [a.name for a in config.agents]
         self._where: str | Path = store_url(config.store.url) or folder
         self._bus = bus
         self._bus_url = bus_url
@@ -129,13 +135,11 @@ class Readings:
             self._latest = progress, overview(self._service, self._parts, self._service.config)
         return self._latest[1]
 
-    async def _read(self, function: Callable[["Reader"], T]) -> T:
+    async def _read(self, function: Callable[[Reader], T]) -> T:
         """Queries the store in a thread: a slow disk must not block the loop."""
 
         def work() -> T:
             if self._reader is None:
-                from quantd.adapters.store.queries import Reader
-
                 self._reader = Reader.open(self._where, self._service.run)
             return function(self._reader)
 
@@ -259,31 +263,34 @@ class Readings:
             metrics.set("bus_queue_depth", bus.queue_depth)
             metrics.total("bus_drops", bus.drops)
             metrics.total("bus_reconnects", bus.reconnects)
+        for sink, counts in self._service.sinks.items():
+            metrics.set("sink_queue_depth", counts.depth, sink)
+            metrics.total("sink_deliveries", counts.sent, sink)
+            metrics.total("sink_failures", counts.failures, sink)
+            metrics.total("sink_drops", self._service.store.dropped(sink), sink)
         body, kind = metrics.render()
         return web.Response(body=body, headers={"Content-Type": kind})
 
     # the past
 
     async def orders(self, request: web.Request) -> web.Response:
-        last, since = whole(request, "last", 100, 1, LIMIT_ROWS), since_of(request)
-        symbol = request.query.get("symbol")
+        last, since, symbol = last_of(request), since_of(request), request.query.get("symbol")
         rows = await self._read(lambda r: r.orders(last=last, since=since, symbol=symbol))
-        return answer({"run": self._service.run, "orders": [order_line(row) for row in rows]})
+        return self._rows(orders=[order_line(row) for row in rows])
 
     async def fills(self, request: web.Request) -> web.Response:
-        last, since = whole(request, "last", 100, 1, LIMIT_ROWS), since_of(request)
-        symbol = request.query.get("symbol")
-        rows = await self._read(lambda r: r.fills(last=last, since=since, symbol=symbol))
-        return answer({"run": self._service.run, "fills": rows})
+        last, since, symbol = last_of(request), since_of(request), request.query.get("symbol")
+        return self._rows(fills=await self._read(lambda r: r.fills(last=last, since=since, symbol=symbol)))
 
     async def equity(self, request: web.Request) -> web.Response:
         points, since = whole(request, "points", 1_000, 2, LIMIT_ROWS), since_of(request)
-        names = [a.name for a in self._config.agents]
         rows, beside = await self._read(lambda r: (r.equity(since=since), self._beside(r, since)))
-        lines = [equity_line(p, names, beside) for p in thinned(rows, points)]
-        return answer({"run": self._service.run, "equity": lines})
+        return self._rows(equity=[equity_line(p, self._names, beside) for p in thinned(rows, points)])
 
-    def _beside(self, reader: "Reader", since: int = 0) -> dict[int, dict[str, str]]:
+    def _rows(self, **rows: object) -> web.Response:
+        return answer({"run": self._service.run, **rows})
+
+    def _beside(self, reader: Reader, since: int = 0) -> dict[int, dict[str, str]]:
         """Equity of each shadow's book by sample."""
         return shadow_books(reader, [agent.name for agent in self._config.shadows], since)
 
@@ -311,46 +318,38 @@ class Readings:
         )
 
     async def decisions(self, request: web.Request) -> web.Response:
-        last, since = whole(request, "last", 20, 1, LIMIT_ROWS), since_of(request)
+        last, since = last_of(request, 20), since_of(request)
         universe = self._parts.universe
         rows = await self._read(lambda r: r.decisions(last=last, since=since))
-        lines = [decision_line(d.plan, universe, d.agents, d.address) for d in rows]
-        return answer({"run": self._service.run, "decisions": lines})
+        return self._rows(decisions=[decision_line(d.plan, universe, d.agents, d.address) for d in rows])
 
     async def alerts(self, request: web.Request) -> web.Response:
-        last, after = whole(request, "last", 100, 1, LIMIT_ROWS), whole(request, "after", 0, 0, 2**63 - 1)
-        rows = await self._read(lambda r: r.alerts(last=last, after_seq=after))
-        return answer({"run": self._service.run, "alerts": rows})
+        last, after = last_of(request), whole(request, "after", 0, 0, 2**63 - 1)
+        return self._rows(alerts=await self._read(lambda r: r.alerts(last=last, after_seq=after)))
 
     async def risk_history(self, request: web.Request) -> web.Response:
         """The newest records of the house's limits; with `since`, from the store."""
-        limit, since = self._span(request)
+        limit, since = last_of(request, name="limit"), since_of(request)
         points = self._service.histories.risk(limit)
         if since:
             points = (await self._read(lambda r: r.risk(since=since)))[:limit]
-        return answer({"run": self._service.run, "history": [risk_line(point) for point in points]})
+        return self._rows(history=[risk_line(point) for point in points])
 
     async def portfolio_history(self, request: web.Request) -> web.Response:
         """The newest states of the account at samples; with `since`, from the store."""
-        limit, since = self._span(request)
-        names = [a.name for a in self._config.agents]
+        limit, since = last_of(request, name="limit"), since_of(request)
         points = self._service.histories.portfolio(limit)
         if since:
             points = (await self._read(lambda r: r.equity(since=since)))[:limit]
-        return answer({"run": self._service.run, "history": [equity_line(point, names) for point in points]})
+        return self._rows(history=[equity_line(point, self._names) for point in points])
 
     async def allocations(self, request: web.Request) -> web.Response:
         """The agents' decisions in the newest rounds; with `since`, from the store."""
-        limit, since = self._span(request)
-        names, universe = [a.name for a in self._config.agents], self._parts.universe
+        limit, since = last_of(request, name="limit"), since_of(request)
         found = self._service.histories.allocations(limit)
         if since:
             found = [allocation(d.plan) for d in (await self._read(lambda r: r.decisions(since=since)))[:limit]]
-        rows = [allocation_line(each, universe, names) for each in found]
-        return answer({"run": self._service.run, "allocations": rows})
-
-    def _span(self, request: web.Request) -> tuple[int, int]:
-        return whole(request, "limit", 100, 1, LIMIT_ROWS), since_of(request)
+        return self._rows(allocations=[allocation_line(each, self._parts.universe, self._names) for each in found])
 
     async def why(self, request: web.Request) -> web.Response:
         return answer(await self._explaining().why(self._read, request))
@@ -359,10 +358,9 @@ class Readings:
 
     async def page(self, request: web.Request) -> web.Response:
         """The dashboard page with the present figures in it, so that it shows them before its first request."""
-        names = [a.name for a in self._config.agents]
         rows = await self._read(lambda r: (r.equity(), r.orders(last=12), self._beside(r)))
         known = self._live(await self._said()) | {
-            "equity": [equity_line(p, names, rows[2]) for p in thinned(rows[0], 800)],
+            "equity": [equity_line(p, self._names, rows[2]) for p in thinned(rows[0], 800)],
             "orders": list(map(order_line, rows[1])),
             "use": self._use(),
         }
@@ -425,7 +423,7 @@ class Readings:
         """Agent -> its last decision; read once for each commit however many look."""
         progress = self._service.progress
         if self._plans is None or self._plans[0] != progress:
-            plans = await asyncio.to_thread(newest_plans, self._service.store.records, self._service.run)
+            plans = await asyncio.to_thread(newest_plans, self._service.store, self._service.run)
             self._plans = progress, decided(plans, self._parts)
         return self._plans[1]
 

@@ -8,7 +8,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -25,7 +25,9 @@ from quantd.daemon.config import Config
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service
 from quantd.trading.exit_codes import CONFIG, ExplainedError
-from quantd.trading.ports import EventBus
+
+if TYPE_CHECKING:
+    from quantd.adapters.bus.publisher import MqttBus
 
 STOP_S: Final = 2.0
 
@@ -45,7 +47,7 @@ class Api:
         parts: Parts,
         config: Config,
         folder: Path,
-        bus: EventBus | None,
+        bus: "MqttBus | None",
         bus_url: str = "",
     ) -> None:
         """`bus` is the publisher, or None; `bus_url` is the address for subscribers."""

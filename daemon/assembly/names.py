@@ -5,6 +5,7 @@ from typing import Final, get_args
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.assembly.limit_keys import limit_keys
+from quantd.daemon.assembly.sinks import sinks
 from quantd.daemon.config import Config, Known, Mistake
 from quantd.daemon.config.schema import Job
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
@@ -45,13 +46,14 @@ def known_names() -> Known:
     """The names that `quantd.daemon.config.load` accepts."""
     parameters = {each.name: each.params.__struct_fields__ for each in RECORDS}
     parameters[LEARNED_ALLOCATION] = AllocationParams.__struct_fields__
-    declared = [each.secrets for each in vendors().values()] + [each.secrets for each in venues().values()]
+    declared = [each.secrets for many in (vendors(), venues(), sinks()) for each in many.values()]
     return Known(
         Policies(sorted(parameters)),
         Calendars(COMMON),
         tuple(PROFILES),
         parameters,
         limits=limit_keys(),
+        sinks={kind: each.options for kind, each in sinks().items()},
         feeds=("replay", *vendors()),
         brokers=tuple(venues()),
         stops_at={kind: each.stops_at for kind, each in venues().items() if each.stops_at is not None},

@@ -39,10 +39,7 @@ def loose_text(path: Path, bits: int) -> str:
 
 
 def tighten(folder: Path, token: str) -> list[str]:
-    """Removes excess rights and returns one sentence per change.
-
-    Raises Insecure for a path of another user and for a shared folder such as /tmp.
-    """
+    """Removes excess rights, one sentence per change. Raises Insecure for another user's path or a shared folder."""
     done = []
     for path, bits in loose(folder, token):
         found = path.stat()

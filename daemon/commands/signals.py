@@ -12,12 +12,7 @@ from quantd.daemon.assembly.parts import Parts, assemble_live, limits_of_config
 from quantd.daemon.config import Config, ConfigError, Mistake, digest, reloading
 from quantd.daemon.engine.snapshot import in_force
 from quantd.daemon.monitoring.metrics import configure
-from quantd.daemon.recovery.continuation import (
-    CLOSES,
-    NotCarried,
-    move,
-    moves,
-)
+from quantd.daemon.recovery.continuation import CLOSES, NotCarried, move, moves
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service, reason_of
 from quantd.trading.events import Operator, Reloaded, Stopping

@@ -7,6 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+from msgspec.structs import fields as struct_fields
+
 from quantd.daemon.config.agent_checks import check_agents, check_capital, check_schedules, check_shadows, check_shares
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.config.known import (
@@ -19,8 +23,9 @@ from quantd.daemon.config.known import (
     texts_in,
     unknown_member,
 )
-from quantd.daemon.config.mistakes import Mistake, Source, shown
+from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.scan import Path
+from quantd.daemon.config.translate import secrets_in
 from quantd.daemon.config.values import duration_ns
 
 
@@ -38,6 +43,7 @@ def check(document: Mapping[str, Any], known: Known, source: Source) -> list[Mis
             _differences,
             _account,
             _bus,
+            _sinks,
             _lookbacks,
             _execution,
             check_capital,
@@ -200,6 +206,43 @@ def _bus(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[
         yield source.mistake(
             ("bus", "tls", "ca"), text, "remove it: the embedded broker does not check client certificates"
         )
+
+
+def _sinks(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:
+    tables = table_of(document, "alerts").get("sinks")
+    for kind, table in tables.items() if isinstance(tables, Mapping) else ():
+        path = ("alerts", "sinks", str(kind))
+        options = known.sinks.get(kind)
+        if options is None:
+            yield source.mistake(path, "is not a known sink", suggestion(kind, tuple(known.sinks)))
+        elif isinstance(table, Mapping):
+            yield from _options(table, options, path, source)
+
+
+def _options(table: Mapping[str, Any], options: type[Struct], path: Path, source: Source) -> Iterator[Mistake]:
+    """Mistakes of a table that becomes a struct of another package."""
+    if mistakes := secrets_in(table, path, source):
+        yield from mistakes
+        return
+    fields = {each.encode_name: each for each in struct_fields(options)}
+    for key in table.keys() - fields.keys():
+        yield source.mistake((*path, key), f"is not a key of {path[-1]}", suggestion(key, tuple(fields)))
+    missing = [key for key, each in fields.items() if each.required and key not in table]
+    for key in missing:
+        yield source.mistake(path, f"has no {key}", f"write {key} = ...")
+    try:
+        if not missing:
+            msgspec.convert(dict(table), options)
+    except msgspec.ValidationError as error:
+        text, _, place = str(error).replace("`", "").partition(" - at $.")
+        text, _, remedy = text.partition("; ")
+        key, _, rest = text.partition(" ")
+        if place:  # a type or a bound
+            key, rest = place.partition(".")[0].partition("[")[0], f"is refused: {text[0].lower()}{text[1:]}"
+        if key in fields:
+            yield source.mistake((*path, key), f"= {shown(table.get(key, ''))} {rest}", remedy)
+        else:
+            yield source.mistake(path, f"is refused: {text}", remedy)
 
 
 def _execution(document: Mapping[str, Any], known: Known, source: Source) -> Iterator[Mistake]:

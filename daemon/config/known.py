@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.risk_tables import LimitKey
 from quantd.daemon.config.scan import Path
@@ -23,9 +25,9 @@ SHOCKS = ("2008", "2020", "2022", "rates+200bp")
 class Known:
     """Names that other packages of quantd define.
 
-    Registered policies with the parameters of some, calendars, risk profiles, kinds of feeds and brokers, and secrets
-    with their meaning. `stops_at` has the exchanges that support working stop orders, by kind of broker; a kind without
-    an entry supports them everywhere.
+    Registered policies with the parameters of some, calendars, risk profiles, kinds of feeds and brokers, sinks with
+    the struct of their options, and secrets with their meaning. `stops_at` has the exchanges that support working stop
+    orders, by kind of broker; a kind without an entry supports them everywhere.
     """
 
     policies: tuple[str, ...]
@@ -37,6 +39,7 @@ class Known:
     stops_at: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[LimitKey, ...] = ()
+    sinks: Mapping[str, type[Struct]] = field(default_factory=dict)
 
 
 def tables(document: Mapping[str, Any], *path: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:

@@ -14,6 +14,7 @@ from quantd.daemon.config.agent_tables import (
 )
 from quantd.daemon.config.risk_tables import Risk
 from quantd.daemon.config.values import (
+    START,
     BasisPoints,
     Cron,
     Fraction,
@@ -378,10 +379,13 @@ def _levels(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Alerts(Section):
+    """`sinks`: options of receivers beside the bus, by kind."""
+
     levels: Annotated[tuple[AlertLevel, ...], AfterValidator(_levels)] = ("INFO", "WARNING", "CRITICAL")
     per_minute: Annotated[int, bounds(1, 10_000)] = 60
     quiet_hours: Annotated[str, pattern(r"|([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", '"22:00-07:00"')] = ""
     timezone: Zone = "UTC"
+    sinks: Annotated[dict[str, dict[str, Any]], START] = {}
 
 
 class Models(Section):

@@ -20,6 +20,7 @@ _KINDS = {
     "bool_type": ("is not true or false", "write true or false without quotes"),
     "string_type": ("is not text", "put it in quotes"),
     "tuple_type": ("is not a list", 'write it in brackets, ["..."]'),
+    "dict_type": ("is not a table", "write { key = value }"),
     "model_type": ("is not a table", "write { key = value }"),
     "model_attributes_type": ("is not a table", "write { key = value }"),
     "finite_number": ("is not a finite number", ""),

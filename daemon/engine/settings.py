@@ -6,7 +6,7 @@ from quantd.daemon.engine.agents.capital_shares import CapitalRules
 from quantd.daemon.engine.agents.promotion_rule import PromotionRules
 from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Execution
-from quantd.risk.limits.catalogue import Limits, tightest_exits
+from quantd.risk.limits.catalogue import Limits, tighter_of
 from quantd.risk.protective import Guards, guards
 from quantd.trading.instruments import Universe
 from quantd.trading.sessions import Sessions
@@ -84,4 +84,5 @@ class Rules(Struct, frozen=True):
 
 def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
     """Protective levels of each agent: the tightest of the house's and its own. None without any, unless `always`."""
-    return guards([tightest_exits(rules.house.protective, agent.limits.protective) for agent in rules.agents], always)
+    house = rules.house.protective
+    return guards([tighter_of("protective", house, agent.limits.protective) for agent in rules.agents], always)

@@ -45,10 +45,10 @@ def carried_out(order: Order) -> Retrained:
     if missing:
         return failure(order, f"training needs {', '.join(missing)}: install quantd with its extra `train`")
     from quantd.models.retraining.challenge import Rule
-    from quantd.models.retraining.refit import Asked, retrain
+    from quantd.models.retraining.refit import RetrainingRequest, retrain
 
     folder = Path(order.folder)
-    asked = Asked(
+    asked = RetrainingRequest(
         source=folder,
         out=folder,
         bars=Path(order.bars),

@@ -50,10 +50,7 @@ async def watchdog(service: Service) -> None:
 
 
 async def monitoring(service: Service, interval_s: float) -> None:
-    """Logs the house's risk every `interval_s` seconds of wall-clock time, also between bars.
-
-    Alerts come from the engine, with each bar.
-    """
+    """Logs the house's risk every `interval_s` seconds of wall-clock time, also between bars."""
     while True:
         await asyncio.sleep(interval_s)
         found = metrics_of(assessed(service.shell.state).house)

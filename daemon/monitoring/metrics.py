@@ -189,6 +189,9 @@ COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "alerts": ("Alerts raised", "level"),
     "bus_drops": ("Messages lost: no broker accepted them, or the queue was full",),
     "bus_commands": ("Commands over MQTT, by result", "result"),
+    "sink_deliveries": ("Alerts that a sink took", "sink"),
+    "sink_failures": ("Failed attempts to deliver alerts to a sink", "sink"),
+    "sink_drops": ("Alerts lost because the queue of a sink was full", "sink"),
     "bus_reconnects": ("Connections to the MQTT broker after the first",),
 }
 """Name -> (description, labels)."""
@@ -198,6 +201,7 @@ GAUGES: Final[dict[str, tuple[str, ...]]] = {
     "loop_lag_seconds": ("Largest delay of the event loop since the last scrape",),
     "open_orders": ("Orders that are open",),
     "bus_queue_depth": ("Messages queued for the MQTT broker",),
+    "sink_queue_depth": ("Alerts queued for a sink", "sink"),
     "bus_online": ("1 while the MQTT broker is connected",),
     "equity": ("Marked value of the account, in its currency",),
     "drawdown_ratio": ("Loss from the high-water mark, a fraction",),

@@ -126,7 +126,7 @@ async def _box(console: "Console", service: Service, parts: Parts, config: Confi
         try:
             while True:
                 with contextlib.suppress(StoreError):
-                    plans = await asyncio.to_thread(newest_plans, service.store.records, service.run)
+                    plans = await asyncio.to_thread(newest_plans, service.store, service.run)
                     said = decided(plans, parts)
                 live.update(picture(), refresh=True)
                 await asyncio.sleep(REFRESH_S)

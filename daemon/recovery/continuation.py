@@ -39,7 +39,7 @@ class NotCarried(ExplainedError):
 
 def same_account(parts: Parts, store: Store, run: str) -> bool:
     """Whether a run has the universe and agents of the configuration."""
-    record = store.records.run(run)
+    record = store.run(run)
     return record.universe == parts.universe and record.agents == tuple(a.name for a in parts.rules.agents)
 
 
@@ -58,7 +58,7 @@ def carry_over(parts: Parts, store: Store, run: str, into: str) -> str:
 
 def refuse(parts: Parts, store: Store, run: str) -> None:
     """Raises NotCarried when the account of `run` cannot be carried over to these parts."""
-    record, (account, ts) = store.records.run(run), account_of(parts, store, run)
+    record, (account, ts) = store.run(run), account_of(parts, store, run)
     if record.universe.currency != parts.universe.currency:
         mine, new = record.universe.currency, parts.universe.currency
         raise NotCarried(f"run {run} is in {mine}, [universe] currency is {new}; an account keeps its currency")
@@ -71,7 +71,7 @@ def refuse(parts: Parts, store: Store, run: str) -> None:
 
 def account_of(parts: Parts, store: Store, run: str) -> tuple[bytes, int]:
     """(encoded account, its instant) of a run that was stopped cleanly, with renamed symbols. Raises NotCarried."""
-    record, newest = store.records.run(run), store.latest_snapshot(run)
+    record, newest = store.run(run), store.latest_snapshot(run)
     if newest is None or newest[0] != store.last_seq(run):
         remedy = "start it with its old configuration, and stop it with Ctrl-C"
         raise NotCarried(f"run {run} was not stopped cleanly: {remedy}")

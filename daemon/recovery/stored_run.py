@@ -91,7 +91,7 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
     started = first_start(store, run)
     if started is None:
         return
-    record = store.records.run(run)
+    record = store.run(run)
     differs = ""
     if started.feed != parts.market:
         differs = "another feed file or selection"

@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from quantd.adapters.bus.messages import Composer, Message
+from quantd.adapters.sinks.sink import Counts
 from quantd.adapters.store.errors import Fenced, StoreError, StoreFull
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
@@ -61,7 +62,6 @@ SETTLED_S: Final = 0.02
 
 BREATH_S: Final = 0.005
 """Time of stepping after which other tasks of the event loop run."""
-
 
 Step = tuple[Event, Sequence[Effect]]
 """An event and its effects."""
@@ -167,6 +167,8 @@ class Service:
         """Reconciles now; None with a simulated venue."""
         self.feed_error = ""
         """Failure of the feed; empty without one."""
+        self.sinks: dict[str, Counts] = {}
+        """The sinks of [alerts.sinks]. The alerts of each batch are queued for them."""
         self.bus_commands: Counter[str] = Counter()
         """Commands over MQTT by outcome."""
         self.market_ahead_ns: int | None = None
@@ -290,6 +292,7 @@ class Service:
             durable=True,
             snapshot=snapshot,
             quarantine=self.quarantine,
+            sinks=tuple(self.sinks),
         )
         waiting, self._waiting = self._waiting, []  # commands of this batch; later ones belong to the next
         await self._write(batch, waiting)
@@ -396,10 +399,8 @@ class Service:
             self.halt_file.touch(mode=0o600)
         except OSError as error:
             log.critical("halt.lost", file=str(self.halt_file), error=str(error))
-            next_start = "the next start trades unless you halt it"
-            return f"; a halt is not recorded and {self.halt_file} cannot be made: {next_start}"
-        next_start = "the next start is halted until that file is removed"
-        return f"; a halt is not recorded, so {self.halt_file} was made: {next_start}"
+            return f"; a halt is not recorded and {self.halt_file} cannot be made: halt the next start, which trades"
+        return f"; a halt is not recorded, so {self.halt_file} was made: the next start is halted until it is removed"
 
     async def _heeding(self, writing: Coroutine[None, None, None]) -> None:
         """Wait for a write; commands are stepped meanwhile, into the next batch: a slow disk does not delay a stop."""

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from quantd.adapters.store.queries import END, Reader
 from quantd.adapters.store.read_models import Decision
-from quantd.daemon.views.limit_rows import reason_name, reason_text
+from quantd.daemon.views.limit_rows import reason_name
+from quantd.risk.limits.catalogue import REASON_TEXT
 from quantd.trading.display_text import instant_text
 from quantd.trading.orders import Order, order_id, quantity_text
 
@@ -109,7 +110,7 @@ def _in(reader: Reader, decision: Decision, symbol: str) -> Found:
             f"no agent traded {symbol} in decision {decision.address}; its symbols are {', '.join(asked[:8]) or 'none'}"
         )
     order = None
-    if decision.plan.n and int(_ints(decision.plan.allowed)[column]):
+    if decision.plan.n and int(ints(decision.plan.allowed)[column]):
         order = reader.order(order_id(reader.run.run, decision.plan.sample, symbol, decision.plan.n))
     return Found(decision, column, order)
 
@@ -139,10 +140,11 @@ def _instant(text: str) -> int:
 
 
 def _about(decision: Decision, column: int) -> bool:
-    return any(_ints(part.asked)[column] for part in decision.plan.agents)
+    return any(ints(part.asked)[column] for part in decision.plan.agents)
 
 
-def _ints(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def ints(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Recorded lots by column."""
     return np.frombuffer(data, dtype="<i8")
 
 
@@ -155,7 +157,7 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
         for p in plan.agents
     ]
     for who, asked_bytes, allowed_bytes, codes in (*parts, ("house", plan.net, plan.allowed, plan.reason)):
-        asked, allowed, reasons = _ints(asked_bytes), _ints(allowed_bytes), np.frombuffer(codes, dtype=np.int8)
+        asked, allowed, reasons = ints(asked_bytes), ints(allowed_bytes), np.frombuffer(codes, dtype=np.int8)
         for k in np.flatnonzero(asked).tolist():
             lot, code = universe.lot_nano[k], int(reasons[k])
             found.append(
@@ -169,7 +171,7 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
                     asked=quantity_text(abs(int(asked[k])), lot),
                     allowed=quantity_text(abs(int(allowed[k])), lot),
                     reason=reason_name(code),
-                    text=reason_text(code),
+                    text=REASON_TEXT[code],
                 )
             )
     return found

@@ -12,10 +12,7 @@ from quantd.trading.statistics import mean_correlation
 
 
 def capital_shares(state: State) -> dict[int, tuple[float, float]]:
-    """Agent by number -> (share now, target share) of the capital of the participating agents.
-
-    Empty when capital is not reallocated.
-    """
+    """Agent by number -> (share now, target share) of the agents' capital; empty without reallocation."""
     rules = state.rules.capital
     if rules is None:
         return {}
@@ -52,10 +49,7 @@ def shadow_lots(state: State, column: int) -> dict[str, int]:
 
 
 def helper_models(policies: Sequence[Policy], state: State) -> Iterator[tuple[str, str, Standing]]:
-    """(agent, model, accuracy) of all agents and shadows.
-
-    A model's name is the path of its composite members and the predicted quantity: `1/risk`.
-    """
+    """(agent, model, accuracy) of all agents and shadows; a model of a composite member is named by path: `1/risk`."""
     for house in (state, *state.shadows):
         # a promoted policy kept its memory
         for rules, seat, agent in zip(house.rules.agents, house.seats, house.agents, strict=True):

@@ -16,25 +16,24 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.recovery.state_at import Unavailable
-from quantd.daemon.views.addresses import Found, address_of
+from quantd.daemon.views.addresses import Found, address_of, asked_lines, ints
 from quantd.daemon.views.limit_rows import (
     Largest,
     LimitRow,
     largest_of,
     reason_name,
-    reason_text,
     recorded_rows,
     rows_of,
 )
 from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.shortfall import Costed, Slices, of_order, of_whole, shortfalls
-from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.catalogue import REASON_TEXT, Limits
 from quantd.trading.books import Ledger
 from quantd.trading.codec import decode
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Crossed, Filled, Planned, Protected, Rested
 from quantd.trading.events import Action
-from quantd.trading.instruments import MICRO, NANO, Universe
+from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import Fill, Order, price_text, quantity_text
 
 
@@ -202,11 +201,11 @@ def explain(
     judged, unavailable = _judged(decision, judge)
     symbol, lot = universe.symbols[column], universe.lot_nano[column]
     price = float(_floats(plan.prices)[column])
-    before, net, allowed = (int(_ints(x)[column]) for x in (plan.before, plan.net, plan.allowed))
+    before, net, allowed = (int(ints(x)[column]) for x in (plan.before, plan.net, plan.allowed))
     code, value = int(_codes(plan.reason)[column]), price * lot / NANO
     equity, books = _accounts(where, reader, plan, judged)
     house = judged[-1] if judged else None
-    side = net or next((int(k) for p in plan.agents if (k := _ints(p.asked)[column])), 0)
+    side = net or next((int(k) for p in plan.agents if (k := ints(p.asked)[column])), 0)
     fills = []
     if order is not None:
         fills = [f for f in reader.fills(since=plan.ts, symbol=symbol) if f.order == order.id]
@@ -239,16 +238,16 @@ def explain(
             )
             for part in plan.agents
         ],
-        crossed=quantity_text(int(_ints(plan.crossed)[column]), lot),
+        crossed=quantity_text(int(ints(plan.crossed)[column]), lot),
         net=quantity_text(net, lot),
         allowed=quantity_text(allowed, lot),
         reason=reason_name(code),
-        text=reason_text(code),
+        text=REASON_TEXT[code],
         limits=_rows(house, column, plan.values_before, plan.values, code),
         largest=largest_of(house, column) if house is not None and net else None,
         recomputed=bool(judged),
         unavailable=unavailable,
-        twins=_twins(decision, universe, column),
+        twins=_twins(reader, decision, symbol),
         fills=[_fill(fill, order.side, price) for fill in fills] if order is not None else [],
         exits=exits_of(where, reader.run.run, plan, column, names, decision.seq),
         style=plan.portion.style if plan.portion is not None else "",
@@ -283,9 +282,9 @@ def _state(order: Order | None, plan: Planned, column: int) -> str:
     """The order's state, or the reason why there is no order."""
     if order is not None:
         return order.state
-    if plan.portion is not None and not plan.portion.decided and int(_ints(plan.allowed)[column]):
+    if plan.portion is not None and not plan.portion.decided and int(ints(plan.allowed)[column]):
         return "worked"
-    if int(_ints(plan.net)[column]) == 0 and int(_ints(plan.crossed)[column]):
+    if int(ints(plan.net)[column]) == 0 and int(ints(plan.crossed)[column]):
         return "crossed"
     return "refused"
 
@@ -296,10 +295,6 @@ def _weight(value: float, equity: float | None) -> float | None:
 
 def _floats(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     return np.frombuffer(data, dtype="<f8")
-
-
-def _ints(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    return np.frombuffer(data, dtype="<i8")
 
 
 def _codes(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
@@ -357,7 +352,7 @@ def _part(
 ) -> AgentPart:
     held = books[part.agent][column] if part.agent in books else 0
     code = int(_codes(part.reason)[column])
-    asked = int(_ints(part.asked)[column])
+    asked = int(ints(part.asked)[column])
     return AgentPart(
         agent=names[part.agent] if part.agent < len(names) else str(part.agent),
         wanted=float(_floats(part.weights)[column]),
@@ -365,9 +360,9 @@ def _part(
         held=quantity_text(held, lot),
         scale=part.scale,
         asked=quantity_text(asked, lot),
-        allowed=quantity_text(int(_ints(part.allowed)[column]), lot),
+        allowed=quantity_text(int(ints(part.allowed)[column]), lot),
         reason=reason_name(code),
-        text=reason_text(code),
+        text=REASON_TEXT[code],
         limits=_rows(judged, column, {}, part.values, code),
         largest=largest_of(judged, column) if judged is not None and asked else None,
         policy=part.policy,
@@ -377,26 +372,12 @@ def _part(
 _SIDES: Final = {True: "buy", False: "sell"}
 
 
-def _twins(decision: Decision, universe: Universe, column: int) -> list[Twin]:
-    found = []
-    plan = decision.plan
-    asked, allowed, reasons = _ints(plan.net), _ints(plan.allowed), _codes(plan.reason)
-    for other in np.flatnonzero(asked != allowed).tolist():
-        if other == column:
-            continue
-        lot, code = universe.lot_nano[other], int(reasons[other])
-        found.append(
-            Twin(
-                address=address_of(decision, universe.symbols[other]),
-                symbol=universe.symbols[other],
-                side=_SIDES[bool(asked[other] > 0)],
-                asked=quantity_text(abs(int(asked[other])), lot),
-                allowed=quantity_text(abs(int(allowed[other])), lot),
-                reason=reason_name(code),
-                text=reason_text(code),
-            )
-        )
-    return found
+def _twins(reader: Reader, decision: Decision, symbol: str) -> list[Twin]:
+    return [
+        Twin(line.address, line.symbol, line.side, line.asked, line.allowed, line.reason, line.text)
+        for line in asked_lines(reader, decision)
+        if line.who == "house" and line.asked != line.allowed and line.symbol != symbol
+    ]
 
 
 def _rows(

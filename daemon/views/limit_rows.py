@@ -49,15 +49,15 @@ def row(
     kind, floor = unit(key), key in FLOORS
     scale = 1.0 / HOUR_NS if kind == "hours" else 1.0
     last = after or before
-    bound = _finite(last.bound * scale) if last is not None else None
-    value = None if last is None else _finite(last.value * scale)
+    bound = finite(last.bound * scale) if last is not None else None
+    value = None if last is None else finite(last.value * scale)
     left = None if bound is None or value is None else (value - bound if floor else bound - value)
     return LimitRow(
         limit=key,
         words=words(key, limits, last.about if last is not None else ""),
         unit=kind,
-        before=None if before is None else _finite(before.value * scale),
-        after=None if after is None else _finite(after.value * scale),
+        before=None if before is None else finite(before.value * scale),
+        after=None if after is None else finite(after.value * scale),
         bound=bound,
         headroom=left,
         use=value / bound if value is not None and bound is not None and bound > 0 and not floor else None,
@@ -72,7 +72,8 @@ def in_order(keys: Iterable[str]) -> list[str]:
     return sorted(keys, key=lambda key: (_PLACE.get(key.partition(".")[0], len(_PLACE)), key))
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """A number; None where it is not finite."""
     return value if isfinite(value) else None
 
 
@@ -135,11 +136,6 @@ def largest(found: Most, side: int, universe: Universe, column: int) -> Largest:
 def reason_name(code: int) -> str:
     """Code of a reason as a word: 3 is "cash", 0 empty."""
     return "" if not code else Reason(code).name.lower()
-
-
-def reason_text(code: int) -> str:
-    """Code of a reason as a clause."""
-    return REASON_TEXT[code]
 
 
 HOUR_NS: Final = 3_600_000_000_000

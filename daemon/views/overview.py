@@ -21,7 +21,7 @@ from quantd.daemon.policies.worker import lacking
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
-from quantd.daemon.views.limit_rows import HOUR_NS, unit, words
+from quantd.daemon.views.limit_rows import HOUR_NS, finite, unit, words
 from quantd.risk.limits.catalogue import FLOORS, Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
 from quantd.trading.display_text import instant_text
@@ -103,8 +103,8 @@ class Overview(Struct, frozen=True):
 
     `halted`: symbol -> reason why the venue does not trade it. `limited`: symbols at a price limit, with the limits.
     `store` is the reason why the store takes no writes, else empty. `agents` are the trading agents, then the shadows.
-    `diversity` is the mean absolute correlation of the trading agents' returns. `not_isolated`: policy files whose
-    process could not give up all rights, and which.
+    `undelivered`: sink -> reason why it takes no alerts now. `diversity` is the mean absolute correlation of the
+    trading agents' returns. `not_isolated`: policy files whose process could not give up all rights, and which.
     """
 
     name: str
@@ -142,6 +142,7 @@ class Overview(Struct, frozen=True):
     diversity: float | None = None
     store: str = ""
     not_isolated: dict[str, str] = {}
+    undelivered: dict[str, str] = {}
 
 
 def overview(service: Service, parts: Parts, config: Config) -> Overview:
@@ -190,6 +191,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         diversity=diversity(state),
         store=service.store_error,
         not_isolated=dict(lacking(parts.policies)),
+        undelivered={kind: counts.error for kind, counts in service.sinks.items() if counts.error},
     )
 
 
@@ -288,11 +290,7 @@ def limit_now(key: str, value: float, bound: float, limits: Limits | None = None
         value, bound = value / HOUR_NS, bound / HOUR_NS
     use = None
     if key not in UNWATCHED and bound > 0 and isfinite(value):
-        use = _finite(floor_usage(value, bound)) if floor else value / bound
+        use = finite(floor_usage(value, bound)) if floor else value / bound
     left = value - bound if floor else bound - value
     said = words(key, limits or Limits(), about)
-    return LimitNow(key, _finite(value), _finite(bound), use, floor, said, kind, _finite(left))
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
+    return LimitNow(key, finite(value), finite(bound), use, floor, said, kind, finite(left))

@@ -15,8 +15,9 @@ from quantd.daemon.engine.rounds import ask_agents, on_decided
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import thaw
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.views.limit_rows import LimitRow, in_order, largest_of, reason_name, reason_text, row
+from quantd.daemon.views.limit_rows import LimitRow, in_order, largest_of, reason_name, row
 from quantd.daemon.views.overview import SWITCH
+from quantd.risk.limits.catalogue import REASON_TEXT
 from quantd.risk.pretrade.headroom import figures
 from quantd.risk.switch import HALT
 from quantd.strategies.allocators.allocation import Allocation, allocation
@@ -242,7 +243,7 @@ def _refused(state: State, one: Judged) -> list[Refusal]:
                 allowed=quantity_text(abs(int(one.verdict.lots[k])), lot),
                 most=largest_of(one, k).qty,
                 reason=reason_name(code),
-                text=reason_text(code),
+                text=REASON_TEXT[code],
             )
         )
     return found

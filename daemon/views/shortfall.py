@@ -334,10 +334,7 @@ def of_whole(found: Shortfalls, key: Key) -> Costed | None:
 
 
 def by_symbol(found: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list[Costed]:
-    """The shortfalls of the decisions of a span: the total, then each symbol.
-
-    Decisions with an open part count with their known part.
-    """
+    """The shortfalls of a span's decisions, all and by symbol; those with an open part count with their known part."""
     columns: dict[int, list[Shortfall]] = {}
     for column, cost in found.decisions(since, until):
         if cost.value_micro:

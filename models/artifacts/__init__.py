@@ -1,1 +1,1 @@
-"""A trained policy on disk: manifest, signature, weights, and the runtime that trades it. Imports no torch."""
+"""Trained policies on disk: manifest, signature, weights, and the runtime that trades them. Imports no torch."""

@@ -1,5 +1,4 @@
-"""Trades with a learned policy: ONNX Runtime on one thread, shown what it was shown in training by the same function.
-No torch."""
+"""Runs a learned policy in ONNX Runtime, with the observation function of training. Imports no torch."""
 
 from collections.abc import Mapping
 from math import prod
@@ -23,18 +22,21 @@ from quantd.trading.market import Bools, Floats
 from quantd.trading.view import Memory, View
 
 CARRY: Final = "carry"
-"""Its name in the memory of a policy that remembers."""
+"""Name of the carry of a recurrent network in the policy's memory."""
 
 
 class LearnedAgentParams(Struct, frozen=True):
-    """`seat`: of a policy of several agents, the one that trades; the house of all by default."""
+    """`seat` is the trading seat of a policy of several agents; by default all seats trade, weighted by capital."""
 
     seat: str = ""
 
 
 class Answer(Struct, frozen=True):
-    """In the artifact's order of symbols: weights float64[N]; scores float32[A] of discrete allocations (probabilities,
-    or values), else empty; carried float32[1, C]; seats float64[S, N]."""
+    """Output of the graph, in the artifact's order of symbols.
+
+    `weights` is float64[N], `carried` float32[1, C], `seats` float64[S, N]. `scores` float32[A] are probabilities or
+    values of discrete allocations, else empty.
+    """
 
     weights: Floats
     scores: NDArray[np.float32]
@@ -47,7 +49,7 @@ _NO_SEATS: Final = np.zeros((0, 0))
 
 
 class Golden(Struct, frozen=True):
-    """The probes and what was answered."""
+    """The probes and the recorded answers."""
 
     returns: Floats
     weights: Floats
@@ -56,7 +58,7 @@ class Golden(Struct, frozen=True):
     seats: Floats
 
     def content(self) -> bytes:
-        """As golden.bin holds them."""
+        """Return the content of golden.bin."""
         return numbers(self.returns, self.weights, self.cash, self.answers, self.seats)
 
 
@@ -67,13 +69,12 @@ class LearnedArtifact(Struct, frozen=True):
     manifest: AgentManifest
     graph: bytes
     weights: bytes
-    """safetensors, to train on."""
+    """safetensors, for further training."""
     golden: Golden
 
 
 def load(folder: Path) -> LearnedArtifact:
-    """The artifact in `folder`; ArtifactError unless every file is exactly what the manifest says, and the manifest is
-    whole and asks for what this program can show."""
+    """Load the artifact in `folder` and check files, manifest and observation. Raises ArtifactError."""
     where = folder / MANIFEST
     manifest, contents = read(folder, AgentManifest)
     if manifest.sight_hash != spec_hash(manifest.sight):
@@ -89,16 +90,17 @@ def load(folder: Path) -> LearnedArtifact:
 
 
 def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -> Golden:
-    said, assets, data = manifest.golden, len(manifest.universe), contents["golden.bin"]
+    probes, assets, data = manifest.golden, len(manifest.universe), contents["golden.bin"]
     shapes = [
-        (said.count, said.lookback, assets), (said.count, assets), (said.count,), (said.count, assets),
-        (said.count, said.seats, assets),
+        (probes.count, probes.lookback, assets), (probes.count, assets), (probes.count,), (probes.count, assets),
+        (probes.count, probes.seats, assets),
     ]  # fmt: skip
     cells = [prod(shape) for shape in shapes]
-    wrong = said.lookback != manifest.sight.lookback or said.assets != assets or said.seats != len(manifest.seats)
-    if wrong or said.count < 1 or len(data) != 8 * sum(cells):
+    wrong = probes.lookback != manifest.sight.lookback or probes.assets != assets or probes.seats != len(manifest.seats)
+    if wrong or probes.count < 1 or len(data) != 8 * sum(cells):
         raise ArtifactError(
-            f"{folder / 'golden.bin'}: {len(data)} bytes are not {said.count} probes of {said.lookback} x {said.assets}"
+            f"{folder / 'golden.bin'}: {len(data)} bytes are not {probes.count} probes of {probes.lookback} x "
+            f"{probes.assets}"
         )
     values = np.frombuffer(data, dtype="<f8")
     parts = [part.reshape(shape) for part, shape in zip(np.split(values, np.cumsum(cells)[:-1]), shapes, strict=True)]
@@ -108,19 +110,15 @@ def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -
 
 
 class LearnedAgent(Runtime[LearnedArtifact]):
-    """Implements quantd.trading.ports.Policy with the graph of an artifact. It trades exactly the symbols it was
-    trained on, found by name; ArtifactError when asked about others. An asset without a price gets nothing."""
+    """Implements quantd.trading.ports.Policy with the graph of an artifact.
+
+    It trades exactly the symbols of its training, found by name, and raises ArtifactError for others. An asset without
+    a price gets no weight.
+    """
 
     __slots__ = ("_gives", "_invested", "_recurrent", "_run", "_seat", "_shares", "by_rows")
 
-    def __init__(
-        self,
-        artifact: LearnedArtifact,
-        *,
-        seat: str = "",
-        prove: bool = True,
-        threads: int = 1,
-    ) -> None:
+    def __init__(self, artifact: LearnedArtifact, *, seat: str = "", prove: bool = True, threads: int = 1) -> None:
         manifest = artifact.manifest
         super().__init__(artifact, manifest.universe)
         self._seat = _place_of(manifest.seats, seat, artifact.folder)
@@ -155,12 +153,12 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         returns, weights, prices, order = view.synchronous(self.lookback), view.weights, view.prices, self._order
         if order is not None:
             returns, weights, prices = returns[:, order], weights[order], prices[order]
-        kept = memory.get(CARRY)
-        said = self.answer(returns, weights, view.cash, None if kept is None else kept[None], np.isfinite(prices))
-        out = self.placed(said.weights)
+        carry = memory.get(CARRY)
+        answer = self.answer(returns, weights, view.cash, None if carry is None else carry[None], np.isfinite(prices))
+        out = self.placed(answer.weights)
         if not self._recurrent:
             return out, memory
-        return out, {CARRY: said.carried[0].astype(np.float64)}
+        return out, {CARRY: answer.carried[0].astype(np.float64)}
 
     def answer(
         self,
@@ -170,16 +168,18 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         carry: NDArray[Any] | None = None,
         priced: Bools | None = None,
     ) -> Answer:
-        """Of float64[lookback, N] returns, float64[N] held weights and cash, in the artifact's order of symbols;
-        `carry` [1, C] as it was carried from the answer before, None at first; `priced` bool[N], None when all
-        assets have a price."""
+        """Return the answer to returns float64[lookback, N], held weights float64[N] and cash, in the artifact's order.
+
+        `carry` [1, C] is that of the previous answer, None at first. `priced` bool[N] is None when all assets have a
+        price.
+        """
         seen = observation(self.artifact.manifest.sight, returns, weights, cash)
         return self.decide(seen[None], carry, priced)
 
     def decide(
         self, observed: NDArray[np.float32], carry: NDArray[Any] | None = None, priced: Bools | None = None
     ) -> Answer:
-        """The same of an observation float32[1, D]."""
+        """Return the answer to an observation float32[1, D]."""
         given = {"observation": observed}
         if self._recurrent:
             size = self.artifact.manifest.network.carry
@@ -197,8 +197,7 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return Answer(out, found.get("scores", _NONE[None])[0], found.get("carried", _NONE[None]), seats)
 
     def decide_all(self, observed: NDArray[np.float32]) -> Floats:
-        """float64[B, N] of observations float32[B, D], in one run where the graph takes several; without memory, all
-        assets having a price. For studies: the daemon decides one by one."""
+        """Return float64[B, N] for observations float32[B, D], without memory; in one run if the graph permits it."""
         if not self.by_rows or self._seat is not None:
             return np.stack([self.decide(row[None]).weights for row in observed])
         given = {"observation": observed}
@@ -208,46 +207,39 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         return out
 
     def _capped(self, seats: Floats, priced: Bools | None) -> Floats:
-        """As `quantd.models.market.desks` does: what has no price is left in cash, then all is scaled down to what a
-        seat may invest."""
+        """Leave unpriced assets in cash, and scale seats down to their maximum, as in `quantd.models.market.desks`."""
         if priced is not None:
             seats[:, ~priced] = 0.0
         held = np.maximum(seats.sum(axis=1, keepdims=True), 1e-12)
         return seats * np.minimum(1.0, self._invested / held)
 
     def _prove(self) -> None:
-        """The golden probes: this machine gives the answers that the training machine wrote down."""
+        """Check that this machine reproduces the recorded answers of the training machine."""
         manifest = self.artifact.manifest
         allowed = min(TOLERANCES[manifest.precision], manifest.golden.tolerance)
         check_probe(self.artifact.folder, self.difference(), allowed, f" ({manifest.precision})")
 
     def difference(self) -> float:
-        """The largest of a weight, over the golden probes; NaN or infinite where an answer is."""
+        """Return the largest difference of a weight over the golden probes; NaN where an answer is not finite."""
         golden, where = self.artifact.golden, self.artifact.folder / "golden.bin"
         carry, most = None, 0.0
-        house = self._shares if self.artifact.manifest.seats else None
+        shares = self._shares if self.artifact.manifest.seats else None
         for k in range(len(golden.cash)):
             with probing(self.artifact.folder):
-                said = self.answer(golden.returns[k], golden.weights[k], float(golden.cash[k]), carry)
-            given = said.weights if house is None else house @ said.seats
-            if given.shape != golden.answers[k].shape or said.seats.size != golden.seats[k].size:
+                answer = self.answer(golden.returns[k], golden.weights[k], float(golden.cash[k]), carry)
+            given = answer.weights if shares is None else shares @ answer.seats
+            if given.shape != golden.answers[k].shape or answer.seats.size != golden.seats[k].size:
                 raise ArtifactError(f"{where}: the graph answers the probe with shape {given.shape}")
-            apart = np.abs(
-                np.concatenate(
-                    [given - golden.answers[k], (said.seats - golden.seats[k]).ravel()]
-                    if house is not None
-                    else [given - golden.answers[k]]
-                )
-            )
+            apart = np.abs(np.concatenate([given - golden.answers[k], answer.seats.ravel() - golden.seats[k].ravel()]))
             most = max(most, float(apart.max())) if np.isfinite(apart).all() else float("nan")
             if most != most:
                 return most
-            carry = said.carried if self._recurrent else None
+            carry = answer.carried if self._recurrent else None
         return most
 
 
 def _place_of(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
-    """The number of a seat; None for the house of all."""
+    """Return the index of a seat; None for all seats together."""
     if not name:
         return None
     names = [seat.name for seat in seats]
@@ -259,6 +251,6 @@ def _place_of(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
 
 
 def load_agent(folder: Path, params: Mapping[str, object]) -> LearnedAgent:
-    """The policy of the artifact in `folder`, all of it checked. Raises ArtifactError or ParamsError."""
+    """Load the policy in `folder` with all checks. Raises ArtifactError or ParamsError."""
     artifact = load(folder)
     return LearnedAgent(artifact, seat=parse(str(folder), params, LearnedAgentParams).seat)

@@ -1,5 +1,4 @@
-"""Model cards: how an artifact was made and how it did, poor results too. A card is a list of sections, each number is
-from the manifest."""
+"""Model cards: how an artifact was made and its results, poor ones included. Every number is from the manifest."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,10 +10,9 @@ from quantd.models.artifacts.manifest import (
     PLAIN,
     SAME,
     AgentManifest,
-    Agreement,
+    Comparison,
     EnsembleManifest,
     ForestManifest,
-    Judged,
     Result,
     ScorerManifest,
     Training,
@@ -37,14 +35,13 @@ COLUMNS: Final = (
 )
 
 CAUTION: Final = (
-    "One window of about two years proves nothing in either direction. "
-    "The stocks among the symbols were picked by somebody "
-    "who knew that they would still exist: absolute figures are biased upward, for both rows alike."
+    "One window of about two years proves nothing in either direction. The stocks among the symbols were picked by "
+    "somebody who knew that they would still exist: absolute figures are biased upward, for both rows alike."
 )
 
 
 def lots_text(lots: Mapping[str, float]) -> str:
-    """Sizes by symbol in words, the usual one first: "lots of 1 (BTC-USD 1e-08)"."""
+    """Return lot sizes in words, the most frequent first: "lots of 1 (BTC-USD 1e-08)"."""
     sizes = list(lots.values())
     usual = max(sizes, key=sizes.count)
     apart = ", ".join(f"{symbol} {size:g}" for symbol, size in lots.items() if size != usual)
@@ -52,7 +49,7 @@ def lots_text(lots: Mapping[str, float]) -> str:
 
 
 def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: str = "") -> list[str]:
-    """The command, the symbols and the files of the data."""
+    """Return the lines of the command, the symbols and the data files."""
     return [
         f"- Made by: `{command}`",
         f"- Symbols: {', '.join(symbols)}{also}",
@@ -61,7 +58,7 @@ def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: st
 
 
 def chosen(training: Training, step: str) -> list[str]:
-    """The end of the training window, and the choice among seeds."""
+    """Return the lines of the training window's end and of the choice among seeds."""
     until = datetime.fromtimestamp(training.until_ns / 1e9, tz=UTC)
     return [
         f"- Trained until {until:%Y-%m-%d %H:%M} UTC: bars up to then are inside its training window.",
@@ -72,14 +69,13 @@ def chosen(training: Training, step: str) -> list[str]:
 
 def account(capital: float, lots: str, costs: Costs) -> str:
     return (
-        f"- Account: {capital:,.0f}, {lots}, a decision every session, filled at the next open; "
-        f"commission {costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of "
-        f"traded value."
+        f"- Account: {capital:,.0f}, {lots}, a decision every session, filled at the next open; commission "
+        f"{costs.commission_bp:g} bp, slippage {costs.slippage_bp:g} bp, spread {costs.spread_bp:g} bp of traded value."
     )
 
 
 def figures(results: Mapping[str, Result], training: Training) -> list[str]:
-    """The table of each part, the policy beside equal weight."""
+    """Return the table of all parts, the policy beside equal weight."""
     lines = [*COLUMNS]
     for name, result in results.items():
         window = training.windows[name]
@@ -88,20 +84,19 @@ def figures(results: Mapping[str, Result], training: Training) -> list[str]:
 
 
 def verdict(test: Result, also: str = "") -> str:
-    """Of the test part: Sharpe ratio and return beside equal weight."""
+    """Return the comparison with equal weight on the test part."""
     ahead = test.policy.sharpe > test.equal_weight.sharpe
     richer = test.policy.total_return > test.equal_weight.total_return
     return (
         f"**Verdict.** Out of sample, after costs, its Sharpe ratio is {'above' if ahead else 'not above'} that of "
-        f"equal weight on the "
-        f"same days ({test.policy.sharpe:.2f} against {test.equal_weight.sharpe:.2f}), and it earned "
-        f"{'more' if richer else 'no more'} "
-        f"({test.policy.total_return:.1%} against {test.equal_weight.total_return:.1%}).{also}"
+        f"equal weight on the same days ({test.policy.sharpe:.2f} against {test.equal_weight.sharpe:.2f}), and it "
+        f"earned {'more' if richer else 'no more'} ({test.policy.total_return:.1%} against "
+        f"{test.equal_weight.total_return:.1%}).{also}"
     )
 
 
 def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
-    """Markdown."""
+    """Return the card of a scorer in Markdown."""
     training = manifest.training
     lots = {symbol: usual_lot_nano(symbol) / NANO for symbol in manifest.universe}
     traded = "whole shares" if set(lots.values()) == {1.0} else lots_text(lots)
@@ -132,13 +127,12 @@ def scorer_card(manifest: ScorerManifest, costs: Costs, cash: float) -> str:
 
 
 def looks_text(times: int) -> str:
-    """How pristine the test part is."""
+    """Return how often test results were seen."""
     if times == 1:
         return "The test part was looked at once, for this card."
     return (
-        f"The test part was looked at {times} times while this policy "
-        f"was made: earlier forms of it had their test figures "
-        "shown before this one was settled on, so the test is not untouched."
+        f"The test part was looked at {times} times while this policy was made: earlier forms of it had their test "
+        "figures shown before this one was settled on, so the test is not untouched."
     )
 
 
@@ -150,8 +144,7 @@ def rows_of(part: str, result: Result) -> list[str]:
     ):
         rows.append(
             f"| {part} | {label} | {figures.total_return:.1%} | {figures.annual_return:.1%} | "
-            f"{figures.volatility_annual:.1%} "
-            f"| {figures.sharpe:.2f} | {figures.max_drawdown:.1%} | {turnover} |"
+            f"{figures.volatility_annual:.1%} | {figures.sharpe:.2f} | {figures.max_drawdown:.1%} | {turnover} |"
         )
     return rows
 
@@ -159,19 +152,19 @@ def rows_of(part: str, result: Result) -> list[str]:
 def agent_card(
     manifest: AgentManifest, costs: Costs, capital: float, lots: Sequence[float], cash_rate: CashRate | None = None
 ) -> str:
-    """Markdown. `lots`: sizes by symbol of the universe, in units."""
+    """Return the card of a learned policy in Markdown. `lots` are lot sizes by symbol of the universe, in units."""
     training, network, sight = manifest.training, manifest.network, manifest.sight
     widths = "-".join(str(width) for width in network.hidden)
     more = "".join(f", {name} {value}" for name, value in network.settings.items())
     test = manifest.results["test"]
+    above = sum(value is not None and value > test.equal_weight.sharpe for value in test.sharpe_by_seed)
     lines = [
         f"# {manifest.name}",
         "",
-        f"A policy trained by "
+        "A policy trained by "
         f"{manifest.algorithm.upper()}{f', profile {manifest.profile}' if manifest.profile else ''}: network "
         f"`{network.kind}` {widths}{more}, {network.parameters:,} learned numbers that act. It decides "
-        f"{_does(manifest)}. "
-        "It trades only the symbols below.",
+        f"{_does(manifest)}. It trades only the symbols below.",
         "",
         *made(training.command, manifest.universe, training.data),
         *chosen(training, f"step {training.chosen_iteration:,}"),
@@ -189,7 +182,7 @@ def agent_card(
         "",
         *(f"- {name}: {PARTS[name]}" for name in manifest.results),
         "",
-        verdict(test, f" {_how_many(test)}"),
+        verdict(test, f" Of {len(test.sharpe_by_seed)} seeds {above} came out above equal weight there."),
         looks_text(training.test_looks),
         CAUTION,
         "",
@@ -198,7 +191,7 @@ def agent_card(
 
 
 def seed_table(manifest: AgentManifest) -> list[str]:
-    """A row for each seed, then mean and spread (standard deviation, n - 1), then equal weight."""
+    """Return one row per seed, then mean and standard deviation (n - 1), then equal weight."""
     results, seeds = manifest.results, manifest.training.seeds
     head = ["| seed | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
     rows = []
@@ -229,26 +222,19 @@ def _does(manifest: AgentManifest) -> str:
             return f"one of {len(action.allocations)} allocations in {action.parts} equal parts"
 
 
-def _how_many(test: Result) -> str:
-    above = sum(value is not None and value > test.equal_weight.sharpe for value in test.sharpe_by_seed)
-    return f"Of {len(test.sharpe_by_seed)} seeds {above} came out above equal weight there."
-
-
 def _figure(value: float | None) -> str:
     return "none" if value is None or value != value else f"{value:.2f}"
 
 
 def card_of_copy(manifest: AgentManifest, parent_card: str) -> str:
-    """Markdown: the figures of the copy, then the parent's card, whose results are the parent's."""
-    found = manifest.agreement
-    assert found is not None
+    """Return the card of a smaller copy: its agreement with the parent, then the parent's card."""
     return "\n".join(
         [
             f"# {manifest.name}",
             "",
             f"A copy in {manifest.precision} of the artifact {manifest.parent[:16]}…, made by `{manifest.made}`.",
             "",
-            *agreement(found, manifest),
+            *agreement(manifest),
             "",
             "The results below are the parent's: this copy was not judged on its own.",
             "",
@@ -260,36 +246,33 @@ def card_of_copy(manifest: AgentManifest, parent_card: str) -> str:
 
 
 def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
-    """Markdown, of a smaller network that was taught by another artifact."""
-    found = manifest.agreement
-    assert found is not None
+    """Return the card of a smaller network trained on another artifact's answers."""
     shape = manifest.network
     return "\n".join(
         [
             f"# {manifest.name}",
             "",
             f"A network of {' and '.join(map(str, shape.hidden))} units ({shape.parameters} numbers) that was taught "
-            f"to answer as "
-            f"{teacher} (artifact {manifest.parent[:16]}…) does, by `{manifest.made}`.",
+            f"to answer as {teacher} (artifact {manifest.parent[:16]}…) does, by `{manifest.made}`.",
             "",
-            *agreement(found, manifest),
+            *agreement(manifest),
             "",
             "It was taught on observations of the teacher's training window, and compared on others of it. How it "
-            "earns was not judged: "
-            "`quantd backtest` and `quantd evaluate` say that.",
+            "earns was not judged: `quantd backtest` and `quantd evaluate` say that.",
             "",
         ]
     )
 
 
-def agreement(found: Agreement, manifest: AgentManifest) -> list[str]:
-    """Of the agreement with the parent."""
+def agreement(manifest: AgentManifest) -> list[str]:
+    """Return the lines of the agreement with the parent."""
+    found = manifest.agreement
+    assert found is not None
     action = "the same allocation" if manifest.action.kind == "discrete" else f"no weight further apart than {SAME:g}"
     return [
         f"- Graph: {found.size_ratio:.2f} of the parent's bytes.",
-        f"- From an observation to weights, batch 1: p50 {found.p50_us:.1f} µs, p99 {found.p99_us:.1f} µs; the "
-        f"parent, in the same run, "
-        f"{found.parent_p50_us:.1f} µs and {found.parent_p99_us:.1f} µs.",
+        f"- From an observation to weights, batch 1: p50 {found.p50_us:.1f} µs, p99 {found.p99_us:.1f} µs; the parent, "
+        f"in the same run, {found.parent_p50_us:.1f} µs and {found.parent_p99_us:.1f} µs.",
         f"- Over {found.probes} observations: {found.equal_actions:.1%} with {action}; largest difference of a weight "
         f"{found.largest_difference:.2g}, of all weights together {found.mean_difference:.2g} in the mean.",
         *([f"- Left in float32, as rounding them did most harm: {', '.join(found.left)}."] if found.left else []),
@@ -297,7 +280,7 @@ def agreement(found: Agreement, manifest: AgentManifest) -> list[str]:
 
 
 def forest_card(manifest: ForestManifest) -> str:
-    """Markdown."""
+    """Return the card of a forest in Markdown."""
     training, forest = manifest.training, manifest.forest
     lines = [
         f"# {manifest.name}",
@@ -317,9 +300,8 @@ def forest_card(manifest: ForestManifest) -> str:
         f"{forest.least_in_leaf} rows a leaf, {forest.feature_share:.0%} of the features at a split, seed "
         f"{forest.seed}.",
         f"- Features, scaled: {', '.join(manifest.features.names)}; {manifest.features.lookback} samples.",
-        f"- Out of sample: expanding walk forward; an outcome fitted on "
-        f"ended more than {training.embargo} sessions before "
-        "the first decision judged.",
+        f"- Out of sample: expanding walk forward; an outcome fitted on ended more than {training.embargo} sessions "
+        "before the first decision judged.",
         "",
         "| judged | fitted until | rows | R² | plain R² | MSE | plain MSE |",
         "|---|---|---|---|---|---|---|",
@@ -335,21 +317,20 @@ def forest_card(manifest: ForestManifest) -> str:
 
 
 def forest_verdict(manifest: ForestManifest) -> str:
-    """One sentence: against the plain estimate, and against the threshold."""
+    """Return the comparison with the plain estimate and with the threshold, in one sentence."""
     model, plain = manifest.together.model, manifest.together.plain
     better = "better than" if manifest.beats_plain() else "not better than"
     steps = sum(each.model.mse < each.plain.mse for each in manifest.folds)
     reached = "reaches" if model.r2 >= manifest.threshold else "misses"
     start = "on" if manifest.beats_plain() else "switched off"
     return (
-        f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} "
-        f"against {plain.mse:.4f}; better in {steps} of "
-        f"{len(manifest.folds)} steps), so it starts {start}. Its R² of {model.r2:.2f} {reached} the "
+        f"Out of sample it is {better} the plain estimate (MSE {model.mse:.4f} against {plain.mse:.4f}; better in "
+        f"{steps} of {len(manifest.folds)} steps), so it starts {start}. Its R² of {model.r2:.2f} {reached} the "
         f"{manifest.threshold:g} asked for."
     )
 
 
-def _judged(each: Judged, label: str = "") -> str:
+def _judged(each: Comparison, label: str = "") -> str:
     model, plain = each.model, each.plain
     return (
         f"| {label}{each.first} to {each.last} | {each.fitted_until} | {each.rows} | {model.r2:.3f} | {plain.r2:.3f} "
@@ -358,7 +339,7 @@ def _judged(each: Judged, label: str = "") -> str:
 
 
 def ensemble_card(manifest: EnsembleManifest, algorithms: Sequence[str]) -> str:
-    """Markdown."""
+    """Return the card of an ensemble in Markdown."""
     lines = [
         f"# {manifest.name}",
         "",

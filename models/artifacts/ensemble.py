@@ -1,8 +1,7 @@
-"""Several policies as one artifact: members by the names and digests of their folders, and how their weights become
-one.
+"""Several policies as one artifact, and the combination of their weights.
 
-A folder: manifest.json, card.md, and a folder for each member, which is a whole artifact of its own. An ensemble has no
-ensembles inside.
+A folder has manifest.json, card.md, and a folder for each member, which is a complete artifact. The manifest has the
+digests of the members. Ensembles are not nested.
 """
 
 import re
@@ -26,6 +25,7 @@ from quantd.models.artifacts.manifest import (
     MemberEntry,
     ensemble_fault,
 )
+from quantd.models.artifacts.runtime import NoParams
 from quantd.models.artifacts.scorer_policy import LearnedPolicy, load_policy
 from quantd.strategies.policies.params import parse
 from quantd.strategies.weights.combination import mean_of, median_of
@@ -41,12 +41,8 @@ class EnsembleArtifact(Struct, frozen=True):
     manifest: EnsembleManifest
 
 
-class EnsembleParams(Struct, frozen=True):
-    """An ensemble has nothing to set: what it does was fixed when it was made."""
-
-
 class LearnedEnsemble:
-    """Implements quantd.trading.ports.Policy with the members of an artifact; each keeps its own memory."""
+    """Implements quantd.trading.ports.Policy with the members of an artifact; each has its own memory."""
 
     __slots__ = ("_shares", "artifact", "members")
 
@@ -64,34 +60,34 @@ class LearnedEnsemble:
 
     @property
     def digest(self) -> str:
-        """Of the ensemble's manifest, which has those of its members."""
+        """The digest of the ensemble's manifest, which contains those of its members."""
         return self.artifact.manifest.digest
 
     @property
     def trained_until_ns(self) -> int:
-        """Bars up to this instant are inside some member's training window."""
+        """End of the latest training window of a member, in ns UTC."""
         return max(member.trained_until_ns for member in self.members)
 
     @property
     def artifacts(self) -> tuple[EnsembleArtifact, ...]:
-        """What it was loaded from: its manifest has the digests of its members, so that its signature is theirs."""
+        """The loaded artifact. Its signature covers the members, because its manifest has their digests."""
         return (self.artifact,)
 
     def fit(self, universe: Universe) -> None:
-        """ArtifactError when a member cannot trade `universe`."""
+        """Fit the members to `universe`. Raises ArtifactError when a member cannot trade it."""
         for member in self.members:
             member.fit(universe)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         votes: list[Floats] = []
-        kept: dict[str, NDArray[np.float64]] = {}
+        memories: dict[str, NDArray[np.float64]] = {}
         for number, member in enumerate(self.members):
             prefix = f"{number}."
             own = {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
             weights, remembered = member.act(view, own)
             votes.append(weights)
-            kept |= {prefix + name: value for name, value in remembered.items()}
-        return self._combined(np.stack(votes)), kept
+            memories |= {prefix + name: value for name, value in remembered.items()}
+        return self._combined(np.stack(votes)), memories
 
     def _combined(self, votes: Floats) -> Floats:
         combination = self.artifact.manifest.combination
@@ -111,7 +107,7 @@ def _memory_of(member: Member) -> int:
 
 
 def load(folder: Path) -> EnsembleArtifact:
-    """The manifest of the ensemble in `folder`, its own files checked. Raises ArtifactError."""
+    """Load the manifest of the ensemble in `folder`, with its own files checked. Raises ArtifactError."""
     manifest, _ = read(folder, EnsembleManifest)
     if fault := ensemble_fault(manifest):
         raise ArtifactError(f"{folder / MANIFEST}: {fault}")
@@ -119,8 +115,8 @@ def load(folder: Path) -> EnsembleArtifact:
 
 
 def load_ensemble(folder: Path, params: Mapping[str, object]) -> LearnedEnsemble:
-    """The ensemble in `folder` with its members, all of them checked. Raises ArtifactError or ParamsError."""
-    parse(str(folder), params, EnsembleParams)
+    """Load the ensemble in `folder` and its members with all checks. Raises ArtifactError or ParamsError."""
+    parse(str(folder), params, NoParams)
     artifact = load(folder)
     members = []
     for entry in artifact.manifest.members:
@@ -135,7 +131,7 @@ def load_ensemble(folder: Path, params: Mapping[str, object]) -> LearnedEnsemble
 
 
 def load_member(place: Path) -> Member:
-    """A policy that may be a member. Raises ArtifactError."""
+    """Load a policy that may be a member. Raises ArtifactError."""
     match kind_of(place):
         case "":
             return load_policy(place, {})
@@ -153,9 +149,11 @@ def combine(
     shares: Sequence[float] | None = None,
     measured: str = "",
 ) -> EnsembleManifest:
-    """Writes an ensemble of copies of the artifacts in `folders` to `out`, a new folder. With "performance", by
-    `shares`; by default in proportion to the members' Sharpe ratios on their validation window, those of 0 or less
-    getting none. Raises ArtifactError."""
+    """Write an ensemble of copies of the artifacts in `folders` to `out`, a new folder. Raises ArtifactError.
+
+    `shares` apply to "performance". By default they are proportional to the members' Sharpe ratios on their validation
+    window; a ratio of 0 or less gives no share.
+    """
     members = [load_member(folder) for folder in folders]
     names = [
         f"{number}-{re.sub('[^A-Za-z0-9_-]', '-', folder.resolve().name)[:40]}" for number, folder in enumerate(folders)

@@ -1,9 +1,10 @@
-"""The folder of an artifact: manifest.json, sealed by its digest, and the files that it names. Nothing in here runs.
+"""The folder of an artifact: manifest.json, sealed by its digest, and the files in it. No code is executed.
 
-policy.onnx is for trading, weights.safetensors for training, golden.bin holds probes with their answers as
-little-endian float64, and card.md is for people.
+policy.onnx is for trading and weights.safetensors for training. golden.bin has probes with their answers as
+little-endian float64. card.md is for readers.
 """
 
+import os
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, TypeVar
@@ -16,13 +17,13 @@ from quantd.trading.market import Floats
 
 MANIFEST_BYTES: Final = 1 << 20
 FILE_BYTES: Final = 1 << 28
-"""No file of an artifact is read that claims to be larger (256 MiB)."""
+"""Maximum size of a file of an artifact (256 MiB)."""
 
 M = TypeVar("M", bound=Manifest)
 
 
 def render(manifest: Manifest) -> bytes:
-    """The one text of a manifest; a float that is not a number is null."""
+    """Return the canonical text of a manifest; NaN and infinity become null."""
     return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
 
 
@@ -31,18 +32,33 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file atomically and durably, by way of a hidden file that ends in .partial."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def digest_of(data: bytes) -> str:
     return blake2b(data, digest_size=32).hexdigest()
 
 
 def sealed(manifest: M) -> M:
-    """With its own digest filled in."""
+    """Return the manifest with its own digest."""
     bare = msgspec.structs.replace(manifest, digest="")
     return msgspec.structs.replace(bare, digest=digest_of(render(bare)))
 
 
 def write(folder: Path, manifest: M, contents: dict[str, bytes]) -> M:
-    """Writes the files of its kind and the manifest with their hashes; gives the manifest as written."""
+    """Write the files of a kind, and the manifest with their hashes. Returns the manifest as written."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in manifest.FILES:
         (folder / name).write_bytes(contents[name])
@@ -53,19 +69,18 @@ def write(folder: Path, manifest: M, contents: dict[str, bytes]) -> M:
 
 
 def numbers(*arrays: Floats) -> bytes:
-    """One after the other, as golden.bin holds them."""
+    """Return arrays in sequence, as in golden.bin."""
     return b"".join(each.astype("<f8").tobytes() for each in arrays)
 
 
 def read(folder: Path, kind: type[M]) -> tuple[M, dict[str, bytes]]:
-    """The manifest of `folder` and the content of its files; ArtifactError unless all are exactly as they were
-    written."""
+    """Read the manifest of `folder` and the content of its files. Raises ArtifactError unless all are unchanged."""
     manifest = read_manifest(folder / MANIFEST, kind)
     return manifest, read_files(folder, manifest.files, kind.FILES)
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """At most `limit` bytes of a regular file; more, or no file, is an ArtifactError."""
+    """Read at most `limit` bytes of a regular file. Raises ArtifactError for more, and for no file."""
     try:
         if path.is_symlink() or not path.is_file():
             raise ArtifactError(f"{path}: no such file (links are not followed)")
@@ -82,7 +97,7 @@ class _Kind(Struct):
 
 
 def kind_of(folder: Path) -> str:
-    """The kind that its manifest names, "" for a scorer; before any check, only to choose the code that checks."""
+    """Return the kind in a manifest, "" for a scorer. Unchecked: it only selects the code that checks."""
     path = folder / MANIFEST
     try:
         return msgspec.json.decode(read_bytes(path, MANIFEST_BYTES), type=_Kind).kind
@@ -91,7 +106,7 @@ def kind_of(folder: Path) -> str:
 
 
 def read_manifest(path: Path, kind: type[M]) -> M:
-    """A manifest exactly as it was written. Raises ArtifactError."""
+    """Read a manifest. Raises ArtifactError unless it is unchanged."""
     data = read_bytes(path, MANIFEST_BYTES)
     try:
         manifest = msgspec.json.decode(data, type=kind)
@@ -105,7 +120,7 @@ def read_manifest(path: Path, kind: type[M]) -> M:
 
 
 def read_files(folder: Path, entries: dict[str, FileEntry], names: tuple[str, ...]) -> dict[str, bytes]:
-    """The content of exactly the files `names`, each as its entry says. Raises ArtifactError."""
+    """Read exactly the files `names`, each checked against its entry. Raises ArtifactError."""
     if set(entries) != set(names):
         raise ArtifactError(f"{folder / MANIFEST}: files are {sorted(entries)}; {list(names)} are expected")
     return {name: _checked(folder / name, entries[name]) for name in names}

@@ -1,8 +1,8 @@
-"""What an ONNX graph would do, read before it is loaded, without the onnx package: only known operators of one graph,
-all numbers inside it and finite. A graph may otherwise name files to read its tensors from.
+"""Checks an ONNX graph before it is loaded, without the onnx package.
 
-The file is protobuf (https://protobuf.dev/programming-guides/encoding): fields of a number, a wire type and a value;
-numbers of fields are those of onnx.proto3. What is not listed here is not needed by any artifact.
+A valid model is one graph of known operators, with all numbers inside it and finite. Other graphs can name files to
+read tensors from. Field numbers are those of onnx.proto3, and the encoding is
+https://protobuf.dev/programming-guides/encoding. The operators are those that artifacts need.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class GraphFault(ValueError):
 
 
 def graph_fault(model: bytes) -> str:
-    """Why a graph is not to be loaded; empty when it may be."""
+    """Return why a graph must not be loaded; empty when it may be."""
     try:
         _model(memoryview(model))
     except GraphFault as fault:

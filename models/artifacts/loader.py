@@ -1,5 +1,4 @@
-"""From a folder to the policy in it, whatever kind of artifact it is. A kind names its code, which is imported
-on use."""
+"""Loads an artifact of any kind from its folder. The code of a kind is imported on first use."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,7 +12,7 @@ from quantd.models.artifacts.versions import resolved
 
 
 class Kind(NamedTuple):
-    """A kind of artifact: "module:function" of what checks a folder, and of what makes the policy of one."""
+    """A kind of artifact: "module:function", inside quantd.models, that check a folder and make its policy."""
 
     name: str
     artifact: str
@@ -30,21 +29,20 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 
 def load_artifact(folder: Path, params: Mapping[str, object]) -> Trained:
-    """The policy in `folder`, all of it checked; of a folder of versions the one it stands for. Raises ArtifactError or
-    ParamsError."""
+    """Load the policy in `folder`, or in its current version. Raises ArtifactError or ParamsError."""
     folder = resolved(folder)
     policy: Trained = _named(kind_in(folder).policy)(folder, params)
     return policy
 
 
 def checked(folder: Path) -> Checked:
-    """The artifact in `folder`, its files as its manifest says, nothing of it run. Raises ArtifactError."""
+    """Load the artifact in `folder` and check its files, without running it. Raises ArtifactError."""
     artifact: Checked = _named(kind_in(folder).artifact)(folder)
     return artifact
 
 
 def kind_in(folder: Path) -> Kind:
-    """ArtifactError for a kind that this quantd does not know."""
+    """Return the kind of the artifact in `folder`. Raises ArtifactError for an unknown one."""
     kind = kind_of(folder)
     if kind not in KINDS:
         known = ", ".join(each.name for each in KINDS.values())

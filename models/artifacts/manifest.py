@@ -1,7 +1,6 @@
-"""The manifest of an artifact: one struct for each kind, with the fields that all of them have in `Manifest`. Values
-only.
+"""The manifest of an artifact: one struct per kind, with the common fields in `Manifest`.
 
-A manifest without a field `kind` is that of a scorer: the first artifacts had one kind.
+A manifest without the field `kind` is that of a scorer, because the first artifacts had one kind.
 """
 
 import re
@@ -20,7 +19,7 @@ MANIFEST: Final = "manifest.json"
 
 
 class ArtifactError(ExplainedError, ValueError):
-    """An artifact that is not what it says; the text names the file and what differs."""
+    """An artifact that does not match its manifest; the message names the file and the difference."""
 
     exit_code = CONFIG
 
@@ -34,24 +33,24 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The fields of every kind."""
 
     FILES: ClassVar[tuple[str, ...]]
-    """Names of the files beside it."""
+    """Names of the other files."""
 
     schema: int = SCHEMA
     name: str
     files: dict[str, FileEntry] = {}
     digest: str = ""
-    """BLAKE2b of this manifest without this field: what a journal calls the artifact."""
+    """BLAKE2b of this manifest without this field. Journals name the artifact by it."""
 
 
 class Window(Struct, frozen=True, forbid_unknown_fields=True):
-    """Dates, inclusive, of one part of the data."""
+    """Dates of one part of the data, both inclusive."""
 
     first: str
     last: str
 
 
 class Training(Struct, frozen=True, forbid_unknown_fields=True):
-    """What it was made from. `until_ns`: nothing later touched the weights or the choice among them."""
+    """The inputs of a training. Nothing after `until_ns` affected the weights or the choice among them."""
 
     command: str
     data: dict[str, str]
@@ -62,12 +61,11 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
     chosen_seed: int
     chosen_iteration: int
     test_looks: int = 1
-    """How often anybody saw test figures while this policy was made, this time included."""
+    """How often test results were seen during development, this time included."""
 
 
 class Result(Struct, frozen=True, forbid_unknown_fields=True):
-    """One window, after costs: the policy beside equal weight on the same days; `sharpe_by_seed` in order of
-    the seeds."""
+    """One window after costs, with equal weight on the same days; `sharpe_by_seed` is in order of the seeds."""
 
     policy: Performance
     equal_weight: Performance
@@ -84,7 +82,7 @@ class Golden(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Network(Struct, frozen=True, forbid_unknown_fields=True):
-    """`equivariant`: one scoring function for every asset, so any universe can be traded."""
+    """`equivariant` means one scoring function for every asset, so that any universe can be traded."""
 
     kind: str
     hidden: int
@@ -92,7 +90,7 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScorerManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything about a scorer that is not numbers of its network."""
+    """The manifest of a scorer."""
 
     FILES: ClassVar = ("card.md", "golden.bin", "policy.onnx", "weights.safetensors")
 
@@ -107,21 +105,23 @@ class ScorerManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 MOST_CARRY: Final = MEMORY_BYTES // 8 - 16
-"""Numbers that a recurrent policy may remember: they travel in its memory."""
+"""Maximum number of carried numbers: they are part of the policy's memory."""
 
 Precision = Literal["float32", "float16", "int8"]
 
 TOLERANCES: Final[dict[Precision, float]] = {"float32": 1e-5, "float16": 2e-3, "int8": 5e-3}
-"""In weights, between the answers of the network that was trained and those of the graph on this machine, whatever a
-manifest asks for."""
+"""Maximum difference of weights between trained network and graph on this machine; a manifest may ask for less."""
 
 SAME: Final = 5e-3
-"""Weights no further apart are called equal."""
+"""Weights with at most this difference count as equal."""
 
 
 class ActionSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the network decides: "simplex" weights of all assets and cash; "discrete" one of `allocations`, by name, of
-    `parts` equal parts; "box" weights that may be short, scaled down to `gross`."""
+    """The actions of a network.
+
+    "simplex" is weights of all assets and cash. "discrete" is one of `allocations`, by name, of `parts` equal parts.
+    "box" is weights that may be short, scaled down to `gross`.
+    """
 
     kind: Literal["simplex", "discrete", "box"]
     allocations: tuple[str, ...] = ()
@@ -131,8 +131,7 @@ class ActionSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Seat(Struct, frozen=True, forbid_unknown_fields=True):
-    """One agent of several: the symbols it may hold (all when empty), how much of its equity at most, its share of the
-    capital."""
+    """One of several agents: permitted symbols (all when empty), maximum invested fraction, share of the capital."""
 
     name: str
     symbols: tuple[str, ...] = ()
@@ -141,40 +140,42 @@ class Seat(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Shape(Struct, frozen=True, forbid_unknown_fields=True):
-    """A network: widths of its layers, how many numbers it learned, how many it carries from one answer to the next."""
+    """A network: widths of its layers, number of learned parameters, and size of its carry."""
 
     kind: str
     hidden: tuple[int, ...]
     parameters: int
     carry: int = 0
     settings: dict[str, int | float | str | bool] = {}
-    """What else made it: heads, depth, samples."""
+    """Further settings: heads, depth, samples."""
 
 
 class Agreement(Struct, frozen=True, forbid_unknown_fields=True):
-    """Measured when this was made from its parent, both on one machine in one run."""
+    """Comparison of an artifact with its parent, measured on one machine in one run."""
 
     probes: int
     size_ratio: float
-    """Bytes of its graph over those of the parent's."""
+    """Size of its graph over that of the parent's."""
     p50_us: float
     p99_us: float
     parent_p50_us: float
     parent_p99_us: float
     largest_difference: float
-    """In weights, over all probes;"""
+    """Of a weight, over all probes."""
     mean_difference: float
-    """summed over assets, in the mean of all probes."""
+    """Of all weights together, mean over the probes."""
     equal_actions: float
-    """Share of probes with the same allocation (discrete), or else no weight further apart than SAME."""
+    """Fraction of probes with the same allocation (discrete), or else no weight difference above SAME."""
     left: tuple[str, ...] = ()
-    """Matrices that were left as they are, as rounding them did most harm."""
+    """Matrices that were not rounded, because rounding them had the largest effect."""
 
 
 class Probes(Struct, frozen=True, forbid_unknown_fields=True):
-    """What golden.bin holds, little-endian float64: returns [count, lookback, assets], held weights [count, assets] and
-    cash [count], then the answers [count, assets], and after them each seat's [count, seats, assets]. Asked in this
-    order by one who remembers."""
+    """Content of golden.bin, little-endian float64.
+
+    It has returns [count, lookback, assets], held weights [count, assets] and cash [count]. Then follow the answers
+    [count, assets] and those of each seat [count, seats, assets]. A recurrent policy answers in this order.
+    """
 
     count: int
     lookback: int
@@ -184,7 +185,7 @@ class Probes(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything about a learned policy that is not numbers of its network."""
+    """The manifest of a learned policy."""
 
     FILES: ClassVar = ScorerManifest.FILES
 
@@ -203,7 +204,7 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
     seats: tuple[Seat, ...] = ()
     precision: Precision = "float32"
     parent: str = ""
-    """Digest of the artifact that this was made from; empty when it was trained."""
+    """Digest of the artifact that it was made from; empty when it was trained."""
     made: str = ""
     """The command that made it from its parent."""
     agreement: Agreement | None = None
@@ -219,18 +220,18 @@ PLAIN: Final[dict[ForestKind, str]] = {
     "correlation": "trailing correlation of 126 samples",
     "allocation": "no view: every asset scores 0",
 }
-"""The estimate that a forest has to beat."""
+"""The reference estimate for a forest."""
 
 MEANING: Final[dict[ForestKind, str]] = {
     "risk": "logarithm of the volatility a sample (root mean square return)",
     "correlation": "Fisher's z of the correlation of two assets",
     "allocation": "return over its own volatility and the root of the horizon, less the mean of all assets",
 }
-"""What is predicted of the next `horizon` samples."""
+"""The predicted quantity of the next `horizon` samples."""
 
 
 class ForestFeatures(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which features a forest reads, in order, and how much history they need."""
+    """Features of a forest, in order, and their history length."""
 
     names: tuple[str, ...]
     lookback: int
@@ -238,7 +239,7 @@ class ForestFeatures(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ForestShape(Struct, frozen=True, forbid_unknown_fields=True):
-    """What was set before fitting. `leaves` bounds the size of a tree and so of the file."""
+    """Settings before fitting. `leaves` bounds the size of a tree, and so of the file."""
 
     trees: int
     depth: int
@@ -249,26 +250,26 @@ class ForestShape(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scaler(Struct, frozen=True, forbid_unknown_fields=True):
-    """Features are (value - centre) / scale, fitted on the rows that the forest was fitted on."""
+    """Features are (value - centre) / scale, fitted on the training rows of the forest."""
 
     centre: tuple[float, ...]
     scale: tuple[float, ...]
 
 
 class Score(Struct, frozen=True, forbid_unknown_fields=True):
-    """Against what came true. `r2` is 1 - squared errors / squared deviations from the mean of these rows."""
+    """Accuracy against outcomes. `r2` is 1 - squared errors / squared deviations from the mean of these rows."""
 
     r2: float
     mse: float
 
 
-class Judged(Struct, frozen=True, forbid_unknown_fields=True):
-    """The forest beside the plain estimate on the same rows, none of which it was fitted on."""
+class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
+    """The forest beside the plain estimate, on rows outside its training."""
 
     first: str
     last: str
     fitted_until: str
-    """The newest outcome that was fitted on."""
+    """Date of the newest training outcome."""
     rows_fitted: int
     rows: int
     model: Score
@@ -276,7 +277,7 @@ class Judged(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fitted(Struct, frozen=True, forbid_unknown_fields=True):
-    """What it was made from: every `stride`-th session of the window. `until_ns`: nothing later touched it."""
+    """The inputs of a fit: every `stride`-th session of the window, nothing after `until_ns`."""
 
     command: str
     data: dict[str, str]
@@ -288,7 +289,7 @@ class Fitted(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ForestManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything about a forest that is not its trees. `together`: all steps of the walk forward in one."""
+    """The manifest of a forest. `together` is all steps of the walk forward."""
 
     FILES: ClassVar = ("card.md", "golden.bin", "policy.onnx")
 
@@ -301,21 +302,20 @@ class ForestManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=
     scaler: Scaler
     universe: tuple[str, ...]
     training: Fitted
-    together: Judged
-    folds: tuple[Judged, ...]
+    together: Comparison
+    folds: tuple[Comparison, ...]
     threshold: float
     golden: Golden
 
     def beats_plain(self) -> bool:
-        """Whether the forest's squared error out of sample was smaller than that of the plain estimate."""
+        """Whether the forest's squared error out of sample is below that of the plain estimate."""
         return self.together.model.mse < self.together.plain.mse
 
 
 MOST_MEMBERS: Final = 16
 
 Combination = Literal["mean", "vote", "performance"]
-"""`mean`: all alike. `vote`: of each symbol the median weight, so that what most agree on holds. `performance`: by
-shares that were fixed when the ensemble was made."""
+"""`mean`: equal shares. `vote`: the median weight of each symbol. `performance`: by the shares in the manifest."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -327,7 +327,7 @@ class MemberEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EnsembleManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Members by folder and digest, and how their weights become one."""
+    """The manifest of an ensemble: members by folder and digest, and their combination."""
 
     FILES: ClassVar = ("card.md",)
 
@@ -335,12 +335,12 @@ class EnsembleManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_onl
     members: tuple[MemberEntry, ...]
     made: str
     measured: str = ""
-    """What the shares of "performance" were set by."""
+    """Basis of the shares of "performance"."""
     kind: Literal["ensemble"] = "ensemble"
 
 
 def agent_fault(manifest: AgentManifest) -> str:
-    """What in a manifest contradicts itself; empty when nothing does."""
+    """Return an inconsistency of a manifest; empty when there is none."""
     assets, action, network = len(manifest.universe), manifest.action, manifest.network
     if not assets or len(set(manifest.universe)) != assets:
         return f"a universe of {', '.join(manifest.universe) or 'nothing'}: symbols, each once, are expected"
@@ -366,7 +366,7 @@ def agent_fault(manifest: AgentManifest) -> str:
 
 
 def ensemble_fault(manifest: EnsembleManifest) -> str:
-    """What in a manifest contradicts itself; empty when nothing does."""
+    """Return an inconsistency of a manifest; empty when there is none."""
     names = [entry.folder for entry in manifest.members]
     if not 2 <= len(names) <= MOST_MEMBERS:
         return f"{len(names)} members; 2 to {MOST_MEMBERS} are expected"

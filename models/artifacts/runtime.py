@@ -1,5 +1,4 @@
-"""What trained policies share: a session of ONNX Runtime, the order of symbols, the check of the golden probes. No
-torch."""
+"""Common parts of trained policies: ONNX Runtime session, order of symbols, and check of probes. Imports no torch."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
+from msgspec import Struct
 
 from quantd.models.artifacts.folder import first_line
 from quantd.models.artifacts.inspection import graph_fault
@@ -17,12 +17,11 @@ from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 
 TOLERANCE: Final = 1e-5
-"""The most by which the golden probe may differ on this machine, whatever a manifest asks for."""
+"""Maximum difference of an answer to the golden probe on this machine; a manifest may ask for less."""
 
 
 def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str] | None = None, threads: int = 1) -> Any:
-    """A graph in ONNX Runtime on `threads` of the processor. ArtifactError, naming `where`, when it is none or has
-    other inputs and outputs."""
+    """Open a graph in ONNX Runtime. Raises ArtifactError for an invalid one, and for other inputs and outputs."""
     if fault := graph_fault(graph):
         raise ArtifactError(f"{where}: {fault}; it is not loaded")
     options = onnxruntime.SessionOptions()
@@ -41,8 +40,7 @@ def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str] |
 
 
 def places(universe: Universe, trained: Sequence[str], folder: Path) -> list[int]:
-    """Where the symbols that an artifact was trained on stand in `universe`; ArtifactError when they are not
-    all of it."""
+    """Return the columns of the trained symbols in `universe`. Raises ArtifactError when the sets differ."""
     if set(universe.symbols) != set(trained):
         missing = sorted(set(trained) - set(universe.symbols))
         extra = sorted(set(universe.symbols) - set(trained))
@@ -55,7 +53,7 @@ def places(universe: Universe, trained: Sequence[str], folder: Path) -> list[int
 
 
 class Checked(Protocol):
-    """An artifact in memory, all of it checked."""
+    """A checked artifact in memory."""
 
     @property
     def folder(self) -> Path: ...
@@ -69,24 +67,27 @@ class Trained(Policy, Protocol):
 
     @property
     def artifacts(self) -> Sequence[Checked]:
-        """What it was loaded from."""
+        """The loaded artifacts."""
         ...
 
     @property
     def digest(self) -> str:
-        """What every start records of the artifact, so that a journal says which model decided."""
+        """The digest of the artifact, which every start records in the journal."""
         ...
 
     @property
     def trained_until_ns(self) -> int: ...
 
 
+class NoParams(Struct, frozen=True):
+    """The parameters of a policy without any."""
+
+
 A = TypeVar("A", bound=Checked)
 
 
 class Runtime(Generic[A]):
-    """A policy of one graph. `symbols`, where given, are exactly those it trades, found by name in a universe; without
-    them it trades any universe."""
+    """A policy of one graph. With `symbols` it trades exactly these, found by name; without them, any universe."""
 
     __slots__ = ("_order", "_symbols", "_universe", "artifact")
 
@@ -106,14 +107,14 @@ class Runtime(Generic[A]):
         return self.artifact.manifest.digest
 
     def fit(self, universe: Universe) -> None:
-        """Finds its columns in `universe`; ArtifactError when it cannot trade it."""
+        """Find its columns in `universe`. Raises ArtifactError when it cannot trade it."""
         if self._symbols is not None:
             order = places(universe, self._symbols, self.artifact.folder)
             self._order = None if order == list(range(len(self._symbols))) else order
         self._universe = universe
 
     def placed(self, weights: Floats) -> Floats:
-        """float64[N] in the order of the universe, of those in the order of the artifact."""
+        """Return weights float64[N] in the order of the universe from those in the order of the artifact."""
         if self._order is None:
             return weights
         out = np.zeros(len(weights))
@@ -123,7 +124,7 @@ class Runtime(Generic[A]):
 
 @contextmanager
 def probing(folder: Path) -> Iterator[None]:
-    """A failure while a probe is answered is an ArtifactError."""
+    """Convert a failure of a probe to ArtifactError."""
     try:
         yield
     except ArtifactError:
@@ -135,8 +136,7 @@ def probing(folder: Path) -> Iterator[None]:
 
 
 def check_probe(folder: Path, difference: float, allowed: float, words: str = "") -> None:
-    """ArtifactError where answers to the golden probes differ by more than `allowed` from those of the training
-    machine."""
+    """Raise ArtifactError where the answers differ from the recorded ones by more than `allowed`."""
     if not difference <= allowed:
         raise ArtifactError(
             f"{folder / 'golden.bin'}: the graph differs from the probe by {difference:.2g}; {allowed:g} is "

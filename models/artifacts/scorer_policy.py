@@ -1,4 +1,4 @@
-"""Trades with a scorer: one network that gives every asset a score, from the features that training used. No torch."""
+"""Runs a scorer: one network that scores each asset from the features of training. Imports no torch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from quantd.models.artifacts.folder import read
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ScorerManifest
-from quantd.models.artifacts.runtime import TOLERANCE, Runtime, check_probe, open_session, probing
+from quantd.models.artifacts.runtime import TOLERANCE, NoParams, Runtime, check_probe, open_session, probing
 from quantd.models.observation.return_features import columns_of, measure, spec_fault, spec_hash
 from quantd.strategies.policies.params import parse
 from quantd.trading.market import Floats
@@ -26,8 +26,7 @@ class ScorerArtifact(Struct, frozen=True):
 
 
 def load(folder: Path) -> ScorerArtifact:
-    """The artifact in `folder`; ArtifactError unless every file is exactly what the manifest says, and the manifest
-    is whole and asks for features this program computes."""
+    """Load the artifact in `folder` and check files, manifest and features. Raises ArtifactError."""
     manifest, contents = read(folder, ScorerManifest)
     if manifest.features_hash != spec_hash(manifest.features):
         raise ArtifactError(f"{folder / MANIFEST}: features_hash is not that of its features")
@@ -48,15 +47,11 @@ def load(folder: Path) -> ScorerArtifact:
     )
 
 
-class LearnedParams(Struct, frozen=True):
-    """A trained policy has nothing to set: what it does was fixed when it was trained."""
-
-
 class LearnedPolicy(Runtime[ScorerArtifact]):
     """Implements quantd.trading.ports.Policy with the network of an artifact.
 
-    An asset-equivariant network trades any universe. Another one trades exactly the symbols it was trained on,
-    found by name; it raises ArtifactError when asked about others.
+    An asset-equivariant network trades any universe. Any other trades exactly the symbols of its training, found by
+    name, and raises ArtifactError for others.
     """
 
     __slots__ = ("_columns", "_session")
@@ -84,7 +79,7 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         return self.placed(self.weights(returns if self._order is None else returns[:, self._order])), memory
 
     def weights(self, returns: Floats) -> Floats:
-        """float64[N] of float64[lookback, N] returns, columns as trained."""
+        """Return float64[N] weights for returns float64[lookback, N], with columns as in training."""
         features, mask = measure(returns)
         if self._columns is not None:
             features = features[:, self._columns]
@@ -92,7 +87,7 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         return answer.astype(np.float64)
 
     def _prove(self) -> None:
-        """The golden probe: this machine gives the answer that the training machine wrote down."""
+        """Check that this machine reproduces the recorded answer of the training machine."""
         artifact = self.artifact
         with probing(artifact.folder):
             given = self.weights(artifact.golden_returns)
@@ -105,6 +100,6 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
 
 
 def load_policy(folder: Path, params: Mapping[str, object]) -> LearnedPolicy:
-    """The policy of the artifact in `folder`, all of it checked. Raises ArtifactError or ParamsError."""
-    parse(str(folder), params, LearnedParams)
+    """Load the policy in `folder` with all checks. Raises ArtifactError or ParamsError."""
+    parse(str(folder), params, NoParams)
     return LearnedPolicy(load(folder))

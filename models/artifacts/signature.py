@@ -1,33 +1,29 @@
-"""Who made an artifact: an Ed25519 signature (RFC 8032) of its manifest's digest, in a file beside it.
-
-The digest is of the manifest, which has the digest of every file: one signature holds for all of it.
-"""
+"""Signatures of artifacts: Ed25519 (RFC 8032) over the manifest's digest, which covers the digests of all files."""
 
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from quantd.models.artifacts.folder import first_line, read_bytes
+from quantd.models.artifacts.folder import first_line, read_bytes, replace_file
 from quantd.models.artifacts.manifest import ArtifactError
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 
 SIGNATURE: Final = "signature"
 CONTEXT: Final = b"quantd artifact 1\n"
-"""Stands before what is signed, so that a signature of something else is none of an artifact."""
+"""Prefix of the signed bytes, so that no other signature is valid for an artifact."""
 
 KEY_BYTES: Final = 1 << 14
 
 
 class KeyFault(ExplainedError, ValueError):
-    """A key file that is none; the text names it and the remedy."""
+    """An invalid key file; the message names it and the remedy."""
 
     exit_code = CONFIG
 
 
 def generate(private: Path, public: Path) -> None:
-    """A new pair of keys as PEM files; the private one readable by its owner alone. Raises KeyFault when one is there
-    already."""
+    """Write new keys as PEM files, the private one readable by its owner only. Raises KeyFault for existing files."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -45,7 +41,7 @@ def generate(private: Path, public: Path) -> None:
 
 
 def sign(folder: Path, digest: str, private: Path) -> Path:
-    """Writes the signature of the artifact in `folder`, whose manifest has `digest`. Raises KeyFault."""
+    """Write the signature of the artifact in `folder`, whose manifest has `digest`. Raises KeyFault."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -59,15 +55,12 @@ def sign(folder: Path, digest: str, private: Path) -> Path:
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFault(f"{private}: a key of another kind; Ed25519 is expected (quantd models key)")
     path = folder / SIGNATURE
-    partial = folder / f".{SIGNATURE}.{os.getpid()}"
-    partial.write_text(key.sign(CONTEXT + digest.encode()).hex() + "\n")
-    partial.replace(path)
+    replace_file(path, f"{key.sign(CONTEXT + digest.encode()).hex()}\n".encode())
     return path
 
 
 def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
-    """Why the artifact in `folder`, whose manifest has `digest`, is not signed by one of the public keys; empty when it
-    is. Raises KeyFault for a key that is none."""
+    """Return why no public key verifies the signature of `digest` in `folder`; empty when one does. Raises KeyFault."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -98,7 +91,7 @@ def signature_fault(folder: Path, digest: str, trusted: Sequence[Path]) -> str:
 
 
 def artifacts_in(policy: object) -> Iterator[tuple[Path, str]]:
-    """(folder, digest) of each artifact that a policy without members was loaded from."""
+    """Yield (folder, digest) of each artifact of a policy without members."""
     held = getattr(policy, "artifacts", None)
     if held is not None:
         yield from ((each.folder, each.manifest.digest) for each in held)

@@ -1,4 +1,4 @@
-"""Which version a name means: a folder of versions, each a whole artifact, and a file `current` that names one of them.
+"""Versions of a model: a folder of complete artifacts, with a file `current` that names one of them.
 
 models/mine/momentum/2026-10/manifest.json …
 models/mine/momentum/2026-11/manifest.json …
@@ -6,12 +6,11 @@ models/mine/momentum/current        the text 2026-11
 models/mine/momentum/history        every change: when, from, to, digest, why
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Final
 
-from quantd.models.artifacts.folder import read_bytes
+from quantd.models.artifacts.folder import read_bytes, replace_file
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 
 CURRENT: Final = "current"
@@ -21,8 +20,7 @@ _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def resolved(folder: Path) -> Path:
-    """`folder` itself where it is an artifact, or no folder of versions; else the version that it points to.
-    ArtifactError when what it points to is not there, or not inside."""
+    """Return the current version of a folder of versions, or any other folder unchanged. Raises ArtifactError."""
     pointer = folder / CURRENT
     if (folder / MANIFEST).exists() or not (pointer.exists() or pointer.is_symlink()):
         return folder
@@ -30,12 +28,12 @@ def resolved(folder: Path) -> Path:
 
 
 def current(folder: Path) -> str:
-    """The version that a folder of versions points to. Raises ArtifactError."""
+    """Return the name of the current version. Raises ArtifactError."""
     return read_bytes(folder / CURRENT, 80).decode("utf-8", "replace").strip()
 
 
 def version_in(folder: Path, version: str) -> Path:
-    """The folder of a version. Raises ArtifactError for what is none."""
+    """Return the folder of a version. Raises ArtifactError for an unknown one."""
     found = folder / version
     if not _VERSION.fullmatch(version) or found.is_symlink() or not (found / MANIFEST).is_file():
         there = ", ".join(versions(folder)) or "none"
@@ -44,7 +42,7 @@ def version_in(folder: Path, version: str) -> Path:
 
 
 def versions(folder: Path) -> list[str]:
-    """Names of the versions in a folder, in order."""
+    """Return the names of the versions in a folder, in order."""
     if not folder.is_dir():
         return []
     return sorted(
@@ -55,9 +53,11 @@ def versions(folder: Path) -> list[str]:
 
 
 def point(folder: Path, version: str, digest: str, when: str, why: str = "") -> str:
-    """Makes the name `folder` mean `version`, whose manifest has `digest`: the pointer is replaced whole or not at all,
-    and the change is written down. Gives the version that it meant before, "" for none. The caller has loaded the
-    version. Raises ArtifactError."""
+    """Make `version` the current one, and record the change. Returns the previous one, "" for none.
+
+    The pointer is replaced atomically. `digest` is that of the version's manifest. The caller has loaded the version.
+    Raises ArtifactError.
+    """
     version_in(folder, version)
     try:
         before = current(folder)
@@ -66,10 +66,5 @@ def point(folder: Path, version: str, digest: str, when: str, why: str = "") -> 
     reason = " ".join(why.split())[:200]
     with (folder / HISTORY).open("a") as log:
         log.write(f"{when} {before or '-'} -> {version} {digest[:16]} {reason}".rstrip() + "\n")
-    partial = folder / f".{CURRENT}.{os.getpid()}"
-    with partial.open("w") as file:
-        file.write(version + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / CURRENT)
+    replace_file(folder / CURRENT, f"{version}\n".encode())
     return before

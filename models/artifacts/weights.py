@@ -1,5 +1,4 @@
-"""Tensors in the safetensors format, read with numpy alone: eight bytes of length, a JSON header, plain numbers.
-Nothing runs."""
+"""Reads the safetensors format with numpy: eight bytes of length, a JSON header, numbers. No code is executed."""
 
 from math import prod
 from typing import Any, Final
@@ -24,7 +23,7 @@ class _Entry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def tensors_fault(data: bytes) -> str:
-    """Why `data` is no file of finite tensors; empty when it is one."""
+    """Return why `data` is not a file of finite tensors; empty when it is."""
     try:
         found = tensors_of(data)
     except ValueError as error:
@@ -36,7 +35,7 @@ def tensors_fault(data: bytes) -> str:
 
 
 def tensors_of(data: bytes) -> dict[str, NDArray[Any]]:
-    """The tensors by name, as views. ValueError says why `data` is not in the format."""
+    """Return the tensors by name, as views. Raises ValueError for another format."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or not 2 <= size <= min(HEADER_BYTES, len(data) - 8):
         raise ValueError("not a safetensors file: its header is longer than it is, or missing")

@@ -1,1 +1,1 @@
-"""A learned policy written as an artifact, and smaller copies of it."""
+"""Writes learned policies as artifacts, and makes smaller copies of them."""

@@ -1,5 +1,4 @@
-"""How far two learned policies of one sight and universe answer alike, and how fast each is: measured side by side, on
-one machine."""
+"""Compares two learned policies of one observation and universe: agreement of answers, and latency on one machine."""
 
 from time import perf_counter_ns
 from typing import Final
@@ -14,14 +13,13 @@ from quantd.trading.market import Floats
 
 PROBES: Final = 500
 EPISODE: Final = 50
-"""Probes after which one that remembers begins anew."""
+"""Probes after which a recurrent policy starts a new episode."""
 
 CALLS: Final = 1_000
 
 
 def random_market(draw: np.random.Generator, spec: SightSpec, assets: int) -> tuple[Floats, Floats, float]:
-    """(returns float64[lookback, N], held weights float64[N], cash) of no real market: nothing bought is inside a
-    probe."""
+    """Return (returns float64[lookback, N], weights float64[N], cash) of a random market, free of purchased data."""
     deviation = draw.uniform(0.004, 0.03, assets)
     returns = draw.normal(0.0004, deviation, (spec.lookback, assets))
     shares = draw.dirichlet(np.ones(assets + 1))
@@ -29,23 +27,23 @@ def random_market(draw: np.random.Generator, spec: SightSpec, assets: int) -> tu
 
 
 def probes_of(spec: SightSpec, assets: int, count: int = PROBES, seed: int = 1) -> NDArray[np.float32]:
-    """float32[count, D] observations of random markets and books."""
+    """Return float32[count, D] observations of random markets and books."""
     draw = np.random.default_rng(seed)
     return np.stack([observation(spec, *random_market(draw, spec, assets)) for _ in range(count)])
 
 
 def answers(agent: LearnedAgent, observed: NDArray[np.float32]) -> Floats:
-    """float64[count, N], asked in order."""
+    """Return float64[count, N] weights, in order of the observations."""
     carry, out = None, []
     for k, row in enumerate(observed):
-        said = agent.decide(row[None], None if k % EPISODE == 0 else carry)
-        carry = said.carried if said.carried.size else None
-        out.append(said.weights)
+        answer = agent.decide(row[None], None if k % EPISODE == 0 else carry)
+        carry = answer.carried if answer.carried.size else None
+        out.append(answer.weights)
     return np.stack(out)
 
 
 def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.float32]) -> Agreement:
-    """Over observations float32[count, D] that both read."""
+    """Compare two policies over observations float32[count, D]."""
     apart = np.abs(answers(parent, observed) - answers(child, observed))
     discrete = parent.artifact.manifest.action.kind == "discrete"
     same = apart.max(axis=1) <= (1e-6 if discrete else SAME)
@@ -66,16 +64,15 @@ def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.fl
 def latency(
     one: LearnedAgent, other: LearnedAgent, observed: NDArray[np.float32], calls: int = CALLS
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """(p50, p99) in microseconds of each, from an observation to weights, batch 1; asked in turns, so that both meet
-    the same load."""
+    """Return (p50, p99) in microseconds of each policy, batch 1. Calls alternate, so that both have the same load."""
     rows = [row[None] for row in observed[:64]]
     times: tuple[list[int], list[int]] = ([], [])
     for k in range(calls + 50):
         row = rows[k % len(rows)]
-        for agent, kept in zip((one, other), times, strict=True):
+        for agent, spent in zip((one, other), times, strict=True):
             began = perf_counter_ns()
             agent.decide(row)
-            kept.append(perf_counter_ns() - began)
+            spent.append(perf_counter_ns() - began)
     return _percentiles(times[0][50:]), _percentiles(times[1][50:])
 
 

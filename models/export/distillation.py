@@ -1,10 +1,9 @@
-"""A smaller network that answers as a larger policy does: taught by its answers on its own training window. Needs
-torch."""
+"""Trains a smaller network on the answers of a larger policy in its own training window. Needs torch."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -29,18 +28,18 @@ from quantd.models.observation.sight import features_of
 from quantd.models.observation.table import observe
 
 HISTORY_DAYS: Final = 300
-"""Calendar days of bars before the window that only fill the lookback."""
+"""Calendar days of bars before the window, for the lookback."""
 
 
 class DistilPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hidden: tuple[int, ...] = (64, 32)
     batch: int = 16
-    """Accounts that the teacher trades side by side, each where its own answers lead,"""
+    """Accounts that the teacher trades in parallel, each along its own trajectory."""
     steps: int = 500
-    """for so many sessions."""
+    """Sessions of each account."""
     epochs: int = 60
     held: float = 0.2
-    """Share of these sessions, the last, on which the two are compared and nothing is taught."""
+    """Fraction of these sessions, the last ones, that are held out for the comparison."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -57,8 +56,10 @@ def distil(
     command: str,
     progress: Callable[[str], None],
 ) -> AgentManifest:
-    """Writes the pupil of the artifact in `folder` to `out`. The market is that of its training window, from the files
-    given, which must be those it was trained on. Raises ArtifactError or ValueError."""
+    """Write the distilled copy of the artifact in `folder` to `out`. Raises ArtifactError or ValueError.
+
+    The market is that of its training window; the given files must be those of its training.
+    """
     teacher = load_agent(folder, {})
     manifest = teacher.artifact.manifest
     if manifest.network.carry:
@@ -106,15 +107,15 @@ def distil(
 
 
 def _answers(teacher: LearnedAgent, rows: Tensor) -> Tensor:
-    """As the environment takes them: float[B, N + 1] with cash, float[B, N] positions, or int64[B] allocations."""
-    said = [teacher.decide(row[None]) for row in rows.float().numpy()]
+    """Return actions for the environment: float[B, N + 1] with cash, float[B, N] positions, or int64[B] allocations."""
+    decisions = [teacher.decide(row[None]) for row in rows.float().numpy()]
     match teacher.artifact.manifest.action.kind:
         case "discrete":
-            return torch.tensor([int(each.scores.argmax()) for each in said])
+            return torch.tensor([int(each.scores.argmax()) for each in decisions])
         case "box":
-            return torch.from_numpy(np.stack([each.weights for each in said])).float()
+            return torch.from_numpy(np.stack([each.weights for each in decisions])).float()
         case "simplex":
-            weights = np.stack([each.weights for each in said])
+            weights = np.stack([each.weights for each in decisions])
             cash = np.maximum(1.0 - weights.sum(axis=1, keepdims=True), 0.0)
             return torch.from_numpy(np.concatenate([weights, cash], axis=1)).float()
 
@@ -140,10 +141,12 @@ def _market(manifest: AgentManifest, bars: Path, actions: Path | None) -> Market
 
 def _simulator(manifest: AgentManifest, market: Market, plan: DistilPlan) -> Simulator:
     action = manifest.action
-    options: dict[str, Any] = {"batch": plan.batch, "kind": action.kind, "seed": plan.seed}
-    if action.kind == "discrete":
-        options["allocations"] = grid(manifest.universe, action.parts, action.cash)
-    elif action.kind == "box":
-        options["gross"] = action.gross
-    length = min(250, market.last - market.first)
-    return Simulator(market, episodes=Episodes(length=length), **options)
+    return Simulator(
+        market,
+        batch=plan.batch,
+        kind=action.kind,
+        allocations=grid(manifest.universe, action.parts, action.cash) if action.kind == "discrete" else None,
+        episodes=Episodes(length=min(250, market.last - market.first)),
+        gross=action.gross,
+        seed=plan.seed,
+    )

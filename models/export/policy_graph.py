@@ -1,5 +1,4 @@
-"""One ONNX graph of all that stands between an observation and weights: normalising, the network, what an action means.
-Needs torch."""
+"""Builds one ONNX graph from observation to weights: normalisation, network, conversion of actions. Needs torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,14 +23,12 @@ def graph_of(
     allocations: Floats | None = None,
     seats: Sequence[tuple[Seat, Floats]] = (),
 ) -> bytes:
-    """observation float32[B, D], as it was measured, and carry float32[B, C] of a network that remembers -> weights
-    float32[B, N] without cash; scores float32[1, A] of discrete `allocations` float64[A, N + 1]; carried float32[1, C];
-    seats float32[1, S, N].
+    """Return the graph observation float32[B, D], carry float32[B, C] -> weights float32[B, N] without cash.
 
-    `seats`: each with the assets it may hold, float64[N + 1] of 1 and 0, cash last. What a seat may not hold goes to
-    what it may, as in
-    `quantd.models.market.desks`; "seats" are before their caps (an asset without a price is left out first), "weights"
-    after them, by capital. ValueError where actor and action do not fit.
+    Further outputs are scores float32[1, A] of discrete `allocations` float64[A, N + 1], carried float32[1, C], and
+    seats float32[1, S, N]. `seats` pairs each seat with its permitted assets, float64[N + 1] of 1 and 0, cash last. As
+    in `quantd.models.market.desks`, weights of forbidden assets are redistributed. The output "seats" is before the
+    caps, "weights" is after them, weighted by capital. Raises ValueError where actor and action do not match.
     """
     if len(actor.networks) != max(len(seats), 1):
         raise ValueError(f"{len(actor.networks)} actors for {len(seats)} seats: one each")
@@ -68,7 +65,7 @@ def graph_of(
 
 
 def _by_rows(model: bytes, inputs: Mapping[str, int]) -> bool:
-    """Whether a graph answers several observations at once as it answers each: a network may be written for one."""
+    """Return whether a graph answers several observations in one run as it answers each alone."""
     draw = np.random.default_rng(0)
     given = {name: draw.normal(size=(3, width)).astype(np.float32) for name, width in inputs.items()}
     try:
@@ -110,9 +107,9 @@ def _seated(graph: Graph, wholes: Sequence[str], seats: Sequence[tuple[Seat, Flo
     last, middle, least = graph.integers("last", -1), graph.integers("middle", 1), graph.scalar("least", 1e-30)
     each = []
     for k, (whole, (_, own)) in enumerate(zip(wholes, seats, strict=True)):
-        kept = graph.node("Mul", [whole, graph.constant(f"own{k}", own[None].astype(np.float32))])
-        total = graph.node("Max", [graph.node("ReduceSum", [kept, last], keepdims=1), least])
-        held = graph.columns(graph.node("Div", [kept, total]), 0, assets, f"held{k}")
+        permitted = graph.node("Mul", [whole, graph.constant(f"own{k}", own[None].astype(np.float32))])
+        total = graph.node("Max", [graph.node("ReduceSum", [permitted, last], keepdims=1), least])
+        held = graph.columns(graph.node("Div", [permitted, total]), 0, assets, f"held{k}")
         each.append(graph.node("Unsqueeze", [held, middle]))
     graph.node("Concat", each, "seats", axis=1)
     column = {

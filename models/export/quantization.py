@@ -1,9 +1,8 @@
-"""A smaller artifact of the same policy: linear layers in eight bits, or numbers kept in half precision. Needs the onnx
-package.
+"""Makes a smaller copy of an artifact: linear layers in eight bits, or weights in half precision. Needs onnx.
 
-Eight bits are dynamic: a layer's inputs are rounded as they come, its weights were rounded once, each output's by a
-scale of its own, and the products are added up in integers (Jacob et al. 2018, section 2.1). Half precision is how
-numbers are kept; arithmetic stays in float32. What answers too differently is not written.
+Eight bits are dynamic: inputs of a layer are rounded at run time, its weights once, with a scale per output. Products
+are summed in integers (Jacob et al. 2018, section 2.1). Half precision applies to storage; arithmetic is float32. A
+copy with too large a difference is not written.
 """
 
 from collections.abc import Callable
@@ -26,21 +25,20 @@ from quantd.models.export.agreement import PROBES, agreement, answers, probes_of
 from quantd.trading.exit_codes import ExplainedError
 
 LEAST: Final = 256
-"""Numbers of a matrix that is worth rounding."""
+"""Minimum size of a matrix to be rounded."""
 
 LEAST_SHARE: Final = 0.5
-"""Of the numbers of all such matrices that must be rounded for a copy to be worth its name."""
+"""Minimum rounded fraction of the numbers of all such matrices."""
 
 LEVELS: Final = 127
 
 
 class TooDifferent(ExplainedError, ValueError):
-    """A smaller copy that answers otherwise than its parent; the text has the figure."""
+    """A smaller copy that differs too much from its parent; the message has the difference."""
 
 
 def quantize(folder: Path, out: Path, precision: Precision, command: str) -> AgentManifest:
-    """Writes a copy of the artifact in `folder` to `out`. Raises ArtifactError for a parent that is not whole,
-    TooDifferent for a copy that does not agree with it."""
+    """Write a copy of the artifact in `folder` to `out`. Raises ArtifactError (of the parent), and TooDifferent."""
     parent = load_agent(folder, {})
     manifest, golden = parent.artifact.manifest, parent.artifact.golden
     if manifest.precision != "float32":
@@ -72,11 +70,12 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
     graph, left = _agreeing(parent.artifact.graph, whole, precision, apart)
     found = agreement(parent, agent_of(graph), observed)
     copy = msgspec.structs.replace(copy, agreement=msgspec.structs.replace(found, left=left))
+    tensors = onnx.load_from_string(graph).graph.initializer
     contents = {
         "card.md": card_of_copy(copy, (folder / "card.md").read_text()).encode(),
         "golden.bin": golden.content(),
         "policy.onnx": graph,
-        "weights.safetensors": save(constants_of(graph)),
+        "weights.safetensors": save({t.name: np.ascontiguousarray(numpy_helper.to_array(t)) for t in tensors}),
     }
     written = folders.write(out, copy, contents)
     load_agent(out, {})
@@ -86,8 +85,7 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
 def _agreeing(
     model: bytes, whole: frozenset[str], precision: Precision, apart: Callable[[bytes], float]
 ) -> tuple[bytes, tuple[str, ...]]:
-    """(graph, layers that were left as they are): the fewest layers that do most harm by themselves are left out until
-    the rest answers as the parent does. TooDifferent when hardly anything would be rounded."""
+    """Return (graph, matrices left unrounded, those with the largest effect first). Raises TooDifferent."""
     change = in_eight_bits if precision == "int8" else in_half
     allowed = TOLERANCES[precision]
     graph = change(model, whole)
@@ -112,7 +110,7 @@ def _agreeing(
 
 
 def in_eight_bits(model: bytes, which: frozenset[str]) -> bytes:
-    """Products with the matrices `which` in integers."""
+    """Replace products with the matrices `which` by integer products."""
 
     def product(node: Any, weight: NDArray[Any], keep: Callable[[str, NDArray[Any]], str]) -> list[Any]:
         scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / LEVELS
@@ -131,8 +129,7 @@ def in_eight_bits(model: bytes, which: frozenset[str]) -> bytes:
 
 
 def in_half(model: bytes, which: frozenset[str]) -> bytes:
-    """The matrices `which` kept as float16, and made float32 where they are read. ValueError when a number does not
-    fit."""
+    """Store the matrices `which` as float16. Raises ValueError when a number does not fit."""
 
     def product(node: Any, weight: NDArray[Any], keep: Callable[[str, NDArray[Any]], str]) -> list[Any]:
         half = weight.astype(np.float16)
@@ -150,7 +147,7 @@ def in_half(model: bytes, which: frozenset[str]) -> bytes:
 
 
 Product = Callable[[Any, NDArray[Any], Callable[[str, NDArray[Any]], str]], list[Any]]
-"""(node, its matrix, what keeps a constant and gives its name) -> the nodes in its place."""
+"""(node, its matrix, function that stores a constant and returns its name) -> replacement nodes."""
 
 
 def _rewritten(model: bytes, which: frozenset[str], product: Product) -> bytes:
@@ -170,16 +167,16 @@ def _rewritten(model: bytes, which: frozenset[str], product: Product) -> bytes:
         else:
             nodes.append(node)
     read = {name for node in nodes for name in node.input}
-    kept = [each for each in graph.initializer if each.name in read] + list(fresh.values())
+    initializers = [each for each in graph.initializer if each.name in read] + list(fresh.values())
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(kept)
+    graph.initializer.extend(initializers)
     onnx.checker.check_model(changed)
     return bytes(changed.SerializeToString(deterministic=True))
 
 
 def matrices_of(model: bytes) -> dict[str, int]:
-    """Names of the constant matrices of LEAST numbers and more that something is multiplied with, and how many."""
+    """Return name -> size of the constant matrices of LEAST numbers or more that are factors of a product."""
     graph = onnx.load_from_string(model).graph
     factors = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
     sizes = {
@@ -188,9 +185,3 @@ def matrices_of(model: bytes) -> dict[str, int]:
         if each.name in factors and each.data_type == TensorProto.FLOAT and len(each.dims) == 2
     }
     return {name: size for name, size in sizes.items() if size >= LEAST}
-
-
-def constants_of(model: bytes) -> dict[str, NDArray[Any]]:
-    """The numbers of a graph, by name."""
-    graph = onnx.load_from_string(model).graph
-    return {each.name: np.ascontiguousarray(numpy_helper.to_array(each)) for each in graph.initializer}

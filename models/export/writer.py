@@ -1,5 +1,4 @@
-"""Writes what a learner learned as an artifact that trades, with the probes that prove it wherever it is loaded. Needs
-torch."""
+"""Writes a learner as an artifact, with probes that every load checks. Needs torch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,11 +27,10 @@ from quantd.trading.market import Floats
 PROBES: Final = 6
 
 TRIES: Final = 50
-"""Probes that are drawn for one that decides clearly."""
+"""Maximum number of draws for a probe with a clear decision."""
 
 CLEAR: Final = 1e-3
-"""Least lead of the best of discrete allocations in a probe, in deviations of all scores: closer ones may be told
-otherwise by another machine's last bit."""
+"""Minimum lead of the best discrete allocation in a probe, in deviations of the scores, against rounding effects."""
 
 
 def write(
@@ -43,12 +41,11 @@ def write(
     card: bytes,
     allocations: Floats | None = None,
 ) -> AgentManifest:
-    """Writes policy.onnx, weights.safetensors, golden.bin, card.md and the manifest to `out`, then loads them with
-    every check that trading makes. `manifest` need not know golden, files, digest, sight_hash and tolerance: they are
-    filled in.
+    """Write the artifact to `out`, then load it with all checks of trading. Returns the manifest as written.
 
-    `allocations` float64[A, N + 1] for discrete actions; by default the grid of `manifest.action`. Raises ValueError
-    where learner and manifest do not fit, ArtifactError where graph and learner differ.
+    The fields golden, files, digest, sight_hash and the carry of `manifest` are filled in. `allocations` float64[A, N +
+    1] are for discrete actions; by default they are the grid of `manifest.action`. Raises ValueError where learner and
+    manifest do not match, ArtifactError where graph and learner differ.
     """
     action, spec, assets = manifest.action, manifest.sight, len(manifest.universe)
     if action.kind == "discrete" and allocations is None:
@@ -69,7 +66,7 @@ def write(
         network=msgspec.structs.replace(manifest.network, carry=actor.carry),
         plan=plain(manifest.plan),
     )
-    tensors = {f"policy.{name}": kept.detach().clone() for name, kept in actor.tensors.state_dict().items()}
+    tensors = {f"policy.{name}": tensor.detach().clone() for name, tensor in actor.tensors.state_dict().items()}
     if normaliser is not None:
         tensors["normaliser.mean"], tensors["normaliser.deviation"] = (each.double() for each in normaliser[:2])
         tensors["normaliser.clip"] = torch.tensor(normaliser.clip, dtype=torch.float64)
@@ -85,23 +82,22 @@ def write(
 
 
 def parameters_of(learner: Any) -> int:
-    """Numbers that act: what a manifest's shape counts."""
+    """Return the number of parameters of the acting networks."""
     return sum(each.numel() for each in learner.policy_networks().tensors.parameters())
 
 
 def own_of(seat: Seat, universe: tuple[str, ...]) -> Floats:
-    """float64[N + 1]: 1 where a seat may hold, cash last."""
+    """Return float64[N + 1]: 1 for permitted assets, cash last."""
     return np.array([1.0 if not seat.symbols or symbol in seat.symbols else 0.0 for symbol in universe] + [1.0])
 
 
 def golden_of(
     learner: Any, actor: Actor, manifest: AgentManifest, normaliser: Scale | None, allocations: Floats | None
 ) -> Golden:
-    """Probes of plain random returns, so that they hold no bought data, some asset unknown in one of them; answered by
-    the learner."""
+    """Return probes of random returns, free of purchased data, with the learner's answers; one has an unknown asset."""
     draw = np.random.default_rng(0)
     spec, assets = manifest.sight, len(manifest.universe)
-    kept: list[tuple[Floats, Floats, float, Floats, Floats]] = []
+    probes: list[tuple[Floats, Floats, float, Floats, Floats]] = []
     with unrounded(actor), torch.no_grad():
         for number in range(PROBES):
             for _ in range(TRIES):
@@ -115,49 +111,47 @@ def golden_of(
             seats = np.zeros((0, assets))
             # all seats see the one book that is traded
             rows = row.expand(max(len(manifest.seats), 1), -1)
-            action = asked(learner, actor, rows, first=not kept)
+            action = greedy(learner, actor, rows, first=not probes)
             if manifest.seats:
                 seats = seats_of(action, manifest)
                 answer = np.array([s.share for s in manifest.seats]) @ seats
             else:
                 answer = weights_of(action, manifest, allocations)
-            kept.append((returns, weights, cash, answer, seats))
-    return Golden(*(np.stack([np.asarray(each[k]) for each in kept]) for k in range(5)))
+            probes.append((returns, weights, cash, answer, seats))
+    return Golden(*(np.stack([np.asarray(each[k]) for each in probes]) for k in range(5)))
 
 
-def asked(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
-    """What the learner does when nothing is drawn, row float[1, D], or float[S, D]; one that remembers forgets when
-    `first`."""
-    said: Tensor = learner.act(row, started=torch.tensor([first])) if actor.carry else learner.act(row)
-    return said
+def greedy(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
+    """Return the greedy action for rows float[1, D] or float[S, D]; `first` resets the memory of a recurrent policy."""
+    output: Tensor = learner.act(row, started=torch.tensor([first])) if actor.carry else learner.act(row)
+    return output
 
 
 def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:
-    """float64[N] of what a learner did: as `quantd.models.market.simulator` understands it, all assets having
-    a price."""
+    """Return float64[N] weights of an action, as in `quantd.models.market.simulator`, with a price for all assets."""
     assets = len(manifest.universe)
     if allocations is not None and manifest.action.kind == "discrete":
         return np.asarray(allocations[int(action[0]), :assets], dtype=np.float64)
-    said: Floats = action[0].double().numpy()
+    weights: Floats = action[0].double().numpy()
     if manifest.action.kind == "box":
         gross = manifest.action.gross
-        return np.clip(said, -1.0, 1.0) * (gross / max(float(np.abs(said).sum()), gross))
-    said = np.maximum(said, 0.0)
-    return said[:assets] / max(float(said.sum()), 1e-30)
+        return np.clip(weights, -1.0, 1.0) * (gross / max(float(np.abs(weights).sum()), gross))
+    weights = np.maximum(weights, 0.0)
+    return weights[:assets] / max(float(weights.sum()), 1e-30)
 
 
 def seats_of(action: Tensor, manifest: AgentManifest) -> Floats:
-    """float64[S, N] of float[S, N + 1]: as `quantd.models.market.desks` understands it, all assets having a price."""
+    """Return float64[S, N] of actions float[S, N + 1], as in `quantd.models.market.desks`, all assets priced."""
     own = np.stack([own_of(seat, manifest.universe) for seat in manifest.seats])
-    said = np.maximum(action.double().numpy(), 0.0) * own
-    held = said[:, :-1] / np.maximum(said.sum(axis=1, keepdims=True), 1e-30)
+    weights = np.maximum(action.double().numpy(), 0.0) * own
+    held = weights[:, :-1] / np.maximum(weights.sum(axis=1, keepdims=True), 1e-30)
     most = np.array([[seat.invested] for seat in manifest.seats])
     return held * np.minimum(1.0, most / np.maximum(held.sum(axis=1, keepdims=True), 1e-12))
 
 
 @contextmanager
 def unrounded(actor: Actor) -> Iterator[None]:
-    """Products in float32, as the graph has them, whatever they were rounded to in training."""
+    """Compute products in float32, as the graph does, whatever the precision of training."""
     changed: list[tuple[Any, str]] = []
     for network in actor.networks:
         for name in ("_rounded", "rounded"):
@@ -172,12 +166,12 @@ def unrounded(actor: Actor) -> Iterator[None]:
 
 
 def _clear(learner: Any, actor: Actor, row: Tensor) -> bool:
-    said: Tensor = learner.q_values(row) if actor.readout == "values" else learner.probabilities(row).log()
-    two: NDArray[Any] = said[0].topk(min(2, said.shape[1])).values.numpy()
-    return len(two) < 2 or float(two[0] - two[1]) > CLEAR * max(float(said.std()), 1e-6)
+    output: Tensor = learner.q_values(row) if actor.readout == "values" else learner.probabilities(row).log()
+    two: NDArray[Any] = output[0].topk(min(2, output.shape[1])).values.numpy()
+    return len(two) < 2 or float(two[0] - two[1]) > CLEAR * max(float(output.std()), 1e-6)
 
 
 def plain(plan: object) -> dict[str, object]:
-    """A plan as a manifest keeps it."""
-    kept: dict[str, object] = msgspec.json.decode(msgspec.json.encode(plan), type=dict[str, object])
-    return kept
+    """Return a plan as stored in a manifest."""
+    table: dict[str, object] = msgspec.json.decode(msgspec.json.encode(plan), type=dict[str, object])
+    return table

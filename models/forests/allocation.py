@@ -36,10 +36,7 @@ LEAST_EIGENVALUE: Final = 1e-4
 
 
 class Standing(Struct, frozen=True):
-    """The state of one forest: figures of its artifact, and of its predictions in this run.
-
-    The fields `running_*` are None before the first round.
-    """
+    """The state of a forest: figures of its artifact and of this run. `running_*` are None before the first round."""
 
     predicts: ForestKind
     artifact: str
@@ -89,19 +86,19 @@ class LearnedAllocation:
     def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
         returns = view.synchronous(LOOKBACK)
         past = look(returns)
-        said = {kind: forest.predict(past) for kind, forest in self.forests.items()}
-        kept: dict[str, Floats] = {}
+        predictions = {kind: forest.predict(past) for kind, forest in self.forests.items()}
+        memory_after: dict[str, Floats] = {}
         on: dict[ForestKind, bool] = {}
-        for kind, prediction in said.items():
+        for kind, prediction in predictions.items():
             track = self._followed(kind, prediction, view, returns, memory)
-            kept |= scorekeeper.freeze(kind, track)
+            memory_after |= scorekeeper.freeze(kind, track)
             on[kind] = track.on
-        weights = self._weights(past, said, on)
+        weights = self._weights(past, predictions, on)
         off = [kind for kind in FOREST_KINDS if not on.get(kind, True)]
         if not off:
-            return weights, kept
+            return weights, memory_after
         note = f"{NAME}: the plain estimate stands in for {' and '.join(off)}, whose forest was not better than it"
-        return Noted(weights, note, warns=True), kept
+        return Noted(weights, note, warns=True), memory_after
 
     def standing(self, memory: Memory, universe: Universe) -> list[Standing]:
         """Return the state of each forest, for reports and metrics."""
@@ -134,7 +131,7 @@ class LearnedAllocation:
             kind, memory, scorekeeper.begin(identity, len(places), manifest.horizon, on=manifest.beats_plain())
         )
 
-    def _followed(self, kind: ForestKind, said: Prediction, view: View, returns: Floats, memory: Memory) -> Track:
+    def _followed(self, kind: ForestKind, prediction: Prediction, view: View, returns: Floats, memory: Memory) -> Track:
         horizon = self.forests[kind].horizon
         track = self._track(kind, view.universe, memory)
         places = self._places[kind]
@@ -146,7 +143,9 @@ class LearnedAllocation:
             true = realised(kind, returns[start : start + horizon])[places]
             return relative(true) if kind == "allocation" else true
 
-        return scorekeeper.follow(track, view.samples, horizon, outcome, said.model[places], said.plain[places])
+        return scorekeeper.follow(
+            track, view.samples, horizon, outcome, prediction.model[places], prediction.plain[places]
+        )
 
     def _tracked(self, universe: Universe) -> dict[ForestKind, Ints]:
         """Return the rows of scored predictions, by name, so that the order of the columns does not matter."""
@@ -163,24 +162,26 @@ class LearnedAllocation:
             self._universe = universe
         return self._places
 
-    def _weights(self, past: Past, said: Mapping[ForestKind, Prediction], on: Mapping[ForestKind, bool]) -> Floats:
+    def _weights(
+        self, past: Past, predictions: Mapping[ForestKind, Prediction], on: Mapping[ForestKind, bool]
+    ) -> Floats:
         known = past.known
         weights = np.zeros(len(known))
         if not known.any():
             return weights
         volatility = past.ewma
-        if "risk" in said:
-            volatility = said["risk"].model if on["risk"] else said["risk"].plain
+        if "risk" in predictions:
+            volatility = predictions["risk"].model if on["risk"] else predictions["risk"].plain
         found = np.exp(-volatility[known])
         if self.params.method == "risk_parity":
-            if "correlation" in said:
-                fisher = said["correlation"].model if on["correlation"] else said["correlation"].plain
+            if "correlation" in predictions:
+                fisher = predictions["correlation"].model if on["correlation"] else predictions["correlation"].plain
             else:
                 seen = see("correlation", past)
                 fisher = np.where(seen.known, seen.plain, np.nan)
             found *= equal_risk(correlation_matrix(fisher, known))
-        if "allocation" in said and on["allocation"]:
-            score = relative(said["allocation"].model[known])
+        if "allocation" in predictions and on["allocation"]:
+            score = relative(predictions["allocation"].model[known])
             found *= 1.0 + self.params.max_tilt * np.clip(score / FULL_TILT, -1.0, 1.0)
         total = found.sum()
         if total > 0.0:
@@ -222,10 +223,7 @@ def make_learned_allocation(params: Mapping[str, object], find: Callable[[str], 
 
 
 def allocation_with(folder: Path, params: Mapping[str, object]) -> LearnedAllocation:
-    """Create the policy with the one forest in `folder`, and plain estimates for the rest.
-
-    Raises ParamsError or ArtifactError.
-    """
+    """Create the policy with one forest, and plain estimates for the rest. Raises ParamsError or ArtifactError."""
     forest = load_forest(folder)
     for key in FOREST_KINDS:
         if key in params:

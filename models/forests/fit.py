@@ -16,25 +16,18 @@ from numpy.typing import NDArray
 from quantd.models.artifacts.card import forest_card
 from quantd.models.artifacts.folder import numbers
 from quantd.models.artifacts.manifest import (
+    Comparison,
     Fitted,
     ForestKind,
     ForestManifest,
     ForestShape,
     Golden,
-    Judged,
     Scaler,
     Score,
     Window,
 )
 from quantd.models.artifacts.runtime import TOLERANCE
-from quantd.models.forests.forest_features import (
-    LOOKBACK,
-    features_of,
-    look,
-    realised,
-    relative,
-    see,
-)
+from quantd.models.forests.forest_features import LOOKBACK, features_of, look, realised, relative, see
 from quantd.models.forests.prediction import LEAST_ROWS, MOST_HORIZON, THRESHOLD, load_forest, write
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import file_digest, read_panel
@@ -72,10 +65,7 @@ class Plan(Struct, frozen=True):
 
 
 class Rows(Struct, frozen=True):
-    """Rows of a whole panel.
-
-    `at` int64[R] are session numbers in order, `features` is float64[R, F], `plain` and `true` are float64[R].
-    """
+    """Rows of a panel: session numbers `at` int64[R], `features` float64[R, F], `plain` and `true` float64[R]."""
 
     at: Ints
     features: Floats
@@ -100,10 +90,7 @@ class Learned(Struct, frozen=True):
 
 
 def gather(kind: ForestKind, returns: Floats, horizon: int, stride: int) -> Rows:
-    """Compute rows from returns float64[T, N] (row 0 is NaN), where features and outcome are both known.
-
-    Features use data up to a session, outcomes data after it.
-    """
+    """Compute rows with known features and outcome from returns float64[T, N] (row 0 is NaN)."""
     made: list[Rows] = []
     for t in range(LOOKBACK, len(returns) - horizon, stride):
         seen = see(kind, look(returns[t - LOOKBACK + 1 : t + 1]))
@@ -150,53 +137,44 @@ def _scaled(features: Floats, scaler: Scaler) -> NDArray[np.float32]:
     return ((features - np.array(scaler.centre)) / np.array(scaler.scale)).astype(np.float32)
 
 
-def score(said: Floats, true: Floats) -> Score:
-    error = float(np.mean((said - true) ** 2))
+def score(predicted: Floats, true: Floats) -> Score:
+    error = float(np.mean((predicted - true) ** 2))
     spread = float(np.mean((true - true.mean()) ** 2))
     return Score(r2=1.0 - error / spread if spread > 0.0 else float("-inf"), mse=error)
 
 
-def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple[Judged, tuple[Judged, ...]]:
+def judge(rows: Rows, panel_days: Ints, plan: Plan, progress: Progress) -> tuple[Comparison, tuple[Comparison, ...]]:
     """Validate walk-forward. Returns (all steps combined, each step). Raises ValueError for too few rows."""
     if len(rows.true) < LEAST_ROWS:
         raise ValueError(
             f"{len(rows.true)} rows with a known outcome; a forest needs {LEAST_ROWS}: give more history (--from) or "
             "symbols"
         )
-    judged, said, pooled = [], [], []
+    judged, predicted, pooled = [], [], []
     first, stop = int(rows.at[0]), int(rows.at[-1]) + 1
     for number, fold in enumerate(walk_forward(first, stop, plan.folds, plan.horizon, plan.embargo), 1):
         train, test = rows.between(*fold.train), rows.between(*fold.test)
         if not len(test.true):
             raise ValueError(f"step {number} of {plan.folds} has no rows to judge; ask for fewer (--folds)")
         given = fit(train, plan).predict(test)
-        each = Judged(
-            first=_day(panel_days, int(test.at[0])),
-            last=_day(panel_days, int(test.at[-1])),
-            fitted_until=_day(panel_days, int(train.at[-1]) + plan.horizon),
-            rows_fitted=len(train.true),
-            rows=len(test.true),
-            model=score(given, test.true),
-            plain=score(test.plain, test.true),
-        )
+        span = _day(panel_days, int(test.at[0])), _day(panel_days, int(test.at[-1]))
+        until = _day(panel_days, int(train.at[-1]) + plan.horizon)
+        each = _judged(*span, until, len(train.true), given, test.plain, test.true)
         progress(
             f"{each.first} to {each.last}: R² {each.model.r2:+.3f}, of the plain estimate {each.plain.r2:+.3f} "
             f"({each.rows} rows)"
         )
         judged.append(each)
-        said.append(given)
+        predicted.append(given)
         pooled.append(test)
     true, plain = (np.concatenate([getattr(rows, name) for rows in pooled]) for name in ("true", "plain"))
-    together = Judged(
-        first=judged[0].first,
-        last=judged[-1].last,
-        fitted_until=judged[-1].fitted_until,
-        rows_fitted=judged[-1].rows_fitted,
-        rows=len(true),
-        model=score(np.concatenate(said), true),
-        plain=score(plain, true),
-    )
-    return together, tuple(judged)
+    last = judged[-1]
+    whole = judged[0].first, last.last, last.fitted_until, last.rows_fitted
+    return _judged(*whole, np.concatenate(predicted), plain, true), tuple(judged)
+
+
+def _judged(first: str, last: str, until: str, fitted: int, model: Floats, plain: Floats, true: Floats) -> Comparison:
+    return Comparison(first, last, until, fitted, len(true), score(model, true), score(plain, true))
 
 
 def _day(days: Ints, row: int) -> str:
@@ -280,7 +258,7 @@ WARM_UP_DAYS: Final = 365
 
 def evaluate(
     folder: Path, bars: Path, actions: Path | None, symbols: Sequence[str], first: date, last: date
-) -> tuple[Judged, int]:
+) -> tuple[Comparison, int]:
     """Evaluate an artifact beside the plain estimate, on decisions from `first` with outcomes until `last`.
 
     Also returns the number of these sessions inside its training window. Raises ArtifactError, or ValueError for data
@@ -296,13 +274,6 @@ def evaluate(
             f"{len(rows.true)} rows with a known outcome from {first} to {last}; {LEAST_ROWS} say something"
         )
     seen = len(np.unique(rows.at[panel.day_ns[rows.at] < manifest.training.until_ns]))
-    judged = Judged(
-        first=_day(panel.day_ns, int(rows.at[0])),
-        last=_day(panel.day_ns, int(rows.at[-1])),
-        fitted_until=manifest.training.window.last,
-        rows_fitted=manifest.training.rows,
-        rows=len(rows.true),
-        model=score(rows.plain + forest.added(rows.features), rows.true),
-        plain=score(rows.plain, rows.true),
-    )
-    return judged, seen
+    span = _day(panel.day_ns, int(rows.at[0])), _day(panel.day_ns, int(rows.at[-1]))
+    until, fitted = manifest.training.window.last, manifest.training.rows
+    return _judged(*span, until, fitted, rows.plain + forest.added(rows.features), rows.plain, rows.true), seen

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from quantd.models.artifacts.manifest import ForestFeatures, ForestKind
+from quantd.models.observation.return_features import CLIP, STILL, USUAL_VOLATILITY
 from quantd.trading.market import Bools, Floats
 
 VERSION: Final = 1
@@ -48,13 +49,7 @@ PAIR_FEATURES: Final = (
 )
 """Correlations are Fisher's z = artanh(r)."""
 
-CLIP: Final = 4.0
-STILL: Final = 1e-9
-"""A price whose returns deviate less than this counts as constant, without features."""
-
 HIGHEST_CORRELATION: Final = 0.99
-USUAL_VOLATILITY: Final = 0.0126
-"""20 % a year as a daily deviation."""
 
 DECAY: Final = 0.94
 """RiskMetrics (J.P. Morgan 1996), for daily returns."""
@@ -85,10 +80,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Returns float64[LOOKBACK, N] with measures common to all kinds; `short` ..
-
-    `ewma` are logarithms of volatility.
-    """
+    """Returns float64[LOOKBACK, N] with common measures; `short` to `ewma` are logarithms of volatility."""
 
     returns: Floats
     known: Bools

@@ -160,10 +160,7 @@ class Forest:
         return Prediction(model, plain)
 
     def added(self, features: Floats) -> Floats:
-        """Return float64[R] of float64[R, F]:
-
-        the trees' addition to the plain estimate, so that they learn no level.
-        """
+        """Return the trees' addition float64[R] to the plain estimate for features float64[R, F]."""
         rows = ((features - self._centre) / self._scale).astype(np.float32)
         given: Floats = self._session.run(None, {INPUT: rows})[0][:, 0].astype(np.float64)
         return given

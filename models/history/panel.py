@@ -46,9 +46,7 @@ class Panel:
         return int(bool(self.late))
 
     def synchronous(self) -> Floats:
-        """Return float64[T, N], where row t is the newest complete row of returns at close t, as in
-        `View.synchronous`.
-        """
+        """Return float64[T, N], whose row t is the newest complete row of returns at close t, as `View.synchronous`."""
         known = self.returns()
         return np.concatenate((np.full_like(known[: self.behind], np.nan), known[: len(known) - self.behind]))
 

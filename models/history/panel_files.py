@@ -84,10 +84,7 @@ def rate_of(given: float | str | None) -> CashRate | None:
 
 
 def scan(bars: Path) -> pl.LazyFrame:
-    """Scan daily bars from parquet, or CSV by its suffix, with `ts` as the session's date in UTC.
-
-    Raises ValueError where they cannot be read.
-    """
+    """Scan daily bars from parquet or CSV, by suffix, with `ts` as the session's date in UTC. Raises ValueError."""
     text = bars.suffix.lower() in {".csv", ".txt"}
     kinds = {
         "ts": pl.String,

@@ -109,9 +109,8 @@ def walk_forward(first: int, stop: int, folds: int, horizon: int, embargo: int) 
         last = begin - horizon - embargo
         if last <= first or end <= begin:
             raise ValueError(
-                f"{stop - first} rows are too few for {folds} steps with "
-                f"a horizon of {horizon} and an embargo of {embargo}; "
-                "ask for fewer steps or give more history"
+                f"{stop - first} rows are too few for {folds} steps with a horizon of {horizon} and an embargo of "
+                f"{embargo}; ask for fewer steps or give more history"
             )
         made.append(Fold((first, last), (begin, end), horizon, embargo))
     return tuple(made)

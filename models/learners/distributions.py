@@ -26,7 +26,7 @@ LOG_2PI = math.log(2.0 * math.pi)
 Pull = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 
 
-class Judged(NamedTuple):
+class Evaluation(NamedTuple):
     """Evaluation of R actions under R outputs of an actor."""
 
     log_prob: Tensor
@@ -34,9 +34,7 @@ class Judged(NamedTuple):
     entropy: Tensor
     """float[R], nats."""
     pull: Pull
-    """Maps the gradients of a loss by log_prob and entropy, float[R] each, to those by actor float[R, P] and spread
-    float[S].
-    """
+    """Maps gradients by log_prob and entropy, float[R] each, to those by actor float[R, P] and spread float[S]."""
 
 
 class Family(Protocol):
@@ -66,7 +64,7 @@ class Family(Protocol):
         """Return the input of `judge` for executed actions, computed once for all its calls."""
         ...
 
-    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Judged: ...
+    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation: ...
 
 
 def family(kind: Kind, action_size: int, simplex: Simplex = "softmax_gaussian") -> Family:
@@ -99,7 +97,7 @@ class Discrete:
     def coordinates(self, action: Tensor) -> Tensor:
         return action.unsqueeze(-1)
 
-    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Judged:
+    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         logs = torch.log_softmax(actor, -1)
         chances = logs.exp()
         entropy = -(chances * logs).sum(-1)
@@ -109,7 +107,7 @@ class Discrete:
             slope = (logs + entropy.unsqueeze(-1)).mul_(d_entropy).add_(d_log_prob.unsqueeze(-1)).mul_(chances).neg_()
             return slope.scatter_add_(-1, coordinates, d_log_prob.unsqueeze(-1)), spread
 
-        return Judged(logs.gather(-1, coordinates).squeeze(-1), entropy, pull)
+        return Evaluation(logs.gather(-1, coordinates).squeeze(-1), entropy, pull)
 
 
 class Gaussian:
@@ -142,7 +140,7 @@ class Gaussian:
         logs = action.log()
         return logs[..., :-1] - logs[..., -1:]
 
-    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Judged:
+    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         sharpness = torch.exp(-spread)
         z = (coordinates - actor).mul_(sharpness)
         squares = z * z
@@ -155,14 +153,11 @@ class Gaussian:
             d_spread = (squares - 1.0).mul_(by_row).sum(0).add_(d_entropy * len(log_prob))
             return z.mul_(by_row).mul_(sharpness), d_spread
 
-        return Judged(log_prob, entropy, pull)
+        return Evaluation(log_prob, entropy, pull)
 
 
 class Dirichlet:
-    """Dirichlet on A weights with every concentration above 1:
-
-    a single interior mode (as Chou et al. 2017 for Beta).
-    """
+    """Dirichlet on A weights with concentrations above 1: a single interior mode (as Chou et al. 2017 for Beta)."""
 
     readout: Final = "dirichlet"
     spread: Final = 0
@@ -181,7 +176,7 @@ class Dirichlet:
     def coordinates(self, action: Tensor) -> Tensor:
         return action.log()
 
-    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Judged:
+    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         alpha = _concentration(actor)
         total = alpha.sum(-1)
         digamma, digamma_total = torch.digamma(alpha), torch.digamma(total)
@@ -196,7 +191,7 @@ class Dirichlet:
             slope = by_log_prob * d_log_prob.unsqueeze(-1) + by_entropy * d_entropy
             return slope * torch.sigmoid(actor), spread
 
-        return Judged(log_prob, entropy, pull)
+        return Evaluation(log_prob, entropy, pull)
 
 
 def uniform(box: bool, rows: int, size: int, random: torch.Generator) -> Tensor:

@@ -4,7 +4,6 @@ They are double (van Hasselt et al. 2016), dueling (Wang et al. 2016), noisy lay
 returns and priorities (Schaul et al. 2016).
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -12,14 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from quantd.models.learners.off_policy import Course
+from quantd.models.learners.off_policy import Course, OffPolicy
 from quantd.models.learners.optimisers import Adam
-from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf, Report, State
+from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf
 from quantd.models.learners.replay import Batch, Replay
-from quantd.models.market.vector_env import Kind, VectorEnv
+from quantd.models.market.vector_env import Kind
 from quantd.models.networks.q_network import QNetwork
-
-LOSSES = ("value", "error", "epsilon")
 
 
 class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,9 +49,7 @@ class DqnPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alpha: float = 0.0
     """Exponent of priorities; 0 draws uniformly."""
     beta: float = 0.4
-    """Fraction of the priorities' bias that importance weights correct at the first update; it increases linearly
-    to 1.
-    """
+    """Fraction of the priorities' bias that importance weights correct at first; it increases linearly to 1."""
     beta_updates: int = 500_000
     """The update at which it reaches 1."""
     max_grad_norm: float = 10.0
@@ -106,8 +101,10 @@ def targets(batch: Batch, online: Tensor, target: Tensor, double: bool) -> Tenso
     return torch.addcmul(batch.reward, batch.discount, target.gather(-1, chosen).squeeze(-1))
 
 
-class Dqn:
+class Dqn(OffPolicy):
     """Learns in any discrete VectorEnv."""
+
+    losses = ("value", "error", "epsilon")
 
     def __init__(
         self, plan: DqnPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
@@ -115,10 +112,8 @@ class Dqn:
         if kind != "discrete":
             raise ValueError(f"DQN chooses among discrete allocations; this environment takes {kind} actions")
         self.plan: Final = plan
-        self.course: Final = Course(
-            seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma, plan.alpha)
-        )
-        random = self.course.random
+        course = Course(seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma, plan.alpha))
+        random = course.random
 
         def made() -> QNetwork:
             return QNetwork(
@@ -128,13 +123,9 @@ class Dqn:
         self.choices: Final = action_size
         self.network, self.target = made(), made().requires_grad_(False)
         self.target.vector.copy_(self.network.vector)
-        self._vectors: Final = {"online": self.network.vector, "target": self.target.vector}
+        vectors = {"online": self.network.vector, "target": self.target.vector}
         self.optimiser: Final = Adam(self.network.vector, plan.learning_rate, 1e-8, plan.max_grad_norm)
-
-    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
-        plan = self.plan
-        self.course.train(self, env, steps, LOSSES, report, warmup=plan.warmup, train_every=plan.train_every)
+        super().__init__(course, vectors, {"optimiser": self.optimiser}, plan.warmup, plan.train_every)
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
@@ -187,12 +178,6 @@ class Dqn:
 
     def policy_networks(self) -> Actor:
         return Actor((self.network,), "values", 0, self.network)
-
-    def state(self) -> State:
-        return self.course.state(self._vectors, {"optimiser": self.optimiser})
-
-    def load(self, state: State) -> None:
-        self.course.load(state, self._vectors, {"optimiser": self.optimiser})
 
 
 LEARNER: Final = Learner(

@@ -60,10 +60,7 @@ class JointBatch(NamedTuple):
 
 
 class JointReplay:
-    """The last `capacity` env-steps; row t of the ring has one step of each desk.
-
-    Sampling is uniform, with replacement.
-    """
+    """The last `capacity` env-steps, a row for each step of all desks; sampled uniformly with replacement."""
 
     def __init__(self, env: VectorEnv, views: Views, capacity: int) -> None:
         if env.batch % views.agents:

@@ -7,7 +7,6 @@ noise).
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import msgspec
@@ -16,16 +15,14 @@ from torch import Tensor
 
 from quantd.models.learners.distributions import Family, family, uniform
 from quantd.models.learners.joint_replay import JointReplay, Views
-from quantd.models.learners.off_policy import Course
+from quantd.models.learners.off_policy import Course, OffPolicy
 from quantd.models.learners.optimisers import Adam
-from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf, Report, State
+from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf
 from quantd.models.market.desks import PROFILES as SEATS
-from quantd.models.market.vector_env import Kind, VectorEnv
-from quantd.models.networks.joint_critic import Actors, Critics, Seated
+from quantd.models.market.vector_env import Kind
+from quantd.models.networks.joint_critic import Actors, Body, Critics, Seated
 from quantd.models.networks.transformer import Layout, Sizes
 from quantd.models.observation.return_features import FEATURES
-
-LOSSES = ("critic", "actor", "value", "noise")
 
 
 class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,19 +34,14 @@ class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Layers of the actors and critics; with a transformer, the critics' layers over its output and the actions."""
     transformer: Sizes = Sizes()
     layout: Layout | None = None
-    """Position of the market in an observation, shared by all agents of a desk; without it, everything is the agent's
-    own.
-    """
+    """Position of the market in an observation, shared by all agents of a desk; without it, nothing is shared."""
     actor_rate: float = 1e-4
     critic_rate: float = 1e-3
     gamma: float = 0.95
     tau: float = 0.01
     """Step of the target networks towards the current ones at each update."""
     noise: float = 0.2
-    """Random fraction of an account (in a box: standard deviation of a position) after the warmup.
-
-    All actions before the end of the warmup are random.
-    """
+    """Random fraction of an account (in a box: deviation of a position). Before the end of the warmup it is 1."""
     least_noise: float = 0.05
     noise_steps: int = 100_000
     """Env-steps after the warmup over which the noise falls linearly to `least_noise`."""
@@ -76,8 +68,10 @@ class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-class Maddpg:
+class Maddpg(OffPolicy):
     """Learns in any "simplex" or "box" VectorEnv with `plan.agents` rows per desk."""
+
+    losses = ("critic", "actor", "value", "noise")
 
     def __init__(
         self, plan: MaddpgPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
@@ -92,32 +86,27 @@ class Maddpg:
         self.action_size: Final = action_size
         self.views: Final = Views(plan.agents, shared, observation_size - shared)
         self.family: Final[Family] = family(kind, action_size)
-        self.course: Final = Course(seed, device, lambda env: JointReplay(env, self.views, plan.buffer))
-        random, sizes = self.course.random, plan.transformer if plan.network == "transformer" else None
+        course = Course(seed, device, lambda env: JointReplay(env, self.views, plan.buffer))
+        random, sizes = course.random, plan.transformer if plan.network == "transformer" else None
 
-        def actors() -> Actors:
-            shape = (plan.agents, observation_size, self.family.outputs, random)
-            return Actors(*shape, hidden=plan.hidden, layout=plan.layout, sizes=sizes)
-
-        def critics() -> Critics:
-            shape = (plan.agents, self.views.size, action_size, random)
-            return Critics(*shape, hidden=plan.hidden, layout=plan.layout, sizes=sizes)
-
-        self.network, self.target = actors(), actors()
-        self.critics, self.critics_target = critics(), critics()
+        body = Body(plan.hidden, plan.layout, sizes)
+        acting, judging = (plan.agents, observation_size, self.family.outputs), (plan.agents, self.views.size)
+        self.network, self.target = (Actors(*acting, random, body) for _ in range(2))
+        self.critics, self.critics_target = (Critics(*judging, action_size, random, body) for _ in range(2))
         for target, learned in ((self.target, self.network), (self.critics_target, self.critics)):
             target.requires_grad_(False)
             target.vector.copy_(learned.vector)
-        self._vectors: Final = {
+        vectors = {
             "actors": self.network.vector,
             "target": self.target.vector,
             "critics": self.critics.vector,
             "critics_target": self.critics_target.vector,
         }
-        self.optimisers: Final = {
+        optimisers = {
             "actors": Adam(self.network.vector, plan.actor_rate, 1e-8, plan.max_grad_norm),
             "critics": Adam(self.critics.vector, plan.critic_rate, 1e-8, plan.max_grad_norm),
         }
+        super().__init__(course, vectors, optimisers, plan.warmup, plan.train_every)
 
     def policy_networks(self) -> Actor:
         actors = tuple(Seated(self.network, agent) for agent in range(self.plan.agents))
@@ -133,22 +122,14 @@ class Maddpg:
         gone = min(max(self.course.steps - plan.warmup, 0) / plan.noise_steps, 1.0)
         return plan.noise + (plan.least_noise - plan.noise) * gone
 
-    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
-        plan = self.plan
-        self.course.train(self, env, steps, LOSSES, report, warmup=plan.warmup, train_every=plan.train_every)
-
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
-        """Map float[G A, D] with adjacent agents to float[G A, K].
-
-        With identical observations one row per desk suffices.
-        """
+        """Map float[G A, D] with adjacent agents to float[G A, K]; one row per desk suffices where all are equal."""
         rows = observation.to(self.network.vector)
         if len(rows) == 1 and not self.views.own:
             rows = rows.expand(self.plan.agents, -1)
-        said = self.network.forward(self.views.apart(rows))
-        action = self.family.mode(said.transpose(0, 1).flatten(0, 1))
+        output = self.network.forward(self.views.apart(rows))
+        action = self.family.mode(output.transpose(0, 1).flatten(0, 1))
         return action if greedy else self._disturbed(action, self.noise)
 
     def explore(self, observation: Tensor) -> Tensor:
@@ -168,9 +149,9 @@ class Maddpg:
         error = self.critics.judge(read, batch.action) - wanted
         critic_loss = (error * error).mean(1).sum()
         # equation 5, by the critics before their step: one encoding of the state serves both
-        said = self.network.forward(self.views.each(batch.state))
-        worth = self.critics.judge(read.detach(), self.own_acts(said, batch.action))
-        actor_loss = (plan.pull * (said * said).mean(-1) - worth).mean(1).sum()
+        output = self.network.forward(self.views.each(batch.state))
+        worth = self.critics.judge(read.detach(), self.own_acts(output, batch.action))
+        actor_loss = (plan.pull * (output * output).mean(-1) - worth).mean(1).sum()
         # `backward` is restricted to the given parameters, so that an actor's gradient excludes the critics
         for network, loss in ((self.network, actor_loss), (self.critics, critic_loss)):
             network.gradient.zero_()
@@ -184,20 +165,11 @@ class Maddpg:
         losses = [critic_loss.detach(), actor_loss.detach(), worth.detach().mean()]
         return torch.stack([*losses, losses[0].new_tensor(self.noise)])
 
-    def own_acts(self, said: Tensor, done: Tensor) -> Tensor:
-        """Return float[A, R, A, K]: the actions float[R, A, K], with agent i's current answer float[A, R, P] in row i.
-
-        The gradient of critic i thus reaches only actor i.
-        """
+    def own_acts(self, output: Tensor, done: Tensor) -> Tensor:
+        """Return float[A, R, A, K]: actions float[R, A, K], where critic i sees the current answer of actor i only."""
         agents = self.plan.agents
         own = torch.eye(agents, device=done.device, dtype=torch.bool).view(agents, 1, agents, 1)
-        return torch.where(own, self.family.mode(said).unsqueeze(2), done)
-
-    def state(self) -> State:
-        return self.course.state(self._vectors, self.optimisers)
-
-    def load(self, state: State) -> None:
-        self.course.load(state, self._vectors, self.optimisers)
+        return torch.where(own, self.family.mode(output).unsqueeze(2), done)
 
     def _disturbed(self, action: Tensor, noise: float) -> Tensor:
         random = self.course.random
@@ -261,17 +233,18 @@ def _profile(
     }
 
 
+def _transformer(width: int) -> dict[str, Any]:
+    sizes = {"width": width, "heads": 8, "layers": 4, "widening": 2}
+    return {"network": "transformer", "transformer": sizes, "batch": 8}
+
+
 PROFILES: Final[dict[str, dict[str, Any]]] = {
     "full": _profile(
         agents=5,
         episodes=300,
         updates=4,
         looks=6,
-        learner={
-            "network": "transformer",
-            "transformer": {"width": 64, "heads": 8, "layers": 4, "widening": 2},
-            "batch": 8,
-        },
+        learner=_transformer(64),
         shown={"features": list(FEATURES), "window": 60},
         dynamic=True,
     ),
@@ -289,11 +262,7 @@ PROFILES: Final[dict[str, dict[str, Any]]] = {
         episodes=60,
         updates=8,
         looks=6,
-        learner={
-            "network": "transformer",
-            "transformer": {"width": 256, "heads": 8, "layers": 4, "widening": 2},
-            "batch": 8,
-        },
+        learner=_transformer(256),
         shown={"features": list(FEATURES), "window": 20},
         dynamic=True,
     ),

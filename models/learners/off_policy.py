@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -80,10 +80,7 @@ class Course(Generic[M]):
         warmup: int,
         train_every: int,
     ) -> None:
-        """Train until `steps` env-steps in total; from `warmup` on, one update per `train_every` of them.
-
-        Reports come every STEPS_A_REPORT env-steps. Raises Diverged.
-        """
+        """Train until `steps` env-steps in total; from `warmup` on, one update per `train_every`. Raises Diverged."""
         replay = self._enter(env)
         losses = torch.zeros(len(names), device=env.device)
         returns: list[Tensor] = []
@@ -102,10 +99,10 @@ class Course(Generic[M]):
                     self._earned = self._earned.where(~ended, 0.0)
             self.steps += env.batch
             while self.updates < (self.steps - warmup) // train_every and len(replay):
-                told = learner.update(replay, tell=self.updates % UPDATES_TOLD == 0)
+                found = learner.update(replay, tell=self.updates % UPDATES_TOLD == 0)
                 self.updates += 1
-                if told is not None:
-                    losses += told
+                if found is not None:
+                    losses += found
                     count += 1
             if self.steps - counted < STEPS_A_REPORT and self.steps < steps:
                 continue
@@ -123,9 +120,7 @@ class Course(Generic[M]):
             began, counted, count = time.perf_counter(), self.steps, 0
 
     def state(self, vectors: Mapping[str, Tensor], optimisers: Mapping[str, Adam]) -> State:
-        """Return the complete state: vectors, optimisers, counters, generator, memory and, where supported, the
-        environment's state.
-        """
+        """Return the complete state: vectors, optimisers, counters, generator, memory and resumable environment."""
         state: State = {
             "steps": self.steps,
             "updates": self.updates,
@@ -176,3 +171,37 @@ class Course(Generic[M]):
             self._earned = torch.zeros(env.batch, device=env.device)
         self._env, self._resume = env, {}
         return self._replay
+
+
+class OffPolicy:
+    """A learner of one `Course`. A subclass adds `explore` and `update`, which returns `losses`."""
+
+    losses: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        course: Course[Any],
+        vectors: Mapping[str, Tensor],
+        optimisers: Mapping[str, Adam],
+        warmup: int,
+        train_every: int,
+    ) -> None:
+        self.course: Final = course
+        self.optimisers: Final = optimisers
+        self._vectors, self._warmup, self._train_every = vectors, warmup, train_every
+
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
+        self.course.train(self, env, steps, self.losses, report, warmup=self._warmup, train_every=self._train_every)
+
+    def state(self) -> State:
+        return self.course.state(self._vectors, self.optimisers)
+
+    def load(self, state: State) -> None:
+        self.course.load(state, self._vectors, self.optimisers)
+
+    def explore(self, observation: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def update(self, replay: Any, tell: bool) -> Tensor | None:
+        raise NotImplementedError

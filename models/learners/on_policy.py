@@ -69,9 +69,7 @@ class Agent:
 
     @torch.no_grad()
     def probabilities(self, observation: Tensor) -> Tensor:
-        """Return probabilities float[B, A] of discrete allocations, a basis for confidence; without recurrent
-        memory.
-        """
+        """Return probabilities float[B, A] of discrete allocations, a measure of confidence; without carry."""
         if self.family.readout != "softmax":
             raise ValueError(f"probabilities are of discrete allocations; this policy draws by {self.family.readout}")
         rows = observation.to(self.network.vector)

@@ -7,10 +7,7 @@ from torch import Tensor
 
 
 def _excess(gradient: Tensor, limit: float) -> Tensor:
-    """Return the divisor that reduces the gradient's norm to `limit` (Pascanu et al.
-
-    2013), without a device transfer.
-    """
+    """Return the divisor that limits the gradient's norm (Pascanu et al. 2013), without a device transfer."""
     return torch.dot(gradient, gradient).sqrt_().div_(limit).clamp_(min=1.0)
 
 

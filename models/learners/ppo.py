@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from quantd.models.learners.distributions import Judged
+from quantd.models.learners.distributions import Evaluation
 from quantd.models.learners.on_policy import Agent, NetworkPlan, OnPolicy
 from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.record import GAMMA, LEARNING_RATE, WIDTHS, Between, Learner
@@ -68,7 +68,7 @@ class Slopes(NamedTuple):
     """float[5], in the order of `Ppo.losses`."""
 
 
-def slopes(judged: Judged, value: Tensor, batch: Batch, plan: PpoPlan, tell: bool) -> Slopes:
+def slopes(judged: Evaluation, value: Tensor, batch: Batch, plan: PpoPlan, tell: bool) -> Slopes:
     """Return the gradients of value_weight x squared error - entropy_weight x entropy - the clipped surrogate.
 
     The terms are equations 7 and 9 of Schulman et al. 2017, means over R.
@@ -124,13 +124,13 @@ class Ppo(OnPolicy):
                 advantage,
                 target,
             )
-            told = []
+            reported = []
             for epoch in range(plan.epochs):
                 for batch in self._sequences(whole) if network.recurrent else self._rows(whole):
                     losses = self._descend(batch, tell=epoch == plan.epochs - 1)
                     if len(losses):
-                        told.append(losses)
-        return torch.stack(told).mean(0)
+                        reported.append(losses)
+        return torch.stack(reported).mean(0)
 
     def _descend(self, batch: Batch, tell: bool) -> Tensor:
         network = self.agent.network
@@ -142,7 +142,7 @@ class Ppo(OnPolicy):
         self.optimiser.step(network.gradient)
         return slope.losses
 
-    def _judge(self, actor: Tensor, coordinates: Tensor) -> Judged:
+    def _judge(self, actor: Tensor, coordinates: Tensor) -> Evaluation:
         rows = actor.reshape(-1, actor.shape[-1])
         return self.agent.family.judge(rows, self.agent.network.spread.detach(), coordinates.reshape(len(rows), -1))
 

@@ -52,10 +52,7 @@ class Writes(Protocol):
     """A network that exports itself to an ONNX graph."""
 
     def write(self, graph: "Graph", given: str, prefix: str = "") -> str:
-        """Add its actor to `graph`, from the node `given`. Returns the output's name.
-
-        A recurrent network reads the input "carry" and writes the output "carried".
-        """
+        """Add its actor to `graph`, from the node `given`, as `ActorCritic.write`. Returns the output's name."""
         ...
 
 
@@ -99,10 +96,7 @@ class LearnerPlan(Protocol):
 
 
 class Between(Struct, frozen=True, tag="between", forbid_unknown_fields=True):
-    """A range of reals or integers from `low` to `high`, both inclusive.
-
-    `log` makes each order of magnitude equally likely.
-    """
+    """A range of reals or integers, both ends inclusive; `log` makes each order of magnitude equally likely."""
 
     low: float
     high: float
@@ -151,9 +145,7 @@ class Learner(Struct, frozen=True):
     several: bool = False
     """Whether it trains several agents; its plan then has `agents`, and the market one seat for each."""
     imitates: bool = False
-    """Whether it can clone a classical policy first; its algorithm then has `agent`, as in
-    quantd.models.learners.on_policy.
-    """
+    """Whether it can clone a policy first; its algorithm then has `agent`, as in quantd.models.learners.on_policy."""
     bfloat16: bool = False
     """Whether its plan has `bfloat16`."""
     shape: tuple[str, ...] = ()

@@ -86,10 +86,7 @@ class Batch(NamedTuple):
 
 
 class Replay:
-    """The last `capacity` steps of B environments; row t of the ring has one of each.
-
-    A step is available once its n rewards are known.
-    """
+    """The last `capacity` steps of B environments; a step is available once its n rewards are known."""
 
     def __init__(self, env: VectorEnv, capacity: int, n_step: int, gamma: float, alpha: float = 0.0) -> None:
         """`alpha` is the exponent of priorities; 0 draws uniformly without a tree."""

@@ -52,10 +52,7 @@ class Rollout:
 
     @torch.no_grad()
     def collect(self, env: VectorEnv, network: ActorCritic, family: Family, now: Now, random: torch.Generator) -> Now:
-        """Fill every row from `now`. Returns the environments' state after it.
-
-        The only device transfer is one bool per step.
-        """
+        """Fill every row from `now`, with one device transfer per step. Returns the environments' state after it."""
         observation, started, carry, earned = now
         self.carry = carry
         self.started[0] = started

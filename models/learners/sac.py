@@ -4,7 +4,6 @@ It has twin critics (Fujimoto et al. 2018), slowly updated targets, and an autom
 """
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -13,14 +12,12 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from quantd.models.learners.distributions import LOG_2PI, Gaussian, uniform
-from quantd.models.learners.off_policy import Course
+from quantd.models.learners.off_policy import Course, OffPolicy
 from quantd.models.learners.optimisers import Adam
-from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf, Report, State
+from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf
 from quantd.models.learners.replay import Replay
-from quantd.models.market.vector_env import Kind, VectorEnv
+from quantd.models.market.vector_env import Kind
 from quantd.models.networks.gaussian import GaussianActor, TwinCritics, bounded
-
-LOSSES = ("critic", "actor", "temperature", "entropy")
 
 
 class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,10 +41,7 @@ class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     temperature: float = 1.0
     """The initial temperature."""
     pull: float = 1e-3
-    """Weight of the mean square of the coordinates' means, as in the authors' code:
-
-    a saturated softmax or tanh has no gradient.
-    """
+    """Weight of the mean square of the coordinates' means, as in the authors' code, against saturation."""
     max_grad_norm: float = math.inf
     bfloat16: bool = False
     """Products of hidden layers in bfloat16: faster with processor support."""
@@ -79,9 +73,7 @@ class Squash:
         )
 
     def draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (actions float[R, A], log densities float[R]) for noise float[R, K], differentiable by mean and
-        spread.
-        """
+        """Return (actions float[R, A], log densities float[R]) for noise float[R, K], differentiable by both."""
         at = mean + noise * log_spread.exp()
         log_prob = (-0.5 * noise * noise - log_spread - 0.5 * LOG_2PI).sum(-1)
         if self.box:
@@ -90,16 +82,18 @@ class Squash:
         return self.family.mode(at), log_prob
 
 
-class Sac:
+class Sac(OffPolicy):
     """Learns in any "simplex" or "box" VectorEnv."""
+
+    losses = ("critic", "actor", "temperature", "entropy")
 
     def __init__(
         self, plan: SacPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
         self.plan: Final = plan
         self.squash: Final = Squash(kind, action_size)
-        self.course: Final = Course(seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma))
-        random = self.course.random
+        course = Course(seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma))
+        random = course.random
         self.coordinates: Final = self.squash.family.outputs
         shape = {"hidden": plan.hidden, "bfloat16": plan.bfloat16}
         self.actor: Final = GaussianActor(observation_size, self.coordinates, random, **shape)  # type: ignore[arg-type]
@@ -110,22 +104,13 @@ class Sac:
         self.target.requires_grad_(False).vector.copy_(self.critics.vector)
         self.log_temperature: Final = torch.full((1,), math.log(plan.temperature), device=device)
         learned = {"actor": self.actor.vector, "critics": self.critics.vector, "temperature": self.log_temperature}
-        self._vectors: Final = {"target": self.target.vector, **learned}
-        self.optimisers: Final = {
-            name: Adam(vector, plan.learning_rate, 1e-8, plan.max_grad_norm) for name, vector in learned.items()
-        }
-
-    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
-        plan = self.plan
-        self.course.train(self, env, steps, LOSSES, report, warmup=plan.warmup, train_every=plan.train_every)
+        optimisers = {n: Adam(v, plan.learning_rate, 1e-8, plan.max_grad_norm) for n, v in learned.items()}
+        vectors = {"target": self.target.vector, **learned}
+        super().__init__(course, vectors, optimisers, plan.warmup, plan.train_every)
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
-        """Map float[B, D] to float[B, A].
-
-        The greedy action is the image of the mean, the median of every coordinate.
-        """
+        """Map float[B, D] to float[B, A]; the greedy action is the image of the mean, which is the median."""
         mean, log_spread = self.actor.forward(observation.to(self.actor.vector))
         return self.squash.family.mode(mean) if greedy else self.squash.draw(mean, log_spread, self._noise(mean))[0]
 
@@ -175,12 +160,6 @@ class Sac:
 
     def policy_networks(self) -> Actor:
         return Actor((self.actor,), self.squash.family.readout, 0, self.actor)
-
-    def state(self) -> State:
-        return self.course.state(self._vectors, self.optimisers)
-
-    def load(self, state: State) -> None:
-        self.course.load(state, self._vectors, self.optimisers)
 
     def _noise(self, like: Tensor) -> Tensor:
         return torch.empty_like(like).normal_(generator=self.course.random)

@@ -131,5 +131,5 @@ def _whole(value: Array, cash: Array, wanted: Array, shares: Shares, lot: Array 
     after = trunc(held * shares.split)
     ordered = trunc((target - held) * shares.split)
     price = price / shares.split
-    kept = after * price
-    return kept, cash + (value - kept).sum(-1), (after + ordered) * price
+    after_split = after * price
+    return after_split, cash + (value - after_split).sum(-1), (after + ordered) * price

@@ -1,7 +1,4 @@
-"""Several agents in one market with separate books, capital and assets, and a penalty on similar returns.
-
-Batched: G desks of A agents.
-"""
+"""G desks of A agents in one market, with separate books, capital and assets, and a penalty on similar returns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -124,9 +121,8 @@ class Desks:
         self.agents: Final = len(self.seats)
         self.diversity: Final = diversity or Diversity()
         self.simulator: Final = Simulator(
-            market, batch=desks * self.agents, reward=reward, costs=costs, lot=lot, seed=seed,
-            episodes=structs.replace(episodes or Episodes(), together=self.agents),
-            capital=[s.capital for s in seats] * desks,
+            market, batch=desks * self.agents, capital=[s.capital for s in seats] * desks, reward=reward, costs=costs,
+            episodes=structs.replace(episodes or Episodes(), together=self.agents), lot=lot, seed=seed,
         )  # fmt: skip
         self.batch: Final = self.simulator.batch
         self.action_size: Final = self.simulator.action_size

@@ -144,14 +144,14 @@ class Portfolio(gymnasium.Env[Observation, Any]):
         simulator = self.simulator
         given = torch.from_numpy(np.array(action).reshape((1,) if simulator.allocations is not None else (1, -1)))
         reward, terminated, truncated = simulator.move(simulator.targets(given))
-        return _row(simulator.observe()), float(reward), bool(terminated), bool(truncated), _told(simulator, 0)
+        return _row(simulator.observe()), float(reward), bool(terminated), bool(truncated), _figures(simulator, 0)
 
 
 def _row(observation: torch.Tensor) -> Observation:
     return observation[0].to(torch.float32).numpy(force=True)
 
 
-def _told(simulator: Simulator, account: int) -> dict[str, Any]:
+def _figures(simulator: Simulator, account: int) -> dict[str, Any]:
     """Return the figures of an account's last step."""
     outcome, traded = simulator.outcome, simulator.traded
     assert outcome is not None
@@ -162,17 +162,14 @@ def _told(simulator: Simulator, account: int) -> dict[str, Any]:
         "drawdown": outcome.drawdown,
     }
     terms = simulator.reward.terms
-    told: dict[str, Any] = {name: view(each)[account].item() for name, each in figures.items()}
-    told["weights"] = simulator.weights[account].numpy(force=True)
-    told["terms"] = {name: view(term)[account].item() for name, term in terms.items()}
-    return told
+    info: dict[str, Any] = {name: view(each)[account].item() for name, each in figures.items()}
+    info["weights"] = simulator.weights[account].numpy(force=True)
+    info["terms"] = {name: view(term)[account].item() for name, term in terms.items()}
+    return info
 
 
 class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
-    """Several agents in one market, each with its own book; see `quantd.models.market.desks`.
-
-    An episode ends for all at once: by time, or when one is bankrupt.
-    """
+    """Several agents with own books, as in `quantd.models.market.desks`. An episode ends for all at once."""
 
     metadata: dict[str, Any] = {"name": "quantd_agents_v0", "render_modes": []}
 
@@ -228,7 +225,7 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
         reward, terminated, truncated = desk.move(torch.from_numpy(rows))
         names = self.agents
         infos = {
-            n: _told(desk.simulator, k)
+            n: _figures(desk.simulator, k)
             | {"likeness": float(desk.likeness[k]), "diversity_weight": float(desk.weight[k])}
             for k, n in enumerate(names)
         }

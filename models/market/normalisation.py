@@ -58,27 +58,27 @@ class Scale(NamedTuple):
 class Normalised:
     """A `VectorEnv` that normalises another.
 
-    Observations are centred and scaled by running statistics, and cut at `clip`. Rewards are divided by the deviation
+    Observations are centred and scaled by running statistics, and cut at CLIP. Rewards are divided by the deviation
     of the discounted return; their mean stays, because a shift would change the optimal policy. `frozen` stops the
     statistics and leaves rewards unscaled. `state` belongs to the trained model.
     """
 
     kind: Kind
 
-    def __init__(self, env: VectorEnv, *, rewards: bool = True, discount: float = 0.99, clip: float = CLIP) -> None:
+    def __init__(self, env: VectorEnv, *, discount: float = 0.99) -> None:
         self.env: Final = env
         self.batch, self.kind, self.device = env.batch, env.kind, env.device
         self.observation_size, self.action_size = env.observation_size, env.action_size
         self.observations: Final = Running(env.observation_size, env.device)
         self.returns: Final = Running(1, env.device)
         self.frozen = False
-        self._rewards, self._discount, self._clip = rewards, discount, clip
+        self._discount = discount
         self._return = torch.zeros(env.batch, device=env.device)
 
     @property
     def scale(self) -> Scale:
         """The current scaling of observations."""
-        return Scale(self.observations.mean, self.observations.deviation(), self._clip)
+        return Scale(self.observations.mean, self.observations.deviation())
 
     def reset(self, seed: int | None = None) -> Tensor:
         self._return = torch.zeros_like(self._return)
@@ -93,11 +93,10 @@ class Normalised:
         reward = step.reward
         if not self.frozen:
             self.observations.add(step.observation)
-        if self._rewards and not self.frozen:
             self._return = self._return * self._discount + reward
             self.returns.add(self._return[:, None])
             scaled = reward / self.returns.deviation().to(reward.dtype)
-            reward = scaled.clamp(-self._clip, self._clip)
+            reward = scaled.clamp(-CLIP, CLIP)
             self._return = self._return.masked_fill(done, 0.0)
         scale = self.scale
         observation = scale.of(step.observation)

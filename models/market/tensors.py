@@ -23,10 +23,7 @@ MOMENTUM: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """T sessions of N assets.
-
-    Row t of `gap`, `total` and `dividend` float[T, N] is session t relative to close t - 1.
-    """
+    """T sessions of N assets; row t of `gap`, `total`, `dividend` float[T, N] is relative to close t - 1."""
 
     symbols: tuple[str, ...]
     observed: Observed
@@ -103,7 +100,7 @@ def market_of(
     def tensor(values: NDArray[np.floating]) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=device)
 
-    room = sum(len(panel.symbols) if part == "weights" else 1 for part in observed.account)
+    extra = sum(len(panel.symbols) if part == "weights" else 1 for part in observed.account)
     before = np.full_like(panel.close, np.nan)
     before[1:] = panel.close[:-1]
     known = np.isfinite(panel.close)
@@ -120,7 +117,7 @@ def market_of(
     return Market(
         symbols=panel.symbols,
         observed=observed,
-        seen=tensor(np.pad(observed.table, ((0, 0), (0, room)))),
+        seen=tensor(np.pad(observed.table, ((0, 0), (0, extra)))),
         gap=tensor(relative(panel.open * panel.split, 1.0)),
         total=tensor(relative(panel.close * panel.split, 1.0)),
         dividend=tensor(relative(panel.dividend, 0.0)) if panel.dividend[rows.start :].any() else None,

@@ -27,10 +27,7 @@ from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree
 from quantd.trading.view import EMPTY_MEMORY, Hold, Memory, Noted, View
 
 CLOSE_NS: Final = 21 * 3_600_000_000_000
-"""Time of a panel's decisions in their day, UTC:
-
-a panel has dates without sessions. New York closes at 20:00 or 21:00.
-"""
+"""Time of decisions, UTC: a panel has only dates. New York closes at 20:00 or 21:00."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +105,7 @@ def walk(
             time=time,
             sample=time,
         )
-        weights, memory = _asked(policy, view, memory, panel, row)
+        weights, memory = _answer_of(policy, view, memory, panel, row)
         seen.append(env.observe()[0].numpy().astype(np.float32))
         answers.append(weights)
         env.move(torch.from_numpy(np.where(np.isfinite(prices), weights, 0.0))[None])
@@ -153,7 +150,7 @@ def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:
     return add
 
 
-def _asked(policy: Policy, view: View, memory: Memory, panel: Panel, row: int) -> tuple[Floats, Memory]:
+def _answer_of(policy: Policy, view: View, memory: Memory, panel: Panel, row: int) -> tuple[Floats, Memory]:
     day = day_of(panel.day_ns[row])
     try:
         answer, remembered = policy.act(view, memory)

@@ -22,10 +22,7 @@ class Heads(NamedTuple):
 
 
 class ActorCritic(Protocol):
-    """A policy and a value in one network.
-
-    `carry` float[B, C] is the memory of a recurrent network; C is 0 for others.
-    """
+    """A policy and a value in one network; `carry` float[B, C] is its recurrent memory, with C of 0 for others."""
 
     @property
     def recurrent(self) -> bool:

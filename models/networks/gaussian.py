@@ -17,10 +17,7 @@ from quantd.models.networks.actor_critic import flatten, layer, slope_of
 from quantd.models.networks.onnx_nodes import Graph
 
 LOG_SPREAD_LEAST, LOG_SPREAD_MOST = -5.0, 2.0
-"""Bounds of the log standard deviation, approached through x / (1 + |x|).
-
-The published code cuts instead. A cut (or a saturated tanh) has no gradient that leads back.
-"""
+"""Bounds of the log standard deviation, approached by x / (1 + |x|): a cut, as published, has no gradient back."""
 
 ROUNDED_ROWS = 16
 """Fewer rows are always multiplied in float32, because rounding the weights costs more than the product."""
@@ -33,21 +30,16 @@ def _product(x: Tensor, made: nn.Linear, rounded: bool) -> Tensor:
     return torch.mm(x.bfloat16(), made.weight.t().bfloat16()).float() + made.bias
 
 
-class Kept(NamedTuple):
-    """Inputs and outputs of hidden layers in the forward pass, for the backward pass.
-
-    Inputs have the precision of the products.
-    """
+class Activations(NamedTuple):
+    """Inputs (in the precision of the products) and outputs of hidden layers, for the backward pass."""
 
     given: list[Tensor]
     made: list[Tensor]
 
 
-def _run(layers: Sequence[nn.Linear], x: Tensor, rounded: bool) -> tuple[Tensor, Kept]:
-    """Map float32[R, D] to the last layer's output float32[R, H], each layer followed by ReLU; without an autograd
-    graph.
-    """
-    kept = Kept([], [])
+def _run(layers: Sequence[nn.Linear], x: Tensor, rounded: bool) -> tuple[Tensor, Activations]:
+    """Map float32[R, D] through layers with ReLU to float32[R, H], without an autograd graph."""
+    kept = Activations([], [])
     for made in layers:
         weight, bias = made.weight.data, made.bias.data
         if rounded:
@@ -61,11 +53,8 @@ def _run(layers: Sequence[nn.Linear], x: Tensor, rounded: bool) -> tuple[Tensor,
     return x, kept
 
 
-def _pull(layers: Sequence[nn.Linear], d: Tensor, kept: Kept, *, slopes: bool) -> Tensor:
-    """Backpropagate the gradient float32[R, H] of the last layer's output to the first layer's pre-activations.
-
-    With `slopes`, the gradients of weights and biases are written.
-    """
+def _pull(layers: Sequence[nn.Linear], d: Tensor, kept: Activations, *, slopes: bool) -> Tensor:
+    """Backpropagate d float32[R, H] to the first layer's pre-activations; `slopes` writes the parameters' gradients."""
     for depth in range(len(layers) - 1, -1, -1):
         made, given = layers[depth], kept.given[depth]
         d = torch.ops.aten.threshold_backward(d, kept.made[depth], 0.0)
@@ -122,13 +111,13 @@ class GaussianActor(nn.Module):
         return linear(x, self.mean.weight, self.mean.bias), bounded(spread)
 
     @torch.no_grad()
-    def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Kept]:
+    def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Activations]:
         """Return the mean, the spread before `bounded`, and the input for `pull`."""
         x, kept = _run(self.layers, observation, self.rounded)
         return self.mean(x), self.spread(x), kept
 
     @torch.no_grad()
-    def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Kept) -> None:
+    def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Activations) -> None:
         """Compute the gradient of a loss from its gradients by mean and spread."""
         x = kept.made[-1]
         d = _head(self.mean, d_mean, x) + _head(self.spread, d_spread, x)
@@ -164,33 +153,33 @@ class TwinCritics(nn.Module):
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         both = torch.cat((observation, action), -1)
-        told = []
+        values = []
         for layers, value in self.pair:
             x = both
             for made in layers:
                 x = torch.relu(_product(x, made, self.rounded))
-            told.append(linear(x, value.weight, value.bias).squeeze(-1))
-        return torch.stack(told)
+            values.append(linear(x, value.weight, value.bias).squeeze(-1))
+        return torch.stack(values)
 
     @torch.no_grad()
-    def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, list[Kept]]:
+    def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, list[Activations]]:
         """Return the values, and the input for `pull` and `by_action`."""
         both = torch.cat((observation, action), -1)
-        told, kept = [], []
+        values, kept = [], []
         for layers, value in self.pair:
             x, of = _run(layers, both, self.rounded)
-            told.append(value(x).squeeze(-1))
+            values.append(value(x).squeeze(-1))
             kept.append(of)
-        return torch.stack(told), kept
+        return torch.stack(values), kept
 
     @torch.no_grad()
-    def pull(self, d: Tensor, kept: Sequence[Kept]) -> None:
+    def pull(self, d: Tensor, kept: Sequence[Activations]) -> None:
         """Compute the gradient of a loss from its gradients by the values, float32[2, R]."""
         for (layers, value), slope, of in zip(self.pair, d, kept, strict=True):
             _pull(layers, _head(value, slope.unsqueeze(-1), of.made[-1]), of, slopes=True)
 
     @torch.no_grad()
-    def by_action(self, d: Tensor, kept: Sequence[Kept], size: int) -> Tensor:
+    def by_action(self, d: Tensor, kept: Sequence[Activations], size: int) -> Tensor:
         """Return the gradients float32[R, A] of a loss by the actions; the stored gradient is unchanged."""
         found = []
         for (layers, value), slope, of in zip(self.pair, d, kept, strict=True):

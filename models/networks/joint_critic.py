@@ -16,49 +16,43 @@ from quantd.models.networks.onnx_nodes import Graph
 from quantd.models.networks.transformer import Encoder, Layout, Sizes
 
 
-def _body(
-    copies: int,
-    observation_size: int,
-    hidden: Sequence[int],
-    layout: Layout | None,
-    sizes: Sizes | None,
-    random: torch.Generator,
-) -> Perceptron | Encoder:
-    if sizes is None:
-        return Perceptron(copies, observation_size, hidden, random)
-    if layout is None:
-        raise ValueError("a transformer needs the layout of what it sees")
-    return Encoder(copies, observation_size, layout, sizes, random)
+class Body(NamedTuple):
+    """Hidden layers of actors and critics; with `sizes`, of the critics over a transformer, which needs `layout`."""
+
+    hidden: Sequence[int]
+    layout: Layout | None
+    sizes: Sizes | None
+
+    def encoder(self, copies: int, observation_size: int, random: torch.Generator) -> Encoder | None:
+        if self.sizes is None:
+            return None
+        if self.layout is None:
+            raise ValueError("a transformer needs the layout of what it sees")
+        return Encoder(copies, observation_size, self.layout, self.sizes, random)
 
 
 class Actors(nn.Module):
     """Maps float32[A, R, D] to action coordinates float32[A, R, K], agent by agent."""
 
     def __init__(
-        self,
-        agents: int,
-        observation_size: int,
-        coordinates: int,
-        random: torch.Generator,
-        *,
-        hidden: Sequence[int] = (128, 64),
-        layout: Layout | None = None,
-        sizes: Sizes | None = None,
+        self, agents: int, observation_size: int, coordinates: int, random: torch.Generator, body: Body
     ) -> None:
         super().__init__()
-        self.body: Final = _body(agents, observation_size, hidden, layout, sizes, random)
+        self.body: Final[Perceptron | Encoder] = body.encoder(agents, observation_size, random) or Perceptron(
+            agents, observation_size, body.hidden, random
+        )
         self.head = Linear(agents, self.body.outputs, coordinates, 0.01, random)
         self.vector, self.gradient = flatten(list(self.parameters()))
         self.leaves: Final = list(self.parameters())
 
     def forward(self, observation: Tensor) -> Tensor:
-        said: Tensor = self.head(self.body(observation))
-        return said
+        output: Tensor = self.head(self.body(observation))
+        return output
 
     def write(self, graph: Graph, given: str, prefix: str, agent: int) -> str:
         """Add one agent's nodes, from its observation float[1, D] to its coordinates float[1, K]."""
-        said = self.body.write(graph, given, prefix, agent)
-        return self.head.write(graph, said, f"{prefix}actor", agent)
+        output = self.body.write(graph, given, prefix, agent)
+        return self.head.write(graph, output, f"{prefix}actor", agent)
 
 
 class Seated(NamedTuple):
@@ -77,22 +71,12 @@ class Critics(nn.Module):
     The observation is encoded separately, so that several actions in the same state need one encoding.
     """
 
-    def __init__(
-        self,
-        agents: int,
-        state_size: int,
-        action_size: int,
-        random: torch.Generator,
-        *,
-        hidden: Sequence[int] = (128, 64),
-        layout: Layout | None = None,
-        sizes: Sizes | None = None,
-    ) -> None:
+    def __init__(self, agents: int, state_size: int, action_size: int, random: torch.Generator, body: Body) -> None:
         super().__init__()
-        self.encoder = None if sizes is None else _body(1, state_size, (), layout, sizes, random)
+        self.encoder = body.encoder(1, state_size, random)
         seen = state_size if self.encoder is None else self.encoder.outputs
-        self.body = Perceptron(agents, seen + agents * action_size, hidden, random)
-        self.head = Linear(agents, hidden[-1], 1, 1.0, random)
+        self.body = Perceptron(agents, seen + agents * action_size, body.hidden, random)
+        self.head = Linear(agents, body.hidden[-1], 1, 1.0, random)
         self.agents: Final = agents
         self.vector, self.gradient = flatten(list(self.parameters()))
         self.leaves: Final = list(self.parameters())
@@ -101,15 +85,12 @@ class Critics(nn.Module):
         """Encode float[R, P] as float[R, E]."""
         if self.encoder is None:
             return state
-        told: Tensor = self.encoder(state.unsqueeze(0))
-        return told[0]
+        encoded: Tensor = self.encoder(state.unsqueeze(0))
+        return encoded[0]
 
     def judge(self, read: Tensor, action: Tensor) -> Tensor:
-        """Return values float[A, R] of encoded states float[R, E] and actions float[R, A, K].
-
-        Actions may also be float[A, R, A, K], different for each critic.
-        """
+        """Return values float[A, R] of encoded states float[R, E] and actions float[R, A, K] (or float[A, R, A, K])."""
         done = action.flatten(-2)
         parts = [each.expand(self.agents, *each.shape[-2:]) for each in (read, done)]
-        said: Tensor = self.head(self.body(torch.cat(parts, 2)))
-        return said.squeeze(2)
+        output: Tensor = self.head(self.body(torch.cat(parts, 2)))
+        return output.squeeze(2)

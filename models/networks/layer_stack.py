@@ -17,10 +17,7 @@ def stacked(copies: int, *shape: int, deviation: float, random: torch.Generator)
 
 
 class Linear(nn.Module):
-    """Maps float[C, M, I] to float[C, M, O]; each copy has its own weights.
-
-    The variance of the outputs is `gain` squared times that of the inputs.
-    """
+    """Maps float[C, M, I] to float[C, M, O] by separate weights, with `gain` squared times the variance."""
 
     def __init__(self, copies: int, inputs: int, outputs: int, gain: float, random: torch.Generator) -> None:
         super().__init__()

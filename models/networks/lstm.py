@@ -41,9 +41,7 @@ class Lstm(nn.Module):
         self._tape: Final = Tape(self, self.spread, self.gradient)
 
     def cell(self, given: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-        """Map the observation's part of the gates float[B, 4H] and the carry float[B, 2H] to (output float[B, H], next
-        carry).
-        """
+        """Map the gates' inputs float[B, 4H] and the carry float[B, 2H] to (output float[B, H], next carry)."""
         output, memory = carry.chunk(2, -1)
         opened, kept, shown, fresh = (given + self.remembered(output)).chunk(4, -1)
         memory = torch.sigmoid(kept) * memory + torch.sigmoid(opened) * torch.tanh(fresh)
@@ -61,10 +59,7 @@ class Lstm(nn.Module):
         return Heads(self.actor(stacked), self.critic(stacked).squeeze(-1))
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
-        """Add one step to `graph`, from the node `given` and input "carry" to output "carried".
-
-        Returns the actor output's name.
-        """
+        """Add one step, from `given` and the input "carry" to output "carried". Returns the actor output's name."""
         hidden, cut = self.hidden, graph.columns
         output, memory = cut("carry", 0, hidden), cut("carry", hidden, 2 * hidden)
         seen = graph.linear(f"{prefix}given", self.given, given)

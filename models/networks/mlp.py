@@ -25,7 +25,7 @@ PART = 256
 """Number of rows processed together on a CPU: a layer's output then stays in the cache for the next layer."""
 
 
-class _Kept(NamedTuple):
+class _Activations(NamedTuple):
     """Values of one layer's forward pass, for its backward pass."""
 
     given: Tensor
@@ -72,7 +72,7 @@ class Mlp(nn.Module):
         # adjacent heads at the end: one product computes both
         heads: list[Tensor] = [self.actor.weight, self.critic.weight, self.actor.bias, self.critic.bias]
         self.vector, self.gradient = flatten([*self.trunk.parameters(), self.spread, *heads])
-        self._tapes: list[tuple[list[_Kept], Tensor]] = []
+        self._tapes: list[tuple[list[_Activations], Tensor]] = []
         self._views()
 
     def _views(self) -> None:
@@ -118,8 +118,8 @@ class Mlp(nn.Module):
         rows = observation.reshape(-1, observation.shape[-1])
         if keep:
             self._tapes.clear()
-        said = [self._forward(part, keep) for part in self._parts(rows)]
-        heads = (said[0] if len(said) == 1 else torch.cat(said)).view(*observation.shape[:-1], -1)
+        outputs = [self._forward(part, keep) for part in self._parts(rows)]
+        heads = (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).view(*observation.shape[:-1], -1)
         return Heads(heads[..., :-1], heads[..., -1])
 
     @torch.no_grad()
@@ -135,7 +135,7 @@ class Mlp(nn.Module):
             return (rows,)
         return rows.tensor_split(tuple(range(PART, len(rows), PART)))
 
-    def _backward(self, d: Tensor, kept: Sequence[_Kept], last: Tensor, before: float) -> None:
+    def _backward(self, d: Tensor, kept: Sequence[_Activations], last: Tensor, before: float) -> None:
         """Add the gradient to `before` times the stored one: 0 for the first part of the rows, then 1."""
         weight, _ = self._head
         self._add(self._head_slope, d, last, before)
@@ -180,7 +180,7 @@ class Mlp(nn.Module):
                 bent = torch.addmm(bias, x, weight.t(), beta=2, alpha=2).sigmoid_()
             normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)
             if keep:
-                kept.append(_Kept(x, bent, mean, scale))
+                kept.append(_Activations(x, bent, mean, scale))
             x = normal
         if keep:
             self._tapes.append((kept, x))

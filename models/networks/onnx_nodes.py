@@ -14,10 +14,7 @@ OPSET = 17
 Width = int | str | tuple[int | str, int | str]
 
 Readout = Literal["softmax", "softmax_gaussian", "dirichlet", "tanh"]
-"""Conversion of an actor's outputs to a deterministic action: `mode` of the distribution of that name.
-
-"softmax" gives the probabilities of discrete actions.
-"""
+"""Conversion of an actor's outputs to a deterministic action; "softmax" gives probabilities of discrete ones."""
 
 
 class Graph:

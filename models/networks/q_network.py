@@ -1,7 +1,4 @@
-"""Q-networks of discrete allocations:
-
-plain, dueling (Wang et al. 2016) and with noisy layers (Fortunato et al. 2018).
-"""
+"""Q-networks of discrete allocations: plain, dueling (Wang et al. 2016) and noisy (Fortunato et al. 2018)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,10 +20,7 @@ Noise = dict[str, tuple[Tensor, Tensor]]
 
 
 class NoisyLinear(nn.Module):
-    """y = (W + S (f(e) f(i)^T)) x + b + s f(e):
-
-    equations 9 to 11 of Fortunato et al. 2018. Without noise y = W x + b.
-    """
+    """y = (W + S (f(e) f(i)^T)) x + b + s f(e) (Fortunato et al. 2018, equations 9 to 11); W x + b without noise."""
 
     def __init__(self, inputs: int, outputs: int, random: torch.Generator) -> None:
         super().__init__()

@@ -46,10 +46,7 @@ class Scorer(nn.Module):
 
 
 def to_onnx(scorer: Scorer) -> bytes:
-    """Export [1, N, F] and [1, N] -> [1, N] for any N, node by node.
-
-    torch's exporter needs two more packages and fixes the number of assets.
-    """
+    """Export features [1, N, F] and mask [1, N] -> weights [1, N] for any N."""
     graph = Graph()
     node = graph.node
     last, assets, begin = graph.integers("last", -1), graph.integers("assets", 1), graph.integers("begin", 0)

@@ -101,9 +101,9 @@ class Block(nn.Module):
             columns = slice(number * width, (number + 1) * width)
             weight, bias = layer.weight[copy, :, columns].t() * scale, layer.bias[copy, 0, columns] * scale
             # three separate products: a single one of triple width is no faster in ONNX Runtime
-            said = graph.affine(f"{prefix}headed{len(graph.nodes)}", weight, bias, given)
+            product = graph.affine(f"{prefix}headed{len(graph.nodes)}", weight, bias, given)
             shape = graph.integers(f"{prefix}heads", -1, self.heads, part)
-            return graph.node("Transpose", [graph.node("Reshape", [said, shape])], perm=perm)
+            return graph.node("Transpose", [graph.node("Reshape", [product, shape])], perm=perm)
 
         normal = _normal(graph, x, prefix, width)
         keys = headed(self.offered, 0, normal, (1, 2, 0))
@@ -120,10 +120,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """C copies:
-
-    float[C, R, D] -> float[C, R, E], the last session's encoding with the assets' features and the book.
-    """
+    """C copies of float[C, R, D] -> float[C, R, E]: the last session's encoding, the features and the book."""
 
     def __init__(
         self, copies: int, observation_size: int, layout: Layout, sizes: Sizes, random: torch.Generator
@@ -211,21 +208,21 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
-        return self._told(observation).actor, carry
+        return self._in_parts(observation).actor, carry
 
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         if keep:
             with torch.enable_grad():
                 return self._tape.keep(self(observation))
         with torch.no_grad():
-            told = self._told(observation.reshape(-1, observation.shape[-1]))
+            heads = self._in_parts(observation.reshape(-1, observation.shape[-1]))
         shape = observation.shape[:-1]
-        return Heads(told.actor.view(*shape, -1), told.value.view(shape))
+        return Heads(heads.actor.view(*shape, -1), heads.value.view(shape))
 
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
         self._tape.pull(d_actor, d_spread, d_value)
 
-    def _told(self, rows: Tensor) -> Heads:
+    def _in_parts(self, rows: Tensor) -> Heads:
         parts = [self(part) for part in rows.tensor_split(tuple(range(PART, len(rows), PART)))]
         return Heads(torch.cat([part.actor for part in parts]), torch.cat([part.value for part in parts]))
 

@@ -18,10 +18,7 @@ BOUND: Final = 8.0
 """Cut of windowed returns, in deviations of their asset."""
 
 Held = Literal["weights", "cash"]
-"""Observable parts of a policy's own book, common to the daemon and the simulator.
-
-Progress or drawdown within an episode are excluded, because live trading has no episodes.
-"""
+"""Observable parts of a policy's own book; progress and drawdown exist only in episodes."""
 
 
 class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,10 +80,7 @@ def shown(spec: SightSpec, returns: Floats) -> NDArray[np.float32]:
 
 
 def observation(spec: SightSpec, returns: Floats, weights: Floats, cash: float) -> NDArray[np.float32]:
-    """Return the observation float32[D] of market returns float64[LOOKBACK, N] and of the book.
-
-    The book is weights float64[N] and cash as fractions of equity.
-    """
+    """Return the observation float32[D] of returns float64[LOOKBACK, N], and of held weights float64[N] and cash."""
     parts = [shown(spec, returns).reshape(-1)]
     for part in spec.book:
         parts.append(weights.astype(np.float32) if part == "weights" else np.array([cash], dtype=np.float32))

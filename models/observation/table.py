@@ -15,11 +15,7 @@ from quantd.trading.market import Floats
 from quantd.trading.view import Memory
 
 Part = Literal["weights", "cash", "drawdown", "progress", "value"]
-"""Parts of an account's state.
-
-These are the weights of its assets, its cash and its drawdown as fractions, the elapsed fraction of the episode, and
-equity over its starting capital.
-"""
+"""Parts of an account's state: weights, cash and drawdown as fractions, elapsed fraction, relative equity."""
 
 ACCOUNT: Final[tuple[Part, ...]] = ("weights", "cash", "drawdown", "progress")
 
@@ -33,10 +29,7 @@ class Sight(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A table float32[T, M] of T sessions, its M `names`, and the account parts that an environment appends.
-
-    Rows before `warm` lack history.
-    """
+    """A table float32[T, M] with its `names`, and appended parts of an account. Rows before `warm` lack history."""
 
     table: NDArray[np.float32]
     names: tuple[str, ...]

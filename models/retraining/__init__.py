@@ -1,1 +1,1 @@
-"""Training again on newer data, and whether what comes out is worth trying as a challenger."""
+"""Retrains models on newer data and compares the results with the models in use."""

@@ -1,6 +1,7 @@
-"""A new model beside the one in use, on the newest part of the data, which neither fitting nor choosing of the new one
-saw: the same days, costs, capital and whole shares. What comes of it is worth a try as a challenger or is not;
-nothing is promoted here."""
+"""Compares a new model with the one in use on the newest part of the data, outside the new one's training.
+
+Both have the same days, costs, capital and lots. A better one may become a challenger; nothing is promoted here.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -23,12 +24,11 @@ SCHEMA: Final = 1
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
-    """A challenger is worth a try when its measure over the newest part is better, by more than `min_gain` a year, with
-    one-sided
-    `confidence`, and its drawdown is at most `max_drawdown_ratio` times that of the one in use.
+    """Requirements for a challenger over the newest part.
 
-    The test is the paired, studentised circular block bootstrap of O. Ledoit and M. Wolf (2008). It asks less than
-    promotion does: there the challenger has still to show it on days that nobody knew.
+    Its measure is better by more than `min_gain` a year, with one-sided `confidence`. Its drawdown is at most
+    `max_drawdown_ratio` times that of the model in use. The test is the paired, studentised circular block bootstrap of
+    O. Ledoit and M. Wolf (2008). Promotion has stricter rules, on live days.
     """
 
     measure: Measure = "sharpe"
@@ -44,15 +44,14 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Figures(Struct, frozen=True, forbid_unknown_fields=True):
-    """After costs."""
+    """Results after costs."""
 
     performance: Performance
     turnover_annual: float
 
 
 class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
-    """The comparison. `why` says what was missing, or is empty; `current` None: there was none, and the first is worth
-    a try."""
+    """The comparison. `why` is the failed requirement, or empty. `current` is None without a model in use."""
 
     worth: bool
     why: str
@@ -62,10 +61,10 @@ class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
     equal_weight: Figures
     current: Figures | None = None
     gain: float | None = None
-    """Of the measure, a year."""
+    """Gain of the measure, annual."""
     p: float | None = None
     seen_by_current: int = 0
-    """Sessions of the window that the one in use was fitted or chosen on: there it has an advantage."""
+    """Sessions of the window inside the training of the model in use, which favour it."""
 
 
 def judge(
@@ -80,8 +79,7 @@ def judge(
     lot: float | Sequence[float],
     key: str,
 ) -> Verdict:
-    """Both over `newest`, in whole shares. `key` names the comparison: what the bootstrap draws follows from it.
-    ValueError where one of them fails."""
+    """Compare both over `newest`. The bootstrap's draws depend on `key`. Raises ValueError where a policy fails."""
     rows = newest.rows(panel.day_ns)
 
     def walked(policy: Policy) -> Walk:
@@ -97,7 +95,6 @@ def judge(
         own.returns,
         other.returns,
         measure=rule.measure,
-        periods=PERIODS_PER_YEAR,
         risk_free_annual=own.risk_free_annual,
         key=key.encode(),
         resamples=rule.resamples,

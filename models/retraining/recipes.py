@@ -1,7 +1,4 @@
-"""How an artifact was made, so that it can be made again on later data: its parts move on, everything else stays.
-
-Imports torch only where something is trained.
-"""
+"""Reconstructs how an artifact was made, so that it can be made again on later data. Torch is imported for training."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -28,7 +25,7 @@ Progress = Callable[[str], None]
 
 
 class Recipe(Protocol):
-    """One training, whatever kind of artifact comes of it."""
+    """One training, for any kind of artifact."""
 
     symbols: tuple[str, ...]
     splits: Splits
@@ -40,25 +37,24 @@ class Recipe(Protocol):
     """Interest on cash in evaluations."""
 
     def settings(self) -> dict[str, Any]:
-        """Everything that determines it, but the data."""
+        """Return everything that determines it, except the data."""
         ...
 
     def moved(self, days: int, *, expanding: bool) -> "Recipe":
-        """All parts so many days later; expanding, the training part begins where it did."""
+        """Return the recipe with all parts moved by `days`; when `expanding`, the start of the training part stays."""
         ...
 
     def changed(self, changes: Sequence[str]) -> "Recipe":
-        """With KEY=VALUE of its plan. Raises ValueError."""
+        """Return the recipe with KEY=VALUE settings of its plan. Raises ValueError."""
         ...
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        """Writes the artifact. Reads nothing later than its last part. Raises ValueError."""
+        """Write the artifact. Nothing after its last part is read. Raises ValueError."""
         ...
 
 
 def recipe_of(source: Path) -> Recipe:
-    """That of an artifact's folder, of the version a folder stands for, or of a plan in TOML. ArtifactError or
-    ValueError."""
+    """Return the recipe of an artifact, of a folder of versions, or of a TOML plan. Raises ValueError."""
     if source.suffix == ".toml":
         from quantd.models.training.plans.plan import read
 
@@ -77,7 +73,7 @@ def recipe_of(source: Path) -> Recipe:
 
 
 def moved(splits: Splits, days: int, *, expanding: bool) -> Splits:
-    """All parts so many days later, as long as they were; expanding, `train` begins where it did."""
+    """Return all parts moved by `days`; when `expanding`, the start of `train` stays."""
     by = timedelta(days=days)
     train, validation, test = (
         Split(part.name, part.first + by, part.last + by) for part in (splits.train, splits.validation, splits.test)
@@ -88,7 +84,7 @@ def moved(splits: Splits, days: int, *, expanding: bool) -> Splits:
 
 
 class ScorerRecipe:
-    """Of the scorer, trained through the simulator."""
+    """A training of the scorer."""
 
     cash_rate: float | str | None = None
 
@@ -138,7 +134,7 @@ _RECORDED = {
 
 
 class LearnedRecipe:
-    """Of a policy by any of the learners, from its plan."""
+    """A training of a policy by one of the learners."""
 
     def __init__(self, plan: "LearnerPlan", looks: int = 0) -> None:
         self._plan, self._looks = plan, looks
@@ -147,11 +143,11 @@ class LearnedRecipe:
         self.lots = market.lots(self.symbols)
 
     def settings(self) -> dict[str, Any]:
-        said: dict[str, Any] = msgspec.to_builtins(self._plan)
-        said.pop("data")  # files are told apart by what is in them
+        table: dict[str, Any] = msgspec.to_builtins(self._plan)
+        table.pop("data")  # files are told apart by what is in them
         if self.cash_rate is None:
-            del said["market"]["cash_rate"]  # versions that were made before there was a rate keep their names
-        return {"kind": "learned", "symbols": list(self.symbols), **said}
+            del table["market"]["cash_rate"]  # versions that were made before there was a rate keep their names
+        return {"kind": "learned", "symbols": list(self.symbols), **table}
 
     def moved(self, days: int, *, expanding: bool) -> "LearnedRecipe":
         splits = moved(self._plan.splits, days, expanding=expanding)
@@ -186,7 +182,7 @@ class LearnedRecipe:
 
 
 def learned_of(manifest: AgentManifest) -> LearnedRecipe:
-    """The plan that a learned policy was made by. ArtifactError where this version has no such plans."""
+    """Return the recipe of a learned policy. Raises ArtifactError where this version cannot read its plan."""
     from quantd.models.training.plans.plan import PlanError, restored
 
     if manifest.parent:
@@ -202,7 +198,7 @@ def learned_of(manifest: AgentManifest) -> LearnedRecipe:
 
 
 def scorer_of(manifest: ScorerManifest) -> ScorerRecipe:
-    """The plan behind a scorer: its windows and seeds from the manifest, the rest from its command, or as usual."""
+    """Return the recipe of a scorer: windows and seeds from its manifest, the rest from its command or the defaults."""
     from quantd.models.training.runs.scorer_run import Plan
 
     training, usual = manifest.training, Plan()
@@ -223,7 +219,7 @@ def scorer_of(manifest: ScorerManifest) -> ScorerRecipe:
 
 
 def _settings_in(command: str) -> list[str]:
-    """KEY=VALUE of a recorded command: of its --set, and of --iterations."""
+    """Return the KEY=VALUE settings of a recorded command."""
     words = shlex.split(command)
     found = []
     for flag, value in pairwise(words):

@@ -1,5 +1,4 @@
-"""One retraining: the parts of a plan moved to where the data end, a new version trained, judged beside the one in use,
-and written with the decision."""
+"""One retraining: moves a plan to the end of the data, trains a version, compares it, and records the decision."""
 
 import fcntl
 import shlex
@@ -15,6 +14,7 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
+from quantd.models.artifacts.folder import replace_file
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.runtime import Trained
@@ -28,13 +28,15 @@ WORTH: Final = "worth trying as a challenger"
 MAKING: Final = ".making-"
 LOCK: Final = ".lock"
 DECISIONS: Final = "decisions"
-"""Folder of what was found about each version, beside them."""
+"""Folder of the recorded decisions."""
 
 
-class Asked(Struct, frozen=True):
-    """What to train again, on which data. `until`: nothing later is read (None: the last session that all symbols
-    have);
-    `against`: what is in use (None: the version that `out` stands for, or else `source`)."""
+class RetrainingRequest(Struct, frozen=True):
+    """A request to train again.
+
+    Nothing after `until` is read; None is the last session of all symbols. `against` is the model in use; None is the
+    current version of `out`, or else `source`.
+    """
 
     source: Path
     out: Path
@@ -42,19 +44,22 @@ class Asked(Struct, frozen=True):
     actions: Path
     until: date | None = None
     stale: date | None = None
-    """The data have to reach to this day."""
+    """The earliest permitted end of the data."""
     against: Path | None = None
     expanding: bool = False
     changes: tuple[str, ...] = ()
     rule: Rule = Rule()
     takes: bool = True
-    """Whether `out` may stand for what is worth a try; not where only what somebody signed is traded."""
+    """Whether the new version may become current; False where only signed artifacts are traded."""
 
 
 class Decision(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a retraining found, as it is written. `version` is the folder of what was trained; `digest` of its manifest,
-    `current_digest` of the one it was held against ("" for none). `promoted` is whether the folder stands for the new
-    version now: it then is the challenger of whoever names the folder, and nothing more."""
+    """The recorded result of a retraining.
+
+    `version` is the folder of the new version. `digest` and `current_digest` are those of the manifests of the new
+    version and of the model in use ("" for none). `promoted` is whether the new version became current: it is then the
+    challenger of agents that name the folder.
+    """
 
     schema: int
     version: str
@@ -67,32 +72,31 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
     rule: Rule
     verdict: Verdict
     costs_bp: float
-    """Commission, half the spread and slippage of what is traded."""
+    """Commission, half spread and slippage of traded value."""
     capital: float
     parts: dict[str, tuple[str, str]]
     command: str
 
 
-def retrain(asked: Asked, progress: Progress) -> Decision:
-    """Trains, judges and writes. What was asked and answered before is answered alike, without training; then the
-    folder goes on to stand for what it does now.
+def retrain(request: RetrainingRequest, progress: Progress) -> Decision:
+    """Train, compare and record. An identical request returns the recorded decision without training.
 
-    Raises ArtifactError, ValueError (data that do not fit, a policy that fails) and OSError; then nothing has changed.
+    Raises ArtifactError, ValueError (unsuitable data, a failing policy) and OSError; nothing has changed then.
     """
-    recipe = recipe_of(asked.source).changed(asked.changes)
-    last = last_session(asked.bars, recipe.symbols, asked.until)
-    recipe = recipe.moved((last - recipe.splits.test.last).days, expanding=asked.expanding)
-    if asked.stale is not None and last < asked.stale:
-        raise ValueError(f"{asked.bars}: bars of all symbols end {last}, before {asked.stale}; fetch newer ones")
-    version = _name(recipe, asked, last)
-    against = asked.against or in_use(asked.out) or (asked.source if asked.source.suffix != ".toml" else None)
+    recipe = recipe_of(request.source).changed(request.changes)
+    last = last_session(request.bars, recipe.symbols, request.until)
+    recipe = recipe.moved((last - recipe.splits.test.last).days, expanding=request.expanding)
+    if request.stale is not None and last < request.stale:
+        raise ValueError(f"{request.bars}: bars of all symbols end {last}, before {request.stale}; fetch newer ones")
+    version = _name(recipe, request, last)
+    against = request.against or in_use(request.out) or (request.source if request.source.suffix != ".toml" else None)
     held = None if against is None else load_artifact(against, {})
-    with _alone(asked.out):
-        return _retrained(asked, recipe, version, against, held, last, progress)
+    with _alone(request.out):
+        return _retrained(request, recipe, version, against, held, last, progress)
 
 
 def _retrained(
-    asked: Asked,
+    request: RetrainingRequest,
     recipe: Recipe,
     version: str,
     against: Path | None,
@@ -100,32 +104,32 @@ def _retrained(
     last: date,
     progress: Progress,
 ) -> Decision:
-    place = asked.out / version
-    if (place / MANIFEST).is_file() and (known := _written(asked.out, version)) is not None:
+    place = request.out / version
+    if (place / MANIFEST).is_file() and (known := _written(request.out, version)) is not None:
         challenger = load_artifact(place, {}).digest
         if known.digest == challenger and held is not None and held.digest in (challenger, known.current_digest):
             return known
     if not (place / MANIFEST).is_file():
-        for left in asked.out.glob(f"{MAKING}*"):  # of one that was ended
+        for left in request.out.glob(f"{MAKING}*"):  # of one that was ended
             shutil.rmtree(left, ignore_errors=True)
-        making = asked.out / f"{MAKING}{version}"
+        making = request.out / f"{MAKING}{version}"
         making.mkdir()
         try:
-            recipe.train(asked.bars, asked.actions, making / version, _command(asked, last), progress)
+            recipe.train(request.bars, request.actions, making / version, _command(request, last), progress)
             (making / version).rename(place)
         finally:
             shutil.rmtree(making, ignore_errors=True)
-    decision = _decided(asked, recipe, version, against, held, progress)
-    _write(asked.out, decision)
+    decision = _decided(request, recipe, version, against, held, progress)
+    _write(request.out, decision)
     if decision.promoted:
         when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        point(asked.out, version, decision.digest, when, f"retrained until {decision.until}: {decision.reason}")
+        point(request.out, version, decision.digest, when, f"retrained until {decision.until}: {decision.reason}")
     return decision
 
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """While this holds nobody else trains into `out`. ValueError where somebody does."""
+    """Lock `out` against other retrainings. Raises ValueError where another one runs."""
     fresh = not out.is_dir()
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -141,8 +145,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def in_use(out: Path) -> Path | None:
-    """The version that a folder of versions stands for; None where it stands for none yet. ArtifactError for a pointer
-    to nowhere, or for an artifact: versions lie in a folder of their own."""
+    """Return the current version of a folder of versions, None without one. Raises ArtifactError."""
     if (out / MANIFEST).exists():
         raise ArtifactError(
             f"{out}: is one artifact; versions are written into a folder of their own, give another --out"
@@ -152,30 +155,35 @@ def in_use(out: Path) -> Path | None:
 
 
 def _decided(
-    asked: Asked, recipe: Recipe, version: str, against: Path | None, held: Trained | None, progress: Progress
+    request: RetrainingRequest,
+    recipe: Recipe,
+    version: str,
+    against: Path | None,
+    held: Trained | None,
+    progress: Progress,
 ) -> Decision:
-    place, splits = asked.out / version, recipe.splits
+    place, splits = request.out / version, recipe.splits
     challenger = load_artifact(place, {})
     if held is not None and held.digest == challenger.digest:
         held = None
     progress(f"judging {version} on {splits.test.first} to {splits.test.last}")
     lookback = max(p.lookback for p in (challenger, held or challenger))
     begins = splits.test.first - timedelta(days=int(lookback * 1.6) + 30)
-    actions = asked.actions if asked.actions != Path() else None
-    panel = read_panel(asked.bars, actions, recipe.symbols, begins, splits.test.last, recipe.cash_rate)
+    actions = request.actions if request.actions != Path() else None
+    panel = read_panel(request.bars, actions, recipe.symbols, begins, splits.test.last, recipe.cash_rate)
     verdict = judge(
         challenger,
         held,
         panel,
         splits.test,
-        asked.rule,
+        request.rule,
         costs=recipe.costs,
         capital=recipe.capital,
         lot=recipe.lots,
         key=f"{splits.test.first}|{splits.test.last}|{','.join(recipe.symbols)}",
     )
     reason = verdict.why or (WORTH if held is not None else f"{WORTH}: there is none in use to hold it against")
-    if verdict.worth and not asked.takes:
+    if verdict.worth and not request.takes:
         reason += ", once it is signed: `quantd models sign`, then `quantd models use`"
     costs = recipe.costs
     return Decision(
@@ -185,19 +193,19 @@ def _decided(
         current="" if held is None or against is None else str(against),
         current_digest="" if held is None else held.digest,
         until=str(splits.test.last),
-        promoted=verdict.worth and asked.takes,
+        promoted=verdict.worth and request.takes,
         reason=reason,
-        rule=asked.rule,
+        rule=request.rule,
         verdict=verdict,
         costs_bp=costs.commission_bp + costs.spread_bp / 2.0 + costs.slippage_bp,
         capital=recipe.capital,
         parts={s.name: (str(s.first), str(s.last)) for s in (splits.train, splits.validation, splits.test)},
-        command=_command(asked, splits.test.last),
+        command=_command(request, splits.test.last),
     )
 
 
 def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date:
-    """The last day, `until` at the latest, of which every symbol has a bar. ValueError where there is none."""
+    """Return the last day, `until` at the latest, with bars of every symbol. Raises ValueError where there is none."""
     frame = scan(bars).filter(pl.col("symbol").is_in(list(symbols)))
     if until is not None:
         frame = frame.filter(pl.col("ts").cast(pl.Date) <= until)
@@ -210,22 +218,22 @@ def last_session(bars: Path, symbols: Sequence[str], until: date | None) -> date
     return day
 
 
-def _name(recipe: Recipe, asked: Asked, last: date) -> str:
-    """v20190329-1a2b3c: the last day, and a hash of plan and data."""
-    data = [file_digest(path) for path in (asked.bars, asked.actions) if path != Path()]
+def _name(recipe: Recipe, request: RetrainingRequest, last: date) -> str:
+    """Return the name of a version, v20190329-1a2b3c: the last day, and a hash of plan and data."""
+    data = [file_digest(path) for path in (request.bars, request.actions) if path != Path()]
     text = msgspec.json.encode([recipe.settings(), data], order="sorted", enc_hook=str)
     return f"v{last:%Y%m%d}-{blake2b(text, digest_size=3).hexdigest()}"
 
 
-def _command(asked: Asked, last: date) -> str:
-    """As it would be typed."""
-    words = ["quantd", "retrain", str(asked.source), "--out", str(asked.out), "--until", str(last)]
-    words += ["--bars", str(asked.bars), "--actions", str(asked.actions) if asked.actions != Path() else ""]
-    if asked.against is not None:
-        words += ["--against", str(asked.against)]
-    if asked.expanding:
+def _command(request: RetrainingRequest, last: date) -> str:
+    """Return the command line of a request."""
+    words = ["quantd", "retrain", str(request.source), "--out", str(request.out), "--until", str(last)]
+    words += ["--bars", str(request.bars), "--actions", str(request.actions) if request.actions != Path() else ""]
+    if request.against is not None:
+        words += ["--against", str(request.against)]
+    if request.expanding:
         words.append("--expanding")
-    for change in asked.changes:
+    for change in request.changes:
         words += ["--set", change]
     return shlex.join(words)
 
@@ -243,13 +251,12 @@ def _written(out: Path, version: str) -> Decision | None:
 def _write(out: Path, decision: Decision) -> None:
     folder = out / DECISIONS
     folder.mkdir(exist_ok=True)
-    unfinished = folder / f".{decision.version}.new"
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n")
-    unfinished.replace(folder / f"{decision.version}.json")
+    text = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
+    replace_file(folder / f"{decision.version}.json", text)
 
 
 def decisions(out: Path) -> list[Decision]:
-    """All that were written, oldest version first."""
+    """Return all recorded decisions, oldest version first."""
     folder = out / DECISIONS
     files = sorted(folder.glob("v*.json")) if folder.is_dir() else []
     return [msgspec.json.decode(path.read_bytes(), type=Decision) for path in files]

@@ -9,10 +9,11 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from quantd.risk.limits.bounds import lower, rules_of
-from quantd.risk.limits.catalogue import LIMITS
+from quantd.risk.limits.catalogue import FIELDS, LIMITS, Limits
 from quantd.risk.limits.record import NAMED, Limit
 
 _TABLE: Final = re.compile(r"(?<=<!-- limits: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_PLAIN: Final = Limits()
 _KINDS: Final = (*NAMED.values(), "price", "all", "exit")
 
 
@@ -22,9 +23,9 @@ def with_tables(page: str) -> str:
 
 
 def _table(section: str) -> str:
-    limits = [each for each in LIMITS.values() if each.about and each.section == section]
+    limits = [each for each in LIMITS.values() if each.section == section and (each.key in FIELDS or each.bounds)]
     columns = [("key", [f"`{each.key.removesuffix('_ns')}`" for each in limits])]
-    columns.append(("what it bounds", [each.about for each in limits]))
+    columns.append(("what it bounds", [each.about or each.words(_PLAIN) for each in limits]))
     columns += [
         (name, cells)
         for name, cells in (

@@ -1,4 +1,4 @@
-"""A basket on its way through the gate: the book it belongs to and how far its exposures can go."""
+"""One basket in the gate: its book, and the range of exposures that open orders can reach."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -14,22 +14,20 @@ if TYPE_CHECKING:
     from quantd.risk.limits.ruleset import Rules
 
 SLACK: Final = 1e-12
-"""Relative tolerance of every comparison: rounding of floats, never a lot of anything."""
+"""Relative tolerance of each comparison, for rounding of floats."""
 
 
 class Account(Struct, kw_only=True, eq=False):
-    """One book, an agent's or the house's, with what may still fill.
+    """The book of an agent or of the house, with its open orders.
 
-    `lots` float64[N] signed; `cash` and `equity` in account currency at the marks; `up` and `down` float64[N]
-    remaining lots of open, unknown and held-back buy and sell orders, unsigned, None for none; `up_cash` what
-    those buys can cost at their worst prices with fees; `open_orders` how many rows that are.
-    `open_loss`: what equity loses at most when they fill at their worst prices with fees; None: taken from
-    `up_cash` and the collars, which is exact while the marks have not moved since. `open_gain`: what it gains at most
-    by them, where the marks have moved past their prices.
-    `traded` is what was traded in this session already, in currency; `recent_orders` how many orders
-    were sent within `order_rate.per`, `session_orders` in this session; `repeated` float64[N] the signed lots asked
-    within `duplicate_window`, None for none; `blocked` bool[N] what a protective exit closed too recently to be entered
-    again; `halted` bool[N] what the venue does not trade now.
+    `lots` float64[N] is signed. `cash` and `equity` are in account currency at the marks. `up` and `down` float64[N]
+    are the remaining unsigned lots of open, unknown and held-back buy and sell orders; None for none. `up_cash` is the
+    largest cost of those buys, with fees. `open_orders` counts them. `open_loss` is the largest fall of equity when
+    they fill; None derives it from `up_cash` and the collars, which is exact while the marks stay. `open_gain` is the
+    largest rise, where marks have passed their prices. `traded` is the value traded in this session. `recent_orders`
+    counts orders within `order_rate.per`, `session_orders` those of this session. `repeated` float64[N] are the signed
+    lots requested within `duplicate_window`; None for none. `blocked` bool[N] marks the cooldown after a protective
+    exit, `halted` bool[N] a trading halt.
     """
 
     lots: Floats
@@ -49,7 +47,7 @@ class Account(Struct, kw_only=True, eq=False):
     halted: Bools | None = None
 
     def carried(self) -> Bools:
-        """bool[N]: what is held or may still fill; what is not a number is."""
+        """bool[N]: positions and open orders; NaN counts as one."""
         found: Bools = self.lots != 0.0
         for side in (self.up, self.down):
             if side is not None:
@@ -57,8 +55,7 @@ class Account(Struct, kw_only=True, eq=False):
         return found
 
     def closable(self) -> Floats:
-        """float64[N] lots by which a position can be made smaller without crossing zero: what open orders against it
-        leave, below 0 where they may cross it themselves."""
+        """float64[N] lots that can close a position, less open orders against it; negative if they may cross 0."""
         left, long = np.abs(self.lots), self.lots > 0.0
         if self.down is not None:
             left = left - np.where(long, self.down, 0.0)
@@ -68,14 +65,13 @@ class Account(Struct, kw_only=True, eq=False):
 
 
 class Extent(Struct, eq=False, dict=True):
-    """How far exposures can go before the new adding orders, in account currency.
+    """The range of exposures before the new adding orders, in account currency.
 
-    `w` float64[2N] is [-lowest | highest] exposure of each symbol over every subset and partial fill of
-    open and reducing orders, `y` its positive part: short | long at their worst. `equity` is the lowest over
-    those fills, `before` that by which a limit is breached already, without this basket, and `slip` float64[N] what one
-    more lot can take from it. `cash_used` is what cash must still cover, `traded` what this session has traded, with
-    all that is open and the basket's reductions.
-    `settled`: the state after all of them have filled at reference prices, instead of the worst on the way.
+    `w` float64[2N] is [-lowest | highest] exposure of each symbol over every subset and partial fill of open and
+    reducing orders; `y` is its positive part, short | long. `equity` is the lowest equity over those fills. `before` is
+    the equity that decides whether a limit is already breached. `slip` float64[N] is the largest loss of one more lot.
+    `cash_used` is the cash already committed. `traded` is the session's traded value with all open orders and
+    reductions. `settled`: the state after all fills at reference prices, not the worst state in flight.
     """
 
     w: Floats
@@ -93,8 +89,8 @@ class Extent(Struct, eq=False, dict=True):
         return np.maximum(self.w, 0.0)
 
     def reach(self, case: "Case", lots: Floats) -> tuple[Floats, float, float]:
-        """With `lots` (unsigned) added: float64[2N] exposures short | long at their worst, the heaviest of them, and
-        what `lots` can take from equity."""
+        """After adding unsigned `lots`: float64[2N] largest exposures short | long, their maximum, and the largest loss
+        of `lots`."""
         # several limits in a row look at the same lots; arrays of lots are replaced, never written
         if self._reach is None or lots is not self._lots:
             full = self.y + case.sides(lots)
@@ -104,7 +100,7 @@ class Extent(Struct, eq=False, dict=True):
 
 
 class Case(Struct, eq=False, dict=True):
-    """One basket under way through the gate: its reducing part is settled, the adding part is being sized."""
+    """One basket in the gate: reducing orders are settled, adding orders are being sized."""
 
     ctx: Context
     account: Account
@@ -113,9 +109,9 @@ class Case(Struct, eq=False, dict=True):
     extents: list[Extent]
     scenarios: dict[int, Scenarios] = {}
     weights_keep: bool = True
-    """Known to comply with all lots still under way: then they do with any fewer."""
+    """All requested lots comply with the weight limits, so fewer lots do too."""
     pairs: "Correlation | None" = None
-    """The limit of pairs, where they are not known to comply."""
+    """The correlation limit; None where all pairs are known to comply."""
     _lots: Floats | None = None
     _added: Floats | None = None
 
@@ -124,19 +120,19 @@ class Case(Struct, eq=False, dict=True):
         return SLACK * abs(self.account.equity)
 
     def standing(self, extent: Extent) -> tuple[Floats, float]:
-        """float64[2N], [-e | e], and equity without the adding orders, exactly: what says whether a limit is
-        breached already. On the way that is what is held now, else what is held after the other fills."""
+        """float64[2N] [-e | e] exposures and equity without the adding orders, exact: they decide whether a limit is
+        already breached. In flight these are the current positions, else the positions after all other fills."""
         if extent.settled:
             return extent.w, extent.before
         held = self.account.lots * self.ctx.px
         return np.concatenate((-held, held)), self.account.equity
 
     def side(self, both: Floats) -> Floats:
-        """float64[N] of a float64[2N]: the side each adding order is on."""
+        """The entries float64[N] of a float64[2N] for the side of each adding order."""
         return np.where(self.buys, both[self.rules.size :], both[: self.rules.size])
 
     def sides(self, lots: Floats) -> Floats:
-        """float64[2N], currency that adding `lots` (unsigned) puts on the sell side | the buy side."""
+        """float64[2N] value of unsigned `lots` on the sell side | the buy side."""
         if self._added is not None and lots is self._lots:
             return self._added
         value = lots * self.ctx.px

@@ -10,8 +10,8 @@ from quantd.trading.instruments import Universe
 
 
 def cash(always: object, limits: Limits, universe: Universe) -> list[Linear]:
-    """On the way: buys at worst prices with fees, sales not counted, within cash + max_cash_debit x equity.
-    After all fills, at reference prices and with the sales: within cash. The reserve stays in both."""
+    """In flight, buys at worst prices with fees and without sales stay within cash + max_cash_debit x equity. After all
+    fills at reference prices, cash stays above the reserve."""
     fee = limits.fee_bp * 1e-4
     paid = (1.0 + limits.collar) * (1.0 + fee)
     # the debit is a share of equity, which falls by what a buy pays above the mark; sales would raise cash by more
@@ -19,14 +19,14 @@ def cash(always: object, limits: Limits, universe: Universe) -> list[Linear]:
 
 
 def buying_power(cap: AccountCap, limits: Limits, universe: Universe) -> list[Linear]:
-    """What adds risk, bought or sold short, at worst prices with fees, within what the venue says may still be bought:
-    that has the open orders in it, and nothing held uses it. Absolute, on the way as at the end."""
+    """Adding orders, long or short, at worst prices with fees stay within the venue's buying power, which already
+    includes open orders. The bound is absolute, in flight and after all fills."""
     paid = (1.0 + limits.collar) * (1.0 + limits.fee_bp * 1e-4)
     return [Linear(cap.limit, long=paid, short=paid, held="nothing", way=cap.limit)]
 
 
 def equity(always: object, limits: Limits, universe: Universe) -> list[Linear]:
-    """Equity at worst prices stays positive, limits or none."""
+    """Equity at worst prices stays positive."""
     return [Linear(1.0, held="nothing", way=1.0)]
 
 
@@ -86,7 +86,6 @@ LIMITS: Final = (
         tighter=higher,
         profiles={"conservative": 0.02},
         bounds=FRACTION,
-        about="cash that must remain",
         enforced="row",
     ),
     Limit("fee_bp", 430, "commission that is reserved, bp", "number", always=True, tighter=higher, section="broker"),

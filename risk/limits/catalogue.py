@@ -1,5 +1,4 @@
-"""What may be set: the records of all limits, found in this package and in installed ones, and what follows
-from them."""
+"""The records of all limits, of this package and of installed ones, and the tables derived from them."""
 
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -37,14 +36,14 @@ __all__ = [
     "SALES_FREE", "AccountCap", "Correlation",
     "Limit", "Limits", "Liquidity", "Method", "Protective", "Ramp", "Rate", "Reason", "Stress", "Tail", "bound_of",
     "by_key", "kinds_of",
-    "override", "tightest", "tightest_exits", "value_of",
+    "override", "tighter_of", "tightest", "value_of",
 ]  # fmt: skip
 
 ABOVE: Final = frozenset({"__main__", "catalogue", "profiles", "ruleset", "values"})
-"""Modules of this package that read the records, and have none."""
+"""Modules of this package that read the records and have none."""
 
 GROUP: Final = "quantd.limits"
-"""The entry points by which an installed package adds records."""
+"""The entry-point group of installed packages with records."""
 
 NONE: Final = Refusal(0, "NONE", "as asked")
 
@@ -58,8 +57,8 @@ def _found() -> Iterator[Limit]:
 
 
 def by_key(records: list[Limit]) -> dict[str, Limit]:
-    """Records by key, in the order in which people read them. ValueError for two records of one key, name or code, for
-    and for a field of `Limits` without a record."""
+    """Records by key, in display order. Raises ValueError for a duplicate key, name or code, and for a field of
+    `Limits` without a record."""
     keys = [each.key for each in records]
     refusals = [NONE, *(refusal for each in records for refusal in each.refusals)]
     codes, names = [str(each.code) for each in refusals], [each.name for each in refusals]
@@ -74,12 +73,12 @@ def by_key(records: list[Limit]) -> dict[str, Limit]:
 
 
 LIMITS: Final[dict[str, Limit]] = by_key(list(_found()))
-"""Key -> record, in the order in which people read them."""
+"""Key -> record, in display order."""
 
 EXTRA: Final[dict[str, Limit]] = {
     key: each for key, each in LIMITS.items() if each.bounds is not None and key not in FIELDS
 }
-"""Those that a configuration sets and that have no field in `Limits`."""
+"""Configurable limits without a field in `Limits`."""
 
 _REFUSALS: Final = sorted(
     [("", NONE), *((each.key, refusal) for each in LIMITS.values() for refusal in each.refusals)],
@@ -103,33 +102,33 @@ REASON_NAMES: Final = tuple(
     next((refusal.name.lower() for _, refusal in _REFUSALS if refusal.code == code), str(code))
     for code in range(_REFUSALS[-1][1].code + 1)
 )
-"""Code of a reason -> its name."""
+"""Reason code -> name."""
 
 LIMIT_OF: Final[dict[int, str]] = {refusal.code: key for key, refusal in _REFUSALS}
-"""Code of a reason -> the limit that gave it; "" for none."""
+"""Reason code -> key of the limit; "" for none."""
 
 SALES_FREE: Final = frozenset(refusal.code for _, refusal in _REFUSALS if refusal.sales_free)
-"""Codes of what the sales of the same decision may free."""
+"""Codes of cuts that sales of the same decision may free."""
 
 ON_BREACH: Final = frozenset(key for key, each in LIMITS.items() if each.on_breach)
-"""Limits of which a breach is reported, and not a use."""
+"""Limits that alert on a breach only, not on high use."""
 
 FLOORS: Final = frozenset(key for key, each in LIMITS.items() if each.floor)
-"""Limits whose value must not fall below the bound."""
+"""Limits whose bound is a minimum."""
 
 
 K = TypeVar("K", Capped, Rows, Families, Tails, Forms, Counts)
 
 
 def kinds_of(kind: type[K]) -> list[tuple[Limit, K]]:
-    """Every limit of a kind, in the order of the kind."""
+    """All limits of one kind, in the order of the kind."""
     found = [(each, own) for each in LIMITS.values() for own in each.kinds if isinstance(own, kind)]
     return sorted(found, key=lambda pair: pair[1].place)
 
 
 def override(profile: Limits, **keys: Any) -> Limits:
-    """`profile` with explicit keys in place of its own; None turns a limit off. TypeError names an unknown key,
-    ValueError a value beyond the bounds of its record."""
+    """`profile` with explicit keys replaced; None turns a limit off. Raises TypeError for an unknown key and ValueError
+    for a value out of bounds."""
     known = (*FIELDS, *EXTRA)
     extra = {} if profile.extra is UNSET else dict(profile.extra)
     for name in keys.keys() & EXTRA.keys():
@@ -149,10 +148,7 @@ def override(profile: Limits, **keys: Any) -> Limits:
 
 
 def tightest(a: Limits, b: Limits) -> Limits:
-    """The set that complies exactly where both do, for one book.
-
-    ValueError when two estimators (method, confidence, horizon, lookback) differ: neither is the tighter.
-    """
+    """The set of limits that complies where both `a` and `b` do. Raises ValueError for two different estimators."""
     keys = [*(key for key in LIMITS if key in FIELDS), *EXTRA]
     return override(Limits(), **{key: tighter_of(key, value_of(a, key), value_of(b, key)) for key in keys})
 
@@ -160,9 +156,3 @@ def tightest(a: Limits, b: Limits) -> Limits:
 def tighter_of(key: str, a: Any, b: Any) -> Any:
     """The tighter of two values of one limit; None is off."""
     return either(LIMITS[key].tighter, key, a, b)
-
-
-def tightest_exits(a: Protective | None, b: Protective | None) -> Protective | None:
-    """The protective set that closes a position as soon as either does, and keeps it closed as long as either."""
-    found: Protective | None = tighter_of("protective", a, b)
-    return found

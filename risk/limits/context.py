@@ -1,6 +1,6 @@
-"""What the gate knows of the market at one sample: prices, ages, volumes and synchronous return scenarios.
+"""Market data of one sample for the gate: prices, ages, volumes and synchronous return scenarios.
 
-Built once per sample and shared by every agent and the house; everything dear in it is made when first asked for.
+A context is built once per sample and shared by all books; expensive parts are computed on first use.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ Bools = NDArray[np.bool_]
 
 
 class Scenarios:
-    """S synchronous return rows, float64[S, N], all finite, and what is computed from them."""
+    """Synchronous return rows float64[S, N], all finite, with cached statistics."""
 
     def __init__(self, returns: Floats, sums: Floats | None = None) -> None:
         self.returns: Final = returns
@@ -36,7 +36,7 @@ class Scenarios:
 
     @cached_property
     def signed(self) -> Floats:
-        """float64[S, 2N], [max(r, 0) | max(-r, 0)]: what a currency held short | long loses, gains apart."""
+        """float64[S, 2N] [max(r, 0) | max(-r, 0)]: loss per unit short | long, without gains."""
         rows, size = self.returns.shape
         both = np.empty((rows, 2 * size))
         np.maximum(self.returns, 0.0, out=both[:, :size])
@@ -44,7 +44,7 @@ class Scenarios:
         return both
 
     def losses(self, exposures: Floats) -> Floats:
-        """float64[S], what float64[2N] exposures, short | long, lose: `signed` times them, without making it.
+        """float64[S] losses of float64[2N] exposures short | long: `signed` times them, without building it.
 
         max(r, 0) s + max(-r, 0) l = max(r, 0) (s + l) - r l.
         """
@@ -53,25 +53,25 @@ class Scenarios:
         return self.losses_of(long, exposures[:n] + long)
 
     def losses_of(self, long: Floats, both: Floats) -> Floats:
-        """float64[S], what float64[N] `long` and short exposures lose, `both` together."""
+        """float64[S] losses of float64[N] `long` exposures, where `both` is long plus short."""
         found = self.gains.dot(both)
         found -= self.returns.dot(long)
         return found
 
     @cached_property
     def gains(self) -> Floats:
-        """float64[S, N], what a currency held short loses where the return is positive."""
+        """float64[S, N] loss per unit short where the return is positive."""
         return np.maximum(self.returns, 0.0)
 
     @property
     def sums(self) -> Floats:
-        """float64[N], sums of the columns."""
+        """float64[N] column sums."""
         if self._sums is None:
             self._sums = ones(len(self.returns)).dot(self.returns)
         return self._sums
 
     def deviation(self) -> Floats:
-        """float64[N], standard deviation per sample (divisor S - 1), without a covariance."""
+        """float64[N] standard deviation per sample (divisor S - 1), without a covariance."""
         if self._deviation is None:
             rows, sums = len(self.returns), self.sums
             squares = ones(rows).dot(self.returns * self.returns)
@@ -81,12 +81,11 @@ class Scenarios:
         return self._deviation
 
     def reach(self, m: int) -> Floats:
-        """float64[N]: the mean of the m worst losses of any book is at most this times the size of its exposures, short
-        and long added up, filled or not.
+        """float64[N]: upper bound of the mean of the m worst losses, per unit of exposure, whatever fills.
 
-        The m worst of S numbers are on average within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928),
-        the deviation of a sum is at most the sum of deviations, and losses that gains do not offset have a mean of at
-        most (|mean| + root mean square) / 2, which is at most |mean| + deviation / 2.
+        The mean of the m worst of S numbers lies within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928).
+        The deviation of a sum is at most the sum of deviations. The mean of losses without gains is at most (|mean| +
+        root mean square) / 2, which is at most |mean| + deviation / 2.
         """
         found = self._reach.get(m)
         if found is None:
@@ -105,7 +104,7 @@ class Scenarios:
 
     @cached_property
     def shrunk(self) -> "Spread":
-        """The covariance shrunk by Ledoit and Wolf."""
+        """The covariance shrunk by Ledoit and Wolf (2004)."""
         return Spread(self, lambda: ledoit_wolf(self.returns, self.sample.cov))
 
     @cached_property
@@ -115,7 +114,7 @@ class Scenarios:
 
     @cached_property
     def filtered(self) -> "Scenarios":
-        """The same rows at the volatility of now."""
+        """The same rows rescaled to the present volatility."""
         return Scenarios(filtered(self.returns))
 
     def correlation(self, columns: list[int]) -> Floats:
@@ -124,8 +123,7 @@ class Scenarios:
 
 
 class Spread:
-    """A covariance per sample and what the gate needs of it, each made when first asked for. `deviation` gives the
-    standard deviations without it, where that can be."""
+    """A covariance per sample with cached derived matrices. `deviation` supplies standard deviations without it."""
 
     def __init__(
         self, scenarios: Scenarios, make: Callable[[], Floats], deviation: Callable[[], Floats] | None = None
@@ -144,23 +142,23 @@ class Spread:
         return np.sqrt(self.cov.diagonal()) if self._deviation is None else self._deviation()
 
     def small(self) -> bool:
-        """Whether the whole covariance is at hand or costs little."""
+        """Whether the covariance is computed already or cheap to compute."""
         return self._size <= FEW or "cov" in self.__dict__
 
     @cached_property
     def together(self) -> Floats:
-        """float64[N, N]: the covariances that are positive, else 0."""
+        """float64[N, N] positive covariances, else 0."""
         return np.maximum(self.cov, 0.0)
 
     @cached_property
     def opposed(self) -> Floats:
-        """float64[N, N]: the size of the covariances that are negative, else 0."""
+        """float64[N, N] absolute negative covariances, else 0."""
         return self.together - self.cov
 
     def linked(self, threshold: float) -> Bools | None:
-        """bool[2N, 2N]: sides of two instruments that lose together, by correlation; None without a single pair.
+        """bool[2N, 2N]: sides of two instruments whose correlation exceeds `threshold`; None without any pair.
 
-        Made once for each threshold, and only of a covariance that is at hand or costs little (see `small`).
+        Cached per threshold. Requires a covariance that is cheap to compute (see `small`).
         """
         if threshold not in self._linked:
             n = self._size
@@ -216,10 +214,17 @@ class Window:
 
 
 class Context:
-    """The market at one sample. `px` float64[N] is the value of one lot at the mark (0 where there is no price)."""
+    """The market at one sample.
+
+    `px` float64[N] is the value of one lot at the mark (0 where there is no price), `prices_nano` int64[N] the raw
+    marks, `age_ns` int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where none is known.
+    `returns(k)` gives float64[k, N] synchronous total returns, oldest first, NaN where an instrument has none. It is
+    called at most once per lookback.
+    """
 
     def __init__(
         self,
+        *,
         px: Floats,
         prices_nano: Ints,
         age_ns: Ints,
@@ -237,7 +242,7 @@ class Context:
         self._whole: dict[tuple[tuple[int, ...], int], dict[int, Scenarios] | None] = {}
         self._off_grid: dict[float, Bools | None] = {}
         self.ready: Final[dict[int, tuple[object, Any]]] = {}
-        """What the short way through the gate made of this, by the rules it was made for."""
+        """Data of the fast path, by the rules that it was made for."""
         # the sum of finite prices is finite, that of any others is not
         self._lowest_nano: Final[int] = int(np.minimum.reduce(prices_nano))
         self.all_priced: Final = isfinite(total(px)) and least(px) > 0.0 and self._lowest_nano > 0
@@ -248,16 +253,16 @@ class Context:
 
     @cached_property
     def volumes_known(self) -> bool:
-        """Whether every average volume is a finite number, not below 0."""
+        """Whether every average volume is finite and not negative."""
         return isfinite(total(self.volume_lots)) and least(self.volume_lots) >= 0.0
 
     @cached_property
     def priced(self) -> Bools:
-        """bool[N]: which symbols have a price."""
+        """bool[N]: symbols with a price."""
         return (self._px > 0.0) & (self._px < np.inf) & (self.prices_nano > 0)
 
     def window(self, lookback: int, min_rows: int) -> Window:
-        """The returns of the newest `lookback` samples; asked of the caller once."""
+        """The returns of the newest `lookback` samples, cached."""
         key = (lookback, min_rows)
         found = self._windows.get(key)
         if found is None:
@@ -265,7 +270,7 @@ class Context:
         return found
 
     def whole(self, lookbacks: tuple[int, ...], min_rows: int) -> dict[int, Scenarios] | None:
-        """Lookback -> scenarios, where every instrument has a return in every row of each of them; else None."""
+        """Lookback -> scenarios, where every instrument has every return; else None."""
         key = (lookbacks, min_rows)
         if key not in self._whole:
             windows = {k: self.window(k, min_rows) for k in lookbacks}
@@ -274,9 +279,9 @@ class Context:
         return self._whole[key]
 
     def off_grid(self, collar: float, ticks: Floats, widest_tick: float = inf) -> Bools | None:
-        """bool[N]: no tick between the mark and the collar on one side or the other; None when there is none.
+        """bool[N]: no tick lies between the mark and the collar on one side; None when there is none.
 
-        `ticks` float64[N] in nano-currency, `widest_tick` the largest of them where it is known.
+        `ticks` float64[N] is in nano-currency, `widest_tick` the largest of them where it is known.
         """
         if collar not in self._off_grid:
             # a collar as wide as a tick always holds one
@@ -289,22 +294,3 @@ class Context:
             bad = (buys | sells) & self.priced
             self._off_grid[collar] = bad if bad.any() else None
         return self._off_grid[collar]
-
-
-def context(
-    *,
-    px: Floats,
-    prices_nano: Ints,
-    age_ns: Ints,
-    volume_lots: Floats,
-    returns: Callable[[int], Floats],
-    universe: Universe,
-) -> Context:
-    """The context of one sample.
-
-    `px` float64[N] is the value of one lot at the mark, `prices_nano` int64[N] the raw marks, `age_ns`
-    int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where none is known. `returns(k)` gives
-    float64[k, N] synchronous total returns, oldest first, NaN where an instrument has none; it is called at most once
-    per lookback.
-    """
-    return Context(px, prices_nano, age_ns, volume_lots, returns, universe)

@@ -1,4 +1,4 @@
-"""The limit on pairs of instruments that move together; `quantd.risk.pairs` enforces it."""
+"""The limit on pairs of correlated instruments; `quantd.risk.pairs` enforces it."""
 
 from typing import Final
 

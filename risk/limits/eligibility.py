@@ -1,4 +1,4 @@
-"""Limits on what may be traded at all: prices, short positions, blocked symbols, missing data."""
+"""Limits on eligibility: prices, short positions, blocked symbols, missing data."""
 
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ def price_missing(case: Case, lots: Floats) -> Floats | None:
 
 
 def price_age(case: Case, lots: Floats) -> Floats | None:
-    """A price from the future is as bad as an old one."""
+    """Refuses old prices and prices from the future."""
     ctx, most = case.ctx, case.rules.limits.max_price_age_ns
     if ctx.youngest_ns >= 0 and ctx.oldest_ns <= most:
         return None
@@ -38,13 +38,13 @@ def short(case: Case, lots: Floats) -> Floats | None:
 
 
 def no_borrow(case: Case, lots: Floats) -> Floats | None:
-    """What the venue does not lend may be sold as far as it is held, and no further."""
+    """Positions that the venue does not lend can be sold down to zero only."""
     unlent = case.rules.no_borrow
     return None if unlent is None else refused(unlent & ~case.buys)
 
 
 def blocked(case: Case, lots: Floats) -> Floats | None:
-    """What a protective exit closed is not entered again before its cooldown is over."""
+    """Refuses entries during the cooldown of a protective exit."""
     return None if case.account.blocked is None else refused(case.account.blocked)
 
 

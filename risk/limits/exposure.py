@@ -11,35 +11,34 @@ from quantd.trading.instruments import Universe
 
 
 def gross(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """Long sum and short sum, each at its own worst."""
+    """The long sum and the short sum, each at its largest."""
     return [Linear(most, long=1.0, short=1.0)]
 
 
 def account(cap: AccountCap | Ramp, limits: Limits, universe: Universe) -> list[Linear]:
-    """Gross exposure again, under what a live account may hold in all: absolute, so nothing on the way may
-    exceed it."""
+    """Gross exposure within the absolute cap of a live account, in flight and after all fills."""
     return [Linear(cap.limit, long=1.0, short=1.0, way=cap.limit)]
 
 
 def net(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """Net long with every buy and no sale filled, net short the other way round."""
+    """Net long with all buys and no sale filled, and net short the other way round."""
     return [Linear(most, long=1.0, held="net"), Linear(most, short=1.0, held="net")]
 
 
 def leverage(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """Assets over equity, max(long, equity + short) / equity: long within leverage x equity, short within
-    (leverage - 1) x equity."""
+    """Assets over equity, max(long, equity + short) / equity: long within leverage x equity, short within (leverage -
+    1) x equity."""
     way = max(most * (1.0 + limits.in_flight) - 1.0, 0.0)
     return [Linear(most, long=1.0), Linear(max(most - 1.0, 0.0), short=1.0, way=way)]
 
 
 def turnover(most: float, limits: Limits, universe: Universe) -> list[Linear]:
-    """What this session has traded, may still trade from open orders, and this basket trades, reductions included."""
+    """Value traded in this session, plus open orders, plus this basket with its reductions."""
     return [Linear(most, long=1.0, short=1.0, held="traded")]
 
 
 def leverage_of(book: Held) -> float:
-    """Nothing borrowed: what is held; shares borrowed: their proceeds are assets too."""
+    """Assets of a book over equity; proceeds of short sales are assets."""
     short = (book.gross - book.net) / 2.0
     borrowed = 1.0 + short if short > SLACK else 0.0
     return max((book.gross + book.net) / 2.0, borrowed)
@@ -69,7 +68,6 @@ LIMITS: Final = (
         profiles={"conservative": 1.0, "balanced": 1.0, "aggressive": 1.5},
         measure=lambda book: book.gross,
         bounds=MULTIPLE,
-        about="long plus short value",
     ),
     Limit(
         "max_account_notional",
@@ -120,7 +118,6 @@ LIMITS: Final = (
         profiles={"aggressive": 1.0},
         measure=lambda book: abs(book.net),
         bounds=MULTIPLE,
-        about="long minus short value, in either direction",
     ),
     Limit(
         "max_leverage",

@@ -1,4 +1,4 @@
-"""The kinds of limit: what each reads, and the one function that makes it ready for a universe."""
+"""The kinds of limit: the inputs of each, and the function that prepares it for a universe."""
 
 from collections.abc import Callable, Sequence
 from math import inf
@@ -13,8 +13,7 @@ from quantd.risk.limits.settings import Limits
 from quantd.risk.measures.portfolio import tail_count
 
 Cap = Callable[[Case, Floats], Floats | None]
-"""(case, lots) -> float64[N], the most unsigned lots that may be added of each symbol, whatever is asked of it;
-None where `lots` keep it anyway. Not-a-number is 0."""
+"""(case, lots) -> float64[N] largest unsigned lots per symbol; None where `lots` comply. NaN means 0."""
 
 
 def refused(bad: Bools) -> Floats:
@@ -24,7 +23,7 @@ def refused(bad: Bools) -> Floats:
 class Row(NamedTuple):
     """`held` . [y | w | cash_used | traded] + `load` . added <= `bound` x equity, load by side of symbol.
 
-    `settled_load` and `settled_bound` hold after all fills, `bound` on the way there.
+    `settled_load` and `settled_bound` hold after all fills, `bound` in flight.
     """
 
     key: str
@@ -39,11 +38,9 @@ class Row(NamedTuple):
 class Linear(NamedTuple):
     """Coefficients of one row: exposure `long` and `short` per currency added on that side, at most `bound` x equity.
 
-    Each coefficient is one number, or float64[N] with one for each symbol. `held` is what counts before the basket:
-    exposure on each `side`, exposure `net` of the other side, value `traded` in this session, `cash` in use, or
-    `nothing`.
-    `way` is the bound while orders are on their way; None: `in_flight` beyond `bound`. `settled` are the coefficients
-    (long, short) once all have filled; None: the same.
+    Each coefficient is a number or float64[N]. `held` is the exposure counted before the basket: of each `side`, `net`
+    of the other side, value `traded` in this session, `cash` in use, or `nothing`. `way` is the bound in flight; None:
+    `in_flight` beyond `bound`. `settled` are the coefficients (long, short) after all fills; None: the same.
     """
 
     bound: float
@@ -55,7 +52,7 @@ class Linear(NamedTuple):
 
 
 def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> Row:
-    """The row of some coefficients, for `size` symbols."""
+    """The row of coefficients for `size` symbols."""
     load, held = _sides(size, linear.long, linear.short), np.zeros(4 * size + 2)
     match linear.held:
         case "side":
@@ -85,7 +82,7 @@ def _sides(size: int, long: float | Floats, short: float | Floats) -> Floats:
 class Family(NamedTuple):
     """Gross exposure of all symbols with one label <= `bound` x equity, for each label from 1 to `names`; 0 is none.
 
-    `settled_bound` holds after all fills, `bound` on the way there; `largest` is the most symbols with one label.
+    `settled_bound` holds after all fills, `bound` in flight. `largest` is the largest number of symbols with one label.
     """
 
     key: str
@@ -97,12 +94,12 @@ class Family(NamedTuple):
     largest: int
 
     def sums(self, both: Floats) -> Floats:
-        """float64[1 + names], what float64[N] sizes add up to under each label, that of none first."""
+        """float64[1 + names] sums of float64[N] sizes by label, unlabelled first."""
         found: Floats = np.bincount(self.labels, both)  # type: ignore[assignment]
         return found
 
     def over(self, both: Floats, most: float) -> list[int]:
-        """The labels under which float64[N] sizes add up to more than `most`, or to no number."""
+        """Labels whose sum of float64[N] sizes exceeds `most` or is NaN."""
         beyond = ~(self.sums(both) <= most)
         beyond[0] = False
         found: list[int] = beyond.nonzero()[0].tolist()
@@ -110,8 +107,7 @@ class Family(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """A name for each symbol, "" for none: those with one name may weigh `bound` together. `part` is added to
-    the key."""
+    """A name for each symbol, "" for none: symbols with one name may weigh `bound` together. `part` extends the key."""
 
     names: Sequence[str]
     bound: float
@@ -119,7 +115,6 @@ class Labels(NamedTuple):
 
 
 def family_of(limits: Limits, key: str, reason: int, labels: Labels) -> Family:
-    """The family of some labels."""
     names, bound = labels.names, labels.bound
     known = sorted(set(names) - {""})
     numbers = np.array([known.index(name) + 1 if name else 0 for name in names], dtype=np.int64)
@@ -129,19 +124,18 @@ def family_of(limits: Limits, key: str, reason: int, labels: Labels) -> Family:
 
 
 Measure = Callable[[Floats], Floats]
-"""float64[..., m], the m worst losses with the least of them first -> float64[...], their measure."""
+"""float64[..., m], the m worst losses in ascending order -> float64[...], their measure."""
 
 
 Largest = Callable[[Floats, Floats, int, float, float], float]
-"""(base, adding, m, target, fall) -> the largest factor f that keeps measure(base + f adding) <= target - f fall."""
+"""(base, adding, m, target, fall) -> the largest factor f with measure(base + f adding) <= target - f fall."""
 
 
 class Losses(NamedTuple):
-    """A tail of losses: `measure` of the worst of them x `scale` <= `bound` x equity. `ruleset` sets `key` and
+    """A limit on a tail: `measure` of the worst losses x `scale` <= `bound` x equity. `ruleset` sets `key` and
     `reason`.
 
-    The losses are those of the returns of `lookback`, `filtered` or as they are, or of the `fixed` scenarios of which
-    each counts.
+    The losses are those of the returns of `lookback`, `filtered` or unchanged, or all `fixed` scenarios.
     """
 
     bound: float
@@ -156,7 +150,7 @@ class Losses(NamedTuple):
     reason: int = 0
 
     def of(self, known: dict[int, Scenarios]) -> tuple[Scenarios, int]:
-        """The scenarios, given those of each lookback, and the number of the worst that count."""
+        """The scenarios, given those of each lookback, and the number of worst losses."""
         if self.fixed is not None:
             return self.fixed, 1
         scenarios = known[self.lookback]
@@ -166,10 +160,10 @@ class Losses(NamedTuple):
 
 
 class Quad(NamedTuple):
-    """scale x sum C_ij e_i e_j <= (bound x equity)^2, every entry at its own worst corner.
+    """scale x sum C_ij e_i e_j <= (bound x equity)^2, each entry at its worst corner.
 
     `spread` gives the covariance C of the scenarios of `lookback`; None for the identity. `settled_bound` holds after
-    all fills, `bound` on the way there.
+    all fills, `bound` in flight.
     """
 
     key: str
@@ -182,8 +176,8 @@ class Quad(NamedTuple):
 
 
 class Form(NamedTuple):
-    """A quadratic form: sqrt(scale x sum C_ij e_i e_j) <= `bound` x equity; `way` is the bound on the way, None:
-    `in_flight` beyond it. `spread` gives C of the scenarios of `lookback`, None for the identity."""
+    """A quadratic form: sqrt(scale x sum C_ij e_i e_j) <= `bound` x equity. `way` is the bound in flight; None:
+    `in_flight` beyond it. `spread` gives C of the scenarios of `lookback`; None for the identity."""
 
     bound: float
     spread: Callable[[Scenarios], Spread] | None = None
@@ -193,14 +187,12 @@ class Form(NamedTuple):
 
 
 def quad_of(limits: Limits, key: str, reason: int, form: Form) -> Quad:
-    """The limit of a form."""
     way = form.bound * (1.0 + limits.in_flight) if form.way is None else form.way
     return Quad(key, reason, form.lookback, form.scale, way, form.bound, form.spread)
 
 
 class Count(NamedTuple):
-    """Orders that count already and all of a basket, reductions too, <= `most`; reductions pass whatever their
-    number."""
+    """Counted orders plus all of a basket <= `most`; reductions count and always pass."""
 
     key: str
     reason: int

@@ -14,7 +14,7 @@ from quantd.risk.limits.settings import Limits
 
 
 def order_notional(case: Case, lots: Floats) -> Floats | None:
-    """An order's notional is what its worst price can make of it: a buy's is above the mark."""
+    """The notional of an order at its worst price; for a buy that is above the mark."""
     most = case.rules.limits.max_order_notional
     if most is None or float(np.maximum.reduce(case.sides(lots))) * (1.0 + case.rules.limits.collar) <= most:
         return None
@@ -24,7 +24,7 @@ def order_notional(case: Case, lots: Floats) -> Floats | None:
 
 
 def duplicate(case: Case, lots: Floats) -> Floats | None:
-    """The same lots of the same symbol that were asked within `duplicate_window`: a message that came twice."""
+    """Refuses lots of a symbol that were requested within `duplicate_window`: a repeated message."""
     repeated = case.account.repeated
     if repeated is None:
         return None
@@ -42,7 +42,7 @@ def volume_missing(case: Case, lots: Floats) -> Floats | None:
 
 
 def share_of_volume(case: Case, lots: Floats) -> Floats | None:
-    """Open orders of the symbol share the same volume."""
+    """Order plus open orders, as a share of the average volume."""
     share = case.rules.limits.max_share_of_volume
     if share is None:
         return None
@@ -56,7 +56,7 @@ def share_of_volume(case: Case, lots: Floats) -> Floats | None:
 
 
 def liquidity(case: Case, lots: Floats) -> Floats | None:
-    """A position, with all that is open on its side, that can be sold within the days at the participation."""
+    """A position with its open orders must be sold within the days at the participation."""
     spec = case.rules.limits.liquidity
     if spec is None:
         return None
@@ -91,7 +91,6 @@ LIMITS: Final = (
         (Refusal(4, "ORDER_NOTIONAL", "the order at its worst price would exceed max_order_notional"),),
         (Capped(110, order_notional),),
         example='max_order_notional = "25000.00"',
-        about="one order at its worst price, money as text",
     ),
     Limit(
         "max_share_of_volume",

@@ -1,4 +1,4 @@
-"""Limits on what a book earned: losses, which move the switch, and measures that are watched and cut no order."""
+"""Limits on results: losses, which trip the switch, and measures that only raise alerts."""
 
 from typing import Final
 
@@ -14,7 +14,6 @@ LIMITS: Final = (
         profiles={"conservative": 0.10, "balanced": 0.15, "aggressive": 0.35},
         bounds=SHARE,
         section="losses",
-        about="fall from the highest equity",
     ),
     Limit(
         "max_daily_loss",

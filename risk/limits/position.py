@@ -16,14 +16,14 @@ from quantd.trading.instruments import Universe
 
 
 def weights_keep(case: Case, extent: Extent, lots: Floats, weight: float) -> bool:
-    """Whether every position, traded or not, keeps its weight when all of `lots` and the open orders fill."""
+    """Whether every position keeps its weight when all of `lots` and the open orders fill."""
     bound = weight if extent.settled else weight * (1.0 + case.rules.limits.in_flight)
     _, heaviest, slip = extent.reach(case, lots)
     return heaviest <= bound * (extent.equity - slip) + case.tolerance
 
 
 def position_weight(case: Case, lots: Floats) -> Floats | None:
-    """|position| <= weight x equity, with equity as low as the order's own worst price makes it."""
+    """|position| <= weight x equity, with equity reduced by the order's own worst price."""
     weight = case.rules.weight
     if weight is None:
         return None
@@ -50,7 +50,7 @@ def sectors(weight: float, limits: Limits, universe: Universe) -> list[Labels]:
 
 
 def groups(caps: Sequence[tuple[str, float]], limits: Limits, universe: Universe) -> list[Labels]:
-    """Each group that has a cap; groups may overlap."""
+    """Each group with a cap; groups may overlap."""
     members = dict(universe.groups)
     return [
         Labels([group if symbol in members[group] else "" for symbol in universe.symbols], weight, group)
@@ -59,14 +59,14 @@ def groups(caps: Sequence[tuple[str, float]], limits: Limits, universe: Universe
 
 
 def assets(weight: float, limits: Limits, universe: Universe) -> list[Labels]:
-    """Each asset that several instruments are claims on; of a lone instrument `position_weight` has the cap."""
+    """Each asset with several instruments; `position_weight` caps the others."""
     names = universe.assets
     shared = [asset if names.count(asset) > 1 else "" for asset in names]
     return [Labels(shared, weight)] if any(shared) else []
 
 
 def herfindahl_form(most: float, limits: Limits) -> list[Form]:
-    """The sum of squared weights (Herfindahl's index) as a quadratic form: the limit itself is that of the square."""
+    """The sum of squared weights (Herfindahl's index) as a form, bounded by its root."""
     return [Form(sqrt(most), way=sqrt(most * (1.0 + limits.in_flight)))]
 
 
@@ -160,6 +160,5 @@ LIMITS: Final = (
         on_breach=True,
         measure=lambda book: book.herfindahl(),
         bounds=SHARE,
-        about="sum of squared weights",
     ),
 )

@@ -1,4 +1,4 @@
-"""The risk profiles that a configuration chooses by name; each record of a limit has its value in them."""
+"""The risk profiles of a configuration, built from the records of the limits."""
 
 from typing import Final
 
@@ -10,4 +10,4 @@ PROFILES: Final[dict[str, Limits]] = {
     name: override(Limits(), **{key: each.profiles[name] for key, each in LIMITS.items() if name in each.profiles})
     for name in NAMES
 }
-"""Whole sets by name; explicit keys go over them with `override`."""
+"""Name -> set of limits; explicit keys replace its values."""

@@ -1,7 +1,7 @@
-"""The record of one limit: everything that is known about it, in one place.
+"""The record of one limit: all facts about it in one place.
 
-A module of this package that has a tuple `LIMITS` of records adds them to `quantd.risk.limits.catalogue`; so does an
-entry point of the group `quantd.limits`, which names such a tuple in another package.
+A module of this package with a tuple `LIMITS` of records adds them to `quantd.risk.limits.catalogue`. So does an entry
+point of the group `quantd.limits` in another package.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,20 +15,19 @@ from quantd.risk.limits.settings import FIELDS, Limits
 from quantd.trading.instruments import Universe
 
 Unit = Literal["share", "number", "money", "orders", "sessions", "hours", "none"]
-"""share: a fraction, shown in percent; number: as it is; none: a limit that is kept or not, with nothing to measure."""
+"""share: a fraction, shown in percent; number: unchanged; none: a condition without a measure."""
 
 Section = Literal["orders", "losses", "alerts", "live", "venue", "broker"]
-"""The part of docs/risk/limits.md that a key stands in. [risk] has those of the first three; [live], the venue and
-[broker] set the others."""
+"""The section of docs/risk/limits.md with the key. [risk] sets keys of the first three; [live], the venue and [broker]
+set the others."""
 
 Label = Callable[[Limits, str], str]
-"""(limits, what the value is of) -> what the limit measures."""
+"""(limits, part that the value is of) -> what the limit measures."""
 
 
 class Refusal(NamedTuple):
-    """Why an order is cut or refused. `code` is journalled: no other limit may ever have it. `name` is that of
-    `Reason`.
-    `sales_free`: the sales of the same decision may free what was cut."""
+    """The reason for a cut. `code` is journalled and unique; `name` is that of `Reason`. `sales_free`: sales of the
+    same decision may free the cut lots."""
 
     code: int
     name: str
@@ -37,8 +36,8 @@ class Refusal(NamedTuple):
 
 
 class Capped(NamedTuple):
-    """Most lots of each symbol. `place` orders the caps: the first that cuts gives the reason, `code` where it is not
-    the limit's first."""
+    """Largest lots of each symbol. Caps apply in the order of `place`; the first that cuts gives the reason: `code`,
+    else the limit's first."""
 
     place: int
     largest: Cap
@@ -46,7 +45,7 @@ class Capped(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Linear in exposures."""
+    """A linear bound on exposures."""
 
     place: int
     make: Callable[[Any, Limits, Universe], Sequence[Linear]]
@@ -54,28 +53,28 @@ class Rows(NamedTuple):
 
 
 class Families(NamedTuple):
-    """Gross exposure of symbols with one label."""
+    """A bound on the gross exposure of symbols with one label."""
 
     place: int
     make: Callable[[Any, Limits, Universe], Sequence[Labels]]
 
 
 class Tails(NamedTuple):
-    """A measure of the worst losses in some scenarios."""
+    """A bound on the worst losses of scenarios."""
 
     place: int
     make: Callable[[Any, Limits, Universe], Sequence[Losses]]
 
 
 class Forms(NamedTuple):
-    """A quadratic form of exposures."""
+    """A bound on a quadratic form of exposures."""
 
     place: int
     make: Callable[[Any, Limits], Sequence[Form]]
 
 
 class Counts(NamedTuple):
-    """Orders: `used` of an account already, of at most `most` of the value."""
+    """A bound on orders: `used` orders of an account, of at most `most` of the value."""
 
     place: int
     used: Callable[[Account], int]
@@ -83,7 +82,7 @@ class Counts(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Two instruments that move together: `quantd.risk.pairs` reads the threshold and the bound."""
+    """A bound on two correlated instruments; `quantd.risk.pairs` reads it."""
 
     place: int
 
@@ -92,8 +91,8 @@ Kind = Capped | Rows | Families | Tails | Forms | Counts | Pairs
 
 
 class Held(NamedTuple):
-    """What a book holds, as shares of its equity: the heaviest position, `net` and `gross` exposure, the sum of squared
-    weights when it is called, and what was `traded` in this session."""
+    """Exposures of a book as shares of its equity: heaviest position, `net`, `gross`, sum of squared weights (on call),
+    and value `traded` in this session."""
 
     heaviest: float
     net: float
@@ -103,20 +102,20 @@ class Held(NamedTuple):
 
 
 def of_one(text: str, heaviest: str = "") -> Label:
-    """A label that names what the value is of: "sector technology", else "sector weight, heaviest"."""
+    """A label with the part that the value is of: "sector technology", else "sector weight, heaviest"."""
     return lambda limits, about: f"{text} {about}" if about else f"{text}{heaviest}"
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One limit: a field of `Limits`, a key of its `extra`, or a condition that is always checked.
+    """One limit: a field of `Limits`, a key of its `extra`, or a condition that always applies.
 
-    `place` orders what people read. `example` is a line for config.toml that switches it on; empty: it is always on, or
-    nothing to set. `always`: it is on in every set, or describes how others are measured. `on_breach`: a plan may use
-    it up by intention, so alerts report a breach and not a use. `floor`: the value must not fall below the bound.
-    `bounds`: what [risk] accepts, where that is one number or a duration; `table`: the type of the value in the file,
-    where it differs from the field of `Limits`. `profiles`: its value in each profile that sets it. `about`: what it
-    bounds, for docs/risk/limits.md; `enforced`: how, where that is none of its `kinds`.
+    `place` sets the display order. `example` is a config.toml line that switches it on; empty for one that is always
+    on. `always`: it is on in every set, or describes how others are measured. `on_breach`: alerts report a breach only,
+    because a plan may use the limit fully. `floor`: the bound is a minimum. `bounds`: range of one number or duration
+    in [risk]. `table`: type of the value in the file, where it differs from the field of `Limits`. `profiles`: its
+    value in each profile. `about`: text for docs/risk/limits.md, where the label is too short; `enforced`: how, beside
+    its `kinds`.
     """
 
     key: str
@@ -137,7 +136,7 @@ class Limit:
     enforced: str = ""
     section: Section = "orders"
     measure: Callable[[Held], float] | None = None
-    """Its value of a book, where that needs no scenarios; a row without one is measured by its coefficients."""
+    """The value of a book without scenarios; a row without one is measured by its coefficients."""
 
     @property
     def configured(self) -> bool:
@@ -145,11 +144,11 @@ class Limit:
         return (self.key in FIELDS or self.bounds is not None) and self.section in ("orders", "losses", "alerts")
 
     def words(self, limits: Limits, about: str = "") -> str:
-        """What the limit measures; `about` is what the value is of."""
+        """The measured quantity as text; `about` is the part that the value is of."""
         return self.label if isinstance(self.label, str) else self.label(limits, about)
 
 
 NAMED: Final = {
     Capped: "cap", Rows: "row", Families: "family", Tails: "tail", Forms: "form", Counts: "count", Pairs: "pairs",
 }  # fmt: skip
-"""The kinds as docs/risk/limits.md names them."""
+"""The names of the kinds in docs/risk/limits.md."""

@@ -1,8 +1,7 @@
-"""A set of limits made ready for a universe: caps, linear rows (and families of them), tails of scenario losses,
-quadratic forms, counts.
+"""A set of limits prepared for a universe: caps, linear rows, families of rows, tails, quadratic forms and counts.
 
-The gate walks these tables and knows no limit by name. All measures are monotone in the lots that add risk, which is
-what makes one common factor enough.
+The gate walks these tables and knows no limit by name. All measures are monotone in the adding lots, so one common
+factor suffices.
 """
 
 from math import gcd
@@ -34,13 +33,13 @@ KNOWN_CAPS: Final[frozenset[Cap]] = frozenset({
     no_borrow,
     order_notional, volume_missing, share_of_volume, liquidity, position_weight,
 })  # fmt: skip
-"""The caps that the short way judges: with any other one declared it does not answer."""
+"""The caps that the fast path knows; it does not answer when another one is declared."""
 
 _LONG_KINDS: Final = {
     "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 0, "max_leverage": 0,
     "max_turnover": 1, "cash": 2,
 }  # fmt: skip
-"""Rows that are the same for every symbol of a book without shorts: of exposure, of turnover, of cash."""
+"""Rows with equal coefficients for all symbols of a long-only book: exposure, turnover, cash."""
 
 _SIDED_KINDS: Final = {
     "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 1, "max_leverage": 3,
@@ -50,11 +49,11 @@ _SIDED_KINDS: Final = {
 """Rows of a book with shorts: gross, net long, net short, long, short, turnover, cash."""
 
 _BY_SIDE: Final = frozenset({"max_net_exposure", "max_leverage"})
-"""Two rows each: of the long side, then of the short."""
+"""Limits with two rows: long side, then short side."""
 
 
 class Rules:
-    """A set of limits for one universe, as arrays. Made once, found again by `rules_of`."""
+    """A set of limits for one universe, as arrays; `rules_of` caches it."""
 
     def __init__(self, limits: Limits, universe: Universe) -> None:
         self.limits: Final = limits
@@ -62,7 +61,7 @@ class Rules:
         self.size: Final = universe.size
         self.weights: Final = [w for w in (limits.max_position_weight, limits.max_concentration) if w is not None]
         self.weight: Final = min(self.weights, default=None)
-        """The most that one instrument may weigh: the tighter of `weights`."""
+        """The largest weight of one instrument."""
         self.weight_code: Final = (
             Reason.POSITION_WEIGHT if self.weight == limits.max_position_weight else Reason.CONCENTRATION
         )
@@ -106,10 +105,10 @@ class Rules:
         measured = [(key, bound_of(limits, key), measure) for key, measure in MEASURED]
         on = [each for each in measured if each[1] == each[1]]
         self.held_measures: Final = [each for each in on if each[0] not in trading]
-        """What is measured of what a book holds, before its families."""
+        """Measures of the positions, without families."""
         self.traded_measures: Final = [each for each in on if each[0] in trading]
         self.unmeasured: Final = [row for row in self.rows if row.key in EXTRA and LIMITS[row.key].measure is None]
-        """Rows of which the coefficients are the measure."""
+        """Rows measured by their coefficients."""
         lookbacks = {t.lookback for t in self.tails if t.fixed is None} | {q.lookback for q in self.quads if q.lookback}
         if limits.correlation is not None:
             lookbacks.add(limits.correlation.lookback)
@@ -152,8 +151,7 @@ class Rules:
         self._collars: dict[int, list[tuple[int, int, int]]] = {}
 
     def _on(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K, Any]]:
-        """The limits of a kind's table that are on, with their values; what is no field of `Limits` and has no key is
-        always on."""
+        """The limits of a table that are on, with their values; a condition is always on."""
         found = []
         for limit, own in table:
             settable = limit.key in FIELDS or limit.key in EXTRA
@@ -163,8 +161,8 @@ class Rules:
         return found
 
     def _caps(self) -> list[tuple[int, Cap]]:
-        """(code, cap) in their order: those of the fields of `Limits` see for themselves whether they are on, as what
-        they read may be another book's, and the others are there where they are on."""
+        """(code, cap) in their order. Caps of fields of `Limits` check for themselves whether they are on; the others
+        are present only where they are on."""
         found = []
         for limit, kind in CAPS:
             if limit.key in EXTRA and value_of(self.limits, limit.key) is None:
@@ -175,7 +173,7 @@ class Rules:
 
     def collar_ratios(self, width_nano: int) -> list[tuple[int, int, int]]:
         """(up, down, one) of each column: mark x up // one and mark x down / one are the ticks at the mark plus and
-        minus a collar, in lowest terms, since small ints are quick."""
+        minus a collar, in lowest terms because small ints are fast."""
         found = self._collars.get(width_nano)
         if found is None:
             found = []
@@ -192,7 +190,7 @@ _MOST_READY: Final = 256
 
 
 def rules_of(limits: Limits, universe: Universe) -> Rules:
-    """The ready form of `limits`; kept by identity, since hashing a universe costs more than a gate."""
+    """The rules of `limits`, cached by identity because hashing a universe costs more than a gate call."""
     key = (id(limits), id(universe))
     found = _ready.get(key)
     # an entry holds its objects, so that their ids cannot come to mean others

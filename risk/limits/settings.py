@@ -1,6 +1,6 @@
-"""The values of a set of limits: one field for each limit, and the tables that some of them have."""
+"""The values of a set of limits: one field per limit, and the tables that some of them use."""
 
-from math import isfinite
+from math import inf, isfinite
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
@@ -11,15 +11,15 @@ from quantd.risk.measures.stress import SHIPPED, Shock
 DAY_NS: Final = 86_400_000_000_000
 
 Method = Literal["historical", "filtered", "parametric", "ewma"]
-"""Estimators of VaR and CVaR that have a bound over partial fills."""
+"""Estimators of VaR and CVaR with a bound over partial fills."""
 
 
 class Tail(Struct, frozen=True, forbid_unknown_fields=True):
-    """A limit on a tail of losses, as a fraction of equity, over the last `lookback` synchronous returns.
+    """A limit on VaR or CVaR, as a fraction of equity, over the last `lookback` synchronous returns.
 
-    `historical`: the returns as they were, on the portfolio as it would be; `filtered`: each rescaled to its
-    instrument's volatility now; `parametric`: normal, with a shrunk covariance (Ledoit-Wolf); `ewma`: normal, with an
-    exponentially weighted one. `horizon` in samples scales by its square root.
+    `historical`: the returns unchanged, on the resulting portfolio. `filtered`: returns rescaled to present volatility.
+    `parametric`: normal, with a shrunk covariance (Ledoit-Wolf). `ewma`: normal, with an exponentially weighted
+    covariance. `horizon` in samples scales by its square root.
     """
 
     limit: Share
@@ -29,17 +29,14 @@ class Tail(Struct, frozen=True, forbid_unknown_fields=True):
     lookback: Lookback = 252
 
     def __post_init__(self) -> None:
-        _check("limit", self.limit, 0.0, float("inf"))
+        _check(self, horizon=(1, 10_000), lookback=(2, 100_000))
         if not 0.5 <= self.confidence < 1.0:
             raise ValueError(f"confidence = {self.confidence} must lie in [0.5, 1)")
-        _check("horizon", self.horizon, 1, 10_000)
-        _check("lookback", self.lookback, 2, 100_000)
 
 
 class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
-    """Two instruments that move together (correlation above `threshold` on the same side, below
-    -`threshold` on opposite ones) and each weigh more than `min_weight` may weigh `joint_weight`
-    together; `strict`: may not be held together at all."""
+    """Two correlated instruments, each heavier than `min_weight`, may weigh `joint_weight` together. Correlated: above
+    `threshold` on the same side, below -`threshold` on opposite sides. `strict`: only one of them may be held."""
 
     threshold: Share = 0.7
     joint_weight: Share = 0.5
@@ -48,10 +45,7 @@ class Correlation(Struct, frozen=True, forbid_unknown_fields=True):
     strict: Annotated[bool, higher] = False
 
     def __post_init__(self) -> None:
-        _check("threshold", self.threshold, 0.0, 1.0)
-        _check("joint_weight", self.joint_weight, 0.0, float("inf"))
-        _check("min_weight", self.min_weight, 0.0, float("inf"))
-        _check("lookback", self.lookback, 2, 100_000)
+        _check(self, threshold=(0.0, 1.0), lookback=(2, 100_000))
 
 
 class Stress(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +55,7 @@ class Stress(Struct, frozen=True, forbid_unknown_fields=True):
     shocks: tuple[Shock, ...]
 
     def __post_init__(self) -> None:
-        _check("limit", self.limit, 0.0, float("inf"))
+        _check(self)
         if not self.shocks:
             raise ValueError("shocks must name at least one scenario")
 
@@ -81,58 +75,51 @@ class GroupCap(Struct, frozen=True):
 
 
 class Rate(Struct, frozen=True, forbid_unknown_fields=True):
-    """No order that adds risk is sent beyond `orders` within `per_ns`; orders that reduce count."""
+    """At most `orders` within `per_ns` where an order adds risk; reducing orders count."""
 
     orders: Annotated[int, Bounds(1, 1_000_000), lower]
     per_ns: Annotated[int, Span("1s", "7d"), higher] = 60_000_000_000
 
     def __post_init__(self) -> None:
-        _check("orders", self.orders, 1, 1_000_000)
-        _check("per_ns", self.per_ns, 1, 7 * DAY_NS)
+        _check(self, orders=(1, 1_000_000), per_ns=(1, 7 * DAY_NS))
 
 
 class AccountCap(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is bounded, long and short value together or what may be bought, may be `money` (account currency) at most,
-    which is `limit` of the equity now: the share is made anew for each plan, so that what the account is worth, or is
-    said to be, does not move the money."""
+    """An absolute cap: `money` in account currency, which is `limit` of the present equity. The share is computed for
+    each plan, so that a changed equity does not change the amount."""
 
     limit: float
     money: float
 
     def __post_init__(self) -> None:
-        _check("limit", self.limit, 0.0, float("inf"))
-        _check("money", self.money, 0.0, float("inf"))
+        _check(self)
 
 
 class Ramp(Struct, frozen=True, forbid_unknown_fields=True):
-    """Long and short together may be `limit` of equity at most while a live start is in its `session` of `days`."""
+    """Gross exposure within `limit` of equity in `session` of the `days` after a live start."""
 
     limit: float
     session: int
     days: int
 
     def __post_init__(self) -> None:
-        _check("limit", self.limit, 0.0, float("inf"))
-        _check("session", self.session, 1, 10_000_000)
-        _check("days", self.days, 0, 10_000)
+        _check(self, session=(1, 10_000_000), days=(0, 10_000))
 
 
 class Liquidity(Struct, frozen=True, forbid_unknown_fields=True):
-    """A position must be sold within `days` sessions, taking `participation` of the average volume."""
+    """A position must be sold within `days` sessions at `participation` of the average volume."""
 
     days: Annotated[float, Bounds(0, 250, above=True), lower]
     participation: Share = 0.1
 
     def __post_init__(self) -> None:
-        _check("days", self.days, 0.0, 1_000.0)
-        _check("participation", self.participation, 0.0, 1.0)
+        _check(self, days=(0.0, 1_000.0), participation=(0.0, 1.0))
 
 
 class Protective(Struct, frozen=True, forbid_unknown_fields=True):
-    """When a position is closed whatever its policy wants: `stop_loss` below the entry price (`trailing`: below the
-    best price since), `take_profit` above it, as fractions; None is off. It is not entered again for `cooldown`
-    samples.
-    `at_venue`: the stop rests at the venue."""
+    """Exits that no policy can delay, as fractions; None is off. `stop_loss` lies below the entry price (`trailing`:
+    below the best price since), `take_profit` above it. Entry is blocked for `cooldown` samples. `at_venue`: stop
+    orders are working at the venue."""
 
     stop_loss: Share | None = None
     take_profit: Annotated[float, Bounds(0, 10, above=True, percent=True), lower] | None = None
@@ -141,17 +128,15 @@ class Protective(Struct, frozen=True, forbid_unknown_fields=True):
     at_venue: Annotated[bool, higher] = False
 
     def __post_init__(self) -> None:
-        _check("stop_loss", self.stop_loss, 0.0, 1.0)
-        _check("take_profit", self.take_profit, 0.0, float("inf"))
-        _check("cooldown", self.cooldown, 0, 10_000)
+        _check(self, stop_loss=(0.0, 1.0), cooldown=(0, 10_000))
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
-    """One set of limits. None is off; fractions are of the equity of the book the set belongs to.
+    """One set of limits. None is off; fractions are of the equity of the book.
 
-    Always on: finite inputs, price age, worst price (`collar`, for reducing orders `reduce_collar`, on a
-    stale price at most `flatten_collar`), duplicate intent and cash. `fee_bp` is the most a fill can cost in
-    commission; cash for it is reserved. Raises ValueError naming the key of a value that cannot be meant.
+    Always on: finite inputs, price age, worst price (`collar`; for reducing orders `reduce_collar`, with a stale price
+    at most `flatten_collar`), duplicates and cash. `fee_bp` is the largest commission of a fill; cash for it is
+    reserved. Raises ValueError with the key of an implausible value.
     """
 
     collar: float = 0.05
@@ -199,26 +184,13 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     min_diversification: float | None = None
     min_sharpe: float | None = None
     extra: tuple[tuple[str, float], ...] | UnsetType = UNSET
-    """(key, value) of each limit that is on and has no field here, in order of keys; unset, and not encoded, without
-    any."""
+    """(key, value) of each limit without a field here, sorted; not encoded when unset."""
 
     def __post_init__(self) -> None:
-        for name in ("collar", "reduce_collar", "flatten_collar"):
-            _check(name, getattr(self, name), 0.0, 0.99)
-        _check("fee_bp", self.fee_bp, 0.0, 10_000.0)
-        _check("cash_reserve", self.cash_reserve, 0.0, 1.0)
-        _check("min_history", self.min_history, 2, 100_000)
-        _check("volatility_lookback", self.volatility_lookback, 2, 100_000)
-        for name in ("max_drawdown", "max_daily_loss", "max_weekly_loss", "max_share_of_volume", "min_diversification"):
-            _check(name, getattr(self, name), 0.0, 1.0)
-        for group, cap in self.group_caps:
-            _check(f"group_caps.{group}", cap, 0.0, float("inf"))
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                _check(name, value, 0.0, float("inf"))
-        for name, value in self.extra or ():
-            _check(f"extra.{name}", value, 0.0, float("inf"))
+        _check(self, **_RANGES)
+        parts = {"group_caps": self.group_caps, "extra": self.extra or ()}
+        for name, value in ((f"{part}.{key}", value) for part, pairs in parts.items() for key, value in pairs):
+            _within(name, value, 0.0, inf)
         lookbacks = {"var": self.var, "cvar": self.cvar, "correlation": self.correlation}
         for name, spec in lookbacks.items():
             if spec is not None and spec.lookback < self.min_history:
@@ -229,8 +201,27 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-def _check(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not (isfinite(value) and low <= value <= high):
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    **dict.fromkeys(("collar", "reduce_collar", "flatten_collar"), (0.0, 0.99)),
+    **dict.fromkeys(("min_history", "volatility_lookback"), (2, 100_000)),
+    "fee_bp": (0.0, 10_000.0),
+    **dict.fromkeys(
+        ("cash_reserve", "max_drawdown", "max_daily_loss", "max_weekly_loss", "max_share_of_volume"), (0.0, 1.0)
+    ),
+    "min_diversification": (0.0, 1.0),
+}
+
+
+def _check(table: Struct, **ranges: tuple[float, float]) -> None:
+    """Raises ValueError for a number out of its range, 0 to infinity by default."""
+    for name in table.__struct_fields__:
+        value = getattr(table, name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _within(name, value, *ranges.get(name, (0.0, inf)))
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not (isfinite(value) and low <= value <= high):
         raise ValueError(f"{name} = {value} must be a number in [{low:g}, {high:g}]")
 
 
@@ -239,14 +230,14 @@ FIELDS: Final = frozenset(Limits.__struct_fields__) - {"extra"}
 
 
 def value_of(limits: Limits, key: str) -> Any:
-    """The value of a limit, whether it has a field or not; None where it is off."""
+    """The value of a limit, with or without a field; None where it is off."""
     if key in FIELDS:
         return getattr(limits, key)
     return dict(() if limits.extra is UNSET else limits.extra).get(key)
 
 
 def bound_of(limits: Limits, key: str) -> float:
-    """The bound that a limit sets; not-a-number where it is no number, as for a list of names, and where it is off."""
+    """The number that a limit sets; NaN where it is off or not a number."""
     spec = value_of(limits, key)
     for name in ("limit", "days", "orders", "joint_weight"):
         spec = getattr(spec, name, spec)

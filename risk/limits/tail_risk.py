@@ -21,19 +21,15 @@ from quantd.trading.instruments import Universe
 
 
 def shock_missing(case: Case, lots: Floats) -> Floats | None:
-    """A book that holds what no scenario knows is unknown whole."""
-    unknown, account = case.rules.no_shock, case.account
+    """Refuses all orders of a book that holds an instrument without a known move."""
+    unknown = case.rules.no_shock
     if unknown is None:
         return None
-    carried = account.lots != 0.0
-    for side in (account.up, account.down):
-        if side is not None:
-            carried = carried | (side != 0.0)
-    return refused(unknown | bool((carried & unknown).any()))
+    return refused(unknown | bool((case.account.carried() & unknown).any()))
 
 
 def var_of(tail: Floats) -> Floats:
-    """VaR of float64[..., m], the m worst losses, the least of them first."""
+    """VaR of float64[..., m], the m worst losses in ascending order."""
     return tail[..., 0]
 
 
@@ -50,8 +46,8 @@ def _equal_parts(m: int) -> Floats:
 def var_largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
     """Largest f with VaR(base + f adding) <= target - f fall, in closed form.
 
-    Scenario s keeps within up to t_s = (target - base_s) / (adding_s + fall); VaR is the m-th worst loss,
-    so it keeps within as long as fewer than m scenarios do not: up to the m-th smallest t_s.
+    Scenario s complies up to t_s = (target - base_s) / (adding_s + fall). VaR is the m-th worst loss, so it complies up
+    to the m-th smallest t_s.
     """
     room, growth = target - base, adding + fall
     t = np.where(room >= 0.0, inf, -inf)
@@ -63,9 +59,9 @@ def var_largest(base: Floats, adding: Floats, m: int, target: float, fall: float
 def cvar_largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
     """Largest f <= 1 with CVaR(base + f adding) <= target - f fall.
 
-    CVaR is the largest mean over m scenarios, each linear in f: Newton's method from f = 1 takes the set that
-    is worst there and goes down to where that set complies, until no other set is worse. Each step is exact,
-    the sets are finite (W. Dinkelbach, On nonlinear fractional programming, 1967).
+    CVaR is the largest mean over m scenarios, each linear in f. Newton's method starts at f = 1 with the worst set,
+    goes down to where that set complies, and repeats until no other set is worse. Each step is exact and the sets are
+    finite (W. Dinkelbach, On nonlinear fractional programming, 1967).
     """
     f = 1.0
     while f > 0.0:
@@ -81,7 +77,7 @@ def cvar_largest(base: Floats, adding: Floats, m: int, target: float, fall: floa
 
 
 def sampled(measure: Measure, largest: Largest) -> Callable[[Tail, Limits, Universe], list[Losses]]:
-    """The tail of the returns as they were, or rescaled to the volatility now."""
+    """A tail of the returns, unchanged or rescaled to the present volatility."""
 
     def losses(spec: Tail, limits: Limits, universe: Universe) -> list[Losses]:
         if spec.method not in ("historical", "filtered"):
@@ -94,7 +90,7 @@ def sampled(measure: Measure, largest: Largest) -> Callable[[Tail, Limits, Unive
 
 
 def stressed(spec: Stress, limits: Limits, universe: Universe) -> list[Losses]:
-    """The worst of fixed scenarios. An unknown move is refused by `shock_missing`: its value is never read."""
+    """The worst of fixed scenarios; `shock_missing` refuses unknown moves."""
     moves = shock_returns(spec.shocks, universe)
     fixed = Scenarios(np.where(np.isnan(moves), 0.0, moves))
     return [Losses(spec.limit, var_of, var_largest, fixed=fixed)]
@@ -104,11 +100,11 @@ SPREADS: Final[dict[str, Callable[[Scenarios], Spread]]] = {
     "parametric": lambda scenarios: scenarios.shrunk,
     "ewma": lambda scenarios: scenarios.weighted,
 }
-"""Method of a normal VaR -> its covariance."""
+"""Method of a normal VaR -> covariance."""
 
 
 def normal(deviations: Callable[[float], float]) -> Callable[[Tail, Limits], list[Form]]:
-    """VaR and CVaR of a normal book are so many of its deviations."""
+    """VaR and CVaR of a normal book as multiples of its deviation."""
 
     def form(spec: Tail, limits: Limits) -> list[Form]:
         if spec.method not in SPREADS:
@@ -208,6 +204,5 @@ LIMITS: Final = (
         always=True,
         tighter=unmergeable,
         bounds=LOOKBACK,
-        about="samples of `max_volatility` (252)",
     ),
 )

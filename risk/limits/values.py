@@ -1,5 +1,4 @@
-"""What each limit measures on a portfolio as it stands: for verdicts before and after, for the monitor and for
-`why`."""
+"""The value of each limit on a portfolio: for verdicts, the monitor and `quantd why`."""
 
 from collections.abc import Sequence
 from math import inf, sqrt
@@ -16,12 +15,12 @@ from quantd.risk.measures.portfolio import FEW, herfindahl, most
 from quantd.risk.pairs import joint_bound, joint_weight
 
 Values = dict[str, tuple[float, float]]
-"""Key of a limit -> (value, bound). For `cash` the bound is a floor, in account currency."""
+"""Key of a limit -> (value, bound). The bound of `cash` is a floor, in account currency."""
 
 
 class Portfolio:
-    """One book to be measured: `lots` float64[N] signed that fill, with all that is open, at reference prices;
-    None for what is held now."""
+    """One book to measure: after signed `lots` float64[N] and all open orders fill at reference prices; None for the
+    present positions."""
 
     __slots__ = ("account", "equity", "found", "held", "limits", "lots", "rules", "traded", "values")
 
@@ -45,14 +44,14 @@ class Portfolio:
         """The scenarios of each lookback; None without enough of them."""
 
     def cash(self, traded: float, paid: float) -> None:
-        """What is left when `traded` at reference prices is, and `paid` for what is bought."""
+        """Cash after value `traded` at reference prices and cost `paid` of purchases."""
         account, limits = self.account, self.limits
         self.equity -= traded * self.rules.fee
         self.traded = account.traded + traded
         self.values["cash"] = (account.cash - paid, (limits.cash_reserve - limits.max_cash_debit) * account.equity)
 
     def exposures(self, weights: Floats, size: Floats, net: float, gross: float) -> None:
-        """The measures that need no scenario, of float64[N] `weights` and their `size`."""
+        """The measures without scenarios, of float64[N] `weights` and their absolute `size`."""
         values = self.values
         book = Held(most(size), net, gross, lambda: herfindahl(weights), self.traded / self.equity)
         for key, bound, measure in self.rules.held_measures:
@@ -71,7 +70,7 @@ class Portfolio:
             values[row.key] = max(before, found, key=lambda pair: pair[0] - pair[1])
 
     def sources(self) -> list[Scenarios]:
-        """The scenarios that its limits look at, each once."""
+        """The distinct scenarios of its limits."""
         if self.found is None:
             return [tail.fixed for tail in self.rules.tails if tail.fixed is not None]
         wanted = [tail.of(self.found)[0] for tail in self.rules.tails]
@@ -80,15 +79,15 @@ class Portfolio:
 
 
 def _linear(row: Row, weights: Floats, traded: float) -> float:
-    """What a row adds up to in a book of float64[N] signed `weights` that has `traded` so much, shares of equity."""
+    """The value of a row for float64[N] signed `weights` and `traded` value, shares of equity."""
     long = np.maximum(weights, 0.0)
     sides = np.concatenate((long - weights, long, -weights, weights))
     return float(row.held[:-2].dot(sides)) + float(row.held[-1]) * traded
 
 
 def scenarios_of(ctx: Context, rules: Rules, held: Floats) -> dict[int, Scenarios] | None:
-    """The rows of each lookback in which all that is `held`, float64[N] of any unit, has a return; None
-    without enough."""
+    """Scenarios of each lookback, in rows where every instrument `held` (float64[N], any unit) has a return; None
+    without enough rows."""
     least = rules.limits.min_history
     found = ctx.whole(rules.lookbacks, least)
     if found is not None:
@@ -105,7 +104,7 @@ def scenarios_of(ctx: Context, rules: Rules, held: Floats) -> dict[int, Scenario
 
 
 def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
-    """The cash of each book, and what each trades at reference prices."""
+    """The cash of each book, and its traded value at reference prices."""
     moving = [p for p in portfolios if p.lots is not None]
     if moving:
         value = np.array([p.lots for p in moving]) * ctx.px
@@ -129,7 +128,7 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
 
 
 def _paid(ctx: Context, p: Portfolio) -> float:
-    """What the orders that add risk can cost at worst prices with fees; the venue has counted what is open."""
+    """The cost of adding orders at worst prices with fees; the venue's figure already includes open orders."""
     if p.lots is None:
         return 0.0
     adding = np.where(p.lots * p.account.lots < 0.0, 0.0, np.abs(p.lots))
@@ -137,7 +136,7 @@ def _paid(ctx: Context, p: Portfolio) -> float:
 
 
 def _sums(rows: Floats) -> list[float]:
-    """Of each row of float64[K, N]; of a few numbers quicker one by one."""
+    """Sums of the rows of float64[K, N]."""
     if rows.shape[1] <= FEW:
         return [sum(row) for row in rows.tolist()]
     found: list[float] = np.add.reduce(rows, axis=1).tolist()
@@ -145,14 +144,13 @@ def _sums(rows: Floats) -> list[float]:
 
 
 def standing(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> Values:
-    """Values of all basket limits that are on, after all fills of `lots` and of the open orders at reference
-    prices, or with `lots` None of what is held now. Exact, no bounds. Measures without enough history are left out.
-    """
+    """Values of all limits that are on, after all fills of `lots` and of open orders at reference prices; with None, of
+    the present positions. Exact. Measures without enough history are left out."""
     return standings(ctx, [Portfolio(ctx, account, limits, lots)])[0]
 
 
 def standings(ctx: Context, portfolios: Sequence[Portfolio]) -> list[Values]:
-    """`standing` of several books at once, as rows of the same few products."""
+    """`standing` of several books in one pass."""
     _trades(ctx, portfolios)
     solvent = [p for p in portfolios if p.equity > 0.0]
     if solvent:
@@ -161,7 +159,7 @@ def standings(ctx: Context, portfolios: Sequence[Portfolio]) -> list[Values]:
 
 
 def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
-    """All measures of books with an equity: float64[K, N] weights, a row each."""
+    """All measures of solvent books."""
     weights = np.array([p.held for p in portfolios]) * ctx.px
     weights /= np.array([[p.equity] for p in portfolios])
     size = np.abs(weights)
@@ -182,7 +180,7 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
 
 
 def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], weights: Floats) -> None:
-    """Tails and forms of the books that look at these scenarios: `rows` of float64[K, N] `weights`."""
+    """Tails and forms over one set of scenarios, of the books `rows` of float64[K, N] `weights`."""
     losses = _losses_of(weights, scenarios)
     # of the series itself where the covariance is dear: the same figure; before the tails put the losses in order
     deviations = None if scenarios.sample.small() else _deviations(losses)
@@ -207,7 +205,7 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
 def _tails(
     rules: Rules, known: dict[int, Scenarios], scenarios: Scenarios, losses: Floats
 ) -> list[tuple[str, list[float], float]]:
-    """(key, value of each book, bound) of the tails of `scenarios`; puts float64[K, S] `losses` in another order."""
+    """(key, value of each book, bound) of the tails of `scenarios`; reorders float64[K, S] `losses`."""
     found = []
     for tail in rules.tails:
         if tail.fixed is None and not known:
@@ -221,7 +219,6 @@ def _tails(
 
 
 def _losses_of(weights: Floats, scenarios: Scenarios) -> Floats:
-    """float64[K, S]: what each book loses in each scenario."""
     losses: Floats = weights.dot(scenarios.returns.T)
     return np.negative(losses, out=losses)
 
@@ -234,7 +231,7 @@ def _deviations(series: Floats) -> list[float]:
 
 
 def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios], spec: Correlation) -> float:
-    """The joint weight of the heaviest pair that moves together."""
+    """The joint weight of the heaviest correlated pair."""
     n = portfolio.rules.size
     case = Case(ctx, portfolio.account, portfolio.rules, np.zeros(n, dtype=np.bool_), [])
     case.scenarios = found

@@ -1,4 +1,4 @@
-"""Where a book's VaR and CVaR come from: marginal, component and incremental figures of each position.
+"""Contributions to VaR and CVaR: marginal, component and incremental figures of each position.
 
 Weights float64[N] are fractions of equity, returns float64[S, N] simple, per sample; losses are positive.
 """
@@ -10,11 +10,10 @@ from quantd.risk.measures.portfolio import Floats, tail_count
 
 
 class Contributions(Struct, frozen=True):
-    """One measure of a book, taken apart. All float64[N] are in column order.
+    """One measure of a book by position. All float64[N] are in column order.
 
-    `marginal`: what the measure grows by for one unit of weight more, in the limit. `component`: weight x marginal;
-    these add up to `whole`. `incremental`: `whole` less the measure of the same book with this position in cash
-    instead; these do not add up.
+    `marginal`: increase of the measure per unit of weight. `component`: weight x marginal; the components add up to
+    `whole`. `incremental`: `whole` less the measure of the book with this position in cash; these do not add up.
     """
 
     whole: float
@@ -24,12 +23,11 @@ class Contributions(Struct, frozen=True):
 
 
 def historical(returns: Floats, weights: Floats, confidence: float) -> tuple[Contributions, Contributions]:
-    """Of VaR and of CVaR by historical simulation.
+    """Contributions to VaR and to CVaR by historical simulation.
 
-    Marginal VaR is an instrument's loss in the scenario that is the VaR, marginal CVaR its mean loss in the tail
-    (D. Tasche, Risk contributions and performance measurement, 1999: the conditional expectation, here of scenarios).
-    One scenario is a noisy witness: for shares of risk look at the CVaR's. Incremental by evaluation without the
-    position.
+    Marginal VaR is an instrument's loss in the VaR scenario, marginal CVaR its mean loss in the tail (D. Tasche, Risk
+    contributions and performance measurement, 1999: the conditional expectation, here of scenarios). VaR depends on one
+    scenario, so shares of risk are better taken from CVaR. Incremental figures are computed without the position.
     """
     count = tail_count(len(returns), confidence)
     losses = -returns.dot(weights)
@@ -48,8 +46,8 @@ def historical(returns: Floats, weights: Floats, confidence: float) -> tuple[Con
 
 
 def parametric(cov: Floats, weights: Floats, deviations: float) -> Contributions:
-    """Of a measure that is so many standard deviations of the book: VaR with `tails.normal_quantile(confidence)`, CVaR
-    with `normal_shortfall`, volatility a year with the root of the samples in it. All 0 where nothing moves.
+    """Contributions to `deviations` standard deviations of the book: `tails.normal_quantile(confidence)` for VaR,
+    `normal_shortfall` for CVaR, the root of the samples per year for annual volatility. All 0 where nothing moves.
 
     Source: P. Jorion, Value at Risk, 3rd ed. (2006), chapter 7; the components are Euler's.
     """

@@ -1,6 +1,6 @@
-"""How diversified a book is: risk taken away by holding positions together, and the number of bets it really makes.
+"""Measures of diversification: the risk that joint holding removes, and the effective number of bets.
 
-Pass only what is held: weights float64[N] of it, and its covariance float64[N, N] per sample.
+Weights float64[N] and their covariance float64[N, N] per sample are those of the positions only.
 """
 
 from math import sqrt
@@ -12,8 +12,8 @@ from quantd.trading.covariance import covariance
 
 
 def diversification_ratio(weights: Floats, cov: Floats) -> float:
-    """What float64[N] positions risk alone over what they risk together: the sum of |weight| x deviation over the
-    deviation of the whole. At least 1; infinite for a perfect hedge; NaN where nothing held moves.
+    """Sum of |weight| x deviation over the deviation of the book. At least 1; infinite for a perfect hedge; NaN where
+    nothing moves.
 
     Source: Y. Choueifaty and Y. Coignard, Toward maximum diversification (2008), here with shorts by their size.
     """
@@ -31,14 +31,14 @@ def diversification_ratio(weights: Floats, cov: Floats) -> float:
 
 
 def diversification(weights: Floats, cov: Floats) -> float:
-    """Share of stand-alone risk that holding the positions together takes away, 1 - 1 / diversification ratio:
-    0 for one position, 1 for a perfect hedge; NaN where nothing held moves."""
+    """Share of stand-alone risk that joint holding removes, 1 - 1 / diversification ratio: 0 for one position, 1 for a
+    perfect hedge; NaN where nothing moves."""
     return 1.0 - 1.0 / diversification_ratio(weights, cov)
 
 
 def effective_bets(weights: Floats, cov: Floats) -> float:
-    """Effective number of bets over principal components: the exponential of the entropy of their shares of variance,
-    from 1 (all risk in one) to the number of positions. NaN where the book has no variance.
+    """Effective number of bets: exponential of the entropy of the principal components' shares of variance, from 1 to
+    the number of positions. NaN without variance.
 
     Source: A. Meucci, Managing diversification (2009).
     """
@@ -47,8 +47,8 @@ def effective_bets(weights: Floats, cov: Floats) -> float:
 
 
 def effective_bets_of(weights: Floats, returns: Floats, cov: Floats | None = None) -> float:
-    """`effective_bets` of the sample covariance of float64[S, N] returns; by the S x S products where that is
-    smaller, for they have the same components. `cov`: that covariance, where it is known."""
+    """`effective_bets` of the sample covariance of float64[S, N] returns, from the S x S products where these are
+    smaller. `cov` is that covariance, when already known."""
     rows, size = returns.shape
     if size <= rows:
         return effective_bets(weights, covariance(returns) if cov is None else cov)
@@ -59,7 +59,7 @@ def effective_bets_of(weights: Floats, returns: Floats, cov: Floats | None = Non
 
 
 def _exp_entropy(parts: Floats) -> float:
-    """exp(-sum p ln p) of parts of a whole, which are not negative but by rounding; NaN for no whole."""
+    """exp(-sum p ln p) of shares of a whole; NaN for a whole of 0."""
     whole = float(parts.sum())
     if not whole > 0.0:
         return float("nan")

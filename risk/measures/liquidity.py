@@ -1,7 +1,6 @@
-"""How long a book takes to sell: days at a share of the usual volume. Nothing here knows prices to come or costs but
-impact.
+"""Time to sell a book at a share of the usual volume.
 
-Volumes are the caller's: an average over recent samples, in lots a day, of what is known.
+Volumes are recent averages in lots per day.
 """
 
 from collections.abc import Sequence
@@ -13,15 +12,14 @@ import numpy as np
 from quantd.risk.measures.portfolio import Floats
 
 PARTICIPATION: Final = 0.1
-"""Share of the usual volume that selling may be, unless set."""
+"""Default share of the volume."""
 
 
 def unwind_days(lots: Floats, volume_lots: Floats, participation: float = PARTICIPATION) -> Floats:
-    """float64[N] days to bring each position to zero at `participation` of float64[N] average volume a day; 0 where
-    nothing is held, NaN where the volume is unknown (not a number, or not positive).
+    """float64[N] days to close each position at `participation` of float64[N] average daily volume; 0 without a
+    position, NaN where the volume is unknown or not positive.
 
-    Source: A. Bangia, F. Diebold, T. Schuermann and J. Stroughair, Modeling liquidity risk (1999), the exogenous part:
-    position over what the market takes a day.
+    Source: A. Bangia, F. Diebold, T. Schuermann and J. Stroughair, Modeling liquidity risk (1999), the exogenous part.
     """
     held = lots != 0.0
     daily = np.where(volume_lots > 0.0, volume_lots, np.nan) * participation
@@ -29,9 +27,8 @@ def unwind_days(lots: Floats, volume_lots: Floats, participation: float = PARTIC
 
 
 def book_days(values: Floats, days: Floats, shares: Sequence[float] = (0.5, 0.9, 1.0)) -> list[float]:
-    """Days until each share of float64[N] gross value is unwound, all positions sold side by side, each evenly over its
-    `unwind_days`. NaN for all of them where one position's value or days are unknown; 0 for an empty book.
-    """
+    """Days until each share of float64[N] gross value is sold, all positions in parallel, each evenly over its
+    `unwind_days`. NaN where a value or days are unknown; 0 for an empty book."""
     held = values != 0.0
     value, each = np.abs(values[held]), days[held]
     if not len(value):

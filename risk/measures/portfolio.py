@@ -1,7 +1,4 @@
-"""Risk measures, once: what the gate bounds before the trade and the monitor reports after it.
-
-Losses are positive. Nothing here knows limits, orders or accounts.
-"""
+"""Risk measures shared by the gate and the monitor. Losses are positive."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -18,22 +15,21 @@ from quantd.trading.statistics import PERIODS_PER_YEAR
 Floats = NDArray[np.float64]
 
 SAMPLES_PER_YEAR: Final = PERIODS_PER_YEAR
-"""House sessions in a year; annualisation is by its square root."""
+"""Samples per year for annualisation by the square root."""
 
 
 @lru_cache(maxsize=256)
 def tail_count(scenarios: int, confidence: float) -> int:
-    """How many of the worst losses lie at or beyond VaR: S - ceil(confidence x (S - 1)), at least 1.
+    """Number of losses at or beyond VaR: S - ceil(confidence x (S - 1)), at least 1.
 
-    That is numpy's quantile method "higher": never below the interpolated estimate, always a loss
-    that happened.
+    This is numpy's quantile method "higher": an actual loss, never below the interpolated estimate.
     """
     # 0.95 x 20 may come out as 19.000000000000004: a hair must not move the rank
     return max(1, scenarios - ceil(confidence * (scenarios - 1) - 1e-9))
 
 
 def worst_of(losses: Floats, m: int) -> Floats:
-    """float64[..., m], the m worst of float64[..., S] losses, the least of them first."""
+    """The m worst of float64[..., S] losses, in ascending order."""
     rank = losses.shape[-1] - m
     own = losses.copy()
     own.partition(rank)
@@ -41,7 +37,7 @@ def worst_of(losses: Floats, m: int) -> Floats:
 
 
 def historical_var(losses: Floats, confidence: float) -> float:
-    """Value at risk of float64[S] losses: their quantile by historical simulation, method "higher".
+    """Value at risk of float64[S] losses by historical simulation, quantile method "higher".
 
     Source: P. Jorion, Value at Risk, 3rd ed. (2006), chapter 10.
     """
@@ -49,7 +45,7 @@ def historical_var(losses: Floats, confidence: float) -> float:
 
 
 def historical_cvar(losses: Floats, confidence: float) -> float:
-    """Expected shortfall of float64[S] losses: the mean of those at or beyond VaR; never below it.
+    """Expected shortfall of float64[S] losses: the mean of those at or beyond VaR.
 
     Source: C. Acerbi and D. Tasche, On the coherence of expected shortfall (2002), the case of whole counts.
     """
@@ -57,7 +53,7 @@ def historical_cvar(losses: Floats, confidence: float) -> float:
 
 
 FEW: Final = 64
-"""Up to so many numbers a list is quicker than a reduction."""
+"""Length up to which a list is faster than a reduction."""
 
 
 def _of(few: Callable[[list[float]], float], many: Callable[[NDArray[Any]], float], values: NDArray[Any]) -> float:
@@ -71,28 +67,28 @@ least: Final = partial(_of, min, np.minimum.reduce)
 """The smallest of float64[N]."""
 
 total: Final = partial(_of, sum, np.add.reduce)
-"""The sum of float64[N]; not finite when one of them is not."""
+"""The sum of float64[N]; not finite if an entry is not."""
 
 
 def correlation(cov: Floats) -> Floats:
-    """float64[N, N] Pearson correlation of a covariance; 0 with an instrument whose price never moved."""
+    """float64[N, N] Pearson correlation of a covariance; 0 for an instrument that never moved."""
     sd = np.sqrt(np.diag(cov))
     scale = np.outer(sd, sd)
     return np.divide(cov, scale, out=np.zeros_like(cov), where=scale > 0.0)
 
 
 def herfindahl(weights: Floats) -> float:
-    """Sum of squared weights: 1 for everything in one name, 1/N for equal weights (O. Herfindahl, 1950)."""
+    """Sum of squared weights: 1 for one position, 1/N for equal weights (O. Herfindahl, 1950)."""
     return float(weights.dot(weights))
 
 
 def drawdown(equity: float, peak: float) -> float:
-    """Fall from the peak as a fraction of it; 1 when there is no positive peak to fall from."""
+    """Fall from the peak as a fraction of it; 1 without a positive peak."""
     return (peak - equity) / peak if peak > 0 else 1.0
 
 
 def beta(returns: Floats, benchmark: Floats) -> float:
-    """Slope of float64[S] returns on those of a benchmark in the same samples; NaN where the benchmark never moved.
+    """Slope of float64[S] returns on a benchmark's returns of the same samples; NaN if the benchmark never moved.
 
     Source: W. Sharpe, Capital asset prices (1964): covariance with the benchmark over its variance.
     """
@@ -102,7 +98,7 @@ def beta(returns: Floats, benchmark: Floats) -> float:
 
 
 def correlation_with(returns: Floats, benchmark: Floats) -> float:
-    """Pearson correlation of float64[S] returns with a benchmark's, in [-1, 1]; NaN where one of them never moved."""
+    """Pearson correlation of float64[S] returns with a benchmark's, in [-1, 1]; NaN if one never moved."""
     one, other = returns - returns.mean(), benchmark - benchmark.mean()
     scale = sqrt(float(one.dot(one)) * float(other.dot(other)))
     # rounding may carry two series that are one past 1

@@ -1,7 +1,7 @@
-"""Stress scenarios: what a book would lose if a named market move came at once, by instrument, sector or asset class.
+"""Stress scenarios: the loss of a book from named market moves, by instrument, sector or asset class.
 
-The moves are prices' own, without income, rounded to a percent, and one number for a whole sector: coarse on purpose,
-an order of size and no forecast. Instruments are mapped by `Instrument.sector`.
+Moves are price moves without income, rounded to a percent, one per sector: an order of magnitude, not a forecast.
+Instruments are mapped by `Instrument.sector`.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from quantd.risk.measures.portfolio import Floats
 from quantd.trading.instruments import Universe
 
 REST: Final = "*"
-"""Key of the move of whatever no other key names."""
+"""Key of the move of all other instruments."""
 
 ALIASES: Final = {
     "basic materials": "materials",
@@ -34,16 +34,15 @@ ALIASES: Final = {
     "telecom": "communication services",
     "telecommunication services": "communication services",
 }
-"""Other names in use -> the key of GICS (Global Industry Classification Standard) or of the asset class."""
+"""Common name -> key of GICS (Global Industry Classification Standard) or of the asset class."""
 
 
 class Shock(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """One scenario: moves as fractions (-0.45 is a fall of 45 %).
 
-    `moves` by sector or asset class, in any case of letters, `"*"` for the rest; `symbols` by symbol, before any
-    sector. None says that no move is known (bitcoin in 2008): not even `"*"` is used then. Without `"*"` what is not
-    named is unknown too. `horizon` says in words over how long. Raises ValueError naming the key of a move that cannot
-    be.
+    `moves` are by sector or asset class, in any letter case, `"*"` for all others. `symbols` take precedence. None
+    means an unknown move (bitcoin in 2008); `"*"` does not replace it. Without `"*"` all other moves are unknown.
+    `horizon` describes the period. Raises ValueError with the key of an impossible move.
     """
 
     name: str
@@ -238,8 +237,7 @@ SHIPPED: Final = {
 
 
 def shock_returns(shocks: Sequence[Shock], universe: Universe) -> Floats:
-    """float64[K, N]: the move of each instrument in each scenario: by its symbol, else by its sector, else `"*"`, else
-    NaN, which is unknown and no zero."""
+    """float64[K, N] move of each instrument in each scenario: by symbol, else by sector, else `"*"`, else NaN."""
     found = np.empty((len(shocks), universe.size))
     sectors = [_key(sector) for sector in universe.sectors]
     for row, shock in zip(found, shocks, strict=True):
@@ -252,13 +250,13 @@ def shock_returns(shocks: Sequence[Shock], universe: Universe) -> Floats:
 
 
 def stress_losses(moves: Floats, weights: Floats) -> Floats:
-    """float64[K], what a book of float64[N] weights loses in each row of float64[K, N] moves, as a fraction of equity;
-    a gain is negative. NaN where a held instrument's move is unknown; what is not held does not matter."""
+    """float64[K] losses of float64[N] weights in each row of float64[K, N] moves, as fractions of equity; gains are
+    negative. NaN where the move of a position is unknown."""
     held = weights != 0.0
     return -moves[:, held].dot(weights[held])
 
 
 def worst_stress(shocks: Sequence[Shock], losses: Floats) -> tuple[str, float] | None:
-    """Name and loss of the worst scenario among float64[K] known losses; None without one. The first of equals."""
+    """Name and loss of the worst of float64[K] known losses, the first of equals; None without one."""
     known = [(shock.name, loss) for shock, loss in zip(shocks, losses.tolist(), strict=True) if loss == loss]
     return max(known, key=lambda each: each[1]) if known else None

@@ -1,7 +1,7 @@
-"""VaR and CVaR by five methods, and the covariances and scenarios that three of them need.
+"""VaR and CVaR by five methods, and the scenarios of three of them.
 
-Returns float64[S, N] are simple, per sample, oldest first, finite; losses are positive and in the unit that weights
-or equity give them. Historical VaR and CVaR are in `measures`. Horizons are the caller's: times the square root.
+Returns float64[S, N] are simple, per sample, oldest first, finite. Losses are positive, in the unit of the weights.
+Historical VaR and CVaR are in `portfolio`. Callers scale by the square root of the horizon.
 """
 
 from functools import lru_cache
@@ -18,19 +18,18 @@ from quantd.trading.covariance import DECAY, decay_weights, ones
 _STANDARD: Final = NormalDist()
 
 FAR: Final = 8.0
-"""Deviations beyond which a normal has 6e-16 of its probability: less than a float resolves."""
+"""Deviations beyond which a normal has 6e-16 of its probability, less than a float resolves."""
 
 
 @lru_cache(maxsize=64)
 def normal_quantile(confidence: float) -> float:
-    """How many deviations a normal loss exceeds with probability 1 - confidence: 1.645 at 0.95."""
+    """Deviations that a normal loss exceeds with probability 1 - confidence: 1.645 at 0.95."""
     return _STANDARD.inv_cdf(confidence)
 
 
 @lru_cache(maxsize=64)
 def normal_shortfall(confidence: float) -> float:
-    """How many deviations a normal loss is on average when it exceeds its quantile, pdf(z) / (1 - confidence): 2.063
-    at 0.95."""
+    """Mean deviations of a normal loss beyond its quantile, pdf(z) / (1 - confidence): 2.063 at 0.95."""
     return _density(normal_quantile(confidence)) / (1.0 - confidence)
 
 
@@ -39,31 +38,28 @@ def _density(z: float) -> float:
 
 
 def normal_var(sd: float, confidence: float) -> float:
-    """VaR of a normal loss of mean 0 and standard deviation `sd`, in its unit (RiskMetrics 1996; a mean per sample is
-    noise beside the deviation)."""
+    """VaR of a normal loss with mean 0 and standard deviation `sd`, in its unit (RiskMetrics 1996)."""
     return normal_quantile(confidence) * sd
 
 
 def normal_cvar(sd: float, confidence: float) -> float:
-    """Expected shortfall of the same; never below `normal_var` (A. McNeil, R. Frey, P. Embrechts, Quantitative Risk
-    Management, 2015, example 2.14)."""
+    """Expected shortfall of the same loss (A. McNeil, R. Frey, P. Embrechts, Quantitative Risk Management, 2015,
+    example 2.14)."""
     return normal_shortfall(confidence) * sd
 
 
 def ewma_deviation(series: Floats, decay: float = DECAY) -> float:
-    """Standard deviation per sample of float64[S] returns by the same weights: of a book, that of its
-    `ewma_covariance`, without making it."""
+    """Standard deviation per sample of float64[S] returns by exponential weights."""
     return sqrt(float(decay_weights(len(series), decay).dot(series * series)))
 
 
 def filtered(returns: Floats, decay: float = DECAY) -> Floats:
-    """float64[S, N] scenarios: each return of each instrument times its volatility now over its volatility then.
+    """float64[S, N] scenarios: each return times the present volatility over the volatility at its time.
 
-    Volatility is exponentially weighted (mean 0), that of a row from the rows before it only, that of now from all S;
-    it starts at the root mean square of the window. Correlation between instruments on a day stays as it was. A return
-    may come out below -1: no price can do that, but the loss is an upper one. An instrument that never moved stays 0.
-    Sources: J. Hull and A. White, Incorporating volatility updating into the historical simulation method (1998);
-    G. Barone-Adesi, K. Giannopoulos and L. Vosper, VaR without correlations (1999).
+    Volatility is exponentially weighted with mean 0, from earlier rows only; it starts at the root mean square of the
+    window. Correlation within a row is unchanged. A return may fall below -1, which overstates the loss. An instrument
+    that never moved stays 0. Sources: J. Hull and A. White, Incorporating volatility updating into the historical
+    simulation method (1998); G. Barone-Adesi, K. Giannopoulos and L. Vosper, VaR without correlations (1999).
     """
     rows, size = returns.shape
     # the variance of each row, and of now; row by row in memory, whatever the layout of `returns`
@@ -93,20 +89,20 @@ _SPAN: Final = 200.0
 
 @lru_cache(maxsize=64)
 def _powers(count: int, decay: float) -> Floats:
-    """float64[count, 1] of decay^0, decay^1, ...; not to be written to."""
+    """float64[count, 1] of decay^0, decay^1, ..., read-only."""
     found: Floats = decay ** np.arange(count, dtype=np.float64)[:, None]
     found.flags.writeable = False
     return found
 
 
 def cornish_fisher(losses: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Modified VaR and CVaR of float64[..., S] losses: a normal quantile bent by their skewness and excess kurtosis.
+    """Modified VaR and CVaR of float64[..., S] losses: a normal quantile adjusted for skewness and excess kurtosis.
 
     The loss at z deviations is mean + sd w(z), w(z) = z + (z^2 - 1) S / 6 + (z^3 - 3 z) K / 24 - (2 z^3 - 5 z) S^2 /
-    36, with moments of the sample (divisor S); CVaR is its mean beyond the quantile, in closed form.
-    Both are NaN outside the domain (see `in_domain`): there w(z) is not a quantile, and no figure is better than a
-    wrong one. Sources: P. Zangari, A VaR methodology for portfolios that include options (1996); L. Favre and J.-A.
-    Galeano, Mean-modified value-at-risk (2002); D. Maillard, A user's guide to the Cornish Fisher expansion (2012).
+    36, with sample moments (divisor S). CVaR is its mean beyond the quantile, in closed form. Both are NaN outside the
+    domain (see `in_domain`), where w(z) is not a quantile. Sources: P. Zangari, A VaR methodology for portfolios that
+    include options (1996); L. Favre and J.-A. Galeano, Mean-modified value-at-risk (2002); D. Maillard, A user's guide
+    to the Cornish Fisher expansion (2012).
     """
     mean, sd, skew, kurtosis = moments(losses)
     z = normal_quantile(confidence)
@@ -119,8 +115,8 @@ def cornish_fisher(losses: Floats, confidence: float) -> tuple[Floats, Floats]:
 
 
 def moments(losses: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Mean, standard deviation, skewness and excess kurtosis of float64[..., S], all with divisor S; 0 skewness and
-    kurtosis for what never moves."""
+    """Mean, standard deviation, skewness and excess kurtosis of float64[..., S], divisor S; the latter two are 0 for a
+    constant."""
     mean = losses.mean(axis=-1)
     centred = losses - mean[..., None]
     squares = centred * centred
@@ -134,9 +130,8 @@ def moments(losses: Floats) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 def in_domain(skew: Floats | float, kurtosis: Floats | float, confidence: float) -> NDArray[np.bool_]:
-    """Where w(z) of `cornish_fisher` is a quantile in the tail beyond `confidence`: it never falls from there up to
-    `FAR` deviations, and nothing before lies above it. Wider than Maillard's domain, where w rises everywhere.
-    """
+    """Whether w(z) of `cornish_fisher` is a quantile in the tail beyond `confidence`: w never falls from there up to
+    `FAR` deviations, and exceeds all values before. Wider than Maillard's domain, where w rises everywhere."""
     s, k = np.asarray(skew), np.asarray(kurtosis)
     z = normal_quantile(confidence)
     # w is a cubic: a z^3 + b z^2 + c z, and a constant that no comparison sees

@@ -1,4 +1,4 @@
-"""Backtests VaR forecasts: exceedances counted and tested.
+"""Backtests of VaR forecasts: exceedances counted and tested.
 
 Returns and forecasts are fractions of the same equity; a forecast is a positive loss, made before its day.
 """
@@ -12,17 +12,16 @@ from msgspec import Struct
 from quantd.risk.measures.portfolio import Floats
 
 ZONE_SAMPLES: Final = 250
-"""Samples that the traffic light looks back on (Basel Committee, 1996)."""
+"""Samples of the traffic light (Basel Committee, 1996)."""
 
 Zone = Literal["green", "yellow", "red"]
 
 
 class VarBacktest(Struct, frozen=True):
-    """What a row of forecasts was worth. `lr_*` are likelihood ratios, `p_*` their p-values: below 0.05 the forecasts
-    are refused at 95 %. `coverage`: as many exceedances as promised; `independence`: they do not come in runs;
-    `conditional`: both. None where a test does not exist (too few samples). `skipped` counts samples without a
-    forecast. The zone is that of the newest `zone_samples`.
-    """
+    """The result of a VaR backtest. `lr_*` are likelihood ratios, `p_*` their p-values: below 0.05 the forecasts are
+    rejected at 95 %. `coverage` tests the number of exceedances, `independence` whether they cluster, `conditional`
+    both. None means too few samples. `skipped` counts samples without a forecast. The zone is that of the newest
+    `zone_samples`."""
 
     confidence: float
     samples: int
@@ -46,7 +45,7 @@ def chi_square_tail(value: float, degrees: Literal[1, 2]) -> float:
 
 
 def _likelihood(misses: int, hits: int, probability: float) -> float:
-    """Logarithm of p^hits (1 - p)^misses, with 0 log 0 = 0; what was seen is not impossible."""
+    """Logarithm of p^hits (1 - p)^misses, with 0 log 0 = 0."""
     found = 0.0
     if hits:
         found += hits * log(probability)
@@ -68,8 +67,8 @@ def kupiec(samples: int, exceedances: int, confidence: float) -> float:
 def christoffersen(pairs: tuple[int, int, int, int]) -> float:
     """Likelihood ratio of independence against a first-order chain, chi-square with 1 degree of freedom.
 
-    `pairs` counts what followed what: (kept, kept), (kept, exceeded), (exceeded, kept), (exceeded, exceeded).
-    Source: P. Christoffersen, Evaluating interval forecasts (1998).
+    `pairs` counts transitions: (kept, kept), (kept, exceeded), (exceeded, kept), (exceeded, exceeded). Source: P.
+    Christoffersen, Evaluating interval forecasts (1998).
     """
     n00, n01, n10, n11 = pairs
     whole = n00 + n01 + n10 + n11
@@ -79,8 +78,8 @@ def christoffersen(pairs: tuple[int, int, int, int]) -> float:
 
 
 def zone(samples: int, exceedances: int, confidence: float) -> Zone:
-    """The traffic light: yellow from the count that a right model stays at or below with a probability of 95 %, red
-    from 99.99 %. For 250 samples at 99 % that is 5 and 10.
+    """The traffic light: yellow from the count that a correct model stays at or below with probability 95 %, red from
+    99.99 %. For 250 samples at 99 % these are 5 and 10.
 
     Source: Basel Committee on Banking Supervision, Supervisory framework for the use of backtesting (1996), table 2.
     """
@@ -94,10 +93,10 @@ def zone(samples: int, exceedances: int, confidence: float) -> Zone:
 
 
 def backtest(returns: Floats, forecasts: Floats, confidence: float) -> VarBacktest:
-    """The report of float64[T] returns against float64[T] VaR forecasts for the same samples.
+    """The backtest of float64[T] VaR forecasts against float64[T] returns of the same samples.
 
-    A sample whose forecast or return is not finite is skipped and counted; it also breaks the chain of what follows
-    what.
+    A sample with a forecast or return that is not finite is skipped and counted; it also breaks the chain of
+    transitions.
     """
     known = np.isfinite(returns) & np.isfinite(forecasts)
     exceeded = -returns > forecasts

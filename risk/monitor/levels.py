@@ -1,5 +1,4 @@
-"""How near each limit is: INFO at 60 %, WARNING at 80 %, CRITICAL at 100 %, with hysteresis, one alert for a
-crossing."""
+"""Alert levels of limits: INFO at 60 %, WARNING at 80 %, CRITICAL at 100 % of the bound, with hysteresis."""
 
 from bisect import bisect
 from math import inf
@@ -19,34 +18,34 @@ THRESHOLDS: Final = (0.0, 0.60, 0.80, 1.0)
 """Share of the bound at which each level begins."""
 
 QUIET: Final = THRESHOLDS[1] - 1e-9
-"""A share below which there is surely no level."""
+"""Share below which no level begins."""
 
 HYSTERESIS: Final = 0.05
-"""A level ends only this far below where it began, so that a value on the edge is one alert."""
+"""A level ends this far below its start, so that a value on the edge raises one alert."""
 
 _BEGINS: Final = tuple(start - 1e-12 for start in THRESHOLDS[1:])
 _ENDS: Final = tuple(start - HYSTERESIS for start in THRESHOLDS[1:])
 
 UNWATCHED: Final = frozenset({"cash", "buying_power"})
-"""Measured, and bounded by the gate, but no share of anything."""
+"""Limits of the gate whose use is not a share."""
 
 NOISE: Final = {"max_drawdown": 0.02}
-"""Key -> the value below which a limit has no level, whatever share of it that is."""
+"""Key -> value below which a limit has no level."""
 
 Crossing = tuple[str, int, int, float, float]
 """Key of the limit, level before, level after, value, bound."""
 
 
 def usage(value: float, bound: float) -> float:
-    """Share of the bound in use; a bound of 0 is used up by anything above it. Not-a-number counts as used up."""
+    """Share of the bound in use. A bound of 0 is used up by any positive value; NaN counts as used up."""
     if bound > 0.0:
         return value / bound if value == value else 1.0
     return 0.0 if value <= 0.0 else 1.0
 
 
 def floor_usage(value: float, bound: float) -> float:
-    """Share of a floor in use: bound / value, so 1 at the floor and more below it; infinite for a value that is not
-    positive. A floor of 0 is used up by what is below it."""
+    """Share of a floor in use: bound / value, 1 at the floor and more below it; infinite for a value that is not
+    positive. A floor of 0 is used up by values below it."""
     if bound <= 0.0:
         return 0.0 if value >= bound else 1.0
     if value != value:
@@ -55,7 +54,7 @@ def floor_usage(value: float, bound: float) -> float:
 
 
 def share_of(key: str, value: float, bound: float) -> float:
-    """How much of the limit `key` is in use, as a share: 1 is all of it."""
+    """Share of the limit `key` in use."""
     if key in FLOORS:
         return floor_usage(value, bound)
     if value < NOISE.get(key, -inf):
@@ -69,10 +68,9 @@ def level(share: float, before: int = NONE) -> int:
 
 
 def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> list[Crossing]:
-    """Note the present values in `levels` (key -> level, changed in place); the crossings, in order of keys.
+    """Updates `levels` (key -> level) with the present values; returns the crossings in order of keys.
 
-    A limit that is no longer measured leaves at its level until it is measured again. Without `falling` levels only
-    rise: of values that will not last, because orders are on their way.
+    A limit without a value keeps its level. Without `falling`, levels only rise: for values with orders in flight.
     """
     found: list[Crossing] = []
     for key in sorted(values):
@@ -88,18 +86,13 @@ def observe(levels: dict[str, int], values: Values, *, falling: bool = True) -> 
 
 
 def band(key: str, at: int, bound: float) -> tuple[float, float]:
-    """(low, high) of a ceiling: while its value stays above low and below high, its level stays `at`. Never too wide:
-    what lies in the band keeps the level, what does not may."""
+    """(low, high) for a maximum: a value between them keeps the level `at`. The band is never too wide."""
     high = inf if at == CRITICAL else (THRESHOLDS[at + 1] - 1e-9) * bound
     low = -inf if at == NONE else (THRESHOLDS[at] - HYSTERESIS + 1e-9) * bound
     return low, high
 
 
 class Monitor(Struct):
-    """The levels of one book. Freezes as it is; its size is bounded by the number of limits."""
+    """The levels of one book, frozen with the state."""
 
     levels: dict[str, int] = field(default_factory=dict)
-
-    def observe(self, values: Values, *, falling: bool = True) -> list[Crossing]:
-        """See `observe` of this module."""
-        return observe(self.levels, values, falling=falling)

@@ -1,4 +1,4 @@
-"""What a book's returns were: the limits on realised volatility and on the Sharpe ratio. For the monitor only."""
+"""Realised returns of a book, for the limits on volatility and Sharpe ratio."""
 
 from array import array
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR, Floats
 from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, compounded, sharpe, time_weighted_returns
 
 KEPT: Final = 252
-"""Returns that count: a year of samples."""
+"""Returns that count: one year of samples."""
 
 LEAST: Final = 60
-"""Fewer returns say nothing of a year."""
+"""Least returns for an annual figure."""
 
 
 class FrozenReturns(Struct, frozen=True):
@@ -26,15 +26,14 @@ class FrozenReturns(Struct, frozen=True):
     equity: bytes
     flows: bytes
     grown: float = 0.0
-    """What 1 became; 0 of snapshots that did not keep it."""
+    """Growth of 1; 0 in snapshots without it."""
     earned: bytes = b""
-    """What cash earned to each sample; empty where there is no rate."""
+    """Interest on cash per sample; empty without a rate."""
 
 
 class Realised:
-    """Equity of one book at its last samples, what was deposited by then, both in micro-currency, and what cash earned.
-    Money that came or went between two samples is neither profit nor loss, and earns from the second on (time-weighted
-    returns)."""
+    """Equity of one book at its last samples, cumulated deposits, both in micro-currency, and interest on cash.
+    Deposits and withdrawals between two samples are no profit or loss (time-weighted returns)."""
 
     __slots__ = ("_earned", "_equity", "_flows", "_grown")
 
@@ -45,8 +44,8 @@ class Realised:
         self._earned = array("d")
 
     def add(self, equity_micro: int, flows_micro: int, earned: float | None = None) -> None:
-        """A sample: equity now, the sum of all deposits less withdrawals so far, and what cash earned since the sample
-        before, as a fraction; None without a rate."""
+        """Adds a sample: equity, the sum of all deposits less withdrawals, and interest on cash since the last sample
+        as a fraction; None without a rate."""
         self._grown = self.grown(equity_micro, flows_micro)
         if earned is not None and not self._earned:
             self._earned.extend([RISK_FREE_ANNUAL / SAMPLES_PER_YEAR] * len(self._equity))  # no rate until now
@@ -59,7 +58,7 @@ class Realised:
         del self._equity[: -KEPT - 1], self._flows[: -KEPT - 1], self._earned[: -KEPT - 1]
 
     def grown(self, equity_micro: int, flows_micro: int) -> float:
-        """What 1 became since the beginning, by an equity and deposits now: time-weighted over all samples."""
+        """Growth of 1 since the start, time-weighted, at a present equity and deposits."""
         if not self._equity:
             return equity_micro / flows_micro if flows_micro > 0 else 1.0
         before = self._equity[-1]
@@ -68,14 +67,14 @@ class Realised:
         )
 
     def moved(self, amount_micro: int) -> None:
-        """Money that came (or went, negative) at the very instant of the last sample, after it was valued: it earns
-        from there on, and is in no return before."""
+        """A deposit (or negative, a withdrawal) at the instant of the last sample, after its valuation: no earlier
+        return includes it."""
         if self._equity:
             self._equity[-1] += amount_micro
             self._flows[-1] += amount_micro
 
     def with_gains(self, gains: Mapping[int, int]) -> "Realised":
-        """The same with `gains` in micro-currency in its equity, by how many samples ago (0 is the last)."""
+        """A copy with `gains` in micro-currency added to equity, by samples ago (0 is the last)."""
         new = self.copy()
         for ago, gain in gains.items():
             if 0 <= ago < len(new._equity):
@@ -83,27 +82,25 @@ class Realised:
         return new
 
     def returns(self) -> Floats:
-        """float64[<= KEPT] returns per sample, oldest first; those of a book that had no equity are left out."""
+        """float64[<= KEPT] returns per sample, oldest first, without those from a book without equity."""
         equity, flows = np.array(self._equity), np.array(self._flows)
         return time_weighted_returns(equity, flows)[equity[:-1] > 0.0]
 
     def risk_free_annual(self) -> RiskFree:
-        """The risk-free rate of `returns`, a year: the usual one, or float64[len(returns)] where cash has a rate."""
+        """Annual risk-free rate of `returns`: the default, or float64[len(returns)] where cash has a rate."""
         if not self._earned:
             return RISK_FREE_ANNUAL
         free: Floats = np.array(self._earned)[1:] * SAMPLES_PER_YEAR
         return free[np.array(self._equity)[:-1] > 0.0]
 
     def wealth(self) -> Floats:
-        """float64[T] what 1 became, by these returns: an equity without deposits and withdrawals. Empty before the
-        first return."""
+        """float64[T] growth of 1 by these returns; empty before the first."""
         returns = self.returns()
         return compounded(returns) if len(returns) else returns
 
     def values(self, limits: Limits) -> Values:
-        """`max_realised_volatility` (a year) and `min_sharpe` where they are set and LEAST returns are known: value and
-        bound. The definitions are those of `quantd.trading.statistics`; a Sharpe ratio that does not exist is left
-        out."""
+        """`max_realised_volatility` (annual) and `min_sharpe` where set and LEAST returns are known: value and bound.
+        Definitions are those of `quantd.trading.statistics`; an undefined Sharpe ratio is left out."""
         most, least = limits.max_realised_volatility, limits.min_sharpe
         if most is None and least is None:
             return {}

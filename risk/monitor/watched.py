@@ -1,4 +1,4 @@
-"""Limits that only the monitor knows, on what a book holds: no order is refused for them."""
+"""Limits on positions that only raise alerts."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ from quantd.risk.measures.diversification import diversification
 
 
 def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
-    """`min_diversification` where it is set, something is held and enough synchronous returns are known: 1 - 1 /
-    diversification ratio, value and bound."""
+    """`min_diversification` where it is set and enough synchronous returns of the positions are known: 1 - 1 /
+    diversification ratio, and its bound."""
     least = limits.min_diversification
     if least is None or not account.equity > 0.0:
         return {}

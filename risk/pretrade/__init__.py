@@ -1,1 +1,1 @@
-"""The pre-trade gate, and how much may still be traded."""
+"""The pre-trade gate, and the headroom of each symbol."""

@@ -1,4 +1,4 @@
-"""Baskets of orders, made of verdicts of the gate: the only place that builds an order."""
+"""Order baskets from verdicts of the gate: the only place that builds orders."""
 
 from collections.abc import Sequence
 from math import floor
@@ -16,11 +16,10 @@ from quantd.trading.orders import Kind, OrderBasket
 
 
 def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None = None) -> list[int]:
-    """The marketable limit of each row with `lots` (float64[N] signed), nano-currency, exact; 0 without lots.
+    """The marketable limit price of each row with `lots` (float64[N] signed), nano-currency, exact; 0 without lots.
 
-    Mark x (1 + collar) for a buy, rounded down to the tick, mark x (1 - collar) for a sell, rounded up: never
-    beyond the collar. `held` are the account's lots: what is against them reduces and has `reduce_collar`, with
-    a stale price at most `flatten_collar`.
+    Mark x (1 + collar) for a buy, rounded down to the tick; mark x (1 - collar) for a sell, rounded up. `held` are the
+    account's lots: orders against them have `reduce_collar`, with a stale price at most `flatten_collar`.
     """
     collar, reduce, stale = (round(c * NANO) for c in (limits.collar, limits.reduce_collar, limits.flatten_collar))
     rules = rules_of(limits, ctx.universe)
@@ -39,7 +38,7 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
 
 
 class Part(NamedTuple):
-    """One agent's lots of a basket, float64[N] signed, what it holds, and the limits its own gate counted on."""
+    """One agent's part of a basket: lots and positions float64[N] signed, and the limits of its own gate call."""
 
     lots: Floats
     held: Floats
@@ -49,8 +48,8 @@ class Part(NamedTuple):
 def _narrowed(
     worst: list[int], ctx: Context, verdict: Verdict, account: Account, limits: Limits, parts: list[Part]
 ) -> None:
-    """Bring worst prices to those that each agent's own gate counted on, where they are narrower: its collars may be,
-    or it adds where the house reduces."""
+    """Narrows worst prices to those of each agent's own gate call: its collars may be narrower, or it adds where the
+    house reduces."""
     reduces = verdict.lots * account.lots < 0.0
     for part in parts:
         collars = (part.limits.collar, part.limits.reduce_collar, part.limits.flatten_collar)
@@ -76,9 +75,8 @@ def basket(
     kind: Kind = Kind.LIMIT,
     caps: Sequence[int] = (),
 ) -> OrderBasket | None:
-    """The orders of a verdict; None when nothing passes. `end` is the instant each column's order expires, `parts` the
-    agents whose orders they are: none goes out at a price that an agent's own limits did not count on, nor beyond its
-    column's `caps`, nano-currency, where that is not 0."""
+    """The orders of a verdict; None when nothing passes. `end` is the expiry of each column's order. No price exceeds
+    those of the agents' own gate calls in `parts`, nor the column's `caps` in nano-currency, 0 for none."""
     rows = verdict.lots.nonzero()[0].tolist()
     if not rows:
         return None
@@ -115,12 +113,10 @@ def stop_basket(
     n: int,
     ts: int,
 ) -> OrderBasket | None:
-    """The part `lots` (float64[N] signed) of a verdict as stops that rest good till cancelled; None when nothing is
-    left.
+    """The part `lots` (float64[N] signed) of a verdict as stop orders, good till cancelled; None without any.
 
-    `stops` are trigger prices by column, nano-currency: rounded to the tick towards the market, with a worst price
-    `reduce_collar` beyond. Rows that do not make a position of the account smaller, or that were not granted whole, are
-    left out: nothing else may wait at a venue.
+    `stops` are trigger prices by column, nano-currency, rounded to the tick towards the market. The worst price lies
+    `reduce_collar` beyond. Rows that do not reduce a position, or did not pass whole, are left out.
     """
     granted_whole = (np.abs(lots) <= np.abs(verdict.lots)) & (lots * verdict.lots > 0.0) & (lots * account.lots < 0.0)
     up, down, one = NANO + round(limits.reduce_collar * NANO), NANO - round(limits.reduce_collar * NANO), NANO

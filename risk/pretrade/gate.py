@@ -1,7 +1,7 @@
-"""The pre-trade gate: what of a basket passes, in one closed-form pass over its columns.
+"""The pre-trade gate: the part of a basket that complies with all limits, in closed form.
 
-Reducing orders first and whole, then caps per symbol, then correlation pairs, then one common factor for all
-orders that add risk. The only place that builds an OrderBasket.
+Reducing orders pass first and whole. Caps per symbol follow, then correlation pairs, then one common factor for all
+orders that add risk.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from msgspec import Struct
 from quantd.risk.factor import Codes, cap, common_factor
 from quantd.risk.limits.case import Account, Case, Extent
 from quantd.risk.limits.catalogue import Limits, Reason
-from quantd.risk.limits.context import Bools, Context, Floats, context
+from quantd.risk.limits.context import Bools, Context, Floats
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Portfolio, Values, standing, standings
 from quantd.risk.pairs import clip_pairs
@@ -21,13 +21,14 @@ from quantd.risk.plain import plain
 from quantd.risk.switch import HALT, REDUCE, RUN
 
 __all__ = [
-    "HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "context", "gate", "granted", "measure",
+    "HALT", "REDUCE", "RUN", "Account", "Context", "Verdict", "gate", "granted", "measure",
     "same_book",
 ]  # fmt: skip
 
 
 class Verdict(Struct, eq=False):
-    """What passes: `lots` float64[N] signed, and `reason` int8[N], the limit that cut each symbol (0: as asked)."""
+    """The result of the gate: `lots` float64[N] signed, and `reason` int8[N], the limit that cut each symbol (0:
+    uncut)."""
 
     lots: Floats
     reason: Codes
@@ -39,21 +40,21 @@ class Verdict(Struct, eq=False):
 
     @property
     def values(self) -> Values:
-        """Limit -> (value after all fills of these, open and unknown orders at reference prices, bound)."""
+        """Limit -> (value after all fills of these and all open orders at reference prices, bound)."""
         if self._values is None:
             self._values = standing(self._ctx, self._account, self._limits, self.lots)
         return self._values
 
     @property
     def before(self) -> Values:
-        """Limit -> (value of what is held now, bound)."""
+        """Limit -> (value of the present positions, bound)."""
         if self._before is None:
             self._before = standing(self._ctx, self._account, self._limits, None)
         return self._before
 
 
 def measure(verdicts: Sequence[Verdict], before: Sequence[Verdict] = ()) -> None:
-    """Make the `values` of some verdicts of one context, and what is held `before` some, in one pass."""
+    """Computes `values` of some verdicts and `before` of others, of one context, in one pass."""
     after = [v for v in verdicts if v._values is None]
     earlier = [v for v in before if v._before is None]
     if not (after or earlier):
@@ -69,10 +70,7 @@ def measure(verdicts: Sequence[Verdict], before: Sequence[Verdict] = ()) -> None
 
 
 def granted(verdict: Verdict) -> Verdict:
-    """What the same limits say of the lots of a verdict, for the same account: they pass whole.
-
-    A verdict keeps its limits for every partial fill of its lots, so there is nothing to ask twice.
-    """
+    """The verdict of the same limits on the lots of `verdict`, for the same account: they pass whole."""
     again = Verdict(verdict.lots, np.zeros(len(verdict.lots), np.int8), verdict._ctx, verdict._account, verdict._limits)
     measure([verdict], [verdict])
     again._values, again._before = verdict._values, verdict._before
@@ -80,7 +78,7 @@ def granted(verdict: Verdict) -> Verdict:
 
 
 def same_book(one: Account, other: Account) -> bool:
-    """Whether two accounts hold the same, with nothing open in either: limits see no difference."""
+    """Whether two accounts have equal positions and cash, and no open orders."""
     return (
         one.cash == other.cash
         and one.equity == other.equity
@@ -90,12 +88,11 @@ def same_book(one: Account, other: Account) -> bool:
 
 
 def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: int = RUN) -> Verdict:
-    """The part of `asked` (float64[N] signed lots) that keeps every limit for every subset and partial fill of
+    """The part of `asked` (float64[N] signed lots) that complies with every limit, for every subset and partial fill of
     it and of all open orders.
 
-    Lots are whole; fractions are cut. Asking again for what passed passes whole, the order of the symbols
-    does not matter, and one order alone gets the most lots that keep the closed-form bounds. Reducing orders pass
-    whatever the limits say. What is not finite is refused.
+    Lots are whole. Lots that passed pass again whole, whatever the order of the symbols. A single order gets the most
+    lots within the closed-form bounds. Reducing orders always pass. Values that are not finite are refused.
     """
     reason = np.zeros(len(asked), dtype=np.int8)
     if account.halted is not None:
@@ -146,7 +143,7 @@ def _pass(
 
 
 def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tuple[Floats, bool]:
-    """Whole lots asked, refused where the symbol's numbers are not finite, and whether the whole book is known."""
+    """Whole requested lots, refused where a symbol's numbers are not finite, and whether the whole book is known."""
     columns = [side for side in (account.lots, account.up, account.down) if side is not None]
     money = (account.cash, account.equity, account.up_cash, account.open_loss, account.open_gain, account.traded)
     known = isfinite(sum(filter(None, money)))
@@ -162,8 +159,7 @@ def _finite(ctx: Context, account: Account, asked: Floats, reason: Codes) -> tup
 
 
 def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, rules: Rules, reason: Codes) -> Floats:
-    """Signed lots of the orders that make a position smaller: whole, but never beyond zero with all that may still
-    fill."""
+    """Signed lots of reducing orders: whole, but never beyond zero with all open orders."""
     left = np.floor(np.maximum(account.closable(), 0.0))
     size = np.abs(wanted) * opposite
     reason[size > left] = Reason.ZERO_CROSSING
@@ -180,7 +176,7 @@ def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, r
 
 
 def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rules) -> list[Extent]:
-    """The worst on the way and, where limits differ for it, the state after all fills."""
+    """The worst state in flight and, where limits differ for it, the state after all fills."""
     limits, fee, px = rules.limits, rules.fee, ctx.px
     low, high = account.lots, account.lots
     up = down = 0.0
@@ -240,15 +236,15 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
 
 
 def _owed(limits: Limits, equity: float, lost: float, sales: float) -> float:
-    """What cash may fall below zero, negative: a share of the equity that all open orders leave, and less where a sale
-    of this basket takes more from that share than it brings."""
+    """Largest permitted cash debit, negative: a share of the equity left by all open orders, reduced where a sale of
+    this basket costs more of that share than it brings."""
     debit = limits.max_cash_debit
     return max(debit * lost - (sales - lost), 0.0) - debit * equity
 
 
 def _adding(case: Case, size: Floats, reductions: int, reason: Codes) -> tuple[Floats, bool]:
-    """Unsigned lots of the risk-adding orders that pass beside `reductions` others, and whether to look again with
-    fewer symbols."""
+    """Unsigned lots of adding orders that pass beside `reductions` others, and whether fewer symbols need a second
+    pass."""
     lots = size
     for code, most_of in case.rules.caps:
         most = most_of(case, lots)
@@ -268,7 +264,7 @@ def _adding(case: Case, size: Floats, reductions: int, reason: Codes) -> tuple[F
 
 
 def _counted(case: Case, lots: Floats, reductions: int, reason: Codes) -> Floats:
-    """The largest notionals first, as many as each count leaves beside the basket's `reductions`."""
+    """Keeps the largest notionals, as many as each count permits beside `reductions`."""
     for count in case.rules.counts:
         room = max(0, count.most - count.used(case.account) - reductions)
         if np.count_nonzero(lots) <= room:
@@ -283,7 +279,7 @@ def _counted(case: Case, lots: Floats, reductions: int, reason: Codes) -> Floats
 
 
 def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
-    """Refuse what has too few returns; find the scenario rows of what is held, open or asked."""
+    """Refuses symbols with too few returns; selects the scenario rows."""
     account = case.account
     least = case.rules.limits.min_history
     whole = case.ctx.whole(case.rules.lookbacks, least)
@@ -311,7 +307,7 @@ def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
 
 
 def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
-    """Weights and pairs once more, with equity as low as the whole basket makes it."""
+    """Checks weights and pairs again at the lowest equity of the whole basket."""
     limits = case.rules.limits
     if case.rules.weight is not None and not case.weights_keep:
         most = np.full(len(lots), inf)
@@ -328,7 +324,7 @@ def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
 
 
 def _settled_cash(case: Case, lots: Floats, reason: Codes) -> Floats:
-    """Short sales that were cut or rounded down after the factor lose proceeds it had counted on: buys give way."""
+    """Cuts buys where short sales, cut after the factor, bring less proceeds."""
     added = case.sides(lots)
     at = next(k for k, row in enumerate(case.rules.rows) if row.reason == Reason.CASH)
     load, n = case.rules.settled_load[at], case.rules.size

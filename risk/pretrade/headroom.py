@@ -1,6 +1,6 @@
-"""How much more would pass, and what each limit measures of one symbol: asked of the gate and of its own measures.
+"""The largest order per symbol that passes, and the values of each limit for one symbol.
 
-No limit is written a second time here. Sizes come from asking the gate for far more than anybody could hold.
+All sizes come from gate calls with very large orders; no limit is implemented a second time.
 """
 
 from functools import lru_cache
@@ -22,15 +22,15 @@ from quantd.risk.switch import RUN
 from quantd.trading.instruments import NANO
 
 VAST: Final = 10_000.0
-"""Times the equity of a book: what nobody who has a limit left can hold."""
+"""Multiple of a book's equity that no limit permits."""
 
 _SINGLE: Final = ("max_position_weight", "max_concentration")
 """Limits of one instrument's weight."""
 
 
 class Most(NamedTuple):
-    """The most unsigned `lots` of one symbol that pass alone; `reason` is what stops one lot more. `bounded` is False
-    when nothing does: no limit that is on says how much is too much."""
+    """The largest unsigned `lots` of one symbol that pass alone; `reason` stops the next lot. `bounded` is False when
+    no limit applies."""
 
     lots: float
     reason: Reason
@@ -38,8 +38,7 @@ class Most(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """What a limit measures and what it allows; `about` names whose value it is: a symbol, a sector, an asset,
-    a pair."""
+    """Value and bound of a limit; `about` names the symbol, sector, asset or pair of the value."""
 
     value: float
     bound: float
@@ -47,10 +46,8 @@ class Figure(NamedTuple):
 
 
 def most(ctx: Context, account: Account, limits: Limits, column: int, side: int, switch: int = RUN) -> Most:
-    """How much of one symbol alone the gate would let through now, bought (`side` 1) or sold (-1).
-
-    A question, not a message: what was asked a moment ago does not make it a duplicate.
-    """
+    """The largest order of one symbol that would pass alone, bought (`side` 1) or sold (-1). Duplicates are not
+    checked."""
     price = float(ctx.px[column])
     vast = np.ceil(_vast(account) / price) if price > 0.0 else VAST
     asked = np.zeros(ctx.size)
@@ -61,12 +58,11 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
 
 
 def _vast(account: Account) -> float:
-    """More than a book can hold, in currency."""
     return VAST * max(account.equity, 1.0)
 
 
 def most_under(ctx: Context, account: Account, limits: Limits, key: str, column: int, side: int) -> Most:
-    """As `most`, as far as one limit is concerned: with no other limit that can be off, and cash only for `cash`."""
+    """As `most` for one limit: others that can be off are off, and cash applies only to `cash`."""
     one = account
     if key != "cash":
         # cash is always on; a book that has enough of it is stopped by the limit that is asked about
@@ -79,8 +75,7 @@ _MOST_ALONE: Final = 512
 
 
 def only(limits: Limits, key: str) -> Limits:
-    """`limits` with this one alone of those that can be off. One object for each question: rules are made ready once,
-    and are found by identity, as `rules_of` finds them."""
+    """`limits` with one limit on, of those that can be off. Cached, because `rules_of` finds rules by identity."""
     found = _alone.get((id(limits), key))
     if found is None:
         if len(_alone) >= _MOST_ALONE:
@@ -104,7 +99,7 @@ def _defaults() -> dict[str, object]:
 
 
 def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Account:
-    """The account once `lots` (float64[N] signed, that passed) are on their way: open at their worst prices."""
+    """The account with `lots` (float64[N] signed, passed) as open orders at their worst prices."""
     if not lots.any():
         return account
     per_lot = np.array(worst_nano(ctx, lots, limits, account.lots)) / NANO * ctx.universe.lot_size
@@ -127,11 +122,8 @@ def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Accoun
 
 
 def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> dict[str, Figure]:
-    """Every limit of the book that is on: of what is held (`lots` None), or once `lots` and all that is open have
-    filled.
-
-    Of limits that hold for each symbol, the heaviest.
-    """
+    """Every limit that is on: of the present positions (`lots` None), or after `lots` and all open orders fill. Limits
+    per symbol report the heaviest."""
     book = Portfolio(ctx, account, limits, lots)
     standings(ctx, [book])
     found = {key: Figure(value, bound) for key, (value, bound) in book.values.items()}
@@ -153,7 +145,7 @@ def figures(ctx: Context, account: Account, limits: Limits, lots: Floats | None)
 
 
 def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int) -> dict[str, Figure]:
-    """As `figures`; of limits that hold for each symbol, sector, group, asset or pair, those of one symbol."""
+    """As `figures`, with limits per symbol, sector, group, asset or pair for one symbol."""
     book = Portfolio(ctx, account, limits, lots)
     standings(ctx, [book])
     found = figures(ctx, account, limits, lots)
@@ -173,7 +165,7 @@ def figures_of(ctx: Context, account: Account, limits: Limits, lots: Floats | No
 
 
 def _members(book: Portfolio, weights: Floats, column: int | None = None) -> list[tuple[str, str, float, float]]:
-    """(key, what it is of, weight, bound) of each sector, group and asset, or of those that one symbol is in."""
+    """(key, name, weight, bound) of each sector, group and asset, or of those of one symbol."""
     universe = book.rules.universe
     found = []
     for family in book.rules.families:
@@ -188,9 +180,9 @@ def _members(book: Portfolio, weights: Floats, column: int | None = None) -> lis
 
 
 def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dict[str, Figure]:
-    """The joint weight of a symbol with each other that it moves with, while both weigh enough to count.
+    """The joint weight of a symbol with each correlated one, while both exceed the minimum weight.
 
-    Keys are `correlation` for the heaviest, `correlation.SYMBOL` for the others; 0 where there is none.
+    The heaviest has the key `correlation`, the others `correlation.SYMBOL`; 0 where there is none.
     """
     scenarios = scenarios_of(ctx, book.rules, book.held)
     bound = joint_bound(spec)
@@ -220,7 +212,7 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
 def _order_figures(
     ctx: Context, account: Account, limits: Limits, lots: Floats | None, column: int
 ) -> dict[str, Figure]:
-    """What the limits of a single order measure of it; 0 before there is one."""
+    """Values of the limits on a single order; 0 without one."""
     found = {"max_price_age_ns": Figure(float(ctx.age_ns[column]), float(limits.max_price_age_ns))}
     size = 0.0 if lots is None else float(lots[column])
     if limits.max_order_notional is not None:

@@ -39,14 +39,7 @@ class Allocation(Struct, frozen=True):
 
 
 def allocation(
-    view: View,
-    weights: Floats,
-    *,
-    strategy: str,
-    method: str,
-    lookback: int,
-    threshold: float = 0.0,
-    samples_a_year: float = PERIODS_PER_YEAR,
+    view: View, weights: Floats, *, strategy: str, method: str, lookback: int, threshold: float = 0.0
 ) -> Allocation:
     """Return the allocation that target `weights` float64[N] represent for the book of `view`."""
     change = weights - view.weights
@@ -59,7 +52,7 @@ def allocation(
     mean = risk = confidence = None
     if count >= LEAST and np.isfinite(path).all() and weights.any():
         average, deviation = float(path.mean()), float(path.std(ddof=1))
-        mean, risk = average * samples_a_year, deviation * sqrt(samples_a_year)
+        mean, risk = average * PERIODS_PER_YEAR, deviation * sqrt(PERIODS_PER_YEAR)
         if deviation > 1e-15:
             confidence = NormalDist().cdf(average / deviation * sqrt(count))
     return Allocation(

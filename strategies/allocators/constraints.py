@@ -82,28 +82,16 @@ def constrained(
     bounded = {"cvar_beta": limits.confidence}
     if limits.cvar < np.inf:
         bounded["max_cvar"] = limits.cvar * PERCENT
-    match objective:
-        case "variance":
-            model = MeanRisk(risk_measure=RiskMeasure.VARIANCE, **bounded, **common)
-        case "cvar":
-            model = MeanRisk(risk_measure=RiskMeasure.CVAR, **bounded, **common)
-        case "sharpe":
-            model = MeanRisk(
-                objective_function=ObjectiveFunction.MAXIMIZE_RATIO,
-                risk_measure=RiskMeasure.STANDARD_DEVIATION,
-                **bounded,
-                **common,
-            )
-        case "utility":
-            model = MeanRisk(
-                objective_function=ObjectiveFunction.MAXIMIZE_UTILITY,
-                risk_measure=RiskMeasure.VARIANCE,
-                risk_aversion=risk_aversion / 2.0 / PERCENT,
-                **bounded,
-                **common,
-            )
-        case "diversification":
-            model = MaximumDiversification(**common)
+    if objective == "diversification":
+        model = MaximumDiversification(**common)
+    else:
+        function, measure = {
+            "variance": (ObjectiveFunction.MINIMIZE_RISK, RiskMeasure.VARIANCE),
+            "cvar": (ObjectiveFunction.MINIMIZE_RISK, RiskMeasure.CVAR),
+            "sharpe": (ObjectiveFunction.MAXIMIZE_RATIO, RiskMeasure.STANDARD_DEVIATION),
+            "utility": (ObjectiveFunction.MAXIMIZE_UTILITY, RiskMeasure.VARIANCE),
+        }[objective]
+        model = MeanRisk(function, measure, risk_aversion=risk_aversion / 2.0 / PERCENT, **bounded, **common)
     try:
         weights = np.asarray(model.fit(returns * PERCENT).weights_, dtype=np.float64)
     except Exception:  # every solver and wrapper has its own errors
@@ -136,10 +124,8 @@ def _check(weights: Floats, held: Floats, limits: Limits, returns: Floats) -> No
 
 
 def shortfall(returns: Floats, weights: Floats, confidence: float) -> float:
-    """Return the CVaR per sample of float64[S, n] returns (Rockafellar and Uryasev).
-
-    It is the minimum over a of a + mean excess of losses over a / (1 - confidence).
-    """
+    """Return the CVaR per sample of float64[S, n] returns (Rockafellar and Uryasev). It is the minimum over a of a +
+    mean excess of losses over a / (1 - confidence)."""
     losses = np.sort(-returns.dot(weights))[::-1]
     count = (1.0 - confidence) * len(losses)
     whole = int(count)

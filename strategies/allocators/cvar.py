@@ -3,7 +3,7 @@
 import numpy as np
 
 from quantd.strategies.allocators.interior_point import Program, bounds, solve
-from quantd.strategies.allocators.mean_variance import OPEN, Box, settled, within
+from quantd.strategies.allocators.mean_variance import OPEN, Box, settled
 from quantd.trading.market import Floats
 
 
@@ -16,8 +16,7 @@ def minimum_cvar(returns: Floats, confidence: float = 0.95, box: Box = OPEN) -> 
     """
     count, size = returns.shape
     unit = float(np.sqrt(np.einsum("ij,ij->", returns, returns) / returns.size))
-    within(np.full(size, 1.0 / size), box)
-    rows, floor = bounds(np.full(size, box.lower), np.full(size, min(box.upper, 1.0)))
+    rows, floor = bounds(*box.sides(size))
     zero = np.zeros((2 * size, 1))
     losses = np.concatenate((returns / unit, np.ones((count, 1))), axis=1)
     program = Program(

@@ -16,10 +16,8 @@ VARIANCE_FLOOR: Final = 1e-18
 
 
 def covariance_of(kind: CovarianceKind, returns: Floats, decay: float) -> Floats:
-    """Return float64[n, n] by one of four estimators; `decay` is for "ewma".
-
-    A sample covariance with no more rows than columns is singular, and raises Infeasible.
-    """
+    """Return float64[n, n] by one of four estimators; `decay` is for "ewma". A sample covariance with no more rows than
+    columns is singular, and raises Infeasible."""
     match kind:
         case "sample":
             if len(returns) <= returns.shape[1]:
@@ -62,8 +60,7 @@ def denoised(returns: Floats) -> Floats:
 
 def expected_returns(kind: MeanKind, returns: Floats, cov: Floats, risk_aversion: float) -> Floats:
     """Return float64[n] means per sample by one of three estimators; "equilibrium" is in excess of the risk-free
-    rate.
-    """
+    rate."""
     match kind:
         case "sample":
             return returns.sum(axis=0) / len(returns)
@@ -92,8 +89,6 @@ def shrunk_means(returns: Floats, cov: Floats) -> Floats:
 
 
 def equilibrium(cov: Floats, market: Floats, risk_aversion: float) -> Floats:
-    """Return float64[n] excess returns per sample at which `market` weights are optimal: risk_aversion C w.
-
-    Source: W. Sharpe, Imputing expected security returns from portfolio composition (1974).
-    """
+    """Return float64[n] excess returns per sample at which `market` weights are optimal: risk_aversion C w. Source: W.
+    Sharpe, Imputing expected security returns from portfolio composition (1974)."""
     return risk_aversion * cov.dot(market)

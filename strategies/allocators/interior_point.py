@@ -4,8 +4,7 @@ All constraints are rows of one kind. Hard rows are bounds, caps and groups. Sof
 excess losses of a CVaR, and turnover with trading costs.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -82,8 +81,7 @@ def solve(program: Program, start: Floats) -> Floats:
     raise Infeasible("no portfolio was found that meets every constraint")
 
 
-@dataclass(frozen=True, slots=True)
-class _Point:
+class _Point(NamedTuple):
     """An iterate: x float64[n], multipliers of the equalities, and values by row.
 
     `s` is the slack above the floor and `y` its multiplier; `u` is the violation and `z` its multiplier (soft rows
@@ -98,18 +96,11 @@ class _Point:
     z: Floats
 
     def moved(self, by: "_Point", length: float) -> "_Point":
-        return _Point(
-            self.x + length * by.x,
-            self.price + length * by.price,
-            self.s + length * by.s,
-            self.y + length * by.y,
-            self.u + length * by.u,
-            self.z + length * by.z,
-        )
+        return _Point(*(value + length * step for value, step in zip(self, by, strict=True)))
 
     def longest(self, by: "_Point") -> float:
         """Return the largest step, at most 1 / STEP, that preserves positivity."""
-        return min(_longest(self.s, by.s), _longest(self.y, by.y), _longest(self.u, by.u), _longest(self.z, by.z))
+        return min(_longest(value, step) for value, step in zip(self[2:], by[2:], strict=True))
 
     def gap(self, soft: Bools) -> float:
         """Return the mean complementarity."""
@@ -118,11 +109,15 @@ class _Point:
 
 def _distance(p: Program, soft: Bools, cost: Floats, at: _Point) -> tuple[float, float]:
     """Return the mean complementarity, and the largest violation of the other conditions."""
+    worst = max(float(np.abs(part).max(initial=0.0)) for part in _residuals(p, soft, at))
+    return at.gap(soft), worst
+
+
+def _residuals(p: Program, soft: Bools, at: _Point) -> tuple[Floats, Floats, Floats]:
+    """Return the errors of the rows, of the gradient and of the equalities."""
     missed = p.rows.dot(at.x) + np.where(soft, at.u, 0.0) - p.floor - at.s
     slope = p.quadratic.dot(at.x) + p.linear - p.rows.T.dot(at.y) - p.equal.T.dot(at.price)
-    unequal = p.equal.dot(at.x) - p.to
-    worst = max(float(np.abs(part).max(initial=0.0)) for part in (missed, slope, unequal))
-    return at.gap(soft), worst
+    return missed, slope, p.equal.dot(at.x) - p.to
 
 
 class _Lines:
@@ -131,9 +126,7 @@ class _Lines:
     def __init__(self, p: Program, soft: Bools, cost: Floats, scale: float, at: _Point) -> None:
         n = len(p.linear)
         self.p, self.soft, self.at = p, soft, at
-        self.missed = p.rows.dot(at.x) + np.where(soft, at.u, 0.0) - p.floor - at.s
-        self.unequal = p.equal.dot(at.x) - p.to
-        self.slope = p.quadratic.dot(at.x) + p.linear - p.rows.T.dot(at.y) - p.equal.T.dot(at.price)
+        self.missed, self.slope, self.unequal = _residuals(p, soft, at)
         self.apart = np.where(soft, cost - at.y - at.z, 0.0)
         self.inverse = 1.0 / (at.s / at.y + np.where(soft, at.u / at.z, 0.0))
         self.system = np.zeros((n + len(p.to), n + len(p.to)))

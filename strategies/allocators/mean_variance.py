@@ -33,6 +33,17 @@ class Box(Struct, frozen=True):
         """Whether long-only and fully invested are the only constraints."""
         return self.lower <= 0.0 and self.upper >= 1.0
 
+    def has(self, weights: Floats) -> bool:
+        """Whether all weights are within the bounds."""
+        return self.open or bool(((weights >= self.lower) & (weights <= self.upper)).all())
+
+    def sides(self, size: int) -> tuple[Floats, Floats]:
+        """Return the lower and the upper bounds of `size` weights. Raises Infeasible if they do not allow the sum 1."""
+        lower, upper = self.lower, min(self.upper, 1.0)
+        if size * lower > 1.0 + 1e-12 or size * upper < 1.0 - 1e-12:
+            raise Infeasible("the weight bounds do not allow the sum")
+        return np.full(size, lower), np.full(size, upper)
+
 
 OPEN: Final = Box()
 
@@ -67,7 +78,7 @@ def _tangent(cov: Floats, reward: Floats, box: Box) -> Floats:
         return _tangent_in(cov, reward, box, np.full(len(reward), 1.0 / len(reward)))
     x /= deviation
     weights: Floats = x / x.sum()
-    if box.open or bool(((weights >= box.lower) & (weights <= box.upper)).all()):
+    if box.has(weights):
         return weights
     return _tangent_in(cov, reward, box, weights)
 
@@ -79,8 +90,7 @@ def _tangent_in(cov: Floats, reward: Floats, box: Box, start: Floats) -> Floats:
     that t is the variance over the reward of the face's minimum variance, in closed form. Outside the known bracket of
     the optimum, the interval is halved.
     """
-    size = len(reward)
-    lower, upper = np.full(size, box.lower), np.full(size, min(box.upper, 1.0))
+    lower, upper = box.sides(len(reward))
     if highest(reward, box) <= 0.0:
         raise Infeasible("no portfolio within the bounds has a reward above zero")
     cov = cov + np.diag(RIDGE * cov.diagonal())
@@ -125,21 +135,17 @@ def highest(reward: Floats, box: Box) -> float:
 
 
 def within(weights: Floats, box: Box) -> Floats:
-    """Scale weights float64[n] >= 0 to add up to 1, with weights beyond a bound set to that bound.
-
-    A weight of zero gets the lower bound. Raises Infeasible when the bounds do not permit the sum.
-    """
+    """Scale weights float64[n] >= 0 to add up to 1, with weights beyond a bound set to that bound. A weight of zero
+    gets the lower bound. Raises Infeasible when the bounds do not permit the sum."""
     size = len(weights)
-    lower, upper = box.lower, min(box.upper, 1.0)
-    if size * lower > 1.0 + 1e-12 or size * upper < 1.0 - 1e-12:
-        raise Infeasible("the weight bounds do not allow the sum")
+    lower, upper = box.sides(size)
     if bool(((weights >= lower) & (weights <= upper)).all()) and abs(float(weights.sum()) - 1.0) < 1e-12:
         return weights
     positive = weights[weights > 0.0]
     if not len(positive):
         return within(np.full(size, 1.0 / size), box)
     # the sum is piecewise linear in the factor, with a kink where a weight reaches a bound
-    bends = np.unique(np.concatenate((lower / positive, upper / positive)))
+    bends = np.unique(np.concatenate((lower[0] / positive, upper[0] / positive)))
     sums = np.clip(np.outer(bends, weights), lower, upper).sum(axis=1)
     k = int(np.searchsorted(sums, 1.0))
     if k == len(bends):
@@ -171,7 +177,7 @@ def minimum_variance(cov: Floats, box: Box = OPEN) -> Floats:
     except Infeasible:
         pass
     else:
-        if box.open or bool(((guess >= box.lower) & (guess <= box.upper)).all()):
+        if box.has(guess):
             return guess
     # bounds apply to weights, so this is solved in weights with a common scale
     return _best(cov / float(cov.trace()) * size, np.zeros(size), box, guess)
@@ -179,9 +185,8 @@ def minimum_variance(cov: Floats, box: Box = OPEN) -> Floats:
 
 def _best(matrix: Floats, linear: Floats, box: Box, guess: Floats | None = None) -> Floats:
     """Return the fully invested weights within the bounds with the largest linear' w - w' A w / 2."""
-    size = len(linear)
     ridged = matrix + np.diag(RIDGE * matrix.diagonal())
-    return bounded(ridged, linear, np.full(size, box.lower), np.full(size, min(box.upper, 1.0)), 1.0, guess)[0]
+    return bounded(ridged, linear, *box.sides(len(linear)), 1.0, guess)[0]
 
 
 def maximum_sharpe(cov: Floats, excess: Floats, box: Box = OPEN) -> Floats:
@@ -198,11 +203,8 @@ def maximum_sharpe(cov: Floats, excess: Floats, box: Box = OPEN) -> Floats:
 
 
 def maximum_diversification(cov: Floats, box: Box = OPEN) -> Floats:
-    """Return the weights with the largest ratio of mean deviation to portfolio deviation.
-
-    Source: Y. Choueifaty and Y. Coignard, Toward maximum diversification (2008). It is a maximum Sharpe ratio whose
-    rewards are the deviations.
-    """
+    """Return the weights with the largest ratio of mean deviation to portfolio deviation. Source: Y. Choueifaty and Y.
+    Coignard, Toward maximum diversification (2008). It is a maximum Sharpe ratio whose rewards are the deviations."""
     return _tangent(cov, np.sqrt(cov.diagonal()), box)
 
 
@@ -225,12 +227,10 @@ def mean_variance(
     if cost <= 0.0:
         return maximum_utility(cov, mean, risk_aversion, box)
     size = len(cov)
-    if size * box.lower > 1.0 + 1e-12 or size * min(box.upper, 1.0) < 1.0 - 1e-12:
-        raise Infeasible("the weight bounds do not allow the sum")
+    rows, floor = bounds(*box.sides(size))
     unit = float(cov.trace()) / size
     price = cost / (risk_aversion * unit)
     # cost |d| = 2 cost max(0, -d) + cost d, d = w - held
-    rows, floor = bounds(np.full(size, box.lower), np.full(size, min(box.upper, 1.0)))
     program = Program(
         cov / unit,
         price - mean / (risk_aversion * unit),

@@ -7,15 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.strategies.features.cross_section import across
-from quantd.strategies.features.inputs import (
-    Inputs,
-    book_fields,
-    carried,
-    given_by,
-    periods,
-    progress,
-    refuse_missing,
-)
+from quantd.strategies.features.inputs import Inputs, book_fields, carried, given_by, periods, progress, refuse_missing
 from quantd.strategies.features.specs import Feature, FeatureSpec
 from quantd.strategies.indicators.batch import bars_present, by_bars, cleaned, evaluate
 from quantd.strategies.indicators.nodes import Node
@@ -47,10 +39,8 @@ def timelines(spec: FeatureSpec) -> dict[str, Placed]:
 
 
 def compute(spec: FeatureSpec, inputs: Inputs, *, rows: int | None = None) -> Floats:
-    """Return float64[rows, N, F]: the newest `rows` (by default all) of every feature, NaN without a value.
-
-    Row t depends on rows up to t only. Raises ValueError when `inputs` lacks something that the set needs.
-    """
+    """Return float64[rows, N, F]: the newest `rows` (by default all) of every feature, NaN without a value. Row t
+    depends on rows up to t only. Raises ValueError when `inputs` lacks something that the set needs."""
     refuse_missing(spec, given_by(inputs))
     total, size = inputs.bars["close"].shape
     wanted = total if rows is None else rows

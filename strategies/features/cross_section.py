@@ -10,11 +10,8 @@ STILL = 1e-9
 
 
 def across(row: Floats, how: Across) -> Floats:
-    """Transform float64[N] across instruments.
-
-    `rank` is the share of other instruments below, ties half, 0.5 for a single one. `z` is the deviation from the mean
-    in standard deviations, `excess` the deviation from the mean.
-    """
+    """Transform float64[N] across instruments. `rank` is the share of other instruments below, ties half, 0.5 for a
+    single one. `z` is the deviation from the mean in standard deviations, `excess` the deviation from the mean."""
     known = np.isfinite(row)
     values = row[known]
     out = np.full(len(row), np.nan)

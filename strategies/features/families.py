@@ -12,18 +12,7 @@ import numpy as np
 from quantd.strategies.features.signals import SIGNALS
 from quantd.strategies.indicators import INDICATORS, build
 from quantd.strategies.indicators.bars import BENCHMARK, CLOSE, TRUE_RANGE, VOLUME
-from quantd.strategies.indicators.nodes import (
-    Field,
-    Node,
-    deviation,
-    growth,
-    highest,
-    lag,
-    mean,
-    point,
-    ratio,
-    wilder,
-)
+from quantd.strategies.indicators.nodes import Field, Node, deviation, growth, highest, lag, mean, point, ratio, wilder
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +216,6 @@ def _families() -> dict[str, Family]:
 FAMILIES: Final[Mapping[str, Family]] = _families()
 
 UNAVAILABLE: Final[Mapping[str, str]] = {
-    "sentiment": "needs the files of a FinBERT-class model and a feed of news; neither comes with quantd",
+    "sentiment": "needs the files of a FinBERT-class model and a feed of news; neither comes with quantd"
 }
 """Known features that cannot be computed, with the reason."""

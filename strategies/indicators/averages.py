@@ -119,11 +119,11 @@ def awesome(fast: int, slow: int) -> Outputs:
     return {"awesome": mean(MEDIAN, fast) - mean(MEDIAN, slow)}
 
 
-def line_at(x: Node, period: int, ahead: float) -> Node:
-    """Return the least-squares line through `period` values, `ahead` bars after the newest."""
+def line_at(period: int, ahead: float) -> Node:
+    """Return the least-squares line through `period` closes, `ahead` bars after the newest."""
     t = np.arange(period) - (period - 1) / 2.0
     at = (period - 1) / 2.0 + ahead
-    return window(windows.weighted(f"line{ahead:g}", 1.0 / period + at * t / (t @ t)), period, x)
+    return window(windows.weighted(f"line{ahead:g}", 1.0 / period + at * t / (t @ t)), period, CLOSE)
 
 
 def slope_of(x: Node, period: int) -> Node:
@@ -134,10 +134,10 @@ def slope_of(x: Node, period: int) -> Node:
 
 def linear_regression(period: int) -> Outputs:
     return {
-        "linreg": line_at(CLOSE, period, 0.0),
+        "linreg": line_at(period, 0.0),
         "linreg_slope": slope_of(CLOSE, period),
-        "linreg_intercept": line_at(CLOSE, period, 1.0 - period),
-        "linreg_forecast": line_at(CLOSE, period, 1.0),
+        "linreg_intercept": line_at(period, 1.0 - period),
+        "linreg_forecast": line_at(period, 1.0),
         "linreg_angle": degrees(slope_of(CLOSE, period)),
     }
 

@@ -64,10 +64,8 @@ def together(fields: Mapping[str, Floats], present: Bools) -> tuple[dict[str, Fl
 
 
 def evaluate(nodes: list[Node], fields: Mapping[str, Floats], number: Floats, rows: int) -> dict[str, Floats]:
-    """Return key -> float64[rows, N], the newest `rows` of each of `nodes`.
-
-    `fields` and `number` come from `together`.
-    """
+    """Return key -> float64[rows, N], the newest `rows` of each of `nodes`. `fields` and `number` come from
+    `together`."""
     work = ordered(nodes)
     total = len(number)
     wanted = dict.fromkeys((n.key for n in work), 0)

@@ -25,11 +25,14 @@ LONGEST: Final = 400
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Arithmetic:
-    """Nodes add, subtract and multiply with each other and with numbers."""
+class _Column:
+    """The common part of nodes. They add, subtract and multiply with each other and with numbers."""
 
     key: str
     """The formula; nodes with equal keys are the same node."""
+    args: tuple["Node", ...] = ()
+    first: int = 0
+    settled: int | None = 0
 
     def __add__(self, other: "Node | float") -> "Point":
         return _binary("+", np.add, self, other)  # type: ignore[arg-type]
@@ -53,71 +56,52 @@ class _Arithmetic:
         return point(f"-{self.key}", np.negative, self)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Field(_Arithmetic):
+class Field(_Column):
     """An input column, by name."""
 
-    args: tuple["Node", ...] = ()
-    first: int = 0
-    settled: int | None = 0
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Point(_Arithmetic):
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Point(_Column):
     """A function of the same row of other nodes; it maps NaN to NaN, without other rows."""
 
-    args: tuple["Node", ...]
     function: Callable[..., Floats]
-    first: int
-    settled: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Lag(_Arithmetic):
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Lag(_Column):
     """The value `back` bars ago."""
 
-    args: tuple["Node", ...]
     back: int
-    first: int
-    settled: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Window(_Arithmetic):
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Window(_Column):
     """A kernel over the newest `width` values."""
 
-    args: tuple["Node", ...]
     kernel: Kernel
     width: int
-    first: int
-    settled: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Recursion(_Arithmetic):
-    """y = decay y + gain x.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Recursion(_Column):
+    """y = decay y + gain x, without a value before the bar `first`.
 
-    Its initial value is `scale` times the sum of x over the bars begin .. seed, counted from an instrument's first bar.
-    It has no value before `seed` (= `first`).
+    Its initial value is `scale` times the sum of x over the bars `begin` to `first`, counted from the instrument's own.
     """
 
-    args: tuple["Node", ...]
     decay: float
     gain: float
     begin: int
     scale: float
-    first: int
-    settled: int | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Adaptive(_Arithmetic):
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Adaptive(_Column):
     """y = y + c (x - y) of `args` x and c; c is the bar's coefficient. Its initial value is the x of bar `seed`."""
 
-    args: tuple["Node", ...]
     seed: int
-    first: int
-    settled: int | None
 
 
 Node: TypeAlias = Field | Point | Lag | Window | Recursion | Adaptive
@@ -139,7 +123,7 @@ def _short(key: str) -> str:
 
 def point(key: str, function: Callable[..., Floats], *args: Node) -> Point:
     """Return a function of one row, with the name `key`."""
-    return Point(_short(key), args, function, max(a.first for a in args), _longest(args))
+    return Point(_short(key), args, max(a.first for a in args), _longest(args), function=function)
 
 
 def _binary(sign: str, function: np.ufunc, left: Node, right: Node | float) -> Point:
@@ -196,7 +180,7 @@ def sign(x: Node) -> Point:
 
 def lag(x: Node, back: int) -> Lag:
     """Return the value `back` bars ago."""
-    return Lag(_short(f"{x.key}[-{back}]"), (x,), back, x.first + back, _later(x.settled, back))
+    return Lag(_short(f"{x.key}[-{back}]"), (x,), x.first + back, _later(x.settled, back), back=back)
 
 
 def change(x: Node, back: int = 1) -> Point:
@@ -214,9 +198,8 @@ def window(kernel: Kernel, width: int, *args: Node) -> Window:
     """Return `kernel` over the newest `width` values of `args`."""
     names = ", ".join(a.key for a in args)
     first = max(a.first for a in args) + width - 1
-    return Window(
-        _short(f"{kernel.name}({names}, {width})"), args, kernel, width, first, _later(_longest(args), width - 1)
-    )
+    key, settled = _short(f"{kernel.name}({names}, {width})"), _later(_longest(args), width - 1)
+    return Window(key, args, first, settled, kernel=kernel, width=width)
 
 
 def total(x: Node, width: int) -> Window:
@@ -248,14 +231,12 @@ def _recursion(
     forgets = None
     if settle and decay < 1.0:
         forgets = _later(x.settled, begun + (seed - begin) + ceil(log(SETTLED) / log(decay)))
-    return Recursion(_short(key), (x,), decay, gain, begin, scale, seed, forgets)
+    return Recursion(_short(key), (x,), seed, forgets, decay=decay, gain=gain, begin=begin, scale=scale)
 
 
 def ema(x: Node, period: int, *, seed_at: int | None = None) -> Recursion:
-    """Return the exponential mean with alpha = 2 / (period + 1), initialised with the mean of `period` values.
-
-    The last of these is value number `seed_at` of x (counted from 0, by default period - 1).
-    """
+    """Return the exponential mean with alpha = 2 / (period + 1), initialised with the mean of `period` values. The last
+    of these is value number `seed_at` of x (counted from 0, by default period - 1)."""
     seed = x.first + (period - 1 if seed_at is None else seed_at)
     alpha = 2.0 / (period + 1.0)
     return _recursion(x, "ema", 1.0 - alpha, alpha, seed - period + 1, seed, 1.0 / period)
@@ -269,9 +250,8 @@ def ema_from_first(x: Node, period: int) -> Recursion:
 
 def wilder(x: Node, period: int) -> Recursion:
     """Return Wilder's mean: alpha = 1 / period, initialised with the mean of `period` values."""
-    return _recursion(
-        x, "wilder", 1.0 - 1.0 / period, 1.0 / period, x.first, x.first + period - 1, 1.0 / period
-    )  # fmt: skip
+    share = 1.0 / period
+    return _recursion(x, "wilder", 1.0 - share, share, x.first, x.first + period - 1, share)
 
 
 def wilder_sum(x: Node, period: int) -> Recursion:
@@ -289,7 +269,8 @@ def adaptive(x: Node, coefficient: Node, slowest: float) -> Adaptive:
     seed = coefficient.first - 1
     longest = _longest((x, coefficient))
     settled = _later(longest, ceil(log(SETTLED) / log(1.0 - slowest)))
-    return Adaptive(_short(f"adaptive({x.key}, {coefficient.key})"), (x, coefficient), seed, coefficient.first, settled)
+    key = _short(f"adaptive({x.key}, {coefficient.key})")
+    return Adaptive(key, (x, coefficient), coefficient.first, settled, seed=seed)
 
 
 def ordered(nodes: list[Node]) -> list[Node]:

@@ -23,10 +23,8 @@ from quantd.strategies.indicators.nodes import (
 
 
 def on_balance() -> Outputs:
-    """Granville (1963): volume with the sign of the change, summed from 0 at the first bar.
-
-    TA-Lib's sum begins with the first bar's volume.
-    """
+    """Granville (1963): volume with the sign of the change, summed from 0 at the first bar. TA-Lib's sum begins with
+    the first bar's volume."""
     return {"obv": running(sign(change(CLOSE)) * VOLUME)}
 
 

@@ -1,11 +1,9 @@
-"""Policies by the names that a configuration uses: the records of the modules here, and those of installed packages."""
+"""Policies by their names in a configuration: the built-in ones, and those of installed packages."""
 
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Final
 
-from quantd.strategies.policies.allocator import Allocator
-from quantd.strategies.policies.equal_weight import EqualWeight
 from quantd.strategies.policies.members import MAX_DEPTH, Composite, Load, MemberFailed
 from quantd.strategies.policies.params import ParamsError, nearest
 from quantd.strategies.policies.record import CompositeRecord, Make, PolicyRecord, Registry
@@ -20,7 +18,7 @@ RECORDS: Final = tuple(
         key=lambda record: record.name,
     )
 )
-"""Of the built-in policies."""
+"""Records of the built-in policies."""
 
 POLICIES: Final[Registry[Make]] = Registry(
     {each.name: each.make for each in RECORDS if isinstance(each, PolicyRecord)}, PolicyRecord
@@ -29,17 +27,6 @@ POLICIES: Final[Registry[Make]] = Registry(
 COMPOSITES: Final[Registry[Composite]] = Registry(
     {each.name: each.make for each in RECORDS if isinstance(each, CompositeRecord)}, CompositeRecord
 )
-"""Policies made of others: their functions also take how members are found."""
+"""Policies made of other policies."""
 
-__all__ = [
-    "COMPOSITES",
-    "MAX_DEPTH",
-    "POLICIES",
-    "RECORDS",
-    "Allocator",
-    "EqualWeight",
-    "Load",
-    "MemberFailed",
-    "ParamsError",
-    "nearest",
-]
+__all__ = ["COMPOSITES", "MAX_DEPTH", "POLICIES", "RECORDS", "Load", "MemberFailed", "ParamsError", "nearest"]

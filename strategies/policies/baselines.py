@@ -1,7 +1,7 @@
 """Passive policies, as baselines for the others."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
@@ -19,9 +19,7 @@ class PassiveParams(Struct, frozen=True):
 class HoldAll:
     """Never trades; a book that starts in cash stays in cash."""
 
-    @property
-    def lookback(self) -> int:
-        return 1
+    lookback: ClassVar[int] = 1
 
     def act(self, view: View, memory: Memory) -> tuple[Hold, Memory]:
         return HOLD, memory
@@ -31,9 +29,7 @@ class HoldAll:
 class BuyAndHold:
     """Buys equal weights once, and again after the book was emptied."""
 
-    @property
-    def lookback(self) -> int:
-        return 1
+    lookback: ClassVar[int] = 1
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold, Memory]:
         return (HOLD if view.weights.any() else equal_weights(view.prices)), memory

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from msgspec import Struct
@@ -42,9 +42,7 @@ class EqualWeight:
 
     params: EqualWeightParams
 
-    @property
-    def lookback(self) -> int:
-        return 1
+    lookback: ClassVar[int] = 1
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         return equal_weights(view.prices, self.params.invested), memory

@@ -1,9 +1,8 @@
-"""Ranks the instruments by a weighted sum of the ranks of their features, and holds the first few.
+"""Holds the best instruments by a weighted sum of the ranks of their features.
 
-Features are imported where they are used: their tables would be a tenth of every start.
+Features are imported where they are used, because their tables would take a tenth of every start.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -12,8 +11,8 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from quantd.strategies.policies.inverse_volatility import inverse_deviations
-from quantd.strategies.policies.params import ParamsError, parse
-from quantd.strategies.policies.record import PolicyRecord
+from quantd.strategies.policies.params import ParamsError, Share
+from quantd.strategies.policies.record import record
 from quantd.trading.bars import FIELDS
 from quantd.trading.market import Floats
 from quantd.trading.view import Memory, View
@@ -22,30 +21,38 @@ if TYPE_CHECKING:
     from quantd.strategies.features import FeatureSpec
 
 VOLATILITY_SAMPLES = 63
-"""What the size `inverse_volatility` is measured on."""
+"""Number of samples of the size `inverse_volatility`."""
 
 
 class SignalsParams(Struct, frozen=True):
-    """`features`: name -> weight in the score; a weight below 0 prefers low values. The `top` instruments by score are
-    held in equal parts, or by inverse volatility; `invested` is the fraction of the book that is spread. `exposure`:
-    features that are one number for all instruments (macro series, regimes, the season) -> weight: what is invested is
-    multiplied by 1 plus the weighted sum of their values, within 0 and 1."""
+    """Features with their weights in the score; a negative weight prefers low values.
+
+    The `top` instruments by score share the fraction `invested` of the book equally, or by inverse volatility.
+    `exposure` has features with one value for all instruments (macro series, regimes, the season) and their weights:
+    the invested fraction is multiplied by 1 plus their weighted sum, between 0 and 1.
+    """
 
     features: dict[str, float] = {}
     exposure: dict[str, float] = {}
     top: Annotated[int, Meta(ge=1, le=1000)] = 5
     size: Literal["equal", "inverse_volatility"] = "equal"
-    invested: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
+    invested: Share = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.features:
+            raise ValueError("it needs features, such as { momentum_126 = 1.0, rsi_14 = -0.5 }")
+        for key, weights in (("features", self.features), ("exposure", self.exposure)):
+            if not all(map(isfinite, weights.values())):
+                raise ValueError(f"{key} has a finite weight for each name")
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """An instrument takes part once all its features are known. It forgets nothing between samples because it remembers
-    nothing: every answer is made of the newest `lookback` bars."""
+    """An instrument takes part once all its features are known. Decisions use the newest `lookback` bars, no memory."""
 
     params: SignalsParams
     spec: "FeatureSpec"
-    """The features that are ranked, then those of `exposure`."""
+    """The ranked features, then those of `exposure`."""
     weights: tuple[float, ...]
 
     @property
@@ -59,12 +66,11 @@ class Signals:
 
     @property
     def uses_macro(self) -> tuple[str, ...]:
-        """The series of [feed] macro that it reads."""
+        """The required series of [feed] macro."""
         return tuple(sorted(self.spec.needs - {"benchmark"}))
 
     def features(self, view: View) -> Floats:
-        """float64[N, F], the newest row. Features that relate an instrument to the benchmark are of the newest complete
-        date."""
+        """Return float64[N, F], the newest row. Features relative to the benchmark are of the newest complete date."""
         from quantd.strategies.features import Inputs, compute
 
         bars = view.bars(self.spec.lookback)
@@ -85,7 +91,7 @@ class Signals:
         return found
 
     def scores(self, features: Floats) -> Floats:
-        """float64[N], weighted sum of ranks about their middle; NaN for who takes no part."""
+        """Return float64[N], the weighted sum of centred ranks; NaN for an instrument that takes no part."""
         from quantd.strategies.features.cross_section import across
 
         features = features[:, : len(self.weights)].copy()
@@ -96,7 +102,7 @@ class Signals:
         return scores
 
     def exposure(self, features: Floats) -> float:
-        """The part of `invested` that is held, 0 to 1; 0 while one of its features is not known."""
+        """Return the factor on `invested`, 0 to 1; 0 while one of its features is unknown."""
         # one number for all instruments: each column has it in every row
         moved = sum(
             w * float(v) for w, v in zip(self.params.exposure.values(), features[0, len(self.weights) :], strict=True)
@@ -106,26 +112,26 @@ class Signals:
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         features = self.features(view)
         scores = self.scores(features)
-        places = np.zeros(len(scores))
-        # equal scores go by name, so that the order of the columns does not matter
+        parts = np.zeros(len(scores))
+        # equal scores are ordered by name, so that the order of the columns does not matter
         symbols = view.universe.symbols
         order = sorted(
             np.flatnonzero(np.isfinite(scores)).tolist(), key=lambda n: (-round(float(scores[n]), 9), symbols[n])
         )
         chosen = order[: self.params.top]
         if not chosen:
-            return places, memory
-        places[chosen] = 1.0
+            return parts, memory
+        parts[chosen] = 1.0
         if self.params.size == "inverse_volatility":
-            places *= inverse_deviations(view.returns(VOLATILITY_SAMPLES))
-        total = float(places.sum())
+            parts *= inverse_deviations(view.returns(VOLATILITY_SAMPLES))
+        total = float(parts.sum())
         invested = self.params.invested * self.exposure(features)
-        return (places * (invested / total) if total > 0.0 else places), memory
+        return (parts * (invested / total) if total > 0.0 else parts), memory
 
 
 def closes_by_date(view: View, rows: int) -> Floats | None:
-    """float64[rows, N] what 1 became by the synchronous rows, NaN before an instrument's first; None where they are the
-    known rows."""
+    """Return float64[rows, N], the growth of 1 by the synchronous rows; None where these equal the known rows. It is
+    NaN before an instrument's first row."""
     returns = view.synchronous(rows - 1)
     if np.array_equal(returns, view.returns(rows - 1), equal_nan=True):
         return None
@@ -136,13 +142,7 @@ def closes_by_date(view: View, rows: int) -> Floats | None:
     return np.where(np.vstack([known[:1], begun]), closes, np.nan)
 
 
-def make_signals(params: Mapping[str, object]) -> Signals:
-    own = parse("signals", params, SignalsParams)
-    if not own.features:
-        raise ParamsError("signals needs features, such as { momentum_126 = 1.0, rsi_14 = -0.5 }")
-    for key, named in (("features", own.features), ("exposure", own.exposure)):
-        if not all(isfinite(w) for w in named.values()):
-            raise ParamsError(f"signals: {key} has a finite weight for each name")
+def _made(own: SignalsParams) -> Signals:
     from quantd.strategies.features import FeatureError, spec_of
 
     try:
@@ -155,10 +155,8 @@ def make_signals(params: Mapping[str, object]) -> Signals:
             remedy = "" if of_the_book else "; it belongs into exposure"
             raise ParamsError(f"signals: feature {each.name!r} does not tell instruments apart by their bars{remedy}")
         if each.name in own.exposure and (not each.about.shared or of_the_book):
-            raise ParamsError(
-                f"signals: exposure {each.name!r} is no macro series, regime or season: one number for all"
-            )
+            raise ParamsError(f"signals: exposure {each.name!r} is no macro series, regime or season")
     return Signals(own, spec, tuple(own.features.values()))
 
 
-RECORDS: Final = (PolicyRecord("signals", make_signals, SignalsParams),)
+RECORDS: Final = (record("signals", SignalsParams, _made),)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from msgspec import Struct
@@ -42,9 +42,7 @@ class FixedMix:
 
     mix: tuple[tuple[str, float], ...]
 
-    @property
-    def lookback(self) -> int:
-        return 1
+    lookback: ClassVar[int] = 1
 
     def fit(self, universe: Universe) -> None:
         """Raise ParamsError if the mix has a symbol that is not in `universe`."""

@@ -184,10 +184,8 @@ def noted(weights: Floats | Hold, words: Iterable[tuple[str, bool]]) -> Floats |
 
 
 def words_of(member: Loaded, answer: Answer) -> tuple[str, bool]:
-    """Return a member's (note, warns) with its name.
-
-    A failure is given by its kind only, because its text may have figures that change every day.
-    """
+    """Return a member's (note, warns) with its name. A failure is given by its kind only, because its text may have
+    figures that change every day."""
     if answer.failed:
         return f"{member.name} fails ({answer.failed.partition(':')[0]}): it has no say", True
     return (f"{member.name}: {answer.note}", answer.warns) if answer.note else ("", False)

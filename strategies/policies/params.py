@@ -34,10 +34,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def parse(policy: str, params: Mapping[str, object], kind: type[P]) -> P:
-    """Convert `params` to the frozen class `kind`. Raises ParamsError with the first mistake and its place.
-
-    A ValueError of the class's `__post_init__` has no place; its text is the message.
-    """
+    """Convert `params` to the frozen class `kind`. Raises ParamsError with the first mistake and its place. A
+    ValueError of the class's `__post_init__` has no place; its text is the message."""
     for key in params:
         if key not in kind.__struct_fields__:
             raise ParamsError(f"{policy} has no parameter {key!r}; {nearest(key, kind.__struct_fields__)}")

@@ -24,11 +24,8 @@ class InForce(NamedTuple):
 
 
 def in_force(model: RegimeModel, view: View, memory: Memory, *, dwell: int = 0, at_first: str = "volatile") -> InForce:
-    """Return the regime in force at `view`. A regime lasts at least `dwell` samples.
-
-    The model's state is in `memory` under "regime". `at_first` is the regime while the model has too few samples; its
-    end is not delayed.
-    """
+    """Return the regime in force at `view`. A regime lasts at least `dwell` samples. The model's state is in `memory`
+    under "regime". `at_first` is the regime while the model has too few samples; its end is not delayed."""
     state = own_memory(memory, "regime")
     since = state.pop("since", None)
     reading, new = model.read(market_of(view, model.params, model.lookback), view.samples, state)

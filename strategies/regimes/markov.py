@@ -44,27 +44,17 @@ def filtered(samples: Floats, model: Markov) -> Floats:
 
 
 def fit_markov(samples: Floats, count: int, iterations: int) -> Markov:
-    """Fit `count` persistent states from each start of a mixture, and return the likeliest model.
-
-    Deterministic: equal samples give bit-identical results.
-    """
-    best: Markov | None = None
+    """Fit `count` persistent states from each start of a mixture, and return the likeliest model. Deterministic: equal
+    samples give bit-identical results."""
     chain = np.full((count, count), (1.0 - STAY) / max(1, count - 1))
     np.fill_diagonal(chain, STAY if count > 1 else 1.0)
-    for states in starts(samples, count):
-        model = refined(samples, Markov(np.full(count, 1.0 / count), chain, states, -np.inf), iterations)
-        if best is None or model.score > best.score:
-            best = model
-    assert best is not None
-    return best
+    begun = (Markov(np.full(count, 1.0 / count), chain, states, -np.inf) for states in starts(samples, count))
+    return max((refined(samples, model, iterations) for model in begun), key=lambda model: model.score)
 
 
 def refined(samples: Floats, model: Markov, iterations: int, floor: float = FLOOR) -> Markov:
-    """Improve `model` by at most `iterations` rounds of Baum-Welch, until the gain is negligible.
-
-    Each round raises the likelihood of `samples` (up to the floor under the covariances). `score` belongs to the
-    returned model.
-    """
+    """Improve `model` by at most `iterations` rounds of Baum-Welch, until the gain is negligible. Each round raises the
+    likelihood of `samples` (up to the floor under the covariances). `score` belongs to the returned model."""
     for _ in range(iterations):
         weight, moves, score = expected(samples, model)
         if score - model.score < TOLERANCE * len(samples):
@@ -76,9 +66,7 @@ def refined(samples: Floats, model: Markov, iterations: int, floor: float = FLOO
 
 def expected(samples: Floats, model: Markov) -> tuple[Floats, Floats, float]:
     """Return (float64[T, K] probability of each state given all samples, float64[K, K] expected moves, log-likelihood).
-
-    It uses later samples too, so it serves only the fit on past samples.
-    """
+    It uses later samples too, so it serves only the fit on past samples."""
     likely, peak = _densities(samples, model.states)
     steps = model.chain * likely[1:, None, :]  # from i to j, with the next sample observed in j
     first = model.initial * likely[0]

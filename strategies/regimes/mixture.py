@@ -46,10 +46,8 @@ def log_densities(samples: Floats, states: States) -> Floats:
 
 
 def starts(samples: Floats, count: int) -> list[States]:
-    """Return three starts computed from the samples.
-
-    They split by the first column (the mean), by the distance from the centre (the volatility), and by the last column.
-    """
+    """Return three starts computed from the samples. They split by the first column (the mean), by the distance from
+    the centre (the volatility), and by the last column."""
     scale = samples.std(axis=0)
     centred = (samples - samples.mean(axis=0)) / np.where(scale > 0.0, scale, 1.0)
     keys = (samples[:, 0], (centred**2).sum(axis=1), samples[:, -1])
@@ -84,22 +82,19 @@ def responsibilities(samples: Floats, shares: Floats, states: States) -> tuple[F
 
 
 def fit_mixture(samples: Floats, count: int, iterations: int) -> Mixture:
-    """Fit `count` states from each start, and return the likeliest mixture.
+    """Fit `count` states from each start, and return the likeliest mixture. Equal samples give bit-identical
+    results."""
+    return max((_refined(samples, states, iterations) for states in starts(samples, count)), key=lambda fit: fit.score)
 
-    Equal samples give bit-identical results.
-    """
-    best: Mixture | None = None
-    for states in starts(samples, count):
-        shares = np.full(count, 1.0 / count)
-        score = -np.inf
-        for _ in range(iterations):
-            weight, likelihood = responsibilities(samples, shares, states)
-            if likelihood - score < TOLERANCE * len(samples):
-                break
-            score = likelihood
-            shares, states = weight.mean(axis=0), states_from(samples, weight)
-        _, score = responsibilities(samples, shares, states)
-        if best is None or score > best.score:
-            best = Mixture(shares, states, score)
-    assert best is not None
-    return best
+
+def _refined(samples: Floats, states: States, iterations: int) -> Mixture:
+    """Improve `states` by at most `iterations` rounds, until the gain is negligible."""
+    shares = np.full(len(states.means), 1.0 / len(states.means))
+    score = -np.inf
+    for _ in range(iterations):
+        weight, likelihood = responsibilities(samples, shares, states)
+        if likelihood - score < TOLERANCE * len(samples):
+            break
+        score = likelihood
+        shares, states = weight.mean(axis=0), states_from(samples, weight)
+    return Mixture(shares, states, responsibilities(samples, shares, states)[1])

@@ -15,11 +15,8 @@ def mean_of(votes: Floats, shares: Floats | None = None) -> Floats:
 
 
 def median_of(votes: Floats) -> Floats:
-    """Return float64[N], the median weight of each symbol.
-
-    The gross never exceeds that of the largest member: medians of different members may add up to more, and are then
-    scaled down.
-    """
+    """Return float64[N], the median weight of each symbol. The gross never exceeds that of the largest member: medians
+    of different members may add up to more, and are then scaled down."""
     middle: Floats = np.median(votes, axis=0)
     gross, most = float(np.abs(middle).sum()), float(np.abs(votes).sum(axis=1).max())
     return middle * (most / gross) if gross > most else middle
@@ -43,10 +40,8 @@ def agreed_of(votes: Floats, held: Floats, quorum: float, tolerance: float) -> F
 
 
 def drifted(weights: Floats, returns: Floats) -> tuple[Floats, Floats]:
-    """Return the returns and final weights of books that hold `weights` float64[M, N] without trades.
-
-    `returns` are float64[k, N], with NaN as 0. The result is (returns float64[k, M], weights at the end float64[M, N]).
-    """
+    """Return the returns and final weights of books that hold `weights` float64[M, N] without trades. `returns` are
+    float64[k, N], with NaN as 0. The result is (returns float64[k, M], weights at the end float64[M, N])."""
     growth = np.where(np.isfinite(returns), returns, 0.0)
     earned = np.empty((len(growth), len(weights)))
     held = weights.copy()

@@ -46,10 +46,8 @@ def drift_of(held: Floats, target: Floats) -> float:
 
 
 def reachable(target: Floats, held: Floats, short: Floats) -> Floats:
-    """Return float64[N], `target` less the last rebalance's shortfall `short` (float64[N], asked - held).
-
-    A target that a limit or a missing market prevented does not count as drift again.
-    """
+    """Return float64[N], `target` less the last rebalance's shortfall `short` (float64[N], asked - held). A target that
+    a limit or a missing market prevented does not count as drift again."""
     gap = target - held
     left = np.where(gap * short > 0.0, np.maximum(np.abs(gap) - np.abs(short), 0.0), np.abs(gap))
     return held + np.sign(gap) * left
@@ -68,10 +66,8 @@ def risk_drift_of(held: Floats, target: Floats, covariance: Floats) -> float:
 
 
 def covariance_of(returns: Floats) -> Floats:
-    """Return the covariance float64[N, N] per sample of float64[k, N], shrunk to its diagonal by SHRINK.
-
-    Entries of a symbol with a missing return are zero.
-    """
+    """Return the covariance float64[N, N] per sample of float64[k, N], shrunk to its diagonal by SHRINK. Entries of a
+    symbol with a missing return are zero."""
     known = np.isfinite(returns).all(axis=0) & (len(returns) > 1)
     centred = np.where(known, returns - returns.mean(axis=0), 0.0)
     covariance: Floats = (centred.T @ centred) * ((1.0 - SHRINK) / max(1, len(returns) - 1))
@@ -89,10 +85,7 @@ def volatility_ratio(market: Floats, short: int) -> float:
 
 def correlation_change(returns: Floats, short: int) -> float:
     """Return the mean absolute change of pairwise correlations, between the last `short` rows of float64[k, N] and the
-    earlier ones.
-
-    It covers pairs with known, varying returns in both parts, and is 0 without such a pair.
-    """
+    earlier ones. It covers pairs with known, varying returns in both parts, and is 0 without such a pair."""
     now, before = returns[-short:], returns[:-short]
     if len(before) < 2 * short:
         return 0.0
@@ -105,11 +98,8 @@ def correlation_change(returns: Floats, short: int) -> float:
 
 
 def net_cost(weights: Floats, target: Floats, held: Floats, risk: Floats, cost: Floats, fixed: float = 0.0) -> float:
-    """Return the total loss of a book at `weights`, as a fraction of the book.
-
-    It is half of (w - target)' risk (w - target), the utility lost by the distance from the target, plus the cost of
-    trading there from `held`.
-    """
+    """Return the total loss of a book at `weights`, as a fraction of the book. It is half of (w - target)' risk (w -
+    target), the utility lost by the distance from the target, plus the cost of trading there from `held`."""
     apart, moved = weights - target, np.abs(weights - held)
     return float(0.5 * apart @ risk @ apart + cost @ moved + fixed * np.count_nonzero(moved > EXACT))
 

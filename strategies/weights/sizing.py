@@ -26,10 +26,8 @@ def kelly_of_moments(mean: float, variance: float) -> float:
 
 
 def bets_of(returns: Floats) -> tuple[float, float]:
-    """Return (win rate, mean win / mean loss) of float64[k]; a return of 0 is not counted.
-
-    (0, 0) without a win; the payoff is infinite without a loss.
-    """
+    """Return (win rate, mean win / mean loss) of float64[k]; a return of 0 is not counted. (0, 0) without a win; the
+    payoff is infinite without a loss."""
     wins, losses = returns[returns > 0.0], -returns[returns < 0.0]
     if not len(wins):
         return 0.0, 0.0
@@ -74,11 +72,8 @@ def momentum_of(returns: Floats) -> Floats:
 
 
 def favourable(weights: Floats, held: Floats, momentum: Floats) -> Floats:
-    """Return float64[N]: no position is opened or increased against `momentum`.
-
-    A long requires it above 0, a short below. Existing positions may stay or be reduced. Unknown momentum permits no
-    increase.
-    """
+    """Return float64[N]: no position is opened or increased against `momentum`. A long requires it above 0, a short
+    below. Existing positions may stay or be reduced. Unknown momentum permits no increase."""
     with np.errstate(invalid="ignore"):
         long = np.where(momentum > 0.0, weights, np.minimum(weights, np.maximum(held, 0.0)))
         short = np.where(momentum < 0.0, weights, np.maximum(weights, np.minimum(held, 0.0)))

@@ -15,9 +15,7 @@ def momentum_scores(momentum: Floats, threshold: float) -> Floats:
 
 def tilted(weights: Floats, scores: Floats, most: float) -> Floats:
     """Return float64[N]: each weight times 1 + t, |t| <= `most`, larger where the score exceeds the book's average.
-
-    Gross and sides do not change.
-    """
+    Gross and sides do not change."""
     size = np.abs(weights)
     gross = float(size.sum())
     if gross <= 0.0:

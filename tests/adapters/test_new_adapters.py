@@ -1,4 +1,4 @@
-"""One file adds a feed, another one a broker: `docs/develop/extending.md` has both, and they run as they stand
+"""One file adds a feed, a broker or a sink of alerts: `docs/develop/extending.md` has each, and they run as they stand
 there."""
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkout import ROOT, copy_package, environment
+from tests.support.command_line import CONFIG
 
 PAGE = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 
@@ -21,11 +22,14 @@ def example(path: str) -> str:
     return found[1]
 
 
+ADDED = ("feeds/sources/sawtooth.py", "brokers/offline.py", "sinks/lines.py")
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the package with the feed and the broker of the page."""
+    """A copy of the package with the feed, the broker and the sink of the page."""
     root = copy_package(tmp_path)
-    for path in ("feeds/sources/sawtooth.py", "brokers/offline.py"):
+    for path in ADDED:
         (root / "adapters" / path).write_text(example(path), encoding="utf-8")
     return root
 
@@ -65,3 +69,29 @@ def test_a_broker_is_one_file(checkout: Path) -> None:
     assert "offline: nobody answers" in found["venue"]["text"]
     done = quantd(checkout, "config", "check", "--set", "broker.kind=offlin")
     assert "Did you mean offline?" in done.stderr
+
+
+def test_a_sink_of_alerts_is_one_file(checkout: Path, tmp_path: Path) -> None:
+    changed = subprocess.run(
+        ["git", "diff", "--no-index", "--name-only", str(ROOT / "adapters"), str(checkout / "adapters")],
+        capture_output=True, text=True, check=False,
+    ).stdout.splitlines()  # fmt: skip
+    assert [name for name in changed if "__pycache__" not in name] == [
+        str(checkout / "adapters" / path) for path in sorted(ADDED)
+    ]
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.toml").write_text(CONFIG.replace("max_drawdown = 0.25", "max_drawdown = 0.01"))
+    at = ("--config", str(folder / "config.toml"))
+    done = quantd(checkout, "config", "check", *at, "--set", "alerts.sinks.lines.path=alerts.txt")
+    assert done.returncode == 78
+    assert '[alerts] sinks.lines.path = "alerts.txt" is not a file of JSON lines; write "alerts.jsonl"' in done.stderr
+    sink = ("--set", f"alerts.sinks.lines.path={folder}/alerts.jsonl")
+    done = quantd(checkout, "config", "check", *at, *sink)
+    assert done.returncode == 0, done.stderr
+    done = quantd(checkout, "run", "--json", *at, *sink)
+    assert done.returncode == 0, done.stderr
+    alerts = [json.loads(line) for line in (folder / "alerts.jsonl").read_text().splitlines()]
+    assert ("CRITICAL", "switch") in [(each["level"], each["kind"]) for each in alerts]
+    done = quantd(checkout, "alerts", "--json", *at)
+    assert [each["text"] for each in json.loads(done.stdout)["alerts"]] == [each["text"] for each in alerts]

@@ -10,17 +10,20 @@ from quantd.adapters.brokers.venue import Venue
 from quantd.adapters.plugins import DoubledKind, function, records
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
+from quantd.daemon.assembly.sinks import sinks
 
 
 def test_the_kinds_are_those_that_a_configuration_has_named_so_far() -> None:
     assert set(vendors()) == {"yfinance", "alpaca", "ccxt", "http"}
     assert set(venues()) == {"paper", "alpaca", "ccxt"}
+    assert set(sinks()) == {"webhook"}
 
 
 def test_every_function_that_a_record_names_is_there() -> None:
     named = [name for each in vendors().values() for name in (each.source, each.stream) if name]
     named += [name for each in venues().values() for name in (each.broker, each.may_withdraw) if name]
-    assert len(named) == 10
+    named += [each.opens for each in sinks().values()]
+    assert len(named) == 11
     assert all(callable(function(name)) for name in named)
 
 
@@ -32,7 +35,9 @@ def test_records_are_found_without_the_libraries_of_the_vendors() -> None:
     code = (
         "import sys; from quantd.daemon.assembly.feeds import vendors; "
         "from quantd.daemon.assembly.brokers import venues; "
-        "vendors(), venues(); print(sorted({'aiohttp', 'ccxt', 'yfinance', 'curl_cffi', 'pandas'} & set(sys.modules)))"
+        "from quantd.daemon.assembly.sinks import sinks; "
+        "vendors(), venues(), sinks(); "
+        "print(sorted({'aiohttp', 'ccxt', 'yfinance', 'curl_cffi', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

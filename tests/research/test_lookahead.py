@@ -124,7 +124,7 @@ def test_opening_the_markets_own_file_is_refused_wherever_it_happens(tmp_path: P
         source = f"T = {read}\ndef act(view):\n    return [0.1] * 3\n"
     done = study(tmp_path, source)
     assert done.returncode == 1
-    assert done.stdout.startswith("cannot be judged: while deciding it opens the file")
+    assert done.stdout.startswith("no result: the policy opens a file with the market's future")
     assert BARS in done.stdout
 
 
@@ -141,7 +141,7 @@ def test_files_of_its_own_are_named(tmp_path: Path) -> None:
 def test_a_policy_that_draws_is_told_so_and_not_called_a_seer(tmp_path: Path) -> None:
     done = study(tmp_path, "import random\ndef act(view):\n    return [random.random() / 3] * 3\n")
     assert done.returncode == 1
-    assert done.stdout.startswith("cannot be judged: two runs over the same market differ")
+    assert done.stdout.startswith("no result: two runs over the same market differ")
     found = document(study(tmp_path, (tmp_path / "mine.py").read_text(), "--json"))
     assert found["unsteady"] > 0 == found["differences"]
 
@@ -163,7 +163,7 @@ def act(view):
 def test_a_policy_that_fails_is_said_to(tmp_path: Path) -> None:
     done = study(tmp_path, "def act(view):\n    return 1 / 0\n")
     assert done.returncode == 1
-    assert "it failed every time; 2019-01-02: ZeroDivisionError: division by zero at mine.py:2" in done.stdout
+    assert "every decision failed; 2019-01-02: ZeroDivisionError: division by zero at mine.py:2" in done.stdout
     half = "def act(view):\n    return [0.1] * 3 if view.time % 7 else 1 / 0\n"
     done = study(tmp_path, half)
     assert done.returncode == 0

@@ -71,7 +71,7 @@ def test_the_configured_min_trade_is_that_of_every_row_and_is_said(tmp_path: Pat
         ]
         assert turnover[0] < turnover[1], name
     backtest = quantd(tmp_path / "coarse", "backtest")
-    assert "changes of a weight below 4.00% are not traded" in backtest.stdout
+    assert "weight changes below 4.00% are not traded" in backtest.stdout
 
 
 def test_who_is_asked_monthly_is_invested_from_the_first_sample(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_who_is_asked_monthly_is_invested_from_the_first_sample(tmp_path: Path) 
         assert row["figures"]["invested"] > 0.5, row["policy"]
         assert row["figures"]["costs"] > 0.0
     said = quantd(tmp_path, "study", "compare", "hrp").stdout
-    assert "asked at the first sample and then every month" in said
+    assert "decisions at the first sample and then every month" in said
 
 
 def test_a_result_inside_a_training_window_is_marked(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_equal_weight_is_among_them_and_rows_are_in_order_of_the_sharpe_ratio(do
 def test_the_table_says_what_it_is_and_what_it_is_worth(tmp_path: Path) -> None:
     write(tmp_path, CONFIG)
     said = quantd(tmp_path, "study", "compare", "hrp").stdout
-    assert "can be told from equal weight" in said
+    assert "significantly better than equal weight" in said
     assert "SPY, QQQ, IWM" in said
     assert "turnover: value bought and sold" in said
 

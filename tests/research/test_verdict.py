@@ -4,15 +4,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.research.comparison import Incomparable
-from quantd.research.run_metrics import metrics_of_text
 from quantd.research.run_record import Record
-from quantd.research.verdict import Difference, Measured, judge, sentence
+from quantd.research.verdict import Difference, Measured, definition_of, judge, sentence
+from quantd.trading.statistics import performance
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, COSTS, answer, quantd, write
 
@@ -40,10 +41,15 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict:
 def test_the_figures_are_those_of_the_exported_equity(tmp_path: Path) -> None:
     found = told(tmp_path, None, "--journal")
     out = quantd(tmp_path, "export", "equity", "--run", found["run"], "--state", "state/backtests")
-    column = [line.split(",")[1] for line in out.stdout.splitlines()[1:]]
-    expected = metrics_of_text(column).as_dict()
-    for name in ("sharpe", "annual_return", "volatility_annual", "max_drawdown", "total_return", "samples"):
-        assert found["performance"][name] == pytest.approx(expected[name]), name
+    expected = performance(np.array([float(line.split(",")[1]) for line in out.stdout.splitlines()[1:]]))
+    for name in expected.__struct_fields__:
+        assert found["performance"][name] == pytest.approx(getattr(expected, name)), name
+
+
+def test_another_year_or_rate_is_said_where_sharpe_is_printed() -> None:
+    assert definition_of("f", 252.0, 0.02) == definition_of("f", 252.0, np.zeros(2)) == "f"
+    assert definition_of("f", 365.0, 0.02) == "f; here 365 samples a year and 2.00% risk-free"
+    assert definition_of("f", 365.0, np.zeros(2)) == "f; here 365 samples a year"
 
 
 def test_the_document_has_what_a_verdict_rests_on(plain: dict) -> None:
@@ -67,7 +73,7 @@ def test_comparing_changes_nothing_of_the_run(tmp_path: Path, plain: dict) -> No
     assert alone["equal_weight"] is None
     assert alone["difference"] is None
     assert alone["performance"]["sharpe"] == plain["performance"]["sharpe"]
-    assert alone["verdict"] == "Compared with nothing."
+    assert alone["verdict"] == "Not compared with equal weight."
 
 
 def test_trials_are_counted_by_what_was_tried(tmp_path: Path) -> None:
@@ -151,7 +157,7 @@ def test_a_damaged_list_of_trials_is_said_and_costs_no_result(tmp_path: Path) ->
         (Difference(0.1, None, None), 0.99, "After costs this is above equal weight, on too few samples"),
         (Difference(0.3, 0.1, 0.5), 0.99, "After costs this beats equal weight."),
         (Difference(0.3, 0.1, 0.5), 0.2, "With 7 trials known its deflated Sharpe ratio is below 0.95"),
-        (None, 0.2, "equal weight never moved"),
+        (None, 0.2, "the equity of equal weight is constant"),
     ],
 )
 def test_the_sentence_is_decided_by_ratio_then_interval_then_trials(
@@ -223,5 +229,5 @@ def test_the_terminal_and_the_page_say_the_same(tmp_path: Path) -> None:
 def test_a_market_of_one_sample_has_nothing_to_judge(tmp_path: Path) -> None:
     found = told(tmp_path, None, "--from", "2019-03-29", "--to", "2019-03-29")
     assert found["performance"] is None
-    assert found["verdict"].startswith("There is nothing to judge")
+    assert found["verdict"].startswith("No verdict")
     assert json.dumps(found)

@@ -17,7 +17,7 @@ from sklearn.covariance import LedoitWolf
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Stress, Tail
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade.baskets import worst_nano
-from quantd.risk.pretrade.gate import Account, Context, Verdict, context
+from quantd.risk.pretrade.gate import Account, Context, Verdict
 from quantd.trading.instruments import NANO, Instrument, Universe
 
 Floats = NDArray[np.float64]
@@ -68,7 +68,7 @@ def make_context(
         "returns": lambda k: returns[-k:],
         "universe": Universe(instruments, groups=groups),
     }
-    return context(**{**given, **changes})
+    return Context(**{**given, **changes})
 
 
 def random_limits(rng: np.random.Generator) -> Limits:

@@ -11,9 +11,7 @@ from tests.support.examples import examples
 
 
 def gain(one, other, measure="sharpe", key=b"k", resamples=1_000, block=0):
-    return paired_gain(
-        one, other, measure=measure, periods=252, risk_free_annual=0.02, key=key, resamples=resamples, block=block
-    )
+    return paired_gain(one, other, measure=measure, risk_free_annual=0.02, key=key, resamples=resamples, block=block)
 
 
 def pair(seed, n=126, common=0.8, phi=0.0, edge=0.0):

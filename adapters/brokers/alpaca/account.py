@@ -1,8 +1,7 @@
-"""Alpaca's account in our columns: holdings, cash, open orders, and cash that moved."""
+"""The Alpaca account: holdings by column, cash, open orders, and cash flows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from decimal import Decimal
 from typing import Final
 
 from quantd.adapters.brokers.alpaca.connection import Lost, Rest
@@ -15,76 +14,67 @@ from quantd.adapters.brokers.alpaca.wire import (
     flow,
     micro,
     nano,
-    plain,
+    whole,
 )
 from quantd.adapters.brokers.order_log import Orders
+from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text
-from quantd.trading.instruments import NANO, Universe
+from quantd.trading.instruments import MICRO, NANO, Universe
 from quantd.trading.orders import ForeignOrder
 from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow
 
 PAGE: Final = 100
-"""Activities of one answer; the venue gives no more."""
+"""Maximum number of activities of one answer."""
 
 MOST: Final = 500
-"""Orders of one answer; the venue gives no more."""
+"""Maximum number of orders of one answer."""
 
 DAY_NS: Final = 86_400 * NANO
 
 
 async def read_account(rest: Rest, universe: Universe, known: Orders, now: Callable[[], int]) -> VenueAccount:
-    """Raises ConnectionError when the venue does not answer, VenueError when it refuses us."""
+    """Raises ConnectionError when the venue does not answer, VenueError when it refuses."""
     account, positions, orders = await asyncio.gather(
         rest.ask("GET", "v2/account"), rest.ask("GET", "v2/positions"), _open_orders(rest)
     )
     try:
-        return _as_account(universe, known, now(), account.value(Account), positions.value(list[Position]), orders)
+        return _account_of(universe, known, now(), account.value(Account), positions.value(list[Position]), orders)
     except Garbled as wrong:
         raise Lost(str(wrong)) from None
 
 
-def columns(universe: Universe) -> dict[str, int]:
-    """Columns by the venue's symbols: it writes a pair's position without its slash."""
-    return {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
-
-
-def _as_account(
+def _account_of(
     universe: Universe, known: Orders, ts: int, account: Account, positions: Sequence[Position], orders: Sequence[Order]
 ) -> VenueAccount:
-    at = columns(universe)
+    # the venue writes the position of a pair without its slash
+    columns = {symbol.replace("/", ""): column for column, symbol in enumerate(universe.symbols)}
     lots = [0] * universe.size
-    odd, others = [], []
+    odd, others, ours, foreign = [], [], [], []
     for each in positions:
-        column = at.get(each.symbol.replace("/", ""))
+        column = columns.get(each.symbol.replace("/", ""))
         if column is None:
-            others.append((each.symbol, plain(each.qty)))
+            others.append((each.symbol, text_of(nano(each.qty))))
             continue
-        size, lot = nano(each.qty), universe.lot_nano[column]
-        if each.side == "short":
-            size = -abs(size)
-        count, left = divmod(abs(size), lot)
+        size = -abs(nano(each.qty)) if each.side == "short" else nano(each.qty)
+        count, left = divmod(abs(size), universe.lot_nano[column])
         lots[column] = count if size > 0 else -count
         if left:
-            odd.append((universe.symbols[column], plain((Decimal(left) / NANO).copy_sign(size))))
-    ours, foreign = [], []
+            odd.append((universe.symbols[column], text_of(left if size > 0 else -left)))
     for order in orders:
         sent = known.find(order.client_order_id)
+        column = columns.get((order.symbol or "").replace("/", ""))
         if sent is not None:
-            ours.append(
-                OpenOrder(sent.sample, sent.n, sent.row, nano(order.filled_qty) // universe.lot_nano[sent.column])
-            )
-        elif (found := _foreign(universe, at, order)) is not None:
-            foreign.append(found)
-    cash = micro(account.cash)
-    assert cash is not None
+            ours.append(OpenOrder(sent.sample, sent.n, sent.row, nano(order.filled_qty) // sent.lot_nano))
+        elif column is not None:
+            foreign.append(_foreign(order, column, universe.lot_nano[column]))
     return VenueAccount(
         ts=ts,
         currency=account.currency,
         lots=tuple(lots),
-        cash_micro=cash,
+        cash_micro=whole(account.cash, MICRO),
         equity_micro=micro(account.equity),
         buying_power_micro=micro(account.buying_power),
-        # an account that borrows nothing may spend what is settled, and no proceeds before they are
+        # an account without credit may spend settled cash only
         settled_micro=micro(account.non_marginable_buying_power) if account.multiplier == 1 else None,
         odd=tuple(odd),
         others=tuple(others),
@@ -94,20 +84,15 @@ def _as_account(
     )
 
 
-def _foreign(universe: Universe, at: dict[str, int], order: Order) -> ForeignOrder | None:
-    """Somebody else's order, in lots rounded up: it reserves risk. None outside the universe."""
-    column = at.get((order.symbol or "").replace("/", ""))
-    if column is None:
-        return None
-    lot = universe.lot_nano[column]
-    left = nano(order.qty) - nano(order.filled_qty)
-    lots = max(-(-left // lot), 1)
+def _foreign(order: Order, column: int, lot_nano: int) -> ForeignOrder:
+    """An order of another client, in lots rounded up, because it reserves risk."""
+    lots = max(-(-(nano(order.qty) - nano(order.filled_qty)) // lot_nano), 1)
     limit = nano(order.limit_price or order.stop_price)
     return ForeignOrder(order.id, column, -lots if order.side == "sell" else lots, limit)
 
 
 async def _open_orders(rest: Rest) -> list[Order]:
-    """All of them. Raises NotSent, Lost or VenueError."""
+    """All open orders. Raises NotSent, Lost or VenueError."""
     asked = {"status": "open", "limit": str(MOST), "direction": "asc"}
     found: dict[str, Order] = {}
     while True:
@@ -135,11 +120,13 @@ async def activities(rest: Rest, kind: str, since: int) -> AsyncIterator[Activit
 
 
 async def read_flows(rest: Rest, since: int) -> Sequence[VenueFlow]:
-    """Cash that moved later than `since`, oldest first; what the venue dates by day only counts as of that day's end.
-    Raises ConnectionError."""
+    """Cash flows later than `since`, oldest first; a flow with a date only counts as of the end of its day.
+
+    Raises ConnectionError.
+    """
     found = []
     try:
-        # a day and more earlier: the venue may compare dates of its own zone
+        # two days earlier, because the venue may compare dates of its own zone
         async for each in activities(rest, "", since - 2 * DAY_NS):
             moved = flow(each)
             if moved is not None and moved.ts > since:
@@ -150,7 +137,7 @@ async def read_flows(rest: Rest, since: int) -> Sequence[VenueFlow]:
 
 
 def _blocked(account: Account) -> str:
-    """Why nothing may be traded; empty when it may."""
+    """The reason why the account may not trade; empty if it may."""
     if account.account_blocked:
         return "the venue has blocked the account"
     if account.trading_blocked:

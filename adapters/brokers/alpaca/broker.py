@@ -1,5 +1,7 @@
-"""Alpaca as a broker: its Trading API v2 over HTTP and its stream of trade updates, without the vendor's client, which
-has neither time-outs nor cancellation and sends orders again by itself."""
+"""The Alpaca broker: Trading API v2 over HTTP, and the stream of trade updates.
+
+It does not use the vendor's client, which has neither time-outs nor cancellation and repeats orders by itself.
+"""
 
 import asyncio
 import time
@@ -24,15 +26,14 @@ from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow
 
 LENT_NS: Final = 3600 * NANO
-"""Between two looks at what the venue lends."""
+"""Interval between two queries of the shares that the venue lends."""
 
 WATCH_S: Final = 1.0
-"""Between two looks at pairs whose orders must end: the venue knows no day of them."""
+"""Interval between two checks for pairs' orders that must end; the venue has no day orders for pairs."""
 
 
 class Alpaca:
-    """One account; implements `quantd.trading.ports.Broker`. `run` makes the client ids, `now` is our clock in
-    ns UTC."""
+    """One account; implements `quantd.trading.ports.Broker`. `run` makes the client ids, `now` returns ns UTC."""
 
     def __init__(
         self, settings: AlpacaSettings, universe: Universe, run: str, now: Callable[[], int] = time.time_ns
@@ -47,11 +48,11 @@ class Alpaca:
         self._lent_asked = 0
 
     async def open(self) -> None:
-        """Connect and compare; VenueError with every mistake, ConnectionError when the venue does not answer."""
+        """Connect and compare. Raises VenueError with every mistake, ConnectionError when the venue does not answer."""
         wrong = await refuse_clock(self._rest, self._settings, self._now)
         account = (await self._rest.read("v2/account")).value(Account)
         if account.status != "ACTIVE":
-            wrong.append((f"the account is {account.status}, not ACTIVE", "finish what the venue asks for on its site"))
+            wrong.append((f"the account is {account.status}, not ACTIVE", "complete the account on the venue's site"))
         if account.currency != self._universe.currency:
             found = f"the account is in {account.currency}, [universe] currency is {self._universe.currency}"
             wrong.append((found, f'set currency = "{account.currency}", or use another account'))
@@ -72,7 +73,7 @@ class Alpaca:
         await self._rest.close()
 
     async def _end_pairs(self) -> None:
-        """Cancel orders of pairs at their end; the stream tells what became of them."""
+        """Cancel orders of pairs at their end; the stream reports the result."""
         while True:
             await asyncio.sleep(WATCH_S)
             await self._desk.cancel_overdue()
@@ -83,7 +84,7 @@ class Alpaca:
     async def account(self) -> VenueAccount:
         account = await read_account(self._rest, self._universe, self._desk.orders, self._now)
         if self._now() - self._lent_asked >= LENT_NS:
-            # what it lends changes by the day
+            # the list of lent shares changes daily
             assets, _ = await refuse_universe(self._rest, self._universe)
             self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
         return msgspec.structs.replace(account, unlent=self._unlent)
@@ -111,7 +112,7 @@ class Alpaca:
                         yield told
 
     async def _clock(self) -> Sequence[BrokerNews]:
-        """After an interruption, whether the clocks still agree."""
+        """Compare the clocks after an interruption."""
         try:
             wrong = await refuse_clock(self._rest, self._settings, self._now)
         except (ConnectionError, VenueError):
@@ -120,7 +121,7 @@ class Alpaca:
 
 
 def broker(login: Login) -> Alpaca:
-    """The account that the keys open, not yet connected. Raises VenueError."""
+    """The account of the keys, not yet connected. Raises VenueError."""
     key, hidden = login.secrets["alpaca_key"], login.secrets["alpaca_secret"]
     if not (key and hidden):
         remedy = "Set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET, or give systemd credentials"
@@ -134,5 +135,5 @@ def broker(login: Login) -> Alpaca:
 
 
 async def may_withdraw(login: Login) -> bool:
-    """A key of the trading API moves no money out of the account."""
+    """False: a key of the trading API cannot withdraw."""
     return False

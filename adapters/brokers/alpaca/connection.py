@@ -1,5 +1,7 @@
-"""Requests to Alpaca over HTTP: within its rate limit, with a time-out, and with one clear outcome each: an answer of
-the venue, surely not sent, or lost (nobody knows whether it was taken)."""
+"""HTTP requests to Alpaca, within its rate limit and with a time-out.
+
+Each ends as an answer of the venue, as certainly not sent, or as lost: then it may have been accepted.
+"""
 
 import asyncio
 import random
@@ -20,36 +22,34 @@ from quantd.trading.display_text import one_line
 T = TypeVar("T")
 
 _WEIGHT: Final = {"DELETE": 1.0, "POST": 1.01, "PATCH": 1.01}
-"""What a request takes of the rate; of those that wait the limiter lets the lightest go first: a cancel before an
-order, an order before a question."""
+"""Share of the rate by method. The limiter serves the lightest request first: a cancel, then an order, then a query."""
 
 WORDS: Final = 200
-"""Characters of a venue's text that are passed on."""
+"""Maximum length of a venue's text in a message."""
 
 CLOSE_S: Final = 2.0
-"""A connection with unsent bytes closes only when the other side reads them."""
+"""Maximum time to close a connection; with unsent bytes it waits for the other side."""
 
 LARGEST: Final = 64 << 20
-"""Bytes of an answer; the list of all assets has about ten million."""
+"""Maximum bytes of an answer; the list of all assets has about ten million."""
 
 
 class NotSent(ConnectionError):
-    """It never reached the venue, or the venue did not take it: nothing was accepted."""
+    """The request did not reach the venue, or was not accepted."""
 
 
 class Lost(ConnectionError):
-    """The request left and no answer of the venue came back: it may have been accepted."""
+    """The request was sent, and no answer came back: it may have been accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlpacaSettings:
-    """Where the venue is and how it is spoken to.
+    """Address, credentials and time limits.
 
-    `timeout_s` bounds one request, `patience_s` how long one is tried again that the venue has surely not taken, and
-    `per_minute` requests in any minute. `settle_s` after an order was sent the venue's "not found" counts. `listing_s`
-    is how long an execution is waited for that is not yet in the venue's list of activities. A lost stream is tried
-    again after
-    `backoff_s` (first, longest) seconds. More than `max_skew_s` between the clocks is refused.
+    `timeout_s` bounds one request, and `patience_s` the repeats of one that was certainly not accepted. `per_minute`
+    limits the requests of any minute. A "not found" is final `settle_s` after an order was sent. `listing_s` bounds the
+    wait for an execution to be listed among the activities. A lost stream is reopened after `backoff_s` (first,
+    longest) seconds. A clock difference above `max_skew_s` is refused.
     """
 
     url: str = "https://paper-api.alpaca.markets"
@@ -72,7 +72,7 @@ class AlpacaSettings:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the venue said. `words` is its message when it refused, `code` its own number for that."""
+    """An answer of the venue. `words` and `code` are the message and number of a refusal."""
 
     status: int
     body: bytes
@@ -108,33 +108,31 @@ class Rest:
         self._base = settings.url.rstrip("/")
         self._host = urlsplit(settings.url).hostname
         self._session: aiohttp.ClientSession | None = None
-        # at most a quarter at once and the rest evenly: never more than all of it in any minute
+        # a quarter at once and the rest evenly: never above the limit in any minute
         burst = max(settings.per_minute // 4, 2)
         self._limiter = AsyncLimiter(burst, 60.0 * burst / max(settings.per_minute - burst, 1))
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The connections, made when they are first needed: that needs a running loop."""
+        """The connections, created at first use, because they need a running loop."""
         if self._session is None:
             settings = self._settings
             self._session = aiohttp.ClientSession(
                 headers={"APCA-API-KEY-ID": settings.key, "APCA-API-SECRET-KEY": settings.secret},
-                # kept for less long than the venue keeps it: a request into a connection that just closed is one more
-                # unknown
+                # shorter than the venue's own limit: a request into a closing connection would be lost
                 connector=aiohttp.TCPConnector(limit=32, keepalive_timeout=10.0),
             )
         return self._session
 
     async def close(self) -> None:
-        """Close the connections; one that the venue does not let go of is left behind."""
+        """Close the connections, within CLOSE_S."""
         if self._session is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
                     await self._session.close()
 
     async def read(self, path: str, query: dict[str, str] | None = None) -> Answer:
-        """A GET of much or at a start, with more time for its answer, and asked once more when that is lost. Raises
-        NotSent or Lost."""
+        """A large or first GET: with more time, and repeated once when it is lost. Raises NotSent or Lost."""
         patience_s = self._settings.patience_s
         try:
             return await self.ask("GET", path, query, timeout_s=patience_s)
@@ -150,9 +148,9 @@ class Rest:
         patience_s: float | None = None,
         timeout_s: float | None = None,
     ) -> Answer:
-        """One request, sent again only while the venue has surely not taken it. Raises NotSent or Lost.
+        """One request, repeated only while it was certainly not accepted. Raises NotSent or Lost.
 
-        An Answer is the venue's own: below 300, or between 400 and 499 with its reason in words.
+        An Answer has a status below 300, or of 400 to 499 with the venue's reason.
         """
         settings = self._settings
         loop = asyncio.get_running_loop()
@@ -168,7 +166,7 @@ class Rest:
                 answer, retry_s = await self._once(method, path, query, body, timeout_s or settings.timeout_s)
                 if answer is not None:
                     return answer
-                why = "the venue takes no more requests for now (429)"
+                why = "the venue accepts no more requests for now (429)"
             except NotSent as refused:
                 why, retry_s = str(refused), 0.0
             # equal jitter (Brooker, 2015: exponential back-off and jitter)
@@ -181,7 +179,7 @@ class Rest:
     async def _once(
         self, method: str, path: str, query: dict[str, str] | None, body: dict[str, str] | None, timeout_s: float
     ) -> tuple[Answer | None, float]:
-        """One try: its answer, or None and the seconds after which the venue wants to hear from us again."""
+        """One attempt: its answer, or None and the delay in seconds that the venue requests."""
         try:
             async with self.session.request(
                 method,
@@ -204,12 +202,12 @@ class Rest:
         refused = _refusal(content)
         if 400 <= status < 500 and status != 408 and refused is not None:
             return Answer(status, content, self._settings.safe(refused.message), refused.code or 0), 0.0
-        # an error of the venue's machines, or of something in between: what was asked may have been done
+        # an error of the venue or of a proxy: the request may have been carried out
         raise Lost(f"status {status} to {method} /{path}")
 
 
 async def _content(response: aiohttp.ClientResponse) -> bytes:
-    """The body of an answer, whole. Raises aiohttp.ClientPayloadError for one that is larger than any should be."""
+    """The body of an answer. Raises aiohttp.ClientPayloadError above LARGEST bytes."""
     parts, size = [], 0
     async for part in response.content.iter_any():
         size += len(part)
@@ -220,7 +218,7 @@ async def _content(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _refusal(content: bytes) -> Refusal | None:
-    """The venue's reason; None where it is not the venue that speaks."""
+    """The venue's reason; None for an answer of another server."""
     try:
         found = msgspec.json.decode(content, type=Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -229,7 +227,7 @@ def _refusal(content: bytes) -> Refusal | None:
 
 
 def cause(error: BaseException) -> str:
-    """What went wrong, in words without addresses or secrets."""
+    """The cause of an error, without addresses or secrets."""
     if isinstance(error, TimeoutError):
         return "time-out"
     if isinstance(error, aiohttp.ClientConnectorError):

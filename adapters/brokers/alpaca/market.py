@@ -1,5 +1,4 @@
-"""What is compared with Alpaca before anything is traded: its clock, and what it trades of the universe in
-which sizes."""
+"""Checks before trading: Alpaca's clock, and the instruments and sizes that it trades."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,19 +6,20 @@ from typing import Final
 from urllib.parse import quote
 
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Rest
-from quantd.adapters.brokers.alpaca.wire import Asset, Clock, Garbled, instant, is_crypto, nano, text_of
+from quantd.adapters.brokers.alpaca.wire import Asset, Clock, Garbled, instant, is_crypto, nano
+from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import NANO, Instrument, Universe
 
 ONE_BY_ONE: Final = 40
-"""Symbols that are asked for singly; for more, the list of all assets is one answer instead of many."""
+"""Maximum number of symbols queried one by one; for more, the list of all assets is requested."""
 
 Mistakes = list[tuple[str, str]]
 """(what is wrong, its remedy)."""
 
 
 async def refuse_clock(rest: Rest, settings: AlpacaSettings, now: Callable[[], int]) -> Mistakes:
-    """Compare the clocks, allowing for the time of the way. Raises ConnectionError or VenueError."""
+    """Compare the clocks, with allowance for the network delay. Raises ConnectionError or VenueError."""
     sent = now()
     answer = await rest.read("v2/clock")
     back = now()
@@ -27,7 +27,7 @@ async def refuse_clock(rest: Rest, settings: AlpacaSettings, now: Callable[[], i
         theirs = instant(answer.value(Clock).timestamp)
     except Garbled as wrong:
         return [(f"its clock says {wrong}", "try again later")]
-    # between asking and hearing, it was some time of ours; only what is outside counts
+    # the venue's time may be any between our two; only a difference beyond them counts
     skew = max(sent - theirs, theirs - back, 0)
     if skew <= settings.max_skew_s * NANO:
         return []
@@ -37,7 +37,7 @@ async def refuse_clock(rest: Rest, settings: AlpacaSettings, now: Callable[[], i
 
 
 async def refuse_universe(rest: Rest, universe: Universe) -> tuple[dict[str, Asset], Mistakes]:
-    """What the venue has of the universe, and everything that keeps it from being traded there."""
+    """The venue's assets by symbol, and every reason why the universe cannot be traded there."""
     if universe.size <= ONE_BY_ONE:
         found = dict(zip(universe.symbols, await _singly(rest, universe.symbols), strict=True))
     else:
@@ -66,7 +66,7 @@ async def _all(rest: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
 
 
 def _refuse(each: Instrument, asset: Asset | None, currency: str) -> Mistakes:
-    """What is wrong with one instrument."""
+    """The mistakes of one instrument."""
     symbol = each.symbol
     remove = f"remove {symbol} from [universe] symbols"
     if asset is None:
@@ -89,7 +89,7 @@ def _refuse(each: Instrument, asset: Asset | None, currency: str) -> Mistakes:
 
 
 def unlent(universe: Universe, assets: dict[str, Asset]) -> tuple[int, ...]:
-    """Columns of what cannot be sold short there: pairs, and shares that it does not lend, or not readily."""
+    """Columns of instruments that cannot be sold short: pairs, and shares that are not easy to borrow."""
     return tuple(
         column
         for column, symbol in enumerate(universe.symbols)
@@ -98,5 +98,5 @@ def unlent(universe: Universe, assets: dict[str, Asset]) -> tuple[int, ...]:
 
 
 def pair_ticks(assets: dict[str, Asset]) -> dict[str, int]:
-    """Steps of the prices of pairs, in nano-currency."""
+    """Price ticks of pairs, in nano-currency."""
     return {symbol: nano(asset.price_increment) for symbol, asset in assets.items() if is_crypto(symbol)}

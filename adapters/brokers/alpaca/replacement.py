@@ -1,5 +1,4 @@
-"""An order in the place of another one at Alpaca, so that never both are open and never more is filled than
-was asked."""
+"""Replacement of an order at Alpaca: never both are open, and never more is filled than ordered."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,8 +14,10 @@ from quantd.trading.ports import BrokerNews
 
 
 async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-    """Changed in place while nothing of the old order is filled; else cancelled, and the new one sent once the old
-    one has ended. One that filled more on the way is not replaced: together they would be more than was asked."""
+    """Replace an order: in place while nothing of it is filled, else by a cancel and a new order after its end.
+
+    An order that fills more in between is not replaced, because both together would fill too much.
+    """
     new = desk.orders.add(basket)[0]
     found = desk.orders.rows(sample, n, [row])
     if not found:
@@ -31,7 +32,7 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
             return [desk.end(new, Cause.EXPIRED, f"never sent: {away}")]
         if order is None:
             return [desk.end(new, Cause.EXPIRED, "never sent: the venue does not have the order it replaces")]
-        news = list(await desk.said(old, order))
+        news = [await desk.say(old, order)]
         if not is_open(order):
             return [*news, desk.end(new, Cause.EXPIRED, "never sent: the order it replaces has ended")]
         if _in_place(desk, old, new, order):
@@ -40,7 +41,7 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
 
 
 def _in_place(desk: Desk, old: Sent, new: Sent, order: Order) -> bool:
-    """Whether the venue can change one into the other: whole shares, same kind, nothing filled."""
+    """Whether the venue can change the order in place: whole shares, the same kind, nothing filled."""
     symbol, lot = desk.universe.symbols[old.column], desk.universe.lot_nano[old.column]
     whole = (old.lots * lot) % NANO == 0 == (new.lots * lot) % NANO
     alike = old.column == new.column and old.kind == new.kind and (old.lots > 0) == (new.lots > 0)
@@ -63,9 +64,9 @@ async def _patch(desk: Desk, old: Sent, new: Sent, order: Order) -> Sequence[Bro
         new.posted = desk.now()
         return [desk.unknown(old, str(lost)), desk.unknown(new, str(lost))]
     if answer.ok:
-        news = [*await desk.said(new, answer), *await desk.ask(old)]
+        news = [await desk.say(new, answer), *await desk.ask(old)]
         if old.log.known_nano():
-            # it filled in between, and the new one does not know: together they would be more than was asked
+            # it filled in between: both together would fill too much
             news += await desk.cancel_sent(new)
         return news
     news = [desk.end(new, Cause.REJECTED, answer.words)]
@@ -82,7 +83,7 @@ async def _one_after_the_other(desk: Desk, old: Sent, new: Sent, order: Order) -
         except (NotSent, Lost):
             break
         if now is None or not is_open(now):
-            news = [*news, *(await desk.said(old, now) if now else [])]
+            news = [*news, *([await desk.say(old, now)] if now else [])]
             if now is not None and nano(now.filled_qty) == filled and now.status != "filled":
                 return [*news, *await desk.post(new)]
             return [*news, desk.end(new, Cause.EXPIRED, "never sent: the order it replaces filled on the way")]

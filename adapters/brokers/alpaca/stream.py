@@ -1,4 +1,4 @@
-"""Alpaca's stream of trade updates: one connection after another, each authorised and subscribed before it counts."""
+"""Alpaca's stream of trade updates, reconnected after each loss."""
 
 import asyncio
 import random
@@ -13,11 +13,11 @@ from quantd.adapters.brokers.alpaca.connection import CLOSE_S, AlpacaSettings, L
 from quantd.adapters.brokers.alpaca.wire import Garbled, Message, StreamData, Update
 
 LARGEST: Final = 1 << 20
-"""Bytes of one message."""
+"""Maximum bytes of one message."""
 
 
 class Connected:
-    """The stream is authorised and tells updates from here on."""
+    """The stream is authorised and subscribed."""
 
 
 _update = msgspec.json.Decoder(Update)
@@ -41,7 +41,7 @@ class Stream:
             await self._socket.close()
 
     async def items(self) -> AsyncIterator[Update | Connected | Lost]:
-        """Connected once for each connection, then its updates, Lost once for each that was lost or not had."""
+        """Connected for each connection, then its updates; Lost for each lost or failed connection."""
         wait, longest = self._settings.backoff_s
         tries = 0
         while not self._closed.is_set():
@@ -94,27 +94,27 @@ class Stream:
                     try:
                         yield _update.decode(found.data)
                     except (msgspec.DecodeError, Garbled):
-                        raise Lost("the stream says what cannot be read") from None
+                        raise Lost("a message of the stream cannot be read") from None
         finally:
             self._socket = None
             await socket.close()
 
     async def _answer(self, socket: aiohttp.ClientWebSocketResponse, stream: str) -> StreamData:
-        """The venue's answer on one of its own streams."""
+        """The answer on one of the stream's control channels."""
         found = _read(await socket.receive())
         if found.stream != stream:
-            raise Lost(f"the stream says {found.stream[:40]!r} where {stream!r} belongs")
+            raise Lost(f"the stream sent {found.stream[:40]!r} instead of {stream!r}")
         try:
             return _data.decode(found.data)
         except msgspec.DecodeError:
-            raise Lost("the stream says what cannot be read") from None
+            raise Lost("a message of the stream cannot be read") from None
 
 
 def _read(frame: aiohttp.WSMessage) -> Message:
-    """A frame, text or binary: the venue uses both."""
+    """Decode a text or binary frame. Raises Lost."""
     if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
         raise Lost("the venue closed the stream")
     try:
         return _message.decode(frame.data)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Lost("the stream says what cannot be read") from None
+        raise Lost("a message of the stream cannot be read") from None

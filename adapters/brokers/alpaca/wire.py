@@ -1,5 +1,4 @@
-"""Alpaca's JSON and our values: orders, accounts and activities as its Trading API v2 documents them
-(docs.alpaca.markets/reference), exact, without floats."""
+"""Messages of Alpaca's Trading API v2 (docs.alpaca.markets/reference) and their exact conversion, without floats."""
 
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -11,17 +10,18 @@ from msgspec import Struct
 
 from quantd.adapters.brokers.order_log import Sent
 from quantd.adapters.calendars import instant_ns
+from quantd.adapters.exchange.numbers import on_tick, text_of
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import Cause, Kind
 from quantd.trading.ports import VenueFlow
 
 
 class Garbled(ValueError):
-    """A message that is not what the venue's documentation says."""
+    """A message that differs from the venue's documentation."""
 
 
 class Order(Struct, frozen=True):
-    """An order as the venue tells it."""
+    """An order at the venue."""
 
     id: str
     client_order_id: str
@@ -36,8 +36,7 @@ class Order(Struct, frozen=True):
 
 
 class Update(Struct, frozen=True):
-    """One message of the stream `trade_updates`; `qty` and `price` are those of an execution, which may take the place
-    of a previous one."""
+    """A message of the stream `trade_updates`; `qty` and `price` are of an execution."""
 
     event: str
     order: Order
@@ -49,7 +48,7 @@ class Update(Struct, frozen=True):
 
 
 class StreamData(Struct, frozen=True):
-    """What stands in `data` of the stream's own answers."""
+    """The `data` of the stream's control messages."""
 
     status: str = ""
     streams: list[str] = []
@@ -57,7 +56,7 @@ class StreamData(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """Any message of the stream; `data` depends on `stream`."""
+    """A message of the stream; `data` depends on `stream`."""
 
     stream: str
     data: msgspec.Raw = msgspec.Raw(b"{}")
@@ -106,7 +105,7 @@ class Clock(Struct, frozen=True):
 
 
 class Activity(Struct, frozen=True):
-    """One of GET /v2/account/activities: a FILL, or cash that moved."""
+    """One of GET /v2/account/activities: a FILL or a cash flow."""
 
     id: str
     activity_type: str
@@ -124,7 +123,7 @@ class Activity(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """The body of an error. Without a message it is not the venue that speaks."""
+    """The body of an error of the venue."""
 
     message: str
     code: int | None = None
@@ -132,38 +131,27 @@ class Refusal(Struct, frozen=True):
 
 _CONTEXT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _TOP: Final = 20
-"""Digits before the point beyond which a number is none of an account."""
+"""Maximum exponent of an amount."""
 
 _ZONE: Final = ZoneInfo("America/New_York")
 """The venue dates activities in the time of its exchanges."""
 
 
 def whole(value: Decimal, scale: int) -> int:
-    """A decimal number in units of 1/scale, half-even where it is finer. Raises Garbled for what is not a number."""
+    """Convert to units of 1/scale, half-even. Raises Garbled for a number that is no amount."""
     if not value.is_finite() or value.adjusted() > _TOP:
         raise Garbled(f"{str(value)[:40]!r} is not an amount")
     return int(_CONTEXT.to_integral_exact(_CONTEXT.multiply(value, Decimal(scale))))
 
 
 def nano(value: Decimal | None) -> int:
-    """Nano-units; nothing is zero."""
+    """Nano-units; 0 for None."""
     return 0 if value is None else whole(value, NANO)
 
 
 def micro(value: Decimal | None) -> int | None:
-    """Micro-currency; None for nothing."""
+    """Micro-currency; None for None."""
     return None if value is None else whole(value, MICRO)
-
-
-def plain(value: Decimal) -> str:
-    """Exact decimal text without an exponent."""
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def text_of(value_nano: int) -> str:
-    """Nano-units as the shortest exact decimal text."""
-    return plain(_CONTEXT.divide(Decimal(value_nano), Decimal(NANO)))
 
 
 def instant(text: str) -> int:
@@ -188,51 +176,45 @@ OPEN: Final = frozenset(
         "pending_review", "held", "stopped", "suspended", "calculated", "done_for_day",
     }
 )  # fmt: skip
-"""States of an order that may still fill, or whose end is still to come."""
+"""States of an order that has not ended."""
 
 
 def ended(order: Order) -> Cause | None:
-    """What ended an order, None while it is open. Raises Garbled for a state that the venue does not document."""
+    """The end of an order, None while it is open. Raises Garbled for an undocumented state."""
     cause = ENDS.get(order.status)
     if cause is None and order.status not in OPEN:
         raise Garbled(f"an order in state {order.status[:40]!r}, which is not documented")
     if cause == Cause.REJECTED and order.filled_qty:
-        return Cause.CANCELLED  # what is filled stays filled; the rest is gone
+        return Cause.CANCELLED  # the filled part remains
     return cause
 
 
 def is_crypto(symbol: str) -> bool:
-    """A pair: trades round the clock, in parts, good till cancelled."""
+    """Whether a symbol is a pair, which trades round the clock and in fractions."""
     return "/" in symbol
 
 
 def tick_nano(price_nano: int) -> int:
-    """The least step of a share's price (Rule 612 of Regulation NMS): a cent from one dollar, a hundredth of
-    it below."""
+    """The tick of a share's price (Rule 612 of Regulation NMS): a cent from one dollar on, a hundredth of it below."""
     return NANO // 100 if price_nano >= NANO else NANO // 10_000
 
 
-def on_tick(price_nano: int, tick: int, up: bool) -> int:
-    """The next price on a tick, at or above `price_nano` or at or below it."""
-    return -(-price_nano // tick) * tick if up else price_nano // tick * tick
-
-
 def _step(symbol: str, price_nano: int, pair_tick: int) -> int:
-    """The step of a price: of a pair what the venue says, or none that we know of."""
+    """The tick of a price; for a pair the venue's, or 1 nano if unknown."""
     return (pair_tick or 1) if is_crypto(symbol) else tick_nano(price_nano)
 
 
 def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str, str] | str:
-    """An order as the venue takes it, or in words why it takes none such.
+    """The order in the venue's form, or the reason why the venue has no such order.
 
-    The limit is rounded to the venue's tick away from the market, the trigger of a stop towards it: the worst price
-    never becomes worse, and a stop never sleeps longer than asked. `pair_tick` is the step of a pair's price.
+    The limit is rounded to the tick away from the market, so the worst price never becomes worse. The trigger of a stop
+    is rounded towards the market. `pair_tick` is the tick of a pair.
     """
     size_nano = abs(sent.lots) * lot_nano
     sells = sent.lots < 0
     kind = Kind(sent.kind)
     fraction = size_nano % NANO != 0
-    limit = on_tick(sent.worst_nano, _step(symbol, sent.worst_nano, pair_tick), sells)
+    limit = on_tick(sent.worst_nano, _step(symbol, sent.worst_nano, pair_tick), down=not sells)
     if limit <= 0:
         return f"its limit {text_of(sent.worst_nano)} is below the venue's least price"
     if is_crypto(symbol):
@@ -244,10 +226,10 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
     elif kind == Kind.CLOSE:
         in_force = "cls"
     else:
-        # parts of a share are taken for the day only
+        # fractions of a share are accepted for the day only
         in_force = "day" if sent.end or fraction else "gtc"
     if fraction and in_force in ("opg", "cls"):
-        return "parts of a share trade in no auction"
+        return "fractions of a share trade in no auction"
     order = {
         "symbol": symbol,
         "qty": text_of(size_nano),
@@ -258,7 +240,7 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
         "client_order_id": sent.id,
     }
     if kind == Kind.STOP:
-        trigger = on_tick(sent.stop_nano, _step(symbol, sent.stop_nano, pair_tick), sells)
+        trigger = on_tick(sent.stop_nano, _step(symbol, sent.stop_nano, pair_tick), down=not sells)
         if trigger <= 0:
             return "a stop without a trigger price"
         order["stop_price"] = text_of(trigger)
@@ -272,9 +254,9 @@ _KINDS: Final = {
 
 
 def flow(activity: Activity) -> VenueFlow | None:
-    """Cash that an activity moved, None when it moved none (a fill, a split, what was taken back).
+    """The cash flow of an activity, None without one (a fill, a split, a cancelled activity).
 
-    An activity that is dated by day only counts as of the end of that day.
+    An activity with a date only counts as of the end of that day.
     """
     amount = micro(activity.net_amount)
     if not amount or activity.activity_type == "FILL" or activity.status in ("canceled", "pending"):
@@ -293,7 +275,7 @@ def flow(activity: Activity) -> VenueFlow | None:
 
 
 def _when(activity: Activity) -> int:
-    """When an activity happened: as it says, as its id says, or at the end of its date."""
+    """The time of an activity: its own stamp, that of its id, or the end of its date."""
     if activity.created_at:
         return instant(activity.created_at)
     digits = activity.id.partition("::")[0]

@@ -1,4 +1,4 @@
-"""What a crypto exchange says of an account, in our columns: holdings, open orders, and cash that came or went."""
+"""The account at a crypto exchange: holdings by column, open orders, and cash flows."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,8 +15,7 @@ from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow
 FLOW_KINDS: Final = {
     "dividend": "dividend", "staking": "interest", "earn": "interest", "reward": "interest", "fee": "fee",
 }  # fmt: skip
-"""The exchange's word -> VenueFlow's; "transaction" is a deposit or a withdrawal, "trade" no flow, all others
-"other"."""
+"""The exchange's kind -> VenueFlow's. A "transaction" is a deposit or a withdrawal, a "trade" no flow."""
 
 
 async def account_of(
@@ -46,7 +45,7 @@ async def account_of(
         lots=tuple(lots),
         cash_micro=cash_micro,
         buying_power_micro=micro(balance["free"].get(currency) or "0"),
-        settled_micro=cash_micro,  # a spot trade is settled when it is made
+        settled_micro=cash_micro,  # spot trades settle at once
         odd=tuple(odd),
         others=tuple(
             (code, f"{decimal(amount).normalize():f}")
@@ -55,8 +54,8 @@ async def account_of(
         ),
         ours=tuple(ours),
         foreign=tuple(foreign),
-        unlent=tuple(range(universe.size)),  # nothing is sold short at a spot market
-        blocked="" if said == "ok" else f"the venue says of itself: {said}",
+        unlent=tuple(range(universe.size)),  # a spot market has no short sales
+        blocked="" if said == "ok" else f"the venue reports the status {said}",
     )
 
 
@@ -67,9 +66,9 @@ def _open_orders(
     for order in said:
         column = markets.column.get(str(order["symbol"]))
         if column is None:
-            continue  # a market outside the universe: its risk is none of our columns'
+            continue  # a market outside the universe
         size = universe.lot_nano[column]
-        sent = orders.find(line.speaks.said_id(order))
+        sent = orders.find(line.dialect.client_id_of(order))
         if sent is not None:
             ours.append(OpenOrder(sent.sample, sent.n, sent.row, whole_lots(order.get("filled") or "0", size)))
             continue
@@ -81,8 +80,8 @@ def _open_orders(
 
 
 async def flows_of(line: Line, currency: str, since: int) -> list[VenueFlow]:
-    """Cash that moved for other reasons than fills, later than `since`, oldest first. Raises ConnectionError."""
-    exchange, page = line.exchange, line.speaks.page
+    """Cash flows other than fills, later than `since`, oldest first. Raises ConnectionError."""
+    exchange, page = line.exchange, line.dialect.page
     found: dict[str, VenueFlow] = {}
     at, start_ms = 0, max(0, since // NANO - 1) * 1000
     try:
@@ -91,7 +90,7 @@ async def flows_of(line: Line, currency: str, since: int) -> list[VenueFlow]:
             entries = await line.ask(partial(exchange.fetch_ledger, currency, start_ms, None, params))
             found |= {flow.id: flow for entry in entries if (flow := _flow(line, currency, entry)) is not None}
             at += len(entries)
-            if page is None or len(entries) < line.speaks.page_size:
+            if page is None or len(entries) < line.dialect.page_size:
                 break
     except Exception as error:
         raise line.lost(error) from None
@@ -102,8 +101,8 @@ def _flow(line: Line, currency: str, entry: dict[str, Any]) -> VenueFlow | None:
     kind = str(entry.get("type"))
     if kind == "trade" or entry.get("currency") != currency:
         return None
-    if line.speaks.ledger_amount is not None:
-        amount, fee = line.speaks.ledger_amount(entry)
+    if line.dialect.ledger_amount is not None:
+        amount, fee = line.dialect.ledger_amount(entry)
         net = decimal(amount) - decimal(fee)
     else:
         sign = -1 if entry.get("direction") == "out" else 1

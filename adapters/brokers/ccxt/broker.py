@@ -1,9 +1,8 @@
 """The broker for spot crypto exchanges, through ccxt; implements `quantd.trading.ports.Broker`.
 
-The exchange it was made for and is tested with over the wire is Kraken: it takes client ids and finds orders by them,
-charges fees in the quote currency where asked to (`oflags=fciq`), ends an order by itself at an instant (GTD), refuses
-one that arrives too late (`deadline`), writes every figure as text and lists deposits and withdrawals. Another exchange
-is refused at `open` where it lacks what that amounts to.
+It is tested over the network with Kraken, which supports client ids, fees in the quote currency (`oflags=fciq`), expiry
+at an instant (GTD), a deadline of arrival, figures as text, and a list of deposits and withdrawals. `open` refuses an
+exchange without the required functions.
 """
 
 import asyncio
@@ -15,8 +14,8 @@ from weakref import WeakValueDictionary
 from quantd.adapters.brokers.ccxt.account import account_of, flows_of
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
 from quantd.adapters.brokers.ccxt.market import Markets, compare
-from quantd.adapters.brokers.ccxt.orders import Looking, Seen, Sending
-from quantd.adapters.brokers.ccxt.stream import COALESCE_S, Listening
+from quantd.adapters.brokers.ccxt.orders import OrderQueries, OrderSender, OrderStatus
+from quantd.adapters.brokers.ccxt.stream import COALESCE_S, OrderNews
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.brokers.order_log import Orders, Sent, reports_of
 from quantd.adapters.brokers.venue import Login
@@ -30,12 +29,11 @@ from quantd.trading.ports import BrokerNews, VenueAccount, VenueFlow
 
 
 class Crypto:
-    """One account at one exchange. `clock` is our time in ns UTC.
+    """One account at one exchange. `clock` returns ns UTC.
 
-    The stream only says that something happened; what happened is read by REST, each execution with its id, in text. So
-    updates that come twice, in another order or not at all change nothing, and exchanges with and without a stream
-    take one way. Executions of one order are put in order by time and the exchange's own number, which gives each
-    the same interval of the order's lots in every process.
+    The stream only announces changes. The state is then read by REST, each execution with its id, in text. So repeated,
+    reordered or lost updates have no effect, and an exchange without a stream works alike. The executions of one order
+    are sorted by time and the exchange's own number, so each has the same interval of lots in every process.
     """
 
     def __init__(
@@ -45,12 +43,12 @@ class Crypto:
         self._settings = settings
         self._universe = universe
         self._clock = clock
-        self._orders = Orders(universe, run, self._line.speaks.client_id)
-        self._listening = Listening(self._line, self._look_for_news, clock)
+        self._orders = Orders(universe, run, self._line.dialect.client_id)
+        self._updates = OrderNews(self._line, self._look_for_news, clock)
         self._inherited: dict[str, int] = {}
-        """Orders that somebody may have sent before us, by client id: when we heard of them (ns)."""
+        """Orders that an earlier process may have sent, by client id, with the time of their discovery (ns)."""
         self._gone: set[str] = set()
-        self._said: dict[str, tuple[int, int]] = {}
+        self._reported: dict[str, tuple[int, int]] = {}
         self._opened_at = 0
         self._looks = asyncio.Lock()
         self._baskets: WeakValueDictionary[tuple[int, int], asyncio.Lock] = WeakValueDictionary()
@@ -58,7 +56,7 @@ class Crypto:
 
     def _with(self, markets: Markets) -> None:
         self._markets = markets
-        self._sending = Sending(self._line, self._universe, markets, self._clock, self._listening.denied)
+        self._sender = OrderSender(self._line, self._universe, markets, self._clock, self._updates.denied)
 
     async def open(self) -> None:
         """Connect and compare. Raises VenueError with every mistake, ConnectionError when the venue does not answer."""
@@ -71,18 +69,16 @@ class Crypto:
             raise VenueError(where, error.wrong, error.remedy) from None
         try:
             self._with(await compare(self._line, self._universe, self._clock))
-            self._looking = Looking(self._line, self._universe, self._markets.bases)
+            self._queries = OrderQueries(self._line, self._universe, self._markets.bases)
         except BaseException:
             await self.close()
             raise
         self._opened_at = self._clock()
 
     async def close(self) -> None:
-        """Stop the news and leave the exchange."""
-        await self._listening.close()
+        """Stop the stream and disconnect."""
+        await self._updates.close()
         await self._line.close()
-
-    # orders
 
     def remember(self, basket: OrderBasket) -> None:
         now = self._clock()
@@ -95,14 +91,16 @@ class Crypto:
         async with lock:
             news = await self._submit(sents if rows is None else [sents[row] for row in rows])
         if any(isinstance(each, Unknown) for each in news):
-            self._listening.wake()
+            self._updates.wake()
         return news
 
     async def _submit(self, wanted: Sequence[Sent]) -> list[BrokerNews]:
-        """What we sent before is asked for, what others may have sent is looked for, and only what the venue does not
-        have is sent."""
-        ours = [each for each in wanted if each.id in self._sending.at or each.ended >= 0]
-        theirs = [each for each in wanted if each not in ours and self._may_be_sent(each)]
+        """Query rows that this process or an earlier one may have sent, and send those that the venue does not have."""
+        ours = [each for each in wanted if each.id in self._sender.at or each.ended >= 0]
+        for each in wanted:
+            if each.ts < self._opened_at:  # decided before this process: an earlier one may have sent it
+                self._inherited.setdefault(each.id, self._opened_at)
+        theirs = [each for each in wanted if each not in ours and each.id in self._inherited]
         fresh = [each for each in wanted if each not in ours and each not in theirs]
         news: list[BrokerNews] = []
         if ours:
@@ -114,20 +112,14 @@ class Crypto:
             try:
                 seen = await self._look_settled(theirs)
             except Exception as error:
-                news += [self._sending.unknown(each, self._line.words(error)) for each in theirs]
+                news += [self._sender.unknown(each, self._line.words(error)) for each in theirs]
             else:
-                news += [self._tell(each, seen[each.id]) for each in theirs if each.id in seen]
+                news += [self._report(each, seen[each.id]) for each in theirs if each.id in seen]
                 fresh += [each for each in theirs if each.id not in seen]
         if fresh:
             self._gone -= {each.id for each in fresh}
-            news += await self._sending.send(fresh)
+            news += await self._sender.send(fresh)
         return news
-
-    def _may_be_sent(self, sent: Sent) -> bool:
-        """Whether somebody who had this account before us may have sent it: it was decided before we came."""
-        if sent.ts < self._opened_at:
-            self._inherited.setdefault(sent.id, self._opened_at)
-        return sent.id in self._inherited
 
     async def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
         found = self._orders.rows(sample, n, [row])
@@ -135,51 +127,54 @@ class Crypto:
             return (CancelReported(sample, n, self._clock(), row, "this adapter does not know the order"),)
         sent = found[0]
         if sent.ended >= 0:
-            return (CancelReported(sample, n, self._clock(), row, "it has ended"),)
+            return (CancelReported(sample, n, self._clock(), row, "the order has ended"),)
         exchange, params = self._line.exchange, {"clientOrderId": sent.id}
         try:
             market = self._markets.names[sent.column]
             answer = await self._line.ask(lambda: exchange.cancel_order(sent.venue_id or None, market, params))
         except Exception as error:
-            self._listening.wake()
+            self._updates.wake()
             words = self._line.words(error)
-            match outcome(error, self._line.speaks.refusals):
+            match outcome(error, self._line.dialect.refusals):
                 case Outcome.TAKEN:
-                    return ()  # it is being cancelled already
+                    return ()  # a cancel is already in progress
                 case Outcome.UNKNOWN:
-                    return (self._sending.unknown(sent, words),)
+                    return (self._sender.unknown(sent, words),)
                 case Outcome.DENIED:
-                    self._listening.denied(words)
+                    self._updates.denied(words)
                 case Outcome.AGAIN | Outcome.REFUSED | Outcome.NOT_FOUND:
                     pass
             return (CancelReported(sample, n, self._clock(), row, words),)
-        self._listening.wake()
+        self._updates.wake()
         if not isinstance(answer, dict):
-            return (self._sending.unknown(sent, "the answer to a cancel cannot be read"),)
+            return (self._sender.unknown(sent, "the answer to a cancel cannot be read"),)
         return ()
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:
-        """Cancel, see it ended, then send. Exchanges change an order in place only under its old client id (Kraken's
-        AmendOrder) or under none (its older EditOrder), by which the new one could not be found again."""
+        """Cancel, wait for the end, then send.
+
+        Exchanges change an order in place only under its old client id (Kraken's AmendOrder) or under none (EditOrder),
+        so the new order could not be found again.
+        """
         old = self._orders.rows(sample, n, [row])
         new = self._orders.add(basket)[0]
-        refuse = self._sending.refuse
+        refuse = self._sender.refuse
         if not old:
-            return (refuse(new, "not sent: this adapter does not know the order that it is to replace"),)
+            return (refuse(new, "not sent: this adapter does not know the replaced order"),)
         before = old[0].log.known_nano()
         news = list(await self.cancel(sample, n, row, basket.ts))
         refused = any(isinstance(each, CancelReported) for each in news)
         seen = await self._ended(old[0], once=refused)
         if seen is None:
-            news = news or [self._sending.unknown(old[0], "cancelled, and not yet seen to have ended")]
-            return (*news, refuse(new, "not sent: the order that it is to replace may still be open"))
-        news = [self._tell(old[0], seen)]
+            news = news or [self._sender.unknown(old[0], "cancelled, and its end is not confirmed yet")]
+            return (*news, refuse(new, "not sent: the replaced order may still be open"))
+        news = [self._report(old[0], seen)]
         if seen.cum_nano != before or seen.cause is not Cause.CANCELLED:
-            return (*news, refuse(new, "not sent: the order that it is to replace filled or ended before"))
-        return (*news, *await self._sending.send([new]))
+            return (*news, refuse(new, "not sent: the replaced order filled or ended before"))
+        return (*news, *await self._sender.send([new]))
 
-    async def _ended(self, sent: Sent, once: bool) -> Seen | None:
-        """Look until an order has ended, or once; None when it does not, or nobody says so, in time."""
+    async def _ended(self, sent: Sent, once: bool) -> OrderStatus | None:
+        """Query an order until it has ended, or once; None without an end in time."""
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._line.access.timeout_s, COALESCE_S
         while True:
@@ -193,8 +188,6 @@ class Crypto:
             await asyncio.sleep(pause)
             pause *= 2
 
-    # asking
-
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
         now = self._clock()
         known = self._orders.rows(sample, n, rows)
@@ -202,19 +195,22 @@ class Crypto:
         news: list[BrokerNews] = []
         if strange:
             news.append(Unknown(sample, n, now, strange, "this adapter does not know the basket"))
-        # what was refused never got a place at the venue
+        # a refused order was never at the venue
         news += [reports_of(each, now, Cause.REJECTED) for each in known if each.ended == Cause.REJECTED]
         asked = [each for each in known if each.ended != Cause.REJECTED]
         if not asked:
             return news
         try:
             seen = await self._look(asked)
-            theirs = [each for each in asked if each.id not in seen and self._old(each, now) and self._unsent(each)]
-            if theirs and self._line.speaks.refuse_after is not None:
+            theirs = [each for each in asked if each.id not in seen and self._is_old(each, now)]
+            theirs = [each for each in theirs if each.id not in self._sender.at]
+            for each in theirs:
+                self._inherited.setdefault(each.id, self._opened_at)
+            if theirs and self._line.dialect.refuse_after is not None:
                 seen |= await self._look_settled(theirs)
         except Exception as error:
             return [*news, Unknown(sample, n, now, [each.row for each in asked], self._line.words(error))]
-        news += [self._tell(each, seen[each.id]) for each in asked if each.id in seen]
+        news += [self._report(each, seen[each.id]) for each in asked if each.id in seen]
         absent = [each for each in asked if each.id not in seen]
         gone = [each for each in absent if self._settled(each, now)]
         self._gone |= {each.id for each in gone}
@@ -222,33 +218,26 @@ class Crypto:
             news.append(NotFound(sample, n, self._clock(), [each.row for each in gone]))
         if len(gone) < len(absent):
             rest = [each.row for each in absent if each not in gone]
-            news.append(Unknown(sample, n, now, rest, "the venue does not have it yet, and may still get it"))
+            news.append(Unknown(sample, n, now, rest, "the venue does not have it yet"))
         return news
 
-    def _unsent(self, sent: Sent) -> bool:
-        """Whether we did not send it ourselves."""
-        if sent.id in self._sending.at:
-            return False
-        self._inherited.setdefault(sent.id, self._opened_at)
-        return True
-
-    def _old(self, sent: Sent, now: int) -> bool:
+    def _is_old(self, sent: Sent, now: int) -> bool:
         return now - sent.ts >= int(self._settings.settle_s * NANO)
 
     def _settled(self, sent: Sent, now: int) -> bool:
-        """Whether a look at `now`, or after the wait for orders of before our time, finds it if it ever arrived."""
-        at = self._sending.at.get(sent.id)
+        """Whether a query at `now` finds an order that ever arrived; for one of an earlier process, after its wait."""
+        at = self._sender.at.get(sent.id)
         if at is not None:
             return now - at >= int(self._settings.settle_s * NANO)
         waited_s = (self._clock() - self._inherited.get(sent.id, 0)) / NANO
-        return self._old(sent, now) and waited_s >= self._line.in_flight_s
+        return self._is_old(sent, now) and waited_s >= self._line.in_flight_s
 
-    async def _look(self, rows: Sequence[Sent]) -> dict[str, Seen]:
-        async with self._looks:  # one at a time: an answer is never overtaken by one of before
-            return await self._looking.look(rows)
+    async def _look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
+        async with self._looks:  # one at a time, so no answer is overtaken by an older one
+            return await self._queries.look(rows)
 
-    async def _look_settled(self, rows: Sequence[Sent]) -> dict[str, Seen]:
-        """Look for orders of before our time, again when none of theirs can be on its way any more."""
+    async def _look_settled(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
+        """Query orders of an earlier process, and again once none of them can still be under way."""
         seen = await self._look(rows)
         absent = [each for each in rows if each.id not in seen]
         if absent:
@@ -259,11 +248,11 @@ class Crypto:
                 seen = await self._look(rows)
         return seen
 
-    def _tell(self, sent: Sent, seen: Seen) -> Reports:
+    def _report(self, sent: Sent, seen: OrderStatus) -> Reports:
         sent.log.add(*seen.executions)
         cum_nano = max(seen.cum_nano, sent.log.known_nano())
         report = reports_of(sent, self._clock(), seen.cause, cum_nano, seen.reason)
-        self._said[sent.id] = len(sent.log.executions), sent.ended
+        self._reported[sent.id] = len(sent.log.executions), sent.ended
         return report
 
     async def account(self) -> VenueAccount:
@@ -272,15 +261,14 @@ class Crypto:
     async def flows(self, since: int) -> Sequence[VenueFlow]:
         return await flows_of(self._line, self._universe.currency, since)
 
-    # news
-
     def news(self) -> AsyncIterator[BrokerNews]:
-        return self._listening.news()
+        return self._updates.news()
 
     async def _look_for_news(self) -> tuple[Sequence[BrokerNews], bool]:
-        """Look at every order that has not ended; what is new of them, and whether executions are still missing."""
+        """Query all open orders. Returns new reports, and whether executions are still missing."""
         now = self._clock()
-        rows = [each for each in self._orders if each.ended < 0 and each.id not in self._gone and self._at_venue(each)]
+        at_venue = (self._sender.at.keys() | self._inherited.keys()) - self._gone
+        rows = [each for each in self._orders if each.ended < 0 and each.id in at_venue]
         if not rows:
             return (), False
         seen = await self._look(rows)
@@ -292,27 +280,24 @@ class Crypto:
                 if self._settled(each, now):
                     self._gone.add(each.id)
                 continue
-            before = self._said.get(each.id, (0, -1))
-            report = self._tell(each, found)
-            if report.cause and self._said[each.id] != before:
+            before = self._reported.get(each.id, (0, -1))
+            report = self._report(each, found)
+            if report.cause and self._reported[each.id] != before:
                 news.append(report)
             lags = lags or found.cum_nano > each.log.known_nano()
-        if self._line.speaks.until is None:
+        if self._line.dialect.until is None:
             await self._end_overdue(rows)
         return news, lags
 
-    def _at_venue(self, sent: Sent) -> bool:
-        return sent.id in self._sending.at or sent.id in self._inherited
-
     async def _end_overdue(self, rows: Iterable[Sent]) -> None:
-        """End what the exchange would not end by itself."""
+        """Cancel overdue orders, for exchanges without expiry."""
         for each in rows:
             if 0 < each.end <= self._clock() and each.ended < 0:
                 await self.cancel(each.sample, each.n, each.row, self._clock())
 
 
-def _known_with(sent: Sent, seen: Seen) -> int:
-    """The quantity of an order's known executions with those of a look at it."""
+def _known_with(sent: Sent, seen: OrderStatus) -> int:
+    """The total quantity of an order's executions, those in `seen` included."""
     known = sent.log.executions
     return sent.log.known_nano() + sum(each.size_nano for each in seen.executions if each.id not in known)
 
@@ -323,7 +308,7 @@ def broker(login: Login) -> Crypto:
 
 
 async def may_withdraw(login: Login) -> bool | None:
-    """Whether the key may withdraw; None where the exchange does not publish it. Raises what ccxt raises."""
+    """Whether the key may withdraw; None where the exchange does not report it. Raises ccxt's errors."""
     exchange = await connect(_access(login))
     try:
         return await permissions.may_withdraw(exchange)
@@ -332,7 +317,7 @@ async def may_withdraw(login: Login) -> bool | None:
 
 
 def _access(login: Login) -> Access:
-    """The exchange and the key; its sandbox in every mode but live."""
+    """The exchange and the key; without `live` its sandbox."""
     return Access(
         login.venue, key=login.secrets["ccxt_key"], secret=login.secrets["ccxt_secret"], url=login.url or None,
         sandbox=not login.live and not login.url, timeout_s=login.timeout_s,

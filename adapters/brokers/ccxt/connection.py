@@ -1,4 +1,4 @@
-"""How an account at a crypto exchange is reached, and how patiently; and the line to it."""
+"""Settings of the connection to a crypto exchange, and the connection itself."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,19 +7,20 @@ from typing import Any, Final
 from msgspec import Struct
 
 from quantd.adapters.exchange.client import Access, Exchange, leave, patiently
-from quantd.adapters.exchange.dialects import Dialect, dialect
+from quantd.adapters.exchange.dialects import Dialect, dialect_of
 from quantd.adapters.exchange.errors import Outcome, outcome
 
 TRIES: Final = 4
-"""How often a question is put at `open` before the venue counts as away."""
+"""Attempts of a query at `open`."""
 
 
 class CryptoSettings(Struct, frozen=True):
-    """After `settle_s` the venue knows every order that ever reached it; a refusal for too many requests is waited out
-    for
-    `patience_s`; without a stream, news are looked up every `poll_s`, with one too, in case it lost something. A clock
-    that differs by more than `skew_s` is refused. `retry_*_s` are pauses between attempts to have a lost venue
-    again."""
+    """Address, credentials and time limits.
+
+    After `settle_s` the venue knows every order that reached it. A refusal for too many requests is retried for
+    `patience_s`. Orders are queried every `poll_s`, also with a stream. A clock difference above `skew_s` is refused.
+    `retry_*_s` are pauses between attempts to reconnect.
+    """
 
     access: Access
     settle_s: float = 30.0
@@ -32,12 +33,12 @@ class CryptoSettings(Struct, frozen=True):
 
 
 class Line:
-    """The connection that all parts of the broker share. `exchange` raises ConnectionError while there is none."""
+    """The connection shared by all parts of the broker. `exchange` raises ConnectionError before it is open."""
 
     def __init__(self, settings: CryptoSettings) -> None:
         self.settings = settings
         self.access = settings.access
-        self.speaks: Dialect = dialect(settings.access.venue)
+        self.dialect: Dialect = dialect_of(settings.access.venue)
         self._exchange: Exchange | None = None
 
     @property
@@ -50,23 +51,22 @@ class Line:
         self._exchange = exchange
 
     async def ask(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Put one question, waiting out a refusal for too many of them."""
+        """Send one request, and repeat it while the venue refuses it for its rate."""
         return await patiently(self.exchange, ask, self.settings.patience_s)
 
     async def read(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """The same for a question that may be put again at once when no answer came."""
-        left = TRIES
-        while True:
-            left -= 1
+        """Send one query, and repeat it when no answer comes."""
+        for _ in range(TRIES - 1):
             try:
                 return await self.ask(ask)
             except Exception as error:
-                if outcome(error) is not Outcome.UNKNOWN or not left:
+                if outcome(error) is not Outcome.UNKNOWN:
                     raise
             await asyncio.sleep(self.settings.retry_first_s)
+        return await self.ask(ask)
 
     def words(self, error: BaseException) -> str:
-        """An exception as text for people, without secrets."""
+        """The text of an exception, without secrets."""
         return self.access.scrub(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
     def lost(self, error: BaseException) -> ConnectionError:
@@ -74,8 +74,8 @@ class Line:
 
     @property
     def in_flight_s(self) -> float:
-        """How long an order can be on its way: then its deadline has passed, where the venue takes one."""
-        return min(max(self.access.timeout_s, 2.0), 59.0) if self.speaks.refuse_after else self.settings.settle_s
+        """Maximum time of an order under way: until its deadline, where the venue has one."""
+        return min(max(self.access.timeout_s, 2.0), 59.0) if self.dialect.refuse_after else self.settings.settle_s
 
     async def close(self) -> None:
         if self._exchange is not None:

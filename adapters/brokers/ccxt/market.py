@@ -1,4 +1,4 @@
-"""Whether an exchange can be traded with our rules, and which of its markets our columns are."""
+"""Checks before trading: the functions of an exchange, and its market for each column."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -8,7 +8,7 @@ from msgspec import Struct
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.wire import history_of
 from quantd.adapters.brokers.errors import VenueError
-from quantd.adapters.exchange.client import Exchange
+from quantd.adapters.exchange.client import Exchange, market_of
 from quantd.adapters.exchange.dialects import Dialect
 from quantd.adapters.exchange.errors import Outcome, outcome
 from quantd.adapters.exchange.numbers import NotExact, nano, text_of
@@ -20,19 +20,19 @@ Mistake = tuple[str, str]
 NEEDED: Final = {
     "createOrder": "take orders",
     "cancelOrder": "cancel orders",
-    "fetchBalance": "tell balances",
+    "fetchBalance": "report balances",
     "fetchOpenOrders": "list open orders",
     "fetchMyTrades": "list our own trades",
     "fetchLedger": "list deposits and withdrawals",
 }
-"""What an exchange must have, by ccxt's name."""
+"""Required functions by ccxt's name."""
 
 ANOTHER: Final = "Use kraken, which has all of it"
 KEY: Final = "Check key and secret, and what the key is allowed to do, at the venue"
 
 
 class Markets(Struct, frozen=True):
-    """The exchange's side of our columns: its symbols, price ticks (nano) and coins by column, and back."""
+    """The exchange's symbols, price ticks (nano) and base coins by column, and the column by symbol."""
 
     names: tuple[str, ...]
     tick_nano: tuple[int, ...]
@@ -41,10 +41,9 @@ class Markets(Struct, frozen=True):
 
 
 async def compare(line: Line, universe: Universe, clock: Callable[[], int]) -> Markets:
-    """Compare exchange, clock, universe and key with what we need. Raises VenueError with every mistake,
-    ConnectionError when the venue does not answer."""
+    """Check exchange, clock, universe and key. Raises VenueError with every mistake, or ConnectionError."""
     exchange, where = line.exchange, line.access.venue
-    mistakes = lacks(exchange, line.speaks)
+    mistakes = lacks(exchange, line.dialect)
     markets = Markets((), (), (), {})
     if not mistakes:
         try:
@@ -62,8 +61,8 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int]) -> M
     return markets
 
 
-def lacks(exchange: Exchange, speaks: Dialect) -> list[Mistake]:
-    """What an exchange does not have that our rules need."""
+def lacks(exchange: Exchange, dialect: Dialect) -> list[Mistake]:
+    """The required functions that an exchange lacks."""
     out = [
         (f"{exchange.id} cannot {what}", ANOTHER) for name, what in NEEDED.items() if exchange.has.get(name) is not True
     ]
@@ -78,13 +77,13 @@ def lacks(exchange: Exchange, speaks: Dialect) -> list[Mistake]:
 
 def _skew(venue_ms: int, now_ns: int, most_s: float) -> list[Mistake]:
     skew_s = abs(venue_ms / 1e3 - now_ns / 1e9)
-    if skew_s <= most_s + 1.0:  # some exchanges tell whole seconds
+    if skew_s <= most_s + 1.0:  # some exchanges report whole seconds
         return []
     return [(f"the venue's clock differs by {skew_s:.1f} s from ours", "Synchronise the clock (timedatectl, chrony)")]
 
 
 async def _permissions(line: Line, now_ms: int) -> list[Mistake]:
-    """Ask for everything once that will be asked for later: a key may be allowed less."""
+    """Send each kind of query once, because a key may lack permissions."""
     exchange = line.exchange
     asks: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
         ("read balances", exchange.fetch_balance),
@@ -101,17 +100,17 @@ async def _permissions(line: Line, now_ms: int) -> list[Mistake]:
                 raise
             out.append((f"the key may not {what} ({line.words(error)})", KEY))
             if not type(error).__name__.startswith("Permission"):
-                break  # a wrong key fails everywhere alike
+                break  # a wrong key fails for all of them
     return out
 
 
 def match(said: dict[str, Any], universe: Universe) -> tuple[Markets, list[Mistake]]:
-    """The market of each column, and every mistake of the universe; the first is whole only without the second."""
+    """The market of each column, complete only without mistakes, and every mistake of the universe."""
     names, ticks, bases, wrong = [], [], [], []
     for each in universe.instruments:
-        name = name_of(said, each.symbol, universe.currency)
-        market = said.get(name)
-        if market is None or not market.get("spot"):
+        name = market_of(said, each.symbol, universe.currency)
+        market = said[name] if name is not None else {}
+        if name is None or not market.get("spot"):
             wrong.append((f"{each.symbol} is no market of this venue", f'Write it as "BTC/{universe.currency}"'))
             continue
         if market["quote"] != universe.currency:
@@ -126,7 +125,7 @@ def match(said: dict[str, Any], universe: Universe) -> tuple[Markets, list[Mista
             wrong.append((f"{each.symbol} is finer than 0.000000001", "It cannot be held exactly: take it out"))
             continue
         if size != each.lot_nano:
-            # executions come in any of its sizes, and each must be whole lots of ours
+            # executions have any of its sizes, and each must be whole lots
             text = f"a lot of {each.symbol} is {text_of(each.lot_nano)}, and the venue fills any {text_of(size)}"
             wrong.append((text, f'Set lot = "{text_of(size)}" for {each.symbol}'))
         names.append(name)
@@ -134,11 +133,3 @@ def match(said: dict[str, Any], universe: Universe) -> tuple[Markets, list[Mista
         bases.append(str(market["base"]))
     columns = {name: column for column, name in enumerate(names)}
     return Markets(tuple(names), tuple(ticks), tuple(bases), columns), wrong
-
-
-def name_of(said: dict[str, Any], symbol: str, currency: str) -> str:
-    """How the exchange calls a symbol: BTC/USD, BTC-USD and BTC are one."""
-    for name in (symbol, symbol.replace("-", "/"), f"{symbol}/{currency}"):
-        if name in said:
-            return name
-    return symbol

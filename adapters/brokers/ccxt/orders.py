@@ -1,4 +1,4 @@
-"""Sending an order to a crypto exchange: what it becomes there, and what the exchange's answer means."""
+"""Submission of orders to a crypto exchange, and queries of their state."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -9,7 +9,16 @@ from msgspec import Struct
 
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.market import Markets
-from quantd.adapters.brokers.ccxt.wire import PAGES, Odd, _cause, _reason, _since_ms, execution_of, history_of, method
+from quantd.adapters.brokers.ccxt.wire import (
+    PAGES,
+    Unsupported,
+    cause,
+    execution_of,
+    history_of,
+    method,
+    reason,
+    since_ms,
+)
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Sent, reports_of
 from quantd.adapters.exchange.errors import Outcome, outcome
@@ -20,11 +29,11 @@ from quantd.trading.orders import Cause, Kind, Reports
 from quantd.trading.ports import BrokerNews
 
 IN_FLIGHT: Final = 4
-"""Orders of one basket that are on their way at one time."""
+"""Number of orders of one basket sent concurrently."""
 
 
-class Sending:
-    """Sends rows and says what became of them. `at` is when a row may last have left, by client id (ns)."""
+class OrderSender:
+    """Sends rows and reports the result. `at` is the time of the last attempt by client id (ns)."""
 
     def __init__(
         self, line: Line, universe: Universe, markets: Markets, clock: Callable[[], int], denied: Callable[[str], None]
@@ -37,7 +46,7 @@ class Sending:
         self.at: dict[str, int] = {}
 
     async def send(self, rows: Sequence[Sent]) -> list[BrokerNews]:
-        """Send rows, some at a time: none that is refused, or has no answer, holds up another."""
+        """Send rows, IN_FLIGHT at a time; a refusal or missing answer delays no other row."""
         for each in rows:
             self.at[each.id] = self._clock()
         rows, news = await self._coverable(rows)
@@ -50,7 +59,7 @@ class Sending:
         return news + list(await asyncio.gather(*(one(each) for each in rows)))
 
     async def _coverable(self, rows: Sequence[Sent]) -> tuple[list[Sent], list[BrokerNews]]:
-        """The rows without sales of more than is free, and what is said of those."""
+        """The rows without sales above the free holding, and the reports of those sales."""
         sales = [each for each in rows if each.lots < 0]
         if not sales:
             return list(rows), []
@@ -59,13 +68,11 @@ class Sending:
         except Exception as error:
             for each in sales:
                 del self.at[each.id]  # it never left
-            reason = f"not sent: what is held could not be read: {self._line.words(error)}"
+            reason = f"not sent: the holdings could not be read: {self._line.words(error)}"
             return [each for each in rows if each.lots >= 0], [self.unknown(each, reason) for each in sales]
         free = {
-            column: lots_and_odd(
-                balance["free"].get(self._markets.bases[column]) or "0", self._universe.lot_nano[column]
-            )[0]
-            for column in {each.column for each in sales}
+            each.column: lots_and_odd(balance["free"].get(self._markets.bases[each.column]) or "0", each.lot_nano)[0]
+            for each in sales
         }
         out: list[Sent] = []
         news: list[BrokerNews] = []
@@ -95,31 +102,31 @@ class Sending:
         return reports_of(sent, self._clock(), None)
 
     async def _create(self, sent: Sent) -> Any:
-        now, speaks = self._clock(), self._line.speaks
+        now, dialect = self._clock(), self._line.dialect
         buy, tick = sent.lots > 0, self._markets.tick_nano[sent.column]
-        params: dict[str, Any] = {"clientOrderId": sent.id, **speaks.order}
-        if sent.end and speaks.until is not None:
-            params |= speaks.until(sent.end)
-        if speaks.refuse_after is not None:
-            params |= speaks.refuse_after(now + int(self._line.in_flight_s * NANO))
+        params: dict[str, Any] = {"clientOrderId": sent.id, **dialect.order}
+        if sent.end and dialect.until is not None:
+            params |= dialect.until(sent.end)
+        if dialect.refuse_after is not None:
+            params |= dialect.refuse_after(now + int(self._line.in_flight_s * NANO))
         if sent.kind == Kind.STOP:
-            # rather a tick too early than too late
+            # a tick too early rather than too late
             params["stopLossPrice"] = text_of(on_tick(sent.stop_nano, tick, down=buy))
         price = text_of(on_tick(sent.worst_nano, tick, down=buy))
-        size = text_of(abs(sent.lots) * self._universe.lot_nano[sent.column])
+        size = text_of(abs(sent.lots) * sent.lot_nano)
         self.at[sent.id] = now
         market = self._markets.names[sent.column]
         return await self._line.exchange.create_order(market, "limit", "buy" if buy else "sell", size, price, params)
 
     def _failed(self, sent: Sent, error: Exception) -> BrokerNews:
         words = self._line.words(error)
-        match outcome(error, self._line.speaks.refusals):
+        match outcome(error, self._line.dialect.refusals):
             case Outcome.UNKNOWN:
                 return self.unknown(sent, words)
             case Outcome.TAKEN:
-                return self.unknown(sent, f"the venue says that it has this order already: {words}")
+                return self.unknown(sent, f"the venue has this order already: {words}")
             case Outcome.AGAIN:
-                # our patience ended, not the venue's
+                # the time for repeats has ended
                 return reports_of(sent, self._clock(), Cause.EXPIRED, reason=f"never sent: {words}")
             case Outcome.DENIED:
                 self._denied(words)
@@ -128,16 +135,19 @@ class Sending:
                 return self.refuse(sent, words)
 
     def refuse(self, sent: Sent, reason: str) -> Reports:
-        """The order has no place at the venue, by its word or by ours."""
+        """Report an order as REJECTED, by the venue or by this adapter."""
         return reports_of(sent, self._clock(), Cause.REJECTED, reason=reason)
 
     def unknown(self, sent: Sent, reason: str) -> Unknown:
         return Unknown(sent.sample, sent.n, self._clock(), [sent.row], reason)
 
 
-class Seen(Struct, frozen=True):
-    """One of our orders at the exchange. `cause` is why it ended, None while it is open; `cum_nano` is the filled
-    quantity by the exchange's own count; `executions` all that it tells of, none when none is new."""
+class OrderStatus(Struct, frozen=True):
+    """The state of an order at the exchange.
+
+    `cause` is its end, None while it is open. `cum_nano` is the filled quantity by the exchange's own count.
+    `executions` are all of the order, or none if none is new.
+    """
 
     cause: Cause | None
     cum_nano: int
@@ -145,22 +155,22 @@ class Seen(Struct, frozen=True):
     reason: str
 
 
-class Looking:
-    """Looks up orders of one universe at one exchange."""
+class OrderQueries:
+    """Queries orders of one universe at one exchange."""
 
     def __init__(self, line: Line, universe: Universe, bases: Sequence[str]) -> None:
-        """`bases` are what is bought at each column's market."""
+        """`bases` are the bought coins by column."""
         self._line = line
         self._bases = bases
         self._universe = universe
         self._history = getattr(line.exchange, method(history_of(line.exchange.has)))
 
-    async def look(self, rows: Sequence[Sent]) -> dict[str, Seen]:
-        """Client id -> what the exchange has; an id that it does not know is absent, with authority as of now."""
+    async def look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
+        """The state by client id; an id that the exchange does not know is absent."""
         said = {sent.id: None for sent in rows} | await self._open()
         missing = [sent for sent in rows if said[sent.id] is None]
         if missing:
-            # asked for after the open ones: an order that ends in between is in both, never in neither
+            # queried after the open ones: an order that ends in between is in both, never in neither
             said |= await self._ended(missing)
         found = {sent.id: (sent, order) for sent in rows if (order := said[sent.id]) is not None}
         cum = {id: self._filled(sent, order) for id, (sent, order) in found.items()}
@@ -169,20 +179,20 @@ class Looking:
         for sent, order in found.values():
             sent.venue_id = str(order["id"])
         return {
-            id: Seen(_cause(sent, order, cum[id]), cum[id], tuple(executions.get(id, ())), _reason(order))
+            id: OrderStatus(cause(sent, order, cum[id]), cum[id], tuple(executions.get(id, ())), reason(order))
             for id, (sent, order) in found.items()
         }
 
     async def _open(self) -> dict[str, dict[str, Any]]:
         orders = await self._line.ask(self._line.exchange.fetch_open_orders)
-        return {self._line.speaks.said_id(order): order for order in orders}
+        return {self._line.dialect.client_id_of(order): order for order in orders}
 
     async def _ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
         wanted = {sent.id for sent in rows}
         found: dict[str, dict[str, Any]] = {}
-        async for order in self._pages(self._history, _since_ms(rows), self._line.speaks.ended):
-            id = self._line.speaks.said_id(order)
-            # newest first or oldest first, as the exchange likes; no id of ours is used twice
+        async for order in self._pages(self._history, since_ms(rows), self._line.dialect.ended):
+            id = self._line.dialect.client_id_of(order)
+            # in any order; no client id is used twice
             if id in wanted and order.get("status") != "open":
                 found[id] = order
             if len(found) == len(wanted):
@@ -190,24 +200,21 @@ class Looking:
         return found
 
     async def _executions(
-        self,
-        ids: dict[str, str],
-        behind: dict[str, int],
-        found: dict[str, tuple[Sent, dict[str, Any]]],
+        self, ids: dict[str, str], behind: dict[str, int], found: dict[str, tuple[Sent, dict[str, Any]]]
     ) -> dict[str, list[Execution]]:
-        """The executions of orders of which the exchange filled another amount than we know of."""
+        """The executions of orders whose filled quantity differs from the known one."""
         out: dict[str, dict[str, Execution]] = {id: {} for id in behind}
         if not behind:
             return {}
         rows = [found[id][0] for id in behind]
-        async for trade in self._pages(self._line.exchange.fetch_my_trades, _since_ms(rows), self._line.speaks.history):
+        async for trade in self._pages(self._line.exchange.fetch_my_trades, since_ms(rows), self._line.dialect.history):
             id = ids.get(str(trade.get("order")))
             if id is None:
                 continue
             sent = found[id][0]
             each = execution_of(trade, sent.lot_nano, self._universe.currency, self._bases[sent.column])
             out[id][each.id] = each
-        # a list of trades may lag behind the order: with one missing the others would get intervals that are not theirs
+        # the list of trades may lag behind the order: with a missing one, the others would get wrong intervals
         return {
             id: list(each.values()) for id, each in out.items() if sum(e.size_nano for e in each.values()) >= behind[id]
         }
@@ -215,8 +222,8 @@ class Looking:
     async def _pages(
         self, fetch: Callable[..., Awaitable[Any]], since_ms: int, params: dict[str, str]
     ) -> AsyncIterator[dict[str, Any]]:
-        """Each item of a history since then, page after page."""
-        page, size = self._line.speaks.page, self._line.speaks.page_size
+        """Each item of a history since `since_ms`, page after page."""
+        page, size = self._line.dialect.page, self._line.dialect.page_size
         at = 0
         for _ in range(PAGES):
             asked = {**params, **(page(at) if page is not None else {})}
@@ -231,4 +238,4 @@ class Looking:
         try:
             return whole_lots(order.get("filled") or "0", sent.lot_nano) * sent.lot_nano
         except NotExact as error:
-            raise Odd(f"order {order.get('id')} is filled by {error}") from None
+            raise Unsupported(f"order {order.get('id')} is filled by {error}") from None

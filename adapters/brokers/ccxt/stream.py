@@ -1,33 +1,35 @@
-"""Listening to a crypto exchange: its stream says that something happened, a look says what."""
+"""Updates of a crypto exchange: its stream announces changes, a query reads them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from quantd.adapters.brokers.ccxt.connection import Line
-from quantd.adapters.brokers.ccxt.wire import Odd
-from quantd.adapters.exchange.client import HANG_UP_S, hang_up
+from quantd.adapters.brokers.ccxt.wire import Unsupported
+from quantd.adapters.exchange.client import HANG_UP_S, Call, hang_up
 from quantd.trading.events import Condition
 from quantd.trading.ports import BrokerNews
 
 COALESCE_S: Final = 0.03
-"""What the exchange says within this time after a first word is looked up at once."""
+"""Delay of a query after an update, so that it covers the updates that follow at once."""
 LAG_S: Final = 0.5
-"""When a list of trades that lags behind its order is read again."""
+"""Delay of the next query when the list of trades lags behind its order."""
 LEAST_S: Final = 2.0
-"""A stream has at least so long to be opened: a token is asked for first."""
+"""Minimum time to open a stream, which needs a token first."""
 FAILURES: Final = 3
-"""Looks in a row that fail before the venue counts as lost while its stream still stands."""
+"""Failed queries in a row after which the venue counts as lost although its stream is open."""
 NEWS: Final = 1024
-"""News that wait to be read."""
+"""Maximum length of the queue of news."""
 
 Look = Callable[[], Awaitable[tuple[Sequence[BrokerNews], bool]]]
-"""What is new of our orders, and whether the exchange lags behind itself."""
+"""Returns the new reports, and whether the exchange lags behind itself."""
 
 
-class Listening:
-    """News of one account, from its stream where the exchange has one, and by looking every `poll_s` in any case: a
-    stream can be silent, and ccxt's stops reading for good at a message that is no JSON."""
+class OrderNews:
+    """News of one account, after each update of its stream, and every `poll_s`.
+
+    A stream can be silent, and ccxt's stops reading for ever after a message that is no JSON.
+    """
 
     def __init__(self, line: Line, look: Look, clock: Callable[[], int]) -> None:
         self._line = line
@@ -42,19 +44,19 @@ class Listening:
         self._pause_s = line.settings.retry_first_s
 
     def wake(self) -> None:
-        """Look soon: something was done of which there will be news."""
+        """Query soon."""
         self._wake.set()
 
     def denied(self, words: str) -> None:
-        """The venue lets this key do nothing any more."""
+        """Record that the venue refuses the key."""
         self._denied = words
         self._wake.set()
 
     async def close(self) -> None:
-        """End the news, and wait until nothing of theirs is on the line any more."""
+        """End the news, and wait for the end of their requests."""
         self._closed = True
         if self._queue.full():
-            self._queue.get_nowait()  # whoever reads no more does not miss it
+            self._queue.get_nowait()  # nobody reads it any more
         self._queue.put_nowait(None)
         await self._stop()
 
@@ -83,7 +85,7 @@ class Listening:
             self._pause_s = min(2 * self._pause_s, self._line.settings.retry_most_s)
 
     async def _stay(self) -> None:
-        """One stay with the venue; raises when it is lost."""
+        """Watch the venue until it is lost; raises the cause."""
         settings, exchange = self._line.settings, self._line.exchange
         watches = self._watches()
         woken = asyncio.ensure_future(self._wake.wait())
@@ -91,7 +93,7 @@ class Listening:
             if watches:
                 await self._stands(set(watches))
             await self._line.ask(exchange.fetch_open_orders)
-            await self._tell()
+            await self._report()
             if not self._up:
                 self._up = True
                 await self._queue.put(Condition(self._clock(), "broker", True))
@@ -114,9 +116,9 @@ class Listening:
                 if done:
                     await asyncio.sleep(COALESCE_S)
                 try:
-                    await self._tell()
+                    await self._report()
                     failures = 0
-                except Odd:
+                except Unsupported:
                     raise
                 except Exception:
                     failures += 1
@@ -128,35 +130,33 @@ class Listening:
             for future in (*watches, woken):
                 future.cancel()
             await asyncio.gather(*watches, woken, return_exceptions=True)
-            # ccxt waits for ever for a token whose first asker was cancelled: each stay has connections of its own
+            # ccxt waits for ever for a token whose first request was cancelled: each attempt has its own connections
             await hang_up(exchange)
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         news, lags = await self._look()
         for each in news:
             await self._queue.put(each)
         if lags:
             asyncio.get_running_loop().call_later(LAG_S, self._wake.set)
 
-    def _watches(self) -> dict[asyncio.Future[Any], Callable[[], Awaitable[Any]]]:
-        """The exchange's streams of orders and of executions, where it has both."""
+    def _watches(self) -> dict[asyncio.Future[Any], Call]:
+        """The exchange's streams of orders and of executions, if it has both."""
         exchange = self._line.exchange
         has = exchange.has
         if not self._line.settings.stream or has.get("watchOrders") is not True or has.get("watchMyTrades") is not True:
             return {}
-        exchange.ws_dial_backoff = {}  # the pauses are ours
-        both: tuple[Callable[[], Awaitable[Any]], ...] = (
-            exchange.watch_orders,
-            lambda: exchange.watch_my_trades(None, None, None, {}),
-        )
+        exchange.ws_dial_backoff = {}  # this class pauses itself
+        # ccxt changes the dict of parameters
+        both: tuple[Call, ...] = (exchange.watch_orders, lambda: exchange.watch_my_trades(None, None, None, {}))
         return {asyncio.ensure_future(watch()): watch for watch in both}
 
     async def _stands(self, watches: set[asyncio.Future[Any]]) -> None:
-        """Wait until the stream's connection stands."""
+        """Wait until the stream is connected."""
         deadline = asyncio.get_running_loop().time() + max(self._line.access.timeout_s, LEAST_S)
         while not any(getattr(client, "isConnected", False) for client in self._line.exchange.clients.values()):
             done, _ = await asyncio.wait(watches, timeout=COALESCE_S, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
                 each.result()
             if asyncio.get_running_loop().time() > deadline:
-                raise ConnectionError(f"{self._line.access.venue} takes no connection for its stream")
+                raise ConnectionError(f"{self._line.access.venue} accepts no connection for its stream")

@@ -1,4 +1,4 @@
-"""The paper venue: fills baskets from bars as a pure fold, without a clock and without shared randomness."""
+"""The paper venue: a pure fold of bars, without a clock and without shared randomness."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,21 +9,19 @@ from msgspec import Struct
 from quantd.adapters.brokers.paper.fills import Fills
 from quantd.adapters.brokers.paper.orders import NEVER, Resting, accept
 from quantd.trading.events import Action, CancelReported, NotFound, Unknown
-from quantd.trading.execution import (
-    Costs,
-)
+from quantd.trading.execution import Costs
 from quantd.trading.instruments import Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Kind, OrderBasket, Reports
 from quantd.trading.ports import BrokerNews
 from quantd.trading.sessions import Sessions
 
-KEPT: Final = 128
-"""Ended baskets whose reports can still be asked for. Older ones are answered Unknown, never NotFound."""
+MOST_ENDED: Final = 128
+"""Number of ended baskets with reports for queries. Older ones are answered Unknown, never NotFound."""
 
 
 class FrozenPaper(Struct, array_like=True):
-    """The whole venue: baskets that rest and those that ended, in order."""
+    """The whole venue: working and ended baskets, in order."""
 
     ts: int
     resting: list[Resting]
@@ -34,28 +32,25 @@ class FrozenPaper(Struct, array_like=True):
 class Paper:
     """A simulated venue; implements `quantd.trading.ports.SimulatedBroker`.
 
-    Fills. A row fills on a slice where its symbol is fresh and whose open is in the row's window (see `Resting`), at
-    `fill_price` of the open, or at its limit when the open is beyond it and the bar later trades through it. A
-    row whose window closes inside the bar is not credited with trading through: nobody knows which came first. With
-    a participation cap, the rows of a symbol share a bar's volume in order of arrival; less than a whole lot is no
-    fill. What is left rests.
+    Fills. A row fills on a fresh slice whose open is in the row's window (see `Resting`), at `fill_price` of the open,
+    or at its limit if the open is beyond it and the bar trades through it. If the window closes inside the bar, only
+    the open counts, because the order of events is unknown. With a participation cap, the rows of a symbol share a
+    bar's volume in order of arrival; less than a whole lot is no fill. The rest of the row keeps working.
 
-    Auctions. An OPEN row fills at the open of the bar that opens its symbol's session, a CLOSE row at the close of the
-    bar that ends it, with the costs of any fill, inside its limit, and nowhere else. `sessions` are those of each
-    column; a venue that knows none has no auctions and rejects such rows.
+    Auctions. An OPEN row fills at the open of the first bar of its symbol's session only, a CLOSE row at the close of
+    the last one, with costs, inside its limit. `sessions` are those of each column; without them the venue has no
+    auctions and rejects such rows.
 
-    Stops. A STOP row sleeps until the market comes to its trigger: a bar that opens at or beyond it triggers and fills
-    it at the open, one that trades at it later triggers it there and fills it at the trigger, both with the costs of
-    any fill, never beyond its limit. An open beyond the limit triggers it too, and it fills at the limit if the bar
-    trades through that. From its trigger on it is a limit order. A bar inside which its window closes triggers nothing
-    but by its open.
+    Stops. A bar that opens at or beyond the trigger of a STOP row fills it at the open. A bar that trades at the
+    trigger later fills it there. Both have costs and respect the limit. If the open is beyond the limit, the row fills
+    at the limit if the bar trades through it. A triggered row is a limit order. If the window closes inside the bar,
+    only the open can trigger.
 
-    Ends. A row expires at its end, after the fills of the slice that closes then; its report is stamped with it.
+    Ends. A row expires at its end, after the fills of the slice that closes then; its report has that time.
 
-    Cancels take effect at ts + latency. Bars arrive at their close: while a bar not yet seen may have opened in the
-    row's window, the row waits for the symbol's next bar, its end, or a day (no bar is longer), may fill from that
-    bar, and only then is CANCELLED, stamped with the time of effect. Where no such bar is possible, as for a cancel on
-    the close of the bar last seen, or before the row could fill at all, it is CANCELLED at once.
+    Cancels take effect at ts + latency. Bars arrive at their close. While an unseen bar may have opened in the row's
+    window, the row waits for the symbol's next bar, its end, or a day (the longest bar), and may fill from that bar.
+    Then it is CANCELLED, with the time of effect. It is CANCELLED at once if no such bar is possible.
 
     Randomness: only `slippage_noise`, a hash of (seed, decision, n, lots filled before).
     """
@@ -69,11 +64,10 @@ class Paper:
         self._forgotten = -NEVER
         self._ts = 0
         self._seen: MarketSlice | None = None
-        """The slice seen last: an order that comes of its fills has missed the rest of it."""
+        """The last slice: an order that follows from its fills has missed the rest of it."""
 
     def submit(self, basket: OrderBasket, rows: Sequence[int] | None = None) -> Sequence[BrokerNews]:
-        """Accept a basket, or some rows of it, or reject rows without lots or a limit; one sent again is told what
-        became of it."""
+        """Accept a basket or some of its rows; rows without lots or a limit are rejected, known ones reported again."""
         self._ts = basket.ts
         key = basket.sample, basket.n
         if key in self._known:
@@ -90,7 +84,7 @@ class Paper:
         return resting.reports[:]
 
     def _refused(self, basket: OrderBasket) -> str:
-        """Why no row of a basket is taken; empty when they are."""
+        """The reason to reject a whole basket, or empty text."""
         kinds = set(basket.kind)
         if not kinds or kinds == {Kind.LIMIT}:
             return ""
@@ -101,9 +95,9 @@ class Paper:
         return "" if self._fills.auctions else "this venue has no auctions"
 
     def _more(self, resting: Resting, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Rows of a basket that is here: those that never came are taken now, the others told of."""
+        """Accept the new rows of a known basket, and report the others again."""
         new = resting.unseen(rows)
-        news: list[BrokerNews] = [*resting.told(set(rows) - set(new))]
+        news: list[BrokerNews] = [*resting.reports_of(set(rows) - set(new))]
         if new:
             news.append(resting.take(self._ts, new))
             if resting not in self._resting:
@@ -112,7 +106,7 @@ class Paper:
         return news
 
     def on_slice(self, market: MarketSlice) -> Sequence[BrokerNews]:
-        """Fill what this bar fills, then end what ends by its close. Reports are in order of time, then of arrival."""
+        """Apply the fills of a bar, then the ends up to its close. Reports are in order of time, then of arrival."""
         self._seen = market
         if not self._resting:
             return ()
@@ -133,7 +127,7 @@ class Paper:
         return news
 
     def on_time(self, ts: int) -> Sequence[BrokerNews]:
-        """End what ends by `ts`, bar or no bar. Call it after every slice of that instant."""
+        """Apply the ends up to `ts`. Call it after every slice of that instant."""
         if not self._resting:
             return ()
         self._ts = ts
@@ -145,19 +139,19 @@ class Paper:
         return [report for resting in self._resting if resting.due <= ts for report in resting.settle(ts)]
 
     def _retire(self) -> None:
-        """Put baskets without a working row away, and forget the oldest of those."""
+        """Move baskets without working rows to the ended ones, and drop the oldest of those."""
         ended = [resting for resting in self._resting if not resting.open]
         if not ended:
             return
         self._resting = [resting for resting in self._resting if resting.open]
         self._ended += ended
-        while len(self._ended) > KEPT:
+        while len(self._ended) > MOST_ENDED:
             oldest = self._ended.pop(0)
             del self._known[oldest.sample, oldest.n]
             self._forgotten = max(self._forgotten, oldest.sample)
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
-        """Cancel one row from ts + latency on; CancelReported when it is not known or has ended."""
+        """Cancel one row from ts + latency on; CancelReported for an unknown or ended one."""
         self._ts = ts
         resting = self._known.get((sample, n))
         if resting is None or not 0 <= row < len(resting.sym):
@@ -171,38 +165,31 @@ class Paper:
         return [report]
 
     def on_action(self, action: Action) -> Sequence[BrokerNews]:
-        """Rescale rows of a symbol that splits, and past reports of it, so that a query speaks of the lots of now.
+        """Rescale the rows and past reports of a split symbol, so that queries use current lots.
 
-        A row of which less than a lot is left is CANCELLED, and so is every row of a symbol that is delisted. Dividends
-        change no order.
+        A row with less than a lot left is CANCELLED, like every row of a delisted symbol. Dividends change no order.
         """
         self._ts = action.ts
         if action.kind == "dividend":
             return ()
-        news = []
         if action.kind == "delisting":
-            for resting in self._resting:
-                report = resting.void(action.ts, action.symbol)
-                if report is not None:
-                    news.append(report)
-            self._retire()
-            return news
-        for resting in (*self._ended, *self._resting):
-            report = resting.split(action.ts, action.symbol, action.numerator, action.denominator)
-            if report is not None:
-                news.append(report)
+            found = [resting.void(action.ts, action.symbol) for resting in self._resting]
+        else:
+            found = [
+                resting.split(action.ts, action.symbol, action.numerator, action.denominator)
+                for resting in (*self._ended, *self._resting)
+            ]
         self._retire()
-        return news
+        return [report for report in found if report is not None]
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """All that was said about these rows, again; NotFound for rows that never came, Unknown when the venue
-        may have forgotten them."""
+        """The reports of these rows again; NotFound for rows never received, Unknown for a basket dropped since."""
         resting = self._known.get((sample, n))
         if resting is None:
             if sample <= self._forgotten:
                 return [Unknown(sample, n, self._ts, list(rows), "the venue does not keep orders this old")]
             return [NotFound(sample, n, self._ts, list(rows))]
-        news: list[BrokerNews] = [*resting.told(set(rows))]
+        news: list[BrokerNews] = [*resting.reports_of(set(rows))]
         missing = resting.unseen(rows)
         if missing:
             news.append(NotFound(sample, n, self._ts, missing))
@@ -213,7 +200,7 @@ class Paper:
         return _encoder.encode(FrozenPaper(self._ts, self._resting, self._ended, self._forgotten))
 
     def thaw(self, frozen: bytes) -> None:
-        """Become the venue that `freeze` wrote; msgspec.DecodeError or ValidationError when the bytes are not one."""
+        """Restore the venue from `freeze`. Raises msgspec.DecodeError or ValidationError."""
         state = _decoder.decode(frozen)
         self._ts, self._resting, self._ended, self._forgotten = state.ts, state.resting, state.ended, state.forgotten
         self._known = {(resting.sample, resting.n): resting for resting in (*state.ended, *state.resting)}

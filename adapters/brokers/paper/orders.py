@@ -1,4 +1,4 @@
-"""A basket resting at the paper venue: what is left of each row, until when, and all that was said about it."""
+"""A basket at the paper venue: the state of each row, and all reports about it."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,7 +12,7 @@ NEVER: Final = 2**63 - 1
 """The end of a row that is good till cancelled."""
 
 LONGEST_BAR_NS: Final = 86_400_000_000_000
-"""No bar is longer than a day: by then every bar that opened before a cancel has arrived."""
+"""The longest bar: after it, every bar that opened before a cancel has arrived."""
 
 _ACCEPTED, _REJECTED = int(Cause.ACCEPTED), int(Cause.REJECTED)
 _CANCELLED, _EXPIRED = int(Cause.CANCELLED), int(Cause.EXPIRED)
@@ -21,11 +21,11 @@ _CANCELLED, _EXPIRED = int(Cause.CANCELLED), int(Cause.EXPIRED)
 class Resting(Struct, array_like=True):
     """One basket in columns by row.
 
-    A row can fill at opens in its window [after, until): `after` starts at the basket's time plus latency and moves
-    to the close of each bar seen since; `until` is the row's end or the time its cancel takes effect. `open`
-    are the rows still working, in order, `cancelling` those of them with a cancel, `due` the earliest `until` of
-    all. `cum` are lots filled, `charged_micro` commissions before the minimum, -1 before the first fill. `kind` is a
-    Kind per row, empty when all are LIMIT; `stop_nano` are triggers of stops, `triggered` those the market has come to.
+    A row can fill at opens in its window [after, until). `after` starts at the basket's time plus latency and moves to
+    the close of each bar seen. `until` is the row's end or the time of effect of its cancel. `open` are the working
+    rows in order, `cancelling` those with a cancel, `due` the earliest `until`. `cum` are filled lots,
+    `charged_micro` commissions before the minimum, -1 before the first fill. `kind` is a Kind per row, empty if all are
+    LIMIT; `stop_nano` are triggers of stops, `triggered` the triggered rows.
     """
 
     sample: int
@@ -47,7 +47,7 @@ class Resting(Struct, array_like=True):
     triggered: list[int] = []
 
     def say(self, ts: int, rows: list[int], causes: list[int], reason: str = "") -> Reports:
-        """Report what is not a fill, and keep the report."""
+        """Add and return a report without fills."""
         none = [0] * len(rows)
         cum = [self.cum[row] for row in rows]
         report = Reports(self.sample, self.n, ts, rows, cum, none, none, none, causes, reason)
@@ -55,13 +55,12 @@ class Resting(Struct, array_like=True):
         return report
 
     def unseen(self, rows: Sequence[int]) -> list[int]:
-        """Those of `rows` that never came: whatever came has a report."""
+        """The rows that were never received: every received row has a report."""
         seen = {row for report in self.reports for row in report.row}
         return [row for row in rows if row not in seen]
 
     def take(self, ts: int, rows: list[int], refused: str = "") -> Reports:
-        """Rows that have just arrived: ACCEPTED, or REJECTED that are no order, or all of them where they are
-        `refused`."""
+        """Accept new rows; REJECTED without lots or a limit, or all of them with the reason `refused`."""
         reason = refused
         causes = [_REJECTED if refused else _ACCEPTED] * len(rows)
         for k, row in enumerate(rows):
@@ -75,14 +74,14 @@ class Resting(Struct, array_like=True):
         return report
 
     def keep(self, rows: list[int]) -> None:
-        """Only these rows work on."""
+        """Set the working rows."""
         self.open = rows
         if self.cancelling:
             self.cancelling = [row for row in self.cancelling if row in rows]
         self.due = min([self.until[row] for row in rows], default=NEVER)
 
     def cancel(self, row: int, at: int) -> Reports | None:
-        """Let a working row go at `at`; its report, if no bar that is yet to be seen may have filled it before."""
+        """Cancel a working row at `at`; its report, unless an unseen bar may fill it before."""
         if self.until[row] <= at:
             return None  # it ends, or is cancelled, no later anyway
         self.cancelling.append(row)
@@ -95,7 +94,7 @@ class Resting(Struct, array_like=True):
         return report
 
     def settle(self, ts: int) -> list[Reports]:
-        """End the rows whose window closed by `ts`: expired, or cancelled once nothing unseen may have filled them."""
+        """End the rows whose window closed by `ts`: expired, or cancelled once no unseen bar can fill them."""
         ends: dict[tuple[int, int], list[int]] = {}
         left = []
         for row in self.open:
@@ -113,7 +112,7 @@ class Resting(Struct, array_like=True):
         return reports
 
     def split(self, ts: int, symbol: int, numerator: int, denominator: int) -> Reports | None:
-        """Rescale rows of a symbol and the reports about them; the report of rows of which less than a lot is left."""
+        """Rescale the rows and reports of a symbol. Returns the report of rows with less than a lot left."""
         rows = [row for row, column in enumerate(self.sym) if column == symbol]
         if not rows:
             return None
@@ -133,7 +132,7 @@ class Resting(Struct, array_like=True):
         return report
 
     def void(self, ts: int, symbol: int) -> Reports | None:
-        """End the working rows of a symbol that is no longer traded."""
+        """End the working rows of a delisted symbol."""
         rows = [row for row in self.open if self.sym[row] == symbol]
         if not rows:
             return None
@@ -141,14 +140,13 @@ class Resting(Struct, array_like=True):
         self.keep([row for row in self.open if row not in rows])
         return report
 
-    def told(self, rows: set[int]) -> list[Reports]:
-        """All that was said about some rows, in order."""
+    def reports_of(self, rows: set[int]) -> list[Reports]:
+        """The reports about some rows, in order."""
         return [part for report in self.reports if (part := _only(report, rows)) is not None]
 
 
 def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = None, refused: str = "") -> Resting:
-    """A basket that has just arrived, or `some` of its rows, its first report made; `refused` says why none is
-    taken."""
+    """A new basket, or `some` of its rows, with its first report; `refused` is the reason of a rejection."""
     size = len(basket.sym)
     resting = Resting(
         sample=basket.sample,
@@ -173,7 +171,7 @@ def accept(basket: OrderBasket, latency_ns: int, some: Sequence[int] | None = No
 
 
 def _only(report: Reports, rows: set[int]) -> Reports | None:
-    """The part of a report that is about `rows`."""
+    """The part of a report about `rows`."""
     keep = [k for k, row in enumerate(report.row) if row in rows]
     if len(keep) == len(report.row):
         return report

@@ -90,8 +90,8 @@ Reasons = NDArray[np.int8]
 def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] = (), now: int | None = None) -> Reasons:
     """Return int8[R], the Reason of each bar.
 
-    `rows` are in file order, `actions` in time order, `interval` is in ns. Bars known after `now` (ns) are in the
-    future; with None this check is omitted.
+    `rows` are in file order, `actions` in time order, `interval` is in ns; 1 means trades, which may share an instant,
+    repeat a price and come in any order. Bars known after `now` (ns) are in the future; None omits this check.
     """
     reason = np.zeros(len(rows), dtype=np.int8)
 
@@ -111,6 +111,8 @@ def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] =
     mark(~placed.inside, Reason.SESSION)
     if now is not None:
         mark(placed.ts_event > now, Reason.FUTURE)
+    if interval == 1:
+        return reason
     mark(_out_of_order(rows, reason == Reason.GOOD), Reason.OUT_OF_ORDER)
 
     order, bars = _series(rows, placed, reason)

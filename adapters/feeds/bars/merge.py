@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
@@ -61,11 +60,6 @@ def horizon(universe: Universe, sessions: Mapping[str, Sessions]) -> Ints:
     return np.array([firsts[i.calendar] for i in universe.instruments], dtype=np.int64)
 
 
-def taken(placed: Placed, which: NDArray[np.intp] | Bools) -> Placed:
-    """Select some of the bars; the counterpart of `Rows.take`."""
-    return Placed(*(getattr(placed, name)[which] for name in Placed.__slots__))
-
-
 def merge(rows: Rows, placed: Placed, size: int, *, daily: bool) -> Columns:
     """Merge into one row per instant (and session date): bars of one `ts_event` form one slice."""
     key = placed.day if daily else placed.ts_event
@@ -114,26 +108,20 @@ def timed(listed: list[ActionRow], universe: Universe, sessions: Mapping[str, Se
     return sorted(timed, key=lambda a: a.ts)
 
 
+def bad_bar(rows: Rows, placed: Placed, k: int, universe: Universe, reason: str) -> BadBar:
+    """Return bar number `k` with the reason of its rejection."""
+    values = [column[k].item() for column in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
+    return BadBar(int(rows.ts[k]), int(placed.ts_event[k]), universe.symbols[int(rows.column[k])], reason, *values)
+
+
 def bad_bars(rows: Rows, placed: Placed, reason: Reasons, universe: Universe) -> list[BadBar]:
     """Return the rejected bars, by time."""
     which = np.flatnonzero(reason)
     which = which[np.argsort(placed.ts_event[which], kind="stable")]
-    names = {int(r): r.name.lower() for r in Reason}
-    columns = [c[which].tolist() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
-    return [
-        BadBar(ts, event, universe.symbols[column], names[why], *values)
-        for ts, event, column, why, *values in zip(
-            rows.ts[which].tolist(),
-            placed.ts_event[which].tolist(),
-            rows.column[which].tolist(),
-            reason[which].tolist(),
-            *columns,
-            strict=True,
-        )
-    ]
+    return [bad_bar(rows, placed, k, universe, Reason(reason[k]).name.lower()) for k in which.tolist()]
 
 
-def sieved(
+def checked_bars(
     rows: Rows,
     listed: list[ActionRow],
     universe: Universe,
@@ -145,6 +133,6 @@ def sieved(
     """Return the good bars, and the bad ones by time. Bars outside a session's hours are in neither."""
     placed = place_all(rows, universe, sessions, stamps, length_ns)
     keep = ~placed.extended | (rows.ts == NO_STAMP)
-    rows, placed = rows.take(keep), taken(placed, keep)
+    rows, placed = rows.take(keep), placed.take(keep)
     reason = judge(rows, placed, length_ns, timed(listed, universe, sessions), now_ns)
     return rows.take(reason == Reason.GOOD), bad_bars(rows, placed, reason, universe)

@@ -99,21 +99,19 @@ def empty() -> pl.DataFrame:
 
 def fold(parts: pl.DataFrame) -> pl.DataFrame:
     """Combine parts of one bar: the open of the earliest, the close of the latest; equal times keep their order."""
-    by_first = parts.sort("first", maintain_order=True)
-    keys = ["column", "begin", "end"]
-    opens = by_first.group_by(keys, maintain_order=True).agg(
-        pl.col("first").first(),
-        pl.col("open", "open_nano").first(),
-        pl.col("high").nan_max(),  # a NaN part makes the whole bar NaN, which is then rejected
-        pl.col("low").nan_min(),
-        pl.col("volume").sum(),
+    return (
+        parts.sort("first", maintain_order=True)
+        .group_by(["column", "begin", "end"], maintain_order=True)
+        .agg(
+            pl.col("first", "open", "open_nano").first(),
+            pl.col("high").nan_max(),  # a NaN part makes the whole bar NaN, which is then rejected
+            pl.col("low").nan_min(),
+            pl.col("volume").sum(),
+            pl.col("last", "close", "close_nano").sort_by("last", maintain_order=True).last(),
+        )
+        .sort("begin", "column")
+        .select(list(_SCHEMA))
     )
-    closes = (
-        parts.sort("last", maintain_order=True)
-        .group_by(keys, maintain_order=True)
-        .agg(pl.col("last", "close", "close_nano").last())
-    )
-    return opens.join(closes, on=keys).sort("begin", "column").select(list(_SCHEMA))
 
 
 def rows_of(bars: pl.DataFrame) -> Rows:

@@ -1,9 +1,9 @@
 """Converts vendors' bars to Rows: exact from the text, without filled values."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
-from typing import Final, Literal
+from typing import Final, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,29 @@ from quantd.trading.market import Floats, Ints
 _EXACT: Final = 9_007_199_254_740_992  # 2**53: below it every integer is a float64
 PRICES: Final = ("open", "high", "low", "close")
 
-
 NO_STAMP: Final = np.iinfo(np.int64).min
 """Marks a missing or unreadable stamp."""
 
 
+class Table:
+    """Columns of one length."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def take(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
+        return type(self)(*(getattr(self, name)[which] for name in self.__slots__))
+
+
+T = TypeVar("T", bound=Table)
+
+
+def concatenated(parts: Sequence[T]) -> T:
+    """Concatenate tables; `parts` is not empty."""
+    return type(parts[0])(*(np.concatenate([getattr(p, name) for p in parts]) for name in parts[0].__slots__))
+
+
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Table):
     """R bars of the universe's symbols, in the file's order.
 
     `ts` int64[R] is the file's stamp in ns UTC (NO_STAMP where unreadable). `column` int64[R] is the symbol's column,
@@ -41,9 +57,6 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.ts)
-
-    def take(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> "Rows":
-        return Rows(*(getattr(self, name)[which] for name in self.__slots__))
 
 
 ActionKind = Literal["split", "dividend", "delisting"]
@@ -130,12 +143,8 @@ def rows_of(bars: Sequence[Bar], exact: Callable[[Number], int] = nano) -> Rows:
 
 def joined(parts: Iterable[Rows]) -> Rows:
     """Concatenate rows."""
-    several = [part for part in parts if len(part)]
-    if not several:
-        return rows_of(())
-    if len(several) == 1:
-        return several[0]
-    return Rows(*(np.concatenate([getattr(p, name) for p in several]) for name in Rows.__slots__))
+    several = [part for part in parts if len(part)] or [rows_of(())]
+    return several[0] if len(several) == 1 else concatenated(several)
 
 
 def within(rows: Rows, start_ns: int, end_ns: int) -> Rows:
@@ -145,8 +154,7 @@ def within(rows: Rows, start_ns: int, end_ns: int) -> Rows:
 
 def from_source(rows: Rows, source: int) -> Rows:
     """Return the same bars with source number `source`."""
-    marked = {name: getattr(rows, name) for name in Rows.__slots__}
-    return Rows(**{**marked, "source": np.full(len(rows), source, dtype=np.int64)})
+    return replace(rows, source=np.full(len(rows), source, dtype=np.int64))
 
 
 def _floats(values: Iterable[Number]) -> np.ndarray:

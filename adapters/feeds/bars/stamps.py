@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from quantd.adapters.feeds.bars.rows import Table
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -40,7 +41,7 @@ def interval_ns(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Table):
     """The position of R bars in their sessions: int64[R] each, ns UTC.
 
     `inside` is False without a session; then `ts_open` and `ts_event` are the bar's own stamp and `day` is its UTC

@@ -29,8 +29,8 @@ class Announced:
         self._due: list[Action] = []
         self._listed: dict[tuple[int, int, str], Counter[Action]] = {}
 
-    def add(self, listed: Sequence[ActionRow], until: int, said: int) -> None:
-        """Add a vendor's list of all actions with an open at or before `until`; everything up to `said` was emitted."""
+    def add(self, listed: Sequence[ActionRow], until: int, emitted_until: int) -> None:
+        """Add a vendor's list of all actions with an open at or before `until`."""
         groups: dict[tuple[int, int, str], Counter[Action]] = {}
         ordered = sorted(listed, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
         for action in timed(ordered, self._universe, self._sessions):
@@ -38,7 +38,7 @@ class Announced:
         for name, now_listed in groups.items():
             before = self._listed.get(name, Counter())
             if not before <= now_listed:
-                if any(a.ts <= said for a in before):
+                if any(a.ts <= emitted_until for a in before):
                     continue  # corrected after it was emitted: it is not emitted twice
                 self._due = [a for a in self._due if a not in before]
                 self.known = [a for a in self.known if a not in before]
@@ -48,7 +48,7 @@ class Announced:
                 self.known.append(action)
                 if action.ts > self._after:
                     # a late announcement is emitted now: lots and marks must not stay wrong
-                    self._due.append(replace(action, ts=max(action.ts, said + 1)))
+                    self._due.append(replace(action, ts=max(action.ts, emitted_until + 1)))
         for actions in (self._due, self.known):
             # on one day a dividend precedes a split: it is paid on the old shares
             actions.sort(key=lambda a: (a.ts, a.key, a.symbol, ORDER[a.kind]))

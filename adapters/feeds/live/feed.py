@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from quantd.adapters.feeds.bars.stamps import UNITS_NS
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.live.slice_builder import Forming, PutAside
+from quantd.adapters.feeds.live.slice_builder import Forming, LiveMarket, PutAside
 from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, Stream, TellsHalts
 from quantd.trading.display_text import instant_text
 from quantd.trading.events import Action, Halted, Limited
@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 BEAT_S: Final = 0.2
 """Seconds between time signals while idle."""
+
+ANSWER_WITHIN_S: Final = 60.0
+"""Time limit of a query."""
 
 SAFE_NS: Final = 20_000_000
 """Time signals lag by this much, because two stamps of one clock may arrive out of order."""
@@ -49,10 +52,10 @@ _SILENT_CLOSES: Final = 2
 class Live:
     """A quantd.trading.ports.LiveFeed over a vendor, with its `stream` if it has one, else polled after each close.
 
-    `sessions` has the calendar of each instrument and of the house, far enough into the future. `poll_ns` is the delay
-    of a poll after a close. `mend_ns` is the wait for a stream's bar before the vendor is queried for it. `grace_ns`
-    after its close, a slice is emitted without the missing symbols. For another `late_ns` they may arrive in a slice of
-    their own. `now` returns UTC in ns, `sleep` takes seconds. `put_aside` receives each rejected bar.
+    `sessions` has the calendar of each instrument and of the house, far enough into the future. `grace_ns` after its
+    close, a slice is emitted without the missing symbols; for as long again they may arrive in a slice of their own.
+    `put_aside` receives each rejected bar. `now` returns UTC in ns, `sleep` takes seconds. `poll_ns` is the delay of a
+    poll after a close. A bar that a stream lacks is queried after half of `grace_ns`.
     """
 
     def __init__(
@@ -67,9 +70,6 @@ class Live:
         now: Callable[[], int],
         put_aside: PutAside,
         poll_ns: int = 2 * NANO,
-        mend_ns: int | None = None,
-        late_ns: int | None = None,
-        answer_within_s: float = 60.0,
         beat_s: float = BEAT_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -84,14 +84,14 @@ class Live:
         self.interval_ns: Final = interval_ns
         self._source: Final = source
         self._stream: Final = stream
-        self._sessions: Final = sessions
+        self._market: Final = LiveMarket(
+            universe=universe, sessions=sessions, stamps=source.stamps, interval_ns=interval_ns, grace_ns=grace_ns,
+            late_ns=grace_ns, put_aside=put_aside,
+        )  # fmt: skip
         self._grace: Final = grace_ns
-        self._late: Final = grace_ns if late_ns is None else late_ns
         self._poll: Final = poll_ns
-        self._mend: Final = max(poll_ns, grace_ns // 2) if mend_ns is None else mend_ns
+        self._mend: Final = max(poll_ns, grace_ns // 2)
         self._now: Final = now
-        self._put_aside: Final = put_aside
-        self._answer_within: Final = answer_within_s
         self._beat: Final = beat_s
         self._sleep: Final = sleep
         self._jitter: Final = jitter
@@ -105,11 +105,11 @@ class Live:
         self.absent: tuple[str, ...] = ()
         """Symbols without a due bar in the vendor's newest answer."""
 
-    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+    def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
         """Register the receiver of halts and price limits from a stream, which do not wait for bars."""
         stream: object = self._stream
         if isinstance(stream, TellsHalts):
-            stream.tell_halts(told)
+            stream.tell_halts(receiver)
 
     @property
     def trouble(self) -> str:
@@ -134,18 +134,8 @@ class Live:
 
     async def items(self, after: int) -> AsyncIterator[Action | MarketSlice | Until]:
         """Raises FeedError when adjusted prices come with splits or dividends, which would count twice."""
-        forming = self._forming = Forming(
-            after,
-            universe=self.universe,
-            sessions=self._sessions,
-            stamps=self._source.stamps,
-            interval_ns=self.interval_ns,
-            grace_ns=self._grace,
-            late_ns=self._late,
-            safe_ns=SAFE_NS,
-            stall_ns=max(NANO, 4 * int(self._beat * NANO)),
-            put_aside=self._put_aside,
-        )
+        stall_ns = max(NANO, 4 * int(self._beat * NANO))
+        forming = self._forming = Forming(after, self._market, safe_ns=SAFE_NS, stall_ns=stall_ns)
         tasks = self._tasks = [asyncio.create_task(self._ask(forming)), asyncio.create_task(self._beat_on())]
         if self._stream is not None:
             tasks.append(asyncio.create_task(self._listen(self._stream, forming)))
@@ -224,16 +214,14 @@ class Live:
                 continue
             last = _Asked(missing, now, last.tries + 1 if missing == last.close else 0)
             try:
-                rows = await self._within(self._source.bars(forming.start(), self._end(now)))
-                self.absent = ()
-            except PartialAnswer as error:
-                # other symbols continue: an absent one is not fresh, and its price becomes stale
-                rows, self.absent = error.rows, error.missing
-                if not len(rows):
-                    failures += 1
-                    self._fails("source", str(error))
-                    await self._sleep(self._back_off(error, failures))
-                    continue
+                try:
+                    rows = await self._within(self._source.bars(forming.start(), self._end(now)))
+                    self.absent = ()
+                except PartialAnswer as error:
+                    # other symbols continue: an absent one is not fresh, and its price becomes stale
+                    rows, self.absent = error.rows, error.missing
+                    if not len(rows):
+                        raise
             except SourceError as error:
                 failures += 1
                 self._fails("source", str(error))
@@ -266,7 +254,7 @@ class Live:
     async def _ask_actions(self, forming: Forming) -> int:
         """Query splits and dividends up to the next opens. Returns the instant before which not to query again."""
         now = self._now()
-        since = forming.said - ACTIONS_BACK_NS if forming.actions_from() else forming.start()
+        since = forming.emitted_until - ACTIONS_BACK_NS if forming.actions_from() else forming.start()
         until = now + ACTIONS_LEAD_NS
         try:
             listed = await self._within(
@@ -289,10 +277,10 @@ class Live:
 
     async def _within(self, answer: Awaitable[T]) -> T:
         try:
-            async with asyncio.timeout(self._answer_within):
+            async with asyncio.timeout(ANSWER_WITHIN_S):
                 return await answer
         except TimeoutError:
-            raise SourceError(self._source.name, f"no answer within {self._answer_within:g} s") from None
+            raise SourceError(self._source.name, f"no answer within {ANSWER_WITHIN_S:g} s") from None
 
     def _back_off(self, error: BaseException | None, failures: int) -> float:
         """Return seconds to wait: doubled per failure, with random reduction up to half, never less than requested."""

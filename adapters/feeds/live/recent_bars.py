@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
-from quantd.adapters.feeds.bars.merge import taken
-from quantd.adapters.feeds.bars.rows import Rows
+from quantd.adapters.feeds.bars.merge import bad_bar
+from quantd.adapters.feeds.bars.rows import Rows, concatenated, rows_of
 from quantd.adapters.feeds.bars.stamps import Placed
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
@@ -39,8 +39,9 @@ class Tail:
 
     def __init__(self, size: int) -> None:
         self.size: Final = size
-        self._rows: Rows | None = None
-        self._placed: Placed | None = None
+        self._rows = rows_of(())
+        none = np.empty(0, dtype=np.bool_)
+        self._placed = Placed(self._rows.ts, self._rows.ts, self._rows.ts, none, none)
         self._reason: Reasons = np.empty(0, dtype=np.int8)
         self._index: dict[tuple[int, int], int] | None = None
 
@@ -51,52 +52,41 @@ class Tail:
         """
         if not len(rows):
             return np.empty(0, dtype=np.int8)
-        kept = 0
-        before = self._reason
-        if self._rows is not None and self._placed is not None:
-            others = self._others(rows, placed)
-            old_rows, old_placed, before = self._rows.take(others), taken(self._placed, others), before[others]
-            kept = len(old_rows)
-            rows = Rows(*(np.concatenate([getattr(old_rows, n), getattr(rows, n)]) for n in Rows.__slots__))
-            parts = [(getattr(old_placed, n), getattr(placed, n)) for n in Placed.__slots__]
-            placed = Placed(*(np.concatenate(p) for p in parts))
+        others = self._others(rows, placed)
+        kept, before = len(others), self._reason[others]
+        rows = concatenated((self._rows.take(others), rows))
+        placed = concatenated((self._placed.take(others), placed))
         order = np.lexsort((placed.ts_event, rows.column))
-        rows, placed = rows.take(order), taken(placed, order)
+        rows, placed = rows.take(order), placed.take(order)
         # a checked bar retains its verdict, which determined whether it was passed on
         is_old = order < kept
         verdict = np.zeros(len(order), dtype=np.int8)
         verdict[is_old] = before[order[is_old]]
         asked = ~self._settled(rows, verdict, is_old)
-        found = judge(rows.take(asked), taken(placed, asked), interval, actions)
+        found = judge(rows.take(asked), placed.take(asked), interval, actions)
         verdict[~is_old] = found[~is_old[asked]]
         new = np.empty(len(order) - kept, dtype=np.int8)
         new[order[~is_old] - kept] = verdict[~is_old]
         keep = self._newest(rows, verdict)
-        self._rows, self._placed, self._reason = rows.take(keep), taken(placed, keep), verdict[keep]
+        self._rows, self._placed, self._reason = rows.take(keep), placed.take(keep), verdict[keep]
         self._index = None
         return new
 
     def find(self, column: int, event: int) -> int | None:
         """Return the number of a stored bar."""
         if self._index is None:
-            self._index = {}
-            if self._rows is not None and self._placed is not None:
-                pairs = zip(self._rows.column.tolist(), self._placed.ts_event.tolist(), strict=True)
-                self._index = {pair: k for k, pair in enumerate(pairs)}
+            pairs = zip(self._rows.column.tolist(), self._placed.ts_event.tolist(), strict=True)
+            self._index = {pair: k for k, pair in enumerate(pairs)}
         return self._index.get((column, event))
 
     def bar(self, number: int, universe: Universe) -> tuple[BadBar, bool]:
         """Return the bar of this number with its reason, and whether it was good."""
-        rows, placed = self._there()
-        values = [c[number].item() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
-        reason = Reason(int(self._reason[number]))
-        symbol = universe.symbols[int(rows.column[number])]
-        bar = BadBar(int(rows.ts[number]), int(placed.ts_event[number]), symbol, reason.name.lower(), *values)
-        return bar, reason == Reason.GOOD
+        reason = Reason(self._reason[number])
+        return bad_bar(self._rows, self._placed, number, universe, reason.name.lower()), reason == Reason.GOOD
 
     def same(self, number: int, rows: Rows, k: int) -> bool:
         """Whether row `k` of `rows` equals the bar of this number in every value."""
-        mine, _ = self._there()
+        mine = self._rows
         return all(
             getattr(mine, n)[number] == getattr(rows, n)[k] or (getattr(mine, n)[number] != getattr(mine, n)[number])
             for n in ("open_nano", "close_nano", "high", "low", "volume")
@@ -104,21 +94,13 @@ class Tail:
 
     def oldest(self, column: int) -> int:
         """Return the earliest stored close of a symbol with dropped bars, else the minimum instant."""
-        if self._rows is None or self._placed is None:
-            return _NOTHING
         mine = np.flatnonzero(self._rows.column == column)
         return int(self._placed.ts_event[mine[0]]) if len(mine) >= self.LENGTH else _NOTHING
 
-    def _there(self) -> tuple[Rows, Placed]:
-        if self._rows is None or self._placed is None:
-            raise IndexError("no bar is remembered")
-        return self._rows, self._placed
-
     def _others(self, rows: Rows, placed: Placed) -> NDArray[np.intp]:
         """Return the numbers of the stored bars that are not repeated in `rows`."""
-        mine, where = self._there()
-        again = np.zeros(len(mine), dtype=np.bool_)
-        if int(placed.ts_event.min()) <= int(where.ts_event.max()):
+        again = np.zeros(len(self._rows), dtype=np.bool_)
+        if int(placed.ts_event.min()) <= int(self._placed.ts_event.max(initial=_NOTHING)):
             for column, event in zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True):
                 found = self.find(column, event)
                 if found is not None:

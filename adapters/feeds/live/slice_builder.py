@@ -7,13 +7,14 @@ connection.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, judge
-from quantd.adapters.feeds.bars.merge import Columns, bad_bars, horizon, merge, place_all, taken
-from quantd.adapters.feeds.bars.rows import ActionRow, Rows
+from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all
+from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows, concatenated
 from quantd.adapters.feeds.bars.stamps import Placed, Stamps
 from quantd.adapters.feeds.live.announcements import Announced
 from quantd.adapters.feeds.live.closes import Closes
@@ -38,55 +39,57 @@ They cover a session of minutes and the usual values before it. A restart must n
 split acceptable.
 """
 
-_TOLD: Final = 10_000
+_MOST_REPORTED: Final = 10_000
 """Maximum number of remembered rejections, so that a repeated bad bar is not reported again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveMarket:
+    """The market of a live feed, and its rules of time. `sessions` has the calendar of each instrument.
+
+    `grace_ns` after its close, a slice is emitted without the missing symbols. For another `late_ns` they may arrive in
+    a slice of their own. `put_aside` receives each rejected bar.
+    """
+
+    universe: Universe
+    sessions: Mapping[str, Sessions]
+    stamps: Stamps
+    interval_ns: int
+    grace_ns: int
+    late_ns: int
+    put_aside: PutAside
 
 
 class Forming:
     """State of a live feed: received data and emitted slices.
 
-    `said` is the instant up to which everything has been emitted (ns UTC), `newest` the last slice's `ts_event`. `take`
-    receives bars from a stream, `answer` those of a vendor query.
+    Everything up to `emitted_until` (ns UTC) has been emitted; `newest` is the last slice's `ts_event`. `take` receives
+    bars from a stream, `answer` those of a vendor query.
     """
 
-    def __init__(
-        self,
-        after: int,
-        *,
-        universe: Universe,
-        sessions: Mapping[str, Sessions],
-        stamps: Stamps,
-        interval_ns: int,
-        grace_ns: int,
-        late_ns: int,
-        safe_ns: int,
-        stall_ns: int,
-        put_aside: PutAside,
-    ) -> None:
-        self.closes: Final = Closes(universe, sessions, interval_ns)
+    def __init__(self, after: int, market: LiveMarket, *, safe_ns: int, stall_ns: int) -> None:
+        """Time signals lag by `safe_ns`. A pause of this process above `stall_ns` counts as a suspension."""
+        self.closes: Final = Closes(market.universe, market.sessions, market.interval_ns)
         self.after: Final = after
-        self.said = after
+        self.emitted_until = after
         self.newest = after
-        self._universe: Final = universe
-        self._sessions: Final = sessions
-        self._stamps: Final = stamps
-        self._interval: Final = interval_ns
-        self._grace: Final = grace_ns
-        self._late: Final = late_ns
+        self._market: Final = market
+        self._universe: Final = market.universe
+        self._grace: Final = market.grace_ns
+        self._late: Final = market.late_ns
         self._safe: Final = safe_ns
         self._stall: Final = stall_ns
         self._looked: int | None = None
         self._slept = (0, 0)
-        self._put_aside: Final = put_aside
-        self._first: Final = horizon(universe, sessions)
-        self._tail: Final = Tail(universe.size)
+        self._first: Final = horizon(market.universe, market.sessions)
+        self._tail: Final = Tail(market.universe.size)
         self._waiting: list[tuple[Rows, Placed, int]] = []
         self._arrived: dict[int, Bools] = {}
         self._heard: set[int] = set()
-        self._hearing_since: int | None = None
-        self._word: int | None = None
-        self._actions: Final = Announced(after, universe, sessions)
-        self._told: dict[tuple[object, ...], None] = {}
+        self._heard_since: int | None = None
+        self._last_query: int | None = None
+        self._actions: Final = Announced(after, market.universe, market.sessions)
+        self._reported: dict[tuple[object, ...], None] = {}
         self._count = 0
 
     # -- input
@@ -94,30 +97,30 @@ class Forming:
     def take(self, rows: Rows, now: int) -> None:
         """Receive bars of a stream."""
         self._wake(now)
-        if self._hearing_since is None:
-            self._hearing_since = now
+        if self._heard_since is None:
+            self._heard_since = now
         # bars unread during a suspension may be unfinished versions of bars that are complete by now
         slept, woke = self._slept
         places = self._place(rows)
         rows = rows.take((places.ts_event <= slept) | (places.ts_event > woke))
-        self._heard.update(self._admit(rows, now, now, np.iinfo(np.int64).min))
+        self._heard.update(self._admit(rows, now, now, NO_STAMP))
 
     def answer(self, rows: Rows, asked: int, now: int) -> bool:
         """Receive bars of a vendor queried at `asked` for everything since `start`.
 
         Returns True when they contain bars of a close that the connected stream omitted.
         """
-        if self._word is None:
+        if self._last_query is None:
             rows = self._seed(rows)
         # a bar unfinished at the time of the query stays unfinished, even if the answer took long
         came = self._admit(rows, asked, now, asked - self._grace - self._late)
-        self._word = asked if self._word is None else max(self._word, asked)
-        since = self._hearing_since
+        self._last_query = asked if self._last_query is None else max(self._last_query, asked)
+        since = self._heard_since
         return since is not None and any(t >= since and t not in self._heard for t in came)
 
     def deaf(self) -> None:
         """Record that the stream is lost: its silence is no confirmation until it sends data again."""
-        self._hearing_since = None
+        self._heard_since = None
 
     def _wake(self, now: int) -> None:
         """Detect that this process was suspended or overloaded: data of a stream may still be unread."""
@@ -128,7 +131,7 @@ class Forming:
 
     def announce(self, listed: Sequence[ActionRow], until: int) -> None:
         """Receive the vendor's actions; the query covered all with an open at or before `until`."""
-        self._actions.add(listed, until, self.said)
+        self._actions.add(listed, until, self.emitted_until)
 
     # -- queries
 
@@ -137,12 +140,12 @@ class Forming:
 
         missing bars and the newest instant; at first the check reference.
         """
-        since = self.newest - 1 if self._word is not None else self.closes.back(self.after, CONTEXT)
-        return self.closes.stamp_after(since, self._stamps)
+        since = self.newest - 1 if self._last_query is not None else self.closes.back(self.after, CONTEXT)
+        return self.closes.stamp_after(since, self._market.stamps)
 
     def missing(self, now: int) -> int | None:
         """Return the first close up to `now` that is not complete, None without one."""
-        ts = max(self.said, self._resolved())
+        ts = max(self.emitted_until, self._resolved())
         while (due := self.closes.after(ts)) is not None and due[0] <= now:
             if not self._complete(*due):
                 return due[0]
@@ -152,7 +155,7 @@ class Forming:
     @property
     def answered(self) -> bool:
         """Whether the vendor has ever answered."""
-        return self._word is not None
+        return self._last_query is not None
 
     def silent_since(self, until: int) -> int | None:
         """Return the last slice's instant if two later closes up to `until` had no good bar of any symbol, else
@@ -160,11 +163,11 @@ class Forming:
         """
         first = self.closes.after(self.newest)
         second = None if first is None else self.closes.after(first[0])
-        return self.newest if second is not None and second[0] <= min(until, self.said) else None
+        return self.newest if second is not None and second[0] <= min(until, self.emitted_until) else None
 
     def heard(self, close: int) -> bool:
         """Whether the stream has sent data without interruption since `close`."""
-        return self._hearing_since is not None and self._hearing_since <= close
+        return self._heard_since is not None and self._heard_since <= close
 
     def actions_from(self) -> int:
         """Return the open before which actions must be queried, ns UTC; 0 before the first query."""
@@ -183,24 +186,26 @@ class Forming:
             out += self._actions.take(market.ts_event)
             out.append(market)
         out += self._actions.take(limit + 1)
-        self.said = max(self.said, limit)
-        for ts in [t for t in self._arrived if t <= self.said and t != self.newest]:
+        self.emitted_until = max(self.emitted_until, limit)
+        for ts in [t for t in self._arrived if t <= self.emitted_until and t != self.newest]:
             del self._arrived[ts]
-        self._heard = {t for t in self._heard if t > self.said}
-        out.append(Until(self.said))
+        self._heard = {t for t in self._heard if t > self.emitted_until}
+        out.append(Until(self.emitted_until))
         return out
 
     def _resolved(self) -> int:
         """Return the instant up to which every close has arrived or is confirmed absent."""
-        return self.said if self._word is None else max(self.said, self._word - self._grace)
+        return (
+            self.emitted_until if self._last_query is None else max(self.emitted_until, self._last_query - self._grace)
+        )
 
     def _complete(self, ts: int, who: Bools) -> bool:
         here = self._arrived.get(ts)
         return here is not None and bool(np.all(here[who]))
 
     def _limit(self, now: int) -> int:
-        if self._word is None:
-            return self.said  # not even the closing times of its bars are known yet
+        if self._last_query is None:
+            return self.emitted_until  # not even the closing times of its bars are known yet
         done = self._resolved()
         while (due := self.closes.after(done)) is not None and due[0] <= now:
             ts, who = due
@@ -214,47 +219,48 @@ class Forming:
     def _without_actions(self, limit: int, now: int) -> int:
         """Stop before an open whose actions were not queried yet."""
         asked = self._actions.asked_until
-        opened = self.closes.open_after(self.said if asked is None else max(asked, self.said))
+        opened = self.closes.open_after(self.emitted_until if asked is None else max(asked, self.emitted_until))
         if opened is None or opened > limit or (asked is not None and now >= opened + self._grace):
             return limit
-        return max(self.said, opened - 1)
+        return max(self.emitted_until, opened - 1)
 
     def _held_open(self, limit: int, done: int, now: int) -> int:
         """After a slice that lacks symbols, wait at its instant for a while: they may still arrive."""
         ripe = [int(e.max()) for e in (p.ts_event[p.ts_event <= limit] for _, p, _ in self._waiting) if len(e)]
         last = max(ripe, default=self.newest)
         due = self.closes.after(last - 1)
-        if due is None or due[0] != last or last < self.said or now >= last + self._grace + self._late:
+        if due is None or due[0] != last or last < self.emitted_until or now >= last + self._grace + self._late:
             return limit
         following = self.closes.after(last)
         over = following is not None and following[0] <= done
         return limit if over or self._complete(*due) else last
 
     def _place(self, rows: Rows) -> Placed:
-        return place_all(rows, self._universe, self._sessions, self._stamps, self._interval)
+        market = self._market
+        return place_all(rows, market.universe, market.sessions, market.stamps, market.interval_ns)
 
-    def _admit(self, rows: Rows, told: int, now: int, settled: int) -> list[int]:
-        """Admit bars known at `told` that arrived at `now`. Returns their closes later than `settled`."""
-        rows = rows.take(rows.ts >= np.where(rows.ts == np.iinfo(np.int64).min, rows.ts, self._first[rows.column]))
+    def _admit(self, rows: Rows, known_at: int, now: int, settled: int) -> list[int]:
+        """Admit bars known at `known_at` that arrived at `now`. Returns their closes later than `settled`."""
+        rows = rows.take((rows.ts == NO_STAMP) | (rows.ts >= self._first[rows.column]))
         placed = self._place(rows)
         outside = ~placed.inside & ~placed.extended
         if outside.any():
-            wrong, where = rows.take(outside), taken(placed, outside)
-            self._report(bad_bars(wrong, where, judge(wrong, where, self._interval), self._universe))
-        never = placed.inside & (placed.ts_open > now + min(self._interval, SKEW_NS))
+            wrong, where = rows.take(outside), placed.take(outside)
+            self._report(bad_bars(wrong, where, judge(wrong, where, self._market.interval_ns), self._universe))
+        never = placed.inside & (placed.ts_open > now + min(self._market.interval_ns, SKEW_NS))
         if never.any():
             why = np.full(int(np.sum(never)), Reason.FUTURE, dtype=np.int8)
-            self._report(bad_bars(rows.take(never), taken(placed, never), why, self._universe))
-        over = placed.inside & (placed.ts_event <= told)  # the others are unfinished
+            self._report(bad_bars(rows.take(never), placed.take(never), why, self._universe))
+        over = placed.inside & (placed.ts_event <= known_at)  # the others are unfinished
         if not over.all():
-            rows, placed = rows.take(over), taken(placed, over)
+            rows, placed = rows.take(over), placed.take(over)
         if not len(rows):
             return []
         self.closes.learn(rows.column, placed)
-        new = placed.ts_event > self.said
+        new = placed.ts_event > self.emitted_until
         if not new.all():
-            self._old(rows.take(~new), taken(placed, ~new), now)
-            rows, placed = rows.take(new), taken(placed, new)
+            self._old(rows.take(~new), placed.take(~new), now)
+            rows, placed = rows.take(new), placed.take(new)
         if len(rows):
             self._waiting.append((rows, placed, now))
         return self._note(rows.column, placed.ts_event, settled)
@@ -272,7 +278,7 @@ class Forming:
         """Store bars from before the start as reference for checks. Returns the others."""
         placed = self._place(rows)
         before = placed.inside & (placed.ts_event <= self.after)
-        self._tail.extend(rows.take(before), taken(placed, before), self._interval, self._actions.known)
+        self._tail.extend(rows.take(before), placed.take(before), self._market.interval_ns, self._actions.known)
         return rows.take(~before)
 
     def _old(self, rows: Rows, placed: Placed, now: int) -> None:
@@ -285,60 +291,52 @@ class Forming:
                 if self._tail.same(found, rows, k):
                     continue
                 if good:
-                    self._tell(rows, placed, k, "corrected", before)
+                    self._report([bad_bar(rows, placed, k, self._universe, "corrected")], before)
                     continue
             elif event <= self.after or event <= self._tail.oldest(column):
                 continue  # it is unknown whether it was emitted
-            if event == self.newest == self.said:
-                self._waiting.append((rows.take(which), taken(placed, which), now))
+            if event == self.newest == self.emitted_until:
+                self._waiting.append((rows.take(which), placed.take(which), now))
                 self._note(rows.column[which], placed.ts_event[which], event - 1)
             else:
-                self._tell(rows, placed, k, "late", None)
-
-    def _tell(self, rows: Rows, placed: Placed, k: int, reason: str, given: BadBar | None) -> None:
-        values = [c[k].item() for c in (rows.open, rows.high, rows.low, rows.close, rows.volume)]
-        symbol = self._universe.symbols[int(rows.column[k])]
-        self._report([BadBar(int(rows.ts[k]), int(placed.ts_event[k]), symbol, reason, *values)], given)
+                self._report([bad_bar(rows, placed, k, self._universe, "late")])
 
     def _report(self, bars: Sequence[BadBar], given: BadBar | None = None) -> None:
         for bar in bars:
             # compared as text, because NaN is not equal to itself
             name = (bar.ts, bar.symbol, bar.reason, str((bar.open, bar.high, bar.low, bar.close, bar.volume)))
-            if name in self._told:
+            if name in self._reported:
                 continue
-            while len(self._told) >= _TOLD:
-                del self._told[next(iter(self._told))]
-            self._told[name] = None
-            self._put_aside(bar, given)
+            while len(self._reported) >= _MOST_REPORTED:
+                del self._reported[next(iter(self._reported))]
+            self._reported[name] = None
+            self._market.put_aside(bar, given)
 
     def _slices(self, limit: int) -> Iterator[MarketSlice]:
         """Yield the good queued bars up to `limit`, checked against earlier bars and merged by instant."""
         chunks = [(rows, placed, seen) for rows, placed, seen in self._waiting if np.any(placed.ts_event <= limit)]
         if not chunks:
             return
-        rows = Rows(*(np.concatenate([getattr(r, n) for r, _, _ in chunks]) for n in Rows.__slots__))
-        placed = Placed(*(np.concatenate([getattr(p, n) for _, p, _ in chunks]) for n in Placed.__slots__))
+        self._waiting = [chunk for chunk in self._waiting if not np.any(chunk[1].ts_event <= limit)]
+        rows, placed = concatenated([r for r, _, _ in chunks]), concatenated([p for _, p, _ in chunks])
         seen = np.concatenate([np.full(len(r), t, dtype=np.int64) for r, _, t in chunks])
-        later = [chunk for chunk in self._waiting if not np.any(chunk[1].ts_event <= limit)]
         keep = placed.ts_event > limit
-        self._waiting = later
-        if keep.any():
-            for t in np.unique(seen[keep]).tolist():
-                mine = keep & (seen == t)
-                self._waiting.append((rows.take(mine), taken(placed, mine), t))
+        for t in np.unique(seen[keep]).tolist():
+            mine = keep & (seen == t)
+            self._waiting.append((rows.take(mine), placed.take(mine), t))
         order = np.flatnonzero(~keep)
         order = order[np.lexsort((order, placed.ts_event[order], rows.column[order]))]
         column, event = rows.column[order], placed.ts_event[order]
         last = np.ones(len(order), dtype=np.bool_)  # the newest version of a repeated bar
         last[:-1] = (column[1:] != column[:-1]) | (event[1:] != event[:-1])
         order = order[last]
-        rows, placed, seen = rows.take(order), taken(placed, order), seen[order]
-        reason = self._tail.extend(rows, placed, self._interval, self._actions.known)
+        rows, placed, seen = rows.take(order), placed.take(order), seen[order]
+        reason = self._tail.extend(rows, placed, self._market.interval_ns, self._actions.known)
         self._report(bad_bars(rows, placed, reason, self._universe))
         good = reason == Reason.GOOD
         if good.any():
-            daily = self._interval >= DAY_NS
-            columns = merge(rows.take(good), taken(placed, good), self._universe.size, daily=daily)
+            daily = self._market.interval_ns >= DAY_NS
+            columns = merge(rows.take(good), placed.take(good), self._universe.size, daily=daily)
             at = np.searchsorted(columns.ts_event, placed.ts_event[good])
             came = np.zeros(len(columns.ts_event), dtype=np.int64)
             np.maximum.at(came, at, seen[good])

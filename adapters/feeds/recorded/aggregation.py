@@ -1,16 +1,15 @@
 """Builds bars from files of trades or finer bars: each part is checked first, then combined within the sessions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from quantd.adapters.feeds.bars.checks import Reason, Reasons, judge
 from quantd.adapters.feeds.bars.merge import place_all
 from quantd.adapters.feeds.bars.resample import Resampler
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.bars.stamps import IntervalError, Placed, Stamps, interval_ns
 from quantd.adapters.feeds.errors import FeedError
-from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
 from quantd.trading.sessions import Sessions
 
@@ -33,29 +32,7 @@ def place_parts(rows: Rows, universe: Universe, sessions: Mapping[str, Sessions]
         return place_all(rows, universe, sessions, stamps, part)
     inside = place_all(rows, universe, sessions, "open", part).inside
     at = np.where(inside | (rows.ts == NO_STAMP), rows.ts, rows.ts - 1)
-    return place_all(Rows(at, *(getattr(rows, n) for n in Rows.__slots__[1:])), universe, sessions, "open", part)
-
-
-def judge_parts(
-    rows: Rows, placed: Placed, part: int, actions: Sequence[Action] = (), now: int | None = None
-) -> Reasons:
-    """Return the Reason of each part. Trades may share an instant, repeat a price and come in any order."""
-    if part > 1:
-        return judge(rows, placed, part, actions, now)
-    reason = np.zeros(len(rows), dtype=np.int8)
-    wrong = (
-        (rows.ts == NO_STAMP, Reason.STAMP),
-        (np.isnan(rows.close) | np.isnan(rows.volume), Reason.NAN),
-        (np.isinf(rows.close) | np.isinf(rows.volume), Reason.INFINITE),
-        (rows.close_nano <= 0, Reason.NON_POSITIVE),
-        (rows.volume < 0, Reason.VOLUME),
-        (~placed.inside, Reason.SESSION),
-    )
-    for bad, why in wrong:
-        reason[bad & (reason == Reason.GOOD)] = why
-    if now is not None:
-        reason[(placed.ts_event > now) & (reason == Reason.GOOD)] = Reason.FUTURE
-    return reason
+    return place_all(replace(rows, ts=at), universe, sessions, "open", part)
 
 
 def bars_of(

@@ -1,6 +1,7 @@
 """A recorded market from files: bars at their true closes, merged by instant, with corporate actions between them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -9,11 +10,11 @@ import numpy as np
 
 from quantd.adapters.calendars import day_ns
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
-from quantd.adapters.feeds.bars.merge import Columns, bad_bars, horizon, merge, place_all, taken, timed
+from quantd.adapters.feeds.bars.merge import Columns, bad_bars, horizon, merge, place_all, timed
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns, warm_from
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.recorded.aggregation import bars_of, judge_parts, part_ns, place_parts
+from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_parts
 from quantd.adapters.feeds.recorded.bar_files import digest, read_actions, read_bars, read_trades
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
@@ -24,41 +25,29 @@ BLOCK_ROWS: Final = 4096
 """Slices per block. The integers of a block are Python lists, so that blocks are built on demand."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Replay:
     """A recorded market over files. Its items are in time order: an action precedes the slice that it opens.
 
     `quarantined` are the rejected bars, by time. `count` is the number of slices, `first_ts` and `last_ts` their first
     and last `ts_event`. `start_key` is the date (ns at 00:00 UTC) from which trading may begin; earlier slices are
-    warm-up. `adjusted` means that the files' prices are already adjusted for splits and dividends. `extended` is the
-    number of bars omitted because they lie before the open or after the close.
+    warm-up. `extended` is the number of bars omitted because they lie before the open or after the close.
     """
 
-    def __init__(
-        self,
-        *,
-        universe: Universe,
-        interval_ns: int,
-        digest: str,
-        columns: Columns,
-        actions: Sequence[Action],
-        quarantined: Sequence[BadBar],
-        start_key: int,
-        adjusted: bool,
-        extended: int = 0,
-    ) -> None:
-        self.universe: Final = universe
-        self.interval_ns: Final = interval_ns
-        self.digest: Final = digest
-        self.quarantined: Final = tuple(quarantined)
-        self.actions: Final = tuple(actions)
-        self.start_key: Final = start_key
-        self.adjusted: Final = adjusted
-        self.extended: Final = extended
-        self._columns = columns
+    universe: Universe
+    interval_ns: int
+    digest: str
+    columns: Columns
+    actions: tuple[Action, ...]
+    quarantined: tuple[BadBar, ...]
+    start_key: int
+    extended: int
+
+    def __post_init__(self) -> None:
         self._block: Block | None = None
         # An action precedes the first slice known after it; a bar that closes at the same instant precedes the action.
-        after = np.searchsorted(columns.ts_event, [a.ts for a in actions], side="right")
-        self._action_row: Final[list[int]] = after.tolist()
+        after = np.searchsorted(self.columns.ts_event, [a.ts for a in self.actions], side="right")
+        self._action_row: list[int] = after.tolist()
 
     @classmethod
     def load(
@@ -116,7 +105,7 @@ class Replay:
         chosen |= rows.ts == NO_STAMP  # its time is unknown: it is quarantined rather than omitted
         extended = int(np.sum(chosen & placed.extended))
         chosen &= ~placed.extended
-        rows, placed = rows.take(chosen), taken(placed, chosen)
+        rows, placed = rows.take(chosen), placed.take(chosen)
         where = ", ".join(p.name for p in paths)
         if not len(rows):
             raise FeedError(
@@ -124,7 +113,7 @@ class Replay:
             )
 
         listed = timed(read_actions(actions, universe), universe, sessions) if actions is not None else []
-        reason = judge_parts(rows, placed, part, listed, now)
+        reason = judge(rows, placed, part, listed, now)
         bad = bad_bars(rows, placed, reason, universe)
         good = _good(reason, where, stamps)
         if build_from:
@@ -133,7 +122,7 @@ class Replay:
             reason = judge(rows, placed, length, listed, now)
             bad += bad_bars(rows, placed, reason, universe)
             good = _good(reason, where, stamps)
-        columns = merge(rows.take(good), taken(placed, good), universe.size, daily=length == DAY_NS)
+        columns = merge(rows.take(good), placed.take(good), universe.size, daily=length == DAY_NS)
         selection = f"1|{universe.symbols}|{stamps}|{interval}|{start}|{end}|{warmup}|{adjusted}|{actions is not None}"
         selection += f"|{build_from}" if build_from else ""
         return cls(
@@ -141,24 +130,23 @@ class Replay:
             interval_ns=length,
             digest=digest(paths if actions is None else (*paths, actions), selection),
             columns=columns,
-            actions=[a for a in listed if columns.ts_open[0] < a.ts <= columns.ts_event[-1]],
-            quarantined=bad,
+            actions=tuple(a for a in listed if columns.ts_open[0] < a.ts <= columns.ts_event[-1]),
+            quarantined=tuple(bad),
             start_key=int(columns.key[0]) - int(columns.key[0]) % DAY_NS if start is None else day_ns(start),
-            adjusted=adjusted,
             extended=extended,
         )
 
     @property
     def count(self) -> int:
-        return len(self._columns.ts_event)
+        return len(self.columns.ts_event)
 
     @property
     def first_ts(self) -> int:
-        return int(self._columns.ts_event[0])
+        return int(self.columns.ts_event[0])
 
     @property
     def last_ts(self) -> int:
-        return int(self._columns.ts_event[-1])
+        return int(self.columns.ts_event[-1])
 
     def items(self, first: int = 0) -> Iterator[Action | MarketSlice]:
         """Iterate over actions and slices in time order, from slice number `first` with the actions directly
@@ -178,20 +166,16 @@ class Replay:
 
         The data are copies, so that nothing later is reachable. Raises ValueError when nothing is known at `ts`.
         """
-        count = int(np.searchsorted(self._columns.ts_event, ts, side="right"))
+        count = int(np.searchsorted(self.columns.ts_event, ts, side="right"))
         if not count:
             raise ValueError(f"no bar is known at {ts}")
-        columns = Columns(**{name: getattr(self._columns, name)[:count].copy() for name in Columns.__slots__})
-        return Replay(
-            universe=self.universe,
-            interval_ns=self.interval_ns,
+        columns = Columns(**{name: getattr(self.columns, name)[:count].copy() for name in Columns.__slots__})
+        return replace(
+            self,
             digest=f"{self.digest} until {columns.ts_event[-1]}",
             columns=columns,
-            actions=[a for a in self.actions if a.ts <= columns.ts_event[-1]],
-            quarantined=[b for b in self.quarantined if b.ts_event <= ts],
-            start_key=self.start_key,
-            adjusted=self.adjusted,
-            extended=self.extended,
+            actions=tuple(a for a in self.actions if a.ts <= columns.ts_event[-1]),
+            quarantined=tuple(b for b in self.quarantined if b.ts_event <= ts),
         )
 
     def slice_at(self, index: int) -> MarketSlice:
@@ -214,7 +198,7 @@ class Replay:
         block = self._block  # reports read slices in another thread: the checked block must be the returned one
         if block is None or block.index0 != index0:
             rows = slice(index0, index0 + BLOCK_ROWS)
-            block = Block(**{n: getattr(self._columns, n)[rows] for n in Columns.__slots__}, index0=index0)
+            block = Block(**{n: getattr(self.columns, n)[rows] for n in Columns.__slots__}, index0=index0)
             self._block = block
         return block
 

@@ -1,5 +1,4 @@
-"""Alpaca's bars as they are made, over its WebSocket: one-minute bars and their corrections; and of stocks what the
-tape says of halts and of limits up and down."""
+"""Alpaca's WebSocket: one-minute bars and their corrections, and halts and price limits of stocks."""
 
 from collections.abc import AsyncGenerator, Callable
 from datetime import UTC
@@ -22,35 +21,40 @@ if TYPE_CHECKING:
     from aiohttp import ClientWebSocketResponse
 
 STREAM_URL: Final = "wss://stream.data.alpaca.markets"
+SILENCE_S: Final = 20.0
+"""Time without an answer to pings after which the connection counts as lost."""
+
 _BAR_KINDS: Final = ("b", "u")
 """A bar, and a bar corrected by late trades."""
 
 HALTS: Final = frozenset("2HP")
-"""Status codes that end trading: a halt on tapes A and B, a halt and a volatility pause on tape C. Quotes that come
-back (Q) are no trading yet, and the other codes say something about trading that goes on."""
+"""Status codes of a stop: a halt on tapes A and B, a halt and a volatility pause on tape C.
+
+Resumed quotes (Q) are no trading yet. The other codes are about continued trading.
+"""
 
 RESUMES: Final = frozenset("3T")
-"""Status codes with which trading goes on."""
+"""Status codes of resumed trading."""
 
 NO_TAPE: Final = frozenset({400, 405, 409, 410})
-"""Codes with which a plan refuses a channel that it does not have."""
+"""Error codes for a channel that the plan lacks."""
 
 _CODES: Final[dict[int, tuple[str, str, bool, float]]] = {
-    # code: what, remedy, does asking again help, after how long (https://docs.alpaca.markets, real-time stock data)
-    401: ("it was asked before the key was shown", "", True, 0.0),
+    # code: what, remedy, whether to retry, after how many seconds (https://docs.alpaca.markets, real-time stock data)
+    401: ("a request preceded the authentication", "", True, 0.0),
     402: ("it refuses the key", "Check QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET", False, 0.0),
-    404: ("it waited too long for the key", "", True, 0.0),
+    404: ("the authentication took too long", "", True, 0.0),
     405: ("more symbols than the plan allows", "Take fewer symbols, or another plan", False, 0.0),
     406: ("another connection of this account is open", "Stop the other program, or take another plan", True, 30.0),
-    407: ("we read too slowly and were left behind", "", True, 0.0),
+    407: ("this client reads too slowly", "", True, 0.0),
     409: ("the plan does not allow this feed", 'Take feed "iex", which is free', False, 0.0),
-    410: ("it does not know what was subscribed", "", False, 0.0),
-    500: ("it is in trouble", "", True, 5.0),
+    410: ("it does not know the subscription", "", False, 0.0),
+    500: ("it is unavailable", "", True, 5.0),
 }
 
 
 class _Message(Struct):
-    """Every kind of message at once: T tells which fields are there."""
+    """The fields of all kinds of messages; T is the kind."""
 
     T: str
     msg: str = ""
@@ -73,11 +77,7 @@ _messages: Final = msgspec.json.Decoder(list[_Message])
 
 
 class AlpacaStream:
-    """A Stream of one-minute bars, dated by their open. One connection an account: a second one is refused by Alpaca
-    (406).
-
-    `silence_s` bounds how long the connection may be mute to our pings before it counts as lost.
-    """
+    """A Stream of one-minute bars, stamped with their open. Alpaca refuses a second connection of an account (406)."""
 
     def __init__(
         self,
@@ -88,7 +88,6 @@ class AlpacaStream:
         feed: StockFeed = "iex",
         crypto: bool = False,
         url: str = STREAM_URL,
-        silence_s: float = 20.0,
         timeout_s: float = 10.0,
     ) -> None:
         if not (key and secret):
@@ -96,22 +95,22 @@ class AlpacaStream:
             raise SourceError("alpaca", "its stream needs a key and a secret", remedy, again=False)
         self._universe, self._key, self._secret = universe, key, secret
         self._url = f"{url.rstrip('/')}/{'v1beta3/crypto/us' if crypto else f'v2/{feed}'}"
-        self._silence_s, self._timeout_s = silence_s, timeout_s
+        self._timeout_s = timeout_s
         self._socket: ClientWebSocketResponse | None = None
-        self._told: Callable[[Halted | Limited], None] | None = None
+        self._receiver: Callable[[Halted | Limited], None] | None = None
         self._tape = not crypto
-        """Whether halts and limits may be subscribed to: not where there are none, or the plan refused them."""
-        self._asked = self._heeded = False
+        """Whether to subscribe to halts and limits: stocks only, and not after a refusal by the plan."""
+        self._tape_pending = self._bars_subscribed = False
         self._limits: dict[int, tuple[int, int]] = {}
         self._close: dict[int, int] = {}
         self._at_limit: dict[int, tuple[int, int]] = {}
 
-    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
-        """Who is told, as it comes, what is halted and what has come to a limit; before `bars` is read."""
-        self._told = told
+    def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
+        """Register the receiver of halts and limits, before `bars` is read."""
+        self._receiver = receiver
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        """Connect, show the key, subscribe, then bars as they come. Raises SourceError when the connection is lost."""
+        """Connect, authenticate, subscribe, then bars as they arrive. Raises SourceError for a lost connection."""
         import aiohttp
 
         try:
@@ -119,7 +118,7 @@ class AlpacaStream:
                 aiohttp.ClientSession() as session,
                 session.ws_connect(
                     self._url,
-                    heartbeat=2 * self._silence_s / 3,  # aiohttp gives up half a heartbeat after an unanswered ping
+                    heartbeat=2 * SILENCE_S / 3,  # aiohttp gives up half a heartbeat after an unanswered ping
                     timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
                 ) as socket,
             ):
@@ -141,7 +140,7 @@ class AlpacaStream:
             self._socket = None
 
     async def close(self) -> None:
-        """End the connection; whoever reads gets SourceError."""
+        """Close the connection; the reader gets SourceError."""
         if self._socket is not None:
             await self._socket.close()
 
@@ -151,9 +150,9 @@ class AlpacaStream:
         await self._expect(socket, "authenticated")
         symbols = list(self._universe.symbols)
         await socket.send_json({"action": "subscribe", "bars": symbols, "updatedBars": symbols})
-        self._asked, self._heeded = self._tape and self._told is not None, False
-        if self._asked:
-            # apart from the bars: a plan without them refuses these alone
+        self._tape_pending, self._bars_subscribed = self._tape and self._receiver is not None, False
+        if self._tape_pending:
+            # separate from the bars, because a plan without them refuses this request alone
             await socket.send_json({"action": "subscribe", "statuses": symbols, "lulds": symbols})
 
     async def _expect(self, socket: "ClientWebSocketResponse", word: str) -> None:
@@ -170,14 +169,14 @@ class AlpacaStream:
         try:
             messages = _messages.decode(frame.data)
         except (msgspec.DecodeError, ValueError):
-            raise SourceError("alpaca", "its stream sent what is not as documented") from None
+            raise SourceError("alpaca", "a message of its stream is not as documented") from None
         for message in messages:
             if message.T == "subscription":
-                # the bars' comes first; after the second nothing is asked any more
-                self._heeded, self._asked = True, self._asked and not self._heeded
+                # the first one is for the bars, the second one for halts and limits
+                self._bars_subscribed, self._tape_pending = True, self._tape_pending and not self._bars_subscribed
             if message.T == "error":
-                if self._asked and self._heeded and message.code in NO_TAPE:
-                    self._asked = self._tape = False
+                if self._tape_pending and self._bars_subscribed and message.code in NO_TAPE:
+                    self._tape_pending = self._tape = False
                     continue
                 what, remedy, again, after_s = _CODES.get(message.code, (message.msg, "", True, 5.0))
                 raise SourceError(
@@ -186,8 +185,8 @@ class AlpacaStream:
         return messages
 
     def _tell(self, messages: list[_Message], rows: Rows) -> None:
-        """Say what is halted or goes on, and what has come to a limit; a limit is told again when it moves."""
-        if self._told is None:
+        """Report halts, resumptions and reached limits; a limit is reported again when it moves."""
+        if self._receiver is None:
             return
         for message in messages:
             column = self._universe.index.get(message.S)
@@ -196,29 +195,29 @@ class AlpacaStream:
             try:
                 if message.T == "s" and message.sc in HALTS | RESUMES:
                     why = " ".join(x for x in (message.sm, message.rm) if x) or message.sc
-                    self._told(
+                    self._receiver(
                         Halted(instant_ns(message.t, UTC), column, message.sc in HALTS, why[:200], announced=True)
                     )
                 elif message.T == "l" and message.u is not None and message.d is not None:
                     self._limits[column] = int(message.d * NANO), int(message.u * NANO)
                     self._limit(column, instant_ns(message.t, UTC))
             except (ValueError, ArithmeticError):
-                raise SourceError("alpaca", "its stream says of a halt what cannot be read") from None
+                raise SourceError("alpaca", "a message of its stream about a halt cannot be read") from None
         for column, close, ts in zip(rows.column.tolist(), rows.close_nano.tolist(), rows.ts.tolist(), strict=True):
             self._close[column] = close
             self._limit(column, ts + 60 * NANO)
 
     def _limit(self, column: int, ts: int) -> None:
-        """Whether the last price is at a limit, or beyond."""
+        """Report a last price at a limit or beyond."""
         limits, close = self._limits.get(column), self._close.get(column)
         if limits is None or close is None:
             return
         down, up = limits
         if down < close and (not up or close < up):
             self._at_limit.pop(column, None)
-        elif self._at_limit.get(column) != limits and self._told is not None:
+        elif self._at_limit.get(column) != limits and self._receiver is not None:
             self._at_limit[column] = limits
-            self._told(Limited(ts, column, down, up))
+            self._receiver(Limited(ts, column, down, up))
 
     def _bars(self, messages: list[_Message]) -> Rows:
         index = self._universe.index

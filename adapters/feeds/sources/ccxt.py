@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from functools import partial
 from typing import Any, Final
 
-from quantd.adapters.exchange.client import Access, Exchange, NoExchange, connect, hang_up, leave
+from quantd.adapters.exchange.client import Access, Exchange, NoExchange, connect, hang_up, leave, market_of
 from quantd.adapters.exchange.errors import Outcome, outcome
 from quantd.adapters.exchange.numbers import NotExact, decimal
 from quantd.adapters.feeds.bars.rows import ActionRow, Bar, Number, Rows, nano, rows_of
@@ -128,8 +128,7 @@ class CryptoSource:
         markets = await self._ask(exchange, exchange.load_markets)
         names = []
         for symbol in self._universe.symbols:
-            asked = (symbol, symbol.replace("-", "/"), f"{symbol}/{self._universe.currency}")
-            name = next((each for each in asked if each in markets), None)
+            name = market_of(markets, symbol, self._universe.currency)
             if name is None:
                 remedy = f'Write it as "BTC/{self._universe.currency}"'
                 raise SourceError(self.name, f"{symbol} is no market of this venue", remedy, again=False)

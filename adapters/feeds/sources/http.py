@@ -1,11 +1,11 @@
-"""Bars from any HTTP source that answers in JSON, by a mapping: where the rows lie and what their fields are called."""
+"""Bars from any HTTP source with JSON answers, by a mapping of its address, rows and fields."""
 
 import base64
 import hashlib
 import hmac
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -32,7 +32,6 @@ StampFormat = Literal["s", "ms", "us", "ns", "iso", "date"]
 _PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _MOST_PAGES: Final = 10_000
 
-
 VENDOR: Final = Vendor(
     "http",
     source="quantd.adapters.feeds.sources.http:source",
@@ -48,9 +47,11 @@ VENDOR: Final = Vendor(
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """How a request is signed with HMAC-SHA256. `text` is what is signed, of {timestamp}, {method}, {path} and {query};
-    the result goes into a header or a query parameter, and so does the timestamp. `secret` says how the key is
-    written."""
+    """The HMAC-SHA256 signature of a request.
+
+    `text` is the signed text, of {timestamp}, {method}, {path} and {query}. The signature and the timestamp go into
+    headers or query parameters. `secret` is the encoding of the key.
+    """
 
     text: str = "{query}"
     header: str = ""
@@ -64,18 +65,18 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class HttpMapping:
-    """One vendor's answers. In `url`, {symbol} {start} {end} {interval} {key} are filled in. `rows` is the dotted path
-    to the list of bars (empty: the document itself); {symbol} in it is the vendor's name. Each of `ts`, `open` ... is a
-    field's dotted name in a bar, or its place ("0") where a bar is a list; with `columns` the fields are lists side by
-    side; where the bars are an object by stamp, `ts` is "@key".
+    """The address and answers of one vendor.
 
-    `stamps` says what a bar's stamp is; "session" takes its date in `zone`. An answer without `rows` is an error,
-    unless
-    `rows_optional` says that the vendor leaves them out where there are none; `error` is the dotted path of a failure's
-    words.
+    `url` may contain {symbol} {start} {end} {interval} {key}. `rows` is the dotted path to the list of bars (empty: the
+    document itself); {symbol} in it is the vendor's name. `ts`, `open` ... are dotted names of fields in a bar, or
+    positions ("0") if a bar is a list. With `columns` the fields are lists side by side. For an object of bars by
+    stamp, `ts` is "@key".
 
-    Paging: by the token at `next_token`, sent as `next_parameter`; or, with `page_by_last`, from the last stamp on.
-    `end_inclusive` says that the vendor's {end} belongs to the range. `key_header` carries `key_text`, of {key}.
+    `stamps` is the stamp convention; "session" takes the date in `zone`. An answer without `rows` is an error, unless
+    `rows_optional` is set. `error` is the dotted path of the text of a failure.
+
+    Pages follow by the token at `next_token`, sent as `next_parameter`, or with `page_by_last` from the last stamp on.
+    `end_inclusive` means that {end} is part of the range. `key_header` carries `key_text`, which contains {key}.
     """
 
     name: str
@@ -110,18 +111,10 @@ class HttpMapping:
 
 
 class HttpSource:
-    """A Source by mapping. `interval` as in config.toml; `clock` gives Unix time in s for signatures. It knows no
-    splits or dividends: `actions` is always empty, and raw prices need an actions file beside it."""
+    """A Source by mapping, without splits and dividends: raw prices need an actions file."""
 
     def __init__(
-        self,
-        mapping: HttpMapping,
-        universe: Universe,
-        interval: str,
-        *,
-        key: str = "",
-        secret: str = "",
-        clock: Callable[[], float] = time.time,
+        self, mapping: HttpMapping, universe: Universe, interval: str, *, key: str = "", secret: str = ""
     ) -> None:
         needs_key = mapping.key_header or "{key}" in mapping.url or "{key}" in "".join(mapping.headers.values())
         if needs_key and not key:
@@ -131,15 +124,15 @@ class HttpSource:
         self._mapping, self._universe, self._interval = mapping, universe, interval
         self.name, self.stamps, self.adjusted = mapping.name, mapping.stamps, mapping.adjusted
         self._length_ns = interval_ns(interval)
-        self._key, self._secret, self._clock = key, secret, clock
+        self._key, self._secret = key, secret
         self._zone = ZoneInfo(mapping.zone)
-        # may the next page begin after the newest bar? Where the vendor takes dates only, bars of that day come again
+        # whether the next page can begin after the newest bar; with dates only, bars of that day are repeated
         self._fine = _unit_ns(mapping.ask_format) <= self._length_ns
         self._web = Web(mapping.name, rate=mapping.rate, timeout_s=mapping.timeout_s, hide=(key, secret))
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """One symbol after the other. Raises SourceError."""
-        # a vendor may stamp a session by an instant of the day before or after its date, by where its exchange lies
+        """The bars of one symbol after the other. Raises SourceError."""
+        # depending on the exchange's zone, a session's stamp may lie on the day before or after its date
         wider = DAY_NS if self.stamps == "session" else 0
         parts = []
         for column, symbol in enumerate(self._universe.symbols):
@@ -160,7 +153,7 @@ class HttpSource:
         for _ in range(_MOST_PAGES):
             document = await self._page(symbol, begin, end_ns, token, further=newest >= 0)
             page = list(self._read(document, column, symbol))
-            # a page asked for from the last stamp on begins with the bars that the one before ended with
+            # a page from the last stamp on begins with the last bars of the previous page
             fresh = [bar for bar in page if bar[0] > newest] if self._mapping.page_by_last else page
             found += fresh
             if self._mapping.page_by_last:
@@ -195,7 +188,7 @@ class HttpSource:
         if m.key_header:
             headers[m.key_header] = _filled(m.key_text, {"key": self._key})
         if m.signature is not None:
-            url, headers = signed(m.signature, url, headers, self._secret, self._clock())
+            url, headers = signed(m.signature, url, headers, self._secret, time.time())
         body = await self._web.get(url, headers=headers)
         try:
             document = _decoder.decode(body)
@@ -207,7 +200,7 @@ class HttpSource:
         return document
 
     def _ask(self, ns: int, *, up: bool) -> str:
-        """An instant as the vendor writes it, rounded to its unit."""
+        """An instant in the vendor's format, rounded to its unit."""
         how = self._mapping.ask_format
         unit = _unit_ns(how)
         ns = -(-ns // unit) * unit if up else ns // unit * unit
@@ -266,7 +259,7 @@ class HttpSource:
 def signed(
     how: Signature, url: str, headers: Mapping[str, str], secret: str, now_s: float
 ) -> tuple[str, dict[str, str]]:
-    """The url and the headers of a GET with its signature (HMAC-SHA256, RFC 2104)."""
+    """The url and headers of a GET with its signature (HMAC-SHA256, RFC 2104)."""
     stamp = str(int(now_s * 1_000_000) * _PER_SECOND[how.timestamp] // 1_000_000)
     out = dict(headers)
     if how.timestamp_parameter:
@@ -289,7 +282,7 @@ def _unit_ns(how: StampFormat) -> int:
     return NANO * 86_400 if how == "date" else NANO // _PER_SECOND.get(how, 1)
 
 
-_decoder: Final = msgspec.json.Decoder(float_hook=str)  # prices stay text: a float would round them
+_decoder: Final = msgspec.json.Decoder(float_hook=str)  # prices stay text, because a float would round them
 
 
 def _at(value: Any, path: str) -> Any:
@@ -297,7 +290,7 @@ def _at(value: Any, path: str) -> Any:
     if not path:
         return value
     if isinstance(value, dict) and path in value:
-        return value[path]  # a name may hold dots itself: BRK.B
+        return value[path]  # a name may contain dots: BRK.B
     for part in path.split("."):
         if isinstance(value, dict):
             value = value.get(part)
@@ -309,7 +302,7 @@ def _at(value: Any, path: str) -> Any:
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
-    """{name} replaced for the names in `values`, and nothing else: a url may hold other braces."""
+    """Replace each {name} of `values`; other braces of a url are preserved."""
     for name, value in values.items():
         text = text.replace("{" + name + "}", value)
     return text
@@ -324,7 +317,7 @@ def source(request: Request) -> HttpSource:
 
 
 def read_mapping(path: Path) -> HttpMapping:
-    """An HttpMapping out of a TOML file. Raises FileWrong, naming the file, the key and what to write."""
+    """Read a mapping from a TOML file. Raises FileWrong."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,5 +1,7 @@
-"""Yahoo Finance through yfinance: prices made raw again, splits and dividends as actions. Free, without a key and
-without a promise: for study and as a fallback, not as the only source of a live account."""
+"""Yahoo Finance through yfinance: raw prices, and splits and dividends as actions.
+
+It is free and needs no key, but has no guarantee: use it for study and as a fallback, not alone for a live account.
+"""
 
 import asyncio
 import logging
@@ -43,18 +45,18 @@ VENDOR: Final = Vendor(
 REACH_DAYS: Final[Mapping[str, int]] = {
     "1m": 7, "2m": 60, "5m": 60, "15m": 60, "30m": 60, "90m": 60, "1h": 730, "1d": 36_500,
 }  # fmt: skip
-"""Yahoo's intervals, and how many days back it has them."""
+"""Yahoo's intervals, with the number of days for which it has them."""
 
 _HISTORY_DAY: Final = datetime(1970, 1, 2, tzinfo=UTC)
 _THREADS: Final = 4
 _PRICES: Final = ("Open", "High", "Low", "Close")
 _LARGEST_RATIO: Final = 10_000
 _DIVIDEND_ROUNDED_BY: Final = 0.5e-6
-"""Yahoo divides dividends by later splits and keeps six decimals: 0.108929 is 3.05 before 7:1 and 4:1."""
+"""Yahoo divides dividends by later splits and rounds to six decimals: 0.108929 is 3.05 before 7:1 and 4:1."""
 
 _FRESH_NS: Final = 60 * NANO
 _one_at_a_time: Final = Lock()
-"""yfinance keeps one session, one cookie and one set of switches for a whole process."""
+"""yfinance has one session, one cookie and one set of switches per process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,11 @@ class _Answer:
 
 
 class YahooSource:
-    """A Source. Yahoo divides its prices, volumes and dividends by every later split: they are multiplied back, so that
-    `bars` are what was paid. With `adjusted` prices are instead as Yahoo adjusts them for splits and dividends, and
-    there are no actions.
+    """A Source. Yahoo divides prices, volumes and dividends by every later split; `bars` multiplies them back.
 
-    `symbols` maps ours to Yahoo's where they differ (US share classes and pairs are mapped anyway: BRK.B is BRK-B,
-    BTC/USD is BTC-USD). `deadline_s` bounds one symbol. `gateway` ("http://host:port") receives what would go to
-    yahoo.com: a proxy of one's own. `cookies` is a folder for yfinance's small caches. `told` hears which share of the
-    symbols has been answered.
-    `now` gives ns UTC.
+    With `adjusted`, prices are as Yahoo adjusts them for splits and dividends, and there are no actions. `deadline_s`
+    bounds one symbol. `gateway` ("http://host:port") is a proxy for yahoo.com. `cookies` is a folder for yfinance's
+    caches. `progress` receives the share of answered symbols. `now` returns ns UTC.
     """
 
     name: Final = "yahoo"
@@ -85,11 +83,10 @@ class YahooSource:
         interval: str,
         *,
         adjusted: bool = False,
-        symbols: Mapping[str, str] | None = None,
         deadline_s: float = 30.0,
         gateway: str = "",
         cookies: Path | None = None,
-        told: Callable[[float], None] = lambda share: None,
+        progress: Callable[[float], None] = lambda share: None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         if interval not in REACH_DAYS:
@@ -99,16 +96,15 @@ class YahooSource:
         self._universe, self._interval, self.adjusted = universe, interval, adjusted
         self._daily = interval_ns(interval) == DAY_NS
         self.stamps: Final[Stamps] = "session" if self._daily else "open"
-        self._theirs = [(symbols or {}).get(i.symbol) or spelled(i) for i in universe.instruments]
+        self._theirs = [spelled(i) for i in universe.instruments]
         self._deadline_s, self._gateway, self._cookies, self._now = deadline_s, gateway, cookies, now
         self._threads = ThreadPoolExecutor(_THREADS, "yahoo")
         self._session: Any = None
-        self._told = told
+        self._progress = progress
         self._newest: dict[int, tuple[int, int, _Answer]] = {}
 
     async def bars(self, start_ns: int, end_ns: int) -> Rows:
-        """Raises SourceError; PartialAnswer names the symbols that Yahoo knows nothing of, with the bars of
-        the others."""
+        """Raises SourceError, and PartialAnswer with the unknown symbols and the bars of the others."""
         oldest = self._now() - REACH_DAYS[self._interval] * DAY_NS
         if start_ns < oldest and not self._daily:
             what = f"bars of {self._interval} go back {REACH_DAYS[self._interval]} days only, to {session_date(oldest)}"
@@ -126,8 +122,7 @@ class YahooSource:
         return whole(self.name, rows, self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
-        """Raises SourceError. A fund's capital gains are paid like dividends and are among them, unless Yahoo lists
-        them in its dividends already."""
+        """Raises SourceError. A fund's capital gains count as dividends, unless Yahoo includes them already."""
         if self.adjusted:
             return []
         answers, lost = await self._each(lambda column: self._known(column, start_ns))
@@ -142,13 +137,12 @@ class YahooSource:
             self._session = None
 
     async def _each(self, ask: Callable[[int], _Answer]) -> tuple[list[_Answer], dict[int, SourceError]]:
-        """Every symbol's answer; those that asking again cannot help are listed by column. Raises the first other
-        error."""
+        """The answers of all symbols, and permanent errors by column. Raises the first other error."""
         loop = asyncio.get_running_loop()
         size = self._universe.size
         asked = [loop.run_in_executor(self._threads, ask, column) for column in range(size)]
         for each in asked:
-            each.add_done_callback(lambda _: self._told(sum(a.done() for a in asked) / size))
+            each.add_done_callback(lambda _: self._progress(sum(a.done() for a in asked) / size))
         rounds = -(-size // _THREADS)
         try:
             async with asyncio.timeout(self._deadline_s * rounds):
@@ -168,7 +162,7 @@ class YahooSource:
         return answers, lost
 
     def _bars_of(self, column: int, start_ns: int, end_ns: int) -> _Answer:
-        """In a thread. Splits of after `end_ns` count too, so days are asked for up to now."""
+        """Runs in a thread. Splits after `end_ns` count too, so days are requested up to now."""
         history = self._history(column, start_ns)
         if self._daily:
             return history
@@ -176,7 +170,7 @@ class YahooSource:
         return _Answer(self._rows(frame, column, history.actions), history.actions)
 
     def _history(self, column: int, start_ns: int) -> _Answer:
-        # two weeks more: a range without a session is refused like an unknown symbol
+        # two weeks earlier, because a range without a session is refused like an unknown symbol
         begin = max(_moment(start_ns - 14 * DAY_NS), _HISTORY_DAY)
         frame = self._ask(column, start=begin, end=None, interval="1d")
         if frame is None:
@@ -187,13 +181,13 @@ class YahooSource:
         return answer
 
     def _known(self, column: int, start_ns: int) -> _Answer:
-        """The download of a moment ago, where there is one: whoever asks for bars asks for actions next."""
+        """A recent download of the same symbol if there is one, because a request for actions follows one for bars."""
         start, at_ns, answer = self._newest.get(column, (0, 0, None))
         fresh = answer is not None and start <= start_ns and self._now() - at_ns < _FRESH_NS
         return answer if answer is not None and fresh else self._history(column, start_ns)
 
     def _ask(self, column: int, **range_: Any) -> "pd.DataFrame | None":
-        """One download; None where the symbol is known and has nothing in the range. Raises SourceError."""
+        """One download; None for a known symbol without data in the range. Raises SourceError."""
         import yfinance  # type: ignore[import-untyped]
         from yfinance.exceptions import YFException, YFRateLimitError  # type: ignore[import-untyped]
 
@@ -208,15 +202,14 @@ class YahooSource:
         except YFRateLimitError:
             raise SourceError(self.name, f"too many requests ({symbol})", after_s=60.0) from None
         except (YFException, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            # curl's errors are OSErrors; those below are yfinance's way of saying that an answer was not what it
-            # expected
+            # curl raises OSError; yfinance raises the others for an unexpected answer
             status, words = session.chart.status, one_line(error, WORDS)
             if status == 404:
                 raise self._unknown(column, words) from None
             if 200 <= status < 500:
                 if isinstance(error, YFException | KeyError):
                     return None
-                raise SourceError(self.name, f"{symbol}: an answer that is not as it used to be ({words})") from None
+                raise SourceError(self.name, f"{symbol}: the format of its answer has changed ({words})") from None
             raise SourceError(self.name, f"{symbol}: HTTP {status or 'failed'}: {words}") from None
         ours = self._universe.instruments[column].currency
         if quoted and quoted != ours:  # GBp is pence: a hundredth of GBP
@@ -228,50 +221,37 @@ class YahooSource:
         return SourceError(self.name, f"{self._theirs[column]}: {words}", remedy, again=False)
 
     def _prepared(self) -> Any:
-        """yfinance set up so that it fails aloud and asks the network each time."""
+        """The session of yfinance, configured to raise errors and to query the network each time."""
         import yfinance
         from yfinance.data import YfData  # type: ignore[import-untyped]
 
         with _one_at_a_time:
             if self._session is None:
                 yfinance.config.debug.hide_exceptions = False
-                logging.getLogger("yfinance").addHandler(
-                    logging.NullHandler()
-                )  # what it raises need not be printed too
+                logging.getLogger("yfinance").addHandler(logging.NullHandler())  # its errors are raised
                 warnings.filterwarnings("ignore", module=r"yfinance(\..*)?$")
                 if self._cookies is not None:
                     self._cookies.mkdir(parents=True, exist_ok=True)
                     yfinance.set_tz_cache_location(str(self._cookies))
                 self._session = _session(self._gateway)
-            YfData.cache_get.cache_clear()  # it would keep an answer of 500 for as long as the process lives
+            YfData.cache_get.cache_clear()  # it would cache an answer of 500 for the life of the process
             return self._session
 
     def _rows(self, frame: "pd.DataFrame | None", column: int, actions: Sequence[ActionRow]) -> Rows:
         if frame is None or frame.empty:
             return rows_of(())
-        frame = frame[frame[list(_PRICES)].notna().any(axis=1)]  # a row of nothing is no bar
+        frame = frame[frame[list(_PRICES)].notna().any(axis=1)]  # a row without prices is no bar
         day = _days(frame)
         ts = day if self._daily else _stamps(frame.index)
         factor = np.ones(len(ts)) if self.adjusted else factors(day, actions)
         values = {name: frame[name].to_numpy(dtype=np.float64) for name in (*_PRICES, "Adj Close", "Volume")}
-        nano: dict[str, Ints] = {}
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = values["Adj Close"] / values["Close"]
-        for name in _PRICES:
-            nano[name] = exact_nano(values[name] * scale) if self.adjusted else paid(values[name], factor)
-        money: dict[str, Floats] = {name: currency(nano[name]) for name in _PRICES}
-        return Rows(
-            ts=ts,
-            column=np.full(len(ts), column, dtype=np.int64),
-            open=money["Open"],
-            high=money["High"],
-            low=money["Low"],
-            close=money["Close"],
-            volume=np.where(factor == 1.0, values["Volume"], np.rint(values["Volume"] / factor)),
-            open_nano=nano["Open"],
-            close_nano=nano["Close"],
-            source=np.zeros(len(ts), dtype=np.int64),
-        )
+        exact = [exact_nano(values[n] * scale) if self.adjusted else paid(values[n], factor) for n in _PRICES]
+        volume = np.where(factor == 1.0, values["Volume"], np.rint(values["Volume"] / factor))
+        zeros = np.zeros(len(ts), dtype=np.int64)
+        opened, high, low, close = map(currency, exact)
+        return Rows(ts, zeros + column, opened, high, low, close, volume, exact[0], exact[3], zeros)
 
 
 def spelled(instrument: Instrument) -> str:
@@ -281,7 +261,7 @@ def spelled(instrument: Instrument) -> str:
 
 
 def _actions(frame: "pd.DataFrame", column: int) -> list[ActionRow]:
-    """Splits, and dividends as they were paid on the shares of their day."""
+    """Splits, and dividends per share of their day."""
     if frame.empty:
         return []
     day = _days(frame)
@@ -294,7 +274,7 @@ def _actions(frame: "pd.DataFrame", column: int) -> list[ActionRow]:
     cash = frame["Dividends"].to_numpy(dtype=np.float64)
     if "Capital Gains" in frame.columns:
         gains = frame["Capital Gains"].to_numpy(dtype=np.float64)
-        cash = np.where(cash >= gains, cash, cash + gains)  # Yahoo has begun to list gains in the dividends too
+        cash = np.where(cash >= gains, cash, cash + gains)  # Yahoo now includes gains in the dividends
     nano = paid(cash, factors(day, found), _DIVIDEND_ROUNDED_BY)
     for at in np.flatnonzero(nano > 0).tolist():
         found.append(ActionRow(int(day[at]), column, "dividend", 1, 1, int(nano[at])))
@@ -302,20 +282,22 @@ def _actions(frame: "pd.DataFrame", column: int) -> list[ActionRow]:
 
 
 def _stamps(index: Any) -> Ints:
-    """A pandas DatetimeIndex, whatever its unit, as ns UTC."""
+    """A pandas DatetimeIndex in ns UTC."""
     return np.asarray(index.as_unit("ns").asi8, dtype=np.int64)
 
 
 def _days(frame: "pd.DataFrame") -> Ints:
-    """Session dates: the exchange's own, whatever time zone it lies in."""
+    """Session dates in the exchange's own time zone."""
     index: Any = frame.index
     local = _stamps(index.tz_localize(None))
     return local - local % DAY_NS
 
 
 def _session(gateway: str) -> Any:
-    """A browser-like session of curl_cffi that remembers the status of a thread's last chart, which yfinance forgets;
-    with a gateway it sends yahoo.com's requests there."""
+    """A browser-like session of curl_cffi, which stores the status of a thread's last chart.
+
+    With a gateway it sends yahoo.com's requests there.
+    """
     from curl_cffi import requests
 
     class Session(requests.Session):  # type: ignore[type-arg]
@@ -344,10 +326,10 @@ _LARGEST: Final = 9.2e9
 
 
 def factors(day_ns: Ints, splits: Sequence[ActionRow]) -> Floats:
-    """float64[R]: new shares to one share of each bar's day, by the splits (of one symbol) with a later ex date.
+    """float64[R]: the number of new shares per share of each bar's day, by the later splits of one symbol.
 
-    `day_ns` int64[R] is each bar's session date. A price times its factor is what was paid, a volume divided by it what
-    was traded.
+    `day_ns` int64[R] is each bar's session date. The raw price is the price times its factor, the raw volume is the
+    volume divided by it.
     """
     out = np.ones(len(day_ns))
     total = Fraction(1)
@@ -358,11 +340,11 @@ def factors(day_ns: Ints, splits: Sequence[ActionRow]) -> Floats:
 
 
 def paid(prices: Floats, factor: Floats, rounded_by: float = 0.0) -> Ints:
-    """int64[R] nano: the simplest decimal that is `prices` x `factor` to within single precision.
+    """int64[R] nano: the shortest decimal equal to `prices` x `factor` in single precision, 0 without a price.
 
-    Vendors that keep float32 send 124.80750274658203 for 124.8075, a quarter of 499.23. A price that is neither a
-    widened float32 nor split is kept to its last digit. `rounded_by` is how far the vendor may have rounded what it
-    sends, where that is coarser (half of its last decimal). 0 where there is no price.
+    Vendors with float32 send 124.80750274658203 for 124.8075, a quarter of 499.23. A price that is neither a widened
+    float32 nor split is exact to its last digit. `rounded_by` is the vendor's own rounding error, if larger (half of
+    its last decimal).
     """
     product = prices * factor
     clean = np.where(np.isfinite(product) & (np.abs(product) < _LARGEST), product, 0.0)
@@ -382,7 +364,7 @@ def paid(prices: Floats, factor: Floats, rounded_by: float = 0.0) -> Ints:
 
 
 def currency(nano: Ints) -> Floats:
-    """float64[R] of nano-currency; NaN for 0, which stands for no price."""
+    """float64[R] of nano-currency; NaN for 0, which means no price."""
     return np.where(nano == 0, np.nan, nano / NANO)
 
 
@@ -390,5 +372,5 @@ def source(request: Request) -> YahooSource:
     """Opens Yahoo Finance. Raises SourceError."""
     return YahooSource(
         request.universe, request.interval, adjusted=request.adjusted, gateway=request.url, cookies=request.cookies,
-        told=request.progress,
+        progress=request.progress,
     )  # fmt: skip

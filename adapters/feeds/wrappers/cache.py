@@ -19,7 +19,7 @@ from quantd.adapters.feeds.bars.rows import ActionRow, Rows, actions_within, joi
 from quantd.adapters.feeds.bars.stamps import UNITS_NS, interval_ns
 from quantd.adapters.feeds.source import PartialAnswer, Source
 from quantd.adapters.feeds.wrappers.cache_files import Note, Ranges, Shelf, merged, packed, uncovered, unpacked
-from quantd.adapters.feeds.wrappers.wrapper import Passing
+from quantd.adapters.feeds.wrappers.wrapper import Forwarding
 from quantd.trading.instruments import Universe
 from quantd.trading.sessions import DAY_NS
 
@@ -30,7 +30,7 @@ LATE_NS: Final = 5 * DAY_NS
 """A vendor without bars of the newest days may be late; for older days there are none."""
 
 
-class Cached(Passing):
+class Cached(Forwarding):
     """A source with a cache in `folder`/<source>/<interval>-<raw|adjusted>/. Bars come symbol by symbol.
 
     Corrections later than SETTLE_NS are missed until the folder is removed. A vendor recomputes adjusted prices with
@@ -44,7 +44,8 @@ class Cached(Passing):
         super().__init__(source)
         self._universe, self._now = universe, now
         self._length_ns = interval_ns(interval)
-        self._shelf = Shelf(folder_of(folder, source.name, interval, adjusted=source.adjusted))
+        series = f"{interval}-{'adjusted' if source.adjusted else 'raw'}"
+        self._shelf = Shelf(folder / quote(source.name, safe="+") / series)
         # after its newest bar a vendor that may be late has none for this long; days opened at midnight can be an hour
         # short
         short_ns = 2 * UNITS_NS["h"] if self._length_ns == DAY_NS and source.stamps == "open" else 0
@@ -176,11 +177,6 @@ class _Series:
 
 _FIRST: Final = int(np.iinfo(np.int64).min)
 _LAST: Final = int(np.iinfo(np.int64).max)
-
-
-def folder_of(folder: Path, source: str, interval: str, *, adjusted: bool) -> Path:
-    """The folder of a series in a cache."""
-    return folder / quote(source, safe="+") / f"{interval}-{'adjusted' if adjusted else 'raw'}"
 
 
 def _gaps(covered: Sequence[Ranges], start: int, end: int) -> Ranges:

@@ -10,13 +10,13 @@ import polars as pl
 from quantd.adapters.feeds.bars.resample import Resampler, empty, fold, rows_of
 from quantd.adapters.feeds.bars.rows import Rows, within
 from quantd.adapters.feeds.source import PartialAnswer, Source, Stream, TellsHalts
-from quantd.adapters.feeds.wrappers.wrapper import Passing
+from quantd.adapters.feeds.wrappers.wrapper import Forwarding
 from quantd.trading.events import Halted, Limited
 from quantd.trading.instruments import Universe
 from quantd.trading.sessions import Sessions
 
 
-class Resampled(Passing):
+class Resampled(Forwarding):
     """A source of bars of `interval_ns`, built from a vendor's bars of `finer_ns`.
 
     A missing last part means either no trade or a late vendor. Such a bar is withheld until `settle_ns` after its end,
@@ -86,10 +86,10 @@ class ResampledStream:
                 # the newest bar and the one before it: a correction may still arrive
                 parts = parts.filter(pl.col("begin").rank("dense", descending=True).over("column") <= 2)
 
-    def tell_halts(self, told: Callable[[Halted | Limited], None]) -> None:
+    def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
         """Forward halts and limits of the stream inside, where it reports them."""
         if isinstance(self._stream, TellsHalts):
-            self._stream.tell_halts(told)
+            self._stream.tell_halts(receiver)
 
     async def close(self) -> None:
         await self._stream.close()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.source import Source, SourceError
-from quantd.adapters.feeds.wrappers.wrapper import Passing
+from quantd.adapters.feeds.wrappers.wrapper import Forwarding
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Retried(Passing):
+class Retried(Forwarding):
     """A source whose temporary failures are retried.
 
     The pause is the vendor's own `after_s` plus first_s, 2 first_s, ... up to longest_s, each times 0.5 to 1.5. A

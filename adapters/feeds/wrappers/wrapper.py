@@ -5,7 +5,7 @@ from quantd.adapters.feeds.bars.stamps import Stamps
 from quantd.adapters.feeds.source import Source
 
 
-class Passing:
+class Forwarding:
     """Forwards every request to the source inside, and has its name, stamps and kind of prices."""
 
     def __init__(self, source: Source) -> None:

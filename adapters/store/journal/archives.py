@@ -52,8 +52,7 @@ class Archive(Struct, frozen=True):
         if found is None:
             raise StoreDamaged(
                 f"journal: rows {self.first} to {self.last} were moved to {places[-1]}, which is not there: put it "
-                "back, or"
-                " restore it from a backup"
+                "back, or restore it from a backup"
             )
         return found
 

@@ -99,10 +99,7 @@ def ages(keep: Keep) -> dict[str, float]:
 
 
 def forget_old(driver: Driver, keep: Keep, forget: Callable[[str, str, int], int]) -> dict[str, int]:
-    """Delete old read models through `forget`(run, model, before_ts), one transaction each.
-
-    Returns deleted rows by model.
-    """
+    """Delete old read models by `forget`(run, model, before_ts), one transaction each; returns rows by model."""
     gone: dict[str, int] = {}
     newest = driver.execute("SELECT run, MAX(ts) FROM journal GROUP BY run").fetchall()
     driver.rollback()

@@ -8,13 +8,14 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Asked, Driver, failures
+from quantd.adapters.store.driver import Driver, Queries, failures
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.journal.archives import archives_of, last_seqs, rows_of
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
-from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS, waiting
+from quantd.adapters.store.journal.queues import BUS, count, waiting
+from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS
 from quantd.adapters.store.tables.outbox_bound import Message
-from quantd.adapters.store.tables.projection import Projection, Resting, Rows
+from quantd.adapters.store.tables.projection import OpenBasket, Projection, Rows
 from quantd.trading import codec
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import ENDED, OrderState
@@ -124,23 +125,23 @@ class Records:
             raise StoreDamaged(f"snapshots: the one of run {run} after entry {row[1]} was changed")
         return int(row[1]), bytes(row[3])
 
-    def pending(self, limit: int = 100) -> list[Message]:
-        """Return messages of the outbox, oldest first."""
+    def pending(self, limit: int = 100, sink: str = BUS) -> list[Message]:
+        """Return messages queued for a sink, or for the bus, oldest first."""
         with self.connection() as driver:
-            return waiting(driver, limit)
+            return waiting(driver, limit, sink)
 
-    def waiting(self) -> int:
-        """Return the number of messages in the outbox."""
+    def waiting(self, sink: str = BUS) -> int:
+        """Return the number of messages queued for a sink, or for the bus."""
         with self.connection() as driver:
-            return int(driver.execute("SELECT COUNT(*) FROM outbox").fetchone()[0])
+            return count(driver, sink)
 
-    def outbox_dropped(self) -> int:
+    def dropped(self) -> int:
         """Return the number of messages that a full outbox ever dropped."""
         with self.connection() as driver:
             row = driver.execute("SELECT value FROM meta WHERE name = 'outbox_dropped'").fetchone()
         return int(row[0])
 
-    def resting(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], Resting]:
+    def open_baskets(self, run: str, columns: dict[str, int]) -> dict[tuple[int, int], OpenBasket]:
         """Return the baskets with open rows, for `Projection`; `columns` maps symbols to columns."""
         with self.connection() as driver:
             keys = driver.execute(
@@ -155,7 +156,7 @@ class Records:
                     (run, sample, n),
                 ).fetchall()
                 state, filled, ended, note, symbol = (list(column) for column in zip(*rows, strict=True))
-                found[sample, n] = Resting(state, filled, ended, note, [columns[s] for s in symbol])
+                found[sample, n] = OpenBasket(state, filled, ended, note, [columns[s] for s in symbol])
         return found
 
 
@@ -173,7 +174,7 @@ def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Itera
 class Refold:
     """The second fold of a journal: read-model rows of each of its rows, computed again."""
 
-    def __init__(self, driver: Asked) -> None:
+    def __init__(self, driver: Queries) -> None:
         self.runs = {record.run: record for record in run_records(driver)}
         self.folds = {name: Projection(name, record.universe.symbols) for name, record in self.runs.items()}
 
@@ -192,7 +193,7 @@ class Refold:
         return fold.take()
 
 
-def run_records(driver: Asked) -> list[RunRecord]:
+def run_records(driver: Queries) -> list[RunRecord]:
     """Return all runs, oldest first. Raises StoreDamaged."""
     rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
     out = []

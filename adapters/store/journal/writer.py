@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Asked, Driver, failures, insert
+from quantd.adapters.store.driver import Driver, Queries, failures, insert
 from quantd.adapters.store.errors import Fenced, StoreDamaged, StoreFailing
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, Archive, last_seqs, row_of
 from quantd.adapters.store.journal.chain import (
@@ -22,8 +22,9 @@ from quantd.adapters.store.journal.chain import (
     row_digest,
     unpack,
 )
+from quantd.adapters.store.journal.queues import BUS, Queued, post, queues_of, remove
 from quantd.adapters.store.lease import Lease
-from quantd.adapters.store.tables.outbox_bound import CAPACITY, LEVELS, Admission, Key, Message, admit
+from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
 from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Row, Rows
 from quantd.adapters.store.tables.retention import RETENTION_COLUMNS, let_go
 from quantd.adapters.store.tables.table_models import columns_of
@@ -33,9 +34,7 @@ SNAPSHOTS_KEPT: Final = 3
 
 T = TypeVar("T")
 
-OUTBOX_COLUMNS, RUN_COLUMNS, SNAPSHOT_COLUMNS, QUARANTINE_COLUMNS = map(
-    columns_of, ("outbox", "runs", "snapshots", "quarantine")
-)
+RUN_COLUMNS, SNAPSHOT_COLUMNS, QUARANTINE_COLUMNS = map(columns_of, ("runs", "snapshots", "quarantine"))
 
 # One statement changes several rows. VALUES names its columns column1, column2, .. in SQLite and PostgreSQL alike.
 _MOVE = (
@@ -71,7 +70,8 @@ class Batch(Struct):
     """Data committed in one transaction.
 
     `entries` are consecutive from `first_seq` (the first of a run is 1), and `ts` is the time of the last one. `rows`
-    come from `Projection.take`. A `durable` batch is synced to disk before the commit returns.
+    come from `Projection.take`. Its alerts are queued for the bus and for each of `sinks`. A `durable` batch is synced
+    to disk before the commit returns.
     """
 
     run: str
@@ -82,9 +82,10 @@ class Batch(Struct):
     durable: bool = False
     snapshot: SnapshotOf | None = None
     quarantine: list[BadBar] = []
+    sinks: tuple[str, ...] = ()
 
 
-def write_rows(driver: Asked, rows: Rows) -> None:
+def write_rows(driver: Queries, rows: Rows) -> None:
     """Write read-model rows to their tables, in an open transaction."""
     for table, columns in COLUMNS.items():
         if found := rows.get(table):
@@ -112,7 +113,7 @@ class Writer:
         self._number = 0
         self._hash = GENESIS
         self._seqs: dict[str, int] = {}
-        self._waiting = dict.fromkeys(LEVELS, 0)
+        self._queues: dict[str, Queued] = {}
 
     def open(self) -> None:
         """Connect and read the end of the chain. Raises StoreDamaged when it does not reach its head."""
@@ -171,12 +172,17 @@ class Writer:
         """Renew the lease in periods without commits."""
         self._transaction("renewing the lease", lambda _: None, durable=False)
 
-    def acknowledge(self, keys: Sequence[Key]) -> int:
-        """Delete delivered messages; returns the number of them that were still in the outbox."""
-        gone = self._transaction("acknowledging messages", lambda d: self._remove(d, keys), durable=False)
-        for level, count in gone.items():
-            self._waiting[level] -= count
+    def acknowledge(self, keys: Sequence[Key], sink: str) -> int:
+        """Delete delivered messages; returns the number of them that were still queued."""
+        gone = self._transaction("acknowledging messages", lambda d: remove(d, sink, keys), durable=False)
+        if queue := self._queues.get(sink):
+            for level, count in gone.items():
+                queue.levels[level] -= count
         return sum(gone.values())
+
+    def dropped(self, sink: str) -> int:
+        """Return the number of messages of a sink that this process dropped from a full queue."""
+        return self._queues[sink].dropped if sink in self._queues else 0
 
     def write(self, batch: Batch) -> None:
         """Commit one batch. Raises StoreFull, StoreFailing or StoreDamaged; then nothing of it is stored."""
@@ -202,8 +208,9 @@ class Writer:
         fields = (number, batch.run, batch.first_seq, last, count, batch.ts, CODEC_VERSION, packing)
         digest = link_hash(prev, *fields, blob)
         link = (*fields, blob, prev, digest)
-        counts = self._transaction(doing, lambda d: self._put_batch(d, batch, link), durable=batch.durable)
-        self._number, self._hash, self._seqs[batch.run], self._waiting = number, digest, last, counts
+        queues = self._transaction(doing, lambda d: self._put_batch(d, batch, link), durable=batch.durable)
+        self._number, self._hash, self._seqs[batch.run] = number, digest, last
+        self._queues |= queues
 
     def _is_newest(self, batch: Batch, last: int) -> bool:
         """Whether the batch is already the last one in the database: only its head or its answer was lost."""
@@ -245,8 +252,10 @@ class Writer:
         self._number, self._hash = (0, GENESIS) if row is None else (row[0], bytes(row[1]))
         check_head(driver, head, self._number, str(self._head.path))
         self._seqs = last_seqs(driver)
-        self._waiting = dict.fromkeys(LEVELS, 0)
-        self._waiting.update(driver.execute("SELECT level, COUNT(*) FROM outbox GROUP BY level").fetchall())
+        dropped = {sink: queue.dropped for sink, queue in self._queues.items()}
+        self._queues = queues_of(driver)
+        for sink, queue in self._queues.items():
+            queue.dropped = dropped.get(sink, 0)
 
     def _transaction(self, doing: str, work: Callable[[Driver], T], *, durable: bool = True) -> T:
         """Run `work` in one transaction, under the lease. Raises Fenced when another process has it."""
@@ -292,14 +301,17 @@ class Writer:
             with suppress(Exception):
                 driver.close()
 
-    def _put_batch(self, driver: Driver, batch: Batch, link: Row | None) -> dict[str, int]:
-        """Write everything of one batch. Returns the outbox counts after it."""
-        counts = dict(self._waiting)
+    def _put_batch(self, driver: Driver, batch: Batch, link: Row | None) -> dict[str, Queued]:
+        """Write everything of one batch. Returns the queues that it changed."""
+        queues: dict[str, Queued] = {}
         if link is not None:
             insert(driver, "journal", JOURNAL_COLUMNS, [link])
             write_rows(driver, batch.rows)
             if arrived := batch.rows.get(OUTBOX):
-                self._post(driver, arrived, counts)
+                queues = {
+                    sink: post(driver, sink, self._queues.get(sink), arrived, self._capacity)
+                    for sink in (BUS, *batch.sinks)
+                }
         if batch.snapshot is not None:
             self._put_snapshot(driver, batch.run, batch.snapshot)
         if batch.quarantine:
@@ -309,37 +321,7 @@ class Writer:
                 for number, b in enumerate(batch.quarantine, newest + 1)
             ]
             insert(driver, "quarantine", QUARANTINE_COLUMNS, [(*row, row_digest(*row)) for row in rows])
-        return counts
-
-    def _post(self, driver: Driver, arrived: list[Row], counts: dict[str, int]) -> None:
-        """Add messages to the outbox, within its bound; updates `counts` by level."""
-        messages = [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6]) for r in arrived]  # type: ignore[arg-type]
-        if sum(counts.values()) + len(messages) <= self._capacity:
-            change = Admission([], messages, 0)
-        else:
-            change = admit(waiting(driver), messages, self._capacity)
-        for level, count in self._remove(driver, change.leave).items():
-            counts[level] -= count
-        rows: list[Row] = [(*m.key, m.ts, m.level, m.kind, m.body, m.merged) for m in change.enter]
-        insert(driver, "outbox", OUTBOX_COLUMNS, [(*row, row_digest(*row)) for row in rows])
-        for m in change.enter:
-            counts[m.level] += 1
-        if change.dropped:
-            driver.execute(
-                "UPDATE meta SET value = CAST(CAST(value AS BIGINT) + ? AS TEXT) WHERE name = 'outbox_dropped'",
-                (change.dropped,),
-            )
-
-    def _remove(self, driver: Driver, keys: Sequence[Key]) -> dict[str, int]:
-        """Delete messages. Returns the number of deleted ones, by level."""
-        gone = dict.fromkeys(LEVELS, 0)
-        for key in keys:
-            where = "FROM outbox WHERE run = ? AND seq = ? AND k = ?"
-            row = driver.execute(f"SELECT level {where}", key).fetchone()
-            if row is not None:
-                driver.execute(f"DELETE {where}", key)
-                gone[row[0]] += 1
-        return gone
+        return queues
 
     def _put_snapshot(self, driver: Driver, run: str, snapshot: SnapshotOf) -> None:
         key = (run, snapshot.seq, snapshot.version)
@@ -390,13 +372,6 @@ class Writer:
 def _run_row(driver: Driver, run: object) -> Row | None:
     found: Row | None = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs WHERE run = ?", (run,)).fetchone()
     return found
-
-
-def waiting(driver: Driver, limit: int = -1) -> list[Message]:
-    """Return messages of the outbox, oldest first; all when `limit` is negative."""
-    order = "SELECT run, seq, k, ts, level, kind, body, merged FROM outbox ORDER BY ts, run, seq, k"
-    rows = driver.execute(order if limit < 0 else f"{order} LIMIT {limit:d}").fetchall()
-    return [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6], r[7]) for r in rows]
 
 
 def check_head(driver: Driver, head: Head | None, last: int, where: str) -> None:

@@ -9,10 +9,7 @@ from quantd.adapters.store.migrations.upgrade import engine_of_store
 
 
 def migrate(connection: Connection) -> None:
-    """Run the requested revisions.
-
-    SQLite cannot alter a table; in batch mode Alembic rebuilds it beside the old one.
-    """
+    """Run the requested revisions. SQLite cannot alter a table: Alembic rebuilds it beside the old one."""
     context.configure(
         connection=connection,
         target_metadata=SQLModel.metadata,

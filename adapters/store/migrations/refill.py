@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from quantd.adapters.store.driver import Asked, insert
+from quantd.adapters.store.driver import Queries, insert
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, link_of
 from quantd.adapters.store.journal.records import Refold
 from quantd.adapters.store.tables.projection import COLUMNS
@@ -11,7 +11,7 @@ from quantd.adapters.store.tables.projection import COLUMNS
 _ROWS: Final = 256
 
 
-def refill(driver: Asked, tables: Collection[str]) -> int:
+def refill(driver: Queries, tables: Collection[str]) -> int:
     """Fold the whole journal again and fill these empty tables, in an open transaction. Returns the number of rows.
 
     Raises StoreDamaged where the journal cannot be read.
@@ -27,7 +27,7 @@ def refill(driver: Asked, tables: Collection[str]) -> int:
     return filled
 
 
-def _links(driver: Asked) -> Iterator[Link]:
+def _links(driver: Queries) -> Iterator[Link]:
     """Iterate over the journal, some rows at a time."""
     sql = f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal WHERE number > ? ORDER BY number LIMIT {_ROWS}"
     last = 0

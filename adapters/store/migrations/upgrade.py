@@ -11,14 +11,18 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from quantd.adapters.store.driver import Asked, Driver, configure, engine_at, table_names
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool, StaticPool
+
+from quantd.adapters.store.driver import Driver, Queries, configure, engine_at, table_names
 from quantd.adapters.store.errors import StoreVersion
-from quantd.adapters.store.tables.schema import REVISION, VERSIONS, facts, statements
+from quantd.adapters.store.migrations.refill import refill
+from quantd.adapters.store.tables.projection import COLUMNS
+from quantd.adapters.store.tables.schema import READABLE, REVISION, VERSIONS, facts, statements
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
-    from sqlalchemy import Connection, Engine
 
 UNVERSIONED: Final = {False: "0001", True: "0002"}
 """Revision of a store without a recorded one, by whether it has the table `risk`. Such stores predate revisions."""
@@ -38,7 +42,7 @@ class Step:
     adds_tables_only: bool
 
 
-def revision_of(driver: Asked) -> str:
+def revision_of(driver: Queries) -> str:
     """Return the revision of a store; empty without tables."""
     found = table_names(driver)
     if VERSIONS.name in found:
@@ -57,14 +61,13 @@ def refuse_newer(revision: str) -> None:
 
 
 def refuse_other(driver: Driver) -> None:
-    """Raise StoreVersion unless the store is of this version's revision."""
+    """Raise StoreVersion unless this version of quantd can read the store's revision."""
     revision = revision_of(driver)
     refuse_newer(revision)
-    if revision < REVISION:
+    if revision < READABLE:
         raise StoreVersion(
-            f"the store is of revision {revision or 'none'}, this quantd reads {REVISION}: `quantd upgrade` brings "
-            "it there,"
-            " with a backup first"
+            f"the store is of revision {revision or 'none'}, this quantd reads {REVISION}: `quantd upgrade` brings it "
+            "there, with a backup first"
         )
 
 
@@ -96,10 +99,7 @@ def make(driver: Driver) -> None:
 
 
 def migrate(where: str | Path, to: str = REVISION) -> None:
-    """Migrate a store (a database file, or a URL) to a revision, in one transaction.
-
-    An interruption leaves the old one.
-    """
+    """Migrate a store (file or URL) to a revision in one transaction; an interruption leaves the old one."""
     engine = engine_of_store(where)
     try:
         with engine.begin() as connection:
@@ -110,12 +110,9 @@ def migrate(where: str | Path, to: str = REVISION) -> None:
         engine.dispose()
 
 
-def migrate_through(connection: "Connection", to: str = REVISION) -> None:
+def migrate_through(connection: Connection, to: str = REVISION) -> None:
     """Migrate in the transaction of a connection. New read models are filled from the journal."""
     from alembic import command
-
-    from quantd.adapters.store.migrations.refill import refill
-    from quantd.adapters.store.tables.projection import COLUMNS
 
     config = _config()
     config.attributes["connection"] = connection
@@ -154,16 +151,13 @@ def sqlite_schema_at(revision: str) -> set[tuple[Any, ...]]:
 _SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
 
 
-def engine_of_store(where: str | Path) -> "Engine":
+def engine_of_store(where: str | Path) -> Engine:
     """Return a SQLAlchemy engine for a store, for Alembic.
 
     For SQLite, SQLAlchemy controls the transactions: the driver's own mode leaves table changes outside of them.
     """
     if "://" in str(where):
         return engine_at(str(where))
-    from sqlalchemy import create_engine, event
-    from sqlalchemy.pool import NullPool, StaticPool
-
     path = Path(where)
     if str(where) != ":memory:" and path.suffix != ".db":
         path = path / "quantd.db"
@@ -196,7 +190,7 @@ def _scripts() -> "ScriptDirectory":
 class _Through:
     """An SQLAlchemy connection with the query methods of a Driver."""
 
-    def __init__(self, connection: "Connection") -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.dialect = connection.dialect.name
         self._mark = "?" if self.dialect == "sqlite" else "%s"

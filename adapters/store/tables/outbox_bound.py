@@ -37,10 +37,7 @@ class Admission(Struct):
 
 
 def admit(waiting: Iterable[Message], arrived: Sequence[Message], capacity: int = CAPACITY) -> Admission:
-    """Apply the rule above. `waiting` is oldest first.
-
-    Afterwards the outbox has at most `capacity` messages, or one CRITICAL of each kind beyond it.
-    """
+    """Apply the rule above to `waiting`, oldest first; one CRITICAL of each kind may exceed `capacity`."""
     queues: dict[str, deque[Message]] = {level: deque() for level in LEVELS}
     stored = set()
     for message in waiting:

@@ -66,7 +66,7 @@ _json = msgspec.json.Encoder()
 _msgpack = msgspec.msgpack.Encoder()
 
 
-class Resting(Struct):
+class OpenBasket(Struct):
     """One basket with open rows. `new` is None once its rows are in the store."""
 
     states: list[int]
@@ -101,7 +101,7 @@ def order_ids(run: str, sample: int, n: int, symbols: Iterable[str]) -> list[str
 class Projection:
     """Folds the entries of one run: `add` each entry once, in order; `take` the rows since the last take.
 
-    `symbols` are the universe's columns, `agents` the agents' names by number. `resting` are the open baskets of an
+    `symbols` are the universe's columns, `agents` the agents' names by number. `open_baskets` are those of an
     earlier process.
     """
 
@@ -110,12 +110,12 @@ class Projection:
         run: str,
         symbols: Sequence[str],
         agents: Sequence[str] = (),
-        resting: dict[tuple[int, int], Resting] | None = None,
+        open_baskets: dict[tuple[int, int], OpenBasket] | None = None,
     ) -> None:
         self.run = run
         self.symbols = tuple(symbols)
         self.agents = tuple(agents)
-        self.resting = {} if resting is None else resting
+        self.open_baskets = {} if open_baskets is None else open_baskets
         self._new: list[tuple[int, int]] = []
         self._moved: dict[tuple[int, int, int], None] = {}
         self._rows: Rows = {}
@@ -160,24 +160,24 @@ class Projection:
     def take(self) -> Rows:
         """Return rows by table (and MOVED, LATE, OUTBOX) of the entries added since the last call."""
         rows, self._rows = self._rows, {}
-        resting = self.resting
+        baskets = self.open_baskets
         orders = rows.setdefault("orders", []) if self._new else []
         for key in self._new:
-            r = resting[key]
+            r = baskets[key]
             assert r.new is not None
             state = zip(r.states, r.filled, r.ended_ts, r.note, strict=True)
             orders += [row + now for row, now in zip(r.new, state, strict=True)]
             r.new = None
             if all(map(_ENDED.__getitem__, r.states)):
-                del resting[key]
+                del baskets[key]
         if self._moved:
             moved = rows.setdefault(MOVED, [])
             for sample, n, row in self._moved:
-                r = resting[sample, n]
+                r = baskets[sample, n]
                 moved.append((r.states[row], r.filled[row], r.ended_ts[row], r.note[row], self.run, sample, n, row))
             for key in {(sample, n) for sample, n, _ in self._moved}:
-                if all(map(_ENDED.__getitem__, resting[key].states)):
-                    del resting[key]
+                if all(map(_ENDED.__getitem__, baskets[key].states)):
+                    del baskets[key]
             self._moved = {}
         self._new = []
         return rows
@@ -186,7 +186,7 @@ class Projection:
 
     def _basket(self, seq: int, k: int, basket: OrderBasket, effects: Sequence[object]) -> None:
         key = (basket.sample, basket.n)
-        known = self.resting.get(key)
+        known = self.open_baskets.get(key)
         if known is not None:  # sent again with the same ids, because the venue never received them
             for s in basket.sym:
                 row = known.sym.index(s)
@@ -202,7 +202,7 @@ class Projection:
             [ts] * size, names, basket.lots, basket.worst_nano, basket.end, basket.reason or [0] * size,
             self._owners(basket, effects), strict=True,
         )  # fmt: skip
-        self.resting[key] = Resting([_SENT] * size, [0] * size, [0] * size, [""] * size, basket.sym, list(head))
+        self.open_baskets[key] = OpenBasket([_SENT] * size, [0] * size, [0] * size, [""] * size, basket.sym, list(head))
         self._new.append(key)
 
     def _owners(self, basket: OrderBasket, effects: Sequence[object]) -> list[str]:
@@ -221,16 +221,16 @@ class Projection:
     def _agent(self, number: int) -> str:
         return self.agents[number] if 0 <= number < len(self.agents) else str(number)
 
-    def _touch(self, resting: Resting, sample: int, n: int, row: int) -> None:
-        if resting.new is None:
+    def _touch(self, known: OpenBasket, sample: int, n: int, row: int) -> None:
+        if known.new is None:
             self._moved[sample, n, row] = None
 
     def _reports(self, news: Reports) -> None:
         sample, n, ts, reason = news.sample, news.n, news.ts, news.reason
-        resting = self.resting.get((sample, n))
-        if resting is not None and resting.new is not None and not reason:
+        known = self.open_baskets.get((sample, n))
+        if known is not None and known.new is not None and not reason:
             # the usual case in one loop: a basket of this batch is filled
-            states, filled, ended_ts = resting.states, resting.filled, resting.ended_ts
+            states, filled, ended_ts = known.states, known.filled, known.ended_ts
             for row, cum, cause in zip(news.row, news.cum, news.cause, strict=True):
                 if cum > filled[row]:
                     filled[row] = cum
@@ -257,31 +257,31 @@ class Projection:
 
     def _move(self, sample: int, n: int, row: int, cause: int, cum: int, ts: int, reason: str) -> None:
         """Change one row by the transition table. The engine refuses an impossible change; the row does not change."""
-        resting = self.resting.get((sample, n))
-        if resting is None:
+        known = self.open_baskets.get((sample, n))
+        if known is None:
             if cum:
                 self._rows.setdefault(LATE, []).append((cum, self.run, sample, n, row))
             return
-        before = resting.states[row]
+        before = known.states[row]
         after = TRANSITIONS[before][cause]
         if after >= 0:
-            resting.states[row] = after
+            known.states[row] = after
             if _ENDED[after] and not _ENDED[before]:
-                resting.ended_ts[row] = ts
-                resting.note[row] = reason
-        resting.filled[row] = max(resting.filled[row], cum)
-        self._touch(resting, sample, n, row)
+                known.ended_ts[row] = ts
+                known.note[row] = reason
+        known.filled[row] = max(known.filled[row], cum)
+        self._touch(known, sample, n, row)
 
     def _ended(self, seq: int, k: int, ended: Ended, effects: Sequence[object]) -> None:
-        resting = self.resting.get((ended.sample, ended.n))
-        if resting is None:
+        known = self.open_baskets.get((ended.sample, ended.n))
+        if known is None:
             return
         for row, state in zip(ended.row, ended.state, strict=True):
-            if not _ENDED[resting.states[row]]:
-                resting.states[row] = state
-                resting.ended_ts[row] = ended.ts
-                resting.note[row] = ended.reason
-                self._touch(resting, ended.sample, ended.n, row)
+            if not _ENDED[known.states[row]]:
+                known.states[row] = state
+                known.ended_ts[row] = ended.ts
+                known.note[row] = ended.reason
+                self._touch(known, ended.sample, ended.n, row)
 
     # append-only tables
 

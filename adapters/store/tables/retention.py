@@ -6,7 +6,7 @@ baskets that have ended.
 
 from typing import Final
 
-from quantd.adapters.store.driver import Asked
+from quantd.adapters.store.driver import Queries
 from quantd.adapters.store.tables.table_models import columns_of
 
 RETENTION_COLUMNS: Final = columns_of("retention")
@@ -19,7 +19,7 @@ MODELS: Final[dict[str, tuple[str, ...]]] = {
 """Model -> the tables whose rows are deleted by their own time."""
 
 
-def let_go(driver: Asked, run: str, model: str, before_ts: int) -> int:
+def let_go(driver: Queries, run: str, model: str, before_ts: int) -> int:
     """Delete older rows, in an open transaction, and return their number. The operation is idempotent."""
     gone = 0
     if model == "orders":
@@ -42,7 +42,7 @@ def let_go(driver: Asked, run: str, model: str, before_ts: int) -> int:
     return gone
 
 
-def _delete(driver: Asked, table: str, where: str, values: tuple[object, ...]) -> int:
+def _delete(driver: Queries, table: str, where: str, values: tuple[object, ...]) -> int:
     (count,) = driver.execute(f"SELECT COUNT(*) FROM {table} WHERE {where}", values).fetchone()
     if count:
         driver.execute(f"DELETE FROM {table} WHERE {where}", values)

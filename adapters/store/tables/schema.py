@@ -14,8 +14,11 @@ from sqlmodel import SQLModel
 
 from quantd.adapters.store.tables.table_models import SCHEMA_VERSION
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The newest revision of `quantd.adapters.store.migrations`, and the revision of a new store."""
+
+READABLE: Final = "0004"
+"""The oldest revision that this version reads: 0005 only adds a queue, which nobody but the daemon reads."""
 
 VERSIONS: Final = Table(
     "alembic_version",

@@ -238,6 +238,23 @@ class OutboxRow(Timed, table=True):
     digest: bytes
 
 
+class DeliveryRow(SQLModel, table=True):
+    """An alert queued for a sink of [alerts.sinks], as in outbox."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = _CLUSTERED
+    sink: TextKey
+    run: TextKey
+    seq: BigKey
+    k: BigKey
+    ts: Big
+    level: Txt
+    kind: Txt
+    body: Txt
+    merged: Big
+    digest: bytes
+
+
 class QuarantineRow(SQLModel, table=True):
     """A refused bar as text, with the reason."""
 

@@ -136,10 +136,7 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
 
 
 def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
-    """Copy the file at one instant with SQLite's backup function.
-
-    A read transaction preserves the instant between its parts.
-    """
+    """Copy the file with SQLite's backup function; a read transaction preserves the instant between its parts."""
     if not path.exists():
         raise StoreFailing(f"{path}: there is no store here")
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)) as source:
@@ -253,10 +250,7 @@ def read_manifest(source: Path) -> Manifest:
 
 
 def unpack(source: Path, folder: Path) -> Manifest:
-    """Extract exactly the files of the manifest into a new folder, and compare each with its checksum.
-
-    Raises StoreFailing and StoreDamaged.
-    """
+    """Extract exactly the manifest's files into a new folder, by checksum. Raises StoreFailing and StoreDamaged."""
     manifest = read_manifest(source)
     folder.mkdir(parents=True, mode=0o700)
     for name in manifest.files:

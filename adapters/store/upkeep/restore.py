@@ -154,10 +154,7 @@ def _into_database(copy: Path, url: str, seat: str) -> None:
 
 
 def _emptied(driver: Driver, seat: str) -> list[tuple[str, int]]:
-    """Drop the store's tables, of any revision, and return the tokens of its leases.
-
-    Raises Held while a daemon leads an account there.
-    """
+    """Drop the store's tables and return the tokens of its leases. Raises Held while a daemon leads an account."""
     tables = table_names(driver)
     tokens: list[tuple[str, int]] = []
     if "lease" in tables:

@@ -17,18 +17,10 @@ from quantd.adapters.store.driver import Driver, failures, insert, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreError, StoreFailing
 from quantd.adapters.store.handle import ARCHIVES, HEAD, for_reading
 from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, archives_of, rows_of, wrong_with
-from quantd.adapters.store.journal.chain import (
-    GENESIS,
-    JOURNAL_COLUMNS,
-    HeadFile,
-    Link,
-    broken,
-    link_of,
-    row_digest,
-)
+from quantd.adapters.store.journal.chain import GENESIS, JOURNAL_COLUMNS, HeadFile, Link, broken, link_of, row_digest
+from quantd.adapters.store.journal.queues import DELIVERY_COLUMNS, OUTBOX_COLUMNS
 from quantd.adapters.store.journal.records import Refold
 from quantd.adapters.store.journal.writer import (
-    OUTBOX_COLUMNS,
     QUARANTINE_COLUMNS,
     RUN_COLUMNS,
     SNAPSHOT_COLUMNS,
@@ -36,7 +28,7 @@ from quantd.adapters.store.journal.writer import (
     write_rows,
 )
 from quantd.adapters.store.migrations.upgrade import refuse_newer, revision_of, sqlite_schema_at
-from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, Resting, message_id
+from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, OpenBasket, message_id
 from quantd.adapters.store.tables.retention import RETENTION_COLUMNS, let_go
 from quantd.adapters.store.tables.schema import NAMES, REVISION, VERSIONS, statements
 from quantd.adapters.store.tables.table_models import SCHEMA_VERSION
@@ -51,6 +43,7 @@ _DIGESTED: Final[dict[str, Sequence[str]]] = {
     "runs": RUN_COLUMNS,
     "snapshots": SNAPSHOT_COLUMNS,
     "outbox": OUTBOX_COLUMNS,
+    "deliveries": DELIVERY_COLUMNS,
     "quarantine": QUARANTINE_COLUMNS,
     "archives": ARCHIVE_COLUMNS,
     "retention": RETENTION_COLUMNS,
@@ -174,7 +167,8 @@ def _journal(driver: Driver, archives: Path | None, newest: int | None) -> list[
             for table, columns in COLUMNS.items():
                 if table in tables:
                     found += _compare(table, columns, driver, rebuilt, None if newest is None else fold.bounds())
-            found += _outbox(driver, rebuilt, fold.known)
+            for table in sorted(tables & {"outbox", "deliveries"}):
+                found += _queue(table, driver, rebuilt, fold.known)
         return found
 
 
@@ -259,23 +253,22 @@ class _Fold:
         for run, seq in self.known.items():
             rows = self._driver.execute(
                 f"SELECT {', '.join(columns)} FROM orders AS o WHERE run = ? AND seq <= ? AND EXISTS (SELECT 1 FROM "
-                "orders AS p"
-                " WHERE p.run = o.run AND p.sample = o.sample AND p.n = o.n AND (p.ended_ts = 0 OR p.ended_ts >= ?))"
-                " ORDER BY sample, n, row",
+                "orders AS p WHERE p.run = o.run AND p.sample = o.sample AND p.n = o.n AND (p.ended_ts = 0 OR "
+                "p.ended_ts >= ?)) ORDER BY sample, n, row",
                 (run, seq, since_ts),
             ).fetchall()
             insert(self._rebuilt, "orders", columns, rows)
             index = self._refold.runs[run].universe.index
             for row in rows:
                 known = dict(zip(columns, row, strict=True))
-                resting = self._refold.folds[run].resting.setdefault(
-                    (known["sample"], known["n"]), Resting([], [], [], [], [])
+                basket = self._refold.folds[run].open_baskets.setdefault(
+                    (known["sample"], known["n"]), OpenBasket([], [], [], [], [])
                 )
-                resting.states.append(int(OrderState.SENT))
-                resting.filled.append(0)
-                resting.ended_ts.append(0)
-                resting.note.append("")
-                resting.sym.append(index[known["symbol"]])
+                basket.states.append(int(OrderState.SENT))
+                basket.filled.append(0)
+                basket.ended_ts.append(0)
+                basket.note.append("")
+                basket.sym.append(index[known["symbol"]])
 
 
 def _links(driver: Driver, folder: Path | None, found: list[str]) -> Iterator[Link]:
@@ -309,9 +302,7 @@ def _compare(
     rebuilt: _Rebuilt,
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
-    """Return the differences between a table and its refolded copy; with `bounds` (run, entry) only for later
-    entries.
-    """
+    """Return the differences between a table and its refolded copy, of all entries or of those after `bounds`."""
     size = _KEYS.get(table, 3)
     # text in byte order, as in SQLite, independent of the server's locale
     theirs = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"
@@ -368,15 +359,15 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _outbox(driver: Driver, rebuilt: _Rebuilt, known: Mapping[str, int]) -> list[str]:
+def _queue(table: str, driver: Driver, rebuilt: _Rebuilt, known: Mapping[str, int]) -> list[str]:
     """Check that each queued message equals the refolded one. Delivered or dropped messages are rightly absent."""
     found = []
-    for row in driver.execute("SELECT run, seq, k, ts, level, kind, body FROM outbox"):
+    for row in driver.execute(f"SELECT run, seq, k, ts, level, kind, body FROM {table}"):
         if row[1] <= known.get(row[0], 0):
             continue
         told = rebuilt.execute(
             "SELECT run, seq, k, ts, level, kind, body FROM outbox WHERE run = ? AND seq = ? AND k = ?", row[:3]
         ).fetchone()
         if told != tuple(row):
-            found.append(f"outbox: message {message_id(*row[:3])} does not come from the journal")
+            found.append(f"{table}: message {message_id(*row[:3])} does not come from the journal")
     return found[:FINDINGS_OF_A_KIND]

@@ -55,7 +55,7 @@ def retrain(
 
     found = bundled.find(source) if source.suffix == ".toml" else artifact_folder(str(source), Path())
     with failing("retrain"), progress(f"training {out.name} again", shown=not as_json) as bar:
-        request = refit.Asked(
+        request = refit.RetrainingRequest(
             found, out, bars, listed or Path(), until,
             against=None if against is None else artifact_folder(str(against), Path()),
             expanding=expanding, changes=tuple(sets or ()), rule=msgspec.convert(rule, Rule),

@@ -10,7 +10,7 @@ import polars as pl
 import typer
 
 from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
-from quantd.adapters.feeds.bars.merge import place_all, taken, timed
+from quantd.adapters.feeds.bars.merge import place_all, timed
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
@@ -56,7 +56,7 @@ def check(
     calendars = calendars_of(universe, first, last)
     placed = place_all(rows, universe, calendars, stamps, length)
     number = np.arange(len(rows))[~placed.extended]
-    kept, within = rows.take(~placed.extended), taken(placed, ~placed.extended)
+    kept, within = rows.take(~placed.extended), placed.take(~placed.extended)
     listed = read_actions(actions, universe) if actions is not None else []
     reason = judge(kept, within, length, timed(listed, universe, calendars), time.time_ns())
     faults: list[dict[str, Any]] = []

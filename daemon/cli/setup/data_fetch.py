@@ -15,7 +15,7 @@ import polars as pl
 import typer
 
 from quantd.adapters.feeds.bars.checks import REASON_TEXT, BadBar, Reason
-from quantd.adapters.feeds.bars.merge import sieved
+from quantd.adapters.feeds.bars.merge import checked_bars
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows, joined
 from quantd.adapters.feeds.bars.stamps import UNITS_NS
 from quantd.adapters.feeds.source import PartialAnswer, SourceError, some
@@ -123,7 +123,7 @@ def fetch(
         text = f"{origin.name}: no bar of {some(absent)} between {start} and {last}"
         raise Failure(f"{text}. Check the range, and how the source spells them.\nNothing was written.", CHECK_FAILED)
     listed = [] if origin.adjusted else actions
-    good, bad = sieved(rows, listed, universe, calendars, origin.stamps, length, time.time_ns())
+    good, bad = checked_bars(rows, listed, universe, calendars, origin.stamps, length, time.time_ns())
     if not len(good):
         why = Counter(each.reason for each in bad).most_common(1)[0][0] if bad else "outside trading hours"
         raise Failure(f"{origin.name}: none of {len(rows)} bars is usable (mostly: {why}).\nNothing was written.")

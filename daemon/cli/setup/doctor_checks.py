@@ -43,6 +43,7 @@ def base_checks(config: Config, where: Place, store: bool, torch_before: bool) -
     yield from _market(config, where)
     yield _folder(where, config.api.tokens)
     yield _isolation()
+    yield from _sinks(config)
     yield _torch(torch_before)
     yield from _ports(config, where)
     yield from store_checks(where, store)
@@ -88,6 +89,18 @@ def _isolation() -> Check:
     lacking = ", ".join(missing())
     text = f"policy files are not isolated: this machine lacks {lacking}; see docs/operate/security.md"
     return Check("isolation", None if lacking else True, text if lacking else "policy files run confined")
+
+
+def _sinks(config: Config) -> Iterator[Check]:
+    """Whether each sink of alerts has its secrets."""
+    if not config.alerts.sinks:
+        return
+    from quantd.daemon.assembly.sinks import lacking_secrets
+
+    lacking = lacking_secrets(config)
+    yield from (Check("sinks", False, str(mistake)) for mistake in lacking)
+    if not lacking:
+        yield Check("sinks", True, f"{', '.join(config.alerts.sinks)}: the secrets are there")
 
 
 def _torch(before: bool) -> Check:

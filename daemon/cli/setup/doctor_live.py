@@ -16,10 +16,11 @@ from quantd.daemon.assembly.brokers import broker_of, may_withdraw, venues
 from quantd.daemon.assembly.loosened import looser
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, market_of, parts_of
+from quantd.daemon.assembly.sinks import lacking_secrets
 from quantd.daemon.cli.client import named
 from quantd.daemon.cli.places import Place
 from quantd.daemon.cli.setup.doctor_checks import Check
-from quantd.daemon.cli.setup.rehearsal import Post, Tried, alert, kill_switch
+from quantd.daemon.cli.setup.rehearsal import Post, Tried, alert, deliveries, kill_switch
 from quantd.daemon.cli.stopped_run import started
 from quantd.daemon.commands.api_token import loose, loose_text
 from quantd.daemon.config import Config, load, secret
@@ -43,7 +44,7 @@ def live_checks(config: Config, path: Path, where: Place, sets: tuple[str, ...])
     yield _rights(config, where)
     yield _paper(config, where)
     yield _limits(config)
-    yield _alert(config)
+    yield from _alerts(config)
     yield from _kill_switch(path, sets)
     yield _unit()
 
@@ -186,9 +187,11 @@ def _limits(config: Config) -> Check:
     return Check("limits", False, f"looser than the shipped ones: {', '.join(found)}; tighten or remove them")
 
 
-def _alert(config: Config) -> Check:
+def _alerts(config: Config) -> Iterator[Check]:
     tried = asyncio.run(alert(config))
-    return Check("alerts", not tried.failed, tried.failed or f"received over {tried.what} after {tried.ms:.0f} ms")
+    yield Check("alerts", not tried.failed, tried.failed or f"received over {tried.what} after {tried.ms:.0f} ms")
+    for each in [] if lacking_secrets(config) else asyncio.run(deliveries(config)):
+        yield Check("alerts", not each.failed, each.failed or f"delivered to {each.what} in {each.ms:.0f} ms")
 
 
 def _kill_switch(path: Path, sets: tuple[str, ...]) -> Iterator[Check]:

@@ -14,20 +14,23 @@ from aiomqtt import MqttError
 from quantd.adapters.bus.embedded_broker import BrokerUnavailable, EmbeddedBroker
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.bus.mqtt_client import BusClient
+from quantd.adapters.bus.payloads import SCHEMA, Alert
 from quantd.adapters.bus.settings import Tls, address
 from quantd.adapters.bus.topics import root
 from quantd.adapters.store.handle import Store
 from quantd.daemon.api.protection import bus_tls, embedded_settings
 from quantd.daemon.api.server import Api
 from quantd.daemon.assembly.parts import parts_of
+from quantd.daemon.assembly.sinks import open_sinks
 from quantd.daemon.config import Config, secret
 from quantd.daemon.monitoring.watchdog import watch_halt_file
 from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import recover
 from quantd.daemon.runtime.alert_filter import AlertFilter
-from quantd.daemon.runtime.service import Service
+from quantd.daemon.runtime.service import Service, reason_of
 from quantd.risk.switch import HALT, RUN
+from quantd.trading.display_text import microsecond_text
 
 RUN_NAME: Final = "rehearse"
 WITHIN_S: Final = 10.0
@@ -117,6 +120,28 @@ async def alert(config: Config) -> Tried:
         )
     finally:
         await asyncio.to_thread(broker.stop)
+
+
+async def deliveries(config: Config) -> list[Tried]:
+    """Deliver an INFO alert of kind `rehearsal` to each sink of [alerts.sinks]."""
+    now, tried = time.time_ns(), []
+    text = "quantd doctor --live delivers this to check the sink"
+    test = Alert(
+        schema=SCHEMA, id=f"{RUN_NAME}-{uuid.uuid4().hex}", run=RUN_NAME, name=config.quantd.name, ts_event=now,
+        time=microsecond_text(now), level="INFO", kind="rehearsal", text=text, symbol="", agent="", value=None,
+        bound=None,
+    )  # fmt: skip
+    for kind, sink in open_sinks(config).items():
+        failed, began = "", time.monotonic()
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                await sink.deliver(test)
+        except Exception as error:  # a sink of another package raises what it likes
+            failed = f"{kind}: {reason_of(error)}"
+        finally:
+            await sink.close()
+        tried.append(Tried(kind, failed, 1e3 * (time.monotonic() - began)))
+    return tried
 
 
 async def _trip(

@@ -91,7 +91,7 @@ def study_compare(
         print_json(result)
         return DONE
     table(standings.HEAD, standings.table(result), standings.HEAD[1:])
-    say("\n".join(f"  {line}" for line in standings.said(result)))
+    say("\n".join(f"  {line}" for line in standings.footnotes(result)))
     return DONE
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from quantd.trading.bootstrap import Measure, paired_gain
 from quantd.trading.market import Floats
-from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree, compounded, drawdowns, newest
+from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree, compounded, drawdowns, newest
 
 
 class PromotionRules(Struct, frozen=True):
@@ -77,7 +77,6 @@ def looked(
         second,
         first,
         measure=rules.measure,
-        periods=PERIODS_PER_YEAR,
         risk_free_annual=newest(risk_free_annual, n),
         key=f"{rules.seed}|{key}|{pairing.looks}".encode(),
         resamples=rules.resamples,

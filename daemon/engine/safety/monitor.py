@@ -13,7 +13,7 @@ from quantd.daemon.engine.planning.gate_account import account_of, limits_in_for
 from quantd.daemon.engine.safety.monitor_state import Corridor
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.limits.context import Context, context
+from quantd.risk.limits.context import Context
 from quantd.risk.limits.values import Portfolio, Values, standing, standings
 from quantd.risk.monitor.levels import QUIET, Crossing, observe
 from quantd.risk.monitor.watched import held_values
@@ -36,7 +36,7 @@ def market_context(state: State) -> Context:
     if known is not None and known[0] == state.now and known[1] is state.marks:
         return known[2]
     size = state.universe.lot_size
-    made = context(
+    made = Context(
         px=state.marks * size,
         prices_nano=state.marks_nano,
         age_ns=state.now - state.mark_ts,

@@ -9,9 +9,7 @@ from quantd.daemon.views.risk_measures import Metrics
 from quantd.daemon.views.shortfall import Costed
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest
-from quantd.trading.statistics import (
-    SHARPE_DEFINITION,
-)
+from quantd.trading.statistics import SHARPE_DEFINITION
 
 
 class Standing(Struct, frozen=True):
@@ -57,10 +55,7 @@ class Header(Struct, frozen=True):
 
 
 class Span(Struct, frozen=True):
-    """Performance over some samples, without deposits; None for figures with too few samples.
-
-    `alerts` counts the alerts of each level.
-    """
+    """Performance over some samples without deposits, None where these are too few; `alerts` by level."""
 
     name: str
     samples: int

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from quantd.adapters.store.read_models import Booking
 from quantd.daemon.engine.valuation import Gain
-from quantd.daemon.views.report.contents import (
-    Span,
-)
+from quantd.daemon.views.report.contents import Span
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Reallocated, Valued
 from quantd.trading.instruments import MICRO
@@ -111,10 +109,7 @@ def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Fl
 
 
 def _flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
-    """float64[T]: deposits booked up to the samples of these entries, in booking order.
-
-    A deposit at a sample's instant comes after the sample.
-    """
+    """float64[T]: deposits booked up to each sample. A deposit at a sample's instant comes after the sample."""
     moved = np.zeros(len(seqs))
     for each in flows:
         at = int(np.searchsorted(seqs, each.seq))
@@ -132,10 +127,7 @@ def span_of(
     until: int,
     risk_free_annual: RiskFree = RISK_FREE_ANNUAL,
 ) -> Span:
-    """Performance over the samples in (since, until], including the return to the first of them.
-
-    `free` has the risk-free rate of the return to each sample.
-    """
+    """Performance over the samples in (since, until], including the return to the first of them."""
     mine = (ts > since) & (ts <= until)
     own = returns[mine]
     free = risk_free_annual if isinstance(risk_free_annual, float) else risk_free_annual[mine]

@@ -284,8 +284,7 @@ def _counts(at: str, counts: Mapping[str, int]) -> list[str]:
 
 def _alerts(report: Report) -> str:
     last = [
-        f"<tr><td>{escape(a.time)}</td><td>{a.level}</td><td>{escape(a.kind)}</td>"
-        f"<td>{escape(a.agent or a.symbol)}</td><td>{escape(a.text)}</td></tr>"
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in (a.time, a.level, a.kind, a.agent or a.symbol, a.text))}</tr>"
         for a in report.last_alerts
     ]
     if not last:

@@ -1,1 +1,1 @@
-"""Everything that determines a training, as a value."""
+"""Plans: everything that determines a training, as a value."""

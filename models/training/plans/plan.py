@@ -1,5 +1,4 @@
-"""Everything that determines a training, as one value: read from TOML over the defaults of its learner, changed by
-dotted keys."""
+"""The plan of a training: read from TOML over the defaults of its learner, changed by dotted keys."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -28,18 +27,17 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.instruments import NANO, usual_lot_nano
 
 Table = dict[str, Any]
-"""As TOML gives it."""
+"""A table as parsed from TOML."""
 
 
 class PlanError(ExplainedError, ValueError):
-    """A plan that cannot be; the text names file, line, key, value and remedy."""
+    """An invalid plan; the message names file, line, key, value and remedy."""
 
     exit_code = CONFIG
 
 
 class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which files, by paths from where the command runs or among the bundled, and which columns of them, in this
-    order."""
+    """Data files, relative to the working directory or bundled, and their columns in order."""
 
     bars: str = "data/us_daily.parquet"
     actions: str = "data/us_actions.csv"
@@ -52,37 +50,34 @@ class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def files(self) -> tuple[Path, Path | None]:
-        """Where the bars and the actions lie."""
+        """Paths of the bars and of the actions."""
         return find(self.bars), find(self.actions) if self.actions else None
 
 
 class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """The accounts that learn, and the one that is judged."""
+    """The training accounts, and the account of evaluations."""
 
     batch: int = 8
-    """Accounts that learn side by side."""
+    """Number of accounts that learn in parallel."""
     kind: Kind = "simplex"
     parts: int = 2
-    """Of a discrete action: an allocation is made of so many equal parts,"""
+    """Number of equal parts of a discrete allocation."""
     cash: bool = True
-    """some of which may be cash."""
+    """Whether such parts may be cash."""
     gross: float = 1.0
-    """Of a box action: what is held, long and short together, over equity, at most."""
+    """Maximum gross exposure of a box action, over equity."""
     reward: RewardPlan = RewardPlan()
     episodes: Episodes = Episodes()
     costs: Costs = USUAL_COSTS
     capital: float = 100_000.0
     seats: tuple[Seat, ...] = ()
-    """Agents of a desk, for a learner of several: `batch` accounts are so many desks. Each learns with its own capital;
-    a house trades with the mean of them, by capital."""
+    """Agents of a desk; `batch` accounts form desks. Together they trade the mean of their weights, by capital."""
     diversity: Diversity = Diversity()
-    """What they pay for moving alike."""
+    """Penalty on similar returns of the agents."""
     lot: float | dict[str, float] | None = None
-    """Units that are traded whole where a policy is judged: of all, or by symbol; else those of its kind, a share or
-    1e-8 of a coin. Accounts that learn trade fractions."""
+    """Lot size of evaluations in units; by default a share, or 1e-8 of a coin. Training accounts trade fractions."""
     cash_rate: float | str | None = None
-    """What cash earns a year: a fraction, or the path of a series (CSV: date,rate). Then it is the risk-free rate
-    too."""
+    """Annual interest on cash: a fraction, or the path of a series (CSV: date,rate). It is also the risk-free rate."""
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.parts < 1 or self.capital <= 0.0 or self.gross <= 0.0:
@@ -96,7 +91,7 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("episodes of accounts that learn are drawn, each on a path of its own")
 
     def lots(self, symbols: Sequence[str]) -> tuple[float, ...]:
-        """Size of a lot of each of `symbols`, in units."""
+        """Return the lot sizes of `symbols`, in units."""
         if isinstance(self.lot, float):
             return (self.lot,) * len(symbols)
         named = self.lot or {}
@@ -104,39 +99,39 @@ class MarketPlan(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):
-    """One training. What is chosen is chosen by `splits.validation`; `splits.test` is looked at once, at the end."""
+    """One training. Choices use `splits.validation`; `splits.test` is evaluated once, at the end."""
 
     name: str
     agent: str
     """Name of the learner."""
     learner: LearnerPlan
     profile: str = ""
-    """Named settings that this began from."""
+    """Named settings that it is based on."""
     data: DataPlan = DataPlan()
     splits: Splits = USUAL_SPLITS
     warmup_days: int = 400
     """Calendar days before the training part that only fill the features' lookback."""
     purge: int = 1
-    """Sessions until the outcome of a decision: a decision whose outcome is not in its own part is left out."""
+    """Sessions until the outcome of a decision. A decision with an outcome outside its part is left out."""
     embargo: int = 5
-    """Sessions that also lie between the last outcome of a part and the first decision of the next."""
+    """Further sessions between the last outcome of a part and the first decision of the next."""
     sight: SightSpec = SightSpec()
     market: MarketPlan = MarketPlan()
     normalise: bool = True
-    """Observations by their running mean and deviation, frozen where a policy is judged; rewards by their deviation."""
+    """Whether observations are scaled by running mean and deviation, and rewards by their deviation."""
     steps: int = 150_000
     """Env-steps of each seed, of all accounts together."""
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
     evaluate_every: int = 10_000
-    """Env-steps from one look at the validation part to the next."""
+    """Env-steps between evaluations on the validation part."""
     checkpoint_every: int = 50_000
-    """Env-steps; as soon as a rollout is over."""
+    """Env-steps between checkpoints, which are written at the end of a rollout."""
     keep: int = 3
-    """Checkpoints of a seed, beside the best."""
+    """Number of checkpoints per seed, in addition to the best one."""
     patience: int = 10
-    """Evaluations without a better one after which a seed stops; 0: never."""
+    """Evaluations without improvement before a seed stops; 0: never."""
     clone: str = ""
-    """A classical policy that is imitated before learning begins ("risk_parity"); empty for none."""
+    """A classical policy to imitate before learning ("risk_parity"); empty for none."""
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -174,7 +169,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def learner_named(name: object) -> Learner:
-    """PlanError for a learner that quantd does not have."""
+    """Return a learner by name. Raises PlanError for an unknown one."""
     known = learners()
     if not isinstance(name, str) or name not in known:
         raise PlanError(f"agent {name!r}: one of {', '.join(known)}{_meant(str(name), known)}")
@@ -182,7 +177,7 @@ def learner_named(name: object) -> Learner:
 
 
 def default(agent: str, profile: str = "") -> Plan:
-    """The named defaults of `agent`. PlanError for an agent that quantd, or a profile that the agent, does not have."""
+    """Return the defaults of `agent` and `profile`. Raises PlanError for unknown names."""
     record = learner_named(agent)
     plan = Plan(
         name=profile or agent,
@@ -202,12 +197,12 @@ def default(agent: str, profile: str = "") -> Plan:
 
 
 def read(path: Path) -> Plan:
-    """A plan of a TOML file; what it leaves out is as in `default(agent, profile)`. Raises PlanError, OSError."""
+    """Read a plan from a TOML file over `default(agent, profile)`. Raises PlanError, OSError."""
     return parsed(path.read_text(encoding="utf-8"), str(path))
 
 
 def parsed(text: str, where: str) -> Plan:
-    """As `read`, of text; `where` is what mistakes call it."""
+    """Parse a plan from text; messages call it `where`."""
     try:
         table = msgspec.toml.decode(text)
     except msgspec.DecodeError as error:
@@ -224,7 +219,7 @@ def parsed(text: str, where: str) -> Plan:
 
 
 def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
-    """`plan` with values at dotted keys, {"learner.gamma": 0.95}. PlanError for a key or a value that cannot be."""
+    """Return `plan` with values at dotted keys, {"learner.gamma": 0.95}. Raises PlanError for invalid changes."""
     table: Table = {}
     for key, value in changes.items():
         *parents, last = key.split(".")
@@ -236,19 +231,19 @@ def replaced(plan: Plan, changes: Mapping[str, object]) -> Plan:
 
 
 def restored(table: Mapping[str, object]) -> Plan:
-    """The plan that an artifact's manifest keeps as JSON. PlanError for one that this quantd cannot make."""
+    """Return the plan in an artifact's manifest. Raises PlanError where this version cannot read it."""
     return _over(default(learner_named(table.get("agent")).name), _written(table))
 
 
 def _written(table: Mapping[str, object]) -> Table:
-    """Without null, which JSON has for infinity and for none: both are defaults."""
+    """Return a table without null, which stands for infinity and for None in JSON: both are defaults."""
     return {
         key: _written(value) if isinstance(value, dict) else value for key, value in table.items() if value is not None
     }
 
 
 def described(plan: Plan) -> dict[str, object]:
-    """Every setting by its dotted key, values as JSON has them."""
+    """Return every setting by its dotted key, with values as in JSON."""
     flat: dict[str, object] = {}
 
     def walk(prefix: str, table: Table) -> None:
@@ -263,7 +258,7 @@ def described(plan: Plan) -> dict[str, object]:
 
 
 def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
-    """`plan` with a table of changes laid over it."""
+    """Return `plan` with a table of changes."""
     table: Table = msgspec.to_builtins(plan)
     if changes.get("agent", plan.agent) != plan.agent:
         raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
@@ -301,7 +296,7 @@ def _lay(onto: Table, changes: Mapping[str, Any], prefix: str) -> None:
 
 
 def _named(name: str, error: msgspec.ValidationError, value: object) -> str:
-    """msgspec's words, with the whole key first and the value."""
+    """Return the message of a validation error, with the full key first and the value."""
     what, _, path = str(error).partition(" - at `$")
     key = name + path.rstrip("`").partition("[")[0]
     for part in key.split(".")[1:]:

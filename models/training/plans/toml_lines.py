@@ -1,4 +1,4 @@
-"""Where in a TOML text a key stands, so that a mistake can name its line."""
+"""Finds the line of a key in a TOML text, for error messages."""
 
 import re
 from typing import Final
@@ -8,7 +8,7 @@ _KEY: Final = re.compile(r"^\s*([A-Za-z0-9_.\"'-]+)\s*=")
 
 
 def line_of(text: str, key: str) -> int:
-    """Line, from 1, of the dotted `key` or of what is nearest to it among what is written; 0 when nothing is."""
+    """Return the line, from 1, of the dotted `key` or of its nearest parent in the text; 0 when there is none."""
     found: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,5 +1,4 @@
-"""An artifact over a window as the daemon would ask it: whole shares, after costs, beside equal weight on the same
-days."""
+"""Evaluates an artifact over a window with the daemon's inputs: whole lots, after costs, beside equal weight."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -23,11 +22,11 @@ from quantd.strategies.policies import POLICIES
 from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, performance, sharpe_definition
 
 WARMUP: Final = 500
-"""Calendar days read before a window, so that what policies look back on is there."""
+"""Calendar days read before a window, for the lookback of policies."""
 
 
 class Evaluated(Struct, frozen=True):
-    """Both on the same sessions, with the same costs, capital and lots."""
+    """Results of the policy and of equal weight on the same sessions, costs, capital and lots."""
 
     policy: Performance
     equal_weight: Performance
@@ -36,18 +35,17 @@ class Evaluated(Struct, frozen=True):
     first: date
     last: date
     inside: int
-    """Sessions of the window up to which the artifact was trained or chosen: figures there prove nothing."""
+    """Sessions of the window inside the artifact's training or validation: results there are in sample."""
     sessions: int
     same_data: bool
-    """The bars are those that it was trained on, to the byte."""
+    """Whether the bars are the file of its training."""
     account: MarketPlan
     lots: dict[str, float]
     sharpe_definition: str = SHARPE_DEFINITION
 
 
 def beside(bars: Path) -> str:
-    """The file of actions that belongs to `bars` by its name: BARS.actions.csv, or X_actions.csv of X_daily; empty for
-    none."""
+    """Return the actions file of `bars` by name, BARS.actions.csv or X_actions.csv for X_daily; empty for none."""
     names = (f"{bars.stem}.actions.csv", f"{bars.stem.removesuffix('_daily')}_actions.csv")
     return next((str(bars.with_name(name)) for name in names if bars.with_name(name).is_file()), "")
 
@@ -60,9 +58,11 @@ def evaluate(
     actions: str | None = None,
     symbols: Sequence[str] = (),
 ) -> Evaluated:
-    """From the first session of the window to its last, on the artifact's own `symbols` where none are named. Without
-    `actions` they are those of the training, or of other `bars` those `beside` them; "" is none. Raises ArtifactError
-    for what is no policy, ValueError, OSError."""
+    """Evaluate the artifact in `folder` on `symbols`, by default its own.
+
+    By default `actions` are those of the training, or for other `bars` the file `beside` them; "" is none. Raises
+    ArtifactError where the artifact is not a policy, ValueError, OSError.
+    """
     policy = load_artifact(folder, {})
     # of an ensemble's members, which were made to trade together, the first names the symbols
     member = policy.members[0] if isinstance(policy, LearnedEnsemble) else policy

@@ -42,11 +42,11 @@ Progress = Callable[[str], None]
 
 
 class Plan(Struct, frozen=True):
-    """Everything that determines a training, but the data."""
+    """Everything that determines a training, except the data."""
 
     splits: Splits = USUAL_SPLITS
     warmup_from: date = date(1998, 1, 2)
-    """Bars before the training part that only fill the features' lookback."""
+    """Start of the bars before the training part, which only fill the features' lookback."""
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
     iterations: int = 120
     check_every: int = 10
@@ -56,17 +56,17 @@ class Plan(Struct, frozen=True):
     weight_decay: float = 1e-3
     hidden: int = 16
     risk_aversion: float = 20.0
-    """Price of variance of the return relative to equal weight."""
+    """Weight of the variance of returns relative to equal weight."""
     keep: float = 0.7
-    """Chance of an asset to be in an episode's universe: what is learned must not rest on one name."""
+    """Probability that an asset is in an episode's universe, so that no policy depends on one asset."""
     test_looks: int = 1
-    """How often test figures of this policy, or of an earlier form of it, were seen, this time included."""
+    """How often test results of this policy or an earlier form were seen, this time included."""
     costs: Costs = Costs(commission_bp=10.0)
     cash: float = 100_000.0
 
 
 class Trained(Struct, frozen=True):
-    """One seed's network, as it was at its best validation."""
+    """One seed's network at its best validation."""
 
     seed: int
     scorer: Scorer
@@ -75,19 +75,18 @@ class Trained(Struct, frozen=True):
 
 
 def utility(equity: Tensor, benchmark: Tensor, risk_aversion: float) -> Tensor:
-    """Of two float[B, L + 1]: mean less `risk_aversion` / 2 times variance of the difference of their log returns, a
-    year.
+    """Return the annual mean-variance utility of log returns relative to a benchmark, from equities float[B, L + 1].
 
-    What Markowitz (1952) asks of returns, asked of those relative to a benchmark (Roll 1992): being long a
-    market that rose earns nothing, and every departure from equal weight has to pay for its risk. (The same utility
-    of the account's own returns taught only how much cash to hold, which validation did not reward.)
+    It is the mean less `risk_aversion` / 2 times the variance (Markowitz 1952, for active returns Roll 1992). Long
+    exposure to a rising market thus earns nothing, and a deviation from equal weight must pay for its risk. The same
+    utility of absolute returns only changed the cash fraction, without gain on validation.
     """
     active = torch.log(equity[:, 1:] / equity[:, :-1]) - torch.log(benchmark[:, 1:] / benchmark[:, :-1])
     return (active.mean() - 0.5 * risk_aversion * active.var(dim=1).mean()) * 252
 
 
 def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) -> Trained:
-    """One seed. Sees rows of `plan.splits.train` only; validation chooses the iteration."""
+    """Train one seed on `plan.splits.train`; validation selects the iteration."""
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
     scorer = Scorer(len(FeatureSpec().names), plan.hidden)
@@ -101,8 +100,8 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
     for iteration in range(1, plan.iterations + 1):
         starts = draw.integers(first, last, size=plan.batch, endpoint=True)
         rows_at = starts[:, None] + np.arange(plan.episode)
-        kept = _subsets(draw, plan, seen.mask[starts])
-        mask = torch.from_numpy(seen.mask[rows_at] * kept[:, None, :])
+        chosen = _subsets(draw, plan, seen.mask[starts])
+        mask = torch.from_numpy(seen.mask[rows_at] * chosen[:, None, :])
         weights = scorer(torch.from_numpy(seen.features[rows_at]), mask)
         prices = episodes(panel, starts, plan.episode, torch.float32)
         equal = mask / mask.sum(-1, keepdim=True).clamp(min=1.0)
@@ -124,14 +123,14 @@ def fit(panel: Panel, seen: Sight, plan: Plan, seed: int, progress: Progress) ->
 
 
 def _subsets(draw: np.random.Generator, plan: Plan, known: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32[B, N] of 0 and 1; an episode that would be left without a known asset keeps them all."""
-    kept = (draw.random(known.shape) < plan.keep).astype(np.float32)
-    kept[(kept * known).sum(axis=1) == 0] = 1.0
-    return kept
+    """Return float32[B, N] of 0 and 1; an episode without any known asset keeps all."""
+    chosen = (draw.random(known.shape) < plan.keep).astype(np.float32)
+    chosen[(chosen * known).sum(axis=1) == 0] = 1.0
+    return chosen
 
 
 def _run(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, split: Split) -> tuple[Tensor, Tensor]:
-    """(equity float64[1, L + 1], turnover float64[1, L]) over one part in whole lots; equal weight for None."""
+    """Return (equity float64[1, L + 1], turnover float64[1, L]) over one part in whole lots; equal weight for None."""
     rows = split.rows(panel.day_ns)
     decisions = slice(rows.start, rows.stop - 1)
     if scorer is None:
@@ -148,7 +147,7 @@ def _run(panel: Panel, seen: Sight, plan: Plan, scorer: Scorer | None, split: Sp
 
 
 def judge(panel: Panel, seen: Sight, plan: Plan, trained: Sequence[Trained], chosen: Trained, split: Split) -> Result:
-    """The chosen seed beside equal weight on one part: same days, costs, capital and lots."""
+    """Return the results of the chosen seed beside equal weight on one part: same days, costs, capital and lots."""
 
     def of(scorer: Scorer | None) -> tuple[Performance, float]:
         equity, turnover = _run(panel, seen, plan, scorer, split)
@@ -162,7 +161,7 @@ def judge(panel: Panel, seen: Sight, plan: Plan, trained: Sequence[Trained], cho
 def train(
     bars: Path, actions: Path | None, symbols: Sequence[str], plan: Plan, out: Path, command: str, progress: Progress
 ) -> ScorerManifest:
-    """Trains every seed, chooses by validation, judges once on the test part, writes the artifact to `out`.
+    """Train every seed, choose by validation, evaluate once on the test part, and write the artifact to `out`.
 
     Nothing after the test part is read. Raises ValueError for data that do not fit the plan.
     """
@@ -212,7 +211,7 @@ def train(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line of `python -m quantd.models.training`."""
+    """Run the command line of `python -m quantd.models.training`."""
     parser = argparse.ArgumentParser(prog="python -m quantd.models.training", description="Train the scorer policy.")
     default: Final = Plan()
     parser.add_argument("--out", type=Path, required=True, help="folder of the artifact to write")

@@ -1,8 +1,4 @@
-"""Seeds of one training in other processes or on other machines: each leaves its folder as `fit` leaves it, to be taken
-up here.
-
-What comes of it is the same to the bit on a CPU: a seed that is at its end is only read.
-"""
+"""Trains the seeds of a plan in other processes or on other machines, with bit-identical results on a CPU."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,23 +16,22 @@ from quantd.trading.exit_codes import ExplainedError
 
 
 class SeedFailed(ExplainedError, RuntimeError):
-    """A seed ended in another process with an error that says nothing of the plan."""
+    """A seed failed in another process for a reason other than the plan."""
 
 
 class SeedJob(Struct, frozen=True):
-    """One seed, as it is handed out."""
+    """One seed as work for another process."""
 
     plan: Plan
     seed: int
     folder: str
     resume: bool
     carried: dict[str, bytes] | None = None
-    """Files of its folder, where the worker does not see it; None: it does."""
+    """Files of its folder, where the worker does not share the disk; else None."""
 
 
 def fit_seed(job: SeedJob, tell: Callable[[Progress], bool]) -> dict[str, bytes]:
-    """The work that `quantd.models.training.runs.workers` spreads; gives the files where they have to be
-    carried back."""
+    """Train one seed as a worker. Returns the files of its folder where the worker does not share the disk."""
     markets = markets_of(job.plan)
     if job.carried is None:
         fit(job.plan, markets, job.seed, Path(job.folder), tell, resume=job.resume)
@@ -49,15 +44,9 @@ def fit_seed(job: SeedJob, tell: Callable[[Progress], bool]) -> dict[str, bytes]
 
 
 def spread(
-    plan: Plan,
-    folder_of: Callable[[int], Path],
-    executor: Executor,
-    told: Callable[[Progress], bool],
-    *,
-    resume: bool,
+    plan: Plan, folder_of: Callable[[int], Path], executor: Executor, told: Callable[[Progress], bool], *, resume: bool
 ) -> bool:
-    """Fits every seed of `plan`; True when one was asked to end before it was at its end. Raises Diverged,
-    SeedFailed."""
+    """Train every seed of `plan`. Returns True when one was stopped early. Raises Diverged, SeedFailed."""
     watch = _Course(plan, folder_of, executor.shares_disk, told)
 
     def job(seed: int) -> SeedJob:
@@ -70,9 +59,9 @@ def spread(
 
 
 def diverged(plan: Plan, seed: int, folder: Path, reason: str) -> Diverged:
-    """What to say of a seed that came to values that are not finite."""
-    kept = checkpoints.there(folder)
-    good = f"its last good checkpoint is {kept[-1]}" if kept else "it had no checkpoint yet"
+    """Return the error of a seed with values that are not finite."""
+    saved = checkpoints.there(folder)
+    good = f"its last good checkpoint is {saved[-1]}" if saved else "it had no checkpoint yet"
     return Diverged(
         f"seed {seed} diverged {reason}. Nothing after that is kept; {good}. "
         f"Most often learner.learning_rate is too high "

@@ -1,8 +1,7 @@
-"""Curves of a training to MLflow and TensorBoard, beside the files that are always written. Both are imported when
-asked for.
+"""Sends training curves to MLflow and TensorBoard, in addition to the files. Both are imported on use.
 
-MLflow keeps them in `mlflow.db` where the command runs, without a server, as `mlflow ui` there expects it;
-MLFLOW_TRACKING_URI names another store. Nothing is sent anywhere else: its telemetry is switched off.
+MLflow writes to `mlflow.db` in the working directory, without a server, where `mlflow ui` reads it. MLFLOW_TRACKING_URI
+names another store. Nothing else is sent: its telemetry is off.
 """
 
 import logging
@@ -27,17 +26,17 @@ STORE: Final = "mlflow.db"
 ARTIFACTS: Final = "mlruns"
 
 KEPT: Final = "mlflow-run.txt"
-"""In the folder of a run: how MLflow calls it, so that a training that is taken up again goes on in it."""
+"""File in a run's folder with the MLflow run id, for resumption."""
 
 A_BATCH: Final = 100
-"""Parameters that MLflow takes at once."""
+"""Maximum number of parameters in one MLflow call."""
 
 LONGEST: Final = 6_000
-"""Characters of a parameter that MLflow takes."""
+"""Maximum length of an MLflow parameter, in characters."""
 
 
 class TrackerError(ExplainedError, RuntimeError):
-    """A tracker that cannot begin; the text says why and what to do."""
+    """A tracker that cannot start; the message has reason and remedy."""
 
     exit_code = CONFIG
 
@@ -47,12 +46,12 @@ def installed(name: str) -> bool:
 
 
 def usual() -> tuple[str, ...]:
-    """What is tracked to unless something is asked for: MLflow, where it is installed."""
+    """Return the default trackers: MLflow, where it is installed."""
     return ("mlflow",) if installed("mlflow") else ()
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
-    """Without "files", which are always written. TrackerError for one that is unknown or not installed."""
+    """Return the trackers without "files", which is always active. Raises TrackerError for an unavailable one."""
     for name in names:
         if name not in get_args(TrackerName):
             raise TrackerError(f"tracker {name!r}: one of {', '.join(get_args(TrackerName))}")
@@ -66,7 +65,7 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
 def tracker(
     name: str, experiment: str, run: str, folder: Path, *, resume_at: int | None = None, store: str = ""
 ) -> Tracker:
-    """One that is not "files", for the run of one seed with its files in `folder`. Raises TrackerError."""
+    """Create a tracker other than "files" for one seed with its files in `folder`. Raises TrackerError."""
     (name,) = chosen((name,))
     if name == "mlflow":
         return Mlflow(experiment, run, folder, resume=resume_at is not None, store=store)
@@ -74,7 +73,7 @@ def tracker(
 
 
 class Mlflow:
-    """One run of an experiment. `store` is an address as MLflow has them; empty: as MLflow itself would choose here."""
+    """One run of an experiment. `store` is an MLflow address; empty for MLflow's own choice."""
 
     def __init__(self, experiment: str, run: str, folder: Path, *, resume: bool = False, store: str = "") -> None:
         client = _client()
@@ -87,13 +86,13 @@ class Mlflow:
                     f"experiment {experiment} was deleted in {address}; restore it there or give another"
                 )
             self.experiment: Final[str] = found.experiment_id if found else self._begin(experiment, address)
-            kept = folder / KEPT
-            known = kept.read_text().strip() if resume and kept.is_file() else ""
+            run_file = folder / KEPT
+            known = run_file.read_text().strip() if resume and run_file.is_file() else ""
             self.run: Final[str] = known or self._client.create_run(self.experiment, run_name=run).info.run_id
             if known:
                 self._client.update_run(known, status="RUNNING")
             folder.mkdir(parents=True, exist_ok=True)
-            kept.write_text(f"{self.run}\n")
+            run_file.write_text(f"{self.run}\n")
         except _mlflow_errors() as error:
             raise TrackerError(f"MLflow at {address}: {first_line(error)}") from error
 
@@ -102,9 +101,9 @@ class Mlflow:
 
         if self._client.get_run(self.run).data.params:
             return  # taken up again: MLflow keeps what it was begun with
-        kept = [Param(_name(key), str(value)[:LONGEST]) for key, value in params.items()]
-        for first in range(0, len(kept), A_BATCH):
-            self._client.log_batch(self.run, params=kept[first : first + A_BATCH])
+        settings = [Param(_name(key), str(value)[:LONGEST]) for key, value in params.items()]
+        for first in range(0, len(settings), A_BATCH):
+            self._client.log_batch(self.run, params=settings[first : first + A_BATCH])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric
@@ -130,7 +129,7 @@ class Mlflow:
 
 
 class TensorBoard:
-    """Scalars and the settings as text, in event files in `folder`."""
+    """Scalars, and the settings as text, in event files in `folder`."""
 
     def __init__(self, folder: Path, resume_at: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -155,8 +154,7 @@ class TensorBoard:
 
 
 class Several:
-    """All of them at once. A tracker that fails after its beginning is left out from then on, and `say` is told once:
-    hours of training are worth more than a curve of it."""
+    """Several trackers. One that fails after its start is dropped, and reported once by `say`."""
 
     def __init__(self, trackers: Sequence[Tracker], say: Callable[[str], None] | None = None) -> None:
         self._trackers = list(trackers)
@@ -202,5 +200,5 @@ def _mlflow_errors() -> tuple[type[Exception], ...]:
 
 
 def _name(key: str) -> str:
-    """With signs that MLflow takes in names."""
+    """Return a name with characters that MLflow accepts."""
     return re.sub(r"[^\w\-./ ]", "_", key)

@@ -1,8 +1,8 @@
-"""A whole training: every seed, the choice among them by validation, one look at the test part, the artifact with its
-card."""
+"""A complete training: every seed, the choice by validation, the evaluation on the test part, and the artifact."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -39,20 +39,20 @@ from quantd.models.training.seeds.validation import judge
 from quantd.trading.exit_codes import CONFIG, INTERRUPTED, ExplainedError
 
 LOOKS: Final = "test-looks"
-"""File of a run's folder: how often its test figures were made."""
+"""File in a run's folder with the number of test evaluations."""
 
 Track = Callable[[int, Path, int | None], Tracker]
-"""Of a seed, its folder, and the step it is taken up again at (None: it begins): who else follows it."""
+"""(seed, folder, step of resumption or None) -> its tracker."""
 
 
 class Interrupted(ExplainedError):
-    """Training was asked to stop; what it made so far is kept."""
+    """Training was stopped on request; its progress is saved."""
 
     exit_code = INTERRUPTED
 
 
 class Unfinished(ExplainedError):
-    """A folder holds a run that was not finished, and nothing says whether to go on with it."""
+    """A folder has an unfinished run, and the request does not resume it."""
 
     exit_code = CONFIG
 
@@ -69,11 +69,11 @@ def train(
     looked: int = 0,
     executor: Executor | None = None,
 ) -> AgentManifest:
-    """Makes the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints, seed by seed. `looked` is
-    how often somebody saw test figures of earlier forms of this policy. `executor` fits several seeds at once, to the
-    same bits on a CPU.
+    """Write the artifact `out`; `folder` (by default `out`.run) gets records and checkpoints of each seed.
 
-    Raises PlanError, Diverged, CheckpointError, Interrupted when `report` said True, Unfinished, OSError.
+    `looked` is how often test results of earlier forms of this policy were seen. `executor` trains several seeds at
+    once, bit-identical on a CPU. Raises PlanError, Diverged, CheckpointError, Interrupted when `report` returned True,
+    Unfinished, OSError.
     """
     folder = folder or out.with_name(out.name + ".run")
     if not resume and (left := unfinished(plan, folder)):
@@ -82,12 +82,12 @@ def train(
             f"name (--experiment)"
         )
     markets = markets_of(plan)
-    if executor is not None:
-        _spread(plan, folder, report, resume, track, executor)
-        resume, track_seeds = True, None  # every seed is at its end, and is only read
-    else:
-        track_seeds = track
-    fitted = [_seed(plan, markets, seed, folder, report, resume, track_seeds) for seed in plan.seeds]
+    with _tracked(plan, folder, report, track, resume) as told:
+        if executor is not None:
+            if spread(plan, lambda seed: folder / f"seed-{seed}", executor, told, resume=resume):
+                raise Interrupted(_stopped("seeds under way are", folder))
+            resume = True  # every seed is at its end, and is only read
+        fitted = [_seed(plan, markets, seed, folder / f"seed-{seed}", told, resume) for seed in plan.seeds]
     chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
     policies = [policy_of(each.learner, each.normaliser, plan.market, markets.symbols) for each in fitted]
     looks = _look(folder, out, looked)
@@ -138,7 +138,7 @@ def train(
 
 
 def unfinished(plan: Plan, folder: Path) -> str:
-    """How far a run in `folder` came; empty when there is none, or it came to its end."""
+    """Return the progress of an unfinished run in `folder`; empty when there is none."""
     for seed in plan.seeds:
         there = checkpoints.there(folder / f"seed-{seed}")
         if there and not (place := checkpoints.place_of(there[-1])).ended:
@@ -147,7 +147,7 @@ def unfinished(plan: Plan, folder: Path) -> str:
 
 
 def action_of(plan: Plan) -> ActionSpec:
-    """What the policy of a plan decides."""
+    """Return the actions of a plan's policy."""
     of = plan.market
     grid = allocations_of(of, plan.data.symbols)
     if grid is not None:
@@ -156,14 +156,14 @@ def action_of(plan: Plan) -> ActionSpec:
 
 
 def seats_of(plan: Plan) -> tuple[Seat, ...]:
-    """Of an agent that is several, with their shares of a house."""
+    """Return the seats of a policy of several agents, with their shares of the capital."""
     seats = plan.market.seats
     capital = sum(seat.capital for seat in seats)
     return tuple(Seat(seat.name, seat.symbols, seat.invested, seat.capital / capital) for seat in seats)
 
 
 def shape_of(plan: Plan, fitted: Fitted) -> Shape:
-    """The network that acts. Of a transformer, `hidden` is its width: what a plan calls so are layers after it."""
+    """Return the shape of the acting network. `hidden` of a transformer is its width."""
     learner, count = msgspec.to_builtins(plan.learner), writer.parameters_of(fitted.learner)
     kind, settings = learner.get("network", "mlp"), {name: learner[name] for name in learners()[plan.agent].shape}
     if kind == "transformer":
@@ -173,78 +173,53 @@ def shape_of(plan: Plan, fitted: Fitted) -> Shape:
     return Shape(kind, tuple(learner["hidden"]), count, settings=settings)
 
 
-def _spread(
-    plan: Plan,
-    folder: Path,
-    report: Callable[[Progress], bool],
-    resume: bool,
-    track: Track | None,
-    executor: Executor,
-) -> None:
-    """Every seed in its folder. Raises Interrupted when one was asked to end."""
+@contextmanager
+def _tracked(
+    plan: Plan, folder: Path, report: Callable[[Progress], bool], track: Track | None, resume: bool
+) -> Iterator[Callable[[Progress], bool]]:
+    """Yield `report` with a tracker for each seed, which exists from the seed's first report on."""
     trackers: dict[int, Tracker] = {}
 
     def told(progress: Progress) -> bool:
-        if track is not None and progress.seed not in trackers:
-            trackers[progress.seed] = _tracker(track, plan, progress.seed, folder, resume)
-        if progress.seed in trackers:
-            trackers[progress.seed].log_metrics(_known(progress.metrics), progress.steps)
+        seed = progress.seed
+        if track is not None:
+            if seed not in trackers:
+                where = folder / f"seed-{seed}"
+                newest = checkpoints.there(where)[-1:] if resume else []
+                trackers[seed] = track(seed, where, checkpoints.place_of(newest[0]).step if newest else None)
+                trackers[seed].log_params(described(plan))
+            known = {name: value for name, value in progress.metrics.items() if not math.isnan(value)}
+            trackers[seed].log_metrics(known, progress.steps)
         return report(progress)
 
     try:
-        asked = spread(plan, lambda seed: folder / f"seed-{seed}", executor, told, resume=resume)
+        yield told
     finally:
         for tracker in trackers.values():
             tracker.close()
-    if asked:
-        raise Interrupted(
-            f"stopped: seeds under way are kept in {folder}. "
-            "The same command with --resume goes on from there, to the same result as if it had not been stopped"
-        )
 
 
 def _seed(
-    plan: Plan,
-    markets: Markets,
-    seed: int,
-    folder: Path,
-    report: Callable[[Progress], bool],
-    resume: bool,
-    track: Track | None,
+    plan: Plan, markets: Markets, seed: int, folder: Path, told: Callable[[Progress], bool], resume: bool
 ) -> Fitted:
-    where = folder / f"seed-{seed}"
-    tracker = None if track is None else _tracker(track, plan, seed, folder, resume)
-
-    def told(progress: Progress) -> bool:
-        if tracker is not None:
-            tracker.log_metrics(_known(progress.metrics), progress.steps)
-        return report(progress)
-
     try:
-        fitted = fit(plan, markets, seed, where, told, resume=resume)
+        fitted = fit(plan, markets, seed, folder, told, resume=resume)
     except Diverged as error:
-        raise diverged(plan, seed, where, str(error)) from None
-    finally:
-        if tracker is not None:
-            tracker.close()
+        raise diverged(plan, seed, folder, str(error)) from None
     if fitted.ended == STOPPED:
-        raise Interrupted(
-            f"stopped: seed {seed} after {fitted.steps:,} of {plan.steps:,} steps, all of it kept in {where}. "
-            "The same command with --resume goes on from there, to the same result as if it had not been stopped"
-        )
+        raise Interrupted(_stopped(f"seed {seed} after {fitted.steps:,} of {plan.steps:,} steps, all of it", folder))
     return fitted
 
 
-def _tracker(track: Track, plan: Plan, seed: int, folder: Path, resume: bool) -> Tracker:
-    where = folder / f"seed-{seed}"
-    newest = checkpoints.there(where)[-1:] if resume else []
-    tracker = track(seed, where, checkpoints.place_of(newest[0]).step if newest else None)
-    tracker.log_params(described(plan))
-    return tracker
+def _stopped(what: str, folder: Path) -> str:
+    return (
+        f"stopped: {what} kept in {folder}. "
+        "The same command with --resume goes on from there, to the same result as if it had not been stopped"
+    )
 
 
 def _look(folder: Path, out: Path, looked: int) -> int:
-    """Counts one more look at the test part, before it is made."""
+    """Count one more evaluation on the test part, before it happens."""
     path = folder / LOOKS
     before = int(path.read_text()) if path.exists() else 0
     try:
@@ -256,7 +231,3 @@ def _look(folder: Path, out: Path, looked: int) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{looks}\n")
     return looks
-
-
-def _known(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if not math.isnan(value)}

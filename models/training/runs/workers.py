@@ -1,8 +1,7 @@
-"""The same work on many arguments, in this process, in processes of this machine or on a Ray cluster, and what comes
-back.
+"""Runs one function on many arguments: in this process, in processes of this machine, or on a Ray cluster.
 
-Work is a function at the top of a module, work(argument, tell) -> result. What it tells is answered: True asks it to
-end soon. Arguments are taken one by one, when a worker is free, so that they may depend on what has come back before.
+Work is a module-level function, work(argument, tell) -> result. `tell` reports progress; its result True asks the work
+to stop. Arguments are drawn one at a time when a worker is free, so that they may depend on earlier results.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 A = TypeVar("A")
 """Argument."""
 M = TypeVar("M")
-"""What is told while it works."""
+"""Progress message."""
 R = TypeVar("R")
 """Result."""
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -33,7 +32,7 @@ R_contra = TypeVar("R_contra", contravariant=True)
 
 
 class Failed(Struct, frozen=True):
-    """An argument whose work raised: `reason` names the exception, `trace` is for whoever mends it."""
+    """Work that raised: `reason` names the exception, `trace` is its traceback."""
 
     reason: str
     trace: str
@@ -42,37 +41,37 @@ class Failed(Struct, frozen=True):
 
 
 class WorkerLost(ExplainedError, RuntimeError):
-    """A worker process ended without an answer; it was killed, or memory ran out."""
+    """A worker process ended without a result: it was killed, or memory ran out."""
 
 
 class Unavailable(ExplainedError, RuntimeError):
-    """What is asked for is not installed, or does not answer; the text says the remedy."""
+    """A component that is not installed or does not respond; the message has the remedy."""
 
     exit_code = CONFIG
 
 
 class Watch(Protocol[M_contra, R_contra]):
-    """Who hands the work out: called in the process that does, never twice at once."""
+    """Receives progress and results, in the calling process and one at a time."""
 
     def told(self, number: int, message: M_contra) -> bool:
-        """What argument `number`, counted from 0, has to say; True asks it to end."""
+        """Receive progress of argument `number`, from 0. Returns True to stop it."""
         ...
 
     def ended(self, number: int, outcome: R_contra | Failed) -> None: ...
 
 
 class Executor(Protocol):
-    """Runs `work` on every argument and returns when all have ended."""
+    """Runs `work` on every argument, and returns when all have ended."""
 
     workers: int
     shares_disk: bool
-    """Work sees this machine's files."""
+    """Whether work sees this machine's files."""
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None: ...
 
 
 class Here:
-    """One after another in this process."""
+    """Runs work sequentially in this process."""
 
     workers: int = 1
     shares_disk: bool = True
@@ -83,10 +82,10 @@ class Here:
 
 
 class Processes:
-    """In `workers` processes of this machine, each made new: none inherits threads or generators.
+    """Runs work in `workers` new processes of this machine, which inherit neither threads nor generators.
 
-    A worker ignores Ctrl-C, which the process that hands out the work turns into an answer; when that process is gone,
-    the worker ends at the next thing it tells.
+    A worker ignores Ctrl-C, which the calling process handles. When that process is gone, the worker ends at its next
+    report.
     """
 
     def __init__(self, workers: int) -> None:
@@ -117,7 +116,7 @@ class Processes:
 
 
 class _Worker:
-    """One process and the line to it."""
+    """One process and its connection."""
 
     def __init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -132,7 +131,7 @@ class _Worker:
         self.line.send((work, argument))
 
     def hear(self, watch: Watch[Any, Any]) -> bool:
-        """One message; True when it was the last of this argument."""
+        """Receive one message. Returns True when it was the last of this argument."""
         try:
             last, what = self.line.recv()
         except EOFError:
@@ -153,7 +152,7 @@ class _Worker:
 
 
 def _serve(line: Connection) -> None:
-    """What a worker process does until nobody is on the line."""
+    """Run a worker process until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def tell(message: object) -> bool:
@@ -178,9 +177,11 @@ def _outcome(work: Callable[[A, Callable[[M], bool]], R], argument: A, tell: Cal
 
 
 class Cluster:
-    """In tasks of a Ray cluster, `workers` at once: the one at `address` ("auto": the one RAY_ADDRESS or this machine
-    names), or without it one that is begun on this machine and ended afterwards. Every machine needs quantd, its extra
-    `train`, and the data under the same names. Raises Unavailable."""
+    """Runs work in tasks of a Ray cluster, `workers` at once. Raises Unavailable.
+
+    `address` names a cluster ("auto": that of RAY_ADDRESS or of this machine); without it, one is started here and
+    stopped afterwards. Every machine needs quantd, its extra `train`, and the data at the same paths.
+    """
 
     def __init__(self, workers: int, address: str = "") -> None:
         if workers < 1:
@@ -239,7 +240,7 @@ class Cluster:
 
 
 class _Mailbox:
-    """Where tasks leave what they tell and wait for the answer. An actor: its methods run in one event loop."""
+    """Exchanges progress messages and answers with tasks. A Ray actor: its methods run in one event loop."""
 
     def __init__(self) -> None:
         self._told: asyncio.Queue[tuple[int, object]] = asyncio.Queue()
@@ -264,7 +265,7 @@ def _task(work: Callable[[Any, Callable[[Any], bool]], Any], argument: object, n
 
 
 def _knock(address: str) -> None:
-    """Raises Unavailable where nobody answers: Ray itself would go on trying for minutes."""
+    """Raise Unavailable where nothing responds: Ray itself would retry for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdigit()):
         return
@@ -284,8 +285,7 @@ def _ray() -> Any:
 
 
 def executor(on: str, workers: int, address: str = "") -> Executor:
-    """Where `--on` says: "local" (this process for one worker) or "ray". Raises Unavailable where Ray is not
-    installed."""
+    """Return the executor of `--on`: "local" (this process for one worker) or "ray". Raises Unavailable without Ray."""
     if on == "ray":
         _ray()
         return Cluster(workers, address)

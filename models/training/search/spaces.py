@@ -1,4 +1,4 @@
-"""Search spaces of learners: values drawn by Optuna, as JSON, and in words."""
+"""Search spaces of learners: draws by Optuna, JSON, and descriptions."""
 
 from typing import TYPE_CHECKING
 
@@ -13,27 +13,27 @@ Value = float | int | tuple[int, ...]
 
 
 def suggest(space: Space, draw: "Trial") -> dict[str, Value]:
-    """One value for each key, for `quantd.models.training.plans.plan.replaced`; an Optuna trial chooses."""
+    """Return one value per key, chosen by an Optuna trial, for `quantd.models.training.plans.plan.replaced`."""
     return {name: _one(name, where, draw) for name, where in space.items()}
 
 
 def value(where: Between | OneOf, drawn: float | int | str) -> Value:
-    """What a plan takes, of what a study keeps."""
+    """Return the plan's value of a stored one."""
     return widths(drawn) if isinstance(drawn, str) else drawn
 
 
 def widths(text: str) -> tuple[int, ...]:
-    """Of the layers of a network: (256, 128) of "256-128"."""
+    """Return the layer widths of a text: (256, 128) for "256-128"."""
     return tuple(int(part) for part in text.split("-"))
 
 
 def dump(space: Space) -> str:
-    """As JSON, key after key."""
+    """Return a space as JSON."""
     return msgspec.json.format(msgspec.json.encode(space), indent=2).decode()
 
 
 def lines(space: Space) -> list[tuple[str, str]]:
-    """(key, where its values lie) in words."""
+    """Return (key, description of its range) pairs."""
     return [(name, _words(where)) for name, where in space.items()]
 
 

@@ -1,8 +1,7 @@
-"""Searches the hyper-parameters of a learner: Optuna's TPE (Bergstra et al. 2011) asks, the validation part answers.
+"""Searches the hyper-parameters of a learner by Optuna's TPE (Bergstra et al. 2011) on the validation part.
 
-The test part is never looked at: a trial fits and is scored in markets whose test part is sealed. A study is one SQLite
-file; what was under way when it ended is tried again, and one worker goes on as if it had never ended: each trial draws
-from a generator of its own.
+The test part is sealed in the markets of trials. A study is one SQLite file. Interrupted trials are repeated. Each
+trial draws from its own generator, so that one worker continues as if uninterrupted.
 """
 
 import fcntl
@@ -49,33 +48,33 @@ from quantd.trading.exit_codes import CONFIG, ExplainedError
 STUDY: Final = "study.db"
 
 UNDER_WAY: Final = "under-way"
-"""Folder of checkpoints of trials that were asked to end, until a later sitting ends them."""
+"""Folder of checkpoints of interrupted trials."""
 
 EVALUATIONS: Final = 10
-"""Of a trial, at least: what the pruner compares."""
+"""Minimum evaluations of a trial, which the pruner compares."""
 
 
 class StudyError(ExplainedError, ValueError):
-    """A study that cannot go on as asked; the text says why and what to do."""
+    """A study that cannot continue as requested; the message has reason and remedy."""
 
     exit_code = CONFIG
 
 
 class Search(Struct, frozen=True):
-    """What is searched, from where, and for how long."""
+    """A search: its plan, its name and its limits."""
 
     plan: Plan
-    """Where every trial begins; the space of its agent is laid over it."""
+    """The base of every trial; the search space of its agent is applied to it."""
     study: str
     trials: int = 50
-    """In all, those of earlier sittings among them."""
+    """Total, earlier runs included."""
     max_steps: int = 50_000
     """Env-steps of each seed of a trial."""
     seeds: int = 1
-    """A trial's score is the mean over so many."""
+    """Number of seeds in the mean score of a trial."""
     sampler_seed: int = 0
     timeout_s: float = math.inf
-    """After which no trial is begun, and those under way end after their evaluation."""
+    """Time after which no trial starts and running trials end after their evaluation."""
 
     def __post_init__(self) -> None:
         if min(self.trials, self.max_steps, self.seeds) < 1 or not self.timeout_s > 0.0:
@@ -87,7 +86,7 @@ class Search(Struct, frozen=True):
 
     @property
     def base(self) -> Plan:
-        """The plan of a trial, but for what is searched."""
+        """The plan of a trial, without the searched values."""
         seeds = self.plan.seeds[: self.seeds]
         more = range(max(seeds) + 1, max(seeds) + 1 + self.seeds - len(seeds))
         changes: dict[str, object] = {"seeds": (*seeds, *more)}
@@ -105,29 +104,27 @@ class Search(Struct, frozen=True):
 
 
 class Job(Struct, frozen=True):
-    """One trial, as it is handed out."""
+    """One trial as work."""
 
     plan: Plan
     folder: str = ""
-    """Where it stands is kept, when it is asked to end; empty: nowhere."""
+    """Folder of its checkpoint when stopped; empty for none."""
 
 
 class Evaluation(Struct, frozen=True):
-    """Of a trial under way: `score` is the mean of its ended seeds' scores and of the present seed's newest."""
+    """Progress of a trial. `score` is the mean of completed seeds' scores and of the current seed's newest."""
 
     steps: int
     """Of all its seeds so far."""
     at: int
-    """The same as a whole number of `evaluate_every`: learners report after rollouts of unlike lengths, and the pruner
-    compares trials where they stood at one step."""
+    """The steps, rounded down to a multiple of `evaluate_every`, so that the pruner compares trials at equal steps."""
     score: float
     last: bool
-    """Nothing is left to be learned after it."""
+    """Whether nothing is left to learn."""
 
 
 class Tried(Struct, frozen=True):
-    """A trial that ended by itself or because it was asked to; `score` is the mean of each seed's best validation
-    score."""
+    """An ended or stopped trial; `score` is the mean of each seed's best validation score."""
 
     score: float
     scores: tuple[float, ...]
@@ -136,26 +133,25 @@ class Tried(Struct, frozen=True):
 
 
 class Sitting(Struct, frozen=True):
-    """What a study holds after (another) sitting."""
+    """The state of a study after a run."""
 
     rows: tuple[Row, ...]
     before: int
-    """Trials of earlier sittings."""
+    """Trials of earlier runs."""
     broken: int
-    """Trials that were cut off and tried again, of all sittings."""
+    """Interrupted and repeated trials, of all runs."""
     finished: bool
-    """As many trials as asked for."""
+    """Whether all requested trials are done."""
 
     @property
     def best(self) -> Row | None:
-        """Of the complete ones; the first of equals."""
+        """The best complete trial; the first of equals."""
         complete = [row for row in self.rows if row.state == "complete" and math.isfinite(row.score)]
         return max(complete, key=lambda row: row.score, default=None)
 
 
 def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
-    """One trial: its plan fitted with each of its seeds. The work that `quantd.models.training.runs.workers`
-    spreads."""
+    """Run one trial as a worker: train its plan with each of its seeds."""
     began = time.perf_counter()
     plan, markets = job.plan, markets_of(job.plan)
     scores: list[float] = []
@@ -182,8 +178,7 @@ def attempt(job: Job, tell: Callable[[Evaluation], bool]) -> Tried:
 
 
 class Course:
-    """Asks Optuna for trials, hands them out, and tells it how they went. A Watch of
-    quantd.models.training.runs.workers."""
+    """Asks Optuna for trials, distributes them, and reports their results. Implements `Watch` of workers."""
 
     def __init__(
         self, study: optuna.Study, search: Search, folder: Path | None, parallel: bool, note: Callable[[Row, int], None]
@@ -200,7 +195,7 @@ class Course:
         self.broken = self._bury()
 
     def stop(self) -> None:
-        """No trial is begun any more, and those under way end after the evaluation that they are at."""
+        """Stop starting trials; running ones end after their current evaluation."""
         self._stopped = True
 
     @property
@@ -263,8 +258,7 @@ class Course:
         self._note(row, self._search.trials)
 
     def _failed(self, trial: optuna.Trial, failed: Failed) -> None:
-        """One that diverged says where not to look, which Optuna reads of pruned ones only; others say nothing of the
-        space."""
+        """Record a failed trial; a diverged one as pruned, because Optuna learns only from those."""
         trial.set_user_attr(REASON, failed.reason)
         diverged = failed.kind == "Diverged"
         self._study.tell(trial, state=TrialState.PRUNED if diverged else TrialState.FAIL)
@@ -273,26 +267,26 @@ class Course:
             raise StudyError(f"the first trial failed: {failed.reason}")
 
     def _remember(self, trial: optuna.Trial, index: int) -> None:
-        """What was said of it in an earlier sitting, so that the pruner decides as it would have without a break."""
-        said = [
+        """Repeat the reports of an interrupted attempt, so that the pruner decides as without the interruption."""
+        reports = [
             each.intermediate_values
             for each in self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
             if _broken(each) and each.user_attrs.get(INDEX) == index and each.params == trial.params
         ]
-        values = said[-1] if said else {}
+        values = reports[-1] if reports else {}
         for at in sorted(values):
             trial.report(values[at], at)
         self._reported.append(set(values))
 
     def _folder_of(self, trial: optuna.Trial, index: int) -> Path | None:
-        """One for each trial and its values: with several workers another history may have drawn others."""
+        """Return the folder of a trial and its values: with several workers, the values of an index may differ."""
         if self._folder is None:
             return None
         values = blake2b(repr(sorted(trial.params.items())).encode(), digest_size=4).hexdigest()
         return self._folder / self._search.study / f"{index}-{values}"
 
     def _bury(self) -> int:
-        """Trials that were under way when an earlier sitting was broken off; their index is free again."""
+        """Fail the trials of an interrupted run, which frees their indices."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
             self._study.tell(trial.number, state=TrialState.FAIL)
         return sum(_broken(trial) for trial in self._study.get_trials(deepcopy=False))
@@ -307,8 +301,11 @@ def tune(
     *,
     fresh: bool = False,
 ) -> Sitting:
-    """Goes on with the study in `folder`, or begins it. `note` is called after each trial with how many there are to
-    be; `began` is given what `stop` can be asked of. The caller holds `alone(folder)`. Raises StudyError."""
+    """Continue or start the study in `folder`. Raises StudyError.
+
+    `note` is called after each trial with the total number. `began` receives the course, which has `stop`. The caller
+    holds `alone(folder)`.
+    """
     study = opened(search, folder, fresh=fresh)
     under_way = folder / UNDER_WAY if executor.shares_disk else None
     if fresh:
@@ -323,7 +320,7 @@ def tune(
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One process at a time tunes in a folder. Raises StudyError where another does."""
+    """Lock a folder against other searches. Raises StudyError where another one runs."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "study.lock").open("a") as lock:
         try:
@@ -336,7 +333,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def opened(search: Search, folder: Path, *, fresh: bool = False) -> optuna.Study:
-    """The study of that name in `folder`. StudyError when it was begun with something else."""
+    """Return the study of that name in `folder`. Raises StudyError when it was started with other settings."""
     try:
         return kept(search, _storage(folder / STUDY), fresh=fresh)
     except StudyError as error:
@@ -344,7 +341,7 @@ def opened(search: Search, folder: Path, *, fresh: bool = False) -> optuna.Study
 
 
 def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna.Study:
-    """The study of that name in `storage`, with the pruner that it needs."""
+    """Return the study of that name in `storage`, with its pruner."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     known = optuna.get_all_study_names(storage)
     if fresh and search.study in known:
@@ -356,21 +353,21 @@ def kept(search: Search, storage: BaseStorage, *, fresh: bool = False) -> optuna
         pruner=MedianPruner(n_startup_trials=BEFORE_PRUNING, n_warmup_steps=search.max_steps // 4),
         load_if_exists=True,
     )
-    asked = _asked(search)
+    inputs = _inputs(search)
     before: Mapping[str, object] | None = study.user_attrs.get(ASKED)
     if before is None:
-        study.set_user_attr(ASKED, asked)
-    elif before != asked:
-        key, *more = (key for key in sorted({*before, *asked}) if before.get(key) != asked.get(key))
+        study.set_user_attr(ASKED, inputs)
+    elif before != inputs:
+        key, *more = (key for key in sorted({*before, *inputs}) if before.get(key) != inputs.get(key))
         raise StudyError(
-            f"study {search.study} was begun with {key} = {before.get(key)!r}, now it is {asked.get(key)!r}"
+            f"study {search.study} was begun with {key} = {before.get(key)!r}, now it is {inputs.get(key)!r}"
             f"{f' (and {len(more)} more differ)' if more else ''}; give --study another name, or --fresh to begin anew"
         )
     return study
 
 
-def _asked(search: Search) -> dict[str, object]:
-    """All that a trial's score depends on; JSON, so that what is read back is equal."""
+def _inputs(search: Search) -> dict[str, object]:
+    """Return everything that a score depends on, in JSON types for comparison."""
     data = search.plan.data
     names = (data.bars, data.actions)
     files = {f"data of {name}": file_digest(path) for name, path in zip(names, data.files, strict=True) if path}
@@ -379,15 +376,14 @@ def _asked(search: Search) -> dict[str, object]:
 
 
 def _json(each: object) -> Any:
-    """Lists for tuples, as JSON gives them back; text for what JSON has no number for."""
+    """Convert tuples to lists, and numbers that are not finite to text."""
     if isinstance(each, tuple | list):
         return [_json(part) for part in each]
     return str(each) if isinstance(each, float) and not math.isfinite(each) else each
 
 
 def _storage(path: Path) -> RDBStorage:
-    """Readers do not wait for the writer, and a commit does not wait for the disk: a killed process loses nothing, only
-    a machine that loses power may lose the last trial."""
+    """Return storage where readers do not wait for the writer; a power failure may lose the last trial."""
     with sqlite3.connect(path) as file:
         file.execute("PRAGMA journal_mode=WAL")
     file.close()

@@ -1,5 +1,4 @@
-"""What a study leaves to read: a CSV of its trials, two pages with plots, and the best plan as TOML for
-`quantd train`."""
+"""Writes the results of a study: a CSV of its trials, two pages of plots, and the best plan as TOML."""
 
 import csv
 import io
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 import optuna
 
+from quantd.models.artifacts.folder import replace_file
 from quantd.models.learners.record import Space
 from quantd.models.training.plans.plan import Plan, default, described, replaced
 from quantd.models.training.search.spaces import Value
@@ -26,8 +26,7 @@ BEGINNING: Final = ("trial", "state", "score", "scores", "steps", "seconds")
 
 
 def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, note: Sequence[str]) -> tuple[Path, ...]:
-    """Writes all that can be written of the study and gives their paths; `note` goes into the best plan as a
-    comment."""
+    """Write all results of the study, and return their paths. `note` becomes a comment in the best plan."""
     texts = {TRIALS: table(sitting.rows, search.space), HISTORY: history(study)}
     shares = importances(study)
     if shares:
@@ -37,14 +36,14 @@ def write(folder: Path, study: optuna.Study, search: Search, sitting: Sitting, n
         texts[BEST] = "".join(f"# {line}\n" for line in note) + toml(plan)
     for name in (TRIALS, HISTORY, IMPORTANCE, BEST):
         if name in texts:
-            _whole(folder / name, texts[name])
+            replace_file(folder / name, texts[name].encode())
         else:
             (folder / name).unlink(missing_ok=True)  # of a study that was begun anew
     return tuple(folder / name for name in texts)
 
 
 def table(rows: Sequence[Row], space: Space) -> str:
-    """CSV, a trial a line, keys of the space as columns."""
+    """Return a CSV with one trial per line and the keys of the space as columns."""
     made = io.StringIO()
     writer = csv.writer(made, lineterminator="\n")
     writer.writerow((*BEGINNING, *space, "reason"))
@@ -58,7 +57,7 @@ def table(rows: Sequence[Row], space: Space) -> str:
 
 
 def history(study: optuna.Study) -> str:
-    """A page that needs nothing but itself: scores of complete trials and the best so far."""
+    """Return a self-contained page with the scores of complete trials and the best so far."""
     figure = optuna.visualization.plot_optimization_history(study, target_name="validation Sharpe ratio")
     figure.update_layout(title=f"{study.study_name}: validation Sharpe ratio of each trial")
     return _page(figure)
@@ -74,13 +73,13 @@ def importance(shares: dict[str, float], trials: int) -> str:
 
 
 def toml(plan: Plan) -> str:
-    """What differs from the defaults of its agent and profile, by dotted keys."""
-    kept = described(default(plan.agent, plan.profile))
+    """Return the differences from the defaults of its agent and profile, by dotted keys."""
+    usual = described(default(plan.agent, plan.profile))
     lines = [f"agent = {_toml(plan.agent)}"]
     if plan.profile:
         lines.append(f"profile = {_toml(plan.profile)}")
     for key, value in described(plan).items():
-        if key not in ("agent", "profile") and value != kept.get(key):
+        if key not in ("agent", "profile") and value != usual.get(key):
             lines.append(f"{key} = {_toml(value)}")
     return "\n".join(lines) + "\n"
 
@@ -115,10 +114,3 @@ def _cell(value: Value | None) -> str:
 
 def _page(figure: Any) -> str:
     return str(figure.to_html(include_plotlyjs=True, full_html=True))
-
-
-def _whole(path: Path, text: str) -> None:
-    """A reader never finds half of it."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

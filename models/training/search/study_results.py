@@ -1,4 +1,4 @@
-"""The trials of a hyper-parameter study as rows, and what their scores depend on."""
+"""The trials of a study as rows, and the importance of its keys."""
 
 import math
 from typing import Final, Literal
@@ -11,25 +11,23 @@ from quantd.models.learners.record import Space
 from quantd.models.training.search.spaces import Value, value
 
 BEFORE_PRUNING: Final = 5
-"""Trials that end before any is stopped early; what MedianPruner does unless told otherwise."""
+"""Trials that end before any is pruned, MedianPruner's default."""
 
 
 INDEX, ASKED, REASON, SECONDS, SCORES, STEPS = "index", "asked", "reason", "seconds", "scores", "steps"
-"""What is kept of a trial, or of the study, beside what Optuna keeps."""
-
+"""Attributes of a trial or a study, in addition to those of Optuna."""
 
 State = Literal["complete", "pruned", "failed"]
 
 
 class Row(Struct, frozen=True):
-    """A trial as it ended."""
+    """An ended trial."""
 
     index: int
-    """Which it is of those asked for, from 0; one that is tried again keeps it."""
+    """Its number among the requested trials, from 0; a repeated trial has the same."""
     state: State
     score: float
-    """Annual Sharpe ratio on the validation part; of a pruned one, its newest before it was stopped. NaN where there is
-    none."""
+    """Annual Sharpe ratio on the validation part, for a pruned trial its last one; NaN where there is none."""
     scores: tuple[float, ...]
     steps: int
     seconds: float
@@ -38,7 +36,7 @@ class Row(Struct, frozen=True):
 
 
 def rows_of(study: optuna.Study, space: Space, number: int | None = None) -> tuple[Row, ...]:
-    """Trials that ended, in the order in which they are asked for; what was broken off is left out."""
+    """Return ended trials in order of their index, without interrupted ones."""
     named = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
     rows = (
         Row(
@@ -58,8 +56,7 @@ def rows_of(study: optuna.Study, space: Space, number: int | None = None) -> tup
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """How much of the best tenth's difference from all trials each key explains (PED-ANOVA, Watanabe et al. 2023), the
-    largest first; nothing where there are too few trials to say."""
+    """Return the importance of each key by PED-ANOVA (Watanabe et al. 2023), largest first; empty for few trials."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < BEFORE_PRUNING or len({trial.value for trial in complete}) < 2:
         return {}
@@ -78,5 +75,5 @@ def _score(trial: FrozenTrial) -> float:
 
 
 def _broken(trial: FrozenTrial) -> bool:
-    """It was cut off before it said anything: no reason is kept, and no index where even that came too late."""
+    """Return whether a trial was interrupted: without a reason, or even without an index."""
     return INDEX not in trial.user_attrs or (trial.state is TrialState.FAIL and REASON not in trial.user_attrs)

@@ -1,11 +1,8 @@
-"""Where a seed's training stands, on disk: tensors in safetensors, the rest in JSON that names their hash. Nothing in
-them runs.
+"""Checkpoints of a seed: tensors in safetensors, the rest in JSON with their hash. No code is executed.
 
-Written beside and renamed, the JSON last: a checkpoint is there when its JSON is, whole.
+Files are written under another name and renamed, the JSON last: a checkpoint exists when its JSON does.
 """
 
-import os
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -16,25 +13,25 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save
 from torch import Tensor
 
+from quantd.models.artifacts.folder import digest_of, replace_file
 from quantd.models.learners.record import State
 from quantd.models.training.plans.plan import Plan, described
 from quantd.trading.exit_codes import ExplainedError
 
 SCHEMA: Final = 1
 LARGEST: Final = 1 << 33
-"""Bytes; no checkpoint is read that claims more (8 GiB, a memory of a million steps is less)."""
+"""Maximum size in bytes (8 GiB; a memory of a million steps is smaller)."""
 
 FREE: Final = ("name", "steps", "seeds", "keep", "checkpoint_every", "splits.test.first", "splits.test.last")
-"""Keys of a plan that may differ where a training is taken up again: nothing made so far depends on them."""
+"""Keys of a plan that may change at a resumption, because completed steps do not depend on them."""
 
 
 class CheckpointError(ExplainedError, ValueError):
-    """A checkpoint that is not what it says, or not of this plan; the text names the file, what differs and what is
-    there before it."""
+    """A damaged checkpoint, or one of another plan; the message names file, fault and previous checkpoint."""
 
 
 class Place(Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a seed came."""
+    """Progress of a seed."""
 
     seed: int
     step: int
@@ -45,7 +42,7 @@ class Place(Struct, frozen=True, forbid_unknown_fields=True):
     stale: int = 0
     """Evaluations since the best one."""
     ended: str = ""
-    """Why nothing comes after this; empty while something does."""
+    """Reason of its end; empty while it continues."""
 
 
 class Page(Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,11 +56,11 @@ class Page(Struct, frozen=True, forbid_unknown_fields=True):
     size: int
     blake2b: str
     digest: str = ""
-    """Of this page without this field."""
+    """Hash of this page without this field."""
 
 
 def write(path: Path, plan: Plan, place: Place, state: State) -> None:
-    """`path`.safetensors and `path`.json."""
+    """Write `path`.safetensors and `path`.json."""
     tensors = {name: value.contiguous() for name, value in state.items() if isinstance(value, Tensor)}
     data = save(tensors)
     page = Page(
@@ -73,15 +70,15 @@ def write(path: Path, plan: Plan, place: Place, state: State) -> None:
         {name: value for name, value in state.items() if isinstance(value, int | float)},
         {name: value for name, value in state.items() if isinstance(value, bytes)},
         len(data),
-        _hash(data),
+        digest_of(data),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    _place(path.with_suffix(".safetensors"), data)
-    _place(path.with_suffix(".json"), msgspec.json.encode(_sealed(page)) + b"\n")
+    replace_file(path.with_suffix(".safetensors"), data)
+    replace_file(path.with_suffix(".json"), msgspec.json.encode(_sealed(page)) + b"\n")
 
 
 def read(path: Path, plan: Plan) -> tuple[Place, State]:
-    """As written, every check made first. Raises CheckpointError."""
+    """Read a checkpoint with all checks. Raises CheckpointError."""
     page = _page(path)
     now, then = _fixed(described(plan)), _fixed(page.plan)
     differs = [key for key in {**now, **then} if now.get(key) != then.get(key)]
@@ -99,7 +96,7 @@ def read(path: Path, plan: Plan) -> tuple[Place, State]:
         data = where.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{where}: {error.strerror}{_before(path)}") from None
-    if _hash(data) != page.blake2b:
+    if digest_of(data) != page.blake2b:
         raise CheckpointError(f"{where}: its content was changed after it was written (BLAKE2b differs){_before(path)}")
     try:
         tensors = tensors_of(data)
@@ -109,17 +106,17 @@ def read(path: Path, plan: Plan) -> tuple[Place, State]:
 
 
 def path_of(folder: Path, step: int) -> Path:
-    """Of the checkpoint at a step, without its endings."""
+    """Return the path of a step's checkpoint, without suffix."""
     return folder / f"step-{step:012d}"
 
 
 def there(folder: Path) -> list[Path]:
-    """Checkpoints of `folder`, the oldest first, without their endings; the best is not among them."""
+    """Return the checkpoints of `folder` without suffix, oldest first; the best one is not included."""
     return sorted(path.with_suffix("") for path in folder.glob("step-*.json"))
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep`, and what a killed process left half written."""
+    """Remove all but the newest `keep` checkpoints, and incomplete files."""
     for path in there(folder)[:-keep]:
         path.with_suffix(".json").unlink(missing_ok=True)
         path.with_suffix(".safetensors").unlink(missing_ok=True)
@@ -155,27 +152,9 @@ def _fixed(plan: dict[str, object]) -> dict[str, object]:
 
 def _sealed(page: Page) -> Page:
     bare = msgspec.structs.replace(page, digest="")
-    return msgspec.structs.replace(bare, digest=_hash(msgspec.json.encode(bare)))
-
-
-def _hash(data: bytes) -> str:
-    return blake2b(data, digest_size=32).hexdigest()
-
-
-def _place(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    return msgspec.structs.replace(bare, digest=digest_of(msgspec.json.encode(bare)))
 
 
 def place_of(path: Path) -> Place:
-    """How far the seed of a checkpoint came, without its tensors. Raises CheckpointError."""
+    """Return the progress in a checkpoint, without reading its tensors. Raises CheckpointError."""
     return _page(path).place

@@ -1,5 +1,4 @@
-"""Where a seed learns: the plan's market as a `VectorEnv` that normalises, keeps its whole place, and sums up what was
-paid and risked."""
+"""The training environment of a seed: the plan's market with normalisation, state, and sums of costs and risks."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -16,7 +15,7 @@ from quantd.models.training.plans.plan import MarketPlan, Plan
 
 
 def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations | None:
-    """The grid of a discrete plan."""
+    """Return the grid of a discrete plan."""
     return grid(symbols, market.parts, market.cash) if market.kind == "discrete" else None
 
 
@@ -33,8 +32,7 @@ def _accounts(of: MarketPlan, market: Market, seed: int) -> Simulator | Desks:
 
 
 class Ground:
-    """B accounts of `market`. Sums of rewards, their terms, turnover, cost and drawdown are kept until they
-    are `told`."""
+    """B accounts of `market`, with sums of reward terms, turnover, cost and drawdown since the last `means`."""
 
     kind: Kind
 
@@ -50,7 +48,7 @@ class Ground:
 
     @property
     def scale(self) -> Scale | None:
-        """As learned so far; None where nothing is normalised."""
+        """The current scaling; None without normalisation."""
         if self._env is self.accounts:
             return None
         running = self.normalised.observations
@@ -76,13 +74,12 @@ class Ground:
         return step
 
     def observation(self) -> Tensor:
-        """float[B, D] where the accounts stand, as a policy reads it; learns nothing of it."""
+        """Return the current observations float[B, D] for a policy, without updating the statistics."""
         raw = self.simulator.observe()
         return raw if self._env is self.accounts else self.normalised.scale.of(raw)
 
-    def told(self) -> dict[str, float]:
-        """Means a step since this was last asked: each term of the reward (before its weight), turnover and drawdown,
-        and cost in basis points of equity. Empty before a step."""
+    def means(self) -> dict[str, float]:
+        """Return means per step of the sums since the last call (cost in basis points of equity), and reset them."""
         count = max(1, self._steps)
         means = {name: float(total) / count for name, total in self._sums.items()}
         if "cost" in means:
@@ -95,7 +92,7 @@ class Ground:
         return kept | {f"scale.{name}": value for name, value in self.normalised.state().items()}
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
-        """Goes on from `state`; gives the observation there."""
+        """Restore `state` and return its observation."""
         self.accounts.load(part(state, "market."))
         self.normalised.load(part(state, "scale."))
         return self.observation()

@@ -1,4 +1,4 @@
-"""Before learning: a policy is brought to do what a classical one did over the training part (behaviour cloning)."""
+"""Behaviour cloning of a classical policy over the training part, before learning."""
 
 import math
 from typing import Final
@@ -28,12 +28,12 @@ from quantd.trading.ports import Policy
 def demonstrations(
     teacher: Policy, panel: Panel, sight: SightSpec, rows: range, of: MarketPlan
 ) -> tuple[Tensor, Tensor]:
-    """(float32[T, D] observations as they come from the simulator, before any normaliser; what the teacher did there).
+    """Return (float32[T, D] observations before normalisation, the teacher's actions there).
 
-    It decides at each close of `rows` that has the sight's history before it, but the last, and holds what it bought:
-    the book that is shown is its own. Its answers are float32[T, N + 1] weights with cash last ("simplex"), float32[T,
-    N] positions in [-1, 1] ("box"), or int64[T], the nearest of `grid(symbols, parts, cash)` ("discrete"). ValueError
-    where they cannot be: short positions on a simplex, rows without history.
+    The teacher decides at each close of `rows` with enough history, except the last, and observations show its own
+    book. Actions are float32[T, N + 1] weights with cash last ("simplex"), float32[T, N] positions in [-1, 1] ("box"),
+    or int64[T], the nearest of `grid(symbols, parts, cash)` ("discrete"). Raises ValueError for short positions on a
+    simplex, and for rows without history.
     """
     observed = observe(panel, features_of(sight), sight.book)
     start = max(rows.start, observed.warm)
@@ -48,8 +48,7 @@ def demonstrations(
 
 
 def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor:
-    """float64[T, N] weights of a teacher as what a learner of this kind does instead. ValueError as in
-    `demonstrations`."""
+    """Convert a teacher's weights float64[T, N] to actions of this kind. Raises ValueError as `demonstrations`."""
     if of.kind == "box":
         return torch.from_numpy(np.clip(_within(weights, of.gross), -1.0, 1.0).astype(np.float32))
     if (weights < -1e-9).any():
@@ -68,19 +67,21 @@ def targets(weights: Floats, symbols: tuple[str, ...], of: MarketPlan) -> Tensor
 
 
 def _within(weights: Floats, gross: float) -> Floats:
-    """Rows that add up to more than `gross`, in absolute value, scaled down to it."""
+    """Scale down rows whose absolute sum exceeds `gross`."""
     total = np.abs(weights).sum(axis=1, keepdims=True)
     return weights * (gross / np.maximum(total, gross))
 
 
 UPDATES: Final = 3_000
-"""Steps along the gradient: what it takes to leave cash alone, whose share falls by its own size only."""
+"""Gradient steps. The softmax share of cash falls slowly, in proportion to itself."""
 
 
 def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) -> list[float]:
-    """Fits `learner` to what `plan.clone` did in the training part alone, each row with the teacher's own book and with
-    one drawn; gives each pass's mean loss. These rows are also the first that the normaliser learns of. Raises
-    PlanError."""
+    """Fit `learner` to the policy `plan.clone` in the training part. Returns each pass's mean loss.
+
+    Each row occurs with the teacher's own book and with a random one. These rows also initialise the normalisation.
+    Raises PlanError.
+    """
 
     if not learners()[plan.agent].imitates or not isinstance(learner, Recurrent):
         able = ", ".join(each.name for each in learners().values() if each.imitates)
@@ -104,7 +105,7 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
 
 
 def _other_books(seen: Tensor, spec: SightSpec, random: torch.Generator) -> Tensor:
-    """float32[R, D] with the book of each row drawn uniformly from all that are long and not leveraged."""
+    """Return float32[R, D] with the book of each row drawn uniformly from all long, unleveraged ones."""
     changed = seen.clone()
     assets = (seen.shape[1] - ("cash" in spec.book)) // (spec.width + ("weights" in spec.book))
     book = uniform(False, len(seen), assets + 1, random)

@@ -1,4 +1,4 @@
-"""The markets of a plan: one to fit on, one to choose by. The one that judges is not read before it is opened, once."""
+"""The markets of a plan, to train in and to choose by. The test part is not read before it is opened, once."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -17,19 +17,19 @@ from quantd.trading.cash_rate import CashRateError
 
 
 class Sealed(Exception):
-    """The test part was asked for while fitting or tuning."""
+    """The test part was requested during training or tuning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Markets:
-    """Nothing in here comes from after the validation part."""
+    """Markets without any data after the validation part."""
 
     plan: Plan
     panel: Panel
     train: Market
-    """float32, to learn in."""
+    """float32, for training."""
     in_sample: Market
-    """float64, the same sessions, to be judged in."""
+    """float64, the same sessions, for evaluation."""
     validation: Market
     """float64."""
 
@@ -48,8 +48,7 @@ class Markets:
 
 
 def markets_of(plan: Plan) -> Markets:
-    """Reads the data of `plan` to the end of its validation part. Raises PlanError where they do not fit it,
-    OSError."""
+    """Read the data of `plan` up to the end of its validation part. Raises PlanError for unsuitable data, OSError."""
     splits = plan.splits
     if plan.device != "cpu" and not (plan.device.startswith("cuda") and torch.cuda.is_available()):
         raise PlanError(f'device = {plan.device!r}: there is none here; write "cpu"')
@@ -61,9 +60,8 @@ def markets_of(plan: Plan) -> Markets:
     validation = _purged(splits.validation, chosen, chosen.stop, plan)
     if len(train) - 1 < plan.market.episodes.length and not plan.market.episodes.block:
         raise PlanError(
-            f"splits.train: {len(train)} sessions from {splits.train.first} "
-            f"to {splits.train.last}, less than an episode of "
-            f"{plan.market.episodes.length}; give more history or a smaller market.episodes.length"
+            f"splits.train: {len(train)} sessions from {splits.train.first} to {splits.train.last}, less than an "
+            f"episode of {plan.market.episodes.length}; give more history or a smaller market.episodes.length"
         )
     return Markets(
         plan,
@@ -75,8 +73,7 @@ def markets_of(plan: Plan) -> Markets:
 
 
 def window_market(plan: Plan, first: date, last: date) -> Market:
-    """float64, every session of `first` to `last`, wherever they lie: what a policy is judged in when nothing more is
-    chosen."""
+    """Return the market float64 of all sessions from `first` to `last`, for a final evaluation."""
     panel = _read(plan, last, first)
     observed = observe(panel, features_of(plan.sight), plan.sight.book)
     return _market(plan, panel, observed, _rows(plan, panel, Split("window", first, last)), torch.float64)
@@ -108,14 +105,14 @@ def _rows(plan: Plan, panel: Panel, split: Split) -> range:
 
 
 def _purged(split: Split, rows: range, following: int, plan: Plan) -> range:
-    """Rows whose decisions have their outcome `plan.embargo` sessions before row `following`, at the latest."""
-    kept = range(rows.start, min(rows.stop, following - plan.embargo - plan.purge + 1))
-    if len(kept) < 2:
+    """Return the rows with an outcome at least `plan.embargo` sessions before row `following`."""
+    purged = range(rows.start, min(rows.stop, following - plan.embargo - plan.purge + 1))
+    if len(purged) < 2:
         raise PlanError(
             f"splits.{split.name}: {len(rows)} sessions, of which purge {plan.purge} and embargo {plan.embargo} leave "
-            f"{max(0, len(kept))}"
+            f"{max(0, len(purged))}"
         )
-    return kept
+    return purged
 
 
 def _market(plan: Plan, panel: Panel, observed: Observed, rows: range, dtype: torch.dtype) -> Market:

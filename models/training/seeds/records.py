@@ -1,4 +1,4 @@
-"""What a run leaves to be read: its settings, a row of figures for each report, and whoever else wants them."""
+"""The records of a run: settings, metrics of each report, and trackers."""
 
 import csv
 import io
@@ -18,30 +18,29 @@ NAMES: Final = {
     "actor": "loss_actor",
     "error": "td_error",
 }
-"""Of losses, where a learner's own word says too little."""
+"""Names of losses in the metrics, where they differ from the learner's."""
 
 
 class Tracker(Protocol):
-    """Where the figures of one run of one seed go. Files are always written; MLflow and others are more of these."""
+    """Receives the metrics of one seed's run. `Files` is always active; MLflow and others are optional."""
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Every setting by its dotted key, once, before anything else."""
+        """Log every setting by its dotted key, once, first."""
         ...
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Figures after `step` env-steps; one that is not a number was not measured."""
+        """Log metrics after `step` env-steps; NaN was not measured."""
         ...
 
     def log_artifact(self, path: Path) -> None:
-        """A file or a folder that the run made."""
+        """Log a file or a folder of the run."""
         ...
 
     def close(self) -> None: ...
 
 
 class Files:
-    """params.json, metrics.csv and metrics.jsonl in `folder`. With `resume_at`, rows of later steps are taken out
-    first: they are about to be made again."""
+    """params.json, metrics.csv and metrics.jsonl in `folder`. With `resume_at`, later rows are removed first."""
 
     def __init__(self, folder: Path, resume_at: int | None = None) -> None:
         self.folder: Final = folder
@@ -68,10 +67,10 @@ class Files:
         self._append(self._jsonl, msgspec.json.encode(known).decode() + "\n")
 
     def log_artifact(self, path: Path) -> None:
-        """It is a file already."""
+        """No-op: it is a file already."""
 
     def close(self) -> None:
-        """Every row is written as it comes."""
+        """No-op: every row is written immediately."""
 
     def _append(self, path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8", newline="") as file:
@@ -85,12 +84,12 @@ class Files:
             self._columns = header.strip().split(",")
         if self._jsonl.exists():
             lines = self._jsonl.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and msgspec.json.decode(line)["step"] <= step]
-            self._jsonl.write_text("".join(kept), encoding="utf-8", newline="")
+            whole = [line for line in lines if line.endswith("\n") and msgspec.json.decode(line)["step"] <= step]
+            self._jsonl.write_text("".join(whole), encoding="utf-8", newline="")
 
 
 def figures(report: Report, more: Mapping[str, float]) -> dict[str, float]:
-    """A row of metrics: throughput, returns, losses by name, and what else was measured."""
+    """Return a row of metrics: throughput, returns, losses by name, and further measurements."""
     row = {"steps_per_s": report.steps_per_s, "mean_return": report.mean_return, "episodes": float(report.episodes)}
     row |= {NAMES.get(name, name): value for name, value in report.losses.items()}
     return row | dict(more)

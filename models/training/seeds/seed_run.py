@@ -1,7 +1,6 @@
-"""One seed of a plan: learns in the training part, is judged on the validation part now and then, keeps the best, can
-be taken up again.
+"""Trains one seed of a plan, with evaluations on the validation part, the best weights, and resumable checkpoints.
 
-Everything is decided where a learner reports, for there a state says all that comes after.
+Every decision is made at a learner's report, where its state is complete.
 """
 
 import math
@@ -29,44 +28,44 @@ from quantd.models.training.seeds.validation import evaluate
 
 BEST: Final = "best"
 STOPPED: Final = "stopped"
-"""Asked to by who listens; it can be taken up again."""
+"""Ended on request; it can be resumed."""
 
 
 class Progress(Struct, frozen=True):
-    """What a seed has to say after each report of its learner."""
+    """Progress of a seed at a report of its learner."""
 
     seed: int
     steps: int
     steps_per_s: float
     losses: dict[str, float]
     mean_return: float
-    """Of episodes that ended since the one before, in units of the normalised reward; NaN when none did."""
+    """Of episodes that ended since the previous report, in normalised rewards; NaN without any."""
     score: float | None
-    """Sharpe ratio on the validation part; None where it was not looked at, or there is none."""
+    """Sharpe ratio on the validation part; None without an evaluation, or without a ratio."""
     best: float | None
-    """The best one so far; None before the first."""
+    """The best score so far; None before the first."""
     metrics: dict[str, float]
-    """All of it as metrics.csv has it; NaN where not measured."""
+    """All figures, as in metrics.csv; NaN where not measured."""
     looked: bool = False
-    """At the validation part, this time."""
+    """Whether the validation part was evaluated this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A seed as it was at its best on the validation part."""
+    """A seed at its best on the validation part."""
 
     seed: int
     learner: Algorithm
     normaliser: Scale | None
-    """None where the plan normalises nothing."""
+    """None without normalisation."""
     score: float
-    """Its Sharpe ratio there after costs; NaN when it never held anything that moved."""
+    """Sharpe ratio on the validation part after costs; NaN when equity never moved."""
     step: int
-    """At which it was so,"""
+    """Step of the best evaluation."""
     steps: int
-    """of so many made."""
+    """Total steps."""
     ended: str
-    """"end", "patience", or "stopped" when it was asked to."""
+    """"end", "patience", or "stopped" on request."""
 
 
 def fit(
@@ -78,11 +77,10 @@ def fit(
     *,
     resume: bool = False,
 ) -> Fitted:
-    """Until `plan.steps`, until patience is over or until `report` says True. With a folder it leaves records and
-    checkpoints there; with `resume` it goes on from the newest of them, and comes to the same bits on a CPU as if never
-    interrupted.
+    """Train until `plan.steps`, until patience ends, or until `report` returns True.
 
-    Raises Diverged, CheckpointError.
+    With a folder, it writes records and checkpoints there; with `resume` it continues from the newest checkpoint,
+    bit-identical on a CPU. Raises Diverged, CheckpointError.
     """
     torch.set_num_threads(1)
     course = _Course(plan, markets, seed, folder, report)
@@ -99,7 +97,7 @@ def fit(
 
 
 class _Course:
-    """What one call of `fit` keeps in mind."""
+    """The state of one call of `fit`."""
 
     def __init__(
         self, plan: Plan, markets: Markets, seed: int, folder: Path | None, report: Callable[[Progress], bool]
@@ -115,7 +113,7 @@ class _Course:
         self._files: Files | None = None
 
     def begin(self, *, fresh: bool) -> None:
-        """Opens the records, and imitates where the plan says so."""
+        """Open the records, and imitate where the plan requires it."""
         if self._folder is not None:
             self._files = Files(self._folder, None if fresh else self.place.step)
             self._files.log_params(described(self.plan))
@@ -127,12 +125,12 @@ class _Course:
             imitate(self.plan, self.markets, self.learner, self.ground)
 
     def told(self, report: Report) -> bool:
-        """A learner's report; True ends it."""
+        """Process a learner's report. Returns True to end it."""
         plan, place = self.plan, self.place
         steps, losses = report.steps, report.losses
         if not sound(self.learner):
             raise Diverged(f"after {steps} steps: weights are not finite")
-        more = self.ground.told()
+        more = self.ground.means()
         if (q := q_value(self.learner, self.ground.observation())) is not None:
             more["q_value"] = q
         due = steps // plan.evaluate_every > place.evaluated // plan.evaluate_every or steps >= plan.steps
@@ -156,7 +154,7 @@ class _Course:
         return bool(ended) or asked
 
     def save(self) -> None:
-        """A checkpoint of where it stands."""
+        """Write a checkpoint."""
         if self._folder is None:
             return
         state = {f"learner.{name}": value for name, value in self.learner.state().items()}
@@ -173,7 +171,7 @@ class _Course:
         self.place = msgspec.structs.replace(place, ended=place.ended if over else "")
 
     def fitted(self) -> Fitted:
-        """With the best weights in a learner of their own."""
+        """Return the result, with the best weights in a new learner."""
         place = self.place
         learner = learner_of(self.plan.learner, self.ground, place.seed, self.plan.device)
         learner.load(part(self._best, "policy.") if self._best else policy_state(self.learner.state()))
@@ -182,7 +180,7 @@ class _Course:
         return Fitted(place.seed, learner, scale, score, place.best_step, place.step, place.ended or STOPPED)
 
     def _evaluated(self) -> float | None:
-        """The score of the policy as it is; takes it as the best where it is."""
+        """Evaluate the current policy, and store it if it is the best. Returns its score."""
         place, scale = self.place, self.ground.scale
         score = evaluate(
             policy_of(self.learner, scale, self.plan.market, self.markets.symbols),

@@ -1,5 +1,4 @@
-"""A policy over a whole window as it would have traded: greedy, whole shares, after costs, beside equal weight on the
-same days."""
+"""Evaluates a policy over a window as in trading: greedy, whole lots, after costs, beside equal weight."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -21,15 +20,15 @@ from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, Performance, performance
 
 LEAST: Final = 1e-6
-"""Part of the capital that a lost account is shown to have, as a return of minus 1 or less has no ratio."""
+"""Minimum equity of a lost account, as a fraction of its capital: a return of -1 or less has no ratio."""
 
 
 class Walked(NamedTuple):
-    """One account through one window."""
+    """One account over one window."""
 
     performance: Performance
     turnover_annual: float
-    """Value traded, both sides, over equity."""
+    """Traded value, both sides, over equity."""
     equity: Floats
     """float64[T] at closes."""
 
@@ -40,7 +39,7 @@ class Walked(NamedTuple):
 
 
 def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None = None) -> Walked:
-    """From the first row of `market` to its last, one decision a session. A bankrupt account stays as it ended."""
+    """Evaluate a policy from the first row of `market` to its last. A bankrupt account keeps its last equity."""
     kind = kind or of.kind
     simulator = Simulator(
         market, batch=1, kind=kind, allocations=allocations_of(of, market.symbols) if kind == "discrete" else None,
@@ -64,8 +63,7 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
 
 
 def equal_weight(market: Market, of: MarketPlan) -> Walked:
-    """All that has a price in equal parts, brought back to them each session; the same days, costs, capital
-    and lots."""
+    """Evaluate equal weights of all priced assets, rebalanced each session, with the same costs, capital and lots."""
     size = len(market.symbols)
     known = torch.ones((len(market.close), size)) if market.known is None else market.known
     row = iter(range(market.first, market.last))
@@ -80,7 +78,7 @@ def equal_weight(market: Market, of: MarketPlan) -> Walked:
 
 
 def result(policies: Sequence[Policy], chosen: int, market: Market, of: MarketPlan) -> Result:
-    """Of policies of several seeds, of which the one numbered `chosen` was chosen."""
+    """Return the results of the policies of several seeds; `chosen` is the number of the chosen one."""
     walks = [evaluate(policy, market, of) for policy in policies]
     best = walks[chosen]
     sharpes = tuple(None if np.isnan(each.score) else each.score for each in walks)
@@ -88,7 +86,7 @@ def result(policies: Sequence[Policy], chosen: int, market: Market, of: MarketPl
 
 
 def judge(plan: Plan, markets: Markets, policies: Sequence[Policy], chosen: int) -> dict[str, Result]:
-    """All three parts. Opens the test part: whoever calls this counts a look at it, and changes nothing afterwards."""
+    """Evaluate all three parts. It opens the test part: callers count it, and change nothing afterwards."""
     test = plan.splits.test
     parts = {"train": markets.in_sample, "validation": markets.validation}
     parts["test"] = window_market(plan, test.first, test.last)

@@ -11,7 +11,7 @@ import pytest
 
 from quantd.adapters.exchange.client import Access, NoExchange, connect, paced, patiently, strict
 from quantd.adapters.exchange.dialects import KRAKEN, Dialect, as_uuid
-from quantd.adapters.exchange.errors import NotWhole
+from quantd.adapters.exchange.errors import MalformedAnswer
 from quantd.adapters.pace import Pace, Rate
 from quantd.trading.instruments import NANO
 
@@ -69,7 +69,7 @@ async def test_an_answer_that_is_not_whole_is_an_error_and_not_an_empty_list(ans
     async def fetch(*_: object) -> object:
         return answer
 
-    with pytest.raises(NotWhole):
+    with pytest.raises(MalformedAnswer):
         await strict(fetch, KRAKEN)("http://x/0/private/OpenOrders", "POST")
 
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import aiohttp
 import pytest
 
-from quantd.adapters.exchange.errors import OUTCOMES, NotWhole, Outcome, outcome
+from quantd.adapters.exchange.errors import OUTCOMES, MalformedAnswer, Outcome, outcome
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 
@@ -53,7 +53,7 @@ def test_a_connection_lost_in_the_middle_of_an_answer_is_unknown_though_ccxt_cal
 
 
 @pytest.mark.parametrize(
-    "error", [KeyError("result"), TypeError("x"), NotWhole("x"), ConnectionResetError(), TimeoutError()]
+    "error", [KeyError("result"), TypeError("x"), MalformedAnswer("x"), ConnectionResetError(), TimeoutError()]
 )
 def test_what_is_not_of_ccxt_is_unknown(error: Exception) -> None:
     assert outcome(error) is Outcome.UNKNOWN

@@ -35,7 +35,7 @@ def test_postgresql_holds_what_sqlite_holds(postgres, tmp_path):
                     first += 10
         with Store.open(where, state=state, capacity=20) as store:
             read = Reader(engine_of(where), store.runs()[0])
-            with store.records.connection() as db:
+            with store.connection() as db:
                 models = {t: db.execute(f"SELECT {', '.join(c)} FROM {t}").fetchall() for t, c in COLUMNS.items()}
             dumps.append(
                 {
@@ -49,7 +49,7 @@ def test_postgresql_holds_what_sqlite_holds(postgres, tmp_path):
                     "orders": read.orders(),
                     "fills": read.shares(),
                     "decisions": read.decisions(),
-                    "dropped": store.records.outbox_dropped(),
+                    "dropped": store.dropped(),
                 }
             )
     assert dumps[0] == dumps[1]
@@ -57,7 +57,7 @@ def test_postgresql_holds_what_sqlite_holds(postgres, tmp_path):
     with Store.open(url, state=tmp_path / "state") as store:
         with pytest.raises(StoreFailing, match="entry 301 of run 7f3k2m1a is next"):
             store.commit(batch(store.begin(RUN, UNIVERSE, agents=AGENTS), 900, day[:2]))
-        with store.records.connection() as db:
+        with store.connection() as db:
             db.begin(durable=True)
             db.execute("DELETE FROM journal WHERE number >= 29")
             db.commit()

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from quantd.adapters.bus.messages import Composer
+from quantd.adapters.sinks.sink import Counts
 from quantd.adapters.store.handle import Store
 from quantd.daemon.api import command_routes, guard
 from quantd.daemon.api.server import Api, ApiUnavailable
@@ -242,6 +243,20 @@ async def test_a_halt_that_a_slow_store_has_not_taken_is_answered_as_in_force(wo
     assert (status, done["switch"], done["unrecorded"]) == (200, "HALT", "the store did not commit within 0.1 s")
     status, refused = await command(world, {"command": "resume", "reason": "slow"}, world.bearer)
     assert (status, refused["error"]["code"]) == (504, "late")
+
+
+async def test_a_sink_that_takes_no_alerts_is_in_status_and_metrics(world):
+    sinks = world.service.sinks
+    sinks["lines"], sinks["webhook"] = Counts(sent=7), Counts(2, 5, 3, "SinkError: the receiver answers 503")
+    while not (now := (await get(world, "/api/v1/status"))[1])["undelivered"]:
+        await world.service.changed(0.1)
+    assert now["undelivered"] == {"webhook": "SinkError: the receiver answers 503"}
+    async with world.session.get("/metrics") as response:
+        text = await response.text()
+    assert 'quantd_sink_failures_total{name="paper",sink="webhook"} 3.0' in text
+    assert 'quantd_sink_queue_depth{name="paper",sink="webhook"} 2.0' in text
+    assert 'quantd_sink_deliveries_total{name="paper",sink="lines"} 7.0' in text
+    sinks.clear()
 
 
 async def test_metrics_are_those_of_prometheus(world):

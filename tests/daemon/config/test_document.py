@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantd.adapters.sinks.webhook import WebhookOptions
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import ConfigError, Known, digest, load, read, reloading, secret
 from quantd.trading.instruments import NANO
@@ -22,6 +23,7 @@ KNOWN = Known(
     brokers=("paper", "alpaca", "ccxt"),
     stops_at={"ccxt": ("kraken",)},
     limits=limit_keys(),
+    sinks={"webhook": WebhookOptions},
 )
 
 SMALL = """\
@@ -181,6 +183,21 @@ CASES = [
     ("[risk]", '[bus]\npassword = "hunter2"\n[risk]', "8: [bus] password looks like a secret"),
     ("[risk]", '[store]\nurl = "postgresql://me:hunter2@host/db"\n[risk]', "has a password"),
     ("[risk]", '[alerts]\nlevels = ["INFO"]\n[risk]', "has no CRITICAL, which is always sent"),
+    ("[risk]", '[alerts.sinks.webhok]\nurl = "https://a/"\n[risk]',
+    "7: [alerts] sinks.webhok is not a known sink. Did you mean webhook?"),
+    ("[risk]", "[alerts]\nsinks = 5\n[risk]", "8: [alerts] sinks = 5 is not a table"),
+    ("[risk]", "[alerts.sinks]\nwebhook = 5\n[risk]", "8: [alerts] sinks.webhook = 5 is not a table"),
+    ("[risk]", "[alerts.sinks.webhook]\n[risk]", "7: [alerts] sinks.webhook has no url; write url = ..."),
+    ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\ntimeot_s = 3\n[risk]',
+    "9: [alerts] sinks.webhook.timeot_s is not a key of webhook. Did you mean timeout_s?"),
+    ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\ntimeout_s = 0\n[risk]',
+    "9: [alerts] sinks.webhook.timeout_s = 0 is refused: expected float > 0.0"),
+    ("[risk]", "[alerts.sinks.webhook]\nurl = 3\n[risk]", "sinks.webhook.url = 3 is refused: expected str, got int"),
+    ("[risk]", '[alerts.sinks.webhook]\n\nurl = "http://example.org/"\n[risk]',
+    '9: [alerts] sinks.webhook.url = "http://example.org/" is not encrypted; write https://.'),
+    ("[risk]", '[alerts.sinks.webhook]\nurl = "https://me:hunter2@a/"\n[risk]', 'url = "https://me:…@a/" has a login'),
+    ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\nkey_token = "hunter2"\n[risk]',
+    "9: [alerts] sinks.webhook.key_token looks like a secret"),
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\n[risk]', '7: [[schedules]] "a" has no time'),
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\nat = "close"\nevery = "5m"\n[risk]', "has at and every"),
     ("[risk]", '[[schedules]]\nname = "a"\ndo = "rebalance"\nat = "clse"\n[risk]',
@@ -351,3 +368,14 @@ def test_a_lot_is_the_instruments_own_or_that_of_its_kind(symbol, more, lot_nano
         assert read(changed('"QQQ"', f'"{symbol}"'), known).instruments().lot_nano == [10**9, lot_nano]
         always = changed('"QQQ"]', f'"{symbol}"]\ncalendar = "24/7"')
         assert read(always, known).instruments().lot_nano == [10, 10]
+
+
+def test_sinks_change_no_trade_and_need_a_restart():
+    old, new = read(SMALL, KNOWN), read(SMALL + '[alerts.sinks.webhook]\nurl = "https://a/"\n', KNOWN)
+    assert digest(old) == digest(new)
+    (mistake,) = reloading(old, new)[1]
+    assert "[alerts] sinks cannot change while the daemon runs; restart the daemon" in str(mistake)
+    assert reloading(new, read(SMALL + '[alerts]\nper_minute = 5\nsinks.webhook.url = "https://a/"\n', KNOWN)) == (
+        ("alerts.per_minute",),
+        [],
+    )

@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 
+from quantd.adapters.sinks.webhook import WebhookOptions
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import (
     NOT_TRADING,
@@ -30,6 +31,7 @@ KNOWN = Known(
     feeds=("replay", "yfinance", "alpaca", "ccxt"),
     brokers=("paper", "alpaca", "ccxt"),
     limits=limit_keys(),
+    sinks={"webhook": WebhookOptions},
 )
 DOCUMENT = document_of(limit_keys())
 TEXT = """\
@@ -334,6 +336,7 @@ ROWS = {
     "alerts.per_minute": ("5", 5),
     "alerts.quiet_hours": ("22:00-07:00", "22:00-07:00"),
     "alerts.timezone": ("Europe/Paris", "Europe/Paris"),
+    "alerts.sinks": ('{ webhook = { url = "https://a/" } }', {"webhook": {"url": "https://a/"}}),
     "models.trusted_keys": ('["keys/desk.pem"]', ("keys/desk.pem",)),
     "log.level": ("debug", "debug"),
     "log.format": ("json", "json"),

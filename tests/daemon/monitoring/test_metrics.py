@@ -202,9 +202,14 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
         ("orders", 2, "filled"),
         ("alerts", 1, "CRITICAL"),
         ("bus_drops", 2),
+        ("sink_deliveries", 9, "webhook"),
+        ("sink_deliveries", 10, "webhook"),
+        ("sink_failures", 4, "webhook"),
+        ("sink_drops", 1, "webhook"),
         ("bus_reconnects", 1),
     ):
         metrics.total(counter, total, *labels)
+    metrics.set("sink_queue_depth", 2, "webhook")
     metrics.set("switch_state", 1, "house")
     metrics.set("model_on", True, "learned", "risk")
     metrics.set("model_on", False, "learned", "allocation")
@@ -231,6 +236,10 @@ def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
         ("quantd_bus_queue_depth",): 14,
         ("quantd_bus_drops_total",): 2,
         ("quantd_bus_reconnects_total",): 1,
+        ("quantd_sink_queue_depth", "webhook"): 2,
+        ("quantd_sink_deliveries_total", "webhook"): 10,
+        ("quantd_sink_failures_total", "webhook"): 4,
+        ("quantd_sink_drops_total", "webhook"): 1,
         ("quantd_equity",): 118_402.17,
         ("quantd_drawdown_ratio",): 0.091,
         ("quantd_gross_exposure_ratio",): 0.98,

@@ -15,7 +15,8 @@ from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.start import artifacts_in
 from quantd.daemon.views.agent_rows import helper_models
 from quantd.models.forests.allocation import LearnedAllocation
-from quantd.strategies.policies import COMPOSITES, EqualWeight
+from quantd.strategies.policies import COMPOSITES
+from quantd.strategies.policies.equal_weight import EqualWeight
 from quantd.strategies.policies.members import leaves_with_memory
 from quantd.strategies.policies.rebalancing import Rebalanced, RebalanceRules
 from quantd.strategies.policies.sizing import Sized, SizingRules

@@ -18,7 +18,7 @@ from quantd.models.history.panel_files import read_panel
 from quantd.models.history.splits import Split, Splits
 from quantd.models.retraining.challenge import Rule, judge
 from quantd.models.retraining.recipes import moved, recipe_of
-from quantd.models.retraining.refit import Asked, Decision, decisions, in_use, last_session, retrain
+from quantd.models.retraining.refit import Decision, RetrainingRequest, decisions, in_use, last_session, retrain
 from quantd.models.training.runs.scorer_run import train
 from quantd.strategies.policies import POLICIES
 from quantd.trading.execution import Costs
@@ -35,9 +35,9 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def asked(source: Path, out: Path, **more: object) -> Asked:
+def asked(source: Path, out: Path, **more: object) -> RetrainingRequest:
     usual = {"bars": BARS, "actions": ACTIONS, "until": date(2008, 12, 31)}
-    return Asked(source=source, out=out, **(usual | more))  # type: ignore[arg-type]
+    return RetrainingRequest(source=source, out=out, **(usual | more))  # type: ignore[arg-type]
 
 
 def quiet(line: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.venue_stops import live_stops
-from quantd.risk.limits.catalogue import Protective, tightest_exits
+from quantd.risk.limits.catalogue import Protective, tighter_of
 from quantd.risk.switch import HALT
 from quantd.trading.effects import Cancel, Effect, Planned, Protected, Rested
 from quantd.trading.events import Action, Decided, Event, Tick
@@ -194,4 +194,4 @@ def _goes(state: State, agent: int, column: int, lots: int, effects: Sequence[Ef
 
 def guarded(house: Protective | None, agents: Sequence[Protective | None]) -> Guarded:
     """What to watch under these sets."""
-    return Guarded([tightest_exits(house, own) for own in agents])
+    return Guarded([tighter_of("protective", house, own) for own in agents])

@@ -24,8 +24,8 @@ from quantd.risk.limits.catalogue import (
     Tail,
     by_key,
     override,
+    tighter_of,
     tightest,
-    tightest_exits,
     value_of,
 )
 from quantd.risk.limits.profiles import PROFILES
@@ -231,7 +231,7 @@ def test_lookbacks_that_differ_cannot_be_merged() -> None:
 
 def test_of_two_protective_sets_the_one_that_is_given_holds() -> None:
     one = Protective(stop_loss=0.1)
-    assert tightest_exits(one, None) == tightest_exits(None, one) == one
+    assert tighter_of("protective", one, None) == tighter_of("protective", None, one) == one
 
 
 def test_estimators_that_differ_cannot_be_merged() -> None:

@@ -14,10 +14,10 @@ from quantd.risk.monitor.levels import (
     NONE,
     THRESHOLDS,
     WARNING,
-    Monitor,
     band,
     floor_usage,
     level,
+    observe,
     share_of,
     usage,
 )
@@ -28,17 +28,17 @@ from quantd.risk.monitor.levels import (
     [(0, NONE), (59, NONE), (60, INFO), (79, INFO), (80, WARNING), (99, WARNING), (100, CRITICAL), (250, CRITICAL)],
 )
 def test_levels_begin_at_60_80_and_100_percent(percent: int, expected: int) -> None:
-    monitor = Monitor()
-    crossings = monitor.observe({"var": (0.03 * percent / 100, 0.03)})
+    levels: dict[str, int] = {}
+    crossings = observe(levels, {"var": (0.03 * percent / 100, 0.03)})
     assert [c[2] for c in crossings] == ([expected] if expected else [])
-    assert monitor.levels.get("var", NONE) == expected
+    assert levels.get("var", NONE) == expected
 
 
 def test_a_value_that_dances_on_an_edge_is_one_alert() -> None:
-    monitor = Monitor()
+    levels: dict[str, int] = {}
     found = []
     for share in (0.79, 0.81, 0.79, 0.805, 0.76, 0.80, 0.74, 0.59, 0.56, 0.54):
-        found += [(before, after) for _, before, after, _, _ in monitor.observe({"var": (share, 1.0)})]
+        found += [(before, after) for _, before, after, _, _ in observe(levels, {"var": (share, 1.0)})]
     assert found == [(NONE, INFO), (INFO, WARNING), (WARNING, INFO), (INFO, NONE)]
 
 
@@ -51,28 +51,28 @@ def test_recovery_from_far_is_reported_at_once() -> None:
 
 
 def test_crossings_name_the_limit_with_value_and_bound_in_a_stable_order() -> None:
-    monitor = Monitor()
-    found = monitor.observe({"var": (0.9, 1.0), "cvar": (0.7, 1.0), "cash": (-5.0, 0.0)})
+    levels: dict[str, int] = {}
+    found = observe(levels, {"var": (0.9, 1.0), "cvar": (0.7, 1.0), "cash": (-5.0, 0.0)})
     assert found == [("cvar", NONE, INFO, 0.7, 1.0), ("var", NONE, WARNING, 0.9, 1.0)]
 
 
 def test_a_bound_of_zero_and_a_value_that_is_not_a_number_are_critical() -> None:
-    monitor = Monitor()
-    found = monitor.observe({"a": (0.0, 0.0), "b": (1e-9, 0.0), "c": (float("nan"), 1.0)})
+    levels: dict[str, int] = {}
+    found = observe(levels, {"a": (0.0, 0.0), "b": (1e-9, 0.0), "c": (float("nan"), 1.0)})
     assert [(key, after) for key, _, after, _, _ in found] == [("b", CRITICAL), ("c", CRITICAL)]
 
 
 def test_a_limit_that_is_not_measured_keeps_its_level() -> None:
-    monitor = Monitor()
-    monitor.observe({"var": (0.9, 1.0)})
-    assert monitor.observe({}) == []
-    assert monitor.observe({"var": (0.1, 1.0)}) == [("var", WARNING, NONE, 0.1, 1.0)]
+    levels: dict[str, int] = {}
+    observe(levels, {"var": (0.9, 1.0)})
+    assert observe(levels, {}) == []
+    assert observe(levels, {"var": (0.1, 1.0)}) == [("var", WARNING, NONE, 0.1, 1.0)]
 
 
 def levels_of(key: str, values: list[float], bound: float) -> list[int]:
     """Levels after each crossing."""
-    monitor = Monitor()
-    return [after for value in values for _, _, after, _, _ in monitor.observe({key: (value, bound)})]
+    levels: dict[str, int] = {}
+    return [after for value in values for _, _, after, _, _ in observe(levels, {key: (value, bound)})]
 
 
 @pytest.mark.parametrize("key", ["max_volatility", "var", "max_drawdown", "max_realised_volatility"])
@@ -140,7 +140,7 @@ def test_a_level_begins_at_its_threshold_and_ends_below_it_by_the_hysteresis(at:
 
 
 def test_a_quiet_limit_does_not_hide_the_next() -> None:
-    assert Monitor().observe({"cvar": (0.1, 1.0), "var": (0.9, 1.0)}) == [("var", NONE, WARNING, 0.9, 1.0)]
+    assert observe({}, {"cvar": (0.1, 1.0), "var": (0.9, 1.0)}) == [("var", NONE, WARNING, 0.9, 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_the_band_of_a_level_lies_a_hair_inside_of_it(at: int, low: float, high:
 
 
 def test_values_that_will_not_last_may_raise_a_level_but_not_lower_it() -> None:
-    monitor = Monitor()
-    monitor.observe({"var": (0.85, 1.0)})
-    assert monitor.observe({"var": (0.1, 1.0)}, falling=False) == []
-    assert monitor.observe({"var": (1.0, 1.0)}, falling=False) == [("var", WARNING, CRITICAL, 1.0, 1.0)]
-    assert monitor.observe({"var": (0.1, 1.0)}) == [("var", CRITICAL, NONE, 0.1, 1.0)]
+    levels: dict[str, int] = {}
+    observe(levels, {"var": (0.85, 1.0)})
+    assert observe(levels, {"var": (0.1, 1.0)}, falling=False) == []
+    assert observe(levels, {"var": (1.0, 1.0)}, falling=False) == [("var", WARNING, CRITICAL, 1.0, 1.0)]
+    assert observe(levels, {"var": (0.1, 1.0)}) == [("var", CRITICAL, NONE, 0.1, 1.0)]

@@ -30,7 +30,7 @@ from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import gate as gate_module
 from quantd.risk.pretrade.baskets import basket, stop_basket, worst_nano
-from quantd.risk.pretrade.gate import HALT, REDUCE, RUN, Account, Context, context, gate, granted, measure, same_book
+from quantd.risk.pretrade.gate import HALT, REDUCE, RUN, Account, Context, gate, granted, measure, same_book
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import Kind, OrderBasket
 from tests.support import risk_books
@@ -804,7 +804,7 @@ def test_returns_are_asked_for_once_per_lookback_and_only_when_needed() -> None:
         calls.append(k)
         return scenario_returns(np.random.default_rng(0), 3, k)
 
-    ctx = context(
+    ctx = Context(
         px=PX,
         prices_nano=np.array([100, 50, 200]) * NANO,
         age_ns=np.zeros(3, dtype=np.int64),
@@ -843,7 +843,7 @@ def test_a_worst_price_is_on_the_tick_grid_and_never_beyond_the_collar(
     mark: int, tick: int, collar: float, side: float
 ) -> None:
     universe = Universe((Instrument("A", tick_nano=tick),))
-    ctx = context(
+    ctx = Context(
         px=np.array([mark / NANO]),
         prices_nano=np.array([mark]),
         age_ns=np.zeros(1, dtype=np.int64),

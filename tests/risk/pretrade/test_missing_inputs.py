@@ -17,7 +17,7 @@ from quantd.daemon.config import ConfigError, Known, read
 from quantd.risk.limits import catalogue
 from quantd.risk.limits.catalogue import DAY_NS, Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail, override
 from quantd.risk.measures.stress import Shock
-from quantd.risk.pretrade.gate import Account, context, gate
+from quantd.risk.pretrade.gate import Account, Context, gate
 from quantd.trading.effects import Planned, Publish
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import OrderBasket
@@ -57,7 +57,7 @@ def judged(ctx: dict[str, Any], account: dict[str, Any], limits: Limits, asked: 
         "universe": universe(),
     }
     book: dict[str, Any] = {"lots": np.zeros(3), "cash": 1e5, "equity": 1e5}
-    verdict = gate(context(**{**market, **ctx}), Account(**{**book, **account}), np.asarray(asked, float), limits)
+    verdict = gate(Context(**{**market, **ctx}), Account(**{**book, **account}), np.asarray(asked, float), limits)
     return verdict.lots.tolist(), verdict.reason.tolist()
 
 
@@ -245,8 +245,8 @@ def test_a_number_deep_in_a_limit_cannot_be_anything(field: str, bad: float) -> 
 def test_every_input_has_a_row() -> None:
     """By introspection: a field that is added without a row here is a field nobody has broken yet."""
     covered = {part: {row.field for row in ROWS if row.part == part} for part in ("context", "account")}
-    assert covered["context"] == set(inspect.signature(context).parameters)
-    assert covered["account"] == set(inspect.signature(Account.__init__).parameters) - {"self"}
+    assert covered["context"] == set(inspect.signature(Context).parameters)
+    assert covered["account"] == set(Account.__struct_fields__)
     fields = get_type_hints(Limits)
     inner = {name: [a for a in get_args(hint) if a is not NoneType] or [hint] for name, hint in fields.items()}
     known = {name for _, name in of_limits()} | set(OTHERWISE) | WITHOUT_NUMBERS

@@ -155,9 +155,9 @@ def test_it_answers_the_same_asked_twice_and_in_a_run_kept_and_restored() -> Non
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ({}, "signals needs features, such as"),
+        ({}, "signals: it needs features, such as"),
         ({"features": {"rsx_14": 1.0}}, "did you mean 'rsi"),
-        ({"features": {}}, "signals needs features, such as"),
+        ({"features": {}}, "signals: it needs features, such as"),
         ({"features": {"rsi_14": float("nan")}}, "finite weight"),
         ({"features": {"month_sin": 1.0}}, "does not tell instruments apart"),
         ({"features": {"weight": 1.0}}, "does not tell instruments apart"),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from quantd.strategies.allocators.mean_variance import annual_volatility
-from quantd.strategies.policies import POLICIES, Allocator, ParamsError
+from quantd.strategies.policies import POLICIES, ParamsError
+from quantd.strategies.policies.allocator import Allocator
 from quantd.strategies.weights.rebalancing import risk_shares
 from quantd.trading.covariance import covariance
 from quantd.trading.view import Hold, Noted

@@ -7,7 +7,8 @@ import pytest
 
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.policies.loading import PolicyError, load
-from quantd.strategies.policies import COMPOSITES, POLICIES, RECORDS, EqualWeight, record
+from quantd.strategies.policies import COMPOSITES, POLICIES, RECORDS, record
+from quantd.strategies.policies.equal_weight import EqualWeight
 
 MODULE = """
 from msgspec import Struct

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from quantd.adapters.brokers.alpaca import wire
 from quantd.adapters.brokers.alpaca.wire import Activity, Garbled, Order
 from quantd.adapters.brokers.order_log import Sent
+from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.orders import Cause, Kind
 
@@ -23,8 +24,8 @@ def sent(lots: int, worst: int, kind: Kind = Kind.LIMIT, stop: int = 0, end: int
 
 @given(st.integers(-(10**18), 10**18))
 def test_text_of_a_size_is_exact(value):
-    assert wire.nano(Decimal(wire.text_of(value))) == value
-    assert "E" not in wire.text_of(value)
+    assert wire.nano(Decimal(text_of(value))) == value
+    assert "E" not in text_of(value)
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1E+400", "1E+999999"])

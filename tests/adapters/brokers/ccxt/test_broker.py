@@ -10,7 +10,7 @@ import pytest
 
 from quantd.adapters.brokers.ccxt.broker import Crypto
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings
-from quantd.adapters.brokers.ccxt.wire import Odd, execution_of
+from quantd.adapters.brokers.ccxt.wire import Unsupported, execution_of
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.exchange.client import Access
 from quantd.trading.events import Condition, Unknown
@@ -311,7 +311,7 @@ def test_an_execution_is_taken_exactly_and_numbered_as_the_matching_engine_count
     ids=["a fee in a third coin", "a part of a lot", "a float", "a price finer than a nano"],
 )
 def test_an_execution_that_our_books_cannot_hold_is_refused(odd: dict[str, object]) -> None:
-    with pytest.raises(Odd):
+    with pytest.raises(Unsupported):
         execution_of(trade(**odd), NANO, "USD", "BTC")
 
 
@@ -375,5 +375,5 @@ def test_a_fee_in_what_is_bought_is_told_in_its_own_units_as_a_real_client_reads
     assert (each.size_nano, each.fee_micro, each.fee_nano) == (12_000 * lot, 0, 123_450)
     quoted = exchange.parse_trade(answer | {"commission": "7.2", "commissionAsset": "USDT"}, market)
     assert execution_of(quoted, lot, "USDT", "BTC").fee_micro == 7_200_000
-    with pytest.raises(Odd, match="neither USDT nor BTC"):
+    with pytest.raises(Unsupported, match="neither USDT nor BTC"):
         execution_of(exchange.parse_trade(answer | {"commissionAsset": "BNB"}, market), lot, "USDT", "BTC")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.adapters.brokers.paper.broker import KEPT, Paper
+from quantd.adapters.brokers.paper.broker import MOST_ENDED, Paper
 from quantd.trading.events import Action, CancelReported, NotFound, Unknown
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Instrument, Universe
@@ -378,14 +378,14 @@ def test_a_query_for_rows_that_never_came_is_not_found() -> None:
 def test_memory_is_bounded_and_a_forgotten_order_is_unknown_not_absent() -> None:
     venue = Paper(UNIVERSE, FREE)
     sizes = []
-    for t in range(3 * KEPT):
+    for t in range(3 * MOST_ENDED):
         venue.submit(basket(at_close(t), [(0, 3, 105.0)]))
         venue.on_slice(bar(t + 1))
         sizes.append(len(venue.freeze()))
-    assert max(sizes[2 * KEPT :]) <= max(sizes[: 2 * KEPT]) + 8
+    assert max(sizes[2 * MOST_ENDED :]) <= max(sizes[: 2 * MOST_ENDED]) + 8
     (old,) = venue.query(at_close(0), 0, [0])
     assert isinstance(old, Unknown)
-    (kept, _) = venue.query(at_close(3 * KEPT - 1), 0, [0])
+    (kept, _) = venue.query(at_close(3 * MOST_ENDED - 1), 0, [0])
     assert isinstance(kept, Reports)
 
 

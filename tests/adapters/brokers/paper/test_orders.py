@@ -86,6 +86,6 @@ def test_a_split_that_leaves_only_what_was_filled_ends_the_row() -> None:
 def test_only_the_rows_asked_for_are_told() -> None:
     rest = resting()
     rest.say(200, [0, 2], [Cause.EXPIRED, Cause.CANCELLED])
-    told = rest.told({2})
+    told = rest.reports_of({2})
     assert [(said.row, said.cause) for said in told] == [([2], [Cause.ACCEPTED]), ([2], [Cause.CANCELLED])]
-    assert rest.told({7}) == []
+    assert rest.reports_of({7}) == []

@@ -9,7 +9,7 @@ import numpy as np
 
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.checks import BadBar
-from quantd.adapters.feeds.bars.merge import sieved
+from quantd.adapters.feeds.bars.merge import checked_bars
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Stamps
 from quantd.trading.instruments import NANO, Instrument, Universe
@@ -37,7 +37,7 @@ def judged(
     listed: Sequence[ActionRow] = (),
     length: int = MINUTE,
 ) -> tuple[Rows, list[BadBar]]:
-    return sieved(rows, list(listed), SPY, XNYS, stamps, length, now)
+    return checked_bars(rows, list(listed), SPY, XNYS, stamps, length, now)
 
 
 def reasons(bad: list[BadBar]) -> Counter[str]:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.checks import Reason, judge
-from quantd.adapters.feeds.bars.merge import taken
 from quantd.adapters.feeds.bars.rows import Rows, exact_nano
 from quantd.adapters.feeds.bars.stamps import Placed, place
 from quantd.adapters.feeds.live.recent_bars import Tail
@@ -80,7 +79,7 @@ def test_bars_judged_as_they_come_get_the_verdict_of_the_whole_record(
     edges = sorted({0, *cuts, *range(len(rows) % step, len(rows), step)[-25:], len(rows)})
     for start, stop in pairwise(edges):
         part = np.arange(start, stop)
-        got = np.concatenate([got, tail.extend(rows.take(part), taken(placed, part), DAY_NS)])
+        got = np.concatenate([got, tail.extend(rows.take(part), placed.take(part), DAY_NS)])
     assert got.tolist() == whole.tolist()
 
 
@@ -88,13 +87,13 @@ def test_a_split_that_nobody_announces_is_put_aside_for_as_long_as_it_lasts() ->
     rows, placed = one_symbol(400, split_at=150)
     tail, got = Tail(1), []
     for k in range(400):
-        got += tail.extend(rows.take(np.array([k])), taken(placed, np.array([k])), DAY_NS).tolist()
+        got += tail.extend(rows.take(np.array([k])), placed.take(np.array([k])), DAY_NS).tolist()
     assert got == [Reason.GOOD] * 150 + [Reason.SPLIT] * 250
     assert tail.bar(0, Universe((Instrument("X"),)))[0].close > 90, "what it was before is still known"
     known = [Action(int(placed.ts_open[150]), 0, 0, "split", 2, 1)]
     more, where = one_symbol(401, split_at=150)
     at = np.array([400])
-    assert tail.extend(more.take(at), taken(where, at), DAY_NS, known).tolist() == [Reason.GOOD]
+    assert tail.extend(more.take(at), where.take(at), DAY_NS, known).tolist() == [Reason.GOOD]
 
 
 def one_symbol(days: int, split_at: int) -> tuple[Rows, Placed]:
@@ -130,7 +129,7 @@ def test_a_bad_bar_that_comes_again_corrected_takes_its_place() -> None:
     tail = Tail(1)
     assert tail.extend(wrong, placed, DAY_NS)[-1] == Reason.SPIKE
     last = np.array([99])
-    assert tail.extend(rows.take(last), taken(placed, last), DAY_NS).tolist() == [Reason.GOOD]
+    assert tail.extend(rows.take(last), placed.take(last), DAY_NS).tolist() == [Reason.GOOD]
     found = tail.find(0, int(placed.ts_event[99]))
     assert found is not None
     assert tail.same(found, rows, 99)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.feeds.bars.rows import ActionRow
-from quantd.adapters.feeds.live.slice_builder import Forming
+from quantd.adapters.feeds.live.slice_builder import Forming, LiveMarket
 from quantd.trading.events import Action
 from quantd.trading.market import MarketSlice
 from quantd.trading.ports import Until
@@ -25,16 +25,13 @@ def forming(true: Market, after: int, aside: list[BadBar] | None = None, late: i
     put = aside if aside is not None else []
     out = Forming(
         after,
-        universe=true.universe,
-        sessions=true.sessions,
-        stamps=true.stamps,
-        interval_ns=true.interval,
-        grace_ns=GRACE,
-        late_ns=late,
+        LiveMarket(
+            universe=true.universe, sessions=true.sessions, stamps=true.stamps, interval_ns=true.interval,
+            grace_ns=GRACE, late_ns=late, put_aside=lambda bar, _: put.append(bar),
+        ),
         safe_ns=0,
         stall_ns=10**18,
-        put_aside=lambda bar, _: put.append(bar),
-    )
+    )  # fmt: skip
     out.announce(true.actions, after)
     out.answer(rows_of(true, [b for b in true.bars if b.event <= after]), after, after)
     return out

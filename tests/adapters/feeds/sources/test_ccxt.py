@@ -244,7 +244,7 @@ async def test_a_live_feed_that_listens_gives_each_minute_once_as_it_was_in_the_
     feed = Live(
         source(venue, "1m", universe, timeout_s=5.0), stream, universe=universe, sessions=calendar,
         interval_ns=60 * NANO,
-        grace_ns=30 * NANO, mend_ns=20 * NANO, now=clock, sleep=clock.sleep, beat_s=3.0,
+        grace_ns=30 * NANO, now=clock, sleep=clock.sleep, beat_s=3.0,
         put_aside=lambda bad, given: aside.append(bad.reason),
     )  # fmt: skip
 

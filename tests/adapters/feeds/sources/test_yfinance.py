@@ -95,7 +95,7 @@ async def test_actions_right_after_bars_need_no_second_download(cookies: Path) -
     venue = Yahoo({"AAPL": recorded("AAPL", 2020)})
     heard: list[float] = []
     with yahoo(venue) as gateway:
-        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies, told=heard.append)
+        source = YahooSource(AAPL, "1d", gateway=gateway, cookies=cookies, progress=heard.append)
         await source.bars(ns("2020-08-03"), ns("2020-09-02"))
         before = len(venue.asked)
         assert len(await source.actions(ns("2020-08-03"), ns("2020-09-02"))) == 2

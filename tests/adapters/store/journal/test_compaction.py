@@ -387,7 +387,7 @@ def test_what_the_store_says_of_archives_is_what_they_hold(desk):
     fill(desk)
     with desk.open() as store:
         store.compact(ALL)
-        with store.records.connection() as driver:
+        with store.connection() as driver:
             (archive,) = archives_of(driver)
     assert (archive.first, archive.last, archive.prev) == (1, 10, GENESIS)
     assert archive.runs == ((RUN, 1, 100),)

@@ -16,7 +16,7 @@ from quantd.adapters.store.journal.writer import SnapshotOf
 from quantd.adapters.store.migrations import upgrade
 from quantd.adapters.store.migrations.upgrade import engine_of_store, migrate, refuse_other, revision_of, steps_from
 from quantd.adapters.store.tables.projection import COLUMNS, Projection
-from quantd.adapters.store.tables.schema import REVISION
+from quantd.adapters.store.tables.schema import READABLE, REVISION
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
 from tests.support.store import AGENTS, UNIVERSE, Desk, batch, connect, entries, make_first, write_first
@@ -77,7 +77,7 @@ def test_a_new_store_is_made_at_the_newest_of_the_revisions(desk):
     assert drift(desk) == []
     scripts = upgrade._scripts()
     assert scripts.get_current_head() == REVISION == revision(desk)
-    assert [step.revision for step in steps_from("0001")] == ["0002", "0003", "0004"]
+    assert [step.revision for step in steps_from("0001")] == ["0002", "0003", "0004", "0005"]
     assert all(script.module.ADDS_TABLES_ONLY in (True, False) for script in scripts.walk_revisions())
 
 
@@ -100,6 +100,17 @@ def test_a_store_of_the_first_schema_is_checked_as_what_it_is_and_opens_with_all
         assert verify(store.where, store.folder) == []  # and what a later read model holds was folded from the journal
         assert [point.kind for point in first.reader().risk()].count("plan") == len(first.reader().decisions()) > 20
     assert revision(first) == REVISION
+
+
+def test_a_store_without_queues_of_sinks_is_read_as_it_is(desk):
+    make_first(desk)
+    migrate(place(desk), "0003")
+    with pytest.raises(StoreVersion, match="revision 0003, this quantd reads"):
+        desk.read_only()
+    migrate(place(desk), READABLE)
+    assert desk.read_only().runs() == []
+    assert revision(desk) == READABLE < REVISION
+    assert desk.verify() == []
 
 
 def test_a_table_that_an_earlier_version_added_without_filling_it_is_filled(first):

@@ -91,7 +91,34 @@ def test_what_a_full_outbox_costs_is_counted_and_the_alerts_themselves_stay(desk
             day = [(SliceRef(k), [Publish(START + k, "INFO", "note", f"{k}")]) for k in range(first, first + 10)]
             store.commit(batch(fold, first, day))
         assert [m.key[1] for m in store.pending()] == [36, 37, 38, 39, 40]
-        assert store.records.outbox_dropped() == 35
-        with store.records.connection() as db:
+        assert store.dropped() == 35
+        with store.connection() as db:
             assert db.execute("SELECT COUNT(*) FROM alerts").fetchone() == (40,)
         assert verify(store.where, store.folder) == []
+
+
+def test_the_queue_of_a_sink_has_its_own_bound_and_its_own_acknowledgements(desk):
+    with desk.open(capacity=3) as store:
+        fold = store.begin(RUN, UNIVERSE)
+        day = [(SliceRef(k), [Publish(START + k, "WARNING", "note", f"{k}")]) for k in range(1, 6)]
+        for first, sinks in (
+            (1, ()),
+            (2, ("webhook",)),
+            (3, ("webhook", "other")),
+            (4, ("webhook",)),
+            (5, ("webhook",)),
+        ):
+            made = batch(fold, first, day[first - 1 : first], durable=True)
+            made.sinks = sinks
+            store.commit(made)
+        assert [m.key[1] for m in store.pending()] == [3, 4, 5]
+        assert [m.key[1] for m in store.pending(sink="webhook")] == [3, 4, 5]
+        assert [m.key[1] for m in store.pending(sink="other")] == [3]
+        assert (store.dropped(), store.dropped("webhook"), store.dropped("other")) == (2, 1, 0)
+        assert store.acknowledge([(RUN, 3, 0), (RUN, 4, 0)], "webhook") == 2
+        assert (store.waiting(), store.waiting("webhook"), store.waiting("other")) == (3, 1, 1)
+        assert verify(store.where, store.folder) == []
+    with desk.open(capacity=3) as store:
+        assert [m.key[1] for m in store.pending(sink="webhook")] == [5]
+        assert store.acknowledge([(RUN, 5, 0)], "webhook") == 1
+        assert (store.waiting(), store.waiting("webhook"), store.waiting("other")) == (3, 0, 1)

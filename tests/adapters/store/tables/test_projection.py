@@ -130,11 +130,11 @@ def test_what_is_folded_live_equals_what_is_folded_from_the_journal():
     assert live.take() == again.take()
 
 
-def test_memory_holds_only_baskets_that_rest():
+def test_memory_holds_only_open_baskets():
     f = fold()
     for k in range(50):
         s = S + k * DAY
         f.add(2 * k + 1, Tick(s), [basket(s, sym=(0,), lots=(1,))])
         f.add(2 * k + 2, Reports(s, 0, s, [0], [1], [1], [1], [0], [Cause.LAST_FILL]), [])
         f.take()
-    assert not f.resting
+    assert not f.open_baskets

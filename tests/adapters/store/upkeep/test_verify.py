@@ -144,7 +144,11 @@ def test_a_forged_outbox_message_with_a_right_digest_is_still_not_from_the_journ
 
     row = (RUN, 999, 0, 1, "CRITICAL", "forged", "{}", 0)
     folder.sql("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_digest(*row)))
-    assert folder.verify() == ["outbox: message 7f3k2m1a-999-0 does not come from the journal"]
+    row = ("webhook", *row)
+    folder.sql("INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, row_digest(*row)))
+    assert folder.verify() == [
+        f"{table}: message 7f3k2m1a-999-0 does not come from the journal" for table in ("deliveries", "outbox")
+    ]
 
 
 def test_a_long_list_of_differences_is_cut(folder):

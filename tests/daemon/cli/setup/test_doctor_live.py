@@ -15,7 +15,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble_live
 from quantd.daemon.cli.places import Place
 from quantd.daemon.cli.setup.doctor_live import _client, _paper
-from quantd.daemon.cli.setup.rehearsal import alert, kill_switch
+from quantd.daemon.cli.setup.rehearsal import alert, deliveries, kill_switch
 from quantd.daemon.config import Config, load, read
 from quantd.daemon.live.permission import FILE, Finding, doubt
 from quantd.risk.limits.catalogue import Limits, Rate, Tail, override
@@ -24,6 +24,7 @@ from quantd.trading.sessions import DAY_NS
 from tests.daemon.live.test_session import NOW as LIVE_NOW
 from tests.daemon.live.test_session import TEXT as SHADOW
 from tests.daemon.live.test_session import slices, stretch
+from tests.support.alert_receiver import KEY, Receiver
 from tests.support.command_line import ROOT, quantd
 from tests.support.remote_venue import Script
 from tests.support.venues.alpaca import AlpacaServer
@@ -230,6 +231,20 @@ async def test_an_alert_goes_there_and_back_or_says_why_not() -> None:
     assert (await alert(live())).failed == ""
     away = live("http://127.0.0.1:1", "", "bus.kind=mqtt", "bus.url=mqtt://127.0.0.1:1")
     assert "127.0.0.1:1" in (await alert(away.__class__(away.document, away.source))).failed
+
+
+async def test_a_test_alert_reaches_each_sink_or_the_check_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver = Receiver()
+    await receiver.start()
+    monkeypatch.setenv("QUANTD_WEBHOOK_KEY", KEY)
+    config = live("http://127.0.0.1:1", "", f"alerts.sinks.webhook.url={receiver.url}")
+    (tried,) = await deliveries(config)
+    assert (tried.what, tried.failed) == ("webhook", "")
+    assert [(each.level, each.kind) for each in receiver.taken] == [("INFO", "rehearsal")]
+    await receiver.stop()
+    (tried,) = await deliveries(config)
+    assert tried.failed == "webhook: SinkError: the receiver cannot be reached (ClientConnectorError)"
+    assert await deliveries(live()) == []
 
 
 class Exchange:

@@ -14,7 +14,7 @@ from quantd.daemon.engine.venue.account import strays
 from quantd.daemon.views.headroom import Book, risk_now
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import AccountCap, Limits, Reason
-from quantd.risk.limits.context import Context, context
+from quantd.risk.limits.context import Context
 from quantd.risk.pretrade.gate import gate
 from quantd.trading.effects import Planned
 from quantd.trading.events import Reconciled
@@ -51,7 +51,7 @@ def cost(basket: object) -> float:
 
 def market(rng: np.random.Generator, size: int) -> Context:
     px = np.round(rng.uniform(5, 300, size), 2)
-    return context(
+    return Context(
         px=px, prices_nano=(px * 1e9).astype(np.int64), age_ns=np.zeros(size, dtype=np.int64),
         volume_lots=np.full(size, 1e9), returns=lambda k: rng.normal(0, 0.01, (k, size)),
         universe=Universe(tuple(Instrument(f"S{k}") for k in range(size))),

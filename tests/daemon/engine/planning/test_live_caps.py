@@ -13,7 +13,7 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.views.headroom import Book, risk_now
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import AccountCap, Limits, Reason, override
-from quantd.risk.limits.context import context
+from quantd.risk.limits.context import Context
 from quantd.risk.pretrade.gate import gate
 from quantd.trading.effects import Planned
 from quantd.trading.events import Flow, Tick
@@ -55,7 +55,7 @@ def test_no_partial_fill_of_any_basket_exceeds_the_money(seed: int, money: float
     size = int(rng.integers(1, 6))
     universe = Universe(tuple(Instrument(f"S{k}") for k in range(size)))
     px = np.round(rng.uniform(5, 300, size), 2)
-    ctx = context(
+    ctx = Context(
         px=px, prices_nano=(px * 1e9).astype(np.int64), age_ns=np.zeros(size, dtype=np.int64),
         volume_lots=np.full(size, 1e9), returns=lambda k: rng.normal(0, 0.01, (k, size)), universe=universe,
     )  # fmt: skip

@@ -7,14 +7,13 @@ from quantd.adapters.store.read_models import Booking
 from quantd.daemon.engine import step
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.views.report.curves import Curves, span_of
-from quantd.research.run_metrics import metrics_of
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.switch import RUN, losses
 from quantd.trading.effects import Booked, Valued
 from quantd.trading.events import Flow, Tick
 from quantd.trading.instruments import MICRO
-from quantd.trading.statistics import performance, time_weighted_returns
+from quantd.trading.statistics import compounded, performance, time_weighted_returns
 from tests.support.engine import CASH, World, block, walk
 
 DAYS = 120
@@ -80,19 +79,15 @@ def test_metrics_of_an_equity_with_deposits_are_those_without() -> None:
     equity = walk(200, 1, 4)[:, 0]
     flows = np.zeros(200)
     flows[100:] = 0.5 * equity[99]
-    growth = np.concatenate((np.ones(100), np.full(100, 1.5)))
-    with_deposit = np.rint(equity * growth * 1e6).astype(int).tolist()
-    capital = 100 * MICRO
-    given = [capital + round(each * 1e6) for each in flows]
+    with_deposit = equity.copy()
     # of the 100th move the deposit has no part yet
-    with_deposit[100] = round((equity[100] + flows[100]) * 1e6)
-    scale = (equity[100] + flows[100]) / equity[100]
-    with_deposit[101:] = np.rint(equity[101:] * scale * 1e6).astype(int).tolist()
-    found = metrics_of(with_deposit, flows_micro=given).performance
+    with_deposit[100] = equity[100] + flows[100]
+    with_deposit[101:] = equity[101:] * (with_deposit[100] / equity[100])
+    found = performance(compounded(time_weighted_returns(with_deposit, 100.0 + flows)))
     wanted = performance(equity)
     for name in wanted.__struct_fields__:
         assert getattr(found, name) == pytest.approx(getattr(wanted, name), rel=1e-4), name
-    naive = metrics_of(with_deposit).performance
+    naive = performance(with_deposit)
     assert naive.total_return > wanted.total_return + 0.3
 
 

@@ -86,7 +86,7 @@ def test_training_and_trading_see_the_same_features(first: Path) -> None:
     policy = load_policy(first, {})
     row = 400
     features, mask = seen.features[row], seen.mask[row]
-    served = policy._run(features[None], mask[None])[0]
+    served = policy._session.run(None, {"features": features[None], "mask": mask[None]})[0][0]
     np.testing.assert_array_equal(policy.weights(panel.returns()[row - policy.lookback + 1 : row + 1]), served)
 
 

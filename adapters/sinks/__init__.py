@@ -1,0 +1,1 @@
+"""Sinks: receivers of alerts beside the bus, one in each module."""

@@ -1,0 +1,90 @@
+"""The queues of alerts in the store: one for the bus, and one for each sink of [alerts.sinks]."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from quantd.adapters.store.driver import Driver, insert, table_names
+from quantd.adapters.store.journal.chain import row_digest
+from quantd.adapters.store.tables.outbox_bound import LEVELS, Admission, Key, Message, admit
+from quantd.adapters.store.tables.projection import Row
+from quantd.adapters.store.tables.table_models import columns_of
+
+BUS: Final = ""
+"""The queue of the bus, among the names of sinks."""
+
+OUTBOX_COLUMNS, DELIVERY_COLUMNS = map(columns_of, ("outbox", "deliveries"))
+
+
+class Queued(Struct):
+    """One queue: its messages by level, and those lost to its bound in this process."""
+
+    levels: dict[str, int]
+    dropped: int = 0
+
+
+def queues_of(driver: Driver) -> dict[str, Queued]:
+    """Return the queues with messages, by sink."""
+    sql = "SELECT '' AS sink, level, COUNT(*) FROM outbox GROUP BY level"
+    if "deliveries" in table_names(driver):
+        sql += " UNION ALL SELECT sink, level, COUNT(*) FROM deliveries GROUP BY sink, level"
+    found: dict[str, Queued] = {}
+    for sink, level, count in driver.execute(sql).fetchall():
+        found.setdefault(sink, Queued(dict.fromkeys(LEVELS, 0))).levels[level] = count
+    return found
+
+
+def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], capacity: int) -> Queued:
+    """Add messages to a queue of at most `capacity`, in an open transaction. Returns the queue after it."""
+    counts = dict.fromkeys(LEVELS, 0) if queue is None else dict(queue.levels)
+    messages = [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6]) for r in arrived]  # type: ignore[arg-type]
+    if sum(counts.values()) + len(messages) <= capacity:
+        change = Admission([], messages, 0)
+    else:
+        change = admit(waiting(driver, sink=sink), messages, capacity)
+    for level, count in remove(driver, sink, change.leave).items():
+        counts[level] -= count
+    table, columns, owner = ("outbox", OUTBOX_COLUMNS, ()) if sink == BUS else ("deliveries", DELIVERY_COLUMNS, (sink,))
+    rows: list[Row] = [(*owner, *m.key, m.ts, m.level, m.kind, m.body, m.merged) for m in change.enter]
+    insert(driver, table, columns, [(*row, row_digest(*row)) for row in rows])
+    for m in change.enter:
+        counts[m.level] += 1
+    if change.dropped and sink == BUS:
+        driver.execute(
+            "UPDATE meta SET value = CAST(CAST(value AS BIGINT) + ? AS TEXT) WHERE name = 'outbox_dropped'",
+            (change.dropped,),
+        )
+    return Queued(counts, change.dropped if queue is None else queue.dropped + change.dropped)
+
+
+def remove(driver: Driver, sink: str, keys: Sequence[Key]) -> dict[str, int]:
+    """Delete messages of a queue. Returns the number of deleted ones, by level."""
+    gone = dict.fromkeys(LEVELS, 0)
+    of, owner = _from(sink)
+    for key in keys:
+        where, values = f"{of} AND run = ? AND seq = ? AND k = ?", (*owner, *key)
+        row = driver.execute(f"SELECT level {where}", values).fetchone()
+        if row is not None:
+            driver.execute(f"DELETE {where}", values)
+            gone[row[0]] += 1
+    return gone
+
+
+def waiting(driver: Driver, limit: int = -1, sink: str = BUS) -> list[Message]:
+    """Return the messages of a queue, oldest first; all when `limit` is negative."""
+    of, owner = _from(sink)
+    order = f"SELECT run, seq, k, ts, level, kind, body, merged {of} ORDER BY ts, run, seq, k"
+    rows = driver.execute(order if limit < 0 else f"{order} LIMIT {limit:d}", owner).fetchall()
+    return [Message((r[0], r[1], r[2]), r[3], r[4], r[5], r[6], r[7]) for r in rows]
+
+
+def count(driver: Driver, sink: str) -> int:
+    """Return the number of messages in a queue."""
+    of, owner = _from(sink)
+    return int(driver.execute(f"SELECT COUNT(*) {of}", owner).fetchone()[0])
+
+
+def _from(sink: str) -> tuple[str, tuple[str, ...]]:
+    """The FROM clause of a queue, with its values."""
+    return ("FROM outbox WHERE 1 = 1", ()) if sink == BUS else ("FROM deliveries WHERE sink = ?", (sink,))

@@ -1,0 +1,115 @@
+"""Delivers queued alerts to a sink of [alerts.sinks], at least once and oldest first, beside trading."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from quantd.adapters.bus.messages import Composer
+from quantd.adapters.bus.payloads import Alert
+from quantd.adapters.sinks.sink import Counts, OpenSink
+from quantd.daemon.runtime.service import Service, Step, reason_of
+from quantd.trading.effects import Publish
+
+log = structlog.get_logger("quantd.sinks")
+
+WINDOW: Final = 32
+"""Alerts read from the queue at a time."""
+
+FIRST_S: Final = 1.0
+"""Longest pause after the first failure; each further failure doubles it."""
+
+LONGEST_S: Final = 60.0
+"""Longest pause between two attempts."""
+
+LAST_S: Final = 3.0
+"""Time for the alerts that are left when the service has stopped. The others are delivered after the next start."""
+
+URGENT: Final = 1_000
+"""Alerts held in memory while the store takes none. It queues further ones when it works again."""
+
+
+class Delivery:
+    """The deliveries to one sink. An alert leaves the queue of the store once the sink has it.
+
+    The id of an alert is the same at each delivery, so that the receiver can drop doubles.
+    """
+
+    def __init__(self, service: Service, composer: Composer, kind: str, sink: OpenSink) -> None:
+        self._service = service
+        self._composer = composer
+        self.kind = kind
+        self._sink = sink
+        self._counts = service.sinks[kind] = Counts()
+        self._urgent: dict[str, Alert] = {}
+        self._early: set[str] = set()
+        """Ids of urgent alerts that the sink has and the queue may get."""
+        self._new = True
+        service.subscribers.append(self._take)
+
+    def _take(self, steps: Sequence[Step]) -> None:
+        self._new = self._new or any(type(effect) is Publish for _, effects in steps for effect in effects)
+
+    def urgent(self, alert: Alert) -> None:
+        """Deliver an alert from memory, before the store has it."""
+        if len(self._urgent) < URGENT:
+            self._urgent[alert.id] = alert
+            self._new = True
+
+    async def run(self) -> None:
+        """Deliver until the service has stopped, then what is left."""
+        failed = 0
+        while True:
+            over, self._new = self._service.over, False
+            try:
+                await self._deliver()
+                failed, self._counts.error = 0, ""
+            except Exception as why:  # a sink of another package raises what it likes
+                failed, self._new = failed + 1, True
+                self._note(reason_of(why))
+            if over:
+                return
+            await self._pause(failed)
+
+    async def close(self) -> None:
+        """Close the sink."""
+        await self._sink.close()
+
+    async def _deliver(self) -> None:
+        """Empty the queue. Raises what the sink and the store raise."""
+        for id, alert in list(self._urgent.items()):
+            await self._send(alert)
+            self._early.add(id)
+            del self._urgent[id]
+        store = self._service.store
+        while queued := await asyncio.to_thread(store.pending, WINDOW, self.kind):
+            self._counts.depth = await asyncio.to_thread(store.waiting, self.kind)
+            for message in queued:
+                alert = self._composer.alert(message.body, message.merged)
+                if alert.id not in self._early:
+                    await self._send(alert)
+                await asyncio.to_thread(store.acknowledge, [message.key], self.kind)
+                self._early.discard(alert.id)
+                self._counts.depth -= 1
+        self._counts.depth = 0
+
+    async def _send(self, alert: Alert) -> None:
+        await self._sink.deliver(alert)
+        self._counts.sent += 1
+
+    def _note(self, error: str) -> None:
+        """Log one line for each new reason, so that a long outage does not fill the log."""
+        if error != self._counts.error:
+            log.warning("alerts.undelivered", sink=self.kind, error=error, then="trading goes on, alerts wait")
+        self._counts.failures += 1
+        self._counts.error = error
+
+    async def _pause(self, failed: int) -> None:
+        """Wait for a new alert, or after failures with full-jitter exponential back-off (Brooker 2015)."""
+        longest = min(LONGEST_S, FIRST_S * 2.0 ** min(failed - 1, 30))
+        until = time.monotonic() + (random.uniform(longest / 2, longest) if failed else 0.0)
+        while not self._service.over and (not self._new or time.monotonic() < until):
+            await self._service.changed(0.5)

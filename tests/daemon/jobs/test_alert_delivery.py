@@ -1,0 +1,191 @@
+"""Alerts reach a sink at least once and in order, over outages and restarts, and never hold up trading."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from structlog.testing import capture_logs
+
+from quantd.adapters.sinks.webhook import WebhookOptions, webhook
+from quantd.adapters.store.errors import StoreFailing
+from quantd.daemon.jobs import alert_delivery
+from quantd.daemon.jobs.alert_delivery import Delivery
+from quantd.risk.switch import HALT
+from quantd.trading.events import Operator, Stopping
+from tests.daemon.runtime.test_service import Kit, until, world
+from tests.support.alert_receiver import KEY, Receiver
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_delivery, "FIRST_S", 0.02)
+    monkeypatch.setattr(alert_delivery, "LONGEST_S", 0.05)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    made = Receiver()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+class Desk:
+    """A stepping service whose alerts go to a receiver."""
+
+    def __init__(self, kit: Kit, receiver: Receiver) -> None:
+        self.kit = kit
+        self.service = kit.service
+        sink = webhook(WebhookOptions(receiver.url, 1.0), {"webhook_key": KEY})
+        self.delivery = Delivery(kit.service, kit.service._composer, "webhook", sink)
+        self.counts = kit.service.sinks["webhook"]
+
+    async def raised(self, *texts: str) -> None:
+        """Raise alerts and wait for their commit."""
+        before = len(self.texts())
+        for text in texts:
+            self.service.alert(text)
+        await until(lambda: len(self.texts()) == before + len(texts))
+
+    def texts(self) -> list[str]:
+        with self.kit.store.records.connection() as driver:
+            return [text for (text,) in driver.execute("SELECT text FROM alerts ORDER BY seq, k").fetchall()]
+
+    def ids(self) -> list[str]:
+        """The ids of all alerts in the store."""
+        with self.kit.store.records.connection() as driver:
+            rows = driver.execute("SELECT run, seq, k FROM alerts ORDER BY seq, k").fetchall()
+        return ["-".join(map(str, row)) for row in rows]
+
+
+@asynccontextmanager
+async def desk(folder: Path, receiver: Receiver) -> AsyncIterator[Desk]:
+    made = Desk(Kit(folder, world()), receiver)
+    stepping = asyncio.create_task(made.service.step_forever())
+    delivering = asyncio.create_task(made.delivery.run())
+    try:
+        yield made
+    finally:
+        made.service.inbox.command(Stopping(made.service.shell.state.now, False, "test"))
+        await stepping
+        await delivering
+        await made.delivery.close()
+        made.kit.store.close()
+
+
+async def test_each_alert_is_delivered_once_in_order_and_leaves_the_queue(tmp_path: Path, receiver: Receiver) -> None:
+    async with desk(tmp_path, receiver) as d:
+        await d.raised("one", "two", "three")
+        await until(lambda: len(receiver.taken) == 3 and not d.kit.store.waiting("webhook"))
+        assert [alert.text for alert in receiver.taken] == d.texts() == ["one", "two", "three"]
+        assert receiver.ids == d.ids()
+        assert d.kit.store.waiting() == 3, "the queue of the bus is another one"
+        assert (d.counts.sent, d.counts.failures, d.counts.error) == (3, 0, "")
+
+
+async def test_an_outage_and_errors_lose_nothing_and_are_counted_and_logged_once(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    async with desk(tmp_path, receiver) as d:
+        with capture_logs() as lines:
+            await receiver.stop()
+            await d.raised("one", "two")
+            await until(lambda: d.counts.failures >= 3)
+            assert d.counts.depth == 2
+            assert d.counts.error == "SinkError: the receiver cannot be reached (ClientConnectorError)"
+            receiver.answers = [500, 500, 429, 200, 503]
+            await receiver.start()
+            await until(lambda: len(receiver.taken) == 2 and not d.counts.error)
+        assert receiver.ids == d.ids()
+        assert (d.counts.sent, d.counts.depth) == (2, 0)
+        warned = [line["error"].rpartition(" ")[2] for line in lines if line["event"] == "alerts.undelivered"]
+        assert warned == ["(ClientConnectorError)", "500", "429", "503"]
+
+
+async def test_what_an_outage_left_over_is_delivered_after_a_restart_with_the_same_ids(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    await receiver.stop()
+    async with desk(tmp_path, receiver) as d:
+        await d.raised("one", "two")
+        await until(lambda: d.counts.failures)
+        ids = d.ids()
+    assert receiver.taken == []
+    await receiver.start()
+    async with desk(tmp_path, receiver) as d:
+        await until(lambda: len(receiver.taken) == 2)
+        await d.raised("three")
+        await until(lambda: len(receiver.taken) == 3)
+        assert receiver.ids[:2] == ids
+        assert receiver.ids == d.ids()
+
+
+async def test_an_alert_that_was_not_acknowledged_before_a_crash_comes_again_with_its_id(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    async with desk(tmp_path, receiver) as d:
+
+        def crash(*_: object) -> int:
+            raise StoreFailing("the process was killed here")
+
+        d.kit.store.acknowledge = crash  # type: ignore[method-assign]
+        await d.raised("one")
+        await until(lambda: len(receiver.taken) >= 2)
+    async with desk(tmp_path, receiver) as d:
+        await until(lambda: not d.kit.store.waiting("webhook"))
+        assert set(receiver.ids) == set(d.ids())
+        assert len(receiver.ids) > 1
+
+
+async def test_a_receiver_that_never_answers_does_not_hold_up_commands(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.silent = True
+    async with desk(tmp_path, receiver) as d:
+        await d.raised("one")
+        await until(lambda: receiver.requests)
+        assert (d.counts.depth, d.counts.sent) == (1, 0)
+        began = time.monotonic()
+        await d.service.inbox.command(Operator(d.service.shell.state.now, "halt", "test", "me"))
+        assert d.service.shell.state.switch.state == HALT
+        assert time.monotonic() - began < 0.9, "the time-out of the webhook is 1 s"
+        receiver.silent = False
+        await until(lambda: len(receiver.taken) == 2)
+        assert [alert.level for alert in receiver.taken] == ["WARNING", "CRITICAL"]
+
+
+async def test_an_urgent_alert_is_delivered_before_the_store_has_it_and_not_again_after(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    async with desk(tmp_path, receiver) as d:
+        await d.raised("one")
+        await until(lambda: len(receiver.taken) == 1)
+        first = receiver.taken[0]
+        number = d.service.journal.seq + 1
+        early = replace(first, id=f"run00001-{number}-0")
+        d.delivery.urgent(early)
+        await until(lambda: len(receiver.taken) == 2)
+        await d.raised("two")
+        await until(lambda: not d.kit.store.waiting("webhook"))
+        assert d.ids()[-1] == early.id
+        assert receiver.ids == d.ids()
+
+
+async def test_a_queue_that_is_full_loses_the_oldest_and_counts_them(tmp_path: Path, receiver: Receiver) -> None:
+    await receiver.stop()
+    made = Kit(tmp_path, world())
+    made.store._writer._capacity = 5
+    desk = Desk(made, receiver)
+    stepping = asyncio.create_task(desk.service.step_forever())
+    await desk.raised(*(f"alert {k}" for k in range(12)))
+    await receiver.start()
+    delivering = asyncio.create_task(desk.delivery.run())
+    await until(lambda: len(receiver.taken) == 5)
+    assert [alert.text for alert in receiver.taken] == [f"alert {k}" for k in range(7, 12)]
+    assert desk.kit.store.dropped("webhook") == 7
+    desk.service.inbox.command(Stopping(desk.service.shell.state.now, False, "test"))
+    await asyncio.gather(stepping, delivering)
+    await desk.delivery.close()
+    made.store.close()
