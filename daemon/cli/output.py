@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,8 +15,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from quantd.daemon.views.run_summary import Summary
 from quantd.trading.display_text import visible
+
+if TYPE_CHECKING:
+    from quantd.daemon.views.run_summary import Summary
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -126,7 +128,7 @@ def write_whole(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def closing(summary: Summary) -> str:
+def closing(summary: "Summary") -> str:
     """The summary of a run or a backtest as text."""
     held = ", ".join(f"{qty} {symbol}" for symbol, qty in summary.positions.items()) or "nothing"
     trips = "once" if summary.trips == 1 else f"{summary.trips} times"

@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from quantd.daemon.config.risk_tables import Limits
 from quantd.daemon.config.values import (
+    TICKER,
+    TICKER_TEXT,
     Fraction,
     Money,
     Name,
     Section,
     Share,
+    Symbol,
     Written,
     bounds,
     duration,
+    filled,
     pattern,
     wrong,
 )
@@ -24,14 +28,13 @@ from quantd.trading.instruments import NANO
 Lookback = Annotated[int, bounds(5, 5_000)]
 Exposure = Annotated[float, bounds(0, 2, percent=True)]
 AnnualVolatility = Annotated[float, bounds(0, 2, above=True, percent=True)]
-Ticker = Annotated[str, pattern(r"|[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: capitals, digits and . / _ = ^ -")]
 
 
 class RegimeSizing(Section):
     """Exposure by regime, which `model` estimates from the symbol `of` (empty: all symbols, equally weighted)."""
 
     model: Literal["thresholds", "markov", "mixture"] = "thresholds"
-    of: Ticker = ""
+    of: Annotated[str, pattern(f"|{TICKER}", TICKER_TEXT)] = ""
     bull: Exposure = 1.0
     bear: Exposure = 0.5
     volatile: Exposure = 0.5
@@ -42,7 +45,7 @@ class RegimeSizing(Section):
 class Budget(Section):
     """One symbol's part of the agent's annual volatility."""
 
-    symbol: Annotated[str, pattern(r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: capitals, digits and . / _ = ^ -")]
+    symbol: Symbol
     volatility: AnnualVolatility
 
 
@@ -74,12 +77,6 @@ class CostAwareTable(Section):
 Event = Literal["regime", "volatility", "correlation"]
 
 
-def _events(value: tuple[Event, ...]) -> tuple[Event, ...]:
-    if not value:
-        wrong("is empty", 'name one or more of "regime", "volatility", "correlation"')
-    return value
-
-
 class RebalanceTable(Section):
     """When a rebalance is due at a decision, and how far it goes."""
 
@@ -87,7 +84,11 @@ class RebalanceTable(Section):
     every: Literal["day", "week", "two_weeks", "month", "quarter", "half_year", "year"] = "month"
     drift: Fraction = 0.05
     risk_drift: Fraction = 0.03
-    events: Annotated[tuple[Event, ...], AfterValidator(_events)] = ("regime", "volatility", "correlation")
+    events: Annotated[tuple[Event, ...], filled('name one or more of "regime", "volatility", "correlation"')] = (
+        "regime",
+        "volatility",
+        "correlation",
+    )
     wait: Annotated[int, bounds(1, 1_000)] = 5
     lookback: Annotated[int, bounds(20, 5_000)] = 126
     short: Annotated[int, bounds(5, 1_000)] = 21

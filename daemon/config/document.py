@@ -1,7 +1,7 @@
 """The parsed configuration: frozen values, each with its place in the file."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from json import dumps
 from pathlib import Path as FilePath
@@ -39,80 +39,41 @@ class Config:
 
     document: Document
     source: Source
+    quantd: Quantd = field(init=False)
+    universe: UniverseTable = field(init=False)
+    feed: Feed = field(init=False)
+    broker: Broker = field(init=False)
+    risk: Risk = field(init=False)
+    live: Live = field(init=False)
+    schedules: tuple[Schedule, ...] = field(init=False)
+    bus: Bus = field(init=False)
+    store: Store = field(init=False)
+    api: Api = field(init=False)
+    alerts: Alerts = field(init=False)
+    models: Models = field(init=False)
+    log: Log = field(init=False)
+    agents: tuple[Agent, ...] = field(init=False)
+    """The agents that trade; last the book `manual`, if configured."""
+    shadows: tuple[Agent, ...] = field(init=False)
+    """The shadows among [[agents]]: their numbers follow those of the trading agents."""
+    seats: tuple[Agent, ...] = field(init=False)
+    """All agents with a policy, by number: the trading agents, then the shadows."""
 
-    @property
-    def quantd(self) -> Quantd:
-        return self.document.quantd
-
-    @property
-    def feed(self) -> Feed:
-        return self.document.feed
-
-    @property
-    def broker(self) -> Broker:
-        return self.document.broker
-
-    @property
-    def risk(self) -> Risk:
-        return self.document.risk
-
-    @property
-    def agents(self) -> tuple[Agent, ...]:
-        """The agents that trade; last the book `manual`, if configured."""
-        manual = self.document.manual
-        real = tuple(agent for agent in self.document.agents if not agent.shadow)
-        return real if manual is None else (*real, manual.agent())
-
-    @property
-    def shadows(self) -> tuple[Agent, ...]:
-        """The shadows among [[agents]]: their numbers follow those of the trading agents."""
-        return tuple(agent for agent in self.document.agents if agent.shadow)
-
-    @property
-    def seats(self) -> tuple[Agent, ...]:
-        """All agents with a policy, by number: the trading agents, then the shadows."""
-        return (*self.agents, *self.shadows)
+    def __post_init__(self) -> None:
+        document = self.document
+        by_hand = () if document.manual is None else (document.manual.agent(),)
+        agents = (*(agent for agent in document.agents if not agent.shadow), *by_hand)
+        shadows = tuple(agent for agent in document.agents if agent.shadow)
+        own = {"agents": agents, "shadows": shadows, "seats": (*agents, *shadows)}
+        for each in fields(self):
+            if not each.init:
+                value = own[each.name] if each.name in own else getattr(document, each.name)
+                object.__setattr__(self, each.name, value)
 
     def agent(self, **values: Any) -> Agent:
         """An agent that this configuration could have."""
         made: Agent = get_args(type(self.document).model_fields["agents"].annotation)[0](**values)
         return made
-
-    @property
-    def live(self) -> Live:
-        return self.document.live
-
-    @property
-    def schedules(self) -> tuple[Schedule, ...]:
-        return self.document.schedules
-
-    @property
-    def bus(self) -> Bus:
-        return self.document.bus
-
-    @property
-    def store(self) -> Store:
-        return self.document.store
-
-    @property
-    def api(self) -> Api:
-        return self.document.api
-
-    @property
-    def alerts(self) -> Alerts:
-        return self.document.alerts
-
-    @property
-    def models(self) -> Models:
-        return self.document.models
-
-    @property
-    def log(self) -> Log:
-        return self.document.log
-
-    @property
-    def universe(self) -> UniverseTable:
-        return self.document.universe
 
     def instruments(self) -> Universe:
         """The universe as a value of `trading`."""
@@ -122,17 +83,13 @@ class Config:
         for symbol in table.symbols:
             known = named.get(symbol) or InstrumentTable(symbol=symbol)
             calendar = known.calendar or table.calendar
+            lot = known.lot_nano or usual_lot_nano(symbol, calendar)
             columns.append(
                 Instrument(
-                    symbol,
-                    lot_nano=known.lot_nano or usual_lot_nano(symbol, calendar),
-                    tick_nano=known.tick_nano,
-                    calendar=calendar,
-                    sector=known.sector,
-                    currency=table.currency,
-                    asset=known.asset,
+                    symbol, lot_nano=lot, tick_nano=known.tick_nano, calendar=calendar, sector=known.sector,
+                    currency=table.currency, asset=known.asset,
                 )
-            )
+            )  # fmt: skip
         return Universe(
             tuple(columns),
             currency=table.currency,
@@ -166,11 +123,10 @@ class Config:
         if isinstance(rate := self.document.account.cash_rate, str):
             named.append((("account", "cash_rate"), rate))
         return [
-            self.source.mistake(
-                path, f"= {shown(name)}: {absent(name)}", f"the folder searched is {self.at(name).parent.absolute()}"
-            )
+            self.source.mistake(path, f"= {shown(name)}: {absent(name)}", f"the folder searched is {folder.absolute()}")
             for path, name in named
             if name and not self.at(name).exists()
+            for folder in (self.at(name).parent,)
         ]
 
 
@@ -221,12 +177,12 @@ NOT_TRADING: dict[str, str] = {
     "feed.macro.*.path": "is a place; the market of a recorded run has a digest of the content",
     "feed.pace": "changes when bars are processed, not which",
     "feed.at_end": "takes effect only after the last bar",
-    "bus": "tells others",
+    "bus": "publishes only",
     "store": "is a place and its retention",
-    "api": "tells others",
-    "alerts": "tells others",
+    "api": "publishes only",
+    "alerts": "publishes only",
     "models.trusted_keys": "restricts which artifacts are accepted, not their decisions",
-    "log": "tells others",
+    "log": "publishes only",
     "live.paper_days": "is a condition of a live start; it changes no trade",
     "retrain": "configures training outside trading; the start that trades a model records its digest",
     "risk.history": "is history in memory for display",
@@ -243,8 +199,13 @@ def digest(config: Config) -> str:
 
 
 def _trades(path: Path) -> bool:
+    return _home(path, NOT_TRADING) is None
+
+
+def _home(path: Path, names: Iterable[str]) -> str | None:
+    """The one of `names` that is the key at `path` or a table around it."""
     dotted = ".".join(pattern_of(path))
-    return not any(dotted == name or dotted.startswith(f"{name}.") for name in NOT_TRADING)
+    return next((name for name in names if dotted == name or dotted.startswith(f"{name}.")), None)
 
 
 def _plain(value: Any) -> Any:
@@ -280,19 +241,17 @@ def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]
     changed = [path for path, value in before.items() if path in after and after[path] != value]
     mistakes = []
     for path in changed:
-        pattern, reload = ".".join(pattern_of(path)), keys[pattern_of(path)].reload
-        home = next((name for name in RELOADABLE if pattern == name or pattern.startswith(f"{name}.")), None)
+        home, reload = _home(path, RELOADABLE), keys[pattern_of(path)].reload
         if home is None or (reload is not None and reload.looser == "fixed"):
             mistakes.append(new.source.mistake(path, "cannot change while the daemon runs", "restart the daemon"))
         elif "limits" in RELOADABLE[home] and _looser(path, reload, before, after):
-            text = f"= {_said(after[path])} may be looser than the present value, {_said(before[path])}"
-            mistakes.append(
-                new.source.mistake(path, text, "a reload may only tighten limits; restart the daemon to loosen one")
-            )
+            text = f"= {_text(after[path])} may be looser than the present value, {_text(before[path])}"
+            remedy = "a reload may only tighten limits; restart the daemon to loosen one"
+            mistakes.append(new.source.mistake(path, text, remedy))
     return tuple(".".join(map(str, path)) for path in changed), mistakes
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return "the profile or default" if value is None else "a table" if value is True else shown(value)
 
 

@@ -47,12 +47,8 @@ def document_of(limits: tuple[LimitKey, ...]) -> type[Document]:
     risk = create_model("Risk", __base__=Risk, **fields)
     agent: Any = create_model("Agent", __base__=Agent, limits=(own, own()))
     manual: Any = create_model("Manual", __base__=Manual, limits=(own, own()))
-    tables: dict[str, Any] = {
-        "risk": (risk, risk()),
-        "agents": (tuple[agent, ...], ...),
-        "manual": (manual | None, None),
-    }
-    return create_model("Document", __base__=Document, **tables)
+    every = {"risk": (risk, risk()), "agents": (tuple[agent, ...], ...), "manual": (manual | None, None)}
+    return create_model("Document", __base__=Document, **every)  # type: ignore[call-overload]
 
 
 @cache

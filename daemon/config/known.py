@@ -1,4 +1,4 @@
-"""Names that a configuration may use, and the tables of a document that checks walk."""
+"""Names that a configuration may use, and the walks over a raw document that checks share."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
+from quantd.daemon.config.mistakes import Mistake, Source
 from quantd.daemon.config.risk_tables import LimitKey
 from quantd.daemon.config.scan import Path
 
@@ -16,9 +16,13 @@ MIN_HISTORY = 60
 
 PROFILES = ("conservative", "balanced", "aggressive", "research")
 
-
 SHOCKS = ("2008", "2020", "2022", "rates+200bp")
 """Built-in stress scenarios, as in `quantd.risk.measures.stress`."""
+
+Table = Mapping[str, Any]
+
+LIMITS = ("risk", "agents.*.limits", "manual.limits")
+"""The tables of limits: the house's, each agent's and the book `manual`'s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,51 +46,47 @@ class Known:
     sinks: Mapping[str, type[Struct]] = field(default_factory=dict)
 
 
-def tables(document: Mapping[str, Any], *path: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """(path, table) of each well-formed element of a list of tables."""
-    value: Any = document
-    for part in path:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if isinstance(value, tuple):
-        for k, element in enumerate(value):
-            if isinstance(element, Mapping):
-                yield (*path, k), element
+def values_at(document: Table, dotted: str) -> Iterator[tuple[Path, Any]]:
+    """(path, value) of each place that a dotted pattern matches; `*` is an index of a list."""
+    found: list[tuple[Path, Any]] = [((), document)]
+    for part in dotted.split("."):
+        inner: list[tuple[Path, Any]] = []
+        for path, value in found:
+            if part == "*" and isinstance(value, tuple):
+                inner += [((*path, k), element) for k, element in enumerate(value)]
+            elif isinstance(value, Mapping) and part in value:
+                inner.append(((*path, part), value[part]))
+        found = inner
+    yield from found
 
 
-def table_of(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def tables(document: Table, dotted: str) -> Iterator[tuple[Path, Table]]:
+    """(path, table) of each well-formed table that a dotted pattern matches."""
+    return ((path, value) for path, value in values_at(document, dotted) if isinstance(value, Mapping))
+
+
+def limit_tables(document: Table) -> Iterator[tuple[Path, Table]]:
+    """(path, table) of each table of limits."""
+    return (found for dotted in LIMITS for found in tables(document, dotted))
+
+
+def table_of(document: Table, name: str) -> Table:
+    """The table `name`, empty when it is missing or malformed."""
     value = document.get(name)
     return value if isinstance(value, Mapping) else {}
 
 
-def limit_tables(document: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """The tables of limits: the house's, each agent's and the book `manual`'s."""
-    yield ("risk",), table_of(document, "risk")
-    for path, agent in tables(document, "agents"):
-        yield (*path, "limits"), table_of(agent, "limits")
-    yield ("manual", "limits"), table_of(table_of(document, "manual"), "limits")
-
-
-def texts_in(value: Any) -> tuple[str, ...]:
-    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, tuple) else ()
-
-
 def is_number(value: Any) -> bool:
+    """Whether a value is a number from 0 to 1."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 
-def repetitions(document: Mapping[str, Any], source: Source, section: str) -> Iterator[Mistake]:
-    seen: dict[str, Path] = {}
-    for path, table in tables(document, section):
-        name = table.get("name")
-        if isinstance(name, str):
-            if name in seen:
-                where = source.place(seen[name])[1]
-                yield source.mistake(
-                    (*path, "name"), f'= "{name}" is already used (line {where})', "give each its own name"
-                )
-            seen.setdefault(name, path)
+def names_of(document: Table, *, shadows: bool = True) -> tuple[str, ...]:
+    """The names of the agents, with or without the shadows."""
+    agents = (agent for _, agent in tables(document, "agents.*") if shadows or agent.get("shadow") is not True)
+    return tuple(str(agent.get("name")) for agent in agents)
 
 
-def unknown_member(source: Source, path: Path, value: Any, names: tuple[str, ...], what: str) -> Iterator[Mistake]:
-    if isinstance(value, str) and value not in names:
-        yield source.mistake(path, f"= {shown(value)} is not a known {what}", suggestion(value, names))
+def mistakes_of(source: Source, *rules: tuple[object, Path, str, str]) -> Iterator[Mistake]:
+    """A mistake for each rule (condition, path, text, remedy) whose condition is true."""
+    return (source.mistake(path, text, remedy) for condition, path, text, remedy in rules if condition)

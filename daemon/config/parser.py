@@ -61,7 +61,7 @@ def read(
     names = {
         path: table["name"]
         for section in ("agents", "schedules")
-        for path, table in tables(frozen, section)
+        for path, table in tables(frozen, f"{section}.*")
         if isinstance(table.get("name"), str)
     }
     source = Source(file, folder, lines, overrides, names)
@@ -79,9 +79,8 @@ def read(
 def _broken(message: str, text: str, file: str) -> Mistake:
     found = _AT.match(message)
     reason, line = (found[1], int(found[2] or text.count("\n") + 1)) if found else (message, 0)
-    remedy = (
-        "A quote or a bracket may be missing here or above" if "Unterminated" in reason or "Illegal" in reason else ""
-    )
+    open_quote = "Unterminated" in reason or "Illegal" in reason
+    remedy = "A quote or a bracket may be missing here or above" if open_quote else ""
     return Mistake(file, line, "", f"is not TOML: {reason[:1].lower()}{reason[1:]}", remedy)
 
 
@@ -103,8 +102,6 @@ def _expand_symbols(document: dict[str, Any], source: Source) -> list[Mistake]:
     except (OSError, ValueError):
         universe["symbols"] = ["SPY"]  # one mistake about the file, none about its missing content
         text = f'= "{name}": this file does not exist'
-        return [
-            source.mistake(("universe", "symbols"), text, 'write a list, ["SPY"], or a file with one symbol a line')
-        ]
+        return [source.mistake(("universe", "symbols"), text, 'write ["SPY"], or a file with one symbol a line')]
     universe["symbols"] = [row for line in rows if (row := line.partition("#")[0].strip())]
     return []

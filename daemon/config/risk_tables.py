@@ -5,9 +5,9 @@ A missing limit is None here: `quantd.risk.limits.catalogue` applies the profile
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from quantd.daemon.config.values import START, Reload, Section, Written, bounds, checked, duration, wrong
+from quantd.daemon.config.values import START, Reload, Section, Written, bounds, duration, wrong
 from quantd.trading.instruments import NANO
 
 
@@ -38,9 +38,10 @@ class ShockTable(Section):
     moves: tuple[Move, ...]
 
 
-def _rearm(value: str) -> None:
+def _rearm(value: str) -> str:
     if value != "never" and not (value.isascii() and value.isdigit() and 1 <= int(value) <= 100_000):
         wrong("is not valid", 'write "never" or a number of samples, "21"')
+    return value
 
 
 class History(Section):
@@ -59,7 +60,7 @@ class Risk(Limits):
     volume_lookback: Annotated[int, bounds(1, 252), START] = 20
     follow_ups: Annotated[int, bounds(0, 100), Reload("higher", on=True)] | None = None
     max_failures: Annotated[int, bounds(1, 1_000), START] = 3
-    rearm: Annotated[str, checked(_rearm), START] | None = None
+    rearm: Annotated[str, AfterValidator(_rearm), START] | None = None
     flatten_on: Annotated[tuple[Literal["drawdown", "daily_loss", "weekly_loss"], ...], START] | None = None
     history: History = History()
     monitor_interval_ns: Annotated[int, duration("1s", "1d"), Written(), START] = Field(

@@ -5,13 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from quantd.daemon.config.agent_tables import (
-    Agent,
-    CapitalTable,
-    Manual,
-    PromotionTable,
-    RetrainTable,
-)
+from quantd.daemon.config.agent_tables import Agent, CapitalTable, Manual, PromotionTable, RetrainTable
 from quantd.daemon.config.risk_tables import Risk
 from quantd.daemon.config.values import (
     START,
@@ -25,11 +19,14 @@ from quantd.daemon.config.values import (
     Section,
     Share,
     Size,
+    Symbol,
     Url,
     Written,
     Zone,
     bounds,
+    distinct,
     duration,
+    filled,
     pattern,
     wrong,
 )
@@ -38,11 +35,6 @@ from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO
 
 Port = Annotated[int, bounds(0, 65_535)]
-
-Symbol = Annotated[
-    str,
-    pattern(r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}", "a ticker: a capital or a digit, then letters, digits and . / _ = ^ -"),
-]
 
 
 class Quantd(Section):
@@ -65,20 +57,14 @@ class InstrumentTable(Section):
     was: Symbol | None = None
 
 
-def _symbols(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not value:
-        wrong("is empty", "name at least one symbol")
-    for k, symbol in enumerate(value):
-        if symbol in value[:k]:
-            wrong(f"names {symbol} twice")
-    return value
+Symbols = Annotated[tuple[Symbol, ...], filled("name at least one symbol"), distinct()]
 
 
 class GroupTable(Section):
     """Instruments that `group_caps` may cap together."""
 
     name: Name
-    symbols: Annotated[tuple[Symbol, ...], AfterValidator(_symbols)]
+    symbols: Symbols
 
 
 def _date(value: Any) -> Any:
@@ -91,21 +77,14 @@ def _date(value: Any) -> Any:
         wrong("is not a date", 'write "2025-01-09"')
 
 
-def _dates(value: tuple[dt.date, ...]) -> tuple[dt.date, ...]:
-    for k, day in enumerate(value):
-        if day in value[:k]:
-            wrong(f"names {day} twice")
-    return value
-
-
 class UniverseTable(Section):
     """`closed`: dates without a session of `calendar` although the installed calendar library lists one."""
 
-    symbols: Annotated[tuple[Symbol, ...], AfterValidator(_symbols)]
+    symbols: Symbols
     benchmark: str = ""
     currency: Annotated[str, pattern(r"[A-Z]{3,5}", 'the code of one currency, "USD"')] = "USD"
     calendar: str = "XNYS"
-    closed: Annotated[tuple[Annotated[dt.date, BeforeValidator(_date)], ...], AfterValidator(_dates)] = ()
+    closed: Annotated[tuple[Annotated[dt.date, BeforeValidator(_date)], ...], distinct()] = ()
     instruments: tuple[InstrumentTable, ...] = ()
     groups: tuple[GroupTable, ...] = ()
 
@@ -123,14 +102,6 @@ class MacroTable(Section):
     name: Annotated[str, pattern(r"[a-z][a-z0-9_]{0,31}", 'a name in lower case, "vix"')]
     path: Annotated[str, pattern(r"\S(.*\S)?", "a file with the columns ts and value")]
     available: Literal["next_open", "close"] = "next_open"
-
-
-def _series(value: tuple[MacroTable, ...]) -> tuple[MacroTable, ...]:
-    names = [each.name for each in value]
-    for k, name in enumerate(names):
-        if name in names[:k]:
-            wrong(f"names {name} twice")
-    return value
 
 
 class Feed(Section):
@@ -156,7 +127,7 @@ class Feed(Section):
     end: dt.date | None = None
     build_from: Annotated[str, pattern(r"|trades|[1-9]\d{0,3}[smh]", '"1m" or "trades"')] = ""
     warmup: Annotated[int, bounds(0, 100_000)] = 252
-    macro: Annotated[tuple[MacroTable, ...], AfterValidator(_series)] = ()
+    macro: Annotated[tuple[MacroTable, ...], distinct("name")] = ()
     pace: Annotated[str, pattern(r"fast|real|[1-9]\d{0,5}(\.\d+)?/s|0\.\d*[1-9]\d*/s", '"fast", "real" or "5/s"')] = (
         "fast"
     )
@@ -199,17 +170,11 @@ class Broker(Section):
     def costs(self) -> Costs:
         """The simulated venue's costs as a value of `trading`."""
         return Costs(
-            commission_bp=self.commission_bp,
-            commission_min_micro=self.commission_min_micro or 0,
-            slippage_bp=self.slippage_bp,
-            slippage_noise=self.slippage_noise,
-            spread_bp=self.spread_bp,
-            impact=self.impact,
-            participation=self.participation,
-            borrow_bp_annual=self.borrow_bp_annual,
-            latency_ns=self.latency_ns,
-            seed=self.seed,
-        )
+            commission_bp=self.commission_bp, commission_min_micro=self.commission_min_micro or 0,
+            slippage_bp=self.slippage_bp, slippage_noise=self.slippage_noise, spread_bp=self.spread_bp,
+            impact=self.impact, participation=self.participation, borrow_bp_annual=self.borrow_bp_annual,
+            latency_ns=self.latency_ns, seed=self.seed,
+        )  # fmt: skip
 
 
 def _cash_rate(value: Any) -> float | str:
@@ -250,19 +215,9 @@ class Live(Section):
 
 
 Job = Literal[
-    "rebalance",
-    "risk_report",
-    "daily_report",
-    "retrain",
-    "snapshot",
-    "reconcile",
-    "backup",
-    "compact",
-    "flatten",
-    "reload",
-    "reallocate",
-    "promote",
-]
+    "rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "backup", "compact", "flatten",
+    "reload", "reallocate", "promote",
+]  # fmt: skip
 
 
 class Schedule(Section):
@@ -324,9 +279,8 @@ class Chase(Section):
 
 def _weights(value: tuple[float, ...]) -> tuple[float, ...]:
     if any(weight < 0 for weight in value) or (value and not sum(value) > 0):
-        wrong(
-            "is not a volume profile", "write weights of 0 or more for equal parts of the session, at least one above 0"
-        )
+        remedy = "write weights of 0 or more for equal parts of the session, at least one above 0"
+        wrong("is not a volume profile", remedy)
     return value
 
 

@@ -78,11 +78,8 @@ def unknown_key(path: Path, source: Source, schema: type[Document] = Document) -
     """The mistake about an unknown key or section, or about a secret in the file."""
     name = str(path[-1])
     if SECRET.search(name):
-        return source.mistake(
-            path,
-            "looks like a secret; secrets do not belong in this file",
-            "Give it as a systemd credential or in the environment",
-        )
+        text, remedy = "looks like a secret", "Give it as a systemd credential or in the environment"
+        return source.mistake(path, f"{text}; secrets do not belong in this file", remedy)
     names = _names(path, schema)
     near = nearest(name, names)
     if len(path) == 1:
@@ -92,9 +89,8 @@ def unknown_key(path: Path, source: Source, schema: type[Document] = Document) -
     homes = [".".join(p[:-1]).replace(".*", "") for p in all_keys(schema) if p[-1] == name]
     if homes:
         return source.mistake(path, "is not a key of this table", f"move it to [{homes[0]}]")
-    return source.mistake(
-        path, "is not a key", f"the keys of this table are {', '.join(names)}" if len(names) <= 12 else ""
-    )
+    keys = f"the keys of this table are {', '.join(names)}" if len(names) <= 12 else ""
+    return source.mistake(path, "is not a key", keys)
 
 
 def _names(path: Path, schema: type[Document]) -> list[str]:

@@ -1,9 +1,8 @@
 """The types of values in a configuration, each parsed exactly and limited to a plausible range."""
 
 import re
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -11,6 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from quantd.daemon.config.mistakes import nearest
 from quantd.trading.instruments import MICRO, NANO
+
+T = TypeVar("T")
 
 _UNITS_NS = {
     "ms": 1_000_000,
@@ -67,37 +68,29 @@ def bounds(low: float, high: float, *, above: bool = False, percent: bool = Fals
     return AfterValidator(check)
 
 
-def _decimal(value: Any, unit: int, places: int, what: str) -> int:
-    """A decimal number in text (or a whole one) as an exact integer of 1/`unit`."""
-    if isinstance(value, float):
-        wrong(f"is a number without exact decimals; {what} is text", f'write "{value!r}"')
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        wrong(f"is not {what}", 'write text, "1000.00"')
-    try:
-        if isinstance(value, str) and not _DECIMAL.fullmatch(value):
-            raise InvalidOperation
-        exact = Decimal(value) * unit
-    except InvalidOperation:
-        wrong(f"is not {what}", 'write digits with a point, "1000.00", and no currency sign or separator')
-    if exact != int(exact):
-        wrong(f"has more than {places} decimal places")
-    if abs(exact) >= 2**62:
-        wrong("is too large")
-    return int(exact)
+def _exact(unit: int, places: int, what: str) -> BeforeValidator:
+    """A positive decimal number in text (or a whole one) as an exact integer of 1/`unit`."""
 
+    def parse(value: Any) -> int:
+        if isinstance(value, float):
+            wrong(f"is a number without exact decimals; {what} is text", f'write "{value!r}"')
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            wrong(f"is not {what}", 'write text, "1000.00"')
+        try:
+            if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+                raise InvalidOperation
+            exact = Decimal(value) * unit
+        except InvalidOperation:
+            wrong(f"is not {what}", 'write digits with a point, "1000.00", and no currency sign or separator')
+        if exact != int(exact):
+            wrong(f"has more than {places} decimal places")
+        if abs(exact) >= 2**62:
+            wrong("is too large")
+        if exact <= 0:
+            wrong("is not above 0")
+        return int(exact)
 
-def _money(value: Any) -> int:
-    micro = _decimal(value, MICRO, 6, "an amount of money")
-    if micro <= 0:
-        wrong("is not above 0")
-    return micro
-
-
-def _size(value: Any) -> int:
-    nano = _decimal(value, NANO, 9, "a size")
-    if nano <= 0:
-        wrong("is not above 0")
-    return nano
+    return BeforeValidator(parse)
 
 
 def duration_ns(text: str) -> int:
@@ -137,25 +130,38 @@ def pattern(regex: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def checked(check: Callable[[str], None]) -> AfterValidator:
-    """Text that passes `check`."""
+def filled(remedy: str) -> AfterValidator:
+    """A list with at least one element."""
 
-    def run(value: str) -> str:
-        check(value)
+    def check(value: tuple[T, ...]) -> tuple[T, ...]:
+        return value or wrong("is empty", remedy)
+
+    return AfterValidator(check)
+
+
+def distinct(attribute: str = "") -> AfterValidator:
+    """A list whose elements, or their attribute, differ."""
+
+    def check(value: tuple[T, ...]) -> tuple[T, ...]:
+        names = [getattr(each, attribute) if attribute else each for each in value]
+        for k, name in enumerate(names):
+            if name in names[:k]:
+                wrong(f"names {name} twice")
         return value
 
-    return AfterValidator(run)
+    return AfterValidator(check)
 
 
-def _zone(value: str) -> None:
+def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError):
         near = nearest(value, sorted(available_timezones()))
         wrong("is not a time zone", f"Did you mean {near}?" if near else 'write a name like "America/New_York"')
+    return value
 
 
-def _cron(value: str) -> None:
+def _cron(value: str) -> str:
     fields = value.split()
     if len(fields) != 5:
         wrong("is not a cron line", "write 5 fields: minute, hour, day, month, weekday")
@@ -167,12 +173,14 @@ def _cron(value: str) -> None:
         CronTrigger.from_crontab(value, timezone="UTC")
     except ValueError as error:
         wrong(f"is not a cron line ({error})")
+    return value
 
 
-def _url(value: str) -> None:
+def _url(value: str) -> str:
     authority = value.partition("://")[2].split("/")[0]
     if "@" in authority and ":" in authority.rpartition("@")[0]:
         wrong("has a password", "passwords come from systemd credentials or the environment (README, Secrets)")
+    return value
 
 
 Fraction = Annotated[float, bounds(0, 1, percent=True)]
@@ -184,14 +192,17 @@ Multiple = Annotated[float, bounds(0, 4, percent=True)]
 Collar = Annotated[float, bounds(0, 0.5, above=True, percent=True)]
 """Distance of a worst price from the reference price."""
 BasisPoints = Annotated[float, bounds(0, 1_000)]
-Money = Annotated[int, BeforeValidator(_money), Written()]
+Money = Annotated[int, _exact(MICRO, 6, "an amount of money"), Written()]
 """Text -> int micro-currency."""
 MoneyCap = Annotated[Money, Reload("higher")]
-Size = Annotated[int, BeforeValidator(_size), Written()]
+Size = Annotated[int, _exact(NANO, 9, "a size"), Written()]
 """Text or a whole number -> int nano-units."""
-Zone = Annotated[str, checked(_zone)]
-Cron = Annotated[str, checked(_cron)]
-Url = Annotated[str, checked(_url)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Cron = Annotated[str, AfterValidator(_cron)]
+Url = Annotated[str, AfterValidator(_url)]
+TICKER = r"[A-Z0-9][A-Za-z0-9./_=^-]{0,31}"
+TICKER_TEXT = "a ticker: a capital or a digit, then letters, digits and . / _ = ^ -"
+Symbol = Annotated[str, pattern(TICKER, TICKER_TEXT)]
 Name = Annotated[
     str, pattern(r"[a-z][a-z0-9_-]{0,31}", "a lower-case letter, then lower-case letters, digits, _ or -, at most 32")
 ]

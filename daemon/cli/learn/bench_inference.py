@@ -94,16 +94,16 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
         markets = [random_market(draw, spec, assets) for _ in range(16)]
         seen = np.stack([observation(spec, *markets[k % 16]) for k in range(batch)])
         alone = seen[:1]
-        asked: Callable[[int], object] = lambda k: agent.decide(alone) if batch == 1 else agent.decide_all(seen)  # noqa: E731
+        decide: Callable[[int], object] = lambda k: agent.decide(alone) if batch == 1 else agent.decide_all(seen)  # noqa: E731
         whole: Callable[[int], object] = lambda k: agent.answer(*markets[k % 16])  # noqa: E731
     elif isinstance(policy, LearnedPolicy):
         assets = len(policy.artifact.manifest.universe)
-        asked, whole = _scorer(policy.artifact, assets, batch, threads, draw)
+        decide, whole = _scorer(policy.artifact, assets, batch, threads, draw)
     elif named:
         raise Failure(f"{place}: a policy of several members, or a forest; name the artifact of one policy", CONFIG)
     else:
         return None
-    p50, p99 = times_us(asked)
+    p50, p99 = times_us(decide)
     whole_p50, whole_p99 = times_us(whole)
     within = max(p99 / batch, whole_p99) <= 1e3 * ALLOWED_MS
     return Inference(
@@ -118,7 +118,7 @@ def _scorer(
     returns: list[Floats] = [draw.normal(0.0, 0.01, (LOOKBACK, assets)) for _ in range(16)]
     given = [dict(zip(("features", "mask"), (each[None] for each in measure(r)), strict=True)) for r in returns]
 
-    def asked(k: int) -> None:
+    def decide(k: int) -> None:
         for number in range(batch):  # its graph takes one market at a time
             run(None, given[(k + number) % 16])
 
@@ -126,7 +126,7 @@ def _scorer(
         features, mask = measure(returns[k % 16])
         run(None, {"features": features[None], "mask": mask[None]})
 
-    return asked, whole
+    return decide, whole
 
 
 def times_us(call: Callable[[int], object], calls: int = CALLS, seconds: float = SECONDS) -> tuple[float, float]:

@@ -113,14 +113,14 @@ def evaluate_forest(
 
     place = place_of(folder)
     with failing("models evaluate"):
-        judged, seen = fit.evaluate(place, *files, names, first, last)
+        result, seen = fit.evaluate(place, *files, names, first, last)
     if as_json:
-        print_json({"folder": str(place), "sessions_in_training": seen, **msgspec.to_builtins(judged)})
+        print_json({"folder": str(place), "sessions_in_training": seen, **msgspec.to_builtins(result)})
         return DONE
-    say(f"{place}, {judged.first} to {judged.last}, {judged.rows} rows; fitted until {judged.fitted_until}")
+    say(f"{place}, {result.first} to {result.last}, {result.rows} rows; fitted until {result.fitted_until}")
     table(
         ("", "R²", "MSE"),
-        [(name, f"{s.r2:.3f}", f"{s.mse:.4f}") for name, s in (("forest", judged.model), ("plain", judged.plain))],
+        [(name, f"{s.r2:.3f}", f"{s.mse:.4f}") for name, s in (("forest", result.model), ("plain", result.plain))],
         right=("R²", "MSE"),
     )
     if seen:

@@ -10,20 +10,8 @@ import typer
 from quantd.bundled import find
 from quantd.daemon.cli.command import Command, one_of
 from quantd.daemon.cli.failures import Failure, needs, note
-from quantd.daemon.cli.learn.plan_options import (
-    Actions,
-    Address,
-    Bars,
-    On,
-    PlanFile,
-    Profile,
-    Sets,
-    Symbols,
-    Workers,
-    given,
-    plan_of,
-    signals,
-)
+from quantd.daemon.cli.learn import plan_options
+from quantd.daemon.cli.learn.plan_options import given, plan_of, signals
 from quantd.daemon.cli.output import Bar, progress, say
 from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.learners import names
@@ -43,7 +31,7 @@ AGENTS: Final = (*names(), "scorer")
 
 
 def train(
-    plan: PlanFile = None,
+    plan: plan_options.PlanFile = None,
     agent: Annotated[
         str | None,
         typer.Option(
@@ -53,16 +41,16 @@ def train(
             show_default="the plan's, or ppo",
         ),
     ] = None,
-    profile: Profile = "",
+    profile: plan_options.Profile = "",
     steps: Annotated[int | None, typer.Option(min=1, help="Environment steps of each seed.")] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="The same in episodes of full length.")] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, max=100, help="Number of seeds, from 1.", show_default="5")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="This seed only.")] = None,
-    bars: Bars = None,
-    actions: Actions = None,
-    symbols: Symbols = None,
+    bars: plan_options.Bars = None,
+    actions: plan_options.Actions = None,
+    symbols: plan_options.Symbols = None,
     envs: Annotated[int | None, typer.Option(min=1, help="Parallel accounts.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the learner.")] = None,
     device: Annotated[str | None, typer.Option(help="Device of the tensors.", show_default="cpu")] = None,
@@ -76,7 +64,7 @@ def train(
         typer.Option(help="Tracker of the curves, beside the files.", show_default="mlflow, where installed"),
     ] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16, if the learner supports it.")] = False,
-    sets: Sets = None,
+    sets: plan_options.Sets = None,
     looks: Annotated[
         int, typer.Option("--test-looks", min=0, help="Earlier evaluations on the test part, by other runs.")
     ] = 0,
@@ -84,9 +72,9 @@ def train(
     iterations: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Gradient steps of the scorer.", show_default="120")
     ] = None,
-    on: On = "local",
-    workers: Workers = 1,
-    address: Address = "",
+    on: plan_options.On = "local",
+    workers: plan_options.Workers = 1,
+    address: plan_options.Address = "",
 ) -> int:
     needs("training", "torch", "onnx", "safetensors")
     if agent == "scorer":

@@ -12,19 +12,8 @@ import typer
 
 from quantd.daemon.cli.command import Command, Json, one_of
 from quantd.daemon.cli.failures import needs, note
-from quantd.daemon.cli.learn.plan_options import (
-    Actions,
-    Address,
-    Bars,
-    On,
-    PlanFile,
-    Profile,
-    Sets,
-    Symbols,
-    Workers,
-    plan_of,
-    signals,
-)
+from quantd.daemon.cli.learn import plan_options
+from quantd.daemon.cli.learn.plan_options import plan_of, signals
 from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.learners import names
@@ -64,7 +53,7 @@ class Luck:
 
 
 def tune_plan(
-    plan: PlanFile = None,
+    plan: plan_options.PlanFile = None,
     agent: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +63,7 @@ def tune_plan(
             show_default="the plan's, or ppo",
         ),
     ] = None,
-    profile: Profile = "",
+    profile: plan_options.Profile = "",
     trials: Annotated[
         int, typer.Option("--n-trials", min=1, help="Number of trials, those of earlier sittings included.")
     ] = 50,
@@ -86,14 +75,14 @@ def tune_plan(
     study: Annotated[str | None, typer.Option(help="Name of the study.", show_default="the plan's name")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder.", show_default="state/tuning/STUDY")] = None,
     sampler_seed: Annotated[int, typer.Option(min=0, help="Seed of the TPE sampler.")] = 0,
-    on: On = "local",
-    workers: Workers = 1,
-    address: Address = "",
+    on: plan_options.On = "local",
+    workers: plan_options.Workers = 1,
+    address: plan_options.Address = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Restart the study instead of continuing it.")] = False,
-    bars: Bars = None,
-    actions: Actions = None,
-    symbols: Symbols = None,
-    sets: Sets = None,
+    bars: plan_options.Bars = None,
+    actions: plan_options.Actions = None,
+    symbols: plan_options.Symbols = None,
+    sets: plan_options.Sets = None,
     show: Annotated[bool, typer.Option("--show", help="Print the search space and exit.")] = False,
     as_json: Json = False,
 ) -> int:

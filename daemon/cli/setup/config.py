@@ -53,9 +53,8 @@ def show(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = Fa
         name, line = found.source.place(path) if path in written else ("default", 0)
         if path not in written and path[:-1] in effective:
             value, name = effective[path[:-1]].of(attribute, value)
-        rows.append(
-            {"key": dotted(path), "value": _plain(attribute, value), "source": f"{name}:{line}" if line else name}
-        )
+        source = f"{name}:{line}" if line else name
+        rows.append({"key": dotted(path), "value": _plain(attribute, value), "source": source})
     if as_json:
         print_json({"config": str(config), "digest": digest(found), "settings": rows})
         return

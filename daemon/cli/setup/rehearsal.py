@@ -87,8 +87,8 @@ async def _pull(service: Service, folder: Path, post: Post) -> list[Tried]:
     began = time.monotonic()
     try:
         await asyncio.to_thread(post, "/api/v1/commands", {"command": "halt", "reason": "rehearsal"})
-        said = "" if service.shell.state.switch.state == HALT else "the API accepted the halt, but nothing was halted"
-        tried.append(Tried("API", said, 1e3 * (time.monotonic() - began)))
+        fault = "" if service.shell.state.switch.state == HALT else "the API accepted the halt, but nothing was halted"
+        tried.append(Tried("API", fault, 1e3 * (time.monotonic() - began)))
         await asyncio.to_thread(post, "/api/v1/commands", {"command": "resume", "reason": "rehearsal"})
     except Exception as error:
         tried.append(Tried("API", f"{error}"[:300], 1e3 * (time.monotonic() - began)))
@@ -98,8 +98,8 @@ async def _pull(service: Service, folder: Path, post: Post) -> list[Tried]:
     service.halt_file.touch()
     while service.shell.state.switch.state != HALT and time.monotonic() - began < WITHIN_S:
         await service.changed(0.05)
-    said = "" if service.shell.state.switch.state == HALT else f"nothing was halted in {WITHIN_S:g} s"
-    return [*tried, Tried("file HALT", said, 1e3 * (time.monotonic() - began))]
+    fault = "" if service.shell.state.switch.state == HALT else f"nothing was halted in {WITHIN_S:g} s"
+    return [*tried, Tried("file HALT", fault, 1e3 * (time.monotonic() - began))]
 
 
 async def alert(config: Config) -> Tried:

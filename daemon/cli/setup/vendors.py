@@ -56,9 +56,9 @@ def universe_of(symbols: Sequence[str], calendar: str | None, currency: str) -> 
 def calendars_of(universe: Universe, first: date, last: date) -> dict[str, Sessions]:
     """Sessions by calendar name, with a margin on both sides."""
     margin = timedelta(days=10)
-    kept = cache_folder().parent / "calendars"
+    cache = cache_folder().parent / "calendars"
     names = {universe.calendar, *(i.calendar for i in universe.instruments)}
-    return {name: sessions(name, first - margin, last + margin, cache=kept) for name in names}
+    return {name: sessions(name, first - margin, last + margin, cache=cache) for name in names}
 
 
 def source_of(kinds: Sequence[str], request: Request, cache: Path | None) -> Vendors:

@@ -14,7 +14,7 @@ from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, closing, progress
 from quantd.daemon.cli.trade.backtest_page import write_report
-from quantd.daemon.cli.trade.backtest_run import Kept, drive
+from quantd.daemon.cli.trade.backtest_run import BacktestJournal, drive
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.run_summary import summary
@@ -49,16 +49,16 @@ def backtest(
             # a retrained policy is used from the next start, and a backtest has one start
             note(f'schedule "{schedule.name}" trains nothing in a backtest: policies stay the same')
     run = base36(secrets.randbits(64), 8)
-    kept = Kept(folder / "backtests", assembly, run) if journal else None
-    if kept is not None:
+    saved = BacktestJournal(folder / "backtests", assembly, run) if journal else None
+    if saved is not None:
         save_config(folder / "backtests", found, config, given, os.environ)
-    record = Record(assembly.universe, kept.journal if kept else None)
+    record = Record(assembly.universe, saved.journal if saved else None)
     with progress("backtest", shown=not as_json) as bar:
-        shell, wall_s = drive(assembly, found, run, record, kept, bar)
+        shell, wall_s = drive(assembly, found, run, record, saved, bar)
     record.revalue(shell.state)
     result = summary(shell, run, "backtest", wall_s)
-    if kept is not None:
-        kept.close(shell.ts)
+    if saved is not None:
+        saved.close(shell.ts)
 
     def beside(other: Assembly, log: Log) -> Shell:
         with progress("equal weight", shown=not as_json) as bar:

@@ -21,7 +21,7 @@ KEEP_STEPS = 4_000
 """Journalled steps in one transaction."""
 
 
-class Kept:
+class BacktestJournal:
     """The journal of a backtest, and its store."""
 
     def __init__(self, folder: Path, assembly: Assembly, run: str) -> None:
@@ -51,7 +51,7 @@ class Kept:
 
 
 def drive(
-    assembly: Assembly, config: Config, run: str, log: Log | None, kept: Kept | None, bar: Bar
+    assembly: Assembly, config: Config, run: str, log: Log | None, saved: BacktestJournal | None, bar: Bar
 ) -> tuple[Shell, float]:
     """Run the whole market through a new shell; (shell, seconds)."""
     shell = assembly.shell(log)
@@ -70,8 +70,8 @@ def drive(
             if item is None:
                 break
             bar((shell.ts - first) / max(1, last - first))
-            if kept is not None:
-                kept.commit(shell.ts, least=KEEP_STEPS)
+            if saved is not None:
+                saved.commit(shell.ts, least=KEEP_STEPS)
     finally:
         gc.unfreeze()
     return shell, time.perf_counter() - began

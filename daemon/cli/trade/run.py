@@ -46,8 +46,8 @@ def run(
     try:
         summary = asyncio.run(serve(found, options))
     except BeginAnew:
-        kept = [word for word in sys.orig_argv[1:] if word not in ("--fresh", "--carry")]
-        os.execv(sys.executable, [sys.executable, *kept, "--carry"])
+        arguments = [word for word in sys.orig_argv[1:] if word not in ("--fresh", "--carry")]
+        os.execv(sys.executable, [sys.executable, *arguments, "--carry"])
     except Exception as error:
         if not in_json:
             raise

@@ -283,10 +283,8 @@ def _counts(at: str, counts: Mapping[str, int]) -> list[str]:
 
 
 def _alerts(report: Report) -> str:
-    last = [
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in (a.time, a.level, a.kind, a.agent or a.symbol, a.text))}</tr>"
-        for a in report.last_alerts
-    ]
+    cells = [(a.time, a.level, a.kind, a.agent or a.symbol, a.text) for a in report.last_alerts]
+    last = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in cells]
     if not last:
         return _section("Alerts", "<p>none</p>")
     return _section(

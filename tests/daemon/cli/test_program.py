@@ -1,5 +1,7 @@
 """The commands of `quantd` are the modules with a record; an action's return value is the exit code."""
 
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.look import status
 from quantd.daemon.cli.program import commands, program
+from tests.support.command_line import environment
 
 
 def exit_code(command: Command, monkeypatch: pytest.MonkeyPatch) -> object:
@@ -41,3 +44,12 @@ def test_what_the_list_reads_from_the_source_is_what_the_module_declares() -> No
         module = import_module(entry.module)
         assert (entry.panel, entry.order) == (module.COMMAND.panel, module.COMMAND.order)
         assert entry.help == module.__doc__
+
+
+def test_help_answers_at_once_and_without_the_libraries_of_trading():
+    code = "import sys\nfrom quantd.daemon.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "heavy = ('numpy', 'aiohttp', 'polars', 'sqlmodel', 'pydantic', 'msgspec', 'onnxruntime')\n"
+    code += "print([m for m in heavy if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "backtest" in done.stdout

@@ -81,7 +81,7 @@ def test_somebody_must_trade():
 
 def test_two_regimes_do_not_begin_at_one_volatility():
     regime = '[[capital.regimes]]\nname = "a"\nshares = [{ agent = "one", share = 1.0 }]\n'
-    assert any("is used by two regimes" in each for each in mistakes(SMALL + "[capital]\n" + regime + regime))
+    assert any("above = 0.0 is already used" in each for each in mistakes(SMALL + "[capital]\n" + regime + regime))
 
 
 @pytest.fixture(scope="module")

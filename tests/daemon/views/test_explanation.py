@@ -14,7 +14,7 @@ from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.look.why import why_lines
-from quantd.daemon.cli.trade.backtest_run import Kept
+from quantd.daemon.cli.trade.backtest_run import BacktestJournal
 from quantd.daemon.config import load
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.planning.verdict_log import Judged
@@ -172,7 +172,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a journalled run of the default configuration and a snapshot in the middle of it."""
     folder = tmp_path_factory.mktemp("kept")
     assembly = assembled()
-    journal = Kept(folder, assembly, RUN)
+    journal = BacktestJournal(folder, assembly, RUN)
     save_config(folder, assembly.config, ROOT / "config.toml", SETS, {})
     shell = assembly.shell(journal.journal)
     begin(shell, assembly, assembly.config, RUN, fresh=True)

@@ -194,7 +194,7 @@ def test_an_interrupted_training_says_how_to_go_on_and_comes_to_the_same_bytes(
 def test_every_setting_is_shown_with_the_unit_of_the_decay(place: Path) -> None:
     code, out, _ = quantd(place, "train", "--agent", "dqn", "--show")
     assert code == 0
-    assert "learner.epsilon_decay = 0.995   (times this after each episode that ended" in out
+    assert "learner.epsilon_decay = 0.995   (multiplies after each completed episode" in out
     assert "learner.target_every = 10" in out
     code, out, _ = quantd(
         place, "train", "--episodes", "10", "--seeds", "3", "--envs", "4", "--learning-rate", "0.001", "--symbols",
@@ -210,13 +210,13 @@ def test_every_setting_is_shown_with_the_unit_of_the_decay(place: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("--agent", "dqn", "--bf16"), 2, "dqn has no products in bfloat16"),
-        (("--steps", "5", "--episodes", "5"), 2, "give one of them"),
+        (("--agent", "dqn", "--bf16"), 2, "dqn does not support bfloat16"),
+        (("--steps", "5", "--episodes", "5"), 2, "exclude each other"),
         (("--set", "learner.gama=1"), 78, "learner.gama is not a key of a plan. Did you mean gamma?"),
-        (("small.toml", "--agent", "a2c"), 2, "says agent and profile itself"),
+        (("small.toml", "--agent", "a2c"), 2, "has its own agent and profile"),
         (("--agent", "scorer"), 2, "needs --out"),
         (("--agent", "scorer", "--out", "x", "--steps", "4"), 2, "nothing else"),
-        (("--iterations", "4"), 2, "--iterations is of the scorer"),
+        (("--iterations", "4"), 2, "--iterations is an option of the scorer"),
         (("--bars", "none.parquet"), 78, "data.bars = 'none.parquet': there is no such file"),
     ],
 )

@@ -140,7 +140,7 @@ async def test_a_red_doctor_names_each_cause_and_permits_nothing(tmp_path: Path,
     assert "of 20" in found["paper run"][0][1] or "trade on paper" in found["paper run"][0][1]
     assert found["limits"][0] == (
         False,
-        "looser than those that are shipped: risk.max_drawdown; tighten or remove them",
+        "looser than the shipped ones: risk.max_drawdown; tighten or remove them",
     )
     assert found["alerts"][0][0]
     assert [ok for ok, _ in found["kill switch"]] == [True, True]

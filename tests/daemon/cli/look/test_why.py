@@ -1,0 +1,76 @@
+"""`quantd why` from outside: verdicts of an order and of a refusal."""
+
+import csv
+import io
+
+import msgspec
+import pytest
+
+from quantd.daemon.views.explanation import Explanation
+from tests.support.command_line import answer, quantd
+
+
+def test_why_tells_what_was_wanted_and_which_limit_cut(ran):
+    folder, _ = ran
+    rows = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]
+    cut = next(o for o in rows if o["reason"] == "position_weight")
+    told = answer(quantd(folder, "why", cut["id"], "--json"))
+    assert told["reason"] == "position_weight"
+    assert abs(int(told["allowed"])) < abs(int(told["net"]))
+    assert {a["agent"] for a in told["agents"]} <= {"even", "trend"}
+    weight = next(x for x in told["limits"] if x["limit"] == "max_position_weight")
+    assert weight["after"] <= weight["bound"] == 0.25
+    text = quantd(folder, "why", cut["id"]).stdout
+    assert f"this limit cut {told['net']} to {told['allowed']}" in text
+    assert "New York" in text
+    assert "commission" in text
+
+
+def test_what_was_refused_is_listed_with_an_address_that_why_takes(ran):
+    folder, _ = ran
+    lines = answer(quantd(folder, "orders", "--refused", "--last", "500", "--json"))["refused"]
+    whole = next(x for x in reversed(lines) if x["allowed"] == "0" and x["who"] == "house")
+    told = answer(quantd(folder, "why", whole["address"], "--json"))
+    assert msgspec.to_builtins(msgspec.convert(told, Explanation, strict=True)) == told
+    assert (told["state"], told["order"], told["recomputed"]) == ("refused", "", True)
+    assert told["largest"]["qty"] is not None
+    assert whole["address"] in quantd(folder, "orders", "--refused").stdout
+    shown = quantd(folder, "decisions", "--last", "500").stdout
+    assert f"quantd why {whole['address']}" in shown
+    text = quantd(folder, "why", whole["address"]).stdout
+    assert f"this limit cut {whole['asked']} to 0" in text
+    assert "no order was made" in text
+    assert answer(quantd(folder, "why", whole["symbol"], "--at", "2019-02-28", "--json"))["time"] < "2019-03-01"
+    assert answer(quantd(folder, "why", whole["symbol"], "--last", "--json"))["symbol"] == whole["symbol"]
+
+
+def test_what_an_agent_had_is_folded_from_its_fills(ran):
+    folder, _ = ran
+    rows = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"]
+    last = next(o for o in reversed(rows) if o["agent"] == "even" and o["state"] == "filled")
+    part = next(a for a in answer(quantd(folder, "why", last["id"], "--json"))["agents"] if a["agent"] == "even")
+    shares = csv.DictReader(io.StringIO(quantd(folder, "export", "fills", "--by", "agent").stdout))
+    held = sum(
+        (1 if s["side"] == "buy" else -1) * int(s["qty"])
+        for s in shares
+        if s["symbol"] == last["symbol"] and s["agent"] == "even" and s["ts"] < last["time"]
+    )
+    assert int(part["held"]) == held > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("why", "q-nothing"), 1, "the nearest: q-"),
+        (("why", "d1"), 1, "the nearest: d"),
+        (("why", "QQX"), 2, "the nearest are QQQ"),
+        (("why", "QQQ", "--at", "soon"), 2, "2020-02-28"),
+        (("why", "QQQ", "--at", "2019-02-01", "--last"), 2, "exclude each other"),
+        (("risk", "--agent", "nobody"), 2, "even, trend"),
+        (("risk", "--symbol", "QQX"), 2, "QQQ"),
+    ],
+)
+def test_what_is_asked_wrong_is_said_with_what_is_near(ran, arguments, code, says):
+    done = quantd(ran[0], *arguments)
+    assert (done.returncode, says in done.stderr, done.stdout) == (code, True, ""), done.stderr
+    assert "Traceback" not in done.stderr

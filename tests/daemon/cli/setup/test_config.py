@@ -1,0 +1,77 @@
+"""`quantd config` from outside: every setting with its source, every mistake with its place."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.command_line import CONFIG, environment, quantd, write
+
+
+def test_each_setting_is_shown_with_where_it_comes_from(tmp_path):
+    text = CONFIG.replace("capital = 0.4", 'capital = 0.4\nprofile = "balanced"')
+    write(tmp_path, text)
+    env = {**environment(), "QUANTD_RISK__MAX_DAILY_LOSS": "0.04", "QUANTD_ALPACA_SECRET": "hush"}
+    command = [sys.executable, "-m", "quantd.daemon.cli", "config", "show", "--set", "broker.spread_bp=3", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    found = {row["key"]: (row["value"], row["source"]) for row in json.loads(done.stdout)["settings"]}
+    line = {key.split(" =")[0]: k for k, key in enumerate(text.splitlines(), 1)}
+    assert found["risk.max_position_weight"] == (0.25, f"config.toml:{line['max_position_weight']}")
+    assert found["risk.max_daily_loss"] == (0.04, "QUANTD_RISK__MAX_DAILY_LOSS")
+    assert found["broker.spread_bp"] == (3.0, "--set broker.spread_bp")
+    assert found["broker.cash"] == ("100000.00", f"config.toml:{line['cash']}")
+    assert found["feed.interval"] == ("1d", "default")
+    assert found["risk.reduce_collar"] == (0.15, "default")
+    assert found["agents[1].limits.max_drawdown"] == (0.15, "profile balanced")
+    assert found["agents[0].limits.max_drawdown"] == (None, "default")
+    assert found["agents[1].capital"][0] == 0.4
+    assert "hush" not in done.stdout
+    shown = quantd(tmp_path, "config", "show")
+    assert shown.returncode == 0
+    assert len(shown.stdout.splitlines()) == len(found) + 1
+
+
+def test_a_mistake_in_config_check_is_json_when_asked(tmp_path):
+    write(tmp_path, CONFIG.replace("max_drawdown", "max_drawdwon"))
+    done = quantd(tmp_path, "config", "check", "--json")
+    assert done.returncode == 78
+    (mistake,) = json.loads(done.stdout)["mistakes"]
+    assert mistake["line"] == CONFIG.splitlines().index("max_drawdown = 0.25") + 1
+    assert "max_drawdown" in mistake["remedy"]
+
+
+@pytest.mark.parametrize("symbol", ["=SPY", "+SPY", "-SPY", "@SPY", "^SPY"])
+def test_a_symbol_begins_with_a_capital_or_a_digit(tmp_path, symbol):
+    write(tmp_path, CONFIG.replace('"IWM"]', f'"IWM", "{symbol}"]'))
+    done = quantd(tmp_path, "config", "check")
+    assert done.returncode == 78
+    assert f'symbols[3] = "{symbol}" is not valid; write a ticker: a capital or a digit' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ('policy = "models/shipped/ppo"',
+        "trained on AAPL, BAC, IWM, QQQ, SPY; the universe lacks AAPL, BAC and adds none"),
+        ('policy = "fixed_mix"\nparams = { weights = { SPYY = 0.5 } }', "weights name 'SPYY', which is not traded"),
+        ('policy = "risk_parity"\nparams = { budgets = { TLT = 2.0 } }', "params name 'TLT', which is not traded"),
+        ('policy = "ensemble"\nparams = { members = [{ policy = "models/shipped/ppo" }, { policy = "momentum" }] }',
+        "the universe lacks AAPL, BAC"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_needs_other_symbols_than_are_traded_starts_nothing(tmp_path, policy, says):
+    text = CONFIG.replace('policy = "momentum"', policy, 1).replace("params = { lookback = 60 }", "", 1)
+    path = write(tmp_path, text)
+    line = text[: text.index(policy)].count("\n") + 1
+    for arguments in (
+        ("config", "check"),
+        ("backtest", "--no-compare"),
+        ("run", "--quiet", "--set", "feed.at_end=stop"),
+    ):
+        done = quantd(tmp_path, *arguments)
+        assert done.returncode == 78, done.stderr
+        assert f'{path.name}:{line}: [[agents]] "trend"' in done.stderr
+        assert says in done.stderr
+    (mistake,) = json.loads(quantd(tmp_path, "config", "check", "--json").stdout)["mistakes"]
+    assert says in mistake["text"]

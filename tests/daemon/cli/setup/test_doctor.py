@@ -1,0 +1,80 @@
+"""`quantd doctor` from outside."""
+
+import contextlib
+import json
+import shutil
+import sqlite3
+import stat
+
+import pytest
+
+from tests.support.command_line import CONFIG, answer, quantd, write
+
+
+def test_the_doctor_finds_all_well_and_a_policy_that_draws_random_numbers(ran, tmp_path):
+    folder, _ = ran
+    assert answer(quantd(folder, "doctor", "--store", "--json"))["ok"]
+    write(tmp_path, CONFIG.replace('"equal_weight"', '"dice.py:act"'))
+    (tmp_path / "dice.py").write_text("import random\n\ndef act(view):\n    return [random.random() / 9] * 3\n")
+    done = quantd(tmp_path, "doctor", "--json")
+    assert done.returncode == 1
+    (bad,) = [c for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
+    assert bad["name"] == "policy"
+    assert "random numbers" in bad["text"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("UPDATE journal SET blob = zeroblob(length(blob)) WHERE number = 2", "journal: row 2 (run"),
+        ("DELETE FROM journal WHERE number = 1", "journal: row 1 is missing"),
+        ("UPDATE fills SET price_nano = price_nano + 1 WHERE seq = (SELECT MIN(seq) FROM fills)", "price_nano"),
+        ("UPDATE equity SET equity_micro = 'abc' WHERE seq = (SELECT MAX(seq) FROM equity)", "equity_micro 'abc'"),
+        ("CREATE TRIGGER foreign_one AFTER INSERT ON fills BEGIN SELECT 1; END", "schema: foreign_one"),
+    ],
+)
+def test_what_the_doctor_finds_in_a_store_that_was_changed_a_start_refuses(ran, tmp_path, sql, says):
+    folder, _ = ran
+    shutil.copytree(folder / "state", tmp_path / "state")
+    write(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "quantd.db")) as db:
+        db.execute(sql)
+        db.commit()
+    done = quantd(tmp_path, "doctor", "--store", "--json")
+    assert done.returncode == 1
+    assert any(says in c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False)
+    started = quantd(tmp_path, "run", "--json")
+    assert started.returncode == 1
+    assert says in started.stderr
+    assert "Restore a backup" in started.stderr
+    assert "fault of quantd" not in started.stderr
+
+
+def test_an_empty_store_is_named_by_doctor_and_run(ran, tmp_path):
+    folder, _ = ran
+    shutil.copytree(folder / "state", tmp_path / "state")
+    write(tmp_path)
+    (tmp_path / "state" / "quantd.db").write_bytes(b"")
+    done = quantd(tmp_path, "doctor", "--store", "--json")
+    (bad,) = [c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
+    assert "quantd.db is empty: it has none of quantd's tables; restore a backup" in bad
+    assert quantd(tmp_path, "run").returncode == 1
+
+
+def test_rights_of_others_on_the_state_are_named_by_the_doctor_and_taken_by_a_start(ran, tmp_path):
+    folder, _ = ran
+    shutil.copytree(folder / "state", tmp_path / "state")
+    write(tmp_path)
+    state = tmp_path / "state"
+    loose = {state: 0o777, state / "token": 0o666, state / "quantd.db": 0o666}
+    for path, mode in loose.items():
+        path.chmod(mode)
+    done = quantd(tmp_path, "doctor", "--json")
+    (bad,) = [c["text"] for c in json.loads(done.stdout)["checks"] if c["ok"] is False]
+    assert "other users may write state: chmod go-w state" in bad
+    assert "other users may read state/token: chmod 600 state/token" in bad
+    started = quantd(tmp_path, "run", "--json")
+    assert started.returncode == 0, started.stderr
+    assert started.stderr.count("state.tightened") == 3
+    assert [stat.S_IMODE(path.stat().st_mode) for path in loose] == [0o775, 0o600, 0o664]
+    assert "state.tightened" not in quantd(tmp_path, "run", "--json").stderr

@@ -1,0 +1,28 @@
+"""`quantd run` from outside: one daemon in a state folder, and the rights of its files."""
+
+import stat
+
+from tests.support.command_line import quantd, write
+
+
+def test_a_second_daemon_in_the_same_state_folder_is_told_to_try_later(live):
+    folder, _ = live
+    done = quantd(folder, "run", "--quiet")
+    assert done.returncode == 75
+    assert "Traceback" not in done.stderr
+
+
+def test_a_state_folder_for_everybody_is_refused_and_left_as_it_is(tmp_path):
+    write(tmp_path)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o1777)
+    started = quantd(tmp_path, "run", "--json")
+    assert started.returncode == 78
+    assert "is a shared folder (sticky bit): choose a private folder" in started.stderr
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o1777
+
+
+def test_the_files_that_name_the_daemon_are_its_owners_alone(live):
+    folder, _ = live
+    for name in ("token", "api.json"):
+        assert (folder / "state" / name).stat().st_mode & 0o777 == 0o600
