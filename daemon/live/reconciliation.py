@@ -117,7 +117,7 @@ class Reconciler:
 
     async def flows(self) -> None:
         """Books deposits and withdrawals at the venue since the last query, with a margin; each id is booked once."""
-        asked = self._now()
+        queried = self._now()
         try:
             found = await self._broker.flows(self._since)
         except ConnectionError as error:
@@ -130,7 +130,7 @@ class Reconciler:
                 each.ts, each.amount_micro, "venue", kind, each.id, index.get(each.symbol, -1) if each.symbol else -1
             )
             await self._service.inbox.command(flow)
-        self._since = max(self._since, asked - MARGIN_NS)
+        self._since = max(self._since, queried - MARGIN_NS)
 
     async def open_orders(self) -> None:
         """Queries every order that is open in the books: a report may have been missed."""
