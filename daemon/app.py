@@ -238,7 +238,7 @@ class Edges:
         self.bus.wake()
 
     def urgent(self, message: Message) -> None:
-        """Publish a message while the store fails; it waits in memory for broker and sinks."""
+        """Publish a message while the store fails; it waits in memory for the broker and the sinks."""
         self.lanes.put(message)
         self.bus.wake()
         for each in self.deliveries:

@@ -52,12 +52,12 @@ class Desk:
         await until(lambda: len(self.texts()) == before + len(texts))
 
     def texts(self) -> list[str]:
-        with self.kit.store.records.connection() as driver:
+        with self.kit.store.connection() as driver:
             return [text for (text,) in driver.execute("SELECT text FROM alerts ORDER BY seq, k").fetchall()]
 
     def ids(self) -> list[str]:
         """The ids of all alerts in the store."""
-        with self.kit.store.records.connection() as driver:
+        with self.kit.store.connection() as driver:
             rows = driver.execute("SELECT run, seq, k FROM alerts ORDER BY seq, k").fetchall()
         return ["-".join(map(str, row)) for row in rows]
 
