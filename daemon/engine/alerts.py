@@ -56,12 +56,12 @@ def limit_alerts(state: State, found: Sequence[tuple[int, Crossing]]) -> list[Pu
         book: "; ".join(f"{' and '.join(names)} {use}" for use, names in t.items()) for book, t in texts.items()
     }
     parts = [
-        f"{said} (house)"
+        f"{text} (house)"
         if book == HOUSE
-        else said
+        else text
         if len(each_book) == 1
-        else f"{state.rules.agents[book].name}: {said}"
-        for book, said in each_book.items()
+        else f"{state.rules.agents[book].name}: {text}"
+        for book, text in each_book.items()
     ]
     if len(news) > NAMED:
         parts.append(f"and {len(news) - NAMED} more")

@@ -48,7 +48,7 @@ def carried_out(order: Order) -> Retrained:
     from quantd.models.retraining.refit import RetrainingRequest, retrain
 
     folder = Path(order.folder)
-    asked = RetrainingRequest(
+    request = RetrainingRequest(
         source=folder,
         out=folder,
         bars=Path(order.bars),
@@ -61,7 +61,7 @@ def carried_out(order: Order) -> Retrained:
         rule=msgspec.convert(order.rule, Rule),
     )
     try:
-        found = retrain(asked, lambda line: None)
+        found = retrain(request, lambda line: None)
     except (ArtifactError, ValueError, OSError, ArithmeticError) as error:
         return failure(order, f"{error}"[:400] or type(error).__name__)
     verdict = found.verdict

@@ -107,15 +107,15 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
     """The feed with its fallbacks: each vendor with retries and a cache on disk. Raises SourceError and FeedError."""
     table = parts.config.feed
     finer_ns = interval_ns(table.build_from) if table.build_from else 0
-    asked = table.build_from or interval_text(parts.interval_ns)
+    interval = table.build_from or interval_text(parts.interval_ns)
     made: list[Source] = []
     for kind in (table.kind, *table.fallback):
         try:
-            vendor = source_of(kind, _request(parts, kind, asked))
+            vendor = source_of(kind, _request(parts, kind, interval))
         except FileWrong as error:
             raise SourceError("[feed] mapping", str(error), again=False) from None
         source: Source = Cached(
-            Retried(vendor, deadline_s=RETRY_FOR_S), parts.universe, asked, folder / "bars", now=now
+            Retried(vendor, deadline_s=RETRY_FOR_S), parts.universe, interval, folder / "bars", now=now
         )
         if finer_ns:
             source = Resampled(
@@ -128,7 +128,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
         raise SourceError("[feed] fallback", str(error), again=False) from None
     stream = None
     if table.stream and not table.fallback:
-        stream = stream_of(table.kind, _request(parts, table.kind, asked))
+        stream = stream_of(table.kind, _request(parts, table.kind, interval))
         if finer_ns and stream is not None:
             stream = ResampledStream(stream, parts.universe, parts.sessions, parts.interval_ns, finer_ns)
     return Live(

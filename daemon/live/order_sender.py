@@ -200,10 +200,10 @@ def _as_asked(news: Sequence[BrokerNews], sent: Mapping[int, int]) -> Sequence[B
     """Reports of a query; an order not found has the number of its resubmissions at the time of the query."""
     if not any(sent.values()):
         return news
-    told: list[BrokerNews] = []
+    reports: list[BrokerNews] = []
     for each in news:
         if isinstance(each, NotFound):
-            told.extend(NotFound(each.sample, each.n, each.ts, [row], sent.get(row, 0)) for row in each.row)
+            reports.extend(NotFound(each.sample, each.n, each.ts, [row], sent.get(row, 0)) for row in each.row)
         else:
-            told.append(each)
-    return told
+            reports.append(each)
+    return reports

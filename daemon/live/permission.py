@@ -84,10 +84,10 @@ def doubt(folder: Path, config: Config, now: Callable[[], float] = time.time) ->
     return "" if found.ok else f"the last run failed: {', '.join(found.failed)}"
 
 
-def refusal(config: Config, folder: Path, asked: bool, now: Callable[[], float] = time.time) -> str:
+def refusal(config: Config, folder: Path, confirmed: bool, now: Callable[[], float] = time.time) -> str:
     """The refusal of a live start: each condition, and the remedy of those that are missing.
 
-    Empty when all conditions hold or the mode is not live. `asked` is true with --live on the command line.
+    Empty when all conditions hold or the mode is not live. `confirmed` is true with --live on the command line.
     """
     if config.quantd.mode != "live":
         return ""
@@ -97,7 +97,7 @@ def refusal(config: Config, folder: Path, asked: bool, now: Callable[[], float] 
     kinds = f"write [broker] kind = {' or '.join(real)}"
     needs = (
         (config.quantd.live, "live = true in [quantd]", "write it into the configuration"),
-        (asked, "--live on this command line", "quantd run --live"),
+        (confirmed, "--live on this command line", "quantd run --live"),
         (config.broker.kind != "paper", "a broker that trades at a venue", kinds),
         (not why, passed, f"{why}; run `quantd doctor --live`"),
     )

@@ -95,7 +95,7 @@ class Reconciler:
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(AGAIN_S)
-            before, heard = self._filled(), counted(self._service.shell.state)
+            before, received = self._filled(), counted(self._service.shell.state)
             try:
                 account = await self._broker.account()
             except ConnectionError as error:
@@ -108,7 +108,7 @@ class Reconciler:
                 continue
             found = self._differences(account)
             if not found or found == seen:
-                await self._say(account, heard)
+                await self._report(account, received)
                 return True
             log.warning("reconcile.difference", found=list(found))
             seen = found
@@ -117,7 +117,7 @@ class Reconciler:
 
     async def flows(self) -> None:
         """Books deposits and withdrawals at the venue since the last query, with a margin; each id is booked once."""
-        asked = self._now()
+        queried = self._now()
         try:
             found = await self._broker.flows(self._since)
         except ConnectionError as error:
@@ -130,7 +130,7 @@ class Reconciler:
                 each.ts, each.amount_micro, "venue", kind, each.id, index.get(each.symbol, -1) if each.symbol else -1
             )
             await self._service.inbox.command(flow)
-        self._since = max(self._since, asked - MARGIN_NS)
+        self._since = max(self._since, queried - MARGIN_NS)
 
     async def open_orders(self) -> None:
         """Queries every order that is open in the books: a report may have been missed."""
@@ -168,7 +168,7 @@ class Reconciler:
         names = {each.venue_id for each in before}
         return [each for each in self._strays if each.venue_id in names]
 
-    async def _say(self, account: VenueAccount, heard: tuple[tuple[int, int], ...]) -> None:
+    async def _report(self, account: VenueAccount, received: tuple[tuple[int, int], ...]) -> None:
         """Puts the venue's account into the inbox. Commands precede reports, so no fill comes between the comparison
         and its event."""
         events: Sequence[Reconciled | ForeignFound | Condition] = [
@@ -178,7 +178,7 @@ class Reconciler:
                 account.cash_micro,
                 buying_power_micro=account.spendable_micro,
                 others=account.others + account.odd,
-                counted=heard,
+                counted=received,
                 unlent=account.unlent,
             ),
             ForeignFound(account.ts, (*account.foreign, *self._strays_again(account))),

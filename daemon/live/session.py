@@ -181,7 +181,7 @@ class Outside:
 
     async def _trouble(self, service: Service) -> None:
         """Reports feed trouble and quarantined bars: all are stored, and one alert per QUIET_NS names the first."""
-        said, absent = -QUIET_NS, tuple[str, ...]()
+        alerted, absent = -QUIET_NS, tuple[str, ...]()
         while True:
             service.feed_error = self.feed.trouble
             if self.feed.absent != absent:
@@ -190,8 +190,8 @@ class Outside:
                 self._warn(service, missing if absent else "the vendor has bars of every symbol again")
             if bad := self._aside.taken():
                 service.quarantine.extend(bad)
-                if time.monotonic_ns() - said > QUIET_NS:
-                    said = time.monotonic_ns()
+                if time.monotonic_ns() - alerted > QUIET_NS:
+                    alerted = time.monotonic_ns()
                     first = f"{bad[0].symbol}: {bad[0].reason}"
                     self._warn(service, f"{len(bad)} bars were quarantined; the first is {first}")
             await asyncio.sleep(0.25)

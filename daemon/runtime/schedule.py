@@ -63,7 +63,7 @@ class Schedule(Struct, frozen=True):
 
     TRADING_JOBS by cron are due on session dates only, and by an `every` shorter than a day from each open to its
     close.
-    `on_closed` says where an instant of a cron line goes whose date has no session: to the "next" or "previous" session
+    `on_closed` moves an instant of a cron line whose date has no session: to the "next" or "previous" session
     at the same clock time, or at that session's close where the close is earlier; "skip" drops it. A session on which
     the line itself has an instant takes none from closed dates. Instants that move to the same time are one.
     `missed`: what is done about an instant that passed while the daemon was away. Raises ScheduleError.

@@ -407,9 +407,9 @@ class Service:
         task = asyncio.create_task(writing)
         try:
             while not task.done():
-                heard = asyncio.create_task(self.inbox.commanded())
-                await asyncio.wait({task, heard}, return_when=asyncio.FIRST_COMPLETED)
-                heard.cancel()
+                command = asyncio.create_task(self.inbox.commanded())
+                await asyncio.wait({task, command}, return_when=asyncio.FIRST_COMPLETED)
+                command.cancel()
                 if self.shell.stopped:
                     break
                 self._take_commands()

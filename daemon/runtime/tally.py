@@ -47,10 +47,10 @@ class Tally(Struct):
                 case _:
                     pass
 
-    def _cut(self, asked: bytes, allowed: bytes) -> None:
-        if asked == allowed:
+    def _cut(self, requested: bytes, allowed: bytes) -> None:
+        if requested == allowed:
             return
-        lots, passed = np.frombuffer(asked, dtype=np.int64), np.frombuffer(allowed, dtype=np.int64)
+        lots, passed = np.frombuffer(requested, dtype=np.int64), np.frombuffer(allowed, dtype=np.int64)
         differs = lots != passed
         refused = int((differs & (passed == 0)).sum())
         self.refused += refused

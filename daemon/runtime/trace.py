@@ -45,8 +45,9 @@ class Trace:
                 case Valued():
                     self._sample = effect.ts
                 case Planned():
-                    for asked, reason in ((effect.net, effect.reason), *((a.asked, a.reason) for a in effect.agents)):
-                        self._count_verdicts(asked, reason)
+                    self._count_verdicts(effect.net, effect.reason)
+                    for part in effect.agents:
+                        self._count_verdicts(part.asked, part.reason)
                 case OrderBasket():
                     self.orders["sent"] += len(effect.sym)
                 case Filled():
@@ -62,8 +63,8 @@ class Trace:
         if type(event) is Reports:
             self.orders["accepted"] += event.cause.count(int(Cause.ACCEPTED))
 
-    def _count_verdicts(self, asked: bytes, reason: bytes) -> None:
-        wanted = np.frombuffer(asked, dtype=np.int64) != 0
+    def _count_verdicts(self, requested: bytes, reason: bytes) -> None:
+        wanted = np.frombuffer(requested, dtype=np.int64) != 0
         codes = np.frombuffer(reason, dtype=np.int8)[wanted] if reason else np.zeros(int(wanted.sum()), dtype=np.int8)
         counts = np.bincount(codes)
         for code in np.flatnonzero(counts).tolist():

@@ -83,8 +83,8 @@ def wanted(
         if not known:
             return Wanted((), f"no regime begins at or below a volatility of {market_volatility:.1%}")
         found = max(known, key=lambda regime: regime.above)
-        said = f"regime {found.name}: volatility {market_volatility:.1%} is at least {found.above:.1%}"
-        return Wanted(_bounded(rules, found.shares), said)
+        why = f"regime {found.name}: volatility {market_volatility:.1%} is at least {found.above:.1%}"
+        return Wanted(_bounded(rules, found.shares), why)
     recent = [each[-rules.lookback :] for each in returns]
     short = [name for name, each in zip(names, recent, strict=True) if len(each) < LEAST]
     if short:
@@ -94,8 +94,8 @@ def wanted(
         if min(risks) <= 1e-9:
             idle = [name for name, risk in zip(names, risks, strict=True) if risk <= 1e-9]
             return Wanted((), f"{', '.join(idle)}: no risk was taken, so that none can be equal to it")
-        said = ", ".join(f"{name} {risk:.1%}" for name, risk in zip(names, risks, strict=True))
-        return Wanted(_bounded(rules, [1.0 / risk for risk in risks]), f"volatility a year: {said}")
+        why = ", ".join(f"{name} {risk:.1%}" for name, risk in zip(names, risks, strict=True))
+        return Wanted(_bounded(rules, [1.0 / risk for risk in risks]), f"volatility a year: {why}")
     together = mean_correlation(recent)
     samples = min(len(each) for each in recent)
     free = [
@@ -103,9 +103,9 @@ def wanted(
     ]
     ratios = [_ratio(own, each) for own, each in zip(recent, free, strict=True)]
     scores = shrunken(ratios, samples, 0.0 if together != together else together)
-    said = ", ".join(f"{name} {score:+.2f}" for name, score in zip(names, scores, strict=True))
+    why = ", ".join(f"{name} {score:+.2f}" for name, score in zip(names, scores, strict=True))
     raw = [base * exp(rules.tilt * score) for base, score in zip(rules.base, scores, strict=True)]
-    return Wanted(_bounded(rules, raw), f"Sharpe ratio above the mean of all, shrunken: {said}")
+    return Wanted(_bounded(rules, raw), f"Sharpe ratio above the mean of all, shrunken: {why}")
 
 
 def _ratio(returns: Floats, risk_free_annual: RiskFree) -> float:

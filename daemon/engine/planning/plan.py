@@ -50,7 +50,7 @@ class _Part(NamedTuple):
     agent: int
     weights: bytes
     scale: float
-    asked: Floats
+    requested: Floats
     account: Account
     verdict: Verdict
     held_back: bool
@@ -166,12 +166,12 @@ def _house(
     wanted = np.array([p.verdict.lots for p in parts], dtype=np.int64)
     crossed, surviving = net(wanted)
     total = surviving.sum(axis=0) if len(parts) > 1 else surviving[0]
-    asked = total.astype(np.float64)
+    requested = total.astype(np.float64)
     house = account_of(state, HOUSE)
     limits = limits_in_force(state, HOUSE)
-    verdict = _house_verdict(state, ctx, parts, house, asked, switch)
+    verdict = _house_verdict(state, ctx, parts, house, requested, switch)
     if state.judged is not None:
-        state.judged.append(Judged(HOUSE, ctx, house, asked, limits, switch, verdict))
+        state.judged.append(Judged(HOUSE, ctx, house, requested, limits, switch, verdict))
     n = state.orders_at.get(sample, 0) + 1
     style = "marketable" if whole else state.rules.execution.style
     kind = AUCTIONS.get(style, Kind.LIMIT)
@@ -203,7 +203,7 @@ def _house(
                     agent=p.agent,
                     weights=p.weights,
                     scale=p.scale,
-                    asked=p.asked.astype(np.int64).tobytes(),
+                    asked=p.requested.astype(np.int64).tobytes(),
                     allowed=allowed.tobytes(),
                     reason=p.verdict.reason.tobytes(),
                     values=p.verdict.values,
@@ -232,20 +232,20 @@ def _house(
     plans = [(HOUSE, house, verdict), *((p.agent, p.account, p.verdict) for p in parts)]
     effects.extend(watch_plan(state, plans, filled))
     if not whole:
-        _follow_up(state, parts, surviving, asked, verdict, sample, used)
+        _follow_up(state, parts, surviving, requested, verdict, sample, used)
     if out is not None:
         effects.append(out)
     return effects
 
 
 def _house_verdict(
-    state: State, ctx: Context, parts: list[_Part], house: Account, asked: Floats, switch: int
+    state: State, ctx: Context, parts: list[_Part], house: Account, requested: Floats, switch: int
 ) -> Verdict:
     """The verdict of the house's limits on the net; a lone agent that is the house has it already."""
     first, limits = parts[0], limits_in_force(state, HOUSE)
     if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
         return granted(first.verdict)
-    verdict = gate(ctx, house, asked, limits, switch)
+    verdict = gate(ctx, house, requested, limits, switch)
     measure([verdict, *(p.verdict for p in parts)], before=[verdict])
     return verdict
 
@@ -374,18 +374,18 @@ def _cross(
 
 
 def _follow_up(
-    state: State, parts: list[_Part], surviving: Lots, asked: Floats, verdict: Verdict, sample: int, used: int
+    state: State, parts: list[_Part], surviving: Lots, requested: Floats, verdict: Verdict, sample: int, used: int
 ) -> None:
     """Record decisions that were cut for lack of the proceeds of their own sales."""
-    house_cut = FREED[verdict.reason] & (verdict.lots != asked)
+    house_cut = FREED[verdict.reason] & (verdict.lots != requested)
     cut_by_house = bool(house_cut.nonzero()[0].size)
     for part, lots in zip(parts, surviving, strict=True):
         agent = state.agents[part.agent]
         agent.follow_up = None
         if used >= state.rules.follow_ups:
             continue
-        if not (part.held_back or (part.asked * part.account.lots < 0.0).nonzero()[0].size):
+        if not (part.held_back or (part.requested * part.account.lots < 0.0).nonzero()[0].size):
             continue  # it has no sales
-        own_cut = FREED[part.verdict.reason] & (part.verdict.lots != part.asked)
+        own_cut = FREED[part.verdict.reason] & (part.verdict.lots != part.requested)
         if part.held_back or own_cut.nonzero()[0].size or (cut_by_house and (house_cut & (lots != 0)).any()):
             agent.follow_up = FollowUp(sample, part.weights, used)

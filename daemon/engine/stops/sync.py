@@ -228,7 +228,7 @@ def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live
     """Send the missing stops through the house's gate; a basket for each agent."""
     away = reducing_lots(state)[HOUSE]
     covered = {(stop.agent, stop.symbol) for stop in there}
-    asked: dict[int, Floats] = {}
+    requested: dict[int, Floats] = {}
     total = np.zeros(state.universe.size)
     for (agent, symbol), want in wanted.items():
         retry = state.retries.get((agent, symbol))
@@ -245,12 +245,14 @@ def _place(state: State, wanted: dict[tuple[int, int], Wanted], there: list[Live
             or (retry is not None and state.now < retry.at)
         ):
             continue
-        asked.setdefault(agent, np.zeros(state.universe.size))[symbol] = -side * want.lots
+        requested.setdefault(agent, np.zeros(state.universe.size))[symbol] = -side * want.lots
         total[symbol] -= side * want.lots
-    return _send(state, wanted, asked, total) if asked else []
+    return _send(state, wanted, requested, total) if requested else []
 
 
-def _send(state: State, wanted: dict[tuple[int, int], Wanted], asked: dict[int, Floats], total: Floats) -> list[Effect]:
+def _send(
+    state: State, wanted: dict[tuple[int, int], Wanted], requested: dict[int, Floats], total: Floats
+) -> list[Effect]:
     state.revalue()
     ctx, account, limits = market_context(state), account_of(state, HOUSE), limits_in_force(state, HOUSE)
     _with_stops(state, account)
@@ -259,7 +261,7 @@ def _send(state: State, wanted: dict[tuple[int, int], Wanted], asked: dict[int, 
         state.judged.append(Judged(HOUSE, ctx, account, total, limits, REDUCE, verdict))
     whole = verdict.lots == total  # one verdict covers the stops of several agents: all of them pass, or none
     effects: list[Effect] = []
-    for agent, own in sorted(asked.items()):
+    for agent, own in sorted(requested.items()):
         lots = own * whole
         n = state.orders_at.get(state.sample, 0) + 1
         triggers = [0] * state.universe.size

@@ -90,9 +90,9 @@ def cancel_conflicts(state: State, changes: dict[int, Floats]) -> tuple[list[int
     held = state.ledger.house.lots
     for symbol in sorted({stop.symbol for stop in stops}):
         here = [stop for stop in stops if stop.symbol == symbol]
-        asked = {agent: int(change[symbol]) for agent, change in changes.items() if change[symbol]}
-        less = {a: abs(k) for a, k in asked.items() if k * held[symbol] < 0}
-        own = {a: abs(k) for a, k in asked.items() if k * state.ledger.books[a].lots[symbol] < 0}
+        requested = {agent: int(change[symbol]) for agent, change in changes.items() if change[symbol]}
+        less = {a: abs(k) for a, k in requested.items() if k * held[symbol] < 0}
+        own = {a: abs(k) for a, k in requested.items() if k * state.ledger.books[a].lots[symbol] < 0}
         if not less and not own:
             continue
         away = away or reducing_lots(state)

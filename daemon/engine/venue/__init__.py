@@ -1,1 +1,1 @@
-"""What venues report: executions, unknown orders, busts, halts, the account."""
+"""Reports of venues: executions, unknown orders, busts, halts, the account."""

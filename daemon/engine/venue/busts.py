@@ -24,11 +24,11 @@ def on_busted(state: State, news: Busted) -> Sequence[Effect]:
     work = state.basket((news.sample, news.n))
     if work is None or not 0 <= news.row < len(work.lots):
         return contradiction(state, -1, f"a trade taken back of basket {(news.sample, news.n)}, which is not ours")
-    symbol, asked = work.basket.sym[news.row], work.lots[news.row]
+    symbol, ordered = work.basket.sym[news.row], work.lots[news.row]
     filled = _filled(work, news.row)
-    if asked != work.basket.lots[news.row] or not 0 < news.lots <= sum(lots for _, lots in filled):
+    if ordered != work.basket.lots[news.row] or not 0 < news.lots <= sum(lots for _, lots in filled):
         return contradiction(state, symbol, "a trade taken back that is not known here")
-    side = 1 if asked > 0 else -1
+    side = 1 if ordered > 0 else -1
     parts = share(news.lots, filled)
     effects = [_posted(state, news, symbol, -side, parts, news.price_nano)]
     _take(work, news.row, parts, -1)

@@ -139,9 +139,9 @@ class News:
     def _fill(self, row: int, cum: int, new: int, price_nano: int, fee_micro: int) -> bool:
         """Record a fill unless it is a duplicate; False when it contradicts earlier reports."""
         work = self.work
-        asked, symbol = work.lots[row], work.basket.sym[row]
-        if cum > abs(asked) or cum < new:
-            self.effects.extend(contradiction(self.state, symbol, f"filled {cum} of {abs(asked)} lots"))
+        ordered, symbol = work.lots[row], work.basket.sym[row]
+        if cum > abs(ordered) or cum < new:
+            self.effects.extend(contradiction(self.state, symbol, f"filled {cum} of {abs(ordered)} lots"))
             return False
         fresh = cover(work, row, cum - new, cum)
         if fresh < 0:
@@ -157,7 +157,7 @@ class News:
         else:
             parts = dict(took)
             work.shares[row] = [(who, rest - parts.get(who, 0)) for who, rest in left]
-        side = 1 if asked > 0 else -1
+        side = 1 if ordered > 0 else -1
         self.sym.append(symbol)
         self.lots.append(side * new)
         self.price_nano.append(price_nano)

@@ -88,7 +88,7 @@ BUGS = (
     Bug("a restart asks for nothing", journal.unanswered,
         "now in (OrderState.SENT, OrderState.CANCELLING)", "False"),
     Bug("rounding loses its residue", books.Ledger.fills, "house.residue_atto += residue", "pass"),
-    Bug("a cross pays a fee", books.Ledger.cross, "lots, left)", "lots, left - 1)"),
+    Bug("a cross pays a fee", books.Ledger.cross, "with_remainder(0, ", "with_remainder(-1, "),
     Bug("shorts are paid dividends", books.Ledger.dividend, "round_micro(self.house.lots[symbol] * unit)",
         "round_micro(abs(self.house.lots[symbol]) * unit)"),
     Bug("a split rounds shorts away from zero", books.Ledger.split,
