@@ -195,7 +195,7 @@ def is_crypto(symbol: str) -> bool:
 
 
 def tick_nano(price_nano: int) -> int:
-    """The tick of a share's price (Rule 612 of Regulation NMS): a cent from one dollar on, a hundredth of it below."""
+    """The tick of a share in nano: 1 cent from a price of $1 on, 0.01 cent below (Rule 612 of Regulation NMS)."""
     return NANO // 100 if price_nano >= NANO else NANO // 10_000
 
 
