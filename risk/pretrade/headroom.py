@@ -184,7 +184,7 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
 
     The heaviest has the key `correlation`, the others `correlation.SYMBOL`; 0 where there is none.
     """
-    scenarios = scenarios_of(ctx, book.rules, book.held)
+    scenarios = scenarios_of(ctx, book.rules.lookbacks, book.limits.min_history, book.held)
     bound = joint_bound(spec)
     if scenarios is None:
         return {}
