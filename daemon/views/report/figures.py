@@ -121,7 +121,7 @@ def report(
     weights = _weights(house)
     return Report(
         header=_header(kind, reader, config, points, feed, present, OWN_CLOSES if more else "", definition),
-        equity=thin([(p.ts, p.equity_micro / MICRO) for p in every[curves.start(since) :]]),
+        equity=thin([(p.ts, p.equity_micro / MICRO) for p in every[span_start(curves.ts, since) :]]),
         drawdown=thin(curves.drawdown(since)),
         spans=spans_of(curves, alerts_of(reader), since, last_ts, free),
         limits=_limits(records, every, since, present),
@@ -178,7 +178,7 @@ def _risk_free(config: Config, ts: NDArray[np.int64], unknown: dict[str, str]) -
 
 
 def _house(reader: Reader, config: Config, curves: Curves, since: int, until: int, unknown: dict[str, str]) -> House:
-    begin = curves.start(since)
+    begin = span_start(curves.ts, since)
     moving = [own[begin:] for own in curves.agents if bool(own[begin:].any())]
     alike = mean_correlation(moving, absolute=True) if len(curves.ts) - begin >= SAMPLES else float("nan")
     if not isfinite(alike):
@@ -367,7 +367,7 @@ def _backtest(
     at = np.searchsorted([ts for ts, _ in forecasts], curves.ts, side="right") - 1
     known = np.where(at >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[at], np.nan)
     made = known[:-1] / sqrt(spec.horizon if spec is not None else 1)
-    begin = curves.start(since)  # at least a year: a week has too few samples
+    begin = span_start(curves.ts, since)  # at least a year: a week has too few samples
     returns, made = curves.returns[1:][begin:], made[begin:]
     samples = int(np.isfinite(made).sum())
     if samples < SAMPLES:
