@@ -179,8 +179,8 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
     return found
 
 
-def refused_lines(reader: Reader, *, last: int, symbol: str | None = None, whole: bool = False) -> list[AskedLine]:
-    """The newest requested trades that were cut, or with `whole` refused completely; the oldest first."""
+def refused_lines(reader: Reader, *, last: int, symbol: str | None = None) -> list[AskedLine]:
+    """The `last` newest requested trades that were cut or refused, of `symbol` where it is given; oldest first."""
     lines = (line for decision in _newest_first(reader) for line in reversed(asked_lines(reader, decision)))
-    cut = (each for each in lines if (each.allowed == "0" if whole else each.asked != each.allowed))
-    return list(islice((each for each in cut if symbol in (None, each.symbol)), last))[::-1]
+    cut = (each for each in lines if each.asked != each.allowed and symbol in (None, each.symbol))
+    return list(islice(cut, last))[::-1]

@@ -18,6 +18,7 @@ from quantd.daemon.views.overview import SWITCH, LimitNow, limit_now
 from quantd.risk.limits.catalogue import LIMIT_OF, LIMITS, Limits, bound_of
 from quantd.risk.pretrade.gate import Account, Context
 from quantd.risk.pretrade.headroom import Figure, figures, most
+from quantd.trading.display_text import instant_text
 from quantd.trading.orders import price_text, quantity_text
 
 
@@ -156,13 +157,14 @@ def named(state: State, agent: str | None, symbol: str | None) -> tuple[int, lis
     return HOUSE if agent is None else names.index(agent), columns
 
 
-def risk_now(state: State, book: Book, name: str, run: str, ts: int, time: str, room: list[SymbolRoom]) -> RiskNow:
-    """The risk view of one book. `name` is "house" or the agent's; `room` comes from `Book.rooms`."""
+def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom]) -> RiskNow:
+    """The risk view of one book at `ts` (ns UTC, market time); `room` comes from `Book.rooms`."""
+    name = "house" if book.number == HOUSE else state.rules.agents[book.number].name
     where = "[risk]" if book.number == HOUSE else f"limits of [[agents]] {name}"
     return RiskNow(
         run=run,
         ts=ts,
-        time=time,
+        time=instant_text(ts),
         book=name,
         switch=SWITCH[book.switch],
         reason=book.own.reason or state.switch.reason,

@@ -181,7 +181,8 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
 
 def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], weights: Floats) -> None:
     """Tails and forms over one set of scenarios, of the books `rows` of float64[K, N] `weights`."""
-    losses = _losses_of(weights, scenarios)
+    losses: Floats = weights.dot(scenarios.returns.T)
+    np.negative(losses, out=losses)
     # of the series itself where the covariance is dear: the same figure; before the tails put the losses in order
     deviations = None if scenarios.sample.small() else _deviations(losses)
     sets = {id(portfolios[k].rules): portfolios[k] for k in rows}
@@ -216,11 +217,6 @@ def _tails(
             losses.partition(rank)
             found.append((tail.key, (tail.measure(losses[:, rank:]) * tail.scale).tolist(), tail.bound))
     return found
-
-
-def _losses_of(weights: Floats, scenarios: Scenarios) -> Floats:
-    losses: Floats = weights.dot(scenarios.returns.T)
-    return np.negative(losses, out=losses)
 
 
 def _deviations(series: Floats) -> list[float]:
