@@ -8,7 +8,7 @@ exchange without the required functions.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from weakref import WeakValueDictionary
 
 from quantd.adapters.brokers.ccxt.account import account_of, flows_of
@@ -285,15 +285,10 @@ class Crypto:
             if report.cause and self._reported[each.id] != before:
                 news.append(report)
             lags = lags or found.cum_nano > each.log.known_nano()
-        if self._line.dialect.until is None:
-            await self._end_overdue(rows)
-        return news, lags
-
-    async def _end_overdue(self, rows: Iterable[Sent]) -> None:
-        """Cancel overdue orders, for exchanges without expiry."""
-        for each in rows:
+        for each in rows if self._line.dialect.until is None else ():  # the exchange has no expiry
             if 0 < each.end <= self._clock() and each.ended < 0:
                 await self.cancel(each.sample, each.n, each.row, self._clock())
+        return news, lags
 
 
 def _known_with(sent: Sent, seen: OrderStatus) -> int:

@@ -16,8 +16,7 @@ from quantd.adapters.store.journal.archives import Archive, write
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Head, Link, link_of
 from quantd.adapters.store.journal.records import run_records
 from quantd.adapters.store.tables.retention import MODELS
-
-DAY_NS: Final = 86_400_000_000_000
+from quantd.trading.sessions import DAY_NS
 
 ARCHIVE_BYTES: Final = 32 << 20
 """Approximate size of the packed entries in one archive, which are in memory while it is written."""
