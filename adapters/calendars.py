@@ -106,8 +106,7 @@ def sessions(
     # Whole years, so that small changes of the configured dates meet the same cache file.
     wide = _whole_years(name, start.year, end.year, cache)
     cut = slice(bisect_left(wide.day_ns, day_ns(start)), bisect_right(wide.day_ns, day_ns(end)))
-    found = Sessions(wide.name, wide.zone, wide.day_ns[cut], wide.open_ns[cut], wide.close_ns[cut])
-    return _without(found, closed)
+    return _without(Sessions(wide.name, wide.zone, wide.day_ns[cut], wide.open_ns[cut], wide.close_ns[cut]), closed)
 
 
 def _without(found: Sessions, closed: Collection[date]) -> Sessions:

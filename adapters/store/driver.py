@@ -210,8 +210,7 @@ def insert(driver: Queries, table: str, columns: Sequence[str], rows: Sequence[S
     for size in (*_STATEMENT_ROWS, 0):
         while len(rows) - start >= max(size, 1):
             count = size or len(rows) - start
-            values = list(chain.from_iterable(rows[start : start + count]))
-            driver.execute(head + ", ".join([one] * count), values)
+            driver.execute(head + ", ".join([one] * count), list(chain.from_iterable(rows[start : start + count])))
             start += count
 
 

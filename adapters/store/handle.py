@@ -116,8 +116,7 @@ class Store(Records):
             thread.shutdown()
             lock.release()
             raise
-        reading = partial(_reading, path, connect)
-        return cls(where, lock, writer, reading, thread, lease or Unleased(), folder)
+        return cls(where, lock, writer, partial(_reading, path, connect), thread, lease or Unleased(), folder)
 
     def begin(
         self, run: str, universe: Universe, *, agents: Sequence[str] = (), mode: str = "paper", ts: int = 0
@@ -306,8 +305,7 @@ def _prepare(
 
 def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> None:
     """Upgrade an older store to the newest revision when this only adds tables. Raises StoreVersion otherwise."""
-    steps = steps_from(revision)
-    changing = [f"{step.revision} ({step.text})" for step in steps if not step.adds_tables_only]
+    changing = [f"{step.revision} ({step.text})" for step in steps_from(revision) if not step.adds_tables_only]
     if changing:
         raise StoreVersion(
             f"the store is of revision {revision}, and {', '.join(changing)} changes what is in it: run `quantd "

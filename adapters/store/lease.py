@@ -53,8 +53,7 @@ class Lease:
         self.lease_s = claim.lease_s
         self.fenced = ""
         """The reason why nothing can be committed any more; empty while this process leads."""
-        self._until_s = asked_s + claim.lease_s * SURE
-        self.renewed_s = asked_s
+        self.renewed(asked_s)
 
     def valid(self) -> bool:
         """Whether this process certainly still leads: no other can have taken the lease yet. Costs one clock read."""

@@ -19,7 +19,7 @@ from quantd.adapters.brokers.ccxt.stream import COALESCE_S, OrderNews
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.brokers.order_log import Orders, Sent, reports_of
 from quantd.adapters.brokers.venue import Login
-from quantd.adapters.exchange import permissions
+from quantd.adapters.exchange import client
 from quantd.adapters.exchange.client import Access, NoExchange, connect, leave
 from quantd.adapters.exchange.errors import Outcome, outcome
 from quantd.trading.events import CancelReported, NotFound, Unknown
@@ -241,8 +241,7 @@ class Crypto:
         seen = await self._look(rows)
         absent = [each for each in rows if each.id not in seen]
         if absent:
-            since = max(self._inherited[each.id] for each in absent)
-            left_s = self._line.in_flight_s - (self._clock() - since) / NANO
+            left_s = self._line.in_flight_s - (self._clock() - max(self._inherited[each.id] for each in absent)) / NANO
             if left_s > 0:
                 await asyncio.sleep(left_s + 0.01)
                 seen = await self._look(rows)
@@ -250,8 +249,7 @@ class Crypto:
 
     def _report(self, sent: Sent, seen: OrderStatus) -> Reports:
         sent.log.add(*seen.executions)
-        cum_nano = max(seen.cum_nano, sent.log.known_nano())
-        report = reports_of(sent, self._clock(), seen.cause, cum_nano, seen.reason)
+        report = reports_of(sent, self._clock(), seen.cause, max(seen.cum_nano, sent.log.known_nano()), seen.reason)
         self._reported[sent.id] = len(sent.log.executions), sent.ended
         return report
 
@@ -306,7 +304,7 @@ async def may_withdraw(login: Login) -> bool | None:
     """Whether the key may withdraw; None where the exchange does not report it. Raises ccxt's errors."""
     exchange = await connect(_access(login))
     try:
-        return await permissions.may_withdraw(exchange)
+        return await client.may_withdraw(exchange)
     finally:
         await leave(exchange)
 

@@ -245,8 +245,7 @@ class Live:
         return min(again, missing + self._grace) if last.at < missing + self._grace else again
 
     def _end(self, now: int) -> int:
-        late = self._source.stamps == "close" and self.interval_ns >= DAY_NS
-        return now + 1 + (LATE_NS if late else 0)
+        return now + 1 + (LATE_NS if self._source.stamps == "close" and self.interval_ns >= DAY_NS else 0)
 
     async def _ask_actions(self, builder: SliceBuilder) -> int:
         """Query splits and dividends up to the next opens. Returns the instant before which not to query again."""

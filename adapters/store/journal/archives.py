@@ -74,8 +74,7 @@ def archives_of(driver: Driver) -> list[Archive]:
         fields = (first, last, bytes(prev), bytes(hash), runs, folder, file, size, bytes(checksum))
         if row_digest(*fields) != bytes(digest):
             raise StoreDamaged(f"archives: the row of {file} was changed")
-        spans = msgspec.json.decode(runs, type=tuple[Span, ...])
-        out.append(Archive(*fields[:4], spans, *fields[5:]))
+        out.append(Archive(*fields[:4], msgspec.json.decode(runs, type=tuple[Span, ...]), *fields[5:]))
     return out
 
 

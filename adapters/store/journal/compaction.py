@@ -73,21 +73,16 @@ def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Ar
     rows = driver.stream(
         f"SELECT {columns} FROM journal WHERE number >= ? AND number <= ? ORDER BY number", (first, last)
     )
-    for part in _parts(map(link_of, rows)):
-        yield write(part, folder)
-
-
-def _parts(rows: Iterator[Link]) -> Iterator[list[Link]]:
     part: list[Link] = []
     size = 0
-    for link in rows:
+    for link in map(link_of, rows):
         part.append(link)
         size += len(link.blob)
         if size >= ARCHIVE_BYTES:
-            yield part
+            yield write(part, folder)
             part, size = [], 0
     if part:
-        yield part
+        yield write(part, folder)
 
 
 def ages(keep: Keep) -> dict[str, float]:

@@ -229,8 +229,7 @@ class Writer:
     def _append(self, doing: str, batch: Batch, last: int) -> None:
         packing, blob = pack(batch.entries)
         number, prev = self._number + 1, self._hash
-        count = len(batch.entries)
-        fields = (number, batch.run, batch.first_seq, last, count, batch.ts, CODEC_VERSION, packing)
+        fields = (number, batch.run, batch.first_seq, last, len(batch.entries), batch.ts, CODEC_VERSION, packing)
         digest = link_hash(prev, *fields, blob)
         link = (*fields, blob, prev, digest)
         with self._transaction(doing, durable=batch.durable) as driver:

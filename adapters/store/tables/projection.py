@@ -131,25 +131,22 @@ class Projection:
 
     def add(self, seq: int, event: object, effects: Sequence[object]) -> None:
         """Fold one entry: an event (live or from the journal) with its effects."""
-        cancels = None
         for k, effect in enumerate(effects):
-            kind = type(effect)
-            handler = self._effects.get(kind)
+            handler = self._effects.get(type(effect))
             if handler is not None:
                 handler(seq, k, effect, effects)
-            elif kind is Cancel:
-                cancels = [effect] if cancels is None else [*cancels, effect]
         # An end reported by the engine (above) comes first; the event itself supplies the rest.
-        kind = type(event)
-        if kind is Reports:
-            self._reports(event)  # type: ignore[arg-type]
-        elif kind is Unknown:
-            self._caused(event, _TIMED_OUT)  # type: ignore[arg-type]
-        elif kind is NotFound:
-            self._not_found(event, effects)  # type: ignore[arg-type]
-        if cancels is not None:
-            for c in cancels:
-                self._move(c.sample, c.n, c.row, _CANCEL_ASKED, 0, c.ts, "")  # type: ignore[attr-defined]
+        match event:
+            case Reports():
+                self._reports(event)
+            case Unknown():
+                for row in event.row:
+                    self._move(event.sample, event.n, row, _TIMED_OUT, 0, event.ts, event.reason)
+            case NotFound():
+                self._not_found(event, effects)
+        for effect in effects:
+            if type(effect) is Cancel:
+                self._move(effect.sample, effect.n, effect.row, _CANCEL_ASKED, 0, effect.ts, "")
 
     def take(self) -> Rows:
         """Return rows by table (and MOVED, LATE, OUTBOX) of the entries added since the last call."""
@@ -237,10 +234,6 @@ class Projection:
             return
         for row, cum, cause in zip(news.row, news.cum, news.cause, strict=True):
             self._move(sample, n, row, cause, cum, ts, reason)
-
-    def _caused(self, news: Unknown, cause: int) -> None:
-        for row in news.row:
-            self._move(news.sample, news.n, row, cause, 0, news.ts, news.reason)
 
     def _not_found(self, news: NotFound, effects: Sequence[object]) -> None:
         """Apply rows that never arrived: they expire or are sent again."""

@@ -62,11 +62,6 @@ class Manifest(Struct, frozen=True):
     files: dict[str, tuple[int, str]]
 
 
-def is_one_file(target: Path) -> bool:
-    """Whether a name is that of a tar file rather than a folder."""
-    return target.name.endswith((".tar", ".tar.gz", ".tgz"))
-
-
 def backup(where: str | Path, state: Path, target: Path, progress: Progress = lambda share: None) -> Manifest:
     """Write a backup of the store at `where` (a state folder, or a URL) to a new folder or tar file, and verify it.
 
@@ -81,7 +76,7 @@ def backup(where: str | Path, state: Path, target: Path, progress: Progress = la
         folder.mkdir(parents=True, mode=0o700)
         try:
             manifest = _filled(folder, where, state, progress)
-            if is_one_file(target):
+            if target.name.endswith((".tar", ".tar.gz", ".tgz")):
                 _packed(folder, manifest, target)
             else:
                 if target.exists():
@@ -154,30 +149,23 @@ def _copy_tables(url: str, copy: Path) -> None:
         if not revision:
             raise StoreFailing("there is no store in this database; `quantd run` makes one")
         refuse_newer(revision)
-        new_sqlite(copy, revision)
+        copy.touch(mode=0o600)
+        if revision != REVISION:
+            migrate(copy, revision)
         with closing(SqliteDriver(copy)) as into:
+            if revision == REVISION:
+                make(into)
             into.begin(durable=True)
             copy_rows(source, into)
             into.commit()
             into.execute("PRAGMA journal_mode=DELETE")
 
 
-def new_sqlite(path: Path, revision: str) -> None:
-    """Create an empty store of a revision, in a new file."""
-    path.touch(mode=0o600)
-    if revision != REVISION:
-        migrate(path, revision)
-        return
-    with closing(SqliteDriver(path)) as driver:
-        make(driver)
-
-
 def copy_rows(source: Driver, into: Driver) -> None:
     """Copy every row of every common table, in the caller's transaction."""
     for table in sorted(table_names(source) & table_names(into) & set(NAMES)):
         into.execute(f"DELETE FROM {table}")
-        cursor = into.execute(f"SELECT * FROM {table}")
-        columns = [column[0] for column in cursor.description]
+        columns = [column[0] for column in into.execute(f"SELECT * FROM {table}").description]
         rows = source.stream(f"SELECT {', '.join(columns)} FROM {table}")
         while part := list(islice(rows, _ROWS)):
             insert(into, table, columns, part)

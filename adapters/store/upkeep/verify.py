@@ -48,8 +48,6 @@ _DIGESTED: Final[dict[str, Sequence[str]]] = {
     "archives": ARCHIVE_COLUMNS,
     "retention": RETENTION_COLUMNS,
 }
-_KEYS: Final = {"orders": 4}
-"""Leading columns that form a row's key; 3 if not listed."""
 
 
 def verify(where: str | Path, state: Path | None = None, newest: int | None = None) -> list[str]:
@@ -92,8 +90,7 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
 
 def _schema(driver: Driver) -> list[str]:
     """Compare the tables literally with those that their revision creates."""
-    revision = revision_of(driver)
-    expected = sqlite_schema_at(revision)
+    expected = sqlite_schema_at(revision_of(driver))
     stored = set(map(tuple, driver.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()))
     if VERSIONS.name not in table_names(driver):  # created before revisions existed
         expected = {row for row in expected if row[2] != VERSIONS.name}
@@ -298,7 +295,7 @@ def _compare(
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
     """Return the differences between a table and its refolded copy, of all entries or of those after `bounds`."""
-    size = _KEYS.get(table, 3)
+    size = 4 if table == "orders" else 3  # leading columns that form a row's key
     # text in byte order, as in SQLite, independent of the server's locale
     theirs = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"
     where = "" if bounds is None else " WHERE run = ? AND seq > ?"
