@@ -82,7 +82,7 @@ def distil(
     scaling = Scale(running.mean, running.deviation())
     learner = Ppo(PpoPlan(hidden=plan.hidden), env.observation_size, env.action_size, env.kind, plan.seed)
     progress(f"teaching {cut} answers, {plan.epochs} times each")
-    losses = clone(learner.agent, scaling.of(observed[:cut]), done[:cut], CloningPlan(epochs=plan.epochs))
+    losses = clone(learner, scaling.of(observed[:cut]), done[:cut], CloningPlan(epochs=plan.epochs))
     progress(f"loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
     pupil = msgspec.structs.replace(
         manifest,

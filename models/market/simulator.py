@@ -283,7 +283,7 @@ class Simulator:
             changed = copied(getattr(self, f"_{name}"))
             changed[at] = begun
             setattr(self, f"_{name}", changed)
-        self.reward.reset(accounts)
+        self.reward.moments.reset(accounts)
         self._left = self._length - int(self._steps.max())
 
     def _observe(self, accounts: Tensor) -> Tensor:

@@ -91,40 +91,31 @@ def retrain(request: RetrainingRequest, progress: Progress) -> Decision:
     version = _name(recipe, request, last)
     against = request.against or in_use(request.out) or (request.source if request.source.suffix != ".toml" else None)
     held = None if against is None else load_artifact(against, {})
-    with _alone(request.out):
-        return _retrained(request, recipe, version, against, held, last, progress)
-
-
-def _retrained(
-    request: RetrainingRequest,
-    recipe: Recipe,
-    version: str,
-    against: Path | None,
-    held: Trained | None,
-    last: date,
-    progress: Progress,
-) -> Decision:
     place = request.out / version
-    if (place / MANIFEST).is_file() and (known := _written(request.out, version)) is not None:
-        challenger = load_artifact(place, {}).digest
-        if known.digest == challenger and held is not None and held.digest in (challenger, known.current_digest):
-            return known
-    if not (place / MANIFEST).is_file():
-        for left in request.out.glob(f"{MAKING}*"):  # of one that was ended
-            shutil.rmtree(left, ignore_errors=True)
-        making = request.out / f"{MAKING}{version}"
-        making.mkdir()
-        try:
-            recipe.train(request.bars, request.actions, making / version, _command(request, last), progress)
-            (making / version).rename(place)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
-    decision = _decided(request, recipe, version, against, held, progress)
-    _write(request.out, decision)
-    if decision.promoted:
-        when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        point(request.out, version, decision.digest, when, f"retrained until {decision.until}: {decision.reason}")
-    return decision
+    with _alone(request.out):
+        if (place / MANIFEST).is_file() and (known := _written(request.out, version)) is not None:
+            challenger = load_artifact(place, {}).digest
+            if known.digest == challenger and held is not None and held.digest in (challenger, known.current_digest):
+                return known
+        if not (place / MANIFEST).is_file():
+            for left in request.out.glob(f"{MAKING}*"):  # of one that was ended
+                shutil.rmtree(left, ignore_errors=True)
+            making = request.out / f"{MAKING}{version}"
+            making.mkdir()
+            try:
+                recipe.train(request.bars, request.actions, making / version, _command(request, last), progress)
+                (making / version).rename(place)
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
+        decision = _decided(request, recipe, version, against, held, progress)
+        folder = request.out / DECISIONS
+        folder.mkdir(exist_ok=True)
+        text = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
+        replace_file(folder / f"{version}.json", text)
+        if decision.promoted:
+            when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            point(request.out, version, decision.digest, when, f"retrained until {decision.until}: {decision.reason}")
+        return decision
 
 
 @contextmanager
@@ -246,13 +237,6 @@ def _written(out: Path, version: str) -> Decision | None:
         return msgspec.json.decode(path.read_bytes(), type=Decision)
     except (msgspec.MsgspecError, OSError):
         return None  # judged again, and written again
-
-
-def _write(out: Path, decision: Decision) -> None:
-    folder = out / DECISIONS
-    folder.mkdir(exist_ok=True)
-    text = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
-    replace_file(folder / f"{decision.version}.json", text)
 
 
 def decisions(out: Path) -> list[Decision]:

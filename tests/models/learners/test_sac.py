@@ -103,7 +103,7 @@ def test_actions_are_allocations_whoever_draws_them(kind: Kind, size: int) -> No
     made = Sac(msgspec.structs.replace(PLAN, warmup=10), 5, size, kind, 1)
     seen = torch.randn(500, 5, generator=torch.Generator().manual_seed(1)) * 10.0
     uniform = made.explore(seen)
-    made.course.steps = 10
+    made.steps = 10
     for action in (uniform, made.explore(seen), made.act(seen), made.act(seen, greedy=False)):
         assert action.shape == (500, size)
         if kind == "simplex":
@@ -169,10 +169,10 @@ def test_one_update_moves_everything_by_its_equation() -> None:
     made.learn(env, 100, on)
     other = Sac(plan, 1, 1, "box", 4)
     other.load(made.state())
-    replay = made.course._replay
+    replay = made._replay
     assert replay is not None
-    assert made.course.updates == 0
-    random, critics, actor, target = other.course.random, other.critics, other.actor, other.target
+    assert made.updates == 0
+    random, critics, actor, target = other.random, other.critics, other.actor, other.target
     batch = replay.sample(16, random)
     mean, spread = actor(batch.following)
     action, log_prob = other.squash.draw(mean, spread, torch.randn(16, 1, generator=random))
