@@ -72,7 +72,7 @@ def write(
         tensors["normaliser.clip"] = torch.tensor(normaliser.clip, dtype=torch.float64)
     contents = {
         "card.md": card,
-        "golden.bin": golden.content(),
+        "golden.bin": folders.numbers(*msgspec.structs.astuple(golden)),
         "policy.onnx": graph_of(actor, spec, assets, normaliser, action, allocations, seats),
         "weights.safetensors": save(tensors),
     }

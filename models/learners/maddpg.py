@@ -190,11 +190,6 @@ SESSIONS: Final = 252
 """Sessions of an episode."""
 
 
-def _steps(episodes: int, agents: int) -> int:
-    """Return the env-steps of a number of episodes, counted per agent."""
-    return episodes * SESSIONS * agents
-
-
 def _profile(
     agents: int,
     episodes: int,
@@ -206,14 +201,15 @@ def _profile(
     dynamic: bool,
 ) -> dict[str, Any]:
     """Return the plan tables of a profile: `updates` per episode of one desk, `looks` at the validation part."""
-    steps = _steps(episodes, agents)
+    episode = SESSIONS * agents
+    steps = episodes * episode
     return {
         "learner": {
             "agents": agents,
-            "train_every": SESSIONS * agents // updates,
-            "warmup": _steps(DESKS, agents),
+            "train_every": episode // updates,
+            "warmup": DESKS * episode,
             "noise_steps": steps // 2,
-            "buffer": _steps(80, agents),
+            "buffer": 80 * episode,
             **learner,
         },
         "sight": {"book": [], **shown},

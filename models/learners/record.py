@@ -170,9 +170,6 @@ class Learner(Struct, frozen=True):
     shape: tuple[str, ...] = ()
     """Fields of its plan that describe the network, in addition to `network` and `hidden`."""
 
-    def is_plan(self, plan: object) -> bool:
-        return type(plan) is self.plan
-
 
 @cache
 def learners() -> Mapping[str, Learner]:
@@ -183,6 +180,6 @@ def learners() -> Mapping[str, Learner]:
 def learner_for(plan: object) -> Learner:
     """Return the learner whose hyper-parameters `plan` contains. Raises TypeError for any other plan."""
     for each in learners().values():
-        if each.is_plan(plan):
+        if type(plan) is each.plan:
             return each
     raise TypeError(f"{type(plan).__name__} is the plan of no learner")

@@ -1,6 +1,5 @@
 """One retraining: moves a plan to the end of the data, trains a version, compares it, and records the decision."""
 
-import fcntl
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
-from quantd.models.artifacts.folder import replace_file
+from quantd.models.artifacts.folder import locked, replace_file
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.runtime import Trained
@@ -124,11 +123,7 @@ def _alone(out: Path) -> Iterator[None]:
     fresh = not out.is_dir()
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with (out / LOCK).open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"{out}: another retraining is at work there; wait for it") from None
+        with locked(out / LOCK, ValueError(f"{out}: another retraining is at work there; wait for it")):
             yield
     finally:
         if fresh and not any(each.name != LOCK for each in out.iterdir()):
@@ -217,7 +212,6 @@ def _name(recipe: Recipe, request: RetrainingRequest, last: date) -> str:
 
 
 def _command(request: RetrainingRequest, last: date) -> str:
-    """Return the command line of a request."""
     words = ["quantd", "retrain", str(request.source), "--out", str(request.out), "--until", str(last)]
     words += ["--bars", str(request.bars), "--actions", str(request.actions) if request.actions != Path() else ""]
     if request.against is not None:

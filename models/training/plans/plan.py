@@ -145,7 +145,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds {list(self.seeds)}: one or more, each once, from 0 on")
         record = learners()[self.agent]
-        if not record.is_plan(self.learner):
+        if type(self.learner) is not record.plan:
             raise ValueError(f"learner {type(self.learner).__name__} for agent {self.agent}")
         if self.market.kind not in record.kinds:
             raise ValueError(f"market.kind {self.market.kind}: {self.agent} takes {' or '.join(record.kinds)}")
@@ -261,7 +261,6 @@ def described(plan: Plan) -> dict[str, object]:
 
 
 def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
-    """Return `plan` with a table of changes."""
     table: Table = msgspec.to_builtins(plan)
     if changes.get("agent", plan.agent) != plan.agent:
         raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")

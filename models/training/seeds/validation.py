@@ -27,15 +27,11 @@ class Walked(NamedTuple):
     """One account over one window."""
 
     performance: Performance
+    """After costs. Its Sharpe ratio, annualised, is the score of the policy; NaN where equity did not move."""
     turnover_annual: float
     """Traded value, both sides, over equity."""
     equity: Floats
     """float64[T] at closes."""
-
-    @property
-    def score(self) -> float:
-        """Annualised Sharpe ratio after costs; NaN where equity did not move."""
-        return self.performance.sharpe
 
 
 def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None = None) -> Walked:
@@ -88,7 +84,7 @@ def judge(plan: Plan, markets: Markets, policies: Sequence[Policy], chosen: int)
     results = {}
     for name, market in parts.items():
         walks = [evaluate(policy, market, plan.market) for policy in policies]
-        sharpes = tuple(None if np.isnan(each.score) else each.score for each in walks)
+        sharpes = tuple(None if np.isnan(each.performance.sharpe) else each.performance.sharpe for each in walks)
         equal, best = equal_weight(market, plan.market), walks[chosen]
         results[name] = Result(best.performance, equal.performance, best.turnover_annual, sharpes)
     return results
