@@ -67,7 +67,8 @@ def paired_gain(
         value = float(psi.mean())
         psi = psi - value
     length = min(block or block_length(psi), max(1, n // 2))
-    error = _error(block_sums(running_sums(psi, length)[1], np.arange(n)[:, None], length, length), length, n)
+    sums = block_sums(running_sums(psi, length)[1], np.arange(n)[:, None], length, length)
+    error = sqrt(float((sums * sums).mean()) / length / n)  # of the mean of psi
     if not error > 1e-12:
         return Gain(value * scale, 1.0, length)
     length = max(length, ceil(n / (MOST_DRAWN // resamples)))
@@ -83,11 +84,6 @@ def _of_sample(excess: Floats) -> float:
     """Return mean over standard deviation; 0 for constant returns."""
     deviation = float(excess.std())
     return float(excess.mean()) / deviation if deviation > 1e-15 else 0.0
-
-
-def _error(sums: Floats, block: int, n: int) -> float:
-    """Return the standard error of a mean of n samples, from block sums of its influences."""
-    return sqrt(float((sums * sums).mean()) / block / n)
 
 
 def _resampled_gain(pair: list[Floats], starts: Ints, block: int, measure: Measure) -> tuple[Floats, Floats]:
