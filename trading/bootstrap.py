@@ -154,11 +154,9 @@ def block_length(series: Floats) -> int:
 
 def _last_before_quiet(significant: np.ndarray, run: int) -> int:
     """Return the lag that precedes `run` insignificant lags in a row, or the last significant lag."""
-    quiet = 0
-    for lag, loud in enumerate(significant.tolist(), 1):
-        quiet = 0 if loud else quiet + 1
-        if quiet == run:
-            return lag - run
+    quiet = np.flatnonzero(np.convolve(significant, np.ones(run), "valid") == 0.0)
+    if len(quiet):
+        return int(quiet[0])
     return int(np.flatnonzero(significant)[-1]) + 1 if significant.any() else 0
 
 
