@@ -86,7 +86,7 @@ def test_an_exception_of_the_venue_leaves_only_reducing_orders_and_is_named(call
     run(of, made)
     events = [decode(data) for data in log.entries]
     down = [e for e in events if isinstance(e.event, Condition)]
-    assert [(e.event.what, e.event.up) for e in down] == [("broker", False), ("broker", True)]  # type: ignore[union-attr]
+    assert [(e.event.what, e.event.up) for e in down] == [("broker", False), ("broker", True)]
     alert = next(f for f in down[0].effects if isinstance(f, Publish))
     assert alert.level == "CRITICAL"
     assert "RuntimeError: the venue fell over" in alert.text

@@ -29,7 +29,7 @@ def full(view: object) -> np.ndarray:
     return np.array([0.4, 0.3, 0.3])
 
 
-def world(allowance: Allowance, act=full, days: int = 40, house: Limits | None = None, **more: object) -> World:  # type: ignore[no-untyped-def]
+def world(allowance: Allowance, act=full, days: int = 40, house: Limits | None = None, **more: object) -> World:
     limits = house or Limits(collar=0.05)
     return World(block(walk(days, 3, 8)), [act], house=limits, agent=Limits(collar=0.05), live=allowance, **more)
 
@@ -45,7 +45,7 @@ def reach(state: State) -> float:
 
 
 def reasons(made: World) -> set[int]:
-    return {code for plan in made.of(Planned) for code in np.frombuffer(plan.reason, dtype=np.int8).tolist() if code}  # type: ignore[attr-defined]
+    return {code for plan in made.of(Planned) for code in np.frombuffer(plan.reason, dtype=np.int8).tolist() if code}
 
 
 @settings(max_examples=examples(120), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

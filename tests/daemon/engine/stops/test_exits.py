@@ -387,7 +387,7 @@ def test_what_an_earlier_decision_left_does_not_enter_again(day: int) -> None:
     closes[day:, 0] = 91.0
 
     def turn(view: object) -> np.ndarray:
-        return np.array([0.3, 0.65, 0.0] if view.time < START + 2 * DAY_NS else [0.3, 0.0, 0.65])  # type: ignore[attr-defined]
+        return np.array([0.3, 0.65, 0.0] if view.time < START + 2 * DAY_NS else [0.3, 0.0, 0.65])
 
     limits = Limits(protective=Protective(stop_loss=0.08, cooldown=0))
     world = World(block(closes), [turn], house=limits)
