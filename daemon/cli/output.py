@@ -14,7 +14,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from quantd.daemon.cli.failures import Failure
 from quantd.trading.display_text import instant, visible
+from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
     from quantd.daemon.views.run_summary import Summary
@@ -115,7 +117,9 @@ def cell(value: object) -> str:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file in one step: no reader sees a part of it."""
+    """Write a file in one step: no reader sees a part of it. Raises Failure when its folder is missing."""
+    if not path.parent.is_dir():
+        raise Failure(f"{path}: there is no folder {path.parent}; make it, or name another", USAGE)
     part = path.with_name(path.name + ".part")
     try:
         part.write_bytes(data)

@@ -79,7 +79,7 @@ def find(reader: Reader, what: str, at: str | None = None) -> Found:
     if what in symbols:
         return _newest(reader, what, at)
     raise AddressWrong(
-        f"{what} is not an order (q-…), decision (d4812:QQQ) or symbol of run {reader.run.run}; {_near(what, reader)}"
+        f"run {reader.run.run} has no order (q-…), decision (d4812:QQQ) or symbol {what}; {_near(what, reader)}"
     )
 
 
@@ -88,7 +88,7 @@ def _near(name: str, reader: Reader) -> str:
     by_case = {s.upper(): s for s in symbols}
     near = [by_case[s] for s in get_close_matches(name.upper(), list(by_case), n=3, cutoff=0.5)]
     if near:
-        return f"the nearest are {', '.join(near)}"
+        return f"did you mean {' or '.join(near)}?"
     return f"its symbols are {', '.join(symbols[:8])}{', …' if len(symbols) > 8 else ''}"
 
 

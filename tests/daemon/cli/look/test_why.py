@@ -63,7 +63,7 @@ def test_what_an_agent_had_is_folded_from_its_fills(ran):
     [
         (("why", "q-nothing"), 1, "the nearest: q-"),
         (("why", "d1"), 1, "the nearest: d"),
-        (("why", "QQX"), 2, "the nearest are QQQ"),
+        (("why", "QQX"), 2, "did you mean QQQ?"),
         (("why", "QQQ", "--at", "soon"), 2, "2020-02-28"),
         (("why", "QQQ", "--at", "2019-02-01", "--last"), 2, "exclude each other"),
         (("risk", "--agent", "nobody"), 2, "even, trend"),
