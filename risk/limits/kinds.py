@@ -80,9 +80,10 @@ def _sides(size: int, long: float | Floats, short: float | Floats) -> Floats:
 
 
 class Family(NamedTuple):
-    """Gross exposure of all symbols with one label <= `bound` x equity, for each label from 1 to `names`; 0 is none.
+    """Gross exposure of the symbols of each group <= `bound` x equity.
 
-    `settled_bound` holds after all fills, `bound` in flight. `largest` is the largest number of symbols with one label.
+    `labels` int64[N] is the group of each symbol, from 1 to `names`; 0 is none. `settled_bound` holds after all fills,
+    `bound` in flight. `largest` is the number of symbols in the largest group.
     """
 
     key: str
@@ -94,12 +95,12 @@ class Family(NamedTuple):
     largest: int
 
     def sums(self, both: Floats) -> Floats:
-        """float64[1 + names] sums of float64[N] sizes by label, unlabelled first."""
+        """float64[1 + names] sums of float64[N] exposures by group; entry 0 is of symbols without one."""
         found: Floats = np.bincount(self.labels, both)  # type: ignore[assignment]
         return found
 
     def over(self, both: Floats, most: float) -> list[int]:
-        """Labels whose sum of float64[N] sizes exceeds `most` or is NaN."""
+        """Groups whose sum of float64[N] exposures exceeds `most` or is NaN."""
         beyond = ~(self.sums(both) <= most)
         beyond[0] = False
         found: list[int] = beyond.nonzero()[0].tolist()

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from quantd.risk.measures.portfolio import Floats
 from quantd.trading.covariance import DECAY, decay_weights, ones
 
-_STANDARD: Final = NormalDist()
-
 FAR: Final = 8.0
 """Deviations beyond which a normal has 6e-16 of its probability, less than a float resolves."""
 
@@ -24,7 +22,7 @@ FAR: Final = 8.0
 @lru_cache(maxsize=64)
 def normal_quantile(confidence: float) -> float:
     """Deviations that a normal loss exceeds with probability 1 - confidence: 1.645 at 0.95."""
-    return _STANDARD.inv_cdf(confidence)
+    return NormalDist().inv_cdf(confidence)
 
 
 @lru_cache(maxsize=64)
