@@ -80,10 +80,11 @@ def _sides(size: int, long: float | Floats, short: float | Floats) -> Floats:
 
 
 class Family(NamedTuple):
-    """Gross exposure of the symbols of each group <= `bound` x equity.
+    """A bound for each group of symbols: the gross exposure of a group <= bound x equity.
 
-    `labels` int64[N] is the group of each symbol, from 1 to `names`; 0 is none. `settled_bound` holds after all fills,
-    `bound` in flight. `largest` is the number of symbols in the largest group.
+    `labels` int64[N] has the group of each symbol, 1 to `names`; 0 is in no group and without a bound. `bound` applies
+    while orders are open, at their worst fills; `settled_bound` after all fills. `largest` is the size of the largest
+    group, in symbols.
     """
 
     key: str

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quantd.adapters.exchange.permissions import ASKED, may_withdraw
+from quantd.adapters.exchange.client import WITHDRAWAL_QUERIES, may_withdraw
 from quantd.daemon.assembly.loosened import keys_looser, looser
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble_live
@@ -254,7 +254,7 @@ class Exchange:
         self._answer = answer
 
     def __getattr__(self, name: str) -> Any:
-        assert name == ASKED[self.id][0]
+        assert name == WITHDRAWAL_QUERIES[self.id][0]
 
         async def ask() -> object:
             return self._answer
