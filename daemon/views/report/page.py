@@ -15,6 +15,7 @@ from quantd.adapters.store.read_models import SwitchMove
 from quantd.daemon.views.overview import LimitNow
 from quantd.daemon.views.report.contents import AgentPart, LimitLine, Report, Span
 from quantd.daemon.views.report.drawing import STYLE, chart
+from quantd.risk.assessment import METHODS
 from quantd.trading.display_text import instant_text
 
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
@@ -23,7 +24,6 @@ MORE: Final = (
     ".head .n{text-align:left}svg.s{width:10rem;height:1.6rem;display:block}section{margin:0 0 1rem}"
     "td,th{vertical-align:top}"
 )
-METHODS: Final = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")
 PERCENT: Final = "{:.2%}"
 NUMBER: Final = "{:.2f}"
 COUNT: Final = "{:,}"
