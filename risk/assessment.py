@@ -26,9 +26,8 @@ from quantd.risk.measures.tails import (
     cornish_fisher,
     ewma_deviation,
     filtered,
-    normal_cvar,
     normal_quantile,
-    normal_var,
+    normal_shortfall,
 )
 from quantd.trading.covariance import DECAY, covariance, ledoit_wolf
 from quantd.trading.instruments import Universe
@@ -308,13 +307,13 @@ class _Run:
         confidence, scale, found = self.settings.confidence, sqrt(self.settings.horizon), self.found
         var, cvar = contributions.historical(returns, weights, confidence)
         volatility = contributions.parametric(cov, weights, sqrt(SAMPLES_PER_YEAR))
-        normal = contributions.parametric(ledoit_wolf(returns, cov), weights, normal_quantile(confidence))
-        sd = normal.whole / normal_quantile(confidence)
+        quantile, shortfall = normal_quantile(confidence), normal_shortfall(confidence)
+        normal = contributions.parametric(ledoit_wolf(returns, cov), weights, quantile)
         found["volatility_annual"] = volatility.whole
         found["historical"] = TailRisk(var.whole * scale, cvar.whole * scale)
-        found["parametric"] = TailRisk(normal.whole * scale, normal_cvar(sd, confidence) * scale)
+        found["parametric"] = TailRisk(normal.whole * scale, shortfall * (normal.whole / quantile) * scale)
         sd = ewma_deviation(series, self.settings.decay)
-        found["ewma"] = TailRisk(normal_var(sd, confidence) * scale, normal_cvar(sd, confidence) * scale)
+        found["ewma"] = TailRisk(quantile * sd * scale, shortfall * sd * scale)
         losses = -filtered(returns, self.settings.decay).dot(weights)
         found["filtered"] = TailRisk(
             historical_var(losses, confidence) * scale, historical_cvar(losses, confidence) * scale

@@ -132,9 +132,8 @@ class Guard:
             calls = traceback.extract_tb(why.__traceback__)[-FRAMES:]
             at = " < ".join(f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in reversed(calls))
             log.error("api.failed", path=request.path, error=f"{type(why).__name__}: {why}", at=at)
-            response = error(
-                500, "internal", "internal error while this request was answered; the daemon's log names it"
-            )
+            text = "internal error while this request was answered; the daemon's log names it"
+            response = error(500, "internal", text)
         if not response.prepared:
             response.headers.update({k: v for k, v in HEADERS.items() if k not in response.headers})
         return response

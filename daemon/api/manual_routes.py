@@ -59,7 +59,7 @@ async def halt(request: web.Request, service: Service) -> Struct:
 
 
 async def reconcile(request: web.Request, service: Service) -> Struct:
-    """Reconciles with the venue now, and settles the differences when `how` is given."""
+    """Compares the books with the venue's account now; with `how`, also books the differences."""
     asked = await body(request, Settle, '{"how": "", "reason": ".."}')
     if service.compare is None:
         text = "there is no venue account to reconcile with: the broker is simulated, or not connected yet"

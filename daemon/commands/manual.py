@@ -111,7 +111,8 @@ class Paid(Struct, frozen=True):
 class Compared(Struct, frozen=True):
     """The differences between the venue's account and the books; `differences` has them as text.
 
-    `lots` (by symbol) and `cash` are text. `how` is the settlement: "", "fence" or the agent that adopted them.
+    `lots` (by symbol, in units) and `cash` are decimal text. `how` is as in `Settle`. `switch` is the state of
+    the house switch, 0 RUN to 2 HALT.
     """
 
     agrees: bool
@@ -290,7 +291,7 @@ def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
 
 
 def correction(service: Service, account: VenueAccount, how: str, reason: str) -> Correction:
-    """The event that settles the differences of a reconciliation. Raises NotDone."""
+    """The event that books the differences of a reconciliation (see `Settle.how`). Raises NotDone."""
     state = service.shell.state
     lots, cash = found(state, account)
     if not any(lots) and not cash:

@@ -32,7 +32,7 @@ KINDS: Final = 256
 """Maximum of kinds of events with a count of their own; later ones share the count of their logger."""
 
 LABELS: Final = 64
-"""Maximum of values of one label; later values count as "other", so that no input can grow the metrics."""
+"""Maximum of values of one Prometheus label; later values count as "other", so that no input can grow the metrics."""
 
 SECRET_WORDS: Final = ("password", "passwd", "secret", "token", "api_key", "apikey", "authorization")
 

@@ -8,7 +8,7 @@ from quantd.trading.orders import money_text, quantities
 
 
 class Summary(Struct, frozen=True):
-    """The JSON document of `--json`. Money and quantities are exact text.
+    """The answer of `--json` in JSON. Money and quantities are decimal text.
 
     Counts cover the whole run. `wall_s` is this process's trading time in seconds and `symbol_bars_per_s` its speed.
     `books` are equities by agent, `shadows` those of shadows, which are not part of the account.

@@ -79,6 +79,13 @@ class _Order(Struct):
     """Instant of the first fill; 0 before it."""
     end_nano: int | None = None
 
+    def cost(self) -> Shortfall:
+        """The shortfall; the unfilled part of a child returns to its parent and does not count here."""
+        lots, end_nano = self.lots, self.end_nano
+        if self.decided:
+            lots, end_nano = sum(piece.lots for piece in self.pieces), None
+        return shortfall(lots, self.lot_nano, self.decision_nano, self.pieces, end_nano)
+
 
 class _Whole(Struct):
     """One parent order: one symbol, all agents together; `open` of its children have not ended."""
@@ -137,21 +144,8 @@ class Shortfalls:
                 case _:
                     pass
 
-    def of_order(self, sample: int, n: int, column: int) -> Shortfall | None:
-        """The shortfall of one order; the unfilled part of a child returns to its parent and does not count here."""
-        found = self.orders.get((sample, n, column))
-        if found is None:
-            return None
-        lots, end = found.lots, found.end_nano
-        if found.decided:
-            lots, end = sum(piece.lots for piece in found.pieces), None
-        return shortfall(lots, found.lot_nano, found.decision_nano, found.pieces, end)
-
-    def of_whole(self, decided: int, column: int) -> Shortfall | None:
+    def of_whole(self, whole: _Whole) -> Shortfall:
         """The shortfall of a parent order; its opportunity cost is unknown until it has ended."""
-        whole = self.wholes.get((decided, column))
-        if whole is None:
-            return None
         pieces = [piece for key in whole.children for piece in self.orders[key].pieces]
         end_nano = None if whole.open > 0 else whole.end_nano
         return shortfall(whole.lots, whole.lot_nano, whole.decision_nano, pieces, end_nano)
@@ -160,11 +154,10 @@ class Shortfalls:
         """(column, shortfall) of every decision in (since, until]: an order, or a parent order with its children."""
         for (_, _, column), order in self.orders.items():
             if not order.decided and since < order.ts <= until:
-                yield column, shortfall(order.lots, order.lot_nano, order.decision_nano, order.pieces, order.end_nano)
-        for (decided, column), whole in self.wholes.items():
-            found = self.of_whole(decided, column) if since < whole.ts <= until else None
-            if found is not None:
-                yield column, found
+                yield column, order.cost()
+        for (_, column), whole in self.wholes.items():
+            if since < whole.ts <= until:
+                yield column, self.of_whole(whole)
 
     def _whole(self, plan: Planned) -> None:
         allowed, prices = np.frombuffer(plan.allowed, dtype="<i8"), np.frombuffer(plan.prices, dtype="<f8")
@@ -301,8 +294,8 @@ def _costed(what: str, one: _Order | _Whole, pieces: Iterable[Piece], cost: Shor
 
 def of_order(found: Shortfalls, key: Key, id: str) -> Costed | None:
     """One order's shortfall in text."""
-    order, cost = found.orders.get(key), found.of_order(*key)
-    return None if order is None or cost is None else _costed(id, order, order.pieces, cost, found.note)
+    order = found.orders.get(key)
+    return None if order is None else _costed(id, order, order.pieces, order.cost(), found.note)
 
 
 def of_orders(reader: Reader, orders: Sequence[Order], slices: Slices | None = None) -> dict[str, Costed]:
@@ -319,11 +312,11 @@ def of_whole(found: Shortfalls, key: Key) -> Costed | None:
     """The shortfall of an order's parent as text; None for an order that was sent at once."""
     order = found.orders.get(key)
     whole = found.wholes.get((order.decided, key[2])) if order is not None and order.decided else None
-    cost = found.of_whole(order.decided, key[2]) if order is not None and whole is not None else None
-    if order is None or whole is None or cost is None:
+    if whole is None:
         return None
     pieces = (piece for child in whole.children for piece in found.orders[child].pieces)
-    return _costed(f"{found.universe.symbols[key[2]]}, parent order", whole, pieces, cost, found.note)
+    what = f"{found.universe.symbols[key[2]]}, parent order"
+    return _costed(what, whole, pieces, found.of_whole(whole), found.note)
 
 
 def by_symbol(found: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list[Costed]:

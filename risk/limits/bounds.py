@@ -72,7 +72,7 @@ def rules_of(table: type) -> dict[str, Tighter]:
 
 
 def marks_of(hint: Any) -> list[Any]:
-    """What annotates a type; of a union what annotates its members."""
+    """The annotations of a type, with those of each type in a union."""
     return [*getattr(hint, "__metadata__", ()), *(mark for part in get_args(hint) for mark in marks_of(part))]
 
 

@@ -160,7 +160,7 @@ class Spread:
         if threshold not in self._linked:
             n = self._size
             deviation = np.sqrt(self.cov.diagonal())
-            # covariance against threshold x deviations: nothing to divide, and what never moves is linked to nothing
+            # covariance against threshold x deviations: no division, and an instrument that never moves is not linked
             edge = (threshold * deviation)[:, None] * deviation
             edge.ravel()[:: n + 1] = np.inf
             found = None
@@ -199,7 +199,7 @@ class Window:
         key = rows.tobytes()
         found = self.by_rows.get(key)
         if found is None:
-            # gaps of instruments that are neither held nor asked for carry no exposure: their value is never read
+            # gaps remain only where an instrument is neither held nor ordered: its exposure is 0 whatever the value
             found = self.by_rows[key] = Scenarios(np.where(self.valid[rows], self.returns[rows], 0.0))
         return found
 

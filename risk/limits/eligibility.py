@@ -48,7 +48,6 @@ def blocked(case: Case, lots: Floats) -> Floats | None:
     return None if case.account.blocked is None else refused(case.account.blocked)
 
 
-_SHORT: Final[dict[str, Any]] = {"conservative": False, "balanced": False}
 _EXITS: Final[dict[str, Any]] = {
     "conservative": Protective(stop_loss=0.05, take_profit=0.15),
     "balanced": Protective(stop_loss=0.08, take_profit=0.20),
@@ -102,7 +101,7 @@ LIMITS: Final = (
         (Refusal(15, "SHORT", "short selling is not allowed"),),
         (Capped(90, short),),
         example="allow_short = false",
-        profiles=_SHORT,
+        profiles={"conservative": False, "balanced": False},
         about="false refuses orders that would go below zero",
     ),
     Limit(

@@ -96,12 +96,12 @@ class Family(NamedTuple):
     largest: int
 
     def sums(self, both: Floats) -> Floats:
-        """float64[1 + names] sums of float64[N] sizes by label, unlabelled first."""
+        """float64[1 + names] sums of float64[N] exposures by group; entry 0 is of symbols without one."""
         found: Floats = np.bincount(self.labels, both)  # type: ignore[assignment]
         return found
 
     def over(self, both: Floats, most: float) -> list[int]:
-        """Labels whose sum of float64[N] sizes exceeds `most` or is NaN."""
+        """Groups whose sum of float64[N] exposures exceeds `most` or is NaN."""
         beyond = ~(self.sums(both) <= most)
         beyond[0] = False
         found: list[int] = beyond.nonzero()[0].tolist()

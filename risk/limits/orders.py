@@ -28,7 +28,7 @@ def duplicate(case: Case, lots: Floats) -> Floats | None:
     repeated = case.account.repeated
     if repeated is None:
         return None
-    # written so that what is not a number refuses
+    # the negation also refuses NaN
     return refused(~(np.where(case.buys, lots, -lots) != repeated) | np.isnan(repeated))
 
 

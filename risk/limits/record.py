@@ -53,7 +53,7 @@ class Rows(NamedTuple):
 
 
 class Families(NamedTuple):
-    """A bound on the gross exposure of symbols with one label."""
+    """A bound on the gross exposure of all symbols of one group, such as a sector."""
 
     place: int
     make: Callable[[Any, Limits, Universe], Sequence[Labels]]
@@ -102,7 +102,7 @@ class Held(NamedTuple):
 
 
 def of_one(text: str, heaviest: str = "") -> Label:
-    """A label with the part that the value is of: "sector technology", else "sector weight, heaviest"."""
+    """The text of a limit on groups: `text` and the group ("sector technology"), else `text` + `heaviest`."""
     return lambda limits, about: f"{text} {about}" if about else f"{text}{heaviest}"
 
 

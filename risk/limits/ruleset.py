@@ -8,7 +8,7 @@ from math import gcd
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, K, Limits, Reason, bound_of, kinds_of, value_of
 from quantd.risk.limits.eligibility import blocked, no_borrow, price_age, price_missing, restricted, short, worst_price
@@ -114,23 +114,16 @@ class Rules:
             lookbacks.add(limits.correlation.lookback)
         self.lookbacks: Final = tuple(sorted(lookbacks))
         self.two_states: Final = limits.in_flight > 0.0 or limits.max_cash_debit > 0.0
-        mask = np.array([s in limits.restricted for s in universe.symbols], dtype=np.bool_)
-        self.restricted: Final[NDArray[np.bool_] | None] = mask if mask.any() else None
-        unlent = np.array([s in limits.no_borrow for s in universe.symbols], dtype=np.bool_)
-        self.no_borrow: Final[NDArray[np.bool_] | None] = unlent if unlent.any() else None
-        nameless = np.array([not s for s in universe.sectors], dtype=np.bool_)
-        self.no_sector: Final = nameless if limits.max_sector_weight is not None and nameless.any() else None
-        unknown = np.zeros(self.size, dtype=np.bool_)
-        if limits.stress is not None:
-            unknown |= np.isnan(shock_returns(limits.stress.shocks, universe)).any(axis=0)
-        self.no_shock: Final = unknown if unknown.any() else None
+        self.restricted: Final = _mask([s in limits.restricted for s in universe.symbols])
+        self.no_borrow: Final = _mask([s in limits.no_borrow for s in universe.symbols])
+        self.no_sector: Final = _mask([limits.max_sector_weight is not None and not s for s in universe.sectors])
+        moves = shock_returns(limits.stress.shocks if limits.stress is not None else (), universe)
+        self.no_shock: Final = _mask(np.isnan(moves).any(axis=0))
         self.ticks: Final = np.array([i.tick_nano for i in universe.instruments], dtype=np.float64)
         self.widest_tick: Final = float(self.ticks.max())
         self.fee: Final = limits.fee_bp * 1e-4
-        # what the short way reads: books without shorts, where a row is one number a currency unit bought
         missing = (self.restricted, self.no_borrow, self.no_sector, self.no_shock)
-        # it answers where it knows every row by name: of what a venue says may be bought only a basket that adds uses
-        # some, which it does not tell apart
+        # the fast path knows the rows of `_SIDED_KINDS` only; the row `buying_power` is none of them
         self.plain: Final = (
             not self.two_states
             and all(largest in KNOWN_CAPS for _, largest in self.caps)
@@ -183,6 +176,12 @@ class Rules:
                 found.append((up // common, down // common, one // common))
             self._collars[width_nano] = found
         return found
+
+
+def _mask(marked: ArrayLike) -> NDArray[np.bool_] | None:
+    """bool[N] of the marked symbols; None without one."""
+    found = np.array(marked, dtype=np.bool_)
+    return found if found.any() else None
 
 
 _ready: dict[tuple[int, int], Rules] = {}

@@ -113,7 +113,7 @@ def _trades(ctx: Context, portfolios: Sequence[Portfolio]) -> None:
         for k, p in enumerate(moving):
             worst = buys[k] * (1.0 + p.limits.collar)
             if most(-p.account.lots) > 0.0:
-                # what covers a short position may cost more
+                # a purchase that covers a short position has the wider collar
                 paid = np.where(p.account.lots < 0.0, 1.0 + p.limits.reduce_collar, 1.0 + p.limits.collar)
                 worst = float(bought[k].dot(paid))
             p.cash(2.0 * buys[k] - nets[k], worst * (1.0 + p.rules.fee) + p.account.up_cash)

@@ -20,13 +20,13 @@ def diversification_ratio(weights: Floats, cov: Floats) -> float:
     most = float(np.abs(weights).max(initial=0.0))
     if not most > 0.0:
         return float("nan")
-    # the ratio knows no size: by the largest weight, squares neither vanish nor overflow
+    # the ratio does not depend on scale: divided by the largest weight, squares neither vanish nor overflow
     scaled = weights / most
     alone = float(np.abs(scaled).dot(np.sqrt(cov.diagonal())))
     if not alone > 0.0:
         return float("nan")
     together = sqrt(max(float(scaled.dot(cov).dot(scaled)), 0.0))
-    # what is left of a perfect hedge by rounding is no risk; and together is never more than alone
+    # rounding leaves a trace of risk in a perfect hedge; the joint deviation never exceeds the sum of the single ones
     return max(alone / together, 1.0) if together > 1e-12 * alone else float("inf")
 
 

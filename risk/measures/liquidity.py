@@ -38,7 +38,7 @@ def book_days(values: Floats, days: Floats, shares: Sequence[float] = (0.5, 0.9,
         return [float("nan")] * len(shares)
     order = np.argsort(each, kind="stable")
     value, each = value[order], each[order]
-    # what is done at the end of each position: those before it whole, the others in proportion; straight lines between
+    # value sold when each position ends: earlier positions whole, later ones in proportion; linear in between
     speed = np.divide(value, each, out=np.zeros_like(value), where=each > 0.0)
     after = speed.sum() - np.cumsum(speed)
     done = np.cumsum(value) + each * after

@@ -15,34 +15,24 @@ from numpy.typing import NDArray
 from quantd.risk.measures.portfolio import Floats
 from quantd.trading.covariance import DECAY, decay_weights, ones
 
-_STANDARD: Final = NormalDist()
-
 FAR: Final = 8.0
 """Deviations beyond which a normal has 6e-16 of its probability, less than a float resolves."""
 
 
 @lru_cache(maxsize=64)
 def normal_quantile(confidence: float) -> float:
-    """Deviations that a normal loss exceeds with probability 1 - confidence: 1.645 at 0.95."""
-    return _STANDARD.inv_cdf(confidence)
+    """VaR of a normal loss with mean 0 and standard deviation 1: 1.645 at 0.95 (RiskMetrics 1996)."""
+    return NormalDist().inv_cdf(confidence)
 
 
 @lru_cache(maxsize=64)
 def normal_shortfall(confidence: float) -> float:
-    """Mean deviations of a normal loss beyond its quantile, pdf(z) / (1 - confidence): 2.063 at 0.95."""
+    """Expected shortfall of the same loss, pdf(z) / (1 - confidence): 2.063 at 0.95.
+
+    Source: A. McNeil, R. Frey, P. Embrechts, Quantitative Risk Management (2015), example 2.14.
+    """
     z = normal_quantile(confidence)
     return exp(-0.5 * z * z) / sqrt(2.0 * pi) / (1.0 - confidence)
-
-
-def normal_var(sd: float, confidence: float) -> float:
-    """VaR of a normal loss with mean 0 and standard deviation `sd`, in its unit (RiskMetrics 1996)."""
-    return normal_quantile(confidence) * sd
-
-
-def normal_cvar(sd: float, confidence: float) -> float:
-    """Expected shortfall of the same loss (A. McNeil, R. Frey, P. Embrechts, Quantitative Risk Management, 2015,
-    example 2.14)."""
-    return normal_shortfall(confidence) * sd
 
 
 def ewma_deviation(series: Floats, decay: float = DECAY) -> float:

@@ -112,7 +112,7 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
             return Verdict(short_way, reason, ctx, account, limits)
     lots, again = _pass(ctx, account, asked, limits, switch, reason)
     while again:
-        # rows of returns depend on what is asked; fewer symbols may use more of them
+        # the rows of returns depend on the requested symbols; fewer symbols may leave more rows
         lots, again = _pass(ctx, account, lots, limits, switch, reason)
     return Verdict(lots, reason, ctx, account, limits)
 
@@ -165,7 +165,7 @@ def _reducing(ctx: Context, account: Account, wanted: Floats, opposite: Bools, r
     left = np.floor(np.maximum(account.closable(), 0.0))
     size = np.abs(wanted) * opposite
     reason[size > left] = Reason.ZERO_CROSSING
-    # what is not a number is refused by then
+    # NaN was refused before
     size = np.fmin(size, left)
     if not ctx.all_priced:
         reason[opposite & ~ctx.priced] = Reason.PRICE_MISSING
@@ -190,7 +190,7 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
         down = float(account.down.dot(px))
     paid, covered = (1.0 + limits.collar) * (1.0 + fee), (1.0 + limits.reduce_collar) * (1.0 + fee)
     up_loss = max(up * (paid - 1.0), account.up_cash - up)
-    # an open sale may be of what is held or of what is not: it was sent with one collar or the other
+    # an open sale may reduce a position or open a short one: it has one collar or the other
     sold_at = max(limits.collar, limits.reduce_collar)
     open_loss = up_loss + down * (sold_at + fee) if account.open_loss is None else account.open_loss
     open_fee, proceeds = (up + down) * fee, down * (1.0 - fee)
@@ -202,7 +202,7 @@ def _extents(ctx: Context, account: Account, reducing: Floats | None, rules: Rul
         covers, sales = float(bought.dot(px)), float(sold.dot(px))
         traded = covers + sales
     low_equity = account.equity - open_loss
-    # an exposure and an equity belong to one state: only what exceeds the most that equity can be is surely breached
+    # exposure and equity belong to one state: only a value beyond the bound at the highest equity is surely a breach
     before = account.equity + account.open_gain
     n = rules.size
     worst = np.empty(2 * n)

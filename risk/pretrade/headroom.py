@@ -1,6 +1,7 @@
 """The largest order per symbol that passes, and the values of each limit for one symbol.
 
-All sizes come from gate calls with very large orders; no limit is implemented a second time.
+All sizes come from gate calls with very large orders; no limit is implemented a second time. In this module, `lots` are
+float64[N] by column of the universe, signed; money is in account currency.
 """
 
 from math import inf, isclose
@@ -61,7 +62,7 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
 def most_under(ctx: Context, account: Account, limits: Limits, key: str, column: int, side: int) -> Most:
     """As `most` for one limit: others that can be off are off, and cash applies only to `cash`."""
     if key != "cash":
-        # cash is always on; a book that has enough of it is stopped by the limit that is asked about
+        # cash is always on: with enough of it only the limit `key` can cut the order
         account = replace(account, cash=account.cash + VAST * VAST * max(account.equity, 1.0))
     return most(ctx, account, only(limits, key), column, side)
 

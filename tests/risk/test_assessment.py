@@ -80,8 +80,8 @@ def test_every_figure_is_that_of_the_measure_on_its_own() -> None:
     modified = tails.cornish_fisher(-series, 0.95)
     expected = {
         "historical": (portfolio.historical_var(-series, 0.95), portfolio.historical_cvar(-series, 0.95)),
-        "parametric": (tails.normal_var(shrunk, 0.95), tails.normal_cvar(shrunk, 0.95)),
-        "ewma": (tails.normal_var(weighed, 0.95), tails.normal_cvar(weighed, 0.95)),
+        "parametric": (shrunk * tails.normal_quantile(0.95), shrunk * tails.normal_shortfall(0.95)),
+        "ewma": (weighed * tails.normal_quantile(0.95), weighed * tails.normal_shortfall(0.95)),
         "cornish_fisher": (float(modified[0]), float(modified[1])),
         "filtered": (portfolio.historical_var(then, 0.95), portfolio.historical_cvar(then, 0.95)),
     }

@@ -1,4 +1,4 @@
-"""What a risk report holds. Fractions, not percent; money is exact text."""
+"""The structs of a risk report. Ratios are fractions, not percent; money is exact text; curves are (ns UTC, value)."""
 
 from msgspec import Struct
 

@@ -153,7 +153,10 @@ SPANS: Final = {"day": 1, "week": 7, "month": 30, "quarter": 91, "year": 365}
 def spans_of(
     curves: Curves, alerts: Sequence[tuple[int, str]], since: int, until: int, risk_free_annual: RiskFree
 ) -> list[Span]:
-    """This report's span, then day, week, month, quarter, year and all, each ending with it."""
+    """The spans (since, until] of a report, then the last day, week, month, quarter, year and all samples to `until`.
+
+    `alerts` are (ns UTC, level); `risk_free_annual` has a value for each return or one for all.
+    """
     spans = [("this report", since)] + [(name, until - days * DAY_NS) for name, days in SPANS.items()] + [("all", 0)]
     return [span_of(name, curves.ts, curves.returns, alerts, begin, until, risk_free_annual) for name, begin in spans]
 

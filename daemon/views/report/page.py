@@ -15,6 +15,8 @@ from quantd.adapters.store.read_models import SwitchMove
 from quantd.daemon.views.overview import LimitNow
 from quantd.daemon.views.report.contents import AgentPart, LimitLine, Report, Span
 from quantd.daemon.views.report.drawing import STYLE, chart
+from quantd.risk.assessment import METHODS
+from quantd.trading.display_text import instant_text
 
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
 MORE: Final = (
@@ -22,7 +24,6 @@ MORE: Final = (
     ".head .n{text-align:left}svg.s{width:10rem;height:1.6rem;display:block}section{margin:0 0 1rem}"
     "td,th{vertical-align:top}"
 )
-METHODS: Final = ("historical", "parametric", "ewma", "cornish_fisher", "filtered")
 PERCENT: Final = "{:.2%}"
 NUMBER: Final = "{:.2f}"
 COUNT: Final = "{:,}"
@@ -106,12 +107,8 @@ def _header(report: Report) -> str:
 def _line(points: Sequence[tuple[int, float]], color: str, scale: float = 1.0) -> str:
     if len(points) < 2:
         return "<p>too few samples to draw</p>"
-    days = [_day(ts) for ts, _ in points]
+    days = [instant_text(ts)[:10] for ts, _ in points]
     return chart(np.array([scale * value for _, value in points]), days, color)
-
-
-def _day(ts: int) -> str:
-    return str(np.datetime64(ts, "ns").astype("datetime64[D]"))
 
 
 def _equity(report: Report) -> str:

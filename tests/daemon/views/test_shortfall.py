@@ -128,7 +128,7 @@ def test_the_parts_of_what_was_worked_add_up_to_paper_less_real(style) -> None:
     found = fold(world.universe, log.entries)
     plan = next(p for p in (e for data in log.entries for e in _effects(data)) if isinstance(p, Planned))
     lots = int(np.frombuffer(plan.allowed, "<i8")[0])
-    cost = found.of_whole(plan.ts, 0)
+    cost = found.of_whole(found.wholes[plan.ts, 0])
     fills = [e for data in log.entries for e in _effects(data) if isinstance(e, Filled)]
     (end,) = {round(found.wholes[plan.ts, 0].end_nano / 1e9, 2)}
     paper = lots * (Fraction(str(end)) - Fraction(str(plan_price(plan))))
