@@ -159,7 +159,8 @@ def main() -> None:
     for row in rows:
         ratio = row["torch_p50_us"] / row["p50_us"]
         print(
-            f"{row['case']:40}{row['p50_us']:8.1f}{row['p99_us']:9.1f}{row['torch_p50_us']:11.1f}{row['torch_p99_us']:9.1f}{ratio:7.1f}"
+            f"{row['case']:40}{row['p50_us']:8.1f}{row['p99_us']:9.1f}"
+            f"{row['torch_p50_us']:11.1f}{row['torch_p99_us']:9.1f}{ratio:7.1f}"
         )
     print(f"{'measuring the observation, before each':40}{features50:8.1f}{features99:9.1f}")
 

@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -105,11 +106,17 @@ def reach(place: Place) -> Daemon:
     daemon = named(place)
     if daemon is None or not daemon.listens():
         raise Failure(
-            f"no daemon runs in {place.folder}: start one with `quantd run`, or name its folder with --state.\n"
-            f"To keep a stopped one from trading at its next start: touch {place.folder / 'HALT'}",
+            f"no daemon runs on the state folder {place.folder}: start one with `quantd run`, or name another folder "
+            f"with --state.\nTo block trading from the next start on, create a file: touch {place.folder / 'HALT'}",
             TRY_LATER,
         )
     return daemon
+
+
+def document_of(place: Place, path: str, stopped: Callable[[], object]) -> Any:
+    """The JSON document at a path of the daemon of this state folder, or `stopped()` as JSON without a daemon."""
+    daemon = running(place)
+    return daemon.get(path) if daemon is not None else msgspec.to_builtins(stopped())
 
 
 def posted(place: Place, path: str, body: object, type: type[T]) -> T:

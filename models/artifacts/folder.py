@@ -35,10 +35,10 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file atomically and durably, by way of a hidden file that ends in .partial."""
+def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Write a file atomically and durably, by way of a hidden file that ends in .partial; `mode` is before umask."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -67,7 +67,7 @@ class Trained(Policy, Protocol):
 
 
 class NoParams(Struct, frozen=True):
-    """The parameters of a policy without any."""
+    """The empty parameters of a policy that has none."""
 
 
 A = TypeVar("A", bound=Checked)

@@ -118,7 +118,8 @@ class Portfolio(gymnasium.Env[Observation, Any]):
         world = market or read_market(path, symbols, start, end, actions, features, warmup_days)
         allocations = grid(world.symbols, parts, cash) if action == "discrete" else None
         self.simulator: Final = Simulator(
-            world, batch=1, kind={"continuous": "simplex", "discrete": "discrete", "short": "box"}[action],  # type: ignore[arg-type]
+            world, batch=1,
+            kind={"continuous": "simplex", "discrete": "discrete", "short": "box"}[action],  # type: ignore[arg-type]
             allocations=allocations, reward=_plan(reward), episodes=episodes or Episodes(length, random),
             costs=costs, capital=capital, lot=lot,
         )  # fmt: skip

@@ -100,7 +100,8 @@ def slope_of(parameter: Tensor) -> Tensor:
 def layer(inputs: int, outputs: int, gain: float, random: torch.Generator) -> nn.Linear:
     """Return a layer with orthogonal weights (Saxe et al. 2014) and zero bias; draws from `random` only."""
     # On the generator's device: the same seed gives the same network, independent of the global generator.
-    made: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=random.device)  # type: ignore[no-untyped-call]
+    skip_init = nn.utils.skip_init
+    made: nn.Linear = skip_init(nn.Linear, inputs, outputs, device=random.device)  # type: ignore[no-untyped-call]
     nn.init.orthogonal_(made.weight, gain, generator=random)
     nn.init.zeros_(made.bias)
     return made

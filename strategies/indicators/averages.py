@@ -35,7 +35,7 @@ def trima(period: int) -> Outputs:
 
 
 def efficiency_ratio(period: int) -> Node:
-    """Return Kaufman's efficiency ratio (1995): net move over the sum of moves; 1 for a constant price."""
+    """Kaufman's efficiency ratio (1995): net move over the sum of moves; 1 for a constant price."""
 
     def efficient(made: Floats, gone: Floats) -> Floats:
         straight = (gone <= made) | (gone == 0.0)

@@ -130,9 +130,7 @@ def _central(name: str, term: np.ufunc, finish: Callable[[Floats, int, Floats], 
 
 def variance(ddof: int) -> Kernel:
     """Return the variance about the window's own mean, divided by width - ddof."""
-    return _central(
-        f"variance{ddof}", np.square, lambda total, width, mean: _settled(total / (width - ddof), mean)
-    )
+    return _central(f"variance{ddof}", np.square, lambda total, width, mean: _settled(total / (width - ddof), mean))
 
 
 VARIANCE: Final = variance(0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import numpy as np
 import typer
 
-from quantd.daemon.cli.command import Command, Json, one_of
+from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import needs, note
 from quantd.daemon.cli.learn import plan_options
 from quantd.daemon.cli.learn.plan_options import plan_of, signals
@@ -54,15 +54,7 @@ class Luck:
 
 def tune_plan(
     plan: plan_options.PlanFile = None,
-    agent: Annotated[
-        str | None,
-        typer.Option(
-            parser=one_of(AGENTS),
-            metavar=f"[{'|'.join(AGENTS)}]",
-            help="The learner.",
-            show_default="the plan's, or ppo",
-        ),
-    ] = None,
+    agent: Annotated[str | None, plan_options.learner_of(AGENTS)] = None,
     profile: plan_options.Profile = "",
     trials: Annotated[
         int, typer.Option("--n-trials", min=1, help="Number of trials, those of earlier sittings included.")

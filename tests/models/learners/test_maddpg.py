@@ -266,7 +266,7 @@ def test_training_on_desks_of_a_market_resumes_to_the_same_bits(network: str) ->
     wanted, state = whole.state(), resumed.state()
     assert {"env.desk__returns", "env.row", "replay.rows"} <= set(wanted)
     for name, value in wanted.items():
-        same = torch.equal(value, state[name]) if isinstance(value, Tensor) else value == state[name]  # type: ignore[arg-type]
+        same = torch.equal(value, state[name]) if isinstance(value, Tensor) else value == state[name]
         assert same, name
     assert not torch.equal(half.network.vector, whole.network.vector)
 

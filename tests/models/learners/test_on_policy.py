@@ -161,7 +161,7 @@ def test_resumed_training_gives_the_same_bits_as_training_in_one_go(name: str) -
     state = resumed.state()
     assert state.keys() == whole.keys()
     for key, value in whole.items():
-        same = torch.equal(value, state[key]) if isinstance(value, Tensor) else value == state[key]  # type: ignore[arg-type]
+        same = torch.equal(value, state[key]) if isinstance(value, Tensor) else value == state[key]
         assert same, key
 
 

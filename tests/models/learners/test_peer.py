@@ -40,7 +40,7 @@ def shares(name: str, problem: str, seeds: tuple[int, ...]) -> tuple[list[float]
 def test_half_way_both_are_as_near_the_best_within_the_peers_spread(name: str, problem: str) -> None:
     ours, theirs = shares(name, problem, SEEDS)
     mean = sum(ours) / len(ours)
-    print(f"{name}, {problem}: ours {sorted(ours)}, SB3 {sorted(theirs)}")  # noqa: T201  (a long form shows its figures)
+    print(f"{name}, {problem}: ours {sorted(ours)}, SB3 {sorted(theirs)}")  # noqa: T201
     assert mean >= min(theirs) - 0.02
 
 

@@ -71,7 +71,7 @@ def test_profiles_are_what_was_asked_for() -> None:
         assert plan.market.diversity.dynamic
     assert full.sight.window == 60
     assert full.steps == 300 * 252 * 5
-    assert (lite.learner.network, lite.learner.hidden, lite.learner.batch) == ("mlp", (128, 64), 64)  # type: ignore[union-attr]
+    assert (lite.learner.network, lite.learner.hidden, lite.learner.batch) == ("mlp", (128, 64), 64)
     assert lite.steps == 200 * 252 * 4
     assert not lite.market.diversity.dynamic
     for plan in (full, lite, wide):

@@ -124,7 +124,7 @@ def test_seeds_fitted_in_processes_are_those_fitted_here_to_the_bit() -> None:
     assert here.results == there.results
     assert here.results[0] != here.results[1]
     assert not any(isinstance(each, Failed) for each in here.results.values())
-    assert [each.score for each in there.told_of[0]] == [each.score for each in here.told_of[0]]  # type: ignore[attr-defined]
+    assert [each.score for each in there.told_of[0]] == [each.score for each in here.told_of[0]]
     assert torch.get_num_threads() == 1
 
 
