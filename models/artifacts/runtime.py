@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from quantd.models.artifacts.folder import first_line
 from quantd.models.artifacts.inspection import graph_fault
-from quantd.models.artifacts.manifest import ArtifactError, Manifest
+from quantd.models.artifacts.manifest import ArtifactError, Golden, Manifest
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
@@ -115,6 +115,20 @@ class Runtime(Generic[A]):
         out = np.zeros(len(weights))
         out[self._order] = weights
         return out
+
+
+def probe_of(
+    folder: Path, golden: Golden, lookback: int, least: int, answers: int, data: bytes
+) -> tuple[Floats, Floats]:
+    """Return the returns float64[lookback, assets] and the `answers` numbers in `data`, the content of golden.bin.
+
+    Raises ArtifactError for another lookback or size, and for fewer than `least` assets.
+    """
+    cells = golden.lookback * golden.assets
+    if golden.lookback != lookback or golden.assets < least or len(data) != 8 * (cells + answers):
+        raise ArtifactError(f"{folder / 'golden.bin'}: {len(data)} bytes are not {golden.lookback} x {golden.assets}")
+    values = np.frombuffer(data, dtype="<f8")
+    return values[:cells].reshape(golden.lookback, golden.assets), values[cells:]
 
 
 @contextmanager

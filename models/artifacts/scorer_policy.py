@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from quantd.models.artifacts.folder import read
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ScorerManifest
-from quantd.models.artifacts.runtime import TOLERANCE, NoParams, Runtime, check_probe, open_session, probing
+from quantd.models.artifacts.runtime import TOLERANCE, NoParams, Runtime, check_probe, open_session, probe_of, probing
 from quantd.models.observation.return_features import columns_of, measure, spec_fault, spec_hash
 from quantd.strategies.policies.params import parse
 from quantd.trading.market import Floats
@@ -30,21 +30,11 @@ def load(folder: Path) -> ScorerArtifact:
     manifest, contents = read(folder, ScorerManifest)
     if manifest.features_hash != spec_hash(manifest.features):
         raise ArtifactError(f"{folder / MANIFEST}: features_hash is not that of its features")
-    fault = spec_fault(manifest.features)
-    if fault:
+    if fault := spec_fault(manifest.features):
         raise ArtifactError(f"{folder / MANIFEST}: it needs {fault}; train it again")
-    golden, data = manifest.golden, contents["golden.bin"]
-    cells = golden.lookback * golden.assets
-    if golden.lookback != manifest.features.lookback or golden.assets < 1 or len(data) != 8 * (cells + golden.assets):
-        raise ArtifactError(f"{folder / 'golden.bin'}: {len(data)} bytes are not {golden.lookback} x {golden.assets}")
-    values = np.frombuffer(data, dtype="<f8")
-    return ScorerArtifact(
-        folder=folder,
-        manifest=manifest,
-        graph=contents["policy.onnx"],
-        golden_returns=values[:cells].reshape(golden.lookback, golden.assets),
-        golden_weights=values[cells:],
-    )
+    golden, lookback = manifest.golden, manifest.features.lookback
+    returns, weights = probe_of(folder, golden, lookback, 1, golden.assets, contents["golden.bin"])
+    return ScorerArtifact(folder, manifest, contents["policy.onnx"], returns, weights)
 
 
 class LearnedPolicy(Runtime[ScorerArtifact]):

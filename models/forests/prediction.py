@@ -10,7 +10,7 @@ from msgspec import Struct
 from quantd.models.artifacts import folder as folders
 from quantd.models.artifacts.inspection import GraphFault
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ForestKind, ForestManifest
-from quantd.models.artifacts.runtime import TOLERANCE, check_probe, open_session, probing
+from quantd.models.artifacts.runtime import TOLERANCE, check_probe, open_session, probe_of, probing
 from quantd.models.forests.forest_features import Past, features_of, look, see
 from quantd.models.forests.trees import INPUT, OUTPUT, read
 from quantd.models.observation.return_features import spec_hash
@@ -55,8 +55,7 @@ def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
     """
     where = folder / MANIFEST
     manifest, contents = folders.read(folder, ForestManifest)
-    fault = _fault(manifest)
-    if fault:
+    if fault := _fault(manifest):
         raise ArtifactError(f"{where}: {fault}")
     if predicts is not None and manifest.predicts != predicts:
         raise ArtifactError(f"{where}: it predicts {manifest.predicts}; one that predicts {predicts} is needed here")
@@ -72,20 +71,10 @@ def load(folder: Path, predicts: ForestKind | None = None) -> ForestArtifact:
     reach = len(trees.roots) * float(np.abs(trees.leaves).max())
     if reach > REACH[manifest.predicts]:
         raise ArtifactError(f"{folder / 'policy.onnx'}: its leaves add up to {reach:.3g}, which nothing can be")
-    golden, data = manifest.golden, contents["golden.bin"]
+    golden, lookback = manifest.golden, manifest.features.lookback
     answers = golden.assets * (golden.assets - 1) // 2 if manifest.predicts == "correlation" else golden.assets
-    cells = golden.lookback * golden.assets
-    if golden.lookback != manifest.features.lookback or golden.assets < 2 or len(data) != 8 * (cells + answers):
-        raise ArtifactError(f"{folder / 'golden.bin'}: {len(data)} bytes are not {golden.lookback} x {golden.assets}")
-    values = np.frombuffer(data, dtype="<f8")
-    return ForestArtifact(
-        folder=folder,
-        manifest=manifest,
-        graph=contents["policy.onnx"],
-        golden_returns=values[:cells].reshape(golden.lookback, golden.assets),
-        golden_answers=values[cells:],
-        seconds=_seconds(folder / TIMING),
-    )
+    returns, answered = probe_of(folder, golden, lookback, 2, answers, contents["golden.bin"])
+    return ForestArtifact(folder, manifest, contents["policy.onnx"], returns, answered, _seconds(folder / TIMING))
 
 
 def _fault(manifest: ForestManifest) -> str:

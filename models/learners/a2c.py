@@ -9,7 +9,6 @@ from quantd.models.learners.on_policy import NetworkPlan, OnPolicy
 from quantd.models.learners.optimisers import RmsProp
 from quantd.models.learners.record import GAMMA, WIDTHS, Between, Learner, OneOf
 from quantd.models.learners.rollout import Now, Rollout
-from quantd.models.market.vector_env import Kind
 
 
 class A2cPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
@@ -36,18 +35,14 @@ class A2cPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
 class A2c(OnPolicy):
     """Learns in any VectorEnv; a rollout is `plan.horizon` steps of all its environments."""
 
+    plan: A2cPlan
     losses = ("policy", "value", "entropy")
     rollouts_a_report = 100
     """A rollout is short, and a report costs as much as an update."""
 
-    def __init__(
-        self, plan: A2cPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
-    ) -> None:
-        super().__init__(plan, observation_size, action_size, kind, seed, device)
-        self.plan, self.horizon = plan, plan.horizon
-        self.optimiser = RmsProp(
-            self.network.vector, plan.learning_rate, plan.rms_epsilon, plan.max_grad_norm, plan.rms_decay
-        )
+    def _optimiser(self) -> RmsProp:
+        plan = self.plan
+        return RmsProp(self.network.vector, plan.learning_rate, plan.rms_epsilon, plan.max_grad_norm, plan.rms_decay)
 
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
         """Descend value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means over rows."""

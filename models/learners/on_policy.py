@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 import torch
@@ -42,21 +42,23 @@ class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class OnPolicy:
     """A learner of rollouts of `horizon` steps of all environments. It draws from its own generator only.
 
-    A subclass adds `horizon`, `optimiser`, and `_update`, which returns `losses` of one rollout.
+    A subclass adds the type of `plan`, which has `horizon`, `_optimiser`, and `_update`, which returns `losses` of one
+    rollout.
     """
 
     losses: ClassVar[tuple[str, ...]]
     rollouts_a_report: ClassVar[int] = 1
-    horizon: int
-    optimiser: Adam | RmsProp
+    plan: Any
 
     def __init__(
-        self, plan: NetworkPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str
+        self, plan: NetworkPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
+        self.plan = plan
         self.seed: Final = seed
         self.random: Final = torch.Generator(device).manual_seed(seed)
         self.family: Final[Family] = family(kind, action_size, plan.simplex)
         self.network: Final[ActorCritic] = _network(plan, observation_size, self.family, self.random)
+        self.optimiser: Final = self._optimiser()
         self.steps = 0
         self._asked: Tensor | None = None
         self._now: Now | None = None
@@ -108,7 +110,7 @@ class OnPolicy:
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
         """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
-        rollout, now = Rollout(env, self.horizon), self.enter(env)
+        rollout, now = Rollout(env, self.plan.horizon), self.enter(env)
         returns: list[Tensor] = []
         began, counted, count = time.perf_counter(), self.steps, 0
         while self.steps < steps:
@@ -150,6 +152,10 @@ class OnPolicy:
         self._env = None
         self._asked = None
         self.optimiser.load(part(tensors, "optimiser."))
+
+    def _optimiser(self) -> Adam | RmsProp:
+        """Return the optimiser of `network`."""
+        raise NotImplementedError
 
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
         raise NotImplementedError

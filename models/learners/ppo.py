@@ -14,7 +14,6 @@ from quantd.models.learners.on_policy import NetworkPlan, OnPolicy
 from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.record import GAMMA, LEARNING_RATE, WIDTHS, Between, Learner
 from quantd.models.learners.rollout import Now, Rollout
-from quantd.models.market.vector_env import Kind
 
 
 class PpoPlan(NetworkPlan, frozen=True, forbid_unknown_fields=True):
@@ -99,14 +98,12 @@ def slopes(judged: Evaluation, value: Tensor, batch: Batch, plan: PpoPlan, tell:
 class Ppo(OnPolicy):
     """Learns in any VectorEnv; a rollout is `plan.horizon` steps of all its environments."""
 
+    plan: PpoPlan
     losses = ("policy", "value", "entropy", "approx_kl", "clipped")
 
-    def __init__(
-        self, plan: PpoPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
-    ) -> None:
-        super().__init__(plan, observation_size, action_size, kind, seed, device)
-        self.plan, self.horizon = plan, plan.horizon
-        self.optimiser = Adam(self.network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
+    def _optimiser(self) -> Adam:
+        plan = self.plan
+        return Adam(self.network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
 
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
         """Return the losses float[5], means over the last epoch."""

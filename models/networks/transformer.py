@@ -128,7 +128,6 @@ class Encoder(nn.Module):
             raise ValueError(f"a transformer reads sessions: {layout} in {observation_size} entries")
         self.layout: Final = layout
         self.width: Final = sizes.width
-        self.copies: Final = copies
         self.observation_size: Final = observation_size
         self.outputs: Final = sizes.width + layout.assets * layout.features + observation_size - layout.market
         assets, window, width = layout.assets, layout.window, sizes.width

@@ -60,21 +60,12 @@ class Watch(Protocol[M_contra, R_contra]):
     def ended(self, number: int, outcome: R_contra | Failed) -> None: ...
 
 
-class Executor(Protocol):
-    """Runs `work` on every argument, and returns when all have ended."""
-
-    workers: int
-    shares_disk: bool
-    """Whether work sees this machine's files."""
-
-    def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None: ...
-
-
 class Here:
     """Runs work sequentially in this process."""
 
     workers: int = 1
     shares_disk: bool = True
+    """Whether work sees this machine's files."""
 
     def run(self, work: Callable[[A, Callable[[M], bool]], R], arguments: Iterator[A], watch: Watch[M, R]) -> None:
         for number, argument in enumerate(arguments):
@@ -116,8 +107,6 @@ class Processes:
 
 
 class _Worker:
-    """One process and its connection."""
-
     def __init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")
         self.line, theirs = spawn.Pipe()
@@ -282,6 +271,10 @@ def _ray() -> Any:
     import ray
 
     return ray
+
+
+Executor = Here | Processes | Cluster
+"""Its `run` calls `work` on every argument, and returns when all have ended."""
 
 
 def executor(on: str, workers: int, address: str = "") -> Executor:

@@ -115,11 +115,16 @@ def there(folder: Path) -> list[Path]:
     return sorted(path.with_suffix("") for path in folder.glob("step-*.json"))
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints, and incomplete files."""
-    for path in there(folder)[:-keep]:
+def remove(*paths: Path) -> None:
+    """Remove the checkpoints at paths without suffix."""
+    for path in paths:
         path.with_suffix(".json").unlink(missing_ok=True)
         path.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints, and incomplete files."""
+    remove(*there(folder)[:-keep])
     for left in folder.glob("*.partial"):
         left.unlink(missing_ok=True)
 

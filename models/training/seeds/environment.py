@@ -19,25 +19,20 @@ def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations 
     return grid(symbols, market.parts, market.cash) if market.kind == "discrete" else None
 
 
-def _accounts(of: MarketPlan, market: Market, seed: int) -> Simulator | Desks:
-    if of.seats:
-        return Desks(
-            market, of.seats, desks=of.batch // len(of.seats), diversity=of.diversity, reward=of.reward, costs=of.costs,
-            episodes=of.episodes, seed=seed,
-        )  # fmt: skip
-    return Simulator(
-        market, batch=of.batch, kind=of.kind, allocations=allocations_of(of, market.symbols), reward=of.reward,
-        episodes=of.episodes, costs=of.costs, capital=of.capital, gross=of.gross, seed=seed,
-    )  # fmt: skip
-
-
 class Ground:
     """B accounts of `market`, with sums of reward terms, turnover, cost and drawdown since the last `means`."""
 
     kind: Kind
 
     def __init__(self, plan: Plan, market: Market, seed: int) -> None:
-        self.accounts: Final = _accounts(plan.market, market, seed)
+        of = plan.market
+        self.accounts: Final = Desks(
+            market, of.seats, desks=of.batch // len(of.seats), diversity=of.diversity, reward=of.reward, costs=of.costs,
+            episodes=of.episodes, seed=seed,
+        ) if of.seats else Simulator(
+            market, batch=of.batch, kind=of.kind, allocations=allocations_of(of, market.symbols), reward=of.reward,
+            episodes=of.episodes, costs=of.costs, capital=of.capital, gross=of.gross, seed=seed,
+        )  # fmt: skip
         self.simulator: Final = self.accounts.simulator if isinstance(self.accounts, Desks) else self.accounts
         self.batch, self.kind, self.device = self.simulator.batch, self.simulator.kind, self.simulator.device
         self.observation_size, self.action_size = self.simulator.observation_size, self.simulator.action_size

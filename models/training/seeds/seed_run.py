@@ -37,15 +37,12 @@ class Progress(Struct, frozen=True):
     seed: int
     steps: int
     steps_per_s: float
-    losses: dict[str, float]
-    mean_return: float
-    """Of episodes that ended since the previous report, in normalised rewards; NaN without any."""
     score: float | None
     """Sharpe ratio on the validation part; None without an evaluation, or without a ratio."""
     best: float | None
     """The best score so far; None before the first."""
     metrics: dict[str, float]
-    """All figures, as in metrics.csv; NaN where not measured."""
+    """All figures, losses and returns included, as in metrics.csv; NaN where not measured."""
     looked: bool = False
     """Whether the validation part was evaluated this time."""
 
@@ -118,16 +115,14 @@ class _Course:
             self._files = Files(self._folder, None if fresh else self.place.step)
             self._files.log_params(described(self.plan))
             if fresh:
-                for left in (*checkpoints.there(self._folder), self._folder / BEST):
-                    left.with_suffix(".json").unlink(missing_ok=True)
-                    left.with_suffix(".safetensors").unlink(missing_ok=True)
+                checkpoints.remove(*checkpoints.there(self._folder), self._folder / BEST)
         if fresh and self.plan.clone:
             imitate(self.plan, self.markets, self.learner, self.ground)
 
     def told(self, report: Report) -> bool:
         """Process a learner's report. Returns True to end it."""
         plan, place = self.plan, self.place
-        steps, losses = report.steps, report.losses
+        steps = report.steps
         if not sound(self.learner):
             raise Diverged(f"after {steps} steps: weights are not finite")
         more = self.ground.means()
@@ -142,9 +137,7 @@ class _Course:
         metrics = figures(report, more)
         if self._files is not None:
             self._files.log_metrics(metrics, steps)
-        asked = self._report(
-            Progress(place.seed, steps, report.steps_per_s, losses, report.mean_return, score, best, metrics, due)
-        )
+        asked = self._report(Progress(place.seed, steps, report.steps_per_s, score, best, metrics, due))
         ended = "end" if steps >= plan.steps else ""
         if not ended and plan.patience and place.stale >= plan.patience:
             ended = "patience"

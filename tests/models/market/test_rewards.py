@@ -129,7 +129,7 @@ def test_a_new_episode_forgets_the_moments_of_the_last() -> None:
     paid = reward(RewardPlan(kind="sharpe"), 2)
     fresh = paid(outcome([1.02, 1.02])).clone()
     paid(outcome([0.97, 0.97]))
-    paid.reset(torch.tensor([1]))
+    paid.moments.reset(torch.tensor([1]))
     again = paid(outcome([1.02, 1.02]))
     assert again[1] == fresh[1]
     assert again[0] != fresh[0]
