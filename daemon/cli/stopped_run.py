@@ -21,8 +21,7 @@ def at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> tup
     where = place(config, state, sets)
     records = where.records()
     run = where.reader().run.run
-    found = read(config, sets)
-    parts = parts_of(found, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
+    parts = parts_of(read(config, sets), time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
     seq, kept = newest_snapshot(records, run)
     shell, _ = refold(parts, records, run, where.folder, seq=seq, snapshot=kept)
     return shell, run, parts

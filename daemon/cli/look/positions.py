@@ -37,8 +37,7 @@ def _positions_at_rest(config: Path, state: Path | None, sets: Sets) -> dict[str
 
     shell, run, _ = at_rest(config, state, sets)
     shell.state.revalue()
-    found = overview.positions(shell.state)
-    return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": found}
+    return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": overview.positions(shell.state)}
 
 
 COMMAND: Final = Command("Look", 30, positions)

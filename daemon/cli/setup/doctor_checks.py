@@ -83,7 +83,6 @@ def _whole() -> Check:
 
 
 def _isolation() -> Check:
-    """Whether policy files run confined on this machine."""
     from quantd.daemon.policies.confinement import missing
 
     lacking = ", ".join(missing())
@@ -92,7 +91,6 @@ def _isolation() -> Check:
 
 
 def _sinks(config: Config) -> Iterator[Check]:
-    """Whether each sink of alerts has its secrets."""
     if not config.alerts.sinks:
         return
     from quantd.daemon.assembly.sinks import lacking_secrets
