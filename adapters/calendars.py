@@ -101,12 +101,12 @@ def sessions(
     if end < start:
         raise ValueError(f"sessions of {name}: the range ends ({end}) before it starts ({start})")
     if name == ALWAYS_OPEN:
-        return _without(_always_open(day_ns(start), day_ns(end)), closed)
+        days = tuple(range(day_ns(start), day_ns(end) + 1, DAY_NS))
+        return _without(Sessions(ALWAYS_OPEN, "UTC", days, days, tuple(d + DAY_NS for d in days)), closed)
     # Whole years, so that small changes of the configured dates meet the same cache file.
     wide = _whole_years(name, start.year, end.year, cache)
     cut = slice(bisect_left(wide.day_ns, day_ns(start)), bisect_right(wide.day_ns, day_ns(end)))
-    found = Sessions(wide.name, wide.zone, wide.day_ns[cut], wide.open_ns[cut], wide.close_ns[cut])
-    return _without(found, closed)
+    return _without(Sessions(wide.name, wide.zone, wide.day_ns[cut], wide.open_ns[cut], wide.close_ns[cut]), closed)
 
 
 def _without(found: Sessions, closed: Collection[date]) -> Sessions:
@@ -116,11 +116,6 @@ def _without(found: Sessions, closed: Collection[date]) -> Sessions:
         return found
     columns = (found.day_ns, found.open_ns, found.close_ns)
     return Sessions(found.name, found.zone, *(tuple(compress(column, keep)) for column in columns))
-
-
-def _always_open(first: int, last: int) -> Sessions:
-    days = tuple(range(first, last + 1, DAY_NS))
-    return Sessions(ALWAYS_OPEN, "UTC", days, days, tuple(d + DAY_NS for d in days))
 
 
 @lru_cache(maxsize=64)

@@ -100,7 +100,7 @@ def trading(sessions: list[list[Entry]], busy: bool) -> tuple[float, float]:
                     seq += 1
             rows = fold.take()
             folding += time.perf_counter() - start
-            entries = [codec.encode(*entry) for part in sessions[k : k + 500] for entry in part]  # type: ignore[arg-type]
+            entries = [codec.encode(*entry) for part in sessions[k : k + 500] for entry in part]
             start = time.perf_counter()
             store.commit(Batch(RUN, first, entries, 0, rows))
             writing += time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Ranks policies: each runs alone over the same market, after costs, with equal weight as benchmark.
+"""Ranks policies by Sharpe ratio: each is backtested alone on the same bars, after costs; benchmark is equal weight.
 
 Each decision uses only past data, and no parameter is fitted to the reported period.
 """

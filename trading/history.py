@@ -138,7 +138,10 @@ class History:
             self.pending[key] = np.where(fresh, close, row)
 
     def action(self, key: int, column: int, ratio: float, dividend: float) -> None:
-        """Record a split (new shares per old) or a dividend (per old share) with ex date `key`."""
+        """Record a symbol's split `ratio` (new shares per old; 1 for none) and `dividend` (per old share; 0 for none).
+
+        `column` is the symbol's, `key` the session of the ex date.
+        """
         self.known_actions.append((column, ratio, dividend))
         self.sync_actions.append((key, column, ratio, dividend))
         if self.bars is not None:

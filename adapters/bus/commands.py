@@ -91,8 +91,7 @@ _encode = msgspec.json.Encoder().encode
 def canonical(topic: str, command: BusCommand) -> bytes:
     """Return the signed text: topic and every field but the signature, one per line, so that no two texts are equal."""
     c = command
-    lines = (topic, c.v, c.id, c.ts, c.expires, c.command, c.agent, c.reason, c.who)
-    return "\n".join(map(str, lines)).encode()
+    return "\n".join(map(str, (topic, c.v, c.id, c.ts, c.expires, c.command, c.agent, c.reason, c.who))).encode()
 
 
 def signature(key: str, topic: str, command: BusCommand) -> str:

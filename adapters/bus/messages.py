@@ -219,7 +219,7 @@ class Composer:
 
     def _asked_by(self, basket: OrderBasket, plan: Planned) -> list[str]:
         """Return, per row, the agents whose allowed change has the direction of the order, joined by +."""
-        allowed = [(self._who(a.agent), _ints(a.allowed)) for a in plan.agents]
+        allowed = [(self._who(a.agent), np.frombuffer(a.allowed, dtype="<i8").tolist()) for a in plan.agents]
         return [
             "+".join(who for who, lots_of in allowed if lots_of[s] * lots > 0)
             for s, lots in zip(basket.sym, basket.lots, strict=True)
@@ -309,10 +309,6 @@ class Composer:
             books={self._who(k): money_text(micro) for k, micro in enumerate(effect.books)},
             positions=quantities(self.universe, self._lots),
         )
-
-
-def _ints(data: bytes) -> list[int]:
-    return np.frombuffer(data, dtype="<i8").tolist()
 
 
 def _measures(values: Mapping[str, tuple[float, float]]) -> dict[str, Measure]:

@@ -49,19 +49,15 @@ class Outbox(Shape):
 
     def pending(self, limit: int) -> Sequence[Outgoing]:
         """Return at most `limit` messages that were not acknowledged."""
-        ...
 
     def acknowledge(self, ids: Sequence[str]) -> None:
         """Record that the broker has these; the record is durable on return."""
-        ...
 
     def depth(self) -> int:
         """Return the number of queued messages."""
-        ...
 
     def dropped(self) -> int:
         """Return the number of messages dropped from a full queue."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +163,7 @@ class MqttBus:
     async def run(self) -> None:
         """Maintain the connection and drain the outbox until `stop`. Only cancellation ends it early."""
         # One thread for the outbox: it may have a SQLite connection, and its commits must not delay the loop.
-        with _Worker("quantd-outbox") as worker:
+        with _Worker(1, "quantd-outbox") as worker:
             counting = asyncio.create_task(self._count(worker), name="outbox depth")
             try:
                 async with asyncio.timeout(self._within_s if self._stopping.is_set() else None) as self._limit:
@@ -381,20 +377,14 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return found
 
 
-class _Worker:
-    """One thread for blocking calls. A cancelled call still runs to its end."""
-
-    def __init__(self, name: str) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
-
-    def __enter__(self) -> "_Worker":
-        return self
+class _Worker(ThreadPoolExecutor):
+    """A thread for blocking calls. A cancelled call still runs to its end; `with` does not wait for it."""
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.shutdown(wait=False, cancel_futures=True)
 
     async def call(self, function: Callable[[], T]) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+            return await asyncio.get_running_loop().run_in_executor(self, function)
         except Exception as why:
             raise OutboxFailed(f"{type(why).__name__}: {why}") from why

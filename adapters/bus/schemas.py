@@ -18,17 +18,13 @@ COMMANDS: Final[dict[str, type[Struct]]] = {"command": BusCommand, "command-answ
 """Payloads of the command topic and its answer topic."""
 
 
-def schema_text(name: str) -> str:
-    """Return the JSON Schema (2020-12) of one payload, as in its file."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"quantd {name}"}
-    return json.dumps(schema | msgspec.json.schema((TOPICS | COMMANDS)[name]), indent=2) + "\n"
-
-
 def write(folder: Path) -> None:
-    """Write one file per payload."""
+    """Write the JSON Schema (2020-12) of each payload to a file in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (*TOPICS, *COMMANDS):
-        (folder / f"{name}.json").write_text(schema_text(name), encoding="utf-8")
+    for name, kind in (TOPICS | COMMANDS).items():
+        head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"quantd {name}"}
+        text = json.dumps(head | msgspec.json.schema(kind), indent=2) + "\n"
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -90,8 +90,7 @@ class Exchange(Protocol):
 
 def market_of(markets: Mapping[str, Any], symbol: str, currency: str) -> str | None:
     """The exchange's name of a symbol, None without a market: BTC/USD, BTC-USD and BTC are the same."""
-    names = (symbol, symbol.replace("-", "/"), f"{symbol}/{currency}")
-    return next((name for name in names if name in markets), None)
+    return next((name for name in (symbol, symbol.replace("-", "/"), f"{symbol}/{currency}") if name in markets), None)
 
 
 async def connect(access: Access) -> Exchange:
@@ -204,3 +203,34 @@ async def patiently(exchange: Exchange, ask: Callable[[], Awaitable[Any]], patie
                 raise
         await asyncio.sleep(wait)
         pause = min(2 * pause, 5.0)
+
+
+WITHDRAWAL_QUERIES: Final[dict[str, tuple[str, Callable[[Mapping[str, Any]], bool]]]] = {
+    "binance": ("sapi_get_account_apirestrictions", lambda answer: bool(answer["enableWithdrawals"])),
+    "bybit": ("private_get_v5_user_query_api", lambda answer: "Withdraw" in answer["result"]["permissions"]["Wallet"]),
+    "okx": (
+        "private_get_account_config",
+        lambda answer: any("withdraw" in each["perm"].split(",") for each in answer["data"]),
+    ),
+}
+"""Exchange -> the name of its query in ccxt, and a function from the answer to whether the key may withdraw.
+
+The formats follow the documentation of Binance (GET /sapi/v1/account/apiRestrictions), Bybit (GET /v5/user/query-api)
+and OKX (GET /api/v5/account/config).
+"""
+
+
+async def may_withdraw(exchange: Exchange) -> bool | None:
+    """Return whether the key may withdraw; None where the exchange does not report it. Raises ccxt's errors.
+
+    An answer of unexpected form counts as permission, because it does not prove the contrary.
+    """
+    known = WITHDRAWAL_QUERIES.get(exchange.id)
+    if known is None:
+        return None
+    ask, means = known
+    answer = await getattr(exchange, ask)()
+    try:
+        return means(answer)
+    except (KeyError, TypeError, AttributeError):
+        return True

@@ -31,7 +31,6 @@ class Source(Protocol):
     @property
     def stamps(self) -> Stamps:
         """The stamp convention of its bars."""
-        ...
 
     @property
     def adjusted(self) -> bool: ...
@@ -41,11 +40,9 @@ class Source(Protocol):
 
         No bar is made up. Raises SourceError.
         """
-        ...
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """The known splits and dividends with an ex date in [start_ns, end_ns). Raises SourceError."""
-        ...
 
     async def close(self) -> None: ...
 
@@ -56,7 +53,6 @@ class TellsHalts(Protocol):
 
     def tell_halts(self, receiver: Callable[[Halted | Limited], None]) -> None:
         """Register the receiver, before `bars` is read."""
-        ...
 
 
 class Stream(Protocol):
@@ -67,7 +63,6 @@ class Stream(Protocol):
 
         Raises SourceError when the connection is lost. The reader then queries the missed bars and calls it again.
         """
-        ...
 
     async def close(self) -> None: ...
 

@@ -18,7 +18,6 @@ class OpenSink(Protocol):
 
     async def deliver(self, alert: Alert) -> None:
         """Return once the receiver has the alert. Any exception means that the same alert is delivered again later."""
-        ...
 
     async def close(self) -> None: ...
 

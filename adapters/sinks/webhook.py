@@ -44,9 +44,9 @@ class WebhookOptions(Struct, frozen=True):
 class Webhook:
     """Posts to one address. Every status from 200 to 299 is a delivery."""
 
-    def __init__(self, options: WebhookOptions, key: str) -> None:
+    def __init__(self, options: WebhookOptions, secrets: Mapping[str, str]) -> None:
         self._options = options
-        self._key = key.encode()
+        self._key = secrets["webhook_key"].encode()
         self._session: ClientSession | None = None
 
     async def deliver(self, alert: Alert) -> None:
@@ -75,14 +75,9 @@ class Webhook:
             await self._session.close()
 
 
-def webhook(options: WebhookOptions, secrets: Mapping[str, str]) -> Webhook:
-    """Open the webhook."""
-    return Webhook(options, secrets["webhook_key"])
-
-
 SINK: Final = Sink(
     "webhook",
     WebhookOptions,
-    "quantd.adapters.sinks.webhook:webhook",
+    "quantd.adapters.sinks.webhook:Webhook",
     secrets={"webhook_key": "key that signs alerts to the webhook"},
 )

@@ -20,7 +20,7 @@ import msgspec
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
-from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync
+from quantd.adapters.store.journal.chain import HeadFile, newest, sync
 from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
 from quantd.adapters.store.journal.queues import BUS
 from quantd.adapters.store.journal.records import Epoch, Records
@@ -116,8 +116,7 @@ class Store(Records):
             thread.shutdown()
             lock.release()
             raise
-        reading = partial(_reading, path, connect)
-        return cls(where, lock, writer, reading, thread, lease or Unleased(), folder)
+        return cls(where, lock, writer, partial(_reading, path, connect), thread, lease or Unleased(), folder)
 
     def begin(
         self, run: str, universe: Universe, *, agents: Sequence[str] = (), mode: str = "paper", ts: int = 0
@@ -295,15 +294,18 @@ def _prepare(
                 _bring_up(driver, path or str(where), revision, seat)
             refuse_held(driver, seat)
             if head.read() is None:
-                # a journal written from another state folder has its head file there
-                _begin_head(driver, head, claim is not None and path is None and led_elsewhere(driver, seat))
+                last = newest(driver)
+                # a journal written from another state folder has its head file there; any other missing head is damage,
+                # which the writer reports
+                if not last.number or (claim is not None and path is None and led_elsewhere(driver, seat)):
+                    head.write(last)
+                driver.rollback()
             return None if claim is None else take(driver, claim)
 
 
 def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> None:
     """Upgrade an older store to the newest revision when this only adds tables. Raises StoreVersion otherwise."""
-    steps = steps_from(revision)
-    changing = [f"{step.revision} ({step.text})" for step in steps if not step.adds_tables_only]
+    changing = [f"{step.revision} ({step.text})" for step in steps_from(revision) if not step.adds_tables_only]
     if changing:
         raise StoreVersion(
             f"the store is of revision {revision}, and {', '.join(changing)} changes what is in it: run `quantd "
@@ -313,19 +315,6 @@ def _bring_up(driver: Driver, where: str | Path, revision: str, seat: str) -> No
         refuse_held(driver, seat)
     driver.rollback()
     migrate(where)
-
-
-def _begin_head(driver: Driver, head: HeadFile, elsewhere: bool) -> None:
-    """Write the head of a new journal, or of the current journal if another state folder led the account before.
-
-    In any other case a missing head is damage, which the writer reports.
-    """
-    row = driver.execute("SELECT number, run, last_seq, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
-    driver.rollback()
-    if row is None:
-        head.write(Head(0, "", 0, GENESIS))
-    elif elsewhere:
-        head.write(Head(row[0], row[1], row[2], bytes(row[3])))
 
 
 def _json(value: object) -> str:

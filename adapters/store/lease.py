@@ -53,8 +53,7 @@ class Lease:
         self.lease_s = claim.lease_s
         self.fenced = ""
         """The reason why nothing can be committed any more; empty while this process leads."""
-        self._until_s = asked_s + claim.lease_s * SURE
-        self.renewed_s = asked_s
+        self.renewed(asked_s)
 
     def valid(self) -> bool:
         """Whether this process certainly still leads: no other can have taken the lease yet. Costs one clock read."""
@@ -108,7 +107,11 @@ def take(driver: Driver, claim: Claim) -> Lease:
     earlier writer has ended.
     """
     asked = since_boot_s()
-    _begin(driver, claim.lease_s)
+    driver.begin(durable=True)
+    if driver.dialect == "postgresql":
+        # the server ends the session of a writer suspended during a commit, after its lease
+        driver.execute(f"SET LOCAL lock_timeout = {int(claim.lease_s * 2000)}")
+        driver.execute("LOCK TABLE lease IN EXCLUSIVE MODE")
     try:
         refuse_held(driver, claim.seat)
         # suspended writers of this store must not resume as writers
@@ -177,14 +180,6 @@ class Renewing(threading.Thread):
     def end(self) -> None:
         self._stop_asked.set()
         self.join()
-
-
-def _begin(driver: Driver, lease_s: float) -> None:
-    driver.begin(durable=True)
-    if driver.dialect == "postgresql":
-        # the server ends the session of a writer suspended during a commit, after its lease
-        driver.execute(f"SET LOCAL lock_timeout = {int(lease_s * 2000)}")
-        driver.execute("LOCK TABLE lease IN EXCLUSIVE MODE")
 
 
 def _now(driver: Driver) -> str:

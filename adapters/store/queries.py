@@ -66,7 +66,7 @@ class Reader:
     def open(cls, where: str | Path, run: str | None = None) -> "Reader":
         """Open a run, by default the newest. Raises StoreFailing without one."""
         records = read_only(where)
-        return cls(engine_of(where), run_of(records, run), records)
+        return cls(engine_of(where), records.run(run), records)
 
     def orders(self, *, last: int | None = None, symbol: str | None = None, since: int = 0) -> list[Order]:
         """Return orders created at `since` or later, of `symbol`. Their reasons are codes of limits."""
@@ -238,8 +238,7 @@ class Reader:
             # Ids have no index: a scan of a million orders takes 0.2 s, and an index would slow every order.
             row = session.exec(select(OrderRow).where(OrderRow.run == self.run.run, OrderRow.id == id)).first()
         if row is None:
-            newest = [row.id for row in self._order_rows(NEAR_ORDERS)]
-            near = ", ".join(get_close_matches(id, newest, n=3, cutoff=0.0))
+            near = ", ".join(get_close_matches(id, [row.id for row in self._order_rows(NEAR_ORDERS)], n=3, cutoff=0.0))
             hint = f"; the nearest: {near}" if near else ""
             raise StoreFailing(f"there is no order {id} in run {self.run.run}{hint}. `quantd orders` lists them")
         return row
@@ -293,13 +292,3 @@ def engine_of(where: str | Path) -> Engine:
     engine = create_engine(f"sqlite:///file:{uri}?mode=ro&uri=true", poolclass=NullPool)
     event.listen(engine, "connect", lambda db, _: configure(db, read_only=True))
     return engine
-
-
-def run_of(records: Records, name: str | None) -> RunRecord:
-    """Return the run called `name`, or the newest. Raises StoreFailing."""
-    if name is not None:
-        return records.run(name)
-    found = records.runs()
-    if not found:
-        raise StoreFailing("the store has no run yet; `quantd run` begins one")
-    return found[-1]

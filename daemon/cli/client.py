@@ -106,8 +106,8 @@ def reach(place: Place) -> Daemon:
     daemon = named(place)
     if daemon is None or not daemon.listens():
         raise Failure(
-            f"no daemon runs in {place.folder}: start one with `quantd run`, or name its folder with --state.\n"
-            f"To keep a stopped one from trading at its next start: touch {place.folder / 'HALT'}",
+            f"no daemon runs on the state folder {place.folder}: start one with `quantd run`, or name another folder "
+            f"with --state.\nTo block trading from the next start on, create a file: touch {place.folder / 'HALT'}",
             TRY_LATER,
         )
     return daemon

@@ -104,10 +104,9 @@ def _text(document: Mapping[str, Any], section: str, key: str) -> str:
 def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
     """The store for reading, and the named run or the newest. Raises Failure."""
     from quantd.adapters.store.errors import StoreFailing
-    from quantd.adapters.store.queries import run_of
 
     records = where.records()
     try:
-        return records, run_of(records, run)
+        return records, records.run(run)
     except StoreFailing as why:
         raise Failure(str(why), USAGE) from None

@@ -12,11 +12,14 @@ from typing import Any
 from urllib.parse import quote
 
 from quantd.daemon.config.keys import Key, Pattern, all_keys, pattern_of
-from quantd.daemon.config.mistakes import Mistake, nearest
+from quantd.daemon.config.mistakes import ConfigError, Mistake, nearest
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.schema import Document
 
 PREFIX = "QUANTD_"
+
+SECRET_BYTES = 65_536
+"""A larger credential is the wrong file."""
 
 Keys = Mapping[Pattern, Key]
 """Every key of the file."""
@@ -162,12 +165,22 @@ def _nearest_key(place: str, parts: list[str], others: frozenset[str], keys: Key
 
 
 def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The secret `name`: a systemd credential first, then QUANTD_<NAME>; None when not given."""
+    """The secret `name`: a systemd credential first, then QUANTD_<NAME>; None when not given.
+
+    Raises ConfigError for a credential that is not a file of UTF-8 text of at most SECRET_BYTES.
+    """
     folder = environ.get("CREDENTIALS_DIRECTORY")
-    if folder:
-        file = pathlib.Path(folder) / name
-        if file.is_file():
-            return file.read_text(encoding="utf-8").strip()
+    if folder and (file := pathlib.Path(folder) / name).exists():
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(SECRET_BYTES + 1)
+            text = data.decode().strip()
+            fault = "is larger than 64 KiB" if len(data) > SECRET_BYTES else "has a zero byte" if "\0" in text else ""
+        except (OSError, UnicodeDecodeError) as why:
+            text, fault = "", f"cannot be read as text ({type(why).__name__})"
+        if fault:
+            raise ConfigError([Mistake(str(file), 0, name, fault, "check LoadCredential= of the unit")])
+        return text or None
     return environ.get(PREFIX + name.upper()) or None
 
 

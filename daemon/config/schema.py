@@ -141,10 +141,11 @@ class Broker(Section):
     A missing cost has its default, so that no backtest is free by omission; write 0 for no cost. `participation = 0`
     means no cap.
 
-    `venue` is the exchange of kind ccxt and `url` replaces its address. `timeout` is the longest wait for an answer.
-    `settle` is the time after sending within which the venue may not know an order yet. `reconcile` is the interval of
-    reconciliations. `differences` settles holdings that the books do not have: "" waits for an operator, "fence" leaves
-    them untraded, the name of an agent gives them to it. `cash_tolerance` is the allowed difference in cash.
+    `venue` names the exchange if kind is "ccxt"; `url` replaces its address. Durations are text ("10s"): `timeout` is
+    the longest wait for an answer; `settle` the time after sending within which the venue may not list an order yet;
+    `reconcile` the interval of reconciliations. `differences` decides about holdings at the venue that quantd's books
+    lack: "" waits for an operator, "fence" leaves them untraded, an agent's name assigns them to that agent.
+    `cash_tolerance` is the largest accepted difference in cash between venue and books, in currency.
     """
 
     kind: str = "paper"

@@ -118,7 +118,8 @@ class Portfolio(gymnasium.Env[Observation, Any]):
         world = market or read_market(path, symbols, start, end, actions, features, warmup_days)
         allocations = grid(world.symbols, parts, cash) if action == "discrete" else None
         self.simulator: Final = Simulator(
-            world, batch=1, kind={"continuous": "simplex", "discrete": "discrete", "short": "box"}[action],  # type: ignore[arg-type]
+            world, batch=1,
+            kind={"continuous": "simplex", "discrete": "discrete", "short": "box"}[action],  # type: ignore[arg-type]
             allocations=allocations, reward=_plan(reward), episodes=episodes or Episodes(length, random),
             costs=costs, capital=capital, lot=lot,
         )  # fmt: skip
@@ -152,7 +153,6 @@ def _row(observation: torch.Tensor) -> Observation:
 
 
 def _figures(simulator: Simulator, account: int) -> dict[str, Any]:
-    """Return the figures of an account's last step."""
     outcome, traded = simulator.outcome, simulator.traded
     assert outcome is not None
     figures = {
@@ -245,9 +245,6 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
 
     def render(self) -> None:
         """No-op: there is nothing to draw."""
-
-    def close(self) -> None:
-        """No-op: there is nothing to close."""
 
     def _split(self, observation: torch.Tensor) -> dict[str, Observation]:
         rows = cast(Observation, observation.to(torch.float32).numpy(force=True))

@@ -172,7 +172,11 @@ LIMITS: Final = (
         460,
         "the switch",
         "none",
-        (Refusal(22, "SWITCH", "the switch permits only reducing orders, or none"),),
+        (
+            Refusal(
+                22, "SWITCH", "the switch is at REDUCE (only orders that reduce a position pass) or HALT (none passes)"
+            ),
+        ),
     ),
     Limit(
         "halted",

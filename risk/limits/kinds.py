@@ -80,9 +80,11 @@ def _sides(size: int, long: float | Floats, short: float | Floats) -> Floats:
 
 
 class Family(NamedTuple):
-    """Gross exposure of all symbols with one label <= `bound` x equity, for each label from 1 to `names`; 0 is none.
+    """A bound for each group of symbols: the gross exposure of a group <= bound x equity.
 
-    `settled_bound` holds after all fills, `bound` in flight. `largest` is the largest number of symbols with one label.
+    `labels` int64[N] has the group of each symbol, 1 to `names`; 0 is in no group and without a bound. `bound` applies
+    while orders are open, at their worst fills; `settled_bound` after all fills. `largest` is the size of the largest
+    group, in symbols.
     """
 
     key: str

@@ -51,12 +51,12 @@ def drifted(weights: Floats, returns: Floats) -> tuple[Floats, Floats]:
 
 
 def performance_shares(earned: Floats, measure: str, shrink: float, window: int) -> Floats:
-    """Return float64[M], summing to 1: members' shares by past performance, shrunk towards equal shares.
+    """Return float64[M], summing to 1: shares of an ensemble's members by past performance, shrunk towards equal.
 
-    `earned` are net returns float64[k, M], oldest first; rows with NaN are ignored. The score is the trailing mean
-    (`return`) or mean over deviation (`sharpe`); a negative score counts as zero. The weight of the scores against
-    equal shares is (1 - shrink) k / window, because a short record is unreliable. Without a positive score all shares
-    are equal.
+    `earned` are the members' net returns float64[k, M], oldest first; rows with a NaN are ignored. `measure` is the
+    score: the mean ("return"), or the mean over the standard deviation ("sharpe"); a negative score counts as zero.
+    The shares are w x scores (scaled to sum 1) + (1 - w) x equal shares. w = (1 - shrink) x min(1, k / window), because
+    a short record is unreliable. Without a positive score all shares are equal.
     """
     members = earned.shape[1]
     equal = np.full(members, 1.0 / members)

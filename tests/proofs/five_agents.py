@@ -125,7 +125,7 @@ def breaches(state: State) -> list[str]:
     marks, sizes = state.marks_nano.tolist(), state.universe.lot_nano
 
     def atto(account: object) -> int:
-        held = sum(n * size * mark for n, size, mark in zip(account.lots, sizes, marks, strict=True))  # type: ignore[attr-defined]
+        held = sum(n * size * mark for n, size, mark in zip(account.lots, sizes, marks, strict=True))
         return account.cash_micro * 10**12 + held  # type: ignore[attr-defined, no-any-return]
 
     if sum(map(atto, books)) != atto(house):

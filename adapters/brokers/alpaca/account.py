@@ -19,17 +19,16 @@ from quantd.adapters.brokers.alpaca.wire import (
 from quantd.adapters.brokers.order_log import Orders
 from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text
-from quantd.trading.instruments import MICRO, NANO, Universe
+from quantd.trading.instruments import MICRO, Universe
 from quantd.trading.orders import ForeignOrder
 from quantd.trading.ports import OpenOrder, VenueAccount, VenueFlow
+from quantd.trading.sessions import DAY_NS
 
 PAGE: Final = 100
 """Maximum number of activities of one answer."""
 
 MOST: Final = 500
 """Maximum number of orders of one answer."""
-
-DAY_NS: Final = 86_400 * NANO
 
 
 async def read_account(rest: Rest, universe: Universe, known: Orders, now: Callable[[], int]) -> VenueAccount:

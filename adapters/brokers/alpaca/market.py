@@ -28,8 +28,7 @@ async def refuse_clock(rest: Rest, settings: AlpacaSettings, now: Callable[[], i
     except Garbled as wrong:
         return [(f"its clock says {wrong}", "try again later")]
     # the venue's time may be any between our two; only a difference beyond them counts
-    skew = max(sent - theirs, theirs - back, 0)
-    if skew <= settings.max_skew_s * NANO:
+    if max(sent - theirs, theirs - back, 0) <= settings.max_skew_s * NANO:
         return []
     return [
         (f"its clock says {instant_text(theirs)} and ours {instant_text(back)}", "let NTP set this machine's clock")
@@ -66,7 +65,6 @@ async def _all(rest: Rest, symbols: Sequence[str]) -> dict[str, Asset | None]:
 
 
 def _refuse(each: Instrument, asset: Asset | None, currency: str) -> Mistakes:
-    """The mistakes of one instrument."""
     symbol = each.symbol
     remove = f"remove {symbol} from [universe] symbols"
     if asset is None:

@@ -263,8 +263,7 @@ class Desk:
             if not (size and price):
                 return unknown
             self._know(update.execution_id or "", Execution(ts, size, price, cum_nano=old.cum_nano))
-        lots = old.size_nano // lot
-        return Busted(sent.sample, sent.n, ts, sent.row, lots, old.price_nano, size // lot, price, name)
+        return Busted(sent.sample, sent.n, ts, sent.row, old.size_nano // lot, old.price_nano, size // lot, price, name)
 
     def _ended(self, sent: Sent, order: Order) -> Cause | None:
         """The end of an order, EXPIRED for a pair past its end. Raises Garbled."""

@@ -194,14 +194,14 @@ def is_crypto(symbol: str) -> bool:
     return "/" in symbol
 
 
-def tick_nano(price_nano: int) -> int:
-    """The tick of a share's price (Rule 612 of Regulation NMS): a cent from one dollar on, a hundredth of it below."""
+def tick_nano(symbol: str, price_nano: int, pair_tick: int) -> int:
+    """The tick of a price, in nano. For a pair `pair_tick`, or 1 if unknown.
+
+    A share has ticks of 1 cent from a price of $1 on, and of 0.01 cent below (Rule 612 of Regulation NMS).
+    """
+    if is_crypto(symbol):
+        return pair_tick or 1
     return NANO // 100 if price_nano >= NANO else NANO // 10_000
-
-
-def _step(symbol: str, price_nano: int, pair_tick: int) -> int:
-    """The tick of a price; for a pair the venue's, or 1 nano if unknown."""
-    return (pair_tick or 1) if is_crypto(symbol) else tick_nano(price_nano)
 
 
 def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str, str] | str:
@@ -214,7 +214,7 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
     sells = sent.lots < 0
     kind = Kind(sent.kind)
     fraction = size_nano % NANO != 0
-    limit = on_tick(sent.worst_nano, _step(symbol, sent.worst_nano, pair_tick), down=not sells)
+    limit = on_tick(sent.worst_nano, tick_nano(symbol, sent.worst_nano, pair_tick), down=not sells)
     if limit <= 0:
         return f"its limit {text_of(sent.worst_nano)} is below the venue's least price"
     if is_crypto(symbol):
@@ -240,7 +240,7 @@ def body(sent: Sent, symbol: str, lot_nano: int, pair_tick: int = 0) -> dict[str
         "client_order_id": sent.id,
     }
     if kind == Kind.STOP:
-        trigger = on_tick(sent.stop_nano, _step(symbol, sent.stop_nano, pair_tick), down=not sells)
+        trigger = on_tick(sent.stop_nano, tick_nano(symbol, sent.stop_nano, pair_tick), down=not sells)
         if trigger <= 0:
             return "a stop without a trigger price"
         order["stop_price"] = text_of(trigger)

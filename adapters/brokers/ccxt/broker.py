@@ -8,7 +8,7 @@ exchange without the required functions.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from weakref import WeakValueDictionary
 
 from quantd.adapters.brokers.ccxt.account import account_of, flows_of
@@ -19,7 +19,7 @@ from quantd.adapters.brokers.ccxt.stream import COALESCE_S, OrderNews
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.brokers.order_log import Orders, Sent, reports_of
 from quantd.adapters.brokers.venue import Login
-from quantd.adapters.exchange import permissions
+from quantd.adapters.exchange import client
 from quantd.adapters.exchange.client import Access, NoExchange, connect, leave
 from quantd.adapters.exchange.errors import Outcome, outcome
 from quantd.trading.events import CancelReported, NotFound, Unknown
@@ -241,8 +241,7 @@ class Crypto:
         seen = await self._look(rows)
         absent = [each for each in rows if each.id not in seen]
         if absent:
-            since = max(self._inherited[each.id] for each in absent)
-            left_s = self._line.in_flight_s - (self._clock() - since) / NANO
+            left_s = self._line.in_flight_s - (self._clock() - max(self._inherited[each.id] for each in absent)) / NANO
             if left_s > 0:
                 await asyncio.sleep(left_s + 0.01)
                 seen = await self._look(rows)
@@ -250,8 +249,7 @@ class Crypto:
 
     def _report(self, sent: Sent, seen: OrderStatus) -> Reports:
         sent.log.add(*seen.executions)
-        cum_nano = max(seen.cum_nano, sent.log.known_nano())
-        report = reports_of(sent, self._clock(), seen.cause, cum_nano, seen.reason)
+        report = reports_of(sent, self._clock(), seen.cause, max(seen.cum_nano, sent.log.known_nano()), seen.reason)
         self._reported[sent.id] = len(sent.log.executions), sent.ended
         return report
 
@@ -285,15 +283,10 @@ class Crypto:
             if report.cause and self._reported[each.id] != before:
                 news.append(report)
             lags = lags or found.cum_nano > each.log.known_nano()
-        if self._line.dialect.until is None:
-            await self._end_overdue(rows)
-        return news, lags
-
-    async def _end_overdue(self, rows: Iterable[Sent]) -> None:
-        """Cancel overdue orders, for exchanges without expiry."""
-        for each in rows:
+        for each in rows if self._line.dialect.until is None else ():  # the exchange has no expiry
             if 0 < each.end <= self._clock() and each.ended < 0:
                 await self.cancel(each.sample, each.n, each.row, self._clock())
+        return news, lags
 
 
 def _known_with(sent: Sent, seen: OrderStatus) -> int:
@@ -311,7 +304,7 @@ async def may_withdraw(login: Login) -> bool | None:
     """Whether the key may withdraw; None where the exchange does not report it. Raises ccxt's errors."""
     exchange = await connect(_access(login))
     try:
-        return await permissions.may_withdraw(exchange)
+        return await client.may_withdraw(exchange)
     finally:
         await leave(exchange)
 

@@ -165,7 +165,9 @@ class OrderQueries:
 
     async def look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
         """The state by client id; an id that the exchange does not know is absent."""
-        said = {sent.id: None for sent in rows} | await self._open()
+        orders = await self._line.ask(self._line.exchange.fetch_open_orders)
+        said: dict[str, dict[str, Any] | None] = {sent.id: None for sent in rows}
+        said |= {self._line.dialect.client_id_of(order): order for order in orders}
         missing = [sent for sent in rows if said[sent.id] is None]
         if missing:
             # queried after the open ones: an order that ends in between is in both, never in neither
@@ -180,10 +182,6 @@ class OrderQueries:
             id: OrderStatus(cause(sent, order, cum[id]), cum[id], tuple(executions.get(id, ())), reason(order))
             for id, (sent, order) in found.items()
         }
-
-    async def _open(self) -> dict[str, dict[str, Any]]:
-        orders = await self._line.ask(self._line.exchange.fetch_open_orders)
-        return {self._line.dialect.client_id_of(order): order for order in orders}
 
     async def _ended(self, rows: Sequence[Sent]) -> dict[str, dict[str, Any]]:
         wanted = {sent.id for sent in rows}

@@ -35,8 +35,7 @@ def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str)
     fee = trade.get("fee") or {}
     cost, of = fee.get("cost") or "0", fee.get("currency")
     try:
-        paid = decimal(cost)
-        if paid and of not in (currency, base):
+        if decimal(cost) and of not in (currency, base):
             raise Unsupported(f"trade {trade['id']} has a fee of {cost} {of}, neither {currency} nor {base}")
         return Execution(
             id=in_order(trade),

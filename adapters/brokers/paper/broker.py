@@ -1,6 +1,7 @@
 """The paper venue: a pure fold of bars, without a clock and without shared randomness."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -122,7 +123,7 @@ class Paper:
             ends = ends or resting.due <= bar.ts_event
         if ends:
             news += self._settle(bar.ts_event)
-            news.sort(key=_ts)
+            news.sort(key=attrgetter("ts"))
         self._retire()
         return news
 
@@ -133,7 +134,7 @@ class Paper:
         self._ts = ts
         news = self._settle(ts)
         self._retire()
-        return sorted(news, key=_ts)
+        return sorted(news, key=attrgetter("ts"))
 
     def _settle(self, ts: int) -> list[Reports]:
         return [report for resting in self._resting if resting.due <= ts for report in resting.settle(ts)]
@@ -208,7 +209,3 @@ class Paper:
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(FrozenPaper)
-
-
-def _ts(report: Reports) -> int:
-    return report.ts

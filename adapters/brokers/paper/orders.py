@@ -89,8 +89,14 @@ class Resting(Struct, array_like=True):
         self.due = min(self.due, at)
         if self.after[row] < at:
             return None
-        report = self.say(at, [row], [_CANCELLED])
-        self.keep([other for other in self.open if other != row])
+        return self._cancelled(at, [row])
+
+    def _cancelled(self, ts: int, rows: list[int], reason: str = "") -> Reports | None:
+        """End working rows as CANCELLED; None without rows."""
+        if not rows:
+            return None
+        report = self.say(ts, rows, [_CANCELLED] * len(rows), reason)
+        self.keep([row for row in self.open if row not in rows])
         return report
 
     def settle(self, ts: int) -> list[Reports]:
@@ -124,21 +130,11 @@ class Resting(Struct, array_like=True):
                 self.stop_nano[row] = split_stop(self.stop_nano[row], self.lots[row] > 0, numerator, denominator)
         self.reports = [_rescaled(report, rows, numerator, denominator) for report in self.reports]
         empty = [row for row in rows if row in self.open and self.cum[row] >= abs(self.lots[row])]
-        if not empty:
-            return None
-        reason = f"the split {numerator}:{denominator} left less than a lot"
-        report = self.say(ts, empty, [_CANCELLED] * len(empty), reason)
-        self.keep([row for row in self.open if row not in empty])
-        return report
+        return self._cancelled(ts, empty, f"the split {numerator}:{denominator} left less than a lot")
 
     def void(self, ts: int, symbol: int) -> Reports | None:
         """End the working rows of a delisted symbol."""
-        rows = [row for row in self.open if self.sym[row] == symbol]
-        if not rows:
-            return None
-        report = self.say(ts, rows, [_CANCELLED] * len(rows), "delisted")
-        self.keep([row for row in self.open if row not in rows])
-        return report
+        return self._cancelled(ts, [row for row in self.open if self.sym[row] == symbol], "delisted")
 
     def reports_of(self, rows: set[int]) -> list[Reports]:
         """The reports about some rows, in order."""

@@ -188,8 +188,7 @@ def _stale(bars: Series, interval: int, _: Sequence[Action]) -> Reasons:
 
 
 def _volume(bars: Series, interval: int, _: Sequence[Action]) -> Reasons:
-    huge = huge_volume(bars.column, bars.volume, interval)
-    return np.where(huge, Reason.VOLUME, Reason.GOOD).astype(np.int8)
+    return np.where(huge_volume(bars.column, bars.volume, interval), Reason.VOLUME, Reason.GOOD).astype(np.int8)
 
 
 def _jumps(bars: Series, interval: int, actions: Sequence[Action]) -> Reasons:

@@ -87,8 +87,7 @@ def previous_closes(bars: Series, actions: Sequence[Action]) -> tuple[Floats, Bo
             previous[at] = left if left > 0 else np.nan
             continue
         announced[at] = True
-        same = action.numerator == action.denominator
-        previous[at] *= np.nan if same else action.denominator / action.numerator
+        previous[at] *= np.nan if action.numerator == action.denominator else action.denominator / action.numerator
     return previous, announced
 
 

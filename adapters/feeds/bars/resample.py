@@ -19,10 +19,11 @@ from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS, Sessions
 
 _VALUES: Final = ("open", "high", "low", "close", "volume", "open_nano", "close_nano")
-_SCHEMA: Final = {
+SCHEMA: Final = {
     **dict.fromkeys(("column", "begin", "end", "first", "last"), pl.Int64),
     **{name: pl.Int64 if name.endswith("_nano") else pl.Float64 for name in _VALUES},
 }
+"""The columns of a frame of parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Resampler:
             )
         columns: dict[str, Floats | Ints] = {"column": parts.column, "begin": begin, "end": end}
         columns |= {"first": first, "last": last, **{name: getattr(parts, name) for name in _VALUES}}
-        return pl.DataFrame(columns, schema=_SCHEMA).filter(pl.Series(inside, dtype=pl.Boolean))
+        return pl.DataFrame(columns, schema=SCHEMA).filter(pl.Series(inside, dtype=pl.Boolean))
 
     def _bars_of(self, ts: Ints, column: Ints) -> tuple[Ints, Ints, np.ndarray]:
         """Return int64[R] begin and end of the bar of each instant, and bool[R] whether it exists."""
@@ -92,11 +93,6 @@ class Resampler:
         return begin, end, inside
 
 
-def empty() -> pl.DataFrame:
-    """A frame without parts."""
-    return pl.DataFrame(schema=_SCHEMA)
-
-
 def fold(parts: pl.DataFrame) -> pl.DataFrame:
     """Combine parts of one bar: the open of the earliest, the close of the latest; equal times keep their order."""
     return (
@@ -110,7 +106,7 @@ def fold(parts: pl.DataFrame) -> pl.DataFrame:
             pl.col("last", "close", "close_nano").sort_by("last", maintain_order=True).last(),
         )
         .sort("begin", "column")
-        .select(list(_SCHEMA))
+        .select(list(SCHEMA))
     )
 
 

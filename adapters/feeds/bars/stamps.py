@@ -16,9 +16,8 @@ Stamps = Literal["session", "open", "close"]
 
 UNITS_NS: Final = {"s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000, "d": DAY_NS}
 
-_LATE_NS: Final = 4 * UNITS_NS["h"]
+LATE_NS: Final = 4 * UNITS_NS["h"]
 """A daily bar stamped "close" may have the hour of a regular close on a day that closed early (three hours)."""
-
 
 _EXTENDED_NS: Final = 8 * UNITS_NS["h"]
 """Maximum extent of extended hours before the open and after the close; New York's are 5.5 and 4 hours."""
@@ -76,7 +75,7 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> Placed
             inside = (opens[row] <= ts) & (ts < closes[row])
         else:
             row = np.maximum(np.searchsorted(opens, ts, side="left") - 1, 0)  # the newest session that opened before ts
-            inside = (opens[row] < ts) & (ts <= closes[row] + _LATE_NS)
+            inside = (opens[row] < ts) & (ts <= closes[row] + LATE_NS)
         begins, ends = opens[row], closes[row]
     else:
         begin = ts if stamps == "open" else ts - interval

@@ -93,8 +93,7 @@ class Closes:
         if self.interval_ns >= DAY_NS:
             return close
         base = opened - opened % self.interval_ns if self._by_clock[k] else opened
-        bars = max(0, (ts - base) // self.interval_ns) + 1
-        return min(base + bars * self.interval_ns, close)
+        return min(base + (max(0, (ts - base) // self.interval_ns) + 1) * self.interval_ns, close)
 
     def _back(self, s: Sessions, ts: int, bars: int) -> int:
         row = bisect_right(s.open_ns, ts) - 1

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Final, NamedTuple, TypeVar
 
-from quantd.adapters.feeds.bars.stamps import UNITS_NS
+from quantd.adapters.feeds.bars.stamps import LATE_NS, UNITS_NS
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.live.slice_builder import LiveMarket, PutAside, SliceBuilder
 from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError, Stream, TellsHalts
@@ -41,9 +41,6 @@ ACTIONS_BACK_NS: Final = 7 * DAY_NS
 
 ACTIONS_LEAD_NS: Final = 15 * UNITS_NS["m"]
 """Lead time before an open at which its splits and dividends are queried."""
-
-_LATE_STAMP_NS: Final = 4 * UNITS_NS["h"]
-"""A daily bar of a half day may be stamped with the hour of a regular close."""
 
 _SILENT_CLOSES: Final = 2
 """Number of closes in a row without data, although the vendor has bars, after which a stream is reconnected."""
@@ -248,8 +245,7 @@ class Live:
         return min(again, missing + self._grace) if last.at < missing + self._grace else again
 
     def _end(self, now: int) -> int:
-        late = self._source.stamps == "close" and self.interval_ns >= DAY_NS
-        return now + 1 + (_LATE_STAMP_NS if late else 0)
+        return now + 1 + (LATE_NS if self._source.stamps == "close" and self.interval_ns >= DAY_NS else 0)
 
     async def _ask_actions(self, builder: SliceBuilder) -> int:
         """Query splits and dividends up to the next opens. Returns the instant before which not to query again."""

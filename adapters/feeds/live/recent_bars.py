@@ -123,8 +123,7 @@ class RecentBars:
     def _newest(self, rows: Rows, verdict: Reasons) -> Bools:
         """Return bool[R]: which bars to retain, for bars ordered by symbol, then time."""
         stops = np.searchsorted(rows.column, np.arange(self.size), side="right")
-        from_end = stops[rows.column] - 1 - np.arange(len(rows))
-        keep = from_end < self.LENGTH
+        keep = stops[rows.column] - 1 - np.arange(len(rows)) < self.LENGTH
         starts = np.searchsorted(rows.column, np.arange(self.size))
         with_bars = np.flatnonzero(stops > starts)
         for column in with_bars[verdict[stops[with_bars] - 1] == Reason.SPLIT].tolist():

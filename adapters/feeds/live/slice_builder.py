@@ -265,8 +265,7 @@ class SliceBuilder:
         column, event = column[fresh], event[fresh]
         came = np.unique(event).tolist()
         for ts in came:
-            here = self._arrived.setdefault(ts, np.zeros(self._universe.size, dtype=np.bool_))
-            here[column[event == ts]] = True
+            self._arrived.setdefault(ts, np.zeros(self._universe.size, dtype=np.bool_))[column[event == ts]] = True
         return came
 
     def _seed(self, rows: Rows) -> Rows:

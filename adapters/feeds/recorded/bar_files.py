@@ -63,8 +63,7 @@ def read_trades(paths: tuple[Path, ...], universe: Universe) -> Rows:
 
 
 def _joined(paths: tuple[Path, ...], universe: Universe, frames: list[pl.DataFrame], what: str) -> Rows:
-    parts = [_rows(path, frame, universe, k) for k, (path, frame) in enumerate(zip(paths, frames, strict=True))]
-    rows = joined(parts)
+    rows = joined([_rows(path, frame, universe, k) for k, (path, frame) in enumerate(zip(paths, frames, strict=True))])
     counts = np.bincount(rows.column, minlength=universe.size).tolist()
     absent = [symbol for symbol, count in zip(universe.symbols, counts, strict=True) if not count]
     if absent:

@@ -206,11 +206,8 @@ def _good(reason: Reasons, where: str, stamps: Stamps) -> Bools:
     good = reason == Reason.GOOD
     if not good.any():
         why = Reason(int(np.bincount(reason).argmax())).name.lower()
-        raise FeedError(where, f"none of its {len(reason)} bars is usable (mostly: {why})", _remedy(why, stamps))
+        remedy = "Check the file with quantd data check"
+        if why == "session":
+            remedy = f'Check [feed] stamps = "{stamps}" and the instruments\' calendars: no stamp falls into a session'
+        raise FeedError(where, f"none of its {len(reason)} bars is usable (mostly: {why})", remedy)
     return good
-
-
-def _remedy(why: str, stamps: Stamps) -> str:
-    if why == "session":
-        return f'Check [feed] stamps = "{stamps}" and the instruments\' calendars: no stamp falls into a session'
-    return "Check the file with quantd data check"

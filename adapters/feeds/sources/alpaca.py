@@ -165,8 +165,7 @@ class AlpacaBars:
                     if column is None:
                         raise SourceError(self.name, f"bars of {symbol}, which was not requested", again=False)
                     found += [bar_of(bar, column, daily=daily) for bar in bars]
-        rows = within(rows_of(found), start_ns, end_ns)
-        return whole(self.name, rows, self._universe.symbols, start_ns, end_ns)
+        return whole(self.name, within(rows_of(found), start_ns, end_ns), self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """Splits, stock dividends as splits, cash dividends, and delistings by mergers for cash or worthless removals.

@@ -156,8 +156,7 @@ class AlpacaStream:
             await socket.send_json({"action": "subscribe", "statuses": symbols, "lulds": symbols})
 
     async def _expect(self, socket: "ClientWebSocketResponse", word: str) -> None:
-        said = await self._next(socket, self._timeout_s)
-        if not any(m.T == "success" and m.msg == word for m in said):
+        if not any(m.T == "success" and m.msg == word for m in await self._next(socket, self._timeout_s)):
             raise SourceError("alpaca", f'its stream did not say "{word}"')
 
     async def _next(self, socket: "ClientWebSocketResponse", timeout_s: float | None) -> list[_Message]:

@@ -137,8 +137,7 @@ class HttpSource:
         parts = []
         for column, symbol in enumerate(self._universe.symbols):
             parts.append(rows_of(await self._bars_of(column, symbol, start_ns - wider, end_ns + wider)))
-        rows = within(joined(parts), start_ns, end_ns)
-        return whole(self.name, rows, self._universe.symbols, start_ns, end_ns)
+        return whole(self.name, within(joined(parts), start_ns, end_ns), self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
         """None: a mapping describes bars only."""

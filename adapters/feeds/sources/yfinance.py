@@ -171,8 +171,7 @@ class YahooSource:
 
     def _history(self, column: int, start_ns: int) -> _Answer:
         # two weeks earlier, because a range without a session is refused like an unknown symbol
-        begin = max(_moment(start_ns - 14 * DAY_NS), _HISTORY_DAY)
-        frame = self._ask(column, start=begin, end=None, interval="1d")
+        frame = self._ask(column, start=max(_moment(start_ns - 14 * DAY_NS), _HISTORY_DAY), end=None, interval="1d")
         if frame is None:
             raise self._unknown(column, "an empty chart")
         actions = _actions(frame, column)

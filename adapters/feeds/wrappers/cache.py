@@ -81,8 +81,7 @@ class Cached(Forwarding):
                 series = await asyncio.to_thread(self._keep, series, rows, begin, end)
         rows = joined(rows for _, rows in sorted(pieces, key=lambda piece: piece[0]))
         if missing:
-            known = [symbol not in missing for symbol in self._universe.symbols]
-            rows = rows.take(np.array(known)[rows.column])
+            rows = rows.take(np.array([symbol not in missing for symbol in self._universe.symbols])[rows.column])
         rows = rows.take(np.argsort(rows.column, kind="stable"))
         if missing:
             raise PartialAnswer(self.name, rows, tuple(missing), why)
@@ -154,8 +153,7 @@ class Cached(Forwarding):
             return begin
         if end <= now - LATE_NS:
             return end  # everything in it is final: LATE_NS is longer than the longest bar and its settling
-        unsure = bars.ts[bars.ts > final_ns]
-        return min(end, int(final.max()) + self._apart_ns, *unsure.tolist())
+        return min(end, int(final.max()) + self._apart_ns, *bars.ts[bars.ts > final_ns].tolist())
 
     def _note(self, notes: Sequence[Note]) -> None:
         with suppress(OSError):

@@ -128,10 +128,7 @@ class Fallback:
             if self._healths[number].may_be_tried(self._clock()) and number not in self._trials:
                 trial = asyncio.create_task(self._trial(number, start_ns, end_ns))
                 self._trials[number] = trial
-                trial.add_done_callback(partial(self._tried, number))
-
-    def _tried(self, number: int, _: asyncio.Task[None]) -> None:
-        del self._trials[number]
+                trial.add_done_callback(partial(self._trials.pop, number))
 
     async def _trial(self, number: int, start_ns: int, end_ns: int) -> None:
         with suppress(SourceError):

@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from quantd.adapters.feeds.bars.resample import Resampler, empty, fold, rows_of
+from quantd.adapters.feeds.bars.resample import SCHEMA, Resampler, fold, rows_of
 from quantd.adapters.feeds.bars.rows import Rows, within
 from quantd.adapters.feeds.source import PartialAnswer, Source, Stream, TellsHalts
 from quantd.adapters.feeds.wrappers.wrapper import Forwarding
@@ -73,7 +73,7 @@ class ResampledStream:
         self._resampler: Final = Resampler(universe, sessions, interval_ns, finer_ns=finer_ns)
 
     async def bars(self) -> AsyncGenerator[Rows, None]:
-        parts = empty()
+        parts = pl.DataFrame(schema=SCHEMA)
         async with aclosing(self._stream.bars()) as finer:
             async for rows in finer:
                 new = self._resampler.placed(rows)

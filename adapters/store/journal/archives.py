@@ -7,7 +7,7 @@ BLAKE2b checksum in the format of `b2sum --check`.
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -15,9 +15,6 @@ from msgspec import Struct
 from quantd.adapters.store.driver import Driver, table_names
 from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, sync
-
-if TYPE_CHECKING:
-    import polars
 
 ROWS_READ: Final = 512
 """Rows of a file in memory at a time, and in one row group."""
@@ -77,8 +74,7 @@ def archives_of(driver: Driver) -> list[Archive]:
         fields = (first, last, bytes(prev), bytes(hash), runs, folder, file, size, bytes(checksum))
         if row_digest(*fields) != bytes(digest):
             raise StoreDamaged(f"archives: the row of {file} was changed")
-        spans = msgspec.json.decode(runs, type=tuple[Span, ...])
-        out.append(Archive(*fields[:4], spans, *fields[5:]))
+        out.append(Archive(*fields[:4], msgspec.json.decode(runs, type=tuple[Span, ...]), *fields[5:]))
     return out
 
 
@@ -119,17 +115,16 @@ def write(rows: Iterable[Link], folder: Path) -> Archive:
 
     columns: dict[str, list[Any]] = {name: [] for name in JOURNAL_COLUMNS}
     spans: dict[str, tuple[int, int]] = {}
-    links = 0
     for link in rows:
-        links += 1
         for name, value in zip(JOURNAL_COLUMNS, msgspec.structs.astuple(link), strict=True):
             columns[name].append(value)
         spans[link.run] = (spans.get(link.run, (link.first_seq, 0))[0], link.last_seq)
-    first, last = columns["number"][0], columns["number"][-1]
+    first, last, links = columns["number"][0], columns["number"][-1], len(columns["number"])
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"journal-{first:012d}-{last:012d}.parquet"
     unfinished = path.with_suffix(".partial")
-    frame = polars.DataFrame(columns, schema=_schema())
+    kinds = {"run": polars.String, "blob": polars.Binary, "prev": polars.Binary, "hash": polars.Binary}
+    frame = polars.DataFrame(columns, schema={name: kinds.get(name, polars.Int64) for name in JOURNAL_COLUMNS})
     frame.write_parquet(unfinished, compression="zstd", row_group_size=ROWS_READ)
     sync(unfinished)
     checksum, size = checksum_of(unfinished)
@@ -177,10 +172,3 @@ def checksum_of(path: Path) -> tuple[bytes, int]:
             digest.update(part)
             size += len(part)
     return digest.digest(), size
-
-
-def _schema() -> "dict[str, type[polars.DataType]]":
-    import polars
-
-    kinds = {"run": polars.String, "blob": polars.Binary, "prev": polars.Binary, "hash": polars.Binary}
-    return {name: kinds.get(name, polars.Int64) for name in JOURNAL_COLUMNS}

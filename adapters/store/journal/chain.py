@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from quantd.adapters.store.driver import Queries
 from quantd.adapters.store.errors import StoreDamaged
 
 GENESIS: Final = bytes(32)
@@ -92,10 +93,7 @@ def link_hash(
 ) -> bytes:
     """Return BLAKE2b-256 over the previous hash, every column of the row and the blob."""
     head = f"{number}|{run}|{first}|{last}|{count}|{ts}|{codec}|{packing}|{len(blob)}|".encode()
-    digest = blake2b(prev, digest_size=32)
-    digest.update(head)
-    digest.update(blob)
-    return digest.digest()
+    return blake2b(prev + head + blob, digest_size=32).digest()
 
 
 def broken(link: Link, prev: bytes, number: int) -> str:
@@ -129,6 +127,12 @@ class Head(Struct, frozen=True):
     run: str
     seq: int
     hash: bytes
+
+
+def newest(driver: Queries) -> Head:
+    """Return the newest row of the journal; number 0 for an empty journal."""
+    row = driver.execute("SELECT number, run, last_seq, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
+    return Head(0, "", 0, GENESIS) if row is None else Head(row[0], row[1], row[2], bytes(row[3]))
 
 
 def _line(head: Head) -> bytes:
@@ -171,9 +175,8 @@ class HeadFile:
 
     def write(self, head: Head) -> None:
         """Write and sync. Raises OSError; the other slot stays intact."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         fresh = not self.path.exists()
-        fd = os.open(self.path, flags, 0o600)
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             line = _line(head)
             if os.pwrite(fd, line, self._next * _SLOT) != len(line):

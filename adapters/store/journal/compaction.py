@@ -16,8 +16,7 @@ from quantd.adapters.store.journal.archives import Archive, write
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Head, Link, link_of
 from quantd.adapters.store.journal.records import run_records
 from quantd.adapters.store.tables.retention import MODELS
-
-DAY_NS: Final = 86_400_000_000_000
+from quantd.trading.sessions import DAY_NS
 
 ARCHIVE_BYTES: Final = 32 << 20
 """Approximate size of the packed entries in one archive, which are in memory while it is written."""
@@ -74,21 +73,16 @@ def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Ar
     rows = driver.stream(
         f"SELECT {columns} FROM journal WHERE number >= ? AND number <= ? ORDER BY number", (first, last)
     )
-    for part in _parts(map(link_of, rows)):
-        yield write(part, folder)
-
-
-def _parts(rows: Iterator[Link]) -> Iterator[list[Link]]:
     part: list[Link] = []
     size = 0
-    for link in rows:
+    for link in map(link_of, rows):
         part.append(link)
         size += len(link.blob)
         if size >= ARCHIVE_BYTES:
-            yield part
+            yield write(part, folder)
             part, size = [], 0
     if part:
-        yield part
+        yield write(part, folder)
 
 
 def ages(keep: Keep) -> dict[str, float]:

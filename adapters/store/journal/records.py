@@ -69,13 +69,15 @@ class Records:
         with self.connection() as driver:
             return run_records(driver)
 
-    def run(self, name: str) -> RunRecord:
-        """Return one run by name. Raises StoreFailing with the names of the existing runs."""
-        found = self.runs()
-        for record in found:
-            if record.run == name:
-                return record
-        raise StoreFailing(f"there is no run {name}; there are: {', '.join(r.run for r in found) or 'none'}")
+    def run(self, name: str | None = None) -> RunRecord:
+        """Return one run by name, by default the newest. Raises StoreFailing with the names of the existing runs."""
+        found = {record.run: record for record in self.runs()}
+        if name is None and not found:
+            raise StoreFailing("the store has no run yet; `quantd run` begins one")
+        record = found.get(next(reversed(found)) if name is None else name)
+        if record is None:
+            raise StoreFailing(f"there is no run {name}; there are: {', '.join(found) or 'none'}")
+        return record
 
     def current_run(self) -> str | None:
         """Return the newest run, ended or not; None in a new store."""
@@ -166,8 +168,7 @@ def links(driver: Driver, folder: Path | None, run: str, from_seq: int) -> Itera
     for archive in archives_of(driver):
         if any(name == run and last >= from_seq for name, _, last in archive.runs):
             yield from rows_of(archive, folder, run, from_seq)
-    columns = ", ".join(JOURNAL_COLUMNS)
-    sql = f"SELECT {columns} FROM journal WHERE run = ? AND last_seq >= ? ORDER BY number"
+    sql = f"SELECT {', '.join(JOURNAL_COLUMNS)} FROM journal WHERE run = ? AND last_seq >= ? ORDER BY number"
     yield from map(link_of, driver.stream(sql, (run, from_seq)))
 
 

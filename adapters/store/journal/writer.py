@@ -3,9 +3,9 @@
 Only one thread uses it. After a failure nothing of the batch is stored, and the same batch can be written again.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
 
 from msgspec import Struct
 
@@ -31,8 +31,6 @@ from quantd.adapters.store.tables.table_models import columns_of
 from quantd.trading.codec import CODEC_VERSION
 
 SNAPSHOTS_KEPT: Final = 3
-
-T = TypeVar("T")
 
 RUN_COLUMNS, SNAPSHOT_COLUMNS, QUARANTINE_COLUMNS = map(columns_of, ("runs", "snapshots", "quarantine"))
 
@@ -139,19 +137,43 @@ class Writer:
 
     def begin(self, fields: Sequence[object], epochs: str) -> None:
         """Start a run, or continue one with its current agents: RUN_COLUMNS from run to universe."""
-        self._transaction("beginning a run", lambda d: self._put_run(d, fields, epochs))
+        run = fields[0]
+        with self._transaction("beginning a run") as driver:
+            known = _run_row(driver, run)
+            if known is None:
+                (number,) = driver.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM runs").fetchone()
+                known = (number, *fields, epochs, 0, "")
+            _replace_run(driver, run, (*known[:5], epochs, *known[6:8]))
 
     def finish(self, run: str, ts: int, why: str) -> None:
         """Mark a run as ended."""
-        self._transaction("ending a run", lambda d: self._end_run(d, run, ts, why))
+        with self._transaction("ending a run") as driver:
+            known = _run_row(driver, run)
+            if known is None:
+                raise StoreFailing(f"there is no run {run} to end")
+            _replace_run(driver, run, (*known[:6], ts, why))
 
     def cut(self, archive: Archive) -> None:
-        """Replace journal rows by their archive, in one transaction."""
-        self._transaction(f"cutting the journal after row {archive.last}", lambda d: self._put_archive(d, archive))
+        """Replace journal rows by their archive, in one transaction.
+
+        Raises StoreFailing unless the archive begins with the journal's first row and ends with a matching row.
+        """
+        with self._transaction(f"cutting the journal after row {archive.last}") as driver:
+            (first,) = driver.execute("SELECT MIN(number) FROM journal").fetchone()
+            (hash,) = driver.execute("SELECT hash FROM journal WHERE number = ?", (archive.last,)).fetchone() or (b"",)
+            if first != archive.first or bytes(hash) != archive.hash or archive.last >= self._number:
+                raise StoreFailing(f"archive {archive.file} is not of the oldest rows of this journal")
+            insert(driver, "archives", ARCHIVE_COLUMNS, [row_of(archive)])
+            driver.execute("DELETE FROM journal WHERE number <= ?", (archive.last,))
 
     def forget(self, run: str, model: str, before_ts: int) -> int:
         """Delete older rows of a read model (see `quantd.adapters.store.tables.retention`). Returns their number."""
-        return self._transaction(f"deleting old {model}", lambda d: self._forget(d, run, model, before_ts))
+        with self._transaction(f"deleting old {model}") as driver:
+            gone = let_go(driver, run, model, before_ts)
+            driver.execute("DELETE FROM retention WHERE run = ? AND model = ?", (run, model))
+            row = (run, model, before_ts)
+            insert(driver, "retention", RETENTION_COLUMNS, [(*row, row_digest(*row))])
+        return gone
 
     def vacuum(self) -> None:
         """Return free pages to the disk; PostgreSQL does this itself."""
@@ -170,11 +192,13 @@ class Writer:
 
     def renew(self) -> None:
         """Renew the lease in periods without commits."""
-        self._transaction("renewing the lease", lambda _: None, durable=False)
+        with self._transaction("renewing the lease", durable=False):
+            pass
 
     def acknowledge(self, keys: Sequence[Key], sink: str) -> int:
         """Delete delivered messages; returns the number of them that were still queued."""
-        gone = self._transaction("acknowledging messages", lambda d: remove(d, sink, keys), durable=False)
+        with self._transaction("acknowledging messages", durable=False) as driver:
+            gone = remove(driver, sink, keys)
         if queue := self._queues.get(sink):
             for level, count in gone.items():
                 queue.levels[level] -= count
@@ -199,16 +223,17 @@ class Writer:
                 if batch.durable:
                     self._head.write(Head(self._number, batch.run, last, self._hash))
             elif batch.quarantine or batch.snapshot is not None:
-                self._transaction(doing, lambda d: self._put_batch(d, batch, None), durable=batch.durable)
+                with self._transaction(doing, durable=batch.durable) as driver:
+                    self._put_batch(driver, batch, None)
 
     def _append(self, doing: str, batch: Batch, last: int) -> None:
         packing, blob = pack(batch.entries)
         number, prev = self._number + 1, self._hash
-        count = len(batch.entries)
-        fields = (number, batch.run, batch.first_seq, last, count, batch.ts, CODEC_VERSION, packing)
+        fields = (number, batch.run, batch.first_seq, last, len(batch.entries), batch.ts, CODEC_VERSION, packing)
         digest = link_hash(prev, *fields, blob)
         link = (*fields, blob, prev, digest)
-        queues = self._transaction(doing, lambda d: self._put_batch(d, batch, link), durable=batch.durable)
+        with self._transaction(doing, durable=batch.durable) as driver:
+            queues = self._put_batch(driver, batch, link)
         self._number, self._hash, self._seqs[batch.run] = number, digest, last
         self._queues |= queues
 
@@ -257,20 +282,20 @@ class Writer:
         for sink, queue in self._queues.items():
             queue.dropped = dropped.get(sink, 0)
 
-    def _transaction(self, doing: str, work: Callable[[Driver], T], *, durable: bool = True) -> T:
-        """Run `work` in one transaction, under the lease. Raises Fenced when another process has it."""
+    @contextmanager
+    def _transaction(self, doing: str, *, durable: bool = True) -> Iterator[Driver]:
+        """One transaction under the lease. Raises Fenced when another process has the lease."""
         with failures(doing):
             driver = self._begun(durable)
             try:
                 asked = None if self._lease is None else self._lease.renew(driver)
-                done = work(driver)
+                yield driver
                 driver.commit()
             except BaseException:
                 self._undone(driver)
                 raise
             if self._lease is not None and asked is not None:
                 self._lease.renewed(asked)
-            return done
 
     def _begun(self, durable: bool) -> Driver:
         """Return a connection in a new transaction; reconnects to a restarted server."""
@@ -334,39 +359,10 @@ class Writer:
             (run, run, SNAPSHOTS_KEPT),
         )
 
-    def _put_archive(self, driver: Driver, archive: Archive) -> None:
-        """Raise StoreFailing unless the archive begins with the journal's first row and ends with a matching row."""
-        (first,) = driver.execute("SELECT MIN(number) FROM journal").fetchone()
-        (hash,) = driver.execute("SELECT hash FROM journal WHERE number = ?", (archive.last,)).fetchone() or (b"",)
-        if first != archive.first or bytes(hash) != archive.hash or archive.last >= self._number:
-            raise StoreFailing(f"archive {archive.file} is not of the oldest rows of this journal")
-        insert(driver, "archives", ARCHIVE_COLUMNS, [row_of(archive)])
-        driver.execute("DELETE FROM journal WHERE number <= ?", (archive.last,))
 
-    def _forget(self, driver: Driver, run: str, model: str, before_ts: int) -> int:
-        gone = let_go(driver, run, model, before_ts)
-        driver.execute("DELETE FROM retention WHERE run = ? AND model = ?", (run, model))
-        row = (run, model, before_ts)
-        insert(driver, "retention", RETENTION_COLUMNS, [(*row, row_digest(*row))])
-        return gone
-
-    def _put_run(self, driver: Driver, fields: Sequence[object], epochs: str) -> None:
-        run = fields[0]
-        known = _run_row(driver, run)
-        if known is None:
-            (number,) = driver.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM runs").fetchone()
-            known = (number, *fields, epochs, 0, "")
-        self._replace_run(driver, run, (*known[:5], epochs, *known[6:8]))
-
-    def _end_run(self, driver: Driver, run: str, ts: int, why: str) -> None:
-        known = _run_row(driver, run)
-        if known is None:
-            raise StoreFailing(f"there is no run {run} to end")
-        self._replace_run(driver, run, (*known[:6], ts, why))
-
-    def _replace_run(self, driver: Driver, run: object, row: Row) -> None:
-        driver.execute("DELETE FROM runs WHERE run = ?", (run,))
-        insert(driver, "runs", RUN_COLUMNS, [(*row, row_digest(*row))])
+def _replace_run(driver: Driver, run: object, row: Row) -> None:
+    driver.execute("DELETE FROM runs WHERE run = ?", (run,))
+    insert(driver, "runs", RUN_COLUMNS, [(*row, row_digest(*row))])
 
 
 def _run_row(driver: Driver, run: object) -> Row | None:

@@ -123,39 +123,30 @@ class Projection:
             OrderBasket: self._basket,
             Filled: self._filled,
             Ended: self._ended,
-            Planned: self._planned,
-            Crossed: self._crossed,
-            Publish: self._publish,
-            Valued: self._valued,
-            Booked: self._booked,
-            Switched: self._switched,
-            Assessed: self._assessed,
-            Reallocated: self._reallocated,
-            Promotion: self._promotion,
-            Shadowed: self._shadowed,
+            **dict.fromkeys(
+                (Valued, Planned, Assessed, Publish, Booked, Crossed, Switched, Reallocated, Promotion, Shadowed),
+                self._recorded,
+            ),
         }
 
     def add(self, seq: int, event: object, effects: Sequence[object]) -> None:
         """Fold one entry: an event (live or from the journal) with its effects."""
-        cancels = None
         for k, effect in enumerate(effects):
-            kind = type(effect)
-            handler = self._effects.get(kind)
+            handler = self._effects.get(type(effect))
             if handler is not None:
                 handler(seq, k, effect, effects)
-            elif kind is Cancel:
-                cancels = [effect] if cancels is None else [*cancels, effect]
         # An end reported by the engine (above) comes first; the event itself supplies the rest.
-        kind = type(event)
-        if kind is Reports:
-            self._reports(event)  # type: ignore[arg-type]
-        elif kind is Unknown:
-            self._caused(event, _TIMED_OUT)  # type: ignore[arg-type]
-        elif kind is NotFound:
-            self._not_found(event, effects)  # type: ignore[arg-type]
-        if cancels is not None:
-            for c in cancels:
-                self._move(c.sample, c.n, c.row, _CANCEL_ASKED, 0, c.ts, "")  # type: ignore[attr-defined]
+        match event:
+            case Reports():
+                self._reports(event)
+            case Unknown():
+                for row in event.row:
+                    self._move(event.sample, event.n, row, _TIMED_OUT, 0, event.ts, event.reason)
+            case NotFound():
+                self._not_found(event, effects)
+        for effect in effects:
+            if type(effect) is Cancel:
+                self._move(effect.sample, effect.n, effect.row, _CANCEL_ASKED, 0, effect.ts, "")
 
     def take(self) -> Rows:
         """Return rows by table (and MOVED, LATE, OUTBOX) of the entries added since the last call."""
@@ -244,10 +235,6 @@ class Projection:
         for row, cum, cause in zip(news.row, news.cum, news.cause, strict=True):
             self._move(sample, n, row, cause, cum, ts, reason)
 
-    def _caused(self, news: Unknown, cause: int) -> None:
-        for row in news.row:
-            self._move(news.sample, news.n, row, cause, 0, news.ts, news.reason)
-
     def _not_found(self, news: NotFound, effects: Sequence[object]) -> None:
         """Apply rows that never arrived: they expire or are sent again."""
         again = {row for effect in effects if isinstance(effect, Again) for row in effect.row}
@@ -285,9 +272,6 @@ class Projection:
 
     # append-only tables
 
-    def _append(self, table: str, row: Row) -> None:
-        self._rows.setdefault(table, []).append(row)
-
     def _filled(self, seq: int, k: int, fill: Filled, effects: Sequence[object]) -> None:
         size = len(fill.sym)
         symbols, encode = self.symbols, _json.encode
@@ -298,48 +282,48 @@ class Projection:
         )  # fmt: skip
         self._rows.setdefault("fills", []).extend(rows)
 
-    def _crossed(self, seq: int, k: int, e: Crossed, effects: Sequence[object]) -> None:
-        shares = _json.encode(e.shares).decode()
-        self._append("crosses", (self.run, seq, k, e.sample, e.ts, self.symbols[e.symbol], e.price_nano, shares))
+    def _recorded(self, seq: int, k: int, e: object, effects: Sequence[object]) -> None:
+        """Append the rows of an effect that concerns no order."""
 
-    def _planned(self, seq: int, k: int, e: Planned, effects: Sequence[object]) -> None:
-        self._append("decisions", (self.run, seq, k, e.sample, e.n, e.ts, e.follow_up, _msgpack.encode(e)))
-        self._append("risk", (self.run, seq, k, e.ts, "plan", _json.encode(e.values).decode()))
+        def append(table: str, *fields: object) -> None:
+            self._rows.setdefault(table, []).append((self.run, seq, k, *fields))
 
-    def _assessed(self, seq: int, k: int, e: Assessed, effects: Sequence[object]) -> None:
-        self._append("risk", (self.run, seq, k, e.ts, "held", _json.encode(e.values).decode()))
+        def text(value: object) -> str:
+            return _json.encode(value).decode()
 
-    def _reallocated(self, seq: int, k: int, e: Reallocated, effects: Sequence[object]) -> None:
-        self._append("house", (self.run, seq, k, e.ts, "capital", "", _json.encode(e).decode()))
-
-    def _promotion(self, seq: int, k: int, e: Promotion, effects: Sequence[object]) -> None:
-        self._append("house", (self.run, seq, k, e.ts, "promotion", e.names[0], _json.encode(e).decode()))
-
-    def _shadowed(self, seq: int, k: int, e: Shadowed, effects: Sequence[object]) -> None:
-        for inner in e.effects:
-            if type(inner) is Valued:
-                self._append("house", (self.run, seq, k, inner.ts, "shadow", e.name, _json.encode(inner).decode()))
-
-    def _valued(self, seq: int, k: int, e: Valued, effects: Sequence[object]) -> None:
-        books = _json.encode(e.books).decode()
-        self._append("equity", (self.run, seq, k, e.ts, e.equity_micro, e.cash_micro, books, e.gross, e.drawdown))
-
-    def _booked(self, seq: int, k: int, e: Booked, effects: Sequence[object]) -> None:
-        symbol = self.symbols[e.symbol] if 0 <= e.symbol < len(self.symbols) else ""
-        kind = f"{e.kind}@{self._agent(e.book)}" if e.book >= 0 else e.kind
-        self._append("bookings", (self.run, seq, k, e.ts, kind, symbol, e.amount_micro))
-
-    def _publish(self, seq: int, k: int, e: Publish, effects: Sequence[object]) -> None:
-        value, bound = _measure(e.value), _measure(e.bound)
-        self._append("alerts", (self.run, seq, k, e.ts, e.level, e.kind, e.text, e.symbol, e.agent, value, bound))
-        body = {
-            "schema": SCHEMA, "id": message_id(self.run, seq, k), "run": self.run, "ts_event": e.ts, "level": e.level,
-            "kind": e.kind, "text": e.text, "symbol": e.symbol, "agent": e.agent, "value": value, "bound": bound,
-        }  # fmt: skip
-        self._append(OUTBOX, (self.run, seq, k, e.ts, e.level, e.kind, _json.encode(body).decode()))
-
-    def _switched(self, seq: int, k: int, e: Switched, effects: Sequence[object]) -> None:
-        self._append("switches", (self.run, seq, k, e.ts, e.agent, e.before, e.after, e.reason))
+        match e:
+            case Valued():
+                append("equity", e.ts, e.equity_micro, e.cash_micro, text(e.books), e.gross, e.drawdown)
+            case Planned():
+                append("decisions", e.sample, e.n, e.ts, e.follow_up, _msgpack.encode(e))
+                append("risk", e.ts, "plan", text(e.values))
+            case Assessed():
+                append("risk", e.ts, "held", text(e.values))
+            case Publish():
+                value, bound = _measure(e.value), _measure(e.bound)
+                append("alerts", e.ts, e.level, e.kind, e.text, e.symbol, e.agent, value, bound)
+                body = {
+                    "schema": SCHEMA, "id": message_id(self.run, seq, k), "run": self.run, "ts_event": e.ts,
+                    "level": e.level, "kind": e.kind, "text": e.text, "symbol": e.symbol, "agent": e.agent,
+                    "value": value, "bound": bound,
+                }  # fmt: skip
+                append(OUTBOX, e.ts, e.level, e.kind, text(body))
+            case Booked():
+                symbol = self.symbols[e.symbol] if 0 <= e.symbol < len(self.symbols) else ""
+                kind = f"{e.kind}@{self._agent(e.book)}" if e.book >= 0 else e.kind
+                append("bookings", e.ts, kind, symbol, e.amount_micro)
+            case Crossed():
+                append("crosses", e.sample, e.ts, self.symbols[e.symbol], e.price_nano, text(e.shares))
+            case Switched():
+                append("switches", e.ts, e.agent, e.before, e.after, e.reason)
+            case Reallocated():
+                append("house", e.ts, "capital", "", text(e))
+            case Promotion():
+                append("house", e.ts, "promotion", e.names[0], text(e))
+            case Shadowed():
+                for inner in e.effects:
+                    if type(inner) is Valued:
+                        append("house", inner.ts, "shadow", e.name, text(inner))
 
 
 def _measure(value: float | None) -> float | None:

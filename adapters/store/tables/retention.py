@@ -29,8 +29,7 @@ def let_go(driver: Queries, run: str, model: str, before_ts: int) -> int:
             (run, before_ts),
         ).fetchall()
         for sample, n in baskets:
-            key = (run, sample, n)
-            gone += _delete(driver, "orders", "run = ? AND sample = ? AND n = ?", key)
+            gone += _delete(driver, "orders", "run = ? AND sample = ? AND n = ?", (run, sample, n))
     for table in MODELS[model]:
         where, values = "run = ? AND ts < ?", (run, before_ts)
         if table == "fills":  # fills of a retained order are retained too

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failur
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.handle import ARCHIVES, FILE, HEAD, locate
 from quantd.adapters.store.journal.archives import archives_of, checksum_of, wrong_with
-from quantd.adapters.store.journal.chain import GENESIS, Head, HeadFile, sync
+from quantd.adapters.store.journal.chain import HeadFile, newest, sync
 from quantd.adapters.store.journal.records import Records, run_records
 from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_newer, revision_of
 from quantd.adapters.store.tables.schema import NAMES, REVISION
@@ -62,11 +62,6 @@ class Manifest(Struct, frozen=True):
     files: dict[str, tuple[int, str]]
 
 
-def is_one_file(target: Path) -> bool:
-    """Whether a name is that of a tar file rather than a folder."""
-    return target.name.endswith((".tar", ".tar.gz", ".tgz"))
-
-
 def backup(where: str | Path, state: Path, target: Path, progress: Progress = lambda share: None) -> Manifest:
     """Write a backup of the store at `where` (a state folder, or a URL) to a new folder or tar file, and verify it.
 
@@ -81,7 +76,7 @@ def backup(where: str | Path, state: Path, target: Path, progress: Progress = la
         folder.mkdir(parents=True, mode=0o700)
         try:
             manifest = _filled(folder, where, state, progress)
-            if is_one_file(target):
+            if target.name.endswith((".tar", ".tar.gz", ".tgz")):
                 _packed(folder, manifest, target)
             else:
                 if target.exists():
@@ -103,8 +98,7 @@ def _filled(folder: Path, where: str | Path, state: Path, progress: Progress) ->
     with closing(SqliteDriver(copy, read_only=True)) as driver:
         revision = revision_of(driver)
         refuse_newer(revision)
-        row = driver.execute("SELECT number, run, last_seq, hash FROM journal ORDER BY number DESC LIMIT 1").fetchone()
-        head = Head(0, "", 0, GENESIS) if row is None else Head(row[0], row[1], row[2], bytes(row[3]))
+        head = newest(driver)
         for archive in archives_of(driver):
             if wrong := wrong_with(archive, state / ARCHIVES):
                 raise StoreDamaged(wrong)
@@ -155,39 +149,26 @@ def _copy_tables(url: str, copy: Path) -> None:
         if not revision:
             raise StoreFailing("there is no store in this database; `quantd run` makes one")
         refuse_newer(revision)
-        new_sqlite(copy, revision)
+        copy.touch(mode=0o600)
+        if revision != REVISION:
+            migrate(copy, revision)
         with closing(SqliteDriver(copy)) as into:
+            if revision == REVISION:
+                make(into)
+            into.begin(durable=True)
             copy_rows(source, into)
+            into.commit()
             into.execute("PRAGMA journal_mode=DELETE")
 
 
-def new_sqlite(path: Path, revision: str) -> None:
-    """Create an empty store of a revision, in a new file."""
-    path.touch(mode=0o600)
-    if revision != REVISION:
-        migrate(path, revision)
-        return
-    with closing(SqliteDriver(path)) as driver:
-        make(driver)
-
-
-def copy_rows(source: Driver, into: Driver, *, begun: bool = False) -> None:
-    """Copy every row of every common table, in one transaction (the caller's, when `begun`)."""
-    if not begun:
-        into.begin(durable=True)
+def copy_rows(source: Driver, into: Driver) -> None:
+    """Copy every row of every common table, in the caller's transaction."""
     for table in sorted(table_names(source) & table_names(into) & set(NAMES)):
         into.execute(f"DELETE FROM {table}")
-        cursor = into.execute(f"SELECT * FROM {table}")
-        columns = [column[0] for column in cursor.description]
-        for part in _parts(source.stream(f"SELECT {', '.join(columns)} FROM {table}")):
+        columns = [column[0] for column in into.execute(f"SELECT * FROM {table}").description]
+        rows = source.stream(f"SELECT {', '.join(columns)} FROM {table}")
+        while part := list(islice(rows, _ROWS)):
             insert(into, table, columns, part)
-    if not begun:
-        into.commit()
-
-
-def _parts(rows: Iterator[tuple[object, ...]]) -> Iterator[list[tuple[object, ...]]]:
-    while part := list(islice(rows, _ROWS)):
-        yield part
 
 
 def _runs(folder: Path) -> tuple[RunKept, ...]:
@@ -217,8 +198,7 @@ def _packed(folder: Path, manifest: Manifest, target: Path) -> None:
         for name in (MANIFEST, *manifest.files):
             tar.add(folder / name, arcname=name, recursive=False)
     sync(unfinished)
-    again = folder / "again"
-    unpack(unfinished, again)
+    unpack(unfinished, folder / "again")
     unfinished.replace(target)
 
 

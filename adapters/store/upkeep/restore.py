@@ -143,7 +143,7 @@ def _into_database(copy: Path, url: str, seat: str) -> None:
         tokens = _emptied(into, seat)
         for statement in statements("postgresql"):
             into.execute(statement)
-        copy_rows(source, into, begun=True)
+        copy_rows(source, into)
         for account, token in tokens:  # a leader suspended during the restore must not find its token again
             into.execute("UPDATE lease SET token = token + ? WHERE account = ?", (token, account))
             into.execute(

@@ -48,8 +48,6 @@ _DIGESTED: Final[dict[str, Sequence[str]]] = {
     "archives": ARCHIVE_COLUMNS,
     "retention": RETENTION_COLUMNS,
 }
-_KEYS: Final = {"orders": 4}
-"""Leading columns that form a row's key; 3 if not listed."""
 
 
 def verify(where: str | Path, state: Path | None = None, newest: int | None = None) -> list[str]:
@@ -75,8 +73,9 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
                     raise StoreDamaged(f"{shown} is empty: it has none of quantd's tables; restore a backup")
                 refuse_newer(revision)
                 if path is not None and newest is None:
-                    found += _integrity(driver)
-                for check in (_schema if path is not None else _columns, _digests):
+                    rows = [str(text) for (text,) in driver.execute("PRAGMA integrity_check(20)")]
+                    found += [f"sqlite: {text}" for text in rows if rows != ["ok"]]
+                for check in (_schema if path is not None else _columns, _facts, _digests):
                     found += check(driver)
                 found += _journal(driver, None if folder is None else folder / ARCHIVES, newest)
                 (last,) = driver.execute("SELECT COALESCE(MAX(number), 0) FROM journal").fetchone()
@@ -89,20 +88,13 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
     return found
 
 
-def _integrity(driver: Driver) -> list[str]:
-    rows = [str(row[0]) for row in driver.execute("PRAGMA integrity_check(20)")]
-    return [] if rows == ["ok"] else [f"sqlite: {text}" for text in rows]
-
-
 def _schema(driver: Driver) -> list[str]:
     """Compare the tables literally with those that their revision creates."""
-    revision = revision_of(driver)
-    expected = sqlite_schema_at(revision)
+    expected = sqlite_schema_at(revision_of(driver))
     stored = set(map(tuple, driver.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()))
     if VERSIONS.name not in table_names(driver):  # created before revisions existed
         expected = {row for row in expected if row[2] != VERSIONS.name}
-    found = [f"schema: {row[1]} is not as quantd makes it" for row in sorted(expected ^ stored, key=str)]
-    return found + _facts(driver)
+    return [f"schema: {row[1]} is not as quantd makes it" for row in sorted(expected ^ stored, key=str)]
 
 
 def _facts(driver: Driver) -> list[str]:
@@ -134,7 +126,7 @@ def _columns(driver: Driver) -> list[str]:
         expected = [(column.name, "YES" if column.nullable else "NO") for column in table.columns]
         if list(map(tuple, stored)) != expected:
             found.append(f"schema: the columns of {name} are not as quantd makes them")
-    return found + _facts(driver)
+    return found
 
 
 def _digests(driver: Driver) -> list[str]:
@@ -303,7 +295,7 @@ def _compare(
     bounds: list[tuple[str, int]] | None,
 ) -> list[str]:
     """Return the differences between a table and its refolded copy, of all entries or of those after `bounds`."""
-    size = _KEYS.get(table, 3)
+    size = 4 if table == "orders" else 3  # leading columns that form a row's key
     # text in byte order, as in SQLite, independent of the server's locale
     theirs = 'run COLLATE "C"' if stored.dialect == "postgresql" else "run"
     where = "" if bounds is None else " WHERE run = ? AND seq > ?"

@@ -36,7 +36,8 @@ def place_of(folder: Path) -> Path:
         if (found / MANIFEST).is_file():
             return found
     remedy = "name the folder of an artifact, such as models/shipped/scorer"
-    raise Failure(f"{folder}: no {MANIFEST} there; {remedy}", CONFIG)
+    fault = f"no {MANIFEST} there" if folder.exists() else "there is no such folder"
+    raise Failure(f"{folder}: {fault}; {remedy}", CONFIG)
 
 
 @contextmanager

@@ -89,7 +89,9 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
         markets = [random_market(draw, spec, assets) for _ in range(16)]
         seen = np.stack([observation(spec, *markets[k % 16]) for k in range(batch)])
         alone = seen[:1]
-        decide: Callable[[int], object] = lambda k: agent.decide(alone) if batch == 1 else agent.decide_all(seen)  # noqa: E731
+        decide: Callable[[int], object] = (
+            (lambda _: agent.decide(alone)) if batch == 1 else (lambda _: agent.decide_all(seen))
+        )
         whole: Callable[[int], object] = lambda k: agent.answer(*markets[k % 16])  # noqa: E731
     elif isinstance(policy, LearnedPolicy):
         assets = len(policy.artifact.manifest.universe)

@@ -114,7 +114,7 @@ def tune_plan(
         sitting = tune(search, folder, where, _TrialLines(bar), courses.append, fresh=fresh)
         market = markets_of(base).validation
         luck = luck_of([row.score for row in sitting.rows], market.last - market.first)
-        notes = _notes(search, sitting, luck, equal_weight(market, made.market).score)
+        notes = _notes(search, sitting, luck, equal_weight(market, made.market).performance.sharpe)
         files = study_files.write(folder, opened(search, folder), search, sitting, notes)
     if as_json:
         print_json(_document(folder, search, sitting, luck, files, bool(stops)))

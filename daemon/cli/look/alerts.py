@@ -1,4 +1,4 @@
-"""List the newest alerts. With --follow and --json: one JSON document per line."""
+"""List the newest alerts; --follow continues with new ones. --follow --json prints one JSON object per line."""
 
 import asyncio
 import contextlib

@@ -52,8 +52,8 @@ def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | Non
         number, columns = named(shell.state, agent, symbol)
     except Unknown as why:
         raise Failure(str(why), USAGE) from None
-    book, now = Book(shell.state, number), instant_text(shell.ts)
-    return risk_now(shell.state, book, agent or "house", run, shell.ts, now, list(book.rooms(columns)))
+    book = Book(shell.state, number)
+    return risk_now(shell.state, book, run, shell.ts, list(book.rooms(columns)))
 
 
 def _risk_recorded(where: Place, why: str) -> RiskNow:

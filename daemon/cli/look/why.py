@@ -144,39 +144,40 @@ def _shortfall(cost: Costed) -> list[str]:
 
 
 def _first(e: Explanation) -> str:
-    when = f"decided {local(e.decided)} New York ({e.time}) on the price {e.price or 'unknown'}"
+    when = f"decided {local(e.decided)} New York ({e.time}), decision price {e.price or 'unknown'}"
     if e.order:
-        return (
-            f"{e.side.upper()} {e.qty} {e.symbol}, {when}, limit {e.limit}: {e.state}{f', {e.note}' if e.note else ''}"
-        )
+        note = f", {e.note}" if e.note else ""
+        return f"{e.side.upper()} {e.qty} {e.symbol}, {when}, limit price {e.limit}: {e.state}{note}"
     amount = f"{e.net.lstrip('-')} " if e.net != "0" else ""
-    return f"{e.side.upper()} {amount}{e.symbol}, {when}: {e.state}, no order was made ({e.address})"
+    return f"{e.side.upper()} {amount}{e.symbol}, {when}: {e.state}, no order was made (decision {e.address})"
 
 
 def _target(part: AgentPart, closed: bool) -> str:
-    had = f"has {part.had:.1%}, {part.held}" if part.had is not None else f"has {part.held}"
-    scaled = f" ({part.wanted * part.scale:.1%} with headroom for cash and gross exposure at worst prices)"
-    wants = "exits" if closed else f"targets {part.wanted:.1%}{scaled if part.scale < 1 else ''}"
+    holds = f"holds {part.held}" + (f" ({part.had:.1%})" if part.had is not None else "")
+    safe = f", {part.wanted * part.scale:.1%} so that fills at worst prices stay within cash and gross exposure"
+    target = "exit" if closed else f"target {part.wanted:.1%} of its equity{safe if part.scale < 1 else ''}"
     whose = f" (policy of {part.policy})" if part.policy else ""
-    text = f"{part.agent}{whose} {wants}, {had}: requests {_signed(part.asked)}"
+    text = f"agent {part.agent}{whose}: {target}; {holds}; requests {_signed(part.asked)}"
     if part.allowed != part.asked:
-        text += f", its own limits leave {_signed(part.allowed)}: {part.text} ({part.reason})"
+        text += f"; its own limits allow {_signed(part.allowed)}: {part.text} (code {part.reason})"
     return text
 
 
 def _net(e: Explanation) -> str:
     crossed = f"{e.crossed} crossed between agents; " if e.crossed != "0" else ""
     if e.net == "0":
-        return f"{crossed}nothing is left for the house to trade"
+        return f"{crossed}no quantity is left for the house to trade"
     if e.net != e.allowed:
-        return f"{crossed}net {_signed(e.net)}; {_signed(e.allowed)} of it passed: {e.text} ({e.reason})"
+        return (
+            f"{crossed}net {_signed(e.net)}; the house's limits allow {_signed(e.allowed)}: {e.text} (code {e.reason})"
+        )
     return f"{crossed}net {_signed(e.net)}; all of it passed the house's limits"
 
 
 def _signed(qty: str) -> str:
     if qty == "0":
-        return "nothing"
-    return f"to sell {qty[1:]}" if qty.startswith("-") else f"to buy {qty}"
+        return "no trade"
+    return f"sell {qty[1:]}" if qty.startswith("-") else f"buy {qty}"
 
 
 def _table(

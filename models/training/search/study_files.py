@@ -73,7 +73,7 @@ def importance(shares: dict[str, float], trials: int) -> str:
 
 
 def toml(plan: Plan) -> str:
-    """Return the differences from the defaults of its agent and profile, by dotted keys."""
+    """Return the TOML text of a plan: agent, profile, and each setting that differs from their defaults."""
     usual = described(default(plan.agent, plan.profile))
     lines = [f"agent = {_toml(plan.agent)}"]
     if plan.profile:

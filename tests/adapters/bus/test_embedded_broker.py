@@ -96,7 +96,7 @@ async def test_a_persistent_session_gets_the_retained_messages_of_its_own_subscr
     assert publish(broker, STATUS, "online", *as_daemon(broker)) == 0
     for _ in range(2):
         durable = subscribe(broker, tmp_path, "-c", "-i", "durable", "-q", "1", "-t", STATUS)
-        await until(lambda durable=durable: (STATUS, "online") in durable.lines(), "retained status")  # type: ignore[misc]
+        await until(lambda durable=durable: (STATUS, "online") in durable.lines(), "retained status")
         durable.close()
         await asyncio.sleep(0.1)
 

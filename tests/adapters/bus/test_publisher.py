@@ -40,7 +40,7 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 def settings(port: int, **other: object) -> MqttSettings:
-    return MqttSettings("127.0.0.1", port, retry_first_s=0.05, retry_most_s=0.2, connect_s=1.0, **other)  # type: ignore[arg-type]
+    return MqttSettings("127.0.0.1", port, retry_first_s=0.05, retry_most_s=0.2, connect_s=1.0, **other)
 
 
 @contextlib.asynccontextmanager
@@ -147,7 +147,7 @@ async def test_five_broker_restarts_lose_and_double_no_alert(mosquitto: Mosquitt
                 if phase == 24:
                     await asyncio.to_thread(mosquitto.start)
                 await asyncio.sleep(0.005)
-            await until(lambda restart=restart: bus.reconnects > restart and bus.online, "reconnection")  # type: ignore[misc]
+            await until(lambda restart=restart: bus.reconnects > restart and bus.online, "reconnection")
         await until(lambda: outbox.depth() == 0, "drain")
         assert bus.reconnects >= 5
 

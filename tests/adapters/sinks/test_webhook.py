@@ -8,7 +8,7 @@ import pytest
 
 from quantd.adapters.bus.payloads import SCHEMA, Alert
 from quantd.adapters.sinks.sink import SinkError
-from quantd.adapters.sinks.webhook import Webhook, WebhookOptions, webhook
+from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
 from tests.support.alert_receiver import KEY, Receiver
 
 ALERT = Alert(
@@ -26,7 +26,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 def of(receiver: Receiver, key: str = KEY, timeout_s: float = 5.0) -> Webhook:
-    return webhook(WebhookOptions(receiver.url, timeout_s), {"webhook_key": key})
+    return Webhook(WebhookOptions(receiver.url, timeout_s), {"webhook_key": key})
 
 
 async def test_an_alert_arrives_as_on_the_bus_with_its_signature(receiver: Receiver) -> None:

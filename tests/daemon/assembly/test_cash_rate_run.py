@@ -47,7 +47,7 @@ class Booking:
         return None
 
     def add(self, event: object, effects: object) -> None:
-        self.interest += [e for e in effects if isinstance(e, Booked) and e.kind == "interest"]  # type: ignore[attr-defined]
+        self.interest += [e for e in effects if isinstance(e, Booked) and e.kind == "interest"]
 
 
 def driven(assembly: Assembly, log: object) -> object:

@@ -15,8 +15,7 @@ from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.venue import busts, halts
 from quantd.daemon.engine.venue.reports import News
 from quantd.daemon.engine.venue.unknown import SENDINGS
-from quantd.risk.limits.catalogue import Limits, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import encode
 from quantd.trading.effects import Again, Booked, Cancel, Crossed, Filled, Planned, Publish, Query, Switched, Valued
@@ -259,7 +258,7 @@ def test_a_rotation_is_met_by_follow_ups_without_sizing_on_money_not_yet_receive
         )
         world.shell = world.fresh(world)
         for item in world.items():
-            if hasattr(item, "sample") and item.sample and ((item.ts - START) // DAY_NS) % 21 == 0:  # type: ignore[union-attr]
+            if hasattr(item, "sample") and item.sample and ((item.ts - START) // DAY_NS) % 21 == 0:
                 item = type(item)(item.ts, True, item.key, item.final, (0,))  # type: ignore[union-attr]
             world.shell.take(item)
             assert world.shell.state.ledger.house.cash_micro >= 0
@@ -671,7 +670,7 @@ def test_freezing_and_thawing_between_any_two_days_changes_no_later_byte() -> No
             self.entries.append(encode(event, effects))  # type: ignore[arg-type]
 
     straight = Bytes()
-    world = World(block(closes), [momentum, equal], house=house, agent=Limits(), rearm_samples=5, log=straight)  # type: ignore[arg-type]
+    world = World(block(closes), [momentum, equal], house=house, agent=Limits(), rearm_samples=5, log=straight)
     items = list(world.items())
     for item in items:
         world.shell.take(item)
@@ -695,7 +694,7 @@ def test_what_a_policy_says_is_said_to_people_once_until_it_says_something_else(
         return Noted(np.array([0.1, 0.1]), said[k % len(said)], warns=said[k % len(said)] == "bear")
 
     world = World(block(walk(8, 2, 3)), [speaks], house=Limits()).run()
-    alerts = [(e.level, e.text, e.agent) for e in world.of(Publish) if e.kind == "policy_note"]  # type: ignore[attr-defined]
+    alerts = [(e.level, e.text, e.agent) for e in world.of(Publish) if e.kind == "policy_note"]
     assert alerts == [("INFO", "bull", "a0"), ("WARNING", "bear", "a0"), ("WARNING", "bear", "a0")]
 
 

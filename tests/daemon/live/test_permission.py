@@ -76,7 +76,7 @@ def test_a_finding_that_is_red_old_or_of_something_else_permits_nothing(
 ) -> None:
     keep(tmp_path, config(), (), lambda: NOW)
     kept = json.loads((tmp_path / FILE).read_text())
-    changed = Finding(**{**kept, **change, "failed": tuple(change.get("failed", ()))}).signed()  # type: ignore[arg-type]
+    changed = Finding(**{**kept, **change, "failed": tuple(change.get("failed", ()))}).signed()
     (tmp_path / FILE).write_text(json.dumps({f: getattr(changed, f) for f in changed.__struct_fields__}))
     assert said in doubt(tmp_path, config(), lambda: NOW)
 

@@ -9,7 +9,7 @@ from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.runtime.journal import Journal, fold
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import instants
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Effect, Publish
@@ -86,7 +86,7 @@ def test_an_exception_of_the_venue_leaves_only_reducing_orders_and_is_named(call
     run(of, made)
     events = [decode(data) for data in log.entries]
     down = [e for e in events if isinstance(e.event, Condition)]
-    assert [(e.event.what, e.event.up) for e in down] == [("broker", False), ("broker", True)]  # type: ignore[union-attr]
+    assert [(e.event.what, e.event.up) for e in down] == [("broker", False), ("broker", True)]
     alert = next(f for f in down[0].effects if isinstance(f, Publish))
     assert alert.level == "CRITICAL"
     assert "RuntimeError: the venue fell over" in alert.text

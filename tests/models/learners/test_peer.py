@@ -40,7 +40,7 @@ def shares(name: str, problem: str, seeds: tuple[int, ...]) -> tuple[list[float]
 def test_half_way_both_are_as_near_the_best_within_the_peers_spread(name: str, problem: str) -> None:
     ours, theirs = shares(name, problem, SEEDS)
     mean = sum(ours) / len(ours)
-    print(f"{name}, {problem}: ours {sorted(ours)}, SB3 {sorted(theirs)}")  # noqa: T201  (a long form shows its figures)
+    print(f"{name}, {problem}: ours {sorted(ours)}, SB3 {sorted(theirs)}")  # noqa: T201
     assert mean >= min(theirs) - 0.02
 
 
@@ -49,7 +49,7 @@ def test_the_peers_network_is_ours() -> None:
     plan = PpoPlan(horizon=8, minibatch=32)
     peer, mine = peer_of(plan, env, 1), trained(plan, env, 1, 32)
     count = sum(each.numel() for each in peer.policy.parameters())
-    assert count == mine.agent.network.vector.numel()
+    assert count == mine.network.vector.numel()
 
 
 def test_the_peer_is_given_the_last_observation_of_an_episode_that_a_time_limit_cut() -> None:

@@ -175,7 +175,7 @@ def test_actor_critics_learn_with_it_and_resume_to_the_same_bits(agent: str) -> 
     def made(seed: int) -> Ppo | A2c:
         sizes = (env.observation_size, 3, "discrete", seed)
         if agent == "ppo":
-            plan = PpoPlan(horizon=32, minibatch=64, epochs=4, learning_rate=2e-3, gamma=0.3, **SHAPE)  # type: ignore[arg-type]
+            plan = PpoPlan(horizon=32, minibatch=64, epochs=4, learning_rate=2e-3, gamma=0.3, **SHAPE)
             return Ppo(plan, *sizes)  # type: ignore[arg-type]
         return A2c(A2cPlan(gamma=0.3, **SHAPE), *sizes)  # type: ignore[arg-type]
 

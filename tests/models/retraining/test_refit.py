@@ -156,7 +156,7 @@ def mix(**weights: float):
 
 def judged(new, old, **rule: object):
     rule = {"measure": "mean", "confidence": 0.6} | rule
-    return judge(new, old, PANEL, NEWEST, Rule(**rule), costs=COSTS, capital=100_000.0, lot=1.0, key="k")  # type: ignore[arg-type]
+    return judge(new, old, PANEL, NEWEST, Rule(**rule), costs=COSTS, capital=100_000.0, lot=1.0, key="k")
 
 
 def test_a_better_one_is_worth_a_try_and_a_worse_one_is_not() -> None:

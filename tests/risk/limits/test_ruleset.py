@@ -153,7 +153,7 @@ def case(limits: Limits, buys: list[bool], account: dict | None = None, **market
     """Three symbols, of which 10 of the first and -20 of the second are held."""
     px = np.asarray(market.pop("px", MARKS))
     names = ["A", "B", "C"][: len(px)]
-    ctx = make_context(px, np.zeros((80, len(px))), names, ["x", "", "y"][: len(px)], **market)  # type: ignore[arg-type]
+    ctx = make_context(px, np.zeros((80, len(px))), names, ["x", "", "y"][: len(px)], **market)
     given = {"lots": np.array([10.0, -20.0, 0.0])[: len(px)], "cash": 1e5, "equity": 1e5} | (account or {})
     return Case(ctx, Account(**given), rules_of(limits, ctx.universe), np.array(buys), [])
 

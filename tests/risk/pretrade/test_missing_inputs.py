@@ -254,7 +254,7 @@ def test_every_input_has_a_row() -> None:
     assert unknown == set()
     for struct in NESTED:
         texts = {name for name, hint in get_type_hints(struct).items() if hint is bool or get_origin(hint) is Literal}
-        assert set(struct.__struct_fields__) == {n for s, n in of_limits() if s is struct} | texts  # type: ignore[attr-defined]
+        assert set(struct.__struct_fields__) == {n for s, n in of_limits() if s is struct} | texts
 
 
 def test_what_is_not_a_limit_is_refused_by_name() -> None:

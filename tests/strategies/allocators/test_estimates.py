@@ -20,7 +20,7 @@ def test_each_estimator_is_the_one_it_is_called() -> None:
         ("ewma", ewma_covariance(returns, 0.9)),
         ("denoised", estimates.denoised(returns)),
     ):
-        np.testing.assert_allclose(estimates.covariance_of(kind, returns, 0.9), expected, rtol=1e-10)  # type: ignore[arg-type]
+        np.testing.assert_allclose(estimates.covariance_of(kind, returns, 0.9), expected, rtol=1e-10)
 
 
 def test_a_sample_covariance_of_too_few_samples_is_refused() -> None:

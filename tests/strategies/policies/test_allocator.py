@@ -32,7 +32,7 @@ def asked(
     policy = POLICIES[name]({"lookback": LOOKBACK, **params})
     given, memory = policy.act(view_of(prices, symbols[: prices.shape[1]], held), {})
     assert memory == {}
-    return (given.weights, given.note, given.warns) if isinstance(given, Noted) else (given, "", False)  # type: ignore[return-value]
+    return (given.weights, given.note, given.warns) if isinstance(given, Noted) else (given, "", False)
 
 
 def weights_of(name: str, params: Mapping[str, object], prices: Floats, held: Floats | None = None) -> Floats:

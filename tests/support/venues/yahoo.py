@@ -156,7 +156,7 @@ def chart(symbol: str, listing: Listing, query: dict[str, str], *, nothing: bool
         "indicators": {"quote": [wide]},
     }
     if daily:
-        result["indicators"]["adjclose"] = [{"adjclose": _adjusted(listing, rows, wide["close"])}]  # type: ignore[index]
+        result["indicators"]["adjclose"] = [{"adjclose": _adjusted(listing, rows, wide["close"])}]
     if events:
         result["events"] = events
     return result

@@ -103,8 +103,8 @@ def test_of_finer_bars_they_are_the_same_as_of_minutes_in_two_steps(seed: int, m
     true = market(seed, ("SPY", "BTC-USD"), HALF_DAY, HALF_DAY + DAY_NS, missing=0.3)
     fine = rows_of(replace(true, stamps=stamps), true.bars)
     names = true.universe
-    at_once = Resampler(names, CALENDARS, minutes * MINUTE, stamps=stamps, finer_ns=MINUTE).whole(fine)  # type: ignore[arg-type]
-    fives = Resampler(names, CALENDARS, 5 * MINUTE, stamps=stamps, finer_ns=MINUTE).whole(fine)  # type: ignore[arg-type]
+    at_once = Resampler(names, CALENDARS, minutes * MINUTE, stamps=stamps, finer_ns=MINUTE).whole(fine)
+    fives = Resampler(names, CALENDARS, 5 * MINUTE, stamps=stamps, finer_ns=MINUTE).whole(fine)
     if minutes > 5:
         fives = Resampler(names, CALENDARS, minutes * MINUTE, stamps="open", finer_ns=5 * MINUTE).whole(fives)
     assert table(at_once) == table(fives)
@@ -195,5 +195,5 @@ def test_what_a_stream_hears_of_halts_is_heard_through_it_too() -> None:
 
     true = market(5, ("SPY",), ns("2024-07-02 13:30"), ns("2024-07-02 13:40"))
     for inner, heard in ((Tape(), [print]), (object(), [])):
-        ResampledStream(inner, true.universe, true.sessions, 5 * MINUTE, MINUTE).tell_halts(print)  # type: ignore[arg-type]
+        ResampledStream(inner, true.universe, true.sessions, 5 * MINUTE, MINUTE).tell_halts(print)
         assert getattr(inner, "told", []) == heard

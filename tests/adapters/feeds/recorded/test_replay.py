@@ -116,7 +116,7 @@ def test_each_way_of_stamping_finds_the_true_open_and_close(
     tmp_path: Path, stamps: str, interval: str, stamp: str, opened: str, closed: str
 ) -> None:
     path = write(tmp_path, [f"{stamp},SPY,10,11,9,10,100"])
-    feed = Replay.load(path, universe=universe("SPY"), sessions=calendars(), stamps=stamps, interval=interval)  # type: ignore[arg-type]
+    feed = Replay.load(path, universe=universe("SPY"), sessions=calendars(), stamps=stamps, interval=interval)
     (only,) = slices(feed)
     assert (only.ts_open, only.ts_event) == (ns(opened), ns(closed))
 

@@ -22,12 +22,13 @@ from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.journal import compaction
 from quantd.adapters.store.journal.archives import archives_of, rows_of, write, wrong_with
 from quantd.adapters.store.journal.chain import GENESIS, Link, link_hash, pack
-from quantd.adapters.store.journal.compaction import DAY_NS, Keep
+from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.journal.writer import SnapshotOf
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.tables.retention import MODELS
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
+from quantd.trading.sessions import DAY_NS
 from tests.support.examples import examples
 from tests.support.store import AGENTS, START, UNIVERSE, Desk, batch, entries, put_snapshot
 

@@ -103,8 +103,8 @@ def test_a_spoiled_artifact_is_refused_by_the_name_of_its_file(made: tuple[Path,
             "2019-01-31"),
             1, "0 rows with a known outcome",
         ),
-        (("info", "nowhere"), 78, "nowhere: no manifest.json there; name the folder of an artifact"),
-        (("verify", "nowhere"), 78, "nowhere: no manifest.json there"),
+        (("info", "nowhere"), 78, "nowhere: there is no such folder; name the folder of an artifact"),
+        (("verify", "nowhere"), 78, "nowhere: there is no such folder"),
     ],
 )  # fmt: skip
 def test_what_is_asked_wrong_is_said(tmp_path: Path, arguments: tuple[str, ...], code: int, says: str) -> None:

@@ -166,7 +166,8 @@ def test_when_the_first_source_fails_the_second_gives_the_bars_and_the_file_says
         (tmp_path / "vendor.toml").write_text(MAPPING.replace("{base}", f"http://127.0.0.1:{two}"))
         told = answer(
             fetch(
-                tmp_path, "SPY", "-s", "alpaca", "-s", "http", "--mapping", "vendor.toml", "--url", f"http://127.0.0.1:{one}",
+                tmp_path, "SPY", "-s", "alpaca", "-s", "http", "--mapping", "vendor.toml",
+                "--url", f"http://127.0.0.1:{one}",
                 "-i", "1m", "--from", "2024-01-03", "--to", "2024-01-03", "--json",
             )
         )  # fmt: skip

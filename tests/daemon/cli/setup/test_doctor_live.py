@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quantd.adapters.exchange.permissions import ASKED, may_withdraw
+from quantd.adapters.exchange.client import WITHDRAWAL_QUERIES, may_withdraw
 from quantd.daemon.assembly.loosened import keys_looser, looser
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble_live
@@ -18,8 +18,7 @@ from quantd.daemon.cli.setup.doctor_live import _client, _paper
 from quantd.daemon.cli.setup.rehearsal import alert, deliveries, kill_switch
 from quantd.daemon.config import Config, load, read
 from quantd.daemon.live.permission import FILE, Finding, doubt
-from quantd.risk.limits.catalogue import Limits, Rate, Tail, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, Rate, Tail, override
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.live.test_session import NOW as LIVE_NOW
 from tests.daemon.live.test_session import TEXT as SHADOW
@@ -255,7 +254,7 @@ class Exchange:
         self._answer = answer
 
     def __getattr__(self, name: str) -> Any:
-        assert name == ASKED[self.id][0]
+        assert name == WITHDRAWAL_QUERIES[self.id][0]
 
         async def ask() -> object:
             return self._answer

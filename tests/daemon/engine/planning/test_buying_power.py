@@ -108,7 +108,7 @@ def test_purchases_since_the_venue_was_asked_stay_within_what_it_said() -> None:
             made.shell.run(said(made.shell.state, POWER))
         spent += sum(cost(e) for e in made.effects[before:] if isinstance(e, OrderBasket))
     assert 0.97 * POWER < spent <= POWER
-    reasons = {c for p in made.of(Planned) for c in np.frombuffer(p.reason, dtype=np.int8).tolist()}  # type: ignore[attr-defined]
+    reasons = {c for p in made.of(Planned) for c in np.frombuffer(p.reason, dtype=np.int8).tolist()}
     assert Reason.BUYING_POWER in reasons
     assert any(cut_by_venue([p]) for p in made.of(Planned))
     left = left_micro(made.shell.state)
@@ -219,7 +219,7 @@ def test_risk_shows_it_and_room_names_it() -> None:
         made.shell.take(item)
     made.shell.run(said(made.shell.state, 5_000))
     state = made.shell.state
-    rows = {row.limit: row for row in risk_now(state, Book(state), "house", "run", 0, "", []).limits}
+    rows = {row.limit: row for row in risk_now(state, Book(state), "run", 0, []).limits}
     assert rows["buying_power"].bound == 5_000.0
     assert rows["buying_power"].value == 0.0
     assert "buying power" in rows["buying_power"].words
@@ -237,7 +237,7 @@ def test_money_that_has_not_settled_is_not_spent(power: int | None, settled: int
 
 def test_what_the_venue_does_not_lend_is_not_sold_short_and_may_be_sold_as_far_as_it_is_held() -> None:
     def below(view: object) -> np.ndarray:
-        return np.array([-0.3, 0.3, -0.3]) if view.time > made.bars.ts_event[6] else np.array([0.3, 0.3, 0.0])  # type: ignore[attr-defined]
+        return np.array([-0.3, 0.3, -0.3]) if view.time > made.bars.ts_event[6] else np.array([0.3, 0.3, 0.0])
 
     made = world(below)
     for number, item in enumerate(made.items()):
@@ -248,7 +248,7 @@ def test_what_the_venue_does_not_lend_is_not_sold_short_and_may_be_sold_as_far_a
     state = made.shell.state
     assert state.ledger.house.lots[0] == 0, "sold whole, and no further"
     assert state.ledger.house.lots[2] < 0
-    reasons = {c for p in made.of(Planned) for c in np.frombuffer(p.reason, dtype=np.int8).tolist()}  # type: ignore[attr-defined]
+    reasons = {c for p in made.of(Planned) for c in np.frombuffer(p.reason, dtype=np.int8).tolist()}
     assert Reason.NO_BORROW in reasons
     assert limits_in_force(thaw(made.rules, freeze(state)), HOUSE).no_borrow == ("S0",)
 

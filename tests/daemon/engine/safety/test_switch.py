@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.risk.limits.catalogue import Limits, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.effects import Cancel, Publish, Switched
 from quantd.trading.events import Condition, Flow, Operator, Tick
@@ -30,7 +29,7 @@ def fallen(rest: int = 40, **rules: object) -> World:
     """An agent that is invested when the price falls by a fifth on the fourth day and stays there."""
     closes = np.concatenate([np.full((3, 1), 100.0), np.full((rest, 1), 80.0)])
     house = rules.pop("house", Limits(max_drawdown=0.1))
-    return World(block(closes), [lambda v: np.array([0.9])], house=house, agent=Limits(), **rules)  # type: ignore[arg-type]
+    return World(block(closes), [lambda v: np.array([0.9])], house=house, agent=Limits(), **rules)
 
 
 def drop_day(world: World) -> list[object]:
@@ -149,7 +148,7 @@ class Silent:
 def test_reduce_cancels_what_adds_risk_and_halt_cancels_everything(command: str, cancelled: list[int]) -> None:
     world, basket = resting((500, -500))
     person(world, command)
-    rows = [c.row for c in world.of(Cancel) if (c.sample, c.n) == (basket.sample, basket.n)]  # type: ignore[attr-defined]
+    rows = [c.row for c in world.of(Cancel) if (c.sample, c.n) == (basket.sample, basket.n)]
     assert [basket.sym[row] for row in rows] == cancelled
 
 

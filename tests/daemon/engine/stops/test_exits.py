@@ -11,8 +11,7 @@ from msgspec import structs
 from quantd.daemon.engine.settings import AgentRules
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.stops.exits import order_exits
-from quantd.risk.limits.catalogue import Limits, Protective, Reason, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, Reason, override
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Protected, Publish
@@ -388,7 +387,7 @@ def test_what_an_earlier_decision_left_does_not_enter_again(day: int) -> None:
     closes[day:, 0] = 91.0
 
     def turn(view: object) -> np.ndarray:
-        return np.array([0.3, 0.65, 0.0] if view.time < START + 2 * DAY_NS else [0.3, 0.0, 0.65])  # type: ignore[attr-defined]
+        return np.array([0.3, 0.65, 0.0] if view.time < START + 2 * DAY_NS else [0.3, 0.0, 0.65])
 
     limits = Limits(protective=Protective(stop_loss=0.08, cooldown=0))
     world = World(block(closes), [turn], house=limits)

@@ -13,8 +13,7 @@ from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.venue_stops import live_stops, reducing_lots
-from quantd.risk.limits.catalogue import Limits, Protective, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override
 from quantd.trading.effects import (
     Again,
     Ask,
@@ -55,7 +54,7 @@ MINUTE = HOUR // 60
 
 def resting(stop: float = 0.08, **keys: object) -> Limits:
     spec = {"take_profit": None, "cooldown": 1, **keys}
-    return override(PROFILES["research"], protective=Protective(stop_loss=stop, at_venue=True, **spec))  # type: ignore[arg-type]
+    return override(PROFILES["research"], protective=Protective(stop_loss=stop, at_venue=True, **spec))
 
 
 def in_order(state: State) -> None:
@@ -82,7 +81,7 @@ class Adversary:
         self.rng = random.Random(seed)
         self.np = np.random.default_rng(seed)
         self.world = World(block(walk(130, 2, seed)), [lambda v: v.weights] * agents, house=limits)
-        self.world.rules = structs.replace(self.world.rules, execution=Execution(style=style, over_ns=4 * HOUR))  # type: ignore[arg-type]
+        self.world.rules = structs.replace(self.world.rules, execution=Execution(style=style, over_ns=4 * HOUR))
         self.state = State(self.world.rules)
         self.shorts = shorts
         self.orders: dict[tuple[int, int], list[list[int]]] = {}
@@ -170,7 +169,7 @@ class Adversary:
         elif isinstance(effect, Query):
             if key not in self.orders:
                 waits = any(isinstance(e, OrderBasket | Again) and (e.sample, e.n) == key for e in self.coming)
-                self.news.append((Unknown if waits else NotFound)(*key, self.ts, effect.row, *(["?"] if waits else [])))  # type: ignore[arg-type]
+                self.news.append((Unknown if waits else NotFound)(*key, self.ts, effect.row, *(["?"] if waits else [])))
             else:
                 self.news.extend(r for r in self.said[key] if r.row[0] in effect.row)
 

@@ -71,7 +71,7 @@ def test_a_halted_symbol_is_refused_with_its_reason() -> None:
     made = world()
     step(made.shell.state, Halted(1, 0, True, "by request", "ann"))
     made.run()
-    codes = {int(c) for p in made.of(Planned) for c in np.frombuffer(p.agents[0].reason, np.int8)}  # type: ignore[attr-defined]
+    codes = {int(c) for p in made.of(Planned) for c in np.frombuffer(p.agents[0].reason, np.int8)}
     assert Reason.HALTED in codes
 
 

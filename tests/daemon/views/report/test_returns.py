@@ -55,7 +55,7 @@ def test_the_engine_measures_the_same_returns_losses_and_drawdowns(share: float)
     flows = other.ledger.house.flows_micro
     total = other.watch.realised[0].grown(other.equity_micro, flows)
     assert total == pytest.approx(equities(plain)[-1] / (CASH * MICRO), rel=1e-3)
-    assert moved.of(Valued)[-1].drawdown == pytest.approx(plain.of(Valued)[-1].drawdown, abs=1e-3)  # type: ignore[attr-defined]
+    assert moved.of(Valued)[-1].drawdown == pytest.approx(plain.of(Valued)[-1].drawdown, abs=1e-3)
     assert max(v.drawdown for v in moved.of(Valued)) == pytest.approx(  # type: ignore[attr-defined]
         max(v.drawdown for v in plain.of(Valued)), abs=1e-3  # type: ignore[attr-defined]
     )  # fmt: skip

@@ -61,7 +61,7 @@ def newest(folder: Path, plan: Plan) -> dict[str, object]:
 def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
     assert one.keys() == other.keys()
     for name, value in one.items():
-        same = torch.equal(value, other[name]) if isinstance(value, Tensor) else value == other[name]  # type: ignore[arg-type]
+        same = torch.equal(value, other[name]) if isinstance(value, Tensor) else value == other[name]
         assert same, name
 
 
