@@ -160,7 +160,6 @@ _KEPT: Final = frozenset(sys.modules)
 
 
 def _answers(assembly: Assembly, policy: Policy, opened: dict[str, None] | None = None) -> Answers:
-    """Return the answers of `policy` at each sample of the market of `assembly`."""
     given: Answers = {}
 
     def ask(question: Ask) -> Decided:

@@ -270,8 +270,7 @@ def parity(
     money: dict[str, int] = dict.fromkeys(CAUSES, 0)
     for key in keys:
         one, two = ours.deals.get(key, _Deal()), theirs.deals.get(key, _Deal())
-        late = key in ours.late
-        parts = _causes(one, two, universe.lot_nano[key[1]], marks.get(key[1], 0), late, interval_ns)
+        parts = _causes(one, two, universe.lot_nano[key[1]], marks.get(key[1], 0), key in ours.late, interval_ns)
         if parts:
             for cause, micro in parts.items():
                 money[cause] += micro

@@ -61,8 +61,7 @@ class BarRing:
     def slice(self, market: MarketSlice) -> None:
         """Merge the bars of one slice into the forming bar."""
         forming, fresh = self.forming, market.fresh
-        opened = np.isnan(forming[0])
-        forming[0] = np.where(fresh & opened, market.open, forming[0])
+        forming[0] = np.where(fresh & np.isnan(forming[0]), market.open, forming[0])
         forming[1] = np.where(fresh, np.fmax(forming[1], market.high), forming[1])
         forming[2] = np.where(fresh, np.fmin(forming[2], market.low), forming[2])
         traded = np.nan_to_num(market.volume, nan=0.0)

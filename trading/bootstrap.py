@@ -72,12 +72,10 @@ def paired_gain(
     if not error > 1e-12:
         return Gain(value * scale, 1.0, length)
     length = max(length, ceil(n / (MOST_DRAWN // resamples)))
-    starts = drawn(key, n, resamples, ceil(n / length))
-    apart, errors = _resampled_gain(pair, starts, length, measure)
+    apart, errors = _resampled_gain(pair, drawn(key, n, resamples, ceil(n / length)), length, measure)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(errors > 1e-12, (apart - value) / errors, np.inf)
-    p = (1 + int((ratios >= value / error).sum())) / (resamples + 1)
-    return Gain(value * scale, p, length)
+    return Gain(value * scale, (1 + int((ratios >= value / error).sum())) / (resamples + 1), length)
 
 
 def _of_sample(excess: Floats) -> float:
@@ -109,8 +107,7 @@ def _resampled_gain(pair: list[Floats], starts: Ints, block: int, measure: Measu
         zz = (two - 2.0 * mean[:, None] * one + block * (mean * mean)[:, None]) / variance[:, None]
         parts.append(z - 0.5 * ratio[:, None] * (zz - block))
     apart = parts[0] - parts[1]
-    errors = np.sqrt((apart * apart).mean(axis=1) / block / m)
-    return values[0] - values[1], errors
+    return values[0] - values[1], np.sqrt((apart * apart).mean(axis=1) / block / m)
 
 
 def influence(returns: Floats) -> Floats:
@@ -173,6 +170,5 @@ def block_sums(running: Floats, starts: Ints, block: int, last: int) -> Floats:
     """Return float64[rows], sums over blocks from `starts` int64[rows, count]; the last block has `last` samples."""
     if block == 1:
         return np.take(np.diff(running), starts).sum(axis=1)
-    whole = starts[:, :-1]
-    sums = np.take(running[block:] - running[:-block], whole).sum(axis=1)
+    sums = np.take(running[block:] - running[:-block], starts[:, :-1]).sum(axis=1)
     return sums + running[starts[:, -1] + last] - running[starts[:, -1]]

@@ -62,23 +62,17 @@ def slice_of(bars: Bars) -> MarketSlice:
     return MarketSlice(block, 0)
 
 
-def journal_effect(effect: Effect) -> JournalEffect:
-    """Convert an effect to its journal form: an Ask without its view."""
-    if not isinstance(effect, Ask):
-        return effect
-    return Asked(effect.round, effect.agent, -1 if effect.policy == effect.agent else effect.policy)
-
-
-def journal_event(event: Event, live: bool) -> JournalEvent:
-    """Convert an event to its journal form: a slice becomes its number, or its columns when the feed is live."""
-    if isinstance(event, MarketSlice):
-        return bars_of(event) if live else SliceRef(event.index)
-    return event
-
-
 def encode(event: Event, effects: Sequence[Effect], live: bool = False) -> bytes:
-    """Encode one journal entry."""
-    return _encoder.encode(Entry(journal_event(event, live), [journal_effect(e) for e in effects]))
+    """Encode one journal entry. A slice becomes its number, or its columns when the feed is live; an Ask loses its
+    view."""
+    if isinstance(event, MarketSlice):
+        stored: JournalEvent = bars_of(event) if live else SliceRef(event.index)
+    else:
+        stored = event
+    requested: list[JournalEffect] = [
+        Asked(e.round, e.agent, -1 if e.policy == e.agent else e.policy) if isinstance(e, Ask) else e for e in effects
+    ]
+    return _encoder.encode(Entry(stored, requested))
 
 
 def decode(data: bytes) -> Entry:

@@ -27,18 +27,12 @@ def instant(ts_ns: int) -> datetime:
     return _EPOCH + timedelta(microseconds=int(ts_ns) // 1000)  # accepts numpy integers too
 
 
-_C0: Final = {c: f"\\x{c:02x}" for c in range(32)}
-
-
-# JSON escapes those below 32 itself and none of these. This notation is valid JSON too.
-_BEYOND: Final = {
-    c: f"\\u{c:04x}" for c in (*range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+ESCAPES: Final[Mapping[int, str]] = {c: f"\\x{c:02x}" for c in range(32)} | {
+    # JSON escapes those below 32 itself and none of these. This notation is valid JSON too.
+    c: f"\\u{c:04x}"
+    for c in (*range(127, 160), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 }
-
-
-ESCAPES: Final[Mapping[int, str]] = _C0 | _BEYOND
 """For text of one line."""
-
 
 LINES: Final[Mapping[int, str]] = {c: text for c, text in ESCAPES.items() if chr(c) not in "\n\t"}
 """For text of several lines."""

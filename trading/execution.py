@@ -172,11 +172,7 @@ def commission_ratio(lot_nano: int, rate: int) -> tuple[int, int]:
 
 def commission_micro(lots: int, price_nano: int, ratio: tuple[int, int]) -> int:
     """Return the commission on unsigned lots in whole micro, rounded half-even."""
-    numerator, denominator = ratio
-    fee, rest = divmod(lots * price_nano * numerator, denominator)
-    if rest and (2 * rest > denominator or (2 * rest == denominator and fee & 1)):
-        return fee + 1
-    return fee
+    return divide_half_even(lots * price_nano * ratio[0], ratio[1])
 
 
 def borrow_micro(short_atto: int, rate_annual: int, days: int) -> int:

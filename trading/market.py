@@ -64,8 +64,7 @@ class Block:
 def nano(prices: Floats) -> Ints:
     """Convert float64 prices to int64 nano-currency, rounded half-even at 1e-6; NaN becomes 0. Exact for prices with at
     most six decimals below about 9e6, which includes every file format that quantd reads."""
-    scaled = np.rint(np.nan_to_num(prices, nan=0.0) * 1e6).astype(np.int64)
-    return scaled * (NANO // 1_000_000)
+    return np.rint(np.nan_to_num(prices, nan=0.0) * 1e6).astype(np.int64) * (NANO // 1_000_000)
 
 
 class MarketSlice:

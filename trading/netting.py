@@ -22,14 +22,10 @@ def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
     if len(remaining) == 1:
         return [(remaining[0][0], lots)] if lots else []
     total = sum(left for _, left in remaining)
-    whole, fraction = [], []
-    for _, left in remaining:
-        quotient, rest = divmod(lots * left, total)
-        whole.append(quotient)
-        fraction.append(rest)
-    over = lots - sum(whole)
-    if over:
-        for k in sorted(range(len(whole)), key=lambda k: -fraction[k])[:over]:
+    parts = [divmod(lots * left, total) for _, left in remaining]
+    whole = [quotient for quotient, _ in parts]
+    if over := lots - sum(whole):
+        for k in sorted(range(len(whole)), key=lambda k: -parts[k][1])[:over]:
             whole[k] += 1
     return [(agent, part) for (agent, _), part in zip(remaining, whole, strict=True) if part]
 

@@ -204,8 +204,7 @@ def base36(number: int, width: int) -> str:
 
 def decision_id(sample: int, who: str, symbol: str) -> str:
     """Return twelve base-36 digits that identify the decision of `who` on `symbol` at `sample`, equal in every mode."""
-    digest = blake2b(f"{sample}|{who}|{symbol}".encode(), digest_size=12).digest()
-    return base36(int.from_bytes(digest, "big"), 12)
+    return base36(int.from_bytes(blake2b(f"{sample}|{who}|{symbol}".encode(), digest_size=12).digest(), "big"), 12)
 
 
 def order_id(run: str, sample: int, symbol: str, n: int) -> str:
@@ -234,8 +233,7 @@ def quantity_text(lots: int, lot_nano: int) -> str:
     """Format lots of `lot_nano` as exact decimal text, without a fraction when whole: "31", "0.25"."""
     nano = lots * lot_nano
     whole, part = divmod(abs(nano), NANO)
-    sign = "-" if nano < 0 else ""
-    return f"{sign}{whole}" + (f".{part:09d}".rstrip("0") if part else "")
+    return f"{'-' if nano < 0 else ''}{whole}" + (f".{part:09d}".rstrip("0") if part else "")
 
 
 def quantities(universe: Universe, lots: Sequence[int]) -> dict[str, str]:

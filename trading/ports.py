@@ -52,8 +52,7 @@ class VenueAccount(Struct, frozen=True):
     def spendable_micro(self) -> int | None:
         """The amount available for purchases: the venue's buying power, capped at settled cash where reported.
         Unsettled proceeds are not spent: to sell the purchased lots again would be a good-faith violation."""
-        known = [each for each in (self.buying_power_micro, self.settled_micro) if each is not None]
-        return min(known, default=None)
+        return min([each for each in (self.buying_power_micro, self.settled_micro) if each is not None], default=None)
 
 
 class VenueFlow(Struct, frozen=True):

@@ -41,10 +41,6 @@ class Sessions(Struct, frozen=True, dict=True):
     def closes(self) -> NDArray[np.int64]:
         return np.array(self.close_ns, dtype=np.int64)
 
-    def next_open(self, ts: int) -> int:
-        """Return the row of the first session that opens at or after `ts`; IndexError beyond the horizon."""
-        return self._existing(bisect_left(self.open_ns, ts))
-
     def next_close(self, ts: int) -> int:
         """Return the row of the first session that closes after `ts`; IndexError beyond the horizon."""
         return self._existing(bisect_right(self.close_ns, ts))
@@ -60,4 +56,4 @@ class Sessions(Struct, frozen=True, dict=True):
         With bars of a whole session, the first possible fill price is the next *open*. Otherwise a crypto order sent at
         the New York close would expire at midnight, before any price.
         """
-        return self.close_ns[self.next_open(ts) if daily_bars else self.next_close(ts)]
+        return self.close_ns[self._existing(bisect_left(self.open_ns, ts)) if daily_bars else self.next_close(ts)]

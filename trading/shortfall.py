@@ -10,8 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from quantd.trading.execution import divide_half_even, notional_atto
-from quantd.trading.instruments import ATTO_PER_MICRO
+from quantd.trading.execution import notional_atto, round_micro
 
 
 class Piece(Struct, frozen=True):
@@ -61,24 +60,15 @@ def shortfall(lots: int, lot_nano: int, decision_nano: int, pieces: Iterable[Pie
     if not left:
         opportunity = 0
     elif end_nano is not None:
-        opportunity = _micro(notional_atto(left, lot_nano, end_nano - decision_nano))
-    value = _micro(notional_atto(abs(lots), lot_nano, decision_nano))
-    return Shortfall(value, _micro(delay), _micro(impact), fees, opportunity)
+        opportunity = round_micro(notional_atto(left, lot_nano, end_nano - decision_nano))[0]
+    value = round_micro(notional_atto(abs(lots), lot_nano, decision_nano))[0]
+    return Shortfall(value, round_micro(delay)[0], round_micro(impact)[0], fees, opportunity)
 
 
 def added(parts: Iterable[Shortfall]) -> Shortfall:
     """Add several shortfalls; a part that is unknown in one is unknown in the sum."""
-    value = delay = impact = fees = 0
-    opportunity: int | None = 0
-    for part in parts:
-        value += part.value_micro
-        delay += part.delay_micro
-        impact += part.impact_micro
-        fees += part.fees_micro
-        known = opportunity is not None and part.opportunity_micro is not None
-        opportunity = (opportunity or 0) + (part.opportunity_micro or 0) if known else None
-    return Shortfall(value, delay, impact, fees, opportunity)
-
-
-def _micro(atto: int) -> int:
-    return divide_half_even(atto, ATTO_PER_MICRO)
+    rows = list(parts)
+    known = [row.opportunity_micro for row in rows if row.opportunity_micro is not None]
+    amounts = ("value_micro", "delay_micro", "impact_micro", "fees_micro")
+    totals = {name: sum(getattr(row, name) for row in rows) for name in amounts}
+    return Shortfall(**totals, opportunity_micro=sum(known) if len(known) == len(rows) else None)

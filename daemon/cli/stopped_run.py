@@ -3,9 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from quantd.adapters.store.journal.records import Records
 from quantd.daemon.assembly.parts import Parts, parts_of
@@ -15,9 +12,7 @@ from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.replay import newest_snapshot, refold
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item, time_of
-from quantd.daemon.views.overview import positions
 from quantd.trading.codec import decode
-from quantd.trading.display_text import instant_text
 from quantd.trading.events import Started
 
 
@@ -26,19 +21,10 @@ def at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> tup
     where = place(config, state, sets)
     records = where.records()
     run = where.reader().run.run
-    found = read(config, sets)
-    parts = parts_of(found, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
+    parts = parts_of(read(config, sets), time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
     seq, kept = newest_snapshot(records, run)
     shell, _ = refold(parts, records, run, where.folder, seq=seq, snapshot=kept)
     return shell, run, parts
-
-
-def positions_at_rest(config: Path, state: Path | None, sets: Sequence[str] | None) -> Any:
-    """The positions in the form of the API."""
-    shell, run, _ = at_rest(config, state, sets)
-    shell.state.revalue()
-    found = {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": positions(shell.state)}
-    return msgspec.to_builtins(found)
 
 
 def started(records: Records, run: str) -> Started | None:

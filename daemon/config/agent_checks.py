@@ -167,12 +167,10 @@ def _retraining(path: Path, schedule: Table, document: Table, source: Source) ->
 
 
 def _folder(policy: object) -> str:
-    """A folder's normalised name."""
     return str(PurePosixPath(str(policy)))
 
 
 def _texts_within(value: object) -> Iterator[str]:
-    """All text in a value and its elements."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -116,7 +116,6 @@ def _into(
 
 
 def _names(entries: list[Any]) -> list[str]:
-    """The names of the tables of a list."""
     return [_slug(t.get("name", t.get("symbol", ""))) if isinstance(t, dict) else "" for t in entries]
 
 

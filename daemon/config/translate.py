@@ -46,7 +46,6 @@ def mistakes_of(errors: list[ErrorDetails], source: Source, schema: type[Documen
 
 
 def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> Mistake:
-    """One of pydantic's errors as a mistake."""
     path: Path = error["loc"]
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":

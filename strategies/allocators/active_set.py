@@ -76,8 +76,7 @@ def likely(matrix: Floats, linear: Floats) -> Bools:
     for _ in range(3):
         vector = matrix.dot(vector)
         vector /= np.abs(vector).max()
-    image = matrix.dot(vector)
-    beta = vector * (float(image.dot(vector)) ** 0.5 / float(vector.dot(vector)))
+    beta = vector * (float(matrix.dot(vector).dot(vector)) ** 0.5 / float(vector.dot(vector)))
     own = np.maximum(matrix.diagonal() - beta * beta, 0.05)
     ratio = np.where(beta > 0.0, linear / np.maximum(beta, 1e-6), np.inf)
     order = np.argsort(-ratio, kind="stable")

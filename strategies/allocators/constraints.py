@@ -45,11 +45,6 @@ def available() -> bool:
     return find_spec("skfolio") is not None
 
 
-def load() -> None:
-    """Import skfolio in advance, which takes seconds."""
-    _given()
-
-
 def constrained(
     objective: Objective,
     returns: Floats,
@@ -71,7 +66,7 @@ def constrained(
     from skfolio.optimization import MaximumDiversification, MeanRisk, ObjectiveFunction
 
     common: dict[str, Any] = {
-        "prior_estimator": _given()(mean * PERCENT, cov * PERCENT**2),
+        "prior_estimator": prior()(mean * PERCENT, cov * PERCENT**2),
         "min_weights": box.lower,
         "max_weights": min(box.upper, 1.0),
         "previous_weights": held,
@@ -135,8 +130,8 @@ def shortfall(returns: Floats, weights: Floats, confidence: float) -> float:
 
 
 @cache
-def _given() -> Any:
-    """Return a skfolio prior of precomputed estimates."""
+def prior() -> Any:
+    """Return the class of a skfolio prior with precomputed estimates. The first call imports skfolio: seconds."""
     from skfolio.prior import BasePrior, ReturnDistribution
 
     class Given(BasePrior):  # type: ignore[misc]  # skfolio has no types

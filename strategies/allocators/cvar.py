@@ -28,5 +28,4 @@ def minimum_cvar(returns: Floats, confidence: float = 0.95, box: Box = OPEN) -> 
         np.append(np.ones(size), 0.0)[None],
         np.ones(1),
     )
-    start = np.append(np.full(size, 1.0 / size), 1.0)
-    return settled(solve(program, start)[:size], box)
+    return settled(solve(program, np.append(np.full(size, 1.0 / size), 1.0))[:size], box)

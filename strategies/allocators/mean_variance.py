@@ -116,8 +116,7 @@ def _tilt(cov: Floats, reward: Floats, free: Bools) -> Floats:
     index = free.nonzero()[0]
     tilt = np.zeros(len(reward))
     if len(index) > 1:
-        sides = np.column_stack((reward[index], np.ones(len(index))))
-        found = np.linalg.solve(cov[index[:, None], index], sides)
+        found = np.linalg.solve(cov[index[:, None], index], np.column_stack((reward[index], np.ones(len(index)))))
         tilt[index] = found[:, 0] - found[:, 1] * (found[:, 0].sum() / found[:, 1].sum())
     return tilt
 
@@ -180,8 +179,7 @@ def minimum_variance(cov: Floats, box: Box = OPEN) -> Floats:
 
 def _best(matrix: Floats, linear: Floats, box: Box, guess: Floats | None = None) -> Floats:
     """Return the fully invested weights within the bounds with the largest linear' w - w' A w / 2."""
-    ridged = matrix + np.diag(RIDGE * matrix.diagonal())
-    return bounded(ridged, linear, *box.sides(len(linear)), 1.0, guess)[0]
+    return bounded(matrix + np.diag(RIDGE * matrix.diagonal()), linear, *box.sides(len(linear)), 1.0, guess)[0]
 
 
 def maximum_sharpe(cov: Floats, excess: Floats, box: Box = OPEN) -> Floats:
@@ -205,8 +203,7 @@ def maximum_diversification(cov: Floats, box: Box = OPEN) -> Floats:
 
 def maximum_utility(cov: Floats, mean: Floats, risk_aversion: float, box: Box = OPEN) -> Floats:
     """Return the fully invested weights with the largest mean' w - risk_aversion w' C w / 2."""
-    size = len(cov)
-    unit = float(cov.trace()) / size
+    unit = float(cov.trace()) / len(cov)
     return _best(cov / unit, mean / (risk_aversion * unit), box)
 
 

@@ -108,9 +108,7 @@ def _near(correlation: Floats, shares: Floats) -> Floats:
         risk = x * correlation.dot(x)
         if not float(risk.min()) > 0.0:
             return first
-        ratio = shares / risk
-        # the scale is solved exactly
-        ratio *= float(risk.sum())
+        ratio = shares / risk * float(risk.sum())  # the scale is solved exactly
         if abs(float(ratio.max()) - 1.0) < NEAR and abs(float(ratio.min()) - 1.0) < NEAR:
             return x / float(risk.sum()) ** 0.5
         if float(ratio.max()) > 50.0:

@@ -132,6 +132,5 @@ def _aggregated(
     }
     whole = {name: np.where(has, column, np.nan) for name, column in whole.items()}
     if "benchmark" in fields:
-        ends = np.r_[starts[1:], len(present)] - 1
-        whole["benchmark"] = fields["benchmark"][ends]
+        whole["benchmark"] = fields["benchmark"][np.r_[starts[1:], len(present)] - 1]
     return whole, has

@@ -28,18 +28,9 @@ class Family:
     """One number for all instruments, row by row even for instruments without a bar."""
 
 
-def _output(indicator: str, output: str) -> Callable[..., Node]:
-    return lambda **parameters: build(indicator, **parameters)[output]
-
-
-def _to_close(indicator: str, output: str) -> Callable[..., Node]:
-    """Return a price level relative to the close: close / level - 1."""
-    return lambda **parameters: ratio(CLOSE, build(indicator, **parameters)[output]) - 1.0
-
-
-def _of_close(indicator: str, output: str) -> Callable[..., Node]:
-    """Return a price difference as a fraction of the close."""
-    return lambda **parameters: ratio(build(indicator, **parameters)[output], CLOSE)
+def _output(output: str, scaled: Callable[[Node], Node] = lambda node: node) -> Callable[..., Node]:
+    """Return the maker of an indicator's output, with a scale that has no unit."""
+    return lambda **parameters: scaled(build(SOURCE_OF[output], **parameters)[output])
 
 
 def _of_range(indicator: str, output: str) -> Callable[..., Node]:
@@ -101,9 +92,9 @@ def _turn(part: int, what: str) -> Callable[..., Node]:
     return lambda: point(f"turn{part}({what})", lambda x: function(2.0 * np.pi * x), Field(f"progress_{what}"))
 
 
-def _words(indicator: str, output: str) -> str:
+def _words(output: str) -> str:
     """Return the first line of the indicator's docstring after the output's name; the name alone without one."""
-    first = (INDICATORS[indicator].make.__doc__ or "").strip().split("\n")[0]
+    first = (INDICATORS[SOURCE_OF[output]].make.__doc__ or "").strip().split("\n")[0]
     name = output.replace("_", " ")
     return f"{name}: {first}" if first else name
 
@@ -149,18 +140,17 @@ def _families() -> dict[str, Family]:
     }  # fmt: skip
     for group, outputs in SCALE_FREE.items():
         for output in outputs:
-            indicator = SOURCE_OF[output]
             needs = ("benchmark",) if group == "benchmark" else ()
-            words = _words(indicator, output)
-            found[output] = Family(group, _output(indicator, output), words, INDICATORS[indicator].parameters, needs)
-    for outputs, group, suffix, scale, relative in (
-        (LEVELS, "trend", "_distance", _to_close, "close over the level, less 1: "),
-        (DIFFERENCES, "oscillator", "", _of_close, "of the close: "),
-    ):
+            parameters = INDICATORS[SOURCE_OF[output]].parameters
+            found[output] = Family(group, _output(output), _words(output), parameters, needs)
+    scales: tuple[tuple[tuple[str, ...], str, str, Callable[[Node], Node], str], ...] = (
+        (LEVELS, "trend", "_distance", lambda x: ratio(CLOSE, x) - 1.0, "close over the level, less 1: "),
+        (DIFFERENCES, "oscillator", "", lambda x: ratio(x, CLOSE), "of the close: "),
+    )
+    for outputs, group, suffix, scaled, relative in scales:
         for output in outputs:
-            indicator = SOURCE_OF[output]
-            words, parameters = relative + _words(indicator, output), INDICATORS[indicator].parameters
-            found[output + suffix] = Family(group, scale(indicator, output), words, parameters)
+            parameters = INDICATORS[SOURCE_OF[output]].parameters
+            found[output + suffix] = Family(group, _output(output, scaled), relative + _words(output), parameters)
     for name, signal in SIGNALS.items():
         found[name] = Family("signal", signal.make, f"{signal.horizon} horizon: {signal.words}", signal.parameters)
     for what in ("week", "month", "year"):

@@ -5,7 +5,7 @@ adjusted forward, so that stored values never change.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from quantd.strategies.indicators.stream import Stream
 from quantd.trading.bars import FIELDS
 from quantd.trading.market import Bools, Floats
 
-_NONE: Final[Mapping[str, Floats]] = {}
-_NOTHING: Final[Mapping[str, float]] = {}
+_NONE: Final[Mapping[str, Any]] = {}
 
 
 class _Period:
@@ -84,7 +83,7 @@ class FeatureStream:
         factor: Floats | None = None,
         shares: Floats | None = None,
         own: Mapping[str, Floats] = _NONE,
-        shared: Mapping[str, float] = _NOTHING,
+        shared: Mapping[str, float] = _NONE,
     ) -> Floats:
         """Return the row float64[N, F] for `bars`, float64[N] by field, unadjusted, NaN without a bar.
 

@@ -267,8 +267,7 @@ def running(x: Node) -> Recursion:
 def adaptive(x: Node, coefficient: Node, slowest: float) -> Adaptive:
     """Return a mean with the node `coefficient`, at least `slowest`; it begins one bar before the first coefficient."""
     seed = coefficient.first - 1
-    longest = _longest((x, coefficient))
-    settled = _later(longest, ceil(log(SETTLED) / log(1.0 - slowest)))
+    settled = _later(_longest((x, coefficient)), ceil(log(SETTLED) / log(1.0 - slowest)))
     key = _short(f"adaptive({x.key}, {coefficient.key})")
     return Adaptive(key, (x, coefficient), coefficient.first, settled, seed=seed)
 

@@ -59,8 +59,7 @@ def ppo(fast: int, slow: int) -> Outputs:
 
 
 def trix(period: int) -> Outputs:
-    triple = ema(ema(ema(CLOSE, period), period), period)
-    return {"trix": 100.0 * growth(triple)}
+    return {"trix": 100.0 * growth(ema(ema(ema(CLOSE, period), period), period))}
 
 
 def stochastic(fast: int, slow: int, signal: int) -> Outputs:
@@ -87,8 +86,7 @@ def williams_r(period: int) -> Outputs:
 
 def cci(period: int) -> Outputs:
     """Lambert's commodity channel index (1980)."""
-    away = TYPICAL - mean(TYPICAL, period)
-    return {"cci": ratio(away, 0.015 * window(windows.MEAN_DEVIATION, period, TYPICAL))}
+    return {"cci": ratio(TYPICAL - mean(TYPICAL, period), 0.015 * window(windows.MEAN_DEVIATION, period, TYPICAL))}
 
 
 def ultimate(short: int, middle: int, long: int) -> Outputs:

@@ -34,8 +34,7 @@ def _directions(period: int) -> tuple[Node, Node]:
 
 def _from(x: Node, first: int) -> Node:
     """Return x without its values before bar number `first`."""
-    late = lag(x, first - x.first)
-    return point(f"{x.key} from {first}", lambda now, then: now + 0.0 * then, x, late)
+    return point(f"{x.key} from {first}", lambda now, then: now + 0.0 * then, x, lag(x, first - x.first))
 
 
 def _directional_index(period: int) -> Node:
@@ -144,5 +143,4 @@ def qstick(period: int) -> Outputs:
 
 def vertical_horizontal(period: int) -> Outputs:
     """White (1991): the range of closes over the sum of their absolute changes."""
-    gone = total(absolute(change(CLOSE)), period)
-    return {"vhf": ratio(highest(CLOSE, period) - lowest(CLOSE, period), gone)}
+    return {"vhf": ratio(highest(CLOSE, period) - lowest(CLOSE, period), total(absolute(change(CLOSE)), period))}

@@ -76,16 +76,14 @@ def rogers_satchell(period: int) -> Outputs:
 def yang_zhang(period: int) -> Outputs:
     """Yang and Zhang (2000): overnight, opening and range variance combined."""
     k = 0.34 / (1.34 + (period + 1.0) / (period - 1.0))
-    overnight = logarithm(ratio(OPEN, lag(CLOSE, 1)))
-    night = window(windows.SAMPLE_VARIANCE, period, overnight)
+    night = window(windows.SAMPLE_VARIANCE, period, logarithm(ratio(OPEN, lag(CLOSE, 1))))
     day = window(windows.SAMPLE_VARIANCE, period, _CO)
     return {"yang_zhang": root(night + k * day + (1.0 - k) * mean(_ROGERS, period))}
 
 
 def ulcer(period: int) -> Outputs:
     """Martin (1987): root mean square of the falls from the window's high, in percent."""
-    fall = 100.0 * (ratio(CLOSE, highest(CLOSE, period)) - 1.0)
-    return {"ulcer": root(mean(squared(fall), period))}
+    return {"ulcer": root(mean(squared(100.0 * (ratio(CLOSE, highest(CLOSE, period)) - 1.0)), period))}
 
 
 def drawdown(period: int) -> Outputs:
@@ -118,5 +116,4 @@ def sharpe(period: int) -> Outputs:
 
 def gap(period: int) -> Outputs:
     """Mean absolute gap from close to open, as a fraction."""
-    jump = point("gap", lambda o, c: np.abs(o / c - 1.0), OPEN, lag(CLOSE, 1))
-    return {"gap": mean(jump, period)}
+    return {"gap": mean(point("gap", lambda o, c: np.abs(o / c - 1.0), OPEN, lag(CLOSE, 1)), period)}

@@ -45,8 +45,7 @@ def force(period: int) -> Outputs:
 
 def ease_of_movement(period: int) -> Outputs:
     """Arms (1983): change of the middle price relative to volume, in mean volumes."""
-    traded = ratio(VOLUME, mean(VOLUME, period))
-    return {"ease": mean(ratio(change(MEDIAN) * RANGE, traded), period)}
+    return {"ease": mean(ratio(change(MEDIAN) * RANGE, ratio(VOLUME, mean(VOLUME, period))), period)}
 
 
 def volume_oscillator(fast: int, slow: int) -> Outputs:

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from quantd.strategies.allocators.active_set import Infeasible
-from quantd.strategies.allocators.constraints import load
+from quantd.strategies.allocators.constraints import prior
 from quantd.strategies.allocators.estimates import VARIANCE_FLOOR, CovarianceKind, covariance_of
 from quantd.strategies.allocators.mean_variance import Box, at_volatility, inverse_volatility, minimum_variance
 from quantd.strategies.policies.params import Lookback, ParamsError, Share, nearest
@@ -138,7 +138,7 @@ class Allocator(Generic[P]):
     def prepare(self) -> None:
         """Import the solver in advance, which takes seconds."""
         if self.worker:
-            load()
+            prior()
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         weights, note, warns = self.weights(view)

@@ -67,8 +67,7 @@ class Dynamic(Based):
             return noted(answer.weights, words), new
         scores = momentum_scores(momentum_of(view.returns(params.momentum_lookback)), params.threshold)
         weights = answer.weights * (1.0 + params.momentum_factor * scores)
-        returns = view.synchronous(params.volatility_lookback)
-        factor = volatility_factor(weights, returns, params.volatility_target)
+        factor = volatility_factor(weights, view.synchronous(params.volatility_lookback), params.volatility_target)
         factor = min(max(factor, 1.0 / params.max_adjustment), params.max_adjustment)
         exposure = {"bull": params.bull, "bear": params.bear, "volatile": params.volatile}[found.regime]
         return noted(at_most(weights * (factor * exposure), params.max_gross), words), new

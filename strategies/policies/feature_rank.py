@@ -125,8 +125,7 @@ class Signals:
         if self.params.size == "inverse_volatility":
             parts *= inverse_deviations(view.returns(VOLATILITY_SAMPLES))
         total = float(parts.sum())
-        invested = self.params.invested * self.exposure(features)
-        return (parts * (invested / total) if total > 0.0 else parts), memory
+        return (parts * (self.params.invested * self.exposure(features) / total) if total > 0.0 else parts), memory
 
 
 def closes_by_date(view: View, rows: int) -> Floats | None:
@@ -138,8 +137,7 @@ def closes_by_date(view: View, rows: int) -> Floats | None:
     known = np.isfinite(returns)
     grown = np.cumprod(np.where(known, 1.0 + returns, 1.0), axis=0)
     begun = np.logical_or.accumulate(known)
-    closes = np.vstack([np.ones_like(grown[:1]), grown])
-    return np.where(np.vstack([known[:1], begun]), closes, np.nan)
+    return np.where(np.vstack([known[:1], begun]), np.vstack([np.ones_like(grown[:1]), grown]), np.nan)
 
 
 def _made(own: SignalsParams) -> Signals:

@@ -39,9 +39,6 @@ PASSED: Final = 0.8
 
 REGIMES: Final = model_of(RegimeParams())
 
-Room = Callable[[Floats], float]
-"""The share of weights (at most 1) that the plan can reach at worst prices."""
-
 
 class CostAware(Struct, frozen=True):
     """Trades only as far as the gain in utility exceeds the costs.
@@ -86,12 +83,13 @@ class RebalanceRules(Struct, frozen=True):
 class Rebalanced(Ruled):
     """Calls `policy` at every decision, so that its memory stays current, and trades its weights when that is due.
 
-    The first nonzero target is due, and into an empty book its trades are not limited. Targets are scaled by `room`:
-    a part that worst prices prevent is no drift. A rebalance that limits or costs cut short is continued by the next.
+    The first nonzero target is due, and into an empty book its trades are not limited. Targets are scaled by `room`,
+    the share of weights (at most 1) that the plan can reach at worst prices: the rest is no drift.
+    A rebalance that limits or costs cut short is continued by the next.
     """
 
     rules: RebalanceRules
-    room: Room = lambda weights: 1.0
+    room: Callable[[Floats], float] = lambda weights: 1.0
 
     @property
     def lookback(self) -> int:

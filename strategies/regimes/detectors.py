@@ -203,8 +203,7 @@ def _read_mixture(returns: Floats, params: RegimeParams, memory: Memory) -> tupl
 def _traits(returns: Floats, span: int) -> Floats:
     """Return float64[k - span + 1, 2]: mean and log standard deviation of each `span` returns."""
     windows = np.lib.stride_tricks.sliding_window_view(returns, span)
-    deviation = windows.std(axis=1, ddof=1)
-    return np.column_stack([windows.mean(axis=1), np.log(np.maximum(deviation, FINE**0.5))])
+    return np.column_stack([windows.mean(axis=1), np.log(np.maximum(windows.std(axis=1, ddof=1), FINE**0.5))])
 
 
 RegimeModel = ByThresholds | ByFit

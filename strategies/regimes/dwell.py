@@ -36,10 +36,8 @@ def in_force(model: RegimeModel, view: View, memory: Memory, *, dwell: int = 0, 
     switched = reading is not None and reading.regime != was and lasted
     if reading is not None and switched:
         day = (view.sample - 1) // DAY_NS  # midnight ends a day
-        regime = REGIMES.index(reading.regime)
-        since = np.array([float(regime), float(view.samples), float(day), *reading.figures])
+        since = np.array([float(REGIMES.index(reading.regime)), float(view.samples), float(day), *reading.figures])
     assert since is not None
     name = REGIMES[int(since[0])]
-    day_text = str(np.datetime64(int(since[2]), "D"))
-    word = f"{name} since {day_text}: {model.why(since[3:].tolist())}"
+    word = f"{name} since {np.datetime64(int(since[2]), 'D')!s}: {model.why(since[3:].tolist())}"
     return InForce(name, word, switched, under("regime", {**new, "since": since}))

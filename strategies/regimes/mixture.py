@@ -39,8 +39,7 @@ def log_densities(samples: Floats, states: States) -> Floats:
     """Return float64[T, K], the log density of each sample in each state."""
     size = samples.shape[1]
     lower = np.linalg.cholesky(states.covariances)
-    apart = samples.T[None] - states.means[:, :, None]
-    scaled = np.linalg.solve(lower, apart)
+    scaled = np.linalg.solve(lower, samples.T[None] - states.means[:, :, None])
     log_determinant = 2.0 * np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
     return (-0.5 * (np.einsum("kdt,kdt->kt", scaled, scaled) + (size * LOG_TWO_PI + log_determinant)[:, None])).T
 

@@ -34,8 +34,7 @@ def agreed_of(votes: Floats, held: Floats, quorum: float, tolerance: float) -> F
     rises, falls = up.mean(axis=0) >= quorum, down.mean(axis=0) >= quorum
     rises, falls = rises & ~falls, falls & ~rises  # a quorum of a half or less may be met in both directions
     agreeing = np.where(rises, up, np.where(falls, down, False))
-    counted = np.maximum(agreeing.sum(axis=0), 1)
-    target = np.where(rises | falls, (votes * agreeing).sum(axis=0) / counted, held)
+    target = np.where(rises | falls, (votes * agreeing).sum(axis=0) / np.maximum(agreeing.sum(axis=0), 1), held)
     return within(target, held, max(float(np.abs(held).sum()), float(np.abs(votes).sum(axis=1).max())))
 
 

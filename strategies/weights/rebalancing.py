@@ -212,8 +212,7 @@ def limited(
     change = np.where(((size > band) & (size >= least)) | closes, change, 0.0)
     change = np.clip(change, -max_change, max_change)
     if np.count_nonzero(change) > max_trades:
-        order = np.argsort(-np.abs(change), kind="stable")
-        change[order[max_trades:]] = 0.0
+        change[np.argsort(-np.abs(change), kind="stable")[max_trades:]] = 0.0
     turnover = float(np.abs(change).sum())
     if turnover > max_turnover:
         change = change * (max_turnover / turnover)

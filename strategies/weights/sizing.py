@@ -37,8 +37,7 @@ def bets_of(returns: Floats) -> tuple[float, float]:
 def earned_by(weights: Floats, returns: Floats) -> Floats:
     """Return float64[k'], the returns of a book constantly at `weights`, without rows that lack a held symbol."""
     rows = returns[:, weights != 0.0]
-    whole = np.isfinite(rows).all(axis=1)
-    return rows[whole] @ weights[weights != 0.0]
+    return rows[np.isfinite(rows).all(axis=1)] @ weights[weights != 0.0]
 
 
 def volatility_factor(weights: Floats, returns: Floats, target: float) -> float:

@@ -193,8 +193,7 @@ def sign(
     load_artifact(place, {})
     digest = checked(place).manifest.digest
     path = signature.sign(place, digest, key)
-    document = {"folder": str(place), "digest": digest, "signature": str(path)}
-    answer(as_json, document, f"{path}: signs {digest[:16]}…")
+    answer(as_json, {"folder": str(place), "digest": digest, "signature": str(path)}, f"{path}: signs {digest[:16]}…")
     return DONE
 
 
@@ -239,8 +238,7 @@ def use(
         answer(as_json, {"name": str(name), "current": now, "versions": there}, *lines)
         return DONE
     digest = load_artifact(versions.version_in(name, version), {}).digest
-    when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    before = versions.point(name, version, digest, when, why)
+    before = versions.point(name, version, digest, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why)
     document = {"name": str(name), "before": before, "current": version, "digest": digest}
     was = f", before: {before}" if before else ""
     answer(as_json, document, f"{name}: {version} ({digest[:16]}…){was}; used from the next start")

@@ -44,8 +44,7 @@ class Timed:
 def portfolio(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> int:
     """Time an asset update, a risk report, an allocation and an inference; exit code 1 when a p99 is too high."""
     found = read(config, sets)
-    folder = found.state_folder(state)
-    assembly = assemble(found, cache=folder / "cache")
+    assembly = assemble(found, cache=found.state_folder(state) / "cache")
     with progress("bench", shown=not as_json) as bar:
         times = measure(assembly, bar)
     rows = [timed(part, times[part]) for part in ALLOWED_MS if times[part]]

@@ -40,8 +40,7 @@ def orders(
         return
     orders = reader.orders(last=last, symbol=symbol)
     if as_json:
-        slices = slices_of(where.records(), reader.run.run, where.folder)
-        costs = of_orders(reader, orders, slices)
+        costs = of_orders(reader, orders, slices_of(where.records(), reader.run.run, where.folder))
         print_json({"run": reader.run.run, "orders": [order_line(row, costs.get(row.id)) for row in orders]})
         return
     rows = [order_line(row) for row in orders]

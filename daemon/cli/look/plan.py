@@ -62,8 +62,7 @@ def _plan_lines(now: PlanNow) -> None:
             for o in now.orders
         ]  # fmt: skip
         numbers = ("qty", "price", "limit", "value", "commission", "slippage")
-        head = ("side", "qty", "symbol", *numbers[1:], "agents", "style", "cut by")
-        table(head, rows, numbers)
+        table(("side", "qty", "symbol", *numbers[1:], "agents", "style", "cut by"), rows, numbers)
         cost = now.commission + now.slippage
         share = f", {1e4 * cost / now.value:.1f} bp" if now.value > 0 else ""
         say(f"  traded {now.value:,.2f}; cost about {cost:,.2f}{share} (commission {now.commission:,.2f})")

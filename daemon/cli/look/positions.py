@@ -1,21 +1,18 @@
 """List the positions of the house and of each agent's book."""
 
+from pathlib import Path
 from typing import Final
 
-from quantd.daemon.cli.client import running
+from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import local, print_json, say, table
 from quantd.daemon.cli.places import place
+from quantd.trading.display_text import instant_text
 
 
 def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
-    daemon = running(place(config, state, sets))
-    if daemon is not None:
-        found = daemon.get("/api/v1/positions")
-    else:
-        from quantd.daemon.cli.stopped_run import positions_at_rest
-
-        found = positions_at_rest(config, state, sets)
+    where = place(config, state, sets)
+    found = document_of(where, "/api/v1/positions", lambda: _positions_at_rest(config, state, sets))
     if as_json:
         print_json(found)
         return
@@ -32,6 +29,15 @@ def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets 
     for p in found["positions"]:
         if p.get("halted"):
             say(f"  {p['symbol']} is halted: {p['halted']}")
+
+
+def _positions_at_rest(config: Path, state: Path | None, sets: Sets) -> dict[str, object]:
+    from quantd.daemon.cli.stopped_run import at_rest
+    from quantd.daemon.views import overview
+
+    shell, run, _ = at_rest(config, state, sets)
+    shell.state.revalue()
+    return {"run": run, "ts": shell.ts, "time": instant_text(shell.ts), "positions": overview.positions(shell.state)}
 
 
 COMMAND: Final = Command("Look", 30, positions)

@@ -69,7 +69,6 @@ def write_report(
 
 
 def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> Standing:
-    """The present state of the newest run, from its daemon or from its journal."""
     found = document_of(where, "/api/v1/risk/standing", lambda: standing_of(at_rest(config, state, sets)[0].state))
     return msgspec.convert(found, Standing)
 

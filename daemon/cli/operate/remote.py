@@ -47,8 +47,7 @@ def command(config: Path, url: str, name: Name, *, reason: str, agent: str, as_j
     answer = asyncio.run(_send(host, port, bus_tls(config, secure), bus_login(config), root, payload))
     if not answer.done:
         raise Failure(f"{host}:{port}: {answer.text}", CHECK_FAILED)
-    text = f"{answer.agent or 'house'}: switch {answer.switch} (over {host}:{port})"
-    output.answer(as_json, answer, text)
+    output.answer(as_json, answer, f"{answer.agent or 'house'}: switch {answer.switch} (over {host}:{port})")
 
 
 def place(url: str, config: Path) -> tuple[str, int, bool, str]:

@@ -27,8 +27,7 @@ def check(config: ConfigFile = CONFIG_FILE, sets: Sets = None, as_json: Json = F
     """List every mistake in the configuration; exit code 78 when there is one."""
     try:
         found = read(config, sets)
-        apart = Apart(place(config, None, sets).folder)
-        policies_of(found, found.instruments(), found.feed.interval_ns, apart)
+        policies_of(found, found.instruments(), found.feed.interval_ns, Apart(place(config, None, sets).folder))
     except (ConfigError, PolicyError) as why:
         if not as_json:
             raise
@@ -85,7 +84,6 @@ class _Effective(NamedTuple):
 
 
 def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
-    """The effective limits of each section, by path."""
     universe, shocks = config.instruments(), shocks_of(config)
     house = house_limits(config, universe, config.feed.interval_ns)
     found: dict[tuple[str | int, ...], _Effective] = {("risk",): _Effective(house, None, config.risk.profile)}

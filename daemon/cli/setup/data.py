@@ -112,7 +112,6 @@ def cached(cache: Cache = None, as_json: Json = False) -> int:
 
 
 def _universe_in(file: Path, calendar: str | None) -> Universe:
-    """The symbols of a file as a universe."""
     probed(file)
     try:
         lazy = pl.scan_csv(file, infer_schema=False) if is_text(file) else pl.scan_parquet(file)

@@ -83,7 +83,6 @@ def _whole() -> Check:
 
 
 def _isolation() -> Check:
-    """Whether policy files run confined on this machine."""
     from quantd.daemon.policies.confinement import missing
 
     lacking = ", ".join(missing())
@@ -92,7 +91,6 @@ def _isolation() -> Check:
 
 
 def _sinks(config: Config) -> Iterator[Check]:
-    """Whether each sink of alerts has its secrets."""
     if not config.alerts.sinks:
         return
     from quantd.daemon.assembly.sinks import lacking_secrets
@@ -115,30 +113,20 @@ def _torch(before: bool) -> Check:
 def _market(config: Config, where: Place) -> Iterator[Check]:
     from quantd.adapters.calendars import UnknownCalendar
     from quantd.adapters.feeds.errors import FeedError
-    from quantd.daemon.assembly.parts import assemble, assemble_live
+    from quantd.daemon.assembly.parts import Assembly, parts_of
     from quantd.daemon.policies.loading import PolicyError
     from quantd.daemon.policies.worker import Apart
+    from quantd.trading.display_text import instant_text
 
-    if config.feed.kind != "replay":
-        try:
-            assemble_live(config, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
-        except (UnknownCalendar, PolicyError) as why:
-            yield Check("policies", False, str(why))
-            return
+    try:
+        assembly = parts_of(config, time.time_ns(), cache=where.folder / "cache", apart=Apart(where.folder))
+    except (FeedError, UnknownCalendar, PolicyError) as why:
+        yield Check("policies" if isinstance(why, PolicyError) else "data", False, str(why))
+        return
+    if not isinstance(assembly, Assembly):
         yield Check("data", None, f"{config.feed.kind}: bars are loaded when a run requests them")
         yield Check("policies", True, "all load")
         return
-
-    try:
-        assembly = assemble(config, cache=where.folder / "cache", apart=Apart(where.folder))
-    except (FeedError, UnknownCalendar) as why:
-        yield Check("data", False, str(why))
-        return
-    except PolicyError as why:
-        yield Check("policies", False, str(why))
-        return
-    from quantd.trading.display_text import instant_text
-
     feed = assembly.feed
     quarantined = f"; {len(feed.quarantined)} bars are quarantined" if feed.quarantined else ""
     dates = f"{instant_text(feed.first_ts)[:10]} to {instant_text(feed.last_ts)[:10]}"

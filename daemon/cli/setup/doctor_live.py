@@ -143,8 +143,7 @@ def _rights(config: Config, where: Place) -> Check:
     folder = where.folder
     if not folder.exists():
         return Check("rights", False, f"{folder} does not exist: name the folder of the paper run with --state")
-    found = loose(folder, config.api.tokens, "doctor-live.json", write=0o022)
-    wrong = [loose_text(*each) for each in found]
+    wrong = [loose_text(*each) for each in loose(folder, config.api.tokens, "doctor-live.json", write=0o022)]
     if folder.stat().st_uid != os.getuid():
         wrong.append(f"{folder} belongs to another user")
     return Check("rights", not wrong, "; ".join(wrong) or f"only its owner can write into {folder}")
@@ -196,8 +195,7 @@ def _kill_switch(path: Path, sets: tuple[str, ...]) -> Iterator[Check]:
     """Rehearses the kill switch on a service of this configuration with a simulated broker, in a temporary folder."""
     paper = ("quantd.mode=shadow", "broker.kind=paper", "api.host=127.0.0.1", "api.port=0")
     try:
-        config = load(path, known_names(), environ=os.environ, sets=(*sets, *paper))
-        tried = asyncio.run(kill_switch(config, _client))
+        tried = asyncio.run(kill_switch(load(path, known_names(), environ=os.environ, sets=(*sets, *paper)), _client))
     except Exception as error:  # a switch that cannot be tried has failed
         tried = [Tried("kill switch", f"{type(error).__name__}: {error}"[:400], 0.0)]
     for each in tried:

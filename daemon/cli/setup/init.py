@@ -94,8 +94,7 @@ def write_policy(folder: Path, name: str, *, as_json: bool) -> None:
         text = f"--policy {name!r}: a name of lower-case letters, digits and _, such as value or my_policy"
         raise Failure(text, USAGE)
     policy, test = folder / f"{name}.py", folder / f"test_{name}.py"
-    title = name.replace("_", " ").capitalize()
-    _write_new({policy: POLICY.format(title=title), test: TEST.format(name=name)})
+    _write_new({policy: POLICY.format(title=name.replace("_", " ").capitalize()), test: TEST.format(name=name)})
     agent = AGENT.format(name=name)
     text = (
         f"wrote {policy} ({POLICY.count(chr(10))} lines, runs as it is) and {test}. Lines for config.toml beside it:\n"

@@ -82,12 +82,11 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None) -> Ven
         made.append(source)
     names = tuple(source.name for source in made)
     whole = any(known[name].whole for name in kinds)
-    if len(made) == 1:
-        return Vendors(made[0], names, tuple(caches), whole)
     try:
-        return Vendors(Fallback(made, request.universe), names, tuple(caches), whole)
+        joined = made[0] if len(made) == 1 else Fallback(made, request.universe)
     except ValueError as error:
         raise Failure(str(error), USAGE) from None
+    return Vendors(joined, names, tuple(caches), whole)
 
 
 def _vendor(vendor: Vendor, request: Request) -> Source:

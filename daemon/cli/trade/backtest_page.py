@@ -51,7 +51,6 @@ def _row(name: str, value: str) -> str:
 
 
 def _figures(verdict: Verdict) -> str:
-    """The figures beside equal weight, and their definitions."""
     compared = verdict.equal_weight is not None
     head = "<tr><th></th><th>this run</th>" + ("<th>equal weight</th>" if compared else "") + "</tr>"
     rows = "".join(

@@ -49,8 +49,7 @@ class CheckedJournal(Journal):
         then = super().answer(ask)
         if then is not None:
             self._answers.calls += 1
-            now = answer(self._policies[ask.policy], ask)
-            text, most = unlike(then, now, self._symbols)
+            text, most = unlike(then, answer(self._policies[ask.policy], ask), self._symbols)
             if text:
                 ts = ask.view.time
                 self._answers.different.append(Differs(ts, iso(ts), self._names[ask.agent], text, most))
