@@ -121,7 +121,8 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
     try:
         command = _decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as why:
-        raise CommandRefused("form", _printable(str(why))) from None
+        text = "".join(c if c.isprintable() else "?" for c in str(why).replace("`", ""))
+        raise CommandRefused("form", text[:200]) from None
     for name, fits in (
         ("id", _ID.fullmatch(command.id)),
         ("who", command.who.isprintable() and _WHO.fullmatch(command.who)),
@@ -137,10 +138,6 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
     if command.v != VERSION:
         raise CommandRefused("version", f"v = {command.v}; this quantd knows {VERSION}", command)
     return command
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text.replace("`", ""))[:200]
 
 
 class Taken(Struct):

@@ -57,10 +57,6 @@ class Fills:
         self._plain = not (self._needs_volume or costs.slippage_noise)
         self._fixed = lowest(costs.fixed_rate, RATE_ONE) if self._plain else (costs.fixed_rate, RATE_ONE)
 
-    def bar(self, market: MarketSlice) -> Bar:
-        """Convert a slice."""
-        return Bar(market, self._needs_volume)
-
     def filled(self, resting: Resting, bar: Bar) -> Reports | None:
         """The fills of a basket on one bar, None without any; its rows are all of one kind.
 
@@ -75,12 +71,7 @@ class Fills:
         sym, signed, limits, cums = resting.sym, resting.lots, resting.worst_nano, resting.cum
         plain, (fixed, one) = self._plain, self._fixed
         commission, least = self._commission, self._costs.commission_min_micro
-        rows: list[int] = []
-        cum: list[int] = []
-        lots: list[int] = []
-        prices: list[int] = []
-        fees: list[int] = []
-        causes: list[int] = []
+        made: list[tuple[int, int, int, int, int, int]] = []
         for row, price in found:
             column, total, done, rate = sym[row], signed[row], cums[row], fixed
             whole = total if total > 0 else -total
@@ -96,14 +87,10 @@ class Fills:
             if least:
                 fee = _at_least(least, resting, row, fee)
             done = cums[row] = done + wanted
-            rows.append(row)
-            cum.append(done)
-            lots.append(wanted)
-            prices.append(price)
-            fees.append(fee)
-            causes.append(_LAST_FILL if done == whole else _PART_FILL)
-        if not rows:
+            made.append((row, done, wanted, price, fee, _LAST_FILL if done == whole else _PART_FILL))
+        if not made:
             return None
+        rows, cum, lots, prices, fees, causes = map(list, zip(*made, strict=True))
         if _LAST_FILL in causes:
             resting.keep([row for row in resting.open if cums[row] != abs(signed[row])])
         report = Reports(resting.sample, resting.n, ts, rows, cum, lots, prices, fees, causes)
@@ -133,7 +120,8 @@ class Fills:
                     price = stop
                 resting.triggered.append(row)
             if price > limit if buy else price < limit:
-                if not self._through(resting, row, bar):
+                low, high = bar.market.low.item(column), bar.market.high.item(column)
+                if until[row] < ts_event or not trades_through(limit, buy, low, high):
                     continue
                 price = limit
             yield row, price
@@ -150,15 +138,6 @@ class Fills:
             price, buy = prices[column], resting.lots[row] > 0
             if there and ts in days[column] and price > 0 and (price <= limit if buy else price >= limit):
                 yield row, price
-
-    def _through(self, resting: Resting, row: int, bar: Bar) -> bool:
-        """Whether a bar that opened beyond a row's limit traded through it within the row's window."""
-        if resting.until[row] < bar.ts_event:
-            return False
-        column, market = resting.sym[row], bar.market
-        return trades_through(
-            resting.worst_nano[row], resting.lots[row] > 0, market.low.item(column), market.high.item(column)
-        )
 
     def _room(self, column: int, wanted: int, bar: Bar) -> int:
         """Take up to `wanted` lots from the bar's volume; returns their number."""
