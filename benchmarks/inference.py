@@ -79,7 +79,7 @@ def policy(plan: PpoPlan, spec: SightSpec = SPEC) -> tuple[Callable[[], object],
     learner = Ppo(plan, size, ASSETS + 1, "simplex", 1)
     scaling = Scale(torch.zeros(size), torch.ones(size))
     graph = graph_of(learner.policy_networks(), spec, ASSETS, scaling, ActionSpec("simplex"))
-    network: Any = learner.agent.network
+    network: Any = learner.network
     carry = network.begin(1)
     recurrent = carry.shape[1] > 0
     run = open_session(graph, WHERE, ["observation", *(["carry"] if recurrent else [])]).run
@@ -90,7 +90,7 @@ def policy(plan: PpoPlan, spec: SightSpec = SPEC) -> tuple[Callable[[], object],
     @torch.no_grad()
     def eager() -> object:
         scaled = ((seen - mean) / deviation).clamp(-10.0, 10.0)
-        return learner.agent.family.mode(network.act(scaled, carry)[0])[:, :ASSETS].numpy()
+        return learner.family.mode(network.act(scaled, carry)[0])[:, :ASSETS].numpy()
 
     return (lambda: run(None, given)), eager
 

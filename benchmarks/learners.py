@@ -68,9 +68,9 @@ def main() -> None:
         learner = Ppo(plan, *sizes) if isinstance(plan, PpoPlan) else A2c(plan, *sizes)
 
         def train() -> int:
-            before = learner.agent.steps
+            before = learner.steps
             learner.learn(place, before + rollout, lambda _: False)
-            return learner.agent.steps - before
+            return learner.steps - before
 
         return train
 

@@ -50,18 +50,18 @@ def measured(name: str, rounds: int) -> dict[str, Any]:
     assert isinstance(learner, Maddpg)
     each = plan.market.episodes.length * plan.market.batch
     learner.learn(ground, max(learner.plan.warmup, each), lambda _: False)
-    updates, before = learner.course.updates, learner.course.steps
+    updates, before = learner.updates, learner.steps
     began = perf_counter()
     learner.learn(ground, before + rounds * each, lambda _: False)
     seconds = perf_counter() - began
-    replay = learner.course._replay
+    replay = learner._replay
     assert replay is not None
     # a long run fills its whole replay memory, this one only a part
     unfilled = replay._rows.numel() * 4 * (1.0 - len(replay) / (replay.length * replay.desks))
-    episodes = (learner.course.steps - before) / plan.market.episodes.length / learner.plan.agents
+    episodes = (learner.steps - before) / plan.market.episodes.length / learner.plan.agents
     return {
         "seconds": seconds / episodes,
-        "updates": (learner.course.updates - updates) / episodes,
+        "updates": (learner.updates - updates) / episodes,
         "peak": (_peak() + unfilled) / MIB,
         "imported": imported / MIB,
         "parameters": sum(each.numel() for each in learner.vectors()),

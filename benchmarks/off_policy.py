@@ -93,7 +93,7 @@ def ours(make: Callable[[], Dqn | Sac], kind: Kind, warmup: int, steps: int) -> 
     made.learn(env, warmup, on)
 
     def go() -> float:
-        begun = made.course.steps
+        begun = made.steps
         began = perf_counter()
         made.learn(env, begun + steps, on)
         return steps / (perf_counter() - began)

@@ -35,7 +35,6 @@ from quantd.trading.events import (
     Wished,
 )
 from quantd.trading.instruments import NANO, Universe
-from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Kind, OrderBasket, OrderState, decision_id, money_text, price_text, quantity_text
 
 Cause = Literal["late bar", "refused", "decision", "not filled", "latency", "price", "fee"]
@@ -163,12 +162,10 @@ def market_of(entries: Iterable[Entry]) -> list[Item]:
             others.append((event.ts, 0, event))
         elif isinstance(event, Tick):
             others.append((event.ts, 2, event))
-    rows: list[tuple[int, int, Item]] = [(ts, 1, _in_time(bars)) for ts, bars in together.items()]
+    rows: list[tuple[int, int, Item]] = [
+        (ts, 1, slice_of(structs.replace(bars, ts_seen=ts))) for ts, bars in together.items()
+    ]
     return [item for _, _, item in sorted(rows + others, key=lambda row: row[:2])]
-
-
-def _in_time(bars: Bars) -> MarketSlice:
-    return slice_of(structs.replace(bars, ts_seen=bars.ts_event))
 
 
 def _merged(one: Bars, other: Bars) -> Bars:

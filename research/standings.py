@@ -27,7 +27,7 @@ from quantd.research.verdict import (
     trained,
 )
 from quantd.trading.display_text import session_date
-from quantd.trading.effects import Effect, Publish
+from quantd.trading.effects import Publish
 from quantd.trading.ports import Policy
 from quantd.trading.statistics import OWN_CLOSES, SHARPE_DEFINITION
 
@@ -37,8 +37,6 @@ EVERY: Final[Mapping[str, str]] = {"day": "", "week": "0 16 * * wed", "month": "
 Midweek avoids two problems where a coin's bars have the dates of an exchange. A coin order finds no bar over a weekend,
 and its price is stale after one.
 """
-
-ZONE: Final = "America/New_York"
 
 
 class Standing(Struct, frozen=True):
@@ -75,11 +73,6 @@ class Standings(Struct, frozen=True):
     turnover_definition: str = TURNOVER_DEFINITION
 
 
-def _warns(effect: Effect) -> bool:
-    """Whether an effect is a warning of a policy."""
-    return isinstance(effect, Publish) and effect.kind == "policy_note" and effect.level == "WARNING"
-
-
 def standings(
     assembly: Assembly, policies: Mapping[str, Policy], state: Path, drive: Callable[[str], Drive], every: str = "month"
 ) -> Standings:
@@ -90,8 +83,8 @@ def standings(
     """
     measured: dict[str, tuple[Measured, Assembly, int]] = {}
     for name, policy in policies.items():
-        one = alone(assembly, name, policy, EVERY[every], ZONE)
-        warnings = Counter(_warns)
+        one = alone(assembly, name, policy, EVERY[every], "America/New_York")
+        warnings = Counter(lambda e: isinstance(e, Publish) and e.kind == "policy_note" and e.level == "WARNING")
         record = recorded(one, drive(name), warnings)
         measured[name] = (Measured.of(one, record), one, warnings.count)
     yardstick = measured[NAME][0]
@@ -113,8 +106,8 @@ def standings(
     stamps = yardstick.record.ts
     return Standings(
         every,
-        _day(stamps[0]),
-        _day(stamps[-1]),
+        session_date(stamps[0]).isoformat(),
+        session_date(stamps[-1]).isoformat(),
         assembly.universe.symbols,
         tuple(rows),
         len(trials) or None,
@@ -122,10 +115,6 @@ def standings(
         OWN_CLOSES if yardstick.record.own_closes else "",
         yardstick.sharpe_definition,
     )
-
-
-def _day(ts: int) -> str:
-    return session_date(ts).isoformat()
 
 
 HEAD: Final = (

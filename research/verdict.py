@@ -178,8 +178,10 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
         own = Measured.of(assembly, record)
     except ValueError as why:
         return Verdict(f"No verdict: {why}.")
-    other = None if drive is None else _equal_weight(assembly, drive)
-    if other is not None:
+    other = None
+    if drive is not None:
+        beside = equal_weight_of(assembly)
+        other = Measured.of(beside, recorded(beside, drive))
         require_same(own.settings, other.settings)
     periods, free = own.settings.periods, own.risk_free_annual
     found = sharpe_intervals(
@@ -200,11 +202,6 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
         min_trade=None if other is None else min_trade(assembly),
         notes=(*notes, *([OWN_CLOSES] if record.own_closes else []), *_trained_on(assembly, record)),
     )
-
-
-def _equal_weight(assembly: Assembly, drive: Drive) -> Measured:
-    beside = equal_weight_of(assembly)
-    return Measured.of(beside, recorded(beside, drive))
 
 
 def difference_of(own: float, other: float, found: Intervals | None) -> Difference | None:

@@ -144,23 +144,14 @@ def breaches(found: Guards, now: Levels, marks: Floats) -> list[Breach]:
     rows = []
     for book, symbol in np.argwhere(hit).tolist():
         side, entry, mark = float(now.side[book, symbol]), float(now.entry[book, symbol]), float(marks[symbol])
-        if not stopped[book, symbol]:
-            gain, bound = side * (mark / entry - 1.0), float(found.target[book, 0])
-            if _given(now, 1, book, symbol):
-                bound = side * (float(now.target[book, symbol]) / entry - 1.0)
-            rows.append(Breach(book, symbol, "take_profit", entry, mark, float(now.target[book, symbol]), gain, bound))
-            continue
-        from_price, kind = entry, "stop_loss"
-        given = _given(now, 0, book, symbol)
-        if not given and found.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:
-            from_price, kind = abs(float(now.best[book, symbol])), "trailing_stop"
-        loss, bound, level = side * (1.0 - mark / from_price), float(found.stop[book, 0]), float(now.stop[book, symbol])
-        if given:
-            bound = side * (1.0 - level / entry)
-        rows.append(Breach(book, symbol, kind, entry, mark, level, loss, bound))  # type: ignore[arg-type]
+        target = not stopped[book, symbol]
+        level = float((now.target if target else now.stop)[book, symbol])
+        start, bound = entry, float((found.target if target else found.stop)[book, 0])
+        kind: Kind = "take_profit" if target else "stop_loss"
+        if now.own is not None and np.isfinite(now.own[int(target)][book, symbol]):
+            bound = side * (level / entry - 1.0 if target else 1.0 - level / entry)
+        elif not target and found.trailing[book, 0] and float(now.best[book, symbol]) > side * entry:
+            start, kind = abs(float(now.best[book, symbol])), "trailing_stop"
+        moved = side * (mark / start - 1.0 if target else 1.0 - mark / start)
+        rows.append(Breach(book, symbol, kind, entry, mark, level, moved, bound))
     return rows
-
-
-def _given(now: Levels, which: int, book: int, symbol: int) -> bool:
-    """Whether a level (0 stop, 1 target) is one of `own`."""
-    return now.own is not None and bool(np.isfinite(now.own[which][book, symbol]))

@@ -270,7 +270,7 @@ class _Moves:
 def _scenarios(made: Screen, book: _Book) -> None:
     """Bound tails, volatility and the weight of linked pairs."""
     rules = book.rules
-    known = scenarios_of(book.ctx, rules, book.weights)
+    known = scenarios_of(book.ctx, rules.lookbacks, rules.limits.min_history, book.weights)
     # by the time it is asked the oldest rows may be gone
     if known is None or any(len(scenarios) <= SAMPLES for scenarios in known.values()):
         made.never()

@@ -174,15 +174,20 @@ class Ledger:
     def dividend(self, symbol: int, cash_nano: int) -> int:
         """Pay `cash_nano` per unit to long holders and charge it to short holders. Returns the change of house cash in
         micro."""
-        unit = self._lot_nano[symbol] * cash_nano
-        amount, residue = round_micro(self.house.lots[symbol] * unit)
+        amount, residue, parts = self._per_unit(symbol, cash_nano)
         self.house.receive(amount)
         self.house.residue_atto += residue
-        holders = [book for book in self.books if book.lots[symbol]]
-        parts = with_remainder(amount, [round_micro(book.lots[symbol] * unit)[0] for book in holders[:-1]])
-        for book, own in zip(holders, parts, strict=False):
+        for book, own in parts:
             book.receive(own)
         return amount
+
+    def _per_unit(self, symbol: int, cash_nano: int) -> tuple[int, int, list[tuple[Account, int]]]:
+        """Return (house cash in micro, its rounding residue in atto, (book, cash) of each holder) for cash per unit."""
+        unit = self._lot_nano[symbol] * cash_nano
+        amount, residue = round_micro(self.house.lots[symbol] * unit)
+        holders = [book for book in self.books if book.lots[symbol]]
+        parts = with_remainder(amount, [round_micro(book.lots[symbol] * unit)[0] for book in holders[:-1]])
+        return amount, residue, list(zip(holders, parts, strict=False))
 
     def income(self, amount_micro: int, parts: Sequence[Share]) -> None:
         """Share a venue payment (negative: a charge) among (book, weight) in proportion, rounded down. The last book
@@ -232,13 +237,9 @@ class Ledger:
     def delist(self, symbol: int, cash_nano: int) -> int:
         """Convert every unit into `cash_nano` of cash, paid by short holders. Returns the change of house cash.
         Rounding follows cash in lieu: once for the house, and the last book takes the remainder."""
-        unit = self._lot_nano[symbol] * cash_nano
-        amount = divide_half_even(self.house.lots[symbol] * unit, ATTO_PER_MICRO)
-        self.house.rescale(symbol, 0, amount)
-        holders = [book for book in self.books if book.lots[symbol]]
-        parts = [divide_half_even(book.lots[symbol] * unit, ATTO_PER_MICRO) for book in holders[:-1]]
-        for book, own in zip(holders, with_remainder(amount, parts), strict=False):
-            book.rescale(symbol, 0, own)
+        amount, _, parts = self._per_unit(symbol, cash_nano)
+        for account, own in ((self.house, amount), *parts):
+            account.rescale(symbol, 0, own)
         return amount
 
     def borrow(self, values_nano: Sequence[int], bp_annual: float, days: int) -> int:

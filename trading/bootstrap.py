@@ -67,7 +67,8 @@ def paired_gain(
         value = float(psi.mean())
         psi = psi - value
     length = min(block or block_length(psi), max(1, n // 2))
-    error = _error(block_sums(running_sums(psi, length)[1], np.arange(n)[:, None], length, length), length, n)
+    sums = block_sums(running_sums(psi, length)[1], np.arange(n)[:, None], length, length)
+    error = sqrt(float((sums * sums).mean()) / length / n)  # of the mean of psi
     if not error > 1e-12:
         return Gain(value * scale, 1.0, length)
     length = max(length, ceil(n / (MOST_DRAWN // resamples)))
@@ -83,11 +84,6 @@ def _of_sample(excess: Floats) -> float:
     """Return mean over standard deviation; 0 for constant returns."""
     deviation = float(excess.std())
     return float(excess.mean()) / deviation if deviation > 1e-15 else 0.0
-
-
-def _error(sums: Floats, block: int, n: int) -> float:
-    """Return the standard error of a mean of n samples, from block sums of its influences."""
-    return sqrt(float((sums * sums).mean()) / block / n)
 
 
 def _resampled_gain(pair: list[Floats], starts: Ints, block: int, measure: Measure) -> tuple[Floats, Floats]:
@@ -158,11 +154,9 @@ def block_length(series: Floats) -> int:
 
 def _last_before_quiet(significant: np.ndarray, run: int) -> int:
     """Return the lag that precedes `run` insignificant lags in a row, or the last significant lag."""
-    quiet = 0
-    for lag, loud in enumerate(significant.tolist(), 1):
-        quiet = 0 if loud else quiet + 1
-        if quiet == run:
-            return lag - run
+    quiet = np.flatnonzero(np.convolve(significant, np.ones(run), "valid") == 0.0)
+    if len(quiet):
+        return int(quiet[0])
     return int(np.flatnonzero(significant)[-1]) + 1 if significant.any() else 0
 
 

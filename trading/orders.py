@@ -9,6 +9,7 @@ from enum import IntEnum
 from hashlib import blake2b
 from typing import Final
 
+import numpy as np
 from msgspec import Struct
 
 from quantd.trading.instruments import NANO, Universe
@@ -196,16 +197,9 @@ class Fill(Struct, frozen=True):
     agent: str
 
 
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-
 def base36(number: int, width: int) -> str:
     """Return the last `width` base-36 digits of a non-negative number."""
-    out = []
-    for _ in range(width):
-        number, digit = divmod(number, 36)
-        out.append(_DIGITS[digit])
-    return "".join(reversed(out))
+    return np.base_repr(number, 36).lower()[-width:].rjust(width, "0")
 
 
 def decision_id(sample: int, who: str, symbol: str) -> str:

@@ -1,6 +1,7 @@
 """The input of a policy: one read-only view of the market and of its own book, at one sample."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -137,18 +138,16 @@ class Hold:
     __slots__ = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Noted:
     """An answer with a message for operators, such as a fallback or a regime change.
 
     `warns` marks an answer that deviates from the policy's intention.
     """
 
-    __slots__ = ("note", "warns", "weights")
-
-    def __init__(self, weights: NDArray[np.float64] | Hold, note: str, *, warns: bool = False) -> None:
-        self.weights = weights
-        self.note = note
-        self.warns = warns
+    weights: NDArray[np.float64] | Hold
+    note: str
+    warns: bool = field(default=False, kw_only=True)
 
 
 HOLD: Final = Hold()

@@ -28,7 +28,6 @@ from quantd.daemon.views.addresses import AddressWrong, find
 from quantd.daemon.views.explanation import Explanation, explain
 from quantd.daemon.views.headroom import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
 from quantd.daemon.views.preview import PlanNow, plan_now
-from quantd.trading.display_text import instant_text
 
 REST_S: Final = 0.003
 """Seconds of work, and then of sleep, of the replaying thread, so that the trading thread can run."""
@@ -65,9 +64,8 @@ class Explaining:
         """Explains the order, decision or symbol in the path; `read` queries the store in a thread. Raises Refused."""
         what, at = request.match_info["order"], request.query.get("at")
         if not (what.isascii() and what.isprintable() and len(what) <= 64):
-            raise Refused(
-                404, "not_found", "the path names no order, decision or symbol; `quantd orders` lists the orders"
-            )
+            text = "the path names no order, decision or symbol; `quantd orders` lists the orders"
+            raise Refused(404, "not_found", text)
         judge = None if "recorded" in request.query else self._judge
 
         def work(reader: Reader) -> Explanation:
@@ -93,15 +91,13 @@ class Explaining:
     async def risk(self, request: web.Request) -> RiskNow:
         """Value, bound and headroom of each limit of one book at one instant. Raises Refused."""
         state, service = self._service.shell.state, self._service
-        agent = request.query.get("agent")
         try:
-            number, columns = named(state, agent, request.query.get("symbol"))
+            number, columns = named(state, request.query.get("agent"), request.query.get("symbol"))
         except Unknown as why:
             raise Refused(404, "not_found", str(why)) from None
         async with self._one:
             book = Book(state, number)
-            ts = service.shell.ts
-            now = risk_now(state, book, agent or "house", service.run, ts, instant_text(ts), [])
+            now = risk_now(state, book, service.run, service.shell.ts, [])
             room: list[SymbolRoom] = []
             began = time.monotonic()
             for each in book.rooms(columns):

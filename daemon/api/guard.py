@@ -7,15 +7,17 @@ import hmac
 import re
 import socket
 import time
+import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from quantd.adapters.listener import is_loopback
-from quantd.daemon.api import faults
 
 BODY_BYTES: Final = 16 * 1024
 HEADER_S: Final = 10.0
@@ -39,7 +41,12 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 
+FRAMES: Final = 4
+"""Innermost calls in the log line of an internal error."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = structlog.get_logger("quantd.api")
 
 
 class Refused(Exception):
@@ -77,7 +84,8 @@ class Patience(RequestHandler):
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Logs one line; aiohttp would log a stack for each request that it cannot parse."""
-        faults.refused(str(args[0]) % args[1:], kwargs.get("exc_info"))
+        why = kwargs.get("exc_info")
+        log.warning("api.refused", text=str(args[0]) % args[1:], error=f"{type(why).__name__}: {why}".splitlines()[0])
 
     def header_done(self) -> None:
         """Cancels the time-out: the header is complete, and the body has its own time-outs."""
@@ -118,12 +126,12 @@ class Guard:
             response = error(why.status, why.reason.lower().replace(" ", "_"), why.reason)
             if "Allow" in why.headers:
                 response.headers["Allow"] = why.headers["Allow"]
-        except asyncio.CancelledError:
-            raise
         except ConnectionResetError:
             raise
         except Exception as why:
-            faults.failed(request.path, why)
+            calls = traceback.extract_tb(why.__traceback__)[-FRAMES:]
+            at = " < ".join(f"{Path(call.filename).name}:{call.lineno} {call.name}" for call in reversed(calls))
+            log.error("api.failed", path=request.path, error=f"{type(why).__name__}: {why}", at=at)
             response = error(
                 500, "internal", "internal error while this request was answered; the daemon's log names it"
             )

@@ -1,7 +1,7 @@
 """GET handlers of the API: the present from the running service, the past from the store, read in a thread."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -12,7 +12,6 @@ from msgspec import Struct
 from quantd.adapters.store.errors import StoreError, StoreFailing
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.api.guard import HEADERS, Refused
-from quantd.daemon.api.pages import FOLDER
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config, store_url
 from quantd.daemon.monitoring.metrics import Metrics
@@ -53,6 +52,8 @@ STREAM_S: Final = 0.25
 
 KEEPALIVE_S: Final = 15.0
 
+FOLDER: Final = Path(__file__).resolve().parent / "dashboard"
+
 
 class Health(Struct, frozen=True):
     """`ready` is also the status code: 200 or 503. `store` is the reason why the store takes no writes, else empty."""
@@ -77,6 +78,18 @@ class About(Struct, frozen=True):
 
 def answer(value: object, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def dashboard(name: str, content_type: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The handler of one file of the dashboard, which it reads at its first request."""
+    body = b""
+
+    async def page(request: web.Request) -> web.Response:
+        nonlocal body
+        body = body or (FOLDER / name).read_bytes()
+        return web.Response(body=body, content_type=content_type, charset="utf-8")
+
+    return page
 
 
 def whole(request: web.Request, name: str, default: int, low: int, high: int) -> int:
@@ -171,7 +184,7 @@ class Readings:
 
     async def positions(self, request: web.Request) -> web.Response:
         now = self.now()
-        return answer({"run": now.run, "ts": now.ts, "time": now.time, "positions": now.positions})
+        return self._rows(ts=now.ts, time=now.time, positions=now.positions)
 
     async def risk(self, request: web.Request) -> web.Response:
         return answer(await self._explaining().risk(request))
@@ -196,16 +209,9 @@ class Readings:
 
     async def risk_metrics(self, request: web.Request) -> web.Response:
         found = self.assessed()
-        return answer(
-            {
-                "run": self._service.run,
-                "ts": found.ts,
-                "time": instant_text(found.ts),
-                "metrics": metrics_of(found.house),
-                "agents": {name: metrics_of(each) for name, each in found.agents.items()},
-                "house": found.house,
-            }
-        )
+        agents = {name: metrics_of(each) for name, each in found.agents.items()}
+        measures = {"metrics": metrics_of(found.house), "agents": agents, "house": found.house}
+        return self._rows(ts=found.ts, time=instant_text(found.ts), **measures)
 
     async def standing(self, request: web.Request) -> web.Response:
         """The present part of `quantd report`: limits, and every risk measure of every book."""
@@ -217,12 +223,12 @@ class Readings:
         """Updates and renders all metrics for a scrape by Prometheus."""
         now, metrics, state = self.now(), self._metrics, self._service.shell.state
         service, bus = self._service, self._bus
-        trail, known = service.trace, metrics_of(self.assessed().house)
+        trace, known = service.trace, metrics_of(self.assessed().house)
         metrics.total("slices", now.slices)
         for counter, totals in (
-            ("gate_verdicts", trail.verdicts),
-            ("orders", trail.orders),
-            ("alerts", trail.alerts),
+            ("gate_verdicts", trace.verdicts),
+            ("orders", trace.orders),
+            ("alerts", trace.alerts),
             ("bus_commands", service.bus_commands),
         ):
             for key, total in totals.items():
@@ -263,11 +269,11 @@ class Readings:
             metrics.set("bus_queue_depth", bus.queue_depth)
             metrics.total("bus_drops", bus.drops)
             metrics.total("bus_reconnects", bus.reconnects)
-        for sink, counts in self._service.sinks.items():
+        for sink, counts in service.sinks.items():
             metrics.set("sink_queue_depth", counts.depth, sink)
             metrics.total("sink_deliveries", counts.sent, sink)
             metrics.total("sink_failures", counts.failures, sink)
-            metrics.total("sink_drops", self._service.store.dropped(sink), sink)
+            metrics.total("sink_drops", service.store.dropped(sink), sink)
         body, kind = metrics.render()
         return web.Response(body=body, headers={"Content-Type": kind})
 
@@ -299,23 +305,10 @@ class Readings:
         since = since_of(request)
         now = self.now()
         moved, tried = await self._read(lambda r: (r.capital(since=since), r.promotions(since=since)))
-        return answer(
-            {
-                "run": now.run,
-                "ts": now.ts,
-                "time": now.time,
-                "diversity": now.diversity,
-                "agents": [
-                    {
-                        k: getattr(a, k)
-                        for k in ("name", "shadow", "challenges", "policy", "decided_by", "share", "target", "equity")
-                    }
-                    for a in now.agents
-                ],
-                "capital": moved,
-                "promotions": tried,
-            }
-        )
+        shown = ("name", "shadow", "challenges", "policy", "decided_by", "share", "target", "equity")
+        agents = [{k: getattr(a, k) for k in shown} for a in now.agents]
+        found = {"diversity": now.diversity, "agents": agents, "capital": moved, "promotions": tried}
+        return self._rows(ts=now.ts, time=now.time, **found)
 
     async def decisions(self, request: web.Request) -> web.Response:
         last, since = last_of(request, 20), since_of(request)
@@ -384,12 +377,8 @@ class Readings:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: the overview after each commit, at most four in a second."""
         if self._streams >= STREAMS:
-            raise Refused(
-                503,
-                "streams",
-                f"{STREAMS} event streams are already open; close one, or try again in 5 s",
-                {"Retry-After": "5"},
-            )
+            text = f"{STREAMS} event streams are already open; close one, or try again in 5 s"
+            raise Refused(503, "streams", text, {"Retry-After": "5"})
         self._streams += 1
         # it listens before it looks: a commit while it sends is not missed
         news = asyncio.Event()
@@ -428,9 +417,6 @@ class Readings:
         return self._plans[1]
 
     def _live(self, said: dict[str, str]) -> dict[str, object]:
-        recent = self._service.recent[-8:]
-        alerts = [
-            {"ts": a.ts, "level": a.level, "kind": a.kind, "text": a.text, "symbol": a.symbol, "agent": a.agent}
-            for a in recent
-        ]
+        shown = ("ts", "level", "kind", "text", "symbol", "agent")
+        alerts = [{k: getattr(a, k) for k in shown} for a in self._service.recent[-8:]]
         return {"overview": self.now(), "alerts": alerts, "decided": said}

@@ -16,8 +16,7 @@ from quantd.adapters.listener import Listener, descriptors
 from quantd.daemon.api import manual_routes
 from quantd.daemon.api.command_routes import Handler, command, refused
 from quantd.daemon.api.guard import BODY_BYTES, CONNECTIONS, HEADER_S, KEEPALIVE_S, Guard, Patience
-from quantd.daemon.api.pages import dashboard
-from quantd.daemon.api.read_routes import Readings, answer
+from quantd.daemon.api.read_routes import Readings, answer, dashboard
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.commands.api_token import token_of
 from quantd.daemon.commands.control import NotDone
@@ -77,8 +76,8 @@ class Api:
 
         routes: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
             "/": read.page,
-            "/dashboard.js": dashboard("dashboard.js"),
-            "/dashboard.css": dashboard("dashboard.css"),
+            "/dashboard.js": dashboard("dashboard.js", "text/javascript"),
+            "/dashboard.css": dashboard("dashboard.css", "text/css"),
             "/health": read.health,
             "/metrics": read.metrics,
             "/api/v1": read.about,

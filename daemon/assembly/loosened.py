@@ -8,8 +8,7 @@ from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, load
 from quantd.daemon.config import Limits as LimitKeys
-from quantd.risk.limits.catalogue import EXTRA, FIELDS, Limits, tighter_of, value_of
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import EXTRA, FIELDS, PROFILES, Limits, tighter_of, value_of
 
 WITHOUT_PROFILE: Final = "balanced"
 """Profile with which an agent without one is compared."""

@@ -10,7 +10,7 @@ from quantd.daemon.config import Config, Known, Mistake
 from quantd.daemon.config.schema import Job
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES, RECORDS
 
 COMMON: Final = (

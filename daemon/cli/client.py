@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -110,6 +111,12 @@ def reach(place: Place) -> Daemon:
             TRY_LATER,
         )
     return daemon
+
+
+def document_of(place: Place, path: str, stopped: Callable[[], object]) -> Any:
+    """The JSON document at a path of the daemon of this state folder, or `stopped()` as JSON without a daemon."""
+    daemon = running(place)
+    return daemon.get(path) if daemon is not None else msgspec.to_builtins(stopped())
 
 
 def posted(place: Place, path: str, body: object, type: type[T]) -> T:

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
@@ -15,23 +14,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from quantd.trading.display_text import visible
+from quantd.trading.display_text import instant, visible
 
 if TYPE_CHECKING:
     from quantd.daemon.views.run_summary import Summary
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def iso(ts_ns: int) -> str:
     """ISO 8601 UTC: 2024-07-03T17:00:00Z, with microseconds only where there are some."""
-    moment = _EPOCH + timedelta(microseconds=ts_ns // 1000)
-    return moment.isoformat().replace("+00:00", "Z")
+    return instant(ts_ns).isoformat().replace("+00:00", "Z")
 
 
 def local(ts_ns: int, zone: str = "America/New_York") -> str:
     """An instant on an exchange's clock: 2020-02-28 16:00."""
-    moment = (_EPOCH + timedelta(microseconds=ts_ns // 1000)).astimezone(ZoneInfo(zone))
+    moment = instant(ts_ns).astimezone(ZoneInfo(zone))
     return moment.strftime("%Y-%m-%d %H:%M" + (":%S" if moment.second else ""))
 
 

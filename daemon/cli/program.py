@@ -69,7 +69,7 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
     made.callback()(_options)
     for name, entry in entries.items():
         if listed:
-            made.command(name, help=entry.help, rich_help_panel=entry.panel)(_nothing)
+            made.command(name, help=entry.help, rich_help_panel=entry.panel)(lambda: None)  # never run
             continue
         command: Command = import_module(entry.module).COMMAND
         if callable(command.action):
@@ -80,10 +80,6 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
             group.command(each)(action)
         made.add_typer(group, name=name, rich_help_panel=entry.panel)
     return made
-
-
-def _nothing() -> None:
-    """Stands for an action where the list of commands is shown, or a name is not in it. It is never run."""
 
 
 def _leave(code: int | None, version: bool) -> None:

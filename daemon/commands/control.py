@@ -24,9 +24,7 @@ class NotDone(Exception):
 def operator(service: Service, command: Command, reason: str, who: str, agent: str = "") -> Operator:
     """The event of a command. Raises NotDone."""
     state = service.shell.state
-    names = state.rules.names()
-    if agent and agent not in names:
-        raise NotDone("agent", f"there is no agent {agent!r}; the agents are {', '.join(names)}")
+    check_agent(service, agent)
     if agent and command == "flatten":
         raise NotDone("command", "flatten applies to all agents at once; for one agent use halt or reduce")
     said = one_line(reason)
@@ -43,9 +41,22 @@ def operator(service: Service, command: Command, reason: str, who: str, agent: s
         if command not in ("halt", "reduce"):
             text = f"{command} needs the store, which takes no writes: {service.store_error}. halt and reduce work"
             raise NotDone("not_ready", text)
-    elif service.status not in READY:
-        raise NotDone("not_ready", f"the daemon is {service.status}; try again")
+    else:
+        check_ready(service)
     return Operator(max(state.now, service.shell.ts), command, said or "no reason given", who, agent)
+
+
+def check_agent(service: Service, agent: str, more: str = "") -> None:
+    """Raises NotDone for the name of an agent that does not exist; "" is the house. `more` ends the text."""
+    names = service.shell.state.rules.names()
+    if agent and agent not in names:
+        raise NotDone("agent", f"there is no agent {agent!r}; the agents are {', '.join(names)}{more}")
+
+
+def check_ready(service: Service) -> None:
+    """Raises NotDone while the daemon accepts no commands."""
+    if service.status not in READY:
+        raise NotDone("not_ready", f"the daemon is {service.status}; try again")
 
 
 def one_line(text: str) -> str:

@@ -2,20 +2,19 @@
 
 import time
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final, Literal
 
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.commands.control import Fault, NotDone, one_line
+from quantd.daemon.commands.control import NotDone, check_agent, check_ready, one_line
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import agent_of, difference, differences_text, free_micro
 from quantd.daemon.runtime.service import Service
-from quantd.daemon.views.overview import READY
 from quantd.risk.limits.catalogue import REASON_TEXT, Reason
 from quantd.risk.switch import RUN
 from quantd.trading.effects import Cancel, Effect, Planned, Publish
@@ -126,13 +125,12 @@ class Compared(Struct, frozen=True):
 def wished(service: Service, order: OrderByHand) -> Wished:
     """The event of a manual order. Raises NotDone."""
     state = service.shell.state
-    _ready(service)
+    check_ready(service)
     names = state.rules.names()
     agent, symbol = order.agent or MANUAL, order.symbol
-    if agent not in names:
-        others = ", ".join(names)
-        text = WRITE_MANUAL + others if agent == MANUAL else f"there is no agent {agent!r}; the agents are {others}"
-        raise NotDone("agent", text)
+    if agent == MANUAL and agent not in names:
+        raise NotDone("agent", WRITE_MANUAL + ", ".join(names))
+    check_agent(service, agent)
     universe = state.universe
     column = _column(state, symbol)
     lot = universe.lot_nano[column]
@@ -170,15 +168,16 @@ def _levels(state: State, book: int, column: int, lots: int, stop: str, target: 
 
 def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -> Ordered:
     """The gate's verdict on a manual order, from the effects of its event."""
-    universe = service.shell.state.universe
-    column, lot = wish.symbol, universe.lot_nano[wish.symbol]
-    state = service.shell.state
-    waits = not any(isinstance(each, Planned) for each in effects) and any(isinstance(each, Cancel) for each in effects)
+    state, column = service.shell.state, wish.symbol
+    universe, lot = state.universe, state.universe.lot_nano[column]
     plan = next((each for each in effects if isinstance(each, Planned)), None)
+    waits = plan is None and any(isinstance(each, Cancel) for each in effects)
     basket = next(
         (each for each in effects if isinstance(each, OrderBasket) and column in each.sym and not each.stop_nano), None
     )
-    own_levels = state.own.get((agent_of(state, wish.agent) or 0, column))
+    who = agent_of(state, wish.agent)
+    own_levels = state.own.get((who or 0, column))
+    stop_nano, target_nano = (own_levels.stop_nano, own_levels.target_nano) if own_levels is not None else (0, 0)
     own = house = Reason.NONE
     if plan is not None:
         own = Reason(int(np.frombuffer(plan.agents[0].reason, dtype=np.int8)[column]))
@@ -191,14 +190,12 @@ def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -
         lots, limit = abs(basket.lots[row]), price_text(basket.worst_nano[row])
         name = order_id(service.run, basket.sample, universe.symbols[column], basket.n)
     text = REASON_TEXT[reason]
-    who = agent_of(state, wish.agent)
     switches = {"house": state.switch.state, wish.agent: RUN if who is None else state.agents[who].switch.state}
     stopped = max(switches, key=lambda name: switches[name])
     if not lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switches[stopped] != RUN:
         reason, cut_by = Reason.SWITCH, stopped
-        text = (
-            f"the switch of {stopped} is {SWITCH_NAMES[switches[stopped]]}; `quantd resume --reason R` sets it to RUN"
-        )
+        switch = SWITCH_NAMES[switches[stopped]]
+        text = f"the switch of {stopped} is {switch}; `quantd resume --reason R` sets it to RUN"
     return Ordered(
         agent=wish.agent,
         side="buy" if wish.lots > 0 else "sell",
@@ -210,8 +207,8 @@ def became_of_order(service: Service, wish: Wished, effects: Sequence[Effect]) -
         reason=reason.name.lower() if reason else "",
         cut_by=cut_by,
         text=text,
-        stop=price_text(own_levels.stop_nano) if own_levels is not None and own_levels.stop_nano else "",
-        target=price_text(own_levels.target_nano) if own_levels is not None and own_levels.target_nano else "",
+        stop=price_text(stop_nano) if stop_nano else "",
+        target=price_text(target_nano) if target_nano else "",
         waits=waits,
     )
 
@@ -226,7 +223,7 @@ class Stopped(Struct, frozen=True):
 
 def halted(service: Service, asked: Halt) -> Halted:
     """The event that halts or resumes one symbol. Raises NotDone."""
-    _ready(service)
+    check_ready(service)
     state = service.shell.state
     column, halts = _column(state, asked.symbol), asked.do == "halt"
     if not halts and column not in state.halted:
@@ -236,8 +233,8 @@ def halted(service: Service, asked: Halt) -> Halted:
 
 def became_of_halt(service: Service, event: Halted) -> Stopped:
     state = service.shell.state
-    found = state.halted.get(event.symbol)
-    return Stopped(state.universe.symbols[event.symbol], found is not None, found[1] if found is not None else "")
+    _, why = state.halted.get(event.symbol, (0, ""))
+    return Stopped(state.universe.symbols[event.symbol], event.symbol in state.halted, why)
 
 
 def _column(state: State, symbol: str) -> int:
@@ -252,19 +249,18 @@ def _column(state: State, symbol: str) -> int:
 def flow(service: Service, asked: Cash) -> Flow:
     """The event of a deposit or a withdrawal. Raises NotDone."""
     state = service.shell.state
-    _ready(service)
+    check_ready(service)
     kind = service.config.broker.kind
     if kind != "paper":
         text = f"the venue ({kind}) reports deposits and withdrawals itself: move the money there"
         raise NotDone("venue", f"{text}. The daemon books it at the next reconciliation ([broker] reconcile)")
-    agent, names = asked.agent, state.rules.names()
-    if agent and agent not in names:
-        text = f"there is no agent {agent!r}; the agents are {', '.join(names)}"
-        raise NotDone("agent", f"{text}. Without --agent: the unallocated book")
+    agent = asked.agent
+    check_agent(service, agent, ". Without --agent: the unallocated book")
     micro = _exact(asked.amount, MICRO, "amount of money", "1000.00")
     said = _reason(asked.reason, "a deposit or withdrawal")
     removes = asked.do == "remove"
-    if removes and micro > (free := _free(state, agent)):
+    book = agent_of(state, agent)
+    if removes and micro > (free := 0 if book is None else free_micro(state, book)):
         whose = f"the book of {agent}" if agent else "the unallocated book"
         text = f"{money_text(micro)} exceeds the free cash of {whose}, {money_text(free)} (cash less open orders)"
         raise NotDone("amount", f"{text}. Sell first, or withdraw less")
@@ -273,15 +269,12 @@ def flow(service: Service, asked: Cash) -> Flow:
 
 def became_of_flow(service: Service, moved: Flow, effects: Sequence[Effect]) -> Paid:
     """The book after a deposit or withdrawal. Raises NotDone when the engine booked nothing."""
-    refused = next((e.text for e in effects if isinstance(e, Publish) and e.level == "WARNING"), "")
-    if refused:
+    if refused := next((e.text for e in effects if isinstance(e, Publish) and e.level == "WARNING"), ""):
         raise NotDone("amount", refused)
     state = service.shell.state
     number = agent_of(state, moved.agent)
     book = state.ledger.books[-1 if number is None else number]
-    return Paid(
-        moved.agent, money_text(moved.amount_micro), money_text(book.cash_micro), money_text(state.equity_micro)
-    )
+    return Paid(moved.agent, *map(money_text, (moved.amount_micro, book.cash_micro, state.equity_micro)))
 
 
 def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
@@ -292,7 +285,7 @@ def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
 
 
 def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
-    """(lots by column, cash in micro) at the venue in excess of the books."""
+    """(lots by column, cash in micro-currency) at the venue in excess of the books."""
     return difference(state, Reconciled(account.ts, list(account.lots), account.cash_micro))
 
 
@@ -307,18 +300,13 @@ def correction(service: Service, account: VenueAccount, how: str, reason: str) -
 
 def how_of(service: Service, how: str, reason: str) -> str:
     """The reason of a correction for the journal; empty for a comparison alone. Raises NotDone."""
-    _ready(service)
+    check_ready(service)
     if not how:
         return ""
     names = service.shell.state.rules.names()
-    if how != "fence" and how not in names:
+    if how not in ("fence", *names):
         raise NotDone("agent", f"there is no agent {how!r} to adopt the differences; the agents are {', '.join(names)}")
     return _reason(reason, "a correction")
-
-
-def _free(state: State, agent: str) -> int:
-    book = agent_of(state, agent)
-    return 0 if book is None else free_micro(state, book)
 
 
 def _now(service: Service) -> int:
@@ -326,11 +314,6 @@ def _now(service: Service) -> int:
     state, ahead = service.shell.state, service.market_ahead_ns
     known = max(state.now, service.shell.ts)
     return known if ahead is None else max(known, ahead + time.monotonic_ns())
-
-
-def _ready(service: Service) -> None:
-    if service.status not in READY:
-        raise NotDone("not_ready", f"the daemon is {service.status}; try again")
 
 
 def _reason(text: str, what: str) -> str:
@@ -342,14 +325,12 @@ def _reason(text: str, what: str) -> str:
 
 def _exact(text: str, unit: int, what: str, example: str) -> int:
     """A positive decimal number as an exact integer of 1/`unit`. Raises NotDone."""
-    fault: Fault = "amount"
-    try:
-        number = Decimal(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else None
-    except InvalidOperation:
-        number = None
-    if number is None or number <= 0:
-        raise NotDone(fault, f"{text!r} is not a valid {what}; write a decimal number above 0, for example {example}")
+    number = Decimal(text) if text.replace(".", "", 1).isdecimal() and text.isascii() else Decimal(0)
+    if number <= 0:
+        raise NotDone(
+            "amount", f"{text!r} is not a valid {what}; write a decimal number above 0, for example {example}"
+        )
     exact = number * unit
     if exact != int(exact) or exact >= MOST:
-        raise NotDone(fault, f"{what} {text} is too large or has too many decimal places")
+        raise NotDone("amount", f"{what} {text} is too large or has too many decimal places")
     return int(exact)

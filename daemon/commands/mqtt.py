@@ -5,7 +5,6 @@ act as soon as they are verified. `resume` and `flatten` act after their id is o
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from quantd.daemon.config import Config, Mistake, secret
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import SWITCH
+from quantd.models.artifacts.folder import replace_file
 from quantd.trading.effects import Effect
 from quantd.trading.events import Operator
 
@@ -180,18 +180,8 @@ def _read(file: Path, now_s: float) -> Taken:
 
 def _write(file: Path, data: bytes) -> bool:
     """Writes the file; True when it is durable. On failure the old file stays."""
-    new = file.with_suffix(".new")
     try:
-        with open(new, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        new.replace(file)
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(file, data, 0o600)
     except OSError as error:
         log.error("commands.not_written", file=str(file), error=str(error))
         return False

@@ -193,13 +193,13 @@ NOT_TRADING: dict[str, str] = {
 
 def digest(config: Config) -> str:
     """Hex BLAKE2b over every value that can change trading, defaults included."""
-    rows = [(".".join(map(str, path)), _plain(value)) for path, value in flat(config).items() if _trades(path)]
+    rows = [
+        (".".join(map(str, path)), _plain(value))
+        for path, value in flat(config).items()
+        if _home(path, NOT_TRADING) is None
+    ]
     text = dumps(sorted(rows), separators=(",", ":"), sort_keys=True, allow_nan=False)
     return blake2b(text.encode(), digest_size=32).hexdigest()
-
-
-def _trades(path: Path) -> bool:
-    return _home(path, NOT_TRADING) is None
 
 
 def _home(path: Path, names: Iterable[str]) -> str | None:

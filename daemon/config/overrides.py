@@ -96,9 +96,12 @@ def _into(
     """Follows `parts` below `path`, through tables and, by index or name, through lists of tables."""
     head, rest = parts[0], parts[1:]
     path = (*path, head)
-    if not rest:
-        return _assign(table, places, place, path, raw, keys)
     key = keys.get(pattern_of(path))
+    if not rest:
+        if key is not None and key.section is not None and not raw.startswith(("{", "[")):
+            return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
+        table[head], places[path] = _read(key, raw), place
+        return []
     inner: Any = table.setdefault(head, [] if key is not None and key.many else {})
     if isinstance(inner, list):
         index = _entry(inner, rest[0])
@@ -131,17 +134,6 @@ def _no_entry(entries: list[Any], place: str, path: Path, chosen: str) -> Mistak
     here = f"write one of {', '.join(n for n in names if n)}" if any(names) else "there are none"
     text = f"names no entry of [[{'.'.join(map(str, path))}]]"
     return Mistake(place, 0, "", text, f"Did you mean {near}?" if near else here)
-
-
-def _assign(
-    table: dict[str, Any], places: dict[Path, str], place: str, path: Path, raw: str, keys: Keys
-) -> list[Mistake]:
-    key = keys.get(pattern_of(path))
-    if key is not None and key.section is not None and not raw.startswith(("{", "[")):
-        return [Mistake(place, 0, "", "names a whole table", "name one key of it")]
-    table[str(path[-1])] = _read(key, raw)
-    places[path] = place
-    return []
 
 
 def _read(key: Key | None, raw: str) -> Any:

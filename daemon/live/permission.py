@@ -4,7 +4,6 @@ The result is stored in the state folder with a digest of its content. It is val
 of the program, for 24 hours.
 """
 
-import os
 import time
 from collections.abc import Callable
 from hashlib import blake2b
@@ -17,6 +16,7 @@ from msgspec import Struct
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.config import Config, digest
 from quantd.daemon.runtime.version import code_version
+from quantd.models.artifacts.folder import replace_file
 
 FILE: Final = "doctor-live.json"
 LASTS_S: Final = 24 * 3600.0
@@ -55,13 +55,7 @@ def keep(folder: Path, config: Config, failed: tuple[str, ...], now: Callable[[]
     """Writes the doctor's result; a failed result replaces a passed one."""
     folder.mkdir(parents=True, exist_ok=True)
     found = Finding(not failed, digest(config), code_version(), now(), failed).signed()
-    aside = folder / f"{FILE}.new"
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(msgspec.json.encode(found) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(folder / FILE)
+    replace_file(folder / FILE, msgspec.json.encode(found) + b"\n", 0o600)
 
 
 def doubt(folder: Path, config: Config, now: Callable[[], float] = time.time) -> str:

@@ -11,6 +11,7 @@ from quantd.adapters.bus.publisher import MqttBus
 from quantd.daemon.monitoring import systemd
 from quantd.daemon.monitoring.watchdog import SILENCE_S, Sentry
 from quantd.daemon.runtime.service import Service
+from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.risk_measures import METRICS, assessed, metrics_of
 from quantd.trading.display_text import instant_text
 
@@ -43,8 +44,7 @@ async def watchdog(service: Service) -> None:
                     sentry.beat()
                 state = service.shell.state
                 systemd.alive()
-                switch = ("RUN", "REDUCE", "HALT")[state.switch.state]
-                equity, agents = state.equity_micro / 1e6, len(state.agents)
+                switch, equity, agents = SWITCH[state.switch.state], state.equity_micro / 1e6, len(state.agents)
                 systemd.tell_status(f"{switch} · {service.status} · equity {equity:,.2f} · {agents} agents")
             await asyncio.sleep(period_s / 3 if period_s else SILENCE_S / 6)
 

@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal, TextIO
 
 import structlog
@@ -109,9 +109,8 @@ class Lines(logging.StreamHandler[TextIO]):
         self._began = self._clock()
         for (name, event), lines in left_out.items():
             said = {"msg": "log.left_out", "lines": lines, "of": event}
-            super().emit(
-                logging.makeLogRecord({"name": name, "levelno": logging.WARNING, "levelname": "WARNING", **said})
-            )
+            record = {"name": name, "levelno": logging.WARNING, "levelname": "WARNING", **said}
+            super().emit(logging.makeLogRecord(record))
 
 
 def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: TextIO | None = None) -> None:
@@ -127,18 +126,10 @@ def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: T
         _confine,
     ]
     colors = format == "console" and out.isatty()
-    last: list[Processor] = (
-        [structlog.processors.JSONRenderer()]
-        if format == "json"
-        else [_one_line, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
-    )
-    handler = Lines(out)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
-        )
-    )
+    console: list[Processor] = [_one_line, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
+    last = [structlog.processors.JSONRenderer()] if format == "json" else console
+    formatter, handler = structlog.stdlib.ProcessorFormatter, Lines(out)
+    handler.setFormatter(formatter(foreign_pre_chain=shared, processors=[formatter.remove_processors_meta, *last]))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -150,11 +141,7 @@ def configure(level: LogLevel = "INFO", format: LogFormat = "console", stream: T
         logging.getLogger(library).setLevel(max(least, root.level))
     logging.captureWarnings(True)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[structlog.stdlib.filter_by_level, *shared, formatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # loggers made at import time must follow the configuration
@@ -240,18 +227,14 @@ class Metrics:
         self._name = name
         self._labels = defaultdict(BoundedLabels, agent=BoundedLabels(("house", *agents)))
         self._totals: dict[tuple[str, ...], float] = {}
-        self._counters = {
-            key: Counter(f"quantd_{key}", text, ("name", *labels), registry=self.registry)
-            for key, (text, *labels) in COUNTERS.items()
-        }
-        self._gauges = {
-            key: Gauge(f"quantd_{key}", text, ("name", *labels), registry=self.registry)
-            for key, (text, *labels) in GAUGES.items()
-        }
-        self._histograms = {
-            key: Histogram(f"quantd_{key}", text, ("name", *labels), registry=self.registry, buckets=BUCKETS[key])
-            for key, (text, *labels) in HISTOGRAMS.items()
-        }
+
+        def each(table: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, tuple[str, str, tuple[str, ...]]]]:
+            return ((key, (f"quantd_{key}", text, ("name", *labels))) for key, (text, *labels) in table.items())
+
+        own = self.registry
+        self._counters = {key: Counter(*about, registry=own) for key, about in each(COUNTERS)}
+        self._gauges = {key: Gauge(*about, registry=own) for key, about in each(GAUGES)}
+        self._histograms = {k: Histogram(*a, registry=own, buckets=BUCKETS[k]) for k, a in each(HISTOGRAMS)}
         for key, about in (COUNTERS | GAUGES).items():
             if len(about) == 1 and key != "agents_correlation_ratio":  # exported from the start
                 (self._counters.get(key) or self._gauges[key]).labels(name)

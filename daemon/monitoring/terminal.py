@@ -100,18 +100,8 @@ async def _lines(service: Service, parts: Parts, config: Config) -> None:
     while True:
         await asyncio.sleep(LINE_S)
         now = overview(service, parts, config)
-        log.info(
-            "standing",
-            run=now.run,
-            status=now.status,
-            session=now.session,
-            switch=now.switch,
-            equity=now.equity,
-            drawdown=round(now.drawdown, 4),
-            orders=now.orders,
-            fills=now.fills,
-            alerts=now.alerts,
-        )
+        shown = ("run", "status", "session", "switch", "equity", "drawdown", "orders", "fills", "alerts")
+        log.info("standing", **{k: getattr(now, k) for k in shown} | {"drawdown": round(now.drawdown, 4)})
 
 
 async def _box(console: "Console", service: Service, parts: Parts, config: Config) -> None:

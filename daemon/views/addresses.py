@@ -4,8 +4,10 @@ A symbol alone means the newest decision about it.
 """
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -104,7 +106,7 @@ def _only(reader: Reader, decision: Decision) -> Found:
 
 def _in(reader: Reader, decision: Decision, symbol: str) -> Found:
     column = reader.run.universe.index[symbol]
-    if not _about(decision, column):
+    if not any(ints(part.asked)[column] for part in decision.plan.agents):
         asked = sorted({line.symbol for line in asked_lines(reader, decision)})
         raise AddressWrong(
             f"no agent traded {symbol} in decision {decision.address}; its symbols are {', '.join(asked[:8]) or 'none'}"
@@ -117,16 +119,20 @@ def _in(reader: Reader, decision: Decision, symbol: str) -> Found:
 
 def _newest(reader: Reader, symbol: str, at: str | None) -> Found:
     column = reader.run.universe.index[symbol]
-    page = reader.decisions(last=PAGE, until=END if at is None else _instant(at))
-    while page:
-        for decision in reversed(page):
-            if _about(decision, column):
-                return _in(reader, decision, symbol)
-        page = reader.decisions_before(page[0].seq, PAGE)
+    for decision in _newest_first(reader, END if at is None else _instant(at)):
+        if any(ints(part.asked)[column] for part in decision.plan.agents):
+            return _in(reader, decision, symbol)
     when = "" if at is None else f" up to {at}"
     raise AddressWrong(
         f"no decision of run {reader.run.run}{when} trades {symbol}; `quantd decisions` lists the decisions"
     )
+
+
+def _newest_first(reader: Reader, until: int = END) -> Iterator[Decision]:
+    page = reader.decisions(last=PAGE, until=until)
+    while page:
+        yield from reversed(page)
+        page = reader.decisions_before(page[0].seq, PAGE)
 
 
 def _instant(text: str) -> int:
@@ -137,10 +143,6 @@ def _instant(text: str) -> int:
         raise AddressWrong(f"--at {text} is not a date or time; write 2020-02-28 or 2020-02-28T21:00:00Z") from None
     ts = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 10**9
     return ts + 86_400 * 10**9 - 1 if len(text) <= 10 else ts
-
-
-def _about(decision: Decision, column: int) -> bool:
-    return any(ints(part.asked)[column] for part in decision.plan.agents)
 
 
 def ints(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
@@ -177,15 +179,8 @@ def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
     return found
 
 
-def refused_lines(reader: Reader, *, last: int, symbol: str | None = None, whole: bool = False) -> list[AskedLine]:
-    """The newest requested trades that were cut, or with `whole` refused completely; the oldest first."""
-    found: list[AskedLine] = []
-    page = reader.decisions(last=PAGE)
-    while page and len(found) < last:
-        for decision in reversed(page):
-            for line in reversed(asked_lines(reader, decision)):
-                cut = line.allowed == "0" if whole else line.asked != line.allowed
-                if cut and symbol in (None, line.symbol):
-                    found.append(line)
-        page = reader.decisions_before(page[0].seq, PAGE)
-    return found[:last][::-1]
+def refused_lines(reader: Reader, *, last: int, symbol: str | None = None) -> list[AskedLine]:
+    """The `last` newest requested trades that were cut or refused, of `symbol` where it is given; oldest first."""
+    lines = (line for decision in _newest_first(reader) for line in reversed(asked_lines(reader, decision)))
+    cut = (each for each in lines if each.asked != each.allowed and symbol in (None, each.symbol))
+    return list(islice(cut, last))[::-1]

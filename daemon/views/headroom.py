@@ -18,6 +18,7 @@ from quantd.daemon.views.overview import SWITCH, LimitNow, limit_now
 from quantd.risk.limits.catalogue import LIMIT_OF, LIMITS, Limits, bound_of
 from quantd.risk.pretrade.gate import Account, Context
 from quantd.risk.pretrade.headroom import Figure, figures, most
+from quantd.trading.display_text import instant_text
 from quantd.trading.orders import price_text, quantity_text
 
 
@@ -87,10 +88,11 @@ class Book:
     def __init__(self, state: State, number: int = HOUSE) -> None:
         state.revalue()
         self.limits: Final[Limits] = limits_in_force(state, number)
-        own = state.switch if number == HOUSE else state.agents[number].switch
-        self.switch: Final = max(own.state, state.switch.state)
-        equity = state.equity_micro if number == HOUSE else state.books_micro[number]
-        self.losses: Final = state_losses(own, equity, self.limits)
+        self.number: Final = number
+        self.own: Final = state.switch_at(number)
+        self.switch: Final = max(self.own.state, state.switch.state)
+        self.equity_micro: Final = state.equity_of(number)
+        self.losses: Final = state_losses(self.own, self.equity_micro, self.limits)
         self.universe: Final = state.universe
         self.account: Final[Account] = account_of(state, number)
         self.ctx: Final[Context | None] = market_context(state) if state.sample else None
@@ -121,8 +123,7 @@ class Book:
             yield self._room(self.ctx, column)
 
     def _room(self, ctx: Context, column: int) -> SymbolRoom:
-        held = float(self.account.lots[column])
-        price = float(ctx.px[column])
+        held, price = float(self.account.lots[column]), float(ctx.px[column])
         return SymbolRoom(
             symbol=self.universe.symbols[column],
             price=price_text(int(self.marks_nano[column])) if price > 0.0 else "",
@@ -136,13 +137,8 @@ class Book:
         found = most(ctx, self.account, self.limits, column, side, self.switch)
         said = largest(found, side, self.universe, column)
         key = LIMIT_OF[found.reason]
-        return SideRoom(
-            qty=said.qty,
-            value=found.lots * float(ctx.px[column]) if found.bounded else None,
-            reason=said.reason,
-            limit=words(key, self.limits) if key else "",
-            text=said.text,
-        )
+        value = found.lots * float(ctx.px[column]) if found.bounded else None
+        return SideRoom(said.qty, value, said.reason, words(key, self.limits) if key else "", said.text)
 
 
 class Unknown(ValueError):
@@ -161,20 +157,18 @@ def named(state: State, agent: str | None, symbol: str | None) -> tuple[int, lis
     return HOUSE if agent is None else names.index(agent), columns
 
 
-def risk_now(state: State, book: Book, name: str, run: str, ts: int, time: str, room: list[SymbolRoom]) -> RiskNow:
-    """The risk view of one book. `name` is "house" or the agent's; `room` comes from `Book.rooms`."""
-    number = HOUSE if name == "house" else [a.name for a in state.rules.agents].index(name)
-    own = state.switch if number == HOUSE else state.agents[number].switch
-    equity = state.equity_micro if number == HOUSE else state.books_micro[number]
-    where = "[risk]" if number == HOUSE else f"limits of [[agents]] {name}"
+def risk_now(state: State, book: Book, run: str, ts: int, room: list[SymbolRoom]) -> RiskNow:
+    """The risk view of one book at `ts` (ns UTC, market time); `room` comes from `Book.rooms`."""
+    name = "house" if book.number == HOUSE else state.rules.agents[book.number].name
+    where = "[risk]" if book.number == HOUSE else f"limits of [[agents]] {name}"
     return RiskNow(
         run=run,
         ts=ts,
-        time=time,
+        time=instant_text(ts),
         book=name,
         switch=SWITCH[book.switch],
-        reason=own.reason or state.switch.reason,
-        drawdown=max(0.0, 1.0 - equity / max(own.high_water, 1)),
+        reason=book.own.reason or state.switch.reason,
+        drawdown=max(0.0, 1.0 - book.equity_micro / max(book.own.high_water, 1)),
         agents={
             rules.name: BookSwitch(SWITCH[agent.switch.state], agent.switch.reason, agent.suspended)
             for rules, agent in zip(state.rules.agents, state.agents, strict=True)

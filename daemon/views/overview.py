@@ -26,6 +26,7 @@ from quantd.risk.limits.catalogue import FLOORS, Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
 from quantd.trading.display_text import instant_text
 from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats
 from quantd.trading.orders import money_text, price_text, quantity_text
 
 SWITCH: Final = ("RUN", "REDUCE", "HALT")
@@ -149,12 +150,8 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
     """The overview of a run; takes about half a millisecond."""
     shell, state = service.shell, service.shell.state
     state.revalue()
-    tally = shell.tally
+    tally, equity = shell.tally, state.equity_micro
     prices = np.nan_to_num(state.marks * state.universe.lot_size)
-    house = state.lots(HOUSE)
-    equity = state.equity_micro
-    high = max(state.switch.high_water, 1)
-    session = state.sample_key
     return Overview(
         name=config.quantd.name,
         version=VERSION,
@@ -164,7 +161,7 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         ready=service.status in READY,
         ts=shell.ts,
         time=instant_text(shell.ts),
-        session=instant_text(session)[:10],
+        session=instant_text(state.sample_key)[:10],
         zone=parts.sessions[state.universe.calendar].zone,
         currency=state.universe.currency,
         switch=SWITCH[state.switch.state],
@@ -173,8 +170,8 @@ def overview(service: Service, parts: Parts, config: Config) -> Overview:
         cash=money_text(state.ledger.house.cash_micro),
         total=state.watch.realised[0].grown(equity, state.ledger.house.flows_micro) - 1.0,
         today=_ratio(equity, state.switch.day_open),
-        gross=float(np.abs(house * prices).sum()) * MICRO / equity if equity > 0 else None,
-        drawdown=max(0.0, 1.0 - equity / high),
+        gross=float(np.abs(state.lots(HOUSE) * prices).sum()) * MICRO / equity if equity > 0 else None,
+        drawdown=max(0.0, 1.0 - equity / max(state.switch.high_water, 1)),
         slices=tally.slices,
         symbol_bars=tally.symbol_bars,
         orders=tally.orders,
@@ -199,15 +196,12 @@ def _ratio(now_micro: int, then_micro: int) -> float | None:
     return now_micro / then_micro - 1.0 if then_micro > 0 else None
 
 
-def _agents(state: State, config: Config, prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[AgentNow]:
-    shares = capital_shares(state)
-    whole = config.quantd.mode == "shadow"
-    found = [
-        _agent(state, config, number, number, prices, whole, shares.get(number)) for number in range(len(state.agents))
-    ]
-    for k, shadow in enumerate(state.shadows):
+def _agents(state: State, config: Config, prices: Floats) -> list[AgentNow]:
+    shares, whole, count = capital_shares(state), config.quantd.mode == "shadow", len(state.agents)
+    found = [_agent(state, config, k, k, prices, whole, shares.get(k, (None, None))) for k in range(count)]
+    for seat, shadow in enumerate(state.shadows, count):
         shadow.revalue()
-        found.append(_agent(shadow, config, len(state.agents) + k, 0, prices, True, None))
+        found.append(_agent(shadow, config, seat, 0, prices, True, (None, None)))
     return found
 
 
@@ -216,9 +210,9 @@ def _agent(
     config: Config,
     seat: int,
     number: int,
-    prices: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    prices: Floats,
     shadow: bool,
-    shares: tuple[float, float] | None,
+    shares: tuple[float | None, float | None],
 ) -> AgentNow:
     """Agent `number` of a house, with the policy of `seat`; a shadow is the only agent of its own house."""
     seats, rules = config.seats, state.rules.agents[number]
@@ -242,8 +236,8 @@ def _agent(
         shadow=shadow,
         challenges=table.challenges,
         decided_by=state.policy_of(number),
-        share=shares[0] if shares else None,
-        target=shares[1] if shares else None,
+        share=shares[0],
+        target=shares[1],
     )
 
 

@@ -75,13 +75,12 @@ def assessed(state: State) -> Assessed:
 
 def _assess(state: State, book: int) -> Assessment:
     ctx, limits = market_context(state), limits_in_force(state, book)
-    equity = state.equity_micro if book == HOUSE else state.books_micro[book]
     return assess(
         Book(
             universe=state.universe,
             lots=state.lots(book),
             px=np.where(ctx.priced, ctx.px, np.nan),
-            equity=equity / 1e6,
+            equity=state.equity_of(book) / 1e6,
             returns=state.history.synchronous.returns(KEPT),
             history=realised_by_date(state, book).wealth(),
             volume_lots=ctx.volume_lots,

@@ -153,9 +153,8 @@ class Shortfalls:
         if whole is None:
             return None
         pieces = [piece for key in whole.children for piece in self.orders[key].pieces]
-        return shortfall(
-            whole.lots, whole.lot_nano, whole.decision_nano, pieces, None if whole.open > 0 else whole.end_nano
-        )
+        end_nano = None if whole.open > 0 else whole.end_nano
+        return shortfall(whole.lots, whole.lot_nano, whole.decision_nano, pieces, end_nano)
 
     def decisions(self, since: int = 0, until: int = 2**63 - 1) -> Iterator[tuple[int, Shortfall]]:
         """(column, shortfall) of every decision in (since, until]: an order, or a parent order with its children."""
@@ -181,10 +180,9 @@ class Shortfalls:
             )
 
     def _basket(self, basket: OrderBasket, plan: Planned | None) -> None:
-        if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n):
+        # a stop waits for another price than the mark at sending: that is not an execution cost
+        if plan is None or (plan.sample, plan.n) != (basket.sample, basket.n) or Kind.STOP in basket.kind:
             return
-        if Kind.STOP in basket.kind:
-            return  # a stop waits for another price than the mark at sending: that is not an execution cost
         prices = np.frombuffer(plan.prices, dtype="<f8")
         decided = plan.portion.decided if plan.portion is not None else 0
         for column, lots in zip(basket.sym, basket.lots, strict=True):
@@ -286,13 +284,8 @@ def costed(
     what: str, style: str, found: Shortfall, note: str, filled: str = "", unfilled: str = "", decision: str = ""
 ) -> Costed:
     """A shortfall in text."""
-    parts = {
-        "delay": found.delay_micro,
-        "impact": found.impact_micro,
-        "fees": found.fees_micro,
-        "opportunity": found.opportunity_micro,
-        "total": found.total_micro,
-    }
+    names = ("delay", "impact", "fees", "opportunity", "total")
+    parts: dict[str, int | None] = {name: getattr(found, f"{name}_micro") for name in names}
     texts: dict[str, Any] = {name: None if micro is None else money_text(micro) for name, micro in parts.items()}
     ratios: dict[str, Any] = {f"{name}_bp": found.bp(micro) for name, micro in parts.items()}
     value = money_text(found.value_micro)
@@ -338,15 +331,10 @@ def by_symbol(found: Shortfalls, since: int = 0, until: int = 2**63 - 1) -> list
     columns: dict[int, list[Shortfall]] = {}
     for column, cost in found.decisions(since, until):
         if cost.value_micro:
-            columns.setdefault(column, []).append(_so_far(cost))
+            known = msgspec.structs.replace(cost, opportunity_micro=cost.opportunity_micro or 0)
+            columns.setdefault(column, []).append(known)
     if not columns:
         return []
-    names: Sequence[str] = found.universe.symbols
-    rows = [costed("all", "", added(cost for parts in columns.values() for cost in parts), found.note)]
-    return rows + [costed(names[column], "", added(columns[column]), found.note) for column in sorted(columns)]
-
-
-def _so_far(cost: Shortfall) -> Shortfall:
-    if cost.opportunity_micro is not None:
-        return cost
-    return Shortfall(cost.value_micro, cost.delay_micro, cost.impact_micro, cost.fees_micro, 0)
+    groups = [("all", [cost for parts in columns.values() for cost in parts])]
+    groups += [(found.universe.symbols[column], parts) for column, parts in sorted(columns.items())]
+    return [costed(name, "", added(parts), found.note) for name, parts in groups]

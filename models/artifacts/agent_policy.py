@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.models.artifacts.folder import numbers, read
+from quantd.models.artifacts.folder import read
 from quantd.models.artifacts.manifest import MANIFEST, TOLERANCES, AgentManifest, ArtifactError, Seat, agent_fault
 from quantd.models.artifacts.runtime import Runtime, check_probe, open_session, probing
 from quantd.models.artifacts.weights import tensors_fault
@@ -49,17 +49,13 @@ _NO_SEATS: Final = np.zeros((0, 0))
 
 
 class Golden(Struct, frozen=True):
-    """The probes and the recorded answers."""
+    """The content of golden.bin: the probes and the recorded answers, in this order."""
 
     returns: Floats
     weights: Floats
     cash: Floats
     answers: Floats
     seats: Floats
-
-    def content(self) -> bytes:
-        """Return the content of golden.bin."""
-        return numbers(self.returns, self.weights, self.cash, self.answers, self.seats)
 
 
 class LearnedArtifact(Struct, frozen=True):
@@ -252,5 +248,4 @@ def _place_of(seats: tuple[Seat, ...], name: str, folder: Path) -> int | None:
 
 def load_agent(folder: Path, params: Mapping[str, object]) -> LearnedAgent:
     """Load the policy in `folder` with all checks. Raises ArtifactError or ParamsError."""
-    artifact = load(folder)
-    return LearnedAgent(artifact, seat=parse(str(folder), params, LearnedAgentParams).seat)
+    return LearnedAgent(load(folder), seat=parse(str(folder), params, LearnedAgentParams).seat)

@@ -50,7 +50,7 @@ class LearnedEnsemble:
         self.artifact = artifact
         self.members = tuple(members)
         self._shares = np.array([each.share for each in artifact.manifest.members])
-        size = sum(_memory_of(member) for member in members)
+        size = sum(8 * (m.artifact.manifest.network.carry + 4) for m in members if isinstance(m, LearnedAgent))
         if size > MEMORY_BYTES:
             raise ArtifactError(f"{artifact.folder}: its members remember {size} bytes together; {MEMORY_BYTES} fit")
 
@@ -100,10 +100,6 @@ class LearnedEnsemble:
                 return mean_of(votes, self._shares)
             case _:
                 assert_never(combination)
-
-
-def _memory_of(member: Member) -> int:
-    return 8 * (member.artifact.manifest.network.carry + 4) if isinstance(member, LearnedAgent) else 0
 
 
 def load(folder: Path) -> EnsembleArtifact:

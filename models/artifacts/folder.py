@@ -4,7 +4,10 @@ policy.onnx is for trading and weights.safetensors for training. golden.bin has 
 little-endian float64. card.md is for readers.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, TypeVar
@@ -32,10 +35,10 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file atomically and durably, by way of a hidden file that ends in .partial."""
+def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Write a file atomically and durably, by way of a hidden file that ends in .partial; `mode` is before umask."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -45,6 +48,17 @@ def replace_file(path: Path, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def locked(path: Path, fault: Exception) -> Iterator[None]:
+    """Hold an exclusive lock on the file `path`. Raises `fault` where another process holds it."""
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise fault from None
+        yield
 
 
 def digest_of(data: bytes) -> str:
@@ -76,7 +90,9 @@ def numbers(*arrays: Floats) -> bytes:
 def read(folder: Path, kind: type[M]) -> tuple[M, dict[str, bytes]]:
     """Read the manifest of `folder` and the content of its files. Raises ArtifactError unless all are unchanged."""
     manifest = read_manifest(folder / MANIFEST, kind)
-    return manifest, read_files(folder, manifest.files, kind.FILES)
+    if set(manifest.files) != set(kind.FILES):
+        raise ArtifactError(f"{folder / MANIFEST}: files are {sorted(manifest.files)}; {list(kind.FILES)} are expected")
+    return manifest, {name: _checked(folder / name, manifest.files[name]) for name in kind.FILES}
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -117,13 +133,6 @@ def read_manifest(path: Path, kind: type[M]) -> M:
     if render(manifest) != data or manifest != sealed(manifest):
         raise ArtifactError(f"{path}: it was changed after it was written (its digest differs)")
     return manifest
-
-
-def read_files(folder: Path, entries: dict[str, FileEntry], names: tuple[str, ...]) -> dict[str, bytes]:
-    """Read exactly the files `names`, each checked against its entry. Raises ArtifactError."""
-    if set(entries) != set(names):
-        raise ArtifactError(f"{folder / MANIFEST}: files are {sorted(entries)}; {list(names)} are expected")
-    return {name: _checked(folder / name, entries[name]) for name in names}
 
 
 def _checked(path: Path, entry: FileEntry) -> bytes:

@@ -39,19 +39,6 @@ def open_session(graph: bytes, where: Path, takes: list[str], gives: list[str] |
     return session
 
 
-def places(universe: Universe, trained: Sequence[str], folder: Path) -> list[int]:
-    """Return the columns of the trained symbols in `universe`. Raises ArtifactError when the sets differ."""
-    if set(universe.symbols) != set(trained):
-        missing = sorted(set(trained) - set(universe.symbols))
-        extra = sorted(set(universe.symbols) - set(trained))
-        raise ArtifactError(
-            f"{folder}: trained on {', '.join(trained)}; the universe lacks {', '.join(missing) or 'none'} "
-            f"and adds {', '.join(extra) or 'none'}; write these symbols into [universe], or train a policy on those "
-            f"of the universe"
-        )
-    return universe.columns(trained)
-
-
 class Checked(Protocol):
     """A checked artifact in memory."""
 
@@ -109,7 +96,15 @@ class Runtime(Generic[A]):
     def fit(self, universe: Universe) -> None:
         """Find its columns in `universe`. Raises ArtifactError when it cannot trade it."""
         if self._symbols is not None:
-            order = places(universe, self._symbols, self.artifact.folder)
+            trained, there = set(self._symbols), set(universe.symbols)
+            if there != trained:
+                raise ArtifactError(
+                    f"{self.artifact.folder}: trained on {', '.join(self._symbols)}; the universe lacks "
+                    f"{', '.join(sorted(trained - there)) or 'none'} and adds "
+                    f"{', '.join(sorted(there - trained)) or 'none'}; write these symbols into [universe], or train a "
+                    "policy on those of the universe"
+                )
+            order = universe.columns(self._symbols)
             self._order = None if order == list(range(len(self._symbols))) else order
         self._universe = universe
 

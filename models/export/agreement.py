@@ -26,9 +26,9 @@ def random_market(draw: np.random.Generator, spec: SightSpec, assets: int) -> tu
     return returns, shares[:assets], float(shares[assets])
 
 
-def probes_of(spec: SightSpec, assets: int, count: int = PROBES, seed: int = 1) -> NDArray[np.float32]:
+def probes_of(spec: SightSpec, assets: int, count: int = PROBES) -> NDArray[np.float32]:
     """Return float32[count, D] observations of random markets and books."""
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(1)
     return np.stack([observation(spec, *random_market(draw, spec, assets)) for _ in range(count)])
 
 
@@ -61,21 +61,16 @@ def agreement(parent: LearnedAgent, child: LearnedAgent, observed: NDArray[np.fl
     )
 
 
-def latency(
-    one: LearnedAgent, other: LearnedAgent, observed: NDArray[np.float32], calls: int = CALLS
-) -> tuple[tuple[float, float], tuple[float, float]]:
+def latency(one: LearnedAgent, other: LearnedAgent, observed: NDArray[np.float32]) -> list[tuple[float, float]]:
     """Return (p50, p99) in microseconds of each policy, batch 1. Calls alternate, so that both have the same load."""
     rows = [row[None] for row in observed[:64]]
-    times: tuple[list[int], list[int]] = ([], [])
-    for k in range(calls + 50):
+    times = np.zeros((2, CALLS + 50))
+    for k in range(CALLS + 50):
         row = rows[k % len(rows)]
-        for agent, spent in zip((one, other), times, strict=True):
+        for number, agent in enumerate((one, other)):
             began = perf_counter_ns()
             agent.decide(row)
-            spent.append(perf_counter_ns() - began)
-    return _percentiles(times[0][50:]), _percentiles(times[1][50:])
-
-
-def _percentiles(times_ns: list[int]) -> tuple[float, float]:
-    p50, p99 = np.percentile(times_ns, (50, 99)) / 1e3
-    return round(float(p50), 2), round(float(p99), 2)
+            times[number, k] = perf_counter_ns() - began
+    return [
+        (round(float(p50), 2), round(float(p99), 2)) for p50, p99 in np.percentile(times[:, 50:] / 1e3, (50, 99), 1).T
+    ]

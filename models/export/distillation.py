@@ -69,9 +69,21 @@ def distil(
     if manifest.precision != "float32":
         raise ArtifactError(f"{folder}: it is {manifest.precision}; name the artifact that it was made from")
     torch.set_num_threads(1)
-    _the_same(folder, manifest, bars, actions)
+    for path in (bars, actions):
+        known = manifest.training.data.get(path.name) if path is not None else None
+        if path is not None and known is not None and known != file_digest(path):
+            raise ValueError(f"{path} is not the file that {folder} was trained on: its content differs")
     market = _market(manifest, bars, actions)
-    env = _simulator(manifest, market, plan)
+    action = manifest.action
+    env = Simulator(
+        market,
+        batch=plan.batch,
+        kind=action.kind,
+        allocations=grid(manifest.universe, action.parts, action.cash) if action.kind == "discrete" else None,
+        episodes=Episodes(length=min(250, market.last - market.first)),
+        gross=action.gross,
+        seed=plan.seed,
+    )
     progress(f"asking the teacher {plan.batch * plan.steps} times")
     observed, done = demonstrations(env, lambda rows: _answers(teacher, rows), plan.steps, plan.seed)
     cut = int(plan.steps * (1.0 - plan.held)) * plan.batch
@@ -82,7 +94,7 @@ def distil(
     scaling = Scale(running.mean, running.deviation())
     learner = Ppo(PpoPlan(hidden=plan.hidden), env.observation_size, env.action_size, env.kind, plan.seed)
     progress(f"teaching {cut} answers, {plan.epochs} times each")
-    losses = clone(learner.agent, scaling.of(observed[:cut]), done[:cut], CloningPlan(epochs=plan.epochs))
+    losses = clone(learner, scaling.of(observed[:cut]), done[:cut], CloningPlan(epochs=plan.epochs))
     progress(f"loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
     pupil = msgspec.structs.replace(
         manifest,
@@ -120,13 +132,6 @@ def _answers(teacher: LearnedAgent, rows: Tensor) -> Tensor:
             return torch.from_numpy(np.concatenate([weights, cash], axis=1)).float()
 
 
-def _the_same(folder: Path, manifest: AgentManifest, bars: Path, actions: Path | None) -> None:
-    for path in (bars, actions):
-        known = manifest.training.data.get(path.name) if path is not None else None
-        if path is not None and known is not None and known != file_digest(path):
-            raise ValueError(f"{path} is not the file that {folder} was trained on: its content differs")
-
-
 def _market(manifest: AgentManifest, bars: Path, actions: Path | None) -> Market:
     window = manifest.training.windows.get("train")
     if window is None:
@@ -137,16 +142,3 @@ def _market(manifest: AgentManifest, bars: Path, actions: Path | None) -> Market
     observed = observe(panel, features_of(manifest.sight), manifest.sight.book)
     rows = split.rows(panel.day_ns)
     return market_of(panel, observed, range(max(rows.start, observed.warm), rows.stop))
-
-
-def _simulator(manifest: AgentManifest, market: Market, plan: DistilPlan) -> Simulator:
-    action = manifest.action
-    return Simulator(
-        market,
-        batch=plan.batch,
-        kind=action.kind,
-        allocations=grid(manifest.universe, action.parts, action.cash) if action.kind == "discrete" else None,
-        episodes=Episodes(length=min(250, market.last - market.first)),
-        gross=action.gross,
-        seed=plan.seed,
-    )

@@ -73,7 +73,7 @@ def quantize(folder: Path, out: Path, precision: Precision, command: str) -> Age
     tensors = onnx.load_from_string(graph).graph.initializer
     contents = {
         "card.md": card_of_copy(copy, (folder / "card.md").read_text()).encode(),
-        "golden.bin": golden.content(),
+        "golden.bin": folders.numbers(*msgspec.structs.astuple(golden)),
         "policy.onnx": graph,
         "weights.safetensors": save({t.name: np.ascontiguousarray(numpy_helper.to_array(t)) for t in tensors}),
     }
@@ -86,19 +86,19 @@ def _agreeing(
     model: bytes, whole: frozenset[str], precision: Precision, apart: Callable[[bytes], float]
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return (graph, matrices left unrounded, those with the largest effect first). Raises TooDifferent."""
-    change = in_eight_bits if precision == "int8" else in_half
+    product = _in_eight_bits if precision == "int8" else _in_half
     allowed = TOLERANCES[precision]
-    graph = change(model, whole)
+    graph = _rewritten(model, whole, product)
     first = apart(graph)
     if first <= allowed:
         return graph, ()
     sizes = matrices_of(model)
-    harm = sorted(whole, key=lambda name: (-apart(change(model, frozenset({name}))), name))
+    harm = sorted(whole, key=lambda name: (-apart(_rewritten(model, frozenset({name}), product)), name))
     for count in range(1, len(harm)):
         rest = frozenset(harm[count:])
         if sum(sizes[name] for name in rest) < LEAST_SHARE * sum(sizes.values()):
             break
-        graph = change(model, rest)
+        graph = _rewritten(model, rest, product)
         if apart(graph) <= allowed:
             return graph, tuple(sorted(harm[:count]))
     instead = "; half precision (--fp16) keeps more" if precision == "int8" else ""
@@ -109,48 +109,41 @@ def _agreeing(
     )
 
 
-def in_eight_bits(model: bytes, which: frozenset[str]) -> bytes:
-    """Replace products with the matrices `which` by integer products."""
-
-    def product(node: Any, weight: NDArray[Any], keep: Callable[[str, NDArray[Any]], str]) -> list[Any]:
-        scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / LEVELS
-        rounded = np.clip(np.rint(weight / scale), -LEVELS, LEVELS).astype(np.int8)
-        given, name, out = node.input[0], node.input[1], node.output[0]
-        matrix, scales = keep(f"{name}.rounded", rounded), keep(f"{name}.scale", scale[None].astype(np.float32))
-        return [
-            helper.make_node("DynamicQuantizeLinear", [given], [f"{out}.q", f"{out}.step", f"{out}.zero"]),
-            helper.make_node("MatMulInteger", [f"{out}.q", matrix, f"{out}.zero"], [f"{out}.sum"]),
-            helper.make_node("Cast", [f"{out}.sum"], [f"{out}.float"], to=TensorProto.FLOAT),
-            helper.make_node("Mul", [f"{out}.step", scales], [f"{out}.steps"]),
-            helper.make_node("Mul", [f"{out}.float", f"{out}.steps"], [out]),
-        ]
-
-    return _rewritten(model, which, product)
+Keep = Callable[[str, NDArray[Any]], str]
+"""Stores a constant under a name, and returns the name."""
 
 
-def in_half(model: bytes, which: frozenset[str]) -> bytes:
-    """Store the matrices `which` as float16. Raises ValueError when a number does not fit."""
-
-    def product(node: Any, weight: NDArray[Any], keep: Callable[[str, NDArray[Any]], str]) -> list[Any]:
-        half = weight.astype(np.float16)
-        if not np.isfinite(half).all():
-            raise ValueError(
-                f"{node.input[1]} has a number above {np.finfo(np.float16).max:g}, the most that half precision holds"
-            )
-        wide = f"{node.output[0]}.wide"
-        return [
-            helper.make_node("Cast", [keep(f"{node.input[1]}.half", half)], [wide], to=TensorProto.FLOAT),
-            helper.make_node("MatMul", [node.input[0], wide], list(node.output)),
-        ]
-
-    return _rewritten(model, which, product)
+def _in_eight_bits(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
+    """Return the nodes of an integer product in place of a float32 product `node` with the matrix `weight`."""
+    scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / LEVELS
+    rounded = np.clip(np.rint(weight / scale), -LEVELS, LEVELS).astype(np.int8)
+    given, name, out = node.input[0], node.input[1], node.output[0]
+    matrix, scales = keep(f"{name}.rounded", rounded), keep(f"{name}.scale", scale[None].astype(np.float32))
+    return [
+        helper.make_node("DynamicQuantizeLinear", [given], [f"{out}.q", f"{out}.step", f"{out}.zero"]),
+        helper.make_node("MatMulInteger", [f"{out}.q", matrix, f"{out}.zero"], [f"{out}.sum"]),
+        helper.make_node("Cast", [f"{out}.sum"], [f"{out}.float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{out}.step", scales], [f"{out}.steps"]),
+        helper.make_node("Mul", [f"{out}.float", f"{out}.steps"], [out]),
+    ]
 
 
-Product = Callable[[Any, NDArray[Any], Callable[[str, NDArray[Any]], str]], list[Any]]
-"""(node, its matrix, function that stores a constant and returns its name) -> replacement nodes."""
+def _in_half(node: Any, weight: NDArray[Any], keep: Keep) -> list[Any]:
+    """Return the nodes of a product with `weight` stored as float16. Raises ValueError when a number does not fit."""
+    half = weight.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise ValueError(
+            f"{node.input[1]} has a number above {np.finfo(np.float16).max:g}, the most that half precision holds"
+        )
+    wide = f"{node.output[0]}.wide"
+    return [
+        helper.make_node("Cast", [keep(f"{node.input[1]}.half", half)], [wide], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", [node.input[0], wide], list(node.output)),
+    ]
 
 
-def _rewritten(model: bytes, which: frozenset[str], product: Product) -> bytes:
+def _rewritten(model: bytes, which: frozenset[str], product: Callable[..., list[Any]]) -> bytes:
+    """Replace the products with the matrices `which` by the nodes that `product` returns."""
     changed = onnx.load_from_string(model)
     graph = changed.graph
     constants = {each.name: each for each in graph.initializer}

@@ -72,7 +72,7 @@ def write(
         tensors["normaliser.clip"] = torch.tensor(normaliser.clip, dtype=torch.float64)
     contents = {
         "card.md": card,
-        "golden.bin": golden.content(),
+        "golden.bin": folders.numbers(*msgspec.structs.astuple(golden)),
         "policy.onnx": graph_of(actor, spec, assets, normaliser, action, allocations, seats),
         "weights.safetensors": save(tensors),
     }
@@ -111,7 +111,8 @@ def golden_of(
             seats = np.zeros((0, assets))
             # all seats see the one book that is traded
             rows = row.expand(max(len(manifest.seats), 1), -1)
-            action = greedy(learner, actor, rows, first=not probes)
+            started = {"started": torch.tensor([not probes])} if actor.carry else {}
+            action: Tensor = learner.act(rows, **started)
             if manifest.seats:
                 seats = seats_of(action, manifest)
                 answer = np.array([s.share for s in manifest.seats]) @ seats
@@ -119,12 +120,6 @@ def golden_of(
                 answer = weights_of(action, manifest, allocations)
             probes.append((returns, weights, cash, answer, seats))
     return Golden(*(np.stack([np.asarray(each[k]) for each in probes]) for k in range(5)))
-
-
-def greedy(learner: Any, actor: Actor, row: Tensor, *, first: bool) -> Tensor:
-    """Return the greedy action for rows float[1, D] or float[S, D]; `first` resets the memory of a recurrent policy."""
-    output: Tensor = learner.act(row, started=torch.tensor([first])) if actor.carry else learner.act(row)
-    return output
 
 
 def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:

@@ -102,26 +102,14 @@ class LearnedAllocation:
 
     def standing(self, memory: Memory, universe: Universe) -> list[Standing]:
         """Return the state of each forest, for reports and metrics."""
-        return [
-            self._standing(kind, self._track(kind, universe, memory)) for kind in FOREST_KINDS if kind in self.forests
-        ]
-
-    def _standing(self, kind: ForestKind, track: Track) -> Standing:
-        artifact = self.forests[kind].artifact
-        judged, running = artifact.manifest.together, track.running
-        return Standing(
-            predicts=kind,
-            artifact=artifact.manifest.name,
-            on=track.on,
-            r2=judged.model.r2,
-            plain_r2=judged.plain.r2,
-            mse=judged.model.mse,
-            plain_mse=judged.plain.mse,
-            seconds=artifact.seconds,
-            rounds=track.rounds,
-            running_mse=None if running is None else running[0],
-            running_plain_mse=None if running is None else running[1],
-        )
+        found = []
+        for kind in (each for each in FOREST_KINDS if each in self.forests):
+            artifact, track = self.forests[kind].artifact, self._track(kind, universe, memory)
+            judged, (mse, plain_mse) = artifact.manifest.together, track.running or (None, None)
+            scores = (judged.model.r2, judged.plain.r2, judged.model.mse, judged.plain.mse)
+            name = artifact.manifest.name
+            found.append(Standing(kind, name, track.on, *scores, artifact.seconds, track.rounds, mse, plain_mse))
+        return found
 
     def _track(self, kind: ForestKind, universe: Universe, memory: Memory) -> Track:
         manifest = self.forests[kind].artifact.manifest

@@ -12,7 +12,6 @@ import polars as pl
 from quantd.models.history.panel import Panel
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
 from quantd.trading.instruments import calendar_of
-from quantd.trading.market import Floats
 
 _STAMP: Final = pl.Datetime("us", "UTC")
 
@@ -46,7 +45,8 @@ def read_panel(
     columns = np.array([column_of[s] for s in table["symbol"]])
     opens[rows, columns] = table["open"].to_numpy()
     closes[rows, columns] = table["close"].to_numpy()
-    _drop_before_gaps(opens, closes)
+    gap_follows = np.logical_or.accumulate((~np.isfinite(opens + closes))[::-1])[::-1]
+    opens[gap_follows] = closes[gap_follows] = np.nan
     split, dividend = np.ones(shape), np.zeros(shape)
     if actions is not None:
         kinds = {"ts": pl.Date, "symbol": pl.String, "kind": pl.String, "ratio": pl.String, "cash": pl.Float64}
@@ -113,14 +113,6 @@ def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
 
 def _between(frame: pl.LazyFrame, first: date, last: date, symbols: Sequence[str]) -> pl.LazyFrame:
     return frame.filter(pl.col("symbol").is_in(list(symbols)) & pl.col("ts").cast(pl.Date).is_between(first, last))
-
-
-def _drop_before_gaps(opens: Floats, closes: Floats) -> None:
-    for column in range(opens.shape[1]):
-        known = np.isfinite(closes[:, column]) & np.isfinite(opens[:, column])
-        holes = np.flatnonzero(~known)
-        if holes.size:
-            opens[: holes[-1] + 1, column] = closes[: holes[-1] + 1, column] = np.nan
 
 
 def file_digest(path: Path) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Agent, NetworkPlan, OnPolicy
+from quantd.models.learners.on_policy import NetworkPlan, OnPolicy
 from quantd.models.learners.optimisers import RmsProp
 from quantd.models.learners.record import GAMMA, WIDTHS, Between, Learner, OneOf
 from quantd.models.learners.rollout import Now, Rollout
@@ -43,16 +43,15 @@ class A2c(OnPolicy):
     def __init__(
         self, plan: A2cPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
-        self.plan: Final = plan
-        agent = Agent(plan, observation_size, action_size, kind, seed, device)
-        optimiser = RmsProp(
-            agent.network.vector, plan.learning_rate, plan.rms_epsilon, plan.max_grad_norm, plan.rms_decay
+        super().__init__(plan, observation_size, action_size, kind, seed, device)
+        self.plan, self.horizon = plan, plan.horizon
+        self.optimiser = RmsProp(
+            self.network.vector, plan.learning_rate, plan.rms_epsilon, plan.max_grad_norm, plan.rms_decay
         )
-        super().__init__(agent, optimiser, plan.horizon)
 
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
         """Descend value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means over rows."""
-        plan, network, family = self.plan, self.agent.network, self.agent.family
+        plan, network, family = self.plan, self.network, self.family
         # one forward pass serves both the advantages and the gradient
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda, keep=True)
         rows = advantage.numel()

@@ -10,7 +10,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Agent
+from quantd.models.learners.on_policy import OnPolicy
 from quantd.models.learners.optimisers import Adam
 from quantd.models.market.vector_env import VectorEnv
 
@@ -44,7 +44,7 @@ def demonstrations(env: VectorEnv, teacher: Teacher, steps: int, seed: int) -> t
     return torch.cat(seen), torch.cat(done)
 
 
-def clone(agent: Agent, observation: Tensor, target: Tensor, plan: CloningPlan | None = None) -> list[float]:
+def clone(learner: OnPolicy, observation: Tensor, target: Tensor, plan: CloningPlan | None = None) -> list[float]:
     """Fit the actor to a teacher's actions at observations float[R, D]. Returns each epoch's mean loss.
 
     Targets are weights float[R, A] that add up to 1 (cross-entropy, bounded below by their own entropy), positions
@@ -52,8 +52,8 @@ def clone(agent: Agent, observation: Tensor, target: Tensor, plan: CloningPlan |
     counts as a first observation.
     """
     plan = plan or CloningPlan()
-    loss_of: Final = _losses(agent, target)
-    network, rows = agent.network, len(observation)
+    loss_of: Final = _losses(learner, target)
+    network, rows = learner.network, len(observation)
     if rows == 0 or len(target) != rows:
         raise ValueError(f"{rows} observations and {len(target)} targets: as many of each, at least one")
     optimiser = Adam(network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
@@ -62,7 +62,7 @@ def clone(agent: Agent, observation: Tensor, target: Tensor, plan: CloningPlan |
     still = torch.zeros_like(network.spread)
     history = []
     for _ in range(plan.epochs):
-        order = torch.randperm(rows, generator=agent.random, device=observation.device)
+        order = torch.randperm(rows, generator=learner.random, device=observation.device)
         losses = []
         for which in order.tensor_split(cuts):
             seen = observation.index_select(0, which).to(network.vector).unsqueeze(0)
@@ -77,8 +77,8 @@ def clone(agent: Agent, observation: Tensor, target: Tensor, plan: CloningPlan |
     return history
 
 
-def _losses(agent: Agent, target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    mode, readout = agent.family.mode, agent.family.readout
+def _losses(learner: OnPolicy, target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    mode, readout = learner.family.mode, learner.family.readout
     if readout == "softmax":
         if target.dtype != torch.int64:
             raise ValueError(f"targets of {target.dtype} for discrete allocations: int64, the number of the allocation")

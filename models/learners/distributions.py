@@ -8,7 +8,7 @@ action is always the executed one, reconstructed from its value.
 
 import math
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,46 +35,6 @@ class Evaluation(NamedTuple):
     """float[R], nats."""
     pull: Pull
     """Maps gradients by log_prob and entropy, float[R] each, to those by actor float[R, P] and spread float[S]."""
-
-
-class Family(Protocol):
-    """A stateless distribution, parametrised by network outputs."""
-
-    @property
-    def readout(self) -> Readout: ...
-    @property
-    def outputs(self) -> int:
-        """P: the number of actor outputs per observation."""
-        ...
-
-    @property
-    def spread(self) -> int:
-        """S: the number of parameters that do not depend on the observation."""
-        ...
-
-    def sample(self, actor: Tensor, spread: Tensor, random: torch.Generator) -> Tensor:
-        """Draw actions in executable form."""
-        ...
-
-    def mode(self, actor: Tensor) -> Tensor:
-        """Return the deterministic actions."""
-        ...
-
-    def coordinates(self, action: Tensor) -> Tensor:
-        """Return the input of `judge` for executed actions, computed once for all its calls."""
-        ...
-
-    def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation: ...
-
-
-def family(kind: Kind, action_size: int, simplex: Simplex = "softmax_gaussian") -> Family:
-    match kind:
-        case "discrete":
-            return Discrete(action_size)
-        case "box":
-            return Gaussian(action_size, "tanh")
-        case "simplex":
-            return Dirichlet(action_size) if simplex == "dirichlet" else Gaussian(action_size - 1, "softmax_gaussian")
 
 
 class Discrete:
@@ -192,6 +152,24 @@ class Dirichlet:
             return slope * torch.sigmoid(actor), spread
 
         return Evaluation(log_prob, entropy, pull)
+
+
+Family = Discrete | Gaussian | Dirichlet
+"""A stateless distribution of actions, parametrised by P = `outputs` numbers per observation and S = `spread` others.
+
+`sample` draws actions in executable form, and `mode` returns the deterministic ones. `coordinates` of executed actions
+are the input of `judge`, computed once for all its calls.
+"""
+
+
+def family(kind: Kind, action_size: int, simplex: Simplex = "softmax_gaussian") -> Family:
+    match kind:
+        case "discrete":
+            return Discrete(action_size)
+        case "box":
+            return Gaussian(action_size, "tanh")
+        case "simplex":
+            return Dirichlet(action_size) if simplex == "dirichlet" else Gaussian(action_size - 1, "softmax_gaussian")
 
 
 def uniform(box: bool, rows: int, size: int, random: torch.Generator) -> Tensor:

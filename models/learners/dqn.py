@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from quantd.models.learners.off_policy import Course, OffPolicy
+from quantd.models.learners.off_policy import OffPolicy
 from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf
 from quantd.models.learners.replay import Batch, Replay
@@ -112,20 +112,16 @@ class Dqn(OffPolicy):
         if kind != "discrete":
             raise ValueError(f"DQN chooses among discrete allocations; this environment takes {kind} actions")
         self.plan: Final = plan
-        course = Course(seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma, plan.alpha))
-        random = course.random
-
-        def made() -> QNetwork:
-            return QNetwork(
-                observation_size, action_size, random, hidden=plan.hidden, streams=plan.streams, noisy=plan.noisy
-            )
-
         self.choices: Final = action_size
-        self.network, self.target = made(), made().requires_grad_(False)
+        super().__init__(
+            seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma, plan.alpha), plan.warmup,
+            plan.train_every,
+        )  # fmt: skip
+        sizes, shape = (observation_size, action_size, self.random), (plan.hidden, plan.streams, plan.noisy)
+        self.network, self.target = QNetwork(*sizes, *shape), QNetwork(*sizes, *shape).requires_grad_(False)
         self.target.vector.copy_(self.network.vector)
-        vectors = {"online": self.network.vector, "target": self.target.vector}
-        self.optimiser: Final = Adam(self.network.vector, plan.learning_rate, 1e-8, plan.max_grad_norm)
-        super().__init__(course, vectors, {"optimiser": self.optimiser}, plan.warmup, plan.train_every)
+        self._vectors = {"online": self.network.vector, "target": self.target.vector}
+        self.optimisers = {"optimiser": Adam(self.network.vector, plan.learning_rate, 1e-8, plan.max_grad_norm)}
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
@@ -139,12 +135,12 @@ class Dqn(OffPolicy):
         return values
 
     def explore(self, observation: Tensor) -> Tensor:
-        random, rows = self.course.random, len(observation)
+        random, rows = self.random, len(observation)
         if self.plan.noisy:
             return self.network.forward(observation, self.network.draw(random)).argmax(-1)
         best = self.network.forward(observation).argmax(-1)
         # one draw decides both whether and which: below epsilon it is still uniform
-        epsilon = epsilon_of(self.plan, self.course.episodes)
+        epsilon = epsilon_of(self.plan, self.episodes)
         drawn = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64)
         any_of = (drawn * (self.choices / max(epsilon, 1e-9))).long().clamp_(max=self.choices - 1)
         return any_of.where(drawn < epsilon, best)
@@ -152,8 +148,8 @@ class Dqn(OffPolicy):
     @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
         """Descend Huber's loss of the chosen actions' values, with importance weights."""
-        plan, random, network = self.plan, self.course.random, self.network
-        beta = min(1.0, plan.beta + (1.0 - plan.beta) * self.course.updates / plan.beta_updates)
+        plan, random, network = self.plan, self.random, self.network
+        beta = min(1.0, plan.beta + (1.0 - plan.beta) * self.updates / plan.beta_updates)
         batch = replay.sample(plan.batch, random, beta)
         target = self.target.forward(batch.following, self.target.draw(random))
         online = network.forward(batch.following, network.draw(random)) if plan.double else target
@@ -162,15 +158,15 @@ class Dqn(OffPolicy):
         # the gradient of Huber's loss, which bounds the effect of one outlier
         slope = error.clamp(-1.0, 1.0).mul_(batch.weight).div_(plan.batch)
         network.pull(torch.zeros_like(values).scatter_(-1, chosen, slope.unsqueeze(-1)))
-        self.optimiser.step(network.gradient)
+        self.optimisers["optimiser"].step(network.gradient)
         replay.tell(batch.place, error)
-        if (self.course.updates + 1) % plan.target_every == 0:
+        if (self.updates + 1) % plan.target_every == 0:
             self.target.vector.copy_(network.vector)
         if not tell:
             return None
         size = error.abs()
         loss = smooth_l1_loss(size, torch.zeros_like(size), reduction="none").mul_(batch.weight)
-        epsilon = 0.0 if plan.noisy else epsilon_of(plan, self.course.episodes)
+        epsilon = 0.0 if plan.noisy else epsilon_of(plan, self.episodes)
         return torch.stack([loss.mean(), size.mean(), size.new_tensor(epsilon)])
 
     def vectors(self) -> tuple[Tensor, ...]:

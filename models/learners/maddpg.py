@@ -15,7 +15,7 @@ from torch import Tensor
 
 from quantd.models.learners.distributions import Family, family, uniform
 from quantd.models.learners.joint_replay import JointReplay, Views
-from quantd.models.learners.off_policy import Course, OffPolicy
+from quantd.models.learners.off_policy import OffPolicy
 from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf
 from quantd.models.market.desks import PROFILES as SEATS
@@ -86,27 +86,27 @@ class Maddpg(OffPolicy):
         self.action_size: Final = action_size
         self.views: Final = Views(plan.agents, shared, observation_size - shared)
         self.family: Final[Family] = family(kind, action_size)
-        course = Course(seed, device, lambda env: JointReplay(env, self.views, plan.buffer))
-        random, sizes = course.random, plan.transformer if plan.network == "transformer" else None
-
-        body = Body(plan.hidden, plan.layout, sizes)
+        super().__init__(
+            seed, device, lambda env: JointReplay(env, self.views, plan.buffer), plan.warmup, plan.train_every
+        )
+        random = self.random
+        body = Body(plan.hidden, plan.layout, plan.transformer if plan.network == "transformer" else None)
         acting, judging = (plan.agents, observation_size, self.family.outputs), (plan.agents, self.views.size)
         self.network, self.target = (Actors(*acting, random, body) for _ in range(2))
         self.critics, self.critics_target = (Critics(*judging, action_size, random, body) for _ in range(2))
         for target, learned in ((self.target, self.network), (self.critics_target, self.critics)):
             target.requires_grad_(False)
             target.vector.copy_(learned.vector)
-        vectors = {
+        self._vectors = {
             "actors": self.network.vector,
             "target": self.target.vector,
             "critics": self.critics.vector,
             "critics_target": self.critics_target.vector,
         }
-        optimisers = {
+        self.optimisers = {
             "actors": Adam(self.network.vector, plan.actor_rate, 1e-8, plan.max_grad_norm),
             "critics": Adam(self.critics.vector, plan.critic_rate, 1e-8, plan.max_grad_norm),
         }
-        super().__init__(course, vectors, optimisers, plan.warmup, plan.train_every)
 
     def policy_networks(self) -> Actor:
         actors = tuple(Seated(self.network, agent) for agent in range(self.plan.agents))
@@ -119,7 +119,7 @@ class Maddpg(OffPolicy):
     def noise(self) -> float:
         """The current exploration noise."""
         plan = self.plan
-        gone = min(max(self.course.steps - plan.warmup, 0) / plan.noise_steps, 1.0)
+        gone = min(max(self.steps - plan.warmup, 0) / plan.noise_steps, 1.0)
         return plan.noise + (plan.least_noise - plan.noise) * gone
 
     @torch.no_grad()
@@ -133,13 +133,13 @@ class Maddpg(OffPolicy):
         return action if greedy else self._disturbed(action, self.noise)
 
     def explore(self, observation: Tensor) -> Tensor:
-        if self.course.steps < self.plan.warmup:
-            return uniform(self.kind == "box", len(observation), self.action_size, self.course.random)
+        if self.steps < self.plan.warmup:
+            return uniform(self.kind == "box", len(observation), self.action_size, self.random)
         return self.act(observation, greedy=False)
 
     def update(self, replay: JointReplay, tell: bool) -> Tensor | None:
         plan = self.plan
-        batch = replay.sample(plan.batch, self.course.random)
+        batch = replay.sample(plan.batch, self.random)
         with torch.no_grad():
             # equation 6: all agents act by their target networks in the next state
             acts = self.family.mode(self.target.forward(self.views.each(batch.following))).transpose(0, 1)
@@ -172,7 +172,7 @@ class Maddpg(OffPolicy):
         return torch.where(own, self.family.mode(output).unsqueeze(2), done)
 
     def _disturbed(self, action: Tensor, noise: float) -> Tensor:
-        random = self.course.random
+        random = self.random
         if self.kind == "box":
             drawn = torch.empty_like(action).normal_(generator=random)
             return torch.add(action, drawn, alpha=noise).clamp_(-1.0, 1.0)
@@ -190,11 +190,6 @@ SESSIONS: Final = 252
 """Sessions of an episode."""
 
 
-def _steps(episodes: int, agents: int) -> int:
-    """Return the env-steps of a number of episodes, counted per agent."""
-    return episodes * SESSIONS * agents
-
-
 def _profile(
     agents: int,
     episodes: int,
@@ -206,14 +201,15 @@ def _profile(
     dynamic: bool,
 ) -> dict[str, Any]:
     """Return the plan tables of a profile: `updates` per episode of one desk, `looks` at the validation part."""
-    steps = _steps(episodes, agents)
+    episode = SESSIONS * agents
+    steps = episodes * episode
     return {
         "learner": {
             "agents": agents,
-            "train_every": SESSIONS * agents // updates,
-            "warmup": _steps(DESKS, agents),
+            "train_every": episode // updates,
+            "warmup": DESKS * episode,
             "noise_steps": steps // 2,
-            "buffer": _steps(80, agents),
+            "buffer": 80 * episode,
             **learner,
         },
         "sight": {"book": [], **shown},

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
 
+from quantd.models.learners.joint_replay import JointReplay
 from quantd.models.learners.optimisers import Adam
-from quantd.models.learners.record import Diverged, Report, State, part
-from quantd.models.market.vector_env import Resumable, Step, VectorEnv
+from quantd.models.learners.record import Report, State, part, report_of
+from quantd.models.learners.replay import Replay
+from quantd.models.market.vector_env import Resumable, VectorEnv
 
 STEPS_A_REPORT = 1000
 
@@ -17,44 +19,26 @@ UPDATES_TOLD = 8
 """Losses are reported for one update in this many, because their sum costs as much as a layer."""
 
 
-class Memory(Protocol):
-    """A replay memory."""
+class OffPolicy:
+    """A learner with a replay memory. It draws from its own generator only.
 
-    def __len__(self) -> int:
-        """Return the number of steps available for sampling."""
-        ...
+    A subclass adds `optimisers`, `_vectors`, and the methods `explore` and `update`.
+    """
 
-    def add(self, observation: Tensor, action: Tensor, step: Step) -> None: ...
+    losses: ClassVar[tuple[str, ...]]
+    optimisers: Mapping[str, Adam]
+    _vectors: Mapping[str, Tensor]
+    """The state of the networks: parameter vectors by name."""
 
-    def cut(self) -> None:
-        """Mark that the next added steps do not follow the last ones."""
-        ...
-
-    def state(self) -> dict[str, Tensor]: ...
-
-    def load(self, state: Mapping[str, Tensor]) -> None: ...
-
-
-M = TypeVar("M", bound=Memory)
-Asked = TypeVar("Asked", contravariant=True)
-
-
-class Updates(Protocol[Asked]):
-    """The part of an algorithm that `Course` calls."""
-
-    def explore(self, observation: Tensor) -> Tensor:
-        """Return actions for training."""
-        ...
-
-    def update(self, replay: Asked, tell: bool) -> Tensor | None:
-        """Perform one gradient step. Returns the losses if `tell`."""
-        ...
-
-
-class Course(Generic[M]):
-    """The state of a training run: environment, memory and counters. It draws from its own generator only."""
-
-    def __init__(self, seed: int, device: str, make_replay: Callable[[VectorEnv], M]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        device: str,
+        make_replay: Callable[[VectorEnv], Replay | JointReplay],
+        warmup: int,
+        train_every: int,
+    ) -> None:
+        """`warmup` is the number of env-steps before updates begin, `train_every` those for each update."""
         self.seed: Final = seed
         self.random: Final = torch.Generator(device).manual_seed(seed)
         self.steps = 0
@@ -62,32 +46,31 @@ class Course(Generic[M]):
         self.updates = 0
         self.episodes = 0
         """Ended episodes of all environments together."""
+        self._warmup, self._train_every = warmup, train_every
         self._make_replay: Final = make_replay
-        self._replay: M | None = None
+        self._replay: Replay | JointReplay | None = None
         self._env: VectorEnv | None = None
         self._seen = torch.empty(0)
         self._earned = torch.empty(0)
         self._resume: dict[str, Tensor] = {}
 
-    def train(
-        self,
-        learner: Updates[M],
-        env: VectorEnv,
-        steps: int,
-        names: tuple[str, ...],
-        report: Callable[[Report], bool],
-        *,
-        warmup: int,
-        train_every: int,
-    ) -> None:
-        """Train until `steps` env-steps in total; from `warmup` on, one update per `train_every`. Raises Diverged."""
+    def explore(self, observation: Tensor) -> Tensor:
+        """Return actions for training."""
+        raise NotImplementedError
+
+    def update(self, replay: Any, tell: bool) -> Tensor | None:
+        """Perform one gradient step. Returns `losses` if `tell`."""
+        raise NotImplementedError
+
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
         replay = self._enter(env)
-        losses = torch.zeros(len(names), device=env.device)
+        losses = torch.zeros(len(self.losses), device=env.device)
         returns: list[Tensor] = []
         began, counted, count = time.perf_counter(), self.steps, 0
         while self.steps < steps:
             with torch.no_grad():
-                action = learner.explore(self._seen)
+                action = self.explore(self._seen)
                 step = env.step(action)
                 replay.add(self._seen, action, step)
                 self._seen = step.observation.float()
@@ -98,8 +81,8 @@ class Course(Generic[M]):
                     self.episodes += len(returns[-1])
                     self._earned = self._earned.where(~ended, 0.0)
             self.steps += env.batch
-            while self.updates < (self.steps - warmup) // train_every and len(replay):
-                found = learner.update(replay, tell=self.updates % UPDATES_TOLD == 0)
+            while self.updates < (self.steps - self._warmup) // self._train_every and len(replay):
+                found = self.update(replay, tell=self.updates % UPDATES_TOLD == 0)
                 self.updates += 1
                 if found is not None:
                     losses += found
@@ -107,19 +90,14 @@ class Course(Generic[M]):
             if self.steps - counted < STEPS_A_REPORT and self.steps < steps:
                 continue
             # no losses exist before the first update
-            values = dict(zip(names, (losses / count if count else losses + torch.nan).tolist(), strict=True))
-            if count and not all(abs(value) < float("inf") for value in values.values()):
-                raise Diverged(f"after {self.steps} steps: {values}")
-            earned = torch.cat(returns) if returns else torch.empty(0)
-            mean = float(earned.mean()) if len(earned) else float("nan")
-            pace = (self.steps - counted) / max(time.perf_counter() - began, 1e-9)
-            if report(Report(self.steps, pace, values, mean, len(earned))):
+            mean = losses / count if count else None
+            if report(report_of(self.losses, mean, self.steps, counted, began, returns)):
                 return
             losses.zero_()
             returns.clear()
             began, counted, count = time.perf_counter(), self.steps, 0
 
-    def state(self, vectors: Mapping[str, Tensor], optimisers: Mapping[str, Adam]) -> State:
+    def state(self) -> State:
         """Return the complete state: vectors, optimisers, counters, generator, memory and resumable environment."""
         state: State = {
             "steps": self.steps,
@@ -135,18 +113,17 @@ class Course(Generic[M]):
         env: object = self._env
         if isinstance(env, Resumable):
             state |= {f"env.{name}": kept.clone() for name, kept in env.state().items()}
-        state |= {name: vector.clone() for name, vector in vectors.items()}
-        for name, optimiser in optimisers.items():
+        state |= {name: vector.clone() for name, vector in self._vectors.items()}
+        for name, optimiser in self.optimisers.items():
             state |= {f"{name}.{key}": kept for key, kept in optimiser.state().items()}
         return state
 
-    def load(self, state: State, vectors: Mapping[str, Tensor], optimisers: Mapping[str, Adam]) -> None:
-        """Restore `state`, that of `vectors` and `optimisers` in place."""
+    def load(self, state: State) -> None:
         self.steps, self.updates, self.episodes = (int(state[name]) for name in ("steps", "updates", "episodes"))
         tensors = {name: kept for name, kept in state.items() if isinstance(kept, Tensor)}
-        for name, vector in vectors.items():
+        for name, vector in self._vectors.items():
             vector.copy_(tensors[name])
-        for name, optimiser in optimisers.items():
+        for name, optimiser in self.optimisers.items():
             optimiser.load(part(tensors, f"{name}."))
         self.random.set_state(tensors["random"])
         self._resume = {
@@ -154,7 +131,7 @@ class Course(Generic[M]):
         }
         self._replay = self._env = None
 
-    def _enter(self, env: VectorEnv) -> M:
+    def _enter(self, env: VectorEnv) -> Replay | JointReplay:
         """Resume training in `env`, or begin there with the stored memory."""
         if self._replay is None:
             self._replay = self._make_replay(env)
@@ -171,37 +148,3 @@ class Course(Generic[M]):
             self._earned = torch.zeros(env.batch, device=env.device)
         self._env, self._resume = env, {}
         return self._replay
-
-
-class OffPolicy:
-    """A learner of one `Course`. A subclass adds `explore` and `update`, which returns `losses`."""
-
-    losses: ClassVar[tuple[str, ...]]
-
-    def __init__(
-        self,
-        course: Course[Any],
-        vectors: Mapping[str, Tensor],
-        optimisers: Mapping[str, Adam],
-        warmup: int,
-        train_every: int,
-    ) -> None:
-        self.course: Final = course
-        self.optimisers: Final = optimisers
-        self._vectors, self._warmup, self._train_every = vectors, warmup, train_every
-
-    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
-        self.course.train(self, env, steps, self.losses, report, warmup=self._warmup, train_every=self._train_every)
-
-    def state(self) -> State:
-        return self.course.state(self._vectors, self.optimisers)
-
-    def load(self, state: State) -> None:
-        self.course.load(state, self._vectors, self.optimisers)
-
-    def explore(self, observation: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def update(self, replay: Any, tell: bool) -> Tensor | None:
-        raise NotImplementedError

@@ -1,16 +1,16 @@
-"""The common part of PPO and A2C: a network, its action distribution, one generator, and the environments' state."""
+"""The common part of PPO and A2C: a network, its action distribution, one generator, and the training loop."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ClassVar, Final, Literal
 
 import msgspec
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from quantd.models.learners.distributions import Family, Simplex, family
 from quantd.models.learners.optimisers import Adam, RmsProp
-from quantd.models.learners.record import Actor, Diverged, Report, State, part
+from quantd.models.learners.record import Actor, Report, State, part, report_of
 from quantd.models.learners.rollout import Now, Rollout
 from quantd.models.market.vector_env import Kind, Resumable, VectorEnv
 from quantd.models.networks.actor_critic import ActorCritic
@@ -39,11 +39,19 @@ class NetworkPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"hidden {list(self.hidden)}: widths from 1 on, just one for an lstm")
 
 
-class Agent:
-    """A policy that acts, and collects rollouts. It draws from its own generator only."""
+class OnPolicy:
+    """A learner of rollouts of `horizon` steps of all environments. It draws from its own generator only.
+
+    A subclass adds `horizon`, `optimiser`, and `_update`, which returns `losses` of one rollout.
+    """
+
+    losses: ClassVar[tuple[str, ...]]
+    rollouts_a_report: ClassVar[int] = 1
+    horizon: int
+    optimiser: Adam | RmsProp
 
     def __init__(
-        self, plan: NetworkPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
+        self, plan: NetworkPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str
     ) -> None:
         self.seed: Final = seed
         self.random: Final = torch.Generator(device).manual_seed(seed)
@@ -76,7 +84,6 @@ class Agent:
         return torch.softmax(self.network.act(rows, self.network.begin(len(rows)))[0], -1)
 
     def policy_networks(self) -> Actor:
-        assert isinstance(self.network, nn.Module)
         return Actor((self.network,), self.family.readout, self.network.begin(1).shape[1], self.network)
 
     def vectors(self) -> tuple[Tensor, ...]:
@@ -90,7 +97,7 @@ class Agent:
                 raise ValueError(f"{type(env).__name__} cannot take up its kept place: it has no load")
             env.load(self._resume)
             self._resume = None
-        elif self._env is not env or self._now is None:
+        elif self._env is not env:
             self._now = None
         self._env = env
         if self._now is None:
@@ -99,50 +106,32 @@ class Agent:
             self._now = Now(first, zero == 0.0, self.network.begin(env.batch), zero)
         return self._now
 
-    def train(
-        self,
-        env: VectorEnv,
-        rollout: Rollout,
-        steps: int,
-        update: Callable[[Now], Tensor],
-        names: tuple[str, ...],
-        report: Callable[[Report], bool],
-        every: int,
-    ) -> None:
-        """Train until `steps` in total: a rollout, then `update`, which returns the losses called `names`.
-
-        A report follows every `every` rollouts. Raises Diverged.
-        """
-        now = self.enter(env)
+    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
+        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
+        rollout, now = Rollout(env, self.horizon), self.enter(env)
         returns: list[Tensor] = []
         began, counted, count = time.perf_counter(), self.steps, 0
         while self.steps < steps:
             now = rollout.collect(env, self.network, self.family, now, self.random)
-            losses = update(now)
+            losses = self._update(rollout, now)
             self._now = now
             self.steps += rollout.length * env.batch
-            returns.append(rollout.returns())
+            returns.append(rollout.returns)
             count += 1
-            if count % every and self.steps < steps:
+            if count % self.rollouts_a_report and self.steps < steps:
                 continue
-            ended = torch.cat(returns)
-            values = dict(zip(names, losses.tolist(), strict=True))
-            if not all(abs(value) < float("inf") for value in values.values()):
-                raise Diverged(f"after {self.steps} steps: {values}")
-            mean = float(ended.mean()) if len(ended) else float("nan")
-            pace = (self.steps - counted) / max(time.perf_counter() - began, 1e-9)
-            if report(Report(self.steps, pace, values, mean, len(ended))):
+            if report(report_of(self.losses, losses, self.steps, counted, began, returns)):
                 return
             returns.clear()
             began, counted = time.perf_counter(), self.steps
 
-    def state(self, optimiser: Mapping[str, Tensor]) -> State:
+    def state(self) -> State:
         """Return everything that determines the next rollout, with the environment's state where supported."""
         state: State = {
             "steps": self.steps,
             "random": self.random.get_state().clone(),
             "parameters": self.network.vector.clone(),
-            **{f"optimiser.{name}": kept for name, kept in optimiser.items()},
+            **{f"optimiser.{name}": kept for name, kept in self.optimiser.state().items()},
         }
         if self._now is not None:
             state |= {f"now.{name}": kept.clone() for name, kept in self._now._asdict().items()}
@@ -151,8 +140,7 @@ class Agent:
             state |= {f"env.{name}": kept.clone() for name, kept in env.state().items()}
         return state
 
-    def load(self, state: State) -> dict[str, Tensor]:
-        """Restore `state`. Returns the optimiser's part."""
+    def load(self, state: State) -> None:
         tensors = {name: kept.clone() for name, kept in state.items() if isinstance(kept, Tensor)}
         self.steps = int(state["steps"])
         self.random.set_state(tensors["random"])
@@ -161,36 +149,7 @@ class Agent:
         self._resume = part(tensors, "env.") or None
         self._env = None
         self._asked = None
-        return part(tensors, "optimiser.")
-
-
-class OnPolicy:
-    """A learner of one `Agent`. A subclass adds `_update`, which returns `losses` of one rollout."""
-
-    losses: ClassVar[tuple[str, ...]]
-    rollouts_a_report: ClassVar[int] = 1
-
-    def __init__(self, agent: Agent, optimiser: Adam | RmsProp, horizon: int) -> None:
-        self.agent: Final = agent
-        self.optimiser: Final = optimiser
-        self.act: Final = agent.act
-        self.probabilities: Final = agent.probabilities
-        self.vectors: Final = agent.vectors
-        self.policy_networks: Final = agent.policy_networks
-        self._horizon: Final = horizon
-
-    def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
-        """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
-        rollout = Rollout(env, self._horizon)
-        self.agent.train(
-            env, rollout, steps, lambda now: self._update(rollout, now), self.losses, report, self.rollouts_a_report
-        )
-
-    def state(self) -> State:
-        return self.agent.state(self.optimiser.state())
-
-    def load(self, state: State) -> None:
-        self.optimiser.load(self.agent.load(state))
+        self.optimiser.load(part(tensors, "optimiser."))
 
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
         raise NotImplementedError

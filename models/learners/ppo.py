@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from quantd.models.learners.distributions import Evaluation
-from quantd.models.learners.on_policy import Agent, NetworkPlan, OnPolicy
+from quantd.models.learners.on_policy import NetworkPlan, OnPolicy
 from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.record import GAMMA, LEARNING_RATE, WIDTHS, Between, Learner
 from quantd.models.learners.rollout import Now, Rollout
@@ -104,17 +104,16 @@ class Ppo(OnPolicy):
     def __init__(
         self, plan: PpoPlan, observation_size: int, action_size: int, kind: Kind, seed: int, device: str = "cpu"
     ) -> None:
-        self.plan: Final = plan
-        agent = Agent(plan, observation_size, action_size, kind, seed, device)
-        optimiser = Adam(agent.network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
-        super().__init__(agent, optimiser, plan.horizon)
+        super().__init__(plan, observation_size, action_size, kind, seed, device)
+        self.plan, self.horizon = plan, plan.horizon
+        self.optimiser = Adam(self.network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
 
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
         """Return the losses float[5], means over the last epoch."""
-        network, plan = self.agent.network, self.plan
+        network, plan = self.network, self.plan
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda)
         with torch.no_grad():
-            coordinates = self.agent.family.coordinates(rollout.action)
+            coordinates = self.family.coordinates(rollout.action)
             whole = Batch(
                 rollout.observation,
                 rollout.started,
@@ -133,7 +132,7 @@ class Ppo(OnPolicy):
         return torch.stack(reported).mean(0)
 
     def _descend(self, batch: Batch, tell: bool) -> Tensor:
-        network = self.agent.network
+        network = self.network
         heads = network.run(batch.observation, batch.started, batch.carry, keep=True)
         judged = self._judge(heads.actor, batch.coordinates)
         slope = slopes(judged, heads.value.reshape(-1), batch, self.plan, tell)
@@ -144,12 +143,12 @@ class Ppo(OnPolicy):
 
     def _judge(self, actor: Tensor, coordinates: Tensor) -> Evaluation:
         rows = actor.reshape(-1, actor.shape[-1])
-        return self.agent.family.judge(rows, self.agent.network.spread.detach(), coordinates.reshape(len(rows), -1))
+        return self.family.judge(rows, self.network.spread.detach(), coordinates.reshape(len(rows), -1))
 
     def _rows(self, whole: Batch) -> Iterator[Batch]:
         """Yield every row once, in random order; gathered once, then split."""
         rows = whole.advantage.numel()
-        order = torch.randperm(rows, generator=self.agent.random, device=whole.advantage.device)
+        order = torch.randperm(rows, generator=self.random, device=whole.advantage.device)
         cuts = tuple(range(self.plan.minibatch, rows, self.plan.minibatch))
         flat = [
             each.reshape(rows, *each.shape[2:]).index_select(0, order).tensor_split(cuts)
@@ -161,7 +160,7 @@ class Ppo(OnPolicy):
     def _sequences(self, whole: Batch) -> Iterator[Batch]:
         """Yield every environment's rows once, some environments at a time, from the carry of their first row."""
         length, batch = whole.advantage.shape
-        order = torch.randperm(batch, generator=self.agent.random, device=whole.advantage.device)
+        order = torch.randperm(batch, generator=self.random, device=whole.advantage.device)
         some = max(1, round(self.plan.minibatch / length))
         for who in order.tensor_split(tuple(range(some, batch, some))):
             observation, started, coordinates = (

@@ -3,6 +3,8 @@
 A module here that declares `LEARNER` is a learner. This module imports no torch.
 """
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
@@ -46,6 +48,23 @@ class Report(Struct, frozen=True):
     mean_return: float
     """Mean undiscounted return of the episodes that ended since the previous report; NaN without any."""
     episodes: int
+
+
+def report_of(
+    names: tuple[str, ...], losses: "Tensor | None", steps: int, since: int, began: float, returns: "list[Tensor]"
+) -> Report:
+    """Return the report after `steps` env-steps. Raises Diverged where a loss is not finite.
+
+    `since` and `began` (perf_counter) are those of the previous report, `returns` float[E] those of ended episodes.
+    """
+    import torch
+
+    values = dict.fromkeys(names, math.nan) if losses is None else dict(zip(names, losses.tolist(), strict=True))
+    if losses is not None and not all(map(math.isfinite, values.values())):
+        raise Diverged(f"after {steps} steps: {values}")
+    ended = torch.cat(returns) if returns else torch.empty(0)
+    pace = (steps - since) / max(time.perf_counter() - began, 1e-9)
+    return Report(steps, pace, values, float(ended.mean()) if len(ended) else math.nan, len(ended))
 
 
 class Writes(Protocol):
@@ -145,14 +164,11 @@ class Learner(Struct, frozen=True):
     several: bool = False
     """Whether it trains several agents; its plan then has `agents`, and the market one seat for each."""
     imitates: bool = False
-    """Whether it can clone a policy first; its algorithm then has `agent`, as in quantd.models.learners.on_policy."""
+    """Whether it can clone a policy first; its algorithm is then a quantd.models.learners.on_policy.OnPolicy."""
     bfloat16: bool = False
     """Whether its plan has `bfloat16`."""
     shape: tuple[str, ...] = ()
     """Fields of its plan that describe the network, in addition to `network` and `hidden`."""
-
-    def is_plan(self, plan: object) -> bool:
-        return type(plan) is self.plan
 
 
 @cache
@@ -164,6 +180,6 @@ def learners() -> Mapping[str, Learner]:
 def learner_for(plan: object) -> Learner:
     """Return the learner whose hyper-parameters `plan` contains. Raises TypeError for any other plan."""
     for each in learners().values():
-        if each.is_plan(plan):
+        if type(plan) is each.plan:
             return each
     raise TypeError(f"{type(plan).__name__} is the plan of no learner")

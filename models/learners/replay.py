@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quantd.models.market.vector_env import Kind, Step, VectorEnv
+from quantd.models.market.vector_env import Step, VectorEnv
 
 Floats = NDArray[np.float64]
 
@@ -95,7 +95,6 @@ class Replay:
         self.n_step: Final = n_step
         self.alpha: Final = alpha
         self.integral: Final = env.kind == "discrete"
-        self._kind: Final[Kind] = env.kind
         self._seen, self._acts = env.observation_size, 1 if self.integral else env.action_size
         width = 2 * self._seen + self._acts + TAIL
         # One row has all data of a step: one copy stores it and one gather reads it.

@@ -48,7 +48,8 @@ class Rollout:
         # views by step, created once
         columns = (self.observation, self.action, self.reward, self.done, self.cut_value)
         self._rows = list(zip(*(column.unbind(0) for column in columns), strict=True))
-        self._returns = torch.zeros(0, device=device)
+        self.returns = torch.zeros(0, device=device)
+        """float32[E]: total rewards of the episodes that ended in these rows."""
 
     @torch.no_grad()
     def collect(self, env: VectorEnv, network: ActorCritic, family: Family, now: Now, random: torch.Generator) -> Now:
@@ -72,13 +73,9 @@ class Rollout:
             if network.recurrent:
                 carry = carry * (~ended).unsqueeze(-1)
         self.started[1:] = self.done[:-1]
-        self._returns, earned = episode_returns(self.reward, self.done, earned)
+        self.returns, earned = episode_returns(self.reward, self.done, earned)
         # a copy, because the environment may overwrite its tensor at the next step
         return Now(observation.to(self.observation, copy=True), self.done[-1].clone(), carry, earned)
-
-    def returns(self) -> Tensor:
-        """Return float32[E]: total rewards of the episodes that ended in these rows."""
-        return self._returns
 
     def value(
         self, network: ActorCritic, now: Now, gamma: float, trace: float, *, keep: bool = False

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from quantd.models.learners.distributions import LOG_2PI, Gaussian, uniform
-from quantd.models.learners.off_policy import Course, OffPolicy
+from quantd.models.learners.distributions import LOG_2PI, family, uniform
+from quantd.models.learners.off_policy import OffPolicy
 from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf
 from quantd.models.learners.replay import Replay
@@ -68,9 +68,7 @@ class Squash:
             raise ValueError("SAC allocates continuously; this environment takes discrete actions")
         self.action_size: Final = action_size
         self.box: Final = kind == "box"
-        self.family: Final = (
-            Gaussian(action_size, "tanh") if self.box else Gaussian(action_size - 1, "softmax_gaussian")
-        )
+        self.family: Final = family(kind, action_size)
 
     def draw(self, mean: Tensor, log_spread: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return (actions float[R, A], log densities float[R]) for noise float[R, K], differentiable by both."""
@@ -92,8 +90,10 @@ class Sac(OffPolicy):
     ) -> None:
         self.plan: Final = plan
         self.squash: Final = Squash(kind, action_size)
-        course = Course(seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma))
-        random = course.random
+        super().__init__(
+            seed, device, lambda env: Replay(env, plan.buffer, plan.n_step, plan.gamma), plan.warmup, plan.train_every
+        )
+        random = self.random
         self.coordinates: Final = self.squash.family.outputs
         shape = {"hidden": plan.hidden, "bfloat16": plan.bfloat16}
         self.actor: Final = GaussianActor(observation_size, self.coordinates, random, **shape)  # type: ignore[arg-type]
@@ -104,9 +104,8 @@ class Sac(OffPolicy):
         self.target.requires_grad_(False).vector.copy_(self.critics.vector)
         self.log_temperature: Final = torch.full((1,), math.log(plan.temperature), device=device)
         learned = {"actor": self.actor.vector, "critics": self.critics.vector, "temperature": self.log_temperature}
-        optimisers = {n: Adam(v, plan.learning_rate, 1e-8, plan.max_grad_norm) for n, v in learned.items()}
-        vectors = {"target": self.target.vector, **learned}
-        super().__init__(course, vectors, optimisers, plan.warmup, plan.train_every)
+        self.optimisers = {n: Adam(v, plan.learning_rate, 1e-8, plan.max_grad_norm) for n, v in learned.items()}
+        self._vectors = {"target": self.target.vector, **learned}
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, greedy: bool = True) -> Tensor:
@@ -115,13 +114,13 @@ class Sac(OffPolicy):
         return self.squash.family.mode(mean) if greedy else self.squash.draw(mean, log_spread, self._noise(mean))[0]
 
     def explore(self, observation: Tensor) -> Tensor:
-        if self.course.steps < self.plan.warmup:
-            return uniform(self.squash.box, len(observation), self.squash.action_size, self.course.random)
+        if self.steps < self.plan.warmup:
+            return uniform(self.squash.box, len(observation), self.squash.action_size, self.random)
         return self.act(observation, greedy=False)
 
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
         plan, squash = self.plan, self.squash
-        batch = replay.sample(plan.batch, self.course.random)
+        batch = replay.sample(plan.batch, self.random)
         temperature = self.log_temperature.exp()
         rows = len(batch.reward)
         mean, spread, _ = self.actor.run(batch.following)
@@ -162,7 +161,7 @@ class Sac(OffPolicy):
         return Actor((self.actor,), self.squash.family.readout, 0, self.actor)
 
     def _noise(self, like: Tensor) -> Tensor:
-        return torch.empty_like(like).normal_(generator=self.course.random)
+        return torch.empty_like(like).normal_(generator=self.random)
 
 
 LEARNER: Final = Learner(

@@ -43,11 +43,6 @@ def added(values: Array) -> Array:
     return values.mv(_ones(values.shape[1], values.dtype, values.device))
 
 
-def copied(array: Array) -> Array:
-    """Return a copy."""
-    return cast("Array", np.array(array)) if _plain(array) else array.clone()
-
-
 def maximum(one: Array, other: Array) -> Array:
     """Return the elementwise maximum."""
     return cast("Array", np.maximum(one, other)) if _plain(one) else torch.maximum(one, other)

@@ -152,7 +152,6 @@ def _row(observation: torch.Tensor) -> Observation:
 
 
 def _figures(simulator: Simulator, account: int) -> dict[str, Any]:
-    """Return the figures of an account's last step."""
     outcome, traded = simulator.outcome, simulator.traded
     assert outcome is not None
     figures = {
@@ -245,9 +244,6 @@ class Agents(ParallelEnv):  # type: ignore[misc]  # pettingzoo ships no types
 
     def render(self) -> None:
         """No-op: there is nothing to draw."""
-
-    def close(self) -> None:
-        """No-op: there is nothing to close."""
 
     def _split(self, observation: torch.Tensor) -> dict[str, Observation]:
         rows = cast(Observation, observation.to(torch.float32).numpy(force=True))

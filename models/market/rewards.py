@@ -138,9 +138,6 @@ class Reward:
             if penalty:
                 self.weights[name] = -penalty
 
-    def reset(self, rows: Tensor) -> None:
-        self.moments.reset(rows)
-
     def __call__(self, step: Outcome) -> Tensor:
         """Return rewards float[B] of outcomes float[B]."""
         terms: dict[str, Tensor]

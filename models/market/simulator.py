@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from quantd.models.market.accounts import Rates, Session, Traded, trade
-from quantd.models.market.arrays import Array, added, copied, maximum, take, tensor, view
+from quantd.models.market.arrays import Array, added, maximum, take, tensor, view
 from quantd.models.market.episodes import Episodes, Stress
 from quantd.models.market.rewards import Detail, Outcome, Reward, RewardPlan
-from quantd.models.market.tensors import Allocations, Market, Tables
+from quantd.models.market.tensors import Allocations, Market
 from quantd.models.market.vector_env import Kind, Step
 from quantd.trading.execution import Costs
 
@@ -81,7 +81,7 @@ class Simulator:
         self.outcome: Outcome | None = None
         """Result of the last step, before new episodes began."""
         self._after: Traded | None = None
-        self._tables: Final = Tables(market)
+        self._tables: Final = market.viewed()
         self._length = min(self.episodes.length, market.last - market.first)
         self._random = torch.Generator(device=self.device).manual_seed(seed)
         self._everyone = torch.arange(batch, device=self.device)
@@ -280,10 +280,10 @@ class Simulator:
         fresh: tuple[Array | float, ...] = (view(start), 0.0, capital, capital, capital, 0.0, 0.0)
         for name, begun in zip(KEPT, fresh, strict=True):
             # a new array, because returned tensors must keep their values
-            changed = copied(getattr(self, f"_{name}"))
+            changed = view(tensor(getattr(self, f"_{name}")).clone())
             changed[at] = begun
             setattr(self, f"_{name}", changed)
-        self.reward.reset(accounts)
+        self.reward.moments.reset(accounts)
         self._left = self._length - int(self._steps.max())
 
     def _observe(self, accounts: Tensor) -> Tensor:

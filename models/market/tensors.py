@@ -1,9 +1,9 @@
 """A panel as tensors for many accounts: each session relative to the previous close, and the observations."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import combinations_with_replacement
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -48,26 +48,21 @@ class Market:
     earned: Tensor | None = None
     """float[T] interest on cash since the previous session, as a fraction; None without interest."""
 
-
-class Tables:
-    """The arrays of a market that accounts read at each step."""
-
-    def __init__(self, market: Market) -> None:
-        self.gap, self.total, self.days = view(market.gap), view(market.total), view(market.days)
-        self.close, self.split, self.momentum = view(market.close), view(market.split), view(market.momentum)
-        self.dividend = None if market.dividend is None else view(market.dividend)
-        self.known = None if market.known is None else view(market.known)
-        self.earned = None if market.earned is None else view(market.earned)
+    def viewed(self) -> "Market":
+        """Return the market with its tensors as the arrays that accounts read at each step."""
+        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        arrays: dict[str, Any] = {name: view(value) for name, value in values if isinstance(value, Tensor)}
+        return replace(self, **arrays)
 
     def session(self, rows: Array, with_days: bool) -> Session:
-        """Return the sessions of rows int64[B]."""
+        """Return the sessions of rows int64[B] of a viewed market."""
         dividend = None if self.dividend is None else take(self.dividend, rows)
         days = take(self.days, rows) if with_days else None
         earned = None if self.earned is None else take(self.earned, rows)
         return Session(take(self.gap, rows), take(self.total, rows), dividend, days, earned)
 
     def shares(self, rows: Array) -> Shares:
-        """Return the input for whole lots in sessions of rows int64[B]."""
+        """Return the input for whole lots in sessions of rows int64[B] of a viewed market."""
         return Shares(take(self.close, rows - 1), take(self.split, rows))
 
 

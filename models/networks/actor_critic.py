@@ -4,7 +4,7 @@ With one vector of parameters and one of gradients, an optimiser's step, a norm 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,51 +21,60 @@ class Heads(NamedTuple):
     """float[T, B]."""
 
 
-class ActorCritic(Protocol):
-    """A policy and a value in one network; `carry` float[B, C] is its recurrent memory, with C of 0 for others."""
+class ActorCritic(nn.Module):
+    """A policy and a value in one network; `carry` float[B, C] is its recurrent memory, with C of 0 for others.
 
-    @property
-    def recurrent(self) -> bool:
-        """Whether observations must be given in time order."""
-        ...
+    A subclass adds `write`, `act` and `run`, and calls `_flatten` when its parameters exist. The gradient is by
+    autograd, over the outputs that `run` passed to `_keep`, unless the subclass has a `pull` of its own.
+    """
 
-    @property
-    def vector(self) -> Tensor:
-        """float[M]: every parameter; writes to it change the network."""
-        ...
-
-    @property
-    def gradient(self) -> Tensor:
-        """float[M]: the result of the last `pull`."""
-        ...
-
-    @property
-    def spread(self) -> nn.Parameter:
-        """float[S]: distribution parameters that do not depend on the observation."""
-        ...
+    recurrent: ClassVar[bool] = False
+    """Whether observations must be given in time order."""
+    vector: Tensor
+    """float[M]: every parameter; writes to it change the network."""
+    gradient: Tensor
+    """float[M]: the result of the last `pull`."""
+    spread: nn.Parameter
+    """float[S]: distribution parameters that do not depend on the observation."""
+    _heads: Heads | None = None
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add the actor to an ONNX graph, from the node `given`. Returns the output's name.
 
         A recurrent network reads the input "carry" and writes the output "carried".
         """
-        ...
+        raise NotImplementedError
 
     def begin(self, batch: int) -> Tensor:
         """Return the carry float[B, C] of new episodes."""
-        ...
+        return self.vector.new_zeros((batch, 0))
 
     def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
         """Map float[B, D] to actor outputs float[B, P] and the next carry, without an autograd graph."""
-        ...
+        raise NotImplementedError
 
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         """Run on float[T, B, D], with bool[T, B] marking first observations; with `keep`, `pull` may follow."""
-        ...
+        raise NotImplementedError
 
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
         """Compute the gradient of a loss from its derivatives by the outputs of the last kept `run`."""
-        ...
+        assert self._heads is not None
+        heads, self._heads = self._heads, None
+        self.gradient.zero_()
+        slopes = [d_actor.view_as(heads.actor), d_value.view_as(heads.value)]
+        torch.autograd.backward(heads, slopes, inputs=self._leaves)
+        if d_spread.numel():
+            slope_of(self.spread).copy_(d_spread)
+
+    def _flatten(self) -> None:
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self._leaves = [each for each in self.parameters() if each is not self.spread]
+
+    def _keep(self, heads: Heads) -> Heads:
+        """Keep outputs with their autograd graph. Returns them without it."""
+        self._heads = heads
+        return Heads(heads.actor.detach(), heads.value.detach())
 
 
 def flatten(parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -86,30 +95,6 @@ def slope_of(parameter: Tensor) -> Tensor:
     if parameter.grad is None:
         raise ValueError("the parameter is not part of a flattened network")
     return parameter.grad
-
-
-class Tape:
-    """The gradient of a network by autograd, for one `run` and its `pull`."""
-
-    def __init__(self, network: nn.Module, spread: nn.Parameter, gradient: Tensor) -> None:
-        self._leaves = [each for each in network.parameters() if each is not spread]
-        self._spread_slope, self._gradient = slope_of(spread), gradient
-        self._heads: Heads | None = None
-
-    def keep(self, heads: Heads) -> Heads:
-        """Keep outputs with their autograd graph. Returns them without it."""
-        self._heads = heads
-        return Heads(heads.actor.detach(), heads.value.detach())
-
-    def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
-        """Compute the gradient as in `ActorCritic.pull`."""
-        assert self._heads is not None
-        heads, self._heads = self._heads, None
-        self._gradient.zero_()
-        slopes = [d_actor.view_as(heads.actor), d_value.view_as(heads.value)]
-        torch.autograd.backward(heads, slopes, inputs=self._leaves)
-        if d_spread.numel():
-            self._spread_slope.copy_(d_spread)
 
 
 def layer(inputs: int, outputs: int, gain: float, random: torch.Generator) -> nn.Linear:

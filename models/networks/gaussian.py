@@ -23,13 +23,6 @@ ROUNDED_ROWS = 16
 """Fewer rows are always multiplied in float32, because rounding the weights costs more than the product."""
 
 
-def _product(x: Tensor, made: nn.Linear, rounded: bool) -> Tensor:
-    if not rounded or len(x) < ROUNDED_ROWS:
-        return linear(x, made.weight, made.bias)
-    # the bias is added in float32: only factors are rounded
-    return torch.mm(x.bfloat16(), made.weight.t().bfloat16()).float() + made.bias
-
-
 class Activations(NamedTuple):
     """Inputs (in the precision of the products) and outputs of hidden layers, for the backward pass."""
 
@@ -106,7 +99,10 @@ class GaussianActor(nn.Module):
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         x = observation
         for made in self.layers:
-            x = torch.relu(_product(x, made, self.rounded))
+            if self.rounded and len(x) >= ROUNDED_ROWS:  # the bias is added in float32: only factors are rounded
+                x = torch.relu(torch.mm(x.bfloat16(), made.weight.t().bfloat16()).float() + made.bias)
+            else:
+                x = torch.relu(linear(x, made.weight, made.bias))
         spread = linear(x, self.spread.weight, self.spread.bias)
         return linear(x, self.mean.weight, self.mean.bias), bounded(spread)
 
@@ -150,16 +146,6 @@ class TwinCritics(nn.Module):
         self.values = nn.ModuleList(value for _, value in self.pair)
         self.rounded: Final = bfloat16
         self.vector, self.gradient = flatten(list(self.parameters()))
-
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        both = torch.cat((observation, action), -1)
-        values = []
-        for layers, value in self.pair:
-            x = both
-            for made in layers:
-                x = torch.relu(_product(x, made, self.rounded))
-            values.append(linear(x, value.weight, value.bias).squeeze(-1))
-        return torch.stack(values)
 
     @torch.no_grad()
     def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, list[Activations]]:

@@ -9,14 +9,14 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from quantd.models.networks.actor_critic import Heads, Tape, flatten, layer
+from quantd.models.networks.actor_critic import ActorCritic, Heads, layer
 from quantd.models.networks.onnx_nodes import Graph
 
 
-class Lstm(nn.Module):
+class Lstm(ActorCritic):
     """LSTM cell, then actor and critic, one linear layer each."""
 
-    recurrent: Final = True
+    recurrent = True
 
     def __init__(
         self,
@@ -37,8 +37,7 @@ class Lstm(nn.Module):
         self.actor = layer(hidden, outputs, 0.01, random)
         self.critic = layer(hidden, 1, 1.0, random)
         self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
-        self.vector, self.gradient = flatten(list(self.parameters()))
-        self._tape: Final = Tape(self, self.spread, self.gradient)
+        self._flatten()
 
     def cell(self, given: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
         """Map the gates' inputs float[B, 4H] and the carry float[B, 2H] to (output float[B, H], next carry)."""
@@ -82,7 +81,4 @@ class Lstm(nn.Module):
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         with torch.set_grad_enabled(keep):
             heads = self(observation, started, carry)
-        return self._tape.keep(heads) if keep else heads
-
-    def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
-        self._tape.pull(d_actor, d_spread, d_value)
+        return self._keep(heads) if keep else heads

@@ -61,7 +61,6 @@ class QNetwork(nn.Module):
         observation_size: int,
         choices: int,
         random: torch.Generator,
-        *,
         hidden: Sequence[int] = (128, 64),
         streams: int = 0,
         noisy: bool = False,

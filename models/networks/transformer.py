@@ -12,12 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
-from quantd.models.networks.actor_critic import Heads, Tape, flatten, layer
+from quantd.models.networks.actor_critic import ActorCritic, Heads, layer
 from quantd.models.networks.layer_stack import Linear, stacked
+from quantd.models.networks.mlp import EPSILON
 from quantd.models.networks.onnx_nodes import Graph
-
-EPSILON = 1e-5
-"""Epsilon of norms."""
 
 PART = 64
 """Number of rows processed together without gradients: more would exceed the cache, and need memory."""
@@ -172,10 +170,8 @@ class Encoder(nn.Module):
         return graph.node("Concat", parts, axis=1)
 
 
-class Transformer(nn.Module):
-    """An `ActorCritic`: the encoder, a tanh layer over encoding, features and book, then actor and critic."""
-
-    recurrent: Final = False
+class Transformer(ActorCritic):
+    """The encoder, a tanh layer over encoding, features and book, then actor and critic."""
 
     def __init__(
         self,
@@ -194,17 +190,13 @@ class Transformer(nn.Module):
         self.actor = layer(sizes.width, outputs, 0.01, random)
         self.critic = layer(sizes.width, 1, 1.0, random)
         self.spread = nn.Parameter(torch.full((spread,), start, device=random.device))
-        self.vector, self.gradient = flatten(list(self.parameters()))
-        self._tape: Final = Tape(self, self.spread, self.gradient)
+        self._flatten()
 
     def forward(self, observation: Tensor) -> Heads:
         """Map float[.., D] to the heads."""
         rows = observation.reshape(1, -1, observation.shape[-1])
         x = torch.tanh(self.mix(self.encoder(rows)[0])).view(*observation.shape[:-1], -1)
         return Heads(self.actor(x), self.critic(x).squeeze(-1))
-
-    def begin(self, batch: int) -> Tensor:
-        return self.vector.new_zeros((batch, 0))
 
     @torch.no_grad()
     def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
@@ -213,14 +205,11 @@ class Transformer(nn.Module):
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         if keep:
             with torch.enable_grad():
-                return self._tape.keep(self(observation))
+                return self._keep(self(observation))
         with torch.no_grad():
             heads = self._in_parts(observation.reshape(-1, observation.shape[-1]))
         shape = observation.shape[:-1]
         return Heads(heads.actor.view(*shape, -1), heads.value.view(shape))
-
-    def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
-        self._tape.pull(d_actor, d_spread, d_value)
 
     def _in_parts(self, rows: Tensor) -> Heads:
         parts = [self(part) for part in rows.tensor_split(tuple(range(PART, len(rows), PART)))]

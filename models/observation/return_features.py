@@ -46,15 +46,8 @@ STILL: Final = 1e-9
 _USUAL: Final = float(np.log(USUAL_VOLATILITY))
 
 
-def _horizons() -> Floats:
-    """Return float64[4, LOOKBACK]: times returns, it gives the sum over each horizon divided by its square root."""
-    out = np.zeros((4, LOOKBACK))
-    for row, horizon in enumerate((5, 21, 63, LOOKBACK)):
-        out[row, -horizon:] = horizon**-0.5
-    return out
-
-
-_HORIZONS: Final = _horizons()
+_HORIZONS: Final = np.stack([np.where(np.arange(LOOKBACK, 0, -1) <= h, h**-0.5, 0.0) for h in (5, 21, 63, LOOKBACK)])
+"""float64[4, LOOKBACK]: times returns, it gives the sum over each horizon divided by its square root."""
 
 
 class FeatureSpec(Struct, frozen=True):

@@ -64,12 +64,6 @@ def fault(spec: SightSpec) -> str:
     return ""
 
 
-def names(spec: SightSpec) -> tuple[str, ...]:
-    """Return the names of one asset's entries."""
-    lags = (f"return_{lag}" for lag in range(spec.window - 1, -1, -1))
-    return (*spec.features, "known", *lags)
-
-
 def shown(spec: SightSpec, returns: Floats) -> NDArray[np.float32]:
     """Return float32[N, spec.width] of float64[LOOKBACK, N] total returns, oldest first; 0 for an unknown asset."""
     features, known = measure(returns)
@@ -101,7 +95,7 @@ def features_of(spec: SightSpec) -> Features:
             parts.append(windows)
         table = np.concatenate(parts, axis=2)
         table[: LOOKBACK + panel.behind] = np.nan
-        return table, names(spec)
+        return table, (*spec.features, "known", *(f"return_{lag}" for lag in range(spec.window - 1, -1, -1)))
 
     return measured
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,7 +14,6 @@ from quantd.models.artifacts.loader import checked
 from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ArtifactError, ScorerManifest
 from quantd.models.artifacts.versions import resolved
 from quantd.models.history.splits import Split, Splits
-from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, usual_lot_nano
 
 if TYPE_CHECKING:
@@ -24,36 +23,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 
-class Recipe(Protocol):
-    """One training, for any kind of artifact."""
-
-    symbols: tuple[str, ...]
-    splits: Splits
-    costs: Costs
-    capital: float
-    lots: tuple[float, ...]
-    """Lot size of each symbol in evaluations, in units."""
-    cash_rate: float | str | None
-    """Interest on cash in evaluations."""
-
-    def settings(self) -> dict[str, Any]:
-        """Return everything that determines it, except the data."""
-        ...
-
-    def moved(self, days: int, *, expanding: bool) -> "Recipe":
-        """Return the recipe with all parts moved by `days`; when `expanding`, the start of the training part stays."""
-        ...
-
-    def changed(self, changes: Sequence[str]) -> "Recipe":
-        """Return the recipe with KEY=VALUE settings of its plan. Raises ValueError."""
-        ...
-
-    def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
-        """Write the artifact. Nothing after its last part is read. Raises ValueError."""
-        ...
-
-
-def recipe_of(source: Path) -> Recipe:
+def recipe_of(source: Path) -> "Recipe":
     """Return the recipe of an artifact, of a folder of versions, or of a TOML plan. Raises ValueError."""
     if source.suffix == ".toml":
         from quantd.models.training.plans.plan import read
@@ -84,7 +54,10 @@ def moved(splits: Splits, days: int, *, expanding: bool) -> Splits:
 
 
 class ScorerRecipe:
-    """A training of the scorer."""
+    """A training of the scorer.
+
+    `capital`, `costs`, `cash_rate` (interest on cash) and `lots` (units, by symbol) are those of evaluations.
+    """
 
     cash_rate: float | str | None = None
 
@@ -94,9 +67,11 @@ class ScorerRecipe:
         self.lots = tuple(usual_lot_nano(symbol) / NANO for symbol in symbols)
 
     def settings(self) -> dict[str, Any]:
+        """Return everything that determines the training, except the data."""
         return {"kind": "scorer", "symbols": list(self.symbols), **msgspec.to_builtins(self._plan)}
 
     def moved(self, days: int, *, expanding: bool) -> "ScorerRecipe":
+        """Return the recipe with all parts moved by `days`; when `expanding`, the start of the training part stays."""
         plan = self._plan
         warmup = plan.warmup_from if expanding else plan.warmup_from + timedelta(days=days)
         plan = msgspec.structs.replace(
@@ -108,6 +83,7 @@ class ScorerRecipe:
         return ScorerRecipe(self.symbols, plan)
 
     def changed(self, changes: Sequence[str]) -> "ScorerRecipe":
+        """Return the recipe with KEY=VALUE settings of its plan. Raises ValueError."""
         from quantd.models.training.runs.scorer_run import Plan
 
         table = msgspec.to_builtins(self._plan)
@@ -119,6 +95,7 @@ class ScorerRecipe:
             raise ValueError(f"--set {' '.join(changes)}: {error}") from None
 
     def train(self, bars: Path, actions: Path, out: Path, command: str, progress: Progress) -> None:
+        """Write the artifact. Nothing after its last part is read. Raises ValueError."""
         from quantd.models.training.runs.scorer_run import train
 
         settings = [f"{key}={_plain(value)}" for key, value in self.settings().items() if key in _RECORDED]
@@ -134,7 +111,7 @@ _RECORDED = {
 
 
 class LearnedRecipe:
-    """A training of a policy by one of the learners."""
+    """A training of a policy by one of the learners, with the attributes and methods of `ScorerRecipe`."""
 
     def __init__(self, plan: "LearnerPlan", looks: int = 0) -> None:
         self._plan, self._looks = plan, looks
@@ -179,6 +156,9 @@ class LearnedRecipe:
             train(msgspec.structs.replace(self._plan, data=data), out, command, told, looked=self._looks)
         except Diverged as error:
             raise ValueError(str(error)) from error
+
+
+Recipe = ScorerRecipe | LearnedRecipe
 
 
 def learned_of(manifest: AgentManifest) -> LearnedRecipe:

@@ -1,6 +1,5 @@
 """One retraining: moves a plan to the end of the data, trains a version, compares it, and records the decision."""
 
-import fcntl
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
-from quantd.models.artifacts.folder import replace_file
+from quantd.models.artifacts.folder import locked, replace_file
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError
 from quantd.models.artifacts.runtime import Trained
@@ -91,40 +90,31 @@ def retrain(request: RetrainingRequest, progress: Progress) -> Decision:
     version = _name(recipe, request, last)
     against = request.against or in_use(request.out) or (request.source if request.source.suffix != ".toml" else None)
     held = None if against is None else load_artifact(against, {})
-    with _alone(request.out):
-        return _retrained(request, recipe, version, against, held, last, progress)
-
-
-def _retrained(
-    request: RetrainingRequest,
-    recipe: Recipe,
-    version: str,
-    against: Path | None,
-    held: Trained | None,
-    last: date,
-    progress: Progress,
-) -> Decision:
     place = request.out / version
-    if (place / MANIFEST).is_file() and (known := _written(request.out, version)) is not None:
-        challenger = load_artifact(place, {}).digest
-        if known.digest == challenger and held is not None and held.digest in (challenger, known.current_digest):
-            return known
-    if not (place / MANIFEST).is_file():
-        for left in request.out.glob(f"{MAKING}*"):  # of one that was ended
-            shutil.rmtree(left, ignore_errors=True)
-        making = request.out / f"{MAKING}{version}"
-        making.mkdir()
-        try:
-            recipe.train(request.bars, request.actions, making / version, _command(request, last), progress)
-            (making / version).rename(place)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
-    decision = _decided(request, recipe, version, against, held, progress)
-    _write(request.out, decision)
-    if decision.promoted:
-        when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        point(request.out, version, decision.digest, when, f"retrained until {decision.until}: {decision.reason}")
-    return decision
+    with _alone(request.out):
+        if (place / MANIFEST).is_file() and (known := _written(request.out, version)) is not None:
+            challenger = load_artifact(place, {}).digest
+            if known.digest == challenger and held is not None and held.digest in (challenger, known.current_digest):
+                return known
+        if not (place / MANIFEST).is_file():
+            for left in request.out.glob(f"{MAKING}*"):  # of one that was ended
+                shutil.rmtree(left, ignore_errors=True)
+            making = request.out / f"{MAKING}{version}"
+            making.mkdir()
+            try:
+                recipe.train(request.bars, request.actions, making / version, _command(request, last), progress)
+                (making / version).rename(place)
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
+        decision = _decided(request, recipe, version, against, held, progress)
+        folder = request.out / DECISIONS
+        folder.mkdir(exist_ok=True)
+        text = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
+        replace_file(folder / f"{version}.json", text)
+        if decision.promoted:
+            when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            point(request.out, version, decision.digest, when, f"retrained until {decision.until}: {decision.reason}")
+        return decision
 
 
 @contextmanager
@@ -133,11 +123,7 @@ def _alone(out: Path) -> Iterator[None]:
     fresh = not out.is_dir()
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with (out / LOCK).open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"{out}: another retraining is at work there; wait for it") from None
+        with locked(out / LOCK, ValueError(f"{out}: another retraining is at work there; wait for it")):
             yield
     finally:
         if fresh and not any(each.name != LOCK for each in out.iterdir()):
@@ -226,7 +212,6 @@ def _name(recipe: Recipe, request: RetrainingRequest, last: date) -> str:
 
 
 def _command(request: RetrainingRequest, last: date) -> str:
-    """Return the command line of a request."""
     words = ["quantd", "retrain", str(request.source), "--out", str(request.out), "--until", str(last)]
     words += ["--bars", str(request.bars), "--actions", str(request.actions) if request.actions != Path() else ""]
     if request.against is not None:
@@ -246,13 +231,6 @@ def _written(out: Path, version: str) -> Decision | None:
         return msgspec.json.decode(path.read_bytes(), type=Decision)
     except (msgspec.MsgspecError, OSError):
         return None  # judged again, and written again
-
-
-def _write(out: Path, decision: Decision) -> None:
-    folder = out / DECISIONS
-    folder.mkdir(exist_ok=True)
-    text = msgspec.json.format(msgspec.json.encode(decision), indent=1) + b"\n"
-    replace_file(folder / f"{decision.version}.json", text)
 
 
 def decisions(out: Path) -> list[Decision]:

@@ -32,14 +32,14 @@ from quantd.risk.limits.settings import (
 )
 
 __all__ = [
-    "DAY_NS", "EXTRA", "FIELDS", "FLOORS", "LIMITS", "LIMIT_OF", "NONE", "ON_BREACH", "REASON_NAMES", "REASON_TEXT",
-    "SALES_FREE", "AccountCap", "Correlation",
+    "DAY_NS", "EXTRA", "FIELDS", "FLOORS", "LIMITS", "LIMIT_OF", "NONE", "ON_BREACH", "PROFILES", "REASON_NAMES",
+    "REASON_TEXT", "SALES_FREE", "AccountCap", "Correlation",
     "Limit", "Limits", "Liquidity", "Method", "Protective", "Ramp", "Rate", "Reason", "Stress", "Tail", "bound_of",
     "by_key", "kinds_of",
     "override", "tighter_of", "tightest", "value_of",
 ]  # fmt: skip
 
-ABOVE: Final = frozenset({"catalogue", "profiles", "ruleset", "values"})
+ABOVE: Final = frozenset({"catalogue", "ruleset", "values"})
 """Modules of this package that read the records and have none."""
 
 GROUP: Final = "quantd.limits"
@@ -156,3 +156,10 @@ def tightest(a: Limits, b: Limits) -> Limits:
 def tighter_of(key: str, a: Any, b: Any) -> Any:
     """The tighter of two values of one limit; None is off."""
     return either(LIMITS[key].tighter, key, a, b)
+
+
+PROFILES: Final[dict[str, Limits]] = {
+    name: override(Limits(), **{key: each.profiles[name] for key, each in LIMITS.items() if name in each.profiles})
+    for name in ("conservative", "balanced", "aggressive", "research")
+}
+"""Risk profile of a configuration -> set of limits; explicit keys replace its values."""

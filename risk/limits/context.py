@@ -29,7 +29,6 @@ class Scenarios:
         self._sums = sums
         self._reach: dict[int, Floats] = {}
         self._deviation: Floats | None = None
-        self._sample: Spread | None = None
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -95,12 +94,10 @@ class Scenarios:
             self._reach[m] = found
         return found
 
-    @property
+    @cached_property
     def sample(self) -> "Spread":
         """The sample covariance."""
-        if self._sample is None:
-            self._sample = Spread(self, lambda: covariance(self.returns, self.sums), self.deviation)
-        return self._sample
+        return Spread(self, lambda: covariance(self.returns, self.sums), self.deviation)
 
     @cached_property
     def shrunk(self) -> "Spread":

@@ -1,25 +1,36 @@
-"""Limits on the weight of positions, sectors, groups and asset classes, and on concentration."""
+"""Limits on the weight of positions, sectors, groups and asset classes, on concentration and on correlated pairs."""
 
 from collections.abc import Sequence
+from functools import reduce
 from math import sqrt
 from typing import Final
 
 import numpy as np
 
-from quantd.risk.limits.bounds import SHARE
+from quantd.risk.limits.bounds import SHARE, each_field
 from quantd.risk.limits.case import Case, Extent
 from quantd.risk.limits.context import Floats
 from quantd.risk.limits.kinds import Form, Labels, refused
-from quantd.risk.limits.record import Capped, Families, Forms, Limit, Refusal, of_one
-from quantd.risk.limits.settings import GroupCap, Limits
+from quantd.risk.limits.record import Capped, Families, Forms, Limit, Pairs, Refusal, of_one
+from quantd.risk.limits.settings import Correlation, GroupCap, Limits
 from quantd.trading.instruments import Universe
+
+
+def _bound(case: Case, extent: Extent, weight: float) -> float:
+    return weight if extent.settled else weight * (1.0 + case.rules.limits.in_flight)
 
 
 def weights_keep(case: Case, extent: Extent, lots: Floats, weight: float) -> bool:
     """Whether every position keeps its weight when all of `lots` and the open orders fill."""
-    bound = weight if extent.settled else weight * (1.0 + case.rules.limits.in_flight)
     _, heaviest, slip = extent.reach(case, lots)
-    return heaviest <= bound * (extent.equity - slip) + case.tolerance
+    return heaviest <= _bound(case, extent, weight) * (extent.equity - slip) + case.tolerance
+
+
+def largest_lots(case: Case, extent: Extent, weight: float, equity: Floats | float) -> Floats:
+    """float64[N] unsigned lots up to which each position weighs at most `weight` of `equity`, less its own slippage."""
+    bound = _bound(case, extent, weight)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (bound * equity + case.tolerance - case.side(extent.y)) / (case.ctx.px + bound * extent.slip)
 
 
 def position_weight(case: Case, lots: Floats) -> Floats | None:
@@ -30,14 +41,7 @@ def position_weight(case: Case, lots: Floats) -> Floats | None:
     case.weights_keep = all(weights_keep(case, extent, lots, weight) for extent in case.extents)
     if case.weights_keep:
         return None
-    most: Floats | None = None
-    for extent in case.extents:
-        bound = weight if extent.settled else weight * (1.0 + case.rules.limits.in_flight)
-        room = bound * extent.equity + case.tolerance - case.side(extent.y)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            lots = room / (case.ctx.px + bound * extent.slip)
-        most = lots if most is None else np.minimum(most, lots)
-    return most
+    return reduce(np.minimum, [largest_lots(case, extent, weight, extent.equity) for extent in case.extents])
 
 
 def sector_missing(case: Case, lots: Floats) -> Floats | None:
@@ -77,6 +81,11 @@ def tighter_groups(
     for group, cap in (*a, *b):
         caps[group] = min(cap, caps.get(group, cap))
     return tuple(sorted(caps.items()))
+
+
+def _pair(limits: Limits, about: str) -> str:
+    strict = ", not both" if limits.correlation is not None and limits.correlation.strict else ", joint"
+    return f"correlation {about}{strict}" if about else "correlation, heaviest pair joint"
 
 
 _SECTOR_MISSING: Final = 28
@@ -160,5 +169,31 @@ LIMITS: Final = (
         on_breach=True,
         measure=lambda book: book.herfindahl(),
         bounds=SHARE,
+    ),
+    Limit(
+        "correlation",
+        230,
+        _pair,
+        refusals=(
+            Refusal(
+                13,
+                "CORRELATION",
+                "the joint weight of two correlated instruments would exceed its limit",
+                sales_free=True,
+            ),
+        ),
+        kinds=(Pairs(10),),
+        example="correlation = { threshold = 0.7, joint_weight = 0.5 }",
+        on_breach=True,
+        tighter=each_field,
+        profiles={
+            "conservative": Correlation(joint_weight=0.2),
+            "balanced": Correlation(joint_weight=0.5),
+            "aggressive": Correlation(joint_weight=0.7),
+        },
+        about=(
+            "joint weight of two correlated instruments that weigh at least `min_weight` each: `{ threshold, "
+            "joint_weight, min_weight, lookback, strict }`; `strict` refuses the second"
+        ),
     ),
 )

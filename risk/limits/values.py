@@ -11,6 +11,7 @@ from quantd.risk.limits.context import Context, Floats, Scenarios
 from quantd.risk.limits.kinds import Row
 from quantd.risk.limits.record import Held
 from quantd.risk.limits.ruleset import Rules, rules_of
+from quantd.risk.measures.diversification import diversification
 from quantd.risk.measures.portfolio import FEW, herfindahl, most
 from quantd.risk.pairs import joint_bound, joint_weight
 
@@ -85,15 +86,14 @@ def _linear(row: Row, weights: Floats, traded: float) -> float:
     return float(row.held[:-2].dot(sides)) + float(row.held[-1]) * traded
 
 
-def scenarios_of(ctx: Context, rules: Rules, held: Floats) -> dict[int, Scenarios] | None:
-    """Scenarios of each lookback, in rows where every instrument `held` (float64[N], any unit) has a return; None
-    without enough rows."""
-    least = rules.limits.min_history
-    found = ctx.whole(rules.lookbacks, least)
+def scenarios_of(ctx: Context, lookbacks: tuple[int, ...], least: int, held: Floats) -> dict[int, Scenarios] | None:
+    """Lookback in samples -> scenarios of the samples in which every instrument `held` (float64[N], any unit) has a
+    return; None where one has fewer than `least`."""
+    found = ctx.whole(lookbacks, least)
     if found is not None:
         return found
     matters, found = held != 0.0, {}
-    for k in rules.lookbacks:
+    for k in lookbacks:
         window = ctx.window(k, least)
         if window.short is not None and np.count_nonzero(window.short & matters):
             return None
@@ -168,7 +168,7 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
     for k, portfolio in enumerate(portfolios):
         portfolio.exposures(weights[k], size[k], net[k], gross[k])
         rules, spec = portfolio.rules, portfolio.limits.correlation
-        found = scenarios_of(ctx, rules, portfolio.held)
+        found = scenarios_of(ctx, rules.lookbacks, rules.limits.min_history, portfolio.held)
         if found is not None and spec is not None:
             portfolio.values["correlation"] = (_correlation(ctx, portfolio, found, spec), joint_bound(spec))
         portfolio.found = found
@@ -181,7 +181,8 @@ def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
 
 def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], weights: Floats) -> None:
     """Tails and forms over one set of scenarios, of the books `rows` of float64[K, N] `weights`."""
-    losses = _losses_of(weights, scenarios)
+    losses: Floats = weights.dot(scenarios.returns.T)
+    np.negative(losses, out=losses)
     # of the series itself where the covariance is dear: the same figure; before the tails put the losses in order
     deviations = None if scenarios.sample.small() else _deviations(losses)
     sets = {id(portfolios[k].rules): portfolios[k] for k in rows}
@@ -218,11 +219,6 @@ def _tails(
     return found
 
 
-def _losses_of(weights: Floats, scenarios: Scenarios) -> Floats:
-    losses: Floats = weights.dot(scenarios.returns.T)
-    return np.negative(losses, out=losses)
-
-
 def _deviations(series: Floats) -> list[float]:
     """Sample standard deviation (divisor S - 1) of each row of float64[K, S]."""
     rows = series.shape[1]
@@ -240,3 +236,20 @@ def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios]
     np.maximum(value, 0.0, out=sides[n:])
     np.subtract(sides[n:], value, out=sides[:n])
     return joint_weight(case, sides, portfolio.equity, spec)
+
+
+def held_values(ctx: Context, account: Account, limits: Limits) -> Values:
+    """`min_diversification` of the positions, which only raises alerts: 1 - 1 / diversification ratio, and its bound.
+
+    Left out where the limit is off, nothing is held, equity is not positive or synchronous returns are too few.
+    """
+    least, held = limits.min_diversification, account.lots != 0.0
+    if least is None or not account.equity > 0.0 or not np.count_nonzero(held):
+        return {}
+    found = scenarios_of(ctx, (limits.volatility_lookback,), limits.min_history, account.lots)
+    if found is None:
+        return {}
+    cov = found[limits.volatility_lookback].sample.cov[np.ix_(held, held)]
+    # the ratio knows no size: values do as well as weights
+    value = diversification(account.lots[held] * ctx.px[held], cov)
+    return {"min_diversification": (value, least)} if value == value else {}

@@ -30,11 +30,8 @@ def normal_quantile(confidence: float) -> float:
 @lru_cache(maxsize=64)
 def normal_shortfall(confidence: float) -> float:
     """Mean deviations of a normal loss beyond its quantile, pdf(z) / (1 - confidence): 2.063 at 0.95."""
-    return _density(normal_quantile(confidence)) / (1.0 - confidence)
-
-
-def _density(z: float) -> float:
-    return exp(-0.5 * z * z) / sqrt(2.0 * pi)
+    z = normal_quantile(confidence)
+    return exp(-0.5 * z * z) / sqrt(2.0 * pi) / (1.0 - confidence)
 
 
 def normal_var(sd: float, confidence: float) -> float:

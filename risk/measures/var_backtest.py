@@ -46,12 +46,7 @@ def chi_square_tail(value: float, degrees: Literal[1, 2]) -> float:
 
 def _likelihood(misses: int, hits: int, probability: float) -> float:
     """Logarithm of p^hits (1 - p)^misses, with 0 log 0 = 0."""
-    found = 0.0
-    if hits:
-        found += hits * log(probability)
-    if misses:
-        found += misses * log(1.0 - probability)
-    return found
+    return (hits * log(probability) if hits else 0.0) + (misses * log(1.0 - probability) if misses else 0.0)
 
 
 def kupiec(samples: int, exceedances: int, confidence: float) -> float:

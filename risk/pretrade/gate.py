@@ -5,6 +5,7 @@ orders that add risk.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from math import inf, isfinite
 
 import numpy as np
@@ -14,6 +15,7 @@ from quantd.risk.factor import Codes, cap, common_factor
 from quantd.risk.limits.case import Account, Case, Extent
 from quantd.risk.limits.catalogue import Limits, Reason
 from quantd.risk.limits.context import Bools, Context, Floats
+from quantd.risk.limits.position import largest_lots
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.values import Portfolio, Values, standing, standings
 from quantd.risk.pairs import clip_pairs
@@ -308,16 +310,10 @@ def _history(case: Case, lots: Floats, reason: Codes) -> tuple[Floats, bool]:
 
 def _weigh_again(case: Case, lots: Floats, reason: Codes) -> Floats:
     """Checks weights and pairs again at the lowest equity of the whole basket."""
-    limits = case.rules.limits
     if case.rules.weight is not None and not case.weights_keep:
-        most = np.full(len(lots), inf)
-        for extent in case.extents:
-            bound = case.rules.weight * (1.0 if extent.settled else 1.0 + limits.in_flight)
-            others = extent.equity - float(extent.slip.dot(lots)) + extent.slip * lots
-            room = bound * others + case.tolerance - case.side(extent.y)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                np.minimum(most, room / (case.ctx.px + bound * extent.slip), out=most)
-        lots = cap(lots, most, case.rules.weight_code, reason)
+        equities = [e.equity - float(e.slip.dot(lots)) + e.slip * lots for e in case.extents]
+        each = [largest_lots(case, e, case.rules.weight, own) for e, own in zip(case.extents, equities, strict=True)]
+        lots = cap(lots, reduce(np.minimum, each), case.rules.weight_code, reason)
     if case.pairs is not None:
         lots = cap(lots, clip_pairs(case, lots, case.pairs, True), Reason.CORRELATION, reason)
     return lots

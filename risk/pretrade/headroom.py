@@ -3,7 +3,6 @@
 All sizes come from gate calls with very large orders; no limit is implemented a second time.
 """
 
-from functools import lru_cache
 from math import inf, isclose
 from typing import Final, NamedTuple
 
@@ -27,6 +26,8 @@ VAST: Final = 10_000.0
 _SINGLE: Final = ("max_position_weight", "max_concentration")
 """Limits of one instrument's weight."""
 
+_DEFAULTS: Final = {key: value_of(Limits(), key) for key in LIMITS if key in FIELDS or key in EXTRA}
+
 
 class Most(NamedTuple):
     """The largest unsigned `lots` of one symbol that pass alone; `reason` stops the next lot. `bounded` is False when
@@ -49,7 +50,7 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
     """The largest order of one symbol that would pass alone, bought (`side` 1) or sold (-1). Duplicates are not
     checked."""
     price = float(ctx.px[column])
-    vast = np.ceil(_vast(account) / price) if price > 0.0 else VAST
+    vast = np.ceil(VAST * max(account.equity, 1.0) / price) if price > 0.0 else VAST
     asked = np.zeros(ctx.size)
     asked[column] = side * (vast + abs(float(account.lots[column])))
     verdict = gate(ctx, replace(account, repeated=None), asked, limits, switch)
@@ -57,17 +58,12 @@ def most(ctx: Context, account: Account, limits: Limits, column: int, side: int,
     return Most(abs(float(verdict.lots[column])), reason, reason != Reason.NONE)
 
 
-def _vast(account: Account) -> float:
-    return VAST * max(account.equity, 1.0)
-
-
 def most_under(ctx: Context, account: Account, limits: Limits, key: str, column: int, side: int) -> Most:
     """As `most` for one limit: others that can be off are off, and cash applies only to `cash`."""
-    one = account
     if key != "cash":
         # cash is always on; a book that has enough of it is stopped by the limit that is asked about
-        one = replace(account, cash=account.cash + VAST * _vast(account))
-    return most(ctx, one, only(limits, key), column, side)
+        account = replace(account, cash=account.cash + VAST * VAST * max(account.equity, 1.0))
+    return most(ctx, account, only(limits, key), column, side)
 
 
 _alone: dict[tuple[int, str], tuple[Limits, Limits]] = {}
@@ -87,15 +83,9 @@ def only(limits: Limits, key: str) -> Limits:
 
 def _only(limits: Limits, key: str) -> Limits:
     table, _, name = key.partition(".")
-    off = {f: d for f, d in _defaults().items() if not LIMITS[f].always and f != table}
+    off = {f: d for f, d in _DEFAULTS.items() if not LIMITS[f].always and f != table}
     off["group_caps"] = tuple((group, cap) for group, cap in limits.group_caps if group == name)
     return override(limits, **off)
-
-
-@lru_cache(maxsize=1)
-def _defaults() -> dict[str, object]:
-    plain = Limits()
-    return {key: value_of(plain, key) for key in LIMITS if key in FIELDS or key in EXTRA}
 
 
 def sent(ctx: Context, account: Account, lots: Floats, limits: Limits) -> Account:
@@ -184,7 +174,7 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
 
     The heaviest has the key `correlation`, the others `correlation.SYMBOL`; 0 where there is none.
     """
-    scenarios = scenarios_of(ctx, book.rules, book.held)
+    scenarios = scenarios_of(ctx, book.rules.lookbacks, book.limits.min_history, book.held)
     bound = joint_bound(spec)
     if scenarios is None:
         return {}
@@ -219,17 +209,15 @@ def _order_figures(
         # a purchase may cost more than the mark
         notional = max(size * (1.0 + limits.collar), -size) * float(ctx.px[column])
         found["max_order_notional"] = Figure(notional, limits.max_order_notional)
-    pending = 0.0 if account.up is None else float(account.up[column])
-    pending += 0.0 if account.down is None else float(account.down[column])
+    up, down = (0.0 if side is None else float(side[column]) for side in (account.up, account.down))
     volume = float(ctx.volume_lots[column])
     known = 0.0 < volume < inf
     if limits.max_share_of_volume is not None and known:
-        found["max_share_of_volume"] = Figure((abs(size) + pending) / volume, limits.max_share_of_volume)
+        found["max_share_of_volume"] = Figure((abs(size) + (up + down)) / volume, limits.max_share_of_volume)
     spec = limits.liquidity
     if spec is not None and known and spec.participation > 0.0:
         held = float(account.lots[column]) + size
         if lots is not None:
-            held += 0.0 if account.up is None else float(account.up[column])
-            held -= 0.0 if account.down is None else float(account.down[column])
+            held += up - down
         found["liquidity"] = Figure(abs(held) / (spec.participation * volume), spec.days)
     return found

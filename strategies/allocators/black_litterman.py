@@ -3,7 +3,6 @@
 from typing import Final
 
 import numpy as np
-from msgspec import Struct
 
 from quantd.strategies.allocators.estimates import equilibrium
 from quantd.trading.market import Floats
@@ -15,16 +14,6 @@ RISK_AVERSION: Final = 2.5
 """Risk aversion of the market as a whole (G. He and R. Litterman, 1999)."""
 
 
-class Posterior(Struct, frozen=True):
-    """Expected excess returns float64[n] and the total covariance float64[n, n], per sample.
-
-    The covariance is the sum of that of the estimate and that of returns.
-    """
-
-    mean: Floats
-    cov: Floats
-
-
 def posterior(
     cov: Floats,
     market: Floats,
@@ -34,8 +23,10 @@ def posterior(
     *,
     tau: float = TAU,
     risk_aversion: float = RISK_AVERSION,
-) -> Posterior:
-    """Return the posterior of equilibrium excess returns N(pi, tau C) and views, by Bayes' rule.
+) -> tuple[Floats, Floats]:
+    """Return (mean float64[n], covariance float64[n, n]) per sample.
+
+    It is the posterior of equilibrium excess returns N(pi, tau C) and views, by Bayes' rule.
 
     `views` float64[k] are on portfolios `picks` float64[k, n], with error variances `doubt` float64[k] >= 0. Without
     views it is the equilibrium with its full uncertainty. Source: F. Black and R. Litterman, Global portfolio
@@ -45,7 +36,7 @@ def posterior(
     prior = equilibrium(cov, market, risk_aversion)
     uncertain = tau * cov
     if not len(views):
-        return Posterior(prior, cov + uncertain)
+        return prior, cov + uncertain
     reach = uncertain.dot(picks.T)
     middle = picks.dot(reach)
     # Two certain contradictory views make it singular; with a small variance they are averaged.
@@ -53,7 +44,7 @@ def posterior(
     gain = np.linalg.solve(middle, reach.T).T
     mean = prior + gain.dot(views - picks.dot(prior))
     left = cov + uncertain - gain.dot(reach.T)
-    return Posterior(mean, (left + left.T) * 0.5)
+    return mean, (left + left.T) * 0.5
 
 
 def doubt_of(cov: Floats, picks: Floats, confidence: Floats, tau: float = TAU) -> Floats:

@@ -26,7 +26,6 @@ def single_linkage(distance: Floats) -> Linkage:
     size = len(distance)
     nearest = distance[0].copy()
     nearest[0] = np.inf
-    at = [0] * size
     edges = []
     where = np.zeros(size, dtype=np.intp)
     for _ in range(size - 1):

@@ -64,7 +64,8 @@ def solve(program: Program, start: Floats) -> Floats:
         np.where(soft, cost / 2.0, 1.0),
     )
     for _ in range(ITERATIONS):
-        gap, worst = _distance(program, soft, cost, at)
+        gap = at.gap(soft)
+        worst = max(float(np.abs(part).max(initial=0.0)) for part in _residuals(program, soft, at))
         if gap < GAP * scale and worst < 1e-9 * scale:
             return at.x
         if not gap + worst < 1e100:
@@ -105,12 +106,6 @@ class _Point(NamedTuple):
     def gap(self, soft: Bools) -> float:
         """Return the mean complementarity."""
         return (float(self.s.dot(self.y)) + float((self.u * self.z)[soft].sum())) / (len(soft) + int(soft.sum()))
-
-
-def _distance(p: Program, soft: Bools, cost: Floats, at: _Point) -> tuple[float, float]:
-    """Return the mean complementarity, and the largest violation of the other conditions."""
-    worst = max(float(np.abs(part).max(initial=0.0)) for part in _residuals(p, soft, at))
-    return at.gap(soft), worst
 
 
 def _residuals(p: Program, soft: Bools, at: _Point) -> tuple[Floats, Floats, Floats]:

@@ -124,14 +124,9 @@ def _tilt(cov: Floats, reward: Floats, free: Bools) -> Floats:
 
 def highest(reward: Floats, box: Box) -> float:
     """Return the largest reward' w of fully invested weights within the bounds."""
-    size = len(reward)
-    left = 1.0 - size * box.lower
-    found = box.lower * float(reward.sum())
-    for value in np.sort(reward)[::-1].tolist():
-        part = min(left, min(box.upper, 1.0) - box.lower)
-        found += part * value
-        left -= part
-    return found
+    size, most = len(reward), min(box.upper, 1.0) - box.lower
+    parts = np.clip(1.0 - size * box.lower - most * np.arange(size), 0.0, most)
+    return box.lower * float(reward.sum()) + float(parts.dot(np.sort(reward)[::-1]))
 
 
 def within(weights: Floats, box: Box) -> Floats:

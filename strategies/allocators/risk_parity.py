@@ -1,12 +1,15 @@
 """Risk parity: long-only weights with given shares of the portfolio's variance."""
 
+from math import sqrt
 from typing import Final
 
 import numpy as np
 
 from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.mean_variance import OPEN, Box, scaled, within
+from quantd.strategies.weights.sizing import FINE
 from quantd.trading.market import Floats
+from quantd.trading.statistics import PERIODS_PER_YEAR
 
 TOLERANCE: Final = 1e-9
 """Newton decrement squared at which one more step leaves an error of similar size."""
@@ -73,6 +76,23 @@ def shared_risk(correlation: Floats, shares: Floats, ridge: float = 0.0) -> Floa
         if not longest < np.inf or float(x.max()) > 1e6:
             break
     raise Infeasible("risk cannot be shared: some instruments cancel each other")
+
+
+def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
+    """Return float64[N] weights whose contributions to annual volatility are `budgets` (float64[N], 0 or more).
+
+    `sides` are +1 long, -1 short, 0 none. `covariance` float64[N, N] is per sample. The sum of the contributions is the
+    sum of the budgets of held symbols.
+    """
+    held = (sides != 0.0) & (budgets > 0.0) & (covariance.diagonal() > FINE)
+    weights = np.zeros(len(sides))
+    if not held.any():
+        return weights
+    total, inner = float(budgets[held].sum()), covariance[np.ix_(held, held)]
+    signed = sides[held] / np.sqrt(inner.diagonal())
+    found = shared_risk(inner * np.outer(signed, signed), budgets[held] / total, 1e-9) * signed
+    weights[held] = found * (total / sqrt(float(found @ inner @ found) * PERIODS_PER_YEAR))
+    return weights
 
 
 def equal_risk(correlation: Floats) -> Floats:

@@ -3,47 +3,17 @@
 import numpy as np
 
 from quantd.strategies.indicators import windows
-from quantd.strategies.indicators.bars import CLOSE, HIGH, LOW, MEDIAN, VOLUME
-from quantd.strategies.indicators.nodes import (
-    Node,
-    Point,
-    absolute,
-    adaptive,
-    change,
-    ema,
-    highest,
-    lowest,
-    mean,
-    point,
-    ratio,
-    total,
-    window,
-)
+from quantd.strategies.indicators.bars import CLOSE, MEDIAN, VOLUME
+from quantd.strategies.indicators.nodes import Node, absolute, adaptive, change, ema, mean, point, ratio, total, window
 from quantd.trading.market import Floats
 
 Outputs = dict[str, Node]
 
 
-def sma(period: int) -> Outputs:
-    return {"sma": mean(CLOSE, period)}
-
-
-def ema_of_close(period: int) -> Outputs:
-    return {"ema": ema(CLOSE, period)}
-
-
-def _linear(period: int) -> Floats:
-    weights = np.arange(1.0, period + 1.0)
-    return weights / weights.sum()
-
-
 def wma_of(x: Node, period: int) -> Node:
     """Return the mean with weights 1 .. period, the newest value with the largest."""
-    return window(windows.weighted("wma", _linear(period)), period, x)
-
-
-def wma(period: int) -> Outputs:
-    return {"wma": wma_of(CLOSE, period)}
+    weights = np.arange(1.0, period + 1.0)
+    return window(windows.weighted("wma", weights / weights.sum()), period, x)
 
 
 def dema(period: int) -> Outputs:
@@ -65,7 +35,7 @@ def trima(period: int) -> Outputs:
 
 
 def efficiency_ratio(period: int) -> Node:
-    """Return Kaufman's efficiency ratio (1995): net move over the sum of moves; 1 for a constant price."""
+    """Kaufman's efficiency ratio (1995): net move over the sum of moves; 1 for a constant price."""
 
     def efficient(made: Floats, gone: Floats) -> Floats:
         straight = (gone <= made) | (gone == 0.0)
@@ -106,14 +76,6 @@ def vwma(period: int) -> Outputs:
     return {"vwma": ratio(total(CLOSE * VOLUME, period), total(VOLUME, period))}
 
 
-def midpoint(period: int) -> Outputs:
-    return {"midpoint": (highest(CLOSE, period) + lowest(CLOSE, period)) * 0.5}
-
-
-def midprice(period: int) -> Outputs:
-    return {"midprice": (highest(HIGH, period) + lowest(LOW, period)) * 0.5}
-
-
 def awesome(fast: int, slow: int) -> Outputs:
     """Williams' awesome oscillator."""
     return {"awesome": mean(MEDIAN, fast) - mean(MEDIAN, slow)}
@@ -126,21 +88,13 @@ def line_at(period: int, ahead: float) -> Node:
     return window(windows.weighted(f"line{ahead:g}", 1.0 / period + at * t / (t @ t)), period, CLOSE)
 
 
-def slope_of(x: Node, period: int) -> Node:
-    """Return the slope of the least-squares line, per bar."""
-    t = np.arange(period) - (period - 1) / 2.0
-    return window(windows.weighted("slope", t / (t @ t)), period, x)
-
-
 def linear_regression(period: int) -> Outputs:
+    t = np.arange(period) - (period - 1) / 2.0
+    slope = window(windows.weighted("slope", t / (t @ t)), period, CLOSE)
     return {
         "linreg": line_at(period, 0.0),
-        "linreg_slope": slope_of(CLOSE, period),
+        "linreg_slope": slope,
         "linreg_intercept": line_at(period, 1.0 - period),
         "linreg_forecast": line_at(period, 1.0),
-        "linreg_angle": degrees(slope_of(CLOSE, period)),
+        "linreg_angle": point(f"degrees({slope.key})", lambda v: np.degrees(np.arctan(v)), slope),
     }
-
-
-def degrees(x: Node) -> Point:
-    return point(f"degrees({x.key})", lambda v: np.degrees(np.arctan(v)), x)

@@ -10,8 +10,6 @@ from quantd.strategies.indicators.bars import (
     HIGH,
     LOSS,
     LOW,
-    OPEN,
-    RANGE,
     TIE,
     TRUE_LOW,
     TRUE_RANGE,
@@ -43,21 +41,9 @@ def rsi_of_gains(period: int) -> Node:
     return 100.0 * ratio(up, up + down)
 
 
-def rsi(period: int) -> Outputs:
-    return {"rsi": rsi_of_gains(period)}
-
-
 def cmo(period: int) -> Outputs:
     up, down = wilder(GAIN, period), wilder(LOSS, period)
     return {"cmo": 100.0 * ratio(up - down, up + down)}
-
-
-def momentum(period: int) -> Outputs:
-    return {"momentum": change(CLOSE, period)}
-
-
-def roc(period: int) -> Outputs:
-    return {"roc": 100.0 * growth(CLOSE, period)}
 
 
 def macd(fast: int, slow: int, signal: int) -> Outputs:
@@ -70,10 +56,6 @@ def macd(fast: int, slow: int, signal: int) -> Outputs:
 def ppo(fast: int, slow: int) -> Outputs:
     long = ema(CLOSE, slow)
     return {"ppo": 100.0 * ratio(ema(CLOSE, fast) - long, long)}
-
-
-def apo(fast: int, slow: int) -> Outputs:
-    return {"apo": ema(CLOSE, fast) - ema(CLOSE, slow)}
 
 
 def trix(period: int) -> Outputs:
@@ -114,10 +96,6 @@ def ultimate(short: int, middle: int, long: int) -> Outputs:
     pressure = CLOSE - TRUE_LOW
     parts = [ratio(total(pressure, p), total(TRUE_RANGE, p)) for p in (short, middle, long)]
     return {"ultimate": (100.0 / 7.0) * (4.0 * parts[0] + 2.0 * parts[1] + parts[2])}
-
-
-def balance_of_power() -> Outputs:
-    return {"bop": ratio(CLOSE - OPEN, RANGE)}
 
 
 def money_flow_index(period: int) -> Outputs:

@@ -11,32 +11,33 @@ from typing import Final
 
 from quantd.strategies.indicators import averages, oscillators, trend, volatility, volume
 from quantd.strategies.indicators.averages import Outputs
+from quantd.strategies.indicators.bars import CLOSE, HIGH, LOW, MONEY_FLOW, OPEN, RANGE, TRUE_RANGE, VOLUME, share
 from quantd.strategies.indicators.batch import bars_present, by_bars
-from quantd.strategies.indicators.nodes import Node
+from quantd.strategies.indicators.nodes import Node, change, deviation, ema, growth, highest, lowest, mean, ratio
 from quantd.strategies.indicators.stream import Stream
 from quantd.trading.market import Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Indicator:
-    """One indicator; `make(**parameters)` returns the output columns by name."""
+    """One indicator; `make(**parameters)` returns the output columns by name, or the only one."""
 
     group: str
-    make: Callable[..., Outputs]
+    make: Callable[..., Outputs | Node]
     parameters: Mapping[str, float] = field(default_factory=dict)
     talib: str = ""
     """Its TA-Lib name; empty without one."""
 
 
-def _one(group: str, make: Callable[..., Outputs], period: int, talib: str = "") -> Indicator:
+def _one(group: str, make: Callable[..., Outputs | Node], period: int, talib: str = "") -> Indicator:
     return Indicator(group, make, {"period": period}, talib)
 
 
 INDICATORS: Final[Mapping[str, Indicator]] = {
     # averages
-    "sma": _one("average", averages.sma, 20, "SMA"),
-    "ema": _one("average", averages.ema_of_close, 20, "EMA"),
-    "wma": _one("average", averages.wma, 20, "WMA"),
+    "sma": _one("average", lambda period: mean(CLOSE, period), 20, "SMA"),
+    "ema": _one("average", lambda period: ema(CLOSE, period), 20, "EMA"),
+    "wma": _one("average", lambda period: averages.wma_of(CLOSE, period), 20, "WMA"),
     "dema": _one("average", averages.dema, 20, "DEMA"),
     "tema": _one("average", averages.tema, 20, "TEMA"),
     "trima": _one("average", averages.trima, 20, "TRIMA"),
@@ -44,17 +45,19 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
     "t3": Indicator("average", averages.t3, {"period": 5, "volume_factor": 0.7}, "T3"),
     "hma": _one("average", averages.hma, 16),
     "vwma": _one("average", averages.vwma, 20),
-    "midpoint": _one("average", averages.midpoint, 14, "MIDPOINT"),
-    "midprice": _one("average", averages.midprice, 14, "MIDPRICE"),
+    "midpoint": _one("average", lambda period: (highest(CLOSE, period) + lowest(CLOSE, period)) * 0.5, 14, "MIDPOINT"),
+    "midprice": _one("average", lambda period: (highest(HIGH, period) + lowest(LOW, period)) * 0.5, 14, "MIDPRICE"),
     "linreg": _one("average", averages.linear_regression, 14, "LINEARREG"),
     # momentum and oscillators
-    "rsi": _one("oscillator", oscillators.rsi, 14, "RSI"),
+    "rsi": _one("oscillator", oscillators.rsi_of_gains, 14, "RSI"),
     "cmo": _one("oscillator", oscillators.cmo, 14, "CMO"),
-    "momentum": _one("oscillator", oscillators.momentum, 10, "MOM"),
-    "roc": _one("oscillator", oscillators.roc, 10, "ROC"),
+    "momentum": _one("oscillator", lambda period: change(CLOSE, period), 10, "MOM"),
+    "roc": _one("oscillator", lambda period: 100.0 * growth(CLOSE, period), 10, "ROC"),
     "macd": Indicator("oscillator", oscillators.macd, {"fast": 12, "slow": 26, "signal": 9}, "MACD"),
     "ppo": Indicator("oscillator", oscillators.ppo, {"fast": 12, "slow": 26}, "PPO"),
-    "apo": Indicator("oscillator", oscillators.apo, {"fast": 12, "slow": 26}, "APO"),
+    "apo": Indicator(
+        "oscillator", lambda fast, slow: ema(CLOSE, fast) - ema(CLOSE, slow), {"fast": 12, "slow": 26}, "APO"
+    ),
     "trix": _one("oscillator", oscillators.trix, 15, "TRIX"),
     "stochastic": Indicator("oscillator", oscillators.stochastic, {"fast": 14, "slow": 3, "signal": 3}, "STOCH"),
     "stochastic_fast": Indicator("oscillator", oscillators.stochastic_fast, {"fast": 14, "signal": 3}, "STOCHF"),
@@ -64,7 +67,7 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
     "williams_r": _one("oscillator", oscillators.williams_r, 14, "WILLR"),
     "cci": _one("oscillator", oscillators.cci, 20, "CCI"),
     "ultimate": Indicator("oscillator", oscillators.ultimate, {"short": 7, "middle": 14, "long": 28}, "ULTOSC"),
-    "bop": Indicator("oscillator", oscillators.balance_of_power, {}, "BOP"),
+    "bop": Indicator("oscillator", lambda: ratio(CLOSE - OPEN, RANGE), {}, "BOP"),
     "mfi": _one("oscillator", oscillators.money_flow_index, 14, "MFI"),
     "tsi": Indicator("oscillator", oscillators.true_strength, {"long": 25, "short": 13}),
     "coppock": Indicator("oscillator", oscillators.coppock, {"long": 14, "short": 11, "period": 10}),
@@ -81,18 +84,18 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
     "aroon": _one("trend", trend.aroon, 14, "AROON"),
     "vortex": _one("trend", trend.vortex, 14),
     "choppiness": _one("trend", trend.choppiness, 14),
-    "efficiency": _one("trend", trend.efficiency, 10),
+    "efficiency": _one("trend", averages.efficiency_ratio, 10),
     "bollinger": Indicator("trend", trend.bollinger, {"period": 20, "deviations": 2.0}, "BBANDS"),
     "donchian": _one("trend", trend.donchian, 20, "MAX"),
     "keltner": Indicator("trend", trend.keltner, {"period": 20, "ranges": 2.0}),
-    "z_score": _one("trend", trend.z_score, 20),
+    "z_score": _one("trend", lambda period: ratio(CLOSE - mean(CLOSE, period), deviation(CLOSE, period)), 20),
     "mass_index": Indicator("trend", trend.mass_index, {"smooth": 9, "period": 25}),
     "trend_strength": _one("trend", trend.trend_strength, 60),
     "distance": _one("trend", trend.distance, 252),
     "qstick": _one("trend", trend.qstick, 8),
     "vhf": _one("trend", trend.vertical_horizontal, 28),
     # volatility
-    "true_range": Indicator("volatility", volatility.true_range, {}, "TRANGE"),
+    "true_range": Indicator("volatility", lambda: TRUE_RANGE, {}, "TRANGE"),
     "atr": _one("volatility", volatility.average_true_range, 14, "ATR"),
     "stddev": _one("volatility", volatility.standard_deviation, 20, "STDDEV"),
     "volatility": _one("volatility", volatility.realised, 20),
@@ -112,11 +115,11 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
     "obv": Indicator("volume", volume.on_balance, {}, "OBV"),
     "ad": Indicator("volume", volume.accumulation, {}, "AD"),
     "adosc": Indicator("volume", volume.chaikin_oscillator, {"fast": 3, "slow": 10}, "ADOSC"),
-    "cmf": _one("volume", volume.chaikin_flow, 20),
+    "cmf": _one("volume", lambda period: share(MONEY_FLOW, VOLUME, period), 20),
     "force": _one("volume", volume.force, 13),
     "ease": _one("volume", volume.ease_of_movement, 14),
-    "volume_ratio": _one("volume", volume.volume_ratio, 20),
-    "volume_z": _one("volume", volume.volume_z, 20),
+    "volume_ratio": _one("volume", lambda period: ratio(VOLUME, mean(VOLUME, period)), 20),
+    "volume_z": _one("volume", lambda period: ratio(VOLUME - mean(VOLUME, period), deviation(VOLUME, period)), 20),
     "pvo": Indicator("volume", volume.volume_oscillator, {"fast": 12, "slow": 26}),
     "signed_volume": _one("volume", volume.signed_volume, 20),
     "illiquidity": _one("volume", volume.illiquidity, 20),
@@ -133,7 +136,8 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
 def build(name: str, **parameters: float) -> Outputs:
     """Return the output columns of an indicator; KeyError and TypeError for unknown names."""
     indicator = INDICATORS[name]
-    return indicator.make(**{**indicator.parameters, **parameters})
+    made = indicator.make(**{**indicator.parameters, **parameters})
+    return made if isinstance(made, dict) else {name: made}
 
 
 def batch(outputs: Mapping[str, Node], fields: Mapping[str, Floats]) -> dict[str, Floats]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from quantd.strategies.indicators import windows
-from quantd.strategies.indicators.averages import Outputs, efficiency_ratio
+from quantd.strategies.indicators.averages import Outputs
 from quantd.strategies.indicators.bars import CLOSE, DOWN, HIGH, LOW, OPEN, RANGE, TRUE_RANGE, UP
 from quantd.strategies.indicators.nodes import (
     Node,
@@ -85,10 +85,6 @@ def choppiness(period: int) -> Outputs:
     }
 
 
-def efficiency(period: int) -> Outputs:
-    return {"efficiency": efficiency_ratio(period)}
-
-
 def bollinger(period: int, deviations: float) -> Outputs:
     middle, spread = mean(CLOSE, period), deviations * deviation(CLOSE, period)
     upper, lower = middle + spread, middle - spread
@@ -118,10 +114,6 @@ def keltner(period: int, ranges: float) -> Outputs:
         "keltner_lower": middle - spread,
         "keltner_position": ratio(CLOSE - (middle - spread), 2.0 * spread),
     }
-
-
-def z_score(period: int) -> Outputs:
-    return {"z_score": ratio(CLOSE - mean(CLOSE, period), deviation(CLOSE, period))}
 
 
 def mass_index(smooth: int, period: int) -> Outputs:

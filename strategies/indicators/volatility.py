@@ -24,10 +24,6 @@ from quantd.strategies.indicators.nodes import (
 )
 
 
-def true_range() -> Outputs:
-    return {"true_range": TRUE_RANGE}
-
-
 def average_true_range(period: int) -> Outputs:
     """Wilder's average true range (1978)."""
     average = wilder(TRUE_RANGE, period)

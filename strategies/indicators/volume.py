@@ -38,10 +38,6 @@ def chaikin_oscillator(fast: int, slow: int) -> Outputs:
     return {"adosc": ema_from_first(line, fast) - ema_from_first(line, slow)}
 
 
-def chaikin_flow(period: int) -> Outputs:
-    return {"cmf": share(MONEY_FLOW, VOLUME, period)}
-
-
 def force(period: int) -> Outputs:
     """Elder's force index (1993)."""
     return {"force": ema(change(CLOSE) * VOLUME, period)}
@@ -51,14 +47,6 @@ def ease_of_movement(period: int) -> Outputs:
     """Arms (1983): change of the middle price relative to volume, in mean volumes."""
     traded = ratio(VOLUME, mean(VOLUME, period))
     return {"ease": mean(ratio(change(MEDIAN) * RANGE, traded), period)}
-
-
-def volume_ratio(period: int) -> Outputs:
-    return {"volume_ratio": ratio(VOLUME, mean(VOLUME, period))}
-
-
-def volume_z(period: int) -> Outputs:
-    return {"volume_z": ratio(VOLUME - mean(VOLUME, period), deviation(VOLUME, period))}
 
 
 def volume_oscillator(fast: int, slow: int) -> Outputs:

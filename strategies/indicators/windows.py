@@ -13,22 +13,18 @@ import numpy as np
 
 from quantd.trading.market import Floats
 
-One = Callable[..., Floats]
-"""(window float64[width, N], ..) -> float64[N]."""
-All = Callable[..., Floats]
-"""(width, column float64[T, N], ..) -> float64[T - width + 1, N]."""
-
 STILL: Final = 1e-12
 """A window with a deviation below this fraction of its mean counts as constant; the rest is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One measure: `one` window, or `all` windows of whole columns."""
+    """One measure. `one` maps windows float64[width, N] to float64[N]. `all` maps the width and whole columns
+    float64[T, N] to float64[T - width + 1, N]."""
 
     name: str
-    one: One
-    all: All
+    one: Callable[..., Floats]
+    all: Callable[..., Floats]
 
 
 def _shifted(width: int, column: Floats) -> list[Floats]:
@@ -63,7 +59,7 @@ def weighted(name: str, weights: Floats) -> Kernel:
     return Kernel(name, one, every)
 
 
-def _doubled(choose: np.ufunc) -> All:
+def _doubled(choose: np.ufunc) -> Callable[[int, Floats], Floats]:
     def every(width: int, column: Floats) -> Floats:
         # the extreme of 2, 4, 8 .. rows, each from the previous one; two overlapping ones give `width`
         span = 1
@@ -112,23 +108,29 @@ def _settled(variance: Floats, mean: Floats) -> Floats:
     return variance
 
 
+def _central(name: str, term: np.ufunc, finish: Callable[[Floats, int, Floats], Floats]) -> Kernel:
+    """Return `finish(sum, width, mean)` for the sum of `term` over the deviations of columns from the window's means;
+    `mean` is that of the first column."""
+
+    def one(*columns: Floats) -> Floats:
+        width = len(columns[0])
+        means = [np.add.reduce(column, axis=0) / width for column in columns]
+        away = [column - mean for column, mean in zip(columns, means, strict=True)]
+        return finish(np.add.reduce(term(*away), axis=0), width, means[0])
+
+    def every(width: int, *columns: Floats) -> Floats:
+        means = [_mean_all(width, column) for column in columns]
+        total = np.zeros_like(means[0])
+        for rows in zip(*(_shifted(width, column) for column in columns), strict=True):
+            total += term(*(row - mean for row, mean in zip(rows, means, strict=True)))
+        return finish(total, width, means[0])
+
+    return Kernel(name, one, every)
+
+
 def variance(ddof: int) -> Kernel:
     """Return the variance about the window's own mean, divided by width - ddof."""
-
-    def one(window: Floats) -> Floats:
-        mean = np.add.reduce(window, axis=0) / len(window)
-        centred = window - mean
-        centred *= centred
-        return _settled(np.add.reduce(centred, axis=0) / (len(window) - ddof), mean)
-
-    def every(width: int, column: Floats) -> Floats:
-        mean = _mean_all(width, column)
-        total = np.zeros_like(mean)
-        for row in _shifted(width, column):
-            total += (row - mean) ** 2
-        return _settled(total / (width - ddof), mean)
-
-    return Kernel(f"variance{ddof}", one, every)
+    return _central(f"variance{ddof}", np.square, lambda total, width, mean: _settled(total / (width - ddof), mean))
 
 
 VARIANCE: Final = variance(0)
@@ -171,37 +173,8 @@ SKEWNESS: Final = _moment(3)
 KURTOSIS: Final = _moment(4)
 
 
-def _mean_deviation_all(width: int, column: Floats) -> Floats:
-    mean = _mean_all(width, column)
-    total = np.zeros_like(mean)
-    for row in _shifted(width, column):
-        total += np.abs(row - mean)
-    return total / width
-
-
-def _mean_deviation_one(window: Floats) -> Floats:
-    away = window - np.add.reduce(window, axis=0) / len(window)
-    return np.add.reduce(np.abs(away, out=away), axis=0) / len(window)
-
-
-MEAN_DEVIATION: Final = Kernel("mean_deviation", _mean_deviation_one, _mean_deviation_all)
-
-
-def _covariance_one(x: Floats, y: Floats) -> Floats:
-    count = len(x)
-    away = x - np.add.reduce(x, axis=0) / count
-    return np.add.reduce(away * (y - np.add.reduce(y, axis=0) / count), axis=0) / count
-
-
-def _covariance_all(width: int, x: Floats, y: Floats) -> Floats:
-    mean_x, mean_y = _mean_all(width, x), _mean_all(width, y)
-    total = np.zeros_like(mean_x)
-    for a, b in zip(_shifted(width, x), _shifted(width, y), strict=True):
-        total += (a - mean_x) * (b - mean_y)
-    return total / width
-
-
-COVARIANCE: Final = Kernel("covariance", _covariance_one, _covariance_all)
+MEAN_DEVIATION: Final = _central("mean_deviation", np.abs, lambda total, width, mean: total / width)
+COVARIANCE: Final = _central("covariance", np.multiply, lambda total, width, mean: total / width)
 
 
 def _below_one(window: Floats) -> Floats:
@@ -223,10 +196,6 @@ BELOW: Final = Kernel("below", _below_one, _below_all)
 """Share of the window's earlier values below the newest."""
 
 
-def _drawdown_one(window: Floats) -> Floats:
-    return np.minimum.reduce(window / np.maximum.accumulate(window, axis=0), axis=0) - 1.0
-
-
 def _drawdown_all(width: int, column: Floats) -> Floats:
     rows = _shifted(width, column)
     high, worst = rows[0].copy(), np.ones_like(rows[0])
@@ -236,5 +205,7 @@ def _drawdown_all(width: int, column: Floats) -> Floats:
     return worst - 1.0
 
 
-DRAWDOWN: Final = Kernel("drawdown", _drawdown_one, _drawdown_all)
+DRAWDOWN: Final = Kernel(
+    "drawdown", lambda w: np.minimum.reduce(w / np.maximum.accumulate(w, axis=0), axis=0) - 1.0, _drawdown_all
+)
 """The deepest fall from an earlier high inside the window, at most 0."""

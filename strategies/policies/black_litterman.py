@@ -90,13 +90,13 @@ def _weights(case: Case[BlackLittermanParams]) -> Floats:
         confidence.append(opinion.confidence)
     rows = np.array(picks).reshape(len(views), case.size)
     doubt = doubt_of(case.cov, rows, np.array(confidence), params.tau)
-    found = posterior(
+    mean, cov = posterior(
         case.cov, market, rows, np.array(views), doubt, tau=params.tau, risk_aversion=params.risk_aversion
     )
     if params.objective == "sharpe":
-        return maximum_sharpe(found.cov, found.mean, case.box)
+        return maximum_sharpe(cov, mean, case.box)
     # by the returns' own covariance, so that without views these are the weights of the equilibrium
-    return maximum_utility(case.cov, found.mean, params.risk_aversion, case.box)
+    return maximum_utility(case.cov, mean, params.risk_aversion, case.box)
 
 
 RECORDS: Final = (

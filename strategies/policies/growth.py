@@ -40,16 +40,10 @@ def _weights(case: Case[GrowthParams], risk_aversion: float) -> Floats:
     return merton(case.cov, mean, risk_aversion, params.invested, params.max_weight)
 
 
-def _merton(case: Case[MertonParams]) -> Floats:
-    return _weights(case, case.params.risk_aversion)
-
-
-def _kelly(case: Case[KellyParams]) -> Floats:
-    # equal to the fraction of the full bet while no bound is active (L. MacLean, E. Thorp and W. Ziemba, 2010)
-    return _weights(case, 1.0 / case.params.fraction)
-
-
 RECORDS: Final = (
-    record("kelly", KellyParams, lambda params: Allocator("Kelly", params, _kelly, whole=False)),
-    record("merton", MertonParams, lambda params: Allocator("Merton", params, _merton, whole=False)),
+    # equal to the fraction of the full bet while no bound is active (L. MacLean, E. Thorp and W. Ziemba, 2010)
+    record("kelly", KellyParams, lambda p: Allocator("Kelly", p, lambda c: _weights(c, 1.0 / p.fraction), whole=False)),
+    record(
+        "merton", MertonParams, lambda p: Allocator("Merton", p, lambda c: _weights(c, p.risk_aversion), whole=False)
+    ),
 )

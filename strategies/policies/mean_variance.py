@@ -107,10 +107,6 @@ def _diversification(case: Case[MaxDiversificationParams]) -> Floats:
     return maximum_diversification(case.cov, case.box)
 
 
-def _hierarchical(case: Case[BoundedParams]) -> Floats:
-    return hierarchical_risk_parity(case.cov, case.box)
-
-
 C = TypeVar("C", bound=ConstrainedParams)
 
 
@@ -122,7 +118,13 @@ def _made(words: str, params: C, form: Form[C], fallbacks: tuple[tuple[str, Form
 
 
 RECORDS: Final = (
-    record("hrp", BoundedParams, lambda p: Allocator("hierarchical risk parity", p, _hierarchical, LAST)),
+    record(
+        "hrp",
+        BoundedParams,
+        lambda p: Allocator(
+            "hierarchical risk parity", p, lambda case: hierarchical_risk_parity(case.cov, case.box), LAST
+        ),
+    ),
     record(
         "max_diversification",
         MaxDiversificationParams,

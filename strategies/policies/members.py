@@ -6,7 +6,7 @@ warning; the composite fails only when no member answers.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 import numpy as np
 from msgspec import Struct
@@ -76,13 +76,11 @@ class Based:
 
     base: Loaded
 
+    spaces: ClassVar = ("base",)
+
     @property
     def inside(self) -> tuple[Policy, ...]:
         return (self.base.policy,)
-
-    @property
-    def spaces(self) -> tuple[str, ...]:
-        return ("base",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +89,11 @@ class Ruled:
 
     policy: Policy
 
+    spaces: ClassVar = (RULED,)
+
     @property
     def inside(self) -> tuple[Policy, ...]:
         return (self.policy,)
-
-    @property
-    def spaces(self) -> tuple[str, ...]:
-        return (RULED,)
 
 
 def load_member(member: Member, path: str, load: Load) -> Loaded:

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
+from quantd.strategies.allocators.risk_parity import risk_budgets
 from quantd.strategies.policies.members import RULED, Ruled, noted, unpacked
 from quantd.strategies.policies.params import nearest
 from quantd.strategies.regimes import RegimeParams, in_force, model_of
@@ -15,7 +16,6 @@ from quantd.strategies.weights.sizing import (
     favourable,
     kelly_factor,
     momentum_of,
-    risk_budgets,
     spread_out,
     volatility_factor,
 )

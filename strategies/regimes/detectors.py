@@ -6,7 +6,7 @@ rename them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, NamedTuple, Protocol
+from typing import Annotated, Final, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -62,24 +62,6 @@ class Reading(NamedTuple):
     figures: tuple[float, ...]
 
 
-class RegimeModel(Protocol):
-    """Detects the regime from market returns float64[k] without gaps, oldest first; None with too few returns."""
-
-    @property
-    def params(self) -> RegimeParams: ...
-
-    @property
-    def lookback(self) -> int: ...
-
-    def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
-        """Return the reading and the new memory. `samples` is the number of samples so far."""
-        ...
-
-    def why(self, figures: Sequence[float]) -> str:
-        """Format the figures of a reading as text."""
-        ...
-
-
 def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
     """Return float64[k], k <= `lookback`: the newest returns of the market, from the first known sample.
 
@@ -98,17 +80,6 @@ def market_of(view: View, params: RegimeParams, lookback: int) -> Floats:
     return total[count > 0] / count[count > 0]
 
 
-def model_of(params: RegimeParams) -> RegimeModel:
-    """Return the model that `params` name."""
-    match params.model:
-        case "thresholds":
-            return ByThresholds(params)
-        case "markov":
-            return ByFit(params, "hidden Markov model", 0, _fit_markov, _read_markov)
-        case "mixture":
-            return ByFit(params, "Gaussian mixture", params.trend_lookback, _fit_mixture, _read_mixture)
-
-
 @dataclass(frozen=True, slots=True)
 class ByThresholds:
     """Regimes by levels of volatility and direction of trend, through TABLE."""
@@ -120,6 +91,10 @@ class ByThresholds:
         return max(self.params.volatility_lookback, self.params.trend_lookback)
 
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
+        """Return the reading and the new memory, from market returns float64[k] without gaps, oldest first.
+
+        The reading is None with too few returns. `samples` is the number of samples so far.
+        """
         params = self.params
         if len(returns) < self.lookback:
             return None, {}
@@ -135,6 +110,7 @@ class ByThresholds:
         return Reading(regime, np.eye(3)[now], (spread, trend)), {"state": state}
 
     def why(self, figures: Sequence[float]) -> str:
+        """Format the figures of a reading as text."""
         return (
             f"volatility {figures[0]:.0%} a year over {self.params.volatility_lookback} samples, "
             f"trend {figures[1]:+.1%} over {self.params.trend_lookback}"
@@ -170,6 +146,7 @@ class ByFit:
         return self.params.window + self.span
 
     def read(self, returns: Floats, samples: int, memory: Memory) -> tuple[Reading | None, Memory]:
+        """Return what `ByThresholds.read` does, for the fitted states."""
         params = self.params
         if len(returns) < params.window // 2 + self.span or float(returns.var()) <= FINE:
             return None, {}
@@ -228,3 +205,17 @@ def _traits(returns: Floats, span: int) -> Floats:
     windows = np.lib.stride_tricks.sliding_window_view(returns, span)
     deviation = windows.std(axis=1, ddof=1)
     return np.column_stack([windows.mean(axis=1), np.log(np.maximum(deviation, FINE**0.5))])
+
+
+RegimeModel = ByThresholds | ByFit
+
+
+def model_of(params: RegimeParams) -> RegimeModel:
+    """Return the model that `params` name."""
+    match params.model:
+        case "thresholds":
+            return ByThresholds(params)
+        case "markov":
+            return ByFit(params, "hidden Markov model", 0, _fit_markov, _read_markov)
+        case "mixture":
+            return ByFit(params, "Gaussian mixture", params.trend_lookback, _fit_mixture, _read_mixture)

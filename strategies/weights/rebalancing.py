@@ -131,8 +131,8 @@ def worth_trading(target: Floats, held: Floats, risk: Floats, cost: Floats, fixe
     weights = within(weights, held, max(float(np.abs(held).sum()), float(np.abs(target).sum())))
     if fixed > 0.0:
         weights = _without_small(weights, target, held, risk, cost, fixed)
-    worth = net_cost(weights, target, held, risk, cost, fixed) <= net_cost(held, target, held, risk, cost, fixed)
-    return weights if worth else held.copy()
+    # the cut of the gross may leave a book with shorts worse than at either end
+    return min(weights, held.copy(), target.copy(), key=lambda w: net_cost(w, target, held, risk, cost, fixed))
 
 
 def _at_price(

@@ -90,35 +90,6 @@ def spread_out(weights: Floats, spread: float) -> Floats:
     return (1.0 - spread) * weights + spread * equal
 
 
-def risk_budgets(sides: Floats, covariance: Floats, budgets: Floats) -> Floats:
-    """Return float64[N] weights whose contributions to annual volatility are `budgets` (float64[N], 0 or more).
-
-    `sides` are +1 long, -1 short, 0 none. The method is Spinu's (2013) damped Newton on x' C x / 2 - budgets . log x.
-    The sum of the contributions is the sum of the budgets of held symbols.
-    """
-    held = (sides != 0.0) & (budgets > 0.0) & (covariance.diagonal() > FINE)
-    weights = np.zeros(len(sides))
-    if not held.any():
-        return weights
-    sign, share = sides[held], budgets[held] / float(budgets[held].sum())
-    scale = np.sqrt(covariance.diagonal()[held])
-    matrix = covariance[np.ix_(held, held)] / np.outer(scale, scale) * np.outer(sign, sign)
-    matrix[np.diag_indices_from(matrix)] += 1e-9
-    x = np.sqrt(share)
-    for _ in range(200):
-        barrier = share / x
-        gradient = matrix @ x - barrier
-        step = np.linalg.solve(matrix + np.diag(barrier / x), gradient)
-        decrement = float(gradient @ step) / float(share.min())
-        x = x - (step / (1.0 + float(np.abs(step / x).max())) if decrement > 0.09 else step)
-        if decrement < 1e-20:
-            break
-    found = sign * x / scale
-    inner = covariance[np.ix_(held, held)]
-    weights[held] = found * (float(budgets[held].sum()) / sqrt(float(found @ inner @ found) * PERIODS_PER_YEAR))
-    return weights
-
-
 def at_most(weights: Floats, gross: float) -> Floats:
     """Return `weights`, scaled down if necessary to `gross`."""
     total = float(np.abs(weights).sum())

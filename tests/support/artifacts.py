@@ -61,7 +61,7 @@ def learner_of(name: str, spec: SightSpec = SPEC, universe: tuple[str, ...] = UN
     algorithm, kind, plan = LEARNERS[name]
     size = {"simplex": len(universe) + 1, "box": len(universe)}.get(kind) or len(action_of(kind, universe).allocations)
     learner = MAKE[algorithm](plan, spec.size(len(universe)), size, kind, seed)
-    vector = getattr(learner, "actor", None) or getattr(learner, "network", None) or learner.agent.network
+    vector = getattr(learner, "actor", None) or learner.network
     with torch.no_grad():
         vector.vector.mul_(1.5).add_(
             torch.randn(len(vector.vector), generator=torch.Generator().manual_seed(seed)) * 0.2
@@ -115,9 +115,9 @@ class Several:
 
     def __init__(self, seats: int) -> None:
         made = [learner_of("ppo simplex", seed=seed) for seed in range(seats)]
-        self.actors = [each.agent.network for each in made]
-        self.readout = made[0].agent.family.readout
-        self._family = made[0].agent.family
+        self.actors = [each.network for each in made]
+        self.readout = made[0].family.readout
+        self._family = made[0].family
 
     def policy_networks(self) -> Actor:
         return Actor(tuple(self.actors), self.readout, 0, torch.nn.ModuleList(self.actors))

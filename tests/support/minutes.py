@@ -11,8 +11,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import sample_ticks, with_due
-from quantd.risk.limits.catalogue import Limits
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Tick
 from quantd.trading.market import Block

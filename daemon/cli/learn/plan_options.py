@@ -1,15 +1,16 @@
 """Options that `quantd train` and `quantd tune` share, and the training plan that they describe."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
 
 from quantd.bundled import find
+from quantd.daemon.cli.command import one_of
 from quantd.daemon.cli.failures import Failure
 from quantd.trading.exit_codes import USAGE
 
@@ -31,6 +32,12 @@ Workers = Annotated[int, typer.Option(min=1, max=10_000, help="Seeds or trials a
 Address = Annotated[
     str, typer.Option(help="Address of a Ray cluster.", show_default="a temporary cluster on this machine")
 ]
+
+
+def learner_of(names: Sequence[str]) -> Any:
+    """The option --agent with these values."""
+    metavar = f"[{'|'.join(names)}]"
+    return typer.Option(parser=one_of(names), metavar=metavar, help="The learner.", show_default="the plan's, or ppo")
 
 
 def plan_of(

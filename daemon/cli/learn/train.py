@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from quantd.bundled import find
-from quantd.daemon.cli.command import Command, one_of
+from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.learn import plan_options
 from quantd.daemon.cli.learn.plan_options import given, plan_of, signals
@@ -32,15 +32,7 @@ AGENTS: Final = (*names(), "scorer")
 
 def train(
     plan: plan_options.PlanFile = None,
-    agent: Annotated[
-        str | None,
-        typer.Option(
-            parser=one_of(AGENTS),
-            metavar=f"[{'|'.join(AGENTS)}]",
-            help="The learner.",
-            show_default="the plan's, or ppo",
-        ),
-    ] = None,
+    agent: Annotated[str | None, plan_options.learner_of(AGENTS)] = None,
     profile: plan_options.Profile = "",
     steps: Annotated[int | None, typer.Option(min=1, help="Environment steps of each seed.")] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="The same in episodes of full length.")] = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import numpy as np
 import typer
 
-from quantd.daemon.cli.command import Command, Json, one_of
+from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import needs, note
 from quantd.daemon.cli.learn import plan_options
 from quantd.daemon.cli.learn.plan_options import plan_of, signals
@@ -54,15 +54,7 @@ class Luck:
 
 def tune_plan(
     plan: plan_options.PlanFile = None,
-    agent: Annotated[
-        str | None,
-        typer.Option(
-            parser=one_of(AGENTS),
-            metavar=f"[{'|'.join(AGENTS)}]",
-            help="The learner.",
-            show_default="the plan's, or ppo",
-        ),
-    ] = None,
+    agent: Annotated[str | None, plan_options.learner_of(AGENTS)] = None,
     profile: plan_options.Profile = "",
     trials: Annotated[
         int, typer.Option("--n-trials", min=1, help="Number of trials, those of earlier sittings included.")
@@ -122,7 +114,7 @@ def tune_plan(
         sitting = tune(search, folder, where, _TrialLines(bar), courses.append, fresh=fresh)
         market = markets_of(base).validation
         luck = luck_of([row.score for row in sitting.rows], market.last - market.first)
-        notes = _notes(search, sitting, luck, equal_weight(market, made.market).score)
+        notes = _notes(search, sitting, luck, equal_weight(market, made.market).performance.sharpe)
         files = study_files.write(folder, opened(search, folder), search, sitting, notes)
     if as_json:
         print_json(_document(folder, search, sitting, luck, files, bool(stops)))

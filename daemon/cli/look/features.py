@@ -93,7 +93,7 @@ def _row(each: Feature) -> dict[str, Any]:
         indicator = None  # growth over a window; the indicator is a difference of prices
     found = INDICATORS[indicator] if indicator else None
     made_by = found.make if found else about.make
-    source = f"{made_by.__module__}.{made_by.__qualname__.split('.<')[0]}"
+    source = f"{made_by.__module__}.{made_by.__qualname__}".partition(".<")[0]
     return {
         "name": each.name, "group": about.group, "samples": each.lookback, "bars": node.first + 1, "every": each.every,
         "across": each.across, "words": about.words,

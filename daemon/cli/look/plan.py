@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from quantd.daemon.cli.client import running
+from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.output import local, print_json, say, table
 from quantd.daemon.cli.places import place
@@ -18,11 +18,7 @@ from quantd.daemon.views.preview import PlanNow, plan_now
 
 def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
     where = place(config, state, sets)
-    daemon = running(where)
-    if daemon is not None:
-        document = daemon.get("/api/v1/plan")
-    else:
-        document = msgspec.to_builtins(_plan_at_rest(config, state, sets))
+    document = document_of(where, "/api/v1/plan", lambda: _plan_at_rest(config, state, sets))
     if as_json:
         print_json(document)
         return

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from quantd.daemon.cli.client import running
+from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
@@ -70,10 +70,8 @@ def write_report(
 
 def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> Standing:
     """The present state of the newest run, from its daemon or from its journal."""
-    daemon = running(where)
-    if daemon is None:
-        return standing_of(at_rest(config, state, sets)[0].state)
-    return msgspec.convert(daemon.get("/api/v1/risk/standing"), Standing)
+    found = document_of(where, "/api/v1/risk/standing", lambda: standing_of(at_rest(config, state, sets)[0].state))
+    return msgspec.convert(found, Standing)
 
 
 COMMAND: Final = Command("Look", 80, write_report)

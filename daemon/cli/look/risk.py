@@ -9,7 +9,7 @@ import typer
 
 from quantd.adapters.calendars import UnknownCalendar
 from quantd.adapters.feeds.errors import FeedError
-from quantd.daemon.cli.client import running
+from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import local, print_json, say, table
@@ -33,13 +33,10 @@ def risk(
     symbol: Annotated[str | None, typer.Option(help="Headroom of one symbol.")] = None,
     as_json: Json = False,
 ) -> None:
+    query = urlencode({name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None})
+    path = f"/api/v1/risk{f'?{query}' if query else ''}"
     where = place(config, state, sets)
-    daemon = running(where)
-    if daemon is not None:
-        query = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
-        document = daemon.get(f"/api/v1/risk{'?' + urlencode(query) if query else ''}")
-    else:
-        document = msgspec.to_builtins(_risk_at_rest(config, state, sets, agent, symbol))
+    document = document_of(where, path, lambda: _risk_at_rest(config, state, sets, agent, symbol))
     if as_json:
         print_json(document)
         return
@@ -55,8 +52,8 @@ def _risk_at_rest(config: Path, state: Path | None, sets: Sets, agent: str | Non
         number, columns = named(shell.state, agent, symbol)
     except Unknown as why:
         raise Failure(str(why), USAGE) from None
-    book, now = Book(shell.state, number), instant_text(shell.ts)
-    return risk_now(shell.state, book, agent or "house", run, shell.ts, now, list(book.rooms(columns)))
+    book = Book(shell.state, number)
+    return risk_now(shell.state, book, run, shell.ts, list(book.rooms(columns)))
 
 
 def _risk_recorded(where: Place, why: str) -> RiskNow:

@@ -2,20 +2,7 @@
 
 from typing import Final
 
-from quantd.daemon.cli.command import CONFIG_FILE, Agent, Command, ConfigFile, Json, Mqtt, Reason, Sets, State
-from quantd.daemon.cli.operate.switch import switch
+from quantd.daemon.cli.command import Command
+from quantd.daemon.cli.operate.switch import action_of
 
-
-def reduce(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
-    reason: Reason = "",
-    agent: Agent = "",
-    mqtt: Mqtt = "",
-    as_json: Json = False,
-) -> None:
-    switch("reduce", config, state, sets, reason=reason, agent=agent, mqtt=mqtt, as_json=as_json)
-
-
-COMMAND: Final = Command("Operate", 20, reduce)
+COMMAND: Final = Command("Operate", 20, action_of("reduce", "symbol"))

@@ -3,6 +3,6 @@
 from typing import Final
 
 from quantd.daemon.cli.command import Command
-from quantd.daemon.cli.operate.switch import with_symbol
+from quantd.daemon.cli.operate.switch import action_of
 
-COMMAND: Final = Command("Operate", 30, with_symbol("resume"))
+COMMAND: Final = Command("Operate", 30, action_of("resume"))

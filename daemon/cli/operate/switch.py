@@ -1,6 +1,7 @@
 """Sends the commands of `quantd halt`, `reduce`, `resume` and `flatten`: for the house, an agent or a symbol."""
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import typer
@@ -49,8 +50,8 @@ def switch(
     answer(as_json, done, *lines)
 
 
-def with_symbol(name: Name) -> Callable[..., None]:
-    """The action of `quantd halt` and `quantd resume`."""
+def action_of(name: Name, *omitted: str) -> Callable[..., None]:
+    """The action of a command, without the parameters `omitted`."""
 
     def action(
         config: ConfigFile = CONFIG_FILE,
@@ -64,4 +65,7 @@ def with_symbol(name: Name) -> Callable[..., None]:
     ) -> None:
         switch(name, config, state, sets, reason=reason, agent=agent, symbol=symbol, mqtt=mqtt, as_json=as_json)
 
+    every = signature(action)
+    offered = [each for each in every.parameters.values() if each.name not in omitted]
+    setattr(action, "__signature__", every.replace(parameters=offered))  # noqa: B010 - typer reads it
     return action

@@ -18,7 +18,7 @@ from quantd.daemon.config.mistakes import dotted, shown, without_password
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.worker import Apart
 from quantd.risk.limits import catalogue
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.exit_codes import CONFIG, DONE
 from quantd.trading.orders import money_text, price_text
 

@@ -177,13 +177,18 @@ def _policies(config: Config, assembly: Any) -> Iterator[Check]:
             yield Check("policy", not fault, f"{who}: {fault or 'loads; two calls decide the same'}")
 
 
+def free_space(folder: Path) -> tuple[Path, int]:
+    """(the folder, or the nearest existing one above it, its free space in MiB)."""
+    there = folder if folder.exists() else next(p for p in folder.resolve().parents if p.exists())
+    free = os.statvfs(there)
+    return there, free.f_bavail * free.f_frsize // 2**20
+
+
 def _folder(where: Place, token: str) -> Check:
     folder = where.folder
-    there = folder if folder.exists() else next(p for p in folder.resolve().parents if p.exists())
+    there, megabytes = free_space(folder)
     if not os.access(there, os.W_OK):
         return Check("state", False, f"{folder}: cannot be written; name another with --state")
-    free = os.statvfs(there)
-    megabytes = free.f_bavail * free.f_frsize // 2**20
     if megabytes < 100:
         return Check("state", False, f"{folder}: {megabytes} MiB are free; a run halts when the disk is full")
     if found := [loose_text(*each) for each in loose(folder, token)]:

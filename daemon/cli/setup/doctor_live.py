@@ -19,7 +19,7 @@ from quantd.daemon.assembly.parts import Parts, market_of, parts_of
 from quantd.daemon.assembly.sinks import lacking_secrets
 from quantd.daemon.cli.client import named
 from quantd.daemon.cli.places import Place
-from quantd.daemon.cli.setup.doctor_checks import Check
+from quantd.daemon.cli.setup.doctor_checks import Check, free_space
 from quantd.daemon.cli.setup.rehearsal import Post, Tried, alert, deliveries, kill_switch
 from quantd.daemon.cli.stopped_run import started
 from quantd.daemon.commands.api_token import loose, loose_text
@@ -132,9 +132,7 @@ async def _withdrawal(parts: Parts) -> Check:
 
 
 def _disk(where: Place) -> Check:
-    there = where.folder if where.folder.exists() else next(p for p in where.folder.resolve().parents if p.exists())
-    free = os.statvfs(there)
-    megabytes = free.f_bavail * free.f_frsize // 2**20
+    there, megabytes = free_space(where.folder)
     text = f"{megabytes:,} MiB are free at {there}"
     enough = megabytes >= FREE_MB
     return Check("disk", enough, text if enough else f"{text}; a live run needs {FREE_MB:,}")

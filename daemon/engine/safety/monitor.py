@@ -14,9 +14,8 @@ from quantd.daemon.engine.safety.monitor_state import Corridor
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context
-from quantd.risk.limits.values import Portfolio, Values, standing, standings
+from quantd.risk.limits.values import Portfolio, Values, held_values, standing, standings
 from quantd.risk.monitor.levels import QUIET, Crossing, observe
-from quantd.risk.monitor.watched import held_values
 from quantd.risk.pretrade.gate import Account, Verdict
 from quantd.risk.screen import Screen, screen
 from quantd.risk.switch import STATE_LIMITS, Switch, losses, quiet

@@ -70,13 +70,9 @@ class Curves:
             for k, (name, book, own) in enumerate(zip(agents, self.books, after, strict=True))
         ]
 
-    def start(self, since: int) -> int:
-        """The first index of the span, or of a year when the span is shorter."""
-        return span_start(self.ts, since)
-
     def drawdown(self, since: int) -> list[tuple[int, float]]:
         fall = drawdowns(compounded(self.returns))[1:]
-        begin = self.start(since)
+        begin = span_start(self.ts, since)
         return list(zip(self.ts[begin:].tolist(), fall[begin:].tolist(), strict=True))
 
 
@@ -120,8 +116,8 @@ def _flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:
 
 def span_of(
     name: str,
-    ts: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-    returns: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    ts: NDArray[np.int64],
+    returns: Floats,
     alerts: Sequence[tuple[int, str]],
     since: int,
     until: int,

@@ -10,11 +10,11 @@ from math import isfinite, sqrt
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.read_models import Alert, Booking, RiskPoint, SwitchMove
 from quantd.daemon.assembly.parts import rate_of
 from quantd.daemon.config import Agent, Config, digest
 from quantd.daemon.config.agent_tables import MANUAL
@@ -46,12 +46,12 @@ from quantd.daemon.views.report.curves import (
     spans_of,
     thin,
 )
-from quantd.daemon.views.risk_measures import Metrics, metrics_of
+from quantd.daemon.views.risk_measures import metrics_of
 from quantd.daemon.views.shortfall import Costed, Slices, by_symbol, shortfalls
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Planned, Valued
+from quantd.trading.effects import Planned
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.orders import money_text
@@ -85,298 +85,277 @@ def report(
     until: int = 0,
     slices: Slices | None = None,
 ) -> Report:
-    """The report of (since, until], in ns; until 0 is everything. `feed` is the digest of the market data.
+    """The report of (since, until], in ns UTC; until 0 is everything. `feed` is the digest of the market data.
 
     Raises ValueError when the run has no sample in that span.
     """
-    until = until or 2**63 - 1
-    every = [p for p in reader.equity() if p.ts <= until]
-    points = [p for p in every if p.ts > since]
-    if not points:
-        raise ValueError("the run has no sample in this span")
-    last_ts = points[-1].ts
-    unknown: dict[str, str] = {}
-    present = standing if standing is not None and last_ts <= standing.ts and standing.ts <= until else None
-    if present is None:
-        why = (
-            "the run's state is unavailable"
-            if standing is None
-            else f"the span ends on {instant_text(last_ts)[:10]}, before the run's last sample"
+    return _Figures(reader, config, standing, since, until or 2**63 - 1).report(kind, feed, slices)
+
+
+class _Figures:
+    """The records of one span of a run, and the sections of its report."""
+
+    def __init__(self, reader: Reader, config: Config, standing: Standing | None, since: int, until: int) -> None:
+        self.reader, self.config, self.since, self.until = reader, config, since, until
+        self.every = [p for p in reader.equity() if p.ts <= until]
+        self.points = [p for p in self.every if p.ts > since]
+        if not self.points:
+            raise ValueError("the run has no sample in this span")
+        self.last_ts = self.points[-1].ts
+        self.unknown: dict[str, str] = {}
+        """Name of a missing part -> its reason."""
+        self.present = standing if standing is not None and self.last_ts <= standing.ts <= until else None
+        if standing is None:
+            self.unknown["assessment"] = "the run's state is unavailable"
+        elif self.present is None:
+            until_text = instant_text(self.last_ts)[:10]
+            self.unknown["assessment"] = f"the span ends on {until_text}, before the run's last sample"
+        self.alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
+        self.moves = [m for m in reader.switches() if since < m.ts <= until]
+        self.plans = [d.plan for d in reader.decisions(since=since + 1) if d.plan.ts <= until]
+        self.records = [r for r in reader.risk() if r.ts <= until]
+        self.names = [agent.name for agent in config.agents]
+        self.own_closes = standing.own_closes if standing is not None else {}
+        calendars = {each.calendar for each in reader.run.universe.instruments} | {reader.run.universe.calendar}
+        if standing is None and len(calendars) > 1:
+            self.unknown["own_closes"] = "the run's state is unavailable: returns are at last known prices"
+        self.bookings = reader.bookings()
+        entries, more = reader.sampled()[: len(self.every)], self.own_closes.get("", ())
+        self.curves = Curves(self.every, entries, self.names, self.bookings, reader.capital(), more)
+        self.begin = span_start(self.curves.ts, since)
+        self.risk_free, self.sharpe_definition = self._risk_free(self.curves.ts)
+
+    def report(self, kind: str, feed: str, slices: Slices | None) -> Report:
+        reader, since, until = self.reader, self.since, self.until
+        refused, cut = reasons(self.plans)
+        house = self.present.house if self.present is not None else None
+        weights = _weights(house)
+        levels = [(a.ts, a.level) for a in reader.alerts()]
+        shadows = [self._shadow(table) for table in self.config.shadows]
+        return Report(
+            header=self._header(kind, feed),
+            equity=thin([(p.ts, p.equity_micro / MICRO) for p in self.every[self.begin :]]),
+            drawdown=thin(self.curves.drawdown(since)),
+            spans=spans_of(self.curves, levels, since, self.last_ts, self.risk_free),
+            limits=self._limits(),
+            metrics=metrics_of(house) if house is not None else None,
+            assessment=house,
+            symbols=weights,
+            sectors=_sectors(weights, reader),
+            alerts_by_level=counted(a.level for a in self.alerts),
+            alerts_by_kind=counted(a.kind for a in self.alerts),
+            alerts_by_agent=counted(a.agent or "house" for a in self.alerts),
+            last_alerts=self.alerts[-LAST_ALERTS:],
+            switches=self.moves,
+            orders=counted(o.state for o in reader.orders(since=since + 1) if o.ts <= until),
+            refused=refused,
+            cut=cut,
+            shortfall=self._shortfall(slices),
+            var_backtest=self._backtest(),
+            agents=[*map(self._agent, range(len(self.names))), *(part for part in shadows if part is not None)],
+            unknown=self.unknown,
+            house=self._house(),
+            income=self._income(),
         )
-        unknown["assessment"] = why
-    alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
-    moves = [m for m in reader.switches() if since < m.ts <= until]
-    plans = [d.plan for d in reader.decisions(since=since + 1) if d.plan.ts <= until]
-    records = [r for r in reader.risk() if r.ts <= until]
-    names = [agent.name for agent in config.agents]
-    more = standing.own_closes if standing is not None else {}
-    calendars = {each.calendar for each in reader.run.universe.instruments} | {reader.run.universe.calendar}
-    if standing is None and len(calendars) > 1:
-        unknown["own_closes"] = "the run's state is unavailable: returns are at last known prices"
-    bookings = reader.bookings()
-    curves = Curves(every, reader.sampled()[: len(every)], names, bookings, reader.capital(), more.get("", ()))
-    free, definition = _risk_free(config, curves.ts, unknown)
-    refused, cut = reasons(plans)
-    house = present.house if present is not None else None
-    weights = _weights(house)
-    return Report(
-        header=_header(kind, reader, config, points, feed, present, OWN_CLOSES if more else "", definition),
-        equity=thin([(p.ts, p.equity_micro / MICRO) for p in every[curves.start(since) :]]),
-        drawdown=thin(curves.drawdown(since)),
-        spans=spans_of(curves, alerts_of(reader), since, last_ts, free),
-        limits=_limits(records, every, since, present),
-        metrics=metrics_of(house) if house is not None else None,
-        assessment=house,
-        symbols=weights,
-        sectors=_sectors(weights, reader),
-        alerts_by_level=counted(a.level for a in alerts),
-        alerts_by_kind=counted(a.kind for a in alerts),
-        alerts_by_agent=counted(a.agent or "house" for a in alerts),
-        last_alerts=alerts[-LAST_ALERTS:],
-        switches=moves,
-        orders=counted(o.state for o in reader.orders(since=since + 1) if o.ts <= until),
-        refused=refused,
-        cut=cut,
-        shortfall=_shortfall(reader, since, until, unknown, slices),
-        var_backtest=_backtest(curves, records, config, since, unknown),
-        agents=[
-            *(_agent(k, config, curves, plans, moves, alerts, present, since, free) for k in range(len(config.agents))),
-            *(
-                part
-                for table in config.shadows
-                if (part := _shadow(config, table, reader, alerts, since, until, more.get(table.name, ()))) is not None
-            ),
-        ],
-        unknown=unknown,
-        house=_house(reader, config, curves, since, until, unknown),
-        income=_income([b for b in bookings if since < b.ts <= until]),
-    )
 
+    def _income(self) -> dict[str, str]:
+        found: dict[str, Decimal] = {}
+        for each in self.bookings:
+            if self.since < each.ts <= self.until and each.kind not in FLOWS:
+                found[each.kind] = found.get(each.kind, Decimal(0)) + Decimal(each.amount)
+        return {kind: str(amount) for kind, amount in sorted(found.items())}
 
-def _income(bookings: Sequence[Booking]) -> dict[str, str]:
-    found: dict[str, Decimal] = {}
-    for each in bookings:
-        if each.kind not in FLOWS:
-            found[each.kind] = found.get(each.kind, Decimal(0)) + Decimal(each.amount)
-    return {kind: str(amount) for kind, amount in sorted(found.items())}
+    def _risk_free(self, ts: NDArray[np.int64]) -> tuple[RiskFree, str]:
+        """(annual risk-free rate of the return to each sample, definition of the Sharpe ratio).
 
+        The rate is NaN when the file of [account] cash_rate cannot be read.
+        """
+        days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight belongs to the day before
+        try:
+            rate = rate_of(self.config, int(days[0]))
+        except FeedError as why:
+            self.unknown.setdefault("sharpe", str(why))
+            return np.full(len(ts), np.nan), SHARPE_DEFINITION
+        if rate is None:
+            return RISK_FREE_ANNUAL, SHARPE_DEFINITION
+        return rate.rate.earned(days) * PERIODS_PER_YEAR, sharpe_definition(rate.rate.words)
 
-def _risk_free(config: Config, ts: NDArray[np.int64], unknown: dict[str, str]) -> tuple[RiskFree, str]:
-    """(annual risk-free rate of the return to each sample, definition of the Sharpe ratio).
-
-    The rate is NaN when the file of [account] cash_rate cannot be read.
-    """
-    days = (ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight belongs to the day before
-    try:
-        rate = rate_of(config, int(days[0]))
-    except FeedError as why:
-        unknown["sharpe"] = str(why)
-        return np.full(len(ts), np.nan), SHARPE_DEFINITION
-    if rate is None:
-        return RISK_FREE_ANNUAL, SHARPE_DEFINITION
-    return rate.rate.earned(days) * PERIODS_PER_YEAR, sharpe_definition(rate.rate.words)
-
-
-def _house(reader: Reader, config: Config, curves: Curves, since: int, until: int, unknown: dict[str, str]) -> House:
-    begin = curves.start(since)
-    moving = [own[begin:] for own in curves.agents if bool(own[begin:].any())]
-    alike = mean_correlation(moving, absolute=True) if len(curves.ts) - begin >= SAMPLES else float("nan")
-    if not isfinite(alike):
-        unknown["diversity"] = f"fewer than two agents with changes of equity, or fewer than {SAMPLES} samples"
-    names = [agent.name for agent in config.agents]
-    return House(
-        diversity=alike if isfinite(alike) else None,
-        trials=[
-            Trial(instant_text(t.ts), *t.names, t.promoted, t.why, t.measure, t.gain, t.p, t.alpha, t.look)
-            for t in reader.promotions(since=since + 1)
-            if t.ts <= until and t.look
-        ],
-        capital=[
-            CapitalMove(
-                instant_text(c.ts), c.method, c.why, *(_named(names, config, each) for each in (c.shares, c.target))
-            )
-            for c in reader.capital(since=since + 1)
-            if c.ts <= until and c.target
-        ],
-    )
-
-
-def _named(names: Sequence[str], config: Config, shares: Sequence[float]) -> dict[str, float]:
-    """Shares of the participating agents, by name; the book `manual` does not participate."""
-    return dict(zip([name for name in names if name != MANUAL], shares, strict=False))
-
-
-def _shadow(
-    config: Config,
-    table: Agent,
-    reader: Reader,
-    alerts: Sequence[Alert],
-    since: int,
-    until: int,
-    more: Sequence[Gain],
-) -> AgentPart | None:
-    """A shadow's section, from its own book; None before its first sample."""
-    points = [p for p in reader.shadow(table.name) if p.ts <= until]
-    if not points:
-        return None
-    ts = np.array([p.ts for p in points], dtype=np.int64)
-    equity = np.array([p.equity_micro / MICRO for p in points])
-    returns = returns_of(equity + gains_at(ts, more, 0), np.zeros(len(equity)))
-    free = _risk_free(config, ts, {})[0]
-    return _part(table, ts, equity, returns, points[-1].equity_micro, alerts, since, free, shadow=True)
-
-
-def _part(
-    table: Agent,
-    ts: NDArray[np.int64],
-    equity: Floats,
-    returns: Floats,
-    equity_micro: int,
-    alerts: Sequence[Alert],
-    since: int,
-    free: RiskFree,
-    *,
-    switches: Sequence[SwitchMove] = (),
-    limits: Sequence[LimitNow] = (),
-    metrics: Metrics | None = None,
-    shadow: bool = False,
-) -> AgentPart:
-    """The section of an agent or shadow, from its equity and returns at the samples `ts`."""
-    own = [a for a in alerts if a.agent == table.name]
-    begin = span_start(ts, since)
-    return AgentPart(
-        name=table.name,
-        policy=table.policy,
-        profile=table.profile or "",
-        equity=money_text(equity_micro),
-        span=span_of("this report", ts, returns, [(a.ts, a.level) for a in own], since, int(ts[-1]), free),
-        alerts=counted(a.kind for a in own),
-        switches=list(switches),
-        limits=list(limits),
-        metrics=metrics,
-        curve=thin(list(zip(ts[begin:].tolist(), equity[begin:].tolist(), strict=True))),
-        shadow=shadow,
-    )
-
-
-def _shortfall(reader: Reader, since: int, until: int, unknown: dict[str, str], slices: Slices | None) -> list[Costed]:
-    """Implementation shortfall of the span's decisions; empty without decisions."""
-    if reader.records is None:
-        unknown["shortfall"] = "the journal is unavailable"
-        return []
-    found = shortfalls(reader, reader.records, since, slices)
-    if found.note:
-        unknown["delay"] = found.note
-    return by_symbol(found, since, until)
-
-
-def alerts_of(reader: Reader) -> list[tuple[int, str]]:
-    """(instant, level) of every alert of a run."""
-    return [(a.ts, a.level) for a in reader.alerts()]
-
-
-def _header(
-    kind: str,
-    reader: Reader,
-    config: Config,
-    points: Sequence[Valued],
-    feed: str,
-    present: Standing | None,
-    returns: str,
-    definition: str,
-) -> Header:
-    made = config.broker.costs()
-    costs = {name: getattr(made, name) for name in made.__struct_fields__ if name != "seed" and getattr(made, name)}
-    return Header(
-        kind=kind,
-        name=config.quantd.name,
-        run=reader.run.run,
-        mode=reader.run.mode,
-        first=instant_text(points[0].ts),
-        last=instant_text(points[-1].ts),
-        samples=len(points),
-        market=f"{config.feed.kind} {config.feed.path or ''} {config.feed.interval_ns // 1_000_000_000}s bars".strip(),
-        symbols=reader.run.universe.symbols,
-        currency=reader.run.universe.currency,
-        benchmark=config.universe.benchmark,
-        costs=costs,
-        seed=config.broker.seed,
-        agents={a.name: f"{a.policy} (shadow)" if a.shadow else a.policy for a in config.seats},
-        config=digest(config),
-        feed=feed,
-        version=code_version(),
-        standing=instant_text(present.ts) if present is not None else "",
-        returns=returns,
-        sharpe_definition=definition,
-    )
-
-
-# ---- limits ------------------------------------------------------------------------------------------
-
-
-def _limits(
-    records: Sequence[RiskPoint], every: Sequence[Valued], since: int, present: Standing | None
-) -> list[LimitLine]:
-    """Every limit that was recorded or has a present value; the drawdown at each sample."""
-    now = {line.limit: line for line in present.limits} if present is not None else {}
-    histories: dict[str, list[tuple[int, LimitNow]]] = {}
-    for record in records:
-        for key, (value, bound) in record.measures.items():
-            if value is not None and bound is not None:
-                histories.setdefault(key, []).append((record.ts, limit_now(key, value, bound)))
-    if (most := histories.get("max_drawdown")) and most[-1][1].bound is not None:
-        histories["max_drawdown"] = [(p.ts, limit_now("max_drawdown", p.drawdown, most[-1][1].bound)) for p in every]
-    found = []
-    for key in sorted(now.keys() | histories.keys()):
-        history = histories.get(key, [])
-        inside = [each for each in history if each[0] > since]
-        used = [(line.use, ts, line.value) for ts, line in inside if line.use is not None]
-        if present is not None and key in now and (use := now[key].use) is not None:
-            used.append((use, present.ts, now[key].value))
-        worst = max(used, key=lambda each: each[0], default=None)
-        line = now.get(key) or history[-1][1]
-        shown = [(ts, each.use) for ts, each in history if each.use is not None]
-        found.append(
-            LimitLine(
-                limit=key,
-                words=line.words or key.replace("_", " "),
-                unit=line.unit,
-                value=line.value,
-                bound=line.bound,
-                use=line.use,
-                floor=line.floor,
-                worst=worst[2] if worst is not None else None,
-                worst_use=worst[0] if worst is not None else None,
-                worst_time=instant_text(worst[1]) if worst is not None else "",
-                records=len(inside),
-                history=thin([(ts, use) for ts, use in shown if isfinite(use)]),
-            )
+    def _house(self) -> House:
+        begin, since, until = self.begin, self.since, self.until
+        moving = [own[begin:] for own in self.curves.agents if bool(own[begin:].any())]
+        enough = len(self.curves.ts) - begin >= SAMPLES
+        alike = mean_correlation(moving, absolute=True) if enough else float("nan")
+        if not isfinite(alike):
+            self.unknown["diversity"] = f"fewer than two agents with changes of equity, or fewer than {SAMPLES} samples"
+        # the book `manual` has no share of the agents' capital
+        names = [name for name in self.names if name != MANUAL]
+        return House(
+            diversity=alike if isfinite(alike) else None,
+            trials=[
+                Trial(instant_text(t.ts), *t.names, t.promoted, t.why, t.measure, t.gain, t.p, t.alpha, t.look)
+                for t in self.reader.promotions(since=since + 1)
+                if t.ts <= until and t.look
+            ],
+            capital=[
+                CapitalMove(
+                    instant_text(c.ts),
+                    c.method,
+                    c.why,
+                    *(dict(zip(names, each, strict=False)) for each in (c.shares, c.target)),
+                )
+                for c in self.reader.capital(since=since + 1)
+                if c.ts <= until and c.target
+            ],
         )
-    return found
 
+    def _agent(self, number: int) -> AgentPart:
+        table = self.config.agents[number]
+        parts = [part for plan in self.plans for part in plan.agents if part.agent == number]
+        values: Mapping[str, tuple[float, float]] = parts[-1].values if parts else {}
+        found = self.present.agents.get(table.name) if self.present is not None else None
+        part = self._part(
+            table,
+            self.curves.ts,
+            self.curves.books[number],
+            self.curves.agents[number],
+            self.every[-1].books[number],
+            self.risk_free,
+        )
+        return replace(
+            part,
+            switches=[m for m in self.moves if m.who == table.name],
+            limits=[limit_now(key, value, bound) for key, (value, bound) in sorted(values.items())],
+            metrics=metrics_of(found) if found is not None else None,
+        )
 
-def _backtest(
-    curves: Curves, records: Sequence[RiskPoint], config: Config, since: int, unknown: dict[str, str]
-) -> VarBacktest | None:
-    """The VaR recorded at each sample against the return that followed."""
-    spec = getattr(config.risk, "var", None)
-    forecasts = [(r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None, None))[0] is not None]
-    if not forecasts:
-        unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or the history was too short"
-        return None
-    at = np.searchsorted([ts for ts, _ in forecasts], curves.ts, side="right") - 1
-    known = np.where(at >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[at], np.nan)
-    made = known[:-1] / sqrt(spec.horizon if spec is not None else 1)
-    begin = curves.start(since)  # at least a year: a week has too few samples
-    returns, made = curves.returns[1:][begin:], made[begin:]
-    samples = int(np.isfinite(made).sum())
-    if samples < SAMPLES:
-        unknown["var_backtest"] = f"{samples} samples have a recorded VaR; {SAMPLES} are needed"
-        return None
-    return backtest(returns, made, spec.confidence if spec is not None else 0.95)
+    def _shadow(self, table: Agent) -> AgentPart | None:
+        """A shadow's section, from its own book; None before its first sample."""
+        points = [p for p in self.reader.shadow(table.name) if p.ts <= self.until]
+        if not points:
+            return None
+        ts = np.array([p.ts for p in points], dtype=np.int64)
+        equity = np.array([p.equity_micro / MICRO for p in points])
+        more = gains_at(ts, self.own_closes.get(table.name, ()), 0)
+        returns = returns_of(equity + more, np.zeros(len(equity)))
+        part = self._part(table, ts, equity, returns, points[-1].equity_micro, self._risk_free(ts)[0])
+        return replace(part, shadow=True)
 
+    def _part(
+        self, table: Agent, ts: NDArray[np.int64], equity: Floats, returns: Floats, equity_micro: int, free: RiskFree
+    ) -> AgentPart:
+        """The section of an agent or shadow, from its equity and returns at the samples `ts`."""
+        own = [a for a in self.alerts if a.agent == table.name]
+        begin = span_start(ts, self.since)
+        return AgentPart(
+            name=table.name,
+            policy=table.policy,
+            profile=table.profile or "",
+            equity=money_text(equity_micro),
+            span=span_of("this report", ts, returns, [(a.ts, a.level) for a in own], self.since, int(ts[-1]), free),
+            alerts=counted(a.kind for a in own),
+            switches=[],
+            limits=[],
+            metrics=None,
+            curve=thin(list(zip(ts[begin:].tolist(), equity[begin:].tolist(), strict=True))),
+        )
 
-# ---- orders, switches, agents --------------------------------------------------------------------
+    def _shortfall(self, slices: Slices | None) -> list[Costed]:
+        """Implementation shortfall of the span's decisions; empty without decisions."""
+        if self.reader.records is None:
+            self.unknown["shortfall"] = "the journal is unavailable"
+            return []
+        found = shortfalls(self.reader, self.reader.records, self.since, slices)
+        if found.note:
+            self.unknown["delay"] = found.note
+        return by_symbol(found, self.since, self.until)
+
+    def _header(self, kind: str, feed: str) -> Header:
+        run, config, made = self.reader.run, self.config, self.config.broker.costs()
+        costs = {name: getattr(made, name) for name in made.__struct_fields__ if name != "seed" and getattr(made, name)}
+        bars = f"{config.feed.kind} {config.feed.path or ''} {config.feed.interval_ns // 1_000_000_000}s bars"
+        return Header(
+            kind=kind,
+            name=config.quantd.name,
+            run=run.run,
+            mode=run.mode,
+            first=instant_text(self.points[0].ts),
+            last=instant_text(self.last_ts),
+            samples=len(self.points),
+            market=bars.strip(),
+            symbols=run.universe.symbols,
+            currency=run.universe.currency,
+            benchmark=config.universe.benchmark,
+            costs=costs,
+            seed=config.broker.seed,
+            agents={a.name: f"{a.policy} (shadow)" if a.shadow else a.policy for a in config.seats},
+            config=digest(config),
+            feed=feed,
+            version=code_version(),
+            standing=instant_text(self.present.ts) if self.present is not None else "",
+            returns=OWN_CLOSES if self.own_closes else "",
+            sharpe_definition=self.sharpe_definition,
+        )
+
+    def _limits(self) -> list[LimitLine]:
+        """Every limit that was recorded or has a present value; the drawdown at each sample."""
+        present, every = self.present, self.every
+        now = {line.limit: line for line in present.limits} if present is not None else {}
+        histories: dict[str, list[tuple[int, LimitNow]]] = {}
+        for record in self.records:
+            for key, (value, bound) in record.measures.items():
+                if value is not None and bound is not None:
+                    histories.setdefault(key, []).append((record.ts, limit_now(key, value, bound)))
+        if (most := histories.get("max_drawdown")) and most[-1][1].bound is not None:
+            histories["max_drawdown"] = [
+                (p.ts, limit_now("max_drawdown", p.drawdown, most[-1][1].bound)) for p in every
+            ]
+        found = []
+        for key in sorted(now.keys() | histories.keys()):
+            history = histories.get(key, [])
+            inside = [each for each in history if each[0] > self.since]
+            used = [(line.use, ts, line.value) for ts, line in inside if line.use is not None]
+            if present is not None and key in now and (use := now[key].use) is not None:
+                used.append((use, present.ts, now[key].value))
+            worst = max(used, key=lambda each: each[0], default=None)
+            line = now.get(key) or history[-1][1]
+            shown = [(ts, each.use) for ts, each in history if each.use is not None]
+            found.append(
+                LimitLine(
+                    limit=key,
+                    words=line.words or key.replace("_", " "),
+                    unit=line.unit,
+                    value=line.value,
+                    bound=line.bound,
+                    use=line.use,
+                    floor=line.floor,
+                    worst=worst[2] if worst is not None else None,
+                    worst_use=worst[0] if worst is not None else None,
+                    worst_time=instant_text(worst[1]) if worst is not None else "",
+                    records=len(inside),
+                    history=thin([(ts, use) for ts, use in shown if isfinite(use)]),
+                )
+            )
+        return found
+
+    def _backtest(self) -> VarBacktest | None:
+        """The VaR recorded at each sample against the return that followed."""
+        spec, records, curves = getattr(self.config.risk, "var", None), self.records, self.curves
+        forecasts = [
+            (r.ts, r.measures["var"][0]) for r in records if r.measures.get("var", (None, None))[0] is not None
+        ]
+        if not forecasts:
+            self.unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or the history was too short"
+            return None
+        at = np.searchsorted([ts for ts, _ in forecasts], curves.ts, side="right") - 1
+        known = np.where(at >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[at], np.nan)
+        made = known[:-1] / sqrt(spec.horizon if spec is not None else 1)
+        # at least a year: a week has too few samples
+        returns, made = curves.returns[1:][self.begin :], made[self.begin :]
+        samples = int(np.isfinite(made).sum())
+        if samples < SAMPLES:
+            self.unknown["var_backtest"] = f"{samples} samples have a recorded VaR; {SAMPLES} are needed"
+            return None
+        return backtest(returns, made, spec.confidence if spec is not None else 0.95)
 
 
 def reasons(plans: Sequence[Planned]) -> tuple[dict[str, int], dict[str, int]]:
@@ -393,36 +372,6 @@ def reasons(plans: Sequence[Planned]) -> tuple[dict[str, int], dict[str, int]]:
             for k in np.flatnonzero(wish != got).tolist():
                 (refused if got[k] == 0 else cut)[reason_name(int(why[k]))] += 1
     return dict(refused.most_common()), dict(cut.most_common())
-
-
-def _agent(
-    number: int,
-    config: Config,
-    curves: Curves,
-    plans: Sequence[Planned],
-    moves: Sequence[SwitchMove],
-    alerts: Sequence[Alert],
-    present: Standing | None,
-    since: int,
-    free: RiskFree,
-) -> AgentPart:
-    table = config.agents[number]
-    parts = [part for plan in plans for part in plan.agents if part.agent == number]
-    values: Mapping[str, tuple[float, float]] = parts[-1].values if parts else {}
-    found = present.agents.get(table.name) if present is not None else None
-    return _part(
-        table,
-        curves.ts,
-        curves.books[number],
-        curves.agents[number],
-        curves.every[-1].books[number],
-        alerts,
-        since,
-        free,
-        switches=[m for m in moves if m.who == table.name],
-        limits=[limit_now(key, value, bound) for key, (value, bound) in sorted(values.items())],
-        metrics=metrics_of(found) if found is not None else None,
-    )
 
 
 def _weights(house: Assessment | None) -> dict[str, float]:

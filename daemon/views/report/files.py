@@ -1,6 +1,5 @@
 """Report files in the state folder: written atomically, with the newest of each kind retained."""
 
-import os
 import re
 from pathlib import Path
 from typing import Final
@@ -9,6 +8,7 @@ import msgspec
 
 from quantd.daemon.views.report.contents import Report
 from quantd.daemon.views.report.page import page
+from quantd.models.artifacts.folder import replace_file
 
 KEPT: Final = 120
 """Retained reports of each kind."""
@@ -36,18 +36,8 @@ def keep(folder: Path, job: str, report: Report) -> Path:
 
 def write(path: Path, report: Report) -> None:
     """Writes the page to `path` and its figures beside it as JSON."""
-    whole(path, page(report).encode())
-    whole(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
-
-
-def whole(path: Path, data: bytes) -> None:
-    """Replaces a file atomically."""
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    replace_file(path, page(report).encode())
+    replace_file(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
 
 
 def prune(place: Path, kind: str) -> None:

@@ -1,10 +1,11 @@
 """The plan of a training: read from TOML over the defaults of its learner, changed by dotted keys."""
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Final, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +21,6 @@ from quantd.models.market.vector_env import Kind
 from quantd.models.networks.transformer import Layout
 from quantd.models.observation import sight as sights
 from quantd.models.observation.sight import SightSpec
-from quantd.models.training.plans.toml_lines import line_of
 from quantd.trading.cash_rate import HIGHEST, LOWEST
 from quantd.trading.execution import Costs
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -28,6 +28,9 @@ from quantd.trading.instruments import NANO, usual_lot_nano
 
 Table = dict[str, Any]
 """A table as parsed from TOML."""
+
+_HEADER: Final = re.compile(r"^\s*\[+\s*([^\]]+?)\s*\]+")
+_KEY: Final = re.compile(r"^\s*([A-Za-z0-9_.\"'-]+)\s*=")
 
 
 class PlanError(ExplainedError, ValueError):
@@ -142,7 +145,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds {list(self.seeds)}: one or more, each once, from 0 on")
         record = learners()[self.agent]
-        if not record.is_plan(self.learner):
+        if type(self.learner) is not record.plan:
             raise ValueError(f"learner {type(self.learner).__name__} for agent {self.agent}")
         if self.market.kind not in record.kinds:
             raise ValueError(f"market.kind {self.market.kind}: {self.agent} takes {' or '.join(record.kinds)}")
@@ -214,7 +217,7 @@ def parsed(text: str, where: str) -> Plan:
         return _over(plan, table)
     except PlanError as error:
         key = str(error).split(" ", 1)[0].rstrip(":")
-        line = line_of(text, key)
+        line = _line_of(text, key)
         raise PlanError(f"{where}:{line}: {error}" if line else f"{where}: {error}") from None
 
 
@@ -258,7 +261,6 @@ def described(plan: Plan) -> dict[str, object]:
 
 
 def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
-    """Return `plan` with a table of changes."""
     table: Table = msgspec.to_builtins(plan)
     if changes.get("agent", plan.agent) != plan.agent:
         raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
@@ -303,6 +305,26 @@ def _named(name: str, error: msgspec.ValidationError, value: object) -> str:
         value = value.get(part, "") if isinstance(value, dict) else ""
     shown = "" if isinstance(value, dict) or value == "" else f" = {value!r}"
     return f"{key}{shown}: {what[:1].lower()}{what[1:]}"
+
+
+def _line_of(text: str, key: str) -> int:
+    """Return the line, from 1, of the dotted `key` or of its nearest parent in the text; 0 when there is none."""
+    found: dict[str, int] = {}
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.match(line):
+            table = str(header[1]).replace('"', "")
+            found.setdefault(table, number)
+        elif entry := _KEY.match(line):
+            key_here = str(entry[1]).replace('"', "")
+            found.setdefault(f"{table}.{key_here}" if table else key_here, number)
+    parts = key.split(".")
+    for length in range(len(parts), 0, -1):
+        name = ".".join(parts[:length])
+        at = found.get(name) or next((n for known, n in found.items() if known.startswith(f"{name}.")), 0)
+        if at:
+            return at
+    return 0
 
 
 def _meant(word: str, known: Mapping[str, object]) -> str:

@@ -19,6 +19,7 @@ from quantd.models.market.simulator import USUAL_COSTS
 from quantd.models.market.walk import Walk, walk
 from quantd.models.training.plans.plan import DataPlan, MarketPlan, restored
 from quantd.strategies.policies import POLICIES
+from quantd.trading.ports import Policy
 from quantd.trading.statistics import PERIODS_PER_YEAR, SHARPE_DEFINITION, Performance, performance, sharpe_definition
 
 WARMUP: Final = 500
@@ -83,11 +84,10 @@ def evaluate(
     panel = read_panel(files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate)
     rows = Split("window", first, last).rows(panel.day_ns)
 
-    def walked(name: str) -> Walk:
-        of = policy if name == "" else POLICIES[name]({})
+    def walked(of: Policy) -> Walk:
         return walk(of, panel, rows, costs=account.costs, capital=account.capital, lot=account.lots(panel.symbols))
 
-    own, equal = walked(""), walked("equal_weight")
+    own, equal = walked(policy), walked(POLICIES["equal_weight"]({}))
     inside = sum(int(panel.day_ns[row]) + DAY_NS <= policy.trained_until_ns for row in rows)
     return Evaluated(
         policy=performance(own.equity, PERIODS_PER_YEAR, own.risk_free_annual),

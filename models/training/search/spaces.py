@@ -17,14 +17,9 @@ def suggest(space: Space, draw: "Trial") -> dict[str, Value]:
     return {name: _one(name, where, draw) for name, where in space.items()}
 
 
-def value(where: Between | OneOf, drawn: float | int | str) -> Value:
-    """Return the plan's value of a stored one."""
-    return widths(drawn) if isinstance(drawn, str) else drawn
-
-
-def widths(text: str) -> tuple[int, ...]:
-    """Return the layer widths of a text: (256, 128) for "256-128"."""
-    return tuple(int(part) for part in text.split("-"))
+def value(drawn: float | int | str) -> Value:
+    """Return the plan's value of a drawn one: the layer widths (256, 128) for "256-128"."""
+    return tuple(map(int, drawn.split("-"))) if isinstance(drawn, str) else drawn
 
 
 def dump(space: Space) -> str:
@@ -41,7 +36,7 @@ def _one(name: str, where: Between | OneOf, draw: "Trial") -> Value:
     if isinstance(where, OneOf):
         drawn = draw.suggest_categorical(name, where.values)
         assert isinstance(drawn, int | str)
-        return value(where, drawn)
+        return value(drawn)
     if where.whole:
         return draw.suggest_int(name, int(where.low), int(where.high), log=where.log)
     return draw.suggest_float(name, where.low, where.high, log=where.log)

@@ -4,7 +4,6 @@ The test part is sealed in the markets of trials. A study is one SQLite file. In
 trial draws from its own generator, so that one worker continues as if uninterrupted.
 """
 
-import fcntl
 import math
 import shutil
 import sqlite3
@@ -24,6 +23,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import event
 
+from quantd.models.artifacts.folder import locked
 from quantd.models.history.panel_files import file_digest
 from quantd.models.learners.record import Space, learners
 from quantd.models.training.plans.plan import Plan, described, replaced
@@ -322,13 +322,8 @@ def tune(
 def alone(folder: Path) -> Iterator[None]:
     """Lock a folder against other searches. Raises StudyError where another one runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "study.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StudyError(
-                f"{folder}: another quantd tune is at work there; wait for it, or give another --out"
-            ) from None
+    fault = StudyError(f"{folder}: another quantd tune is at work there; wait for it, or give another --out")
+    with locked(folder / "study.lock", fault):
         yield
 
 

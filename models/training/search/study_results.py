@@ -46,7 +46,7 @@ def rows_of(study: optuna.Study, space: Space, number: int | None = None) -> tup
             tuple(trial.user_attrs.get(SCORES, ())),
             int(trial.user_attrs.get(STEPS, 0)),
             float(trial.user_attrs.get(SECONDS, math.nan)),
-            {name: value(where, trial.params[name]) for name, where in space.items() if name in trial.params},
+            {name: value(trial.params[name]) for name in space if name in trial.params},
             str(trial.user_attrs.get(REASON, "")),
         )
         for trial in study.get_trials(deepcopy=False)

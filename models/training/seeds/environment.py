@@ -49,10 +49,7 @@ class Ground:
     @property
     def scale(self) -> Scale | None:
         """The current scaling; None without normalisation."""
-        if self._env is self.accounts:
-            return None
-        running = self.normalised.observations
-        return Scale(running.mean.clone(), running.deviation().clone())
+        return None if self._env is self.accounts else self.normalised.scale
 
     def reset(self, seed: int | None = None) -> Tensor:
         return self._env.reset(seed)

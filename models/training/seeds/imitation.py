@@ -11,6 +11,7 @@ from torch import Tensor
 from quantd.models.history.panel import Panel
 from quantd.models.learners.cloning import CloningPlan, clone
 from quantd.models.learners.distributions import uniform
+from quantd.models.learners.on_policy import OnPolicy
 from quantd.models.learners.record import Algorithm, learners
 from quantd.models.market.tensors import grid
 from quantd.models.market.walk import walk
@@ -18,7 +19,6 @@ from quantd.models.observation.sight import SightSpec, features_of
 from quantd.models.observation.table import observe
 from quantd.models.training.plans.plan import MarketPlan, Plan, PlanError
 from quantd.models.training.seeds.environment import Ground
-from quantd.models.training.seeds.learner import Recurrent
 from quantd.models.training.seeds.markets import Markets
 from quantd.strategies.policies import POLICIES, nearest
 from quantd.trading.market import Floats
@@ -83,7 +83,7 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
     Raises PlanError.
     """
 
-    if not learners()[plan.agent].imitates or not isinstance(learner, Recurrent):
+    if not learners()[plan.agent].imitates or not isinstance(learner, OnPolicy):
         able = ", ".join(each.name for each in learners().values() if each.imitates)
         raise PlanError(f"clone = {plan.clone!r}: {plan.agent} cannot imitate; these can: {able}")
     rows = range(markets.train.first, markets.train.last + 1)
@@ -95,13 +95,13 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
         raise PlanError(f"clone = {plan.clone!r}: {error}") from None
     # a learner will not hold to the last bit what the teacher held: what it makes of other books must not be left to
     # chance
-    seen, done = torch.cat([seen, _other_books(seen, plan.sight, learner.agent.random)]), torch.cat([done, done])
+    seen, done = torch.cat([seen, _other_books(seen, plan.sight, learner.random)]), torch.cat([done, done])
     if plan.normalise:
         ground.normalised.observations.add(seen)
         seen = ground.normalised.scale.of(seen)
     usual = CloningPlan()
     passes = max(1, math.ceil(UPDATES * usual.minibatch / len(seen)))
-    return clone(learner.agent, seen, done, msgspec.structs.replace(usual, epochs=passes))
+    return clone(learner, seen, done, msgspec.structs.replace(usual, epochs=passes))
 
 
 def _other_books(seen: Tensor, spec: SightSpec, random: torch.Generator) -> Tensor:

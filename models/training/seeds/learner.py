@@ -6,7 +6,7 @@ from typing import Final, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Agent
+from quantd.models.learners.on_policy import OnPolicy
 from quantd.models.learners.record import Algorithm, LearnerPlan, State, learner_for
 from quantd.models.market.desks import Seat
 from quantd.models.market.normalisation import Scale
@@ -18,14 +18,6 @@ Policy = Callable[[Tensor, bool], Tensor]
 
 PASSING: Final = ("now.", "env.", "replay.")
 """Prefixes of state entries that a policy alone does not need."""
-
-
-@runtime_checkable
-class Recurrent(Protocol):
-    """A learner with a policy that may be recurrent: its `agent` acts by row until `started`."""
-
-    @property
-    def agent(self) -> Agent: ...
 
 
 @runtime_checkable
@@ -52,8 +44,8 @@ def policy_of(learner: Algorithm, scale: Scale | None, market: MarketPlan, symbo
 
     def acts(observation: Tensor, first: bool) -> Tensor:
         rows = observation if scale is None else scale.of(observation.float())
-        if isinstance(learner, Recurrent):
-            return learner.agent.act(rows, started=torch.tensor([first], device=rows.device))
+        if isinstance(learner, OnPolicy):
+            return learner.act(rows, started=torch.tensor([first], device=rows.device))
         return learner.act(rows)
 
     return acts

@@ -186,7 +186,7 @@ class _Course:
             policy_of(self.learner, scale, self.plan.market, self.markets.symbols),
             self.markets.validation,
             self.plan.market,
-        ).score
+        ).performance.sharpe
         known = None if math.isnan(score) else score
         better = known is not None and (place.best_score is None or known > place.best_score)
         if better or not self._best:

@@ -27,15 +27,11 @@ class Walked(NamedTuple):
     """One account over one window."""
 
     performance: Performance
+    """After costs. Its Sharpe ratio, annualised, is the score of the policy; NaN where equity did not move."""
     turnover_annual: float
     """Traded value, both sides, over equity."""
     equity: Floats
     """float64[T] at closes."""
-
-    @property
-    def score(self) -> float:
-        """Annualised Sharpe ratio after costs; NaN where equity did not move."""
-        return self.performance.sharpe
 
 
 def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None = None) -> Walked:
@@ -77,17 +73,18 @@ def equal_weight(market: Market, of: MarketPlan) -> Walked:
     return evaluate(acts, market, of, "simplex")
 
 
-def result(policies: Sequence[Policy], chosen: int, market: Market, of: MarketPlan) -> Result:
-    """Return the results of the policies of several seeds; `chosen` is the number of the chosen one."""
-    walks = [evaluate(policy, market, of) for policy in policies]
-    best = walks[chosen]
-    sharpes = tuple(None if np.isnan(each.score) else each.score for each in walks)
-    return Result(best.performance, equal_weight(market, of).performance, best.turnover_annual, sharpes)
-
-
 def judge(plan: Plan, markets: Markets, policies: Sequence[Policy], chosen: int) -> dict[str, Result]:
-    """Evaluate all three parts. It opens the test part: callers count it, and change nothing afterwards."""
+    """Evaluate the policies of all seeds in all three parts; `chosen` is the number of the chosen policy.
+
+    It opens the test part: callers count it, and change nothing afterwards.
+    """
     test = plan.splits.test
     parts = {"train": markets.in_sample, "validation": markets.validation}
     parts["test"] = window_market(plan, test.first, test.last)
-    return {name: result(policies, chosen, market, plan.market) for name, market in parts.items()}
+    results = {}
+    for name, market in parts.items():
+        walks = [evaluate(policy, market, plan.market) for policy in policies]
+        sharpes = tuple(None if np.isnan(each.performance.sharpe) else each.performance.sharpe for each in walks)
+        equal, best = equal_weight(market, plan.market), walks[chosen]
+        results[name] = Result(best.performance, equal.performance, best.turnover_annual, sharpes)
+    return results

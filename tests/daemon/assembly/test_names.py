@@ -9,7 +9,7 @@ from quantd.adapters.calendars import ALWAYS_OPEN, names
 from quantd.daemon.assembly.names import COMMON, known_names, not_yet
 from quantd.daemon.config import ConfigError, read
 from quantd.daemon.live.connect import mistakes_of
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 
 BASE = """

@@ -187,7 +187,8 @@ async def test_a_memory_that_cannot_be_read_refuses_what_may_have_been_taken_and
 
 async def test_what_cannot_be_written_down_is_not_done_but_a_halt_is(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
-        (d.world.folder / FILE).with_suffix(".new").mkdir()
+        (d.world.folder / FILE).unlink(missing_ok=True)
+        (d.world.folder / FILE).mkdir()
         d.commands.received(d.payload("halt"), False)
         await d.answered(1)
         assert d.switch == HALT

@@ -7,19 +7,12 @@ import pytest
 
 from quantd.adapters.sinks.webhook import WebhookOptions
 from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import (
-    NOT_TRADING,
-    PROFILES,
-    Broker,
-    ConfigError,
-    Known,
-    digest,
-    flat,
-    read,
-)
+from quantd.daemon.config import ConfigError, Known, digest, flat, read
+from quantd.daemon.config.document import NOT_TRADING
 from quantd.daemon.config.keys import all_keys, document_of, keys_of, pattern_of
-from quantd.daemon.config.known import MIN_HISTORY, SHOCKS
-from quantd.risk.limits import profiles
+from quantd.daemon.config.known import MIN_HISTORY, PROFILES, SHOCKS
+from quantd.daemon.config.schema import Broker
+from quantd.risk.limits import catalogue
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.measures.stress import SHIPPED
 from quantd.trading.execution import Costs
@@ -460,7 +453,7 @@ def test_house_and_agents_share_their_limits():
 
 def test_the_names_that_the_checks_list_are_those_of_the_gate():
     assert Limits().min_history == MIN_HISTORY
-    assert set(profiles.PROFILES) == set(PROFILES)
+    assert set(catalogue.PROFILES) == set(PROFILES)
     assert set(SHIPPED) == set(SHOCKS)
 
 

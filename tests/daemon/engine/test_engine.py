@@ -15,8 +15,7 @@ from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.venue import busts, halts
 from quantd.daemon.engine.venue.reports import News
 from quantd.daemon.engine.venue.unknown import SENDINGS
-from quantd.risk.limits.catalogue import Limits, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import encode
 from quantd.trading.effects import Again, Booked, Cancel, Crossed, Filled, Planned, Publish, Query, Switched, Valued

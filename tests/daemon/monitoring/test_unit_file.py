@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quantd.daemon.assembly.names import known_names
-from quantd.daemon.config import SECRETS
+from quantd.daemon.config.overrides import SECRETS
 from tests.support.checkout import ROOT
 from tests.support.services import require
 

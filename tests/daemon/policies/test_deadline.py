@@ -9,7 +9,7 @@ import pytest
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.loading import load
 from quantd.daemon.policies.worker import Apart
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.effects import Publish
 from quantd.trading.ports import Policy
 from tests.support.engine import World, block, walk

@@ -19,7 +19,7 @@ from quantd.daemon.policies.loading import PolicyError, answer, load
 from quantd.daemon.policies.worker import Apart, Worker
 from quantd.daemon.policies.worker_messages import CALLS, MESSAGE_BYTES, VALUES
 from quantd.daemon.policies.worker_process import Caller, FarView
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 from quantd.trading.bars import FIELDS, BarRing
 from quantd.trading.effects import Ask

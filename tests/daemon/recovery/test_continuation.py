@@ -24,8 +24,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.records import Own
 from quantd.daemon.recovery.continuation import INTO
 from quantd.daemon.recovery.replay import saved_config
-from quantd.risk.limits.catalogue import Limits, Protective, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override
 from quantd.risk.switch import REDUCE
 from quantd.trading.codec import decode
 from quantd.trading.events import Carried, Operator, Started

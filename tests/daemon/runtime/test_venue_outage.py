@@ -9,7 +9,7 @@ from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.runtime.journal import Journal, fold
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import instants
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Effect, Publish

@@ -37,7 +37,7 @@ def world(house: Limits = HOUSE_LIMITS, days: int = 90) -> Shell:
 def report(shell: Shell, agent: str | None = None, symbol: str | None = None) -> tuple[Book, RiskNow]:
     number, columns = named(shell.state, agent, symbol)
     book = Book(shell.state, number)
-    return book, risk_now(shell.state, book, agent or "house", "run", shell.ts, "", list(book.rooms(columns)))
+    return book, risk_now(shell.state, book, "run", shell.ts, list(book.rooms(columns)))
 
 
 @pytest.mark.parametrize("agent", [None, "a0", "a1"])

@@ -9,6 +9,7 @@ from quantd.risk.limits.catalogue import (
     FIELDS,
     LIMIT_OF,
     LIMITS,
+    PROFILES,
     REASON_TEXT,
     Correlation,
     Limits,
@@ -18,7 +19,6 @@ from quantd.risk.limits.catalogue import (
     Tail,
     bound_of,
 )
-from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.pretrade.headroom import Figure
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.instruments import Instrument, Universe

@@ -7,8 +7,7 @@ from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.views.preview import PlanNow, plan_now
-from quantd.risk.limits.catalogue import override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, override
 from quantd.trading.execution import Costs
 from tests.support.minutes import Minutes, at, drift, minutes
 

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.views.shortfall import NO_BARS, by_symbol, fold, of_order, of_whole
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Filled, Planned
 from quantd.trading.events import Action

@@ -14,7 +14,7 @@ PLAN = PpoPlan(hidden=(32,), horizon=16)
 def taught(env: RegimeBandit | RevertingPair, teacher: object, plan: PpoPlan = PLAN) -> tuple[Ppo, list[float]]:
     learner = Ppo(plan, env.observation_size, env.action_size, env.kind, 1)
     seen, targets = demonstrations(env, teacher, 64, seed=2)  # type: ignore[arg-type]
-    return learner, clone(learner.agent, seen, targets, CloningPlan(learning_rate=3e-3, minibatch=64))
+    return learner, clone(learner, seen, targets, CloningPlan(learning_rate=3e-3, minibatch=64))
 
 
 @pytest.mark.parametrize("simplex", ["softmax_gaussian", "dirichlet"])
@@ -48,12 +48,12 @@ def test_allocations_are_cloned_and_ppo_learns_on_from_them() -> None:
 def test_cloning_leaves_the_critics_head_and_the_spread_alone() -> None:
     env = RevertingPair("box", 32)
     learner = Ppo(PLAN, 1, 1, "box", 1)
-    critic = learner.agent.network.critic.weight.detach().clone()  # type: ignore[attr-defined]
-    spread = learner.agent.network.spread.detach().clone()
+    critic = learner.network.critic.weight.detach().clone()  # type: ignore[attr-defined]
+    spread = learner.network.spread.detach().clone()
     seen, targets = demonstrations(env, lambda o: torch.ones_like(o), 8, seed=2)
-    clone(learner.agent, seen, targets)
-    assert torch.equal(learner.agent.network.critic.weight, critic)  # type: ignore[attr-defined]
-    assert torch.equal(learner.agent.network.spread, spread)
+    clone(learner, seen, targets)
+    assert torch.equal(learner.network.critic.weight, critic)  # type: ignore[attr-defined]
+    assert torch.equal(learner.network.spread, spread)
 
 
 def test_demonstrations_follow_the_teacher_and_keep_what_it_did() -> None:
@@ -66,6 +66,6 @@ def test_demonstrations_follow_the_teacher_and_keep_what_it_did() -> None:
 def test_targets_that_are_no_allocations_are_refused() -> None:
     learner = Ppo(PLAN, 3, 3, "discrete", 1)
     with pytest.raises(ValueError, match="int64"):
-        clone(learner.agent, torch.eye(3), torch.eye(3))
+        clone(learner, torch.eye(3), torch.eye(3))
     with pytest.raises(ValueError, match="3 observations and 2 targets"):
-        clone(learner.agent, torch.eye(3), torch.zeros(2, dtype=torch.int64))
+        clone(learner, torch.eye(3), torch.zeros(2, dtype=torch.int64))

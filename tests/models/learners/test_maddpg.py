@@ -80,15 +80,15 @@ def ready(plan: MaddpgPlan, env: CooperativeSplit | RevertingPair, seed: int = 3
     """A learner with a memory, before its first update."""
     made = Maddpg(plan, env.observation_size, env.action_size, env.kind, seed)
     made.learn(env, plan.warmup, on)
-    assert made.course.updates <= 1
-    replay = made.course._replay
+    assert made.updates <= 1
+    replay = made._replay
     assert replay is not None
     return made, replay
 
 
 def test_a_critics_slope_reaches_its_own_agents_actor_alone() -> None:
     made, replay = ready(SMALL, CooperativeSplit(desks=4, agents=2))
-    batch = replay.sample(16, made.course.random)
+    batch = replay.sample(16, made.random)
     for who in range(2):
         said = made.network.forward(made.views.each(batch.state)).detach().requires_grad_()
         worth = made.critics.judge(made.critics.read(batch.state), made.own_acts(said, batch.action))
@@ -118,7 +118,7 @@ def test_with_one_agent_an_update_is_that_of_ddpg() -> None:
     plan = msgspec.structs.replace(SMALL, agents=1, warmup=100, train_every=1000)
     made, replay = ready(plan, RevertingPair("box", batch=4))
     random = torch.Generator().manual_seed(0)
-    random.set_state(made.course.random.get_state())
+    random.set_state(made.random.get_state())
     batch = replay.sample(16, random)
     before = {name: vector.clone() for name, vector in made._vectors.items()}
 
@@ -160,7 +160,7 @@ def test_the_named_default_has_the_rates_tau_and_noise_that_are_asked_for() -> N
     made = Maddpg(plan, 3, 4, "simplex", 1)
     found = []
     for steps in (0, plan.warmup, plan.warmup + plan.noise_steps // 2, plan.warmup + plan.noise_steps, 10**9):
-        made.course.steps = steps
+        made.steps = steps
         found.append(made.noise)
     assert found == pytest.approx([0.2, 0.2, 0.125, 0.05, 0.05])
 
@@ -170,7 +170,7 @@ def test_what_is_explored_is_an_allocation_as_far_from_the_policys_as_noise_says
     made = Maddpg(msgspec.structs.replace(SMALL, agents=1), 5, 4, kind, 1)  # type: ignore[arg-type]
     seen = torch.randn((4000, 5), generator=torch.Generator().manual_seed(1))
     uniform, greedy = made.explore(seen), made.act(seen)
-    made.course.steps = SMALL.warmup
+    made.steps = SMALL.warmup
     noisy = made.explore(seen)
     for action in (uniform, greedy, noisy):
         if kind == "simplex":
@@ -293,12 +293,12 @@ def test_onnx_runtime_gives_every_agents_weights(network: str) -> None:
     plan = MaddpgPlan(agents=3, network=network, transformer=TINY, layout=LAYOUT)  # type: ignore[arg-type]
     made = Maddpg(plan, SIGHT.size(3), 4, "simplex", 1)
     with torch.no_grad():
-        made.network.vector.add_(torch.randn(made.network.vector.shape, generator=made.course.random) * 0.2)
+        made.network.vector.add_(torch.randn(made.network.vector.shape, generator=made.random) * 0.2)
     for number, actor in enumerate(made.policy_networks().networks):
         graph = Graph()
         graph.readout(actor.write(graph, "observation", f"seat{number}."), made.family.readout)
         session = onnxruntime.InferenceSession(graph.model("seat", {"observation": SIGHT.size(3)}, {"weights": 4}))
-        for row in torch.randn((5, 1, SIGHT.size(3)), generator=made.course.random):
+        for row in torch.randn((5, 1, SIGHT.size(3)), generator=made.random):
             (weights,) = session.run(None, {"observation": row.numpy()})
             np.testing.assert_allclose(weights[0], made.act(row)[number].numpy(), atol=1e-5)
 

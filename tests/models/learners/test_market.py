@@ -39,4 +39,4 @@ def test_training_in_the_market_resumes_to_the_same_bits(plan: PpoPlan | A2cPlan
     for name, value in wanted.items():
         same = torch.equal(value, state[name]) if isinstance(value, Tensor) else value == state[name]  # type: ignore[arg-type]
         assert same, name
-    assert not torch.equal(half.agent.network.vector, whole.agent.network.vector)
+    assert not torch.equal(half.network.vector, whole.network.vector)

@@ -64,11 +64,11 @@ def test_reports_come_as_often_as_said_and_stop_when_told(learner: str, monkeypa
     made, env = short(learner, 1)
     made.learn(env, 10_000, listen)
     assert [report.steps for report in told] == [100, 200, 300]
-    assert made.course.steps == 300
+    assert made.steps == 300
     # from step 50 on, one for every 4
-    assert made.course.updates == (300 - 50) // 4
+    assert made.updates == (300 - 50) // 4
     # in four environments 75 steps each, three episodes of 20 and a part
-    assert made.course.episodes == sum(report.episodes for report in told) == 12
+    assert made.episodes == sum(report.episodes for report in told) == 12
     assert all(math.isfinite(report.mean_return) and report.steps_per_s > 0 for report in told)
     assert made.state()["episodes"] == 12
 
@@ -104,6 +104,6 @@ def test_before_the_first_update_no_loss_is_reported() -> None:
     made = Dqn(DqnPlan(hidden=(8,), warmup=10_000_000), env.observation_size, env.action_size, env.kind, 1)
     told: list[Report] = []
     made.learn(env, 2 * env.batch, lambda report: bool(told.append(report)))
-    assert made.course.updates == 0
+    assert made.updates == 0
     assert told[-1].losses
     assert all(math.isnan(value) for value in told[-1].losses.values())

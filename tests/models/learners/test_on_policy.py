@@ -145,7 +145,7 @@ def small(name: str, seed: int, steps: int = 1280) -> Ppo | A2c:
 
 
 def digest(name: str, seed: int) -> str:
-    return sha256(small(name, seed).agent.network.vector.numpy().tobytes()).hexdigest()
+    return sha256(small(name, seed).network.vector.numpy().tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -153,7 +153,7 @@ def test_resumed_training_gives_the_same_bits_as_training_in_one_go(name: str) -
     whole = small(name, 3).state()
     half = small(name, 3, 640)
     kept = half.state()
-    assert half.agent.steps == 640
+    assert half.steps == 640
     env = DriftingAsset("simplex", 8)
     resumed = learner_of(SMALL[name], env, 77)
     resumed.load(kept)
@@ -220,7 +220,7 @@ def test_a_policy_moves_at_most_by_its_step_and_not_at_all_where_the_ratio_is_be
 
 def test_discrete_policies_give_their_probabilities_and_others_say_that_they_have_none() -> None:
     learner = learner_of(SMALL["ppo"], DriftingAsset("discrete", 8), 1)
-    learner.agent.network.vector.add_(0.1 * torch.randn(learner.agent.network.vector.shape))
+    learner.network.vector.add_(0.1 * torch.randn(learner.network.vector.shape))
     chances = learner.probabilities(torch.randn(6, 5))
     torch.testing.assert_close(chances.sum(1), torch.ones(6))
     assert float(chances.std(0).max()) > 0.001

@@ -49,7 +49,7 @@ def test_the_peers_network_is_ours() -> None:
     plan = PpoPlan(horizon=8, minibatch=32)
     peer, mine = peer_of(plan, env, 1), trained(plan, env, 1, 32)
     count = sum(each.numel() for each in peer.policy.parameters())
-    assert count == mine.agent.network.vector.numel()
+    assert count == mine.network.vector.numel()
 
 
 def test_the_peer_is_given_the_last_observation_of_an_episode_that_a_time_limit_cut() -> None:

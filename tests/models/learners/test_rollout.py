@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantd.models.learners.on_policy import Agent, NetworkPlan
+from quantd.models.learners.ppo import Ppo, PpoPlan
 from quantd.models.learners.rollout import Rollout, advantages, episode_returns
 from quantd.models.market.vector_env import Kind, Step
 from tests.support.examples import examples
@@ -45,8 +45,8 @@ class Recorder:
         return self.answers[-1]
 
 
-def agent_of(kind: Kind, plan: NetworkPlan | None = None, size: int = 2, actions: int = 3) -> Agent:
-    return Agent(plan or NetworkPlan(hidden=(8,)), size, actions, kind, seed=5)
+def agent_of(kind: Kind, plan: PpoPlan | None = None, size: int = 2, actions: int = 3) -> Ppo:
+    return Ppo(plan or PpoPlan(hidden=(8,)), size, actions, kind, seed=5)
 
 
 @pytest.mark.parametrize("kind", ["discrete", "simplex", "box"])
@@ -128,7 +128,7 @@ def test_returns_of_episodes_are_sums_of_their_rewards(seed: int, length: int, c
 
 def test_a_recurrent_network_begins_each_episode_without_memory() -> None:
     env = RegimeBandit("discrete", batch=3, length=4)
-    agent = agent_of("discrete", NetworkPlan(network="lstm", hidden=(8,)), 3)
+    agent = agent_of("discrete", PpoPlan(network="lstm", hidden=(8,)), 3)
     rollout = Rollout(env, 10)
     now = rollout.collect(env, agent.network, agent.family, agent.enter(env), agent.random)
     fresh = agent.network.begin(3)
@@ -143,7 +143,7 @@ def test_a_recurrent_network_begins_each_episode_without_memory() -> None:
     torch.testing.assert_close(heads.actor[9], actor)
 
 
-def carry_before(agent: Agent, rollout: Rollout, row: int) -> Tensor:
+def carry_before(agent: Ppo, rollout: Rollout, row: int) -> Tensor:
     carry = rollout.carry
     for t in range(row):
         _, carry = agent.network.act(rollout.observation[t], carry * ~rollout.started[t].unsqueeze(1))
@@ -154,7 +154,7 @@ def test_an_environment_without_a_kept_place_is_refused_one() -> None:
     env = RevertingPair("box", batch=2)
     agent = agent_of("box", size=1, actions=1)
     agent.enter(env)
-    state = agent.state({})
+    state = agent.state()
     assert any(name.startswith("env.") for name in state)
     other = agent_of("box", size=1, actions=1)
     other.load(state)

@@ -27,8 +27,7 @@ from quantd.models.market.paths import episodes, simulate
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import market_of
 from quantd.models.observation.table import observe
-from quantd.risk.limits.catalogue import override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, override
 from quantd.trading.cash_rate import CashRate
 from quantd.trading.effects import Ask, Effect, Valued
 from quantd.trading.events import Decided, Event

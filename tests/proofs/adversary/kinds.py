@@ -5,8 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.risk.limits.catalogue import DAY_NS, Correlation, Limits, Tail, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import DAY_NS, PROFILES, Correlation, Limits, Tail, override
 from quantd.risk.pretrade.gate import HALT, REDUCE, RUN
 from tests.proofs.adversary.arena import Arena, Gate, Tally, real_gate
 from tests.proofs.adversary.judge import use_of

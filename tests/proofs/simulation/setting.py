@@ -8,8 +8,7 @@ from msgspec import structs
 
 from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.runtime.timeline import Item, sample_ticks, timeline, with_due
-from quantd.risk.limits.catalogue import Limits, Protective, Tail, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, Tail, override
 from quantd.trading.events import Action, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, Instrument, Universe

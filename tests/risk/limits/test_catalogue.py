@@ -14,6 +14,7 @@ from quantd.risk.limits.catalogue import (
     EXTRA,
     FIELDS,
     LIMITS,
+    PROFILES,
     Correlation,
     Limits,
     Liquidity,
@@ -28,7 +29,6 @@ from quantd.risk.limits.catalogue import (
     tightest,
     value_of,
 )
-from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.limits.record import Bounds, Limit, Refusal
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade.gate import Account, gate

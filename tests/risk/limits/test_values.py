@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.risk.limits.case import SLACK, Account
-from quantd.risk.limits.catalogue import Correlation, Limits, Stress, Tail, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Correlation, Limits, Stress, Tail, override
 from quantd.risk.limits.values import Portfolio, Values, standing, standings
 from quantd.risk.measures.portfolio import FEW
 from quantd.risk.measures.stress import Shock

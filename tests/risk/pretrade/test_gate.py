@@ -14,6 +14,7 @@ import quantd.risk.limits.context
 import quantd.risk.limits.kinds
 from quantd.risk.limits.catalogue import (
     DAY_NS,
+    PROFILES,
     REASON_TEXT,
     Correlation,
     Limits,
@@ -24,7 +25,6 @@ from quantd.risk.limits.catalogue import (
     Tail,
     override,
 )
-from quantd.risk.limits.profiles import PROFILES
 from quantd.risk.limits.values import standing
 from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.measures.stress import Shock

@@ -189,7 +189,7 @@ def _made_of(found: Scenarios) -> Iterator[str]:
         yield "deviation"
     yield from (f"reach-{m}" for m in sorted(found._reach))
     yield from (name for name in ("signed", "filtered") if name in vars(found))
-    spreads = {"sample": found._sample} | {name: vars(found).get(name) for name in ("shrunk", "weighted")}
+    spreads = {name: vars(found).get(name) for name in ("sample", "shrunk", "weighted")}
     for name, spread in spreads.items():
         if spread is not None:
             yield name

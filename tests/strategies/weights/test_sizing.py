@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from quantd.risk.measures.contributions import parametric
+from quantd.strategies.allocators.risk_parity import risk_budgets
 from quantd.strategies.weights.rebalancing import covariance_of
 from quantd.strategies.weights.sizing import (
     at_most,
@@ -17,7 +18,6 @@ from quantd.strategies.weights.sizing import (
     kelly_of_bets,
     kelly_of_moments,
     momentum_of,
-    risk_budgets,
     spread_out,
     volatility_factor,
     within,

@@ -93,8 +93,8 @@ def test_ctrl_c_ends_after_the_evaluation_and_says_how_to_go_on(place: Path) -> 
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "the same command goes on with the rest" in err
-    assert "1 broken off and tried again" in out
+    assert "the same command continues with the rest" in err
+    assert "1 interrupted and repeated" in out
     assert (place / "state/tuning/ppo/trials.csv").is_file()
     assert list((place / "state/tuning/ppo/under-way").rglob("step-*.json"))
 

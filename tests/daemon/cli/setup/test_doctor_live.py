@@ -18,8 +18,7 @@ from quantd.daemon.cli.setup.doctor_live import _client, _paper
 from quantd.daemon.cli.setup.rehearsal import alert, deliveries, kill_switch
 from quantd.daemon.config import Config, load, read
 from quantd.daemon.live.permission import FILE, Finding, doubt
-from quantd.risk.limits.catalogue import Limits, Rate, Tail, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, Rate, Tail, override
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.live.test_session import NOW as LIVE_NOW
 from tests.daemon.live.test_session import TEXT as SHADOW

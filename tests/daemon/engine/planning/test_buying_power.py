@@ -219,7 +219,7 @@ def test_risk_shows_it_and_room_names_it() -> None:
         made.shell.take(item)
     made.shell.run(said(made.shell.state, 5_000))
     state = made.shell.state
-    rows = {row.limit: row for row in risk_now(state, Book(state), "house", "run", 0, "", []).limits}
+    rows = {row.limit: row for row in risk_now(state, Book(state), "run", 0, []).limits}
     assert rows["buying_power"].bound == 5_000.0
     assert rows["buying_power"].value == 0.0
     assert "buying power" in rows["buying_power"].words

@@ -18,8 +18,7 @@ from quantd.daemon.engine.planning.parents import (
     vwap_lots,
 )
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.risk.limits.catalogue import Protective, Reason, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Protective, Reason, override
 from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Portion, Publish, Worked
 from quantd.trading.events import Action, Halted, Operator, Reports, Tick

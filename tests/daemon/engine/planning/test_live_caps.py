@@ -207,7 +207,7 @@ def test_limits_in_force_carry_the_allowance_into_the_journal() -> None:
 def test_risk_shows_each_with_its_own_words() -> None:
     made = world(Allowance(account_micro=CAP * MICRO, orders_per_day=9, ramp_days=10, ramp_from=0.5), days=5).run()
     state = made.shell.state
-    rows = {row.limit: row for row in risk_now(state, Book(state), "house", "run", 0, "", []).limits}
+    rows = {row.limit: row for row in risk_now(state, Book(state), "run", 0, []).limits}
     assert rows["max_account_notional"].words == "long and short value together, 105,000.00 at most"
     assert rows["ramp"].words == "gross exposure, ramp of a live start, session 5 of 10"
     assert rows["ramp"].bound == pytest.approx(0.7)

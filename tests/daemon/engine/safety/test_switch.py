@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine.snapshot import freeze, thaw
-from quantd.risk.limits.catalogue import Limits, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.effects import Cancel, Publish, Switched
 from quantd.trading.events import Condition, Flow, Operator, Tick

@@ -11,8 +11,7 @@ from msgspec import structs
 from quantd.daemon.engine.settings import AgentRules
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.stops.exits import order_exits
-from quantd.risk.limits.catalogue import Limits, Protective, Reason, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, Reason, override
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Protected, Publish

@@ -13,8 +13,7 @@ from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.engine.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.venue_stops import live_stops, reducing_lots
-from quantd.risk.limits.catalogue import Limits, Protective, override
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override
 from quantd.trading.effects import (
     Again,
     Ask,

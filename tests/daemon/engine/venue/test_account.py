@@ -7,8 +7,7 @@ import pytest
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.venue.account import entitled
-from quantd.risk.limits.catalogue import Limits
-from quantd.risk.limits.profiles import PROFILES
+from quantd.risk.limits.catalogue import PROFILES, Limits
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.effects import Booked, Planned, Publish
 from quantd.trading.events import Action, Correction, Flow, ForeignFound, Reconciled, Wished

@@ -143,7 +143,7 @@ def test_the_house_holds_what_its_seats_hold_together(groups: bool) -> None:
     size = desk.observation_size
     made = Maddpg(MaddpgPlan(agents=2, layout=Layout(1, size, 0)), size, 4, "simplex", 1)
     with torch.no_grad():
-        made.network.vector.add_(torch.randn(made.network.vector.shape, generator=made.course.random) * 0.3)
+        made.network.vector.add_(torch.randn(made.network.vector.shape, generator=made.random) * 0.3)
     market_plan = msgspec.structs.replace(default("maddpg", "lite").market, seats=seats)
     seen, held = desk.reset(), one.reset()
     desk.move(made.act(seen))

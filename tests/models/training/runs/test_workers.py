@@ -61,7 +61,7 @@ def trained(seed: int, tell: Callable[[Progress], bool]) -> tuple[float, bytes]:
     """A seed as `quantd train` fits it: its score and its weights."""
     settings = plan(steps=256, evaluate_every=128)
     fitted = fit(settings, markets_of(settings), seed, None, tell)
-    weights = fitted.learner.agent.network.vector  # type: ignore[union-attr]
+    weights = fitted.learner.network.vector  # type: ignore[union-attr]
     return fitted.score, weights.detach().numpy().tobytes()
 
 
@@ -155,7 +155,7 @@ def test_seeds_that_were_spread_are_taken_up_as_if_fitted_here(where: Executor, 
         read = fit(settings, markets, seed, tmp_path / str(seed), tell, resume=True)
         assert len(told) == 4, "it was fitted again"
         assert (read.score, read.step, read.ended) == (here.score, here.step, "end")
-        one, two = (each.learner.agent.network.vector.detach() for each in (here, read))  # type: ignore[union-attr]
+        one, two = (each.learner.network.vector.detach() for each in (here, read))  # type: ignore[union-attr]
         assert torch.equal(one, two)
 
 

@@ -57,7 +57,7 @@ def test_draws_stay_inside_and_reach_both_ends_of_a_range(agent: str) -> None:
     for name, where in learners()[agent].space.items():
         seen = [draw[name] for draw in draws]
         if isinstance(where, OneOf):
-            assert set(seen) == {spaces.value(where, each) for each in where.values}
+            assert set(seen) == {spaces.value(each) for each in where.values}
             continue
         assert all(isinstance(each, int if where.whole else float) for each in seen)
         bent = math.log if where.log else float

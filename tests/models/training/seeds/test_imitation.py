@@ -72,7 +72,7 @@ def test_a_ppo_that_was_taught_answers_as_its_teacher_on_later_days_and_learns_o
         return float((weights - wanted).abs().sum(1).mean())
 
     fresh = apart(learner.act((later - mean) / deviation))
-    clone(learner.agent, (seen - mean) / deviation, done, CloningPlan(epochs=60, learning_rate=3e-3))
+    clone(learner, (seen - mean) / deviation, done, CloningPlan(epochs=60, learning_rate=3e-3))
     cloned = apart(learner.act((later - mean) / deviation))
     equal = apart(torch.tensor([0.25, 0.25, 0.25, 0.25, 0.0]).expand_as(wanted))
     assert cloned < 0.08 < equal / 3

@@ -6,8 +6,8 @@ import pytest
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context
+from quantd.risk.limits.values import held_values
 from quantd.risk.measures.diversification import diversification
-from quantd.risk.monitor.watched import held_values
 from tests.support.risk_books import make_context
 
 ROWS = 80
