@@ -85,7 +85,6 @@ class CommandRefused(Exception):
 
 
 _decode = msgspec.json.Decoder(BusCommand).decode
-_encode = msgspec.json.Encoder().encode
 
 
 def canonical(topic: str, command: BusCommand) -> bytes:
@@ -104,12 +103,7 @@ def signed(
 ) -> bytes:
     """Return the payload of a command, as `quantd halt --mqtt` sends it."""
     bare = BusCommand(VERSION, id, ts, ts + for_s, name, reason, who, "", agent)
-    return _encode(msgspec.structs.replace(bare, signature=signature(key, topic, bare)))
-
-
-def answer_payload(answer: BusAnswer) -> bytes:
-    """Return the payload of an answer."""
-    return _encode(answer)
+    return msgspec.json.encode(msgspec.structs.replace(bare, signature=signature(key, topic, bare)))
 
 
 def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -> BusCommand:

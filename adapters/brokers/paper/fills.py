@@ -25,9 +25,9 @@ _PART_FILL, _LAST_FILL = int(Cause.PART_FILL), int(Cause.LAST_FILL)
 
 
 class Bar:
-    """One slice as the venue uses it. `room` are the lots left under the participation cap, by column."""
+    """One slice as the venue uses it. `left_lots` are the lots left under the participation cap, by column."""
 
-    __slots__ = ("fresh", "market", "open_nano", "room", "ts_event", "ts_open", "volume")
+    __slots__ = ("fresh", "left_lots", "market", "open_nano", "ts_event", "ts_open", "volume")
 
     def __init__(self, market: MarketSlice, with_volume: bool) -> None:
         block, t = market.block, market.row
@@ -37,7 +37,7 @@ class Bar:
         self.fresh: list[bool] | None = None if block.full[t] else block.fresh[t].tolist()
         self.open_nano: list[int] = block.open_nano[t].tolist()
         self.volume: list[float] = block.volume[t].tolist() if with_volume else []
-        self.room: dict[int, int] = {}
+        self.left_lots: dict[int, int] = {}
 
 
 class Fills:
@@ -77,7 +77,7 @@ class Fills:
             whole = total if total > 0 else -total
             wanted = whole - done
             if not plain:
-                wanted = self._room(column, wanted, bar)
+                wanted = self._within_volume(column, wanted, bar)
                 if not wanted:
                     continue
                 rate += self._extra_rate(resting, row, wanted, bar)
@@ -139,11 +139,11 @@ class Fills:
             if there and ts in days[column] and price > 0 and (price <= limit if buy else price >= limit):
                 yield row, price
 
-    def _room(self, column: int, wanted: int, bar: Bar) -> int:
+    def _within_volume(self, column: int, wanted: int, bar: Bar) -> int:
         """Take up to `wanted` lots from the bar's volume; returns their number."""
         if not self._needs_volume:
             return wanted
-        left = bar.room.get(column)
+        left = bar.left_lots.get(column)
         if left is None:
             volume = bar.volume[column]
             if self._costs.participation:
@@ -152,7 +152,7 @@ class Fills:
                 left = NEVER if volume > 0 else 0
         if wanted > left:
             wanted = left
-        bar.room[column] = left - wanted
+        bar.left_lots[column] = left - wanted
         return wanted
 
     def _extra_rate(self, resting: Resting, row: int, lots: int, bar: Bar) -> int:
