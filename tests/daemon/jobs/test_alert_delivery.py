@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from quantd.adapters.sinks.webhook import WebhookOptions, webhook
+from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
 from quantd.adapters.store.errors import StoreFailing
 from quantd.daemon.jobs import alert_delivery
 from quantd.daemon.jobs.alert_delivery import Delivery
@@ -40,7 +40,7 @@ class Desk:
     def __init__(self, kit: Kit, receiver: Receiver) -> None:
         self.kit = kit
         self.service = kit.service
-        sink = webhook(WebhookOptions(receiver.url, 1.0), {"webhook_key": KEY})
+        sink = Webhook(WebhookOptions(receiver.url, 1.0), {"webhook_key": KEY})
         self.delivery = Delivery(kit.service, kit.service._composer, "webhook", sink)
         self.counts = kit.service.sinks["webhook"]
 
