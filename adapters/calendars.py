@@ -64,7 +64,7 @@ class _Kept(Struct, frozen=True):
 
 
 def day_ns(day: date) -> int:
-    """00:00 UTC of `day` in ns: the label of a session."""
+    """Return 00:00 UTC of `day` in ns, by which a session is dated."""
     return (day - _EPOCH).days * DAY_NS
 
 

@@ -85,7 +85,6 @@ class CommandRefused(Exception):
 
 
 _decode = msgspec.json.Decoder(BusCommand).decode
-_encode = msgspec.json.Encoder().encode
 
 
 def canonical(topic: str, command: BusCommand) -> bytes:
@@ -104,12 +103,7 @@ def signed(
 ) -> bytes:
     """Return the payload of a command, as `quantd halt --mqtt` sends it."""
     bare = BusCommand(VERSION, id, ts, ts + for_s, name, reason, who, "", agent)
-    return _encode(msgspec.structs.replace(bare, signature=signature(key, topic, bare)))
-
-
-def answer_payload(answer: BusAnswer) -> bytes:
-    """Return the payload of an answer."""
-    return _encode(answer)
+    return msgspec.json.encode(msgspec.structs.replace(bare, signature=signature(key, topic, bare)))
 
 
 def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -> BusCommand:
@@ -121,7 +115,8 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
     try:
         command = _decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as why:
-        raise CommandRefused("form", _printable(str(why))) from None
+        text = "".join(c if c.isprintable() else "?" for c in str(why).replace("`", ""))
+        raise CommandRefused("form", text[:200]) from None
     for name, fits in (
         ("id", _ID.fullmatch(command.id)),
         ("who", command.who.isprintable() and _WHO.fullmatch(command.who)),
@@ -137,10 +132,6 @@ def authentic(key: str, topic: str, payload: bytes, *, retained: bool = False) -
     if command.v != VERSION:
         raise CommandRefused("version", f"v = {command.v}; this quantd knows {VERSION}", command)
     return command
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text.replace("`", ""))[:200]
 
 
 class Taken(Struct):

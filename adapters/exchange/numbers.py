@@ -4,6 +4,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Final
 
 from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.orders import quantity_text
 
 _ONE: Final = Decimal(1)
 
@@ -57,8 +58,7 @@ def lots_and_odd(text: object, lot_nano: int) -> tuple[int, str]:
 
 def text_of(value_nano: int) -> str:
     """Format nano-units as plain decimal text: 1500000000 -> "1.5"."""
-    whole, part = divmod(abs(value_nano), NANO)
-    return f"{'-' if value_nano < 0 else ''}{whole}.{part:09d}".rstrip("0").rstrip(".")
+    return quantity_text(value_nano, 1)
 
 
 def on_tick(price_nano: int, tick_nano: int, down: bool) -> int:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -127,8 +127,9 @@ class UrlDriver:
         engine = engine_at(url)
         self._mark = {"qmark": "?", "format": "%s", "pyformat": "%s"}[engine.dialect.paramstyle]
         lent = engine.raw_connection()
-        self._db: Any = lent.driver_connection
+        self._db = db = cast(Any, lent.driver_connection)
         lent.detach()  # a pool would log that it cannot return a broken connection; the store reports that itself
+        self.commit, self.rollback, self.close = db.commit, db.rollback, db.close
         self.dialect = engine.dialect.name
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> Any:
@@ -154,15 +155,6 @@ class UrlDriver:
 
     def missing(self) -> str:
         return ""  # the server is responsible for its files
-
-    def commit(self) -> None:
-        self._db.commit()
-
-    def rollback(self) -> None:
-        self._db.rollback()
-
-    def close(self) -> None:
-        self._db.close()
 
 
 Driver = SqliteDriver | UrlDriver

@@ -7,26 +7,26 @@ class StoreError(ExplainedError):
     """A store operation failed, and nothing of the batch was stored."""
 
 
-class StoreFull(StoreError):
+class StoreUnavailable(StoreError):
+    """An error that may pass: the same command can succeed later."""
+
+    exit_code = TRY_LATER
+
+
+class StoreFull(StoreUnavailable):
     """The disk is full. The same batch can be committed again once space is available."""
 
-    exit_code = TRY_LATER
 
-
-class StoreFailing(StoreError):
+class StoreFailing(StoreUnavailable):
     """A write failed for a reason other than space. The same batch can be tried again."""
-
-    exit_code = TRY_LATER
 
 
 class StoreDamaged(StoreError):
     """The data on disk differ from the written data. Restore a backup, or start afresh with `--fresh`."""
 
 
-class StoreLocked(StoreError):
+class StoreLocked(StoreUnavailable):
     """Another process writes to this state folder."""
-
-    exit_code = TRY_LATER
 
 
 class StoreVersion(StoreError):
@@ -35,13 +35,9 @@ class StoreVersion(StoreError):
     exit_code = CONFIG
 
 
-class Held(StoreError):
+class Held(StoreUnavailable):
     """Another process holds the lease of this account, or writes to this store."""
 
-    exit_code = TRY_LATER
 
-
-class Fenced(StoreError):
+class Fenced(StoreUnavailable):
     """Another process took the lease, for example during a suspension; this process can commit nothing more."""
-
-    exit_code = TRY_LATER

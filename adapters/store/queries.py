@@ -42,13 +42,11 @@ NEAR_ORDERS: Final = 1_000
 """Number of newest orders searched for ids similar to a mistyped one."""
 
 Row = TypeVar("Row", bound=SQLModel)
+Body = TypeVar("Body")
 
 _shares = msgspec.json.Decoder(list[tuple[int, int]])
 _books = msgspec.json.Decoder(list[int])
 _planned = msgspec.msgpack.Decoder(Planned)
-_capital = msgspec.json.Decoder(Reallocated)
-_promotion = msgspec.json.Decoder(Promotion)
-_valued = msgspec.json.Decoder(Valued)
 _measures = msgspec.json.Decoder(dict[str, tuple[float | None, float | None]])
 
 
@@ -136,18 +134,20 @@ class Reader:
 
     def capital(self, *, since: int = 0) -> list[Reallocated]:
         """Return the capital moves between agents."""
-        return [_capital.decode(row.body) for row in self._house("capital", HouseRow.ts >= since)]
+        return self._house("capital", Reallocated, since)
 
     def promotions(self, *, since: int = 0) -> list[Promotion]:
         """Return the comparisons of challengers with their champions."""
-        return [_promotion.decode(row.body) for row in self._house("promotion", HouseRow.ts >= since)]
+        return self._house("promotion", Promotion, since)
 
     def shadow(self, name: str, *, since: int = 0) -> list[Valued]:
         """Return the book of a shadow agent at its samples."""
-        return [_valued.decode(r.body) for r in self._house("shadow", HouseRow.ts >= since, HouseRow.agent == name)]
+        return self._house("shadow", Valued, since, HouseRow.agent == name)
 
-    def _house(self, kind: str, *conditions: bool) -> list[HouseRow]:
-        return self._rows(HouseRow, HouseRow.kind == kind, *conditions)
+    def _house(self, kind: str, of: type[Body], since: int, *conditions: bool) -> list[Body]:
+        rows = self._rows(HouseRow, HouseRow.kind == kind, HouseRow.ts >= since, *conditions)
+        decode = msgspec.json.Decoder(of).decode
+        return [decode(row.body) for row in rows]
 
     def decisions(self, *, last: int | None = None, since: int = 0, until: int = END) -> list[Decision]:
         """Return plans of rounds from `since` to `until`, follow-ups included."""

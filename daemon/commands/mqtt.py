@@ -22,7 +22,6 @@ from quantd.adapters.bus.commands import (
     BusCommand,
     CommandRefused,
     Taken,
-    answer_payload,
     authentic,
 )
 from quantd.daemon.commands.control import NotDone, operator
@@ -162,7 +161,7 @@ class MqttCommands:
         state = self._service.shell.state
         switch = state.switch_of(command.agent if command.agent in state.rules.names() else "")
         answer = BusAnswer(VERSION, command.id, command.command, command.agent, done, text, SWITCH[switch.state])
-        self._answer(answer_payload(answer))
+        self._answer(msgspec.json.encode(answer))
 
 
 def _read(file: Path, now_s: float) -> Taken:

@@ -5,17 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from quantd.adapters.brokers.alpaca.connection import Lost, Rest
-from quantd.adapters.brokers.alpaca.wire import (
-    Account,
-    Activity,
-    Garbled,
-    Order,
-    Position,
-    flow,
-    micro,
-    nano,
-    whole,
-)
+from quantd.adapters.brokers.alpaca.wire import Account, Activity, Garbled, Order, Position, flow, micro, nano, whole
 from quantd.adapters.brokers.order_log import Orders
 from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text

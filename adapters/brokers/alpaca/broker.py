@@ -13,11 +13,11 @@ import msgspec
 from quantd.adapters.brokers.alpaca import VENUE
 from quantd.adapters.brokers.alpaca.account import read_account, read_flows
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Lost, Rest
-from quantd.adapters.brokers.alpaca.market import pair_ticks, refuse_clock, refuse_universe, unlent
+from quantd.adapters.brokers.alpaca.market import refuse_clock, refuse_universe, unlent
 from quantd.adapters.brokers.alpaca.orders import Desk
 from quantd.adapters.brokers.alpaca.replacement import exchange
 from quantd.adapters.brokers.alpaca.stream import Connected, Stream
-from quantd.adapters.brokers.alpaca.wire import Account, Update, is_crypto
+from quantd.adapters.brokers.alpaca.wire import Account, Update, is_crypto, nano
 from quantd.adapters.brokers.errors import VenueError
 from quantd.adapters.brokers.venue import Login
 from quantd.trading.events import Condition
@@ -57,7 +57,7 @@ class Alpaca:
             found = f"the account is in {account.currency}, [universe] currency is {self._universe.currency}"
             wrong.append((found, f'set currency = "{account.currency}", or use another account'))
         assets, mistakes = await refuse_universe(self._rest, self._universe)
-        self._desk.ticks = pair_ticks(assets)
+        self._desk.ticks = {symbol: nano(each.price_increment) for symbol, each in assets.items() if is_crypto(symbol)}
         self._unlent, self._lent_asked = unlent(self._universe, assets), self._now()
         wrong += mistakes
         if wrong:

@@ -93,8 +93,3 @@ def unlent(universe: Universe, assets: dict[str, Asset]) -> tuple[int, ...]:
         for column, symbol in enumerate(universe.symbols)
         if (asset := assets.get(symbol)) is None or is_crypto(symbol) or not (asset.shortable and asset.easy_to_borrow)
     )
-
-
-def pair_ticks(assets: dict[str, Asset]) -> dict[str, int]:
-    """Price ticks of pairs, in nano-currency."""
-    return {symbol: nano(asset.price_increment) for symbol, asset in assets.items() if is_crypto(symbol)}

@@ -295,10 +295,7 @@ class Desk:
 
     def end(self, sent: Sent, cause: Cause, reason: str) -> Reports:
         """The end of an order that the venue never accepted."""
-        sent.ended = int(cause)
-        return Reports(
-            sent.sample, sent.n, self.now(), [sent.row], [0], [0], [0], [0], [int(cause)], self.settings.safe(reason)
-        )
+        return reports_of(sent, self.now(), cause, reason=self.settings.safe(reason))
 
 
 def is_open(order: Order) -> bool:

@@ -8,15 +8,7 @@ from msgspec import Struct
 
 from quantd.adapters.brokers.ccxt.connection import Line
 from quantd.adapters.brokers.ccxt.market import Markets
-from quantd.adapters.brokers.ccxt.wire import (
-    Unsupported,
-    cause,
-    execution_of,
-    history_of,
-    method,
-    reason,
-    since_ms,
-)
+from quantd.adapters.brokers.ccxt.wire import Unsupported, cause, execution_of, history_of, reason, since_ms
 from quantd.adapters.brokers.execution_log import Execution
 from quantd.adapters.brokers.order_log import Sent, reports_of
 from quantd.adapters.exchange.errors import Outcome, outcome
@@ -161,7 +153,7 @@ class OrderQueries:
         self._line = line
         self._bases = bases
         self._universe = universe
-        self._history = getattr(line.exchange, method(history_of(line.exchange.has)))
+        self._history = getattr(line.exchange, history_of(line.exchange.has))
 
     async def look(self, rows: Sequence[Sent]) -> dict[str, OrderStatus]:
         """The state by client id; an id that the exchange does not know is absent."""

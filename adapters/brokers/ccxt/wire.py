@@ -25,11 +25,6 @@ def history_of(has: dict[str, Any]) -> str:
     return next((name for name in HISTORIES if has.get(name) is True), "")
 
 
-def method(name: str) -> str:
-    """fetchClosedOrders -> fetch_closed_orders."""
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
-
-
 def execution_of(trade: dict[str, Any], lot_nano: int, currency: str, base: str) -> Execution:
     """Convert an execution. Its fee is in the currency or in `base`, the bought coin. Raises Unsupported."""
     fee = trade.get("fee") or {}

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.brokers.paper.fills import Fills
+from quantd.adapters.brokers.paper.fills import Bar, Fills
 from quantd.adapters.brokers.paper.orders import NEVER, Resting, accept
 from quantd.trading.events import Action, CancelReported, NotFound, Unknown
 from quantd.trading.execution import Costs
@@ -111,7 +111,7 @@ class Paper:
         self._seen = market
         if not self._resting:
             return ()
-        bar = self._fills.bar(market)
+        bar = Bar(market, self._costs.needs_volume)
         self._ts = bar.ts_event
         news: list[Reports] = []
         ends = False

@@ -25,9 +25,9 @@ _PART_FILL, _LAST_FILL = int(Cause.PART_FILL), int(Cause.LAST_FILL)
 
 
 class Bar:
-    """One slice as the venue uses it. `room` are the lots left under the participation cap, by column."""
+    """One slice as the venue uses it. `left_lots` are the lots left under the participation cap, by column."""
 
-    __slots__ = ("fresh", "market", "open_nano", "room", "ts_event", "ts_open", "volume")
+    __slots__ = ("fresh", "left_lots", "market", "open_nano", "ts_event", "ts_open", "volume")
 
     def __init__(self, market: MarketSlice, with_volume: bool) -> None:
         block, t = market.block, market.row
@@ -37,7 +37,7 @@ class Bar:
         self.fresh: list[bool] | None = None if block.full[t] else block.fresh[t].tolist()
         self.open_nano: list[int] = block.open_nano[t].tolist()
         self.volume: list[float] = block.volume[t].tolist() if with_volume else []
-        self.room: dict[int, int] = {}
+        self.left_lots: dict[int, int] = {}
 
 
 class Fills:
@@ -57,10 +57,6 @@ class Fills:
         self._plain = not (self._needs_volume or costs.slippage_noise)
         self._fixed = lowest(costs.fixed_rate, RATE_ONE) if self._plain else (costs.fixed_rate, RATE_ONE)
 
-    def bar(self, market: MarketSlice) -> Bar:
-        """Convert a slice."""
-        return Bar(market, self._needs_volume)
-
     def filled(self, resting: Resting, bar: Bar) -> Reports | None:
         """The fills of a basket on one bar, None without any; its rows are all of one kind.
 
@@ -75,18 +71,13 @@ class Fills:
         sym, signed, limits, cums = resting.sym, resting.lots, resting.worst_nano, resting.cum
         plain, (fixed, one) = self._plain, self._fixed
         commission, least = self._commission, self._costs.commission_min_micro
-        rows: list[int] = []
-        cum: list[int] = []
-        lots: list[int] = []
-        prices: list[int] = []
-        fees: list[int] = []
-        causes: list[int] = []
+        made: list[tuple[int, int, int, int, int, int]] = []
         for row, price in found:
             column, total, done, rate = sym[row], signed[row], cums[row], fixed
             whole = total if total > 0 else -total
             wanted = whole - done
             if not plain:
-                wanted = self._room(column, wanted, bar)
+                wanted = self._within_volume(column, wanted, bar)
                 if not wanted:
                     continue
                 rate += self._extra_rate(resting, row, wanted, bar)
@@ -96,14 +87,10 @@ class Fills:
             if least:
                 fee = _at_least(least, resting, row, fee)
             done = cums[row] = done + wanted
-            rows.append(row)
-            cum.append(done)
-            lots.append(wanted)
-            prices.append(price)
-            fees.append(fee)
-            causes.append(_LAST_FILL if done == whole else _PART_FILL)
-        if not rows:
+            made.append((row, done, wanted, price, fee, _LAST_FILL if done == whole else _PART_FILL))
+        if not made:
             return None
+        rows, cum, lots, prices, fees, causes = map(list, zip(*made, strict=True))
         if _LAST_FILL in causes:
             resting.keep([row for row in resting.open if cums[row] != abs(signed[row])])
         report = Reports(resting.sample, resting.n, ts, rows, cum, lots, prices, fees, causes)
@@ -133,7 +120,8 @@ class Fills:
                     price = stop
                 resting.triggered.append(row)
             if price > limit if buy else price < limit:
-                if not self._through(resting, row, bar):
+                low, high = bar.market.low.item(column), bar.market.high.item(column)
+                if until[row] < ts_event or not trades_through(limit, buy, low, high):
                     continue
                 price = limit
             yield row, price
@@ -151,20 +139,11 @@ class Fills:
             if there and ts in days[column] and price > 0 and (price <= limit if buy else price >= limit):
                 yield row, price
 
-    def _through(self, resting: Resting, row: int, bar: Bar) -> bool:
-        """Whether a bar that opened beyond a row's limit traded through it within the row's window."""
-        if resting.until[row] < bar.ts_event:
-            return False
-        column, market = resting.sym[row], bar.market
-        return trades_through(
-            resting.worst_nano[row], resting.lots[row] > 0, market.low.item(column), market.high.item(column)
-        )
-
-    def _room(self, column: int, wanted: int, bar: Bar) -> int:
+    def _within_volume(self, column: int, wanted: int, bar: Bar) -> int:
         """Take up to `wanted` lots from the bar's volume; returns their number."""
         if not self._needs_volume:
             return wanted
-        left = bar.room.get(column)
+        left = bar.left_lots.get(column)
         if left is None:
             volume = bar.volume[column]
             if self._costs.participation:
@@ -173,7 +152,7 @@ class Fills:
                 left = NEVER if volume > 0 else 0
         if wanted > left:
             wanted = left
-        bar.room[column] = left - wanted
+        bar.left_lots[column] = left - wanted
         return wanted
 
     def _extra_rate(self, resting: Resting, row: int, lots: int, bar: Bar) -> int:

@@ -7,11 +7,12 @@ from msgspec import Struct
 
 from quantd.trading.execution import split_row, split_stop
 from quantd.trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.sessions import DAY_NS
 
 NEVER: Final = 2**63 - 1
 """The end of a row that is good till cancelled."""
 
-LONGEST_BAR_NS: Final = 86_400_000_000_000
+LONGEST_BAR_NS: Final = DAY_NS
 """The longest bar: after it, every bar that opened before a cancel has arrived."""
 
 _ACCEPTED, _REJECTED = int(Cause.ACCEPTED), int(Cause.REJECTED)

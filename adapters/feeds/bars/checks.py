@@ -157,7 +157,7 @@ def _out_of_order(rows: Rows, good: Bools) -> Bools:
 
 
 def _longest_rise(values: list[int]) -> Bools:
-    """Return bool[n]: members of a longest non-decreasing subsequence (patience sorting: Aldous and Diaconis, 1999)."""
+    """Return bool[n]: a longest non-decreasing part of `values` (patience sorting: Aldous and Diaconis, 1999)."""
     tops: list[int] = []
     top_at: list[int] = []
     before: list[int] = []

@@ -164,7 +164,10 @@ class AlpacaBars:
                     column = self._universe.index.get(symbol)
                     if column is None:
                         raise SourceError(self.name, f"bars of {symbol}, which was not requested", again=False)
-                    found += [bar_of(bar, column, daily=daily) for bar in bars]
+                    for bar in bars:
+                        ts = instant_ns(bar.t, UTC)
+                        at = ts - ts % DAY_NS if daily else ts  # a daily bar gets its session's date
+                        found.append((at, column, bar.o, bar.h, bar.l, bar.c, bar.v))
         return whole(self.name, within(rows_of(found), start_ns, end_ns), self._universe.symbols, start_ns, end_ns)
 
     async def actions(self, start_ns: int, end_ns: int) -> list[ActionRow]:
@@ -233,12 +236,6 @@ def timeframe(length_ns: int) -> str:
         return f"{minutes // 60}Hour"
     what = f"it has no bars of {length_ns // NANO} s"
     raise SourceError("alpaca", what, 'Ask for "1m" to "59m", "1h" to "23h" or "1d"', again=False)
-
-
-def bar_of(bar: WireBar, column: int, *, daily: bool) -> Bar:
-    """Convert a bar: stamped with its session date if `daily`, else with its open."""
-    ts = instant_ns(bar.t, UTC)
-    return (ts - ts % DAY_NS if daily else ts), column, bar.o, bar.h, bar.l, bar.c, bar.v
 
 
 def iso(ns: int) -> str:

@@ -68,7 +68,7 @@ class HttpMapping:
     """The address and answers of one vendor.
 
     `url` may contain {symbol} {start} {end} {interval} {key}. `rows` is the dotted path to the list of bars (empty: the
-    document itself); {symbol} in it is the vendor's name. `ts`, `open` ... are dotted names of fields in a bar, or
+    whole answer); {symbol} in it is the vendor's name. `ts`, `open` ... are dotted names of fields in a bar, or
     positions ("0") if a bar is a list. With `columns` the fields are lists side by side. For an object of bars by
     stamp, `ts` is "@key".
 

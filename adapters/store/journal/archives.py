@@ -4,10 +4,10 @@ A file holds the rows with all their columns, so that the hash chain continues t
 BLAKE2b checksum in the format of `b2sum --check`.
 """
 
-from collections.abc import Iterable, Iterator
-from hashlib import blake2b
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +15,7 @@ from msgspec import Struct
 from quantd.adapters.store.driver import Driver, table_names
 from quantd.adapters.store.errors import StoreDamaged
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, sync
+from quantd.adapters.store.tables.table_models import columns_of
 
 ROWS_READ: Final = 512
 """Rows of a file in memory at a time, and in one row group."""
@@ -54,14 +55,10 @@ class Archive(Struct, frozen=True):
         return found
 
 
-ARCHIVE_COLUMNS: Final = (*Archive.__struct_fields__, "digest")
-
-
 def row_of(archive: Archive) -> tuple[object, ...]:
-    """Return the archive as a row of the table `archives`."""
-    runs = msgspec.json.encode(archive.runs).decode()
-    row = (archive.first, archive.last, archive.prev, archive.hash, runs, *msgspec.structs.astuple(archive)[5:])
-    return (*row, row_digest(*row))
+    """Return the archive as a row of the table `archives`, without its digest."""
+    row = msgspec.structs.astuple(archive)
+    return (*row[:4], msgspec.json.encode(archive.runs).decode(), *row[5:])
 
 
 def archives_of(driver: Driver) -> list[Archive]:
@@ -69,7 +66,7 @@ def archives_of(driver: Driver) -> list[Archive]:
     if "archives" not in table_names(driver):  # a store of an older revision
         return []
     out = []
-    for row in driver.execute(f"SELECT {', '.join(ARCHIVE_COLUMNS)} FROM archives ORDER BY first").fetchall():
+    for row in driver.execute(f"SELECT {', '.join(columns_of('archives'))} FROM archives ORDER BY first").fetchall():
         first, last, prev, hash, runs, folder, file, size, checksum, digest = row
         fields = (first, last, bytes(prev), bytes(hash), runs, folder, file, size, bytes(checksum))
         if row_digest(*fields) != bytes(digest):
@@ -106,32 +103,28 @@ def rows_of(archive: Archive, folder: Path | None, run: str | None = None, from_
         raise StoreDamaged(f"journal: archive {path} cannot be read: {wrong}") from None
 
 
-def write(rows: Iterable[Link], folder: Path) -> Archive:
+def write(rows: Sequence[Link], folder: Path) -> Archive:
     """Write at least one row to a new archive file, which is complete, synced and re-read before it gets its name.
 
     Raises OSError, and StoreDamaged when the re-read data differ from the written data.
     """
     import polars
 
-    columns: dict[str, list[Any]] = {name: [] for name in JOURNAL_COLUMNS}
     spans: dict[str, tuple[int, int]] = {}
     for link in rows:
-        for name, value in zip(JOURNAL_COLUMNS, msgspec.structs.astuple(link), strict=True):
-            columns[name].append(value)
         spans[link.run] = (spans.get(link.run, (link.first_seq, 0))[0], link.last_seq)
-    first, last, links = columns["number"][0], columns["number"][-1], len(columns["number"])
+    first, last, links = rows[0].number, rows[-1].number, len(rows)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"journal-{first:012d}-{last:012d}.parquet"
     unfinished = path.with_suffix(".partial")
     kinds = {"run": polars.String, "blob": polars.Binary, "prev": polars.Binary, "hash": polars.Binary}
-    frame = polars.DataFrame(columns, schema={name: kinds.get(name, polars.Int64) for name in JOURNAL_COLUMNS})
+    schema = {name: kinds.get(name, polars.Int64) for name in JOURNAL_COLUMNS}
+    frame = polars.DataFrame(list(map(msgspec.structs.astuple, rows)), schema, orient="row")
     frame.write_parquet(unfinished, compression="zstd", row_group_size=ROWS_READ)
     sync(unfinished)
     checksum, size = checksum_of(unfinished)
     runs = tuple((run, *span) for run, span in spans.items())
-    made = Archive(
-        first, last, columns["prev"][0], columns["hash"][-1], runs, str(folder.resolve()), path.name, size, checksum
-    )
+    made = Archive(first, last, rows[0].prev, rows[-1].hash, runs, str(folder.resolve()), path.name, size, checksum)
     beside = path.with_suffix(path.suffix + CHECKSUMS)
     beside.write_text(f"{checksum.hex()}  {path.name}\n")
     sync(beside)
@@ -165,10 +158,5 @@ def wrong_with(archive: Archive, folder: Path | None) -> str:
 
 def checksum_of(path: Path) -> tuple[bytes, int]:
     """Return the BLAKE2b-512 of a file, and its size in bytes."""
-    digest = blake2b()
-    size = 0
     with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-            size += len(part)
-    return digest.digest(), size
+        return file_digest(file, blake2b).digest(), file.tell()

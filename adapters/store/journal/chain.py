@@ -7,7 +7,7 @@ its head is complete. A shorter one has lost entries whose effects were carried 
 import os
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +15,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Queries
+from quantd.adapters.store.driver import Queries, insert
 from quantd.adapters.store.errors import StoreDamaged
+from quantd.adapters.store.tables.table_models import columns_of
 
 GENESIS: Final = bytes(32)
 """The hash before the first row."""
@@ -79,21 +80,10 @@ def link_of(row: Sequence[Any]) -> Link:
         raise StoreDamaged(f"journal: row {row[0]} cannot be read: {wrong}") from None
 
 
-def link_hash(
-    prev: bytes,
-    number: int,
-    run: str,
-    first: int,
-    last: int,
-    count: int,
-    ts: int,
-    codec: int,
-    packing: int,
-    blob: bytes,
-) -> bytes:
-    """Return BLAKE2b-256 over the previous hash, every column of the row and the blob."""
-    head = f"{number}|{run}|{first}|{last}|{count}|{ts}|{codec}|{packing}|{len(blob)}|".encode()
-    return blake2b(prev + head + blob, digest_size=32).digest()
+def link_hash(prev: bytes, fields: Sequence[object], blob: bytes) -> bytes:
+    """Return BLAKE2b-256 over the previous hash, the columns `number` to `packing` of the row, and the blob."""
+    head = "".join(f"{field}|" for field in (*fields, len(blob)))
+    return blake2b(prev + head.encode() + blob, digest_size=32).digest()
 
 
 def broken(link: Link, prev: bytes, number: int) -> str:
@@ -102,10 +92,7 @@ def broken(link: Link, prev: bytes, number: int) -> str:
         return f"row {number} is missing (next is {link.number})"
     if link.prev != prev:
         return f"row {number} does not follow the row before it"
-    if link.hash != link_hash(
-        link.prev, link.number, link.run, link.first_seq, link.last_seq, link.count, link.ts, link.codec,
-        link.packing, link.blob,
-    ):  # fmt: skip
+    if link.hash != link_hash(link.prev, msgspec.structs.astuple(link)[:8], link.blob):
         return f"row {number} (run {link.run}, entries {link.first_seq} to {link.last_seq}) was changed"
     return ""
 
@@ -118,6 +105,11 @@ def row_digest(*fields: object) -> bytes:
         digest.update(b"%d:" % len(data))
         digest.update(data)
     return digest.digest()
+
+
+def insert_digested(driver: Queries, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+    """Insert rows with their digests into a table outside the chain, whose last column is `digest`."""
+    insert(driver, table, columns_of(table), [(*row, row_digest(*row)) for row in rows])
 
 
 class Head(Struct, frozen=True):

@@ -87,9 +87,7 @@ def archived(driver: Driver, first: int, last: int, folder: Path) -> Iterator[Ar
 
 def ages(keep: Keep) -> dict[str, float]:
     """Return model -> days, for models with a limited retention."""
-    days = {"alerts": keep.alerts_days, "equity": keep.equity_days, "orders": keep.orders_days}
-    assert days.keys() == MODELS.keys()
-    return {model: limit for model, limit in days.items() if limit is not None}
+    return {model: days for model in MODELS if (days := getattr(keep, f"{model}_days")) is not None}
 
 
 def forget_old(driver: Driver, keep: Keep, forget: Callable[[str, str, int], int]) -> dict[str, int]:

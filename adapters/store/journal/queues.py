@@ -5,16 +5,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.adapters.store.driver import Driver, insert, table_names
-from quantd.adapters.store.journal.chain import row_digest
+from quantd.adapters.store.driver import Driver, table_names
+from quantd.adapters.store.journal.chain import insert_digested
 from quantd.adapters.store.tables.outbox_bound import LEVELS, Admission, Key, Message, admit
 from quantd.adapters.store.tables.projection import Row
-from quantd.adapters.store.tables.table_models import columns_of
 
 BUS: Final = ""
 """The queue of the bus, among the names of sinks."""
-
-OUTBOX_COLUMNS, DELIVERY_COLUMNS = map(columns_of, ("outbox", "deliveries"))
 
 
 class Queued(Struct):
@@ -45,9 +42,9 @@ def post(driver: Driver, sink: str, queue: Queued | None, arrived: list[Row], ca
         change = admit(waiting(driver, sink=sink), messages, capacity)
     for level, count in remove(driver, sink, change.leave).items():
         counts[level] -= count
-    table, columns, owner = ("outbox", OUTBOX_COLUMNS, ()) if sink == BUS else ("deliveries", DELIVERY_COLUMNS, (sink,))
-    rows: list[Row] = [(*owner, *m.key, m.ts, m.level, m.kind, m.body, m.merged) for m in change.enter]
-    insert(driver, table, columns, [(*row, row_digest(*row)) for row in rows])
+    table, owner = ("outbox", ()) if sink == BUS else ("deliveries", (sink,))
+    rows = ((*owner, *m.key, m.ts, m.level, m.kind, m.body, m.merged) for m in change.enter)
+    insert_digested(driver, table, rows)
     for m in change.enter:
         counts[m.level] += 1
     if change.dropped and sink == BUS:

@@ -11,28 +11,28 @@ from msgspec import Struct
 
 from quantd.adapters.store.driver import Driver, Queries, failures, insert
 from quantd.adapters.store.errors import Fenced, StoreDamaged, StoreFailing
-from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, Archive, last_seqs, row_of
+from quantd.adapters.store.journal.archives import Archive, last_seqs, row_of
 from quantd.adapters.store.journal.chain import (
     GENESIS,
     JOURNAL_COLUMNS,
     Head,
     HeadFile,
+    insert_digested,
     link_hash,
     pack,
-    row_digest,
     unpack,
 )
 from quantd.adapters.store.journal.queues import BUS, Queued, post, queues_of, remove
 from quantd.adapters.store.lease import Lease
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
 from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Row, Rows
-from quantd.adapters.store.tables.retention import RETENTION_COLUMNS, let_go
+from quantd.adapters.store.tables.retention import let_go
 from quantd.adapters.store.tables.table_models import columns_of
 from quantd.trading.codec import CODEC_VERSION
 
 SNAPSHOTS_KEPT: Final = 3
 
-RUN_COLUMNS, SNAPSHOT_COLUMNS, QUARANTINE_COLUMNS = map(columns_of, ("runs", "snapshots", "quarantine"))
+RUN_COLUMNS, SNAPSHOT_COLUMNS = map(columns_of, ("runs", "snapshots"))
 
 # One statement changes several rows. VALUES names its columns column1, column2, .. in SQLite and PostgreSQL alike.
 _MOVE = (
@@ -163,7 +163,7 @@ class Writer:
             (hash,) = driver.execute("SELECT hash FROM journal WHERE number = ?", (archive.last,)).fetchone() or (b"",)
             if first != archive.first or bytes(hash) != archive.hash or archive.last >= self._number:
                 raise StoreFailing(f"archive {archive.file} is not of the oldest rows of this journal")
-            insert(driver, "archives", ARCHIVE_COLUMNS, [row_of(archive)])
+            insert_digested(driver, "archives", [row_of(archive)])
             driver.execute("DELETE FROM journal WHERE number <= ?", (archive.last,))
 
     def forget(self, run: str, model: str, before_ts: int) -> int:
@@ -171,8 +171,7 @@ class Writer:
         with self._transaction(f"deleting old {model}") as driver:
             gone = let_go(driver, run, model, before_ts)
             driver.execute("DELETE FROM retention WHERE run = ? AND model = ?", (run, model))
-            row = (run, model, before_ts)
-            insert(driver, "retention", RETENTION_COLUMNS, [(*row, row_digest(*row))])
+            insert_digested(driver, "retention", [(run, model, before_ts)])
         return gone
 
     def vacuum(self) -> None:
@@ -230,7 +229,7 @@ class Writer:
         packing, blob = pack(batch.entries)
         number, prev = self._number + 1, self._hash
         fields = (number, batch.run, batch.first_seq, last, len(batch.entries), batch.ts, CODEC_VERSION, packing)
-        digest = link_hash(prev, *fields, blob)
+        digest = link_hash(prev, fields, blob)
         link = (*fields, blob, prev, digest)
         with self._transaction(doing, durable=batch.durable) as driver:
             queues = self._put_batch(driver, batch, link)
@@ -341,18 +340,15 @@ class Writer:
             self._put_snapshot(driver, batch.run, batch.snapshot)
         if batch.quarantine:
             (newest,) = driver.execute("SELECT COALESCE(MAX(number), 0) FROM quarantine").fetchone()
-            rows: list[Row] = [
-                (number, batch.run, b.ts, b.symbol, b.reason, b.bar)
-                for number, b in enumerate(batch.quarantine, newest + 1)
-            ]
-            insert(driver, "quarantine", QUARANTINE_COLUMNS, [(*row, row_digest(*row)) for row in rows])
+            bars = enumerate(batch.quarantine, newest + 1)
+            rows = ((number, batch.run, b.ts, b.symbol, b.reason, b.bar) for number, b in bars)
+            insert_digested(driver, "quarantine", rows)
         return queues
 
     def _put_snapshot(self, driver: Driver, run: str, snapshot: SnapshotOf) -> None:
         key = (run, snapshot.seq, snapshot.version)
         driver.execute("DELETE FROM snapshots WHERE run = ? AND seq = ? AND version = ?", key)
-        row = (run, snapshot.seq, snapshot.version, snapshot.data)
-        insert(driver, "snapshots", SNAPSHOT_COLUMNS, [(*row, row_digest(*row))])
+        insert_digested(driver, "snapshots", [(*key, snapshot.data)])
         driver.execute(
             "DELETE FROM snapshots WHERE run = ? AND seq NOT IN"
             " (SELECT seq FROM snapshots WHERE run = ? ORDER BY seq DESC LIMIT ?)",
@@ -362,7 +358,7 @@ class Writer:
 
 def _replace_run(driver: Driver, run: object, row: Row) -> None:
     driver.execute("DELETE FROM runs WHERE run = ?", (run,))
-    insert(driver, "runs", RUN_COLUMNS, [(*row, row_digest(*row))])
+    insert_digested(driver, "runs", [row])
 
 
 def _run_row(driver: Driver, run: object) -> Row | None:

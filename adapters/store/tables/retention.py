@@ -7,9 +7,6 @@ baskets that have ended.
 from typing import Final
 
 from quantd.adapters.store.driver import Queries
-from quantd.adapters.store.tables.table_models import columns_of
-
-RETENTION_COLUMNS: Final = columns_of("retention")
 
 MODELS: Final[dict[str, tuple[str, ...]]] = {
     "alerts": ("alerts",),

@@ -11,11 +11,11 @@ from typing import Final
 
 import msgspec
 
-from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, insert, table_names
+from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, table_names
 from quantd.adapters.store.errors import StoreDamaged, StoreFailing
 from quantd.adapters.store.handle import ARCHIVES, FILE, HEAD
-from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS, archives_of, row_of
-from quantd.adapters.store.journal.chain import sync
+from quantd.adapters.store.journal.archives import archives_of, row_of
+from quantd.adapters.store.journal.chain import insert_digested, sync
 from quantd.adapters.store.lease import refuse_held
 from quantd.adapters.store.lock import StateLock
 from quantd.adapters.store.migrations.upgrade import ONE_AT_A_TIME, migrate, revision_of
@@ -97,7 +97,7 @@ def _fitted(staging: Path, state: Path, manifest: Manifest) -> None:
         kept = archives_of(driver)
         driver.execute("DELETE FROM archives")
         here = str((state / ARCHIVES).resolve())
-        insert(driver, "archives", ARCHIVE_COLUMNS, [row_of(msgspec.structs.replace(a, folder=here)) for a in kept])
+        insert_digested(driver, "archives", (row_of(msgspec.structs.replace(each, folder=here)) for each in kept))
         # The account's leader at the time of the backup does not lead this store; its tokens become invalid.
         driver.execute("UPDATE lease SET expires_ns = 0, seat = '', token = token + 1")
         driver.commit()

@@ -365,7 +365,7 @@ def test_whatever_goes_into_a_file_comes_out_of_it(tmp_path_factory, batches, fi
         packing, blob = pack(data)
         fields = (number, run, seqs[run] + 1, seqs[run] + len(data), len(data), number, 1, packing)
         seqs[run] += len(data)
-        made.append(Link(*fields, blob, prev, link_hash(prev, *fields, blob)))
+        made.append(Link(*fields, blob, prev, link_hash(prev, fields, blob)))
         prev = made[-1].hash
     archive = write(made, folder)
     assert list(rows_of(archive, folder)) == made

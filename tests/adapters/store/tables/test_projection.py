@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.adapters.store.journal.archives import ARCHIVE_COLUMNS
+from quantd.adapters.store.journal.archives import Archive
 from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS
 from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Projection, order_ids
 from quantd.adapters.store.tables.schema import statements
@@ -38,7 +38,7 @@ def test_order_ids_are_those_of_the_vocabulary(sample, n, symbols):
 
 def test_links_and_archives_have_the_columns_of_their_tables():
     assert columns_of("journal") == JOURNAL_COLUMNS
-    assert columns_of("archives") == ARCHIVE_COLUMNS
+    assert columns_of("archives") == (*Archive.__struct_fields__, "digest")
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
