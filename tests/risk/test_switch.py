@@ -127,10 +127,17 @@ def test_a_withdrawal_from_an_account_below_its_peak_trips_nothing() -> None:
     assert losses(switch, 10 * M, limits)["max_drawdown"] == (pytest.approx(0.1), 0.2)
 
 
-def test_an_account_without_equity_is_moved_by_the_amount() -> None:
+@pytest.mark.parametrize(
+    ("amount", "equity", "high_water"),
+    [(10 * M, 0, 110 * M), (-40, 40, 100 * M - 40), (-39, 40, 100 * M // 40), (1, 1, 200 * M)],
+    ids=["none before", "none after", "one left", "one before"],
+)
+def test_marks_move_by_the_amount_where_there_is_no_equity_before_or_after(
+    amount: int, equity: int, high_water: int
+) -> None:
     switch = started()
-    flow(switch, 10 * M, 0)
-    assert switch.high_water == 110 * M
+    flow(switch, amount, equity)
+    assert switch.high_water == high_water
 
 
 @pytest.mark.parametrize("day", range(7))

@@ -89,7 +89,7 @@ BUGS = (
         "now in (OrderState.SENT, OrderState.CANCELLING)", "False"),
     Bug("rounding loses its residue", books.Ledger.fills, "house.residue_atto += residue", "pass"),
     Bug("a cross pays a fee", books.Ledger.cross, "with_remainder(0, ", "with_remainder(-1, "),
-    Bug("shorts are paid dividends", books.Ledger.dividend, "round_micro(self.house.lots[symbol] * unit)",
+    Bug("shorts are paid dividends", books.Ledger._per_unit, "round_micro(self.house.lots[symbol] * unit)",
         "round_micro(abs(self.house.lots[symbol]) * unit)"),
     Bug("a split rounds shorts away from zero", books.Ledger.split,
         "after = truncate(before, numerator, denominator)", "after = before * numerator // denominator"),
