@@ -46,6 +46,7 @@ def lines_until(stream: IO[str] | None, wanted: str) -> Iterator[str]:
             return
 
 
+@pytest.mark.long
 def test_two_short_trials_leave_the_database_the_table_and_the_plot(tmp_path: Path) -> None:
     done = quantd(tmp_path, "tune", "--agent", "ppo", "--n-trials", "2", "--max-steps", "500", *DATA)
     assert done.returncode == 0, done.stderr

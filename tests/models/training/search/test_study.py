@@ -290,6 +290,7 @@ def test_the_files_hold_the_trials_and_need_nothing_else(tuned: tuple[Path, Sitt
     assert (tmp_path / "best.toml").read_text().startswith("# what it is worth\n")
 
 
+@pytest.mark.long
 def test_importance_is_told_from_five_complete_trials_on() -> None:
     of = search(trials=30)
     storage = InMemoryStorage()
