@@ -1,7 +1,7 @@
 """Compares rebalancing rules: one agent's policy under each rule and cost, over the same bars, dates and capital.
 
-Each cost is charged once, as commission, without spread and slippage. The profile is `research`: only the rule itself
-determines the trades.
+A cost is a commission on each trade; spread and slippage are zero. The profile `research` has no portfolio limits, so
+that only the rule determines the trades.
 """
 
 from collections.abc import Iterator, Mapping

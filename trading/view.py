@@ -93,11 +93,11 @@ class View:
             raise RuntimeError(f"this view is of an earlier sample; ask for {what} while deciding")
 
     def returns(self, k: int) -> Floats:
-        """Return float64[k, N] total returns between known samples, oldest first; NaN before an instrument's first bar.
+        """Return float64[k, N], the returns with dividends over the last k samples, oldest first; NaN before an
+        instrument's first bar.
 
-        It serves timing and single instruments; `synchronous` serves relations between instruments. Raises ValueError
-        for k above the stored samples. Raises RuntimeError when called after the market moved on: a late worker must
-        not see the future.
+        Markets close at different times: use `synchronous` for correlations. Raises ValueError for k above the stored
+        samples, and RuntimeError once the next sample exists, since a late policy must not see the future.
         """
         self._require_current("returns")
         return self._ring.returns(k)

@@ -71,7 +71,7 @@ class Config:
                 object.__setattr__(self, each.name, value)
 
     def agent(self, **values: Any) -> Agent:
-        """An agent that this configuration could have."""
+        """Build an agent from the keys of its table, with defaults for the others; the configuration stays as it is."""
         made: Agent = get_args(type(self.document).model_fields["agents"].annotation)[0](**values)
         return made
 

@@ -64,7 +64,10 @@ def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> 
     else:
         text, remedy = _KINDS.get(kind, (f"is refused ({error['msg']})", ""))
         if isinstance(value, str) and kind in ("float_type", "int_type"):
-            remedy = f"write {value} without quotes" if re.fullmatch(r"-?[\d.]+", value) else "write a number"
+            percent = re.fullmatch(r"(-?\d+(?:\.\d+)?) ?%", value)
+            number = f"{float(percent[1]) / 100:g}" if percent else value
+            known = re.fullmatch(r"-?[\d.]+", number)
+            remedy = f"write {number} without quotes" if known else "write a number without quotes"
     return source.mistake(path, f"= {shown(value)} {text}", remedy)
 
 

@@ -32,7 +32,7 @@ class Views:
         return torch.cat((desks[:, 0, : self.shared], desks[:, :, self.shared :].flatten(1)), 1)
 
     def each(self, state: Tensor) -> Tensor:
-        """Split float[R, P] into each agent's observation, float[A, R, D]."""
+        """Split joint states float[rows, packed] into observations float[agents, rows, inputs]."""
         shared = state[:, : self.shared].expand(self.agents, -1, -1)
         if not self.own:
             return shared

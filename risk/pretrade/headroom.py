@@ -40,7 +40,7 @@ class Most(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """Value and bound of a limit; `about` names the symbol, sector, asset or pair of the value."""
+    """The present value of a limit and its bound; `about` names the symbol, sector, asset or symbol pair measured."""
 
     value: float
     bound: float

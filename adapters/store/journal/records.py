@@ -180,7 +180,8 @@ class Refold:
         self.folds = {name: Projection(name, record.universe.symbols) for name, record in self.runs.items()}
 
     def rows(self, link: Link) -> Rows:
-        """Return the read-model rows of one journal row. Raises StoreDamaged when its run or its entries are wrong."""
+        """Return the rows of the query tables that a journal row leads to. Raises StoreDamaged for an unknown run or a
+        malformed entry."""
         fold = self.folds.get(link.run)
         if fold is None:
             raise StoreDamaged(f"journal: row {link.number} is of run {link.run}, which is not in runs")

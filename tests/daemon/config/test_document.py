@@ -124,6 +124,7 @@ CASES = [
     ("max_drawdown = 0.25", "max_drawdown = 0", "8: [risk] max_drawdown = 0 is too small"),
     ("max_drawdown = 0.25", 'max_drawdown = "0.25"',
     "8: [risk] max_drawdown = \"0.25\" is not a number; write 0.25 without"),
+    ("max_drawdown = 0.25", 'max_drawdown = "25 %"', "is not a number; write 0.25 without quotes"),
     ("max_drawdown = 0.25", "max_drawdown = true", "8: [risk] max_drawdown = true is not a number"),
     ("max_drawdown = 0.25", "max_gross_exposure = 10", "8: [risk] max_gross_exposure = 10 is a percentage; write 0.1"),
     ("max_drawdown = 0.25", "max_gross_exposure = 1e9", "8: [risk] max_gross_exposure = 1000000000.0 is too large"),
