@@ -1,6 +1,7 @@
-"""Rates of requests to a vendor or an exchange, and the delay that it requests."""
+"""Rates of requests to a vendor or an exchange, the delay that it requests, and pauses after failures."""
 
 import asyncio
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,16 @@ class Rate:
     def __post_init__(self) -> None:
         if not (self.calls > 0 and self.per_s > 0):
             raise ValueError(f"a rate of {self.calls} calls in {self.per_s} s allows nothing; both must be above 0")
+
+
+def back_off_s(failed: int, first_s: float, longest_s: float) -> float:
+    """Return the seconds to wait after `failed` failures in a row, from 1 on: exponential back-off with jitter.
+
+    The bound starts at `first_s` and doubles up to `longest_s`; the wait is drawn between half of it and all of it
+    (Brooker 2015).
+    """
+    bound = min(longest_s, first_s * 2.0 ** min(failed - 1, 30))
+    return random.uniform(bound / 2, bound)
 
 
 class Pace:

@@ -7,7 +7,6 @@ messages are states: every connection sends the newest of each topic again.
 import asyncio
 import contextlib
 import logging
-import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from aiomqtt import MqttError, Will
 
 from quantd.adapters.bus.mqtt_client import OTHER_VERSION, BusClient, Refused
 from quantd.adapters.bus.settings import MqttSettings
+from quantd.adapters.pace import back_off_s
 
 T = TypeVar("T")
 
@@ -202,10 +202,10 @@ class MqttBus:
             await self._pause(failed)
 
     async def _pause(self, failed: int) -> None:
-        """Wait with full-jitter exponential back-off (Brooker 2015), at least half of it; `stop` ends the wait."""
-        longest = min(self._settings.retry_most_s, self._settings.retry_first_s * 2.0 ** min(failed - 1, 30))
+        """Wait after failures; `stop` ends the wait."""
+        wait_s = back_off_s(failed, self._settings.retry_first_s, self._settings.retry_most_s)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), random.uniform(longest / 2, longest))
+            await asyncio.wait_for(self._stopping.wait(), wait_s)
 
     def _note(self, text: str) -> None:
         """Log one line for each new reason, so that a long outage does not fill the log."""

@@ -1,7 +1,6 @@
 """Delivers queued alerts to a sink of [alerts.sinks], at least once and oldest first, beside trading."""
 
 import asyncio
-import random
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -10,6 +9,7 @@ import structlog
 
 from quantd.adapters.bus.messages import Composer
 from quantd.adapters.bus.payloads import Alert
+from quantd.adapters.pace import back_off_s
 from quantd.adapters.sinks.sink import Counts, OpenSink
 from quantd.daemon.runtime.service import Service, Step, reason_of
 from quantd.trading.effects import Publish
@@ -108,8 +108,7 @@ class Delivery:
         self._counts.error = error
 
     async def _pause(self, failed: int) -> None:
-        """Wait for a new alert, or after failures with full-jitter exponential back-off (Brooker 2015)."""
-        longest = min(LONGEST_S, FIRST_S * 2.0 ** min(failed - 1, 30))
-        until = time.monotonic() + (random.uniform(longest / 2, longest) if failed else 0.0)
+        """Wait for a new alert, or after failures for their pause."""
+        until = time.monotonic() + (back_off_s(failed, FIRST_S, LONGEST_S) if failed else 0.0)
         while not self._service.over and (not self._new or time.monotonic() < until):
             await self._service.changed(0.5)

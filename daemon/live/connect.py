@@ -6,7 +6,6 @@ Each adapter is imported only when it is used: one of them takes seconds to impo
 import time
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from quantd.adapters.feeds.wrappers.cache import Cached
 from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
 from quantd.adapters.feeds.wrappers.retry import Retried
+from quantd.adapters.listener import is_loopback
 from quantd.adapters.store.lease import account_key
 from quantd.daemon.assembly.brokers import broker_of, venues
 from quantd.daemon.assembly.feeds import source_of, stream_of, vendors
@@ -41,7 +41,7 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
                 yield mistake((section, option.key), "is missing", option.missing)
     yield from _building(config)
     broker, mode = config.broker, config.quantd.mode
-    if not broker.url or not venue.broker or _local(broker.url):
+    if not broker.url or not venue.broker or is_loopback(_host(broker.url)):
         return
     sandbox = bool(venue.paper_url) and _host(broker.url) == _host(venue.paper_url)
     if mode == "paper" and not sandbox:
@@ -82,15 +82,6 @@ def _host(url: str) -> str:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
         return ""
-
-
-def _local(url: str) -> bool:
-    """Whether an address is on this machine."""
-    host = _host(url)
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 Reach = Callable[[Parts, str, Path, PutAside, Callable[[], int]], tuple[LiveFeed, Broker | None]]

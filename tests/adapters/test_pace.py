@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from quantd.adapters.pace import Pace, Rate, retry_after_s
+from quantd.adapters.pace import Pace, Rate, back_off_s, retry_after_s
 
 
 async def test_requests_are_evenly_spaced_from_the_first_on() -> None:
@@ -54,3 +54,9 @@ def test_a_requested_date_is_a_delay_from_now_and_bounded(away_s: float, delay_s
     then = time.time() + away_s
     assert retry_after_s({"Retry-After": formatdate(then, usegmt=True)}, 20.0) == delay_s
     assert retry_after_s({"X-RateLimit-Reset": f"{then:.0f}"}, 20.0) == delay_s
+
+
+@pytest.mark.parametrize(("failed", "bound_s"), [(1, 1.0), (2, 2.0), (4, 8.0), (7, 60.0), (10_000, 60.0)])
+def test_a_pause_after_failures_doubles_up_to_the_longest_and_is_at_least_half(failed: int, bound_s: float) -> None:
+    waits = [back_off_s(failed, 1.0, 60.0) for _ in range(200)]
+    assert bound_s / 2 <= min(waits) < max(waits) <= bound_s
