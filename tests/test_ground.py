@@ -221,11 +221,16 @@ def test_every_declared_package_is_imported_somewhere():
 def test_every_imported_package_is_declared():
     extras = project()["optional-dependencies"]
     declared = {
-        requirement(t) for t in [*project()["dependencies"], *extras["train"], *extras["allocate"], *extras["ray"]]
+        requirement(t)
+        for t in [
+            *project()["dependencies"],
+            *(e for name in ("train", "allocate", "ray", "fast") for e in extras[name]),
+        ]
     }
     modules = {MODULES.get(name, name.replace("-", "_")) for name in declared} | {
-        "pydantic_core"
-    }  # pydantic's own half
+        "pydantic_core",
+        "llvmlite",
+    }  # parts of pydantic and of numba
     for path in sources(*PACKAGES):
         for name in imported(ast.parse(path.read_text())):
             top = name.split(".")[0]

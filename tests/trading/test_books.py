@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.trading.books import Ledger, LedgerBroken
+from quantd.trading.books import Ledger, LedgerBroken, fee_parts, net, share
 from quantd.trading.execution import RATE_ONE
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.netting import fee_parts, net, share
 from tests.support.examples import examples
 
 LOTS = (10**9, 10**9, 10, 123_456_789)

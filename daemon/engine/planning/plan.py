@@ -21,9 +21,9 @@ from quantd.risk.limits.catalogue import SALES_FREE, Reason, override
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
 from quantd.risk.pretrade.gate import Account, Context, Verdict, gate, granted, measure, same_book
 from quantd.risk.switch import REDUCE
+from quantd.trading.books import net, share
 from quantd.trading.effects import AgentPlan, Effect, Planned, Portion, Worked
 from quantd.trading.market import Floats
-from quantd.trading.netting import net, share
 from quantd.trading.orders import Kind, OrderBasket
 
 Lots = NDArray[np.int64]

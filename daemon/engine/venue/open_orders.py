@@ -5,9 +5,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from quantd.trading.books import share
 from quantd.trading.effects import Cancel
 from quantd.trading.execution import split_row
-from quantd.trading.netting import share
 from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, transition
 
 Key = tuple[int, int]
