@@ -7,12 +7,13 @@ from it (simulated reports, answers of policies) are stepped before the next ite
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from quantd.daemon.engine import step
+from quantd.daemon.engine.quiet.run import plain, run_quiet
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
@@ -28,6 +29,9 @@ from quantd.trading.ports import BrokerNews, SimulatedBroker
 
 Answer = Callable[[Ask], Decided]
 
+FEWEST: Final = 3
+"""Quiet samples that are worth a call of their own."""
+
 
 class Meanwhile(Protocol):
     """Answers Asks while the loop continues."""
@@ -38,7 +42,7 @@ class Meanwhile(Protocol):
 
 
 class Log(Protocol):
-    """Records steps, and has the recorded answers of a replay."""
+    """Records steps, and has the recorded answers of a replay. One whose `records` is False needs no `Assessed`."""
 
     def answer(self, ask: Ask) -> Decided | None:
         """The recorded answer to this Ask; None when the policy must answer."""
@@ -51,6 +55,8 @@ class Log(Protocol):
 
 class NoLog:
     """A backtest without a journal."""
+
+    records = False
 
     def answer(self, ask: Ask) -> Decided | None:
         return None
@@ -128,6 +134,50 @@ class Shell:
             self.ts = item.ts
             self._at_venues(lambda venue: venue.on_action(item))
         self.run(item)
+
+    def take_all(self, items: Sequence[Item]) -> None:
+        """Items of a recorded market, in order; quiet samples are taken together."""
+        at, end = 0, len(items)
+        while at < end:
+            at += self._take_quiet(items, at) if self.broker.idle else 0
+            if at < end:
+                self.take(items[at])
+                at += 1
+
+    def _take_quiet(self, items: Sequence[Item], at: int) -> int:
+        """The number of items from `at` on that are quiet samples, which are taken."""
+        ticks: list[Tick] = []
+        first = items[at]
+        if type(first) is not MarketSlice or self.remote or self.waits is not None:
+            return 0
+        block, row = first.block, first.row
+        for k in range(at, len(items) - 1, 2):
+            market, tick = items[k], items[k + 1]
+            if not (
+                type(market) is MarketSlice
+                and type(tick) is Tick
+                and plain(tick)
+                and market.block is block
+                and market.row == row + len(ticks)
+            ):
+                break
+            ticks.append(tick)
+        if len(ticks) < FEWEST:
+            return 0
+        done = run_quiet(self.state, block, row, ticks, getattr(self.log, "records", True))
+        if not done:
+            return 0
+        for k, effects in enumerate(done):
+            self.log.add(items[at + 2 * k], ())
+            self.log.add(items[at + 2 * k + 1], effects)
+            self.digest.add(effects)
+            self.tally.add(effects)
+        self.tally.slices += len(done)
+        self.tally.symbol_bars += len(done) * len(block.close[row])
+        self.broker.on_slice(MarketSlice(block, row + len(done) - 1))
+        self.ts = self.ticked = ticks[len(done) - 1].ts
+        self.digest.settle(block.ts_event[row])
+        return 2 * len(done)
 
     def answered(self, decided: Decided) -> None:
         """Step the answer to the waiting Ask, and the events that follow."""
