@@ -15,7 +15,7 @@ from quantd.daemon.engine.planning.activity import Activity, Book
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.safety.monitor_state import Watch
-from quantd.daemon.engine.settings import Rules, protective_sets
+from quantd.daemon.engine.settings import Rules, protective_sets, room_of
 from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Key, Working
@@ -197,6 +197,7 @@ class State:
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}
         self._units: Floats | None = None
+        self._values: tuple[Floats, Floats] | None = None
         self.best: Floats = np.full((len(rules.agents), size), np.nan)
         """float64[A, N] side x the best mark since entry, where a stop trails."""
         self.levels: Levels | None = None
@@ -215,6 +216,8 @@ class State:
         self.resting = self.guards is not None and any(self.guards.rests)
         """Whether stops are placed at the venue."""
         self.levels = None
+        self.rooms = [room_of(agent.limits, rules.house) for agent in rules.agents]
+        """By agent: gross exposure and sum of long weights that its targets may have."""
         self.protecting = self.guards is not None or any(a.exits or a.blocked for a in self.agents)
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)
@@ -250,6 +253,15 @@ class State:
         value: Floats = np.nan_to_num((self.lots(agent) + change) * self.marks * self.universe.lot_size)
         equity = self.books_micro[agent] if self.books_micro else 0
         return value * (MICRO / equity) if equity > 0 else np.zeros_like(value)
+
+    def lot_values(self) -> Floats:
+        """float64[N] value of one lot at the mark; 0 without a price."""
+        if self._values is None or self._values[0] is not self.marks:
+            values = self.marks * self.universe.lot_size
+            if not bool((self.marks_nano > 0).all()):
+                values = np.where(self.marks_nano > 0, values, 0.0)
+            self._values = self.marks, values
+        return self._values[1]
 
     def exposure(self) -> float:
         """Long plus short value of the house at the marks, in account currency."""
