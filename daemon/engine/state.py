@@ -197,7 +197,7 @@ class State:
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}
         self._units: Floats | None = None
-        self._values: tuple[Floats, Floats] | None = None
+        self._priced: tuple[Floats, Floats, Floats] | None = None
         self.best: Floats = np.full((len(rules.agents), size), np.nan)
         """float64[A, N] side x the best mark since entry, where a stop trails."""
         self.levels: Levels | None = None
@@ -255,13 +255,23 @@ class State:
         return value * (MICRO / equity) if equity > 0 else np.zeros_like(value)
 
     def lot_values(self) -> Floats:
-        """float64[N] value of one lot at the mark; 0 without a price."""
-        if self._values is None or self._values[0] is not self.marks:
+        """float64[N] value of one lot at the mark, read-only; 0 without a price."""
+        return self._at_marks()[2]
+
+    def prices(self) -> Floats:
+        """float64[N] marks, read-only; NaN without a price."""
+        return self._at_marks()[1]
+
+    def _at_marks(self) -> tuple[Floats, Floats, Floats]:
+        known = self._priced
+        if known is None or known[0] is not self.marks:
             values = self.marks * self.universe.lot_size
-            if not bool((self.marks_nano > 0).all()):
+            if np.count_nonzero(self.marks_nano) != len(values):
                 values = np.where(self.marks_nano > 0, values, 0.0)
-            self._values = self.marks, values
-        return self._values[1]
+            prices = self.marks.view()
+            prices.flags.writeable = values.flags.writeable = False
+            known = self._priced = self.marks, prices, values
+        return known
 
     def exposure(self) -> float:
         """Long plus short value of the house at the marks, in account currency."""
