@@ -5,8 +5,8 @@ from math import isfinite
 
 import numpy as np
 
-from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import AgentState, Round, State
 from quantd.risk.switch import REDUCE

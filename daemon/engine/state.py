@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
@@ -193,6 +193,8 @@ class State:
         self.flattening = False
         self.judged: list[Judged] | None = None
         """Collects the gate calls; None while nobody reads them."""
+        self.quiet: tuple[Any, Any] | None = None
+        """The tables of quiet samples, with the limits and levels that they are for; not frozen."""
         self.books_micro: list[int] = []
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}

@@ -5,9 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.execution import yield_to_switch
 from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.switch import HALT, REDUCE, RUN, Switch, observe, rearm, trip
 from quantd.trading.effects import Effect, Switched
