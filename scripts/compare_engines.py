@@ -94,6 +94,8 @@ class Record:
     events: list[str] = field(default_factory=list)
     open: dict[tuple[int, int, int], int] = field(default_factory=dict)
     """(sample, n, column) -> lots not yet filled."""
+    last: Any = None
+    """The last fills of the house."""
 
     def answer(self, ask: Any) -> None:
         """No answer is recorded: the policy is asked."""
@@ -126,6 +128,7 @@ class Record:
                     self.open[effect.sample, effect.n, column] = abs(lots)
             case "Filled":
                 hit(f"{prefix}fills")
+                self.last = self.last if prefix else effect
                 for column, lots, parts in zip(effect.sym, effect.lots, effect.shares, strict=True):
                     left = self.open.get((effect.sample, effect.n, column), 0) - abs(lots)
                     self.open[effect.sample, effect.n, column] = left
@@ -175,6 +178,17 @@ class Record:
                 pass
             case _:
                 hit(f"{prefix}effect: {name}")
+
+    def bust(self, shell: Any) -> None:
+        """Let the venue cancel the last fill, or correct its price."""
+        from quantd.trading.events import Busted
+
+        if self.last is not None and (work := shell.state.basket((self.last.sample, self.last.n))) is not None:
+            last, price = self.last, self.last.price_nano[-1]
+            row = work.basket.sym.index(last.sym[-1])
+            lots, new = abs(last.lots[-1]), (last.sample % 7) % 2
+            shell.run(Busted(last.sample, last.n, shell.ts, row, lots, price, lots * new, (price + 10_000) * new, "b"))
+            self.hits.add("trade bust")
 
     def note_book(self, world: Any, state: Any) -> None:
         """The features of a world as a whole, and of its final book."""
@@ -227,6 +241,8 @@ def drive(seed: int) -> Record:
                 shell = begin()
                 shell.restore(rules, kept)
                 record.hits.add("frozen and thawed")
+            elif item == random_worlds.BUST:
+                record.bust(shell)
             elif type(item) in (MarketSlice, Tick, Action):
                 shell.take(item)
             else:

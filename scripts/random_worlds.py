@@ -6,6 +6,7 @@ It uses only constructors that exist in both engines of a comparison. The same s
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from quantd.daemon.engine.planning.live_caps import Allowance
 from quantd.daemon.engine.planning.parents import Execution
 from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.snapshot import in_force
+from quantd.daemon.policies.loading import load
 from quantd.risk.limits.catalogue import (
     PROFILES,
     Correlation,
@@ -30,12 +32,12 @@ from quantd.risk.limits.catalogue import (
     override,
 )
 from quantd.risk.measures.stress import Shock
-from quantd.strategies.policies import POLICIES
 from quantd.trading.events import (
     Action,
     Condition,
     Correction,
     Flow,
+    ForeignFound,
     Halted,
     Limited,
     NotFound,
@@ -51,7 +53,7 @@ from quantd.trading.events import (
 from quantd.trading.execution import RATE_ONE, Costs
 from quantd.trading.instruments import MICRO, NANO, Instrument, Universe
 from quantd.trading.market import Block, MarketSlice
-from quantd.trading.orders import Cause, OrderBasket, Reports
+from quantd.trading.orders import Cause, ForeignOrder, OrderBasket, Reports
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import HOLD, Hold, Memory, Noted, View
@@ -63,6 +65,9 @@ FIRST_DAY: Final = 19_000
 
 THAW: Final = "thaw"
 """An item that saves the run and continues it from the snapshot in new objects."""
+
+BUST: Final = "bust"
+"""An item by which the venue cancels or corrects the last fill."""
 
 SECTORS: Final = ("technology", "energy", "bonds", "")
 
@@ -130,6 +135,7 @@ class RandomWeights:
 
     def __init__(self, world: "World | None", seed: int, style: str, level: float, faults: float) -> None:
         self.world, self.seed, self.style, self.level, self.faults = world, seed, style, level, faults
+        self.uses_bars = style == "bars"
 
     def _hit(self, name: str) -> None:
         if self.world is not None:
@@ -180,16 +186,47 @@ class RandomWeights:
         if self.style == "trend" and view.samples > 6:
             past = np.nan_to_num(view.returns(5).sum(axis=0))
             weights = np.where(past > 0, weights, 0.0)
+        if self.style == "synchronous" and view.samples > 6:
+            past = np.nan_to_num(view.synchronous(5).sum(axis=0))
+            weights = np.where(past < 0, weights, 0.2 * weights)
+            self._hit("synchronous returns")
+        if self.style == "bars" and view.samples > 6:
+            bars = view.bars(5)
+            weights = np.where(np.nan_to_num(bars.high[-1] - bars.low[-1]) > 0.01 * view.prices, weights, 0.0)
+            self._hit("bars")
         if self.style == "in and out" and rng.random() < 0.3:
             return np.zeros(n)
         return weights
 
 
-STYLES: Final = ("long", "short", "nudge", "trend", "in and out", "quiet", "memory")
-BUILT_IN: Final = (
+STYLES: Final = (
+    "long", "short", "nudge", "trend", "in and out", "quiet", "memory", "bars", "synchronous",
+)  # fmt: skip
+
+BUILT_IN: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("equal_weight", {}),
     ("inverse_volatility", {"lookback": 20}),
     ("momentum", {"lookback": 30}),
+    ("risk_parity", {"lookback": 30}),
+    ("min_variance", {"lookback": 30}),
+    ("mean_variance", {"lookback": 30}),
+    ("max_diversification", {"lookback": 30}),
+    ("max_sharpe", {"lookback": 30}),
+    ("black_litterman", {"lookback": 30}),
+    ("hrp", {"lookback": 30}),
+    ("min_cvar", {"lookback": 30}),
+    ("kelly", {"lookback": 30}),
+    ("merton", {"lookback": 30}),
+    ("signals", {"features": {"momentum_20": 1.0, "rsi_14": -0.5}, "top": 3}),
+    ("buy_and_hold", {}),
+    ("hold", {}),
+    ("momentum_tilted", {}),
+    ("dynamic", {}),
+    ("ensemble", {"members": [{"policy": "equal_weight"}, {"policy": "momentum", "params": {"lookback": 20}}]}),
+    (
+        "regime_switched",
+        {"bull": {"policy": "equal_weight"}, "bear": {"policy": "hold"}, "volatile": {"policy": "inverse_volatility"}},
+    ),
 )
 
 
@@ -199,7 +236,7 @@ def world_of(seed: int) -> World:
     rng = np.random.default_rng(seed)
     size = 40 if draw.random() < 0.03 else draw.randint(1, 12)
     intraday = draw.random() < 0.25
-    length = int(60 + 340 * draw.random() ** 3) if not intraday else draw.randint(10, 30)
+    length = int(60 + 340 * draw.random() ** 6) if not intraday else draw.randint(8, 25)
     interval = draw.choice((30, 60, 60, 120)) * MINUTE_NS if intraday else DAY_NS
     calendars = _calendars(draw, length)
     names = sorted(calendars)
@@ -219,14 +256,15 @@ def world_of(seed: int) -> World:
         policies=[],
         interval_ns=interval,
         auctions=draw.random() < 0.5 or rules.execution.style in ("open", "close"),
-        faults=draw.choice((0.0, 0.0, 0.0, 0.05, 0.3)),
+        faults=draw.choice((0.0, 0.0, 0.0, 0.0, 0.05, 0.3)),
     )
     world.rules = rules = replace(rules, borrow_bp_annual=world.costs.borrow_bp_annual)
     world.policies = [_policy(draw, world, k) for k in range(len(rules.agents) + len(rules.shadows))]
     lookbacks = [each.lookback for each in world.policies]
     most = max([60, *lookbacks, *_lookbacks(rules)])
-    shadows = tuple(replace(each, lookback=most) for each in rules.shadows)
-    world.rules = rules = replace(rules, lookback=most, shadows=shadows)
+    bars = any(getattr(each, "uses_bars", False) for each in world.policies)
+    shadows = tuple(replace(each, lookback=most, keep_bars=bars) for each in rules.shadows)
+    world.rules = rules = replace(rules, lookback=most, keep_bars=bars, shadows=shadows)
     world.items = _timeline(draw, world, block, actions, names.index("X"))
     return world
 
@@ -316,6 +354,9 @@ def _market(
     first = np.exp(rng.uniform(np.log(2), np.log(500), size))
     if draw.random() < 0.1:
         first[0] = draw.choice((0.5, 90_000.0))
+    for column, each in enumerate(universe.instruments):
+        if each.lot_nano < NANO // 1000:
+            first[column] = draw.choice((3_000.0, 60_000.0))
     fresh = listed & (rng.random((rows, size)) > draw.choice((0.0, 0.0, 0.01, 0.1)))
     for column in range(size):
         if draw.random() < 0.1:
@@ -638,10 +679,11 @@ def _with_shadows(draw: random.Random, rules: Rules, interval: int, fee_bp: floa
 
 
 def _policy(draw: random.Random, world: World, k: int) -> Policy:
-    if draw.random() < 0.15:
+    if draw.random() < 0.2:
         name, params = draw.choice(BUILT_IN)
-        return POLICIES[name](params)
-    faults = draw.choice((0.0, 0.0, 0.03, 0.2))
+        world.hits.add(f"policy: {name}")
+        return load(name, params, Path())
+    faults = draw.choice((0.0, 0.0, 0.0, 0.03, 0.2))
     level = draw.choice((0.5, 0.95, 1.0, 1.0, 1.5))
     return RandomWeights(world, world.seed * 10 + k, draw.choice(STYLES), level, faults)
 
@@ -683,12 +725,14 @@ def _timeline(draw: random.Random, world: World, block: Block, actions: list[Act
             ts -= ts % MINUTE_NS
             if all(ts != each[0] for each in samples):
                 add(ts, 2, Tick(ts, due=everyone if draw.random() < 0.5 else ()))
-    for _ in range(draw.choice((0, 0, 2, 6, 12))):
+    for _ in range(draw.choice((0, 0, 0, 1, 2, 6, 12))):
         ts = draw.randrange(samples[min(warm, len(samples) - 1)][0], last)
         for shift, event in _events(draw, rules, ts):
             add(ts + shift, 3, event)
     for _ in range(draw.choice((0, 0, 1, 3))):
         add(draw.randrange(samples[0][0], last) // DAY_NS * DAY_NS + 12 * HOUR_NS, 4, THAW)
+    if draw.random() < 0.1:
+        add(draw.randrange(samples[0][0], last), 3, BUST)
     found.sort(key=lambda each: each[:3])
     started = Started(
         ts=block.ts_open[0], run="r", version="", lock="", config="", feed="", symbols=rules.universe.symbols,
@@ -734,7 +778,7 @@ def _events(draw: random.Random, rules: Rules, ts: int) -> list[tuple[int, Any]]
     wait = draw.randint(1, 20) * DAY_NS
     later = ts + wait
     back = Operator(later, "resume", "again", "ops", agent)
-    match draw.randrange(13):
+    match draw.randrange(14):
         case 0:
             return [(0, Operator(ts, "halt", "test", "ops", agent)), (wait, back)]
         case 1:
@@ -773,6 +817,9 @@ def _events(draw: random.Random, rules: Rules, ts: int) -> list[tuple[int, Any]]
             unlent = draw.choice(((), (column,)))
             return [(0, Reconciled(ts, lots, draw.choice((None, rules.cash_micro)), power, unlent=unlent))]
         case 11:
+            foreign = ForeignOrder("other", column, draw.choice((-20, 20)), 100 * NANO)
+            return [(0, ForeignFound(ts, (foreign,))), (wait, ForeignFound(later, ()))]
+        case 12:
             return [(0, Flow(ts, 1234567, kind="dividend", id=f"d{ts}", symbol=column))]
         case _:
             return [(0, Stopping(ts, draw.random() < 0.5, "test"))]
