@@ -12,6 +12,7 @@ hit a feature in the base. `--compiled` compiles the kernels of the present engi
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -21,9 +22,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -66,6 +68,19 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
 ACCOUNT: Final = (
     "lots", "cost_micro", "cash_micro", "residue_atto", "fees_micro", "flows_micro", "income_micro", "realised_micro",
 )  # fmt: skip
+
+BOOKED: Final = ("dividend", "borrow", "cash_in_lieu", "flow", "interest", "in_kind", "delisting")
+
+ALERTS: Final = (
+    "action", "broker", "capital", "config", "flow", "foreign", "halted", "manual", "operator", "order", "policy",
+    "policy_note", "promotion", "protective", "reconciliation", "switch",
+)  # fmt: skip
+
+NEVER_HOUSE: Final = frozenset({"not_finite", "duplicate", "protected", "halted", "price_missing"})
+NEVER_AGENT: Final = frozenset(
+    {"not_finite", "account_notional", "buying_power", "no_borrow", "ramp", "orders_per_day"}
+)
+"""Reasons that the agents' verdicts leave nothing for, and limits that only the house has."""
 
 
 # ---- one engine: the process that drives worlds --------------------------------------------------
@@ -119,7 +134,7 @@ class Record:
         match name:
             case "OrderBasket":
                 hit(f"{prefix}orders")
-                for kind in set(effect.kind):
+                for kind in set(effect.kind or [0]):
                     hit(f"{prefix}orders: {('limit', 'stop', 'open', 'close')[kind]}")
                 hit(f"{prefix}orders: {'good till cancelled' if 0 in effect.end else 'day'}")
                 if len(effect.sym) >= 20:
@@ -246,7 +261,7 @@ def drive(seed: int) -> Record:
             elif type(item) in (MarketSlice, Tick, Action):
                 shell.take(item)
             else:
-                shell.run(item)
+                shell.run(item(shell.state) if callable(item) else item)
                 if type(item) is Reloaded:
                     world.rules = shell.state.rules
     except Exception as error:
@@ -300,12 +315,12 @@ def serve(compiled: bool) -> None:
 class Engine:
     """A process that drives worlds with the sources of one checkout."""
 
-    def __init__(self, checkout: Path, compiled: bool = False, patch: str = "") -> None:
+    def __init__(self, checkout: Path, compiled: bool = False) -> None:
         settings = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         words = [sys.executable, __file__, "--serve", *(["--compiled"] if compiled else [])]
         self._process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=checkout,
-            env={**os.environ, **settings, "PYTHONPATH": str(checkout / "src"), "COMPARE_ENGINES_PATCH": patch},
+            env={**os.environ, **settings, "PYTHONPATH": str(checkout / "src")},
         )  # fmt: skip
 
     def ask(self, seed: int, verbose: bool = False) -> None:
@@ -327,6 +342,33 @@ class Engine:
         self._process.wait()
 
 
+class Known:
+    """The results of the base of earlier runs, by seed, in a file of the user's cache; none for a folder."""
+
+    def __init__(self, commit: str) -> None:
+        self._lock, self._results, self._file = Lock(), dict[int, dict[str, Any]](), Path(os.devnull)
+        if not commit:
+            return
+        named = blake2b(digest_size=8)
+        for part in (Path(__file__).read_bytes(), (Path(__file__).parent / "random_worlds.py").read_bytes()):
+            named.update(part)
+        named.update(repr((commit, sys.version, version("numpy"), platform.node())).encode())
+        known = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        self._file = known / "quantd" / "worlds" / f"{named.hexdigest()}.jsonl"
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._file.exists():
+            for line in self._file.read_text().splitlines():
+                found = json.loads(line)
+                self._results[found.pop("seed")] = found
+
+    def find(self, seed: int) -> dict[str, Any] | None:
+        return self._results.get(seed)
+
+    def keep(self, seed: int, found: dict[str, Any]) -> None:
+        with self._lock, self._file.open("a") as file:
+            file.write(json.dumps({"seed": seed, **found}) + "\n")
+
+
 @dataclass
 class Count:
     """Results of all worlds so far."""
@@ -338,19 +380,23 @@ class Count:
     seconds: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
 
-def compare(engines: tuple[Engine, Engine], seeds: Iterator[int], only: str, count: Count) -> None:
+def compare(engines: tuple[Engine, Engine], seeds: Iterator[int], only: str, known: Known, count: Count) -> None:
     """Drive worlds in both engines at the same time, and count their features and differences."""
     base, present = engines
     for seed in seeds:
-        base.ask(seed)
-        if only:
-            before = base.answer()
-            if not any(only in hit for hit in before["hits"]):
-                continue
+        before = known.find(seed)
+        if before is None:
+            base.ask(seed)
+        asked = not only and before is None
+        if asked:
             present.ask(seed)
-        else:
-            present.ask(seed)
+        if before is None:
             before = base.answer()
+            known.keep(seed, before)
+        if not any(only in hit for hit in before["hits"]):
+            continue
+        if not asked:
+            present.ask(seed)
         after = present.answer()
         differs = before["hash"] != after["hash"]
         count.worlds += 1
@@ -382,26 +428,56 @@ def explain(engines: tuple[Engine, Engine], seed: int, rows_before: int = 3) -> 
 
 
 @contextmanager
-def checkout_of(base: str) -> Iterator[Path]:
-    """The folder of a checkout: `base` itself, or a temporary worktree of that commit."""
+def checkout_of(base: str) -> Iterator[tuple[Path, str]]:
+    """(folder of a checkout, its commit): `base` itself without a commit, or a temporary worktree of that commit."""
     if (Path(base) / "src" / "quantd").is_dir():
-        yield Path(base).resolve()
+        yield Path(base).resolve(), ""
         return
+    words = ["git", "-C", str(ROOT), "rev-parse", "--verify", f"{base}^{{commit}}"]
+    commit = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
     with TemporaryDirectory() as folder:
         place = Path(folder) / "base"
         git = ["git", "-C", str(ROOT), "worktree"]
-        subprocess.run([*git, "add", "--quiet", "--detach", str(place), base], check=True)
+        subprocess.run([*git, "add", "--quiet", "--detach", str(place), commit], check=True)
         try:
-            yield place
+            yield place, commit
         finally:
             subprocess.run([*git, "remove", "--force", str(place)], check=True)
 
 
-def table(count: Count) -> str:
-    """The rows *feature, worlds that hit it, differences*."""
-    width = max([7, *map(len, count.hits)])
+def expected() -> set[str]:
+    """Features that a long run should hit: those without a world are visible as rows with 0."""
+    from quantd.risk.limits.catalogue import REASON_NAMES, REASON_TEXT
+
+    reasons = {REASON_NAMES[code] for code in REASON_TEXT if code}
+    cuts = {"the house": reasons - NEVER_HOUSE, "an agent": reasons - NEVER_AGENT}
+    styles = ("chase", "twap", "vwap", "participation")
+    return {
+        *(f"cut of {who}: {reason}" for who, names in cuts.items() for reason in names),
+        *(f"orders: {kind}" for kind in ("limit", "stop", "open", "close", "day", "good till cancelled")),
+        *(f"order ended: {state}" for state in ("cancelled", "rejected", "expired")),
+        *(f"exit: {kind}" for kind in ("stop_loss", "take_profit", "trailing_stop")),
+        *(f"booked: {kind}" for kind in BOOKED),
+        *(f"parent order: {style}" for style in styles),
+        *(f"switch of the {who}: {state}" for who in ("house", "agent") for state in ("RUN", "REDUCE", "HALT")),
+        *(f"alert: {kind}" for kind in ALERTS),
+        *(
+            "fills: partial",
+            "fills: shared by agents",
+            "follow-up",
+            "effect: Crossed",
+            "frozen and thawed",
+            "promotion",
+        ),
+    }
+
+
+def table(count: Count, names: set[str]) -> str:
+    """The rows *feature, worlds that hit it, differences*, for `names` and every other feature that was hit."""
+    names = {*names, *count.hits}
+    width = max([7, *map(len, names)])
     rows = [f"{'feature':{width}s}  {'worlds':>7s}  {'differences':>11s}"]
-    rows += [f"{hit:{width}s}  {count.hits[hit]:7,d}  {count.differences[hit]:11,d}" for hit in sorted(count.hits)]
+    rows += [f"{name:{width}s}  {count.hits[name]:7,d}  {count.differences[name]:11,d}" for name in sorted(names)]
     return "\n".join(rows)
 
 
@@ -420,7 +496,8 @@ def main() -> int:
         serve(options.compiled)
         return 0
     began, count = time.monotonic(), Count()
-    with checkout_of(options.base) as base:
+    with checkout_of(options.base) as (base, commit):
+        known = Known(commit)
         pairs = [(Engine(base), Engine(ROOT, options.compiled)) for _ in range(1 if options.verbose else options.jobs)]
         if options.verbose:
             text = explain(pairs[0], options.seed, rows_before=20)
@@ -431,7 +508,7 @@ def main() -> int:
             counts = [Count() for _ in pairs]
             parts = [iter(range(options.seed + k, last, len(pairs))) for k in range(len(pairs))]
             threads = [
-                Thread(target=compare, args=(pair, part, options.only, own), daemon=True)
+                Thread(target=compare, args=(pair, part, options.only, known, own), daemon=True)
                 for pair, part, own in zip(pairs, parts, counts, strict=True)
             ]
             for thread in threads:
@@ -444,7 +521,7 @@ def main() -> int:
                 count.differences += own.differences
                 count.seeds += own.seeds
                 count.seconds = [a + b for a, b in zip(count.seconds, own.seconds, strict=True)]
-            print(table(count))
+            print(table(count, set() if options.only else expected()))
             for seed in sorted(count.seeds)[:3]:
                 print(explain(pairs[0], seed))
             seeds = ", ".join(map(str, sorted(count.seeds)[:50]))

@@ -74,7 +74,10 @@ SECTORS: Final = ("technology", "energy", "bonds", "")
 
 @dataclass
 class World:
-    """All inputs of one run. `items` are in order of time: market items, other events, and THAW."""
+    """All inputs of one run.
+
+    `items` are in order of time: market items, other events, functions of the state to an event, THAW and BUST.
+    """
 
     seed: int
     rules: Rules
@@ -235,13 +238,14 @@ def world_of(seed: int) -> World:
     draw = random.Random(seed)
     rng = np.random.default_rng(seed)
     size = 40 if draw.random() < 0.03 else draw.randint(1, 12)
-    intraday = draw.random() < 0.25
+    intraday = draw.random() < 0.35
     length = int(60 + 340 * draw.random() ** 6) if not intraday else draw.randint(8, 25)
     interval = draw.choice((30, 60, 60, 120)) * MINUTE_NS if intraday else DAY_NS
     calendars = _calendars(draw, length)
     names = sorted(calendars)
     of_column = [draw.choice(names) if draw.random() < 0.5 else "X" for _ in range(size)]
-    instruments = tuple(_instrument(draw, k, name) for k, name in enumerate(of_column))
+    sectors = SECTORS if draw.random() < 0.3 else SECTORS[:3]
+    instruments = tuple(_instrument(draw, k, name, sectors) for k, name in enumerate(of_column))
     groups = (("first", tuple(each.symbol for each in instruments[: max(1, size // 2)])),)
     universe = Universe(instruments, calendar="X", benchmark=instruments[0].symbol, groups=groups)
     sessions = tuple(calendars[name] for name in names)
@@ -304,14 +308,14 @@ def _sessions(name: str, days: list[int], opens: float, close_of: Callable[[int]
     )
 
 
-def _instrument(draw: random.Random, k: int, calendar: str) -> Instrument:
+def _instrument(draw: random.Random, k: int, calendar: str, sectors: tuple[str, ...]) -> Instrument:
     coin = calendar == "24/7"
     return Instrument(
         f"{'C' if coin else 'S'}{k:02d}",
         lot_nano=10 if coin else draw.choice((NANO, NANO, NANO, NANO, NANO // 1000)),
         tick_nano=draw.choice((NANO // 100, NANO // 100, NANO // 1000, NANO // 20)),
         calendar=calendar,
-        sector=draw.choice(SECTORS),
+        sector=draw.choice(sectors),
         asset=draw.choice(("", "", "", "gold")),
     )
 
@@ -525,6 +529,8 @@ def _shocks(draw: random.Random, symbols: tuple[str, ...]) -> tuple[Shock, ...]:
     found = [Shock("crash", {"technology": -0.5, "bonds": 0.05, "*": -0.3}), Shock("rally", {"*": 0.25})]
     if draw.random() < 0.5:
         found.append(Shock("one", {"*": 0.0}, {draw.choice(symbols): -0.8}))
+    if draw.random() < 0.2:
+        found.append(Shock("known for one sector", {"technology": -0.4}))
     return tuple(found)
 
 
@@ -580,7 +586,7 @@ def _rules(
         house_calendar=house_calendar,
         differences=draw.choice(("", "fence", "a0")),
         cash_tolerance_micro=draw.choice((0, MICRO)),
-        execution=_execution(draw),
+        execution=_execution(draw, interval < DAY_NS),
         live=_allowance(draw, cash) if draw.random() < 0.1 else None,
     )
     if count > 1 and draw.random() < 0.4:
@@ -599,10 +605,12 @@ def _agent_limits(draw: random.Random, house: Limits, universe: Universe, interv
     return limits
 
 
-def _execution(draw: random.Random) -> Execution:
+def _execution(draw: random.Random, intraday: bool) -> Execution:
+    """Mostly marketable; orders that are executed over time rarely fill on daily bars."""
     if draw.random() < 0.6:
         return Execution()
-    style = draw.choice(("chase", "twap", "vwap", "participation", "open", "close"))
+    styles = ("chase", "twap", "vwap", "participation", "open", "close")
+    style = draw.choice(styles if intraday or draw.random() < 0.15 else styles[4:])
     return Execution(
         style=style,
         over_ns=draw.choice((HOUR_NS, 5 * HOUR_NS)),
@@ -771,6 +779,11 @@ def _sample_times(house: Sessions, rules: Rules, interval: int, last: int) -> li
     return found
 
 
+def _at_venue(state: Any) -> list[int]:
+    """Lots of the house, and those that are known not to be ours."""
+    return [own + other for own, other in zip(state.ledger.house.lots, state.fenced[0], strict=True)]
+
+
 def _events(draw: random.Random, rules: Rules, ts: int) -> list[tuple[int, Any]]:
     """Events that begin at `ts`: (delay, event)."""
     agent = draw.choice(("", draw.choice([each.name for each in rules.agents])))
@@ -814,8 +827,10 @@ def _events(draw: random.Random, rules: Rules, ts: int) -> list[tuple[int, Any]]
         case 10:
             lots = [0] * rules.universe.size
             power = draw.choice((None, rules.cash_micro // 3))
-            unlent = draw.choice(((), (column,)))
-            return [(0, Reconciled(ts, lots, draw.choice((None, rules.cash_micro)), power, unlent=unlent))]
+            unlent = draw.choice(((), (column,), tuple(range(rules.universe.size))))
+            if draw.random() < 0.5:  # as if the account were empty at the venue
+                return [(0, Reconciled(ts, lots, draw.choice((None, rules.cash_micro)), power, unlent=unlent))]
+            return [(0, lambda state: Reconciled(ts, _at_venue(state), None, power, unlent=unlent))]
         case 11:
             foreign = ForeignOrder("other", column, draw.choice((-20, 20)), 100 * NANO)
             return [(0, ForeignFound(ts, (foreign,))), (wait, ForeignFound(later, ()))]
