@@ -100,7 +100,8 @@ class World:
 
 
 class UnreliablePaper(Paper):
-    """A simulated venue that does not answer, never receives or rejects some baskets, and repeats some reports."""
+    """A simulated venue that does not answer, never receives or rejects some baskets, and loses, repeats or reorders
+    some reports."""
 
     def __init__(self, universe: Universe, costs: Costs, sessions: Any, faults: float, seed: int) -> None:
         super().__init__(universe, costs, sessions)
@@ -123,6 +124,26 @@ class UnreliablePaper(Paper):
                 Reports(basket.sample, basket.n, basket.ts, every, nothing, nothing, nothing, nothing, causes, "no")
             ]
         return [*super().submit(basket, rows), *self.query(basket.sample, basket.n, every)]
+
+    def on_slice(self, market: MarketSlice) -> Any:
+        return self._disturbed(super().on_slice(market), market.ts_event)
+
+    def on_time(self, ts: int) -> Any:
+        return self._disturbed(super().on_time(ts), ts + 1)
+
+    def _disturbed(self, news: Any, ts: int) -> Any:
+        """The reports, some in reverse order, repeated, or lost until the next query."""
+        if not news:
+            return news
+        draw = random.Random(f"{self.seed}|{ts}").random() / self.faults
+        if draw < 0.3:
+            return news[::-1]
+        if draw < 0.6:
+            return [*news, *news]
+        if draw < 1.0:
+            parts = [self.query(each.sample, each.n, each.row)[::-1] for each in news]
+            return news[1:] if draw < 0.8 else [report for part in parts for report in part]
+        return news
 
     def query(self, sample: int, n: int, rows: Any) -> Any:
         """A basket that was never received is not found, whatever its age."""
