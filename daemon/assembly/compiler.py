@@ -41,6 +41,7 @@ def compile_kernels(*, wait: bool) -> str:
     for entry in jit.ENTRIES:
         compiled = _made[entry.python]
         entry.run = compiled if wait else _begun(entry, compiled, folder)
+        entry.arrays = True
     return ""
 
 
@@ -48,6 +49,7 @@ def interpret_kernels() -> None:
     """Interpret every kernel again."""
     for entry in jit.ENTRIES:
         entry.run = jit.interpreted(entry.python)
+        entry.arrays = False
 
 
 def cache_folder(numba_version: str) -> Path:

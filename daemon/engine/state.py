@@ -29,9 +29,9 @@ from quantd.trading.books import Ledger
 from quantd.trading.covariance import ones
 from quantd.trading.history import History
 from quantd.trading.instruments import MICRO
+from quantd.trading.kernel import Account
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats, MarketSlice
-from quantd.trading.portfolio import Account
 from quantd.trading.view import EMPTY_MEMORY, Memory
 
 HOUSE: Final = -1
@@ -331,7 +331,7 @@ class State:
 
     def revalue(self) -> None:
         """Compute the exact equity of the house and of each book at the marks."""
-        self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano.tolist())
+        self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano)
 
     def switch_of(self, name: str) -> Switch:
         """The switch of the agent or shadow `name`, of the house for "". Raises StopIteration for an unknown name."""
