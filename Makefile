@@ -26,7 +26,7 @@ help:
 	@echo 'make test-all run all tests: whole processes, kills, thresholds of learners, more examples'
 	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
-	@echo 'make bench    how fast, and where the time goes'
+	@echo 'make bench    microseconds of each part, beside its budget'
 	@echo 'make bench-peers  beside bt, vectorbt, nautilus_trader and backtesting.py (makes .venv-peers)'
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
 	@echo 'make mutants  which faults in risk/ no test sees (docs/develop/mutants.md; hours on a slow machine)'
@@ -59,10 +59,7 @@ check: $(FULL)
 	@$(BIN)/lint-imports
 
 bench: $(CORE)
-	@for each in benchmarks/[a-z]*.py; do \
-		name=$$(basename "$$each" .py); echo "== $$name"; \
-		$(BIN)/python -m "benchmarks.$$name" $(ARGS) || exit 1; \
-	done
+	@$(BIN)/python -m benchmarks.parts $(ARGS)
 
 bench-peers: $(CORE) .venv-peers/.made
 	@$(BIN)/python -m benchmarks.peers $(ARGS)

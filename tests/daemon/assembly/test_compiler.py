@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from quantd.daemon.assembly import compiler
 from tests.support.checkout import ROOT
+
+pytestmark = pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
 
 KERNELS = """
 from quantd.trading.jit import Entry, Floats, add_scaled, inner

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ def main(folder: Path, compiled: bool) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
 @pytest.mark.timeout(900)
 def test_every_kernel_and_whole_runs_give_the_same_bits_interpreted_compiled_and_compiled_for_any_processor(tmp_path):
     def process(compiled: bool, **environ: str) -> dict[str, Any]:
