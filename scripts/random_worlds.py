@@ -286,10 +286,11 @@ def world_of(seed: int) -> World:
         interval_ns=interval,
         auctions=draw.random() < 0.5 or rules.execution.style in ("open", "close"),
         faults=0.0 if calm else draw.choice((0.0, 0.0, 0.0, 0.05, 0.3)),
-        together=draw.random() < 0.75,
+        together=draw.random() < 0.9,
     )
     world.rules = rules = replace(rules, borrow_bp_annual=0.0 if calm else world.costs.borrow_bp_annual)
-    world.policies = [_policy(draw, world, k) for k in range(len(rules.agents) + len(rules.shadows))]
+    styles = tuple(style for style in STYLES if not (calm and style == "bars"))
+    world.policies = [_policy(draw, world, k, styles) for k in range(len(rules.agents) + len(rules.shadows))]
     lookbacks = [each.lookback for each in world.policies]
     most = max([60, *lookbacks, *_lookbacks(rules)])
     bars = any(getattr(each, "uses_bars", False) for each in world.policies)
@@ -626,13 +627,28 @@ def _rules(
 
 
 def _calmed(rules: Rules) -> Rules:
-    """The rules without what asks, accrues or watches at each sample: most samples of such a world are quiet."""
-    off = {"protective": None, "max_realised_volatility": None, "min_sharpe": None}
-    agents = tuple(replace(each, limits=override(each.limits, **off), scheduled=True) for each in rules.agents)
+    """The rules without most of what asks, accrues or measures at each sample: many samples of such a world are
+    quiet."""
+
+    def calmed(limits: Limits) -> Limits:
+        off = dict.fromkeys(("max_realised_volatility", "min_sharpe", "min_diversification", "liquidity"))
+        tails = {name: getattr(limits, name) for name in ("var", "cvar")}
+        plain = {name: tail and replace(tail, method="historical") for name, tail in tails.items()}
+        guard = limits.protective and replace(limits.protective, trailing=False, at_venue=False)
+        return override(limits, **off, **plain, protective=guard)
+
+    agents = tuple(replace(each, limits=calmed(each.limits), scheduled=True) for each in rules.agents)
     return replace(
-        rules, agents=agents, house=override(rules.house, **off), execution=Execution(), live=None, shadows=(),
-        challenges=(), promotion=None, seats=(),
-    )  # fmt: skip
+        rules,
+        agents=agents,
+        house=calmed(rules.house),
+        execution=Execution(),
+        live=None,
+        shadows=(),
+        challenges=(),
+        promotion=None,
+        seats=(),
+    )
 
 
 def _agent_limits(draw: random.Random, house: Limits, universe: Universe, interval: int, fee_bp: float) -> Limits:
@@ -725,14 +741,14 @@ def _with_shadows(draw: random.Random, rules: Rules, interval: int, fee_bp: floa
     return replace(rules, shadows=tuple(shadows), challenges=tuple(challenges), promotion=promotion, seats=seats)
 
 
-def _policy(draw: random.Random, world: World, k: int) -> Policy:
+def _policy(draw: random.Random, world: World, k: int, styles: tuple[str, ...]) -> Policy:
     if draw.random() < 0.2:
         name, params = draw.choice(BUILT_IN)
         world.hits.add(f"policy: {name}")
         return load(name, params, Path())
     faults = draw.choice((0.0, 0.0, 0.0, 0.03, 0.2))
     level = draw.choice((0.5, 0.95, 1.0, 1.0, 1.5))
-    return RandomWeights(world, world.seed * 10 + k, draw.choice(STYLES), level, faults)
+    return RandomWeights(world, world.seed * 10 + k, draw.choice(styles), level, faults)
 
 
 # ---- time ----------------------------------------------------------------------------------------
