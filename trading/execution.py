@@ -1,6 +1,7 @@
 """Trading costs and fill prices for the paper broker, the ledger and the simulator.
 
-Every amount is a Python integer. A rate in basis points is converted once to an integer, with `RATE_ONE` as 100 %.
+Every amount is an integer. A rate in basis points is converted once to an integer, with `RATE_ONE` as 100 %. Functions
+marked `inner` are called by kernels too. `MOST` bounds the integers that they store.
 """
 
 from fractions import Fraction
@@ -11,6 +12,18 @@ from typing import Final
 from msgspec import Struct
 
 from quantd.trading.instruments import ATTO_PER_MICRO, NANO
+from quantd.trading.jit import inner, vector
+
+MOST: Final = 2**62 - 1
+"""The largest amount in micro, number of lots and price in nano that the ledger and the fills hold, in either
+direction. In currency: 4.6e12 of money, 4.6e9 for the price of a unit."""
+
+_TOO_MANY: Final = MOST + 1
+_SAFE: Final = 4.6e18
+"""A product whose estimate in float64 is below this fits 63 bits."""
+
+_SHORT: Final = 2**40
+"""A divisor below this leaves remainders that can be multiplied by 22 bits within 63."""
 
 RATE_ONE: Final = 10**13
 """The integer for 100 % (10,000 bp); one unit is 1e-9 bp."""
@@ -103,6 +116,74 @@ def divide_half_even(numerator: int, denominator: int) -> int:
     return quotient
 
 
+@inner
+def _divide(a: int, b: int, divisor: int) -> tuple[int, int]:
+    """Return the quotient and the remainder of a x b / divisor, for 0 <= a, b and a quotient below 2**63."""
+    if float(a) * float(b) < _SAFE:
+        whole = a * b
+        return whole // divisor, whole % divisor
+    quotient, rest = a * (b // divisor), b % divisor
+    bits, part = 63, 0
+    left = 0  # the remainder of the digits of `a` so far, times `rest`
+    if divisor < _SHORT:
+        for shift in (44, 22, 0):
+            digits = left * 4_194_304 + rest * ((a >> shift) & 4_194_303)
+            part = part * 4_194_304 + digits // divisor
+            left = digits % divisor
+        return quotient + part, left
+    while bits > 0:
+        bits -= 1
+        part += part
+        if left >= divisor - left:
+            left -= divisor - left
+            part += 1
+        else:
+            left += left
+        if (a >> bits) & 1:
+            if left >= divisor - rest:
+                left -= divisor - rest
+                part += 1
+            else:
+                left += rest
+    return quotient + part, left
+
+
+def _ratio_loop(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
+    if a < 0 or b < 0 or float(a) * float(b) * float(numerator) / float(divisor) > 4.8e18:
+        return _TOO_MANY, 0  # the size of -2**63 is negative
+    if a == 0:
+        return 0, 0
+    quotient, rest = 0, b
+    if numerator != 1:
+        quotient, rest = _divide(b, numerator, divisor)
+        quotient *= a
+    more, rest = _divide(a, rest, divisor)
+    quotient += more
+    return (_TOO_MANY, 0) if quotient > MOST else (quotient, rest)
+
+
+@vector(_ratio_loop)
+def ratio(a: int, b: int, numerator: int, divisor: int) -> tuple[int, int]:
+    """Return the quotient and the remainder of a x b x numerator / divisor, exact for 0 <= a, b, numerator < 2**63 and
+    0 < divisor < 2**63. A quotient beyond MOST is (2**62, 0)."""
+    quotient, rest = divmod(a * b * numerator, divisor)
+    return (_TOO_MANY, 0) if quotient > MOST else (quotient, rest)
+
+
+def _portion_loop(amount: int, part: int, whole: int) -> int:
+    quotient, rest = ratio(abs(amount), abs(part), 1, abs(whole))
+    if ((amount < 0) != (part < 0)) != (whole < 0):
+        return -quotient - (1 if rest else 0)
+    return quotient
+
+
+@vector(_portion_loop)
+def portion(amount: int, part: int, whole: int) -> int:
+    """Return amount x part / whole rounded down, for integers above -2**63. A result beyond MOST is 2**62 in size."""
+    found = amount * part // whole
+    return found if -MOST <= found <= MOST else _TOO_MANY if found > 0 else -_TOO_MANY
+
+
 def with_remainder(total: int, parts: list[int]) -> list[int]:
     """Return `parts` and the remainder of `total`: amounts are rounded once for the whole, and the last part adapts."""
     return [*parts, total - sum(parts)]
@@ -122,46 +203,54 @@ def round_micro(atto: int) -> tuple[int, int]:
     return micro, rest
 
 
+@inner
 def fill_price(open_nano: int, limit_nano: int, buy: bool, rate: int, one: int = RATE_ONE) -> int:
     """Return the open moved by rate / one to the adverse side, rounded adversely to a nano, and capped at the limit.
     The open itself must not be beyond the limit (see `trades_through`)."""
     if buy:
-        price = -(-open_nano * (one + rate) // one)
+        price, rest = ratio(open_nano, one + rate, 1, one)
+        if rest:
+            price += 1
         return price if price < limit_nano else limit_nano
-    price = open_nano * (one - rate) // one
+    price, _ = ratio(open_nano, one - rate if rate < one else 0, 1, one)
     return price if price > limit_nano else limit_nano
 
 
+@inner
 def trades_through(limit_nano: int, buy: bool, low: float, high: float) -> bool:
     """Whether a bar traded strictly beyond the limit, so that a limit order there certainly filled."""
     extreme = _nano(low if buy else high)
     return 0 < extreme < limit_nano if buy else extreme > limit_nano
 
 
+@inner
 def reaches(stop_nano: int, buy: bool, low: float, high: float) -> bool:
     """Whether a bar traded at or beyond a stop: from above for a sale, from below for a purchase."""
     extreme = _nano(high if buy else low)
     return extreme >= stop_nano > 0 if buy else 0 < extreme <= stop_nano
 
 
+@inner
 def _nano(price: float) -> int:
     """Round a price to six decimals, as `quantd.trading.market.nano` does; 0 where it is not finite."""
     return round(price * 1e6) * (NANO // 1_000_000) if isfinite(price) else 0
 
 
+@inner
 def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> int:
     """Return the square-root impact of unsigned `lots` on a bar of `volume` units > 0. The result is an integer rate,
     rounded up."""
     return ceil(impact_bp * sqrt(lots * lot_nano / (volume * NANO)) * (RATE_ONE // 10_000))
 
 
-def lots_to_be_had(volume: float, ratio: tuple[int, int]) -> int:
-    """Return the whole lots that a participation cap permits of a bar's volume; 0 for zero or unknown volume. `ratio`
-    is `Costs.participation_ratio`."""
+@inner
+def lots_to_be_had(volume: float, numerator: int, denominator: int) -> int:
+    """Return the whole lots that a participation cap permits of a bar's volume; 0 for zero or unknown volume. The
+    fraction is `Costs.participation_ratio`."""
     volume_nano = volume * NANO
-    if not (volume_nano > 0 and isfinite(volume_nano)):
+    if not (volume_nano > 0.0 and isfinite(volume_nano)):
         return 0
-    return int(volume_nano) * ratio[0] // ratio[1]
+    return ratio(int(volume_nano), numerator, 1, denominator)[0]
 
 
 def commission_ratio(lot_nano: int, rate: int) -> tuple[int, int]:
@@ -170,9 +259,12 @@ def commission_ratio(lot_nano: int, rate: int) -> tuple[int, int]:
     return lowest(lot_nano * rate, RATE_ONE * ATTO_PER_MICRO)
 
 
-def commission_micro(lots: int, price_nano: int, ratio: tuple[int, int]) -> int:
-    """Return the commission on unsigned lots in whole micro, rounded half-even."""
-    return divide_half_even(lots * price_nano * ratio[0], ratio[1])
+@inner
+def commission_micro(lots: int, price_nano: int, numerator: int, denominator: int) -> int:
+    """Return the commission on unsigned lots in whole micro, rounded half-even. The fraction is `commission_ratio`."""
+    whole, rest = ratio(lots, price_nano, numerator, denominator)
+    left = denominator - rest
+    return whole + 1 if rest > left or (rest == left and whole & 1) else whole
 
 
 def borrow_micro(short_atto: int, rate_annual: int, days: int) -> int:

@@ -85,6 +85,7 @@ def compile_kernels(*, wait: bool, say: Say = _silent, kept_only: bool = False) 
     _dispatchers(numba.njit, keep=not unusable)
     for entry in jit.ENTRIES:
         entry.run = _begun(entry, _made[entry.python], None if unusable else folder, wait=wait, say=say)
+        entry.arrays = True
     return ""
 
 
@@ -92,6 +93,7 @@ def interpret_kernels() -> None:
     """Interpret every kernel again."""
     for entry in jit.ENTRIES:
         entry.run = jit.interpreted(entry.python)
+        entry.arrays = False
 
 
 def cache_folder(numba_version: str) -> Path:

@@ -83,7 +83,7 @@ class Fills:
                 rate += self._extra_rate(resting, row, wanted, bar)
             if rate:  # costs stop at the limit
                 price = fill_price(price, limits[row], total > 0, rate, one)
-            fee = commission_micro(wanted, price, commission[column])
+            fee = commission_micro(wanted, price, *commission[column])
             if least:
                 fee = _at_least(least, resting, row, fee)
             done = cums[row] = done + wanted
@@ -147,7 +147,7 @@ class Fills:
         if left is None:
             volume = bar.volume[column]
             if self._costs.participation:
-                left = lots_to_be_had(volume, self._share[column])
+                left = lots_to_be_had(volume, *self._share[column])
             else:
                 left = NEVER if volume > 0 else 0
         if wanted > left:
