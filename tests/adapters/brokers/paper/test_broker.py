@@ -1,20 +1,24 @@
 """The paper venue: what fills, when, at which price, and that it is a fold."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import nan
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import MOST_ENDED, Paper
+from quantd.trading import execution
 from quantd.trading.events import Action, CancelReported, NotFound, Unknown
-from quantd.trading.execution import Costs
+from quantd.trading.execution import FILL_LIMITS, MOST, Costs
 from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.jit import LOOPS
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
 from quantd.trading.ports import BrokerNews
@@ -750,3 +754,49 @@ def test_a_stop_whose_cancel_takes_effect_inside_a_bar_is_triggered_by_its_open_
         assert venue.cancel(at_close(0), 0, 0, at_open(1)) == ()
         news = rows_of(venue.on_slice(bar(1, (opens, 50.0, 10.0), low=90.0)))
         assert [row[-1] for row in news] == causes
+
+
+@pytest.fixture
+def int64(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The kernel of limit orders on integers of 64 bits, which raise an error where they overflow; its results."""
+    made: list[int] = []
+
+    def run(*args: Any) -> int:
+        made.append(FILL_LIMITS.python(*(np.int64(each) if type(each) is int else each for each in args)))
+        return made[-1]
+
+    monkeypatch.setattr(execution, "ratio", LOOPS[execution.ratio])
+    monkeypatch.setattr(FILL_LIMITS, "run", run)
+    with np.errstate(over="raise"):
+        yield made
+
+
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(scripts(splits=True), st.sampled_from([1, 10**6, 10**8]))
+def test_the_kernel_of_limit_orders_reports_and_keeps_what_the_venue_does_row_by_row(
+    int64: list[int], script: Script, scale: int
+) -> None:
+    plain, compiled = Paper(UNIVERSE, script.costs), Paper(UNIVERSE, script.costs)
+    for name, args in script.steps:
+        if name == "submit":
+            args = (replace(args[0], lots=[scale * lots for lots in args[0].lots]),)
+        elif name == "slice":
+            args = (*args[:4], [scale * volume for volume in args[4]], args[5])
+        FILL_LIMITS.arrays = False
+        expected = list(step(plain, name, args))
+        FILL_LIMITS.arrays = True
+        assert list(step(compiled, name, args)) == expected
+        assert compiled.freeze() == plain.freeze()
+    FILL_LIMITS.arrays = False
+
+
+@pytest.mark.parametrize(("lots", "volume", "made"), [(10**9, 1e9, -1), (10, 1e12, -1), (10, 1e9, 1)])
+def test_a_fill_beyond_64_bits_is_not_the_kernels_and_has_a_fee_that_no_ledger_holds(
+    int64: list[int], monkeypatch: pytest.MonkeyPatch, lots: int, volume: float, made: int
+) -> None:
+    monkeypatch.setattr(FILL_LIMITS, "arrays", True)
+    venue = Paper(UNIVERSE, Costs(commission_bp=10_000.0, participation=1.0))
+    venue.submit(basket(at_close(0), [(0, lots, 5e6)]))
+    (report,) = venue.on_slice(bar(1, (4e6, 1.0, 1.0), volume=(volume, 1.0, 1.0)))
+    assert isinstance(report, Reports)
+    assert (report.lots, report.fee_micro, int64) == ([lots], [min(lots * 4 * 10**12, MOST + 1)], [made])
