@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.execution import see_volume
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.exits import check_levels, split_exits
 from quantd.daemon.engine.stops.venue_stops import split_stops

@@ -58,17 +58,15 @@ def drive(
     begin(shell, assembly, config, run, fresh=True)
     items = assembly.items()
     first, last = assembly.feed.first_ts, assembly.feed.last_ts
-    take = shell.take
     began = time.perf_counter()
     # objects that live for the whole run are not scanned again
     gc.freeze()
     try:
         while True:
-            item = None
-            for item in islice(items, CHUNK):
-                take(item)
-            if item is None:
+            chunk = list(islice(items, CHUNK))
+            if not chunk:
                 break
+            shell.take_all(chunk)
             bar((shell.ts - first) / max(1, last - first))
             if saved is not None:
                 saved.commit(shell.ts, least=KEEP_STEPS)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import Frozen
 from quantd.daemon.engine.state import State

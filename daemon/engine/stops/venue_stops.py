@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import HOUSE, Exit, State
 from quantd.daemon.engine.stops.records import Retry
 from quantd.daemon.engine.venue.open_orders import Working

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import ceil
 
-from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.switch import REDUCE, flow
