@@ -142,7 +142,7 @@ def _turns(sides: dict[str, Callable[[], Any]], seconds: float) -> dict[str, tup
 
 def features() -> None:
     """Print the ranking behind Lite's choice of features."""
-    from benchmarks.feature_ranking import AHEAD, ranked
+    from benchmarks.features import AHEAD, ranked
     from quantd.models.learners.maddpg import LITE_FEATURES
     from quantd.models.training.plans.plan import default
     from quantd.models.training.seeds.markets import markets_of
@@ -183,7 +183,7 @@ def main() -> None:
 def _tables(
     found: dict[str, dict[str, Any]], sharpes: dict[str, tuple[float, float, int] | None], folder: Path
 ) -> None:
-    from benchmarks.feature_ranking import UNDONE
+    from benchmarks.features import UNDONE
 
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     busy = ": BUSY" if load > 0.5 * cores else ""

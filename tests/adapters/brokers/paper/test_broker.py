@@ -4,7 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from importlib.util import find_spec
 from math import nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from quantd.trading.jit import LOOPS
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
 from quantd.trading.ports import BrokerNews
+from tests.support.checkout import printed
 from tests.support.examples import examples
 
 HOUR = 3_600_000_000_000
@@ -800,3 +803,37 @@ def test_a_fill_beyond_64_bits_is_not_the_kernels_and_has_a_fee_that_no_ledger_h
     (report,) = venue.on_slice(bar(1, (4e6, 1.0, 1.0), volume=(volume, 1.0, 1.0)))
     assert isinstance(report, Reports)
     assert (report.lots, report.fee_micro, int64) == ([lots], [min(lots * 4 * 10**12, MOST + 1)], [made])
+
+
+SAME = """
+import sys
+import numpy as np
+from quantd.adapters.brokers.paper.broker import Paper
+from quantd.daemon.assembly.compiler import compile_kernels
+from quantd.trading.execution import Costs
+from tests.adapters.brokers.paper.test_broker import UNIVERSE, at_close, bar, basket
+if sys.argv[1] == "compiled":
+    assert compile_kernels(wait=True) == ""
+for seed in range(12):
+    draw = np.random.default_rng(seed)
+    costs = Costs(
+        commission_bp=0.37, slippage_bp=3.0, impact=30.0 * (seed % 2), participation=0.2 * (seed % 3),
+        commission_min_micro=1_000_000 * (seed % 4),
+    )
+    venue = Paper(UNIVERSE, costs)
+    for t in range(40):
+        opens = np.round(draw.uniform(95.0, 105.0, 3), 2).tolist()
+        rows = [(k, int(draw.integers(1, 4000)) * (-1) ** int(draw.integers(2)), round(draw.uniform(95, 105), 2))
+                for k in draw.integers(0, 3, 4).tolist()]
+        venue.submit(basket(at_close(t), rows, end=[0, 0, at_close(t + 1), at_close(t + 3)]))
+        volume = draw.integers(0, 3000, 3).astype(float).tolist()
+        fresh = (draw.random(3) < 0.8).tolist()
+        print(venue.on_slice(bar(t + 1, opens, low=min(opens) - 3, high=max(opens) + 3, volume=volume, fresh=fresh)))
+"""
+
+
+@pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
+def test_compiled_fills_are_those_of_the_interpreted_venue(tmp_path: Path) -> None:
+    compiled, interpreted = (printed(SAME, way, tmp_path) for way in ("compiled", "interpreted"))
+    assert compiled == interpreted
+    assert compiled.count("price_nano") > 400
