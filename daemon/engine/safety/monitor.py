@@ -6,8 +6,8 @@ Measurements do not affect the effects: one is left out only where no level can 
 
 from typing import Final
 
-from quantd.daemon.engine.alerts import limit_alerts
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
+from quantd.daemon.engine.safety.alerts import limit_alerts
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context
