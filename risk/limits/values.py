@@ -149,7 +149,7 @@ class Norms:
     def __init__(self, lookback: int) -> None:
         self.lookback: Final = lookback
         self.rows = 0
-        self._count = -1
+        self._count = -2  # never one less than that of a ring
         self._age = 0
         self._ring: Ring | None = None
         self._squares = self._root = np.empty(0)

@@ -127,6 +127,16 @@ def test_a_norm_is_never_below_that_of_the_losses(seed: int) -> None:
             assert known.rows <= len(whole)
 
 
+def test_a_ring_without_a_row_has_norms_of_nothing() -> None:
+    ring, known = Ring(6, 40), Norms(40)
+    known.update(ring)
+    assert (known.rows, known.of(np.ones(6))) == (0, 0.0)
+    for _ in range(3):
+        ring.append(np.full(6, 100.0))
+        known.update(ring)
+        assert known.of(np.ones(6)) == 0.0
+
+
 @settings(max_examples=examples(80), deadline=None)
 @given(SEEDS)
 def test_what_a_verdict_records_are_those_of_all_values_that_cut_or_may_have_a_level(seed: int) -> None:
