@@ -65,6 +65,8 @@ class Mlp(ActorCritic):
         # adjacent heads at the end: one product computes both
         heads: list[Tensor] = [self.actor.weight, self.critic.weight, self.actor.bias, self.critic.bias]
         self.vector, self.gradient = flatten([*self.trunk.parameters(), self.spread, *heads])
+        self._rounded_layers: list[Tensor] = []
+        """The trunk's weights in bfloat16, as of the last pass."""
         self._tapes: list[tuple[list[_Activations], Tensor]] = []
         self._outputs: list[Tensor] = []
         self._views()
@@ -95,11 +97,13 @@ class Mlp(ActorCritic):
 
     @torch.no_grad()
     def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        self._round(observation)
         return self._forward(observation, keep=False)[:, :-1], carry
 
     @torch.no_grad()
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         rows = observation.reshape(-1, observation.shape[-1])
+        self._round(rows)
         if keep:
             self._tapes.clear()
         outputs = [self._forward(part, keep) for part in self._parts(rows)]
@@ -137,6 +141,11 @@ class Mlp(ActorCritic):
         for number, (part, (kept, last)) in enumerate(zip(self._parts(d), self._tapes, strict=True)):
             self._backward(part, kept, last, float(number > 0))
 
+    def _round(self, rows: Tensor) -> None:
+        """Round the weights once for all parts of these rows."""
+        if self._rounded and len(rows) >= ROUNDED_ROWS:
+            self._rounded_layers = [across.bfloat16() for across, *_ in self._layers]
+
     def _parts(self, rows: Tensor) -> Sequence[Tensor]:
         if rows.is_cuda or len(rows) <= PART:
             return (rows,)
@@ -159,8 +168,8 @@ class Mlp(ActorCritic):
             d = torch.ops.aten.sigmoid_backward(d, bent).mul_(2.0)
             self._add((weight_slope, bias_slope), d, given, before)
             if depth:
-                weight = across.t()
-                d = torch.mm(d.to(given.dtype), weight.to(given.dtype)).float()
+                factor = across if given.dtype == across.dtype else self._rounded_layers[depth]
+                d = torch.mm(d.to(given.dtype), factor.t()).float()
 
     def _add(self, slopes: tuple[Tensor, Tensor], d: Tensor, given: Tensor, before: float) -> None:
         """Accumulate the gradient of a linear layer's weight and bias."""
@@ -178,12 +187,12 @@ class Mlp(ActorCritic):
         """
         kept = []
         rounded = self._rounded and len(x) >= ROUNDED_ROWS
-        for across, bias, gain, shift in self._layers:
+        for depth, (across, bias, gain, shift) in enumerate(self._layers):
             # tanh(h) = 2 sigmoid(2h) - 1. Its LayerNorm equals the LayerNorm of the sigmoid alone at a quarter of
             # epsilon.
             if rounded:
                 x = x.bfloat16()
-                bent = torch.add(bias + bias, torch.mm(x, across.bfloat16()).float(), alpha=2.0).sigmoid_()
+                bent = torch.add(bias + bias, torch.mm(x, self._rounded_layers[depth]).float(), alpha=2.0).sigmoid_()
             else:
                 bent = torch.addmm(bias, x, across, beta=2, alpha=2).sigmoid_()
             normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)
