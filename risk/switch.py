@@ -61,6 +61,8 @@ def observe(switch: Switch, equity_micro: int, key_ns: int, limits: Limits) -> s
         switch.week_key, switch.week_open = week, switch.last
     switch.high_water = max(switch.high_water, equity_micro)
     switch.last = equity_micro
+    if quiet(switch, equity_micro, limits, 1.0 - 1e-9):
+        return ""
     return next((key for key, (loss, bound) in losses(switch, equity_micro, limits).items() if not loss <= bound), "")
 
 
@@ -73,14 +75,20 @@ def quiet(switch: Switch, equity_micro: int, limits: Limits, share: float) -> bo
     if loss <= 0:
         return True
     least = share * peak
-    bounds = (limits.max_drawdown, limits.max_daily_loss, limits.max_weekly_loss)
-    return all(bound is None or loss < least * bound for bound in bounds)
+    for bound in (limits.max_drawdown, limits.max_daily_loss, limits.max_weekly_loss):
+        if bound is not None and not loss < least * bound:
+            return False
+    return True
 
 
 def losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str, tuple[float, float]]:
     """Loss limits that are on: key -> (loss as a fraction, bound)."""
-    on = [(key, loss, bound) for key, loss in STATE_LIMITS.items() if (bound := getattr(limits, key)) is not None]
-    return {key: (max(loss(switch, equity_micro), 0.0), bound) for key, loss, bound in on}
+    found: dict[str, tuple[float, float]] = {}
+    for key, loss in STATE_LIMITS.items():
+        bound = getattr(limits, key)
+        if bound is not None:
+            found[key] = (max(loss(switch, equity_micro), 0.0), bound)
+    return found
 
 
 def trip(switch: Switch, state: int, reason: str, sample_no: int) -> bool:

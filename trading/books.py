@@ -4,8 +4,6 @@ The books always add up to the house account. Agents share fills of common order
 """
 
 from collections.abc import Sequence
-from math import gcd
-from operator import mul
 from typing import Final
 
 import msgspec
@@ -22,13 +20,8 @@ from quantd.trading.execution import (
     truncate,
     with_remainder,
 )
-from quantd.trading.instruments import ATTO_PER_MICRO, Universe
-from quantd.trading.portfolio import Account, FrozenAccount
-
-UNALLOCATED: Final = "unallocated"
-
-Share = tuple[int, int]
-"""(book, lots)."""
+from quantd.trading.instruments import ATTO_PER_MICRO
+from quantd.trading.kernel import SINGLE, Account, FrozenAccount, Postings, Share
 
 
 class LedgerBroken(Exception):
@@ -36,32 +29,23 @@ class LedgerBroken(Exception):
 
 
 class FrozenLedger(Struct, frozen=True):
-    """A ledger as plain serialisable values."""
+    """A ledger as plain serialisable values. `cells` are the accounts of `quantd.trading.kernel.ROW`, little-endian.
+    A ledger written before that has `house` and `books` in its place."""
 
     names: list[str]
-    house: FrozenAccount
-    books: list[FrozenAccount]
+    house: FrozenAccount | None = None
+    books: list[FrozenAccount] = []
+    cells: bytes = b""
+
+    def accounts(self) -> list[FrozenAccount]:
+        """The house's account, the agents' in order, the unallocated one."""
+        if self.house is not None:
+            return [self.house, *self.books]
+        rows = np.frombuffer(self.cells, dtype=np.int64).reshape(len(self.names) + 1, -1)
+        return [Account((rows.shape[1] - SINGLE) // 2, row).freeze() for row in rows]
 
 
-def _micro_ratio(lot_nano: int) -> tuple[int, int, int]:
-    """Reduce the conversion from lots x price_nano to micro: (numerator, denominator, atto per unit of the remainder).
-
-    The result equals a conversion through atto, with smaller integers: whole shares at whole cents leave no remainder.
-    """
-    atto = gcd(lot_nano, ATTO_PER_MICRO)
-    return lot_nano // atto, ATTO_PER_MICRO // atto, atto
-
-
-def _only_book(shares: Sequence[Sequence[Share]]) -> int | None:
-    """Return the book that owns all rows entirely, or None."""
-    only = shares[0][0][0] if shares else -1
-    for row in shares:
-        if len(row) > 1 or row[0][0] != only:
-            return None
-    return only
-
-
-class Ledger:
+class Ledger(Postings):
     """The house account, one book per agent in order, then the unallocated book.
 
     Lots, cash and fees of the books always add up exactly to those of the house. Cost and profit belong to each account
@@ -70,22 +54,15 @@ class Ledger:
     Notionals and dividends are exact in atto; `house.residue_atto` accumulates their rounding differences.
     """
 
-    def __init__(self, universe: Universe, agents: Sequence[str]) -> None:
-        self.names = [*agents, UNALLOCATED]
-        self.house = Account(universe.size)
-        self.books = [Account(universe.size) for _ in self.names]
-        self._lot_nano = universe.lot_nano
-        self._micro = [_micro_ratio(size) for size in universe.lot_nano]
-        sizes = set(universe.lot_nano)
-        self._one_size = sizes.pop() if len(sizes) == 1 else 0
-
     def deposit(self, amount_micro: int, book: int = -1) -> None:
         """Deposit outside cash into a book; a negative amount is a withdrawal."""
+        self.admit(amount_micro)
         self.house.flow(amount_micro)
         self.books[book].flow(amount_micro)
 
     def allocate(self, book: int, amount_micro: int) -> None:
         """Move cash from the unallocated book to an agent's book; a negative amount moves it back."""
+        self.admit(amount_micro)
         self.books[-1].flow(-amount_micro)
         self.books[book].flow(amount_micro)
 
@@ -94,82 +71,16 @@ class Ledger:
         change. Each amount is a flow of its book, not profit. Raises ValueError when the sum is not 0."""
         if sum(amounts_micro):
             raise ValueError(f"a transfer between books adds up to {sum(amounts_micro)} micro, not to 0")
+        self.admit(*amounts_micro)
         for book, amount in zip(self.books, amounts_micro, strict=False):
             book.flow(amount)
-
-    def fills(
-        self,
-        sym: Sequence[int],
-        lots: Sequence[int],
-        price_nano: Sequence[int],
-        fee_micro: Sequence[int],
-        shares: Sequence[Sequence[Share]],
-    ) -> None:
-        """Post fills row by row. `shares` lists for each row the (book, signed lots) that add up to the row's signed
-        lots. A fee is shared in proportion and rounded down; the row's last book takes the remainder."""
-        ratios = self._micro
-        amounts: list[int] = []
-        residue = 0
-        for column, size, price in zip(sym, lots, price_nano, strict=True):
-            numerator, denominator, atto = ratios[column]
-            amount, rest = divmod(-size * price * numerator, denominator)
-            if rest:
-                if 2 * rest > denominator or (2 * rest == denominator and amount & 1):
-                    amount += 1
-                    rest -= denominator
-                residue += rest * atto
-            amounts.append(amount)
-        house = self.house
-        house.trade(zip(sym, lots, amounts, strict=True))
-        house.residue_atto += residue
-        fees = sum(fee_micro)
-        house.pay(fees)
-        book = _only_book(shares)
-        if book is None:
-            self._shared_fills(sym, lots, price_nano, fee_micro, amounts, shares)
-        else:
-            self.books[book].trade(zip(sym, lots, amounts, strict=True))
-            self.books[book].pay(fees)
-
-    def _shared_fills(
-        self,
-        sym: Sequence[int],
-        lots: Sequence[int],
-        price_nano: Sequence[int],
-        fee_micro: Sequence[int],
-        amounts_micro: Sequence[int],
-        shares: Sequence[Sequence[Share]],
-    ) -> None:
-        """Post the books' parts of fills with known house amounts. Each part is rounded to the nearest micro; the last
-        takes the remainder."""
-        ratios = self._micro
-        parts: list[list[tuple[int, int, int]]] = [[] for _ in self.books]
-        fees = [0] * len(parts)
-        for column, size, price, fee, left, row in zip(
-            sym, lots, price_nano, fee_micro, amounts_micro, shares, strict=True
-        ):
-            numerator, denominator, _ = ratios[column]
-            unit, half, whole_fee = price * numerator, denominator // 2, fee
-            for book, change in row[:-1]:
-                amount = (half - change * unit) // denominator
-                left -= amount
-                parts[book].append((column, change, amount))
-                if whole_fee:
-                    amount = whole_fee * change // size
-                    fee -= amount
-                    fees[book] += amount
-            book, change = row[-1]
-            parts[book].append((column, change, left))
-            fees[book] += fee
-        for account, trades, paid in zip(self.books, parts, fees, strict=True):
-            account.trade(trades)
-            account.pay(paid)
 
     def cross(self, symbol: int, price_nano: int, shares: Sequence[Share]) -> None:
         """Trade lots between books at one price without a fee; the (book, signed lots) add up to 0. The house account
         does not change."""
         unit = self._lot_nano[symbol] * price_nano
         amounts = with_remainder(0, [round_micro(-lots * unit)[0] for _, lots in shares[:-1]])
+        self.admit(*amounts, *(lots for _, lots in shares))
         for (book, lots), amount in zip(shares, amounts, strict=True):
             self.books[book].trade([(symbol, lots, amount)])
 
@@ -186,22 +97,25 @@ class Ledger:
     def _per_unit(self, symbol: int, cash_nano: int) -> tuple[int, int, list[tuple[Account, int]]]:
         """Return (house cash in micro, its rounding residue in atto, (book, cash) of each holder) for cash per unit."""
         unit = self._lot_nano[symbol] * cash_nano
-        amount, residue = round_micro(self.house.lots[symbol] * unit)
-        holders = [book for book in self.books if book.lots[symbol]]
-        parts = with_remainder(amount, [round_micro(book.lots[symbol] * unit)[0] for book in holders[:-1]])
+        amount, residue = round_micro(self.house.held(symbol) * unit)
+        holders = [book for book in self.books if book.held(symbol)]
+        parts = with_remainder(amount, [round_micro(book.held(symbol) * unit)[0] for book in holders[:-1]])
+        self.admit(amount, *parts)
         return amount, residue, list(zip(holders, parts, strict=False))
 
     def income(self, amount_micro: int, parts: Sequence[Share]) -> None:
         """Share a venue payment (negative: a charge) among (book, weight) in proportion, rounded down. The last book
         takes the remainder. Without parts, the unallocated book takes the whole amount."""
-        self.house.receive(amount_micro)
         total = sum(weight for _, weight in parts)
         amounts = with_remainder(amount_micro, [amount_micro * weight // total for _, weight in parts[:-1]])
+        self.admit(amount_micro, *amounts)
+        self.house.receive(amount_micro)
         for (book, _), own in zip(parts or [(-1, 0)], amounts, strict=True):
             self.books[book].receive(own)
 
     def in_kind(self, symbol: int, lots: int, value_micro: int, book: int) -> None:
         """Book lots that arrived (or left, negative) without a trade, as a flow of their value and a trade at it."""
+        self.admit(2 * value_micro, lots)
         for account in (self.house, self.books[book]):
             account.flow(value_micro)
             account.trade([(symbol, lots, -value_micro)])
@@ -213,25 +127,26 @@ class Ledger:
         book are truncated towards zero. Lots missing from the books' sum go to the books with the largest fractions,
         which pay for them. Average cost keeps the whole cost.
         """
-        before = self.house.lots[symbol]
+        before = self.house.held(symbol)
         after = truncate(before, numerator, denominator)
         unit = self._lot_nano[symbol] * price_nano
         scale = denominator * ATTO_PER_MICRO
-        holders = [book for book in self.books if book.lots[symbol]]
-        new = [truncate(book.lots[symbol], numerator, denominator) for book in holders]
+        holders = [book for book in self.books if book.held(symbol)]
+        new = [truncate(book.held(symbol), numerator, denominator) for book in holders]
         missing = after - sum(new)
         if missing:
             sign = 1 if missing > 0 else -1
             # Fractions in units of 1 / denominator; those on the side of the missing lots come first.
-            fraction = [book.lots[symbol] * numerator - n * denominator for book, n in zip(holders, new, strict=True)]
+            fraction = [book.held(symbol) * numerator - n * denominator for book, n in zip(holders, new, strict=True)]
             for k in sorted(range(len(new)), key=lambda k: -sign * fraction[k])[: abs(missing)]:
                 new[k] += sign
         amount = divide_half_even((before * numerator - after * denominator) * unit, scale)
-        self.house.rescale(symbol, after, amount)
         parts = [
-            divide_half_even((book.lots[symbol] * numerator - lots * denominator) * unit, scale)
+            divide_half_even((book.held(symbol) * numerator - lots * denominator) * unit, scale)
             for book, lots in zip(holders[:-1], new, strict=False)
         ]
+        self.admit(after, *new, amount, *parts)
+        self.house.rescale(symbol, after, amount)
         for book, lots, own in zip(holders, new, with_remainder(amount, parts), strict=False):
             book.rescale(symbol, lots, own)
         return amount
@@ -253,16 +168,19 @@ class Ledger:
         """
         rate = rate_of_bp(bp_annual)
         charged = 0
+        charges: list[tuple[Account, int]] = []
         for column, held in enumerate(self.house.lots):
             if held >= 0:
                 continue
             fee = borrow_micro(held * self._lot_nano[column] * values_nano[column], rate, days)
-            short = [book for book in self.books if book.lots[column] < 0]
-            total = sum(book.lots[column] for book in short)
-            parts = with_remainder(fee, [fee * book.lots[column] // total for book in short[:-1]])
-            for book, own in zip(short, parts, strict=True):
-                book.receive(-own)
+            short = [book for book in self.books if book.held(column) < 0]
+            total = sum(book.held(column) for book in short)
+            parts = with_remainder(fee, [fee * book.held(column) // total for book in short[:-1]])
+            charges += zip(short, parts, strict=True)
             charged += fee
+        self.admit(charged)
+        for book, own in charges:
+            book.receive(-own)
         self.house.receive(-charged)
         return -charged
 
@@ -275,35 +193,11 @@ class Ledger:
         paid = interest_micro(sum(balances_micro), rate_annual, days)
         holders = [(book, cash) for book, cash in zip(self.books, balances_micro, strict=True) if cash]
         parts = with_remainder(paid, [interest_micro(cash, rate_annual, days) for _, cash in holders[:-1]])
+        self.admit(paid, *parts)
         for (book, _), own in zip(holders, parts, strict=False):
             book.receive(own)
         self.house.receive(paid)
         return paid
-
-    def equity(self, price_nano: Sequence[int]) -> tuple[int, list[int]]:
-        """Return (house equity, book equities) in micro, at marks in nano by column.
-
-        Books are the agents in order, then the unallocated book. House equity is cash plus exact value, rounded
-        half-even once. The unallocated book takes the remainder, so the books always add up. The rounding residue is
-        not counted. Raises ValueError unless every column has a mark.
-        """
-        if len(price_nano) != len(self._lot_nano):
-            raise ValueError(f"{len(price_nano)} marks for {len(self._lot_nano)} columns")
-        one = self._one_size
-        unit = price_nano if one else [size * price for size, price in zip(self._lot_nano, price_nano, strict=True)]
-        scale = one or 1
-        books = []
-        house = self.house
-        held = sum(map(mul, house.lots, unit)) * scale
-        total = left = round_micro(house.cash_micro * ATTO_PER_MICRO + held)[0]
-        for book in self.books[:-1]:
-            # A single agent holds the same lots as the house.
-            atto = held if book.lots == house.lots else sum(map(mul, book.lots, unit)) * scale
-            own = round_micro(book.cash_micro * ATTO_PER_MICRO + atto)[0]
-            books.append(own)
-            left -= own
-        books.append(left)
-        return total, books
 
     def check(self) -> None:
         """Verify that the books add up to the house. Raises LedgerBroken with the differing field and the
@@ -314,7 +208,7 @@ class Ledger:
             if difference:
                 raise LedgerBroken(f"{what} of the books differ from the house's by {difference}")
         for column, held in enumerate(house.lots):
-            difference = sum(book.lots[column] for book in books) - held
+            difference = sum(book.held(column) for book in books) - held
             if difference:
                 raise LedgerBroken(f"lots of column {column} in the books differ from the house's by {difference}")
         for name, account in zip(("house", *self.names), (house, *books), strict=True):
@@ -323,23 +217,24 @@ class Ledger:
                 raise LedgerBroken(f"cash of {name} differs from what its entries explain by {difference} micro")
 
     def freeze(self) -> dict[str, object]:
-        """Return the whole ledger as plain integers, lists and text. Msgpack supports amounts below 2**63 micro
-        (9.2e12)."""
-        frozen = FrozenLedger(self.names, self.house.freeze(), [book.freeze() for book in self.books])
-        plain: dict[str, object] = msgspec.to_builtins(frozen)
+        """Return the whole ledger as plain text and bytes."""
+        plain: dict[str, object] = msgspec.to_builtins(
+            FrozenLedger(self.names, cells=self.cells.tobytes()), builtin_types=(bytes,)
+        )
         return plain
 
     def thaw(self, plain: dict[str, object]) -> None:
         """Restore a ledger written by `freeze`. Raises ValueError when its books or columns differ from this
-        ledger's."""
+        ledger's, and LedgerFull."""
         frozen = msgspec.convert(plain, FrozenLedger)
         if frozen.names != self.names:
             raise ValueError(f"the snapshot has the books {frozen.names}, this ledger {self.names}")
-        if len(frozen.house.lots) != len(self.house.lots):
-            raise ValueError(f"the snapshot has {len(frozen.house.lots)} columns, this ledger {len(self.house.lots)}")
-        self.house.thaw(frozen.house)
-        for book, account in zip(self.books, frozen.books, strict=True):
-            book.thaw(account)
+        accounts = frozen.accounts()
+        if len(accounts[0].lots) != len(self.house.lots):
+            raise ValueError(f"the snapshot has {len(accounts[0].lots)} columns, this ledger {len(self.house.lots)}")
+        for own, account in zip((self.house, *self.books), accounts, strict=True):
+            own.thaw(account)
+        self.admit()
 
 
 _INT64_SAFE: Final = 2**31

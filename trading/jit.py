@@ -32,14 +32,16 @@ ENTRIES: "Final[list[Entry[Any, Any]]]" = []
 class Entry(Generic[P, R]):
     """A kernel that Python calls, with its arguments by position: `entry.run(...)`. Other kernels call the function.
 
-    `run` interprets `python` until it is compiled.
+    `run` interprets `python` until it is compiled. `arrays` tells whether it is meant for arrays: compiled, or
+    soon.
     """
 
-    __slots__ = ("python", "run")
+    __slots__ = ("arrays", "python", "run")
 
     def __init__(self, function: Callable[P, R]) -> None:
         self.python: Final = function
         self.run: Callable[P, R] = interpreted(function)
+        self.arrays = False
         ENTRIES.append(self)
 
 

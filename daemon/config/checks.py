@@ -3,7 +3,9 @@
 The checks read the raw document, so that they also run when a table has other mistakes.
 """
 
+import re
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -28,7 +30,9 @@ from quantd.daemon.config.known import (
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.translate import secrets_in
-from quantd.daemon.config.values import duration_ns
+from quantd.daemon.config.values import HIGHEST_MULTIPLE, duration_ns
+from quantd.trading.execution import MOST
+from quantd.trading.instruments import MICRO, NANO, usual_lot_nano
 
 MAY_BE_EMPTY = ("universe.benchmark", "broker.differences", "agents.*.challenges")
 """References without which a key has no effect."""
@@ -54,11 +58,14 @@ NOT_EMPTY = {
 """Lists that need an element -> remedy."""
 
 
+_AMOUNT = re.compile(r"\d{1,20}(\.\d{1,9})?")
+
+
 def check(document: Table, known: Known, source: Source) -> list[Mistake]:
     """Every mistake that spans tables."""
     rules = (
         _references, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed, _profiles,
-        _account, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows, _stops_at_venue,
+        _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows, _stops_at_venue,
     )  # fmt: skip
     return [found for rule in rules for found in rule(document, known, source)]
 
@@ -150,6 +157,33 @@ def _account(document: Table, known: Known, source: Source) -> Iterator[Mistake]
     text = f"= {shown(rate)} with [broker] kind = {shown(venue)}, but this venue pays interest itself"
     remedy = "remove it: the venue's interest is booked when it is paid"
     yield from mistakes_of(source, (rate is not None and venue != "paper", ("account", "cash_rate"), text, remedy))
+
+
+def _amounts(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+    """Mistakes about cash and lots that positions of the highest exposure, at a price of 1.00, would take beyond the
+    integers of the ledger (`quantd.trading.execution.MOST`)."""
+    at, text = ("broker", "cash"), table_of(document, "broker").get("cash")
+    worth = _decimal(text) * HIGHEST_MULTIPLE
+    if MOST < worth * MICRO <= MOST * HIGHEST_MULTIPLE:  # more than MOST is no amount of money at all
+        remedy = f'write "{MOST // MICRO // HIGHEST_MULTIPLE}" at most'
+        yield source.mistake(at, f"= {shown(text)} is more than the ledger can hold {HIGHEST_MULTIPLE} times", remedy)
+        return
+    least = worth * NANO / MOST  # the smallest lot, in nano-units
+    lots = {table.get("symbol"): (*path, "lot") for path, table in tables(document, "universe.instruments.*")}
+    for path, symbol in values_at(document, "universe.symbols.*"):
+        place = lots.get(symbol, path)
+        lot = next((each for at, each in values_at(document, "universe.instruments.*.lot") if at == place), None)
+        size = _decimal(lot) if lot is not None else Decimal(usual_lot_nano(str(symbol))) / NANO
+        if 0 < size * NANO < least:
+            text = f"= {shown(symbol if lot is None else lot)}: a lot of {size:f} is so small that"
+            enough = Decimal(1).scaleb((least / NANO).adjusted() + 1)
+            remedy = f'write [[universe.instruments]] lot = "{enough:f}" or more'
+            yield source.mistake(path if lot is None else place, f"{text} the ledger cannot count the lots", remedy)
+
+
+def _decimal(value: Any) -> Decimal:
+    """The number of a valid amount as it is written; 0 for anything else."""
+    return Decimal(value) if isinstance(value, (str, int)) and _AMOUNT.fullmatch(str(value)) else Decimal(0)
 
 
 def _profiles(document: Table, known: Known, source: Source) -> Iterator[Mistake]:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from quantd.daemon.config.mistakes import nearest
+from quantd.trading.execution import MOST
 from quantd.trading.instruments import MICRO, NANO
 
 T = TypeVar("T")
@@ -84,8 +85,8 @@ def _exact(unit: int, places: int, what: str) -> BeforeValidator:
             wrong(f"is not {what}", 'write digits with a point, "1000.00", and no currency sign or separator')
         if exact != int(exact):
             wrong(f"has more than {places} decimal places")
-        if abs(exact) >= 2**62:
-            wrong("is too large")
+        if abs(exact) > MOST:
+            wrong("is too large", f'write "{MOST // unit}" at most')
         if exact <= 0:
             wrong("is not above 0")
         return int(exact)
@@ -187,7 +188,8 @@ Fraction = Annotated[float, bounds(0, 1, percent=True)]
 """0 to 1, including 0."""
 Share = Annotated[float, bounds(0, 1, above=True, percent=True)]
 """Above 0, at most 1."""
-Multiple = Annotated[float, bounds(0, 4, percent=True)]
+HIGHEST_MULTIPLE = 4
+Multiple = Annotated[float, bounds(0, HIGHEST_MULTIPLE, percent=True)]
 """An exposure as a multiple of equity."""
 Collar = Annotated[float, bounds(0, 0.5, above=True, percent=True)]
 """Distance of a worst price from the reference price."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.execution import see_volume
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.exits import check_levels, split_exits
 from quantd.daemon.engine.stops.venue_stops import split_stops
@@ -117,7 +117,7 @@ def _delisted(state: State, action: Action) -> Sequence[Effect]:
         if column == symbol and work.state[row] not in ENDED
     ]
     state.crosses = [cross for cross in state.crosses if cross.symbol != symbol]
-    held = state.ledger.house.lots[symbol]
+    held = state.ledger.house.held(symbol)
     text = f"{name} was delisted at {action.cash_nano / NANO:g} a share"
     effects.append(alert(state, "WARNING" if held else "INFO", "action", text, symbol=symbol))
     if state.rules.venue_pays:

@@ -5,8 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.plan import give_up, plan
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES, cancel_open_orders, flatten, move_switch
 from quantd.daemon.engine.snapshot import with_limits
 from quantd.daemon.engine.state import HOUSE, State

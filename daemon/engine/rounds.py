@@ -5,8 +5,8 @@ from math import isfinite
 
 import numpy as np
 
-from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import AgentState, Round, State
 from quantd.risk.switch import REDUCE
@@ -21,16 +21,13 @@ def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
     """Open a round: one Ask for each agent that is due, on the last sample and the newest marks."""
     state.round_no += 1
     state.round = Round(state.round_no, due)
-    prices = state.marks.view()
-    prices.flags.writeable = False
-    px = state.marks * state.universe.lot_size
+    prices, px = state.prices(), state.lot_values()
     asks: list[Effect] = []
     for number in due:
         equity = state.books_micro[number]
-        held = state.lots(number) * px
-        if not isfinite(np.add.reduce(held)):
-            held = np.nan_to_num(held)
-        weights = held * (MICRO / equity) if equity > 0 else np.zeros_like(held)
+        weights = state.lots(number) * px
+        weights *= MICRO / equity if equity > 0 else 0.0
+        weights += 0.0  # a short position without a price is 0, not -0
         weights.flags.writeable = False
         view = View(
             universe=state.universe,

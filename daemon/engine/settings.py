@@ -1,5 +1,7 @@
 """The engine's part of the configuration."""
 
+from math import inf
+
 from msgspec import Struct
 
 from quantd.daemon.engine.agents.capital_shares import CapitalRules
@@ -86,3 +88,22 @@ def protective_sets(rules: Rules, always: bool = False) -> Guards | None:
     """Protective levels of each agent: the tightest of the house's and its own. None without any, unless `always`."""
     house = rules.house.protective
     return guards([tighter_of("protective", house, agent.limits.protective) for agent in rules.agents], always)
+
+
+def room_of(agent: Limits, house: Limits) -> tuple[float, float]:
+    """The gross exposure and the sum of long weights, of equity, that keep exposure and cash within the limits of both
+    when all orders fill at worst prices; infinite where nothing bounds them.
+
+    A purchase of x of equity at c above the mark costs x (1 + c)(1 + f). Gross is then x (1 + c) over an equity reduced
+    by x (c + f (1 + c)).
+    """
+    c = max(agent.collar, house.collar)
+    f = max(agent.fee_bp, house.fee_bp) / 1e4
+    gross = long = inf
+    for limits in (agent, house):
+        if limits.max_gross_exposure is not None:
+            bound = limits.max_gross_exposure * (1.0 + limits.in_flight)
+            gross = min(gross, bound / ((1.0 + c) + bound * (c + f * (1.0 + c))))
+        cash = 1.0 - limits.cash_reserve + limits.max_cash_debit
+        long = min(long, cash / ((1.0 + c) * (1.0 + f)))
+    return gross, long

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
@@ -15,7 +15,7 @@ from quantd.daemon.engine.planning.activity import Activity, Book
 from quantd.daemon.engine.planning.parents import Parent
 from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.safety.monitor_state import Watch
-from quantd.daemon.engine.settings import Rules, protective_sets
+from quantd.daemon.engine.settings import Rules, protective_sets, room_of
 from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry
 from quantd.daemon.engine.valuation import Valuations
 from quantd.daemon.engine.venue.open_orders import Cross, Key, Working
@@ -29,9 +29,9 @@ from quantd.trading.books import Ledger
 from quantd.trading.covariance import ones
 from quantd.trading.history import History
 from quantd.trading.instruments import MICRO
+from quantd.trading.kernel import Account
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats, MarketSlice
-from quantd.trading.portfolio import Account
 from quantd.trading.view import EMPTY_MEMORY, Memory
 
 HOUSE: Final = -1
@@ -193,10 +193,13 @@ class State:
         self.flattening = False
         self.judged: list[Judged] | None = None
         """Collects the gate calls; None while nobody reads them."""
+        self.quiet: tuple[Any, Any] | None = None
+        """The tables of quiet samples, with the limits and levels that they are for; not frozen."""
         self.books_micro: list[int] = []
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}
         self._units: Floats | None = None
+        self._priced: tuple[Floats, Floats, Floats] | None = None
         self.best: Floats = np.full((len(rules.agents), size), np.nan)
         """float64[A, N] side x the best mark since entry, where a stop trails."""
         self.levels: Levels | None = None
@@ -215,6 +218,8 @@ class State:
         self.resting = self.guards is not None and any(self.guards.rests)
         """Whether stops are placed at the venue."""
         self.levels = None
+        self.rooms = [room_of(agent.limits, rules.house) for agent in rules.agents]
+        """By agent: gross exposure and sum of long weights that its targets may have."""
         self.protecting = self.guards is not None or any(a.exits or a.blocked for a in self.agents)
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)
@@ -250,6 +255,25 @@ class State:
         value: Floats = np.nan_to_num((self.lots(agent) + change) * self.marks * self.universe.lot_size)
         equity = self.books_micro[agent] if self.books_micro else 0
         return value * (MICRO / equity) if equity > 0 else np.zeros_like(value)
+
+    def lot_values(self) -> Floats:
+        """float64[N] value of one lot at the mark, read-only; 0 without a price."""
+        return self._at_marks()[2]
+
+    def prices(self) -> Floats:
+        """float64[N] marks, read-only; NaN without a price."""
+        return self._at_marks()[1]
+
+    def _at_marks(self) -> tuple[Floats, Floats, Floats]:
+        known = self._priced
+        if known is None or known[0] is not self.marks:
+            values = self.marks * self.universe.lot_size
+            if np.count_nonzero(self.marks_nano) != len(values):
+                values = np.where(self.marks_nano > 0, values, 0.0)
+            prices = self.marks.view()
+            prices.flags.writeable = values.flags.writeable = False
+            known = self._priced = self.marks, prices, values
+        return known
 
     def exposure(self) -> float:
         """Long plus short value of the house at the marks, in account currency."""
@@ -307,7 +331,7 @@ class State:
 
     def revalue(self) -> None:
         """Compute the exact equity of the house and of each book at the marks."""
-        self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano.tolist())
+        self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano)
 
     def switch_of(self, name: str) -> Switch:
         """The switch of the agent or shadow `name`, of the house for "". Raises StopIteration for an unknown name."""

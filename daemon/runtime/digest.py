@@ -7,6 +7,7 @@ that a digest can be saved and continued.
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -28,6 +29,10 @@ _KINDS: Final[dict[type[Source], int]] = {Filled: FILL, Valued: EQUITY, OrderBas
 _SOURCES: Final = {kind: source for source, kind in _KINDS.items()}
 
 
+_TIME: Final = itemgetter(0, 1)
+_SYMBOL: Final = itemgetter(3)
+
+
 def _order(row: Row) -> Row:
     """The order within an instant: fills, equity, orders; by symbol, n and decision."""
     return (EQUITY,) if row[0] == EQUITY else (row[0], row[3], row[4], row[2])
@@ -46,7 +51,10 @@ class Digest:
 
     def add(self, effects: Sequence[Effect]) -> None:
         """Add the rows of these effects."""
-        self._open += ((each.ts, _KINDS[type(each)], each) for each in effects if isinstance(each, Source))
+        for each in effects:
+            kind = _KINDS.get(type(each))  # type: ignore[arg-type]
+            if kind is not None:
+                self._open.append((each.ts, kind, each))  # type: ignore[union-attr, arg-type]
 
     def settle(self, now: int) -> None:
         """Hash the instants that have ended: a bar known after `now` opened at most an interval before it."""
@@ -54,31 +62,35 @@ class Digest:
             self._hash(now - self._interval_ns if now else None)
 
     def _hash(self, before: int | None) -> None:
-        rows = sorted(self._open, key=lambda r: r[:2])
+        rows = sorted(self._open, key=_TIME)
         self._open = []
         instant: list[Row] = []
-        at = rows[0][0]
+        at, last, several = rows[0][0], -1, False
         for ts, kind, effect in rows:
             if before is not None and ts >= before:
                 self._open.append((ts, kind, effect))
                 continue
             if ts != at:
-                self._close(instant)
-                instant, at = [], ts
+                self._close(instant, several)
+                instant, at, last, several = [], ts, -1, False
+            several = several or kind == last
+            last = kind
             instant.extend(self._rows(effect))
-        self._close(instant)
+        self._close(instant, several)
 
-    def _close(self, rows: list[Row]) -> None:
+    def _close(self, rows: list[Row], several: bool) -> None:
+        """Chain the rows of an instant, which are in order unless there are `several` effects of one kind."""
         if rows:
-            if len(rows) > 1:
+            if several:
                 rows.sort(key=_order)
             self._chain = blake2b(self._chain + _encode(rows), digest_size=32).digest()
 
     def _rows(self, effect: Source) -> list[Row]:
+        """The rows of an effect, by symbol."""
         names = self._symbols
         match effect:
             case Filled(sample, n, ts, sym, lots, price, fee, _):
-                return [
+                rows: list[Row] = [
                     (FILL, ts, sample, names[s], n, 1 if k > 0 else -1, abs(k), p, f)
                     for s, k, p, f in zip(sym, lots, price, fee, strict=True)
                 ]
@@ -86,10 +98,12 @@ class Digest:
                 books = [(name, effect.books[k]) for name, k in self._books]
                 return [(EQUITY, effect.ts, effect.equity_micro, books)]
             case OrderBasket():
-                return [
+                rows = [
                     (ORDER, effect.ts, effect.sample, names[s], effect.n, 1 if k > 0 else -1, abs(k), w)
                     for s, k, w in zip(effect.sym, effect.lots, effect.worst_nano, strict=True)
                 ]
+        rows.sort(key=_SYMBOL)
+        return rows
 
     def freeze(self) -> bytes:
         """The encoded digest between two events."""

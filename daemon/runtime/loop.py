@@ -7,12 +7,13 @@ from it (simulated reports, answers of policies) are stepped before the next ite
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from quantd.daemon.engine import step
+from quantd.daemon.engine.quiet.run import plain, resting, run_quiet
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
@@ -22,11 +23,14 @@ from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
 from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown
-from quantd.trading.market import MarketSlice
+from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import BrokerNews, SimulatedBroker
 
 Answer = Callable[[Ask], Decided]
+
+LONGEST: Final = 256
+"""Most quiet samples in one call."""
 
 
 class Meanwhile(Protocol):
@@ -38,7 +42,7 @@ class Meanwhile(Protocol):
 
 
 class Log(Protocol):
-    """Records steps, and has the recorded answers of a replay."""
+    """Records steps, and has the recorded answers of a replay. One whose `records` is False needs no `Assessed`."""
 
     def answer(self, ask: Ask) -> Decided | None:
         """The recorded answer to this Ask; None when the policy must answer."""
@@ -51,6 +55,8 @@ class Log(Protocol):
 
 class NoLog:
     """A backtest without a journal."""
+
+    records = False
 
     def answer(self, ask: Ask) -> Decided | None:
         return None
@@ -113,13 +119,8 @@ class Shell:
 
     def take(self, item: Item) -> None:
         """The next item of the market: first for the venues, then for the engine."""
-        tally = self.tally
         if type(item) is MarketSlice:
-            self._at_venues(lambda venue: self._slice_at(venue, item))
-            tally.slices += 1
-            tally.symbol_bars += len(item.fresh) if item.full else int(item.fresh.sum())
-            self.ts = item.ts_event
-            self.digest.settle(self.ts)
+            self._open(item)
         elif type(item) is Tick:
             self.ts = max(self.ts, item.ts)
             self.ticked = item.ts
@@ -128,6 +129,66 @@ class Shell:
             self.ts = item.ts
             self._at_venues(lambda venue: venue.on_action(item))
         self.run(item)
+
+    def _open(self, market: MarketSlice) -> None:
+        """A slice at the venues: its fills, and the ends of orders."""
+        self._at_venues(lambda venue: self._slice_at(venue, market))
+        self._count(market, 1)
+        self.ts = market.ts_event
+        self.digest.settle(self.ts)
+
+    def _count(self, market: MarketSlice, slices: int) -> None:
+        """Count slices, all full or one."""
+        self.tally.slices += slices
+        self.tally.symbol_bars += slices * len(market.fresh) if market.full else int(market.fresh.sum())
+
+    def take_all(self, items: Sequence[Item]) -> None:
+        """Items of a recorded market, in order; quiet samples are taken together."""
+        at, end = 0, len(items)
+        while at < end:
+            item = items[at]
+            if type(item) is MarketSlice and not self.remote:
+                self._open(item)
+                taken = self._take_quiet(items, at, item)
+                if taken:
+                    at += taken
+                    continue
+                self.run(item)
+            else:
+                self.take(item)
+            at += 1
+
+    def _take_quiet(self, items: Sequence[Item], at: int, first: MarketSlice) -> int:
+        """The number of items from the slice `first` at `at` on that are quiet samples, which are taken. The last of
+        them may ask agents."""
+        if not resting(self.state):
+            return 0
+        block, row = first.block, first.row
+        ticks: list[Tick] = []
+        for k in range(at + 1, min(at + 1 + 2 * LONGEST, len(items)), 2):
+            tick, market = items[k], items[k - 1]
+            if type(tick) is not Tick or not plain(tick) or (ticks and not _follows(market, block, row + len(ticks))):
+                break
+            ticks.append(tick)
+            if tick.due:
+                break
+        done = run_quiet(self.state, block, row, ticks, getattr(self.log, "records", True)) if ticks else []
+        if not done:
+            return 0
+        for k, effects in enumerate(done):
+            self.log.add(items[at + 2 * k], ())
+            self.log.add(items[at + 2 * k + 1], effects)
+            self.digest.add(effects)
+            self.tally.add(effects)
+        if len(done) > 1:
+            self._count(first, len(done) - 1)
+            self.broker.on_slice(MarketSlice(block, row + len(done) - 1))
+        self.ts = self.ticked = ticks[len(done) - 1].ts
+        queue: deque[Event | Ask] = deque()
+        for effect in done[-1]:
+            self._act(effect, queue)
+        self._follow(queue)
+        return 2 * len(done)
 
     def answered(self, decided: Decided) -> None:
         """Step the answer to the waiting Ask, and the events that follow."""
@@ -141,27 +202,33 @@ class Shell:
         """
         if type(event) is Started:
             self.config = event.config
-        current: Event = event  # most events cause no other
-        first: Sequence[Effect] | None = None
-        while True:
-            effects = step(self.state, current)
-            if first is None:
-                first = effects
-            self.log.add(current, effects)
-            if effects:
-                self.digest.add(effects)
-                self.tally.add(effects)
-                if queue is None:
-                    queue = deque()
-                for effect in effects:
-                    self._act(effect, queue)
-            if not queue:
-                return first
+        first = self._step(event)
+        if first:
+            queue = deque() if queue is None else queue
+            for effect in first:
+                self._act(effect, queue)
+        if queue:
+            self._follow(queue)
+        return first
+
+    def _step(self, event: Event) -> Sequence[Effect]:
+        """Step an event, and record it."""
+        effects = step(self.state, event)
+        self.log.add(event, effects)
+        if effects:
+            self.digest.add(effects)
+            self.tally.add(effects)
+        return effects
+
+    def _follow(self, queue: "deque[Event | Ask]") -> None:
+        """Step the events of a queue and those that follow from them, up to an Ask that waits."""
+        while queue:
             following = queue.popleft()
             if isinstance(following, Ask):
                 self.waits, self._after_wait = following, queue
-                return first
-            current = following
+                return
+            for effect in self._step(following):
+                self._act(effect, queue)
 
     def _act(self, effect: Effect, queue: "deque[Event | Ask]") -> None:
         match effect:
@@ -268,3 +335,8 @@ def _request(
             return partial(venue.cancel, effect.sample, effect.n, effect.row, effect.ts)
         case Query():
             return partial(venue.query, effect.sample, effect.n, effect.row)
+
+
+def _follows(item: Item, block: Block, row: int) -> bool:
+    """Whether an item is this row of a block."""
+    return type(item) is MarketSlice and item.block is block and item.row == row

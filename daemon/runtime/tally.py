@@ -1,6 +1,7 @@
 """Counts of a run over its effects, printed at the end of `run`, `backtest` and `replay`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
@@ -29,23 +30,30 @@ class Tally(Struct):
     def add(self, effects: Sequence[Effect]) -> None:
         """Count these effects."""
         for effect in effects:
-            match effect:
-                case Valued():
-                    self.samples += 1
-                case Publish():
-                    self.alerts += 1
-                case OrderBasket():
-                    self.orders += len(effect.sym)
-                case Filled():
-                    self.fills += len(effect.sym)
-                case Planned():
-                    self._cut(effect.net, effect.allowed)
-                    for part in effect.agents:
-                        self._cut(part.asked, part.allowed)
-                case Switched() if effect.agent < 0 and effect.before == 0:
-                    self.trips += 1
-                case _:
-                    pass
+            count = _COUNTS.get(type(effect))
+            if count is not None:
+                count(self, effect)
+
+    def _valued(self, effect: Valued) -> None:
+        self.samples += 1
+
+    def _published(self, effect: Publish) -> None:
+        self.alerts += 1
+
+    def _sent(self, effect: OrderBasket) -> None:
+        self.orders += len(effect.sym)
+
+    def _filled(self, effect: Filled) -> None:
+        self.fills += len(effect.sym)
+
+    def _planned(self, effect: Planned) -> None:
+        self._cut(effect.net, effect.allowed)
+        for part in effect.agents:
+            self._cut(part.asked, part.allowed)
+
+    def _switched(self, effect: Switched) -> None:
+        if effect.agent < 0 and effect.before == 0:
+            self.trips += 1
 
     def _cut(self, requested: bytes, allowed: bytes) -> None:
         if requested == allowed:
@@ -55,3 +63,13 @@ class Tally(Struct):
         refused = int((differs & (passed == 0)).sum())
         self.refused += refused
         self.clipped += int(differs.sum()) - refused
+
+
+_COUNTS: Final[dict[type, Callable[[Tally, Any], None]]] = {
+    Valued: Tally._valued,
+    Publish: Tally._published,
+    OrderBasket: Tally._sent,
+    Filled: Tally._filled,
+    Planned: Tally._planned,
+    Switched: Tally._switched,
+}

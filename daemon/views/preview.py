@@ -176,7 +176,7 @@ def _orders(state: State, effects: Sequence[Effect], costs: Costs) -> list[Order
         for sym, lots, worst, code in rows:
             lot, mark = state.universe.lot_nano[sym], int(state.marks_nano[sym])
             value = abs(lots) * lot * mark / NANO / NANO
-            fee = commission_micro(abs(lots), mark, commission_ratio(lot, costs.commission_rate))
+            fee = commission_micro(abs(lots), mark, *commission_ratio(lot, costs.commission_rate))
             rate = costs.fixed_rate
             if costs.impact > 0.0 and volumes[sym] > 0.0:
                 rate += impact_rate(costs.impact, abs(lots), lot, float(volumes[sym]))

@@ -1,7 +1,7 @@
 """Realised returns of a book, for the limits on volatility and Sharpe ratio."""
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Final
 
@@ -65,6 +65,20 @@ class Realised:
         return (
             self._grown * ((equity_micro - (flows_micro - self._flows[-1])) / before) if before > 0.0 else self._grown
         )
+
+    def basis(self, flows_micro: int) -> tuple[float, float, float]:
+        """Growth of 1 until the last sample, equity there, and deposits since, given those of now; equity 0 before the
+        first sample."""
+        if not self._equity:
+            return self._grown, 0.0, 0.0
+        return self._grown, self._equity[-1], flows_micro - self._flows[-1]
+
+    def extend(self, equity_micro: Sequence[int], flows_micro: int, grown: float) -> None:
+        """Adds samples without interest on cash and without deposits between them, after which 1 has become `grown`."""
+        self._grown = grown
+        self._equity.extend(equity_micro)
+        self._flows.extend([flows_micro] * len(equity_micro))
+        del self._equity[: -KEPT - 1], self._flows[: -KEPT - 1], self._earned[:]
 
     def moved(self, amount_micro: int) -> None:
         """A deposit (or negative, a withdrawal) at the instant of the last sample, after its valuation: no earlier

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.trading.books import Ledger, LedgerBroken, fee_parts, net, share
+from quantd.trading.books import FrozenLedger, Ledger, LedgerBroken, fee_parts, net, share
 from quantd.trading.execution import RATE_ONE
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.examples import examples
@@ -348,7 +348,7 @@ def broken(tamper: Callable[[Ledger], None]) -> str:
 
 def test_a_ledger_that_does_not_add_up_names_the_account_and_the_difference() -> None:
     def lots(ledger: Ledger) -> None:
-        ledger.books[1].lots[2] += 4
+        ledger.books[1].cells[2] += 4
 
     def cash(ledger: Ledger) -> None:
         ledger.house.cash_micro -= 3
@@ -381,6 +381,17 @@ def test_a_frozen_ledger_survives_msgpack_and_goes_on_the_same() -> None:
         first.apply(op)
         second.apply(op)
     assert first.ledger.freeze() == second.ledger.freeze()
+
+
+def test_a_ledger_written_before_the_accounts_were_an_array_is_read() -> None:
+    ledger, again = Ledger(UNIVERSE, AGENTS), Ledger(UNIVERSE, AGENTS)
+    ledger.deposit(10**12)
+    ledger.fills([0, 2], [3, -5], [10**9 + 1, 7], [5, 6], [[(0, 3)], [(0, -2), (2, -3)]])
+    accounts = msgspec.to_builtins([each.freeze() for each in (ledger.house, *ledger.books)])
+    before = {"names": ledger.names, "house": accounts[0], "books": accounts[1:]}
+    again.thaw(msgspec.msgpack.decode(msgspec.msgpack.encode(before)))
+    assert again.freeze() == ledger.freeze()
+    assert FrozenLedger(**ledger.freeze()).accounts() == msgspec.convert(before, FrozenLedger).accounts()
 
 
 def test_a_snapshot_of_other_books_is_refused() -> None:

@@ -72,12 +72,12 @@ def test_a_fill_is_the_adverse_open_rounded_adversely_and_never_beyond_the_limit
 @given(st.integers(1, 10**9), st.sampled_from([10**9, 10, 123_456_789]), price, decimals)
 def test_commission_is_half_even_of_the_exact_notional(lots: int, lot_nano: int, at: int, bp: float) -> None:
     exact = Fraction(lots * lot_nano * at, 10**12) * Fraction(str(bp)) / 10_000
-    assert commission_micro(lots, at, commission_ratio(lot_nano, rate_of_bp(bp))) == round(exact)
+    assert commission_micro(lots, at, *commission_ratio(lot_nano, rate_of_bp(bp))) == round(exact)
 
 
 @pytest.mark.parametrize(("price_nano", "fee"), [(15_000_000, 2), (25_000_000, 2), (25_000_001, 3), (35_000_000, 4)])
 def test_a_commission_of_half_a_micro_goes_to_the_even_one(price_nano: int, fee: int) -> None:
-    assert commission_micro(1, price_nano, commission_ratio(10**9, rate_of_bp(1.0))) == fee
+    assert commission_micro(1, price_nano, *commission_ratio(10**9, rate_of_bp(1.0))) == fee
 
 
 @given(big, decimals, st.integers(0, 400))
@@ -109,13 +109,13 @@ def test_impact_follows_the_square_root_of_the_share_of_volume() -> None:
 def test_a_share_of_volume_is_exact_where_floats_fall_short() -> None:
     costs = Costs(participation=0.29)
     assert int(0.29 * 100) == 28
-    assert lots_to_be_had(100.0, costs.participation_ratio(10**9)) == 29
-    assert lots_to_be_had(100.0, costs.participation_ratio(5 * 10**8)) == 58
+    assert lots_to_be_had(100.0, *costs.participation_ratio(10**9)) == 29
+    assert lots_to_be_had(100.0, *costs.participation_ratio(5 * 10**8)) == 58
 
 
 @pytest.mark.parametrize("volume", [0.0, -5.0, nan, inf, 1e308])
 def test_no_or_unknown_volume_gives_no_lots(volume: float) -> None:
-    assert lots_to_be_had(volume, (1, 10**9)) == 0
+    assert lots_to_be_had(volume, 1, 10**9) == 0
 
 
 @given(st.integers(-(10**9), 10**9).filter(bool), st.data(), price, st.integers(1, 50), st.integers(1, 50))

@@ -16,6 +16,7 @@ from quantd.adapters.feeds.bars.jumps import Series, huge_volume, jumps
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.bars.stamps import Placed
 from quantd.trading.events import Action
+from quantd.trading.execution import MOST
 from quantd.trading.market import Bools, Floats
 from quantd.trading.sessions import DAY_NS
 
@@ -103,9 +104,8 @@ def judge(rows: Rows, placed: Placed, interval: int, actions: Sequence[Action] =
     mark(np.logical_or.reduce([np.isnan(c) for c in columns]), Reason.NAN)
     mark(np.logical_or.reduce([np.isinf(c) for c in columns]), Reason.INFINITE)
     mark(np.logical_or.reduce([c <= 0 for c in columns[:4]]), Reason.NON_POSITIVE)
-    mark(
-        (rows.open_nano <= 0) | (rows.close_nano <= 0), Reason.NON_POSITIVE
-    )  # below 1e-9, or above 9.2e9: outside the range of nano-units
+    for nano in (rows.open_nano, rows.close_nano):
+        mark((nano <= 0) | (nano > MOST), Reason.NON_POSITIVE)  # below 1e-9, or above 4.6e9: beyond the ledger
     mark(rows.volume < 0, Reason.VOLUME)
     mark(_crossed(rows), Reason.CROSSED)
     mark(~placed.inside, Reason.SESSION)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
+from quantd.daemon.assembly.compiler import compile_for
 from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import Bar
 from quantd.daemon.config import Config
 from quantd.daemon.recovery.start import begin
@@ -50,6 +52,12 @@ class BacktestJournal:
         self.store.close()
 
 
+def compile_for_runs(assembly: Assembly, runs: int, *, shown: bool) -> None:
+    """Compile the kernels in the background if so many runs over the market pay for it."""
+    bars = runs * assembly.feed.count * assembly.universe.size
+    compile_for(bars, note if shown else lambda text: None)
+
+
 def drive(
     assembly: Assembly, config: Config, run: str, log: Log | None, saved: BacktestJournal | None, bar: Bar
 ) -> tuple[Shell, float]:
@@ -58,17 +66,15 @@ def drive(
     begin(shell, assembly, config, run, fresh=True)
     items = assembly.items()
     first, last = assembly.feed.first_ts, assembly.feed.last_ts
-    take = shell.take
     began = time.perf_counter()
     # objects that live for the whole run are not scanned again
     gc.freeze()
     try:
         while True:
-            item = None
-            for item in islice(items, CHUNK):
-                take(item)
-            if item is None:
+            chunk = list(islice(items, CHUNK))
+            if not chunk:
                 break
+            shell.take_all(chunk)
             bar((shell.ts - first) / max(1, last - first))
             if saved is not None:
                 saved.commit(shell.ts, least=KEEP_STEPS)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from quantd.daemon.engine.agents.capital_shares import CapitalRules, amounts, stepped, wanted
-from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import free_micro
 from quantd.risk.switch import HALT, flow

@@ -9,17 +9,17 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import Frozen
 from quantd.daemon.engine.state import State
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.risk.switch import Switch
-from quantd.trading.books import UNALLOCATED, FrozenLedger
+from quantd.trading.books import FrozenLedger
 from quantd.trading.effects import Effect
 from quantd.trading.events import Carried
 from quantd.trading.instruments import Universe
-from quantd.trading.portfolio import FrozenAccount
+from quantd.trading.kernel import UNALLOCATED, FrozenAccount
 
 
 class Carry(Struct, frozen=True):
@@ -71,7 +71,7 @@ def carry_of(
             symbols=tuple(renamed.get(symbol, symbol) for symbol in universe.symbols),
             lot_nano=tuple(universe.lot_nano),
             agents=tuple(agents),
-            accounts=[ledger.house, *ledger.books],
+            accounts=ledger.accounts(),
             switches=f.switches,
             returns=f.watch.returns,
             suspended=[each[1] for each in f.agents],

@@ -7,7 +7,7 @@ shadow and can be promoted again.
 import msgspec
 
 from quantd.daemon.engine.agents.promotion_rule import Outcome, PromotionRules, looked
-from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import Effect, Promotion
 

@@ -7,7 +7,7 @@ without memory and with a new pairing.
 from collections.abc import Sequence
 
 from quantd.daemon.engine.agents.promotion import exchange_policies
-from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import Effect
 from quantd.trading.events import Retrained, Started

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.trading.effects import (
     Ask,

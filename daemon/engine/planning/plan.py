@@ -72,13 +72,12 @@ def plan(
     -> float64[N] signed) replace the change that the weights imply, in addition to open orders; of parents they are the
     children that are due.
     """
-    ctx = market_context(state)
     parts: list[_Part] = []
     effects: list[Effect] = []
     if state.parents and lots is None:
         effects.extend(give_up(state, [p for p in state.parents if p.agent in answers], "decided anew"))
     if state.stops or state.postponed:
-        lots, cancels, postponed = _after_stops(state, answers, ctx, sample, used, flatten, lots, child)
+        lots, cancels, postponed = _after_stops(state, answers, sample, used, flatten, lots, child)
         effects.extend(cancels)
         if postponed:
             return effects
@@ -89,7 +88,7 @@ def plan(
         if lots is not None:
             change, scale = lots[agent], 1.0
         else:
-            whole, scale = target_change(state, agent, weights, ctx, flatten)
+            whole, scale = target_change(state, agent, weights, flatten)
             change = whole
             if state.working or state.crosses:
                 change, cancels = hold_back(state, agent, whole)
@@ -102,6 +101,7 @@ def plan(
         limits = state.rules.agents[agent].limits
         if child is not None:
             account.repeated = None  # equal slices of one decision are no duplicates
+        ctx = market_context(state)
         verdict = gate(ctx, account, change, limits, mode)
         if child is None:
             state.activity.ask(agent, state.now, change, limits)
@@ -110,13 +110,15 @@ def plan(
         parts.append(_Part(agent, answers[agent], scale, change, account, verdict, held_back))
     if not parts:
         return effects
-    return [*effects, *_house(state, ctx, parts, sample, used, house_switch, flatten or lots is not None, child)]
+    return [
+        *effects,
+        *_house(state, market_context(state), parts, sample, used, house_switch, flatten or lots is not None, child),
+    ]
 
 
 def _after_stops(
     state: State,
     answers: dict[int, bytes],
-    ctx: Context,
     sample: int,
     used: int,
     flatten: bool,
@@ -132,7 +134,7 @@ def _after_stops(
             if each.lots is None:
                 each.answers = {agent: one for agent, one in each.answers.items() if agent not in answers}
         state.postponed = [each for each in state.postponed if each.answers]
-    changes = lots or {a: target_change(state, a, np.frombuffer(w), ctx, flatten)[0] for a, w in answers.items()}
+    changes = lots or {a: target_change(state, a, np.frombuffer(w), flatten)[0] for a, w in answers.items()}
     columns, effects = cancel_conflicts(state, changes)
     if not columns:
         return lots, effects, False

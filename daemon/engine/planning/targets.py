@@ -1,38 +1,27 @@
 """The change of position for a target, less the lots of open orders."""
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
+from quantd.daemon.engine.planning.kernel import CHANGE, FACTOR, STACK
+from quantd.daemon.engine.settings import room_of
 from quantd.daemon.engine.state import State
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.pretrade.gate import Context
 from quantd.trading.effects import Effect
 from quantd.trading.market import Floats
 from quantd.trading.orders import OrderState
 
+_STACK: Final = np.empty(STACK)
+
 
 def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
-    """The factor, at most 1, that keeps gross exposure and cash within limits when all orders fill at worst prices.
-
-    A purchase of x of equity at c above the mark costs x (1 + c)(1 + f). Gross is then x (1 + c) over an equity reduced
-    by x (c + f (1 + c)).
-    """
-    gross = float(np.add.reduce(np.abs(weights)))
-    long = float(np.add.reduce(np.maximum(weights, 0.0)))
-    c = max(agent.collar, house.collar)
-    f = max(agent.fee_bp, house.fee_bp) / 1e4
-    factor = 1.0
-    for limits in (agent, house):
-        if limits.max_gross_exposure is not None and gross > 0.0:
-            bound = limits.max_gross_exposure * (1.0 + limits.in_flight)
-            factor = min(factor, bound / ((1.0 + c) + bound * (c + f * (1.0 + c))) / gross)
-        if long > 0.0:
-            cash = 1.0 - limits.cash_reserve + limits.max_cash_debit
-            factor = min(factor, cash / ((1.0 + c) * (1.0 + f)) / long)
-    return factor
+    """The factor, at most 1, that keeps gross exposure and cash within limits when all orders fill at worst prices."""
+    return FACTOR.run(weights, np.array([0.0, *room_of(agent, house)]), np.empty_like(weights), _STACK)
 
 
-def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatten: bool) -> tuple[Floats, float]:
+def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> tuple[Floats, float]:
     """float64[N] signed lots to trade, and the factor of `headroom`.
 
     The target is weight x equity / value of a lot, truncated to lots. A position never crosses zero; changes below
@@ -43,21 +32,10 @@ def target_change(state: State, agent: int, weights: Floats, ctx: Context, flatt
     if flatten:
         return -held, 1.0
     equity = state.capital(agent) / 1e6
-    scale = headroom(weights, rules.limits, state.rules.house)
-    # the factor prevents the loss of a lot by rounding when a weight equals the position
-    value = scale * equity * (1.0 + 1e-12)
-    if ctx.all_priced:
-        target = np.trunc(weights * value / ctx.px)
-    else:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            target = np.trunc(weights * value / ctx.px)
-        target[np.isinf(target)] = np.nan  # no price
-    usable = np.isfinite(target) & (ctx.age_ns <= rules.limits.max_price_age_ns)
-    target[usable & (target * held < 0.0)] = 0.0
-    change = np.where(usable, target - held, 0.0)
-    if rules.min_trade > 0.0:
-        small = np.abs(change) * ctx.px < rules.min_trade * equity
-        change[small & (target != 0.0)] = 0.0
+    numbers = np.array([equity, *state.rooms[agent], rules.min_trade * equity, 0.0])
+    change = np.empty(len(held))
+    age = state.now - state.mark_ts
+    scale = CHANGE.run(weights, held, state.lot_values(), age, rules.limits.max_price_age_ns, numbers, change, _STACK)
     if state.agents[agent].exits:
         change[list(state.agents[agent].exits)] = 0.0  # an exit overrides the policy
     return change, scale

@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from quantd.daemon.engine.alerts import limit_alerts
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
+from quantd.daemon.engine.safety.alerts import limit_alerts
 from quantd.daemon.engine.safety.monitor_state import Corridor
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits

@@ -5,9 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.execution import yield_to_switch
 from quantd.daemon.engine.planning.plan import plan
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.switch import HALT, REDUCE, RUN, Switch, observe, rearm, trip
 from quantd.trading.effects import Effect, Switched
@@ -24,16 +24,16 @@ def watch_switch(state: State, who: int, tick: Tick) -> list[Effect]:
     rules, switch, equity_micro = state.rules, state.switch_at(who), state.equity_of(who)
     limits = rules.house if who == HOUSE else rules.agents[who].limits
     waited = state.sample_no - switch.since_sample
-    by_limit = switch.reason in STATE_LIMITS
-    if switch.state == REDUCE and by_limit and rules.rearm_samples and waited >= rules.rearm_samples:
+    if switch.state == REDUCE and 0 < rules.rearm_samples <= waited and switch.reason in STATE_LIMITS:
         rearm(switch, equity_micro, tick.key)
         if who == HOUSE:
             state.flattening = False
         text = f"re-armed after {waited} samples; high-water mark is the equity now"
         return [Switched(tick.ts, who, REDUCE, RUN, "rearm"), alert(state, "INFO", "switch", text, agent=who)]
-    reason = observe(switch, equity_micro, tick.key, limits).removeprefix("max_")
-    if not reason:
+    breached = observe(switch, equity_micro, tick.key, limits)
+    if not breached:
         return []
+    reason = breached.removeprefix("max_")
     return move_switch(state, who, REDUCE, reason, f"{reason.replace('_', ' ')} limit reached")
 
 

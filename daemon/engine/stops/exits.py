@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.planning.targets import in_flight, withdraw
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import AgentState, Exit, State
 from quantd.daemon.engine.stops.venue_stops import cancel_conflicts, own_levels, stop_may_fill
 from quantd.risk.protective import Breach, Guards, Levels, breaches, levels, touched, trailed

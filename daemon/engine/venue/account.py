@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import ceil
 
-from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.switch import REDUCE, flow
@@ -80,7 +80,7 @@ def agent_of(state: State, name: str) -> int | None:
 
 def entitle(state: State, action: Action) -> None:
     """Record the books' positions on an ex date, for the division of the venue's later payment."""
-    parts = [(number, book.lots[action.symbol]) for number, book in enumerate(state.ledger.books)]
+    parts = [(number, book.held(action.symbol)) for number, book in enumerate(state.ledger.books)]
     state.entitled.append((action.symbol, [(number, lots) for number, lots in parts if lots]))
 
 
@@ -92,7 +92,7 @@ def entitled(state: State, symbol: int) -> list[tuple[int, int]]:
             return parts
     if symbol < 0:
         return []
-    return [(number, book.lots[symbol]) for number, book in enumerate(state.ledger.books) if book.lots[symbol]]
+    return [(number, book.held(symbol)) for number, book in enumerate(state.ledger.books) if book.held(symbol)]
 
 
 def on_reconciled(state: State, venue: Reconciled) -> Sequence[Effect]:

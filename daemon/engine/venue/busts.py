@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.open_orders import Working
 from quantd.daemon.engine.venue.reports import contradiction

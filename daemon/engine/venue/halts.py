@@ -7,7 +7,7 @@ A halt from a rejection or a stream also ends with the next bar that trades: the
 from collections.abc import Sequence
 from typing import Final
 
-from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.open_orders import Working
 from quantd.trading.effects import Effect

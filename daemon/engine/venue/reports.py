@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from quantd.daemon.engine.alerts import alert
 from quantd.daemon.engine.planning.execution import count_fills
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.switch import move_switch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.venue_stops import stops_ended, stops_filled

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from quantd.daemon.engine.alerts import alert
+from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.open_orders import UNCONFIRMED, Working
 from quantd.daemon.engine.venue.reports import post
@@ -92,5 +92,5 @@ def _timely(state: State, work: Working, row: int) -> bool:
         return False
     if 0 < basket.end[row] <= state.now or state.now - basket.ts > state.rules.house.max_price_age_ns:
         return False
-    held = state.ledger.house.lots[basket.sym[row]]
+    held = state.ledger.house.held(basket.sym[row])
     return state.switch.state < REDUCE or (state.switch.state == REDUCE and held * lots < 0 and abs(lots) <= abs(held))

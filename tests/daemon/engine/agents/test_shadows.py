@@ -98,7 +98,7 @@ def test_a_shadow_does_what_it_would_do_as_the_only_agent_of_a_house(seed):
     assert [p.agents for p in inner if isinstance(p, Planned)] == [p.agents for p in alone.of(Planned)]
     shadow, lone = beside.shell.state.shadows[0], alone.shell.state
     assert shadow.ledger.freeze() == lone.ledger.freeze() | {"names": shadow.ledger.names}
-    assert any(shadow.ledger.house.lots)
+    assert alone.of(Filled)
     assert shadow.equity_micro != CASH * 1_000_000
 
 

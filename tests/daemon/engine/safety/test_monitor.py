@@ -8,8 +8,8 @@ import pytest
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
-from quantd.daemon.engine.alerts import CALM_SAMPLES
 from quantd.daemon.engine.safety import monitor
+from quantd.daemon.engine.safety.alerts import CALM_SAMPLES
 from quantd.daemon.engine.safety.monitor import KNOWN_SAMPLES, RECORD_SAMPLES
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.recovery.start import begin

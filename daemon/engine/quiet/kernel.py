@@ -1,0 +1,345 @@
+"""Exact equity, switches and levels at consecutive samples, as long as nothing happens."""
+
+from math import sqrt
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.trading.jit import Entry, add_scaled, fill, inner
+from quantd.trading.kernel import SINGLE, equity
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+HIGH: Final = 0
+DAY_OPEN: Final = 1
+WEEK_OPEN: Final = 2
+DAY: Final = 3
+WEEK: Final = 4
+LAST: Final = 5
+MARKS: Final = 6
+"""Numbers of one switch in `marks`: high-water mark, opening of day and week, their numbers, last equity."""
+
+
+@inner
+def observe(marks: Ints, at: int, half: int, equity: int, day: int, bounds: Floats, own: int, share: float) -> bool:
+    """Write the switch after an equity into the second half of `marks`; False where a loss may use `share` of its
+    bound."""
+    week, new = (day + 3) // 7, at + half
+    last = marks[at + LAST]
+    opened = marks[at + DAY_OPEN] if day == marks[at + DAY] else last
+    began = marks[at + WEEK_OPEN] if week == marks[at + WEEK] else last
+    high = marks[at + HIGH]
+    high = equity if equity > high else high
+    marks[new + HIGH], marks[new + DAY_OPEN], marks[new + WEEK_OPEN] = high, opened, began
+    marks[new + DAY], marks[new + WEEK], marks[new + LAST] = day, week, equity
+    if opened <= 0 or began <= 0:
+        return False
+    loss = high - equity
+    if loss <= 0:
+        return True
+    least = share * high
+    return loss < least * bounds[own] and loss < least * bounds[own + 1] and loss < least * bounds[own + 2]
+
+
+HEAVIEST: Final = 0
+GROSS: Final = 1
+NET: Final = 2
+LEVERAGE: Final = 3
+HERFINDAHL: Final = 4
+FAMILY: Final = 5
+VAR: Final = 6
+CVAR: Final = 7
+VOLATILITY: Final = 8
+PAIRS: Final = 9
+STRESS: Final = 10
+"""Kinds of measures."""
+
+MEASURE: Final = 8
+"""Numbers of a measure: book, kind, low and high of its level, then three of its kind: the index of a family and the
+share of one position in it (1 or 0); lookback, place of the tail counts and factor of a tail; lookback and factor of a
+volatility; the least weight of a pair, threshold and lookback; number and place of the scenarios of a stress. The last
+is the least number of scenarios."""
+
+
+@inner
+def worst(losses: Floats, start: int, size: int, count: int, top: Floats) -> None:
+    """Write the `count` largest of `size` losses into `top`, in ascending order."""
+    filled = 0
+    for k in range(start, start + size):
+        loss = losses[k]
+        if filled < count:
+            at = filled
+            while at > 0 and top[at - 1] > loss:
+                top[at] = top[at - 1]
+                at -= 1
+            top[at] = loss
+            filled += 1
+        elif loss > top[0]:
+            at = 0
+            while at + 1 < count and top[at + 1] < loss:
+                top[at] = top[at + 1]
+                at += 1
+            top[at] = loss
+
+
+@inner
+def deviation(losses: Floats, start: int, size: int) -> float:
+    """The sample deviation of `size` losses."""
+    mean = 0.0
+    for k in range(start, start + size):
+        mean += losses[k]
+    mean = mean / size
+    squares = 0.0
+    for k in range(start, start + size):
+        squares += (losses[k] - mean) * (losses[k] - mean)
+    return sqrt(squares / (size - 1))
+
+
+@inner
+def family_sum(weights: Floats, labels: Ints, at: int, size: int, sums: Floats) -> float:
+    """The largest gross weight of a group."""
+    for k in range(size + 1):
+        sums[k] = 0.0
+    found = 0.0
+    for k in range(size):
+        label = labels[at + k]
+        if label > 0:
+            weight = weights[k]
+            sums[label] += weight if weight > 0.0 else -weight
+            if sums[label] > found:
+                found = sums[label]
+    return found
+
+
+@inner
+def heavy_pair(
+    weights: Floats,
+    size: int,
+    least: float,
+    most: float,
+    threshold: float,
+    returns: Floats,
+    end: int,
+    old: int,
+    fresh: Floats,
+    new: int,
+    rows: int,
+    scratch: Floats,
+) -> bool:
+    """Whether two instruments above `least` that weigh `most` together may be linked: their correlation on the sides
+    held exceeds `threshold`, or is within rounding of it."""
+    for k in range(size):
+        one = weights[k] if weights[k] > 0.0 else -weights[k]
+        if one <= least:
+            continue
+        for other in range(k + 1, size):
+            two = weights[other] if weights[other] > 0.0 else -weights[other]
+            if two <= least or one + two < most:
+                continue
+            for each in range(2):
+                column = k if each == 0 else other
+                fill(scratch[each][:rows], 0.0)
+                add_scaled(scratch[each][:old], returns[column][end - old : end], 1.0)
+                add_scaled(scratch[each][old:rows], fresh[column][new - (rows - old) : new], 1.0)
+            a = b = 0.0
+            for row in range(rows):
+                a += scratch[0, row]
+                b += scratch[1, row]
+            a, b, ab, aa, bb = a / rows, b / rows, 0.0, 0.0, 0.0
+            for row in range(rows):
+                x, y = scratch[0, row] - a, scratch[1, row] - b
+                ab += x * y
+                aa += x * x
+                bb += y * y
+            together = ab if (weights[k] > 0.0) == (weights[other] > 0.0) else -ab
+            edge = threshold * sqrt(aa * bb)
+            if not together < edge - 1e-9 * sqrt(aa * bb):
+                return True
+    return False
+
+
+@inner
+def levels_hold(
+    book: int,
+    weights: Floats,
+    size: int,
+    measures: Floats,
+    labels: Ints,
+    counts: Ints,
+    known: int,
+    end: int,
+    returns: Floats,
+    fresh: Floats,
+    new: int,
+    shocks: Floats,
+    losses: Floats,
+    scratch: Floats,
+) -> bool:
+    """Whether every measure of a book of float64[N] signed weights lies inside the band of its level.
+
+    `known` returns end with `new` columns of `fresh` float64[N, R], after column `end` of `returns` float64[N, W];
+    fewer than the least history measure no scenarios.
+    """
+    long = short = heaviest = second = squares = 0.0
+    for k in range(size):
+        weight = weights[k]
+        if weight > 0.0:
+            long += weight
+        else:
+            weight = -weight
+            short += weight
+        squares += weight * weight
+        if weight > heaviest:
+            heaviest, second = weight, heaviest
+        elif weight > second:
+            second = weight
+    gross, net = long + short, long - short
+    deepest = 0
+    for each in range(len(measures) // MEASURE):
+        at = each * MEASURE
+        if measures[at] != book or measures[at + 7] > known:
+            continue
+        kind = int(measures[at + 1])
+        if kind == HEAVIEST:
+            value = heaviest
+        elif kind == GROSS:
+            value = gross
+        elif kind == NET:
+            value = net if net > 0.0 else -net
+        elif kind == LEVERAGE:
+            borrowed = 1.0 + short if short > 1e-12 else 0.0
+            value = long if long > borrowed else borrowed
+        elif kind == HERFINDAHL:
+            value = squares
+        elif kind == FAMILY:
+            value = family_sum(weights, labels, int(measures[at + 4]) * size, size, scratch)
+            if measures[at + 5] > 0.0 and heaviest > value:
+                value = heaviest
+        elif kind == PAIRS:
+            # no pair weighs more than the two heaviest, and none counts while the second is small
+            if measures[at + 2] > -1e300:
+                return False
+            if second > measures[at + 4] and not heaviest + second < measures[at + 3]:
+                rows = int(measures[at + 6])
+                rows = known if known < rows else rows
+                old = rows - new if rows > new else 0
+                if heavy_pair(
+                    weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, old, fresh, new,
+                    rows, losses,
+                ):  # fmt: skip
+                    return False
+                deepest = 0
+            continue
+        elif kind == STRESS:
+            # at least the first scenario
+            value = -1e300
+            rows, first = int(measures[at + 4]), int(measures[at + 5])
+            for row in range(rows):
+                loss = 0.0
+                for k in range(size):
+                    loss -= weights[k] * shocks[(first + row) * size + k]
+                value = loss if loss > value else value
+        else:
+            rows = int(measures[at + 4])
+            rows = known if known < rows else rows
+            if rows > deepest:
+                old = rows - new if rows > new else 0
+                fill(losses[0][:rows], 0.0)
+                for k in range(size):
+                    if weights[k] != 0.0:
+                        add_scaled(losses[0][:old], returns[k][end - old : end], -weights[k])
+                        add_scaled(losses[0][old:rows], fresh[k][new - (rows - old) : new], -weights[k])
+                deepest = rows
+            if kind == VOLATILITY:
+                value = measures[at + 5] * deviation(losses[0], deepest - rows, rows)
+            else:
+                count = counts[int(measures[at + 5]) + rows]
+                worst(losses[0], deepest - rows, rows, count, scratch)
+                value = scratch[0]
+                if kind == CVAR:
+                    value = 0.0
+                    for k in range(count):
+                        value += scratch[k]
+                    value = value / count
+                value = value * measures[at + 6]
+        if not measures[at + 2] < value < measures[at + 3]:
+            return False
+    return True
+
+
+@inner
+def quiet_rows(
+    numbers: Ints,
+    accounts: Ints,
+    units: Ints,
+    close_nano: Ints,
+    close: Floats,
+    before: Floats,
+    lot_size: Floats,
+    days: Ints,
+    marks: Ints,
+    bounds: Floats,
+    share: float,
+    basis: Floats,
+    measures: Floats,
+    labels: Ints,
+    counts: Ints,
+    returns: Floats,
+    fresh: Floats,
+    shocks: Floats,
+    losses: Floats,
+    scratch: Floats,
+    out: Ints,
+) -> int:
+    """The number of rows, from the first on, that are quiet.
+
+    `numbers` are rows, symbols, agents, 1 where the last agent is the house, returns known before the first row, and
+    the column of `returns` float64[N, W] after the last of them. `accounts` and `units` are those of the ledger,
+    `close_nano` int64[T x N] and `close` float64[T x N] the closes after float64[N] `before`, `days` int64[T]. `marks`
+    int64[2 (A + 1) x MARKS] are the switches of the house and the agents, the second half scratch, `bounds`
+    float64[(A + 1) x 3] of the losses, `basis` float64[3 (A + 1)]: growth, last equity and deposits since. `measures`
+    are of the books, by depth of their scenarios, with `labels` of families and the tail `counts` by number of
+    scenarios; `fresh` float64[N, T] and `losses` float64[2, W] are scratch. A row of `out` is the equity of the house,
+    of each agent and of the unallocated book, then the house's high-water mark and openings.
+    """
+    rows, size, books, lone, known, end = numbers[0], numbers[1], numbers[2] + 1, numbers[3], numbers[4], numbers[5]
+    width, cells = books + 4, 2 * size + SINGLE
+    for row in range(rows):
+        at = row * width
+        for k in range(size):
+            earlier = before[k] if row == 0 else close[row * size + k - size]
+            if not (earlier > 0.0 and close[row * size + k] > 0.0):
+                return row
+            fresh[k, row] = close[row * size + k] / earlier - 1.0
+        if not equity(accounts, units, close_nano[row * size : row * size + size], out[at : at + books + 1]):
+            return row
+        for book in range(books):
+            value = out[at + book]
+            if not value > 0:
+                return row
+            if not observe(marks, book * MARKS, books * MARKS, value, days[row], bounds, book * 3, share):
+                return row
+            if book == 0 or lone == 0:
+                for k in range(size):
+                    worth = accounts[book * cells + k] * (close[row * size + k] * lot_size[k])
+                    scratch[k] = worth / (value / 1e6)
+                if not levels_hold(
+                    book, scratch[:size], size, measures, labels, counts, known + row + 1, end, returns, fresh, row + 1,
+                    shocks, losses, scratch[size:],
+                ):  # fmt: skip
+                    return row
+        for k in range(books * MARKS):
+            marks[k] = marks[books * MARKS + k]
+        for book in range(books):
+            last, now = basis[3 * book + 1], float(out[at + book])
+            if last > 0.0:
+                basis[3 * book] = basis[3 * book] * ((now - basis[3 * book + 2]) / last)
+            basis[3 * book + 1], basis[3 * book + 2] = now, 0.0
+        at += books + 1
+        out[at], out[at + 1], out[at + 2] = marks[HIGH], marks[DAY_OPEN], marks[WEEK_OPEN]
+    return rows
+
+
+QUIET: Final = Entry(quiet_rows)
