@@ -4,14 +4,24 @@ Returns float64[S, N] are simple, per sample, oldest first and finite. A covaria
 """
 
 from functools import lru_cache
+from math import sqrt
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from quantd.trading.market import Floats
+from quantd.trading.market import Bools, Floats
+
+Ints = NDArray[np.int64]
 
 DECAY: Final = 0.94
 """Lambda of exponentially weighted estimates for daily data (RiskMetrics Technical Document, 4th ed., 1996)."""
+
+PER_RETURN: Final = 2.0**40
+"""Units of whole-number sums of returns in 1."""
+
+PER_SQUARE: Final = 2.0**50
+"""Units of whole-number sums of squares and products of returns in 1."""
 
 
 @lru_cache(maxsize=64)
@@ -69,3 +79,109 @@ def ewma_covariance(returns: Floats, decay: float = DECAY) -> Floats:
     Source: J.P. Morgan/Reuters, RiskMetrics Technical Document, 4th ed. (1996), chapter 5."""
     scaled = returns * np.sqrt(decay_weights(len(returns), decay))[:, None]
     return scaled.T.dot(scaled)
+
+
+class Moments:
+    """Running sums of the newest k returns of each symbol, as whole numbers.
+
+    What is added is taken off to the last bit, so the sums do not drift and do not depend on the order. Each term is
+    rounded to half a unit: 2^-41 of a return, 2^-51 of a square or product. A missing return, and one above
+    `most`, whose square could exceed 64 bits in a sum of k, count as 0 and are counted in `missing` and `large`.
+    """
+
+    def __init__(self, k: int, size: int) -> None:
+        self.k: Final = k
+        self.most: Final = min(64.0, sqrt(2.0**12 / k))
+        """Largest absolute return that is summed."""
+        self.sums: Ints = np.zeros(size, dtype=np.int64)
+        self.squares: Ints = np.zeros(size, dtype=np.int64)
+        self.missing: Ints = np.zeros(size, dtype=np.int64)
+        self.large: Ints = np.zeros(size, dtype=np.int64)
+        self._products: Ints | None = None
+        self._at = self._products_at = -1
+        self._rows: Floats = np.empty((0, size))
+
+    def update(self, rows: Floats, count: int) -> None:
+        """Move to the newest k of `rows` float64[any, N], oldest first, the last of `count` rows ever appended."""
+        self._rows = rows
+        new = count - self._at
+        if not new:
+            return
+        first = self._left(self._at, count)
+        self._at = count
+        if first is None:
+            window = rows[-self.k :]
+            for sums in (self.sums, self.squares, self.missing, self.large):
+                sums[:] = 0
+            self.missing += self.k - len(window)
+            self._add(window, 1)
+        else:
+            self._add(rows[-new:], 1)
+            self._add(rows[first : first + new], -1)
+
+    def _left(self, at: int, count: int) -> int | None:
+        """The first row of the window at an earlier count; None where a sum from scratch is needed or cheaper."""
+        new = count - at
+        first = len(self._rows) - self.k - new
+        return None if at < 0 or first < 0 or 2 * new > self.k else first
+
+    def _add(self, rows: Floats, sign: int) -> None:
+        summed = np.abs(rows) <= self.most
+        if np.count_nonzero(summed) < summed.size:
+            gaps = np.isnan(rows)
+            self.missing += sign * np.add.reduce(gaps, axis=0, dtype=np.int64)
+            self.large += sign * np.add.reduce(~(summed | gaps), axis=0, dtype=np.int64)
+            rows = np.where(summed, rows, 0.0)
+        self.sums += sign * np.add.reduce(np.rint(rows * PER_RETURN).astype(np.int64), axis=0)
+        self.squares += sign * np.add.reduce(np.rint(rows * rows * PER_SQUARE).astype(np.int64), axis=0)
+
+    @property
+    def complete(self) -> Bools:
+        """bool[N]: symbols of which every return of the window is in the sums."""
+        return (self.missing == 0) & (self.large == 0)
+
+    @property
+    def known(self) -> bool:
+        """Whether that holds for every symbol."""
+        return not self.missing.any() and not self.large.any()
+
+    def mean(self) -> Floats:
+        """Return float64[N] means per sample; NaN where the sums are not complete."""
+        return np.where(self.complete, self.sums / (PER_RETURN * self.k), np.nan)
+
+    def deviation(self) -> Floats:
+        """Return float64[N] standard deviations per sample (divisor k - 1); NaN where the sums are not complete."""
+        sums = self.sums / PER_RETURN
+        spread = self.squares / PER_SQUARE - sums * sums / self.k
+        # rounding can leave a little below zero where nothing moves
+        return np.where(self.complete, np.sqrt(np.maximum(spread, 0.0) / max(self.k - 1, 1)), np.nan)
+
+    def products(self) -> Ints:
+        """Return int64[N, N], the sums of products in units of 2^-50. They are updated when asked for."""
+        if self._products is None:
+            self._products = np.zeros((len(self.sums),) * 2, dtype=np.int64)
+        new, rows = self._at - self._products_at, self._rows
+        if new:
+            first = self._left(self._products_at, self._at)
+            self._products_at = self._at
+            if first is None:
+                self._products[:] = 0
+                self._add_products(rows[-self.k :], 1)
+            else:
+                self._add_products(rows[-new:], 1)
+                self._add_products(rows[first : first + new], -1)
+        return self._products
+
+    def _add_products(self, rows: Floats, sign: int) -> None:
+        assert self._products is not None
+        for row in np.where(np.abs(rows) <= self.most, rows, 0.0):
+            self._products += sign * np.rint(np.multiply.outer(row, row) * PER_SQUARE).astype(np.int64)
+
+    def covariance(self) -> Floats:
+        """Return float64[N, N], the sample covariance (divisor k - 1); NaN where the sums are not complete."""
+        sums = self.sums / PER_RETURN
+        spread = self.products() / PER_SQUARE - np.multiply.outer(sums, sums) / self.k
+        spread /= max(self.k - 1, 1)
+        lacks = ~self.complete
+        spread[lacks] = spread[:, lacks] = np.nan
+        return spread

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.trading.bars import BarRing, CorporateAction, per_share
+from quantd.trading.covariance import Moments
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Bools, Floats
 
@@ -23,6 +24,9 @@ class Ring:
 
     ROOM: Final = 8
 
+    SUMMED: Final = 8
+    """Most windows with running sums; the one that was made first is dropped for another."""
+
     def __init__(self, size: int, lookback: int) -> None:
         self.lookback = lookback
         self.prices: Floats = np.full((self.ROOM * lookback, size), np.nan)
@@ -33,6 +37,8 @@ class Ring:
         """Number of rows in `_columns`."""
         self._shared: tuple[int, dict[tuple[object, int, int], Any]] = -1, {}
         """The count of a sample, and the statistics computed since."""
+        self._moments: dict[int, Moments] = {}
+        """Window -> its running sums."""
         self._actions: dict[int, list[CorporateAction]] = {}
         self.end = 0
         self.count = 0
@@ -79,7 +85,7 @@ class Ring:
         rows = len(prices)
         self.prices[:rows], self.filled_returns[:rows] = prices, returns
         self.end, self.count, self._filled = rows, count, max(rows, 1)
-        self._columns, self._shared = None, (-1, {})
+        self._columns, self._shared, self._moments = None, (-1, {}), {}
 
     def copy(self) -> "Ring":
         """Copy the newest rows into a separate ring."""
@@ -116,6 +122,17 @@ class Ring:
             window = self._columns[:, end - k : end]
         window.flags.writeable = False
         return window
+
+    def moments(self, k: int) -> Moments:
+        """Return the running sums of `returns(k)`, as they are until the next sample. Raises as `returns` does."""
+        self.returns(k)
+        found = self._moments.get(k)
+        if found is None:
+            if len(self._moments) == self.SUMMED:
+                del self._moments[next(iter(self._moments))]
+            found = self._moments[k] = Moments(k, self.prices.shape[1])
+        found.update(self.filled_returns[: self.end], self.count)
+        return found
 
     def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
         """Return `statistic` of float64[k, N], the returns of the k samples that ended `skip` samples ago.
