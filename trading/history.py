@@ -97,9 +97,7 @@ class Ring:
     def returns(self, k: int) -> Floats:
         """Return float64[k, N], oldest first, read-only: the newest k rows, at most `lookback`. Rows before the first
         sample, and those with a missing price, are NaN. Raises ValueError for k outside 1 to `lookback`."""
-        if not 1 <= k <= self.lookback:
-            raise ValueError(f"returns({k}): between 1 and {self.lookback} samples are kept")
-        self.fill()
+        self._ready(k)
         if self.end >= k:
             window = self.filled_returns[self.end - k : self.end]
         else:
@@ -108,24 +106,21 @@ class Ring:
         window.flags.writeable = False
         return window
 
+    def _ready(self, k: int) -> None:
+        if not 1 <= k <= self.lookback:
+            raise ValueError(f"returns({k}): between 1 and {self.lookback} samples are kept")
+        self.fill()
+
     def by_symbol(self, k: int) -> Floats:
         """Return float64[N, k], the same as `returns(k)` transposed; the window of each symbol is contiguous."""
         rows, end = self.returns(k), self.end
-        if end < k:
-            window = np.ascontiguousarray(rows.T)
-        else:
-            if self._columns is None:
-                self._columns, self._turned = np.full(self.prices.shape[::-1], np.nan), 0
-            if self._turned < end:
-                self._columns[:, self._turned : end] = self.filled_returns[self._turned : end].T
-                self._turned = end
-            window = self._columns[:, end - k : end]
+        window = np.ascontiguousarray(rows.T) if end < k else self.columns()[:, end - k : end]
         window.flags.writeable = False
         return window
 
     def moments(self, k: int) -> Moments:
         """Return the running sums of `returns(k)`, as they are until the next sample. Raises as `returns` does."""
-        self.returns(k)
+        self._ready(k)
         found = self._moments.get(k)
         if found is None:
             if len(self._moments) == self.SUMMED:
@@ -133,6 +128,17 @@ class Ring:
             found = self._moments[k] = Moments(k, self.prices.shape[1])
         found.update(self.filled_returns[: self.end], self.count)
         return found
+
+    def columns(self) -> Floats:
+        """Return the whole buffer of returns by symbol, float64[N, capacity], whose newest column is `end` - 1."""
+        self.fill()
+        end = self.end
+        if self._columns is None:
+            self._columns, self._turned = np.full(self.prices.shape[::-1], np.nan), 0
+        if self._turned < end:
+            self._columns[:, self._turned : end] = self.filled_returns[self._turned : end].T
+            self._turned = end
+        return self._columns
 
     def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
         """Return `statistic` of float64[k, N], the returns of the k samples that ended `skip` samples ago.
