@@ -81,6 +81,23 @@ def ewma_covariance(returns: Floats, decay: float = DECAY) -> Floats:
     return scaled.T.dot(scaled)
 
 
+def _terms(rows: Floats, most: float) -> Ints:
+    """Return int64[k, 4N] of float64[k, N]: returns and squares in their units, then 1 for a missing or large one."""
+    size = rows.shape[1]
+    found = np.empty((len(rows), 4 * size))
+    summed = np.abs(rows) <= most
+    if np.count_nonzero(summed) == summed.size:
+        found[:, 2 * size :] = 0.0
+    else:
+        found[:, 2 * size : 3 * size] = gaps = np.isnan(rows)
+        found[:, 3 * size :] = ~(summed | gaps)
+        rows = np.where(summed, rows, 0.0)
+    np.multiply(rows, PER_RETURN, out=found[:, :size])
+    np.multiply(rows, rows, out=found[:, size : 2 * size])
+    found[:, size : 2 * size] *= PER_SQUARE
+    return np.rint(found, out=found).astype(np.int64)
+
+
 class Moments:
     """Running sums of the newest k returns of each symbol, as whole numbers.
 
@@ -93,10 +110,8 @@ class Moments:
         self.k: Final = k
         self.most: Final = min(64.0, sqrt(2.0**12 / k))
         """Largest absolute return that is summed."""
-        self.sums: Ints = np.zeros(size, dtype=np.int64)
-        self.squares: Ints = np.zeros(size, dtype=np.int64)
-        self.missing: Ints = np.zeros(size, dtype=np.int64)
-        self.large: Ints = np.zeros(size, dtype=np.int64)
+        self._table: Ints = np.zeros(4 * size, dtype=np.int64)
+        self.sums, self.squares, self.missing, self.large = self._table.reshape(4, size)
         self._products: Ints | None = None
         self._at = self._products_at = -1
         self._rows: Floats = np.empty((0, size))
@@ -111,8 +126,7 @@ class Moments:
         self._at = count
         if first is None:
             window = rows[-self.k :]
-            for sums in (self.sums, self.squares, self.missing, self.large):
-                sums[:] = 0
+            self._table[:] = 0
             self.missing += self.k - len(window)
             self._add(window, 1)
         else:
@@ -126,24 +140,17 @@ class Moments:
         return None if at < 0 or first < 0 or 2 * new > self.k else first
 
     def _add(self, rows: Floats, sign: int) -> None:
-        summed = np.abs(rows) <= self.most
-        if np.count_nonzero(summed) < summed.size:
-            gaps = np.isnan(rows)
-            self.missing += sign * np.add.reduce(gaps, axis=0, dtype=np.int64)
-            self.large += sign * np.add.reduce(~(summed | gaps), axis=0, dtype=np.int64)
-            rows = np.where(summed, rows, 0.0)
-        self.sums += sign * np.add.reduce(np.rint(rows * PER_RETURN).astype(np.int64), axis=0)
-        self.squares += sign * np.add.reduce(np.rint(rows * rows * PER_SQUARE).astype(np.int64), axis=0)
+        self._table += sign * np.add.reduce(_terms(rows, self.most), axis=0)
 
     @property
     def complete(self) -> Bools:
         """bool[N]: symbols of which every return of the window is in the sums."""
-        return (self.missing == 0) & (self.large == 0)
+        return np.bitwise_or(self.missing, self.large) == 0
 
     @property
     def known(self) -> bool:
         """Whether that holds for every symbol."""
-        return not self.missing.any() and not self.large.any()
+        return not np.count_nonzero(self._table[2 * len(self.sums) :])
 
     def mean(self) -> Floats:
         """Return float64[N] means per sample; NaN where the sums are not complete."""
@@ -154,7 +161,8 @@ class Moments:
         sums = self.sums / PER_RETURN
         spread = self.squares / PER_SQUARE - sums * sums / self.k
         # rounding can leave a little below zero where nothing moves
-        return np.where(self.complete, np.sqrt(np.maximum(spread, 0.0) / max(self.k - 1, 1)), np.nan)
+        found = np.sqrt(np.maximum(spread, 0.0) / max(self.k - 1, 1))
+        return found if self.known else np.where(self.complete, found, np.nan)
 
     def products(self) -> Ints:
         """Return int64[N, N], the sums of products in units of 2^-50. They are updated when asked for."""
