@@ -254,7 +254,7 @@ def _nth_loop(row: Floats, spare: Floats, rank: int) -> float:
 
 @vector(_nth_loop)
 def nth(row: Floats, spare: Floats, rank: int) -> float:
-    """The element of `rank` in ascending order, from 0 (C. Hoare, Algorithm 65: Find, 1961)."""
+    """The element of `rank` in ascending order, from 0; of zeros either sign (C. Hoare, Algorithm 65: Find, 1961)."""
     spare[:] = row
     spare.partition(rank)
     return float(spare[rank])
