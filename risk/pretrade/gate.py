@@ -114,7 +114,7 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
         stopped = account.halted & (asked != 0.0)
         reason[stopped] = Reason.HALTED
         asked = np.where(stopped, 0.0, asked)
-    if not asked.nonzero()[0].size:
+    if not np.count_nonzero(asked):
         return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
     if switch == HALT:
         reason[asked != 0.0] = Reason.SWITCH
