@@ -6,16 +6,15 @@ from typing import Final
 
 import numpy as np
 
-from quantd.risk.limits.case import Account, Case
+from quantd.risk.limits.case import SLACK, Account
 from quantd.risk.limits.catalogue import Correlation, Limits
 from quantd.risk.limits.context import Context, Floats, Scenarios
+from quantd.risk.limits.correlation import joint_bound, joint_weight
 from quantd.risk.limits.kinds import Row
 from quantd.risk.limits.record import Held
 from quantd.risk.limits.ruleset import Rules, rules_of
-from quantd.risk.limits.tail_risk import cvar_of, var_of
 from quantd.risk.measures.diversification import diversification
 from quantd.risk.measures.portfolio import FEW, herfindahl, most, tail_count, total
-from quantd.risk.pairs import joint_bound, joint_weight
 from quantd.trading.covariance import ones
 from quantd.trading.history import Ring
 
@@ -100,7 +99,7 @@ class Portfolio:
         found = set()
         for tail in rules.tails:
             most_lost = inf
-            if tail.fixed is None and not tail.filtered and tail.measure in MEANS and tail.lookback in norms:
+            if tail.fixed is None and not tail.filtered and tail.lookback in norms:
                 known = norms[tail.lookback]
                 rows = max(known.rows, rules.limits.min_history)
                 most_lost = known.of(size) * tail.scale / sqrt(tail_count(rows, tail.confidence))
@@ -121,10 +120,6 @@ class Portfolio:
             if near:
                 found.add("correlation")
         return found
-
-
-MEANS: Final = (var_of, cvar_of)
-"""Tails that are at most the mean of their worst losses."""
 
 
 def pairs_small(size: Floats, spec: Correlation, bound: float) -> bool:
@@ -323,8 +318,8 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
     """Tails and forms over one set of scenarios, of the books `rows` of float64[K, N] `weights`."""
     losses: Floats = weights.dot(scenarios.returns.T)
     np.negative(losses, out=losses)
-    # of the series itself where the covariance is dear, whether or not one is known: a value depends on nothing that was
-    # computed before; and before the tails put the losses in order
+    # of the series itself where the covariance is dear, before the tails put the losses in order. A covariance that was
+    # computed for something else does not count: a value must not depend on it
     deviations = None if weights.shape[1] <= FEW else _deviations(losses)
     sets = {id(portfolios[k].rules): portfolios[k] for k in rows}
     columns = {key: _tails(one.rules, one.found or {}, scenarios, losses) for key, one in sets.items()}
@@ -370,13 +365,12 @@ def _deviations(series: Floats) -> list[float]:
 def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios], spec: Correlation) -> float:
     """The joint weight of the heaviest correlated pair."""
     n = portfolio.rules.size
-    case = Case(ctx, portfolio.account, portfolio.rules, np.zeros(n, dtype=np.bool_), [])
-    case.scenarios = found
     value = portfolio.held * ctx.px
     sides = np.empty(2 * n)
     np.maximum(value, 0.0, out=sides[n:])
     np.subtract(sides[n:], value, out=sides[:n])
-    return joint_weight(case, sides, portfolio.equity, spec)
+    near = SLACK * abs(portfolio.account.equity)
+    return joint_weight(found[spec.lookback], sides, portfolio.equity, near, spec)
 
 
 def held_values(ctx: Context, account: Account, limits: Limits) -> Values:

@@ -13,13 +13,12 @@ import numpy as np
 
 from quantd.risk.limits.catalogue import FLOORS
 from quantd.risk.limits.context import Floats
+from quantd.risk.limits.correlation import joint_bound
 from quantd.risk.limits.record import Held
 from quantd.risk.limits.ruleset import Rules
-from quantd.risk.limits.tail_risk import cvar_of, var_of
-from quantd.risk.limits.values import MEANS, Norms, pairs_small
+from quantd.risk.limits.values import Norms, pairs_small
 from quantd.risk.measures.portfolio import herfindahl, least, most, tail_count, total
 from quantd.risk.monitor.levels import NONE, UNWATCHED, band
-from quantd.risk.pairs import joint_bound
 from quantd.trading.history import Ring
 
 LEFT_OUT: Final = UNWATCHED | {"max_turnover"}
@@ -52,7 +51,7 @@ class _Tail(NamedTuple):
         else:
             rank = rows - tail_count(rows, self.confidence)
             worst = np.partition(losses, rank)[rank:]
-            value = float((cvar_of if self.mean else var_of)(worst))
+            value = float(np.add.reduce(worst)) / len(worst) if self.mean else float(worst[0])
         return self.low < value * self.scale < self.high
 
 
@@ -95,13 +94,13 @@ class Bands:
         self._fixed: list[tuple[Floats, float, float]] = []
         for tail in rules.tails:
             low, high = band(tail.key, at.get(tail.key, NONE), tail.bound)
-            if tail.fixed is not None and tail.measure is var_of:
+            if tail.fixed is not None:
                 self._fixed.append((tail.fixed.returns, low / tail.scale, high / tail.scale))
-            elif tail.fixed is None and not tail.filtered and tail.measure in MEANS:
-                own = _Tail(low, high, tail.scale, tail.confidence, tail.measure is cvar_of)
-                self._tails.setdefault(tail.lookback, []).append(own)
-            else:
+            elif tail.filtered:
                 self.open = True
+            else:
+                own = _Tail(low, high, tail.scale, tail.confidence, tail.mean)
+                self._tails.setdefault(tail.lookback, []).append(own)
         for quad in rules.quads:
             low, high = band(quad.key, at.get(quad.key, NONE), quad.settled_bound)
             if quad.key == "max_volatility":
