@@ -318,8 +318,9 @@ def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], 
     """Tails and forms over one set of scenarios, of the books `rows` of float64[K, N] `weights`."""
     losses: Floats = weights.dot(scenarios.returns.T)
     np.negative(losses, out=losses)
-    # of the series itself where the covariance is dear: the same figure; before the tails put the losses in order
-    deviations = None if scenarios.sample.small() else _deviations(losses)
+    # of the series itself where the covariance is dear, before the tails put the losses in order. A covariance that was
+    # computed for something else does not count: a value must not depend on it
+    deviations = None if weights.shape[1] <= FEW else _deviations(losses)
     sets = {id(portfolios[k].rules): portfolios[k] for k in rows}
     columns = {key: _tails(one.rules, one.found or {}, scenarios, losses) for key, one in sets.items()}
     for k in rows:

@@ -51,7 +51,7 @@ class _Tail(NamedTuple):
         else:
             rank = rows - tail_count(rows, self.confidence)
             worst = np.partition(losses, rank)[rank:]
-            value = float(worst.mean() if self.mean else worst[0])
+            value = float(np.add.reduce(worst)) / len(worst) if self.mean else float(worst[0])
         return self.low < value * self.scale < self.high
 
 
@@ -94,13 +94,13 @@ class Bands:
         self._fixed: list[tuple[Floats, float, float]] = []
         for tail in rules.tails:
             low, high = band(tail.key, at.get(tail.key, NONE), tail.bound)
-            if tail.fixed is not None and not tail.mean:
+            if tail.fixed is not None:
                 self._fixed.append((tail.fixed.returns, low / tail.scale, high / tail.scale))
-            elif tail.fixed is None and not tail.filtered:
+            elif tail.filtered:
+                self.open = True
+            else:
                 own = _Tail(low, high, tail.scale, tail.confidence, tail.mean)
                 self._tails.setdefault(tail.lookback, []).append(own)
-            else:
-                self.open = True
         for quad in rules.quads:
             low, high = band(quad.key, at.get(quad.key, NONE), quad.settled_bound)
             if quad.key == "max_volatility":
