@@ -18,7 +18,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 export PYTHONDONTWRITEBYTECODE :=
 export PY
 
-.PHONY: help run test test-all coverage check bench prove prove-long mutants wheel install clean lock
+.PHONY: help run test test-all coverage check bench bench-peers prove prove-long mutants wheel install clean lock
 
 help:
 	@echo 'make run      trade recorded markets on paper (first start makes .venv)'
@@ -26,7 +26,8 @@ help:
 	@echo 'make test-all run all tests: whole processes, kills, thresholds of learners, more examples'
 	@echo 'make coverage run all tests and print the coverage of each package'
 	@echo 'make check    format, lint, types, import rules'
-	@echo 'make bench    how fast, and where the time goes'
+	@echo 'make bench    microseconds of each part, beside its budget'
+	@echo 'make bench-peers  beside bt, vectorbt, nautilus_trader and backtesting.py (makes .venv-peers)'
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
 	@echo 'make mutants  which faults in risk/ no test sees (docs/develop/mutants.md; hours on a slow machine)'
 	@echo 'make wheel    build an installable wheel into dist/'
@@ -58,10 +59,15 @@ check: $(FULL)
 	@$(BIN)/lint-imports
 
 bench: $(CORE)
-	@for each in benchmarks/[a-z]*.py; do \
-		name=$$(basename "$$each" .py); echo "== $$name"; \
-		$(BIN)/python -m "benchmarks.$$name" $(ARGS) || exit 1; \
-	done
+	@$(BIN)/python -m benchmarks.parts $(ARGS)
+
+bench-peers: $(CORE) .venv-peers/.made
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
+.venv-peers/.made: benchmarks/peers/requirements.txt
+	@rm -rf .venv-peers && $(BIN)/python -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install -q --disable-pip-version-check -r $<
+	@touch $@
 
 prove: $(FULL)
 	@$(BIN)/python -m pytest -q -rs -m 'not slow' --hypothesis-profile=full tests/proofs/simulation tests/proofs/adversary \
@@ -99,5 +105,5 @@ lock:
 	@grep -vE '^(nvidia|cuda|triton|--)' constraints.new > constraints.txt && rm constraints.new
 
 clean:
-	rm -rf $(V) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	rm -rf $(V) .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

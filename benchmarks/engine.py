@@ -3,19 +3,18 @@
     python -m benchmarks.engine [--profile]
 
 Bars are fat-tailed (Student t, 4 degrees), with one thread and a printed seed. Figures are CPU time. The lines above
-them show the machine's current speed, and the cost of the bars without processing. The lines below show the
-distribution of time (sampled by a timer in separate runs) and the memory.
+them show the machine's current speed, and the cost of the bars without processing. The line below shows the memory.
+`python -m benchmarks.parts` shows the parts of a session.
 """
 
 import gc
 import resource
-import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import Final
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.settings import AgentRules, Rules
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
-from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail, override
 from quantd.strategies.policies import POLICIES
@@ -120,23 +119,74 @@ def timeline(block: Block, every: int, agents: int) -> list[Item]:
     return items
 
 
-def run(name: str, symbols: int, days: int, policies: list[Policy], every: int, limits: Limits = LIMITS) -> None:
-    block, universe, sessions = market(symbols, days)
-    items = timeline(block, every, len(policies))
-    best = float("inf")
-    for _ in range(3):
-        body = shell(universe, sessions, policies, True, limits)
-        take: Callable[[Item], None] = body.take
-        # as in `quantd backtest`: objects that exist at the start are excluded from garbage collection
-        gc.collect()
-        gc.freeze()
-        began = time.process_time()
-        for item in items:
-            take(item)
-        best = min(best, time.process_time() - began)
+@dataclass(frozen=True)
+class Case:
+    """A run: symbols, the policies of its agents, how often they are asked, limits; `days` of the printed row."""
+
+    text: str
+    symbols: int
+    days: int
+    policies: Callable[[], list[Policy]]
+    every: int
+    limits: Limits = LIMITS
+
+
+def even() -> list[Policy]:
+    return [POLICIES["equal_weight"]({})]
+
+
+def three() -> list[Policy]:
+    return [*even(), POLICIES["inverse_volatility"]({"lookback": 63}), POLICIES["momentum"]({"lookback": 126})]
+
+
+def rotating() -> list[Policy]:
+    return [Rotating()]
+
+
+def quiet() -> list[Policy]:
+    return [Quiet()]
+
+
+CASES: Final = {
+    "quiet": Case("20 x 5,000, one trade then quiet", 20, 5_000, quiet, 21),
+    "monthly": Case("20 x 5,000, equal weight every 21 sessions", 20, 5_000, even, 21),
+    "daily": Case("20 x 5,000, all 20 trade every day", 20, 5_000, rotating, 1),
+    "three monthly": Case("20 x 5,000, three agents every 21 sessions", 20, 5_000, three, 21),
+    "three daily": Case("20 x 5,000, three agents every day", 20, 5_000, three, 1),
+    "daily, four more limits": Case("20 x 5,000, all 20 daily, four more limits", 20, 5_000, rotating, 1, MORE),
+    "three daily, four more limits": Case("20 x 5,000, three daily, four more limits", 20, 5_000, three, 1, MORE),
+    "one symbol": Case("1 x 100,000, asked every bar, quiet", 1, 100_000, quiet, 1),
+}
+
+
+def seconds(case: Case, days: int = 0, log: Log | None = None) -> tuple[float, Shell]:
+    """CPU seconds of one run over `days` sessions, those of the case without it, and its shell."""
+    block, universe, sessions = market(case.symbols, days or case.days)
+    policies = case.policies()
+    items = timeline(block, case.every, len(policies))
+    body = shell(universe, sessions, policies, True, case.limits)
+    if log is not None:
+        body.log = log
+    take: Callable[[Item], None] = body.take
+    # as in `quantd backtest`: objects that exist at the start are excluded from garbage collection
+    gc.collect()
+    gc.freeze()
+    began = time.process_time()
+    for item in items:
+        take(item)
+    took = time.process_time() - began
+    gc.unfreeze()
+    return took, body
+
+
+def run(case: Case) -> None:
+    """Print the best of three runs."""
+    found = [seconds(case) for _ in range(3)]
+    best = min(took for took, _ in found)
+    body = found[0][1]
     tally = body.tally
     print(
-        f"{name:44s} {tally.symbol_bars / best:12,.0f} symbol-bars/s  {best / days * 1e6:7.1f} us a session  "
+        f"{case.text:44s} {tally.symbol_bars / best:12,.0f} symbol-bars/s  {best / case.days * 1e6:7.1f} us a session  "
         f"{tally.orders:7,d} orders  {tally.refused + tally.clipped:6,d} cut  equity "
         f"{body.state.equity_micro / 1e6:,.2f}"
     )
@@ -182,54 +232,6 @@ def baselines(symbols: int, days: int) -> None:
         )
 
 
-# ---- distribution of time ------------------------------------------------------------------------
-
-PARTS: tuple[tuple[str, str, str], ...] = (
-    ("gate", "risk/pretrade/gate.py", "gate"),
-    ("measures for the record", "risk/pretrade/gate.py", "measure"),
-    ("planning", "daemon/engine/planning/plan.py", ""),
-    ("ledger", "trading/books.py", ""),
-    ("paper venue", "adapters/brokers/", ""),
-    ("reports", "daemon/engine/venue/reports.py", ""),
-    ("policies", "daemon/policies/loading.py", ""),
-    ("sample, marks, switch, asks", "daemon/engine/", ""),
-    ("digest, counts", "daemon/runtime/digest.py", ""),
-    ("digest, counts", "daemon/runtime/tally.py", ""),
-    ("loop", "daemon/runtime/loop.py", ""),
-)
-"""(part, file, function or "" for the whole file): a sample belongs to the innermost frame with a row."""
-
-
-def part_of(frame: FrameType | None) -> str:
-    while frame is not None:
-        code = frame.f_code
-        for part, file, function in PARTS:
-            if file in code.co_filename and function in ("", code.co_name):
-                return part
-        frame = frame.f_back
-    return "other"
-
-
-def shares(name: str, days: int, policies: list[Policy], every: int) -> None:
-    """Print the shares of one run's CPU time, sampled by a CPU-time timer (the kernel's tick: about 4 ms)."""
-    block, universe, sessions = market(20, days)
-    items = timeline(block, every, len(policies))
-    body = shell(universe, sessions, policies, True, LIMITS)
-    seen: Counter[str] = Counter()
-
-    def note(_: int, frame: FrameType | None) -> None:
-        seen[part_of(frame)] += 1
-
-    signal.signal(signal.SIGPROF, note)
-    signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
-    for item in items:
-        body.take(item)
-    signal.setitimer(signal.ITIMER_PROF, 0.0)
-    total = seen.total()
-    parts = ", ".join(f"{part} {count / total:.0%}" for part, count in seen.most_common())
-    print(f"where the time goes, {name} ({total} samples): {parts}")
-
-
 # ---- memory ----------------------------------------------------------------------------------------
 
 
@@ -271,26 +273,12 @@ def main() -> None:
     if "--profile" in sys.argv:
         profiled()
         return
-    three: list[Policy] = [
-        POLICIES["equal_weight"]({}),
-        POLICIES["inverse_volatility"]({"lookback": 63}),
-        POLICIES["momentum"]({"lookback": 126}),
-    ]
     print(f"synthetic bars, seed {SEED}; one thread, CPU seconds of the process, best of 3")
     print(f"this machine now: sum(range(1000)) takes {machine_us():.1f} us")
     baselines(20, 5_000)
-    run("20 x 5,000, one trade then quiet", 20, 5_000, [Quiet()], 21)
-    run("20 x 5,000, equal weight every 21 sessions", 20, 5_000, [POLICIES["equal_weight"]({})], 21)
-    run("20 x 5,000, all 20 trade every day", 20, 5_000, [Rotating()], 1)
-    run("20 x 5,000, three agents every 21 sessions", 20, 5_000, three, 21)
-    run("20 x 5,000, three agents every day", 20, 5_000, three, 1)
-    run("20 x 5,000, all 20 daily, four more limits", 20, 5_000, [Rotating()], 1, MORE)
-    run("20 x 5,000, three daily, four more limits", 20, 5_000, three, 1, MORE)
-    run("1 x 100,000, asked every bar, quiet", 1, 100_000, [Quiet()], 1)
+    for case in CASES.values():
+        run(case)
     print(f"this machine now: sum(range(1000)) takes {machine_us():.1f} us")
-    shares("every 21 sessions", 20_000, [POLICIES["equal_weight"]({})], 21)
-    shares("all 20 trade every day", 3_000, [Rotating()], 1)
-    shares("three agents every day", 2_000, three, 1)
     memory()
 
 

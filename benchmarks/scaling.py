@@ -1,6 +1,7 @@
 """Marginal cost of one more symbol, agent and instance.
 
     python -m benchmarks.scaling [--seconds 8] [--instances 1,5,20]
+    python -m benchmarks.scaling --service [--sizes 20,100,500] [--times 40] [--pace 4]
 
 Symbols and agents: the engine on synthetic daily bars with a durable commit per bar into SQLite, as in the daemon; each
 case has its own process. Times are CPU time, except `waits`, the elapsed time of a commit with the disk. The message
@@ -11,16 +12,22 @@ bus, the API and the feed are not included; the instances include them, because 
 import argparse
 import gc
 import os
+import random
+import socket
 import sqlite3
 import tempfile
 import time
+import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from benchmarks import instances
 from benchmarks.engine import LIMITS as DEFAULTS
@@ -31,6 +38,7 @@ from quantd.daemon.runtime.journal import Journal
 from quantd.strategies.policies import POLICIES
 from quantd.trading.ports import Policy
 
+ROOT: Final = Path(__file__).parents[1]
 RUN: Final = "scaling0"
 BEFORE: Final = 300
 """Sessions that fill the history before the measurement."""
@@ -179,11 +187,98 @@ def table(cases: Sequence[Case]) -> None:
         print(f"{case.name:46s}" + "".join(f"{cell:>11s}" for cell in cells), flush=True)
 
 
+def symbols_file(path: Path, size: int) -> list[str]:
+    """Write daily bars of so many symbols over the dates of the bundled file; their names."""
+    import polars as pl
+
+    dates = pl.read_parquet(ROOT / "data" / "us_daily.parquet").filter(pl.col("symbol") == "SPY")["ts"]
+    dates = dates.filter(dates >= datetime(2016, 1, 1, tzinfo=UTC))
+    block, universe, _ = market(size, len(dates))
+    columns = {name: getattr(block, name).ravel() for name in ("open", "high", "low", "close", "volume")}
+    rows = {"ts": np.repeat(dates.to_numpy(), size), "symbol": list(universe.symbols) * len(dates)}
+    pl.DataFrame({**rows, **columns}).with_columns(pl.col("ts").dt.replace_time_zone("UTC")).write_parquet(path)
+    return list(universe.symbols)
+
+
+ALTERNATING: Final = """
+import numpy as np
+
+def act(view, memory):
+    even = view.time // 86_400_000_000_000 % 2
+    weights = 1.0 + 0.5 * np.sin(np.arange(view.universe.size) * 1.7 + even * 2.1)
+    return weights / weights.sum() * 0.9, memory
+"""
+
+
+def service(size: int, times: int, pace: float) -> float:
+    """Print the row of one daemon; the 99th percentile of its kill switch in ms."""
+    from tests.proofs import kill_switch
+
+    rng = random.Random(1)
+    with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        folder = Path(name)
+        symbols = symbols_file(folder / "bars.parquet", size)
+        config = kill_switch.CONFIG.replace('["SPY", "QQQ", "IWM"]', str(symbols)).replace("100000.00", "100000000.00")
+        config = config.replace("capital = 1.0", "capital = 1.0\nmin_trade = 0.0")
+        lines = [line for line in config.splitlines() if not line.startswith("actions")]
+        config = "\n".join('path = "bars.parquet"' if line.startswith("path") else line for line in lines)
+        daemon = kill_switch.Daemon(folder, pace, "2016-06-01", config, ALTERNATING)
+        systemd.bind(str(folder / "notify"))
+        systemd.settimeout(300.0)
+        os.environ["NOTIFY_SOCKET"] = str(folder / "notify")
+        began = time.monotonic()
+        process = daemon.spawn()
+        try:
+            while b"READY=1" not in systemd.recv(4096):
+                pass
+            ready_s, ready_cpu_s = time.monotonic() - began, instances.cpu_s(process.pid)
+            daemon.ready()
+            del os.environ["NOTIFY_SOCKET"]
+            daemon.measure("cli", rng)  # imports of this program are not the daemon's time
+            took = [daemon.measure(trigger, rng) for _ in range(times) for trigger in kill_switch.TRIGGERS]
+            lag_ms = loop_lag_ms(daemon.port)
+        finally:
+            daemon.stop()
+    p50, p99 = (float(each) for each in np.percentile(took, (50, 99)))
+    cells = (
+        f"{p50:.1f}", f"{p99:.1f}", f"{max(took):.1f}", f"{lag_ms:.1f}", f"{ready_s:.1f}", f"{ready_cpu_s:.1f}",
+        f"{daemon.orders}", f"{daemon.late}",
+    )  # fmt: skip
+    print(f"{size:>7d}" + "".join(f"{cell:>11s}" for cell in cells), flush=True)
+    return p99
+
+
+def loop_lag_ms(port: int) -> float:
+    """The largest lag of the loop since it was asked last."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as page:
+        lines = [line.rpartition(" ") for line in page.read().decode().splitlines()]
+    return max(float(value) * 1e3 for name, _, value in lines if name.startswith("quantd_loop_lag_seconds"))
+
+
+def services(sizes: list[int], times: int, pace: float) -> None:
+    """Print the table of daemons."""
+    from tests.proofs.kill_switch import PROMISE_MS, TRIGGERS
+
+    print(f"one daemon, {pace:g} bars/s, {times} times each of {', '.join(TRIGGERS)} ({instances.machine()})")
+    head = ("halt p50 ms", "p99 ms", "max ms", "lag ms", "READY s", "CPU s", "baskets", "in HALT")
+    print(f"{'symbols':>7s}" + "".join(f"{name:>11s}" for name in head), flush=True)
+    found = {size: service(size, times, pace) for size in sizes}
+    held = [size for size, p99 in found.items() if p99 <= PROMISE_MS]
+    print(f"{PROMISE_MS:g} ms hold up to {max(held, default=0)} symbols of {', '.join(map(str, sizes))}")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seconds", type=float, default=8.0, help="how long to look at instances")
     options.add_argument("--instances", default="1,5,20", help="how many, one after the other; 0 for none")
+    options.add_argument("--service", action="store_true", help="kill switch, loop lag and READY of one daemon")
+    options.add_argument("--sizes", default="20,100,500", help="symbols of the daemons")
+    options.add_argument("--times", type=int, default=40, help="how often each trigger is pulled")
+    options.add_argument("--pace", type=float, default=4.0, help="sessions a second")
     asked = options.parse_args()
+    if asked.service:
+        services([int(size) for size in asked.sizes.split(",")], asked.times, asked.pace)
+        return
     print(f"per symbol, one agent ({instances.machine()})")
     table(SYMBOLS)
     print(f"per agent ({instances.machine()})")

@@ -227,6 +227,15 @@ def _reason(code: int) -> str:
     return str(REASON_NAMES[code])
 
 
+def take_all(shell: Any, market: list[Any]) -> None:
+    """Take items of the market in the way of a backtest of that commit."""
+    if hasattr(shell, "take_all"):
+        shell.take_all(market)
+    else:
+        for item in market:
+            shell.take(item)
+
+
 def drive(seed: int) -> Record:
     """Run the world of a seed; an exception ends it, and is a row."""
     import random_worlds
@@ -250,7 +259,15 @@ def drive(seed: int) -> Record:
 
     try:
         shell = begin()
-        for item in world.items:
+        market: list[Any] = []
+        for item in [*world.items, None]:
+            if type(item) in (MarketSlice, Tick, Action):
+                market.append(item)
+                continue
+            take_all(shell, market)
+            market = []
+            if item is None:
+                break
             if item == random_worlds.THAW:
                 kept, rules = shell.keep(), shell.state.rules
                 shell = begin()
@@ -258,8 +275,6 @@ def drive(seed: int) -> Record:
                 record.hits.add("frozen and thawed")
             elif item == random_worlds.BUST:
                 record.bust(shell)
-            elif type(item) in (MarketSlice, Tick, Action):
-                shell.take(item)
             else:
                 shell.run(item(shell.state) if callable(item) else item)
                 if type(item) is Reloaded:

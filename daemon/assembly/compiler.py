@@ -6,10 +6,14 @@ private folder, named by the sources of the kernels, the versions of its tools a
 
 import os
 import platform
+import shutil
+import time
 from collections.abc import Callable
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Lock, Thread
 from types import FunctionType
 from typing import Any, Final
@@ -18,29 +22,69 @@ import numpy as np
 
 from quantd.trading import jit
 
+PAYS_LOADING: Final = 100_000
+"""Bars of single symbols from which a run is shorter with compiled code that is kept: loading takes half a second."""
+
+PAYS_COMPILING: Final = 1_000_000
+"""Bars of single symbols from which a run pays for compiling."""
+
+KEPT_S: Final = 30 * 86_400.0
+"""How long compiled code that nothing uses is kept."""
+
+ROOM_BYTES: Final = 64 * 2**20
+"""Free disk space below which nothing is kept."""
+
+COMPILING: Final = "compiling the kernels, once, about 20 s; the run goes on meanwhile"
+
 _made: dict[Callable[..., Any], Any] = {}
 """Function -> its dispatcher, once `compile_kernels` was called."""
 
 _one_at_a_time: Final = Lock()
 
+Say = Callable[[str], object]
 
-def compile_kernels(*, wait: bool) -> str:
-    """Let numba compile each kernel at its first call. Without `wait` it is interpreted until that is done in a thread.
 
-    Returns the reason why kernels stay interpreted, empty where they are compiled.
+def _silent(text: str) -> None:
+    """Discard a message."""
+
+
+def compile_for(symbol_bars: int, say: Say = _silent) -> None:
+    """Compile in the background if a run over so many bars of single symbols pays for it. `say` gets what a user should
+    know: that something is compiled, or why not."""
+    if symbol_bars < PAYS_LOADING or find_spec("numba") is None:
+        return
+    if symbol_bars < PAYS_COMPILING and not any(_folders().glob("*/*/*.nbi")):
+        return  # without an import of numba
+    if why := compile_kernels(wait=False, say=say, kept_only=symbol_bars < PAYS_COMPILING):
+        say(f"the kernels are interpreted, which is slower: {why}")
+
+
+def compile_kernels(*, wait: bool, say: Say = _silent, kept_only: bool = False) -> str:
+    """Let numba compile each kernel at its first call, for the types of that call.
+
+    Without `wait` a kernel is interpreted until a thread has compiled it, and stays so if that fails. With `kept_only`
+    nothing happens unless compiled code is kept. Returns the reason why kernels stay interpreted, empty where they are
+    compiled.
     """
     try:
         import numba
         from numba import config
     except (ImportError, OSError) as error:  # OSError: memory that is writable and executable is forbidden
         return f"{type(error).__name__}: {error}"
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return "NUMBA_DISABLE_JIT is set"
     folder = cache_folder(numba.__version__)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = any(folder.glob("*/*.nbi"))
+    if kept_only and not kept:
+        return ""
+    if unusable := _prepare(folder):
+        say(f"compiled kernels are not kept: {unusable}")
+    if unusable or not kept:
+        say(COMPILING)
     config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
-    _dispatchers(numba.njit)
+    _dispatchers(numba.njit, keep=not unusable)
     for entry in jit.ENTRIES:
-        compiled = _made[entry.python]
-        entry.run = compiled if wait else _begun(entry, compiled, folder)
+        entry.run = _begun(entry, _made[entry.python], None if unusable else folder, wait=wait, say=say)
         entry.arrays = True
     return ""
 
@@ -58,17 +102,46 @@ def cache_folder(numba_version: str) -> Path:
     for file in sorted({Path(function.__code__.co_filename) for function in (*jit.INNER, *jit.LOOPS.values())}):
         named.update(file.read_bytes())
     named.update(repr((numba_version, np.__version__, platform.python_version(), _cpu())).encode())
+    return _folders() / named.hexdigest()
+
+
+def _folders() -> Path:
     known = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return known / "quantd" / "kernels" / named.hexdigest()
+    return known / "quantd" / "kernels"
 
 
 def _cpu() -> str:
     from llvmlite import binding
+    from numba import config
 
-    return f"{binding.get_host_cpu_name()} {sorted(binding.get_host_cpu_features().items())}"
+    chosen = (config.CPU_NAME, config.CPU_FEATURES)  # type: ignore[attr-defined]
+    return f"{binding.get_host_cpu_name()} {sorted(binding.get_host_cpu_features().items())} {chosen}"
 
 
-def _dispatchers(njit: Callable[..., Any]) -> None:
+def _prepare(folder: Path) -> str:
+    """Make the folder and remove those that nothing has used for long. Returns why it cannot be used, else nothing.
+
+    Its files are pickles, so that nobody else may write there.
+    """
+    try:
+        for place in (folder.parent, folder):
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+            found = place.stat()
+            if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+                return f"others may write into {place}"
+        TemporaryFile(dir=folder).close()
+        if shutil.disk_usage(folder).free < ROOM_BYTES:
+            return f"the disk of {folder} is full"
+        os.utime(folder)
+        for other in folder.parent.iterdir():
+            if other.stat().st_mtime < time.time() - KEPT_S:
+                shutil.rmtree(other, ignore_errors=True)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _dispatchers(njit: Callable[..., Any], *, keep: bool) -> None:
     """Make the dispatcher of every kernel; each sees the others in place of the functions."""
     if _made:
         return
@@ -78,23 +151,30 @@ def _dispatchers(njit: Callable[..., Any]) -> None:
         space = spaces.setdefault(id(source.__globals__), dict(source.__globals__))
         own = FunctionType(source.__code__, space, source.__name__, source.__defaults__)
         own.__qualname__, own.__module__ = source.__qualname__, source.__module__
-        _made[function] = njit(own, cache=True, error_model="numpy")
+        _made[function] = njit(own, cache=keep, error_model="numpy")
     for space in spaces.values():
         for name, value in space.items():
             if isinstance(value, FunctionType) and value in _made:
                 space[name] = _made[value]
 
 
-def _begun(entry: "jit.Entry[..., Any]", compiled: Any, folder: Path) -> Callable[..., Any]:
-    """Interpret an entry, and compile it in a thread from its first call on, for the types of that call."""
+def _begun(
+    entry: "jit.Entry[..., Any]", compiled: Any, folder: Path | None, *, wait: bool, say: Say
+) -> Callable[..., Any]:
+    """Compile an entry from its first call on: before that call, or in a thread during which it is interpreted."""
     interpreted, begun = jit.interpreted(entry.python), False
 
     def make(types: tuple[Any, ...]) -> None:
-        # of several processes one compiles, the others load what it kept
-        with _one_at_a_time, (folder / "lock").open("w") as lock:
-            flock(lock, LOCK_EX)
-            compiled.compile(types)
+        with _one_at_a_time:
+            _compile(compiled, types, folder)
         entry.run = compiled
+
+    def attempt(types: tuple[Any, ...]) -> None:
+        try:
+            make(types)
+        except Exception as error:  # whatever it is, the interpreted kernel gives the same result
+            text = " ".join(str(error).split())
+            say(f"the kernel {entry.python.__name__} is interpreted: {type(error).__name__}: {text:.300}")
 
     def run(*args: Any) -> Any:
         nonlocal begun
@@ -102,7 +182,30 @@ def _begun(entry: "jit.Entry[..., Any]", compiled: Any, folder: Path) -> Callabl
             from numba import typeof
 
             begun = True
-            Thread(target=make, args=(tuple(map(typeof, args)),), name="compile kernels", daemon=True).start()
+            types = tuple(map(typeof, args))
+            if wait:
+                make(types)
+                return compiled(*args)
+            Thread(target=attempt, args=(types,), name="compile kernels", daemon=True).start()
         return interpreted(*args)
 
     return run
+
+
+def _compile(compiled: Any, types: tuple[Any, ...], folder: Path | None) -> None:
+    """Compile, or load what is kept. What cannot be loaded is removed and compiled again."""
+    if folder is None:
+        compiled.compile(types)
+        return
+    # of several processes one compiles, the others load what it kept
+    with (folder / "lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        kept = list(folder.glob("*/*.nb[ic]"))
+        try:
+            compiled.compile(types)
+        except Exception:
+            if not kept:
+                raise
+            for path in kept:
+                path.unlink(missing_ok=True)
+            compiled.compile(types)

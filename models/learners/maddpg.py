@@ -181,7 +181,7 @@ class Maddpg(OffPolicy):
 
 
 LITE_FEATURES: Final = ("momentum_21", "momentum_63", "momentum_126", "volatility", "volatility_change")
-"""Selected by benchmarks.features.ranked over the training part of the default data."""
+"""Selected by benchmarks.multi_agent.ranked over the training part of the default data."""
 
 DESKS: Final = 8
 """Number of desks that learn in parallel."""

@@ -74,10 +74,12 @@ level = "error"
 class Daemon:
     """`quantd run` in a folder, with its moves and orders as they happen; started again it continues."""
 
-    def __init__(self, folder: Path, pace: float = 20.0, start: str = "2018-01-02") -> None:
+    def __init__(
+        self, folder: Path, pace: float = 20.0, start: str = "2018-01-02", config: str = CONFIG, policy: str = POLICY
+    ) -> None:
         self.folder = folder
-        write(folder, CONFIG.replace("PACE", str(pace)).replace("START", start))
-        (folder / "busy.py").write_text(POLICY)
+        write(folder, config.replace("PACE", str(pace)).replace("START", start))
+        (folder / "busy.py").write_text(policy)
         self.stamps: Queue[tuple[str, int]] = Queue()
         self.orders = 0
         self.late = 0

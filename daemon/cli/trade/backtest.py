@@ -14,7 +14,7 @@ from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, closing, progress
 from quantd.daemon.cli.trade.backtest_page import write_report
-from quantd.daemon.cli.trade.backtest_run import BacktestJournal, drive
+from quantd.daemon.cli.trade.backtest_run import BacktestJournal, compile_for_runs, drive
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.run_summary import summary
@@ -53,6 +53,7 @@ def backtest(
     if saved is not None:
         save_config(folder / "backtests", found, config, given, os.environ)
     record = Record(assembly.universe, saved.journal if saved else None)
+    compile_for_runs(assembly, 1 if no_compare else 2, shown=not as_json)
     with progress("backtest", shown=not as_json) as bar:
         shell, wall_s = drive(assembly, found, run, record, saved, bar)
     record.revalue(shell.state)

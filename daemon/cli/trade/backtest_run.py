@@ -7,7 +7,9 @@ from pathlib import Path
 
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
+from quantd.daemon.assembly.compiler import compile_for
 from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import Bar
 from quantd.daemon.config import Config
 from quantd.daemon.recovery.start import begin
@@ -48,6 +50,12 @@ class BacktestJournal:
         self.commit(ts)
         self.store.finish(self._run, time.time_ns(), "backtest")
         self.store.close()
+
+
+def compile_for_runs(assembly: Assembly, runs: int, *, shown: bool) -> None:
+    """Compile the kernels in the background if so many runs over the market pay for it."""
+    bars = runs * assembly.feed.count * assembly.universe.size
+    compile_for(bars, note if shown else lambda text: None)
 
 
 def drive(

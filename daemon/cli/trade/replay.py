@@ -15,6 +15,7 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.cli.stopped_run import started, tracked
+from quantd.daemon.cli.trade.backtest_run import compile_for_runs
 from quantd.daemon.cli.trade.policy_answers import TOLERANCE, Answers, CheckedJournal
 from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.replay import ConfigLost, refold
@@ -49,6 +50,8 @@ def replay(
         journal = CheckedJournal(entries, seq, parts, answers) if policies else Journal(entries, seq, parts.live)
         return journal
 
+    if isinstance(parts, Assembly):
+        compile_for_runs(parts, 1, shown=not as_json)
     differs = ""
     began = time.perf_counter()
     with progress(f"replay {name}", shown=not as_json) as bar:

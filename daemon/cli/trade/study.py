@@ -14,7 +14,7 @@ from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, cell, print_json, progress, say, table
 from quantd.daemon.cli.places import place, recorded
-from quantd.daemon.cli.trade.backtest_run import drive
+from quantd.daemon.cli.trade.backtest_run import compile_for_runs, drive
 from quantd.daemon.policies.loading import PolicyError, fit, load
 from quantd.daemon.recovery.replay import ConfigLost, saved_config
 from quantd.daemon.runtime.loop import Log, Shell
@@ -75,6 +75,7 @@ def study_compare(
                 raise Failure(str(why), USAGE) from None
             # a registered policy without defaults is left out, such as a fixed mix without weights
     assembly = assemble(found, cache=folder / "cache")
+    compile_for_runs(assembly, len(loaded), shown=not as_json)
 
     def alone(name: str) -> Drive:
         def run(other: Assembly, log: Log) -> Shell:
@@ -153,6 +154,8 @@ def study_rebalance(
         def beside(assembly: Assembly, log: Log) -> Shell:
             nonlocal done, definition, own_closes
             definition = assembly.sharpe_definition
+            if not done:
+                compile_for_runs(assembly, total, shown=not as_json)
             shell, _ = drive(
                 assembly, assembly.config, "study", log, None, lambda share, note="": bar((done + share) / total, note)
             )

@@ -1,8 +1,19 @@
 """`quantd run` from outside: one daemon in a state folder, and the rights of its files."""
 
 import stat
+import subprocess
+import sys
 
-from tests.support.command_line import quantd, write
+from tests.support.command_line import environment, quantd, write
+
+WATCHED = """
+import sys
+from quantd.daemon.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("numba" if "numba" in sys.modules else "no numba", file=sys.stderr)
+"""
 
 
 def test_a_second_daemon_in_the_same_state_folder_is_told_to_try_later(live):
@@ -26,3 +37,15 @@ def test_the_files_that_name_the_daemon_are_its_owners_alone(live):
     folder, _ = live
     for name in ("token", "api.json"):
         assert (folder / "state" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_whole_run_and_a_short_backtest_and_replay_import_no_numba(tmp_path):
+    """The service forbids memory that is writable and executable, and numba costs memory and time."""
+    write(tmp_path)
+    for words in (("run", "--quiet"), ("replay", "--json"), ("backtest", "--json")):
+        command = [sys.executable, "-c", WATCHED, *words]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=180, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.splitlines()[-1] == "no numba", words

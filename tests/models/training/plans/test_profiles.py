@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.features import chosen, ranked
+from benchmarks.multi_agent import chosen, ranked
 from quantd.models.artifacts.agent_policy import load_agent
 from quantd.models.history.panel import Panel
 from quantd.models.learners.maddpg import LITE_FEATURES, PROFILES, Maddpg, MaddpgPlan
