@@ -382,10 +382,11 @@ class Postings:
         self.house, *self.books = [Account(size, row) for row in self.cells]
         self._lot_nano = universe.lot_nano
         self._ratios = [_micro_ratio(lot_nano) for lot_nano in universe.lot_nano]
-        self._units = np.array([each[k] for k in (0, 1) for each in self._ratios], dtype=np.int64)
+        self.units = np.array([each[k] for k in (0, 1) for each in self._ratios], dtype=np.int64)
         sizes = set(universe.lot_nano)
         self._same = sizes.pop() if len(sizes) == 1 else 0
-        self._flat = self.cells.reshape(-1)
+        self.flat = self.cells.reshape(-1)
+        """The same cells in one dimension, for kernels."""
         self._scratch = np.zeros(64, dtype=np.int64)
         self._equity = np.zeros(len(self.names) + 1, dtype=np.int64)
         self._room = 0
@@ -482,10 +483,10 @@ class Postings:
         cannot hold."""
         if 2 * len(fills) > len(self._scratch):
             self._scratch = np.zeros(4 * len(fills), dtype=np.int64)
-        turnover = POST.run(self._flat, self._units, fills, rows, only, self._scratch, float(self._room))
+        turnover = POST.run(self.flat, self.units, fills, rows, only, self._scratch, float(self._room))
         if turnover < 0.0:
             self.admit()
-            turnover = POST.run(self._flat, self._units, fills, rows, only, self._scratch, float(self._room))
+            turnover = POST.run(self.flat, self.units, fills, rows, only, self._scratch, float(self._room))
         if turnover < 0.0:
             lots, price = max(map(abs, fills[rows : 2 * rows].tolist())), fills[2 * rows : 3 * rows].max()
             raise LedgerFull(f"fills of {lots} lots at {price} nano: the ledger holds {MOST} at most")
@@ -500,7 +501,7 @@ class Postings:
         """
         if len(price_nano) != len(self._lot_nano):
             raise ValueError(f"{len(price_nano)} marks for {len(self._lot_nano)} columns")
-        if EQUITY.arrays and EQUITY.run(self._flat, self._units, np.asarray(price_nano), self._equity):
+        if EQUITY.arrays and EQUITY.run(self.flat, self.units, np.asarray(price_nano), self._equity):
             total, *books = self._equity.tolist()
             return total, books
         prices = price_nano.tolist() if isinstance(price_nano, np.ndarray) else price_nano
