@@ -16,12 +16,11 @@ from quantd.daemon.engine.samples import agents_due, serve_tick
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.exits import current_levels
 from quantd.risk.limits.catalogue import DAY_NS, Limits
+from quantd.risk.limits.correlation import joint_bound
 from quantd.risk.limits.ruleset import rules_of
-from quantd.risk.limits.tail_risk import var_of
 from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.monitor.levels import NONE, band
 from quantd.risk.monitor.levels import QUIET as QUIET_SHARE
-from quantd.risk.pairs import joint_bound
 from quantd.risk.switch import RUN, STATE_LIMITS, Switch, losses
 from quantd.trading.effects import Assessed, Effect, Valued
 from quantd.trading.events import Tick
@@ -229,7 +228,7 @@ class _Maker:
             elif tail.filtered:
                 return False
             else:
-                kind, rows = kernel.VAR if tail.measure is var_of else kernel.CVAR, tail.lookback
+                kind, rows = kernel.CVAR if tail.mean else kernel.VAR, tail.lookback
                 measure(tail.key, kind, tail.bound, rows, len(self._counts), tail.scale, least=limits.min_history)
                 self._counts += [tail_count(n, tail.confidence) for n in range(rows + 1)]
                 self._lookback = max(self._lookback, rows)
