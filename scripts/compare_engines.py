@@ -347,6 +347,10 @@ def serve(compiled: bool) -> None:
 # ---- both engines: the process that compares -----------------------------------------------------
 
 
+class EngineEnded(Exception):
+    """A process that drives worlds ended without an answer."""
+
+
 class Engine:
     """A process that drives worlds with the sources of one checkout."""
 
@@ -367,7 +371,7 @@ class Engine:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit("an engine ended; its error is above")
+            raise EngineEnded("an engine ended; its error is above")
         found: dict[str, Any] = json.loads(line)
         return found
 
@@ -413,10 +417,19 @@ class Count:
     differences: Counter[str] = field(default_factory=Counter)
     seeds: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    failed: str = ""
+    """Why the comparison stopped before its last world."""
 
 
 def compare(engines: tuple[Engine, Engine], seeds: Iterator[int], only: str, known: Known, count: Count) -> None:
     """Drive worlds in both engines at the same time, and count their features and differences."""
+    try:
+        _compare(engines, seeds, only, known, count)
+    except EngineEnded as error:
+        count.failed = str(error)
+
+
+def _compare(engines: tuple[Engine, Engine], seeds: Iterator[int], only: str, known: Known, count: Count) -> None:
     base, present = engines
     for seed in seeds:
         before = known.find(seed)
@@ -555,7 +568,11 @@ def main() -> int:
                 count.hits += own.hits
                 count.differences += own.differences
                 count.seeds += own.seeds
+                count.failed = count.failed or own.failed
                 count.seconds = [a + b for a, b in zip(count.seconds, own.seconds, strict=True)]
+            if count.failed:
+                print(count.failed)
+                return 1
             print(table(count, set() if options.only else expected()))
             for seed in sorted(count.seeds)[:3]:
                 print(explain(pairs[0], seed))
