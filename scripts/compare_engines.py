@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock, Thread
@@ -109,6 +110,8 @@ class Record:
     events: list[str] = field(default_factory=list)
     open: dict[tuple[int, int, int], int] = field(default_factory=dict)
     """(sample, n, column) -> lots not yet filled."""
+    records: bool = True
+    """Whether the engine also makes records that are not compared (see `quantd.daemon.runtime.loop.Log`)."""
     last: Any = None
     """The last fills of the house."""
 
@@ -227,15 +230,6 @@ def _reason(code: int) -> str:
     return str(REASON_NAMES[code])
 
 
-def take_all(shell: Any, market: list[Any]) -> None:
-    """Take items of the market in the way of a backtest of that commit."""
-    if hasattr(shell, "take_all"):
-        shell.take_all(market)
-    else:
-        for item in market:
-            shell.take(item)
-
-
 def drive(seed: int) -> Record:
     """Run the world of a seed; an exception ends it, and is a row."""
     import random_worlds
@@ -246,7 +240,8 @@ def drive(seed: int) -> Record:
     from quantd.trading.events import Action, Reloaded, Tick
     from quantd.trading.market import MarketSlice
 
-    record = Record()
+    record = Record(records=seed % 2 == 0)
+    note_quiet(record)
     world = random_worlds.world_of(seed)
     shell: Any = None
 
@@ -259,26 +254,22 @@ def drive(seed: int) -> Record:
 
     try:
         shell = begin()
-        market: list[Any] = []
-        for item in [*world.items, None]:
-            if type(item) in (MarketSlice, Tick, Action):
-                market.append(item)
+        for market, items in groupby(world.items, key=lambda item: type(item) in (MarketSlice, Tick, Action)):
+            if market:
+                take(shell, list(items), world.together)
                 continue
-            take_all(shell, market)
-            market = []
-            if item is None:
-                break
-            if item == random_worlds.THAW:
-                kept, rules = shell.keep(), shell.state.rules
-                shell = begin()
-                shell.restore(rules, kept)
-                record.hits.add("frozen and thawed")
-            elif item == random_worlds.BUST:
-                record.bust(shell)
-            else:
-                shell.run(item(shell.state) if callable(item) else item)
-                if type(item) is Reloaded:
-                    world.rules = shell.state.rules
+            for item in items:
+                if item == random_worlds.THAW:
+                    kept, rules = shell.keep(), shell.state.rules
+                    shell = begin()
+                    shell.restore(rules, kept)
+                    record.hits.add("frozen and thawed")
+                elif item == random_worlds.BUST:
+                    record.bust(shell)
+                else:
+                    shell.run(item(shell.state) if callable(item) else item)
+                    if type(item) is Reloaded:
+                        world.rules = shell.state.rules
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         record.rows.append(["Error", type(error).__name__, str(error)])
@@ -296,6 +287,34 @@ def drive(seed: int) -> Record:
         record.events += ["end"] * (len(record.rows) - len(record.events))
         record.note_book(world, state)
     return record
+
+
+def take(shell: Any, items: list[Any], together: bool) -> None:
+    """Give an engine consecutive items of the market, in one call where it has one."""
+    if together and hasattr(shell, "take_all"):
+        shell.take_all(items)
+        return
+    for item in items:
+        shell.take(item)
+
+
+def note_quiet(record: Record) -> None:
+    """Note in `record` when the engine takes quiet samples in one call, where it can."""
+    from quantd.daemon.runtime import loop
+
+    module: Any = loop
+    if not hasattr(module, "run_quiet"):
+        return
+    whole = getattr(module.run_quiet, "whole", module.run_quiet)
+
+    def run_quiet(*words: Any) -> Any:
+        done = whole(*words)
+        if done:
+            record.hits.add("quiet samples in one call")
+        return done
+
+    run_quiet.whole = whole  # type: ignore[attr-defined]
+    module.run_quiet = run_quiet
 
 
 def serve(compiled: bool) -> None:

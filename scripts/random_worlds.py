@@ -88,6 +88,8 @@ class World:
     auctions: bool
     faults: float
     """Probability that the venue loses or rejects a basket."""
+    together: bool
+    """Whether the engine takes consecutive items of the market in one call."""
     hits: set[str] = field(default_factory=set)
     """Features that only a policy sees."""
 
@@ -259,20 +261,22 @@ def world_of(seed: int) -> World:
     draw = random.Random(seed)
     rng = np.random.default_rng(seed)
     size = 40 if draw.random() < 0.03 else draw.randint(1, 12)
-    intraday = draw.random() < 0.35
-    length = int(60 + 340 * draw.random() ** 6) if not intraday else draw.randint(8, 25)
+    calm = draw.random() < 0.3
+    intraday = not calm and draw.random() < 0.4
+    length = int(60 + 340 * draw.random() ** (2 if calm else 6)) if not intraday else draw.randint(8, 25)
     interval = draw.choice((30, 60, 60, 120)) * MINUTE_NS if intraday else DAY_NS
-    calendars = _calendars(draw, length)
+    calendars = _calendars(draw, length, calm)
     names = sorted(calendars)
     of_column = [draw.choice(names) if draw.random() < 0.5 else "X" for _ in range(size)]
     sectors = SECTORS if draw.random() < 0.3 else SECTORS[:3]
-    instruments = tuple(_instrument(draw, k, name, sectors) for k, name in enumerate(of_column))
+    instruments = tuple(_instrument(draw, k, name, sectors, calm) for k, name in enumerate(of_column))
     groups = (("first", tuple(each.symbol for each in instruments[: max(1, size // 2)])),)
     universe = Universe(instruments, calendar="X", benchmark=instruments[0].symbol, groups=groups)
     sessions = tuple(calendars[name] for name in names)
     calendar = tuple(names.index(name) for name in of_column)
-    block, actions = _market(draw, rng, universe, sessions, calendar, interval, length)
+    block, actions = _market(draw, rng, universe, sessions, calendar, interval, length, calm)
     rules = _rules(draw, universe, sessions, calendar, names.index("X"), interval)
+    rules = _calmed(rules) if calm else rules
     world = World(
         seed=seed,
         rules=rules,
@@ -281,16 +285,18 @@ def world_of(seed: int) -> World:
         policies=[],
         interval_ns=interval,
         auctions=draw.random() < 0.5 or rules.execution.style in ("open", "close"),
-        faults=draw.choice((0.0, 0.0, 0.0, 0.0, 0.05, 0.3)),
+        faults=0.0 if calm else draw.choice((0.0, 0.0, 0.0, 0.05, 0.3)),
+        together=draw.random() < 0.9,
     )
-    world.rules = rules = replace(rules, borrow_bp_annual=world.costs.borrow_bp_annual)
-    world.policies = [_policy(draw, world, k) for k in range(len(rules.agents) + len(rules.shadows))]
+    world.rules = rules = replace(rules, borrow_bp_annual=0.0 if calm else world.costs.borrow_bp_annual)
+    styles = tuple(style for style in STYLES if not (calm and style == "bars"))
+    world.policies = [_policy(draw, world, k, styles) for k in range(len(rules.agents) + len(rules.shadows))]
     lookbacks = [each.lookback for each in world.policies]
     most = max([60, *lookbacks, *_lookbacks(rules)])
     bars = any(getattr(each, "uses_bars", False) for each in world.policies)
     shadows = tuple(replace(each, lookback=most, keep_bars=bars) for each in rules.shadows)
     world.rules = rules = replace(rules, lookback=most, keep_bars=bars, shadows=shadows)
-    world.items = _timeline(draw, world, block, actions, names.index("X"))
+    world.items = _timeline(draw, world, block, actions, names.index("X"), calm)
     return world
 
 
@@ -306,12 +312,14 @@ def _lookbacks(rules: Rules) -> list[int]:
 # ---- market --------------------------------------------------------------------------------------
 
 
-def _calendars(draw: random.Random, length: int) -> dict[str, Sessions]:
-    """The house's calendar X with weekends, holidays and half days, and sometimes two others."""
+def _calendars(draw: random.Random, length: int, calm: bool) -> dict[str, Sessions]:
+    """The house's calendar X with weekends, holidays and half days, and sometimes two others; never in a calm world."""
     days = [FIRST_DAY + k for k in range(int(length * 1.6) + 60)]
     weekdays = [day for day in days if (day + 3) % 7 < 5 and draw.random() > 0.02]
     half = {day for day in weekdays if draw.random() < 0.03}
     found = {"X": _sessions("X", weekdays, 14.5, lambda day: 18.0 if day in half else 21.0)}
+    if calm:
+        return found
     if draw.random() < 0.4:
         found["Y"] = _sessions("Y", [d for d in weekdays if draw.random() > 0.02], 8.0, lambda day: 16.5)
     if draw.random() < 0.4:
@@ -329,11 +337,11 @@ def _sessions(name: str, days: list[int], opens: float, close_of: Callable[[int]
     )
 
 
-def _instrument(draw: random.Random, k: int, calendar: str, sectors: tuple[str, ...]) -> Instrument:
+def _instrument(draw: random.Random, k: int, calendar: str, sectors: tuple[str, ...], calm: bool) -> Instrument:
     coin = calendar == "24/7"
     return Instrument(
         f"{'C' if coin else 'S'}{k:02d}",
-        lot_nano=10 if coin else draw.choice((NANO, NANO, NANO, NANO, NANO // 1000)),
+        lot_nano=10 if coin else NANO if calm else draw.choice((NANO, NANO, NANO, NANO, NANO // 1000)),
         tick_nano=draw.choice((NANO // 100, NANO // 100, NANO // 1000, NANO // 20)),
         calendar=calendar,
         sector=draw.choice(sectors),
@@ -349,6 +357,7 @@ def _market(
     calendar: tuple[int, ...],
     interval: int,
     length: int,
+    calm: bool,
 ) -> tuple[Block, list[Action]]:
     """Bars of `length` sessions of the house's calendar, and corporate actions."""
     house = next(each for each in sessions if each.name == "X")
@@ -382,15 +391,15 @@ def _market(
     for column, each in enumerate(universe.instruments):
         if each.lot_nano < NANO // 1000:
             first[column] = draw.choice((3_000.0, 60_000.0))
-    fresh = listed & (rng.random((rows, size)) > draw.choice((0.0, 0.0, 0.01, 0.1)))
-    for column in range(size):
+    fresh = listed & (rng.random((rows, size)) > (-1.0 if calm else draw.choice((0.0, 0.0, 0.01, 0.1))))
+    for column in range(0 if calm else size):
         if draw.random() < 0.1:
             fresh[: int(rows * draw.random() * 0.5), column] = False
         if draw.random() < 0.1:
             start = draw.randrange(rows)
             fresh[start : start + draw.randint(3, 40), column] = False
     factor, actions = np.ones((rows, size)), []
-    for _ in range(draw.choice((0, 0, 1, 2, 4))):
+    for _ in range(draw.choice((0, 0, 1) if calm else (0, 0, 1, 2, 4))):
         actions += _action(draw, order, sessions, calendar, factor, fresh, first)
     path = np.exp(moves.cumsum(axis=0)) * first
     whole = draw.random() < 0.7
@@ -617,6 +626,31 @@ def _rules(
     return rules
 
 
+def _calmed(rules: Rules) -> Rules:
+    """The rules without most of what asks, accrues or measures at each sample: many samples of such a world are
+    quiet."""
+
+    def calmed(limits: Limits) -> Limits:
+        off = dict.fromkeys(("max_realised_volatility", "min_sharpe", "min_diversification", "liquidity"))
+        tails = {name: getattr(limits, name) for name in ("var", "cvar")}
+        plain = {name: tail and replace(tail, method="historical") for name, tail in tails.items()}
+        guard = limits.protective and replace(limits.protective, trailing=False, at_venue=False)
+        return override(limits, **off, **plain, protective=guard)
+
+    agents = tuple(replace(each, limits=calmed(each.limits), scheduled=True) for each in rules.agents)
+    return replace(
+        rules,
+        agents=agents,
+        house=calmed(rules.house),
+        execution=Execution(),
+        live=None,
+        shadows=(),
+        challenges=(),
+        promotion=None,
+        seats=(),
+    )
+
+
 def _agent_limits(draw: random.Random, house: Limits, universe: Universe, interval: int, fee_bp: float) -> Limits:
     limits = _limits(draw, universe, interval, fee_bp)
     for name in ("var", "cvar"):
@@ -707,20 +741,22 @@ def _with_shadows(draw: random.Random, rules: Rules, interval: int, fee_bp: floa
     return replace(rules, shadows=tuple(shadows), challenges=tuple(challenges), promotion=promotion, seats=seats)
 
 
-def _policy(draw: random.Random, world: World, k: int) -> Policy:
+def _policy(draw: random.Random, world: World, k: int, styles: tuple[str, ...]) -> Policy:
     if draw.random() < 0.2:
         name, params = draw.choice(BUILT_IN)
         world.hits.add(f"policy: {name}")
         return load(name, params, Path())
     faults = draw.choice((0.0, 0.0, 0.0, 0.03, 0.2))
     level = draw.choice((0.5, 0.95, 1.0, 1.0, 1.5))
-    return RandomWeights(world, world.seed * 10 + k, draw.choice(STYLES), level, faults)
+    return RandomWeights(world, world.seed * 10 + k, draw.choice(styles), level, faults)
 
 
 # ---- time ----------------------------------------------------------------------------------------
 
 
-def _timeline(draw: random.Random, world: World, block: Block, actions: list[Action], house_calendar: int) -> list[Any]:
+def _timeline(
+    draw: random.Random, world: World, block: Block, actions: list[Action], house_calendar: int, calm: bool
+) -> list[Any]:
     """All items in order of time; of one instant: bars, actions, ticks, other events."""
     rules = world.rules
     house = rules.sessions[house_calendar]
@@ -737,9 +773,9 @@ def _timeline(draw: random.Random, world: World, block: Block, actions: list[Act
     samples = _sample_times(house, rules, world.interval_ns, last)
     warm = draw.choice((0, 0, 10, 30))
     everyone = tuple(range(len(world.policies)))
-    every = [draw.choice((1, 1, 2, 5, 5, 21)) for _ in everyone]
-    earns = draw.random() < 0.4
-    jobs = draw.choice((0.0, 0.05))
+    every = [draw.choice((5, 21, 21) if calm else (1, 2, 5, 5, 10, 21)) for _ in everyone]
+    earns = not calm and draw.random() < 0.4
+    jobs = 0.0 if calm else draw.choice((0.0, 0.05))
     for k, (ts, key, final) in enumerate(samples):
         due = tuple(a for a in everyone if k % every[a] == 0)
         named = tuple(
@@ -748,13 +784,13 @@ def _timeline(draw: random.Random, world: World, block: Block, actions: list[Act
         )  # fmt: skip
         rate = round(draw.choice((0.03, -0.01)) * RATE_ONE) if earns else None
         add(ts, 2, Tick(ts, True, key, final, due, named, k < warm, (), rate))
-    if draw.random() < 0.3:  # decisions and timers between samples
+    if not calm and draw.random() < 0.3:  # decisions and timers between samples
         for _ in range(draw.randint(5, 40)):
             ts = draw.randrange(samples[0][0], last)
             ts -= ts % MINUTE_NS
             if all(ts != each[0] for each in samples):
                 add(ts, 2, Tick(ts, due=everyone if draw.random() < 0.5 else ()))
-    for _ in range(draw.choice((0, 0, 0, 1, 2, 6, 12))):
+    for _ in range(draw.choice((0, 0, 1) if calm else (0, 0, 1, 2, 6, 12))):
         ts = draw.randrange(samples[min(warm, len(samples) - 1)][0], last)
         for shift, event in _events(draw, rules, ts):
             add(ts + shift, 3, event)

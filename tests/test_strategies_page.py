@@ -1,4 +1,5 @@
-"""Every example of docs/trade/strategies.md runs: it loads, it trades, and nothing of it fails."""
+"""Every example of docs/trade/strategies.md runs, and the file in docs/trade/backtest.md that reads shared statistics:
+it loads, it trades, and nothing of it fails."""
 
 import re
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from quantd.trading.events import Decided, Event
 from tests.support.checkout import ROOT
 
 TEXT = (ROOT / "docs/trade/strategies.md").read_text(encoding="utf-8")
+BACKTEST = (ROOT / "docs/trade/backtest.md").read_text(encoding="utf-8")
 EXAMPLES = [dedent(found) for found in re.findall(r"(?m)^    \[\[agents\]\]\n(?:(?:    .*)?\n)+", TEXT)]
 HEAD = f"""\
 [universe]
@@ -52,7 +54,17 @@ class Answers:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: re.search(r'name = "(.*)"', text)[1])
 def test_an_example_runs_trades_and_fails_nowhere(tmp_path, tmp_path_factory, example):
     (tmp_path / "my_policy.py").write_text("def act(view):\n    return {'SPY': 0.6}\n")
-    (tmp_path / "config.toml").write_text(HEAD + example)
+    runs_and_trades(example, tmp_path, tmp_path_factory)
+
+
+def test_the_file_that_reads_shared_statistics_runs_and_trades(tmp_path, tmp_path_factory):
+    (shown,) = re.findall(r"(?m)^    # calm.py: .*\n(?:(?:    .*)?\n)+", BACKTEST)
+    (tmp_path / "calm.py").write_text(dedent(shown))
+    runs_and_trades('[[agents]]\nname = "calm"\npolicy = "calm.py:act"\ncapital = 1.0\n', tmp_path, tmp_path_factory)
+
+
+def runs_and_trades(agent, tmp_path, tmp_path_factory):
+    (tmp_path / "config.toml").write_text(HEAD + agent)
     parts = assemble(load(tmp_path / "config.toml", known_names()), cache=tmp_path_factory.getbasetemp() / "calendars")
     answers = Answers()
     shell = parts.shell(answers)

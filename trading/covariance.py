@@ -28,7 +28,7 @@ def covariance(returns: Floats, sums: Floats | None = None) -> Floats:
     if sums is None:
         sums = ones(len(returns)).dot(returns)
     centred = returns - sums / len(returns)
-    return centred.T.dot(centred) / (len(returns) - 1)
+    return centred.T.dot(centred) / max(len(returns) - 1, 1)
 
 
 def ledoit_wolf(returns: Floats, cov: Floats | None = None) -> Floats:

@@ -7,12 +7,16 @@ marked `inner` are called by kernels too. `MOST` bounds the integers that they s
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import ceil, gcd, isfinite, sqrt
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from quantd.trading.instruments import ATTO_PER_MICRO, NANO
-from quantd.trading.jit import inner, vector
+from quantd.trading.jit import Entry, Floats, inner, vector
+
+Ints = NDArray[np.int64]
 
 MOST: Final = 2**62 - 1
 """The largest amount in micro, number of lots and price in nano that the ledger and the fills hold, in either
@@ -22,8 +26,8 @@ _TOO_MANY: Final = MOST + 1
 _SAFE: Final = 4.6e18
 """A product whose estimate in float64 is below this fits 63 bits."""
 
-_SHORT: Final = 2**40
-"""A divisor below this leaves remainders that can be multiplied by 22 bits within 63."""
+_SHORT: Final = 2**44
+"""A divisor below this leaves remainders that can be multiplied by 18 bits within 62."""
 
 RATE_ONE: Final = 10**13
 """The integer for 100 % (10,000 bp); one unit is 1e-9 bp."""
@@ -123,23 +127,27 @@ def _divide(a: int, b: int, divisor: int) -> tuple[int, int]:
         whole = a * b
         return whole // divisor, whole % divisor
     quotient, rest = a * (b // divisor), b % divisor
-    bits, part = 63, 0
-    left = 0  # the remainder of the digits of `a` so far, times `rest`
-    if divisor < _SHORT:
-        for shift in (44, 22, 0):
-            digits = left * 4_194_304 + rest * ((a >> shift) & 4_194_303)
-            part = part * 4_194_304 + digits // divisor
+    part = left = 0  # of the digits of `a` so far, times `rest`
+    width = 18 if divisor < _SHORT else 12 if divisor < _SHORT * 64 else 6 if divisor < _SHORT * 4096 else 0
+    if width > 0:
+        shift = 62 // width * width
+        while shift > 0 and a >> shift == 0:
+            shift -= width
+        one = 1 << width
+        while shift >= 0:
+            digits = left * one + rest * ((a >> shift) & (one - 1))
+            part = part * one + digits // divisor
             left = digits % divisor
+            shift -= width
         return quotient + part, left
-    while bits > 0:
-        bits -= 1
+    for bit in range(62, -1, -1):
         part += part
         if left >= divisor - left:
             left -= divisor - left
             part += 1
         else:
             left += left
-        if (a >> bits) & 1:
+        if (a >> bit) & 1:
             if left >= divisor - rest:
                 left -= divisor - rest
                 part += 1
@@ -237,10 +245,20 @@ def _nano(price: float) -> int:
 
 
 @inner
+def at_least(least_micro: int, charged_micro: int, fee_micro: int) -> int:
+    """Return the fee of a fill, with which its order has paid at least `least_micro` from its first fill on.
+    `charged_micro` are the order's commissions before the minimum so far, -1 before the first fill."""
+    before = least_micro if least_micro > charged_micro else charged_micro
+    after = (charged_micro if charged_micro > 0 else 0) + fee_micro
+    return (after if after > least_micro else least_micro) - (before if charged_micro >= 0 else 0)
+
+
+@inner
 def impact_rate(impact_bp: float, lots: int, lot_nano: int, volume: float) -> int:
     """Return the square-root impact of unsigned `lots` on a bar of `volume` units > 0. The result is an integer rate,
     rounded up."""
-    return ceil(impact_bp * sqrt(lots * lot_nano / (volume * NANO)) * (RATE_ONE // 10_000))
+    rate = impact_bp * sqrt(lots * lot_nano / (volume * NANO)) * (RATE_ONE // 10_000)
+    return ceil(rate) if rate < _SAFE else MOST
 
 
 @inner
@@ -300,3 +318,96 @@ def split_stop(stop_nano: int, buy: bool, numerator: int, denominator: int) -> i
     rounded so that the stop never triggers later (a sale's up, a purchase's down)."""
     scaled = stop_nano * denominator
     return scaled // numerator if buy else -(-scaled // numerator)
+
+
+FILLED: Final = 6
+"""Integers per fill in the report of `fill_limits`."""
+
+_NEVER: Final = 2**63 - 1
+
+
+@inner
+def fill_limits(
+    basket: Ints,
+    working: int,
+    ts_open: int,
+    ts_event: int,
+    fresh: Any,
+    open_nano: Ints,
+    low: Floats,
+    high: Floats,
+    volume: Floats,
+    terms: Ints,
+    rate: int,
+    one: int,
+    least_micro: int,
+    capped: bool,
+    impact_bp: float,
+    left: Ints,
+    out: Ints,
+) -> int:
+    """Fill the limit orders of a basket on one bar. Returns the number of fills; -1 where an amount is beyond 64 bits.
+
+    `basket` has the columns of a resting basket: symbol, signed lots, limit price, end and start of the window, filled
+    lots, charged commission; then the numbers of the `working` rows. Start, lots and commission are
+    written. `fresh`, `open_nano`, `low`, `high` and `volume` are the bar's, by column. `terms` are the numerators, then
+    the denominators of `commission_ratio`, the same of `Costs.participation_ratio`, and the lot sizes in nano-units.
+    A fill costs `rate` / `one`, and the impact of its lots. `left` are the lots left of the bar's volume by column, -1
+    where no order has asked. `out` has per fill the row, filled lots, new lots, price, fee, and 1 if the row is filled.
+    """
+    rows, columns = (len(basket) - working) // 7, len(open_nano)
+    made = 0
+    for k in range(7 * rows, len(basket)):
+        row = basket[k]
+        column, lots, limit = basket[row], basket[rows + row], basket[2 * rows + row]
+        until, done = basket[3 * rows + row], basket[5 * rows + row]
+        if ts_open < basket[4 * rows + row] or not fresh[column]:
+            continue
+        basket[4 * rows + row] = ts_event
+        price, buy = open_nano[column], lots > 0
+        if ts_open >= until or price <= 0:
+            continue
+        if price > limit if buy else price < limit:
+            if until < ts_event or not trades_through(limit, buy, low[column], high[column]):
+                continue
+            price = limit
+        whole = lots if buy else -lots
+        wanted, moved = whole - done, rate
+        if capped or impact_bp > 0.0:
+            if not float(volume[column]) * NANO < _SAFE:
+                return -1
+            allowed = left[column]
+            if allowed < 0:
+                if capped:
+                    numerator, denominator = terms[2 * columns + column], terms[3 * columns + column]
+                    allowed = lots_to_be_had(volume[column], numerator, denominator)
+                else:
+                    allowed = _NEVER if volume[column] > 0.0 else 0
+            wanted = wanted if wanted <= allowed else allowed
+            left[column] = allowed - wanted
+            if wanted == 0:
+                continue
+            if impact_bp > 0.0:
+                lot_nano = terms[4 * columns + column]
+                if not float(wanted) * float(lot_nano) < _SAFE:
+                    return -1
+                moved += impact_rate(impact_bp, wanted, lot_nano, volume[column])
+        if moved > 0:
+            price = fill_price(price, limit, buy, moved, one)
+        fee = commission_micro(wanted, price, terms[column], terms[columns + column])
+        if fee > MOST:
+            return -1
+        if least_micro > 0:
+            charged = basket[6 * rows + row]
+            basket[6 * rows + row] = (charged if charged > 0 else 0) + fee
+            fee = at_least(least_micro, charged, fee)
+        done += wanted
+        basket[5 * rows + row] = done
+        at = FILLED * made
+        out[at], out[at + 1], out[at + 2], out[at + 3] = row, done, wanted, price
+        out[at + 4], out[at + 5] = fee, 1 if done == whole else 0
+        made += 1
+    return made
+
+
+FILL_LIMITS: Final = Entry(fill_limits)

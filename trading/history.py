@@ -1,20 +1,24 @@
 """Recent market data in bounded buffers, as policies read it: closes, bars and macro series."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quantd.trading.bars import BarRing, CorporateAction, per_share
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Bools, Floats
 
+A = TypeVar("A", bound=NDArray[Any])
+
 
 class Ring:
     """Rows of prices and the total returns between them, as one contiguous window.
 
-    The buffer has a capacity of eight windows. When it is full, the newest window is copied to the start. A view
-    therefore stays valid for seven windows of samples. Returns are computed on demand, in blocks: r = (price x split +
-    dividend) / previous price - 1, NaN where either price is missing.
+    The buffer has a capacity of eight windows. When it is full, the newest window is copied to new arrays; views of the
+    old ones stay valid. Returns are computed on demand, in blocks: r = (price x split + dividend) / previous price - 1,
+    NaN where either price is missing. Each is written once by row, and once by symbol where a reader asks for that.
     """
 
     ROOM: Final = 8
@@ -23,6 +27,12 @@ class Ring:
         self.lookback = lookback
         self.prices: Floats = np.full((self.ROOM * lookback, size), np.nan)
         self.filled_returns: Floats = np.full((self.ROOM * lookback, size), np.nan)
+        self._columns: Floats | None = None
+        """float64[N, capacity], the same returns by symbol, from the first call of `by_symbol` on."""
+        self._turned = 0
+        """Number of rows in `_columns`."""
+        self._shared: tuple[int, dict[tuple[object, int, int], Any]] = -1, {}
+        """The count of a sample, and the statistics computed since."""
         self._actions: dict[int, list[CorporateAction]] = {}
         self.end = 0
         self.count = 0
@@ -47,6 +57,7 @@ class Ring:
         self.prices, self.filled_returns = prices, returns
         self._actions = {}
         self.end = self._filled = keep
+        self._columns = None
 
     def fill(self) -> None:
         """Compute returns up to the newest row."""
@@ -68,6 +79,7 @@ class Ring:
         rows = len(prices)
         self.prices[:rows], self.filled_returns[:rows] = prices, returns
         self.end, self.count, self._filled = rows, count, max(rows, 1)
+        self._columns, self._shared = None, (-1, {})
 
     def copy(self) -> "Ring":
         """Copy the newest rows into a separate ring."""
@@ -89,6 +101,40 @@ class Ring:
             window[k - self.end :] = self.filled_returns[: self.end]
         window.flags.writeable = False
         return window
+
+    def by_symbol(self, k: int) -> Floats:
+        """Return float64[N, k], the same as `returns(k)` transposed; the window of each symbol is contiguous."""
+        rows, end = self.returns(k), self.end
+        if end < k:
+            window = np.ascontiguousarray(rows.T)
+        else:
+            if self._columns is None:
+                self._columns, self._turned = np.full(self.prices.shape[::-1], np.nan), 0
+            if self._turned < end:
+                self._columns[:, self._turned : end] = self.filled_returns[self._turned : end].T
+                self._turned = end
+            window = self._columns[:, end - k : end]
+        window.flags.writeable = False
+        return window
+
+    def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
+        """Return `statistic` of float64[k, N], the returns of the k samples that ended `skip` samples ago.
+
+        It is computed once per sample for all readers, and read-only. Raises as `returns` does for k + `skip`.
+        """
+        at, known = self._shared
+        if at != self.count:
+            # a new table, because another thread may still read the old one
+            known = {}
+            self._shared = self.count, known
+        key = statistic, k, skip
+        found: A | None = known.get(key)
+        if found is None:
+            rows = self.returns(k + skip)
+            found = statistic(rows[:k] if skip else rows)
+            found.flags.writeable = False
+            known[key] = found
+        return found
 
 
 class History:

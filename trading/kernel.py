@@ -13,11 +13,9 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from quantd.trading.execution import MOST, lowest, portion, ratio, round_micro
+from quantd.trading.execution import MOST, Ints, lowest, portion, ratio, round_micro
 from quantd.trading.instruments import ATTO_PER_MICRO, Universe
 from quantd.trading.jit import Entry, inner
-
-Ints = NDArray[np.int64]
 
 UNALLOCATED: Final = "unallocated"
 

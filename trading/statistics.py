@@ -82,6 +82,28 @@ def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> flo
     return float((np.abs(pairs) if absolute else pairs).mean())
 
 
+def means(returns: Floats) -> Floats:
+    """Return float64[N], the mean of each column of float64[k, N]; NaN where a return is missing."""
+    return returns.sum(axis=0) / len(returns)
+
+
+def variances(returns: Floats) -> Floats:
+    """Return float64[N], the variance (k - 1) of each column of float64[k, N]; NaN where a return is missing."""
+    centred = returns - means(returns)
+    return np.einsum("ij,ij->j", centred, centred) / max(len(returns) - 1, 1)
+
+
+def deviations(returns: Floats) -> Floats:
+    """Return float64[N], the standard deviation (k - 1) of each column of float64[k, N]; NaN where one is missing."""
+    return np.sqrt(variances(returns))
+
+
+def momentum_of(returns: Floats) -> Floats:
+    """Return float64[N], the total return over all rows of float64[k, N]; NaN where one is missing."""
+    growth: Floats = np.multiply.reduce(returns + 1.0, axis=0)
+    return growth - 1.0
+
+
 def compounded(returns: Floats) -> Floats:
     """Return float64[T+1], the wealth from an initial 1 after float64[T] simple returns."""
     found: Floats = np.multiply.accumulate(np.concatenate((np.ones(1), 1.0 + returns)))

@@ -1,17 +1,21 @@
 """The input of a policy: one read-only view of the market and of its own book, at one sample."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.trading.bars import BarRing, Bars
+from quantd.trading.covariance import covariance
 from quantd.trading.history import Ring
 from quantd.trading.instruments import Universe
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats
+from quantd.trading.statistics import deviations, means, momentum_of
+
+A = TypeVar("A", bound=NDArray[Any])
 
 Memory = Mapping[str, NDArray[np.float64]]
 """A policy's read-only memory: name -> array, at most MEMORY_BYTES in total."""
@@ -111,6 +115,39 @@ class View:
         """
         self._require_current("synchronous returns")
         return self._rows.returns(k)
+
+    def deviation(self, k: int) -> Floats:
+        """Return float64[N], the standard deviation (k - 1) of `returns(k)` per sample.
+
+        This and the other statistics are NaN where a return is missing. They are computed once per sample for all
+        agents and policies, and are read-only. They raise as `returns` does.
+        """
+        return self.shared(deviations, k)
+
+    def mean(self, k: int) -> Floats:
+        """Return float64[N], the mean of `returns(k)` per sample."""
+        return self.shared(means, k)
+
+    def momentum(self, k: int, skip: int = 0) -> Floats:
+        """Return float64[N], the total return over the k samples that ended `skip` samples ago."""
+        return self.shared(momentum_of, k, skip)
+
+    def covariance(self, k: int) -> Floats:
+        """Return float64[N, N], the sample covariance (k - 1) of `synchronous(k)` per sample."""
+        return self.shared_by_date(covariance, k)
+
+    def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
+        """Return `statistic(returns(k))`, a pure function with an array as its result, computed once per sample.
+
+        With `skip`, the k samples ended that many samples ago. The result is read-only. Raises as `returns` does.
+        """
+        self._require_current("returns")
+        return self._ring.shared(statistic, k, skip)
+
+    def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
+        """Return `statistic(synchronous(k))`, as `shared` does."""
+        self._require_current("synchronous returns")
+        return self._rows.shared(statistic, k)
 
     def bars(self, k: int) -> Bars:
         """Return the newest k samples as bars, oldest first, adjusted for known splits and dividends; the newest as

@@ -27,6 +27,7 @@ def ask_agents(state: State, due: list[int], ts: int) -> list[Effect]:
         equity = state.books_micro[number]
         weights = state.lots(number) * px
         weights *= MICRO / equity if equity > 0 else 0.0
+        weights += 0.0  # a short position without a price is 0, not -0
         weights.flags.writeable = False
         view = View(
             universe=state.universe,

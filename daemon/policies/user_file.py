@@ -12,9 +12,10 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
+from numpy.typing import NDArray
 
 from quantd.strategies.policies import ParamsError, nearest
 from quantd.trading.bars import Bars
@@ -22,6 +23,8 @@ from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.view import HOLD, Memory, View
+
+A = TypeVar("A", bound=NDArray[Any])
 
 DEFAULT_LOOKBACK: Final = 252
 """Default lookback in samples of a file without LOOKBACK = .."""
@@ -37,7 +40,8 @@ class UserView:
     """The view of a user's act: the fields of quantd.trading.view.View as read-only copies."""
 
     __slots__ = (
-        "bars", "cash", "equity", "macro", "prices", "returns", "sample", "synchronous", "time", "universe", "weights",
+        "bars", "cash", "covariance", "deviation", "equity", "macro", "mean", "momentum", "prices", "returns", "sample",
+        "shared", "shared_by_date", "synchronous", "time", "universe", "weights",
     )  # fmt: skip
 
     def __init__(self, view: View, universe: Universe) -> None:
@@ -48,6 +52,30 @@ class UserView:
         def synchronous(k: int) -> Floats:
             """float64[k, N] total returns by session date, oldest first, for correlations between instruments."""
             return _copy(view.synchronous(k))
+
+        def deviation(k: int) -> Floats:
+            """float64[N] standard deviation of returns(k), per sample."""
+            return _copy(view.deviation(k))
+
+        def mean(k: int) -> Floats:
+            """float64[N] mean of returns(k), per sample."""
+            return _copy(view.mean(k))
+
+        def momentum(k: int, skip: int = 0) -> Floats:
+            """float64[N] total return over the k samples that ended `skip` samples ago."""
+            return _copy(view.momentum(k, skip))
+
+        def covariance(k: int) -> Floats:
+            """float64[N, N] sample covariance of synchronous(k), per sample."""
+            return _copy(view.covariance(k))
+
+        def shared(statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
+            """As View.shared; the file has its own result, of a copy."""
+            return statistic(returns(k + skip)[:k])
+
+        def shared_by_date(statistic: Callable[[Floats], A], k: int) -> A:
+            """As View.shared_by_date; the file has its own result, of a copy."""
+            return statistic(synchronous(k))
 
         def bars(k: int) -> Bars:
             """The newest k samples as bars, oldest first; needs USES_BARS = True in the file."""
@@ -64,6 +92,9 @@ class UserView:
         self.macro = macro
         self.returns = returns
         self.synchronous = synchronous
+        self.deviation, self.mean = deviation, mean
+        self.momentum, self.covariance = momentum, covariance
+        self.shared, self.shared_by_date = shared, shared_by_date
         self.bars = bars
         self.prices = _copy(view.prices)
         self.weights = _copy(view.weights)

@@ -4,13 +4,14 @@ import io
 import os
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from operator import index
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
+from numpy.typing import NDArray
 
 from quantd.daemon.policies import confinement
 from quantd.daemon.policies.loading import answer
@@ -33,6 +34,8 @@ from quantd.trading.market import Floats
 from quantd.trading.ports import Policy
 from quantd.trading.view import View
 
+A = TypeVar("A", bound=NDArray[Any])
+
 
 class FarView:
     """A quantd.trading.view.View in another process: it has the values, and its methods run in the daemon."""
@@ -45,6 +48,14 @@ class FarView:
         if name not in CALLS:
             raise AttributeError(f"a view has no {name!r}")
         return partial(self._call, name)
+
+    def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
+        """As View.shared; the function runs in this process."""
+        return statistic(self._call("returns", k + skip)[:k])
+
+    def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
+        """As View.shared_by_date; the function runs in this process."""
+        return statistic(self._call("synchronous", k))
 
     def held_by(self, weights: Floats) -> "FarView":
         """As View.held_by."""

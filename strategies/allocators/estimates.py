@@ -1,5 +1,7 @@
 """Inputs of allocators: a covariance and expected returns, from float64[S, n] returns per sample."""
 
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Final, Literal
 
 import numpy as np
@@ -29,6 +31,12 @@ def covariance_of(kind: CovarianceKind, returns: Floats, decay: float) -> Floats
             return ewma_covariance(returns, decay)
         case "denoised":
             return denoised(returns)
+
+
+@lru_cache(maxsize=64)
+def estimator(kind: CovarianceKind, decay: float) -> Callable[[Floats], Floats]:
+    """Return `covariance_of` as a function of the returns, the same object for the same estimator."""
+    return partial(covariance_of, kind, decay=decay)
 
 
 def denoised(returns: Floats) -> Floats:

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.constraints import prior
-from quantd.strategies.allocators.estimates import VARIANCE_FLOOR, CovarianceKind, covariance_of
+from quantd.strategies.allocators.estimates import VARIANCE_FLOOR, CovarianceKind, estimator
 from quantd.strategies.allocators.mean_variance import Box, at_volatility, inverse_volatility, minimum_variance
 from quantd.strategies.policies.params import Lookback, ParamsError, Share, nearest
 from quantd.strategies.weights.stale_prices import standing_still
@@ -147,7 +147,7 @@ class Allocator(Generic[P]):
     def weights(self, view: View) -> tuple[Floats | Hold, str, bool]:
         """Return weights float64[N], a note, and whether it warns."""
         returns = view.synchronous(self.params.lookback)
-        moved = moving(returns)
+        moved = view.shared_by_date(moving, self.params.lookback)
         size = len(moved)
         if moved.all():
             note = ""
@@ -174,11 +174,17 @@ class Allocator(Generic[P]):
     def _case(self, view: View, returns: Floats, moved: Bools) -> tuple[Case[P], str]:
         params = self.params
         warning = ""
+        whole = len(moved) == returns.shape[1]
+
+        def covariance(kind: CovarianceKind) -> Floats:
+            estimate = estimator(kind, params.decay)
+            return view.shared_by_date(estimate, params.lookback) if whole else estimate(returns)
+
         try:
-            cov = covariance_of(params.covariance, returns, params.decay)
+            cov = covariance(params.covariance)
         except (Infeasible, np.linalg.LinAlgError) as why:
             warning = f"{why}: Ledoit-Wolf in its place"
-            cov = covariance_of("ledoit_wolf", returns, params.decay)
+            cov = covariance("ledoit_wolf")
         held = view.weights[moved] / params.invested if params.invested > 0.0 else np.zeros(returns.shape[1])
         every = view.universe.symbols
         symbols = every if len(every) == returns.shape[1] else tuple(np.array(every)[moved].tolist())

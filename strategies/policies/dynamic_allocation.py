@@ -9,7 +9,7 @@ from quantd.strategies.policies.members import Based, Load, Member, ask_one, loa
 from quantd.strategies.policies.params import Lookback, Share
 from quantd.strategies.policies.record import composite
 from quantd.strategies.regimes import RegimeModel, RegimeParams, in_force, model_of
-from quantd.strategies.weights.sizing import at_most, momentum_of, volatility_factor
+from quantd.strategies.weights.sizing import at_most, volatility_factor
 from quantd.strategies.weights.tilt import momentum_scores
 from quantd.trading.market import Floats
 from quantd.trading.view import Hold, Memory, Noted, View, under
@@ -65,7 +65,7 @@ class Dynamic(Based):
         words = [(found.word, False), words_of(self.base, answer)]
         if isinstance(answer.weights, Hold):
             return noted(answer.weights, words), new
-        scores = momentum_scores(momentum_of(view.returns(params.momentum_lookback)), params.threshold)
+        scores = momentum_scores(view.momentum(params.momentum_lookback), params.threshold)
         weights = answer.weights * (1.0 + params.momentum_factor * scores)
         factor = volatility_factor(weights, view.synchronous(params.volatility_lookback), params.volatility_target)
         factor = min(max(factor, 1.0 / params.max_adjustment), params.max_adjustment)

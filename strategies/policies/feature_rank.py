@@ -123,7 +123,7 @@ class Signals:
             return parts, memory
         parts[chosen] = 1.0
         if self.params.size == "inverse_volatility":
-            parts *= inverse_deviations(view.returns(VOLATILITY_SAMPLES))
+            parts *= view.shared(inverse_deviations, VOLATILITY_SAMPLES)
         total = float(parts.sum())
         return (parts * (self.params.invested * self.exposure(features) / total) if total > 0.0 else parts), memory
 

@@ -11,6 +11,7 @@ from quantd.strategies.policies.params import Lookback, Share
 from quantd.strategies.policies.record import record
 from quantd.strategies.weights.stale_prices import standing_still
 from quantd.trading.market import Floats
+from quantd.trading.statistics import variances
 from quantd.trading.view import Memory, View
 
 
@@ -23,9 +24,7 @@ class InverseVolatilityParams(Struct, frozen=True):
 
 def inverse_deviations(returns: Floats) -> Floats:
     """Return float64[N]: 1 / standard deviation (n - 1) of columns of float64[k, N]; 0 for missing or stale data."""
-    k = len(returns)
-    centred = returns - returns.sum(axis=0) / k
-    variance = np.einsum("ij,ij->j", centred, centred) / (k - 1)
+    variance = variances(returns)
     out = np.zeros(len(variance))
     np.divide(1.0, np.sqrt(variance), out=out, where=(variance > VARIANCE_FLOOR) & ~standing_still(returns))
     return out
@@ -42,11 +41,9 @@ class InverseVolatility:
         return self.params.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        weights = inverse_deviations(view.returns(self.params.lookback))
-        total = weights.sum()
-        if total > 0.0:
-            weights *= self.params.invested / total
-        return weights, memory
+        parts = view.shared(inverse_deviations, self.params.lookback)
+        total = parts.sum()
+        return parts * (self.params.invested / total if total > 0.0 else 0.0), memory
 
 
 RECORDS: Final = (record("inverse_volatility", InverseVolatilityParams, InverseVolatility),)

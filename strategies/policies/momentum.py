@@ -40,14 +40,13 @@ class Momentum:
         return self.params.lookback + self.params.skip
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        recent = view.returns(self.lookback)
-        returns = recent[: self.params.lookback]
-        growth = np.multiply.reduce(returns + 1.0, axis=0)
+        window, skip = self.params.lookback, self.params.skip
+        risen = view.momentum(window, skip)
         # NaN (no full history) compares false both times: no part and no weight
-        parts = (growth >= 0.0) * 1.0 if self.params.size == "equal" else inverse_deviations(returns)
-        parts[standing_still(recent)] = 0.0
+        sizes = risen >= -1.0 if self.params.size == "equal" else view.shared(inverse_deviations, window, skip)
+        parts = np.where(view.shared(standing_still, self.lookback), 0.0, sizes)
         total = parts.sum()
-        return (parts * (growth > 1.0) / total if total > 0.0 else parts), memory
+        return (parts * (risen > 0.0) / total if total > 0.0 else parts), memory
 
 
 RECORDS: Final = (record("momentum", MomentumParams, Momentum),)

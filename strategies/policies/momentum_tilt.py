@@ -8,7 +8,6 @@ from msgspec import Meta, Struct
 from quantd.strategies.policies.members import Based, Load, Member, ask_one, load_member, noted
 from quantd.strategies.policies.params import Lookback, Share
 from quantd.strategies.policies.record import composite
-from quantd.strategies.weights.sizing import momentum_of
 from quantd.strategies.weights.tilt import momentum_scores, tilted
 from quantd.trading.market import Floats
 from quantd.trading.view import Hold, Memory, Noted, View, under
@@ -41,7 +40,7 @@ class MomentumTilted(Based):
         answer = ask_one(self.base, view, memory, "base")
         weights = answer.weights
         if not isinstance(weights, Hold):
-            scores = momentum_scores(momentum_of(view.returns(self.params.lookback)), self.params.threshold)
+            scores = momentum_scores(view.momentum(self.params.lookback), self.params.threshold)
             weights = tilted(weights, scores, self.params.max_tilt)
         return noted(weights, [(answer.note, answer.warns)]), under("base", answer.memory)
 

@@ -131,7 +131,7 @@ class Rebalanced(Ruled):
             near = reachable(target, held, own["short"]) if "short" in own else target
             if drift_of(held, near) > rules.drift:
                 return True
-            return risk_drift_of(held, near, covariance_of(view.synchronous(rules.lookback))) > rules.risk_drift
+            return risk_drift_of(held, near, view.shared_by_date(covariance_of, rules.lookback)) > rules.risk_drift
         return "pending" in own and view.samples - int(last[1]) >= rules.wait
 
     def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
@@ -140,7 +140,7 @@ class Rebalanced(Ruled):
         weights = target
         if rules.cost_aware is not None:
             aware = rules.cost_aware
-            risk = covariance_of(view.synchronous(rules.lookback)) * (aware.risk_aversion * aware.horizon)
+            risk = view.shared_by_date(covariance_of, rules.lookback) * (aware.risk_aversion * aware.horizon)
             cost = np.full(len(target), aware.cost_bp / 1e4)
             weights = worth_trading(target, held, risk, cost, aware.fixed / view.equity if view.equity > 0.0 else 0.0)
         if not (first and not held.any()):

@@ -15,7 +15,6 @@ from quantd.strategies.weights.sizing import (
     at_most,
     favourable,
     kelly_factor,
-    momentum_of,
     spread_out,
     volatility_factor,
 )
@@ -96,9 +95,9 @@ class Sized(Ruled):
             weights = weights * float(getattr(rules.regime, regime))
         if rules.risk_budget:
             budgets = _budgets(rules.risk_budget, view)
-            returns = view.synchronous(rules.risk_lookback)
-            sides = np.where(standing_still(returns), 0.0, np.sign(weights))
-            weights = risk_budgets(sides, covariance_of(returns), budgets)
+            still = view.shared_by_date(standing_still, rules.risk_lookback)
+            risk = view.shared_by_date(covariance_of, rules.risk_lookback)
+            weights = risk_budgets(np.where(still, 0.0, np.sign(weights)), risk, budgets)
         if rules.kelly is not None:
             returns = view.synchronous(rules.kelly_lookback)
             weights = weights * kelly_factor(weights, returns, rules.kelly, rules.kelly_method, rules.risk_free)
@@ -107,7 +106,7 @@ class Sized(Ruled):
             weights = weights * volatility_factor(weights, returns, rules.volatility_target)
         weights = at_most(weights, rules.max_gross)
         if rules.momentum_filter is not None:
-            weights = favourable(weights, view.weights, momentum_of(view.returns(rules.momentum_filter)))
+            weights = favourable(weights, view.weights, view.momentum(rules.momentum_filter))
         return weights
 
 

@@ -14,9 +14,8 @@ from msgspec import Meta, Struct
 from quantd.strategies.regimes.markov import Markov, filtered, fit_markov
 from quantd.strategies.regimes.mixture import States, fit_mixture, responsibilities
 from quantd.strategies.regimes.thresholds import direction_of, level_of, regime_of
-from quantd.strategies.weights.sizing import momentum_of
 from quantd.trading.market import Floats
-from quantd.trading.statistics import PERIODS_PER_YEAR, volatility
+from quantd.trading.statistics import PERIODS_PER_YEAR, momentum_of, volatility
 from quantd.trading.view import Memory, View
 
 REGIMES: Final = ("bull", "bear", "volatile")

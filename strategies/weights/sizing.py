@@ -64,12 +64,6 @@ def kelly_factor(weights: Floats, returns: Floats, fraction: float, method: str,
     return fraction * kelly_of_bets(*bets_of(earned)) / stake if stake > 0.0 else 1.0
 
 
-def momentum_of(returns: Floats) -> Floats:
-    """Return float64[N], the total return over all rows; NaN where one is missing."""
-    growth: Floats = np.multiply.reduce(returns + 1.0, axis=0)
-    return growth - 1.0
-
-
 def favourable(weights: Floats, held: Floats, momentum: Floats) -> Floats:
     """Return float64[N]: no position is opened or increased against `momentum`. A long requires it above 0, a short
     below. Existing positions may stay or be reduced. Unknown momentum permits no increase."""

@@ -20,7 +20,10 @@ def standing_still(returns: Floats) -> Bools:
     STILL_SAMPLES). In a shorter window all of them must be 0. NaN does not count as 0.
     """
     zero = returns == 0.0
+    least = min(STILL_SAMPLES, len(returns))
+    if np.count_nonzero(zero) < least:  # the usual window, in one look
+        return np.zeros(returns.shape[1], dtype=np.bool_)
     count = np.add.reduce(zero, axis=0, dtype=np.int64)
-    often: Bools = (count * STILL_SHARE > len(returns)) & (count >= min(STILL_SAMPLES, len(returns)))
+    often: Bools = (count * STILL_SHARE > len(returns)) & (count >= least)
     newest: Bools = np.logical_and.reduce(zero[-STILL_SAMPLES:], axis=0)
     return often | newest

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -25,3 +27,12 @@ def copy_package(tmp_path: Path) -> Path:
 def environment(root: Path) -> dict[str, str]:
     """The environment in which Python imports `quantd` from the copy."""
     return {**os.environ, "PYTHONPATH": str(root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def printed(code: str, argument: str, cache: Path) -> str:
+    """What a program prints, whose compiled kernels are kept in `cache`."""
+    env = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    run = subprocess.run(
+        [sys.executable, "-c", code, argument], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env
+    )
+    return run.stdout

@@ -3,11 +3,10 @@
 The kernels run here on arrays of numpy, whose integers of 64 bits raise an error where they overflow.
 """
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from importlib.util import find_spec
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -21,7 +20,7 @@ from quantd.trading.execution import MOST, portion, ratio
 from quantd.trading.instruments import ATTO_PER_MICRO, Instrument, Universe
 from quantd.trading.jit import LOOPS
 from quantd.trading.kernel import EQUITY, POST, Account, LedgerFull
-from tests.support.checkout import ROOT
+from tests.support.checkout import printed
 from tests.support.examples import examples
 
 trades = st.lists(
@@ -247,14 +246,9 @@ for _ in range(300):
 
 
 @pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
-def test_compiled_kernels_give_the_bits_of_interpreted_ones(tmp_path) -> None:
-    def printed(way: str) -> str:
-        run = subprocess.run(
-            [sys.executable, "-c", SAME, way], check=True, capture_output=True, text=True, cwd=ROOT,
-        )  # fmt: skip
-        return run.stdout
-
-    assert printed("compiled") == printed("interpreted") != ""
+def test_compiled_kernels_give_the_bits_of_interpreted_ones(tmp_path: Path) -> None:
+    compiled, interpreted = (printed(SAME, way, tmp_path) for way in ("compiled", "interpreted"))
+    assert compiled == interpreted != ""
 
 
 def test_a_residue_has_two_parts_that_fit() -> None:

@@ -2,11 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import chain
+from typing import Literal
+
+import numpy as np
 
 from quantd.adapters.brokers.paper.orders import NEVER, Resting
 from quantd.trading.execution import (
+    FILL_LIMITS,
+    FILLED,
+    MOST,
     RATE_ONE,
     Costs,
+    Ints,
+    at_least,
     commission_micro,
     commission_ratio,
     fill_price,
@@ -25,7 +34,7 @@ _PART_FILL, _LAST_FILL = int(Cause.PART_FILL), int(Cause.LAST_FILL)
 
 
 class Bar:
-    """One slice as the venue uses it. `left_lots` are the lots left under the participation cap, by column."""
+    """One slice as the venue uses it. `left_lots` are those left of its volume, by column, -1 before an order asks."""
 
     __slots__ = ("fresh", "left_lots", "market", "open_nano", "ts_event", "ts_open", "volume")
 
@@ -37,7 +46,7 @@ class Bar:
         self.fresh: list[bool] | None = None if block.full[t] else block.fresh[t].tolist()
         self.open_nano: list[int] = block.open_nano[t].tolist()
         self.volume: list[float] = block.volume[t].tolist() if with_volume else []
-        self.left_lots: dict[int, int] = {}
+        self.left_lots = [-1] * len(self.volume)
 
 
 class Fills:
@@ -56,6 +65,14 @@ class Fills:
         # in lowest terms if nothing is added to it, because small ints are fast
         self._plain = not (self._needs_volume or costs.slippage_noise)
         self._fixed = lowest(costs.fixed_rate, RATE_ONE) if self._plain else (costs.fixed_rate, RATE_ONE)
+        self._terms = None if costs.slippage_noise else self._of_kernel()
+        self._out = np.zeros(FILLED * len(self._lot_nano), dtype=np.int64)
+
+    def _of_kernel(self) -> Ints | None:
+        """The terms of `fill_limits`, int64[5 N]; None where one is beyond 62 bits."""
+        ratios = (*zip(*self._commission, strict=True), *zip(*self._share, strict=True), self._lot_nano)
+        terms = [*chain.from_iterable(ratios)]
+        return np.array(terms, dtype=np.int64) if max(terms) <= MOST else None
 
     def filled(self, resting: Resting, bar: Bar) -> Reports | None:
         """The fills of a basket on one bar, None without any; its rows are all of one kind.
@@ -63,6 +80,10 @@ class Fills:
         A row fills at its price plus costs, inside its limit, up to the lots that the bar's volume allows.
         """
         kind, ts = resting.kind[0] if resting.kind else Kind.LIMIT, bar.ts_open
+        if self._terms is not None and kind == Kind.LIMIT and FILL_LIMITS.arrays:
+            report = self._by_kernel(resting, bar, self._terms)
+            if report is not False:
+                return report
         if kind == Kind.LIMIT or kind == Kind.STOP:
             found = self._limits(resting, bar, stops=kind == Kind.STOP)
         else:
@@ -85,7 +106,8 @@ class Fills:
                 price = fill_price(price, limits[row], total > 0, rate, one)
             fee = commission_micro(wanted, price, *commission[column])
             if least:
-                fee = _at_least(least, resting, row, fee)
+                charged = resting.charged_micro[row]
+                resting.charged_micro[row], fee = max(charged, 0) + fee, at_least(least, charged, fee)
             done = cums[row] = done + wanted
             made.append((row, done, wanted, price, fee, _LAST_FILL if done == whole else _PART_FILL))
         if not made:
@@ -95,6 +117,39 @@ class Fills:
             resting.keep([row for row in resting.open if cums[row] != abs(signed[row])])
         report = Reports(resting.sample, resting.n, ts, rows, cum, lots, prices, fees, causes)
         resting.reports.append(report)
+        return report
+
+    def _by_kernel(self, resting: Resting, bar: Bar, terms: Ints) -> Reports | Literal[False] | None:
+        """`filled` for limit orders, compiled; False, without any change, where that needs unbounded integers."""
+        r, size, block, t, costs = resting, len(resting.sym), bar.market.block, bar.market.row, self._costs
+        basket = np.array(
+            [*r.sym, *r.lots, *r.worst_nano, *r.until, *r.after, *r.cum, *r.charged_micro, *r.open], dtype=np.int64
+        )
+        left = np.array(bar.left_lots, dtype=np.int64) if bar.left_lots else terms
+        if FILLED * size > len(self._out):
+            self._out = np.zeros(FILLED * size, dtype=np.int64)
+        made = FILL_LIMITS.run(
+            basket, len(r.open), bar.ts_open, bar.ts_event, block.fresh[t], block.open_nano[t], block.low[t],
+            block.high[t], block.volume[t], terms, *self._fixed, costs.commission_min_micro,
+            costs.participation > 0.0, float(costs.impact), left, self._out,
+        )  # fmt: skip
+        if made < 0:
+            return False
+        if bar.left_lots:
+            bar.left_lots = left.tolist()
+        state = basket[4 * size : 7 * size].tolist()
+        r.after, r.cum, r.charged_micro = state[:size], state[size : 2 * size], state[2 * size :]
+        if not made:
+            return None
+        out = self._out[: FILLED * made].tolist()
+        rows, cum, lots, prices, fees, last = (out[k::FILLED] for k in range(FILLED))
+        if sum(last) == len(r.open):
+            r.keep([])
+        elif 1 in last:
+            r.keep([row for row in r.open if r.cum[row] != abs(r.lots[row])])
+        causes = [_LAST_FILL if ended else _PART_FILL for ended in last]
+        report = Reports(r.sample, r.n, bar.ts_open, rows, cum, lots, prices, fees, causes)
+        r.reports.append(report)
         return report
 
     def _limits(self, resting: Resting, bar: Bar, *, stops: bool) -> Iterator[tuple[int, int]]:
@@ -143,8 +198,8 @@ class Fills:
         """Take up to `wanted` lots from the bar's volume; returns their number."""
         if not self._needs_volume:
             return wanted
-        left = bar.left_lots.get(column)
-        if left is None:
+        left = bar.left_lots[column]
+        if left < 0:
             volume = bar.volume[column]
             if self._costs.participation:
                 left = lots_to_be_had(volume, *self._share[column])
@@ -166,10 +221,3 @@ class Fills:
             draw = int.from_bytes(blake2b(key, digest_size=6).digest(), "big") / 2**47 - 1  # uniform in [-1, 1)
             rate += round(costs.slippage_rate * costs.slippage_noise * draw)
         return rate
-
-
-def _at_least(least_micro: int, resting: Resting, row: int, fee_micro: int) -> int:
-    """The fee of a fill, with which its order has paid at least `least_micro` from its first fill on."""
-    before = resting.charged_micro[row]
-    charged = resting.charged_micro[row] = max(before, 0) + fee_micro
-    return max(least_micro, charged) - (max(least_micro, before) if before >= 0 else 0)

@@ -132,6 +132,8 @@ def test_a_long_reason_is_cut(tmp_path: Path) -> None:
         "r = view.returns(5); r.flags.writeable = True; r[:] = 7",
         "r = view.returns(5); r = r if r.base is None else r.base; r.flags.writeable = True; r[:] = 7",
         "r = view.synchronous(5); r.flags.writeable = True; r[:] = 7",
+        "r = view.deviation(5); r.flags.writeable = True; r[:] = 7",
+        "r = view.covariance(5); r.flags.writeable = True; r[:] = 7",
         "view.weights.setflags(write=True); view.weights[:] = 9",
         "view.universe.index.clear(); view.universe.lot_nano[0] = 0",
         "view.prices = None; view.cash = 10.0",
@@ -140,12 +142,15 @@ def test_a_long_reason_is_cut(tmp_path: Path) -> None:
 def test_what_a_user_writes_into_a_view_stays_in_that_view(tmp_path: Path, body: str) -> None:
     seen = view()
     before = (seen.prices.copy(), seen.weights.copy(), seen.returns(20).copy(), dict(seen.universe.index))
+    deviation, covariance = seen.deviation(5).copy(), seen.covariance(5).copy()
     decided = user(tmp_path, f"def act(view):\n    {body}\n    return [0.0, 0.0, 0.0]\n", seen=seen)
     assert decided.failed == ""
     np.testing.assert_array_equal(seen.prices, before[0])
     np.testing.assert_array_equal(seen.weights, before[1])
     np.testing.assert_array_equal(seen.returns(20), before[2])
     np.testing.assert_array_equal(seen.synchronous(20), before[2])
+    np.testing.assert_array_equal(seen.deviation(5), deviation)
+    np.testing.assert_array_equal(seen.covariance(5), covariance)
     assert (seen.universe.index, seen.cash) == (before[3], 0.4)
     assert seen.universe.lot_nano[0] > 0
 

@@ -28,6 +28,7 @@ from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.macro import MacroHistory
 from quantd.trading.ports import Policy, leaves
+from quantd.trading.statistics import deviations, means
 from quantd.trading.view import View
 from tests.support.checkout import ROOT
 from tests.support.engine import World, block, walk
@@ -107,8 +108,9 @@ def test_a_run_with_a_worker_is_the_run_in_line(closing: list[Worker | Deadline]
 def test_each_public_name_of_a_view_travels() -> None:
     public = {name for name in dir(View) if not name.startswith("_")}
     methods = {name for name in public if inspect.isfunction(getattr(View, name))}
-    # a new method of View: name it in CALLS; where it fills rows on demand, call it in Deadline.begin too
-    assert methods == {*CALLS, "held_by"}
+    # a new method of View: name it in CALLS, or run it in the process; where it fills rows on demand, call it in
+    # Deadline.begin too
+    assert methods == {*CALLS, "held_by", "shared", "shared_by_date"}
     assert public - methods == {*VALUES, "universe"}
 
 
@@ -120,7 +122,8 @@ def act(view, memory):
     parts = [view.prices, view.weights, [view.cash, view.equity, view.time, view.sample], view.returns(5).ravel(),
              view.returns(260).ravel(), view.synchronous(5).ravel(), view.synchronous(260).ravel(), seen.session,
              *(getattr(seen, n).ravel() for n in %r), view.macro("vix", 260),
-             view.macro("rate", 3)]
+             view.macro("rate", 3), view.deviation(260), view.mean(7), view.momentum(20), view.momentum(20, 3),
+             view.covariance(99).ravel()]
     return [0.1] * len(view.prices), {"seen": np.concatenate(parts)}
 """
 
@@ -132,6 +135,18 @@ def test_all_that_a_view_shows_is_seen_to_the_bit(tmp_path: Path, closing: list[
     here = answer(load("value.py:act", {}, tmp_path), question)
     same(here, there)
     assert len(here.memory["seen"][1]) > 8 * 1_000
+
+
+def test_a_shared_statistic_is_the_same_to_the_bit_in_the_process() -> None:
+    seen = rich_view()
+
+    class Called:
+        def __call__(self, name: str, *arguments: int) -> object:
+            return getattr(seen, name)(*arguments)
+
+    far = FarView({}, cast(Caller, Called()))
+    np.testing.assert_array_equal(far.shared(deviations, 30, 4), seen.shared(deviations, 30, 4), strict=True)
+    np.testing.assert_array_equal(far.shared_by_date(means, 30), seen.shared_by_date(means, 30), strict=True)
 
 
 @pytest.mark.parametrize("wrong", ["returns(261)", "synchronous(261)", "returns(0)", "macro('none', 3)", "bars(900)"])

@@ -17,11 +17,11 @@ from quantd.strategies.weights.sizing import (
     kelly_factor,
     kelly_of_bets,
     kelly_of_moments,
-    momentum_of,
     spread_out,
     volatility_factor,
     within,
 )
+from quantd.trading.statistics import momentum_of
 from tests.support.examples import examples
 
 
