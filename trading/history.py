@@ -105,17 +105,20 @@ class Ring:
     def by_symbol(self, k: int) -> Floats:
         """Return float64[N, k], the same as `returns(k)` transposed; the window of each symbol is contiguous."""
         rows, end = self.returns(k), self.end
-        if end < k:
-            window = np.ascontiguousarray(rows.T)
-        else:
-            if self._columns is None:
-                self._columns, self._turned = np.full(self.prices.shape[::-1], np.nan), 0
-            if self._turned < end:
-                self._columns[:, self._turned : end] = self.filled_returns[self._turned : end].T
-                self._turned = end
-            window = self._columns[:, end - k : end]
+        window = np.ascontiguousarray(rows.T) if end < k else self.columns()[:, end - k : end]
         window.flags.writeable = False
         return window
+
+    def columns(self) -> Floats:
+        """Return the whole buffer of returns by symbol, float64[N, capacity], whose newest column is `end` - 1."""
+        self.fill()
+        end = self.end
+        if self._columns is None:
+            self._columns, self._turned = np.full(self.prices.shape[::-1], np.nan), 0
+        if self._turned < end:
+            self._columns[:, self._turned : end] = self.filled_returns[self._turned : end].T
+            self._turned = end
+        return self._columns
 
     def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
         """Return `statistic` of float64[k, N], the returns of the k samples that ended `skip` samples ago.

@@ -394,10 +394,11 @@ class Postings:
         self.house, *self.books = [Account(size, row) for row in self.cells]
         self._lot_nano = universe.lot_nano
         self._ratios = [_micro_ratio(lot_nano) for lot_nano in universe.lot_nano]
-        self._units = np.array([each[k] for k in (0, 1) for each in self._ratios], dtype=np.int64)
+        self.units = np.array([each[k] for k in (0, 1) for each in self._ratios], dtype=np.int64)
         sizes = set(universe.lot_nano)
         self._same = sizes.pop() if len(sizes) == 1 else 0
-        self._flat = self.cells.reshape(-1)
+        self.flat = self.cells.reshape(-1)
+        """The same cells in one dimension, for kernels."""
         self._scratch = np.zeros(64, dtype=np.int64)
         self._equity = np.zeros(len(self.names) + 1, dtype=np.int64)
         self._room = 0
@@ -494,7 +495,7 @@ class Postings:
         for what the ledger cannot hold."""
         if len(sym) + 2 * len(pairs) > len(self._scratch):
             self._scratch = np.zeros(2 * (len(sym) + 2 * len(pairs)), dtype=np.int64)
-        args = self._flat, self._units, sym, lots, price_nano, fee_micro, count, pairs, only, self._scratch
+        args = self.flat, self.units, sym, lots, price_nano, fee_micro, count, pairs, only, self._scratch
         turnover = POST.run(*args, float(self._room))
         if turnover < 0.0:
             self.admit()
@@ -512,7 +513,7 @@ class Postings:
         """
         if len(price_nano) != len(self._lot_nano):
             raise ValueError(f"{len(price_nano)} marks for {len(self._lot_nano)} columns")
-        if EQUITY.arrays and EQUITY.run(self._flat, self._units, np.asarray(price_nano), self._equity):
+        if EQUITY.arrays and EQUITY.run(self.flat, self.units, np.asarray(price_nano), self._equity):
             total, *books = self._equity.tolist()
             return total, books
         prices = price_nano.tolist() if isinstance(price_nano, np.ndarray) else price_nano

@@ -27,32 +27,14 @@ class Scenarios:
     def __init__(self, returns: Floats, sums: Floats | None = None) -> None:
         self.returns: Final = returns
         self._sums = sums
-        self._reach: dict[int, Floats] = {}
         self._deviation: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.returns)
 
-    @cached_property
-    def signed(self) -> Floats:
-        """float64[S, 2N] [max(r, 0) | max(-r, 0)]: loss per unit short | long, without gains."""
-        rows, size = self.returns.shape
-        both = np.empty((rows, 2 * size))
-        np.maximum(self.returns, 0.0, out=both[:, :size])
-        np.subtract(both[:, :size], self.returns, out=both[:, size:])
-        return both
-
-    def losses(self, exposures: Floats) -> Floats:
-        """float64[S] losses of float64[2N] exposures short | long: `signed` times them, without building it.
-
-        max(r, 0) s + max(-r, 0) l = max(r, 0) (s + l) - r l.
-        """
-        n = self.returns.shape[1]
-        long = exposures[n:]
-        return self.losses_of(long, exposures[:n] + long)
-
     def losses_of(self, long: Floats, both: Floats) -> Floats:
-        """float64[S] losses of float64[N] `long` exposures, where `both` is long plus short."""
+        """float64[S] losses of float64[N] `long` exposures, where `both` is long plus short: without gains of what may
+        not fill, max(r, 0) both - r long."""
         found = self.gains.dot(both)
         found -= self.returns.dot(long)
         return found
@@ -79,20 +61,29 @@ class Scenarios:
             self._deviation = np.sqrt(np.maximum(squares, 0.0) / max(rows - 1, 1))
         return self._deviation
 
-    def reach(self, m: int) -> Floats:
-        """float64[N]: upper bound of the mean of the m worst losses, per unit of exposure, whatever fills.
+    @cached_property
+    def by_symbol(self) -> Floats:
+        """float64[N, S] the same returns, those of a symbol together."""
+        return np.ascontiguousarray(self.returns.T)
 
-        The mean of the m worst of S numbers lies within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928).
-        The deviation of a sum is at most the sum of deviations. The mean of losses without gains is at most (|mean| +
-        root mean square) / 2, which is at most |mean| + deviation / 2.
+    def mean_size(self) -> Floats:
+        """float64[N] size of the mean return, with a hair for rounding, where nothing deviates."""
+        size: Floats = np.abs(self.sums) * ((1.0 + 1e-9) / len(self.returns))
+        return size
+
+    def beyond(self, m: int) -> float:
+        """Deviations in an upper bound of the mean of the m worst losses.
+
+        `beyond` x `deviation` + `mean_size` bounds it per unit of exposure, whatever fills. The mean of the m worst of
+        S numbers lies within sqrt((S - m) / m) deviations of their mean (S. Cantelli, 1928). The deviation of a sum is
+        at most the sum of deviations. The mean of losses without gains is at most (|mean| + root mean square) / 2,
+        which is at most |mean| + deviation / 2.
         """
-        found = self._reach.get(m)
-        if found is None:
-            rows = len(self.returns)
-            found = (sqrt((rows - m) / m) + 0.5) * self.deviation()
-            found += np.abs(self.sums) * ((1.0 + 1e-9) / rows)  # a hair for rounding, where nothing deviates
-            self._reach[m] = found
-        return found
+        return sqrt((len(self.returns) - m) / m) + 0.5
+
+    def reach(self, m: int) -> Floats:
+        """float64[N]: upper bound of the mean of the m worst losses, per unit of exposure (see `beyond`)."""
+        return self.beyond(m) * self.deviation() + self.mean_size()
 
     @cached_property
     def sample(self) -> "Spread":
@@ -141,16 +132,6 @@ class Spread:
     def small(self) -> bool:
         """Whether the covariance is computed already or cheap to compute."""
         return self._size <= FEW or "cov" in self.__dict__
-
-    @cached_property
-    def together(self) -> Floats:
-        """float64[N, N] positive covariances, else 0."""
-        return np.maximum(self.cov, 0.0)
-
-    @cached_property
-    def opposed(self) -> Floats:
-        """float64[N, N] absolute negative covariances, else 0."""
-        return self.together - self.cov
 
     def linked(self, threshold: float) -> Bools | None:
         """bool[2N, 2N]: sides of two instruments whose correlation exceeds `threshold`; None without any pair.
@@ -239,7 +220,7 @@ class Context:
         self._whole: dict[tuple[tuple[int, ...], int], dict[int, Scenarios] | None] = {}
         self._off_grid: dict[float, Bools | None] = {}
         self.ready: Final[dict[int, tuple[object, Any]]] = {}
-        """Data of the fast path, by the rules that it was made for."""
+        """Arrays of the gate, by the rules that they were made for."""
         # the sum of finite prices is finite, that of any others is not
         self._lowest_nano: Final[int] = int(np.minimum.reduce(prices_nano))
         self.all_priced: Final = isfinite(total(px)) and least(px) > 0.0 and self._lowest_nano > 0

@@ -1,51 +1,53 @@
 """Limits on eligibility: prices, short positions, blocked symbols, missing data."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from quantd.risk.limits.bounds import COLLAR, FRACTION, LOOKBACK, Span, each_field, higher, together
-from quantd.risk.limits.case import Case
-from quantd.risk.limits.context import Floats
-from quantd.risk.limits.kinds import refused
-from quantd.risk.limits.record import Capped, Limit, Refusal
+from quantd.risk.limits.case import Account
+from quantd.risk.limits.context import Bools, Context, Floats
+from quantd.risk.limits.kinds import Refused, refused
+from quantd.risk.limits.record import Barred, Capped, Limit, Refusal
 from quantd.risk.limits.settings import Protective
 
+if TYPE_CHECKING:
+    from quantd.risk.limits.ruleset import Rules
 
-def price_missing(case: Case, lots: Floats) -> Floats | None:
-    return None if case.ctx.all_priced else refused(~case.ctx.priced)
+
+def price_missing(ctx: Context, rules: "Rules") -> Refused | None:
+    return None if ctx.all_priced else refused(~ctx.priced)
 
 
-def price_age(case: Case, lots: Floats) -> Floats | None:
+def price_age(ctx: Context, rules: "Rules") -> Refused | None:
     """Refuses old prices and prices from the future."""
-    ctx, most = case.ctx, case.rules.limits.max_price_age_ns
+    most = rules.limits.max_price_age_ns
     if ctx.youngest_ns >= 0 and ctx.oldest_ns <= most:
         return None
     return refused(~((ctx.age_ns >= 0) & (ctx.age_ns <= most)))
 
 
-def worst_price(case: Case, lots: Floats) -> Floats | None:
-    bad = case.ctx.off_grid(case.rules.limits.collar, case.rules.ticks, case.rules.widest_tick)
+def worst_price(ctx: Context, rules: "Rules") -> Refused | None:
+    bad = ctx.off_grid(rules.limits.collar, rules.ticks, rules.widest_tick)
     return None if bad is None else refused(bad)
 
 
-def restricted(case: Case, lots: Floats) -> Floats | None:
-    return None if case.rules.restricted is None else refused(case.rules.restricted)
+def restricted(ctx: Context, rules: "Rules") -> Refused | None:
+    return None if rules.restricted is None else refused(rules.restricted)
 
 
-def short(case: Case, lots: Floats) -> Floats | None:
-    if case.rules.limits.allow_short or not ((lots > 0.0) > case.buys).nonzero()[0].size:
-        return None
-    return refused(~case.buys)
+def short(ctx: Context, rules: "Rules") -> Refused | None:
+    return None if rules.limits.allow_short else Refused(sells=np.ones(rules.size, dtype=np.bool_))
 
 
-def no_borrow(case: Case, lots: Floats) -> Floats | None:
+def no_borrow(ctx: Context, rules: "Rules") -> Refused | None:
     """Positions that the venue does not lend can be sold down to zero only."""
-    unlent = case.rules.no_borrow
-    return None if unlent is None else refused(unlent & ~case.buys)
+    return None if rules.no_borrow is None else Refused(sells=rules.no_borrow)
 
 
-def blocked(case: Case, lots: Floats) -> Floats | None:
+def blocked(rules: "Rules", account: Account, asked: Floats) -> Bools | None:
     """Refuses entries during the cooldown of a protective exit."""
-    return None if case.account.blocked is None else refused(case.account.blocked)
+    return account.blocked
 
 
 _EXITS: Final[dict[str, Any]] = {
@@ -72,7 +74,7 @@ LIMITS: Final = (
         "stop loss, take profit and the cooldown after them",
         "none",
         (Refusal(33, "PROTECTED", "the cooldown after a protective exit is not over"),),
-        (Capped(60, blocked),),
+        (Barred(60, blocked),),
         example="protective = { stop_loss = 0.08 }",
         tighter=each_field,
         profiles=_EXITS,

@@ -1,33 +1,68 @@
 """The kinds of limit: the inputs of each, and the function that prepares it for a universe."""
 
 from collections.abc import Callable, Sequence
-from math import inf
-from typing import Literal, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.risk.limits.case import Account, Case
-from quantd.risk.limits.context import Bools, Floats, Scenarios, Spread
+from quantd.risk.limits.case import Account
+from quantd.risk.limits.context import Bools, Context, Floats, Scenarios, Spread
 from quantd.risk.limits.settings import Limits
 from quantd.risk.measures.portfolio import tail_count
 
-Cap = Callable[[Case, Floats], Floats | None]
-"""(case, lots) -> float64[N] largest unsigned lots per symbol; None where `lots` comply. NaN means 0."""
+if TYPE_CHECKING:
+    from quantd.risk.limits.ruleset import Rules
+
+Held = Literal["side", "net", "traded", "cash", "nothing"]
+"""The exposure of a row before the basket."""
 
 
-def refused(bad: Bools) -> Floats:
-    return np.where(bad, 0.0, inf)
+class Refused(NamedTuple):
+    """Symbols that no order may buy or sell, bool[N]; None for none. Orders that reduce a position always may."""
+
+    buys: Bools | None = None
+    sells: Bools | None = None
+
+
+class Room(NamedTuple):
+    """The most lots of an order, float64[N] unsigned, bought or sold. NaN means 0.
+
+    `held`: the position counts too. `open` are the open orders that count: `none`, those on the same `side`, or `both`.
+    """
+
+    buys: Floats
+    sells: Floats
+    held: bool = False
+    open: Literal["none", "side", "both"] = "none"
+
+
+class Weighed(NamedTuple):
+    """Each position may weigh `Rules.weight` of the equity that is left."""
+
+
+Cap = Callable[[Context, "Rules"], Refused | Room | Weighed | None]
+"""(market, rules) -> what bounds each order by itself; None where nothing does. The result is kept for the sample."""
+
+Bar = Callable[["Rules", Account, Floats], Bools | None]
+"""(rules, account, requested float64[N] signed lots) -> bool[N] refused symbols; None for none."""
+
+
+def refused(bad: Bools) -> Refused:
+    """Refuses purchases and sales."""
+    return Refused(bad, bad)
 
 
 class Row(NamedTuple):
     """`held` . [y | w | cash_used | traded] + `load` . added <= `bound` x equity, load by side of symbol.
 
-    `settled_load` and `settled_bound` hold after all fills, `bound` in flight.
+    `settled_load` and `settled_bound` hold after all fills, `bound` in flight. `kind` names what is held.
     """
 
     key: str
     reason: int
+    kind: Held
     held: Floats
     load: Floats
     bound: float
@@ -46,7 +81,7 @@ class Linear(NamedTuple):
     bound: float
     long: float | Floats = 0.0
     short: float | Floats = 0.0
-    held: Literal["side", "net", "traded", "cash", "nothing"] = "side"
+    held: Held = "side"
     way: float | None = None
     settled: tuple[float | Floats, float | Floats] | None = None
 
@@ -69,7 +104,7 @@ def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> 
         raise ValueError(f"{key}: a coefficient is negative or not finite, so that adding risk could keep it")
     way = linear.bound * (1.0 + limits.in_flight) if linear.way is None else linear.way
     settled = load if linear.settled is None else _sides(size, *linear.settled)
-    return Row(key, reason, held, load, way, settled, linear.bound)
+    return Row(key, reason, linear.held, held, load, way, settled, linear.bound)
 
 
 def _sides(size: int, long: float | Floats, short: float | Floats) -> Floats:
@@ -95,18 +130,6 @@ class Family(NamedTuple):
     settled_bound: float
     largest: int
 
-    def sums(self, both: Floats) -> Floats:
-        """float64[1 + names] sums of float64[N] exposures by group; entry 0 is of symbols without one."""
-        found: Floats = np.bincount(self.labels, both)  # type: ignore[assignment]
-        return found
-
-    def over(self, both: Floats, most: float) -> list[int]:
-        """Groups whose sum of float64[N] exposures exceeds `most` or is NaN."""
-        beyond = ~(self.sums(both) <= most)
-        beyond[0] = False
-        found: list[int] = beyond.nonzero()[0].tolist()
-        return found
-
 
 class Labels(NamedTuple):
     """A name for each symbol, "" for none: symbols with one name may weigh `bound` together. `part` extends the key."""
@@ -125,24 +148,16 @@ def family_of(limits: Limits, key: str, reason: int, labels: Labels) -> Family:
     return Family(name, reason, numbers, len(known), bound * (1.0 + limits.in_flight), bound, largest)
 
 
-Measure = Callable[[Floats], Floats]
-"""float64[..., m], the m worst losses in ascending order -> float64[...], their measure."""
-
-
-Largest = Callable[[Floats, Floats, int, float, float], float]
-"""(base, adding, m, target, fall) -> the largest factor f with measure(base + f adding) <= target - f fall."""
-
-
 class Losses(NamedTuple):
-    """A limit on a tail: `measure` of the worst losses x `scale` <= `bound` x equity. `ruleset` sets `key` and
-    `reason`.
+    """A limit on a tail: its worst losses x `scale` <= `bound` x equity. `ruleset` sets `key` and `reason`.
 
-    The losses are those of the returns of `lookback`, `filtered` or unchanged, or all `fixed` scenarios.
+    The losses are those of the returns of `lookback`, `filtered` or unchanged, or all `fixed` scenarios. Measured is
+    the loss of the rank of `confidence` (VaR), or with `mean` the mean of the losses from there on (expected
+    shortfall).
     """
 
     bound: float
-    measure: Measure
-    largest: Largest
+    mean: bool = False
     confidence: float = 0.0
     lookback: int = 0
     scale: float = 1.0
@@ -159,6 +174,15 @@ class Losses(NamedTuple):
         if self.filtered:
             scenarios = scenarios.filtered
         return scenarios, tail_count(len(scenarios), self.confidence)
+
+    def measure(self, tail: Floats) -> Floats:
+        """The measure of float64[..., m], the m worst losses in ascending order."""
+        return tail.dot(_equal_parts(tail.shape[-1])) if self.mean else tail[..., 0]
+
+
+@lru_cache(maxsize=256)
+def _equal_parts(m: int) -> Floats:
+    return np.full(m, 1.0 / m)
 
 
 class Quad(NamedTuple):

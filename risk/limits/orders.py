@@ -1,72 +1,63 @@
 """Limits on one order: notional, duplicates, share of volume, liquidity."""
 
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from quantd.risk.limits.bounds import SHARE, Bounds, Span, each_field, higher
-from quantd.risk.limits.case import SLACK, Case
-from quantd.risk.limits.context import Floats
-from quantd.risk.limits.kinds import refused
-from quantd.risk.limits.record import Capped, Counts, Limit, Refusal
+from quantd.risk.limits.case import SLACK, Account
+from quantd.risk.limits.context import Bools, Context, Floats
+from quantd.risk.limits.kinds import Refused, Room, refused
+from quantd.risk.limits.record import Barred, Capped, Counts, Limit, Refusal
 from quantd.risk.limits.settings import Limits
 
+if TYPE_CHECKING:
+    from quantd.risk.limits.ruleset import Rules
 
-def order_notional(case: Case, lots: Floats) -> Floats | None:
+
+def order_notional(ctx: Context, rules: "Rules") -> Room | None:
     """The notional of an order at its worst price; for a buy that is above the mark."""
-    most = case.rules.limits.max_order_notional
-    if most is None or float(np.maximum.reduce(case.sides(lots))) * (1.0 + case.rules.limits.collar) <= most:
+    most = rules.limits.max_order_notional
+    if most is None:
         return None
-    price = np.where(case.buys, case.ctx.px * (1.0 + case.rules.limits.collar), case.ctx.px)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return most * (1.0 + SLACK) / price
+    # an order without a price is refused before
+    sold = most * (1.0 + SLACK) / (ctx.px if ctx.all_priced else np.where(ctx.priced, ctx.px, 1.0))
+    return Room(sold / (1.0 + rules.limits.collar), sold)
 
 
-def duplicate(case: Case, lots: Floats) -> Floats | None:
+def duplicate(rules: "Rules", account: Account, asked: Floats) -> Bools | None:
     """Refuses lots of a symbol that were requested within `duplicate_window`: a repeated message."""
-    repeated = case.account.repeated
+    repeated = account.repeated
     if repeated is None:
         return None
     # the negation also refuses NaN
-    return refused(~(np.where(case.buys, lots, -lots) != repeated) | np.isnan(repeated))
+    return ~(np.trunc(asked) != repeated) | np.isnan(repeated)
 
 
-def volume_missing(case: Case, lots: Floats) -> Floats | None:
-    limits = case.rules.limits
-    if limits.max_share_of_volume is None and limits.liquidity is None:
+def volume_missing(ctx: Context, rules: "Rules") -> Refused | None:
+    limits = rules.limits
+    if (limits.max_share_of_volume is None and limits.liquidity is None) or ctx.volumes_known:
         return None
-    if case.ctx.volumes_known:
-        return None
-    return refused(~((case.ctx.volume_lots >= 0.0) & (case.ctx.volume_lots < inf)))
+    return refused(~((ctx.volume_lots >= 0.0) & (ctx.volume_lots < inf)))
 
 
-def share_of_volume(case: Case, lots: Floats) -> Floats | None:
+def share_of_volume(ctx: Context, rules: "Rules") -> Room | None:
     """Order plus open orders, as a share of the average volume."""
-    share = case.rules.limits.max_share_of_volume
+    share = rules.limits.max_share_of_volume
     if share is None:
         return None
-    most = share * case.ctx.volume_lots
-    account = case.account
-    if account.up is not None:
-        most = most - account.up
-    if account.down is not None:
-        most = most - account.down
-    return most
+    most = share * ctx.volume_lots
+    return Room(most, most, open="both")
 
 
-def liquidity(case: Case, lots: Floats) -> Floats | None:
+def liquidity(ctx: Context, rules: "Rules") -> Room | None:
     """A position with its open orders must be sold within the days at the participation."""
-    spec = case.rules.limits.liquidity
+    spec = rules.limits.liquidity
     if spec is None:
         return None
-    account = case.account
-    held = np.where(case.buys, account.lots, -account.lots)
-    if account.up is not None:
-        held = held + np.where(case.buys, account.up, 0.0)
-    if account.down is not None:
-        held = held + np.where(case.buys, 0.0, account.down)
-    return spec.days * spec.participation * case.ctx.volume_lots - held
+    most = spec.days * spec.participation * ctx.volume_lots
+    return Room(most, most, held=True, open="side")
 
 
 def _sessions(limits: Limits, about: str) -> str:
@@ -163,7 +154,7 @@ LIMITS: Final = (
         "repeated order",
         "hours",
         (Refusal(32, "DUPLICATE", "the same order was requested within duplicate_window"),),
-        (Capped(10, duplicate),),
+        (Barred(10, duplicate),),
         always=True,
         tighter=higher,
         bounds=Span("1ms", "1d"),

@@ -1,51 +1,27 @@
 """Limits on the weight of positions, sectors, groups and asset classes, on concentration and on correlated pairs."""
 
 from collections.abc import Sequence
-from functools import reduce
 from math import sqrt
-from typing import Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from quantd.risk.limits.bounds import SHARE, each_field
-from quantd.risk.limits.case import Case, Extent
-from quantd.risk.limits.context import Floats
-from quantd.risk.limits.kinds import Form, Labels, refused
+from quantd.risk.limits.context import Context
+from quantd.risk.limits.kinds import Form, Labels, Refused, Weighed, refused
 from quantd.risk.limits.record import Capped, Families, Forms, Limit, Pairs, Refusal, of_one
 from quantd.risk.limits.settings import Correlation, GroupCap, Limits
 from quantd.trading.instruments import Universe
 
-
-def _bound(case: Case, extent: Extent, weight: float) -> float:
-    return weight if extent.settled else weight * (1.0 + case.rules.limits.in_flight)
-
-
-def weights_keep(case: Case, extent: Extent, lots: Floats, weight: float) -> bool:
-    """Whether every position keeps its weight when all of `lots` and the open orders fill."""
-    _, heaviest, slip = extent.reach(case, lots)
-    return heaviest <= _bound(case, extent, weight) * (extent.equity - slip) + case.tolerance
+if TYPE_CHECKING:
+    from quantd.risk.limits.ruleset import Rules
 
 
-def largest_lots(case: Case, extent: Extent, weight: float, equity: Floats | float) -> Floats:
-    """float64[N] unsigned lots up to which each position weighs at most `weight` of `equity`, less its own slippage."""
-    bound = _bound(case, extent, weight)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (bound * equity + case.tolerance - case.side(extent.y)) / (case.ctx.px + bound * extent.slip)
-
-
-def position_weight(case: Case, lots: Floats) -> Floats | None:
+def position_weight(ctx: Context, rules: "Rules") -> Weighed | None:
     """|position| <= weight x equity, with equity reduced by the order's own worst price."""
-    weight = case.rules.weight
-    if weight is None:
-        return None
-    case.weights_keep = all(weights_keep(case, extent, lots, weight) for extent in case.extents)
-    if case.weights_keep:
-        return None
-    return reduce(np.minimum, [largest_lots(case, extent, weight, extent.equity) for extent in case.extents])
+    return None if rules.weight is None else Weighed()
 
 
-def sector_missing(case: Case, lots: Floats) -> Floats | None:
-    return None if case.rules.no_sector is None else refused(case.rules.no_sector)
+def sector_missing(ctx: Context, rules: "Rules") -> Refused | None:
+    return None if rules.no_sector is None else refused(rules.no_sector)
 
 
 def sectors(weight: float, limits: Limits, universe: Universe) -> list[Labels]:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from quantd.risk.limits.bounds import Bounds, Span, Tighter, lower
 from quantd.risk.limits.case import Account
-from quantd.risk.limits.kinds import Cap, Form, Labels, Linear, Losses
+from quantd.risk.limits.kinds import Bar, Cap, Form, Labels, Linear, Losses
 from quantd.risk.limits.settings import FIELDS, Limits
 from quantd.trading.instruments import Universe
 
@@ -36,11 +36,19 @@ class Refusal(NamedTuple):
 
 
 class Capped(NamedTuple):
-    """Largest lots of each symbol. Caps apply in the order of `place`; the first that cuts gives the reason: `code`,
-    else the limit's first."""
+    """A bound on each order by itself, from the market. Caps and bars apply in the order of `place`, and the last that
+    cuts gives the reason: `code`, else the limit's first."""
 
     place: int
     largest: Cap
+    code: int | None = None
+
+
+class Barred(NamedTuple):
+    """Symbols that may only be reduced, from the state of the account; otherwise as `Capped`."""
+
+    place: int
+    refused: Bar
     code: int | None = None
 
 
@@ -82,12 +90,12 @@ class Counts(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """A bound on two correlated instruments; `quantd.risk.pairs` reads it."""
+    """A bound on two correlated instruments."""
 
     place: int
 
 
-Kind = Capped | Rows | Families | Tails | Forms | Counts | Pairs
+Kind = Capped | Barred | Rows | Families | Tails | Forms | Counts | Pairs
 
 
 class Held(NamedTuple):
@@ -149,6 +157,7 @@ class Limit:
 
 
 NAMED: Final = {
-    Capped: "cap", Rows: "row", Families: "family", Tails: "tail", Forms: "form", Counts: "count", Pairs: "pairs",
+    Capped: "cap", Barred: "cap", Rows: "row", Families: "family", Tails: "tail", Forms: "form",
+    Counts: "count", Pairs: "pairs",
 }  # fmt: skip
 """The names of the kinds in docs/risk/limits.md."""

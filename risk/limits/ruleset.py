@@ -11,45 +11,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, K, Limits, Reason, bound_of, kinds_of, value_of
-from quantd.risk.limits.eligibility import blocked, no_borrow, price_age, price_missing, restricted, short, worst_price
-from quantd.risk.limits.kinds import Cap, Count, family_of, quad_of, row_of
-from quantd.risk.limits.orders import duplicate, liquidity, order_notional, share_of_volume, volume_missing
-from quantd.risk.limits.position import position_weight, sector_missing
-from quantd.risk.limits.record import Capped, Counts, Families, Forms, Limit, Rows, Tails
-from quantd.risk.limits.tail_risk import shock_missing
+from quantd.risk.limits.kinds import Bar, Cap, Count, family_of, quad_of, row_of
+from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Rows, Tails
 from quantd.risk.measures.stress import shock_returns
 from quantd.trading.instruments import NANO, Universe
 
 CAPS: Final = kinds_of(Capped)
+BARS: Final = kinds_of(Barred)
 ROWS: Final = kinds_of(Rows)
 FAMILIES: Final = kinds_of(Families)
 TAILS: Final = kinds_of(Tails)
 FORMS: Final = kinds_of(Forms)
 COUNTS: Final = kinds_of(Counts)
 MEASURED: Final = [(limit.key, limit.measure) for limit in LIMITS.values() if limit.measure is not None]
-
-KNOWN_CAPS: Final[frozenset[Cap]] = frozenset({
-    duplicate, price_missing, price_age, worst_price, restricted, blocked, sector_missing, shock_missing, short,
-    no_borrow,
-    order_notional, volume_missing, share_of_volume, liquidity, position_weight,
-})  # fmt: skip
-"""The caps that the fast path knows; it does not answer when another one is declared."""
-
-_LONG_KINDS: Final = {
-    "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 0, "max_leverage": 0,
-    "max_turnover": 1, "cash": 2,
-}  # fmt: skip
-"""Rows with equal coefficients for all symbols of a long-only book: exposure, turnover, cash."""
-
-_SIDED_KINDS: Final = {
-    "max_gross_exposure": 0, "max_account_notional": 0, "ramp": 0, "max_net_exposure": 1, "max_leverage": 3,
-    "max_turnover": 5,
-    "cash": 6, "equity": 7,
-}  # fmt: skip
-"""Rows of a book with shorts: gross, net long, net short, long, short, turnover, cash."""
-
-_BY_SIDE: Final = frozenset({"max_net_exposure", "max_leverage"})
-"""Limits with two rows: long side, then short side."""
 
 
 class Rules:
@@ -68,20 +42,19 @@ class Rules:
         unknown_keys = [key for key, _ in limits.extra or () if key not in EXTRA]
         if unknown_keys:
             raise ValueError(f"no limit has the keys {', '.join(unknown_keys)}: what they bound is not known")
-        self.caps: Final = self._caps()
+        self.caps: Final[list[tuple[int, int, Cap]]] = [
+            (kind.place, self._code(limit, kind.code), kind.largest) for limit, kind in self._bounded(CAPS)
+        ]
+        """(place, code, cap) of the caps; those of fields of `Limits` check for themselves whether they are on."""
+        self.bars: Final[list[tuple[int, int, Bar]]] = [
+            (kind.place, self._code(limit, kind.code), kind.refused) for limit, kind in self._bounded(BARS)
+        ]
+        """(place, code, refusal) of what depends on the account."""
         self.rows: Final = [
             row_of(limits, self.size, limit.key, limit.refusals[0].code, linear)
             for limit, kind, value in self._on(ROWS)
             for linear in kind.make(value, limits, universe)
         ]
-        self.equity_row: Final = [r.reason for r in self.rows].index(Reason.EQUITY)
-        self.held: Final = np.array([r.held for r in self.rows])
-        self.load: Final = np.array([r.load for r in self.rows])
-        self.full: Final = np.hstack((self.held, self.load))
-        self.bound: Final = np.array([r.bound for r in self.rows])
-        self.settled_load: Final = np.array([r.settled_load for r in self.rows])
-        self.settled_bound: Final = np.array([r.settled_bound for r in self.rows])
-        self.settled_full: Final = np.hstack((self.held, self.settled_load))
         self.families: Final = [
             family_of(limits, limit.key, limit.refusals[0].code, labels)
             for limit, kind, value in self._on(FAMILIES)
@@ -122,25 +95,8 @@ class Rules:
         self.ticks: Final = np.array([i.tick_nano for i in universe.instruments], dtype=np.float64)
         self.widest_tick: Final = float(self.ticks.max())
         self.fee: Final = limits.fee_bp * 1e-4
-        missing = (self.restricted, self.no_borrow, self.no_sector, self.no_shock)
-        # the fast path knows the rows of `_SIDED_KINDS` only; the row `buying_power` is none of them
-        self.plain: Final = (
-            not self.two_states
-            and all(largest in KNOWN_CAPS for _, largest in self.caps)
-            and all(each is None for each in missing)
-            and all(r.key in _SIDED_KINDS for r in self.rows)
-        )
-        self.weighs_volume: Final = limits.max_share_of_volume is not None or limits.liquidity is not None
-        self.long_rows: Final = [
-            (_LONG_KINDS[r.key], r.reason, r.bound, float(r.load[-1])) for r in self.rows if self.plain and r.load[-1]
-        ]
-        self.sided_rows: Final = [
-            (_SIDED_KINDS[r.key] + int(r.key in _BY_SIDE and r.load[0] > 0.0), r.bound)
-            for r in self.rows
-            if self.plain and r.reason != Reason.EQUITY
-        ]
-        self.paid_slip: Final = (1.0 + limits.collar) * (1.0 + self.fee) - 1.0
-        self.covered_slip: Final = (1.0 + limits.reduce_collar) * (1.0 + self.fee) - 1.0
+        self.tables: Any = None
+        """The same as flat arrays, once the gate has made them."""
         self._collars: dict[int, list[tuple[int, int, int]]] = {}
 
     def _on(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K, Any]]:
@@ -153,16 +109,15 @@ class Rules:
                 found.append((limit, own, value))
         return found
 
-    def _caps(self) -> list[tuple[int, Cap]]:
-        """(code, cap) in their order. Caps of fields of `Limits` check for themselves whether they are on; the others
-        are present only where they are on."""
-        found = []
-        for limit, kind in CAPS:
-            if limit.key in EXTRA and value_of(self.limits, limit.key) is None:
-                continue
-            code = limit.refusals[0].code if kind.code is None else kind.code
-            found.append((self.weight_code if code == Reason.POSITION_WEIGHT else code, kind.largest))
-        return found
+    def _bounded(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K]]:
+        return [(limit, kind) for limit, kind in table if limit.key not in EXTRA or self._value(limit) is not None]
+
+    def _value(self, limit: Limit) -> Any:
+        return value_of(self.limits, limit.key)
+
+    def _code(self, limit: Limit, code: int | None) -> int:
+        own = limit.refusals[0].code if code is None else code
+        return self.weight_code if own == Reason.POSITION_WEIGHT else own
 
     def collar_ratios(self, width_nano: int) -> list[tuple[int, int, int]]:
         """(up, down, one) of each column: mark x up // one and mark x down / one are the ticks at the mark plus and

@@ -1,90 +1,43 @@
 """Limits on volatility, value at risk, expected shortfall and stress losses."""
 
 from collections.abc import Callable
-from functools import lru_cache
-from math import inf, sqrt
-from typing import Final
+from math import sqrt
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
 
 from quantd.risk.limits.bounds import ANNUAL, LOOKBACK, unmergeable
-from quantd.risk.limits.case import SLACK, Case
-from quantd.risk.limits.context import Floats, Scenarios, Spread
-from quantd.risk.limits.kinds import Form, Largest, Losses, Measure, refused
-from quantd.risk.limits.record import Capped, Forms, Label, Limit, Refusal, Tails, of_one
+from quantd.risk.limits.case import Account
+from quantd.risk.limits.context import Bools, Floats, Scenarios, Spread
+from quantd.risk.limits.kinds import Form, Losses
+from quantd.risk.limits.record import Barred, Forms, Label, Limit, Refusal, Tails, of_one
 from quantd.risk.limits.settings import Limits, Stress, StressTable, Tail, value_of
 from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR
 from quantd.risk.measures.stress import shock_returns
 from quantd.risk.measures.tails import normal_quantile, normal_shortfall
 from quantd.trading.instruments import Universe
 
+if TYPE_CHECKING:
+    from quantd.risk.limits.ruleset import Rules
 
-def shock_missing(case: Case, lots: Floats) -> Floats | None:
+
+def shock_missing(rules: "Rules", account: Account, asked: Floats) -> Bools | None:
     """Refuses all orders of a book that holds an instrument without a known move."""
-    unknown = case.rules.no_shock
+    unknown = rules.no_shock
     if unknown is None:
         return None
-    return refused(unknown | bool((case.account.carried() & unknown).any()))
+    return unknown | bool((account.carried() & unknown).any())
 
 
-def var_of(tail: Floats) -> Floats:
-    """VaR of float64[..., m], the m worst losses in ascending order."""
-    return tail[..., 0]
-
-
-def cvar_of(tail: Floats) -> Floats:
-    """Expected shortfall of float64[..., m], the m worst losses."""
-    return tail.dot(_equal_parts(tail.shape[-1]))
-
-
-@lru_cache(maxsize=256)
-def _equal_parts(m: int) -> Floats:
-    return np.full(m, 1.0 / m)
-
-
-def var_largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
-    """Largest f with VaR(base + f adding) <= target - f fall, in closed form.
-
-    Scenario s complies up to t_s = (target - base_s) / (adding_s + fall). VaR is the m-th worst loss, so it complies up
-    to the m-th smallest t_s.
-    """
-    room, growth = target - base, adding + fall
-    t = np.where(room >= 0.0, inf, -inf)
-    np.divide(room, growth, out=t, where=growth > 0.0)
-    nth = m - 1
-    return float(np.partition(t, nth)[nth])
-
-
-def cvar_largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
-    """Largest f <= 1 with CVaR(base + f adding) <= target - f fall.
-
-    CVaR is the largest mean over m scenarios, each linear in f. Newton's method starts at f = 1 with the worst set,
-    goes down to where that set complies, and repeats until no other set is worse. Each step is exact and the sets are
-    finite (W. Dinkelbach, On nonlinear fractional programming, 1967).
-    """
-    f = 1.0
-    while f > 0.0:
-        losses = base + f * adding
-        worst = np.argpartition(losses, len(losses) - m)[len(losses) - m :]
-        room = target - float(base[worst].mean())
-        growth = float(adding[worst].mean()) + fall
-        step = room / growth if growth > 0.0 else (inf if room >= 0.0 else -inf)
-        if step >= f * (1.0 - SLACK):
-            return f
-        f = step
-    return 0.0
-
-
-def sampled(measure: Measure, largest: Largest) -> Callable[[Tail, Limits, Universe], list[Losses]]:
+def sampled(mean: bool) -> Callable[[Tail, Limits, Universe], list[Losses]]:
     """A tail of the returns, unchanged or rescaled to the present volatility."""
 
     def losses(spec: Tail, limits: Limits, universe: Universe) -> list[Losses]:
         if spec.method not in ("historical", "filtered"):
             return []
         filtered = spec.method == "filtered"
-        scale = sqrt(spec.horizon)
-        return [Losses(spec.limit, measure, largest, spec.confidence, spec.lookback, scale, filtered)]
+        return [Losses(spec.limit, mean, spec.confidence, spec.lookback, sqrt(spec.horizon), filtered)]
 
     return losses
 
@@ -92,8 +45,7 @@ def sampled(measure: Measure, largest: Largest) -> Callable[[Tail, Limits, Unive
 def stressed(spec: Stress, limits: Limits, universe: Universe) -> list[Losses]:
     """The worst of fixed scenarios; `shock_missing` refuses unknown moves."""
     moves = shock_returns(spec.shocks, universe)
-    fixed = Scenarios(np.where(np.isnan(moves), 0.0, moves))
-    return [Losses(spec.limit, var_of, var_largest, fixed=fixed)]
+    return [Losses(spec.limit, fixed=Scenarios(np.where(np.isnan(moves), 0.0, moves)))]
 
 
 SPREADS: Final[dict[str, Callable[[Scenarios], Spread]]] = {
@@ -159,7 +111,7 @@ LIMITS: Final = (
         210,
         _tail("VaR", "var"),
         refusals=(Refusal(10, "VAR", "value at risk would exceed its limit", sales_free=True),),
-        kinds=(Tails(10, sampled(var_of, var_largest)), Forms(20, normal(normal_quantile))),
+        kinds=(Tails(10, sampled(mean=False)), Forms(20, normal(normal_quantile))),
         example="var = { limit = 0.03 }",
         tighter=tighter_tail,
         profiles={"conservative": Tail(limit=0.025), "balanced": Tail(limit=0.05), "aggressive": Tail(limit=0.08)},
@@ -173,7 +125,7 @@ LIMITS: Final = (
         220,
         _tail("CVaR (expected shortfall)", "cvar"),
         refusals=(Refusal(11, "CVAR", "expected shortfall would exceed its limit", sales_free=True),),
-        kinds=(Tails(20, sampled(cvar_of, cvar_largest)), Forms(30, normal(normal_shortfall))),
+        kinds=(Tails(20, sampled(mean=True)), Forms(30, normal(normal_shortfall))),
         example="cvar = { limit = 0.04 }",
         tighter=tighter_tail,
         profiles={"conservative": Tail(limit=0.035), "balanced": Tail(limit=0.05), "aggressive": Tail(limit=0.10)},
@@ -187,7 +139,7 @@ LIMITS: Final = (
             Refusal(34, "STRESS", "the loss in a stress scenario would exceed stress.limit"),
             Refusal(_SHOCK_MISSING, "SHOCK_MISSING", "a stress scenario has no move for this instrument"),
         ),
-        kinds=(Tails(30, stressed), Capped(80, shock_missing, _SHOCK_MISSING)),
+        kinds=(Tails(30, stressed), Barred(80, shock_missing, _SHOCK_MISSING)),
         example="stress = { limit = 0.3 }",
         tighter=tighter_stress,
         table=StressTable,

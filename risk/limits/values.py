@@ -5,15 +5,15 @@ from math import inf, sqrt
 
 import numpy as np
 
-from quantd.risk.limits.case import Account, Case
+from quantd.risk.limits.case import SLACK, Account
 from quantd.risk.limits.catalogue import Correlation, Limits
 from quantd.risk.limits.context import Context, Floats, Scenarios
+from quantd.risk.limits.correlation import joint_bound, joint_weight
 from quantd.risk.limits.kinds import Row
 from quantd.risk.limits.record import Held
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.measures.diversification import diversification
 from quantd.risk.measures.portfolio import FEW, herfindahl, most
-from quantd.risk.pairs import joint_bound, joint_weight
 
 Values = dict[str, tuple[float, float]]
 """Key of a limit -> (value, bound). The bound of `cash` is a floor, in account currency."""
@@ -229,13 +229,12 @@ def _deviations(series: Floats) -> list[float]:
 def _correlation(ctx: Context, portfolio: Portfolio, found: dict[int, Scenarios], spec: Correlation) -> float:
     """The joint weight of the heaviest correlated pair."""
     n = portfolio.rules.size
-    case = Case(ctx, portfolio.account, portfolio.rules, np.zeros(n, dtype=np.bool_), [])
-    case.scenarios = found
     value = portfolio.held * ctx.px
     sides = np.empty(2 * n)
     np.maximum(value, 0.0, out=sides[n:])
     np.subtract(sides[n:], value, out=sides[:n])
-    return joint_weight(case, sides, portfolio.equity, spec)
+    near = SLACK * abs(portfolio.account.equity)
+    return joint_weight(found[spec.lookback], sides, portfolio.equity, near, spec)
 
 
 def held_values(ctx: Context, account: Account, limits: Limits) -> Values:

@@ -10,12 +10,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from quantd.risk.limits.case import Account, Case
+from quantd.risk.limits.case import SLACK, Account
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, Correlation, Limits, Reason, override, value_of
 from quantd.risk.limits.context import Context, Floats
+from quantd.risk.limits.correlation import joint_bound, joint_weight
 from quantd.risk.limits.values import Portfolio, scenarios_of, standings
 from quantd.risk.measures.stress import shock_returns, stress_losses
-from quantd.risk.pairs import joint_bound, joint_weight
 from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.pretrade.gate import gate
 from quantd.risk.switch import RUN
@@ -182,14 +182,15 @@ def _pairs(ctx: Context, book: Portfolio, spec: Correlation, column: int) -> dic
     n = ctx.size
     value = book.held * ctx.px
     names = ctx.universe.symbols
-    case = Case(ctx, book.account, book.rules, np.zeros(n, dtype=np.bool_), [])
-    case.scenarios = scenarios
+    near = SLACK * abs(book.account.equity)
     pairs: list[tuple[float, str, str]] = []
     # a symbol is not linked to itself
     for other in np.flatnonzero(value).tolist():
         two = np.zeros(n)
         two[[column, other]] = value[[column, other]]
-        joint = joint_weight(case, np.maximum(np.concatenate((-two, two)), 0.0), book.equity, spec)
+        joint = joint_weight(
+            scenarios[spec.lookback], np.maximum(np.concatenate((-two, two)), 0.0), book.equity, near, spec
+        )
         if joint > 0.0:
             together = float(scenarios[spec.lookback].correlation([column, other])[0, 1])
             pairs.append((-joint, names[other], f"{names[column]}~{names[other]} {together:.2f}"))

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.trading.jit import Entry, add_scaled, fill, inner
+from quantd.trading.kernel import SINGLE, equity
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-NANO_PER_MICRO: Final = 1_000
 
 HIGH: Final = 0
 DAY_OPEN: Final = 1
@@ -21,23 +20,6 @@ WEEK: Final = 4
 LAST: Final = 5
 MARKS: Final = 6
 """Numbers of one switch in `marks`: high-water mark, opening of day and week, their numbers, last equity."""
-
-
-@inner
-def equity_of(lots: Ints, at: int, close: Ints, row: int, size: int, cash: int) -> int:
-    """Exact equity in micro of whole shares, rounded half-even."""
-    whole, rest = cash, 0
-    for k in range(size):
-        held = lots[at + k]
-        if held != 0:
-            price = close[row + k]
-            whole += held * (price // NANO_PER_MICRO)
-            rest += held * (price % NANO_PER_MICRO)
-    whole += rest // NANO_PER_MICRO
-    rest = rest % NANO_PER_MICRO
-    if 2 * rest > NANO_PER_MICRO or (2 * rest == NANO_PER_MICRO and whole % 2 != 0):
-        whole += 1
-    return whole
 
 
 @inner
@@ -133,7 +115,18 @@ def family_sum(weights: Floats, labels: Ints, at: int, size: int, sums: Floats) 
 
 @inner
 def heavy_pair(
-    weights: Floats, size: int, least: float, most: float, threshold: float, returns: Floats, end: int, rows: int
+    weights: Floats,
+    size: int,
+    least: float,
+    most: float,
+    threshold: float,
+    returns: Floats,
+    end: int,
+    old: int,
+    fresh: Floats,
+    new: int,
+    rows: int,
+    scratch: Floats,
 ) -> bool:
     """Whether two instruments above `least` that weigh `most` together may be linked: their correlation on the sides
     held exceeds `threshold`, or is within rounding of it."""
@@ -145,13 +138,18 @@ def heavy_pair(
             two = weights[other] if weights[other] > 0.0 else -weights[other]
             if two <= least or one + two < most:
                 continue
+            for each in range(2):
+                column = k if each == 0 else other
+                fill(scratch[each][:rows], 0.0)
+                add_scaled(scratch[each][:old], returns[column][end - old : end], 1.0)
+                add_scaled(scratch[each][old:rows], fresh[column][new - (rows - old) : new], 1.0)
             a = b = 0.0
-            for row in range(end - rows, end):
-                a += returns[k, row]
-                b += returns[other, row]
+            for row in range(rows):
+                a += scratch[0, row]
+                b += scratch[1, row]
             a, b, ab, aa, bb = a / rows, b / rows, 0.0, 0.0, 0.0
-            for row in range(end - rows, end):
-                x, y = returns[k, row] - a, returns[other, row] - b
+            for row in range(rows):
+                x, y = scratch[0, row] - a, scratch[1, row] - b
                 ab += x * y
                 aa += x * x
                 bb += y * y
@@ -173,13 +171,16 @@ def levels_hold(
     known: int,
     end: int,
     returns: Floats,
+    fresh: Floats,
+    new: int,
     shocks: Floats,
     losses: Floats,
     scratch: Floats,
 ) -> bool:
     """Whether every measure of a book of float64[N] signed weights lies inside the band of its level.
 
-    `known` returns end at column `end` of `returns` float64[N, W]; fewer than the least history measure no scenarios.
+    `known` returns end with `new` columns of `fresh` float64[N, R], after column `end` of `returns` float64[N, W];
+    fewer than the least history measure no scenarios.
     """
     long = short = heaviest = second = squares = 0.0
     for k in range(size):
@@ -223,8 +224,13 @@ def levels_hold(
             if second > measures[at + 4] and not heaviest + second < measures[at + 3]:
                 rows = int(measures[at + 6])
                 rows = known if known < rows else rows
-                if heavy_pair(weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, rows):
+                old = rows - new if rows > new else 0
+                if heavy_pair(
+                    weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, old, fresh, new,
+                    rows, losses,
+                ):  # fmt: skip
                     return False
+                deepest = 0
             continue
         elif kind == STRESS:
             # at least the first scenario
@@ -239,10 +245,12 @@ def levels_hold(
             rows = int(measures[at + 4])
             rows = known if known < rows else rows
             if rows > deepest:
+                old = rows - new if rows > new else 0
                 fill(losses[0][:rows], 0.0)
                 for k in range(size):
                     if weights[k] != 0.0:
-                        add_scaled(losses[0][:rows], returns[k][end - rows : end], -weights[k])
+                        add_scaled(losses[0][:old], returns[k][end - old : end], -weights[k])
+                        add_scaled(losses[0][old:rows], fresh[k][new - (rows - old) : new], -weights[k])
                 deepest = rows
             if kind == VOLATILITY:
                 value = measures[at + 5] * deviation(losses[0], deepest - rows, rows)
@@ -263,12 +271,14 @@ def levels_hold(
 
 @inner
 def quiet_rows(
-    sizes: Ints,
-    close: Ints,
-    prices: Floats,
+    numbers: Ints,
+    accounts: Ints,
+    units: Ints,
+    close_nano: Ints,
+    close: Floats,
+    before: Floats,
+    lot_size: Floats,
     days: Ints,
-    lots: Ints,
-    cash: Ints,
     marks: Ints,
     bounds: Floats,
     share: float,
@@ -277,6 +287,7 @@ def quiet_rows(
     labels: Ints,
     counts: Ints,
     returns: Floats,
+    fresh: Floats,
     shocks: Floats,
     losses: Floats,
     scratch: Floats,
@@ -284,32 +295,39 @@ def quiet_rows(
 ) -> int:
     """The number of rows, from the first on, that are quiet.
 
-    `sizes` are rows, symbols, agents, 1 where the last agent is the house, and returns known before the first row.
-    `close` int64[T x N] nano and `prices` float64[T x N] the value of a lot, `days` int64[T], `lots` int64[(A + 1) x N]
-    and `cash` int64[A + 1] of the house and the agents. `marks` int64[2 (A + 1) x MARKS], the second half scratch,
-    `bounds` float64[(A + 1) x 3] of the losses. `basis` float64[3 (A + 1)]: growth, last equity and deposits since.
-    `measures` float64[K x MEASURE] of the books, by depth of their scenarios, with `labels` of families and the tail
-    `counts` by number of scenarios. `returns` float64[N, W] end at the row before the first, and go on. A row of `out`
-    is the equity of the house and of each agent, then the house's high-water mark and openings.
+    `numbers` are rows, symbols, agents, 1 where the last agent is the house, returns known before the first row, and
+    the column of `returns` float64[N, W] after the last of them. `accounts` and `units` are those of the ledger,
+    `close_nano` int64[T x N] and `close` float64[T x N] the closes after float64[N] `before`, `days` int64[T]. `marks`
+    int64[2 (A + 1) x MARKS] are the switches of the house and the agents, the second half scratch, `bounds`
+    float64[(A + 1) x 3] of the losses, `basis` float64[3 (A + 1)]: growth, last equity and deposits since. `measures`
+    are of the books, by depth of their scenarios, with `labels` of families and the tail `counts` by number of
+    scenarios; `fresh` float64[N, T] and `losses` float64[2, W] are scratch. A row of `out` is the equity of the house,
+    of each agent and of the unallocated book, then the house's high-water mark and openings.
     """
-    rows, size, books, lone, known = sizes[0], sizes[1], sizes[2] + 1, sizes[3], sizes[4]
-    width, before = books + 3, returns.shape[1] - rows
+    rows, size, books, lone, known, end = numbers[0], numbers[1], numbers[2] + 1, numbers[3], numbers[4], numbers[5]
+    width, cells = books + 4, 2 * size + SINGLE
     for row in range(rows):
         at = row * width
-        for book in range(books):
-            equity = equity_of(lots, book * size, close, row * size, size, cash[book])
-            out[at + book] = equity
-            if not equity > 0:
+        for k in range(size):
+            earlier = before[k] if row == 0 else close[row * size + k - size]
+            if not (earlier > 0.0 and close[row * size + k] > 0.0):
                 return row
-            if not observe(marks, book * MARKS, books * MARKS, equity, days[row], bounds, book * 3, share):
+            fresh[k, row] = close[row * size + k] / earlier - 1.0
+        if not equity(accounts, units, close_nano[row * size : row * size + size], out[at : at + books + 1]):
+            return row
+        for book in range(books):
+            value = out[at + book]
+            if not value > 0:
+                return row
+            if not observe(marks, book * MARKS, books * MARKS, value, days[row], bounds, book * 3, share):
                 return row
             if book == 0 or lone == 0:
                 for k in range(size):
-                    # as the exact measures: value over equity in currency
-                    scratch[k] = lots[book * size + k] * prices[row * size + k] / (equity / 1e6)
+                    worth = accounts[book * cells + k] * (close[row * size + k] * lot_size[k])
+                    scratch[k] = worth / (value / 1e6)
                 if not levels_hold(
-                    book, scratch[:size], size, measures, labels, counts, known + row + 1, before + row + 1,
-                    returns, shocks, losses, scratch[size:],
+                    book, scratch[:size], size, measures, labels, counts, known + row + 1, end, returns, fresh, row + 1,
+                    shocks, losses, scratch[size:],
                 ):  # fmt: skip
                     return row
         for k in range(books * MARKS):
@@ -319,7 +337,8 @@ def quiet_rows(
             if last > 0.0:
                 basis[3 * book] = basis[3 * book] * ((now - basis[3 * book + 2]) / last)
             basis[3 * book + 1], basis[3 * book + 2] = now, 0.0
-        out[at + books], out[at + books + 1], out[at + books + 2] = marks[HIGH], marks[DAY_OPEN], marks[WEEK_OPEN]
+        at += books + 1
+        out[at], out[at + 1], out[at + 2] = marks[HIGH], marks[DAY_OPEN], marks[WEEK_OPEN]
     return rows
 
 

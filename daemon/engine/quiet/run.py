@@ -1,8 +1,9 @@
 """Runs of quiet samples: found by the items of the market, computed by one kernel, applied to the state at once."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import inf, sqrt
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,15 @@ from quantd.daemon.engine.samples import agents_due, serve_tick
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.stops.exits import current_levels
 from quantd.risk.limits.catalogue import DAY_NS, Limits
+from quantd.risk.limits.correlation import joint_bound
 from quantd.risk.limits.ruleset import rules_of
-from quantd.risk.limits.tail_risk import var_of
 from quantd.risk.measures.portfolio import tail_count
 from quantd.risk.monitor.levels import NONE, band
 from quantd.risk.monitor.levels import QUIET as QUIET_SHARE
-from quantd.risk.pairs import joint_bound
 from quantd.risk.switch import RUN, STATE_LIMITS, Switch, losses
 from quantd.trading.effects import Assessed, Effect, Valued
 from quantd.trading.events import Tick
-from quantd.trading.instruments import MICRO, NANO, Universe
+from quantd.trading.instruments import MICRO, Universe
 from quantd.trading.market import Block, Floats, MarketSlice
 
 Ints = NDArray[np.int64]
@@ -71,10 +71,9 @@ def resting(state: State) -> bool:
         or history.macro is not None
         or state.valuations.unclosed
         or rules.live is not None
-        or rules.borrow_bp_annual
+        or (rules.borrow_bp_annual and any(lots < 0 for lots in state.ledger.house.lots))
         or any(state.owed)
         or len(state.orders_at) > 256
-        or any(size != NANO for size in state.universe.lot_nano)
         or not _guarded_by_marks(state)
     ):
         return False
@@ -105,35 +104,32 @@ def run_quiet(state: State, block: Block, first: int, ticks: Sequence[Tick], rec
     """
     tables = _tables(state)
     rows = 0 if tables is None else _rows(state, block, first, ticks, records)
-    if tables is None or not rows:
+    if tables is None or not rows or not _finite(state, tables):
         return []
-    close = block.close[first : first + rows]
-    returns = _returns(state, tables.lookback, close)
-    if returns is None:
-        return []
-    size, agents = state.universe.size, len(state.agents)
-    accounts = (state.ledger.house, *state.ledger.books[:agents])
-    marks, bounds, basis = _inputs(state)
-    out = np.empty((rows, agents + 4), dtype=np.int64)
-    lone = int(watched(state) == [HOUSE])
+    ring, size, agents = state.history.synchronous, state.universe.size, len(state.agents)
+    marks, basis = _inputs(state)
+    out = np.empty((rows, agents + 5), dtype=np.int64)
     done = QUIET.run(
-        np.array([rows, size, agents, lone, max(state.history.synchronous.count - 1, 0)]),
+        np.array([rows, size, agents, tables.lone, ring.count - 1, ring.end]),
+        state.ledger.flat,
+        state.ledger.units,
         block.close_nano[first : first + rows].reshape(-1),
-        (close * state.universe.lot_size).reshape(-1),
+        block.close[first : first + rows].reshape(-1),
+        ring.prices[ring.end - 1],
+        tables.lot_size,
         np.array([tick.key // DAY_NS for tick in ticks[:rows]]),
-        np.array([account.lots for account in accounts]).ravel(),
-        np.array([account.cash_micro for account in accounts]),
         marks,
-        bounds,
+        tables.bounds,
         QUIET_SHARE,
         basis,
         tables.measures,
         tables.labels,
         tables.counts,
-        returns,
+        ring.columns(),
+        np.empty((size, rows)),
         tables.shocks,
-        np.empty((1, max(tables.lookback, 1))),
-        np.empty(2 * size + 2 + len(tables.counts)),
+        tables.losses,
+        tables.scratch,
         out.reshape(-1),
     )
     if not done:
@@ -141,6 +137,7 @@ def run_quiet(state: State, block: Block, first: int, ticks: Sequence[Tick], rec
     found = out[:done]
     effects = _effects(state, block, first, ticks[:done], found, records)
     _apply(state, block, first, ticks[:done], found, marks, basis)
+    tables.finite = ring.count
     last = ticks[done - 1]
     if last.due:
         follow_ups(state, frozenset(agents_due(state, last)))
@@ -148,26 +145,49 @@ def run_quiet(state: State, block: Block, first: int, ticks: Sequence[Tick], rec
     return effects
 
 
-class Tables(NamedTuple):
-    """The measures of the watched books, as `quiet_rows` takes them."""
+@dataclass(slots=True)
+class Tables:
+    """The measures of the watched books and the bounds of losses of all, as `quiet_rows` takes them, and its scratch.
+
+    `lone`: the last agent is the house. The returns of `lookback` samples were finite at `finite` samples."""
 
     measures: Floats
     labels: Ints
     counts: Ints
     shocks: Floats
     lookback: int
+    bounds: Floats
+    lone: int
+    lot_size: Floats
+    losses: Floats
+    scratch: Floats
+    finite: int = -1
 
 
 def _tables(state: State) -> Tables | None:
-    """The measures of the watched books at their levels; None where one of them is unknown here. Cached."""
+    """The tables for the limits and levels of now; None where a measure is unknown here. Cached."""
     books = watched(state)
-    key = tuple((book, id(_limits(state, book)), *levels_of(state, book).items()) for book in books)
-    if state.quiet is None or state.quiet[0] != key:
+    levels = [levels_of(state, book) for book in books]
+    key = state.rules, state.allowed, [dict(each) for each in levels]
+    if state.quiet is None or state.quiet[0] != key or state.quiet[0][0] is not state.rules:
         made = _Maker(state.universe)
-        known = all(made.add(book, _limits(state, book), levels_of(state, book)) for book in books)
-        state.quiet = key, made.tables() if known else None
+        known = all(made.add(book, _limits(state, book), own) for book, own in zip(books, levels, strict=True))
+        state.quiet = key, made.tables(state, int(books == [HOUSE])) if known else None
     found: Tables | None = state.quiet[1]
     return found
+
+
+def _finite(state: State, tables: Tables) -> bool:
+    """Whether the newest returns of every symbol are known."""
+    ring = state.history.synchronous
+    if not ring.count:
+        return False
+    if tables.finite != ring.count:
+        columns, rows = ring.columns(), min(ring.count - 1, tables.lookback)
+        if not np.isfinite(columns[:, ring.end - rows : ring.end].sum()):
+            return False
+        tables.finite = ring.count
+    return True
 
 
 class _Maker:
@@ -208,7 +228,7 @@ class _Maker:
             elif tail.filtered:
                 return False
             else:
-                kind, rows = kernel.VAR if tail.measure is var_of else kernel.CVAR, tail.lookback
+                kind, rows = kernel.CVAR if tail.mean else kernel.VAR, tail.lookback
                 measure(tail.key, kind, tail.bound, rows, len(self._counts), tail.scale, least=limits.min_history)
                 self._counts += [tail_count(n, tail.confidence) for n in range(rows + 1)]
                 self._lookback = max(self._lookback, rows)
@@ -228,9 +248,12 @@ class _Maker:
             self._lookback = max(self._lookback, spec.lookback)
         return True
 
-    def tables(self) -> Tables:
+    def tables(self, state: State, lone: int) -> Tables:
         # the deepest first: the losses of fewer scenarios are the last of them
         tails = (kernel.VAR, kernel.CVAR, kernel.VOLATILITY)
+        books = (HOUSE, *range(len(state.agents)))
+        each_bound = [getattr(_limits(state, book), key) for book in books for key in STATE_LIMITS]
+        bounds = [inf if bound is None else bound for bound in each_bound]
         self._measures.sort(key=lambda each: -each[4] if each[1] in tails else -inf)
         return Tables(
             np.array(self._measures, dtype=np.float64).ravel(),
@@ -238,6 +261,11 @@ class _Maker:
             np.array([*self._counts, 1]),
             np.concatenate([*(each.ravel() for each in self._shocks), np.zeros(1)]),
             self._lookback,
+            np.array(bounds),
+            lone,
+            np.array(self._universe.lot_size),
+            np.empty((2, max(self._lookback, 1))),
+            np.empty(2 * self._universe.size + 2 + len(self._counts)),
         )
 
 
@@ -265,33 +293,15 @@ def _rows(state: State, block: Block, first: int, ticks: Sequence[Tick], records
     return max(most, 0)
 
 
-def _returns(state: State, lookback: int, close: Floats) -> Floats | None:
-    """float64[N, W] returns by symbol up to the sample before float64[T, N] closes, then those to each of them; None
-    where one is unknown."""
-    ring = state.history.synchronous
-    if not ring.count:
-        return None
-    known = min(ring.count - 1, lookback)
-    prices = np.concatenate([ring.prices[ring.end - 1 : ring.end], close])
-    both = prices[1:] / prices[:-1] - 1.0
-    if known:
-        both = np.concatenate([ring.returns(known), both])
-    return np.ascontiguousarray(both.T) if np.isfinite(both.sum()) else None
-
-
-def _inputs(state: State) -> tuple[Ints, Floats, Floats]:
-    """Switches with scratch of the same size, bounds of losses, and the basis of realised returns, of the house and of
-    each agent."""
+def _inputs(state: State) -> tuple[Ints, Floats]:
+    """Switches with scratch of the same size, and the basis of realised returns, of the house and of each agent."""
     marks: list[int] = []
-    bounds: list[float] = []
     basis: list[float] = []
     for book in (HOUSE, *range(len(state.agents))):
         switch = state.switch_at(book)
-        marks += [switch.high_water, switch.day_open, switch.week_open, switch.day_key, switch.week_key, switch.last]
-        limits = _limits(state, book)
-        bounds += [inf if (bound := getattr(limits, key)) is None else bound for key in STATE_LIMITS]
+        marks += (switch.high_water, switch.day_open, switch.week_open, switch.day_key, switch.week_key, switch.last)
         basis += state.watch.realised[book + 1].basis(state.account(book).flows_micro)
-    return np.array([*marks, *marks]), np.array(bounds), np.array(basis)
+    return np.array([*marks, *marks]), np.array(basis)
 
 
 def _limits(state: State, book: int) -> Limits:
@@ -308,8 +318,8 @@ def _effects(
     cash, house = state.ledger.house.cash_micro, state.rules.house
     for k, (tick, row) in enumerate(zip(ticks, found.tolist(), strict=True)):
         own: list[Effect] = []
-        equity, books = row[0], row[1 : agents + 1]
-        high, day_open, week_open = row[agents + 1 :]
+        equity, books = row[0], row[1 : agents + 2]
+        high, day_open, week_open = row[agents + 2 :]
         if records and (state.sample_no + k + 1) % KNOWN_SAMPLES == 0:
             known = losses(Switch(high_water=high, day_open=day_open, week_open=week_open), equity, house)
             if known:
@@ -319,7 +329,7 @@ def _effects(
                 ts=tick.ts,
                 equity_micro=equity,
                 cash_micro=cash,
-                books=[*books, equity - sum(books)],
+                books=books,
                 gross=float(units.dot(block.close[first + k])) * MICRO / equity,
                 drawdown=max(0.0, 1.0 - equity / max(high, 1)),
             )
@@ -345,8 +355,7 @@ def _apply(
     state.sample, state.sample_key = tick.ts, tick.key
     state.sample_no += len(ticks)
     state.borrowed_key, state.earned = tick.key - tick.key % DAY_NS, None
-    state.equity_micro, *books = found[-1, : len(state.agents) + 1].tolist()
-    state.books_micro = [*books, state.equity_micro - sum(books)]
+    state.equity_micro, *state.books_micro = found[-1, : len(state.agents) + 2].tolist()
     watch = state.watch
     # whether positions changed since the last sample only saves measurements
     watch.context, watch.corridor, watch.busy, watch.changed = None, None, False, False

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-import quantd.risk.limits.case
-import quantd.risk.pretrade.gate
 from quantd.risk.limits.catalogue import AccountCap, Limits, override
 from quantd.risk.pretrade.gate import RUN, Account, Verdict
 from tests.proofs.adversary.arena import Gate, real_gate
 from tests.proofs.adversary.duel import match_of
 from tests.proofs.adversary.kinds import KINDS
+from tests.support import gate_faults
 
 
 class Fault(NamedTuple):
@@ -122,36 +121,14 @@ def _whatever_the_switch(ctx: Any, account: Account, asked: Any, limits: Limits,
 # ---- a gate with a fault inside -------------------------------------------------------------------------------
 
 
-def inside(name: str, where: Any, attribute: str, make: Callable[[Any], Any]) -> Fault:
-    """`where.attribute` replaced by what `make` makes of it."""
+def inside(name: str) -> Fault:
+    """A fault of the kernel."""
 
-    def plant(patch: pytest.MonkeyPatch) -> Gate:
-        patch.setattr(where, attribute, make(getattr(where, attribute)))
-        # the long way only: the short one has its own comparison in tests/test_plain.py
-        patch.setattr(quantd.risk.pretrade.gate, "plain", lambda *_: None)
+    def planted(patch: pytest.MonkeyPatch) -> Gate:
+        gate_faults.plant(name, patch)
         return real_gate
 
-    return Fault(name, plant)
-
-
-def _without_slip(extents: Any) -> Any:
-    def made(*given: Any) -> Any:
-        found = extents(*given)
-        for extent in found:
-            extent.slip = np.zeros_like(extent.slip)
-        return found
-
-    return made
-
-
-def _unfilled_hedges(sides: Any) -> Any:
-    def made(case: Any, lots: Any) -> Any:
-        out = sides(case, lots).copy()
-        n = len(out) // 2
-        out[:n] -= out[n:] * 0.3
-        return out
-
-    return made
+    return Fault(name, planted)
 
 
 FAULTS: Final[Sequence[Fault]] = (
@@ -191,14 +168,11 @@ FAULTS: Final[Sequence[Fault]] = (
     Fault("sales pay for purchases at once", lambda patch: _sales_counted),
     Fault("only the state after all fills is judged", lambda patch: _all_filled),
     Fault("the switch is not looked at", lambda patch: _whatever_the_switch),
-    inside("worst prices take nothing from equity", quantd.risk.pretrade.gate, "_extents", _without_slip),
-    inside("hedges that have not filled count", quantd.risk.limits.case.Case, "sides", _unfilled_hedges),
-    inside("a limit that an open order may break is given up", quantd.risk.limits.case.Case, "standing",
-           lambda f: lambda case, extent: (extent.w, extent.before)),
-    inside("reductions are not counted", quantd.risk.pretrade.gate, "_counted", lambda f: lambda c, lots, reductions,
-    r: f(c, lots, 0, r)),
-    inside("weights are not seen again at the lower equity", quantd.risk.pretrade.gate, "_weigh_again",
-    lambda f: lambda c, lots, r: lots),
+    inside("worst prices take nothing from equity"),
+    inside("hedges that have not filled count"),
+    inside("a limit that an open order may break is given up"),
+    inside("reductions are not counted"),
+    inside("weights are not seen again at the lower equity"),
 )  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def test_what_is_made_of_returns_is_made_once() -> None:
     returns = scenario_returns(np.random.default_rng(2), 3)
     scenarios = Scenarios(returns)
     for made in (
-        lambda: scenarios.sums, scenarios.deviation, lambda: scenarios.reach(4), lambda: scenarios.gains,
+        lambda: scenarios.sums, scenarios.deviation, lambda: scenarios.by_symbol, lambda: scenarios.gains,
         lambda: scenarios.sample, lambda: scenarios.sample.linked(0.1),
     ):  # fmt: skip
         assert made() is made()
@@ -96,15 +96,15 @@ def test_no_book_of_the_same_exposures_loses_more_than_the_reach_of_a_tail() -> 
         spread = (np.sqrt((80 - m) / m) + 0.5) * returns.std(axis=0, ddof=1)
         assert reach == pytest.approx(np.abs(returns.mean(axis=0)) + spread, rel=1e-6, abs=1e-10)
         sides = rng.uniform(0.0, 1e5, 6) * (rng.random(6) < 0.5)
-        losses = np.sort(scenarios.losses(sides))
+        losses = np.sort(scenarios.losses_of(sides[3:], sides[:3] + sides[3:]))
         assert losses[-m:].mean() <= float(reach @ (sides[:3] + sides[3:])), k
 
 
 def test_what_never_moves_falls_by_no_more_than_the_reach_to_the_last_bit() -> None:
     for value in np.random.default_rng(4).uniform(-0.02, 0.02, 50):
         scenarios = Scenarios(np.full((80, 1), value))
-        losing = np.array([0.0, 1e5]) if value < 0.0 else np.array([1e5, 0.0])
-        assert (scenarios.losses(losing) <= scenarios.reach(4)[0] * 1e5).all()
+        long = np.array([1e5 if value < 0.0 else 0.0])
+        assert (scenarios.losses_of(long, np.array([1e5])) <= scenarios.reach(4)[0] * 1e5).all()
 
 
 def test_a_covariance_is_at_hand_for_few_symbols_and_for_more_once_it_is_made() -> None:

@@ -99,7 +99,7 @@ from quantd.risk.limits.ruleset import Rules
 from quantd.trading.instruments import Instrument, Universe
 
 rules = Rules(override(Limits(), max_price=10.0), Universe((Instrument("A"),)))
-print(LIMITS["max_price"].label, Reason.PRICE.value, rules.caps[-1][0], rules.plain)
+print(LIMITS["max_price"].label, Reason.PRICE.value, rules.caps[-1][:2])
 """
 
 
@@ -113,4 +113,4 @@ def test_an_installed_package_adds_a_limit_by_an_entry_point(tmp_path: Path) -> 
     variables["PYTHONPATH"] += f":{tmp_path}"
     command = [sys.executable, "-c", PACKAGE_LIMIT]
     done = subprocess.run(command, env=variables, text=True, capture_output=True, timeout=100)
-    assert (done.stdout, done.stderr) == ("price of an instrument that is bought 120 120 False\n", "")
+    assert (done.stdout, done.stderr) == ("price of an instrument that is bought 120 (200, 120)\n", "")

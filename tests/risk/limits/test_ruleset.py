@@ -1,5 +1,6 @@
 """The closed forms against bisection, and every limit of the tables read from its key."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,23 +9,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from quantd.risk.limits import orders, position, tail_risk
 from quantd.risk.limits import ruleset as rules_module
-from quantd.risk.limits.case import SLACK, Account, Case, Extent
-from quantd.risk.limits.catalogue import AccountCap, Correlation, Limits, Liquidity, Ramp, Rate, Reason, Stress, Tail
-from quantd.risk.limits.context import Scenarios
-from quantd.risk.limits.kinds import Form, Labels, Linear, Losses
-from quantd.risk.limits.record import Capped, Counts, Families, Forms, Limit, Refusal, Rows, Tails
-from quantd.risk.limits.ruleset import CAPS, COUNTS, FAMILIES, FORMS, KNOWN_CAPS, ROWS, TAILS, Rules, rules_of
-from quantd.risk.limits.tail_risk import cvar_largest, var_largest, var_of
+from quantd.risk.limits.case import SLACK, Account
+from quantd.risk.limits.catalogue import AccountCap, Correlation, Limits, Liquidity, Reason, Stress, Tail
+from quantd.risk.limits.context import Floats, Scenarios
+from quantd.risk.limits.kinds import Form, Labels, Linear, Losses, Refused, Room, refused
+from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Refusal, Rows, Tails
+from quantd.risk.limits.ruleset import BARS, CAPS, COUNTS, FAMILIES, FORMS, ROWS, TAILS, Rules, rules_of
 from quantd.risk.measures.portfolio import historical_cvar, historical_var, tail_count
 from quantd.risk.measures.stress import Shock
+from quantd.risk.pretrade import kernel
 from quantd.risk.pretrade.gate import gate
+from quantd.risk.pretrade.gate_inputs import Tables
 from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.support.examples import examples
 from tests.support.risk_books import make_context
 
 UNIVERSE = Universe((Instrument("A", sector="x"), Instrument("B", asset="A")), groups=(("all", ("A", "B")),))
+
+
+def largest_of(mean: int) -> Callable[[Floats, Floats, int, float, float], float]:
+    """The kernel's largest factor of a tail; `mean` 1: of the mean of the worst losses."""
+
+    def largest(base: Floats, adding: Floats, m: int, target: float, fall: float) -> float:
+        return kernel._tail_factor(mean, m, target, fall, base, adding, np.empty_like(base), np.empty_like(base))
+
+    return largest
+
+
+var_largest, cvar_largest = largest_of(0), largest_of(1)
 
 
 @pytest.mark.parametrize(("largest", "measure"), [(var_largest, historical_var), (cvar_largest, historical_cvar)])
@@ -97,12 +110,14 @@ MANY = Universe(tuple(Instrument(f"S{k:02}") for k in range(SIZE)))
 
 SOME = Limit("some", 0, "some", refusals=(Refusal(120, "SOME", "some"),))
 DECLARED: dict[str, tuple[list[Any], Any]] = {
-    "cap": (CAPS, Capped(1, lambda case, lots: np.where(ODD, 0.0, np.inf))),
+    "cap": (CAPS, Capped(1, lambda ctx, rules: refused(ODD))),
+    "room": (CAPS, Capped(1, lambda ctx, rules: Room(np.where(ODD, 0.0, np.inf), np.where(ODD, 0.0, np.inf)))),
+    "bar": (BARS, Barred(1, lambda rules, account, asked: ODD)),
     "count": (COUNTS, Counts(1, lambda account: 0, lambda value: SIZE // 2)),
     "row": (ROWS, Rows(1, lambda value, limits, universe: [Linear(0.001, long=ODD * 1.0, short=ODD * 1.0)])),
     "family": (FAMILIES, Families(1, lambda value, limits,
     universe: [Labels(["odd" if odd else "" for odd in ODD], 0.001)])),
-    "tail": (TAILS, Tails(1, lambda value, limits, universe: [Losses(0.0001, var_of, var_largest, 0.95, 80)])),
+    "tail": (TAILS, Tails(1, lambda value, limits, universe: [Losses(0.0001, False, 0.95, 80)])),
     "form": (FORMS, Forms(1, lambda value, limits: [Form(0.001)])),
 }  # fmt: skip
 
@@ -128,15 +143,6 @@ def test_a_limit_that_is_only_declared_is_enforced(kind: str, short: bool, reque
     assert sum(lots == 0.0 for lots in passed()) >= SIZE // 2
 
 
-def test_the_short_way_knows_every_limit_of_today() -> None:
-    assert {kind.largest for _, kind in CAPS} == KNOWN_CAPS
-    everything = Limits(
-        max_gross_exposure=1, max_net_exposure=1, max_turnover=1, max_leverage=1, ramp=Ramp(1.0, 1, 1),
-        max_account_notional=AccountCap(1.0, 1.0),
-    )  # fmt: skip
-    assert Rules(everything, UNIVERSE).plain
-
-
 def test_a_set_of_limits_is_made_ready_once() -> None:
     limits = Limits(max_gross_exposure=1.0)
     assert rules_of(limits, UNIVERSE) is rules_of(limits, UNIVERSE)
@@ -149,13 +155,32 @@ INF = np.inf
 MARKS = np.array([100.0, 50.0, 10.0])
 
 
-def case(limits: Limits, buys: list[bool], account: dict | None = None, **market: object) -> Case:
-    """Three symbols, of which 10 of the first and -20 of the second are held."""
+def most_of(
+    cap: str, limits: Limits, buys: list[bool], lots: np.ndarray, account: dict[str, Any], market: dict[str, Any]
+) -> np.ndarray:
+    """The most lots of three symbols under one cap; 10 of the first and -20 of the second are held."""
     px = np.asarray(market.pop("px", MARKS))
-    names = ["A", "B", "C"][: len(px)]
-    ctx = make_context(px, np.zeros((80, len(px))), names, ["x", "", "y"][: len(px)], **market)
-    given = {"lots": np.array([10.0, -20.0, 0.0])[: len(px)], "cash": 1e5, "equity": 1e5} | (account or {})
-    return Case(ctx, Account(**given), rules_of(limits, ctx.universe), np.array(buys), [])
+    ctx = make_context(px, np.zeros((80, 3)), ["A", "B", "C"], ["x", "", "y"], **market)
+    book = Account(**{"lots": np.array([10.0, -20.0, 0.0]), "cash": 1e5, "equity": 1e5} | account)
+    rules, side = rules_of(limits, ctx.universe), np.array(buys)
+    bars = [own.refused for _, own in BARS if own.refused.__name__ == cap]
+    if bars:
+        bad = bars[0](rules, book, np.where(side, lots, -lots))
+        return np.full(3, INF) if bad is None else np.where(bad, 0.0, INF)
+    (largest,) = (own.largest for _, own in CAPS if own.largest.__name__ == cap)
+    match largest(ctx, rules):
+        case None:
+            return np.full(3, INF)
+        case Refused() as refusal:
+            sides = [np.zeros(3, np.bool_) if each is None else each for each in refusal]
+            return np.where(np.where(side, *sides), 0.0, INF)
+        case Room() as room:
+            none = np.zeros(3)
+            up, down = (none if each is None else each for each in (book.up, book.down))
+            used = {"none": none, "side": np.where(side, up, down), "both": up + down}[room.open]
+            held = np.where(side, book.lots, -book.lots) * room.held
+            return np.where(side, room.buys, room.sells) - used - held
+    raise AssertionError(cap)
 
 
 FALL = Shock("fall", moves={"x": -0.2, "y": -0.1})
@@ -227,65 +252,50 @@ VOLUME = {"volume_lots": np.array([1_000.0, 500.0, 0.0])}
 def test_a_cap_is_the_most_lots_that_may_be_added_or_none_where_these_keep_it(
     cap: str, limits: Limits, buys: list[bool], lots: np.ndarray, account: dict, market: dict, most: list[float] | None
 ) -> None:
-    (largest,) = (own.largest for _, own in CAPS if own.largest.__name__ == cap)
-    found = largest(case(limits, buys, account, **market), lots)
+    found = most_of(cap, limits, buys, lots, account, dict(market))
     if most is None:
-        assert found is None
+        assert (lots <= found).all()
     else:
         assert found == pytest.approx(most, rel=1e-9)
 
 
-def test_what_is_at_a_bound_but_for_a_rounding_is_within_it() -> None:
-    # 0.3 / 0.1 is a hair less than 3
-    dime = case(Limits(collar=0.0, max_order_notional=0.3), [True], {"lots": np.zeros(1)}, px=[0.1])
-    most = orders.order_notional(dime, np.array([4.0]))
-    assert most is not None
-    assert 0.3 / 0.1 < 3.0 <= most[0] < 3.0 + 1e-9
-    made = case(Limits(max_position_weight=0.3), [True], {"lots": np.zeros(1), "equity": 1.0}, px=[0.1])
-    made.extents = [Extent(np.zeros(2), 1.0, 1.0, np.zeros(1), 0.0, 0.0, True)]
-    most = position.position_weight(made, np.array([4.0]))
-    assert most is not None
-    assert 3.0 <= most[0] < 3.0 + 1e-9
-    free = case(Limits(max_gross_exposure=1.0), [True], px=[0.1])
-    free.extents = made.extents
-    assert position.position_weight(free, np.array([4.0])) is None
-    # with the tolerance, to the last bit
-    edge = 0.3 + made.tolerance
-    for px, keeps in ((edge, True), (np.nextafter(edge, 1.0), False)):
-        heavy = case(Limits(max_position_weight=0.3), [True], {"lots": np.zeros(1), "equity": 1.0}, px=[px])
-        heavy.extents = made.extents
-        assert (position.position_weight(heavy, np.ones(1)) is None) is keeps
-        heavy.extents[0]._reach = None
-
-
-def weighed(way: float, lots: list[float], short: bool = False) -> tuple[Case, np.ndarray | None]:
-    """`position_weight` of 30 % (33 % on the way) with equity `way` on the way, where buys take 5 % of it, and 100,000
-    at the end; 1,000 of A are held, or sold short."""
-    made = case(Limits(max_position_weight=0.3, in_flight=0.1), [not short, True, True])
+def weighed(way: float, lots: list[float], short: bool = False, most_lots: float = 0.3) -> tuple[bool, list[float]]:
+    """Whether a weight of 30 % (33 % on the way) cuts, and the lots left, with equity `way` on the way, where buys take
+    5 % of it, and 100,000 at the end; 1,000 of A are held, or sold short."""
+    n = 3
+    rules = rules_of(Limits(max_position_weight=most_lots, in_flight=0.1), UNIVERSE_OF_THREE)
+    tables, work = Tables(rules), np.zeros(kernel.BASE + 23 * n)
     held = np.array([-1_000.0, 0.0, 0.0, 1_000.0, 0.0, 0.0]) * (-1.0 if short else 1.0)
-    made.extents = [
-        Extent(held, way, way, 0.05 * MARKS, 0.0, 0.0, False), Extent(held, 1e5, 1e5, np.zeros(3), 0.0, 0.0, True)
-    ]  # fmt: skip
-    return made, position.position_weight(made, np.array(lots))
+    for e, equity, slip in ((0, way, 0.05), (1, 1e5, 0.0)):
+        work[kernel.STATE * e + kernel.EQUITY], work[kernel.STATE * e + kernel.SLIP] = equity, slip
+        work[kernel.STATE * e + kernel.WIDER] = (1.1, 1.0)[e]
+        work[kernel.BASE + (kernel.OUTER + 2 * e) * n :][: 2 * n] = np.maximum(held, 0.0)
+    work[kernel.FRESH], work[kernel.TOLERANCE] = -1.0, SLACK * 1e5
+    work[kernel.BASE :][:n] = [-1.0 if short else 1.0, 1.0, 1.0]
+    sizes = work[kernel.BASE + kernel.SIZE * n :][:n]
+    sizes[:] = lots
+    market = np.concatenate((np.zeros(kernel.HEAD), MARKS))
+    kernel.weigh(n, work, market, tables.numbers, tables.codes, np.zeros(n, np.int8))
+    return bool(work[kernel.HEAVY]), sizes.tolist()
+
+
+UNIVERSE_OF_THREE = Universe(tuple(map(Instrument, "ABC")))
 
 
 @pytest.mark.parametrize("short", [False, True])
 def test_a_position_weighs_no_more_than_its_share_of_what_equity_is_left(short: bool) -> None:
     # on the way 0.33 x 80,000 = 26,400, of which 1,000 are held; a lot of A takes 100 and 0.33 x 5 of room
-    made, most = weighed(80_000.0, [999.0, 0.0, 0.0], short)
-    assert made.weights_keep is False
-    assert most == pytest.approx([25_400.0 / 101.65, 26_400.0 / 50.825, 26_400.0 / 10.165])
+    assert weighed(80_000.0, [999.0, 9_999.0, 9_999.0], short) == (
+        True, [25_400.0 // 101.65, 26_400.0 // 50.825, 26_400.0 // 10.165],
+    )  # fmt: skip
     # at the end 30,000
-    _, most = weighed(99_000.0, [999.0, 0.0, 0.0], short)
-    assert most == pytest.approx([290.0, 600.0, 3_000.0])
+    assert weighed(99_000.0, [999.0, 999.0, 9_999.0], short) == (True, [290.0, 600.0, 3_000.0])
     # what is asked of one symbol takes equity from another: 50 x <= 0.33 x (80,000 - 5 x 200 - 2.5 x) up to 512
-    for lots, keeps in ((512.0, True), (513.0, False)):
-        made, most = weighed(80_000.0, [200.0, lots, 0.0], short)
-        assert made.weights_keep is keeps
-        assert (most is None) is keeps
+    for lots, heavy in ((512.0, False), (513.0, True)):
+        assert weighed(80_000.0, [200.0, lots, 0.0], short) == (heavy, [200.0, lots, 0.0])
     # at the end to the last lot
-    assert weighed(99_000.0, [290.0, 600.0, 3_000.0], short)[1] is None
-    assert weighed(99_000.0, [291.0, 0.0, 0.0], short)[1] is not None
+    assert weighed(99_000.0, [290.0, 600.0, 3_000.0], short)[0] is False
+    assert weighed(99_000.0, [291.0, 0.0, 0.0], short) == (True, [290.0, 0.0, 0.0])
 
 
 # ---- rows, families, tails and forms, by hand ------------------------------------------------------------------------
@@ -330,7 +340,8 @@ def test_cash_is_paid_at_the_collar_with_fees_and_at_the_end_at_the_mark() -> No
     assert row.load.tolist() == pytest.approx([0.0, 0.0, 1.1665, 1.1665])
     assert row.settled_load.tolist() == pytest.approx([-0.99, -0.99, 1.01, 1.01])
     assert (row.bound, row.settled_bound) == (0.0, 0.0)
-    assert (made.fee, made.paid_slip, made.covered_slip) == (0.01, pytest.approx(0.111), pytest.approx(0.212))
+    assert made.fee == 0.01
+    assert Tables(made).numbers[:2] == pytest.approx([0.111, 0.212])
 
 
 def test_a_family_is_a_label_for_each_symbol() -> None:
@@ -418,44 +429,10 @@ def test_one_instrument_weighs_at_most_the_tighter_of_two(
 
 
 @pytest.mark.parametrize(
-    ("limits", "true"),
-    [
-        (Limits(), {"plain"}),
-        (Limits(in_flight=0.1), {"two_states"}),
-        (Limits(max_cash_debit=0.1), {"two_states"}),
-        (Limits(restricted=("A",)), set()),
-        (Limits(restricted=("Z",)), {"plain"}),
-        (Limits(max_sector_weight=0.5), set()),
-        (Limits(stress=Stress(0.1, (Shock("s", moves={"x": -0.5}),))), set()),
-        (Limits(stress=Stress(0.1, (Shock("s", moves={"*": -0.5}),))), {"plain"}),
-        (Limits(max_open_orders=1), {"plain"}),
-        (Limits(order_rate=Rate(1)), {"plain"}),
-        (SHARE, {"plain", "weighs_volume"}),
-        (LIQUID, {"plain", "weighs_volume"}),
-        (Limits(correlation=Correlation()), {"plain"}),
-    ],
+    ("limits", "two"), [(Limits(), False), (Limits(in_flight=0.1), True), (Limits(max_cash_debit=0.1), True)]
 )
-def test_what_a_set_of_limits_needs_is_known_beforehand(limits: Limits, true: set[str]) -> None:
-    made = Rules(limits, UNIVERSE)
-    assert {k for k in ("plain", "two_states", "weighs_volume") if getattr(made, k)} == true
-
-
-def test_rows_of_the_short_way_are_numbers() -> None:
-    limits = Limits(
-        collar=0.0, max_gross_exposure=1.1, max_net_exposure=1.2, max_leverage=1.3, max_turnover=1.4, in_flight=0.0
-    )
-    made = Rules(limits, UNIVERSE)
-    assert made.long_rows == [
-        (0, Reason.GROSS, 1.1, 1.0), (0, Reason.NET, 1.2, 1.0), (0, Reason.LEVERAGE, 1.3, 1.0),
-        (1, Reason.TURNOVER, 1.4, 1.0),
-        (2, Reason.CASH, 0.0, 1.0),
-    ]  # fmt: skip
-    alone = Rules(limits, Universe((Instrument("A"),)))
-    assert alone.long_rows == made.long_rows
-    assert alone.sided_rows == made.sided_rows
-    assert made.sided_rows == [
-        (0, 1.1), (1, 1.2), (2, 1.2), (3, 1.3), (4, pytest.approx(0.3)), (5, 1.4), (6, 0.0),
-    ]  # fmt: skip
+def test_room_on_the_way_makes_a_second_state(limits: Limits, two: bool) -> None:
+    assert Rules(limits, UNIVERSE).two_states is two
 
 
 def test_a_collar_in_ticks_is_in_lowest_terms() -> None:
@@ -489,10 +466,11 @@ def test_a_tail_without_growth_is_kept_by_all_or_by_none() -> None:
     # at its target exactly, where nothing is added
     for largest in (var_largest, cvar_largest):
         assert largest(np.ones(20), none, 2, 1.0, 0.0) >= 1.0
-    assert tail_risk.cvar_of(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [2.0, 4.0]
-    assert tail_risk.cvar_of(np.array([1.0, 2.0, 6.0])) == pytest.approx(3.0)
-    assert tail_risk.cvar_of(np.array([[1.0, 2.0, 6.0]])).tolist() == pytest.approx([3.0])
-    assert tail_risk.var_of(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [1.0, 2.0]
+    var, cvar = Losses(0.1), Losses(0.1, mean=True)
+    assert cvar.measure(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [2.0, 4.0]
+    assert cvar.measure(np.array([1.0, 2.0, 6.0])) == pytest.approx(3.0)
+    assert cvar.measure(np.array([[1.0, 2.0, 6.0]])).tolist() == pytest.approx([3.0])
+    assert var.measure(np.array([[1.0, 3.0], [2.0, 6.0]])).tolist() == [1.0, 2.0]
 
 
 def test_all_is_kept_where_the_tail_of_all_complies_but_for_a_rounding() -> None:

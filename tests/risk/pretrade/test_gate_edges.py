@@ -1,20 +1,20 @@
 """Edges of the gate that random books seldom meet: one lot, the last lot, and what no evaluator of breaches can see."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from quantd.risk.factor import Factor
-from quantd.risk.limits.case import Case
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Reason, Tail, override
+from quantd.risk.limits.correlation import joint_weight
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.limits.values import standing
-from quantd.risk.pairs import joint_weight
-from quantd.risk.plain import plain
 from quantd.risk.pretrade import gate as gate_module
+from quantd.risk.pretrade import kernel
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
 from quantd.risk.pretrade.gate import REDUCE, RUN, Account, Verdict, gate, granted, measure, same_book
+from quantd.risk.pretrade.gate_inputs import Tables
 from quantd.trading.instruments import NANO
 from tests.support.risk_books import make_context, scenario_returns
 
@@ -161,10 +161,11 @@ def test_a_factor_that_leaves_whole_lots_exactly_leaves_all_of_them() -> None:
 
 def test_a_factor_that_is_not_a_number_lets_nothing_pass() -> None:
     for value, left in ((float("nan"), 0.0), (-1.0, 0.0), (0.4, 0.4), (2.0, 1.0)):
-        factor = Factor()
-        factor.take(value, Reason.GROSS)
-        assert factor.value == left
-        assert factor.code == (Reason.GROSS if left < 1.0 else Reason.NONE)
+        work = np.zeros(kernel.BASE)
+        work[kernel.FACTOR] = 1.0
+        kernel.take(value, Reason.GROSS, work)
+        assert work[kernel.FACTOR] == left
+        assert work[kernel.FACTOR_CODE] == (Reason.GROSS if left < 1.0 else Reason.NONE)
 
 
 @pytest.mark.parametrize("key", ["var", "cvar", "max_volatility"])
@@ -252,35 +253,25 @@ def test_a_pair_is_weighed_again_at_the_equity_that_a_third_order_leaves() -> No
 def test_no_pair_weighs_anything_of_no_equity() -> None:
     pair = Correlation(threshold=0.9, joint_weight=0.2, min_weight=0.05, lookback=80)
     for equity in (0.0, -10.0):
-        book = Account(lots=np.array([5.0, 5.0, 0.0]), cash=0.0, equity=equity)
-        case = Case(
-            linked_market(), book, rules_of(Limits(correlation=pair), linked_market().universe), book.lots > 0, []
-        )
-        case.scenarios = {80: linked_market().window(80, 60).all}
-        assert joint_weight(case, np.array([0.0, 0.0, 0.0, 250.0, 250.0, 0.0]), equity, pair) == 0.0
+        scenarios = linked_market().window(80, 60).all
+        assert joint_weight(scenarios, np.array([0.0, 0.0, 0.0, 250.0, 250.0, 0.0]), equity, 0.0, pair) == 0.0
 
 
-def short_way(limits: Limits, book: Account, asked: list[float], ctx: Any) -> bool:
-    return plain(ctx, book, np.array(asked), rules_of(limits, ctx.universe), np.zeros(3, np.int8)) is not None
-
-
-def test_the_short_way_counts_volumes_to_the_lot() -> None:
+def test_volumes_count_to_the_lot() -> None:
     """C is so thin that nothing is small beside every volume."""
     ctx = market(volume_lots=np.array([1_000.0, 1_000.0, 10.0]))
     share, slow = Limits(max_share_of_volume=0.1), Limits(liquidity=Liquidity(2.0, 0.1))
     empty, some = account([0.0, 0.0, 0.0]), account([150.0, 300.0, 0.0])
     opened = account([0.0, 0.0, 0.0], up=np.array([40.0, 0.0, 0.0]), up_cash=4_200.0)
     for limits, book, most in ((share, empty, 100.0), (share, opened, 60.0), (slow, some, 50.0)):
-        assert short_way(limits, book, [most, 0.0, 0.0], ctx)
-        assert not short_way(limits, book, [most + 1.0, 0.0, 0.0], ctx)
+        assert gate(ctx, book, np.array([most, 0.0, 0.0]), limits).lots.tolist() == [most, 0, 0]
         assert gate(ctx, book, np.array([most + 1.0, 0.0, 0.0]), limits).lots.tolist() == [most, 0, 0]
-    assert not short_way(slow, some, [50.0, 1.0, 0.0], ctx)
+    assert gate(ctx, some, np.array([50.0, 1.0, 0.0]), slow).lots.tolist() == [50, 0, 0]
 
 
-def test_the_short_way_cuts_to_whole_lots_exactly() -> None:
+def test_a_row_cuts_to_whole_lots_exactly() -> None:
     limits = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, fee_bp=0.0, max_gross_exposure=0.375)
     asked, book = [500.0, 500.0, 0.0], account([0.0, 0.0, 0.0])
-    assert short_way(limits, book, asked, market())
     assert gate(market(), book, np.array(asked), limits).lots.tolist() == [250, 250, 0]
 
 
@@ -288,13 +279,12 @@ def test_a_limit_that_open_orders_alone_break_lets_nothing_pass_and_turns_nothin
     """20,000 held of at most 20 % of 100,000, of which open orders may lose 5,000."""
     limits = Limits(collar=0.0, reduce_collar=0.0, fee_bp=0.0, max_gross_exposure=0.2)
     book, asked = account([200.0, 0.0, 0.0], open_loss=5_000.0), [0.0, 100.0, 0.0]
-    assert short_way(limits, book, asked, market())
     verdict = gate(market(), book, np.array(asked), limits)
     assert verdict.lots.tolist() == [0, 0, 0]
     assert verdict.reason.tolist() == [0, Reason.GROSS, 0]
 
 
-def test_the_short_way_looks_at_a_tail_of_its_own_for_each_confidence() -> None:
+def test_each_confidence_has_a_tail_of_its_own() -> None:
     asked, book = [300.0, 0.0, 0.0], account([0.0, 0.0, 0.0])
 
     def limits(var: float, cvar: float) -> Limits:
@@ -305,12 +295,12 @@ def test_the_short_way_looks_at_a_tail_of_its_own_for_each_confidence() -> None:
     values = gate(market(), book, np.array(asked), limits(0.9, 0.9)).values
     var, cvar = values["var"][0], values["cvar"][0]
     # a little more than equity falls by when it is bought at its worst price
-    assert short_way(limits(var * 1.03, cvar * 1.03), book, asked, market())
-    assert not short_way(limits(var * 1.03, cvar * 0.99), book, asked, market())
-    assert not short_way(limits(var * 0.99, cvar * 1.03), book, asked, market())
+    for factors, code in (((1.03, 1.03), 0), ((1.03, 0.99), Reason.CVAR), ((0.99, 1.03), Reason.VAR)):
+        verdict = gate(market(), book, np.array(asked), limits(var * factors[0], cvar * factors[1]))
+        assert verdict.reason.tolist() == [code, 0, 0]
 
 
-def test_the_short_way_counts_what_is_open_and_what_is_closed_to_the_lot() -> None:
+def test_what_is_open_and_what_is_closed_counts_to_the_lot() -> None:
     sale, buy = np.array([40.0, 0.0, 0.0]), np.array([90.0, 0.0, 0.0])
     free = Limits(collar=0.05, reduce_collar=0.05, fee_bp=0.0)
     long, short, none = [100.0, 0.0, 0.0], [-100.0, 0.0, 0.0], [0.0, 0.0, 0.0]
@@ -324,7 +314,6 @@ def test_the_short_way_counts_what_is_open_and_what_is_closed_to_the_lot() -> No
         (override(free, allow_short=True), account(short), [100.0, 1_895.0, 0.0], 1),
     ):
         ctx = make_context(PX, RETURNS, NAMES, ["x", "y", "y"], volume_lots=np.full(3, 1_000.0))
-        assert short_way(limits, book, asked, ctx), limits
         assert gate(ctx, book, np.array(asked), limits).lots.tolist() == asked, limits
         more = list(asked)
         more[k] += 1.0
@@ -350,21 +339,13 @@ def not_to_be_asked(*_: Any) -> Any:
 
 
 def test_an_intent_of_nothing_is_answered_before_anything_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("plain", "_pass"):
-        monkeypatch.setattr(gate_module, name, not_to_be_asked)
+    monkeypatch.setattr(gate_module, "_pass", not_to_be_asked)
     verdict = gate(market(), account([5.0, 0.0, 0.0]), np.zeros(3), Limits())
     assert verdict.lots.tolist() == [0, 0, 0]
     assert not verdict.reason.any()
 
 
-def test_a_basket_that_complies_is_decided_by_the_short_way_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "_pass", not_to_be_asked)
-    for held in ([0.0, 0.0, 0.0], [50.0, 0.0, -10.0]):
-        verdict = gate(market(), account(held), np.array([10.0, 20.0, -5.0]), Limits(allow_short=True))
-        assert verdict.lots.tolist() == [10, 20, -5]
-
-
-def test_the_short_way_is_not_asked_once_the_switch_has_moved() -> None:
+def test_nothing_is_added_once_the_switch_has_moved() -> None:
     verdict = gate(market(), account([50.0, 0.0, 0.0]), np.array([10.0, 20.0, 0.0]), Limits(), REDUCE)
     assert verdict.lots.tolist() == [0, 0, 0]
     assert verdict.reason.tolist() == [Reason.SWITCH, Reason.SWITCH, 0]
@@ -424,18 +405,15 @@ def test_what_is_refused_whole_is_looked_at_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_where_nothing_is_missing_the_scenarios_are_those_of_the_whole_market() -> None:
-    ctx, book = market(), account([0.0, 0.0, 0.0])
+    ctx = market()
     rules = rules_of(Limits(var=Tail(limit=0.9, lookback=80)), ctx.universe)
-    case = Case(ctx, book, rules, book.lots == 0.0, [])
-    lots = np.array([1.0, 0.0, 0.0])
-    assert gate_module._history(case, lots, np.zeros(3, np.int8)) == (lots, False)
-    assert case.scenarios is ctx.whole((80,), 60)
+    gate(ctx, account([0.0, 0.0, 0.0]), np.array([1.0, 0.0, 0.0]), rules.limits)
+    assert ctx.ready[id(rules)][1].scenarios is ctx.whole((80,), 60)
 
 
 def test_limits_without_room_on_the_way_look_at_one_state_and_others_at_two() -> None:
     for limits, states in ((Limits(), 1), (Limits(in_flight=0.1), 2), (Limits(max_cash_debit=0.1), 2)):
-        ctx = market()
-        assert len(gate_module._extents(ctx, account([5.0, 0.0, 0.0]), None, rules_of(limits, ctx.universe))) == states
+        assert Tables(rules_of(limits, market().universe)).codes[kernel.C_STATES] == states
 
 
 def test_a_fraction_of_a_lot_cannot_be_sold() -> None:
@@ -471,6 +449,32 @@ def test_buys_that_counted_on_a_short_sale_give_way_when_it_is_rounded_to_nothin
 # --------------------------------------------------------------------------------------------------
 
 
+def states_of(ctx: Any, book: Account, reducing: np.ndarray, limits: Limits) -> list[SimpleNamespace]:
+    """The states of a book with signed `reducing` lots, as the kernel makes them."""
+    rules, n = rules_of(limits, ctx.universe), ctx.size
+    tables, work = Tables(rules), np.zeros(kernel.BASE + 23 * n)
+    parts = (kernel.LOTS, book.lots), (kernel.UP, book.up), (kernel.DOWN, book.down), (kernel.REDUCED, reducing)
+    for place, part in parts:
+        assert part is not None
+        work[kernel.BASE + place * n :][:n] = part
+    loss = book.open_loss
+    market = np.concatenate((np.zeros(kernel.HEAD), ctx.px))
+    kernel.settle(
+        n, book.cash, book.equity, book.up_cash, loss or 0.0, int(loss is None), book.open_gain, book.traded,
+        work, market, tables.numbers, tables.codes,
+    )  # fmt: skip
+    found = []
+    for e in range(tables.codes[kernel.C_STATES]):
+        own = work[kernel.STATE * e :][: kernel.STATE]
+        w = work[kernel.BASE + (kernel.RANGE + 2 * e) * n :][: 2 * n]
+        slip = own[kernel.SLIP] * ctx.px
+        found.append(SimpleNamespace(
+            w=w, equity=own[kernel.EQUITY], before=own[kernel.BEFORE], slip=slip, cash_used=own[kernel.CASH_USED],
+            traded=own[kernel.TURNOVER],
+        ))  # fmt: skip
+    return found
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_how_far_a_book_can_go_is_what_its_orders_make_of_it_one_by_one(seed: int) -> None:
     """Exposures, equity and cash when all open and reducing orders fill: at worst prices, and at the marks."""
@@ -490,7 +494,7 @@ def test_how_far_a_book_can_go_is_what_its_orders_make_of_it_one_by_one(seed: in
     )  # fmt: skip
     reducing = np.where(rng.random(3) < 0.7, -np.trunc(held / 2.0), 0.0)
     ctx = market()
-    way, end = gate_module._extents(ctx, book, reducing, rules_of(limits, ctx.universe))
+    way, end = states_of(ctx, book, reducing, limits)
 
     worst_loss = 0.0 if loss is None else loss
     equity, cash, closed, opened, trades, sold, lost = EQUITY, book.cash - up_cash, 0.0, 0.0, traded, 0.0, 0.0
@@ -520,14 +524,14 @@ def test_how_far_a_book_can_go_is_what_its_orders_make_of_it_one_by_one(seed: in
         debit * (equity - worst_loss - closed * (covered - 1.0)) + sold - lost,
     )
     assert way.cash_used == pytest.approx(spent - owed, abs=1e-6)
-    assert (way.traded, way.settled) == (pytest.approx(trades), False)
+    assert way.traded == pytest.approx(trades)
     after = (held + up - down + reducing) * PX
     assert end.w == pytest.approx(np.concatenate((-after, after)), abs=1e-6)
     assert end.equity == pytest.approx(equity - (opened + closed) * fee)
     assert end.before == pytest.approx(equity - opened * fee)
     assert end.slip == pytest.approx(PX * fee)
     assert end.cash_used == pytest.approx(limits.cash_reserve * EQUITY - cash, abs=1e-6)
-    assert (end.traded, end.settled) == (pytest.approx(trades), True)
+    assert end.traded == pytest.approx(trades)
 
 
 # ---- what is measured of verdicts

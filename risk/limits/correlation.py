@@ -1,0 +1,69 @@
+"""Correlation pairs: the joint weight of two correlated instruments.
+
+A pair complies while one of them weighs at most `min_weight` or both together at most `joint_weight`. Smaller positions
+comply whenever larger ones do.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.risk.limits.context import Bools, Floats, Scenarios
+from quantd.risk.limits.settings import Correlation
+
+UNKNOWN: Final = 3.0
+
+
+def joint_bound(spec: Correlation) -> float:
+    """Largest joint weight; in strict mode one of the two weighs at most `min_weight`."""
+    return 0.0 if spec.strict else spec.joint_weight
+
+
+def links_of(scenarios: Scenarios, wanted: Bools, spec: Correlation) -> Floats:
+    """float64[N, N]: 1 where two instruments lose together on the same side, -1 on opposite sides, 2 on both, else 0;
+    `UNKNOWN` where one is not in bool[N] `wanted`."""
+    n = len(wanted)
+    if scenarios.sample.small():
+        known = scenarios.sample.linked(spec.threshold)
+        if known is None:
+            return np.zeros((n, n))
+        return _coded(known[:n, :n], known[:n, n:])
+    columns = np.flatnonzero(wanted)
+    rho = scenarios.correlation(columns.tolist())
+    found = np.full((n, n), UNKNOWN)
+    # written so that a correlation that is not a number counts as linked
+    found[np.ix_(columns, columns)] = _coded(~(rho <= spec.threshold), ~(-rho <= spec.threshold))
+    return found
+
+
+def _coded(together: Bools, opposed: Bools) -> Floats:
+    return np.where(together, np.where(opposed, 2.0, 1.0), np.where(opposed, -1.0, 0.0))
+
+
+def joint_weight(scenarios: Scenarios, exposures: Floats, equity: float, near: float, spec: Correlation) -> float:
+    """Largest joint weight of a correlated pair in which both weigh more than `min_weight`; 0 without one.
+
+    `exposures` float64[2N], short | long; `near` is the tolerance for rounding, in account currency.
+    """
+    sides = (exposures > spec.min_weight * equity + near).nonzero()[0]
+    if len(sides) < 2 or equity <= 0.0:
+        return 0.0
+    held = exposures[sides]
+    both = np.add.outer(held, held)[_linked(scenarios, sides, len(exposures) // 2, spec)]
+    return float(both.max(initial=0.0) / equity)
+
+
+def _linked(scenarios: Scenarios, sides: NDArray[np.int64], n: int, spec: Correlation) -> Bools:
+    """bool[k, k]: which of some sides lose together."""
+    if scenarios.sample.small():
+        known = scenarios.sample.linked(spec.threshold)
+        if known is None:
+            return np.zeros((len(sides), len(sides)), dtype=np.bool_)
+        return known[sides[:, None], sides]
+    columns, bought = sides % n, sides >= n
+    rho = scenarios.correlation(columns.tolist())
+    # written so that a correlation that is not a number counts as linked
+    like = np.equal.outer(bought, bought)
+    linked: Bools = ~(np.where(like, rho, -rho) <= spec.threshold) & np.not_equal.outer(columns, columns)
+    return linked
