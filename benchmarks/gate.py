@@ -1,15 +1,16 @@
 """CPU time of one gate and of one risk report, p50 and p99 in microseconds, for 20, 100 and 500 symbols.
 
-Run: OMP_NUM_THREADS=1 python -m benchmarks.gate [repetitions]
+Run: OMP_NUM_THREADS=1 python -m benchmarks.gate [repetitions] [compiled]
 """
 
 import sys
 from collections.abc import Callable
-from time import thread_time_ns
+from time import process_time, thread_time_ns
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quantd.daemon.assembly.compiler import compile_kernels
 from quantd.risk.assessment import Book, Settings, assess
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Stress, Tail
 from quantd.risk.measures.contributions import historical
@@ -190,6 +191,12 @@ def reports(repetitions: int) -> None:
 
 def main() -> None:
     repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000
+    if "compiled" in sys.argv[2:]:
+        if reason := compile_kernels(wait=True):
+            sys.exit(reason)
+        start, world = process_time(), World(20, BOOKS[0])
+        gate(world.context(), world.account, world.asked(), all_limits(False))
+        print(f"first gate {process_time() - start:.1f} s of CPU time, 0 with compiled code at hand")
     for size in (20, 100, 500):
         for book in BOOKS:
             world = World(size, book)

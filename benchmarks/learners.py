@@ -3,44 +3,57 @@
     python -m benchmarks.learners [--seconds N]
 
 Network (256 and 256 with LayerNorm), hyper-parameters and environment are equal (observation 200, 20 assets and cash, 8
-at once, cheap to step). Needs the test tools. The ratio is of steps per CPU second, with the wall clock beside it.
+at once, cheap to step). Needs the test tools. Sides alternate; a ratio is of steps per CPU second in one round.
 """
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from statistics import median
 from time import perf_counter, process_time
-from typing import NamedTuple
+from typing import Final
 
 from msgspec import structs
+
+PEER: Final = "SB3"
+ROUNDS: Final = 5
+"""At least."""
 
 BATCH, OBSERVATION, ASSETS, SEED = 8, 200, 20, 7
 
 
-class Pace(NamedTuple):
-    """Env-steps per second."""
-
-    cpu: float
-    wall: float
-
-
-def paces(sides: Sequence[Callable[[], int]], seconds: float) -> list[Pace]:
-    """Return the best of each side's rounds. Sides alternate, so that other load affects all equally.
+def paces(sides: Mapping[str, Callable[[], int]], seconds: float) -> dict[str, list[float]]:
+    """Return each side's env-steps per CPU second, round by round. Sides alternate, so that other load affects all.
 
     A side continues its training and returns the number of steps.
     """
-    best = [Pace(0.0, 0.0) for _ in sides]
-    for side in sides:
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for side in sides.values():
         side()
     began = perf_counter()
-    while perf_counter() - began < seconds:
-        for k, side in enumerate(sides):
-            wall, cpu = perf_counter(), process_time()
+    while perf_counter() - began < seconds or len(found[PEER]) < ROUNDS:
+        for name, side in sides.items():
+            cpu = process_time()
             made = side()
-            now = Pace(made / (process_time() - cpu), made / (perf_counter() - wall))
-            best[k] = Pace(max(best[k].cpu, now.cpu), max(best[k].wall, now.wall))
-    return best
+            found[name].append(made / (process_time() - cpu))
+    return found
+
+
+def printed(row: str, found: Mapping[str, Sequence[float]]) -> None:
+    """Print the median and slowest round of each side, and the median, least and most ratio of a round to the peer."""
+    print(row)
+    for name, rates in found.items():
+        ratios = sorted(rate / peer for rate, peer in zip(rates, found[PEER], strict=True))
+        ratio = "" if name == PEER else f"{median(ratios):>9.2f}x{ratios[0]:>8.2f}{ratios[-1]:>8.2f}"
+        print(f"  {name:<24}{median(rates):>10,.0f}{min(rates):>10,.0f}{ratio}")
+
+
+def heading() -> str:
+    """Return the machine's load and the columns of `printed`."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    machine = f"one thread, {cores} cores, load {load:.1f}{': BUSY' if load > 0.5 * cores else ''}"
+    return f"{machine}\n{'env-steps a CPU second':<26}{'median':>10}{'least':>10}{'to SB3':>10}{'least':>8}{'most':>8}"
 
 
 def main() -> None:
@@ -89,20 +102,13 @@ def main() -> None:
         ("PPO, minibatch 2048", PpoPlan(horizon=1024, minibatch=2048), 8192),
         ("A2C, 5 steps", A2cPlan(), 2000),
     ]
-    load = os.getloadavg()[0]
-    cores = os.cpu_count() or 1
-    print(f"seed {SEED}, one thread, {cores} cores, load {load:.1f}{': BUSY' if load > 0.5 * cores else ''}")
-    print(f"{'env-steps/s, best of rounds':<30}{'a CPU second':>13}{'a second':>10}{'to SB3':>9}")
+    print(f"seed {SEED}, {heading()}")
     for name, plan, rollout in rows:
-        sides = {"quantd": ours(plan, rollout), "SB3": theirs(plan, rollout)}
+        sides = {PEER: theirs(plan, rollout), "quantd": ours(plan, rollout)}
         if isinstance(plan, PpoPlan) and plan.minibatch > 64:
             # the peer computes in float32 only
             sides["quantd, bfloat16"] = ours(structs.replace(plan, bfloat16=True), rollout)
-        measured = dict(zip(sides, paces(list(sides.values()), seconds), strict=True))
-        print(name)
-        for side, speed in measured.items():
-            ratio = "" if side == "SB3" else f"{speed.cpu / measured['SB3'].cpu:.1f}x"
-            print(f"  {side:<28}{speed.cpu:>13,.0f}{speed.wall:>10,.0f}{ratio:>9}")
+        printed(name, paces(sides, seconds))
 
 
 if __name__ == "__main__":

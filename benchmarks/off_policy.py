@@ -1,9 +1,9 @@
 """Env-steps per second of SAC and DQN compared with Stable-Baselines3: same network, same problem, one environment.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.off_policy [rounds]
+    OMP_NUM_THREADS=1 python -m benchmarks.off_policy [seconds of each row]
 
 SAC has 256 and 256, batch 256, one update per env-step. DQN has 64 and 64, batch 64, one update per 4 env-steps, and a
-target copy every 1,000 updates. Rounds alternate, so that other load affects both; medians and their ratio are printed.
+target copy every 1,000 updates. Sides alternate; a ratio is of steps per CPU second in one round.
 Needs stable-baselines3.
 """
 
@@ -18,6 +18,7 @@ import torch
 from stable_baselines3 import DQN, SAC
 from torch import Tensor
 
+from benchmarks.learners import PEER, heading, paces, printed
 from quantd.models.learners.dqn import Dqn, DqnPlan
 from quantd.models.learners.record import Report
 from quantd.models.learners.replay import SumTree
@@ -25,6 +26,9 @@ from quantd.models.learners.sac import Sac, SacPlan
 from quantd.models.market.vector_env import Kind, Step
 
 OBSERVATION, POSITIONS, CHOICES, EPISODE = 64, 8, 8, 250
+
+EPSILON = 0.1
+"""Of DQN, constant: a random action needs no network, so that both sides must be random equally often."""
 
 
 class Returns:
@@ -88,40 +92,26 @@ def on(_: Report) -> bool:
     return False
 
 
-def ours(make: Callable[[], Dqn | Sac], kind: Kind, warmup: int, steps: int) -> Callable[[], float]:
+def ours(make: Callable[[], Dqn | Sac], kind: Kind, warmup: int, steps: int) -> Callable[[], int]:
     made, env = make(), Tensors(kind)
     made.learn(env, warmup, on)
 
-    def go() -> float:
-        begun = made.steps
-        began = perf_counter()
-        made.learn(env, begun + steps, on)
-        return steps / (perf_counter() - began)
+    def go() -> int:
+        made.learn(env, made.steps + steps, on)
+        return steps
 
     return go
 
 
-def theirs(make: Callable[[], Any], warmup: int, steps: int) -> Callable[[], float]:
+def theirs(make: Callable[[], Any], warmup: int, steps: int) -> Callable[[], int]:
     made = make()
     made.learn(warmup)
 
-    def go() -> float:
-        began = perf_counter()
+    def go() -> int:
         made.learn(steps, reset_num_timesteps=False)
-        return steps / (perf_counter() - began)
+        return steps
 
     return go
-
-
-def compare(name: str, rounds: int, sides: dict[str, Callable[[], float]]) -> None:
-    found: dict[str, list[float]] = {side: [] for side in sides}
-    for _ in range(rounds):
-        for side, go in sides.items():
-            found[side].append(go())
-    reference = found["SB3"]
-    for side, paces in found.items():
-        ratio = np.median(np.array(paces) / np.array(reference))
-        print(f"{name:4} {side:16} {np.median(paces):9,.0f} env-steps/s   x {ratio:.2f}")
 
 
 def tree() -> None:
@@ -138,39 +128,32 @@ def tree() -> None:
         print(f"sum tree of {1 << exponent:7,}: 64 drawn and written in {np.median(times) * 1e6:6.0f} us")
 
 
-def main(rounds: int) -> None:
+def main(seconds: float) -> None:
     torch.set_num_threads(1)
+    print(heading())
     sac = SacPlan(warmup=100, buffer=10_000)
     rounded = SacPlan(warmup=100, buffer=10_000, bfloat16=True)
-    plan = DqnPlan(hidden=(64, 64), warmup=100, train_every=4, target_every=1_000)
-    sizes = (OBSERVATION, CHOICES, "discrete", 1)
-    compare(
-        "DQN",
-        rounds,
-        {
-            "SB3": theirs(
-                lambda: DQN(
-                    "MlpPolicy", Gym("discrete"), buffer_size=10_000, batch_size=64, learning_starts=100,
-                    train_freq=4, target_update_interval=4_000, exploration_fraction=0.99, device="cpu",
-                ), 600, 1_500,
-            ),
-            "plain": ours(lambda: Dqn(plan, *sizes), "discrete", 600, 1_500),
-        },
-    )  # fmt: skip
-    box = (OBSERVATION, POSITIONS, "box", 1)
-    compare(
-        "SAC",
-        rounds,
-        {
-            "SB3": theirs(
-                lambda: SAC("MlpPolicy", Gym("box"), buffer_size=10_000, learning_starts=100, device="cpu"), 120, 60
-            ),
-            "float32": ours(lambda: Sac(sac, *box), "box", 120, 60),
-            "bfloat16": ours(lambda: Sac(rounded, *box), "box", 120, 60),
-        },
+    plan = DqnPlan(
+        hidden=(64, 64), warmup=100, train_every=4, target_every=1_000, epsilon=EPSILON, epsilon_least=EPSILON
     )
+    sizes = (OBSERVATION, CHOICES, "discrete", 1)
+    explores = {"exploration_initial_eps": EPSILON, "exploration_final_eps": EPSILON}
+    kept = {"buffer_size": 10_000, "learning_starts": 100, "device": "cpu"}
+    often = {"batch_size": 64, "train_freq": 4, "target_update_interval": 4_000}
+    sides = {
+        PEER: theirs(lambda: DQN("MlpPolicy", Gym("discrete"), **explores, **kept, **often), 600, 1_500),
+        "quantd": ours(lambda: Dqn(plan, *sizes), "discrete", 600, 1_500),
+    }
+    printed("DQN", paces(sides, seconds))
+    box = (OBSERVATION, POSITIONS, "box", 1)
+    sides = {
+        PEER: theirs(lambda: SAC("MlpPolicy", Gym("box"), **kept), 120, 60),
+        "quantd": ours(lambda: Sac(sac, *box), "box", 120, 60),
+        "quantd, bfloat16": ours(lambda: Sac(rounded, *box), "box", 120, 60),
+    }
+    printed("SAC", paces(sides, seconds))
     tree()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 10.0)

@@ -277,6 +277,7 @@ def drive(seed: int) -> Record:
         record.hits.add(f"error: {type(error).__name__}: {str(error)[:60]}")
         if os.environ.get("COMPARE_ENGINES_TRACE"):
             traceback.print_exc()
+        shell = None  # what the step had booked before its exception is not compared
     if shell is not None:
         state, tally = shell.state, shell.tally
         for book in (state.ledger.house, *state.ledger.books):

@@ -1,4 +1,4 @@
-"""Encodes events and effects as bytes for the journal, and decodes them. One format, one version."""
+"""Encodes events and effects as bytes for the journal, and decodes them."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,13 +6,17 @@ from typing import Final
 import msgspec
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
-from quantd.trading.effects import Ask, Asked, Effect, JournalEffect
+from quantd.trading.effects import Ask, Asked, Effect, JournalEffect, Planned, Shadowed
 from quantd.trading.events import Bars, Decided, Event, JournalEvent, SliceRef
 from quantd.trading.market import Block, Floats, MarketSlice
+from quantd.trading.orders import OrderBasket
 from quantd.trading.view import Memory
 
-CODEC_VERSION: Final = 1
+CODEC_VERSION: Final = 2
+"""Version 1 has all limits in `values` of plans and baskets, and `values_before` of plans. Version 2 has only limits
+that cut a symbol or stand at 60 % of their bound. One decoder reads both."""
 
 
 class Entry(Struct, frozen=True, array_like=True):
@@ -21,6 +25,8 @@ class Entry(Struct, frozen=True, array_like=True):
     event: JournalEvent
     effects: list[JournalEffect]
 
+
+Values = dict[str, tuple[float, float]]
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Entry)
@@ -78,6 +84,34 @@ def encode(event: Event, effects: Sequence[Effect], live: bool = False) -> bytes
 def decode(data: bytes) -> Entry:
     """Decode an entry written by `encode`. Raises msgspec.DecodeError or ValidationError for invalid bytes."""
     return _decoder.decode(data)
+
+
+def same(recorded: Entry, computed: Entry) -> bool:
+    """Whether an entry repeats a recorded one: equal, except for values that only version 1 recorded."""
+    return recorded.event == computed.event and _same(recorded.effects, computed.effects)
+
+
+def _same(recorded: Sequence[JournalEffect], computed: Sequence[JournalEffect]) -> bool:
+    return len(recorded) == len(computed) and all(map(_equal, recorded, computed))
+
+
+def _equal(then: JournalEffect, now: JournalEffect) -> bool:
+    if isinstance(then, Shadowed) and isinstance(now, Shadowed):
+        return (then.agent, then.name) == (now.agent, now.name) and _same(then.effects, now.effects)
+    if isinstance(then, Planned) and isinstance(now, Planned) and len(then.agents) == len(now.agents):
+        agents = [
+            replace(one, values=_common(one.values, other.values))
+            for one, other in zip(then.agents, now.agents, strict=True)
+        ]
+        then = replace(then, agents=agents, values_before={}, values=_common(then.values, now.values))
+    elif isinstance(then, OrderBasket) and isinstance(now, OrderBasket):
+        then = replace(then, values=_common(then.values, now.values))
+    return _encoder.encode(then) == _encoder.encode(now)
+
+
+def _common(then: Values, now: Values) -> Values:
+    """The values of version 1, which always have `cash`, that are in `now` too; others unchanged."""
+    return {key: pair for key, pair in then.items() if key in now} if "cash" in then else then
 
 
 def floats(data: bytes) -> Floats:

@@ -134,7 +134,7 @@ class AgentPlan(Struct, frozen=True, omit_defaults=True):
     asked: bytes
     allowed: bytes
     reason: bytes
-    values: dict[str, tuple[float, float]]
+    values: dict[str, tuple[float, float]] = {}
     policy: str = ""
 
 
@@ -153,8 +153,10 @@ class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
 
     `prices` float64[N] are reference prices and `before` int64[N] house lots. `crossed` int64[N] are crossed lots.
     `net` int64[N] enters the house gate after crossing; `allowed` int64[N] leaves it; `reason` is int8[N].
-    `values_before` and `values` map limit names of the house to (value, bound). `portion` is present for lots worked
-    over time. The parent's plan has `n` = 0, and its children have their own plans.
+    `values` maps limit names of the house, and of each agent, to (value after all fills, bound): those of limits that
+    cut a symbol or stand at 60 % of their bound or more. Records of codec version 1 have all limits, and in
+    `values_before` those of the positions before. `portion` is present for lots worked over time. The parent's plan has
+    `n` = 0, and its children have their own plans.
     """
 
     sample: int
@@ -167,8 +169,8 @@ class Planned(Struct, frozen=True, tag=True, omit_defaults=True):
     net: bytes
     allowed: bytes
     reason: bytes
-    values_before: dict[str, tuple[float, float]]
-    values: dict[str, tuple[float, float]]
+    values_before: dict[str, tuple[float, float]] = {}
+    values: dict[str, tuple[float, float]] = {}
     follow_up: int = 0
     portion: Portion | None = None
 

@@ -320,16 +320,16 @@ def split_stop(stop_nano: int, buy: bool, numerator: int, denominator: int) -> i
     return scaled // numerator if buy else -(-scaled // numerator)
 
 
-FILLED: Final = 6
-"""Integers per fill in the report of `fill_limits`."""
+FILLED: Final = 4
+"""Columns of the report of `fill_limits`."""
 
 _NEVER: Final = 2**63 - 1
 
 
 @inner
 def fill_limits(
-    basket: Ints,
-    working: int,
+    orders: Ints,
+    rows: int,
     ts_open: int,
     ts_event: int,
     fresh: Any,
@@ -346,24 +346,23 @@ def fill_limits(
     left: Ints,
     out: Ints,
 ) -> int:
-    """Fill the limit orders of a basket on one bar. Returns the number of fills; -1 where an amount is beyond 64 bits.
+    """Fill limit orders on one bar. Returns the number of fills; -1 where an amount is beyond 64 bits.
 
-    `basket` has the columns of a resting basket: symbol, signed lots, limit price, end and start of the window, filled
-    lots, charged commission; then the numbers of the `working` rows. Start, lots and commission are
-    written. `fresh`, `open_nano`, `low`, `high` and `volume` are the bar's, by column. `terms` are the numerators, then
-    the denominators of `commission_ratio`, the same of `Costs.participation_ratio`, and the lot sizes in nano-units.
-    A fill costs `rate` / `one`, and the impact of its lots. `left` are the lots left of the bar's volume by column, -1
-    where no order has asked. `out` has per fill the row, filled lots, new lots, price, fee, and 1 if the row is filled.
+    `orders` are columns of `rows` integers: the symbols' columns, signed lots, limit prices, ends and starts of the
+    windows; and, unless no order has a fill or a minimum commission, filled lots and charged commissions. Starts and
+    commissions are written. `fresh`, `open_nano`, `low`, `high` and `volume` are the bar's, by column. `terms` are the
+    numerators, then the denominators of `commission_ratio`, the same of `Costs.participation_ratio`, and the lot sizes
+    in nano-units. A fill costs `rate` / `one`, and the impact of its lots. `left` are the lots left of the bar's volume
+    by column, -1 where no order has asked. `out` are columns of `rows` integers, by fill: new lots, price, fee, the
+    order's row; and at the end the number of orders that are filled whole.
     """
-    rows, columns = (len(basket) - working) // 7, len(open_nano)
-    made = 0
-    for k in range(7 * rows, len(basket)):
-        row = basket[k]
-        column, lots, limit = basket[row], basket[rows + row], basket[2 * rows + row]
-        until, done = basket[3 * rows + row], basket[5 * rows + row]
-        if ts_open < basket[4 * rows + row] or not fresh[column]:
+    columns, begun = len(open_nano), len(orders) > 5 * rows
+    made = ended = 0
+    for row in range(rows):
+        column, lots, limit, until = orders[row], orders[rows + row], orders[2 * rows + row], orders[3 * rows + row]
+        if ts_open < orders[4 * rows + row] or not fresh[column]:
             continue
-        basket[4 * rows + row] = ts_event
+        orders[4 * rows + row] = ts_event
         price, buy = open_nano[column], lots > 0
         if ts_open >= until or price <= 0:
             continue
@@ -371,8 +370,10 @@ def fill_limits(
             if until < ts_event or not trades_through(limit, buy, low[column], high[column]):
                 continue
             price = limit
-        whole = lots if buy else -lots
-        wanted, moved = whole - done, rate
+        remaining = lots if buy else -lots
+        if begun:
+            remaining -= orders[5 * rows + row]
+        wanted, moved = remaining, rate
         if capped or impact_bp > 0.0:
             if not float(volume[column]) * NANO < _SAFE:
                 return -1
@@ -398,15 +399,14 @@ def fill_limits(
         if fee > MOST:
             return -1
         if least_micro > 0:
-            charged = basket[6 * rows + row]
-            basket[6 * rows + row] = (charged if charged > 0 else 0) + fee
+            charged = orders[6 * rows + row]
+            orders[6 * rows + row] = (charged if charged > 0 else 0) + fee
             fee = at_least(least_micro, charged, fee)
-        done += wanted
-        basket[5 * rows + row] = done
-        at = FILLED * made
-        out[at], out[at + 1], out[at + 2], out[at + 3] = row, done, wanted, price
-        out[at + 4], out[at + 5] = fee, 1 if done == whole else 0
+        out[made], out[rows + made], out[2 * rows + made], out[3 * rows + made] = wanted, price, fee, row
         made += 1
+        if wanted == remaining:
+            ended += 1
+    out[4 * rows] = ended
     return made
 
 

@@ -86,12 +86,8 @@ def pay(account: Ints, amounts: int, fee_micro: int) -> None:
 def post(
     accounts: Ints,
     units: Ints,
-    sym: Ints,
-    lots: Ints,
-    price_nano: Ints,
-    fee_micro: Ints,
-    count: Ints,
-    pairs: Ints,
+    fills: Ints,
+    rows: int,
     only: int,
     scratch: Ints,
     room: float,
@@ -99,16 +95,17 @@ def post(
     """Post fills to the house and to the books. Returns the turnover, an upper bound of what any amount grew by; -1.0,
     without any change, where that is not below `room`.
 
-    `units` are the numerators, then the denominators of lots x price_nano in micro, by column. Rows have a symbol's
-    column, signed lots, price and fee. All of them belong to the book `only`, or, where it is -1, row k to the next
-    `count[k]` pairs (book, signed lots). An amount is rounded half-even to a micro for the house. Each part is rounded
-    to the nearest micro, and the row's last takes the remainder. A fee is shared in proportion, rounded down; the row's
-    last book takes the remainder. `scratch` has a cell for each row and four for each pair.
+    `units` are the numerators, then the denominators of lots x price_nano in micro, by column. `fills` are columns of
+    `rows` integers: the symbols' columns, signed lots, prices, fees. All rows belong to the book `only`, or, where it
+    is -1, a column of numbers of pairs follows, then each row's pairs (book, signed lots). An amount is rounded
+    half-even to a micro for the house. Each part is rounded to the nearest micro, and the row's last takes the
+    remainder. A fee is shared in proportion, rounded down; the row's last book takes the remainder. `scratch` has twice
+    the cells of `fills`.
     """
-    size, rows = len(units) // 2, len(sym)
+    size, pairs = len(units) // 2, 5 * rows
     turnover, residue, fees, at = 0.0, 0, 0, 0
     for k in range(rows):
-        column, change, price, fee = sym[k], lots[k], price_nano[k], fee_micro[k]
+        column, change, price, fee = fills[k], fills[rows + k], fills[2 * rows + k], fills[3 * rows + k]
         numerator, denominator = units[column], units[size + column]
         paid = (change > 0) == (price > 0)
         amount, rest = ratio(abs(change), abs(price), numerator, denominator)
@@ -125,9 +122,9 @@ def post(
         left = scratch[k] = -amount if paid else amount
         if only >= 0:
             continue
-        whole_fee, half, last = fee, denominator // 2, at + 2 * count[k] - 2
+        whole_fee, half, last = fee, denominator // 2, at + 2 * fills[4 * rows + k] - 2
         while at <= last:
-            part, own, charged = pairs[at + 1], left, fee
+            part, own, charged = fills[pairs + at + 1], left, fee
             if at < last:
                 own, rest = ratio(abs(part), abs(price), numerator, denominator)
                 if (part > 0) == (price > 0):
@@ -151,13 +148,13 @@ def post(
     if only >= 0:
         start = (only + 1) * width
         for k in range(rows):
-            trade(accounts, start, size, sym[k], lots[k], scratch[k])
+            trade(accounts, start, size, fills[k], fills[rows + k], scratch[k])
         pay(accounts, start + amounts, fees)
     for k in range(rows):
-        trade(accounts, 0, size, sym[k], lots[k], scratch[k])
+        trade(accounts, 0, size, fills[k], fills[rows + k], scratch[k])
     pay(accounts, amounts, fees)
     for k in range(0, at, 2):
-        start, own = (pairs[k] + 1) * width, rows + 2 * k
+        start, own = (fills[pairs + k] + 1) * width, rows + 2 * k
         trade(accounts, start, size, scratch[own], scratch[own + 1], scratch[own + 2])
         pay(accounts, start + amounts, scratch[own + 3])
     return turnover
@@ -356,15 +353,6 @@ class Account:
         ]  # fmt: skip
 
 
-def _columns(*columns: Sequence[int]) -> list[Ints]:
-    """Int64 arrays of lists, by one conversion."""
-    whole, found, start = np.array([*chain.from_iterable(columns)], dtype=np.int64), [], 0
-    for each in columns:
-        found.append(whole[start : start + len(each)])
-        start += len(each)
-    return found
-
-
 def _micro_ratio(lot_nano: int) -> tuple[int, int, int]:
     """Reduce the conversion from lots x price_nano to micro: (numerator, denominator, atto per unit of the remainder).
 
@@ -416,10 +404,12 @@ class Postings:
         LedgerFull, with nothing booked, for what the ledger cannot hold."""
         book = _only_book(shares)
         if POST.arrays:
-            count: Sequence[int] = () if book is not None else list(map(len, shares))
-            pairs = () if book is not None else list(chain.from_iterable(chain.from_iterable(shares)))
+            columns = [*sym, *lots, *price_nano, *fee_micro]
+            if book is None:
+                columns += map(len, shares)
+                columns += chain.from_iterable(chain.from_iterable(shares))
             only = -1 if book is None else book % len(self.books)
-            self.post(only, *_columns(sym, lots, price_nano, fee_micro, count, pairs))
+            self.post(np.array(columns, dtype=np.int64), len(sym), only)
             return
         amounts: list[int] = []
         residue = 0
@@ -488,20 +478,18 @@ class Postings:
             fees[book] += fee
         return parts, fees
 
-    def post(
-        self, only: int, sym: Ints, lots: Ints, price_nano: Ints, fee_micro: Ints, count: Ints, pairs: Ints
-    ) -> None:
-        """Post fills in columns, as the kernel `post`. Raises LedgerFull, with nothing booked,
-        for what the ledger cannot hold."""
-        if len(sym) + 2 * len(pairs) > len(self._scratch):
-            self._scratch = np.zeros(2 * (len(sym) + 2 * len(pairs)), dtype=np.int64)
-        args = self.flat, self.units, sym, lots, price_nano, fee_micro, count, pairs, only, self._scratch
-        turnover = POST.run(*args, float(self._room))
+    def post(self, fills: Ints, rows: int, only: int = -1) -> None:
+        """Post fills in columns, as the kernel `post`. Raises LedgerFull, with nothing booked, for what the ledger
+        cannot hold."""
+        if 2 * len(fills) > len(self._scratch):
+            self._scratch = np.zeros(4 * len(fills), dtype=np.int64)
+        turnover = POST.run(self.flat, self.units, fills, rows, only, self._scratch, float(self._room))
         if turnover < 0.0:
             self.admit()
-            turnover = POST.run(*args, float(self._room))
+            turnover = POST.run(self.flat, self.units, fills, rows, only, self._scratch, float(self._room))
         if turnover < 0.0:
-            raise LedgerFull(f"fills of {max(lots)} lots at {max(price_nano)} nano: the ledger holds {MOST} at most")
+            lots, price = max(map(abs, fills[rows : 2 * rows].tolist())), fills[2 * rows : 3 * rows].max()
+            raise LedgerFull(f"fills of {lots} lots at {price} nano: the ledger holds {MOST} at most")
         self._room -= int(turnover) + 1
 
     def equity(self, price_nano: Sequence[int] | Ints) -> tuple[int, list[int]]:

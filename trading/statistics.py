@@ -84,7 +84,7 @@ def mean_correlation(series: Sequence[Floats], *, absolute: bool = False) -> flo
 
 def means(returns: Floats) -> Floats:
     """Return float64[N], the mean of each column of float64[k, N]; NaN where a return is missing."""
-    return returns.sum(axis=0) / len(returns)
+    return np.add.reduce(returns, axis=0) / len(returns)
 
 
 def variances(returns: Floats) -> Floats:

@@ -1,6 +1,10 @@
 """CPU microseconds of the ledger and of paper fills: interpreted, and by compiled kernels where numba is installed.
 
+<<<<<<<< HEAD:benchmarks.parts.postings.py
     OMP_NUM_THREADS=1 python -m benchmarks.parts.postings
+========
+    OMP_NUM_THREADS=1 python -m benchmarks.parts.postings
+>>>>>>>> main:benchmarks/parts/postings.py
 
 Posting of lists converts them for the compiled kernel; posting of columns takes int64 arrays as they are. The paper
 venue's time includes its lists and reports. Both ways run in turn, and the least of the repetitions counts. `x` is the
@@ -48,24 +52,21 @@ def of_ledger(size: int, agents: int) -> dict[str, Timed]:
         for row in lots
     ]  # fmt: skip
     only = 0 if agents == 1 else -1
-    count = np.array([] if agents == 1 else [agents] * size, dtype=np.int64)
-    fixed = np.array(sym), np.array(price), np.array(fee)
-    columns = [
-        (np.array(row), np.array([] if agents == 1 else parts, dtype=np.int64).reshape(-1))
-        for row, parts in zip(lots, shares, strict=True)
-    ]
+    marks = np.array(price)
+    pairs = [[] if agents == 1 else [agents] * size + np.array(parts).reshape(-1).tolist() for parts in shares]
+    columns = [np.array([*sym, *row, *price, *fee, *own]) for row, own in zip(lots, pairs, strict=True)]
 
     def lists() -> None:
         for row, parts in zip(lots, shares, strict=True):
             ledger.fills(sym, row, price, fee, parts)
 
     def arrays() -> None:
-        for row, pairs in columns:
-            ledger.post(only, fixed[0], row, fixed[1], fixed[2], count, pairs)
+        for fills in columns:
+            ledger.post(fills, size, only)
 
     def equity() -> None:
         for _ in range(CALLS):
-            ledger.equity(fixed[1])
+            ledger.equity(marks)
 
     case = f"{size} rows, {agents} agents"
     return {

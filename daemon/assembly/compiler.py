@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
+import quantd.daemon.runtime.loop  # noqa: F401 - a kernel is recorded where its module is imported
 from quantd.trading import jit
 
 PAYS_LOADING: Final = 100_000
@@ -143,10 +144,10 @@ def _prepare(folder: Path) -> str:
 
 def _dispatchers(njit: Callable[..., Any], *, keep: bool) -> None:
     """Make the dispatcher of every kernel; each sees the others in place of the functions."""
-    if _made:
+    sources = {**{each: each for each in jit.INNER}, **jit.LOOPS}
+    if _made.keys() == sources.keys():
         return
     spaces: dict[int, dict[str, Any]] = {}
-    sources = {**{each: each for each in jit.INNER}, **jit.LOOPS}
     for function, source in sources.items():
         space = spaces.setdefault(id(source.__globals__), dict(source.__globals__))
         own = FunctionType(source.__code__, space, source.__name__, source.__defaults__)

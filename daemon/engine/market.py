@@ -27,7 +27,6 @@ def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         state.mark_ts = np.empty(state.universe.size, dtype=np.int64)
         state.mark_ts.fill(ts)
     else:
-        state.watch.corridor = None  # it holds for rows in which every symbol has a bar
         fresh = market.fresh
         state.marks = np.where(fresh, market.close, state.marks)
         state.marks_nano = np.where(fresh, market.close_nano, state.marks_nano)
@@ -68,7 +67,6 @@ def book_crosses(state: State, market: MarketSlice) -> list[Effect]:
 
 def on_action(state: State, action: Action) -> Sequence[Effect]:
     """Apply a split, dividend or delisting at the ex date's open to the positions of the previous close."""
-    state.watch.corridor = None
     symbol = action.symbol
     if action.kind == "dividend":
         state.history.action(action.key, symbol, 1.0, action.cash_nano / 1e9)

@@ -108,7 +108,6 @@ def on_reloaded(state: State, reloaded: Reloaded) -> Sequence[Effect]:
         state.govern(with_limits(state.rules, reloaded.limits))
         for shadow, own in zip(state.shadows, state.rules.shadows, strict=True):
             shadow.govern(own)
-        state.watch.corridor = None
     if not reloaded.changed:
         return ()
     return (alert(state, "INFO", "config", f"configuration changed: {', '.join(reloaded.changed)}"),)

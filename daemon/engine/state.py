@@ -327,7 +327,6 @@ class State:
         """Drop the values derived from lots and cash, after they changed."""
         self._lots.clear()
         self._units = self.levels = None
-        self.watch.changed = True
 
     def revalue(self) -> None:
         """Compute the exact equity of the house and of each book at the marks."""

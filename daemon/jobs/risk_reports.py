@@ -4,8 +4,10 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.engine.state import State
+from quantd.daemon.recovery.state_at import Refolder
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import limits_now
 from quantd.daemon.views.report.contents import Report, Standing
@@ -57,4 +59,5 @@ class Reporter:
             standing=standing,
             since=day_start(last, DAYS[job]),
             slices=self.slices,
+            measured=Refolder(read_only(self.store), self.service.run, self.folder, lambda: self.service.config).values,
         )

@@ -188,10 +188,11 @@ def _checked(weights: object, view: View) -> Floats:
     if row.shape != (size,):
         raise ValueError(f"weights have shape {row.shape}; one number for each of the {size} symbols is expected")
     row = row.astype("<f8", copy=False)
+    # sum |w| <= sqrt(n sum w^2): one product shows that a usual answer is finite and bounded. vdot does not warn of an
+    # overflow, as dot does.
+    if size * float(np.vdot(row, row)) <= MAX_LEVERAGE**2:
+        return row
     with np.errstate(over="ignore"):
-        # sum |w| <= sqrt(n sum w^2): one dot product shows that a usual answer is finite and bounded
-        if size * float(row.dot(row)) <= MAX_LEVERAGE**2:
-            return row
         gross = float(np.abs(row).sum())
     finite = np.isfinite(row)
     if not finite.all():

@@ -21,7 +21,7 @@ from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item, instants
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.codec import decode
-from quantd.trading.effects import Effect
+from quantd.trading.effects import Effect, Planned
 from quantd.trading.events import Event, Started
 from quantd.trading.market import MarketSlice
 
@@ -148,6 +148,7 @@ def segments(records: Records, run: str, after: int, config: str, until: int | N
     return found
 
 
+ReadPlans = Callable[[int, list[Planned], list[Judged]], None]
 JournalOf = Callable[[Iterable[bytes], int, Parts], Journal]
 Watched = Callable[[Iterator[list[Item]]], Iterator[list[Item]]]
 
@@ -225,6 +226,35 @@ class UpTo(Journal):
         if self.seq >= self._until:
             raise Reached
         self._judged.clear()
+
+
+class Every(Journal):
+    """A journal that is compared, and gives the gate calls of each step to `read`: (step, its plans, gate calls)."""
+
+    def __init__(self, entries: Iterable[bytes], seq: int, live: bool, judged: list[Judged], read: ReadPlans) -> None:
+        super().__init__(entries, seq, live)
+        self._judged, self._read = judged, read
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        super().add(event, effects)
+        if self._judged:
+            self._read(self.seq, [each for each in effects if isinstance(each, Planned)], self._judged)
+            self._judged.clear()
+
+
+def judged_from(
+    parts: Parts, records: Records, run: str, folder: Path, read: ReadPlans, *, seq: int = 0, snapshot: bytes = b""
+) -> None:
+    """Reads the gate calls of all steps after `snapshot`, which follows step `seq`, from a replay of the journal.
+
+    Raises ReplayDifference, RecordTooLong and ConfigLost.
+    """
+    judged: list[Judged] = []
+
+    def journal_of(entries: Iterable[bytes], first: int, under: Parts) -> Journal:
+        return Every(entries, first, under.live, judged, read)
+
+    refold(parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, judged=judged)
 
 
 def judged_at(

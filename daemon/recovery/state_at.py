@@ -5,11 +5,14 @@ same state, as the decision.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from quantd.adapters.calendars import UnknownCalendar
 from quantd.adapters.feeds.errors import FeedError
@@ -22,14 +25,42 @@ from quantd.daemon.engine.planning.verdict_log import Judged
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.policies.worker import Apart
-from quantd.daemon.recovery.replay import ConfigLost, Watched, first_start, judged_at, saved_config
+from quantd.daemon.recovery.replay import ConfigLost, Watched, first_start, judged_at, judged_from, saved_config
 from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
 from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.daemon.runtime.version import code_version
+from quantd.risk.limits.values import Values
+from quantd.trading.effects import Planned
 
 
 class Unavailable(Exception):
     """The state cannot be rebuilt; the text is one clause with the reason."""
+
+
+class PlanValues(NamedTuple):
+    """The values of all limits after a plan: of the house, and of each agent by number."""
+
+    house: Values
+    agents: dict[int, Values]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raises the errors of a replay as Unavailable."""
+    try:
+        yield
+    except ConfigLost as why:
+        raise Unavailable(f"the configuration of the decision cannot be read: {why}") from None
+    except (FeedError, OSError) as why:
+        raise Unavailable(f"the recorded market cannot be read: {why}") from None
+    except (PolicyError, UnknownCalendar, ConfigError) as why:
+        raise Unavailable(f"the run cannot be rebuilt: {why}") from None
+    except ReplayDifference as why:
+        raise Unavailable(
+            f"the replay differs from the journal, by this version of quantd or by the market data: {why}"
+        ) from None
+    except (RecordTooLong, StoreError) as why:
+        raise Unavailable(str(why)) from None
 
 
 @dataclass(slots=True)
@@ -49,24 +80,31 @@ class Refolder:
 
     def __call__(self, decision: Decision) -> list[Judged]:
         """The gate calls of one plan: the agents' baskets in order, then the house's. Raises Unavailable."""
-        try:
+        with _explained():
             found = self._judged(decision.seq)
-        except ConfigLost as why:
-            raise Unavailable(f"the configuration of the decision cannot be read: {why}") from None
-        except (FeedError, OSError) as why:
-            raise Unavailable(f"the recorded market cannot be read: {why}") from None
-        except (PolicyError, UnknownCalendar, ConfigError) as why:
-            raise Unavailable(f"the run cannot be rebuilt: {why}") from None
-        except ReplayDifference as why:
-            raise Unavailable(
-                f"the replay differs from the journal, by this version of quantd or by the market data: {why}"
-            ) from None
-        except (RecordTooLong, StoreError) as why:
-            raise Unavailable(str(why)) from None
         plans = by_plan(found)
         if not 1 <= decision.ordinal <= len(plans):
             raise Unavailable(f"step {decision.seq} has no gate call")
         return plans[decision.ordinal - 1]
+
+    def values(self, step: int) -> dict[tuple[int, int], PlanValues]:
+        """(step, number of the plan in it) -> values of all limits, from `step` to the end. Raises Unavailable."""
+        found: dict[tuple[int, int], PlanValues] = {}
+
+        def read(seq: int, plans: list[Planned], judged: list[Judged]) -> None:
+            calls = by_plan(judged)
+            for ordinal, plan in enumerate(plans, 1):
+                own = next((c for c in calls if c[-1].verdict.lots.astype(np.int64).tobytes() == plan.allowed), None)
+                if own is not None and seq >= step:
+                    calls.remove(own)
+                    agents = {one.book: one.verdict.values for one in own[:-1]}
+                    found[seq, ordinal] = PlanValues(own[-1].verdict.values, agents)
+
+        with _explained():
+            seq, snapshot = self.records.latest_snapshot(self.run, code_version(), step) or (0, b"")
+            parts = self._put_together(self._config_at(snapshot))
+            judged_from(parts, self.records, self.run, self.folder, read, seq=seq, snapshot=snapshot)
+        return found
 
     def _judged(self, step: int) -> list[Judged]:
         seq, snapshot = self.records.latest_snapshot(self.run, code_version(), step) or (0, b"")

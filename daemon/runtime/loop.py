@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.daemon.engine import step
+from quantd.daemon.engine.quiet.kernel import QUIET
 from quantd.daemon.engine.quiet.run import plain, resting, run_quiet
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
@@ -143,11 +144,11 @@ class Shell:
         self.tally.symbol_bars += slices * len(market.fresh) if market.full else int(market.fresh.sum())
 
     def take_all(self, items: Sequence[Item]) -> None:
-        """Items of a recorded market, in order; quiet samples are taken together."""
+        """Items of a recorded market, in order; quiet samples are taken together where kernels are compiled."""
         at, end = 0, len(items)
         while at < end:
             item = items[at]
-            if type(item) is MarketSlice and not self.remote:
+            if QUIET.arrays and type(item) is MarketSlice and not self.remote:
                 self._open(item)
                 taken = self._take_quiet(items, at, item)
                 if taken:

@@ -146,6 +146,7 @@ class Service:
         self._stepping = False
         self.quarantine: list[BadBar] = []
         self.histories = histories or Histories(config.risk.history)
+        shell.state.judged = self.histories.forecasts
         self.subscribers: list[Callable[[Sequence[Step]], None]] = []
         """Called with the steps of each committed batch."""
         self.trace = Trace(shell.state.universe, shell.state.rules.names())

@@ -39,6 +39,7 @@ class A2c(OnPolicy):
     losses = ("policy", "value", "entropy")
     rollouts_a_report = 100
     """A rollout is short, and a report costs as much as an update."""
+    one_pass = True
 
     def _optimiser(self) -> RmsProp:
         plan = self.plan
@@ -47,7 +48,7 @@ class A2c(OnPolicy):
     def _update(self, rollout: Rollout, now: Now) -> Tensor:
         """Descend value_weight x squared error - entropy_weight x entropy - log_prob x advantage, means over rows."""
         plan, network, family = self.plan, self.network, self.family
-        # one forward pass serves both the advantages and the gradient
+        # the passes that chose the actions serve the advantages and the gradient too
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda, keep=True)
         rows = advantage.numel()
         with torch.no_grad():

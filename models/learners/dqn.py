@@ -137,13 +137,15 @@ class Dqn(OffPolicy):
     def explore(self, observation: Tensor) -> Tensor:
         random, rows = self.random, len(observation)
         if self.plan.noisy:
-            return self.network.forward(observation, self.network.draw(random)).argmax(-1)
-        best = self.network.forward(observation).argmax(-1)
+            return self.network.values(observation, self.network.draw(random)).argmax(-1)
         # one draw decides both whether and which: below epsilon it is still uniform
         epsilon = epsilon_of(self.plan, self.episodes)
         drawn = torch.rand(rows, generator=random, device=random.device, dtype=torch.float64)
         any_of = (drawn * (self.choices / max(epsilon, 1e-9))).long().clamp_(max=self.choices - 1)
-        return any_of.where(drawn < epsilon, best)
+        explores = drawn < epsilon
+        if bool(explores.all()):
+            return any_of
+        return any_of.where(explores, self.network.values(observation).argmax(-1))
 
     @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
@@ -151,8 +153,8 @@ class Dqn(OffPolicy):
         plan, random, network = self.plan, self.random, self.network
         beta = min(1.0, plan.beta + (1.0 - plan.beta) * self.updates / plan.beta_updates)
         batch = replay.sample(plan.batch, random, beta)
-        target = self.target.forward(batch.following, self.target.draw(random))
-        online = network.forward(batch.following, network.draw(random)) if plan.double else target
+        target = self.target.values(batch.following, self.target.draw(random))
+        online = network.values(batch.following, network.draw(random)) if plan.double else target
         values, chosen = network.run(batch.observation, network.draw(random)), batch.action.unsqueeze(-1)
         error = values.gather(-1, chosen).squeeze(-1).sub_(targets(batch, online, target, plan.double))
         # the gradient of Huber's loss, which bounds the effect of one outlier

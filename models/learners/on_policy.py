@@ -48,6 +48,8 @@ class OnPolicy:
 
     losses: ClassVar[tuple[str, ...]]
     rollouts_a_report: ClassVar[int] = 1
+    one_pass: ClassVar[bool] = False
+    """Whether each rollout is used once, so that its acting passes also serve the gradient."""
     plan: Any
 
     def __init__(
@@ -114,7 +116,7 @@ class OnPolicy:
         returns: list[Tensor] = []
         began, counted, count = time.perf_counter(), self.steps, 0
         while self.steps < steps:
-            now = rollout.collect(env, self.network, self.family, now, self.random)
+            now = rollout.collect(env, self.network, self.family, now, self.random, keep=self.one_pass)
             losses = self._update(rollout, now)
             self._now = now
             self.steps += rollout.length * env.batch

@@ -1,13 +1,16 @@
 """Optimisers of one parameter vector: Adam and RMSprop, with a bound on the gradient's norm."""
 
+import math
 from typing import Final
 
 import torch
 from torch import Tensor
 
 
-def _excess(gradient: Tensor, limit: float) -> Tensor:
+def _excess(gradient: Tensor, limit: float) -> Tensor | None:
     """Return the divisor that limits the gradient's norm (Pascanu et al. 2013), without a device transfer."""
+    if limit == math.inf:
+        return None
     return torch.dot(gradient, gradient).sqrt_().div_(limit).clamp_(min=1.0)
 
 
@@ -52,11 +55,15 @@ class Adam:
         self._steps.copy_(state["steps"])
 
 
+_LONG_AGO = 1e9
+"""A step count at which Adam's corrections of the first steps are 1 in float32, for any usual decay."""
+
+
 class RmsProp:
     """RMSprop (Tieleman & Hinton 2012), with epsilon outside the root as in torch.optim.RMSprop.
 
     Inside the root, as published for asynchronous actor-critic, 1e-5 suppresses every parameter with gradients below
-    0.003.
+    0.003. It is Adam without a mean of gradients and without corrections, and uses Adam's single pass over memory.
     """
 
     def __init__(
@@ -65,15 +72,29 @@ class RmsProp:
         self.learning_rate, self.epsilon, self.max_norm, self.decay = learning_rate, epsilon, max_norm, decay
         self._vector: Final = vector
         self._square = torch.zeros_like(vector)
-        self._root: Final = torch.zeros_like(vector)
+        self._first: Final = torch.zeros_like(vector)
+        self._steps: Final = torch.full((), _LONG_AGO, device=vector.device)
+        self._finite: Final = torch.zeros((), device=vector.device)
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
-        gradient.div_(_excess(gradient, self.max_norm))
-        self._square.mul_(self.decay).addcmul_(gradient, gradient, value=1.0 - self.decay)
-        # Far below epsilon's square. It avoids roots of 0 or of denormals, which take a CPU up to 30 times as long.
-        torch.add(self._square, 1e-30, out=self._root).sqrt_().add_(self.epsilon)
-        self._vector.addcdiv_(gradient, self._root, value=-self.learning_rate)
+        torch._fused_adam_(
+            [self._vector],
+            [gradient],
+            [self._first],
+            [self._square],
+            [],
+            [self._steps],
+            lr=self.learning_rate,
+            beta1=0.0,
+            beta2=self.decay,
+            weight_decay=0.0,
+            eps=self.epsilon,
+            amsgrad=False,
+            maximize=False,
+            grad_scale=_excess(gradient, self.max_norm),
+            found_inf=self._finite,
+        )
 
     def state(self) -> dict[str, Tensor]:
         return {"square": self._square.clone()}

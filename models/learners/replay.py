@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quantd.models.market.arrays import view
 from quantd.models.market.vector_env import Step, VectorEnv
 
 Floats = NDArray[np.float64]
@@ -100,6 +101,7 @@ class Replay:
         # One row has all data of a step: one copy stores it and one gather reads it.
         self._rows = torch.zeros((self.length, self.batch, width), device=env.device)
         self._flat = self._rows.view(-1, width)
+        self._table: Final = view(self._rows)
         self._powers = gamma ** torch.arange(n_step + 1, dtype=torch.float32, device=env.device)
         self._ahead = torch.arange(n_step, device=env.device) * self.batch
         self._columns = np.arange(self.batch)
@@ -113,14 +115,13 @@ class Replay:
 
     def add(self, observation: Tensor, action: Tensor, step: Step) -> None:
         row = self._added % self.length
-        ended = step.terminated | step.truncated
-        columns = (
-            observation,
-            step.final,
-            action.unsqueeze(1) if self.integral else action,
-            torch.stack((step.reward, step.terminated.to(step.reward), ended.to(step.reward)), 1),
-        )
-        torch.cat([each.float() for each in columns], 1, out=self._rows[row])
+        kept, seen, terminated = self._table[row], self._seen, view(step.terminated)
+        kept[:, :seen] = view(observation)
+        kept[:, seen : 2 * seen] = view(step.final)
+        kept[:, 2 * seen : -TAIL] = view(action)[:, None] if self.integral else view(action)
+        kept[:, -3] = view(step.reward)
+        kept[:, -2] = terminated
+        kept[:, -1] = terminated | view(step.truncated)
         self._added += 1
         if self._tree is not None:
             self._tree.write(row * self.batch + self._columns, 0.0)
@@ -143,8 +144,9 @@ class Replay:
             raise ValueError("nothing to draw yet")
         if self._tree is None:
             oldest = max(self._added - self.length, 0) * self.batch
-            drawn = torch.randint(len(self), (rows,), generator=random, device=self._rows.device)
-            place = (drawn + oldest) % len(self._flat)
+            place = torch.randint(len(self), (rows,), generator=random, device=self._rows.device)
+            if oldest:
+                place = place.add_(oldest).remainder_(len(self._flat))
             return self._read(place, torch.ones(rows, device=place.device))
         tree = self._tree
         # one from each of `rows` equal parts of the sum

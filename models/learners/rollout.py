@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from quantd.models.learners.distributions import Family
+from quantd.models.market.arrays import view
 from quantd.models.market.vector_env import VectorEnv
 from quantd.models.networks.actor_critic import ActorCritic, Heads
 
@@ -50,18 +51,36 @@ class Rollout:
         self._rows = list(zip(*(column.unbind(0) for column in columns), strict=True))
         self.returns = torch.zeros(0, device=device)
         """float32[E]: total rewards of the episodes that ended in these rows."""
+        self._recorded = False
 
     @torch.no_grad()
-    def collect(self, env: VectorEnv, network: ActorCritic, family: Family, now: Now, random: torch.Generator) -> Now:
-        """Fill every row from `now`, with one device transfer per step. Returns the environments' state after it."""
+    def collect(
+        self,
+        env: VectorEnv,
+        network: ActorCritic,
+        family: Family,
+        now: Now,
+        random: torch.Generator,
+        *,
+        keep: bool = False,
+    ) -> Now:
+        """Fill every row from `now`, with one device transfer per step. Returns the environments' state after it.
+
+        With `keep`, the network records these passes where it can, for `value` and `pull` before its next change.
+        """
         observation, started, carry, earned = now
+        self._recorded = keep and network.records
+        first = True
         self.carry = carry
         self.started[0] = started
         self.cut_value.zero_()
         spread = network.spread.detach()
         for seen, taken, earnings, ended, cut_value in self._rows:
             seen.copy_(observation)
-            actor, carry = network.act(seen, carry)
+            if self._recorded:
+                actor, first = network.record(seen, first=first), False
+            else:
+                actor, carry = network.act(seen, carry)
             taken.copy_(family.sample(actor, spread, random))
             step = env.step(taken)
             observation = step.observation
@@ -86,7 +105,10 @@ class Rollout:
         """
         # the last observation is first, because `keep` applies to the last run
         last = network.run(now.observation.unsqueeze(0), now.started.unsqueeze(0), now.carry).value
-        heads = network.run(self.observation, self.started, self.carry, keep=keep)
+        if self._recorded:
+            heads = network.recorded()
+        else:
+            heads = network.run(self.observation, self.started, self.carry, keep=keep)
         following = torch.cat([heads.value[1:], last]).where(~self.done, self.cut_value)
         advantage = advantages(self.reward, heads.value, following, self.done, gamma, trace)
         return advantage, advantage + heads.value, heads
@@ -101,11 +123,11 @@ def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, g
     surprise = torch.add(reward, following, alpha=gamma).sub_(value)
     decay = (~done).to(reward.dtype).mul_(gamma * trace)
     estimate = torch.empty_like(reward)
-    later = torch.zeros_like(reward[0])
-    for delta, kept, now in zip(
-        reversed(surprise.unbind(0)), reversed(decay.unbind(0)), reversed(estimate.unbind(0)), strict=True
-    ):
-        later = torch.addcmul(delta, kept, later, out=now)
+    # numpy's calls are shorter, and a short rollout is all calls
+    deltas, factors, found = view(surprise), view(decay), view(estimate)
+    later = view(torch.zeros_like(reward[0]))
+    for t in range(len(found) - 1, -1, -1):
+        later = found[t] = deltas[t] + factors[t] * later
     return estimate
 
 

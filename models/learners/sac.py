@@ -17,7 +17,7 @@ from quantd.models.learners.optimisers import Adam
 from quantd.models.learners.record import GAMMA, LEARNING_RATE, Actor, Between, Learner, OneOf
 from quantd.models.learners.replay import Replay
 from quantd.models.market.vector_env import Kind
-from quantd.models.networks.gaussian import GaussianActor, TwinCritics, bounded
+from quantd.models.networks.gaussian import HALF_RANGE, GaussianActor, TwinCritics, bounded
 
 
 class SacPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,6 +79,18 @@ class Squash:
             log_prob = log_prob - (2.0 * (math.log(2.0) - at - softplus(-2.0 * at))).sum(-1)
         return self.family.mode(at), log_prob
 
+    def pull(self, action: Tensor, by_action: Tensor, by_log_prob: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients float[R, K] of a loss by the mean and log spread of `draw`, which returned `action`.
+
+        They follow from those by action float[R, A] and by log density, one number; `shift` is noise x spread.
+        """
+        if self.box:
+            # d tanh(u) / du = 1 - tanh(u)^2, and the log density falls by log of that: its derivative is 2 tanh(u)
+            d = by_action * (1.0 - action * action) + (2.0 * by_log_prob) * action
+        else:
+            d = (action * (by_action - (by_action * action).sum(-1, keepdim=True)))[:, :-1]
+        return d, d * shift - by_log_prob
+
 
 class Sac(OffPolicy):
     """Learns in any "simplex" or "box" VectorEnv."""
@@ -118,6 +130,7 @@ class Sac(OffPolicy):
             return uniform(self.squash.box, len(observation), self.squash.action_size, self.random)
         return self.act(observation, greedy=False)
 
+    @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
         plan, squash = self.plan, self.squash
         batch = replay.sample(plan.batch, self.random)
@@ -132,27 +145,28 @@ class Sac(OffPolicy):
         error = values - wanted
         self.critics.pull(error / rows, seen)
         self.optimisers["critics"].step(self.critics.gradient)
-        # equation 9; autograd handles the few sampled numbers per row, and all other gradients are explicit
+        # equation 9
         mean, spread, acted = self.actor.run(batch.observation)
-        mean.requires_grad_(), spread.requires_grad_()
-        with torch.enable_grad():
-            action, log_prob = squash.draw(mean, bounded(spread), self._noise(mean))
-            own = temperature * log_prob.mean() + plan.pull * mean.square().mean()
-        values, seen = self.critics.run(batch.observation, action.detach())
+        log_spread, noise = bounded(spread), self._noise(mean)
+        action, log_prob = squash.draw(mean, log_spread, noise)
+        values, seen = self.critics.run(batch.observation, action)
         worth, lower = values.min(0)
         slope = torch.zeros_like(values).scatter_(0, lower.unsqueeze(0), -1.0 / rows)
         by_action = self.critics.by_action(slope, seen, action.shape[-1])
-        d_mean, d_spread = torch.autograd.grad((own.sum(), action), (mean, spread), (None, by_action))
-        self.actor.pull(d_mean, d_spread, acted)
+        d_mean, d_log = squash.pull(action, by_action, temperature / rows, noise * log_spread.exp())
+        # the derivative of x / (1 + |x|) is 1 / (1 + |x|)^2
+        d_spread = d_log * HALF_RANGE / (1.0 + spread.abs()).square()
+        self.actor.pull(d_mean.add_(mean, alpha=2.0 * plan.pull / mean.numel()), d_spread, acted)
         self.optimisers["actor"].step(self.actor.gradient)
         # equation 18 in the logarithm, so that the temperature stays above 0
-        entropy = -log_prob.detach().mean()
+        entropy = -log_prob.mean()
         self.optimisers["temperature"].step((entropy - plan.entropy * self.coordinates).view(1))
         self.target.vector.lerp_(self.critics.vector, plan.tau)
         if not tell:
             return None
         critic_loss = 0.5 * (error * error).mean(-1).sum()
-        return torch.stack([critic_loss, (own.detach() - worth.mean()).sum(), temperature[0], entropy])
+        actor_loss = plan.pull * mean.square().mean() - temperature[0] * entropy - worth.mean()
+        return torch.stack([critic_loss, actor_loss, temperature[0], entropy])
 
     def vectors(self) -> tuple[Tensor, ...]:
         return (self.actor.vector, self.critics.vector, self.log_temperature)

@@ -57,6 +57,19 @@ class ActorCritic(nn.Module):
         """Run on float[T, B, D], with bool[T, B] marking first observations; with `keep`, `pull` may follow."""
         raise NotImplementedError
 
+    @property
+    def records(self) -> bool:
+        """Whether `record` may replace `run`: acting then yields the activations that a gradient needs."""
+        return False
+
+    def record(self, observation: Tensor, *, first: bool) -> Tensor:
+        """Map one step's float[B, D] to actor outputs float[B, P]; `first` begins a new record."""
+        raise NotImplementedError
+
+    def recorded(self) -> Heads:
+        """Return the outputs of all steps of the record; `pull` may follow."""
+        raise NotImplementedError
+
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
         """Compute the gradient of a loss from its derivatives by the outputs of the last kept `run`."""
         assert self._heads is not None

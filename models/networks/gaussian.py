@@ -19,6 +19,8 @@ from quantd.models.networks.onnx_nodes import Graph
 LOG_SPREAD_LEAST, LOG_SPREAD_MOST = -5.0, 2.0
 """Bounds of the log standard deviation, approached by x / (1 + |x|): a cut, as published, has no gradient back."""
 
+HALF_RANGE = 0.5 * (LOG_SPREAD_MOST - LOG_SPREAD_LEAST)
+
 ROUNDED_ROWS = 16
 """Fewer rows are always multiplied in float32, because rounding the weights costs more than the product."""
 
@@ -30,11 +32,23 @@ class Activations(NamedTuple):
     made: list[Tensor]
 
 
-def _run(layers: Sequence[nn.Linear], x: Tensor, rounded: bool) -> tuple[Tensor, Activations]:
+class _Layer(NamedTuple):
+    """Views of a linear layer in its network's vectors, which are faster to reach than a module's attributes."""
+
+    weight: Tensor
+    bias: Tensor
+    weight_slope: Tensor
+    bias_slope: Tensor
+
+
+def _views(made: nn.Linear) -> _Layer:
+    return _Layer(made.weight.data, made.bias.data, slope_of(made.weight), slope_of(made.bias))
+
+
+def _run(layers: Sequence[_Layer], x: Tensor, rounded: bool) -> tuple[Tensor, Activations]:
     """Map float32[R, D] through layers with ReLU to float32[R, H], without an autograd graph."""
     kept = Activations([], [])
-    for made in layers:
-        weight, bias = made.weight.data, made.bias.data
+    for weight, bias, _, _ in layers:
         if rounded:
             x = x.bfloat16()
             kept.given.append(x)
@@ -46,31 +60,33 @@ def _run(layers: Sequence[nn.Linear], x: Tensor, rounded: bool) -> tuple[Tensor,
     return x, kept
 
 
-def _pull(layers: Sequence[nn.Linear], d: Tensor, kept: Activations, *, slopes: bool) -> Tensor:
+def _pull(layers: Sequence[_Layer], d: Tensor, kept: Activations, *, slopes: bool) -> Tensor:
     """Backpropagate d float32[R, H] to the first layer's pre-activations; `slopes` writes the parameters' gradients."""
     for depth in range(len(layers) - 1, -1, -1):
-        made, given = layers[depth], kept.given[depth]
-        d = torch.ops.aten.threshold_backward(d, kept.made[depth], 0.0)
+        (weight, _, weight_slope, bias_slope), given = layers[depth], kept.given[depth]
+        d = torch.ops.aten.threshold_backward.default(d, kept.made[depth], 0.0)
         factor = d.to(given.dtype)
         if slopes:
-            slope_of(made.weight).copy_(torch.mm(factor.t(), given))
-            torch.sum(d, 0, out=slope_of(made.bias))
+            if given.dtype == weight_slope.dtype:
+                torch.mm(factor.t(), given, out=weight_slope)
+            else:
+                weight_slope.copy_(torch.mm(factor.t(), given))
+            torch.sum(d, 0, out=bias_slope)
         if depth:
-            d = torch.mm(factor, made.weight.data.to(given.dtype)).float()
+            d = torch.mm(factor, weight.to(given.dtype)).float()
     return d
 
 
-def _head(made: nn.Linear, d: Tensor, x: Tensor) -> Tensor:
+def _head(made: _Layer, d: Tensor, x: Tensor) -> Tensor:
     """Write the gradients of a last layer in float32. Returns the gradient of its input."""
-    torch.mm(d.t(), x, out=slope_of(made.weight))
-    torch.sum(d, 0, out=slope_of(made.bias))
-    return torch.mm(d, made.weight.data)
+    torch.mm(d.t(), x, out=made.weight_slope)
+    torch.sum(d, 0, out=made.bias_slope)
+    return torch.mm(d, made.weight)
 
 
 def bounded(spread: Tensor) -> Tensor:
     """Return the log standard deviation of the head's output."""
-    half = 0.5 * (LOG_SPREAD_MOST - LOG_SPREAD_LEAST)
-    return LOG_SPREAD_LEAST + half * (1.0 + softsign(spread))
+    return LOG_SPREAD_LEAST + HALF_RANGE * (1.0 + softsign(spread))
 
 
 def _layers(widths: Sequence[int], random: torch.Generator) -> list[nn.Linear]:
@@ -95,6 +111,8 @@ class GaussianActor(nn.Module):
         self.trunk = nn.ModuleList(self.layers)
         self.rounded: Final = bfloat16
         self.vector, self.gradient = flatten(list(self.parameters()))
+        self._hidden: Final = [_views(made) for made in self.layers]
+        self._heads: Final = (_views(self.mean), _views(self.spread))
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         x = observation
@@ -109,15 +127,17 @@ class GaussianActor(nn.Module):
     @torch.no_grad()
     def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Activations]:
         """Return the mean, the spread before `bounded`, and the input for `pull`."""
-        x, kept = _run(self.layers, observation, self.rounded)
-        return self.mean(x), self.spread(x), kept
+        x, kept = _run(self._hidden, observation, self.rounded)
+        mean, spread = (torch.addmm(head.bias, x, head.weight.t()) for head in self._heads)
+        return mean, spread, kept
 
     @torch.no_grad()
     def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Activations) -> None:
         """Compute the gradient of a loss from its gradients by mean and spread."""
         x = kept.made[-1]
-        d = _head(self.mean, d_mean, x) + _head(self.spread, d_spread, x)
-        _pull(self.layers, d, kept, slopes=True)
+        mean, spread = self._heads
+        d = _head(mean, d_mean, x).add_(_head(spread, d_spread, x))
+        _pull(self._hidden, d, kept, slopes=True)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add the mean to `graph`, from the node `given`. Returns its name."""
@@ -146,29 +166,30 @@ class TwinCritics(nn.Module):
         self.values = nn.ModuleList(value for _, value in self.pair)
         self.rounded: Final = bfloat16
         self.vector, self.gradient = flatten(list(self.parameters()))
+        self._twins: Final = [([_views(made) for made in layers], _views(value)) for layers, value in self.pair]
 
     @torch.no_grad()
     def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, list[Activations]]:
         """Return the values, and the input for `pull` and `by_action`."""
         both = torch.cat((observation, action), -1)
         values, kept = [], []
-        for layers, value in self.pair:
+        for layers, value in self._twins:
             x, of = _run(layers, both, self.rounded)
-            values.append(value(x).squeeze(-1))
+            values.append(torch.addmm(value.bias, x, value.weight.t()).squeeze(-1))
             kept.append(of)
         return torch.stack(values), kept
 
     @torch.no_grad()
     def pull(self, d: Tensor, kept: Sequence[Activations]) -> None:
         """Compute the gradient of a loss from its gradients by the values, float32[2, R]."""
-        for (layers, value), slope, of in zip(self.pair, d, kept, strict=True):
+        for (layers, value), slope, of in zip(self._twins, d, kept, strict=True):
             _pull(layers, _head(value, slope.unsqueeze(-1), of.made[-1]), of, slopes=True)
 
     @torch.no_grad()
     def by_action(self, d: Tensor, kept: Sequence[Activations], size: int) -> Tensor:
         """Return the gradients float32[R, A] of a loss by the actions; the stored gradient is unchanged."""
         found = []
-        for (layers, value), slope, of in zip(self.pair, d, kept, strict=True):
-            sums = _pull(layers, slope.unsqueeze(-1) * value.weight.data, of, slopes=False)
-            found.append(torch.mm(sums, layers[0].weight.data[:, -size:]))
+        for (layers, value), slope, of in zip(self._twins, d, kept, strict=True):
+            sums = _pull(layers, slope.unsqueeze(-1) * value.weight, of, slopes=False)
+            found.append(torch.mm(sums, layers[0].weight[:, -size:]))
         return found[0] + found[1]

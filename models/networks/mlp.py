@@ -65,7 +65,10 @@ class Mlp(ActorCritic):
         # adjacent heads at the end: one product computes both
         heads: list[Tensor] = [self.actor.weight, self.critic.weight, self.actor.bias, self.critic.bias]
         self.vector, self.gradient = flatten([*self.trunk.parameters(), self.spread, *heads])
+        self._rounded_layers: list[Tensor] = []
+        """The trunk's weights in bfloat16, as of the last pass."""
         self._tapes: list[tuple[list[_Activations], Tensor]] = []
+        self._outputs: list[Tensor] = []
         self._views()
 
     def _views(self) -> None:
@@ -76,8 +79,9 @@ class Mlp(ActorCritic):
             return flat[-weights - size : -size].view(shape), flat[-size:]
 
         self._head, self._head_slope = joined(self.vector), joined(self.gradient)
+        self._head_across = self._head[0].t()
         self._layers = [
-            (each.weight.data, each.bias.data, norm.weight.data, norm.bias.data) for each, norm in self.blocks
+            (each.weight.data.t(), each.bias.data, norm.weight.data, norm.bias.data) for each, norm in self.blocks
         ]
         self._slopes = [
             tuple(slope_of(p) for p in (each.weight, each.bias, norm.weight, norm.bias)) for each, norm in self.blocks
@@ -93,15 +97,40 @@ class Mlp(ActorCritic):
 
     @torch.no_grad()
     def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        self._round(observation)
         return self._forward(observation, keep=False)[:, :-1], carry
 
     @torch.no_grad()
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         rows = observation.reshape(-1, observation.shape[-1])
+        self._round(rows)
         if keep:
             self._tapes.clear()
         outputs = [self._forward(part, keep) for part in self._parts(rows)]
         heads = (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).view(*observation.shape[:-1], -1)
+        return Heads(heads[..., :-1], heads[..., -1])
+
+    @property
+    def records(self) -> bool:
+        # a product of few rows is never rounded, but one of a whole rollout is
+        return not self._rounded
+
+    @torch.no_grad()
+    def record(self, observation: Tensor, *, first: bool) -> Tensor:
+        if first:
+            self._tapes.clear()
+            self._outputs.clear()
+        self._outputs.append(self._forward(observation, keep=True))
+        return self._outputs[-1][:, :-1]
+
+    @torch.no_grad()
+    def recorded(self) -> Heads:
+        heads = torch.stack(self._outputs)
+        layers = zip(*(kept for kept, _ in self._tapes), strict=True)
+        whole = [_Activations(*map(torch.cat, zip(*steps, strict=True))) for steps in layers]
+        split = [map(_Activations, *map(self._parts, each)) for each in whole]
+        last = self._parts(torch.cat([each for _, each in self._tapes]))
+        self._tapes = [(kept, part) for *kept, part in zip(*split, last, strict=True)]
         return Heads(heads[..., :-1], heads[..., -1])
 
     @torch.no_grad()
@@ -111,6 +140,11 @@ class Mlp(ActorCritic):
             self._spread_slope.copy_(d_spread)
         for number, (part, (kept, last)) in enumerate(zip(self._parts(d), self._tapes, strict=True)):
             self._backward(part, kept, last, float(number > 0))
+
+    def _round(self, rows: Tensor) -> None:
+        """Round the weights once for all parts of these rows."""
+        if self._rounded and len(rows) >= ROUNDED_ROWS:
+            self._rounded_layers = [across.bfloat16() for across, *_ in self._layers]
 
     def _parts(self, rows: Tensor) -> Sequence[Tensor]:
         if rows.is_cuda or len(rows) <= PART:
@@ -123,7 +157,7 @@ class Mlp(ActorCritic):
         self._add(self._head_slope, d, last, before)
         d = torch.mm(d, weight)
         for depth in range(len(self._layers) - 1, -1, -1):
-            weight, _, gain, shift = self._layers[depth]
+            across, _, gain, shift = self._layers[depth]
             weight_slope, bias_slope, gain_slope, shift_slope = self._slopes[depth]
             given, bent, mean, scale = kept[depth]
             d, d_gain, d_shift = torch.ops.aten.native_layer_norm_backward(
@@ -134,7 +168,8 @@ class Mlp(ActorCritic):
             d = torch.ops.aten.sigmoid_backward(d, bent).mul_(2.0)
             self._add((weight_slope, bias_slope), d, given, before)
             if depth:
-                d = torch.mm(d.to(given.dtype), weight.to(given.dtype)).float()
+                factor = across if given.dtype == across.dtype else self._rounded_layers[depth]
+                d = torch.mm(d.to(given.dtype), factor.t()).float()
 
     def _add(self, slopes: tuple[Tensor, Tensor], d: Tensor, given: Tensor, before: float) -> None:
         """Accumulate the gradient of a linear layer's weight and bias."""
@@ -152,19 +187,18 @@ class Mlp(ActorCritic):
         """
         kept = []
         rounded = self._rounded and len(x) >= ROUNDED_ROWS
-        for weight, bias, gain, shift in self._layers:
+        for depth, (across, bias, gain, shift) in enumerate(self._layers):
             # tanh(h) = 2 sigmoid(2h) - 1. Its LayerNorm equals the LayerNorm of the sigmoid alone at a quarter of
             # epsilon.
             if rounded:
                 x = x.bfloat16()
-                bent = torch.add(bias + bias, torch.mm(x, weight.bfloat16().t()).float(), alpha=2.0).sigmoid_()
+                bent = torch.add(bias + bias, torch.mm(x, self._rounded_layers[depth]).float(), alpha=2.0).sigmoid_()
             else:
-                bent = torch.addmm(bias, x, weight.t(), beta=2, alpha=2).sigmoid_()
+                bent = torch.addmm(bias, x, across, beta=2, alpha=2).sigmoid_()
             normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)
             if keep:
                 kept.append(_Activations(x, bent, mean, scale))
             x = normal
         if keep:
             self._tapes.append((kept, x))
-        weight, bias = self._head
-        return torch.addmm(bias, x, weight.t())
+        return torch.addmm(self._head[1], x, self._head_across)

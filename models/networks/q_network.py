@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear
 
-from quantd.models.networks.actor_critic import flatten, layer
+from quantd.models.networks.actor_critic import flatten, layer, slope_of
 from quantd.models.networks.mlp import EPSILON
 from quantd.models.networks.onnx_nodes import Graph
 
@@ -68,6 +68,7 @@ class QNetwork(nn.Module):
         super().__init__()
         widths = [observation_size, *hidden]
         self.streams: Final = streams
+        self.noisy: Final = noisy
         # plain lists for each step: iteration over a module's own lists costs more than a product of this size
         self.layers: Final = [layer(a, b, 2**0.5, random) for a, b in pairwise(widths)]
         self.scales: Final = [nn.LayerNorm(b, EPSILON, device=random.device) for b in hidden if streams]
@@ -89,7 +90,10 @@ class QNetwork(nn.Module):
         )
         self.heads = nn.ModuleDict(self.head)
         self.vector, self.gradient = flatten(list(self.parameters()))
-        self._plain: Final = [*self.layers, *(made for made in self.head.values() if isinstance(made, nn.Linear))]
+        plain = [*self.layers, *(made for made in self.head.values() if isinstance(made, nn.Linear))]
+        # views, because iteration over a module's own attributes costs more than a product of this size
+        self._steps: Final = [(each.weight.data, each.bias.data) for each in plain]
+        self._slopes: Final = [(slope_of(each.weight), slope_of(each.bias)) for each in plain]
         self._kept: list[Tensor] = []
 
     def draw(self, random: torch.Generator) -> Noise | None:
@@ -118,20 +122,30 @@ class QNetwork(nn.Module):
         # equation 9 of Wang et al.: without the mean, value and advantage would not be identifiable
         return value + advantage - advantage.mean(-1, keepdim=True)
 
+    def values(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
+        """Map as `forward`, without the means for `pull`."""
+        if self.streams or noise or self.noisy:
+            return self.forward(observation, noise)
+        *hidden, (weight, bias) = self._steps
+        x = observation
+        for inner, shift in hidden:
+            x = torch.relu_(torch.addmm(shift, x, inner.t()))
+        return torch.addmm(bias, x, weight.t())
+
     def run(self, observation: Tensor, noise: Noise | None = None) -> Tensor:
         """Run `forward` such that `pull` may follow."""
-        if self.streams or noise:
+        if self.streams or self.noisy:
             with torch.enable_grad():
                 values = self.forward(observation, noise)
             self._kept = [values]
             return values.detach()
         # the gradient of a plain layer sequence is explicit: an autograd graph costs more than products this small
-        *hidden, out = self._plain
+        *hidden, (weight, bias) = self._steps
         kept = [observation]
-        for made in hidden:
-            kept.append(torch.relu_(torch.addmm(made.bias, kept[-1], made.weight.t())))
+        for inner, shift in hidden:
+            kept.append(torch.relu_(torch.addmm(shift, kept[-1], inner.t())))
         self._kept = kept
-        return torch.addmm(out.bias, kept[-1], out.weight.t())
+        return torch.addmm(bias, kept[-1], weight.t())
 
     def pull(self, slope: Tensor) -> None:
         """Compute `gradient` from the gradients float[R, A] of a loss by the values of the last `run`."""
@@ -139,12 +153,12 @@ class QNetwork(nn.Module):
             self.gradient.zero_()
             self._kept[0].backward(slope)  # type: ignore[no-untyped-call]
             return
-        for depth in range(len(self._plain) - 1, -1, -1):
-            made, given = self._plain[depth], self._kept[depth]
-            torch.mm(slope.t(), given, out=made.weight.grad)
-            torch.sum(slope, 0, out=made.bias.grad)
+        for depth in range(len(self._steps) - 1, -1, -1):
+            (weight_slope, bias_slope), given = self._slopes[depth], self._kept[depth]
+            torch.mm(slope.t(), given, out=weight_slope)
+            torch.sum(slope, 0, out=bias_slope)
             if depth:
-                slope = torch.ops.aten.threshold_backward(torch.mm(slope, made.weight), given, 0)
+                slope = torch.ops.aten.threshold_backward.default(torch.mm(slope, self._steps[depth][0]), given, 0)
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add the values without noise to `graph`, from the node `given`. Returns their name."""

@@ -1,7 +1,8 @@
 """The value of each limit on a portfolio: for verdicts, the monitor and `quantd why`."""
 
-from collections.abc import Sequence
-from math import inf, sqrt
+from collections.abc import Collection, Mapping, Sequence
+from math import inf, isfinite, sqrt
+from typing import Final
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from quantd.risk.limits.kinds import Row
 from quantd.risk.limits.record import Held
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.measures.diversification import diversification
-from quantd.risk.measures.portfolio import FEW, herfindahl, most
+from quantd.risk.measures.portfolio import FEW, herfindahl, most, tail_count, total
+from quantd.trading.covariance import ones
+from quantd.trading.history import Ring
 
 Values = dict[str, tuple[float, float]]
 """Key of a limit -> (value, bound). The bound of `cash` is a floor, in account currency."""
@@ -23,11 +26,15 @@ class Portfolio:
     """One book to measure: after signed `lots` float64[N] and all open orders fill at reference prices; None for the
     present positions."""
 
-    __slots__ = ("account", "equity", "found", "held", "limits", "lots", "rules", "traded", "values")
+    __slots__ = ("account", "equity", "found", "held", "keys", "limits", "lots", "rules", "traded", "values")
 
-    def __init__(self, ctx: Context, account: Account, limits: Limits, lots: Floats | None) -> None:
+    def __init__(
+        self, ctx: Context, account: Account, limits: Limits, lots: Floats | None, keys: Collection[str] = ()
+    ) -> None:
         self.account = account
         self.limits = limits
+        self.keys = keys
+        """Limits that are measured however small their values are."""
         self.rules = rules_of(limits, ctx.universe)
         self.lots = lots
         held = account.lots
@@ -77,6 +84,103 @@ class Portfolio:
         wanted = [tail.of(self.found)[0] for tail in self.rules.tails]
         wanted += [self.found[quad.lookback] for quad in self.rules.quads if quad.spread is not None]
         return list({id(scenarios): scenarios for scenarios in wanted}.values())
+
+    def keys_of(self, scenarios: Scenarios) -> list[str]:
+        """Its limits over these scenarios."""
+        known = self.found or {}
+        tails = [t for t in self.rules.tails if t.fixed is scenarios or (t.fixed is None and known)]
+        found = [tail.key for tail in tails if tail.of(known)[0] is scenarios]
+        return found + [q.key for q in self.rules.quads if q.spread is not None and known.get(q.lookback) is scenarios]
+
+    def doubtful(self, size: Floats, share: float, norms: Mapping[int, "Norms"]) -> set[str]:
+        """Limits over scenarios that are in `keys`, or may reach `share` of their bounds at float64[N] absolute weights
+        `size`, by upper bounds of their values."""
+        rules = self.rules
+        found = set()
+        for tail in rules.tails:
+            most_lost = inf
+            if tail.fixed is None and not tail.filtered and tail.lookback in norms:
+                known = norms[tail.lookback]
+                rows = max(known.rows, rules.limits.min_history)
+                most_lost = known.of(size) * tail.scale / sqrt(tail_count(rows, tail.confidence))
+            if tail.key in self.keys or not most_lost < share * tail.bound:
+                found.add(tail.key)
+        for quad in rules.quads:
+            most_moved = inf
+            if quad.key == "max_volatility" and quad.lookback in norms:
+                known = norms[quad.lookback]
+                rows = max(known.rows, rules.limits.min_history)
+                most_moved = known.of(size) * sqrt(quad.scale / max(rows - 1, 1))
+            near = quad.key in self.keys or not most_moved < share * quad.settled_bound
+            if quad.spread is not None and near:
+                found.add(quad.key)
+        spec = rules.limits.correlation
+        if spec is not None:
+            near = "correlation" in self.keys or not pairs_small(size, spec, share * joint_bound(spec))
+            if near:
+                found.add("correlation")
+        return found
+
+
+def pairs_small(size: Floats, spec: Correlation, bound: float) -> bool:
+    """Whether every pair of float64[N] absolute weights surely weighs less than `bound`, or counts as nothing."""
+    *_, second, first = sorted([0.0, 0.0, *size.tolist()])
+    return first + second < bound or second < spec.min_weight * (1.0 - 1e-9)
+
+
+class Norms:
+    """Euclidean norm of the newest returns of each instrument, never too small: rows are added at each sample, and
+    taken off every AGE samples.
+
+    The triangle inequality bounds the losses of a book: |L| <= sum |w_i| |r_i|. The mean of the m worst losses is at
+    most their root mean square, so at most |L| / sqrt(m); a deviation is at most |L| / sqrt(S - 1). `rows` is the
+    number of samples in which every instrument had a return, at most S.
+    """
+
+    __slots__ = ("_age", "_count", "_ring", "_root", "_squares", "lookback", "rows")
+
+    AGE: Final = 25
+
+    def __init__(self, lookback: int) -> None:
+        self.lookback: Final = lookback
+        self.rows = 0
+        self._count = -2  # never one less than that of a ring
+        self._age = 0
+        self._ring: Ring | None = None
+        self._squares = self._root = np.empty(0)
+
+    def update(self, ring: Ring) -> None:
+        """Include the rows up to the newest."""
+        new = ring.count - self._count
+        if not new:
+            return
+        self._count, self._ring = ring.count, ring
+        self._age += 1
+        if new != 1 or self._age >= self.AGE:
+            self._renew(ring)
+            return
+        ring.fill()
+        row = ring.filled_returns[ring.end - 1]
+        self._squares += row * row
+        self._root = np.sqrt(self._squares)
+
+    def _renew(self, ring: Ring) -> None:
+        self._age = 0
+        window = ring.returns(self.lookback)
+        self.rows, squares = len(window), ones(len(window)).dot(window * window)
+        if not isfinite(total(squares)):
+            finite = np.isfinite(window)
+            known = np.where(finite, window, 0.0)
+            self.rows, squares = int(finite.all(axis=1).sum()), ones(len(window)).dot(known * known)
+        self._squares, self._root = squares, np.sqrt(squares)
+
+    def of(self, size: Floats) -> float:
+        """The largest norm of the losses of a book of float64[N] absolute weights."""
+        found = float(self._root.dot(size))
+        if found != found and self._ring is not None:  # the newest row has a gap
+            self._renew(self._ring)
+            found = float(self._root.dot(size))
+        return found
 
 
 def _linear(row: Row, weights: Floats, traded: float) -> float:
@@ -149,42 +253,74 @@ def standing(ctx: Context, account: Account, limits: Limits, lots: Floats | None
     return standings(ctx, [Portfolio(ctx, account, limits, lots)])[0]
 
 
-def standings(ctx: Context, portfolios: Sequence[Portfolio]) -> list[Values]:
-    """`standing` of several books in one pass."""
+def standings(
+    ctx: Context,
+    portfolios: Sequence[Portfolio],
+    share: float = 0.0,
+    beside: Sequence[Portfolio] = (),
+    norms: Mapping[int, "Norms"] | None = None,
+) -> list[Values]:
+    """`standing` of several books in one pass.
+
+    With `share`, a limit over scenarios is left out where no book can reach that share of its bound, by the `norms` of
+    each lookback. `beside` are books without values of their own; results agree to the last bit only with those of the
+    same books.
+    """
     _trades(ctx, portfolios)
     solvent = [p for p in portfolios if p.equity > 0.0]
     if solvent:
-        _exposures(ctx, solvent)
+        _exposures(ctx, solvent, share, [p for p in beside if p.equity > 0.0], norms or {})
     return [portfolio.values for portfolio in portfolios]
 
 
-def _exposures(ctx: Context, portfolios: list[Portfolio]) -> None:
-    """All measures of solvent books."""
+def _weights(ctx: Context, portfolios: Sequence[Portfolio]) -> Floats:
+    """float64[K, N] signed weights."""
     weights = np.array([p.held for p in portfolios]) * ctx.px
     weights /= np.array([[p.equity] for p in portfolios])
+    return weights
+
+
+def _exposures(
+    ctx: Context, portfolios: list[Portfolio], share: float, beside: list[Portfolio], norms: Mapping[int, "Norms"]
+) -> None:
+    """All measures of solvent books."""
+    weights = _weights(ctx, portfolios)
     size = np.abs(weights)
     net, gross = _sums(weights), _sums(size)
-    groups: dict[int, tuple[Scenarios, list[int]]] = {}
+    keys: set[str] | None = set() if share else None
     for k, portfolio in enumerate(portfolios):
         portfolio.exposures(weights[k], size[k], net[k], gross[k])
-        rules, spec = portfolio.rules, portfolio.limits.correlation
-        found = scenarios_of(ctx, rules.lookbacks, rules.limits.min_history, portfolio.held)
-        if found is not None and spec is not None:
-            portfolio.values["correlation"] = (_correlation(ctx, portfolio, found, spec), joint_bound(spec))
-        portfolio.found = found
+        if keys is not None:
+            keys |= portfolio.doubtful(size[k], share, norms)
+    if keys is not None and not keys:
+        return
+    if beside:
+        weights = np.concatenate((weights, _weights(ctx, beside)))
+        portfolios = [*portfolios, *beside]
+    for portfolio in portfolios:
+        rules = portfolio.rules
+        portfolio.found = scenarios_of(ctx, rules.lookbacks, rules.limits.min_history, portfolio.held)
+    groups: dict[int, tuple[Scenarios, list[int]]] = {}
+    for k, portfolio in enumerate(portfolios):
+        spec = portfolio.limits.correlation
+        if portfolio.found is not None and spec is not None and (keys is None or "correlation" in keys):
+            joint = _correlation(ctx, portfolio, portfolio.found, spec)
+            portfolio.values["correlation"] = (joint, joint_bound(spec))
         for scenarios in portfolio.sources():
             group = groups.setdefault(id(scenarios), (scenarios, []))
             group[1].append(k)
     for scenarios, rows in groups.values():
-        _losses(scenarios, portfolios, rows, weights)
+        if keys is None or any(not keys.isdisjoint(portfolios[k].keys_of(scenarios)) for k in rows):
+            _losses(scenarios, portfolios, rows, weights)
 
 
 def _losses(scenarios: Scenarios, portfolios: list[Portfolio], rows: list[int], weights: Floats) -> None:
     """Tails and forms over one set of scenarios, of the books `rows` of float64[K, N] `weights`."""
     losses: Floats = weights.dot(scenarios.returns.T)
     np.negative(losses, out=losses)
-    # of the series itself where the covariance is dear: the same figure; before the tails put the losses in order
-    deviations = None if scenarios.sample.small() else _deviations(losses)
+    # of the series itself where the covariance is dear, before the tails put the losses in order. A covariance that was
+    # computed for something else does not count: a value must not depend on it
+    deviations = None if weights.shape[1] <= FEW else _deviations(losses)
     sets = {id(portfolios[k].rules): portfolios[k] for k in rows}
     columns = {key: _tails(one.rules, one.found or {}, scenarios, losses) for key, one in sets.items()}
     for k in rows:

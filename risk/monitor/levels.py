@@ -62,6 +62,13 @@ def share_of(key: str, value: float, bound: float) -> float:
     return usage(value, bound)
 
 
+def in_use(key: str, value: float, bound: float) -> bool:
+    """Whether a limit may have a level at this value."""
+    if key in UNWATCHED or (value < QUIET * bound and key not in FLOORS):
+        return False
+    return share_of(key, value, bound) >= QUIET
+
+
 def level(share: float, before: int = NONE) -> int:
     """The level of a share of the bound, given the level before."""
     return max(bisect(_BEGINS, share), min(before, bisect(_ENDS, share)))

@@ -96,7 +96,7 @@ def basket(
         worst_nano=[worst[k] for k in rows],
         end=[end[k] for k in rows],
         reason=[codes[k] for k in rows],
-        values=verdict.values,
+        values=verdict.recorded,
         kind=[] if kind == Kind.LIMIT else [int(kind)] * len(rows),
     )
 
@@ -139,7 +139,7 @@ def stop_basket(
         lots=[floor(lots[k]) for k in sym],
         worst_nano=worst,
         end=[0] * len(sym),
-        values=verdict.values,
+        values=verdict.recorded,
         kind=[int(Kind.STOP)] * len(sym),
         stop_nano=trigger,
     )

@@ -4,17 +4,18 @@ Reducing orders pass first and whole. Caps per symbol follow, then correlation p
 orders that add risk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
 
 from quantd.risk.limits.case import Account
-from quantd.risk.limits.catalogue import Limits, Reason
+from quantd.risk.limits.catalogue import LIMIT_OF, Limits, Reason
 from quantd.risk.limits.context import Context, Floats
 from quantd.risk.limits.kinds import Refused
 from quantd.risk.limits.ruleset import Rules, rules_of
-from quantd.risk.limits.values import Portfolio, Values, standing, standings
+from quantd.risk.limits.values import Norms, Portfolio, Values, standing, standings
+from quantd.risk.monitor.levels import QUIET, in_use
 from quantd.risk.pretrade.gate_inputs import Market
 from quantd.risk.pretrade.kernel import BASE, DONE, JUDGE, NEED_LINKS, NEED_MATRICES, NEED_RETURNS, Codes
 from quantd.risk.switch import HALT, REDUCE, RUN
@@ -36,6 +37,7 @@ class Verdict(Struct, eq=False):
     _limits: Limits
     _values: Values | None = None
     _before: Values | None = None
+    _recorded: Values | None = None
 
     @property
     def values(self) -> Values:
@@ -51,28 +53,42 @@ class Verdict(Struct, eq=False):
             self._before = standing(self._ctx, self._account, self._limits, None)
         return self._before
 
+    @property
+    def recorded(self) -> Values:
+        """Those of `values` that a journal keeps: limits that cut a symbol, or whose use may raise an alert."""
+        if self._recorded is None:
+            measure([self])
+        return self._recorded or {}
 
-def measure(verdicts: Sequence[Verdict], before: Sequence[Verdict] = ()) -> None:
-    """Computes `values` of some verdicts and `before` of others, of one context, in one pass."""
-    after = [v for v in verdicts if v._values is None]
-    earlier = [v for v in before if v._before is None]
-    if not (after or earlier):
-        return
-    ctx = (after or earlier)[0]._ctx
-    portfolios = [Portfolio(ctx, v._account, v._limits, v.lots) for v in after]
-    portfolios += [Portfolio(ctx, v._account, v._limits, None) for v in earlier]
-    found = iter(standings(ctx, portfolios))
-    for verdict in after:
-        verdict._values = next(found)
-    for verdict in earlier:
-        verdict._before = next(found)
+    def _cutting(self) -> set[str]:
+        """The limits that cut a symbol."""
+        return {LIMIT_OF[code] for code in set(self.reason.tolist()) if code}
 
 
-def granted(verdict: Verdict) -> Verdict:
+def measure(
+    verdicts: Sequence[Verdict], before: Sequence[Verdict] = (), norms: Mapping[int, Norms] | None = None
+) -> None:
+    """Computes `recorded` of some verdicts of one context in one pass, beside the present positions of `before`.
+
+    `norms` of each lookback save the measurement of what surely stays small."""
+    ctx = verdicts[0]._ctx
+    cutting = [verdict._cutting() for verdict in verdicts]
+    books = [Portfolio(ctx, v._account, v._limits, v.lots, own) for v, own in zip(verdicts, cutting, strict=True)]
+    beside = [Portfolio(ctx, v._account, v._limits, None) for v in before]
+    found = standings(ctx, books, QUIET, beside, norms)
+    for verdict, own, values in zip(verdicts, cutting, found, strict=True):
+        verdict._recorded = _kept(values, own)
+
+
+def _kept(values: Values, cutting: Collection[str] = ()) -> Values:
+    return {k: pair for k, pair in values.items() if in_use(k, *pair) or k.partition(".")[0] in cutting}
+
+
+def granted(verdict: Verdict, norms: Mapping[int, Norms] | None = None) -> Verdict:
     """The verdict of the same limits on the lots of `verdict`, for the same account: they pass whole."""
     again = Verdict(verdict.lots, np.zeros(len(verdict.lots), np.int8), verdict._ctx, verdict._account, verdict._limits)
-    measure([verdict], [verdict])
-    again._values, again._before = verdict._values, verdict._before
+    measure([verdict], [verdict], norms)
+    again._recorded = _kept(verdict.recorded)
     return again
 
 
@@ -98,7 +114,7 @@ def gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: 
         stopped = account.halted & (asked != 0.0)
         reason[stopped] = Reason.HALTED
         asked = np.where(stopped, 0.0, asked)
-    if not asked.nonzero()[0].size:
+    if not np.count_nonzero(asked):
         return Verdict(np.zeros(len(asked)), reason, ctx, account, limits)
     if switch == HALT:
         reason[asked != 0.0] = Reason.SWITCH

@@ -254,7 +254,7 @@ def _nth_loop(row: Floats, spare: Floats, rank: int) -> float:
 
 @vector(_nth_loop)
 def nth(row: Floats, spare: Floats, rank: int) -> float:
-    """The element of `rank` in ascending order, from 0 (C. Hoare, Algorithm 65: Find, 1961)."""
+    """The element of `rank` in ascending order, from 0; of zeros either sign (C. Hoare, Algorithm 65: Find, 1961)."""
     spare[:] = row
     spare.partition(rank)
     return float(spare[rank])
@@ -537,7 +537,6 @@ def settle(
     work[TURNOVER] = turnover
     work[WIDER] = 1.0 + numbers[N_IN_FLIGHT]
     work[NOW] = equity
-    _sums(n, 0, work)
     if two:
         settled = equity - (opened + closed) * fee
         work[STATE + EQUITY] = settled - turned * fee
@@ -547,7 +546,8 @@ def settle(
         work[STATE + TURNOVER] = turnover
         work[STATE + WIDER] = 1.0
         work[STATE + NOW] = settled
-        _sums(n, 1, work)
+    for e in range(codes[C_STATES]):
+        _sums(n, e, work)
 
 
 @inner
@@ -797,7 +797,7 @@ def _linked(n: int, one: int, other: int, links: Floats) -> int:
 def clip(
     n: int,
     e: int,
-    others: bool,
+    final: int,
     work: Floats,
     market: Floats,
     numbers: Floats,
@@ -808,7 +808,7 @@ def clip(
 ) -> int:
     """Cut adding lots so that every pair complies, larger notionals first.
 
-    Without `others`, equity falls by accepted orders and the order itself, so that a single order gets the most. With
+    Without `final`, equity falls by accepted orders and the order itself, so that a single order gets the most. With
     it, equity is the lowest of the whole basket, for the final check.
     """
     asked = BASE
@@ -863,11 +863,11 @@ def clip(
             work[order + found] = k
             found += 1
     sort_by_value(n, found, codes[C_NAMES_AT], work, market, codes)
-    equity = low if others else work[at + EQUITY]
+    equity = low if final == 1 else work[at + EQUITY]
     for place in range(found):
         k = int(work[order + place])
         lot, own = market[HEAD + k], work[size + k]
-        slip = 0.0 if others else work[at + SLIP] * market[HEAD + k]
+        slip = 0.0 if final == 1 else work[at + SLIP] * market[HEAD + k]
         side = n + k if work[asked + k] > 0.0 else k
         most = own
         if work[full + side] > edge:
@@ -1152,9 +1152,10 @@ def families_factor(n: int, e: int, work: Floats, market: Floats, numbers: Float
 
 @inner
 def book_losses(
-    n: int, e: int, sized: int, first: int, work: Floats, market: Floats, returns: Floats, out: Floats
+    n: int, e: int, part: int, first: int, work: Floats, market: Floats, returns: Floats, out: Floats
 ) -> None:
-    """Worst losses of each scenario: of the book (`sized` 0), with all adding orders (1), or of these orders alone (2).
+    """Worst losses of each scenario: of the book with all adding orders (`part` 0), without (1), or of these orders
+    alone (2).
 
     A range of exposures from `low` to `high` loses at most max(r, 0) (high - low) - r high.
     """
@@ -1165,9 +1166,9 @@ def book_losses(
     at = 2 * n * e
     for k in range(n):
         below = above = 0.0
-        if sized < 2:
+        if part < 2:
             below, above = work[w + at + k], work[w + at + n + k]
-        if sized > 0 and work[size + k] > 0.0:
+        if part != 1 and work[size + k] > 0.0:
             if work[asked + k] > 0.0:
                 above += work[size + k] * market[HEAD + k]
             else:
@@ -1264,7 +1265,9 @@ def tails_factor(
         lossy, spare = rows[0, :scenarios], rows[4, :scenarios]
         if lost < 0:
             lost = 0
-            book_losses(n, e, 1, first, work, market, source, lossy)
+            # a range and not a number, for which numba would compile the function once more
+            for part in range(1):
+                book_losses(n, e, part, first, work, market, source, lossy)
         if mean == 0:
             if count_above(lossy, target) < m:
                 continue
@@ -1273,13 +1276,13 @@ def tails_factor(
             edge = 0.75 * target
             if edge + sum_above(lossy, edge) / m <= target:
                 continue
-            if _measure(1, m, lossy, spare) <= target:
+            if _measure(mean, m, lossy, spare) <= target:
                 continue
         base, adding, now = rows[1, :scenarios], rows[2, :scenarios], rows[3, :scenarios]
         if deep < 0:
             deep = 0
-            book_losses(n, e, 0, first, work, market, source, base)
-            book_losses(n, e, 2, first, work, market, source, adding)
+            for part in range(1, 3):
+                book_losses(n, e, part, first, work, market, source, rows[part, :scenarios])
         for k in range(n):
             work[held + k], work[held + n + k] = -standing(n, e, k, work, market), 0.0
         losses(now, source, first, work[held : held + n], work[held + n : held + 2 * n])
@@ -1431,7 +1434,7 @@ def settled_cash(n: int, work: Floats, market: Floats, numbers: Floats, codes: I
     """Cut buys where short sales, cut after the factor, bring less proceeds."""
     asked = BASE
     size = BASE + SIZE * n
-    reach(n, 1, work, market)
+    reach(n, codes[C_STATES] - 1, work, market)
     place = codes[codes[C_ROWS_AT] + codes[C_CASH_ROW] * ROW + 3]
     spent = numbers[place + 5] * work[STATE + ADDED_LONG]
     room = -work[STATE + CASH_USED] - numbers[place + 4] * work[STATE + ADDED_SHORT] + work[TOLERANCE]
@@ -1573,21 +1576,18 @@ def judge(
         if market[M_ROWS] < 0.0 or market[M_SHORT_AT] > 0.0:
             left = history(n, work, market, codes, reason)
     if left > 0:
-        if codes[C_PAIRS] == 1:
-            for e in range(codes[C_STATES]):
-                status = clip(n, e, False, work, market, numbers, codes, links, reason, out)
+        for final in range(2):
+            if final == 1:
+                status = factor(n, work, market, numbers, codes, returns, fixed, matrices, links, rows, reason, out)
                 if status != DONE:
                     return status
-        status = factor(n, work, market, numbers, codes, returns, fixed, matrices, links, rows, reason, out)
-        if status != DONE:
-            return status
-        if work[HEAVY] > 0.0:
-            weigh_again(n, work, market, numbers, codes, reason)
-        if work[PAIRED] > 0.0:
-            for e in range(codes[C_STATES]):
-                status = clip(n, e, True, work, market, numbers, codes, links, reason, out)
-                if status != DONE:
-                    return status
+                if work[HEAVY] > 0.0:
+                    weigh_again(n, work, market, numbers, codes, reason)
+            if codes[C_PAIRS] > final or work[PAIRED] > 0.0:
+                for e in range(codes[C_STATES]):
+                    status = clip(n, e, final, work, market, numbers, codes, links, reason, out)
+                    if status != DONE:
+                        return status
         if codes[C_STATES] == 2:
             settled_cash(n, work, market, numbers, codes, reason)
     for k in range(n):

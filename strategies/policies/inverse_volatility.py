@@ -25,8 +25,11 @@ class InverseVolatilityParams(Struct, frozen=True):
 def inverse_deviations(returns: Floats) -> Floats:
     """Return float64[N]: 1 / standard deviation (n - 1) of columns of float64[k, N]; 0 for missing or stale data."""
     variance = variances(returns)
+    moves = (variance > VARIANCE_FLOOR) & ~standing_still(returns)
+    if np.count_nonzero(moves) == len(moves):
+        return 1.0 / np.sqrt(variance)
     out = np.zeros(len(variance))
-    np.divide(1.0, np.sqrt(variance), out=out, where=(variance > VARIANCE_FLOOR) & ~standing_still(returns))
+    np.divide(1.0, np.sqrt(variance), out=out, where=moves)
     return out
 
 
@@ -42,7 +45,7 @@ class InverseVolatility:
 
     def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
         parts = view.shared(inverse_deviations, self.params.lookback)
-        total = parts.sum()
+        total = np.add.reduce(parts)
         return parts * (self.params.invested / total if total > 0.0 else 0.0), memory
 
 

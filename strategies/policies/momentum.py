@@ -45,7 +45,7 @@ class Momentum:
         # NaN (no full history) compares false both times: no part and no weight
         sizes = risen >= -1.0 if self.params.size == "equal" else view.shared(inverse_deviations, window, skip)
         parts = np.where(view.shared(standing_still, self.lookback), 0.0, sizes)
-        total = parts.sum()
+        total = np.add.reduce(parts)
         return (parts * (risen > 0.0) / total if total > 0.0 else parts), memory
 
 

@@ -20,10 +20,10 @@ def standing_still(returns: Floats) -> Bools:
     STILL_SAMPLES). In a shorter window all of them must be 0. NaN does not count as 0.
     """
     zero = returns == 0.0
-    least = min(STILL_SAMPLES, len(returns))
-    if np.count_nonzero(zero) < least:  # the usual window, in one look
+    # the usual window in one look: too few zeros for any column, and none in the newest row
+    if np.count_nonzero(zero) * STILL_SHARE <= len(returns) and not np.count_nonzero(zero[-1]):
         return np.zeros(returns.shape[1], dtype=np.bool_)
     count = np.add.reduce(zero, axis=0, dtype=np.int64)
-    often: Bools = (count * STILL_SHARE > len(returns)) & (count >= least)
+    often: Bools = (count * STILL_SHARE > len(returns)) & (count >= min(STILL_SAMPLES, len(returns)))
     newest: Bools = np.logical_and.reduce(zero[-STILL_SAMPLES:], axis=0)
     return often | newest

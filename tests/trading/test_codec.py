@@ -6,9 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from quantd.trading import effects, events
-from quantd.trading.codec import bars_of, decode, encode, slice_of
+from quantd.trading.codec import Entry, bars_of, decode, encode, same, slice_of
 from quantd.trading.effects import (
     Again,
     AgentPlan,
@@ -162,6 +163,37 @@ def test_what_was_written_reads_back_equal() -> None:
 def test_bytes_of_version_1_are_what_they_were() -> None:
     """A journal written by an older quantd folds the same: a change here needs a new codec version."""
     assert msgspec.msgpack.decode(GOLDEN.read_bytes(), type=list[bytes]) == entries()
+
+
+def test_an_entry_of_version_1_repeats_without_the_values_that_are_not_recorded_any_more() -> None:
+    every = {"cash": (0.25, 1.0), "var": (0.02, 0.03), "gross": (0.1, 1.0)}
+    old = [
+        Planned(5, 1, 6, [AgentPlan(0, b"w", 0.9, b"a", b"b", b"c", every)], b"p", b"q", b"r", b"s", b"t", b"u", every,
+                every),
+        OrderBasket(5, 1, 6, [0], [3], [10**11], [99], [3], every),
+    ]  # fmt: skip
+    kept = {"var": (0.02, 0.03)}
+    part = replace(old[0].agents[0], values={})  # type: ignore[union-attr]
+    new = [replace(old[0], agents=[part], values_before={}, values=kept), replace(old[1], values=kept)]
+    event = Stopping(1, False, "")
+
+    def entry(found: list[Struct]) -> Entry:
+        return decode(encode(event, found))  # type: ignore[arg-type]
+
+    assert same(entry(old), entry(new))
+    assert same(entry([Shadowed(2, old)]), entry([Shadowed(2, new)]))  # type: ignore[arg-type]
+    for wrong in (
+        [replace(new[0], values={"var": (0.021, 0.03)}), new[1]],
+        [replace(new[0], values={**kept, "other": (0.9, 1.0)}), new[1]],
+        [replace(new[0], allowed=b"x"), new[1]],
+        [new[0], replace(new[1], lots=[4])],
+        [new[0]],
+    ):
+        assert not same(entry(old), entry(wrong))
+        assert not same(entry([Shadowed(2, old)]), entry([Shadowed(2, wrong)]))  # type: ignore[arg-type]
+    # version 2 compares in full
+    assert not same(entry(new), entry([replace(new[0], values={}), new[1]]))
+    assert not same(entry(old), Entry(SliceRef(1), entry(old).effects))
 
 
 def test_broken_bytes_are_refused() -> None:

@@ -33,20 +33,35 @@ from quantd.trading.sessions import Sessions
 _PART_FILL, _LAST_FILL = int(Cause.PART_FILL), int(Cause.LAST_FILL)
 
 
-class Bar:
-    """One slice as the venue uses it. `left_lots` are those left of its volume, by column, -1 before an order asks."""
+_NOTHING = np.zeros(0, dtype=np.int64)
 
-    __slots__ = ("fresh", "left_lots", "market", "open_nano", "ts_event", "ts_open", "volume")
+
+class Bar:
+    """One slice as the venue uses it, with its lists once `lists` was called. `left` int64[N] are the lots left of the
+    bar's volume, -1 before an order asks."""
+
+    __slots__ = ("fresh", "left", "lots_left", "market", "open_nano", "ts_event", "ts_open", "volume")
+
+    fresh: list[bool] | None
+    open_nano: list[int]
+    volume: list[float]
 
     def __init__(self, market: MarketSlice, with_volume: bool) -> None:
         block, t = market.block, market.row
         self.market = market
         self.ts_open = block.ts_open[t]
         self.ts_event = block.ts_event[t]
-        self.fresh: list[bool] | None = None if block.full[t] else block.fresh[t].tolist()
-        self.open_nano: list[int] = block.open_nano[t].tolist()
-        self.volume: list[float] = block.volume[t].tolist() if with_volume else []
-        self.left_lots = [-1] * len(self.volume)
+        self.left = np.full(block.volume.shape[1], -1, dtype=np.int64) if with_volume else _NOTHING
+        self.lots_left = self.left.data
+        self.open_nano = []
+
+    def lists(self) -> None:
+        """Read the columns that orders need row by row."""
+        if not self.open_nano:
+            block, t = self.market.block, self.market.row
+            self.fresh = None if block.full[t] else block.fresh[t].tolist()
+            self.open_nano = block.open_nano[t].tolist()
+            self.volume = block.volume[t].tolist() if len(self.left) else []
 
 
 class Fills:
@@ -66,7 +81,7 @@ class Fills:
         self._plain = not (self._needs_volume or costs.slippage_noise)
         self._fixed = lowest(costs.fixed_rate, RATE_ONE) if self._plain else (costs.fixed_rate, RATE_ONE)
         self._terms = None if costs.slippage_noise else self._of_kernel()
-        self._out = np.zeros(FILLED * len(self._lot_nano), dtype=np.int64)
+        self._out = np.zeros(FILLED * len(self._lot_nano) + 1, dtype=np.int64)
 
     def _of_kernel(self) -> Ints | None:
         """The terms of `fill_limits`, int64[5 N]; None where one is beyond 62 bits."""
@@ -84,6 +99,7 @@ class Fills:
             report = self._by_kernel(resting, bar, self._terms)
             if report is not False:
                 return report
+        bar.lists()
         if kind == Kind.LIMIT or kind == Kind.STOP:
             found = self._limits(resting, bar, stops=kind == Kind.STOP)
         else:
@@ -121,33 +137,48 @@ class Fills:
 
     def _by_kernel(self, resting: Resting, bar: Bar, terms: Ints) -> Reports | Literal[False] | None:
         """`filled` for limit orders, compiled; False, without any change, where that needs unbounded integers."""
-        r, size, block, t, costs = resting, len(resting.sym), bar.market.block, bar.market.row, self._costs
-        basket = np.array(
-            [*r.sym, *r.lots, *r.worst_nano, *r.until, *r.after, *r.cum, *r.charged_micro, *r.open], dtype=np.int64
-        )
-        left = np.array(bar.left_lots, dtype=np.int64) if bar.left_lots else terms
-        if FILLED * size > len(self._out):
-            self._out = np.zeros(FILLED * size, dtype=np.int64)
+        r, rows, costs = resting, resting.open, self._costs
+        size, block, t = len(rows), bar.market.block, bar.market.row
+        begun = costs.commission_min_micro > 0 or any(r.cum)
+        columns = [r.sym, r.lots, r.worst_nano, r.until, r.after, *((r.cum, r.charged_micro) if begun else ())]
+        if size < len(r.sym):
+            columns = [[column[row] for row in rows] for column in columns]
+        orders = np.array([*chain.from_iterable(columns)], dtype=np.int64)
+        before = bar.left.copy() if len(bar.left) else bar.left
+        if FILLED * size >= len(self._out):
+            self._out = np.zeros(FILLED * size + 1, dtype=np.int64)
+        out = self._out
         made = FILL_LIMITS.run(
-            basket, len(r.open), bar.ts_open, bar.ts_event, block.fresh[t], block.open_nano[t], block.low[t],
-            block.high[t], block.volume[t], terms, *self._fixed, costs.commission_min_micro,
-            costs.participation > 0.0, float(costs.impact), left, self._out,
+            orders, size, bar.ts_open, bar.ts_event, block.fresh[t], block.open_nano[t], block.low[t], block.high[t],
+            block.volume[t], terms, *self._fixed, costs.commission_min_micro, costs.participation > 0.0,
+            float(costs.impact), bar.left, out,
         )  # fmt: skip
         if made < 0:
+            bar.left[:] = before
             return False
-        if bar.left_lots:
-            bar.left_lots = left.tolist()
-        state = basket[4 * size : 7 * size].tolist()
-        r.after, r.cum, r.charged_micro = state[:size], state[size : 2 * size], state[2 * size :]
+        for row, after in zip(rows, orders[4 * size : 5 * size].tolist(), strict=True):
+            r.after[row] = after
         if not made:
             return None
-        out = self._out[: FILLED * made].tolist()
-        rows, cum, lots, prices, fees, last = (out[k::FILLED] for k in range(FILLED))
-        if sum(last) == len(r.open):
+        found = out[: FILLED * size].tolist()
+        lots, prices, fees = found[:made], found[size : size + made], found[2 * size : 2 * size + made]
+        if out.item(FILLED * size) == made == size and not begun:
+            # the usual report: all rows whole
+            cum, causes = lots, [_LAST_FILL] * size
+            for row, filled in zip(rows, lots, strict=True):
+                r.cum[row] = filled
             r.keep([])
-        elif 1 in last:
-            r.keep([row for row in r.open if r.cum[row] != abs(r.lots[row])])
-        causes = [_LAST_FILL if ended else _PART_FILL for ended in last]
+        else:
+            rows = [rows[k] for k in found[3 * size : 3 * size + made]]
+            cum = []
+            for k, row, filled in zip(found[3 * size :], rows, lots, strict=False):
+                r.cum[row] += filled
+                cum.append(r.cum[row])
+                if begun:
+                    r.charged_micro[row] = orders.item(6 * size + k)
+            causes = [_LAST_FILL if r.cum[row] == abs(r.lots[row]) else _PART_FILL for row in rows]
+            if _LAST_FILL in causes:
+                r.keep([row for row in r.open if r.cum[row] != abs(r.lots[row])])
         report = Reports(r.sample, r.n, bar.ts_open, rows, cum, lots, prices, fees, causes)
         r.reports.append(report)
         return report
@@ -198,7 +229,7 @@ class Fills:
         """Take up to `wanted` lots from the bar's volume; returns their number."""
         if not self._needs_volume:
             return wanted
-        left = bar.left_lots[column]
+        left = bar.lots_left[column]
         if left < 0:
             volume = bar.volume[column]
             if self._costs.participation:
@@ -207,7 +238,7 @@ class Fills:
                 left = NEVER if volume > 0 else 0
         if wanted > left:
             wanted = left
-        bar.left_lots[column] = left - wanted
+        bar.lots_left[column] = left - wanted
         return wanted
 
     def _extra_rate(self, resting: Resting, row: int, lots: int, bar: Bar) -> int:

@@ -55,7 +55,7 @@ def train(
         Literal["files", "mlflow", "tensorboard", "none"] | None,
         typer.Option(help="Tracker of the curves, beside the files.", show_default="mlflow, where installed"),
     ] = None,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16, if the learner supports it.")] = False,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Multiply in bfloat16 where that is faster here.")] = False,
     sets: plan_options.Sets = None,
     looks: Annotated[
         int, typer.Option("--test-looks", min=0, help="Earlier evaluations on the test part, by other runs.")
@@ -86,6 +86,7 @@ def train(
     if iterations is not None:
         raise Failure("--iterations is an option of the scorer; other learners take --steps", USAGE)
     from quantd.models.training.plans.plan import described, replaced
+    from quantd.models.training.plans.precision import instructions, precision
     from quantd.models.training.runs import training_run
     from quantd.models.training.runs.workers import executor
 
@@ -93,7 +94,14 @@ def train(
     changes: dict[str, object] = {"market.batch": envs, "device": device, "steps": steps, "name": experiment}
     rate = "learner.actor_rate" if hasattr(made.learner, "actor_rate") else "learner.learning_rate"
     changes[rate] = learning_rate
-    made = replaced(made, {**given(changes), **_counts(made, steps, episodes, seeds, seed, bf16)})
+    made = replaced(made, {**given(changes), **_counts(made, steps, episodes, seeds, seed)})
+    if bf16:
+        able = [each.name for each in learners().values() if each.bfloat16]
+        if made.agent not in able:
+            raise Failure(f"--bf16: {made.agent} does not support bfloat16; these do: {', '.join(able)}", USAGE)
+        chosen = precision(made, instructions())
+        made = replaced(made, {"learner.bfloat16": chosen.bfloat16})
+        note(f"--bf16: {chosen.reason}")
     settings = [f"{key} = {_shown(key, value)}" for key, value in described(made).items()]
     if show:
         say("\n".join(settings))
@@ -135,7 +143,7 @@ def _scorer(out: Path, options: dict[str, object], symbols: list[str]) -> int:
 
 
 def _counts(
-    plan: "Plan", steps: int | None, episodes: int | None, seeds: int | None, seed: int | None, bf16: bool
+    plan: "Plan", steps: int | None, episodes: int | None, seeds: int | None, seed: int | None
 ) -> dict[str, object]:
     """The changes by options that exclude each other, or that not every learner has."""
     changes: dict[str, object] = {}
@@ -147,11 +155,6 @@ def _counts(
         raise Failure("--seeds (a number of seeds) and --seed (one seed) exclude each other", USAGE)
     if seeds is not None or seed is not None:
         changes["seeds"] = list(range(1, seeds + 1)) if seeds is not None else [seed]
-    if bf16:
-        able = [each.name for each in learners().values() if each.bfloat16]
-        if plan.agent not in able:
-            raise Failure(f"--bf16: {plan.agent} does not support bfloat16; these do: {', '.join(able)}", USAGE)
-        changes["learner.bfloat16"] = True
     return changes
 
 

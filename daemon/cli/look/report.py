@@ -15,6 +15,7 @@ from quantd.daemon.cli.places import Place, place
 from quantd.daemon.cli.stopped_run import at_rest, started
 from quantd.daemon.jobs.risk_reports import standing_of
 from quantd.daemon.recovery.replay import slices_of
+from quantd.daemon.recovery.state_at import Refolder
 from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.report.curves import DAY_NS, date_ns
 from quantd.daemon.views.report.figures import report
@@ -50,6 +51,7 @@ def write_report(
             since=date_ns(start) - 1 if start is not None else 0,
             until=date_ns(end) + DAY_NS - 1 if end is not None else 0,
             slices=slices_of(records, name, where.folder),
+            measured=Refolder(records, name, where.folder, lambda: read(config, sets)).values,
         )
     except ValueError as why:
         raise Failure(f"{why}; `quantd export equity` lists its samples", CHECK_FAILED) from None

@@ -83,7 +83,7 @@ def _risk_recorded(where: Place, why: str) -> RiskNow:
         limits=[limit_now(key, *values[key]) for key in in_order(values)],
         off=[],
         room=[],
-        note=f"after the newest decision; the largest orders are unknown: {why}",
+        note=f"only the limits recorded after the newest decision are shown; the largest orders are unknown: {why}",
     )
 
 

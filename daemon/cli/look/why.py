@@ -99,6 +99,7 @@ def why_lines(e: Explanation) -> list[str]:
             lines += _table(f"agent {part.agent}", part.limits, e.symbol, part.largest, part.allowed, part.asked)
     if not e.recomputed:
         lines.append(f"  headroom in {e.symbol} and the largest size are not known: {e.unavailable}")
+        lines.append("  only the limits that the journal recorded are shown")
     for twin in e.twins:
         passed = f"became {twin.side} {twin.allowed}" if twin.allowed != "0" else "was refused"
         lines.append(

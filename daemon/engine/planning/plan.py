@@ -208,7 +208,7 @@ def _house(
                     asked=p.requested.astype(np.int64).tobytes(),
                     allowed=allowed.tobytes(),
                     reason=p.verdict.reason.tobytes(),
-                    values=p.verdict.values,
+                    values=p.verdict.recorded,
                     policy=state.policy_of(p.agent),
                 )
                 for p, allowed in zip(parts, wanted, strict=True)
@@ -219,8 +219,7 @@ def _house(
             net=total.tobytes(),
             allowed=verdict.lots.astype(np.int64).tobytes(),
             reason=verdict.reason.tobytes(),
-            values_before=verdict.before,
-            values=verdict.values,
+            values=verdict.recorded,
             follow_up=used,
             portion=Portion(style)
             if style in WORKED
@@ -229,10 +228,7 @@ def _house(
             else None,
         )
     ]
-    # the verdicts describe the books after all orders filled
-    filled = out is not None and surviving is wanted and house.up is None and np.array_equal(verdict.lots, total)
-    plans = [(HOUSE, house, verdict), *((p.agent, p.account, p.verdict) for p in parts)]
-    effects.extend(watch_plan(state, plans, filled))
+    effects.extend(watch_plan(state, [(HOUSE, verdict), *((p.agent, p.verdict) for p in parts)]))
     if not whole:
         _follow_up(state, parts, surviving, requested, verdict, sample, used)
     if out is not None:
@@ -244,11 +240,13 @@ def _house_verdict(
     state: State, ctx: Context, parts: list[_Part], house: Account, requested: Floats, switch: int
 ) -> Verdict:
     """The verdict of the house's limits on the net; a lone agent that is the house has it already."""
-    first, limits = parts[0], limits_in_force(state, HOUSE)
+    first, limits, norms = parts[0], limits_in_force(state, HOUSE), state.watch.norms
+    for known in norms.values():
+        known.update(state.history.synchronous)
     if len(parts) == 1 and state.rules.agents[first.agent].limits == limits and same_book(first.account, house):
-        return granted(first.verdict)
+        return granted(first.verdict, norms)
     verdict = gate(ctx, house, requested, limits, switch)
-    measure([verdict, *(p.verdict for p in parts)], before=[verdict])
+    measure([verdict, *(p.verdict for p in parts)], [verdict], norms)
     return verdict
 
 

@@ -357,8 +357,7 @@ def _apply(
     state.borrowed_key, state.earned = tick.key - tick.key % DAY_NS, None
     state.equity_micro, *state.books_micro = found[-1, : len(state.agents) + 2].tolist()
     watch = state.watch
-    # whether positions changed since the last sample only saves measurements
-    watch.context, watch.corridor, watch.busy, watch.changed = None, None, False, False
+    watch.context = None
     for book, own in zip((HOUSE, *range(len(state.agents))), marks.reshape(-1, MARKS).tolist(), strict=False):
         switch = state.switch_at(book)
         switch.high_water, switch.day_open, switch.week_open, switch.day_key, switch.week_key, switch.last = own

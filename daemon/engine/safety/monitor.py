@@ -1,26 +1,21 @@
 """Monitors the limits of the house and of each agent on their positions at every sample.
 
-Measurements do not affect the effects: one is left out only where no level can have changed (`quantd.risk.screen`), and
-records depend on levels and the number of the sample alone.
+Measurements do not affect the effects: one is left out only where no level can have changed
+(`quantd.risk.monitor.ceilings`), and records depend on levels and the number of the sample alone.
 """
 
 from typing import Final
 
-import numpy as np
-
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.safety.alerts import limit_alerts
-from quantd.daemon.engine.safety.monitor_state import Corridor
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context
 from quantd.risk.limits.values import Portfolio, Values, held_values, standing, standings
 from quantd.risk.monitor.levels import QUIET, Crossing, observe
 from quantd.risk.pretrade.gate import Account, Verdict
-from quantd.risk.screen import Screen, screen
 from quantd.risk.switch import STATE_LIMITS, Switch, losses, quiet
 from quantd.trading.effects import Assessed, Effect
-from quantd.trading.market import Floats
 
 RECORD_SAMPLES: Final = 25
 """Most samples, five weeks, between two records of all limits. The plan of a round is a record too."""
@@ -42,6 +37,7 @@ def market_context(state: State) -> Context:
         volume_lots=state.average_volume() / size,
         returns=state.history.synchronous.returns,
         universe=state.universe,
+        by_symbol=state.history.synchronous.by_symbol,
     )
     state.watch.context = state.now, state.marks, made
     return made
@@ -54,8 +50,7 @@ def watch(state: State) -> list[Effect]:
     for book in books:
         memory.realised[book + 1].add(state.equity_of(book), state.account(book).flows_micro, state.earned)
     due = state.sample_no - memory.recorded_no >= RECORD_SAMPLES
-    screened = _screened(state)
-    measured = _measured(state, books) if due or not screened else None
+    measured = _measured(state, books) if due or not _settled(state, books) else None
     effects: list[Effect] = []
     crossed: list[tuple[int, Crossing]] = []
     for at, book in enumerate(books):
@@ -79,28 +74,18 @@ def watch(state: State) -> list[Effect]:
                 effects.append(Assessed(state.now, known))
         crossed.extend((book, each) for each in found)
     effects.extend(limit_alerts(state, crossed))
-    if measured is not None and not screened:
-        memory.corridor = None
-        if not (memory.changed and memory.busy):  # a book that trades at every sample is measured at every sample
-            plans = [(b, state.lots(b), _equity(state, b), own) for b, own in zip(books, measured, strict=True)]
-            memory.corridor = _corridor(state, plans, None)
-    memory.busy, memory.changed = memory.changed, False
     return effects
 
 
-def watch_plan(state: State, plans: list[tuple[int, Account, Verdict]], whole: bool) -> list[Effect]:
-    """Alerts about limits whose level a round raises: (book, account before, verdict), the house first.
-
-    With `whole` the verdicts describe the books at the next sample if all orders fill.
-    """
+def watch_plan(state: State, plans: list[tuple[int, Verdict]]) -> list[Effect]:
+    """Alerts about limits whose level a round raises, of the verdicts by book, the house first."""
     lone = watched(state) == [HOUSE]
     crossed = [
         (book, each)
-        for book, _, verdict in (plans[:1] if lone else plans)
-        for each in observe(levels_of(state, book), verdict.values, falling=False)
+        for book, verdict in (plans[:1] if lone else plans)
+        for each in observe(levels_of(state, book), verdict.recorded, falling=False)
     ]
     state.watch.recorded_no = state.sample_no  # the plan is a record
-    state.watch.corridor = _planned(state, plans) if whole and not state.watch.busy else None
     return list(limit_alerts(state, crossed))
 
 
@@ -169,78 +154,19 @@ def state_losses(switch: Switch, equity_micro: int, limits: Limits) -> dict[str,
     return losses(switch, equity_micro, limits)
 
 
-def _screened(state: State) -> bool:
-    """Whether no level of a basket limit can have changed since it was measured."""
-    corridor = state.watch.corridor
-    if corridor is None or (state.watch.changed if corridor.lots is None else not _as_planned(state, corridor)):
-        return False
-    ring = state.history.synchronous
-    corridor.rows += 1
-    # the newest synchronous row is this sample's: one more of them, none waiting, and of these very marks
-    if ring.count != corridor.rows or state.history.waiting or ring.prices[ring.end - 1, 0] != state.marks[0]:
-        return False
-    ratios = (state.marks if corridor.columns is None else state.marks[corridor.columns]) * corridor.inverse
-    low, high = _range(ratios)
-    for book, one in corridor.screens:
-        if corridor.lots is not None:
-            one.begin(ratios, _equity(state, book))
-        if not one.keeps(ratios, low, high, _equity(state, book)):
+def _settled(state: State, books: list[int]) -> bool:
+    """Whether no level of a basket limit can have changed since the last sample, by `quantd.risk.monitor.ceilings`."""
+    memory, ring = state.watch, state.history.synchronous
+    px = state.marks * state.universe.lot_size
+    for book in books:
+        equity = _equity(state, book)
+        if not equity > 0.0:
+            continue  # nothing is measured without equity
+        bands = memory.bands_of(book, limits_in_force(state, book), state.universe, levels_of(state, book))
+        if bands.open:
             return False
-    corridor.lots = None
+        for lookback in bands.rules.lookbacks:
+            memory.norms_of(lookback).update(ring)
+        if not bands.keep(state.lots(book) * px / equity, memory.norms, ring):
+            return False
     return True
-
-
-def _as_planned(state: State, corridor: Corridor) -> bool:
-    """Whether every screened book has the positions of its plan."""
-    return corridor.lots is not None and all(
-        state.account(book).lots == lots for (book, _), lots in zip(corridor.screens, corridor.lots, strict=True)
-    )
-
-
-def _range(ratios: Floats) -> tuple[float, float]:
-    """Smallest and largest; 1 without any."""
-    if not len(ratios):
-        return 1.0, 1.0
-    if len(ratios) <= 64:
-        plain = ratios.tolist()
-        return min(plain), max(plain)
-    return float(np.minimum.reduce(ratios)), float(np.maximum.reduce(ratios))
-
-
-def _planned(state: State, plans: list[tuple[int, Account, Verdict]]) -> Corridor | None:
-    """Screens of the positions after all orders of a plan have filled."""
-    found: dict[int, tuple[Floats, float, Values]] = {}
-    for book, account, verdict in plans:
-        traded = float(np.abs(verdict.lots).dot(market_context(state).px))
-        equity = account.equity - traded * limits_in_force(state, book).fee_bp * 1e-4
-        found[book] = account.lots + verdict.lots, equity, verdict.values
-    books = watched(state)
-    others = [book for book in books if book not in found]
-    for book, values in zip(others, _measured(state, others) if others else (), strict=True):
-        found[book] = state.lots(book), _equity(state, book), values
-    rows = [(book, *found[book]) for book in books]
-    return _corridor(state, rows, [lots.astype(np.int64).tolist() for _, lots, _, _ in rows])
-
-
-def _corridor(
-    state: State, plans: list[tuple[int, Floats, float, Values]], lots: list[list[int]] | None
-) -> Corridor | None:
-    """Screens of (book, lots, equity, values); None when one book cannot be screened: all are measured together."""
-    if state.rules.live is not None:
-        return None  # a cap in money is a different fraction at each equity
-    ctx, ring = market_context(state), state.history.synchronous
-    if not ctx.all_priced or state.history.waiting or not np.array_equal(ring.prices[ring.end - 1], state.marks):
-        return None
-    held = np.zeros(state.universe.size, dtype=np.bool_)
-    for _, own, _, _ in plans:
-        held |= own != 0.0
-    columns = None if held.all() else np.flatnonzero(held)
-    screens: list[tuple[int, Screen]] = []
-    for book, own, equity, values in plans:
-        limits, levels = limits_in_force(state, book), levels_of(state, book)
-        made = screen(ctx, own * ctx.px, equity, limits, values, levels, columns)
-        if made is None:
-            return None
-        screens.append((book, made))
-    inverse = 1.0 / (state.marks if columns is None else state.marks[columns])
-    return Corridor(columns, inverse, ring.count, screens, lots)

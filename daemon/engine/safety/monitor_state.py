@@ -1,15 +1,16 @@
-"""The monitor's memory: levels and returns of each book, the last record, and the screens that save measurements."""
+"""The monitor's memory: levels and returns of each book, the last record, and the bounds that save measurements."""
 
-from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 from msgspec import Struct, field
-from numpy.typing import NDArray
 
+from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.limits.values import Norms
+from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.realised import FrozenReturns, Realised
-from quantd.risk.screen import Screen
+from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 
 
@@ -22,41 +23,38 @@ class FrozenWatch(Struct, frozen=True):
     ended: list[dict[str, list[int]]] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Corridor:
-    """Screens of all books since one measurement.
-
-    `inverse` float64[H] is 1 / marks of the measurement, by `columns` (None: all); `rows` counts the synchronous rows.
-    `lots` of each screened book are the planned positions at the next sample.
-    """
-
-    columns: NDArray[np.intp] | None
-    inverse: Floats
-    rows: int
-    screens: list[tuple[int, Screen]]
-    lots: list[list[int]] | None
-
-
 class Watch:
     """The memory of one run. The house's levels are in `State.monitor`, those of the agents in `levels`.
 
     `ended`, of the house and then by agent, has the sample at which each level of a limit last ended; `realised` the
-    returns in the same order. The last record is of sample `recorded_no`. The rest is not in snapshots: without it
-    everything is measured again, with the same result. `changed` is true after a booking since the last sample, `busy`
-    after one in the interval before.
+    returns in the same order. The last record is of sample `recorded_no`. `norms` are those of each
+    lookback, `bands` those of the house and of each agent; they are not in snapshots and made again when needed.
     """
 
-    __slots__ = ("busy", "changed", "context", "corridor", "ended", "levels", "realised", "recorded_no")
+    __slots__ = ("bands", "context", "ended", "levels", "norms", "realised", "recorded_no")
 
     def __init__(self, agents: int) -> None:
         self.levels: list[dict[str, int]] = [{} for _ in range(agents)]
         self.ended: list[dict[str, list[int]]] = [{} for _ in range(agents + 1)]
         self.realised: Final = [Realised() for _ in range(agents + 1)]
         self.recorded_no = 0
-        self.changed = True
-        self.busy = False
-        self.corridor: Corridor | None = None
+        self.norms: Final[dict[int, Norms]] = {}
+        self.bands: Final[list[Bands | None]] = [None] * (agents + 1)
         self.context: tuple[int, Floats, Context] | None = None
+
+    def norms_of(self, lookback: int) -> Norms:
+        """The norms of the returns of a lookback, made on first use."""
+        found = self.norms.get(lookback)
+        if found is None:
+            found = self.norms[lookback] = Norms(lookback)
+        return found
+
+    def bands_of(self, book: int, limits: Limits, universe: Universe, levels: dict[str, int]) -> Bands:
+        """The bands of a book's present levels; `book` is -1 for the house."""
+        found = self.bands[book + 1]
+        if found is None or found.rules.limits is not limits or found.levels != levels:
+            found = self.bands[book + 1] = Bands(rules_of(limits, universe), levels)
+        return found
 
     def freeze(self) -> FrozenWatch:
         return FrozenWatch(self.levels, [each.freeze() for each in self.realised], self.recorded_no, self.ended)

@@ -280,7 +280,7 @@ def _send(
         state.rests[key] = Rest(
             agent, list(out.stop_nano), [w.entry for w in found], [w.kind for w in found], [0] * rows
         )
-        effects.append(_planned(state, agent, out.n, lots, verdict.reason.tobytes(), verdict.values))
+        effects.append(_planned(state, agent, out.n, lots, verdict.reason.tobytes(), verdict.recorded))
         effects.extend(
             Rested(state.now, *key, agent, symbol, w.kind, w.entry, stop / NANO)  # type: ignore[arg-type]
             for symbol, stop, w in zip(out.sym, out.stop_nano, found, strict=True)
@@ -316,6 +316,5 @@ def _planned(
         net=whole,
         allowed=whole,
         reason=reason,
-        values_before={},
         values=values,
     )

@@ -4,7 +4,7 @@ This module only reads and is not part of the engine. Ratios are fractions, not 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import isfinite, sqrt
 from typing import Final
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.store.queries import Reader
+from quantd.adapters.store.read_models import Decision, RiskPoint
 from quantd.daemon.assembly.parts import rate_of
 from quantd.daemon.config import Agent, Config, digest
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import Gain, gains
+from quantd.daemon.recovery.state_at import PlanValues, Unavailable
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.overview import LimitNow, limit_now
@@ -67,6 +69,9 @@ from quantd.trading.statistics import (
 
 LAST_ALERTS: Final = 50
 
+Measured = Callable[[int], Mapping[tuple[int, int], PlanValues]]
+"""Step -> values of the plans from there on, by step and number of the plan; raises Unavailable."""
+
 
 def own_closes(state: State) -> dict[str, list[Gain]]:
     """The `own_closes` of a `Standing`; empty when no close of a date is after its sample."""
@@ -84,18 +89,28 @@ def report(
     since: int = 0,
     until: int = 0,
     slices: Slices | None = None,
+    measured: Measured | None = None,
 ) -> Report:
     """The report of (since, until], in ns UTC; until 0 is everything. `feed` is the digest of the market data.
 
-    Raises ValueError when the run has no sample in that span.
+    `measured` replays the plans from a step on, for the values that are not recorded. Raises ValueError when the run
+    has no sample in that span.
     """
-    return _Figures(reader, config, standing, since, until or 2**63 - 1).report(kind, feed, slices)
+    return _Figures(reader, config, standing, since, until or 2**63 - 1, measured).report(kind, feed, slices)
 
 
 class _Figures:
     """The records of one span of a run, and the sections of its report."""
 
-    def __init__(self, reader: Reader, config: Config, standing: Standing | None, since: int, until: int) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        config: Config,
+        standing: Standing | None,
+        since: int,
+        until: int,
+        measured: Measured | None,
+    ) -> None:
         self.reader, self.config, self.since, self.until = reader, config, since, until
         self.every = [p for p in reader.equity() if p.ts <= until]
         self.points = [p for p in self.every if p.ts > since]
@@ -112,8 +127,6 @@ class _Figures:
             self.unknown["assessment"] = f"the span ends on {until_text}, before the run's last sample"
         self.alerts = [a for a in reader.alerts(since=since + 1) if a.ts <= until]
         self.moves = [m for m in reader.switches() if since < m.ts <= until]
-        self.plans = [d.plan for d in reader.decisions(since=since + 1) if d.plan.ts <= until]
-        self.records = [r for r in reader.risk() if r.ts <= until]
         self.names = [agent.name for agent in config.agents]
         self.own_closes = standing.own_closes if standing is not None else {}
         calendars = {each.calendar for each in reader.run.universe.instruments} | {reader.run.universe.calendar}
@@ -123,7 +136,29 @@ class _Figures:
         entries, more = reader.sampled()[: len(self.every)], self.own_closes.get("", ())
         self.curves = Curves(self.every, entries, self.names, self.bookings, reader.capital(), more)
         self.begin = span_start(self.curves.ts, since)
+        decisions = self._measured([d for d in reader.decisions() if d.plan.ts <= until], measured)
+        self.plans = [d.plan for d in decisions if d.plan.ts > since]
+        self.records = with_values([r for r in reader.risk() if r.ts <= until], decisions)
         self.risk_free, self.sharpe_definition = self._risk_free(self.curves.ts)
+
+    def _measured(self, decisions: list[Decision], measured: Measured | None) -> list[Decision]:
+        """The decisions, with the values of all limits from those of the VaR backtest on."""
+        begin = min(self.since, int(self.curves.ts[self.begin]))
+        first = max([k for k, d in enumerate(decisions) if d.plan.ts <= begin], default=0)
+        # version 1 of the journal has all values, of which cash is always one
+        if all("cash" in d.plan.values for d in decisions[first:]):
+            return decisions
+        try:
+            if measured is None:
+                raise Unavailable("the journal is not replayed")
+            found = measured(decisions[first].seq)
+        except Unavailable as why:
+            self.unknown["limits"] = (
+                "of plans only recorded values are known, of limits that cut or stand at 60 % of their bound or more: "
+                f"{why}"
+            )
+            return decisions
+        return [replaced(d, found[d.seq, d.ordinal]) if (d.seq, d.ordinal) in found else d for d in decisions]
 
     def report(self, kind: str, feed: str, slices: Slices | None) -> Report:
         reader, since, until = self.reader, self.since, self.until
@@ -356,6 +391,27 @@ class _Figures:
             self.unknown["var_backtest"] = f"{samples} samples have a recorded VaR; {SAMPLES} are needed"
             return None
         return backtest(returns, made, spec.confidence if spec is not None else 0.95)
+
+
+def replaced(decision: Decision, values: PlanValues) -> Decision:
+    """A decision with the values of all limits."""
+    plan = decision.plan
+    agents = [replace(part, values=values.agents.get(part.agent, part.values)) for part in plan.agents]
+    return replace(decision, plan=replace(plan, agents=agents, values=values.house))
+
+
+def with_values(points: list[RiskPoint], decisions: Sequence[Decision]) -> list[RiskPoint]:
+    """Records of limits, with the values of the decisions of the same instants, in their order."""
+    plans: dict[int, list[Planned]] = {}
+    for decision in reversed(decisions):
+        plans.setdefault(decision.plan.ts, []).append(decision.plan)
+    found = []
+    for point in points:
+        if point.kind == "plan" and plans.get(point.ts):
+            values = dict(plans[point.ts].pop().values)
+            point = replace(point, measures=values)
+        found.append(point)
+    return found
 
 
 def reasons(plans: Sequence[Planned]) -> tuple[dict[str, int], dict[str, int]]:

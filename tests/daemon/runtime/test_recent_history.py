@@ -60,3 +60,17 @@ async def test_a_restart_remembers_what_the_store_has(tmp_path: Path, bounds: Hi
     assert again.risk(9_999) == before.risk(9_999)
     assert again.sizes()[0] == min(bounds.portfolio, 60)
     assert again.sizes()[1] > 0
+
+
+async def test_a_daemon_has_all_limits_of_a_plan_of_which_the_store_has_those_in_use(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, world())
+    await kit.run()
+    kit.store.close()
+    plans = [point for point in kit.service.histories.risk(9_999) if point.kind == "plan"]
+    stored = [point for point in Reader.open(tmp_path).risk() if point.kind == "plan"]
+    assert [point.ts for point in plans] == [point.ts for point in stored]
+    assert len(plans) > 0
+    for whole, kept in zip(plans, stored, strict=True):
+        assert "cash" in whole.measures
+        assert kept.measures.keys() < whole.measures.keys()
+        assert all(whole.measures[key] == pytest.approx(pair) for key, pair in kept.measures.items())

@@ -16,6 +16,7 @@ from torch import Tensor
 from quantd.models.learners.a2c import A2c, A2cPlan
 from quantd.models.learners.distributions import Discrete
 from quantd.models.learners.on_policy import NetworkPlan
+from quantd.models.learners.optimisers import RmsProp
 from quantd.models.learners.ppo import Batch, Ppo, PpoPlan, slopes
 from quantd.models.learners.record import Diverged, Report
 from quantd.models.market.vector_env import Step
@@ -248,3 +249,18 @@ def test_the_default_profile_is_the_published_one() -> None:
 def test_an_lstm_has_one_width() -> None:
     with pytest.raises(ValueError, match="just one for an lstm"):
         NetworkPlan(network="lstm", hidden=(8, 8))
+
+
+def test_rmsprop_with_bounded_gradients_is_torchs() -> None:
+    random = torch.Generator().manual_seed(1)
+    vector = torch.randn(100, generator=random)
+    other = torch.nn.Parameter(vector.clone())
+    mine = RmsProp(vector, 7e-4, 1e-5, 0.5, 0.99)
+    theirs = torch.optim.RMSprop([other], 7e-4, 0.99, 1e-5)
+    for scale in (1e-3, 1.0, 30.0, 0.0, 1e-6):
+        gradient = torch.randn(100, generator=random) * scale
+        other.grad = gradient.clone()
+        torch.nn.utils.clip_grad_norm_([other], 0.5)
+        mine.step(gradient)
+        theirs.step()
+        torch.testing.assert_close(vector, other.detach(), rtol=1e-5, atol=1e-6)

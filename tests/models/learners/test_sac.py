@@ -173,6 +173,20 @@ def test_slopes_are_those_of_autograd(bfloat16: bool, near: float) -> None:
     close(by_action, by_done)
 
 
+@pytest.mark.parametrize("kind", ["box", "simplex"])
+def test_the_written_out_gradient_of_a_draw_is_autograds(kind: Kind) -> None:
+    random = torch.Generator().manual_seed(2)
+    squash = Squash(kind, 4)
+    mean, log_spread, noise = (torch.randn((7, squash.family.outputs), generator=random) for _ in range(3))
+    by_action = torch.randn((7, 4), generator=random)
+    mean.requires_grad_(), log_spread.requires_grad_()
+    action, log_prob = squash.draw(mean, log_spread, noise)
+    wanted = torch.autograd.grad((action * by_action).sum() + 0.3 * log_prob.sum(), (mean, log_spread))
+    shift = noise * log_spread.detach().exp()
+    found = squash.pull(action.detach(), by_action, torch.tensor([0.3]), shift)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_one_update_moves_everything_by_its_equation() -> None:
     """By hand, from the same draws; Adam's first step is the learning rate along the sign of the gradient."""
     plan = SacPlan(hidden=(8, 8), batch=16, warmup=100, buffer=200, tau=0.1, learning_rate=1e-3, gamma=0.9)

@@ -63,6 +63,25 @@ def test_the_mlps_written_out_gradient_is_autograds(seed: int, rows: int, hidden
     torch.testing.assert_close(network.gradient, wanted, rtol=1e-4, atol=2e-5 * rows**0.5)
 
 
+@pytest.mark.parametrize(("steps", "batch"), [(5, 8), (3, mlp.PART), (20, 32)])
+def test_passes_recorded_step_by_step_give_the_outputs_and_the_gradient_of_one_run(steps: int, batch: int) -> None:
+    network = disturbed(Mlp(4, 3, 2, random_of(1), hidden=(8, 16)), 1)
+    seen = torch.randn((steps, batch, 4), generator=random_of(2))
+    slopes = tuple(torch.randn(shape, generator=random_of(3)) for shape in ((steps, batch, 3), (2,), (steps, batch)))
+    assert network.records
+    ran = network.run(seen, torch.zeros(steps, batch), network.begin(batch), keep=True)
+    network.pull(*slopes)
+    wanted = network.gradient.clone()
+    network.record(seen[0], first=True)
+    acted = [network.record(row, first=number == 0) for number, row in enumerate(seen)]
+    found = network.recorded()
+    network.pull(*slopes)
+    torch.testing.assert_close(torch.stack(acted), ran.actor)
+    torch.testing.assert_close(found.actor, ran.actor)
+    torch.testing.assert_close(found.value, ran.value)
+    torch.testing.assert_close(network.gradient, wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_the_lstms_gradient_reaches_back_to_the_episodes_first_row_and_no_further() -> None:
     network = disturbed(Lstm(3, 2, 0, random_of(1), hidden=6), 1)
     seen = torch.randn((5, 2, 3), generator=random_of(2))

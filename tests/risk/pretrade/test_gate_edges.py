@@ -538,29 +538,26 @@ def test_how_far_a_book_can_go_is_what_its_orders_make_of_it_one_by_one(seed: in
 # --------------------------------------------------------------------------------------------
 
 
-def test_values_are_made_once_whether_asked_one_by_one_or_all_together() -> None:
+def test_values_are_made_once_and_are_those_of_the_whole_limits() -> None:
     limits, ctx = Limits(max_gross_exposure=1.0, max_position_weight=0.5), market()
     books = [account([float(k), 3.0, 0.0]) for k in range(3)]
-    verdicts = [gate(ctx, book, np.array([10.0, 0.0, 5.0]), limits) for book in books]
-    first = verdicts[0].values
-    measure(verdicts[:2], verdicts[1:])
-    assert verdicts[0].values is first
-    for verdict, book in zip(verdicts, books, strict=True):
+    for book in books:
+        verdict = gate(ctx, book, np.array([10.0, 0.0, 5.0]), limits)
         assert verdict.values is verdict.values
         assert verdict.before is verdict.before
         for made, lots in ((verdict.values, verdict.lots), (verdict.before, None)):
-            alone = standing(ctx, book, limits, lots)
-            assert made.keys() == alone.keys()
-            assert all(made[key] == pytest.approx(alone[key]) for key in alone)
-    before = verdicts[1].before
-    measure(verdicts, verdicts)
-    assert verdicts[1].before is before
-    fresh = gate(ctx, books[2], np.array([10.0, 0.0, 5.0]), limits)
-    measure([], [fresh])
-    assert fresh._values is None
-    assert fresh._before == verdicts[2].before
-    measure([fresh])
-    assert fresh._values == verdicts[2].values
+            assert made == standing(ctx, book, limits, lots)
+
+
+def test_a_verdict_records_the_limits_that_cut_and_those_in_use() -> None:
+    limits, ctx = Limits(max_gross_exposure=0.1, max_position_weight=0.5, max_net_exposure=3.0), market()
+    small = gate(ctx, account([5.0, 0.0, 0.0]), np.array([5.0, 0.0, 5.0]), limits)
+    assert (small.recorded, small.reason.any()) == ({}, False)
+    cut = gate(ctx, account([5.0, 0.0, 0.0]), np.array([500.0, 0.0, 5.0]), limits)
+    measure([small, cut], [cut])
+    assert cut.recorded == {"max_gross_exposure": cut.values["max_gross_exposure"]}
+    assert cut.recorded is cut.recorded
+    assert set(cut.values) == {"cash", "max_gross_exposure", "max_position_weight", "max_net_exposure"}
 
 
 def test_what_was_granted_passes_whole_and_is_not_measured_again() -> None:
@@ -571,9 +568,8 @@ def test_what_was_granted_passes_whole_and_is_not_measured_again() -> None:
     assert isinstance(again, Verdict)
     assert again.lots is verdict.lots
     assert not again.reason.any()
-    assert again._values is verdict.values
-    assert again._before is verdict.before
-    assert again._values is not None
+    assert again.recorded == verdict.recorded
+    assert again.recorded["max_gross_exposure"] == verdict.values["max_gross_exposure"]
 
 
 def test_books_are_the_same_when_they_hold_the_same_and_nothing_is_open_in_either() -> None:

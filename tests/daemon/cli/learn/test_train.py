@@ -202,9 +202,22 @@ def test_every_setting_is_shown_with_the_unit_of_the_decay(place: Path) -> None:
     )  # fmt: skip
     for line in (
         "agent = ppo", "steps = 200", "seeds = 1, 2, 3", "market.batch = 4", "learner.learning_rate = 0.001",
-        "data.symbols = SPY, QQQ", "learner.bfloat16 = True", "learner.gamma = 0.9",
+        "data.symbols = SPY, QQQ", "learner.bfloat16 = False", "learner.gamma = 0.9",
     ):  # fmt: skip
         assert f"{line}\n" in out, line
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_bf16_is_set_in_the_plan_where_the_processor_multiplies_it_and_the_reason_is_reported(
+    place: Path, monkeypatch: pytest.MonkeyPatch, available: bool
+) -> None:
+    found = frozenset({"amx_bf16"} if available else {"avx2"})
+    monkeypatch.setattr("quantd.models.training.plans.precision.instructions", lambda: found)
+    code, out, err = quantd(place, "train", "--agent", "sac", "--bf16", "--show")
+    assert code == 0
+    assert f"learner.bfloat16 = {available}\n" in out
+    assert ("--bf16: bfloat16: the processor has amx_bf16" in err) == available
+    assert ("--bf16: float32: this processor has neither" in err) != available
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from quantd.daemon.engine.quiet.kernel import QUIET
 from quantd.daemon.engine.quiet.run import plain, run_quiet
 from quantd.daemon.runtime import loop
 from quantd.daemon.runtime.timeline import Item
@@ -65,6 +66,7 @@ def both(world: World, every: int, steps: tuple[Steps, Steps]) -> tuple[int, int
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "run_quiet", counting)
+        patch.setattr(QUIET, "arrays", True)
         together.take_all(items)
     assert single.digest.hexdigest() == together.digest.hexdigest()
     assert single.tally == together.tally

@@ -16,9 +16,10 @@ from quantd.daemon.recovery.start import begin
 from quantd.risk.limits.catalogue import Correlation, Limits, Protective, Tail, override
 from quantd.trading.codec import encode
 from quantd.trading.effects import Assessed, Effect, Planned, Publish
-from quantd.trading.events import Event, Flow, Operator
+from quantd.trading.events import Action, Event, Flow, Operator
 from quantd.trading.execution import Costs
-from tests.support.engine import CASH, World, block, walk
+from quantd.trading.sessions import DAY_NS
+from tests.support.engine import CASH, START, World, block, walk
 
 NEAR = Limits(
     max_position_weight=0.45, max_gross_exposure=1.2, max_net_exposure=1.1, max_leverage=1.3, max_herfindahl=0.4,
@@ -70,35 +71,46 @@ def limit_alerts(world: World) -> list[Publish]:
     return [e for e in world.of(Publish) if e.kind.startswith("limit_")]  # type: ignore[attr-defined]
 
 
-def ran(acts, *, days=220, symbols=4, seed=5, screened=True, monkeypatch=None, **given) -> Bytes:
-    log = Bytes()
-    world = World(block(walk(days, symbols, seed)), acts, log=log, **given)
-    if not screened:
-        monkeypatch.setattr(monitor, "_screened", lambda state: False)
+def ran(acts, *, days=220, symbols=4, seed=5, events=False, measured=False, monkeypatch=None, **given) -> Bytes:
+    """A run; with `events` bars are missing now and then, and one symbol splits and pays a dividend."""
+    log, closes, actions = Bytes(), walk(days, symbols, seed), []
+    if events:
+        rng = np.random.default_rng(seed)
+        gaps = rng.random(closes.shape) < 0.01
+        gaps[:5] = False
+        closes[gaps] = np.nan
+        closes[140:, 1] /= 2.0
+        at = START + 140 * DAY_NS
+        actions = [Action(at + DAY_NS // 3, at, 1, "split", 2, 1)]
+        actions.append(Action(at + 4 * DAY_NS, at + 4 * DAY_NS, 0, "dividend", cash_nano=2 * 10**9))
+    world = World(block(closes), acts, log=log, actions=actions, **given)
+    if measured:
+        monkeypatch.setattr(monitor, "_settled", lambda state, books: False)
     world.run()
     return log
 
 
-@pytest.mark.quick_cases(3)
+@pytest.mark.quick_cases(5)
+@pytest.mark.parametrize("events", [False, True], ids=["", "gaps, split"])
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("acts", [[monthly], [monthly, once(0.2, 0.2, 0.3, 0.1), spread]], ids=["one", "three"])
-def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, monkeypatch):
+def test_what_is_not_measured_changes_no_byte_of_the_journal(acts, seed, events, monkeypatch):
     own = override(NEAR, max_position_weight=0.35, correlation=None, min_sharpe=None)
     costs = Costs(commission_bp=2.0, spread_bp=4.0, participation=2e-4 if seed % 2 else 0.0)
     house = NEAR if len(acts) == 1 else override(NEAR, correlation=None)
-    given = {"seed": seed, "house": house, "agent": house if len(acts) == 1 else own, "costs": costs}
+    given = {"seed": seed, "events": events, "house": house, "agent": house if len(acts) == 1 else own, "costs": costs}
     used = 0
-    screens = monitor._screened
+    settled = monitor._settled
 
-    def counted(state):
+    def counted(state, books):
         nonlocal used
-        found = screens(state)
+        found = settled(state, books)
         used += found
         return found
 
-    monkeypatch.setattr(monitor, "_screened", counted)
+    monkeypatch.setattr(monitor, "_settled", counted)
     quick = ran(acts, **given)
-    slow = ran(acts, screened=False, monkeypatch=monkeypatch, **given)
+    slow = ran(acts, measured=True, monkeypatch=monkeypatch, **given)
     assert quick.entries == slow.entries
     assert used > (10 if len(acts) == 1 else 0)
     assert sum(isinstance(e, Publish) and e.kind.startswith("limit_") for e in quick.effects) > 0

@@ -171,6 +171,19 @@ def test_recorded_var_is_held_against_the_returns_that_followed_once_there_are_6
     assert "60 are needed" in half.unknown["var_backtest"]
 
 
+def test_limits_of_plans_that_are_not_recorded_come_from_a_replay_or_are_said_to_be_missing(ran) -> None:
+    _, reader, config, found = ran
+    plans = [d.plan for d in reader.decisions()]
+    records = {line["limit"]: line["records"] for line in found["limits"]}
+    assert not any("cash" in plan.values or plan.values_before for plan in plans)
+    assert records["cash"] >= len(plans)
+    assert records["var"] > sum("var" in plan.values for plan in plans)
+    assert "limits" not in found["unknown"]
+    bare = report(reader, config, kind="hand", feed="x", standing=None)
+    assert "only recorded values are known" in bare.unknown["limits"]
+    assert {line.limit: line.records for line in bare.limits}.get("cash", 0) < records["cash"]
+
+
 def test_a_span_in_the_past_says_that_nothing_is_assessed_and_why(ran) -> None:
     folder, *_ = ran
     found = answer(quantd(folder, "report", "--json", "--from", "2019-02-01", "--to", "2019-02-28"))
