@@ -321,9 +321,11 @@ def note_quiet(record: Record) -> None:
 def serve(compiled: bool) -> None:
     """Drive the worlds whose seeds are lines of standard input; one line of JSON for each."""
     if compiled:
+        import quantd.daemon.runtime.loop  # noqa: F401  # the modules that record kernels
         from quantd.daemon.assembly.compiler import compile_kernels
+        from quantd.trading import jit
 
-        why = compile_kernels(wait=True)
+        why = compile_kernels(wait=True) or ("" if jit.ENTRIES else "there are none")
         if why:
             raise SystemExit(f"kernels stay interpreted: {why}")
     out = os.fdopen(os.dup(1), "w")
