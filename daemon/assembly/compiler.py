@@ -145,6 +145,7 @@ def _prepare(folder: Path) -> str:
 def _dispatchers(njit: Callable[..., Any], *, keep: bool) -> None:
     """Make the dispatcher of every kernel; each sees the others in place of the functions."""
     sources = {**{each: each for each in jit.INNER}, **jit.LOOPS}
+    entries = {entry.python for entry in jit.ENTRIES}
     if _made.keys() == sources.keys():
         return
     spaces: dict[int, dict[str, Any]] = {}
@@ -152,7 +153,9 @@ def _dispatchers(njit: Callable[..., Any], *, keep: bool) -> None:
         space = spaces.setdefault(id(source.__globals__), dict(source.__globals__))
         own = FunctionType(source.__code__, space, source.__name__, source.__defaults__)
         own.__qualname__, own.__module__ = source.__qualname__, source.__module__
-        _made[function] = njit(own, cache=keep, error_model="numpy")
+        # Python calls entries only: of the others no wrappers are compiled
+        inside = function not in entries
+        _made[function] = njit(own, cache=keep, error_model="numpy", no_cpython_wrapper=inside, no_cfunc_wrapper=inside)
     for space in spaces.values():
         for name, value in space.items():
             if isinstance(value, FunctionType) and value in _made:
