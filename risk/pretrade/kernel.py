@@ -731,7 +731,7 @@ def count(n: int, work: Floats, market: Floats, codes: Ints, reason: Codes) -> i
             left += 1
     for c in range(codes[C_COUNTS]):
         room = work[BASE + ROOMS * n + c] - work[REDUCTIONS]
-        if room < 0.0:
+        if not room > 0.0:  # NaN leaves none
             room = 0.0
         if left <= room:
             continue
