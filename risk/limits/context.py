@@ -24,10 +24,9 @@ Bools = NDArray[np.bool_]
 class Scenarios:
     """Synchronous return rows float64[S, N], all finite, with cached statistics."""
 
-    def __init__(self, returns: Floats, sums: Floats | None = None, columns: Floats | None = None) -> None:
+    def __init__(self, returns: Floats, sums: Floats | None = None) -> None:
         self.returns: Final = returns
         self._sums = sums
-        self._columns = columns
         self._deviation: Floats | None = None
 
     def __len__(self) -> int:
@@ -65,7 +64,7 @@ class Scenarios:
     @cached_property
     def by_symbol(self) -> Floats:
         """float64[N, S] the same returns, those of a symbol together."""
-        return np.ascontiguousarray(self.returns.T if self._columns is None else self._columns)
+        return np.ascontiguousarray(self.returns.T)
 
     def mean_size(self) -> Floats:
         """float64[N] size of the mean return, with a hair for rounding, where nothing deviates."""
@@ -157,7 +156,7 @@ class Spread:
 class Window:
     """The synchronous returns of one lookback, with their gaps."""
 
-    def __init__(self, returns: Floats, min_rows: int, columns: Floats | None = None) -> None:
+    def __init__(self, returns: Floats, min_rows: int) -> None:
         self.min_rows = min_rows
         # the sum of finite returns is finite, that of any others is not
         sums = ones(len(returns)).dot(returns)
@@ -165,7 +164,7 @@ class Window:
         self.returns = returns
         self.by_rows: dict[bytes, Scenarios] = {}
         if self.complete:
-            self.all = Scenarios(returns, sums, columns)
+            self.all = Scenarios(returns, sums)
             self.short: Bools | None = None
             return
         self.valid = np.isfinite(returns)
@@ -198,7 +197,7 @@ class Context:
     `px` float64[N] is the value of one lot at the mark (0 where there is no price), `prices_nano` int64[N] the raw
     marks, `age_ns` int64[N] their ages, `volume_lots` float64[N] the average volume, NaN where none is known.
     `returns(k)` gives float64[k, N] synchronous total returns, oldest first, NaN where an instrument has none. It is
-    called at most once per lookback. `by_symbol(k)` gives the same as float64[N, k], where that is at hand.
+    called at most once per lookback.
     """
 
     def __init__(
@@ -210,10 +209,8 @@ class Context:
         volume_lots: Floats,
         returns: Callable[[int], Floats],
         universe: Universe,
-        by_symbol: Callable[[int], Floats] | None = None,
     ) -> None:
         self.universe: Final = universe
-        self._by_symbol = by_symbol
         self.size: Final = len(px)
         self.prices_nano: Final = prices_nano
         self.age_ns: Final = age_ns
@@ -247,8 +244,7 @@ class Context:
         key = (lookback, min_rows)
         found = self._windows.get(key)
         if found is None:
-            columns = None if self._by_symbol is None else self._by_symbol(lookback)
-            found = self._windows[key] = Window(self._returns(lookback), min_rows, columns)
+            found = self._windows[key] = Window(self._returns(lookback), min_rows)
         return found
 
     def whole(self, lookbacks: tuple[int, ...], min_rows: int) -> dict[int, Scenarios] | None:

@@ -37,7 +37,6 @@ def market_context(state: State) -> Context:
         volume_lots=state.average_volume() / size,
         returns=state.history.synchronous.returns,
         universe=state.universe,
-        by_symbol=state.history.synchronous.by_symbol,
     )
     state.watch.context = state.now, state.marks, made
     return made
