@@ -4,6 +4,7 @@ import shutil
 
 import msgspec
 
+from quantd.adapters.store.queries import Reader
 from quantd.daemon.views.headroom import RiskNow
 from quantd.daemon.views.preview import PlanNow
 from tests.support.command_line import CONFIG, ROOT, answer, quantd, write
@@ -34,6 +35,8 @@ def test_without_its_market_a_stopped_run_shows_what_is_recorded(ran, tmp_path):
     (tmp_path / "bars.parquet").write_bytes(b"not a market")
     write(tmp_path, CONFIG.replace(f"{ROOT}/data/us_daily.parquet", "bars.parquet"))
     risk = answer(quantd(tmp_path, "risk", "--json"))
-    assert {x["limit"] for x in risk["limits"]} >= {"cash", "var"}
+    plan = Reader.open(tmp_path / "state").decisions(last=1)[0].plan
+    assert {x["limit"] for x in risk["limits"]} == plan.values.keys() != set()
     assert risk["room"] == []
+    assert "only the limits recorded after the newest decision are shown" in risk["note"]
     assert "bars.parquet" in risk["note"]
