@@ -105,8 +105,11 @@ class Ledger(Postings):
 
     def income(self, amount_micro: int, parts: Sequence[Share]) -> None:
         """Share a venue payment (negative: a charge) among (book, weight) in proportion, rounded down. The last book
-        takes the remainder. Without parts, the unallocated book takes the whole amount."""
+        takes the remainder. Without parts, or with weights that add up to 0, the unallocated book takes the whole
+        amount."""
         total = sum(weight for _, weight in parts)
+        if not total:
+            parts = ()
         amounts = with_remainder(amount_micro, [amount_micro * weight // total for _, weight in parts[:-1]])
         self.admit(amount_micro, *amounts)
         self.house.receive(amount_micro)

@@ -35,7 +35,7 @@ ASKED: Final = 0.95
 RISK: Final = ROOT / "src" / "quantd" / "risk"
 """The folder risk/ by the path under which Python imports it."""
 
-TESTS: Final = ("risk", "test_factor", "test_pairs", "test_plain", "proofs/adversary/test_adversary")
+TESTS: Final = ("risk", "proofs/adversary/test_adversary")
 """Folders and modules of tests/ that are about risk/."""
 
 PLANTED: Final = ("planted", "the_property_sees", "the_comparison_sees")

@@ -441,3 +441,12 @@ def test_parts_of_a_fee_are_those_the_ledger_books(fee: int, parts: list[int], s
     ledger.fills([0], [lots], [100 * 10**9], [fee], [shares])
     assert fee_parts(fee, lots, shares) == [book.fees_micro for book in ledger.books[: len(parts)]]
     assert sum(fee_parts(fee, lots, shares)) == fee
+
+
+def test_a_payment_on_positions_that_cancel_each_other_belongs_to_no_agent():
+    ledger = Ledger(Universe((Instrument("A"),)), ("long", "short"))
+    ledger.deposit(5_000_000)
+    ledger.income(1_000_000, [(0, 7), (1, -7)])
+    assert [book.income_micro for book in ledger.books] == [0, 0, 1_000_000]
+    assert ledger.house.income_micro == 1_000_000
+    ledger.check()

@@ -14,8 +14,8 @@ from quantd.daemon.engine.stops import exits, sync, venue_stops
 from quantd.daemon.engine.venue import account, open_orders, reports, unknown
 from quantd.daemon.runtime import journal
 from quantd.risk import protective
-from quantd.risk.limits import case, cash, exposure, ruleset
-from quantd.risk.pretrade import baskets, gate
+from quantd.risk.limits import cash, exposure, ruleset
+from quantd.risk.pretrade import baskets, kernel
 from quantd.trading import books
 from tests.proofs.simulation.runner import simulate
 
@@ -89,19 +89,20 @@ BUGS = (
         "now in (OrderState.SENT, OrderState.CANCELLING)", "False"),
     Bug("rounding loses its residue", books.Ledger.fills, "house.residue_atto += residue", "pass"),
     Bug("a cross pays a fee", books.Ledger.cross, "with_remainder(0, ", "with_remainder(-1, "),
-    Bug("shorts are paid dividends", books.Ledger._per_unit, "round_micro(self.house.lots[symbol] * unit)",
-        "round_micro(abs(self.house.lots[symbol]) * unit)"),
+    Bug("shorts are paid dividends", books.Ledger._per_unit, "round_micro(self.house.held(symbol) * unit)",
+        "round_micro(abs(self.house.held(symbol)) * unit)"),
     Bug("a split rounds shorts away from zero", books.Ledger.split,
         "after = truncate(before, numerator, denominator)", "after = before * numerator // denominator"),
-    Bug("the gate forgets open purchases", gate._extents, "high = high + account.up", "pass"),
-    Bug("the gate lets sell what is being sold", case.Account.closable,
-        "left - np.where(long, self.down, 0.0)", "left"),
+    Bug("the gate forgets open purchases", kernel.settle,
+        "position - less, position + more", "position - less, position"),
+    Bug("the gate lets sell what is being sold", kernel.split,
+        "left = position - less if", "left = position if"),
     Bug("cash is reserved at the mark, not at the worst price", cash.cash,
         "paid = (1.0 + limits.collar) * (1.0 + fee)", "paid = 1.0 + fee"),
     Bug("limits of orders go out twice as wide as reserved", baskets.worst_nano,
         "for width in (collar, reduce", "for width in (2 * collar, reduce"),
     Bug("gross exposure is not limited", exposure.gross, "return [Linear(most, long=1.0, short=1.0)]", "return []"),
-    Bug("cash is not limited", gate._extents, "account.up_cash - account.cash", "account.up_cash - 9.0 * account.cash"),
+    Bug("cash is not limited", kernel.settle, "up_cash - cash +", "up_cash - 9.0 * cash +"),
     Bug("a wish to hold withdraws a protective exit", targets.hold_back,
         "differs[list(state.agents[agent].exits)] = False", "pass"),
     Bug("a snapshot forgets protective exits", snapshot.thaw, "agent.exits, agent.blocked = exits, blocked", "pass"),
