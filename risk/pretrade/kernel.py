@@ -942,10 +942,11 @@ def pair_equity(n: int, e: int, work: Floats, market: Floats, numbers: Floats, l
                 both, beside = work[y + first + other], standing(n, e, other % n, work, market)
                 beside = beside if other >= n else -beside
                 beside = beside if beside > 0.0 else 0.0
-                # a pair that breaches already is not made to comply by refusing others; one of which nothing is held is
-                # not such a pair
+                # a pair that breaches already is not made to comply by refusing others; one of which nothing is held, or
+                # that an open order makes larger, is not such a pair
                 small, sum_now = _quotient(now if now < beside else beside, least), _quotient(now + beside, joint)
-                if not (small > enough and sum_now > enough):
+                grows = large > now + work[TOLERANCE] or both > beside + work[TOLERANCE]
+                if grows or not (small > enough and sum_now > enough):
                     lesser = _quotient(large if large < both else both, least)
                     together = _quotient(large + both, joint)
                     lesser = lesser if lesser < together else together

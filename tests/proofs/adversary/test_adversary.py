@@ -32,6 +32,11 @@ def test_no_policy_of_any_kind_finds_a_breach() -> None:
     assert {int(r) for r in Reason if r.value <= Reason.DUPLICATE} - reasons <= {Reason.WORST_PRICE, Reason.LIQUIDITY}
 
 
+def test_a_pair_that_breaches_already_and_that_an_open_order_makes_larger_leaves_no_equity_to_lower() -> None:
+    """A reduction of its other side may bring it back within its bound, which falls with equity."""
+    assert match_of("searching", 7, 104).wrong == []
+
+
 def test_a_match_is_the_same_each_time_it_is_played() -> None:
     for kind in ("searching", "against open", ALL[-1]):
         one, other = match_of(kind, 3, 1), match_of(kind, 3, 1)
