@@ -942,8 +942,8 @@ def pair_equity(n: int, e: int, work: Floats, market: Floats, numbers: Floats, l
                 both, beside = work[y + first + other], standing(n, e, other % n, work, market)
                 beside = beside if other >= n else -beside
                 beside = beside if beside > 0.0 else 0.0
-                # a pair that breaches already is not made to comply by refusing others; one of which nothing is held, or
-                # that an open order makes larger, is not such a pair
+                # a pair that breaches already is not made to comply by refusing others; one of which nothing is held,
+                # or that an open order makes larger, is not such a pair
                 small, sum_now = _quotient(now if now < beside else beside, least), _quotient(now + beside, joint)
                 grows = large > now + work[TOLERANCE] or both > beside + work[TOLERANCE]
                 if grows or not (small > enough and sum_now > enough):
