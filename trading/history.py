@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.trading.bars import BarRing, CorporateAction, per_share
-from quantd.trading.covariance import Moments
 from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Bools, Floats
 
@@ -24,9 +23,6 @@ class Ring:
 
     ROOM: Final = 8
 
-    SUMMED: Final = 8
-    """Most windows with running sums; the one that was made first is dropped for another."""
-
     def __init__(self, size: int, lookback: int) -> None:
         self.lookback = lookback
         self.prices: Floats = np.full((self.ROOM * lookback, size), np.nan)
@@ -37,8 +33,6 @@ class Ring:
         """Number of rows in `_columns`."""
         self._shared: tuple[int, dict[tuple[object, int, int], Any]] = -1, {}
         """The count of a sample, and the statistics computed since."""
-        self._moments: dict[int, Moments] = {}
-        """Window -> its running sums."""
         self._actions: dict[int, list[CorporateAction]] = {}
         self.end = 0
         self.count = 0
@@ -85,7 +79,7 @@ class Ring:
         rows = len(prices)
         self.prices[:rows], self.filled_returns[:rows] = prices, returns
         self.end, self.count, self._filled = rows, count, max(rows, 1)
-        self._columns, self._shared, self._moments = None, (-1, {}), {}
+        self._columns, self._shared = None, (-1, {})
 
     def copy(self) -> "Ring":
         """Copy the newest rows into a separate ring."""
@@ -97,7 +91,9 @@ class Ring:
     def returns(self, k: int) -> Floats:
         """Return float64[k, N], oldest first, read-only: the newest k rows, at most `lookback`. Rows before the first
         sample, and those with a missing price, are NaN. Raises ValueError for k outside 1 to `lookback`."""
-        self._ready(k)
+        if not 1 <= k <= self.lookback:
+            raise ValueError(f"returns({k}): between 1 and {self.lookback} samples are kept")
+        self.fill()
         if self.end >= k:
             window = self.filled_returns[self.end - k : self.end]
         else:
@@ -106,28 +102,12 @@ class Ring:
         window.flags.writeable = False
         return window
 
-    def _ready(self, k: int) -> None:
-        if not 1 <= k <= self.lookback:
-            raise ValueError(f"returns({k}): between 1 and {self.lookback} samples are kept")
-        self.fill()
-
     def by_symbol(self, k: int) -> Floats:
         """Return float64[N, k], the same as `returns(k)` transposed; the window of each symbol is contiguous."""
         rows, end = self.returns(k), self.end
         window = np.ascontiguousarray(rows.T) if end < k else self.columns()[:, end - k : end]
         window.flags.writeable = False
         return window
-
-    def moments(self, k: int) -> Moments:
-        """Return the running sums of `returns(k)`, as they are until the next sample. Raises as `returns` does."""
-        self._ready(k)
-        found = self._moments.get(k)
-        if found is None:
-            if len(self._moments) == self.SUMMED:
-                del self._moments[next(iter(self._moments))]
-            found = self._moments[k] = Moments(k, self.prices.shape[1])
-        found.update(self.filled_returns[: self.end], self.count)
-        return found
 
     def columns(self) -> Floats:
         """Return the whole buffer of returns by symbol, float64[N, capacity], whose newest column is `end` - 1."""

@@ -32,18 +32,6 @@ class Scenarios:
     def __len__(self) -> int:
         return len(self.returns)
 
-    def losses_of(self, long: Floats, both: Floats) -> Floats:
-        """float64[S] losses of float64[N] `long` exposures, where `both` is long plus short: without gains of what may
-        not fill, max(r, 0) both - r long."""
-        found = self.gains.dot(both)
-        found -= self.returns.dot(long)
-        return found
-
-    @cached_property
-    def gains(self) -> Floats:
-        """float64[S, N] loss per unit short where the return is positive."""
-        return np.maximum(self.returns, 0.0)
-
     @property
     def sums(self) -> Floats:
         """float64[N] column sums."""
@@ -80,10 +68,6 @@ class Scenarios:
         which is at most |mean| + deviation / 2.
         """
         return sqrt((len(self.returns) - m) / m) + 0.5
-
-    def reach(self, m: int) -> Floats:
-        """float64[N]: upper bound of the mean of the m worst losses, per unit of exposure (see `beyond`)."""
-        return self.beyond(m) * self.deviation() + self.mean_size()
 
     @cached_property
     def sample(self) -> "Spread":

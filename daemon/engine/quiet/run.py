@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.quiet import kernel
 from quantd.daemon.engine.quiet.kernel import MARKS, QUIET
 from quantd.daemon.engine.rounds import follow_ups
@@ -171,7 +172,7 @@ def _tables(state: State) -> Tables | None:
     key = state.rules, state.allowed, [dict(each) for each in levels]
     if state.quiet is None or state.quiet[0] != key or state.quiet[0][0] is not state.rules:
         made = _Maker(state.universe)
-        known = all(made.add(book, _limits(state, book), own) for book, own in zip(books, levels, strict=True))
+        known = all(made.add(book, limits_in_force(state, book), own) for book, own in zip(books, levels, strict=True))
         state.quiet = key, made.tables(state, int(books == [HOUSE])) if known else None
     found: Tables | None = state.quiet[1]
     return found
@@ -252,7 +253,7 @@ class _Maker:
         # the deepest first: the losses of fewer scenarios are the last of them
         tails = (kernel.VAR, kernel.CVAR, kernel.VOLATILITY)
         books = (HOUSE, *range(len(state.agents)))
-        each_bound = [getattr(_limits(state, book), key) for book in books for key in STATE_LIMITS]
+        each_bound = [getattr(limits_in_force(state, book), key) for book in books for key in STATE_LIMITS]
         bounds = [inf if bound is None else bound for bound in each_bound]
         self._measures.sort(key=lambda each: -each[4] if each[1] in tails else -inf)
         return Tables(
@@ -302,10 +303,6 @@ def _inputs(state: State) -> tuple[Ints, Floats]:
         marks += (switch.high_water, switch.day_open, switch.week_open, switch.day_key, switch.week_key, switch.last)
         basis += state.watch.realised[book + 1].basis(state.account(book).flows_micro)
     return np.array([*marks, *marks]), np.array(basis)
-
-
-def _limits(state: State, book: int) -> Limits:
-    return state.rules.house if book == HOUSE else state.rules.agents[book].limits
 
 
 def _effects(

@@ -167,7 +167,7 @@ def test_no_book_loses_more_than_the_reach_of_its_exposures(seed: int) -> None:
     size = np.maximum(high, 0.0) + np.maximum(-low, 0.0)
     for m in {1, max(1, rows // 20), rows}:
         tail = np.sort(worst)[-m:].mean()
-        assert tail <= float(scenarios.reach(m) @ size)
+        assert tail <= float((scenarios.beyond(m) * scenarios.deviation() + scenarios.mean_size()) @ size)
 
 
 # ---- what else a verdict promises ----------------------------------------------------------------------
