@@ -59,7 +59,7 @@ class Record:
         self._placed: list[tuple[Filled, int]] = []  # fills with the row of their bar
         self._block: Block | None = None
         self._after = after
-        self.records = after is not None
+        self.rows_only = after is None
 
     def revalue(self, state: State) -> None:
         """Revalue the equity at each instrument's own close of the date, after the run has ended."""

@@ -48,6 +48,20 @@ class Ring:
         self.end += 1
         self.count += 1
 
+    def extend(self, rows: int) -> None:
+        """Count rows behind the newest whose prices and returns, also those by symbol, a kernel has written."""
+        self.end += rows
+        self.count += rows
+        self._filled = self.end
+        if self._columns is not None:
+            self._turned = self.end
+
+    def room(self) -> int:
+        """The number of rows that fit behind the newest; at least one, for which the window moves if it must."""
+        if self.end == len(self.prices):
+            self._rewind()
+        return len(self.prices) - self.end
+
     def _rewind(self) -> None:
         keep, start = self.lookback, self.end - self.lookback
         self.fill()

@@ -389,7 +389,7 @@ class Postings:
         """The same cells in one dimension, for kernels."""
         self._scratch = np.zeros(64, dtype=np.int64)
         self._equity = np.zeros(len(self.names) + 1, dtype=np.int64)
-        self._room = 0
+        self.room = 0
 
     def fills(
         self,
@@ -483,14 +483,14 @@ class Postings:
         cannot hold."""
         if 2 * len(fills) > len(self._scratch):
             self._scratch = np.zeros(4 * len(fills), dtype=np.int64)
-        turnover = POST.run(self.flat, self.units, fills, rows, only, self._scratch, float(self._room))
+        turnover = POST.run(self.flat, self.units, fills, rows, only, self._scratch, float(self.room))
         if turnover < 0.0:
             self.admit()
-            turnover = POST.run(self.flat, self.units, fills, rows, only, self._scratch, float(self._room))
+            turnover = POST.run(self.flat, self.units, fills, rows, only, self._scratch, float(self.room))
         if turnover < 0.0:
             lots, price = max(map(abs, fills[rows : 2 * rows].tolist())), fills[2 * rows : 3 * rows].max()
             raise LedgerFull(f"fills of {lots} lots at {price} nano: the ledger holds {MOST} at most")
-        self._room -= int(turnover) + 1
+        self.room -= int(turnover) + 1
 
     def equity(self, price_nano: Sequence[int] | Ints) -> tuple[int, list[int]]:
         """Return (house equity, book equities) in micro, at marks in nano by column.
@@ -526,8 +526,8 @@ class Postings:
         """Raise LedgerFull where an amount that grows by all of these could be beyond MOST. Without sizes, measure the
         room that is left."""
         grown = sum(map(abs, sizes))
-        if grown > self._room or not sizes:
-            self._room = MOST - max(account.largest() for account in (self.house, *self.books))
-            if grown > self._room:
+        if grown > self.room or not sizes:
+            self.room = MOST - max(account.largest() for account in (self.house, *self.books))
+            if grown > self.room:
                 raise LedgerFull(f"{grown} on top of what the ledger has: it holds {MOST} micro or lots at most")
-        self._room -= grown
+        self.room -= grown

@@ -1,7 +1,7 @@
 """The protocols between the core and the outside world."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from msgspec import Struct
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from quantd.trading.events import Action, Condition, VenueNews
 from quantd.trading.instruments import Universe
 from quantd.trading.market import MarketSlice
-from quantd.trading.orders import ForeignOrder, OrderBasket
+from quantd.trading.orders import ForeignOrder, OrderBasket, Reports
 from quantd.trading.view import Hold, Memory, Noted, View
 
 
@@ -134,6 +134,49 @@ class LiveFeed(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class FillTerms(NamedTuple):
+    """The terms on which a simulated venue fills limit orders, as `quantd.trading.execution.fill_limits` takes them:
+    `terms`, `rate`, `one`, `least_micro`, `capped` and `impact_bp`, and the latency of an order."""
+
+    terms: NDArray[np.int64]
+    rate: int
+    one: int
+    least_micro: int
+    capped: bool
+    impact_bp: float
+    latency_ns: int
+
+
+class FilledBasket(NamedTuple):
+    """A basket that filled whole on one bar, which closed at `ts_event`; by row the commissions before the minimum, -1
+    without one."""
+
+    basket: OrderBasket
+    report: Reports
+    ts_event: int
+    charged_micro: list[int]
+
+
+@runtime_checkable
+class KernelVenue(Protocol):
+    """A simulated venue whose fills a kernel may compute, where all its orders are limit orders that nothing happened
+    to."""
+
+    def fill_terms(self) -> FillTerms | None:
+        """The terms of all limit orders; None where a fill depends on more."""
+        ...
+
+    def starts(self, sample: int, n: int) -> int | None:
+        """The instant from which the orders of a basket can fill; None unless it is the only open basket, and accepted
+        without any fill or cancel."""
+        ...
+
+    def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
+        """Take baskets that were sent, accepted and filled whole up to the last slice, in order. The first may be the
+        open one. Earlier ones up to the sample `missed` are left out; None for none."""
+        ...
 
 
 class SimulatedBroker(Protocol):

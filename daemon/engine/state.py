@@ -193,8 +193,8 @@ class State:
         self.flattening = False
         self.judged: list[Judged] | None = None
         """Collects the gate calls; None while nobody reads them."""
-        self.quiet: tuple[Any, Any] | None = None
-        """The tables of quiet samples, with the limits and levels that they are for; not frozen."""
+        self.arrays: tuple[Any, ...] | None = None
+        """The arrays of batches, with the rules, terms, limits and levels that they are for; not frozen."""
         self.books_micro: list[int] = []
         self.equity_micro = rules.cash_micro
         self._lots: dict[int, Floats] = {}

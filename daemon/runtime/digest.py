@@ -5,10 +5,10 @@ side, lots, limit), by ts, then kind, symbol and n. Instants are hashed one by o
 that a digest can be saved and continued.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from operator import itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,7 @@ from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderBasket
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[list[object]]).decode
 
 FILL: Final = 0
 EQUITY: Final = 1
@@ -33,9 +34,30 @@ _TIME: Final = itemgetter(0, 1)
 _SYMBOL: Final = itemgetter(3)
 
 
+class Rows(NamedTuple):
+    """Rows of one kind and instant, encoded one behind the other, in the order of their symbols."""
+
+    ts: int
+    kind: int
+    count: int
+    data: bytes
+
+
 def _order(row: Row) -> Row:
     """The order within an instant: fills, equity, orders; by symbol, n and decision."""
     return (EQUITY,) if row[0] == EQUITY else (row[0], row[3], row[4], row[2])
+
+
+def _begin(rows: int) -> bytes:
+    """The head of a MessagePack array of so many rows."""
+    if rows < 16:
+        return bytes((0x90 + rows,))
+    return b"\xdc" + rows.to_bytes(2, "big") if rows < 65536 else b"\xdd" + rows.to_bytes(4, "big")
+
+
+def _encoded(rows: list[Row]) -> bytes:
+    """Rows one behind the other, without the head of an array."""
+    return _encode(rows)[len(_begin(len(rows))) :]
 
 
 class Digest:
@@ -46,7 +68,7 @@ class Digest:
         order = sorted(range(len(books)), key=lambda k: books[k])
         self._books = [(books[k], k) for k in order]
         self._interval_ns = interval_ns
-        self._open: list[tuple[int, int, Source]] = []
+        self._open: list[Rows] = []
         self._chain = b""
 
     def add(self, effects: Sequence[Effect]) -> None:
@@ -54,7 +76,11 @@ class Digest:
         for each in effects:
             kind = _KINDS.get(type(each))  # type: ignore[arg-type]
             if kind is not None:
-                self._open.append((each.ts, kind, each))  # type: ignore[union-attr, arg-type]
+                self._open.append(self._rows(each, kind))  # type: ignore[arg-type]
+
+    def add_rows(self, rows: Iterable[tuple[int, int, int, bytes]]) -> None:
+        """Add encoded rows, as the fields of `Rows`."""
+        self._open.extend(map(Rows._make, rows))
 
     def settle(self, now: int) -> None:
         """Hash the instants that have ended: a bar known after `now` opened at most an interval before it."""
@@ -64,28 +90,29 @@ class Digest:
     def _hash(self, before: int | None) -> None:
         rows = sorted(self._open, key=_TIME)
         self._open = []
-        instant: list[Row] = []
-        at, last, several = rows[0][0], -1, False
-        for ts, kind, effect in rows:
-            if before is not None and ts >= before:
-                self._open.append((ts, kind, effect))
+        instant: list[Rows] = []
+        for each in rows:
+            if before is not None and each.ts >= before:
+                self._open.append(each)
                 continue
-            if ts != at:
-                self._close(instant, several)
-                instant, at, last, several = [], ts, -1, False
-            several = several or kind == last
-            last = kind
-            instant.extend(self._rows(effect))
-        self._close(instant, several)
+            if instant and each.ts != instant[0].ts:
+                self._close(instant)
+                instant = []
+            instant.append(each)
+        self._close(instant)
 
-    def _close(self, rows: list[Row], several: bool) -> None:
-        """Chain the rows of an instant, which are in order unless there are `several` effects of one kind."""
-        if rows:
-            if several:
-                rows.sort(key=_order)
-            self._chain = blake2b(self._chain + _encode(rows), digest_size=32).digest()
+    def _close(self, parts: list[Rows]) -> None:
+        """Chain the rows of an instant. Those of several parts of one kind are put in order."""
+        if not parts:
+            return
+        count = sum(each.count for each in parts)
+        data = b"".join([each.data for each in parts])
+        if len({each.kind for each in parts}) < len(parts):
+            decoded = _decode(_begin(count) + data)
+            data = _encoded(sorted(map(tuple, decoded), key=_order))
+        self._chain = blake2b(self._chain + _begin(count) + data, digest_size=32).digest()
 
-    def _rows(self, effect: Source) -> list[Row]:
+    def _rows(self, effect: Source, kind: int) -> Rows:
         """The rows of an effect, by symbol."""
         names = self._symbols
         match effect:
@@ -96,24 +123,29 @@ class Digest:
                 ]
             case Valued():
                 books = [(name, effect.books[k]) for name, k in self._books]
-                return [(EQUITY, effect.ts, effect.equity_micro, books)]
+                return Rows(effect.ts, kind, 1, _encode((EQUITY, effect.ts, effect.equity_micro, books)))
             case OrderBasket():
                 rows = [
                     (ORDER, effect.ts, effect.sample, names[s], effect.n, 1 if k > 0 else -1, abs(k), w)
                     for s, k, w in zip(effect.sym, effect.lots, effect.worst_nano, strict=True)
                 ]
         rows.sort(key=_SYMBOL)
-        return rows
+        return Rows(effect.ts, kind, len(rows), _encoded(rows))
 
     def freeze(self) -> bytes:
         """The encoded digest between two events."""
-        effects = [(ts, kind, _encode(effect)) for ts, kind, effect in self._open]
-        return _encode((self._chain, effects))
+        return _encode((self._chain, [(each.ts, each.kind, _begin(each.count) + each.data) for each in self._open]))
 
     def thaw(self, frozen: bytes) -> None:
-        """Continue from a frozen digest."""
-        self._chain, rows = msgspec.msgpack.decode(frozen, type=tuple[bytes, list[tuple[int, int, bytes]]])
-        self._open = [(ts, kind, msgspec.msgpack.decode(data, type=_SOURCES[kind])) for ts, kind, data in rows]
+        """Continue from a frozen digest. One of an earlier version has the effects instead of their rows."""
+        self._chain, parts = msgspec.msgpack.decode(frozen, type=tuple[bytes, list[tuple[int, int, bytes]]])
+        self._open = []
+        for ts, kind, data in parts:
+            if data[0] & 0xF0 == 0x80 or data[0] in (0xDE, 0xDF):  # a map
+                self._open.append(self._rows(msgspec.msgpack.decode(data, type=_SOURCES[kind]), kind))
+            else:
+                rows = _decode(data)
+                self._open.append(Rows(ts, kind, len(rows), _encoded(list(map(tuple, rows)))))
 
     def hexdigest(self) -> str:
         """The digest so far, all instants counted as ended; the fold can continue."""

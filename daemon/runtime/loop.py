@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.quiet.kernel import QUIET
-from quantd.daemon.engine.quiet.run import plain, resting, run_quiet
+from quantd.daemon.engine.batches.kernel import DUE, OTHER_PLAN, TAKE_ROWS
+from quantd.daemon.engine.batches.run import Batch, begin_batch, plain
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
@@ -22,16 +22,25 @@ from quantd.daemon.runtime.digest import Digest
 from quantd.daemon.runtime.outbound import rows_of
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item
-from quantd.trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
+from quantd.trading.effects import (
+    Again,
+    Ask,
+    Cancel,
+    Effect,
+    Query,
+    Shadowed,
+    Snapshot,
+    Stop,
+)
 from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown
-from quantd.trading.market import Block, MarketSlice
+from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
-from quantd.trading.ports import BrokerNews, SimulatedBroker
+from quantd.trading.ports import BrokerNews, KernelVenue, SimulatedBroker
 
 Answer = Callable[[Ask], Decided]
 
-LONGEST: Final = 256
-"""Most quiet samples in one call."""
+MOST_SKIPPED: Final = 32
+"""Most slices that are stepped one by one after a batch that did not pay."""
 
 
 class Meanwhile(Protocol):
@@ -43,7 +52,8 @@ class Meanwhile(Protocol):
 
 
 class Log(Protocol):
-    """Records steps, and has the recorded answers of a replay. One whose `records` is False needs no `Assessed`."""
+    """Records steps, and has the recorded answers of a replay. One with a true `rows_only` reads valuations, fills and
+    bookings only, and may get the fills of a bar with its slice."""
 
     def answer(self, ask: Ask) -> Decided | None:
         """The recorded answer to this Ask; None when the policy must answer."""
@@ -57,7 +67,7 @@ class Log(Protocol):
 class NoLog:
     """A backtest without a journal."""
 
-    records = False
+    rows_only = True
 
     def answer(self, ask: Ask) -> Decided | None:
         return None
@@ -115,6 +125,8 @@ class Shell:
         """The instant of the last tick; later ticks are still due, whatever bars arrived since."""
         self.shadows = list(shadows)
         """The simulated venues of the shadows, in order, on the same bars."""
+        self._skip = self._skipped = 0
+        """Slices to step before the next batch, and twice those after the last one."""
         self.guarded = False
         """Whether an exception of the venue means a broker that is down (daemon), or an error (backtest)."""
 
@@ -144,52 +156,113 @@ class Shell:
         self.tally.symbol_bars += slices * len(market.fresh) if market.full else int(market.fresh.sum())
 
     def take_all(self, items: Sequence[Item]) -> None:
-        """Items of a recorded market, in order; quiet samples are taken together where kernels are compiled."""
-        at, end = 0, len(items)
+        """Items of a recorded market, in order; plain rows are taken together where kernels are compiled."""
+        at, end, known, until = 0, len(items), 0, 0
+        ticks: list[Tick] = []
         while at < end:
             item = items[at]
-            if QUIET.arrays and type(item) is MarketSlice and not self.remote:
-                self._open(item)
-                taken = self._take_quiet(items, at, item)
-                if taken:
-                    at += taken
+            if TAKE_ROWS.arrays and type(item) is MarketSlice and not self.remote:
+                if at >= until:
+                    ticks, known = plain_ticks(items, at), at
+                    until = at + max(2 * len(ticks), 1)
+                if self._skip:
+                    self._skip -= 1
+                elif taken := self._take_batch(items, at, item, ticks[(at - known) // 2 :]):
+                    at += 2 * taken
                     continue
-                self.run(item)
-            else:
-                self.take(item)
+            self.take(item)
             at += 1
 
-    def _take_quiet(self, items: Sequence[Item], at: int, first: MarketSlice) -> int:
-        """The number of items from the slice `first` at `at` on that are quiet samples, which are taken. The last of
-        them may ask agents."""
-        if not resting(self.state):
+    def _take_batch(self, items: Sequence[Item], at: int, first: MarketSlice, ticks: Sequence[Tick]) -> int:
+        """The number of rows from the slice `first` at `at` on that a batch takes."""
+        rows_only = getattr(self.log, "rows_only", False)
+        venue = self.broker if rows_only and self.meanwhile is None and isinstance(self.broker, KernelVenue) else None
+        batch = begin_batch(self.state, first.block, first.row, ticks, venue, not rows_only) if ticks else None
+        if batch is None:
+            self._wait_for_batch(0)
             return 0
-        block, row = first.block, first.row
-        ticks: list[Tick] = []
-        for k in range(at + 1, min(at + 1 + 2 * LONGEST, len(items)), 2):
-            tick, market = items[k], items[k - 1]
-            if type(tick) is not Tick or not plain(tick) or (ticks and not _follows(market, block, row + len(ticks))):
-                break
-            ticks.append(tick)
-            if tick.due:
-                break
-        done = run_quiet(self.state, block, row, ticks, getattr(self.log, "records", True)) if ticks else []
-        if not done:
+        left = self._drive(batch, items[at : at + 2 * len(ticks)], rows_only)
+        basket = batch.close(venue)
+        self._wait_for_batch(batch.rows)
+        if not batch.rows:
             return 0
-        for k, effects in enumerate(done):
-            self.log.add(items[at + 2 * k], ())
-            self.log.add(items[at + 2 * k + 1], effects)
+        last = batch.ticks[batch.rows - 1]
+        self._count(first, batch.rows)
+        self.tally.samples += batch.rows
+        refused, clipped = batch.cuts()
+        self.tally.refused += refused
+        self.tally.clipped += clipped
+        self.ts = self.ticked = last.ts
+        self.digest.settle(self.ts)
+        if venue is None:
+            self.broker.on_slice(MarketSlice(first.block, first.row + batch.rows - 1))
+        queue: deque[Event | Ask] = deque()
+        if basket is not None:
+            queue.extend(self._call_venue(partial(self.broker.submit, basket), basket))
+            self._follow(queue)
+        if left is None:
+            effects = batch.finish_tick()
+            self.log.add(last, [*batch.held, *effects])
             self.digest.add(effects)
             self.tally.add(effects)
-        if len(done) > 1:
-            self._count(first, len(done) - 1)
-            self.broker.on_slice(MarketSlice(block, row + len(done) - 1))
-        self.ts = self.ticked = ticks[len(done) - 1].ts
-        queue: deque[Event | Ask] = deque()
-        for effect in done[-1]:
-            self._act(effect, queue)
+            for effect in effects:
+                self._act(effect, queue)
+        elif left:
+            batch.reopen(left)
+            queue.extend(left)
         self._follow(queue)
-        return 2 * len(done)
+        return batch.rows
+
+    def _wait_for_batch(self, rows: int) -> None:
+        """Step some slices one by one after a batch without rows."""
+        self._skipped = 0 if rows else min(2 * self._skipped + 1, MOST_SKIPPED)
+        self._skip = self._skipped // 2
+
+    def _drive(self, batch: Batch, items: Sequence[Item], rows_only: bool) -> list[Decided] | None:
+        """Take rows, and ask agents. Returns the answers that the engine must plan; None where it must finish the last
+        tick."""
+        answers: list[Decided] | None = []
+        while True:
+            before = batch.rows
+            status = batch.take()
+            if status == OTHER_PLAN:
+                return answers
+            finish = status == DUE and not batch.gated
+            self._record(batch, items, before, rows_only, hold=finish)
+            answers = []
+            if status != DUE:
+                return answers
+            due = batch.due()
+            follows = False if finish else batch.follow(due)
+            if follows is False:
+                return None
+            if follows:
+                answers = None
+            elif due:
+                answers = [self.answer(ask) for ask in batch.asks(due)]
+                if not batch.answer(answers):
+                    return answers
+
+    def _record(self, batch: Batch, items: Sequence[Item], before: int, rows_only: bool, *, hold: bool) -> None:
+        """Log, hash and count the rows of the last call. With `hold`, the effects of the last tick wait for the
+        others."""
+        self.digest.add_rows(batch.digest_rows(before))
+        self.tally.orders += batch.sent
+        filled: list[Effect] = []
+        if batch.filled is not None:
+            self.tally.fills += len(batch.filled.sym)
+            filled.append(batch.filled)
+        if type(self.log) is NoLog:
+            return
+        for row in range(before, batch.rows):
+            self.log.add(items[2 * row], filled if row == before else ())
+            effects: list[Effect] = [batch.valued(row)]
+            if not rows_only and (assessed := batch.assessed(row)) is not None:
+                effects.insert(0, assessed)
+            if hold and row == batch.rows - 1:
+                batch.held = effects
+            else:
+                self.log.add(items[2 * row + 1], effects)
 
     def answered(self, decided: Decided) -> None:
         """Step the answer to the waiting Ask, and the events that follow."""
@@ -338,6 +411,15 @@ def _request(
             return partial(venue.query, effect.sample, effect.n, effect.row)
 
 
-def _follows(item: Item, block: Block, row: int) -> bool:
-    """Whether an item is this row of a block."""
-    return type(item) is MarketSlice and item.block is block and item.row == row
+def plain_ticks(items: Sequence[Item], at: int) -> list[Tick]:
+    """The ticks of the plain samples from the slice at `at` on that are consecutive rows of one block."""
+    found: list[Tick] = []
+    first = items[at]
+    for k in range(at, len(items) - 1, 2):
+        market, tick = items[k], items[k + 1]
+        if type(market) is not MarketSlice or type(first) is not MarketSlice or type(tick) is not Tick:
+            break
+        if market.block is not first.block or market.row != first.row + len(found) or not plain(tick):
+            break
+        found.append(tick)
+    return found

@@ -14,7 +14,7 @@ from quantd.trading.execution import Costs
 from quantd.trading.instruments import Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Kind, OrderBasket, Reports
-from quantd.trading.ports import BrokerNews
+from quantd.trading.ports import BrokerNews, FilledBasket, FillTerms
 from quantd.trading.sessions import Sessions
 
 MOST_ENDED: Final = 128
@@ -199,6 +199,36 @@ class Paper:
         if missing:
             news.append(NotFound(sample, n, self._ts, missing))
         return news
+
+    def fill_terms(self) -> FillTerms | None:
+        """As `quantd.trading.ports.KernelVenue`."""
+        return self._fills.kernel_terms
+
+    def starts(self, sample: int, n: int) -> int | None:
+        """As `quantd.trading.ports.KernelVenue`."""
+        if len(self._resting) != 1:
+            return None
+        one = self._resting[0]
+        rows, untouched = len(one.sym), not (one.kind or one.cancelling or any(one.cum))
+        if (one.sample, one.n) != (sample, n) or len(one.open) != rows or not untouched or len(set(one.after)) > 1:
+            return None
+        return one.after[0]
+
+    def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
+        """As `quantd.trading.ports.KernelVenue`."""
+        self._seen = market
+        if missed is not None:
+            for resting in self._resting:
+                del self._known[resting.sample, resting.n]
+            self._resting, self._forgotten = [], max(self._forgotten, missed)
+        for basket, report, ts_event, charged_micro in filled:
+            resting = self._known.get((basket.sample, basket.n))
+            if resting is None:
+                resting = self._known[basket.sample, basket.n] = accept(basket, self._costs.latency_ns)
+                self._resting.append(resting)
+            resting.fill_whole(report, ts_event, charged_micro)
+            self._ts = ts_event
+            self._retire()
 
     def freeze(self) -> bytes:
         """The whole venue as msgpack."""

@@ -28,6 +28,7 @@ from quantd.trading.execution import (
 from quantd.trading.instruments import Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Cause, Kind, Reports, decision_id
+from quantd.trading.ports import FillTerms
 from quantd.trading.sessions import Sessions
 
 _PART_FILL, _LAST_FILL = int(Cause.PART_FILL), int(Cause.LAST_FILL)
@@ -81,6 +82,12 @@ class Fills:
         self._plain = not (self._needs_volume or costs.slippage_noise)
         self._fixed = lowest(costs.fixed_rate, RATE_ONE) if self._plain else (costs.fixed_rate, RATE_ONE)
         self._terms = None if costs.slippage_noise else self._of_kernel()
+        self.kernel_terms: FillTerms | None = None
+        if self._terms is not None:
+            self.kernel_terms = FillTerms(
+                self._terms, *self._fixed, costs.commission_min_micro, costs.participation > 0.0, float(costs.impact),
+                costs.latency_ns,
+            )  # fmt: skip
         self._out = np.zeros(FILLED * len(self._lot_nano) + 1, dtype=np.int64)
 
     def _of_kernel(self) -> Ints | None:

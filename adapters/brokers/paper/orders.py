@@ -55,6 +55,13 @@ class Resting(Struct, array_like=True):
         self.reports.append(report)
         return report
 
+    def fill_whole(self, report: Reports, ts_event: int, charged_micro: list[int]) -> None:
+        """Fill every row on one bar that closed at `ts_event`; `report` is that of its fills."""
+        self.after = [ts_event] * len(self.sym)
+        self.cum, self.charged_micro = list(report.cum), charged_micro
+        self.reports.append(report)
+        self.keep([])
+
     def unseen(self, rows: Sequence[int]) -> list[int]:
         """The rows that were never received: every received row has a report."""
         seen = {row for report in self.reports for row in report.row}

@@ -1,4 +1,4 @@
-"""Exact equity, switches and levels at consecutive samples, as long as nothing happens."""
+"""Loss limits and alert levels of a book at a sample: whether none of them can have changed."""
 
 from math import sqrt
 from typing import Final
@@ -6,8 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.trading.jit import Entry, add_scaled, fill, inner
-from quantd.trading.kernel import SINGLE, equity
+from quantd.trading.jit import add_scaled, fill, inner
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -122,9 +121,6 @@ def heavy_pair(
     threshold: float,
     returns: Floats,
     end: int,
-    old: int,
-    fresh: Floats,
-    new: int,
     rows: int,
     scratch: Floats,
 ) -> bool:
@@ -141,8 +137,7 @@ def heavy_pair(
             for each in range(2):
                 column = k if each == 0 else other
                 fill(scratch[each][:rows], 0.0)
-                add_scaled(scratch[each][:old], returns[column][end - old : end], 1.0)
-                add_scaled(scratch[each][old:rows], fresh[column][new - (rows - old) : new], 1.0)
+                add_scaled(scratch[each][:rows], returns[column][end - rows : end], 1.0)
             a = b = 0.0
             for row in range(rows):
                 a += scratch[0, row]
@@ -171,16 +166,16 @@ def levels_hold(
     known: int,
     end: int,
     returns: Floats,
-    fresh: Floats,
-    new: int,
     shocks: Floats,
     losses: Floats,
     scratch: Floats,
+    rising: bool,
 ) -> bool:
-    """Whether every measure of a book of float64[N] signed weights lies inside the band of its level.
+    """Whether every measure of a book of float64[N] signed weights lies inside the band of its level; with `rising`,
+    below its upper end.
 
-    `known` returns end with `new` columns of `fresh` float64[N, R], after column `end` of `returns` float64[N, W];
-    fewer than the least history measure no scenarios.
+    `known` returns end before column `end` of `returns` float64[N, W]; fewer than the least history measure no
+    scenarios.
     """
     long = short = heaviest = second = squares = 0.0
     for k in range(size):
@@ -219,16 +214,16 @@ def levels_hold(
                 value = heaviest
         elif kind == PAIRS:
             # no pair weighs more than the two heaviest, and none counts while the second is small
-            if measures[at + 2] > -1e300:
+            if measures[at + 2] > -1e300 and not rising:
                 return False
+            if not measures[at + 3] < 1e300:
+                continue
             if second > measures[at + 4] and not heaviest + second < measures[at + 3]:
                 rows = int(measures[at + 6])
                 rows = known if known < rows else rows
-                old = rows - new if rows > new else 0
                 if heavy_pair(
-                    weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, old, fresh, new,
-                    rows, losses,
-                ):  # fmt: skip
+                    weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, rows, losses
+                ):
                     return False
                 deepest = 0
             continue
@@ -245,12 +240,10 @@ def levels_hold(
             rows = int(measures[at + 4])
             rows = known if known < rows else rows
             if rows > deepest:
-                old = rows - new if rows > new else 0
                 fill(losses[0][:rows], 0.0)
                 for k in range(size):
                     if weights[k] != 0.0:
-                        add_scaled(losses[0][:old], returns[k][end - old : end], -weights[k])
-                        add_scaled(losses[0][old:rows], fresh[k][new - (rows - old) : new], -weights[k])
+                        add_scaled(losses[0][:rows], returns[k][end - rows : end], -weights[k])
                 deepest = rows
             if kind == VOLATILITY:
                 value = measures[at + 5] * deviation(losses[0], deepest - rows, rows)
@@ -264,82 +257,6 @@ def levels_hold(
                         value += scratch[k]
                     value = value / count
                 value = value * measures[at + 6]
-        if not measures[at + 2] < value < measures[at + 3]:
+        if not value < measures[at + 3] or not (rising or measures[at + 2] < value):
             return False
     return True
-
-
-@inner
-def quiet_rows(
-    numbers: Ints,
-    accounts: Ints,
-    units: Ints,
-    close_nano: Ints,
-    close: Floats,
-    before: Floats,
-    lot_size: Floats,
-    days: Ints,
-    marks: Ints,
-    bounds: Floats,
-    share: float,
-    basis: Floats,
-    measures: Floats,
-    labels: Ints,
-    counts: Ints,
-    returns: Floats,
-    fresh: Floats,
-    shocks: Floats,
-    losses: Floats,
-    scratch: Floats,
-    out: Ints,
-) -> int:
-    """The number of rows, from the first on, that are quiet.
-
-    `numbers` are rows, symbols, agents, 1 where the last agent is the house, returns known before the first row, and
-    the column of `returns` float64[N, W] after the last of them. `accounts` and `units` are those of the ledger,
-    `close_nano` int64[T x N] and `close` float64[T x N] the closes after float64[N] `before`, `days` int64[T]. `marks`
-    int64[2 (A + 1) x MARKS] are the switches of the house and the agents, the second half scratch, `bounds`
-    float64[(A + 1) x 3] of the losses, `basis` float64[3 (A + 1)]: growth, last equity and deposits since. `measures`
-    are of the books, by depth of their scenarios, with `labels` of families and the tail `counts` by number of
-    scenarios; `fresh` float64[N, T] and `losses` float64[2, W] are scratch. A row of `out` is the equity of the house,
-    of each agent and of the unallocated book, then the house's high-water mark and openings.
-    """
-    rows, size, books, lone, known, end = numbers[0], numbers[1], numbers[2] + 1, numbers[3], numbers[4], numbers[5]
-    width, cells = books + 4, 2 * size + SINGLE
-    for row in range(rows):
-        at = row * width
-        for k in range(size):
-            earlier = before[k] if row == 0 else close[row * size + k - size]
-            if not (earlier > 0.0 and close[row * size + k] > 0.0):
-                return row
-            fresh[k, row] = close[row * size + k] / earlier - 1.0
-        if not equity(accounts, units, close_nano[row * size : row * size + size], out[at : at + books + 1]):
-            return row
-        for book in range(books):
-            value = out[at + book]
-            if not value > 0:
-                return row
-            if not observe(marks, book * MARKS, books * MARKS, value, days[row], bounds, book * 3, share):
-                return row
-            if book == 0 or lone == 0:
-                for k in range(size):
-                    worth = accounts[book * cells + k] * (close[row * size + k] * lot_size[k])
-                    scratch[k] = worth / (value / 1e6)
-                if not levels_hold(
-                    book, scratch[:size], size, measures, labels, counts, known + row + 1, end, returns, fresh, row + 1,
-                    shocks, losses, scratch[size:],
-                ):  # fmt: skip
-                    return row
-        for k in range(books * MARKS):
-            marks[k] = marks[books * MARKS + k]
-        for book in range(books):
-            last, now = basis[3 * book + 1], float(out[at + book])
-            if last > 0.0:
-                basis[3 * book] = basis[3 * book] * ((now - basis[3 * book + 2]) / last)
-            basis[3 * book + 1], basis[3 * book + 2] = now, 0.0
-        at += books + 1
-        out[at], out[at + 1], out[at + 2] = marks[HIGH], marks[DAY_OPEN], marks[WEEK_OPEN]
-    return rows
-
-
-QUIET: Final = Entry(quiet_rows)

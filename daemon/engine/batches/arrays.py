@@ -1,0 +1,255 @@
+"""The two arrays of a batch, laid out for a state and its limits."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.levels_kernel import MARKS
+from quantd.daemon.engine.batches.tables import GateSet, Levels, collar_columns, gate_set, levels_table
+from quantd.daemon.engine.planning.gate_account import limits_in_force
+from quantd.daemon.engine.planning.kernel import STACK
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.risk.limits.catalogue import SALES_FREE
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.monitor.levels import QUIET
+from quantd.risk.pretrade.kernel import M_TAILS_AT, TAIL
+from quantd.trading.instruments import Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import FillTerms
+
+Ints = NDArray[np.int64]
+
+LONGEST: Final = 256
+"""Most rows of a batch."""
+
+FREED: Final = np.isin(np.arange(128), list(SALES_FREE)).astype(np.int8)
+"""FREED[reason]: 1 where sales of the same decision may permit what the reason cut."""
+
+
+@dataclass(slots=True)
+class Arrays:
+    """The arrays of a batch, except those of the market and of the state.
+
+    `gated`: the limits of every book are those that the kernels know, so that plans are made here.
+    """
+
+    levels: Levels
+    gated: bool
+    ints: Ints
+    floats: Floats
+    fixed: Floats
+    rows: Floats
+    losses: Floats
+    first: NDArray[np.int8]
+    house: NDArray[np.int8]
+    buffer: NDArray[np.uint8]
+    names: NDArray[np.uint8]
+
+    def at(self, section: int) -> int:
+        """The place of a section."""
+        return int(self.ints[section])
+
+    def section(self, name: int, size: int) -> Ints:
+        """The first integers of a section."""
+        start = int(self.ints[name])
+        return self.ints[start : start + size]
+
+    def numbers(self, name: int, size: int) -> Floats:
+        """The first floats of a section."""
+        start = int(self.ints[name])
+        return self.floats[start : start + size]
+
+
+def arrays_of(state: State, terms: FillTerms | None) -> Arrays | None:
+    """The arrays for the limits and levels of now; None where a measure is unknown here. Cached with the state.
+
+    Without `terms` of fills, plans are left to the engine.
+    """
+    books = (HOUSE, *range(len(state.agents)))
+    limits = [limits_in_force(state, book) for book in books]
+    levels = [dict(state.monitor.levels), *(dict(each) for each in state.watch.levels)]
+    known = state.arrays
+    same = known is not None and known[0] is state.rules and known[1] is terms and known[2] == (limits, levels)
+    if known is None or not same:
+        measured = levels_table(state)
+        made = None if measured is None else _made(state, measured, terms)
+        known = state.arrays = state.rules, terms, (limits, levels), made
+    found: Arrays | None = known[3]
+    return found
+
+
+class _Sections:
+    """Collects the sections of both arrays behind their heads."""
+
+    def __init__(self) -> None:
+        self.head = np.zeros(place.HEAD, dtype=np.int64)
+        self._ints: list[Ints] = [self.head]
+        self._floats: list[Floats] = [np.zeros(8)]
+        self.ints_end, self.floats_end = place.HEAD, 8
+
+    def ints(self, name: int, values: "Ints | int") -> int:
+        """Add a section of integers, or of so many zeros; returns its place."""
+        part = np.zeros(values, dtype=np.int64) if isinstance(values, int) else values.astype(np.int64).ravel()
+        self.head[name], start = self.ints_end, self.ints_end
+        self._ints.append(part)
+        self.ints_end += len(part)
+        return start
+
+    def floats(self, name: int, values: "Floats | int") -> int:
+        """Add a section of floats, or of so many zeros; returns its place."""
+        part = np.zeros(values) if isinstance(values, int) else values.astype(np.float64).ravel()
+        self.head[name], start = self.floats_end, self.floats_end
+        self._floats.append(part)
+        self.floats_end += len(part)
+        return start
+
+    def made(self) -> tuple[Ints, Floats]:
+        return np.concatenate(self._ints), np.concatenate(self._floats)
+
+
+def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
+    n, agents, rules = state.universe.size, len(state.agents), state.rules
+    books, rows = agents + 1, LONGEST
+    limits = [limits_in_force(state, book) for book in (HOUSE, *range(agents))]
+    distinct = list(dict.fromkeys(id(rules_of(each, state.universe)) for each in limits))
+    number_of = [distinct.index(id(rules_of(each, state.universe))) for each in limits]
+    sets = [gate_set(limits[number_of.index(k)], state.universe) for k in range(len(distinct))]
+    known = [each for each in sets if each is not None]
+    gated = terms is not None and len(known) == len(sets)
+    made = _Sections()
+    entries, fixed = _put_sets(made, known if gated else [])
+    made.head[place.SIZE], made.head[place.AGENTS], made.head[place.LONE] = n, agents, levels.lone
+    made.head[place.BORROW] = rules.borrow_bp_annual > 0.0
+    made.ints(place.A_UNITS, state.ledger.units)
+    made.ints(place.A_TIMES, 4 * rows)
+    made.ints(place.A_DUE, rows)
+    made.ints(place.SAMPLES, 2 * rows)
+    made.ints(place.A_MARKS, 2 * books * MARKS)
+    made.ints(place.A_EQUITY, rows * (agents + 5))
+    made.ints(place.A_LABELS, levels.labels)
+    made.ints(place.A_COUNTS, levels.counts)
+    made.ints(place.A_SETS, np.array([*number_of, *entries]))
+    pairs, fills = n + 2 * n * agents, 5 * n + 2 * n * agents
+    made.ints(place.A_ORDERS, 7 * n)
+    made.ints(place.A_PAIRS, pairs)
+    made.ints(place.A_FILLS, fills)
+    made.ints(place.A_MADE, 4 * n + 1)
+    made.ints(place.A_POST, 2 * fills)
+    made.ints(place.A_BACKUP, len(state.ledger.flat))
+    made.ints(place.A_LEFT, n)
+    made.ints(place.A_TERMS, np.zeros(5 * n) if terms is None else terms.terms)
+    made.ints(place.A_CROSSED, 2 * agents * n)
+    made.ints(place.A_CROSS_WORST, 2 * n)
+    windows = [each.limits.duplicate_window_ns for each in rules.agents]
+    made.ints(place.A_ASKED_AT, np.array([*[0] * agents, *windows]))
+    collars = [collar_columns(rules_of(limits[number_of.index(k)], state.universe)) for k in range(len(sets))]
+    made.ints(place.A_COLLARS, np.concatenate(collars))
+    made.ints(place.A_TICKS, np.array([each.tick_nano for each in state.universe.instruments]))
+    for section, size in (
+        (place.A_WANTED, agents * n), (place.A_SURVIVING, agents * n), (place.A_TOTAL, n), (place.A_WORST, 2 * n),
+        (place.A_ANSWERED, agents), (place.A_FOLLOW, agents), (place.A_ZERO, n), (place.A_ENDS, n),
+        (place.A_PART, agents), (place.A_REASONS, n), (place.A_PARTS, agents), (place.A_GIVEN, agents),
+    ):  # fmt: skip
+        made.ints(section, size)
+    order = sorted(range(n), key=state.universe.symbols.__getitem__)
+    made.ints(place.A_RANK, np.array(order))
+    names = _names(made, state.universe, state.ledger.names)
+    made.floats(place.F_LOT_SIZE, state.universe.lot_size)
+    made.floats(place.F_BOUNDS, levels.bounds)
+    made.floats(place.F_BASIS, 3 * books)
+    made.floats(place.F_MEASURES, levels.measures)
+    made.floats(place.F_SHOCKS, levels.shocks)
+    made.floats(place.F_SCRATCH, 2 * n + 2 + len(levels.counts))
+    for section, size in (
+        (place.F_PX, n), (place.F_ANSWERS, (agents + 1) * n), (place.F_WEIGHTS, agents * n),
+        (place.F_CHANGE, agents * n), (place.F_HELD, books * n), (place.F_PASSED, n), (place.F_STACK, STACK),
+        (place.F_TARGET, 5), (place.F_PASSES, agents * n), (place.F_SUMS, 2 * n),
+    ):  # fmt: skip
+        made.floats(section, size)
+    terms_of = [
+        (*state.rooms[k], each.min_trade, float(each.limits.max_price_age_ns), 0.0)
+        for k, each in enumerate(rules.agents)
+    ]
+    made.floats(place.F_AGENTS, np.array(terms_of))
+    made.floats(place.F_FEES, np.array([rules_of(each, state.universe).fee for each in limits]))
+    made.floats(place.F_WORK, max([each.work for each in known], default=1))
+    ints, floats = made.made()
+    floats[1] = QUIET
+    if terms is not None:
+        ints[place.RATE], ints[place.ONE], ints[place.LEAST] = terms.rate, terms.one, terms.least_micro
+        ints[place.CAPPED], floats[0], ints[place.LATENCY] = terms.capped, terms.impact_bp, terms.latency_ns
+    floats[2] = min(min(each.collar, each.reduce_collar) for each in limits)
+    floats[3] = max(each.tick_nano for each in state.universe.instruments)
+    width = max([each.width for each in known], default=1)
+    return Arrays(
+        levels=levels,
+        gated=gated,
+        ints=ints,
+        floats=floats,
+        fixed=fixed,
+        rows=np.empty((6, width)),
+        losses=np.empty((2, max(levels.lookback, 1))),
+        first=np.zeros(agents * n, dtype=np.int8),
+        house=np.zeros(n, dtype=np.int8),
+        buffer=np.zeros((2 * n * 128 + rows * 64 * (books + 2)) + 2 * int(names.size) * (rows + 2), dtype=np.uint8),
+        names=names,
+    )
+
+
+def _put_sets(made: _Sections, sets: list[GateSet]) -> tuple[list[int], Floats]:
+    """Add the arrays of the sets of limits; returns their entries of `layout.SET`, and all fixed scenarios."""
+    entries: list[list[int]] = [[0] * place.SET for _ in sets]
+    codes: list[Ints] = []
+    statistics: list[list[int]] = []
+    numbers: list[Floats] = []
+    tables: list[Floats | list[float]] = []
+    counts: list[list[int]] = []
+    fixed: list[Floats] = []
+    at = {name: 0 for name in ("codes", "statistics", "numbers", "tables", "fixed")}
+    counted = sum(len(each.statistics) for each in sets) * place.STATISTIC
+    for own, each in zip(entries, sets, strict=True):
+        table = each.table.copy()
+        for number, tail in enumerate(each.rules.tails):
+            if tail.fixed is not None:
+                table[int(table[M_TAILS_AT]) + number * TAIL + 2] += at["fixed"]
+        rows = [[*one[:3], one[3] + counted + sum(map(len, counts)), *one[4:]] for one in each.statistics]
+        tables += [each.rooms[::-1], table]
+        own[0], own[1], own[2], own[3] = at["codes"], len(each.codes), at["numbers"], len(each.numbers)
+        own[4], own[5], own[6] = at["tables"] + len(each.rooms), len(table), each.work
+        own[7], own[8], own[9] = each.work - len(each.rooms), at["statistics"], len(rows)
+        codes.append(each.codes)
+        numbers.append(each.numbers)
+        statistics += rows
+        counts.append(each.counts)
+        own_fixed = [each.fixed] if any(tail.fixed is not None for tail in each.rules.tails) else []
+        fixed += own_fixed
+        at["codes"] += len(each.codes)
+        at["numbers"] += len(each.numbers)
+        at["tables"] += len(each.rooms) + len(table)
+        at["statistics"] += place.STATISTIC * len(rows)
+        at["fixed"] += sum(one.shape[1] for one in own_fixed)
+    codes_at = made.ints(place.A_CODES, np.concatenate([np.zeros(0), *codes]))
+    values = [*(value for row in statistics for value in row), *(value for each in counts for value in each)]
+    statistics_at = made.ints(place.A_STATISTICS, np.array(values, dtype=np.int64))
+    numbers_at = made.floats(place.F_NUMBERS, np.concatenate([np.zeros(0), *numbers]))
+    tables_at = made.floats(place.F_TABLES, np.concatenate([np.zeros(0), *(np.array(each) for each in tables)]))
+    for own in entries:
+        own[0] += codes_at
+        own[2] += numbers_at
+        own[4] += tables_at
+        own[8] += statistics_at
+    return [value for own in entries for value in own], np.hstack(fixed) if fixed else np.empty((1, 1))
+
+
+def _names(made: _Sections, universe: Universe, books: list[str]) -> NDArray[np.uint8]:
+    """Add the places of the encoded names of symbols and books, and the books' order; returns the names."""
+    order = sorted(range(len(books)), key=books.__getitem__)
+    encoded = [msgspec.msgpack.encode(name) for name in (*universe.symbols, *(books[k] for k in order))]
+    places = np.cumsum([0, *map(len, encoded)])
+    n = universe.size
+    made.ints(place.A_NAMES, np.array([*places[: n + 1], *places[n:], *order]))
+    return np.frombuffer(b"".join(encoded), dtype=np.uint8).copy()

@@ -1,0 +1,90 @@
+"""Rows of the digest as MessagePack, in the bytes that `quantd.daemon.runtime.digest` hashes."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.trading.jit import inner
+
+Ints = NDArray[np.int64]
+Bytes = Any
+"""uint8 array."""
+
+
+@inner
+def put_int(buffer: Bytes, at: int, value: int) -> int:
+    """Write an integer in its shortest form; returns the place behind it."""
+    if 0 <= value < 128:
+        buffer[at] = value
+        return at + 1
+    if -32 <= value < 0:
+        buffer[at] = value & 255
+        return at + 1
+    if value >= 0:
+        code, width = (0xCC, 1) if value < 256 else (0xCD, 2) if value < 65536 else (0xCE, 4)
+        if value > 4294967295:
+            code, width = 0xCF, 8
+    else:
+        code, width = (0xD0, 1) if value >= -128 else (0xD1, 2) if value >= -32768 else (0xD2, 4)
+        if value < -2147483648:
+            code, width = 0xD3, 8
+    buffer[at] = code
+    for k in range(width):
+        buffer[at + 1 + k] = (value >> (8 * (width - 1 - k))) & 255
+    return at + 1 + width
+
+
+@inner
+def put_bytes(buffer: Bytes, at: int, names: Bytes, start: int, end: int) -> int:
+    """Copy an encoded name; returns the place behind it."""
+    for k in range(start, end):
+        buffer[at + k - start] = names[k]
+    return at + end - start
+
+
+@inner
+def put_order(
+    buffer: Bytes,
+    at: int,
+    names: Bytes,
+    start: int,
+    end: int,
+    kind: int,
+    ts: int,
+    sample: int,
+    number: int,
+    lots: int,
+    price: int,
+    fee: int,
+) -> int:
+    """Write the row of a fill (kind 0) or of an order (kind 2)."""
+    buffer[at] = 0x99 if kind == 0 else 0x98
+    buffer[at + 1] = kind
+    at = put_int(buffer, put_int(buffer, at + 2, ts), sample)
+    at = put_bytes(buffer, at, names, start, end)
+    at = put_int(buffer, put_int(buffer, at, number), 1 if lots > 0 else -1)
+    at = put_int(buffer, at, lots if lots > 0 else -lots)
+    at = put_int(buffer, at, price)
+    return put_int(buffer, at, fee) if kind == 0 else at
+
+
+@inner
+def put_equity(
+    buffer: Bytes, at: int, names: Bytes, ints: Ints, books: int, places: int, numbers: int, equity: int, ts: int
+) -> int:
+    """Write the row of a valuation. `places` are those of the encoded names of `books`, `numbers` those of their
+    numbers; the equity of the house at `equity` in `ints` precedes that of book 0."""
+    buffer[at], buffer[at + 1] = 0x94, 1
+    at = put_int(buffer, put_int(buffer, at + 2, ts), ints[equity])
+    if books < 16:
+        buffer[at] = 0x90 + books
+        at += 1
+    else:
+        buffer[at], buffer[at + 1], buffer[at + 2] = 0xDC, books >> 8, books & 255
+        at += 3
+    for k in range(books):
+        buffer[at] = 0x92
+        at = put_bytes(buffer, at + 1, names, ints[places + k], ints[places + k + 1])
+        at = put_int(buffer, at, ints[equity + 1 + ints[numbers + k]])
+    return at

@@ -1,0 +1,178 @@
+"""Places in the two arrays of a batch: `ints` int64 and `floats` float64, each a head followed by sections.
+
+The entry of the head named `A_X` is where section X of `ints` begins, `F_X` where that of `floats` begins. N are symbols,
+A agents, B = A + 1 watched books (the house first), R sets of limits, T rows of the market.
+"""
+
+from typing import Final
+
+SIZE: Final = 0
+AGENTS: Final = 1
+ROWS: Final = 2
+ROW: Final = 3
+"""The next row of the market."""
+FIRST: Final = 4
+"""The row of the block that is row 0."""
+LONE: Final = 5
+"""1 where the last agent is the house."""
+END: Final = 6
+COUNT: Final = 7
+"""End and count of the synchronous ring."""
+KNOWN_END: Final = 8
+"""End of the ring of known prices."""
+BORROW: Final = 9
+"""1 where short positions pay a fee."""
+ORDERS: Final = 10
+"""Working orders."""
+CROSSES: Final = 11
+"""Symbols that agents exchange at the next open."""
+SENT_TS: Final = 12
+"""Instant of the last decision."""
+AFTER: Final = 13
+"""Instant from which its orders can fill."""
+USED: Final = 14
+"""Bytes in the buffer."""
+ROOM: Final = 15
+"""Room of the ledger."""
+RATE: Final = 16
+ONE: Final = 17
+LEAST: Final = 18
+CAPPED: Final = 19
+"""Costs of fills, as `fill_limits` takes them."""
+ASKED: Final = 20
+"""1 where answers to the last row wait, 2 where they are those of an earlier decision."""
+FILLED: Final = 21
+"""Orders that the call filled."""
+SENT: Final = 22
+"""Orders that the call sent."""
+REFUSED: Final = 23
+CLIPPED: Final = 24
+"""Rows that limits rejected and cut, of all calls."""
+PLANNED: Final = 25
+"""1 where the call made a plan."""
+FOLLOWING: Final = 26
+"""1 where an agent has a follow-up."""
+ONLY_QUIET: Final = 27
+"""1 where orders are left to the engine."""
+LAST_TS: Final = 28
+"""Close of the last row."""
+SAMPLES: Final = 29
+"""Place of int64[T, 2]: where the rows of the digest of a row's fills end in the buffer, and that of its equity."""
+LATENCY: Final = 30
+FOLLOW_UPS: Final = 31
+"""1 where the rest of a decision may follow."""
+
+A_UNITS: Final = 32
+"""int64[2 N], as the ledger's."""
+A_TIMES: Final = 33
+"""int64[T, 4]: open, close, tick, day."""
+A_DUE: Final = 34
+"""int64[T]: 1 where agents are due."""
+A_MARKS: Final = 35
+"""int64[2, B, MARKS], the second half scratch."""
+A_EQUITY: Final = 36
+"""int64[T, A + 5]: equity of the house, of each agent and of the unallocated book; high-water mark and openings of the
+house."""
+A_LABELS: Final = 37
+A_COUNTS: Final = 38
+"""Labels of families and counts of tails of the levels."""
+A_SETS: Final = 39
+"""int64[B], the set of limits of each book, then int64[R, SET]."""
+A_CODES: Final = 40
+A_STATISTICS: Final = 41
+A_ORDERS: Final = 42
+"""Columns of the working orders, as `fill_limits` takes them."""
+A_PAIRS: Final = 43
+"""int64[N] numbers of agents by order, then their (agent, unsigned lots)."""
+A_FILLS: Final = 44
+A_MADE: Final = 45
+A_POST: Final = 46
+"""Input, output and scratch of fills and of their posting."""
+A_BACKUP: Final = 47
+"""The accounts before a row."""
+A_LEFT: Final = 48
+A_TERMS: Final = 49
+A_CROSSED: Final = 50
+"""int64[A, N] lots that agents exchange, then int64[A, N] amounts."""
+A_CROSS_WORST: Final = 51
+"""int64[2, N] worst prices of purchases and sales."""
+A_ASKED_AT: Final = 52
+"""int64[A] instant of the last request, then int64[A] the window of duplicates."""
+A_COLLARS: Final = 53
+"""int64[R + 1, 6, N]: up, down and one of the collar of adding orders, then of reducing ones; the last is of crosses."""
+A_TICKS: Final = 54
+A_WANTED: Final = 55
+A_SURVIVING: Final = 56
+A_TOTAL: Final = 57
+"""int64[N] net lots, then int64[N] those that passed."""
+A_WORST: Final = 58
+"""int64[2, N], the second scratch."""
+A_RANK: Final = 59
+"""int64[N] columns in the order of their names."""
+A_NAMES: Final = 60
+"""int64[N + 1] places of the names, then int64[books + 1] those of the books, then int64[books] their numbers."""
+A_ANSWERED: Final = 61
+"""int64[A]: 1 where an agent answered."""
+A_FOLLOW: Final = 62
+"""int64[A]: 1 where the rest of its decision waits for its sales."""
+A_ZERO: Final = 63
+A_ENDS: Final = 64
+"""int64[N]: ends of the orders of a decision now."""
+A_PART: Final = 65
+"""int64[A]: 1 where an agent takes part in the plan."""
+A_REASONS: Final = 66
+"""int64[N] reasons of the basket's rows."""
+
+A_PARTS: Final = 67
+A_GIVEN: Final = 68
+"""int64[A] scratch."""
+
+ORDER_END: Final = 69
+"""Where the rows of the digest of the orders of a call end in the buffer; 0 for none."""
+SENT_SAMPLE: Final = 70
+SENT_N: Final = 71
+"""Sample and number of the last basket."""
+
+F_LOT_SIZE: Final = 72
+F_BOUNDS: Final = 73
+"""float64[B, 3] bounds of losses."""
+F_BASIS: Final = 74
+"""float64[B, 3]: growth, last equity and deposits since."""
+F_MEASURES: Final = 75
+F_SHOCKS: Final = 76
+F_SCRATCH: Final = 77
+F_PX: Final = 78
+F_ANSWERS: Final = 79
+F_WEIGHTS: Final = 80
+"""float64[A, N] weights of the agents' positions."""
+F_CHANGE: Final = 81
+F_HELD: Final = 82
+"""float64[B, N] lots."""
+F_PASSED: Final = 83
+F_NUMBERS: Final = 84
+F_TABLES: Final = 85
+F_WORK: Final = 86
+F_STACK: Final = 87
+F_AGENTS: Final = 88
+"""float64[A, 5]: the bounds of the factor, least trade as a share of equity, the oldest price, and the fee of trades."""
+F_TARGET: Final = 89
+"""float64[5], as `change_of` takes it."""
+F_PASSES: Final = 90
+"""float64[A, N] lots that passed the limits of each agent."""
+F_FEES: Final = 92
+"""float64[B]: the fee of trades as a fraction."""
+F_SUMS: Final = 91
+"""float64[2 N] scratch."""
+HEAD: Final = 96
+
+SET: Final = 10
+"""Entries of a set of limits: place and length of its codes, of its numbers and of its table; length of `work`, place of
+the rooms in it, and place and number of its statistics."""
+
+STATISTIC: Final = 6
+"""Entries of a statistic of a set: kind, place in the table, lookback, and, of a tail, its place in the counts."""
+DEVIATION: Final = 0
+DEVIATION_AND_MEAN: Final = 1
+TAIL_OF: Final = 2
+
+MOST_AGENTS: Final = 64

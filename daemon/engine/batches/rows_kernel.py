@@ -1,0 +1,344 @@
+"""One row of the market: fills at the open, exact equity at the close, switches and levels.
+
+A row is taken whole or not at all. Where anything happens that the kernel does not know, it leaves the row to `step`.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.digest_kernel import put_equity, put_order
+from quantd.daemon.engine.batches.levels_kernel import DAY_OPEN, HIGH, MARKS, WEEK_OPEN, levels_hold, observe
+from quantd.trading.execution import MOST, fill_limits, ratio
+from quantd.trading.instruments import ATTO_PER_MICRO
+from quantd.trading.jit import inner
+from quantd.trading.kernel import SINGLE, equity, post, trade
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+TIMES: Final = 4
+"""Entries of a row in `A_TIMES`."""
+
+
+@inner
+def orders_fill(
+    ints: Ints,
+    floats: Floats,
+    row: int,
+    open_nano: Ints,
+    low: Floats,
+    high: Floats,
+    volume: Floats,
+    fresh: Any,
+) -> bool:
+    """Whether every working order fills whole at the open of a row; writes the fills as `post` takes them."""
+    n, rows = ints[place.SIZE], ints[place.ORDERS]
+    if rows == 0:
+        return True
+    orders, made_at, left = ints[place.A_ORDERS], ints[place.A_MADE], ints[place.A_LEFT]
+    times, terms, cells = ints[place.A_TIMES] + TIMES * row, ints[place.A_TERMS], n * (ints[place.FIRST] + row)
+    columns = 7 if ints[place.LEAST] > 0 else 5
+    for k in range(n):
+        ints[left + k] = -1
+    for k in range(rows):
+        ints[orders + 4 * rows + k] = ints[place.AFTER]
+        if columns == 7:
+            ints[orders + 5 * rows + k], ints[orders + 6 * rows + k] = 0, -1
+    made = fill_limits(
+        ints[orders : orders + columns * rows], rows, ints[times], ints[times + 1], fresh[cells : cells + n],
+        open_nano[cells : cells + n], low[cells : cells + n], high[cells : cells + n], volume[cells : cells + n],
+        ints[terms : terms + 5 * n], ints[place.RATE], ints[place.ONE], ints[place.LEAST], ints[place.CAPPED] > 0,
+        floats[0], ints[left : left + n], ints[made_at : made_at + 4 * rows + 1],
+    )  # fmt: skip
+    if made != rows or ints[made_at + 4 * rows] != rows:
+        return False
+    fills, pairs, agents = ints[place.A_FILLS], ints[place.A_PAIRS], ints[place.AGENTS]
+    at, out = pairs + n, fills + 5 * rows
+    for k in range(rows):
+        lots = ints[orders + rows + k]
+        ints[fills + k], ints[fills + rows + k] = ints[orders + k], lots
+        ints[fills + 2 * rows + k], ints[fills + 3 * rows + k] = ints[made_at + rows + k], ints[made_at + 2 * rows + k]
+        if agents == 1:
+            continue
+        count = ints[pairs + k]
+        ints[fills + 4 * rows + k] = count
+        for each in range(count):
+            ints[out] = ints[at]
+            ints[out + 1] = ints[at + 1] if lots > 0 else -ints[at + 1]
+            at += 2
+            out += 2
+    return True
+
+
+@inner
+def crosses_fit(ints: Ints, row: int, open_nano: Ints) -> bool:
+    """Whether every cross can be booked at the open of a row; writes the amounts of each agent."""
+    if ints[place.CROSSES] == 0:
+        return True
+    n, agents = ints[place.SIZE], ints[place.AGENTS]
+    lots, worst, units = ints[place.A_CROSSED], ints[place.A_CROSS_WORST], ints[place.A_UNITS]
+    amounts, cells = lots + agents * n, n * (ints[place.FIRST] + row)
+    for k in range(n):
+        left, last = 0, -1
+        for agent in range(agents):
+            if ints[lots + agent * n + k] != 0:
+                last = agent
+        if last < 0:
+            continue
+        price = open_nano[cells + k]
+        if not ints[worst + n + k] <= price <= ints[worst + k]:
+            return False
+        for agent in range(last):
+            change = ints[lots + agent * n + k]
+            if change == 0:
+                continue
+            amount, rest = ratio(abs(change), price, ints[units + k], ints[units + n + k])
+            if amount > MOST // 64:
+                return False
+            half = 2 * rest
+            if half > ints[units + n + k] or (half == ints[units + n + k] and amount & 1):
+                amount += 1
+            amount = -amount if change > 0 else amount
+            ints[amounts + agent * n + k] = amount
+            left -= amount
+        ints[amounts + last * n + k] = left
+    return True
+
+
+@inner
+def book_crosses(ints: Ints, accounts: Ints) -> None:
+    """Book the crosses between the agents."""
+    n, agents = ints[place.SIZE], ints[place.AGENTS]
+    lots, width = ints[place.A_CROSSED], 2 * n + SINGLE
+    amounts = lots + agents * n
+    for k in range(n):
+        for agent in range(agents):
+            change = ints[lots + agent * n + k]
+            if change != 0:
+                trade(accounts, (agent + 1) * width, n, k, change, ints[amounts + agent * n + k])
+                ints[lots + agent * n + k] = 0
+    ints[place.CROSSES] = 0
+
+
+@inner
+def take_lots(ints: Ints, floats: Floats, accounts: Ints) -> None:
+    """Copy the lots of the watched books."""
+    n = ints[place.SIZE]
+    held, width = ints[place.F_HELD], 2 * n + SINGLE
+    for book in range(ints[place.AGENTS] + 1):
+        for k in range(n):
+            floats[held + book * n + k] = float(accounts[book * width + k])
+
+
+@inner
+def add_prices(
+    ints: Ints,
+    row: int,
+    close: Floats,
+    known: Floats,
+    known_returns: Floats,
+    by_date: Floats,
+    date_returns: Floats,
+    columns: Floats,
+) -> bool:
+    """Write the closes of a row behind the newest of both rings; False without a price, now or before."""
+    n, end, known_end = ints[place.SIZE], ints[place.END], ints[place.KNOWN_END]
+    cells = n * (ints[place.FIRST] + row)
+    for k in range(n):
+        price, before = close[cells + k], by_date[(end - 1) * n + k]
+        if not (price > 0.0 and before > 0.0 and known[(known_end - 1) * n + k] > 0.0):
+            return False
+        change = price / before - 1.0
+        by_date[end * n + k], date_returns[end * n + k], columns[k, end] = price, change, change
+        known[known_end * n + k] = price
+        known_returns[known_end * n + k] = price / known[(known_end - 1) * n + k] - 1.0
+    return True
+
+
+@inner
+def book_holds(
+    ints: Ints,
+    floats: Floats,
+    book: int,
+    close: Floats,
+    cells: int,
+    value: float,
+    known: int,
+    end: int,
+    columns: Floats,
+    losses: Floats,
+    rising: bool,
+) -> bool:
+    """Whether the levels of a book of `value` currency hold with its lots in `F_SUMS`."""
+    n = ints[place.SIZE]
+    scratch, lots, size = ints[place.F_SCRATCH], ints[place.F_SUMS], ints[place.F_LOT_SIZE]
+    for k in range(n):
+        floats[scratch + k] = floats[lots + k] * (close[cells + k] * floats[size + k]) / value
+    measures, shocks, labels, counts = (
+        ints[place.F_MEASURES], ints[place.F_SHOCKS], ints[place.A_LABELS], ints[place.A_COUNTS]
+    )  # fmt: skip
+    return levels_hold(
+        book, floats[scratch : scratch + n], n, floats[measures:shocks], ints[labels:counts],
+        ints[counts : ints[place.A_SETS]], known, end, columns, floats[shocks:scratch], losses,
+        floats[scratch + n : ints[place.F_PX]], rising,
+    )  # fmt: skip
+
+
+@inner
+def value_books(
+    ints: Ints,
+    floats: Floats,
+    row: int,
+    accounts: Ints,
+    close_nano: Ints,
+    close: Floats,
+    columns: Floats,
+    losses: Floats,
+) -> bool:
+    """Write the equity of each book after a row, and its switch; False where a limit or a level may change."""
+    n, agents = ints[place.SIZE], ints[place.AGENTS]
+    books, cells, units = agents + 1, n * (ints[place.FIRST] + row), ints[place.A_UNITS]
+    at, marks, bounds, held = (
+        ints[place.A_EQUITY] + row * (agents + 5), ints[place.A_MARKS], ints[place.F_BOUNDS], ints[place.F_HELD]
+    )  # fmt: skip
+    out = ints[at : at + books + 1]
+    if not equity(accounts, ints[units : units + 2 * n], close_nano[cells : cells + n], out):
+        return False
+    day = ints[ints[place.A_TIMES] + TIMES * row + 3]
+    for book in range(books):
+        value = out[book]
+        if not 0 < value < 9007199254740992:
+            return False
+        if not observe(
+            ints[marks : marks + 2 * books * MARKS], book * MARKS, books * MARKS, value, day,
+            floats[bounds : bounds + 3 * books], book * 3, floats[1],
+        ):  # fmt: skip
+            return False
+        if ints[place.BORROW] > 0 and book == 0:
+            for k in range(n):
+                if floats[held + k] < 0.0:
+                    return False
+        if book == 0 or ints[place.LONE] == 0:
+            for k in range(n):
+                floats[ints[place.F_SUMS] + k] = floats[held + book * n + k]
+            if not book_holds(
+                ints, floats, book, close, cells, value / 1e6, ints[place.COUNT], ints[place.END] + 1, columns, losses,
+                False,
+            ):  # fmt: skip
+                return False
+    return True
+
+
+@inner
+def take_row(
+    ints: Ints,
+    floats: Floats,
+    accounts: Ints,
+    close_nano: Ints,
+    close: Floats,
+    open_nano: Ints,
+    low: Floats,
+    high: Floats,
+    volume: Floats,
+    fresh: Any,
+    known: Floats,
+    known_returns: Floats,
+    by_date: Floats,
+    date_returns: Floats,
+    columns: Floats,
+    losses: Floats,
+    buffer: Any,
+    names: Any,
+) -> bool:
+    """Take the next row; False, without any change of the books, where `step` must take it."""
+    row, n, agents, rows = ints[place.ROW], ints[place.SIZE], ints[place.AGENTS], ints[place.ORDERS]
+    times = ints[place.A_TIMES] + TIMES * row
+    if ints[times] < ints[place.LAST_TS]:
+        return False
+    if not orders_fill(ints, floats, row, open_nano, low, high, volume, fresh):
+        return False
+    if not crosses_fit(ints, row, open_nano):
+        return False
+    if not add_prices(ints, row, close, known, known_returns, by_date, date_returns, columns):
+        return False
+    crossing = ints[place.CROSSES] > 0
+    trades = rows > 0 or crossing
+    backup, room, fills = ints[place.A_BACKUP], ints[place.ROOM], ints[place.A_FILLS]
+    lots, kept = ints[place.A_CROSSED], ints[place.A_WANTED]
+    if trades:
+        for k in range(len(accounts)):
+            ints[backup + k] = accounts[k]
+        if rows > 0:
+            units, scratch = ints[place.A_UNITS], ints[place.A_POST]
+            size = 5 * rows + 2 * n * agents
+            turnover = post(
+                accounts, ints[units : units + 2 * n], ints[fills : fills + size], rows, 0 if agents == 1 else -1,
+                ints[scratch : scratch + 2 * size], float(room),
+            )  # fmt: skip
+            if turnover < 0.0:
+                return False
+            room -= int(turnover) + 1
+        if crossing:
+            for k in range(agents * n):
+                ints[kept + k] = ints[lots + k]
+            book_crosses(ints, accounts)
+        take_lots(ints, floats, accounts)
+    if not value_books(ints, floats, row, accounts, close_nano, close, columns, losses):
+        if trades:
+            for k in range(len(accounts)):
+                accounts[k] = ints[backup + k]
+            take_lots(ints, floats, accounts)
+            if crossing:
+                for k in range(agents * n):
+                    ints[lots + k] = ints[kept + k]
+                ints[place.CROSSES] = 1
+        return False
+    ints[place.ROOM], ints[place.ORDERS], ints[place.FILLED] = room, 0, ints[place.FILLED] + rows
+    settle_row(ints, floats, row, rows, buffer, names)
+    return True
+
+
+@inner
+def settle_row(ints: Ints, floats: Floats, row: int, rows: int, buffer: Any, names: Any) -> None:
+    """Move the state behind a row, and write its rows of the digest."""
+    n, agents = ints[place.SIZE], ints[place.AGENTS]
+    books, marks, basis = agents + 1, ints[place.A_MARKS], ints[place.F_BASIS]
+    times, at, fills = (
+        ints[place.A_TIMES] + TIMES * row, ints[place.A_EQUITY] + row * (agents + 5), ints[place.A_FILLS]
+    )  # fmt: skip
+    for k in range(books * MARKS):
+        ints[marks + k] = ints[marks + books * MARKS + k]
+    for book in range(books):
+        last, now = floats[basis + 3 * book + 1], float(ints[at + book])
+        if last > 0.0:
+            floats[basis + 3 * book] = floats[basis + 3 * book] * ((now - floats[basis + 3 * book + 2]) / last)
+        floats[basis + 3 * book + 1], floats[basis + 3 * book + 2] = now, 0.0
+    out = at + books + 1
+    ints[out], ints[out + 1], ints[out + 2] = ints[marks + HIGH], ints[marks + DAY_OPEN], ints[marks + WEEK_OPEN]
+    samples, used, name, ts = ints[place.SAMPLES] + 2 * row, ints[place.USED], ints[place.A_NAMES], ints[times + 2]
+    if rows > 0:
+        rank, place_of = ints[place.A_RANK], ints[place.A_WORST] + n
+        for k in range(n):
+            ints[place_of + k] = -1
+        for k in range(rows):
+            ints[place_of + ints[fills + k]] = k
+        for k in range(n):
+            column = ints[rank + k]
+            each = ints[place_of + column]
+            if each >= 0:
+                used = put_order(
+                    buffer, used, names, ints[name + column], ints[name + column + 1], 0, ints[times],
+                    ints[place.SENT_SAMPLE], ints[place.SENT_N], ints[fills + rows + each],
+                    ints[fills + 2 * rows + each], ints[fills + 3 * rows + each],
+                )  # fmt: skip
+    ints[samples] = used
+    used = put_equity(buffer, used, names, ints, books, name + n + 1, name + n + 1 + books + 1, at, ts)
+    ints[samples + 1] = ints[place.USED] = used
+    ints[place.END] += 1
+    ints[place.KNOWN_END] += 1
+    ints[place.COUNT] += 1
+    ints[place.LAST_TS] = ts if ts > ints[times + 1] else ints[times + 1]
+    ints[place.ROW] = row + 1

@@ -1,0 +1,240 @@
+"""The limits of all books as arrays for the kernels of a batch: measures of alert levels, and sets of limits of the
+gate."""
+
+from dataclasses import dataclass
+from math import inf, sqrt
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches import levels_kernel as kernel
+from quantd.daemon.engine.planning.gate_account import limits_in_force
+from quantd.daemon.engine.safety.monitor import levels_of, watched
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.context import Context, Floats, Scenarios
+from quantd.risk.limits.correlation import joint_bound
+from quantd.risk.limits.eligibility import blocked, no_borrow, price_age, price_missing, restricted, short, worst_price
+from quantd.risk.limits.orders import duplicate, liquidity, order_notional, share_of_volume, volume_missing
+from quantd.risk.limits.position import position_weight, sector_missing
+from quantd.risk.limits.ruleset import Rules, rules_of
+from quantd.risk.limits.tail_risk import shock_missing
+from quantd.risk.measures.portfolio import tail_count
+from quantd.risk.monitor.levels import NONE, band
+from quantd.risk.pretrade.gate_inputs import Market
+from quantd.risk.pretrade.kernel import FORM, M_FORMS_AT, M_TAILS_AT, TAIL
+from quantd.risk.switch import STATE_LIMITS
+from quantd.trading.instruments import NANO, Universe
+
+Ints = NDArray[np.int64]
+
+KINDS: Final = {
+    "max_position_weight": kernel.HEAVIEST, "max_concentration": kernel.HEAVIEST, "max_gross_exposure": kernel.GROSS,
+    "max_net_exposure": kernel.NET, "max_leverage": kernel.LEVERAGE, "max_herfindahl": kernel.HERFINDAHL,
+}  # fmt: skip
+"""Limit on exposures -> its measure."""
+
+STEADY: Final = frozenset(
+    {no_borrow, position_weight, price_age, price_missing, restricted, sector_missing, short, worst_price}
+)
+"""Caps that are the same at every complete row."""
+
+BY_VOLUME: Final = frozenset({liquidity, share_of_volume, volume_missing})
+
+
+@dataclass(slots=True)
+class Levels:
+    """The measures of the watched books and the bounds of losses of all. `lone`: the last agent is the house. The
+    returns of `lookback` samples were finite at `finite` samples."""
+
+    measures: Floats
+    labels: Ints
+    counts: Ints
+    shocks: Floats
+    lookback: int
+    bounds: Floats
+    lone: int
+    finite: int = -1
+
+
+@dataclass(slots=True)
+class GateSet:
+    """One set of limits: the arrays of the gate, the template of its market, and what changes in it from row to row.
+
+    `statistics` are entries of `layout.STATISTIC`; `counts` has the tail counts of each tail by number of rows.
+    """
+
+    rules: Rules
+    numbers: Floats
+    codes: Ints
+    table: Floats
+    work: int
+    rooms: list[float]
+    statistics: list[list[int]]
+    counts: list[int]
+    fixed: Floats
+    width: int
+
+
+def levels_table(state: State) -> Levels | None:
+    """The measures for the limits and levels of now; None where one is unknown here."""
+    books = watched(state)
+    made = _Maker(state.universe)
+    for book in books:
+        if not made.add(book, limits_in_force(state, book), levels_of(state, book)):
+            return None
+    return made.levels(state, int(books == [HOUSE]))
+
+
+def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
+    """The arrays of a set of limits; None where one of them depends on more than complete rows and the account."""
+    rules = rules_of(limits, universe)
+    bars = {bar for _, _, bar in rules.bars}
+    if not bars <= {blocked, duplicate, shock_missing} or (shock_missing in bars and limits.stress is not None):
+        return None
+    if any(count.key != "max_open_orders" for count in rules.counts) or rules.unmeasured or rules.traded_measures:
+        return None
+    for _, _, cap in rules.caps:
+        off = (cap is order_notional and limits.max_order_notional is None) or (
+            cap in BY_VOLUME and limits.max_share_of_volume is None and limits.liquidity is None
+        )
+        if cap not in STEADY and not off:
+            return None
+    if any(tail.filtered for tail in rules.tails):
+        return None
+    n = universe.size
+    ctx = Context(
+        px=np.ones(n),
+        prices_nano=np.full(n, 2**60, dtype=np.int64),
+        age_ns=np.zeros(n, dtype=np.int64),
+        volume_lots=np.ones(n),
+        returns=lambda k: np.zeros((k, n)),
+        universe=universe,
+    )
+    known = {k: Scenarios(np.zeros((max(k, 2), n))) for k in rules.lookbacks}
+    if any(quad.spread is not None and quad.spread(known[quad.lookback]) is not known[quad.lookback].sample
+           for quad in rules.quads):  # fmt: skip
+        return None
+    market = Market(ctx, rules, known, whole=True)
+    statistics, counts = _statistics(rules, market.table)
+    tables = market.tables
+    return GateSet(
+        rules=rules,
+        numbers=tables.numbers,
+        codes=tables.codes,
+        table=market.table.copy(),
+        work=tables.length,
+        rooms=[float(count.most) for count in rules.counts],
+        statistics=statistics,
+        counts=counts,
+        fixed=tables.fixed,
+        width=max(n, sum(rules.lookbacks), tables.fixed.shape[1]),
+    )
+
+
+def _statistics(rules: Rules, table: Floats) -> tuple[list[list[int]], list[int]]:
+    """The statistics of a table, and the tail counts by number of rows."""
+    found: list[list[int]] = []
+    counts: list[int] = []
+    seen: set[int] = set()
+    least = rules.limits.min_history
+    for number, tail in enumerate(rules.tails):
+        if tail.fixed is not None:
+            continue
+        at = int(table[int(table[M_TAILS_AT]) + number * TAIL])
+        if at not in seen:
+            seen.add(at)
+            found.append([place.DEVIATION_AND_MEAN, at, tail.lookback, 0, least, 0])
+        found.append([place.TAIL_OF, number, tail.lookback, len(counts), least, 0])
+        counts += [tail_count(max(rows, 1), tail.confidence) for rows in range(tail.lookback + 1)]
+    for number, quad in enumerate(rules.quads):
+        at = int(table[int(table[M_FORMS_AT]) + number * FORM])
+        if quad.spread is not None and at not in seen:
+            seen.add(at)
+            found.append([place.DEVIATION, at, quad.lookback, 0, least, 0])
+    return found, counts
+
+
+def collar_columns(rules: Rules) -> Ints:
+    """int64[6, N]: up, down and one of the collar of adding orders, then of reducing ones."""
+    limits = rules.limits
+    widths = (round(limits.collar * NANO), round(limits.reduce_collar * NANO))
+    return np.array([column for width in widths for column in zip(*rules.collar_ratios(width), strict=True)])
+
+
+class _Maker:
+    """Collects the measures of books."""
+
+    def __init__(self, universe: Universe) -> None:
+        self._universe = universe
+        self._measures: list[list[float]] = []
+        self._labels: list[Ints] = []
+        self._counts: list[int] = []
+        self._shocks: list[Floats] = []
+        self._lookback = 0
+
+    def add(self, book: int, limits: Limits, levels: dict[str, int]) -> bool:
+        """Add the measures of a book; False where it has one that is unknown here."""
+        rules = rules_of(limits, self._universe)
+        others = (limits.min_diversification, limits.max_realised_volatility, limits.min_sharpe)
+        if any(each is not None for each in others) or rules.unmeasured:
+            return False
+
+        def measure(key: str, kind: int, bound: float, *own: float, least: int = 0) -> None:
+            low, high = band(key, levels.get(key, NONE), bound)
+            self._measures.append([book + 1, kind, low, high, *own, *[0.0] * (3 - len(own)), least])
+
+        grouped, alone = {family.key for family in rules.families}, {key for key, _, _ in rules.held_measures}
+        for key, bound, _ in rules.held_measures:
+            if key not in KINDS:
+                return False
+            if key not in grouped:
+                measure(key, KINDS[key], bound)
+        for family in rules.families:
+            measure(family.key, kernel.FAMILY, family.settled_bound, len(self._labels), float(family.key in alone))
+            self._labels.append(family.labels)
+        for tail in rules.tails:
+            if tail.fixed is not None:
+                measure(tail.key, kernel.STRESS, tail.bound, len(tail.fixed), sum(map(len, self._shocks)))
+                self._shocks.append(tail.fixed.returns)
+            elif tail.filtered:
+                return False
+            else:
+                kind, rows = kernel.CVAR if tail.mean else kernel.VAR, tail.lookback
+                measure(tail.key, kind, tail.bound, rows, len(self._counts), tail.scale, least=limits.min_history)
+                self._counts += [tail_count(n, tail.confidence) for n in range(rows + 1)]
+                self._lookback = max(self._lookback, rows)
+        for quad in rules.quads:
+            if quad.key == "max_volatility":
+                rows = quad.lookback
+                measure(
+                    quad.key, kernel.VOLATILITY, quad.settled_bound, rows, sqrt(quad.scale), least=limits.min_history
+                )
+                self._lookback = max(self._lookback, rows)
+            elif quad.spread is not None:
+                return False
+        spec = limits.correlation
+        if spec is not None:
+            own = spec.min_weight, spec.threshold, spec.lookback
+            measure("correlation", kernel.PAIRS, joint_bound(spec), *own, least=limits.min_history)
+            self._lookback = max(self._lookback, spec.lookback)
+        return True
+
+    def levels(self, state: State, lone: int) -> Levels:
+        # the deepest first: the losses of fewer scenarios are the last of them
+        tails = (kernel.VAR, kernel.CVAR, kernel.VOLATILITY)
+        books = (HOUSE, *range(len(state.agents)))
+        each_bound = [getattr(limits_in_force(state, book), key) for book in books for key in STATE_LIMITS]
+        bounds = [inf if bound is None else bound for bound in each_bound]
+        self._measures.sort(key=lambda each: -each[4] if each[1] in tails else -inf)
+        return Levels(
+            np.array(self._measures, dtype=np.float64).ravel(),
+            np.concatenate([*self._labels, np.zeros(1, dtype=np.int64)]),
+            np.array([*self._counts, 1]),
+            np.concatenate([*(each.ravel() for each in self._shocks), np.zeros(1)]),
+            self._lookback,
+            np.array(bounds),
+            lone,
+        )
