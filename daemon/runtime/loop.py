@@ -248,12 +248,10 @@ class Shell:
         others."""
         self.digest.add_rows(batch.digest_rows(before))
         self.tally.orders += batch.sent
-        filled: list[Effect] = []
-        if batch.filled is not None:
-            self.tally.fills += len(batch.filled.sym)
-            filled.append(batch.filled)
+        self.tally.fills += batch.fills
         if type(self.log) is NoLog:
             return
+        filled = [batch.filled()] if batch.fills else []
         for row in range(before, batch.rows):
             self.log.add(items[2 * row], filled if row == before else ())
             effects: list[Effect] = [batch.valued(row)]

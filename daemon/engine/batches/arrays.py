@@ -1,6 +1,6 @@
 """The two arrays of a batch, laid out for a state and its limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.levels_kernel import MARKS
+from quantd.daemon.engine.batches.levels_kernel import MARKS, MEASURE
 from quantd.daemon.engine.batches.tables import GateSet, Levels, collar_columns, gate_set, levels_table
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.planning.kernel import STACK
+from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import SALES_FREE
 from quantd.risk.limits.ruleset import rules_of
@@ -49,9 +50,10 @@ class Arrays:
     buffer: NDArray[np.uint8]
     names: NDArray[np.uint8]
 
-    def at(self, section: int) -> int:
-        """The place of a section."""
-        return int(self.ints[section])
+    finite: int = -1
+    """The count of the ring at which its returns were known to be finite."""
+    known: list[dict[str, int]] = field(default_factory=list)
+    """The levels that the bands are for."""
 
     def section(self, name: int, size: int) -> Ints:
         """The first integers of a section."""
@@ -63,22 +65,29 @@ class Arrays:
         start = int(self.ints[name])
         return self.floats[start : start + size]
 
+    def renew(self, levels: list[dict[str, int]]) -> None:
+        """Write the bands of the present levels of the house and of each agent."""
+        if levels != self.known:
+            self.known = [dict(each) for each in levels]
+            measures = self.numbers(place.F_MEASURES, len(self.levels.measures)).reshape(-1, MEASURE)
+            measures[:, 2:4] = np.array(self.levels.bands(levels)).reshape(-1, 2)
+
 
 def arrays_of(state: State, terms: FillTerms | None) -> Arrays | None:
     """The arrays for the limits and levels of now; None where a measure is unknown here. Cached with the state.
 
     Without `terms` of fills, plans are left to the engine.
     """
-    books = (HOUSE, *range(len(state.agents)))
-    limits = [limits_in_force(state, book) for book in books]
-    levels = [dict(state.monitor.levels), *(dict(each) for each in state.watch.levels)]
-    known = state.arrays
-    same = known is not None and known[0] is state.rules and known[1] is terms and known[2] == (limits, levels)
+    limits = [limits_in_force(state, book) for book in (HOUSE, *range(len(state.agents)))]
+    known, alone = state.arrays, watched(state) == [HOUSE]
+    same = known is not None and known[0] is state.rules and known[1] is terms and known[2] == (limits, alone)
     if known is None or not same:
         measured = levels_table(state)
         made = None if measured is None else _made(state, measured, terms)
-        known = state.arrays = state.rules, terms, (limits, levels), made
+        known = state.arrays = state.rules, terms, (limits, alone), made
     found: Arrays | None = known[3]
+    if found is not None:
+        found.renew([state.monitor.levels, *state.watch.levels])
     return found
 
 

@@ -49,8 +49,8 @@ def deviations(
 
 
 @inner
-def renew_table(ints: Ints, floats: Floats, number: int, px: int, returns: Floats) -> bool:
-    """Bring the table of a set of limits to the newest row; False where too few returns are known."""
+def renew_table(ints: Ints, floats: Floats, number: int, px: int, returns: Floats) -> None:
+    """Bring the table of a set of limits to the newest row."""
     n, end, count = ints[place.SIZE], ints[place.END], ints[place.COUNT] - 1
     own = ints[place.A_SETS] + ints[place.AGENTS] + 1 + number * place.SET
     table, statistics = ints[own + 4], ints[own + 8]
@@ -62,7 +62,8 @@ def renew_table(ints: Ints, floats: Floats, number: int, px: int, returns: Float
         lookback = ints[at + 2]
         rows = lookback if count > lookback else count
         if rows < ints[at + 4]:
-            return False
+            floats[table + M_ROWS] = -1.0
+            return
         if ints[at] == place.TAIL_OF:
             entry = table + int(floats[table + M_TAILS_AT]) + ints[at + 1] * TAIL
             m = ints[ints[place.A_STATISTICS] + ints[at + 3] + rows]
@@ -71,7 +72,6 @@ def renew_table(ints: Ints, floats: Floats, number: int, px: int, returns: Float
         else:
             mean = ints[at] == place.DEVIATION_AND_MEAN
             deviations(ints, floats, table + ints[at + 1], rows, returns, end - rows, mean)
-    return True
 
 
 @inner
@@ -526,8 +526,7 @@ def make_plan(
             continue
         if ints[sets + agent + 1] != renewed:
             renewed = ints[sets + agent + 1]
-            if not renew_table(ints, floats, renewed, px, date_returns):
-                return False
+            renew_table(ints, floats, renewed, px, date_returns)
         if not pass_gate(
             ints, floats, accounts, agent + 1, ints[at + agent + 1] / 1e6, change + agent * n, passes + agent * n,
             columns, fixed, matrices, rows, first[agent * n : agent * n + n],
@@ -549,8 +548,8 @@ def make_plan(
         for k in range(n):
             some = some or ints[total + k] != 0
         if some:
-            if ints[sets] != renewed and not renew_table(ints, floats, ints[sets], px, date_returns):
-                return False
+            if ints[sets] != renewed:
+                renew_table(ints, floats, ints[sets], px, date_returns)
             requested = ints[place.F_ANSWERS] + agents * n
             for k in range(n):
                 floats[requested + k] = float(ints[total + k])

@@ -2,8 +2,8 @@
 applied to the state at the end."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,15 +119,14 @@ class Batch:
         """Whether plans may be made here."""
         self.rows = 0
         """Rows taken."""
-        self.filled: Filled | None = None
-        """The fills at the open of the first row of the last call."""
         self.held: list[Effect] = []
         """Effects of the last tick that are not logged yet."""
         self._arrays = arrays
         self._cells = arrays.ints.data
-        self._filled: deque[tuple[OrderBasket, list[list[tuple[int, int]]], FilledBasket]] = deque(maxlen=VENUE_KEPT)
+        self._several = len(state.agents) > 1
+        self._fills: deque[Fills] = deque(maxlen=VENUE_KEPT)
         self._missed: int | None = None
-        """Sample of the last basket that is no longer in `_filled`."""
+        """Sample of the last basket that is no longer in `_fills`."""
         self._sent: tuple[int, int] = 0, 0
         """Sample and number of the last basket."""
         self._rest = {k: agent.follow_up for k, agent in enumerate(state.agents) if agent.follow_up is not None}
@@ -140,6 +139,12 @@ class Batch:
         """The last row with a plan."""
         self._traded = False
         self._begun = bool(state.working), bool(state.crosses)
+        agents, size = len(state.agents), state.universe.size
+        self._answers, self._weights, self._change = (
+            arrays.numbers(name, agents * size).reshape(agents, size)
+            for name in (place.F_ANSWERS, place.F_WEIGHTS, place.F_CHANGE)
+        )
+        self._ends = arrays.section(place.A_ENDS, size)
         self._load()
         known, by_date = state.history.known, state.history.synchronous
         self._args = (
@@ -227,7 +232,6 @@ class Batch:
         before = self.rows
         waits = cells[place.ASKED]
         status = TAKE_ROWS.run(*self._args)
-        self.filled = None
         if waits and status != OTHER_PLAN:
             self._finish_plan(before - 1)
         elif waits:
@@ -250,15 +254,12 @@ class Batch:
                 agent.memory = memory_of(decided)
         if cells[place.PLANNED]:
             self._planned = row
-            size, part = state.universe.size, cells[place.A_PART]
-            ts, change, follow = self.ticks[row].ts, cells[place.F_CHANGE], cells[place.A_FOLLOW]
+            ts, part, follow = self.ticks[row].ts, cells[place.A_PART], cells[place.A_FOLLOW]
             for number, own in enumerate(state.activity.books[:-1]):
                 if cells[part + number]:
-                    at = change + number * size
-                    own.asked_at, own.asked = ts, arrays.floats[at : at + size].tobytes()
+                    own.asked_at, own.asked = ts, self._change[number].tobytes()
                 if cells[follow + number]:
-                    weights = arrays.numbers(place.F_ANSWERS, size * (number + 1))[size * number :].tobytes()
-                    self._rest[number] = FollowUp(cells[place.SENT_SAMPLE], weights, self._used)
+                    self._rest[number] = FollowUp(cells[place.SENT_SAMPLE], self._answers[number].tobytes(), self._used)
             self._sent = cells[place.SENT_SAMPLE], cells[place.SENT_N]
             if cells[place.SENT]:
                 self._forget_samples()
@@ -273,41 +274,33 @@ class Batch:
 
     def _note_fills(self, row: int) -> None:
         """Record the fills at the open of a row."""
-        state, cells, arrays, rows = self.state, self._cells, self._arrays, self._cells[place.FILLED]
-        (sample, n), self._traded = self._sent, True
-        columns = arrays.section(place.A_FILLS, 4 * rows).tolist()
-        sym, lots, prices, fees = (columns[k * rows : (k + 1) * rows] for k in range(4))
-        if len(state.agents) == 1:
-            shares = [[(0, own)] for own in lots]
-        else:
-            size = state.universe.size
-            pairs = arrays.section(place.A_PAIRS, size + 2 * size * len(state.agents)).tolist()
-            shares, at = [], size
-            for k in range(rows):
-                side = 1 if lots[k] > 0 else -1
-                own = pairs[at : at + 2 * pairs[k]]
-                shares.append([(who, side * part) for who, part in zip(own[::2], own[1::2], strict=True)])
-                at += 2 * pairs[k]
-        orders = arrays.section(place.A_ORDERS, 7 * rows).tolist()
-        self.filled = Filled(sample, n, self.block.ts_open[self.first + row], sym, lots, prices, fees, shares)
-        whole = [abs(own) for own in lots]
-        report = Reports(
-            sample, n, self.filled.ts, list(range(rows)), whole, whole, prices, fees, [int(Cause.LAST_FILL)] * rows
-        )
-        known = state.working.get((sample, n))
-        basket = known.basket if known is not None else self._basket(orders, rows)
-        charged = orders[6 * rows :] if cells[place.LEAST] else [-1] * rows
-        if len(self._filled) == VENUE_KEPT:
-            self._missed = self._filled[0][0].sample
-        self._filled.append((basket, shares, FilledBasket(basket, report, self.block.ts_event[self.first + row], charged)))
-
-    def _basket(self, orders: list[int], rows: int) -> OrderBasket:
-        sample, n = self._sent
-        ts = self._cells[place.SENT_TS]
-        return OrderBasket(
-            sample, n, ts, orders[:rows], orders[rows : 2 * rows], orders[2 * rows : 3 * rows], orders[3 * rows : 4 * rows],
-            reason=self._arrays.section(place.A_REASONS, rows).tolist(),
+        arrays, rows = self._arrays, self._cells[place.FILLED]
+        pairs = self._pairs(rows) if self._several else None
+        if len(self._fills) == VENUE_KEPT:
+            self._missed = self._fills[0].sample
+        self._traded = True
+        self._fills.append(
+            Fills(
+                self.first + row, *self._sent, self._cells[place.SENT_TS],
+                arrays.section(place.A_ORDERS, 7 * rows).copy(), arrays.section(place.A_FILLS, 4 * rows).copy(),
+                arrays.section(place.A_REASONS, rows).copy(), pairs,
+            )
         )  # fmt: skip
+
+    def _pairs(self, rows: int) -> Ints:
+        """The numbers of agents by order, then their (agent, unsigned lots)."""
+        size = self.state.universe.size
+        pairs = self._arrays.section(place.A_PAIRS, size + 2 * size * len(self.state.agents))
+        return np.concatenate((pairs[:rows], pairs[size : size + 2 * int(pairs[:rows].sum())]))
+
+    @property
+    def fills(self) -> int:
+        """The number of orders that were filled at the open of the first row of the last call."""
+        return self._cells[place.FILLED]
+
+    def filled(self) -> Filled:
+        """The last fills."""
+        return self._fills[-1].effect(self.block)
 
     def due(self) -> list[int]:
         """The agents that decide at the last row."""
@@ -330,24 +323,22 @@ class Batch:
 
     def _plan_next(self, answers: dict[int, bytes], sample: int, used: int) -> bool:
         """Write answers for the next `take`."""
-        state, cells, arrays, size = self.state, self._cells, self._arrays, self.state.universe.size
-        answered = cells[place.A_ANSWERED]
+        state, cells, size = self.state, self._cells, self.state.universe.size
+        answered, follow = cells[place.A_ANSWERED], cells[place.A_FOLLOW]
         for number in range(len(state.agents)):
             weights = answers.get(number)
             cells[answered + number] = weights is not None
-            cells[cells[place.A_FOLLOW] + number] = 0
+            cells[follow + number] = 0
             if weights is not None:
                 if len(weights) != 8 * size:
                     return False
-                at = cells[place.F_ANSWERS] + number * size
-                arrays.floats[at : at + size] = np.frombuffer(weights)
+                self._answers[number] = np.frombuffer(weights)
         rules, ts = state.rules, self.ticks[self.rows - 1].ts
-        ends = arrays.section(place.A_ENDS, size)
         if rules.good_till_cancelled:
-            ends[:] = 0
+            self._ends[:] = 0
         else:
             per_calendar = [each.day_order_end(ts, rules.daily) for each in rules.sessions]
-            ends[:] = per_calendar[0] if len(per_calendar) == 1 else [per_calendar[c] for c in rules.calendar]
+            self._ends[:] = per_calendar[0] if len(per_calendar) == 1 else [per_calendar[c] for c in rules.calendar]
         cells[place.ASKED], cells[place.FOLLOW_UPS], self._used = 1, used < rules.follow_ups, used
         cells[place.SENT_SAMPLE], cells[place.SENT_N] = sample, state.orders_at.get(sample, 0) + 1
         return True
@@ -361,7 +352,7 @@ class Batch:
         asks: list[Ask] = []
         for number in due:
             equity = cells[at + row * (len(state.agents) + 5) + 1 + number]
-            weights = arrays.numbers(place.F_WEIGHTS, size * (number + 1))[size * number :].copy()
+            weights = self._weights[number].copy()
             weights.flags.writeable = False
             view = View(
                 universe=state.universe,
@@ -452,14 +443,18 @@ class Batch:
         if not self.gated:
             self._forget_samples()
             return None
+        begun = {key: work.basket for key, work in state.working.items()}
         if self._begun[0] and self._traded:
             state.working.clear()
         if self._begun[1]:
             state.crosses = []
-        for basket, shares, _ in list(self._filled)[-ENDED_KEPT:]:
-            state.ended.append(((basket.sample, basket.n), _filled_whole(basket, shares)))
+        baskets = [each.basket(begun) for each in self._fills]
+        for each, basket in list(zip(self._fills, baskets, strict=True))[-ENDED_KEPT:]:
+            state.ended.append(((basket.sample, basket.n), _filled_whole(basket, each.shares())))
         if venue is not None:
-            venue.catch_up(MarketSlice(self.block, self.first + rows - 1), [each for _, _, each in self._filled], self._missed)
+            least = bool(cells[place.LEAST])
+            filled = [each.at_venue(self.block, basket, least) for each, basket in zip(self._fills, baskets, strict=True)]
+            venue.catch_up(MarketSlice(self.block, self.first + rows - 1), filled, self._missed)
         if self._planned != rows - 1:
             self._forget_samples()
             return None
@@ -486,18 +481,11 @@ class Batch:
         state, rows = self.state, self._cells[place.ORDERS]
         if not rows:
             return None
-        basket = self._basket(self._arrays.section(place.A_ORDERS, 4 * rows).tolist(), rows)
-        if len(state.agents) == 1:
-            shares = [[(0, abs(lots))] for lots in basket.lots]
-        else:
-            size = state.universe.size
-            pairs = self._arrays.section(place.A_PAIRS, size + 2 * size * len(state.agents)).tolist()
-            shares, at = [], size
-            for k in range(rows):
-                own = pairs[at : at + 2 * pairs[k]]
-                shares.append(list(zip(own[::2], own[1::2], strict=True)))
-                at += 2 * pairs[k]
-        state.working[basket.sample, basket.n] = Working.sent(basket, shares)
+        arrays, pairs = self._arrays, self._pairs(rows) if self._several else None
+        orders, reasons = arrays.section(place.A_ORDERS, 7 * rows), arrays.section(place.A_REASONS, rows)
+        sent = Fills(0, *self._sent, self._cells[place.SENT_TS], orders, orders, reasons, pairs)
+        basket = sent.basket({})
+        state.working[basket.sample, basket.n] = Working.sent(basket, sent.shares())
         return basket
 
     def _apply_market(self, rows: int) -> None:
@@ -535,7 +523,7 @@ class Batch:
         # each record of all limits would have found no level that changed
         watch.recorded_no += (state.sample_no - watch.recorded_no) // RECORD_SAMPLES * RECORD_SAMPLES
         state.ledger.room = self._cells[place.ROOM]
-        arrays.levels.finite = state.history.synchronous.count
+        arrays.finite = state.history.synchronous.count
 
     def finish_tick(self) -> list[Effect]:
         """The rest of the last tick by the engine, after `close`: follow-ups and questions."""
@@ -548,6 +536,63 @@ class Batch:
 
 
 _NONE: Final = np.empty((1, 1))
+
+
+class Fills(NamedTuple):
+    """The fills of a basket at the open of a `row` of the block, as the arrays had them. `orders` are 7 columns of
+    orders, `fills` 4 of fills; `pairs` the agents' parts, None for a lone agent."""
+
+    row: int
+    sample: int
+    n: int
+    ts: int
+    orders: Ints
+    fills: Ints
+    reasons: Ints
+    pairs: Ints | None
+
+    def basket(self, known: Mapping[tuple[int, int], OrderBasket]) -> OrderBasket:
+        """The basket, one of those `known` if it was sent before."""
+        found = known.get((self.sample, self.n))
+        if found is not None:
+            return found
+        rows = len(self.reasons)
+        sym, lots, worst, end = self.orders[: 4 * rows].reshape(4, rows).tolist()
+        return OrderBasket(self.sample, self.n, self.ts, sym, lots, worst, end, reason=self.reasons.tolist())
+
+    def shares(self) -> list[list[tuple[int, int]]]:
+        """The agents' unsigned lots of each order."""
+        rows = len(self.reasons)
+        if self.pairs is None:
+            return [[(0, abs(lots))] for lots in self.orders[rows : 2 * rows].tolist()]
+        pairs, at = self.pairs.tolist(), rows
+        found = []
+        for count in pairs[:rows]:
+            own = pairs[at : at + 2 * count]
+            found.append(list(zip(own[::2], own[1::2], strict=True)))
+            at += 2 * count
+        return found
+
+    def effect(self, block: Block) -> Filled:
+        """The record of the fills."""
+        sym, lots, prices, fees = self.fills.reshape(4, -1).tolist()
+        signed = [
+            [(who, part if own > 0 else -part) for who, part in each]
+            for own, each in zip(lots, self.shares(), strict=True)
+        ]
+        return Filled(self.sample, self.n, block.ts_open[self.row], sym, lots, prices, fees, signed)
+
+    def at_venue(self, block: Block, basket: OrderBasket, least: bool) -> FilledBasket:
+        """The fills as a simulated venue knows them; `least`: orders have a minimum commission."""
+        rows = len(self.reasons)
+        _, lots, prices, fees = self.fills.reshape(4, -1).tolist()
+        whole = [abs(own) for own in lots]
+        report = Reports(
+            self.sample, self.n, block.ts_open[self.row], list(range(rows)), whole, whole, prices, fees,
+            [int(Cause.LAST_FILL)] * rows,
+        )  # fmt: skip
+        charged = self.orders[6 * rows :].tolist() if least else [-1] * rows
+        return FilledBasket(basket, report, block.ts_event[self.row], charged)
 
 
 def _filled_whole(basket: OrderBasket, shares: list[list[tuple[int, int]]]) -> Working:
@@ -592,14 +637,14 @@ def begin_batch(
 
 def _finite(state: State, arrays: Arrays) -> bool:
     """Whether the newest returns of every symbol are known."""
-    ring, levels = state.history.synchronous, arrays.levels
-    if levels.finite != ring.count:
+    ring = state.history.synchronous
+    if arrays.finite != ring.count:
         lookbacks = [limits_in_force(state, book) for book in (HOUSE, *range(len(state.agents)))]
         most = max((k for each in lookbacks for k in rules_of(each, state.universe).lookbacks), default=0)
         columns, rows = ring.columns(), min(ring.count - 1, most)
         if not np.isfinite(columns[:, ring.end - rows : ring.end].sum()):
             return False
-        levels.finite = ring.count
+        arrays.finite = ring.count
     return True
 
 

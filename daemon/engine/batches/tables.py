@@ -1,6 +1,7 @@
 """The limits of all books as arrays for the kernels of a batch: measures of alert levels, and sets of limits of the
 gate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 from typing import Final
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches import levels_kernel as kernel
 from quantd.daemon.engine.planning.gate_account import limits_in_force
-from quantd.daemon.engine.safety.monitor import levels_of, watched
+from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context, Floats, Scenarios
@@ -46,17 +47,23 @@ BY_VOLUME: Final = frozenset({liquidity, share_of_volume, volume_missing})
 
 @dataclass(slots=True)
 class Levels:
-    """The measures of the watched books and the bounds of losses of all. `lone`: the last agent is the house. The
-    returns of `lookback` samples were finite at `finite` samples."""
+    """The measures of the watched books and the bounds of losses of all. `lone`: the last agent is the house.
+
+    By measure, `keys` has book, limit and bound.
+    """
 
     measures: Floats
+    keys: list[tuple[int, str, float]]
     labels: Ints
     counts: Ints
     shocks: Floats
     lookback: int
     bounds: Floats
     lone: int
-    finite: int = -1
+
+    def bands(self, levels: Sequence[dict[str, int]]) -> list[tuple[float, float]]:
+        """The band of each measure, given the levels of the house and of each agent."""
+        return [band(key, levels[book + 1].get(key, NONE), bound) for book, key, bound in self.keys]
 
 
 @dataclass(slots=True)
@@ -83,7 +90,7 @@ def levels_table(state: State) -> Levels | None:
     books = watched(state)
     made = _Maker(state.universe)
     for book in books:
-        if not made.add(book, limits_in_force(state, book), levels_of(state, book)):
+        if not made.add(book, limits_in_force(state, book)):
             return None
     return made.levels(state, int(books == [HOUSE]))
 
@@ -169,13 +176,13 @@ class _Maker:
 
     def __init__(self, universe: Universe) -> None:
         self._universe = universe
-        self._measures: list[list[float]] = []
+        self._measures: list[tuple[list[float], tuple[int, str, float]]] = []
         self._labels: list[Ints] = []
         self._counts: list[int] = []
         self._shocks: list[Floats] = []
         self._lookback = 0
 
-    def add(self, book: int, limits: Limits, levels: dict[str, int]) -> bool:
+    def add(self, book: int, limits: Limits) -> bool:
         """Add the measures of a book; False where it has one that is unknown here."""
         rules = rules_of(limits, self._universe)
         others = (limits.min_diversification, limits.max_realised_volatility, limits.min_sharpe)
@@ -183,8 +190,8 @@ class _Maker:
             return False
 
         def measure(key: str, kind: int, bound: float, *own: float, least: int = 0) -> None:
-            low, high = band(key, levels.get(key, NONE), bound)
-            self._measures.append([book + 1, kind, low, high, *own, *[0.0] * (3 - len(own)), least])
+            numbers = [book + 1, kind, 0.0, 0.0, *own, *[0.0] * (3 - len(own)), least]
+            self._measures.append((numbers, (book, key, bound)))
 
         grouped, alone = {family.key for family in rules.families}, {key for key, _, _ in rules.held_measures}
         for key, bound, _ in rules.held_measures:
@@ -228,9 +235,10 @@ class _Maker:
         books = (HOUSE, *range(len(state.agents)))
         each_bound = [getattr(limits_in_force(state, book), key) for book in books for key in STATE_LIMITS]
         bounds = [inf if bound is None else bound for bound in each_bound]
-        self._measures.sort(key=lambda each: -each[4] if each[1] in tails else -inf)
+        self._measures.sort(key=lambda each: -each[0][4] if each[0][1] in tails else -inf)
         return Levels(
-            np.array(self._measures, dtype=np.float64).ravel(),
+            np.array([numbers for numbers, _ in self._measures], dtype=np.float64).ravel(),
+            [key for _, key in self._measures],
             np.concatenate([*self._labels, np.zeros(1, dtype=np.int64)]),
             np.array([*self._counts, 1]),
             np.concatenate([*(each.ravel() for each in self._shocks), np.zeros(1)]),
