@@ -149,33 +149,21 @@ class FillTerms(NamedTuple):
     latency_ns: int
 
 
-class FilledBasket(NamedTuple):
-    """A basket that filled whole on one bar, which closed at `ts_event`; by row the commissions before the minimum, -1
-    without one."""
+class FilledBasket(Protocol):
+    """A basket that filled whole on one bar."""
 
-    basket: OrderBasket
-    report: Reports
-    ts_event: int
-    charged_micro: list[int]
-
-
-@runtime_checkable
-class KernelVenue(Protocol):
-    """A simulated venue whose fills a kernel may compute, where all its orders are limit orders that nothing happened
-    to."""
-
-    def fill_terms(self) -> FillTerms | None:
-        """The terms of all limit orders; None where a fill depends on more."""
+    @property
+    def key(self) -> tuple[int, int]:
+        """Its sample and number."""
         ...
 
-    def starts(self, sample: int, n: int) -> int | None:
-        """The instant from which the orders of a basket can fill; None unless it is the only open basket, and accepted
-        without any fill or cancel."""
+    @property
+    def ts_event(self) -> int:
+        """The close of the bar."""
         ...
 
-    def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
-        """Take baskets that were sent, accepted and filled whole up to the last slice, in order. The first may be the
-        open one. Earlier ones up to the sample `missed` are left out; None for none."""
+    def made(self) -> tuple[OrderBasket, Reports, list[int]]:
+        """The basket, the report of its fills, and by row the commission before the minimum, -1 without one."""
         ...
 
 
@@ -202,6 +190,26 @@ class SimulatedBroker(Protocol):
     def freeze(self) -> bytes: ...
 
     def thaw(self, frozen: bytes) -> None: ...
+
+
+@runtime_checkable
+class KernelVenue(SimulatedBroker, Protocol):
+    """A simulated venue whose fills a kernel may compute, where all its orders are limit orders that nothing happened
+    to."""
+
+    def fill_terms(self) -> FillTerms | None:
+        """The terms of all limit orders; None where a fill depends on more."""
+        ...
+
+    def starts(self, sample: int, n: int) -> int | None:
+        """The instant from which the orders of a basket can fill; None unless it is the only open basket, and accepted
+        without any fill or cancel."""
+        ...
+
+    def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
+        """Take baskets that were sent, accepted and filled whole up to the last slice, in order. The first may be the
+        open one. Earlier ones up to the sample `missed` are left out; None for none."""
+        ...
 
 
 class Broker(Protocol):

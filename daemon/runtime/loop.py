@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.batches.kernel import DUE, OTHER_PLAN, TAKE_ROWS
+from quantd.daemon.engine.batches.kernel import DUE, OTHER_PLAN, OTHER_ROW, TAKE_ROWS
 from quantd.daemon.engine.batches.run import Batch, begin_batch, plain
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
@@ -216,7 +216,7 @@ class Shell:
     def _wait_for_batch(self, rows: int) -> None:
         """Step some slices one by one after a batch without rows."""
         self._skipped = 0 if rows else min(2 * self._skipped + 1, MOST_SKIPPED)
-        self._skip = self._skipped // 2
+        self._skip = max(self._skip, self._skipped // 2)
 
     def _drive(self, batch: Batch, items: Sequence[Item], rows_only: bool) -> list[Decided] | None:
         """Take rows, and ask agents. Returns the answers that the engine must plan; None where it must finish the last
@@ -231,6 +231,7 @@ class Shell:
             self._record(batch, items, before, rows_only, hold=finish)
             answers = []
             if status != DUE:
+                self._skip = int(status == OTHER_ROW)
                 return answers
             due = batch.due()
             follows = False if finish else batch.follow(due)

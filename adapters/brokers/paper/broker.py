@@ -60,8 +60,8 @@ class Paper:
         self._costs = costs
         self._fills = Fills(universe, costs, sessions)
         self._resting: list[Resting] = []
-        self._ended: list[Resting] = []
-        self._known: dict[tuple[int, int], Resting] = {}
+        self._ended: list[Resting | FilledBasket] = []
+        self._known: dict[tuple[int, int], Resting | FilledBasket] = {}
         self._forgotten = -NEVER
         self._ts = 0
         self._seen: MarketSlice | None = None
@@ -75,8 +75,8 @@ class Paper:
         """Accept a basket or some of its rows; rows without lots or a limit are rejected, known ones reported again."""
         self._ts = basket.ts
         key = basket.sample, basket.n
-        if key in self._known:
-            return self._more(self._known[key], range(len(basket.sym)) if rows is None else rows)
+        if (known := self._received(key)) is not None:
+            return self._more(known, range(len(basket.sym)) if rows is None else rows)
         resting = self._known[key] = accept(basket, self._costs.latency_ns, rows, self._refused(basket))
         seen = self._seen
         if seen is not None and basket.ts < seen.ts_event:
@@ -150,15 +150,21 @@ class Paper:
             return
         self._resting = [resting for resting in self._resting if resting.open]
         self._ended += ended
-        while len(self._ended) > MOST_ENDED:
-            oldest = self._ended.pop(0)
-            del self._known[oldest.sample, oldest.n]
-            self._forgotten = max(self._forgotten, oldest.sample)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the oldest ended baskets."""
+        excess = max(len(self._ended) - MOST_ENDED, 0)
+        for oldest in self._ended[:excess]:
+            key = (oldest.sample, oldest.n) if isinstance(oldest, Resting) else oldest.key
+            del self._known[key]
+            self._forgotten = max(self._forgotten, key[0])
+        del self._ended[:excess]
 
     def cancel(self, sample: int, n: int, row: int, ts: int) -> Sequence[BrokerNews]:
         """Cancel one row from ts + latency on; CancelReported for an unknown or ended one."""
         self._ts = ts
-        resting = self._known.get((sample, n))
+        resting = self._received((sample, n))
         if resting is None or not 0 <= row < len(resting.sym):
             return [CancelReported(sample, n, ts, row, "there is no such order")]
         if row not in resting.open:
@@ -182,14 +188,14 @@ class Paper:
         else:
             found = [
                 resting.split(action.ts, action.symbol, action.numerator, action.denominator)
-                for resting in (*self._ended, *self._resting)
+                for resting in (*self._ended_baskets(), *self._resting)
             ]
         self._retire()
         return [report for report in found if report is not None]
 
     def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
         """The reports of these rows again; NotFound for rows never received, Unknown for a basket dropped since."""
-        resting = self._known.get((sample, n))
+        resting = self._received((sample, n))
         if resting is None:
             if sample <= self._forgotten:
                 return [Unknown(sample, n, self._ts, list(rows), "the venue does not keep orders this old")]
@@ -216,28 +222,48 @@ class Paper:
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
         """As `quantd.trading.ports.KernelVenue`."""
-        self._seen = market
+        self._seen, self._ts = market, filled[-1].ts_event
         if missed is not None:
             for resting in self._resting:
                 del self._known[resting.sample, resting.n]
             self._resting, self._forgotten = [], max(self._forgotten, missed)
-        for basket, report, ts_event, charged_micro in filled:
-            resting = self._known.get((basket.sample, basket.n))
-            if resting is None:
-                resting = self._known[basket.sample, basket.n] = accept(basket, self._costs.latency_ns)
-                self._resting.append(resting)
-            resting.fill_whole(report, ts_event, charged_micro)
-            self._ts = ts_event
-            self._retire()
+        for each in filled:
+            if self._resting:
+                resting = self._resting.pop()
+                _, report, charged_micro = each.made()
+                resting.fill_whole(report, each.ts_event, charged_micro)
+                self._ended.append(resting)
+            else:
+                self._ended.append(each)
+                self._known[each.key] = each
+        self._forget()
+
+    def _received(self, key: tuple[int, int]) -> Resting | None:
+        """A basket by its key."""
+        found = self._known.get(key)
+        return found if found is None or isinstance(found, Resting) else self._taken(found)
+
+    def _taken(self, late: FilledBasket) -> Resting:
+        """The reports of a basket that filled while the venue was not called."""
+        basket, report, charged_micro = late.made()
+        resting = accept(basket, self._costs.latency_ns)
+        resting.fill_whole(report, late.ts_event, charged_micro)
+        self._known[late.key] = resting
+        self._ended[next(k for k, each in enumerate(self._ended) if each is late)] = resting
+        return resting
+
+    def _ended_baskets(self) -> list[Resting]:
+        return [each if isinstance(each, Resting) else self._taken(each) for each in list(self._ended)]
 
     def freeze(self) -> bytes:
         """The whole venue as msgpack."""
-        return _encoder.encode(FrozenPaper(self._ts, self._resting, self._ended, self._forgotten))
+        return _encoder.encode(FrozenPaper(self._ts, self._resting, self._ended_baskets(), self._forgotten))
 
     def thaw(self, frozen: bytes) -> None:
         """Restore the venue from `freeze`. Raises msgspec.DecodeError or ValidationError."""
         state = _decoder.decode(frozen)
-        self._ts, self._resting, self._ended, self._forgotten = state.ts, state.resting, state.ended, state.forgotten
+        self._ts, self._resting, self._forgotten = state.ts, state.resting, state.forgotten
+        self._ended = [*state.ended]
         self._known = {(resting.sample, resting.n): resting for resting in (*state.ended, *state.resting)}
 
 

@@ -16,7 +16,6 @@ from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import SALES_FREE
 from quantd.risk.limits.ruleset import rules_of
-from quantd.risk.monitor.levels import QUIET
 from quantd.risk.pretrade.kernel import M_TAILS_AT, TAIL
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
@@ -71,6 +70,8 @@ class Arrays:
             self.known = [dict(each) for each in levels]
             measures = self.numbers(place.F_MEASURES, len(self.levels.measures)).reshape(-1, MEASURE)
             measures[:, 2:4] = np.array(self.levels.bands(levels)).reshape(-1, 2)
+            bands = np.array(self.levels.loss_bands(levels)).ravel()
+            self.numbers(place.F_BOUNDS, len(bands))[:] = bands
 
 
 def arrays_of(state: State, terms: FillTerms | None) -> Arrays | None:
@@ -168,7 +169,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.ints(place.A_RANK, np.array(order))
     names = _names(made, state.universe, state.ledger.names)
     made.floats(place.F_LOT_SIZE, state.universe.lot_size)
-    made.floats(place.F_BOUNDS, levels.bounds)
+    made.floats(place.F_BOUNDS, 6 * books)
     made.floats(place.F_BASIS, 3 * books)
     made.floats(place.F_MEASURES, levels.measures)
     made.floats(place.F_SHOCKS, levels.shocks)
@@ -187,7 +188,6 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.floats(place.F_FEES, np.array([rules_of(each, state.universe).fee for each in limits]))
     made.floats(place.F_WORK, max([each.work for each in known], default=1))
     ints, floats = made.made()
-    floats[1] = QUIET
     if terms is not None:
         ints[place.RATE], ints[place.ONE], ints[place.LEAST] = terms.rate, terms.one, terms.least_micro
         ints[place.CAPPED], floats[0], ints[place.LATENCY] = terms.capped, terms.impact_bp, terms.latency_ns

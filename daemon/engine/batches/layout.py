@@ -135,7 +135,7 @@ SENT_N: Final = 71
 
 F_LOT_SIZE: Final = 72
 F_BOUNDS: Final = 73
-"""float64[B, 3] bounds of losses."""
+"""float64[B, 3, 2]: low and high of each loss, between which neither its level nor the switch changes."""
 F_BASIS: Final = 74
 """float64[B, 3]: growth, last equity and deposits since."""
 F_MEASURES: Final = 75

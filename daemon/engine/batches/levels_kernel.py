@@ -22,9 +22,11 @@ MARKS: Final = 6
 
 
 @inner
-def observe(marks: Ints, at: int, half: int, equity: int, day: int, bounds: Floats, own: int, share: float) -> bool:
-    """Write the switch after an equity into the second half of `marks`; False where a loss may use `share` of its
-    bound."""
+def observe(marks: Ints, at: int, half: int, equity: int, day: int, bands: Floats, own: int) -> bool:
+    """Write the switch after an equity into the second half of `marks`; False where a loss leaves its band.
+
+    `bands` are low and high of drawdown, daily and weekly loss of each book, from `own` on.
+    """
     week, new = (day + 3) // 7, at + half
     last = marks[at + LAST]
     opened = marks[at + DAY_OPEN] if day == marks[at + DAY] else last
@@ -35,11 +37,13 @@ def observe(marks: Ints, at: int, half: int, equity: int, day: int, bounds: Floa
     marks[new + DAY], marks[new + WEEK], marks[new + LAST] = day, week, equity
     if opened <= 0 or began <= 0:
         return False
-    loss = high - equity
-    if loss <= 0:
-        return True
-    least = share * high
-    return loss < least * bounds[own] and loss < least * bounds[own + 1] and loss < least * bounds[own + 2]
+    for k in range(3):
+        reference = high if k == 0 else opened if k == 1 else began
+        loss = 1.0 - equity / reference
+        loss = loss if loss > 0.0 else 0.0
+        if not bands[own + 2 * k] < loss < bands[own + 2 * k + 1]:
+            return False
+    return True
 
 
 HEAVIEST: Final = 0
@@ -248,15 +252,22 @@ def levels_hold(
             if kind == VOLATILITY:
                 value = measures[at + 5] * deviation(losses[0], deepest - rows, rows)
             else:
-                count = counts[int(measures[at + 5]) + rows]
+                count, scale = counts[int(measures[at + 5]) + rows], measures[at + 6]
+                if kind == VAR:
+                    # the count-th worst loss lies inside the band if fewer than so many reach its upper end
+                    reach, beyond = 0, 0
+                    for k in range(deepest - rows, deepest):
+                        loss = losses[0, k] * scale
+                        reach += 0 if loss < measures[at + 3] else 1
+                        beyond += 1 if loss > measures[at + 2] else 0
+                    if reach >= count or not (rising or beyond >= count):
+                        return False
+                    continue
                 worst(losses[0], deepest - rows, rows, count, scratch)
-                value = scratch[0]
-                if kind == CVAR:
-                    value = 0.0
-                    for k in range(count):
-                        value += scratch[k]
-                    value = value / count
-                value = value * measures[at + 6]
+                value = 0.0
+                for k in range(count):
+                    value += scratch[k]
+                value = value / count * scale
         if not value < measures[at + 3] or not (rising or measures[at + 2] < value):
             return False
     return True

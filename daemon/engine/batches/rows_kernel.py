@@ -214,7 +214,7 @@ def value_books(
             return False
         if not observe(
             ints[marks : marks + 2 * books * MARKS], book * MARKS, books * MARKS, value, day,
-            floats[bounds : bounds + 3 * books], book * 3, floats[1],
+            floats[bounds : bounds + 6 * books], book * 6,
         ):  # fmt: skip
             return False
         if ints[place.BORROW] > 0 and book == 0:

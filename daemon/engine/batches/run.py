@@ -2,7 +2,7 @@
 applied to the state at the end."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,20 +14,20 @@ from quantd.daemon.engine.batches.kernel import OTHER_PLAN, TAKE_ROWS
 from quantd.daemon.engine.batches.levels_kernel import MARKS
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.rounds import follow_ups
-from quantd.daemon.engine.safety.monitor import KNOWN_SAMPLES, RECORD_SAMPLES, levels_of, watched
+from quantd.daemon.engine.safety.monitor import KNOWN_SAMPLES, RECORD_SAMPLES, watched
 from quantd.daemon.engine.samples import agents_due, serve_tick
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, FollowUp, Round, State
 from quantd.daemon.engine.stops.exits import current_levels
 from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.risk.limits.ruleset import rules_of
-from quantd.risk.switch import RUN, STATE_LIMITS, Switch, losses
+from quantd.risk.switch import RUN, Switch, losses
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask, Assessed, Effect, Filled, Valued
 from quantd.trading.events import Decided, Tick
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, Floats, MarketSlice
 from quantd.trading.orders import Cause, Kind, OrderBasket, OrderState, Reports
-from quantd.trading.ports import FilledBasket, KernelVenue
+from quantd.trading.ports import KernelVenue
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import View
 
@@ -77,8 +77,8 @@ def steady(state: State) -> bool:
     ):
         return False
     for book in (HOUSE, *range(len(state.agents))):
-        switch, levels = state.switch_at(book), levels_of(state, book)
-        if switch.state != RUN or switch.day_key < 0 or any(levels.get(key) for key in STATE_LIMITS):
+        switch = state.switch_at(book)
+        if switch.state != RUN or switch.day_key < 0:
             return False
     return True
 
@@ -277,13 +277,15 @@ class Batch:
         arrays, rows = self._arrays, self._cells[place.FILLED]
         pairs = self._pairs(rows) if self._several else None
         if len(self._fills) == VENUE_KEPT:
-            self._missed = self._fills[0].sample
+            self._missed = self._fills[0].key[0]
         self._traded = True
+        known = self.state.working.get(self._sent) if self._begun[0] else None
         self._fills.append(
             Fills(
-                self.first + row, *self._sent, self._cells[place.SENT_TS],
+                self.block, self.first + row, self._sent, self._cells[place.SENT_TS],
                 arrays.section(place.A_ORDERS, 7 * rows).copy(), arrays.section(place.A_FILLS, 4 * rows).copy(),
-                arrays.section(place.A_REASONS, rows).copy(), pairs,
+                arrays.section(place.A_REASONS, rows).copy(), pairs, self._cells[place.LEAST] > 0,
+                None if known is None else known.basket,
             )
         )  # fmt: skip
 
@@ -300,7 +302,7 @@ class Batch:
 
     def filled(self) -> Filled:
         """The last fills."""
-        return self._fills[-1].effect(self.block)
+        return self._fills[-1].effect()
 
     def due(self) -> list[int]:
         """The agents that decide at the last row."""
@@ -443,18 +445,16 @@ class Batch:
         if not self.gated:
             self._forget_samples()
             return None
-        begun = {key: work.basket for key, work in state.working.items()}
         if self._begun[0] and self._traded:
             state.working.clear()
         if self._begun[1]:
             state.crosses = []
-        baskets = [each.basket(begun) for each in self._fills]
-        for each, basket in list(zip(self._fills, baskets, strict=True))[-ENDED_KEPT:]:
-            state.ended.append(((basket.sample, basket.n), _filled_whole(basket, each.shares())))
-        if venue is not None:
-            least = bool(cells[place.LEAST])
-            filled = [each.at_venue(self.block, basket, least) for each, basket in zip(self._fills, baskets, strict=True)]
-            venue.catch_up(MarketSlice(self.block, self.first + rows - 1), filled, self._missed)
+        for each in list(self._fills)[-ENDED_KEPT:]:
+            state.ended.append((each.key, _filled_whole(each.basket(), each.shares())))
+        if venue is not None and self._traded:
+            venue.catch_up(MarketSlice(self.block, self.first + rows - 1), list(self._fills), self._missed)
+        elif venue is not None:
+            venue.on_slice(MarketSlice(self.block, self.first + rows - 1))
         if self._planned != rows - 1:
             self._forget_samples()
             return None
@@ -483,8 +483,8 @@ class Batch:
             return None
         arrays, pairs = self._arrays, self._pairs(rows) if self._several else None
         orders, reasons = arrays.section(place.A_ORDERS, 7 * rows), arrays.section(place.A_REASONS, rows)
-        sent = Fills(0, *self._sent, self._cells[place.SENT_TS], orders, orders, reasons, pairs)
-        basket = sent.basket({})
+        sent = Fills(self.block, 0, self._sent, self._cells[place.SENT_TS], orders, orders, reasons, pairs, False, None)
+        basket = sent.basket()
         state.working[basket.sample, basket.n] = Working.sent(basket, sent.shares())
         return basket
 
@@ -539,26 +539,30 @@ _NONE: Final = np.empty((1, 1))
 
 
 class Fills(NamedTuple):
-    """The fills of a basket at the open of a `row` of the block, as the arrays had them. `orders` are 7 columns of
-    orders, `fills` 4 of fills; `pairs` the agents' parts, None for a lone agent."""
+    """The fills of a basket at the open of a `row` of a block, as the arrays had them.
 
+    `orders` are 7 columns of orders, `fills` 4 of fills; `pairs` the agents' parts, None for a lone agent. `least`:
+    orders have a minimum commission. `sent` is the basket, where it was sent before.
+    """
+
+    block: Block
     row: int
-    sample: int
-    n: int
+    key: tuple[int, int]
     ts: int
     orders: Ints
     fills: Ints
     reasons: Ints
     pairs: Ints | None
+    least: bool
+    sent: OrderBasket | None
 
-    def basket(self, known: Mapping[tuple[int, int], OrderBasket]) -> OrderBasket:
-        """The basket, one of those `known` if it was sent before."""
-        found = known.get((self.sample, self.n))
-        if found is not None:
-            return found
+    def basket(self) -> OrderBasket:
+        """The basket."""
+        if self.sent is not None:
+            return self.sent
         rows = len(self.reasons)
         sym, lots, worst, end = self.orders[: 4 * rows].reshape(4, rows).tolist()
-        return OrderBasket(self.sample, self.n, self.ts, sym, lots, worst, end, reason=self.reasons.tolist())
+        return OrderBasket(*self.key, self.ts, sym, lots, worst, end, reason=self.reasons.tolist())
 
     def shares(self) -> list[list[tuple[int, int]]]:
         """The agents' unsigned lots of each order."""
@@ -573,26 +577,31 @@ class Fills(NamedTuple):
             at += 2 * count
         return found
 
-    def effect(self, block: Block) -> Filled:
+    def effect(self) -> Filled:
         """The record of the fills."""
         sym, lots, prices, fees = self.fills.reshape(4, -1).tolist()
         signed = [
             [(who, part if own > 0 else -part) for who, part in each]
             for own, each in zip(lots, self.shares(), strict=True)
         ]
-        return Filled(self.sample, self.n, block.ts_open[self.row], sym, lots, prices, fees, signed)
+        return Filled(*self.key, self.block.ts_open[self.row], sym, lots, prices, fees, signed)
 
-    def at_venue(self, block: Block, basket: OrderBasket, least: bool) -> FilledBasket:
-        """The fills as a simulated venue knows them; `least`: orders have a minimum commission."""
+    @property
+    def ts_event(self) -> int:
+        """As `quantd.trading.ports.FilledBasket`."""
+        return self.block.ts_event[self.row]
+
+    def made(self) -> tuple[OrderBasket, Reports, list[int]]:
+        """As `quantd.trading.ports.FilledBasket`."""
         rows = len(self.reasons)
         _, lots, prices, fees = self.fills.reshape(4, -1).tolist()
         whole = [abs(own) for own in lots]
         report = Reports(
-            self.sample, self.n, block.ts_open[self.row], list(range(rows)), whole, whole, prices, fees,
+            *self.key, self.block.ts_open[self.row], list(range(rows)), whole, whole, prices, fees,
             [int(Cause.LAST_FILL)] * rows,
         )  # fmt: skip
-        charged = self.orders[6 * rows :].tolist() if least else [-1] * rows
-        return FilledBasket(basket, report, block.ts_event[self.row], charged)
+        charged = self.orders[6 * rows :].tolist() if self.least else [-1] * rows
+        return self.basket(), report, charged
 
 
 def _filled_whole(basket: OrderBasket, shares: list[list[tuple[int, int]]]) -> Working:

@@ -23,7 +23,7 @@ from quantd.risk.limits.position import position_weight, sector_missing
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.tail_risk import shock_missing
 from quantd.risk.measures.portfolio import tail_count
-from quantd.risk.monitor.levels import NONE, band
+from quantd.risk.monitor.levels import NOISE, NONE, band
 from quantd.risk.pretrade.gate_inputs import Market
 from quantd.risk.pretrade.kernel import FORM, M_FORMS_AT, M_TAILS_AT, TAIL
 from quantd.risk.switch import STATE_LIMITS
@@ -64,6 +64,15 @@ class Levels:
     def bands(self, levels: Sequence[dict[str, int]]) -> list[tuple[float, float]]:
         """The band of each measure, given the levels of the house and of each agent."""
         return [band(key, levels[book + 1].get(key, NONE), bound) for book, key, bound in self.keys]
+
+    def loss_bands(self, levels: Sequence[dict[str, int]]) -> list[tuple[float, float]]:
+        """The band of each loss of the house and of each agent, inside which its limit is kept too."""
+        found = []
+        for bounds, own in zip(self.bounds.reshape(-1, len(STATE_LIMITS)).tolist(), levels, strict=True):
+            for key, bound in zip(STATE_LIMITS, bounds, strict=True):
+                low, high = band(key, own.get(key, NONE), bound)
+                found.append((max(low, NOISE.get(key, -inf)) if own.get(key) else low, min(high, bound * (1.0 - 1e-9))))
+        return found
 
 
 @dataclass(slots=True)
