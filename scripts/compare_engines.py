@@ -1,6 +1,7 @@
 """Drives the engine of another commit and the present one over the same random worlds, and compares their effects.
 
-    python scripts/compare_engines.py [--base COMMIT] [--worlds N] [--seed N] [--jobs N] [--only FEATURE] [--compiled]
+    python scripts/compare_engines.py [--base COMMIT] [--worlds N] [--seed N] [--jobs N] [--only FEATURE] [--bare]
+        [--compiled]
 
 Orders, fills, crosses, ends, bookings, valuations, alerts and the final ledger are compared as bytes; the measured
 values of limits are not. `--base` is a commit, checked out into a temporary worktree, or the folder of a checkout. The
@@ -66,6 +67,9 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """Compared fields of each effect and of its parts; effects without a row are not compared."""
 
+ROWS: Final = frozenset({"Valued", "Filled", "Booked"})
+"""Effects that are compared where a log has no others; orders and alerts are in the digest and in the counts."""
+
 ACCOUNT: Final = (
     "lots", "cost_micro", "cash_micro", "residue_atto", "fees_micro", "flows_micro", "income_micro", "realised_micro",
 )  # fmt: skip
@@ -110,8 +114,9 @@ class Record:
     events: list[str] = field(default_factory=list)
     open: dict[tuple[int, int, int], int] = field(default_factory=dict)
     """(sample, n, column) -> lots not yet filled."""
-    records: bool = True
-    """Whether the engine also makes records that are not compared (see `quantd.daemon.runtime.loop.Log`)."""
+    rows_only: bool = False
+    """Whether only `ROWS` are compared, so that the engine may leave out the rest (see
+    `quantd.daemon.runtime.loop.Log`)."""
     last: Any = None
     """The last fills of the house."""
 
@@ -128,8 +133,9 @@ class Record:
             if name == "Ask":
                 view = effect.view
                 row += [plain(view.weights.tobytes()), view.cash, view.equity, view.time, view.sample, view.samples]
-            self.rows.append(row)
-            self.events.append(type(event).__name__)
+            if name in ROWS or not self.rows_only:
+                self.rows.append(row)
+                self.events.append(type(event).__name__)
             self._note(effect, name)
 
     def _note(self, effect: Any, name: str, prefix: str = "") -> None:
@@ -240,8 +246,8 @@ def drive(seed: int) -> Record:
     from quantd.trading.events import Action, Reloaded, Tick
     from quantd.trading.market import MarketSlice
 
-    record = Record(records=seed % 2 == 0)
-    note_quiet(record)
+    record = Record(rows_only=seed % 2 == 1)
+    note_batches(record)
     world = random_worlds.world_of(seed)
     shell: Any = None
 
@@ -299,23 +305,32 @@ def take(shell: Any, items: list[Any], together: bool) -> None:
         shell.take(item)
 
 
-def note_quiet(record: Record) -> None:
-    """Note in `record` when the engine takes quiet samples in one call, where it can."""
+def note_batches(record: Record) -> None:
+    """Note in `record` what the engine takes and plans in batches, where it can."""
     from quantd.daemon.runtime import loop
 
     module: Any = loop
-    if not hasattr(module, "run_quiet"):
+    if not hasattr(module, "Batch"):
         return
-    whole = getattr(module.run_quiet, "whole", module.run_quiet)
+    from quantd.daemon.engine.batches import eligibility
 
-    def run_quiet(*words: Any) -> Any:
-        done = whole(*words)
-        if done:
-            record.hits.add("quiet samples in one call")
-        return done
+    kind = getattr(module.Batch, "whole", module.Batch)
 
-    run_quiet.whole = whole  # type: ignore[attr-defined]
-    module.run_quiet = run_quiet
+    class Noted(kind):  # type: ignore[misc]
+        whole = kind
+
+        def take(self) -> int:
+            before, waits = self.rows, self.waits
+            status: int = super().take()
+            if self.rows > before:
+                record.hits.add("rows in a batch")
+            if waits and self.sent:
+                record.hits.add("orders in a batch")
+            if self.fills:
+                record.hits.add("fills in a batch")
+            return status
+
+    module.Batch = eligibility.Batch = Noted  # type: ignore[misc]
 
 
 def serve(compiled: bool) -> None:
@@ -538,6 +553,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the first world")
     parser.add_argument("--jobs", type=int, default=1, help="pairs of processes")
     parser.add_argument("--only", default="", help="part of a feature's name")
+    parser.add_argument("--bare", action="store_true", help="only worlds with few limits")
     parser.add_argument("--compiled", action="store_true", help="compile the kernels of the present engine")
     parser.add_argument("--verbose", action="store_true", help="print the first difference of the world --seed")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -554,9 +570,12 @@ def main() -> int:
             print(text or f"seed {options.seed}: no difference")
             count.seeds = [options.seed] if text else []
         else:
+            import random_worlds
+
             last = options.seed + options.worlds
             counts = [Count() for _ in pairs]
-            parts = [iter(range(options.seed + k, last, len(pairs))) for k in range(len(pairs))]
+            seeds_of = [range(options.seed + k, last, len(pairs)) for k in range(len(pairs))]
+            parts = [filter(random_worlds.is_bare, each) if options.bare else iter(each) for each in seeds_of]
             threads = [
                 Thread(target=compare, args=(pair, part, options.only, known, own), daemon=True)
                 for pair, part, own in zip(pairs, parts, counts, strict=True)

@@ -256,12 +256,21 @@ BUILT_IN: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
 )
 
 
+def _kind(draw: random.Random) -> tuple[int, bool]:
+    """Number of symbols, and whether little but trading happens: the first draws of a world."""
+    return 40 if draw.random() < 0.03 else draw.randint(1, 12), draw.random() < 0.3
+
+
+def is_bare(seed: int) -> bool:
+    """Whether a world has few limits, and nothing happens in it but trading."""
+    return seed % 2 == 1 and _kind(random.Random(seed))[1]
+
+
 def world_of(seed: int) -> World:
     """The world of a seed."""
     draw = random.Random(seed)
     rng = np.random.default_rng(seed)
-    size = 40 if draw.random() < 0.03 else draw.randint(1, 12)
-    calm = draw.random() < 0.3
+    size, calm = _kind(draw)
     intraday = not calm and draw.random() < 0.4
     length = int(60 + 340 * draw.random() ** (2 if calm else 6)) if not intraday else draw.randint(8, 25)
     interval = draw.choice((30, 60, 60, 120)) * MINUTE_NS if intraday else DAY_NS
@@ -277,10 +286,13 @@ def world_of(seed: int) -> World:
     block, actions = _market(draw, rng, universe, sessions, calendar, interval, length, calm)
     rules = _rules(draw, universe, sessions, calendar, names.index("X"), interval)
     rules = _calmed(rules) if calm else rules
+    bare = is_bare(seed)
+    rules = _bare(rules) if bare else rules
+    costs = _costs(draw)
     world = World(
         seed=seed,
         rules=rules,
-        costs=_costs(draw),
+        costs=replace(costs, slippage_noise=0.0, impact=0.0) if bare else costs,
         items=[],
         policies=[],
         interval_ns=interval,
@@ -651,6 +663,20 @@ def _calmed(rules: Rules) -> Rules:
     )
 
 
+def _bare(rules: Rules) -> Rules:
+    """The rules without limits of one order and of time: many plans of such a world are made in batches."""
+    names = (
+        "protective", "max_share_of_volume", "max_order_notional", "max_turnover", "order_rate", "max_orders_per_day",
+        "stress",
+    )  # fmt: skip
+
+    def bare(limits: Limits) -> Limits:
+        return override(limits, **{name: None for name in names if hasattr(limits, name)})
+
+    agents = tuple(replace(each, limits=bare(each.limits)) for each in rules.agents)
+    return replace(rules, agents=agents, house=bare(rules.house))
+
+
 def _agent_limits(draw: random.Random, house: Limits, universe: Universe, interval: int, fee_bp: float) -> Limits:
     limits = _limits(draw, universe, interval, fee_bp)
     for name in ("var", "cvar"):
@@ -773,7 +799,8 @@ def _timeline(
     samples = _sample_times(house, rules, world.interval_ns, last)
     warm = draw.choice((0, 0, 10, 30))
     everyone = tuple(range(len(world.policies)))
-    every = [draw.choice((5, 21, 21) if calm else (1, 2, 5, 5, 10, 21)) for _ in everyone]
+    often = (1, 2, 5, 21) if is_bare(world.seed) else (5, 21, 21) if calm else (1, 2, 5, 5, 10, 21)
+    every = [draw.choice(often) for _ in everyone]
     earns = not calm and draw.random() < 0.4
     jobs = 0.0 if calm else draw.choice((0.0, 0.05))
     for k, (ts, key, final) in enumerate(samples):

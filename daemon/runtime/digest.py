@@ -39,7 +39,7 @@ class Rows(NamedTuple):
 
     ts: int
     kind: int
-    count: int
+    rows: int
     data: bytes
 
 
@@ -70,6 +70,8 @@ class Digest:
         self._interval_ns = interval_ns
         self._open: list[Rows] = []
         self._chain = b""
+        self._ended = 0
+        """The instant before which no row can follow."""
 
     def add(self, effects: Sequence[Effect]) -> None:
         """Add the rows of these effects."""
@@ -84,8 +86,9 @@ class Digest:
 
     def settle(self, now: int) -> None:
         """Hash the instants that have ended: a bar known after `now` opened at most an interval before it."""
-        if self._open and (len(self._open) > 512 or now == 0):
-            self._hash(now - self._interval_ns if now else None)
+        self._ended = now - self._interval_ns
+        if len(self._open) > 512:
+            self._hash(self._ended)
 
     def _hash(self, before: int | None) -> None:
         rows = sorted(self._open, key=_TIME)
@@ -105,7 +108,7 @@ class Digest:
         """Chain the rows of an instant. Those of several parts of one kind are put in order."""
         if not parts:
             return
-        count = sum(each.count for each in parts)
+        count = sum(each.rows for each in parts)
         data = b"".join([each.data for each in parts])
         if len({each.kind for each in parts}) < len(parts):
             decoded = _decode(_begin(count) + data)
@@ -134,7 +137,9 @@ class Digest:
 
     def freeze(self) -> bytes:
         """The encoded digest between two events."""
-        return _encode((self._chain, [(each.ts, each.kind, _begin(each.count) + each.data) for each in self._open]))
+        if self._open:
+            self._hash(self._ended)
+        return _encode((self._chain, [(each.ts, each.kind, _begin(each.rows) + each.data) for each in self._open]))
 
     def thaw(self, frozen: bytes) -> None:
         """Continue from a frozen digest. One of an earlier version has the effects instead of their rows."""

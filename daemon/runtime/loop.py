@@ -13,8 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from quantd.daemon.engine import step
-from quantd.daemon.engine.batches.kernel import DUE, OTHER_PLAN, OTHER_ROW, TAKE_ROWS
-from quantd.daemon.engine.batches.run import Batch, begin_batch, plain
+from quantd.daemon.engine.batches.batch import Batch
+from quantd.daemon.engine.batches.eligibility import begin_batch, plain
+from quantd.daemon.engine.batches.kernel import DUE, LEVELS_OF_PLAN, LEVELS_OF_ROW, OTHER_PLAN, OTHER_ROW, TAKE_ROWS
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
@@ -230,7 +231,12 @@ class Shell:
             finish = status == DUE and not batch.gated
             self._record(batch, items, before, rows_only, hold=finish)
             answers = []
-            if status != DUE:
+            if status == LEVELS_OF_PLAN:
+                self.tally.add(batch.check_plan())
+                continue
+            if status == LEVELS_OF_ROW:
+                self.tally.add(batch.check_levels())
+            elif status != DUE:
                 self._skip = int(status == OTHER_ROW)
                 return answers
             due = batch.due()

@@ -49,6 +49,8 @@ class Arrays:
     buffer: NDArray[np.uint8]
     names: NDArray[np.uint8]
 
+    none: Floats = field(default_factory=lambda: np.empty((1, 1)))
+    """Stands for covariances, which are not made here."""
     finite: int = -1
     """The count of the ring at which its returns were known to be finite."""
     known: list[dict[str, int]] = field(default_factory=list)
@@ -151,7 +153,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.ints(place.A_POST, 2 * fills)
     made.ints(place.A_BACKUP, len(state.ledger.flat))
     made.ints(place.A_LEFT, n)
-    made.ints(place.A_TERMS, np.zeros(5 * n) if terms is None else terms.terms)
+    made.ints(place.A_TERMS, 5 * n if terms is None else terms.terms)
     made.ints(place.A_CROSSED, 2 * agents * n)
     made.ints(place.A_CROSS_WORST, 2 * n)
     windows = [each.limits.duplicate_window_ns for each in rules.agents]
@@ -218,7 +220,7 @@ def _put_sets(made: _Sections, sets: list[GateSet]) -> tuple[list[int], Floats]:
     tables: list[Floats | list[float]] = []
     counts: list[list[int]] = []
     fixed: list[Floats] = []
-    at = {name: 0 for name in ("codes", "statistics", "numbers", "tables", "fixed")}
+    at = dict.fromkeys(("codes", "statistics", "numbers", "tables", "fixed"), 0)
     counted = sum(len(each.statistics) for each in sets) * place.STATISTIC
     for own, each in zip(entries, sets, strict=True):
         table = each.table.copy()

@@ -22,6 +22,10 @@ OTHER_ROW: Final = 2
 """The next row is one for `step`."""
 OTHER_PLAN: Final = 3
 """The plan of the answers is one for `plan`."""
+LEVELS_OF_ROW: Final = 4
+"""A level may have changed at the last row."""
+LEVELS_OF_PLAN: Final = 5
+"""The plan may have raised a level; no row follows yet."""
 
 
 @inner
@@ -60,6 +64,7 @@ def take_rows(
     """
     ints[place.USED] = ints[place.FILLED] = ints[place.SENT] = ints[place.PLANNED] = ints[place.ORDER_END] = 0
     n, agents = ints[place.SIZE], ints[place.AGENTS]
+    ints[place.LEVELS] = 0
     if ints[place.ASKED] > 0:
         if not make_plan(
             ints, floats, accounts, close_nano, close, date_returns, columns, fixed, matrices, rows, losses, first,
@@ -67,6 +72,8 @@ def take_rows(
         ):  # fmt: skip
             return OTHER_PLAN
         ints[place.ASKED], ints[place.ORDER_END] = 0, ints[place.USED]
+        if ints[place.LEVELS] > 0:
+            return LEVELS_OF_PLAN
     while ints[place.ROW] < ints[place.ROWS]:
         row = ints[place.ROW]
         if not take_row(
@@ -77,7 +84,7 @@ def take_rows(
         rest = False
         for agent in range(agents):
             rest = rest or ints[ints[place.A_FOLLOW] + agent] > 0
-        if rest or ints[ints[place.A_DUE] + row] > 0:
+        if rest or ints[ints[place.A_DUE] + row] > 0 or ints[place.LEVELS] > 0:
             px, size, cells = ints[place.F_PX], ints[place.F_LOT_SIZE], n * (ints[place.FIRST] + row)
             for k in range(n):
                 floats[px + k] = close[cells + k] * floats[size + k]
@@ -86,7 +93,7 @@ def take_rows(
                 weights, held = ints[place.F_WEIGHTS] + agent * n, ints[place.F_HELD] + (agent + 1) * n
                 for k in range(n):
                     floats[weights + k] = floats[held + k] * floats[px + k] * scale + 0.0
-            return DUE
+            return LEVELS_OF_ROW if ints[place.LEVELS] > 0 else DUE
     return ENDED
 
 

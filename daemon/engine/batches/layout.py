@@ -1,7 +1,7 @@
 """Places in the two arrays of a batch: `ints` int64 and `floats` float64, each a head followed by sections.
 
-The entry of the head named `A_X` is where section X of `ints` begins, `F_X` where that of `floats` begins. N are symbols,
-A agents, B = A + 1 watched books (the house first), R sets of limits, T rows of the market.
+The entry of the head named `A_X` is where section X of `ints` begins, `F_X` where that of `floats` begins. N are
+symbols, A agents, B = A + 1 watched books (the house first), R sets of limits, T rows of the market.
 """
 
 from typing import Final
@@ -52,8 +52,8 @@ PLANNED: Final = 25
 """1 where the call made a plan."""
 FOLLOWING: Final = 26
 """1 where an agent has a follow-up."""
-ONLY_QUIET: Final = 27
-"""1 where orders are left to the engine."""
+CHECKED: Final = 27
+"""1 where the caller checks levels that may have changed; else their rows are left to the engine."""
 LAST_TS: Final = 28
 """Close of the last row."""
 SAMPLES: Final = 29
@@ -99,7 +99,7 @@ A_CROSS_WORST: Final = 51
 A_ASKED_AT: Final = 52
 """int64[A] instant of the last request, then int64[A] the window of duplicates."""
 A_COLLARS: Final = 53
-"""int64[R + 1, 6, N]: up, down and one of the collar of adding orders, then of reducing ones; the last is of crosses."""
+"""int64[R, 6, N]: up, down and one of the collar of adding orders, then of reducing ones."""
 A_TICKS: Final = 54
 A_WANTED: Final = 55
 A_SURVIVING: Final = 56
@@ -154,7 +154,7 @@ F_TABLES: Final = 85
 F_WORK: Final = 86
 F_STACK: Final = 87
 F_AGENTS: Final = 88
-"""float64[A, 5]: the bounds of the factor, least trade as a share of equity, the oldest price, and the fee of trades."""
+"""float64[A, 5]: the bounds of the factor, least trade as a share of equity, and the age of the oldest price."""
 F_TARGET: Final = 89
 """float64[5], as `change_of` takes it."""
 F_PASSES: Final = 90
@@ -163,16 +163,20 @@ F_FEES: Final = 92
 """float64[B]: the fee of trades as a fraction."""
 F_SUMS: Final = 91
 """float64[2 N] scratch."""
+LEVELS: Final = 93
+"""1 where a level may have changed at the last row, or with the last plan."""
 HEAD: Final = 96
 
 SET: Final = 10
-"""Entries of a set of limits: place and length of its codes, of its numbers and of its table; length of `work`, place of
-the rooms in it, and place and number of its statistics."""
+"""Entries of a set of limits: place and length of its codes, of its numbers and of its table; length of `work`, place
+of the rooms in it, and place and number of its statistics."""
 
 STATISTIC: Final = 6
 """Entries of a statistic of a set: kind, place in the table, lookback, and, of a tail, its place in the counts."""
 DEVIATION: Final = 0
 DEVIATION_AND_MEAN: Final = 1
 TAIL_OF: Final = 2
+HISTORY: Final = 3
+"""Only the least number of returns of a lookback."""
 
 MOST_AGENTS: Final = 64

@@ -12,7 +12,6 @@ from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.digest_kernel import put_equity, put_order
 from quantd.daemon.engine.batches.levels_kernel import DAY_OPEN, HIGH, MARKS, WEEK_OPEN, levels_hold, observe
 from quantd.trading.execution import MOST, fill_limits, ratio
-from quantd.trading.instruments import ATTO_PER_MICRO
 from quantd.trading.jit import inner
 from quantd.trading.kernel import SINGLE, equity, post, trade
 
@@ -65,7 +64,7 @@ def orders_fill(
             continue
         count = ints[pairs + k]
         ints[fills + 4 * rows + k] = count
-        for each in range(count):
+        for _ in range(count):
             ints[out] = ints[at]
             ints[out + 1] = ints[at + 1] if lots > 0 else -ints[at + 1]
             at += 2
@@ -198,7 +197,7 @@ def value_books(
     columns: Floats,
     losses: Floats,
 ) -> bool:
-    """Write the equity of each book after a row, and its switch; False where a limit or a level may change."""
+    """Write the equity of each book after a row, and its switch; False where the row is one for `step`."""
     n, agents = ints[place.SIZE], ints[place.AGENTS]
     books, cells, units = agents + 1, n * (ints[place.FIRST] + row), ints[place.A_UNITS]
     at, marks, bounds, held = (
@@ -228,8 +227,8 @@ def value_books(
                 ints, floats, book, close, cells, value / 1e6, ints[place.COUNT], ints[place.END] + 1, columns, losses,
                 False,
             ):  # fmt: skip
-                return False
-    return True
+                ints[place.LEVELS] = 1
+    return ints[place.LEVELS] == 0 or ints[place.CHECKED] > 0
 
 
 @inner

@@ -152,10 +152,10 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
 
 def _statistics(rules: Rules, table: Floats) -> tuple[list[list[int]], list[int]]:
     """The statistics of a table, and the tail counts by number of rows."""
-    found: list[list[int]] = []
+    least = rules.limits.min_history
+    found = [[place.HISTORY, 0, lookback, 0, least, 0] for lookback in rules.lookbacks]
     counts: list[int] = []
     seen: set[int] = set()
-    least = rules.limits.min_history
     for number, tail in enumerate(rules.tails):
         if tail.fixed is not None:
             continue

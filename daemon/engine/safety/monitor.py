@@ -43,11 +43,17 @@ def market_context(state: State) -> Context:
 
 
 def watch(state: State) -> list[Effect]:
+    """Note the returns of a sample, then `watch_levels`."""
+    for book in watched(state):
+        returns = state.watch.realised[book + 1]
+        returns.add(state.equity_of(book), state.account(book).flows_micro, state.earned)
+    return watch_levels(state)
+
+
+def watch_levels(state: State) -> list[Effect]:
     """Alerts about limits whose level changed, and the record of the house where one is due."""
     memory = state.watch
     books = watched(state)
-    for book in books:
-        memory.realised[book + 1].add(state.equity_of(book), state.account(book).flows_micro, state.earned)
     due = state.sample_no - memory.recorded_no >= RECORD_SAMPLES
     measured = _measured(state, books) if due or not _settled(state, books) else None
     effects: list[Effect] = []

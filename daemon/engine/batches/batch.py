@@ -1,32 +1,39 @@
-"""Rows of a recorded market that are taken together: found by the items of the market, computed by one kernel, and
-applied to the state at the end."""
+"""Rows of a recorded market that are taken together: computed by one kernel, and applied to the state at the end."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.arrays import FREED, LONGEST, Arrays, arrays_of
+from quantd.daemon.engine.batches.arrays import FREED, Arrays
+from quantd.daemon.engine.batches.filled_orders import FilledOrders
+from quantd.daemon.engine.batches.inputs import write_state
 from quantd.daemon.engine.batches.kernel import OTHER_PLAN, TAKE_ROWS
 from quantd.daemon.engine.batches.levels_kernel import MARKS
-from quantd.daemon.engine.planning.gate_account import limits_in_force
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.rounds import follow_ups
-from quantd.daemon.engine.safety.monitor import KNOWN_SAMPLES, RECORD_SAMPLES, watched
+from quantd.daemon.engine.safety.monitor import (
+    KNOWN_SAMPLES,
+    RECORD_SAMPLES,
+    market_context,
+    watch_levels,
+    watch_plan,
+    watched,
+)
 from quantd.daemon.engine.samples import agents_due, serve_tick
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, FollowUp, Round, State
-from quantd.daemon.engine.stops.exits import current_levels
 from quantd.daemon.engine.venue.open_orders import Cross, Working
-from quantd.risk.limits.ruleset import rules_of
-from quantd.risk.switch import RUN, Switch, losses
+from quantd.risk.pretrade.gate import Verdict, measure
+from quantd.risk.switch import Switch, losses
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask, Assessed, Effect, Filled, Valued
 from quantd.trading.events import Decided, Tick
 from quantd.trading.instruments import MICRO
-from quantd.trading.market import Block, Floats, MarketSlice
-from quantd.trading.orders import Cause, Kind, OrderBasket, OrderState, Reports
+from quantd.trading.market import Block, MarketSlice
+from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import KernelVenue
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import View
@@ -35,73 +42,6 @@ Ints = NDArray[np.int64]
 
 VENUE_KEPT: Final = 128
 """Ended baskets of a batch that the venue gets."""
-
-
-def plain(tick: Tick) -> bool:
-    """Whether a tick is a sample whose row is complete, without a job or a series."""
-    return (
-        tick.sample
-        and not (tick.jobs or tick.warmup or tick.macro)
-        and tick.final <= tick.ts
-        and tick.cash_rate is None
-    )
-
-
-def steady(state: State) -> bool:
-    """Whether nothing but marks, fills of its orders and decisions can change the state at a plain sample."""
-    history, rules = state.history, state.rules
-    if (
-        state.parents
-        or state.stops
-        or state.halted
-        or state.limited
-        or state.foreign
-        or state.flattening
-        or state.later
-        or state.shadows
-        or state.down
-        or state.round is not None
-        or state.judged is not None
-        or history.waiting
-        or history.pending
-        or history.sync_actions
-        or history.known_actions
-        or history.own_dates is not None
-        or history.bars is not None
-        or history.macro is not None
-        or state.valuations.unclosed
-        or rules.live is not None
-        or any(state.owed)
-        or not history.synchronous.count
-        or not _guarded_by_marks(state)
-    ):
-        return False
-    for book in (HOUSE, *range(len(state.agents))):
-        switch = state.switch_at(book)
-        if switch.state != RUN or switch.day_key < 0:
-            return False
-    return True
-
-
-def _guarded_by_marks(state: State) -> bool:
-    """Whether protective levels, if any, stay the same from a bar to the next."""
-    if not state.protecting:
-        return True
-    guards = state.guards
-    trails_or_rests = guards is not None and (guards.trails or state.resting)
-    return not (trails_or_rests or state.own or any(agent.exits or agent.blocked for agent in state.agents))
-
-
-def _plans(state: State) -> bool:
-    """Whether orders are limit orders of a day, and nothing counts or protects them."""
-    rules = state.rules
-    return (
-        rules.execution.style == "marketable"
-        and state.guards is None
-        and not state.counting
-        and state.buying_power_micro is None
-        and not state.unlent
-    )
 
 
 class Batch:
@@ -124,10 +64,10 @@ class Batch:
         self._arrays = arrays
         self._cells = arrays.ints.data
         self._several = len(state.agents) > 1
-        self._fills: deque[Fills] = deque(maxlen=VENUE_KEPT)
+        self._fills: deque[FilledOrders] = deque(maxlen=VENUE_KEPT)
         self._missed: int | None = None
         """Sample of the last basket that is no longer in `_fills`."""
-        self._sent: tuple[int, int] = 0, 0
+        self._sent: tuple[int, int] = next(iter(state.working), (0, 0))
         """Sample and number of the last basket."""
         self._rest = {k: agent.follow_up for k, agent in enumerate(state.agents) if agent.follow_up is not None}
         self._decided: dict[int, Decided] = {}
@@ -138,6 +78,8 @@ class Batch:
         self._planned = -1
         """The last row with a plan."""
         self._traded = False
+        self._applied = 0
+        """Rows that the state has."""
         self._begun = bool(state.working), bool(state.crosses)
         agents, size = len(state.agents), state.universe.size
         self._answers, self._weights, self._change = (
@@ -145,86 +87,15 @@ class Batch:
             for name in (place.F_ANSWERS, place.F_WEIGHTS, place.F_CHANGE)
         )
         self._ends = arrays.section(place.A_ENDS, size)
-        self._load()
+        write_state(state, arrays, block, first, ticks, self.gated)
         known, by_date = state.history.known, state.history.synchronous
         self._args = (
             arrays.ints, arrays.floats, state.ledger.flat, block.close_nano.reshape(-1), block.close.reshape(-1),
             block.open_nano.reshape(-1), block.low.reshape(-1), block.high.reshape(-1), block.volume.reshape(-1),
             block.fresh.reshape(-1), known.prices.reshape(-1), known.filled_returns.reshape(-1),
-            by_date.prices.reshape(-1), by_date.filled_returns.reshape(-1), by_date.columns(), arrays.fixed, _NONE,
-            arrays.rows, arrays.losses, arrays.first, arrays.house, FREED, arrays.buffer, arrays.names,
+            by_date.prices.reshape(-1), by_date.filled_returns.reshape(-1), by_date.columns(), arrays.fixed,
+            arrays.none, arrays.rows, arrays.losses, arrays.first, arrays.house, FREED, arrays.buffer, arrays.names,
         )  # fmt: skip
-
-    def _load(self) -> None:
-        """Write the state into the arrays."""
-        state, arrays, cells, rows = self.state, self._arrays, self._cells, len(self.ticks)
-        first, block, last = self.first, self.block, self.first + len(self.ticks)
-        known, by_date, books = state.history.known, state.history.synchronous, len(state.agents) + 1
-        for name, value in (
-            (place.ROWS, rows), (place.ROW, 0), (place.FIRST, first), (place.END, by_date.end),
-            (place.COUNT, by_date.count), (place.KNOWN_END, known.end), (place.ROOM, state.ledger.room),
-            (place.ORDERS, 0), (place.CROSSES, 0), (place.ASKED, 0), (place.REFUSED, 0), (place.CLIPPED, 0),
-            (place.LAST_TS, state.sample),
-        ):  # fmt: skip
-            cells[name] = value
-        times = arrays.section(place.A_TIMES, 4 * rows).reshape(rows, 4)
-        times[:, 0], times[:, 1] = block.ts_open[first:last], block.ts_event[first:last]
-        times[:, 2] = [tick.ts for tick in self.ticks]
-        times[:, 3] = [tick.key // DAY_NS for tick in self.ticks]
-        always = any(
-            not (agent.suspended or rules.scheduled)
-            for agent, rules in zip(state.agents, state.rules.agents, strict=True)
-        )
-        arrays.section(place.A_DUE, rows)[:] = 1 if always else [bool(tick.due) for tick in self.ticks]
-        marks: list[int] = []
-        basis: list[float] = []
-        for book in (HOUSE, *range(books - 1)):
-            switch = state.switch_at(book)
-            marks += (switch.high_water, switch.day_open, switch.week_open, switch.day_key, switch.week_key, switch.last)
-            basis += state.watch.realised[book + 1].basis(state.account(book).flows_micro)
-        arrays.section(place.A_MARKS, len(marks))[:] = marks
-        arrays.numbers(place.F_BASIS, len(basis))[:] = basis
-        size = state.universe.size
-        arrays.numbers(place.F_HELD, books * size).reshape(books, size)[:] = state.ledger.cells[:books, :size]
-        asked = [own.asked_at if own.asked else 0 for own in state.activity.books[: books - 1]]
-        arrays.section(place.A_ASKED_AT, len(asked))[:] = asked
-        arrays.section(place.A_FOLLOW, books - 1)[:] = [number in self._rest for number in range(books - 1)]
-
-    def load_orders(self, venue: KernelVenue) -> bool:
-        """Write the open basket and the crosses into the arrays; False where they are others than the kernel knows."""
-        state, arrays, cells = self.state, self._arrays, self._cells
-        size, agents = state.universe.size, len(state.agents)
-        for (sample, n), work in state.working.items():
-            rows, starts = len(work.lots), venue.starts(sample, n)
-            whole = work.basket.lots == work.lots and work.basket.worst_nano == work.worst_nano
-            if starts is None or len(state.working) > 1 or not whole or work.odd or work.basket.kind or work.again:
-                return False
-            if work.state != [OrderState.WORKING] * rows or any(work.filled) or 0 in work.basket.end:
-                return False
-            basket = work.basket
-            columns = [*basket.sym, *basket.lots, *basket.worst_nano, *basket.end]
-            arrays.section(place.A_ORDERS, 4 * rows)[:] = columns
-            arrays.section(place.A_REASONS, rows)[:] = basket.reason or [0] * rows
-            pairs = arrays.section(place.A_PAIRS, size + 2 * size * agents)
-            pairs[:rows] = [len(each) for each in work.shares]
-            flat = [value for each in work.shares for pair in each for value in pair]
-            pairs[size : size + len(flat)] = flat
-            cells[place.ORDERS], cells[place.AFTER] = rows, starts
-            cells[place.SENT_SAMPLE], cells[place.SENT_N] = sample, n
-            self._sent = sample, n
-        lots = arrays.section(place.A_CROSSED, agents * size).reshape(agents, size)
-        lots[:] = 0
-        worst = arrays.section(place.A_CROSS_WORST, 2 * size).reshape(2, size)
-        for cross in state.crosses:
-            if lots[:, cross.symbol].any() or cross.ts > self.block.ts_open[self.first]:
-                return False
-            if [agent for agent, _ in cross.shares] != sorted({agent for agent, _ in cross.shares}):
-                return False
-            for agent, own in cross.shares:
-                lots[agent, cross.symbol] = own
-            worst[:, cross.symbol] = cross.buy_worst_nano, cross.sell_worst_nano
-        cells[place.CROSSES] = len(state.crosses)
-        return True
 
     def take(self) -> int:
         """Plan the answers that wait, and take rows until agents are due; returns the status of the kernel."""
@@ -246,7 +117,7 @@ class Batch:
 
     def _finish_plan(self, row: int) -> None:
         """Record what a plan changes besides its orders."""
-        state, cells, arrays = self.state, self._cells, self._arrays
+        state, cells = self.state, self._cells
         for number, decided in self._decided.items():
             agent = state.agents[number]
             agent.failures = 0
@@ -281,7 +152,7 @@ class Batch:
         self._traded = True
         known = self.state.working.get(self._sent) if self._begun[0] else None
         self._fills.append(
-            Fills(
+            FilledOrders(
                 self.block, self.first + row, self._sent, self._cells[place.SENT_TS],
                 arrays.section(place.A_ORDERS, 7 * rows).copy(), arrays.section(place.A_FILLS, 4 * rows).copy(),
                 arrays.section(place.A_REASONS, rows).copy(), pairs, self._cells[place.LEAST] > 0,
@@ -347,8 +218,8 @@ class Batch:
 
     def asks(self, due: list[int]) -> list[Ask]:
         """The questions to agents at the last row."""
-        state, cells, arrays, row = self.state, self._cells, self._arrays, self.rows - 1
-        size, tick, at = state.universe.size, self.ticks[self.rows - 1], cells[place.A_EQUITY]
+        state, cells, row = self.state, self._cells, self.rows - 1
+        tick, at = self.ticks[row], cells[place.A_EQUITY]
         state.round_no += 1
         prices, history = self.block.close[self.first + row], state.history
         asks: list[Ask] = []
@@ -423,6 +294,11 @@ class Batch:
             at = end
 
     @property
+    def waits(self) -> bool:
+        """Whether answers wait for the next `take`."""
+        return self._cells[place.ASKED] > 0
+
+    @property
     def sent(self) -> int:
         """The number of orders that the last call sent."""
         return self._cells[place.SENT]
@@ -431,26 +307,45 @@ class Batch:
         """The numbers of rows that limits rejected and cut."""
         return self._cells[place.REFUSED], self._cells[place.CLIPPED]
 
+    def check_levels(self) -> list[Effect]:
+        """The alerts of the last row, at which a level may have changed."""
+        self._apply()
+        return self._renewed(watch_levels(self.state))
+
+    def check_plan(self) -> list[Effect]:
+        """The alerts of the last plan, which may have raised a level."""
+        self._apply()
+        state, size, part = self.state, self.state.universe.size, self._cells[place.A_PART]
+        ctx, reasons = market_context(state), self._arrays.first.reshape(-1, size)
+        passed = self._arrays.numbers(place.F_PASSED, size).copy()
+        passes = self._arrays.numbers(place.F_PASSES, len(state.agents) * size).reshape(-1, size)
+        accounts = {book: account_of(state, book) for book in (HOUSE, *range(len(state.agents)))}
+        house = Verdict(passed, self._arrays.house.copy(), ctx, accounts[HOUSE], limits_in_force(state, HOUSE))
+        plans = [(HOUSE, house)]
+        for number in range(len(state.agents)):
+            if self._cells[part + number]:
+                limits, lots = limits_in_force(state, number), passes[number].copy()
+                plans.append((number, Verdict(lots, reasons[number].copy(), ctx, accounts[number], limits)))
+        measure([verdict for _, verdict in plans], [house])
+        return self._renewed(watch_plan(state, plans))
+
+    def _renewed(self, alerts: list[Effect]) -> list[Effect]:
+        self._arrays.renew([self.state.monitor.levels, *self.state.watch.levels])
+        return alerts
+
     def close(self, venue: KernelVenue | None) -> OrderBasket | None:
         """Move the state and the venue to the last row taken. Returns the basket that is still to be sent."""
-        state, cells, rows = self.state, self._cells, self.rows
+        state, rows = self.state, self.rows
         for number, agent in enumerate(state.agents):
             agent.follow_up = self._rest.get(number)
         if not rows:
             return None
-        self._apply_market(rows)
-        self._apply_books(rows)
-        if self._traded or any(self._begun):
-            state.booked()
+        self._apply()
         if not self.gated:
             self._forget_samples()
             return None
-        if self._begun[0] and self._traded:
-            state.working.clear()
-        if self._begun[1]:
-            state.crosses = []
         for each in list(self._fills)[-ENDED_KEPT:]:
-            state.ended.append((each.key, _filled_whole(each.basket(), each.shares())))
+            state.ended.append((each.key, each.ended()))
         if venue is not None and self._traded:
             venue.catch_up(MarketSlice(self.block, self.first + rows - 1), list(self._fills), self._missed)
         elif venue is not None:
@@ -469,7 +364,7 @@ class Batch:
         size, agents = state.universe.size, len(state.agents)
         lots = arrays.section(place.A_CROSSED, agents * size).reshape(agents, size)
         worst, ends = arrays.section(place.A_CROSS_WORST, 2 * size), arrays.section(place.A_ENDS, size)
-        for symbol in lots.any(axis=0).nonzero()[0].tolist():
+        for symbol in np.flatnonzero(np.abs(lots).sum(axis=0)).tolist():
             shares = [(agent, k) for agent, k in enumerate(lots[:, symbol].tolist()) if k]
             buy, sell = int(worst[symbol]), int(worst[size + symbol])
             state.crosses.append(
@@ -483,17 +378,35 @@ class Batch:
             return None
         arrays, pairs = self._arrays, self._pairs(rows) if self._several else None
         orders, reasons = arrays.section(place.A_ORDERS, 7 * rows), arrays.section(place.A_REASONS, rows)
-        sent = Fills(self.block, 0, self._sent, self._cells[place.SENT_TS], orders, orders, reasons, pairs, False, None)
+        sent = FilledOrders(
+            self.block, 0, self._sent, self._cells[place.SENT_TS], orders, orders, reasons, pairs, False, None
+        )
         basket = sent.basket()
         state.working[basket.sample, basket.n] = Working.sent(basket, sent.shares())
         return basket
 
-    def _apply_market(self, rows: int) -> None:
+    def _apply(self) -> None:
+        """Move the state to the last row taken, except its orders."""
+        before, rows, state = self._applied, self.rows, self.state
+        if rows > before:
+            self._apply_market(before, rows)
+            self._apply_books(before, rows)
+            self._applied = rows
+        if self._traded:
+            state.booked()
+            state.working.clear()
+            state.crosses = []
+        elif self._begun[1] and rows:
+            state.booked()
+            state.crosses = []
+
+    def _apply_market(self, before: int, rows: int) -> None:
         """Move marks, volumes and clocks."""
         state, block, last, tick = self.state, self.block, self.first + rows - 1, self.ticks[rows - 1]
         kept = state.rules.volume_lookback if state.rules.daily else rows
-        state.volume_count += max(rows - kept, 0)
-        for k in range(max(rows - kept, 0), rows):
+        skipped = max(rows - before - kept, 0)
+        state.volume_count += skipped
+        for k in range(before + skipped, rows):
             state.traded_volume(MarketSlice(block, self.first + k))
             state.session_volume(self.ticks[k].ts)
         state.marks, state.marks_nano = block.close[last], block.close_nano[last]
@@ -502,10 +415,10 @@ class Batch:
         state.sample, state.sample_key = tick.ts, tick.key
         state.borrowed_key, state.earned = tick.key - tick.key % DAY_NS, None
 
-    def _apply_books(self, rows: int) -> None:
+    def _apply_books(self, before: int, rows: int) -> None:
         """Move equity, switches and realised returns."""
         state, arrays, agents = self.state, self._arrays, len(self.state.agents)
-        found = arrays.section(place.A_EQUITY, rows * (agents + 5)).reshape(rows, agents + 5)
+        found = arrays.section(place.A_EQUITY, rows * (agents + 5)).reshape(rows, agents + 5)[before:]
         state.equity_micro, *state.books_micro = found[-1, : agents + 2].tolist()
         watch, books = state.watch, (HOUSE, *range(agents))
         watch.context = None
@@ -517,8 +430,8 @@ class Batch:
         for book in watched(state):
             equity, flows = found[:, book + 1].tolist(), state.account(book).flows_micro
             watch.realised[book + 1].extend(equity, flows, float(basis[3 * (book + 1)]))
-        state.sample_no += rows
-        if self._planned >= 0:
+        state.sample_no += rows - before
+        if self._planned >= before:
             watch.recorded_no = state.sample_no - rows + self._planned + 1
         # each record of all limits would have found no level that changed
         watch.recorded_no += (state.sample_no - watch.recorded_no) // RECORD_SAMPLES * RECORD_SAMPLES
@@ -533,150 +446,3 @@ class Batch:
     def reopen(self, answers: Sequence[Decided]) -> None:
         """Open the round of the last questions again, after `close`: the engine gets the answers."""
         self.state.round = Round(self.state.round_no, [each.agent for each in answers])
-
-
-_NONE: Final = np.empty((1, 1))
-
-
-class Fills(NamedTuple):
-    """The fills of a basket at the open of a `row` of a block, as the arrays had them.
-
-    `orders` are 7 columns of orders, `fills` 4 of fills; `pairs` the agents' parts, None for a lone agent. `least`:
-    orders have a minimum commission. `sent` is the basket, where it was sent before.
-    """
-
-    block: Block
-    row: int
-    key: tuple[int, int]
-    ts: int
-    orders: Ints
-    fills: Ints
-    reasons: Ints
-    pairs: Ints | None
-    least: bool
-    sent: OrderBasket | None
-
-    def basket(self) -> OrderBasket:
-        """The basket."""
-        if self.sent is not None:
-            return self.sent
-        rows = len(self.reasons)
-        sym, lots, worst, end = self.orders[: 4 * rows].reshape(4, rows).tolist()
-        return OrderBasket(*self.key, self.ts, sym, lots, worst, end, reason=self.reasons.tolist())
-
-    def shares(self) -> list[list[tuple[int, int]]]:
-        """The agents' unsigned lots of each order."""
-        rows = len(self.reasons)
-        if self.pairs is None:
-            return [[(0, abs(lots))] for lots in self.orders[rows : 2 * rows].tolist()]
-        pairs, at = self.pairs.tolist(), rows
-        found = []
-        for count in pairs[:rows]:
-            own = pairs[at : at + 2 * count]
-            found.append(list(zip(own[::2], own[1::2], strict=True)))
-            at += 2 * count
-        return found
-
-    def effect(self) -> Filled:
-        """The record of the fills."""
-        sym, lots, prices, fees = self.fills.reshape(4, -1).tolist()
-        signed = [
-            [(who, part if own > 0 else -part) for who, part in each]
-            for own, each in zip(lots, self.shares(), strict=True)
-        ]
-        return Filled(*self.key, self.block.ts_open[self.row], sym, lots, prices, fees, signed)
-
-    @property
-    def ts_event(self) -> int:
-        """As `quantd.trading.ports.FilledBasket`."""
-        return self.block.ts_event[self.row]
-
-    def made(self) -> tuple[OrderBasket, Reports, list[int]]:
-        """As `quantd.trading.ports.FilledBasket`."""
-        rows = len(self.reasons)
-        _, lots, prices, fees = self.fills.reshape(4, -1).tolist()
-        whole = [abs(own) for own in lots]
-        report = Reports(
-            *self.key, self.block.ts_open[self.row], list(range(rows)), whole, whole, prices, fees,
-            [int(Cause.LAST_FILL)] * rows,
-        )  # fmt: skip
-        charged = self.orders[6 * rows :].tolist() if self.least else [-1] * rows
-        return self.basket(), report, charged
-
-
-def _filled_whole(basket: OrderBasket, shares: list[list[tuple[int, int]]]) -> Working:
-    """A basket whose orders are filled whole."""
-    rows, unsigned = len(basket.sym), [[(who, abs(lots)) for who, lots in each] for each in shares]
-    work = Working.sent(basket, unsigned)
-    work.filled = [abs(lots) for lots in basket.lots]
-    work.state = [int(OrderState.FILLED)] * rows
-    work.shares = [[(who, 0) for who, _ in each] for each in unsigned]
-    work.live = 0
-    return work
-
-
-def begin_batch(
-    state: State, block: Block, first: int, ticks: Sequence[Tick], venue: KernelVenue | None, records: bool
-) -> Batch | None:
-    """A batch of row `first` of `block` and the tick after it, the next row and the next tick, and so on; None where
-    the first is one for `step`. Without a `venue`, plans are left to the engine.
-
-    With `records`, it ends before a record of all limits is due.
-    """
-    if not steady(state):
-        return None
-    plans = venue is not None and _plans(state)
-    arrays = arrays_of(state, venue.fill_terms() if venue is not None and plans else None)
-    if arrays is None or ((state.working or state.crosses) and not arrays.gated):
-        return None
-    ring, known = state.history.synchronous, state.history.known
-    most = min(len(ticks), len(block) - first, LONGEST, ring.room(), known.room())
-    most = _rows(state, block, first, ticks, most, records, arrays.gated)
-    if not most or not _finite(state, arrays):
-        return None
-    ring.fill()
-    known.fill()
-    if state.ledger.room <= 0:
-        state.ledger.admit()
-    batch = Batch(state, block, first, ticks[:most], arrays)
-    if (state.working or state.crosses) and (venue is None or not batch.load_orders(venue)):
-        return None
-    return batch
-
-
-def _finite(state: State, arrays: Arrays) -> bool:
-    """Whether the newest returns of every symbol are known."""
-    ring = state.history.synchronous
-    if arrays.finite != ring.count:
-        lookbacks = [limits_in_force(state, book) for book in (HOUSE, *range(len(state.agents)))]
-        most = max((k for each in lookbacks for k in rules_of(each, state.universe).lookbacks), default=0)
-        columns, rows = ring.columns(), min(ring.count - 1, most)
-        if not np.isfinite(columns[:, ring.end - rows : ring.end].sum()):
-            return False
-        arrays.finite = ring.count
-    return True
-
-
-def _rows(
-    state: State, block: Block, first: int, ticks: Sequence[Tick], most: int, records: bool, gated: bool
-) -> int:
-    """Rows that may be taken: full ones, each of the date of its tick, inside the protective levels, before the next
-    record of all limits."""
-    waiting = [number for number, agent in enumerate(state.agents) if agent.follow_up is not None]
-    if waiting and not gated:  # a new decision replaces the rest of an earlier one, which a sample without it would plan
-        most = min(most, 1) if set(waiting) <= set(ticks[0].due) else 0
-    if records:
-        most = min(most, state.watch.recorded_no + RECORD_SAMPLES - 1 - state.sample_no)
-    for k in range(most):
-        row, tick = first + k, ticks[k]
-        whole = block.full[row] and block.key[row] == tick.key and block.ts_seen[row] <= tick.ts
-        if not whole or (k + 1 < len(ticks) and block.ts_event[row + 1] <= tick.ts):
-            most = k
-            break
-    if state.guards is not None and most > 0:
-        state.levels = current_levels(state, state.guards)
-        state.best = state.levels.best
-        close: Floats = block.close[first : first + most]
-        touched = (close <= state.levels.lower) | (close >= state.levels.upper)
-        most = int(np.append(touched.any(axis=1), True).argmax())
-    return max(most, 0)

@@ -1,20 +1,21 @@
-"""Quiet samples taken together leave the same records, digest and state as samples taken one by one."""
+"""Rows taken in a batch leave the same records, digest, venue and state as rows taken one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from quantd.daemon.engine.quiet.kernel import QUIET
-from quantd.daemon.engine.quiet.run import plain, run_quiet
-from quantd.daemon.runtime import loop
+from quantd.daemon.engine.batches.batch import Batch
+from quantd.daemon.engine.batches.eligibility import plain
+from quantd.daemon.engine.batches.kernel import OTHER_PLAN, TAKE_ROWS
+from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import PROFILES, Correlation, Limits, Protective, Tail, override
 from quantd.trading.codec import encode
-from quantd.trading.effects import Effect, Valued
+from quantd.trading.effects import Effect, Filled, Valued
 from quantd.trading.events import Action, Event, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
@@ -28,12 +29,20 @@ LIMITS = Limits(
 )  # fmt: skip
 
 
-class Steps:
-    """A log of all steps as the journal encodes them."""
+PLAIN = Limits(
+    max_position_weight=0.45, max_gross_exposure=1.0, max_drawdown=0.5, var=Tail(limit=0.03),
+    correlation=Correlation(joint_weight=0.9),
+)  # fmt: skip
+"""Limits that kernels decide without a covariance."""
 
-    def __init__(self, records: bool = True) -> None:
-        self.records = records
+
+class Steps:
+    """A log of all steps as the journal encodes them; with `rows_only` of valuations and fills."""
+
+    def __init__(self, rows_only: bool = False) -> None:
+        self.rows_only = rows_only
         self.steps: list[bytes] = []
+        self.filled: list[Filled] = []
         self.valued: list[Valued] = []
 
     def answer(self, ask: object) -> None:
@@ -42,6 +51,7 @@ class Steps:
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         self.steps.append(encode(event, effects))
         self.valued.extend(each for each in effects if isinstance(each, Valued))
+        self.filled.extend(each for each in effects if isinstance(each, Filled))
 
 
 def decided_every(items: list[Item], every: int, agents: int) -> list[Item]:
@@ -51,29 +61,56 @@ def decided_every(items: list[Item], every: int, agents: int) -> list[Item]:
     return [replace(item, due=tuple(range(agents))) if k in due else item for k, item in enumerate(items)]
 
 
-def both(world: World, every: int, steps: tuple[Steps, Steps]) -> tuple[int, int]:
-    """Take the items of a world one by one and together; (rows taken together, all rows)."""
+class Taken:
+    """Counts of what batches did in one run."""
+
+    def __init__(self) -> None:
+        self.rows = self.plans = self.other_plans = self.fills = self.orders = 0
+
+    def counting(self, take: Callable[[Batch], int]) -> Callable[[Batch], int]:
+        """`Batch.take` that counts."""
+
+        def counted(batch: Batch) -> int:
+            before, waits = batch.rows, batch.waits
+            status = take(batch)
+            self.rows += batch.rows - before
+            self.plans += waits and status != OTHER_PLAN
+            self.other_plans += status == OTHER_PLAN
+            self.fills, self.orders = self.fills + batch.fills, self.orders + batch.sent
+            return status
+
+        return counted
+
+
+def snapshot_of(shell: Shell) -> object:
+    """A decoded snapshot without the measured values of limits, which a run without records leaves out."""
+    whole = msgspec.msgpack.decode(shell.keep())
+    return without_values({**whole, **{part: msgspec.msgpack.decode(whole[part]) for part in ("state", "broker")}})
+
+
+def without_values(frozen: object) -> object:
+    if isinstance(frozen, dict):
+        return {key: without_values(value) for key, value in frozen.items() if key != "values"}
+    return [without_values(value) for value in frozen] if isinstance(frozen, list) else frozen
+
+
+def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_000) -> tuple[Taken, int]:
+    """Take the items of a world one by one and in batches; what the batches did, and the number of rows."""
     items = decided_every(list(world.items()), every, len(world.rules.agents))
     single, together = world.fresh(steps[0]), world.fresh(steps[1])
     for item in items:
         single.take(item)
-    counted = [0]
-
-    def counting(*arguments: Any) -> list[list[Effect]]:
-        done = run_quiet(*arguments)
-        counted[0] += len(done)
-        return done
-
+    taken = Taken()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "run_quiet", counting)
-        patch.setattr(QUIET, "arrays", True)
-        together.take_all(items)
+        patch.setattr(Batch, "take", taken.counting(Batch.take))
+        patch.setattr(TAKE_ROWS, "arrays", True)
+        for at in range(0, len(items), chunk):
+            together.take_all(items[at : at + chunk])
     assert single.digest.hexdigest() == together.digest.hexdigest()
     assert single.tally == together.tally
     assert single.state.ledger.freeze() == together.state.ledger.freeze()
-    if steps[1].records:
-        assert single.keep() == together.keep()
-    return counted[0], sum(type(item) is MarketSlice for item in items)
+    assert snapshot_of(single) == snapshot_of(together)
+    return taken, sum(type(item) is MarketSlice for item in items)
 
 
 def world(
@@ -109,25 +146,45 @@ def _tilted(count: int, symbols: int) -> np.ndarray:
 @pytest.mark.parametrize("agents", [1, 3])
 def test_samples_taken_together_are_those_taken_one_by_one(seed, agents):
     steps = Steps(), Steps()
-    together, rows = both(world(seed, agents=agents), 21, steps)
+    taken, rows = both(world(seed, agents=agents), 21, steps)
     assert steps[0].steps == steps[1].steps
-    assert seed % 3 == 0 or together > rows / 3  # a gap in the returns of the year before ends them
+    assert seed % 3 == 0 or taken.rows > rows / 3  # a gap in the returns of the year before ends them
+    assert taken.plans == taken.other_plans == 0  # a journal has the values of all plans
+
+
+@pytest.mark.parametrize(
+    ("seed", "agents", "every", "chunk"),
+    [(1, 1, 1, 9999), (1, 3, 1, 9999), (2, 1, 5, 9999), (2, 3, 5, 37), (4, 2, 1, 3), (5, 3, 21, 64), (7, 2, 2, 9999)],
+)
+def test_plans_and_fills_in_batches_are_those_of_the_engine(seed, agents, every, chunk):
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    made = world(seed, agents=agents, limits=PLAIN)
+    taken, rows = both(made, every, steps, chunk)
+    assert steps[0].valued == steps[1].valued
+    assert steps[0].filled == steps[1].filled
+    assert taken.plans > rows / every / 3
+    assert taken.fills > taken.orders / 3 > 0
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_without_records_only_records_of_limits_are_left_out(seed):
-    steps = Steps(), Steps(records=False)
-    together, rows = both(world(seed), 21, steps)
-    assert steps[0].valued == steps[1].valued
-    assert seed % 3 == 0 or together > rows / 3  # a gap in the returns of the year before ends them
+def test_costs_and_limits_of_venues_are_those_of_the_engine(seed):
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    made = world(seed + 10, agents=1 + seed % 3, limits=PLAIN)
+    made.costs = Costs(
+        commission_bp=1.0, spread_bp=2.0, commission_min_micro=seed % 2 * 1_000_000, participation=0.1,
+        impact=5.0 * (seed > 1),
+    )  # fmt: skip
+    taken, _ = both(made, 3, steps, 50)
+    assert steps[0].filled == steps[1].filled
+    assert seed == 2 or taken.fills > 0
 
 
 def test_protective_levels_end_a_quiet_run():
     steps = Steps(), Steps()
     limits = override(LIMITS, protective=Protective(stop_loss=0.05, take_profit=0.08))
-    together, _ = both(world(4, limits=limits), 42, steps)
+    taken, _ = both(world(4, limits=limits), 42, steps)
     assert steps[0].steps == steps[1].steps
-    assert together > 50
+    assert taken.rows > 50
 
 
 def test_a_trip_of_the_switch_is_found_at_its_sample():
@@ -140,9 +197,9 @@ def test_a_trip_of_the_switch_is_found_at_its_sample():
 
 def test_a_balanced_profile_is_taken_one_by_one():
     steps = Steps(), Steps()
-    together, _ = both(world(1, limits=override(PROFILES["balanced"], allow_short=None)), 21, steps)
+    taken, _ = both(world(1, limits=override(PROFILES["balanced"], allow_short=None)), 21, steps)
     assert steps[0].steps == steps[1].steps
-    assert together == 0
+    assert taken.rows == 0
 
 
 def test_a_tick_with_a_job_or_an_open_date_is_not_plain():
