@@ -8,7 +8,7 @@ that a digest can be saved and continued.
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -34,13 +34,8 @@ _TIME: Final = itemgetter(0, 1)
 _SYMBOL: Final = itemgetter(3)
 
 
-class Rows(NamedTuple):
-    """Rows of one kind and instant, encoded one behind the other, in the order of their symbols."""
-
-    ts: int
-    kind: int
-    rows: int
-    data: bytes
+Rows = tuple[int, int, int, bytes]
+"""(instant, kind, number, data): rows of one kind, encoded one behind the other in the order of their symbols."""
 
 
 def _order(row: Row) -> Row:
@@ -80,9 +75,9 @@ class Digest:
             if kind is not None:
                 self._open.append(self._rows(each, kind))  # type: ignore[arg-type]
 
-    def add_rows(self, rows: Iterable[tuple[int, int, int, bytes]]) -> None:
-        """Add encoded rows, as the fields of `Rows`."""
-        self._open.extend(map(Rows._make, rows))
+    def add_rows(self, rows: Iterable[Rows]) -> None:
+        """Add encoded rows."""
+        self._open.extend(rows)
 
     def settle(self, now: int) -> None:
         """Hash the instants that have ended: a bar known after `now` opened at most an interval before it."""
@@ -94,13 +89,15 @@ class Digest:
         rows = sorted(self._open, key=_TIME)
         self._open = []
         instant: list[Rows] = []
+        at = rows[0][0]
         for each in rows:
-            if before is not None and each.ts >= before:
+            ts = each[0]
+            if before is not None and ts >= before:
                 self._open.append(each)
                 continue
-            if instant and each.ts != instant[0].ts:
+            if ts != at:
                 self._close(instant)
-                instant = []
+                instant, at = [], ts
             instant.append(each)
         self._close(instant)
 
@@ -108,12 +105,16 @@ class Digest:
         """Chain the rows of an instant. Those of several parts of one kind are put in order."""
         if not parts:
             return
-        count = sum(each.rows for each in parts)
-        data = b"".join([each.data for each in parts])
-        if len({each.kind for each in parts}) < len(parts):
-            decoded = _decode(_begin(count) + data)
-            data = _encoded(sorted(map(tuple, decoded), key=_order))
-        self._chain = blake2b(self._chain + _begin(count) + data, digest_size=32).digest()
+        rows, data, last = 0, b"", -1
+        several = False
+        for _, kind, own, part in parts:
+            rows += own
+            data += part
+            several = several or kind == last
+            last = kind
+        if several:
+            data = _encoded(sorted(map(tuple, _decode(_begin(rows) + data)), key=_order))
+        self._chain = blake2b(self._chain + _begin(rows) + data, digest_size=32).digest()
 
     def _rows(self, effect: Source, kind: int) -> Rows:
         """The rows of an effect, by symbol."""
@@ -126,20 +127,20 @@ class Digest:
                 ]
             case Valued():
                 books = [(name, effect.books[k]) for name, k in self._books]
-                return Rows(effect.ts, kind, 1, _encode((EQUITY, effect.ts, effect.equity_micro, books)))
+                return effect.ts, kind, 1, _encode((EQUITY, effect.ts, effect.equity_micro, books))
             case OrderBasket():
                 rows = [
                     (ORDER, effect.ts, effect.sample, names[s], effect.n, 1 if k > 0 else -1, abs(k), w)
                     for s, k, w in zip(effect.sym, effect.lots, effect.worst_nano, strict=True)
                 ]
         rows.sort(key=_SYMBOL)
-        return Rows(effect.ts, kind, len(rows), _encoded(rows))
+        return effect.ts, kind, len(rows), _encoded(rows)
 
     def freeze(self) -> bytes:
         """The encoded digest between two events."""
         if self._open:
             self._hash(self._ended)
-        return _encode((self._chain, [(each.ts, each.kind, _begin(each.rows) + each.data) for each in self._open]))
+        return _encode((self._chain, [(ts, kind, _begin(rows) + data) for ts, kind, rows, data in self._open]))
 
     def thaw(self, frozen: bytes) -> None:
         """Continue from a frozen digest. One of an earlier version has the effects instead of their rows."""
@@ -150,7 +151,7 @@ class Digest:
                 self._open.append(self._rows(msgspec.msgpack.decode(data, type=_SOURCES[kind]), kind))
             else:
                 rows = _decode(data)
-                self._open.append(Rows(ts, kind, len(rows), _encoded(list(map(tuple, rows)))))
+                self._open.append((ts, kind, len(rows), _encoded(list(map(tuple, rows)))))
 
     def hexdigest(self) -> str:
         """The digest so far, all instants counted as ended; the fold can continue."""

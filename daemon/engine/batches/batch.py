@@ -69,6 +69,12 @@ class Batch:
         """Sample of the last basket that is no longer in `_fills`."""
         self._sent: tuple[int, int] = next(iter(state.working), (0, 0))
         """Sample and number of the last basket."""
+        # a suspension ends a batch
+        self._deciding = [
+            (number, not rules.scheduled)
+            for number, (agent, rules) in enumerate(zip(state.agents, state.rules.agents, strict=True))
+            if not agent.suspended
+        ]
         self._rest = {k: agent.follow_up for k, agent in enumerate(state.agents) if agent.follow_up is not None}
         self._decided: dict[int, Decided] = {}
         self._used = 0
@@ -177,7 +183,8 @@ class Batch:
 
     def due(self) -> list[int]:
         """The agents that decide at the last row."""
-        return agents_due(self.state, self.ticks[self.rows - 1])
+        due = self.ticks[self.rows - 1].due
+        return [number for number, always in self._deciding if always or number in due]
 
     def follow(self, due: list[int]) -> bool | None:
         """Prepare the rest of earlier decisions for the next `take`; None where nothing follows, and False where it is
