@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ from msgspec.structs import replace
 
 from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Tail, override
 from quantd.risk.limits.context import Context, Scenarios
-from quantd.risk.pretrade import kernel
+from quantd.risk.limits.kinds import Row
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.pretrade import gate_inputs, kernel
 from quantd.risk.pretrade.gate import Account, gate
+from quantd.risk.pretrade.gate_inputs import _row
 from quantd.trading.jit import LOOPS
 from tests.risk.pretrade.test_gate_table import KINDS
 from tests.support.checkout import ROOT, environment
@@ -267,3 +271,30 @@ def _pairs_need_more_than_is_left(rng: np.random.Generator) -> bool:
     else:
         assert max(found, left) == pytest.approx(need)
     return not unknown and need > left
+
+
+def _each_symbol(row: Row, n: int, number: Callable[..., int]) -> list[int]:
+    """The entry of a row with a coefficient for each side of each symbol; that of cash has one for all."""
+    if row.reason == Reason.CASH:
+        return _row(row, n, number)
+    held = {"side": kernel.BY_SIDE, "net": kernel.NET, "traded": kernel.TRADED, "cash": kernel.CASH}
+    place = number(row.bound, row.settled_bound, row.load, row.settled_load)
+    return [row.reason, held.get(row.kind, kernel.NOTHING), 1, place]
+
+
+@pytest.mark.parametrize("kind", ["drawn", "mostly long"])
+def test_coefficients_that_are_equal_decide_as_one_does(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    make, count = KINDS[kind]
+    cut = 0
+    for seed in range(0, count, 2):
+        with monkeypatch.context() as patch:
+            book = make(seed)
+            expected = gate(book.ctx, book.account, book.asked, book.limits)
+            patch.setattr(gate_inputs, "_row", _each_symbol)
+            patch.setattr(gate_inputs, "tables_of", gate_inputs.Tables)
+            book = make(seed)
+            verdict = gate(book.ctx, book.account, book.asked, book.limits)
+        assert (verdict.lots.tolist(), verdict.reason.tolist()) == (expected.lots.tolist(), expected.reason.tolist())
+        by_symbol = {row.reason for row in rules_of(book.limits, book.ctx.universe).rows} - {Reason.CASH}
+        cut += bool(by_symbol & set(verdict.reason.tolist()))
+    assert cut > 5
