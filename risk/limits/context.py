@@ -51,8 +51,8 @@ class Scenarios:
 
     @cached_property
     def by_symbol(self) -> Floats:
-        """float64[N, S] the same returns, those of a symbol together."""
-        return np.ascontiguousarray(self.returns.T)
+        """float64[N, S] the same returns, those of a symbol together, in an array of their own."""
+        return np.array(self.returns.T, order="C")
 
     def mean_size(self) -> Floats:
         """float64[N] size of the mean return, with a hair for rounding, where nothing deviates."""

@@ -1,4 +1,4 @@
-"""Mutation test of risk/: one small change of a function at a time, and whether a test notices.
+"""Mutation test of risk/ and of the kernels: one small change of a function at a time, and whether a test notices.
 
     python -m tests.proofs.mutants [--share 1.0] [--minutes M] [--seed S] [--longest S]
         [--tests risk/test_x,risk/limits]
@@ -32,19 +32,20 @@ from tests.support.checkout import ROOT
 
 ASKED: Final = 0.95
 
-RISK: Final = ROOT / "src" / "quantd" / "risk"
-"""The folder risk/ by the path under which Python imports it."""
+PACKAGES: Final = ROOT / "src" / "quantd"
+"""The folder of the packages, by the path under which Python imports them."""
+
+RISK: Final = PACKAGES / "risk"
 
 TESTS: Final = ("risk", "proofs/adversary/test_adversary")
 """Folders and modules of tests/ that are about risk/."""
 
-PLANTED: Final = ("planted", "the_property_sees", "the_comparison_sees")
-"""Tests that plant faults themselves test the tests."""
+PLANTED: Final = ("planted", "the_property_sees", "the_comparison_sees", "compiled")
+"""Tests that plant faults themselves test the tests. Compiled code has no mutants."""
 
 
 class Mutant(NamedTuple):
-    """One change. `module` is the path in risk/ without .py, `text` the line as it becomes, `code` the changed
-    module."""
+    """One change. `module` is named by `module_name`, `text` is the line as it becomes, `code` the changed module."""
 
     module: str
     function: str
@@ -53,14 +54,15 @@ class Mutant(NamedTuple):
     code: CodeType
 
     def __str__(self) -> str:
-        return f"risk/{self.module}.py:{self.line} {self.function}: {self.text}"
+        folder = "" if (PACKAGES / f"{self.module}.py").exists() else "risk/"
+        return f"{folder}{self.module}.py:{self.line} {self.function}: {self.text}"
 
 
 def survivors_in(text: str) -> set[str]:
     """The changes that an earlier run printed, with or without its outcome in brackets, whatever their lines
     are now."""
     outcome = re.compile(r"\s*\((survived|no test)\)\s*$")
-    return {_unnumbered(outcome.sub("", line)) for line in text.splitlines() if line.startswith("risk/")}
+    return {_unnumbered(outcome.sub("", line)) for line in text.splitlines() if _PLACE.match(line)}
 
 
 def asked_again(mutant: Mutant, only: set[str] | None) -> bool:
@@ -68,8 +70,11 @@ def asked_again(mutant: Mutant, only: set[str] | None) -> bool:
     return only is None or _unnumbered(str(mutant)) in only
 
 
+_PLACE: Final = re.compile(r"^([\w/]+\.py):\d+")
+
+
 def _unnumbered(survivor: str) -> str:
-    return re.sub(r"^(risk/[\w/]+\.py):\d+", r"\1", survivor.strip())
+    return _PLACE.sub(r"\1", survivor.strip())
 
 
 # ---- changes --------------------------------------------------------------------------------------------------------
@@ -145,8 +150,18 @@ def _fields(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
 
 
 def module_name(path: Path) -> str:
-    """The path of a module in risk/ without .py, such as `pretrade/gate`; of any other file its stem."""
-    return path.relative_to(RISK).with_suffix("").as_posix() if path.is_relative_to(RISK) else path.stem
+    """The path of a module in risk/, or else among the packages, without .py, such as `pretrade/gate` or
+    `trading/kernel`; of any other file its stem."""
+    for folder in (RISK, PACKAGES):
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).with_suffix("").as_posix()
+    return path.stem
+
+
+def module_path(name: str) -> Path:
+    """The file of a module by its name; one in risk/ where no package has it."""
+    own = PACKAGES / f"{name}.py"
+    return own if own.exists() else RISK / f"{name}.py"
 
 
 def mutants(path: Path) -> Iterator[Mutant]:
@@ -229,7 +244,7 @@ class Hunt:
             lambda: defaultdict(list)
         )
         for each in gc.get_objects():
-            if isinstance(each, FunctionType) and each.__code__.co_filename.startswith(str(RISK)):
+            if isinstance(each, FunctionType) and each.__code__.co_filename.startswith(str(PACKAGES)):
                 self.functions[each.__code__.co_filename][_key(each.__code__)].append(each)
         self.result = self._all()
         return True
@@ -407,10 +422,12 @@ def main() -> int:
     parser.add_argument(
         "--only", type=Path, help="a file with survivors as printed: only these changes, on whatever lines they are now"
     )
-    parser.add_argument("modules", nargs="*", help="paths in risk/ without .py, such as pretrade/gate; none: all")
+    parser.add_argument(
+        "modules", nargs="*", help="paths without .py: in risk/ such as pretrade/gate, or trading/kernel; none: risk/"
+    )
     asked = parser.parse_args()
     names = asked.modules or sorted(module_name(p) for p in RISK.rglob("*.py") if p.stem != "__init__")
-    paths = [RISK / f"{name}.py" for name in names]
+    paths = [module_path(name) for name in names]
     only = None if asked.only is None else survivors_in(asked.only.read_text())
     hunt = Hunt(paths, asked.share, asked.minutes, asked.seed, asked.longest, only)
     places = [ROOT / "tests" / name for name in asked.tests.split(",")]

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.proofs.mutants import RISK, asked_again, module_name, mutants, survivors_in
+from tests.proofs.mutants import PACKAGES, RISK, asked_again, module_name, module_path, mutants, survivors_in
 from tests.support.checkout import ROOT
 
 SOURCE = '''"""A module."""
@@ -91,6 +91,18 @@ def test_the_program_kills_mutants_of_a_module_that_is_imported_through_the_pack
     assert done.returncode == 0
 
 
-def test_a_module_is_named_by_its_path_in_risk() -> None:
-    assert module_name(RISK / "pretrade" / "gate.py") == "pretrade/gate"
-    assert module_name(RISK / "switch.py") == "switch"
+def test_a_module_is_named_by_its_path_in_risk_or_among_the_packages_and_found_by_that_name() -> None:
+    places = {
+        "pretrade/gate": RISK / "pretrade" / "gate.py",
+        "switch": RISK / "switch.py",
+        "trading/kernel": PACKAGES / "trading" / "kernel.py",
+    }
+    assert {name: module_path(name) for name in places} == places
+    assert [module_name(path) for path in places.values()] == list(places)
+
+
+def test_survivors_outside_risk_are_found_again_too() -> None:
+    mutant = next(mutants(module_path("daemon/engine/planning/kernel")))
+    assert str(mutant).startswith("daemon/engine/planning/kernel.py:")
+    assert asked_again(mutant, survivors_in(f"{mutant}  (survived)\n"))
+    assert not asked_again(mutant, survivors_in(f"{mutant} or not  (survived)\n"))

@@ -3,17 +3,21 @@
 from fractions import Fraction
 from math import ceil, floor, inf, nan, sqrt
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.trading.execution import (
+    MOST,
     RATE_ONE,
     Costs,
+    at_least,
     borrow_micro,
     commission_micro,
     commission_ratio,
     divide_half_even,
+    fill_limits,
     fill_price,
     impact_rate,
     lots_to_be_had,
@@ -24,6 +28,7 @@ from quantd.trading.execution import (
     split_row,
     trades_through,
 )
+from quantd.trading.instruments import NANO
 
 big = st.integers(-(10**40), 10**40)
 price = st.integers(1, 10**16)
@@ -143,3 +148,49 @@ def test_a_cost_that_is_negative_or_not_finite_is_refused_by_name(name: str, val
 def test_a_fraction_above_one_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         Costs(**{name: 1.5})
+
+
+@pytest.mark.parametrize(
+    ("charged", "fee", "paid"), [(-1, 3, 5), (-1, 10, 10), (0, 3, 0), (0, 10, 5), (3, 2, 0), (3, 4, 2), (7, 2, 2)]
+)
+def test_an_order_has_paid_the_least_fee_from_its_first_fill_on_and_more_where_its_fills_cost_more(
+    charged: int, fee: int, paid: int
+) -> None:
+    """The least is 5; -1 stands for an order without a fill."""
+    assert at_least(5, charged, fee) == paid
+
+
+def test_one_share_is_split_to_its_owners_favour_and_an_impact_beyond_64_bits_is_the_most() -> None:
+    assert [split_row(lots, 0, 5, 2, 1)[2] for lots in (1, -1, 2, -2)] == [2, 3, 2, 3]
+    assert impact_rate(1e300, 1, NANO, 1.0) == MOST
+
+
+def filled(ts_open: int = 100, volume: float = 1e6, **order: int) -> list[int] | None:
+    """What `fill_limits` makes of one order on a bar from `ts_open` to 200: its columns, and the number of orders that
+    are filled whole; None without a fill. The bar opens at 50,000 nano and trades between 40,000 and 60,000."""
+    given = {"lots": 7, "limit": 60_000, "until": 150, "start": 100, "done": 0, "charged": -1} | order
+    orders, out, left = np.array([0, *given.values()]), np.full(5, -9), np.full(1, -1)
+    made = fill_limits(
+        orders, 1, ts_open, 200, [True], np.array([50_000]), np.array([4e-5]), np.array([6e-5]), np.array([volume]),
+        np.array([1, 10_000, 1, 10**14, NANO]), 0, RATE_ONE, 0, True, 0.0, left, out,
+    )  # fmt: skip
+    assert orders[4] == (200 if made or ts_open >= given["start"] else given["start"])
+    return out.tolist() if made else None
+
+
+def test_an_order_fills_from_the_start_of_its_window_until_before_its_end_and_only_what_is_left_of_it() -> None:
+    whole = [7, 50_000, 35, 0, 1]
+    assert filled() == filled(start=99) == filled(until=101) == whole
+    assert filled(start=101) is filled(until=100) is filled(until=99) is None
+    assert filled(done=3) == [4, 50_000, 20, 0, 1]
+    assert filled(done=3, lots=-7, limit=50_000) == [4, 50_000, 20, 0, 1]
+    # a hundred-thousandth of the volume
+    assert filled(volume=5e5) == [5, 50_000, 25, 0, 0]
+    assert filled(volume=0.0) is None
+
+
+def test_an_order_beyond_the_open_fills_at_its_limit_where_the_bar_trades_through_it_within_its_window() -> None:
+    assert filled(limit=45_000) is filled(limit=40_000, until=200) is None
+    assert filled(limit=45_000, until=200) == [7, 45_000, 32, 0, 1]
+    assert filled(limit=55_000, lots=-7, until=200) == [7, 55_000, 38, 0, 1]
+    assert filled(limit=60_000, lots=-7, until=200) is None

@@ -6,6 +6,7 @@ The kernels run here on arrays of numpy, whose integers of 64 bits raise an erro
 from collections.abc import Iterator
 from fractions import Fraction
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from unittest.mock import patch
 
@@ -123,6 +124,17 @@ def test_a_quotient_in_64_bits_equals_that_of_unbounded_integers(a: int, b: int,
         found = LOOPS[ratio](*map(np.int64, (a, b, up, down)))
     whole, rest = divmod(a * b * up, down)
     assert found == ratio(a, b, up, down) == ((whole, rest) if whole <= MOST else (MOST + 1, 0))
+
+
+def test_quotients_at_the_widths_of_their_digits_are_those_of_unbounded_integers() -> None:
+    """Sums that equal the divisor, and numbers of one digit, of several and of all bits."""
+    edges = [1, 3, 2**20 + 1, 2**31, 2**44 - 1, 2**45, 2**51, 2**57 + 1, 2**59, 2**60 - 1, 2**60, 2**62 - 1, 2**62]
+    with np.errstate(over="raise"):
+        for a, b, down in product(edges, edges, edges):
+            whole, rest = divmod(a * b, down)
+            found = LOOPS[ratio](*map(np.int64, (a, b, 1, down)))
+            assert found == ((whole, rest) if whole <= MOST else (MOST + 1, 0)), (a, b, down)
+    assert (portion(MOST, -1, 1), portion(-MOST, 1, 1), portion(MOST, 1, 1)) == (-MOST, -MOST, MOST)
 
 
 @given(sizes, sizes, divisors, st.tuples(*[st.booleans()] * 3))
@@ -255,3 +267,63 @@ def test_a_residue_has_two_parts_that_fit() -> None:
     account = Account(1)
     account.residue_atto = -1
     assert (account.freeze().residue, account.residue_atto) == ((-1, ATTO_PER_MICRO - 1), -1)
+
+
+SMALL = [lots for lots in range(-6, 7) if lots]
+
+
+@pytest.mark.parametrize("held", SMALL)
+@pytest.mark.parametrize("change", SMALL)
+def test_every_trade_of_a_few_lots_keeps_its_part_of_the_cost_to_the_last_lot(held: int, change: int) -> None:
+    """100 each were paid and 7 more in all; a trade is at 113 each."""
+    before = 100 * held + 7
+    own = Account(1)
+    own.trade([(0, held, -before), (0, change, -113 * change)])
+    after = held + change
+    if held * change > 0:
+        cost, realised = before + 113 * change, 0
+    elif after * held > 0:
+        # what is closed takes its share, which is rounded down as an amount of cash
+        part = before * change // held
+        cost, realised = before + part, -113 * change + part
+    else:
+        cost, realised = 113 * after, 113 * held - before
+    assert (own.lots, own.cost_micro, own.realised_micro) == ([after], [cost], realised)
+    by_kernel = np.zeros(2 + kernel.SINGLE, dtype=np.int64)
+    for lots, amount in ((held, -before), (change, -113 * change)):
+        kernel.trade(by_kernel, 0, 1, 0, lots, amount)
+    assert by_kernel.tolist() == own.cells.tolist()
+
+
+def test_a_posting_grows_by_all_amounts_of_its_rows_and_parts_and_none_is_booked_without_room() -> None:
+    """4 lots at 25 micro with a fee of 10: 3 lots and 7 of the fee for one book, the rest for the other."""
+    units, fills = np.array([1, 1000]), np.array([0, 4, 25_000, 10, 2, 0, 3, 1, 1])
+    grown = (100 + 4 + 10) + (75 + 7 + 3) + (25 + 3 + 1)
+    for room, found in ((grown + 1.0, float(grown)), (float(grown), -1.0), (grown - 4.0, -1.0)):
+        cells, scratch = np.zeros(3 * (2 + kernel.SINGLE), dtype=np.int64), np.zeros(2 * len(fills), dtype=np.int64)
+        assert kernel.post(cells, units, fills, 1, -1, scratch, room) == found
+        assert cells.any() == (found > 0.0)
+
+
+def test_the_value_of_every_account_and_their_differences_stay_within_the_bound() -> None:
+    """Cash alone: of the house, of the only agent, and so of what belongs to none."""
+    units, prices, width, half, near = np.array([1, 1000]), np.array([1]), 2 + kernel.SINGLE, MOST // 2, 10_000
+    for house, agent, fits in (
+        (half, near - half, True), (half, half, True), (near + half, -half, False), (-near - half, half, False),
+        (MOST + near, near, False), (-MOST - near, -near, False),
+    ):  # fmt: skip
+        cells, out = np.zeros(3 * width, dtype=np.int64), np.zeros(3, dtype=np.int64)
+        cells[2], cells[width + 2] = house, agent
+        assert kernel.equity(cells, units, prices, out) is fits
+        assert not fits or out.tolist() == [house, agent, house - agent]
+
+
+@pytest.mark.parametrize("way", ["exact", "kernel"])
+def test_rows_that_each_belong_to_one_book_are_booked_there(way: str, request: pytest.FixtureRequest) -> None:
+    if way == "kernel":
+        request.getfixturevalue("int64")
+    ledger = Ledger(UNIVERSE, ["ann", "bob"])
+    ledger.fills([], [], [], [], [])
+    ledger.fills([0, 0], [5, 3], [10**9] * 2, [0, 0], [[(0, 5)], [(1, 3)]])
+    assert [account.held(0) for account in (ledger.house, *ledger.books)] == [8, 5, 3, 0]
+    ledger.check()

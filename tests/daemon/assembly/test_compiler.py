@@ -92,6 +92,8 @@ def place(tmp_path):
 
 def test_the_first_process_compiles_with_a_message_and_the_second_loads_without_one(place):
     assert place(WAITED) == [compiler.COMPILING, "''", "hits 0"]
+    # what only kernels call is part of their code, and not kept by itself
+    assert [file.name.split("-")[0] for file in place.kept[0].glob("*/*.nbi")] == ["kernels.total"]
     assert place(WAITED) == ["''", "hits 1"]
     (folder,) = place.kept
     assert folder.stat().st_mode & 0o777 == 0o700

@@ -171,3 +171,14 @@ def test_a_window_without_gaps_and_with_just_enough_rows_is_taken_as_it_is() -> 
     short = Window(returns, 60).short
     assert short is not None
     assert short.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("symbols", [1, 2])
+def test_returns_by_symbol_are_an_array_of_their_own(symbols: int) -> None:
+    """A kernel is compiled once more for a read-only array, such as a view of the history of one symbol."""
+    returns = np.arange(6.0 * symbols).reshape(6, symbols)
+    returns.flags.writeable = False
+    found = Scenarios(returns).by_symbol
+    assert found.tolist() == returns.T.tolist()
+    assert found.flags.writeable
+    assert found.flags.c_contiguous

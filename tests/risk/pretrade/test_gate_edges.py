@@ -250,6 +250,18 @@ def test_a_pair_is_weighed_again_at_the_equity_that_a_third_order_leaves() -> No
         assert verdict.reason.tolist() == [0, Reason.CORRELATION, 0]
 
 
+@pytest.mark.parametrize("n", [3, 70])
+def test_a_partner_that_is_too_small_to_matter_stays_so_at_the_equity_that_an_order_leaves(n: int) -> None:
+    """99 lots of 50 are a twentieth of 99,000: 200 lots that may lose 5 each leave that, one more does not."""
+    pair = Correlation(threshold=0.9, joint_weight=0.12, min_weight=0.05, lookback=80)
+    limits = Limits(collar=0.1, reduce_collar=0.1, fee_bp=0.0, correlation=pair)
+    held, asked = np.zeros(n), np.zeros(n)
+    held[1], asked[0] = 99.0, 600.0
+    verdict = gate(linked_market(n), account(held.tolist(), np.full(n, 50.0)), asked, limits)
+    assert verdict.lots[:2].tolist() == [200, 0]
+    assert verdict.reason[:2].tolist() == [Reason.CORRELATION, 0]
+
+
 def test_no_pair_weighs_anything_of_no_equity() -> None:
     pair = Correlation(threshold=0.9, joint_weight=0.2, min_weight=0.05, lookback=80)
     for equity in (0.0, -10.0):

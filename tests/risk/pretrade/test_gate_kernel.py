@@ -2,15 +2,22 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from quantd.risk.limits.catalogue import Correlation, Limits, Tail
-from quantd.risk.pretrade import kernel
+from quantd.risk.limits.catalogue import Correlation, Limits, Reason, Tail, override
+from quantd.risk.limits.context import Context, Scenarios
+from quantd.risk.limits.kinds import Row
+from quantd.risk.limits.ruleset import rules_of
+from quantd.risk.pretrade import gate_inputs, kernel
 from quantd.risk.pretrade.gate import Account, gate
+from quantd.risk.pretrade.gate_inputs import _row
 from quantd.trading.jit import LOOPS
+from tests.risk.pretrade.test_gate_table import KINDS
 from tests.support.checkout import ROOT, environment
 from tests.support.risk_books import make_context, scenario_returns
 
@@ -134,3 +141,160 @@ def test_returns_matrices_and_links_are_made_once_and_where_they_are_needed() ->
     gate(ctx, book, np.where(np.arange(n) < 4, 20_000.0, 0.0), limits)
     again = market.returns, market.matrices, market.links
     assert all(one is other for one, other in zip(again, made, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["drawn", "loose", "mostly long"])
+@pytest.mark.parametrize("unit", [2.0**-40, 2.0**40])
+def test_the_unit_of_money_changes_no_verdict(kind: str, unit: float) -> None:
+    """No amount is compared with a constant: every sum of money is multiplied by a power of two, which is exact."""
+    make, count = KINDS[kind]
+    passed = 0
+    for seed in range(0, count, 2):
+        book = make(seed)
+        ctx, own = book.ctx, book.account
+        expected = gate(ctx, own, book.asked, book.limits)
+        ctx = Context(
+            px=ctx.px * unit, prices_nano=ctx.prices_nano, age_ns=ctx.age_ns, volume_lots=ctx.volume_lots,
+            returns=lambda k, returns=book.returns: returns[-k:], universe=ctx.universe,
+        )  # fmt: skip
+        money = ("cash", "equity", "up_cash", "open_loss", "open_gain", "traded")
+        scaled = {name: None if getattr(own, name) is None else getattr(own, name) * unit for name in money}
+        most = book.limits.max_order_notional
+        limits = override(book.limits, max_order_notional=None if most is None else most * unit)
+        verdict = gate(ctx, replace(own, **scaled), book.asked, limits)
+        assert (verdict.lots.tolist(), verdict.reason.tolist()) == (expected.lots.tolist(), expected.reason.tolist())
+        passed += int(np.count_nonzero(verdict.lots))
+    assert passed > count // 4
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_open_orders_on_both_sides_take_from_the_share_of_volume(side: float) -> None:
+    """100 lots a day, of which a fifth: 3 are open on one side and 5 on the other."""
+    names = ["A", "B"]
+    ctx = make_context(
+        np.full(2, 10.0), scenario_returns(np.random.default_rng(5), 2), names, volume_lots=np.full(2, 100.0)
+    )
+    book = Account(
+        lots=np.array([side * 50.0, 0.0]), cash=1e5 - side * 500.0, equity=1e5, up=np.array([3.0, 0.0]),
+        down=np.array([5.0, 0.0]), up_cash=31.0,
+    )  # fmt: skip
+    verdict = gate(ctx, book, np.array([side * 30.0, side * 30.0]), Limits(max_share_of_volume=0.2, allow_short=True))
+    assert verdict.lots.tolist() == [side * 12.0, side * 20.0]
+    assert verdict.reason.tolist() == [Reason.SHARE_OF_VOLUME] * 2
+
+
+def linked_pairs() -> Any:
+    """300 symbols, of which the odd ones move as the ones before do."""
+    returns = scenario_returns(np.random.default_rng(5), 300)
+    returns[:, 1::2] = returns[:, ::2]
+    return make_context(np.full(300, 10.0), returns, [f"S{k}" for k in range(300)])
+
+
+PAIRS = Limits(
+    correlation=Correlation(threshold=0.95, joint_weight=0.1, lookback=80), max_cash_debit=2.0, allow_short=True
+)
+
+
+@pytest.mark.parametrize("sides", [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)])
+def test_a_correlation_that_is_not_a_number_links_both_sides(
+    monkeypatch: pytest.MonkeyPatch, sides: tuple[float, float]
+) -> None:
+    """600 lots of each weigh 6 % of the equity, of which a pair may weigh 10 %, or one of it 5 %."""
+    book, asked = Account(lots=np.zeros(300), cash=1e5, equity=1e5), np.zeros(300)
+    asked[[1, 2]] = np.array(sides) * 600.0
+    assert not gate(linked_pairs(), book, asked, PAIRS).reason.any()
+    monkeypatch.setattr(Scenarios, "correlation", lambda _, columns: np.full((len(columns), len(columns)), np.nan))
+    verdict = gate(linked_pairs(), book, asked, PAIRS)
+    assert np.flatnonzero(verdict.reason).tolist() == [2]
+    assert 490 < abs(verdict.lots[2]) <= 500
+
+
+def test_links_that_an_earlier_basket_did_not_need_are_asked_for() -> None:
+    ctx, book = linked_pairs(), Account(lots=np.zeros(300), cash=1e5, equity=1e5)
+    for one in (0, 2, 0):
+        asked = np.zeros(300)
+        asked[[one, one + 1, 5]] = 600.0
+        again, fresh = (gate(each, book, asked, PAIRS) for each in (ctx, linked_pairs()))
+        assert again.lots.tolist() == fresh.lots.tolist()
+        assert np.flatnonzero(again.reason).tolist() == [one + 1]
+
+
+def test_the_least_equity_of_pairs_is_that_of_the_worst_pair_that_complies_or_grows() -> None:
+    """A pair complies where the smaller one weighs the least weight at most, or both the joint weight."""
+    raised = sum(_pairs_need_more_than_is_left(np.random.default_rng(seed)) for seed in range(300))
+    assert raised > 100
+
+
+def _pairs_need_more_than_is_left(rng: np.random.Generator) -> bool:
+    """Compares one book; returns whether a pair asks for more equity than is left."""
+    n = 4
+    e, least, joint, wider = int(rng.integers(2)), float(rng.choice([0.0, 0.05])), 0.2, float(rng.choice([1.0, 1.5]))
+    now, left = float(rng.uniform(60.0, 140.0)), float(rng.uniform(60.0, 100.0))
+    held = rng.choice([0.0, 3.0, 6.0, 8.0, 12.0, 16.0], n) * rng.choice([-1.0, 1.0], n)
+    largest = np.concatenate((-held, held)).clip(0.0) + rng.choice([0.0, 0.0, 2.0, 9.0], 2 * n)
+    links = np.zeros((n, n))
+    for a in range(n):
+        for b in range(a):
+            links[a, b] = links[b, a] = rng.choice([0.0, 1.0, -1.0, 2.0, 3.0], p=[0.25, 0.35, 0.3, 0.05, 0.05])
+    work = np.full(kernel.BASE + 23 * n, np.nan)
+    work[e * kernel.STATE + kernel.WIDER], work[e * kernel.STATE + kernel.LEFT] = wider, left
+    work[e * kernel.STATE + kernel.NOW], work[kernel.TOLERANCE] = now, 1e-9
+    work[kernel.BASE + kernel.OUTER * n + 2 * n * e :][: 2 * n] = largest
+    work[kernel.BASE + (kernel.LOTS * n if e == 0 else (kernel.RANGE + 3) * n) :][:n] = held
+    market, numbers = np.ones(kernel.HEAD + n), np.zeros(kernel.NUMBERS)
+    numbers[kernel.N_LEAST], numbers[kernel.N_JOINT] = least, joint
+    out = np.full(n, np.nan)
+    found = kernel.pair_equity(n, e, work, market, numbers, links.ravel(), out)
+
+    least, joint = least * wider, joint * wider
+    present = np.concatenate((-held, held)).clip(0.0)
+    seen = [side for side in range(2 * n) if largest[side] > least * left]
+    need, unknown = left, False
+    for one in seen:
+        for other in seen:
+            link = links[one % n, other % n]
+            unknown |= link == 3.0
+            if one == other or not (link == 2.0 or (link == 1.0 and one // n == other // n) or
+                                    (link == -1.0 and one // n != other // n)):  # fmt: skip
+                continue
+
+            def equity(small: float, whole: float) -> tuple[float, float]:
+                return (small / least if least else np.inf if small else 0.0), whole / joint
+
+            smaller, both = equity(min(present[one], present[other]), present[one] + present[other])
+            grows = (largest > present + 1e-9)[[one, other]].any()
+            if grows or min(smaller, both) <= now + 1e-9:
+                need = max(need, min(equity(min(largest[one], largest[other]), largest[one] + largest[other])))
+    if unknown:
+        assert found == -1.0
+        assert np.flatnonzero(out).tolist() == sorted({side % n for side in seen})
+    else:
+        assert max(found, left) == pytest.approx(need)
+    return not unknown and need > left
+
+
+def _each_symbol(row: Row, n: int, number: Callable[..., int]) -> list[int]:
+    """The entry of a row with a coefficient for each side of each symbol; that of cash has one for all."""
+    if row.reason == Reason.CASH:
+        return _row(row, n, number)
+    held = {"side": kernel.BY_SIDE, "net": kernel.NET, "traded": kernel.TRADED, "cash": kernel.CASH}
+    place = number(row.bound, row.settled_bound, row.load, row.settled_load)
+    return [row.reason, held.get(row.kind, kernel.NOTHING), 1, place]
+
+
+@pytest.mark.parametrize("kind", ["drawn", "mostly long"])
+def test_coefficients_that_are_equal_decide_as_one_does(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    make, count = KINDS[kind]
+    cut = 0
+    for seed in range(0, count, 2):
+        with monkeypatch.context() as patch:
+            book = make(seed)
+            expected = gate(book.ctx, book.account, book.asked, book.limits)
+            patch.setattr(gate_inputs, "_row", _each_symbol)
+            patch.setattr(gate_inputs, "tables_of", gate_inputs.Tables)
+            book = make(seed)
+            verdict = gate(book.ctx, book.account, book.asked, book.limits)
+        assert (verdict.lots.tolist(), verdict.reason.tolist()) == (expected.lots.tolist(), expected.reason.tolist())
+        by_symbol = {row.reason for row in rules_of(book.limits, book.ctx.universe).rows} - {Reason.CASH}
+        cut += bool(by_symbol & set(verdict.reason.tolist()))
+    assert cut > 5
