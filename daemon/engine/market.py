@@ -30,6 +30,7 @@ def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
         fresh = market.fresh
         state.marks = np.where(fresh, market.close, state.marks)
         state.marks_nano = np.where(fresh, market.close_nano, state.marks_nano)
+        state.marks_nano.flags.writeable = False  # like the closes of a slice: another kind is compiled once more
         state.mark_ts = np.where(fresh, ts, state.mark_ts)
     state.traded_volume(market)
     state.history.bar(market.key, market.fresh, market.full, market.close)
