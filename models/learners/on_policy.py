@@ -1,7 +1,7 @@
 """The common part of PPO and A2C: a network, its action distribution, one generator, and the training loop."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar, Final, Literal
 
 import msgspec
@@ -12,7 +12,7 @@ from quantd.models.learners.distributions import Family, Simplex, family
 from quantd.models.learners.optimisers import Adam, RmsProp
 from quantd.models.learners.record import Actor, Report, State, part, report_of
 from quantd.models.learners.rollout import Now, Rollout
-from quantd.models.market.vector_env import Kind, Resumable, VectorEnv
+from quantd.models.market.vector_env import Kind, Resumable, Step, VectorEnv, play
 from quantd.models.networks.actor_critic import ActorCritic
 from quantd.models.networks.lstm import Lstm
 from quantd.models.networks.mlp import Mlp
@@ -112,12 +112,17 @@ class OnPolicy:
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
         """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
+        play(self.acting(env, steps, report), env)
+
+    def acting(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> Generator[Tensor, Step, None]:
+        """Learn as `learn`, with yielded actions and received steps in place of calls of `env.step`."""
         rollout, now = Rollout(env, self.plan.horizon), self.enter(env)
         returns: list[Tensor] = []
         began, counted, count = time.perf_counter(), self.steps, 0
         while self.steps < steps:
-            now = rollout.collect(env, self.network, self.family, now, self.random, keep=self.one_pass)
-            losses = self._update(rollout, now)
+            now = yield from rollout.collect(self.network, self.family, now, self.random, keep=self.one_pass)
+            with torch.enable_grad():  # `play` has none
+                losses = self._update(rollout, now)
             self._now = now
             self.steps += rollout.length * env.batch
             returns.append(rollout.returns)

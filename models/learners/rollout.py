@@ -4,6 +4,7 @@ The stored action is the executed action. A truncated episode is valued at its l
 further value.
 """
 
+from collections.abc import Generator
 from typing import Final, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from quantd.models.learners.distributions import Family
 from quantd.models.market.arrays import view
-from quantd.models.market.vector_env import VectorEnv
+from quantd.models.market.vector_env import Step, VectorEnv
 from quantd.models.networks.actor_critic import ActorCritic, Heads
 
 
@@ -53,18 +54,12 @@ class Rollout:
         """float32[E]: total rewards of the episodes that ended in these rows."""
         self._recorded = False
 
-    @torch.no_grad()
     def collect(
-        self,
-        env: VectorEnv,
-        network: ActorCritic,
-        family: Family,
-        now: Now,
-        random: torch.Generator,
-        *,
-        keep: bool = False,
-    ) -> Now:
+        self, network: ActorCritic, family: Family, now: Now, random: torch.Generator, *, keep: bool = False
+    ) -> Generator[Tensor, Step, Now]:
         """Fill every row from `now`, with one device transfer per step. Returns the environments' state after it.
+
+        It yields actions and receives their steps, as in `play`.
 
         With `keep`, the network records these passes where it can, for `value` and `pull` before its next change.
         """
@@ -82,13 +77,15 @@ class Rollout:
             else:
                 actor, carry = network.act(seen, carry)
             taken.copy_(family.sample(actor, spread, random))
-            step = env.step(taken)
+            step = yield taken
             observation = step.observation
             earnings.copy_(step.reward)
             torch.logical_or(step.terminated, step.truncated, out=ended)
             if bool(step.truncated.any()):
-                final = network.run(step.final.float().unsqueeze(0), torch.zeros_like(ended).unsqueeze(0), carry)
-                cut_value.copy_(final.value[0].where(step.truncated & ~step.terminated, 0.0))
+                # a copy, because the rounding of a product may depend on where its factors lie
+                final = step.final.to(self.observation, copy=True).unsqueeze(0)
+                value = network.run(final, torch.zeros_like(ended).unsqueeze(0), carry).value
+                cut_value.copy_(value[0].where(step.truncated & ~step.terminated, 0.0))
             if network.recurrent:
                 carry = carry * (~ended).unsqueeze(-1)
         self.started[1:] = self.done[:-1]
