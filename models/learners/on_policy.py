@@ -43,7 +43,7 @@ class OnPolicy:
     """A learner of rollouts of `horizon` steps of all environments. It draws from its own generator only.
 
     A subclass adds the type of `plan`, which has `horizon`, `_optimiser`, and `_update`, which returns `losses` of one
-    rollout.
+    rollout where they are to be told.
     """
 
     losses: ClassVar[tuple[str, ...]]
@@ -121,18 +121,17 @@ class OnPolicy:
         began, counted, count = time.perf_counter(), self.steps, 0
         while self.steps < steps:
             now = yield from rollout.collect(self.network, self.family, now, self.random, keep=self.one_pass)
-            with torch.enable_grad():  # `play` has none
-                losses = self._update(rollout, now)
-            self._now = now
             self.steps += rollout.length * env.batch
-            returns.append(rollout.returns)
             count += 1
-            if count % self.rollouts_a_report and self.steps < steps:
-                continue
-            if report(report_of(self.losses, losses, self.steps, counted, began, returns)):
+            tell = count % self.rollouts_a_report == 0 or self.steps >= steps
+            losses = self._update(rollout, now, tell)
+            self._now = now
+            returns.append(rollout.returns)
+            if tell and report(report_of(self.losses, losses, self.steps, counted, began, returns)):
                 return
-            returns.clear()
-            began, counted = time.perf_counter(), self.steps
+            if tell:
+                returns.clear()
+                began, counted = time.perf_counter(), self.steps
 
     def state(self) -> State:
         """Return everything that determines the next rollout, with the environment's state where supported."""
@@ -164,7 +163,7 @@ class OnPolicy:
         """Return the optimiser of `network`."""
         raise NotImplementedError
 
-    def _update(self, rollout: Rollout, now: Now) -> Tensor:
+    def _update(self, rollout: Rollout, now: Now, tell: bool) -> Tensor | None:
         raise NotImplementedError
 
 
