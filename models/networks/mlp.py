@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from quantd.models.networks.actor_critic import ActorCritic, Heads, flatten, layer, slope_of
 from quantd.models.networks.onnx_nodes import Graph
+from quantd.models.networks.products import product
 
 EPSILON = 1e-5
 """Epsilon of LayerNorm, torch's default."""
@@ -177,7 +178,8 @@ class Mlp(ActorCritic):
             self._add((weight_slope, bias_slope), d, given, before)
             if depth:
                 factor = across if given.dtype == across.dtype else self._rounded_layers[depth]
-                d = torch.mm(d.to(given.dtype), factor.t()).float()
+                plain = given.dtype == d.dtype
+                d = product(d, factor.t()) if plain else torch.mm(d.to(given.dtype), factor.t()).float()
 
     def _add(self, slopes: tuple[Tensor, Tensor], d: Tensor, given: Tensor, before: float) -> None:
         """Accumulate the gradient of a linear layer's weight and bias."""
@@ -186,7 +188,7 @@ class Mlp(ActorCritic):
         if given.dtype == torch.bfloat16:
             torch.add(torch.mm(d.bfloat16().t(), given).float(), weight, alpha=before, out=weight)
         else:
-            torch.addmm(weight, d.t(), given, beta=before, out=weight)
+            torch.add(product(d.t(), given), weight, alpha=before, out=weight)
 
     def _forward(self, x: Tensor, keep: bool) -> Tensor:
         """Map float[R, D] to float[R, P + 1]: the actor's outputs and the value.
@@ -202,7 +204,7 @@ class Mlp(ActorCritic):
                 x = x.bfloat16()
                 bent = torch.add(bias + bias, torch.mm(x, self._rounded_layers[depth]).float(), alpha=2.0).sigmoid_()
             else:
-                bent = torch.addmm(bias, x, across, beta=2, alpha=2).sigmoid_()
+                bent = product(x, across, bias).mul_(2.0).sigmoid_()
             normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)
             if keep:
                 kept.append(_Activations(x, bent, mean, scale))
