@@ -187,5 +187,5 @@ def _concentration(actor: Tensor) -> Tensor:
 
 def _inside(weights: Tensor) -> Tensor:
     """Raise weights to about LEAST, because no density is finite on the boundary of the simplex."""
-    weights = weights.clamp(min=LEAST)
+    weights = weights.clamp_(min=LEAST)
     return weights.div_(weights.sum(-1, keepdim=True))

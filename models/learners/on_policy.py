@@ -1,7 +1,7 @@
 """The common part of PPO and A2C: a network, its action distribution, one generator, and the training loop."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar, Final, Literal
 
 import msgspec
@@ -12,7 +12,7 @@ from quantd.models.learners.distributions import Family, Simplex, family
 from quantd.models.learners.optimisers import Adam, RmsProp
 from quantd.models.learners.record import Actor, Report, State, part, report_of
 from quantd.models.learners.rollout import Now, Rollout
-from quantd.models.market.vector_env import Kind, Resumable, VectorEnv
+from quantd.models.market.vector_env import Kind, Resumable, Step, VectorEnv, play
 from quantd.models.networks.actor_critic import ActorCritic
 from quantd.models.networks.lstm import Lstm
 from quantd.models.networks.mlp import Mlp
@@ -43,7 +43,7 @@ class OnPolicy:
     """A learner of rollouts of `horizon` steps of all environments. It draws from its own generator only.
 
     A subclass adds the type of `plan`, which has `horizon`, `_optimiser`, and `_update`, which returns `losses` of one
-    rollout.
+    rollout where they are to be told.
     """
 
     losses: ClassVar[tuple[str, ...]]
@@ -112,22 +112,26 @@ class OnPolicy:
 
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
         """Learn until `steps` env-steps in total, or until `report` returns True. Raises Diverged."""
+        play(self.acting(env, steps, report), env)
+
+    def acting(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> Generator[Tensor, Step, None]:
+        """Learn as `learn`, with yielded actions and received steps in place of calls of `env.step`."""
         rollout, now = Rollout(env, self.plan.horizon), self.enter(env)
         returns: list[Tensor] = []
         began, counted, count = time.perf_counter(), self.steps, 0
         while self.steps < steps:
-            now = rollout.collect(env, self.network, self.family, now, self.random, keep=self.one_pass)
-            losses = self._update(rollout, now)
-            self._now = now
+            now = yield from rollout.collect(self.network, self.family, now, self.random, keep=self.one_pass)
             self.steps += rollout.length * env.batch
-            returns.append(rollout.returns)
             count += 1
-            if count % self.rollouts_a_report and self.steps < steps:
-                continue
-            if report(report_of(self.losses, losses, self.steps, counted, began, returns)):
+            tell = count % self.rollouts_a_report == 0 or self.steps >= steps
+            losses = self._update(rollout, now, tell)
+            self._now = now
+            returns.append(rollout.returns)
+            if tell and report(report_of(self.losses, losses, self.steps, counted, began, returns)):
                 return
-            returns.clear()
-            began, counted = time.perf_counter(), self.steps
+            if tell:
+                returns.clear()
+                began, counted = time.perf_counter(), self.steps
 
     def state(self) -> State:
         """Return everything that determines the next rollout, with the environment's state where supported."""
@@ -159,7 +163,7 @@ class OnPolicy:
         """Return the optimiser of `network`."""
         raise NotImplementedError
 
-    def _update(self, rollout: Rollout, now: Now) -> Tensor:
+    def _update(self, rollout: Rollout, now: Now, tell: bool) -> Tensor | None:
         raise NotImplementedError
 
 

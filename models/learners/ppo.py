@@ -105,28 +105,27 @@ class Ppo(OnPolicy):
         plan = self.plan
         return Adam(self.network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
 
-    def _update(self, rollout: Rollout, now: Now) -> Tensor:
-        """Return the losses float[5], means over the last epoch."""
+    def _update(self, rollout: Rollout, now: Now, tell: bool) -> Tensor | None:
+        """Return the losses float[5], means over the last epoch, if `tell`."""
         network, plan = self.network, self.plan
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda)
-        with torch.no_grad():
-            coordinates = self.family.coordinates(rollout.action)
-            whole = Batch(
-                rollout.observation,
-                rollout.started,
-                rollout.carry,
-                coordinates,
-                self._judge(heads.actor, coordinates).log_prob.view_as(advantage),
-                advantage,
-                target,
-            )
-            reported = []
-            for epoch in range(plan.epochs):
-                for batch in self._sequences(whole) if network.recurrent else self._rows(whole):
-                    losses = self._descend(batch, tell=epoch == plan.epochs - 1)
-                    if len(losses):
-                        reported.append(losses)
-        return torch.stack(reported).mean(0)
+        coordinates = self.family.coordinates(rollout.action)
+        whole = Batch(
+            rollout.observation,
+            rollout.started,
+            rollout.carry,
+            coordinates,
+            self._judge(heads.actor, coordinates).log_prob.view_as(advantage),
+            advantage,
+            target,
+        )
+        reported = []
+        for epoch in range(plan.epochs):
+            for batch in self._sequences(whole) if network.recurrent else self._rows(whole):
+                losses = self._descend(batch, tell=tell and epoch == plan.epochs - 1)
+                if len(losses):
+                    reported.append(losses)
+        return torch.stack(reported).mean(0) if reported else None
 
     def _descend(self, batch: Batch, tell: bool) -> Tensor:
         network = self.network

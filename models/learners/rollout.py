@@ -4,6 +4,7 @@ The stored action is the executed action. A truncated episode is valued at its l
 further value.
 """
 
+from collections.abc import Generator
 from typing import Final, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from quantd.models.learners.distributions import Family
 from quantd.models.market.arrays import view
-from quantd.models.market.vector_env import VectorEnv
+from quantd.models.market.vector_env import Step, VectorEnv
 from quantd.models.networks.actor_critic import ActorCritic, Heads
 
 
@@ -47,48 +48,43 @@ class Rollout:
         self.carry = torch.zeros((env.batch, 0), device=device)
         """The network's carry before the first row."""
         # views by step, created once
-        columns = (self.observation, self.action, self.reward, self.done, self.cut_value)
+        columns = (self.observation, self.action, self.reward, self.done)
         self._rows = list(zip(*(column.unbind(0) for column in columns), strict=True))
+        self._cut: list[tuple[int, Tensor, Tensor, Tensor]] = []
+        """Episodes that a time limit ended: step, who, their last observations, the carry before these."""
         self.returns = torch.zeros(0, device=device)
         """float32[E]: total rewards of the episodes that ended in these rows."""
         self._recorded = False
 
-    @torch.no_grad()
     def collect(
-        self,
-        env: VectorEnv,
-        network: ActorCritic,
-        family: Family,
-        now: Now,
-        random: torch.Generator,
-        *,
-        keep: bool = False,
-    ) -> Now:
+        self, network: ActorCritic, family: Family, now: Now, random: torch.Generator, *, keep: bool = False
+    ) -> Generator[Tensor, Step, Now]:
         """Fill every row from `now`, with one device transfer per step. Returns the environments' state after it.
+
+        It yields actions and receives their steps, as in `play`.
 
         With `keep`, the network records these passes where it can, for `value` and `pull` before its next change.
         """
         observation, started, carry, earned = now
         self._recorded = keep and network.records
-        first = True
         self.carry = carry
         self.started[0] = started
-        self.cut_value.zero_()
+        self._cut.clear()
         spread = network.spread.detach()
-        for seen, taken, earnings, ended, cut_value in self._rows:
+        for t, (seen, taken, earnings, ended) in enumerate(self._rows):
             seen.copy_(observation)
             if self._recorded:
-                actor, first = network.record(seen, first=first), False
+                actor = network.record(seen, t, self.length)
             else:
                 actor, carry = network.act(seen, carry)
             taken.copy_(family.sample(actor, spread, random))
-            step = env.step(taken)
+            step = yield taken
             observation = step.observation
             earnings.copy_(step.reward)
             torch.logical_or(step.terminated, step.truncated, out=ended)
             if bool(step.truncated.any()):
-                final = network.run(step.final.float().unsqueeze(0), torch.zeros_like(ended).unsqueeze(0), carry)
-                cut_value.copy_(final.value[0].where(step.truncated & ~step.terminated, 0.0))
+                who = (step.truncated & ~step.terminated).nonzero().squeeze(1)
+                self._cut.append((t, who, step.final.to(self.observation).index_select(0, who), carry[who]))
             if network.recurrent:
                 carry = carry * (~ended).unsqueeze(-1)
         self.started[1:] = self.done[:-1]
@@ -103,15 +99,31 @@ class Rollout:
 
         With `keep`, the network may `pull` from that run.
         """
-        # the last observation is first, because `keep` applies to the last run
-        last = network.run(now.observation.unsqueeze(0), now.started.unsqueeze(0), now.carry).value
+        # the last observations are first, because `keep` applies to the last run
+        last = self._last_values(network, now)
         if self._recorded:
-            heads = network.recorded()
+            heads = network.recorded(self.observation)
         else:
             heads = network.run(self.observation, self.started, self.carry, keep=keep)
-        following = torch.cat([heads.value[1:], last]).where(~self.done, self.cut_value)
+        following = torch.cat([heads.value[1:], last.unsqueeze(0)]).where(~self.done, self.cut_value)
         advantage = advantages(self.reward, heads.value, following, self.done, gamma, trace)
         return advantage, advantage + heads.value, heads
+
+    def _last_values(self, network: ActorCritic, now: Now) -> Tensor:
+        """Return the values float[B] after the rows, and set `cut_value`: all of them in one run."""
+        self.cut_value.zero_()
+        observation, started, carry = now.observation, now.started, now.carry
+        if self._cut:
+            _, _, observations, carries = zip(*self._cut, strict=True)
+            observation, carry = torch.cat([observation, *observations]), torch.cat([carry, *carries])
+            started = torch.cat([started, started.new_zeros(len(observation) - len(started))])
+        value = network.run(observation.unsqueeze(0), started.unsqueeze(0), carry).value[0]
+        if self._cut:
+            batch = len(now.started)
+            places = torch.cat([each + t * batch for t, each, _, _ in self._cut])
+            self.cut_value.view(-1)[places] = value[batch:]
+            value = value[:batch]
+        return value
 
 
 def advantages(reward: Tensor, value: Tensor, following: Tensor, done: Tensor, gamma: float, trace: float) -> Tensor:

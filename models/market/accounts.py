@@ -86,35 +86,36 @@ def trade(
     rates: Rates,
     shares: Shares | None = None,
     lot: Array | float = 1.0,
+    parts: int = 1,
 ) -> Traded:
     """Rebalance accounts to `weights` float[B, N] (fractions of `equity` at the close), and advance to the next close.
 
     With `shares`, targets are whole lots of `lot` units, one size or float[N], truncated towards zero. Fractions after
-    a split are paid out at the close.
+    a split are paid out at the close. Each of `parts` equal parts of the accounts is computed as if alone.
     """
     wanted, owned, idle = weights * equity[:, None], value, cash
     if shares is not None:
         value, cash, wanted = _whole(value, cash, wanted, shares, lot)
     order = (wanted - value) * session.gap
     traded = abs(order)
-    bought, moved = added(order), added(traded)
+    bought, moved = added(order, parts), added(traded, parts)
     # A buy fills at open x (1 + rate), a sell at open x (1 - rate); commission is on the filled notional.
     cost = moved * rates.fill
     if rates.least:
         fees = (traded + order * rates.fill) * rates.commission
         orders = traded > abs(equity)[:, None] * DUST
-        cost = cost + added(fees.clip(min=rates.least) * orders)
+        cost = cost + added(fees.clip(min=rates.least) * orders, parts)
     elif rates.commission:
         cost = cost + moved * rates.commission + bought * (rates.fill * rates.commission)
     cash = cash - bought - cost
     if session.dividend is not None:
-        cash = cash + added(owned * session.dividend)
+        cash = cash + added(owned * session.dividend, parts)
     if session.earned is not None:
         cash = cash + idle * session.earned
     held = wanted * session.total
     if rates.borrow_day and session.days is not None:
-        cash = cash + added(held.clip(max=0.0)) * session.days * rates.borrow_day
-    return Traded(held, cash, cash + added(held), traded, moved / equity, cost)
+        cash = cash + added(held.clip(max=0.0), parts) * session.days * rates.borrow_day
+    return Traded(held, cash, cash + added(held, parts), traded, moved / equity, cost)
 
 
 def _whole(value: Array, cash: Array, wanted: Array, shares: Shares, lot: Array | float) -> tuple[Array, Array, Array]:

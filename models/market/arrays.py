@@ -36,10 +36,16 @@ def take(table: Array, rows: Array) -> Array:
     return table.index_select(0, rows)
 
 
-def added(values: Array) -> Array:
-    """Return [B] sums of [B, N], as a product with ones, which takes half the time of a sum over a short dimension."""
+def added(values: Array, parts: int = 1) -> Array:
+    """Return [B] sums of [B, N], as a product with ones, which takes half the time of a sum over a short dimension.
+
+    Its rounding depends on the number of rows. With `parts`, each of so many equal parts is summed as if alone.
+    """
     if _plain(values):
-        return values @ _plain_ones(values.shape[1], values.dtype)
+        ones = _plain_ones(values.shape[1], values.dtype)
+        if parts > 1:
+            return (values.reshape(parts, -1, values.shape[1]) @ ones).reshape(-1)
+        return values @ ones
     return values.mv(_ones(values.shape[1], values.dtype, values.device))
 
 

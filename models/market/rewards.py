@@ -115,7 +115,9 @@ class Moments:
         Moody and M. Saffell, "Reinforcement learning for trading" (1998).
         """
         rise, rise_second = returns - self.first, returns.square() - self.second
-        found = (self.second * rise - 0.5 * self.first * rise_second) / self.variance().pow(1.5)
+        variance = self.variance()
+        # not pow, whose rounding depends on the number of accounts
+        found = (self.second * rise - 0.5 * self.first * rise_second) / (variance * variance.sqrt())
         self.add(returns)
         return found
 

@@ -5,7 +5,7 @@ next open. It has no gate, volume caps or partial fills. Every learner trains on
 environments wrap it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -83,7 +83,7 @@ class Simulator:
         self._after: Traded | None = None
         self._tables: Final = market.viewed()
         self._length = min(self.episodes.length, market.last - market.first)
-        self._random = torch.Generator(device=self.device).manual_seed(seed)
+        self._randoms = [torch.Generator(device=self.device).manual_seed(seed)]
         self._everyone = torch.arange(batch, device=self.device)
         self._row = view(torch.full((batch,), market.first, device=self.device))
         self._value = view(torch.zeros((batch, size), device=self.device, dtype=self.dtype))
@@ -93,9 +93,40 @@ class Simulator:
         self._left, self._over = self._length, False
         self._begin(self._everyone)
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Simulator]") -> "Simulator":
+        """Return one simulator of the accounts of all parts, which are alike; each part keeps its own generator.
+
+        Its steps are those of the parts, to the bit on a CPU.
+        """
+        one = parts[0]
+        made = cls(
+            one.market, batch=one.batch * len(parts), kind=one.kind, allocations=one.allocations,
+            reward=one.reward.plan, episodes=one.episodes, costs=one.costs, gross=one._gross,
+            capital=torch.cat([each.capital for each in parts]).tolist(),
+        )  # fmt: skip
+        for name in KEPT:
+            setattr(made, f"_{name}", view(torch.cat([tensor(getattr(each, f"_{name}")) for each in parts])))
+        moments = made.reward.moments
+        moments.first = torch.cat([each.reward.moments.first for each in parts])
+        moments.second = torch.cat([each.reward.moments.second for each in parts])
+        made._randoms = [each._randoms[0] for each in parts]
+        made._left = made._length - int(made._steps.max())
+        return made
+
+    def share(self, number: int, part: "Simulator") -> None:
+        """Give `part`, the joined one with this number, the current state of its accounts."""
+        rows = slice(number * part.batch, (number + 1) * part.batch)
+        for name in KEPT:
+            setattr(part, f"_{name}", view(tensor(getattr(self, f"_{name}"))[rows].clone()))
+        part.reward.moments.first = self.reward.moments.first[rows].clone()
+        part.reward.moments.second = self.reward.moments.second[rows].clone()
+        part._left = part._length - int(part._steps.max())
+
     def reset(self, seed: int | None = None) -> Tensor:
         if seed is not None:
-            self._random.manual_seed(seed)
+            for random in self._randoms:
+                random.manual_seed(seed)
         self._begin(self._everyone)
         return self.observe()
 
@@ -160,7 +191,7 @@ class Simulator:
             **{name: tensor(getattr(self, f"_{name}")).clone() for name in KEPT},
             "first_moment": moments.first.clone(),
             "second_moment": moments.second.clone(),
-            "random": self._random.get_state(),
+            "random": self._randoms[0].get_state(),
         }
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
@@ -169,7 +200,7 @@ class Simulator:
             setattr(self, f"_{name}", view(state[name].clone()))
         self.reward.moments.first = state["first_moment"].clone()
         self.reward.moments.second = state["second_moment"].clone()
-        self._random.set_state(state["random"])
+        self._randoms[0].set_state(state["random"])
         self._left = self._length - int(self._steps.max())
         return self.observe()
 
@@ -180,10 +211,10 @@ class Simulator:
             weights = take(view(self._grid), view(action))
         elif self.kind == "box":
             weights = view(action.to(self.dtype)).clip(-1.0, 1.0)
-            weights = weights * (self._gross / added(abs(weights)).clip(min=self._gross))[:, None]
+            weights = weights * (self._gross / added(abs(weights), len(self._randoms)).clip(min=self._gross))[:, None]
         else:
             weights = view(action.to(self.dtype)).clip(min=0.0)
-            weights = weights[:, :size] / added(weights).clip(min=1e-30)[:, None]
+            weights = weights[:, :size] / added(weights, len(self._randoms)).clip(min=1e-30)[:, None]
         if self._tables.known is not None:
             weights = weights * take(self._tables.known, self._row)
         return tensor(weights)
@@ -200,7 +231,9 @@ class Simulator:
             session = self._shocked(session, self.episodes.stress)
         shares = None if self._lot is None else tables.shares(row)
         lot = 1.0 if self._lot is None else self._lot
-        after = trade(self._value, self._cash, before, view(weights), session, self._rates, shares, lot)
+        after = trade(
+            self._value, self._cash, before, view(weights), session, self._rates, shares, lot, len(self._randoms)
+        )
         self._after = after
         self._value, self._cash, self._equity = after.value, after.cash, after.equity
         self._peak = maximum(self._peak, after.equity)
@@ -247,23 +280,38 @@ class Simulator:
         """Return the market row after `row`; with resampling, sometimes a random one."""
         if not self.episodes.block:
             return row
-        here, paths = tensor(row), self.batch // self.episodes.together
-        draw = torch.rand(paths, generator=self._random, device=self.device) < 1.0 / self.episodes.block
-        jump = draw.repeat_interleave(self.episodes.together) | (here >= self.market.last)
+        here = tensor(row)
+        draw = self._draws(lambda random, paths: torch.rand(paths, generator=random, device=self.device))
+        jump = (draw < 1.0 / self.episodes.block).repeat_interleave(self.episodes.together) | (here >= self.market.last)
         return view(torch.where(jump, self._drawn(self.market.last, self._everyone), here))
 
     def _drawn(self, stop: int, accounts: Tensor) -> Tensor:
         """Return random rows int64[K] below `stop`, equal for accounts of one path.
 
-        It draws for every path, so that a seed's numbers do not depend on `accounts`.
+        It draws for every path, so that a seed's numbers do not depend on `accounts`. Joined parts without any of these
+        accounts draw nothing.
         """
-        paths = self.batch // self.episodes.together
-        draw = torch.randint(self.market.first, stop, (paths,), generator=self._random, device=self.device)
-        return draw.repeat_interleave(self.episodes.together)[accounts]
+        share, first = self.batch // len(self._randoms), self.market.first
+        several = len(self._randoms) > 1 and accounts is not self._everyone
+        who = {self._randoms[part] for part in set((accounts // share).tolist())} if several else None
+
+        def drawn(random: torch.Generator, paths: int) -> Tensor:
+            if who is not None and random not in who:
+                return torch.full((paths,), first, device=self.device)
+            return torch.randint(first, stop, (paths,), generator=random, device=self.device)
+
+        return self._draws(drawn).repeat_interleave(self.episodes.together)[accounts]
+
+    def _draws(self, draw: Callable[[torch.Generator, int], Tensor]) -> Tensor:
+        """Return the numbers that each generator draws for its paths, the first argument's and how many."""
+        paths = self.batch // self.episodes.together // len(self._randoms)
+        if len(self._randoms) == 1:
+            return draw(self._randoms[0], paths)
+        return torch.cat([draw(random, paths) for random in self._randoms])
 
     def _shocked(self, session: Session, stress: Stress) -> Session:
-        paths, together = self.batch // self.episodes.together, self.episodes.together
-        draw = torch.rand((paths, 2 + len(self.market.symbols)), generator=self._random, device=self.device)
+        together, width = self.episodes.together, 2 + len(self.market.symbols)
+        draw = self._draws(lambda random, paths: torch.rand((paths, width), generator=random, device=self.device))
         size = (stress.least + (stress.most - stress.least) * draw[:, 1:2]) * (draw[:, :1] < stress.chance)
         fall = (size * (0.5 + draw[:, 2:])).to(self.dtype)
         return session._replace(total=session.total * view(1.0 - fall.repeat_interleave(together, 0)))

@@ -1,10 +1,12 @@
 """The interface of training environments: many portfolios (or problems) advance at once, as tensors."""
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Generator, Mapping
+from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
+
+V = TypeVar("V")
 
 Kind = Literal["simplex", "box", "discrete"]
 """Kinds of actions, with A the number of entries or choices.
@@ -65,3 +67,15 @@ class Resumable(Protocol):
     def state(self) -> dict[str, Tensor]: ...
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor: ...
+
+
+@torch.no_grad()
+def play(acting: Generator[Tensor, Step, V], env: VectorEnv) -> V:
+    """Step `env` by the actions that `acting` yields, and send it the steps. Returns its result."""
+    try:
+        action = next(acting)
+        while True:
+            action = acting.send(env.step(action))
+    except StopIteration as end:
+        result: V = end.value
+        return result

@@ -62,12 +62,15 @@ class ActorCritic(nn.Module):
         """Whether `record` may replace `run`: acting then yields the activations that a gradient needs."""
         return False
 
-    def record(self, observation: Tensor, *, first: bool) -> Tensor:
-        """Map one step's float[B, D] to actor outputs float[B, P]; `first` begins a new record."""
+    def record(self, observation: Tensor, step: int, steps: int) -> Tensor:
+        """Map float[B, D] of one of `steps` steps to actor outputs float[B, P]; steps come in order, from 0."""
         raise NotImplementedError
 
-    def recorded(self) -> Heads:
-        """Return the outputs of all steps of the record; `pull` may follow."""
+    def recorded(self, observation: Tensor) -> Heads:
+        """Return the outputs of all steps of the record, which were given float[T, B, D]; `pull` may follow.
+
+        They are overwritten by the next record.
+        """
         raise NotImplementedError
 
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:

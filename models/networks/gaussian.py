@@ -15,6 +15,7 @@ from torch.nn.functional import linear, softsign
 
 from quantd.models.networks.actor_critic import flatten, layer, slope_of
 from quantd.models.networks.onnx_nodes import Graph
+from quantd.models.networks.products import product
 
 LOG_SPREAD_LEAST, LOG_SPREAD_MOST = -5.0, 2.0
 """Bounds of the log standard deviation, approached by x / (1 + |x|): a cut, as published, has no gradient back."""
@@ -55,7 +56,7 @@ def _run(layers: Sequence[_Layer], x: Tensor, rounded: bool) -> tuple[Tensor, Ac
             x = torch.mm(x, weight.bfloat16().t()).float().add_(bias).relu_()
         else:
             kept.given.append(x)
-            x = torch.addmm(bias, x, weight.t()).relu_()
+            x = product(x, weight.t(), bias).relu_()
         kept.made.append(x)
     return x, kept
 
@@ -65,15 +66,12 @@ def _pull(layers: Sequence[_Layer], d: Tensor, kept: Activations, *, slopes: boo
     for depth in range(len(layers) - 1, -1, -1):
         (weight, _, weight_slope, bias_slope), given = layers[depth], kept.given[depth]
         d = torch.ops.aten.threshold_backward.default(d, kept.made[depth], 0.0)
-        factor = d.to(given.dtype)
+        factor, rounded = d.to(given.dtype), given.dtype != weight.dtype
         if slopes:
-            if given.dtype == weight_slope.dtype:
-                torch.mm(factor.t(), given, out=weight_slope)
-            else:
-                weight_slope.copy_(torch.mm(factor.t(), given))
+            weight_slope.copy_(torch.mm(factor.t(), given) if rounded else product(factor.t(), given))
             torch.sum(d, 0, out=bias_slope)
         if depth:
-            d = torch.mm(factor, weight.to(given.dtype)).float()
+            d = torch.mm(factor, weight.to(given.dtype)).float() if rounded else product(d, weight)
     return d
 
 
@@ -127,7 +125,7 @@ class GaussianActor(nn.Module):
     @torch.no_grad()
     def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Activations]:
         """Return the mean, the spread before `bounded`, and the input for `pull`."""
-        x, kept = _run(self._hidden, observation, self.rounded)
+        x, kept = _run(self._hidden, observation.contiguous(), self.rounded)
         mean, spread = (torch.addmm(head.bias, x, head.weight.t()) for head in self._heads)
         return mean, spread, kept
 

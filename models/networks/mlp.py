@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from quantd.models.networks.actor_critic import ActorCritic, Heads, flatten, layer, slope_of
 from quantd.models.networks.onnx_nodes import Graph
+from quantd.models.networks.products import product
 
 EPSILON = 1e-5
 """Epsilon of LayerNorm, torch's default."""
@@ -68,7 +69,11 @@ class Mlp(ActorCritic):
         self._rounded_layers: list[Tensor] = []
         """The trunk's weights in bfloat16, as of the last pass."""
         self._tapes: list[tuple[list[_Activations], Tensor]] = []
-        self._outputs: list[Tensor] = []
+        self._record_shape = (0, 0)
+        self._record: list[Tensor] = []
+        """Steps of `record`: each layer's sigmoid float[T, B, W], and the heads' outputs."""
+        self._record_rows: list[list[Tensor]] = []
+        """The same by step."""
         self._views()
 
     def _views(self) -> None:
@@ -95,12 +100,10 @@ class Mlp(ActorCritic):
             x = graph.norm(f"{prefix}norm{depth}", norm, bent)
         return graph.linear(f"{prefix}actor", self.actor, x)
 
-    @torch.no_grad()
     def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
         self._round(observation)
         return self._forward(observation, keep=False)[:, :-1], carry
 
-    @torch.no_grad()
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         rows = observation.reshape(-1, observation.shape[-1])
         self._round(rows)
@@ -115,25 +118,31 @@ class Mlp(ActorCritic):
         # a product of few rows is never rounded, but one of a whole rollout is
         return not self._rounded
 
-    @torch.no_grad()
-    def record(self, observation: Tensor, *, first: bool) -> Tensor:
-        if first:
-            self._tapes.clear()
-            self._outputs.clear()
-        self._outputs.append(self._forward(observation, keep=True))
-        return self._outputs[-1][:, :-1]
+    def record(self, observation: Tensor, step: int, steps: int) -> Tensor:
+        if self._record_shape != (steps, len(observation)):
+            self._record_shape = (steps, len(observation))
+            widths = [*(bias.numel() for _, bias, *_ in self._layers), self._head[1].numel()]
+            self._record = [self.vector.new_empty((*self._record_shape, width)) for width in widths]
+            self._record_rows = [list(rows) for rows in zip(*self._record, strict=True)]
+        *rows, heads = self._record_rows[step]
+        x = observation
+        for (across, bias, gain, shift), bent in zip(self._layers, rows, strict=True):
+            torch.addmm(bias, x, across, beta=2, alpha=2, out=bent).sigmoid_()
+            x = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)[0]
+        return torch.addmm(self._head[1], x, self._head_across, out=heads)[:, :-1]
 
-    @torch.no_grad()
-    def recorded(self) -> Heads:
-        heads = torch.stack(self._outputs)
-        layers = zip(*(kept for kept, _ in self._tapes), strict=True)
-        whole = [_Activations(*map(torch.cat, zip(*steps, strict=True))) for steps in layers]
-        split = [map(_Activations, *map(self._parts, each)) for each in whole]
-        last = self._parts(torch.cat([each for _, each in self._tapes]))
-        self._tapes = [(kept, part) for *kept, part in zip(*split, last, strict=True)]
+    def recorded(self, observation: Tensor) -> Heads:
+        *layers, heads = self._record
+        x, kept = observation.flatten(0, 1), []
+        # norms of all rows again take less time than to join those of each step
+        for (_, _, gain, shift), rows in zip(self._layers, layers, strict=True):
+            bent = rows.flatten(0, 1)
+            normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)
+            kept.append([_Activations(*each) for each in zip(*map(self._parts, (x, bent, mean, scale)), strict=True)])
+            x = normal
+        self._tapes = [(list(made), part) for *made, part in zip(*kept, self._parts(x), strict=True)]
         return Heads(heads[..., :-1], heads[..., -1])
 
-    @torch.no_grad()
     def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
         d = torch.cat([d_actor.reshape(-1, d_actor.shape[-1]), d_value.reshape(-1, 1)], dim=1)
         if d_spread.numel():
@@ -169,7 +178,8 @@ class Mlp(ActorCritic):
             self._add((weight_slope, bias_slope), d, given, before)
             if depth:
                 factor = across if given.dtype == across.dtype else self._rounded_layers[depth]
-                d = torch.mm(d.to(given.dtype), factor.t()).float()
+                plain = given.dtype == d.dtype
+                d = product(d, factor.t()) if plain else torch.mm(d.to(given.dtype), factor.t()).float()
 
     def _add(self, slopes: tuple[Tensor, Tensor], d: Tensor, given: Tensor, before: float) -> None:
         """Accumulate the gradient of a linear layer's weight and bias."""
@@ -178,7 +188,7 @@ class Mlp(ActorCritic):
         if given.dtype == torch.bfloat16:
             torch.add(torch.mm(d.bfloat16().t(), given).float(), weight, alpha=before, out=weight)
         else:
-            torch.addmm(weight, d.t(), given, beta=before, out=weight)
+            torch.add(product(d.t(), given), weight, alpha=before, out=weight)
 
     def _forward(self, x: Tensor, keep: bool) -> Tensor:
         """Map float[R, D] to float[R, P + 1]: the actor's outputs and the value.
@@ -194,7 +204,7 @@ class Mlp(ActorCritic):
                 x = x.bfloat16()
                 bent = torch.add(bias + bias, torch.mm(x, self._rounded_layers[depth]).float(), alpha=2.0).sigmoid_()
             else:
-                bent = torch.addmm(bias, x, across, beta=2, alpha=2).sigmoid_()
+                bent = product(x, across, bias).mul_(2.0).sigmoid_()
             normal, mean, scale = torch.native_layer_norm(bent, gain.shape, gain, shift, EPSILON / 4.0)
             if keep:
                 kept.append(_Activations(x, bent, mean, scale))

@@ -161,12 +161,17 @@ def _counts(
 def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bool]":
     """Shows a bar on a terminal, else a line for each evaluation on the validation part; True stops the training."""
 
+    shares = dict.fromkeys(plan.seeds, 0.0)
+
     def watch(at: "Progress") -> bool:
         number = plan.seeds.index(at.seed)
+        shares[at.seed] = min(1.0, at.steps / plan.steps)
         best = "none yet" if at.best is None else f"{at.best:.2f}"
         pace = f"{at.steps_per_s:,.0f} steps/s"
-        share = (number + min(1.0, at.steps / plan.steps)) / len(plan.seeds)
-        bar(share, f"seed {number + 1} of {len(plan.seeds)} · {pace} · validation Sharpe, best: {best}")
+        bar(
+            sum(shares.values()) / len(shares),
+            f"seed {number + 1} of {len(plan.seeds)} · {pace} · validation Sharpe, best: {best}",
+        )
         if at.looked and not sys.stderr.isatty():
             score = "none" if at.score is None else f"{at.score:.2f}"
             at_step = f"seed {at.seed}: {at.steps:,} of {plan.steps:,} steps, {pace}"

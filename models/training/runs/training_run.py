@@ -24,7 +24,7 @@ from quantd.models.artifacts.manifest import (
 from quantd.models.export import writer
 from quantd.models.history.panel_files import file_digest
 from quantd.models.history.splits import day_of
-from quantd.models.learners.record import Diverged, learners
+from quantd.models.learners.record import learners
 from quantd.models.observation.return_features import spec_hash
 from quantd.models.training.plans.plan import Plan, described
 from quantd.models.training.runs.seed_pool import diverged, spread
@@ -34,7 +34,7 @@ from quantd.models.training.seeds.environment import allocations_of
 from quantd.models.training.seeds.learner import policy_of
 from quantd.models.training.seeds.markets import Markets, markets_of
 from quantd.models.training.seeds.records import Tracker
-from quantd.models.training.seeds.seed_run import STOPPED, Fitted, Progress, fit
+from quantd.models.training.seeds.seed_run import STOPPED, Fitted, Progress, SeedDiverged, fit_all
 from quantd.models.training.seeds.validation import judge
 from quantd.trading.exit_codes import CONFIG, INTERRUPTED, ExplainedError
 
@@ -87,7 +87,7 @@ def train(
             if spread(plan, lambda seed: folder / f"seed-{seed}", executor, told, resume=resume):
                 raise Interrupted(_stopped("seeds under way are", folder))
             resume = True  # every seed is at its end, and is only read
-        fitted = [_seed(plan, markets, seed, folder / f"seed-{seed}", told, resume) for seed in plan.seeds]
+        fitted = _fitted(plan, markets, folder, told, resume)
     chosen = max(range(len(fitted)), key=lambda k: -math.inf if math.isnan(fitted[k].score) else fitted[k].score)
     policies = [policy_of(each.learner, each.normaliser, plan.market, markets.symbols) for each in fitted]
     looks = _look(folder, out, looked)
@@ -199,15 +199,18 @@ def _tracked(
             tracker.close()
 
 
-def _seed(
-    plan: Plan, markets: Markets, seed: int, folder: Path, told: Callable[[Progress], bool], resume: bool
-) -> Fitted:
+def _fitted(plan: Plan, markets: Markets, folder: Path, told: Callable[[Progress], bool], resume: bool) -> list[Fitted]:
+    def folder_of(seed: int) -> Path:
+        return folder / f"seed-{seed}"
+
     try:
-        fitted = fit(plan, markets, seed, folder, told, resume=resume)
-    except Diverged as error:
-        raise diverged(plan, seed, folder, str(error)) from None
-    if fitted.ended == STOPPED:
-        raise Interrupted(_stopped(f"seed {seed} after {fitted.steps:,} of {plan.steps:,} steps, all of it", folder))
+        fitted = fit_all(plan, markets, folder_of, told, resume=resume)
+    except SeedDiverged as error:
+        raise diverged(plan, error.seed, folder_of(error.seed), str(error)) from None
+    for each in fitted:
+        if each.ended == STOPPED:
+            text = f"seed {each.seed} after {each.steps:,} of {plan.steps:,} steps, all of it"
+            raise Interrupted(_stopped(text, folder))
     return fitted
 
 

@@ -1,8 +1,9 @@
 """The training environment of a seed: the plan's market with normalisation, state, and sums of costs and risks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+import torch
 from torch import Tensor
 
 from quantd.models.learners.record import part
@@ -17,6 +18,60 @@ from quantd.models.training.plans.plan import MarketPlan, Plan
 def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations | None:
     """Return the grid of a discrete plan."""
     return grid(symbols, market.parts, market.cash) if market.kind == "discrete" else None
+
+
+class Sums:
+    """Sums of means over B accounts: reward terms, turnover, drawdown and cost; for each of `parts` seeds."""
+
+    def __init__(self, parts: int = 1) -> None:
+        self._parts: Final = parts
+        self._totals: dict[str, Tensor] = {}
+        self._steps = [0] * parts
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Sums]") -> "Sums":
+        made = cls(len(parts))
+        names = dict.fromkeys(name for each in parts for name in each._totals)
+        made._totals = {name: torch.cat([each._totals.get(name, torch.zeros(1)) for each in parts]) for name in names}
+        made._steps = [each._steps[0] for each in parts]
+        return made
+
+    def add(self, simulator: Simulator, desks: Desks | None = None) -> None:
+        """Add the last step."""
+        outcome, traded = simulator.outcome, simulator.traded
+        assert outcome is not None
+        for name, term in simulator.reward.terms.items():
+            self._add(f"term_{name}", term)
+        if desks is not None:
+            self._add("likeness", desks.likeness)
+            self._add("likeness_weight", desks.weight)
+        self._add("turnover", outcome.turnover)
+        self._add("drawdown", outcome.drawdown)
+        self._add("cost", traded.cost / traded.equity.clamp(min=1.0))
+        self._steps = [count + 1 for count in self._steps]
+
+    def taken(self, number: int) -> "Sums":
+        """Return the sums of one seed, and begin its sums again."""
+        taken = Sums()
+        taken._totals = {name: total[number : number + 1].clone() for name, total in self._totals.items()}
+        taken._steps = [self._steps[number]]
+        for total in self._totals.values():
+            total[number] = 0.0
+        self._steps[number] = 0
+        return taken
+
+    def means(self) -> dict[str, float]:
+        """Return means per step, of one seed; cost in basis points of equity."""
+        count = max(1, self._steps[0])
+        means = {name: float(total) / count for name, total in self._totals.items()}
+        if "cost" in means:
+            means["cost_bp"] = means.pop("cost") * 1e4
+        return means
+
+    def _add(self, name: str, values: Tensor) -> None:
+        mean = values.view(self._parts, -1).mean(1)
+        total = self._totals.get(name)
+        self._totals[name] = mean if total is None else total + mean
 
 
 class Ground:
@@ -38,8 +93,7 @@ class Ground:
         self.observation_size, self.action_size = self.simulator.observation_size, self.simulator.action_size
         self.normalised: Final = Normalised(self.accounts, discount=plan.learner.gamma)
         self._env: Final[VectorEnv] = self.normalised if plan.normalise else self.accounts
-        self._sums: dict[str, Tensor] = {}
-        self._steps = 0
+        self.sums = Sums()
 
     @property
     def scale(self) -> Scale | None:
@@ -51,18 +105,7 @@ class Ground:
 
     def step(self, action: Tensor) -> Step:
         step = self._env.step(action)
-        outcome = self.simulator.outcome
-        assert outcome is not None
-        for name, term in self.simulator.reward.terms.items():
-            self._add(f"term_{name}", term)
-        if isinstance(self.accounts, Desks):
-            self._add("likeness", self.accounts.likeness)
-            self._add("likeness_weight", self.accounts.weight)
-        self._add("turnover", outcome.turnover)
-        self._add("drawdown", outcome.drawdown)
-        traded = self.simulator.traded
-        self._add("cost", traded.cost / traded.equity.clamp(min=1.0))
-        self._steps += 1
+        self.sums.add(self.simulator, self.accounts if isinstance(self.accounts, Desks) else None)
         return step
 
     def observation(self) -> Tensor:
@@ -72,12 +115,7 @@ class Ground:
 
     def means(self) -> dict[str, float]:
         """Return means per step of the sums since the last call (cost in basis points of equity), and reset them."""
-        count = max(1, self._steps)
-        means = {name: float(total) / count for name, total in self._sums.items()}
-        if "cost" in means:
-            means["cost_bp"] = means.pop("cost") * 1e4
-        self._sums, self._steps = {}, 0
-        return means
+        return self.sums.taken(0).means()
 
     def state(self) -> dict[str, Tensor]:
         kept = {f"market.{name}": value for name, value in self.accounts.state().items()}
@@ -88,8 +126,3 @@ class Ground:
         self.accounts.load(part(state, "market."))
         self.normalised.load(part(state, "scale."))
         return self.observation()
-
-    def _add(self, name: str, values: Tensor) -> None:
-        mean = values.mean()
-        total = self._sums.get(name)
-        self._sums[name] = mean if total is None else total + mean

@@ -6,6 +6,7 @@ Every decision is made at a learner's report, where its state is complete.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,8 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from quantd.models.learners.record import Algorithm, Diverged, Report, State, part
+from quantd.models.learners.on_policy import OnPolicy
+from quantd.models.learners.record import Algorithm, Diverged, Report, State, learner_for, part
 from quantd.models.market.normalisation import Scale
 from quantd.models.training.plans.plan import Plan, described
 from quantd.models.training.seeds import checkpoints
@@ -24,6 +26,7 @@ from quantd.models.training.seeds.imitation import imitate
 from quantd.models.training.seeds.learner import learner_of, policy_of, policy_state, q_value, sound
 from quantd.models.training.seeds.markets import Markets
 from quantd.models.training.seeds.records import Files, figures
+from quantd.models.training.seeds.together import Acting, Lockstep
 from quantd.models.training.seeds.validation import evaluate
 
 BEST: Final = "best"
@@ -80,17 +83,78 @@ def fit(
     bit-identical on a CPU. Raises Diverged, CheckpointError.
     """
     torch.set_num_threads(1)
-    course = _Course(plan, markets, seed, folder, report)
-    newest = checkpoints.there(folder) if folder is not None and resume else []
-    if newest:
-        course.load(*checkpoints.read(newest[-1], plan))
-    course.begin(fresh=not newest)
+    course = _begun(plan, markets, seed, folder, report, resume=resume)
     if not course.place.ended:
         try:
             course.learner.learn(course.ground, plan.steps, course.told)
         except FloatingPointError as error:
             raise Diverged(f"after {course.place.step} steps: {error}") from None
     return course.fitted()
+
+
+class SeedDiverged(Diverged):
+    """One of several seeds diverged."""
+
+    def __init__(self, seed: int, text: str) -> None:
+        super().__init__(text)
+        self.seed: Final = seed
+
+
+def fit_all(
+    plan: Plan,
+    markets: Markets,
+    folder_of: Callable[[int], Path],
+    report: Callable[[Progress], bool],
+    *,
+    resume: bool = False,
+) -> list[Fitted]:
+    """Train every seed of `plan` as `fit`, with equal results; those of on-policy learners together, others in turn.
+
+    It ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError.
+    """
+    torch.set_num_threads(1)
+    if plan.market.seats or not learner_for(plan.learner).imitates:
+        fitted: list[Fitted] = []
+        for seed in plan.seeds:
+            try:
+                fitted.append(fit(plan, markets, seed, folder_of(seed), report, resume=resume))
+            except Diverged as error:
+                raise SeedDiverged(seed, str(error)) from None
+            if fitted[-1].ended == STOPPED:
+                break
+        return fitted
+    courses = [_begun(plan, markets, seed, folder_of(seed), report, resume=resume) for seed in plan.seeds]
+    lockstep = Lockstep()
+
+    def told(course: _Course, news: Report) -> bool:
+        lockstep.current(course.ground)
+        try:
+            return course.told(news)
+        except Diverged as error:
+            raise SeedDiverged(course.place.seed, str(error)) from None
+
+    def acting(course: _Course) -> Acting:
+        assert isinstance(course.learner, OnPolicy)
+        return course.learner.acting(course.ground, plan.steps, partial(told, course))
+
+    def lost(ground: Ground, text: str) -> SeedDiverged:
+        place = next(each.place for each in courses if each.ground is ground)
+        return SeedDiverged(place.seed, f"after {place.step} steps: {text}")
+
+    lockstep.play([(each.ground, acting(each)) for each in courses if not each.place.ended], lost)
+    return [each.fitted() for each in courses]
+
+
+def _begun(
+    plan: Plan, markets: Markets, seed: int, folder: Path | None, report: Callable[[Progress], bool], *, resume: bool
+) -> "_Course":
+    """Return a seed at its start, or at its newest checkpoint."""
+    course = _Course(plan, markets, seed, folder, report)
+    newest = checkpoints.there(folder) if folder is not None and resume else []
+    if newest:
+        course.load(*checkpoints.read(newest[-1], plan))
+    course.begin(fresh=not newest)
+    return course
 
 
 class _Course:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from quantd.models.learners.ppo import Ppo, PpoPlan
 from quantd.models.learners.rollout import Rollout, advantages, episode_returns
-from quantd.models.market.vector_env import Kind, Step
+from quantd.models.market.vector_env import Kind, Step, play
 from tests.support.examples import examples
 from tests.support.problems import RegimeBandit, RevertingPair
 
@@ -53,7 +53,7 @@ def agent_of(kind: Kind, plan: PpoPlan | None = None, size: int = 2, actions: in
 def test_the_action_stored_is_the_action_executed(kind: Kind) -> None:
     env, agent = Recorder(kind), agent_of(kind)
     rollout = Rollout(env, 7)
-    now = rollout.collect(env, agent.network, agent.family, agent.enter(env), agent.random)
+    now = play(rollout.collect(agent.network, agent.family, agent.enter(env), agent.random), env)
     assert torch.equal(rollout.action, torch.stack(env.executed))
     assert torch.equal(rollout.reward, torch.stack([step.reward for step in env.answers]))
     assert torch.equal(rollout.observation[1:], torch.stack([step.observation for step in env.answers[:-1]]))
@@ -64,7 +64,7 @@ def test_a_cut_episode_is_valued_at_its_last_observation_and_an_ended_one_not() 
     env, agent = Recorder("discrete"), agent_of("discrete")
     agent.network.vector.add_(torch.randn(agent.network.vector.shape, generator=torch.Generator().manual_seed(1)))
     rollout = Rollout(env, 7)
-    now = rollout.collect(env, agent.network, agent.family, agent.enter(env), agent.random)
+    now = play(rollout.collect(agent.network, agent.family, agent.enter(env), agent.random), env)
     _, target, heads = rollout.value(agent.network, now, gamma=0.9, trace=0.0)
 
     def value(observation: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def test_a_recurrent_network_begins_each_episode_without_memory() -> None:
     env = RegimeBandit("discrete", batch=3, length=4)
     agent = agent_of("discrete", PpoPlan(network="lstm", hidden=(8,)), 3)
     rollout = Rollout(env, 10)
-    now = rollout.collect(env, agent.network, agent.family, agent.enter(env), agent.random)
+    now = play(rollout.collect(agent.network, agent.family, agent.enter(env), agent.random), env)
     fresh = agent.network.begin(3)
     assert torch.equal(rollout.carry, fresh)
     assert now.started.any()

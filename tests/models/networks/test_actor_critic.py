@@ -72,9 +72,9 @@ def test_passes_recorded_step_by_step_give_the_outputs_and_the_gradient_of_one_r
     ran = network.run(seen, torch.zeros(steps, batch), network.begin(batch), keep=True)
     network.pull(*slopes)
     wanted = network.gradient.clone()
-    network.record(seen[0], first=True)
-    acted = [network.record(row, first=number == 0) for number, row in enumerate(seen)]
-    found = network.recorded()
+    network.record(seen[0], 0, steps)
+    acted = [network.record(row, number, steps) for number, row in enumerate(seen)]
+    found = network.recorded(seen)
     network.pull(*slopes)
     torch.testing.assert_close(torch.stack(acted), ran.actor)
     torch.testing.assert_close(found.actor, ran.actor)
