@@ -261,9 +261,7 @@ class Shell:
         filled = [batch.filled()] if batch.fills else []
         for row in range(before, batch.rows):
             self.log.add(items[2 * row], filled if row == before else ())
-            effects: list[Effect] = [batch.valued(row)]
-            if not rows_only and (assessed := batch.assessed(row)) is not None:
-                effects.insert(0, assessed)
+            effects = batch.records(row, losses=not rows_only)
             if hold and row == batch.rows - 1:
                 batch.held = effects
             else:

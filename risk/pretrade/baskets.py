@@ -8,7 +8,7 @@ import numpy as np
 
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.limits.context import Context, Floats
+from quantd.risk.limits.context import Context, Floats, Ints
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pretrade.gate import Verdict
 from quantd.trading.instruments import NANO
@@ -99,6 +99,13 @@ def basket(
         values=verdict.recorded,
         kind=[] if kind == Kind.LIMIT else [int(kind)] * len(rows),
     )
+
+
+def batch_basket(sample: int, n: int, ts: int, orders: Ints, reason: Ints) -> OrderBasket:
+    """The limit orders that a batch has judged with the kernel of the gate. `orders` int64[>= 4, K] are columns,
+    signed lots, worst prices and ends of the orders; `reason` int64[K] what cut each."""
+    sym, lots, worst, end = orders[:4].tolist()
+    return OrderBasket(sample, n, ts, sym, lots, worst, end, reason=reason.tolist())
 
 
 def stop_basket(

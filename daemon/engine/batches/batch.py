@@ -13,10 +13,10 @@ from quantd.daemon.engine.batches.filled_orders import FilledOrders
 from quantd.daemon.engine.batches.inputs import write_state
 from quantd.daemon.engine.batches.kernel import OTHER_PLAN, TAKE_ROWS
 from quantd.daemon.engine.batches.levels_kernel import MARKS
+from quantd.daemon.engine.batches.row_effects import row_effects
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
 from quantd.daemon.engine.rounds import follow_ups
 from quantd.daemon.engine.safety.monitor import (
-    KNOWN_SAMPLES,
     RECORD_SAMPLES,
     market_context,
     watch_levels,
@@ -27,9 +27,8 @@ from quantd.daemon.engine.samples import agents_due, serve_tick
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, FollowUp, Round, State
 from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.risk.pretrade.gate import Verdict, measure
-from quantd.risk.switch import Switch, losses
 from quantd.trading.codec import memory_of
-from quantd.trading.effects import Ask, Assessed, Effect, Filled, Valued
+from quantd.trading.effects import Ask, Effect, Filled
 from quantd.trading.events import Decided, Tick
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
@@ -259,31 +258,10 @@ class Batch:
         self._decided = {each.agent: each for each in answers}
         return self._plan_next(given, self.ticks[self.rows - 1].ts, 0)
 
-    def valued(self, row: int) -> Valued:
-        """The valuation of a row of the last call."""
-        state, agents = self.state, len(self.state.agents)
-        at = self._cells[place.A_EQUITY] + row * (agents + 5)
-        equity, *books = self._arrays.ints[at : at + agents + 2].tolist()
-        units = np.abs(self._arrays.numbers(place.F_HELD, state.universe.size) * state.universe.lot_size)
-        return Valued(
-            ts=self.ticks[row].ts,
-            equity_micro=equity,
-            cash_micro=state.ledger.house.cash_micro,
-            books=books,
-            gross=float(units.dot(self.block.close[self.first + row])) * MICRO / equity,
-            drawdown=max(0.0, 1.0 - equity / max(self._cells[at + agents + 2], 1)),
-        )
-
-    def assessed(self, row: int) -> Assessed | None:
-        """The record of the losses at a row; None where none is due."""
-        if (self.state.sample_no + row + 1) % KNOWN_SAMPLES:
-            return None
-        agents = len(self.state.agents)
-        at = self._cells[place.A_EQUITY] + row * (agents + 5)
-        high, day_open, week_open = self._arrays.ints[at + agents + 2 : at + agents + 5].tolist()
-        marks = Switch(high_water=high, day_open=day_open, week_open=week_open)
-        known = losses(marks, self._cells[at], self.state.rules.house)
-        return Assessed(self.ticks[row].ts, known) if known else None
+    def records(self, row: int, *, losses: bool) -> list[Effect]:
+        """As `row_effects`, of a row of the last call."""
+        closes = self.block.close[self.first + row]
+        return row_effects(self.state, self._arrays, closes, row, self.ticks[row].ts, losses=losses)
 
     def digest_rows(self, before: int) -> Iterable[tuple[int, int, int, bytes]]:
         """(instant, kind, number, rows) of the digest of the last call, whose first row was `before`."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.venue.open_orders import Working
+from quantd.risk.pretrade.baskets import batch_basket
 from quantd.trading.effects import Filled
 from quantd.trading.market import Block
 from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
@@ -35,9 +36,7 @@ class FilledOrders(NamedTuple):
         """The basket."""
         if self.sent is not None:
             return self.sent
-        rows = len(self.reasons)
-        sym, lots, worst, end = self.orders[: 4 * rows].reshape(4, rows).tolist()
-        return OrderBasket(*self.key, self.ts, sym, lots, worst, end, reason=self.reasons.tolist())
+        return batch_basket(*self.key, self.ts, self.orders.reshape(-1, len(self.reasons)), self.reasons)
 
     def shares(self) -> list[list[tuple[int, int]]]:
         """The agents' unsigned lots of each order."""
