@@ -62,7 +62,6 @@ class Batch:
         """Effects of the last tick that are not logged yet."""
         self._arrays = arrays
         self._cells = arrays.ints.data
-        self._several = len(state.agents) > 1
         self._fills: deque[FilledOrders] = deque(maxlen=VENUE_KEPT)
         self._missed: int | None = None
         """Sample of the last basket that is no longer in `_fills`."""
@@ -92,6 +91,9 @@ class Batch:
             for name in (place.F_ANSWERS, place.F_WEIGHTS, place.F_CHANGE)
         )
         self._ends = arrays.section(place.A_ENDS, size)
+        cells = arrays.ints
+        self._orders = cells[cells[place.A_REASONS] : cells[place.A_MADE]]
+        self._sizes = size, agents
         write_state(state, arrays, block, first, ticks, self.gated)
         known, by_date = state.history.known, state.history.synchronous
         self._args = (
@@ -150,26 +152,16 @@ class Batch:
 
     def _note_fills(self, row: int) -> None:
         """Record the fills at the open of a row."""
-        arrays, rows = self._arrays, self._cells[place.FILLED]
-        pairs = self._pairs(rows) if self._several else None
         if len(self._fills) == VENUE_KEPT:
             self._missed = self._fills[0].key[0]
         self._traded = True
         known = self.state.working.get(self._sent) if self._begun[0] else None
         self._fills.append(
             FilledOrders(
-                self.block, self.first + row, self._sent, self._cells[place.SENT_TS],
-                arrays.section(place.A_ORDERS, 7 * rows).copy(), arrays.section(place.A_FILLS, 4 * rows).copy(),
-                arrays.section(place.A_REASONS, rows).copy(), pairs, self._cells[place.LEAST] > 0,
-                None if known is None else known.basket,
+                self.block, self.first + row, self._sent, self._cells[place.SENT_TS], self._cells[place.FILLED],
+                self._orders.copy(), self._sizes, self._cells[place.LEAST] > 0, None if known is None else known.basket,
             )
         )  # fmt: skip
-
-    def _pairs(self, rows: int) -> Ints:
-        """The numbers of agents by order, then their (agent, unsigned lots)."""
-        size = self.state.universe.size
-        pairs = self._arrays.section(place.A_PAIRS, size + 2 * size * len(self.state.agents))
-        return np.concatenate((pairs[:rows], pairs[size : size + 2 * int(pairs[:rows].sum())]))
 
     @property
     def fills(self) -> int:
@@ -361,10 +353,8 @@ class Batch:
         state, rows = self.state, self._cells[place.ORDERS]
         if not rows:
             return None
-        arrays, pairs = self._arrays, self._pairs(rows) if self._several else None
-        orders, reasons = arrays.section(place.A_ORDERS, 7 * rows), arrays.section(place.A_REASONS, rows)
         sent = FilledOrders(
-            self.block, 0, self._sent, self._cells[place.SENT_TS], orders, orders, reasons, pairs, False, None
+            self.block, 0, self._sent, self._cells[place.SENT_TS], rows, self._orders, self._sizes, False, None
         )
         basket = sent.basket()
         state.working[basket.sample, basket.n] = Working.sent(basket, sent.shares())

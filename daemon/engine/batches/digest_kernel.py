@@ -13,26 +13,39 @@ Bytes = Any
 
 
 @inner
+def put_two(buffer: Bytes, at: int, value: int) -> None:
+    """Write 16 bits, the highest first."""
+    buffer[at], buffer[at + 1] = (value >> 8) & 255, value & 255
+
+
+@inner
+def put_four(buffer: Bytes, at: int, value: int) -> None:
+    """Write 32 bits, the highest first."""
+    put_two(buffer, at, value >> 16)
+    put_two(buffer, at + 2, value)
+
+
+@inner
 def put_int(buffer: Bytes, at: int, value: int) -> int:
     """Write an integer in its shortest form; returns the place behind it."""
-    if 0 <= value < 128:
-        buffer[at] = value
-        return at + 1
-    if -32 <= value < 0:
+    if -32 <= value < 128:
         buffer[at] = value & 255
         return at + 1
-    if value >= 0:
-        code, width = (0xCC, 1) if value < 256 else (0xCD, 2) if value < 65536 else (0xCE, 4)
-        if value > 4294967295:
-            code, width = 0xCF, 8
-    else:
-        code, width = (0xD0, 1) if value >= -128 else (0xD1, 2) if value >= -32768 else (0xD2, 4)
-        if value < -2147483648:
-            code, width = 0xD3, 8
-    buffer[at] = code
-    for k in range(width):
-        buffer[at + 1 + k] = (value >> (8 * (width - 1 - k))) & 255
-    return at + 1 + width
+    if -128 <= value < 256:
+        buffer[at], buffer[at + 1] = 0xCC if value > 0 else 0xD0, value & 255
+        return at + 2
+    if -32768 <= value < 65536:
+        buffer[at] = 0xCD if value > 0 else 0xD1
+        put_two(buffer, at + 1, value)
+        return at + 3
+    if -2147483648 <= value < 4294967296:
+        buffer[at] = 0xCE if value > 0 else 0xD2
+        put_four(buffer, at + 1, value)
+        return at + 5
+    buffer[at] = 0xCF if value > 0 else 0xD3
+    put_four(buffer, at + 1, value >> 32)
+    put_four(buffer, at + 5, value)
+    return at + 9
 
 
 @inner

@@ -15,9 +15,9 @@ Ints = NDArray[np.int64]
 
 
 class FilledOrders(NamedTuple):
-    """The fills of a basket at the open of a `row` of a block, as the arrays had them.
+    """The fills of a basket of `rows` orders at the open of a `row` of a block.
 
-    `orders` are 7 columns of orders, `fills` 4 of fills; `pairs` the agents' parts, None for a lone agent. `least`:
+    `cells` are the sections of the arrays from `A_REASONS` to `A_FILLS`, for `sizes`: symbols and agents. `least`:
     orders have a minimum commission. `sent` is the basket, where it was sent before.
     """
 
@@ -25,27 +25,38 @@ class FilledOrders(NamedTuple):
     row: int
     key: tuple[int, int]
     ts: int
-    orders: Ints
-    fills: Ints
-    reasons: Ints
-    pairs: Ints | None
+    rows: int
+    cells: Ints
+    sizes: tuple[int, int]
     least: bool
     sent: OrderBasket | None
+
+    def _orders(self) -> Ints:
+        """int64[7, K] columns of the orders."""
+        size, rows = self.sizes[0], self.rows
+        return self.cells[size : size + 7 * rows].reshape(7, rows)
+
+    def _filled(self) -> list[list[int]]:
+        """Columns, signed lots, prices and fees."""
+        size, agents = self.sizes
+        at = 9 * size + 2 * size * agents
+        found: list[list[int]] = self.cells[at : at + 4 * self.rows].reshape(4, self.rows).tolist()
+        return found
 
     def basket(self) -> OrderBasket:
         """The basket."""
         if self.sent is not None:
             return self.sent
-        return batch_basket(*self.key, self.ts, self.orders.reshape(-1, len(self.reasons)), self.reasons)
+        return batch_basket(*self.key, self.ts, self._orders(), self.cells[: self.rows])
 
     def shares(self) -> list[list[tuple[int, int]]]:
         """The agents' unsigned lots of each order."""
-        rows = len(self.reasons)
-        if self.pairs is None:
-            return [[(0, abs(lots))] for lots in self.orders[rows : 2 * rows].tolist()]
-        pairs, at = self.pairs.tolist(), rows
+        size, agents = self.sizes
+        if agents == 1:
+            return [[(0, abs(lots))] for lots in self._orders()[1].tolist()]
+        pairs, at = self.cells[8 * size : 9 * size + 2 * size * agents].tolist(), size
         found = []
-        for count in pairs[:rows]:
+        for count in pairs[: self.rows]:
             own = pairs[at : at + 2 * count]
             found.append(list(zip(own[::2], own[1::2], strict=True)))
             at += 2 * count
@@ -53,7 +64,7 @@ class FilledOrders(NamedTuple):
 
     def effect(self) -> Filled:
         """The record of the fills."""
-        sym, lots, prices, fees = self.fills.reshape(4, -1).tolist()
+        sym, lots, prices, fees = self._filled()
         signed = [
             [(who, part if own > 0 else -part) for who, part in each]
             for own, each in zip(lots, self.shares(), strict=True)
@@ -67,14 +78,14 @@ class FilledOrders(NamedTuple):
 
     def made(self) -> tuple[OrderBasket, Reports, list[int]]:
         """As `quantd.trading.ports.FilledBasket`."""
-        rows = len(self.reasons)
-        _, lots, prices, fees = self.fills.reshape(4, -1).tolist()
+        rows = self.rows
+        _, lots, prices, fees = self._filled()
         whole = [abs(own) for own in lots]
         report = Reports(
             *self.key, self.block.ts_open[self.row], list(range(rows)), whole, whole, prices, fees,
             [int(Cause.LAST_FILL)] * rows,
         )  # fmt: skip
-        charged = self.orders[6 * rows :].tolist() if self.least else [-1] * rows
+        charged = self._orders()[6].tolist() if self.least else [-1] * rows
         return self.basket(), report, charged
 
     def ended(self) -> Working:
