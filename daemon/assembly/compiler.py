@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from fcntl import LOCK_EX, flock
 from hashlib import blake2b
 from importlib.util import find_spec
@@ -157,11 +157,26 @@ def _dispatchers(njit: Callable[..., Any], *, keep: bool) -> None:
         own.__qualname__, own.__module__ = source.__qualname__, source.__module__
         # Python calls entries only, and the code of an entry has that of the others in it
         options = {"cache": keep} if function in entries else without_wrappers
-        _made[function] = njit(own, error_model="numpy", **options)
+        _made[function] = _of_types(njit(own, error_model="numpy", **options))
     for space in spaces.values():
         for name, value in space.items():
             if isinstance(value, FunctionType) and value in _made:
                 space[name] = _made[value]
+
+
+def _of_types(dispatcher: Any) -> Any:
+    """The dispatcher, which a kernel that passes a constant calls as one that passes a variable. Else a function is
+    compiled once more for each constant."""
+    from numba.core.types import unliteral
+
+    template = dispatcher.get_call_template
+
+    def get_call_template(args: Sequence[Any], kws: Mapping[str, Any]) -> Any:
+        plain: Callable[[Any], Any] = unliteral
+        return template(tuple(map(plain, args)), {name: plain(kind) for name, kind in kws.items()})
+
+    dispatcher.get_call_template = get_call_template
+    return dispatcher
 
 
 def _inner_compiler() -> Any:

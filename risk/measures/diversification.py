@@ -26,8 +26,8 @@ def diversification_ratio(weights: Floats, cov: Floats) -> float:
     if not alone > 0.0:
         return float("nan")
     together = sqrt(max(float(scaled.dot(cov).dot(scaled)), 0.0))
-    # rounding leaves a trace of risk in a perfect hedge; the joint deviation never exceeds the sum of the single ones
-    return max(alone / together, 1.0) if together > 1e-12 * alone else float("inf")
+    # rounding leaves a variance of some 1e-16 in a perfect hedge; the joint deviation never exceeds the sum of the single ones
+    return max(alone / together, 1.0) if together > 1e-7 * alone else float("inf")
 
 
 def diversification(weights: Floats, cov: Floats) -> float:

@@ -18,7 +18,7 @@ _STACK: Final = np.empty(STACK)
 
 def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
     """The factor, at most 1, that keeps gross exposure and cash within limits when all orders fill at worst prices."""
-    return FACTOR.run(weights, np.array([0.0, *room_of(agent, house)]), np.empty_like(weights), _STACK)
+    return FACTOR.run(np.array(weights), np.array([0.0, *room_of(agent, house)]), np.empty_like(weights), _STACK)
 
 
 def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> tuple[Floats, float]:
@@ -35,7 +35,9 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool) -> t
     numbers = np.array([equity, *state.rooms[agent], rules.min_trade * equity, 0.0])
     change = np.empty(len(held))
     age = state.now - state.mark_ts
-    scale = CHANGE.run(weights, held, state.lot_values(), age, rules.limits.max_price_age_ns, numbers, change, _STACK)
+    # copies, because a read-only array is of another kind, for which the kernel would be compiled once more
+    inputs = np.array(weights), np.array(held), np.array(state.lot_values())
+    scale = CHANGE.run(*inputs, age, rules.limits.max_price_age_ns, numbers, change, _STACK)
     if state.agents[agent].exits:
         change[list(state.agents[agent].exits)] = 0.0  # an exit overrides the policy
     return change, scale
