@@ -26,7 +26,7 @@ def diversification_ratio(weights: Floats, cov: Floats) -> float:
     if not alone > 0.0:
         return float("nan")
     together = sqrt(max(float(scaled.dot(cov).dot(scaled)), 0.0))
-    # rounding leaves a variance of some 1e-16 in a perfect hedge; the joint deviation never exceeds the sum of the single ones
+    # rounding leaves a variance of some 1e-16 in a perfect hedge; the joint deviation never exceeds the sum of all
     return max(alone / together, 1.0) if together > 1e-7 * alone else float("inf")
 
 
