@@ -109,6 +109,9 @@ class UnreliablePaper(Paper):
         super().__init__(universe, costs, sessions)
         self.faults, self.seed = faults, seed
 
+    def fill_terms(self) -> None:
+        """No kernel knows what this venue does."""
+
     def submit(self, basket: OrderBasket, rows: Any = None) -> Any:
         draw = random.Random(f"{self.seed}|{basket.sample}|{basket.n}|{rows is None}").random() / self.faults
         every = list(range(len(basket.sym))) if rows is None else list(rows)

@@ -22,6 +22,7 @@ _decode = msgspec.msgpack.Decoder(list[list[object]]).decode
 FILL: Final = 0
 EQUITY: Final = 1
 ORDER: Final = 2
+SETTLED: Final = -1
 
 Row = tuple[object, ...]
 Source = Filled | Valued | OrderBasket
@@ -65,8 +66,6 @@ class Digest:
         self._interval_ns = interval_ns
         self._open: list[Rows] = []
         self._chain = b""
-        self._ended = 0
-        """The instant before which no row can follow."""
 
     def add(self, effects: Sequence[Effect]) -> None:
         """Add the rows of these effects."""
@@ -76,14 +75,17 @@ class Digest:
                 self._open.append(self._rows(each, kind))  # type: ignore[arg-type]
 
     def add_rows(self, rows: Iterable[Rows]) -> None:
-        """Add encoded rows."""
-        self._open.extend(rows)
+        """Add encoded rows; those of the kind SETTLED settle up to their instant."""
+        for row in rows:
+            if row[1] == SETTLED:
+                self.settle(row[0])
+            else:
+                self._open.append(row)
 
     def settle(self, now: int) -> None:
         """Hash the instants that have ended: a bar known after `now` opened at most an interval before it."""
-        self._ended = now - self._interval_ns
         if len(self._open) > 512:
-            self._hash(self._ended)
+            self._hash(now - self._interval_ns)
 
     def _hash(self, before: int | None) -> None:
         rows = sorted(self._open, key=_TIME)
@@ -138,8 +140,6 @@ class Digest:
 
     def freeze(self) -> bytes:
         """The encoded digest between two events."""
-        if self._open:
-            self._hash(self._ended)
         return _encode((self._chain, [(ts, kind, _begin(rows) + data) for ts, kind, rows, data in self._open]))
 
     def thaw(self, frozen: bytes) -> None:

@@ -194,7 +194,6 @@ class Shell:
         self.tally.refused += refused
         self.tally.clipped += clipped
         self.ts = self.ticked = last.ts
-        self.digest.settle(self.ts)
         if venue is None:
             self.broker.on_slice(MarketSlice(first.block, first.row + batch.rows - 1))
         queue: deque[Event | Ask] = deque()

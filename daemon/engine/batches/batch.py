@@ -256,7 +256,8 @@ class Batch:
         return row_effects(self.state, self._arrays, closes, row, self.ticks[row].ts, losses=losses)
 
     def digest_rows(self, before: int) -> Iterable[tuple[int, int, int, bytes]]:
-        """(instant, kind, number, rows) of the digest of the last call, whose first row was `before`."""
+        """(instant, kind, number, rows) of the digest of the last call, whose first row was `before`. The kind -1 is
+        the end of a slice."""
         cells, at = self._cells, 0
         data = self._arrays.buffer[: cells[place.USED]].tobytes()
         samples, end = cells[place.SAMPLES], cells[place.ORDER_END]
@@ -267,6 +268,7 @@ class Batch:
             fills, end = cells[samples + 2 * row], cells[samples + 2 * row + 1]
             if fills > at:
                 yield self.block.ts_open[self.first + row], 0, cells[place.FILLED], data[at:fills]
+            yield self.block.ts_event[self.first + row], -1, 0, b""
             yield self.ticks[row].ts, 1, 1, data[fills:end]
             at = end
 
