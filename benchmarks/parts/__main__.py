@@ -35,12 +35,17 @@ ROOT: Final = Path(__file__).parents[2]
 TIMES: Final = Path(__file__).parent / "times.csv"
 
 SHARES: Final = {
+    "rows and plan": ("quantd.daemon.engine.batches.batch:Batch.take",),
     "plan": ("quantd.daemon.engine.planning.plan:plan",),
     "ledger post": ("quantd.trading.books:Ledger.fills",),
     "paper fill": ("quantd.adapters.brokers.paper.broker:Paper.on_slice",),
     "monitor sample": ("quantd.daemon.engine.safety.monitor:watch",),
     "view and policy call": ("quantd.daemon.policies.loading:answer",),
-    "digest": ("quantd.daemon.runtime.digest:Digest.add", "quantd.daemon.runtime.digest:Digest.settle"),
+    "digest": (
+        "quantd.daemon.runtime.digest:Digest.add",
+        "quantd.daemon.runtime.digest:Digest.add_rows",
+        "quantd.daemon.runtime.digest:Digest.settle",
+    ),
     "journal encode": ("quantd.daemon.runtime.journal:Journal.add",),
 }
 """Part of a session -> the functions that are timed, with what they call."""
@@ -226,7 +231,8 @@ def main() -> None:
     print(f"microseconds of CPU; this machine now: sum(range(1000)) takes {machine:.1f} us, which scales the budgets")
     print(f"kernels {'interpreted: ' + why if why else 'compiled'}; the last columns are interpreted, as in the daemon")
     head = ("part", "budget", "us", "", "budget", "interpreted us", "")
-    rows = [row(part, us, interpreted, scale) for part in BUDGETS if part in us or part in interpreted]
+    parts = [part for part in {**BUDGETS, **INTERPRETED} if part in us or part in interpreted]
+    rows = [row(part, us, interpreted, scale) for part in parts]
     for part, *cells in (head, *rows):
         print(
             f"{part:44s}"

@@ -30,12 +30,9 @@ BUDGETS: Final[dict[str, float]] = {
     "gate 500 long and short complies, later": 85.0,
     "gate 500 long and short breached, later": 360.0,
     # parts of a session in which all 20 symbols trade
-    "daily: plan": 16.0,
-    "daily: ledger post": 5.0,
-    "daily: paper fill": 4.0,
-    "daily: monitor sample": 6.0,
+    "daily: rows and plan": 25.0,
     "daily: view and policy call": 15.0,
-    "daily: digest": 4.0,
+    "daily: digest": 6.0,
     "daily: journal encode": 10.0,
     # whole sessions
     "session 20 quiet": 6.0,
@@ -52,6 +49,9 @@ BUDGETS: Final[dict[str, float]] = {
 }
 
 INTERPRETED: Final[dict[str, float]] = {
+    "daily: plan": 700.0,
+    "daily: paper fill": 150.0,
+    "daily: monitor sample": 80.0,
     "session 20 daily": 1_300.0,
     "session 20 monthly": 220.0,
     "session 20 three agents daily": 2_600.0,
