@@ -7,7 +7,7 @@ from it (simulated reports, answers of policies) are stepped before the next ite
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +15,15 @@ from msgspec import Struct
 from quantd.daemon.engine import step
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.eligibility import begin_batch, plain
-from quantd.daemon.engine.batches.kernel import DUE, LEVELS_OF_PLAN, LEVELS_OF_ROW, OTHER_PLAN, OTHER_ROW, TAKE_ROWS
+from quantd.daemon.engine.batches.kernel import (
+    DUE,
+    ENDED,
+    LEVELS_OF_PLAN,
+    LEVELS_OF_ROW,
+    OTHER_PLAN,
+    OTHER_ROW,
+    TAKE_ROWS,
+)
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
@@ -158,31 +166,33 @@ class Shell:
 
     def take_all(self, items: Sequence[Item]) -> None:
         """Items of a recorded market, in order; plain rows are taken together where kernels are compiled."""
-        at, end, known, until = 0, len(items), 0, 0
-        ticks: list[Tick] = []
+        at, end = 0, len(items)
+        rows = PlainRows([], {}, {})
         while at < end:
             item = items[at]
             if TAKE_ROWS.arrays and type(item) is MarketSlice and not self.remote:
-                if at >= until:
-                    ticks, known = plain_ticks(items, at), at
-                    until = at + max(2 * len(ticks), 1)
+                if at not in rows.places:
+                    rows = plain_rows(items, at, paid_by_venue=self.state.rules.venue_pays)
                 if self._skip:
                     self._skip -= 1
-                elif taken := self._take_batch(items, at, item, ticks[(at - known) // 2 :]):
-                    at += 2 * taken
+                elif at in rows.places and (after := self._take_batch(items, rows, at)):
+                    at = after
                     continue
             self.take(item)
             at += 1
 
-    def _take_batch(self, items: Sequence[Item], at: int, first: MarketSlice, ticks: Sequence[Tick]) -> int:
-        """The number of rows from the slice `first` at `at` on that a batch takes."""
+    def _take_batch(self, items: Sequence[Item], rows: "PlainRows", at: int) -> int:
+        """The place behind the items that a batch takes from the slice at `at` on; 0 where it takes none."""
+        first, number = items[at], rows.places[at]
+        assert isinstance(first, MarketSlice)
         rows_only = getattr(self.log, "rows_only", False)
         venue = self.broker if rows_only and self.meanwhile is None and isinstance(self.broker, KernelVenue) else None
-        batch = begin_batch(self.state, first.block, first.row, ticks, venue, not rows_only) if ticks else None
+        batch = begin_batch(self.state, first.block, first.row, rows.ticks[number:], venue, not rows_only)
         if batch is None:
             self._wait_for_batch(0)
             return 0
-        left = self._drive(batch, items[at : at + 2 * len(ticks)], rows_only)
+        batch.pauses = sorted(row - number for row in rows.dividends if number < row < number + len(batch.ticks))
+        left = self._drive(batch, rows, number, rows_only)
         basket = batch.close(venue)
         self._wait_for_batch(batch.rows)
         if not batch.rows:
@@ -211,14 +221,24 @@ class Shell:
             batch.reopen(left)
             queue.extend(left)
         self._follow(queue)
-        return batch.rows
+        places, taken = list(rows.places), number + batch.rows
+        # the dividends before the next row may have been stepped
+        return places[taken] if batch.paid == batch.rows else places[taken - 1] + 2
+
+    def _pay(self, batch: Batch, dividends: Sequence[Action]) -> None:
+        """Step the dividends before the next row of a batch."""
+        for action in dividends:
+            self.ts = action.ts
+            self._at_venues(lambda venue, action=action: venue.on_action(action))  # type: ignore[misc]
+            with batch.paused():
+                self._step(action)
 
     def _wait_for_batch(self, rows: int) -> None:
         """Step some slices one by one after a batch without rows."""
         self._skipped = 0 if rows else min(2 * self._skipped + 1, MOST_SKIPPED)
         self._skip = max(self._skip, self._skipped // 2)
 
-    def _drive(self, batch: Batch, items: Sequence[Item], rows_only: bool) -> list[Decided] | None:
+    def _drive(self, batch: Batch, rows: "PlainRows", number: int, rows_only: bool) -> list[Decided] | None:
         """Take rows, and ask agents. Returns the answers that the engine must plan; None where it must finish the last
         tick."""
         answers: list[Decided] | None = []
@@ -228,8 +248,12 @@ class Shell:
             if status == OTHER_PLAN:
                 return answers
             finish = status == DUE and not batch.gated
-            self._record(batch, items, before, rows_only, hold=finish)
+            self._record(batch, before, rows_only, hold=finish)
             answers = []
+            if batch.pauses and status == ENDED:
+                batch.paid = batch.pauses.pop(0)
+                self._pay(batch, rows.dividends[number + batch.paid])
+                continue
             if status == LEVELS_OF_PLAN:
                 self.tally.add(batch.check_plan())
                 continue
@@ -249,7 +273,7 @@ class Shell:
                 if not batch.answer(answers):
                     return answers
 
-    def _record(self, batch: Batch, items: Sequence[Item], before: int, rows_only: bool, *, hold: bool) -> None:
+    def _record(self, batch: Batch, before: int, rows_only: bool, *, hold: bool) -> None:
         """Log, hash and count the rows of the last call. With `hold`, the effects of the last tick wait for the
         others."""
         self.digest.add_rows(batch.digest_rows(before))
@@ -259,12 +283,12 @@ class Shell:
             return
         filled = [batch.filled()] if batch.fills else []
         for row in range(before, batch.rows):
-            self.log.add(items[2 * row], filled if row == before else ())
+            self.log.add(MarketSlice(batch.block, batch.first + row), filled if row == before else ())
             effects = batch.records(row, losses=not rows_only)
             if hold and row == batch.rows - 1:
                 batch.held = effects
             else:
-                self.log.add(items[2 * row + 1], effects)
+                self.log.add(batch.ticks[row], effects)
 
     def answered(self, decided: Decided) -> None:
         """Step the answer to the waiting Ask, and the events that follow."""
@@ -413,15 +437,32 @@ def _request(
             return partial(venue.query, effect.sample, effect.n, effect.row)
 
 
-def plain_ticks(items: Sequence[Item], at: int) -> list[Tick]:
-    """The ticks of the plain samples from the slice at `at` on that are consecutive rows of one block."""
-    found: list[Tick] = []
-    first = items[at]
-    for k in range(at, len(items) - 1, 2):
-        market, tick = items[k], items[k + 1]
+class PlainRows(NamedTuple):
+    """Plain samples of consecutive rows of one block: their ticks, the row of each item that is a slice, and the
+    dividends before a row."""
+
+    ticks: list[Tick]
+    places: dict[int, int]
+    dividends: dict[int, list[Action]]
+
+
+def plain_rows(items: Sequence[Item], at: int, *, paid_by_venue: bool) -> PlainRows:
+    """The plain rows from the slice at `at` on. Dividends that the venue pays end them, as other actions do."""
+    found = PlainRows([], {}, {})
+    first, paid = items[at], list[Action]()
+    while at + 1 < len(items):
+        market, tick = items[at], items[at + 1]
+        if type(market) is Action and market.kind == "dividend" and not paid_by_venue:
+            paid.append(market)
+            at += 1
+            continue
         if type(market) is not MarketSlice or type(first) is not MarketSlice or type(tick) is not Tick:
             break
-        if market.block is not first.block or market.row != first.row + len(found) or not plain(tick):
+        if market.block is not first.block or market.row != first.row + len(found.ticks) or not plain(tick):
             break
-        found.append(tick)
+        if paid:
+            found.dividends[len(found.ticks)], paid = paid, []
+        found.places[at] = len(found.ticks)
+        found.ticks.append(tick)
+        at += 2
     return found

@@ -222,7 +222,7 @@ class Paper:
 
     def catch_up(self, market: MarketSlice, filled: Sequence[FilledBasket], missed: int | None) -> None:
         """As `quantd.trading.ports.KernelVenue`."""
-        self._seen, self._ts = market, filled[-1].ts_event
+        self._seen, self._ts = market, max(self._ts, filled[-1].ts_event)
         if missed is not None:
             for resting in self._resting:
                 del self._known[resting.sample, resting.n]

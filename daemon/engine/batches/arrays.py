@@ -180,7 +180,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     for section, size in (
         (place.F_PX, n), (place.F_ANSWERS, (agents + 1) * n), (place.F_WEIGHTS, agents * n),
         (place.F_CHANGE, agents * n), (place.F_HELD, books * n), (place.F_PASSED, n), (place.F_STACK, STACK),
-        (place.F_TARGET, 5), (place.F_PASSES, agents * n), (place.F_SUMS, 2 * n),
+        (place.F_TARGET, 5), (place.F_PASSES, agents * n), (place.F_SUMS, 2 * n), (place.F_ADJUST, 4 * n),
     ):  # fmt: skip
         made.floats(section, size)
     terms_of = [

@@ -1,7 +1,8 @@
 """Rows of a recorded market that are taken together: computed by one kernel, and applied to the state at the end."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,7 @@ from quantd.daemon.engine.samples import agents_due, serve_tick
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, FollowUp, Round, State
 from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.risk.pretrade.gate import Verdict, measure
+from quantd.trading.bars import per_share
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask, Effect, Filled
 from quantd.trading.events import Decided, Tick
@@ -58,6 +60,10 @@ class Batch:
         """Whether plans may be made here."""
         self.rows = 0
         """Rows taken."""
+        self.pauses: list[int] = []
+        """Rows before which the caller steps corporate actions."""
+        self.paid = 0
+        """The last row before which it has."""
         self.held: list[Effect] = []
         """Effects of the last tick that are not logged yet."""
         self._arrays = arrays
@@ -86,6 +92,8 @@ class Batch:
         """Rows that the state has."""
         self._begun = bool(state.working), bool(state.crosses)
         agents, size = len(state.agents), state.universe.size
+        arrays.ints[place.ADJUSTED] = 0
+        self._adjust()
         self._answers, self._weights, self._change = (
             arrays.numbers(name, agents * size).reshape(agents, size)
             for name in (place.F_ANSWERS, place.F_WEIGHTS, place.F_CHANGE)
@@ -104,9 +112,33 @@ class Batch:
             arrays.none, arrays.rows, arrays.losses, arrays.first, arrays.house, FREED, arrays.buffer, arrays.names,
         )  # fmt: skip
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The ledger and the history are those of a step before the next row."""
+        self.state.ledger.room = self._cells[place.ROOM]
+        yield
+        self._cells[place.ROOM] = self.state.ledger.room
+        self._adjust()
+        if any(key > self.ticks[self.rows].key for key, *_ in self.state.history.sync_actions):
+            self.ticks, self.pauses = self.ticks[: self.rows], []  # the next row is not the one that they precede
+
+    def _adjust(self) -> None:
+        """Write the corporate actions before the next row."""
+        history, size = self.state.history, self.state.universe.size
+        if not (history.known_actions or history.sync_actions):
+            return
+        adjust = self._arrays.numbers(place.F_ADJUST, 4 * size).reshape(2, 2, size)
+        adjust[:, 0], adjust[:, 1] = 1.0, 0.0
+        synchronous = [(column, ratio, dividend) for _, column, ratio, dividend in history.sync_actions]
+        for ring, actions in zip(adjust, (history.known_actions, synchronous), strict=True):
+            for column, each in per_share(actions).items():
+                ring[:, column] = each
+        self._cells[place.ADJUSTED] = 1
+
     def take(self) -> int:
         """Plan the answers that wait, and take rows until agents are due; returns the status of the kernel."""
         cells, state = self._cells, self.state
+        cells[place.ROWS] = self.pauses[0] if self.pauses else len(self.ticks)
         before = self.rows
         waits = cells[place.ASKED]
         status = TAKE_ROWS.run(*self._args)
@@ -118,6 +150,7 @@ class Batch:
         if taken > before:
             state.history.known.extend(taken - before)
             state.history.synchronous.extend(taken - before)
+            state.history.known_actions, state.history.sync_actions = [], []
         if cells[place.FILLED]:
             self._note_fills(before)
         return status

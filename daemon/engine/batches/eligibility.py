@@ -45,8 +45,6 @@ def steady(state: State) -> bool:
         or state.judged is not None
         or history.waiting
         or history.pending
-        or history.sync_actions
-        or history.known_actions
         or history.own_dates is not None
         or history.bars is not None
         or history.macro is not None
@@ -108,6 +106,8 @@ def begin_batch(
     known.fill()
     if state.ledger.room <= 0:
         state.ledger.admit()
+    if any(key > ticks[0].key for key, *_ in state.history.sync_actions):
+        return None
     batch = Batch(state, block, first, ticks[:most], arrays)
     waiting = bool(state.working or state.crosses)
     if waiting and (venue is None or not write_orders(state, arrays, venue, block.ts_open[first])):

@@ -165,6 +165,11 @@ F_SUMS: Final = 91
 """float64[2 N] scratch."""
 LEVELS: Final = 93
 """1 where a level may have changed at the last row, or with the last plan."""
+ADJUSTED: Final = 94
+"""1 where the next row follows corporate actions."""
+F_ADJUST: Final = 95
+"""float64[2, 2, N]: new shares and cash of an old share before the next row, in the ring of known prices, then in the
+synchronous one."""
 HEAD: Final = 96
 
 SET: Final = 10

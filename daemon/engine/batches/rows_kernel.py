@@ -135,6 +135,7 @@ def take_lots(ints: Ints, floats: Floats, accounts: Ints) -> None:
 @inner
 def add_prices(
     ints: Ints,
+    floats: Floats,
     row: int,
     close: Floats,
     known: Floats,
@@ -146,14 +147,20 @@ def add_prices(
     """Write the closes of a row behind the newest of both rings; False without a price, now or before."""
     n, end, known_end = ints[place.SIZE], ints[place.END], ints[place.KNOWN_END]
     cells = n * (ints[place.FIRST] + row)
+    adjusted, adjust = ints[place.ADJUSTED] > 0, ints[place.F_ADJUST]
     for k in range(n):
-        price, before = close[cells + k], by_date[(end - 1) * n + k]
-        if not (price > 0.0 and before > 0.0 and known[(known_end - 1) * n + k] > 0.0):
+        price, before, known_before = close[cells + k], by_date[(end - 1) * n + k], known[(known_end - 1) * n + k]
+        if not (price > 0.0 and before > 0.0 and known_before > 0.0):
             return False
-        change = price / before - 1.0
+        change, known_change = price / before - 1.0, price / known_before - 1.0
+        if adjusted:
+            at = adjust + k
+            if floats[at] != 1.0 or floats[at + n] != 0.0:
+                known_change = (price * floats[at] + floats[at + n]) / known_before - 1.0
+            if floats[at + 2 * n] != 1.0 or floats[at + 3 * n] != 0.0:
+                change = (price * floats[at + 2 * n] + floats[at + 3 * n]) / before - 1.0
         by_date[end * n + k], date_returns[end * n + k], columns[k, end] = price, change, change
-        known[known_end * n + k] = price
-        known_returns[known_end * n + k] = price / known[(known_end - 1) * n + k] - 1.0
+        known[known_end * n + k], known_returns[known_end * n + k] = price, known_change
     return True
 
 
@@ -261,7 +268,7 @@ def take_row(
         return False
     if not crosses_fit(ints, row, open_nano):
         return False
-    if not add_prices(ints, row, close, known, known_returns, by_date, date_returns, columns):
+    if not add_prices(ints, floats, row, close, known, known_returns, by_date, date_returns, columns):
         return False
     crossing = ints[place.CROSSES] > 0
     trades = rows > 0 or crossing
@@ -336,6 +343,7 @@ def settle_row(ints: Ints, floats: Floats, row: int, rows: int, buffer: Any, nam
     ints[samples] = used
     used = put_equity(buffer, used, names, ints, books, name + n + 1, name + n + 1 + books + 1, at, ts)
     ints[samples + 1] = ints[place.USED] = used
+    ints[place.ADJUSTED] = 0
     ints[place.END] += 1
     ints[place.KNOWN_END] += 1
     ints[place.COUNT] += 1

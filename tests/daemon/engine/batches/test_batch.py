@@ -179,6 +179,26 @@ def test_costs_and_limits_of_venues_are_those_of_the_engine(seed):
     assert seed == 2 or taken.fills > 0
 
 
+@pytest.mark.parametrize("agents", [1, 3])
+def test_dividends_are_paid_inside_a_batch_once(agents):
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    made = world(2, agents=agents, limits=PLAIN)
+    close = made.bars.close
+    open_ = np.vstack([close[:1], close[:-1]])
+    days = range(80, 240, 4)
+    open_[[day for day in days if day % 3 == 0]] *= 1.08  # beyond the worst price of a purchase
+    made.bars = block(close.copy(), open_)
+    made.actions = [
+        Action(START + day * DAY_NS + DAY_NS // 3, START + day * DAY_NS, day % 4, "dividend", cash_nano=730_000_000)
+        for day in days for _ in range(1 + day % 2)
+    ]  # fmt: skip
+    taken, rows = both(made, 1, steps)
+    assert steps[0].valued == steps[1].valued
+    assert steps[0].filled == steps[1].filled
+    assert any(b"Booked" in step for step in steps[0].steps)
+    assert taken.rows > rows / 2
+
+
 def test_protective_levels_end_a_quiet_run():
     steps = Steps(), Steps()
     limits = override(LIMITS, protective=Protective(stop_loss=0.05, take_profit=0.08))
