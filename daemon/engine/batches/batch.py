@@ -402,12 +402,9 @@ class Batch:
             self._apply_market(before, rows)
             self._apply_books(before, rows)
             self._applied = rows
-        if self._traded:
+        if rows and self.gated:  # what was open at the beginning has filled at the first row
             state.booked()
             state.working.clear()
-            state.crosses = []
-        elif self._begun[1] and rows:
-            state.booked()
             state.crosses = []
 
     def _apply_market(self, before: int, rows: int) -> None:

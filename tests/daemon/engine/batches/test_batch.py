@@ -20,7 +20,8 @@ from quantd.trading.events import Action, Event, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
 from quantd.trading.sessions import DAY_NS
-from tests.support.engine import START, World, block, walk
+from quantd.trading.view import Noted, View
+from tests.support.engine import START, Plain, World, block, walk
 
 LIMITS = Limits(
     max_position_weight=0.3, max_gross_exposure=1.7, max_herfindahl=0.4, max_drawdown=0.2, max_daily_loss=0.04,
@@ -110,6 +111,8 @@ def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_0
     assert single.tally == together.tally
     assert single.state.ledger.freeze() == together.state.ledger.freeze()
     assert snapshot_of(single) == snapshot_of(together)
+    for book in range(-1, len(world.rules.agents)):
+        assert together.state.lots(book).tolist() == together.state.account(book).lots
     return taken, sum(type(item) is MarketSlice for item in items)
 
 
@@ -177,6 +180,24 @@ def test_costs_and_limits_of_venues_are_those_of_the_engine(seed):
     taken, _ = both(made, 3, steps, 50)
     assert steps[0].filled == steps[1].filled
     assert seed == 2 or taken.fills > 0
+
+
+def test_the_engine_plans_after_crosses_of_a_batch():
+    """Two agents exchange their positions, and a note, which the engine publishes, comes with some answers."""
+
+    def act(view: View, first: bool) -> np.ndarray | Noted:
+        weights = np.array([0.4, 0.1, 0.3, 0.05])
+        answer = weights if first == bool(view.samples % 2) else weights[::-1].copy()
+        return Noted(answer, f"{view.samples}") if first and not view.samples % 3 else answer
+
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    made = world(2, agents=2, limits=PLAIN)
+    made.policies = [Plain(lambda view: act(view, True)), Plain(lambda view: act(view, False))]
+    taken, rows = both(made, 1, steps)
+    assert steps[0].valued == steps[1].valued
+    assert steps[0].filled == steps[1].filled
+    assert any(b"Crossed" in step for step in steps[0].steps)
+    assert taken.rows > rows / 2
 
 
 @pytest.mark.parametrize("agents", [1, 3])
