@@ -50,6 +50,7 @@ BUDGETS: Final[dict[str, float]] = {
 
 INTERPRETED: Final[dict[str, float]] = {
     "daily: plan": 700.0,
+    "daily: ledger post": 100.0,
     "daily: paper fill": 150.0,
     "daily: monitor sample": 80.0,
     "session 20 daily": 1_300.0,
