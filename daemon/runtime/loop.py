@@ -7,14 +7,14 @@ from it (simulated reports, answers of policies) are stepped before the next ite
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.batches.batch import Batch
-from quantd.daemon.engine.batches.eligibility import begin_batch, plain
+from quantd.daemon.engine.batches.eligibility import begin_batch
 from quantd.daemon.engine.batches.kernel import (
     DUE,
     ENDED,
@@ -30,7 +30,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.digest import Digest
 from quantd.daemon.runtime.outbound import rows_of
 from quantd.daemon.runtime.tally import Tally
-from quantd.daemon.runtime.timeline import Item
+from quantd.daemon.runtime.timeline import Item, PlainRows, plain_rows
 from quantd.trading.effects import (
     Again,
     Ask,
@@ -181,7 +181,7 @@ class Shell:
             self.take(item)
             at += 1
 
-    def _take_batch(self, items: Sequence[Item], rows: "PlainRows", at: int) -> int:
+    def _take_batch(self, items: Sequence[Item], rows: PlainRows, at: int) -> int:
         """The place behind the items that a batch takes from the slice at `at` on; 0 where it takes none."""
         first, number = items[at], rows.places[at]
         assert isinstance(first, MarketSlice)
@@ -238,7 +238,7 @@ class Shell:
         self._skipped = 0 if rows else min(2 * self._skipped + 1, MOST_SKIPPED)
         self._skip = max(self._skip, self._skipped // 2)
 
-    def _drive(self, batch: Batch, rows: "PlainRows", number: int, rows_only: bool) -> list[Decided] | None:
+    def _drive(self, batch: Batch, rows: PlainRows, number: int, rows_only: bool) -> list[Decided] | None:
         """Take rows, and ask agents. Returns the answers that the engine must plan; None where it must finish the last
         tick."""
         answers: list[Decided] | None = []
@@ -435,34 +435,3 @@ def _request(
             return partial(venue.cancel, effect.sample, effect.n, effect.row, effect.ts)
         case Query():
             return partial(venue.query, effect.sample, effect.n, effect.row)
-
-
-class PlainRows(NamedTuple):
-    """Plain samples of consecutive rows of one block: their ticks, the row of each item that is a slice, and the
-    dividends before a row."""
-
-    ticks: list[Tick]
-    places: dict[int, int]
-    dividends: dict[int, list[Action]]
-
-
-def plain_rows(items: Sequence[Item], at: int, *, paid_by_venue: bool) -> PlainRows:
-    """The plain rows from the slice at `at` on. Dividends that the venue pays end them, as other actions do."""
-    found = PlainRows([], {}, {})
-    first, paid = items[at], list[Action]()
-    while at + 1 < len(items):
-        market, tick = items[at], items[at + 1]
-        if type(market) is Action and market.kind == "dividend" and not paid_by_venue:
-            paid.append(market)
-            at += 1
-            continue
-        if type(market) is not MarketSlice or type(first) is not MarketSlice or type(tick) is not Tick:
-            break
-        if market.block is not first.block or market.row != first.row + len(found.ticks) or not plain(tick):
-            break
-        if paid:
-            found.dividends[len(found.ticks)], paid = paid, []
-        found.places[at] = len(found.ticks)
-        found.ticks.append(tick)
-        at += 2
-    return found

@@ -14,20 +14,16 @@ from quantd.daemon.engine.batches.filled_orders import FilledOrders
 from quantd.daemon.engine.batches.inputs import write_state
 from quantd.daemon.engine.batches.kernel import OTHER_PLAN, TAKE_ROWS
 from quantd.daemon.engine.batches.levels_kernel import MARKS
-from quantd.daemon.engine.batches.row_effects import row_effects
-from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
+from quantd.daemon.engine.batches.row_effects import plan_alerts, row_effects
 from quantd.daemon.engine.rounds import follow_ups
 from quantd.daemon.engine.safety.monitor import (
     RECORD_SAMPLES,
-    market_context,
     watch_levels,
-    watch_plan,
     watched,
 )
 from quantd.daemon.engine.samples import agents_due, serve_tick
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, FollowUp, Round, State
 from quantd.daemon.engine.venue.open_orders import Cross, Working
-from quantd.risk.pretrade.gate import Verdict, measure
 from quantd.trading.bars import per_share
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask, Effect, Filled
@@ -327,19 +323,7 @@ class Batch:
     def check_plan(self) -> list[Effect]:
         """The alerts of the last plan, which may have raised a level."""
         self._apply()
-        state, size, part = self.state, self.state.universe.size, self._cells[place.A_PART]
-        ctx, reasons = market_context(state), self._arrays.first.reshape(-1, size)
-        passed = self._arrays.numbers(place.F_PASSED, size).copy()
-        passes = self._arrays.numbers(place.F_PASSES, len(state.agents) * size).reshape(-1, size)
-        accounts = {book: account_of(state, book) for book in (HOUSE, *range(len(state.agents)))}
-        house = Verdict(passed, self._arrays.house.copy(), ctx, accounts[HOUSE], limits_in_force(state, HOUSE))
-        plans = [(HOUSE, house)]
-        for number in range(len(state.agents)):
-            if self._cells[part + number]:
-                limits, lots = limits_in_force(state, number), passes[number].copy()
-                plans.append((number, Verdict(lots, reasons[number].copy(), ctx, accounts[number], limits)))
-        measure([verdict for _, verdict in plans], [house])
-        return self._renewed(watch_plan(state, plans))
+        return self._renewed(plan_alerts(self.state, self._arrays))
 
     def _renewed(self, alerts: list[Effect]) -> list[Effect]:
         self._arrays.renew([self.state.monitor.levels, *self.state.watch.levels])

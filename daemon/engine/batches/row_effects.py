@@ -1,11 +1,13 @@
-"""The records of a row that a batch took."""
+"""The records of a row that a batch took, and the alerts of its plan."""
 
 import numpy as np
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.arrays import Arrays
-from quantd.daemon.engine.safety.monitor import KNOWN_SAMPLES
-from quantd.daemon.engine.state import State
+from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force
+from quantd.daemon.engine.safety.monitor import KNOWN_SAMPLES, market_context, watch_plan
+from quantd.daemon.engine.state import HOUSE, State
+from quantd.risk.pretrade.gate import Verdict, measure
 from quantd.risk.switch import Switch
 from quantd.risk.switch import losses as losses_of
 from quantd.trading.effects import Assessed, Effect, Valued
@@ -38,3 +40,20 @@ def row_effects(state: State, arrays: Arrays, closes: Floats, row: int, ts: int,
         )
     )
     return found
+
+
+def plan_alerts(state: State, arrays: Arrays) -> list[Effect]:
+    """The alerts about limits whose level the last plan raises. The state is that of its sample."""
+    size, part, books = state.universe.size, int(arrays.ints[place.A_PART]), (HOUSE, *range(len(state.agents)))
+    ctx, reasons = market_context(state), arrays.first.reshape(-1, size)
+    passed = arrays.numbers(place.F_PASSED, size).copy()
+    passes = arrays.numbers(place.F_PASSES, len(state.agents) * size).reshape(-1, size)
+    accounts = {book: account_of(state, book) for book in books}
+    house = Verdict(passed, arrays.house.copy(), ctx, accounts[HOUSE], limits_in_force(state, HOUSE))
+    plans = [(HOUSE, house)]
+    for number in range(len(state.agents)):
+        if arrays.ints[part + number]:
+            limits, lots = limits_in_force(state, number), passes[number].copy()
+            plans.append((number, Verdict(lots, reasons[number].copy(), ctx, accounts[number], limits)))
+    measure([verdict for _, verdict in plans], [house])
+    return watch_plan(state, plans)
