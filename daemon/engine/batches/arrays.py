@@ -184,8 +184,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     ):  # fmt: skip
         made.floats(section, size)
     terms_of = [
-        (*state.rooms[k], each.min_trade, float(each.limits.max_price_age_ns), 0.0)
-        for k, each in enumerate(rules.agents)
+        (*state.rooms[k], each.min_trade, float(each.limits.max_price_age_ns)) for k, each in enumerate(rules.agents)
     ]
     made.floats(place.F_AGENTS, np.array(terms_of))
     made.floats(place.F_FEES, np.array([rules_of(each, state.universe).fee for each in limits]))

@@ -86,7 +86,6 @@ class Batch:
         self._traded = False
         self._applied = 0
         """Rows that the state has."""
-        self._begun = bool(state.working), bool(state.crosses)
         agents, size = len(state.agents), state.universe.size
         arrays.ints[place.ADJUSTED] = 0
         self._adjust()
@@ -184,7 +183,7 @@ class Batch:
         if len(self._fills) == VENUE_KEPT:
             self._missed = self._fills[0].key[0]
         self._traded = True
-        known = self.state.working.get(self._sent) if self._begun[0] else None
+        known = self.state.working.get(self._sent)
         self._fills.append(
             FilledOrders(
                 self.block, self.first + row, self._sent, self._cells[place.SENT_TS], self._cells[place.FILLED],

@@ -50,8 +50,6 @@ CLIPPED: Final = 24
 """Rows that limits rejected and cut, of all calls."""
 PLANNED: Final = 25
 """1 where the call made a plan."""
-FOLLOWING: Final = 26
-"""1 where an agent has a follow-up."""
 CHECKED: Final = 27
 """1 where the caller checks levels that may have changed; else their rows are left to the engine."""
 LAST_TS: Final = 28
@@ -154,7 +152,7 @@ F_TABLES: Final = 85
 F_WORK: Final = 86
 F_STACK: Final = 87
 F_AGENTS: Final = 88
-"""float64[A, 5]: the bounds of the factor, least trade as a share of equity, and the age of the oldest price."""
+"""float64[A, 4]: the bounds of the factor, least trade as a share of equity, and the age of the oldest price."""
 F_TARGET: Final = 89
 """float64[5], as `change_of` takes it."""
 F_PASSES: Final = 90
@@ -183,5 +181,3 @@ DEVIATION_AND_MEAN: Final = 1
 TAIL_OF: Final = 2
 HISTORY: Final = 3
 """Only the least number of returns of a lookback."""
-
-MOST_AGENTS: Final = 64

@@ -184,7 +184,7 @@ def follows(ints: Ints, floats: Floats, agent: int, first: Codes, house: Codes, 
 @inner
 def change_agent(ints: Ints, floats: Floats, agent: int, ts: int, age: int, micro: int) -> int:
     """Write the lots that an agent requests: 1 where it requests any, 0 for none, -1 where `plan` must decide."""
-    n, terms, target = ints[place.SIZE], ints[place.F_AGENTS] + 5 * agent, ints[place.F_TARGET]
+    n, terms, target = ints[place.SIZE], ints[place.F_AGENTS] + 4 * agent, ints[place.F_TARGET]
     most_age = int(floats[terms + 3])
     if age > most_age:
         return -1
