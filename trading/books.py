@@ -4,7 +4,6 @@ The books always add up to the house account. Agents share fills of common order
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -16,12 +15,17 @@ from quantd.trading.execution import (
     divide_half_even,
     interest_micro,
     rate_of_bp,
+    ratio,
     round_micro,
     truncate,
     with_remainder,
 )
 from quantd.trading.instruments import ATTO_PER_MICRO
+from quantd.trading.jit import inner
 from quantd.trading.kernel import SINGLE, Account, FrozenAccount, Postings, Share
+
+Row = NDArray[np.int64] | list[int]
+"""int64[A], or Python integers, which have no bound."""
 
 
 class LedgerBroken(Exception):
@@ -240,25 +244,62 @@ class Ledger(Postings):
         self.admit()
 
 
-_INT64_SAFE: Final = 2**31
-"""Products of lots below this bound fit int64. Above it, netting uses Python integers."""
+@inner
+def share_lots(lots: int, weights: Row, parts: Row) -> None:
+    """Split unsigned `lots` in proportion to unsigned `weights`, which do not add up to 0; writes `parts`.
+
+    Leftover lots go to the largest fractions, ties in order. The fractions replace the weights.
+    """
+    whole, over = 0, lots
+    for weight in weights:
+        whole += weight
+    for k in range(len(weights)):
+        parts[k], weights[k] = ratio(lots, weights[k], 1, whole)
+        over -= parts[k]
+    for _ in range(over):
+        first = 0
+        for k in range(1, len(weights)):
+            if weights[k] > weights[first]:
+                first = k
+        parts[first] += 1
+        weights[first] = -1
+
+
+@inner
+def cross_lots(wanted: Row, weights: Row, surviving: Row) -> int:
+    """Cross the lots that agents want in one symbol; writes those that survive, and returns their sum.
+
+    Survivors are all on one side. They share the net lots in proportion to the wanted lots of that side. `weights` is
+    scratch.
+    """
+    bought = sold = 0
+    for k in range(len(wanted)):
+        surviving[k] = wanted[k]
+        if wanted[k] > 0:
+            bought += wanted[k]
+        else:
+            sold -= wanted[k]
+    if bought > 0 and sold > 0:
+        side = 1 if bought >= sold else -1
+        for k in range(len(wanted)):
+            weights[k] = max(side * wanted[k], 0)
+        share_lots(abs(bought - sold), weights, surviving)
+        for k in range(len(wanted)):
+            surviving[k] *= side
+    return bought - sold
 
 
 def share(lots: int, remaining: Sequence[Share]) -> list[Share]:
-    """Split unsigned `lots` among agents in proportion to their unsigned remaining lots.
+    """Split unsigned `lots` among agents in proportion to their unsigned remaining lots, as `share_lots` does.
 
-    `remaining` lists (agent, remaining lots). Leftover lots go to the largest fractions, ties in the given order.
-    Agents with a share of zero are omitted. No share exceeds its remaining lots unless `lots` exceeds their sum.
+    `remaining` lists (agent, remaining lots). Agents with a share of zero are omitted. No share exceeds its remaining
+    lots unless `lots` exceeds their sum.
     """
     if len(remaining) == 1:
         return [(remaining[0][0], lots)] if lots else []
-    total = sum(left for _, left in remaining)
-    parts = [divmod(lots * left, total) for _, left in remaining]
-    whole = [quotient for quotient, _ in parts]
-    if over := lots - sum(whole):
-        for k in sorted(range(len(whole)), key=lambda k: -parts[k][1])[:over]:
-            whole[k] += 1
-    return [(agent, part) for (agent, _), part in zip(remaining, whole, strict=True) if part]
+    parts = [0] * len(remaining)
+    share_lots(lots, [left for _, left in remaining], parts)
+    return [(agent, part) for (agent, _), part in zip(remaining, parts, strict=True) if part]
 
 
 def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
@@ -270,42 +311,15 @@ def fee_parts(fee_micro: int, lots: int, shares: Sequence[Share]) -> list[int]:
 def net(wanted: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cross the agents' requested trades: int64[A, N] signed lots -> (crossed, surviving), same shape.
 
-    crossed + surviving = wanted, and crossed adds up to 0 in each column. Survivors of a column are all on one side.
-    They share the net quantity in proportion to their requested lots (see `share`). Where nothing crosses, `surviving`
-    is `wanted` itself.
+    crossed + surviving = wanted, and crossed adds up to 0 in each column, as `cross_lots` does. Where nothing crosses,
+    `surviving` is `wanted` itself.
     """
-    if len(wanted) > 1:
-        buys, sells = np.maximum(wanted, 0), np.maximum(-wanted, 0)
-        bought, sold = buys.sum(axis=0), sells.sum(axis=0)
-        both = np.flatnonzero(np.minimum(bought, sold))
-        if both.size:
-            return _crossed(wanted, both, buys, sells, bought, sold)
-    return np.zeros_like(wanted), wanted
-
-
-def _crossed(
-    wanted: NDArray[np.int64],
-    both: NDArray[np.intp],
-    buys: NDArray[np.int64],
-    sells: NDArray[np.int64],
-    bought: NDArray[np.int64],
-    sold: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    bought, sold = bought[both], sold[both]
-    side = np.where(bought >= sold, buys[:, both], sells[:, both])
-    total, left = np.maximum(bought, sold), np.abs(bought - sold)
-    if total.max() < _INT64_SAFE:
-        whole, fraction = np.divmod(side * left, total)
-        over = left - whole.sum(axis=0)
-        order = np.argsort(-fraction, axis=0, kind="stable")
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.arange(len(side))[:, None], axis=0)
-        whole += rank < over
-    else:
-        whole = np.zeros_like(side)
-        for k, (lots, column) in enumerate(zip(left.tolist(), side.T.tolist(), strict=True)):
-            for agent, part in share(lots, list(enumerate(column))):
-                whole[agent, k] = part
+    both = np.flatnonzero((wanted > 0).any(axis=0) & (wanted < 0).any(axis=0))
+    if not both.size:
+        return np.zeros_like(wanted), wanted
     surviving = wanted.copy()
-    surviving[:, both] = np.where(bought >= sold, whole, -whole)
+    for k in both.tolist():
+        own = [0] * len(wanted)
+        cross_lots(wanted[:, k].tolist(), [0] * len(wanted), own)
+        surviving[:, k] = own
     return wanted - surviving, surviving

@@ -11,8 +11,20 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.context import Context, Floats, Ints
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.pretrade.gate import Verdict
+from quantd.trading.execution import ratio
 from quantd.trading.instruments import NANO
+from quantd.trading.jit import inner
 from quantd.trading.orders import Kind, OrderBasket
+
+
+@inner
+def collar_price(buys: bool, mark: int, up: int, down: int, one: int, tick: int) -> int:
+    """The limit price of a marketable order, nano-currency: `mark` x `up` / `one` ticks rounded down for a purchase,
+    x `down` / `one` rounded up for a sale."""
+    ticks, rest = ratio(mark, up if buys else down, 1, one)
+    if rest > 0 and not buys:
+        ticks += 1
+    return ticks * tick
 
 
 def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None = None) -> list[int]:
@@ -32,8 +44,7 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
         if against[k] * size < 0.0:
             ratios = reducing if 0 <= int(ctx.age_ns[k]) <= limits.max_price_age_ns else old
         up, down, one = ratios[k]
-        tick = instruments[k].tick_nano
-        out[k] = marks[k] * up // one * tick if size > 0.0 else -(-marks[k] * down // one) * tick
+        out[k] = collar_price(size > 0.0, marks[k], up, down, one, instruments[k].tick_nano)
     return out
 
 

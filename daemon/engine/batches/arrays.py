@@ -165,7 +165,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     for section, size in (
         (place.A_WANTED, agents * n), (place.A_SURVIVING, agents * n), (place.A_TOTAL, n), (place.A_WORST, 2 * n),
         (place.A_ANSWERED, agents), (place.A_FOLLOW, agents), (place.A_ZERO, n), (place.A_ENDS, n),
-        (place.A_PART, agents), (place.A_PARTS, agents), (place.A_GIVEN, agents),
+        (place.A_PART, agents), (place.A_PARTS, agents), (place.A_GIVEN, agents), (place.A_OWN, agents),
     ):  # fmt: skip
         made.ints(section, size)
     order = sorted(range(n), key=state.universe.symbols.__getitem__)

@@ -50,6 +50,8 @@ CLIPPED: Final = 24
 """Rows that limits rejected and cut, of all calls."""
 PLANNED: Final = 25
 """1 where the call made a plan."""
+A_OWN: Final = 26
+"""int64[A] scratch."""
 CHECKED: Final = 27
 """1 where the caller checks levels that may have changed; else their rows are left to the engine."""
 LAST_TS: Final = 28

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.digest_kernel import put_order
-from quantd.trading.execution import ratio
+from quantd.risk.pretrade.baskets import collar_price
+from quantd.trading.books import cross_lots, share_lots
 from quantd.trading.jit import inner
 
 Floats = NDArray[np.float64]
@@ -19,82 +20,30 @@ LARGEST: Final = 4e18
 
 
 @inner
-def net_lots(ints: Ints) -> bool:
-    """Cross the wanted lots of the agents in the plan; False where a product is beyond 64 bits.
-
-    `quantd.trading.books.net` defines the result.
-    """
+def net_lots(ints: Ints) -> None:
+    """Cross the wanted lots of the agents."""
     n, agents = ints[place.SIZE], ints[place.AGENTS]
     wanted, surviving, total = ints[place.A_WANTED], ints[place.A_SURVIVING], ints[place.A_TOTAL]
+    own, weights, parts = ints[place.A_OWN], ints[place.A_GIVEN], ints[place.A_PARTS]
     for k in range(n):
-        bought = sold = 0
         for agent in range(agents):
-            lots = ints[wanted + agent * n + k]
-            if lots > 0:
-                bought += lots
-            else:
-                sold -= lots
-            ints[surviving + agent * n + k] = lots
-        ints[total + k] = bought - sold
-        if bought == 0 or sold == 0:
-            continue
-        buys = bought >= sold
-        whole, left = (bought, bought - sold) if buys else (sold, sold - bought)
-        if float(whole) * float(left) >= LARGEST:
-            return False
-        over = left
+            ints[own + agent] = ints[wanted + agent * n + k]
+        ints[total + k] = cross_lots(
+            ints[own : own + agents], ints[weights : weights + agents], ints[parts : parts + agents]
+        )
         for agent in range(agents):
-            lots = ints[wanted + agent * n + k]
-            side = lots if buys else -lots
-            part = side * left // whole if side > 0 else 0
-            ints[surviving + agent * n + k] = part
-            over -= part
-        spread(ints, wanted, surviving, k, buys, left, whole, over)
-        if not buys:
-            for agent in range(agents):
-                ints[surviving + agent * n + k] = -ints[surviving + agent * n + k]
-    return True
-
-
-@inner
-def spread(ints: Ints, wanted: int, surviving: int, k: int, buys: bool, left: int, whole: int, over: int) -> None:
-    """Give `over` lots to the agents in the plan with the largest remainders of side x left / whole; ties to the
-    first."""
-    n, agents, part = ints[place.SIZE], ints[place.AGENTS], ints[place.A_PART]
-    given = ints[place.A_GIVEN]
-    for agent in range(agents):
-        ints[given + agent] = 0
-    while over > 0:
-        best, most = -1, -1
-        for agent in range(agents):
-            if ints[given + agent] > 0 or ints[part + agent] == 0:
-                continue
-            lots = ints[wanted + agent * n + k]
-            side = lots if buys else -lots
-            rest = side * left % whole if side > 0 else 0
-            if rest > most:
-                best, most = agent, rest
-        if best < 0:
-            return
-        ints[given + best] = 1
-        ints[surviving + best * n + k] += 1
-        over -= 1
+            ints[surviving + agent * n + k] = ints[parts + agent]
 
 
 @inner
 def worst_price(ints: Ints, collars: int, k: int, lots: float, held: float, close_nano: int) -> int:
-    """The limit price in nano of an order, as `quantd.risk.pretrade.baskets.worst_nano` defines it; -1 beyond 62
-    bits."""
+    """The limit price in nano of an order; -1 beyond 62 bits."""
     n = ints[place.SIZE]
     at = collars + (3 * n if held * lots < 0.0 else 0)
-    up, down, one = ints[at + k], ints[at + n + k], ints[at + 2 * n + k]
-    if lots > 0.0:
-        ticks, rest = ratio(close_nano, up, 1, one)
-    else:
-        ticks, rest = ratio(close_nano, down, 1, one)
-        ticks += 1 if rest else 0
-    tick = ints[ints[place.A_TICKS] + k]
-    return ticks * tick if float(ticks) * float(tick) < LARGEST else -1
+    up, down, one, tick = ints[at + k], ints[at + n + k], ints[at + 2 * n + k], ints[ints[place.A_TICKS] + k]
+    if float(close_nano) * float(up) * float(tick) >= LARGEST * float(one):
+        return -1
+    return collar_price(lots > 0.0, close_nano, up, down, one, tick)
 
 
 @inner
@@ -192,32 +141,12 @@ def wider(ints: Ints, one: int, other: int) -> bool:
 
 @inner
 def part_of(ints: Ints, k: int, size: int, pairs: int) -> int:
-    """Write the agents' parts of an order of `size` lots; returns the place behind them, -1 beyond 64 bits.
-
-    `quantd.trading.books.share` defines the result.
-    """
+    """Write the agents' parts of an order of `size` lots; returns the place behind them."""
     n, agents, surviving = ints[place.SIZE], ints[place.AGENTS], ints[place.A_SURVIVING] + k
-    parts, given, whole, over = ints[place.A_PARTS], ints[place.A_GIVEN], 0, size
+    weights, parts = ints[place.A_GIVEN], ints[place.A_PARTS]
     for agent in range(agents):
-        whole += abs(ints[surviving + agent * n])
-    if float(whole) * float(size) >= LARGEST:
-        return -1
-    for agent in range(agents):
-        own = abs(ints[surviving + agent * n])
-        ints[parts + agent] = own if whole == size else own * size // whole
-        ints[given + agent] = 0
-        over -= ints[parts + agent]
-    while over > 0:
-        best, most = -1, -1
-        for agent in range(agents):
-            own = abs(ints[surviving + agent * n])
-            if own > 0 and ints[given + agent] == 0 and own * size % whole > most:
-                best, most = agent, own * size % whole
-        if best < 0:
-            return -1
-        ints[given + best] = 1
-        ints[parts + best] += 1
-        over -= 1
+        ints[weights + agent] = abs(ints[surviving + agent * n])
+    share_lots(size, ints[weights : weights + agents], ints[parts : parts + agents])
     for agent in range(agents):
         if ints[parts + agent] > 0:
             ints[pairs], ints[pairs + 1] = agent, ints[parts + agent]
@@ -226,8 +155,8 @@ def part_of(ints: Ints, k: int, size: int, pairs: int) -> int:
 
 
 @inner
-def send_orders(ints: Ints, floats: Floats, reason: Codes) -> bool:
-    """Record the orders of the house's lots with the agents' parts; False where a product is beyond 64 bits."""
+def send_orders(ints: Ints, floats: Floats, reason: Codes) -> None:
+    """Record the orders of the house's lots with the agents' parts."""
     n, agents, passed, rows = ints[place.SIZE], ints[place.AGENTS], ints[place.F_PASSED], 0
     orders, pairs, worst, ends = (
         ints[place.A_ORDERS], ints[place.A_PAIRS], ints[place.A_WORST], ints[place.A_ENDS]
@@ -245,13 +174,10 @@ def send_orders(ints: Ints, floats: Floats, reason: Codes) -> bool:
         ints[ints[place.A_REASONS] + row] = reason[k]
         if agents > 1:
             after = part_of(ints, k, abs(lots), at)
-            if after < 0:
-                return False
             ints[pairs + row] = (after - at) // 2
             at = after
         row += 1
     ints[place.ORDERS] = ints[place.SENT] = rows
-    return True
 
 
 @inner

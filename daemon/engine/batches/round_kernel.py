@@ -294,8 +294,7 @@ def make_plan(
         count += 1
     if count == 0:
         return True
-    if not net_lots(ints):
-        return False
+    net_lots(ints)
     for k in range(n):
         floats[passed + k] = float(ints[total + k])
         house[k] = 0
@@ -339,16 +338,14 @@ def commit(
     buffer: Any,
     names: Any,
 ) -> bool:
-    """Send the orders of a plan and record its crosses; False, without any change, beyond 64 bits."""
+    """Send the orders of a plan and record its crosses; False, without any change, where a price is beyond 62 bits."""
     n, agents, part, passed, total = (
         ints[place.SIZE], ints[place.AGENTS], ints[place.A_PART], ints[place.F_PASSED], ints[place.A_TOTAL]
     )  # fmt: skip
     if agents > 1 and not cross_prices(ints, house, floats, close_nano, cells):
         ints[place.CROSSES] = 0
         return False
-    if not send_orders(ints, floats, house):
-        ints[place.CROSSES] = ints[place.ORDERS] = ints[place.SENT] = 0
-        return False
+    send_orders(ints, floats, house)
     change, passes, follow, again = (
         ints[place.F_CHANGE], ints[place.F_PASSES], ints[place.A_FOLLOW], ints[place.FOLLOW_UPS] > 0
     )  # fmt: skip

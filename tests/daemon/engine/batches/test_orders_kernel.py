@@ -19,6 +19,7 @@ def of_wanted(wanted: Ints) -> tuple[Ints, dict[int, int]]:
     for name, cells in (
         (place.A_WANTED, agents * size), (place.A_SURVIVING, agents * size), (place.A_TOTAL, size),
         (place.A_PART, agents), (place.A_GIVEN, agents), (place.A_PARTS, agents), (place.A_PAIRS, 2 * agents),
+        (place.A_OWN, agents),
     ):  # fmt: skip
         ints[name] = at
         at += cells
@@ -34,15 +35,10 @@ SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 4))
 @given(arrays(np.int64, SHAPES, elements=st.integers(-20, 20) | st.integers(-(10**8), 10**8)))
 def test_crossing_is_that_of_the_books(wanted):
     ints, at = of_wanted(wanted)
-    assert net_lots(ints.data)
+    net_lots(ints.data)
     _, surviving = net(wanted)
     assert ints[at[place.A_SURVIVING] :][: wanted.size].tolist() == surviving.ravel().tolist()
     assert ints[at[place.A_TOTAL] :][: wanted.shape[1]].tolist() == surviving.sum(axis=0).tolist()
-
-
-def test_a_product_beyond_64_bits_is_left_to_the_engine():
-    ints, _ = of_wanted(np.array([[4 * 10**18], [-(10**18)]]))
-    assert not net_lots(ints.data)
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=5), st.integers(0, 100), st.booleans())
