@@ -112,6 +112,8 @@ class _Seen(Struct):
 class Book:
     """A log that stores steps in the journal's form."""
 
+    rows_only: bool = False
+
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 

@@ -23,6 +23,8 @@ FOLD: Final = 256
 class Counter:
     """A log that counts the effects with a property."""
 
+    rows_only: bool = False
+
     def __init__(self, counts: Callable[[Effect], bool]) -> None:
         self.count = 0
         self._counts = counts

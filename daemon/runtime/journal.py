@@ -72,6 +72,8 @@ class Journal:
     `entries` and `steps` are those since the last `taken`; the store commits them together.
     """
 
+    rows_only: bool = False
+
     def __init__(self, recorded: Iterable[bytes] = (), seq: int = 0, live: bool = False) -> None:
         self._recorded = iter(recorded)
         self._ahead: deque[tuple[bytes, Entry]] = deque()

@@ -61,8 +61,10 @@ class Meanwhile(Protocol):
 
 
 class Log(Protocol):
-    """Records steps, and has the recorded answers of a replay. One with a true `rows_only` reads valuations, fills and
-    bookings only, and may get the fills of a bar with its slice."""
+    """Records steps, and has the recorded answers of a replay."""
+
+    rows_only: bool
+    """Whether it reads valuations, fills and bookings only; then it may get the fills of a bar with its slice."""
 
     def answer(self, ask: Ask) -> Decided | None:
         """The recorded answer to this Ask; None when the policy must answer."""
@@ -76,7 +78,7 @@ class Log(Protocol):
 class NoLog:
     """A backtest without a journal."""
 
-    rows_only = True
+    rows_only: bool = True
 
     def answer(self, ask: Ask) -> Decided | None:
         return None
@@ -185,7 +187,7 @@ class Shell:
         """The place behind the items that a batch takes from the slice at `at` on; 0 where it takes none."""
         first, number = items[at], rows.places[at]
         assert isinstance(first, MarketSlice)
-        rows_only = getattr(self.log, "rows_only", False)
+        rows_only = self.log.rows_only
         venue = self.broker if rows_only and self.meanwhile is None and isinstance(self.broker, KernelVenue) else None
         batch = begin_batch(self.state, first.block, first.row, rows.ticks[number:], venue, not rows_only)
         if batch is None:

@@ -14,19 +14,21 @@ def _excess(gradient: Tensor, limit: float) -> Tensor | None:
     return torch.dot(gradient, gradient).sqrt_().div_(limit).clamp_(min=1.0)
 
 
-class Adam:
-    """Adam (Kingma & Ba 2015) in one pass over memory."""
+class _OnePass:
+    """Steps of Adam and of what is a case of it, in one pass over memory."""
 
-    def __init__(self, vector: Tensor, learning_rate: float, epsilon: float, max_norm: float) -> None:
+    def __init__(
+        self, vector: Tensor, learning_rate: float, epsilon: float, max_norm: float, decays: tuple[float, float]
+    ) -> None:
         self.learning_rate, self.epsilon, self.max_norm = learning_rate, epsilon, max_norm
+        self._decays: Final = decays
         self._vector: Final = vector
         self._first, self._second = torch.zeros_like(vector), torch.zeros_like(vector)
         self._steps = torch.zeros((), device=vector.device)
-        self._finite = torch.zeros((), device=vector.device)
+        self._finite: Final = torch.zeros((), device=vector.device)
 
     @torch.no_grad()
     def step(self, gradient: Tensor) -> None:
-        self._steps += 1
         # torch.optim.Adam(fused=True) takes twice as long for the same call
         torch._fused_adam_(
             [self._vector],
@@ -36,8 +38,8 @@ class Adam:
             [],
             [self._steps],
             lr=self.learning_rate,
-            beta1=0.9,
-            beta2=0.999,
+            beta1=self._decays[0],
+            beta2=self._decays[1],
             weight_decay=0.0,
             eps=self.epsilon,
             amsgrad=False,
@@ -45,6 +47,18 @@ class Adam:
             grad_scale=_excess(gradient, self.max_norm),
             found_inf=self._finite,
         )
+
+
+class Adam(_OnePass):
+    """Adam (Kingma & Ba 2015)."""
+
+    def __init__(self, vector: Tensor, learning_rate: float, epsilon: float, max_norm: float) -> None:
+        super().__init__(vector, learning_rate, epsilon, max_norm, (0.9, 0.999))
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor) -> None:
+        self._steps += 1
+        super().step(gradient)
 
     def state(self) -> dict[str, Tensor]:
         return {"first": self._first.clone(), "second": self._second.clone(), "steps": self._steps.clone()}
@@ -59,45 +73,21 @@ _LONG_AGO = 1e9
 """A step count at which Adam's corrections of the first steps are 1 in float32, for any usual decay."""
 
 
-class RmsProp:
+class RmsProp(_OnePass):
     """RMSprop (Tieleman & Hinton 2012), with epsilon outside the root as in torch.optim.RMSprop.
 
     Inside the root, as published for asynchronous actor-critic, 1e-5 suppresses every parameter with gradients below
-    0.003. It is Adam without a mean of gradients and without corrections, and uses Adam's single pass over memory.
+    0.003. It is Adam without a mean of gradients and without corrections.
     """
 
     def __init__(
         self, vector: Tensor, learning_rate: float, epsilon: float, max_norm: float, decay: float = 0.99
     ) -> None:
-        self.learning_rate, self.epsilon, self.max_norm, self.decay = learning_rate, epsilon, max_norm, decay
-        self._vector: Final = vector
-        self._square = torch.zeros_like(vector)
-        self._first: Final = torch.zeros_like(vector)
-        self._steps: Final = torch.full((), _LONG_AGO, device=vector.device)
-        self._finite: Final = torch.zeros((), device=vector.device)
-
-    @torch.no_grad()
-    def step(self, gradient: Tensor) -> None:
-        torch._fused_adam_(
-            [self._vector],
-            [gradient],
-            [self._first],
-            [self._square],
-            [],
-            [self._steps],
-            lr=self.learning_rate,
-            beta1=0.0,
-            beta2=self.decay,
-            weight_decay=0.0,
-            eps=self.epsilon,
-            amsgrad=False,
-            maximize=False,
-            grad_scale=_excess(gradient, self.max_norm),
-            found_inf=self._finite,
-        )
+        super().__init__(vector, learning_rate, epsilon, max_norm, (0.0, decay))
+        self._steps.fill_(_LONG_AGO)
 
     def state(self) -> dict[str, Tensor]:
-        return {"square": self._square.clone()}
+        return {"square": self._second.clone()}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        self._square.copy_(state["square"])
+        self._second.copy_(state["square"])

@@ -41,16 +41,9 @@ class Arrays:
     gated: bool
     ints: Ints
     floats: Floats
-    fixed: Floats
-    rows: Floats
-    losses: Floats
-    first: NDArray[np.int8]
-    house: NDArray[np.int8]
-    buffer: NDArray[np.uint8]
-    names: NDArray[np.uint8]
+    gate: place.Gate
+    encoded: place.Encoded
 
-    none: Floats = field(default_factory=lambda: np.empty((1, 1)))
-    """Stands for covariances, which are not made here."""
     finite: int = -1
     """The count of the ring at which its returns were known to be finite."""
     known: list[dict[str, int]] = field(default_factory=list)
@@ -196,18 +189,22 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     floats[2] = min(min(each.collar, each.reduce_collar) for each in limits)
     floats[3] = max(each.tick_nano for each in state.universe.instruments)
     width = max([each.width for each in known], default=1)
+    room = 2 * n * 128 + rows * 64 * (books + 2) + 2 * int(names.size) * (rows + 2)
     return Arrays(
         levels=levels,
         gated=gated,
         ints=ints,
         floats=floats,
-        fixed=fixed,
-        rows=np.empty((6, width)),
-        losses=np.empty((2, max(levels.lookback, 1))),
-        first=np.zeros(agents * n, dtype=np.int8),
-        house=np.zeros(n, dtype=np.int8),
-        buffer=np.zeros((2 * n * 128 + rows * 64 * (books + 2)) + 2 * int(names.size) * (rows + 2), dtype=np.uint8),
-        names=names,
+        gate=place.Gate(
+            fixed=fixed,
+            matrices=np.empty((1, 1)),  # covariances are not made here
+            rows=np.empty((6, width)),
+            losses=np.empty((2, max(levels.lookback, 1))),
+            first=np.zeros(agents * n, dtype=np.int8),
+            house=np.zeros(n, dtype=np.int8),
+            freed=FREED,
+        ),
+        encoded=place.Encoded(np.zeros(room, dtype=np.uint8), names),
     )
 
 

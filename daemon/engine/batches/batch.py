@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.arrays import FREED, Arrays
+from quantd.daemon.engine.batches.arrays import Arrays
 from quantd.daemon.engine.batches.filled_orders import FilledOrders
 from quantd.daemon.engine.batches.inputs import write_state
 from quantd.daemon.engine.batches.kernel import OTHER_PLAN, TAKE_ROWS
@@ -99,13 +99,23 @@ class Batch:
         self._sizes = size, agents
         write_state(state, arrays, block, first, ticks, self.gated)
         known, by_date = state.history.known, state.history.synchronous
-        self._args = (
-            arrays.ints, arrays.floats, state.ledger.flat, block.close_nano.reshape(-1), block.close.reshape(-1),
-            block.open_nano.reshape(-1), block.low.reshape(-1), block.high.reshape(-1), block.volume.reshape(-1),
-            block.fresh.reshape(-1), known.prices.reshape(-1), known.filled_returns.reshape(-1),
-            by_date.prices.reshape(-1), by_date.filled_returns.reshape(-1), by_date.columns(), arrays.fixed,
-            arrays.none, arrays.rows, arrays.losses, arrays.first, arrays.house, FREED, arrays.buffer, arrays.names,
-        )  # fmt: skip
+        bars = place.Bars(
+            block.close_nano.reshape(-1),
+            block.open_nano.reshape(-1),
+            block.close.reshape(-1),
+            block.low.reshape(-1),
+            block.high.reshape(-1),
+            block.volume.reshape(-1),
+            block.fresh.reshape(-1),
+        )
+        rings = place.Rings(
+            known.prices.reshape(-1),
+            known.filled_returns.reshape(-1),
+            by_date.prices.reshape(-1),
+            by_date.filled_returns.reshape(-1),
+            by_date.columns(),
+        )
+        self._args = arrays.ints, arrays.floats, state.ledger.flat, bars, rings, arrays.gate, arrays.encoded
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -287,7 +297,7 @@ class Batch:
         """(instant, kind, number, rows) of the digest of the last call, whose first row was `before`. The kind -1 is
         the end of a slice."""
         cells, at = self._cells, 0
-        data = self._arrays.buffer[: cells[place.USED]].tobytes()
+        data = self._arrays.encoded.buffer[: cells[place.USED]].tobytes()
         samples, end = cells[place.SAMPLES], cells[place.ORDER_END]
         if end:
             yield cells[place.SENT_TS], 2, cells[place.SENT], data[:end]

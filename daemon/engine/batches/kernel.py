@@ -1,6 +1,6 @@
 """Rows of the market in one call: a plan of the answers that wait, then rows until agents are due."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from quantd.trading.jit import Entry, inner
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Codes = NDArray[np.int8]
 
 ENDED: Final = 0
 """All rows are taken."""
@@ -33,53 +32,27 @@ def take_rows(
     ints: Ints,
     floats: Floats,
     accounts: Ints,
-    close_nano: Ints,
-    close: Floats,
-    open_nano: Ints,
-    low: Floats,
-    high: Floats,
-    volume: Floats,
-    fresh: Any,
-    known: Floats,
-    known_returns: Floats,
-    by_date: Floats,
-    date_returns: Floats,
-    columns: Floats,
-    fixed: Floats,
-    matrices: Floats,
-    rows: Floats,
-    losses: Floats,
-    first: Codes,
-    house: Codes,
-    freed: Codes,
-    buffer: Any,
-    names: Any,
+    bars: place.Bars,
+    rings: place.Rings,
+    gate: place.Gate,
+    encoded: place.Encoded,
 ) -> int:
     """Plan the answers that wait, and take rows of the market. Returns why it stops.
 
-    `ints` and `floats` are of `quantd.daemon.engine.batches.layout`, `accounts` the ledger. The next columns are those
-    of a block. `known` and `known_returns` are the ring of known prices, `by_date`, `date_returns` and `columns` the
-    synchronous one. `fixed`, `matrices` and `rows` are as `judge` takes them. The reasons of the cuts are int8[A x N]
-    `first` and int8[N] `house`. `buffer` uint8 gets the rows of the digest, with the encoded `names`.
+    `ints` and `floats` are of `quantd.daemon.engine.batches.layout`, `accounts` the ledger.
     """
     ints[place.USED] = ints[place.FILLED] = ints[place.SENT] = ints[place.PLANNED] = ints[place.ORDER_END] = 0
     n, agents = ints[place.SIZE], ints[place.AGENTS]
     ints[place.LEVELS] = 0
     if ints[place.ASKED] > 0:
-        if not make_plan(
-            ints, floats, accounts, close_nano, close, date_returns, columns, fixed, matrices, rows, losses, first,
-            house, freed, buffer, names,
-        ):  # fmt: skip
+        if not make_plan(ints, floats, accounts, bars, rings, gate, encoded):
             return OTHER_PLAN
         ints[place.ASKED], ints[place.ORDER_END] = 0, ints[place.USED]
         if ints[place.LEVELS] > 0:
             return LEVELS_OF_PLAN
     while ints[place.ROW] < ints[place.ROWS]:
         row = ints[place.ROW]
-        if not take_row(
-            ints, floats, accounts, close_nano, close, open_nano, low, high, volume, fresh, known, known_returns,
-            by_date, date_returns, columns, losses, buffer, names,
-        ):  # fmt: skip
+        if not take_row(ints, floats, accounts, bars, rings, gate, encoded):
             return OTHER_ROW
         rest = False
         for agent in range(agents):
@@ -87,7 +60,7 @@ def take_rows(
         if rest or ints[ints[place.A_DUE] + row] > 0 or ints[place.LEVELS] > 0:
             px, size, cells = ints[place.F_PX], ints[place.F_LOT_SIZE], n * (ints[place.FIRST] + row)
             for k in range(n):
-                floats[px + k] = close[cells + k] * floats[size + k]
+                floats[px + k] = bars.close[cells + k] * floats[size + k]
             for agent in range(agents):
                 scale = 1e6 / float(ints[ints[place.A_EQUITY] + row * (agents + 5) + agent + 1])
                 weights, held = ints[place.F_WEIGHTS] + agent * n, ints[place.F_HELD] + (agent + 1) * n

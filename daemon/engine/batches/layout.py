@@ -4,7 +4,63 @@ The entry of the head named `A_X` is where section X of `ints` begins, `F_X` whe
 symbols, A agents, B = A + 1 watched books (the house first), R sets of limits, T rows of the market.
 """
 
-from typing import Final
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Codes = NDArray[np.int8]
+
+
+class Bars(NamedTuple):
+    """The cells of a block of the market, row by row."""
+
+    close_nano: Ints
+    open_nano: Ints
+    close: Floats
+    low: Floats
+    high: Floats
+    volume: Floats
+    fresh: Any
+
+
+class Rings(NamedTuple):
+    """Prices and returns of the history, row by row: of the known prices, then of the synchronous rows.
+
+    `columns` float64[N, W] are the synchronous returns by symbol.
+    """
+
+    known: Floats
+    known_returns: Floats
+    by_date: Floats
+    date_returns: Floats
+    columns: Floats
+
+
+class Gate(NamedTuple):
+    """What the gate and the levels need besides: `fixed`, `matrices` and `rows` as `judge` takes them, and losses.
+
+    int8[A x N] `first` and int8[N] `house` get the reasons of cuts. `freed` by reason is 1 where sales may permit what
+    it cut.
+    """
+
+    fixed: Floats
+    matrices: Floats
+    rows: Floats
+    losses: Floats
+    first: Codes
+    house: Codes
+    freed: Codes
+
+
+class Encoded(NamedTuple):
+    """The rows of the digest, uint8 `buffer`, and the encoded `names` of symbols and books."""
+
+    buffer: Any
+    names: Any
+
 
 SIZE: Final = 0
 AGENTS: Final = 1

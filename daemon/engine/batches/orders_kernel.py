@@ -1,6 +1,6 @@
 """From the lots that pass to orders: crossing, worst prices, and the agents' parts of each order."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,7 +181,7 @@ def send_orders(ints: Ints, floats: Floats, reason: Codes) -> None:
 
 
 @inner
-def put_orders(ints: Ints, ts: int, buffer: Any, names: Any) -> None:
+def put_orders(ints: Ints, ts: int, encoded: place.Encoded) -> None:
     """Write the rows of the digest of the working orders."""
     n, rows, orders = ints[place.SIZE], ints[place.ORDERS], ints[place.A_ORDERS]
     rank, row_of, name, used = ints[place.A_RANK], ints[place.A_WORST] + n, ints[place.A_NAMES], ints[place.USED]
@@ -194,7 +194,8 @@ def put_orders(ints: Ints, ts: int, buffer: Any, names: Any) -> None:
         row = ints[row_of + column]
         if row >= 0:
             used = put_order(
-                buffer, used, names, ints[name + column], ints[name + column + 1], 2, ts, ints[place.SENT_SAMPLE],
-                ints[place.SENT_N], ints[orders + rows + row], ints[orders + 2 * rows + row], 0,
+                encoded.buffer, used, encoded.names, ints[name + column], ints[name + column + 1], 2, ts,
+                ints[place.SENT_SAMPLE], ints[place.SENT_N], ints[orders + rows + row], ints[orders + 2 * rows + row],
+                0,
             )  # fmt: skip
     ints[place.USED] = used

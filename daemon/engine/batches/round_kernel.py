@@ -4,7 +4,6 @@ A plan is made whole or not at all. Where anything happens that the kernel does 
 """
 
 from math import sqrt
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,10 +90,8 @@ def pass_gate(
     equity: float,
     asked: int,
     out: int,
-    columns: Floats,
-    fixed: Floats,
-    matrices: Floats,
-    rows: Floats,
+    rings: place.Rings,
+    gate: place.Gate,
     reason: Codes,
 ) -> bool:
     """Write what the limits of a book let pass of the lots at `asked`; False where the gate needs more arrays."""
@@ -115,8 +112,9 @@ def pass_gate(
     return (
         judge(
             floats[work : work + length], floats[table : table + ints[own + 5]],
-            floats[numbers : numbers + ints[own + 3]], ints[codes : codes + ints[own + 1]], columns, fixed, matrices,
-            floats[work : work + 1], rows, floats[out : out + n], reason, 1, cash / 1e6, equity, 0.0, 0.0, 1, 0.0, 0.0,
+            floats[numbers : numbers + ints[own + 3]], ints[codes : codes + ints[own + 1]], rings.columns, gate.fixed,
+            gate.matrices, floats[work : work + 1], gate.rows, floats[out : out + n], reason, 1, cash / 1e6, equity,
+            0.0, 0.0, 1, 0.0, 0.0,
         )
         == DONE
     )  # fmt: skip
@@ -141,9 +139,9 @@ def level_holds(
     lots: int,
     equity: float,
     cells: int,
-    close: Floats,
-    columns: Floats,
-    losses: Floats,
+    bars: place.Bars,
+    rings: place.Rings,
+    gate: place.Gate,
 ) -> bool:
     """Whether no level of a book rises when the lots at `lots` fill at the closes."""  # fmt: skip
     n, held, sums = ints[place.SIZE], ints[place.F_HELD] + book * ints[place.SIZE], ints[place.F_SUMS]
@@ -155,13 +153,11 @@ def level_holds(
     left = equity - traded * floats[ints[place.F_FEES] + book]
     if not left > 0.0:
         return True
-    return book_holds(
-        ints, floats, book, close, cells, left, ints[place.COUNT] - 1, ints[place.END], columns, losses, True
-    )
+    return book_holds(ints, floats, book, bars, cells, left, ints[place.COUNT] - 1, ints[place.END], rings, gate, True)
 
 
 @inner
-def follows(ints: Ints, floats: Floats, agent: int, first: Codes, house: Codes, freed: Codes) -> int:
+def follows(ints: Ints, floats: Floats, agent: int, gate: place.Gate) -> int:
     """1 where a decision was cut for lack of the proceeds of its own sales, or of others'."""
     n, change, passes = ints[place.SIZE], ints[place.F_CHANGE], ints[place.F_PASSES]
     held, sales = ints[place.F_HELD] + (agent + 1) * n, False
@@ -173,9 +169,9 @@ def follows(ints: Ints, floats: Floats, agent: int, first: Codes, house: Codes, 
         return 0
     passed, total = ints[place.F_PASSED], ints[place.A_TOTAL]
     for k in range(n):
-        if freed[first[agent * n + k]] > 0 and floats[passes + k] != floats[change + k]:
+        if gate.freed[gate.first[agent * n + k]] > 0 and floats[passes + k] != floats[change + k]:
             return 1
-        cut = freed[house[k]] > 0 and floats[passed + k] != float(ints[total + k])
+        cut = gate.freed[gate.house[k]] > 0 and floats[passed + k] != float(ints[total + k])
         if cut and ints[ints[place.A_SURVIVING] + agent * n + k] != 0:
             return 1
     return 0
@@ -233,25 +229,12 @@ def make_plan(
     ints: Ints,
     floats: Floats,
     accounts: Ints,
-    close_nano: Ints,
-    close: Floats,
-    date_returns: Floats,
-    columns: Floats,
-    fixed: Floats,
-    matrices: Floats,
-    rows: Floats,
-    losses: Floats,
-    first: Codes,
-    house: Codes,
-    freed: Codes,
-    buffer: Any,
-    names: Any,
+    bars: place.Bars,
+    rings: place.Rings,
+    gate: place.Gate,
+    encoded: place.Encoded,
 ) -> bool:
-    """Plan the answers to the last row; False, without any change, where `plan` must do it.
-
-    `first` int8[A, N] and `house` int8[N] get the reasons of the cuts; `freed` by reason is 1 where sales may permit
-    what it cut.
-    """
+    """Plan the answers to the last row; False, without any change, where `plan` must do it."""
     row, n, agents = ints[place.ROW] - 1, ints[place.SIZE], ints[place.AGENTS]
     times, at = ints[place.A_TIMES] + TIMES * row, ints[place.A_EQUITY] + row * (agents + 5)
     cells, ts = n * (ints[place.FIRST] + row), ints[times + 2]
@@ -262,9 +245,9 @@ def make_plan(
     passed, total = ints[place.F_PASSED], ints[place.A_TOTAL]
     if age < 0:
         return False
-    lowest = close_nano[cells]
+    lowest = bars.close_nano[cells]
     for k in range(n):
-        lowest = close_nano[cells + k] if close_nano[cells + k] < lowest else lowest
+        lowest = min(lowest, bars.close_nano[cells + k])
     if not float(lowest) * floats[2] >= floats[3]:
         return False
     count, renewed = 0, -1
@@ -282,10 +265,10 @@ def make_plan(
             continue
         if ints[sets + agent + 1] != renewed:
             renewed = ints[sets + agent + 1]
-            renew_table(ints, floats, renewed, px, date_returns)
+            renew_table(ints, floats, renewed, px, rings.date_returns)
         if not pass_gate(
             ints, floats, accounts, agent + 1, ints[at + agent + 1] / 1e6, change + agent * n, passes + agent * n,
-            columns, fixed, matrices, rows, first[agent * n : agent * n + n],
+            rings, gate, gate.first[agent * n : agent * n + n],
         ):  # fmt: skip
             return False
         for k in range(n):
@@ -297,55 +280,44 @@ def make_plan(
     net_lots(ints)
     for k in range(n):
         floats[passed + k] = float(ints[total + k])
-        house[k] = 0
+        gate.house[k] = 0
     if not same_book(ints, floats, accounts, at):
         some = False
         for k in range(n):
             some = some or ints[total + k] != 0
         if some:
             if ints[sets] != renewed:
-                renew_table(ints, floats, ints[sets], px, date_returns)
+                renew_table(ints, floats, ints[sets], px, rings.date_returns)
             requested = ints[place.F_ANSWERS] + agents * n
             for k in range(n):
                 floats[requested + k] = float(ints[total + k])
-            if not pass_gate(
-                ints, floats, accounts, 0, ints[at] / 1e6, requested, passed, columns, fixed, matrices, rows, house
-            ):
+            if not pass_gate(ints, floats, accounts, 0, ints[at] / 1e6, requested, passed, rings, gate, gate.house):
                 return False
-    if not order_prices(ints, floats, close_nano, cells):
+    if not order_prices(ints, floats, bars.close_nano, cells):
         return False
-    if not level_holds(ints, floats, 0, passed, ints[at] / 1e6, cells, close, columns, losses):
+    if not level_holds(ints, floats, 0, passed, ints[at] / 1e6, cells, bars, rings, gate):
         ints[place.LEVELS] = 1
     for agent in range(agents):
         watched = ints[part + agent] > 0 and ints[place.LONE] == 0
         if watched and not level_holds(
-            ints, floats, agent + 1, passes + agent * n, ints[at + agent + 1] / 1e6, cells, close, columns, losses
+            ints, floats, agent + 1, passes + agent * n, ints[at + agent + 1] / 1e6, cells, bars, rings, gate
         ):
             ints[place.LEVELS] = 1
-    return commit(ints, floats, close_nano, cells, ts, first, house, freed, buffer, names)
+    return commit(ints, floats, bars, cells, ts, gate, encoded)
 
 
 @inner
 def commit(
-    ints: Ints,
-    floats: Floats,
-    close_nano: Ints,
-    cells: int,
-    ts: int,
-    first: Codes,
-    house: Codes,
-    freed: Codes,
-    buffer: Any,
-    names: Any,
+    ints: Ints, floats: Floats, bars: place.Bars, cells: int, ts: int, gate: place.Gate, encoded: place.Encoded
 ) -> bool:
     """Send the orders of a plan and record its crosses; False, without any change, where a price is beyond 62 bits."""
     n, agents, part, passed, total = (
         ints[place.SIZE], ints[place.AGENTS], ints[place.A_PART], ints[place.F_PASSED], ints[place.A_TOTAL]
     )  # fmt: skip
-    if agents > 1 and not cross_prices(ints, house, floats, close_nano, cells):
+    if agents > 1 and not cross_prices(ints, gate.house, floats, bars.close_nano, cells):
         ints[place.CROSSES] = 0
         return False
-    send_orders(ints, floats, house)
+    send_orders(ints, floats, gate.house)
     change, passes, follow, again = (
         ints[place.F_CHANGE], ints[place.F_PASSES], ints[place.A_FOLLOW], ints[place.FOLLOW_UPS] > 0
     )  # fmt: skip
@@ -360,8 +332,8 @@ def commit(
             count_cuts(ints, floats[own : own + n], floats[passing : passing + n])
             ints[ints[place.A_ASKED_AT] + agent] = ts
             if again:
-                ints[follow + agent] = follows(ints, floats, agent, first, house, freed)
+                ints[follow + agent] = follows(ints, floats, agent, gate)
     ints[place.PLANNED], ints[place.SENT_TS] = 1, ts
     ints[place.AFTER] = ts + ints[place.LATENCY]
-    put_orders(ints, ts, buffer, names)
+    put_orders(ints, ts, encoded)
     return True

@@ -3,7 +3,7 @@
 A row is taken whole or not at all. Where anything happens that the kernel does not know, it leaves the row to `step`.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +23,7 @@ TIMES: Final = 4
 
 
 @inner
-def orders_fill(
-    ints: Ints,
-    floats: Floats,
-    row: int,
-    open_nano: Ints,
-    low: Floats,
-    high: Floats,
-    volume: Floats,
-    fresh: Any,
-) -> bool:
+def orders_fill(ints: Ints, floats: Floats, row: int, bars: place.Bars) -> bool:
     """Whether every working order fills whole at the open of a row; writes the fills as `post` takes them."""
     n, rows = ints[place.SIZE], ints[place.ORDERS]
     if rows == 0:
@@ -47,9 +38,10 @@ def orders_fill(
         if columns == 7:
             ints[orders + 5 * rows + k], ints[orders + 6 * rows + k] = 0, -1
     made = fill_limits(
-        ints[orders : orders + columns * rows], rows, ints[times], ints[times + 1], fresh[cells : cells + n],
-        open_nano[cells : cells + n], low[cells : cells + n], high[cells : cells + n], volume[cells : cells + n],
-        ints[terms : terms + 5 * n], ints[place.RATE], ints[place.ONE], ints[place.LEAST], ints[place.CAPPED] > 0,
+        ints[orders : orders + columns * rows], rows, ints[times], ints[times + 1],
+        bars.fresh[cells : cells + n], bars.open_nano[cells : cells + n], bars.low[cells : cells + n],
+        bars.high[cells : cells + n], bars.volume[cells : cells + n], ints[terms : terms + 5 * n],
+        ints[place.RATE], ints[place.ONE], ints[place.LEAST], ints[place.CAPPED] > 0,
         floats[0], ints[left : left + n], ints[made_at : made_at + 4 * rows + 1],
     )  # fmt: skip
     if made != rows or ints[made_at + 4 * rows] != rows:
@@ -133,23 +125,14 @@ def take_lots(ints: Ints, floats: Floats, accounts: Ints) -> None:
 
 
 @inner
-def add_prices(
-    ints: Ints,
-    floats: Floats,
-    row: int,
-    close: Floats,
-    known: Floats,
-    known_returns: Floats,
-    by_date: Floats,
-    date_returns: Floats,
-    columns: Floats,
-) -> bool:
+def add_prices(ints: Ints, floats: Floats, row: int, bars: place.Bars, rings: place.Rings) -> bool:
     """Write the closes of a row behind the newest of both rings; False without a price, now or before."""
     n, end, known_end = ints[place.SIZE], ints[place.END], ints[place.KNOWN_END]
     cells = n * (ints[place.FIRST] + row)
     adjusted, adjust = ints[place.ADJUSTED] > 0, ints[place.F_ADJUST]
     for k in range(n):
-        price, before, known_before = close[cells + k], by_date[(end - 1) * n + k], known[(known_end - 1) * n + k]
+        price, before = bars.close[cells + k], rings.by_date[(end - 1) * n + k]
+        known_before = rings.known[(known_end - 1) * n + k]
         if not (price > 0.0 and before > 0.0 and known_before > 0.0):
             return False
         change, known_change = price / before - 1.0, price / known_before - 1.0
@@ -159,8 +142,9 @@ def add_prices(
                 known_change = (price * floats[at] + floats[at + n]) / known_before - 1.0
             if floats[at + 2 * n] != 1.0 or floats[at + 3 * n] != 0.0:
                 change = (price * floats[at + 2 * n] + floats[at + 3 * n]) / before - 1.0
-        by_date[end * n + k], date_returns[end * n + k], columns[k, end] = price, change, change
-        known[known_end * n + k], known_returns[known_end * n + k] = price, known_change
+        rings.by_date[end * n + k], rings.known[known_end * n + k] = price, price
+        rings.date_returns[end * n + k], rings.columns[k, end] = change, change
+        rings.known_returns[known_end * n + k] = known_change
     return True
 
 
@@ -169,40 +153,33 @@ def book_holds(
     ints: Ints,
     floats: Floats,
     book: int,
-    close: Floats,
+    bars: place.Bars,
     cells: int,
     value: float,
     known: int,
     end: int,
-    columns: Floats,
-    losses: Floats,
+    rings: place.Rings,
+    gate: place.Gate,
     rising: bool,
 ) -> bool:
     """Whether the levels of a book of `value` currency hold with its lots in `F_SUMS`."""
     n = ints[place.SIZE]
     scratch, lots, size = ints[place.F_SCRATCH], ints[place.F_SUMS], ints[place.F_LOT_SIZE]
     for k in range(n):
-        floats[scratch + k] = floats[lots + k] * (close[cells + k] * floats[size + k]) / value
+        floats[scratch + k] = floats[lots + k] * (bars.close[cells + k] * floats[size + k]) / value
     measures, shocks, labels, counts = (
         ints[place.F_MEASURES], ints[place.F_SHOCKS], ints[place.A_LABELS], ints[place.A_COUNTS]
     )  # fmt: skip
     return levels_hold(
         book, floats[scratch : scratch + n], n, floats[measures:shocks], ints[labels:counts],
-        ints[counts : ints[place.A_SETS]], known, end, columns, floats[shocks:scratch], losses,
+        ints[counts : ints[place.A_SETS]], known, end, rings.columns, floats[shocks:scratch], gate.losses,
         floats[scratch + n : ints[place.F_PX]], rising,
     )  # fmt: skip
 
 
 @inner
 def value_books(
-    ints: Ints,
-    floats: Floats,
-    row: int,
-    accounts: Ints,
-    close_nano: Ints,
-    close: Floats,
-    columns: Floats,
-    losses: Floats,
+    ints: Ints, floats: Floats, row: int, accounts: Ints, bars: place.Bars, rings: place.Rings, gate: place.Gate
 ) -> bool:
     """Write the equity of each book after a row, and its switch; False where the row is one for `step`."""
     n, agents = ints[place.SIZE], ints[place.AGENTS]
@@ -211,7 +188,7 @@ def value_books(
         ints[place.A_EQUITY] + row * (agents + 5), ints[place.A_MARKS], ints[place.F_BOUNDS], ints[place.F_HELD]
     )  # fmt: skip
     out = ints[at : at + books + 1]
-    if not equity(accounts, ints[units : units + 2 * n], close_nano[cells : cells + n], out):
+    if not equity(accounts, ints[units : units + 2 * n], bars.close_nano[cells : cells + n], out):
         return False
     day = ints[ints[place.A_TIMES] + TIMES * row + 3]
     for book in range(books):
@@ -231,9 +208,8 @@ def value_books(
             for k in range(n):
                 floats[ints[place.F_SUMS] + k] = floats[held + book * n + k]
             if not book_holds(
-                ints, floats, book, close, cells, value / 1e6, ints[place.COUNT], ints[place.END] + 1, columns, losses,
-                False,
-            ):  # fmt: skip
+                ints, floats, book, bars, cells, value / 1e6, ints[place.COUNT], ints[place.END] + 1, rings, gate, False
+            ):
                 ints[place.LEVELS] = 1
     return ints[place.LEVELS] == 0 or ints[place.CHECKED] > 0
 
@@ -243,32 +219,21 @@ def take_row(
     ints: Ints,
     floats: Floats,
     accounts: Ints,
-    close_nano: Ints,
-    close: Floats,
-    open_nano: Ints,
-    low: Floats,
-    high: Floats,
-    volume: Floats,
-    fresh: Any,
-    known: Floats,
-    known_returns: Floats,
-    by_date: Floats,
-    date_returns: Floats,
-    columns: Floats,
-    losses: Floats,
-    buffer: Any,
-    names: Any,
+    bars: place.Bars,
+    rings: place.Rings,
+    gate: place.Gate,
+    encoded: place.Encoded,
 ) -> bool:
     """Take the next row; False, without any change of the books, where `step` must take it."""
     row, n, agents, rows = ints[place.ROW], ints[place.SIZE], ints[place.AGENTS], ints[place.ORDERS]
     times = ints[place.A_TIMES] + TIMES * row
     if ints[times] < ints[place.LAST_TS]:
         return False
-    if not orders_fill(ints, floats, row, open_nano, low, high, volume, fresh):
+    if not orders_fill(ints, floats, row, bars):
         return False
-    if not crosses_fit(ints, row, open_nano):
+    if not crosses_fit(ints, row, bars.open_nano):
         return False
-    if not add_prices(ints, floats, row, close, known, known_returns, by_date, date_returns, columns):
+    if not add_prices(ints, floats, row, bars, rings):
         return False
     crossing = ints[place.CROSSES] > 0
     trades = rows > 0 or crossing
@@ -292,7 +257,7 @@ def take_row(
                 ints[kept + k] = ints[lots + k]
             book_crosses(ints, accounts)
         take_lots(ints, floats, accounts)
-    if not value_books(ints, floats, row, accounts, close_nano, close, columns, losses):
+    if not value_books(ints, floats, row, accounts, bars, rings, gate):
         if trades:
             for k in range(len(accounts)):
                 accounts[k] = ints[backup + k]
@@ -303,12 +268,12 @@ def take_row(
                 ints[place.CROSSES] = 1
         return False
     ints[place.ROOM], ints[place.ORDERS], ints[place.FILLED] = room, 0, ints[place.FILLED] + rows
-    settle_row(ints, floats, row, rows, buffer, names)
+    settle_row(ints, floats, row, rows, encoded)
     return True
 
 
 @inner
-def settle_row(ints: Ints, floats: Floats, row: int, rows: int, buffer: Any, names: Any) -> None:
+def settle_row(ints: Ints, floats: Floats, row: int, rows: int, encoded: place.Encoded) -> None:
     """Move the state behind a row, and write its rows of the digest."""
     n, agents = ints[place.SIZE], ints[place.AGENTS]
     books, marks, basis = agents + 1, ints[place.A_MARKS], ints[place.F_BASIS]
@@ -336,12 +301,12 @@ def settle_row(ints: Ints, floats: Floats, row: int, rows: int, buffer: Any, nam
             each = ints[place_of + column]
             if each >= 0:
                 used = put_order(
-                    buffer, used, names, ints[name + column], ints[name + column + 1], 0, ints[times],
+                    encoded.buffer, used, encoded.names, ints[name + column], ints[name + column + 1], 0, ints[times],
                     ints[place.SENT_SAMPLE], ints[place.SENT_N], ints[fills + rows + each],
                     ints[fills + 2 * rows + each], ints[fills + 3 * rows + each],
                 )  # fmt: skip
     ints[samples] = used
-    used = put_equity(buffer, used, names, ints, books, name + n + 1, name + n + 1 + books + 1, at, ts)
+    used = put_equity(encoded.buffer, used, encoded.names, ints, books, name + n + 1, name + n + 1 + books + 1, at, ts)
     ints[samples + 1] = ints[place.USED] = used
     ints[place.ADJUSTED] = 0
     ints[place.END] += 1
