@@ -1,10 +1,10 @@
 """Kernels: functions over arrays, interpreted everywhere and compiled by numba where a command asks for it.
 
-A kernel is a plain Python function of numbers, arrays and named tuples of arrays. It reads and writes 1-dimensional
-arrays by element, and rows of 2-dimensional arrays by the `vector` functions only. Interpreted, it gets 1-dimensional
-arrays as memoryviews, whose elements are Python numbers. It imports the functions that it calls by name, because numba
-knows no modules of Python. Compiled and interpreted give the same bits: no reordered sums, no fused operations, no
-division by zero, no integers beyond 64 bits.
+A kernel is a plain Python function of numbers and arrays. It reads and writes 1-dimensional arrays by element, and rows
+of 2-dimensional arrays by the `vector` functions only. Interpreted, it gets 1-dimensional arrays as memoryviews, whose
+elements are Python numbers. It imports the functions that it calls by name, because numba knows no modules of Python.
+Compiled and interpreted give the same bits: no reordered sums, no fused operations, no division by zero, no integers
+beyond 64 bits.
 
 This module only records the kernels. `quantd.daemon.assembly.compiler` compiles them.
 """
@@ -51,15 +51,9 @@ def interpreted(function: Callable[P, R]) -> Callable[P, R]:
     call: Callable[..., R] = function
 
     def run(*args: Any) -> R:
-        return call(*[a.data if type(a) is np.ndarray and a.ndim == 1 else _viewed(a) for a in args])
+        return call(*[a.data if type(a) is np.ndarray and a.ndim == 1 else a for a in args])
 
     return run  # type: ignore[return-value]
-
-
-def _viewed(given: Any) -> Any:
-    if not isinstance(given, tuple):
-        return given
-    return type(given)(*[a.data if type(a) is np.ndarray and a.ndim == 1 else a for a in given])
 
 
 def inner(function: Callable[P, R]) -> Callable[P, R]:

@@ -115,7 +115,8 @@ class Batch:
             by_date.filled_returns.reshape(-1),
             by_date.columns(),
         )
-        self._args = arrays.ints, arrays.floats, state.ledger.flat, bars, rings, arrays.gate, arrays.encoded
+        tuples = *bars, *rings, *arrays.gate, *arrays.encoded
+        self._args = arrays.ints, arrays.floats, state.ledger.flat, *tuples
 
     @contextmanager
     def paused(self) -> Iterator[None]:

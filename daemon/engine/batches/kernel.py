@@ -1,17 +1,19 @@
 """Rows of the market in one call: a plan of the answers that wait, then rows until agents are due."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.layout import Bars, Encoded, Gate, Rings
 from quantd.daemon.engine.batches.round_kernel import make_plan
 from quantd.daemon.engine.batches.rows_kernel import take_row
 from quantd.trading.jit import Entry, inner
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Codes = NDArray[np.int8]
 
 ENDED: Final = 0
 """All rows are taken."""
@@ -32,15 +34,37 @@ def take_rows(
     ints: Ints,
     floats: Floats,
     accounts: Ints,
-    bars: place.Bars,
-    rings: place.Rings,
-    gate: place.Gate,
-    encoded: place.Encoded,
+    close_nano: Ints,
+    open_nano: Ints,
+    close: Floats,
+    low: Floats,
+    high: Floats,
+    volume: Floats,
+    fresh: Any,
+    known: Floats,
+    known_returns: Floats,
+    by_date: Floats,
+    date_returns: Floats,
+    columns: Floats,
+    fixed: Floats,
+    matrices: Floats,
+    rows: Floats,
+    losses: Floats,
+    first: Codes,
+    house: Codes,
+    freed: Codes,
+    buffer: Any,
+    names: Any,
 ) -> int:
     """Plan the answers that wait, and take rows of the market. Returns why it stops.
 
-    `ints` and `floats` are of `quantd.daemon.engine.batches.layout`, `accounts` the ledger.
+    `ints` and `floats` are of `quantd.daemon.engine.batches.layout`, `accounts` the ledger. The next arrays are the
+    fields of the four tuples there: a tuple costs more at a call from Python.
     """
+    bars = Bars(close_nano, open_nano, close, low, high, volume, fresh)
+    rings = Rings(known, known_returns, by_date, date_returns, columns)
+    gate = Gate(fixed, matrices, rows, losses, first, house, freed)
+    encoded = Encoded(buffer, names)
     ints[place.USED] = ints[place.FILLED] = ints[place.SENT] = ints[place.PLANNED] = ints[place.ORDER_END] = 0
     n, agents = ints[place.SIZE], ints[place.AGENTS]
     ints[place.LEVELS] = 0
@@ -60,7 +84,7 @@ def take_rows(
         if rest or ints[ints[place.A_DUE] + row] > 0 or ints[place.LEVELS] > 0:
             px, size, cells = ints[place.F_PX], ints[place.F_LOT_SIZE], n * (ints[place.FIRST] + row)
             for k in range(n):
-                floats[px + k] = bars.close[cells + k] * floats[size + k]
+                floats[px + k] = close[cells + k] * floats[size + k]
             for agent in range(agents):
                 scale = 1e6 / float(ints[ints[place.A_EQUITY] + row * (agents + 5) + agent + 1])
                 weights, held = ints[place.F_WEIGHTS] + agent * n, ints[place.F_HELD] + (agent + 1) * n

@@ -185,6 +185,7 @@ def put_orders(ints: Ints, ts: int, encoded: place.Encoded) -> None:
     """Write the rows of the digest of the working orders."""
     n, rows, orders = ints[place.SIZE], ints[place.ORDERS], ints[place.A_ORDERS]
     rank, row_of, name, used = ints[place.A_RANK], ints[place.A_WORST] + n, ints[place.A_NAMES], ints[place.USED]
+    buffer, names = encoded.buffer, encoded.names
     for k in range(n):
         ints[row_of + k] = -1
     for row in range(rows):
@@ -194,7 +195,7 @@ def put_orders(ints: Ints, ts: int, encoded: place.Encoded) -> None:
         row = ints[row_of + column]
         if row >= 0:
             used = put_order(
-                encoded.buffer, used, encoded.names, ints[name + column], ints[name + column + 1], 2, ts,
+                buffer, used, names, ints[name + column], ints[name + column + 1], 2, ts,
                 ints[place.SENT_SAMPLE], ints[place.SENT_N], ints[orders + rows + row], ints[orders + 2 * rows + row],
                 0,
             )  # fmt: skip

@@ -168,10 +168,11 @@ def follows(ints: Ints, floats: Floats, agent: int, gate: place.Gate) -> int:
     if not sales:
         return 0
     passed, total = ints[place.F_PASSED], ints[place.A_TOTAL]
+    first, house, freed = gate.first, gate.house, gate.freed
     for k in range(n):
-        if gate.freed[gate.first[agent * n + k]] > 0 and floats[passes + k] != floats[change + k]:
+        if freed[first[agent * n + k]] > 0 and floats[passes + k] != floats[change + k]:
             return 1
-        cut = gate.freed[gate.house[k]] > 0 and floats[passed + k] != float(ints[total + k])
+        cut = freed[house[k]] > 0 and floats[passed + k] != float(ints[total + k])
         if cut and ints[ints[place.A_SURVIVING] + agent * n + k] != 0:
             return 1
     return 0
@@ -245,9 +246,10 @@ def make_plan(
     passed, total = ints[place.F_PASSED], ints[place.A_TOTAL]
     if age < 0:
         return False
-    lowest = bars.close_nano[cells]
+    close_nano, house = bars.close_nano, gate.house
+    lowest = close_nano[cells]
     for k in range(n):
-        lowest = min(lowest, bars.close_nano[cells + k])
+        lowest = min(lowest, close_nano[cells + k])
     if not float(lowest) * floats[2] >= floats[3]:
         return False
     count, renewed = 0, -1
@@ -280,7 +282,7 @@ def make_plan(
     net_lots(ints)
     for k in range(n):
         floats[passed + k] = float(ints[total + k])
-        gate.house[k] = 0
+        house[k] = 0
     if not same_book(ints, floats, accounts, at):
         some = False
         for k in range(n):
@@ -293,7 +295,7 @@ def make_plan(
                 floats[requested + k] = float(ints[total + k])
             if not pass_gate(ints, floats, accounts, 0, ints[at] / 1e6, requested, passed, rings, gate, gate.house):
                 return False
-    if not order_prices(ints, floats, bars.close_nano, cells):
+    if not order_prices(ints, floats, close_nano, cells):
         return False
     if not level_holds(ints, floats, 0, passed, ints[at] / 1e6, cells, bars, rings, gate):
         ints[place.LEVELS] = 1

@@ -128,11 +128,13 @@ def take_lots(ints: Ints, floats: Floats, accounts: Ints) -> None:
 def add_prices(ints: Ints, floats: Floats, row: int, bars: place.Bars, rings: place.Rings) -> bool:
     """Write the closes of a row behind the newest of both rings; False without a price, now or before."""
     n, end, known_end = ints[place.SIZE], ints[place.END], ints[place.KNOWN_END]
-    cells = n * (ints[place.FIRST] + row)
+    cells, close, columns = n * (ints[place.FIRST] + row), bars.close, rings.columns
+    known, known_returns, by_date, date_returns = (
+        rings.known, rings.known_returns, rings.by_date, rings.date_returns
+    )  # fmt: skip
     adjusted, adjust = ints[place.ADJUSTED] > 0, ints[place.F_ADJUST]
     for k in range(n):
-        price, before = bars.close[cells + k], rings.by_date[(end - 1) * n + k]
-        known_before = rings.known[(known_end - 1) * n + k]
+        price, before, known_before = close[cells + k], by_date[(end - 1) * n + k], known[(known_end - 1) * n + k]
         if not (price > 0.0 and before > 0.0 and known_before > 0.0):
             return False
         change, known_change = price / before - 1.0, price / known_before - 1.0
@@ -142,9 +144,8 @@ def add_prices(ints: Ints, floats: Floats, row: int, bars: place.Bars, rings: pl
                 known_change = (price * floats[at] + floats[at + n]) / known_before - 1.0
             if floats[at + 2 * n] != 1.0 or floats[at + 3 * n] != 0.0:
                 change = (price * floats[at + 2 * n] + floats[at + 3 * n]) / before - 1.0
-        rings.by_date[end * n + k], rings.known[known_end * n + k] = price, price
-        rings.date_returns[end * n + k], rings.columns[k, end] = change, change
-        rings.known_returns[known_end * n + k] = known_change
+        by_date[end * n + k], date_returns[end * n + k], columns[k, end] = price, change, change
+        known[known_end * n + k], known_returns[known_end * n + k] = price, known_change
     return True
 
 
@@ -164,9 +165,9 @@ def book_holds(
 ) -> bool:
     """Whether the levels of a book of `value` currency hold with its lots in `F_SUMS`."""
     n = ints[place.SIZE]
-    scratch, lots, size = ints[place.F_SCRATCH], ints[place.F_SUMS], ints[place.F_LOT_SIZE]
+    scratch, lots, size, close = ints[place.F_SCRATCH], ints[place.F_SUMS], ints[place.F_LOT_SIZE], bars.close
     for k in range(n):
-        floats[scratch + k] = floats[lots + k] * (bars.close[cells + k] * floats[size + k]) / value
+        floats[scratch + k] = floats[lots + k] * (close[cells + k] * floats[size + k]) / value
     measures, shocks, labels, counts = (
         ints[place.F_MEASURES], ints[place.F_SHOCKS], ints[place.A_LABELS], ints[place.A_COUNTS]
     )  # fmt: skip
@@ -290,6 +291,7 @@ def settle_row(ints: Ints, floats: Floats, row: int, rows: int, encoded: place.E
     out = at + books + 1
     ints[out], ints[out + 1], ints[out + 2] = ints[marks + HIGH], ints[marks + DAY_OPEN], ints[marks + WEEK_OPEN]
     samples, used, name, ts = ints[place.SAMPLES] + 2 * row, ints[place.USED], ints[place.A_NAMES], ints[times + 2]
+    buffer, names = encoded.buffer, encoded.names
     if rows > 0:
         rank, place_of = ints[place.A_RANK], ints[place.A_WORST] + n
         for k in range(n):
@@ -301,12 +303,12 @@ def settle_row(ints: Ints, floats: Floats, row: int, rows: int, encoded: place.E
             each = ints[place_of + column]
             if each >= 0:
                 used = put_order(
-                    encoded.buffer, used, encoded.names, ints[name + column], ints[name + column + 1], 0, ints[times],
+                    buffer, used, names, ints[name + column], ints[name + column + 1], 0, ints[times],
                     ints[place.SENT_SAMPLE], ints[place.SENT_N], ints[fills + rows + each],
                     ints[fills + 2 * rows + each], ints[fills + 3 * rows + each],
                 )  # fmt: skip
     ints[samples] = used
-    used = put_equity(encoded.buffer, used, encoded.names, ints, books, name + n + 1, name + n + 1 + books + 1, at, ts)
+    used = put_equity(buffer, used, names, ints, books, name + n + 1, name + n + 1 + books + 1, at, ts)
     ints[samples + 1] = ints[place.USED] = used
     ints[place.ADJUSTED] = 0
     ints[place.END] += 1
