@@ -254,7 +254,8 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.monitor.levels = dict(f.monitor)
     state.orders_at = dict(f.orders_at)
     state.working = dict(f.working)
-    state.ended.extend(f.ended)
+    for ended, work in f.ended:
+        state.ended.append(ended, work)
     for name in _SAME:
         setattr(state, name, getattr(f, name))
     state.down = set(f.down)

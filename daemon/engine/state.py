@@ -18,7 +18,7 @@ from quantd.daemon.engine.safety.monitor_state import Watch
 from quantd.daemon.engine.settings import Rules, protective_sets, room_of
 from quantd.daemon.engine.stops.records import Own, Postponed, Rest, Retry
 from quantd.daemon.engine.valuation import Valuations
-from quantd.daemon.engine.venue.open_orders import Cross, Key, Working
+from quantd.daemon.engine.venue.open_orders import Cross, EndedBaskets, Key, Working
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.measures.portfolio import total
 from quantd.risk.monitor.levels import Monitor
@@ -142,7 +142,7 @@ class State:
         self.orders_at: dict[int, int] = {}
         """Sample -> number of its last basket."""
         self.working: dict[Key, Working] = {}
-        self.ended: deque[tuple[Key, Working]] = deque(maxlen=ENDED_KEPT)
+        self.ended = EndedBaskets(ENDED_KEPT)
         self.stops: dict[Key, Working] = {}
         """Protective stops at the venue: they reserve nothing, and are cancelled for orders that reduce."""
         self.rests: dict[Key, Rest] = {}
@@ -239,7 +239,7 @@ class State:
     def basket(self, key: Key) -> Working | None:
         """A basket by its key: working, a stop, or ended lately."""
         found = self.working.get(key) or self.stops.get(key)
-        return found or next((work for ended, work in self.ended if ended == key), None)
+        return found or self.ended.find(key)
 
     def lots(self, book: int) -> Floats:
         """float64[N] signed lots of an agent or of the house, read-only."""

@@ -351,7 +351,7 @@ class Batch:
             self._forget_samples()
             return None
         for each in list(self._fills)[-ENDED_KEPT:]:
-            state.ended.append((each.key, each.ended()))
+            state.ended.append(each.key, each.ended)
         if venue is not None and self._traded:
             venue.catch_up(MarketSlice(self.block, self.first + rows - 1), list(self._fills), self._missed)
         elif venue is not None:

@@ -1,6 +1,7 @@
 """Baskets at a venue, and lots that agents exchange without an order."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -83,6 +84,32 @@ class Working(Struct):
                 for agent, left in shares:
                     if left:
                         yield row, agent, side * left
+
+
+class EndedBaskets:
+    """The newest baskets without open orders, by (sample, n). One of a batch is made when it is read."""
+
+    def __init__(self, kept: int) -> None:
+        self._baskets: deque[tuple[Key, Working | Callable[[], Working]]] = deque(maxlen=kept)
+
+    def append(self, key: Key, work: Working | Callable[[], Working]) -> None:
+        """Add a basket, or what makes it."""
+        self._baskets.append((key, work))
+
+    def __iter__(self) -> Iterator[tuple[Key, Working]]:
+        for at, (key, _) in enumerate(list(self._baskets)):
+            yield key, self._made(at)
+
+    def find(self, key: Key) -> Working | None:
+        """The basket with this key."""
+        return next((self._made(at) for at, (own, _) in enumerate(self._baskets) if own == key), None)
+
+    def _made(self, at: int) -> Working:
+        key, work = self._baskets[at]
+        if not isinstance(work, Working):
+            work = work()
+            self._baskets[at] = key, work
+        return work
 
 
 class Cross(Struct):

@@ -71,7 +71,7 @@ def post(state: State, reports: Reports) -> Sequence[Effect]:
         state.working.pop(key, None)
         if stops:
             del state.stops[key], state.rests[key]
-        state.ended.append((key, work))
+        state.ended.append(key, work)
     return effects
 
 

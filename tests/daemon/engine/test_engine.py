@@ -456,7 +456,7 @@ def test_the_last_word_about_an_end_counts_when_an_earlier_one_named_other_lots(
     assert world.of(Query)
     world.shell.run(report(basket, 400, 0, Cause.CANCELLED))
     assert world.shell.state.working == {}
-    assert world.shell.state.ended[-1][1].state == [OrderState.CANCELLED]
+    assert list(world.shell.state.ended)[-1][1].state == [OrderState.CANCELLED]
     assert world.shell.state.ledger.house.lots == [400]
 
 
@@ -470,7 +470,7 @@ def test_an_unknown_outcome_is_asked_for_and_keeps_its_risk_reserved() -> None:
     assert account.up[0] == basket.lots[0]
     world.shell.run(NotFound(basket.sample, basket.n, basket.end[0] + 1, [0]))
     assert world.shell.state.working == {}
-    assert world.shell.state.ended[-1][1].state == [OrderState.EXPIRED]
+    assert list(world.shell.state.ended)[-1][1].state == [OrderState.EXPIRED]
 
 
 def test_an_order_that_never_arrived_is_sent_again_while_its_decision_holds() -> None:
@@ -487,7 +487,7 @@ def test_an_order_that_never_arrived_is_sent_again_while_its_decision_holds() ->
     assert account.up is not None
     assert account.up[0] == basket.lots[0], "its risk was reserved all along"
     world.shell.run(NotFound(basket.sample, basket.n, basket.ts + 2, [0], SENDINGS))
-    assert world.shell.state.ended[-1][1].state == [OrderState.EXPIRED], "not for ever"
+    assert list(world.shell.state.ended)[-1][1].state == [OrderState.EXPIRED], "not for ever"
 
 
 @pytest.mark.parametrize(
@@ -511,7 +511,7 @@ def test_an_order_that_never_arrived_is_not_sent_again_when(why: str) -> None:
             world.shell.run(Action(ts, 0, 0, "split", 2, 1))
     world.shell.run(NotFound(basket.sample, basket.n, ts, [0]))
     assert world.of(Again) == []
-    assert world.shell.state.ended[-1][1].state == [OrderState.EXPIRED]
+    assert list(world.shell.state.ended)[-1][1].state == [OrderState.EXPIRED]
 
 
 def test_a_fill_of_an_order_said_never_to_exist_is_still_posted() -> None:
@@ -564,7 +564,7 @@ def test_an_order_the_venue_never_had_ends_whether_or_not_its_cancel_was_asked_f
     ts = basket.ts + 2 if cancelled else basket.end[0] + 1
     world.shell.run(NotFound(basket.sample, basket.n, ts, [0]))
     assert world.shell.state.working == {}
-    assert world.shell.state.ended[-1][1].state == [OrderState.EXPIRED]
+    assert list(world.shell.state.ended)[-1][1].state == [OrderState.EXPIRED]
 
 
 def test_a_venue_that_does_not_know_is_asked_once_and_again_at_the_next_tick() -> None:

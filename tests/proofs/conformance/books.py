@@ -93,13 +93,13 @@ class Books:
     def states(self, basket: OrderBasket) -> list[OrderState]:
         """Where each row of a basket is."""
         key = basket.sample, basket.n
-        work = self.state.working.get(key) or next(work for ended, work in self.state.ended if ended == key)
+        work = self.state.working.get(key) or self.state.ended.find(key)
         return [OrderState(each) for each in work.state]
 
     def filled(self, basket: OrderBasket) -> list[int]:
         """Unsigned lots filled of each row."""
         key = basket.sample, basket.n
-        work = self.state.working.get(key) or next(work for ended, work in self.state.ended if ended == key)
+        work = self.state.working.get(key) or self.state.ended.find(key)
         return list(work.filled)
 
     def truth(self) -> Truth:
