@@ -179,7 +179,7 @@ def levels_hold(
     below its upper end.
 
     `known` returns end before column `end` of `returns` float64[N, W]; fewer than the least history measure no
-    scenarios.
+    scenarios. Pairs precede the measures of losses, of which the longest lookback is the first.
     """
     long = short = heaviest = second = squares = 0.0
     for k in range(size):
@@ -229,7 +229,6 @@ def levels_hold(
                     weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, rows, losses
                 ):
                     return False
-                deepest = 0
             continue
         elif kind == STRESS:
             # at least the first scenario

@@ -155,10 +155,8 @@ def add_prices(
         change, known_change = price / before - 1.0, price / known_before - 1.0
         if adjusted:
             at = adjust + k
-            if floats[at] != 1.0 or floats[at + n] != 0.0:
-                known_change = (price * floats[at] + floats[at + n]) / known_before - 1.0
-            if floats[at + 2 * n] != 1.0 or floats[at + 3 * n] != 0.0:
-                change = (price * floats[at + 2 * n] + floats[at + 3 * n]) / before - 1.0
+            known_change = (price * floats[at] + floats[at + n]) / known_before - 1.0
+            change = (price * floats[at + 2 * n] + floats[at + 3 * n]) / before - 1.0
         by_date[end * n + k], date_returns[end * n + k], columns[k, end] = price, change, change
         known[known_end * n + k], known_returns[known_end * n + k] = price, known_change
     return True
