@@ -60,9 +60,7 @@ orders_of = st.builds(
 bars_of = st.builds(
     Bar,
     fresh=st.lists(st.sampled_from([True, True, True, False]), min_size=3, max_size=3),
-    open_nano=st.lists(
-        st.sampled_from([0, 94_000_001, 100_000_000, 99_999_999, 106_000_000]), min_size=3, max_size=3
-    ),
+    open_nano=st.lists(st.sampled_from([0, 94_000_001, 100_000_000, 99_999_999, 106_000_000]), min_size=3, max_size=3),
     low=st.lists(st.sampled_from([0.0, 0.091, 0.095, 0.1, nan]), min_size=3, max_size=3),
     high=st.lists(st.sampled_from([0.1, 0.105, 0.109, inf]), min_size=3, max_size=3),
     volume=st.lists(st.sampled_from([0.0, 3.0, 40.0, 500.0]), min_size=3, max_size=3),

@@ -22,11 +22,16 @@ SETS = (
     replace(PLAIN, min_history=30, var=Tail(limit=0.03, lookback=40)),
     Limits(max_gross_exposure=1.2, max_position_weight=0.5, collar=0.02, reduce_collar=0.04, fee_bp=3.0),
     Limits(
-        max_gross_exposure=2.0, in_flight=1.0, max_cash_debit=1.0, min_history=25,
-        var=Tail(limit=0.05, lookback=35), cvar=Tail(limit=0.07, lookback=50),
+        max_gross_exposure=2.0,
+        in_flight=1.0,
+        max_cash_debit=1.0,
+        min_history=25,
+        var=Tail(limit=0.05, lookback=35),
+        cvar=Tail(limit=0.07, lookback=50),
     ),
     Limits(max_net_exposure=0.8, max_leverage=1.4, correlation=Correlation(joint_weight=0.95), min_history=20),
 )
+USUAL = Costs(commission_bp=1.0, spread_bp=2.0)
 
 
 @dataclass
@@ -42,7 +47,7 @@ class Kind:
     short: float = 0.0
     gaps: float = 0.0
     volume: float = 1e7
-    costs: Costs = Costs(commission_bp=1.0, spread_bp=2.0)
+    costs: Costs = USUAL
     sets: tuple[Limits, ...] = SETS[:1]
     symbols: int = 5
     days: int = 75
@@ -80,7 +85,9 @@ def world_of(kind: Kind) -> World:
     open_ = np.round(np.where(jumps, open_ * rng.choice([0.9, 0.99, 1.01, 1.1], open_.shape), open_), 2)
     volume = np.round(kind.volume * rng.uniform(0.5, 1.5, close.shape))
     actions = [
-        Action(START + day * DAY_NS + DAY_NS // 3, START + day * DAY_NS, day % kind.symbols, "dividend", cash_nano=10**8)
+        Action(
+            START + day * DAY_NS + DAY_NS // 3, START + day * DAY_NS, day % kind.symbols, "dividend", cash_nano=10**8
+        )
         for day in range(45, kind.days, kind.dividends or kind.days)
     ]
     made = World(

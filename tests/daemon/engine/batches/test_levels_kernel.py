@@ -55,7 +55,9 @@ def holds(
     book: int = BOOK,
 ) -> bool:
     returns = np.zeros((N, WIDTH)) if returns is None else returns
-    numbers = [value for each in measures for value in (*each, *[0.0] * (kernel.MEASURE - len(each)))]
+    other = [book + 5, kernel.GROSS, inf, inf, 77.0, 77.0, 77.0, 0.0]
+    whole = [other, *measures, other]
+    numbers = [value for each in whole for value in (*each, *[0.0] * (kernel.MEASURE - len(each)))]
     return interpreted(levels_hold)(
         book, weights, N, np.array(numbers), labels.ravel(), np.array(counts), known, end, returns,
         np.zeros(1) if shocks is None else shocks.ravel(), np.full((2, WIDTH), np.nan),
@@ -100,9 +102,9 @@ def test_the_worst_scenario_from_the_first_on_holds_inside_its_band_only(weights
         check(value, [kernel.STRESS, rows, first], weights, shocks=shocks)
 
 
-@given(weights_of, returns_of, st.integers(2, 20), st.integers(12, WIDTH), st.data())
+@given(weights_of, returns_of, st.integers(1, 20), st.integers(12, WIDTH), st.data())
 def test_losses_hold_inside_their_bands_only(weights, returns, known, end, data):
-    """By the newest returns, at most as many as are known and as the lookback has."""
+    """By the newest returns, at most as many as are known and as the lookback has, of what is held."""
     known = min(known, end)
     lookback = data.draw(st.integers(2, 16))
     rows = min(known, lookback)
@@ -110,10 +112,12 @@ def test_losses_hold_inside_their_bands_only(weights, returns, known, end, data)
     counts, scale = [99] * 3 + [99] * lookback + [99], 1.5
     counts[3 + rows] = count
     losses = np.sort(-(weights @ returns[:, end - rows : end]))
-    about = {"counts": tuple(counts), "known": known, "end": end, "returns": returns}
+    unheld = np.where(weights[:, None] == 0.0, np.nan, returns)
+    about = {"counts": tuple(counts), "known": known, "end": end, "returns": unheld}
     check(losses[-count] * scale, [kernel.VAR, lookback, 3, scale], weights, **about)
     check(losses[-count:].sum() / count * scale, [kernel.CVAR, lookback, 3, scale], weights, **about)
-    check(losses.std(ddof=1) * 2.0, [kernel.VOLATILITY, lookback, 2.0], weights, edges=False, **about)
+    if rows > 1:
+        check(losses.std(ddof=1) * 2.0, [kernel.VOLATILITY, lookback, 2.0], weights, edges=False, **about)
 
 
 @given(weights_of, returns_of)
@@ -140,6 +144,9 @@ def test_a_book_has_its_own_measures_and_those_with_enough_history_only(weights)
     assert not holds([outside, inside], weights, rising=False)
     assert holds([inside, inside], weights, rising=False)
     assert holds([inside, outside], weights, rising=False, book=BOOK + 1)
+    quiet = [BOOK, kernel.VAR, -inf, inf, 3, 0, 1.0]
+    assert holds([quiet, inside], weights, rising=False, counts=(1,) * 4)
+    assert not holds([quiet, outside], weights, rising=False, counts=(1,) * 4)
     for least, known in ((9, 9), (10, 9), (9, 10)):
         measures = [[*outside, 0.0, 0.0, 0.0, least], inside]
         assert holds(measures, weights, rising=False, known=known) is (least > known)
@@ -182,7 +189,9 @@ def test_a_pair_is_linked_at_its_threshold_too():
     series, scratch = np.array([0.25, -0.5, 0.125, 0.75]), np.empty((2, 4))
     for sign, threshold, found in ((1.0, 1.0, True), (-1.0, 1.0, True), (1.0, 1.0 + 1e-8, False)):
         returns = np.array([series, sign * series])
-        assert heavy_pair(np.array([0.5, sign * 0.5]), 2, 0.25, 1.0, threshold, returns, 4, 4, scratch) is found
+        for scale in (1.0, 2.0**-12, 2.0**12):
+            scaled = returns * [[1.0], [scale]]
+            assert heavy_pair(np.array([0.5, sign * 0.5]), 2, 0.25, 1.0, threshold, scaled, 4, 4, scratch) is found
         assert not heavy_pair(np.array([0.5, -sign * 0.5]), 2, 0.25, 1.0, threshold, returns, 4, 4, scratch)
 
 
@@ -210,10 +219,11 @@ def test_a_pair_is_measured_by_the_newest_known_returns():
 @given(arrays(np.float64, 12, elements=sixteenths), st.integers(1, 12), st.data())
 def test_the_worst_losses_are_in_ascending_order(losses, size, data):
     start, count = data.draw(st.integers(0, 12 - size)), data.draw(st.integers(1, size))
-    top = np.full(14, 7.0)
-    kernel.worst(losses, start, size, count, top)
-    assert top[:count].tolist() == sorted(losses[start : start + size])[-count:]
-    assert (top[count:] == 7.0).all()
+    for beyond in (7.0, -7.0):
+        top = np.full(14, beyond)
+        kernel.worst(losses, start, size, count, top)
+        assert top[:count].tolist() == sorted(losses[start : start + size])[-count:]
+        assert (top[count:] == beyond).all()
 
 
 MONDAY = 4 + 7 * 2_000
