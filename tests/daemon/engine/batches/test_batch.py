@@ -66,7 +66,7 @@ class Taken:
     """Counts of what batches did in one run."""
 
     def __init__(self) -> None:
-        self.rows = self.plans = self.other_plans = self.fills = self.orders = self.checks = 0
+        self.rows = self.plans = self.other_plans = self.fills = self.orders = self.checks = self.calls = 0
 
     def counting(self, take: Callable[[Batch], int]) -> Callable[[Batch], int]:
         """`Batch.take` that counts."""
@@ -75,6 +75,7 @@ class Taken:
             before, waits = batch.rows, batch.waits
             status = take(batch)
             self.rows += batch.rows - before
+            self.calls += 1
             self.plans += waits and status != OTHER_PLAN
             self.other_plans += status == OTHER_PLAN
             self.checks += status in (LEVELS_OF_PLAN, LEVELS_OF_ROW)
