@@ -44,8 +44,7 @@ def orders_fill(
         ints[left + k] = -1
     for k in range(rows):
         ints[orders + 4 * rows + k] = ints[place.AFTER]
-        if columns == 7:
-            ints[orders + 5 * rows + k], ints[orders + 6 * rows + k] = 0, -1
+        ints[orders + 5 * rows + k], ints[orders + 6 * rows + k] = 0, -1
     made = fill_limits(
         ints[orders : orders + columns * rows], rows, ints[times], ints[times + 1], fresh[cells : cells + n],
         open_nano[cells : cells + n], low[cells : cells + n], high[cells : cells + n], volume[cells : cells + n],

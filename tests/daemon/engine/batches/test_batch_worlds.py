@@ -162,6 +162,9 @@ WORLDS = [
     Kind(17, (74, 74, 228, 30, 92), sets=TIGHT, idle=0.6, follow_ups=1),
     Kind(18, (74, 40, 141, 20, 59), agents=2, sets=(TIGHT[0], GROUPED[1]), idle=0.9, every=2),
     Kind(19, (74, 27, 79, 15, 47), agents=2, sets=SETS[:1], idle=0.95, every=3, holds=0.2, dividends=5),
+    Kind(
+        20, (19, 19, 50, 16, 28), costs=Costs(spread_bp=1.0, commission_min_micro=1), sets=SETS[1:2], days=20, symbols=3
+    ),
 ]
 
 

@@ -1,4 +1,6 @@
-"""Parts of a row: crosses are those of the ledger, closes are those of the rings."""
+"""Parts of a row: crosses are those of the ledger, closes are those of the rings, levels those of the books."""
+
+from math import inf
 
 import numpy as np
 import pytest
@@ -6,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.batches import layout as place
-from quantd.daemon.engine.batches.rows_kernel import add_prices, book_crosses, crosses_fit
+from quantd.daemon.engine.batches.levels_kernel import GROSS, MARKS, VAR
+from quantd.daemon.engine.batches.rows_kernel import add_prices, book_crosses, crosses_fit, value_books
 from quantd.trading.books import Ledger
 from quantd.trading.execution import MOST
 from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.kernel import SINGLE
+from tests.daemon.engine.batches.test_round_kernel import Cells
 
 Ints = np.ndarray
 
@@ -148,3 +153,105 @@ def test_a_row_without_a_price_now_or_before_is_left_to_the_engine(bad, column, 
     assert added(*numbers, None) is not None
     numbers[which][column] = bad
     assert added(*numbers, None) is None
+
+
+BOOKS, WIDTH = 3, 12
+WIDE = [-inf, inf] * 3
+LARGEST = 2**53 - 1
+
+
+def valued(**other: object) -> tuple[bool, list[int], int]:
+    """What `value_books` returns of the second row, the equities that it writes, and whether a level may have changed.
+
+    The house, two agents and the rest hold 5, 2, 3 and 0 lots at a price of 10 of a first symbol, and none of a second.
+    Cash is in currency.
+    """
+    have = {
+        "cash": [150, 80, 70, 0], "lots": [5, 2, 3, 0], "short": [0, 0, 0], "bounds": {}, "measures": [], "LONE": 0,
+        "BORROW": 0, "CHECKED": 1, "LEVELS": 0, "COUNT": 4, "micro": None,
+    } | other  # fmt: skip
+    heads = {name: have[name] for name in ("LONE", "BORROW", "CHECKED", "LEVELS", "COUNT")}
+    cells, n, row = Cells(2, FIRST=FIRST, END=6, **heads), 2, 1
+    cells.ints[place.SIZE] = n
+    cells.add(place.A_UNITS, [1, 1, 1000, 1000])
+    cells.add(place.A_TIMES, [[0, 0, 0, 99], [0, 0, 0, 20], [0, 0, 0, 98]])
+    at = cells.add(place.A_EQUITY, [-1] * (3 * 7)) + row * 7
+    marks = [[200_000_000] * 3 + [20, 23 // 7, 200_000_000]] * BOOKS
+    cells.add(place.A_MARKS, [marks, np.zeros((BOOKS, MARKS), dtype=np.int64)])
+    for name in (place.A_LABELS, place.A_COUNTS, place.A_SETS):
+        cells.add(name, [0, 1, 1, 1, 1])
+    cells.number(place.F_BOUNDS, [have["bounds"].get(book, WIDE) for book in range(BOOKS)])
+    cells.number(place.F_HELD, [[have["lots"][book], have["short"][book]] for book in range(BOOKS)])
+    cells.number(place.F_LOT_SIZE, [1.0, 1.0])
+    cells.number(place.F_SUMS, [0.0] * 4)
+    cells.number(place.F_MEASURES, have["measures"])
+    cells.number(place.F_SHOCKS, [0.0])
+    cells.number(place.F_SCRATCH, [0.0] * 12)
+    cells.number(place.F_PX, [0.0] * 2)
+    accounts = np.zeros((4, 2 * n + SINGLE), dtype=np.int64)
+    accounts[:, 0], accounts[:, 2 * n] = have["lots"], np.array(have["cash"]) * 1_000_000
+    if have["micro"] is not None:
+        book, micro = have["micro"]
+        accounts[book, 2 * n] = micro - 10_000_000 * have["lots"][book]
+    closes = np.full((FIRST + 3, n), 7.0)
+    closes[FIRST + row] = 10.0
+    columns = np.zeros((n, WIDTH))
+    columns[0, 3:7] = have.get("returns", [0.0] * 4)
+    found = value_books(
+        cells.ints.data, cells.floats.data, row, accounts.ravel().data, (closes * 1e9).astype(np.int64).ravel().data,
+        closes.ravel().data, columns, np.zeros((2, WIDTH)),
+    )  # fmt: skip
+    return found, cells.ints[at : at + 4].tolist(), int(cells.ints[place.LEVELS])
+
+
+def test_a_row_writes_the_equity_of_the_house_of_each_agent_and_of_the_rest():
+    assert valued() == (True, [200_000_000, 100_000_000, 100_000_000, 0], 0)
+    assert valued(cash=[151, 80, 70, 1]) == (True, [201_000_000, 100_000_000, 100_000_000, 1_000_000], 0)
+
+
+@pytest.mark.parametrize("book", range(BOOKS))
+def test_an_equity_that_is_not_positive_or_beyond_53_bits_is_left_to_the_engine(book):
+    for micro, found in ((0, False), (-1, False), (1, True), (LARGEST, True), (LARGEST + 1, False)):
+        assert valued(micro=(book, micro))[0] is found
+    assert valued(lots=[5, 2, 3, 0], cash=[MOST // 10**6, 0, 0, 0])[0] is False
+
+
+@pytest.mark.parametrize("book", range(BOOKS))
+def test_a_loss_of_any_book_outside_its_band_is_left_to_the_engine(book):
+    for k in range(3):
+        bounds = [*WIDE]
+        bounds[2 * k] = 1.0
+        assert valued(bounds={book: bounds})[0] is False
+
+
+def test_a_short_position_of_the_house_that_pays_a_fee_is_left_to_the_engine():
+    for short, found in (([-1, 0, 0], False), ([0, -1, 0], True), ([1, 0, 0], True)):
+        assert valued(short=short, BORROW=1)[0] is found
+        assert valued(short=short)[0] is True
+
+
+@pytest.mark.parametrize("book", range(BOOKS))
+@pytest.mark.parametrize("checked", [0, 1])
+def test_a_level_of_a_watched_book_may_have_changed_where_its_measure_leaves_its_band(book, checked):
+    """The house and the agents have a gross exposure of 25, 20 and 30 %."""
+    share = [0.25, 0.2, 0.3][book]
+    for low, high, inside in ((share - 0.01, share + 0.01, 1), (share + 0.01, 9.0, 0), (0.0, share - 0.01, 0)):
+        measures = [book, GROSS, low, high, 0.0, 0.0, 0.0, 0.0]
+        found = valued(measures=measures, CHECKED=checked)
+        assert found[2] == 1 - inside
+        assert found[0] is bool(inside or checked)
+        assert valued(measures=measures, LONE=1)[2] == (0 if book else 1 - inside)
+    assert valued(LEVELS=1, CHECKED=checked) == (bool(checked), valued()[1], 1)
+
+
+def test_a_measure_of_losses_has_the_return_of_the_row():
+    """A loss of 64 % in one of the newest three returns, weighed with 25 %."""
+    for place_of, inside in ((0, True), (1, False), (2, False), (3, False)):
+        returns = [0.0] * 4
+        returns[place_of] = -0.64
+        measures = [0, VAR, -inf, 0.16, 3, 0, 1.0, 0.0]
+        assert valued(measures=measures, returns=returns)[2] == (0 if inside else 1)
+    measures[7] = 5.0
+    assert valued(measures=measures, returns=returns)[2] == 0
+    measures[7] = 4.0
+    assert valued(measures=measures, returns=returns)[2] == 1
