@@ -267,7 +267,8 @@ def take_row(
         return False
     if not add_prices(ints, floats, row, close, known, known_returns, by_date, date_returns, columns):
         return False
-    crossing = ints[place.CROSSES] > 0
+    crosses = ints[place.CROSSES]
+    crossing = crosses > 0
     trades = rows > 0 or crossing
     backup, room, fills = ints[place.A_BACKUP], ints[place.ROOM], ints[place.A_FILLS]
     lots, kept = ints[place.A_CROSSED], ints[place.A_WANTED]
@@ -297,7 +298,7 @@ def take_row(
             if crossing:
                 for k in range(agents * n):
                     ints[lots + k] = ints[kept + k]
-                ints[place.CROSSES] = 1
+                ints[place.CROSSES] = crosses
         return False
     ints[place.ROOM], ints[place.ORDERS], ints[place.FILLED] = room, 0, ints[place.FILLED] + rows
     settle_row(ints, floats, row, rows, buffer, names)
@@ -344,5 +345,5 @@ def settle_row(ints: Ints, floats: Floats, row: int, rows: int, buffer: Any, nam
     ints[place.END] += 1
     ints[place.KNOWN_END] += 1
     ints[place.COUNT] += 1
-    ints[place.LAST_TS] = ts if ts > ints[times + 1] else ints[times + 1]
+    ints[place.LAST_TS] = max(ts, ints[times + 1])
     ints[place.ROW] = row + 1
