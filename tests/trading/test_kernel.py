@@ -299,7 +299,7 @@ def test_a_posting_grows_by_all_amounts_of_its_rows_and_parts_and_none_is_booked
     """4 lots at 25 micro with a fee of 10: 3 lots and 7 of the fee for one book, the rest for the other."""
     units, fills = np.array([1, 1000]), np.array([0, 4, 25_000, 10, 2, 0, 3, 1, 1])
     grown = (100 + 4 + 10) + (75 + 7 + 3) + (25 + 3 + 1)
-    for room, found in ((grown + 1.0, float(grown)), (float(grown), -1.0), (grown - 4.0, -1.0)):
+    for room, found in ((grown + 1.0, float(grown)), (float(grown), -1.0), (grown - 4.0, -1.0), (50.0, -1.0)):
         cells, scratch = np.zeros(3 * (2 + kernel.SINGLE), dtype=np.int64), np.zeros(2 * len(fills), dtype=np.int64)
         assert kernel.post(cells, units, fills, 1, -1, scratch, room) == found
         assert cells.any() == (found > 0.0)
@@ -310,7 +310,7 @@ def test_the_value_of_every_account_and_their_differences_stay_within_the_bound(
     units, prices, width, half, near = np.array([1, 1000]), np.array([1]), 2 + kernel.SINGLE, MOST // 2, 10_000
     for house, agent, fits in (
         (half, near - half, True), (half, half, True), (near + half, -half, False), (-near - half, half, False),
-        (MOST + near, near, False), (-MOST - near, -near, False),
+        (MOST + near, near, False), (-MOST - near, -near, False), ((MOST + 1) // 2, -(MOST + 1) // 2, False),
     ):  # fmt: skip
         cells, out = np.zeros(3 * width, dtype=np.int64), np.zeros(3, dtype=np.int64)
         cells[2], cells[width + 2] = house, agent
@@ -327,3 +327,33 @@ def test_rows_that_each_belong_to_one_book_are_booked_there(way: str, request: p
     ledger.fills([0, 0], [5, 3], [10**9] * 2, [0, 0], [[(0, 5)], [(1, 3)]])
     assert [account.held(0) for account in (ledger.house, *ledger.books)] == [8, 5, 3, 0]
     ledger.check()
+
+
+def test_the_book_of_fills_is_known_where_it_owns_every_row_alone() -> None:
+    assert kernel._only_book([[(2, 5)], [(2, -3)]]) == 2
+    assert kernel._only_book([[(0, 5)]]) == 0
+    assert kernel._only_book([]) == -1
+    for others in ([[(2, 5), (1, 3)]], [[(2, 5)], [(1, 3)]], [[(2, 5)], [(2, 3), (1, 3)]]):
+        assert kernel._only_book(others) is None
+
+
+@pytest.mark.parametrize("arrays", [True, False])
+def test_the_kernels_post_and_value_where_they_are_compiled_only(arrays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for entry in (POST, EQUITY):
+        monkeypatch.setattr(entry, "arrays", arrays)
+    own, calls = Ledger(UNIVERSE, ["ann", "bob"]), []
+    for entry in (POST, EQUITY):
+        monkeypatch.setattr(entry, "run", lambda *args, run=entry.run, entry=entry: calls.append(entry) or run(*args))
+    own.fills([0], [5], [10**9], [0], [[(1, 5)]])
+    own.fills([0, 1], [-2, 4], [10**9] * 2, [0, 0], [[(-1, -2)], [(-1, 4)]])
+    assert own.equity([10**9] * len(LOTS)) == (0, [0, 0, 0])
+    assert [account.held(0) for account in (own.house, *own.books)] == [3, 0, 5, -2]
+    assert set(calls) == ({POST, EQUITY} if arrays else set())
+
+
+def test_a_refusal_of_fills_names_the_most_lots_and_the_highest_price(int64: None) -> None:
+    ledger = Ledger(UNIVERSE, ["ann"])
+    with pytest.raises(LedgerFull, match=r"^fills of 2000000000000 lots at 1000000000000000000 nano"):
+        ledger.fills(
+            [0, 1, 0], [1, -2 * 10**12, 3], [5, 10**18, 7], [9, 9, 9], [[(0, 1)], [(0, -2 * 10**12)], [(0, 3)]]
+        )

@@ -396,6 +396,10 @@ class Batch:
             self._apply_market(before, rows)
             self._apply_books(before, rows)
             self._applied = rows
+        if self._planned >= max(before - 1, 0):  # levels may have been checked at a row before its plan
+            state.watch.recorded_no = state.sample_no - rows + self._planned + 1
+        # each record of all limits would have found no level that changed
+        state.watch.recorded_no += (state.sample_no - state.watch.recorded_no) // RECORD_SAMPLES * RECORD_SAMPLES
         if rows and self.gated:  # what was open at the beginning has filled at the first row
             state.booked()
             state.working.clear()
@@ -432,10 +436,6 @@ class Batch:
             equity, flows = found[:, book + 1].tolist(), state.account(book).flows_micro
             watch.realised[book + 1].extend(equity, flows, float(basis[3 * (book + 1)]))
         state.sample_no += rows - before
-        if self._planned >= before:
-            watch.recorded_no = state.sample_no - rows + self._planned + 1
-        # each record of all limits would have found no level that changed
-        watch.recorded_no += (state.sample_no - watch.recorded_no) // RECORD_SAMPLES * RECORD_SAMPLES
         state.ledger.room = self._cells[place.ROOM]
         arrays.finite = state.history.synchronous.count
 

@@ -31,18 +31,19 @@ def put_int(buffer: Bytes, at: int, value: int) -> int:
     if -32 <= value < 128:
         buffer[at] = value & 255
         return at + 1
+    kind = 0xCC if value > 0 else 0xD0
     if -128 <= value < 256:
-        buffer[at], buffer[at + 1] = 0xCC if value > 0 else 0xD0, value & 255
+        buffer[at], buffer[at + 1] = kind, value & 255
         return at + 2
     if -32768 <= value < 65536:
-        buffer[at] = 0xCD if value > 0 else 0xD1
+        buffer[at] = kind + 1
         put_two(buffer, at + 1, value)
         return at + 3
     if -2147483648 <= value < 4294967296:
-        buffer[at] = 0xCE if value > 0 else 0xD2
+        buffer[at] = kind + 2
         put_four(buffer, at + 1, value)
         return at + 5
-    buffer[at] = 0xCF if value > 0 else 0xD3
+    buffer[at] = kind + 3
     put_four(buffer, at + 1, value >> 32)
     put_four(buffer, at + 5, value)
     return at + 9

@@ -31,16 +31,14 @@ def observe(marks: Ints, at: int, half: int, equity: int, day: int, bands: Float
     last = marks[at + LAST]
     opened = marks[at + DAY_OPEN] if day == marks[at + DAY] else last
     began = marks[at + WEEK_OPEN] if week == marks[at + WEEK] else last
-    high = marks[at + HIGH]
-    high = equity if equity > high else high
+    high = max(marks[at + HIGH], equity)
     marks[new + HIGH], marks[new + DAY_OPEN], marks[new + WEEK_OPEN] = high, opened, began
     marks[new + DAY], marks[new + WEEK], marks[new + LAST] = day, week, equity
     if opened <= 0 or began <= 0:
         return False
     for k in range(3):
         reference = high if k == 0 else opened if k == 1 else began
-        loss = 1.0 - equity / reference
-        loss = loss if loss > 0.0 else 0.0
+        loss = max(1.0 - equity / reference, 0.0)
         if not bands[own + 2 * k] < loss < bands[own + 2 * k + 1]:
             return False
     return True
@@ -109,10 +107,8 @@ def family_sum(weights: Floats, labels: Ints, at: int, size: int, sums: Floats) 
     for k in range(size):
         label = labels[at + k]
         if label > 0:
-            weight = weights[k]
-            sums[label] += weight if weight > 0.0 else -weight
-            if sums[label] > found:
-                found = sums[label]
+            sums[label] += abs(weights[k])
+            found = max(found, sums[label])
     return found
 
 
@@ -131,11 +127,11 @@ def heavy_pair(
     """Whether two instruments above `least` that weigh `most` together may be linked: their correlation on the sides
     held exceeds `threshold`, or is within rounding of it."""
     for k in range(size):
-        one = weights[k] if weights[k] > 0.0 else -weights[k]
+        one = abs(weights[k])
         if one <= least:
             continue
         for other in range(k + 1, size):
-            two = weights[other] if weights[other] > 0.0 else -weights[other]
+            two = abs(weights[other])
             if two <= least or one + two < most:
                 continue
             for each in range(2):
@@ -179,7 +175,7 @@ def levels_hold(
     below its upper end.
 
     `known` returns end before column `end` of `returns` float64[N, W]; fewer than the least history measure no
-    scenarios.
+    scenarios. Pairs precede the measures of losses, of which the longest lookback is the first.
     """
     long = short = heaviest = second = squares = 0.0
     for k in range(size):
@@ -206,30 +202,26 @@ def levels_hold(
         elif kind == GROSS:
             value = gross
         elif kind == NET:
-            value = net if net > 0.0 else -net
+            value = abs(net)
         elif kind == LEVERAGE:
             borrowed = 1.0 + short if short > 1e-12 else 0.0
-            value = long if long > borrowed else borrowed
+            value = max(long, borrowed)
         elif kind == HERFINDAHL:
             value = squares
         elif kind == FAMILY:
             value = family_sum(weights, labels, int(measures[at + 4]) * size, size, scratch)
-            if measures[at + 5] > 0.0 and heaviest > value:
-                value = heaviest
+            if measures[at + 5] > 0.0:
+                value = max(value, heaviest)
         elif kind == PAIRS:
             # no pair weighs more than the two heaviest, and none counts while the second is small
             if measures[at + 2] > -1e300 and not rising:
                 return False
-            if not measures[at + 3] < 1e300:
-                continue
             if second > measures[at + 4] and not heaviest + second < measures[at + 3]:
-                rows = int(measures[at + 6])
-                rows = known if known < rows else rows
+                rows = min(known, int(measures[at + 6]))
                 if heavy_pair(
                     weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, rows, losses
                 ):
                     return False
-                deepest = 0
             continue
         elif kind == STRESS:
             # at least the first scenario
@@ -239,10 +231,9 @@ def levels_hold(
                 loss = 0.0
                 for k in range(size):
                     loss -= weights[k] * shocks[(first + row) * size + k]
-                value = loss if loss > value else value
+                value = max(value, loss)
         else:
-            rows = int(measures[at + 4])
-            rows = known if known < rows else rows
+            rows = min(known, int(measures[at + 4]))
             if rows > deepest:
                 fill(losses[0][:rows], 0.0)
                 for k in range(size):

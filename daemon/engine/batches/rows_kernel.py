@@ -35,8 +35,7 @@ def orders_fill(ints: Ints, floats: Floats, row: int, bars: place.Bars) -> bool:
         ints[left + k] = -1
     for k in range(rows):
         ints[orders + 4 * rows + k] = ints[place.AFTER]
-        if columns == 7:
-            ints[orders + 5 * rows + k], ints[orders + 6 * rows + k] = 0, -1
+        ints[orders + 5 * rows + k], ints[orders + 6 * rows + k] = 0, -1
     made = fill_limits(
         ints[orders : orders + columns * rows], rows, ints[times], ints[times + 1],
         bars.fresh[cells : cells + n], bars.open_nano[cells : cells + n], bars.low[cells : cells + n],
@@ -140,10 +139,8 @@ def add_prices(ints: Ints, floats: Floats, row: int, bars: place.Bars, rings: pl
         change, known_change = price / before - 1.0, price / known_before - 1.0
         if adjusted:
             at = adjust + k
-            if floats[at] != 1.0 or floats[at + n] != 0.0:
-                known_change = (price * floats[at] + floats[at + n]) / known_before - 1.0
-            if floats[at + 2 * n] != 1.0 or floats[at + 3 * n] != 0.0:
-                change = (price * floats[at + 2 * n] + floats[at + 3 * n]) / before - 1.0
+            known_change = (price * floats[at] + floats[at + n]) / known_before - 1.0
+            change = (price * floats[at + 2 * n] + floats[at + 3 * n]) / before - 1.0
         by_date[end * n + k], date_returns[end * n + k], columns[k, end] = price, change, change
         known[known_end * n + k], known_returns[known_end * n + k] = price, known_change
     return True
@@ -236,7 +233,8 @@ def take_row(
         return False
     if not add_prices(ints, floats, row, bars, rings):
         return False
-    crossing = ints[place.CROSSES] > 0
+    crosses = ints[place.CROSSES]
+    crossing = crosses > 0
     trades = rows > 0 or crossing
     backup, room, fills = ints[place.A_BACKUP], ints[place.ROOM], ints[place.A_FILLS]
     lots, kept = ints[place.A_CROSSED], ints[place.A_WANTED]
@@ -266,7 +264,7 @@ def take_row(
             if crossing:
                 for k in range(agents * n):
                     ints[lots + k] = ints[kept + k]
-                ints[place.CROSSES] = 1
+                ints[place.CROSSES] = crosses
         return False
     ints[place.ROOM], ints[place.ORDERS], ints[place.FILLED] = room, 0, ints[place.FILLED] + rows
     settle_row(ints, floats, row, rows, encoded)
@@ -314,5 +312,5 @@ def settle_row(ints: Ints, floats: Floats, row: int, rows: int, encoded: place.E
     ints[place.END] += 1
     ints[place.KNOWN_END] += 1
     ints[place.COUNT] += 1
-    ints[place.LAST_TS] = ts if ts > ints[times + 1] else ints[times + 1]
+    ints[place.LAST_TS] = max(ts, ints[times + 1])
     ints[place.ROW] = row + 1

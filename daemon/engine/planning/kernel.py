@@ -28,7 +28,7 @@ def truncated(value: float) -> float:
 def block_total(values: Floats, start: int, size: int) -> float:
     """The sum of at most 128 numbers in the order of numpy: eight sums, then pairs of them, then the rest."""
     if size < 8:
-        found = -0.0
+        found = 0.0
         for k in range(size):
             found += values[start + k]
         return found
@@ -82,18 +82,15 @@ def factor_of(weights: Floats, numbers: Floats, scratch: Floats, stack: Floats) 
     """The factor, at most 1, with which gross exposure is at most numbers[1] and the sum of purchases numbers[2]."""
     size, factor = len(weights), 1.0
     for k in range(size):
-        weight = weights[k]
-        scratch[k] = -weight if weight < 0.0 else weight
+        scratch[k] = abs(weights[k])
     gross = total(scratch, size, stack)
     if gross > 0.0:
-        most = numbers[1] / gross
-        factor = most if most < factor else factor
+        factor = min(factor, numbers[1] / gross)
         for k in range(size):
             scratch[k] = 0.0 if weights[k] < 0.0 else weights[k]
         long = total(scratch, size, stack)
         if long > 0.0:
-            most = numbers[2] / long
-            factor = most if most < factor else factor
+            factor = min(factor, numbers[2] / long)
     return factor
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.eligibility import plain
-from quantd.daemon.engine.batches.kernel import OTHER_PLAN, TAKE_ROWS
+from quantd.daemon.engine.batches.kernel import LEVELS_OF_PLAN, LEVELS_OF_ROW, OTHER_PLAN, TAKE_ROWS
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import PROFILES, Correlation, Limits, Protective, Tail, override
@@ -66,7 +66,7 @@ class Taken:
     """Counts of what batches did in one run."""
 
     def __init__(self) -> None:
-        self.rows = self.plans = self.other_plans = self.fills = self.orders = 0
+        self.rows = self.plans = self.other_plans = self.fills = self.orders = self.checks = self.calls = 0
 
     def counting(self, take: Callable[[Batch], int]) -> Callable[[Batch], int]:
         """`Batch.take` that counts."""
@@ -75,8 +75,10 @@ class Taken:
             before, waits = batch.rows, batch.waits
             status = take(batch)
             self.rows += batch.rows - before
+            self.calls += 1
             self.plans += waits and status != OTHER_PLAN
             self.other_plans += status == OTHER_PLAN
+            self.checks += status in (LEVELS_OF_PLAN, LEVELS_OF_ROW)
             self.fills, self.orders = self.fills + batch.fills, self.orders + batch.sent
             return status
 

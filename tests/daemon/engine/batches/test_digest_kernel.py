@@ -31,7 +31,7 @@ def test_any_integer_has_its_shortest_form(value):
 
 
 @pytest.mark.parametrize("kind", [0, 2])
-@pytest.mark.parametrize("lots", [7, -300])
+@pytest.mark.parametrize("lots", [7, 1, -1, -300])
 def test_a_row_of_an_order_is_an_array(kind, lots):
     names, buffer = np.frombuffer(msgspec.msgpack.encode("SPY"), dtype=np.uint8), np.zeros(99, dtype=np.uint8)
     end = put_order(buffer.data, 3, names.data, 0, len(names), kind, 10**18, 10**18 - 5, 2, lots, 10**11, 250)
@@ -39,7 +39,7 @@ def test_a_row_of_an_order_is_an_array(kind, lots):
     assert buffer[3:end].tobytes() == msgspec.msgpack.encode(row)
 
 
-@pytest.mark.parametrize("books", [2, 15, 16, 40])
+@pytest.mark.parametrize("books", [2, 15, 16, 40, 700])
 def test_a_row_of_equity_has_the_books_in_the_given_order(books):
     names = [f"agent {k}" for k in range(books)]
     encoded = [msgspec.msgpack.encode(name) for name in names]

@@ -61,7 +61,7 @@ def test_a_change_is_the_truncated_target_less_what_is_held(seed: int) -> None:
     rng = np.random.default_rng(seed)
     weights = rng.normal(0.05, 0.1, N) * (rng.random(N) < 0.8)
     held = np.trunc(rng.normal(0.0, 30.0, N)) * (rng.random(N) < 0.7)
-    px = rng.choice([0.0, nan, inf, -1.0, 10.0, 50.0, 333.33], N, p=[0.05, 0.05, 0.05, 0.05, 0.3, 0.3, 0.2])
+    px = rng.choice([0.0, nan, inf, -1.0, 0.5, 10.0, 50.0, 333.33], N, p=[0.05, 0.05, 0.05, 0.05, 0.2, 0.2, 0.2, 0.2])
     weights[rng.random(N) < 0.05] = rng.choice([nan, inf, -inf])
     age, most_age = rng.integers(0, 4, N), 2
     equity, gross, cash = 1e5, float(rng.uniform(0.2, 2.0)), float(rng.uniform(0.1, 1.0))
@@ -84,7 +84,17 @@ def test_a_change_is_the_truncated_target_less_what_is_held(seed: int) -> None:
 @pytest.mark.parametrize(("target", "passes"), [(12.0, 0.0), (13.0, 3.0), (0.0, -10.0), (7.0, -3.0), (8.0, 0.0)])
 def test_a_change_below_the_least_value_is_left_out_except_to_zero(target: float, passes: float) -> None:
     """10 lots are held of 100 each; a trade has a value of 300 at least."""
-    numbers, out = np.array([10_000.0, 9.0, 9.0, 300.0, 0.0]), np.empty(1)
-    weight, px, age = np.array([target / 100.0]), np.array([100.0]), np.zeros(1, dtype=np.int64)
-    assert change_of(weight, np.array([10.0]), px, age, 0, numbers, out, np.empty(STACK)) == 1.0
-    assert (out.tolist(), numbers[4]) == ([passes], float(passes != 0.0))
+    for scale in (1.0, 1 / 1024):
+        numbers, out = np.array([10_000.0 * scale, 9.0, 9.0, 300.0 * scale, 0.0]), np.empty(1)
+        weight, px, age = np.array([target / 100.0]), np.array([100.0 * scale]), np.zeros(1, dtype=np.int64)
+        assert change_of(weight, np.array([10.0]), px, age, 0, numbers, out, np.empty(STACK)) == 1.0
+        assert (out.tolist(), numbers[4]) == ([passes], float(passes != 0.0))
+
+
+@pytest.mark.parametrize("weight", [0.5, -0.5])
+def test_a_target_beyond_all_floats_changes_nothing(weight: float) -> None:
+    numbers, out = np.array([10_000.0, 9.0, 9.0, 0.0, nan]), np.empty(2)
+    px, age = np.array([5e-324, 10.0]), np.zeros(2, dtype=np.int64)
+    weights, held = np.array([weight, 0.25]), np.array([3.0 * weight, 0.0])
+    assert change_of(weights, held, px, age, 0, numbers, out, np.empty(STACK)) == 1.0
+    assert (out.tolist(), numbers[4]) == ([0.0, 250.0], 1.0)

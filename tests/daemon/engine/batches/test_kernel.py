@@ -1,0 +1,221 @@
+"""The kernel on arrays of a real batch, of which one thing is changed."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+
+from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.kernel import DUE, ENDED, LEVELS_OF_ROW, OTHER_PLAN, OTHER_ROW, TAKE_ROWS
+from quantd.trading.instruments import NANO
+from tests.daemon.engine.batches.test_batch import Steps
+from tests.daemon.engine.batches.test_batch_worlds import SETS, Kind, world_of
+
+KIND = Kind(3, (), agents=3, idle=0.7, short=0.2, days=40, sets=SETS[1:3])
+INTS, FLOATS, ACCOUNTS, BY_DATE = 0, 1, 2, 12
+
+Args = list[np.ndarray]
+
+
+class Captured(Exception):
+    """Enough is captured."""
+
+
+def copied(args: Args) -> Args:
+    return [each.copy() for each in args]
+
+
+def take(args: Args, rows: int | None = None) -> tuple[int, Args]:
+    """The status of the kernel on copies of the arrays, with so many rows left; and the copies."""
+    own = copied(args)
+    if rows is not None:
+        own[INTS][place.ROWS] = own[INTS][place.ROW] + rows
+    return TAKE_ROWS.python(*[each.data if each.ndim == 1 else each for each in own]), own
+
+
+@cache
+def asked() -> list[Args]:
+    """Arrays before plans."""
+    calls: list[Args] = []
+    run = TAKE_ROWS.run
+
+    def capture(*args: np.ndarray) -> int:
+        if args[INTS][place.ASKED] and len(args[BY_DATE]) > 1:
+            calls.append(copied(list(args)))
+        return run(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TAKE_ROWS, "run", capture)
+        patch.setattr(TAKE_ROWS, "arrays", True)
+        made = world_of(KIND, [])
+        shell = made.fresh(Steps(rows_only=True))
+        items = [each if not hasattr(each, "due") else each.__class__(**_due(each)) for each in made.items()]
+        shell.take_all(items)
+    return calls
+
+
+def _due(tick: object) -> dict[str, object]:
+    return {name: getattr(tick, name) for name in tick.__struct_fields__} | {"due": (0, 1, 2)}
+
+
+@cache
+def planned() -> list[Args]:
+    """Arrays between a plan with orders and crosses and its row, which is taken."""
+    found = []
+    for args in asked():
+        _, own = take(args, 0)
+        if own[INTS][place.ORDERS] and own[INTS][place.CROSSES] and take(own, 1)[0] != OTHER_ROW:
+            found.append(own)
+    return found
+
+
+def section(args: Args, name: int, size: int, array: int = INTS) -> list[float]:
+    start = int(args[INTS][name])
+    return args[array][start : start + size].tolist()
+
+
+def books(args: Args) -> tuple[object, ...]:
+    """What a row that is not taken leaves as it is."""
+    n, agents = int(args[INTS][place.SIZE]), int(args[INTS][place.AGENTS])
+    heads = (place.ROW, place.ORDERS, place.CROSSES, place.ROOM, place.END, place.KNOWN_END, place.COUNT, place.LAST_TS)
+    return (
+        args[ACCOUNTS].tolist(), [int(args[INTS][name]) for name in heads],
+        section(args, place.A_CROSSED, agents * n), section(args, place.F_HELD, (agents + 1) * n, FLOATS),
+        section(args, place.A_MARKS, 6 * (agents + 1)), section(args, place.F_BASIS, 3 * (agents + 1), FLOATS),
+    )  # fmt: skip
+
+
+def missing_price(args: Args) -> None:
+    ints = args[INTS]
+    args[BY_DATE][(ints[place.END] - 1) * ints[place.SIZE]] = 0.0
+
+
+def open_before_the_last_sample(args: Args) -> None:
+    ints = args[INTS]
+    ints[place.LAST_TS] = ints[ints[place.A_TIMES] + 4 * ints[place.ROW]] + 1
+
+
+def no_room(args: Args) -> None:
+    args[INTS][place.ROOM] = 5
+
+
+def loss_outside_its_band(args: Args) -> None:
+    args[FLOATS][args[INTS][place.F_BOUNDS]] = 5.0
+
+
+def order_after_the_open(args: Args) -> None:
+    args[INTS][place.AFTER] = 2**62
+
+
+def cross_outside_its_prices(args: Args) -> None:
+    ints = args[INTS]
+    n = int(ints[place.SIZE])
+    ints[ints[place.A_CROSS_WORST] :][: 2 * n] = 1
+
+
+def level_that_nobody_checks(args: Args) -> None:
+    ints = args[INTS]
+    ints[place.CHECKED] = 0
+    at, end = int(ints[place.F_MEASURES]), int(ints[place.F_SHOCKS])
+    args[FLOATS][at + 3 : end : 8] = -1.0
+
+
+CHANGES = [
+    missing_price, open_before_the_last_sample, no_room, loss_outside_its_band, order_after_the_open,
+    cross_outside_its_prices, level_that_nobody_checks,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_row_that_the_kernel_does_not_know_changes_nothing(change: Callable[[Args], None]) -> None:
+    assert planned()
+    for args in planned():
+        own = copied(args)
+        change(own)
+        before = books(own)
+        status, after = take(own, 1)
+        assert status == OTHER_ROW
+        assert books(after) == before
+        assert [after[INTS][name] for name in (place.USED, place.FILLED, place.SENT, place.PLANNED)] == [0] * 4
+
+
+def test_a_row_that_opens_at_the_last_sample_is_taken() -> None:
+    for args in planned():
+        own = copied(args)
+        open_before_the_last_sample(own)
+        own[INTS][place.LAST_TS] -= 1
+        assert take(own, 1)[0] in (DUE, LEVELS_OF_ROW)
+
+
+def test_the_last_instant_of_a_row_is_that_of_its_tick_or_its_close() -> None:
+    for args in planned():
+        own = copied(args)
+        times = own[INTS][own[INTS][place.A_TIMES] + 4 * own[INTS][place.ROW] :]
+        for close, tick in ((0, 1), (1, 0), (7, 7)):
+            times[1], times[2] = times[0] + close, times[0] + tick
+            assert take(own, 1)[1][INTS][place.LAST_TS] == times[0] + max(close, tick)
+
+
+def test_the_room_of_the_ledger_shrinks_by_more_than_what_fills_move() -> None:
+    for args in planned():
+        rows, orders = int(args[INTS][place.ORDERS]), int(args[INTS][place.A_ORDERS])
+        _, after = take(args, 1)
+        lots = args[INTS][orders + rows : orders + 2 * rows]
+        used = int(args[INTS][place.ROOM]) - int(after[INTS][place.ROOM])
+        moved = np.abs(after[ACCOUNTS] - args[ACCOUNTS]).max()
+        assert used > max(moved // 8, np.abs(lots).sum())
+        assert after[INTS][place.FILLED] == rows
+        enough = copied(args)
+        enough[INTS][place.ROOM] = used
+        assert take(enough, 1)[0] != OTHER_ROW
+        enough[INTS][place.ROOM] = used - 1
+        assert take(enough, 1)[0] == OTHER_ROW
+
+
+def test_rows_are_taken_until_agents_are_due() -> None:
+    for args in planned():
+        own = copied(args)
+        agents, due = int(own[INTS][place.AGENTS]), int(own[INTS][place.A_DUE])
+        own[INTS][own[INTS][place.A_FOLLOW] :][:agents] = 0
+        own[FLOATS][int(own[INTS][place.F_MEASURES]) : int(own[INTS][place.F_SHOCKS])] = -9.0
+        row = int(own[INTS][place.ROW])
+        assert take(own, 0)[0] == ENDED
+        own[INTS][due + row] = 0
+        status, after = take(own, 1)
+        assert (status, after[INTS][place.ROW]) == (ENDED, row + 1)
+        own[INTS][due + row] = 1
+        status, after = take(own, 1)
+        assert (status, after[INTS][place.ROW]) == (DUE, row + 1)
+        for agent in range(agents):
+            follows = copied(own)
+            follows[INTS][due + row] = 0
+            follows[INTS][follows[INTS][place.A_FOLLOW] + agent] = 1
+            assert take(follows, 1)[0] == DUE
+
+
+def old_prices(args: Args) -> None:
+    ints = args[INTS]
+    ints[ints[place.A_TIMES] + 4 * (ints[place.ROW] - 1) + 1] += NANO * 10**9
+
+
+def closes_below_their_ticks(args: Args) -> None:
+    args[FLOATS][3] = 1e30
+
+
+def answer_that_is_not_finite(args: Args) -> None:
+    ints = args[INTS]
+    first = next(k for k in range(int(ints[place.AGENTS])) if ints[ints[place.A_ANSWERED] + k])
+    args[FLOATS][ints[place.F_ANSWERS] + first * ints[place.SIZE]] = np.nan
+
+
+@pytest.mark.parametrize("change", [old_prices, closes_below_their_ticks, answer_that_is_not_finite])
+def test_a_plan_that_the_kernel_does_not_know_changes_nothing(change: Callable[[Args], None]) -> None:
+    for args in asked():
+        own = copied(args)
+        change(own)
+        before = books(own)
+        status, after = take(own)
+        assert status == OTHER_PLAN
+        assert books(after) == before
+        assert [after[INTS][name] for name in (place.USED, place.FILLED, place.SENT, place.PLANNED)] == [0] * 4

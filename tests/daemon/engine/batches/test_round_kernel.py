@@ -1,0 +1,221 @@
+"""Parts of the plan of a round against their definitions."""
+
+from itertools import product
+from math import inf, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.round_kernel import (
+    change_agent,
+    count_cuts,
+    deviations,
+    follows,
+    renew_table,
+    same_book,
+)
+from quantd.daemon.engine.planning.kernel import STACK
+from quantd.risk.pretrade.kernel import HEAD, M_KNOWN, M_ROWS, M_TAILS_AT, TAIL
+from quantd.trading.kernel import CASH, SINGLE
+
+N = 3
+lots_of = st.integers(-3, 3)
+
+
+class Cells:
+    """Both arrays of a batch, with sections as they are added; what is not added is far from any right value."""
+
+    def __init__(self, agents: int, **head: int) -> None:
+        self.ints, self.floats = np.full(4000, -77), np.full(4000, 0.123)
+        self.ends = [place.HEAD, 8]
+        for name, value in (head | {"SIZE": N, "AGENTS": agents}).items():
+            self.ints[getattr(place, name)] = value
+
+    def add(self, name: int, values: object, floats: bool = False) -> int:
+        """Add a section behind a gap; returns its place."""
+        row, array = np.ravel(np.array(values)), self.floats if floats else self.ints
+        at = self.ends[floats] + 3
+        array[at : at + len(row)] = row
+        self.ints[name], self.ends[floats] = at, at + len(row)
+        return at
+
+    def number(self, name: int, values: object) -> int:
+        return self.add(name, values, floats=True)
+
+
+rows_of = arrays(np.float64, (12, N), elements=st.integers(-30, 30).map(lambda k: k / 64))
+
+
+@given(rows_of, st.integers(1, 9), st.integers(0, 3), st.booleans())
+def test_deviations_and_means_are_those_of_the_newest_returns(returns, rows, first, mean):
+    cells = Cells(1)
+    cells.number(place.F_SUMS, [9.0] * (2 * N))
+    at = cells.number(place.F_TABLES, [5.0] * (2 * N + 1))
+    deviations(cells.ints.data, cells.floats.data, at, rows, returns.ravel().data, first, mean)
+    own = returns[first : first + rows]
+    expected = own.std(axis=0, ddof=1) if rows > 1 else np.zeros(N)
+    assert cells.floats[at : at + N] == pytest.approx(expected, abs=1e-7)
+    found = cells.floats[at + N : at + 2 * N].tolist()
+    means = np.abs(own.mean(axis=0))
+    assert found == (pytest.approx(means * (1.0 + 1e-9), rel=1e-12) if mean else [5.0] * N)
+    assert (found >= means).all() if mean else True
+    assert cells.floats[at + 2 * N] == 5.0
+
+
+@pytest.mark.parametrize("count", [4, 5, 6, 7, 8, 9, 20])
+@pytest.mark.parametrize("least", [2, 5, 7])
+def test_a_table_has_the_newest_prices_scenarios_and_deviations(count, least):
+    """Of two sets of limits the second is renewed: a tail of 8 returns and a tail and a form of 6."""
+    returns, px, end = np.random.default_rng(count).normal(0.0, 0.02, (30, N)), [5.0, 6.5, 8.0], 21
+    cells = Cells(2, END=end, COUNT=count + 1)
+    sums, prices = cells.number(place.F_SUMS, [9.0] * (2 * N)), cells.number(place.F_PX, px)
+    length, tails, spread, mean = HEAD + 60, HEAD + 10, HEAD + 30, HEAD + 40
+    table = cells.number(place.F_TABLES, [0.5] * (2 * length)) + length
+    cells.floats[table + M_TAILS_AT] = tails
+    statistics = [
+        [place.HISTORY, 0, 8, 0, least, 0], [place.DEVIATION, spread, 6, 0, least, 0],
+        [place.TAIL_OF, 0, 8, 30, least, 0], [place.TAIL_OF, 1, 6, 39, least, 0],
+        [place.DEVIATION_AND_MEAN, mean, 8, 0, least, 0],
+    ]  # fmt: skip
+    counts = [1 + rows // 3 for rows in range(9)], [1 + rows // 2 for rows in range(7)]
+    at = cells.add(place.A_STATISTICS, [*(value for each in statistics for value in each), *counts[0], *counts[1]])
+    other, own = [7, 7, 7, 7, table - length, 7, 7, 7, at, 99], [7, 7, 7, 7, table, 7, 7, 7, at, len(statistics)]
+    cells.add(place.A_SETS, [0, 1, 1, *other, *own])
+    before = cells.floats.copy()
+    renew_table(cells.ints.data, cells.floats.data, 1, prices, returns.ravel().data)
+    found, short = cells.floats[table : table + length], min(count, 8) < least or min(count, 6) < least
+    assert found[HEAD : HEAD + N].tolist() == px
+    assert (found[M_KNOWN], found[M_ROWS]) == (1.0, -1.0 if short else 1.0)
+    changed = np.flatnonzero(cells.floats != before)
+    assert all(sums <= k < sums + 2 * N or table <= k < table + length for k in changed.tolist())
+    if short:
+        return
+    for number, (lookback, own_counts) in enumerate(zip((8, 6), counts, strict=True)):
+        rows, entry = min(count, lookback), tails + number * TAIL
+        m = own_counts[rows]
+        assert found[entry : entry + 6].tolist() == [0.5, 0.5, end - rows, rows, m, sqrt((rows - m) / m) + 0.5]
+    longer, shorter = returns[end - min(count, 8) : end], returns[end - min(count, 6) : end]
+    assert found[spread : spread + N] == pytest.approx(shorter.std(axis=0, ddof=1), rel=1e-6)
+    assert (found[spread + N : mean] == 0.5).all()
+    assert found[mean : mean + N] == pytest.approx(longer.std(axis=0, ddof=1), rel=1e-6)
+    assert found[mean + N : mean + 2 * N] == pytest.approx(np.abs(longer.mean(axis=0)), rel=1e-6)
+
+
+def test_rows_that_limits_rejected_and_cut_are_counted():
+    ints = np.zeros(place.HEAD, dtype=np.int64)
+    asked, passed = [5.0, -3.0, 4.0, 0.0, 7.0, 1.0], [5.0, -2.0, 0.0, 0.0, 0.0, 0.5]
+    for times in (1, 2):
+        count_cuts(ints.data, np.array(asked).data, np.array(passed).data)
+        assert (ints[place.REFUSED], ints[place.CLIPPED]) == (2 * times, 2 * times)
+
+
+BY_SALES, OTHERWISE = 3, 5
+FREED = np.zeros(9, dtype=np.int8)
+FREED[BY_SALES] = 1
+
+
+@given(st.data())
+def test_a_decision_follows_where_its_own_sales_or_those_of_others_may_permit_what_was_cut(data):
+    def drawn(elements: st.SearchStrategy[int], count: int) -> np.ndarray:
+        return np.array(data.draw(st.lists(elements, min_size=count, max_size=count)))
+
+    agents = 3
+    agent, few = data.draw(st.integers(0, agents - 1)), st.sampled_from([0, 0, 0, 1, -1, 2])
+    held, change = drawn(few, (agents + 1) * N).reshape(-1, N), drawn(few, agents * N).reshape(-1, N)
+    passes = np.where(drawn(st.booleans(), agents * N).reshape(-1, N), change, 0)
+    total, surviving = drawn(few, N), drawn(few, agents * N).reshape(-1, N)
+    passed = np.where(drawn(st.booleans(), N), total, 0)
+    codes = st.sampled_from([0, BY_SALES, OTHERWISE])
+    first, house = drawn(codes, agents * N).astype(np.int8), drawn(codes, N).astype(np.int8)
+    cells = Cells(agents)
+    for name, values in (
+        (place.F_HELD, held), (place.F_CHANGE, change), (place.F_PASSES, passes), (place.F_PASSED, passed)
+    ):  # fmt: skip
+        cells.number(name, values)
+    cells.add(place.A_TOTAL, total)
+    cells.add(place.A_SURVIVING, surviving)
+    sells = (change[agent] * held[agent + 1] < 0).any()
+    own = (FREED[first.reshape(-1, N)[agent]] > 0) & (passes[agent] != change[agent])
+    others = (FREED[house] > 0) & (passed != total) & (surviving[agent] != 0)
+    found = follows(cells.ints.data, cells.floats.data, agent, first.data, house.data, FREED.data)
+    assert found == int(sells and (own | others).any())
+    assert found in (0, 1)
+
+
+def lone(**other: object) -> bool:
+    """Whether the second of three agents, alone in a plan, is the house; `other` changes one thing."""
+    have = {
+        "part": [0, 1, 0], "sets": [1, 0, 1, 0], "cash": [70, 10, 70, 20], "equity": [500, 40, 500, 41], "rows": 0,
+        "held": [[1, 2, 3], [4, 5, 6], [1, 2, 3], [7, 8, 9]],
+    } | other  # fmt: skip
+    cells = Cells(3)
+    cells.add(place.A_PART, have["part"])
+    cells.add(place.A_SETS, have["sets"])
+    cells.number(place.F_HELD, have["held"])
+    at = cells.add(place.A_EQUITY, have["equity"])
+    accounts = np.full((4, 2 * N + SINGLE), 3)
+    accounts[:, 2 * N + CASH] = have["cash"]
+    accounts[:, 2 * N + CASH + 1] = range(4)
+    return bool(same_book(cells.ints.data, cells.floats.data, accounts.ravel().data, at))
+
+
+def test_the_only_agent_of_a_plan_is_the_house_with_its_limits_lots_cash_and_equity():
+    assert lone()
+    assert not lone(sets=[0, 0, 1, 0])
+    assert not lone(cash=[71, 10, 70, 71])
+    assert not lone(equity=[501, 501, 500, 501])
+    for k in range(N):
+        held = [[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]]
+        held[2][k] = 9
+        assert not lone(held=held)
+    same = {"sets": [1] * 4, "cash": [70] * 4, "equity": [500] * 4, "held": [[1, 2, 3]] * 4}
+    for part in product((0, 1), repeat=3):
+        assert lone(part=part, **same) is (sum(part) == 1) or not any(part)
+
+
+def requested(answers: list[float], **other: int) -> tuple[int, list[float]]:
+    """What `change_agent` returns for the second of two agents, of an equity of 1,000, and the lots of its request."""
+    have = {"ts": 10_000, "age": 50, "most_age": 50, "asked": 0, "window": 100, "gross": 9.0} | other
+    cells = Cells(2)
+    cells.number(place.F_AGENTS, [0.0, 0.0, 0.0, 0.0, have["gross"], 5.0, 0.04, have["most_age"]])
+    cells.number(place.F_TARGET, [0.0] * 5)
+    cells.number(place.F_ANSWERS, [[9.0] * N, answers])
+    cells.number(place.F_HELD, [[50.0] * N, [60.0] * N, [1.0, 0.0, 2.0]])
+    change = cells.number(place.F_CHANGE, [[7.0] * N, [8.0] * N]) + N
+    cells.number(place.F_PX, [10.0, 20.0, 25.0])
+    cells.add(place.A_ZERO, [0] * N)
+    cells.number(place.F_STACK, [0.0] * STACK)
+    cells.add(place.A_ASKED_AT, [9_999, have["asked"], 10**9, have["window"]])
+    found = change_agent(
+        cells.ints.data, cells.floats.data, 1, have["ts"], have["age"], have.get("micro", 1_000_000_000)
+    )
+    assert cells.floats[change - N : change].tolist() == [7.0] * N
+    return found, cells.floats[change : change + N].tolist()
+
+
+def test_an_agent_requests_the_lots_of_its_weights():
+    assert requested([0.1, 0.2, -0.0]) == (1, [9.0, 10.0, -2.0])
+    assert requested([0.01, 0.0, 0.05]) == (0, [0.0, 0.0, 0.0])
+    # a trade of less than 4 % of equity is left out
+    assert requested([0.04, 0.02, 0.1]) == (1, [0.0, 0.0, 2.0])
+    # at most 5 times the equity is bought, and the gross exposure is bounded
+    assert requested([4.0, 4.0, 4.0])[1] == [165.0, 83.0, 64.0]
+    assert requested([0.2, 0.2, 0.0], gross=0.2) == (1, [9.0, 5.0, -2.0])
+    assert requested([0.2, 0.2, 0.0], micro=500_000_000) == (1, [9.0, 5.0, -2.0])
+
+
+def test_a_request_of_old_prices_or_wrong_numbers_or_of_a_moment_ago_is_left_to_the_engine():
+    weights = [0.1, 0.2, 0.0]
+    assert requested(weights, age=51)[0] == -1
+    for k, wrong in product(range(N), (inf, -inf, np.nan, 1e300, -1e300)):
+        assert requested([wrong if each == k else 0.1 for each in range(N)])[0] == -1
+    for asked, found in ((9_899, 1), (9_900, 1), (9_901, -1), (9_999, -1), (0, 1), (1, 1)):
+        assert requested(weights, asked=asked)[0] == found
+    assert requested(weights, asked=1, window=9_999)[0] == 1
+    assert requested(weights, asked=1, window=10_000)[0] == -1
+    assert requested(weights, asked=0, window=10_001)[0] == 1
+    assert requested([0.01, 0.0, 0.05], asked=9_999)[0] == 0

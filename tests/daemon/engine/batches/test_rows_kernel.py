@@ -1,0 +1,257 @@
+"""Parts of a row: crosses are those of the ledger, closes are those of the rings, levels those of the books."""
+
+from math import inf
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.levels_kernel import GROSS, MARKS, VAR
+from quantd.daemon.engine.batches.rows_kernel import add_prices, book_crosses, crosses_fit, value_books
+from quantd.trading.books import Ledger
+from quantd.trading.execution import MOST
+from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.kernel import SINGLE
+from tests.daemon.engine.batches.test_round_kernel import Cells
+
+Ints = np.ndarray
+
+LOTS = (10**9, 500_000_000, 123_456_789, 10)
+FIRST = 2
+
+
+def crossing(ledger: Ledger, lots: list[list[int]], low: int, high: int) -> Ints:
+    """The integers of a batch whose agents exchange lots float64[A, N] between two prices."""
+    agents, n = len(lots), len(lots[0])
+    ints, at = np.zeros(place.HEAD + 2 * agents * n + 4 * n, dtype=np.int64), place.HEAD
+    ints[place.SIZE], ints[place.AGENTS], ints[place.FIRST], ints[place.CROSSES] = n, agents, FIRST, 1
+    for name, values in (
+        (place.A_CROSSED, [*np.ravel(lots).tolist(), *[-7] * (agents * n)]),
+        (place.A_CROSS_WORST, [high] * n + [low] * n), (place.A_UNITS, ledger.units.tolist()),
+    ):  # fmt: skip
+        ints[name], ints[at : at + len(values)] = at, values
+        at += len(values)
+    return ints
+
+
+def ledger_of(agents: int, size: int) -> Ledger:
+    universe = Universe(tuple(Instrument(f"S{k}", lot_nano=LOTS[k]) for k in range(size)))
+    made = Ledger(universe, [f"a{k}" for k in range(agents)])
+    made.deposit(10**14)
+    return made
+
+
+def opens(row: int, prices: list[int]) -> Ints:
+    """int64 opens of some rows, of which one counts."""
+    found = np.full((FIRST + row + 2, len(prices)), 10**17)
+    found[FIRST + row] = prices
+    return found.ravel()
+
+
+@st.composite
+def exchanges(draw: st.DrawFn) -> tuple[list[list[int]], list[int]]:
+    """Lots of agents that add up to 0 by symbol, and prices; some amounts are half a micro."""
+    agents, size = draw(st.integers(2, 4)), draw(st.integers(1, 4))
+    lots = [[draw(st.integers(-9, 9)) for _ in range(size)] for _ in range(agents - 1)]
+    lots.append([-sum(column) for column in zip(*lots, strict=True)])
+    lots = draw(st.permutations(lots))
+    return lots, [draw(st.integers(1, 40) | st.integers(1, 10**13)) for _ in range(size)]
+
+
+@given(exchanges(), st.integers(0, 2))
+def test_crosses_of_a_row_are_booked_as_the_ledger_books_them(given_, row):
+    lots, prices = given_
+    prices = [price * 500 if price <= 40 else price for price in prices]
+    agents, size = len(lots), len(prices)
+    expected, own = ledger_of(agents, size), ledger_of(agents, size)
+    for symbol, price in enumerate(prices):
+        shares = [(agent, each[symbol]) for agent, each in enumerate(lots) if each[symbol]]
+        if shares:
+            expected.cross(symbol, price, shares)
+    ints = crossing(own, lots, min(prices), max(prices))
+    assert crosses_fit(ints.data, row, opens(row, prices).data) is True
+    book_crosses(ints.data, own.flat.data)
+    assert own.cells.tolist() == expected.cells.tolist()
+    assert ints[place.CROSSES] == 0
+    assert not ints[ints[place.A_CROSSED] :][: agents * size].any()
+
+
+@pytest.mark.parametrize(("price", "fits"), [(99, False), (100, True), (110, True), (111, False)])
+@pytest.mark.parametrize("symbol", range(3))
+def test_a_cross_fits_between_both_worst_prices_only_of_the_symbols_that_cross(price, fits, symbol):
+    ledger, prices = ledger_of(2, 3), [105] * 3
+    prices[symbol] = price
+    assert crosses_fit(crossing(ledger, [[1] * 3, [-1] * 3], 100, 110).data, 0, opens(0, prices).data) is fits
+    lots = [[int(k != symbol) for k in range(3)], [-int(k != symbol) for k in range(3)]]
+    assert crosses_fit(crossing(ledger, lots, 100, 110).data, 0, opens(0, prices).data) is True
+
+
+def test_without_crosses_no_price_matters():
+    ints = crossing(ledger_of(2, 1), [[1], [-1]], 100, 110)
+    ints[place.CROSSES] = 0
+    assert crosses_fit(ints.data, 0, opens(0, [5]).data) is True
+
+
+def test_an_exchange_of_too_much_money_is_left_to_the_engine():
+    ledger = ledger_of(2, 1)
+    for lots, fits in ((MOST // 65, True), (MOST // 63, False), (MOST // 2, False)):
+        for sign in (1, -1):
+            ints = crossing(ledger, [[sign * lots], [-sign * lots]], 1, 10**9)
+            assert crosses_fit(ints.data, 0, opens(0, [1000]).data) is fits
+
+
+SIZE, ROWS, END, KNOWN_END = 3, 4, 6, 5
+prices_of = st.lists(st.sampled_from([1.0, 0.5, 8.25, 100.0, 99.9]), min_size=SIZE, max_size=SIZE)
+
+
+def added(close: list[float], before: list[float], known: list[float], adjust: Ints | None) -> object:
+    """What `add_prices` writes of the second row of a block: prices and returns in both rings; None where it is one for
+    the engine. A number beyond the newest place stays."""
+    ints, floats = np.zeros(place.HEAD, dtype=np.int64), np.full(8 + 4 * SIZE, np.nan)
+    ints[place.SIZE], ints[place.END], ints[place.KNOWN_END], ints[place.FIRST] = SIZE, END, KNOWN_END, FIRST
+    ints[place.F_ADJUST] = 8
+    if adjust is not None:
+        ints[place.ADJUSTED] = 1
+        floats[8:] = adjust.ravel()
+    closes, rings = np.full((FIRST + ROWS, SIZE), 7.0), [np.full((9, SIZE), -3.0) for _ in range(4)]
+    columns = np.full((SIZE, 9), -3.0)
+    closes[FIRST + 1], rings[0][KNOWN_END - 1], rings[2][END - 1] = close, known, before
+    flat = [each.ravel() for each in rings]
+    if add_prices(ints.data, floats.data, 1, closes.ravel().data, *[each.data for each in flat], columns) is False:
+        return None
+    rows = rings[0][KNOWN_END].copy(), rings[1][KNOWN_END].copy(), rings[2][END].copy(), rings[3][END].copy()
+    assert columns[:, END].tolist() == rows[3].tolist()
+    assert (np.delete(columns, END, axis=1) == -3.0).all()
+    for number, each in enumerate(rings):
+        end = END if number > 1 else KNOWN_END
+        assert (np.delete(each, [end - 1, end], axis=0) == -3.0).all()
+    return [each.tolist() for each in rows]
+
+
+@given(prices_of, prices_of, prices_of, st.lists(st.sampled_from([0.0, 0.25, 1.0, 1.5]), min_size=12, max_size=12))
+def test_a_close_is_in_both_rings_with_its_return_after_corporate_actions(close, before, known, parts):
+    adjust = np.array(parts).reshape(2, 2, SIZE)
+    adjust[:, 0] += 0.5
+    for own in (None, adjust, np.array([[[1.0] * SIZE, [0.0] * SIZE]] * 2)):
+        (shares, cash), (date_shares, date_cash) = (
+            own if own is not None else np.array([[[1.0] * SIZE, [0.0] * SIZE]] * 2)
+        )
+        now = np.array(close)
+        returns = (now * shares + cash) / known - 1.0
+        date_returns = (now * date_shares + date_cash) / before - 1.0
+        expected = [close, returns.tolist(), close, date_returns.tolist()]
+        assert added(close, before, known, own) == expected
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan])
+@pytest.mark.parametrize("column", range(SIZE))
+@pytest.mark.parametrize("which", range(3))
+def test_a_row_without_a_price_now_or_before_is_left_to_the_engine(bad, column, which):
+    numbers = [[0.5] * SIZE for _ in range(3)]
+    assert added(*numbers, None) is not None
+    numbers[which][column] = bad
+    assert added(*numbers, None) is None
+
+
+BOOKS, WIDTH = 3, 12
+WIDE = [-inf, inf] * 3
+LARGEST = 2**53 - 1
+
+
+def valued(**other: object) -> tuple[bool, list[int], int]:
+    """What `value_books` returns of the second row, the equities that it writes, and whether a level may have changed.
+
+    The house, two agents and the rest hold 5, 2, 3 and 0 lots at a price of 10 of a first symbol, and none of a second.
+    Cash is in currency.
+    """
+    have = {
+        "cash": [150, 80, 70, 0], "lots": [5, 2, 3, 0], "short": [0, 0, 0], "bounds": {}, "measures": [], "LONE": 0,
+        "BORROW": 0, "CHECKED": 1, "LEVELS": 0, "COUNT": 4, "micro": None,
+    } | other  # fmt: skip
+    heads = {name: have[name] for name in ("LONE", "BORROW", "CHECKED", "LEVELS", "COUNT")}
+    cells, n, row = Cells(2, FIRST=FIRST, END=6, **heads), 2, 1
+    cells.ints[place.SIZE] = n
+    cells.add(place.A_UNITS, [1, 1, 1000, 1000])
+    cells.add(place.A_TIMES, [[0, 0, 0, 99], [0, 0, 0, 20], [0, 0, 0, 98]])
+    at = cells.add(place.A_EQUITY, [-1] * (3 * 7)) + row * 7
+    marks = [[200_000_000] * 3 + [20, 23 // 7, 200_000_000]] * BOOKS
+    cells.add(place.A_MARKS, [marks, np.zeros((BOOKS, MARKS), dtype=np.int64)])
+    for name in (place.A_LABELS, place.A_COUNTS, place.A_SETS):
+        cells.add(name, [0, 1, 1, 1, 1])
+    cells.number(place.F_BOUNDS, [have["bounds"].get(book, WIDE) for book in range(BOOKS)])
+    cells.number(place.F_HELD, [[have["lots"][book], have["short"][book]] for book in range(BOOKS)])
+    cells.number(place.F_LOT_SIZE, [1.0, 1.0])
+    cells.number(place.F_SUMS, [0.0] * 4)
+    cells.number(place.F_MEASURES, have["measures"])
+    cells.number(place.F_SHOCKS, [0.0])
+    cells.number(place.F_SCRATCH, [0.0] * 12)
+    cells.number(place.F_PX, [0.0] * 2)
+    accounts = np.zeros((4, 2 * n + SINGLE), dtype=np.int64)
+    accounts[:, 0], accounts[:, 2 * n] = have["lots"], np.array(have["cash"]) * 1_000_000
+    if have["micro"] is not None:
+        book, micro = have["micro"]
+        accounts[book, 2 * n] = micro - 10_000_000 * have["lots"][book]
+    closes = np.full((FIRST + 3, n), 7.0)
+    closes[FIRST + row] = 10.0
+    columns = np.zeros((n, WIDTH))
+    columns[0, 3:7] = have.get("returns", [0.0] * 4)
+    found = value_books(
+        cells.ints.data, cells.floats.data, row, accounts.ravel().data, (closes * 1e9).astype(np.int64).ravel().data,
+        closes.ravel().data, columns, np.zeros((2, WIDTH)),
+    )  # fmt: skip
+    return found, cells.ints[at : at + 4].tolist(), int(cells.ints[place.LEVELS])
+
+
+def test_a_row_writes_the_equity_of_the_house_of_each_agent_and_of_the_rest():
+    assert valued() == (True, [200_000_000, 100_000_000, 100_000_000, 0], 0)
+    assert valued(cash=[151, 80, 70, 1]) == (True, [201_000_000, 100_000_000, 100_000_000, 1_000_000], 0)
+
+
+@pytest.mark.parametrize("book", range(BOOKS))
+def test_an_equity_that_is_not_positive_or_beyond_53_bits_is_left_to_the_engine(book):
+    for micro, found in ((0, False), (-1, False), (1, True), (LARGEST, True), (LARGEST + 1, False)):
+        assert valued(micro=(book, micro))[0] is found
+    assert valued(lots=[5, 2, 3, 0], cash=[MOST // 10**6, 0, 0, 0])[0] is False
+
+
+@pytest.mark.parametrize("book", range(BOOKS))
+def test_a_loss_of_any_book_outside_its_band_is_left_to_the_engine(book):
+    for k in range(3):
+        bounds = [*WIDE]
+        bounds[2 * k] = 1.0
+        assert valued(bounds={book: bounds})[0] is False
+
+
+def test_a_short_position_of_the_house_that_pays_a_fee_is_left_to_the_engine():
+    for short, found in (([-1, 0, 0], False), ([0, -1, 0], True), ([1, 0, 0], True)):
+        assert valued(short=short, BORROW=1)[0] is found
+        assert valued(short=short)[0] is True
+
+
+@pytest.mark.parametrize("book", range(BOOKS))
+@pytest.mark.parametrize("checked", [0, 1])
+def test_a_level_of_a_watched_book_may_have_changed_where_its_measure_leaves_its_band(book, checked):
+    """The house and the agents have a gross exposure of 25, 20 and 30 %."""
+    share = [0.25, 0.2, 0.3][book]
+    for low, high, inside in ((share - 0.01, share + 0.01, 1), (share + 0.01, 9.0, 0), (0.0, share - 0.01, 0)):
+        measures = [book, GROSS, low, high, 0.0, 0.0, 0.0, 0.0]
+        found = valued(measures=measures, CHECKED=checked)
+        assert found[2] == 1 - inside
+        assert found[0] is bool(inside or checked)
+        assert valued(measures=measures, LONE=1)[2] == (0 if book else 1 - inside)
+    assert valued(LEVELS=1, CHECKED=checked) == (bool(checked), valued()[1], 1)
+
+
+def test_a_measure_of_losses_has_the_return_of_the_row():
+    """A loss of 64 % in one of the newest three returns, weighed with 25 %."""
+    for place_of, inside in ((0, True), (1, False), (2, False), (3, False)):
+        returns = [0.0] * 4
+        returns[place_of] = -0.64
+        measures = [0, VAR, -inf, 0.16, 3, 0, 1.0, 0.0]
+        assert valued(measures=measures, returns=returns)[2] == (0 if inside else 1)
+    measures[7] = 5.0
+    assert valued(measures=measures, returns=returns)[2] == 0
+    measures[7] = 4.0
+    assert valued(measures=measures, returns=returns)[2] == 1
