@@ -141,7 +141,8 @@ def test_a_decision_follows_where_its_own_sales_or_those_of_others_may_permit_wh
     sells = (change[agent] * held[agent + 1] < 0).any()
     own = (FREED[first.reshape(-1, N)[agent]] > 0) & (passes[agent] != change[agent])
     others = (FREED[house] > 0) & (passed != total) & (surviving[agent] != 0)
-    found = follows(cells.ints.data, cells.floats.data, agent, first.data, house.data, FREED.data)
+    gate = place.Gate(*[np.empty((1, 1))] * 4, first.data, house.data, FREED.data)
+    found = follows(cells.ints.data, cells.floats.data, agent, gate)
     assert found == int(sells and (own | others).any())
     assert found in (0, 1)
 
