@@ -290,7 +290,7 @@ def world_of(seed: int) -> World:
     rules = _rules(draw, universe, sessions, calendar, names.index("X"), interval)
     rules = _calmed(rules) if calm else rules
     bare = is_bare(seed)
-    rules = _bare(rules) if bare else rules
+    rules = _bare(rules, protected=seed % 4 == 3) if bare else rules
     costs = _costs(draw)
     world = World(
         seed=seed,
@@ -666,15 +666,18 @@ def _calmed(rules: Rules) -> Rules:
     )
 
 
-def _bare(rules: Rules) -> Rules:
-    """The rules without limits of one order and of time: many plans of such a world are made in batches."""
-    names = (
-        "protective", "max_share_of_volume", "max_order_notional", "max_turnover", "order_rate", "max_orders_per_day",
-        "stress",
-    )  # fmt: skip
+def _bare(rules: Rules, *, protected: bool) -> Rules:
+    """The rules without limits of one order and of time: many plans of such a world are made in batches. Those that are
+    `protected` have limits of volume and protective levels, as those of profiles."""
+    names = ["max_order_notional", "max_turnover", "order_rate", "max_orders_per_day", "stress"]
+    if not protected:
+        names += ["protective", "max_share_of_volume"]
 
     def bare(limits: Limits) -> Limits:
-        return override(limits, **{name: None for name in names if hasattr(limits, name)})
+        found = override(limits, **{name: None for name in names if hasattr(limits, name)})
+        if found.protective is None:
+            return found
+        return override(found, protective=replace(found.protective, trailing=False, at_venue=False))
 
     agents = tuple(replace(each, limits=bare(each.limits)) for each in rules.agents)
     return replace(rules, agents=agents, house=bare(rules.house))

@@ -141,10 +141,7 @@ def take_sample(state: State, tick: Tick) -> list[Effect]:
         state.live_sessions += 1
     if state.protecting:
         release_blocked(state)
-    if len(state.orders_at) > 256:
-        # parent orders still number their children
-        recent = {parent.sample for parent in state.parents}.union(list(state.orders_at)[-128:])
-        state.orders_at = {at: n for at, n in state.orders_at.items() if at in recent}
+    state.forget_orders()
     state.revalue()
     note_sample(state, tick)
     equity = state.equity_micro

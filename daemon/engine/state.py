@@ -323,6 +323,13 @@ class State:
             self._average = average
         return self._average
 
+    def forget_orders(self) -> None:
+        """Drop the oldest samples with orders from `orders_at`."""
+        if len(self.orders_at) > 256:
+            # parent orders still number their children
+            recent = {parent.sample for parent in self.parents}.union(list(self.orders_at)[-128:])
+            self.orders_at = {at: n for at, n in self.orders_at.items() if at in recent}
+
     def booked(self) -> None:
         """Drop the values derived from lots and cash, after they changed."""
         self._lots.clear()

@@ -48,7 +48,7 @@ from quantd.trading.ports import BrokerNews, KernelVenue, SimulatedBroker
 
 Answer = Callable[[Ask], Decided]
 
-MOST_SKIPPED: Final = 32
+MOST_SKIPPED: Final = 8
 """Most slices that are stepped one by one after a batch that did not pay."""
 
 
@@ -191,7 +191,6 @@ class Shell:
         venue = self.broker if rows_only and self.meanwhile is None and isinstance(self.broker, KernelVenue) else None
         batch = begin_batch(self.state, first.block, first.row, rows.ticks[number:], venue, not rows_only)
         if batch is None:
-            self._wait_for_batch(0)
             return 0
         batch.pauses = sorted(row - number for row in rows.dividends if number < row < number + len(batch.ticks))
         left = self._drive(batch, rows, number, rows_only)

@@ -99,6 +99,14 @@ def band(key: str, at: int, bound: float) -> tuple[float, float]:
     return low, high
 
 
+def floor_band(at: int, bound: float) -> tuple[float, float]:
+    """As `band` for a floor."""
+    if not bound > 0.0:
+        return (-inf, bound - 1e-9) if at == CRITICAL else (bound + 1e-9, inf) if at == NONE else (inf, -inf)
+    low = -inf if at == CRITICAL else bound / (THRESHOLDS[at + 1] - 1e-9)
+    return low, inf if at == NONE else bound / (THRESHOLDS[at] - HYSTERESIS + 1e-9)
+
+
 class Monitor(Struct):
     """The levels of one book, frozen with the state."""
 

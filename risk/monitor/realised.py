@@ -100,6 +100,11 @@ class Realised:
         equity, flows = np.array(self._equity), np.array(self._flows)
         return time_weighted_returns(equity, flows)[equity[:-1] > 0.0]
 
+    @property
+    def whole(self) -> bool:
+        """Whether there is a sample, and every one had equity."""
+        return bool(self._equity) and min(self._equity) > 0.0
+
     def risk_free_annual(self) -> RiskFree:
         """Annual risk-free rate of `returns`: the default, or float64[len(returns)] where cash has a rate."""
         if not self._earned:

@@ -16,15 +16,13 @@ from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.risk.limits.catalogue import SALES_FREE
 from quantd.risk.limits.ruleset import rules_of
-from quantd.risk.pretrade.kernel import M_TAILS_AT, TAIL
+from quantd.risk.monitor.realised import KEPT
+from quantd.risk.pretrade.kernel import FORM, M_FORMS_AT, M_TAILS_AT, TAIL
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import FillTerms
 
 Ints = NDArray[np.int64]
-
-LONGEST: Final = 256
-"""Most rows of a batch."""
 
 FREED: Final = np.isin(np.arange(128), list(SALES_FREE)).astype(np.int8)
 """FREED[reason]: 1 where sales of the same decision may permit what the reason cut."""
@@ -44,6 +42,10 @@ class Arrays:
     gate: place.Gate
     encoded: place.Encoded
 
+    sets: list[GateSet] = field(default_factory=list)
+    """The sets of limits, where plans are made here."""
+    covariances: list[int] = field(default_factory=list)
+    """By set: the first row of its covariances."""
     finite: int = -1
     """The count of the ring at which its returns were known to be finite."""
     known: list[dict[str, int]] = field(default_factory=list)
@@ -59,6 +61,10 @@ class Arrays:
         start = int(self.ints[name])
         return self.floats[start : start + size]
 
+    def entry(self, number: int) -> int:
+        """The place of a set of limits in `ints`."""
+        return int(self.ints[place.A_SETS]) + int(self.ints[place.AGENTS]) + 1 + number * place.SET
+
     def renew(self, levels: list[dict[str, int]]) -> None:
         """Write the bands of the present levels of the house and of each agent."""
         if levels != self.known:
@@ -69,18 +75,18 @@ class Arrays:
             self.numbers(place.F_BOUNDS, len(bands))[:] = bands
 
 
-def arrays_of(state: State, terms: FillTerms | None) -> Arrays | None:
+def arrays_of(state: State, terms: FillTerms | None, records: bool) -> Arrays | None:
     """The arrays for the limits and levels of now; None where a measure is unknown here. Cached with the state.
 
-    Without `terms` of fills, plans are left to the engine.
+    Without `terms` of fills, plans are left to the engine. `records`: rows are logged with what is known of limits.
     """
     limits = [limits_in_force(state, book) for book in (HOUSE, *range(len(state.agents)))]
     known, alone = state.arrays, watched(state) == [HOUSE]
-    same = known is not None and known[0] is state.rules and known[1] is terms and known[2] == (limits, alone)
+    same = known is not None and known[0] is state.rules and known[1] is terms and known[2] == (limits, alone, records)
     if known is None or not same:
-        measured = levels_table(state)
+        measured = levels_table(state, records)
         made = None if measured is None else _made(state, measured, terms)
-        known = state.arrays = state.rules, terms, (limits, alone), made
+        known = state.arrays = state.rules, terms, (limits, alone, records), made
     found: Arrays | None = known[3]
     if found is not None:
         found.renew([state.monitor.levels, *state.watch.levels])
@@ -118,15 +124,16 @@ class _Sections:
 
 def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     n, agents, rules = state.universe.size, len(state.agents), state.rules
-    books, rows = agents + 1, LONGEST
+    books, rows = agents + 1, place.LONGEST
     limits = [limits_in_force(state, book) for book in (HOUSE, *range(agents))]
     distinct = list(dict.fromkeys(id(rules_of(each, state.universe)) for each in limits))
     number_of = [distinct.index(id(rules_of(each, state.universe))) for each in limits]
     sets = [gate_set(limits[number_of.index(k)], state.universe) for k in range(len(distinct))]
     known = [each for each in sets if each is not None]
-    gated = terms is not None and len(known) == len(sets)
+    by_volume = any(each.by_volume for each in known)
+    gated = terms is not None and len(known) == len(sets) and (rules.daily or not by_volume)
     made = _Sections()
-    entries, fixed = _put_sets(made, known if gated else [])
+    entries, fixed, covariances = _put_sets(made, known if gated else [], n)
     made.head[place.SIZE], made.head[place.AGENTS], made.head[place.LONE] = n, agents, levels.lone
     made.head[place.BORROW] = rules.borrow_bp_annual > 0.0
     made.ints(place.A_UNITS, state.ledger.units)
@@ -182,6 +189,13 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     made.floats(place.F_AGENTS, np.array(terms_of))
     made.floats(place.F_FEES, np.array([rules_of(each, state.universe).fee for each in limits]))
     made.floats(place.F_WORK, max([each.work for each in known], default=1))
+    made.ints(place.A_REALISED, books)
+    made.floats(place.F_REALISED, books * (KEPT + rows) if levels.realised else 0)
+    made.head[place.REALISED], made.head[place.SPREAD] = levels.realised, levels.spread
+    made.head[place.GUARDED] = state.guards is not None
+    made.floats(place.F_GUARDS, _guards(state))
+    made.floats(place.F_VOLUME, n)
+    made.floats(place.F_SPREAD, 2 * n)
     ints, floats = made.made()
     if terms is not None:
         ints[place.RATE], ints[place.ONE], ints[place.LEAST] = terms.rate, terms.one, terms.least_micro
@@ -197,7 +211,7 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
         floats=floats,
         gate=place.Gate(
             fixed=fixed,
-            matrices=np.empty((1, 1)),  # covariances are not made here
+            matrices=np.empty((max(n * sum(len(each.spreads) for each in known), 1), n)),
             rows=np.empty((6, width)),
             losses=np.empty((2, max(levels.lookback, 1))),
             first=np.zeros(agents * n, dtype=np.int8),
@@ -205,11 +219,22 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
             freed=FREED,
         ),
         encoded=place.Encoded(np.zeros(room, dtype=np.uint8), names),
+        sets=known,
+        covariances=covariances,
     )
 
 
-def _put_sets(made: _Sections, sets: list[GateSet]) -> tuple[list[int], Floats]:
-    """Add the arrays of the sets of limits; returns their entries of `layout.SET`, and all fixed scenarios."""
+def _guards(state: State) -> Floats:
+    """float64[A, 2]: the protective levels of the agents."""
+    guards = state.guards
+    if guards is None:
+        return np.full((len(state.agents), 2), np.inf)
+    return np.where(np.isnan(found := np.hstack([guards.stop, guards.target])), np.inf, found)
+
+
+def _put_sets(made: _Sections, sets: list[GateSet], n: int) -> tuple[list[int], Floats, list[int]]:
+    """Add the arrays of the sets of limits; returns their entries of `layout.SET`, all fixed scenarios, and the first
+    row of each set's covariances."""
     entries: list[list[int]] = [[0] * place.SET for _ in sets]
     codes: list[Ints] = []
     statistics: list[list[int]] = []
@@ -217,13 +242,19 @@ def _put_sets(made: _Sections, sets: list[GateSet]) -> tuple[list[int], Floats]:
     tables: list[Floats | list[float]] = []
     counts: list[list[int]] = []
     fixed: list[Floats] = []
-    at = dict.fromkeys(("codes", "statistics", "numbers", "tables", "fixed"), 0)
+    first_rows: list[int] = []
+    at = dict.fromkeys(("codes", "statistics", "numbers", "tables", "fixed", "covariances"), 0)
     counted = sum(len(each.statistics) for each in sets) * place.STATISTIC
     for own, each in zip(entries, sets, strict=True):
         table = each.table.copy()
         for number, tail in enumerate(each.rules.tails):
             if tail.fixed is not None:
                 table[int(table[M_TAILS_AT]) + number * TAIL + 2] += at["fixed"]
+        forms = int(table[M_FORMS_AT])
+        for number, quad in enumerate(each.rules.quads):
+            table[forms + number * FORM + 1] += at["covariances"] if quad.spread is not None else 0
+        first_rows.append(at["covariances"])
+        at["covariances"] += n * len(each.spreads)
         rows = [[*one[:3], one[3] + counted + sum(map(len, counts)), *one[4:]] for one in each.statistics]
         tables += [each.rooms[::-1], table]
         own[0], own[1], own[2], own[3] = at["codes"], len(each.codes), at["numbers"], len(each.numbers)
@@ -245,12 +276,16 @@ def _put_sets(made: _Sections, sets: list[GateSet]) -> tuple[list[int], Floats]:
     statistics_at = made.ints(place.A_STATISTICS, np.array(values, dtype=np.int64))
     numbers_at = made.floats(place.F_NUMBERS, np.concatenate([np.zeros(0), *numbers]))
     tables_at = made.floats(place.F_TABLES, np.concatenate([np.zeros(0), *(np.array(each) for each in tables)]))
+    linked = [own for own, each in zip(entries, sets, strict=True) if each.rules.limits.correlation is not None]
+    links_at = made.floats(place.F_LINKS, len(linked) * n * n)
+    for number, own in enumerate(linked):
+        own[place.LINKS_AT] = links_at + number * n * n
     for own in entries:
         own[0] += codes_at
         own[2] += numbers_at
         own[4] += tables_at
         own[8] += statistics_at
-    return [value for own in entries for value in own], np.hstack(fixed) if fixed else np.empty((1, 1))
+    return [value for own in entries for value in own], np.hstack(fixed) if fixed else np.empty((1, 1)), first_rows
 
 
 def _names(made: _Sections, universe: Universe, books: list[str]) -> NDArray[np.uint8]:

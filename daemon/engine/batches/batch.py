@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.arrays import Arrays
 from quantd.daemon.engine.batches.filled_orders import FilledOrders
-from quantd.daemon.engine.batches.inputs import write_state
-from quantd.daemon.engine.batches.kernel import OTHER_PLAN, TAKE_ROWS
+from quantd.daemon.engine.batches.inputs import Supplies, write_state
+from quantd.daemon.engine.batches.kernel import NEEDS, OTHER_PLAN, TAKE_ROWS
 from quantd.daemon.engine.batches.levels_kernel import MARKS
 from quantd.daemon.engine.batches.row_effects import plan_alerts, row_effects
 from quantd.daemon.engine.rounds import follow_ups
@@ -23,6 +23,7 @@ from quantd.daemon.engine.safety.monitor import (
 )
 from quantd.daemon.engine.samples import agents_due, serve_tick
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, FollowUp, Round, State
+from quantd.daemon.engine.stops.exits import release_blocked
 from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.trading.bars import per_share
 from quantd.trading.codec import memory_of
@@ -94,27 +95,20 @@ class Batch:
             for name in (place.F_ANSWERS, place.F_WEIGHTS, place.F_CHANGE)
         )
         self._ends = arrays.section(place.A_ENDS, size)
+        self._supplies = Supplies(state, arrays, block, first)
         cells = arrays.ints
         self._orders = cells[cells[place.A_REASONS] : cells[place.A_MADE]]
         self._sizes = size, agents
         write_state(state, arrays, block, first, ticks, self.gated)
         known, by_date = state.history.known, state.history.synchronous
         bars = place.Bars(
-            block.close_nano.reshape(-1),
-            block.open_nano.reshape(-1),
-            block.close.reshape(-1),
-            block.low.reshape(-1),
-            block.high.reshape(-1),
-            block.volume.reshape(-1),
-            block.fresh.reshape(-1),
-        )
+            block.close_nano.reshape(-1), block.open_nano.reshape(-1), block.close.reshape(-1), block.low.reshape(-1),
+            block.high.reshape(-1), block.volume.reshape(-1), block.fresh.reshape(-1),
+        )  # fmt: skip
         rings = place.Rings(
-            known.prices.reshape(-1),
-            known.filled_returns.reshape(-1),
-            by_date.prices.reshape(-1),
-            by_date.filled_returns.reshape(-1),
-            by_date.columns(),
-        )
+            known.prices.reshape(-1), known.filled_returns.reshape(-1), by_date.prices.reshape(-1),
+            by_date.filled_returns.reshape(-1), by_date.columns(),
+        )  # fmt: skip
         tuples = *bars, *rings, *arrays.gate, *arrays.encoded
         self._args = arrays.ints, arrays.floats, state.ledger.flat, *tuples
 
@@ -148,6 +142,9 @@ class Batch:
         before = self.rows
         waits = cells[place.ASKED]
         status = TAKE_ROWS.run(*self._args)
+        while status == NEEDS:
+            self._supplies.write_returns()
+            status = TAKE_ROWS.run(*self._args)
         if waits and status != OTHER_PLAN:
             self._finish_plan(before - 1)
         elif waits:
@@ -179,15 +176,9 @@ class Batch:
                     self._rest[number] = FollowUp(cells[place.SENT_SAMPLE], self._answers[number].tobytes(), self._used)
             self._sent = cells[place.SENT_SAMPLE], cells[place.SENT_N]
             if cells[place.SENT]:
-                self._forget_samples()
+                state.forget_orders()
                 state.orders_at[self._sent[0]] = self._sent[1]
         self._decided, self._waiting = {}, {}
-
-    def _forget_samples(self) -> None:
-        """Keep the newest samples with orders."""
-        known = self.state.orders_at
-        if len(known) > 256:
-            self.state.orders_at = dict(list(known.items())[-128:])
 
     def _note_fills(self, row: int) -> None:
         """Record the fills at the open of a row."""
@@ -228,8 +219,9 @@ class Batch:
         one, self._waiting = next(iter(waiting.values())), waiting
         if due or any((each.sample, each.used) != (one.sample, one.used) for each in waiting.values()):
             return False
-        self._rest = {}
-        return self._plan_next({k: rest.weights for k, rest in waiting.items()}, one.sample, one.used + 1)
+        planned = self._plan_next({k: rest.weights for k, rest in waiting.items()}, one.sample, one.used + 1)
+        self._rest = {} if planned else self._rest
+        return planned
 
     def _plan_next(self, answers: dict[int, bytes], sample: int, used: int) -> bool:
         """Write answers for the next `take`."""
@@ -243,6 +235,11 @@ class Batch:
                 if len(weights) != 8 * size:
                     return False
                 self._answers[number] = np.frombuffer(weights)
+        sample_no = state.sample_no + self.rows - self._applied
+        if any(last >= sample_no for number in answers for last in state.agents[number].blocked.values()):
+            return False
+        if not self._supplies.write_volume(self.rows, self._applied):
+            return False
         rules, ts = state.rules, self.ticks[self.rows - 1].ts
         if rules.good_till_cancelled:
             self._ends[:] = 0
@@ -348,7 +345,7 @@ class Batch:
             return None
         self._apply()
         if not self.gated:
-            self._forget_samples()
+            state.forget_orders()
             return None
         for each in list(self._fills)[-ENDED_KEPT:]:
             state.ended.append(each.key, each.ended)
@@ -357,7 +354,7 @@ class Batch:
         elif venue is not None:
             venue.on_slice(MarketSlice(self.block, self.first + rows - 1))
         if self._planned != rows - 1:
-            self._forget_samples()
+            state.forget_orders()
             return None
         self._cross()
         return self._send()
@@ -436,6 +433,7 @@ class Batch:
             equity, flows = found[:, book + 1].tolist(), state.account(book).flows_micro
             watch.realised[book + 1].extend(equity, flows, float(basis[3 * (book + 1)]))
         state.sample_no += rows - before
+        release_blocked(state)
         state.ledger.room = self._cells[place.ROOM]
         arrays.finite = state.history.synchronous.count
 

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quantd.daemon.engine.batches.arrays import LONGEST, Arrays, arrays_of
+from quantd.daemon.engine.batches.arrays import Arrays, arrays_of
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.inputs import write_orders
+from quantd.daemon.engine.batches.layout import LONGEST, REALISED
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.safety.monitor import RECORD_SAMPLES
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.stops.exits import current_levels
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.switch import RUN
 from quantd.trading.events import Tick
-from quantd.trading.market import Block, Floats
+from quantd.trading.market import Block
 from quantd.trading.ports import KernelVenue
 
 
@@ -68,15 +68,15 @@ def _guarded_by_marks(state: State) -> bool:
         return True
     guards = state.guards
     trails_or_rests = guards is not None and (guards.trails or state.resting)
-    return not (trails_or_rests or state.own or any(agent.exits or agent.blocked for agent in state.agents))
+    return not (trails_or_rests or state.own or any(agent.exits for agent in state.agents))
 
 
 def _plans(state: State) -> bool:
-    """Whether orders are limit orders of a day, and nothing counts or protects them."""
-    rules = state.rules
+    """Whether orders are limit orders of a day, nothing counts them, and protective levels follow from costs."""
+    rules, guards = state.rules, state.guards
     return (
         rules.execution.style == "marketable"
-        and state.guards is None
+        and (guards is None or not (guards.trails or any(guards.rests) or state.own))
         and not state.counting
         and state.buying_power_micro is None
         and not state.unlent
@@ -94,13 +94,15 @@ def begin_batch(
     if not steady(state):
         return None
     plans = venue is not None and _plans(state)
-    arrays = arrays_of(state, venue.fill_terms() if venue is not None and plans else None)
+    arrays = arrays_of(state, venue.fill_terms() if venue is not None and plans else None, records)
     if arrays is None or ((state.working or state.crosses) and not arrays.gated):
         return None
     ring, known = state.history.synchronous, state.history.known
     most = min(len(ticks), len(block) - first, LONGEST, ring.room(), known.room())
     most = _rows(state, block, first, ticks, most, records, arrays.gated)
     if not most or not _finite(state, arrays):
+        return None
+    if arrays.ints[REALISED] and not all(realised.whole for realised in state.watch.realised):
         return None
     ring.fill()
     known.fill()
@@ -129,8 +131,7 @@ def _finite(state: State, arrays: Arrays) -> bool:
 
 
 def _rows(state: State, block: Block, first: int, ticks: Sequence[Tick], most: int, records: bool, gated: bool) -> int:
-    """Rows that may be taken: full ones, each of the date of its tick, inside the protective levels, before the next
-    record of all limits."""
+    """Rows that may be taken: full ones, each of the date of its tick, before the next record of all limits."""
     waiting = [number for number, agent in enumerate(state.agents) if agent.follow_up is not None]
     if waiting and not gated:  # a new decision replaces the rest of an earlier one, which the engine would plan
         most = min(most, 1) if set(waiting) <= set(ticks[0].due) else 0
@@ -142,10 +143,4 @@ def _rows(state: State, block: Block, first: int, ticks: Sequence[Tick], most: i
         if not whole or (k + 1 < len(ticks) and block.ts_event[row + 1] <= tick.ts):
             most = k
             break
-    if state.guards is not None and most > 0:
-        state.levels = current_levels(state, state.guards)
-        state.best = state.levels.best
-        close: Floats = block.close[first : first + most]
-        touched = (close <= state.levels.lower) | (close >= state.levels.upper)
-        most = int(np.append(touched.any(axis=1), True).argmax())
     return max(most, 0)

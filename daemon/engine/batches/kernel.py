@@ -9,6 +9,7 @@ from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.layout import Bars, Encoded, Gate, Rings
 from quantd.daemon.engine.batches.round_kernel import make_plan
 from quantd.daemon.engine.batches.rows_kernel import take_row
+from quantd.risk.pretrade.kernel import NEED_LINKS, NEED_MATRICES
 from quantd.trading.jit import Entry, inner
 
 Floats = NDArray[np.float64]
@@ -25,6 +26,8 @@ OTHER_PLAN: Final = 3
 """The plan of the answers is one for `plan`."""
 LEVELS_OF_ROW: Final = 4
 """A level may have changed at the last row."""
+NEEDS: Final = 6
+"""The plan needs covariances or links of the returns."""
 LEVELS_OF_PLAN: Final = 5
 """The plan may have raised a level; no row follows yet."""
 
@@ -67,10 +70,11 @@ def take_rows(
     encoded = Encoded(buffer, names)
     ints[place.USED] = ints[place.FILLED] = ints[place.SENT] = ints[place.PLANNED] = ints[place.ORDER_END] = 0
     n, agents = ints[place.SIZE], ints[place.AGENTS]
-    ints[place.LEVELS] = 0
+    ints[place.LEVELS] = ints[place.NEEDS] = 0
     if ints[place.ASKED] > 0:
         if not make_plan(ints, floats, accounts, bars, rings, gate, encoded):
-            return OTHER_PLAN
+            needed = ints[place.NEEDS]
+            return NEEDS if needed in (NEED_MATRICES, NEED_LINKS) else OTHER_PLAN
         ints[place.ASKED], ints[place.ORDER_END] = 0, ints[place.USED]
         if ints[place.LEVELS] > 0:
             return LEVELS_OF_PLAN

@@ -62,6 +62,9 @@ class Encoded(NamedTuple):
     names: Any
 
 
+LONGEST: Final = 256
+"""Most rows of a batch."""
+
 SIZE: Final = 0
 AGENTS: Final = 1
 ROWS: Final = 2
@@ -226,11 +229,37 @@ ADJUSTED: Final = 94
 F_ADJUST: Final = 95
 """float64[2, 2, N]: new shares and cash of an old share before the next row, in the ring of known prices, then in the
 synchronous one."""
-HEAD: Final = 96
+GUARDED: Final = 96
+"""1 where agents have protective levels."""
+F_GUARDS: Final = 97
+"""float64[A, 2]: stop and target of each agent as fractions; infinite where there is none."""
+SPREAD: Final = 98
+"""Lookback of the deviations that measures of diversification take; 0 for none."""
+F_SPREAD: Final = 99
+"""float64[2 N], of which the first N are these deviations."""
+REALISED: Final = 100
+"""1 where realised returns are measured."""
+A_REALISED: Final = 101
+"""int64[B] returns before the first row."""
+F_REALISED: Final = 102
+"""float64[B, KEPT + T] returns of a book: at most KEPT before the first row, then by row."""
+F_VOLUME: Final = 103
+"""float64[N] average volume in lots at the last row."""
+NEEDS: Final = 104
+NEEDS_SET: Final = 105
+NEEDS_AT: Final = 106
+"""What the gate needs to go on, of which set of limits, and the place of the symbols in `floats`."""
+F_LINKS: Final = 107
+"""float64[R, N, N] links of the sets of limits."""
+HEAD: Final = 108
 
-SET: Final = 10
+SET: Final = 13
 """Entries of a set of limits: place and length of its codes, of its numbers and of its table; length of `work`, place
-of the rooms in it, and place and number of its statistics."""
+of the rooms in it, and place and number of its statistics; the rows of which its covariances and its links are; the
+place of its links, 0 for none."""
+COVARIANCES_OF: Final = 10
+LINKS_OF: Final = 11
+LINKS_AT: Final = 12
 
 STATISTIC: Final = 6
 """Entries of a statistic of a set: kind, place in the table, lookback, and, of a tail, its place in the counts."""
@@ -239,3 +268,5 @@ DEVIATION_AND_MEAN: Final = 1
 TAIL_OF: Final = 2
 HISTORY: Final = 3
 """Only the least number of returns of a lookback."""
+VOLUME: Final = 4
+"""A room of volume: its place in the table, and that of the fraction in the numbers of the set."""

@@ -55,13 +55,18 @@ CVAR: Final = 7
 VOLATILITY: Final = 8
 PAIRS: Final = 9
 STRESS: Final = 10
-"""Kinds of measures."""
+DIVERSIFICATION: Final = 11
+REALISED: Final = 12
+"""The annual volatility of realised returns."""
+SHARPE: Final = 13
+"""Kinds of measures. The last three have no value before a plan."""
 
 MEASURE: Final = 8
 """Numbers of a measure: book, kind, low and high of its level, then three of its kind: the index of a family and the
 share of one position in it (1 or 0); lookback, place of the tail counts and factor of a tail; lookback and factor of a
-volatility; the least weight of a pair, threshold and lookback; number and place of the scenarios of a stress. The last
-is the least number of scenarios."""
+volatility; the least weight of a pair, threshold and lookback; number and place of the scenarios of a stress; the
+lookback of a diversification; value of a realised measure, and 1 where there is one. The last is the least number of
+scenarios."""
 
 
 @inner
@@ -169,13 +174,15 @@ def levels_hold(
     shocks: Floats,
     losses: Floats,
     scratch: Floats,
+    spread: Floats,
     rising: bool,
 ) -> bool:
     """Whether every measure of a book of float64[N] signed weights lies inside the band of its level; with `rising`,
     below its upper end.
 
     `known` returns end before column `end` of `returns` float64[N, W]; fewer than the least history measure no
-    scenarios. Pairs precede the measures of losses, of which the longest lookback is the first.
+    scenarios. `spread` float64[N] are deviations of the returns. Pairs precede the measures of losses, of which the
+    longest lookback is the first.
     """
     long = short = heaviest = second = squares = 0.0
     for k in range(size):
@@ -197,6 +204,8 @@ def levels_hold(
         if measures[at] != book or measures[at + 7] > known:
             continue
         kind = int(measures[at + 1])
+        if kind >= DIVERSIFICATION and rising:
+            continue
         if kind == HEAVIEST:
             value = heaviest
         elif kind == GROSS:
@@ -223,6 +232,10 @@ def levels_hold(
                 ):
                     return False
             continue
+        elif kind >= REALISED:
+            if not measures[at + 5] > 0.0:
+                continue
+            value = measures[at + 4]
         elif kind == STRESS:
             # at least the first scenario
             value = -1e300
@@ -240,7 +253,14 @@ def levels_hold(
                     if weights[k] != 0.0:
                         add_scaled(losses[0][:rows], returns[k][end - rows : end], -weights[k])
                 deepest = rows
-            if kind == VOLATILITY:
+            if kind == DIVERSIFICATION:
+                alone, together = 0.0, deviation(losses[0], deepest - rows, rows)
+                for k in range(size):
+                    alone += abs(weights[k]) * spread[k]
+                if not alone > 0.0:
+                    continue
+                value = max(1.0 - together / alone, 0.0) if together > 1e-7 * alone else 1.0
+            elif kind == VOLATILITY:
                 value = measures[at + 5] * deviation(losses[0], deepest - rows, rows)
             else:
                 count, scale = counts[int(measures[at + 5]) + rows], measures[at + 6]

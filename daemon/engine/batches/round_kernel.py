@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.orders_kernel import cross_prices, net_lots, order_prices, put_orders, send_orders
-from quantd.daemon.engine.batches.rows_kernel import TIMES, book_holds
+from quantd.daemon.engine.batches.rows_kernel import TIMES, book_holds, deviations
 from quantd.daemon.engine.planning.kernel import STACK, change_of
 from quantd.risk.pretrade.kernel import (
     ASKED,
@@ -35,37 +35,25 @@ Codes = NDArray[np.int8]
 
 
 @inner
-def deviations(ints: Ints, floats: Floats, start: int, rows: int, returns: Floats, first: int, mean: bool) -> None:
-    """Write the sample deviation of the newest returns of each symbol, and with `mean` the size of their mean."""
-    n, sums = ints[place.SIZE], ints[place.F_SUMS]
-    for k in range(2 * n):
-        floats[sums + k] = 0.0
-    for row in range(rows):
-        at = (first + row) * n
-        for k in range(n):
-            value = returns[at + k]
-            floats[sums + k] += value
-            floats[sums + n + k] += value * value
-    for k in range(n):
-        total = floats[sums + k]
-        squares = floats[sums + n + k] - total * total / rows
-        squares = squares if squares > 0.0 else 0.0
-        floats[start + k] = sqrt(squares / (rows - 1 if rows > 1 else 1))
-        if mean:
-            floats[start + n + k] = abs(total) * ((1.0 + 1e-9) / rows)
-
-
-@inner
 def renew_table(ints: Ints, floats: Floats, number: int, px: int, returns: Floats) -> None:
     """Bring the table of a set of limits to the newest row."""
     n, end, count = ints[place.SIZE], ints[place.END], ints[place.COUNT] - 1
     own = ints[place.A_SETS] + ints[place.AGENTS] + 1 + number * place.SET
-    table, statistics = ints[own + 4], ints[own + 8]
+    table, statistics, row = ints[own + 4], ints[own + 8], ints[place.ROW]
     for k in range(n):
         floats[table + HEAD + k] = floats[px + k]
     floats[table + M_ROWS], floats[table + M_KNOWN] = 1.0, 1.0
+    if ints[own + place.COVARIANCES_OF] == row:
+        floats[table + M_KNOWN] += 2.0
+    if ints[own + place.LINKS_OF] == row:
+        floats[table + M_KNOWN] += 4.0
     for each in range(ints[own + 9]):
         at = statistics + each * place.STATISTIC
+        if ints[at] == place.VOLUME:
+            fraction = floats[ints[own + 2] + ints[at + 2]]
+            for k in range(2 * n):
+                floats[table + ints[at + 1] + k] = fraction * floats[ints[place.F_VOLUME] + k % n]
+            continue
         lookback = ints[at + 2]
         rows = lookback if count > lookback else count
         if rows < ints[at + 4]:
@@ -94,7 +82,8 @@ def pass_gate(
     gate: place.Gate,
     reason: Codes,
 ) -> bool:
-    """Write what the limits of a book let pass of the lots at `asked`; False where the gate needs more arrays."""
+    """Write what the limits of a book let pass of the lots at `asked`; False where the gate needs more arrays, which
+    are then named."""
     n = ints[place.SIZE]
     sets = ints[place.A_SETS]
     own = sets + ints[place.AGENTS] + 1 + ints[sets + book] * place.SET
@@ -109,15 +98,17 @@ def pass_gate(
     for k in range(length - rooms):
         floats[work + rooms + k] = floats[table - 1 - k]
     cash = accounts[book * (2 * n + SINGLE) + 2 * n + CASH]
-    return (
-        judge(
-            floats[work : work + length], floats[table : table + ints[own + 5]],
-            floats[numbers : numbers + ints[own + 3]], ints[codes : codes + ints[own + 1]], rings.columns, gate.fixed,
-            gate.matrices, floats[work : work + 1], gate.rows, floats[out : out + n], reason, 1, cash / 1e6, equity,
-            0.0, 0.0, 1, 0.0, 0.0,
-        )
-        == DONE
+    links, many = ints[own + place.LINKS_AT], n * n
+    if links == 0:
+        links, many = work, 1
+    status = judge(
+        floats[work : work + length], floats[table : table + ints[own + 5]],
+        floats[numbers : numbers + ints[own + 3]], ints[codes : codes + ints[own + 1]], rings.columns, gate.fixed,
+        gate.matrices, floats[links : links + many], gate.rows, floats[out : out + n], reason, 1, cash / 1e6, equity,
+        0.0, 0.0, 1, 0.0, 0.0,
     )  # fmt: skip
+    ints[place.NEEDS], ints[place.NEEDS_SET], ints[place.NEEDS_AT] = status, ints[sets + book], out
+    return status == DONE
 
 
 @inner

@@ -3,6 +3,7 @@
 A row is taken whole or not at all. Where anything happens that the kernel does not know, it leaves the row to `step`.
 """
 
+from math import sqrt
 from typing import Final
 
 import numpy as np
@@ -10,16 +11,31 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.digest_kernel import put_equity, put_order
-from quantd.daemon.engine.batches.levels_kernel import DAY_OPEN, HIGH, MARKS, WEEK_OPEN, levels_hold, observe
+from quantd.daemon.engine.batches.levels_kernel import (
+    DAY_OPEN,
+    HIGH,
+    MARKS,
+    MEASURE,
+    REALISED,
+    SHARPE,
+    WEEK_OPEN,
+    levels_hold,
+    observe,
+)
+from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR
+from quantd.risk.monitor.realised import KEPT, LEAST
 from quantd.trading.execution import MOST, fill_limits, ratio
 from quantd.trading.jit import inner
 from quantd.trading.kernel import SINGLE, equity, post, trade
+from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 TIMES: Final = 4
 """Entries of a row in `A_TIMES`."""
+
+YEAR: Final = sqrt(SAMPLES_PER_YEAR)
 
 
 @inner
@@ -171,8 +187,71 @@ def book_holds(
     return levels_hold(
         book, floats[scratch : scratch + n], n, floats[measures:shocks], ints[labels:counts],
         ints[counts : ints[place.A_SETS]], known, end, rings.columns, floats[shocks:scratch], gate.losses,
-        floats[scratch + n : ints[place.F_PX]], rising,
+        floats[scratch + n : ints[place.F_PX]], floats[ints[place.F_SPREAD] : ints[place.F_SPREAD] + n], rising,
     )  # fmt: skip
+
+
+@inner
+def deviations(ints: Ints, floats: Floats, start: int, rows: int, returns: Floats, first: int, mean: bool) -> None:
+    """Write the sample deviation of the newest returns of each symbol, and with `mean` the size of their mean."""
+    n, sums = ints[place.SIZE], ints[place.F_SUMS]
+    for k in range(2 * n):
+        floats[sums + k] = 0.0
+    for row in range(rows):
+        at = (first + row) * n
+        for k in range(n):
+            value = returns[at + k]
+            floats[sums + k] += value
+            floats[sums + n + k] += value * value
+    for k in range(n):
+        total = floats[sums + k]
+        squares = floats[sums + n + k] - total * total / rows
+        squares = squares if squares > 0.0 else 0.0
+        floats[start + k] = sqrt(squares / (rows - 1 if rows > 1 else 1))
+        if mean:
+            floats[start + n + k] = abs(total) * ((1.0 + 1e-9) / rows)
+
+
+@inner
+def realise(ints: Ints, floats: Floats, row: int, book: int, value: int) -> None:
+    """Write the realised measures of a book with the return of a row."""
+    rows = min(KEPT, ints[ints[place.A_REALISED] + book] + row + 1)
+    end = ints[place.F_REALISED] + book * (KEPT + place.LONGEST) + KEPT + row
+    basis = ints[place.F_BASIS] + 3 * book
+    floats[end] = (float(value) - floats[basis + 2]) / floats[basis + 1] - 1.0
+    mean = squares = 0.0
+    for k in range(end - rows + 1, end + 1):
+        mean += floats[k]
+    mean = mean / rows
+    for k in range(end - rows + 1, end + 1):
+        squares += (floats[k] - mean) * (floats[k] - mean)
+    found = sqrt(squares / (rows - 1)) if rows > 1 else 0.0
+    for at in range(ints[place.F_MEASURES], ints[place.F_SHOCKS], MEASURE):
+        if floats[at] == book and floats[at + 1] == REALISED:
+            floats[at + 4], floats[at + 5] = found * YEAR, 1.0 if rows >= LEAST else 0.0
+        elif floats[at] == book and floats[at + 1] == SHARPE:
+            known = rows >= LEAST and found > 1e-15
+            floats[at + 4] = (mean - RISK_FREE_ANNUAL / SAMPLES_PER_YEAR) / found * YEAR if known else 0.0
+            floats[at + 5] = 1.0 if known else 0.0
+
+
+@inner
+def guarded(ints: Ints, floats: Floats, accounts: Ints, cells: int, close: Floats) -> bool:
+    """Whether no close is at or beyond a protective level of an agent's position, or within rounding of it."""
+    n, guards, size = ints[place.SIZE], ints[place.F_GUARDS], ints[place.F_LOT_SIZE]
+    for agent in range(ints[place.AGENTS]):
+        own = (agent + 1) * (2 * n + SINGLE)
+        stop, target = floats[guards + 2 * agent], floats[guards + 2 * agent + 1]
+        for k in range(n):
+            lots, cost = accounts[own + k], accounts[own + n + k]
+            if lots == 0 or (lots > 0) != (cost > 0) or cost == 0:
+                continue
+            entry = float(cost) / (float(lots) * floats[size + k] * 1e6)
+            moved = close[cells + k] - entry if lots > 0 else entry - close[cells + k]
+            near = 1e-9 * entry + 2e-9
+            if moved <= near - stop * entry or moved >= target * entry - near:
+                return False
+    return True
 
 
 @inner
@@ -189,6 +268,9 @@ def value_books(
     if not equity(accounts, ints[units : units + 2 * n], bars.close_nano[cells : cells + n], out):
         return False
     day = ints[ints[place.A_TIMES] + TIMES * row + 3]
+    if ints[place.SPREAD] > 0:
+        known = min(ints[place.SPREAD], ints[place.COUNT])
+        deviations(ints, floats, ints[place.F_SPREAD], known, rings.date_returns, ints[place.END] + 1 - known, False)
     for book in range(books):
         value = out[book]
         if not 0 < value < 9007199254740992:
@@ -203,6 +285,8 @@ def value_books(
                 if floats[held + k] < 0.0:
                     return False
         if book == 0 or ints[place.LONE] == 0:
+            if ints[place.REALISED] > 0:
+                realise(ints, floats, row, book, value)
             for k in range(n):
                 floats[ints[place.F_SUMS] + k] = floats[held + book * n + k]
             if not book_holds(
@@ -256,7 +340,8 @@ def take_row(
                 ints[kept + k] = ints[lots + k]
             book_crosses(ints, accounts)
         take_lots(ints, floats, accounts)
-    if not value_books(ints, floats, row, accounts, bars, rings, gate):
+    touched = ints[place.GUARDED] > 0 and not guarded(ints, floats, accounts, n * (ints[place.FIRST] + row), bars.close)
+    if touched or not value_books(ints, floats, row, accounts, bars, rings, gate):
         if trades:
             for k in range(len(accounts)):
                 accounts[k] = ints[backup + k]

@@ -14,7 +14,7 @@ from quantd.daemon.engine.batches import levels_kernel as kernel
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.safety.monitor import watched
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.catalogue import FLOORS, Limits
 from quantd.risk.limits.context import Context, Floats, Scenarios
 from quantd.risk.limits.correlation import joint_bound
 from quantd.risk.limits.eligibility import blocked, no_borrow, price_age, price_missing, restricted, short, worst_price
@@ -23,9 +23,9 @@ from quantd.risk.limits.position import position_weight, sector_missing
 from quantd.risk.limits.ruleset import Rules, rules_of
 from quantd.risk.limits.tail_risk import shock_missing
 from quantd.risk.measures.portfolio import tail_count
-from quantd.risk.monitor.levels import NOISE, NONE, band
+from quantd.risk.monitor.levels import NOISE, NONE, band, floor_band
 from quantd.risk.pretrade.gate_inputs import Market
-from quantd.risk.pretrade.kernel import FORM, M_FORMS_AT, M_TAILS_AT, TAIL
+from quantd.risk.pretrade.kernel import FORM, M_FORMS_AT, M_STEPS, M_STEPS_AT, M_TAILS_AT, ROOM, STEP, TAIL
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.instruments import NANO, Universe
 
@@ -43,11 +43,13 @@ STEADY: Final = frozenset(
 """Caps that are the same at every complete row."""
 
 BY_VOLUME: Final = frozenset({liquidity, share_of_volume, volume_missing})
+"""Caps that follow from the average volume alone."""
 
 
 @dataclass(slots=True)
 class Levels:
-    """The measures of the watched books and the bounds of losses of all. `lone`: the last agent is the house.
+    """The measures of the watched books and the bounds of losses of all. `lone`: the last agent is the house. `spread`
+    is the lookback of measures of diversification, 0 without any.
 
     By measure, `keys` has book, limit and bound.
     """
@@ -60,10 +62,12 @@ class Levels:
     lookback: int
     bounds: Floats
     lone: int
+    spread: int
+    realised: bool
 
     def bands(self, levels: Sequence[dict[str, int]]) -> list[tuple[float, float]]:
         """The band of each measure, given the levels of the house and of each agent."""
-        return [band(key, levels[book + 1].get(key, NONE), bound) for book, key, bound in self.keys]
+        return [_band(key, levels[book + 1].get(key, NONE), bound) for book, key, bound in self.keys]
 
     def loss_bands(self, levels: Sequence[dict[str, int]]) -> list[tuple[float, float]]:
         """The band of each loss of the house and of each agent, inside which its limit is kept too."""
@@ -92,14 +96,22 @@ class GateSet:
     counts: list[int]
     fixed: Floats
     width: int
+    by_volume: bool
+    spreads: tuple[int, ...]
+    """Lookbacks of the covariances."""
 
 
-def levels_table(state: State) -> Levels | None:
-    """The measures for the limits and levels of now; None where one is unknown here."""
+def _band(key: str, level: int, bound: float) -> tuple[float, float]:
+    return floor_band(level, bound) if key in FLOORS else band(key, level, bound)
+
+
+def levels_table(state: State, records: bool) -> Levels | None:
+    """The measures for the limits and levels of now; None where one is unknown here, or is in `records` of rows."""
     books = watched(state)
     made = _Maker(state.universe)
     for book in books:
-        if not made.add(book, limits_in_force(state, book)):
+        realised = state.rules.house if book == HOUSE else state.rules.agents[book].limits
+        if not made.add(book, limits_in_force(state, book)) or (made.realised(book, realised) and records):
             return None
     return made.levels(state, int(books == [HOUSE]))
 
@@ -113,10 +125,8 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     if any(count.key != "max_open_orders" for count in rules.counts) or rules.unmeasured or rules.traded_measures:
         return None
     for _, _, cap in rules.caps:
-        off = (cap is order_notional and limits.max_order_notional is None) or (
-            cap in BY_VOLUME and limits.max_share_of_volume is None and limits.liquidity is None
-        )
-        if cap not in STEADY and not off:
+        off = cap is order_notional and limits.max_order_notional is None
+        if not (cap in STEADY or cap in BY_VOLUME or off):
             return None
     if any(tail.filtered for tail in rules.tails):
         return None
@@ -136,18 +146,31 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     market = Market(ctx, rules, known, whole=True)
     statistics, counts = _statistics(rules, market.table)
     tables = market.tables
+    rooms = _volume_rooms(rules, market.table, len(tables.numbers))
+    fractions = [market.table[at] for _, at, *_ in rooms]
     return GateSet(
         rules=rules,
-        numbers=tables.numbers,
+        numbers=np.array([*tables.numbers, *fractions]),
         codes=tables.codes,
         table=market.table.copy(),
         work=tables.length,
         rooms=[float(count.most) for count in rules.counts],
-        statistics=statistics,
+        statistics=rooms + statistics,
         counts=counts,
         fixed=tables.fixed,
         width=max(n, sum(rules.lookbacks), tables.fixed.shape[1]),
+        by_volume=bool(rooms),
+        spreads=tuple(dict.fromkeys(quad.lookback for quad in rules.quads if quad.spread is not None)),
     )
+
+
+def _volume_rooms(rules: Rules, table: Floats, first: int) -> list[list[int]]:
+    """The statistics of rooms of volume. The table is that of a volume of 1, so that a room is its fraction of the
+    volume; the fractions follow the first `first` numbers."""
+    codes = {code for _, code, cap in rules.caps if cap in BY_VOLUME}
+    steps = table[int(table[M_STEPS_AT]) :][: int(table[M_STEPS]) * STEP].reshape(-1, STEP)
+    places = [int(step[5]) for step in steps if step[0] == ROOM and int(step[1]) in codes]
+    return [[place.VOLUME, at, first + k, 0, 0, 0] for k, at in enumerate(places)]
 
 
 def _statistics(rules: Rules, table: Floats) -> tuple[list[list[int]], list[int]]:
@@ -190,18 +213,24 @@ class _Maker:
         self._counts: list[int] = []
         self._shocks: list[Floats] = []
         self._lookback = 0
+        self._spread = 0
 
     def add(self, book: int, limits: Limits) -> bool:
         """Add the measures of a book; False where it has one that is unknown here."""
         rules = rules_of(limits, self._universe)
-        others = (limits.min_diversification, limits.max_realised_volatility, limits.min_sharpe)
-        if any(each is not None for each in others) or rules.unmeasured:
+        if rules.unmeasured:
             return False
 
         def measure(key: str, kind: int, bound: float, *own: float, least: int = 0) -> None:
-            numbers = [book + 1, kind, 0.0, 0.0, *own, *[0.0] * (3 - len(own)), least]
-            self._measures.append((numbers, (book, key, bound)))
+            self._measure(book, key, kind, bound, *own, least=least)
 
+        if limits.min_diversification is not None:
+            rows = limits.volatility_lookback
+            if self._spread not in (0, rows):
+                return False
+            measure("min_diversification", kernel.DIVERSIFICATION, limits.min_diversification, rows,
+                    least=limits.min_history)  # fmt: skip
+            self._spread, self._lookback = rows, max(self._lookback, rows)
         grouped, alone = {family.key for family in rules.families}, {key for key, _, _ in rules.held_measures}
         for key, bound, _ in rules.held_measures:
             if key not in KINDS:
@@ -238,9 +267,24 @@ class _Maker:
             self._lookback = max(self._lookback, spec.lookback)
         return True
 
+    def realised(self, book: int, limits: Limits) -> bool:
+        """Add the realised measures of a book; False without any."""
+        pairs = (
+            ("max_realised_volatility", kernel.REALISED, limits.max_realised_volatility),
+            ("min_sharpe", kernel.SHARPE, limits.min_sharpe),
+        )
+        for key, kind, bound in pairs:
+            if bound is not None:
+                self._measure(book, key, kind, bound)
+        return any(bound is not None for _, _, bound in pairs)
+
+    def _measure(self, book: int, key: str, kind: int, bound: float, *own: float, least: int = 0) -> None:
+        numbers = [book + 1, kind, 0.0, 0.0, *own, *[0.0] * (3 - len(own)), least]
+        self._measures.append((numbers, (book, key, bound)))
+
     def levels(self, state: State, lone: int) -> Levels:
         # the deepest first: the losses of fewer scenarios are the last of them
-        tails = (kernel.VAR, kernel.CVAR, kernel.VOLATILITY)
+        tails = (kernel.VAR, kernel.CVAR, kernel.VOLATILITY, kernel.DIVERSIFICATION)
         books = (HOUSE, *range(len(state.agents)))
         each_bound = [getattr(limits_in_force(state, book), key) for book in books for key in STATE_LIMITS]
         bounds = [inf if bound is None else bound for bound in each_bound]
@@ -254,4 +298,6 @@ class _Maker:
             self._lookback,
             np.array(bounds),
             lone,
+            self._spread,
+            any(each[0][1] >= kernel.REALISED for each in self._measures),
         )

@@ -238,7 +238,22 @@ def test_a_trip_of_the_switch_is_found_at_its_sample():
     assert any(b"Switched" in step for step in steps[0].steps)
 
 
-def test_a_balanced_profile_is_taken_one_by_one():
+@pytest.mark.parametrize("name", ["conservative", "balanced", "aggressive"])
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize(("agents", "every"), [(1, 1), (3, 2)])
+def test_plans_under_a_profile_are_those_of_the_engine(name, seed, agents, every):
+    """Volatilities, correlations, volumes, realised measures, diversification and protective exits."""
+    steps = Steps(rows_only=True), Steps(rows_only=True)
+    looser = {} if name == "aggressive" or seed % 2 else {"max_volatility": 0.4, "max_drawdown": 0.5}
+    limits = override(PROFILES[name], max_sector_weight=None, **looser)
+    taken, rows = both(world(seed, agents=agents, limits=limits), every, steps)
+    assert steps[0].valued == steps[1].valued
+    assert steps[0].filled == steps[1].filled
+    assert taken.rows > rows / 20
+    assert taken.plans > 1
+
+
+def test_a_log_of_all_steps_has_the_realised_measures_of_the_engine():
     steps = Steps(), Steps()
     taken, _ = both(world(1, limits=override(PROFILES["balanced"], allow_short=None)), 21, steps)
     assert steps[0].steps == steps[1].steps

@@ -11,6 +11,8 @@ from hypothesis.extra.numpy import arrays
 
 from quantd.daemon.engine.batches import levels_kernel as kernel
 from quantd.daemon.engine.batches.levels_kernel import MARKS, heavy_pair, levels_hold, observe
+from quantd.risk.measures.diversification import diversification
+from quantd.trading.covariance import covariance
 from quantd.trading.jit import interpreted
 
 Floats = np.ndarray
@@ -52,6 +54,7 @@ def holds(
     end: int = 12,
     returns: Floats | None = None,
     shocks: Floats | None = None,
+    spread: Floats | None = None,
     book: int = BOOK,
 ) -> bool:
     returns = np.zeros((N, WIDTH)) if returns is None else returns
@@ -61,7 +64,7 @@ def holds(
     return interpreted(levels_hold)(
         book, weights, N, np.array(numbers), labels.ravel(), np.array(counts), known, end, returns,
         np.zeros(1) if shocks is None else shocks.ravel(), np.full((2, WIDTH), np.nan),
-        np.full(2 * N + 2 + WIDTH, np.nan), rising,
+        np.full(2 * N + 2 + WIDTH, np.nan), np.full(N, np.nan) if spread is None else spread, rising,
     )  # fmt: skip
 
 
@@ -134,6 +137,30 @@ def test_losses_of_a_shorter_lookback_are_the_last_of_a_longer_one(weights, retu
         if spread not in (low, high):
             measures = [whole, [BOOK, kernel.VOLATILITY, low, high, 4, 1.0]]
             assert holds(measures, weights, **about) is bool(low < spread < high)
+
+
+@given(weights_of, returns_of, st.integers(3, 12))
+def test_the_share_of_risk_that_joint_holding_removes_holds_inside_its_band_only(weights, returns, rows):
+    """As `quantd.risk.measures.diversification` defines it; without a risk, and before a plan, every band holds."""
+    newest = returns[:, 12 - rows : 12]
+    spread, measure = newest.std(axis=1, ddof=1), [BOOK, kernel.DIVERSIFICATION, inf, inf, rows]
+    about = {"returns": returns, "known": 12, "spread": spread}
+    assert holds([measure], weights, rising=True, **about)
+    if not np.abs(weights) @ spread > 0.0:
+        assert holds([measure], weights, rising=False, **about)
+        return
+    value = diversification(weights, covariance(newest.T))
+    for low, high in ((value - 1e-6, value + 1e-6), (-inf, value - 1e-6), (value + 1e-6, inf)):
+        found = holds([[*measure[:2], low, high, rows]], weights, rising=False, **about)
+        assert found is bool(low < value < high)
+
+
+@pytest.mark.parametrize("kind", [kernel.REALISED, kernel.SHARPE])
+def test_a_realised_measure_holds_inside_its_band_and_where_it_has_no_value(kind):
+    for low, high, inside in ((0.1, 0.3, True), (0.2, 0.3, False), (0.1, 0.2, False), (-inf, inf, True)):
+        assert holds([[BOOK, kind, low, high, 0.2, 1.0]], np.ones(N), rising=False) is inside
+        assert holds([[BOOK, kind, low, high, 0.2, 0.0]], np.ones(N), rising=False)
+        assert holds([[BOOK, kind, low, high, 0.2, 1.0]], np.ones(N), rising=True)
 
 
 @given(weights_of)

@@ -13,11 +13,11 @@ from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.round_kernel import (
     change_agent,
     count_cuts,
-    deviations,
     follows,
     renew_table,
     same_book,
 )
+from quantd.daemon.engine.batches.rows_kernel import deviations
 from quantd.daemon.engine.planning.kernel import STACK
 from quantd.risk.pretrade.kernel import HEAD, M_KNOWN, M_ROWS, M_TAILS_AT, TAIL
 from quantd.trading.kernel import CASH, SINGLE
@@ -71,7 +71,7 @@ def test_deviations_and_means_are_those_of_the_newest_returns(returns, rows, fir
 def test_a_table_has_the_newest_prices_scenarios_and_deviations(count, least):
     """Of two sets of limits the second is renewed: a tail of 8 returns and a tail and a form of 6."""
     returns, px, end = np.random.default_rng(count).normal(0.0, 0.02, (30, N)), [5.0, 6.5, 8.0], 21
-    cells = Cells(2, END=end, COUNT=count + 1)
+    cells = Cells(2, END=end, COUNT=count + 1, ROW=4)
     sums, prices = cells.number(place.F_SUMS, [9.0] * (2 * N)), cells.number(place.F_PX, px)
     length, tails, spread, mean = HEAD + 60, HEAD + 10, HEAD + 30, HEAD + 40
     table = cells.number(place.F_TABLES, [0.5] * (2 * length)) + length
@@ -83,7 +83,8 @@ def test_a_table_has_the_newest_prices_scenarios_and_deviations(count, least):
     ]  # fmt: skip
     counts = [1 + rows // 3 for rows in range(9)], [1 + rows // 2 for rows in range(7)]
     at = cells.add(place.A_STATISTICS, [*(value for each in statistics for value in each), *counts[0], *counts[1]])
-    other, own = [7, 7, 7, 7, table - length, 7, 7, 7, at, 99], [7, 7, 7, 7, table, 7, 7, 7, at, len(statistics)]
+    other = [7, 7, 7, 7, table - length, 7, 7, 7, at, 99, 4, 4, 7]
+    own = [7, 7, 7, 7, table, 7, 7, 7, at, len(statistics), -1, -1, 7]
     cells.add(place.A_SETS, [0, 1, 1, *other, *own])
     before = cells.floats.copy()
     renew_table(cells.ints.data, cells.floats.data, 1, prices, returns.ravel().data)
