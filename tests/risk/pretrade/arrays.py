@@ -3,10 +3,12 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from quantd.risk.pretrade import kernel
 from quantd.risk.pretrade.kernel import BASE, HEAD, STATE
+from quantd.trading.jit import interpreted
 
 Floats = NDArray[np.float64]
 
@@ -89,3 +91,65 @@ def drawn(rng: np.random.Generator, n: int, counts: int = 0) -> Arrays:
     found.part(kernel.SIZE)[:] = rng.integers(0, 4, n)
     found.part(kernel.ASKED)[:] = (found.part(kernel.SIZE) + rng.integers(0, 2, n)) * rng.choice([-1.0, 1.0], n)
     return found
+
+
+def stated(rng: np.random.Generator, n: int, e: int) -> Arrays:
+    """One state of a book with adding orders: what it holds, a range around that, equity and what orders take of it."""
+    book = drawn(rng, n)
+    held = rng.integers(-3, 4, n) * book.px
+    wide = np.zeros(2 * n) if e == 1 else rng.choice([0.0, 0.0, 1.0, 3.0], 2 * n)
+    book.stand(e, held)
+    book.range(e)[:] = np.concatenate((-held, held)) + wide
+    book.outer(e)[:] = np.maximum(book.range(e), 0.0)
+    equity = float(rng.integers(4, 60))
+    given = {
+        kernel.EQUITY: equity, kernel.BEFORE: equity + float(rng.integers(-3, 9)), kernel.SLIP: rng.choice([0.0, 0.25]),
+        kernel.CASH_USED: float(rng.integers(-20, 10)), kernel.TURNOVER: float(rng.integers(0, 20)),
+        kernel.WIDER: rng.choice([1.0, 1.5]), kernel.NOW: equity + float(rng.integers(-3, 9)),
+    }  # fmt: skip
+    for place, value in given.items():
+        book.state(e)[place] = value
+    start = {
+        kernel.TOLERANCE: rng.choice([0.0, 0.5]), kernel.FRESH: -1.0, kernel.HEAVY: 0.0, kernel.PAIRED: 0.0,
+        kernel.FACTOR: 1.0, kernel.FACTOR_CODE: 0.0, kernel.CAPPED: 0.0,
+    }  # fmt: skip
+    for place, value in start.items():
+        book.work[place] = value
+    interpreted(kernel._sums)(n, e, book.work)
+    interpreted(kernel.reach)(n, e, book.work, book.market)
+    return book
+
+
+class Found:
+    """What some limits leave of adding orders, one limit at a time: a factor of all, or ceilings of single orders."""
+
+    def __init__(self, book: Arrays, e: int) -> None:
+        self.book, self.state = book, book.state(e)
+        self.near = float(book.work[kernel.TOLERANCE])
+        self.equity, self.left, self.now = self.state[[kernel.EQUITY, kernel.LEFT, kernel.NOW]].tolist()
+        self.factor, self.code = 1.0, 0
+        self.ceiling: Floats | None = None
+        self.barred = 0
+
+    def take(self, factor: float, code: int) -> None:
+        """A factor; the first of equal ones is the reason."""
+        if max(factor, 0.0) < self.factor:
+            self.factor, self.code = max(factor, 0.0), code
+
+    def cap(self, ceiling: Floats, code: int) -> bool:
+        """Ceilings; whether one cuts an order."""
+        size = self.book.part(kernel.SIZE)
+        cuts = bool((ceiling < size).any())
+        self.ceiling, self.barred = np.where(size > 0.0, ceiling, np.inf) if cuts else None, code
+        return cuts
+
+    def check(self) -> None:
+        """Compares with what the kernel found."""
+        work = self.book.work
+        assert work[kernel.CAPPED] == (self.ceiling is not None)
+        if self.ceiling is None:
+            assert work[kernel.FACTOR] == pytest.approx(self.factor, rel=1e-9, abs=1e-12)
+            assert work[kernel.FACTOR_CODE] == self.code
+        else:
+            assert work[kernel.CAPPED_CODE] == self.barred
+            assert self.book.part(kernel.CEILING).tolist() == pytest.approx(self.ceiling.tolist())
