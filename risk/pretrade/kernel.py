@@ -334,7 +334,7 @@ def _corners_loop(
     for k in range(n):
         row = matrices[place + k]
         short, long, less, more, under, over = outer[k], outer[n + k], added[k], added[n + k], offset[k], offset[n + k]
-        if long != 0.0 or more != 0.0 or over != 0.0 or short != 0.0 or less != 0.0 or under != 0.0:
+        if short + long + less + more + under + over != 0.0:
             for j in range(n):
                 value = row[j]
                 like = 0.0 if value <= 0.0 else value
@@ -356,7 +356,7 @@ def _corners_loop(
 def corners(
     rows: Floats, matrices: Floats, place: int, outer: Floats, added: Floats, offset: Floats, sided: int
 ) -> None:
-    """M outer, M added and W offset, each short and long, in rows 0 to 5; the arguments by side.
+    """M outer, M added and W offset, each short and long, in rows 0 to 5; the arguments by side, none negative.
 
     M has the positive entries of the matrix on like sides and the negative ones on unlike sides, W the other way round.
     `sided` 0: nothing is short, and its products are 0.
@@ -449,7 +449,7 @@ def split(n: int, work: Floats, market: Floats, codes: Ints, reason: Codes) -> N
             if most > left:
                 reason[k] = codes[C_ZERO_CROSSING]
                 most = left
-            if market[barred + k] > 0.0 and wish != 0.0:
+            if market[barred + k] > 0.0:
                 # an order of less than one lot is none
                 if not -1.0 < wish < 1.0:
                     reason[k] = int(market[barred + k])
@@ -507,7 +507,7 @@ def settle(
         if back > 0.0:
             high += back
             covers += back * price
-        elif back < 0.0:
+        else:
             low += back
             sales -= back * price
         work[w + k] = -(low * price)
@@ -931,7 +931,6 @@ def pair_equity(n: int, e: int, work: Floats, market: Floats, numbers: Floats, l
         one = int(work[heavy + a])
         large, now = work[y + first + one], standing(n, e, one % n, work, market)
         now = now if one >= n else -now
-        now = now if now > 0.0 else 0.0
         for b in range(a):
             other = int(work[heavy + b])
             link = _linked(n, one, other, links)
@@ -941,7 +940,6 @@ def pair_equity(n: int, e: int, work: Floats, market: Floats, numbers: Floats, l
             if link == 1:
                 both, beside = work[y + first + other], standing(n, e, other % n, work, market)
                 beside = beside if other >= n else -beside
-                beside = beside if beside > 0.0 else 0.0
                 # a pair that breaches already is not made to comply by refusing others; one of which nothing is held,
                 # or that an open order makes larger, is not such a pair
                 small, sum_now = _quotient(now if now < beside else beside, least), _quotient(now + beside, joint)
@@ -1027,7 +1025,6 @@ def rows_factor(
             bar(n, code, work)
             for k in range(n):
                 if work[size + k] > 0.0:
-                    load = 0.0
                     if codes[entry + 2] == 0:
                         load = numbers[own + 1] if work[asked + k] > 0.0 else numbers[own]
                     else:

@@ -72,7 +72,7 @@ class Arrays:
 
     def added(self) -> Floats:
         """The value of the adding orders by side, short | long."""
-        value = self.part(kernel.SIZE) * self.px
+        value = np.where(self.part(kernel.SIZE) > 0.0, self.part(kernel.SIZE) * self.px, 0.0)
         buys = self.part(kernel.ASKED) > 0.0
         return np.concatenate((np.where(buys, 0.0, value), np.where(buys, value, 0.0)))
 
@@ -101,11 +101,12 @@ def stated(rng: np.random.Generator, n: int, e: int) -> Arrays:
     book.stand(e, held)
     book.range(e)[:] = np.concatenate((-held, held)) + wide
     book.outer(e)[:] = np.maximum(book.range(e), 0.0)
-    equity = float(rng.integers(4, 60))
+    equity = float(rng.integers(13, 60))
     given = {
-        kernel.EQUITY: equity, kernel.BEFORE: equity + float(rng.integers(-3, 9)), kernel.SLIP: rng.choice([0.0, 0.25]),
-        kernel.CASH_USED: float(rng.integers(-20, 10)), kernel.TURNOVER: float(rng.integers(0, 20)),
-        kernel.WIDER: rng.choice([1.0, 1.5]), kernel.NOW: equity + float(rng.integers(-3, 9)),
+        kernel.EQUITY: equity, kernel.SLIP: rng.choice([0.0, 0.25]),
+        kernel.BEFORE: equity + float(rng.integers(-12, 9)), kernel.CASH_USED: float(rng.integers(-20, 10)),
+        kernel.TURNOVER: float(rng.integers(0, 20)), kernel.WIDER: rng.choice([1.0, 1.5]),
+        kernel.NOW: equity + float(rng.integers(-12, 9)),
     }  # fmt: skip
     for place, value in given.items():
         book.state(e)[place] = value

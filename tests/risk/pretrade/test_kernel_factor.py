@@ -38,7 +38,7 @@ def test_a_linear_limit_gives_the_largest_factor_within_it_or_bars_what_adds_to_
 
 def _rows_as_by_products(rng: np.random.Generator, n: int, e: int, by_symbol: bool) -> Found:
     book = stated(rng, n, e)
-    found, size = Found(book, e), book.part(kernel.SIZE)
+    found = Found(book, e)
     buys = (book.part(kernel.ASKED) > 0.0).astype(int)
     own = np.arange(n) + n * buys
     book.codes[kernel.C_EQUITY] = EQUITY_CODE
@@ -74,7 +74,6 @@ def _rows_as_by_products(rng: np.random.Generator, n: int, e: int, by_symbol: bo
         n, e, book.work, book.market, book.numbers, book.codes, book.links, book.out
     )
     assert status == kernel.DONE
-    assert size.min() >= 0.0
     found.check()
     return found
 
@@ -87,7 +86,9 @@ def test_names_ask_for_the_equity_at_which_the_largest_that_may_comply_weighs_it
         n = int(rng.integers(1, 4))
         book = stated(rng, n, e)
         book.work[kernel.HEAVY] = heavy = float(rng.random() < 0.8)
-        weights = book.numbers[[kernel.N_WEIGHTS, kernel.N_WEIGHTS + 1]] = rng.choice([-1.0, 0.125, 0.25, 0.5], 2)
+        weights = book.numbers[[kernel.N_WEIGHTS, kernel.N_WEIGHTS + 1]] = rng.choice([-1.0, 0.0, 0.125, 0.25, 0.5], 2)
+        book.numbers[kernel.N_THRESHOLD] = 0.0625
+        book.outer(e)[:] = rng.integers(0, 9, 2 * n)
         present = book.part(kernel.LOTS) * book.px if e == 0 else book.part(kernel.RANGE + 3)
         sides, need = np.concatenate((-present, present)), 0.0
         for weight in weights * book.state(e)[kernel.WIDER]:

@@ -34,13 +34,13 @@ def largest_factor(base: Floats, adding: Floats, m: int, mean: int, target: floa
     if not mean:
         room, growth = target - base, adding + fall
         with np.errstate(divide="ignore", invalid="ignore"):
-            most = np.where(growth > 0.0, room / growth, np.where(room >= 0.0, np.inf, -np.inf))
-        return float(np.sort(most)[m - 1])
+            each = np.where(growth > 0.0, room / growth, np.where(room >= 0.0, np.inf, -np.inf))
+        return float(np.sort(each)[m - 1])
     most = 1.0
     for chosen in map(list, combinations(range(len(base)), m)):
         room, growth = target - base[chosen].mean(), adding[chosen].mean() + fall
         if growth > 0.0:
-            most = min(most, room / growth)
+            most = min(most, float(room / growth))
         elif room < 0.0:
             return 0.0
     return max(most, 0.0)

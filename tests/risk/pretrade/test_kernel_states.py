@@ -9,7 +9,7 @@ from quantd.risk.pretrade import kernel
 from quantd.trading.jit import interpreted
 from tests.risk.pretrade.arrays import Arrays, drawn
 
-SEEDS = range(150)
+SEEDS = range(400)
 NOT_FINITE, CROSSING = 7, 8
 
 
@@ -147,9 +147,11 @@ def test_the_reach_of_a_state_is_its_exposures_with_all_orders_and_the_equity_th
         book.work[kernel.FRESH] = float(e)
         interpreted(kernel.reach)(n, e, book.work, book.market)
         assert np.isnan(book.part(kernel.FULL, 2)).all()
+        added = book.added()
+        # what has no order needs no price
+        book.px[book.part(kernel.SIZE) == 0.0] = np.nan
         book.work[kernel.FRESH] = float(rng.choice([-1.0, 1.0 - e]))
         interpreted(kernel.reach)(n, e, book.work, book.market)
-        added = book.added()
         full = book.outer(e) + added
         assert book.work[kernel.FRESH] == e
         assert book.part(kernel.FULL, 2).tolist() == full.tolist()
