@@ -134,6 +134,67 @@ def _tails_by_hand(book: Arrays, e: int, found: Found, tails: list[tuple[Any, ..
     return kernel.DONE
 
 
+def one_symbol(statistics: list[int], bounds: list[float]) -> tuple[Any, ...]:
+    """Nothing is held, and 4 are bought of an equity of 16, with one tail by each of these statistics. It loses 2."""
+    book = Arrays(1)
+    book.px[:], book.part(kernel.SIZE)[:], book.part(kernel.ASKED)[:] = 4.0, 1.0, 1.0
+    book.stand(0, np.zeros(1))
+    book.range(0)[:], book.outer(0)[:] = 0.0, 0.0
+    for place in (kernel.EQUITY, kernel.NOW, kernel.BEFORE):
+        book.state(0)[place] = 16.0
+    book.state(0)[[kernel.SLIP, kernel.WIDER, kernel.SHORT, kernel.LONG]] = 0.0, 1.0, 0.0, 0.0
+    book.work[[kernel.FRESH, kernel.TOLERANCE, kernel.FACTOR, kernel.FACTOR_CODE, kernel.CAPPED]] = -1, 0, 1, 0, 0
+    interpreted(kernel.reach)(1, 0, book.work, book.market)
+    places = [book.put_market([0.25, 0.25]), book.put_market([0.25, 0.25])]
+    own = [[places[k], 0.0, 0.0, 2.0, 1.0, 1.0] for k in statistics]
+    tails = [[31 + t, t % 2, book.put([bound, 1.0])] for t, bound in enumerate(bounds)]
+    book.codes[[kernel.C_TAILS, kernel.C_TAILS_AT]] = len(tails), book.put_codes(tails)
+    book.market[kernel.M_TAILS_AT], book.market[kernel.M_KNOWN] = book.put_market(own), 1.0
+    returns = np.array([[-0.5, 0.25]])
+    return 1, 0, book.work, book.market, book.numbers, book.codes, returns, returns, np.empty((6, 2))
+
+
+@pytest.mark.parametrize(
+    ("statistics", "parts"),
+    [([0, 0, 0], [0, 1, 2]), ([0, 1, 1], [0, 1, 2, 0, 1, 2]), ([0, 1, 0], [0, 1, 2, 0, 1, 2, 0, 1, 2])],
+)
+def test_losses_in_the_same_scenarios_are_computed_once(
+    monkeypatch: pytest.MonkeyPatch, statistics: list[int], parts: list[int]
+) -> None:
+    computed, book_losses = [], kernel.book_losses
+
+    def counted(n: int, e: int, part: int, *rest: Any) -> None:
+        computed.append(part)
+        book_losses(n, e, part, *rest)
+
+    monkeypatch.setattr(kernel, "book_losses", counted)
+    given = one_symbol(statistics, [0.0625] * 3)
+    assert interpreted(kernel.tails_factor)(*given) == kernel.DONE
+    assert given[2][kernel.FACTOR] == 0.5
+    assert computed == parts
+
+
+@pytest.mark.parametrize(("bound", "status"), [(0.125, kernel.DONE), (np.nextafter(0.125, 0.0), kernel.NEED_RETURNS)])
+def test_returns_are_asked_for_where_the_reach_of_losses_exceeds_the_bound_by_a_bit(bound: float, status: int) -> None:
+    """The reach is a quarter of 4 by deviations and as much by means."""
+    given = one_symbol([0], [bound])
+    given[3][kernel.M_KNOWN] = 0.0
+    assert interpreted(kernel.tails_factor)(*given) == status
+
+
+@pytest.mark.parametrize(("bound", "status"), [(0.125, kernel.DONE), (np.nextafter(0.125, 0.0), kernel.NEED_MATRICES)])
+def test_a_matrix_is_asked_for_where_the_sum_of_deviations_exceeds_the_bound_by_a_bit(
+    bound: float, status: int
+) -> None:
+    """The sum is a half of 4."""
+    n, e, work, market, numbers, codes, *_ = one_symbol([0], [bound])
+    codes[[kernel.C_FORMS, kernel.C_FORMS_AT]] = 1, len(codes)
+    codes, numbers = np.concatenate((codes, [41, 0, len(numbers)])), np.concatenate((numbers, [bound, 9.0]))
+    market[kernel.M_KNOWN], market[kernel.M_FORMS_AT] = 0.0, len(market) + 1
+    market = np.concatenate((market, [0.5, len(market), 0.0]))
+    assert interpreted(kernel.forms_factor)(n, e, work, market, numbers, codes, np.eye(1), np.empty((6, 1))) == status
+
+
 # ---- quadratic forms ------------------------------------------------------------------------------------------------
 
 
