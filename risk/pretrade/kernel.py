@@ -645,11 +645,9 @@ def caps(n: int, work: Floats, market: Floats, numbers: Floats, codes: Ints, rea
         kind, code, at = int(market[entry]), int(market[entry + 1]), int(market[entry + 5])
         if kind == MASK:
             for k in range(n):
-                own = work[size + k]
-                if own > 0.0:
-                    bar = market[at + n + k] if work[asked + k] > 0.0 else market[at + k]
-                    if bar > 0.0:
-                        cap(n, k, 0.0, int(bar), work, reason)
+                bar = market[at + n + k] if work[asked + k] > 0.0 else market[at + k]
+                if bar > 0.0:
+                    cap(n, k, 0.0, int(bar), work, reason)
         elif kind == ROOM:
             counts_held, same, other = market[entry + 2], market[entry + 3], market[entry + 4]
             for k in range(n):
@@ -1234,14 +1232,14 @@ def tails_factor(
     held = BASE + HELD * n
     at, near = e * STATE, work[TOLERANCE]
     equity, left = work[at + EQUITY], work[at + LEFT]
-    statistics = lost = deep = -1
+    statistics, lost, deep = 0, False, False
     deviation = mean_size = 0.0
     for t in range(codes[C_TAILS]):
         entry, own = codes[C_TAILS_AT] + t * LIMITED, int(market[M_TAILS_AT]) + t * TAIL
         code, mean, place = codes[entry], codes[entry + 1], codes[entry + 2]
         bound = numbers[place] * work[at + WIDER] / numbers[place + 1]
         if int(market[own]) != statistics:
-            statistics, lost, deep = int(market[own]), -1, -1
+            statistics, lost, deep = int(market[own]), False, False
             deviation = mean_size = 0.0
             for k in range(n):
                 both = work[full + k] + work[full + n + k]
@@ -1261,8 +1259,8 @@ def tails_factor(
         source = fixed if stored else returns
         target = bound * left + near
         lossy, spare = rows[0, :scenarios], rows[4, :scenarios]
-        if lost < 0:
-            lost = 0
+        if not lost:
+            lost = True
             # a range and not a number, for which numba would compile the function once more
             for part in range(1):
                 book_losses(n, e, part, first, work, market, source, lossy)
@@ -1277,8 +1275,8 @@ def tails_factor(
             if _measure(mean, m, lossy, spare) <= target:
                 continue
         base, adding, now = rows[1, :scenarios], rows[2, :scenarios], rows[3, :scenarios]
-        if deep < 0:
-            deep = 0
+        if not deep:
+            deep = True
             for part in range(1, 3):
                 book_losses(n, e, part, first, work, market, source, rows[part, :scenarios])
         for k in range(n):

@@ -96,29 +96,40 @@ def drawn(rng: np.random.Generator, n: int, counts: int = 0) -> Arrays:
 def stated(rng: np.random.Generator, n: int, e: int) -> Arrays:
     """One state of a book with adding orders: what it holds, a range around that, equity and what orders take of it."""
     book = drawn(rng, n)
+    # what is read from a wrong place is either no number or nothing
+    book.work[np.isnan(book.work)] = rng.choice([np.nan, 0.0])
+    unit = float(rng.choice([0.125, 1.0]))
+    book.px[:] *= unit
     held = rng.integers(-3, 4, n) * book.px
     wide = np.zeros(2 * n) if e == 1 else rng.choice([0.0, 0.0, 1.0, 3.0], 2 * n)
     book.stand(e, held)
-    book.range(e)[:] = np.concatenate((-held, held)) + wide
-    book.outer(e)[:] = np.maximum(book.range(e), 0.0)
+    book.range(e)[:] = np.concatenate((-held, held)) + wide * unit
+    interpreted(kernel._sums)(n, e, book.work)
+    if e == 1:
+        book.outer(e)[:] += rng.choice([0.0, 0.0, 1.0], 2 * n) * unit
+        book.state(e)[[kernel.SHORT, kernel.LONG]] = book.outer(e).reshape(2, n).sum(axis=1)
     equity = float(rng.integers(13, 60))
     given = {
-        kernel.EQUITY: equity, kernel.SLIP: rng.choice([0.0, 0.25]),
-        kernel.BEFORE: equity + float(rng.integers(-12, 9)), kernel.CASH_USED: float(rng.integers(-20, 10)),
-        kernel.TURNOVER: float(rng.integers(0, 20)), kernel.WIDER: rng.choice([1.0, 1.5]),
+        kernel.EQUITY: equity, kernel.BEFORE: equity + float(rng.integers(-12, 9)),
+        kernel.CASH_USED: float(rng.integers(-20, 10)), kernel.TURNOVER: float(rng.integers(0, 20)),
         kernel.NOW: equity + float(rng.integers(-12, 9)),
     }  # fmt: skip
     for place, value in given.items():
-        book.state(e)[place] = value
+        book.state(e)[place] = value * unit
+    book.state(e)[[kernel.SLIP, kernel.WIDER]] = rng.choice([0.0, 0.25]), rng.choice([1.0, 1.5])
     start = {
-        kernel.TOLERANCE: rng.choice([0.0, 0.5]), kernel.FRESH: -1.0, kernel.HEAVY: 0.0, kernel.PAIRED: 0.0,
+        kernel.TOLERANCE: rng.choice([0.0, 0.5]) * unit, kernel.FRESH: -1.0, kernel.HEAVY: 0.0, kernel.PAIRED: 0.0,
         kernel.FACTOR: 1.0, kernel.FACTOR_CODE: 0.0, kernel.CAPPED: 0.0,
     }  # fmt: skip
     for place, value in start.items():
         book.work[place] = value
-    interpreted(kernel._sums)(n, e, book.work)
     interpreted(kernel.reach)(n, e, book.work, book.market)
     return book
+
+
+def unpriced(book: Arrays) -> None:
+    """Takes away the prices of what has no order: the state after all fills is known in money."""
+    book.px[book.part(kernel.SIZE) == 0.0] = np.nan
 
 
 class Found:

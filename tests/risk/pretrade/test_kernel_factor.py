@@ -7,7 +7,7 @@ import pytest
 
 from quantd.risk.pretrade import kernel
 from quantd.trading.jit import interpreted
-from tests.risk.pretrade.arrays import Arrays, Floats, Found, stated
+from tests.risk.pretrade.arrays import Arrays, Floats, Found, stated, unpriced
 
 SEEDS = range(400)
 EQUITY_CODE, CASH_CODE = 3, 4
@@ -38,6 +38,8 @@ def test_a_linear_limit_gives_the_largest_factor_within_it_or_bars_what_adds_to_
 
 def _rows_as_by_products(rng: np.random.Generator, n: int, e: int, by_symbol: bool) -> Found:
     book = stated(rng, n, e)
+    if e == 1:
+        unpriced(book)
     found = Found(book, e)
     buys = (book.part(kernel.ASKED) > 0.0).astype(int)
     own = np.arange(n) + n * buys
@@ -207,3 +209,13 @@ def test_buys_share_the_cash_that_is_left_after_short_sales_were_cut() -> None:
         assert book.reason.tolist() == reason.tolist()
         cut += bool(reason.any())
     assert cut > 50
+
+
+def test_no_limit_is_evaluated_where_no_order_adds() -> None:
+    book = Arrays(2)
+    book.part(kernel.SIZE)[:] = 0.0
+    book.codes[kernel.C_STATES] = 1
+    none = np.empty((1, 1))
+    given = 2, book.work, book.market, book.numbers, book.codes, none, none, none, book.links, none
+    assert interpreted(kernel.factor)(*given, book.reason, book.out) == kernel.DONE
+    assert np.isnan(book.work[[kernel.FACTOR, kernel.FRESH]]).all()

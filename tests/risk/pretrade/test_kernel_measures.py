@@ -8,7 +8,7 @@ import pytest
 
 from quantd.risk.pretrade import kernel
 from quantd.trading.jit import interpreted
-from tests.risk.pretrade.arrays import Arrays, Floats, Found, stated
+from tests.risk.pretrade.arrays import Arrays, Floats, Found, stated, unpriced
 
 SEEDS = range(300)
 
@@ -76,6 +76,8 @@ def test_a_tail_gives_the_largest_factor_within_its_bound_or_bars_what_adds_to_a
 
 def _tails_as_by_hand(rng: np.random.Generator, n: int, e: int) -> tuple[int, Found]:
     book = stated(rng, n, e)
+    if e == 1:
+        unpriced(book)
     found = Found(book, e)
     stored = rng.integers(-4, 5, (2, n, 12)).astype(np.float64) / 8.0
     book.market[kernel.M_KNOWN] = rng.choice([1.0, 7.0, 6.0], p=[0.5, 0.4, 0.1])
@@ -212,10 +214,13 @@ def test_a_form_gives_the_largest_factor_within_its_bound_or_bars_what_adds_to_a
 def _forms_as_by_hand(rng: np.random.Generator, n: int, e: int) -> tuple[int, Found]:
     """Each form is either the sum of squares, or a matrix with deviations that its shortcut reads."""
     book = stated(rng, n, e)
+    if e == 1:
+        unpriced(book)
     found = Found(book, e)
     book.market[kernel.M_KNOWN] = rng.choice([2.0, 7.0, 5.0], p=[0.5, 0.4, 0.1])
     factors = rng.integers(-2, 3, (2, 3, n)) * (rng.random((2, 3, n)) < 0.8) * 0.25
-    matrices = np.concatenate([each.T @ each for each in factors])
+    # rounding may leave a form negative
+    matrices = np.concatenate([each.T @ each - rng.choice([0.0, 0.0, 0.25]) for each in factors])
     entries, own, forms = [], [], []
     for code in range(41, 41 + int(rng.integers(1, 4))):
         bounds, which = rng.choice([0.0, 0.125, 0.25, 0.5], 2), int(rng.integers(-1, 2))
@@ -255,7 +260,7 @@ def _forms_by_hand(book: Arrays, e: int, found: Found, forms: list[tuple[Any, ..
         cross, square = added @ most @ outer, added @ most @ added
         if allowed >= 0.0 and base + 2.0 * cross + square <= allowed**2:
             continue
-        if np.sqrt(stands @ matrix @ stands) - bound * found.now > found.near:
+        if np.sqrt(max(stands @ matrix @ stands, 0.0)) - bound * found.now > found.near:
             if found.cap(np.where(matrix.diagonal() > 0.0, 0.0, np.inf), code):
                 return kernel.DONE
             continue
