@@ -112,10 +112,10 @@ NUMBERS: Final = 13
 
 STATE: Final = 16
 """Entries of a state, with which `work` begins."""
-EQUITY: Final = 0
-"""Lowest equity over all fills of open and reducing orders."""
-BEFORE: Final = 1
+BEFORE: Final = 0
 """Equity that decides whether a limit is already breached."""
+EQUITY: Final = 1
+"""Lowest equity over all fills of open and reducing orders."""
 SLIP: Final = 2
 """Loss of an adding order, as a share of its value."""
 CASH_USED: Final = 3
