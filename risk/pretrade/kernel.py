@@ -1232,8 +1232,7 @@ def tails_factor(
     held = BASE + HELD * n
     at, near = e * STATE, work[TOLERANCE]
     equity, left = work[at + EQUITY], work[at + LEFT]
-    statistics, lost, deep = 0, False, False
-    deviation = mean_size = 0.0
+    statistics = 0
     for t in range(codes[C_TAILS]):
         entry, own = codes[C_TAILS_AT] + t * LIMITED, int(market[M_TAILS_AT]) + t * TAIL
         code, mean, place = codes[entry], codes[entry + 1], codes[entry + 2]

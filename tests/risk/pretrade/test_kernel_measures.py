@@ -170,9 +170,9 @@ def test_losses_in_the_same_scenarios_are_computed_once(
         book_losses(n, e, part, *rest)
 
     monkeypatch.setattr(kernel, "book_losses", counted)
-    given = one_symbol(statistics, [0.0625] * 3)
+    given = one_symbol(statistics, [0.0625, 0.03125, 0.015625])
     assert interpreted(kernel.tails_factor)(*given) == kernel.DONE
-    assert given[2][kernel.FACTOR] == 0.5
+    assert given[2][kernel.FACTOR] == 0.125
     assert computed == parts
 
 
