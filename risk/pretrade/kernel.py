@@ -112,10 +112,10 @@ NUMBERS: Final = 13
 
 STATE: Final = 16
 """Entries of a state, with which `work` begins."""
-EQUITY: Final = 0
-"""Lowest equity over all fills of open and reducing orders."""
-BEFORE: Final = 1
+BEFORE: Final = 0
 """Equity that decides whether a limit is already breached."""
+EQUITY: Final = 1
+"""Lowest equity over all fills of open and reducing orders."""
 SLIP: Final = 2
 """Loss of an adding order, as a share of its value."""
 CASH_USED: Final = 3
@@ -334,7 +334,7 @@ def _corners_loop(
     for k in range(n):
         row = matrices[place + k]
         short, long, less, more, under, over = outer[k], outer[n + k], added[k], added[n + k], offset[k], offset[n + k]
-        if long != 0.0 or more != 0.0 or over != 0.0 or short != 0.0 or less != 0.0 or under != 0.0:
+        if short + long + less + more + under + over != 0.0:
             for j in range(n):
                 value = row[j]
                 like = 0.0 if value <= 0.0 else value
@@ -356,7 +356,7 @@ def _corners_loop(
 def corners(
     rows: Floats, matrices: Floats, place: int, outer: Floats, added: Floats, offset: Floats, sided: int
 ) -> None:
-    """M outer, M added and W offset, each short and long, in rows 0 to 5; the arguments by side.
+    """M outer, M added and W offset, each short and long, in rows 0 to 5; the arguments by side, none negative.
 
     M has the positive entries of the matrix on like sides and the negative ones on unlike sides, W the other way round.
     `sided` 0: nothing is short, and its products are 0.
@@ -449,7 +449,7 @@ def split(n: int, work: Floats, market: Floats, codes: Ints, reason: Codes) -> N
             if most > left:
                 reason[k] = codes[C_ZERO_CROSSING]
                 most = left
-            if market[barred + k] > 0.0 and wish != 0.0:
+            if market[barred + k] > 0.0:
                 # an order of less than one lot is none
                 if not -1.0 < wish < 1.0:
                     reason[k] = int(market[barred + k])
@@ -507,7 +507,7 @@ def settle(
         if back > 0.0:
             high += back
             covers += back * price
-        elif back < 0.0:
+        else:
             low += back
             sales -= back * price
         work[w + k] = -(low * price)
@@ -645,11 +645,9 @@ def caps(n: int, work: Floats, market: Floats, numbers: Floats, codes: Ints, rea
         kind, code, at = int(market[entry]), int(market[entry + 1]), int(market[entry + 5])
         if kind == MASK:
             for k in range(n):
-                own = work[size + k]
-                if own > 0.0:
-                    bar = market[at + n + k] if work[asked + k] > 0.0 else market[at + k]
-                    if bar > 0.0:
-                        cap(n, k, 0.0, int(bar), work, reason)
+                bar = market[at + n + k] if work[asked + k] > 0.0 else market[at + k]
+                if bar > 0.0:
+                    cap(n, k, 0.0, int(bar), work, reason)
         elif kind == ROOM:
             counts_held, same, other = market[entry + 2], market[entry + 3], market[entry + 4]
             for k in range(n):
@@ -931,7 +929,6 @@ def pair_equity(n: int, e: int, work: Floats, market: Floats, numbers: Floats, l
         one = int(work[heavy + a])
         large, now = work[y + first + one], standing(n, e, one % n, work, market)
         now = now if one >= n else -now
-        now = now if now > 0.0 else 0.0
         for b in range(a):
             other = int(work[heavy + b])
             link = _linked(n, one, other, links)
@@ -941,7 +938,6 @@ def pair_equity(n: int, e: int, work: Floats, market: Floats, numbers: Floats, l
             if link == 1:
                 both, beside = work[y + first + other], standing(n, e, other % n, work, market)
                 beside = beside if other >= n else -beside
-                beside = beside if beside > 0.0 else 0.0
                 # a pair that breaches already is not made to comply by refusing others; one of which nothing is held,
                 # or that an open order makes larger, is not such a pair
                 small, sum_now = _quotient(now if now < beside else beside, least), _quotient(now + beside, joint)
@@ -1027,7 +1023,6 @@ def rows_factor(
             bar(n, code, work)
             for k in range(n):
                 if work[size + k] > 0.0:
-                    load = 0.0
                     if codes[entry + 2] == 0:
                         load = numbers[own + 1] if work[asked + k] > 0.0 else numbers[own]
                     else:
@@ -1237,14 +1232,13 @@ def tails_factor(
     held = BASE + HELD * n
     at, near = e * STATE, work[TOLERANCE]
     equity, left = work[at + EQUITY], work[at + LEFT]
-    statistics = lost = deep = -1
-    deviation = mean_size = 0.0
+    statistics = 0
     for t in range(codes[C_TAILS]):
         entry, own = codes[C_TAILS_AT] + t * LIMITED, int(market[M_TAILS_AT]) + t * TAIL
         code, mean, place = codes[entry], codes[entry + 1], codes[entry + 2]
         bound = numbers[place] * work[at + WIDER] / numbers[place + 1]
         if int(market[own]) != statistics:
-            statistics, lost, deep = int(market[own]), -1, -1
+            statistics, lost, deep = int(market[own]), False, False
             deviation = mean_size = 0.0
             for k in range(n):
                 both = work[full + k] + work[full + n + k]
@@ -1264,8 +1258,8 @@ def tails_factor(
         source = fixed if stored else returns
         target = bound * left + near
         lossy, spare = rows[0, :scenarios], rows[4, :scenarios]
-        if lost < 0:
-            lost = 0
+        if not lost:
+            lost = True
             # a range and not a number, for which numba would compile the function once more
             for part in range(1):
                 book_losses(n, e, part, first, work, market, source, lossy)
@@ -1280,8 +1274,8 @@ def tails_factor(
             if _measure(mean, m, lossy, spare) <= target:
                 continue
         base, adding, now = rows[1, :scenarios], rows[2, :scenarios], rows[3, :scenarios]
-        if deep < 0:
-            deep = 0
+        if not deep:
+            deep = True
             for part in range(1, 3):
                 book_losses(n, e, part, first, work, market, source, rows[part, :scenarios])
         for k in range(n):
