@@ -17,14 +17,12 @@ from quantd.risk.pretrade.kernel import (
     ASKED,
     BASE,
     DONE,
-    DOWN,
     HEAD,
     LOTS,
     M_KNOWN,
     M_ROWS,
     M_TAILS_AT,
     TAIL,
-    UP,
     judge,
 )
 from quantd.trading.jit import inner
@@ -49,9 +47,8 @@ def deviations(ints: Ints, floats: Floats, start: int, rows: int, returns: Float
             floats[sums + n + k] += value * value
     for k in range(n):
         total = floats[sums + k]
-        squares = floats[sums + n + k] - total * total / rows
-        squares = squares if squares > 0.0 else 0.0
-        floats[start + k] = sqrt(squares / (rows - 1 if rows > 1 else 1))
+        squares = max(floats[sums + n + k] - total * total / rows, 0.0)
+        floats[start + k] = sqrt(squares / max(rows - 1, 1))
         if mean:
             floats[start + n + k] = abs(total) * ((1.0 + 1e-9) / rows)
 
@@ -67,8 +64,7 @@ def renew_table(ints: Ints, floats: Floats, number: int, px: int, returns: Float
     floats[table + M_ROWS], floats[table + M_KNOWN] = 1.0, 1.0
     for each in range(ints[own + 9]):
         at = statistics + each * place.STATISTIC
-        lookback = ints[at + 2]
-        rows = lookback if count > lookback else count
+        rows = min(count, ints[at + 2])
         if rows < ints[at + 4]:
             floats[table + M_ROWS] = -1.0
             return
@@ -97,7 +93,10 @@ def pass_gate(
     rows: Floats,
     reason: Codes,
 ) -> bool:
-    """Write what the limits of a book let pass of the lots at `asked`; False where the gate needs more arrays."""
+    """Write what the limits of a book let pass of the lots at `asked`; False where the gate needs more arrays.
+
+    No order is open, so that the open lots in `F_WORK` stay 0.
+    """
     n = ints[place.SIZE]
     sets = ints[place.A_SETS]
     own = sets + ints[place.AGENTS] + 1 + ints[sets + book] * place.SET
@@ -106,7 +105,6 @@ def pass_gate(
     for k in range(n):
         floats[work + BASE + ASKED * n + k] = floats[asked + k]
         floats[work + BASE + LOTS * n + k] = floats[held + k]
-        floats[work + BASE + UP * n + k] = floats[work + BASE + DOWN * n + k] = 0.0
         reason[k] = 0
     rooms = ints[own + 7]
     for k in range(length - rooms):
@@ -190,7 +188,7 @@ def change_agent(ints: Ints, floats: Floats, agent: int, ts: int, age: int, micr
         return -1
     equity = float(micro) / 1e6
     floats[target], floats[target + 1], floats[target + 2] = equity, floats[terms], floats[terms + 1]
-    floats[target + 3], floats[target + 4] = floats[terms + 2] * equity, 0.0
+    floats[target + 3] = floats[terms + 2] * equity
     answers, held, change = (
         ints[place.F_ANSWERS] + agent * n, ints[place.F_HELD] + (agent + 1) * n, ints[place.F_CHANGE] + agent * n
     )  # fmt: skip
@@ -264,7 +262,7 @@ def make_plan(
         return False
     lowest = close_nano[cells]
     for k in range(n):
-        lowest = close_nano[cells + k] if close_nano[cells + k] < lowest else lowest
+        lowest = min(lowest, close_nano[cells + k])
     if not float(lowest) * floats[2] >= floats[3]:
         return False
     count, renewed = 0, -1

@@ -139,6 +139,10 @@ TIGHT = (
         var=Tail(limit=0.012, lookback=30), cvar=Tail(limit=0.02, lookback=25), max_herfindahl=0.6,
     ),
 )  # fmt: skip
+FEW = (
+    Limits(max_gross_exposure=1.0, max_open_orders=3),
+    Limits(max_gross_exposure=1.1, min_history=20, var=Tail(limit=0.05, lookback=30), max_open_orders=2),
+)
 COMMISSIONS = Costs(commission_bp=2.0, commission_min_micro=900_000)
 
 WORLDS = [
@@ -161,6 +165,8 @@ WORLDS = [
     Kind(16, (56, 56, 78, 0, 63), sets=SETS[2:3], short=0.1, borrow=50.0, idle=0.8),
     Kind(17, (74, 74, 228, 30, 92), sets=TIGHT, idle=0.6, follow_ups=1),
     Kind(18, (74, 40, 141, 20, 59), agents=2, sets=(TIGHT[0], GROUPED[1]), idle=0.9, every=2),
+    Kind(21, (74, 74, 230, 70, 111), agents=2, sets=FEW),
+    Kind(22, (74, 72, 101, 22, 87), agents=3, sets=SETS[2:], idle=0.8, min_trade=0.05),
     Kind(19, (74, 27, 79, 15, 47), agents=2, sets=SETS[:1], idle=0.95, every=3, holds=0.2, dividends=5),
     Kind(
         20, (19, 19, 50, 16, 28), costs=Costs(spread_bp=1.0, commission_min_micro=1), sets=SETS[1:2], days=20, symbols=3
