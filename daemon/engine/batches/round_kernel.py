@@ -265,7 +265,7 @@ def make_plan(
         lowest = min(lowest, close_nano[cells + k])
     if not float(lowest) * floats[2] >= floats[3]:
         return False
-    count, renewed = 0, -1
+    asked, renewed = False, -1
     for agent in range(agents):
         ints[part + agent] = 0
         for k in range(n):
@@ -288,9 +288,8 @@ def make_plan(
             return False
         for k in range(n):
             ints[wanted + agent * n + k] = int(floats[passes + agent * n + k])
-        ints[part + agent] = 1
-        count += 1
-    if count == 0:
+        ints[part + agent], asked = 1, True
+    if not asked:
         return True
     if not net_lots(ints):
         return False

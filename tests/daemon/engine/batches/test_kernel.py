@@ -241,3 +241,18 @@ def test_a_plan_needs_a_collar_of_a_tick_at_least_of_every_close() -> None:
             assert take(own, 0)[0] != OTHER_PLAN
             floats[3] = 2.5e9 + 1.0
             assert take(own, 0)[0] == OTHER_PLAN
+
+
+def test_products_of_lots_beyond_64_bits_are_left_to_the_engine() -> None:
+    """All lots are held a billion times, at a billionth of their price; agents exchange some, or share an order."""
+    for args in asked():
+        own = copied(args)
+        ints, floats = own[INTS], own[FLOATS]
+        n, agents = int(ints[place.SIZE]), int(ints[place.AGENTS])
+        floats[ints[place.F_PX] :][:n] *= 1e-9
+        floats[ints[place.F_HELD] :][: n * (agents + 1)] *= 1e9
+        before, planned_ = books(own), take(args, 0)[1][INTS]
+        status, after = take(own, 0)
+        if planned_[place.CROSSES] or planned_[place.ORDERS]:
+            assert status == OTHER_PLAN
+            assert books(after) == before
