@@ -48,8 +48,8 @@ def orders_fill(
     made = fill_limits(
         ints[orders : orders + columns * rows], rows, ints[times], ints[times + 1], fresh[cells : cells + n],
         open_nano[cells : cells + n], low[cells : cells + n], high[cells : cells + n], volume[cells : cells + n],
-        ints[terms : terms + 5 * n], ints[place.RATE], ints[place.ONE], ints[place.LEAST], ints[place.CAPPED] > 0,
-        floats[0], ints[left : left + n], ints[made_at : made_at + 4 * rows + 1],
+        ints[terms:], ints[place.RATE], ints[place.ONE], ints[place.LEAST], ints[place.CAPPED] > 0, floats[0],
+        ints[left:], ints[made_at:],
     )  # fmt: skip
     if made != rows or ints[made_at + 4 * rows] != rows:
         return False
@@ -259,13 +259,13 @@ def take_row(
     """Take the next row; False, without any change of the books, where `step` must take it."""
     row, n, agents, rows = ints[place.ROW], ints[place.SIZE], ints[place.AGENTS], ints[place.ORDERS]
     times = ints[place.A_TIMES] + TIMES * row
-    if ints[times] < ints[place.LAST_TS]:
-        return False
-    if not orders_fill(ints, floats, row, open_nano, low, high, volume, fresh):
-        return False
-    if not crosses_fit(ints, row, open_nano):
-        return False
-    if not add_prices(ints, floats, row, close, known, known_returns, by_date, date_returns, columns):
+    known_here = (
+        ints[times] >= ints[place.LAST_TS]
+        and orders_fill(ints, floats, row, open_nano, low, high, volume, fresh)
+        and crosses_fit(ints, row, open_nano)
+        and add_prices(ints, floats, row, close, known, known_returns, by_date, date_returns, columns)
+    )
+    if not known_here:
         return False
     crosses = ints[place.CROSSES]
     crossing = crosses > 0
@@ -277,10 +277,9 @@ def take_row(
             ints[backup + k] = accounts[k]
         if rows > 0:
             units, scratch = ints[place.A_UNITS], ints[place.A_POST]
-            size = 5 * rows + 2 * n * agents
             turnover = post(
-                accounts, ints[units : units + 2 * n], ints[fills : fills + size], rows, 0 if agents == 1 else -1,
-                ints[scratch : scratch + 2 * size], float(room),
+                accounts, ints[units : units + 2 * n], ints[fills:], rows, 0 if agents == 1 else -1, ints[scratch:],
+                float(room),
             )  # fmt: skip
             if turnover < 0.0:
                 return False
