@@ -122,7 +122,6 @@ def heavy_pair(
     returns: Floats,
     end: int,
     rows: int,
-    scratch: Floats,
 ) -> bool:
     """Whether two instruments above `least` that weigh `most` together may be linked: their correlation on the sides
     held exceeds `threshold`, or is within rounding of it."""
@@ -134,21 +133,17 @@ def heavy_pair(
             two = abs(weights[other])
             if two <= least or one + two < most:
                 continue
-            for each in range(2):
-                column = k if each == 0 else other
-                fill(scratch[each][:rows], 0.0)
-                add_scaled(scratch[each][:rows], returns[column][end - rows : end], 1.0)
             a = b = 0.0
-            for row in range(rows):
-                a += scratch[0, row]
-                b += scratch[1, row]
+            for row in range(end - rows, end):
+                a += returns[k, row]
+                b += returns[other, row]
             a, b, ab, aa, bb = a / rows, b / rows, 0.0, 0.0, 0.0
-            for row in range(rows):
-                x, y = scratch[0, row] - a, scratch[1, row] - b
+            for row in range(end - rows, end):
+                x, y = returns[k, row] - a, returns[other, row] - b
                 ab += x * y
                 aa += x * x
                 bb += y * y
-            together = ab if (weights[k] > 0.0) == (weights[other] > 0.0) else -ab
+            together = ab if weights[k] * weights[other] > 0.0 else -ab
             edge = threshold * sqrt(aa * bb)
             if not together < edge - 1e-9 * sqrt(aa * bb):
                 return True
@@ -218,9 +213,7 @@ def levels_hold(
                 return False
             if second > measures[at + 4] and not heaviest + second < measures[at + 3]:
                 rows = min(known, int(measures[at + 6]))
-                if heavy_pair(
-                    weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, rows, losses
-                ):
+                if heavy_pair(weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, rows):
                     return False
             continue
         elif kind == STRESS:
