@@ -1,6 +1,6 @@
 """Loss limits and alert levels of a book at a sample: whether none of them can have changed."""
 
-from math import sqrt
+from math import inf, sqrt
 from typing import Final
 
 import numpy as np
@@ -208,17 +208,17 @@ def levels_hold(
             if measures[at + 5] > 0.0:
                 value = max(value, heaviest)
         elif kind == PAIRS:
-            # no pair weighs more than the two heaviest, and none counts while the second is small
-            if measures[at + 2] > -1e300 and not rising:
+            # no pair weighs more than the two heaviest
+            if measures[at + 2] > -inf and not rising:
                 return False
-            if second > measures[at + 4] and not heaviest + second < measures[at + 3]:
+            if not heaviest + second < measures[at + 3]:
                 rows = min(known, int(measures[at + 6]))
                 if heavy_pair(weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, rows):
                     return False
             continue
         elif kind == STRESS:
             # at least the first scenario
-            value = -1e300
+            value = -inf
             rows, first = int(measures[at + 4]), int(measures[at + 5])
             for row in range(rows):
                 loss = 0.0
