@@ -362,5 +362,5 @@ def test_a_refusal_of_fills_names_the_most_lots_and_the_highest_price(int64: Non
     ledger = Ledger(UNIVERSE, ["ann"])
     with pytest.raises(LedgerFull, match=r"^fills of 2000000000000 lots at 1000000000000000000 nano"):
         ledger.fills(
-            [0, 1, 0], [1, -2 * 10**12, 3], [5, 10**18, 7], [9, 9, 9], [[(0, 1)], [(0, -2 * 10**12)], [(0, 3)]]
+            [0, 1, 0], [1, -2 * 10**12, 3], [5, 10**18, 7], [9, 2 * 10**18, 9], [[(0, 1)], [(0, -2 * 10**12)], [(0, 3)]]
         )
