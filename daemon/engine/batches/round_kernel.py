@@ -336,7 +336,10 @@ def commit(
     buffer: Any,
     names: Any,
 ) -> bool:
-    """Send the orders of a plan and record its crosses; False, without any change, beyond 64 bits."""
+    """Send the orders of a plan and record its crosses; False, without any change, beyond 64 bits.
+
+    `A_FOLLOW` is 0 before.
+    """
     n, agents, part, passed, total = (
         ints[place.SIZE], ints[place.AGENTS], ints[place.A_PART], ints[place.F_PASSED], ints[place.A_TOTAL]
     )  # fmt: skip
@@ -354,7 +357,6 @@ def commit(
         floats[requested + k] = float(ints[total + k])
     count_cuts(ints, floats[requested : requested + n], floats[passed : passed + n])
     for agent in range(agents):
-        ints[follow + agent] = 0
         if ints[part + agent] > 0:
             own, passing = change + agent * n, passes + agent * n
             count_cuts(ints, floats[own : own + n], floats[passing : passing + n])

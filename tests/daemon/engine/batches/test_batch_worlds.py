@@ -167,6 +167,7 @@ WORLDS = [
     Kind(18, (74, 40, 141, 20, 59), agents=2, sets=(TIGHT[0], GROUPED[1]), idle=0.9, every=2),
     Kind(21, (74, 74, 230, 70, 111), agents=2, sets=FEW),
     Kind(22, (71, 69, 99, 21, 90), agents=3, chunk=21, sets=SETS[2:], idle=0.8, min_trade=0.05),
+    Kind(23, (73, 71, 145, 90, 123), sets=SETS[3:0:-2], symbols=3, chunk=40),
     Kind(19, (74, 27, 79, 15, 47), agents=2, sets=SETS[:1], idle=0.95, every=3, holds=0.2, dividends=5),
     Kind(
         20, (19, 19, 50, 16, 28), costs=Costs(spread_bp=1.0, commission_min_micro=1), sets=SETS[1:2], days=20, symbols=3
