@@ -422,25 +422,25 @@ class Postings:
                     rest -= denominator
                 residue += rest * atto
             amounts.append(amount)
-        house, fees = self.house, sum(fee_micro)
+        house, fees, trades = self.house, sum(fee_micro), list(zip(sym, lots, amounts, strict=True))
         self.admit(*lots, *amounts, *fee_micro, sum(map(len, shares)))
         if book is None:
-            house.trade(zip(sym, lots, amounts, strict=True))
+            house.trade(trades)
             parts, own_fees = self._parts(sym, lots, price_nano, fee_micro, amounts, shares)
-            for account, trades, paid in zip(self.books, parts, own_fees, strict=True):
-                account.trade(trades)
+            for account, own_trades, paid in zip(self.books, parts, own_fees, strict=True):
+                account.trade(own_trades)
                 account.pay(paid)
         else:
             own = self.books[book]
             alike = own.views == house.views
-            cash, realised = house.trade(zip(sym, lots, amounts, strict=True))
+            cash, realised = house.trade(trades)
             if alike:
                 # a lone agent: the same positions before, so the same after
                 own.views[0][:], own.views[1][:] = house.views
                 own.amounts[CASH] += cash
                 own.amounts[REALISED] += realised
             else:
-                own.trade(zip(sym, lots, amounts, strict=True))
+                own.trade(trades)
             own.pay(fees)
         if residue:
             house.residue_atto += residue

@@ -377,9 +377,9 @@ class Hunt:
 
 
 def _forget() -> None:
-    """Empties what risk/ remembers: made by code that is to change, or by the test before."""
+    """Empties what risk/ and trading/ remember: made by code that is to change, or by the test before."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("quantd.risk."):
+        if name.startswith(("quantd.risk.", "quantd.trading.")):
             for value in vars(module).values():
                 if hasattr(value, "cache_clear"):
                     value.cache_clear()

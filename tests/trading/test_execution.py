@@ -52,6 +52,12 @@ def test_division_is_to_the_nearest_ties_to_even(numerator: int, denominator: in
     assert divide_half_even(numerator, denominator) == round(Fraction(numerator, denominator))
 
 
+def test_every_small_division_is_to_the_nearest_ties_to_even() -> None:
+    for numerator in range(-40, 41):
+        for denominator in (*range(-12, 0), *range(1, 13)):
+            assert divide_half_even(numerator, denominator) == round(Fraction(numerator, denominator))
+
+
 def test_a_notional_is_exact_beyond_64_bits() -> None:
     assert notional_atto(-3_000_000, 10**9, 123_456_789_012_345) == -370370367037035000000 * 10**9
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.trading.execution import (
@@ -21,9 +21,11 @@ from quantd.trading.execution import (
     reaches,
     split_stop,
     trades_through,
+    with_remainder,
 )
 from quantd.trading.instruments import NANO
 from quantd.trading.jit import interpreted
+from tests.support.examples import examples
 
 LOTS = (10**9, 250_000_000, 123_456_789)
 OPENS, CLOSES = 1000, 2000
@@ -50,12 +52,12 @@ class Bar(NamedTuple):
 orders_of = st.builds(
     Order,
     column=st.integers(0, 2),
-    lots=st.integers(-60, 60).filter(bool),
+    lots=st.integers(-60, 60).filter(bool) | st.sampled_from([-1, 1]),
     limit=st.integers(90, 110).map(lambda k: k * 1_000_000),
     until=st.sampled_from([0, OPENS - 1, OPENS, OPENS + 1, CLOSES - 1, CLOSES, CLOSES + 1, 9 * CLOSES]),
     start=st.sampled_from([0, OPENS, OPENS, OPENS + 1]),
     done=st.integers(0, 70),
-    charged=st.sampled_from([-1, 0, 5, 11, 90]),
+    charged=st.sampled_from([-1, 0, 1, 5, 11, 90]),
 )
 bars_of = st.builds(
     Bar,
@@ -71,7 +73,7 @@ costs_of = st.builds(
     spread_bp=st.sampled_from([0.0, 2.0, 30.0]),
     impact=st.sampled_from([0.0, 0.0, 40.0]),
     participation=st.sampled_from([0.0, 0.0, 0.25, 1.0]),
-    commission_min_micro=st.sampled_from([0, 10, 60]),
+    commission_min_micro=st.sampled_from([0, 1, 10, 60]),
 )
 
 
@@ -135,6 +137,7 @@ def arguments(orders: list[Order], bar: Bar, costs: Costs, columns: int) -> list
 
 
 @given(st.lists(orders_of, min_size=1, max_size=6), bars_of, costs_of)
+@settings(max_examples=examples(600), deadline=None)
 def test_limit_orders_fill_on_a_bar_as_rational_numbers_do(orders, bar, costs):
     orders = [each._replace(done=min(each.done, abs(each.lots) - 1)) for each in orders]
     if costs.commission_min_micro == 0:
@@ -179,6 +182,23 @@ def test_an_amount_beyond_64_bits_is_told():
     whole = Costs(commission_bp=10_000.0)
     assert made(ONE._replace(lots=MOST), BAR._replace(open_nano=[1000] * 3), whole) == 1
     assert made(ONE._replace(lots=MOST), BAR._replace(open_nano=[1001] * 3), whole) == -1
+
+
+def test_the_least_price_fills_and_a_bar_without_volume_does_not_where_volume_matters():
+    assert made(ONE._replace(limit=5), BAR._replace(open_nano=[1] * 3), Costs()) == 1
+    assert made(ONE._replace(limit=5), BAR._replace(open_nano=[0] * 3), Costs()) == 0
+    for costs in (Costs(impact=1.0), Costs(participation=1.0)):
+        assert made(ONE, BAR._replace(volume=[0.0] * 3), costs) == 0
+        assert made(ONE, BAR._replace(volume=[7.0] * 3), costs) == 1
+    assert made(ONE, BAR._replace(volume=[0.0] * 3), Costs()) == 1
+    assert lots_to_be_had(1e-9, 1, 1) == 1
+
+
+@given(st.integers(), st.lists(st.integers()))
+def test_the_last_part_takes_the_remainder(total, parts):
+    found = with_remainder(total, parts)
+    assert found[:-1] == parts
+    assert sum(found) == total
 
 
 def test_volume_that_earlier_orders_have_left_is_what_a_later_one_gets():

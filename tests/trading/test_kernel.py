@@ -316,6 +316,11 @@ def test_the_value_of_every_account_and_their_differences_stay_within_the_bound(
         cells[2], cells[width + 2] = house, agent
         assert kernel.equity(cells, units, prices, out) is fits
         assert not fits or out.tolist() == [house, agent, house - agent]
+    for lots, fits in ((MOST // 2, True), (-MOST // 2, True), (MOST, False), (-MOST, False)):
+        cells, out = np.zeros(2 * width, dtype=np.int64), np.zeros(2, dtype=np.int64)
+        cells[0] = lots
+        assert kernel.equity(cells.data, units.data, np.array([1000]).data, out.data) is fits
+        assert not fits or out.tolist() == [lots, lots]
 
 
 @pytest.mark.parametrize("way", ["exact", "kernel"])
@@ -338,7 +343,9 @@ def test_the_book_of_fills_is_known_where_it_owns_every_row_alone() -> None:
 
 
 @pytest.mark.parametrize("arrays", [True, False])
-def test_the_kernels_post_and_value_where_they_are_compiled_only(arrays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernels_post_and_value_where_they_are_meant_for_arrays(
+    arrays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for entry in (POST, EQUITY):
         monkeypatch.setattr(entry, "arrays", arrays)
     own, calls = Ledger(UNIVERSE, ["ann", "bob"]), []
@@ -355,5 +362,5 @@ def test_a_refusal_of_fills_names_the_most_lots_and_the_highest_price(int64: Non
     ledger = Ledger(UNIVERSE, ["ann"])
     with pytest.raises(LedgerFull, match=r"^fills of 2000000000000 lots at 1000000000000000000 nano"):
         ledger.fills(
-            [0, 1, 0], [1, -2 * 10**12, 3], [5, 10**18, 7], [9, 9, 9], [[(0, 1)], [(0, -2 * 10**12)], [(0, 3)]]
+            [0, 1, 0], [1, -2 * 10**12, 3], [5, 10**18, 7], [9, 2 * 10**18, 9], [[(0, 1)], [(0, -2 * 10**12)], [(0, 3)]]
         )

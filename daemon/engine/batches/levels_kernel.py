@@ -1,6 +1,6 @@
 """Loss limits and alert levels of a book at a sample: whether none of them can have changed."""
 
-from math import sqrt
+from math import inf, sqrt
 from typing import Final
 
 import numpy as np
@@ -127,7 +127,6 @@ def heavy_pair(
     returns: Floats,
     end: int,
     rows: int,
-    scratch: Floats,
 ) -> bool:
     """Whether two instruments above `least` that weigh `most` together may be linked: their correlation on the sides
     held exceeds `threshold`, or is within rounding of it."""
@@ -139,21 +138,17 @@ def heavy_pair(
             two = abs(weights[other])
             if two <= least or one + two < most:
                 continue
-            for each in range(2):
-                column = k if each == 0 else other
-                fill(scratch[each][:rows], 0.0)
-                add_scaled(scratch[each][:rows], returns[column][end - rows : end], 1.0)
             a = b = 0.0
-            for row in range(rows):
-                a += scratch[0, row]
-                b += scratch[1, row]
+            for row in range(end - rows, end):
+                a += returns[k, row]
+                b += returns[other, row]
             a, b, ab, aa, bb = a / rows, b / rows, 0.0, 0.0, 0.0
-            for row in range(rows):
-                x, y = scratch[0, row] - a, scratch[1, row] - b
+            for row in range(end - rows, end):
+                x, y = returns[k, row] - a, returns[other, row] - b
                 ab += x * y
                 aa += x * x
                 bb += y * y
-            together = ab if (weights[k] > 0.0) == (weights[other] > 0.0) else -ab
+            together = ab if weights[k] * weights[other] > 0.0 else -ab
             edge = threshold * sqrt(aa * bb)
             if not together < edge - 1e-9 * sqrt(aa * bb):
                 return True
@@ -222,14 +217,12 @@ def levels_hold(
             if measures[at + 5] > 0.0:
                 value = max(value, heaviest)
         elif kind == PAIRS:
-            # no pair weighs more than the two heaviest, and none counts while the second is small
-            if measures[at + 2] > -1e300 and not rising:
+            # no pair weighs more than the two heaviest
+            if measures[at + 2] > -inf and not rising:
                 return False
-            if second > measures[at + 4] and not heaviest + second < measures[at + 3]:
+            if not heaviest + second < measures[at + 3]:
                 rows = min(known, int(measures[at + 6]))
-                if heavy_pair(
-                    weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, rows, losses
-                ):
+                if heavy_pair(weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, rows):
                     return False
             continue
         elif kind >= REALISED:
@@ -238,7 +231,7 @@ def levels_hold(
             value = measures[at + 4]
         elif kind == STRESS:
             # at least the first scenario
-            value = -1e300
+            value = -inf
             rows, first = int(measures[at + 4]), int(measures[at + 5])
             for row in range(rows):
                 loss = 0.0

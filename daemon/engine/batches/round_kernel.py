@@ -16,14 +16,12 @@ from quantd.risk.pretrade.kernel import (
     ASKED,
     BASE,
     DONE,
-    DOWN,
     HEAD,
     LOTS,
     M_KNOWN,
     M_ROWS,
     M_TAILS_AT,
     TAIL,
-    UP,
     judge,
 )
 from quantd.trading.jit import inner
@@ -54,8 +52,7 @@ def renew_table(ints: Ints, floats: Floats, number: int, px: int, returns: Float
             for k in range(2 * n):
                 floats[table + ints[at + 1] + k] = fraction * floats[ints[place.F_VOLUME] + k % n]
             continue
-        lookback = ints[at + 2]
-        rows = lookback if count > lookback else count
+        rows = min(count, ints[at + 2])
         if rows < ints[at + 4]:
             floats[table + M_ROWS] = -1.0
             return
@@ -83,7 +80,10 @@ def pass_gate(
     reason: Codes,
 ) -> bool:
     """Write what the limits of a book let pass of the lots at `asked`; False where the gate needs more arrays, which
-    are then named."""
+    are then named.
+
+    No order is open, so that the open lots in `F_WORK` stay 0.
+    """
     n = ints[place.SIZE]
     sets = ints[place.A_SETS]
     own = sets + ints[place.AGENTS] + 1 + ints[sets + book] * place.SET
@@ -92,7 +92,6 @@ def pass_gate(
     for k in range(n):
         floats[work + BASE + ASKED * n + k] = floats[asked + k]
         floats[work + BASE + LOTS * n + k] = floats[held + k]
-        floats[work + BASE + UP * n + k] = floats[work + BASE + DOWN * n + k] = 0.0
         reason[k] = 0
     rooms = ints[own + 7]
     for k in range(length - rooms):
@@ -178,7 +177,7 @@ def change_agent(ints: Ints, floats: Floats, agent: int, ts: int, age: int, micr
         return -1
     equity = float(micro) / 1e6
     floats[target], floats[target + 1], floats[target + 2] = equity, floats[terms], floats[terms + 1]
-    floats[target + 3], floats[target + 4] = floats[terms + 2] * equity, 0.0
+    floats[target + 3] = floats[terms + 2] * equity
     answers, held, change = (
         ints[place.F_ANSWERS] + agent * n, ints[place.F_HELD] + (agent + 1) * n, ints[place.F_CHANGE] + agent * n
     )  # fmt: skip
@@ -243,7 +242,7 @@ def make_plan(
         lowest = min(lowest, close_nano[cells + k])
     if not float(lowest) * floats[2] >= floats[3]:
         return False
-    count, renewed = 0, -1
+    asked, renewed = False, -1
     for agent in range(agents):
         ints[part + agent] = 0
         for k in range(n):
@@ -266,9 +265,8 @@ def make_plan(
             return False
         for k in range(n):
             ints[wanted + agent * n + k] = int(floats[passes + agent * n + k])
-        ints[part + agent] = 1
-        count += 1
-    if count == 0:
+        ints[part + agent], asked = 1, True
+    if not asked:
         return True
     net_lots(ints)
     for k in range(n):
@@ -303,7 +301,10 @@ def make_plan(
 def commit(
     ints: Ints, floats: Floats, bars: place.Bars, cells: int, ts: int, gate: place.Gate, encoded: place.Encoded
 ) -> bool:
-    """Send the orders of a plan and record its crosses; False, without any change, where a price is beyond 62 bits."""
+    """Send the orders of a plan and record its crosses; False, without any change, where a price is beyond 62 bits.
+
+    `A_FOLLOW` is 0 before.
+    """
     n, agents, part, passed, total = (
         ints[place.SIZE], ints[place.AGENTS], ints[place.A_PART], ints[place.F_PASSED], ints[place.A_TOTAL]
     )  # fmt: skip
@@ -319,7 +320,6 @@ def commit(
         floats[requested + k] = float(ints[total + k])
     count_cuts(ints, floats[requested : requested + n], floats[passed : passed + n])
     for agent in range(agents):
-        ints[follow + agent] = 0
         if ints[part + agent] > 0:
             own, passing = change + agent * n, passes + agent * n
             count_cuts(ints, floats[own : own + n], floats[passing : passing + n])

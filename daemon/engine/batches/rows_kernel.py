@@ -55,9 +55,8 @@ def orders_fill(ints: Ints, floats: Floats, row: int, bars: place.Bars) -> bool:
     made = fill_limits(
         ints[orders : orders + columns * rows], rows, ints[times], ints[times + 1],
         bars.fresh[cells : cells + n], bars.open_nano[cells : cells + n], bars.low[cells : cells + n],
-        bars.high[cells : cells + n], bars.volume[cells : cells + n], ints[terms : terms + 5 * n],
-        ints[place.RATE], ints[place.ONE], ints[place.LEAST], ints[place.CAPPED] > 0,
-        floats[0], ints[left : left + n], ints[made_at : made_at + 4 * rows + 1],
+        bars.high[cells : cells + n], bars.volume[cells : cells + n], ints[terms:], ints[place.RATE], ints[place.ONE],
+        ints[place.LEAST], ints[place.CAPPED] > 0, floats[0], ints[left:], ints[made_at:],
     )  # fmt: skip
     if made != rows or ints[made_at + 4 * rows] != rows:
         return False
@@ -205,9 +204,8 @@ def deviations(ints: Ints, floats: Floats, start: int, rows: int, returns: Float
             floats[sums + n + k] += value * value
     for k in range(n):
         total = floats[sums + k]
-        squares = floats[sums + n + k] - total * total / rows
-        squares = squares if squares > 0.0 else 0.0
-        floats[start + k] = sqrt(squares / (rows - 1 if rows > 1 else 1))
+        squares = max(floats[sums + n + k] - total * total / rows, 0.0)
+        floats[start + k] = sqrt(squares / max(rows - 1, 1))
         if mean:
             floats[start + n + k] = abs(total) * ((1.0 + 1e-9) / rows)
 
@@ -309,13 +307,13 @@ def take_row(
     """Take the next row; False, without any change of the books, where `step` must take it."""
     row, n, agents, rows = ints[place.ROW], ints[place.SIZE], ints[place.AGENTS], ints[place.ORDERS]
     times = ints[place.A_TIMES] + TIMES * row
-    if ints[times] < ints[place.LAST_TS]:
-        return False
-    if not orders_fill(ints, floats, row, bars):
-        return False
-    if not crosses_fit(ints, row, bars.open_nano):
-        return False
-    if not add_prices(ints, floats, row, bars, rings):
+    known_here = (
+        ints[times] >= ints[place.LAST_TS]
+        and orders_fill(ints, floats, row, bars)
+        and crosses_fit(ints, row, bars.open_nano)
+        and add_prices(ints, floats, row, bars, rings)
+    )
+    if not known_here:
         return False
     crosses = ints[place.CROSSES]
     crossing = crosses > 0
@@ -327,10 +325,9 @@ def take_row(
             ints[backup + k] = accounts[k]
         if rows > 0:
             units, scratch = ints[place.A_UNITS], ints[place.A_POST]
-            size = 5 * rows + 2 * n * agents
             turnover = post(
-                accounts, ints[units : units + 2 * n], ints[fills : fills + size], rows, 0 if agents == 1 else -1,
-                ints[scratch : scratch + 2 * size], float(room),
+                accounts, ints[units : units + 2 * n], ints[fills:], rows, 0 if agents == 1 else -1, ints[scratch:],
+                float(room),
             )  # fmt: skip
             if turnover < 0.0:
                 return False

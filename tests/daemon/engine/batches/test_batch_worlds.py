@@ -117,8 +117,8 @@ def compared(kind: Kind) -> tuple[Taken, int]:
     seen: list[object] = []
     steps = Steps(rows_only=True), Steps(rows_only=True)
     found = both(world_of(kind, seen), kind.every, steps, kind.chunk)
-    half = len(seen) // 2
-    assert seen[:half] == seen[half:]
+    seen.sort()
+    assert seen[::2] == seen[1::2]
     assert steps[0].valued == steps[1].valued
     assert steps[0].filled == steps[1].filled
     return found
@@ -139,28 +139,35 @@ TIGHT = (
         var=Tail(limit=0.012, lookback=30), cvar=Tail(limit=0.02, lookback=25), max_herfindahl=0.6,
     ),
 )  # fmt: skip
+FEW = (
+    Limits(max_gross_exposure=1.0, max_open_orders=3),
+    Limits(max_gross_exposure=1.1, min_history=20, var=Tail(limit=0.05, lookback=30), max_open_orders=2),
+)
 COMMISSIONS = Costs(commission_bp=2.0, commission_min_micro=900_000)
 
 WORLDS = [
     Kind(0, (74, 74, 211, 21, 86), short=0.4),
     Kind(1, (74, 74, 217, 98, 124), agents=3, sets=SETS),
     Kind(2, (72, 72, 252, 73, 113), agents=2, sets=SETS[::-1], short=0.3, gaps=0.05),
-    Kind(3, (72, 72, 210, 46, 98), agents=3, idle=0.7, gaps=0.02, dividends=9),
+    Kind(3, (65, 65, 190, 41, 101), agents=3, chunk=11, idle=0.7, gaps=0.02, dividends=9),
     Kind(4, (33, 33, 15, 4, 50), volume=3e3, costs=Costs(participation=0.2, impact=9.0)),
     Kind(5, (69, 40, 158, 31, 69), agents=2, every=3, chunk=17, costs=COMMISSIONS, sets=SETS[1:]),
     Kind(6, (30, 30, 0, 48, 65), agents=4, sets=SETS, min_trade=0.02, costs=Costs(spread_bp=11.0, latency_ns=DAY_NS)),
     Kind(7, (74, 74, 238, 24, 87), agents=2, sets=SETS[2::-2], short=0.5, idle=0.5),
     Kind(8, (74, 74, 99, 38, 95), sets=SETS[3:], gaps=0.1, symbols=2),
-    Kind(9, (74, 74, 369, 114, 130), agents=3, sets=SETS[1:2], follow_ups=0),
+    Kind(9, (74, 18, 95, 27, 46), agents=3, sets=SETS[1:2], follow_ups=0, every=4),
     Kind(10, (59, 40, 191, 35, 94), sets=SETS[1:2], every=2, chunk=5),
     Kind(11, (74, 74, 42, 31, 90), symbols=1),
     Kind(12, (74, 74, 123, 52, 102), sets=SETS[:2], holds=0.3),
-    Kind(13, (74, 74, 330, 78, 116), agents=3, holds=0.4, sets=GROUPED),
+    Kind(13, (72, 72, 320, 77, 117), agents=3, chunk=33, holds=0.4, sets=GROUPED),
     Kind(14, (74, 46, 296, 44, 119), agents=3, sets=SLOW, holds=0.6),
     Kind(15, (74, 46, 235, 0, 102), agents=2, sets=SETS[2:3], scale=(0.0102, 0.1), idle=0.3),
     Kind(16, (59, 59, 85, 0, 66), sets=SETS[2:3], short=0.1, borrow=50.0, idle=0.8),
-    Kind(17, (74, 74, 228, 30, 92), sets=TIGHT, idle=0.6, follow_ups=1),
+    Kind(17, (74, 22, 73, 18, 36), sets=TIGHT, follow_ups=1, every=5),
     Kind(18, (74, 40, 141, 20, 59), agents=2, sets=(TIGHT[0], GROUPED[1]), idle=0.9, every=2),
+    Kind(21, (74, 74, 230, 70, 111), agents=2, sets=FEW),
+    Kind(22, (71, 71, 99, 21, 89), agents=3, chunk=21, sets=SETS[2:], idle=0.8, min_trade=0.05),
+    Kind(23, (73, 73, 145, 90, 121), sets=SETS[3:0:-2], symbols=3, chunk=40),
     Kind(19, (74, 28, 79, 15, 46), agents=2, sets=SETS[:1], idle=0.95, every=3, holds=0.2, dividends=5),
     Kind(
         20, (19, 19, 50, 16, 28), costs=Costs(spread_bp=1.0, commission_min_micro=1), sets=SETS[1:2], days=20, symbols=3

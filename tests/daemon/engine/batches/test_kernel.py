@@ -13,7 +13,7 @@ from tests.daemon.engine.batches.test_batch import Steps
 from tests.daemon.engine.batches.test_batch_worlds import SETS, Kind, world_of
 
 KIND = Kind(3, (), agents=3, idle=0.7, short=0.2, days=40, sets=SETS[1:3])
-INTS, FLOATS, ACCOUNTS, BY_DATE = 0, 1, 2, 12
+INTS, FLOATS, ACCOUNTS, CLOSE_NANO, BY_DATE = 0, 1, 2, 3, 12
 
 Args = list[np.ndarray]
 
@@ -203,13 +203,21 @@ def closes_below_their_ticks(args: Args) -> None:
     args[FLOATS][3] = 1e30
 
 
+def close_after_the_sample(args: Args) -> None:
+    ints = args[INTS]
+    times = ints[ints[place.A_TIMES] + 4 * (ints[place.ROW] - 1) :]
+    times[1] = times[2] + 1
+
+
 def answer_that_is_not_finite(args: Args) -> None:
     ints = args[INTS]
     first = next(k for k in range(int(ints[place.AGENTS])) if ints[ints[place.A_ANSWERED] + k])
     args[FLOATS][ints[place.F_ANSWERS] + first * ints[place.SIZE]] = np.nan
 
 
-@pytest.mark.parametrize("change", [old_prices, closes_below_their_ticks, answer_that_is_not_finite])
+@pytest.mark.parametrize(
+    "change", [old_prices, close_after_the_sample, closes_below_their_ticks, answer_that_is_not_finite]
+)
 def test_a_plan_that_the_kernel_does_not_know_changes_nothing(change: Callable[[Args], None]) -> None:
     for args in asked():
         own = copied(args)
@@ -219,3 +227,17 @@ def test_a_plan_that_the_kernel_does_not_know_changes_nothing(change: Callable[[
         assert status == OTHER_PLAN
         assert books(after) == before
         assert [after[INTS][name] for name in (place.USED, place.FILLED, place.SENT, place.PLANNED)] == [0] * 4
+
+
+def test_a_plan_needs_a_collar_of_a_tick_at_least_of_every_close() -> None:
+    for args in asked()[:5]:
+        own = copied(args)
+        n, row = int(own[INTS][place.SIZE]), int(own[INTS][place.FIRST] + own[INTS][place.ROW] - 1)
+        closes, floats = own[CLOSE_NANO][n * row : n * row + n], own[FLOATS]
+        for k in range(n):
+            closes[:] = 80_000_000_000
+            closes[k] = 40_000_000_000
+            floats[2], floats[3] = 0.0625, 2.5e9
+            assert take(own, 0)[0] != OTHER_PLAN
+            floats[3] = 2.5e9 + 1.0
+            assert take(own, 0)[0] == OTHER_PLAN

@@ -198,10 +198,9 @@ def test_a_pair_is_heavy_where_its_correlation_on_the_sides_held_exceeds_the_thr
     weights, returns, least, most, rows, end
 ):
     least, most, newest = least / 16, most / 16, returns[:, end - rows : end]
-    scratch = np.full((2, WIDTH), np.nan)
     for threshold in (-0.5, 0.0, 0.25, 0.5, 0.9, 1.0):
         surely, perhaps = (linked(weights, newest, least, most, threshold, edge) for edge in (1e-6, -1e-6))
-        found = heavy_pair(weights, N, least, most, threshold, returns, end, rows, scratch)
+        found = heavy_pair(weights, N, least, most, threshold, returns, end, rows)
         assert surely <= found <= perhaps
         if surely == perhaps:
             for low, high in ((-inf, most), (0.0, most)):
@@ -213,13 +212,13 @@ def test_a_pair_is_heavy_where_its_correlation_on_the_sides_held_exceeds_the_thr
 
 def test_a_pair_is_linked_at_its_threshold_too():
     """Two equal series have a correlation of 1; so have opposite ones of opposite sides."""
-    series, scratch = np.array([0.25, -0.5, 0.125, 0.75]), np.empty((2, 4))
+    series = np.array([0.25, -0.5, 0.125, 0.75])
     for sign, threshold, found in ((1.0, 1.0, True), (-1.0, 1.0, True), (1.0, 1.0 + 1e-8, False)):
         returns = np.array([series, sign * series])
         for scale in (1.0, 2.0**-12, 2.0**12):
             scaled = returns * [[1.0], [scale]]
-            assert heavy_pair(np.array([0.5, sign * 0.5]), 2, 0.25, 1.0, threshold, scaled, 4, 4, scratch) is found
-        assert not heavy_pair(np.array([0.5, -sign * 0.5]), 2, 0.25, 1.0, threshold, returns, 4, 4, scratch)
+            assert heavy_pair(np.array([0.5, sign * 0.5]), 2, 0.25, 1.0, threshold, scaled, 4, 4) is found
+        assert not heavy_pair(np.array([0.5, -sign * 0.5]), 2, 0.25, 1.0, threshold, returns, 4, 4)
 
 
 def test_a_pair_without_an_upper_end_is_not_measured():

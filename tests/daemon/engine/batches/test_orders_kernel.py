@@ -32,7 +32,11 @@ def of_wanted(wanted: Ints) -> tuple[Ints, dict[int, int]]:
 SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 4))
 
 
-@given(arrays(np.int64, SHAPES, elements=st.integers(-20, 20) | st.integers(-(10**8), 10**8)))
+@given(
+    arrays(
+        np.int64, SHAPES, elements=st.integers(-20, 20) | st.integers(-(10**8), 10**8) | st.integers(-(10**17), 10**17)
+    )
+)
 def test_crossing_is_that_of_the_books(wanted):
     ints, at = of_wanted(wanted)
     net_lots(ints.data)

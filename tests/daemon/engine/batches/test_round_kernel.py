@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.levels_kernel import GROSS
 from quantd.daemon.engine.batches.round_kernel import (
     change_agent,
     count_cuts,
     follows,
+    level_holds,
     renew_table,
     same_book,
 )
@@ -64,6 +66,16 @@ def test_deviations_and_means_are_those_of_the_newest_returns(returns, rows, fir
     assert found == (pytest.approx(means * (1.0 + 1e-9), rel=1e-12) if mean else [5.0] * N)
     assert (found >= means).all() if mean else True
     assert cells.floats[at + 2 * N] == 5.0
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 0.7, 1e-3])
+def test_equal_returns_have_no_deviation(value):
+    for rows in range(1, 12):
+        cells = Cells(1)
+        cells.number(place.F_SUMS, [9.0] * (2 * N))
+        at = cells.number(place.F_TABLES, [5.0] * (2 * N))
+        deviations(cells.ints.data, cells.floats.data, at, rows, np.full(12 * N, value).data, 0, False)
+        assert cells.floats[at : at + N] == pytest.approx(0.0, abs=1e-7)
 
 
 @pytest.mark.parametrize("count", [4, 5, 6, 7, 8, 9, 20])
@@ -119,33 +131,33 @@ FREED = np.zeros(9, dtype=np.int8)
 FREED[BY_SALES] = 1
 
 
-@given(st.data())
-def test_a_decision_follows_where_its_own_sales_or_those_of_others_may_permit_what_was_cut(data):
-    def drawn(elements: st.SearchStrategy[int], count: int) -> np.ndarray:
-        return np.array(data.draw(st.lists(elements, min_size=count, max_size=count)))
+def test_a_decision_follows_where_its_own_sales_or_those_of_others_may_permit_what_was_cut():
+    rng, agents, outcomes = np.random.default_rng(2), 3, [0, 0]
 
-    agents = 3
-    agent, few = data.draw(st.integers(0, agents - 1)), st.sampled_from([0, 0, 0, 1, -1, 2])
-    held, change = drawn(few, (agents + 1) * N).reshape(-1, N), drawn(few, agents * N).reshape(-1, N)
-    passes = np.where(drawn(st.booleans(), agents * N).reshape(-1, N), change, 0)
-    total, surviving = drawn(few, N), drawn(few, agents * N).reshape(-1, N)
-    passed = np.where(drawn(st.booleans(), N), total, 0)
-    codes = st.sampled_from([0, BY_SALES, OTHERWISE])
-    first, house = drawn(codes, agents * N).astype(np.int8), drawn(codes, N).astype(np.int8)
-    cells = Cells(agents)
-    for name, values in (
-        (place.F_HELD, held), (place.F_CHANGE, change), (place.F_PASSES, passes), (place.F_PASSED, passed)
-    ):  # fmt: skip
-        cells.number(name, values)
-    cells.add(place.A_TOTAL, total)
-    cells.add(place.A_SURVIVING, surviving)
-    sells = (change[agent] * held[agent + 1] < 0).any()
-    own = (FREED[first.reshape(-1, N)[agent]] > 0) & (passes[agent] != change[agent])
-    others = (FREED[house] > 0) & (passed != total) & (surviving[agent] != 0)
-    gate = place.Gate(*[np.empty((1, 1))] * 4, first.data, house.data, FREED.data)
-    found = follows(cells.ints.data, cells.floats.data, agent, gate)
-    assert found == int(sells and (own | others).any())
-    assert found in (0, 1)
+    def few(*shape: int) -> np.ndarray:
+        return rng.integers(1, 4, shape) * rng.choice([-1, 0, 1], shape)
+
+    for case in range(1200):
+        agent, often = case % agents, rng.choice([0.3, 0.9])
+        held, change, total, surviving = few(agents + 1, N), few(agents, N), few(N), few(agents, N)
+        passes = np.where(rng.random(change.shape) < often, change, few(agents, N))
+        passed = np.where(rng.random(N) < often, total, few(N))
+        first, house = (rng.choice(np.array([0, BY_SALES, OTHERWISE], dtype=np.int8), size) for size in (agents * N, N))
+        cells = Cells(agents)
+        for name, values in (
+            (place.F_HELD, held), (place.F_CHANGE, change), (place.F_PASSES, passes), (place.F_PASSED, passed)
+        ):  # fmt: skip
+            cells.number(name, values)
+        cells.add(place.A_TOTAL, total)
+        cells.add(place.A_SURVIVING, surviving)
+        sells = (change[agent] * held[agent + 1] < 0).any()
+        own = (FREED[first.reshape(-1, N)[agent]] > 0) & (passes[agent] != change[agent])
+        others = (FREED[house] > 0) & (passed != total) & (surviving[agent] != 0)
+        gate = place.Gate(*[np.empty((1, 1))] * 4, first.data, house.data, FREED.data)
+        found = follows(cells.ints.data, cells.floats.data, agent, gate)
+        assert found == int(sells and (own | others).any())
+        outcomes[found] += 1
+    assert min(outcomes) > 200
 
 
 def lone(**other: object) -> bool:
@@ -177,6 +189,48 @@ def test_the_only_agent_of_a_plan_is_the_house_with_its_limits_lots_cash_and_equ
     same = {"sets": [1] * 4, "cash": [70] * 4, "equity": [500] * 4, "held": [[1, 2, 3]] * 4}
     for part in product((0, 1), repeat=3):
         assert lone(part=part, **same) is (sum(part) == 1) or not any(part)
+
+
+@pytest.mark.parametrize("book", [0, 1])
+def test_a_level_rises_where_the_lots_that_fill_exceed_its_band_of_what_fees_leave(book):
+    """Of an equity of 1,000, 10 lots at 10 and 4 at 25 are held, of a short side; trades cost a fifth."""
+
+    def rises(lots: list[float], high: float, low: float = -inf, equity: float = 1000.0, count: int = 9) -> bool:
+        cells = Cells(1, COUNT=count, END=8)
+        cells.number(place.F_HELD, [[9.0] * N, [9.0] * N])
+        cells.floats[cells.ints[place.F_HELD] + book * N :][:N] = 10.0, -4.0, 0.0
+        cells.number(place.F_FEES, [0.9, 0.9])
+        cells.floats[cells.ints[place.F_FEES] + book] = 0.2
+        cells.number(place.F_LOT_SIZE, [0.5, 1.0, 1.0])
+        cells.number(place.F_SUMS, [7.0] * (2 * N))
+        cells.number(place.F_MEASURES, [book, GROSS, low, high, 0.0, 0.0, 0.0, 8.0])
+        cells.number(place.F_SHOCKS, [0.0])
+        cells.number(place.F_SCRATCH, [0.0] * 12)
+        cells.number(place.F_PX, [10.0, 25.0, 40.0])
+        for name in (place.A_LABELS, place.A_COUNTS, place.A_SETS):
+            cells.add(name, [0, 1])
+        at, close = cells.number(place.F_CHANGE, lots), np.array([99.0] * N + [20.0, 25.0, 40.0])
+        cells.number(place.F_SPREAD, [0.0] * N)
+        bars = place.Bars(*[np.empty(0, dtype=np.int64)] * 2, close.data, *[np.empty(0)] * 4)
+        rings, code = place.Rings(*[np.empty(0)] * 4, np.zeros((N, 20))), np.empty(0, dtype=np.int8)
+        gate = place.Gate(*[np.empty((1, 1))] * 3, np.zeros((2, 20)), code, code, code)
+        found = level_holds(cells.ints.data, cells.floats.data, book, at, equity, N, bars, rings, gate)
+        assert cells.floats[at : at + N].tolist() == lots
+        return not found
+
+    # 10 x 10 + 4 x 25 = 200 of 1,000; nothing is traded
+    assert rises([0.0, 0.0, 0.0], 0.199)
+    assert not rises([0.0, 0.0, 0.0], 0.201)
+    assert not rises([0.0, 0.0, 0.0], 0.201, low=0.5)
+    # 15 x 10 + 2 x 25 + 1 x 40 = 240 of 1,000 less a fifth of 50 + 50 + 40
+    assert rises([5.0, 2.0, 1.0], 240.0 / 972.0 - 1e-6)
+    assert not rises([5.0, 2.0, 1.0], 240.0 / 972.0 + 1e-6)
+    # fees of 28 leave nothing, or just something
+    assert not rises([5.0, 2.0, 1.0], 0.1, equity=28.0)
+    assert not rises([5.0, 2.0, 1.0], 0.1, equity=27.0)
+    assert rises([5.0, 2.0, 1.0], 0.1, equity=28.5)
+    # with too few returns nothing is measured
+    assert not rises([0.0, 0.0, 0.0], 0.1, count=8)
 
 
 def requested(answers: list[float], **other: int) -> tuple[int, list[float]]:
