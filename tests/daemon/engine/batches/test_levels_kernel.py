@@ -203,7 +203,7 @@ def test_a_pair_without_an_upper_end_is_not_measured():
 
 
 def test_a_pair_is_measured_by_the_newest_known_returns():
-    """The first half of two series is the same, the second is opposite."""
+    """The first half of two series is the same and the second is opposite, or the other way round."""
     half = np.array([0.25, -0.5, 0.125, 0.75])
     returns = np.zeros((N, WIDTH))
     returns[0, 4:12] = *half, *half
@@ -213,6 +213,9 @@ def test_a_pair_is_measured_by_the_newest_known_returns():
         measure = [BOOK, kernel.PAIRS, -inf, 1.0, 0.25, 0.5, lookback]
         assert holds([measure], weights, rising=False, known=known, returns=returns) is found
         assert not holds([measure], weights, rising=False, known=known, end=8, returns=returns)
+        turned = returns * np.where(np.arange(N) == 1, -1.0, 1.0)[:, None]
+        assert not holds([measure], weights, rising=False, known=known, returns=turned)
+        assert holds([measure], weights, rising=False, known=known, end=8, returns=turned)
 
 
 @given(arrays(np.float64, 12, elements=sixteenths), st.integers(1, 12), st.data())
