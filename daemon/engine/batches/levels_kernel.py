@@ -118,41 +118,54 @@ def family_sum(weights: Floats, labels: Ints, at: int, size: int, sums: Floats) 
 
 
 @inner
-def heavy_pair(
+def above(one: int, other: int, alike: bool, threshold: float, returns: Floats, end: int, rows: int) -> float:
+    """By how much the correlation of two instruments, held alike or on opposite sides, exceeds a threshold."""
+    a = b = 0.0
+    for row in range(end - rows, end):
+        a += returns[one, row]
+        b += returns[other, row]
+    a, b, ab, aa, bb = a / rows, b / rows, 0.0, 0.0, 0.0
+    for row in range(end - rows, end):
+        x, y = returns[one, row] - a, returns[other, row] - b
+        ab += x * y
+        aa += x * x
+        bb += y * y
+    together, scale = ab if alike else -ab, sqrt(aa * bb)
+    return together / scale - threshold if scale > 0.0 else 0.0
+
+
+@inner
+def pairs_hold(
     weights: Floats,
     size: int,
     least: float,
-    most: float,
+    low: float,
+    high: float,
     threshold: float,
     returns: Floats,
     end: int,
     rows: int,
 ) -> bool:
-    """Whether two instruments above `least` that weigh `most` together may be linked: their correlation on the sides
-    held exceeds `threshold`, or is within rounding of it."""
+    """Whether the heaviest linked pair above `least` surely weighs more than `low`, where that is finite, and less than
+    `high`.
+
+    A pair is linked where its correlation on the sides held exceeds `threshold`; within rounding of it, it may be.
+    """
+    lasts = not low > -inf
     for k in range(size):
         one = abs(weights[k])
         if one <= least:
             continue
         for other in range(k + 1, size):
             two = abs(weights[other])
-            if two <= least or one + two < most:
+            heavy, sure = one + two >= high, min(one, two) > least + 1e-9
+            if two <= least or not (heavy or (not lasts and sure and one + two > low)):
                 continue
-            a = b = 0.0
-            for row in range(end - rows, end):
-                a += returns[k, row]
-                b += returns[other, row]
-            a, b, ab, aa, bb = a / rows, b / rows, 0.0, 0.0, 0.0
-            for row in range(end - rows, end):
-                x, y = returns[k, row] - a, returns[other, row] - b
-                ab += x * y
-                aa += x * x
-                bb += y * y
-            together = ab if weights[k] * weights[other] > 0.0 else -ab
-            edge = threshold * sqrt(aa * bb)
-            if not together < edge - 1e-9 * sqrt(aa * bb):
-                return True
-    return False
+            excess = above(k, other, weights[k] * weights[other] > 0.0, threshold, returns, end, rows)
+            if heavy and not excess < -1e-9:
+                return False
+            lasts = lasts or (sure and excess > 1e-9 and one + two > low)
+    return lasts
 
 
 @inner
@@ -217,12 +230,13 @@ def levels_hold(
             if measures[at + 5] > 0.0:
                 value = max(value, heaviest)
         elif kind == PAIRS:
+            low = -inf if rising else measures[at + 2]
             # no pair weighs more than the two heaviest
-            if measures[at + 2] > -inf and not rising:
-                return False
-            if not heaviest + second < measures[at + 3]:
-                rows = min(known, int(measures[at + 6]))
-                if heavy_pair(weights, size, measures[at + 4], measures[at + 3], measures[at + 5], returns, end, rows):
+            if low > -inf or not heaviest + second < measures[at + 3]:
+                rows, threshold = min(known, int(measures[at + 6])), measures[at + 5]
+                if not pairs_hold(
+                    weights, size, measures[at + 4], low, measures[at + 3], threshold, returns, end, rows
+                ):
                     return False
             continue
         elif kind >= REALISED:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quantd.risk.limits.catalogue import Limits, Reason, Tail
-from quantd.risk.pretrade import gate_inputs
+from quantd.risk.pretrade import gate_inputs, kernel
 from quantd.risk.pretrade.gate import Account, gate
 from tests.support.risk_books import make_context, scenario_returns
 
@@ -38,6 +38,19 @@ def test_rows_of_scenarios_are_not_asked_for_where_no_order_is_left(monkeypatch:
         assert verdict.lots.tolist() == [passes, 0.0, 0.0]
         assert verdict.reason.tolist() == [0 if passes else Reason.OPEN_ORDERS, 0, 0]
         assert len(calls) == 1
+
+
+def test_a_basket_says_what_it_needs_before_it_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses, run = [], kernel.JUDGE.run
+
+    def recorded(*given: Any) -> int:
+        statuses.append(run(*given))
+        return statuses[-1]
+
+    monkeypatch.setattr(kernel.JUDGE, "run", recorded)
+    book = Account(lots=np.zeros(3), cash=1e5, equity=1e5)
+    gate(with_a_gap(), book, np.array([1.0, 0.0, 0.0]), TAILED)
+    assert statuses == [kernel.NEED_ROWS, kernel.DONE]
 
 
 @pytest.mark.parametrize("name", ["cash", "equity", "up_cash", "open_loss", "open_gain", "traded"])

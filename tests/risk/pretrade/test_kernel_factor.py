@@ -211,11 +211,51 @@ def test_buys_share_the_cash_that_is_left_after_short_sales_were_cut() -> None:
     assert cut > 50
 
 
-def test_no_limit_is_evaluated_where_no_order_adds() -> None:
+def two_buys() -> Arrays:
+    """Six and two lots of 1 are bought of an equity of 16, beside 2 in each symbol."""
     book = Arrays(2)
-    book.part(kernel.SIZE)[:] = 0.0
-    book.codes[kernel.C_STATES] = 1
+    book.px[:], book.part(kernel.SIZE)[:], book.part(kernel.ASKED)[:] = 1.0, [6.0, 2.0], [6.0, 2.0]
+    book.stand(0, np.zeros(2))
+    book.range(0)[:] = book.outer(0)[:] = 0.0, 0.0, 2.0, 2.0
+    for place in (kernel.EQUITY, kernel.NOW, kernel.BEFORE):
+        book.state(0)[place] = 16.0
+    book.state(0)[[kernel.SLIP, kernel.WIDER, kernel.SHORT, kernel.LONG]] = 0.0, 1.0, 0.0, 4.0
+    book.work[[kernel.FRESH, kernel.TOLERANCE, kernel.HEAVY, kernel.PAIRED]] = -1.0, 0.0, 0.0, 0.0
+    book.codes[[kernel.C_STATES, kernel.C_EQUITY]] = 1, EQUITY_CODE
+    return book
+
+
+def factored(book: Arrays) -> int:
     none = np.empty((1, 1))
     given = 2, book.work, book.market, book.numbers, book.codes, none, none, none, book.links, none
-    assert interpreted(kernel.factor)(*given, book.reason, book.out) == kernel.DONE
-    assert np.isnan(book.work[[kernel.FACTOR, kernel.FRESH]]).all()
+    return int(interpreted(kernel.factor)(*given, book.reason, book.out))
+
+
+def test_orders_of_a_basket_keep_the_same_share_in_whole_lots() -> None:
+    for bound, factor in ((1.0, 1.0), (0.5, 0.5), (0.625, 0.75)):
+        book = two_buys()
+        row = [11, kernel.BY_SIDE, 0, book.put([bound, bound, 1.0, 1.0, 1.0, 1.0])]
+        book.codes[[kernel.C_ROWS, kernel.C_ROWS_AT]] = 1, book.put_codes(row)
+        assert factored(book) == kernel.DONE
+        assert book.part(kernel.SIZE).tolist() == [np.floor(6.0 * factor), np.floor(2.0 * factor)]
+        assert book.reason.tolist() == ([11, 11] if factor < 1.0 else [0, 0])
+        # the reach is computed again only for other lots
+        assert book.work[kernel.FRESH] == (-1.0 if factor < 1.0 else 0.0)
+
+
+def test_a_basket_asks_for_links_that_its_equity_depends_on() -> None:
+    book = two_buys()
+    book.work[kernel.PAIRED], book.links[:] = 1.0, 3.0
+    book.numbers[[kernel.N_LEAST, kernel.N_JOINT]] = 0.0, 0.25
+    row = [EQUITY_CODE, kernel.NOTHING, 0, book.put([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])]
+    book.codes[[kernel.C_ROWS, kernel.C_ROWS_AT]] = 1, book.put_codes(row)
+    assert factored(book) == kernel.NEED_LINKS
+    assert book.out.tolist() == [1.0, 1.0]
+
+
+def test_no_limit_is_evaluated_where_no_order_adds() -> None:
+    book = two_buys()
+    book.part(kernel.SIZE)[:] = 0.0
+    assert factored(book) == kernel.DONE
+    assert np.isnan(book.work[kernel.FACTOR])
+    assert book.work[kernel.FRESH] == -1.0

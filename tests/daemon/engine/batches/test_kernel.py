@@ -13,7 +13,7 @@ from tests.daemon.engine.batches.test_batch import Steps
 from tests.daemon.engine.batches.test_batch_worlds import SETS, Kind, world_of
 
 KIND = Kind(3, (), agents=3, idle=0.7, short=0.2, days=40, sets=SETS[1:3])
-INTS, FLOATS, ACCOUNTS, CLOSE_NANO, BY_DATE = 0, 1, 2, 3, 12
+INTS, FLOATS, ACCOUNTS, CLOSE_NANO, LOW, HIGH, BY_DATE = 0, 1, 2, 3, 6, 7, 12
 
 Args = list[np.ndarray]
 
@@ -241,3 +241,20 @@ def test_a_plan_needs_a_collar_of_a_tick_at_least_of_every_close() -> None:
             assert take(own, 0)[0] != OTHER_PLAN
             floats[3] = 2.5e9 + 1.0
             assert take(own, 0)[0] == OTHER_PLAN
+
+
+def test_an_order_that_ends_at_the_close_or_later_fills_at_its_limit_inside_the_bar() -> None:
+    """The tick is later than the close."""
+    for args in planned():
+        for late, taken in ((5, True), (0, True), (-1, False)):
+            own = copied(args)
+            ints = own[INTS]
+            rows, orders = int(ints[place.ORDERS]), int(ints[place.A_ORDERS])
+            cells = int(ints[place.SIZE] * (ints[place.FIRST] + ints[place.ROW]))
+            times = ints[ints[place.A_TIMES] + 4 * ints[place.ROW] :]
+            times[2] = times[1] + 10
+            for k in range(orders, orders + rows):
+                low, high = own[LOW][cells + ints[k]], own[HIGH][cells + ints[k]]
+                ints[k + 2 * rows] = round((low * 1.01 if ints[k + rows] > 0 else high * 0.99) * NANO)
+                ints[k + 3 * rows] = times[1] + late
+            assert (take(own, 1)[0] != OTHER_ROW) is taken

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from quantd.daemon.engine.batches import levels_kernel as kernel
-from quantd.daemon.engine.batches.levels_kernel import MARKS, heavy_pair, levels_hold, observe
+from quantd.daemon.engine.batches.levels_kernel import MARKS, levels_hold, observe, pairs_hold
 from quantd.risk.measures.diversification import diversification
 from quantd.trading.covariance import covariance
 from quantd.trading.jit import interpreted
@@ -200,14 +200,17 @@ def test_a_pair_is_heavy_where_its_correlation_on_the_sides_held_exceeds_the_thr
     least, most, newest = least / 16, most / 16, returns[:, end - rows : end]
     for threshold in (-0.5, 0.0, 0.25, 0.5, 0.9, 1.0):
         surely, perhaps = (linked(weights, newest, least, most, threshold, edge) for edge in (1e-6, -1e-6))
-        found = heavy_pair(weights, N, least, most, threshold, returns, end, rows)
-        assert surely <= found <= perhaps
-        if surely == perhaps:
-            for low, high in ((-inf, most), (0.0, most)):
-                measure = [BOOK, kernel.PAIRS, low, high, least, threshold, rows]
-                own = {"known": rows, "end": end, "returns": returns}
-                assert holds([measure], weights, rising=True, **own) is not surely
-                assert holds([measure], weights, rising=False, **own) is (not surely and low == -inf)
+        found = pairs_hold(weights, N, least, -inf, most, threshold, returns, end, rows)
+        assert surely <= (not found) <= perhaps
+        if surely != perhaps:
+            continue
+        own = {"known": rows, "end": end, "returns": returns}
+        for low in (-inf, most - 0.25, most - 0.125):
+            measure = [BOOK, kernel.PAIRS, low, most, least, threshold, rows]
+            assert holds([measure], weights, rising=True, **own) is not surely
+            some = [linked(weights, newest, least, low + 1e-9, threshold, edge) for edge in (1e-6, -1e-6)]
+            if some[0] == some[1]:
+                assert holds([measure], weights, rising=False, **own) is (not surely and (low == -inf or some[0]))
 
 
 def test_a_pair_is_linked_at_its_threshold_too():
@@ -217,8 +220,9 @@ def test_a_pair_is_linked_at_its_threshold_too():
         returns = np.array([series, sign * series])
         for scale in (1.0, 2.0**-12, 2.0**12):
             scaled = returns * [[1.0], [scale]]
-            assert heavy_pair(np.array([0.5, sign * 0.5]), 2, 0.25, 1.0, threshold, scaled, 4, 4) is found
-        assert not heavy_pair(np.array([0.5, -sign * 0.5]), 2, 0.25, 1.0, threshold, returns, 4, 4)
+            weights = np.array([0.5, sign * 0.5])
+            assert pairs_hold(weights, 2, 0.25, -inf, 1.0, threshold, scaled, 4, 4) is not found
+        assert pairs_hold(np.array([0.5, -sign * 0.5]), 2, 0.25, -inf, 1.0, threshold, returns, 4, 4)
 
 
 def test_a_pair_without_an_upper_end_is_not_measured():
@@ -230,7 +234,7 @@ def test_a_pair_without_an_upper_end_is_not_measured():
 
 
 def test_a_pair_is_measured_by_the_newest_known_returns():
-    """The first half of two series is the same, the second is opposite."""
+    """The first half of two series is the same and the second is opposite, or the other way round."""
     half = np.array([0.25, -0.5, 0.125, 0.75])
     returns = np.zeros((N, WIDTH))
     returns[0, 4:12] = *half, *half
@@ -240,6 +244,9 @@ def test_a_pair_is_measured_by_the_newest_known_returns():
         measure = [BOOK, kernel.PAIRS, -inf, 1.0, 0.25, 0.5, lookback]
         assert holds([measure], weights, rising=False, known=known, returns=returns) is found
         assert not holds([measure], weights, rising=False, known=known, end=8, returns=returns)
+        turned = returns * np.where(np.arange(N) == 1, -1.0, 1.0)[:, None]
+        assert not holds([measure], weights, rising=False, known=known, returns=turned)
+        assert holds([measure], weights, rising=False, known=known, end=8, returns=turned)
 
 
 @given(arrays(np.float64, 12, elements=sixteenths), st.integers(1, 12), st.data())
