@@ -24,10 +24,10 @@ import numpy as np
 import quantd.daemon.runtime.loop  # noqa: F401 - a kernel is recorded where its module is imported
 from quantd.trading import jit
 
-PAYS_LOADING: Final = 100_000
-"""Bars of single symbols from which a run is shorter with compiled code that is kept: loading takes half a second."""
+PAYS_LOADING: Final = 20_000
+"""Bars of single symbols from which a run is shorter with compiled code that is kept: loading takes 0.4 s."""
 
-PAYS_COMPILING: Final = 1_000_000
+PAYS_COMPILING: Final = 500_000
 """Bars of single symbols from which a run pays for compiling."""
 
 KEPT_S: Final = 30 * 86_400.0

@@ -4,6 +4,7 @@ import gc
 import time
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
@@ -21,6 +22,9 @@ CHUNK = 512
 
 KEEP_STEPS = 4_000
 """Journalled steps in one transaction."""
+
+FEWEST: Final = 10
+"""A sample of fewer symbols takes as long as one of so many."""
 
 
 class BacktestJournal:
@@ -54,7 +58,7 @@ class BacktestJournal:
 
 def compile_for_runs(assembly: Assembly, runs: int, *, shown: bool) -> None:
     """Compile the kernels in the background if so many runs over the market pay for it."""
-    bars = runs * assembly.feed.count * assembly.universe.size
+    bars = runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
     compile_for(bars, note if shown else lambda text: None)
 
 
