@@ -15,6 +15,7 @@ from quantd.risk.monitor.levels import (
     THRESHOLDS,
     WARNING,
     band,
+    floor_band,
     floor_usage,
     level,
     observe,
@@ -118,6 +119,29 @@ def test_what_stays_inside_the_band_of_a_level_keeps_it(share: float, bound: flo
     low, high = band("var", at, bound)
     if low < share * bound < high:
         assert level(share_of("var", share * bound, bound), at) == at
+
+
+@given(
+    st.floats(0.01, 3.0) | st.sampled_from([0.6, 0.8, 1.0, 0.55, 0.75, 0.95]),
+    st.sampled_from([-0.5, 0.0, 0.3, 2.0]),
+    st.sampled_from([NONE, INFO, WARNING, CRITICAL]),
+)
+def test_what_stays_inside_the_band_of_a_floor_keeps_its_level(share: float, bound: float, at: int) -> None:
+    low, high = floor_band(at, bound)
+    for value in (bound / share, -1.0, 0.0, bound - 1e-6, bound + 1e-6):
+        if low < value < high:
+            assert level(share_of("min_sharpe", value, bound), at) == at
+
+
+@pytest.mark.parametrize(
+    ("at", "low", "high"),
+    [(NONE, 1 / 0.6, inf), (INFO, 1 / 0.8, 1 / 0.55), (WARNING, 1.0, 1 / 0.75), (CRITICAL, -inf, 1 / 0.95)],
+)
+def test_the_band_of_a_floor_lies_a_hair_inside_of_its_level(at: int, low: float, high: float) -> None:
+    found = floor_band(at, 0.5)
+    assert found == (pytest.approx(0.5 * low, rel=1e-7), pytest.approx(0.5 * high, rel=1e-7))
+    assert found[0] > 0.5 * low or low == -inf
+    assert found[1] < 0.5 * high or high == inf
 
 
 def test_only_drawdown_has_a_level_of_noise() -> None:

@@ -1,0 +1,94 @@
+"""Protective levels, realised measures and volumes of the kernels of a batch are those of the engine."""
+
+from math import inf
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantd.daemon.engine.batches import layout as place
+from quantd.daemon.engine.batches.levels_kernel import GROSS, MEASURE, REALISED, SHARPE
+from quantd.daemon.engine.batches.round_kernel import renew_table
+from quantd.daemon.engine.batches.rows_kernel import guarded, realise
+from quantd.risk.limits.catalogue import Limits, Protective
+from quantd.risk.monitor.realised import KEPT, LEAST, Realised
+from quantd.risk.pretrade.kernel import HEAD, M_KNOWN
+from quantd.risk.protective import guards, levels, touched
+from quantd.trading.kernel import SINGLE
+from tests.daemon.engine.batches.test_round_kernel import Cells, N
+
+UNIT = [1.0, 0.1, 2.5]
+off = st.none() | st.sampled_from([0.05, 0.1, 0.5])
+
+
+@given(
+    st.lists(st.tuples(off, off), min_size=1, max_size=3),
+    st.lists(st.integers(-2, 2), min_size=9, max_size=9),
+    st.lists(st.sampled_from([0.4, 0.9, 0.95, 0.96, 1.0, 1.04, 1.05, 1.06, 1.1, 1.5, 1.7]), min_size=N, max_size=N),
+)
+def test_a_row_is_guarded_unless_a_close_is_at_a_protective_level_or_beyond(settings, parts, moved):
+    """Each position was entered at 10; a close is so many times that. Closes within rounding of a level touch it."""
+    agents = len(settings)
+    on = guards([Protective(stop_loss=stop, take_profit=target) for stop, target in settings], always=True)
+    assert on is not None
+    lots = np.array(parts[: agents * N], dtype=np.float64).reshape(agents, N)
+    cost = lots * UNIT * 10.0 * 1e6
+    close = 10.0 * np.array(moved)
+    now = levels(on, lots, cost, np.array(UNIT), np.full(lots.shape, np.nan))
+    cells = Cells(agents)
+    cells.number(place.F_LOT_SIZE, UNIT)
+    cells.number(place.F_GUARDS, np.where(np.isnan(found := np.hstack([on.stop, on.target])), inf, found))
+    accounts = np.full((agents + 1, 2 * N + SINGLE), 77, dtype=np.int64)
+    accounts[1:, :N], accounts[1:, N : 2 * N] = lots, cost
+    closes = np.array([1.0] * N + close.tolist())
+    assert guarded(cells.ints.data, cells.floats.data, accounts.ravel().data, N, closes.data) is not touched(now, close)
+
+
+@given(st.integers(1, 400), st.integers(0, 3), st.integers(0, 2**32 - 1))
+def test_realised_measures_are_those_of_the_monitor(before, rows, seed):
+    rng, book, books = np.random.default_rng(seed), 1, 2
+    equity = np.round(1e12 * np.cumprod(1.0 + rng.normal(0.0002, 0.01, before + rows + 1))).astype(np.int64)
+    engine = Realised()
+    for value in equity[:before].tolist():
+        engine.add(value, 10**12)
+    cells = Cells(books - 1)
+    cells.ints, cells.floats = np.resize(cells.ints, 20_000), np.resize(cells.floats, 20_000)
+    own = np.full((books, KEPT + place.LONGEST), 9.0)
+    known = engine.returns()
+    own[book, KEPT - len(known) : KEPT] = known
+    cells.add(place.A_REALISED, [999, len(known)])
+    cells.number(place.F_REALISED, own)
+    deposit = 10**11
+    basis = engine.basis(10**12 + deposit)
+    cells.number(place.F_BASIS, [7.0] * 3 + list(basis))
+    measures = [[0, REALISED], [1, GROSS], [1, SHARPE], [1, REALISED]]
+    at = cells.number(place.F_MEASURES, [[*each, *[0.5] * (MEASURE - 2)] for each in measures])
+    cells.ints[place.F_SHOCKS] = at + MEASURE * len(measures)
+    for row in range(rows + 1):
+        value = int(equity[before + row]) + deposit
+        realise(cells.ints.data, cells.floats.data, row, book, value)
+        cells.floats[cells.ints[place.F_BASIS] + 3 * book :][:3] = 1.0, value, 0.0
+        engine.add(value, 10**12 + deposit)
+        found = cells.floats[at : at + MEASURE * len(measures)].reshape(-1, MEASURE)
+        assert (found[:2, 2:] == 0.5).all()
+        expected = engine.values(Limits(max_realised_volatility=0.2, min_sharpe=0.5))
+        for k, key in ((2, "min_sharpe"), (3, "max_realised_volatility")):
+            assert found[k, 5] == (key in expected) == (len(engine.returns()) >= LEAST)
+            if key in expected:
+                assert found[k, 4] == pytest.approx(expected[key][0], rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize(("covariances", "links", "known"), [(-1, -1, 1), (6, 4, 1), (5, -1, 3), (4, 5, 5), (5, 5, 7)])
+def test_a_table_has_rooms_of_the_volume_and_tells_which_arrays_are_those_of_the_row(covariances, links, known):
+    cells, room = Cells(1, END=9, COUNT=9, ROW=5), HEAD + N
+    cells.number(place.F_SUMS, [0.0] * (2 * N))
+    prices, numbers = cells.number(place.F_PX, [1.0, 2.0, 3.0]), cells.number(place.F_NUMBERS, [8.0, 0.25])
+    cells.number(place.F_VOLUME, [4.0, 6.0, 0.0])
+    table = cells.number(place.F_TABLES, [0.5] * (room + 2 * N + 1))
+    at = cells.add(place.A_STATISTICS, [place.VOLUME, room, 1, 0, 0, 0])
+    entry = [7, 7, numbers, 7, table, 7, 7, 7, at, 1, covariances, links, 7]
+    cells.add(place.A_SETS, [0, 0, *entry])
+    renew_table(cells.ints.data, cells.floats.data, 0, prices, np.zeros(60).data)
+    assert cells.floats[table + room :][: 2 * N + 1].tolist() == [1.0, 1.5, 0.0, 1.0, 1.5, 0.0, 0.5]
+    assert cells.floats[table + M_KNOWN] == known
