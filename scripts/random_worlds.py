@@ -824,7 +824,7 @@ def _timeline(
             if all(ts != each[0] for each in samples):
                 add(ts, 2, Tick(ts, due=everyone if draw.random() < 0.5 else ()))
     for _ in range(draw.choice((0, 0, 1) if calm else (0, 0, 1, 2, 6, 12))):
-        ts = draw.randrange(samples[min(warm, len(samples) - 1)][0], last)
+        ts = draw.randrange(first := samples[min(warm, len(samples) - 1)][0], max(last, first + 1))
         for shift, event in _events(draw, rules, ts):
             add(ts + shift, 3, event)
     for _ in range(draw.choice((0, 0, 1, 3))):
