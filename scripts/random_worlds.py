@@ -819,7 +819,7 @@ def _timeline(
         add(ts, 2, Tick(ts, True, key, final, due, named, k < warm, (), rate))
     if not calm and draw.random() < 0.3:  # decisions and timers between samples
         for _ in range(draw.randint(5, 40)):
-            ts = draw.randrange(samples[0][0], last)
+            ts = draw.randrange(samples[0][0], max(last, samples[0][0] + 1))
             ts -= ts % MINUTE_NS
             if all(ts != each[0] for each in samples):
                 add(ts, 2, Tick(ts, due=everyone if draw.random() < 0.5 else ()))
@@ -828,9 +828,9 @@ def _timeline(
         for shift, event in _events(draw, rules, ts):
             add(ts + shift, 3, event)
     for _ in range(draw.choice((0, 0, 1, 3))):
-        add(draw.randrange(samples[0][0], last) // DAY_NS * DAY_NS + 12 * HOUR_NS, 4, THAW)
+        add(draw.randrange(samples[0][0], max(last, samples[0][0] + 1)) // DAY_NS * DAY_NS + 12 * HOUR_NS, 4, THAW)
     if draw.random() < 0.1:
-        add(draw.randrange(samples[0][0], last), 3, BUST)
+        add(draw.randrange(samples[0][0], max(last, samples[0][0] + 1)), 3, BUST)
     found.sort(key=lambda each: each[:3])
     started = Started(
         ts=block.ts_open[0], run="r", version="", lock="", config="", feed="", symbols=rules.universe.symbols,
