@@ -126,8 +126,8 @@ def _made(state: State, levels: Levels, terms: FillTerms | None) -> Arrays:
     n, agents, rules = state.universe.size, len(state.agents), state.rules
     books, rows = agents + 1, place.LONGEST
     limits = [limits_in_force(state, book) for book in (HOUSE, *range(agents))]
-    distinct = list(dict.fromkeys(id(rules_of(each, state.universe)) for each in limits))
-    number_of = [distinct.index(id(rules_of(each, state.universe))) for each in limits]
+    distinct = list(dict.fromkeys(map(id, limits)))
+    number_of = [distinct.index(id(each)) for each in limits]
     sets = [gate_set(limits[number_of.index(k)], state.universe) for k in range(len(distinct))]
     known = [each for each in sets if each is not None]
     by_volume = any(each.by_volume for each in known)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from quantd.risk.limits import ruleset as rules_module
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail
 from quantd.trading.events import Action
 from quantd.trading.execution import Costs
@@ -179,3 +180,12 @@ WORLDS = [
 def test_a_batch_gives_the_results_of_the_engine_and_takes_what_the_kernels_know(kind):
     taken, _ = compared(kind)
     assert (taken.rows, taken.plans, taken.fills, taken.checks, taken.calls) == kind.taken
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_sets_of_limits_are_told_apart_while_their_rules_are_forgotten(monkeypatch, most):
+    """Rules that are made again may have the identity of others."""
+    monkeypatch.setattr(rules_module, "_ready", {})
+    monkeypatch.setattr(rules_module, "_MOST_READY", most)
+    taken, _ = compared(Kind(1, (), agents=3, sets=SETS))
+    assert taken.plans > 60
