@@ -16,7 +16,7 @@ from quantd.daemon.runtime import journal
 from quantd.risk import protective
 from quantd.risk.limits import cash, exposure, ruleset
 from quantd.risk.pretrade import baskets, kernel
-from quantd.trading import books
+from quantd.trading import books, jit
 from tests.proofs.simulation.runner import simulate
 
 
@@ -139,8 +139,9 @@ def planted(bug: Bug) -> Iterator[None]:
     source = textwrap.dedent(inspect.getsource(place))
     if source.count(bug.right) != 1:
         raise ValueError(f"{bug.name}: {bug.right!r} stands {source.count(bug.right)} times in {place.__qualname__}")
-    names = dict(place.__globals__)
+    names, kernels = dict(place.__globals__), len(jit.INNER)
     exec(compile(source.replace(bug.right, bug.wrong), f"<{bug.name}>", "exec"), names)
+    del jit.INNER[kernels:]  # the decorator has recorded it
     kept = place.__code__
     ruleset._ready.clear()
     place.__code__ = names[place.__name__].__code__
