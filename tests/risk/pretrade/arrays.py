@@ -165,3 +165,17 @@ class Found:
         else:
             assert work[kernel.CAPPED_CODE] == self.barred
             assert self.book.part(kernel.CEILING).tolist() == pytest.approx(self.ceiling.tolist())
+
+
+def one_order(value: float, side: float = 1.0) -> Arrays:
+    """A book with nothing but one order of this value, of an equity of 16, of which an order takes nothing."""
+    book = Arrays(1)
+    book.px[:], book.part(kernel.SIZE)[:], book.part(kernel.ASKED)[:] = value, 1.0, side
+    book.stand(0, np.zeros(1))
+    book.range(0)[:], book.outer(0)[:] = 0.0, 0.0
+    for place in (kernel.EQUITY, kernel.NOW, kernel.BEFORE):
+        book.state(0)[place] = 16.0
+    book.state(0)[[kernel.SLIP, kernel.WIDER, kernel.SHORT, kernel.LONG]] = 0.0, 1.0, 0.0, 0.0
+    book.work[[kernel.FRESH, kernel.TOLERANCE, kernel.FACTOR, kernel.FACTOR_CODE, kernel.CAPPED]] = -1, 0, 1, 0, 0
+    interpreted(kernel.reach)(1, 0, book.work, book.market)
+    return book

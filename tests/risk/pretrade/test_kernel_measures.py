@@ -8,7 +8,7 @@ import pytest
 
 from quantd.risk.pretrade import kernel
 from quantd.trading.jit import interpreted
-from tests.risk.pretrade.arrays import Arrays, Floats, Found, stated, unpriced
+from tests.risk.pretrade.arrays import Arrays, Floats, Found, one_order, stated, unpriced
 
 SEEDS = range(300)
 
@@ -138,15 +138,7 @@ def _tails_by_hand(book: Arrays, e: int, found: Found, tails: list[tuple[Any, ..
 
 def one_symbol(statistics: list[int], bounds: list[float]) -> tuple[Any, ...]:
     """Nothing is held, and 4 are bought of an equity of 16, with one tail by each of these statistics. It loses 2."""
-    book = Arrays(1)
-    book.px[:], book.part(kernel.SIZE)[:], book.part(kernel.ASKED)[:] = 4.0, 1.0, 1.0
-    book.stand(0, np.zeros(1))
-    book.range(0)[:], book.outer(0)[:] = 0.0, 0.0
-    for place in (kernel.EQUITY, kernel.NOW, kernel.BEFORE):
-        book.state(0)[place] = 16.0
-    book.state(0)[[kernel.SLIP, kernel.WIDER, kernel.SHORT, kernel.LONG]] = 0.0, 1.0, 0.0, 0.0
-    book.work[[kernel.FRESH, kernel.TOLERANCE, kernel.FACTOR, kernel.FACTOR_CODE, kernel.CAPPED]] = -1, 0, 1, 0, 0
-    interpreted(kernel.reach)(1, 0, book.work, book.market)
+    book = one_order(4.0)
     places = [book.put_market([0.25, 0.25]), book.put_market([0.25, 0.25])]
     own = [[places[k], 0.0, 0.0, 2.0, 1.0, 1.0] for k in statistics]
     tails = [[31 + t, t % 2, book.put([bound, 1.0])] for t, bound in enumerate(bounds)]
