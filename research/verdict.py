@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
-from quantd.research.comparison import (
+from quantd.research.runs.comparison import (
     Drive,
     Settings,
     equal_weight_of,
@@ -21,9 +21,10 @@ from quantd.research.comparison import (
     require_same,
     settings_of,
 )
-from quantd.research.deflated_sharpe import deflated_sharpe
-from quantd.research.run_record import Record
-from quantd.research.sharpe_intervals import (
+from quantd.research.runs.run_record import Record
+from quantd.research.runs.trials import Trial, TrialsDamaged, note_trial, trial_digest
+from quantd.research.significance.deflated_sharpe import deflated_sharpe
+from quantd.research.significance.sharpe_intervals import (
     BLOCK_RULE,
     CONFIDENCE,
     RESAMPLES,
@@ -32,7 +33,6 @@ from quantd.research.sharpe_intervals import (
     Intervals,
     sharpe_intervals,
 )
-from quantd.research.trials import Trial, TrialsDamaged, note_trial, trial_digest
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats

@@ -10,8 +10,8 @@ import pytest
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.runtime.loop import Log, Shell
-from quantd.research.comparison import Incomparable
-from quantd.research.run_record import Record
+from quantd.research.runs.comparison import Incomparable
+from quantd.research.runs.run_record import Record
 from quantd.research.verdict import Difference, Measured, definition_of, judge, sentence
 from quantd.trading.statistics import performance
 from tests.support.checkout import ROOT

@@ -18,7 +18,7 @@ from quantd.daemon.cli.output import print_json, progress, say, table
 from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.learners import names
 from quantd.models.learners.record import learners
-from quantd.research.deflated_sharpe import expected_maximum, probabilistic_sharpe
+from quantd.research.significance.deflated_sharpe import expected_maximum, probabilistic_sharpe
 from quantd.trading.exit_codes import DONE, INTERRUPTED
 from quantd.trading.statistics import PERIODS_PER_YEAR
 

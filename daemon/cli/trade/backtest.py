@@ -14,11 +14,11 @@ from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, closing, progress
 from quantd.daemon.cli.trade.backtest_page import write_report
-from quantd.daemon.cli.trade.backtest_run import BacktestJournal, compile_for_runs, drive
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.run_summary import summary
-from quantd.research.run_record import Record
+from quantd.research.runs.backtest import BacktestJournal, compile_for_runs, drive
+from quantd.research.runs.run_record import Record
 from quantd.research.verdict import judge, lines
 from quantd.trading.orders import base36
 
@@ -53,7 +53,7 @@ def backtest(
     if saved is not None:
         save_config(folder / "backtests", found, config, given, os.environ)
     record = Record(assembly.universe, saved.journal if saved else None)
-    compile_for_runs(assembly, 1 if no_compare else 2, shown=not as_json)
+    compile_for_runs(assembly, 1 if no_compare else 2, None if as_json else note)
     with progress("backtest", shown=not as_json) as bar:
         shell, wall_s = drive(assembly, found, run, record, saved, bar)
     record.revalue(shell.state)

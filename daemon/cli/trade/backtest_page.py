@@ -11,7 +11,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.report.drawing import STYLE, chart
 from quantd.daemon.views.run_summary import Summary
-from quantd.research.run_record import Record
+from quantd.research.runs.run_record import Record
 from quantd.research.verdict import Verdict, headline, table_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.exit_codes import CHECK_FAILED

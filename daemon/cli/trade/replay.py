@@ -11,17 +11,17 @@ from quantd.adapters.store.journal.records import Records
 from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, progress
 from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.cli.stopped_run import started, tracked
-from quantd.daemon.cli.trade.backtest_run import compile_for_runs
 from quantd.daemon.cli.trade.policy_answers import TOLERANCE, Answers, CheckedJournal
 from quantd.daemon.policies.worker import Apart
 from quantd.daemon.recovery.replay import ConfigLost, refold
 from quantd.daemon.runtime.journal import Journal, ReplayDifference
 from quantd.daemon.runtime.timeline import Item
 from quantd.daemon.views.run_summary import summary
+from quantd.research.runs.backtest import compile_for_runs
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
 
 LISTED = 50
@@ -51,7 +51,7 @@ def replay(
         return journal
 
     if isinstance(parts, Assembly):
-        compile_for_runs(parts, 1, shown=not as_json)
+        compile_for_runs(parts, 1, None if as_json else note)
     differs = ""
     began = time.perf_counter()
     with progress(f"replay {name}", shown=not as_json) as bar:

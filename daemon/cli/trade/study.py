@@ -11,17 +11,17 @@ import typer
 from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, day
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, cell, print_json, progress, say, table
 from quantd.daemon.cli.places import place, recorded
-from quantd.daemon.cli.trade.backtest_run import compile_for_runs, drive
 from quantd.daemon.policies.loading import PolicyError, fit, load
 from quantd.daemon.recovery.replay import ConfigLost, saved_config
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.report.curves import DAY_NS, date_ns
-from quantd.research import parity, rebalancing_study, standings
-from quantd.research.comparison import NAME, Drive
-from quantd.research.lookahead import lines, lookahead
+from quantd.research.runs.backtest import compile_for_runs, drive
+from quantd.research.runs.comparison import NAME, Drive
+from quantd.research.studies import parity, rebalancing_study, standings
+from quantd.research.studies.lookahead import lines, lookahead
 from quantd.strategies.policies import POLICIES
 from quantd.trading.codec import decode
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
@@ -75,7 +75,7 @@ def study_compare(
                 raise Failure(str(why), USAGE) from None
             # a registered policy without defaults is left out, such as a fixed mix without weights
     assembly = assemble(found, cache=folder / "cache")
-    compile_for_runs(assembly, len(loaded), shown=not as_json)
+    compile_for_runs(assembly, len(loaded), None if as_json else note)
 
     def alone(name: str) -> Drive:
         def run(other: Assembly, log: Log) -> Shell:
@@ -155,10 +155,8 @@ def study_rebalance(
             nonlocal done, definition, own_closes
             definition = assembly.sharpe_definition
             if not done:
-                compile_for_runs(assembly, total, shown=not as_json)
-            shell, _ = drive(
-                assembly, assembly.config, "study", log, None, lambda share, note="": bar((done + share) / total, note)
-            )
+                compile_for_runs(assembly, total, None if as_json else note)
+            shell, _ = drive(assembly, assembly.config, "study", log, None, lambda share: bar((done + share) / total))
             done += 1
             own_closes = OWN_CLOSES if shell.state.valuations.closed else ""
             return shell

@@ -16,7 +16,7 @@ from quantd.daemon.config import read
 from quantd.daemon.engine.snapshot import Frozen, freeze, thaw
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.views.report.figures import report
-from quantd.research.run_record import Record
+from quantd.research.runs.run_record import Record
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Booked
 from quantd.trading.execution import interest_micro

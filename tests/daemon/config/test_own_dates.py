@@ -22,7 +22,7 @@ from quantd.models.history.panel_files import read_panel
 from quantd.models.market.walk import walk
 from quantd.models.observation.return_features import LOOKBACK, measure
 from quantd.models.observation.table import sight
-from quantd.research.comparison import recorded
+from quantd.research.runs.comparison import recorded
 from quantd.strategies.policies.feature_rank import Signals
 from quantd.trading.effects import Ask, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event

@@ -11,7 +11,7 @@ from quantd.daemon.config import ConfigError, load
 from quantd.daemon.policies.composed import policy_of, rebalance_of, sizing_of
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.recovery.start import begin
-from quantd.research.run_record import Record
+from quantd.research.runs.run_record import Record
 from quantd.strategies.policies.equal_weight import EqualWeight
 from quantd.strategies.policies.members import leaves_with_memory
 from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules

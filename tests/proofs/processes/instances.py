@@ -20,7 +20,7 @@ import psycopg
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.trade.backtest_run import drive
+from quantd.research.runs.backtest import drive
 from quantd.trading.market import MarketSlice
 from tests.support.command_line import ROOT, environment
 from tests.support.mqtt import Mosquitto, Subscriber

@@ -1,26 +1,28 @@
-"""Runs the recorded market through a new shell, and writes the journal into a store of backtests."""
+"""Drives a new shell through the recorded market, and writes the journal into a store of backtests."""
 
 import gc
 import time
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import Batch
-from quantd.daemon.assembly.compiler import compile_for
+from quantd.daemon.assembly.compiler import Say, compile_for
 from quantd.daemon.assembly.parts import Assembly
-from quantd.daemon.cli.failures import note
-from quantd.daemon.cli.output import Bar
 from quantd.daemon.config import Config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
 
-CHUNK = 512
-"""Items between two updates of the progress bar."""
+Progress = Callable[[float], object]
+"""Receives the completed share of a run, from 0 to 1."""
 
-KEEP_STEPS = 4_000
+CHUNK: Final = 512
+"""Items between two reports of progress."""
+
+KEEP_STEPS: Final = 4_000
 """Journalled steps in one transaction."""
 
 FEWEST: Final = 10
@@ -56,14 +58,14 @@ class BacktestJournal:
         self.store.close()
 
 
-def compile_for_runs(assembly: Assembly, runs: int, *, shown: bool) -> None:
-    """Compile the kernels in the background if so many runs over the market pay for it."""
+def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> None:
+    """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages."""
     bars = runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
-    compile_for(bars, note if shown else lambda text: None)
+    compile_for(bars, say or (lambda text: None))
 
 
 def drive(
-    assembly: Assembly, config: Config, run: str, log: Log | None, saved: BacktestJournal | None, bar: Bar
+    assembly: Assembly, config: Config, run: str, log: Log | None, saved: BacktestJournal | None, bar: Progress
 ) -> tuple[Shell, float]:
     """Run the whole market through a new shell; (shell, seconds)."""
     shell = assembly.shell(log)

@@ -5,7 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from quantd.research.deflated_sharpe import deflated_sharpe, expected_maximum, moments, probabilistic_sharpe
+from quantd.research.significance.deflated_sharpe import (
+    deflated_sharpe,
+    expected_maximum,
+    moments,
+    probabilistic_sharpe,
+)
 
 
 def test_the_example_of_the_paper() -> None:

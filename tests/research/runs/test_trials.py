@@ -6,7 +6,7 @@ import pytest
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
-from quantd.research.trials import NAME, Trial, TrialsDamaged, note_trial, read_trials, trial_digest
+from quantd.research.runs.trials import NAME, Trial, TrialsDamaged, note_trial, read_trials, trial_digest
 from tests.support.command_line import write
 
 

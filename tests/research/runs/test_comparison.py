@@ -9,7 +9,7 @@ import pytest
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.recovery.start import begin
-from quantd.research.comparison import (
+from quantd.research.runs.comparison import (
     Incomparable,
     Settings,
     equal_weight_of,
@@ -17,7 +17,7 @@ from quantd.research.comparison import (
     samples_a_year,
     settings_of,
 )
-from quantd.research.run_record import Record
+from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import override
 from quantd.trading.execution import Costs
 from tests.support.command_line import CONFIG, write

@@ -10,7 +10,7 @@ import pytest
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
-from quantd.research.lookahead import _cut_copy
+from quantd.research.studies.lookahead import _cut_copy
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, Done, quantd, write
 

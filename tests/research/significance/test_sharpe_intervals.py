@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.research.sharpe_intervals import (
+from quantd.research.significance.sharpe_intervals import (
     MIN_SAMPLES,
     Intervals,
     _resampled,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quantd.daemon.engine.planning.parents import Execution
-from quantd.research.parity import CAUSES, Book, lines, market_of, parity
+from quantd.research.studies.parity import CAUSES, Book, lines, market_of, parity
 from quantd.trading.events import Reports, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import Block, MarketSlice

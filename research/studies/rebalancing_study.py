@@ -17,8 +17,8 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
-from quantd.research.comparison import Drive, mean_equity, performance_of, recorded, samples_a_year, unlimited
-from quantd.research.run_record import Counter
+from quantd.research.runs.comparison import Drive, mean_equity, performance_of, recorded, samples_a_year, unlimited
+from quantd.research.runs.run_record import Counter
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import OrderBasket
 

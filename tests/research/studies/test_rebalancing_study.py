@@ -11,7 +11,7 @@ from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import load
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.loop import Log, Shell
-from quantd.research.rebalancing_study import RULES, study
+from quantd.research.studies.rebalancing_study import RULES, study
 from tests.support.checkout import ROOT
 
 CONFIG = f"""\

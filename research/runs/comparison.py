@@ -17,7 +17,7 @@ from quantd.daemon.assembly.parts import Assembly, schedule_of
 from quantd.daemon.config import Config
 from quantd.daemon.config.schema import Schedule
 from quantd.daemon.runtime.loop import Log, Shell
-from quantd.research.run_record import Record
+from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import POLICIES
 from quantd.trading.events import Tick

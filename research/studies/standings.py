@@ -10,10 +10,10 @@ from typing import Final
 from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
-from quantd.research.comparison import NAME, Drive, alone, min_trade, recorded, require_same
-from quantd.research.run_record import Counter
-from quantd.research.sharpe_intervals import CONFIDENCE, sharpe_intervals
-from quantd.research.trials import Trial
+from quantd.research.runs.comparison import NAME, Drive, alone, min_trade, recorded, require_same
+from quantd.research.runs.run_record import Counter
+from quantd.research.runs.trials import Trial
+from quantd.research.significance.sharpe_intervals import CONFIDENCE, sharpe_intervals
 from quantd.research.verdict import (
     TURNOVER_DEFINITION,
     Difference,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantd.research.run_record import Record
+from quantd.research.runs.run_record import Record
 from quantd.trading.effects import Filled
 from quantd.trading.execution import Costs
 from tests.support.engine import World, block, walk

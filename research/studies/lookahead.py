@@ -26,8 +26,8 @@ from quantd.daemon.config import Config
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer, load
 from quantd.daemon.runtime.loop import Shell
-from quantd.research.comparison import unlimited
 from quantd.research.file_audit import watching
+from quantd.research.runs.comparison import unlimited
 from quantd.trading.display_text import session_date
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided

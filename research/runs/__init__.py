@@ -1,0 +1,1 @@
+"""One run measured: a backtest driven over its market, the record of a run, what makes two runs comparable."""

@@ -1,0 +1,1 @@
+"""Significance of a result: confidence intervals, hypothesis tests, deflation by the number of trials, overfitting."""

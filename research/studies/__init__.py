@@ -1,0 +1,1 @@
+"""Studies: many runs of one question, such as look-ahead, parity, rebalancing rules and standings of policies."""
