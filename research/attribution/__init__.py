@@ -1,0 +1,1 @@
+"""Attribution: which assets, agents, decisions and costs made the return of a period."""
