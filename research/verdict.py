@@ -1,5 +1,6 @@
 """Assesses a backtest after costs, with confidence intervals, against equal weight, and in one sentence."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
@@ -9,6 +10,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
+from quantd.adapters.feeds.source import some
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import (
     Drive,
@@ -200,7 +202,12 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
         deflated_sharpe=deflated,
         trials=len(trials) or None,
         min_trade=None if other is None else min_trade(assembly),
-        notes=(*notes, *([OWN_CLOSES] if record.own_closes else []), *_trained_on(assembly, record)),
+        notes=(
+            *notes,
+            *_rejected(assembly),
+            *([OWN_CLOSES] if record.own_closes else []),
+            *_trained_on(assembly, record),
+        ),
     )
 
 
@@ -241,6 +248,17 @@ def trained(policy: Policy, record: Record) -> tuple[int, str]:
     until = max(int(getattr(each, "trained_until_ns", 0)) for each in leaves(policy))
     seen = int(np.searchsorted(np.asarray(record.ts), until, side="right"))
     return (seen, session_date(until).isoformat()) if seen else (0, "")
+
+
+def _rejected(assembly: Assembly) -> list[str]:
+    """Return a note on the bars that the feed's checks rejected, by reason."""
+    bad = assembly.feed.quarantined
+    if not bad:
+        return []
+    causes = [f"{reason} ({count:,})" for reason, count in Counter(each.reason for each in bad).most_common(3)]
+    more = " Give [feed] actions, or adjusted bars." if any(each.reason == "split" for each in bad) else ""
+    symbols = some(sorted({each.symbol for each in bad}))
+    return [f"The checks of the feed rejected {len(bad):,} bars of {symbols}: {', '.join(causes)}.{more}"]
 
 
 def _trained_on(assembly: Assembly, record: Record) -> list[str]:

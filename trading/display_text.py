@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -25,6 +26,12 @@ def session_date(ts_ns: int) -> date:
 def instant(ts_ns: int) -> datetime:
     """Return the instant in UTC, to the microsecond."""
     return _EPOCH + timedelta(microseconds=int(ts_ns) // 1000)  # accepts numpy integers too
+
+
+def local(ts_ns: int, zone: str = "America/New_York") -> str:
+    """Format an instant in ns UTC on an exchange's clock: 2020-02-28 16:00."""
+    moment = instant(ts_ns).astimezone(ZoneInfo(zone))
+    return moment.strftime("%Y-%m-%d %H:%M" + (":%S" if moment.second else ""))
 
 
 ESCAPES: Final[Mapping[int, str]] = {c: f"\\x{c:02x}" for c in range(32)} | {

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.recorded.bar_files import span
+from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, span
 from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, series_digest
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
@@ -179,10 +179,13 @@ class Assembly(Parts):
         return map(self.dated, self.ticks_between(self.feed.first_ts - 1, self.feed.last_ts, self.start_ns))
 
 
-def assemble(config: Config, *, cache: Path | None = None, apart: Apart | None = None) -> Assembly:
+def assemble(
+    config: Config, *, cache: Path | None = None, apart: Apart | None = None, bars: BarFrame | None = None
+) -> Assembly:
     """The parts of a run over a recorded market, which it reads.
 
-    `cache` is a folder for built calendars; `apart` makes the policies in separate processes. Raises FeedError,
+    `cache` is a folder for built calendars; `apart` makes the policies in separate processes. `bars` replace the file
+    of [feed] path. Raises FeedError,
     UnknownCalendar or PolicyError, whose text names the file or value and the remedy.
     """
     if config.feed.kind != "replay":
@@ -190,10 +193,10 @@ def assemble(config: Config, *, cache: Path | None = None, apart: Apart | None =
         what = f'"{config.feed.kind}" is a feed that goes on, and this needs recorded bars'
         raise FeedError("[feed] kind", what, remedy)
     universe = config.instruments()
-    path = config.at(config.feed.path)
-    sessions = market_sessions(config, path, cache)
+    source = config.at(config.feed.path) if bars is None else bars
+    sessions = market_sessions(config, source, cache)
     feed = Replay.load(
-        path,
+        source,
         universe=universe,
         sessions=sessions,
         stamps=config.feed.stamps,
@@ -285,15 +288,15 @@ def parts_of(config: Config, now: int, *, cache: Path | None = None, apart: Apar
     return assemble_live(config, now, cache=cache, apart=apart)
 
 
-def market_sessions(config: Config, path: Path, cache: Path | None) -> dict[str, Sessions]:
+def market_sessions(config: Config, source: BarSource, cache: Path | None) -> dict[str, Sessions]:
     """Sessions of every calendar in use, from the warm-up to beyond the last bar."""
-    first, last = span((path,))
+    first, last = span((source,))
     if config.feed.start is not None:
         # a warm-up of n samples reaches back n sessions: seven days for five of them, and holidays
         back = timedelta(days=int(config.feed.warmup * 1.6) + 30)
         if config.feed.start > last:
             what = f"ends on {last}, before [feed] start = {config.feed.start}"
-            raise FeedError(path.name, what, "Give an earlier start")
+            raise FeedError(source.name, what, "Give an earlier start")
         first = max(first, config.feed.start - back)
     if config.feed.end is not None:
         last = min(last, config.feed.end)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from zoneinfo import ZoneInfo
 
 import msgspec
 from rich.console import Console
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 def iso(ts_ns: int) -> str:
     """ISO 8601 UTC: 2024-07-03T17:00:00Z, with microseconds only where there are some."""
     return instant(ts_ns).isoformat().replace("+00:00", "Z")
-
-
-def local(ts_ns: int, zone: str = "America/New_York") -> str:
-    """An instant on an exchange's clock: 2020-02-28 16:00."""
-    moment = instant(ts_ns).astimezone(ZoneInfo(zone))
-    return moment.strftime("%Y-%m-%d %H:%M" + (":%S" if moment.second else ""))
 
 
 def place_name(zone: str) -> str:

@@ -108,14 +108,24 @@ def _copy(array: Floats) -> Floats:
 
 
 class UserPolicy:
-    """Implements quantd.trading.ports.Policy around a user's function or object."""
+    """Implements quantd.trading.ports.Policy around a user's function or object.
 
-    __slots__ = ("_act", "_ours", "_theirs", "_with_memory", "lookback", "path", "uses_bars")
+    `digest` identifies the source of a policy that has no file.
+    """
+
+    __slots__ = ("_act", "_ours", "_theirs", "_with_memory", "digest", "lookback", "path", "uses_bars")
 
     def __init__(
-        self, path: Path, act: Callable[..., object], with_memory: bool, lookback: int, uses_bars: bool = False
+        self,
+        path: Path,
+        act: Callable[..., object],
+        with_memory: bool,
+        lookback: int,
+        uses_bars: bool = False,
+        digest: str = "",
     ) -> None:
         self.path = path
+        self.digest = digest
         self.lookback = lookback
         self.uses_bars = uses_bars
         self._act = act
@@ -146,6 +156,13 @@ def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], s
     if found is None:
         theirs = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_") and n != "print"]
         raise ParamsError(f"{path}: has no {attribute!r}; {nearest(attribute, theirs)}")
+    return policy_around(path, attribute, found, params, module)
+
+
+def policy_around(
+    path: Path, attribute: str, found: Any, params: Mapping[str, object], module: object = None, digest: str = ""
+) -> UserPolicy:
+    """The policy of a function, class or object. `module` may define its LOOKBACK and USES_BARS. Raises ParamsError."""
     owner: object = module
     keywords = dict(params)
     if inspect.isclass(found):
@@ -165,7 +182,8 @@ def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], s
     if "lookback" not in inspect.signature(found).parameters:
         keywords.pop("lookback", None)  # lookback sets the samples to store; act has no such parameter
     _fits(path, attribute, found, keywords, given=1 + with_memory)
-    return UserPolicy(path, partial(found, **keywords) if keywords else found, with_memory, lookback, uses_bars)
+    act = partial(found, **keywords) if keywords else found
+    return UserPolicy(path, act, with_memory, lookback, uses_bars, digest)
 
 
 def _takes_memory(path: Path, attribute: str, act: Callable[..., object]) -> bool:

@@ -23,7 +23,6 @@ import msgspec
 import numpy as np
 import structlog
 
-import quantd
 from quantd.daemon.policies import confinement
 from quantd.daemon.policies.loading import any_universe
 from quantd.daemon.policies.user_file import MOST_LOOKBACK, PolicyFailed, source_of
@@ -63,7 +62,7 @@ LOOK_S: Final = 0.1
 CALLS_MOST: Final = 1_000
 """Maximum of view method calls for one answer. The process answers repeated calls itself."""
 
-HOME: Final = Path(quantd.__file__).parent
+HOME: Final = Path(__file__).parents[2]
 """The installed package; in a checkout it holds one link for each top-level folder."""
 
 PACKAGES: Final = (

@@ -39,8 +39,9 @@ class Counter:
 class Record:
     """One run's record.
 
-    `ts`, `days_ns` (dates) and `equity_micro` are by sample; `gross` is exposure over equity there. `traded` is the
-    value traded, in account currency. `slippage` is the cost of fills relative to the open of their bar (spread,
+    `ts`, `days_ns` (dates), `equity_micro` and `valued` (the account at last known prices) are by sample; `gross` is
+    exposure over equity there. `fills` are the house's fills, in order. `traded` is the value traded, in account
+    currency. `slippage` is the cost of fills relative to the open of their bar (spread,
     slippage, impact), in account currency. A price better than the open counts 0. Commission, borrow fees and cash
     interest are exact micro.
     """
@@ -52,6 +53,8 @@ class Record:
         self.own_closes = False
         """Whether some instrument closes after the sample on a date, and `equity_micro` includes that close."""
         self.gross: array[float] = array("d")
+        self.valued: list[Valued] = []
+        self.fills: list[Filled] = []
         self.commission_micro = 0
         self.borrow_micro = 0
         self.interest_micro = 0
@@ -82,9 +85,11 @@ class Record:
                 self.days_ns.append(event.key - event.key % DAY_NS)
                 self.equity_micro.append(effect.equity_micro)
                 self.gross.append(effect.gross)
+                self.valued.append(effect)
             elif kind is Filled:
                 assert isinstance(effect, Filled)
                 self._waiting.append(effect)
+                self.fills.append(effect)
                 self.commission_micro += sum(effect.fee_micro)
             elif kind is Booked:
                 assert isinstance(effect, Booked)

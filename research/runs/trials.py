@@ -43,10 +43,10 @@ def trial_digest(assembly: Assembly) -> str:
 
 
 def _identity(policy: object) -> str:
-    path = getattr(policy, "path", None)
-    if isinstance(path, Path) and path.is_file():
+    path, own = getattr(policy, "path", None), str(getattr(policy, "digest", ""))
+    if not own and isinstance(path, Path) and path.is_file():
         return blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    return str(getattr(policy, "digest", ""))  # the configuration identifies a registered policy
+    return own  # the configuration identifies a registered policy
 
 
 def read_trials(folder: Path) -> list[Trial]:

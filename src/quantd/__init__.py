@@ -1,5 +1,53 @@
 """An event-driven trading daemon with a pre-trade risk gate that cannot be skipped.
 
-The packages are the folders at the top of the repository: `quantd.risk` is `risk/`, and so on.
-docs/develop/architecture.md describes them. The command `quantd` is in `quantd.daemon.cli`.
+The names below are the Python API, loaded at their first use:
+
+    import quantd
+    result = quantd.backtest("risk_parity", bars=frame)    # a polars or pandas frame of bars
+    print(result)
+
+`quantd.load` reads a configuration, `quantd.open_run` a stored run. docs/research/python.md describes them and says
+what is public. The packages are the folders at the top of the repository: `quantd.risk` is `risk/`, and so on.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from quantd.daemon.config import Config, ConfigError
+    from quantd.research.python_api.backtests import Backtest, backtest
+    from quantd.research.python_api.run_config import load
+    from quantd.research.python_api.run_history import Run, Why, open_run
+    from quantd.trading.exit_codes import ExplainedError as Error
+
+__all__ = ["Backtest", "Config", "ConfigError", "Error", "Run", "Why", "backtest", "load", "open_run"]
+
+_HOMES: Final = {
+    "Backtest": "quantd.research.python_api.backtests:Backtest",
+    "Config": "quantd.daemon.config:Config",
+    "ConfigError": "quantd.daemon.config:ConfigError",
+    "Error": "quantd.trading.exit_codes:ExplainedError",
+    "Run": "quantd.research.python_api.run_history:Run",
+    "Why": "quantd.research.python_api.run_history:Why",
+    "backtest": "quantd.research.python_api.backtests:backtest",
+    "load": "quantd.research.python_api.run_config:load",
+    "open_run": "quantd.research.python_api.run_history:open_run",
+}
+"""Name -> its module and attribute: `import quantd` alone loads none of them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("quantd")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'quantd' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    found = getattr(import_module(module), attribute)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__, "__version__"])

@@ -1,4 +1,4 @@
-"""Reads bars and corporate actions from parquet and CSV files as flat columns, without checks or repairs."""
+"""Reads bars and corporate actions from parquet and CSV files, or from a frame, as flat columns without checks."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -42,47 +42,59 @@ print(cells)
 """
 
 
-def read_bars(paths: tuple[Path, ...], universe: Universe) -> Rows:
-    """Read all bars of the universe in `paths`, file after file. Raises FeedError."""
-    wanted = ("ts", "symbol", *PRICES, "volume")
-    return _joined(paths, universe, [table_of(path, wanted) for path in paths], "bar")
+class BarFrame(NamedTuple):
+    """Bars in memory with the columns of a file of bars; `name` stands for the file in messages."""
+
+    frame: pl.DataFrame
+    name: str = "bars"
 
 
-def read_trades(paths: tuple[Path, ...], universe: Universe) -> Rows:
-    """Read all trades of the universe in files with the columns ts, symbol, price and size.
+BarSource = Path | BarFrame
+
+_BARS: Final = ("ts", "symbol", *PRICES, "volume")
+
+
+def read_bars(sources: tuple[BarSource, ...], universe: Universe) -> Rows:
+    """Read all bars of the universe in `sources`, one after another. Raises FeedError."""
+    return _joined(sources, universe, [_table(source, _BARS) for source in sources], "bar")
+
+
+def read_trades(sources: tuple[BarSource, ...], universe: Universe) -> Rows:
+    """Read all trades of the universe in sources with the columns ts, symbol, price and size.
 
     Each becomes a bar of one price with its size as volume. Raises FeedError.
     """
     frames = [
-        table_of(path, ("ts", "symbol", "price", "size")).select(
+        _table(source, ("ts", "symbol", "price", "size")).select(
             "ts", "symbol", *(pl.col("price").alias(name) for name in PRICES), pl.col("size").alias("volume")
         )
-        for path in paths
+        for source in sources
     ]
-    return _joined(paths, universe, frames, "trade")
+    return _joined(sources, universe, frames, "trade")
 
 
-def _joined(paths: tuple[Path, ...], universe: Universe, frames: list[pl.DataFrame], what: str) -> Rows:
-    rows = joined([_rows(path, frame, universe, k) for k, (path, frame) in enumerate(zip(paths, frames, strict=True))])
+def _joined(sources: tuple[BarSource, ...], universe: Universe, frames: list[pl.DataFrame], what: str) -> Rows:
+    pairs = zip(sources, frames, strict=True)
+    rows = joined([_rows(source.name, frame, universe, k) for k, (source, frame) in enumerate(pairs)])
     counts = np.bincount(rows.column, minlength=universe.size).tolist()
     absent = [symbol for symbol, count in zip(universe.symbols, counts, strict=True) if not count]
     if absent:
         remedy = "Name the file of these symbols in [feed] path"
         if len(rows):
             remedy = "Take them out of [universe] symbols or name another file"
-        raise FeedError(", ".join(p.name for p in paths), f"no {what} of {some(absent)}", remedy)
+        raise FeedError(", ".join(s.name for s in sources), f"no {what} of {some(absent)}", remedy)
     return rows
 
 
-def span(paths: tuple[Path, ...]) -> tuple[date, date]:
-    """Return the first and the last date in the files, the range that calendars must cover. Raises FeedError."""
+def span(sources: tuple[BarSource, ...]) -> tuple[date, date]:
+    """Return the first and the last date in the sources, the range that calendars must cover. Raises FeedError."""
     bounds: list[int] = []
-    for path in paths:
-        stamps = nanoseconds(table_of(path, ("ts",))["ts"])
+    for source in sources:
+        stamps = nanoseconds(_table(source, ("ts",))["ts"])
         stamps = stamps[stamps != NO_STAMP]
         if not len(stamps):
             remedy = "Write stamps as 2024-07-03 or 2024-07-03T17:00:00Z"
-            raise FeedError(path.name, "no readable stamp in column ts", remedy)
+            raise FeedError(source.name, "no readable stamp in column ts", remedy)
         bounds += [int(stamps.min()), int(stamps.max())]
     return session_date(min(bounds)), session_date(max(bounds))
 
@@ -115,11 +127,15 @@ def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
     return sorted(rows, key=lambda a: (a.day_ns, a.column, ORDER[a.kind]))
 
 
-def digest(paths: tuple[Path, ...], selection: str) -> str:
-    """Return hex BLAKE2b of the files' bytes and the selection from them."""
+def digest(sources: tuple[BarSource, ...], selection: str) -> str:
+    """Return hex BLAKE2b of the sources' bytes and the selection from them."""
     total = blake2b(selection.encode(), digest_size=32)
-    for path in paths:
-        with path.open("rb") as file:
+    for source in sources:
+        if isinstance(source, BarFrame):
+            columns = _table(source, _BARS).with_columns(pl.Series("ts", nanoseconds(source.frame["ts"])))
+            total.update(columns.write_csv(include_header=False).encode() + b"\0end")
+            continue
+        with source.open("rb") as file:
             while chunk := file.read(1 << 20):
                 total.update(chunk)
         total.update(b"\0end")
@@ -161,6 +177,17 @@ def probe(path: Path) -> None:
             old.unlink()
 
 
+def _table(source: BarSource, wanted: tuple[str, ...]) -> pl.DataFrame:
+    """Read the wanted columns of a source. Raises FeedError."""
+    if isinstance(source, Path):
+        return table_of(source, wanted)
+    has = source.frame.columns
+    if missing := [name for name in wanted if name not in has]:
+        text = f"column {some(missing)} is missing (it has {', '.join(has)})"
+        raise FeedError(source.name, text, f"Name the columns {', '.join(wanted)}")
+    return source.frame.select(wanted)
+
+
 def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
     """Read the wanted columns of a file, by default all; CSV columns are text. Raises FeedError."""
     if not path.is_file():
@@ -193,7 +220,7 @@ def table_of(path: Path, wanted: tuple[str, ...] = ()) -> pl.DataFrame:
         raise FeedError(path.name, f"it cannot be read as {kind} ({reason})", "Write the file again") from None
 
 
-def _rows(path: Path, frame: pl.DataFrame, universe: Universe, source: int) -> Rows:
+def _rows(name: str, frame: pl.DataFrame, universe: Universe, source: int) -> Rows:
     symbols = frame["symbol"].cast(pl.String).str.strip_chars()
     column = symbols.replace_strict(dict(universe.index), default=-1, return_dtype=pl.Int64).to_numpy()
     ours = column >= 0
@@ -201,21 +228,21 @@ def _rows(path: Path, frame: pl.DataFrame, universe: Universe, source: int) -> R
         frame, column = frame.filter(pl.Series(ours)), column[ours]
     floats: dict[str, Floats] = {}
     nanos: dict[str, Ints] = {}
-    for name in (*PRICES, "volume"):
-        series = frame[name]
+    for column_name in (*PRICES, "volume"):
+        series = frame[column_name]
         if series.dtype == pl.String or series.dtype.is_decimal():
             text = series.cast(pl.String).str.strip_chars()
-            floats[name] = text.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-            if name in ("open", "close"):
+            floats[column_name] = text.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+            if column_name in ("open", "close"):
                 # polars rounds the decimal text half-even at the ninth digit
                 exact = text.cast(pl.Decimal(38, 9), strict=False).to_physical().cast(pl.Int64, strict=False)
-                nanos[name] = exact.fill_null(0).to_numpy()
+                nanos[column_name] = exact.fill_null(0).to_numpy()
         else:
             if not series.dtype.is_numeric():
-                raise FeedError(path.name, f"column {name} holds {series.dtype}, not numbers", "Write numbers")
-            floats[name] = series.cast(pl.Float64).fill_null(np.nan).to_numpy()
-            if name in ("open", "close"):
-                nanos[name] = exact_nano(floats[name])
+                raise FeedError(name, f"column {column_name} holds {series.dtype}, not numbers", "Write numbers")
+            floats[column_name] = series.cast(pl.Float64).fill_null(np.nan).to_numpy()
+            if column_name in ("open", "close"):
+                nanos[column_name] = exact_nano(floats[column_name])
     return Rows(
         ts=nanoseconds(frame["ts"]),
         column=column,

@@ -15,7 +15,7 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.bars.stamps import IntervalError, Stamps, interval_ns, warm_from
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_parts
-from quantd.adapters.feeds.recorded.bar_files import digest, read_actions, read_bars, read_trades
+from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, read_actions, read_bars, read_trades
 from quantd.trading.events import Action
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Block, Bools, MarketSlice
@@ -52,7 +52,7 @@ class Replay:
     @classmethod
     def load(
         cls,
-        path: Path | Sequence[Path],
+        path: BarSource | Sequence[BarSource],
         *,
         universe: Universe,
         sessions: Mapping[str, Sessions],
@@ -66,7 +66,7 @@ class Replay:
         now: int | None = None,
         build_from: str = "",
     ) -> "Replay":
-        """Read, place, check and merge the bars of `universe`.
+        """Read, place, check and merge the bars of `universe` in files or a frame.
 
         `sessions` has the calendar of each instrument and of the house. It must cover `start` less `warmup` samples;
         bars before a calendar's begin are omitted. `start` and `end` are session dates, both inclusive. `adjusted` with
@@ -74,7 +74,7 @@ class Replay:
         are quarantined. With `build_from` the files contain bars of that shorter interval, or "trades", and bars are
         built from the good parts. Raises FeedError.
         """
-        paths = (path,) if isinstance(path, Path) else tuple(path)
+        paths = (path,) if isinstance(path, Path | BarFrame) else tuple(path)
         try:
             length = interval_ns(interval)
         except IntervalError as error:

@@ -14,8 +14,9 @@ from quantd.adapters.bus.settings import address
 from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import answer, local, say
+from quantd.daemon.cli.output import answer, say
 from quantd.daemon.cli.places import Place, bus_login, bus_tls, place
+from quantd.trading.display_text import local
 from quantd.trading.exit_codes import TRY_LATER
 
 

@@ -3,9 +3,10 @@
 from typing import Final
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
-from quantd.daemon.cli.output import local, print_json, say
+from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
 from quantd.daemon.views.rows import decision_line
+from quantd.trading.display_text import local
 
 
 def decisions(

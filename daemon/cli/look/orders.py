@@ -5,12 +5,13 @@ from typing import Annotated, Final
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Run, State
-from quantd.daemon.cli.output import local, print_json, say, table
+from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
 from quantd.daemon.recovery.replay import slices_of
 from quantd.daemon.views.addresses import refused_lines
 from quantd.daemon.views.rows import OrderLine, order_line
 from quantd.daemon.views.shortfall import of_orders
+from quantd.trading.display_text import local
 
 
 def orders(

@@ -7,13 +7,14 @@ import msgspec
 
 from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.output import local, print_json, say, table
+from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
 from quantd.daemon.cli.stopped_run import at_rest
 from quantd.daemon.engine.snapshot import freeze
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.views.limit_rows import LimitRow, figure
 from quantd.daemon.views.preview import PlanNow, plan_now
+from quantd.trading.display_text import local
 
 
 def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:

@@ -5,9 +5,9 @@ from typing import Final
 
 from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.output import local, print_json, say, table
+from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import place
-from quantd.trading.display_text import instant_text
+from quantd.trading.display_text import instant_text, local
 
 
 def positions(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:

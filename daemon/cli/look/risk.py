@@ -12,7 +12,7 @@ from quantd.adapters.feeds.errors import FeedError
 from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import local, print_json, say, table
+from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.places import Place, place
 from quantd.daemon.cli.stopped_run import at_rest
 from quantd.daemon.policies.loading import PolicyError
@@ -21,7 +21,7 @@ from quantd.daemon.runtime.journal import RecordTooLong, ReplayDifference
 from quantd.daemon.views.headroom import Book, BookSwitch, RiskNow, SideRoom, Unknown, named, risk_now
 from quantd.daemon.views.limit_rows import figure, in_order
 from quantd.daemon.views.overview import LimitNow, limit_now
-from quantd.trading.display_text import instant_text
+from quantd.trading.display_text import instant_text, local
 from quantd.trading.exit_codes import USAGE
 
 

@@ -4,8 +4,9 @@ from typing import Any, Final
 
 from quantd.daemon.cli.client import running
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
-from quantd.daemon.cli.output import local, place_name, print_json, say, table
+from quantd.daemon.cli.output import place_name, print_json, say, table
 from quantd.daemon.cli.places import Place, place
+from quantd.trading.display_text import local
 
 
 def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:

@@ -12,11 +12,11 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Sets, State, To
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import note
-from quantd.daemon.cli.output import answer, closing, progress
-from quantd.daemon.cli.trade.backtest_page import write_report
+from quantd.daemon.cli.output import answer, closing, progress, write_whole
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.run_summary import summary
+from quantd.research.reports.backtest_page import backtest_page
 from quantd.research.runs.backtest import BacktestJournal, compile_for_runs, drive
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import judge, lines
@@ -67,7 +67,7 @@ def backtest(
 
     verdict = judge(assembly, record, folder, beside if not no_compare else None)
     if report is not None:
-        write_report(report, result, record, verdict, found)
+        write_whole(report, backtest_page(result, record, verdict, found).encode())
     text = [closing(result), *lines(verdict)]
     if journal:
         text.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")

@@ -1,12 +1,9 @@
 """The page of `quantd backtest --report`. It opens without a network."""
 
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
-from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import write_whole
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.report.drawing import STYLE, chart
@@ -14,18 +11,22 @@ from quantd.daemon.views.run_summary import Summary
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import Verdict, headline, table_of
 from quantd.trading.display_text import instant_text
-from quantd.trading.exit_codes import CHECK_FAILED
+from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.statistics import drawdowns
 
 
-def write_report(out: Path, result: Summary, record: Record, verdict: Verdict, config: Config) -> None:
-    """Write the page to `out`. Raises Failure when there is too little to report on."""
+class TooShort(ExplainedError, ValueError):
+    """A run with too few samples for a report."""
+
+
+def backtest_page(result: Summary, record: Record, verdict: Verdict, config: Config) -> str:
+    """Return the page as HTML. Raises TooShort for fewer than two samples."""
     if len(record.ts) < 2:
-        raise Failure("a report needs at least two samples; the backtest had fewer", CHECK_FAILED)
+        raise TooShort("a report needs at least two samples; the backtest had fewer")
     equity = np.array(record.equity_micro, dtype=np.float64) / 1e6
     days = [instant_text(ts)[:10] for ts in record.ts]
     agents = "".join(_row(a.name, f"{a.policy}, {a.capital:.0%} of the capital") for a in config.agents)
-    page = f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 <title>quantd backtest {escape(result.run)}</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
 <h1>Backtest of {escape(config.quantd.name)}, {days[0]} to {days[-1]}</h1>
@@ -43,7 +44,19 @@ Decisions on a close fill at the next open.</p>
 <p>One history is one history. quantd {escape(code_version())}, \
 digest {escape(result.digest)}.</p></body></html>
 """
-    write_whole(out, page.encode())
+
+
+def picture(record: Record, verdict: Verdict) -> str:
+    """Return equity, drawdown and figures as an HTML fragment for a notebook."""
+    if len(record.ts) < 2:
+        return f"<p>{escape(headline(verdict))}</p>"
+    equity = np.array(record.equity_micro, dtype=np.float64) / 1e6
+    days = [instant_text(ts)[:10] for ts in record.ts]
+    colors = "--line:#2f6fde;--fall:#c2483d;--dim:#667085"
+    return (
+        f'<div style="max-width:60rem;{colors}"><p>{escape(headline(verdict))}</p>{chart(equity, days, "var(--line)")}'
+        f"{chart(-100.0 * drawdowns(equity), days, 'var(--fall)')}{_figures(verdict)}</div>"
+    )
 
 
 def _row(name: str, value: str) -> str:

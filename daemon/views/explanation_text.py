@@ -1,0 +1,135 @@
+"""An explanation of an order or a refusal as lines of text."""
+
+from quantd.daemon.views.explanation import AgentPart, Explanation, exit_lines
+from quantd.daemon.views.limit_rows import Largest, LimitRow, figure
+from quantd.daemon.views.shortfall import Costed
+from quantd.trading.display_text import local
+
+
+def why_lines(e: Explanation) -> list[str]:
+    """An explanation as text."""
+    lines = [_first(e)]
+    if e.sample != e.decided and not e.exits:
+        again = f"follow-up {e.follow_up} of" if e.follow_up else "planned on the sample of"
+        number = f", order number {e.number} of it" if e.number else ""
+        lines.append(f"  {again} the decision of {local(e.sample)} New York{number}")
+    if e.switch not in ("", "RUN"):
+        lines.append(f"  the switch of the house was {e.switch}")
+    lines += [f"  {line}" for line in exit_lines(e.exits)]
+    closed = {part.agent for part in e.exits}
+    lines += [f"  {_target(part, part.agent in closed)}" for part in e.agents]
+    lines.append(f"  {_net(e)}")
+    shown = e.recomputed and any(row.limit == "max_position_weight" for row in e.limits)
+    if not shown and e.weight_before is not None and e.weight_after is not None:
+        lines.append(f"  weight of {e.symbol} in the house {e.weight_before:.1%} before, {e.weight_after:.1%} after")
+    lines += _table("house", e.limits, e.symbol, e.largest, e.allowed, e.net)
+    for part in e.agents:
+        if part.reason:
+            lines += _table(f"agent {part.agent}", part.limits, e.symbol, part.largest, part.allowed, part.asked)
+    if not e.recomputed:
+        lines.append(f"  headroom in {e.symbol} and the largest size are not known: {e.unavailable}")
+        lines.append("  only the limits that the journal recorded are shown")
+    for twin in e.twins:
+        passed = f"became {twin.side} {twin.allowed}" if twin.allowed != "0" else "was refused"
+        lines.append(
+            f"  of the same round, {twin.side} {twin.asked} {twin.symbol} {passed}: {twin.text} ({twin.reason}); "
+            f"quantd why {twin.address}"
+        )
+    for fill in e.fills:
+        worse = "worse" if fill.shortfall_bp > 0 else "better"
+        lines.append(
+            f"  filled {fill.qty} at {fill.price}, {local(fill.ts)} New York: {abs(fill.shortfall_bp):.1f} bp {worse} "
+            f"than the decision price, commission {fill.fee} ({fill.fee_bp:.1f} bp)"
+        )
+    if e.order and not e.fills:
+        lines.append("  no fill")
+    if e.part_of:
+        lines.append(f"  a child order of the decision {e.part_of}, executed as {e.style}")
+    elif e.style:
+        lines.append(f"  executed as {e.style}: each child order passes the gate")
+    lines += [f"  {line}" for part in (e.shortfall, e.whole) if part is not None for line in _shortfall(part)]
+    return lines
+
+
+def _shortfall(cost: Costed) -> list[str]:
+    """The implementation shortfall as text; positive is worse than the decision price."""
+    if cost.filled == "0" and cost.total is None:
+        return []
+    parts = ", ".join(
+        f"{name} {money} ({bp:+.1f} bp)"
+        for name, money, bp in (
+            ("delay", cost.delay, cost.delay_bp), ("impact and spread", cost.impact, cost.impact_bp),
+            ("fees", cost.fees, cost.fees_bp), ("opportunity", cost.opportunity, cost.opportunity_bp),
+        )
+        if money is not None and bp is not None
+    )  # fmt: skip
+    total = f"{cost.total} ({cost.total_bp:+.1f} bp)" if cost.total_bp is not None else "not complete"
+    what = f"of {cost.what}" if cost.style and not cost.what.startswith("q-") else "of this order"
+    return [
+        f"implementation shortfall {what}, {cost.filled} filled and {cost.unfilled} not, decided at {cost.decision}: "
+        f"{total}",
+        f"  {parts}",
+        *([f"  {cost.note}"] if cost.note else []),
+    ]
+
+
+def _first(e: Explanation) -> str:
+    when = f"decided {local(e.decided)} New York ({e.time}), decision price {e.price or 'unknown'}"
+    if e.order:
+        note = f", {e.note}" if e.note else ""
+        return f"{e.side.upper()} {e.qty} {e.symbol}, {when}, limit price {e.limit}: {e.state}{note}"
+    amount = f"{e.net.lstrip('-')} " if e.net != "0" else ""
+    return f"{e.side.upper()} {amount}{e.symbol}, {when}: {e.state}, no order was made (decision {e.address})"
+
+
+def _target(part: AgentPart, closed: bool) -> str:
+    holds = f"holds {part.held}" + (f" ({part.had:.1%})" if part.had is not None else "")
+    safe = f", {part.wanted * part.scale:.1%} so that fills at worst prices stay within cash and gross exposure"
+    target = "exit" if closed else f"target {part.wanted:.1%} of its equity{safe if part.scale < 1 else ''}"
+    whose = f" (policy of {part.policy})" if part.policy else ""
+    text = f"agent {part.agent}{whose}: {target}; {holds}; requests {_signed(part.asked)}"
+    if part.allowed != part.asked:
+        text += f"; its own limits allow {_signed(part.allowed)}: {part.text} (code {part.reason})"
+    return text
+
+
+def _net(e: Explanation) -> str:
+    crossed = f"{e.crossed} crossed between agents; " if e.crossed != "0" else ""
+    if e.net == "0":
+        return f"{crossed}no quantity is left for the house to trade"
+    if e.net != e.allowed:
+        return (
+            f"{crossed}net {_signed(e.net)}; the house's limits allow {_signed(e.allowed)}: {e.text} (code {e.reason})"
+        )
+    return f"{crossed}net {_signed(e.net)}; all of it passed the house's limits"
+
+
+def _signed(qty: str) -> str:
+    if qty == "0":
+        return "no trade"
+    return f"sell {qty[1:]}" if qty.startswith("-") else f"buy {qty}"
+
+
+def _table(
+    book: str, limits: list[LimitRow], symbol: str, largest: Largest | None, allowed: str, asked: str
+) -> list[str]:
+    """The limits of one book; the longest name sets the width of the first column."""
+    wide = max([len(row.words) for row in limits] + [20])
+    head = f"limit ({book})"
+    lines = [f"  {head:{wide}}{'before':>13}{'after':>13}{'bound':>13}{'headroom':>13}  more {symbol:<8}  in use"]
+    for row in limits:
+        before, after, bound, left = (
+            "" if value is None and row.unit == "none" else figure(value, row.unit) if value is not None else "–"
+            for value in (row.before, row.after, row.bound, row.headroom)
+        )
+        more = f"+{row.more}" if row.more is not None else ""
+        use = f"{row.use:.0%}" if row.use is not None else ""
+        cut = f"  <- this limit cut {asked.lstrip('-')} to {allowed.lstrip('-')}" if row.cut else ""
+        lines.append(
+            f"  {row.words:{wide}}{before:>13}{after:>13}{bound:>13}{left:>13}  {more:<13}  {use:>6}{cut}".rstrip()
+        )
+    if largest is not None:
+        most = "any size" if largest.qty is None else f"{largest.side} {largest.qty} {symbol}"
+        stop = largest.text if largest.qty is None else f"the next lot: {largest.text} ({largest.reason})"
+        lines.append(f"  largest order that would pass alone: {most}; {stop}")
+    return lines

@@ -1,0 +1,201 @@
+"""Backtests of a policy over bars in memory, or of a configuration, with the verdict of `quantd backtest`."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from quantd.adapters.feeds.recorded.bar_files import BarFrame
+from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.config import Config
+from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.views.run_summary import Summary, summary
+from quantd.research.python_api import frames
+from quantd.research.python_api.bar_frame import bar_frame
+from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
+from quantd.research.python_api.run_config import Settings, around, load
+from quantd.research.python_api.run_history import Run, Why
+from quantd.research.reports.backtest_page import backtest_page, picture
+from quantd.research.runs.backtest import BacktestJournal, Progress, compile_for_runs, drive
+from quantd.research.runs.run_record import Record
+from quantd.research.verdict import Verdict, judge, lines
+from quantd.trading.exit_codes import USAGE, ExplainedError
+
+NAME = "backtest"
+"""Name of the run in the ids of its orders."""
+
+
+class Misused(ExplainedError, TypeError):
+    """Arguments that do not describe a backtest. The text names the remedy."""
+
+    exit_code = USAGE
+
+
+def _no_progress(share: float) -> None:
+    """Ignore progress."""
+
+
+def backtest(
+    what: object,
+    bars: object = None,
+    settings: Settings | None = None,
+    *,
+    params: Mapping[str, object] | None = None,
+    compare: bool = True,
+    progress: Progress = _no_progress,
+) -> "Backtest":
+    """Backtest a policy over `bars`, or a configuration over its recorded market.
+
+    `what` is a policy or a configuration:
+
+    - a function `act(view)` or `act(view, memory)`, or a class or object with such a method;
+    - a registered name ("risk_parity"), a file ("mine.py:act") or the folder of a trained artifact;
+    - a configuration of `quantd.load`, or the path of a TOML file.
+
+    `bars` is a polars or pandas frame with one row per bar (see `quantd.research.python_api.bar_frame`); a policy needs
+    it. `params` are the policy's parameters. `settings` replace keys of the configuration. `compare` also runs equal
+    weight for the verdict. `progress` receives the completed share of the run. The result counts as a trial in the
+    state folder. Raises ConfigError or another Error.
+    """
+    frame = None if bars is None else bar_frame(bars)
+    is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
+    caller = None
+    if isinstance(what, Config) or is_file:
+        if settings and isinstance(what, Config):
+            raise Misused("settings belong to quantd.load(file, settings), which made this configuration")
+        if params is not None:
+            raise Misused("params belong to a policy; write settings agents.NAME.params.KEY for a configuration")
+        config = what if isinstance(what, Config) else load(str(what), settings)
+    elif frame is None:
+        raise Misused("a policy needs bars: quantd.backtest(policy, bars=frame), or name a config.toml")
+    else:
+        caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
+        policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
+        config = around(frame, policy, params or {}, settings)
+    return _run(config, frame, caller, compare=compare, progress=progress)
+
+
+def _run(
+    config: Config, frame: BarFrame | None, caller: CallerPolicy | None, *, compare: bool, progress: Progress
+) -> "Backtest":
+    folder = config.state_folder(None)
+    assembly = assemble(config, cache=folder / "cache", apart=caller, bars=frame)
+    compile_for_runs(assembly, 1 + compare)
+    record = Record(assembly.universe)
+    shell, wall_s = drive(assembly, config, NAME, record, None, progress)
+    record.revalue(shell.state)
+    result = summary(shell, NAME, "backtest", wall_s)
+
+    def beside(other: Assembly, log: Log) -> Shell:
+        return drive(other, other.config, NAME, log, None, _no_progress)[0]
+
+    verdict = judge(assembly, record, folder, beside if compare else None)
+    return Backtest(assembly, record, result, verdict)
+
+
+class Backtest:
+    """The result of a backtest: frames, figures and verdict. `str()` is the text of `quantd backtest`."""
+
+    def __init__(self, assembly: Assembly, record: Record, result: Summary, verdict: Verdict) -> None:
+        self._assembly, self._record = assembly, record
+        self.summary = result
+        """Counts, positions and digest of the run."""
+        self.verdict = verdict
+        """Figures with intervals, beside those of equal weight, and one sentence."""
+
+    @property
+    def config(self) -> Config:
+        return self._assembly.config
+
+    @property
+    def digest(self) -> str:
+        """Digest of every effect of the run, equal to that of `quantd backtest` and `quantd run`."""
+        return self.summary.digest
+
+    @property
+    def rejected(self) -> int:
+        """Bars that the checks of the feed rejected."""
+        return len(self._assembly.feed.quarantined)
+
+    @cached_property
+    def equity(self) -> pl.DataFrame:
+        """The account at its samples: ts, equity, cash, gross, drawdown."""
+        return frames.equity_frame(self._record.valued)
+
+    @cached_property
+    def books(self) -> pl.DataFrame:
+        """The equity of each agent's book at its samples: ts, book, equity."""
+        return frames.books_frame(self._record.valued, self._agents)
+
+    @cached_property
+    def fills(self) -> pl.DataFrame:
+        """The fills: ts, order, symbol, side, quantity, price, fee, agents."""
+        return frames.fills_frame(self._record.fills, self._assembly.universe, self._agents, NAME)
+
+    @property
+    def orders(self) -> pl.DataFrame:
+        """The orders: ts, order, symbol, side, quantity, limit, state, filled, reason, agents, note."""
+        return self.run.orders
+
+    @property
+    def decisions(self) -> pl.DataFrame:
+        """The decisions, one row per agent and symbol: weight, requested, allowed, and the limit that cut it."""
+        return self.run.decisions
+
+    @property
+    def alerts(self) -> pl.DataFrame:
+        """The alerts: ts, level, kind, text, symbol, agent, value, bound."""
+        return self.run.alerts
+
+    def why(self, what: str) -> Why:
+        """Explain an order (its id), a decision (d4812:QQQ) or the newest decision about a symbol. Raises NotFound."""
+        return self.run.why(what)
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write one HTML page that opens without a network, and return its path. Raises Error or OSError."""
+        out = Path(path)
+        out.write_text(backtest_page(self.summary, self._record, self.verdict, self.config), encoding="utf-8")
+        return out
+
+    @cached_property
+    def run(self) -> Run:
+        """The run with its journal, which orders, decisions, alerts and `why` read.
+
+        The first access runs the backtest again with a journal in a temporary folder, and compares the digests.
+        """
+        self._folder = tempfile.TemporaryDirectory(prefix="quantd-backtest-")
+        folder = Path(self._folder.name)
+        saved = BacktestJournal(folder, self._assembly, NAME)
+        try:
+            shell, _ = drive(self._assembly, self.config, NAME, saved.journal, saved, _no_progress)
+            saved.close(shell.ts)
+        finally:
+            saved.store.close()
+        if (digest := shell.digest.hexdigest()) != self.digest:
+            raise RunDiffers(
+                f"the backtest gives another result when it is repeated (digest {digest[:16]}, before "
+                f"{self.digest[:16]}): a policy draws random numbers or has hidden state; keep state in memory, seed "
+                "random numbers"
+            )
+        return Run(folder, folder, NAME, self._assembly)
+
+    @property
+    def _agents(self) -> tuple[str, ...]:
+        return tuple(agent.name for agent in self._assembly.rules.agents)
+
+    def __str__(self) -> str:
+        return "\n".join(lines(self.verdict))
+
+    def _repr_html_(self) -> str:
+        """Return the picture that a notebook shows."""
+        return picture(self._record, self.verdict)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class RunDiffers(ExplainedError):
+    """A repeated backtest gave another result. The text names the cause."""

@@ -1,0 +1,77 @@
+"""Bars of a user's frame, polars or pandas, as the columns that the engine reads."""
+
+import sys
+from typing import Any, Final
+
+import polars as pl
+
+from quantd.adapters.feeds.bars.rows import PRICES
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import BarFrame
+
+COLUMNS: Final = ("ts", "symbol", *PRICES, "volume")
+
+ALIASES: Final = {
+    "timestamp": "ts", "time": "ts", "datetime": "ts", "date": "ts", "index": "ts", "ticker": "symbol",
+    "asset": "symbol", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume",
+}  # fmt: skip
+"""Names that users' frames have for these columns, in lower case."""
+
+ALONE: Final = "ASSET"
+"""Symbol of a frame that has one instrument and no column of symbols."""
+
+
+def bar_frame(frame: object) -> BarFrame:
+    """Return the bars of a polars or pandas frame.
+
+    A row is one bar: ts, symbol, open, high, low, close, volume, in any order and case; usual other names are known. In
+    pandas the index may hold the times, and the columns may be pairs (price, symbol), as yfinance makes them. Raises
+    FeedError for another shape.
+    """
+    long = _of_pandas(frame) if _is_pandas(frame) else frame
+    if isinstance(long, pl.LazyFrame):
+        long = long.collect()
+    if not isinstance(long, pl.DataFrame):
+        text = f"{type(frame).__name__} is not a frame of bars"
+        raise FeedError("bars", text, "Give a polars or pandas DataFrame with one row per bar")
+    names: dict[str, str] = {}
+    for name in long.columns:
+        plain = name.strip().lower()
+        names.setdefault(ALIASES.get(plain, plain), name)
+    if "symbol" not in names:
+        if "ts" in names and long[names["ts"]].n_unique() != len(long):
+            text = f"times repeat, and there is no column symbol (it has {', '.join(long.columns)})"
+            raise FeedError("bars", text, "Add the column symbol")
+        long = long.with_columns(pl.lit(ALONE).alias("symbol"))
+        names["symbol"] = "symbol"
+    if missing := [name for name in COLUMNS if name not in names]:
+        text = f"column {', '.join(missing)} is missing (it has {', '.join(long.columns)})"
+        raise FeedError("bars", text, f"Name the columns {', '.join(COLUMNS)}")
+    bars = long.select(pl.col(names[name]).alias(name) for name in COLUMNS)
+    return BarFrame(bars.with_columns(pl.col("symbol").cast(pl.String)).sort("symbol", "ts", maintain_order=True))
+
+
+def _is_pandas(frame: object) -> bool:
+    pandas = sys.modules.get("pandas")  # a frame of pandas exists only where pandas is loaded
+    return pandas is not None and isinstance(frame, pandas.DataFrame)
+
+
+def _of_pandas(frame: Any) -> pl.DataFrame:
+    """Return a pandas frame in long form: the index as a column, pairs of columns as rows."""
+    if frame.columns.nlevels == 2:
+        level = next((k for k in (0, 1) if {"open", "close"} <= {str(n).lower() for n in frame.columns.levels[k]}), 0)
+        frame = frame.stack(1 - level).rename_axis(["ts", "symbol"])
+        frame = frame.dropna(how="all")
+    columns = {ALIASES.get(str(name).lower(), str(name).lower()) for name in frame.columns}
+    if "ts" not in columns or any(name is not None for name in frame.index.names):
+        frame = frame.rename_axis([name or "ts" for name in frame.index.names]).reset_index()
+    return pl.DataFrame([_column(str(name), frame[name]) for name in frame.columns])
+
+
+def _column(name: str, column: Any) -> pl.Series:
+    """Return a column of pandas, without pyarrow: instants with a zone in UTC, text as text."""
+    if getattr(column.dtype, "tz", None) is not None:
+        return pl.Series(name, column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
+    if column.dtype.kind in "fiuM":
+        return pl.Series(name, column.to_numpy())
+    return pl.Series(name, column.tolist())

@@ -1,0 +1,119 @@
+"""Configurations of the Python API: a file with changed keys, or the defaults around bars in memory."""
+
+import datetime as dt
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
+from quantd.daemon.assembly.names import known_names, not_yet
+from quantd.daemon.config import Config, ConfigError, read
+from quantd.daemon.config import load as load_file
+from quantd.trading.sessions import DAY_NS
+
+Settings = Mapping[str, object]
+"""Dotted keys of config.toml with their values: {"risk.max_drawdown": 0.2}."""
+
+PLACE: Final = "quantd.backtest(bars=...)"
+"""Stands for the file in messages about a configuration that was made for a frame."""
+
+MEMORY: Final = "(bars in memory)"
+"""[feed] path of a configuration whose bars are a frame."""
+
+
+def load(path: str | os.PathLike[str] = "config.toml", settings: Settings | None = None) -> Config:
+    """Read a configuration file, as the commands do.
+
+    `settings` replace keys: {"risk.max_drawdown": 0.2, "agents.trend.params.lookback": 126}. Environment variables
+    (QUANTD_SECTION__KEY) apply before them. Raises ConfigError with every mistake: file, line, key and remedy.
+    """
+    found = load_file(Path(path), known_names(), environ=os.environ, sets=sets_of(settings))
+    if mistakes := [*not_yet(found), *found.missing_files()]:
+        raise ConfigError(mistakes)
+    return found
+
+
+def sets_of(settings: Settings | None) -> tuple[str, ...]:
+    """Return settings in the form of `--set`: KEY=VALUE."""
+    return tuple(
+        f"{key}={value if isinstance(value, str) else toml_value(value)}" for key, value in (settings or {}).items()
+    )
+
+
+def toml_value(value: object) -> str:
+    """Return a Python value as a value of TOML. Raises TypeError for a type that TOML does not have."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            return f'"{escaped}"'
+        case int():
+            return repr(value)
+        case float():
+            return repr(float(value))  # a float64 of numpy is a float with another repr
+        case dt.date() | dt.time():
+            return value.isoformat()
+        case Path():
+            return toml_value(str(value))
+        case Mapping():
+            return (
+                "{" + ", ".join(f"{toml_value(str(key))} = {toml_value(inner)}" for key, inner in value.items()) + "}"
+            )
+        case Sequence():
+            return "[" + ", ".join(map(toml_value, value)) + "]"
+        case _ if hasattr(value, "item"):  # a number of numpy
+            return toml_value(value.item())
+    raise TypeError(f"{type(value).__name__} cannot be a value of a configuration: {value!r}")
+
+
+def around(bars: BarFrame, policy: str, params: Mapping[str, object], settings: Settings | None) -> Config:
+    """Return the configuration of one agent with all capital over bars in memory.
+
+    Defaults are 100,000 in cash, costs of [broker] and the profile `research`. The interval and the calendar follow
+    from the stamps. `settings` replace keys. Raises ConfigError.
+    """
+    frame = bars.frame
+    ts = nanoseconds(frame["ts"])
+    symbols = frame["symbol"].unique(maintain_order=True).to_list()
+    daily = bool(((ts % DAY_NS) == 0).all())
+    weekend = bool((((ts // DAY_NS) + 3) % 7 >= 5).any())  # 1970-01-01 was a Thursday
+    tables: dict[str, dict[str, object]] = {
+        "quantd": {"name": "backtest"},
+        "universe": {"symbols": symbols, "calendar": "24/7" if weekend else "XNYS"},
+        "feed": {
+            "path": MEMORY,
+            "stamps": "session" if daily else "open",
+            "interval": "1d" if daily else _interval(ts, frame["symbol"].to_numpy()),
+        },
+        "broker": {"cash": "100000"},
+        "risk": {"profile": "research"},
+    }
+    lines = [
+        f"[{name}]\n" + "\n".join(f"{k} = {toml_value(v)}" for k, v in table.items()) for name, table in tables.items()
+    ]
+    agent = {"name": "policy", "policy": policy, "params": params, "capital": 1.0, "profile": "research"}
+    lines.append("[[agents]]\n" + "\n".join(f"{key} = {toml_value(value)}" for key, value in agent.items()))
+    return read("\n\n".join(lines) + "\n", known_names(), file=PLACE, environ=os.environ, sets=sets_of(settings))
+
+
+def _table(head: str, keys: Mapping[str, object]) -> str:
+    return "\n".join([head, *(f"{key} = {toml_value(value)}" for key, value in keys.items())]) + "\n"
+
+
+def _interval(ts: Any, symbols: Any) -> str:
+    """Return the most frequent distance between two bars of one symbol as text: "5m"."""
+    import numpy as np
+
+    order = np.lexsort((ts, symbols))
+    steps = np.diff(ts[order])[symbols[order][1:] == symbols[order][:-1]]
+    steps = steps[steps > 0]
+    if not len(steps):
+        return "1m"
+    values, counts = np.unique(steps, return_counts=True)
+    seconds = int(values[counts.argmax()]) // 10**9
+    for unit, length in (("h", 3600), ("m", 60)):
+        if seconds % length == 0 and seconds:
+            return f"{seconds // length}{unit}"
+    return f"{max(seconds, 1)}s"

@@ -1,0 +1,127 @@
+"""One stored run: its account, orders, fills, decisions and alerts as frames, and why each order was made."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from quantd.adapters.store.queries import Reader
+from quantd.daemon.assembly.parts import Parts
+from quantd.daemon.recovery.replay import slices_of
+from quantd.daemon.recovery.state_at import Refolder
+from quantd.daemon.views.addresses import AddressWrong, find
+from quantd.daemon.views.explanation import Explanation, explain
+from quantd.daemon.views.explanation_text import why_lines
+from quantd.daemon.views.rows import decision_line
+from quantd.research.python_api import frames
+from quantd.trading.exit_codes import USAGE, ExplainedError
+
+
+class NotFound(ExplainedError, LookupError):
+    """A run has no such order, decision or symbol. The text names the nearest ones."""
+
+    exit_code = USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """The explanation of one order or refusal; `str()` is the text of `quantd why`."""
+
+    explanation: Explanation
+
+    def __str__(self) -> str:
+        return "\n".join(why_lines(self.explanation))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Run:
+    """One stored run. Frames are read at the first access; `refresh()` reads a run that continues again."""
+
+    def __init__(self, where: str | Path, folder: Path, name: str | None = None, parts: Parts | None = None) -> None:
+        self._where, self._folder, self._parts = where, folder, parts
+        self._reader = Reader.open(where, name)
+
+    @property
+    def name(self) -> str:
+        return self._reader.run.run
+
+    @property
+    def mode(self) -> str:
+        """paper, live, shadow or backtest."""
+        return self._reader.run.mode
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return self._reader.run.universe.symbols
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        return self._reader.run.agents
+
+    @cached_property
+    def equity(self) -> pl.DataFrame:
+        """The account at its samples: ts, equity, cash, gross, drawdown."""
+        return frames.equity_frame(self._reader.equity())
+
+    @cached_property
+    def books(self) -> pl.DataFrame:
+        """The equity of each agent's book at its samples: ts, book, equity."""
+        return frames.books_frame(self._reader.equity(), self.agents)
+
+    @cached_property
+    def fills(self) -> pl.DataFrame:
+        """The fills: ts, order, symbol, side, quantity, price, fee, agents."""
+        return frames.stored_fills_frame(self._reader.fills())
+
+    @cached_property
+    def orders(self) -> pl.DataFrame:
+        """The orders: ts, order, symbol, side, quantity, limit, state, filled, reason, agents, note."""
+        return frames.orders_frame(self._reader.orders())
+
+    @cached_property
+    def decisions(self) -> pl.DataFrame:
+        """The decisions, one row per agent and symbol: weight, requested, allowed, and the limit that cut it."""
+        universe = self._reader.run.universe
+        lines = (decision_line(d.plan, universe, d.agents, d.address) for d in self._reader.decisions())
+        return frames.decisions_frame(lines)
+
+    @cached_property
+    def alerts(self) -> pl.DataFrame:
+        """The alerts: ts, level, kind, text, symbol, agent, value, bound."""
+        return frames.alerts_frame(self._reader.alerts())
+
+    def why(self, what: str) -> Why:
+        """Explain an order (its id), a decision (d4812:QQQ) or the newest decision about a symbol.
+
+        Raises NotFound, whose text names the nearest ones.
+        """
+        try:
+            found = find(self._reader, what)
+        except AddressWrong as why:
+            raise NotFound(str(why)) from None
+        records = self._reader.records
+        assert records is not None
+        judge = Refolder(records, self.name, self._folder, parts=self._parts)
+        slices = self._parts.slices if self._parts is not None else slices_of(records, self.name, self._folder)
+        return Why(explain(self._where, self._reader, found, judge, slices))
+
+    def refresh(self) -> "Run":
+        """Return the same run as its store has it now."""
+        return Run(self._where, self._folder, self.name, self._parts)
+
+    def __repr__(self) -> str:
+        return f"Run {self.name} ({self.mode}), {len(self.symbols)} symbols, agents {', '.join(self.agents)}"
+
+
+def open_run(state: str | os.PathLike[str] = "state", run: str | None = None, *, url: str = "") -> Run:
+    """Open a stored run for reading: the one named `run`, or the newest.
+
+    `state` is a state folder, such as that of `quantd run`, or `state/backtests`. `url` is the database, where
+    `[store] url` names one. Another process may write meanwhile. Raises Error without a run.
+    """
+    folder = Path(state)
+    return Run(url or folder, folder, run)

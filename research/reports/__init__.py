@@ -1,0 +1,1 @@
+"""Reports of backtests and studies: pages that open without a network."""

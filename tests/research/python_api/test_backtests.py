@@ -1,0 +1,165 @@
+"""`quantd.backtest`: three lines from a frame to a verdict, with the code and the digest of the commands."""
+
+import asyncio
+import random
+
+import numpy as np
+import polars as pl
+import pytest
+
+import quantd
+from tests.support.command_line import answer, write
+from tests.support.command_line import quantd as command
+
+
+def rising(view):
+    return np.where(view.returns(20).sum(axis=0) > 0, 0.5, 0.0)
+
+
+def test_a_policy_over_a_frame_gives_frames_figures_and_a_verdict(bars):
+    result = quantd.backtest(rising, bars=bars)
+    assert result.equity.columns == ["ts", "equity", "cash", "gross", "drawdown"]
+    assert len(result.equity) == bars["ts"].n_unique()
+    assert set(result.fills["symbol"]) == {"SPY", "IWM"}
+    assert result.equity["equity"][-1] == pytest.approx(float(result.summary.equity))
+    assert result.verdict.performance.samples == len(result.equity)
+    assert "equal weight" in str(result)
+    assert "Sharpe" in result._repr_html_()
+
+
+def test_a_frame_of_pandas_and_one_of_polars_give_one_digest(bars):
+    pandas = bars.to_pandas()
+    digests = {quantd.backtest("equal_weight", bars=each, compare=False).digest for each in (bars, pandas)}
+    indexed = pandas.rename(columns=str.title).set_index("Ts")
+    digests.add(quantd.backtest("equal_weight", bars=indexed, compare=False).digest)
+    assert len(digests) == 1
+
+
+def test_the_order_of_rows_and_columns_changes_nothing(bars):
+    shuffled = bars.sample(fraction=1.0, shuffle=True, seed=7).select(reversed(bars.columns))
+    assert quantd.backtest(rising, bars=shuffled, compare=False).digest == quantd.backtest(rising, bars=bars).digest
+
+
+def test_a_configuration_has_the_digest_of_the_command(folder):
+    write(folder)
+    told = answer(command(folder, "backtest", "--json", "--set", "broker.commission_bp=3"))
+    result = quantd.backtest(quantd.load("config.toml", {"broker.commission_bp": 3}))
+    assert result.digest == told["digest"]
+    assert result.verdict.verdict == told["verdict"]
+    assert result.summary.positions == told["positions"]
+    assert quantd.backtest("config.toml", settings={"broker.commission_bp": 3}).digest == told["digest"]
+
+
+def test_the_journal_of_a_backtest_repeats_its_account(bars):
+    result = quantd.backtest(rising, bars=bars, settings={"risk.max_position_weight": 0.3}, compare=False)
+    assert result.run.equity.equals(result.equity)
+    assert result.run.books.equals(result.books)
+    assert result.run.fills.equals(result.fills)
+    assert set(result.orders["order"]) >= set(result.fills["order"])
+    assert result.orders.filter(pl.col("state") == "filled")["filled"].sum() == result.fills["quantity"].sum()
+    cut = result.decisions.filter(pl.col("reason") == "position_weight")
+    assert len(cut)
+    assert (cut["allowed"].abs() < cut["requested"].abs()).all()
+
+
+def test_why_explains_an_order_and_a_refusal(bars):
+    result = quantd.backtest(rising, bars=bars, settings={"risk.max_position_weight": 0.3}, compare=False)
+    order = result.orders["order"][0]
+    assert "position weight" in str(result.why(order))
+    assert result.why(order).explanation.order == order
+    assert "no order" in str(result.why(result.decisions["decision"][-1] + ":IWM")) or "IWM" in str(result.why("IWM"))
+    with pytest.raises(quantd.Error, match="nearest"):
+        result.why("q-nothing")
+
+
+def test_a_policy_that_draws_has_no_second_run(bars):
+    def dice(view):
+        return [random.random() / 2, 0.1]
+
+    result = quantd.backtest(dice, bars=bars, compare=False)
+    with pytest.raises(quantd.Error, match="draws random numbers"):
+        _ = result.orders
+
+
+def test_it_runs_inside_a_running_event_loop(bars):
+    async def main():
+        return quantd.backtest("equal_weight", bars=bars, compare=False).digest
+
+    assert asyncio.run(main()) == quantd.backtest("equal_weight", bars=bars, compare=False).digest
+
+
+def test_each_backtest_counts_as_a_trial(bars):
+    def act(view, share=0.4):
+        return [share, share]
+
+    counts = [quantd.backtest(act, bars=bars, params={"share": s}).verdict.trials for s in (0.1, 0.2, 0.1)]
+    assert counts == [1, 2, 2]
+
+
+def test_functions_that_captured_other_values_are_other_trials(bars):
+    def made(share):
+        return lambda view: [share, share]
+
+    assert [quantd.backtest(made(s), bars=bars).verdict.trials for s in (0.1, 0.2, 0.1)] == [1, 2, 2]
+
+
+def test_progress_reaches_one(bars):
+    shares = []
+    quantd.backtest("equal_weight", bars=bars, compare=False, progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_costs_are_charged_unless_set_to_nothing(bars):
+    free = {"broker.commission_bp": 0, "broker.spread_bp": 0, "broker.slippage_bp": 0}
+    paid, unpaid = (quantd.backtest("equal_weight", bars=bars, settings=s, compare=False) for s in (None, free))
+    assert paid.verdict.performance.costs > 0 == unpaid.verdict.performance.costs
+    assert "Before any costs" in quantd.backtest("risk_parity", bars=bars, settings=free).verdict.verdict
+
+
+def test_rejected_bars_are_part_of_the_verdict(bars):
+    broken = bars.with_columns(
+        pl.when((pl.col("symbol") == "IWM") & (pl.col("ts").dt.year() == 2013)).then(-1.0).otherwise("low").alias("low")
+    )
+    result = quantd.backtest("equal_weight", bars=broken, compare=False)
+    assert result.rejected == 252
+    assert any("rejected 252 bars of IWM" in note for note in result.verdict.notes)
+
+
+def test_a_report_is_one_page(bars, folder):
+    page = quantd.backtest("equal_weight", bars=bars).report(folder / "page.html").read_text()
+    assert "<svg" in page
+    assert "http" not in page
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda bars: quantd.backtest("equal_weight"), "needs bars"),
+        (lambda bars: quantd.backtest("momentun", bars=bars), "momentum"),
+        (lambda bars: quantd.backtest("nowhere.toml"), "nowhere.toml"),
+        (lambda bars: quantd.backtest(quantd.load, settings={"a": 1}), "needs bars"),
+        (lambda bars: quantd.backtest(lambda: None, bars=bars), "no parameter for the view"),
+        (lambda bars: quantd.backtest(rising, bars=bars, params={"lookbak": 1}), "lookbak"),
+        (lambda bars: quantd.backtest(rising, bars=bars, settings={"risk.max_drawdwon": 0.2}), "max_drawdown?"),
+        (lambda bars: quantd.backtest(rising, bars=bars.drop("open")), "column open"),
+        (lambda bars: quantd.backtest(rising, bars=[1, 2]), "list is not a frame"),
+        (lambda bars: quantd.backtest(rising, bars=bars.head(0)), "no readable stamp|no bar|at least one symbol"),
+        (lambda bars: quantd.open_run("nowhere"), "no store here"),
+    ],
+)
+def test_a_mistake_is_an_exception_with_a_remedy(bars, capsys, call, text):
+    with pytest.raises(quantd.Error, match=text):
+        call(bars)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_policy_that_fails_holds_and_says_where(bars):
+    def broken(view):
+        raise ValueError("no data today")
+
+    result = quantd.backtest(broken, bars=bars, compare=False)
+    assert len(result.fills) == 0
+    alert = result.alerts.filter(pl.col("kind").str.contains("policy"))["text"][0]
+    assert "no data today" in alert
+    assert "test_backtests.py" in alert

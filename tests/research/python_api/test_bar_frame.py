@@ -1,0 +1,61 @@
+"""Frames of bars in the shapes that users have."""
+
+import datetime as dt
+
+import pandas as pd
+import polars as pl
+import pytest
+
+import quantd
+from quantd.research.python_api.bar_frame import COLUMNS, bar_frame
+
+
+def columns(frame):
+    found = bar_frame(frame).frame
+    return found.with_columns(pl.col("ts").cast(pl.Datetime("ns")))
+
+
+def test_other_names_and_capitals_are_known(bars):
+    renamed = bars.rename({"ts": "Date", "symbol": "Ticker", "open": "Open", "volume": "V"})
+    assert tuple(columns(renamed).columns) == COLUMNS
+    assert bar_frame(renamed).frame.equals(bar_frame(bars).frame)
+
+
+def test_columns_of_pairs_as_yfinance_makes_them(bars):
+    wide = bars.to_pandas().pivot(index="ts", columns="symbol", values=["open", "high", "low", "close", "volume"])
+    wide.columns = wide.columns.set_levels([n.title() for n in wide.columns.levels[0]], level=0)
+    for frame in (wide, wide.swaplevel(axis=1)):
+        found = columns(frame)
+        assert found.drop("ts").equals(columns(bars).drop("ts"))
+        assert found["ts"].equals(columns(bars)["ts"])
+
+
+def test_one_instrument_needs_no_column_of_symbols(bars):
+    spy = bars.filter(pl.col("symbol") == "SPY").drop("symbol")
+    assert set(bar_frame(spy).frame["symbol"]) == {"ASSET"}
+    indexed = spy.to_pandas().set_index("ts")
+    assert bar_frame(indexed).frame["close"].to_list() == spy["close"].to_list()
+
+
+def test_several_instruments_without_symbols_are_refused(bars):
+    with pytest.raises(quantd.Error, match="times repeat"):
+        bar_frame(bars.drop("symbol"))
+
+
+def test_a_lazy_frame_is_collected(bars):
+    assert bar_frame(bars.lazy()).frame.equals(bar_frame(bars).frame)
+
+
+def test_dates_and_instants_with_a_zone_are_one_day(bars):
+    frame = bars.to_pandas()
+    zoned = frame.assign(ts=frame["ts"].dt.tz_convert("UTC"))
+    dated = frame.assign(ts=[stamp.date() for stamp in frame["ts"]])
+    assert isinstance(dated["ts"][0], dt.date)
+    assert columns(zoned)["ts"].equals(columns(dated)["ts"])
+
+
+def test_an_index_of_times_is_found_under_any_name(bars):
+    frame = bars.to_pandas().set_index("ts")
+    frame.index.name = None
+    assert isinstance(frame.index, pd.DatetimeIndex)
+    assert columns(frame).equals(columns(bars))

@@ -1,0 +1,100 @@
+"""`quantd.load` and the configuration around a frame."""
+
+import datetime as dt
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import quantd
+from quantd.research.python_api.bar_frame import bar_frame
+from quantd.research.python_api.run_config import around, toml_value
+from tests.support.command_line import write
+
+
+def test_settings_replace_keys_by_name(folder):
+    write(folder)
+    found = quantd.load("config.toml", {"risk.max_drawdown": 0.2, "feed.end": dt.date(2020, 1, 2)})
+    assert found.risk.max_drawdown == 0.2
+    assert found.feed.end == dt.date(2020, 1, 2)
+    assert isinstance(found, quantd.Config)
+
+
+def test_a_mistake_names_file_line_key_and_remedy(folder):
+    write(folder)
+    path = folder / "config.toml"
+    path.write_text(path.read_text() + "\n[risk.wrong]\nkey = 1\n")
+    with pytest.raises(quantd.ConfigError) as caught:
+        quantd.load(path)
+    mistake = caught.value.mistakes[0]
+    assert mistake.file == str(path)
+    assert mistake.line > 0
+    assert "risk" in mistake.path or "wrong" in mistake.text
+    with pytest.raises(quantd.ConfigError, match="max_drawdown"):
+        quantd.load(path, {"risk.max_drawdwon": 0.2})
+
+
+def test_the_environment_applies_as_in_a_command(folder, monkeypatch):
+    write(folder)
+    monkeypatch.setenv("QUANTD_BROKER__COMMISSION_BP", "7")
+    assert quantd.load("config.toml").broker.commission_bp == 7
+    assert quantd.load("config.toml", {"broker.commission_bp": 8}).broker.commission_bp == 8
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True,
+        3,
+        0.1,
+        "text",
+        'with "quotes" \\ and\nlines',
+        dt.date(2020, 1, 2),
+        ["a", "b"],
+        [1, 2.5],
+        {"a": 1, "b c": "x"},
+    ],
+)
+def test_a_value_becomes_toml_and_back(value):
+    assert tomllib.loads(f"x = {toml_value(value)}")["x"] == value
+
+
+def test_numbers_of_numpy_and_paths_are_values():
+    assert toml_value(np.float64(0.25)) == "0.25"
+    assert toml_value(np.int64(3)) == "3"
+    assert toml_value(Path("a/b")) == '"a/b"'
+    with pytest.raises(TypeError, match="set"):
+        toml_value({1, 2})
+
+
+def stamped(stamps):
+    count = len(stamps)
+    return bar_frame(
+        pl.DataFrame(
+            {
+                "ts": stamps,
+                "symbol": ["A"] * count,
+                **{n: [1.0] * count for n in ("open", "high", "low", "close", "volume")},
+            }
+        )
+    )
+
+
+def test_interval_and_calendar_follow_from_the_stamps():
+    day = dt.datetime(2024, 1, 5, tzinfo=dt.UTC)  # a Friday
+    daily = around(stamped([day, day + dt.timedelta(days=3)]), "equal_weight", {}, None)
+    assert (daily.feed.interval_ns, daily.feed.stamps, daily.universe.calendar) == (86_400 * 10**9, "session", "XNYS")
+    coin = around(stamped([day, day + dt.timedelta(days=1)]), "equal_weight", {}, None)
+    assert coin.universe.calendar == "24/7"
+    minutes = [day + dt.timedelta(hours=15, minutes=5 * k) for k in (0, 1, 2, 3, 9)]
+    intraday = around(stamped(minutes), "equal_weight", {}, None)
+    assert (intraday.feed.interval_ns, intraday.feed.stamps) == (300 * 10**9, "open")
+
+
+def test_settings_replace_the_defaults_around_a_frame(bars):
+    found = around(bar_frame(bars), "momentum", {"lookback": 60}, {"risk.profile": "balanced", "broker.cash": "5000"})
+    assert found.risk.profile == "balanced"
+    assert found.broker.cash_micro == 5_000_000_000
+    assert found.agents[0].params["lookback"] == 60
