@@ -1,7 +1,6 @@
 """Assesses a backtest after costs, with confidence intervals, against equal weight, and in one sentence."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 from pathlib import Path
@@ -23,8 +22,8 @@ from quantd.research.runs.comparison import (
     require_same,
     settings_of,
 )
+from quantd.research.runs.looks import Kind, Known, look_of, note_looks
 from quantd.research.runs.run_record import Record
-from quantd.research.runs.trials import Trial, TrialsDamaged, note_trial, trial_digest
 from quantd.research.significance.deflated_sharpe import deflated_sharpe
 from quantd.research.significance.sharpe_intervals import (
     BLOCK_RULE,
@@ -189,18 +188,18 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
     found = sharpe_intervals(
         own.returns, None if other is None else other.returns, periods=periods, risk_free_annual=free
     )
-    trials, notes = noted(assembly, own, state)
-    deflated = deflated_of(own, trials)
+    known, notes = noted(assembly, own, state)
+    deflated = deflated_of(own, known)
     difference = None if other is None else difference_of(own.sharpe, other.sharpe, found)
     return Verdict(
-        verdict=sentence(own, difference, deflated, len(trials) or None, compared=other is not None),
+        verdict=sentence(own, difference, deflated, known.trials, compared=other is not None),
         sharpe_definition=own.sharpe_definition,
         performance=own.figures(found.own if found else None),
         equal_weight=None if other is None else other.figures(found.other if found else None),
         difference=difference,
         bootstrap=Bootstrap(found.block) if found else None,
         deflated_sharpe=deflated,
-        trials=len(trials) or None,
+        trials=known.trials,
         min_trade=None if other is None else min_trade(assembly),
         notes=(
             *notes,
@@ -218,28 +217,27 @@ def difference_of(own: float, other: float, found: Intervals | None) -> Differen
     return Difference(own - other, interval.low if interval else None, interval.high if interval else None)
 
 
-def noted(assembly: Assembly, own: Measured, state: Path) -> tuple[list[Trial], list[str]]:
-    """Record the run as a trial in the folder `state`. Returns (all known trials, notes). The trials are empty where
-    they cannot be counted."""
+def noted(assembly: Assembly, own: Measured, state: Path, kind: Kind = "backtest") -> tuple[Known, list[str]]:
+    """Record the run as a look in the ledger of the folder `state`. Returns (all known looks, notes)."""
     if not isfinite(own.sharpe):
-        return [], []
+        return Known(fault="the equity is constant"), []
+    look = look_of(assembly, own.record.ts, own.sharpe, own.settings.periods, kind)
     try:
-        return note_trial(state, Trial(trial_digest(assembly), own.sharpe, own.settings.periods)), []
-    except TrialsDamaged as why:
-        return [], [f"The trials are not counted: {why}."]
+        known = note_looks(state, [look])
     except OSError as why:
-        return [], [f"The trials are not counted: {why.filename}: {why.strerror}."]
+        known = Known(fault=f"{why.filename}: {why.strerror}")
+    return known, [f"The number of trials is unknown: {known.fault}."] if known.fault else []
 
 
-def deflated_of(own: Measured, trials: Sequence[Trial]) -> float | None:
-    """Return the deflated Sharpe ratio by these trials, this run's included; None where undefined or without trials."""
-    if not trials or not isfinite(own.sharpe):
+def deflated_of(own: Measured, known: Known) -> float | None:
+    """Return the deflated Sharpe ratio by the known trials, this run's included; None where it is undefined."""
+    if known.trials is None or not isfinite(own.sharpe):
         return None
     periods = own.settings.periods
     excess = own.returns - own.risk_free_annual / periods
     # sorted, so that the result does not depend on their order
-    ratios = sorted(trial.sharpe_sample for trial in trials)
-    value = deflated_sharpe(excess, own.sharpe / sqrt(periods), ratios)
+    ratios = sorted(look.sharpe_sample for look in known.looks)
+    value = deflated_sharpe(excess, own.sharpe / sqrt(periods), ratios, known.trials)
     return value if isfinite(value) else None
 
 
@@ -311,6 +309,8 @@ def headline(verdict: Verdict) -> str:
     if verdict.deflated_sharpe is not None:
         plural = "" if verdict.trials == 1 else "s"
         text += f"; deflated {verdict.deflated_sharpe:.2f} ({verdict.trials} trial{plural} known)"
+    elif verdict.trials is None and own.sharpe is not None:
+        text += "; trials unknown"
     return f"{text}. {verdict.verdict}"
 
 

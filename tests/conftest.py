@@ -1,10 +1,14 @@
 """The two hypothesis profiles and the cases of a table that `make test` runs."""
 
 import os
+import tempfile
 from collections import Counter
 
 import pytest
 from hypothesis import settings
+
+# heads of ledgers of looks, outside the folders of the tests
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="quantd-tests-")
 
 BASE = settings.get_profile("ci" if os.environ.get("CI") else "default")
 settings.register_profile("quick", BASE, max_examples=25)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, convert
 from numpy.typing import NDArray
 
 from quantd.models.artifacts.folder import read
@@ -138,6 +138,14 @@ class LearnedAgent(Runtime[LearnedArtifact]):
     @property
     def trained_until_ns(self) -> int:
         return self.artifact.manifest.training.until_ns
+
+    @property
+    def candidates(self) -> dict[str, int]:
+        """Number of trials behind the artifact, by its digest."""
+        manifest = self.artifact.manifest
+        steps, every = (convert(manifest.plan.get(key, 1), int) for key in ("steps", "evaluate_every"))
+        checkpoints = steps // max(every, 1)
+        return {manifest.digest: manifest.training.candidates(checkpoints)}
 
     @property
     def lookback(self) -> int:

@@ -69,6 +69,11 @@ class LearnedEnsemble:
         return max(member.trained_until_ns for member in self.members)
 
     @property
+    def candidates(self) -> dict[str, int]:
+        """Number of trials behind each member, by its digest."""
+        return {name: count for member in self.members for name, count in member.candidates.items()}
+
+    @property
     def artifacts(self) -> tuple[EnsembleArtifact, ...]:
         """The loaded artifact. Its signature covers the members, because its manifest has their digests."""
         return (self.artifact,)

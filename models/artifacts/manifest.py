@@ -63,6 +63,10 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
     test_looks: int = 1
     """How often test results were seen during development, this time included."""
 
+    def candidates(self, checkpoints: int = 1) -> int:
+        """Return the number of trials behind the choice: each seed at each checkpoint, and each further test look."""
+        return len(self.seeds) * max(checkpoints, 1) + self.test_looks - 1
+
 
 class Result(Struct, frozen=True, forbid_unknown_fields=True):
     """One window after costs, with equal weight on the same days; `sharpe_by_seed` is in order of the seeds."""

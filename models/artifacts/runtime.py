@@ -65,6 +65,11 @@ class Trained(Policy, Protocol):
     @property
     def trained_until_ns(self) -> int: ...
 
+    @property
+    def candidates(self) -> dict[str, int]:
+        """Number of trials behind each trained policy, by its digest."""
+        ...
+
 
 class NoParams(Struct, frozen=True):
     """The empty parameters of a policy that has none."""

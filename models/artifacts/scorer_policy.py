@@ -59,6 +59,11 @@ class LearnedPolicy(Runtime[ScorerArtifact]):
         return self.artifact.manifest.training.until_ns
 
     @property
+    def candidates(self) -> dict[str, int]:
+        """Number of trials behind the artifact, by its digest."""
+        return {self.artifact.manifest.digest: self.artifact.manifest.training.candidates()}
+
+    @property
     def lookback(self) -> int:
         return self.artifact.manifest.features.lookback
 

@@ -46,11 +46,13 @@ def expected_maximum(trials: int, variance: float) -> float:
     )
 
 
-def deflated_sharpe(returns: Floats, sharpe: float, trials: Sequence[float]) -> float:
+def deflated_sharpe(returns: Floats, sharpe: float, trials: Sequence[float], count: int | None = None) -> float:
     """Return the probability that `sharpe` of `returns` float64[T] exceeds the expected maximum of unskilled trials.
 
-    `trials` are the ratios of all known trials, this one included. For one trial, the result is the probability that
-    the ratio is above zero.
+    `trials` are the ratios of all known trials, this one included. `count` is their number where some ratios are
+    unknown. For one trial, the result is the probability that the ratio is above zero. With one known ratio of several
+    trials, their variance is that of an unskilled ratio's estimate, 1 / (T - 1).
     """
-    variance = float(np.var(trials, ddof=1)) if len(trials) > 1 else 0.0
-    return probabilistic_sharpe(sharpe, expected_maximum(len(trials), variance), len(returns), *moments(returns))
+    count = len(trials) if count is None else count
+    variance = float(np.var(trials, ddof=1)) if len(trials) > 1 else 1.0 / max(len(returns) - 1, 1)
+    return probabilistic_sharpe(sharpe, expected_maximum(count, variance), len(returns), *moments(returns))

@@ -4,6 +4,7 @@ Each decision uses only past data, and no parameter is fitted to the reported pe
 """
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +12,8 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.runs.comparison import NAME, Drive, alone, min_trade, recorded, require_same
+from quantd.research.runs.looks import Known
 from quantd.research.runs.run_record import Counter
-from quantd.research.runs.trials import Trial
 from quantd.research.significance.sharpe_intervals import CONFIDENCE, sharpe_intervals
 from quantd.research.verdict import (
     TURNOVER_DEFINITION,
@@ -88,9 +89,10 @@ def standings(
         record = recorded(one, drive(name), warnings)
         measured[name] = (Measured.of(one, record), one, warnings.count)
     yardstick = measured[NAME][0]
-    trials: list[Trial] = []
+    known = Known(fault="no run has a ratio")
     for own, one, _ in measured.values():
-        trials = noted(one, own, state)[0] or trials
+        if isfinite(own.sharpe):
+            known = noted(one, own, state, "study")[0]
     rows = []
     for name, (own, _, count) in measured.items():
         require_same(own.settings, yardstick.settings)
@@ -101,7 +103,7 @@ def standings(
         difference = None if name == NAME else difference_of(own.sharpe, yardstick.sharpe, found)
         figures = own.figures(found.own if found else None)
         inside = trained(policies[name], own.record)
-        rows.append(Standing(name, figures, difference, deflated_of(own, trials), count, *inside))
+        rows.append(Standing(name, figures, difference, deflated_of(own, known), count, *inside))
     rows.sort(key=lambda row: -(row.figures.sharpe if row.figures.sharpe is not None else -9e9))
     stamps = yardstick.record.ts
     return Standings(
@@ -110,7 +112,7 @@ def standings(
         session_date(stamps[-1]).isoformat(),
         assembly.universe.symbols,
         tuple(rows),
-        len(trials) or None,
+        known.trials,
         min_trade(assembly),
         OWN_CLOSES if yardstick.record.own_closes else "",
         yardstick.sharpe_definition,
@@ -148,7 +150,7 @@ def footnotes(found: Standings) -> list[str]:
     others = [row for row in found.rows if row.difference is not None]
     better = [row for row in others if row.difference is not None and (row.difference.low or 0.0) > 1e-9]
     count = f"{len(better) or 'none'} of {len(others)} significantly better than equal weight"
-    known = f"{found.trials} trials known" if found.trials is not None else "trials, which are not counted"
+    known = f"{found.trials} trials known" if found.trials is not None else "trials, whose number is unknown"
     lines = [
         f"After costs, {count}" + (f": {', '.join(row.policy for row in better)}" if better else ""),
         f"{', '.join(found.symbols)}, {found.first} to {found.last}, decisions at the first sample and then every "

@@ -141,10 +141,10 @@ def test_an_account_that_never_moved_has_no_ratio(tmp_path: Path) -> None:
 
 def test_a_damaged_list_of_trials_is_said_and_costs_no_result(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "trials.jsonl").write_text("{\n")
+    (tmp_path / "state" / "looks.jsonl").write_text("{\n")
     found = told(tmp_path, None)
     assert found["trials"] is None
-    assert "trials.jsonl:1" in found["notes"][0]
+    assert "looks.jsonl:1" in found["notes"][0]
     assert found["performance"]["sharpe"] is not None
 
 

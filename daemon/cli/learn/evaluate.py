@@ -1,10 +1,13 @@
 """Run a learned policy over a window in whole shares, after costs, beside equal weight on the same days."""
 
 from datetime import date
+from hashlib import blake2b
+from math import isfinite
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from msgspec import to_builtins
 
 from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Json, day
@@ -12,7 +15,12 @@ from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.daemon.cli.setup.bar_files import probed
 from quantd.models.artifacts.card import lots_text
+from quantd.research.runs.looks import Look, note_looks
 from quantd.trading.exit_codes import CONFIG
+from quantd.trading.statistics import PERIODS_PER_YEAR
+
+if TYPE_CHECKING:
+    from quantd.models.training.runs.evaluation import Evaluated
 
 
 def evaluate(
@@ -28,6 +36,7 @@ def evaluate(
         ),
     ] = None,
     symbols: Annotated[str | None, typer.Option(help="Symbols, with commas.", show_default="as trained")] = None,
+    state: Annotated[Path, typer.Option("--state", help="The state folder with the ledger of looks.")] = Path("state"),
     as_json: Json = False,
 ) -> int:
     needs("evaluation", "torch")
@@ -40,8 +49,9 @@ def evaluate(
         found = evaluation.evaluate(artifact, first, until, bars, actions, names)
     except ValueError as error:
         raise Failure(str(error), CONFIG) from None
+    known = note_looks(state, [look_at(artifact.name, found)] if isfinite(found.policy.sharpe) else [])
     if as_json:
-        print_json(found)
+        print_json({**to_builtins(found), "trials": known.trials})
         return 0
     account, costs = found.account, found.account.costs
     say(
@@ -73,7 +83,18 @@ def evaluate(
     if not found.same_data:
         say("The bars differ from those of the training.")
     say(f"{found.sharpe_definition}.")
+    say(f"Trials known in {state}: {known.trials}." if known.trials else f"The trials are unknown: {known.fault}.")
     return 0
+
+
+def look_at(name: str, found: "Evaluated") -> Look:
+    """Return the look of an evaluation, for the ledger."""
+    window = (found.first.isoformat(), found.last.isoformat())
+    text = "|".join((found.artifact, found.market, *window, *found.lots))
+    market = blake2b(found.market.encode(), digest_size=16).hexdigest()
+    digest = blake2b(text.encode(), digest_size=16).hexdigest()
+    ratio, periods = found.policy.sharpe, float(PERIODS_PER_YEAR)
+    return Look("evaluate", name, digest, market, *window, ratio, periods, found.candidates)
 
 
 COMMAND: Final = Command("Learn", 20, evaluate)

@@ -43,6 +43,12 @@ class Evaluated(Struct, frozen=True):
     account: MarketPlan
     lots: dict[str, float]
     sharpe_definition: str = SHARPE_DEFINITION
+    artifact: str = ""
+    """Digest of the artifact."""
+    market: str = ""
+    """Digest of the bars and actions."""
+    candidates: dict[str, int] = {}
+    """Number of trials behind each trained policy, by its digest."""
 
 
 def beside(bars: Path) -> str:
@@ -102,4 +108,7 @@ def evaluate(
         account=account,
         lots=dict(zip(panel.symbols, account.lots(panel.symbols), strict=True)),
         sharpe_definition=sharpe_definition("" if panel.cash_rate is None else panel.cash_rate.words),
+        artifact=policy.digest,
+        market="|".join(file_digest(path) for path in files if path is not None),
+        candidates=policy.candidates,
     )

@@ -1,0 +1,216 @@
+"""The ledger of looks at a market: `looks.jsonl` in the state folder, append-only, each line bound to the one before.
+
+Each backtest, sweep, study and evaluation is a look, and each new configuration is a trial. The deflated Sharpe ratio
+counts the trials. A changed, shortened or deleted ledger makes their number unknown.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.config import digest
+from quantd.trading.display_text import session_date
+from quantd.trading.ports import leaves
+
+NAME: Final = "looks.jsonl"
+HEAD: Final = "looks.head"
+
+Kind = Literal["backtest", "sweep", "study", "evaluate"]
+
+
+class Look(Struct, frozen=True, omit_defaults=True):
+    """One look: a configuration on one market between two dates.
+
+    `digest` identifies configuration, bars and policies. `sharpe` is annual, based on `periods` samples a year.
+    `models` are the trained policies by their digests, each with the trials behind it: seeds, checkpoints, test looks.
+    """
+
+    kind: Kind
+    name: str
+    digest: str
+    market: str
+    first: str
+    last: str
+    sharpe: float
+    periods: float
+    models: dict[str, int] = {}
+
+    @property
+    def sharpe_sample(self) -> float:
+        return self.sharpe / self.periods**0.5
+
+
+class Line(Struct, frozen=True, omit_defaults=True):
+    """One line of the ledger: `link` is the hash of the line before and of this one's content.
+
+    `lost` is the number of earlier lines that were missing when the line was written.
+    """
+
+    n: int
+    ts: int
+    look: Look
+    link: str
+    lost: int = 0
+
+
+class Head(Struct, frozen=True):
+    """The newest line, stored beside the ledger and in the user's own state folder."""
+
+    n: int
+    link: str
+
+
+class Known(Struct, frozen=True):
+    """The known looks, each configuration once with its newest ratio. `fault` is why their number is unknown."""
+
+    looks: tuple[Look, ...] = ()
+    fault: str = ""
+
+    @property
+    def trials(self) -> int | None:
+        """The number of trials: the looks, and those behind each trained policy; None when it is unknown."""
+        models = {name: count for look in self.looks for name, count in look.models.items()}
+        return None if self.fault else len(self.looks) + sum(count - 1 for count in models.values())
+
+
+def look_of(assembly: Assembly, stamps: Sequence[int], sharpe: float, periods: float, kind: Kind = "backtest") -> Look:
+    """Return the look of a finished run with samples at `stamps` (ns UTC)."""
+    first, last = (session_date(stamps[k]).isoformat() for k in (0, -1))
+    models: dict[str, int] = {}
+    for policy in assembly.policies:
+        for leaf in leaves(policy):
+            models |= getattr(leaf, "candidates", {})
+    name, market = assembly.config.quantd.name, assembly.feed.digest
+    return Look(kind, name, trial_digest(assembly), market, first, last, sharpe, periods, models)
+
+
+def trial_digest(assembly: Assembly) -> str:
+    """Return the hex BLAKE2b of configuration, bars and policies (a file's text, an artifact)."""
+    found = blake2b(digest_size=16)
+    for part in (
+        digest(assembly.config),
+        assembly.feed.digest,
+        *(_identity(leaf) for policy in assembly.policies for leaf in leaves(policy)),
+    ):
+        found.update(len(part).to_bytes(4, "big") + part.encode())
+    return found.hexdigest()
+
+
+def _identity(policy: object) -> str:
+    path, own = getattr(policy, "path", None), str(getattr(policy, "digest", ""))
+    if not own and isinstance(path, Path) and path.is_file():
+        return blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    return own  # the configuration identifies a registered policy
+
+
+def read_looks(folder: Path) -> Known:
+    """Read the ledger of a state folder and check every link. Raises OSError."""
+    lines, fault, _ = _checked(folder)
+    return _known([line.look for line in lines], fault)
+
+
+def note_looks(folder: Path, looks: Sequence[Look]) -> Known:
+    """Append looks that are not recorded with the same ratio, and return all known ones. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    looks = [msgspec.convert(msgspec.to_builtins(look), Look) for look in looks]  # a whole ratio is a float, as read
+    with _locked(folder / NAME) as file:
+        lines, fault, whole = _checked(folder)
+        known = {line.look.digest: line.look for line in lines}
+        new = [look for look in looks if known.get(look.digest) != look]
+        if new:
+            head = _newest_head(folder)
+            last = lines[-1] if lines else None
+            n, link = (last.n, last.link) if last is not None else (0, "")
+            lost = 0
+            if fault and head is not None and not (last is not None and last.lost):
+                lost, n, link = max(head.n - n, 1), max(head.n, n), head.link
+            rows = []
+            for look in new:
+                n, link = n + 1, _link(link, n + 1, look)
+                rows.append(Line(n, time.time_ns(), look, link, lost))
+                lost = 0
+            os.ftruncate(file, whole)  # the rest of a line that was not written completely
+            os.lseek(file, 0, os.SEEK_END)
+            os.write(file, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+            _write_head(folder, Head(n, link))
+            lines = [*lines, *rows]
+    return _known([line.look for line in lines], fault)
+
+
+def _known(looks: Sequence[Look], fault: str) -> Known:
+    return Known(tuple({look.digest: look for look in looks}.values()), fault)
+
+
+def _link(before: str, n: int, look: Look) -> str:
+    return blake2b(f"{before}|{n}|".encode() + msgspec.json.encode(look), digest_size=16).hexdigest()
+
+
+def _checked(folder: Path) -> tuple[list[Line], str, int]:
+    """Return the ledger's lines, why their number is not believed, and the bytes of its complete lines."""
+    path = folder / NAME
+    data = path.read_bytes() if path.exists() else b""
+    whole = data.rfind(b"\n") + 1
+    lines: list[Line] = []
+    fault = before = ""
+    for number, text in enumerate(data[:whole].splitlines(), 1):
+        try:
+            line = msgspec.json.decode(text, type=Line)
+        except msgspec.DecodeError:
+            return lines, f"{path}:{number} is not a look: the ledger was changed", whole
+        if line.lost and not fault:
+            fault = f"{path}:{number}: {line.lost:,} earlier looks are missing"
+        elif not line.lost and line.link != _link(before, line.n, line.look):
+            fault = fault or f"{path}:{number}: the ledger was changed here or before"
+        before = line.link
+        lines.append(line)
+    head = _newest_head(folder)
+    if head is not None and not fault and not any(line.n == head.n and line.link == head.link for line in lines[-1:]):
+        shorter = not lines or lines[-1].n < head.n
+        if shorter:
+            fault = f"{path} was deleted or shortened: it had {head.n:,} looks"
+    return lines, fault, whole
+
+
+def _newest_head(folder: Path) -> Head | None:
+    """Return the head with the most looks."""
+    found = []
+    for path in (folder / HEAD, _outside(folder)):
+        with suppress(OSError, msgspec.DecodeError):
+            found.append(msgspec.json.decode(path.read_bytes(), type=Head))
+    return max(found, key=lambda head: head.n, default=None)
+
+
+def _write_head(folder: Path, head: Head) -> None:
+    """Write the head beside the ledger, and outside it where the user has a writable home."""
+    data = msgspec.json.encode(head)
+    (folder / HEAD).write_bytes(data)
+    outside = _outside(folder)
+    with suppress(OSError):
+        outside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        outside.write_bytes(data)
+
+
+def _outside(folder: Path) -> Path:
+    """Return the user's own copy of the head of a folder's ledger."""
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return home / "quantd" / "looks" / f"{blake2b(str(folder.resolve()).encode(), digest_size=16).hexdigest()}.json"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Open a file for appending, alone among processes."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+    finally:
+        os.close(file)

@@ -1,0 +1,143 @@
+"""The number of trials is true: each configuration once, and a ledger that was changed is not believed."""
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.cli.configuration import read
+from quantd.models.artifacts.loader import load_artifact
+from quantd.research.runs.looks import HEAD, NAME, Known, Look, look_of, note_looks, read_looks, trial_digest
+from tests.support.checkout import SHIPPED
+from tests.support.command_line import write
+
+
+def look(digest: str, sharpe: float = 1.0, periods: float = 252, **more) -> Look:
+    return Look("backtest", "paper", digest, "market", "2020-01-02", "2020-12-31", sharpe, periods, **more)
+
+
+def noted(folder: Path, *names: str) -> Known:
+    return note_looks(folder, [look(name) for name in names])
+
+
+def lines(folder: Path) -> list[bytes]:
+    return (folder / NAME).read_bytes().splitlines(keepends=True)
+
+
+def test_a_repeated_trial_counts_once_and_its_newest_ratio_holds(tmp_path):
+    for each in (look("a"), look("b", 2.0), look("a"), look("a", 1.5)):
+        known = note_looks(tmp_path / "state", [each])
+    assert {one.digest: one.sharpe for one in known.looks} == {"a": 1.5, "b": 2.0}
+    assert known.trials == 2
+    assert read_looks(tmp_path / "state") == known
+    assert len(lines(tmp_path / "state")) == 3
+
+
+def test_a_line_that_was_not_written_completely_is_written_again(tmp_path):
+    noted(tmp_path, "a", "b")
+    (tmp_path / NAME).write_bytes(b"".join(lines(tmp_path)) + lines(tmp_path)[0][:40])
+    known = noted(tmp_path, "c")
+    assert known.fault == ""
+    assert [json.loads(line)["look"]["digest"] for line in lines(tmp_path)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("keep_head", [True, False])
+def test_a_deleted_ledger_makes_the_trials_unknown_for_good(tmp_path, keep_head):
+    noted(tmp_path, "a", "b", "c")
+    (tmp_path / NAME).unlink()
+    if not keep_head:
+        (tmp_path / HEAD).unlink()
+    assert read_looks(tmp_path).trials is None
+    known = noted(tmp_path, "d")
+    assert known.trials is None
+    assert "had 3 looks" in known.fault
+    again = noted(tmp_path, "e")
+    assert again.trials is None
+    assert "3 earlier looks are missing" in again.fault
+    assert [json.loads(line)["n"] for line in lines(tmp_path)] == [4, 5]
+
+
+def test_a_shortened_ledger_makes_the_trials_unknown(tmp_path):
+    noted(tmp_path, "a", "b", "c")
+    (tmp_path / NAME).write_bytes(b"".join(lines(tmp_path)[:2]))
+    assert "shortened" in read_looks(tmp_path).fault
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_changed_or_removed_line_breaks_the_chain(tmp_path, number):
+    noted(tmp_path, "a", "b", "c")
+    whole = lines(tmp_path)
+    (tmp_path / NAME).write_bytes(b"".join(whole).replace(whole[number], whole[number].replace(b"1.0", b"9.0")))
+    assert f"{NAME}:{number + 1}" in read_looks(tmp_path).fault
+    (tmp_path / NAME).write_bytes(b"".join(whole[:number] + whole[number + 1 :]))
+    assert read_looks(tmp_path).trials is None
+    (tmp_path / NAME).write_bytes(b"".join(whole[:number]) + b"nonsense\n")
+    assert f"{NAME}:{number + 1} is not a look" in noted(tmp_path, "d").fault
+
+
+def test_a_ledger_that_was_moved_is_believed(tmp_path):
+    noted(tmp_path / "old", "a", "b")
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert noted(tmp_path / "new", "c").trials == 3
+
+
+def append(arguments):
+    folder, number = arguments
+    for k in range(5):
+        noted(folder, f"{number}-{k}")
+
+
+def test_processes_that_write_together_lose_nothing(tmp_path):
+    with ProcessPoolExecutor(4) as pool:
+        list(pool.map(append, [(tmp_path, number) for number in range(8)]))
+    known = read_looks(tmp_path)
+    assert known.fault == ""
+    assert known.trials == 40
+
+
+def test_seeds_checkpoints_and_test_looks_behind_a_model_count_once(tmp_path):
+    models = {"net": 12}
+    known = note_looks(tmp_path, [look("a", models=models), look("b", models=models), look("c")])
+    assert known.trials == 3 + 11
+
+
+def test_cards_know_the_trials_behind_a_policy():
+    (scorer,) = load_artifact(SHIPPED / "scorer", {}).candidates.values()
+    assert scorer == 5 + 1  # five seeds, and a second look at the test part
+    manifest = json.loads((SHIPPED / "ppo" / "manifest.json").read_text())
+    checkpoints = manifest["plan"]["steps"] // manifest["plan"]["evaluate_every"]
+    (ppo,) = load_artifact(SHIPPED / "ppo", {}).candidates.values()
+    assert ppo == 5 * checkpoints + 1 > 6
+
+
+def test_ratios_of_other_years_are_compared_by_sample():
+    assert look("a", 2.0, 400).sharpe_sample == pytest.approx(0.1)
+
+
+def test_a_look_names_the_market_its_dates_and_the_models(tmp_path):
+    sets = (f"agents.trend.policy={SHIPPED / 'scorer'}", "agents.trend.params={}")
+    assembly = assemble(read(write(tmp_path), sets))
+    found = look_of(assembly, [assembly.feed.first_ts, assembly.feed.last_ts], 1.0, 252)
+    assert found.market == assembly.feed.digest
+    assert found.last == "2019-03-29"
+    assert sum(found.models.values()) == 6
+
+
+def test_the_text_of_a_users_policy_is_part_of_what_was_tried(tmp_path):
+    config = write(tmp_path)
+    policy = tmp_path / "mine.py"
+    sets = ("agents.trend.policy=mine.py:act", "agents.trend.params={}")
+
+    def digest(*more: str) -> str:
+        return trial_digest(assemble(read(config, (*sets, *more))))
+
+    policy.write_text("def act(view): return 'hold'\n")
+    before = digest()
+    assert digest() == before
+    assert digest("log.level=debug") == before
+    assert digest("broker.commission_bp=2.0") != before
+    assert digest("feed.end=2019-03-28") != before
+    policy.write_text("def act(view): return [0.1, 0.1, 0.1]\n")
+    assert digest() != before
