@@ -7,7 +7,7 @@ from it (simulated reports, answers of policies) are stepped before the next ite
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +24,7 @@ from quantd.daemon.engine.batches.kernel import (
     OTHER_ROW,
     TAKE_ROWS,
 )
+from quantd.daemon.engine.batches.row_effects import SampleRows
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
@@ -36,6 +37,7 @@ from quantd.trading.effects import (
     Ask,
     Cancel,
     Effect,
+    Filled,
     Query,
     Shadowed,
     Snapshot,
@@ -72,6 +74,15 @@ class Log(Protocol):
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         """Record a step, or compare it with the record."""
+        ...
+
+
+@runtime_checkable
+class SampleLog(Log, Protocol):
+    """A log with `rows_only` that takes the samples of a batch as columns."""
+
+    def add_samples(self, market: MarketSlice, filled: Sequence[Filled], rows: SampleRows) -> None:
+        """Record fills of the bar of `market`, and the samples from it on; there may be none."""
         ...
 
 
@@ -283,6 +294,13 @@ class Shell:
         if type(self.log) is NoLog:
             return
         filled = [batch.filled()] if batch.fills else []
+        if rows_only and isinstance(self.log, SampleLog):
+            last = batch.rows - hold
+            market = MarketSlice(batch.block, batch.first + before)
+            self.log.add_samples(market, filled, batch.samples(before, last))
+            if hold:
+                batch.held = batch.records(last, losses=False)
+            return
         for row in range(before, batch.rows):
             self.log.add(MarketSlice(batch.block, batch.first + row), filled if row == before else ())
             effects = batch.records(row, losses=not rows_only)

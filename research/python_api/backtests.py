@@ -123,12 +123,12 @@ class Backtest:
     @cached_property
     def equity(self) -> pl.DataFrame:
         """The account at its samples: ts, equity, cash, gross, drawdown."""
-        return frames.equity_frame(self._record.valued)
+        return frames.equity_frame(self._record)
 
     @cached_property
     def books(self) -> pl.DataFrame:
         """The equity of each agent's book at its samples: ts, book, equity."""
-        return frames.books_frame(self._record.valued, self._agents)
+        return frames.books_frame(self._record, self._agents)
 
     @cached_property
     def fills(self) -> pl.DataFrame:

@@ -8,21 +8,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from quantd.adapters.store.read_models import Alert
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.rows import DecisionLine
+from quantd.research.runs.run_record import Record
 from quantd.trading.effects import Filled, Valued
 from quantd.trading.instruments import MICRO, NANO, Universe
+from quantd.trading.market import Floats
 from quantd.trading.orders import Fill, Order, order_id
 
 TIME: Final = pl.Datetime("ns", "UTC")
 
-EQUITY: Final = {
+EQUITY: Final[dict[str, Any]] = {
     "ts": TIME, "equity": pl.Float64, "cash": pl.Float64, "gross": pl.Float64, "drawdown": pl.Float64,
 }  # fmt: skip
-BOOKS: Final = {"ts": TIME, "book": pl.String, "equity": pl.Float64}
+BOOKS: Final[dict[str, Any]] = {"ts": TIME, "book": pl.String, "equity": pl.Float64}
 FILLS: Final = {
     "ts": TIME, "order": pl.String, "symbol": pl.String, "side": pl.String, "quantity": pl.Float64,
     "price": pl.Float64, "fee": pl.Float64, "agents": pl.String,
@@ -51,14 +54,32 @@ def _frame(schema: Mapping[str, Any], rows: Iterable[Sequence[object]]) -> pl.Da
     return pl.DataFrame(list(rows), schema=dict(schema), orient="row")
 
 
-def equity_frame(points: Sequence[Valued]) -> pl.DataFrame:
+def equity_frame(record: Record) -> pl.DataFrame:
     """Return the account at its samples, at last known prices; `gross` is exposure over equity."""
+    columns = record.ts, _money(record.known_micro), _money(record.cash_micro), record.gross, record.drawdown
+    return pl.DataFrame(dict(zip(EQUITY, map(np.asarray, columns), strict=True)), schema=EQUITY)
+
+
+def books_frame(record: Record, agents: Sequence[str]) -> pl.DataFrame:
+    """Return the equity of each agent's book, and of the unallocated one, at its samples."""
+    names = (*agents, UNALLOCATED)
+    money = _money(record.books_micro)
+    ts = np.repeat(np.asarray(record.ts, dtype=np.int64), len(names))
+    return pl.DataFrame({"ts": ts, "book": list(names) * len(record.ts), "equity": money.ravel()}, schema=BOOKS)
+
+
+def _money(micro: Sequence[object]) -> Floats:
+    return np.asarray(micro, dtype=np.float64) / MICRO
+
+
+def stored_equity_frame(points: Sequence[Valued]) -> pl.DataFrame:
+    """Return the samples of a store, with the columns of `equity_frame`."""
     rows = ((p.ts, p.equity_micro / MICRO, p.cash_micro / MICRO, p.gross, p.drawdown) for p in points)
     return _frame(EQUITY, rows)
 
 
-def books_frame(points: Sequence[Valued], agents: Sequence[str]) -> pl.DataFrame:
-    """Return the equity of each agent's book, and of the unallocated one, at its samples."""
+def stored_books_frame(points: Sequence[Valued], agents: Sequence[str]) -> pl.DataFrame:
+    """Return the books of a store, with the columns of `books_frame`."""
     names = (*agents, UNALLOCATED)
     return _frame(BOOKS, ((p.ts, name, own / MICRO) for p in points for name, own in zip(names, p.books, strict=False)))
 

@@ -65,12 +65,12 @@ class Run:
     @cached_property
     def equity(self) -> pl.DataFrame:
         """The account at its samples: ts, equity, cash, gross, drawdown."""
-        return frames.equity_frame(self._reader.equity())
+        return frames.stored_equity_frame(self._reader.equity())
 
     @cached_property
     def books(self) -> pl.DataFrame:
         """The equity of each agent's book at its samples: ts, book, equity."""
-        return frames.books_frame(self._reader.equity(), self.agents)
+        return frames.stored_books_frame(self._reader.equity(), self.agents)
 
     @cached_property
     def fills(self) -> pl.DataFrame:

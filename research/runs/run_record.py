@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from quantd.daemon.engine.batches.row_effects import SampleRows
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import gains
 from quantd.daemon.runtime.loop import Log
@@ -39,9 +40,9 @@ class Counter:
 class Record:
     """One run's record.
 
-    `ts`, `days_ns` (dates), `equity_micro` and `valued` (the account at last known prices) are by sample; `gross` is
-    exposure over equity there. `fills` are the house's fills, in order. `traded` is the value traded, in account
-    currency. `slippage` is the cost of fills relative to the open of their bar (spread,
+    `ts`, `days_ns` (dates), `equity_micro`, `known_micro` (equity at last known prices), `cash_micro`, `books_micro`,
+    `gross` (exposure over equity) and `drawdown` are by sample. `fills` are the house's fills, in order. `traded` is
+    the value traded, in account currency. `slippage` is the cost of fills relative to the open of their bar (spread,
     slippage, impact), in account currency. A price better than the open counts 0. Commission, borrow fees and cash
     interest are exact micro.
     """
@@ -49,11 +50,14 @@ class Record:
     def __init__(self, universe: Universe, after: Log | None = None) -> None:
         self.ts: array[int] = array("q")
         self.days_ns: array[int] = array("q")
-        self.equity_micro: list[int] = []
+        self.known_micro: list[int] = []
+        self.equity_micro = self.known_micro
         self.own_closes = False
         """Whether some instrument closes after the sample on a date, and `equity_micro` includes that close."""
         self.gross: array[float] = array("d")
-        self.valued: list[Valued] = []
+        self.drawdown: array[float] = array("d")
+        self.cash_micro: array[int] = array("q")
+        self.books_micro: list[Sequence[int]] = []
         self.fills: list[Filled] = []
         self.commission_micro = 0
         self.borrow_micro = 0
@@ -70,7 +74,7 @@ class Record:
         """Revalue the equity at each instrument's own close of the date, after the run has ended."""
         more = {each.ts: each.micro[0] for each in gains(state)}
         self.own_closes = bool(more)
-        self.equity_micro = [e + more.get(ts, 0) for ts, e in zip(self.ts, self.equity_micro, strict=True)]
+        self.equity_micro = [e + more.get(ts, 0) for ts, e in zip(self.ts, self.known_micro, strict=True)]
 
     def answer(self, ask: Ask) -> Decided | None:
         return self._after.answer(ask) if self._after is not None else None
@@ -83,14 +87,14 @@ class Record:
                 assert isinstance(event, Tick)
                 self.ts.append(effect.ts)
                 self.days_ns.append(event.key - event.key % DAY_NS)
-                self.equity_micro.append(effect.equity_micro)
+                self.known_micro.append(effect.equity_micro)
+                self.cash_micro.append(effect.cash_micro)
+                self.books_micro.append(effect.books)
                 self.gross.append(effect.gross)
-                self.valued.append(effect)
+                self.drawdown.append(effect.drawdown)
             elif kind is Filled:
                 assert isinstance(effect, Filled)
-                self._waiting.append(effect)
-                self.fills.append(effect)
-                self.commission_micro += sum(effect.fee_micro)
+                self._fill(effect)
             elif kind is Booked:
                 assert isinstance(effect, Booked)
                 if effect.kind == "borrow":
@@ -102,6 +106,24 @@ class Record:
             self._place(event)
         if self._after is not None:
             self._after.add(event, effects)
+
+    def add_samples(self, market: MarketSlice, filled: Sequence[Filled], rows: SampleRows) -> None:
+        for effect in filled:
+            self._fill(effect)
+        if self._waiting:
+            self._place(market)
+        self.ts.extend(rows.ts)
+        self.days_ns.extend(key - key % DAY_NS for key in rows.key)
+        self.known_micro.extend(rows.equity_micro)
+        self.cash_micro.extend([rows.cash_micro] * len(rows.ts))
+        self.books_micro.extend(rows.books_micro.tolist())
+        self.gross.extend(rows.gross)
+        self.drawdown.extend(rows.drawdown)
+
+    def _fill(self, effect: Filled) -> None:
+        self._waiting.append(effect)
+        self.fills.append(effect)
+        self.commission_micro += sum(effect.fee_micro)
 
     def _place(self, market: MarketSlice) -> None:
         if market.block is not self._block or len(self._placed) >= FOLD:

@@ -14,7 +14,7 @@ from quantd.daemon.engine.batches.filled_orders import FilledOrders
 from quantd.daemon.engine.batches.inputs import Supplies, write_state
 from quantd.daemon.engine.batches.kernel import NEEDS, OTHER_PLAN, TAKE_ROWS
 from quantd.daemon.engine.batches.levels_kernel import MARKS
-from quantd.daemon.engine.batches.row_effects import plan_alerts, row_effects
+from quantd.daemon.engine.batches.row_effects import SampleRows, plan_alerts, row_effects, sample_rows
 from quantd.daemon.engine.rounds import follow_ups
 from quantd.daemon.engine.safety.monitor import (
     RECORD_SAMPLES,
@@ -290,6 +290,11 @@ class Batch:
         """As `row_effects`, of a row of the last call."""
         closes = self.block.close[self.first + row]
         return row_effects(self.state, self._arrays, closes, row, self.ticks[row].ts, losses=losses)
+
+    def samples(self, before: int, until: int) -> SampleRows:
+        """The valuations of rows of the last call, from number `before` up to and without `until`."""
+        closes = self.block.close[self.first + before : self.first + until]
+        return sample_rows(self.state, self._arrays, closes, before, self.ticks[before:until])
 
     def digest_rows(self, before: int) -> Iterable[tuple[int, int, int, bytes]]:
         """(instant, kind, number, rows) of the digest of the last call, whose first row was `before`. The kind -1 is

@@ -1,6 +1,10 @@
 """The records of a row that a batch took, and the alerts of its plan."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.arrays import Arrays
@@ -11,6 +15,7 @@ from quantd.risk.pretrade.gate import Verdict, measure
 from quantd.risk.switch import Switch
 from quantd.risk.switch import losses as losses_of
 from quantd.trading.effects import Assessed, Effect, Valued
+from quantd.trading.events import Tick
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 
@@ -40,6 +45,40 @@ def row_effects(state: State, arrays: Arrays, closes: Floats, row: int, ts: int,
         )
     )
     return found
+
+
+class SampleRows(NamedTuple):
+    """The account at R samples in columns, as `Valued` has it for one.
+
+    `ts` and `key` are those of the ticks. `books_micro` int64[R, agents + 1] are equities by book, the unallocated one
+    last. Cash is one amount: no row of one call trades.
+    """
+
+    ts: list[int]
+    key: list[int]
+    equity_micro: list[int]
+    cash_micro: int
+    books_micro: NDArray[np.int64]
+    gross: list[float]
+    drawdown: list[float]
+
+
+def sample_rows(state: State, arrays: Arrays, closes: Floats, first: int, ticks: Sequence[Tick]) -> SampleRows:
+    """The valuations of rows of a batch from number `first` on; `closes` float64[R, N] and `ticks` are theirs."""
+    agents, count = len(state.agents), len(ticks)
+    at, width = int(arrays.ints[place.A_EQUITY]) + first * (agents + 5), agents + 5
+    rows = arrays.ints[at : at + count * width].reshape(count, width)
+    equity, high = rows[:, 0].tolist(), rows[:, agents + 2].tolist()
+    units = np.abs(arrays.numbers(place.F_HELD, state.universe.size) * state.universe.lot_size)
+    return SampleRows(
+        ts=[tick.ts for tick in ticks],
+        key=[tick.key for tick in ticks],
+        equity_micro=equity,
+        cash_micro=state.ledger.house.cash_micro,
+        books_micro=rows[:, 1 : agents + 2].copy(),
+        gross=[float(units.dot(row)) * MICRO / own for row, own in zip(closes, equity, strict=True)],
+        drawdown=[max(0.0, 1.0 - own / max(top, 1)) for own, top in zip(equity, high, strict=True)],
+    )
 
 
 def plan_alerts(state: State, arrays: Arrays) -> list[Effect]:

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.eligibility import plain
 from quantd.daemon.engine.batches.kernel import LEVELS_OF_PLAN, LEVELS_OF_ROW, OTHER_PLAN, TAKE_ROWS
-from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.loop import SampleLog, Shell
 from quantd.daemon.runtime.timeline import Item
+from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import PROFILES, Correlation, Limits, Protective, Tail, override
 from quantd.trading.codec import encode
 from quantd.trading.effects import Effect, Filled, Valued
@@ -169,6 +170,20 @@ def test_plans_and_fills_in_batches_are_those_of_the_engine(seed, agents, every,
     assert steps[0].filled == steps[1].filled
     assert taken.plans > rows / every / 3
     assert taken.fills > taken.orders / 3 > 0
+
+
+@pytest.mark.parametrize(("seed", "agents", "every", "chunk"), [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 21, 64)])
+def test_a_record_takes_the_samples_of_a_batch_as_columns(seed, agents, every, chunk):
+    made = world(seed, agents=agents, limits=PLAIN)
+    records = Record(made.universe), Record(made.universe)
+    assert all(isinstance(each, SampleLog) for each in records)
+    taken, _ = both(made, every, records, chunk)
+    assert taken.rows > 100
+    for name in ("ts", "days_ns", "known_micro", "cash_micro", "books_micro", "gross", "drawdown", "fills"):
+        assert list(getattr(records[0], name)) == list(getattr(records[1], name)), name
+    assert len(records[0].ts) == 260
+    for name in ("traded", "slippage", "commission_micro", "borrow_micro", "interest_micro"):
+        assert getattr(records[0], name) == pytest.approx(getattr(records[1], name), rel=1e-12), name
 
 
 @pytest.mark.parametrize("seed", range(4))
