@@ -4,7 +4,7 @@ Backtests, paper runs, live runs and replays have the same parts.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from hashlib import blake2b
 from itertools import chain
@@ -88,8 +88,8 @@ class Parts:
         """The definition of this run's Sharpe ratio, as text."""
         return sharpe_definition(self.cash_rate.rate.words if self.cash_rate is not None else "")
 
-    def shell(self, log: Log | None = None) -> Shell:
-        """A new shell at the start of the run."""
+    def shell(self, log: Log | None = None, *, hashed: bool = True) -> Shell:
+        """A new shell at the start of the run. Without `hashed` it has no digest."""
         policies, remote = self.policies, self.config.broker.kind != "paper"
         return Shell(
             State(self.rules),
@@ -99,6 +99,7 @@ class Parts:
             log=log,
             remote=remote,
             shadows=[self.paper() for _ in self.rules.shadows],
+            hashed=hashed,
         )
 
     def paper(self) -> Paper:
@@ -220,6 +221,20 @@ def assemble(
         cash_rate=rate,
         feed=feed,
     )
+
+
+def reassemble(base: Assembly, config: Config) -> Assembly | None:
+    """The parts of a run under another configuration over the market of `base`, which is not read again.
+
+    None where `config` describes another market. Raises PolicyError.
+    """
+    old = base.config
+    calendars = {s.calendar for s in config.schedules if s.calendar}
+    same = (config.feed, config.universe, config.document.account) == (old.feed, old.universe, old.document.account)
+    if not same or not calendars <= set(base.sessions):
+        return None
+    made = _parts(config, base.universe, base.sessions, base.interval_ns, base.apart)
+    return Assembly(**{each.name: made.get(each.name, getattr(base, each.name)) for each in fields(base)})
 
 
 def assemble_live(config: Config, now: int, *, cache: Path | None = None, apart: Apart | None = None) -> Parts:

@@ -28,7 +28,7 @@ from quantd.daemon.engine.batches.row_effects import SampleRows
 from quantd.daemon.engine.settings import Rules
 from quantd.daemon.engine.snapshot import freeze, thaw
 from quantd.daemon.engine.state import State
-from quantd.daemon.runtime.digest import Digest
+from quantd.daemon.runtime.digest import Digest, NoDigest
 from quantd.daemon.runtime.outbound import rows_of
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item, PlainRows, plain_rows
@@ -125,6 +125,7 @@ class Shell:
         log: Log | None = None,
         remote: bool = False,
         shadows: Sequence[SimulatedBroker] = (),
+        hashed: bool = True,
     ) -> None:
         self.state = state
         self.broker = broker
@@ -135,7 +136,7 @@ class Shell:
         """The Ask whose answer `answered` must step before the next item."""
         self._after_wait: deque[Event | Ask] = deque()
         self.log: Log = log or NoLog()
-        self.digest = Digest(state.universe, state.ledger.names, interval_ns)
+        self.digest = (Digest if hashed else NoDigest)(state.universe, state.ledger.names, interval_ns)
         self.tally = Tally()
         self.ts = 0
         self.config = ""

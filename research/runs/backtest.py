@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
+from quantd.daemon.runtime.timeline import Item
 
 Progress = Callable[[float], object]
 """Receives the completed share of a run, from 0 to 1."""
@@ -24,6 +25,9 @@ CHUNK: Final = 512
 
 KEEP_STEPS: Final = 4_000
 """Journalled steps in one transaction."""
+
+POINT: Final = "point"
+"""Name of a run that is not kept."""
 
 FEWEST: Final = 10
 """A sample of fewer symbols takes as long as one of so many."""
@@ -62,6 +66,14 @@ def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> N
     """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages."""
     bars = runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
     compile_for(bars, say or (lambda text: None))
+
+
+def drive_items(assembly: Assembly, log: Log, items: Sequence[Item]) -> Shell:
+    """Run the items of a market, all at once, through a new shell without a digest."""
+    shell = assembly.shell(log, hashed=False)
+    begin(shell, assembly, assembly.config, POINT, fresh=True)
+    shell.take_all(items)
+    return shell
 
 
 def drive(

@@ -1,0 +1,71 @@
+"""Grids of a sweep: keys of the configuration, each with its values, and their products."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from itertools import product
+from math import prod
+from typing import Final
+
+from quantd.trading.exit_codes import USAGE, ExplainedError
+
+MOST_VALUES: Final = 100_000
+"""Maximum number of values of one key, and of points of one sweep."""
+
+
+class GridError(ExplainedError, ValueError):
+    """A range or a list of values that cannot be read; the text has the remedy."""
+
+    exit_code = USAGE
+
+
+def values_of(text: str) -> tuple[str, ...]:
+    """Return the values of `first:last:step` (both ends included) or of a list with commas, as text.
+
+    Decimals are exact: 0.1:0.3:0.1 is 0.1, 0.2, 0.3.
+    """
+    if ":" not in text:
+        found = tuple(part.strip() for part in text.split(",") if part.strip())
+        if not found:
+            raise GridError(f"{text!r} has no value; write 21:252:21, or 0.1,0.2")
+        return found
+    try:
+        first, last, step = (Decimal(part.strip()) for part in text.split(":"))
+    except (InvalidOperation, ValueError):
+        raise GridError(f"{text!r} is not FIRST:LAST:STEP; write 21:252:21, or a list 21,63,126") from None
+    if not all(part.is_finite() for part in (first, last, step)) or step == 0 or (last - first) / step < 0:
+        raise GridError(f"{text!r} has no value between its ends; write a step from the first to the last")
+    count = int((last - first) / step) + 1
+    if count > MOST_VALUES:
+        raise GridError(f"{text!r} has {count:,} values; {MOST_VALUES:,} are the most")
+    return tuple(f"{first + k * step:f}" for k in range(count))
+
+
+def axis_of(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return the key and the values of `KEY=VALUES`."""
+    key, equals, values = text.partition("=")
+    if not equals or not key.strip():
+        raise GridError(f"{text!r} names no key; write KEY=VALUES, as agents.trend.params.lookback=21:252:21")
+    return key.strip(), values_of(values)
+
+
+class Grid:
+    """The points of a sweep: the product of the values of its keys, the last key fastest."""
+
+    def __init__(self, axes: Mapping[str, Sequence[str]]) -> None:
+        self.axes = {key: tuple(dict.fromkeys(values)) for key, values in axes.items()}
+        if not self.axes:
+            raise GridError("a sweep needs a key; write --over KEY=VALUES")
+        if empty := [key for key, values in self.axes.items() if not values]:
+            raise GridError(f"{empty[0]} has no values")
+        if len(self) > MOST_VALUES:
+            raise GridError(f"the sweep has {len(self):,} points; {MOST_VALUES:,} are the most")
+
+    def __len__(self) -> int:
+        return prod(len(values) for values in self.axes.values())
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return product(*self.axes.values())
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(self.axes)
