@@ -44,6 +44,23 @@ def test_the_error_is_the_weighted_sum_of_autocovariance_matrices(kernel: Kernel
     assert found.error == pytest.approx(looped(moments, gradient, kernel, found.bandwidth), rel=1e-10)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("phi", [0.4, 1.03])
+def test_a_prewhitened_error_is_that_of_filtered_moments_recoloured(kernel: Kernel, phi: float) -> None:
+    """Close to a unit root, the singular values of the autoregression are bounded by 0.97."""
+    moments = np.column_stack([autoregressive(90, phi, 1), autoregressive(90, 0.2, 2, 2)])
+    gradient = np.array([1.0, -0.5, 2.0])
+    a = np.array([np.linalg.lstsq(moments[:-1], moments[1:, j], rcond=None)[0] for j in range(3)])
+    left, sizes, right = np.linalg.svd(a)
+    assert (sizes.max() > 0.97) == (phi > 0.9)
+    a = left @ np.diag(np.minimum(sizes, 0.97)) @ right
+    filtered = np.array([moments[t] - a @ moments[t - 1] for t in range(1, 90)])
+    found = long_run_error(moments, gradient, kernel, prewhiten=True)
+    weights = np.linalg.inv(np.eye(3) - a).T @ gradient
+    expected = looped(filtered, weights, kernel, found.bandwidth) * math.sqrt(89 / 90)
+    assert found.error == pytest.approx(expected, rel=1e-10)
+
+
 @pytest.mark.parametrize(("kernel", "factor"), [("parzen", 2.6614), ("quadratic_spectral", 1.3221)])
 def test_the_bandwidth_is_that_of_autoregressions_fitted_by_statsmodels(kernel: Kernel, factor: float) -> None:
     moments = autoregressive(300, 0.3, 2, 4)

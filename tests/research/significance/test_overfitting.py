@@ -93,7 +93,8 @@ def test_trials_that_do_not_trade_have_a_ratio_of_zero() -> None:
     found = overfitting(returns, blocks=4)
     assert math.isnan(found.slope)
     assert found.loss == 0.0
-    assert found.probability == 1.0  # all equal: the chosen one is in the middle, which is not above the median
+    assert found.logits == pytest.approx(np.zeros(6))  # all equal: the chosen one is in the middle
+    assert found.probability == 1.0
     returns[:, 2] = np.random.default_rng(4).normal(0.5, 1.0, 64)
     assert overfitting(returns, blocks=4).probability == 0.0
 

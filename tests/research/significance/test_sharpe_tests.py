@@ -91,14 +91,19 @@ def bootstrap_p(own: np.ndarray, other: np.ndarray, starts: np.ndarray, block: i
     return count / (len(starts) + 1)
 
 
-def test_the_statistic_of_memmel() -> None:
-    """Memmel 2003 writes the variance in means and covariances, not in ratios."""
-    own, other = pair()
+def memmel(own: np.ndarray, other: np.ndarray) -> float:
+    """The statistic of Memmel 2003, who writes the variance in means and covariances, not in ratios."""
     a, b = own.mean(), other.mean()
     cov = np.cov(own, other)
     s, t, c = math.sqrt(cov[0, 0]), math.sqrt(cov[1, 1]), cov[0, 1]
     theta = 2 * s**2 * t**2 - 2 * s * t * c + 0.5 * a**2 * t**2 + 0.5 * b**2 * s**2 - a * b / (s * t) * c**2
-    z = (t * a - s * b) / math.sqrt(theta / len(own))
+    return float((t * a - s * b) / math.sqrt(theta / len(own)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_statistic_of_memmel(seed: int) -> None:
+    own, other = pair(seed)
+    z = memmel(own, other)
     found = jobson_korkie(own, other)
     assert found.difference / found.error == pytest.approx(z, rel=1e-10)
     assert found.p == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), rel=1e-10)

@@ -70,6 +70,31 @@ def test_resampled_means_and_ratios_are_distributed_as_those_of_arch(length: int
         assert np.quantile(ours, q) == pytest.approx(np.quantile(other, q), abs=0.15 * other.std())
 
 
+def looped_length(series: np.ndarray, constant: float) -> float:
+    """Politis & White 2004, with the constant of the correction: 2 for the stationary bootstrap."""
+    n = len(series)
+    x = series - series.mean()
+    gamma = [float(x[: n - k] @ x[k:]) / n for k in range(n // 2)]
+    band = 2 * math.sqrt(math.log10(n) / n)
+    quiet = next(m for m in range(n) if all(abs(gamma[m + k] / gamma[0]) < band for k in range(1, 6)))
+    bandwidth = 2 * max(quiet, 1)
+    g = spectrum = 0.0
+    for k in range(-bandwidth, bandwidth + 1):
+        share = abs(k) / bandwidth
+        window = 1.0 if share <= 0.5 else 2 * (1 - share)
+        g += window * abs(k) * gamma[abs(k)]
+        spectrum += window * gamma[abs(k)]
+    return float((2 * g**2 / (constant * spectrum**2)) ** (1 / 3) * n ** (1 / 3))
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.3, 0.6, -0.4])
+def test_the_length_is_that_of_a_loop_over_the_lags(phi: float) -> None:
+    for seed in range(10):
+        series = autoregressive(400, phi, seed)
+        assert stationary_length(series) == pytest.approx(max(1.0, looped_length(series, 2.0)), rel=1e-10)
+        assert block_length(series) == max(1, math.ceil(looped_length(series, 4 / 3)))
+
+
 def test_the_length_is_that_of_arch_without_dependence_and_close_to_it_with() -> None:
     """arch begins its run of quiet lags one lag later, hence a bandwidth of two lags more where there is dependence."""
     equal = close = 0
