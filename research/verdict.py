@@ -237,7 +237,7 @@ def deflated_of(own: Measured, known: Known) -> float | None:
     excess = own.returns - own.risk_free_annual / periods
     # sorted, so that the result does not depend on their order
     ratios = sorted(look.sharpe_sample for look in known.looks)
-    value = deflated_sharpe(excess, own.sharpe / sqrt(periods), ratios, known.trials)
+    value = deflated_sharpe(excess, own.sharpe / sqrt(periods), ratios, count=known.trials)
     return value if isfinite(value) else None
 
 

@@ -72,7 +72,7 @@ def paired_gain(
     if not error > 1e-12:
         return Gain(value * scale, 1.0, length)
     length = max(length, ceil(n / (MOST_DRAWN // resamples)))
-    apart, errors = _resampled_gain(pair, drawn(key, n, resamples, ceil(n / length)), length, measure)
+    apart, errors = resampled_gain(pair, drawn(key, n, resamples, ceil(n / length)), length, measure)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(errors > 1e-12, (apart - value) / errors, np.inf)
     return Gain(value * scale, (1 + int((ratios >= value / error).sum())) / (resamples + 1), length)
@@ -84,7 +84,7 @@ def _of_sample(excess: Floats) -> float:
     return float(excess.mean()) / deviation if deviation > 1e-15 else 0.0
 
 
-def _resampled_gain(pair: list[Floats], starts: Ints, block: int, measure: Measure) -> tuple[Floats, Floats]:
+def resampled_gain(pair: list[Floats], starts: Ints, block: int, measure: Measure) -> tuple[Floats, Floats]:
     """Return (difference, its standard error), both float64[resamples], from sums over the drawn blocks."""
     m = starts.shape[1] * block
     parts: list[Floats] = []
@@ -128,13 +128,28 @@ def influence(returns: Floats) -> Floats:
 def block_length(series: Floats) -> int:
     """Return the optimal block length in samples for the circular bootstrap of the mean; 1 without serial dependence.
     Uses a flat-top lag window. The bandwidth is twice the last lag before a run of insignificant autocorrelations."""
+    return max(1, min(ceil(_optimal_length(series, 4.0 / 3.0)), _longest_block(len(series))))
+
+
+def stationary_length(series: Floats) -> float:
+    """Return the optimal mean block length in samples for the stationary bootstrap of the mean, at least 1. Sources:
+    Politis & White 2004; Patton, Politis & White 2009."""
+    return max(1.0, min(_optimal_length(series, 2.0), float(_longest_block(len(series)))))
+
+
+def _longest_block(n: int) -> int:
+    return ceil(min(3.0 * sqrt(n), n / 3.0))
+
+
+def _optimal_length(series: Floats, factor: float) -> float:
+    """Return the length of least mean squared error of the variance, which is `factor` times the squared spectrum."""
     n = len(series)
     deviations = series - series.mean()
     run = max(5, ceil(sqrt(log10(n))))
     lags = ceil(sqrt(n)) + run
     covariances = np.array([deviations[: n - k] @ deviations[k:] for k in range(min(lags, n - 1) + 1)]) / n
     if covariances[0] <= 1e-30:
-        return 1
+        return 1.0
     significant = np.abs(covariances[1:] / covariances[0]) >= 2.0 * sqrt(log10(n) / n)
     bandwidth = min(2 * max(1, _last_before_quiet(significant, run)), len(covariances) - 1)
     k = np.arange(-bandwidth, bandwidth + 1)
@@ -142,11 +157,11 @@ def block_length(series: Floats) -> int:
     window = np.where(share <= 0.5, 1.0, 2.0 * (1.0 - share)) * covariances[np.abs(k)]
     spectrum = float(window.sum())
     slope = float((np.abs(k) * window).sum())
-    variance = 4.0 / 3.0 * spectrum**2
+    variance = factor * spectrum**2
     if variance <= 1e-30:
-        return 1
-    length = (2.0 * slope**2 / variance) ** (1.0 / 3.0) * n ** (1.0 / 3.0)
-    return max(1, min(ceil(length), ceil(min(3.0 * sqrt(n), n / 3.0))))
+        return 1.0
+    length: float = (2.0 * slope**2 / variance) ** (1.0 / 3.0) * n ** (1.0 / 3.0)
+    return length
 
 
 def _last_before_quiet(significant: np.ndarray, run: int) -> int:

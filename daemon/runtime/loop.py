@@ -32,17 +32,7 @@ from quantd.daemon.runtime.digest import Digest, NoDigest
 from quantd.daemon.runtime.outbound import rows_of
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item, PlainRows, plain_rows
-from quantd.trading.effects import (
-    Again,
-    Ask,
-    Cancel,
-    Effect,
-    Filled,
-    Query,
-    Shadowed,
-    Snapshot,
-    Stop,
-)
+from quantd.trading.effects import Again, Ask, Cancel, Effect, Filled, Query, Shadowed, Snapshot, Stop
 from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
@@ -294,21 +284,17 @@ class Shell:
         self.tally.fills += batch.fills
         if type(self.log) is NoLog:
             return
-        filled = [batch.filled()] if batch.fills else []
+        filled, last = [batch.filled()] if batch.fills else [], batch.rows - hold
         if rows_only and isinstance(self.log, SampleLog):
-            last = batch.rows - hold
             market = MarketSlice(batch.block, batch.first + before)
             self.log.add_samples(market, filled, batch.samples(before, last))
-            if hold:
-                batch.held = batch.records(last, losses=False)
-            return
-        for row in range(before, batch.rows):
-            self.log.add(MarketSlice(batch.block, batch.first + row), filled if row == before else ())
-            effects = batch.records(row, losses=not rows_only)
-            if hold and row == batch.rows - 1:
-                batch.held = effects
-            else:
-                self.log.add(batch.ticks[row], effects)
+        else:
+            for row in range(before, batch.rows):
+                self.log.add(MarketSlice(batch.block, batch.first + row), filled if row == before else ())
+                if row < last:
+                    self.log.add(batch.ticks[row], batch.records(row, losses=not rows_only))
+        if hold:
+            batch.held = batch.records(last, losses=not rows_only)
 
     def answered(self, decided: Decided) -> None:
         """Step the answer to the waiting Ask, and the events that follow."""

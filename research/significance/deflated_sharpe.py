@@ -4,7 +4,7 @@ All ratios here are per sample, not annual.
 """
 
 from collections.abc import Sequence
-from math import e, sqrt
+from math import ceil, e, inf, nan, sqrt
 from statistics import NormalDist
 from typing import Final
 
@@ -32,7 +32,7 @@ def probabilistic_sharpe(sharpe: float, benchmark: float, samples: int, skewness
     Source: Bailey & López de Prado 2012. NaN where the estimate has no variance."""
     variance = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2
     if samples < 2 or not variance > 0.0:
-        return float("nan")
+        return nan
     return NORMAL.cdf((sharpe - benchmark) * sqrt(samples - 1) / sqrt(variance))
 
 
@@ -46,13 +46,46 @@ def expected_maximum(trials: int, variance: float) -> float:
     )
 
 
-def deflated_sharpe(returns: Floats, sharpe: float, trials: Sequence[float], count: int | None = None) -> float:
+def minimum_track_record(
+    sharpe: float, benchmark: float, skewness: float, kurtosis: float, *, confidence: float = 0.95
+) -> float:
+    """Return the number of samples from which `sharpe` exceeds `benchmark` with probability `confidence`.
+
+    Source: Bailey & López de Prado 2012, eq. 13. Infinite where `sharpe` is not above `benchmark`. NaN where the
+    estimate has no variance. Raises ValueError for a confidence outside (0.5, 1).
+    """
+    if not 0.5 < confidence < 1.0:
+        raise ValueError(f"the confidence is above 0.5 and below 1, not {confidence}")
+    variance = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe**2
+    if not variance > 0.0:
+        return nan
+    if not sharpe > benchmark:
+        return inf
+    return 1.0 + variance * (NORMAL.inv_cdf(confidence) / (sharpe - benchmark)) ** 2
+
+
+def effective_trials(trials: int, correlation: float) -> float:
+    """Return the number of independent trials that `trials` with mean pairwise `correlation` amount to.
+
+    Interpolates between 1 for equal trials and `trials` for uncorrelated ones: Bailey & López de Prado 2014, appendix.
+    A negative correlation counts as 0. Raises ValueError for no trial or a correlation outside [-1, 1].
+    """
+    if trials < 1:
+        raise ValueError(f"there is at least one trial, not {trials}")
+    if not -1.0 <= correlation <= 1.0:
+        raise ValueError(f"a correlation is between -1 and 1, not {correlation}")
+    rho = max(correlation, 0.0)
+    return rho + (1.0 - rho) * trials
+
+
+def deflated_sharpe(returns: Floats, sharpe: float, trials: Sequence[float], *, count: float | None = None) -> float:
     """Return the probability that `sharpe` of `returns` float64[T] exceeds the expected maximum of unskilled trials.
 
-    `trials` are the ratios of all known trials, this one included. `count` is their number where some ratios are
-    unknown. For one trial, the result is the probability that the ratio is above zero. With one known ratio of several
-    trials, their variance is that of an unskilled ratio's estimate, 1 / (T - 1).
+    `trials` are the ratios of all known trials, this one included. `count` replaces their number, rounded up: where
+    some ratios are unknown, or the trials are correlated (`effective_trials`). For one trial, the result is the
+    probability that the ratio is above zero. With one known ratio of several trials, their variance is that of an
+    unskilled ratio's estimate, 1 / (T - 1).
     """
-    count = len(trials) if count is None else count
+    count = len(trials) if count is None else ceil(count)
     variance = float(np.var(trials, ddof=1)) if len(trials) > 1 else 1.0 / max(len(returns) - 1, 1)
     return probabilistic_sharpe(sharpe, expected_maximum(count, variance), len(returns), *moments(returns))

@@ -16,11 +16,7 @@ from quantd.daemon.engine.batches.kernel import NEEDS, OTHER_PLAN, TAKE_ROWS
 from quantd.daemon.engine.batches.levels_kernel import MARKS
 from quantd.daemon.engine.batches.row_effects import SampleRows, plan_alerts, row_effects, sample_rows
 from quantd.daemon.engine.rounds import follow_ups
-from quantd.daemon.engine.safety.monitor import (
-    RECORD_SAMPLES,
-    watch_levels,
-    watched,
-)
+from quantd.daemon.engine.safety.monitor import RECORD_SAMPLES, watch_levels, watched
 from quantd.daemon.engine.samples import agents_due, serve_tick
 from quantd.daemon.engine.state import ENDED_KEPT, HOUSE, FollowUp, Round, State
 from quantd.daemon.engine.stops.exits import release_blocked

@@ -30,7 +30,9 @@ def test_a_range_without_values_is_refused_with_the_form(text):
 
 @given(st.integers(-50, 50), st.integers(0, 60), st.integers(1, 9))
 def test_a_range_counts_as_range_does(first, extent, step):
-    assert list(values_of(f"{first}:{first + extent}:{step}")) == [str(k) for k in range(first, first + extent + 1, step)]
+    assert list(values_of(f"{first}:{first + extent}:{step}")) == [
+        str(k) for k in range(first, first + extent + 1, step)
+    ]
 
 
 def test_points_are_the_product_and_repeated_values_count_once():

@@ -1,0 +1,55 @@
+"""Adjusted p-values for several hypotheses: Holm, Benjamini-Hochberg and Benjamini-Yekutieli.
+
+An adjusted p-value is compared with the level itself. Holm bounds the probability of any false rejection. The other two
+bound the expected share of false rejections among all rejections.
+"""
+
+import numpy as np
+
+from quantd.trading.market import Floats
+
+
+def holm(p: Floats) -> Floats:
+    """Return float64[M], the p-values adjusted step by step downwards (Holm 1979). Valid under any dependence.
+    Raises ValueError for no p-values, or for one outside [0, 1]."""
+    order, ordered = _ordered(p)
+    count = len(ordered)
+    adjusted = np.maximum.accumulate(ordered * np.arange(count, 0, -1))
+    return _restored(adjusted, order)
+
+
+def benjamini_hochberg(p: Floats) -> Floats:
+    """Return float64[M], the p-values adjusted for the false discovery rate (Benjamini & Hochberg 1995). Valid for
+    independent or positively dependent hypotheses. Raises ValueError as `holm`."""
+    order, ordered = _ordered(p)
+    return _restored(_stepped_up(ordered, 1.0), order)
+
+
+def benjamini_yekutieli(p: Floats) -> Floats:
+    """Return float64[M], the p-values adjusted for the false discovery rate under any dependence (Benjamini & Yekutieli
+    2001). Raises ValueError as `holm`."""
+    order, ordered = _ordered(p)
+    return _restored(_stepped_up(ordered, float((1.0 / np.arange(1, len(ordered) + 1)).sum())), order)
+
+
+def _ordered(p: Floats) -> tuple[np.ndarray, Floats]:
+    values = np.asarray(p, dtype=np.float64)
+    if values.ndim != 1 or len(values) == 0:
+        raise ValueError("the adjustment needs a list of at least one p-value")
+    if not bool(((values >= 0.0) & (values <= 1.0)).all()):
+        raise ValueError("every p-value must be between 0 and 1")
+    order = np.argsort(values, kind="stable")
+    return order, values[order]
+
+
+def _stepped_up(ordered: Floats, factor: float) -> Floats:
+    count = len(ordered)
+    raised = ordered * (factor * count / np.arange(1, count + 1))
+    found: Floats = np.minimum.accumulate(raised[::-1])[::-1]
+    return found
+
+
+def _restored(adjusted: Floats, order: np.ndarray) -> Floats:
+    found = np.empty(len(adjusted))
+    found[order] = np.minimum(adjusted, 1.0)
+    return found

@@ -1,0 +1,167 @@
+"""Tests of equal Sharpe ratios of two paired return series: Jobson-Korkie-Memmel and Ledoit-Wolf.
+
+All ratios are per sample, not annual, of excess returns, with n - 1 in the deviation. All p-values are two-sided.
+Jobson and Korkie assume independent normal returns. Ledoit and Wolf assume neither.
+"""
+
+from math import erfc, nan, sqrt
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.research.significance.long_run import Kernel, LongRun, long_run_error
+from quantd.research.significance.samples import is_constant, require_pair
+from quantd.trading.bootstrap import block_length, influence, resampled_gain
+from quantd.trading.market import Floats
+
+RESAMPLES: Final = 4_999
+"""Number of resamples of Ledoit & Wolf 2008."""
+
+SEED: Final = 20_080_101
+
+MIN_RETURNS: Final = 10
+"""Minimum number of returns: four moments and their autoregressions are estimated."""
+
+CHUNK: Final = 1 << 20
+"""Number of block starts drawn at a time, which bounds memory."""
+
+SMALLEST_ERROR: Final = 1e-12
+"""A standard error up to this is rounding: the two ratios cannot differ."""
+
+SMALLEST_VARIANCE: Final = 1e-14
+"""A variance of the scaled difference up to this is rounding of a correlation of 1."""
+
+
+class SharpeTest(Struct, frozen=True):
+    """The result of a test of equal Sharpe ratios.
+
+    `own`, `other` and `difference` are ratios per sample, and `error` is the standard error of the difference. All four
+    and `p` are NaN where a series is constant. Where the error is 0, p is 1 for equal ratios and NaN for others.
+    `bandwidth` is that of the kernel and `block` the block length, both in samples; 0 means not used.
+    """
+
+    own: float
+    other: float
+    difference: float
+    error: float
+    p: float
+    samples: int
+    bandwidth: float = 0.0
+    block: int = 0
+
+
+def jobson_korkie(own: Floats, other: Floats) -> SharpeTest:
+    """Test whether excess returns `own` and `other` float64[T] have equal Sharpe ratios, assuming independent normal
+    returns. Source: Jobson & Korkie 1981, with the variance of Memmel 2003.
+
+    Raises ValueError for different lengths, fewer than MIN_RETURNS samples or non-finite returns.
+    """
+    require_pair(own, other, MIN_RETURNS)
+    if is_constant(own) or is_constant(other):
+        return _undefined(len(own))
+    one, two = _ratio(own), _ratio(other)
+    rho = float(np.corrcoef(own, other)[0, 1])
+    variance = 2.0 * (1.0 - rho) + 0.5 * (one * one + two * two - 2.0 * one * two * rho * rho)
+    error = sqrt(variance / len(own)) if variance > SMALLEST_VARIANCE else 0.0
+    return _tested(one, two, error, len(own))
+
+
+def ledoit_wolf(own: Floats, other: Floats, *, kernel: Kernel = "parzen", prewhiten: bool = True) -> SharpeTest:
+    """Test whether excess returns `own` and `other` float64[T] have equal Sharpe ratios, robust to fat tails and
+    serial dependence. p is from the normal distribution.
+
+    The error is a kernel estimate with automatic bandwidth, by default prewhitened. Source: Ledoit & Wolf 2008,
+    section 3.1. Raises ValueError as `jobson_korkie`.
+    """
+    require_pair(own, other, MIN_RETURNS)
+    if is_constant(own) or is_constant(other):
+        return _undefined(len(own))
+    found = _kernel_error(own, other, kernel, prewhiten=prewhiten)
+    return _tested(_ratio(own), _ratio(other), found.error, len(own), found.bandwidth)
+
+
+def ledoit_wolf_bootstrap(
+    own: Floats,
+    other: Floats,
+    *,
+    block: int = 0,
+    kernel: Kernel = "parzen",
+    prewhiten: bool = True,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> SharpeTest:
+    """Test whether excess returns `own` and `other` float64[T] have equal Sharpe ratios by the studentised circular
+    block bootstrap. Source: Ledoit & Wolf 2008, section 3.2.
+
+    `block` 0 selects the length by `block_length`. The error of a resample uses its own blocks. Raises ValueError as
+    `jobson_korkie`, or for a block outside [0, T / 2].
+    """
+    require_pair(own, other, MIN_RETURNS)
+    samples = len(own)
+    if not 0 <= block <= samples // 2:
+        raise ValueError(f"a block has 1 to {samples // 2} of {samples} returns, or 0 for automatic, not {block}")
+    if is_constant(own) or is_constant(other):
+        return _undefined(samples)
+    found = _kernel_error(own, other, kernel, prewhiten=prewhiten)
+    length = block or min(block_length(influence(own) - influence(other)), samples // 2)
+    plain = _tested(_ratio(own), _ratio(other), found.error, samples, found.bandwidth, length)
+    if not found.error > SMALLEST_ERROR:
+        return plain
+    distances = _resampled_distances([own, other], plain.difference, length, resamples, np.random.default_rng(seed))
+    beyond = int((distances >= abs(plain.difference) / found.error).sum())
+    return SharpeTest(
+        plain.own, plain.other, plain.difference, plain.error, (1 + beyond) / (resamples + 1), samples,
+        found.bandwidth, length,
+    )  # fmt: skip
+
+
+def _resampled_distances(
+    pair: list[Floats], difference: float, block: int, resamples: int, draw: np.random.Generator
+) -> Floats:
+    """Return float64[resamples]: the distance of each resample's difference from `difference`, over its error."""
+    samples = len(pair[0])
+    count = samples // block
+    unbiased = sqrt((count * block - 1) / (count * block))
+    out = np.empty(resamples)
+    step = max(1, CHUNK // count)
+    for first in range(0, resamples, step):
+        rows = min(step, resamples - first)
+        starts = draw.integers(0, samples, (rows, count), dtype=np.int64)
+        values, errors = resampled_gain(pair, starts, block, "sharpe")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distances = np.abs(values * unbiased - difference) / errors
+        out[first : first + rows] = np.where(errors > SMALLEST_ERROR, distances, np.inf)
+    return out
+
+
+def _kernel_error(own: Floats, other: Floats, kernel: Kernel, *, prewhiten: bool) -> LongRun:
+    """Return the error of the difference by the delta method, from the means and second moments of both series."""
+    one, two = own * own, other * other
+    moments = np.column_stack((own - own.mean(), other - other.mean(), one - one.mean(), two - two.mean()))
+    gradient = np.array([*_gradient(own), *(-each for each in _gradient(other))])[[0, 2, 1, 3]]
+    return long_run_error(moments, gradient, kernel, prewhiten=prewhiten)
+
+
+def _gradient(returns: Floats) -> tuple[float, float]:
+    """Return the derivatives of the ratio with respect to the mean and the second moment."""
+    mean, square = float(returns.mean()), float((returns * returns).mean())
+    cubed = float(returns.var()) ** 1.5
+    return square / cubed, -0.5 * mean / cubed
+
+
+def _ratio(returns: Floats) -> float:
+    return float(returns.mean() / returns.std(ddof=1))
+
+
+def _tested(own: float, other: float, error: float, samples: int, bandwidth: float = 0.0, block: int = 0) -> SharpeTest:
+    difference = own - other
+    if error > SMALLEST_ERROR:
+        p = erfc(abs(difference) / error / sqrt(2.0))
+    else:
+        p = 1.0 if abs(difference) <= SMALLEST_ERROR else nan
+    return SharpeTest(own, other, difference, error, p, samples, bandwidth, block)
+
+
+def _undefined(samples: int) -> SharpeTest:
+    return SharpeTest(nan, nan, nan, nan, nan, samples)

@@ -1,0 +1,124 @@
+"""Tests whether the best of several trials beats a benchmark: White's reality check and Hansen's SPA.
+
+Both use the stationary bootstrap of all trials at once, so that correlated trials are no problem. `excess` is
+float64[T, K]: the returns of K trials less those of the benchmark.
+"""
+
+from math import log, sqrt
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.research.significance.samples import SMALLEST_DEVIATION, require_trials
+from quantd.research.significance.stationary_bootstrap import stationary_weights
+from quantd.trading.bootstrap import stationary_length
+from quantd.trading.market import Floats
+
+RESAMPLES: Final = 1_999
+SEED: Final = 20_050_101
+
+MIN_RETURNS: Final = 20
+"""Minimum number of returns: the threshold of Hansen uses log log T, and a few blocks are not informative."""
+
+
+class SuperiorAbility(Struct, frozen=True):
+    """The result of Hansen's test.
+
+    `statistic` is the largest studentised mean excess, at least 0, and `best` the column that has it. `lower` and
+    `upper` bound the p-value `consistent`. `length` is the mean block length in samples.
+    """
+
+    statistic: float
+    lower: float
+    consistent: float
+    upper: float
+    best: int
+    length: float
+
+
+class RealityCheck(Struct, frozen=True):
+    """The result of White's test: the largest mean excess times the square root of T, its p-value and its column."""
+
+    statistic: float
+    p: float
+    best: int
+    length: float
+
+
+def superior_ability(
+    excess: Floats, *, length: float = 0.0, resamples: int = RESAMPLES, seed: int = SEED
+) -> SuperiorAbility | None:
+    """Test whether no trial has a positive mean excess, by Hansen 2005.
+
+    `length` 0 selects the median of the trials' `stationary_length`. Constant trials are left out. Returns None where
+    all are constant. Raises ValueError for fewer than MIN_RETURNS samples, no trial or non-finite returns.
+    """
+    columns, varied = _varied(excess)
+    if not len(columns):
+        return None
+    samples = len(varied)
+    mean_length = length or _typical_length(varied)
+    means = varied.mean(axis=0)
+    errors = np.sqrt(stationary_variances(varied, mean_length))
+    scaled = sqrt(samples) * means / errors
+    statistic = max(float(scaled.max()), 0.0)
+    weights = stationary_weights(samples, mean_length, resamples, np.random.default_rng(seed))
+    drawn = sqrt(samples) * (weights @ varied) / errors
+    # Trials that are far below the benchmark are not recentred: they cannot be the best in truth.
+    threshold = -sqrt(2.0 * log(log(samples)))
+    centres = (np.maximum(scaled, 0.0), np.where(scaled >= threshold, scaled, 0.0), scaled)
+    lower, consistent, upper = (_share(np.maximum((drawn - centre).max(axis=1), 0.0), statistic) for centre in centres)
+    return SuperiorAbility(statistic, lower, consistent, upper, int(columns[int(scaled.argmax())]), mean_length)
+
+
+def reality_check(
+    excess: Floats, *, length: float = 0.0, resamples: int = RESAMPLES, seed: int = SEED
+) -> RealityCheck | None:
+    """Test whether no trial has a positive mean excess, by White 2000.
+
+    Poor or volatile trials raise the p-value, which `superior_ability` avoids. Arguments, None and errors are those of
+    `superior_ability`.
+    """
+    columns, varied = _varied(excess)
+    if not len(columns):
+        return None
+    samples = len(varied)
+    mean_length = length or _typical_length(varied)
+    means = varied.mean(axis=0)
+    weights = stationary_weights(samples, mean_length, resamples, np.random.default_rng(seed))
+    best = int(means.argmax())
+    p = _share((weights @ varied - means).max(axis=1), float(means[best]))
+    return RealityCheck(sqrt(samples) * float(means[best]), p, int(columns[best]), mean_length)
+
+
+def stationary_variances(returns: Floats, length: float) -> Floats:
+    """Return float64[K]: T times the variance of the mean of each column of float64[T, K] under the stationary
+    bootstrap. Source: Politis & Romano 1994; Hansen 2005."""
+    samples = len(returns)
+    deviations = returns - returns.mean(axis=0)
+    lags = np.arange(1, samples)
+    going = 1.0 - 1.0 / length
+    kappa = (1.0 - lags / samples) * going**lags + lags / samples * going ** (samples - lags)
+    size = 1 << (2 * samples).bit_length()
+    spectra = np.fft.rfft(deviations, size, axis=0)
+    covariances = np.fft.irfft(spectra * spectra.conj(), size, axis=0)[:samples] / samples
+    found = covariances[0] + 2.0 * (kappa @ covariances[1:])
+    return np.maximum(found, 1e-30)
+
+
+def _varied(excess: Floats) -> tuple[np.ndarray, Floats]:
+    """Return (columns that are not constant, their returns)."""
+    require_trials(excess, MIN_RETURNS, 1)
+    scale = np.maximum(1.0, np.abs(excess).max(axis=0))
+    columns = np.flatnonzero(excess.std(axis=0) > SMALLEST_DEVIATION * scale)
+    return columns, excess[:, columns]
+
+
+def _typical_length(excess: Floats) -> float:
+    return float(np.median([stationary_length(column) for column in excess.T]))
+
+
+def _share(drawn: Floats, statistic: float) -> float:
+    """Return the share of draws that reach the statistic, which counts as one draw itself."""
+    return (1 + int((drawn >= statistic).sum())) / (len(drawn) + 1)

@@ -1,0 +1,169 @@
+"""Largest differences of the significance tests to their references: python -m tests.proofs.significance
+
+Each reference is a library, a closed form, a published number, or a loop over the formulas of the paper (`loop`).
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from arch.bootstrap import optimal_block_length
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from quantd.research.significance.deflated_sharpe import expected_maximum, minimum_track_record, probabilistic_sharpe
+from quantd.research.significance.multiple_tests import benjamini_hochberg, benjamini_yekutieli, holm
+from quantd.research.significance.overfitting import overfitting
+from quantd.research.significance.paired_tests import paired_t
+from quantd.research.significance.sharpe_tests import jobson_korkie, ledoit_wolf, ledoit_wolf_bootstrap
+from quantd.research.significance.superior_ability import reality_check, stationary_variances, superior_ability
+from quantd.trading.bootstrap import stationary_length
+from tests.research.significance import test_overfitting, test_sharpe_tests, test_stationary_bootstrap
+from tests.research.significance import test_superior_ability as able
+
+LENGTH = 5.0
+PUBLISHED_YEARS = ((252, 0.0, 3.0, 2.73), (52, 0.0, 3.0, 2.83), (12, 0.0, 3.0, 3.24), (12, -0.72, 5.78, 4.99))
+PUBLISHED_DEFLATED = ((100, -3.0, 10.0, 0.9004), (46, -3.0, 10.0, 0.9505), (88, 0.0, 3.0, 0.9505))
+
+
+class Difference(NamedTuple):
+    """The largest difference of a figure to its reference, absolute or relative, over a number of cases."""
+
+    figure: str
+    reference: str
+    largest: float
+    kind: str
+    cases: int
+
+
+def largest(figure: str, reference: str, kind: str, of: Callable[[int], float], cases: int) -> Difference:
+    return Difference(figure, reference, max(of(case) for case in range(cases)), kind, cases)
+
+
+def of_t(seed: int) -> float:
+    own, other = test_sharpe_tests.pair(seed)
+    d = own - other
+    t = d.mean() / (d.std(ddof=1) / math.sqrt(len(d)))
+    return abs(paired_t(own, other).p - 2.0 * float(stats.t.sf(abs(t), len(d) - 1)))
+
+
+def of_memmel(seed: int) -> float:
+    own, other = test_sharpe_tests.pair(seed)
+    found = jobson_korkie(own, other)
+    return abs(found.difference / found.error / test_sharpe_tests.memmel(own, other) - 1.0)
+
+
+def of_kernel(case: int) -> float:
+    seed, prewhiten = case // 2, bool(case % 2)
+    own, other = test_sharpe_tests.pair(seed)
+    error = test_sharpe_tests.parzen_error(own, other, prewhiten=prewhiten)
+    return abs(ledoit_wolf(own, other, prewhiten=prewhiten).error / error - 1.0)
+
+
+def of_bootstrap(case: int) -> float:
+    n, block = ((60, 1), (60, 5), (64, 7))[case % 3]
+    own, other = test_sharpe_tests.pair(case, n=n, edge=0.1)
+    found = ledoit_wolf_bootstrap(own, other, block=block, resamples=199, seed=7)
+    starts = np.random.default_rng(7).integers(0, n, (199, n // block), dtype=np.int64)
+    return abs(found.p - test_sharpe_tests.bootstrap_p(own, other, starts, block))
+
+
+def of_adjusted(adjust: Callable[[np.ndarray], np.ndarray], method: str) -> Callable[[int], float]:
+    def of(seed: int) -> float:
+        p = np.random.default_rng(seed).random(30) ** 3
+        return float(np.abs(adjust(p) - multipletests(p, method=method)[1]).max())
+
+    return of
+
+
+def excess_of(case: int) -> np.ndarray:
+    """A case of Hansen's test whose statistic is above 0; arch does not bound its statistic there."""
+    best, worst = ((1.0, 0.0), (2.0, -4.0), (3.0, 0.0))[case % 3]
+    excess = able.trials(case // 3, best=best, worst=worst)
+    return excess if excess.mean(axis=0).max() > 0.0 else able.trials(case // 3, best=3.0)
+
+
+def of_ability(case: int) -> float:
+    excess = excess_of(case)
+    found = superior_ability(excess, length=LENGTH, resamples=3_999)
+    assert found is not None
+    theirs = able.of_arch(excess / np.sqrt(stationary_variances(excess, LENGTH)), LENGTH).pvalues
+    ours = {"lower": found.lower, "consistent": found.consistent, "upper": found.upper}
+    return max(abs(value - theirs[name]) for name, value in ours.items())
+
+
+def of_reality(case: int) -> float:
+    excess = excess_of(case)
+    found = reality_check(excess, length=LENGTH, resamples=3_999)
+    assert found is not None
+    return abs(found.p - able.of_arch(excess, LENGTH).pvalues["upper"])
+
+
+def of_overfitting(seed: int) -> float:
+    returns = np.random.default_rng(seed).normal(0.0003, 0.01, (60 + seed, 5))
+    found = overfitting(returns, blocks=6)
+    probability, logits, slope, loss = test_overfitting.looped(returns, 6, "sharpe")
+    apart = float(np.abs(np.sort(found.logits) - np.sort(logits)).max())
+    return max(abs(found.probability - probability), apart, abs(found.slope - slope), abs(found.loss - loss))
+
+
+def of_length(phi: float) -> Callable[[int], float]:
+    def of(seed: int) -> float:
+        series = test_stationary_bootstrap.autoregressive(1_000, phi, seed)
+        return abs(stationary_length(series) / max(1.0, test_stationary_bootstrap.looped_length(series, 2.0)) - 1.0)
+
+    return of
+
+
+def of_arch_length(phi: float) -> Callable[[int], float]:
+    def of(seed: int) -> float:
+        series = test_stationary_bootstrap.autoregressive(1_000, phi, seed)
+        return abs(stationary_length(series) / max(1.0, float(optimal_block_length(series)["stationary"].iloc[0])) - 1)
+
+    return of
+
+
+def of_years(case: int) -> float:
+    periods, skewness, kurtosis, years = PUBLISHED_YEARS[case]
+    root = math.sqrt(periods)
+    return abs(minimum_track_record(2.0 / root, 1.0 / root, skewness, kurtosis) / periods - years)
+
+
+def of_deflated(case: int) -> float:
+    trials, skewness, kurtosis, published = PUBLISHED_DEFLATED[case]
+    hurdle = expected_maximum(trials, 0.5 / 250)
+    return abs(probabilistic_sharpe(2.5 / math.sqrt(250), hurdle, 1250, skewness, kurtosis) - published)
+
+
+def differences() -> Iterator[Difference]:
+    yield largest("paired t, p", "closed form", "absolute", of_t, 20)
+    yield largest("Jobson-Korkie-Memmel, z", "formula of Memmel 2003", "relative", of_memmel, 20)
+    yield largest("Ledoit-Wolf, standard error", "loop", "relative", of_kernel, 40)
+    yield largest("Ledoit-Wolf, bootstrap, p", "loop over the same blocks", "absolute", of_bootstrap, 15)
+    yield largest("mean block length", "loop", "relative", of_length(0.5), 100)
+    yield largest("mean block length, no memory", "arch 8.0", "relative", of_arch_length(0.0), 100)
+    yield largest("mean block length, memory 0.5", "arch 8.0", "relative", of_arch_length(0.5), 100)
+    yield largest("superior ability, three p", "arch 8.0, 4,000 resamples", "absolute", of_ability, 30)
+    yield largest("reality check, p", "arch 8.0, 4,000 resamples", "absolute", of_reality, 30)
+    yield largest("overfitting, four figures", "loop with ranks of scipy", "absolute", of_overfitting, 30)
+    yield largest("Holm", "statsmodels 0.15", "absolute", of_adjusted(holm, "holm"), 200)
+    yield largest("Benjamini-Hochberg", "statsmodels 0.15", "absolute", of_adjusted(benjamini_hochberg, "fdr_bh"), 200)
+    yield largest(
+        "Benjamini-Yekutieli", "statsmodels 0.15", "absolute", of_adjusted(benjamini_yekutieli, "fdr_by"), 200
+    )
+    yield largest("minimum track record, years", "paper of 2012, two decimals", "absolute", of_years, 4)
+    yield largest("deflated Sharpe", "paper of 2014, four decimals", "absolute", of_deflated, 3)
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    print("| figure | reference | largest difference | kind | cases |")
+    print("|---|---|---|---|---|")
+    for each in differences():
+        print(f"| {each.figure} | {each.reference} | {each.largest:.1e} | {each.kind} | {each.cases} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Long-run errors against loops over the formulas of Andrews 1991, and on series whose long-run variance is known."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from statsmodels.tsa.ar_model import AutoReg
+
+from quantd.research.significance.long_run import Kernel, automatic_bandwidth, kernel_weights, long_run_error
+
+KERNELS: list[Kernel] = ["parzen", "quadratic_spectral"]
+
+
+def autoregressive(n: int, phi: float, seed: int, columns: int = 1) -> np.ndarray:
+    draws = np.random.default_rng(seed).normal(size=(n + 100, columns))
+    for t in range(1, len(draws)):
+        draws[t] += phi * draws[t - 1]
+    found = draws[100:]
+    return found - found.mean(axis=0)
+
+
+def looped(moments: np.ndarray, gradient: np.ndarray, kernel: Kernel, bandwidth: float) -> float:
+    """The sum of weighted autocovariance matrices, one lag at a time."""
+    count, width = moments.shape
+    total = moments.T @ moments / count
+    for lag in range(1, count):
+        share = lag / bandwidth
+        if kernel == "parzen":
+            weight = 1 - 6 * share**2 + 6 * share**3 if share <= 0.5 else 2 * max(1 - share, 0) ** 3
+        else:
+            x = 6 * math.pi * share / 5
+            weight = 25 / (12 * math.pi**2 * share**2) * (math.sin(x) / x - math.cos(x))
+        gamma = moments[lag:].T @ moments[:-lag] / count
+        total = total + weight * (gamma + gamma.T)
+    return math.sqrt(gradient @ (total * count / (count - width)) @ gradient / count)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_error_is_the_weighted_sum_of_autocovariance_matrices(kernel: Kernel) -> None:
+    moments = autoregressive(80, 0.4, 1, 3)
+    gradient = np.array([1.0, -0.5, 2.0])
+    found = long_run_error(moments, gradient, kernel, prewhiten=False)
+    assert found.error == pytest.approx(looped(moments, gradient, kernel, found.bandwidth), rel=1e-10)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("phi", [0.4, 1.03])
+def test_a_prewhitened_error_is_that_of_filtered_moments_recoloured(kernel: Kernel, phi: float) -> None:
+    """Close to a unit root, the singular values of the autoregression are bounded by 0.97."""
+    moments = np.column_stack([autoregressive(90, phi, 1), autoregressive(90, 0.2, 2, 2)])
+    gradient = np.array([1.0, -0.5, 2.0])
+    a = np.array([np.linalg.lstsq(moments[:-1], moments[1:, j], rcond=None)[0] for j in range(3)])
+    left, sizes, right = np.linalg.svd(a)
+    assert (sizes.max() > 0.97) == (phi > 0.9)
+    a = left @ np.diag(np.minimum(sizes, 0.97)) @ right
+    filtered = np.array([moments[t] - a @ moments[t - 1] for t in range(1, 90)])
+    found = long_run_error(moments, gradient, kernel, prewhiten=True)
+    weights = np.linalg.inv(np.eye(3) - a).T @ gradient
+    expected = looped(filtered, weights, kernel, found.bandwidth) * math.sqrt(89 / 90)
+    assert found.error == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(("kernel", "factor"), [("parzen", 2.6614), ("quadratic_spectral", 1.3221)])
+def test_the_bandwidth_is_that_of_autoregressions_fitted_by_statsmodels(kernel: Kernel, factor: float) -> None:
+    moments = autoregressive(300, 0.3, 2, 4)
+    above = below = 0.0
+    for column in moments.T:
+        fit = AutoReg(column, 1).fit()
+        rho, variance = fit.params[1], float((fit.resid**2).mean())
+        above += 4 * rho**2 * variance**2 / (1 - rho) ** 8
+        below += variance**2 / (1 - rho) ** 4
+    assert automatic_bandwidth(moments, kernel) == pytest.approx(factor * (above / below * 300) ** 0.2, rel=1e-10)
+
+
+@pytest.mark.parametrize(("kernel", "area"), [("parzen", 0.539285), ("quadratic_spectral", 1.0)])
+def test_the_kernels_have_the_squared_areas_of_the_paper(kernel: Kernel, area: float) -> None:
+    """Andrews 1991, table I: the integral of the squared kernel is 0.5393 for Parzen, 1 for the quadratic spectral."""
+    half = quad(lambda x: float(kernel_weights(np.array([x]), kernel)[0]) ** 2, 1e-3, 60.0, limit=2000)[0]
+    assert 2.0 * (half + 1e-3) == pytest.approx(area, abs=2e-3)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("prewhiten", [False, True])
+def test_the_error_of_a_long_autoregressive_series_is_the_theoretical_one(kernel: Kernel, prewhiten: bool) -> None:
+    phi, n = 0.5, 20_000
+    found = long_run_error(autoregressive(n, phi, 3), np.ones(1), kernel, prewhiten=prewhiten)
+    assert found.error == pytest.approx(1.0 / (1.0 - phi) / math.sqrt(n), rel=0.06)
+
+
+def test_moments_that_do_not_vary_have_no_bandwidth_and_no_error() -> None:
+    found = long_run_error(np.zeros((50, 2)), np.ones(2), "parzen", prewhiten=True)
+    assert (found.error, found.bandwidth) == (0.0, 0.0)

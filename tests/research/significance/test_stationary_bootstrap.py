@@ -1,0 +1,148 @@
+"""The stationary bootstrap against arch, against the moments of its blocks, and in coverage."""
+
+import math
+
+import numpy as np
+import pytest
+from arch.bootstrap import StationaryBootstrap, optimal_block_length
+
+from quantd.research.significance.sharpe_intervals import MIN_SAMPLES
+from quantd.research.significance.stationary_bootstrap import (
+    row_means,
+    row_sharpes,
+    stationary_difference,
+    stationary_indices,
+    stationary_interval,
+    stationary_weights,
+)
+from quantd.trading.bootstrap import block_length, stationary_length
+
+
+def autoregressive(n: int, phi: float, seed: int) -> np.ndarray:
+    draw = np.random.default_rng(seed).normal(size=n + 100)
+    for k in range(1, n + 100):
+        draw[k] += phi * draw[k - 1]
+    return 0.01 * draw[100:]
+
+
+def drawn(samples: int, length: float, resamples: int, seed: int = 1) -> np.ndarray:
+    return stationary_indices(samples, length, resamples, np.random.default_rng(seed))
+
+
+def test_indices_continue_a_block_or_begin_another() -> None:
+    n, length = 50, 8.0
+    indices = drawn(n, length, 4_000)
+    assert indices.min() == 0
+    assert indices.max() == n - 1
+    goes_on = (indices[:, 1:] - indices[:, :-1]) % n == 1
+    # a new block may begin at the next sample by chance
+    share = 1 - 1 / length + 1 / length / n
+    assert goes_on.mean() == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / goes_on.size))
+    counts = np.bincount(indices.ravel(), minlength=n) / indices.size
+    assert counts == pytest.approx(1 / n, rel=0.1)
+
+
+def test_lengths_of_one_sample_are_independent_draws() -> None:
+    indices = drawn(40, 1.0, 5_000)
+    goes_on = ((indices[:, 1:] - indices[:, :-1]) % 40 == 1).mean()
+    assert goes_on == pytest.approx(1 / 40, abs=0.002)
+    with pytest.raises(ValueError, match="at least 1"):
+        drawn(40, 0.5, 1)
+
+
+def test_weights_count_the_indices() -> None:
+    weights = stationary_weights(30, 4.0, 500, np.random.default_rng(3))
+    indices = drawn(30, 4.0, 500, seed=3)
+    assert weights.sum(axis=1) == pytest.approx(np.ones(500))
+    for row, each in zip(weights, indices, strict=True):
+        assert row == pytest.approx(np.bincount(each, minlength=30) / 30)
+
+
+@pytest.mark.parametrize("length", [1, 5, 20])
+def test_resampled_means_and_ratios_are_distributed_as_those_of_arch(length: int) -> None:
+    series = autoregressive(300, 0.4, 2) + 0.001
+    rows = series[drawn(300, float(length), 8_000)]
+    bootstrap = StationaryBootstrap(length, series, seed=5)
+    theirs = bootstrap.apply(lambda x: np.array([x.mean(), x.mean() / x.std(ddof=1)]), 8_000)
+    for ours, other in ((row_means(rows), theirs[:, 0]), (row_sharpes(rows), theirs[:, 1])):
+        assert ours.std() == pytest.approx(other.std(), rel=0.04)
+        q = np.linspace(0.025, 0.975, 9)
+        assert np.quantile(ours, q) == pytest.approx(np.quantile(other, q), abs=0.15 * other.std())
+
+
+def looped_length(series: np.ndarray, constant: float) -> float:
+    """Politis & White 2004, with the constant of the correction: 2 for the stationary bootstrap."""
+    n = len(series)
+    x = series - series.mean()
+    gamma = [float(x[: n - k] @ x[k:]) / n for k in range(n // 2)]
+    band = 2 * math.sqrt(math.log10(n) / n)
+    quiet = next(m for m in range(n) if all(abs(gamma[m + k] / gamma[0]) < band for k in range(1, 6)))
+    bandwidth = 2 * max(quiet, 1)
+    g = spectrum = 0.0
+    for k in range(-bandwidth, bandwidth + 1):
+        share = abs(k) / bandwidth
+        window = 1.0 if share <= 0.5 else 2 * (1 - share)
+        g += window * abs(k) * gamma[abs(k)]
+        spectrum += window * gamma[abs(k)]
+    return float((2 * g**2 / (constant * spectrum**2)) ** (1 / 3) * n ** (1 / 3))
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.3, 0.6, -0.4])
+def test_the_length_is_that_of_a_loop_over_the_lags(phi: float) -> None:
+    for seed in range(10):
+        series = autoregressive(400, phi, seed)
+        assert stationary_length(series) == pytest.approx(max(1.0, looped_length(series, 2.0)), rel=1e-10)
+        assert block_length(series) == max(1, math.ceil(looped_length(series, 4 / 3)))
+
+
+def test_the_length_is_that_of_arch_without_dependence_and_close_to_it_with() -> None:
+    """arch begins its run of quiet lags one lag later, hence a bandwidth of two lags more where there is dependence."""
+    equal = close = 0
+    for seed in range(40):
+        noise = autoregressive(1_000, 0.0, seed)
+        theirs = optimal_block_length(noise)
+        equal += abs(stationary_length(noise) - max(1.0, float(theirs["stationary"].iloc[0]))) < 1e-9
+        dependent = autoregressive(1_000, 0.5, seed)
+        theirs = optimal_block_length(dependent)
+        close += abs(stationary_length(dependent) / float(theirs["stationary"].iloc[0]) - 1.0) < 0.25
+    assert equal >= 36
+    assert close >= 32
+
+
+def test_the_length_is_shorter_than_the_circular_one_by_the_constant_of_the_correction() -> None:
+    series = autoregressive(1_000, 0.5, 1)
+    assert block_length(series) == math.ceil(stationary_length(series) * 1.5 ** (1 / 3))
+    assert stationary_length(np.zeros(100)) == 1.0
+
+
+def test_intervals_cover_the_mean_of_dependent_returns() -> None:
+    hits = 0
+    for seed in range(150):
+        found = stationary_interval(autoregressive(500, 0.4, seed), row_means, resamples=400)
+        assert found is not None
+        hits += found.holds(0.0)
+    assert 0.85 <= hits / 150 <= 0.99
+
+
+def test_a_difference_is_resampled_in_pairs() -> None:
+    common = autoregressive(300, 0.2, 4)
+    found = stationary_difference(common, common.copy(), resamples=200)
+    assert found is not None
+    assert (found.low, found.high) == (0.0, 0.0)
+    apart = stationary_difference(common + 0.01, common, row_means, resamples=200)
+    assert apart is not None
+    assert (apart.low, apart.high) == (pytest.approx(0.01), pytest.approx(0.01))
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    returns = autoregressive(200, 0.2, 9)
+    assert stationary_interval(returns) == stationary_interval(returns)
+    assert stationary_interval(returns) != stationary_interval(returns, seed=2)
+
+
+def test_constant_or_few_returns_have_no_interval() -> None:
+    assert stationary_interval(np.full(100, 0.001)) is None
+    with pytest.raises(ValueError, match=f"at least {MIN_SAMPLES}"):
+        stationary_interval(np.ones(MIN_SAMPLES - 1))
+    with pytest.raises(ValueError, match="one length"):
+        stationary_difference(np.ones(50), np.ones(51))
