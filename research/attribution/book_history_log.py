@@ -134,11 +134,6 @@ class BookHistoryLog:
             raise ValueError("the run has no sample")
         lots, marks, equity, flows = (np.array(part) for part in zip(*self._samples, strict=True))
         last = len(self._days) - 1
-        trades = [
-            self._row(trade, arrival)
-            for trade, arrival in zip(self._trades, self._arrivals, strict=True)
-            if 1 <= trade.interval <= last
-        ]
         return BookHistory(
             days_ns=np.array(self._days, dtype=np.int64),
             agents=tuple(self._ledger.names),
@@ -148,20 +143,30 @@ class BookHistoryLog:
             mark=np.where(marks > 0, marks / NANO, np.nan),
             book_equity=equity / MICRO,
             book_flows=flows / MICRO,
-            trades=Trades.of(trades),
+            trades=self._columns(last),
             bookings=Bookings.of([row for row in self._bookings if 1 <= row[0] <= last]),
             actions=Actions.of([row for row in self._actions if 1 <= row[0] <= last]),
         )
 
-    def _row(self, trade: _Trade, arrival: float) -> tuple[object, ...]:
-        """The row of a trade in `Trades`. Its price is the booked cash per unit, rounding included."""
-        quantity = trade.lots * self.universe.lot_nano[trade.symbol] / NANO
-        price = -trade.amount_micro / MICRO / quantity
-        decision = trade.decision if np.isfinite(trade.decision) else arrival
-        fee = trade.fee_micro / MICRO
-        return (
-            trade.interval, trade.agent, trade.symbol, quantity, price, decision, arrival, fee, trade.key is None
-        )  # fmt: skip
+    def _columns(self, last: int) -> Trades:
+        """The trades of the intervals 1 to `last`. A price is the booked cash per unit, rounding included."""
+        raw = self._trades or [_Trade(0, 0, 0, 1, 0, 0, 0.0, None)]  # a row outside the intervals
+        interval, agent, symbol, lots, amount, fee, decision, key = map(list, zip(*raw, strict=True))
+        columns = np.array(symbol, dtype=np.int64)
+        quantity = np.array(lots, dtype=np.float64) * self.universe.lot_size[columns]
+        decided, arrival = np.array(decision), np.array(self._arrivals or [0.0])
+        found = Trades(
+            interval=np.array(interval, dtype=np.int64),
+            agent=np.array(agent, dtype=np.int64),
+            symbol=columns,
+            quantity=quantity,
+            price=-np.array(amount) / MICRO / quantity,
+            decision=np.where(np.isfinite(decided), decided, arrival),
+            arrival=arrival,
+            fee=np.array(fee) / MICRO,
+            crossed=np.array([each is None for each in key], dtype=np.bool_),
+        )
+        return found.rows((found.interval >= 1) & (found.interval <= last))
 
     def _planned(self, plan: Planned) -> None:
         """Record the decision prices of crosses and of parent orders."""

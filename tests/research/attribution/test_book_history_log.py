@@ -4,16 +4,17 @@ import msgspec
 import numpy as np
 import pytest
 
+from quantd.daemon.engine.agents.capital_shares import CapitalRules
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.kernel import TAKE_ROWS
 from quantd.daemon.engine.planning.parents import Execution
 from quantd.research.attribution.book_history_log import BookHistoryLog
-from quantd.research.attribution.profit import profit, residual
+from quantd.research.attribution.profit import KINDS, profit, residual
 from quantd.research.runs.run_record import Counter
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override
 from quantd.trading.books import LedgerBroken
-from quantd.trading.effects import Crossed, Filled, Valued
-from quantd.trading.events import Action, Tick
+from quantd.trading.effects import Booked, Crossed, Filled, Reallocated, Valued
+from quantd.trading.events import Action, Correction, Flow, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD
@@ -54,8 +55,9 @@ def logged(world: World, *, batches: bool = False) -> tuple[BookHistoryLog, Worl
 
 
 def busy(days: int = 120, house: Limits = RESEARCH, **more: object) -> World:
-    """Three agents, an odd split, dividends and a delisting; a symbol is listed late."""
+    """Three agents, odd splits, dividends and a delisting; a symbol is listed late, another misses bars."""
     close = walk(days, 4, 11)
+    close[30:33, 1] = np.nan
     close[:20, 3] = np.nan
     close[90:, 2] = np.nan
 
@@ -97,9 +99,77 @@ def test_shorts_crosses_odd_splits_dividends_and_a_delisting_add_up() -> None:
     history = log.history()
     assert set(history.bookings.kind.tolist()) == {0, 1, 3, 4}  # dividend, borrow, cash in lieu, delisting
     assert history.trades.crossed.any()
+    kinds = dict(zip(KINDS, profit(history).summed("kind").tolist(), strict=True))
+    assert kinds["other"] == 0.0  # cash in lieu and the payment of a delisting are proceeds of positions
     assert np.isnan(history.mark[:20, 3]).all()
     assert np.isfinite(profit(history).summed("interval", "agent", "symbol", "kind")).all()
     assert np.isfinite(history.asset_returns()).all()
+
+
+def test_capital_that_moves_between_books_is_a_flow_of_each_and_of_none() -> None:
+    rules = CapitalRules("equal_risk", (0, 1), (0.5, 0.5), shrink=0.0, max_step=1.0, lookback=20)
+    acts = [lambda view: np.array([0.9, 0.0]), lambda view: np.array([0.0, 0.1])]
+    world = World(block(walk(80, 2, 5)), acts, house=RESEARCH, costs=COSTS, shares=[0.5, 0.4], capital=rules)
+    items = [
+        msgspec.structs.replace(item, jobs=("reallocate",)) if type(item) is Tick and k % 20 == 19 else item
+        for k, item in enumerate(world.items())
+    ]
+    world.items = lambda: iter(items)  # type: ignore[method-assign]
+    log, world = logged(world)
+    check(log, world)
+    assert any(any(each.moved) for each in world.of(Reallocated))
+    history = log.history()
+    assert np.abs(np.diff(history.book_flows, axis=0)).sum() > 1_000.0
+    assert np.abs(np.diff(history.flows)).max() < 1e-6
+
+
+def test_charges_payments_and_corrections_of_the_venue_add_up() -> None:
+    world = World(block(walk(30, 2, 6)), [turning(1, 2), turning(2, 2)], house=RESEARCH, costs=COSTS)
+    log = BookHistoryLog(world.rules, world)
+    world.shell = shell = world.fresh(log)
+    for k, item in enumerate(world.items()):
+        shell.take(item)
+        ts = shell.state.now
+        if k == 20:
+            shell.run(Flow(ts, -5_000_001, kind="fee", id="1"))
+            shell.run(Flow(ts, 30_000_001, kind="dividend", id="2", symbol=0))
+            shell.run(Flow(ts, 7_000_001, kind="interest", id="3"))
+        if k == 30:
+            shell.run(Correction(ts, [7, -3], 1_000_000, "a0", "test", "test"))
+    history = log.history()
+    assert np.abs(residual(history, profit(history))).max() < 1e-6
+    kinds = dict(zip(KINDS, profit(history).summed("kind").tolist(), strict=True))
+    assert kinds["other"] == pytest.approx(-5.000001)
+    assert kinds["dividend"] == pytest.approx(30.000001)
+    assert kinds["interest"] == pytest.approx(7.000001)
+    kinds_in = [each.kind for each in world.of(Booked)]
+    assert kinds_in == ["fee", "dividend", "interest", "in_kind", "in_kind", "flow"]
+    assert history.flows[-1] - history.flows[0] == pytest.approx(
+        sum(each.amount_micro for each in world.of(Booked)[3:]) / 1e6
+    )
+
+
+def test_a_dividend_after_a_split_on_one_day_counts_for_both_new_shares() -> None:
+    close = np.array([100.0] * 5 + [49.0] * 5)[:, None]
+    ex = START + 5 * DAY_NS
+    actions = [
+        Action(ex + DAY_NS // 3, ex, 0, "split", numerator=2),
+        Action(ex + DAY_NS // 3 + 1, ex, 0, "dividend", cash_nano=10**9),
+    ]
+    log, world = logged(World(block(close), [lambda view: np.array([0.5])], house=RESEARCH, actions=actions))
+    check(log, world)
+    assert np.abs(log.history().asset_returns()).max() < 1e-12  # 2 x 49 and 2 x 1 for 100
+
+
+def test_an_order_for_the_closing_auction_arrives_at_the_close() -> None:
+    close = drift(1, 1, 4)
+    log, world = logged(
+        Minutes(minutes(close), [lambda view: np.array([0.4])], Execution(style="close"), [at(0, 100)], costs=COSTS)
+    )
+    check(log, world)
+    trades = log.history().trades
+    assert trades.arrival.tolist() == [close[-1, 0]]
+    assert trades.decision.tolist() == [close[99, 0]]
 
 
 def test_batches_of_rows_leave_the_same_history() -> None:
@@ -175,6 +245,43 @@ def test_children_of_a_parent_order_count_from_the_decision_of_the_parent() -> N
         assert set(trades.decision[trades.symbol == symbol].tolist()) == {close[119, symbol]}
         assert len(set(trades.arrival[trades.symbol == symbol].tolist())) > 3
     assert len(close) == 2 * SESSION
+
+
+@pytest.mark.parametrize("split", [1, 2])
+def test_a_parent_order_that_begins_after_a_split_is_decided_in_new_shares(split: int) -> None:
+    close = np.full((2 * SESSION, 1), 100.0)
+    close[SESSION:] /= split
+    ex = START + DAY_NS
+    world = Minutes(
+        minutes(close, open_=close), [lambda view: np.array([0.4])], Execution(style="twap"), [at(0, SESSION)],
+        actions=[Action(ex + DAY_NS // 3, ex, 0, "split", numerator=split)],
+    )  # fmt: skip
+    log, world = logged(world)
+    check(log, world)
+    assert set(log.history().trades.decision.tolist()) == {100.0 / split}
+    assert not profit(log.history()).summed("kind").any()
+
+
+def test_a_cross_is_decided_at_the_mark_and_traded_at_the_open() -> None:
+    close = walk(30, 1, 8)
+    opened = np.round(close * 1.002, 2)
+
+    def side(sign: float):
+        return lambda view: np.array([sign * (0.3 if view.sample // DAY_NS % 2 else 0.1)])
+
+    log, world = logged(World(block(close, opened), [side(1.0), side(-1.0)], house=RESEARCH))
+    check(log, world)
+    history = log.history()
+    crossed = history.trades.rows(history.trades.crossed)
+    assert len(crossed.interval) > 20
+    np.testing.assert_allclose(crossed.decision, history.mark[crossed.interval - 1, crossed.symbol], rtol=1e-12)
+    first = len(close) - 1 - history.intervals
+    np.testing.assert_allclose(crossed.arrival, opened[first + crossed.interval, 0], rtol=1e-9)
+    timing = profit(history).reduced(("timing",))
+    assert np.abs(timing.summed("agent")[:2]).min() > 1.0
+    whole = np.zeros(history.intervals)
+    np.add.at(whole, crossed.interval - 1, crossed.quantity * (crossed.decision - crossed.arrival))
+    assert np.abs(whole).max() < 1e-6  # each cross costs one agent what it pays the other
 
 
 @pytest.mark.parametrize(("opened", "arrival"), [(95.0, 92.01), (88.0, 88.0)])

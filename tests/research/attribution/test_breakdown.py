@@ -7,7 +7,9 @@ import pytest
 
 from quantd.research.attribution.breakdown import breakdown
 from quantd.research.attribution.linking import period_return
+from quantd.research.attribution.profit import KINDS, profit
 from tests.support.book_histories import CONFIG, Weights, assembly_of, history_of, idle, real_history, three_trades
+from tests.support.checkout import ROOT
 
 
 def tables(found):
@@ -61,6 +63,39 @@ def test_three_trades_by_hand() -> None:
     assert trend.crossed == 0.0
 
 
+def table_of(heading: str) -> list[list[str]]:
+    """The rows of the first table of the page that has this heading."""
+    page = (ROOT / "docs" / "research" / "attribution.md").read_text(encoding="utf-8")
+    rows = page.partition(f"\n{heading}\n")[2].partition("\n\n")[0].splitlines()[1:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_page_has_the_money_of_three_trades() -> None:
+    names = ["holding", "timing", "slippage", "commission", "borrow", "dividend", "interest"]
+    rows = table_of(f"| interval | symbol | {' | '.join(names)} | sum |")
+    found = profit(three_trades()).summed("interval", "symbol", "kind")
+    kinds, shown = [KINDS.index(name) for name in names], np.zeros_like(found)
+    for interval, symbol, *amounts, total in rows:
+        place = int(interval) - 1, ("AAA", "BBB", "cash").index(symbol)
+        shown[place][kinds] = list(map(float, amounts))
+        assert float(total) == pytest.approx(found[place].sum(), abs=1e-9)
+    np.testing.assert_allclose(shown, found, atol=1e-9)
+
+
+def test_the_page_has_the_contributions_of_three_trades() -> None:
+    found = breakdown(three_trades())
+    expected = {
+        **{("asset", name): part for name, part in found.by_asset.items()},
+        **{("agent", name): part for name, part in found.by_agent.items()},
+        **{("kind", name): part for name, part in found.by_kind.items() if name != "other"},
+        ("decision", ""): found.decision,
+        ("execution", ""): found.execution,
+    }
+    shown = {(by, part): float(bp) for by, part, bp in table_of("| by | part | bp |")}
+    assert shown == {key: pytest.approx(1e4 * part, abs=0.0051) for key, part in expected.items()}
+    assert round(1e4 * found.total, 2) == 136.22
+
+
 def test_permuted_columns_change_no_entry() -> None:
     history, _ = real_history()
     one, other = breakdown(history), breakdown(history.reordered(("SPY", "IWM", "AAPL", "QQQ", "BAC")))
@@ -86,7 +121,11 @@ def test_columns_of_the_market_in_another_order_change_no_entry(tmp_path) -> Non
 
 
 def test_an_agent_that_trades_more_has_more_turnover_and_cost() -> None:
-    found = breakdown(real_history()[0]).activity
+    history, record = real_history()
+    found = breakdown(history).activity
+    assert sum(each.trades for each in found.values()) == (~history.trades.crossed).sum()
+    assert sum(each.turnover for each in found.values()) == pytest.approx(record.traded / history.equity.mean())
+    assert min(found[name].crossed for name in ("long", "short", "turning")) > 0.0
     assert found["turning"].turnover > found["short"].turnover > found["long"].turnover > 0.0
     assert found["turning"].cost > found["long"].cost
     assert found["unallocated"].trades == 0
