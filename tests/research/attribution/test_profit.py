@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
+from quantd.research.attribution.linking import period_return, profit_factors
 from quantd.research.attribution.profit import EXECUTION, KINDS, profit, residual
-from tests.support.book_histories import idle, real_history, three_trades
+from tests.support.book_histories import (
+    CONFIG,
+    DEPOSITS,
+    assembly_of,
+    history_of,
+    idle,
+    real_history,
+    three_trades,
+)
 
 PARTS = {
     # interval 1, AAA: bought 20 decided at 100, bar opened at 101, filled at 101.50, close 104, fee 2
@@ -89,6 +98,18 @@ def test_a_real_backtest_adds_up_in_every_interval_and_every_book() -> None:
     assert np.abs(residual(history, parts)).max() < 1e-9 * history.equity.min()
     change = np.diff(history.equity - history.flows)
     assert np.abs(parts.summed("interval") - change).max() < 1e-9 * history.equity.min()
+
+
+@pytest.mark.long
+def test_eighteen_years_add_up(tmp_path) -> None:
+    text = CONFIG.replace("start = 2020-01-02", "start = 2003-01-02")
+    history, _ = history_of(assembly_of(tmp_path, text), DEPOSITS)
+    assert history.intervals > 4_500
+    assert (history.actions.ratio > 1.0).sum() >= 4  # splits
+    parts = profit(history)
+    assert np.abs(residual(history, parts)).max() < 1e-9 * history.equity.min()
+    linked = parts.summed("kind", factors=profit_factors(history))
+    assert abs(linked.sum() - period_return(history.returns())) < 1e-9 * max(1.0, period_return(history.returns()))
 
 
 def test_a_split_is_no_profit() -> None:
