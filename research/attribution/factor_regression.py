@@ -58,7 +58,8 @@ def factor_regression(
 
     `factors` map a name to its returns by date (ns at 00:00 UTC); a factor that needs capital is given as an excess
     return. Other dates of a factor are ignored. Raises ValueError for a name that parts of the result have, a missing
-    or non-finite value, factors that depend linearly on each other, or T below the number of factors plus 2.
+    or non-finite value, factors that depend linearly on each other, T below the number of factors plus 2, or a return
+    of -100 % or less.
     """
     taken = {"risk_free", ALPHA, "residual"}.intersection(factors)
     if taken:

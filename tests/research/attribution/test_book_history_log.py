@@ -132,7 +132,7 @@ def test_charges_payments_and_corrections_of_the_venue_add_up() -> None:
         ts = shell.state.now
         if k == 20:
             shell.run(Flow(ts, -5_000_001, kind="fee", id="1"))
-            shell.run(Flow(ts, 30_000_001, kind="dividend", id="2", symbol=0))
+            shell.run(Flow(ts, 30_000_001, kind="dividend", id="2", symbol=1))
             shell.run(Flow(ts, 7_000_001, kind="interest", id="3"))
         if k == 30:
             shell.run(Correction(ts, [7, -3], 1_000_000, "a0", "test", "test"))
@@ -163,6 +163,7 @@ def test_a_dividend_after_a_split_on_one_day_counts_for_both_new_shares() -> Non
 
 def test_an_order_for_the_closing_auction_arrives_at_the_close() -> None:
     close = drift(1, 1, 4)
+    close[-1] += 0.5
     log, world = logged(
         Minutes(minutes(close), [lambda view: np.array([0.4])], Execution(style="close"), [at(0, 100)], costs=COSTS)
     )
