@@ -1,0 +1,245 @@
+"""The history of an account by sample, book and symbol: positions, marks, trades and bookings, as arrays.
+
+Every figure of attribution is computed from it. A sample is a valuation of the account. Interval t lies between the
+samples t - 1 and t.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+
+from quantd.trading.market import Bools, Floats, Ints
+from quantd.trading.statistics import time_weighted_returns
+
+BOOKINGS: Final = ("dividend", "borrow", "interest", "cash_in_lieu", "delisting", "fee")
+"""Kinds of cash bookings that are profit or loss. A deposit or a withdrawal is a flow, not a booking."""
+
+ACCOUNT: Final = -1
+"""Column of a booking that belongs to no symbol."""
+
+CASH: Final = "cash"
+"""Name of the part that belongs to no symbol, as interest does."""
+
+_INTEGERS: Final = frozenset({"interval", "agent", "symbol", "kind"})
+
+
+class Columns:
+    """Rows of one kind as arrays of one length, in the order of `__slots__`."""
+
+    __slots__: tuple[str, ...] = ()
+    interval: Ints
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[Any, ...]]) -> Self:
+        """Build the columns from rows of plain values."""
+        types = [
+            np.int64 if name in _INTEGERS else np.bool_ if name == "crossed" else np.float64 for name in cls.__slots__
+        ]
+        given = zip(*rows, strict=True) if rows else [()] * len(types)
+        return cls(*(np.array(column, dtype=kind) for column, kind in zip(given, types, strict=True)))
+
+    def rows(self, chosen: Bools | Ints) -> Self:
+        """Return a copy of the chosen rows."""
+        return type(self)(*(getattr(self, name)[chosen] for name in self.__slots__))
+
+    def within(self, start: int, end: int) -> Self:
+        """Return the rows of the intervals from `start` + 1 to `end`, which then count from 1."""
+        interval = self.interval
+        found = self.rows((interval > start) & (interval <= end))
+        found.interval[:] -= start
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Trades(Columns):
+    """Fills and crosses in columns of one length, one row per fill and agent.
+
+    `interval` counts from 1. `agent` and `symbol` are columns of the history. `quantity` is in signed units. Prices are
+    per unit: `price` is the cash paid, `decision` the mark in the plan, `arrival` the open of the fill's bar. After a
+    split, `decision` is in terms of the new shares. `fee` is the commission, positive for a cost. `crossed` marks a
+    trade between two agents.
+    """
+
+    interval: Ints
+    agent: Ints
+    symbol: Ints
+    quantity: Floats
+    price: Floats
+    decision: Floats
+    arrival: Floats
+    fee: Floats
+    crossed: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class Bookings(Columns):
+    """Cash bookings in columns of one length.
+
+    `symbol` is ACCOUNT where a booking belongs to no symbol. `kind` is a position in BOOKINGS. A positive `amount` is a
+    gain.
+    """
+
+    interval: Ints
+    agent: Ints
+    symbol: Ints
+    kind: Ints
+    amount: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Actions(Columns):
+    """Corporate actions in columns of one length.
+
+    `ratio` is the number of new shares per old one: 1 for a dividend, 0 for a delisting. `cash` is per share at the
+    interval's beginning; 0 for a split.
+    """
+
+    interval: Ints
+    symbol: Ints
+    ratio: Floats
+    cash: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class BookHistory:
+    """T + 1 samples of A books in N symbols. Money is in account currency.
+
+    `days_ns` int64[T+1] are the dates of the samples. `agents` names the books, the unallocated one included. `sectors`
+    has one name per symbol. `quantity` float64[T+1, A, N] are the units held at each sample. `mark` float64[T+1, N] is
+    the last known price per unit, NaN before the first one. `book_equity` and `book_flows` are float64[T+1, A]; flows
+    are cumulative deposits less withdrawals, transfers between books included.
+
+    Raises ValueError for a wrong shape, a name that occurs twice, a row outside the intervals, or a position without a
+    price.
+    """
+
+    days_ns: Ints
+    agents: tuple[str, ...]
+    symbols: tuple[str, ...]
+    sectors: tuple[str, ...]
+    quantity: Floats
+    mark: Floats
+    book_equity: Floats
+    book_flows: Floats
+    trades: Trades
+    bookings: Bookings
+    actions: Actions
+
+    def __post_init__(self) -> None:
+        rows, books, size = len(self.days_ns), len(self.agents), len(self.symbols)
+        if rows == 0:
+            raise ValueError("a history needs at least one sample")
+        expected = {
+            "quantity": (rows, books, size), "mark": (rows, size),
+            "book_equity": (rows, books), "book_flows": (rows, books),
+        }  # fmt: skip
+        for name, shape in expected.items():
+            found = getattr(self, name).shape
+            if found != shape:
+                raise ValueError(f"{name} has the shape {found}, not {shape}")
+        if CASH in self.symbols:
+            raise ValueError(f"no symbol may be named {CASH!r}")
+        if len(set(self.symbols)) != size or len(set(self.agents)) != books or len(self.sectors) != size:
+            raise ValueError("each symbol and each agent needs one name, and each symbol one sector")
+        for columns in (self.trades, self.bookings, self.actions):
+            interval = columns.interval
+            if len(interval) and not (interval.min() >= 1 and interval.max() < rows):
+                raise ValueError(f"{type(columns).__name__} has a row outside the intervals 1 to {rows - 1}")
+        unpriced = np.isnan(self.mark) & (self.quantity != 0.0).any(axis=1)
+        if unpriced.any():
+            names = [self.symbols[k] for k in np.flatnonzero(unpriced.any(axis=0))]
+            raise ValueError(f"positions without a price in {', '.join(names)}")
+
+    @property
+    def intervals(self) -> int:
+        """Number of intervals, T."""
+        return len(self.days_ns) - 1
+
+    @property
+    def equity(self) -> Floats:
+        """float64[T+1], the equity of all books together."""
+        return self.book_equity.sum(axis=1)
+
+    @property
+    def flows(self) -> Floats:
+        """float64[T+1], cumulative external deposits less withdrawals; transfers between books cancel."""
+        return self.book_flows.sum(axis=1)
+
+    @property
+    def price(self) -> Floats:
+        """float64[T+1, N], the marks with 0 where no price is known."""
+        return np.nan_to_num(self.mark, nan=0.0)
+
+    def returns(self) -> Floats:
+        """Return float64[T], the time-weighted return of each interval, as `time_weighted_returns` defines it."""
+        return time_weighted_returns(self.equity, self.flows)
+
+    def weights(self) -> Floats:
+        """Return float64[T+1, N], the value of all books' positions over equity; 0 where equity is not positive."""
+        value, equity = self.quantity.sum(axis=1) * self.price, self.equity[:, None]
+        found = np.zeros_like(value)
+        np.divide(value, equity, out=found, where=equity > 0.0)
+        return found
+
+    def asset_returns(self) -> Floats:
+        """Return float64[T, N], the simple returns of the symbols, splits and dividends included.
+
+        The return is 0 where a price is missing at either end of the interval, unless the symbol was delisted in it.
+        """
+        ratio = np.ones((self.intervals + 1, len(self.symbols)))
+        cash = np.zeros_like(ratio)
+        at = self.actions.interval, self.actions.symbol
+        np.multiply.at(ratio, at, self.actions.ratio)
+        np.add.at(cash, at, self.actions.cash)
+        before, after = self.price[:-1], self.price[1:]
+        known = (before > 0.0) & (np.isfinite(self.mark[1:]) | (ratio[1:] == 0.0))
+        found = np.zeros_like(before)
+        np.divide(after * ratio[1:] + cash[1:], before, out=found, where=known)
+        np.subtract(found, 1.0, out=found, where=known)
+        return found
+
+    def row_of(self, weights: Mapping[str, float]) -> Floats:
+        """Return float64[N], weights by symbol in the order of the columns. Raises KeyError for an unknown symbol."""
+        index = {symbol: k for k, symbol in enumerate(self.symbols)}
+        found = np.zeros(len(self.symbols))
+        found[[index[symbol] for symbol in weights]] = list(weights.values())
+        return found
+
+    def between(self, first_ns: int, last_ns: int) -> "BookHistory":
+        """Return the history of the samples with dates from `first_ns` to `last_ns`, both included.
+
+        The first of them is the new sample 0. Raises ValueError where no sample lies in the period.
+        """
+        rows = np.flatnonzero((self.days_ns >= first_ns) & (self.days_ns <= last_ns))
+        if not len(rows):
+            raise ValueError("no sample lies in the period")
+        start, end = int(rows[0]), int(rows[-1])
+        kept = slice(start, end + 1)
+        trades = self.trades.within(start, end)
+        bookings, actions = self.bookings.within(start, end), self.actions.within(start, end)
+        return BookHistory(
+            self.days_ns[kept], self.agents, self.symbols, self.sectors, self.quantity[kept], self.mark[kept],
+            self.book_equity[kept], self.book_flows[kept], trades, bookings, actions,
+        )  # fmt: skip
+
+    def reordered(self, symbols: tuple[str, ...]) -> "BookHistory":
+        """Return the history with its symbols in another order. Raises ValueError unless they are the same symbols."""
+        if sorted(symbols) != sorted(self.symbols):
+            raise ValueError("another order must have the same symbols")
+        old = [self.symbols.index(symbol) for symbol in symbols]
+        new = np.empty(len(old) + 1, dtype=np.int64)
+        new[old] = np.arange(len(old))
+        new[ACCOUNT] = ACCOUNT
+        trades, bookings, actions = self.trades, self.bookings, self.actions
+        return BookHistory(
+            self.days_ns, self.agents, symbols, tuple(self.sectors[k] for k in old), self.quantity[:, :, old],
+            self.mark[:, old], self.book_equity, self.book_flows,
+            Trades(
+                trades.interval, trades.agent, new[trades.symbol], trades.quantity, trades.price, trades.decision,
+                trades.arrival, trades.fee, trades.crossed,
+            ),
+            Bookings(bookings.interval, bookings.agent, new[bookings.symbol], bookings.kind, bookings.amount),
+            Actions(actions.interval, new[actions.symbol], actions.ratio, actions.cash),
+        )  # fmt: skip

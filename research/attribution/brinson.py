@@ -1,0 +1,184 @@
+"""Attribution of an active return to allocation, selection and interaction by sector.
+
+Sources: G. Brinson, R. Hood and G. Beebower, Determinants of portfolio performance (1986); G. Brinson and N. Fachler,
+Measuring non-US equity portfolio performance (1985). The two differ in allocation only. Periods are linked after D.
+Carino (1999).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.research.attribution.book_history import CASH, BookHistory
+from quantd.research.attribution.breakdown import UNKNOWN_SECTOR
+from quantd.research.attribution.linking import active_link_factors, period_return
+from quantd.research.attribution.profit import Profit
+from quantd.trading.market import Floats
+
+Form = Literal["fachler", "hood_beebower"]
+"""Allocation measures a sector's benchmark return against the whole benchmark (`fachler`), or against 0."""
+
+WEIGHTS_DIFFER: Final = 1e-9
+"""Largest difference between the sums of the weights of portfolio and benchmark."""
+
+
+@dataclass(frozen=True, slots=True)
+class SectorReturns:
+    """Weights and returns of S sectors in T periods.
+
+    `weights` float64[T, S] are those at the beginning of each period. `contributions` float64[T, S] are the sectors'
+    parts of each period's return: weight times return of the sector. `costs` float64[T] are parts that belong to no
+    sector, negative for a loss.
+    """
+
+    sectors: tuple[str, ...]
+    weights: Floats
+    contributions: Floats
+    costs: Floats
+
+    @property
+    def returns(self) -> Floats:
+        """float64[T], the return of each period, costs included."""
+        return self.contributions.sum(axis=1) + self.costs
+
+    def ordered(self, sectors: Sequence[str]) -> "SectorReturns":
+        """Return the columns in the order of `sectors`; a sector that is not here has weight 0."""
+        at = {name: k for k, name in enumerate(self.sectors)}
+        known = np.array([name in at for name in sectors], dtype=np.bool_)
+        places = [at[name] for name in sectors if name in at]
+        shape = len(self.weights), len(sectors)
+        weights, contributions = np.zeros(shape), np.zeros(shape)
+        weights[:, known], contributions[:, known] = self.weights[:, places], self.contributions[:, places]
+        return SectorReturns(tuple(sectors), weights, contributions, self.costs)
+
+
+def sector_returns(sectors: Sequence[str], weights: Floats, returns: Floats) -> SectorReturns:
+    """Build periods from float64[T, S] weights and returns of the sectors, without other costs."""
+    return SectorReturns(tuple(sectors), weights, weights * returns, np.zeros(len(weights)))
+
+
+class SectorEffects(Struct, frozen=True):
+    """The active return of one sector by cause, as fractions of equity."""
+
+    allocation: float
+    selection: float
+    interaction: float
+
+
+class ActiveReturn(Struct, frozen=True):
+    """The return of a period, that of its benchmark, and the parts of their difference by sector.
+
+    `active` is `portfolio` less `benchmark`. It equals the sum of all effects and of `costs`.
+    """
+
+    portfolio: float
+    benchmark: float
+    active: float
+    by_sector: dict[str, SectorEffects]
+    allocation: float
+    selection: float
+    interaction: float
+    costs: float
+
+
+def brinson(portfolio: SectorReturns, benchmark: SectorReturns, form: Form = "fachler") -> ActiveReturn:
+    """Attribute the active return over all periods, linked.
+
+    With weights w, W and returns r, R of portfolio and benchmark in a sector, and the benchmark's whole return B:
+    allocation is (w - W)(R - B), or (w - W) R in the form `hood_beebower`. Selection is W (r - R) and interaction is
+    (w - W)(r - R). A sector that the portfolio does not hold has r = R; a result in it without a weight is interaction.
+
+    Raises ValueError where the sums of the weights differ, where the numbers of periods differ, or where a period loses
+    everything.
+    """
+    sectors = sorted({*portfolio.sectors, *benchmark.sectors})
+    own, other = portfolio.ordered(sectors), benchmark.ordered(sectors)
+    if len(own.weights) != len(other.weights):
+        raise ValueError(f"{len(own.weights)} periods of the portfolio, {len(other.weights)} of the benchmark")
+    if np.any(np.abs(own.weights.sum(axis=1) - other.weights.sum(axis=1)) > WEIGHTS_DIFFER):
+        raise ValueError("the weights of portfolio and benchmark do not have the same sums; add a sector for cash")
+    factors = active_link_factors(own.returns, other.returns)
+    benchmark_rate = _rates(other, np.zeros_like(other.weights))
+    rate = _rates(own, benchmark_rate)
+    whole = other.contributions.sum(axis=1, keepdims=True) if form == "fachler" else 0.0
+    allocation = (own.weights - other.weights) * (benchmark_rate - whole)
+    selection = other.weights * (rate - benchmark_rate)
+    # contributions, not weight x rate: a sector traded within a period has a result and no weight
+    interaction = own.contributions - own.weights * benchmark_rate - selection
+    effects = np.stack([factors.dot(each) for each in (allocation, selection, interaction)])
+    total, benchmark_total = period_return(own.returns), period_return(other.returns)
+    return ActiveReturn(
+        portfolio=total,
+        benchmark=benchmark_total,
+        active=total - benchmark_total,
+        by_sector={name: SectorEffects(*column) for name, column in zip(sectors, effects.T.tolist(), strict=True)},
+        allocation=float(effects[0].sum()),
+        selection=float(effects[1].sum()),
+        interaction=float(effects[2].sum()),
+        costs=float(factors.dot(own.costs - other.costs)),
+    )
+
+
+def _rates(found: SectorReturns, otherwise: Floats) -> Floats:
+    """Returns of the sectors: contribution over weight, and `otherwise` without a weight."""
+    rates = otherwise.copy()
+    np.divide(found.contributions, found.weights, out=rates, where=found.weights != 0.0)
+    return rates
+
+
+def portfolio_sectors(history: BookHistory, parts: Profit) -> SectorReturns:
+    """Return weights and contributions of an account's sectors, with CASH.
+
+    Weights are those of each interval's decisions: the positions at its beginning, and its trades at decision prices.
+    Contributions are holding profit and dividends; interest is that of CASH. Timing, slippage, commission, borrow fees
+    and other charges are `costs`. An interval without positive equity at its beginning counts as cash that earns 0.
+    """
+    trades, before = history.trades, history.equity[:-1]
+    value = (history.quantity.sum(axis=1) * history.price)[:-1]
+    np.add.at(value, (trades.interval - 1, trades.symbol), trades.quantity * trades.decision)
+    scale = np.zeros_like(before)
+    np.divide(1.0, before, out=scale, where=before > 0.0)
+    earned = parts.reduced(("holding", "dividend")).summed("interval", "symbol")[:, :-1] * scale[:, None]
+    sectors, weights, contributions = _by_sector(history, value * scale[:, None], earned)
+    interest = parts.reduced(("interest",)).summed("interval") * scale
+    costs = parts.reduced(("timing", "slippage", "commission", "borrow", "other")).summed("interval") * scale
+    return _with_cash(sectors, weights, contributions, interest, costs)
+
+
+def benchmark_sectors(history: BookHistory, weights: Floats, cash_returns: Floats | None = None) -> SectorReturns:
+    """Return the sectors of a benchmark that has these weights at the beginning of each interval, without costs.
+
+    `weights` are float64[N] or float64[T, N] in the order of the history's symbols (`BookHistory.row_of` orders them).
+    The rest is CASH with `cash_returns` float64[T], or 0. A symbol without a price counts with a return of 0.
+    """
+    whole = np.broadcast_to(weights, (history.intervals, len(history.symbols)))
+    sectors, held, contributions = _by_sector(history, whole, whole * history.asset_returns())
+    none = np.zeros(history.intervals)
+    interest = none if cash_returns is None else cash_returns * (1.0 - held.sum(axis=1))
+    return _with_cash(sectors, held, contributions, interest, none)
+
+
+def _by_sector(history: BookHistory, *columns: Floats) -> tuple[tuple[str, ...], Floats, Floats]:
+    """Sum two float64[T, N] columns by sector."""
+    names, places = np.unique([sector or UNKNOWN_SECTOR for sector in history.sectors], return_inverse=True)
+    member = np.zeros((len(history.symbols), len(names)))
+    member[np.arange(len(places)), places] = 1.0
+    one, other = (column @ member for column in columns)
+    return tuple(names.tolist()), one, other
+
+
+def _with_cash(
+    sectors: tuple[str, ...], weights: Floats, contributions: Floats, interest: Floats, costs: Floats
+) -> SectorReturns:
+    """Add what is not invested. A sector of that name takes it, if there is one."""
+    free = 1.0 - weights.sum(axis=1)
+    if CASH in sectors:
+        at = sectors.index(CASH)
+        weights[:, at] += free
+        contributions[:, at] += interest
+        return SectorReturns(sectors, weights, contributions, costs)
+    held, earned = np.column_stack([weights, free]), np.column_stack([contributions, interest])
+    return SectorReturns((*sectors, CASH), held, earned, costs)

@@ -1,0 +1,141 @@
+"""Profit by interval, book, symbol and kind: worked by hand, and equal to the change of equity in real backtests."""
+
+import numpy as np
+import pytest
+
+from quantd.research.attribution.linking import period_return, profit_factors
+from quantd.research.attribution.profit import EXECUTION, KINDS, profit, residual
+from tests.support.book_histories import (
+    CONFIG,
+    DEPOSITS,
+    assembly_of,
+    history_of,
+    idle,
+    real_history,
+    three_trades,
+)
+
+PARTS = {
+    # interval 1, AAA: bought 20 decided at 100, bar opened at 101, filled at 101.50, close 104, fee 2
+    (0, "trend", "AAA", "holding"): 80.0,  # 20 x (104 - 100)
+    (0, "trend", "AAA", "timing"): -20.0,  # 20 x (100 - 101)
+    (0, "trend", "AAA", "slippage"): -10.0,  # 20 x (101 - 101.50)
+    (0, "trend", "AAA", "commission"): -2.0,
+    # interval 2, AAA: dividend of 1 on 20 old shares, then 2:1; 40 x 51 - 20 x 104
+    (1, "trend", "AAA", "holding"): -40.0,
+    (1, "trend", "AAA", "dividend"): 20.0,
+    # interval 2, BBB: sold 40 decided at 50, opened at 49, filled at 48.90, close 48, fee 1
+    (1, "value", "BBB", "holding"): 80.0,  # -40 x (48 - 50)
+    (1, "value", "BBB", "timing"): -40.0,  # -40 x (50 - 49)
+    (1, "value", "BBB", "slippage"): -4.0,  # -40 x (49 - 48.90)
+    (1, "value", "BBB", "commission"): -1.0,
+    # interval 3, AAA: sold 40 decided at 51, opened and filled at 52, fee 2; BBB from 48 to 47
+    (2, "trend", "AAA", "timing"): 40.0,  # -40 x (51 - 52)
+    (2, "trend", "AAA", "commission"): -2.0,
+    (2, "value", "BBB", "holding"): 40.0,  # -40 x (47 - 48)
+    (2, "value", "BBB", "borrow"): -0.5,
+    (2, "value", "cash", "interest"): 3.0,
+}
+
+
+def test_three_trades_have_the_profit_worked_by_hand() -> None:
+    history = three_trades()
+    found = profit(history).summed("interval", "agent", "symbol", "kind")
+    expected = np.zeros((3, 2, 3, len(KINDS)))
+    names = (*history.symbols, "cash")
+    for (interval, agent, symbol, kind), amount in PARTS.items():
+        expected[interval, history.agents.index(agent), names.index(symbol), KINDS.index(kind)] = amount
+    np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-9)
+
+
+def test_three_trades_add_up_to_the_change_of_equity_less_the_deposit() -> None:
+    history = three_trades()
+    parts = profit(history)
+    # equity 10,000, 10,048, 11,063, 11,143.50; the deposit of 1,000 is in interval 2
+    assert history.equity.tolist() == [10_000.0, 10_048.0, 11_063.0, 11_143.5]
+    np.testing.assert_allclose(parts.summed("interval"), [48.0, 15.0, 80.5], rtol=0.0, atol=1e-9)
+    assert float(parts.summed()) == pytest.approx(143.5, abs=1e-9)
+    assert np.abs(residual(history, parts)).max() < 1e-9
+
+
+@pytest.mark.parametrize("axes", [(), ("kind",), ("symbol", "interval"), ("kind", "agent"), ("agent", "symbol")])
+def test_every_table_is_a_sum_of_the_whole_one(axes) -> None:
+    parts, order = profit(three_trades()), ("interval", "agent", "symbol", "kind")
+    factors = np.array([1.0, 0.5, -2.0])
+    whole = parts.summed(*order, factors=factors)
+    left = tuple(k for k, name in enumerate(order) if name not in axes)
+    kept = [name for name in order if name in axes]
+    expected = np.transpose(whole.sum(axis=left), [kept.index(name) for name in axes])
+    np.testing.assert_allclose(parts.summed(*axes, factors=factors), expected, atol=1e-12)
+
+
+def test_some_kinds_are_the_whole_less_the_others() -> None:
+    parts = profit(three_trades())
+    decision = parts.reduced([name for name in KINDS if name not in EXECUTION])
+    assert float(decision.summed()) + float(parts.reduced(EXECUTION).summed()) == pytest.approx(143.5, abs=1e-9)
+    assert float(parts.reduced(EXECUTION).summed()) == pytest.approx(-39.0, abs=1e-9)  # -20 - 14 - 5
+
+
+def test_no_fill_and_an_empty_period_have_no_profit() -> None:
+    for samples in (1, 4):
+        parts = profit(idle(samples))
+        assert parts.summed("interval").tolist() == [0.0] * (samples - 1)
+        assert parts.summed("symbol", "kind").shape == (3, len(KINDS))
+        assert not parts.summed("symbol", "kind").any()
+
+
+def test_a_real_backtest_adds_up_in_every_interval_and_every_book() -> None:
+    history, _ = real_history()
+    # the run has all that can go wrong: shorts, dividends, a split, crosses, deposits, borrow fees and interest
+    assert (history.quantity.min(axis=(0, 1)) < 0.0).all()
+    assert (history.actions.ratio == 4.0).sum() == 1
+    assert (history.actions.ratio == 1.0).sum() > 10
+    assert history.trades.crossed.sum() > 100
+    assert sorted(set(np.round(np.diff(history.flows)).tolist())) == [-30_000.0, 0.0, 20_000.0, 50_000.0]
+    parts = profit(history)
+    for kind in KINDS[:-1]:
+        assert np.abs(parts.reduced((kind,)).summed()) > 0.0, kind
+    assert np.abs(residual(history, parts)).max() < 1e-9 * history.equity.min()
+    change = np.diff(history.equity - history.flows)
+    assert np.abs(parts.summed("interval") - change).max() < 1e-9 * history.equity.min()
+
+
+@pytest.mark.long
+def test_eighteen_years_add_up(tmp_path) -> None:
+    text = CONFIG.replace("start = 2020-01-02", "start = 2003-01-02")
+    history, _ = history_of(assembly_of(tmp_path, text), DEPOSITS)
+    assert history.intervals > 4_500
+    assert (history.actions.ratio > 1.0).sum() >= 4  # splits
+    parts = profit(history)
+    assert np.abs(residual(history, parts)).max() < 1e-9 * history.equity.min()
+    linked = parts.summed("kind", factors=profit_factors(history))
+    assert abs(linked.sum() - period_return(history.returns())) < 1e-9 * max(1.0, period_return(history.returns()))
+
+
+def test_a_split_is_no_profit() -> None:
+    history, _ = real_history()
+    row = int(history.actions.interval[history.actions.ratio == 4.0][0])
+    symbol = history.symbols.index("AAPL")
+    held = profit(history).summed("interval", "agent", "symbol")[row - 1, :, symbol]
+    value = np.abs(history.quantity[row] * history.price[row])[:, symbol]
+    assert (np.abs(held) < 0.1 * value.max()).all()  # the price moved 3.4 % on that day, and fell by 4 in the file
+    assert value.max() > 0.0
+
+
+def test_commission_borrow_and_interest_are_those_of_the_record() -> None:
+    history, record = real_history()
+    kinds = dict(zip(KINDS, profit(history).summed("kind").tolist(), strict=True))
+    assert kinds["commission"] == pytest.approx(-record.commission_micro / 1e6, rel=1e-12)
+    assert kinds["borrow"] == pytest.approx(-record.borrow_micro / 1e6, rel=1e-12)
+    assert kinds["interest"] == pytest.approx(record.interest_micro / 1e6, rel=1e-12)
+    np.testing.assert_allclose(history.equity, np.array(record.equity_micro) / 1e6, rtol=1e-14)
+
+
+def test_crosses_cost_the_account_nothing_at_execution() -> None:
+    history, _ = real_history()
+    crossed = history.trades.rows(history.trades.crossed)
+    cash = np.zeros(history.intervals)
+    np.add.at(cash, crossed.interval - 1, crossed.quantity * crossed.price)
+    assert np.abs(cash).max() < 2e-6  # each book's cash is rounded to a micro
+    # prices hold that rounding too: a micro over the smallest crossed quantity
+    assert np.abs(crossed.quantity * (crossed.arrival - crossed.price)).max() < 2e-6
