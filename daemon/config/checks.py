@@ -169,8 +169,11 @@ def _amounts(document: Table, known: Known, source: Source) -> Iterator[Mistake]
         yield source.mistake(at, f"= {shown(text)} is more than the ledger can hold {HIGHEST_MULTIPLE} times", remedy)
         return
     least = worth * NANO / MOST  # the smallest lot, in nano-units
-    lots = {table.get("symbol"): (*path, "lot") for path, table in tables(document, "universe.instruments.*")}
+    named = tables(document, "universe.instruments.*")
+    lots = {symbol: (*path, "lot") for path, table in named if isinstance(symbol := table.get("symbol"), str)}
     for path, symbol in values_at(document, "universe.symbols.*"):
+        if not isinstance(symbol, str):
+            continue  # another check reports it
         place = lots.get(symbol, path)
         lot = next((each for at, each in values_at(document, "universe.instruments.*.lot") if at == place), None)
         size = _decimal(lot) if lot is not None else Decimal(usual_lot_nano(str(symbol))) / NANO

@@ -88,6 +88,14 @@ def test_symbols_may_stand_in_a_file(tmp_path):
     )
 
 
+@pytest.mark.parametrize("value", ["{ symbol = 'SPY' }", "3", "['SPY']"])
+def test_a_symbol_that_is_no_text_is_a_mistake(value):
+    found = mistakes(changed('["SPY", "QQQ"]', f'["SPY", {value}]'))
+    assert found[0].startswith("config.toml:2: [universe] symbols")
+    table = SMALL + f"[[universe.instruments]]\nsymbol = {value}\n"
+    assert mistakes(table)[0].startswith("config.toml:14: [universe] instruments[0].symbol")
+
+
 def test_values_cannot_be_changed_after_parsing():
     config = read(SMALL + "params = { lookback = 3 }\n", KNOWN)
     with pytest.raises(ValueError, match="frozen"):
