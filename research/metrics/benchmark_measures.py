@@ -110,7 +110,7 @@ def tracking_error(record: TrackRecord) -> float:
     return statistics.volatility(active(record), record.periods) if record.samples > 1 else NONE
 
 
-@metric("Information ratio", "ratio", "mean(r - b) / sd(r - b) sqrt(p)", "Goodwin 1998", "high", "benchmark")
+@metric("Information ratio", "ratio", "sqrt(p) mean(r - b) / sd(r - b)", "Goodwin 1998", "high", "benchmark")
 def information_ratio(record: TrackRecord) -> float:
     return statistics.sharpe(active(record), record.periods, 0.0)
 

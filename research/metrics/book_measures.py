@@ -14,28 +14,30 @@ def annual_share(record: TrackRecord, *amounts: float | None) -> float:
     return sum(known) / float(record.equity.mean()) / record.years
 
 
-@metric("Turnover, annual", "ratio", "value bought and sold / mean(equity) p / T", "Grinold & Kahn 2000", "", "book")
+@metric("Turnover, annual", "ratio", "p / T x value bought and sold / mean(equity)", "Grinold & Kahn 2000", "", "book")
 def turnover(record: TrackRecord) -> float:
     return annual_share(record, record.traded)
 
 
-@metric("Cost drag, annual", "fraction", "(commission + slippage + borrow fees) / mean(equity) p / T",
+@metric("Cost drag, annual", "fraction", "p / T x (commission + slippage + borrow fees) / mean(equity)",
         "Grinold & Kahn 2000", "low", "book")  # fmt: skip
 def cost_drag(record: TrackRecord) -> float:
     return annual_share(record, record.commission, record.slippage, record.borrow)
 
 
-@metric("Commission drag, annual", "fraction", "commission / mean(equity) p / T", "Grinold & Kahn 2000", "low", "book")
+@metric(
+    "Commission drag, annual", "fraction", "p / T x commission / mean(equity)", "Grinold & Kahn 2000", "low", "book"
+)
 def commission_drag(record: TrackRecord) -> float:
     return annual_share(record, record.commission)
 
 
-@metric("Slippage drag, annual", "fraction", "slippage / mean(equity) p / T", "Grinold & Kahn 2000", "low", "book")
+@metric("Slippage drag, annual", "fraction", "p / T x slippage / mean(equity)", "Grinold & Kahn 2000", "low", "book")
 def slippage_drag(record: TrackRecord) -> float:
     return annual_share(record, record.slippage)
 
 
-@metric("Borrow drag, annual", "fraction", "borrow fees / mean(equity) p / T", "Grinold & Kahn 2000", "low", "book")
+@metric("Borrow drag, annual", "fraction", "p / T x borrow fees / mean(equity)", "Grinold & Kahn 2000", "low", "book")
 def borrow_drag(record: TrackRecord) -> float:
     return annual_share(record, record.borrow)
 

@@ -22,7 +22,7 @@ def sample_sharpe(record: TrackRecord) -> float:
     return annual_sharpe(record) / float(np.sqrt(record.periods))
 
 
-@metric("Sharpe ratio", "ratio", "mean(e) / sd(e) sqrt(p)", "Sharpe 1994", "high")
+@metric("Sharpe ratio", "ratio", "sqrt(p) mean(e) / sd(e)", "Sharpe 1994", "high")
 def sharpe(record: TrackRecord) -> float:
     return annual_sharpe(record)
 
@@ -37,7 +37,7 @@ def serial_sharpe(record: TrackRecord) -> float:
     return sample_sharpe(record) * p / float(np.sqrt(p + twice))
 
 
-@metric("Sharpe ratio, adjusted", "ratio", "s (1 + S s / 6 - K s^2 / 24) sqrt(p), s = mean(e) / sd(e), S skewness and "
+@metric("Sharpe ratio, adjusted", "ratio", "sqrt(p) s (1 + S s / 6 - K s^2 / 24), s = mean(e) / sd(e), S skewness and "
         "K excess kurtosis of e", "Pezier & White 2006", "high")  # fmt: skip
 def adjusted_sharpe(record: TrackRecord) -> float:
     ratio, (skew, kurtosis) = sample_sharpe(record), shape(record.excess)
@@ -46,13 +46,13 @@ def adjusted_sharpe(record: TrackRecord) -> float:
 
 
 @metric("Sharpe ratio, probability above 0", "fraction",
-        "N(s sqrt(T - 1) / sqrt(1 - S s + (K + 2) s^2 / 4)), s, S and K as in the adjusted ratio",
+        "N(s sqrt(T - 1) / sqrt(1 - S s + (K + 2) s^2 / 4)), N normal law, s, S and K as in the adjusted ratio",
         "Bailey & López de Prado 2012", "high")  # fmt: skip
 def probabilistic_sharpe(record: TrackRecord) -> float:
     return probability(sample_sharpe(record), 0.0, record.samples, *shape(record.excess))
 
 
-@metric("Sortino ratio", "ratio", "mean(e) / sqrt(mean(min(e, 0)^2)) sqrt(p)", "Sortino & Price 1994", "high")
+@metric("Sortino ratio", "ratio", "sqrt(p) mean(e) / sqrt(mean(min(e, 0)^2))", "Sortino & Price 1994", "high")
 def sortino(record: TrackRecord) -> float:
     return statistics.sortino(record.returns, record.periods, record.risk_free_annual)
 

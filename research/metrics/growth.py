@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from quantd.research.metrics.calendar_tables import returns_by
-from quantd.research.metrics.metric import NONE, Metric, mean, metric, over, squares, varies
+from quantd.research.metrics.metric import NONE, Metric, mean, metric, squares, varies
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.trading import statistics
 
@@ -102,7 +102,7 @@ def stability(record: TrackRecord) -> float:
         return NONE
     time = np.arange(len(logs), dtype=np.float64)
     time, logs = time - time.mean(), logs - logs.mean()
-    return over(float(time.dot(logs)) ** 2, squares(time) * squares(logs))
+    return float(time.dot(logs)) ** 2 / (squares(time) * squares(logs))
 
 
 METRICS: Final[tuple[Metric, ...]] = (

@@ -498,7 +498,7 @@ def table(largest: Mapping[str, float]) -> list[str]:
                 each.formula.replace("|", "\\|"),
                 each.source,
                 ", ".join(name for name, _ in REFERENCES[each.name]),
-                f"{largest[each.name]:.0e} |",
+                f"{largest[each.name]:.0e} |" if largest[each.name] else "0 |",
             )
         )
         for each in METRICS

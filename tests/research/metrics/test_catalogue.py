@@ -137,6 +137,12 @@ def test_one_sample_and_one_return_have_few_values() -> None:
     assert {found[name] for name in undefined} == {None}
 
 
+def test_a_value_beyond_floating_point_is_none() -> None:
+    found = measure(record_of([1.0, 1e150, 1e150, 1.0]))
+    assert found["best_sample"] == pytest.approx(1e150, rel=1e-12)
+    assert (found["skewness"], found["cagr"]) == (None, 0.0)
+
+
 def test_every_metric_varies_with_its_input() -> None:
     one, other = measure(random_record(41, 300)), measure(random_record(43, 420, tail=4.0, drift=0.001))
     assert {name for name in NAMES if one[name] is None or other[name] is None} == set()

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import quantstats.stats as qs
@@ -46,6 +47,14 @@ def test_wealth_that_only_grows_has_no_drawdown_and_no_ratio_to_it() -> None:
     assert (found["max_drawdown"], found["longest_drawdown"], found["time_under_water"]) == (0.0, 0.0, 0.0)
     names = ("average_drawdown", "recovery", "calmar", "martin_ratio", "pain_ratio", "burke_ratio")
     assert {found[name] for name in names} == {None}
+
+
+def test_rounding_of_deposits_is_no_drawdown() -> None:
+    flows = np.append(0.0, np.cumsum(np.random.default_rng(1).uniform(0.0, 30.0, 60)))
+    record = record_of((100.0 + flows).tolist(), flows=flows)
+    assert 0.0 < record.drawdowns.max() < 1e-12
+    found = measure(record)
+    assert (found["longest_drawdown"], found["time_under_water"], found["recovery"]) == (0.0, 0.0, None)
 
 
 @pytest.mark.parametrize("world", worlds()[:4], ids=str)

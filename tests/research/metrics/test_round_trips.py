@@ -113,6 +113,12 @@ def test_a_fill_at_the_time_of_a_split_is_in_new_units() -> None:
     assert (found.quantity, found.entry_price, found.profit) == (10.0, 50.0, 100.0)
 
 
+def test_fills_of_one_time_keep_their_order() -> None:
+    prices = np.random.default_rng(6).permutation(np.arange(100.0, 140.0))
+    rows = [(5, 0, 1.0, float(price), 0.0) for price in prices] + [(9, 0, -40.0, 120.0, 0.0)]
+    assert [trip.entry_price for trip in round_trips(fills(*rows), NAMES, SAMPLES)] == prices.tolist()
+
+
 def test_rounding_of_fractions_leaves_no_trip() -> None:
     # 0.1 + 0.2 is not 0.3
     rows = ((0, 0, 0.1, 10.0, 0.0), (1, 0, 0.2, 10.0, 0.0), (2, 0, -0.3, 11.0, 0.0), (3, 0, -1.0, 12.0, 0.0))
