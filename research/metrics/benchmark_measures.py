@@ -1,0 +1,170 @@
+"""Measures against a benchmark of the same samples: regression, active return, and up and down markets."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from quantd.research.metrics.metric import NONE, Metric, mean, metric, over, squares, varies
+from quantd.research.metrics.track_record import TrackRecord
+from quantd.risk.measures import portfolio
+from quantd.trading import statistics
+from quantd.trading.market import Floats
+
+NOTHING: Final[Floats] = np.zeros(0)
+
+
+def market(record: TrackRecord) -> Floats:
+    """Return float64[T], the benchmark's returns; empty without a benchmark."""
+    return record.benchmark_returns if record.benchmark_returns is not None else NOTHING
+
+
+def excess_market(record: TrackRecord) -> Floats:
+    """Return float64[T], the benchmark's returns less the risk-free rate; empty without a benchmark."""
+    return record.benchmark_excess if record.benchmark_excess is not None else NOTHING
+
+
+def active(record: TrackRecord) -> Floats:
+    """Return float64[T], returns less the benchmark's."""
+    return record.returns - market(record)
+
+
+class Line(NamedTuple):
+    """Regression of excess returns on the benchmark's; `noise` is the standard error of residuals. All per sample."""
+
+    beta: float
+    alpha: float
+    noise: float
+
+
+def slope(returns: Floats, benchmark: Floats) -> float:
+    return portfolio.beta(returns, benchmark) if varies(benchmark) else NONE
+
+
+def line(record: TrackRecord) -> Line:
+    own, other = record.excess, excess_market(record)
+    beta = slope(own, other)
+    alpha = mean(own) - beta * mean(other)
+    degrees = record.samples - 2
+    noise = float(np.sqrt(squares(own - alpha - beta * other) / degrees)) if degrees > 0 else NONE
+    return Line(beta, alpha, noise)
+
+
+@metric("Beta", "ratio", "cov(e, x) / var(x)", "Sharpe 1964", "", "benchmark")
+def beta(record: TrackRecord) -> float:
+    return line(record).beta
+
+
+@metric("Alpha, annual", "fraction", "p (mean(e) - beta mean(x))", "Jensen 1968", "high", "benchmark")
+def alpha(record: TrackRecord) -> float:
+    return record.periods * line(record).alpha
+
+
+def fit(record: TrackRecord) -> float:
+    """Return the correlation of excess returns with the benchmark's."""
+    own, other = record.excess, excess_market(record)
+    return portfolio.correlation_with(own, other) if varies(own) and varies(other) else NONE
+
+
+@metric("Correlation", "ratio", "cov(e, x) / (sd(e) sd(x))", "Pearson 1896", "", "benchmark")
+def correlation(record: TrackRecord) -> float:
+    return fit(record)
+
+
+@metric("R2", "fraction", "correlation^2", "Bacon 2008", "", "benchmark")
+def r_squared(record: TrackRecord) -> float:
+    return fit(record) ** 2
+
+
+@metric("Specific risk, annual", "fraction", "sqrt(p sum(u^2) / (T - 2)), u = e - mean(e) - beta (x - mean(x))",
+        "Sharpe 1963", "low", "benchmark")  # fmt: skip
+def specific_risk(record: TrackRecord) -> float:
+    return line(record).noise * float(np.sqrt(record.periods))
+
+
+@metric("Appraisal ratio", "ratio", "alpha / specific risk", "Treynor & Black 1973", "high", "benchmark")
+def appraisal_ratio(record: TrackRecord) -> float:
+    found = line(record)
+    return over(found.alpha, found.noise) * float(np.sqrt(record.periods))
+
+
+@metric("Treynor ratio", "ratio", "p mean(e) / beta", "Treynor 1965", "high", "benchmark")
+def treynor(record: TrackRecord) -> float:
+    return over(record.periods * mean(record.excess), line(record).beta)
+
+
+@metric("M2", "fraction", "mean annual f + Sharpe ratio x sd(x) sqrt(p)", "Modigliani & Modigliani 1997", "high",
+        "benchmark")  # fmt: skip
+def m2(record: TrackRecord) -> float:
+    other = excess_market(record)
+    own = statistics.sharpe(record.returns, record.periods, record.risk_free_annual)
+    return record.mean_risk_free + own * statistics.volatility(other, record.periods) if len(other) > 1 else NONE
+
+
+@metric("Active return, annual", "fraction", "p mean(r - b)", "Grinold & Kahn 2000", "high", "benchmark")
+def active_return_annual(record: TrackRecord) -> float:
+    return record.periods * mean(active(record))
+
+
+@metric("Tracking error, annual", "fraction", "sd(r - b) sqrt(p)", "Roll 1992", "low", "benchmark")
+def tracking_error(record: TrackRecord) -> float:
+    return statistics.volatility(active(record), record.periods) if record.samples > 1 else NONE
+
+
+@metric("Information ratio", "ratio", "sqrt(p) mean(r - b) / sd(r - b)", "Goodwin 1998", "high", "benchmark")
+def information_ratio(record: TrackRecord) -> float:
+    return statistics.sharpe(active(record), record.periods, 0.0)
+
+
+@metric("Batting average", "fraction", "share of samples with r > b", "Bacon 2008", "high", "benchmark")
+def batting_average(record: TrackRecord) -> float:
+    return float(np.mean(record.returns > market(record)))
+
+
+def capture(record: TrackRecord, *, up: bool) -> float:
+    """Return the mean return over the benchmark's, in the samples in which the benchmark rose or fell."""
+    chosen = market(record) > 0.0 if up else market(record) < 0.0
+    return over(mean(record.returns[chosen]), mean(market(record)[chosen]))
+
+
+@metric("Up capture", "ratio", "mean(r | b > 0) / mean(b | b > 0)", "Bacon 2008", "high", "benchmark")
+def up_capture(record: TrackRecord) -> float:
+    return capture(record, up=True)
+
+
+@metric("Down capture", "ratio", "mean(r | b < 0) / mean(b | b < 0)", "Bacon 2008", "low", "benchmark")
+def down_capture(record: TrackRecord) -> float:
+    return capture(record, up=False)
+
+
+@metric("Capture ratio", "ratio", "up capture / down capture", "Bacon 2008", "high", "benchmark")
+def capture_ratio(record: TrackRecord) -> float:
+    down = capture(record, up=False)
+    return over(capture(record, up=True), down) if down > 0.0 else NONE
+
+
+@metric("Downside beta", "ratio", "cov(e, x | x < mean(x)) / var(x | x < mean(x))", "Ang, Chen & Xing 2006", "low",
+        "benchmark")  # fmt: skip
+def downside_beta(record: TrackRecord) -> float:
+    other = excess_market(record)
+    chosen = other < other.mean()
+    return slope(record.excess[chosen], other[chosen])
+
+
+METRICS: Final[tuple[Metric, ...]] = (
+    beta,
+    alpha,
+    correlation,
+    r_squared,
+    specific_risk,
+    appraisal_ratio,
+    treynor,
+    m2,
+    active_return_annual,
+    tracking_error,
+    information_ratio,
+    batting_average,
+    up_capture,
+    down_capture,
+    capture_ratio,
+    downside_beta,
+)

@@ -1,0 +1,77 @@
+"""Measures of the book: value traded, costs paid and exposure held."""
+
+from typing import Final
+
+from quantd.research.metrics.metric import NONE, Metric, metric, over
+from quantd.research.metrics.track_record import TrackRecord
+
+
+def annual_share(record: TrackRecord, *amounts: float | None) -> float:
+    """Return the sum of amounts over average equity, a year; NaN if one is not recorded."""
+    known = [each for each in amounts if each is not None]
+    if len(known) < len(amounts):
+        return NONE
+    return sum(known) / float(record.equity.mean()) / record.years
+
+
+@metric("Turnover, annual", "ratio", "p / T x value bought and sold / mean(equity)", "Grinold & Kahn 2000", "", "book")
+def turnover(record: TrackRecord) -> float:
+    return annual_share(record, record.traded)
+
+
+@metric("Cost drag, annual", "fraction", "p / T x (commission + slippage + borrow fees) / mean(equity)",
+        "Grinold & Kahn 2000", "low", "book")  # fmt: skip
+def cost_drag(record: TrackRecord) -> float:
+    return annual_share(record, record.commission, record.slippage, record.borrow)
+
+
+@metric(
+    "Commission drag, annual", "fraction", "p / T x commission / mean(equity)", "Grinold & Kahn 2000", "low", "book"
+)
+def commission_drag(record: TrackRecord) -> float:
+    return annual_share(record, record.commission)
+
+
+@metric("Slippage drag, annual", "fraction", "p / T x slippage / mean(equity)", "Grinold & Kahn 2000", "low", "book")
+def slippage_drag(record: TrackRecord) -> float:
+    return annual_share(record, record.slippage)
+
+
+@metric("Borrow drag, annual", "fraction", "p / T x borrow fees / mean(equity)", "Grinold & Kahn 2000", "low", "book")
+def borrow_drag(record: TrackRecord) -> float:
+    return annual_share(record, record.borrow)
+
+
+@metric("Cost of trading", "bp", "10,000 (commission + slippage) / value traded", "Perold 1988", "low", "book")
+def trading_cost(record: TrackRecord) -> float:
+    if record.commission is None or record.slippage is None or record.traded is None:
+        return NONE
+    return 10_000.0 * over(record.commission + record.slippage, record.traded)
+
+
+@metric("Average gross exposure", "ratio", "mean of sum(|position|) / equity", "EU regulation 231/2013", "", "book")
+def average_gross(record: TrackRecord) -> float:
+    return float(record.gross.mean()) if record.gross is not None else NONE
+
+
+@metric("Largest gross exposure", "ratio", "max of sum(|position|) / equity", "EU regulation 231/2013", "low", "book")
+def largest_gross(record: TrackRecord) -> float:
+    return float(record.gross.max()) if record.gross is not None else NONE
+
+
+@metric("Average net exposure", "ratio", "mean of sum(position) / equity", "Lhabitant 2006", "", "book")
+def average_net(record: TrackRecord) -> float:
+    return float(record.net.mean()) if record.net is not None else NONE
+
+
+METRICS: Final[tuple[Metric, ...]] = (
+    turnover,
+    cost_drag,
+    commission_drag,
+    slippage_drag,
+    borrow_drag,
+    trading_cost,
+    average_gross,
+    largest_gross,
+    average_net,
+)

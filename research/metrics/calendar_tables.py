@@ -1,0 +1,59 @@
+"""Returns by calendar month and year. A return belongs to the month of the sample that ends it."""
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.research.metrics.track_record import TrackRecord
+from quantd.trading.market import Floats
+
+
+class PeriodReturn(Struct, frozen=True):
+    """Compound return of one calendar month, or of a year if `month` is None. The first and last may be partial."""
+
+    year: int
+    month: int | None
+    total_return: float
+    samples: int
+    benchmark: float | None = None
+
+
+def monthly_returns(record: TrackRecord) -> tuple[PeriodReturn, ...]:
+    """Return the months with a sample, in order. Their returns compound to the total return."""
+    return _table(record, "M")
+
+
+def annual_returns(record: TrackRecord) -> tuple[PeriodReturn, ...]:
+    """Return the calendar years with a sample, in order. Their returns compound to the total return."""
+    return _table(record, "Y")
+
+
+def returns_by(record: TrackRecord, unit: str) -> Floats:
+    """Return the compound return of each calendar month (`unit` "M") or year ("Y") with a sample."""
+    return _growth(record.wealth, _last(record, unit)[1])
+
+
+def _last(record: TrackRecord, unit: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the calendar periods, and the index in wealth of the last sample of each."""
+    periods = record.days_ns[1:].astype("datetime64[ns]").astype(f"datetime64[{unit}]").astype(np.int64)
+    last = np.flatnonzero(np.append(np.diff(periods) != 0, np.ones(min(len(periods), 1), dtype=bool)))
+    return periods[last], last + 1
+
+
+def _growth(wealth: Floats, last: np.ndarray) -> Floats:
+    known = wealth[np.concatenate((np.zeros(1, dtype=np.int64), last))]
+    growth: Floats = known[1:] / known[:-1] - 1.0
+    return growth
+
+
+def _table(record: TrackRecord, unit: str) -> tuple[PeriodReturn, ...]:
+    periods, last = _last(record, unit)
+    other = _growth(record.benchmark, last).tolist() if record.benchmark is not None else [None] * len(last)
+    counts = np.diff(last, prepend=0)
+    months = [None] * len(last) if unit == "Y" else (periods % 12 + 1).tolist()
+    years = (periods if unit == "Y" else periods // 12) + 1970  # numpy counts from January 1970
+    return tuple(
+        PeriodReturn(*row)
+        for row in zip(
+            years.tolist(), months, _growth(record.wealth, last).tolist(), counts.tolist(), other, strict=True
+        )
+    )

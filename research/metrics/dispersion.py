@@ -1,0 +1,130 @@
+"""Dispersion of returns: deviations, moments, serial correlation, value at risk and the ratio of both tails."""
+
+from typing import Final
+
+import numpy as np
+
+from quantd.research.metrics.metric import NONE, Metric, metric, over, squares, varies
+from quantd.research.metrics.track_record import TrackRecord
+from quantd.research.significance.deflated_sharpe import moments
+from quantd.risk.measures.portfolio import historical_cvar, historical_var
+from quantd.trading import statistics
+from quantd.trading.market import Floats
+
+TAIL: Final = 0.95
+"""Confidence of the tails: one sample in twenty lies beyond."""
+
+FAR_TAIL: Final = 0.99
+
+
+@metric("Volatility, annual", "fraction", "sd(r) sqrt(p)", "Markowitz 1952", "low")
+def volatility(record: TrackRecord) -> float:
+    return statistics.volatility(record.returns, record.periods) if record.samples > 1 else NONE
+
+
+@metric("Downside deviation, annual", "fraction", "sqrt(p mean(min(e, 0)^2))", "Sortino & van der Meer 1991", "low")
+def downside_deviation(record: TrackRecord) -> float:
+    per_sample = statistics.downside_deviation(record.returns, record.periods, record.risk_free_annual)
+    return per_sample * float(np.sqrt(record.periods))
+
+
+@metric("Semideviation, annual", "fraction", "sqrt(p mean(min(r - mean(r), 0)^2))", "Markowitz 1959", "low")
+def semideviation(record: TrackRecord) -> float:
+    below = np.minimum(record.returns - record.returns.mean(), 0.0)
+    return float(np.sqrt(record.periods * squares(below) / record.samples)) if record.samples > 1 else NONE
+
+
+@metric("Mean absolute deviation", "fraction", "mean(|r - mean(r)|)", "Konno & Yamazaki 1991", "low")
+def mean_absolute_deviation(record: TrackRecord) -> float:
+    return float(np.abs(record.returns - record.returns.mean()).mean()) if record.samples > 1 else NONE
+
+
+def shape(returns: Floats) -> tuple[float, float]:
+    """Return (skewness, kurtosis) of returns; NaN for fewer than three or constant ones."""
+    return moments(returns) if len(returns) > 2 and varies(returns) else (NONE, NONE)
+
+
+@metric("Skewness", "ratio", "mean((r - mean(r))^3) / s^3, s^2 = mean((r - mean(r))^2)", "Fisher 1930", "high")
+def skewness(record: TrackRecord) -> float:
+    return shape(record.returns)[0]
+
+
+@metric("Excess kurtosis", "ratio", "mean((r - mean(r))^4) / s^4 - 3, s as in skewness", "Fisher 1930", "low")
+def excess_kurtosis(record: TrackRecord) -> float:
+    return shape(record.returns)[1] - 3.0
+
+
+@metric("Jarque-Bera statistic", "ratio", "T (S^2 / 6 + K^2 / 24), S skewness, K excess kurtosis", "Jarque & Bera 1980")
+def jarque_bera(record: TrackRecord) -> float:
+    skew, kurtosis = shape(record.returns)
+    return record.samples * (skew**2 / 6.0 + (kurtosis - 3.0) ** 2 / 24.0)
+
+
+def autocorrelation(returns: Floats) -> float:
+    """Return the first autocorrelation of float64[T]; NaN for fewer than three or constant ones."""
+    if len(returns) < 3 or not varies(returns):
+        return NONE
+    centred = returns - returns.mean()
+    return float(centred[1:].dot(centred[:-1])) / squares(centred)
+
+
+@metric(
+    "Serial correlation", "ratio", "sum((r_t - mean(r)) (r_t-1 - mean(r))) / sum((r - mean(r))^2)", "Box & Jenkins 1970"
+)
+def serial_correlation(record: TrackRecord) -> float:
+    return autocorrelation(record.returns)
+
+
+@metric("VaR 95 %", "fraction", "k-th largest -r, k = T - ceil(0.95 (T - 1))", "Jorion 2006", "low")
+def var_95(record: TrackRecord) -> float:
+    return historical_var(-record.returns, TAIL)
+
+
+@metric("CVaR 95 %", "fraction", "mean of the k largest -r, k = T - ceil(0.95 (T - 1))", "Acerbi & Tasche 2002", "low")
+def cvar_95(record: TrackRecord) -> float:
+    return historical_cvar(-record.returns, TAIL)
+
+
+@metric("VaR 99 %", "fraction", "k-th largest -r, k = T - ceil(0.99 (T - 1))", "Jorion 2006", "low")
+def var_99(record: TrackRecord) -> float:
+    return historical_var(-record.returns, FAR_TAIL)
+
+
+@metric("CVaR 99 %", "fraction", "mean of the k largest -r, k = T - ceil(0.99 (T - 1))", "Acerbi & Tasche 2002", "low")
+def cvar_99(record: TrackRecord) -> float:
+    return historical_cvar(-record.returns, FAR_TAIL)
+
+
+def tails(returns: Floats) -> float:
+    """Return the 95 % quantile over the 5 % quantile of returns, both without sign."""
+    low, high = np.quantile(returns, (1.0 - TAIL, TAIL))
+    return over(abs(float(high)), abs(float(low)))
+
+
+@metric("Tail ratio", "ratio", "|q95(r)| / |q5(r)|, interpolated quantiles", "Quantopian 2016", "high")
+def tail_ratio(record: TrackRecord) -> float:
+    return tails(record.returns)
+
+
+@metric("Rachev ratio", "ratio", "mean of the k largest e / mean of the k largest -e, k as in VaR 95 %",
+        "Biglova et al. 2004", "high")  # fmt: skip
+def rachev_ratio(record: TrackRecord) -> float:
+    return over(historical_cvar(record.excess, TAIL), historical_cvar(-record.excess, TAIL))
+
+
+METRICS: Final[tuple[Metric, ...]] = (
+    volatility,
+    downside_deviation,
+    semideviation,
+    mean_absolute_deviation,
+    skewness,
+    excess_kurtosis,
+    jarque_bera,
+    serial_correlation,
+    var_95,
+    cvar_95,
+    var_99,
+    cvar_99,
+    tail_ratio,
+    rachev_ratio,
+)

@@ -1,0 +1,64 @@
+"""A metric: one figure of a track record, with its formula, unit and source beside the function that computes it."""
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.research.metrics.track_record import TrackRecord
+from quantd.trading.market import Floats
+
+Unit = Literal["fraction", "ratio", "samples", "money", "count", "bp"]
+Better = Literal["high", "low", ""]
+Needs = Literal["equity", "benchmark", "book", "trips"]
+Function = Callable[[TrackRecord], float]
+
+ROUNDING: Final = 1e-15
+"""Deviations and denominators up to this are rounding error, as in `quantd.trading.statistics`."""
+
+NONE: Final = float("nan")
+"""A function's answer where the metric is undefined."""
+
+
+class Metric(Struct, frozen=True):
+    """A metric. `better` is the preferred direction, empty if there is none; `needs` is the part of a record it reads.
+
+    A fraction of 0.01 is 1 %. `compute` returns NaN where the metric is undefined.
+    """
+
+    name: str
+    title: str
+    unit: Unit
+    formula: str
+    source: str
+    better: Better
+    needs: Needs
+    compute: Function
+
+
+def metric(
+    title: str, unit: Unit, formula: str, source: str, better: Better = "", needs: Needs = "equity"
+) -> Callable[[Function], Metric]:
+    """Return a decorator that makes a function a metric of the function's name."""
+    return lambda function: Metric(function.__name__, title, unit, formula, source, better, needs, function)
+
+
+def over(numerator: float, denominator: float) -> float:
+    """Divide; NaN for a denominator that is only rounding error."""
+    return numerator / denominator if abs(denominator) > ROUNDING else NONE
+
+
+def mean(values: Floats) -> float:
+    """Return the mean of float64[N]; NaN for none."""
+    return float(values.mean()) if len(values) else NONE
+
+
+def varies(values: Floats) -> bool:
+    """Report whether float64[N] has a standard deviation above rounding error."""
+    return len(values) > 1 and float(values.std(ddof=1)) > ROUNDING
+
+
+def squares(values: Floats) -> float:
+    """Return the sum of squares of float64[N]."""
+    return float(np.dot(values, values))

@@ -1,0 +1,152 @@
+"""Round trips: quantities bought and sold again, or sold short and bought back, matched first in, first out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from quantd.trading.market import Floats
+
+Ints = NDArray[np.int64]
+
+ROUNDING: Final = 1e-9
+"""Share of a symbol's traded quantity below which a remainder is the rounding of sums of quantities."""
+
+
+class RoundTrip(Struct, frozen=True):
+    """A quantity that one fill opened and a later fill closed.
+
+    `quantity` and both prices are in units of the exit: a split between entry and exit changes the entry's price.
+    `fees` are the fees of both fills in proportion to the quantity. `profit` is after fees, in account currency.
+    `samples` is the number of samples from entry to exit.
+    """
+
+    symbol: str
+    side: Literal["long", "short"]
+    quantity: float
+    entry_ts: int
+    entry_price: float
+    exit_ts: int
+    exit_price: float
+    fees: float
+    profit: float
+    samples: int
+
+
+class Split(NamedTuple):
+    """`ratio` new units for one old unit of a symbol, effective for fills from `ts` on."""
+
+    ts: int
+    symbol: int
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fills:
+    """Columns of F fills: times, index of the symbol, signed quantity, price, and fee (positive is a cost)."""
+
+    ts: Ints
+    symbol: Ints
+    quantity: Floats
+    price: Floats
+    fee: Floats
+
+    def rows(self, chosen: Ints) -> "Fills":
+        return Fills(self.ts[chosen], self.symbol[chosen], self.quantity[chosen], self.price[chosen], self.fee[chosen])
+
+
+class HitRate(Struct, frozen=True):
+    """Trips of one symbol. `hit_rate` is the share with a profit after fees; `profit` is their sum."""
+
+    symbol: str
+    trips: int
+    wins: int
+    hit_rate: float
+    profit: float
+
+
+def round_trips(
+    fills: Fills, symbols: Sequence[str], samples_ts: Ints, splits: Iterable[Split] = ()
+) -> tuple[RoundTrip, ...]:
+    """Return the round trips of fills, first in, first out within each symbol, ordered by exit.
+
+    Fills need not be sorted; fills of one time keep their order. A fill beyond zero closes the position and opens the
+    remainder on the other side. What is still open is no trip. `samples_ts` int64[T+1] are the samples' times in
+    ascending order. A fraction of a unit that a split turned into cash needs a fill of its own.
+    """
+    order = np.argsort(fills.ts, kind="stable")
+    ordered = fills.rows(order[fills.quantity[order] != 0.0])
+    splits = tuple(splits)
+    found: list[RoundTrip] = []
+    for index in np.unique(ordered.symbol):
+        own = ordered.rows(np.flatnonzero(ordered.symbol == index))
+        scale = _scales(own.ts, [each for each in splits if each.symbol == index])
+        found.extend(_matched(symbols[int(index)], own, scale, samples_ts))
+    return tuple(sorted(found, key=lambda trip: (trip.exit_ts, trip.symbol, trip.entry_ts)))
+
+
+def hit_rates(trips: Iterable[RoundTrip]) -> tuple[HitRate, ...]:
+    """Return the hit rate of each symbol with a trip, by name. Source: C. Bacon (2008)."""
+    profits: dict[str, list[float]] = {}
+    for trip in trips:
+        profits.setdefault(trip.symbol, []).append(trip.profit)
+    return tuple(
+        HitRate(symbol, len(own), wins, wins / len(own), float(np.sum(np.sort(own))))
+        for symbol, own in sorted(profits.items())
+        for wins in [sum(value > 0.0 for value in own)]
+    )
+
+
+def _scales(ts: Ints, splits: Sequence[Split]) -> Floats:
+    """Return float64[F], the units after all splits for one unit at each time."""
+    scale = np.ones(len(ts))
+    for each in splits:
+        scale[ts < each.ts] *= each.ratio
+    return scale
+
+
+def _matched(symbol: str, fills: Fills, scale: Floats, samples_ts: Ints) -> list[RoundTrip]:
+    """Match one symbol's fills. Quantities are compared in units after all splits.
+
+    The n-th unit that was opened is the n-th unit closed, also across a change of side. So the trips are the segments
+    between the breakpoints of two running totals: units opened and units closed.
+    """
+    quantity = fills.quantity * scale
+    smallest = ROUNDING * float(np.abs(quantity).sum())
+    position = np.cumsum(quantity)
+    position[np.abs(position) < smallest] = 0.0
+    before = np.concatenate((np.zeros(1), position[:-1]))
+    against = np.sign(before) * np.sign(quantity) < 0.0
+    closing = np.where(against, np.minimum(np.abs(quantity), np.abs(before)), 0.0)
+    opened, closed = np.cumsum(np.abs(quantity) - closing), np.cumsum(closing)
+
+    ends = np.union1d(opened, closed)
+    ends = ends[ends <= closed[-1] + smallest]
+    sizes = np.diff(ends, prepend=0.0)
+    real = sizes > smallest
+    ends, sizes = ends[real], sizes[real]
+    middles = ends - sizes / 2.0
+    entry, exit_ = np.searchsorted(opened, middles), np.searchsorted(closed, middles)
+
+    side = np.sign(quantity[entry])
+    unit = scale[exit_]
+    quantities = sizes / unit
+    entry_price = fills.price[entry] / scale[entry] * unit
+    fees = (fills.fee / np.abs(quantity))[entry] * sizes + (fills.fee / np.abs(quantity))[exit_] * sizes
+    profit = side * quantities * (fills.price[exit_] - entry_price) - fees
+    held = np.searchsorted(samples_ts, fills.ts[exit_]) - np.searchsorted(samples_ts, fills.ts[entry])
+    columns = (
+        side.tolist(),
+        quantities.tolist(),
+        fills.ts[entry].tolist(),
+        entry_price.tolist(),
+        fills.ts[exit_].tolist(),
+        fills.price[exit_].tolist(),
+        fees.tolist(),
+        profit.tolist(),
+        held.tolist(),
+    )
+    return [RoundTrip(symbol, "long" if sign > 0.0 else "short", *rest) for sign, *rest in zip(*columns, strict=True)]

@@ -1,0 +1,120 @@
+"""Track record of one account or index: equity at samples, with the benchmark, exposure, costs and trips known."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantd.research.metrics.round_trips import RoundTrip
+from quantd.trading.market import Floats
+from quantd.trading.statistics import RiskFree, compounded, drawdowns, simple_returns, time_weighted_returns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackRecord:
+    """One account or index over T + 1 samples. T may be 0: no metric of equity is defined then.
+
+    `days_ns` int64[T+1] are the samples' dates at 00:00 UTC, ascending. `periods` is the number of samples a year.
+    `flows` float64[T+1] are cumulative deposits less withdrawals; with them, returns are time-weighted.
+    `benchmark` float64[T+1] is the benchmark's equity. `gross` and `net` float64[T+1] are exposure over equity.
+    `traded`, `commission`, `slippage` and `borrow` are totals in account currency; None means not recorded.
+
+    The other fields follow from these. `returns` float64[T] are simple returns. `excess` float64[T] are returns less
+    the risk-free rate of the sample. `wealth` float64[T+1] is the equity, or the compounded time-weighted returns.
+    `drawdowns` float64[T+1] is the fraction of wealth lost since its highest value so far.
+
+    Raises ValueError if lengths differ, if equity or benchmark is not finite and positive, if dates descend, or if
+    flows leave a return of -100 % or less.
+    """
+
+    equity: Floats
+    days_ns: NDArray[np.int64]
+    periods: float
+    risk_free_annual: RiskFree
+    flows: Floats | None = None
+    benchmark: Floats | None = None
+    gross: Floats | None = None
+    net: Floats | None = None
+    traded: float | None = None
+    commission: float | None = None
+    slippage: float | None = None
+    borrow: float | None = None
+    trips: tuple[RoundTrip, ...] | None = None
+    returns: Floats = field(init=False, repr=False)
+    excess: Floats = field(init=False, repr=False)
+    wealth: Floats = field(init=False, repr=False)
+    drawdowns: Floats = field(init=False, repr=False)
+    benchmark_returns: Floats | None = field(init=False, repr=False)
+    benchmark_excess: Floats | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _check(self)
+        rate = self.risk_free_annual / self.periods
+        with np.errstate(over="ignore"):
+            returns, wealth = _own(self)
+            other = _returns_of(self.benchmark) if self.benchmark is not None else None
+        found = {
+            "returns": returns,
+            "excess": returns - rate,
+            "wealth": wealth,
+            "drawdowns": drawdowns(wealth),
+            "benchmark_returns": other,
+            "benchmark_excess": other - rate if other is not None else None,
+        }
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def samples(self) -> int:
+        """T, the number of returns."""
+        return len(self.returns)
+
+    @property
+    def years(self) -> float:
+        return self.samples / self.periods
+
+    @property
+    def mean_risk_free(self) -> float:
+        """The mean annual risk-free rate; 0 without samples."""
+        if isinstance(self.risk_free_annual, float | int):
+            return float(self.risk_free_annual)
+        return float(self.risk_free_annual.mean()) if len(self.risk_free_annual) else 0.0
+
+
+def _own(record: TrackRecord) -> tuple[Floats, Floats]:
+    """Return (returns, wealth) of the account. Raises ValueError if flows leave a return of -100 % or less."""
+    if record.flows is None:
+        return _returns_of(record.equity), record.equity
+    returns = time_weighted_returns(record.equity, record.flows)
+    if not bool(np.all(returns > -1.0)):
+        raise ValueError("a time-weighted return is -100 % or less: flows and equity do not agree")
+    return returns, compounded(returns)
+
+
+def _returns_of(equity: Floats) -> Floats:
+    return simple_returns(equity) if len(equity) > 1 else np.zeros(0)
+
+
+def _check(record: TrackRecord) -> None:
+    count = len(record.equity)
+    series = {
+        "days_ns": record.days_ns,
+        "flows": record.flows,
+        "benchmark": record.benchmark,
+        "gross": record.gross,
+        "net": record.net,
+    }
+    wrong = [name for name, values in series.items() if values is not None and len(values) != count]
+    if wrong or count < 1:
+        raise ValueError(
+            f"a track record has at least one sample, and {', '.join(wrong) or 'equity'} has another count"
+        )
+    if not isinstance(record.risk_free_annual, float | int) and len(record.risk_free_annual) != count - 1:
+        raise ValueError("risk_free_annual has one rate for each return")
+    if not record.periods > 0.0:
+        raise ValueError("periods, the samples a year, must be positive")
+    for name, values in (("equity", record.equity), ("benchmark", record.benchmark)):
+        if values is not None and not bool(np.all(np.isfinite(values) & (values > 0.0))):
+            raise ValueError(f"{name} must be finite and positive")
+    if bool(np.any(np.diff(record.days_ns) < 0)):
+        raise ValueError("days_ns must ascend")

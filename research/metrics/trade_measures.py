@@ -1,0 +1,102 @@
+"""Measures of round trips: how often, how much and for how long a trip wins. Order of trips has no effect."""
+
+from typing import Final
+
+import numpy as np
+
+from quantd.research.metrics.metric import NONE, Metric, mean, metric, over, varies
+from quantd.research.metrics.track_record import TrackRecord
+from quantd.trading.market import Floats
+
+
+def profits(record: TrackRecord) -> Floats:
+    """Return the trips' profits in ascending order, so that sums do not depend on the order of trips."""
+    return np.sort(np.array([trip.profit for trip in record.trips or ()], dtype=np.float64))
+
+
+def wins(record: TrackRecord) -> Floats:
+    found = profits(record)
+    return found[found > 0.0]
+
+
+def losses(record: TrackRecord) -> Floats:
+    """Return the losses of losing trips, positive."""
+    found = profits(record)
+    return -found[found < 0.0]
+
+
+@metric("Round trips", "count", "n, the number of trips", "Pardo 2008", "", "trips")
+def trips(record: TrackRecord) -> float:
+    return float(len(record.trips or ()))
+
+
+@metric("Win rate", "fraction", "share of trips with g > 0", "Pardo 2008", "high", "trips")
+def win_rate(record: TrackRecord) -> float:
+    return mean((profits(record) > 0.0).astype(np.float64))
+
+
+@metric("Profit factor", "ratio", "sum(g | g > 0) / sum(-g | g < 0)", "Pardo 2008", "high", "trips")
+def profit_factor(record: TrackRecord) -> float:
+    return over(float(wins(record).sum()), float(losses(record).sum()))
+
+
+def payoff(record: TrackRecord) -> float:
+    return over(mean(wins(record)), mean(losses(record)))
+
+
+@metric("Payoff ratio", "ratio", "mean(g | g > 0) / mean(-g | g < 0)", "Pardo 2008", "high", "trips")
+def payoff_ratio(record: TrackRecord) -> float:
+    return payoff(record)
+
+
+@metric("Expectancy", "money", "mean(g)", "Tharp 1998", "high", "trips")
+def expectancy(record: TrackRecord) -> float:
+    return mean(profits(record))
+
+
+@metric("Average win", "money", "mean(g | g > 0)", "Pardo 2008", "high", "trips")
+def average_win(record: TrackRecord) -> float:
+    return mean(wins(record))
+
+
+@metric("Average losing trip", "money", "mean(-g | g < 0)", "Pardo 2008", "low", "trips")
+def average_losing_trip(record: TrackRecord) -> float:
+    return mean(losses(record))
+
+
+@metric("Largest losing trip", "money", "max(-g | g < 0)", "Pardo 2008", "low", "trips")
+def largest_losing_trip(record: TrackRecord) -> float:
+    found = losses(record)
+    return float(found.max()) if len(found) else NONE
+
+
+@metric("Average holding", "samples", "mean samples from entry to exit", "Pardo 2008", "", "trips")
+def average_holding(record: TrackRecord) -> float:
+    return mean(np.array([trip.samples for trip in record.trips or ()], dtype=np.float64))
+
+
+@metric("System quality number", "ratio", "sqrt(n) mean(g) / sd(g)", "Tharp 2008", "high", "trips")
+def system_quality(record: TrackRecord) -> float:
+    found = profits(record)
+    return float(np.sqrt(len(found))) * mean(found) / float(found.std(ddof=1)) if varies(found) else NONE
+
+
+@metric("Kelly fraction", "fraction", "w - (1 - w) / payoff ratio, w win rate", "Kelly 1956", "", "trips")
+def kelly_fraction(record: TrackRecord) -> float:
+    share = mean((profits(record) > 0.0).astype(np.float64))
+    return share - over(1.0 - share, payoff(record))
+
+
+METRICS: Final[tuple[Metric, ...]] = (
+    trips,
+    win_rate,
+    profit_factor,
+    payoff_ratio,
+    expectancy,
+    average_win,
+    average_losing_trip,
+    largest_losing_trip,
+    average_holding,
+    system_quality,
+    kelly_fraction,
+)

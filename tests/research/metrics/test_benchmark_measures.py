@@ -1,0 +1,78 @@
+"""Measures against a benchmark, compared with empyrical, quantstats, scipy and least squares."""
+
+import math
+
+import empyrical
+import numpy as np
+import pytest
+import quantstats.stats as qs
+
+from quantd.research.metrics import benchmark_measures
+from quantd.research.metrics.catalogue import measure
+from tests.support.metric_references import World, largest_differences, random_record, record_of, value_of, worlds
+
+
+@pytest.mark.parametrize("name", [each.name for each in benchmark_measures.METRICS])
+def test_a_measure_equals_its_references(name: str) -> None:
+    assert largest_differences()[name] <= 1e-9
+
+
+def test_measures_by_hand() -> None:
+    # r = 0.2, -0.1, 0.1, -0.2; b = 0.1, -0.1, 0.1, -0.1; both have mean 0
+    equity, other = [100.0, 120.0, 108.0, 118.8, 95.04], [100.0, 110.0, 99.0, 108.9, 98.01]
+    found = measure(record_of(equity, benchmark=np.array(other), risk_free_annual=0.0))
+    assert found["beta"] == pytest.approx(1.5, rel=1e-12)
+    assert found["alpha"] == pytest.approx(0.0, abs=1e-12)
+    assert found["correlation"] == pytest.approx(0.06 / math.sqrt(0.1 * 0.04), rel=1e-12)
+    assert found["r_squared"] == pytest.approx(0.9, rel=1e-12)
+    # residuals 0.05, 0.05, -0.05, -0.05
+    assert found["specific_risk"] == pytest.approx(math.sqrt(0.01 / 2 * 252), rel=1e-12)
+    assert found["treynor"] == pytest.approx(0.0, abs=1e-12)
+    assert found["m2"] == pytest.approx(0.0, abs=1e-12)
+    assert found["active_return_annual"] == pytest.approx(0.0, abs=1e-12)
+    # r - b = 0.1, 0, 0, -0.1
+    assert found["tracking_error"] == pytest.approx(math.sqrt(0.02 / 3 * 252), rel=1e-12)
+    assert (found["up_capture"], found["down_capture"]) == pytest.approx((1.5, 1.5), rel=1e-12)
+    assert found["capture_ratio"] == pytest.approx(1.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("world", worlds(), ids=str)
+def test_the_alpha_of_empyrical_is_compounded_and_jensens_is_not(world: World) -> None:
+    compounded = empyrical.alpha_aligned(world.e.to_numpy(), world.x.to_numpy(), annualization=world.p)
+    converted = ((1.0 + compounded) ** (1.0 / world.p) - 1.0) * world.p
+    assert value_of(world.record, "alpha") == pytest.approx(converted, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("world", worlds(), ids=str)
+def test_the_treynor_ratio_of_quantstats_takes_the_total_return(world: World) -> None:
+    converted = float(qs.treynor_ratio(world.e, world.x)) * world.e.mean() * world.p / float(qs.comp(world.e))
+    assert value_of(world.record, "treynor") == pytest.approx(converted, rel=1e-9)
+
+
+def test_the_capture_of_empyrical_compounds_to_a_year() -> None:
+    world = World(random_record(16, 250))
+    up = world.b > 0.0
+    years = up.sum() / 252.0
+    own, other = ((1.0 + each[up]).prod() ** (1.0 / years) - 1.0 for each in (world.r, world.b))
+    assert float(empyrical.up_capture(world.r, world.b)) == pytest.approx(own / other, rel=1e-9)
+    means = world.r[up].mean() / world.b[up].mean()
+    assert value_of(world.record, "up_capture") == pytest.approx(means, rel=1e-9)
+
+
+def test_an_account_equal_to_its_benchmark_is_its_benchmark() -> None:
+    equity = random_record(17, 300).equity
+    found = measure(record_of(equity.tolist(), benchmark=equity * 3.0))
+    assert (found["beta"], found["r_squared"], found["up_capture"]) == pytest.approx((1.0, 1.0, 1.0), rel=1e-9)
+    assert found["tracking_error"] == pytest.approx(0.0, abs=1e-12)
+    assert found["information_ratio"] is None
+
+
+def test_a_constant_benchmark_or_none_has_no_measures() -> None:
+    equity = random_record(18, 50).equity
+    names = [each.name for each in benchmark_measures.METRICS]
+    assert set(measure(record_of(equity.tolist()), names).values()) == {None}
+    regressed = ("beta", "alpha", "correlation", "r_squared", "specific_risk", "appraisal_ratio", "treynor")
+    for benchmark in (np.full(51, 7.0), 7.0 * 1.001 ** np.arange(51)):  # the returns of the second vary by rounding
+        constant = measure(record_of(equity.tolist(), benchmark=benchmark))
+        assert {constant[name] for name in regressed} == {None}
+        assert constant["tracking_error"] is not None

@@ -1,0 +1,105 @@
+"""Ratios against empyrical, quantstats, scipy and loops. Where a definition differs, the difference is converted."""
+
+import math
+
+import empyrical
+import numpy as np
+import pytest
+import quantstats.stats as qs
+from scipy import stats
+
+from quantd.research.metrics import excess_ratios
+from quantd.research.metrics.catalogue import measure
+from quantd.research.metrics.track_record import TrackRecord
+from quantd.trading import statistics
+from tests.support.metric_references import World, largest_differences, random_record, record_of, value_of, worlds
+
+
+@pytest.mark.parametrize("name", [each.name for each in excess_ratios.METRICS])
+def test_a_ratio_equals_its_references(name: str) -> None:
+    assert largest_differences()[name] <= 1e-9
+
+
+@pytest.mark.parametrize("world", worlds(), ids=str)
+def test_the_sharpe_and_sortino_ratios_are_those_of_every_other_report(world: World) -> None:
+    record = world.record
+    assert value_of(record, "sharpe") == statistics.sharpe(record.returns, record.periods, record.risk_free_annual)
+    assert value_of(record, "sortino") == statistics.sortino(record.returns, record.periods, record.risk_free_annual)
+
+
+def test_ratios_by_hand() -> None:
+    # returns 0.2, -0.1, 0.2, -0.1: mean 0.05, deviation sqrt(0.09 / 3), sum of gains 0.4, of losses 0.2
+    found = measure(record_of([100.0, 120.0, 108.0, 129.6, 116.64], risk_free_annual=0.0))
+    sharpe = 0.05 / math.sqrt(0.03)
+    assert found["sharpe"] == pytest.approx(sharpe * math.sqrt(252), rel=1e-12)
+    assert found["sortino"] == pytest.approx(0.05 / math.sqrt(0.005) * math.sqrt(252), rel=1e-12)
+    assert (found["omega"], found["gain_loss_ratio"]) == pytest.approx((2.0, 2.0), rel=1e-12)
+    assert found["gain_to_pain"] == pytest.approx(1.0, rel=1e-12)
+    assert found["kappa_3"] == pytest.approx(0.05 / 0.0005 ** (1 / 3), rel=1e-12)
+    assert found["upside_potential"] == pytest.approx(0.1 / math.sqrt(0.005), rel=1e-12)
+    assert (found["reward_to_var"], found["starr"]) == pytest.approx((0.5, 0.5), rel=1e-12)
+    assert found["kelly_leverage"] == pytest.approx(0.05 / 0.03, rel=1e-12)
+    # no skewness, excess kurtosis -2
+    assert found["adjusted_sharpe"] == pytest.approx(sharpe * (1 + 2 * sharpe**2 / 24) * math.sqrt(252), rel=1e-12)
+    probability = stats.norm.cdf(sharpe * math.sqrt(3))  # (K + 2) is 0
+    assert found["probabilistic_sharpe"] == pytest.approx(probability, rel=1e-12)
+
+
+def test_positive_serial_correlation_lowers_the_annual_ratio() -> None:
+    smooth = np.convolve(np.random.default_rng(5).normal(0.002, 0.01, 600), [0.5, 0.5], "valid")
+    record = record_of(np.cumprod(np.append(100.0, 1.0 + smooth)).tolist())
+    assert value_of(record, "serial_sharpe") < value_of(record, "sharpe")
+    # two samples a year: the variance of their sum is 2 + 2 a variances
+    twice = TrackRecord(record.equity, record.days_ns, 2.0, 0.0)
+    by_hand = twice.returns.mean() / twice.returns.std(ddof=1) * 2.0
+    by_hand /= math.sqrt(2.0 + 2.0 * value_of(twice, "serial_correlation"))
+    assert value_of(twice, "serial_sharpe") == pytest.approx(by_hand, rel=1e-12)
+
+
+@pytest.mark.parametrize("world", worlds()[:4], ids=str)
+def test_a_risk_free_rate_of_empyrical_and_quantstats_is_compounded_here_it_is_divided(world: World) -> None:
+    """quantstats turns an annual rate into (1 + rate)^(1 / p) - 1 a sample; the one definition here divides by p."""
+    simple, compound = world.rate / world.p, 1.02 ** (1.0 / world.p) - 1.0
+    shift = (simple - compound) / world.r.std(ddof=1) * math.sqrt(world.p)
+    other = float(qs.sharpe(world.r, rf=0.02, periods=int(world.p)))
+    assert value_of(world.record, "sharpe") == pytest.approx(other - shift, rel=1e-9)
+    of_empyrical = empyrical.sharpe_ratio(world.r, simple, annualization=world.p)
+    assert value_of(world.record, "sharpe") == pytest.approx(float(of_empyrical), rel=1e-9)
+
+
+@pytest.mark.parametrize("world", worlds()[:4], ids=str)
+def test_the_omega_of_empyrical_takes_a_rate_for_each_sample_and_compounds_a_required_return(world: World) -> None:
+    required = (1.0 + world.rate / world.p) ** world.p - 1.0
+    for other in (
+        empyrical.omega_ratio(world.r, risk_free=world.rate / world.p),
+        empyrical.omega_ratio(world.r, required_return=required, annualization=world.p),
+        qs.omega(world.r, required_return=required, periods=int(world.p)),
+    ):
+        assert value_of(world.record, "omega") == pytest.approx(float(other), rel=1e-9)
+
+
+def test_the_probability_of_quantstats_takes_moments_corrected_for_bias() -> None:
+    world = World(random_record(14, 80, risk_free_annual=0.0))
+    s, skew, kurtosis = world.sample_sharpe, qs.skew(world.r), qs.kurtosis(world.r)
+    deviation = math.sqrt(1.0 - skew * s + (kurtosis + 2.0) / 4.0 * s * s)
+    converted = stats.norm.cdf(s * math.sqrt(len(world.r) - 1) / deviation)
+    assert qs.probabilistic_sharpe_ratio(world.r) == pytest.approx(converted, rel=1e-9)
+    assert value_of(world.record, "probabilistic_sharpe") == pytest.approx(converted, rel=0.05)
+
+
+def test_the_smart_sharpe_of_quantstats_penalises_both_signs_and_sums_over_the_whole_sample() -> None:
+    """Lo sums (p - k) a^k with its sign; quantstats sums |a|^k (T - k) / T of pandas' autocorrelation."""
+    world = World(random_record(15, 300, risk_free_annual=0.0))
+    a, total = abs(world.r.autocorr(1)), len(world.r)
+    penalty = math.sqrt(1.0 + 2.0 * sum((total - k) / total * a**k for k in range(1, total)))
+    converted = value_of(world.record, "sharpe") / penalty
+    assert float(qs.smart_sharpe(world.r)) == pytest.approx(converted, rel=1e-9)
+
+
+def test_ratios_without_a_loss_or_without_risk_are_undefined() -> None:
+    up = measure(record_of([100.0, 101.0, 103.0, 104.0], risk_free_annual=0.0))
+    assert {up[name] for name in ("sortino", "omega", "gain_loss_ratio", "gain_to_pain", "kappa_3")} == {None}
+    assert {up[name] for name in ("reward_to_var", "starr", "upside_potential", "common_sense_ratio")} == {None}
+    flat = measure(record_of([100.0 * 1.001**k for k in range(20)]))
+    names = ("sharpe", "serial_sharpe", "adjusted_sharpe", "probabilistic_sharpe", "kelly_leverage")
+    assert {flat[name] for name in names} == {None}

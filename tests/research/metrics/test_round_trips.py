@@ -1,0 +1,142 @@
+"""Round trips against a queue of lots, splits and changes of side by hand, and orders that must not matter."""
+
+from collections import deque
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantd.research.metrics.round_trips import Fills, HitRate, RoundTrip, Split, hit_rates, round_trips
+from tests.support.examples import examples
+
+SAMPLES = np.arange(0, 1000, 10)
+NAMES = ("AAA", "BBB", "CCC")
+
+
+def fills(*rows: tuple[int, int, float, float, float]) -> Fills:
+    ts, symbol, quantity, price, fee = zip(*rows, strict=True)
+    return Fills(np.array(ts), np.array(symbol), np.array(quantity), np.array(price), np.array(fee))
+
+
+def queue(rows: list[tuple[int, int, float, float, float]]) -> list[tuple[object, ...]]:
+    """Match with one queue of lots per symbol, fill by fill."""
+    lots: dict[int, deque[list[float]]] = {}
+    found = []
+    for ts, symbol, quantity, price, fee in sorted(rows, key=lambda row: row[0]):
+        own, left = lots.setdefault(symbol, deque()), quantity
+        while left and own and own[0][1] * left < 0:
+            lot = own[0]
+            size = min(abs(left), abs(lot[1]))
+            sign = 1.0 if lot[1] > 0 else -1.0
+            fees = lot[3] * size + fee / abs(quantity) * size
+            found.append((NAMES[symbol], sign, size, lot[0], ts, fees, sign * size * (price - lot[2]) - fees))
+            lot[1] -= sign * size
+            left += sign * size
+            if lot[1] == 0.0:
+                own.popleft()
+        if left:
+            own.append([ts, left, price, fee / abs(quantity)])
+    return sorted(found)
+
+
+def as_rows(trips: tuple[RoundTrip, ...]) -> list[tuple[object, ...]]:
+    return sorted(
+        (t.symbol, 1.0 if t.side == "long" else -1.0, t.quantity, t.entry_ts, t.exit_ts, t.fees, t.profit)
+        for t in trips
+    )
+
+
+QUANTITY = st.integers(-8, 8).filter(bool).map(lambda eighths: eighths / 8.0)
+ROWS = st.lists(
+    st.tuples(st.integers(0, 999), st.integers(0, 2), QUANTITY, st.floats(1.0, 500.0), st.floats(0.0, 2.0)),
+    min_size=1,
+    max_size=60,
+    unique_by=lambda row: row[0],
+)
+
+
+@given(rows=ROWS)
+@settings(max_examples=examples(300), deadline=None)
+def test_trips_are_those_of_a_queue_of_lots(rows: list[tuple[int, int, float, float, float]]) -> None:
+    found, expected = as_rows(round_trips(fills(*rows), NAMES, SAMPLES)), queue(rows)
+    assert [row[:2] + row[3:5] for row in found] == [row[:2] + row[3:5] for row in expected]
+    for own, other in zip(found, expected, strict=True):
+        assert (own[2], *own[5:]) == pytest.approx((other[2], *other[5:]), rel=1e-9, abs=1e-9)
+
+
+@given(rows=ROWS, seed=st.integers(0, 99))
+@settings(max_examples=examples(100), deadline=None)
+def test_neither_the_order_of_symbols_nor_of_rows_changes_trips(
+    rows: list[tuple[int, int, float, float, float]], seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    to = draw.permutation(3)
+    renamed = [(ts, int(to[symbol]), *rest) for ts, symbol, *rest in rows]
+    shuffled = [renamed[i] for i in draw.permutation(len(rows))]
+    names = tuple(NAMES[int(np.flatnonzero(to == k)[0])] for k in range(3))
+    assert round_trips(fills(*shuffled), names, SAMPLES) == round_trips(fills(*rows), NAMES, SAMPLES)
+
+
+def test_profit_is_what_cash_gained_when_the_position_is_flat() -> None:
+    draw = np.random.default_rng(8)
+    rows = [(k, 0, float(q), float(p), 0.5) for k, (q, p) in enumerate(zip(draw.integers(1, 9, 40) * draw.choice([-1, 1], 40), draw.uniform(50, 60, 40), strict=True))]  # fmt: skip  # noqa: E501
+    rows.append((40, 0, -sum(row[2] for row in rows), 55.0, 0.5))
+    cash = -sum(quantity * price + fee for _, _, quantity, price, fee in rows)
+    trips = round_trips(fills(*rows), NAMES, SAMPLES)
+    assert sum(trip.profit for trip in trips) == pytest.approx(cash, rel=1e-9)
+    assert sum(trip.fees for trip in trips) == pytest.approx(20.5, rel=1e-9)
+
+
+def test_a_long_and_a_short_trip_by_hand() -> None:
+    """Buys 10 at 100 and 10 at 110, sells 25 at 120 (5 short), buys 2 back at 90: 3 stay open."""
+    rows = ((5, 0, 10.0, 100.0, 1.0), (15, 0, 10.0, 110.0, 2.0), (30, 0, -25.0, 120.0, 5.0), (47, 0, 2.0, 90.0, 0.4))
+    assert round_trips(fills(*rows), NAMES, SAMPLES) == (
+        RoundTrip("AAA", "long", 10.0, 5, 100.0, 30, 120.0, 3.0, 197.0, 2),
+        RoundTrip("AAA", "long", 10.0, 15, 110.0, 30, 120.0, 4.0, 96.0, 1),
+        RoundTrip("AAA", "short", 2.0, 30, 120.0, 47, 90.0, 0.8, 59.2, 2),
+    )
+
+
+def test_a_split_between_entry_and_exit_changes_the_entry_price() -> None:
+    """10 at 100 become 20 at 50 at time 20. 8 are sold at 60 before 30; the rest after another split of 1 for 4."""
+    rows = ((0, 1, 10.0, 100.0, 2.0), (25, 1, -8.0, 60.0, 0.0), (40, 1, -3.0, 200.0, 0.0))
+    splits = (Split(20, 1, 2.0), Split(30, 1, 0.25), Split(20, 0, 7.0))
+    first, second = round_trips(fills(*rows), NAMES, SAMPLES, splits)
+    assert first == RoundTrip("BBB", "long", 8.0, 0, 50.0, 25, 60.0, 0.8, 79.2, 3)
+    assert second == RoundTrip("BBB", "long", 3.0, 0, 200.0, 40, 200.0, pytest.approx(1.2), pytest.approx(-1.2), 4)
+
+
+def test_a_fill_at_the_time_of_a_split_is_in_new_units() -> None:
+    rows = ((20, 0, 10.0, 50.0, 0.0), (30, 0, -10.0, 60.0, 0.0))
+    (found,) = round_trips(fills(*rows), NAMES, SAMPLES, [Split(20, 0, 2.0)])
+    assert (found.quantity, found.entry_price, found.profit) == (10.0, 50.0, 100.0)
+
+
+def test_fills_of_one_time_keep_their_order() -> None:
+    prices = np.random.default_rng(6).permutation(np.arange(100.0, 140.0))
+    rows = [(5, 0, 1.0, float(price), 0.0) for price in prices] + [(9, 0, -40.0, 120.0, 0.0)]
+    assert [trip.entry_price for trip in round_trips(fills(*rows), NAMES, SAMPLES)] == prices.tolist()
+
+
+def test_rounding_of_fractions_leaves_no_trip() -> None:
+    # 0.1 + 0.2 is not 0.3
+    rows = ((0, 0, 0.1, 10.0, 0.0), (1, 0, 0.2, 10.0, 0.0), (2, 0, -0.3, 11.0, 0.0), (3, 0, -1.0, 12.0, 0.0))
+    found = round_trips(fills(*rows), NAMES, SAMPLES)
+    assert [round(trip.quantity, 12) for trip in found] == [0.1, 0.2]
+
+
+def test_open_positions_and_no_fills_are_no_trips() -> None:
+    assert round_trips(fills((0, 0, 1.0, 10.0, 0.0), (1, 1, -1.0, 10.0, 0.0)), NAMES, SAMPLES) == ()
+    empty = Fills(*(np.zeros(0, dtype=kind) for kind in (np.int64, np.int64, float, float, float)))
+    assert round_trips(empty, NAMES, SAMPLES) == ()
+
+
+def test_hit_rates_by_symbol() -> None:
+    def trip(symbol: str, profit: float) -> RoundTrip:
+        return RoundTrip(symbol, "long", 1.0, 0, 1.0, 1, 1.0, 0.0, profit, 1)
+
+    trips = (trip("BBB", 5.0), trip("AAA", -1.0), trip("BBB", -2.0), trip("BBB", 1.0), trip("BBB", 0.0))
+    assert hit_rates(trips) == (HitRate("AAA", 1, 0, 0.0, -1.0), HitRate("BBB", 4, 2, 0.5, 4.0))
+    assert hit_rates(reversed(trips)) == hit_rates(trips)
+    assert hit_rates(()) == ()

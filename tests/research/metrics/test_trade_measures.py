@@ -1,0 +1,56 @@
+"""Measures of trips against quantstats, scipy and loops, and numbers worked by hand."""
+
+import math
+import random
+
+import pytest
+import quantstats.stats as qs
+
+from quantd.research.metrics import trade_measures
+from quantd.research.metrics.catalogue import measure
+from tests.support.metric_references import World, largest_differences, random_record, record_of, trip, worlds
+
+NAMES = [each.name for each in trade_measures.METRICS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_measure_of_trips_equals_its_references(name: str) -> None:
+    assert largest_differences()[name] <= 1e-9
+
+
+def test_trips_by_hand() -> None:
+    trips = (trip(300.0, 2), trip(-100.0, 4), trip(100.0, 6), trip(-60.0, 0), trip(0.0, 8))
+    found = measure(record_of([100.0], trips=trips))
+    assert (found["trips"], found["win_rate"]) == (5.0, 0.4)
+    assert found["profit_factor"] == pytest.approx(2.5, rel=1e-12)
+    assert found["payoff_ratio"] == pytest.approx(2.5, rel=1e-12)
+    assert (found["expectancy"], found["average_holding"]) == (48.0, 4.0)
+    assert (found["average_win"], found["average_losing_trip"]) == (200.0, 80.0)
+    assert found["largest_losing_trip"] == 100.0
+    spread = math.sqrt((252.0**2 + 148.0**2 + 52.0**2 + 108.0**2 + 48.0**2) / 4)
+    assert found["system_quality"] == pytest.approx(math.sqrt(5) * 48.0 / spread, rel=1e-12)
+    assert found["kelly_fraction"] == pytest.approx(0.4 - 0.6 / 2.5, rel=1e-12)
+
+
+def test_a_trip_without_profit_is_no_win_here_and_no_trip_to_quantstats() -> None:
+    trips = (trip(300.0), trip(-100.0), trip(0.0), trip(0.0))
+    world = World(record_of([100.0], trips=trips))
+    assert measure(world.record)["win_rate"] == 0.25
+    assert qs.win_rate(world.g, prepare_returns=False) * 2 / 4 == 0.25
+
+
+def test_no_trips_and_no_losses_leave_measures_undefined() -> None:
+    none = measure(record_of([100.0, 101.0], trips=()), NAMES)
+    assert {name for name, value in none.items() if value is not None} == {"trips"}
+    wins = measure(record_of([100.0, 101.0], trips=(trip(1.0), trip(2.0))), NAMES)
+    undefined = {"profit_factor", "payoff_ratio", "average_losing_trip", "largest_losing_trip", "kelly_fraction"}
+    assert {name for name, value in wins.items() if value is None} == undefined
+    assert set(measure(record_of([100.0, 101.0]), NAMES).values()) == {None}
+
+
+@pytest.mark.parametrize("world", worlds()[:4], ids=str)
+def test_the_order_of_trips_has_no_effect(world: World) -> None:
+    trips = list(world.record.trips or ())
+    random.Random(4).shuffle(trips)
+    shuffled = random_record(1, 40, trips=tuple(trips))
+    assert measure(shuffled, NAMES) == measure(random_record(1, 40, trips=world.record.trips), NAMES)
