@@ -1,0 +1,66 @@
+"""The track record of a backtest, from its record of equity and fills."""
+
+from itertools import chain
+
+import numpy as np
+
+from quantd.daemon.assembly.parts import Assembly
+from quantd.research.metrics.round_trips import Fills, RoundTrip, Split, round_trips
+from quantd.research.metrics.track_record import TrackRecord
+from quantd.research.runs.comparison import samples_a_year
+from quantd.research.runs.run_record import Record
+from quantd.trading.instruments import MICRO, NANO
+from quantd.trading.market import Floats
+
+
+def track_record_of(
+    assembly: Assembly, record: Record, benchmark: Record | None = None, *, trips: bool = True
+) -> TrackRecord:
+    """Return the track record of a finished run; `benchmark` is a run over the same samples.
+
+    Round trips take time in proportion to the fills; `trips` False leaves them out. Raises ValueError for a lost
+    account or a benchmark with other samples.
+    """
+    if benchmark is not None and benchmark.ts != record.ts:
+        raise ValueError("the benchmark has other samples")
+    periods = samples_a_year(assembly)
+    return TrackRecord(
+        equity=_money(record),
+        days_ns=np.asarray(record.days_ns, dtype=np.int64),
+        periods=periods,
+        risk_free_annual=assembly.risk_free_annual(record.days_ns, periods),
+        benchmark=None if benchmark is None else _money(benchmark),
+        gross=np.asarray(record.gross),
+        traded=record.traded,
+        commission=record.commission_micro / MICRO,
+        slippage=record.slippage,
+        borrow=record.borrow_micro / MICRO,
+        trips=trips_of(assembly, record) if trips else None,
+    )
+
+
+def trips_of(assembly: Assembly, record: Record) -> tuple[RoundTrip, ...]:
+    """Return the round trips of the house, first in, first out."""
+    fills, lot = record.fills, np.array(assembly.universe.lot_nano, dtype=np.float64) / NANO
+    counts = [len(each.sym) for each in fills]
+    symbol = np.fromiter(chain.from_iterable(each.sym for each in fills), dtype=np.int64)
+    lots = np.fromiter(chain.from_iterable(each.lots for each in fills), dtype=np.float64)
+    price = np.fromiter(chain.from_iterable(each.price_nano for each in fills), dtype=np.float64)
+    fee = np.fromiter(chain.from_iterable(each.fee_micro for each in fills), dtype=np.float64)
+    columns = Fills(
+        ts=np.repeat(np.fromiter((each.ts for each in fills), dtype=np.int64), counts),
+        symbol=symbol,
+        quantity=lots * lot[symbol],
+        price=price / NANO,
+        fee=fee / MICRO,
+    )
+    splits = [
+        Split(each.ts, each.symbol, each.numerator / each.denominator)
+        for each in assembly.feed.actions
+        if each.kind == "split"
+    ]
+    return round_trips(columns, assembly.universe.symbols, np.asarray(record.ts, dtype=np.int64), splits)
+
+
+def _money(record: Record) -> Floats:
+    return np.asarray(record.equity_micro, dtype=np.float64) / MICRO

@@ -1,0 +1,233 @@
+"""A sweep: the same configuration at every point of a grid, each after costs and through the gate.
+
+The result names the best point with the number of trials that it was chosen from: its deflated Sharpe ratio counts
+every look at the market, and the probability of overfitting is that of choosing by this sweep.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from math import ceil, isfinite
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from quantd.daemon.runtime.version import code_version
+from quantd.models.training.runs.workers import Executor, Failed
+from quantd.research.runs.looks import Known, Look, note_looks
+from quantd.research.significance.deflated_sharpe import deflated_sharpe
+from quantd.research.significance.overfitting import BLOCKS, Overfitting, overfitting
+from quantd.research.studies.grid import Grid
+from quantd.research.studies.sweep_points import METRICS, Base, Point, Work, run_points
+from quantd.trading.exit_codes import ExplainedError
+from quantd.trading.market import Floats
+
+MOST_PER_WORK: Final = 25
+"""Maximum number of points that a worker takes at a time."""
+
+POINTS: Final = "points.bin"
+TABLE: Final = "sweep.parquet"
+RETURNS: Final = "returns.parquet"
+LIKELY: Final = 0.5
+"""A probability of overfitting above this is more likely than not."""
+
+BELIEVED: Final = 0.95
+"""A deflated Sharpe ratio below this may be luck."""
+
+
+class SweepFailed(ExplainedError):
+    """A sweep that has no result; the text names the cause."""
+
+
+class PointsFile:
+    """The finished points of a sweep on disk, one after another, so that an interrupted sweep continues.
+
+    The file begins with the identity of the sweep: other values, bars, costs or code make another sweep.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path, self._head = path, identity.encode()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.points: dict[int, Point] = {}
+        whole = self._read()
+        with path.open("r+b" if whole else "wb") as file:
+            file.truncate(whole)
+            if not whole:
+                file.write(self._head)
+
+    def _read(self) -> int:
+        """Read the complete points; returns the bytes that they take, 0 for those of another sweep."""
+        data = self._path.read_bytes() if self._path.exists() else b""
+        if not data.startswith(self._head):
+            return 0
+        at = len(self._head)
+        while at + 8 <= len(data):
+            end = at + 8 + int.from_bytes(data[at : at + 8], "little")
+            if end > len(data):
+                break
+            point = msgspec.msgpack.decode(data[at + 8 : end], type=Point)
+            self.points[point.number] = point
+            at = end
+        return at
+
+    def add(self, point: Point) -> None:
+        """Append a finished point."""
+        data = msgspec.msgpack.encode(point)
+        with self._path.open("ab") as file:
+            file.write(len(data).to_bytes(8, "little") + data)
+        self.points[point.number] = point
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The result of a sweep: its points in the order of the grid, and the looks known after it."""
+
+    keys: tuple[str, ...]
+    points: tuple[Point, ...]
+    known: Known
+
+    @cached_property
+    def best(self) -> Point | None:
+        """The point with the highest Sharpe ratio; None where no point has one."""
+        return max((p for p in self.points if p.look is not None), key=lambda p: p.look.sharpe, default=None)  # type: ignore[union-attr]
+
+    @property
+    def faults(self) -> tuple[Point, ...]:
+        """The points without a result."""
+        return tuple(point for point in self.points if point.fault)
+
+    @cached_property
+    def table(self) -> pl.DataFrame:
+        """One row per point: the values of the keys, then the metrics, then the fault."""
+        columns: dict[str, Any] = {
+            key: _typed([point.values[k] for point in self.points]) for k, key in enumerate(self.keys)
+        }
+        for name in METRICS:
+            columns[name] = pl.Series(name, [point.metrics.get(name) for point in self.points], pl.Float64)
+        columns["fault"] = [point.fault for point in self.points]
+        return pl.DataFrame(columns)
+
+    @cached_property
+    def returns(self) -> Floats:
+        """The returns of the points with a ratio, float64[T, K]; fewer columns where samples differ in number."""
+        series = [point.series() for point in self.points if point.look is not None]
+        usual = max((len(each) for each in series), default=0)
+        kept = [each for each in series if len(each) == usual]
+        return np.column_stack(kept) if kept else np.zeros((0, 0))
+
+    @cached_property
+    def overfitting(self) -> Overfitting | None:
+        """The probability that choosing by this sweep overfits; None for too few points or samples."""
+        returns = self.returns
+        blocks = min(BLOCKS, len(returns) // 4 // 2 * 2)
+        varies = returns[:, returns.std(axis=0) > 0.0] if returns.size else returns
+        if blocks < 2 or varies.shape[1] < 2:
+            return None
+        return overfitting(varies, blocks=blocks)
+
+    @cached_property
+    def deflated(self) -> float | None:
+        """The deflated Sharpe ratio of the best point, by all known trials; None where their number is unknown."""
+        best = self.best
+        if best is None or best.look is None or self.known.trials is None:
+            return None
+        ratios = sorted(look.sharpe_sample for look in self.known.looks)
+        value = deflated_sharpe(best.series(), best.look.sharpe_sample, ratios, count=self.known.trials)
+        return value if isfinite(value) else None
+
+    def verdict(self) -> str:
+        """Return what the sweep shows, in sentences."""
+        best = self.best
+        if best is None or best.look is None:
+            return "No point has a Sharpe ratio."
+        values = ", ".join(f"{key} {value}" for key, value in zip(self.keys, best.values, strict=True))
+        text = f"The best of {len(self.points):,} points is {values}: Sharpe {best.look.sharpe:.2f}"
+        if self.deflated is None:
+            text += f". The number of trials is unknown: {self.known.fault}."
+        else:
+            text += f", deflated {self.deflated:.2f} ({self.known.trials:,} trials known)."
+            if self.deflated < BELIEVED:
+                text += " It may be luck."
+        if (found := self.overfitting) is not None:
+            likely = "more likely than not disappoints" if found.probability > LIKELY else "more likely than not holds"
+            text += f" Probability of overfitting {found.probability:.2f}: a choice by this sweep {likely}."
+        return text
+
+
+def _typed(values: Sequence[str]) -> pl.Series:
+    """Return values as integers or floats where all of them are."""
+    text = pl.Series(values, dtype=pl.String)
+    for kind in (pl.Int64, pl.Float64):
+        numbers = text.cast(kind, strict=False)
+        if not numbers.null_count():
+            return numbers
+    return text
+
+
+def identity_of(base: Base, grid: Grid, market: str) -> str:
+    """Return the hex BLAKE2b of everything that decides the results of a sweep."""
+    shared = msgspec.structs.replace(base, cache="", compiled=False, bars="", folder="")
+    parts = msgspec.json.encode((shared, market, list(grid.axes.items()), code_version()))
+    return blake2b(parts, digest_size=16).hexdigest()
+
+
+Progress = Callable[[float], object]
+"""Receives the completed share of a sweep, from 0 to 1."""
+
+
+class _Collector:
+    """Receives the points of the workers, and writes each down."""
+
+    def __init__(self, file: PointsFile, total: int, progress: Progress) -> None:
+        self._file, self._total, self._progress = file, total, progress
+
+    def told(self, number: int, point: Point) -> bool:
+        self._file.add(point)
+        self._progress(len(self._file.points) / self._total)
+        return False
+
+    def ended(self, number: int, outcome: int | Failed) -> None:
+        if isinstance(outcome, Failed):
+            raise SweepFailed(f"a worker stopped: {outcome.reason}; the same command continues with the rest")
+
+
+def sweep(
+    base: Base,
+    grid: Grid,
+    market: str,
+    folder: Path,
+    state: Path,
+    where: Executor,
+    progress: Progress = lambda share: None,
+    run: Callable[[Work, Callable[[Point], bool]], int] = run_points,
+) -> Sweep:
+    """Run every point of `grid` that `folder` does not have yet, and note all as looks in the ledger of `state`.
+
+    `market` is the digest of the bars. `run` is what a worker calls. An interrupted sweep continues when it is called
+    again. Raises SweepFailed, WorkerLost or OSError.
+    """
+    file = PointsFile(folder / POINTS, identity_of(base, grid, market))
+    open_points = [(number, values) for number, values in enumerate(grid) if number not in file.points]
+    size = min(MOST_PER_WORK, max(1, ceil(len(open_points) / (4 * where.workers))))
+
+    def arguments() -> Iterator[Work]:
+        for first in range(0, len(open_points), size):
+            yield Work(base, grid.keys, tuple(open_points[first : first + size]))
+
+    where.run(run, arguments(), _Collector(file, len(grid), progress))
+    points = tuple(point for _, point in sorted(file.points.items()))
+    looks: list[Look] = [point.look for point in points if point.look is not None]
+    try:
+        known = note_looks(state, looks)
+    except OSError as why:
+        known = Known(fault=f"{why.filename}: {why.strerror}")
+    found = Sweep(grid.keys, points, known)
+    found.table.write_parquet(folder / TABLE)
+    names = [str(point.number) for point in points if point.look is not None]
+    if found.returns.shape[1] == len(names):
+        pl.DataFrame(found.returns, schema=names).write_parquet(folder / RETURNS)
+    return found

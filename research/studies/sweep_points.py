@@ -1,0 +1,162 @@
+"""The points of a sweep: each is one run of the configuration with other values, over a market that is read once."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+from msgspec import Struct
+
+from quantd.adapters.feeds.recorded.bar_files import BarFrame
+from quantd.daemon.assembly.compiler import compile_kernels
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import Assembly, assemble, reassemble
+from quantd.daemon.config import Config, ConfigError, read
+from quantd.daemon.policies.loading import Apart
+from quantd.daemon.runtime.timeline import Item
+from quantd.research.metrics.catalogue import measure
+from quantd.research.metrics.run_track import track_record_of
+from quantd.research.runs.backtest import drive_items
+from quantd.research.runs.looks import Look, look_of
+from quantd.research.runs.run_record import Record
+from quantd.trading.exit_codes import ExplainedError
+
+METRICS = (
+    "sharpe", "cagr", "volatility", "max_drawdown", "calmar", "sortino", "total_return", "turnover", "trading_cost",
+    "average_gross",
+)  # fmt: skip
+"""Metrics of each point, in the order of the table."""
+
+
+class Base(Struct, frozen=True):
+    """What all points share: the text of a configuration with its overrides, and the file of bars in memory, if any.
+
+    `environ` has the overrides from the environment. `compiled` lets the kernels be compiled before the first point.
+    """
+
+    text: str
+    file: str
+    folder: str
+    sets: tuple[str, ...]
+    environ: dict[str, str]
+    cache: str
+    bars: str = ""
+    compiled: bool = False
+
+
+class Point(Struct, frozen=True, omit_defaults=True):
+    """One finished point: its number, values and metrics by name.
+
+    `returns` are float64[T] bytes, `first_ns` and `last_ns` its first and last sample. `fault` is why it has no result.
+    """
+
+    number: int
+    values: tuple[str, ...]
+    metrics: dict[str, float | None] = {}
+    look: Look | None = None
+    returns: bytes = b""
+    fault: str = ""
+
+    def series(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Return the simple returns float64[T]."""
+        return np.frombuffer(self.returns)
+
+
+class Work(Struct, frozen=True):
+    """Points for one worker: their numbers and overrides, KEY=VALUE for each key of the sweep."""
+
+    base: Base
+    keys: tuple[str, ...]
+    points: tuple[tuple[int, tuple[str, ...]], ...]
+
+
+def base_of(config: Config, text: str, sets: Sequence[str], cache: Path, bars: Path | None = None) -> Base:
+    """Return the shared part of a configuration's points."""
+    environ = {k: v for k, v in os.environ.items() if k.startswith("QUANTD_") and "__" in k}
+    return Base(
+        text, config.source.file, str(config.source.folder.resolve()), tuple(sets), environ, str(cache),
+        str(bars.resolve()) if bars is not None else "",
+    )  # fmt: skip
+
+
+def config_of(base: Base, more: Sequence[str] = ()) -> Config:
+    """Return the configuration of a point. Raises ConfigError."""
+    return read(
+        base.text, known_names(), file=base.file, folder=Path(base.folder), environ=base.environ,
+        sets=(*base.sets, *more),
+    )  # fmt: skip
+
+
+def run_points(work: Work, tell: Callable[[Point], bool]) -> int:
+    """Run points one after another, and report each; returns their number. A report that answers True ends the work."""
+    market = _market(msgspec.msgpack.encode(work.base))
+    for done, (number, values) in enumerate(work.points):
+        if tell(run_point(market, work.base, work.keys, number, values)):
+            return done + 1
+    return len(work.points)
+
+
+class Market:
+    """The market of a sweep, read once, and its items for each set of schedules."""
+
+    def __init__(self, assembly: Assembly, bars: BarFrame | None, cache: Path) -> None:
+        self.assembly, self.bars, self.cache = assembly, bars, cache
+        self._items: dict[object, list[Item]] = {}
+
+    @classmethod
+    def open(cls, base: Base, apart: Apart | None = None) -> "Market":
+        """Read the market of a sweep. Raises what `assemble` raises."""
+        bars = BarFrame(pl.read_parquet(base.bars)) if base.bars else None
+        cache = Path(base.cache)
+        return cls(assemble(config_of(base), cache=cache, apart=apart, bars=bars), bars, cache)
+
+    def under(self, config: Config) -> Assembly:
+        """Return the parts of a run under another configuration; another market is read for it alone."""
+        same = reassemble(self.assembly, config)
+        return same or assemble(config, cache=self.cache, apart=self.assembly.apart, bars=self.bars)
+
+    def items(self, assembly: Assembly) -> list[Item]:
+        """Return the items of the market with the ticks of the configuration's schedules."""
+        if assembly.feed is not self.assembly.feed:
+            return list(assembly.items())
+        key = assembly.schedules, assembly.rules.seats
+        if key not in self._items:
+            self._items = {key: list(assembly.items())}
+        return self._items[key]
+
+
+@lru_cache(maxsize=1)
+def _market(encoded: bytes) -> Market:
+    base = msgspec.msgpack.decode(encoded, type=Base)
+    if base.compiled:
+        compile_kernels(wait=True)
+    return Market.open(base)
+
+
+def run_point(market: Market, base: Base, keys: Sequence[str], number: int, values: tuple[str, ...]) -> Point:
+    """Run one point. A point whose configuration is wrong, or whose account is lost, has a fault."""
+    try:
+        config = config_of(base, [f"{key}={value}" for key, value in zip(keys, values, strict=True)])
+        return measured(market, config, number, values)
+    except ConfigError as error:
+        return Point(number, values, fault=str(error.mistakes[0]))
+    except ExplainedError as error:
+        return Point(number, values, fault=str(error))
+
+
+def measured(market: Market, config: Config, number: int, values: tuple[str, ...]) -> Point:
+    """Run the configuration of a point and measure it."""
+    assembly = market.under(config)
+    record = Record(assembly.universe)
+    record.revalue(drive_items(assembly, record, market.items(assembly)).state)
+    try:
+        track = track_record_of(assembly, record, trips=False)
+    except ValueError as error:
+        return Point(number, values, fault=str(error))
+    found: Mapping[str, float | None] = measure(track, METRICS)
+    sharpe = found["sharpe"]
+    look = None if sharpe is None else look_of(assembly, record.ts, sharpe, track.periods, "sweep")
+    return Point(number, values, dict(found), look, track.returns.tobytes())
