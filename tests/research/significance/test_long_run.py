@@ -91,3 +91,10 @@ def test_the_error_of_a_long_autoregressive_series_is_the_theoretical_one(kernel
 def test_moments_that_do_not_vary_have_no_bandwidth_and_no_error() -> None:
     found = long_run_error(np.zeros((50, 2)), np.ones(2), "parzen", prewhiten=True)
     assert (found.error, found.bandwidth) == (0.0, 0.0)
+
+
+def test_a_trend_has_a_finite_bandwidth() -> None:
+    """Its coefficient is 1, where the formula divides by zero; the bound of 0.97 takes its place."""
+    ramp = np.arange(60.0)[:, None]
+    for kernel in KERNELS:
+        assert 1.0 < automatic_bandwidth(ramp - ramp.mean(), kernel) <= 59.0

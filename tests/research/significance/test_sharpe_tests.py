@@ -18,6 +18,7 @@ from quantd.research.significance.sharpe_tests import (
     ledoit_wolf,
     ledoit_wolf_bootstrap,
 )
+from quantd.trading.bootstrap import block_length, influence
 
 TESTS = [jobson_korkie, ledoit_wolf, lambda one, two: ledoit_wolf_bootstrap(one, two, resamples=199)]
 
@@ -164,6 +165,16 @@ def test_series_that_cannot_be_paired_are_refused(test) -> None:  # type: ignore
         test(np.ones(50), np.ones(51))
     with pytest.raises(ValueError, match=f"at least {MIN_RETURNS}"):
         test(np.ones(MIN_RETURNS - 1), np.ones(MIN_RETURNS - 1))
+
+
+def test_the_default_block_is_that_of_the_influence_on_the_difference() -> None:
+    common = pair(1, n=400, rho=0.0)[0]
+    for k in range(1, 400):
+        common[k] += 0.6 * common[k - 1]
+    own, other = (common + 0.3 * each for each in pair(2, n=400, rho=0.0))
+    found = ledoit_wolf_bootstrap(own, other, resamples=19)
+    assert found.block == block_length(influence(own) - influence(other))
+    assert found.block < block_length(influence(own))  # the common part cancels
 
 
 def test_a_block_longer_than_half_the_sample_is_refused() -> None:

@@ -134,6 +134,15 @@ def test_a_difference_is_resampled_in_pairs() -> None:
     assert (apart.low, apart.high) == (pytest.approx(0.01), pytest.approx(0.01))
 
 
+def test_the_default_length_is_that_of_the_series_and_the_longer_one_of_a_pair() -> None:
+    own, other = autoregressive(300, 0.0, 4), autoregressive(300, 0.6, 5)
+    assert stationary_length(other) > stationary_length(own)
+    longer = stationary_length(other)
+    assert stationary_interval(other) == stationary_interval(other, length=longer)
+    assert stationary_difference(own, other) == stationary_difference(own, other, length=longer)
+    assert stationary_difference(own, other) != stationary_difference(own, other, length=stationary_length(own))
+
+
 def test_the_same_seed_gives_the_same_interval() -> None:
     returns = autoregressive(200, 0.2, 9)
     assert stationary_interval(returns) == stationary_interval(returns)

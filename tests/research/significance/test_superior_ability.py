@@ -13,6 +13,7 @@ from quantd.research.significance.superior_ability import (
     stationary_variances,
     superior_ability,
 )
+from quantd.trading.bootstrap import stationary_length
 
 
 def trials(seed: int, n: int = 250, count: int = 6, best: float = 0.0, worst: float = 0.0) -> np.ndarray:
@@ -95,6 +96,16 @@ def test_trials_that_all_lose_are_no_evidence() -> None:
     found = superior_ability(trials(7) - 0.05)
     assert found is not None
     assert (found.statistic, found.lower, found.consistent, found.upper) == (0.0, 1.0, 1.0, 1.0)
+
+
+def test_the_default_length_is_the_median_of_the_trials() -> None:
+    excess = trials(10)
+    lengths = [stationary_length(column) for column in excess.T]
+    assert max(lengths) > float(np.median(lengths))
+    for test in (superior_ability, reality_check):
+        found = test(excess, resamples=19)
+        assert found is not None
+        assert found.length == float(np.median(lengths))
 
 
 def test_constant_trials_are_left_out() -> None:
