@@ -12,7 +12,7 @@ from quantd.trading.market import Floats
 
 Ints = NDArray[np.int64]
 
-ROUNDING: Final = 1e-9
+ROUNDING: Final = 1e-12
 """Share of a symbol's traded quantity below which a remainder is the rounding of sums of quantities."""
 
 
@@ -117,14 +117,13 @@ def _matched(symbol: str, fills: Fills, scale: Floats, samples_ts: Ints) -> list
     quantity = fills.quantity * scale
     smallest = ROUNDING * float(np.abs(quantity).sum())
     position = np.cumsum(quantity)
-    position[np.abs(position) < smallest] = 0.0
     before = np.concatenate((np.zeros(1), position[:-1]))
     against = np.sign(before) * np.sign(quantity) < 0.0
     closing = np.where(against, np.minimum(np.abs(quantity), np.abs(before)), 0.0)
     opened, closed = np.cumsum(np.abs(quantity) - closing), np.cumsum(closing)
 
     ends = np.union1d(opened, closed)
-    ends = ends[ends <= closed[-1] + smallest]
+    ends = ends[ends <= closed[-1]]
     sizes = np.diff(ends, prepend=0.0)
     real = sizes > smallest
     ends, sizes = ends[real], sizes[real]

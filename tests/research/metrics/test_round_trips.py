@@ -19,8 +19,8 @@ def fills(*rows: tuple[int, int, float, float, float]) -> Fills:
     return Fills(np.array(ts), np.array(symbol), np.array(quantity), np.array(price), np.array(fee))
 
 
-def queue(rows: list[tuple[int, int, float, float, float]]) -> list[tuple[object, ...]]:
-    """Match with one queue of lots per symbol, fill by fill."""
+def queue(rows: list[tuple[int, int, int, float, float]], unit: float) -> list[tuple[object, ...]]:
+    """Match with one queue of lots per symbol, fill by fill. Quantities are whole multiples of the unit."""
     lots: dict[int, deque[list[float]]] = {}
     found = []
     for ts, symbol, quantity, price, fee in sorted(rows, key=lambda row: row[0]):
@@ -30,24 +30,28 @@ def queue(rows: list[tuple[int, int, float, float, float]]) -> list[tuple[object
             size = min(abs(left), abs(lot[1]))
             sign = 1.0 if lot[1] > 0 else -1.0
             fees = lot[3] * size + fee / abs(quantity) * size
-            found.append((NAMES[symbol], sign, size, lot[0], ts, fees, sign * size * (price - lot[2]) - fees))
+            profit = sign * size * unit * (price - lot[2]) - fees
+            found.append((NAMES[symbol], sign, size * unit, lot[0], ts, fees, profit))
             lot[1] -= sign * size
             left += sign * size
             if lot[1] == 0.0:
                 own.popleft()
         if left:
             own.append([ts, left, price, fee / abs(quantity)])
-    return sorted(found)
+    return sorted(found, key=by_times)
+
+
+def by_times(row: tuple[object, ...]) -> tuple[object, ...]:
+    return row[0], row[3], row[4]
 
 
 def as_rows(trips: tuple[RoundTrip, ...]) -> list[tuple[object, ...]]:
-    return sorted(
-        (t.symbol, 1.0 if t.side == "long" else -1.0, t.quantity, t.entry_ts, t.exit_ts, t.fees, t.profit)
-        for t in trips
-    )
+    sides = {"long": 1.0, "short": -1.0}
+    rows = [(t.symbol, sides[t.side], t.quantity, t.entry_ts, t.exit_ts, t.fees, t.profit) for t in trips]
+    return sorted(rows, key=by_times)
 
 
-QUANTITY = st.integers(-8, 8).filter(bool).map(lambda eighths: eighths / 8.0)
+QUANTITY = st.integers(-8, 8).filter(bool)
 ROWS = st.lists(
     st.tuples(st.integers(0, 999), st.integers(0, 2), QUANTITY, st.floats(1.0, 500.0), st.floats(0.0, 2.0)),
     min_size=1,
@@ -56,10 +60,11 @@ ROWS = st.lists(
 )
 
 
-@given(rows=ROWS)
+@given(rows=ROWS, unit=st.sampled_from([1.0, 0.125, 0.1, 0.003, 1e6]))
 @settings(max_examples=examples(300), deadline=None)
-def test_trips_are_those_of_a_queue_of_lots(rows: list[tuple[int, int, float, float, float]]) -> None:
-    found, expected = as_rows(round_trips(fills(*rows), NAMES, SAMPLES)), queue(rows)
+def test_trips_are_those_of_a_queue_of_lots(rows: list[tuple[int, int, int, float, float]], unit: float) -> None:
+    scaled = [(ts, symbol, count * unit, *rest) for ts, symbol, count, *rest in rows]
+    found, expected = as_rows(round_trips(fills(*scaled), NAMES, SAMPLES)), queue(rows, unit)
     assert [row[:2] + row[3:5] for row in found] == [row[:2] + row[3:5] for row in expected]
     for own, other in zip(found, expected, strict=True):
         assert (own[2], *own[5:]) == pytest.approx((other[2], *other[5:]), rel=1e-9, abs=1e-9)
@@ -80,7 +85,8 @@ def test_neither_the_order_of_symbols_nor_of_rows_changes_trips(
 
 def test_profit_is_what_cash_gained_when_the_position_is_flat() -> None:
     draw = np.random.default_rng(8)
-    rows = [(k, 0, float(q), float(p), 0.5) for k, (q, p) in enumerate(zip(draw.integers(1, 9, 40) * draw.choice([-1, 1], 40), draw.uniform(50, 60, 40), strict=True))]  # fmt: skip  # noqa: E501
+    sizes, prices = draw.integers(1, 9, 40) * draw.choice([-1.0, 1.0], 40), draw.uniform(50.0, 60.0, 40)
+    rows = [(k, 0, float(sizes[k]), float(prices[k]), 0.5) for k in range(40)]
     rows.append((40, 0, -sum(row[2] for row in rows), 55.0, 0.5))
     cash = -sum(quantity * price + fee for _, _, quantity, price, fee in rows)
     trips = round_trips(fills(*rows), NAMES, SAMPLES)
@@ -114,9 +120,16 @@ def test_a_fill_at_the_time_of_a_split_is_in_new_units() -> None:
 
 
 def test_fills_of_one_time_keep_their_order() -> None:
-    prices = np.random.default_rng(6).permutation(np.arange(100.0, 140.0))
-    rows = [(5, 0, 1.0, float(price), 0.0) for price in prices] + [(9, 0, -40.0, 120.0, 0.0)]
-    assert [trip.entry_price for trip in round_trips(fills(*rows), NAMES, SAMPLES)] == prices.tolist()
+    rows = [(k * 7 % 3, 0, 1.0, 100.0 + k, 0.0) for k in range(300)]
+    found = round_trips(fills(*rows, (9, 0, -300.0, 120.0, 0.0)), NAMES, SAMPLES)
+    expected = [price for _, _, _, price, _ in sorted(rows, key=lambda row: row[0])]
+    assert [trip.entry_price for trip in found] == expected
+
+
+def test_a_fill_of_nothing_is_left_out() -> None:
+    rows = ((0, 0, 0.0, 10.0, 0.0), (1, 0, 1.0, 10.0, 0.0), (2, 0, -1.0, 11.0, 0.0))
+    with np.errstate(all="raise"):
+        assert [trip.profit for trip in round_trips(fills(*rows), NAMES, SAMPLES)] == [1.0]
 
 
 def test_rounding_of_fractions_leaves_no_trip() -> None:
@@ -124,6 +137,20 @@ def test_rounding_of_fractions_leaves_no_trip() -> None:
     rows = ((0, 0, 0.1, 10.0, 0.0), (1, 0, 0.2, 10.0, 0.0), (2, 0, -0.3, 11.0, 0.0), (3, 0, -1.0, 12.0, 0.0))
     found = round_trips(fills(*rows), NAMES, SAMPLES)
     assert [round(trip.quantity, 12) for trip in found] == [0.1, 0.2]
+
+
+def test_a_small_trip_beside_large_ones_is_found() -> None:
+    rows = [(k, 0, 5e8 * (-1) ** k, 10.0, 0.0) for k in range(6)]
+    rows += [(10, 0, 1.0, 10.0, 0.0), (11, 0, -1.0, 12.0, 0.0)]
+    assert [trip.quantity for trip in round_trips(fills(*rows), NAMES, SAMPLES)] == [5e8, 5e8, 5e8, 1.0]
+
+
+def test_fractions_that_sum_to_zero_leave_no_trip_after_many_fills() -> None:
+    sizes = np.random.default_rng(7).integers(1, 1000, 3000) * 0.001
+    both = np.column_stack((sizes, -sizes)).reshape(-1).tolist()
+    rows = [(k, 0, size, 10.0, 0.0) for k, size in enumerate(both)]
+    found = round_trips(fills(*rows), NAMES, SAMPLES)
+    assert [trip.quantity for trip in found] == pytest.approx(sizes.tolist(), rel=1e-6)
 
 
 def test_open_positions_and_no_fills_are_no_trips() -> None:
