@@ -62,10 +62,14 @@ class BacktestJournal:
         self.store.close()
 
 
+def symbol_bars(assembly: Assembly, runs: int) -> int:
+    """Return the bars of single symbols of so many runs over a market; a small sample counts as FEWEST of them."""
+    return runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
+
+
 def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> None:
     """Compile the kernels in the background if so many runs over the market pay for it. `say` receives messages."""
-    bars = runs * assembly.feed.count * max(assembly.universe.size, FEWEST)
-    compile_for(bars, say or (lambda text: None))
+    compile_for(symbol_bars(assembly, runs), say or (lambda text: None))
 
 
 def drive_items(assembly: Assembly, log: Log, items: Sequence[Item]) -> Shell:

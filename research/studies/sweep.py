@@ -175,6 +175,11 @@ def identity_of(base: Base, grid: Grid, market: str) -> str:
     return blake2b(parts, digest_size=16).hexdigest()
 
 
+def folder_of(state: Path, identity: str) -> Path:
+    """Return the folder of a sweep in a state folder."""
+    return state / "sweeps" / identity[:12]
+
+
 Progress = Callable[[float], object]
 """Receives the completed share of a sweep, from 0 to 1."""
 
@@ -198,7 +203,7 @@ class _Collector:
 def sweep(
     base: Base,
     grid: Grid,
-    market: str,
+    identity: str,
     folder: Path,
     state: Path,
     where: Executor,
@@ -207,10 +212,10 @@ def sweep(
 ) -> Sweep:
     """Run every point of `grid` that `folder` does not have yet, and note all as looks in the ledger of `state`.
 
-    `market` is the digest of the bars. `run` is what a worker calls. An interrupted sweep continues when it is called
+    `identity` is that of `identity_of`. `run` is what a worker calls. An interrupted sweep continues when it is called
     again. Raises SweepFailed, WorkerLost or OSError.
     """
-    file = PointsFile(folder / POINTS, identity_of(base, grid, market))
+    file = PointsFile(folder / POINTS, identity)
     open_points = [(number, values) for number, values in enumerate(grid) if number not in file.points]
     size = min(MOST_PER_WORK, max(1, ceil(len(open_points) / (4 * where.workers))))
 

@@ -73,12 +73,14 @@ class Work(Struct, frozen=True):
     points: tuple[tuple[int, tuple[str, ...]], ...]
 
 
-def base_of(config: Config, text: str, sets: Sequence[str], cache: Path, bars: Path | None = None) -> Base:
-    """Return the shared part of a configuration's points."""
+def base_of(
+    config: Config, text: str, sets: Sequence[str], cache: Path, *, bars: Path | None = None, compiled: bool = False
+) -> Base:
+    """Return the shared part of the points of a configuration with this text."""
     environ = {k: v for k, v in os.environ.items() if k.startswith("QUANTD_") and "__" in k}
     return Base(
         text, config.source.file, str(config.source.folder.resolve()), tuple(sets), environ, str(cache),
-        str(bars.resolve()) if bars is not None else "",
+        str(bars.resolve()) if bars is not None else "", compiled,
     )  # fmt: skip
 
 

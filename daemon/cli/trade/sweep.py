@@ -1,0 +1,108 @@
+"""Run a grid of values over the recorded market, and measure how far the best of them may be luck."""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+from quantd.daemon.assembly.compiler import PAYS_COMPILING
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.cli.command import Command, From, Json, Sets, State, To
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.output import print_json, progress, say, table, write_whole
+from quantd.models.training.runs.workers import executor
+from quantd.research.reports.heat_map import sweep_page
+from quantd.research.runs.backtest import symbol_bars
+from quantd.research.studies.grid import Grid, axis_of
+from quantd.research.studies.sweep import Sweep, folder_of, identity_of
+from quantd.research.studies.sweep import sweep as run_sweep
+from quantd.research.studies.sweep_points import base_of
+from quantd.trading.exit_codes import CHECK_FAILED, DONE
+
+LISTED: Final = 10
+"""Best points in the terminal."""
+
+SHOWN: Final = ("sharpe", "cagr", "volatility", "max_drawdown", "turnover")
+"""Metrics in the terminal."""
+
+
+def sweep(
+    over: Annotated[
+        list[str],
+        typer.Option("--over", metavar="KEY=VALUES", help="A key with FIRST:LAST:STEP or a list; repeatable."),
+    ],
+    config: Annotated[Path, typer.Argument(envvar="QUANTD_CONFIG", help="The configuration.")] = Path("config.toml"),
+    start: From = None,
+    end: To = None,
+    state: State = None,
+    sets: Sets = None,
+    workers: Annotated[int, typer.Option("--workers", "-j", min=1, max=10_000, help="Points at once.")] = 1,
+    on: Annotated[Literal["local", "ray"], typer.Option(help="Where points run.")] = "local",
+    address: Annotated[
+        str, typer.Option(help="Address of a Ray cluster.", show_default="a temporary cluster on this machine")
+    ] = "",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder.", show_default="state/sweeps/ID")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="OUT.html", help="Write a page with heat maps.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    grid = Grid(dict(map(axis_of, over)))
+    given = tuple(sets or ())
+    given += tuple(f"feed.{key}={day.isoformat()}" for key, day in (("start", start), ("end", end)) if day is not None)
+    found = read(config, given)
+    folder = found.state_folder(state)
+    assembly = assemble(found, cache=folder / "cache")
+    compiled = symbol_bars(assembly, len(grid)) >= PAYS_COMPILING
+    base = base_of(found, config.read_text(encoding="utf-8"), given, folder / "cache", compiled=compiled)
+    identity = identity_of(base, grid, assembly.market)
+    place = out or folder_of(folder, identity)
+    where = executor(on, workers, address)
+    with progress(f"sweep of {len(grid):,} points", shown=not as_json) as bar:
+        result = run_sweep(base, grid, identity, place, folder, where, bar)
+    if report is not None:
+        write_whole(report, sweep_page(result, found.quantd.name).encode())
+    if as_json:
+        print_json(document(result, place))
+    else:
+        _say(result, place, report)
+    return DONE if result.best is not None else CHECK_FAILED
+
+
+def document(result: Sweep, folder: Path) -> dict[str, object]:
+    """Return a sweep as a JSON document."""
+    found = result.overfitting
+    return {
+        "points": result.table.to_dicts(),
+        "best": None if result.best is None else dict(zip(result.keys, result.best.values, strict=True)),
+        "deflated_sharpe": result.deflated,
+        "trials": result.known.trials,
+        "overfitting": None if found is None else found.probability,
+        "verdict": result.verdict(),
+        "folder": str(folder),
+    }
+
+
+def _say(result: Sweep, folder: Path, report: Path | None) -> None:
+    ranked = sorted((p for p in result.points if p.look is not None), key=lambda p: -(p.metrics["sharpe"] or 0.0))
+    heads = (*result.keys, *SHOWN)
+    rows = [[*point.values, *(_cell(point.metrics[name]) for name in SHOWN)] for point in ranked[:LISTED]]
+    table(heads, rows, heads)
+    if len(ranked) > LISTED:
+        say(f"  and {len(ranked) - LISTED:,} more points")
+    for point in result.faults[:LISTED]:
+        values = ", ".join(f"{key}={value}" for key, value in zip(result.keys, point.values, strict=True))
+        say(f"  without a result: {values}: {point.fault}")
+    if len(result.faults) > LISTED:
+        say(f"  and {len(result.faults) - LISTED:,} more without a result")
+    say(result.verdict())
+    say(f"  {folder}: sweep.parquet has every point, returns.parquet their returns")
+    if report is not None:
+        say(f"  report {report}")
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+COMMAND: Final = Command("Trade", 35, sweep)

@@ -1,0 +1,95 @@
+"""The page of a sweep: a heat map of the Sharpe ratio for each pair of keys, and the best points."""
+
+from collections.abc import Sequence
+from html import escape
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+
+from quantd.daemon.views.report.drawing import STYLE
+from quantd.research.studies.sweep import Sweep
+from quantd.trading.market import Floats
+
+LISTED: Final = 50
+"""Best points on the page."""
+
+MORE: Final = (
+    ".wide{overflow-x:auto}.map td{padding:.2rem .5rem;text-align:right;border:0}.map th{padding:.2rem .5rem}"
+    "td.n,th.n{text-align:right}"
+)
+
+
+def heat_map(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> tuple[list[str], list[str], Floats]:
+    """Return the values of two keys, and float64[down, across] of a metric, the mean over all other keys.
+
+    A cell without a result is NaN. Raises ValueError for an unknown key.
+    """
+    for key in (across, down):
+        if key not in sweep.keys:
+            raise ValueError(f"{key} is no key of this sweep; it has {', '.join(sweep.keys)}")
+    columns, rows = sweep.keys.index(across), sweep.keys.index(down)
+    wide = list(dict.fromkeys(point.values[columns] for point in sweep.points))
+    high = list(dict.fromkeys(point.values[rows] for point in sweep.points))
+    total, count = np.zeros((len(high), len(wide))), np.zeros((len(high), len(wide)))
+    for point in sweep.points:
+        if (value := point.metrics.get(metric)) is not None:
+            at = high.index(point.values[rows]), wide.index(point.values[columns])
+            total[at] += value
+            count[at] += 1
+    with np.errstate(invalid="ignore"):
+        return wide, high, np.where(count > 0, total / count, np.nan)
+
+
+def heat_map_table(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> str:
+    """Return a heat map as an HTML table; a green cell is high, a red one low."""
+    wide, high, cells = heat_map(sweep, across, down, metric)
+    known = cells[np.isfinite(cells)]
+    low, top = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    head = "".join(f'<th class="n">{escape(value)}</th>' for value in wide)
+    rows = "".join(
+        f"<tr><th>{escape(value)}</th>{''.join(_cell(float(each), low, top) for each in row)}</tr>"
+        for value, row in zip(high, cells, strict=True)
+    )
+    others = [key for key in sweep.keys if key not in (across, down)]
+    mean = f", mean over {escape(', '.join(others))}" if others else ""
+    return (
+        f"<h2>{escape(metric)} by {escape(down)} (down) and {escape(across)} (across){mean}</h2>"
+        f'<div class="wide"><table class="map"><tr><th></th>{head}</tr>{rows}</table></div>'
+    )
+
+
+def _cell(value: float, low: float, top: float) -> str:
+    if not np.isfinite(value):
+        return "<td></td>"
+    share = (value - low) / (top - low) if top > low else 0.5
+    hue = 10.0 + 130.0 * share
+    return f'<td style="background:hsl({hue:.0f} 55% 50% / .45)" data-value="{value:.6g}">{value:.2f}</td>'
+
+
+def sweep_page(sweep: Sweep, name: str) -> str:
+    """Return the page as HTML, which opens without a network."""
+    maps = "".join(heat_map_table(sweep, across, down) for down, across in combinations(sweep.keys, 2))
+    ranked = sorted((p for p in sweep.points if p.look is not None), key=lambda p: -(p.metrics["sharpe"] or 0.0))
+    metrics = [name for name in sweep.table.columns if name not in sweep.keys and name != "fault"]
+    rows = "".join(
+        _row([*point.values, *("" if (v := point.metrics[key]) is None else f"{v:,.4f}" for key in metrics)])
+        for point in ranked[:LISTED]
+    )
+    found = sweep.overfitting
+    overfit = (
+        f"<p>Probability of overfitting {found.probability:.2f}, by combinatorially symmetric cross-validation of "
+        f"{found.blocks} blocks; the choice loses out of sample in {found.loss:.0%} of the divisions.</p>"
+        if found is not None
+        else ""
+    )
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sweep of {escape(name)}</title>
+<meta name="viewport" content="width=device-width"><style>{STYLE}{MORE}</style></head><body>
+<h1>Sweep of {escape(name)}, {len(sweep.points):,} points</h1><p class="verdict">{escape(sweep.verdict())}</p>{overfit}
+{maps}<h2>Best points</h2><div class="wide"><table>{_row([*sweep.keys, *metrics], "th")}{rows}</table></div>
+</body></html>
+"""
+
+
+def _row(cells: Sequence[str], tag: str = "td") -> str:
+    return "<tr>" + "".join(f'<{tag} class="n">{escape(cell)}</{tag}>' for cell in cells) + "</tr>"
