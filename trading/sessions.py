@@ -41,6 +41,14 @@ class Sessions(Struct, frozen=True, dict=True):
     def closes(self) -> NDArray[np.int64]:
         return np.array(self.close_ns, dtype=np.int64)
 
+    @cached_property
+    def open_instants(self) -> frozenset[int]:
+        return frozenset(self.open_ns)
+
+    @cached_property
+    def close_instants(self) -> frozenset[int]:
+        return frozenset(self.close_ns)
+
     def next_close(self, ts: int) -> int:
         """Return the row of the first session that closes after `ts`; IndexError beyond the horizon."""
         return self._existing(bisect_right(self.close_ns, ts))

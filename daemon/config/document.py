@@ -1,11 +1,12 @@
 """The parsed configuration: frozen values, each with its place in the file."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from json import dumps
 from pathlib import Path as FilePath
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from quantd.bundled import absent, find
 from quantd.daemon.config.agent_tables import Agent
@@ -193,13 +194,22 @@ NOT_TRADING: dict[str, str] = {
 
 def digest(config: Config) -> str:
     """Hex BLAKE2b over every value that can change trading, defaults included."""
+    for known, found in _NEWEST:
+        if known is config:
+            return found
     rows = [
         (".".join(map(str, path)), _plain(value))
         for path, value in flat(config).items()
         if _home(path, NOT_TRADING) is None
     ]
     text = dumps(sorted(rows), separators=(",", ":"), sort_keys=True, allow_nan=False)
-    return blake2b(text.encode(), digest_size=32).hexdigest()
+    found = blake2b(text.encode(), digest_size=32).hexdigest()
+    _NEWEST.append((config, found))
+    return found
+
+
+_NEWEST: Final[deque[tuple[Config, str]]] = deque(maxlen=4)
+"""The newest digests: a start asks for that of its configuration several times."""
 
 
 def _home(path: Path, names: Iterable[str]) -> str | None:

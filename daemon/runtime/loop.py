@@ -15,6 +15,7 @@ from msgspec import Struct
 from quantd.daemon.engine import step
 from quantd.daemon.engine.batches.batch import Batch
 from quantd.daemon.engine.batches.eligibility import begin_batch
+from quantd.daemon.engine.batches.filled_orders import FillColumns
 from quantd.daemon.engine.batches.kernel import (
     DUE,
     ENDED,
@@ -32,7 +33,7 @@ from quantd.daemon.runtime.digest import Digest, NoDigest
 from quantd.daemon.runtime.outbound import rows_of
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item, PlainRows, plain_rows
-from quantd.trading.effects import Again, Ask, Cancel, Effect, Filled, Query, Shadowed, Snapshot, Stop
+from quantd.trading.effects import Again, Ask, Cancel, Effect, Query, Shadowed, Snapshot, Stop
 from quantd.trading.events import Action, Condition, Decided, Event, Shade, Started, Tick, Unknown
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
@@ -71,8 +72,8 @@ class Log(Protocol):
 class SampleLog(Log, Protocol):
     """A log with `rows_only` that takes the samples of a batch as columns."""
 
-    def add_samples(self, market: MarketSlice, filled: Sequence[Filled], rows: SampleRows) -> None:
-        """Record fills of the bar of `market`, and the samples from it on; there may be none."""
+    def add_samples(self, market: MarketSlice, filled: FillColumns | None, rows: SampleRows) -> None:
+        """Record the fills of the bar of `market`, and the samples from it on; there may be none."""
         ...
 
 
@@ -126,6 +127,7 @@ class Shell:
         """The Ask whose answer `answered` must step before the next item."""
         self._after_wait: deque[Event | Ask] = deque()
         self.log: Log = log or NoLog()
+        self._sample_log: SampleLog | None = None
         self.digest = (Digest if hashed else NoDigest)(state.universe, state.ledger.names, interval_ns)
         self.tally = Tally()
         self.ts = 0
@@ -168,15 +170,18 @@ class Shell:
         self.tally.slices += slices
         self.tally.symbol_bars += slices * len(market.fresh) if market.full else int(market.fresh.sum())
 
-    def take_all(self, items: Sequence[Item]) -> None:
-        """Items of a recorded market, in order; plain rows are taken together where kernels are compiled."""
+    def take_all(self, items: Sequence[Item], known: dict[int, PlainRows] | None = None) -> None:
+        """Items of a recorded market, in order; plain rows are taken together where kernels are compiled. `known` keeps
+        the plain rows of a list of items for its next run under the same rules."""
         at, end = 0, len(items)
-        rows = PlainRows([], {}, {})
+        rows, known = PlainRows([], {}, {}), {} if known is None else known
+        self._sample_log = self.log if isinstance(self.log, SampleLog) else None
         while at < end:
             item = items[at]
             if TAKE_ROWS.arrays and type(item) is MarketSlice and not self.remote:
                 if at not in rows.places:
-                    rows = plain_rows(items, at, paid_by_venue=self.state.rules.venue_pays)
+                    rows = known.get(at) or plain_rows(items, at, paid_by_venue=self.state.rules.venue_pays)
+                    known[at] = rows
                 if self._skip:
                     self._skip -= 1
                 elif at in rows.places and (after := self._take_batch(items, rows, at)):
@@ -284,13 +289,14 @@ class Shell:
         self.tally.fills += batch.fills
         if type(self.log) is NoLog:
             return
-        filled, last = [batch.filled()] if batch.fills else [], batch.rows - hold
-        if rows_only and isinstance(self.log, SampleLog):
+        filled, last = batch.filled() if batch.fills else None, batch.rows - hold
+        if rows_only and self._sample_log is not None:
             market = MarketSlice(batch.block, batch.first + before)
-            self.log.add_samples(market, filled, batch.samples(before, last))
+            self._sample_log.add_samples(market, filled, batch.samples(before, last))
         else:
+            effects = [filled.effect()] if filled is not None else []
             for row in range(before, batch.rows):
-                self.log.add(MarketSlice(batch.block, batch.first + row), filled if row == before else ())
+                self.log.add(MarketSlice(batch.block, batch.first + row), effects if row == before else ())
                 if row < last:
                     self.log.add(batch.ticks[row], batch.records(row, losses=not rows_only))
         if hold:

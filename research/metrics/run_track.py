@@ -1,7 +1,5 @@
 """The track record of a backtest, from its record of equity and fills."""
 
-from itertools import chain
-
 import numpy as np
 
 from quantd.daemon.assembly.parts import Assembly
@@ -41,14 +39,12 @@ def track_record_of(
 
 def trips_of(assembly: Assembly, record: Record) -> tuple[RoundTrip, ...]:
     """Return the round trips of the house, first in, first out."""
-    fills, lot = record.fills, np.array(assembly.universe.lot_nano, dtype=np.float64) / NANO
-    counts = [len(each.sym) for each in fills]
-    symbol = np.fromiter(chain.from_iterable(each.sym for each in fills), dtype=np.int64)
-    lots = np.fromiter(chain.from_iterable(each.lots for each in fills), dtype=np.float64)
-    price = np.fromiter(chain.from_iterable(each.price_nano for each in fills), dtype=np.float64)
-    fee = np.fromiter(chain.from_iterable(each.fee_micro for each in fills), dtype=np.float64)
+    fills, lot = record.fill_columns, np.array(assembly.universe.lot_nano, dtype=np.float64) / NANO
+    whole = np.concatenate([each.columns for each in fills], axis=1) if fills else np.zeros((4, 0), dtype=np.int64)
+    symbol, lots, price, fee = whole
+    counts = [each.columns.shape[1] for each in fills]
     columns = Fills(
-        ts=np.repeat(np.fromiter((each.ts for each in fills), dtype=np.int64), counts),
+        ts=np.repeat(np.array([each.ts for each in fills], dtype=np.int64), counts),
         symbol=symbol,
         quantity=lots * lot[symbol],
         price=price / NANO,

@@ -15,7 +15,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Log, Shell
-from quantd.daemon.runtime.timeline import Item
+from quantd.daemon.runtime.timeline import Item, PlainRows
 
 Progress = Callable[[float], object]
 """Receives the completed share of a run, from 0 to 1."""
@@ -72,11 +72,11 @@ def compile_for_runs(assembly: Assembly, runs: int, say: Say | None = None) -> N
     compile_for(symbol_bars(assembly, runs), say or (lambda text: None))
 
 
-def drive_items(assembly: Assembly, log: Log, items: Sequence[Item]) -> Shell:
-    """Run the items of a market, all at once, through a new shell without a digest."""
+def drive_items(assembly: Assembly, log: Log, items: Sequence[Item], known: dict[int, PlainRows]) -> Shell:
+    """Run the items of a market, all at once, through a new shell without a digest; `known` as for `take_all`."""
     shell = assembly.shell(log, hashed=False)
     begin(shell, assembly, assembly.config, POINT, fresh=True)
-    shell.take_all(items)
+    shell.take_all(items, known)
     return shell
 
 

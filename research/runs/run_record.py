@@ -2,11 +2,11 @@
 
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Final
 
 import numpy as np
 
+from quantd.daemon.engine.batches.filled_orders import FillColumns
 from quantd.daemon.engine.batches.row_effects import SampleRows
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.valuation import gains
@@ -14,7 +14,7 @@ from quantd.daemon.runtime.loop import Log
 from quantd.trading.effects import Ask, Booked, Effect, Filled, Valued
 from quantd.trading.events import Decided, Event, Tick
 from quantd.trading.instruments import MICRO, NANO, Universe
-from quantd.trading.market import Block, MarketSlice
+from quantd.trading.market import Block, Ints, MarketSlice
 from quantd.trading.sessions import DAY_NS
 
 FOLD: Final = 256
@@ -41,7 +41,7 @@ class Record:
     """One run's record.
 
     `ts`, `days_ns` (dates), `equity_micro`, `known_micro` (equity at last known prices), `cash_micro`, `books_micro`,
-    `gross` (exposure over equity) and `drawdown` are by sample. `fills` are the house's fills, in order. `traded` is
+    `gross` (exposure over equity) and `drawdown` are by sample. `fill_columns` are the house's fills. `traded` is
     the value traded, in account currency. `slippage` is the cost of fills relative to the open of their bar (spread,
     slippage, impact), in account currency. A price better than the open counts 0. Commission, borrow fees and cash
     interest are exact micro.
@@ -58,14 +58,14 @@ class Record:
         self.drawdown: array[float] = array("d")
         self.cash_micro: array[int] = array("q")
         self.books_micro: list[Sequence[int]] = []
-        self.fills: list[Filled] = []
+        self.fill_columns: list[FillColumns] = []
         self.commission_micro = 0
         self.borrow_micro = 0
         self.interest_micro = 0
         self._traded = self._slippage = 0.0
         self._lot_nano = np.array(universe.lot_nano, dtype=np.int64)
-        self._waiting: list[Filled] = []  # fills whose bar has not arrived yet
-        self._placed: list[tuple[Filled, int]] = []  # fills with the row of their bar
+        self._waiting: list[FillColumns] = []  # fills whose bar has not arrived yet
+        self._placed: list[tuple[Ints, int]] = []  # columns of fills with the row of their bar
         self._block: Block | None = None
         self._after = after
         self.rows_only = after is None
@@ -94,7 +94,8 @@ class Record:
                 self.drawdown.append(effect.drawdown)
             elif kind is Filled:
                 assert isinstance(effect, Filled)
-                self._fill(effect)
+                columns = np.array((effect.sym, effect.lots, effect.price_nano, effect.fee_micro), dtype=np.int64)
+                self._fill(FillColumns(effect.sample, effect.n, effect.ts, columns, effect.shares))
             elif kind is Booked:
                 assert isinstance(effect, Booked)
                 if effect.kind == "borrow":
@@ -107,41 +108,42 @@ class Record:
         if self._after is not None:
             self._after.add(event, effects)
 
-    def add_samples(self, market: MarketSlice, filled: Sequence[Filled], rows: SampleRows) -> None:
-        for effect in filled:
-            self._fill(effect)
+    def add_samples(self, market: MarketSlice, filled: FillColumns | None, rows: SampleRows) -> None:
+        if filled is not None:
+            self._fill(filled)
         if self._waiting:
             self._place(market)
         self.ts.extend(rows.ts)
-        self.days_ns.extend(key - key % DAY_NS for key in rows.key)
+        self.days_ns.extend([key - key % DAY_NS for key in rows.key])
         self.known_micro.extend(rows.equity_micro)
         self.cash_micro.extend([rows.cash_micro] * len(rows.ts))
         self.books_micro.extend(rows.books_micro.tolist())
         self.gross.extend(rows.gross)
         self.drawdown.extend(rows.drawdown)
 
-    def _fill(self, effect: Filled) -> None:
-        self._waiting.append(effect)
-        self.fills.append(effect)
-        self.commission_micro += sum(effect.fee_micro)
+    @property
+    def fills(self) -> list[Filled]:
+        """The house's fills, in order."""
+        return [each.effect() for each in self.fill_columns]
+
+    def _fill(self, fills: FillColumns) -> None:
+        self._waiting.append(fills)
+        self.fill_columns.append(fills)
+        self.commission_micro += int(fills.columns[3].sum())
 
     def _place(self, market: MarketSlice) -> None:
         if market.block is not self._block or len(self._placed) >= FOLD:
             self._fold()
             self._block = market.block
-        self._placed.extend((fill, market.row) for fill in self._waiting)
+        self._placed.extend((fill.columns, market.row) for fill in self._waiting)
         self._waiting = []
 
     def _fold(self) -> None:
         if not self._placed or self._block is None:
             return
-        fills = [fill for fill, _ in self._placed]
-        counts = [len(fill.sym) for fill in fills]
-        column = np.fromiter(chain.from_iterable(f.sym for f in fills), dtype=np.int64)
-        lots = np.fromiter(chain.from_iterable(f.lots for f in fills), dtype=np.float64)
-        price = np.fromiter(chain.from_iterable(f.price_nano for f in fills), dtype=np.int64)
-        row = np.repeat([row for _, row in self._placed], counts)
+        column, lots, price, _ = np.concatenate([columns for columns, _ in self._placed], axis=1)
         size = self._lot_nano[column] / NANO
+        row = np.repeat([row for _, row in self._placed], [columns.shape[1] for columns, _ in self._placed])
         self._traded += float((np.abs(lots) * size * price).sum()) / NANO
         beyond = np.sign(lots) * (price - self._block.open_nano[row, column])
         self._slippage += float((np.abs(lots) * size * np.maximum(beyond, 0.0)).sum()) / NANO

@@ -16,7 +16,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble, reassemble
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.policies.loading import Apart
-from quantd.daemon.runtime.timeline import Item
+from quantd.daemon.runtime.timeline import Item, PlainRows
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.runs.backtest import drive_items
@@ -106,7 +106,7 @@ class Market:
 
     def __init__(self, assembly: Assembly, bars: BarFrame | None, cache: Path) -> None:
         self.assembly, self.bars, self.cache = assembly, bars, cache
-        self._items: dict[object, list[Item]] = {}
+        self._items: dict[object, tuple[list[Item], dict[int, PlainRows]]] = {}
 
     @classmethod
     def open(cls, base: Base, apart: Apart | None = None) -> "Market":
@@ -120,13 +120,13 @@ class Market:
         same = reassemble(self.assembly, config)
         return same or assemble(config, cache=self.cache, apart=self.assembly.apart, bars=self.bars)
 
-    def items(self, assembly: Assembly) -> list[Item]:
-        """Return the items of the market with the ticks of the configuration's schedules."""
+    def items(self, assembly: Assembly) -> tuple[list[Item], dict[int, PlainRows]]:
+        """Return the items of the market with the ticks of the configuration's schedules, and their known rows."""
         if assembly.feed is not self.assembly.feed:
-            return list(assembly.items())
-        key = assembly.schedules, assembly.rules.seats
+            return list(assembly.items()), {}
+        key = assembly.schedules, assembly.rules.seats, assembly.rules.venue_pays
         if key not in self._items:
-            self._items = {key: list(assembly.items())}
+            self._items = {key: (list(assembly.items()), {})}
         return self._items[key]
 
 
@@ -153,7 +153,7 @@ def measured(market: Market, config: Config, number: int, values: tuple[str, ...
     """Run the configuration of a point and measure it."""
     assembly = market.under(config)
     record = Record(assembly.universe)
-    record.revalue(drive_items(assembly, record, market.items(assembly)).state)
+    record.revalue(drive_items(assembly, record, *market.items(assembly)).state)
     try:
         track = track_record_of(assembly, record, trips=False)
     except ValueError as error:

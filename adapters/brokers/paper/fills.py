@@ -69,8 +69,8 @@ class Fills:
     """Fills of one venue at its costs. `sessions` are those of each column; without them there are no auctions."""
 
     def __init__(self, universe: Universe, costs: Costs, sessions: Sequence[Sessions]) -> None:
-        self._opens = [frozenset(each.open_ns) for each in sessions]
-        self._closes = [frozenset(each.close_ns) for each in sessions]
+        self._opens = [each.open_instants for each in sessions]
+        self._closes = [each.close_instants for each in sessions]
         self.auctions = bool(sessions)
         self._symbols = universe.symbols
         self._lot_nano = universe.lot_nano

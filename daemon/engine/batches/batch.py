@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from quantd.daemon.engine.batches import layout as place
 from quantd.daemon.engine.batches.arrays import Arrays
-from quantd.daemon.engine.batches.filled_orders import FilledOrders
+from quantd.daemon.engine.batches.filled_orders import FillColumns, FilledOrders
 from quantd.daemon.engine.batches.inputs import Supplies, write_state
 from quantd.daemon.engine.batches.kernel import NEEDS, OTHER_PLAN, TAKE_ROWS
 from quantd.daemon.engine.batches.levels_kernel import MARKS
@@ -23,7 +23,7 @@ from quantd.daemon.engine.stops.exits import release_blocked
 from quantd.daemon.engine.venue.open_orders import Cross, Working
 from quantd.trading.bars import per_share
 from quantd.trading.codec import memory_of
-from quantd.trading.effects import Ask, Effect, Filled
+from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Decided, Tick
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
@@ -194,9 +194,9 @@ class Batch:
         """The number of orders that were filled at the open of the first row of the last call."""
         return self._cells[place.FILLED]
 
-    def filled(self) -> Filled:
+    def filled(self) -> FillColumns:
         """The last fills."""
-        return self._fills[-1].effect()
+        return self._fills[-1].columns()
 
     def due(self) -> list[int]:
         """The agents that decide at the last row."""

@@ -14,6 +14,25 @@ from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 Ints = NDArray[np.int64]
 
 
+class FillColumns(NamedTuple):
+    """The fills of a basket at `ts`: int64[4, K] columns, signed lots, prices in nano and fees in micro.
+
+    `shares` are signed lots by agent; None where the first agent has all.
+    """
+
+    sample: int
+    n: int
+    ts: int
+    columns: Ints
+    shares: list[list[tuple[int, int]]] | None
+
+    def effect(self) -> Filled:
+        """The record of the fills."""
+        sym, lots, prices, fees = self.columns.tolist()
+        shares = self.shares if self.shares is not None else [[(0, own)] for own in lots]
+        return Filled(self.sample, self.n, self.ts, sym, lots, prices, fees, shares)
+
+
 class FilledOrders(NamedTuple):
     """The fills of a basket of `rows` orders at the open of a `row` of a block.
 
@@ -36,12 +55,11 @@ class FilledOrders(NamedTuple):
         size, rows = self.sizes[0], self.rows
         return self.cells[size : size + 7 * rows].reshape(7, rows)
 
-    def _filled(self) -> list[list[int]]:
-        """Columns, signed lots, prices and fees."""
+    def _filled(self) -> Ints:
+        """int64[4, K]: columns, signed lots, prices and fees."""
         size, agents = self.sizes
         at = 9 * size + 2 * size * agents
-        found: list[list[int]] = self.cells[at : at + 4 * self.rows].reshape(4, self.rows).tolist()
-        return found
+        return self.cells[at : at + 4 * self.rows].reshape(4, self.rows)
 
     def basket(self) -> OrderBasket:
         """The basket."""
@@ -62,14 +80,15 @@ class FilledOrders(NamedTuple):
             at += 2 * count
         return found
 
-    def effect(self) -> Filled:
-        """The record of the fills."""
-        sym, lots, prices, fees = self._filled()
-        signed = [
-            [(who, part if own > 0 else -part) for who, part in each]
-            for own, each in zip(lots, self.shares(), strict=True)
-        ]
-        return Filled(*self.key, self.block.ts_open[self.row], sym, lots, prices, fees, signed)
+    def columns(self) -> FillColumns:
+        """The fills without the arrays of the batch."""
+        found, shares = self._filled().copy(), None
+        if self.sizes[1] > 1:
+            shares = [
+                [(who, part if own > 0 else -part) for who, part in each]
+                for own, each in zip(found[1].tolist(), self.shares(), strict=True)
+            ]
+        return FillColumns(*self.key, self.block.ts_open[self.row], found, shares)
 
     @property
     def ts_event(self) -> int:
@@ -79,7 +98,7 @@ class FilledOrders(NamedTuple):
     def made(self) -> tuple[OrderBasket, Reports, list[int]]:
         """As `quantd.trading.ports.FilledBasket`."""
         rows = self.rows
-        _, lots, prices, fees = self._filled()
+        _, lots, prices, fees = self._filled().tolist()
         whole = [abs(own) for own in lots]
         report = Reports(
             *self.key, self.block.ts_open[self.row], list(range(rows)), whole, whole, prices, fees,
