@@ -1,0 +1,238 @@
+"""A sweep beside vectorbt and backtrader: one rule at many lookbacks, on the same bars, in one run.
+
+    python -m benchmarks.peers.sweep [--points 1000] [--symbols 20] [--sessions 5000] [--workers 1]
+
+The rule: on the third Wednesday of a month, own each symbol whose price has risen over the lookback, in equal parts.
+Decisions at a close fill at the next open, in whole shares, at 2 bp of costs. quantd runs `quantd sweep`'s own code:
+its configuration is parsed for each point, every order passes the gate, and each point has its metrics. vectorbt gets
+the weights of all points as arrays, in parts that fit into memory, and computes Sharpe ratio, return and drawdown.
+backtrader runs BACKTRADER points; its time is scaled to all. Times are CPU seconds, without loading and compiling.
+"""
+
+import argparse
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PEERS: Final = ROOT / ".venv-peers" / "bin" / "python"
+BACKTRADER: Final = 2
+"""Points that backtrader runs."""
+
+PART: Final = 50
+"""Points of vectorbt at a time: 5,000 x 20 x 50 numbers are 40 MB an array."""
+
+FIRST: Final = 21
+"""The shortest lookback; each point has one more."""
+
+CASH: Final = 10_000_000.0
+
+TEXT: Final = """
+[universe]
+symbols = {symbols}
+[feed]
+path = "bars.parquet"
+stamps = "session"
+warmup = 0
+[broker]
+cash = "10000000"
+commission_bp = 1.0
+slippage_bp = 1.0
+spread_bp = 0.0
+participation = 0.0
+[risk]
+profile = "research"
+[[agents]]
+name = "rule"
+policy = "momentum"
+capital = 1.0
+profile = "research"
+min_trade = 0.0
+params = {{ lookback = 21 }}
+[[schedules]]
+name = "month"
+do = "rebalance"
+cron = "0 16 15-21 * wed"
+timezone = "America/New_York"
+agents = ["rule"]
+"""
+
+
+def bars(symbols: int, sessions: int, days: list[dt.date]) -> dict[str, Any]:
+    """Return correlated prices in whole cents on the given days."""
+    draw = np.random.default_rng(7)
+    moves = draw.standard_t(4, (sessions, 1)) * 0.006 + draw.standard_t(4, (sessions, symbols)) * 0.008
+    close = np.round(100 * np.exp(np.clip(moves, -0.2, 0.2).cumsum(axis=0) * 0.5), 2).clip(5.0, 5e4)
+    open_ = np.round(np.vstack([close[:1], close[:-1]]) * (1 + draw.normal(0, 0.002, close.shape)), 2)
+    return {"days": [day.isoformat() for day in days], "open": open_, "close": close}
+
+
+def decision_rows(days: list[str]) -> np.ndarray:
+    """Return the rows of the third Wednesdays that are sessions."""
+    dates = [dt.date.fromisoformat(day) for day in days]
+    return np.array([k for k, day in enumerate(dates) if day.weekday() == 2 and 15 <= day.day <= 21])
+
+
+def vectorbt(data: Any, lookbacks: range) -> list[float]:
+    """Run the lookbacks in parts; their Sharpe ratios."""
+    import pandas as pd
+    import vectorbt as library
+
+    close, open_ = data["close"], data["open"]
+    days, symbols = close.shape
+    rows, ratios = decision_rows(data["days"].tolist()), []
+    index = pd.to_datetime(data["days"])
+    for first in range(lookbacks.start, lookbacks.stop, PART):
+        part = range(first, min(first + PART, lookbacks.stop))
+        size = np.full((days, len(part), symbols), np.nan)
+        for k, lookback in enumerate(part):
+            known = rows[(rows >= lookback) & (rows + 1 < days)]
+            size[known + 1, k] = (close[known] > close[known - lookback]) / symbols
+        columns = pd.MultiIndex.from_product([part, range(symbols)])
+        wide, prices = np.tile(close, len(part)), np.tile(open_, len(part))
+        made = library.Portfolio.from_orders(
+            pd.DataFrame(wide, index=index, columns=columns), size=size.reshape(days, -1), size_type="targetpercent",
+            price=prices, val_price=prices, fees=1e-4, slippage=1e-4, init_cash=CASH, cash_sharing=True,
+            group_by=np.repeat(np.arange(len(part)), symbols), call_seq="auto", size_granularity=1.0, freq="1D",
+        )  # fmt: skip
+        ratios += made.sharpe_ratio().tolist()
+        made.total_return(), made.max_drawdown()
+    return ratios
+
+
+def backtrader(data: Any, lookback: int) -> float:
+    """Run one lookback; the equity at the end."""
+    import backtrader as bt
+    import pandas as pd
+
+    close, open_ = data["close"], data["open"]
+    index = pd.to_datetime(data["days"])
+    due = set(decision_rows(data["days"].tolist()).tolist())
+
+    class Rule(bt.Strategy):  # type: ignore[misc]
+        def next(self) -> None:
+            if len(self) - 1 not in due or len(self) <= lookback:
+                return
+            for feed in self.datas:
+                wanted = 1.0 / len(self.datas) if feed.close[0] > feed.close[-lookback] else 0.0
+                self.order_target_percent(feed, wanted)
+
+    cerebro = bt.Cerebro(stdstats=False)
+    for k in range(close.shape[1]):
+        frame = pd.DataFrame(
+            {
+                "open": open_[:, k], "high": np.maximum(open_, close)[:, k], "low": np.minimum(open_, close)[:, k],
+                "close": close[:, k], "volume": 1e7,
+            },
+            index=index,
+        )  # fmt: skip
+        cerebro.adddata(bt.feeds.PandasData(dataname=frame))
+    cerebro.addstrategy(Rule)
+    cerebro.broker.setcash(CASH)
+    cerebro.broker.setcommission(commission=2e-4)
+    cerebro.addanalyzer(bt.analyzers.SharpeRatio, timeframe=bt.TimeFrame.Days)
+    cerebro.addanalyzer(bt.analyzers.DrawDown)
+    cerebro.run()
+    return float(cerebro.broker.getvalue())
+
+
+def peer(name: str, file: str, points: int) -> None:
+    """Run one peer in its own environment, and print its CPU seconds and a figure of its result."""
+    data = np.load(file)
+    if name == "vectorbt":
+        vectorbt({key: data[key][:200] for key in data.files}, range(FIRST, FIRST + 2))  # compiles
+        began = time.process_time()
+        ratios = vectorbt(data, range(FIRST, FIRST + points))
+        found = {"seconds": time.process_time() - began, "result": max(ratios)}
+    else:
+        began = time.process_time()
+        ends = [backtrader(data, FIRST + k * 40) for k in range(BACKTRADER)]
+        found = {"seconds": (time.process_time() - began) / BACKTRADER * points, "result": ends[0]}
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+def own(folder: Path, points: int, workers: int) -> dict[str, float]:
+    """Run the sweep of quantd; CPU seconds of this process and its workers."""
+    from quantd.daemon.assembly.compiler import compile_kernels
+    from quantd.models.training.runs.workers import executor
+    from quantd.research.studies.grid import Grid
+    from quantd.research.studies.sweep import Sweep, sweep
+    from quantd.research.studies.sweep_points import Base
+
+    text = (folder / "config.toml").read_text()
+    cache = str(folder / "cache")
+    base = Base(text, "config.toml", str(folder), (), {}, cache, compiled=True)
+
+    def run(values: range, name: str) -> Sweep:
+        grid = Grid({"agents.rule.params.lookback": [str(value) for value in values]})
+        return sweep(base, grid, name, folder / name, folder / "state", executor("local", workers))
+
+    compile_kernels(wait=True)
+    run(range(5, 7), "warm")
+    began, wall = sum(os.times()[:4]), time.perf_counter()
+    found = run(range(FIRST, FIRST + points), "all")
+    seconds = sum(os.times()[:4]) - began
+    best = found.best
+    assert best is not None
+    assert best.look is not None
+    return {"seconds": seconds, "wall": time.perf_counter() - wall, "result": best.look.sharpe}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--points", type=int, default=1_000)
+    options.add_argument("--symbols", type=int, default=20)
+    options.add_argument("--sessions", type=int, default=5_000)
+    options.add_argument("--workers", type=int, default=1)
+    options.add_argument("--peer", help=argparse.SUPPRESS)
+    options.add_argument("--file", help=argparse.SUPPRESS)
+    asked = options.parse_args()
+    if asked.peer:
+        peer(asked.peer, asked.file, asked.points)
+        return
+    import polars as pl
+
+    from quantd.adapters.calendars import sessions
+    from quantd.trading.display_text import session_date
+
+    calendar = sessions("XNYS", dt.date(2000, 1, 3), dt.date(2030, 1, 1))
+    days = [session_date(day) for day in calendar.day_ns[: asked.sessions]]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        data = bars(asked.symbols, asked.sessions, days)
+        np.savez(folder / "bars.npz", **data)
+        names = [f"S{k:03d}" for k in range(asked.symbols)]
+        high, low = np.maximum(data["open"], data["close"]), np.minimum(data["open"], data["close"])
+        columns = {"open": data["open"], "high": high, "low": low, "close": data["close"]}
+        pl.DataFrame({
+            "ts": days * asked.symbols,
+            "symbol": np.repeat(names, asked.sessions),
+            **{key: values.T.ravel() for key, values in columns.items()},
+            "volume": 1e7,
+        }).write_parquet(folder / "bars.parquet")  # fmt: skip
+        (folder / "config.toml").write_text(TEXT.format(symbols=json.dumps(names)))
+        print(f"{asked.points:,} points, {asked.symbols} symbols, {asked.sessions:,} sessions; CPU seconds")
+        ours = own(folder, asked.points, asked.workers)
+        print(f"  {'quantd':12s}{ours['seconds']:10.1f}   wall {ours['wall']:.1f}; best Sharpe {ours['result']:.3f}")
+        environ = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": ""}
+        for side in ("vectorbt", "backtrader"):
+            command = [str(PEERS), str(Path(__file__)), "--peer", side, "--file", str(folder / "bars.npz")]
+            done = subprocess.run(
+                [*command, "--points", str(asked.points)], env=environ, capture_output=True, text=True, check=True
+            )
+            found = json.loads(done.stdout.splitlines()[-1])
+            ratio = ours["seconds"] / found["seconds"]
+            what = f"best Sharpe {found['result']:.3f}" if side == "vectorbt" else f"scaled from {BACKTRADER} points"
+            print(f"  {side:12s}{found['seconds']:10.1f}   quantd takes {ratio:.3g} x its time; {what}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
