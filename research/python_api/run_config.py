@@ -18,6 +18,9 @@ Settings = Mapping[str, object]
 PLACE: Final = "quantd.backtest(bars=...)"
 """Stands for the file in messages about a configuration that was made for a frame."""
 
+AGENT: Final = "policy"
+"""Name of the agent of a configuration that was made for a frame."""
+
 MEMORY: Final = "(bars in memory)"
 """[feed] path of a configuration whose bars are a frame."""
 
@@ -69,33 +72,35 @@ def toml_value(value: object) -> str:
 
 
 def around(bars: BarFrame, policy: str, params: Mapping[str, object], settings: Settings | None) -> Config:
-    """Return the configuration of one agent with all capital over bars in memory.
+    """Return the configuration of one agent with all capital over bars in memory. Raises ConfigError."""
+    text = text_around(bars, policy, params)
+    return read(text, known_names(), file=PLACE, environ=os.environ, sets=sets_of(settings))
+
+
+def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> str:
+    """Return the text of a configuration of one agent with all capital over bars in memory.
 
     Defaults are 100,000 in cash, costs of [broker] and the profile `research`. The interval and the calendar follow
-    from the stamps. `settings` replace keys. Raises ConfigError.
+    from the stamps.
     """
     frame = bars.frame
     ts = nanoseconds(frame["ts"])
-    symbols = frame["symbol"].unique(maintain_order=True).to_list()
     daily = bool(((ts % DAY_NS) == 0).all())
     weekend = bool((((ts // DAY_NS) + 3) % 7 >= 5).any())  # 1970-01-01 was a Thursday
-    tables: dict[str, dict[str, object]] = {
-        "quantd": {"name": "backtest"},
-        "universe": {"symbols": symbols, "calendar": "24/7" if weekend else "XNYS"},
-        "feed": {
-            "path": MEMORY,
-            "stamps": "session" if daily else "open",
-            "interval": "1d" if daily else _interval(ts, frame["symbol"].to_numpy()),
-        },
-        "broker": {"cash": "100000"},
-        "risk": {"profile": "research"},
-    }
-    lines = [
-        f"[{name}]\n" + "\n".join(f"{k} = {toml_value(v)}" for k, v in table.items()) for name, table in tables.items()
-    ]
-    agent = {"name": "policy", "policy": policy, "params": params, "capital": 1.0, "profile": "research"}
-    lines.append("[[agents]]\n" + "\n".join(f"{key} = {toml_value(value)}" for key, value in agent.items()))
-    return read("\n\n".join(lines) + "\n", known_names(), file=PLACE, environ=os.environ, sets=sets_of(settings))
+    symbols = frame["symbol"].unique(maintain_order=True).to_list()
+    interval = "1d" if daily else _interval(ts, frame["symbol"].to_numpy())
+    feed = {"path": MEMORY, "stamps": "session" if daily else "open", "interval": interval}
+    agent = {"name": AGENT, "policy": policy, "params": params, "capital": 1.0, "profile": "research"}
+    return "".join(
+        (
+            _table("[quantd]", {"name": "backtest"}),
+            _table("[universe]", {"symbols": symbols, "calendar": "24/7" if weekend else "XNYS"}),
+            _table("[feed]", feed),
+            _table("[broker]", {"cash": "100000"}),
+            _table("[risk]", {"profile": "research"}),
+            _table("[[agents]]", agent),
+        )
+    )
 
 
 def _table(head: str, keys: Mapping[str, object]) -> str:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from quantd.research.python_api.backtests import Backtest, backtest
     from quantd.research.python_api.run_config import load
     from quantd.research.python_api.run_history import Run, Why, open_run
+    from quantd.research.python_api.sweeps import sweep
     from quantd.trading.exit_codes import ExplainedError as Error
 
-__all__ = ["Backtest", "Config", "ConfigError", "Error", "Run", "Why", "backtest", "load", "open_run"]
+__all__ = ["Backtest", "Config", "ConfigError", "Error", "Run", "Why", "backtest", "load", "open_run", "sweep"]
 
 _HOMES: Final = {
     "Backtest": "quantd.research.python_api.backtests:Backtest",
@@ -32,6 +33,7 @@ _HOMES: Final = {
     "backtest": "quantd.research.python_api.backtests:backtest",
     "load": "quantd.research.python_api.run_config:load",
     "open_run": "quantd.research.python_api.run_history:open_run",
+    "sweep": "quantd.research.python_api.sweeps:sweep",
 }
 """Name -> its module and attribute: `import quantd` alone loads none of them."""
 

@@ -1,0 +1,132 @@
+"""Sweeps of a policy over bars in memory, or of a configuration, with the code of `quantd sweep`."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from quantd.daemon.assembly.compiler import PAYS_COMPILING, compile_kernels
+from quantd.daemon.assembly.names import known_names
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.config import read
+from quantd.models.training.runs.workers import Here, executor
+from quantd.research.python_api.backtests import Misused
+from quantd.research.python_api.bar_frame import bar_frame
+from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
+from quantd.research.python_api.run_config import AGENT, PLACE, Settings, sets_of, text_around, toml_value
+from quantd.research.reports.heat_map import heat_map_table, sweep_page
+from quantd.research.runs.backtest import symbol_bars
+from quantd.research.studies.grid import Grid
+from quantd.research.studies.sweep import Progress, Sweep, folder_of, identity_of
+from quantd.research.studies.sweep import sweep as run_sweep
+from quantd.research.studies.sweep_points import Market, Point, Work, base_of, run_point, run_points
+
+
+class SweepResult(Sweep):
+    """The result of a sweep: `table`, `best`, `returns`, `deflated`, `overfitting`. `str()` is its verdict."""
+
+    def heat_map(self, across: str, down: str, metric: str = "sharpe") -> "HeatMap":
+        """Return the heat map of a metric over two keys, the mean over the others. Raises ValueError."""
+        return HeatMap(heat_map_table(self, across, down, metric))
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write one HTML page that opens without a network, and return its path."""
+        out = Path(path)
+        out.write_text(sweep_page(self, "backtest"), encoding="utf-8")
+        return out
+
+    def __str__(self) -> str:
+        return self.verdict()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class HeatMap:
+    """A heat map, which a notebook shows as a table."""
+
+    def __init__(self, html: str) -> None:
+        self.html = html
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def sweep(
+    what: object,
+    over: Mapping[str, Iterable[object]],
+    bars: object = None,
+    settings: Settings | None = None,
+    *,
+    params: Mapping[str, object] | None = None,
+    workers: int = 1,
+    on: str = "local",
+    address: str = "",
+    progress: Progress = lambda share: None,
+) -> SweepResult:
+    """Backtest a policy or a configuration at every point of a grid.
+
+    `what` is a policy, with `bars`, or the path of a TOML file. `over` maps keys to their values: parameters of the
+    policy ({"lookback": range(21, 253, 21)}), or dotted keys of the configuration. `params` are the policy's other
+    parameters, `settings` replace keys. `workers` points run at once, in processes or with `on="ray"` in a Ray cluster
+    at `address`; a function of the caller runs in this process only. An interrupted sweep continues when it is called
+    again. Each point counts as a trial. Raises ConfigError or another Error.
+    """
+    is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
+    caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
+    frame = None if bars is None else bar_frame(bars)
+    if is_file:
+        path = Path(str(what))
+        text, file = path.read_text(encoding="utf-8"), str(path)
+    elif frame is None:
+        raise Misused("a policy needs bars: quantd.sweep(policy, over, bars=frame), or name a config.toml")
+    else:
+        policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
+        text, file = text_around(frame, policy, params or {}), PLACE
+    folder = Path(file).parent if is_file else Path()
+    sets = sets_of(settings)
+    config = read(text, known_names(), file=file, folder=folder, environ=os.environ, sets=sets)
+    state = config.state_folder(None)
+    grid = Grid({_key(key, is_file=is_file): [_text(value) for value in values] for key, values in over.items()})
+    assembly = assemble(config, cache=state / "cache", apart=caller, bars=frame)
+    if caller is not None and workers > 1:
+        raise Misused("a function of the caller runs in one process; write it into a file, FILE.py:act, for several")
+    compiled = symbol_bars(assembly, len(grid)) >= PAYS_COMPILING
+    base = base_of(config, text, sets, state / "cache", compiled=compiled)
+    market = assembly.market if caller is None else f"{assembly.market} {source_digest(what)}"
+    place = folder_of(state, identity := identity_of(base, grid, market))
+    run: Callable[[Work, Callable[[Point], bool]], int] = run_points
+    if caller is not None:
+        if compiled:
+            compile_kernels(wait=True)
+        run = _in_process(Market(assembly, frame, state / "cache"))
+    elif frame is not None:
+        place.mkdir(parents=True, exist_ok=True)
+        frame.frame.write_parquet(place / "bars.parquet")
+        base = base_of(config, text, sets, state / "cache", bars=place / "bars.parquet", compiled=compiled)
+    where = Here() if caller is not None else executor(on, workers, address)
+    found = run_sweep(base, grid, identity, place, state, where, progress, run)
+    return SweepResult(found.keys, found.points, found.known)
+
+
+def _key(key: str, *, is_file: bool) -> str:
+    """Return the key of the configuration; a name without a dot is a parameter of the policy."""
+    if "." in key:
+        return key
+    if is_file:
+        raise Misused(f"{key!r} is no key of a configuration; write agents.NAME.params.{key}")
+    return f"agents.{AGENT}.params.{key}"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else toml_value(value)
+
+
+def _in_process(market: Market) -> Callable[[Work, Callable[[Point], bool]], int]:
+    """Return what runs points over a market that is open in this process."""
+
+    def run(work: Work, tell: Callable[[Point], bool]) -> int:
+        for number, values in work.points:
+            tell(run_point(market, work.base, work.keys, number, values))
+        return len(work.points)
+
+    return run

@@ -1,0 +1,66 @@
+"""`quantd.sweep`: a grid of a policy's parameters over a frame, or of a configuration's keys."""
+
+import numpy as np
+import pytest
+
+import quantd
+from tests.support.command_line import answer, write
+from tests.support.command_line import quantd as command
+
+
+def rising(view, lookback=20):
+    return np.where(view.returns(lookback).sum(axis=0) > 0, 0.5, 0.0)
+
+
+def test_a_functions_parameters_are_swept(bars):
+    found = quantd.sweep(rising, {"lookback": range(10, 40, 10)}, bars=bars)
+    assert found.table["agents.policy.params.lookback"].to_list() == [10, 20, 30]
+    one = quantd.backtest(rising, bars=bars, params={"lookback": 20}, compare=False)
+    assert found.table["sharpe"][1] == pytest.approx(one.verdict.performance.sharpe, rel=1e-12)
+    assert "trials known" in str(found)
+    assert one.verdict.trials == 3  # the backtest repeats a point of the sweep
+
+
+def test_a_registered_policy_runs_in_processes_and_a_second_call_reads(bars):
+    over = {"lookback": [20, 60], "broker.commission_bp": [0, 20]}
+    first = quantd.sweep("momentum", over, bars=bars, workers=2)
+    again = quantd.sweep("momentum", over, bars=bars)
+    assert again.points == first.points
+    assert first.table.filter(first.table["broker.commission_bp"] == 20)["sharpe"].max() < first.table["sharpe"].max()
+
+
+def test_a_heat_map_and_a_page(bars, folder):
+    found = quantd.sweep(rising, {"lookback": [10, 20], "broker.commission_bp": [0, 5, 10]}, bars=bars)
+    shown = found.heat_map("broker.commission_bp", "agents.policy.params.lookback")._repr_html_()
+    assert shown.count("data-value=") == 6
+    assert "http" not in found.report(folder / "s.html").read_text()
+    with pytest.raises(ValueError, match="no key of this sweep"):
+        found.heat_map("x", "y")
+
+
+def test_a_file_has_the_points_of_the_command(folder):
+    write(folder)
+    over = {"agents.trend.params.lookback": [20, 60]}
+    told = answer(command(folder, "sweep", "config.toml", "--over", "agents.trend.params.lookback=20,60", "--json"))
+    found = quantd.sweep("config.toml", over)
+    assert found.table.to_dicts() == told["points"]
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda bars: quantd.sweep(rising, {"lookback": [1]}), "needs bars"),
+        (lambda bars: quantd.sweep(rising, {}, bars=bars), "needs a key"),
+        (lambda bars: quantd.sweep(rising, {"lookback": [5, 6]}, bars=bars, workers=2), "one process"),
+        (lambda bars: quantd.sweep("nowhere.toml", {"a.b": [1]}), "nowhere.toml"),
+    ],
+)
+def test_a_mistake_is_an_exception_with_a_remedy(bars, call, text):
+    with pytest.raises((quantd.Error, OSError), match=text):
+        call(bars)
+
+
+def test_a_parameter_that_does_not_exist_is_a_fault_of_its_points(bars):
+    found = quantd.sweep(rising, {"lookbak": [5, 6]}, bars=bars)
+    assert found.best is None
+    assert "lookbak" in found.table["fault"][0]

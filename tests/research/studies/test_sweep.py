@@ -1,0 +1,218 @@
+"""A sweep gives each point what a backtest of it gives, continues where it stopped, and counts every trial."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+from msgspec.structs import replace
+
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.cli.configuration import read
+from quantd.models.training.runs.workers import executor
+from quantd.research.metrics.catalogue import measure
+from quantd.research.metrics.run_track import track_record_of
+from quantd.research.runs.backtest import drive
+from quantd.research.runs.looks import Known, Look, read_looks
+from quantd.research.runs.run_record import Record
+from quantd.research.studies.grid import Grid
+from quantd.research.studies.sweep import POINTS, Sweep, identity_of, sweep
+from quantd.research.studies.sweep_points import METRICS, Point, base_of, run_points
+from tests.support.checkout import ROOT
+from tests.support.command_line import answer, quantd, write
+
+GRID = {"agents.trend.params.lookback": ("20", "40", "60"), "risk.max_position_weight": ("0.1", "0.25")}
+
+
+def swept(folder, grid=None, *, run=run_points, where=None, sets=()):
+    path = write(folder) if not (folder / "config.toml").exists() else folder / "config.toml"
+    config = read(path, sets)
+    base = base_of(config, path.read_text(), sets, folder / "cache")
+    grid = Grid(GRID if grid is None else grid)
+    identity = identity_of(base, grid, assemble(config).market)
+    return sweep(base, grid, identity, folder / "sweep", folder / "state", where or executor("local", 1), run=run)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    return folder, swept(folder)
+
+
+def test_each_point_has_the_figures_of_its_backtest(done):
+    folder, found = done
+    for point in found.points:
+        sets = tuple(f"{key}={value}" for key, value in zip(found.keys, point.values, strict=True))
+        config = read(folder / "config.toml", sets)
+        assembly = assemble(config)
+        record = Record(assembly.universe)
+        record.revalue(drive(assembly, config, "x", record, None, lambda share: None)[0].state)
+        track = track_record_of(assembly, record, trips=False)
+        assert point.metrics == pytest.approx(measure(track, METRICS), rel=1e-12)
+        np.testing.assert_array_equal(point.series(), track.returns)
+
+
+def test_points_are_in_the_order_of_the_grid_and_the_table_is_typed(done):
+    _, found = done
+    assert [point.values for point in found.points] == list(Grid(GRID))
+    assert found.table.schema["agents.trend.params.lookback"] == pl.Int64
+    assert found.table.schema["risk.max_position_weight"] == pl.Float64
+    assert found.table["sharpe"].n_unique() >= 4  # a lookback changes nothing where the limit binds
+
+
+def test_files_hold_every_point_and_its_returns(done):
+    folder, found = done
+    assert pl.read_parquet(folder / "sweep" / "sweep.parquet").equals(found.table)
+    returns = pl.read_parquet(folder / "sweep" / "returns.parquet")
+    assert returns.columns == [str(k) for k in range(6)]
+    np.testing.assert_array_equal(returns.to_numpy(), found.returns)
+
+
+def test_every_point_is_a_look_and_the_best_is_deflated_by_all(done):
+    folder, found = done
+    known = read_looks(folder / "state")
+    assert {look.kind for look in known.looks} == {"sweep"}
+    assert known.trials == found.known.trials == 6
+    assert found.best.look.sharpe == max(point.look.sharpe for point in found.points)
+    assert 0.0 <= found.deflated <= 1.0
+    assert found.overfitting is not None
+    assert "6 trials known" in found.verdict()
+
+
+def test_several_processes_find_the_same(done, tmp_path):
+    _, found = done
+    assert swept(tmp_path, where=executor("local", 2)).points == found.points
+
+
+def test_a_second_call_runs_nothing(done, tmp_path):
+    folder, found = done
+
+    def never(work, tell):
+        raise AssertionError("a point was run again")
+
+    assert swept(folder, run=never).points == found.points
+    assert swept(folder).known.trials == 6
+
+
+def test_other_values_bars_or_costs_are_another_sweep(tmp_path):
+    path = write(tmp_path)
+
+    def identity(grid=GRID, *sets):
+        config = read(path, sets)
+        base = base_of(config, path.read_text(), sets, tmp_path)
+        return identity_of(base, Grid(grid), assemble(config).market)
+
+    names = {
+        identity(), identity({"broker.commission_bp": ("1", "2")}), identity(GRID, "broker.commission_bp=9"),
+        identity(GRID, "feed.end=2019-03-01"),
+    }  # fmt: skip
+    assert len(names) == 4
+    assert identity() in names
+
+
+def test_a_stopped_sweep_continues_and_a_torn_point_is_run_again(done, tmp_path):
+    def few(work, tell):
+        part = type(work)(work.base, work.keys, work.points[:1])
+        return run_points(part, tell)
+
+    swept(tmp_path, run=few)
+    file = tmp_path / "sweep" / POINTS
+    data = file.read_bytes()
+    file.write_bytes(data[:-7])
+    runs = []
+
+    def counted(work, tell):
+        runs.extend(number for number, _ in work.points)
+        return run_points(work, tell)
+
+    found = swept(tmp_path, run=counted)
+    assert [replace(point, look=None) for point in found.points] == [
+        replace(point, look=None) for point in done[1].points
+    ]
+    assert 0 < len(runs) < 6
+
+
+def test_a_point_with_a_mistake_has_a_fault_and_the_others_results(tmp_path):
+    found = swept(tmp_path, {"risk.max_position_weight": ("0.2", "20", "x")})
+    assert [bool(point.fault) for point in found.points] == [False, True, True]
+    assert "20 is a percentage" in found.points[1].fault
+    assert found.best.values == ("0.2",)
+    assert len(found.faults) == 2
+
+
+def test_a_grid_may_change_the_market_itself(tmp_path):
+    found = swept(tmp_path, {"feed.end": ("2019-02-28", "2019-03-29")})
+    assert len(found.points[0].series()) < len(found.points[1].series())
+    assert found.returns.shape[1] == 1  # samples differ: one column is left
+    assert found.overfitting is None
+
+
+def planted(count, best=0.0, samples=500):
+    draw = np.random.default_rng(3)
+    returns = draw.normal(0.0, 0.01, (samples, count))
+    returns[:, 0] += best
+    points = tuple(Point(k, (str(k),), {"sharpe": 1.0}, None, returns[:, k].copy().tobytes()) for k in range(count))
+    looked = swept_look(points)
+    return Sweep(("a.b",), looked, Known(tuple(point.look for point in looked)))
+
+
+def swept_look(points):
+    def ratio(point):
+        own = point.series()
+        return float(own.mean() / own.std(ddof=1) * np.sqrt(252))
+
+    return tuple(
+        Point(p.number, p.values, p.metrics, Look("sweep", "x", str(p.number), "m", "a", "b", ratio(p), 252), p.returns)
+        for p in points
+    )
+
+
+def test_noise_is_overfit_and_skill_is_not():
+    noise, skill = planted(40), planted(40, best=0.004)
+    assert 0.2 < noise.overfitting.probability < 0.8
+    assert skill.overfitting.probability < 0.05
+    assert noise.deflated < 0.9 < skill.deflated
+    assert "It may be luck" in noise.verdict()
+    assert "It may be luck" not in skill.verdict()
+
+
+def test_the_command_prints_the_best_and_writes_heat_maps(tmp_path):
+    write(tmp_path)
+    words = [word for key, values in GRID.items() for word in ("--over", f"{key}={','.join(values)}")]
+    found = answer(quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1", "--report", "h.html", "--json"))
+    assert len(found["points"]) == 6
+    assert found["trials"] == 6
+    best = max(found["points"], key=lambda row: row["sharpe"])
+    assert found["best"] == {key: f"{best[key]:g}" for key in GRID}
+    page = (tmp_path / "h.html").read_text()
+    assert page.count("data-value=") == 6
+    assert "http" not in page
+    told = quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1")
+    assert "The best of 6 points" in told.stdout
+    assert quantd(tmp_path, "sweep", "config.toml", "--over", "risk.max_drawdown=5:1:1").returncode == 2
+
+
+@pytest.mark.long
+def test_a_killed_sweep_loses_no_point(tmp_path):
+    write(tmp_path)
+    command = [
+        sys.executable, "-m", "quantd.daemon.cli", "sweep", "config.toml", "--workers", "2",
+        "--over", "agents.trend.params.lookback=20:59:1",
+    ]  # fmt: skip
+    environ = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not (files := list(tmp_path.glob("state/sweeps/*/points.bin"))) or files[0].stat().st_size < 4_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = files[0].stat().st_size
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=250, check=True)
+    assert "The best of 40 points" in done.stdout
+    assert files[0].stat().st_size > kept
+    assert read_looks(tmp_path / "state").trials == 40
