@@ -153,8 +153,9 @@ class Sweep:
             if self.deflated < BELIEVED:
                 text += " It may be luck."
         if (found := self.overfitting) is not None:
-            likely = "more likely than not disappoints" if found.probability > LIKELY else "more likely than not holds"
-            text += f" Probability of overfitting {found.probability:.2f}: a choice by this sweep {likely}."
+            text += f" Probability of overfitting {found.probability:.2f}"
+            worse = "more likely than not, the best point of this sweep is in the lower half out of sample"
+            text += f": {worse}." if found.probability > LIKELY else "."
         return text
 
 
