@@ -1,7 +1,9 @@
 """Tradable instruments, and the universe that assigns a column to each."""
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from msgspec import Struct
@@ -102,3 +104,27 @@ class Universe(Struct, frozen=True, dict=True):
     def columns(self, symbols: Iterable[str]) -> list[int]:
         """Return the columns of `symbols`, in their order; KeyError names the first unknown one."""
         return [self.index[s] for s in symbols]
+
+
+class Membership:
+    """The members of a universe by date.
+
+    A span is (column, first date, first date after it), as ns at 00:00 UTC; an instrument may have several. Raises
+    ValueError for an empty span, or two that overlap.
+    """
+
+    def __init__(self, spans: Sequence[tuple[int, int, int]]) -> None:
+        if empty := [column for column, first, last in spans if last <= first]:
+            raise ValueError(f"column {empty[0]} leaves before it joins")
+        for (column, _, last), (following, first, _) in pairwise(sorted(spans)):
+            if following == column and first < last:
+                raise ValueError(f"column {column} joins twice")
+        self._dates = sorted({date for _, *dates in spans for date in dates})
+        self._members = [
+            tuple(sorted(column for column, first, last in spans if first <= date < last)) for date in self._dates
+        ]
+
+    def at(self, day_ns: int) -> tuple[int, ...]:
+        """Return the columns of the members on a date, ascending."""
+        row = bisect_right(self._dates, day_ns) - 1
+        return self._members[row] if row >= 0 else ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,8 @@ class View:
         "weights",
     )  # fmt: skip
 
+    _fields: ClassVar[tuple[str, ...]] = __slots__
+
     def __init__(
         self,
         *,
@@ -84,8 +86,8 @@ class View:
 
     def held_by(self, weights: Floats) -> "View":
         """Return the same market for a book that holds `weights` (float64[N]) and the rest in cash."""
-        other = View.__new__(View)
-        for name in View.__slots__:
+        other = type(self).__new__(type(self))
+        for name in self._fields:
             setattr(other, name, getattr(self, name))
         weights = weights.copy()
         weights.flags.writeable = False
@@ -167,6 +169,58 @@ class View:
             raise RuntimeError("this run has no macro series; name them in [feed] macro")
         self._require_current("macro series")
         return self._macro.known(name, k)
+
+
+class PartView(View):
+    """The view of a part of the universe: the same market and book, with some columns only.
+
+    `weights` are fractions of the whole book, so that they and `cash` may add up to less than 1.
+    """
+
+    __slots__ = ("_columns", "_whole")
+    _fields: ClassVar[tuple[str, ...]] = (*View.__slots__, *__slots__)
+
+    def __init__(self, whole: View, universe: Universe, columns: tuple[int, ...]) -> None:
+        for name in View.__slots__:
+            setattr(self, name, getattr(whole, name))
+        self.universe, self._whole, self._columns = universe, whole, columns
+        chosen = list(columns)
+        self.prices, self.weights = whole.prices[chosen], whole.weights[chosen]
+        self.prices.flags.writeable = self.weights.flags.writeable = False
+
+    def returns(self, k: int) -> Floats:
+        return _part(self._whole.returns(k), self._columns)
+
+    def synchronous(self, k: int) -> Floats:
+        return _part(self._whole.synchronous(k), self._columns)
+
+    def shared(self, statistic: Callable[[Floats], A], k: int, skip: int = 0) -> A:
+        return self._whole.shared(_OfPart(statistic, self._columns), k, skip)
+
+    def shared_by_date(self, statistic: Callable[[Floats], A], k: int) -> A:
+        return self._whole.shared_by_date(_OfPart(statistic, self._columns), k)
+
+    def bars(self, k: int) -> Bars:
+        whole, columns = self._whole.bars(k), self._columns
+        prices = (_part(each, columns) for each in (whole.open, whole.high, whole.low, whole.close, whole.volume))
+        return Bars(whole.session, *prices)
+
+
+def _part(rows: Floats, columns: tuple[int, ...]) -> Floats:
+    found: Floats = rows[:, list(columns)]
+    found.flags.writeable = False
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _OfPart(Generic[A]):
+    """A statistic of some columns; equal for equal columns, so that it is computed once per sample."""
+
+    statistic: Callable[[Floats], A]
+    columns: tuple[int, ...]
+
+    def __call__(self, rows: Floats) -> A:
+        return self.statistic(_part(rows, self.columns))
 
 
 class Hold:

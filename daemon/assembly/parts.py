@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, span
+from quantd.adapters.feeds.recorded.bar_files import BarFrame, BarSource, digest, span
 from quantd.adapters.feeds.recorded.macro import MacroFile, RateFile, series_digest
+from quantd.adapters.feeds.recorded.membership import read_membership
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.engine_rules import FEED_ASKS, rules_of
 from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
@@ -36,7 +37,7 @@ from quantd.daemon.runtime.timeline import Item, due_ticks, sample_ticks, timeli
 from quantd.trading.display_text import session_date
 from quantd.trading.events import Tick
 from quantd.trading.execution import Costs
-from quantd.trading.instruments import Universe
+from quantd.trading.instruments import Membership, Universe
 from quantd.trading.market import Floats, MarketSlice
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS, Sessions
@@ -78,6 +79,8 @@ class Parts:
     """Makes the policies in separate processes; None where all run inline."""
     cash_rate: RateFile | None
     """The interest rate of cash; None for none."""
+    members: Membership | None
+    """The members of the universe by date; None where all symbols are members at all times."""
 
     def risk_free_annual(self, days_ns: Sequence[int], periods: float) -> RiskFree:
         """The annual risk-free rate of the returns between samples of these dates, with `periods` samples a year."""
@@ -212,10 +215,13 @@ def assemble(
     dates = zip(house.day_ns, house.open_ns, strict=True)
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
     macro, rate = macro_of(config, house), rate_of(config, first)
+    market = series_digest(feed.digest, macro, rate)
+    if config.universe.members:
+        market = digest((config.at(config.universe.members),), market)
     return Assembly(
         **_parts(config, universe, sessions, feed.interval_ns, apart),
         start_ns=start,
-        market=series_digest(feed.digest, macro, rate),
+        market=market,
         live=False,
         macro=macro,
         cash_rate=rate,
@@ -263,7 +269,9 @@ def _parts(
     config: Config, universe: Universe, sessions: Mapping[str, Sessions], interval_ns: int, apart: Apart | None
 ) -> dict[str, Any]:
     """The fields of Parts that do not depend on the kind of market."""
-    policies = policies_of(config, universe, interval_ns, apart)
+    named = config.universe.members
+    members = read_membership(config.at(named), universe) if named else None
+    policies = policies_of(config, universe, interval_ns, apart, members)
     schedules = tuple(schedule_of(config, k) for k, s in enumerate(config.schedules) if s.enabled)
     return {
         "config": config,
@@ -272,6 +280,7 @@ def _parts(
         "rules": rules_of(config, universe, sessions, policies, schedules, interval_ns),
         "costs": config.broker.costs(),
         "policies": policies,
+        "members": members,
         "schedules": schedules,
         "interval_ns": interval_ns,
         "apart": apart,
@@ -337,7 +346,13 @@ def interval_text(interval_ns: int) -> str:
     return f"{interval_ns // 1_000_000_000}s"
 
 
-def policies_of(config: Config, universe: Universe, interval_ns: int, apart: Apart | None = None) -> tuple[Policy, ...]:
+def policies_of(
+    config: Config,
+    universe: Universe,
+    interval_ns: int,
+    apart: Apart | None = None,
+    members: Membership | None = None,
+) -> tuple[Policy, ...]:
     """The policies of the agents, then of the shadows, with their sizing and rebalancing. Raises PolicyError."""
     house, shocks = house_limits(config, universe, interval_ns), shocks_of(config)
 
@@ -345,7 +360,7 @@ def policies_of(config: Config, universe: Universe, interval_ns: int, apart: Apa
         own = agent_limits(agent, house, universe, shocks)
         return lambda weights: headroom(weights, own, house)
 
-    policies = tuple(policy_of(config, universe, agent, factor(agent), apart) for agent in config.seats)
+    policies = tuple(policy_of(config, universe, agent, factor(agent), apart, members) for agent in config.seats)
     known = {each.name for each in config.feed.macro}
     for agent, policy in zip(config.seats, policies, strict=True):
         for leaf in leaves(policy):

@@ -78,7 +78,10 @@ def _date(value: Any) -> Any:
 
 
 class UniverseTable(Section):
-    """`closed`: dates without a session of `calendar` although the installed calendar library lists one."""
+    """`closed`: dates without a session of `calendar` although the installed calendar library lists one.
+
+    `members` is a file with the dates between which each symbol is a member; policies see the members of the day.
+    """
 
     symbols: Symbols
     benchmark: str = ""
@@ -87,6 +90,7 @@ class UniverseTable(Section):
     closed: Annotated[tuple[Annotated[dt.date, BeforeValidator(_date)], ...], distinct()] = ()
     instruments: tuple[InstrumentTable, ...] = ()
     groups: tuple[GroupTable, ...] = ()
+    members: str = ""
 
 
 VenueId = Annotated[str, pattern(r"|[a-z][a-z0-9]{1,31}", 'the name that ccxt gives an exchange, "kraken"')]

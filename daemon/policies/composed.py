@@ -10,18 +10,26 @@ from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable, Sizing
 from quantd.daemon.policies.loading import Apart, Inner, PolicyError, fit, load
 from quantd.models.artifacts.signature import KeyFault, artifacts_in, signature_fault
+from quantd.strategies.policies.membership import MembersOfDay, MembersOnly
 from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules
 from quantd.strategies.policies.sizing import RegimeExposure, Sized, SizingRules
 from quantd.strategies.regimes import RegimeParams
-from quantd.trading.instruments import MICRO, Universe
+from quantd.trading.instruments import MICRO, Membership, Universe
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves
 
 Factor = Callable[[Floats], float]
 
 
-def policy_of(config: Config, universe: Universe, agent: Agent, factor: Factor, apart: Apart | None = None) -> Policy:
-    """An agent's policy for `universe`.
+def policy_of(
+    config: Config,
+    universe: Universe,
+    agent: Agent,
+    factor: Factor,
+    apart: Apart | None = None,
+    members: Membership | None = None,
+) -> Policy:
+    """An agent's policy for `universe`, of which it sees the `members` of the day.
 
     `factor` returns the factor by which the agent's limits scale weights. `apart` makes the parts that run in separate
     processes. Raises PolicyError with the place in the file.
@@ -35,10 +43,14 @@ def policy_of(config: Config, universe: Universe, agent: Agent, factor: Factor, 
         raise PolicyError(f"{_place(config, agent)}{fault}")
     sizing = sizing_of(agent.sizing)
     rebalance = rebalance_of(agent.rebalance, cost_bp(config))
+    if members is not None:
+        policy = MembersOfDay(Inner(policy), members)
     if sizing is not None:
         policy = Sized(Inner(policy), sizing)
     if rebalance is not None:
         policy = Rebalanced(Inner(policy), rebalance, factor)
+    if members is not None and (sizing is not None or rebalance is not None):
+        policy = MembersOnly(Inner(policy), members)
     return policy
 
 

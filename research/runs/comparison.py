@@ -20,6 +20,7 @@ from quantd.daemon.runtime.loop import Log, Shell
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import POLICIES
+from quantd.strategies.policies.membership import MembersOfDay
 from quantd.trading.events import Tick
 from quantd.trading.execution import Costs
 from quantd.trading.exit_codes import ExplainedError
@@ -145,7 +146,9 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     if cron:
         jobs += (Schedule(name="rebalance", do="rebalance", cron=cron, timezone=timezone, agents=(NAME,)),)
     only = replace(config, document=config.document.model_copy(update={"agents": (agent,), "schedules": jobs}))
-    policies = (policy,)
+    policies: tuple[Policy, ...] = (policy,)
+    if assembly.members is not None:
+        policies = (MembersOfDay(policy, assembly.members),)
     schedules = tuple(schedule_of(only, k) for k in range(len(jobs)))
     rules = rules_of(only, assembly.universe, assembly.sessions, policies, schedules, assembly.feed.interval_ns)
     # The share was converted to a float; the capital is set again, exact to the micro.

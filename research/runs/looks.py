@@ -89,7 +89,7 @@ def look_of(assembly: Assembly, stamps: Sequence[int], sharpe: float, periods: f
     for policy in assembly.policies:
         for leaf in leaves(policy):
             models |= getattr(leaf, "candidates", {})
-    name, market = assembly.config.quantd.name, assembly.feed.digest
+    name, market = assembly.config.quantd.name, assembly.market
     return Look(kind, name, trial_digest(assembly), market, first, last, sharpe, periods, models)
 
 
@@ -98,7 +98,7 @@ def trial_digest(assembly: Assembly) -> str:
     found = blake2b(digest_size=16)
     for part in (
         digest(assembly.config),
-        assembly.feed.digest,
+        assembly.market,
         *(_identity(leaf) for policy in assembly.policies for leaf in leaves(policy)),
     ):
         found.update(len(part).to_bytes(4, "big") + part.encode())

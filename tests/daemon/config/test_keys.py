@@ -119,6 +119,7 @@ ROWS = {
     "universe.benchmark": ("SPY", "SPY"),
     "universe.currency": ("EUR", "EUR"),
     "universe.calendar": ("XLON", "XLON"),
+    "universe.members": ("members.csv", "members.csv"),
     "universe.closed": ('["2025-01-09"]', (dt.date(2025, 1, 9),)),
     "universe.instruments.0.symbol": ("SPY", "SPY"),
     "universe.instruments.0.lot": ("0.001", 1_000_000),

@@ -120,7 +120,7 @@ def test_a_look_names_the_market_its_dates_and_the_models(tmp_path):
     sets = (f"agents.trend.policy={SHIPPED / 'scorer'}", "agents.trend.params={}")
     assembly = assemble(read(write(tmp_path), sets))
     found = look_of(assembly, [assembly.feed.first_ts, assembly.feed.last_ts], 1.0, 252)
-    assert found.market == assembly.feed.digest
+    assert found.market == assembly.market
     assert found.last == "2019-03-29"
     assert sum(found.models.values()) == 6
 

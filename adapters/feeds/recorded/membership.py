@@ -1,0 +1,46 @@
+"""Reads the file of a universe by date: one row for each time that an instrument is a member."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from quantd.adapters.feeds.bars.rows import NO_STAMP
+from quantd.adapters.feeds.errors import FeedError
+from quantd.adapters.feeds.recorded.bar_files import nanoseconds, table_of
+from quantd.adapters.feeds.source import some
+from quantd.trading.instruments import Membership, Universe
+
+COLUMNS: Final = ("symbol", "joined", "left")
+FOREVER: Final = np.iinfo(np.int64).max
+
+
+def read_membership(path: Path, universe: Universe) -> Membership:
+    """Read `symbol,joined,left`: a member from the date `joined` up to the day before `left`, or for good without it.
+
+    Rows of symbols outside the universe are left out: an index may have had members without any bars. Raises FeedError
+    with the line.
+    """
+    frame = table_of(path, COLUMNS).with_row_index("line", offset=2)
+    own = frame.with_columns(pl.col("symbol").cast(pl.String).str.strip_chars())
+    own = own.filter(pl.col("symbol").is_in(universe.symbols))
+    absent = [symbol for symbol in universe.symbols if symbol not in set(own["symbol"])]
+    if absent:
+        remedy = "Add symbol,joined,left for each, or take them out of [universe] symbols"
+        raise FeedError(path.name, f"no row of {some(absent)}", remedy)
+    joined = nanoseconds(own["joined"])
+    blank = own["left"].is_null() | (own["left"].cast(pl.String).str.strip_chars() == "")
+    left = np.where(blank.to_numpy(), FOREVER, nanoseconds(own["left"].cast(pl.String)))
+    for line, first, last in zip(own["line"], joined.tolist(), left.tolist(), strict=True):
+        if NO_STAMP in (first, last):
+            raise FeedError(f"{path.name}:{line}", "a date cannot be read", "Write it as 2020-08-31")
+        if last <= first:
+            raise FeedError(f"{path.name}:{line}", "it leaves before it joins", "Give a later date in left")
+    columns = [universe.index[symbol] for symbol in own["symbol"]]
+    try:
+        return Membership(list(zip(columns, joined.tolist(), left.tolist(), strict=True)))
+    except ValueError as why:
+        column = int(str(why).split()[1])
+        text = f"{universe.symbols[column]} has two rows that overlap"
+        raise FeedError(path.name, text, "End the first before the second begins") from None

@@ -1,0 +1,113 @@
+"""Policies over a universe by date: a policy sees the members of the day, and holds nothing else."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from quantd.strategies.policies.members import noted, unpacked
+from quantd.trading.instruments import Membership, Universe
+from quantd.trading.market import Floats
+from quantd.trading.ports import Policy
+from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import Hold, Memory, Noted, PartView, View, own_memory, under
+
+INSIDE: Final = "members"
+"""Prefix in an agent's memory of the policy's own memory."""
+
+COLUMNS: Final = "member_columns"
+"""Name in the memory of the columns that the policy saw last."""
+
+KEPT: Final = 64
+"""Universes that are kept: policies prepare themselves for a universe, not for a call."""
+
+
+def members_of(membership: Membership, view: View) -> tuple[int, ...]:
+    """Return the columns of the members at the date of the view's newest sample."""
+    day = view.sample - 1  # a session that ends at midnight belongs to the day before
+    return membership.at(day - day % DAY_NS)
+
+
+@dataclass(slots=True)
+class MembersOfDay:
+    """Calls `policy` with the columns of the members, and gives the other columns no weight.
+
+    The policy begins with an empty memory whenever the members change, because its arrays may be by column.
+    """
+
+    policy: Policy
+    membership: Membership
+    _universes: dict[tuple[int, ...], Universe] = field(default_factory=dict)
+
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.policy,)
+
+    @property
+    def lookback(self) -> int:
+        return self.policy.lookback
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        columns = members_of(self.membership, view)
+        if not columns:
+            return np.zeros(view.universe.size), {}
+        seen = np.array(columns, dtype=np.float64)
+        before = memory.get(COLUMNS)
+        same = before is not None and np.array_equal(before, seen)
+        part = PartView(view, self._universe(view.universe, columns), columns)
+        given, remembered = self.policy.act(part, own_memory(memory, INSIDE) if same else {})
+        weights, note, warns = unpacked(given)
+        new = {COLUMNS: seen, **under(INSIDE, remembered)}
+        if isinstance(weights, Hold):
+            return noted(weights, [(note, warns)]), new
+        whole = np.zeros(view.universe.size)
+        whole[list(columns)] = weights
+        return noted(whole, [(note, warns)]), new
+
+    def _universe(self, whole: Universe, columns: tuple[int, ...]) -> Universe:
+        found = self._universes.get(columns)
+        if found is None:
+            if len(self._universes) >= KEPT:
+                self._universes.clear()
+            found = self._universes[columns] = part_of(whole, columns)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class MembersOnly:
+    """Removes the weights that rules around a policy gave to instruments that are no members."""
+
+    policy: Policy
+    membership: Membership
+
+    @property
+    def inside(self) -> tuple[Policy, ...]:
+        return (self.policy,)
+
+    @property
+    def lookback(self) -> int:
+        return self.policy.lookback
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
+        given, remembered = self.policy.act(view, memory)
+        weights, note, warns = unpacked(given)
+        if not isinstance(weights, Hold):
+            columns = list(members_of(self.membership, view))
+            kept = np.zeros(len(weights))
+            kept[columns] = weights[columns]
+            weights = kept
+        return noted(weights, [(note, warns)]), remembered
+
+
+def part_of(universe: Universe, columns: tuple[int, ...]) -> Universe:
+    """Return the universe of some columns, with the groups and the benchmark among them."""
+    chosen = tuple(universe.instruments[k] for k in columns)
+    symbols = {each.symbol for each in chosen}
+    groups = ((name, tuple(s for s in members if s in symbols)) for name, members in universe.groups)
+    return msgspec.structs.replace(
+        universe,
+        instruments=chosen,
+        benchmark=universe.benchmark if universe.benchmark in symbols else "",
+        groups=tuple((name, members) for name, members in groups if members),
+    )
