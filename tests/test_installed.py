@@ -172,6 +172,19 @@ def test_an_installed_quantd_starts_from_an_empty_folder_and_trades_as_the_check
     assert "data.bars" in installed("train", "examples/train/ppo.toml", "--show").stdout
 
 
+@pytest.mark.long
+def test_the_python_api_of_the_wheel_goes_from_bars_to_a_report_in_an_empty_folder(installed, tmp_path):
+    book = json.loads((ROOT / "examples" / "notebooks" / "first_backtest.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
+    done = subprocess.run(
+        [str(installed.bin / "python"), "-c", "\n".join(cells)], cwd=tmp_path, env=installed.environment(),
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Sharpe" in done.stdout
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
 @contextmanager
 def running(installed):
     """A daemon of the installed program, at the end of its market; yields a GET of its API."""

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Final
 
 import polars as pl
 
@@ -13,6 +14,13 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.run_summary import Summary, summary
+from quantd.research.attribution.book_history_log import BookHistoryLog
+from quantd.research.attribution.breakdown import Breakdown, breakdown
+from quantd.research.metrics.calendar_tables import monthly_returns
+from quantd.research.metrics.catalogue import measure
+from quantd.research.metrics.rolling import rolling
+from quantd.research.metrics.run_track import track_record_of
+from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.python_api import frames
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
@@ -24,7 +32,11 @@ from quantd.research.runs.run_record import Record
 from quantd.research.verdict import Verdict, judge, lines
 from quantd.trading.exit_codes import USAGE, ExplainedError
 
-NAME = "backtest"
+MONTHLY: Final[dict[str, Any]] = {
+    "year": pl.Int64, "month": pl.Int64, "return": pl.Float64, "equal_weight": pl.Float64,
+}  # fmt: skip
+
+NAME: Final = "backtest"
 """Name of the run in the ids of its orders."""
 
 
@@ -89,18 +101,25 @@ def _run(
     record.revalue(shell.state)
     result = summary(shell, NAME, "backtest", wall_s)
 
+    benchmark: Record | None = None
+
     def beside(other: Assembly, log: Log) -> Shell:
+        nonlocal benchmark
+        assert isinstance(log, Record)
+        benchmark = log
         return drive(other, other.config, NAME, log, None, _no_progress)[0]
 
     verdict = judge(assembly, record, folder, beside if compare else None)
-    return Backtest(assembly, record, result, verdict)
+    return Backtest(assembly, record, result, verdict, benchmark)
 
 
 class Backtest:
     """The result of a backtest: frames, figures and verdict. `str()` is the text of `quantd backtest`."""
 
-    def __init__(self, assembly: Assembly, record: Record, result: Summary, verdict: Verdict) -> None:
-        self._assembly, self._record = assembly, record
+    def __init__(
+        self, assembly: Assembly, record: Record, result: Summary, verdict: Verdict, benchmark: Record | None = None
+    ) -> None:
+        self._assembly, self._record, self._benchmark = assembly, record, benchmark
         self.summary = result
         """Counts, positions and digest of the run."""
         self.verdict = verdict
@@ -134,6 +153,40 @@ class Backtest:
     def fills(self) -> pl.DataFrame:
         """The fills: ts, order, symbol, side, quantity, price, fee, agents."""
         return frames.fills_frame(self._record.fills, self._assembly.universe, self._agents, NAME)
+
+    @cached_property
+    def metrics(self) -> dict[str, float | None]:
+        """Every metric of the catalogue by name; those of a benchmark are beside equal weight, if it was compared.
+
+        None stands for a metric that is undefined, or whose benchmark is missing. Raises ValueError for a lost account.
+        """
+        return measure(self._track)
+
+    @cached_property
+    def rolling(self) -> pl.DataFrame:
+        """Rolling figures over 252 samples: ts, sharpe, volatility, drawdown; NaN before the window is full."""
+        found = rolling(self._track)
+        columns = {"sharpe": found.sharpe, "volatility": found.volatility, "drawdown": found.drawdown}
+        return self.equity.select("ts")[1:].with_columns(pl.Series(name, own) for name, own in columns.items())
+
+    @cached_property
+    def monthly(self) -> pl.DataFrame:
+        """The compound returns of calendar months: year, month, return, and that of equal weight if it was compared."""
+        rows = [(each.year, each.month, each.total_return, each.benchmark) for each in monthly_returns(self._track)]
+        return pl.DataFrame(rows, schema=MONTHLY, orient="row")
+
+    @cached_property
+    def attribution(self) -> Breakdown:
+        """What made the return: tables by asset, sector, agent, kind and cost, which add up to it.
+
+        The first access runs the backtest again, as `orders` does. Raises ValueError for a lost account.
+        """
+        assert self.run is not None
+        return breakdown(self._history.history())
+
+    @cached_property
+    def _track(self) -> TrackRecord:
+        return track_record_of(self._assembly, self._record, self._benchmark)
 
     @property
     def orders(self) -> pl.DataFrame:
@@ -169,8 +222,9 @@ class Backtest:
         self._folder = tempfile.TemporaryDirectory(prefix="quantd-backtest-")
         folder = Path(self._folder.name)
         saved = BacktestJournal(folder, self._assembly, NAME)
+        self._history = BookHistoryLog(self._assembly.rules, saved.journal)
         try:
-            shell, _ = drive(self._assembly, self.config, NAME, saved.journal, saved, _no_progress)
+            shell, _ = drive(self._assembly, self.config, NAME, self._history, saved, _no_progress)
             saved.close(shell.ts)
         finally:
             saved.store.close()

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from quantd import bundled
 from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
@@ -75,3 +76,18 @@ def _column(name: str, column: Any) -> pl.Series:
     if column.dtype.kind in "fiuM":
         return pl.Series(name, column.to_numpy())
     return pl.Series(name, column.tolist())
+
+
+EXAMPLE: Final = ("BAC", "IWM", "QQQ", "SPY")
+"""Symbols of the bundled bars without a split since EXAMPLE_YEAR."""
+
+EXAMPLE_YEAR: Final = 2012
+
+
+def example_bars() -> pl.DataFrame:
+    """Return bundled daily bars of four US symbols, 2012 to 2021, to try things with.
+
+    They are raw: without a split in these years, and without dividends.
+    """
+    frame = pl.read_parquet(bundled.FOLDER / "data" / "us_daily.parquet")
+    return frame.filter(pl.col("symbol").is_in(EXAMPLE) & (pl.col("ts").dt.year() >= EXAMPLE_YEAR))

@@ -16,12 +16,25 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from quantd.daemon.config import Config, ConfigError
     from quantd.research.python_api.backtests import Backtest, backtest
+    from quantd.research.python_api.bar_frame import example_bars
     from quantd.research.python_api.run_config import load
     from quantd.research.python_api.run_history import Run, Why, open_run
     from quantd.research.python_api.sweeps import sweep
     from quantd.trading.exit_codes import ExplainedError as Error
 
-__all__ = ["Backtest", "Config", "ConfigError", "Error", "Run", "Why", "backtest", "load", "open_run", "sweep"]
+__all__ = [
+    "Backtest",
+    "Config",
+    "ConfigError",
+    "Error",
+    "Run",
+    "Why",
+    "backtest",
+    "example_bars",
+    "load",
+    "open_run",
+    "sweep",
+]
 
 _HOMES: Final = {
     "Backtest": "quantd.research.python_api.backtests:Backtest",
@@ -31,6 +44,7 @@ _HOMES: Final = {
     "Run": "quantd.research.python_api.run_history:Run",
     "Why": "quantd.research.python_api.run_history:Why",
     "backtest": "quantd.research.python_api.backtests:backtest",
+    "example_bars": "quantd.research.python_api.bar_frame:example_bars",
     "load": "quantd.research.python_api.run_config:load",
     "open_run": "quantd.research.python_api.run_history:open_run",
     "sweep": "quantd.research.python_api.sweeps:sweep",

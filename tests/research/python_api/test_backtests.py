@@ -81,6 +81,30 @@ def test_a_policy_that_draws_has_no_second_run(bars):
         _ = result.orders
 
 
+def test_metrics_agree_with_the_verdict_and_with_the_frames(bars):
+    result = quantd.backtest(rising, bars=bars)
+    found, figures = result.metrics, result.verdict.performance
+    assert found["sharpe"] == pytest.approx(figures.sharpe, rel=1e-12)
+    assert found["turnover"] == pytest.approx(figures.turnover_annual, rel=1e-12)
+    assert found["max_drawdown"] == pytest.approx(result.equity["drawdown"].max(), rel=1e-12)
+    assert found["trips"] > 0
+    assert found["beta"] is not None
+    assert quantd.backtest(rising, bars=bars, compare=False).metrics["beta"] is None
+    months = result.monthly
+    assert (months["return"] + 1).product() == pytest.approx(1 + figures.total_return, rel=1e-12)
+    assert len(result.rolling) == len(result.equity) - 1
+    assert result.rolling["sharpe"][-1] == pytest.approx(result.rolling["sharpe"].drop_nans()[-1])
+
+
+def test_the_parts_of_the_return_add_up(bars):
+    result = quantd.backtest(rising, bars=bars, settings={"broker.commission_bp": 20}, compare=False)
+    found = result.attribution
+    assert found.total == pytest.approx(result.metrics["total_return"], rel=1e-9)
+    for table in (found.by_asset, found.by_kind, found.by_agent):
+        assert sum(table.values()) == pytest.approx(found.total, abs=1e-9)
+    assert found.by_kind["commission"] < 0
+
+
 def test_it_runs_inside_a_running_event_loop(bars):
     async def main():
         return quantd.backtest("equal_weight", bars=bars, compare=False).digest

@@ -59,3 +59,9 @@ def test_an_index_of_times_is_found_under_any_name(bars):
     frame.index.name = None
     assert isinstance(frame.index, pd.DatetimeIndex)
     assert columns(frame).equals(columns(bars))
+
+
+def test_the_example_bars_are_all_good(folder):
+    result = quantd.backtest("equal_weight", bars=quantd.example_bars(), compare=False)
+    assert result.rejected == 0
+    assert len(result.equity) > 2_000

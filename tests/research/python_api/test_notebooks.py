@@ -1,0 +1,41 @@
+"""Every notebook of the examples runs from beginning to end, in an empty folder."""
+
+import asyncio
+import sys
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.support.checkout import ROOT
+
+NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_kept_without_outputs(path):
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path, folder, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(folder / "jupyter"))
+    kernels = folder / "jupyter" / "kernels" / "python3"
+    kernels.mkdir(parents=True)
+    command = f'["{sys.executable}", "-m", "ipykernel_launcher", "-f", "{{connection_file}}"]'
+    (kernels / "kernel.json").write_text(f'{{"argv": {command}, "display_name": "Python 3", "language": "python"}}')
+    book = nbformat.read(path, as_version=4)
+    client = NotebookClient(book, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    asyncio.run(client.async_execute())
+    shown = [out for cell in book.cells for out in cell.get("outputs", [])]
+    assert any("text/html" in out.get("data", {}) for out in shown)
+    assert all(out["output_type"] != "error" for out in shown)
+    assert (folder / "report.html").stat().st_size > 10_000
