@@ -39,6 +39,7 @@ from quantd.daemon.commands.signals import KillSignal, handle_signals
 from quantd.daemon.config import Config, ConfigError, load, secret, store_url
 from quantd.daemon.jobs.alert_delivery import LAST_S, Delivery
 from quantd.daemon.jobs.maintenance import Upkeep
+from quantd.daemon.jobs.parity_check import ParityCheck
 from quantd.daemon.jobs.retrainer import Retraining
 from quantd.daemon.jobs.risk_reports import Reporter
 from quantd.daemon.jobs.runner import Jobs
@@ -288,6 +289,7 @@ class Edges:
         jobs = {
             "reports": Jobs(service, {"daily_report": write, "risk_report": write}),
             "upkeep": Jobs(service, {"backup": keep, "compact": keep}),
+            "parity": Jobs(service, {"parity": ParityCheck(service, folder, self.where).work}, last=False),
             "retraining": Jobs(service, {"retrain": Retraining(service, parts, config).work}, last=False),
         }
         try:

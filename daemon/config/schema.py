@@ -221,7 +221,7 @@ class Live(Section):
 
 Job = Literal[
     "rebalance", "risk_report", "daily_report", "retrain", "snapshot", "reconcile", "backup", "compact", "flatten",
-    "reload", "reallocate", "promote",
+    "reload", "reallocate", "promote", "parity",
 ]  # fmt: skip
 
 

@@ -1,0 +1,73 @@
+"""Compares each day of a run with a backtest of the same bars, in a process beside trading."""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from quantd.daemon.runtime.service import Service
+from quantd.research.studies.parity import Parity
+from quantd.trading.display_text import session_date
+
+SECONDS: Final = 1_800.0
+"""Maximum time of a comparison."""
+
+
+class ComparisonFailed(RuntimeError):
+    """The process of a comparison ended without a result."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParityCheck:
+    """The comparisons of one service. `folder` is its state folder, `store` the folder again or a URL."""
+
+    service: Service
+    folder: Path
+    store: str | Path
+
+    async def work(self, job: str, due: int) -> str:
+        """Compare the day of the newest sample, and raise an alert where decisions differ; returns the result."""
+        sample = self.service.shell.state.sample
+        if not sample:
+            return "nothing was sampled yet"
+        day = session_date(sample - 1).isoformat()
+        found = await self._compared(day)
+        if found.same:
+            return f"{day}: {found.decisions} decisions, all as in a backtest"
+        causes = ", ".join(f"{cause} {money}" for cause, money in found.money.items() if money != "0.00")
+        text = (
+            f"parity of {day}: {found.different} of {found.decisions} decisions differ from a backtest of the same "
+            f"bars, worth {found.total} ({causes or 'no money'}); quantd study parity {found.run} --day {day}"
+        )
+        self.service.alert(text)
+        return text
+
+    def _config_file(self) -> Path:
+        return Path(self.service.config.source.file).resolve()
+
+    async def _compared(self, day: str) -> Parity:
+        """Run `quantd study parity` for one day. Raises ComparisonFailed."""
+        config = self.service.config
+        words = ["study", "parity", self.service.run, "--day", day, "--json"]
+        words += ["--config", str(self._config_file()), "--state", str(self.folder)]
+        if isinstance(self.store, str):
+            words += ["--set", f"store.url={config.store.url}"]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "quantd.daemon.cli", *words,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(SECONDS):
+                out, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        try:
+            return msgspec.json.decode(out, type=Parity)
+        except msgspec.DecodeError:
+            said = err.decode(errors="replace").strip().splitlines()
+            raise ComparisonFailed(said[-1] if said else f"it ended with code {process.returncode}") from None
