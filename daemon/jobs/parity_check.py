@@ -37,10 +37,11 @@ class ParityCheck:
         found = await self._compared(day)
         if found.same:
             return f"{day}: {found.decisions} decisions, all as in a backtest"
-        causes = ", ".join(f"{cause} {money}" for cause, money in found.money.items() if money != "0.00")
+        named = {cause for row in found.worst for cause in row.causes}
+        causes = ", ".join(f"{cause} {money}" for cause, money in found.money.items() if cause in named)
         text = (
             f"parity of {day}: {found.different} of {found.decisions} decisions differ from a backtest of the same "
-            f"bars, worth {found.total} ({causes or 'no money'}); quantd study parity {found.run} --day {day}"
+            f"bars, worth {found.total} ({causes}); quantd study parity {found.run} --day {day}"
         )
         self.service.alert(text)
         return text
