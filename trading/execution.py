@@ -48,6 +48,35 @@ def rate_of_bp(bp: float) -> int:
     return round(Fraction(repr(float(bp))) * (RATE_ONE // 10_000))
 
 
+class FittedCost(Struct, frozen=True):
+    """The costs of fills of one symbol (empty: of all) in one hour of its exchange's clock (None: at all hours).
+
+    `fixed_bp` is half the spread and slippage, `impact` as in `Costs`. `error_bp` is the standard error of the former.
+    """
+
+    symbol: str
+    hour: int | None
+    fixed_bp: float
+    impact: float
+    fills: int = 0
+    error_bp: float | None = None
+
+
+class CostTable(Struct, frozen=True, dict=True):
+    """Costs by symbol and hour, fitted to fills."""
+
+    rows: tuple[FittedCost, ...]
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, int | None], FittedCost]:
+        return {(row.symbol, row.hour): row for row in self.rows}
+
+    def at(self, symbol: str, hour: int) -> FittedCost | None:
+        """Return the costs of a symbol in an hour, else at all hours, else of all symbols; None without any."""
+        keys = (symbol, hour), (symbol, None), ("", None)
+        return next((row for key in keys if (row := self._known.get(key)) is not None), None)
+
+
 class Costs(Struct, frozen=True, dict=True):
     """Cost and liquidity model of fills; all zero means no cost and no volume cap.
 
@@ -56,7 +85,8 @@ class Costs(Struct, frozen=True, dict=True):
     coefficient of the square-root law in bp at participation 1: impact x sqrt(lots / bar volume in lots) (Almgren et
     al. 2005; Tóth et al. 2011). `participation` caps fills at a fraction of a bar's volume; 0 is no cap. With `impact`
     or `participation`, a bar of zero or unknown volume fills nothing. `commission_min_micro` is the minimum commission
-    of an *order* with at least one fill. Raises ValueError for a negative or non-finite value.
+    of an *order* with at least one fill. `table` replaces spread, slippage and impact of the symbols and hours that it
+    has. Raises ValueError for a negative or non-finite value.
     """
 
     commission_bp: float = 0.0
@@ -69,11 +99,12 @@ class Costs(Struct, frozen=True, dict=True):
     seed: int = 0
     commission_min_micro: int = 0
     slippage_noise: float = 0.0
+    table: CostTable | None = None
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if name != "seed" and not (isfinite(value) and value >= 0):
+            if name not in ("seed", "table") and not (isfinite(value) and value >= 0):
                 raise ValueError(f"{name} = {value}: a cost is a finite number, 0 or more")
         for name in ("participation", "slippage_noise"):
             if getattr(self, name) > 1:
@@ -100,7 +131,8 @@ class Costs(Struct, frozen=True, dict=True):
     @property
     def needs_volume(self) -> bool:
         """Whether a fill depends on the bar's volume."""
-        return self.participation > 0 or self.impact > 0
+        table = self.table
+        return self.participation > 0 or self.impact > 0 or (table is not None and any(r.impact for r in table.rows))
 
 
 def lowest(numerator: int, denominator: int) -> tuple[int, int]:

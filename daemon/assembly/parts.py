@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
+from msgspec import Struct, json
 from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
@@ -36,7 +37,8 @@ from quantd.daemon.runtime.schedule import Schedule, Verdict, catch_up, due, str
 from quantd.daemon.runtime.timeline import Item, due_ticks, sample_ticks, timeline, with_due
 from quantd.trading.display_text import session_date
 from quantd.trading.events import Tick
-from quantd.trading.execution import Costs
+from quantd.trading.execution import Costs, CostTable
+from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.trading.instruments import Membership, Universe
 from quantd.trading.market import Floats, MarketSlice
 from quantd.trading.ports import Policy, leaves
@@ -216,8 +218,8 @@ def assemble(
     first, start = next(((day, opens) for day, opens in dates if day >= feed.start_key), (0, 0))
     macro, rate = macro_of(config, house), rate_of(config, first)
     market = series_digest(feed.digest, macro, rate)
-    if config.universe.members:
-        market = digest((config.at(config.universe.members),), market)
+    if files := [name for name in (config.universe.members, config.broker.costs_file) if name]:
+        market = digest(tuple(map(config.at, files)), market)
     return Assembly(
         **_parts(config, universe, sessions, feed.interval_ns, apart),
         start_ns=start,
@@ -278,13 +280,41 @@ def _parts(
         "universe": universe,
         "sessions": sessions,
         "rules": rules_of(config, universe, sessions, policies, schedules, interval_ns),
-        "costs": config.broker.costs(),
+        "costs": costs_of(config),
         "policies": policies,
         "members": members,
         "schedules": schedules,
         "interval_ns": interval_ns,
         "apart": apart,
     }
+
+
+class CostsWrong(ExplainedError, ValueError):
+    """A file of [broker] costs that cannot be read; the text has the remedy."""
+
+    exit_code = CONFIG
+
+
+class CostsFile(Struct, frozen=True):
+    """The part of a file of [broker] costs that the simulated venue reads."""
+
+    costs: CostTable
+
+
+def costs_of(config: Config) -> Costs:
+    """The costs of the simulated venue, with the table of [broker] costs. Raises CostsWrong."""
+    costs, name = config.broker.costs(), config.broker.costs_file
+    if not name:
+        return costs
+    try:
+        table = json.decode(config.at(name).read_bytes(), type=CostsFile).costs
+        if any(not (0.0 <= row.fixed_bp <= 1e4 and 0.0 <= row.impact <= 1e4) for row in table.rows):
+            raise ValueError("a cost is outside 0 to 10,000 bp")
+    except (OSError, ValueError) as why:
+        raise CostsWrong(
+            f"{name}: it is no file of costs ({why}); `quantd study costs --out {name}` writes one"
+        ) from None
+    return replace(costs, table=table)
 
 
 def macro_of(config: Config, house: Sessions) -> tuple[MacroFile, ...]:

@@ -112,7 +112,7 @@ class Config:
         named: list[tuple[Path, str]] = [
             (("feed", key), getattr(self.feed, key)) for key in ("path", "actions", "mapping")
         ]
-        named.append((("universe", "members"), self.universe.members))
+        named += [(("universe", "members"), self.universe.members), (("broker", "costs"), self.broker.costs_file)]
         named += [(("feed", "macro", k, "path"), each.path) for k, each in enumerate(self.feed.macro)]
         named += [(("retrain", key), getattr(self.document.retrain, key)) for key in ("bars", "actions")]
         for k, agent in enumerate(self.document.agents):
@@ -175,6 +175,7 @@ NOT_TRADING: dict[str, str] = {
     "quantd.state": "is a place",
     "quantd.live": "is a permission; the mode itself is in the digest",
     "universe.members": "is a place; the market of a recorded run has a digest of the content",
+    "broker.costs": "is a place; the market of a recorded run has a digest of the content",
     "feed.path": "is a place; the feed has a digest of the content",
     "feed.actions": "is a place; the feed has a digest of the content",
     "feed.macro.*.path": "is a place; the market of a recorded run has a digest of the content",

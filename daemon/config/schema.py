@@ -143,7 +143,7 @@ class Broker(Section):
     """Costs of the simulated venue, and settings of a real one.
 
     A missing cost has its default, so that no backtest is free by omission; write 0 for no cost. `participation = 0`
-    means no cap.
+    means no cap. `costs` is a file that `quantd study costs` wrote; it replaces spread, slippage and impact.
 
     `venue` names the exchange if kind is "ccxt"; `url` replaces its address. Durations are text ("10s"): `timeout` is
     the longest wait for an answer; `settle` the time after sending within which the venue may not list an order yet;
@@ -168,6 +168,7 @@ class Broker(Section):
     commission_min_micro: Money | None = Field(default=None, alias="commission_min")
     impact: Annotated[float, bounds(0, 10_000)] = 0.0
     participation: Fraction = 0.1
+    costs_file: str = Field(default="", alias="costs")
     borrow_bp_annual: Annotated[float, bounds(0, 100_000)] = 50.0
     latency_ns: Annotated[int, duration("0s", "1d"), Written()] = Field(default=0, alias="latency")
     seed: Annotated[int, bounds(0, 2**53)] = 0

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.daemon.assembly.engine_rules import rules_of
-from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.assembly.parts import Assembly, assemble, costs_of
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
@@ -88,7 +88,7 @@ def _with(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: float)
 def _row(market: Assembly, config: Config, name: str, cost_bp: float, drive: Drive) -> Row:
     policies = (policy_of(config, config.instruments(), config.agents[0], lambda weights: 1.0),)
     rules = rules_of(config, market.universe, market.sessions, policies, (), market.interval_ns)
-    assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=config.broker.costs())
+    assembly = replace(market, config=config, rules=rules, policies=policies, schedules=(), costs=costs_of(config))
     baskets = Counter(lambda effect: type(effect) is OrderBasket)
     record = recorded(assembly, drive, baskets)
     periods = samples_a_year(assembly)

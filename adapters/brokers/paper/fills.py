@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from quantd.adapters.brokers.paper.orders import NEVER, Resting
+from quantd.trading.display_text import instant
 from quantd.trading.execution import (
     FILL_LIMITS,
     FILLED,
@@ -22,6 +24,7 @@ from quantd.trading.execution import (
     impact_rate,
     lots_to_be_had,
     lowest,
+    rate_of_bp,
     reaches,
     trades_through,
 )
@@ -79,9 +82,10 @@ class Fills:
         self._share = [costs.participation_ratio(size) for size in universe.lot_nano]
         self._needs_volume = costs.needs_volume
         # in lowest terms if nothing is added to it, because small ints are fast
-        self._plain = not (self._needs_volume or costs.slippage_noise)
+        self._plain = not (self._needs_volume or costs.slippage_noise or costs.table is not None)
         self._fixed = lowest(costs.fixed_rate, RATE_ONE) if self._plain else (costs.fixed_rate, RATE_ONE)
-        self._terms = None if costs.slippage_noise else self._of_kernel()
+        self._zones = [ZoneInfo(each.zone) for each in sessions]
+        self._terms = None if costs.slippage_noise or costs.table is not None else self._of_kernel()
         self.kernel_terms: FillTerms | None = None
         if self._terms is not None:
             self.kernel_terms = FillTerms(
@@ -124,7 +128,8 @@ class Fills:
                 wanted = self._within_volume(column, wanted, bar)
                 if not wanted:
                     continue
-                rate += self._extra_rate(resting, row, wanted, bar)
+                rate, impact = self._rates(column, ts)
+                rate += self._extra_rate(resting, row, wanted, bar, impact)
             if rate:  # costs stop at the limit
                 price = fill_price(price, limits[row], total > 0, rate, one)
             fee = commission_micro(wanted, price, *commission[column])
@@ -248,11 +253,20 @@ class Fills:
         bar.lots_left[column] = left - wanted
         return wanted
 
-    def _extra_rate(self, resting: Resting, row: int, lots: int, bar: Bar) -> int:
+    def _rates(self, column: int, ts: int) -> tuple[int, float]:
+        """The fixed rate and the impact of a column at an instant: those of the table, where it has them."""
+        costs, table = self._costs, self._costs.table
+        if table is not None:
+            hour = instant(ts).astimezone(self._zones[column]).hour if self._zones else 0
+            if (found := table.at(self._symbols[column], hour)) is not None:
+                return rate_of_bp(found.fixed_bp), found.impact
+        return costs.fixed_rate, costs.impact
+
+    def _extra_rate(self, resting: Resting, row: int, lots: int, bar: Bar, impact: float) -> int:
         """The rate of a fill beyond the fixed one: impact, and slippage noise of either sign."""
         costs, column, rate = self._costs, resting.sym[row], 0
-        if costs.impact:
-            rate = impact_rate(costs.impact, lots, self._lot_nano[column], bar.volume[column])
+        if impact:
+            rate = impact_rate(impact, lots, self._lot_nano[column], bar.volume[column])
         if costs.slippage_noise:
             decision = decision_id(resting.sample, "house", self._symbols[column])
             key = f"{costs.seed}|{decision}|{resting.n}|{resting.cum[row]}".encode()

@@ -8,22 +8,24 @@ from typing import Annotated, Final, Literal
 
 import typer
 
+from quantd.adapters.calendars import sessions
 from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, day
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import answer, cell, print_json, progress, say, table
+from quantd.daemon.cli.output import answer, cell, print_json, progress, say, table, write_whole
 from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.policies.loading import PolicyError, fit, load
-from quantd.daemon.recovery.replay import ConfigLost, saved_config
+from quantd.daemon.recovery.replay import ConfigLost, saved_config, slices_of
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.report.curves import DAY_NS, date_ns
 from quantd.research.runs.backtest import compile_for_runs, drive
 from quantd.research.runs.comparison import NAME, Drive
-from quantd.research.studies import parity, rebalancing_study, standings
+from quantd.research.studies import cost_fit, parity, rebalancing_study, standings
 from quantd.research.studies.lookahead import lines, lookahead
 from quantd.strategies.policies import POLICIES
 from quantd.trading.codec import decode
+from quantd.trading.execution import FittedCost
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
 from quantd.trading.orders import base36
 from quantd.trading.ports import Policy
@@ -195,8 +197,48 @@ def study_rebalance(
     return DONE
 
 
+def study_costs(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of the run; the newest without it.")] = None,
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="F.json", help="A file for [broker] costs.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Fit spread, slippage and impact to the fills of a run, by symbol and hour, with the error of the fit."""
+    where = place(config, state, sets)
+    records, record = recorded(where, run)
+    found = read(config, sets)
+    slices = slices_of(records, record.run, where.folder)
+    symbols = record.universe.instruments
+    year, cache = (date(2020, 1, 1), date(2020, 12, 31)), where.folder / "cache"
+    zones = {name: sessions(name, *year, cache=cache).zone for name in {each.calendar for each in symbols}}
+    fills = cost_fit.observations(
+        record.universe, (data for _, data in records.entries(record.run)), slices, [zones[s.calendar] for s in symbols]
+    )
+    broker = found.broker
+    configured = FittedCost("", None, broker.spread_bp / 2.0 + broker.slippage_bp, broker.impact)
+    try:
+        result = cost_fit.fit_costs(record.run, record.universe, fills, configured)
+    except cost_fit.TooFewFills as why:
+        raise Failure(str(why), CHECK_FAILED) from None
+    if out is not None:
+        write_whole(out, cost_fit.encoded(result))
+    more = [f'  {out}: write [broker] costs = "{out}"'] if out is not None else []
+    answer(as_json, result, *cost_fit.lines(result), *more)
+    return DONE
+
+
 COMMAND: Final = Command(
     "Trade",
     40,
-    {"lookahead": study_lookahead, "compare": study_compare, "parity": study_parity, "rebalance": study_rebalance},
+    {
+        "lookahead": study_lookahead,
+        "compare": study_compare,
+        "parity": study_parity,
+        "rebalance": study_rebalance,
+        "costs": study_costs,
+    },
 )

@@ -1,0 +1,147 @@
+"""Costs fitted to fills are those that the fills were made with, and a backtest with them charges them."""
+
+import json
+
+import numpy as np
+import pytest
+
+import quantd
+from quantd.research.studies.cost_fit import Observations, TooFewFills, fit_costs, predicted
+from quantd.trading.execution import CostTable, FittedCost
+from quantd.trading.instruments import Instrument, Universe
+from tests.support.command_line import CONFIG, answer, write
+from tests.support.command_line import quantd as command
+
+UNIVERSE = Universe(tuple(Instrument(name) for name in ("A", "B", "C")))
+CONFIGURED = FittedCost("", None, 2.0, 0.0)
+COSTS = {"broker.spread_bp": "6", "broker.slippage_bp": "1", "broker.impact": "25"}
+
+
+def drawn(count, fixed, impact, noise, seed=0):
+    """Fills with costs by (column, hour), and noise in bp."""
+    draw = np.random.default_rng(seed)
+    column, hour = draw.integers(0, 3, count), draw.integers(9, 12, count)
+    root = np.sqrt(draw.uniform(0.0, 0.05, count))
+    level = np.array([fixed(c, h) for c, h in zip(column.tolist(), hour.tolist(), strict=True)])
+    cost = level + np.array([impact(c) for c in column.tolist()]) * root + draw.normal(0.0, noise, count)
+    return Observations(column, hour, cost, root)
+
+
+def row_of(fit, symbol, hour=None):
+    return next(row for row in fit.costs.rows if (row.symbol, row.hour) == (symbol, hour))
+
+
+def test_costs_by_symbol_and_hour_are_found_within_their_errors():
+    found = drawn(6_000, lambda c, h: 2.0 + 3.0 * c + (5.0 if h == 9 else 0.0), lambda c: 40.0 + 20.0 * c, 3.0)
+    fit = fit_costs("r", UNIVERSE, found, CONFIGURED)
+    for column, symbol in enumerate("ABC"):
+        for hour in (9, 10, 11):
+            row = row_of(fit, symbol, hour)
+            true = 2.0 + 3.0 * column + (5.0 if hour == 9 else 0.0)
+            assert row.fixed_bp == pytest.approx(true, abs=5 * row.error_bp + 0.6)
+        assert row_of(fit, symbol).impact == pytest.approx(40.0 + 20.0 * column, abs=8.0)
+    assert fit.error_bp == pytest.approx(3.0, rel=0.05)  # what the noise leaves
+    assert fit.error_bp < fit.error_mean_bp < fit.error_configured_bp
+
+
+def test_without_differences_the_hours_of_symbols_move_together():
+    shares = []
+    for seed in range(10):
+        found = drawn(300, lambda c, h: 4.0, lambda c: 0.0, 10.0, seed)
+        fit = fit_costs("r", UNIVERSE, found, CONFIGURED)
+        fitted = [row.fixed_bp for row in fit.costs.rows if row.hour is not None]
+        cells = [(c, h) for c in range(3) for h in (9, 10, 11)]
+        means = [found.cost_bp[(found.column == c) & (found.hour == h)].mean() for c, h in cells]
+        shares.append(np.std(fitted) / np.std(means))
+    assert np.mean(shares) < 0.6
+
+
+def test_permuting_fills_changes_nothing():
+    found = drawn(500, lambda c, h: 2.0 + c, lambda c: 30.0, 2.0)
+    order = np.random.default_rng(5).permutation(500)
+    one, two = (fit_costs("r", UNIVERSE, each, CONFIGURED).costs for each in (found, found.rows(order)))
+    for first, second in zip(one.rows, two.rows, strict=True):
+        assert (first.symbol, first.hour, first.fills) == (second.symbol, second.hour, second.fills)
+        assert first.fixed_bp == pytest.approx(second.fixed_bp, abs=1e-5)
+
+
+def test_a_cost_is_never_negative_and_few_fills_are_refused():
+    fit = fit_costs("r", UNIVERSE, drawn(100, lambda c, h: -5.0, lambda c: -30.0, 0.1), CONFIGURED)
+    assert min(min(row.fixed_bp, row.impact) for row in fit.costs.rows) == 0.0
+    with pytest.raises(TooFewFills, match="19 fills"):
+        fit_costs("r", UNIVERSE, drawn(19, lambda c, h: 1.0, lambda c: 0.0, 1.0), CONFIGURED)
+
+
+def test_a_table_answers_for_the_hour_then_the_symbol_then_all():
+    rows = (FittedCost("", None, 1.0, 0.0), FittedCost("A", None, 2.0, 0.0), FittedCost("A", 9, 3.0, 0.0))
+    table = CostTable(rows)
+    assert [table.at(*key).fixed_bp for key in (("A", 9), ("A", 10), ("B", 9))] == [3.0, 2.0, 1.0]
+    assert CostTable(rows[1:]).at("B", 9) is None
+    one = Observations(np.array([0, 1]), np.array([9, 9]), np.zeros(2), np.zeros(2))
+    assert predicted(rows, UNIVERSE, one).tolist() == [3.0, 1.0]
+
+
+@pytest.fixture
+def traded(tmp_path, monkeypatch):
+    """A stored run at costs that its configuration does not know any more."""
+    monkeypatch.chdir(tmp_path)
+    text = CONFIG.replace("spread_bp = 0\nslippage_bp = 0\n", "").replace("start = 2019-01-02", "start = 2017-01-03")
+    write(tmp_path, text)
+    sets = [word for key, value in COSTS.items() for word in ("--set", f"{key}={value}")]
+    told = answer(command(tmp_path, "backtest", "--journal", "--json", "--no-compare", *sets))
+    return tmp_path, told
+
+
+def test_a_run_gives_back_the_costs_that_it_was_made_with(traded):
+    folder, told = traded
+    found = answer(command(folder, "study", "costs", "--state", "state/backtests", "--out", "fitted.json", "--json"))
+    assert 0 < found["fills"] <= told["fills"]
+    general = found["costs"]["rows"][0]
+    assert general["fixed_bp"] == pytest.approx(4.0, abs=0.01)  # half the spread and the slippage
+    assert general["impact"] == pytest.approx(25.0, rel=0.01)
+    assert {row["hour"] for row in found["costs"]["rows"]} == {None, 9}
+    assert found["error_bp"] < 0.01 < found["error_configured_bp"]
+
+
+def test_a_backtest_with_the_fitted_costs_is_the_run(traded):
+    folder, told = traded
+    assert command(folder, "study", "costs", "--state", "state/backtests", "--out", "fitted.json").returncode == 0
+    with_file = quantd.backtest("config.toml", settings={"broker.costs": "fitted.json"}, compare=False)
+    without = quantd.backtest("config.toml", compare=False)
+    true = float(told["equity"])
+    assert float(with_file.summary.equity) == pytest.approx(true, rel=1e-4)
+    assert abs(float(with_file.summary.equity) - true) < abs(float(without.summary.equity) - true) / 5
+    assert (with_file.verdict.trials, without.verdict.trials) == (2, 3)  # the run itself is the first
+
+
+def test_another_cost_of_one_symbol_and_hour_is_charged_there_alone(traded):
+    folder, _ = traded
+    rows = [FittedCost("", None, 0.0, 0.0), FittedCost("SPY", 9, 50.0, 0.0), FittedCost("QQQ", 10, 50.0, 0.0)]
+    table = [{"symbol": r.symbol, "hour": r.hour, "fixed_bp": r.fixed_bp, "impact": r.impact} for r in rows]
+    (folder / "fitted.json").write_text(json.dumps({"costs": {"rows": table}}))
+    fills = quantd.backtest("config.toml", settings={"broker.costs": "fitted.json"}, compare=False).fills
+    free = quantd.backtest(
+        "config.toml", settings={"broker.spread_bp": 0, "broker.slippage_bp": 0}, compare=False
+    ).fills
+    first = {symbol: fills.filter(fills["symbol"] == symbol)["price"][0] for symbol in ("SPY", "QQQ", "IWM")}
+    base = {symbol: free.filter(free["symbol"] == symbol)["price"][0] for symbol in ("SPY", "QQQ", "IWM")}
+    assert first["SPY"] / base["SPY"] == pytest.approx(1.005, abs=1e-6)
+    assert (first["QQQ"], first["IWM"]) == (base["QQQ"], base["IWM"])
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "{}", '{"costs": {"rows": [{"symbol": "A", "hour": 9, "fixed_bp": -1, "impact": 0}]}}']
+)
+def test_a_file_that_is_no_table_of_costs_is_refused_with_the_remedy(traded, text):
+    folder, _ = traded
+    (folder / "fitted.json").write_text(text)
+    with pytest.raises(quantd.Error, match="study costs --out"):
+        quantd.backtest("config.toml", settings={"broker.costs": "fitted.json"})
+
+
+def test_a_run_without_fills_is_refused(tmp_path):
+    write(tmp_path, CONFIG.replace("capital = 0.5", "capital = 0.0001").replace("capital = 0.4", "capital = 0.0001"))
+    assert command(tmp_path, "backtest", "--journal", "--no-compare").returncode == 0
+    done = command(tmp_path, "study", "costs", "--state", "state/backtests")
+    assert done.returncode == 1
+    assert "a fit needs 20" in done.stderr
