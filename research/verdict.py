@@ -35,7 +35,7 @@ from quantd.research.significance.sharpe_intervals import (
     sharpe_intervals,
 )
 from quantd.trading.display_text import session_date
-from quantd.trading.instruments import MICRO
+from quantd.trading.instruments import MICRO, synthetic_note
 from quantd.trading.market import Floats
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.statistics import (
@@ -202,6 +202,7 @@ def judge(assembly: Assembly, record: Record, state: Path, drive: Drive | None) 
         trials=known.trials,
         min_trade=None if other is None else min_trade(assembly),
         notes=(
+            *filter(None, [synthetic_note(assembly.universe.symbols)]),
             *notes,
             *_rejected(assembly),
             *([OWN_CLOSES] if record.own_closes else []),

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 from msgspec import Struct
@@ -21,6 +22,19 @@ ATTO_PER_MICRO = 1_000_000_000_000
 
 COIN_LOT_NANO = 10
 """Lot size of a coin: 1e-8, the smallest fraction of a bitcoin."""
+
+
+MARK: Final = "SYNTHETIC-"
+"""Beginning of the symbols of generated bars."""
+
+SYNTHETIC: Final = "SYNTHETIC: bars of {symbols} are generated; no figure here says anything about a market."
+
+
+def synthetic_note(symbols: Iterable[str]) -> str:
+    """Return the sentence that every artefact with generated bars carries; empty without any."""
+    marked = [symbol for symbol in symbols if symbol.startswith(MARK)]
+    more = f" and {len(marked) - 3} more" if len(marked) > 3 else ""
+    return SYNTHETIC.format(symbols=", ".join(marked[:3]) + more) if marked else ""
 
 
 def is_pair(symbol: str) -> bool:

@@ -19,6 +19,7 @@ from quantd.daemon.views.overview import AgentNow, LimitNow, Overview, overview
 from quantd.daemon.views.rows import decided, newest_plans
 from quantd.trading.display_text import ESCAPES, instant_text, visible
 from quantd.trading.effects import Publish
+from quantd.trading.instruments import synthetic_note
 from quantd.trading.ports import leaves
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def header(service: Service, parts: Parts, config: Config, api_url: str, bus_url
 
 def notes(service: Service, parts: Parts) -> list[str]:
     """Notes for the operator who starts this run."""
-    found = []
+    found = [note for note in [synthetic_note(parts.universe.symbols)] if note]
     window = trained_until(parts)
     if window and parts.start_ns < window:
         until = instant_text(window)[:10]

@@ -19,7 +19,7 @@ from quantd.models.artifacts.manifest import (
 )
 from quantd.trading.cash_rate import CashRate
 from quantd.trading.execution import Costs
-from quantd.trading.instruments import NANO, usual_lot_nano
+from quantd.trading.instruments import NANO, synthetic_note, usual_lot_nano
 from quantd.trading.statistics import SHARPE_DEFINITION, sharpe_definition
 
 PARTS: Final = {
@@ -53,6 +53,7 @@ def made(command: str, symbols: Sequence[str], data: Mapping[str, str], also: st
     return [
         f"- Made by: `{command}`",
         f"- Symbols: {', '.join(symbols)}{also}",
+        *(f"- **{note}**" for note in [synthetic_note(symbols)] if note),
         *(f"- Data: `{name}`, BLAKE2b {digest[:16]}…" for name, digest in sorted(data.items())),
     ]
 

@@ -1,7 +1,8 @@
-"""Download bars, check them, list the cached downloads."""
+"""Download bars, check them, list the cached downloads, or generate bars."""
 
 import time
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -9,20 +10,22 @@ import numpy as np
 import polars as pl
 import typer
 
+from quantd.adapters.calendars import sessions as calendar_sessions
 from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, judge
 from quantd.adapters.feeds.bars.merge import place_all, timed
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars, span
+from quantd.adapters.feeds.recorded.synthetic import SyntheticPlan, synthetic_bars
 from quantd.adapters.feeds.wrappers.cache_files import Shelf
-from quantd.daemon.cli.command import Command, Json
+from quantd.daemon.cli.command import Command, Json, day
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import iso, print_json, say, table
-from quantd.daemon.cli.setup.bar_files import LONGER, beside, is_text, length_of, origin_of, probed
+from quantd.daemon.cli.output import answer, iso, print_json, say, table, write_whole
+from quantd.daemon.cli.setup.bar_files import LONGER, Origin, beside, is_text, length_of, origin_of, parquet, probed
 from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, fetch
 from quantd.daemon.cli.setup.vendors import cache_folder, calendars_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
-from quantd.trading.instruments import Instrument, Universe, calendar_of
+from quantd.trading.instruments import Instrument, Universe, calendar_of, synthetic_note
 from quantd.trading.market import Ints
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -156,4 +159,35 @@ def _print(report: dict[str, Any], actions: Path | None) -> None:
     say("no fault" if not report["faults"] else f"{report['bad']} bars would be quarantined in a run")
 
 
-COMMAND: Final = Command("Set up", 70, {"fetch": fetch, "check": check, "list": cached})
+def synthetic(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="F.parquet", help="The file.")],
+    start: Annotated[date, typer.Option("--from", parser=day, metavar="DATE", help="First day.")],
+    end: Annotated[date, typer.Option("--to", parser=day, metavar="DATE", help="Last day.")],
+    symbols: Annotated[int, typer.Option(min=1, max=10_000, help="Number of symbols.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed: the same seed gives the same bars.")] = 1,
+    drift: Annotated[float, typer.Option(min=-1, max=1, help="Drift a year.")] = 0.06,
+    volatility: Annotated[float, typer.Option(min=0.001, max=2, help="Volatility a year while calm.")] = 0.20,
+    correlation: Annotated[float, typer.Option(min=0, max=1, help="Correlation of two symbols.")] = 0.4,
+    calendar: Annotated[str, typer.Option("--calendar", help="Calendar of the sessions.")] = "XNYS",
+    as_json: Json = False,
+) -> int:
+    """Write generated daily bars, to try programs with; their symbols begin with SYNTHETIC-."""
+    if end < start:
+        raise Failure(f"--to {end} is before --from {start}", USAGE)
+    plan = SyntheticPlan(symbols, seed, drift, volatility, correlation)
+    bars = synthetic_bars(plan, calendar_sessions(calendar, start, end))
+    if bars.is_empty():
+        raise Failure(f"{calendar} has no session from {start} to {end}", USAGE)
+    names = bars["symbol"].unique(maintain_order=True).to_list()
+    origin = Origin(f"synthetic, {plan}", "1d", "session")
+    write_whole(out, parquet(bars.with_columns(pl.lit("synthetic").alias("source")), origin))
+    listed = ", ".join(f'"{name}"' for name in names)
+    lines = f'[universe]\nsymbols = [{listed}]\n[feed]\npath = "{out}"\nstamps = "session"'
+    answer(
+        as_json, {"file": str(out), "bars": len(bars), "symbols": names, "config": lines},
+        f"{out}: {len(bars):,} generated bars. {synthetic_note(names)} Lines for config.toml:", lines,
+    )  # fmt: skip
+    return DONE
+
+
+COMMAND: Final = Command("Set up", 70, {"fetch": fetch, "check": check, "list": cached, "synthetic": synthetic})

@@ -17,6 +17,7 @@ from quantd.daemon.views.report.contents import AgentPart, LimitLine, Report, Sp
 from quantd.daemon.views.report.drawing import STYLE, chart
 from quantd.risk.assessment import METHODS
 from quantd.trading.display_text import instant_text
+from quantd.trading.instruments import synthetic_note
 
 TITLES: Final = {"daily_report": "Daily risk report", "risk_report": "Weekly risk report", "hand": "Risk report"}
 MORE: Final = (
@@ -93,6 +94,7 @@ def _header(report: Report) -> str:
             _row("samples", figure("header.samples", h.samples, COUNT)),
             _row("market", figure("header.market", h.market), f"<td>digest {escape(h.feed)}</td>"),
             _row("symbols", f"<td colspan=2>{escape(', '.join(h.symbols))} ({escape(h.currency)})</td>"),
+            _row("note", f"<td colspan=2>{escape(note)}</td>") if (note := synthetic_note(h.symbols)) else "",
             _row("agents", f"<td colspan=2>{escape(', '.join(f'{k}: {v}' for k, v in h.agents.items()))}</td>"),
             _row("costs", f"<td>{escape(costs)}</td>", figure("header.seed", h.seed, "seed {}")),
             _row("configuration", figure("header.config", h.config)),

@@ -1,0 +1,90 @@
+"""Synthetic daily bars, to try programs with. Their symbols begin with MARK, so that every artefact shows what it is.
+
+Returns have one market factor with regimes (calm, wild), GARCH(1, 1) volatility and Student's t shocks (Engle 1982;
+Bollerslev 1987; Hamilton 1989). No figure on them says anything about a market.
+"""
+
+from typing import Final
+
+import numpy as np
+import polars as pl
+from msgspec import Struct
+
+from quantd.trading.instruments import MARK
+from quantd.trading.market import Floats
+from quantd.trading.sessions import Sessions
+
+DEGREES: Final = 5.0
+"""Degrees of freedom of the shocks."""
+
+LEAST: Final = 0.5
+"""Lowest price: whole cents stay fine steps."""
+
+
+class SyntheticPlan(Struct, frozen=True):
+    """`symbols` series with one seed. Annual figures are fractions; `correlation` is that of two symbols.
+
+    A wild regime begins with probability `wild_starts` a session and ends with `wild_ends`; volatility is then
+    `wild_times` as high.
+    """
+
+    symbols: int = 5
+    seed: int = 1
+    drift_annual: float = 0.06
+    volatility_annual: float = 0.20
+    correlation: float = 0.4
+    wild_times: float = 2.5
+    wild_starts: float = 0.01
+    wild_ends: float = 0.05
+
+
+def synthetic_bars(plan: SyntheticPlan, calendar: Sessions) -> pl.DataFrame:
+    """Return bars of every session of a calendar: ts (the session's date), symbol, open, high, low, close, volume.
+
+    The same plan and calendar give the same bars.
+    """
+    draw = np.random.default_rng(plan.seed)
+    count, size = len(calendar.day_ns), plan.symbols
+    level = plan.volatility_annual / np.sqrt(252.0) * _regimes(plan, count, draw)
+    market = _shocks(count, 1, draw)
+    own = _shocks(count, size, draw)
+    moves = np.sqrt(plan.correlation) * market + np.sqrt(1.0 - plan.correlation) * own
+    returns = plan.drift_annual / 252.0 + level[:, None] * moves
+    close = np.round(np.maximum(50.0 * np.exp(np.clip(returns, -0.3, 0.3).cumsum(axis=0)), LEAST), 2)
+    night = level[:, None] * 0.4 * draw.standard_normal((count, size))
+    before = np.vstack([np.full((1, size), 50.0), close[:-1]])
+    open_ = np.round(np.maximum(before * np.exp(night), LEAST), 2)
+    reach = np.abs(level[:, None] * 0.5 * draw.standard_normal((2, count, size)))
+    high = np.round(np.maximum(open_, close) * (1.0 + reach[0]), 2)
+    low = np.round(np.maximum(np.minimum(open_, close) * (1.0 - np.minimum(reach[1], 0.5)), LEAST / 2), 2)
+    volume = np.round(1e6 * np.exp(0.3 * draw.standard_normal((count, size)) + np.abs(moves) * 0.3))
+    names = [f"{MARK}{k + 1:03d}" for k in range(size)]
+    days = np.array(calendar.day_ns, dtype=np.int64)
+    columns = {"open": open_, "high": np.maximum(high, np.maximum(open_, close)), "low": low, "close": close}
+    return pl.DataFrame(
+        {
+            "ts": pl.Series(np.tile(days, size)).cast(pl.Datetime("ns", "UTC")),
+            "symbol": np.repeat(names, count),
+            **{name: values.T.ravel() for name, values in columns.items()},
+            "volume": volume.T.ravel(),
+        }
+    )
+
+
+def _regimes(plan: SyntheticPlan, count: int, draw: np.random.Generator) -> Floats:
+    """float64[T], the factor on volatility by session: 1 while calm."""
+    chance, factor, wild = draw.random(count), np.ones(count), False
+    for t in range(count):
+        wild = chance[t] >= plan.wild_ends if wild else chance[t] < plan.wild_starts
+        factor[t] = plan.wild_times if wild else 1.0
+    return factor
+
+
+def _shocks(count: int, size: int, draw: np.random.Generator) -> Floats:
+    """float64[T, N] of unit variance, with GARCH(1, 1) volatility of its own for each column."""
+    raw = draw.standard_t(DEGREES, (count, size)) * np.sqrt((DEGREES - 2.0) / DEGREES)
+    variance, found = np.ones(size), np.empty((count, size))
+    for t in range(count):
+        found[t] = np.sqrt(variance) * raw[t]
+        variance = 0.05 + 0.05 * found[t] ** 2 + 0.90 * variance
+    return found
