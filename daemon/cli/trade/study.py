@@ -21,6 +21,7 @@ from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.report.curves import DAY_NS, date_ns
 from quantd.research.runs.backtest import compile_for_runs, drive
 from quantd.research.runs.comparison import NAME, Drive
+from quantd.research.runs.looks import read_looks
 from quantd.research.studies import cost_fit, parity, rebalancing_study, standings
 from quantd.research.studies.lookahead import lines, lookahead
 from quantd.strategies.policies import POLICIES
@@ -231,6 +232,23 @@ def study_costs(
     return DONE
 
 
+def study_looks(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> int:
+    """List the looks at markets that the ledger has, and check that none was changed; exit code 1 when one was."""
+    known = read_looks(place(config, state, sets).folder)
+    rows = [
+        (look.kind, look.name, look.first, look.last, f"{look.sharpe:.2f}", str(sum(look.models.values()) or ""))
+        for look in known.looks
+    ]
+    if as_json:
+        print_json({"trials": known.trials, "fault": known.fault, "looks": known.looks})
+    else:
+        heads = ("kind", "name", "first", "last", "Sharpe", "trials of models")
+        table(heads, rows, heads[4:])
+        trials = "unknown" if known.trials is None else f"{known.trials:,}"
+        say(f"{len(known.looks):,} configurations; trials: {trials}" + (f" ({known.fault})" if known.fault else ""))
+    return CHECK_FAILED if known.fault else DONE
+
+
 COMMAND: Final = Command(
     "Trade",
     40,
@@ -240,5 +258,6 @@ COMMAND: Final = Command(
         "parity": study_parity,
         "rebalance": study_rebalance,
         "costs": study_costs,
+        "looks": study_looks,
     },
 )

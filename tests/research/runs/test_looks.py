@@ -11,7 +11,7 @@ from quantd.daemon.cli.configuration import read
 from quantd.models.artifacts.loader import load_artifact
 from quantd.research.runs.looks import HEAD, NAME, Known, Look, look_of, note_looks, read_looks, trial_digest
 from tests.support.checkout import SHIPPED
-from tests.support.command_line import write
+from tests.support.command_line import answer, quantd, write
 
 
 def look(digest: str, sharpe: float = 1.0, periods: float = 252, **more) -> Look:
@@ -95,6 +95,21 @@ def test_processes_that_write_together_lose_nothing(tmp_path):
     known = read_looks(tmp_path)
     assert known.fault == ""
     assert known.trials == 40
+
+
+def test_the_command_lists_the_looks_and_finds_a_changed_line(tmp_path):
+    write(tmp_path)
+    answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
+    answer(quantd(tmp_path, "study", "compare", "inverse_volatility", "--every", "day", "--json"))
+    found = answer(quantd(tmp_path, "study", "looks", "--json"))
+    assert [each["kind"] for each in found["looks"]] == ["backtest", "study", "study"]
+    assert found["trials"] == 3
+    assert "trials: 3" in quantd(tmp_path, "study", "looks").stdout
+    path = tmp_path / "state" / NAME
+    path.write_bytes(path.read_bytes().replace(b'"study"', b'"sweep"', 1))
+    done = quantd(tmp_path, "study", "looks")
+    assert done.returncode == 1
+    assert "trials: unknown" in done.stdout
 
 
 def test_seeds_checkpoints_and_test_looks_behind_a_model_count_once(tmp_path):
