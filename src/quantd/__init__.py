@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from quantd.research.python_api.backtests import Backtest, backtest
     from quantd.research.python_api.run_config import load
     from quantd.research.python_api.run_history import Run, Why, open_run
+    from quantd.research.python_api.signals import Signals, study_signal
     from quantd.trading.exit_codes import ExplainedError as Error
 
-__all__ = ["Backtest", "Config", "ConfigError", "Error", "Run", "Why", "backtest", "load", "open_run"]
+__all__ = [
+    "Backtest", "Config", "ConfigError", "Error", "Run", "Signals", "Why", "backtest", "load", "open_run",
+    "study_signal",
+]  # fmt: skip
 
 _HOMES: Final = {
     "Backtest": "quantd.research.python_api.backtests:Backtest",
@@ -28,10 +32,12 @@ _HOMES: Final = {
     "ConfigError": "quantd.daemon.config:ConfigError",
     "Error": "quantd.trading.exit_codes:ExplainedError",
     "Run": "quantd.research.python_api.run_history:Run",
+    "Signals": "quantd.research.python_api.signals:Signals",
     "Why": "quantd.research.python_api.run_history:Why",
     "backtest": "quantd.research.python_api.backtests:backtest",
     "load": "quantd.research.python_api.run_config:load",
     "open_run": "quantd.research.python_api.run_history:open_run",
+    "study_signal": "quantd.research.python_api.signals:study_signal",
 }
 """Name -> its module and attribute: `import quantd` alone loads none of them."""
 

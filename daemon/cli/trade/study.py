@@ -1,4 +1,4 @@
-"""Answer questions about a policy that a backtest does not answer."""
+"""Answer questions about a policy or a factor that a backtest does not answer."""
 
 import csv
 import secrets
@@ -14,6 +14,7 @@ from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, cell, print_json, progress, say, table
 from quantd.daemon.cli.places import place, recorded
+from quantd.daemon.cli.trade.signal_output import study_signal
 from quantd.daemon.policies.loading import PolicyError, fit, load
 from quantd.daemon.recovery.replay import ConfigLost, saved_config
 from quantd.daemon.runtime.loop import Log, Shell
@@ -198,5 +199,11 @@ def study_rebalance(
 COMMAND: Final = Command(
     "Trade",
     40,
-    {"lookahead": study_lookahead, "compare": study_compare, "parity": study_parity, "rebalance": study_rebalance},
+    {
+        "lookahead": study_lookahead,
+        "signal": study_signal,
+        "compare": study_compare,
+        "parity": study_parity,
+        "rebalance": study_rebalance,
+    },
 )
