@@ -311,14 +311,17 @@ def lines(found: Lookahead, who: str = "policy") -> list[str]:
         ]
     elif found.dated:
         years = LATER_NS // DAY_NS // 365
-        out.append(
+        out += [
             f"decides by absolute dates: {found.dated:,} answers differ where the same bars have dates {years} years "
-            "later. A table of dates may contain what was learned later; a rule of the season would not differ"
-        )
+            "later",
+            "  a table of dates may contain what was learned later; a rule of the season does not differ",
+        ]
     elif found.market_files:
-        out.append(f"no result: the {who} opens a file with the market's future:")
+        holds = "opens a file with the market's future:" if who == "policy" else "holds data of the market's future:"
+        out.append(f"no result: the {who} {holds}")
         out += [f"  {name}" for name in found.market_files]
-        out.append("  read view.returns and view.prices, or set the file's path in params, so that it is truncated")
+        remedy = ", or set the file's path in params, so that it is truncated" if who == "policy" else " instead"
+        out.append(f"  read view.returns and view.prices{remedy}")
     elif found.answers and found.failed == found.answers:
         out.append(f"no result: every decision failed; {found.failure}")
     else:
@@ -326,6 +329,6 @@ def lines(found: Lookahead, who: str = "policy") -> list[str]:
     if 0 < found.failed < found.answers:
         out.append(f"  {found.failed:,} of {found.answers:,} decisions failed, the first on {found.failure}")
     if found.opened:
-        out.append(f"  the {who} opens files that are not truncated; check that they contain no later data:")
+        out.append(f"  the {who} reads what is not truncated; check that it contains no later data:")
         out += [f"    {name}" for name in found.opened]
     return out

@@ -79,8 +79,9 @@ def _show(result: signal_study.SignalStudies) -> None:
         columns = ("rank", "factor", "best horizon", "IC", "t", "p adj", "net Sharpe")
         table(columns, signal_study.ranking(result), (columns[0], *columns[2:]))
         say()
-    for line in signal_study.footnotes(result):
-        say(line)
+    if any(study.horizons for study in result.studies):
+        for line in signal_study.footnotes(result):
+            say(line)
 
 
 def _write(out: Path, result: signal_study.SignalStudies) -> None:

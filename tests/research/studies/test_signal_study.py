@@ -218,7 +218,7 @@ def test_no_figure_is_given_and_no_look_noted_for_a_factor_that_opens_the_market
     body = "pl.read_parquet('bars.parquet').group_by('symbol').agg(pl.col('close').last()).sort('symbol')"
     done = study(tmp_path, write(tmp_path, f"{body}['close'].to_list()", "import polars as pl\n"))
     assert done.returncode == 1
-    assert "no result: the factor opens a file with the market's future" in done.stdout
+    assert "no result: the factor holds data of the market's future" in done.stdout
     assert "refused: no figure is given for this factor" in done.stdout
     assert "Pearson" not in done.stdout.partition("IC: rank")[0]
     assert read_looks(tmp_path / "state").looks == ()
