@@ -1,4 +1,4 @@
-"""Records the files that a policy opens while it decides.
+"""Records the files that a policy opens while it decides, the programs it starts and the hosts it connects to.
 
 An audit hook records Python's own opens. A profiler records calls of native readers that open files outside Python.
 """
@@ -19,6 +19,9 @@ READERS: Final = ("read", "scan", "open", "connect", "load")
 """Prefixes of their functions that take a file."""
 
 _OPENS: Final = frozenset({"open", "sqlite3.connect"})
+
+_STARTS: Final = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"})
+"""Audit events of started programs; what these read is not recorded."""
 
 _IGNORED: Final = tuple(
     {
@@ -46,8 +49,14 @@ class _Watch:
         self.opened: dict[str, None] | None = None
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.opened is not None and event in _OPENS and arguments:
+        if self.opened is None or not arguments:
+            return
+        if event in _OPENS:
             self.note(arguments[0])
+        elif event in _STARTS:
+            self.mark(f"program {_text(arguments[0])}")
+        elif event == "socket.connect" and len(arguments) > 1:
+            self.mark(f"network {_text(arguments[1])}")
 
     def profile(self, frame: FrameType, event: str, argument: object) -> None:
         if event != "call" or self.opened is None:
@@ -57,6 +66,11 @@ class _Watch:
             package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
             if package in NATIVE and code.co_argcount:
                 self.note(frame.f_locals.get(code.co_varnames[0]))
+
+    def mark(self, name: str) -> None:
+        """Record what is no file."""
+        if self.opened is not None and len(self.opened) < MOST:
+            self.opened[name] = None
 
     def note(self, named: object) -> None:
         if isinstance(named, (list, tuple)):
@@ -74,6 +88,13 @@ class _Watch:
                 watched[path] = None
         finally:
             self.opened = watched
+
+
+def _text(argument: object) -> str:
+    """Return the name of a program or of an address."""
+    if isinstance(argument, tuple):
+        return ":".join(map(str, argument[:2]))
+    return os.fsdecode(argument) if isinstance(argument, str | bytes | os.PathLike) else repr(argument)
 
 
 _WATCH: Final = _Watch()

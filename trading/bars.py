@@ -5,6 +5,7 @@ that links it to the first row. Returned bars are adjusted for the splits and di
 newest row shows traded prices.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Final
 
@@ -128,6 +129,13 @@ class BarRing:
         np.multiply(newest[_VOLUME], newest[_VOLUME_LINK] / self.links[1], out=window[_VOLUME])
         given.flags.writeable = session.flags.writeable = False
         return Bars(session, given[0], given[1], given[2], given[3], given[4])
+
+    def dated_later(self, by_ns: int) -> "BarRing":
+        """Return the same bars with every session `by_ns` later; the rows are shared, not copied."""
+        other = copy(self)
+        other._made = (0, 0, _blank(self.rows.shape[2]))
+        other.session = np.where(self.session >= 0, self.session + by_ns, self.session)
+        return other
 
     def freeze(self) -> tuple[int, bytes, bytes, bytes, bytes]:
         """Return (count, stored rows, their dates, forming bar, links)."""

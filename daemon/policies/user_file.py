@@ -133,6 +133,11 @@ class UserPolicy:
         self._ours: Universe | None = None
         self._theirs: Universe | None = None
 
+    @property
+    def with_memory(self) -> bool:
+        """Whether the function takes a memory beside the view."""
+        return self._with_memory
+
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
         if view.universe is not self._ours or self._theirs is None:
             # its caches (index, columns) are mutable, so the file gets a universe of its own

@@ -4,10 +4,13 @@ The policy runs over the whole recorded market, and a freshly loaded copy runs o
 Answers up to that day must be equal, because later days cannot influence them. The truncation does not cover files that
 a policy reads itself. The files that it opens are reported, and a policy that opens the market's own files is refused.
 If a parameter names the market file, each truncated run gets a truncated copy.
+
+A table of dates in the policy's source is known at every cut. A run over the same bars with later dates finds it: after
+28 years each date has its weekday and its place in the year again, so that rules of the season decide the same.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +39,10 @@ from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
 
 TOLERANCE: Final = 1e-12
-"""Weights within this distance are equal."""
+"""Values within this distance are equal, or within this share of them where they are large."""
+
+LATER_NS: Final = 10_227 * DAY_NS
+"""28 years: dates have the same weekdays and leap years again, until 2099."""
 
 SHOWN: Final = 5
 """Maximum number of reported differences, earliest first; all are counted."""
@@ -56,7 +62,8 @@ class Lookahead(Struct, frozen=True):
     """The result of a look-ahead check.
 
     `unsteady` counts differences between two runs over the whole market. They are no evidence of look-ahead, but with
-    any of them the check has no result.
+    any of them the check has no result. `dated` counts answers that differ where the same bars have dates LATER_NS
+    later. It is 0 for a policy that opens files, because their rows have dates.
     """
 
     policy: str
@@ -69,10 +76,12 @@ class Lookahead(Struct, frozen=True):
     failure: str
     opened: tuple[str, ...]
     market_files: tuple[str, ...]
+    dated: int = 0
 
     @property
     def clean(self) -> bool:
-        return not (self.differences or self.unsteady or self.market_files) and self.failed < self.answers
+        found = self.differences or self.unsteady or self.market_files or self.dated
+        return not found and self.failed < self.answers
 
 
 Answers = dict[int, Decided]
@@ -97,34 +106,41 @@ def lookahead(
     whole = _answers(assembly, _loaded(alone, {}, opened), opened)
     # A parameter that names the market's file is redirected to the truncated copy.
     named = _named_market(alone)
-    own = {str(alone.at(name).resolve()) for name in (alone.feed.path, alone.feed.actions) if name}
+    own = market_files(alone)
     given = {str(alone.at(alone.feed.path).resolve())} if named else set()
     reached = tuple(sorted((own & opened.keys()) - given))
-    again = _differences(assembly, whole, _answers(assembly, _loaded(alone, {})), max(whole, default=0))
-    points = _points(whole, cuts)
+    again = differences(assembly, whole, _answers(assembly, _loaded(alone, {})), max(whole, default=0))
+    ends = points(whole, cuts)
     found: dict[tuple[str, str], Differing] = {}
-    for number, ts in enumerate(points, 1):
-        progress(number / len(points))
+    for number, ts in enumerate(ends, 1):
+        progress(number / len(ends))
         if again:
             break
         feed = assembly.feed.until(ts)
         with TemporaryDirectory(prefix="quantd-cut-") as folder:
             changed = {key: str(_cut_copy(alone, feed, Path(folder))) for key in named}
             part = _answers(replace(assembly, feed=feed), _loaded(alone, changed))
-        for each in _differences(assembly, whole, part, ts):
+        for each in differences(assembly, whole, part, ts):
             found.setdefault((each.date, each.symbol), each)
+    dated: list[Differing] = []
+    if not (again or found or named or opened):
+        moved = _answers(assembly, _loaded(alone, {}), later_ns=LATER_NS)
+        # a failure is no evidence: a calendar may end before those dates
+        moved = {ts: whole[ts] if each.failed else each for ts, each in moved.items()}
+        dated = differences(assembly, whole, moved, max(whole, default=0))
     failures = [f"{session_date(ts)}: {each.failed}" for ts, each in whole.items() if each.failed]
     return Lookahead(
         policy=policy,
-        cuts=len(points),
+        cuts=len(ends),
         answers=len(whole),
         differences=len(found),
-        first=tuple(sorted(found.values(), key=lambda d: d.date)[:SHOWN]),
+        first=earliest(found.values()),
         unsteady=len(again),
         failed=len(failures),
         failure=failures[0] if failures else "",
         opened=tuple(sorted(opened.keys() - own)),
         market_files=reached,
+        dated=len(dated),
     )
 
 
@@ -159,12 +175,19 @@ _KEPT: Final = frozenset(sys.modules)
 """Modules imported before any policy was studied."""
 
 
-def _answers(assembly: Assembly, policy: Policy, opened: dict[str, None] | None = None) -> Answers:
+def _answers(
+    assembly: Assembly, policy: Policy, opened: dict[str, None] | None = None, *, later_ns: int = 0
+) -> Answers:
     given: Answers = {}
 
     def ask(question: Ask) -> Decided:
+        ts = question.view.time
+        if later_ns:
+            question = Ask(
+                question.round, question.agent, question.view.dated_later(later_ns), question.memory, question.policy
+            )
         with watching(opened) if opened is not None else nullcontext():
-            given[question.view.time] = decided = answer(policy, question)
+            given[ts] = decided = answer(policy, question)
         return decided
 
     # continues to the end regardless of the number of failures
@@ -177,16 +200,30 @@ def _answers(assembly: Assembly, policy: Policy, opened: dict[str, None] | None 
     return given
 
 
-def _points(whole: Answers, cuts: int) -> list[int]:
+def market_files(config: Config) -> set[str]:
+    """Return the real paths of the files of the market: bars, actions, macro series and interest rates."""
+    rate = config.document.account.cash_rate
+    named = [config.feed.path, config.feed.actions, *(each.path for each in config.feed.macro)]
+    if isinstance(rate, str):
+        named.append(rate)
+    return {str(config.at(name).resolve()) for name in named if name}
+
+
+def earliest(found: Iterable[Differing]) -> tuple[Differing, ...]:
+    """Return the differences that are reported."""
+    return tuple(sorted(found, key=lambda d: d.date)[:SHOWN])
+
+
+def points(whole: Iterable[int], cuts: int) -> list[int]:
     """Return instants to truncate after: evenly spread samples, except the last."""
     instants = list(whole)
-    count = min(cuts, max(0, len(whole) - 1))
-    rows = np.linspace(0, len(whole) - 1, count + 2).astype(np.int64)[1:-1]
+    count = min(cuts, max(0, len(instants) - 1))
+    rows = np.linspace(0, len(instants) - 1, count + 2).astype(np.int64)[1:-1]
     return [instants[row] for row in np.unique(rows).tolist()] if count else []
 
 
-def _differences(assembly: Assembly, whole: Answers, part: Answers, until: int) -> list[Differing]:
-    """Return the answers up to `until` that differ between two runs."""
+def differences(assembly: Assembly, whole: Answers, part: Answers, until: int) -> list[Differing]:
+    """Return the answers up to `until` that differ between two runs; two missing numbers (NaN) are equal."""
     after = session_date(until).isoformat()
     symbols = assembly.universe.symbols
     out: list[Differing] = []
@@ -205,7 +242,7 @@ def _differences(assembly: Assembly, whole: Answers, part: Answers, until: int) 
             a, b = np.frombuffer(one.weights), np.frombuffer(other.weights)
             out += [
                 Differing(day, symbols[k], f"{a[k]:.6g}", f"{b[k]:.6g}", after)
-                for k in np.flatnonzero(np.abs(a - b) > TOLERANCE).tolist()
+                for k in np.flatnonzero(~np.isclose(a, b, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)).tolist()
             ]
     return out
 
@@ -258,12 +295,12 @@ def _last_stamps(config: Config, feed: Replay) -> list[tuple[str, int]]:
     return list(last.items())
 
 
-def lines(found: Lookahead) -> list[str]:
-    """Format the result for people."""
+def lines(found: Lookahead, who: str = "policy") -> list[str]:
+    """Format the result for people; `who` is what was checked."""
     out: list[str] = []
     if found.unsteady:
         out.append(
-            f"no result: two runs over the same market differ in {found.unsteady:,} answers. The policy draws random "
+            f"no result: two runs over the same market differ in {found.unsteady:,} answers. The {who} draws random "
             "numbers, reads a clock or has state of an earlier run (keep state in memory, seed random numbers)"
         )
     elif found.differences:
@@ -272,10 +309,19 @@ def lines(found: Lookahead) -> list[str]:
             f"  {d.date} {d.symbol or 'answer'}: {d.whole} knowing the whole market, {d.cut} when it ends {d.cut_after}"
             for d in found.first
         ]
+    elif found.dated:
+        years = LATER_NS // DAY_NS // 365
+        out += [
+            f"decides by absolute dates: {found.dated:,} answers differ where the same bars have dates {years} years "
+            "later",
+            "  a table of dates may contain what was learned later; a rule of the season does not differ",
+        ]
     elif found.market_files:
-        out.append("no result: the policy opens a file with the market's future:")
+        holds = "opens a file with the market's future:" if who == "policy" else "holds data of the market's future:"
+        out.append(f"no result: the {who} {holds}")
         out += [f"  {name}" for name in found.market_files]
-        out.append("  read view.returns and view.prices, or set the file's path in params, so that it is truncated")
+        remedy = ", or set the file's path in params, so that it is truncated" if who == "policy" else " instead"
+        out.append(f"  read view.returns and view.prices{remedy}")
     elif found.answers and found.failed == found.answers:
         out.append(f"no result: every decision failed; {found.failure}")
     else:
@@ -283,6 +329,6 @@ def lines(found: Lookahead) -> list[str]:
     if 0 < found.failed < found.answers:
         out.append(f"  {found.failed:,} of {found.answers:,} decisions failed, the first on {found.failure}")
     if found.opened:
-        out.append("  the policy opens files that are not truncated; check that they contain no later data:")
+        out.append(f"  the {who} reads what is not truncated; check that it contains no later data:")
         out += [f"    {name}" for name in found.opened]
     return out

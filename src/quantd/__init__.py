@@ -19,22 +19,14 @@ if TYPE_CHECKING:
     from quantd.research.python_api.bar_frame import example_bars
     from quantd.research.python_api.run_config import load
     from quantd.research.python_api.run_history import Run, Why, open_run
+    from quantd.research.python_api.signals import Signals, study_signal
     from quantd.research.python_api.sweeps import sweep
     from quantd.trading.exit_codes import ExplainedError as Error
 
 __all__ = [
-    "Backtest",
-    "Config",
-    "ConfigError",
-    "Error",
-    "Run",
-    "Why",
-    "backtest",
-    "example_bars",
-    "load",
-    "open_run",
-    "sweep",
-]
+    "Backtest", "Config", "ConfigError", "Error", "Run", "Signals", "Why", "backtest", "example_bars", "load",
+    "open_run", "study_signal", "sweep",
+]  # fmt: skip
 
 _HOMES: Final = {
     "Backtest": "quantd.research.python_api.backtests:Backtest",
@@ -42,12 +34,14 @@ _HOMES: Final = {
     "ConfigError": "quantd.daemon.config:ConfigError",
     "Error": "quantd.trading.exit_codes:ExplainedError",
     "Run": "quantd.research.python_api.run_history:Run",
+    "Signals": "quantd.research.python_api.signals:Signals",
     "Why": "quantd.research.python_api.run_history:Why",
     "backtest": "quantd.research.python_api.backtests:backtest",
     "example_bars": "quantd.research.python_api.bar_frame:example_bars",
     "load": "quantd.research.python_api.run_config:load",
     "open_run": "quantd.research.python_api.run_history:open_run",
     "sweep": "quantd.research.python_api.sweeps:sweep",
+    "study_signal": "quantd.research.python_api.signals:study_signal",
 }
 """Name -> its module and attribute: `import quantd` alone loads none of them."""
 

@@ -1,5 +1,9 @@
 """The files that are opened while somebody looks, by Python and by readers that are not Python."""
 
+import contextlib
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -33,3 +37,12 @@ def test_code_and_the_machine_are_not_reported_and_nothing_is_seen_afterwards(tm
     (tmp_path / "later.txt").write_text("x")
     pl.read_parquet(DATA / "vix_daily.parquet")
     assert opened == {}
+
+
+def test_a_started_program_and_a_connection_are_named() -> None:
+    opened: dict[str, None] = {}
+    with watching(opened):
+        subprocess.run([sys.executable, "-c", ""], check=True)
+        with socket.socket() as client, contextlib.suppress(OSError):
+            client.connect(("127.0.0.1", 9))
+    assert {f"program {sys.executable}", "network 127.0.0.1:9"} <= set(opened)

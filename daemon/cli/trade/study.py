@@ -1,4 +1,4 @@
-"""Answer questions about a policy that a backtest does not answer."""
+"""Answer questions about a policy or a factor that a backtest does not answer."""
 
 import csv
 import secrets
@@ -15,6 +15,7 @@ from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, cell, print_json, progress, say, table, write_whole
 from quantd.daemon.cli.places import place, recorded
+from quantd.daemon.cli.trade.signal_output import study_signal
 from quantd.daemon.policies.loading import PolicyError, fit, load
 from quantd.daemon.recovery.replay import ConfigLost, saved_config, slices_of
 from quantd.daemon.runtime.loop import Log, Shell
@@ -254,6 +255,7 @@ COMMAND: Final = Command(
     40,
     {
         "lookahead": study_lookahead,
+        "signal": study_signal,
         "compare": study_compare,
         "parity": study_parity,
         "rebalance": study_rebalance,

@@ -135,7 +135,7 @@ def test_files_of_its_own_are_named(tmp_path: Path) -> None:
     done = study(tmp_path, source, "--json")
     assert done.returncode == 0
     assert document(done)["opened"] == [str((tmp_path / "weights.txt").resolve())]
-    assert "are not truncated" in study(tmp_path, source).stdout
+    assert "what is not truncated" in study(tmp_path, source).stdout
 
 
 def test_a_policy_that_draws_is_told_so_and_not_called_a_seer(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""The command `quantd study signal`: figures of factors, as tables, JSON or CSV."""
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.configuration import read
+from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.output import cell, print_json, progress, say, table
+from quantd.research.runs.comparison import unlimited
+from quantd.research.studies import signal_study
+from quantd.research.studies.factors import source_of
+from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
+
+
+def study_signal(
+    factors: Annotated[
+        list[str], typer.Argument(metavar="FACTOR...", help="Features (quantd features list), or FILE.py:signal.")
+    ],
+    config: ConfigFile = CONFIG_FILE,
+    state: State = None,
+    sets: Sets = None,
+    horizons: Annotated[
+        str, typer.Option("--horizons", metavar="1,5,21", help="Horizons of the returns, in samples.")
+    ] = ",".join(map(str, signal_study.HORIZONS)),
+    quantiles: Annotated[int, typer.Option("--quantiles", min=2, max=100, help="Number of quantiles.")] = 5,
+    cuts: Annotated[int, typer.Option("--cuts", min=1, max=10_000, help="Number of earlier ends of the market.")] = 20,
+    out: Annotated[Path | None, typer.Option("--out", metavar="F.csv", help="Also write CSV.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Measure factors: information coefficient, decay, spread, turnover and cost; exit code 1 on look-ahead."""
+    found = read(config, sets)
+    folder = found.state_folder(state)
+    macro = [each.name for each in found.feed.macro]
+    asked = _horizons(horizons)
+    sources = [source_of(name, Path.cwd(), macro) for name in dict.fromkeys(factors)]
+    alone = unlimited(found, {}, name="studied", policy="equal_weight", params={})
+    assembly = assemble(alone, cache=folder / "cache")
+    with progress("factors", shown=not as_json) as bar:
+        result = signal_study.study_signals(
+            assembly, sources, horizons=asked, quantiles=quantiles, cuts=cuts, state=folder, progress=bar
+        )
+    if out is not None:
+        _write(out, result)
+    if as_json:
+        print_json({"studies": result.studies, "trials": result.known.trials, "definition": signal_study.DEFINITION})
+    else:
+        _show(result)
+    return CHECK_FAILED if result.refused else DONE
+
+
+def _horizons(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise Failure(f"--horizons {text!r}: write whole numbers of samples, such as 1,5,21", USAGE) from None
+
+
+def _show(result: signal_study.SignalStudies) -> None:
+    for study in result.studies:
+        for line in signal_study.title(study):
+            say(line)
+        if study.refused:
+            say()
+            continue
+        table(signal_study.HEAD, signal_study.table(study), signal_study.HEAD)
+        say()
+        table(signal_study.SPREAD_HEAD, signal_study.spread_table(study), signal_study.SPREAD_HEAD)
+        say()
+        say(f"mean return of {study.quantiles} quantiles, a year:")
+        head = signal_study.quantile_head(study)
+        table(head, signal_study.quantile_table(study), head)
+        say()
+    if len(result.studies) > 1:
+        columns = ("rank", "factor", "best horizon", "IC", "t", "p adj", "net Sharpe")
+        table(columns, signal_study.ranking(result), (columns[0], *columns[2:]))
+        say()
+    if any(study.horizons for study in result.studies):
+        for line in signal_study.footnotes(result):
+            say(line)
+
+
+def _write(out: Path, result: signal_study.SignalStudies) -> None:
+    rows = signal_study.flat(result)
+    with out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(signal_study.COLUMNS)
+        writer.writerows(
+            [[cell("" if row[name] is None else row[name]) for name in signal_study.COLUMNS] for row in rows]
+        )

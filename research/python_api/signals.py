@@ -1,0 +1,201 @@
+"""Studies of factors over bars in memory, or over the recorded market of a configuration."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from quantd.adapters.feeds.recorded.bar_files import BarFrame
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.config import Config
+from quantd.daemon.policies.user_file import UserPolicy
+from quantd.research.python_api.backtests import Misused
+from quantd.research.python_api.bar_frame import bar_frame
+from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
+from quantd.research.python_api.run_config import Settings, around, load
+from quantd.research.runs.comparison import unlimited
+from quantd.research.studies import signal_study
+from quantd.research.studies.factors import FunctionFactor, Source, require_function, source_of
+from quantd.trading.exit_codes import ExplainedError
+
+TABLE_ROWS: Final = 64
+"""A table in memory with at least this many rows counts as one of the market's history."""
+
+DEPTH: Final = 4
+
+
+class LooksAhead(ExplainedError, ValueError):
+    """A factor that the look-ahead guard refuses. The text states what differs."""
+
+
+def study_signal(
+    factor: object,
+    bars: object,
+    settings: Settings | None = None,
+    *,
+    horizons: Sequence[int] = signal_study.HORIZONS,
+    quantiles: int = signal_study.QUANTILES,
+    cuts: int = signal_study.CUTS,
+) -> "Signals":
+    """Measure factors: information coefficient, decay, quantile spread, turnover and cost.
+
+    `factor` is a feature ("momentum_126"), a file ("mine.py:signal"), a function `signal(view)` with one number per
+    symbol, or a list of these. `bars` is a polars or pandas frame, a configuration of `quantd.load`, or the path of a
+    TOML file. `settings` replace keys of the configuration. `horizons` are in samples. Each factor counts as a trial in
+    the state folder. Raises LooksAhead for a factor that fails the look-ahead guard, and ConfigError or another Error.
+    """
+    frame: BarFrame | None = None
+    if isinstance(bars, Config):
+        if settings:
+            raise Misused("settings belong to quantd.load(file, settings), which made this configuration")
+        config = bars
+    elif isinstance(bars, str | os.PathLike):
+        config = load(bars, settings)
+    else:
+        frame = bar_frame(bars)
+        config = around(frame, "equal_weight", {}, settings)
+    given = list(factor) if isinstance(factor, list | tuple) else [factor]
+    macro = [each.name for each in config.feed.macro]
+    sources = [source_of(each, Path.cwd(), macro) if isinstance(each, str) else _called(each) for each in given]
+    folder = config.state_folder(None)
+    alone = unlimited(config, {}, name="studied", policy="equal_weight", params={})
+    assembly = assemble(alone, cache=folder / "cache", bars=frame)
+    result = signal_study.study_signals(
+        assembly, sources, horizons=horizons, quantiles=quantiles, cuts=cuts, state=folder
+    )
+    refused = [line for each in result.studies if each.refused for line in signal_study.title(each)]
+    if refused:
+        raise LooksAhead("\n".join(refused))
+    return Signals(result)
+
+
+def _called(function: object) -> Source:
+    """Return the factor of the caller's function. It cannot be loaded anew, so each load is the same function."""
+    name = name_of(function)
+    policy = CallerPolicy(function).file(Path(FILE), name, {})
+    assert isinstance(policy, UserPolicy)
+    require_function(name, policy)
+    return Source(
+        name=name,
+        load=lambda: FunctionFactor(policy),
+        identity=source_digest(function),
+        users=True,
+        captured=captured_tables(function),
+    )
+
+
+def captured_tables(function: object) -> tuple[str, ...]:
+    """Return the names of tables that a function reads from around it: frames, and arrays of TABLE_ROWS or more rows.
+
+    Functions, containers and objects around it are searched DEPTH levels deep.
+    """
+    return tuple(f"{name} (in memory)" for name in dict.fromkeys(_tables(function, "", DEPTH)))
+
+
+def _tables(value: object, name: str, depth: int) -> Iterator[str]:
+    if _is_table(value):
+        yield name
+    elif depth:
+        for inner, each in _around(value):
+            yield from _tables(each, inner if callable(value) or not name else f"{name}.{inner}", depth - 1)
+
+
+def _around(value: Any) -> Iterator[tuple[str, object]]:
+    """Iterate over what a function, a container or an object holds, by name."""
+    if isinstance(value, Mapping):
+        yield from ((str(key), each) for key, each in value.items())
+    elif isinstance(value, list | tuple | set):
+        yield from ((str(k), each) for k, each in enumerate(value))
+    elif isinstance(value, ModuleType | type):
+        return
+    elif (code := getattr(value, "__code__", None)) is not None:
+        for inner, cell in zip(code.co_freevars, getattr(value, "__closure__", None) or (), strict=False):
+            with suppress(ValueError):  # a variable that is not assigned yet
+                yield inner, cell.cell_contents
+        known = getattr(value, "__globals__", {})
+        yield from ((each, known[each]) for each in _names(code) if each in known)
+        for k, each in enumerate(getattr(value, "__defaults__", None) or (), 1):
+            yield f"default {k}", each
+        yield from (getattr(value, "__kwdefaults__", None) or {}).items()
+        if (bound := getattr(value, "__self__", None)) is not None:
+            yield "self", bound
+    elif hasattr(value, "__dict__"):
+        yield from vars(value).items()
+        if hasattr(value, "act"):
+            yield "act", value.act
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Iterate over the global names of a function and of the functions inside it."""
+    yield from code.co_names
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from _names(each)
+
+
+def _is_table(value: object) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0 and value.shape[0] >= TABLE_ROWS
+    kind = type(value)
+    if kind.__module__.partition(".")[0] not in ("polars", "pandas") or not hasattr(value, "columns"):
+        series = isinstance(value, pl.Series) or (kind.__name__ == "Series" and kind.__module__.startswith("pandas"))
+        return series and len(value) >= TABLE_ROWS  # type: ignore[arg-type]
+    return isinstance(value, pl.LazyFrame) or len(value) >= TABLE_ROWS  # type: ignore[arg-type]
+
+
+class Signals:
+    """The result of a study of factors. `str()` is the text of `quantd study signal`, without the tables."""
+
+    def __init__(self, found: signal_study.SignalStudies) -> None:
+        self.studies = found.studies
+        """One result per factor, the smallest adjusted p-value first."""
+        self.trials = found.known.trials
+        """Number of trials known in the state folder; None where it is unknown."""
+        self._found = found
+
+    @cached_property
+    def table(self) -> pl.DataFrame:
+        """One row per factor and horizon; returns and spreads are fractions a year, missing numbers null."""
+        return pl.DataFrame(signal_study.flat(self._found), infer_schema_length=None)
+
+    @cached_property
+    def quantiles(self) -> pl.DataFrame:
+        """The mean annual return of each quantile: factor, horizon, quantile (1 is the lowest), annual_return."""
+        rows = [
+            (study.factor, h.horizon, k, value)
+            for study in self.studies
+            for h in study.horizons
+            for k, value in enumerate(h.quantiles, 1)
+        ]
+        kinds = {"factor": pl.String, "horizon": pl.Int64, "quantile": pl.Int64, "annual_return": pl.Float64}
+        return pl.DataFrame(rows, schema=kinds, orient="row")
+
+    def __str__(self) -> str:
+        lines = [line for study in self.studies for line in signal_study.title(study)]
+        return "\n".join([*lines, *signal_study.footnotes(self._found)])
+
+    def _repr_html_(self) -> str:
+        """Return the tables that a notebook shows."""
+        parts = []
+        for study in self.studies:
+            parts += [f"<p>{escape(line)}</p>" for line in signal_study.title(study)]
+            parts.append(_html(signal_study.HEAD, signal_study.table(study)))
+            parts.append(_html(signal_study.SPREAD_HEAD, signal_study.spread_table(study)))
+            parts.append(_html(signal_study.quantile_head(study), signal_study.quantile_table(study)))
+        return "\n".join([*parts, *(f"<p>{escape(line)}</p>" for line in signal_study.footnotes(self._found))])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _html(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"<tr>{''.join(f'<{tag}>{escape(c)}</{tag}>' for c in row)}</tr>" for tag, row in
+             (("th", head), *(("td", row) for row in rows))]  # fmt: skip
+    return f"<table>{''.join(lines)}</table>"

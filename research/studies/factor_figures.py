@@ -1,0 +1,293 @@
+"""Figures of a factor: information coefficients, quantile returns, and the spread of a staggered portfolio after costs.
+
+Sources: Grinold & Kahn 2000 (information coefficient), Newey & West 1987 (overlapping returns), Jegadeesh & Titman 1993
+(staggered portfolios).
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from math import erfc, isfinite, sqrt
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+
+from quantd.research.significance.long_run import long_run_error
+from quantd.research.significance.sharpe_intervals import MIN_SAMPLES
+from quantd.research.significance.stationary_bootstrap import row_means, stationary_interval
+from quantd.trading.bootstrap import stationary_length
+from quantd.trading.market import Floats, Ints
+
+FEWEST: Final = 5
+"""Minimum number of symbols of a cross-section; below it, a factor is measured over time."""
+
+PAST: Final = 63
+"""Minimum number of past values that rank a value over time."""
+
+RESAMPLES: Final = 1_000
+
+ZERO: Final = 1e-12
+"""A coefficient up to this is rounding, and not positive."""
+
+
+class Charges(Struct, frozen=True):
+    """Costs of the spread: `rate` of each traded value, `borrow_annual` of the short side; `periods` samples a year."""
+
+    rate: float
+    borrow_annual: float
+    periods: float
+
+
+class Spread(Struct, frozen=True):
+    """The top quantile less the bottom one, per year, for one unit of capital on each side.
+
+    `low` and `high` are the 95 % interval of `annual`, None for too few samples. `turnover_annual` is the traded value,
+    both sides. `break_even_bp` is the cost of traded value at which nothing remains, None where nothing is earned
+    before it. `net_annual` and `net_sharpe` are after costs.
+    """
+
+    annual: float
+    low: float | None
+    high: float | None
+    turnover_annual: float
+    break_even_bp: float | None
+    net_annual: float
+    net_sharpe: float
+
+
+class Horizon(Struct, frozen=True):
+    """The figures of a factor at one horizon, in samples.
+
+    `count` is the number of coefficients, `deviation` their standard deviation, `ir` the mean rank coefficient over it.
+    `t` uses Newey-West with horizon - 1 lags, `p` the larger of that error and Andrews'. `positive` is the share of
+    positive coefficients. `decay` is the mean over that of the first horizon. `quantiles` are mean annual returns, the
+    lowest values first. `autocorrelation` is that of the ranks over the horizon.
+    """
+
+    horizon: int
+    count: int
+    rank_ic: float
+    pearson_ic: float
+    deviation: float
+    ir: float
+    t: float
+    p: float
+    positive: float
+    decay: float
+    quantiles: tuple[float, ...]
+    autocorrelation: float
+    spread: Spread
+
+
+def ranked(values: Floats, axis: int) -> Floats:
+    """Return the ranks of the known values along an axis, ties averaged, NaN elsewhere."""
+    from scipy.stats import rankdata  # a tenth of a second, for those who study factors only
+
+    found: Floats = rankdata(values, axis=axis, nan_policy="omit")
+    return np.where(np.isfinite(values), found, np.nan)
+
+
+def correlations(one: Floats, other: Floats, axis: int, fewest: int) -> Floats:
+    """Return the Pearson correlation of the pairs along an axis; NaN for fewer than `fewest`, or a constant side."""
+    parts = _standardised(one, other, axis, fewest)
+    known = np.isfinite(parts)
+    count = known.sum(axis=axis)
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, np.where(known, parts, 0.0).sum(axis=axis) / np.maximum(count, 1), np.nan)
+
+
+def _standardised(one: Floats, other: Floats, axis: int, fewest: int) -> Floats:
+    """Return the products of standardised pairs, whose mean along the axis is the correlation."""
+    paired = np.isfinite(one) & np.isfinite(other)
+    count = paired.sum(axis=axis, keepdims=True)
+    sides = []
+    for side in (one, other):
+        held = np.where(paired, side, 0.0)
+        away = np.where(paired, held - held.sum(axis=axis, keepdims=True) / np.maximum(count, 1), 0.0)
+        variance = (away * away).sum(axis=axis, keepdims=True) / np.maximum(count, 1)
+        # a side that varies by rounding only is constant
+        scale = np.abs(held).max(axis=axis, keepdims=True, initial=0.0)
+        varies = (variance > (1e-12 * scale) ** 2) & (count >= fewest)
+        sides.append(np.where(varies, away / np.sqrt(np.where(varies, variance, 1.0)), np.nan))
+    return np.where(paired, sides[0] * sides[1], np.nan)
+
+
+def rank_correlations(one: Floats, other: Floats, axis: int, fewest: int) -> Floats:
+    """Return Spearman's correlation of the pairs along an axis, as `correlations`."""
+    paired = np.isfinite(one) & np.isfinite(other)
+    first, second = (ranked(np.where(paired, side, np.nan), axis) for side in (one, other))
+    return correlations(first, second, axis, fewest)
+
+
+def newey_west_error(series: Floats, lags: int) -> float:
+    """Return the standard error of a mean with Bartlett weights (Newey & West 1987), times T / (T - 1)."""
+    count = len(series)
+    if count < 2:
+        return float("nan")
+    away = series - series.mean()
+    variance = float(away @ away)
+    for lag in range(1, min(lags, count - 1) + 1):
+        variance += 2.0 * (1.0 - lag / (lags + 1.0)) * float(away[lag:] @ away[:-lag])
+    return sqrt(max(variance, 0.0) / (count * (count - 1)))
+
+
+def forward_returns(wealth: Floats, worth: Floats, horizon: int) -> Floats:
+    """Return float64[T, N], from the fill of a decision at each row to that of a decision `horizon` rows later. It is
+    NaN without the first fill, and where the second row has no fill and no delisting payment."""
+    found = np.full_like(wealth, np.nan)
+    later = np.where(np.isfinite(wealth), wealth, _final(wealth, worth))[horizon:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found[:-horizon] = later / wealth[:-horizon] - 1.0
+    return found
+
+
+def _final(wealth: Floats, worth: Floats) -> Floats:
+    """Return the payment of a delisting, NaN elsewhere: the carried value differs from that of the last fill."""
+    rows = np.arange(len(wealth))[:, None]
+    last = np.maximum.accumulate(np.where(np.isfinite(wealth), rows, -1), axis=0)
+    before = np.where(last >= 0, np.take_along_axis(wealth, np.maximum(last, 0), axis=0), np.nan)
+    return np.where(worth != before, worth, np.nan)
+
+
+def cross_buckets(values: Floats, quantiles: int) -> Ints:
+    """Return int64[T, N], the quantile of each value in its row from 0, as pandas.qcut without ties; -1 without one.
+    Equal values share a quantile."""
+    count = np.isfinite(values).sum(axis=1, keepdims=True)
+    place = (ranked(values, 1) - 1.0) * quantiles / np.maximum(count - 1, 1)
+    found = np.maximum(np.ceil(place - 1e-9) - 1.0, 0.0)
+    return np.where(np.isfinite(values) & (count >= FEWEST), found, -1.0).astype(np.int64)
+
+
+def time_buckets(values: Floats, quantiles: int) -> Ints:
+    """Return int64[T, N], the quantile of each value among the symbol's own values up to that row; -1 before PAST."""
+    found = np.full(values.shape, -1, dtype=np.int64)
+    for symbol in range(values.shape[1]):
+        past: list[float] = []
+        for row, value in enumerate(values[:, symbol].tolist()):
+            if not isfinite(value):
+                continue
+            insort(past, value)
+            if len(past) > PAST:
+                middle = (bisect_left(past, value) + bisect_right(past, value)) / 2.0
+                found[row, symbol] = min(int(middle / len(past) * quantiles), quantiles - 1)
+    return found
+
+
+def bucket_returns(buckets: Ints, returns: Floats, quantiles: int, *, over_time: bool) -> tuple[float, ...]:
+    """Return the mean return of each quantile: the mean over rows of row means, or over all values over time."""
+    found = []
+    for number in range(quantiles):
+        inside = np.where(buckets == number, returns, np.nan)
+        known = np.isfinite(inside)
+        if over_time:
+            found.append(float(inside[known].mean()) if known.any() else float("nan"))
+            continue
+        rows = known.any(axis=1)
+        means = np.where(known, inside, 0.0)[rows].sum(axis=1) / known[rows].sum(axis=1)
+        found.append(float(means.mean()) if len(means) else float("nan"))
+    return tuple(found)
+
+
+def leg_weights(buckets: Ints, quantiles: int, *, over_time: bool) -> Floats:
+    """Return float64[T, N]: equal weights that add up to 1 in the top quantile and to -1 in the bottom one. Over time
+    each symbol has an equal part, long in its top quantile and short in its bottom one."""
+    top, bottom = buckets == quantiles - 1, buckets == 0
+    if over_time:
+        return (top * 1.0 - bottom) / buckets.shape[1]
+    tops, bottoms = top.sum(axis=1, keepdims=True), bottom.sum(axis=1, keepdims=True)
+    both = (tops > 0) & (bottoms > 0)
+    return np.where(both, top / np.maximum(tops, 1) - bottom / np.maximum(bottoms, 1), 0.0)
+
+
+def spread_of(weights: Floats, wealth: Floats, worth: Floats, horizon: int, charges: Charges) -> Spread:
+    """Return the spread of `horizon` staggered portfolios: at each row one of them is renewed and the others drift.
+
+    An order for a symbol without a next open does not fill. Costs are charged on the drifted difference.
+    """
+    filled = np.isfinite(wealth) & (wealth > 0.0)
+    units = np.where(filled, weights / np.where(filled, wealth, 1.0), 0.0) / horizon
+    value = np.where(np.isfinite(worth), worth, 0.0)
+    before = np.vstack([np.zeros((horizon, units.shape[1])), units[:-horizon]])[: len(units)]
+    total = np.cumsum(units - before, axis=0)
+    grown = np.diff(value, axis=0, append=value[-1:])
+    profit = (total * grown).sum(axis=1)[:-1]
+    traded = np.abs((units - before) * value).sum(axis=1)[:-1]
+    short = np.maximum(-total * value, 0.0).sum(axis=1)[:-1]
+    begun = np.flatnonzero(traded > 0.0)
+    if not len(begun):
+        return Spread(0.0, None, None, 0.0, None, 0.0, 0.0)
+    profit, traded, short = (series[begun[0] :] for series in (profit, traded, short))
+    periods = charges.periods
+    net = profit - charges.rate * traded - charges.borrow_annual / periods * short
+    annual, turnover = float(profit.mean()) * periods, float(traded.mean()) * periods
+    earned = annual - charges.borrow_annual * float(short.mean())
+    interval = None
+    if len(profit) >= MIN_SAMPLES and float(profit.std()) > 0.0:
+        length = max(float(horizon), stationary_length(profit))
+        interval = stationary_interval(profit, row_means, length=length, resamples=RESAMPLES)
+    deviation = float(net.std(ddof=1)) if len(net) > 1 else 0.0
+    return Spread(
+        annual=annual,
+        low=None if interval is None else interval.low * periods,
+        high=None if interval is None else interval.high * periods,
+        turnover_annual=turnover,
+        break_even_bp=earned / turnover * 1e4 if earned > 0.0 else None,
+        net_annual=float(net.mean()) * periods,
+        net_sharpe=float(net.mean()) / deviation * sqrt(periods) if deviation > 1e-15 else 0.0,
+    )
+
+
+def coefficients(values: Floats, returns: Floats, *, over_time: bool) -> tuple[Floats, Floats, Floats]:
+    """Return the rank and the Pearson coefficients, and the series whose mean is tested.
+
+    Of a cross-section there is one of each row. Over time there is one of each symbol; the tested series has the mean
+    product of standardised ranks of each row, whose mean over all rows is about the mean coefficient.
+    """
+    axis, fewest = (0, PAST) if over_time else (1, FEWEST)
+    rank, pearson = (each(values, returns, axis, fewest) for each in (rank_correlations, correlations))
+    rank, pearson = rank[np.isfinite(rank)], pearson[np.isfinite(pearson)]
+    if not over_time:
+        return rank, pearson, rank
+    paired = np.isfinite(values) & np.isfinite(returns)
+    first, second = (ranked(np.where(paired, side, np.nan), 0) for side in (values, returns))
+    parts = _standardised(first, second, 0, fewest)
+    known = np.isfinite(parts)
+    rows = known.any(axis=1)
+    return rank, pearson, np.where(known, parts, 0.0)[rows].sum(axis=1) / known[rows].sum(axis=1)
+
+
+def horizon_of(
+    values: Floats, wealth: Floats, worth: Floats, horizon: int, quantiles: int, charges: Charges, *, over_time: bool
+) -> Horizon:
+    """Return the figures of factor values float64[T, N] at one horizon; `decay` is 1."""
+    returns = forward_returns(wealth, worth, horizon)
+    rank, pearson, tested = coefficients(values, returns, over_time=over_time)
+    buckets = (time_buckets if over_time else cross_buckets)(values, quantiles)
+    scale = charges.periods / horizon
+    means = bucket_returns(buckets, returns, quantiles, over_time=over_time)
+    later = np.full_like(values, np.nan)
+    later[:-horizon] = values[horizon:]
+    axis, fewest = (0, PAST) if over_time else (1, FEWEST)
+    repeated = rank_correlations(values, later, axis, fewest)
+    repeated = repeated[np.isfinite(repeated)]
+    mean = float(rank.mean()) if len(rank) else float("nan")
+    deviation = float(tested.std(ddof=1)) if len(tested) > 1 else float("nan")
+    error = newey_west_error(tested, horizon - 1)
+    t, p = mean / error if error > 0.0 else float("nan"), 1.0
+    if len(tested) >= MIN_SAMPLES and error > 0.0:
+        robust = long_run_error((tested - tested.mean())[:, None], np.ones(1), "quadratic_spectral", prewhiten=False)
+        p = erfc(abs(mean) / max(error, robust.error) / sqrt(2.0))
+    return Horizon(
+        horizon=horizon,
+        count=len(tested),
+        rank_ic=mean,
+        pearson_ic=float(pearson.mean()) if len(pearson) else float("nan"),
+        deviation=deviation,
+        ir=mean / deviation if deviation > 0.0 else float("nan"),
+        t=t,
+        p=p,
+        positive=float((rank > ZERO).mean()) if len(rank) else float("nan"),
+        decay=1.0,
+        quantiles=tuple(each * scale for each in means),
+        autocorrelation=float(repeated.mean()) if len(repeated) else float("nan"),
+        spread=spread_of(leg_weights(buckets, quantiles, over_time=over_time), wealth, worth, horizon, charges),
+    )

@@ -1,0 +1,324 @@
+"""Studies factors before any policy uses them: how well they rank returns, for how long, and what remains after costs.
+
+Values are those of complete synchronous rows. A return begins at the next open at which a decision made on that row
+could fill, and ends at the open that many samples later. A factor that fails the look-ahead
+guard gets no figure.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import blake2b
+from math import isfinite
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from quantd.daemon.assembly.parts import Assembly
+from quantd.research.runs.comparison import samples_a_year
+from quantd.research.runs.looks import Known, Look, note_looks
+from quantd.research.significance.multiple_tests import benjamini_hochberg
+from quantd.research.studies.factor_figures import FEWEST, Charges, Horizon, horizon_of
+from quantd.research.studies.factors import FactorError, FactorValues, Source, guards, values_of
+from quantd.research.studies.lookahead import Lookahead
+from quantd.research.studies.lookahead import lines as guard_lines
+from quantd.research.studies.synchronous_rows import SynchronousRows, synchronous_rows
+from quantd.trading.display_text import session_date
+
+HORIZONS: Final = (1, 2, 5, 10, 21, 63)
+QUANTILES: Final = 5
+CUTS: Final = 20
+
+DEFINITION: Final = (
+    "IC: rank correlation of the factor with the return from the next open to the open that many samples later.",
+    "t: Newey-West with horizon - 1 lags. IR: mean IC over its standard deviation, per sample.",
+    "Spread: top quantile less bottom quantile, staggered over the horizon, for one unit of capital on each side.",
+    "Its Sharpe ratio has no risk-free rate, because one side finances the other.",
+)
+
+
+class SignalStudy(Struct, frozen=True):
+    """The result for one factor. `horizons` is empty where the guard refuses it.
+
+    `mode` is "cross-section", or "time series" for fewer than FEWEST symbols and for a factor that is one number for
+    all. `coverage` is the share of symbol-samples with a value. `p_adjusted` has the p-value of each horizon, adjusted
+    for all factors and horizons of the study (Benjamini-Hochberg). `late` marks rows that are known one sample later.
+    """
+
+    factor: str
+    mode: str
+    symbols: int
+    samples: int
+    first: str
+    last: str
+    periods: float
+    quantiles: int
+    coverage: float
+    cost_bp: float
+    borrow_bp_annual: float
+    late: bool
+    guard: Lookahead
+    horizons: tuple[Horizon, ...]
+    p_adjusted: tuple[float, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        return not self.guard.clean
+
+    @property
+    def best(self) -> Horizon | None:
+        """The horizon with the highest Sharpe ratio after costs."""
+        return max(self.horizons, key=lambda h: h.spread.net_sharpe, default=None)
+
+
+class SignalStudies(Struct, frozen=True):
+    """The results of a study, the smallest adjusted p-value first and refused factors last. `known` are all looks."""
+
+    studies: tuple[SignalStudy, ...]
+    known: Known
+
+    @property
+    def refused(self) -> bool:
+        return any(each.refused for each in self.studies)
+
+
+Progress = Callable[[float], object]
+
+
+def study_signals(
+    assembly: Assembly,
+    sources: Sequence[Source],
+    *,
+    horizons: Sequence[int] = HORIZONS,
+    quantiles: int = QUANTILES,
+    cuts: int = CUTS,
+    state: Path | None = None,
+    progress: Progress = lambda share: None,
+) -> SignalStudies:
+    """Study factors over the recorded market of `assembly`, and note each as a look in the ledger of `state`.
+
+    Raises FactorError for horizons or quantiles that the market does not have.
+    """
+    rows = synchronous_rows(assembly)
+    asked = tuple(dict.fromkeys(horizons))
+    total = int(rows.trading.sum())
+    if not asked or min(asked) < 1 or max(asked) >= total - 1:
+        raise FactorError(f"horizons are whole numbers of samples, 1 to {max(total - 2, 1)}, as the market has {total}")
+    if quantiles < 2:
+        raise FactorError("a spread needs at least 2 quantiles")
+    steps = 2 * len(sources)
+    computed: list[tuple[Source, FactorValues]] = []
+    for number, source in enumerate(sources):
+        computed.append((source, values_of(source, rows, partial(_advance, progress, number, steps))))
+    checks = guards(assembly, rows, computed, cuts, lambda share: progress(0.5 + share / 2.0))
+    found = [
+        _study(assembly, rows, source, values.values, check, asked, quantiles)
+        for (source, values), check in zip(computed, checks, strict=True)
+    ]
+    ordered = ranked(found)
+    looks = [
+        look
+        for source in sources
+        for each in ordered
+        if each.factor == source.name and (look := _look(assembly, rows, source, each)) is not None
+    ]
+    if state is None:
+        return SignalStudies(ordered, Known())
+    try:
+        known = note_looks(state, looks)
+    except OSError as why:
+        known = Known(fault=f"{why.filename}: {why.strerror}")
+    return SignalStudies(ordered, known)
+
+
+def _advance(progress: Progress, number: int, steps: int, share: float) -> None:
+    progress((number + share) / steps)
+
+
+def usual_quantiles(symbols: int, quantiles: int) -> int:
+    """Return the number of quantiles of a cross-section: at least two symbols in each, and at least two quantiles."""
+    return max(2, min(quantiles, symbols // 2))
+
+
+def _study(
+    assembly: Assembly,
+    rows: SynchronousRows,
+    source: Source,
+    values: np.ndarray,
+    guard: Lookahead,
+    horizons: Sequence[int],
+    quantiles: int,
+) -> SignalStudy:
+    trading = rows.trading
+    over_time = source.shared or rows.universe.size < FEWEST
+    costs, periods = assembly.costs, samples_a_year(assembly)
+    cost_bp = costs.commission_bp + costs.spread_bp / 2.0 + costs.slippage_bp
+    charges = Charges(cost_bp / 1e4, costs.borrow_bp_annual / 1e4, periods)
+    number = quantiles if over_time else usual_quantiles(rows.universe.size, quantiles)
+    inside, wealth, worth = values[trading], rows.wealth[trading], rows.worth[trading]
+    made: list[Horizon] = []
+    if guard.clean:
+        made = [horizon_of(inside, wealth, worth, h, number, charges, over_time=over_time) for h in horizons]
+        first = made[0].rank_ic
+        made = [msgspec.structs.replace(h, decay=h.rank_ic / first if first else float("nan")) for h in made]
+    dates = [session_date(int(rows.ts[row])).isoformat() for row in np.flatnonzero(trading)[[0, -1]]]
+    return SignalStudy(
+        factor=source.name,
+        mode="time series" if over_time else "cross-section",
+        symbols=rows.universe.size,
+        samples=int(trading.sum()),
+        first=dates[0],
+        last=dates[1],
+        periods=periods,
+        quantiles=number,
+        coverage=float(np.isfinite(inside).mean()),
+        cost_bp=cost_bp,
+        borrow_bp_annual=costs.borrow_bp_annual,
+        late=rows.late,
+        guard=guard,
+        horizons=tuple(made),
+    )
+
+
+def ranked(studies: Sequence[SignalStudy]) -> tuple[SignalStudy, ...]:
+    """Adjust the p-values of all factors and horizons together, and order the factors by their smallest one."""
+    p = np.array([h.p for each in studies for h in each.horizons])
+    adjusted = iter(benjamini_hochberg(p).tolist()) if len(p) else iter(())
+    given = [msgspec.structs.replace(each, p_adjusted=tuple(next(adjusted) for _ in each.horizons)) for each in studies]
+    return tuple(sorted(given, key=_order))
+
+
+def _order(study: SignalStudy) -> tuple[float, float]:
+    t = [abs(h.t) for h in study.horizons if isfinite(h.t)]
+    return min(study.p_adjusted, default=2.0), -max(t, default=0.0)
+
+
+def _look(assembly: Assembly, rows: SynchronousRows, source: Source, study: SignalStudy) -> Look | None:
+    """Return the look of one factor at its horizons, with the best ratio after costs; None where it was refused."""
+    best = study.best
+    if best is None:
+        return None
+    parts = (
+        "signal", assembly.market, source.name, source.identity, repr([h.horizon for h in study.horizons]),
+        repr(study.quantiles), repr((study.cost_bp, study.borrow_bp_annual)),
+    )  # fmt: skip
+    identity = blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+    market = assembly.feed.digest
+    sharpe = best.spread.net_sharpe
+    return Look("study", source.name, identity, market, study.first, study.last, sharpe, study.periods)
+
+
+HEAD: Final = ("horizon", "IC", "Pearson", "sd", "IR", "t", "p adj", "IC > 0", "decay", "rank autocorrelation")
+SPREAD_HEAD: Final = (
+    "horizon", "spread a year", "95 % interval", "turnover a year", "break-even bp", "net a year", "net Sharpe",
+)  # fmt: skip
+
+
+def table(study: SignalStudy) -> list[tuple[str, ...]]:
+    """Format the coefficients of one factor, a row for each horizon."""
+    return [
+        (
+            f"{h.horizon}", f"{h.rank_ic:+.4f}", f"{h.pearson_ic:+.4f}", f"{h.deviation:.3f}", f"{h.ir:+.3f}",
+            f"{h.t:+.2f}", f"{p:.3f}", f"{h.positive:.1%}", f"{h.decay:.2f}", f"{h.autocorrelation:.3f}",
+        )
+        for h, p in zip(study.horizons, study.p_adjusted, strict=True)
+    ]  # fmt: skip
+
+
+def spread_table(study: SignalStudy) -> list[tuple[str, ...]]:
+    """Format the spread of one factor, a row for each horizon."""
+    return [
+        (
+            f"{h.horizon}", f"{h.spread.annual:+.2%}",
+            "-" if h.spread.low is None else f"{h.spread.low:+.2%} to {h.spread.high:+.2%}",
+            f"{h.spread.turnover_annual:.1f}",
+            "-" if h.spread.break_even_bp is None else f"{h.spread.break_even_bp:.1f}",
+            f"{h.spread.net_annual:+.2%}", f"{h.spread.net_sharpe:+.2f}",
+        )
+        for h in study.horizons
+    ]  # fmt: skip
+
+
+def ranking(studies: SignalStudies) -> list[tuple[str, ...]]:
+    """Format the factors by their smallest adjusted p-value, each with its strongest horizon."""
+    out: list[tuple[str, ...]] = []
+    for place, study in enumerate((each for each in studies.studies if not each.refused), 1):
+        k = min(range(len(study.horizons)), key=lambda k: (study.p_adjusted[k], -abs(study.horizons[k].t)))
+        h = study.horizons[k]
+        out.append(
+            (
+                f"{place}", study.factor, f"{h.horizon}", f"{h.rank_ic:+.4f}", f"{h.t:+.2f}",
+                f"{study.p_adjusted[k]:.3f}", f"{h.spread.net_sharpe:+.2f}",
+            )
+        )  # fmt: skip
+    return out
+
+
+COLUMNS: Final = (
+    "factor", "mode", "symbols", "samples", "coverage", "horizon", "count", "rank_ic", "pearson_ic", "deviation", "ir",
+    "t", "p", "p_adjusted", "positive", "decay", "autocorrelation", "spread_annual", "spread_low", "spread_high",
+    "turnover_annual", "break_even_bp", "net_annual", "net_sharpe", "bottom_annual", "top_annual",
+)  # fmt: skip
+"""Columns of the flat table; returns and spreads are fractions a year."""
+
+
+def flat(studies: SignalStudies) -> list[dict[str, str | int | float | None]]:
+    """Return one row per factor and horizon with COLUMNS, numbers that are not finite as None."""
+    out = []
+    for study in studies.studies:
+        for h, p in zip(study.horizons, study.p_adjusted, strict=True):
+            own = {**msgspec.structs.asdict(study), **msgspec.structs.asdict(h), "p_adjusted": p}
+            own |= {f"spread_{name}": getattr(h.spread, name) for name in ("annual", "low", "high")}
+            own |= {name: getattr(h.spread, name) for name in ("turnover_annual", "break_even_bp")}
+            own |= {"net_annual": h.spread.net_annual, "net_sharpe": h.spread.net_sharpe}
+            own |= {"bottom_annual": h.quantiles[0], "top_annual": h.quantiles[-1]}
+            row = {name: own[name] for name in COLUMNS}
+            out.append({k: None if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()})
+    return out
+
+
+def quantile_head(study: SignalStudy) -> tuple[str, ...]:
+    """Return the columns of the table of quantile returns."""
+    last = study.quantiles
+    names = [f"Q{k}" for k in range(1, last + 1)]
+    return ("horizon", f"{names[0]} (low)", *names[1:-1], f"{names[-1]} (high)")
+
+
+def quantile_table(study: SignalStudy) -> list[tuple[str, ...]]:
+    """Format the mean annual return of each quantile by horizon."""
+    return [(f"{h.horizon}", *(f"{each:+.2%}" for each in h.quantiles)) for h in study.horizons]
+
+
+def title(study: SignalStudy) -> list[str]:
+    """Describe one factor: what was measured, on how much, and the verdict of the guard."""
+    out = [
+        f"{study.factor}: {study.mode}, {study.symbols} symbols, {study.samples:,} samples, {study.first} to "
+        f"{study.last}, coverage {study.coverage:.1%}"
+    ]
+    if study.mode == "time series":
+        out.append(
+            f"  measured over time, symbol by symbol: a cross-section needs {FEWEST} symbols and a value for each. "
+            "Quantiles rank a value among the symbol's own past values"
+        )
+    if study.late:
+        out.append("  some instruments close after the house: a decision uses each row one sample later")
+    out += [f"  {line}" for line in guard_lines(study.guard, "factor")]
+    if study.refused:
+        out.append("  refused: no figure is given for this factor")
+    return out
+
+
+def footnotes(studies: SignalStudies) -> list[str]:
+    """Return the definitions and the cost that apply to every table, and the number of known trials."""
+    one = studies.studies[0]
+    count = sum(len(each.horizons) for each in studies.studies)
+    trials, fault = studies.known.trials, studies.known.fault
+    return [
+        *DEFINITION,
+        f"Costs: {one.cost_bp:g} bp of traded value (commission, half the spread, slippage), "
+        f"{one.borrow_bp_annual:g} bp a year on shorts; no market impact.",
+        f"p adj: adjusted for {count} tests (Benjamini-Hochberg), from the larger of Newey-West's and Andrews' errors.",
+        f"The number of trials is unknown: {fault}." if fault else f"{trials or 0:,} trials known.",
+    ]

@@ -1,0 +1,252 @@
+"""Each planted leak is found by the guard that the documentation names; its twin without the leak is not accused."""
+
+import re
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import quantd
+from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.cli.configuration import read
+from quantd.models.history.splits import Split, Splits
+from quantd.research.runs.backtest import drive
+from quantd.research.runs.comparison import unlimited
+from quantd.research.runs.run_record import Record
+from quantd.research.studies.factors import source_of
+from quantd.research.studies.lookahead import Lookahead, lookahead
+from quantd.research.studies.signal_study import study_signals
+from quantd.strategies.features import Inputs, compute, spec_of
+from quantd.trading.bars import FIELDS
+from tests.support.checkout import DATA, ROOT
+from tests.support.leaks import ABOVE, LEAKS, Leak
+from tests.support.market_frames import random_frame
+
+CONFIG = """
+[quantd]
+state = "state"
+[universe]
+symbols = [{symbols}]
+{instruments}
+[feed]
+path = "bars.parquet"
+{actions}
+stamps = "session"
+start = {start}
+warmup = {warmup}
+macro = [{macro}]
+[broker]
+cash = "100000"
+[[agents]]
+name = "mine"
+policy = "mine.py:act"
+capital = 1.0
+params = {params}
+[bus]
+port = 0
+[api]
+port = 0
+"""
+SYMBOLS = ("SPY", "QQQ", "IWM", "AAPL")
+SOURCES = [leak for leak in LEAKS if leak.leak]
+POLICIES = [leak for leak in SOURCES if leak.command == "study lookahead"]
+FACTORS = [leak for leak in SOURCES if leak.command == "study signal"]
+
+
+def closes_with_a_gap_and_an_end() -> pl.DataFrame:
+    """Thirty sessions of 2019 after a warm-up: QQQ has no bar for nine of them, AAPL none from March on."""
+    day = pl.col("ts").dt.date()
+    frame = pl.read_parquet(DATA / "us_daily.parquet").filter(day.is_between(date(2018, 11, 1), date(2019, 3, 15)))
+    gap = (pl.col("symbol") == "QQQ") & day.is_between(date(2019, 2, 11), date(2019, 2, 22))
+    ended = (pl.col("symbol") == "AAPL") & (day >= date(2019, 3, 1))
+    return frame.filter(pl.col("symbol").is_in(SYMBOLS) & ~gap & ~ended)
+
+
+def market(folder: Path, leak: Leak, body: str) -> Path:
+    """Write the market, the policy or factor, and a configuration over both."""
+    coins = "another calendar" in leak.name
+    if coins:
+        frame = pl.read_parquet(DATA / "us_daily.parquet").select(pl.exclude("adj_close"))
+        coin = pl.read_parquet(DATA / "crypto_daily.parquet").select(frame.columns)
+        day = pl.col("ts").dt.date().is_between(date(2019, 1, 2), date(2019, 3, 15))
+        both = pl.concat([frame.filter(pl.col("symbol") == "SPY"), coin.filter(pl.col("symbol") == "BTC-USD")])
+        both.filter(day).sort("symbol", "ts").write_parquet(folder / "bars.parquet")
+    else:
+        closes_with_a_gap_and_an_end().write_parquet(folder / "bars.parquet")
+    (folder / "actions.csv").write_text((DATA / "us_actions.csv").read_text())
+    (folder / "vix.parquet").write_bytes((DATA / "vix_daily.parquet").read_bytes())
+    named = {"BARS": "bars.parquet", "ACTIONS": "actions.csv", "MACRO": "vix.parquet", "HERE": "."}
+    paths = "".join(f"{key} = {str((folder / name).resolve())!r}\n" for key, name in named.items())
+    (folder / "mine.py").write_text(paths + f"MEMO = {str(folder)!r}\n" + ABOVE + body)
+    text = CONFIG.format(
+        symbols=", ".join(f'"{s}"' for s in (("SPY", "BTC-USD") if coins else SYMBOLS)),
+        instruments='[[universe.instruments]]\nsymbol = "BTC-USD"\ncalendar = "24/7"' if coins else "",
+        actions='actions = "actions.csv"',
+        start="2019-02-01",
+        warmup=15 if coins else 50,
+        macro='{ name = "vix", path = "vix.parquet" }',
+        params=f'{{ path = "{folder / "bars.parquet"}" }}' if "*, path" in body else "{}",
+    )
+    (folder / "config.toml").write_text(text)
+    return folder / "config.toml"
+
+
+def guarded(folder: Path, cache: Path, leak: Leak, body: str) -> Lookahead:
+    """The result of the command that the leak is studied by."""
+    config = read(market(folder, leak, body))
+    if leak.command == "study lookahead":
+        return lookahead(config, "mine.py:act", cuts=8, cache=cache)
+    alone = unlimited(config, {}, name="studied", policy="equal_weight", params={})
+    source = source_of("mine.py:signal", folder, ())
+    return study_signals(assemble(alone, cache=cache), [source], horizons=(1,), cuts=6).studies[0].guard
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built calendars of every study."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def found_by(found: Lookahead) -> set[str]:
+    """The guards that speak."""
+    spoken = {
+        "truncated markets": found.differences,
+        "files of the market": found.market_files,
+        "two runs": found.unsteady,
+        "later dates": found.dated,
+    }
+    return {guard for guard, evidence in spoken.items() if evidence}
+
+
+@pytest.mark.parametrize("leak", SOURCES, ids=lambda leak: leak.name)
+def test_a_planted_leak_is_found_by_the_named_guard(leak: Leak, tmp_path: Path, cache: Path) -> None:
+    found = guarded(tmp_path, cache, leak, leak.leak)
+    assert not found.clean
+    assert found.failed == 0, found.failure
+    assert leak.guard in found_by(found), found
+
+
+@pytest.mark.quick_cases(4)
+@pytest.mark.parametrize("leak", SOURCES, ids=lambda leak: leak.name)
+def test_the_twin_without_the_leak_is_not_accused(leak: Leak, tmp_path: Path, cache: Path) -> None:
+    found = guarded(tmp_path, cache, leak, leak.twin)
+    assert found.failed == 0, found.failure
+    assert found.clean, found
+    assert found_by(found) == set()
+
+
+def test_a_fill_at_the_close_that_the_decision_saw_is_impossible(tmp_path: Path) -> None:
+    """The policy buys after a day that rose. A fill at the close it saw has another price than the engine's."""
+    body = "def act(view):\n    return [0.2 if r > 0 else 0.0 for r in view.returns(1)[-1]]\n"
+    config = read(market(tmp_path, LEAKS[0], body))
+    assembly = assemble(unlimited(config, {}, name="mine", policy="mine.py:act", params={}))
+    record = Record(assembly.universe)
+    drive(assembly, assembly.config, "fills", record, None, lambda share: None)
+    columns = assembly.feed.columns
+    assert len(record.fills) > 20
+    differs = 0
+    for fill in record.fills:
+        for column, price in zip(fill.sym, fill.price_nano, strict=True):
+            seen = int(np.searchsorted(columns.ts_event, fill.sample))
+            assert columns.ts_event[seen] == fill.sample
+            after = next(k for k in range(seen + 1, len(columns.ts_event)) if columns.fresh[k, column])
+            assert fill.ts == columns.ts_open[after] > fill.sample
+            # the spread and the slippage of the default costs, and nothing in the decision's favour
+            assert abs(price / columns.open_nano[after, column] - 1.0) < 3e-4
+            differs += abs(price / columns.close_nano[seen, column] - 1.0) > 3e-4
+    assert differs > 20
+
+
+def test_a_value_of_a_macro_series_is_known_after_its_availability_date_only(tmp_path: Path) -> None:
+    """The twin reads `view.macro`; a look at the value of the same date would have another answer."""
+    body = "def act(view):\n    return [view.macro('vix', 1)[-1] / 1000] * 4\n"
+    config = read(market(tmp_path, LEAKS[0], body))
+    assembly = assemble(unlimited(config, {}, name="mine", policy="mine.py:act", params={}))
+    vix = pl.read_parquet(DATA / "vix_daily.parquet").sort("ts")
+    days, values = vix["ts"].dt.epoch("ns").to_numpy(), vix["close"].to_numpy()
+    own = before = 0
+    for tick in assembly.ticks():
+        if tick.sample and not tick.warmup:
+            row = int(np.searchsorted(days, tick.key))
+            own += tick.macro[0] == values[row]
+            before += tick.macro[0] == values[row - 1]
+    assert before == 30
+    assert own <= 1
+
+
+def test_a_test_range_inside_the_training_window_is_refused() -> None:
+    train = Split("train", date(2010, 1, 4), date(2015, 12, 31))
+    validation = Split("validation", date(2016, 1, 4), date(2016, 12, 30))
+    with pytest.raises(ValueError, match="parts may not overlap"):
+        Splits(train, validation, Split("test", date(2015, 6, 1), date(2015, 12, 31)))
+    with pytest.raises(ValueError, match="parts may not overlap"):
+        Splits(train, validation, Split("test", date(2016, 12, 30), date(2017, 12, 29)))
+    Splits(train, validation, Split("test", date(2017, 1, 3), date(2017, 12, 29)))
+
+
+def test_a_feature_that_uses_tomorrows_bar_is_found_by_truncated_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    from quantd.strategies.features import specs
+    from quantd.strategies.features.families import FAMILIES, Family
+    from quantd.strategies.indicators.bars import CLOSE
+    from quantd.strategies.indicators.nodes import growth, point
+
+    def tomorrow():
+        return point("tomorrow", lambda x: np.vstack([x[1:], x[-1:]]), growth(CLOSE))
+
+    monkeypatch.setattr(specs, "FAMILIES", {**FAMILIES, "tomorrow": Family("returns", tomorrow, "planted")})
+    draw = np.random.default_rng(1)
+    close = 50.0 * np.cumprod(1.0 + 0.01 * draw.normal(size=(120, 5)), axis=0)
+    session = np.arange(120, dtype=np.int64) * 86_400_000_000_000
+    for name, leaks in (("tomorrow", True), ("momentum_5", False)):
+        whole, cut = (
+            compute(spec_of([name]), Inputs(session[:n], dict.fromkeys(FIELDS, close[:n]))) for n in (120, 100)
+        )
+        assert bool((~np.isclose(whole[:100], cut, equal_nan=True)).any()) is leaks
+
+
+def test_a_factor_from_a_frame_in_a_notebook_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = random_frame(2, 6, 80)
+    table = frame.pivot("symbol", index="ts", values="close").sort("ts").drop("ts").to_numpy()
+
+    def leak(view):
+        return table[-1] / view.prices
+
+    def twin(view):
+        return view.returns(5).sum(axis=0)
+
+    settings = {"feed.start": "2024-02-01"}
+    with pytest.raises(quantd.Error, match="table \\(in memory\\)"):
+        quantd.study_signal(leak, frame, settings, horizons=(1,), cuts=3)
+    assert quantd.study_signal(twin, frame, settings, horizons=(1,), cuts=3).table.height == 1
+
+
+OTHER: dict[str, Callable[..., None]] = {
+    "a fill at the close that the decision saw": test_a_fill_at_the_close_that_the_decision_saw_is_impossible,
+    "a value of the VIX on its own date": test_a_value_of_a_macro_series_is_known_after_its_availability_date_only,
+    "a test range inside the training window": test_a_test_range_inside_the_training_window_is_refused,
+    "a feature that uses tomorrow's bar": test_a_feature_that_uses_tomorrows_bar_is_found_by_truncated_bars,
+    "a factor from a frame in a notebook": test_a_factor_from_a_frame_in_a_notebook_is_refused,
+}
+"""Leaks that are no policy file, and the test that plants each."""
+
+
+def test_every_leak_is_planted_once() -> None:
+    names = [leak.name for leak in LEAKS]
+    assert len(set(names)) == len(names) >= 10
+    assert {leak.name for leak in LEAKS if not leak.leak} == set(OTHER)
+    assert len(POLICIES) + len(FACTORS) == len(SOURCES)
+    assert len({leak.leak for leak in SOURCES} | {leak.twin for leak in SOURCES}) == 2 * len(SOURCES)
+
+
+def test_the_page_lists_these_leaks_and_no_others() -> None:
+    page = (ROOT / "docs" / "research" / "lookahead.md").read_text(encoding="utf-8")
+    section = page.partition("## Planted leaks")[2].partition("\n## ")[0]
+    rows = [
+        tuple(cell.strip() for cell in row)
+        for row in re.findall(r"^\| (.+) \| `(.+)` \| (.+) \| (\w+) \|$", section, re.M)
+    ]
+    assert rows == [(leak.name, leak.command, leak.guard, "yes") for leak in LEAKS]

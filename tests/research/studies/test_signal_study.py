@@ -1,0 +1,251 @@
+"""`quantd study signal`: what it measures, what it refuses, and what it writes into the ledger."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import spearmanr
+
+from quantd.research.runs.looks import read_looks
+from quantd.research.studies.signal_study import COLUMNS, usual_quantiles
+from tests.support.command_line import Done, quantd
+from tests.support.market_frames import random_frame
+
+CONFIG = """
+[quantd]
+state = "state"
+[universe]
+symbols = [{symbols}]
+[feed]
+path = "bars.parquet"
+stamps = "session"
+start = 2024-02-01
+warmup = 20
+[broker]
+cash = "100000"
+[[agents]]
+name = "any"
+policy = "equal_weight"
+capital = 1.0
+[bus]
+port = 0
+[api]
+port = 0
+"""
+
+
+def market(folder: Path, symbols: int = 12, count: int = 118, seed: int = 1) -> pl.DataFrame:
+    frame = random_frame(seed, symbols, count)
+    frame.write_parquet(folder / "bars.parquet")
+    names = ", ".join(f'"S{k:02}"' for k in range(symbols))
+    (folder / "config.toml").write_text(CONFIG.format(symbols=names))
+    return frame
+
+
+def study(folder: Path, *more: str) -> Done:
+    return quantd(folder, "study", "signal", *more, "--horizons", "1,5", "--cuts", "4")
+
+
+def results(done: Done):
+    return json.loads(done.stdout)["studies"]
+
+
+OWN = """
+import numpy as np
+LOOKBACK = 30
+def signal(view):
+    return {body}
+"""
+
+
+def write(folder: Path, body: str, above: str = "") -> str:
+    (folder / "mine.py").write_text(above + OWN.format(body=body))
+    return "mine.py:signal"
+
+
+def test_a_coefficient_is_that_of_the_close_with_the_next_open_to_open_return(tmp_path: Path) -> None:
+    frame = market(tmp_path)
+    found = results(study(tmp_path, "momentum_5", "--json"))[0]
+    wide = {c: frame.pivot("symbol", index="ts", values=c).sort("ts") for c in ("open", "close")}
+    dates = wide["open"]["ts"].to_list()
+    first = next(k for k, day in enumerate(dates) if day.month == 2)
+    opens, closes = (wide[c].drop("ts").to_numpy() for c in ("open", "close"))
+    for h, given in zip((1, 5), found["horizons"], strict=True):
+        ics = [
+            spearmanr(closes[t] / closes[t - 5] - 1, opens[t + 1 + h] / opens[t + 1] - 1)[0]
+            for t in range(first, len(dates) - 1 - h)
+        ]
+        assert given["count"] == len(ics)
+        assert given["rank_ic"] == pytest.approx(np.mean(ics), abs=1e-12)
+        assert given["deviation"] == pytest.approx(np.std(ics, ddof=1), abs=1e-12)
+        assert given["positive"] == pytest.approx(np.mean(np.array(ics) > 1e-12))
+    assert found["coverage"] == 1.0
+    assert found["mode"] == "cross-section"
+    assert found["cost_bp"] == 3.0
+
+
+def test_a_function_of_the_user_is_the_feature_that_it_computes_again(tmp_path: Path) -> None:
+    market(tmp_path)
+    name = write(tmp_path, "np.prod(1 + view.returns(5), axis=0) - 1")
+    own, feature = (results(study(tmp_path, each, "--json"))[0] for each in (name, "momentum_5"))
+    for one, other in zip(own["horizons"], feature["horizons"], strict=True):
+        assert one["rank_ic"] == pytest.approx(other["rank_ic"], abs=1e-12)
+        assert one["spread"]["net_sharpe"] == pytest.approx(other["spread"]["net_sharpe"], rel=1e-9)
+
+
+def test_names_of_symbols_address_the_values_and_none_is_no_value(tmp_path: Path) -> None:
+    market(tmp_path)
+    above = 'MISSING = {"S03", "S04"}\n'
+    body = (
+        "{s: (None if s in MISSING else view.prices[k]) for k, s in reversed(list(enumerate(view.universe.symbols)))}"
+    )
+    found = results(study(tmp_path, write(tmp_path, body, above), "--json"))[0]
+    assert found["coverage"] == pytest.approx(10 / 12)
+    wrong = study(tmp_path, write(tmp_path, '{"XYZ": 1.0}'))
+    assert wrong.returncode == 1
+    assert "the signal names 'XYZ', which is not in the universe" in wrong.stdout
+
+
+def test_permuted_symbols_give_the_same_figures(tmp_path: Path) -> None:
+    figures = []
+    for order in (1, -1):
+        folder = tmp_path / str(order)
+        folder.mkdir()
+        market(folder)
+        text = (folder / "config.toml").read_text()
+        names = ", ".join(f'"S{k:02}"' for k in range(12))
+        (folder / "config.toml").write_text(text.replace(names, ", ".join(names.split(", ")[::order])))
+        figures.append(results(study(folder, "rsi_14", "--json"))[0]["horizons"])
+    for one, other in zip(*figures, strict=True):
+        assert one["rank_ic"] == pytest.approx(other["rank_ic"], abs=1e-12)
+        assert {k: v or 0 for k, v in one["spread"].items()} == pytest.approx(
+            {k: v or 0 for k, v in other["spread"].items()}, rel=1e-9
+        )
+
+
+def test_fewer_than_five_symbols_are_measured_over_time_and_it_says_so(tmp_path: Path) -> None:
+    market(tmp_path, symbols=3)
+    done = study(tmp_path, "momentum_5")
+    assert done.returncode == 0, done.stderr
+    assert "momentum_5: time series, 3 symbols" in done.stdout
+    assert "measured over time, symbol by symbol: a cross-section needs 5 symbols" in done.stdout
+
+
+def test_a_feature_that_is_one_number_for_all_is_measured_over_time(tmp_path: Path) -> None:
+    market(tmp_path, count=118)
+    assert results(study(tmp_path, "month_sin", "--json"))[0]["mode"] == "time series"
+
+
+@pytest.mark.parametrize(("symbols", "quantiles"), [(5, 2), (6, 3), (9, 4), (10, 5), (500, 5)])
+def test_a_small_universe_has_fewer_quantiles(symbols: int, quantiles: int) -> None:
+    assert usual_quantiles(symbols, 5) == quantiles
+
+
+def test_several_factors_are_ranked_by_adjusted_p_values_and_each_is_one_look(tmp_path: Path) -> None:
+    market(tmp_path)
+    names = ["rsi_14", "momentum_5", "volatility_5"]
+    done = study(tmp_path, *names, "--json", "--out", "table.csv")
+    found = results(done)
+    least = [min(each["p_adjusted"]) for each in found]
+    assert least == sorted(least)
+    for each in found:
+        assert all(adjusted >= h["p"] for adjusted, h in zip(each["p_adjusted"], each["horizons"], strict=True))
+    with (tmp_path / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(COLUMNS)
+    assert [row["horizon"] for row in rows] == ["1", "5"] * 3
+    looks = read_looks(tmp_path / "state").looks
+    assert [(look.kind, look.name) for look in looks] == [("study", name) for name in names]
+    for look in looks:
+        own = next(each for each in found if each["factor"] == look.name)
+        assert look.sharpe == max(h["spread"]["net_sharpe"] for h in own["horizons"])
+    study(tmp_path, *names)
+    assert len(read_looks(tmp_path / "state").looks) == 3
+    quantd(tmp_path, "study", "signal", "rsi_14", "--horizons", "2", "--cuts", "4")
+    assert len(read_looks(tmp_path / "state").looks) == 4
+
+
+def test_costs_of_the_broker_lower_the_net_figure_and_a_ranking_is_printed(tmp_path: Path) -> None:
+    market(tmp_path)
+    done = study(tmp_path, "rsi_14", "momentum_5")
+    assert "rank  factor" in done.stdout
+    assert "Costs: 3 bp of traded value" in done.stdout
+    free, dear = (
+        results(study(tmp_path, "rsi_14", "--json", "--set", f"broker.commission_bp={bp}"))[0]["horizons"][0]["spread"]
+        for bp in (0, 50)
+    )
+    assert free["annual"] == dear["annual"]
+    assert free["net_annual"] - dear["net_annual"] == pytest.approx(0.005 * free["turnover_annual"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["no_such_feature"], "there is no feature 'no_such_feature'"),
+        (["vix"], "needs the macro series 'vix'"),
+        (["weight"], "is a number of a book"),
+        (["absent.py:signal"], "absent.py"),
+    ],
+)
+def test_a_factor_that_cannot_be_studied_is_a_mistake_of_the_command(tmp_path: Path, arguments, text: str) -> None:
+    market(tmp_path)
+    done = study(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert text in done.stderr
+
+
+@pytest.mark.parametrize("horizons", ["0", "1000", "a", "1,,2"])
+def test_horizons_that_the_market_does_not_have_are_refused(tmp_path: Path, horizons: str) -> None:
+    market(tmp_path)
+    done = quantd(tmp_path, "study", "signal", "rsi_14", "--horizons", horizons)
+    assert done.returncode == 2
+    assert "horizons" in done.stderr
+
+
+def test_a_function_with_a_memory_is_no_factor(tmp_path: Path) -> None:
+    market(tmp_path)
+    (tmp_path / "mine.py").write_text("def signal(view, memory):\n    return view.prices, memory\n")
+    done = study(tmp_path, "mine.py")
+    assert done.returncode == 2
+    assert "a factor has no memory" in done.stderr
+
+
+def test_no_figure_is_given_and_no_look_noted_for_a_factor_that_opens_the_market(tmp_path: Path) -> None:
+    market(tmp_path)
+    body = "pl.read_parquet('bars.parquet').group_by('symbol').agg(pl.col('close').last()).sort('symbol')"
+    done = study(tmp_path, write(tmp_path, f"{body}['close'].to_list()", "import polars as pl\n"))
+    assert done.returncode == 1
+    assert "no result: the factor holds data of the market's future" in done.stdout
+    assert "refused: no figure is given for this factor" in done.stdout
+    assert "Pearson" not in done.stdout.partition("IC: rank")[0]
+    assert read_looks(tmp_path / "state").looks == ()
+
+
+def test_a_factor_that_depends_on_the_calls_before_it_is_refused(tmp_path: Path) -> None:
+    market(tmp_path)
+    above = "seen = []\ndef count():\n    seen.append(1)\n    return len(seen)\n"
+    done = study(tmp_path, write(tmp_path, "view.prices * count()", above))
+    assert done.returncode == 1
+    assert "no result: two runs over the same market differ" in done.stdout
+
+
+def test_one_refused_factor_leaves_the_figures_of_the_others(tmp_path: Path) -> None:
+    market(tmp_path)
+    body = "view.prices * (view.time > 1710000000000000000)"
+    done = study(tmp_path, write(tmp_path, body), "rsi_14", "--json")
+    assert done.returncode == 1
+    found = {each["factor"]: each for each in results(done)}
+    assert found["rsi_14"]["horizons"]
+    assert found["mine.py:signal"]["horizons"] == []
+    assert found["mine.py:signal"]["guard"]["dated"] > 0
+
+
+def test_a_factor_that_always_fails_is_refused_with_the_reason(tmp_path: Path) -> None:
+    market(tmp_path)
+    done = study(tmp_path, write(tmp_path, "1 / 0"))
+    assert done.returncode == 1
+    assert "every decision failed" in done.stdout
+    assert "ZeroDivisionError" in done.stdout
