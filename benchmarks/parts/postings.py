@@ -1,10 +1,6 @@
 """CPU microseconds of the ledger and of paper fills: interpreted, and by compiled kernels where numba is installed.
 
-<<<<<<<< HEAD:benchmarks.parts.postings.py
     OMP_NUM_THREADS=1 python -m benchmarks.parts.postings
-========
-    OMP_NUM_THREADS=1 python -m benchmarks.parts.postings
->>>>>>>> main:benchmarks/parts/postings.py
 
 Posting of lists converts them for the compiled kernel; posting of columns takes int64 arrays as they are. The paper
 venue's time includes its lists and reports. Both ways run in turn, and the least of the repetitions counts. `x` is the
