@@ -95,15 +95,6 @@ def test_the_metrics_of_a_book_are_those_of_the_frame_of_books(tmp_path: Path, m
                 assert one == pytest.approx(two, rel=1e-9, abs=1e-12, nan_ok=True), (agent, row["name"])
 
 
-def test_capital_that_moves_between_books_is_no_return(small: Made) -> None:
-    """A transfer of a half of the larger book to the smaller one changes no growth of either."""
-    from quantd.research.reports.account_tracks import _wealth
-
-    grown = np.array([100.0, 110.0, 60.5, 66.55])
-    moved = np.array([0.0, -55.0, 0.0])
-    np.testing.assert_allclose(_wealth(grown, moved), [100.0, 110.0, 121.0, 133.1])
-
-
 def test_the_parts_of_attribution_add_up_to_the_total_return(small: Made) -> None:
     found = small.report.attribution
     assert found == breakdown(small.history)
