@@ -109,10 +109,15 @@ def cell(value: object) -> str:
     return text
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file in one step: no reader sees a part of it. Raises Failure when its folder is missing."""
+def check_folder(path: Path) -> None:
+    """Raise Failure when the folder of a file to be written is missing."""
     if not path.parent.is_dir():
         raise Failure(f"{path}: there is no folder {path.parent}; make it, or name another", USAGE)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file in one step: no reader sees a part of it. Raises Failure when its folder is missing."""
+    check_folder(path)
     part = path.with_name(path.name + ".part")
     try:
         part.write_bytes(data)

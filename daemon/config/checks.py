@@ -30,7 +30,7 @@ from quantd.daemon.config.known import (
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.translate import secrets_in
-from quantd.daemon.config.values import HIGHEST_MULTIPLE, duration_ns
+from quantd.daemon.config.values import BOND, EQUITY, HIGHEST_MULTIPLE, duration_ns, mix_of
 from quantd.trading.execution import MOST
 from quantd.trading.instruments import MICRO, NANO, usual_lot_nano
 
@@ -66,6 +66,7 @@ def check(document: Table, known: Known, source: Source) -> list[Mistake]:
     rules = (
         _references, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed, _profiles,
         _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows, _stops_at_venue,
+        _study,
     )  # fmt: skip
     return [found for rule in rules for found in rule(document, known, source)]
 
@@ -306,6 +307,41 @@ def _stops_at_venue(document: Table, known: Known, source: Source) -> Iterator[M
                 text = f"= true, but stop orders at [broker] venue = {shown(broker.get('venue', ''))} are not supported"
                 remedy = f"remove it (the daemon then watches the stops), or trade at {', '.join(venues)}"
                 yield source.mistake(path, text, remedy)
+
+
+def bonds_of(document: Table) -> list[str]:
+    """The symbols of instruments whose `asset` or `sector` is "bond"."""
+    found = tables(document, "universe.instruments.*")
+    return [str(table.get("symbol")) for _, table in found if BOND in (table.get("asset"), table.get("sector"))]
+
+
+def _study(document: Table, known: Known, source: Source) -> Iterator[Mistake]:
+    """Mistakes about benchmarks and goals of reports."""
+    symbols = tuple(value for _, value in values_at(document, "universe.symbols.*") if isinstance(value, str))
+    names = table_of(document, "study").get("benchmarks", ("equal_weight",))
+    for path, name in values_at(document, "study.benchmarks.*"):
+        if not isinstance(name, str):
+            continue  # the schema reports it
+        try:
+            mix = mix_of(name)
+        except ValueError as why:
+            yield source.mistake(path, f"= {shown(name)}: {why}", 'write "60/40" or "SPY:0.6,TLT:0.4"')
+            continue
+        if mix is None and name not in symbols and name not in known.policies:
+            text = f"= {shown(name)} is neither a symbol of [universe] nor a registered policy"
+            yield source.mistake(path, text, suggestion(name, (*symbols, *known.policies)))
+        for symbol in mix or ():
+            if symbol == BOND and not bonds_of(document):
+                remedy = 'write asset = "bond" in its [[universe.instruments]], or name the mix, "SPY:0.6,TLT:0.4"'
+                yield source.mistake(path, f"= {shown(name)} needs a bond, and no instrument is one", remedy)
+            elif symbol not in (*symbols, EQUITY, BOND):
+                text = f"= {shown(name)}: {shown(symbol)} is not a symbol of [universe]"
+                yield source.mistake(path, text, suggestion(symbol, symbols))
+    for goal in table_of(table_of(document, "study"), "goals"):
+        _, ratio, other = str(goal).partition("/")
+        if ratio and isinstance(names, tuple) and other not in names:
+            text = f"is a ratio to {shown(other)}, which is not one of the benchmarks"
+            yield source.mistake(("study", "goals", goal), text, f"add {shown(other)} to [study] benchmarks")
 
 
 def _duration(value: Any) -> int | None:

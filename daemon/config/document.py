@@ -28,6 +28,7 @@ from quantd.daemon.config.schema import (
     Quantd,
     Schedule,
     Store,
+    Study,
     UniverseTable,
 )
 from quantd.daemon.config.values import Reload, Section
@@ -46,6 +47,7 @@ class Config:
     broker: Broker = field(init=False)
     risk: Risk = field(init=False)
     live: Live = field(init=False)
+    study: Study = field(init=False)
     schedules: tuple[Schedule, ...] = field(init=False)
     bus: Bus = field(init=False)
     store: Store = field(init=False)
@@ -189,6 +191,7 @@ NOT_TRADING: dict[str, str] = {
     "log": "publishes only",
     "live.paper_days": "is a condition of a live start; it changes no trade",
     "retrain": "configures training outside trading; the start that trades a model records its digest",
+    "study": "is the comparison of a report",
     "risk.history": "is history in memory for display",
     "risk.monitor_interval": "is the interval of status messages; alerts come from the engine",
 }

@@ -359,6 +359,17 @@ class Log(Section):
     format: Literal["console", "json"] = "console"
 
 
+class Study(Section):
+    """The comparison in a report of a backtest (docs/research/reports.md). It changes no trade.
+
+    A benchmark is a symbol, a registered policy or a mix. `goals` maps a metric, or "metric/benchmark" for the ratio to
+    a benchmark, to a number.
+    """
+
+    benchmarks: Annotated[tuple[str, ...], distinct()] = ("equal_weight",)
+    goals: dict[str, float] = {}
+
+
 class Document(Section):
     """All tables of config.toml."""
 
@@ -375,6 +386,7 @@ class Document(Section):
     capital: CapitalTable | None = None
     promotion: PromotionTable = PromotionTable()
     retrain: RetrainTable = RetrainTable()
+    study: Study = Study()
     schedules: tuple[Schedule, ...] = ()
     bus: Bus = Bus()
     store: Store = Store()

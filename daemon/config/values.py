@@ -24,6 +24,8 @@ _UNITS_NS = {
 }
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
 _DECIMAL = re.compile(r"-?\d+(\.\d+)?")
+_PERCENTS = re.compile(r"([1-9]\d?)/([1-9]\d?)")
+_WEIGHT = re.compile(r"\d+(\.\d+)?|\.\d+")
 
 
 class Written:
@@ -117,6 +119,34 @@ def duration(low: str, high: str) -> BeforeValidator:
         return ns
 
     return BeforeValidator(parse)
+
+
+EQUITY, BOND = "equity", "bond"
+"""The two parts of a mix such as 60/40."""
+
+
+def mix_of(text: str) -> dict[str, float] | None:
+    """The weights of a benchmark that is a mix; None for a single name.
+
+    A mix is written "SPY:0.6,TLT:0.4", or "60/40" for percents of EQUITY and BOND. Raises ValueError for weights that
+    are not above 0, that sum to more than 1, or to other than 100 in the second form.
+    """
+    if found := _PERCENTS.fullmatch(text):
+        parts = {EQUITY: int(found[1]) / 100, BOND: int(found[2]) / 100}
+        if int(found[1]) + int(found[2]) != 100:
+            raise ValueError("two percents must sum to 100")
+        return parts
+    if ":" not in text:
+        return None
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        symbol, _, weight = part.partition(":")
+        if _WEIGHT.fullmatch(weight) is None or float(weight) <= 0.0 or symbol in weights:
+            raise ValueError(f'{part!r} is not "SYMBOL:weight" with a weight above 0, each symbol once')
+        weights[symbol] = float(weight)
+    if sum(weights.values()) > 1.0 + 1e-9:
+        raise ValueError(f"the weights sum to {sum(weights.values()):g}; they may sum to 1 at most")
+    return weights
 
 
 def pattern(regex: str, what: str) -> AfterValidator:

@@ -14,6 +14,7 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.run_summary import Summary, summary
+from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.book_history_log import BookHistoryLog
 from quantd.research.attribution.breakdown import Breakdown, breakdown
 from quantd.research.metrics.calendar_tables import monthly_returns
@@ -26,8 +27,12 @@ from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
 from quantd.research.python_api.run_config import Settings, around, load
 from quantd.research.python_api.run_history import Run, Why
-from quantd.research.reports.backtest_page import backtest_page, picture
+from quantd.research.reports.notebook_picture import picture
+from quantd.research.reports.report_figures import benchmark_records, planned, report_of
+from quantd.research.reports.report_files import check_suffix, write_backtest_report
 from quantd.research.runs.backtest import BacktestJournal, Progress, compile_for_runs, drive
+from quantd.research.runs.comparison import NAME as EQUAL_WEIGHT
+from quantd.research.runs.comparison import settings_of
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import Verdict, judge, lines
 from quantd.trading.exit_codes import USAGE, ExplainedError
@@ -101,25 +106,28 @@ def _run(
     record.revalue(shell.state)
     result = summary(shell, NAME, "backtest", wall_s)
 
-    benchmark: Record | None = None
+    finished: dict[str, Record] = {}
 
     def beside(other: Assembly, log: Log) -> Shell:
-        nonlocal benchmark
-        assert isinstance(log, Record)
-        benchmark = log
-        return drive(other, other.config, NAME, log, None, _no_progress)[0]
+        if isinstance(log, Record):
+            finished[EQUAL_WEIGHT] = log
+        return _driven(other, log)
 
     verdict = judge(assembly, record, folder, beside if compare else None)
-    return Backtest(assembly, record, result, verdict, benchmark)
+    return Backtest(assembly, record, result, verdict, finished)
+
+
+def _driven(assembly: Assembly, log: Log) -> Shell:
+    return drive(assembly, assembly.config, NAME, log, None, _no_progress)[0]
 
 
 class Backtest:
     """The result of a backtest: frames, figures and verdict. `str()` is the text of `quantd backtest`."""
 
     def __init__(
-        self, assembly: Assembly, record: Record, result: Summary, verdict: Verdict, benchmark: Record | None = None
+        self, assembly: Assembly, record: Record, result: Summary, verdict: Verdict, finished: Mapping[str, Record]
     ) -> None:
-        self._assembly, self._record, self._benchmark = assembly, record, benchmark
+        self._assembly, self._record, self._finished = assembly, record, finished
         self.summary = result
         """Counts, positions and digest of the run."""
         self.verdict = verdict
@@ -179,14 +187,16 @@ class Backtest:
     def attribution(self) -> Breakdown:
         """What made the return: tables by asset, sector, agent, kind and cost, which add up to it.
 
-        The first access runs the backtest again, as `orders` does. Raises ValueError for a lost account.
+        The first access runs the backtest again. Raises ValueError for a lost account, RunDiffers as `run` does.
         """
-        assert self.run is not None
-        return breakdown(self._history.history())
+        history = self._history
+        if isinstance(history, str):
+            raise RunDiffers(history)
+        return breakdown(history)
 
     @cached_property
     def _track(self) -> TrackRecord:
-        return track_record_of(self._assembly, self._record, self._benchmark)
+        return track_record_of(self._assembly, self._record, self._finished.get(EQUAL_WEIGHT))
 
     @property
     def orders(self) -> pl.DataFrame:
@@ -208,10 +218,28 @@ class Backtest:
         return self.run.why(what)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write one HTML page that opens without a network, and return its path. Raises Error or OSError."""
+        """Write the report and return its path. Raises Error or OSError.
+
+        The suffix is the format: .html is one page that opens without a network; .json, .md and .csv have the same
+        figures. The benchmarks of `[study]` run now, and the backtest runs once more for its attribution.
+        """
         out = Path(path)
-        out.write_text(backtest_page(self.summary, self._record, self.verdict, self.config), encoding="utf-8")
+        check_suffix(out)
+        benchmarks = planned(self.config, self._assembly)
+        own = settings_of(self._assembly, self._record)
+        runs = benchmark_records(benchmarks, own, lambda name: _driven, self._finished)
+        found = report_of(self._assembly, self._record, self._history, runs, self.summary, self.verdict)
+        write_backtest_report(out, found)
         return out
+
+    @cached_property
+    def _history(self) -> BookHistory | str:
+        """The positions and trades of each book, or the reason why they are unknown."""
+        log = BookHistoryLog(self._assembly.rules)
+        shell = _driven(self._assembly, log)
+        if shell.digest.hexdigest() != self.digest:
+            return "the backtest gives another result when it is repeated"
+        return log.history()
 
     @cached_property
     def run(self) -> Run:
@@ -222,9 +250,8 @@ class Backtest:
         self._folder = tempfile.TemporaryDirectory(prefix="quantd-backtest-")
         folder = Path(self._folder.name)
         saved = BacktestJournal(folder, self._assembly, NAME)
-        self._history = BookHistoryLog(self._assembly.rules, saved.journal)
         try:
-            shell, _ = drive(self._assembly, self.config, NAME, self._history, saved, _no_progress)
+            shell, _ = drive(self._assembly, self.config, NAME, saved.journal, saved, _no_progress)
             saved.close(shell.ts)
         finally:
             saved.store.close()

@@ -13,9 +13,9 @@ from quantd.research.python_api.backtests import Misused
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
 from quantd.research.python_api.run_config import AGENT, PLACE, Settings, sets_of, text_around, toml_value
-from quantd.research.reports.heat_map import heat_map_table, sweep_page
 from quantd.research.runs.backtest import symbol_bars
 from quantd.research.studies.grid import Grid
+from quantd.research.studies.heat_map import heat_map_table, sweep_page
 from quantd.research.studies.sweep import Progress, Sweep, folder_of, identity_of
 from quantd.research.studies.sweep import sweep as run_sweep
 from quantd.research.studies.sweep_points import Market, Point, Work, base_of, run_point, run_points

@@ -1,1 +1,1 @@
-"""Reports of backtests and studies: pages that open without a network."""
+"""Reports of backtests: one page that opens without a network, with JSON, CSV and Markdown of the same figures."""

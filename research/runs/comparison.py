@@ -145,7 +145,8 @@ def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezon
     jobs = tuple(s for s in config.schedules if s.enabled and s.do != "rebalance")
     if cron:
         jobs += (Schedule(name="rebalance", do="rebalance", cron=cron, timezone=timezone, agents=(NAME,)),)
-    only = replace(config, document=config.document.model_copy(update={"agents": (agent,), "schedules": jobs}))
+    update = {"agents": (agent,), "manual": None, "schedules": jobs}
+    only = replace(config, document=config.document.model_copy(update=update))
     policies: tuple[Policy, ...] = (policy,)
     if assembly.members is not None:
         policies = (MembersOfDay(policy, assembly.members),)

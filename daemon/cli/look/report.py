@@ -1,4 +1,4 @@
-"""Write the risk report of a run: limits and their use, VaR, stress, alerts, refusals, each agent."""
+"""Write the risk report of a run: limits, VaR, stress, alerts, each agent; or compare two backtests."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,7 +10,7 @@ from quantd.daemon.cli.client import document_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, say
+from quantd.daemon.cli.output import check_folder, print_json, say, table
 from quantd.daemon.cli.places import Place, place
 from quantd.daemon.cli.stopped_run import at_rest, started
 from quantd.daemon.jobs.risk_reports import standing_of
@@ -20,6 +20,9 @@ from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.report.curves import DAY_NS, date_ns
 from quantd.daemon.views.report.figures import report
 from quantd.daemon.views.report.files import FOLDER, write
+from quantd.research.reports.page_sections import SUMMARY
+from quantd.research.reports.report_files import check_suffix, read_backtest_report
+from quantd.research.reports.side_by_side import p_rows, rows_of, sentence, side_by_side, write_comparison
 from quantd.trading.exit_codes import CHECK_FAILED
 
 
@@ -35,7 +38,14 @@ def write_report(
     ] = None,
     run: Run = None,
     as_json: Json = False,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--compare", metavar="A.json B.json", help="Compare two reports of backtests instead."),
+    ] = None,
 ) -> None:
+    if compare is not None:
+        _compare(*compare, out, as_json=as_json)
+        return
     where = place(config, state, sets)
     reader = where.reader(run)
     records = where.records()
@@ -68,6 +78,28 @@ def write_report(
         raise Failure(f"{out} cannot be written: {why.strerror}", CHECK_FAILED) from None
     if not as_json:
         say(f"{out}, and {out.with_suffix('.json').name} with the same figures")
+
+
+def _compare(one: Path, other: Path, out: Path | None, *, as_json: bool) -> None:
+    """Print two reports of `quantd backtest --report` side by side, and write them to `out`."""
+    if out is not None:
+        check_suffix(out)
+        check_folder(out)
+    reports = read_backtest_report(one), read_backtest_report(other)
+    names = (one.stem, other.stem) if one.stem != other.stem else (str(one), str(other))
+    found = side_by_side(*reports, names)
+    if out is not None:
+        write_comparison(out, found)
+    if as_json:
+        print_json(found)
+        return
+    head = ("", *names, "difference")
+    table(head, rows_of(found, SUMMARY), head[1:])
+    say(f"p-values: {', '.join(f'{title} {p}' for title, p in p_rows(found))}")
+    say(sentence(found))
+    say(found.sharpe_definition)
+    if out is not None:
+        say(f"comparison {out}, with every metric")
 
 
 def _standing(where: Place, config: Path, state: Path | None, sets: Sets) -> Standing:

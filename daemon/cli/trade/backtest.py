@@ -12,12 +12,15 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Sets, State, To
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import note
-from quantd.daemon.cli.output import answer, closing, progress, write_whole
+from quantd.daemon.cli.output import answer, check_folder, closing, progress
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.runtime.loop import Log, Shell
 from quantd.daemon.views.run_summary import summary
-from quantd.research.reports.backtest_page import backtest_page
+from quantd.research.attribution.book_history_log import BookHistoryLog
+from quantd.research.reports.report_figures import benchmark_records, planned, report_of
+from quantd.research.reports.report_files import check_suffix, write_backtest_report
 from quantd.research.runs.backtest import BacktestJournal, compile_for_runs, drive
+from quantd.research.runs.comparison import NAME, Drive, settings_of
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import judge, lines
 from quantd.trading.orders import base36
@@ -30,7 +33,9 @@ def backtest(
     state: State = None,
     sets: Sets = None,
     journal: Annotated[bool, typer.Option("--journal", help="Keep the journal, for `quantd replay`.")] = False,
-    report: Annotated[Path | None, typer.Option("--report", metavar="OUT.html", help="Write an HTML report.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="OUT.html", help="Write a report: .html, .json, .md or .csv.")
+    ] = None,
     no_compare: Annotated[
         bool, typer.Option("--no-compare", help="Skip equal weight, which takes half the time.")
     ] = False,
@@ -41,6 +46,9 @@ def backtest(
         given = (*given, f"feed.start={start.isoformat()}")
     if end is not None:
         given = (*given, f"feed.end={end.isoformat()}")
+    if report is not None:
+        check_suffix(report)
+        check_folder(report)
     found = read(config, given)
     folder = found.state_folder(state)
     assembly = assemble(found, cache=folder / "cache")
@@ -52,8 +60,11 @@ def backtest(
     saved = BacktestJournal(folder / "backtests", assembly, run) if journal else None
     if saved is not None:
         save_config(folder / "backtests", found, config, given, os.environ)
-    record = Record(assembly.universe, saved.journal if saved else None)
-    compile_for_runs(assembly, 1 if no_compare else 2, None if as_json else note)
+    benchmarks = planned(found, assembly) if report is not None else ()
+    journalled = saved.journal if saved else None
+    books = BookHistoryLog(assembly.rules, journalled) if report is not None else None
+    record = Record(assembly.universe, books or journalled)
+    compile_for_runs(assembly, 1 if no_compare else 2 + len(benchmarks), None if as_json else note)
     with progress("backtest", shown=not as_json) as bar:
         shell, wall_s = drive(assembly, found, run, record, saved, bar)
     record.revalue(shell.state)
@@ -61,13 +72,21 @@ def backtest(
     if saved is not None:
         saved.close(shell.ts)
 
-    def beside(other: Assembly, log: Log) -> Shell:
-        with progress("equal weight", shown=not as_json) as bar:
-            return drive(other, other.config, run, log, None, bar)[0]
+    finished: dict[str, Record] = {}
 
-    verdict = judge(assembly, record, folder, beside if not no_compare else None)
-    if report is not None:
-        write_whole(report, backtest_page(result, record, verdict, found).encode())
+    def beside(name: str) -> Drive:
+        def driven(other: Assembly, log: Log) -> Shell:
+            if isinstance(log, Record):
+                finished[name] = log
+            with progress(name.replace("_", " "), shown=not as_json) as bar:
+                return drive(other, other.config, run, log, None, bar)[0]
+
+        return driven
+
+    verdict = judge(assembly, record, folder, beside(NAME) if not no_compare else None)
+    if report is not None and books is not None:
+        runs = [] if no_compare else benchmark_records(benchmarks, settings_of(assembly, record), beside, finished)
+        write_backtest_report(report, report_of(assembly, record, books.history(), runs, result, verdict))
     text = [closing(result), *lines(verdict)]
     if journal:
         text.append(f"  journal kept: quantd replay {result.run} --state {folder / 'backtests'}")

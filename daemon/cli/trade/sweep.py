@@ -11,9 +11,9 @@ from quantd.daemon.cli.command import Command, From, Json, Sets, State, To
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.output import print_json, progress, say, table, write_whole
 from quantd.models.training.runs.workers import executor
-from quantd.research.reports.heat_map import sweep_page
 from quantd.research.runs.backtest import symbol_bars
 from quantd.research.studies.grid import Grid, axis_of
+from quantd.research.studies.heat_map import sweep_page
 from quantd.research.studies.sweep import Sweep, folder_of, identity_of
 from quantd.research.studies.sweep import sweep as run_sweep
 from quantd.research.studies.sweep_points import base_of

@@ -236,6 +236,8 @@ ROWS = {
     "retrain.confidence": ("0.9", 0.9),
     "retrain.min_gain": ("0.1", 0.1),
     "retrain.max_drawdown_ratio": ("1.2", 1.2),
+    "study.benchmarks": ('["SPY", "momentum"]', ("SPY", "momentum")),
+    "study.goals": ("{ sharpe = 1.5 }", {"sharpe": 1.5}),
     "promotion.samples": ("252", 252),
     "promotion.confidence": ("0.99", 0.99),
     "promotion.measure": ("mean", "mean"),

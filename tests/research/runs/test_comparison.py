@@ -93,3 +93,11 @@ def test_a_year_has_the_samples_of_its_calendar(tmp_path: Path, assembly: Assemb
     text = "\n".join(line for line in text.splitlines() if not line.startswith("actions"))
     text = text.replace('at = "close-15m"', 'at = "close"')
     assert samples_a_year(assemble(read(write(tmp_path, text)))) == 365
+
+
+def test_equal_weight_has_the_capital_of_the_book_for_manual_orders_too(tmp_path: Path) -> None:
+    assembly = assemble(read(write(tmp_path, CONFIG + "[manual]\ncapital = 0.1\n")))
+    beside = equal_weight_of(assembly)
+    assert followed(beside) == followed(assembly)
+    assert [a.capital_micro for a in beside.rules.agents] == [100_000_000_000]
+    assert len(beside.config.seats) == len(beside.policies)

@@ -1,0 +1,116 @@
+"""Track records of a report's accounts: the house, each agent's book, and each benchmark."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from quantd.daemon.assembly.parts import Assembly
+from quantd.research.attribution.book_history import BookHistory
+from quantd.research.metrics.round_trips import Fills, RoundTrip, Split, round_trips
+from quantd.research.metrics.run_track import track_record_of
+from quantd.research.metrics.track_record import TrackRecord
+from quantd.research.reports.report_contents import Account
+from quantd.research.runs.benchmark_runs import HOUSE, Benchmark
+from quantd.research.runs.run_record import Record
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats
+from quantd.trading.statistics import compounded
+
+HOUSE_NAME: Final = "house"
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """An account with its track record; None where its figures are undefined."""
+
+    account: Account
+    record: TrackRecord | None
+
+
+def tracks_of(
+    assembly: Assembly, own: Record, history: BookHistory | None, benchmarks: Sequence[tuple[Benchmark, Record]]
+) -> tuple[Track, ...]:
+    """Return the house, the benchmarks, then the agents' books. Raises ValueError for a lost account."""
+    base = benchmarks[0][1] if benchmarks and min(benchmarks[0][1].equity_micro) > 0 else None
+    policies = ", ".join(agent.policy for agent in assembly.config.agents)
+    house = track_record_of(assembly, own, base)
+    if history is not None:
+        house = _with_net(house, history)
+    found = [Track(Account(HOUSE_NAME, "house", policies, HOUSE), house)]
+    for benchmark, record in benchmarks:
+        account = Account(benchmark.name, "benchmark", benchmark.policy, benchmark.limits)
+        if min(record.equity_micro) > 0:
+            found.append(Track(account, track_record_of(benchmark.assembly, record, base)))
+        else:
+            found.append(Track(replace(account, missing="the benchmark lost its whole account"), None))
+    found += [_book(assembly, own, history, k, house) for k in range(len(assembly.rules.agents))]
+    return tuple(found)
+
+
+def book_equity(record: Record, number: int) -> Floats:
+    """Return float64[T+1], the equity of an agent's book at samples."""
+    return np.array([books[number] for books in record.books_micro], dtype=np.float64) / MICRO
+
+
+def _with_net(house: TrackRecord, history: BookHistory) -> TrackRecord:
+    return TrackRecord(
+        house.equity, house.days_ns, house.periods, house.risk_free_annual, benchmark=house.benchmark,
+        gross=house.gross, net=history.weights().sum(axis=1), traded=house.traded, commission=house.commission,
+        slippage=house.slippage, borrow=house.borrow, trips=house.trips,
+    )  # fmt: skip
+
+
+def _book(assembly: Assembly, own: Record, history: BookHistory | None, number: int, house: TrackRecord) -> Track:
+    """Return the track of an agent's book. Slippage and borrow fees are recorded for the house only."""
+    agent, configured = assembly.rules.agents[number], assembly.config.agents[number]
+    account = Account(agent.name, "agent", configured.policy, configured.profile or HOUSE)
+    equity = book_equity(own, number)
+    if not bool(np.all(equity > 0.0)):
+        return Track(replace(account, missing="the book has no equity at some samples"), None)
+    more: Mapping[str, object] = {}
+    if history is not None:
+        more = _positions(assembly, own, history, number)
+        equity = _wealth(equity, np.diff(history.book_flows[:, number]))
+    record = TrackRecord(
+        equity, house.days_ns, house.periods, house.risk_free_annual,
+        benchmark=house.benchmark, **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+    return Track(account, record)
+
+
+def _wealth(equity: Floats, moved: Floats) -> Floats:
+    """Return the equity without float64[T] transfers, each of which follows the sample at an interval's beginning."""
+    if not moved.any():
+        return equity
+    base = equity[:-1] + moved
+    return float(equity[0]) * compounded(equity[1:] / base - 1.0)
+
+
+def _positions(assembly: Assembly, own: Record, history: BookHistory, number: int) -> Mapping[str, object]:
+    """Return exposure, value traded, commission and round trips of a book."""
+    value = history.quantity[:, number] * history.price
+    equity = history.book_equity[:, number]
+    trades = history.trades.rows(history.trades.agent == number)
+    return {
+        "gross": np.abs(value).sum(axis=1) / equity,
+        "net": value.sum(axis=1) / equity,
+        "traded": float((np.abs(trades.quantity) * trades.price).sum()),
+        "commission": float(trades.fee.sum()),
+        "trips": _book_trips(assembly, own, history, number),
+    }
+
+
+def _book_trips(assembly: Assembly, own: Record, history: BookHistory, number: int) -> tuple[RoundTrip, ...]:
+    """Return the round trips of a book. A fill has the time of the sample that ends its interval."""
+    trades = history.trades.rows(history.trades.agent == number)
+    ts = np.asarray(own.ts, dtype=np.int64)
+    fills = Fills(ts[trades.interval], trades.symbol, trades.quantity, trades.price, trades.fee)
+    splits = [
+        Split(each.ts, each.symbol, each.numerator / each.denominator)
+        for each in assembly.feed.actions
+        if each.kind == "split"
+    ]
+    return round_trips(fills, history.symbols, ts, splits)

@@ -1,0 +1,47 @@
+"""The picture of a backtest in a notebook: equity, drawdown and the verdict's figures."""
+
+from html import escape
+
+import numpy as np
+
+from quantd.daemon.views.report.drawing import chart
+from quantd.research.runs.run_record import Record
+from quantd.research.verdict import Verdict, headline, table_of
+from quantd.trading.display_text import instant_text
+from quantd.trading.statistics import drawdowns
+
+
+def picture(record: Record, verdict: Verdict) -> str:
+    """Return equity, drawdown and figures as an HTML fragment for a notebook."""
+    if len(record.ts) < 2:
+        return f"<p>{escape(headline(verdict))}</p>"
+    equity = np.array(record.equity_micro, dtype=np.float64) / 1e6
+    days = [instant_text(ts)[:10] for ts in record.ts]
+    colors = "--line:#2f6fde;--fall:#c2483d;--dim:#667085"
+    return (
+        f'<div style="max-width:60rem;{colors}"><p>{escape(headline(verdict))}</p>{chart(equity, days, "var(--line)")}'
+        f"{chart(-100.0 * drawdowns(equity), days, 'var(--fall)')}{_figures(verdict)}</div>"
+    )
+
+
+def _figures(verdict: Verdict) -> str:
+    compared = verdict.equal_weight is not None
+    head = "<tr><th></th><th>this run</th>" + ("<th>equal weight</th>" if compared else "") + "</tr>"
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td>{f'<td>{escape(other)}</td>' if compared else ''}</tr>"
+        for name, value, other in table_of(verdict)
+    )
+    notes = [f"{verdict.sharpe_definition}; {verdict.turnover_definition}."]
+    if verdict.difference is not None and verdict.difference.low is not None:
+        d = verdict.difference
+        notes.append(f"Difference of the Sharpe ratios {d.sharpe:+.2f} [{d.low:.2f}, {d.high:.2f}].")
+    if verdict.bootstrap is not None:
+        b = verdict.bootstrap
+        notes.append(
+            f"Intervals: {b.confidence:.0%} of {b.resamples:,} resamples, {b.method}, blocks of {b.block} samples "
+            f"({b.block_rule}), seed {b.seed}."
+        )
+    if compared:
+        notes.append("Equal weight decides at each sample, on the same bars, dates, costs, capital and house limits.")
+    notes += verdict.notes
+    return f"<table>{head}{rows}</table>" + "".join(f"<p>{escape(text)}</p>" for text in notes)

@@ -1,0 +1,293 @@
+"""Builds the report of a finished backtest from its record, its book history and the runs of its benchmarks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.config import Config, digest
+from quantd.daemon.runtime.version import code_version
+from quantd.daemon.views.run_summary import Summary
+from quantd.research.attribution.book_history import BookHistory
+from quantd.research.attribution.breakdown import Breakdown, breakdown
+from quantd.research.attribution.risk_contributions import Basis, RiskContributions, risk_contributions
+from quantd.research.metrics.calendar_tables import annual_returns, monthly_returns
+from quantd.research.metrics.catalogue import METRICS, measure
+from quantd.research.metrics.drawdown_measures import under_water
+from quantd.research.metrics.rolling import Rolling, rolling
+from quantd.research.metrics.round_trips import hit_rates
+from quantd.research.metrics.track_record import TrackRecord
+from quantd.research.reports.account_tracks import Track, tracks_of
+from quantd.research.reports.report_contents import (
+    BacktestReport,
+    CostRow,
+    Curves,
+    Drawdown,
+    Exposures,
+    MetricRow,
+    ReportHeader,
+    Risk,
+    RollingCurves,
+    Row,
+    Samples,
+    SymbolWeight,
+    Trading,
+)
+from quantd.research.reports.report_goals import check_goals, goals_of
+from quantd.research.reports.report_statistics import known, statistics_of
+from quantd.research.runs.benchmark_runs import Benchmark, benchmark_of, benchmark_record
+from quantd.research.runs.comparison import Drive, Settings, settings_of
+from quantd.research.runs.run_record import Record
+from quantd.research.verdict import Verdict
+from quantd.trading.display_text import instant_text
+from quantd.trading.exit_codes import ExplainedError
+from quantd.trading.instruments import MICRO
+from quantd.trading.market import Floats, Ints
+
+POINTS: Final = 1_500
+"""Maximum number of samples of a curve."""
+
+DEEPEST: Final = 5
+EXTREMES: Final = 10
+"""Number of winners, and of losers, that a report lists."""
+
+NO_HISTORY: Final = "Attribution, net exposure and risk contributions are missing: {}."
+
+
+def planned(config: Config, assembly: Assembly) -> tuple[Benchmark, ...]:
+    """Return the benchmarks of `[study]`. Raises PolicyError, or UnknownGoal for a goal without a metric."""
+    check_goals(config)
+    return tuple(benchmark_of(assembly, name) for name in config.study.benchmarks)
+
+
+def benchmark_records(
+    benchmarks: Sequence[Benchmark], own: Settings, drive: Callable[[str], Drive], finished: Mapping[str, Record]
+) -> list[tuple[Benchmark, Record]]:
+    """Run the benchmarks that are not `finished`. `drive(name)` runs one of them. Raises Incomparable."""
+    return [
+        (each, finished[each.name] if each.name in finished else benchmark_record(each, own, drive(each.name)))
+        for each in benchmarks
+    ]
+
+
+class TooShort(ExplainedError, ValueError):
+    """A run without enough samples for a report."""
+
+
+def report_of(
+    assembly: Assembly,
+    record: Record,
+    history: BookHistory | str,
+    benchmarks: Sequence[tuple[Benchmark, Record]],
+    result: Summary,
+    verdict: Verdict,
+) -> BacktestReport:
+    """Build the report. `history` is that of the run, or the reason why it is missing. Raises TooShort for fewer than
+    two samples or a lost account."""
+    if len(record.ts) < 2 or min(record.equity_micro) <= 0:
+        raise TooShort("a report needs at least two samples and an account above 0; this backtest has less")
+    books = None if isinstance(history, str) else history
+    tracks = tracks_of(assembly, record, books, benchmarks)
+    house = tracks[0].record
+    assert house is not None
+    accounts = tuple(track.account for track in tracks)
+    metrics = metrics_of(tracks)
+    beside = [(track.account.name, track.record) for track in tracks if track.account.kind == "benchmark"]
+    stamps = np.asarray(record.ts, dtype=np.int64)
+    chosen = thinned(house)
+    parts, notes = _attribution(books)
+    return BacktestReport(
+        header=_header(assembly, record, house, result, verdict),
+        verdict=verdict,
+        accounts=accounts,
+        metrics=metrics,
+        goals=goals_of(assembly.config.study.goals, accounts, metrics),
+        curves=_curves(stamps, tracks, chosen),
+        rolling=_rolling(stamps, tracks, chosen),
+        drawdowns=deepest(house, stamps),
+        months=monthly_returns(house),
+        years=annual_returns(house),
+        exposures=_exposures(stamps, house, books, chosen),
+        trading=_trading(house, result),
+        risk=Risk(_risk(books, house, "last"), _risk(books, house, "average")),
+        costs=_costs(tracks, record, benchmarks),
+        statistics=statistics_of(house, beside, verdict),
+        attribution=parts,
+        notes=(
+            *verdict.notes,
+            *([NO_HISTORY.format(history)] if isinstance(history, str) else notes),
+            *(f"{each.name}: {each.missing}." for each in accounts if each.missing),
+        ),
+        samples=_samples(record, house),
+    )
+
+
+def metrics_of(tracks: Sequence[Track]) -> tuple[MetricRow, ...]:
+    """Measure each metric of the catalogue for each account."""
+    columns = [measure(track.record) if track.record is not None else {} for track in tracks]
+    return tuple(
+        MetricRow(
+            each.name, each.title, each.unit, each.better, each.needs, each.formula, each.source,
+            tuple(column.get(each.name) for column in columns),
+        )
+        for each in METRICS
+    )  # fmt: skip
+
+
+def thinned(house: TrackRecord, points: int = POINTS) -> Ints:
+    """Return the chosen samples in order: evenly spaced, with the extremes of wealth and drawdown."""
+    extremes = [int(np.argmax(house.wealth)), int(np.argmin(house.wealth)), int(np.argmax(house.drawdowns))]
+    last = len(house.wealth) - 1
+    even = np.linspace(0, last, min(last + 1, points - len(extremes))).round().astype(np.int64)
+    return np.unique(np.concatenate((even, extremes)))
+
+
+def deepest(house: TrackRecord, stamps: Ints) -> tuple[Drawdown, ...]:
+    """Return the deepest periods below an earlier high, deepest first."""
+    edges = np.flatnonzero(np.diff(under_water(house), prepend=False, append=False))
+    found = []
+    for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        trough = start + int(np.argmax(house.drawdowns[start:end]))
+        over = end < len(house.wealth)
+        found.append(
+            Drawdown(
+                float(house.drawdowns[trough]), _day(stamps[start - 1]), _day(stamps[trough]),
+                _day(stamps[end]) if over else None, trough - start + 1, end - trough if over else None,
+            )
+        )  # fmt: skip
+    return tuple(sorted(found, key=lambda each: (-each.depth, each.high))[:DEEPEST])
+
+
+def _day(ts: int) -> str:
+    return instant_text(int(ts))[:10]
+
+
+def _header(assembly: Assembly, record: Record, house: TrackRecord, result: Summary, verdict: Verdict) -> ReportHeader:
+    config, settings = assembly.config, settings_of(assembly, record)
+    fields, table = set(settings.costs.__struct_fields__) - {"seed", "table"}, settings.costs.table
+    costs = {name: float(getattr(settings.costs, name)) for name in settings.costs.__struct_fields__ if name in fields}
+    if table is not None:
+        costs["fitted_rows"] = float(len(table.rows))
+    return ReportHeader(
+        name=config.quantd.name, run=result.run, first=_day(record.ts[0]), last=_day(record.ts[-1]),
+        samples=len(record.ts), years=house.years, symbols=assembly.universe.symbols,
+        currency=config.universe.currency, source=config.feed.path, interval_ns=assembly.feed.interval_ns,
+        capital=settings.cash_micro / MICRO, costs=costs | {"borrow_bp_annual": settings.borrow_bp_annual},
+        seed=settings.costs.seed, config=digest(config), market=assembly.feed.digest, digest=result.digest,
+        version=code_version(), sharpe_definition=verdict.sharpe_definition,
+        turnover_definition=verdict.turnover_definition, risk_free_annual=house.mean_risk_free, settings=settings,
+    )  # fmt: skip
+
+
+def _row(values: Floats) -> Row:
+    """Return the values with None where one is not finite."""
+    return tuple(value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True))
+
+
+def _by_account(tracks: Sequence[Track], chosen: Ints, series: Callable[[TrackRecord], Floats]) -> tuple[Row, ...]:
+    empty = (None,) * len(chosen)
+    return tuple(empty if each.record is None else _row(series(each.record)[chosen]) for each in tracks)
+
+
+def _curves(stamps: Ints, tracks: Sequence[Track], chosen: Ints) -> Curves:
+    return Curves(
+        tuple(stamps[chosen].tolist()),
+        _by_account(tracks, chosen, lambda record: record.wealth / record.wealth[0]),
+        _by_account(tracks, chosen, lambda record: record.drawdowns),
+    )
+
+
+def _rolling(stamps: Ints, tracks: Sequence[Track], chosen: Ints) -> RollingCurves:
+    """Thin the rolling figures to the chosen samples; the first sample has no return."""
+    found = [None if each.record is None else rolling(each.record) for each in tracks]
+    house = found[0]
+    assert house is not None
+    full = chosen[chosen >= house.window]
+    places = full - 1
+    empty = (None,) * len(full)
+
+    def rows(series: Callable[[Rolling], Floats]) -> tuple[Row, ...]:
+        return tuple(empty if each is None else _row(series(each)[places]) for each in found)
+
+    return RollingCurves(
+        house.window,
+        tuple(stamps[full].tolist()),
+        rows(lambda each: each.sharpe),
+        rows(lambda each: each.volatility),
+        rows(lambda each: each.drawdown),
+        _row(house.beta[places]) if house.beta is not None else (),
+    )
+
+
+def _exposures(stamps: Ints, house: TrackRecord, books: BookHistory | None, chosen: Ints) -> Exposures:
+    gross = house.gross if house.gross is not None else np.zeros(len(stamps))
+    rows: tuple[SymbolWeight, ...] = ()
+    if books is not None:
+        weights = books.weights()
+        columns = zip(
+            books.symbols, weights[-1].tolist(), weights.mean(axis=0).tolist(), np.abs(weights).max(axis=0).tolist(),
+            strict=True,
+        )  # fmt: skip
+        rows = tuple(sorted((SymbolWeight(*column) for column in columns), key=lambda each: each.symbol))
+    net = _row(house.net[chosen]) if house.net is not None else ()
+    return Exposures(tuple(stamps[chosen].tolist()), _row(gross[chosen]), net, rows)
+
+
+def _trading(house: TrackRecord, result: Summary) -> Trading:
+    trips = house.trips or ()
+    wins = sum(trip.profit > 0.0 for trip in trips)
+    ordered = sorted(trips, key=lambda trip: (trip.profit, trip.symbol, trip.exit_ts))
+    return Trading(
+        orders=result.orders,
+        fills=result.fills,
+        cut=result.clipped,
+        refused=result.refused,
+        switch_trips=result.trips,
+        round_trips=len(trips),
+        wins=wins,
+        hit_rate=wins / len(trips) if trips else None,
+        profit=float(np.sum([trip.profit for trip in ordered])),
+        by_symbol=hit_rates(trips),
+        winners=tuple(trip for trip in ordered[::-1][:EXTREMES] if trip.profit > 0.0),
+        losers=tuple(trip for trip in ordered[:EXTREMES] if trip.profit < 0.0),
+    )
+
+
+def _risk(books: BookHistory | None, house: TrackRecord, basis: Basis) -> RiskContributions | None:
+    if books is None or house.samples < 2:
+        return None
+    return risk_contributions(books, basis, periods=house.periods)
+
+
+def _costs(tracks: Sequence[Track], own: Record, benchmarks: Sequence[tuple[Benchmark, Record]]) -> tuple[CostRow, ...]:
+    records = [own, *(record for _, record in benchmarks)]
+    chosen = [track for track in tracks if track.account.kind != "agent"]
+    return tuple(
+        CostRow(
+            account=track.account.name,
+            traded=record.traded,
+            commission=record.commission_micro / MICRO,
+            slippage=record.slippage,
+            borrow=record.borrow_micro / MICRO,
+            interest=record.interest_micro / MICRO,
+            total=record.costs,
+            drag_annual=known(measure(track.record, ["cost_drag"])["cost_drag"]) if track.record is not None else None,
+        )
+        for track, record in zip(chosen, records, strict=True)
+    )
+
+
+def _attribution(books: BookHistory | None) -> tuple[Breakdown | None, list[str]]:
+    if books is None:
+        return None, []
+    try:
+        return breakdown(books), []
+    except ValueError as why:
+        return None, [f"Attribution is missing: {why}."]
+
+
+def _samples(record: Record, house: TrackRecord) -> Samples:
+    rate = house.risk_free_annual
+    free = float(rate) if isinstance(rate, float | int) else tuple(rate.tolist())
+    return Samples(tuple(record.ts), tuple(house.equity.tolist()), free)

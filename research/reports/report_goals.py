@@ -1,0 +1,51 @@
+"""Goals of `[study.goals]` beside measured figures. A goal is a number that somebody wished for, never a result."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+from quantd.daemon.config import Config
+from quantd.research.metrics.catalogue import METRIC_OF
+from quantd.research.reports.report_contents import Account, Figure, Goal, MetricRow
+from quantd.trading.exit_codes import CONFIG, ExplainedError
+
+
+class UnknownGoal(ExplainedError, ValueError):
+    """A goal for a metric that the catalogue lacks. The text names the remedy."""
+
+    exit_code = CONFIG
+
+
+def check_goals(config: Config) -> None:
+    """Raise UnknownGoal where a goal names no metric."""
+    for name in config.study.goals:
+        metric = name.partition("/")[0]
+        if metric not in METRIC_OF:
+            near = get_close_matches(metric, METRIC_OF, 1)
+            remedy = f"Did you mean {near[0]}?" if near else "The metrics are listed in docs/research/metrics.md."
+            raise UnknownGoal(f"[study.goals] {name}: {metric!r} is not a metric. {remedy}")
+
+
+def goals_of(
+    wanted: Mapping[str, float], accounts: Sequence[Account], metrics: Sequence[MetricRow]
+) -> tuple[Goal, ...]:
+    """Return each goal beside the house's figure. A ratio divides it by the figure of a benchmark above 0."""
+    rows = {row.name: row for row in metrics}
+    places = {account.name: k for k, account in enumerate(accounts) if account.kind == "benchmark"}
+    return tuple(_goal(name, number, rows, places) for name, number in wanted.items())
+
+
+def _goal(name: str, number: float, rows: Mapping[str, MetricRow], places: Mapping[str, int]) -> Goal:
+    metric, ratio, against = name.partition("/")
+    row = rows[metric]
+    measured = row.values[0]
+    if ratio:
+        base = row.values[places[against]] if against in places else None
+        measured = measured / base if measured is not None and base is not None and base > 0.0 else None
+    unit = "ratio" if ratio else row.unit
+    return Goal(name, metric, against, unit, row.better, number, measured, _met(number, measured, row.better))
+
+
+def _met(goal: float, measured: Figure, better: str) -> bool | None:
+    if measured is None or not better:
+        return None
+    return measured >= goal if better == "high" else measured <= goal

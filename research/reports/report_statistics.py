@@ -1,0 +1,102 @@
+"""Significance of a backtest's Sharpe ratio and of its difference to each benchmark."""
+
+from collections.abc import Callable, Sequence
+from math import isfinite, sqrt
+
+import numpy as np
+
+from quantd.research.metrics.catalogue import METRICS, measure
+from quantd.research.metrics.excess_ratios import sample_sharpe
+from quantd.research.metrics.track_record import TrackRecord
+from quantd.research.reports.report_contents import Figure, PValue, Statistics, Versus
+from quantd.research.significance.deflated_sharpe import minimum_track_record, moments, probabilistic_sharpe
+from quantd.research.significance.multiple_tests import holm
+from quantd.research.significance.paired_tests import kolmogorov_smirnov, paired_t, wilcoxon
+from quantd.research.significance.sharpe_intervals import Interval, sharpe_intervals
+from quantd.research.significance.sharpe_tests import MIN_RETURNS, ledoit_wolf
+from quantd.research.verdict import Verdict
+from quantd.trading.market import Floats
+
+RELATIVE = tuple(each.name for each in METRICS if each.needs == "benchmark")
+"""Names of the metrics that need a benchmark."""
+
+
+def known(value: float | None) -> Figure:
+    """Return the value, or None where it is not finite."""
+    return float(value) if value is not None and isfinite(value) else None
+
+
+def statistics_of(
+    house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord | None]], verdict: Verdict
+) -> Statistics:
+    """Return the statistics of the house. The verdict's interval and trials are the same here."""
+    own = verdict.performance
+    ratio = known(sample_sharpe(house))
+    skewness, kurtosis = moments(house.excess)
+    least = known(minimum_track_record(ratio, 0.0, skewness, kurtosis)) if ratio is not None else None
+    likely = probabilistic_sharpe(ratio, 0.0, house.samples, skewness, kurtosis) if ratio is not None else None
+    return Statistics(
+        sharpe=None if ratio is None else ratio * sqrt(house.periods),
+        low=own.sharpe_low if own else None,
+        high=own.sharpe_high if own else None,
+        probabilistic_sharpe=known(likely),
+        deflated_sharpe=verdict.deflated_sharpe,
+        trials=verdict.trials,
+        minimum_samples=least,
+        minimum_years=None if least is None else least / house.periods,
+        versus=versus_all(house, benchmarks),
+    )
+
+
+def versus_all(house: TrackRecord, benchmarks: Sequence[tuple[str, TrackRecord | None]]) -> tuple[Versus, ...]:
+    """Compare the house with each benchmark. The p-values of one test are adjusted for the number of benchmarks."""
+    pairs = [(name, record) for name, record in benchmarks if record is not None]
+    tests: dict[str, list[PValue]] = {
+        "paired_t": _adjusted([_p(paired_t, house.returns, other.returns) for _, other in pairs]),
+        "wilcoxon": _adjusted([_p(wilcoxon, house.returns, other.returns) for _, other in pairs]),
+        "kolmogorov_smirnov": _adjusted([_p(kolmogorov_smirnov, house.returns, other.returns) for _, other in pairs]),
+        "ledoit_wolf": _adjusted([_sharpe_p(house.excess, other.excess) for _, other in pairs]),
+    }
+    return tuple(
+        _versus(house, name, other, {test: values[k] for test, values in tests.items()})
+        for k, (name, other) in enumerate(pairs)
+    )
+
+
+def sharpe_gain(one: TrackRecord, other: TrackRecord) -> tuple[Figure, Interval | None]:
+    """Return the difference of annual Sharpe ratios, with its paired bootstrap interval."""
+    found = sharpe_intervals(one.returns, other.returns, periods=one.periods, risk_free_annual=one.risk_free_annual)
+    gain = known((sample_sharpe(one) - sample_sharpe(other)) * sqrt(one.periods))
+    return gain, found.difference if found and gain is not None else None
+
+
+def _versus(house: TrackRecord, name: str, other: TrackRecord, tests: dict[str, PValue]) -> Versus:
+    beside = TrackRecord(house.equity, house.days_ns, house.periods, house.risk_free_annual, benchmark=other.equity)
+    gain, interval = sharpe_gain(house, other)
+    return Versus(
+        benchmark=name,
+        sharpe_difference=gain,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        relative=measure(beside, RELATIVE),
+        **tests,
+    )
+
+
+def _p(test: Callable[[Floats, Floats], object], own: Floats, other: Floats) -> Figure:
+    """Return the p-value of a paired test; None for too few samples."""
+    return known(getattr(test(own, other), "p")) if len(own) > 1 else None  # noqa: B009
+
+
+def _sharpe_p(own: Floats, other: Floats) -> Figure:
+    if len(own) < MIN_RETURNS:
+        return None
+    with np.errstate(all="ignore"):
+        return known(ledoit_wolf(own, other).p)
+
+
+def _adjusted(values: Sequence[Figure]) -> list[PValue]:
+    """Pair each p-value with its adjusted one; an undefined p-value counts as no hypothesis."""
+    defined = [value for value in values if value is not None]
+    adjusted = iter(holm(np.array(defined)).tolist() if defined else [])
+    return [PValue(value, None if value is None else next(adjusted)) for value in values]

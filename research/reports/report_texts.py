@@ -1,0 +1,191 @@
+"""A report as Markdown, and as CSV with one figure a line."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from quantd.research.reports.page_parts import formatted
+from quantd.research.reports.page_sections import SUMMARY, TESTS, names_of, shortened
+from quantd.research.reports.report_contents import BacktestReport
+from quantd.research.verdict import headline
+
+CSV_HEAD: Final = ("figure", "account", "value")
+
+SERIES: Final = ("curves", "rolling", "samples")
+"""Parts of a report that CSV leaves out: its figures are single values; JSON has the series."""
+
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of text that a spreadsheet would run."""
+
+
+def markdown(report: BacktestReport) -> str:
+    """Return the report as Markdown: the tables of the page without its curves."""
+    h = report.header
+    lines = [
+        f"# Backtest of {h.name}, {h.first} to {h.last}", "", headline(report.verdict), "",
+        f"{len(h.symbols)} symbols: {shortened(h.symbols)}.",
+    ]  # fmt: skip
+    for title, head, rows in _tables(report):
+        lines += ["", f"## {title}", ""]
+        lines += table_lines(head, rows) if rows else ["None."]
+    lines += ["", "## Provenance and notes", ""]
+    lines += [f"- {name}: `{value}`" for name, value in (
+        ("configuration", h.config), ("bars and corporate actions", h.market), ("effects of the run", h.digest),
+        ("code", h.version), ("source of the bars", h.source), ("seed", h.seed),
+    )]  # fmt: skip
+    lines += [f"- {text}" for text in (h.sharpe_definition, h.turnover_definition, *report.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Format a table of Markdown."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return [line(head), f"|{'---|' * len(head)}", *map(line, rows)]
+
+
+Rows = list[tuple[str, ...]]
+
+
+def _tables(report: BacktestReport) -> Iterator[tuple[str, tuple[str, ...], Rows]]:
+    """Yield (title, head, rows) of each table."""
+    accounts = names_of(report)
+
+    def measured(names: Sequence[str] | None) -> Rows:
+        return [
+            (each.title, *(formatted(value, each.unit) for value in each.values))
+            for each in report.metrics
+            if names is None or each.name in names
+        ]
+
+    yield "Results", ("", *accounts), measured(SUMMARY)
+    yield (
+        "Goals (no results)",
+        ("goal", "goal's number", "measured", "reached"),
+        [
+            (
+                each.name,
+                formatted(each.goal, each.unit),
+                formatted(each.measured, each.unit),
+                formatted(each.met, "text"),
+            )
+            for each in report.goals
+        ],
+    )
+    yield (
+        "Deepest drawdowns",
+        ("depth", "high", "trough", "recovered"),
+        [
+            (formatted(each.depth, "fraction"), each.high, each.trough, each.recovered or "not yet")
+            for each in report.drawdowns
+        ],
+    )
+    yield (
+        "Annual returns",
+        ("year", "house", "first benchmark"),
+        [
+            (str(each.year), formatted(each.total_return, "signed"), formatted(each.benchmark, "signed"))
+            for each in report.years
+        ],
+    )
+    yield (
+        "Monthly returns",
+        ("month", "house"),
+        [(f"{each.year}-{each.month:02d}", formatted(each.total_return, "signed")) for each in report.months],
+    )
+    yield (
+        "Weights",
+        ("symbol", "at the end", "average", "largest"),
+        [
+            (each.symbol, *(formatted(value, "fraction") for value in (each.end, each.average, each.largest)))
+            for each in report.exposures.weights
+        ],
+    )
+    t = report.trading
+    yield (
+        "Trades",
+        ("", "count"),
+        [
+            (name.replace("_", " "), formatted(getattr(t, name), "count"))
+            for name in ("orders", "fills", "cut", "refused", "switch_trips", "round_trips", "wins")
+        ],
+    )
+    yield (
+        "Round trips by symbol",
+        ("symbol", "round trips", "hit rate", "profit"),
+        [
+            (each.symbol, str(each.trips), formatted(each.hit_rate, "fraction"), formatted(each.profit, "money"))
+            for each in t.by_symbol
+        ],
+    )
+    if report.risk.last is not None:
+        r = report.risk.last
+        yield "Risk at the last weights", ("symbol", "weight", "volatility", "VaR 95 %", "CVaR 95 %"), [
+            (symbol, *(formatted(column[symbol], "fraction") for column in (
+                r.weights, r.volatility_by_asset, r.var_by_asset, r.cvar_by_asset)))
+            for symbol in sorted(r.weights)
+        ]  # fmt: skip
+    columns = ("traded", "commission", "slippage", "borrow", "total")
+    yield f"Costs, {report.header.currency}", ("", *columns, "drag a year"), [
+        (each.account, *(formatted(getattr(each, name), "money") for name in columns),
+         formatted(each.drag_annual, "fraction"))
+        for each in report.costs
+    ]  # fmt: skip
+    yield "The house less each benchmark", ("against", "Sharpe", "low", "high", *(f"{each}, p (Holm)" for each in
+                                                                           TESTS.values())), [
+        (each.benchmark, *(formatted(value, "ratio") for value in (each.sharpe_difference, each.low, each.high)),
+         *(f"{formatted(test.p, 'p')} ({formatted(test.holm, 'p')})" for test in (getattr(each, name) for name in
+                                                                              TESTS)))
+        for each in report.statistics.versus
+    ]  # fmt: skip
+    if report.attribution is not None:
+        for name in ("by_asset", "by_agent", "by_kind"):
+            parts: dict[str, float] = getattr(report.attribution, name)
+            yield (
+                f"Contributions {name.replace('_', ' ')}",
+                ("", "contribution"),
+                [(part, formatted(parts[part], "signed")) for part in sorted(parts)],
+            )
+    yield "All metrics", ("", *accounts), measured(None)
+
+
+def csv_text(report: BacktestReport) -> str:
+    """Return the figures as CSV with the columns of CSV_HEAD: the path in the JSON, the account, and the value.
+
+    A metric has one line for each account. Series are left out.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_HEAD)
+    for each in report.metrics:
+        for account, value in zip(report.accounts, each.values, strict=True):
+            writer.writerow((f"metrics.{each.name}", _cell(account.name), _cell(value)))
+    rest = msgspec.to_builtins(report)
+    for name in ("metrics", *SERIES):
+        del rest[name]
+    writer.writerows((path, "", _cell(value)) for path, value in leaves(rest))
+    return out.getvalue()
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (path, value) of each plain value of a document."""
+    if isinstance(value, dict | list | tuple):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, each in inner:
+            yield from leaves(each, f"{path}.{name}" if path else str(name))
+    else:
+        yield path, value
+
+
+def _cell(value: Any) -> str:
+    """A value as text; empty for None. Text that begins like a formula is quoted."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and value[:1] in FORMULA:
+        return f"'{value}"
+    return str(value)

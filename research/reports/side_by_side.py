@@ -1,0 +1,235 @@
+"""Two backtests side by side: differences of their metrics, with intervals and tests of the returns.
+
+The reports must have the same bars, symbols, dates, costs, capital and formulas; any difference is refused.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from html import escape
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from quantd.models.artifacts.folder import replace_file
+from quantd.research.metrics.metric import Better, Unit
+from quantd.research.metrics.track_record import TrackRecord
+from quantd.research.reports.page_parts import (
+    Chart,
+    Series,
+    document,
+    figure,
+    formatted,
+    paragraph,
+    placed,
+    row,
+    section,
+    table,
+)
+from quantd.research.reports.report_contents import BacktestReport, Figure, Versus
+from quantd.research.reports.report_files import check_suffix
+from quantd.research.reports.report_statistics import known, versus_all
+from quantd.research.reports.report_texts import table_lines
+from quantd.research.runs.comparison import Incomparable
+from quantd.trading.exit_codes import CHECK_FAILED
+from quantd.trading.sessions import DAY_NS
+
+SAME: Final = (
+    "bars", "symbols", "dates", "costs", "borrow_bp_annual", "cash_micro", "capital_micro", "periods", "formula",
+)  # fmt: skip
+"""Settings that two compared reports must share. Limits and schedules may differ: they are part of a strategy."""
+
+
+class NotComparable(Incomparable):
+    """Two reports with different settings; the text names each with both values."""
+
+    exit_code = CHECK_FAILED
+
+
+class Compared(Struct, frozen=True):
+    """One metric of both runs; `difference` is one less other."""
+
+    name: str
+    title: str
+    unit: Unit
+    better: Better
+    one: Figure
+    other: Figure
+    difference: Figure
+
+
+class SideBySide(Struct, frozen=True):
+    """The comparison. `versus` has interval and p-values of `one` against `other`; `differing` names other settings.
+
+    `ts` and both wealths are the curves of the reports' houses, 1 at the first sample.
+    """
+
+    one: str
+    other: str
+    first: str
+    last: str
+    samples: int
+    digests: tuple[str, str]
+    metrics: tuple[Compared, ...]
+    versus: Versus
+    differing: tuple[str, ...]
+    sharpe_definition: str
+    ts: tuple[int, ...]
+    wealth: tuple[tuple[Figure, ...], tuple[Figure, ...]]
+
+
+def side_by_side(one: BacktestReport, other: BacktestReport, names: tuple[str, str]) -> SideBySide:
+    """Compare the houses of two reports. Raises NotComparable with every setting of SAME that differs."""
+    a, b = one.header.settings, other.header.settings
+    differing = [name for name in a.__struct_fields__ if getattr(a, name) != getattr(b, name)]
+    refused = [name for name in differing if name in SAME]
+    if refused:
+        values = "; ".join(_both(name, one, other) for name in refused)
+        raise NotComparable(f"the reports differ in {', '.join(refused)} and are not comparable ({values})")
+    own, beside = _record(one), _record(other)
+    rows = [
+        Compared(x.name, x.title, x.unit, x.better, x.values[0], y.values[0], _less(x.values[0], y.values[0]))
+        for x, y in zip(one.metrics, other.metrics, strict=True)
+        if x.needs != "benchmark"
+    ]
+    step = max(1, len(one.samples.ts) // 1_000)
+    kept = np.unique(np.append(np.arange(0, len(own.wealth), step), len(own.wealth) - 1))
+    return SideBySide(
+        one=names[0], other=names[1], first=one.header.first, last=one.header.last, samples=one.header.samples,
+        digests=(one.header.digest, other.header.digest), metrics=tuple(rows),
+        versus=versus_all(own, [(names[1], beside)])[0], differing=tuple(differing),
+        sharpe_definition=one.header.sharpe_definition, ts=tuple(one.samples.ts[k] for k in kept.tolist()),
+        wealth=(_wealth(own, kept), _wealth(beside, kept)),
+    )  # fmt: skip
+
+
+def _both(name: str, one: BacktestReport, other: BacktestReport) -> str:
+    """Both values of a setting as text; the dates by their first, last and number, costs by those that differ."""
+    a, b = one.header, other.header
+    if name == "dates":
+        return f"dates: {a.first} to {a.last}, {a.samples:,} samples, and {b.first} to {b.last}, {b.samples:,} samples"
+    if name == "costs":
+        fields = [each for each in a.costs if a.costs[each] != b.costs[each]] or ["seed"]
+        seeds = {"seed": (a.seed, b.seed)}
+        pairs = {each: seeds.get(each) or (a.costs[each], b.costs[each]) for each in fields}
+        return ", ".join(f"{each}: {x:g} and {y:g}" for each, (x, y) in pairs.items())
+    shown = [_short(getattr(each.settings, name)) for each in (a, b)]
+    return f"{name}: {shown[0]} and {shown[1]}"
+
+
+def _short(value: object) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _record(report: BacktestReport) -> TrackRecord:
+    free = report.samples.risk_free_annual
+    ts = np.array(report.samples.ts, dtype=np.int64)
+    return TrackRecord(
+        np.array(report.samples.equity), ts - ts % DAY_NS, report.header.settings.periods,
+        free if isinstance(free, float) else np.array(free),
+    )  # fmt: skip
+
+
+def _wealth(record: TrackRecord, kept: np.ndarray) -> tuple[Figure, ...]:
+    return tuple(known(value) for value in (record.wealth[kept] / record.wealth[0]).tolist())
+
+
+def _less(one: Figure, other: Figure) -> Figure:
+    return None if one is None or other is None else one - other
+
+
+TESTS: Final = (
+    ("paired t", "paired_t"), ("Wilcoxon", "wilcoxon"), ("Kolmogorov-Smirnov", "kolmogorov_smirnov"),
+    ("Ledoit-Wolf, Sharpe ratios", "ledoit_wolf"),
+)  # fmt: skip
+
+
+def sentence(found: SideBySide) -> str:
+    """Format the result in one sentence."""
+    v = found.versus
+    if v.sharpe_difference is None or v.low is None or v.high is None:
+        return "There are too few samples for an interval of the Sharpe difference."
+    span = f"{v.sharpe_difference:+.2f} [{v.low:.2f}, {v.high:.2f}]"
+    if v.low <= 0.0 <= v.high:
+        return f"Sharpe difference {span}: {found.one} is not distinguishable from {found.other}."
+    return f"Sharpe difference {span}: {found.one} is {'better' if v.low > 0.0 else 'worse'} than {found.other}."
+
+
+def rows_of(found: SideBySide, names: tuple[str, ...] | None = None) -> list[tuple[str, ...]]:
+    """Return rows (metric, one, other, difference) as text."""
+    return [
+        (each.title, formatted(each.one, each.unit), formatted(each.other, each.unit),
+         formatted(each.difference, each.unit))
+        for each in found.metrics if names is None or each.name in names
+    ]  # fmt: skip
+
+
+def p_rows(found: SideBySide) -> list[tuple[str, str]]:
+    """Return rows (test, p) as text."""
+    return [(title, formatted(getattr(found.versus, name).p, "p")) for title, name in TESTS]
+
+
+def _html(found: SideBySide) -> str:
+    rows = [
+        row(each.title, *(figure(f"metrics.{k}.{name}", getattr(each, name), each.unit) for name in
+                          ("one", "other", "difference")))
+        for k, each in enumerate(found.metrics)
+    ]  # fmt: skip
+    tests = [row(title, figure(f"versus.{name}.p", getattr(found.versus, name).p, "p")) for title, name in TESTS]
+    x = tuple(ts / 1e9 for ts in found.ts)
+    chart = Chart(x, (Series(found.one, found.wealth[0], "--c0", wide=True),
+                      Series(found.other, found.wealth[1], "--c1")), "ratio", high=True)  # fmt: skip
+    title = f"{found.one} and {found.other}, {found.first} to {found.last}"
+    body = (
+        f"<h1>{escape(title)}</h1>", paragraph(sentence(found), "verdict"), paragraph(_settings(found)),
+        section("equity", "Equity, growth of 1", placed("equity")),
+        section("metrics", "Metrics", table(("", found.one, found.other, "difference"), rows)),
+        section("tests", "p-values", table((), tests), paragraph(found.sharpe_definition)),
+    )  # fmt: skip
+    return document(title, "\n".join(body), {"equity": chart})
+
+
+def _settings(found: SideBySide) -> str:
+    same = "Both runs have the same bars, dates, costs and capital."
+    return f"{same} They differ in {', '.join(found.differing)}." if found.differing else same
+
+
+def _markdown(found: SideBySide) -> str:
+    head = ("", found.one, found.other, "difference")
+    lines = [
+        f"# {found.one} and {found.other}, {found.first} to {found.last}", "", sentence(found), "", _settings(found),
+        "", *table_lines(head, rows_of(found)), "", *table_lines(("test", "p"), p_rows(found)), "",
+        found.sharpe_definition,
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _csv(found: SideBySide) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("figure", "one", "other", "difference"))
+    writer.writerows((each.name, each.one, each.other, each.difference) for each in found.metrics)
+    v = found.versus
+    writer.writerow(("sharpe_difference", "", "", v.sharpe_difference))
+    writer.writerow(("sharpe_difference_interval", v.low, v.high, ""))
+    writer.writerows((f"{name}_p", "", "", getattr(v, name).p) for _, name in TESTS)
+    return out.getvalue()
+
+
+def _json(found: SideBySide) -> str:
+    return msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n"
+
+
+COMPARISON_WRITERS: Final[Mapping[str, Callable[[SideBySide], str]]] = {
+    ".html": _html, ".json": _json, ".md": _markdown, ".csv": _csv,
+}  # fmt: skip
+
+
+def write_comparison(path: Path, found: SideBySide) -> None:
+    """Write the comparison in the format of the suffix. Raises UnknownSuffix or OSError."""
+    check_suffix(path)
+    replace_file(path, COMPARISON_WRITERS[path.suffix.lower()](found).encode())

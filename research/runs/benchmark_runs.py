@@ -1,0 +1,92 @@
+"""The benchmarks of `[study]`: symbols, registered policies and mixes, each as a run alone over the same market.
+
+A policy runs under the house's limits, as the run itself does. A symbol or a mix runs without portfolio limits:
+under a cap of 35 % on each position, SPY alone would not be SPY.
+"""
+
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.config import Config
+from quantd.daemon.config.risk_tables import Limits, Risk
+from quantd.daemon.config.values import BOND, EQUITY, mix_of
+from quantd.daemon.policies.loading import fit, load
+from quantd.research.runs.comparison import Drive, Settings, alone, recorded, require_same, settings_of
+from quantd.research.runs.run_record import Record
+from quantd.strategies.policies import POLICIES
+
+HOUSE, NONE = "house limits", "no portfolio limits"
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark before its run. `weights` are those of a symbol or a mix, and None for a policy."""
+
+    name: str
+    assembly: Assembly
+    weights: dict[str, float] | None
+
+    @property
+    def limits(self) -> str:
+        return HOUSE if self.weights is None else NONE
+
+    @property
+    def policy(self) -> str:
+        """The policy's name, or the weights: SPY 60%, TLT 40%."""
+        if self.weights is None:
+            return self.name
+        return ", ".join(f"{symbol} {weight:g}" for symbol, weight in self.weights.items())
+
+
+def benchmark_of(assembly: Assembly, name: str) -> Benchmark:
+    """Return the benchmark `name`. Raises PolicyError for a policy that needs parameters, or a mix without its bond."""
+    weights = weights_of(assembly.config, name)
+    if weights is None:
+        policy = load(name, {}, assembly.config.source.folder)
+        fit(policy, assembly.universe)
+        return Benchmark(name, alone(assembly, name, policy), None)
+    policy = POLICIES["fixed_mix"]({"weights": weights})
+    fit(policy, assembly.universe)
+    free = alone(_unlimited(assembly), "fixed_mix", policy)
+    own = assembly.rules
+    same = {"follow_ups": own.follow_ups, "rearm_samples": own.rearm_samples, "flatten_on": own.flatten_on}
+    return Benchmark(name, replace(free, rules=msgspec.structs.replace(free.rules, **same)), weights)
+
+
+def weights_of(config: Config, name: str) -> dict[str, float] | None:
+    """Return the weights of a symbol or a mix by symbol; None for a policy.
+
+    In "60/40" the first part is `[universe] benchmark`, or the first symbol without one. The second part is the first
+    instrument whose `asset` or `sector` is "bond".
+    """
+    table = config.universe
+    if name in table.symbols:
+        return {name: 1.0}
+    mix = mix_of(name)
+    if mix is None:
+        return None
+    bonds = [each.symbol for each in table.instruments if BOND in (each.asset, each.sector)]
+    parts = {EQUITY: table.benchmark or table.symbols[0], BOND: bonds[0] if bonds else BOND}
+    return {parts.get(symbol, symbol): weight for symbol, weight in mix.items()}
+
+
+def benchmark_record(benchmark: Benchmark, own: Settings, drive: Drive) -> Record:
+    """Run a benchmark. Raises Incomparable unless its settings are `own`, portfolio limits of symbols and mixes
+    aside."""
+    record = recorded(benchmark.assembly, drive)
+    other = settings_of(benchmark.assembly, record)
+    if benchmark.weights is not None:
+        other = msgspec.structs.replace(other, house=own.house)
+    require_same(own, other)
+    return record
+
+
+def _unlimited(assembly: Assembly) -> Assembly:
+    """Return the run with the profile `research` and no limits; the house's other settings stay."""
+    risk = assembly.config.risk
+    kept = {name: getattr(risk, name) for name in Risk.model_fields.keys() - Limits.model_fields.keys() - {"profile"}}
+    free = type(risk)(profile="research").model_copy(update=kept)
+    document = assembly.config.document.model_copy(update={"risk": free})
+    return replace(assembly, config=replace(assembly.config, document=document))

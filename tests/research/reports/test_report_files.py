@@ -1,0 +1,84 @@
+"""A report's file has the format of its suffix, and the formats agree."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from quantd.research.reports.report_files import (
+    WRITERS,
+    NoReport,
+    UnknownSuffix,
+    read_backtest_report,
+    write_backtest_report,
+)
+from quantd.research.reports.report_texts import CSV_HEAD, SERIES, leaves
+from tests.support.backtest_reports import CONFIG, Made
+from tests.support.command_line import quantd, write
+
+
+def test_the_command_writes_each_format(tmp_path: Path) -> None:
+    write(tmp_path, CONFIG)
+    digests = set()
+    for suffix in WRITERS:
+        done = quantd(tmp_path, "backtest", "--json", "--report", f"r{suffix}")
+        assert done.returncode == 0, done.stderr
+        digests.add(json.loads(done.stdout)["digest"])
+        assert (tmp_path / f"r{suffix}").stat().st_size > 1_000
+    plain = json.loads(quantd(tmp_path, "backtest", "--json", "--no-compare").stdout)
+    assert digests == {plain["digest"]}
+
+
+def test_json_is_read_back(tmp_path: Path, small: Made) -> None:
+    write_backtest_report(tmp_path / "r.json", small.report)
+    assert read_backtest_report(tmp_path / "r.json") == small.report
+
+
+def test_csv_has_every_single_figure_of_the_json(tmp_path: Path, small: Made) -> None:
+    write_backtest_report(tmp_path / "r.csv", small.report)
+    write_backtest_report(tmp_path / "r.json", small.report)
+    head, *rows = csv.reader((tmp_path / "r.csv").open(encoding="utf-8"))
+    assert tuple(head) == CSV_HEAD
+    found = {(path, account): value for path, account, value in rows}
+    document = json.loads((tmp_path / "r.json").read_text())
+    for row in document.pop("metrics"):
+        for account, value in zip(document["accounts"], row["values"], strict=True):
+            text = found.pop((f"metrics.{row['name']}", account["name"]))
+            assert text == ("" if value is None else str(value))
+    for name in SERIES:
+        del document[name]
+    expected = dict(leaves(document))
+    assert {path for path, _ in found} == set(expected)
+    numbers = [path for path, value in expected.items() if isinstance(value, float)]
+    assert len(numbers) > 200
+    for path in numbers:
+        assert float(found[path, ""]) == expected[path]
+
+
+def test_markdown_has_the_tables_of_the_page(tmp_path: Path, small: Made) -> None:
+    write_backtest_report(tmp_path / "r.md", small.report)
+    text = (tmp_path / "r.md").read_text()
+    for title in ("Results", "Goals", "Deepest drawdowns", "Monthly returns", "Trades", "Costs", "Contributions"):
+        assert f"## {title}" in text, title
+    assert f"| Sharpe ratio | {small.report.statistics.sharpe:.2f} |" in text
+    assert small.report.header.market in text
+
+
+def test_another_suffix_and_another_file_are_refused(tmp_path: Path, small: Made) -> None:
+    with pytest.raises(UnknownSuffix, match=r"\.html, \.json, \.md, \.csv"):
+        write_backtest_report(tmp_path / "r.pdf", small.report)
+    (tmp_path / "x.json").write_text("{}")
+    for name in ("x.json", "none.json"):
+        with pytest.raises(NoReport, match="quantd backtest --report"):
+            read_backtest_report(tmp_path / name)
+    (tmp_path / "y.json").write_text((WRITERS[".json"](small.report)).replace('"format": 1', '"format": 9'))
+    with pytest.raises(NoReport, match="format 9"):
+        read_backtest_report(tmp_path / "y.json")
+
+
+def test_a_suffix_that_is_no_format_is_refused_before_the_run(tmp_path: Path) -> None:
+    write(tmp_path, CONFIG)
+    done = quantd(tmp_path, "backtest", "--report", "r.pdf")
+    assert done.returncode == 2
+    assert ".html" in done.stderr

@@ -1,0 +1,98 @@
+"""The page has every section and the figures of the JSON, and asks for nothing outside itself."""
+
+import json
+import re
+from html import unescape
+
+import msgspec
+import pytest
+
+from quantd.research.reports.page_curves import charts_of
+from quantd.research.reports.page_parts import VENDOR, formatted
+from quantd.research.reports.page_sections import CONTENTS, SUMMARY
+from quantd.research.reports.report_page import page
+from tests.support.backtest_reports import Made
+
+FIGURE = re.compile(r'data-figure="([^"]*)" data-value="([^"]*)">([^<]*)<')
+CHARTS = re.compile(r'<script type="application/json" id="charts">(.*?)</script>', re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def text(small: Made) -> str:
+    return page(small.report)
+
+
+def at(document: object, path: str) -> object:
+    """The value at a path; a name may have dots in it."""
+    if not path:
+        return document
+    if isinstance(document, list):
+        head, _, rest = path.partition(".")
+        return at(document[int(head)], rest)
+    name = next(name for name in document if path == name or path.startswith(f"{name}."))
+    return at(document[name], path[len(name) + 1 :])
+
+
+def test_each_figure_of_the_page_is_that_of_the_json(small: Made, text: str) -> None:
+    document = json.loads(msgspec.json.encode(small.report))
+    found = FIGURE.findall(text)
+    assert len(found) > 800
+    for path, value, _ in found:
+        assert json.loads(unescape(value)) == at(document, unescape(path)), path
+    shown = {path: unescape(each) for path, _, each in found}
+    row = next(k for k, each in enumerate(small.report.metrics) if each.name == "sharpe")
+    assert shown[f"metrics.{row}.values.0"] == f"{small.report.metrics[row].values[0]:.2f}"
+
+
+def test_every_metric_of_every_account_is_on_the_page(small: Made, text: str) -> None:
+    paths = {path for path, _, _ in FIGURE.findall(text)}
+    accounts = range(len(small.report.accounts))
+    assert {f"metrics.{k}.values.{n}" for k in range(len(small.report.metrics)) for n in accounts} <= paths
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_a_section_is_there_with_a_link(name: str, text: str) -> None:
+    assert f'<section id="{name}">' in text
+    assert f'href="#{name}"' in text
+
+
+def test_the_charts_have_the_values_of_the_json(small: Made, text: str) -> None:
+    charts = json.loads(CHARTS.search(text)[1].replace("<\\/", "</"))
+    report = small.report
+    assert charts["equity"]["x"] == [ts / 1e9 for ts in report.curves.ts]
+    for series in charts["equity"]["series"]:
+        k = [account.name for account in report.accounts].index(series["name"])
+        assert series["values"] == pytest.approx(report.curves.wealth[k], abs=1e-6)
+    assert charts["drawdown"]["series"][0]["values"] == pytest.approx([-v for v in report.curves.drawdown[0]], abs=1e-6)
+    assert set(charts) == set(re.findall(r'data-chart="([^"]*)"', text)) == set(charts_of(report))
+
+
+def test_the_page_asks_for_nothing_outside_itself(text: str) -> None:
+    assert "default-src 'none'" in text
+    assert text.count("var uPlot=") == 1
+    assert "Copyright (c) 2022 Leon Sorokin" in text
+    for call in ("http:", "https:", "src=", "@import", "url(", "<link", "<iframe"):
+        assert call not in text, call
+
+
+def test_the_library_is_in_the_repository_once() -> None:
+    assert sorted(path.name for path in VENDOR.iterdir()) == ["LICENSE-uPlot.txt", "uPlot.iife.min.js", "uPlot.min.css"]
+
+
+def test_names_cannot_become_markup(small: Made) -> None:
+    header = msgspec.structs.replace(small.report.header, name="<script>alert(1)</script>")
+    account = msgspec.structs.replace(small.report.accounts[-1], name="</script><b>")
+    accounts = (*small.report.accounts[:-1], account)
+    text = page(msgspec.structs.replace(small.report, header=header, accounts=accounts))
+    assert "<script>alert" not in text
+    assert "</script><b>" not in text
+
+
+def test_an_undefined_figure_is_a_dash_and_null(small: Made, text: str) -> None:
+    assert formatted(None, "ratio") == "–"
+    assert 'data-value="null">–<' in text
+    assert "nan" not in "".join(shown for _, _, shown in FIGURE.findall(text)).lower()
+
+
+def test_the_first_table_names_metrics_of_the_catalogue(small: Made) -> None:
+    assert set(SUMMARY) <= {row.name for row in small.report.metrics}
