@@ -94,16 +94,6 @@ class View:
         other.weights, other.cash = weights, 1.0 - float(weights.sum())
         return other
 
-    def dated_later(self, by_ns: int) -> "View":
-        """Return the same market and book with every date `by_ns` later; to test whether a policy knows dates."""
-        other = View.__new__(View)
-        for name in View.__slots__:
-            setattr(other, name, getattr(self, name))
-        other.time, other.sample = self.time + by_ns, self.sample + by_ns
-        if self._bars is not None:
-            other._bars = self._bars.dated_later(by_ns)
-        return other
-
     def _require_current(self, what: str) -> None:
         if self._ring.count != self._end:
             raise RuntimeError(f"this view is of an earlier sample; ask for {what} while deciding")
@@ -231,6 +221,17 @@ class _OfPart(Generic[A]):
 
     def __call__(self, rows: Floats) -> A:
         return self.statistic(_part(rows, self.columns))
+
+
+def dated_later(view: View, by_ns: int) -> View:
+    """Return the same market and book with every date `by_ns` later; to test whether a policy knows dates."""
+    other = View.__new__(View)
+    for name in View.__slots__:
+        setattr(other, name, getattr(view, name))
+    other.time, other.sample = view.time + by_ns, view.sample + by_ns
+    if view._bars is not None:
+        other._bars = view._bars.dated_later(by_ns)
+    return other
 
 
 class Hold:

@@ -35,7 +35,7 @@ from quantd.trading.display_text import session_date
 from quantd.trading.events import Decided
 from quantd.trading.exit_codes import USAGE, ExplainedError
 from quantd.trading.market import Floats
-from quantd.trading.view import View
+from quantd.trading.view import View, dated_later
 
 LAST_ROWS: Final = 5
 """Number of rows before each cut that the guard computes again."""
@@ -197,7 +197,7 @@ def _value(factor: Factor, rows: SynchronousRows, row: int, later_ns: int = 0) -
     """Return the factor at one row, infinite values as NaN; NaN with the reason where it fails."""
     view = rows.view(row, factor.lookback)
     if later_ns:
-        view = view.dated_later(later_ns)
+        view = dated_later(view, later_ns)
     try:
         with np.errstate(all="ignore"):
             value = factor.values(view)

@@ -37,6 +37,7 @@ from quantd.trading.events import Decided
 from quantd.trading.execution import Costs
 from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
+from quantd.trading.view import dated_later
 
 TOLERANCE: Final = 1e-12
 """Values within this distance are equal, or within this share of them where they are large."""
@@ -184,7 +185,7 @@ def _answers(
         ts = question.view.time
         if later_ns:
             question = Ask(
-                question.round, question.agent, question.view.dated_later(later_ns), question.memory, question.policy
+                question.round, question.agent, dated_later(question.view, later_ns), question.memory, question.policy
             )
         with watching(opened) if opened is not None else nullcontext():
             given[ts] = decided = answer(policy, question)

@@ -26,6 +26,7 @@ from quantd.research.studies.lookahead import Lookahead
 from quantd.research.studies.lookahead import lines as guard_lines
 from quantd.research.studies.synchronous_rows import SynchronousRows, synchronous_rows
 from quantd.trading.display_text import session_date
+from quantd.trading.market import Floats
 
 HORIZONS: Final = (1, 2, 5, 10, 21, 63)
 QUANTILES: Final = 5
@@ -137,16 +138,18 @@ def _advance(progress: Progress, number: int, steps: int, share: float) -> None:
     progress((number + share) / steps)
 
 
-def usual_quantiles(symbols: int, quantiles: int) -> int:
-    """Return the number of quantiles of a cross-section: at least two symbols in each, and at least two quantiles."""
-    return max(2, min(quantiles, symbols // 2))
+def usual_quantiles(symbols: int, quantiles: int, values: Floats, *, over_time: bool) -> int:
+    """Return the number of quantiles, at least two: no more than the factor has values, and in a cross-section at least
+    two symbols in each."""
+    distinct = len(np.unique(values[np.isfinite(values)]))
+    return max(2, min(quantiles, distinct, quantiles if over_time else symbols // 2))
 
 
 def _study(
     assembly: Assembly,
     rows: SynchronousRows,
     source: Source,
-    values: np.ndarray,
+    values: Floats,
     guard: Lookahead,
     horizons: Sequence[int],
     quantiles: int,
@@ -156,8 +159,8 @@ def _study(
     costs, periods = assembly.costs, samples_a_year(assembly)
     cost_bp = costs.commission_bp + costs.spread_bp / 2.0 + costs.slippage_bp
     charges = Charges(cost_bp / 1e4, costs.borrow_bp_annual / 1e4, periods)
-    number = quantiles if over_time else usual_quantiles(rows.universe.size, quantiles)
     inside, wealth, worth = values[trading], rows.wealth[trading], rows.worth[trading]
+    number = usual_quantiles(rows.universe.size, quantiles, inside, over_time=over_time)
     made: list[Horizon] = []
     if guard.clean:
         made = [horizon_of(inside, wealth, worth, h, number, charges, over_time=over_time) for h in horizons]
@@ -216,12 +219,18 @@ SPREAD_HEAD: Final = (
 )  # fmt: skip
 
 
+def _shown(value: float, form: str) -> str:
+    """Format a number; `-` where there is none."""
+    return format(value, form) if isfinite(value) else "-"
+
+
 def table(study: SignalStudy) -> list[tuple[str, ...]]:
     """Format the coefficients of one factor, a row for each horizon."""
     return [
         (
-            f"{h.horizon}", f"{h.rank_ic:+.4f}", f"{h.pearson_ic:+.4f}", f"{h.deviation:.3f}", f"{h.ir:+.3f}",
-            f"{h.t:+.2f}", f"{p:.3f}", f"{h.positive:.1%}", f"{h.decay:.2f}", f"{h.autocorrelation:.3f}",
+            f"{h.horizon}", _shown(h.rank_ic, "+.4f"), _shown(h.pearson_ic, "+.4f"), _shown(h.deviation, ".3f"),
+            _shown(h.ir, "+.3f"), _shown(h.t, "+.2f"), f"{p:.3f}", _shown(h.positive, ".1%"), _shown(h.decay, ".2f"),
+            _shown(h.autocorrelation, ".3f"),
         )
         for h, p in zip(study.horizons, study.p_adjusted, strict=True)
     ]  # fmt: skip
@@ -249,7 +258,7 @@ def ranking(studies: SignalStudies) -> list[tuple[str, ...]]:
         h = study.horizons[k]
         out.append(
             (
-                f"{place}", study.factor, f"{h.horizon}", f"{h.rank_ic:+.4f}", f"{h.t:+.2f}",
+                f"{place}", study.factor, f"{h.horizon}", _shown(h.rank_ic, "+.4f"), _shown(h.t, "+.2f"),
                 f"{study.p_adjusted[k]:.3f}", f"{h.spread.net_sharpe:+.2f}",
             )
         )  # fmt: skip
@@ -288,7 +297,7 @@ def quantile_head(study: SignalStudy) -> tuple[str, ...]:
 
 def quantile_table(study: SignalStudy) -> list[tuple[str, ...]]:
     """Format the mean annual return of each quantile by horizon."""
-    return [(f"{h.horizon}", *(f"{each:+.2%}" for each in h.quantiles)) for h in study.horizons]
+    return [(f"{h.horizon}", *(_shown(each, "+.2%") for each in h.quantiles)) for h in study.horizons]
 
 
 def title(study: SignalStudy) -> list[str]:
@@ -320,5 +329,5 @@ def footnotes(studies: SignalStudies) -> list[str]:
         f"Costs: {one.cost_bp:g} bp of traded value (commission, half the spread, slippage), "
         f"{one.borrow_bp_annual:g} bp a year on shorts; no market impact.",
         f"p adj: adjusted for {count} tests (Benjamini-Hochberg), from the larger of Newey-West's and Andrews' errors.",
-        f"The number of trials is unknown: {fault}." if fault else f"{trials or 0:,} trials known.",
+        f"The number of trials is unknown: {fault}." if fault else f"Trials known: {trials or 0:,}.",
     ]

@@ -6,6 +6,7 @@ import pytest
 
 import quantd
 from quantd.research.python_api.signals import captured_tables
+from quantd.research.studies.factor_figures import cross_buckets, leg_weights
 from quantd.research.studies.signal_study import COLUMNS
 from tests.support.market_frames import random_frame
 
@@ -110,3 +111,34 @@ def test_settings_beside_a_loaded_configuration_are_a_mistake(folder):
     by_file = quantd.study_signal("momentum_5", folder / "config.toml", **SHORT)
     assert by_file.studies == quantd.study_signal("momentum_5", config, **SHORT).studies
     assert by_file.studies[0].mode == "time series"
+
+
+def test_the_spread_is_what_a_backtest_of_its_legs_earns_pays_and_trades():
+    """Each open is the close before it, so that the study's returns are those of the engine's valuations. No symbol
+    moves from one side to the other in a day, which the engine does in two orders on two days."""
+    frame = random_frame(5, 10, 118).with_columns(pl.col("open", "high", "low", "close").round(2))  # whole ticks
+    frame = frame.with_columns(pl.col("close").shift(1).over("symbol").fill_null(50.0).alias("open"))
+    high, low = pl.max_horizontal("open", "high"), pl.min_horizontal("open", "low")
+    frame = frame.with_columns(high.alias("high"), low.alias("low"))
+
+    def signal(view):
+        return view.returns(15).sum(axis=0)
+
+    def act(view):
+        legs = leg_weights(cross_buckets(signal(view)[None], 5), 5, over_time=False)[0]
+        return legs / 2.0
+
+    free = {"spread_bp": 0, "slippage_bp": 0, "participation": 0, "borrow_bp_annual": 0, "cash": "1000000000"}
+    for commission in (0, 5):
+        settings = {"feed.start": "2024-02-01", "feed.warmup": 20, "broker.commission_bp": commission}
+        settings |= {"agents.policy.min_trade": 0.0}
+        settings |= {f"broker.{key}": value for key, value in free.items()}
+        run = quantd.backtest(act, frame, settings, compare=False)
+        equity = run.equity["equity"].to_numpy()
+        returns = 2.0 * (equity[1:-1] / equity[:-2] - 1.0)  # the study has no open after the last row
+        traded = (run.fills["quantity"].cast(pl.Float64) * run.fills["price"].cast(pl.Float64)).abs().sum()
+        spread = quantd.study_signal(signal, frame, settings, horizons=(1,), cuts=3).studies[0].horizons[0].spread
+        assert returns.mean() * 252 == pytest.approx(spread.net_annual, abs=0.003)
+        sharpe = returns.mean() / returns.std(ddof=1) * np.sqrt(252)
+        assert sharpe == pytest.approx(spread.net_sharpe, abs=0.03)
+        assert 2.0 * traded / equity.mean() / len(returns) * 252 == pytest.approx(spread.turnover_annual, rel=0.02)

@@ -141,7 +141,21 @@ def test_a_feature_that_is_one_number_for_all_is_measured_over_time(tmp_path: Pa
 
 @pytest.mark.parametrize(("symbols", "quantiles"), [(5, 2), (6, 3), (9, 4), (10, 5), (500, 5)])
 def test_a_small_universe_has_fewer_quantiles(symbols: int, quantiles: int) -> None:
-    assert usual_quantiles(symbols, 5) == quantiles
+    many = np.arange(100.0)
+    assert usual_quantiles(symbols, 5, many, over_time=False) == quantiles
+    assert usual_quantiles(symbols, 5, many, over_time=True) == 5
+    assert usual_quantiles(symbols, 5, np.array([0.0, 1.0, np.nan, 1.0]), over_time=True) == 2
+
+
+def test_a_factor_of_two_values_has_two_quantiles_and_a_spread_between_them(tmp_path: Path) -> None:
+    market(tmp_path)
+    for symbols in (12, 3):
+        market(tmp_path, symbols=symbols)
+        own = write(tmp_path, "(view.returns(1)[-1] > 0) * 1.0")
+        found = results(study(tmp_path, own, "--json"))[0]
+        assert found["quantiles"] == 2
+        assert all(value is not None for h in found["horizons"] for value in h["quantiles"])
+        assert found["horizons"][0]["spread"]["turnover_annual"] > 100
 
 
 def test_several_factors_are_ranked_by_adjusted_p_values_and_each_is_one_look(tmp_path: Path) -> None:
