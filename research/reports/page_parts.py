@@ -87,8 +87,8 @@ addEventListener("afterprint",()=>{root.classList.remove("printing");draw();});}
 """
 
 FORMS: Final[Mapping[str, str]] = {
-    "fraction": "{:.2%}", "ratio": "{:.2f}", "samples": "{:,.0f}", "money": "{:,.2f}", "count": "{:,.0f}",
-    "bp": "{:.2f}", "p": "{:.3f}", "text": "{}", "signed": "{:+.2%}",
+    "fraction": "{:,.2%}", "ratio": "{:.2f}", "samples": "{:,.0f}", "money": "{:,.2f}", "count": "{:,.0f}",
+    "bp": "{:.2f}", "p": "{:.3f}", "text": "{}", "signed": "{:+,.2%}",
 }  # fmt: skip
 """Unit -> format."""
 

@@ -47,8 +47,13 @@ def top(report: BacktestReport) -> str:
     return (
         f"<h1>Backtest of {escape(h.name)}, {h.first} to {h.last}</h1>"
         f"{paragraph(headline(report.verdict), 'verdict')}"
-        f"{paragraph(f'{len(h.symbols)} symbols: {shortened(h.symbols)}. Costs: {costs}.')}<nav>{links}</nav>"
+        f"{paragraph(f'{counted(h.symbols)}. Costs: {costs}.')}<nav>{links}</nav>"
     )
+
+
+def counted(symbols: Sequence[str]) -> str:
+    """The number of symbols and their names."""
+    return f"{len(symbols)} symbol{'' if len(symbols) == 1 else 's'}: {shortened(symbols)}"
 
 
 def shortened(names: Sequence[str], most: int = 30) -> str:
@@ -213,7 +218,7 @@ def trades(report: BacktestReport) -> str:
             ("trips", "count"), ("wins", "count"), ("hit_rate", "fraction"), ("profit", "money"))))
         for k, each in enumerate(t.by_symbol)
     ]  # fmt: skip
-    head = ("symbol", "round trips", "wins", "hit rate", "profit")
+    by_table = table(("symbol", "round trips", "wins", "hit rate", "profit"), by_symbol) if by_symbol else ""
     lists = [
         f"<div><h3>{title}</h3>{_trips(f'trading.{name}', found)}</div>"
         for title, name, found in (
@@ -223,7 +228,7 @@ def trades(report: BacktestReport) -> str:
     text = "A round trip is a quantity that was bought and sold again, or sold and bought back: first in, first out."
     return section(
         "trades", CONTENTS["trades"],
-        f'<div class="grid"><div>{table((), counts)}</div><div>{table(head, by_symbol)}</div></div>',
+        f'<div class="grid"><div>{table((), counts)}</div><div>{by_table}</div></div>',
         f'<div class="grid">{"".join(lists)}</div>', paragraph(text),
     )  # fmt: skip
 

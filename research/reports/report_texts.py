@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from quantd.research.reports.page_parts import formatted
-from quantd.research.reports.page_sections import SUMMARY, TESTS, names_of, shortened
+from quantd.research.reports.page_sections import SUMMARY, TESTS, counted, names_of
 from quantd.research.reports.report_contents import BacktestReport
 from quantd.research.verdict import headline
 
@@ -26,7 +26,7 @@ def markdown(report: BacktestReport) -> str:
     h = report.header
     lines = [
         f"# Backtest of {h.name}, {h.first} to {h.last}", "", headline(report.verdict), "",
-        f"{len(h.symbols)} symbols: {shortened(h.symbols)}.",
+        f"{counted(h.symbols)}.",
     ]  # fmt: skip
     for title, head, rows in _tables(report):
         lines += ["", f"## {title}", ""]

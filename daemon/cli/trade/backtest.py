@@ -64,7 +64,7 @@ def backtest(
     journalled = saved.journal if saved else None
     books = BookHistoryLog(assembly.rules, journalled) if report is not None else None
     record = Record(assembly.universe, books or journalled)
-    compile_for_runs(assembly, 1 if no_compare else 2 + len(benchmarks), None if as_json else note)
+    compile_for_runs(assembly, 1 if no_compare else 2, None if as_json else note)
     with progress("backtest", shown=not as_json) as bar:
         shell, wall_s = drive(assembly, found, run, record, saved, bar)
     record.revalue(shell.state)

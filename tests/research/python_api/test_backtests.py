@@ -1,6 +1,7 @@
 """`quantd.backtest`: three lines from a frame to a verdict, with the code and the digest of the commands."""
 
 import asyncio
+import json
 import random
 
 import numpy as np
@@ -155,6 +156,27 @@ def test_a_report_is_one_page(bars, folder):
     assert page.count("var uPlot=") == 1
     assert "http:" not in page
     assert "https:" not in page
+
+
+def test_a_report_has_the_format_of_its_suffix(bars, folder):
+    result = quantd.backtest("equal_weight", bars=bars, compare=False)
+    found = json.loads(result.report(folder / "r.json").read_text())
+    assert [account["name"] for account in found["accounts"]][:2] == ["house", "equal_weight"]
+    assert found["header"]["digest"] == result.digest
+    assert found["attribution"]["total"] == pytest.approx(result.verdict.performance.total_return)
+    with pytest.raises(quantd.Error, match=r"\.html, \.json"):
+        result.report(folder / "r.pdf")
+
+
+def test_a_report_of_a_policy_that_draws_numbers_has_no_attribution_and_says_why(bars, folder):
+    draw = np.random.default_rng()
+
+    def drawn(view):
+        return draw.dirichlet(np.ones(view.universe.size))
+
+    found = json.loads(quantd.backtest(drawn, bars=bars, compare=False).report(folder / "r.json").read_text())
+    assert found["attribution"] is None
+    assert any("another result when it is repeated" in note for note in found["notes"])
 
 
 @pytest.mark.parametrize(

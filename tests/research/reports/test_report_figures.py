@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 import quantd
+from quantd.daemon.config import digest
 from quantd.research.attribution.breakdown import breakdown
 from quantd.research.metrics.catalogue import METRICS, measure
 from quantd.research.metrics.run_track import track_record_of
@@ -197,3 +198,49 @@ def _summary(small: Made) -> object:
 def test_one_sample_is_too_few(small: Made, tmp_path: Path) -> None:
     with pytest.raises(TooShort, match="at least two samples"):
         made(tmp_path, sets=("feed.end=2019-01-02",))
+
+
+def test_curves_are_the_growth_and_the_drawdown_of_each_account(small: Made) -> None:
+    report, equity = small.report, np.array(small.record.equity_micro)
+    places = np.searchsorted(small.record.ts, report.curves.ts)
+    np.testing.assert_allclose(report.curves.wealth[0], equity[places] / equity[0])
+    highest = np.maximum.accumulate(equity)
+    np.testing.assert_allclose(report.curves.drawdown[0], (1.0 - equity / highest)[places], atol=1e-12)
+    assert all(wealth[0] == 1.0 for wealth in report.curves.wealth)
+
+
+def test_rolling_figures_are_those_of_the_newest_year(small: Made) -> None:
+    report, equity = small.report, np.array(small.record.equity_micro) / MICRO
+    last = TrackRecord(equity[-253:], np.array(small.record.days_ns[-253:]), 252.0, 0.02)
+    expected = measure(last, ["sharpe", "volatility", "max_drawdown"])
+    assert report.rolling.ts[-1] == small.record.ts[-1]
+    assert report.rolling.sharpe[0][-1] == pytest.approx(expected["sharpe"])
+    assert report.rolling.volatility[0][-1] == pytest.approx(expected["volatility"])
+    assert report.rolling.drawdown[0][-1] == pytest.approx(expected["max_drawdown"])
+    assert len(report.rolling.beta) == len(report.rolling.ts)
+
+
+def test_winners_won_and_losers_lost_and_the_trips_are_all_counted(small: Made) -> None:
+    t = small.report.trading
+    won, lost = [trip.profit for trip in t.winners], [trip.profit for trip in t.losers]
+    assert won == sorted(won, reverse=True)
+    assert lost == sorted(lost)
+    assert min(won) > 0.0 > max(lost)
+    assert sum(each.trips for each in t.by_symbol) == t.round_trips
+    assert sum(each.wins for each in t.by_symbol) == t.wins
+    assert sum(each.profit for each in t.by_symbol) == pytest.approx(t.profit)
+    assert t.hit_rate == t.wins / t.round_trips
+
+
+def test_exposure_is_that_of_the_record_and_of_the_weights(small: Made) -> None:
+    held = small.report.exposures
+    places = np.searchsorted(small.record.ts, held.ts)
+    np.testing.assert_array_equal(held.gross, np.array(small.record.gross)[places])
+    np.testing.assert_allclose(held.net, small.history.weights().sum(axis=1)[places])
+
+
+def test_the_header_names_the_hashes_of_config_and_data(small: Made) -> None:
+    h = small.report.header
+    assert h.config == digest(small.assembly.config)
+    assert h.market == small.assembly.feed.digest
+    assert (h.first, h.last, h.samples) == ("2019-01-02", "2020-06-30", len(small.record.ts))
