@@ -15,7 +15,7 @@ from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
-from threading import Lock, Thread
+from threading import Event, Lock, Thread, _register_atexit  # type: ignore[attr-defined]
 from types import FunctionType
 from typing import Any, Final
 
@@ -43,6 +43,11 @@ _made: dict[Callable[..., Any], Any] = {}
 
 _one_at_a_time: Final = Lock()
 
+_ending: Final = Event()
+"""The process ends: no further kernel is compiled."""
+
+_register_atexit(_ending.set)
+
 Say = Callable[[str], object]
 
 
@@ -64,8 +69,9 @@ def compile_for(symbol_bars: int, say: Say = _silent) -> None:
 def compile_kernels(*, wait: bool, say: Say = _silent, kept_only: bool = False) -> str:
     """Let numba compile each kernel at its first call, for the types of that call.
 
-    Without `wait` a kernel is interpreted until a thread has compiled it, and stays so if that fails. With `kept_only`
-    nothing happens unless compiled code is kept. Returns the reason why kernels stay interpreted, empty where they are
+    Without `wait` a kernel is interpreted until a thread has compiled it, and stays so if that fails. The process ends
+    when the kernel that is being compiled is kept. With `kept_only` a kernel without kept code stays interpreted.
+    Returns the reason why kernels stay interpreted, empty where they are
     compiled.
     """
     try:
@@ -86,6 +92,8 @@ def compile_kernels(*, wait: bool, say: Say = _silent, kept_only: bool = False) 
     config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
     _dispatchers(numba.njit, keep=not unusable)
     for entry in jit.ENTRIES:
+        if kept_only and not any(folder.glob(f"*/*.{entry.python.__name__}-*.nbi")):
+            continue
         entry.run = _begun(entry, _made[entry.python], None if unusable else folder, wait=wait, say=say)
         entry.arrays = True
     return ""
@@ -214,6 +222,8 @@ def _begun(
 
     def make(types: tuple[Any, ...]) -> None:
         with _one_at_a_time:
+            if _ending.is_set():
+                return
             # a compiler makes millions of objects that live until its end: to look for garbage among them is in vain
             collects = gc.isenabled()
             gc.disable()
@@ -241,7 +251,8 @@ def _begun(
             if wait:
                 make(types)
                 return compiled(*args)
-            Thread(target=attempt, args=(types,), name="compile kernels", daemon=True).start()
+            # the process waits for its end: LLVM cannot be stopped, and what it has done is kept for the next run
+            Thread(target=attempt, args=(types,), name="compile kernels").start()
         return interpreted(*args)
 
     return run

@@ -157,6 +157,32 @@ def test_code_of_other_sources_versions_or_processors_lies_apart_and_goes_when_n
     assert len(place.kept) == 2
 
 
+LATE = (
+    BEGIN
+    + """
+assert compiler.compile_kernels(wait=False, kept_only={only}) == ''
+check()
+print('compiling', kernels.TOTAL.arrays)
+"""
+)
+
+
+def test_a_process_that_ends_while_it_compiles_keeps_the_kernel_and_ends_well(place):
+    assert place(LATE.format(only=False)) == ["compiling True"]
+    assert list(place.kept[0].glob("*/*.total-*.nbi"))
+    assert place(WAITED)[-1] == "hits 1"
+
+
+def test_with_other_kernels_kept_one_without_kept_code_stays_interpreted(place):
+    place(WAITED)
+    for path in place.kept[0].glob("*/*.total-*"):
+        path.unlink()
+    (place.kept[0] / "other").mkdir()
+    (place.kept[0] / "other" / "kernel.other-1.py311.nbi").touch()
+    assert place(LATE.format(only=True)) == ["compiling False"]
+    assert not list(place.kept[0].glob("*/*.total-*.nbi"))
+
+
 def test_where_memory_may_not_be_writable_and_executable_every_kernel_is_interpreted(place):
     can = subprocess.run([sys.executable, "-c", PROTECTED], capture_output=True, check=False).returncode == 0
     numba = place.folder / "numba.py"
