@@ -17,13 +17,22 @@ from quantd.daemon.views.run_summary import Summary, summary
 from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.book_history_log import BookHistoryLog
 from quantd.research.attribution.breakdown import Breakdown, breakdown
+from quantd.research.attribution.brinson import (
+    ActiveReturn,
+    Form,
+    benchmark_sectors,
+    brinson,
+    portfolio_sectors,
+)
+from quantd.research.attribution.factor_regression import FactorRegression, factor_regression
+from quantd.research.attribution.profit import profit
 from quantd.research.metrics.calendar_tables import monthly_returns
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.rolling import rolling
 from quantd.research.metrics.run_track import track_record_of
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.python_api import frames
-from quantd.research.python_api.bar_frame import bar_frame
+from quantd.research.python_api.bar_frame import bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
 from quantd.research.python_api.run_config import Settings, around, load
 from quantd.research.python_api.run_history import Run, Why
@@ -189,10 +198,36 @@ class Backtest:
 
         The first access runs the backtest again. Raises ValueError for a lost account, RunDiffers as `run` does.
         """
+        return breakdown(self._books)
+
+    def brinson(self, weights: Mapping[str, float], form: Form = "fachler") -> ActiveReturn:
+        """Attribute the return beyond a benchmark by sector: allocation, selection and interaction.
+
+        `weights` are the benchmark's, by symbol, held at the beginning of each sample; the rest is cash. Sectors are
+        those of `[universe] instruments`. Raises KeyError for a symbol that is not in the universe, and as
+        `attribution`.
+        """
+        history = self._books
+        row = history.row_of(weights)
+        return brinson(portfolio_sectors(history, profit(history)), benchmark_sectors(history, row), form)
+
+    def factors(self, returns: object) -> FactorRegression:
+        """Regress the excess return on factor returns, and split the period's return by them.
+
+        `returns` is a polars or pandas frame: a column of dates (ts, date), and a column per factor with its return a
+        sample. Raises ValueError for a date without a return, or factors that depend on each other.
+        """
+        track = self._track
+        return factor_regression(
+            track.days_ns[1:], track.returns, factor_columns(returns), track.risk_free_annual / track.periods
+        )
+
+    @property
+    def _books(self) -> BookHistory:
         history = self._history
         if isinstance(history, str):
             raise RunDiffers(history)
-        return breakdown(history)
+        return history
 
     @cached_property
     def _track(self) -> TrackRecord:

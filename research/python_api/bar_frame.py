@@ -8,7 +8,8 @@ import polars as pl
 from quantd import bundled
 from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.feeds.errors import FeedError
-from quantd.adapters.feeds.recorded.bar_files import BarFrame
+from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
+from quantd.trading.sessions import DAY_NS
 
 COLUMNS: Final = ("ts", "symbol", *PRICES, "volume")
 
@@ -76,6 +77,21 @@ def _column(name: str, column: Any) -> pl.Series:
     if column.dtype.kind in "fiuM":
         return pl.Series(name, column.to_numpy())
     return pl.Series(name, column.tolist())
+
+
+def factor_columns(frame: object) -> dict[str, dict[int, float]]:
+    """Return the factors of a frame: name -> return by date (ns at 00:00 UTC). Raises FeedError without dates."""
+    long = _of_pandas(frame) if _is_pandas(frame) else frame
+    if not isinstance(long, pl.DataFrame):
+        text = f"{type(frame).__name__} is not a frame of factor returns"
+        raise FeedError("factors", text, "Give a polars or pandas DataFrame with dates and a column per factor")
+    dated = next((name for name in long.columns if ALIASES.get(name.lower(), name.lower()) == "ts"), None)
+    if dated is None:
+        text = f"there is no column of dates (it has {', '.join(long.columns)})"
+        raise FeedError("factors", text, "Name it ts or date")
+    days = (nanoseconds(long[dated]) // DAY_NS * DAY_NS).tolist()
+    names = [name for name in long.columns if name != dated]
+    return {name: dict(zip(days, long[name].cast(pl.Float64).to_list(), strict=True)) for name in names}
 
 
 EXAMPLE: Final = ("BAC", "IWM", "QQQ", "SPY")

@@ -106,6 +106,26 @@ def test_the_parts_of_the_return_add_up(bars):
     assert found.by_kind["commission"] < 0
 
 
+def test_the_return_beyond_a_benchmark_and_on_factors_adds_up(bars):
+    result = quantd.backtest(rising, bars=bars, compare=False)
+    active = result.brinson({"SPY": 0.5, "IWM": 0.5})
+    parts = sum(each.allocation + each.selection + each.interaction for each in active.by_sector.values())
+    assert parts + active.costs == pytest.approx(active.active, abs=1e-9)
+    assert active.portfolio == pytest.approx(result.metrics["total_return"], rel=1e-9)
+    with pytest.raises(KeyError):
+        result.brinson({"NONE": 1.0})
+    close = bars.pivot(on="symbol", index="ts", values="close").sort("ts")
+    factors = close.select(pl.col("ts").dt.date().alias("date"), *(pl.col(s).pct_change() for s in ("SPY", "IWM")))
+    for frame in (factors, factors.to_pandas()):
+        found = result.factors(frame[1:])
+        assert set(found.betas) == {"SPY", "IWM"}
+        assert sum(found.contributions.values()) == pytest.approx(result.metrics["total_return"], abs=1e-9)
+    with pytest.raises(ValueError, match="no return on some dates"):
+        result.factors(factors[5:])
+    with pytest.raises(quantd.Error, match="no column of dates"):
+        result.factors(factors.drop("date"))
+
+
 def test_it_runs_inside_a_running_event_loop(bars):
     async def main():
         return quantd.backtest("equal_weight", bars=bars, compare=False).digest
