@@ -12,7 +12,7 @@ from tests.support.checkout import ROOT
 
 PACKAGES = ("trading", "strategies", "risk", "models", "adapters", "research", "daemon")
 MOST, MOST_OF_A_KIND = 15, 25
-OF_A_KIND = {"trading", "strategies/policies", "risk/limits", "tests/support"}
+OF_A_KIND = {"trading", "strategies/policies", "risk/limits", "tests/support", "docs/decisions"}
 """Folders that list one kind of thing."""
 
 PARALLEL = (
