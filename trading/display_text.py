@@ -1,7 +1,8 @@
-"""Text for people: instants in UTC, and foreign text without control characters."""
+"""Text for people: instants in UTC, foreign text without control characters, values of TOML."""
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,35 @@ def local(ts_ns: int, zone: str = "America/New_York") -> str:
     """Format an instant in ns UTC on an exchange's clock: 2020-02-28 16:00."""
     moment = instant(ts_ns).astimezone(ZoneInfo(zone))
     return moment.strftime("%Y-%m-%d %H:%M" + (":%S" if moment.second else ""))
+
+
+def toml_value(value: object) -> str:
+    """Return a Python value as a value of TOML. Raises TypeError for a type that TOML does not have."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            return f'"{escaped}"'
+        case int():
+            return repr(value)
+        case float():
+            return repr(float(value))  # a float64 of numpy is a float with another repr
+        case date() | time():
+            return value.isoformat()
+        case Mapping():
+            inner = ", ".join(f"{toml_key(str(key))} = {toml_value(each)}" for key, each in value.items())
+            return f"{{ {inner} }}" if inner else "{}"
+        case Sequence():
+            return f"[{', '.join(map(toml_value, value))}]"
+        case _ if hasattr(value, "item"):  # a number of numpy
+            return toml_value(value.item())
+    raise TypeError(f"{value!r} has no form in TOML")
+
+
+def toml_key(name: str) -> str:
+    """Return a key of TOML, quoted where it needs quotes."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)
 
 
 ESCAPES: Final[Mapping[int, str]] = {c: f"\\x{c:02x}" for c in range(32)} | {

@@ -1,8 +1,7 @@
 """Configurations of the Python API: a file with changed keys, or the defaults around bars in memory."""
 
-import datetime as dt
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
 from quantd.daemon.assembly.names import known_names, not_yet
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.config import load as load_file
+from quantd.trading.display_text import toml_value
 from quantd.trading.sessions import DAY_NS
 
 Settings = Mapping[str, object]
@@ -39,36 +39,12 @@ def load(path: str | os.PathLike[str] = "config.toml", settings: Settings | None
 
 def sets_of(settings: Settings | None) -> tuple[str, ...]:
     """Return settings in the form of `--set`: KEY=VALUE."""
-    return tuple(
-        f"{key}={value if isinstance(value, str) else toml_value(value)}" for key, value in (settings or {}).items()
-    )
+    return tuple(f"{key}={setting_text(value)}" for key, value in (settings or {}).items())
 
 
-def toml_value(value: object) -> str:
-    """Return a Python value as a value of TOML. Raises TypeError for a type that TOML does not have."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-            return f'"{escaped}"'
-        case int():
-            return repr(value)
-        case float():
-            return repr(float(value))  # a float64 of numpy is a float with another repr
-        case dt.date() | dt.time():
-            return value.isoformat()
-        case Path():
-            return toml_value(str(value))
-        case Mapping():
-            return (
-                "{" + ", ".join(f"{toml_value(str(key))} = {toml_value(inner)}" for key, inner in value.items()) + "}"
-            )
-        case Sequence():
-            return "[" + ", ".join(map(toml_value, value)) + "]"
-        case _ if hasattr(value, "item"):  # a number of numpy
-            return toml_value(value.item())
-    raise TypeError(f"{type(value).__name__} cannot be a value of a configuration: {value!r}")
+def setting_text(value: object) -> str:
+    """Return the text of a value in KEY=VALUE: text and paths as they are. Raises TypeError."""
+    return str(value) if isinstance(value, str | os.PathLike) else toml_value(value)
 
 
 def around(bars: BarFrame, policy: str, params: Mapping[str, object], settings: Settings | None) -> Config:

@@ -12,7 +12,7 @@ from quantd.models.training.runs.workers import Here, executor
 from quantd.research.python_api.backtests import Misused
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
-from quantd.research.python_api.run_config import AGENT, PLACE, Settings, sets_of, text_around, toml_value
+from quantd.research.python_api.run_config import AGENT, PLACE, Settings, sets_of, setting_text, text_around
 from quantd.research.runs.backtest import symbol_bars
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.heat_map import heat_map_table, sweep_page
@@ -86,7 +86,7 @@ def sweep(
     sets = sets_of(settings)
     config = read(text, known_names(), file=file, folder=folder, environ=os.environ, sets=sets)
     state = config.state_folder(None)
-    grid = Grid({_key(key, is_file=is_file): [_text(value) for value in values] for key, values in over.items()})
+    grid = Grid({_key(key, is_file=is_file): [setting_text(value) for value in values] for key, values in over.items()})
     assembly = assemble(config, cache=state / "cache", apart=caller, bars=frame)
     if caller is not None and workers > 1:
         raise Misused("a function of the caller runs in one process; write it into a file, FILE.py:act, for several")
@@ -115,10 +115,6 @@ def _key(key: str, *, is_file: bool) -> str:
     if is_file:
         raise Misused(f"{key!r} is no key of a configuration; write agents.NAME.params.{key}")
     return f"agents.{AGENT}.params.{key}"
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else toml_value(value)
 
 
 def _in_process(market: Market) -> Callable[[Work, Callable[[Point], bool]], int]:

@@ -16,6 +16,7 @@ from quantd.models.training.plans.plan import Plan, default, described, replaced
 from quantd.models.training.search.spaces import Value
 from quantd.models.training.search.study import Search, Sitting
 from quantd.models.training.search.study_results import Row, importances
+from quantd.trading.display_text import toml_value
 
 TRIALS: Final = "trials.csv"
 HISTORY: Final = "history.html"
@@ -85,25 +86,8 @@ def toml(plan: Plan) -> str:
 
 
 def _toml(value: object) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-            return f'"{escaped}"'
-        case int():
-            return str(value)
-        case float():
-            text = repr(value)
-            return text if any(sign in text for sign in ".nf") or "e" not in text else text.replace("e", ".0e")
-        case date():
-            return f'"{value}"'
-        case list() | tuple():
-            return f"[{', '.join(_toml(part) for part in value)}]"
-        case dict():
-            return f"{{ {', '.join(f'{key} = {_toml(part)}' for key, part in value.items())} }}" if value else "{}"
-        case _:
-            raise TypeError(f"{value!r} has no form in TOML")
+    """A plan has dates as text."""
+    return toml_value(str(value) if isinstance(value, date) else value)
 
 
 def _cell(value: Value | None) -> str:

@@ -10,7 +10,8 @@ import pytest
 
 import quantd
 from quantd.research.python_api.bar_frame import bar_frame
-from quantd.research.python_api.run_config import around, toml_value
+from quantd.research.python_api.run_config import around, setting_text
+from quantd.trading.display_text import toml_value
 from tests.support.command_line import write
 
 
@@ -64,8 +65,8 @@ def test_a_value_becomes_toml_and_back(value):
 def test_numbers_of_numpy_and_paths_are_values():
     assert toml_value(np.float64(0.25)) == "0.25"
     assert toml_value(np.int64(3)) == "3"
-    assert toml_value(Path("a/b")) == '"a/b"'
-    with pytest.raises(TypeError, match="set"):
+    assert setting_text(Path("a/b")) == setting_text("a/b") == "a/b"
+    with pytest.raises(TypeError, match="no form in TOML"):
         toml_value({1, 2})
 
 
