@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,11 +84,15 @@ class View:
         """Number of samples in the history so far; a clock that counts samples."""
         return self._end
 
-    def held_by(self, weights: Floats) -> "View":
-        """Return the same market for a book that holds `weights` (float64[N]) and the rest in cash."""
+    def _copied(self) -> Self:
         other = type(self).__new__(type(self))
         for name in self._fields:
             setattr(other, name, getattr(self, name))
+        return other
+
+    def held_by(self, weights: Floats) -> "View":
+        """Return the same market for a book that holds `weights` (float64[N]) and the rest in cash."""
+        other = self._copied()
         weights = weights.copy()
         weights.flags.writeable = False
         other.weights, other.cash = weights, 1.0 - float(weights.sum())
@@ -225,9 +229,7 @@ class _OfPart(Generic[A]):
 
 def dated_later(view: View, by_ns: int) -> View:
     """Return the same market and book with every date `by_ns` later; to test whether a policy knows dates."""
-    other = View.__new__(View)
-    for name in View.__slots__:
-        setattr(other, name, getattr(view, name))
+    other = view._copied()
     other.time, other.sample = view.time + by_ns, view.sample + by_ns
     if view._bars is not None:
         other._bars = view._bars.dated_later(by_ns)

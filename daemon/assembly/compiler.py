@@ -15,7 +15,7 @@ from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
-from threading import Event, Lock, Thread, _register_atexit  # type: ignore[attr-defined]
+from threading import Lock, Thread, main_thread
 from types import FunctionType
 from typing import Any, Final
 
@@ -43,11 +43,6 @@ _made: dict[Callable[..., Any], Any] = {}
 
 _one_at_a_time: Final = Lock()
 
-_ending: Final = Event()
-"""The process ends: no further kernel is compiled."""
-
-_register_atexit(_ending.set)
-
 Say = Callable[[str], object]
 
 
@@ -71,8 +66,7 @@ def compile_kernels(*, wait: bool, say: Say = _silent, kept_only: bool = False) 
 
     Without `wait` a kernel is interpreted until a thread has compiled it, and stays so if that fails. The process ends
     when the kernel that is being compiled is kept. With `kept_only` a kernel without kept code stays interpreted.
-    Returns the reason why kernels stay interpreted, empty where they are
-    compiled.
+    Returns the reason why kernels stay interpreted, empty where they are compiled.
     """
     try:
         import numba
@@ -222,7 +216,7 @@ def _begun(
 
     def make(types: tuple[Any, ...]) -> None:
         with _one_at_a_time:
-            if _ending.is_set():
+            if not main_thread().is_alive():  # the process ends
                 return
             # a compiler makes millions of objects that live until its end: to look for garbage among them is in vain
             collects = gc.isenabled()

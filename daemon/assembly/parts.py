@@ -191,8 +191,7 @@ def assemble(
     """The parts of a run over a recorded market, which it reads.
 
     `cache` is a folder for built calendars; `apart` makes the policies in separate processes. `bars` replace the file
-    of [feed] path. Raises FeedError,
-    UnknownCalendar or PolicyError, whose text names the file or value and the remedy.
+    of [feed] path. Raises FeedError, UnknownCalendar or PolicyError, whose text names the file or value and the remedy.
     """
     if config.feed.kind != "replay":
         remedy = 'Write kind = "replay" and the path of bars; `quantd data fetch` downloads some'

@@ -50,12 +50,17 @@ def trips_of(assembly: Assembly, record: Record) -> tuple[RoundTrip, ...]:
         price=price / NANO,
         fee=fee / MICRO,
     )
-    splits = [
+    ts = np.asarray(record.ts, dtype=np.int64)
+    return round_trips(columns, assembly.universe.symbols, ts, splits_of(assembly))
+
+
+def splits_of(assembly: Assembly) -> tuple[Split, ...]:
+    """Return the splits of the market, in new units for one old unit."""
+    return tuple(
         Split(each.ts, each.symbol, each.numerator / each.denominator)
         for each in assembly.feed.actions
         if each.kind == "split"
-    ]
-    return round_trips(columns, assembly.universe.symbols, np.asarray(record.ts, dtype=np.int64), splits)
+    )
 
 
 def _money(record: Record) -> Floats:

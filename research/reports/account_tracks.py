@@ -1,16 +1,16 @@
 """Track records of a report's accounts: the house, each agent's book, and each benchmark."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from msgspec.structs import replace
+from msgspec import structs
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.attribution.book_history import BookHistory
-from quantd.research.metrics.round_trips import Fills, RoundTrip, Split, round_trips
-from quantd.research.metrics.run_track import track_record_of
+from quantd.research.metrics.round_trips import Fills, RoundTrip, round_trips
+from quantd.research.metrics.run_track import splits_of, track_record_of
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.reports.report_contents import Account
 from quantd.research.runs.benchmark_runs import HOUSE, Benchmark
@@ -38,14 +38,14 @@ def tracks_of(
     policies = ", ".join(agent.policy for agent in assembly.config.agents)
     house = track_record_of(assembly, own, base)
     if history is not None:
-        house = _with_net(house, history)
+        house = replace(house, net=history.weights().sum(axis=1))
     found = [Track(Account(HOUSE_NAME, "house", policies, HOUSE), house)]
     for benchmark, record in benchmarks:
         account = Account(benchmark.name, "benchmark", benchmark.policy, benchmark.limits)
         if min(record.equity_micro) > 0:
             found.append(Track(account, track_record_of(benchmark.assembly, record, base)))
         else:
-            found.append(Track(replace(account, missing="the benchmark lost its whole account"), None))
+            found.append(Track(structs.replace(account, missing="the benchmark lost its whole account"), None))
     found += [_book(assembly, own, history, k, house) for k in range(len(assembly.rules.agents))]
     return tuple(found)
 
@@ -55,21 +55,13 @@ def book_equity(record: Record, number: int) -> Floats:
     return np.array([books[number] for books in record.books_micro], dtype=np.float64) / MICRO
 
 
-def _with_net(house: TrackRecord, history: BookHistory) -> TrackRecord:
-    return TrackRecord(
-        house.equity, house.days_ns, house.periods, house.risk_free_annual, benchmark=house.benchmark,
-        gross=house.gross, net=history.weights().sum(axis=1), traded=house.traded, commission=house.commission,
-        slippage=house.slippage, borrow=house.borrow, trips=house.trips,
-    )  # fmt: skip
-
-
 def _book(assembly: Assembly, own: Record, history: BookHistory | None, number: int, house: TrackRecord) -> Track:
     """Return the track of an agent's book. Slippage and borrow fees are recorded for the house only."""
     agent, configured = assembly.rules.agents[number], assembly.config.agents[number]
     account = Account(agent.name, "agent", configured.policy, configured.profile or HOUSE)
     equity = book_equity(own, number)
     if not bool(np.all(equity > 0.0)):
-        return Track(replace(account, missing="the book has no equity at some samples"), None)
+        return Track(structs.replace(account, missing="the book has no equity at some samples"), None)
     more: Mapping[str, object] = {}
     if history is not None:
         more = _positions(assembly, own, history, number)
@@ -108,9 +100,4 @@ def _book_trips(assembly: Assembly, own: Record, history: BookHistory, number: i
     trades = history.trades.rows(history.trades.agent == number)
     ts = np.asarray(own.ts, dtype=np.int64)
     fills = Fills(ts[trades.interval], trades.symbol, trades.quantity, trades.price, trades.fee)
-    splits = [
-        Split(each.ts, each.symbol, each.numerator / each.denominator)
-        for each in assembly.feed.actions
-        if each.kind == "split"
-    ]
-    return round_trips(fills, history.symbols, ts, splits)
+    return round_trips(fills, history.symbols, ts, splits_of(assembly))

@@ -367,7 +367,7 @@ def provenance(report: BacktestReport) -> str:
     h = report.header
     rows = [
         row("configuration", figure("header.config", h.config, "text", "hash")),
-        row("bars and corporate actions", figure("header.market", h.market, "text", "hash")),
+        row("market data", figure("header.market", h.market, "text", "hash")),
         row("effects of the run", figure("header.digest", h.digest, "text", "hash")),
         row("code", figure("header.version", h.version, "text", "hash")),
         row("source of the bars", figure("header.source", h.source, "text", "hash")),

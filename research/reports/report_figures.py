@@ -165,8 +165,8 @@ def _day(ts: int) -> str:
 
 def _header(assembly: Assembly, record: Record, house: TrackRecord, result: Summary, verdict: Verdict) -> ReportHeader:
     config, settings = assembly.config, settings_of(assembly, record)
-    fields, table = set(settings.costs.__struct_fields__) - {"seed", "table"}, settings.costs.table
-    costs = {name: float(getattr(settings.costs, name)) for name in settings.costs.__struct_fields__ if name in fields}
+    given, table = settings.costs, settings.costs.table
+    costs = {name: float(getattr(given, name)) for name in given.__struct_fields__ if name not in ("seed", "table")}
     if table is not None:
         costs["fitted_rows"] = float(len(table.rows))
     return ReportHeader(
@@ -174,7 +174,7 @@ def _header(assembly: Assembly, record: Record, house: TrackRecord, result: Summ
         samples=len(record.ts), years=house.years, symbols=assembly.universe.symbols,
         currency=config.universe.currency, source=config.feed.path, interval_ns=assembly.feed.interval_ns,
         capital=settings.cash_micro / MICRO, costs=costs | {"borrow_bp_annual": settings.borrow_bp_annual},
-        seed=settings.costs.seed, config=digest(config), market=assembly.feed.digest, digest=result.digest,
+        seed=given.seed, config=digest(config), market=assembly.market, digest=result.digest,
         version=code_version(), sharpe_definition=verdict.sharpe_definition,
         turnover_definition=verdict.turnover_definition, risk_free_annual=house.mean_risk_free, settings=settings,
     )  # fmt: skip

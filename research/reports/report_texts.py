@@ -33,7 +33,7 @@ def markdown(report: BacktestReport) -> str:
         lines += table_lines(head, rows) if rows else ["None."]
     lines += ["", "## Provenance and notes", ""]
     lines += [f"- {name}: `{value}`" for name, value in (
-        ("configuration", h.config), ("bars and corporate actions", h.market), ("effects of the run", h.digest),
+        ("configuration", h.config), ("market data", h.market), ("effects of the run", h.digest),
         ("code", h.version), ("source of the bars", h.source), ("seed", h.seed),
     )]  # fmt: skip
     lines += [f"- {text}" for text in (h.sharpe_definition, h.turnover_definition, *report.notes)]

@@ -4,7 +4,6 @@ The guard is the truncation test of the look-ahead study: values on markets that
 a function of its view, so the guard makes its calls without those before them.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from quantd.research.studies.lookahead import (
     Lookahead,
     differences,
     earliest,
+    forget_modules,
     market_files,
     points,
 )
@@ -122,7 +122,7 @@ def source_of(name: str, folder: Path, macro: Sequence[str]) -> Source:
         attribute = attribute if colon else "signal"
 
         def load() -> Factor:
-            _forget(file.parent)
+            forget_modules(file.parent)
             return FunctionFactor(load_user_policy(file, attribute, {}))
 
         try:
@@ -149,18 +149,6 @@ def require_function(name: str, policy: UserPolicy) -> None:
     """Raise FactorError for a function with a memory."""
     if policy.with_memory:
         raise FactorError(f"{name}: a factor has no memory; define signal(view), a function of its view alone")
-
-
-_KEPT: Final = frozenset(sys.modules)
-"""Modules imported before any factor was studied."""
-
-
-def _forget(folder: Path) -> None:
-    """Forget modules beside a user's file, so that they are imported anew."""
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and name not in _KEPT and Path(file).resolve().parent == folder:
-            del sys.modules[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,17 +163,21 @@ def _same_policy(config: Config, one: str, other: str) -> bool:
 def _loaded(config: Config, changed: Mapping[str, str], opened: dict[str, None] | None = None) -> Policy:
     """Load the policy as on a first start: modules beside it from an earlier load are imported anew."""
     agent = config.agents[0]
-    beside = str(config.at(agent.policy.partition(":")[0]).resolve().parent)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and name not in _KEPT and str(Path(file).resolve().parent) == beside:
-            del sys.modules[name]
+    forget_modules(config.at(agent.policy.partition(":")[0]).resolve().parent)
     with watching(opened) if opened is not None else nullcontext():
         return load(agent.policy, {**agent.params, **changed}, config.source.folder)
 
 
 _KEPT: Final = frozenset(sys.modules)
 """Modules imported before any policy was studied."""
+
+
+def forget_modules(folder: Path) -> None:
+    """Forget the modules beside a user's file, so that they are imported anew. `folder` is resolved."""
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and name not in _KEPT and Path(file).resolve().parent == folder:
+            del sys.modules[name]
 
 
 def _answers(

@@ -208,9 +208,8 @@ def _look(assembly: Assembly, rows: SynchronousRows, source: Source, study: Sign
         repr(study.quantiles), repr((study.cost_bp, study.borrow_bp_annual)),
     )  # fmt: skip
     identity = blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
-    market = assembly.feed.digest
     sharpe = best.spread.net_sharpe
-    return Look("study", source.name, identity, market, study.first, study.last, sharpe, study.periods)
+    return Look("study", source.name, identity, assembly.market, study.first, study.last, sharpe, study.periods)
 
 
 HEAD: Final = ("horizon", "IC", "Pearson", "sd", "IR", "t", "p adj", "IC > 0", "decay", "rank autocorrelation")

@@ -24,6 +24,7 @@ from quantd.daemon.cli.output import answer, iso, print_json, say, table, write_
 from quantd.daemon.cli.setup.bar_files import LONGER, Origin, beside, is_text, length_of, origin_of, parquet, probed
 from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, fetch
 from quantd.daemon.cli.setup.vendors import cache_folder, calendars_of
+from quantd.trading.display_text import toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.instruments import Instrument, Universe, calendar_of, synthetic_note
 from quantd.trading.market import Ints
@@ -181,8 +182,8 @@ def synthetic(
     names = bars["symbol"].unique(maintain_order=True).to_list()
     origin = Origin(f"synthetic, {plan}", "1d", "session")
     write_whole(out, parquet(bars.with_columns(pl.lit("synthetic").alias("source")), origin))
-    listed = ", ".join(f'"{name}"' for name in names)
-    lines = f'[universe]\nsymbols = [{listed}]\n[feed]\npath = "{out}"\nstamps = "session"'
+    symbols_line, path_line = f"symbols = {toml_value(names)}", f"path = {toml_value(str(out))}"
+    lines = "\n".join(("[universe]", symbols_line, "[feed]", path_line, 'stamps = "session"'))
     answer(
         as_json, {"file": str(out), "bars": len(bars), "symbols": names, "config": lines},
         f"{out}: {len(bars):,} generated bars. {synthetic_note(names)} Lines for config.toml:", lines,

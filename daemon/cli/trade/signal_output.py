@@ -10,7 +10,7 @@ from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Json, Sets, State
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import cell, print_json, progress, say, table
+from quantd.daemon.cli.output import cell, check_folder, print_json, progress, say, table
 from quantd.research.runs.comparison import unlimited
 from quantd.research.studies import signal_study
 from quantd.research.studies.factors import source_of
@@ -33,6 +33,8 @@ def study_signal(
     as_json: Json = False,
 ) -> int:
     """Measure factors: information coefficient, decay, spread, turnover and cost; exit code 1 on look-ahead."""
+    if out is not None:
+        check_folder(out)
     found = read(config, sets)
     folder = found.state_folder(state)
     macro = [each.name for each in found.feed.macro]

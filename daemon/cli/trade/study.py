@@ -13,7 +13,7 @@ from quantd.daemon.assembly.parts import Assembly, assemble, parts_of
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, day
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import answer, cell, print_json, progress, say, table, write_whole
+from quantd.daemon.cli.output import answer, cell, check_folder, print_json, progress, say, table, write_whole
 from quantd.daemon.cli.places import place, recorded
 from quantd.daemon.cli.trade.signal_output import study_signal
 from quantd.daemon.policies.loading import PolicyError, fit, load
@@ -27,6 +27,7 @@ from quantd.research.studies import cost_fit, parity, rebalancing_study, standin
 from quantd.research.studies.lookahead import lines, lookahead
 from quantd.strategies.policies import POLICIES
 from quantd.trading.codec import decode
+from quantd.trading.display_text import toml_value
 from quantd.trading.execution import FittedCost
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
 from quantd.trading.orders import base36
@@ -147,6 +148,8 @@ def study_rebalance(
     as_json: Json = False,
 ) -> int:
     """Compare rebalancing rules of one agent, daily to half-yearly, by drift, events and cost, at each cost."""
+    if out is not None:
+        check_folder(out)
     charged = tuple(costs or (1.0, 5.0, 10.0, 20.0))
     found = read(config, sets)
     folder = found.state_folder(state)
@@ -210,6 +213,8 @@ def study_costs(
     as_json: Json = False,
 ) -> int:
     """Fit spread, slippage and impact to the fills of a run, by symbol and hour, with the error of the fit."""
+    if out is not None:
+        check_folder(out)
     where = place(config, state, sets)
     records, record = recorded(where, run)
     found = read(config, sets)
@@ -228,7 +233,7 @@ def study_costs(
         raise Failure(str(why), CHECK_FAILED) from None
     if out is not None:
         write_whole(out, cost_fit.encoded(result))
-    more = [f'  {out}: write [broker] costs = "{out}"'] if out is not None else []
+    more = [f"  {out}: write [broker] costs = {toml_value(str(out))}"] if out is not None else []
     answer(as_json, result, *cost_fit.lines(result), *more)
     return DONE
 

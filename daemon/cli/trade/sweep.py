@@ -9,7 +9,7 @@ from quantd.daemon.assembly.compiler import PAYS_COMPILING
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.command import Command, From, Json, Sets, State, To
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.output import print_json, progress, say, table, write_whole
+from quantd.daemon.cli.output import check_folder, print_json, progress, say, table, write_whole
 from quantd.models.training.runs.workers import executor
 from quantd.research.runs.backtest import symbol_bars
 from quantd.research.studies.grid import Grid, axis_of
@@ -47,6 +47,8 @@ def sweep(
     ] = None,
     as_json: Json = False,
 ) -> int:
+    if report is not None:
+        check_folder(report)
     grid = Grid(dict(map(axis_of, over)))
     given = tuple(sets or ())
     given += tuple(f"feed.{key}={day.isoformat()}" for key, day in (("start", start), ("end", end)) if day is not None)

@@ -244,3 +244,10 @@ def test_the_header_names_the_hashes_of_config_and_data(small: Made) -> None:
     assert h.config == digest(small.assembly.config)
     assert h.market == small.assembly.feed.digest
     assert (h.first, h.last, h.samples) == ("2019-01-02", "2020-06-30", len(small.record.ts))
+
+
+def test_the_digest_of_the_market_data_covers_the_members_by_date(tmp_path: Path, small: Made) -> None:
+    (tmp_path / "members.csv").write_text("symbol,joined,left\nSPY,1990-01-01,\nIWM,1990-01-01,\nAAPL,2019-09-03,\n")
+    dated = made(tmp_path, sets=("universe.members=members.csv",)).report.header
+    assert dated.settings.bars == small.report.header.settings.bars
+    assert dated.market != small.report.header.market
