@@ -14,12 +14,12 @@ from quantd.models.artifacts.manifest import MANIFEST, TOLERANCES, AgentManifest
 from quantd.models.artifacts.runtime import Runtime, check_probe, open_session, probing
 from quantd.models.artifacts.weights import tensors_fault
 from quantd.models.observation import sight as sights
-from quantd.models.observation.return_features import spec_hash
-from quantd.models.observation.sight import observation
+from quantd.models.observation.return_features import LOOKBACK
+from quantd.models.observation.sight import columns_of_view, observation, sight_hash, unknown_shared
 from quantd.strategies.policies import nearest
 from quantd.strategies.policies.params import ParamsError, parse
 from quantd.trading.market import Bools, Floats
-from quantd.trading.view import Memory, View
+from quantd.trading.view import HOLD, Memory, Noted, View
 
 CARRY: Final = "carry"
 """Name of the carry of a recurrent network in the policy's memory."""
@@ -56,6 +56,7 @@ class Golden(Struct, frozen=True):
     cash: Floats
     answers: Floats
     seats: Floats
+    columns: Floats
 
 
 class LearnedArtifact(Struct, frozen=True):
@@ -73,11 +74,15 @@ def load(folder: Path) -> LearnedArtifact:
     """Load the artifact in `folder` and check files, manifest and observation. Raises ArtifactError."""
     where = folder / MANIFEST
     manifest, contents = read(folder, AgentManifest)
-    if manifest.sight_hash != spec_hash(manifest.sight):
+    if manifest.sight_hash != sight_hash(manifest.sight):
         raise ArtifactError(f"{where}: sight_hash is not that of its sight")
-    for fault in (sights.fault(manifest.sight), agent_fault(manifest)):
+    for fault in (agent_fault(manifest), sights.fault(manifest.sight, manifest.universe)):
         if fault:
             raise ArtifactError(f"{where}: {fault}; train it again")
+    if manifest.features_hash != (manifest.sight.declared.digest if manifest.sight.columns else ""):
+        raise ArtifactError(
+            f"{where}: features_hash is not that of its columns: this quantd computes them otherwise; train it again"
+        )
     if fault := tensors_fault(contents["weights.safetensors"]):
         raise ArtifactError(f"{folder / 'weights.safetensors'}: {fault}")
     return LearnedArtifact(
@@ -89,10 +94,10 @@ def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -
     probes, assets, data = manifest.golden, len(manifest.universe), contents["golden.bin"]
     shapes = [
         (probes.count, probes.lookback, assets), (probes.count, assets), (probes.count,), (probes.count, assets),
-        (probes.count, probes.seats, assets),
+        (probes.count, probes.seats, assets), (probes.count, assets, len(manifest.sight.columns)),
     ]  # fmt: skip
     cells = [prod(shape) for shape in shapes]
-    wrong = probes.lookback != manifest.sight.lookback or probes.assets != assets or probes.seats != len(manifest.seats)
+    wrong = probes.lookback != LOOKBACK or probes.assets != assets or probes.seats != len(manifest.seats)
     if wrong or probes.count < 1 or len(data) != 8 * sum(cells):
         raise ArtifactError(
             f"{folder / 'golden.bin'}: {len(data)} bytes are not {probes.count} probes of {probes.lookback} x "
@@ -100,7 +105,7 @@ def _golden(folder: Path, manifest: AgentManifest, contents: dict[str, bytes]) -
         )
     values = np.frombuffer(data, dtype="<f8")
     parts = [part.reshape(shape) for part, shape in zip(np.split(values, np.cumsum(cells)[:-1]), shapes, strict=True)]
-    if not all(np.isfinite(part).all() for part in parts[1:]):
+    if not all(np.isfinite(part).all() for part in parts[1:-1]):
         raise ArtifactError(f"{folder / 'golden.bin'}: an answer is not a number")
     return Golden(*parts)
 
@@ -151,14 +156,28 @@ class LearnedAgent(Runtime[LearnedArtifact]):
     def lookback(self) -> int:
         return self.artifact.manifest.sight.lookback
 
-    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+    @property
+    def uses_bars(self) -> bool:
+        return bool(self.artifact.manifest.sight.columns)
+
+    @property
+    def uses_macro(self) -> tuple[str, ...]:
+        """The required series of [feed] macro."""
+        return self.artifact.manifest.sight.macro
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
         if view.universe is not self._universe:
             self.fit(view.universe)
-        returns, weights, prices, order = view.synchronous(self.lookback), view.weights, view.prices, self._order
+        returns, weights, prices, order = view.synchronous(LOOKBACK), view.weights, view.prices, self._order
+        columns = columns_of_view(self.artifact.manifest.sight, view)
+        if unknown := unknown_shared(self.artifact.manifest.sight, columns):
+            return Noted(HOLD, f"{unknown} has no value yet; every lot is kept", warns=True), memory
         if order is not None:
             returns, weights, prices = returns[:, order], weights[order], prices[order]
+            columns = None if columns is None else columns[order]
         carry = memory.get(CARRY)
-        answer = self.answer(returns, weights, view.cash, None if carry is None else carry[None], np.isfinite(prices))
+        given = None if carry is None else carry[None]
+        answer = self.answer(returns, weights, view.cash, given, np.isfinite(prices), columns)
         out = self.placed(answer.weights)
         if not self._recurrent:
             return out, memory
@@ -171,13 +190,14 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         cash: float,
         carry: NDArray[Any] | None = None,
         priced: Bools | None = None,
+        columns: Floats | None = None,
     ) -> Answer:
-        """Return the answer to returns float64[lookback, N], held weights float64[N] and cash, in the artifact's order.
+        """Return the answer to returns float64[.., N], held weights float64[N] and cash, in the artifact's order.
 
         `carry` [1, C] is that of the previous answer, None at first. `priced` bool[N] is None when all assets have a
-        price.
+        price. `columns` float64[N, F] are those of the sight.
         """
-        seen = observation(self.artifact.manifest.sight, returns, weights, cash)
+        seen = observation(self.artifact.manifest.sight, returns, weights, cash, columns)
         return self.decide(seen[None], carry, priced)
 
     def decide(
@@ -230,7 +250,10 @@ class LearnedAgent(Runtime[LearnedArtifact]):
         shares = self._shares if self.artifact.manifest.seats else None
         for k in range(len(golden.cash)):
             with probing(self.artifact.folder):
-                answer = self.answer(golden.returns[k], golden.weights[k], float(golden.cash[k]), carry)
+                columns = golden.columns[k] if self.uses_bars else None
+                answer = self.answer(
+                    golden.returns[k], golden.weights[k], float(golden.cash[k]), carry, columns=columns
+                )
             given = answer.weights if shares is None else shares @ answer.seats
             if given.shape != golden.answers[k].shape or answer.seats.size != golden.seats[k].size:
                 raise ArtifactError(f"{where}: the graph answers the probe with shape {given.shape}")

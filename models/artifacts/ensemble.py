@@ -31,7 +31,7 @@ from quantd.strategies.policies.params import parse
 from quantd.strategies.weights.combination import mean_of, median_of
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Floats
-from quantd.trading.view import MEMORY_BYTES, Memory, View
+from quantd.trading.view import MEMORY_BYTES, Memory, Noted, View
 
 Member = LearnedPolicy | LearnedAgent
 
@@ -83,13 +83,24 @@ class LearnedEnsemble:
         for member in self.members:
             member.fit(universe)
 
-    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+    @property
+    def uses_bars(self) -> bool:
+        return any(getattr(member, "uses_bars", False) for member in self.members)
+
+    @property
+    def uses_macro(self) -> tuple[str, ...]:
+        """The required series of [feed] macro."""
+        return tuple(sorted({name for member in self.members for name in getattr(member, "uses_macro", ())}))
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats | Noted, Memory]:
         votes: list[Floats] = []
         memories: dict[str, NDArray[np.float64]] = {}
         for number, member in enumerate(self.members):
             prefix = f"{number}."
             own = {name.removeprefix(prefix): value for name, value in memory.items() if name.startswith(prefix)}
             weights, remembered = member.act(view, own)
+            if isinstance(weights, Noted):  # a member without its inputs keeps every lot, and so does the ensemble
+                return weights, memory
             votes.append(weights)
             memories |= {prefix + name: value for name, value in remembered.items()}
         return self._combined(np.stack(votes)), memories

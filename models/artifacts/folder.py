@@ -27,7 +27,14 @@ M = TypeVar("M", bound=Manifest)
 
 def render(manifest: Manifest) -> bytes:
     """Return the canonical text of a manifest; NaN and infinity become null."""
-    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
+    table = msgspec.to_builtins(manifest)
+    for *parents, field in manifest.LATER:
+        holder = table
+        for name in parents:
+            holder = holder[name]
+        if not holder[field]:
+            del holder[field]
+    return msgspec.json.format(msgspec.json.encode(table, order="sorted"), indent=1) + b"\n"
 
 
 def first_line(error: Exception) -> str:

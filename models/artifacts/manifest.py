@@ -8,6 +8,7 @@ from typing import ClassVar, Final, Literal
 
 from msgspec import Struct
 
+from quantd.models.history.panel import MacroSource
 from quantd.models.observation.return_features import FeatureSpec
 from quantd.models.observation.sight import SightSpec
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -34,6 +35,8 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     FILES: ClassVar[tuple[str, ...]]
     """Names of the other files."""
+    LATER: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Paths of fields that are left out while they are empty: older manifests have the bytes that were signed."""
 
     schema: int = SCHEMA
     name: str
@@ -178,7 +181,8 @@ class Probes(Struct, frozen=True, forbid_unknown_fields=True):
     """Content of golden.bin, little-endian float64.
 
     It has returns [count, lookback, assets], held weights [count, assets] and cash [count]. Then follow the answers
-    [count, assets] and those of each seat [count, seats, assets]. A recurrent policy answers in this order.
+    [count, assets], those of each seat [count, seats, assets], and the columns of the sight [count, assets, columns]. A
+    recurrent policy answers in this order.
     """
 
     count: int
@@ -192,12 +196,17 @@ class AgentManifest(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=T
     """The manifest of a learned policy."""
 
     FILES: ClassVar = ScorerManifest.FILES
+    LATER: ClassVar = (("sight", "columns"), ("sight", "benchmark"), ("features_hash",), ("macro",))
 
     algorithm: str
     profile: str
     network: Shape
     sight: SightSpec
     sight_hash: str
+    features_hash: str = ""
+    """Digest of the declaration of the sight's columns; empty without columns."""
+    macro: tuple[MacroSource, ...] = ()
+    """Files of the macro series in training."""
     action: ActionSpec
     universe: tuple[str, ...]
     training: Training

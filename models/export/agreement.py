@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from quantd.models.artifacts.agent_policy import LearnedAgent
 from quantd.models.artifacts.manifest import SAME, Agreement
+from quantd.models.observation.return_features import LOOKBACK
 from quantd.models.observation.sight import SightSpec, observation
+from quantd.strategies.features import Inputs, compute
 from quantd.trading.market import Floats
+from quantd.trading.sessions import DAY_NS
 
 PROBES: Final = 500
 EPISODE: Final = 50
@@ -17,19 +20,41 @@ EPISODE: Final = 50
 
 CALLS: Final = 1_000
 
+HISTORY: Final = 800
+"""Sessions before the first columns of a random market."""
 
-def random_market(draw: np.random.Generator, spec: SightSpec, assets: int) -> tuple[Floats, Floats, float]:
-    """Return (returns float64[lookback, N], weights float64[N], cash) of a random market, free of purchased data."""
+
+def random_market(draw: np.random.Generator, assets: int) -> tuple[Floats, Floats, float]:
+    """Return (returns float64[LOOKBACK, N], weights float64[N], cash) of a random market, free of purchased data."""
     deviation = draw.uniform(0.004, 0.03, assets)
-    returns = draw.normal(0.0004, deviation, (spec.lookback, assets))
+    returns = draw.normal(0.0004, deviation, (LOOKBACK, assets))
     shares = draw.dirichlet(np.ones(assets + 1))
     return returns, shares[:assets], float(shares[assets])
+
+
+def random_columns(spec: SightSpec, assets: int, count: int) -> Floats:
+    """Return float64[count, N, F], the columns of a sight at the newest sessions of a random market."""
+    if not spec.columns:
+        return np.zeros((count, assets, 0))
+    draw, rows = np.random.default_rng(2), HISTORY + count
+    moves = draw.normal(0.0003, 0.012, (rows, assets))
+    close = 100.0 * np.exp(np.cumsum(moves, axis=0))
+    high, low = (close * np.exp(sign * np.abs(draw.normal(0.0, 0.006, close.shape))) for sign in (1.0, -1.0))
+    bars = {
+        "open": np.clip(close * np.exp(draw.normal(0.0, 0.003, close.shape)), low, high), "high": high, "low": low,
+        "close": close, "volume": draw.uniform(0.5e6, 2e6, close.shape),
+    }  # fmt: skip
+    shared = {name: 20.0 * np.exp(draw.normal(0.0, 0.2, rows)) for name in spec.macro}
+    inputs = Inputs(np.arange(rows) * DAY_NS, bars, 0 if spec.benchmark else None, shared=shared)
+    return compute(spec.declared, inputs)[-count:]
 
 
 def probes_of(spec: SightSpec, assets: int, count: int = PROBES) -> NDArray[np.float32]:
     """Return float32[count, D] observations of random markets and books."""
     draw = np.random.default_rng(1)
-    return np.stack([observation(spec, *random_market(draw, spec, assets)) for _ in range(count)])
+    columns = random_columns(spec, assets, count)
+    given = (each if spec.columns else None for each in columns)
+    return np.stack([observation(spec, *random_market(draw, assets), each) for each in given])
 
 
 def answers(agent: LearnedAgent, observed: NDArray[np.float32]) -> Floats:

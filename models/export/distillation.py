@@ -24,8 +24,7 @@ from quantd.models.market.episodes import Episodes
 from quantd.models.market.normalisation import Running, Scale
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import Market, grid, market_of
-from quantd.models.observation.sight import features_of
-from quantd.models.observation.table import observe
+from quantd.models.observation.sight import observed_by
 
 HISTORY_DAYS: Final = 300
 """Calendar days of bars before the window, for the lookback."""
@@ -138,7 +137,7 @@ def _market(manifest: AgentManifest, bars: Path, actions: Path | None) -> Market
         raise ArtifactError(f"its manifest names no window called train: {', '.join(manifest.training.windows)}")
     split = Split("train", date.fromisoformat(window.first), date.fromisoformat(window.last))
     before = split.first - timedelta(days=HISTORY_DAYS)
-    panel = read_panel(bars, actions, manifest.universe, before, split.last)
-    observed = observe(panel, features_of(manifest.sight), manifest.sight.book)
+    panel = read_panel(bars, actions, manifest.universe, before, split.last, macro=manifest.macro)
+    observed = observed_by(manifest.sight, panel)
     rows = split.rows(panel.day_ns)
     return market_of(panel, observed, range(max(rows.start, observed.warm), rows.stop))

@@ -15,13 +15,13 @@ from torch import Tensor
 from quantd.models.artifacts import folder as folders
 from quantd.models.artifacts.agent_policy import Golden, load_agent
 from quantd.models.artifacts.manifest import SCHEMA, TOLERANCES, AgentManifest, Probes, Seat, agent_fault
-from quantd.models.export.agreement import random_market
+from quantd.models.export.agreement import random_columns, random_market
 from quantd.models.export.policy_graph import graph_of
 from quantd.models.learners.record import Actor
 from quantd.models.market.normalisation import Scale
 from quantd.models.market.tensors import grid
-from quantd.models.observation.return_features import spec_hash
-from quantd.models.observation.sight import fault, observation
+from quantd.models.observation.return_features import LOOKBACK
+from quantd.models.observation.sight import fault, observation, sight_hash
 from quantd.trading.market import Floats
 
 PROBES: Final = 6
@@ -40,12 +40,14 @@ def write(
     normaliser: Scale | None,
     card: bytes,
     allocations: Floats | None = None,
+    mean: Tensor | None = None,
 ) -> AgentManifest:
     """Write the artifact to `out`, then load it with all checks of trading. Returns the manifest as written.
 
-    The fields golden, files, digest, sight_hash and the carry of `manifest` are filled in. `allocations` float64[A, N +
-    1] are for discrete actions; by default they are the grid of `manifest.action`. Raises ValueError where learner and
-    manifest do not match, ArtifactError where graph and learner differ.
+    The fields golden, files, digest, the hashes of the sight and the carry of `manifest` are filled in. `allocations`
+    float64[A, N + 1] are for discrete actions; by default they are the grid of `manifest.action`. `mean` float[D] is
+    the training mean of observations where no normaliser has one. Raises ValueError where learner and manifest do not
+    match, ArtifactError where graph and learner differ.
     """
     action, spec, assets = manifest.action, manifest.sight, len(manifest.universe)
     if action.kind == "discrete" and allocations is None:
@@ -53,7 +55,7 @@ def write(
         if made.names != action.allocations:
             raise ValueError("the allocations are not the grid of their parts: give them as weights")
         allocations = made.weights
-    if wrong := fault(spec) or agent_fault(manifest):
+    if wrong := agent_fault(manifest) or fault(spec, manifest.universe):
         raise ValueError(f"{out}: {wrong}")
     actor: Actor = learner.policy_networks()
     seats = [(seat, own_of(seat, manifest.universe)) for seat in manifest.seats]
@@ -61,8 +63,9 @@ def write(
     manifest = msgspec.structs.replace(
         manifest,
         schema=SCHEMA,
-        sight_hash=spec_hash(spec),
-        golden=Probes(PROBES, spec.lookback, assets, TOLERANCES[manifest.precision], len(seats)),
+        sight_hash=sight_hash(spec),
+        features_hash=spec.declared.digest if spec.columns else "",
+        golden=Probes(PROBES, LOOKBACK, assets, TOLERANCES[manifest.precision], len(seats)),
         network=msgspec.structs.replace(manifest.network, carry=actor.carry),
         plan=plain(manifest.plan),
     )
@@ -70,6 +73,8 @@ def write(
     if normaliser is not None:
         tensors["normaliser.mean"], tensors["normaliser.deviation"] = (each.double() for each in normaliser[:2])
         tensors["normaliser.clip"] = torch.tensor(normaliser.clip, dtype=torch.float64)
+    elif mean is not None:
+        tensors["observation.mean"] = mean.double()
     contents = {
         "card.md": card,
         "golden.bin": folders.numbers(*msgspec.structs.astuple(golden)),
@@ -97,14 +102,18 @@ def golden_of(
     """Return probes of random returns, free of purchased data, with the learner's answers; one has an unknown asset."""
     draw = np.random.default_rng(0)
     spec, assets = manifest.sight, len(manifest.universe)
-    probes: list[tuple[Floats, Floats, float, Floats, Floats]] = []
+    probes: list[tuple[Floats, Floats, float, Floats, Floats, Floats]] = []
+    columns = random_columns(spec, assets, PROBES * TRIES if spec.columns else PROBES)
     with unrounded(actor), torch.no_grad():
         for number in range(PROBES):
-            for _ in range(TRIES):
-                returns, weights, cash = random_market(draw, spec, assets)
+            for tried in range(TRIES):
+                returns, weights, cash = random_market(draw, assets)
+                own = columns[number * TRIES + tried if spec.columns else number]
                 if number == 1 and assets > 1:
-                    returns[: spec.lookback // 3, assets // 2] = np.nan
-                seen = torch.from_numpy(observation(spec, returns, weights, cash))[None]
+                    returns[: LOOKBACK // 3, assets // 2] = np.nan
+                    own[assets // 2, spec.own] = np.nan
+                given = own if spec.columns else None
+                seen = torch.from_numpy(observation(spec, returns, weights, cash, given))[None]
                 row = seen if normaliser is None else normaliser.of(seen)
                 if actor.readout not in ("softmax", "values") or actor.carry or _clear(learner, actor, row):
                     break
@@ -118,8 +127,8 @@ def golden_of(
                 answer = np.array([s.share for s in manifest.seats]) @ seats
             else:
                 answer = weights_of(action, manifest, allocations)
-            probes.append((returns, weights, cash, answer, seats))
-    return Golden(*(np.stack([np.asarray(each[k]) for each in probes]) for k in range(5)))
+            probes.append((returns, weights, cash, answer, seats, own))
+    return Golden(*(np.stack([np.asarray(each[k]) for each in probes]) for k in range(6)))
 
 
 def weights_of(action: Tensor, manifest: AgentManifest, allocations: Floats | None) -> Floats:

@@ -1,14 +1,30 @@
 """The market panel for the simulator and training: sessions by assets, raw prices with splits and dividends."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.models.history.splits import day_of
 from quantd.trading.cash_rate import CashRate
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL, RiskFree
+
+Available = Literal["next_open", "close"]
+
+
+class MacroSource(Struct, frozen=True, forbid_unknown_fields=True):
+    """A series in a file with the columns `ts` (the date of a value) and `value` or `close`, as in [feed] macro.
+
+    With "next_open" a close of a later date knows a value, with "close" that of the same date, too.
+    """
+
+    name: str
+    path: str
+    available: Available = "next_open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +45,10 @@ class Panel:
     dividend: Floats
     late: frozenset[str] = frozenset()
     cash_rate: CashRate | None = None
+    bars: Mapping[str, Floats] = field(default_factory=dict)
+    """Raw `high`, `low` and `volume`, float64[T, N], where the file has them."""
+    macro: Mapping[str, Floats] = field(default_factory=dict)
+    """Series by name, float64[T] as known at each close; NaN before the first value."""
 
     def __post_init__(self) -> None:
         known = np.isfinite(self.close) & np.isfinite(self.open)

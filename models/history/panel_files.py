@@ -9,9 +9,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from quantd.models.history.panel import Panel
+from quantd.models.history.macro_files import known_at
+from quantd.models.history.panel import MacroSource, Panel
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
 from quantd.trading.instruments import calendar_of
+from quantd.trading.market import Floats
 
 _STAMP: Final = pl.Datetime("us", "UTC")
 
@@ -23,16 +25,17 @@ def read_panel(
     first: date,
     last: date,
     cash_rate: float | str | None = None,
+    macro: Sequence[MacroSource] = (),
 ) -> Panel:
     """Read sessions of `symbols` from `first` to `last` inclusive, in the given column order; nothing later is read.
 
     `bars` is parquet or CSV with ts (the session's date), symbol, open and close, unadjusted. `actions` is CSV with ts
     (the ex date), symbol, kind ("split" with ratio "new:old", or "dividend" with cash per old share). Actions outside
     the sessions are omitted. Bars before the last gap of a symbol are omitted too: a panel has no holes, and none is
-    filled. `cash_rate` is a number or the path of a series (CSV: date, rate). Raises ValueError for a symbol without
-    bars or an invalid series.
+    filled. `cash_rate` is a number or the path of a series (CSV: date, rate). High, low and volume are read where the
+    file has them, and the `macro` series. Raises ValueError for a symbol without bars or an invalid series.
     """
-    table = _between(scan(bars), first, last, symbols).select("ts", "symbol", "open", "close").collect()
+    table = _between(scan(bars), first, last, symbols).collect()
     missing = set(symbols) - set(table["symbol"].unique())
     if missing:
         raise ValueError(f"{bars}: no bars of {', '.join(sorted(missing))} between {first} and {last}")
@@ -47,6 +50,12 @@ def read_panel(
     closes[rows, columns] = table["close"].to_numpy()
     gap_follows = np.logical_or.accumulate((~np.isfinite(opens + closes))[::-1])[::-1]
     opens[gap_follows] = closes[gap_follows] = np.nan
+    more: dict[str, Floats] = {}
+    for name in ("high", "low", "volume"):
+        if name in table.columns:
+            more[name] = np.full(shape, np.nan)
+            more[name][rows, columns] = table[name].to_numpy()
+            more[name][gap_follows] = np.nan
     split, dividend = np.ones(shape), np.zeros(shape)
     if actions is not None:
         kinds = {"ts": pl.Date, "symbol": pl.String, "kind": pl.String, "ratio": pl.String, "cash": pl.Float64}
@@ -70,7 +79,8 @@ def read_panel(
     day_ns = days.dt.timestamp("ns").to_numpy().astype(np.int64)
     coins = frozenset(symbol for symbol in symbols if calendar_of(symbol) == "24/7")
     late = coins if len(coins) < len(symbols) else frozenset[str]()
-    return Panel(tuple(symbols), day_ns, opens, closes, split, dividend, late, rate_of(cash_rate))
+    known = {each.name: known_at(day_ns, each) for each in macro}
+    return Panel(tuple(symbols), day_ns, opens, closes, split, dividend, late, rate_of(cash_rate), more, known)
 
 
 def rate_of(given: float | str | None) -> CashRate | None:

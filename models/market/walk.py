@@ -18,11 +18,13 @@ from quantd.models.market.episodes import WHOLE
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import market_of
 from quantd.models.observation.table import Observed
+from quantd.trading.bars import FIELDS, BarRing, CorporateAction
 from quantd.trading.execution import Costs
 from quantd.trading.history import Ring
 from quantd.trading.instruments import NANO, Instrument, Universe
+from quantd.trading.macro import MacroHistory
 from quantd.trading.market import Floats
-from quantd.trading.ports import Policy
+from quantd.trading.ports import Policy, leaves
 from quantd.trading.statistics import RISK_FREE_ANNUAL, RiskFree
 from quantd.trading.view import EMPTY_MEMORY, Hold, Memory, Noted, View
 
@@ -83,8 +85,10 @@ def walk(
     known = _known(panel)
     ring, by_date = (Ring(len(panel.symbols), max(policy.lookback, 1)) for _ in range(2))
     add, complete = _filling(ring, known), _filling(by_date, panel)
+    more = _Inputs(policy, known)
     add(rows.start)
     complete(rows.start - panel.behind)
+    more.add(rows.start)
     memory: Memory = EMPTY_MEMORY
     seen, answers, equity, turnover = [], [], [capital], []
     for row in rows[:-1]:
@@ -104,6 +108,8 @@ def walk(
             equity=value,
             time=time,
             sample=time,
+            bars=more.bars,
+            macro=more.macro,
         )
         weights, memory = _answer_of(policy, view, memory, panel, row)
         seen.append(env.observe()[0].numpy().astype(np.float32))
@@ -114,6 +120,7 @@ def walk(
         turnover.append(float(env.outcome.turnover))
         add(row + 1)
         complete(row + 1 - panel.behind)
+        more.add(row + 1)
     rate = panel.risk_free_annual(rows)
     return Walk(rows, np.stack(seen), np.stack(answers), np.array(equity), np.array(turnover), rate)
 
@@ -129,7 +136,42 @@ def _known(panel: Panel) -> Panel:
         return np.where(late, before, values)
 
     close, opens = moved(panel.close, np.nan), moved(panel.open, np.nan)
-    return replace(panel, close=close, open=opens, split=moved(panel.split, 1.0), dividend=moved(panel.dividend, 0.0))
+    split, dividend = moved(panel.split, 1.0), moved(panel.dividend, 0.0)
+    bars = {name: moved(values, np.nan) for name, values in panel.bars.items()}
+    return replace(panel, close=close, open=opens, split=split, dividend=dividend, bars=bars)
+
+
+class _Inputs:
+    """The bars and macro series of a view, where a policy reads them."""
+
+    def __init__(self, policy: Policy, panel: Panel) -> None:
+        wants = list(leaves(policy))
+        self.bars: BarRing | None = None
+        self.macro: MacroHistory | None = None
+        self._panel = panel
+        self._done = 0
+        if any(getattr(leaf, "uses_bars", False) for leaf in wants):
+            if missing := [name for name in ("high", "low", "volume") if name not in panel.bars]:
+                raise ValueError(f"the bars have no {', '.join(missing)}, which the policy reads")
+            self.bars = BarRing(len(panel.symbols), policy.lookback)
+        if named := sorted({name for leaf in wants for name in getattr(leaf, "uses_macro", ())}):
+            if missing := [name for name in named if name not in panel.macro]:
+                raise ValueError(f"the policy reads the macro series {missing[0]}, which is not given")
+            self.macro = MacroHistory(tuple(named), policy.lookback)
+
+    def add(self, row: int) -> None:
+        """Append the samples up to a row of the panel."""
+        panel = self._panel
+        for each in range(self._done, row + 1):
+            if self.bars is not None:
+                given = {"open": panel.open[each], **{name: values[each] for name, values in panel.bars.items()}}
+                for place, name in enumerate(FIELDS):
+                    if name in given:
+                        self.bars.forming[place] = given[name]
+                self.bars.sample(int(panel.day_ns[each]), panel.close[each], _actions(panel, each))
+            if self.macro is not None:
+                self.macro.sample([float(panel.macro[name][each]) for name in self.macro.names])
+        self._done = row + 1
 
 
 def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:
@@ -139,15 +181,17 @@ def _filling(ring: Ring, panel: Panel) -> Callable[[int], None]:
     def add(row: int) -> None:
         nonlocal done
         for each in range(done, row + 1):
-            split, dividend = panel.split[each], panel.dividend[each]
-            columns = np.flatnonzero((split != 1.0) | (dividend != 0.0)).tolist()
-            actions = [
-                (c, float(split[c]), float(dividend[c])) for c in columns
-            ]  # a dividend is paid on shares before the split
-            ring.append(panel.close[each], actions)
+            ring.append(panel.close[each], _actions(panel, each))
         done = row + 1
 
     return add
+
+
+def _actions(panel: Panel, row: int) -> list[CorporateAction]:
+    """Return the splits and dividends of a row; a dividend is paid on shares before the split."""
+    split, dividend = panel.split[row], panel.dividend[row]
+    columns = np.flatnonzero((split != 1.0) | (dividend != 0.0)).tolist()
+    return [(c, float(split[c]), float(dividend[c])) for c in columns]
 
 
 def _answer_of(policy: Policy, view: View, memory: Memory, panel: Panel, row: int) -> tuple[Floats, Memory]:

@@ -1,39 +1,75 @@
-"""Declared feature sets (`quantd.strategies.features`) as observations of an environment, over a whole panel."""
+"""Declared features (`quantd.strategies.features`) as columns of an observation: of a panel's rows, and of a view.
+
+Both use `quantd.strategies.features.compute`. A row of a panel uses its whole past, a view the newest `lookback`
+samples, after which less than a millionth of a recursion's starting value remains.
+"""
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from quantd.models.history.panel import Panel
-from quantd.models.history.panel_files import scan
 from quantd.models.observation.table import Features
-from quantd.strategies.features import FeatureSpec, Inputs, compute, shipped
+from quantd.trading.bars import FIELDS
 from quantd.trading.market import Bools, Floats
+from quantd.trading.view import View
+
+if TYPE_CHECKING:
+    from quantd.strategies.features import FeatureSpec
 
 
-def declared(path: str | Path, spec: FeatureSpec | str = "default", benchmark: str = "") -> Features:
-    """Return a feature function for a set, by name or as declared, with bars from the parquet file `path`.
+def macro_of(spec: "FeatureSpec") -> tuple[str, ...]:
+    """Return the names of the macro series that the features need."""
+    return tuple(sorted(spec.needs - {"benchmark"}))
+
+
+def of_panel(panel: Panel, spec: "FeatureSpec", benchmark: str = "") -> Floats:
+    """Return float64[T, N, F]; row t is known at close t, NaN without a value.
+
+    `benchmark` is the symbol of betas and regimes. Raises ValueError where the panel lacks an input.
+    """
+    from quantd.strategies.features import Inputs, compute
+
+    if benchmark and benchmark not in panel.symbols:
+        raise ValueError(f"benchmark {benchmark!r} is not one of {', '.join(panel.symbols)}")
+    column = panel.symbols.index(benchmark) if benchmark else None
+    found = compute(spec, Inputs(panel.day_ns, adjusted_bars(panel), column, shared=panel.macro))
+    return np.concatenate((np.full_like(found[:1], np.nan), found[:-1])) if panel.behind else found
+
+
+def of_view(view: View, spec: "FeatureSpec", benchmark: str = "") -> Floats:
+    """Return float64[N, F] at the newest sample of a view, in the order of its universe."""
+    from quantd.strategies.features import Inputs, compute
+
+    bars = view.bars(spec.lookback)
+    inputs = Inputs(
+        bars.session,
+        {name: getattr(bars, name) for name in FIELDS},
+        view.universe.index[benchmark] if benchmark else None,
+        shared={name: view.macro(name, spec.lookback) for name in macro_of(spec)},
+    )
+    row: Floats = compute(spec, inputs, rows=1)[0]
+    return row
+
+
+def declared(spec: "FeatureSpec | str" = "default", benchmark: str = "") -> Features:
+    """Return a feature function of an environment for a set, by name or as declared.
 
     Its columns are those of the set and `known`: 1 where an asset has all features, which are 0 otherwise. `benchmark`
-    is the reference symbol of betas. Raises ValueError when the set needs further inputs. The account's own state is
-    observed separately.
+    is the reference symbol of betas. Raises ValueError when the set needs the book, which environments observe apart.
     """
+    from quantd.strategies.features import shipped
+
     wanted = shipped(spec) if isinstance(spec, str) else spec
-    if missing := wanted.needs - ({"benchmark"} if benchmark else set()):
-        raise ValueError(
-            f"this set needs {', '.join(sorted(missing))} beside bars; declare one without, or name the benchmark"
-        )
+    if of_the_book := [each.name for each in wanted.features if each.about.group in ("portfolio", "risk")]:
+        raise ValueError(f"{', '.join(of_the_book[:3])}: features of the book; an environment shows its account apart")
+    if "benchmark" in wanted.needs and not benchmark:
+        raise ValueError("this set needs the benchmark's symbol; name it")
 
     def features(panel: Panel) -> tuple[NDArray[np.float32], Sequence[str]]:
-        if benchmark and benchmark not in panel.symbols:
-            raise ValueError(f"benchmark {benchmark!r} is not one of {', '.join(panel.symbols)}")
-        column = panel.symbols.index(benchmark) if benchmark else None
-        found = compute(wanted, Inputs(panel.day_ns, adjusted_bars(panel, Path(path)), column))
-        if panel.behind:
-            found = np.concatenate((np.full_like(found[:1], np.nan), found[:-1]))
+        found = of_panel(panel, wanted, benchmark)
         known: Bools = np.asarray(np.isfinite(found).all(axis=2))
         out = np.concatenate([np.where(known[:, :, None], found, 0.0), known[:, :, None]], axis=2).astype(np.float32)
         begins = np.flatnonzero(known.any(axis=1))
@@ -43,22 +79,14 @@ def declared(path: str | Path, spec: FeatureSpec | str = "default", benchmark: s
     return features
 
 
-def adjusted_bars(panel: Panel, path: Path) -> dict[str, Floats]:
+def adjusted_bars(panel: Panel) -> dict[str, Floats]:
     """Return bars of a panel's sessions, float64[T, N] by field, as a total-return index from each asset's first close.
 
-    Only data known at a row determine its scale, never a later dividend.
+    Only data known at a row determine its scale, never a later dividend. Raises ValueError for a panel without high,
+    low and volume.
     """
-    table = (
-        scan(path)
-        .filter(pl.col("symbol").is_in(list(panel.symbols)))
-        .select(pl.col("ts").dt.timestamp("ns"), "symbol", "high", "low", "volume")
-        .collect()
-    )
-    row_of = {int(ns): row for row, ns in enumerate(panel.day_ns)}
-    column_of = {symbol: column for column, symbol in enumerate(panel.symbols)}
-    rows = np.array([row_of.get(ns, -1) for ns in table["ts"]])
-    columns = np.array([column_of[symbol] for symbol in table["symbol"]])
-    inside = rows >= 0
+    if missing := [name for name in FIELDS if name not in panel.bars and name not in ("open", "close")]:
+        raise ValueError(f"the bars have no {', '.join(missing)}, which these features need")
     known = np.isfinite(panel.close)
     growth = np.where(np.isfinite(panel.returns()), 1.0 + panel.returns(), 1.0)
     first = np.take_along_axis(panel.close, np.argmax(known, axis=0)[None], 0)
@@ -66,7 +94,5 @@ def adjusted_bars(panel: Panel, path: Path) -> dict[str, Floats]:
     shares = np.cumprod(panel.split, axis=0)
     bars = {"open": panel.open * scale, "close": panel.close * scale}
     for name, factor in (("high", scale), ("low", scale), ("volume", 1.0 / shares)):
-        raw = np.full(panel.close.shape, np.nan)
-        raw[rows[inside], columns[inside]] = table[name].to_numpy()[inside]
-        bars[name] = np.where(known, raw * factor, np.nan)
+        bars[name] = np.where(known, panel.bars[name] * factor, np.nan)
     return bars

@@ -1,15 +1,25 @@
 """The observation of a trained policy: declared once, computed by one function in training and in trading."""
 
-from typing import Final, Literal
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.models.history.panel import Panel
+from quantd.models.observation.feature_sets import macro_of, of_panel, of_view
 from quantd.models.observation.return_features import FEATURES, LOOKBACK, columns_of, measure
-from quantd.models.observation.table import Features, sight
-from quantd.trading.market import Floats
+from quantd.models.observation.table import Observed, sight
+from quantd.trading.instruments import calendar_of
+from quantd.trading.market import Bools, Floats
+from quantd.trading.view import View
+
+if TYPE_CHECKING:
+    from quantd.strategies.features import FeatureSpec
 
 SIGHT_VERSION: Final = 1
 """Raised when the meaning of an entry changes. It is part of the hash, so that an older artifact is refused."""
@@ -22,82 +32,239 @@ Held = Literal["weights", "cash"]
 
 
 class SightSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """Layout of an observation: asset after asset, then the book.
+    """Layout of an observation: asset after asset, then the shared columns, then the book.
 
-    Each asset has `features` of quantd.models.observation.return_features and its `known` flag. Its last `window`
-    returns follow, oldest first, in deviations of the asset over LOOKBACK samples.
+    Each asset has `features` of quantd.models.observation.return_features, its own `columns` and its `known` flag. Its
+    last `window` returns follow, oldest first, in deviations of the asset over LOOKBACK samples. `columns` are names of
+    `quantd.strategies.features`. Those with one value for all instruments (regimes, macro series, the season) are the
+    shared columns. `benchmark` is the symbol of betas and regimes.
     """
 
     features: tuple[str, ...] = FEATURES
     window: int = 0
     book: tuple[Held, ...] = ("weights", "cash")
     version: int = SIGHT_VERSION
+    columns: tuple[str, ...] = ()
+    benchmark: str = ""
+
+    @property
+    def declared(self) -> "FeatureSpec":
+        """The declaration of `columns`, which are one at least. Raises FeatureError."""
+        return _declared(self.columns)
 
     @property
     def lookback(self) -> int:
-        """Number of return samples that it reads."""
-        return LOOKBACK
+        """Number of samples that it reads."""
+        of_returns = LOOKBACK if self.features or self.window else 1
+        return max(of_returns, self.declared.lookback) if self.columns else of_returns
+
+    @property
+    def macro(self) -> tuple[str, ...]:
+        """Names of the macro series that it reads."""
+        return macro_of(self.declared) if self.columns else ()
+
+    @property
+    def own(self) -> list[int]:
+        """Places of the columns with a value for each asset."""
+        return [k for k, each in enumerate(self.declared.features) if not each.about.shared] if self.columns else []
+
+    @property
+    def shared(self) -> list[int]:
+        """Places of the columns with one value for all assets."""
+        return [k for k, each in enumerate(self.declared.features) if each.about.shared] if self.columns else []
 
     @property
     def width(self) -> int:
         """Number of entries per asset, without the book."""
-        return len(self.features) + 1 + self.window
+        return of_asset(self.features, self.columns) + self.window
+
+    def market(self, assets: int) -> int:
+        """Return the number of entries before the book."""
+        return assets * self.width + len(self.shared)
 
     def size(self, assets: int) -> int:
         """Return D, the number of entries of an observation."""
-        return assets * self.width + sum(assets if part == "weights" else 1 for part in self.book)
+        return self.market(assets) + sum(assets if part == "weights" else 1 for part in self.book)
+
+    def assets(self, size: int) -> int:
+        """Return the number of assets of an observation with `size` entries."""
+        return (size - len(self.shared) - ("cash" in self.book)) // (self.width + ("weights" in self.book))
 
 
-def fault(spec: SightSpec) -> str:
-    """Return why this code cannot compute `spec`; empty when it can."""
+@lru_cache(maxsize=16)
+def _declared(columns: tuple[str, ...]) -> "FeatureSpec":
+    # imported here, because the tables of features would take a tenth of every start
+    from quantd.strategies.features import spec_of
+
+    return spec_of(columns)
+
+
+def of_asset(features: Sequence[str], columns: Sequence[str]) -> int:
+    """Return the number of entries of each asset before its window: features, own columns and the known flag."""
+    return len(features) + 1 + (len(SightSpec(columns=tuple(columns)).own) if columns else 0)
+
+
+def names_in(columns: object) -> object:
+    """Return the names of a set in place of its name; a list of names unchanged. Raises ValueError for an unknown set.
+
+    The features of the book are left out of the set `observation`, because a sight has `book`.
+    """
+    if not isinstance(columns, str):
+        return columns
+    from quantd.strategies.features import SETS
+
+    if columns not in SETS:
+        raise ValueError(f"{columns!r}: a list of features, or one of the sets {', '.join(SETS)}")
+    found = _declared(SETS[columns]).features
+    return [each.name for each in found if each.about.group not in ("portfolio", "risk")]
+
+
+def sight_hash(spec: SightSpec) -> str:
+    """Return the hex BLAKE2b of a declaration. Without columns it has the form of the first artifacts."""
+    table = msgspec.to_builtins(spec)
+    if not spec.columns:
+        del table["columns"], table["benchmark"]
+    return blake2b(msgspec.json.encode(table, order="sorted"), digest_size=16).hexdigest()
+
+
+def fault(spec: SightSpec, symbols: Sequence[str]) -> str:
+    """Return why this code cannot compute `spec` for the assets `symbols`; empty when it can."""
     if spec.version != SIGHT_VERSION:
         return f"a sight of version {spec.version}; this quantd shows version {SIGHT_VERSION}"
     unknown = [name for name in spec.features if name not in FEATURES]
     if unknown or len(set(spec.features)) != len(spec.features):
-        return f"features {', '.join(unknown) or 'twice'}; this quantd computes {', '.join(FEATURES)}"
+        return (
+            f"features {', '.join(unknown) or 'twice'}; this quantd computes {', '.join(FEATURES)}; "
+            "those of quantd features list are columns"
+        )
     if not 0 <= spec.window <= LOOKBACK:
         return f"a window of {spec.window} samples; 0 to {LOOKBACK} can be shown"
-    if not spec.features and not spec.window:
-        return "no features and no window: nothing would be shown"
+    if not spec.features and not spec.window and not spec.columns:
+        return "no features, no columns and no window: nothing would be shown"
     if len(set(spec.book)) != len(spec.book):
         return f"of the book {', '.join(spec.book)}: each at most once"
+    return _columns_fault(spec, symbols) if spec.columns or spec.benchmark else ""
+
+
+def _columns_fault(spec: SightSpec, symbols: Sequence[str]) -> str:
+    try:
+        found = spec.declared if spec.columns else None
+    except ValueError as error:
+        return f"columns: {error}"
+    if both := [name for name in spec.columns if name in spec.features]:
+        return (
+            f"columns: {both[0]} is one of features, too, with another meaning (a sum of returns in deviations); write "
+            "features = [], or name it once"
+        )
+    if found and (own := [each.name for each in found.features if each.about.group in ("portfolio", "risk")]):
+        return f'columns: {own[0]} is of the book; write book = ["weights", "cash"]'
+    needs = found is not None and "benchmark" in found.needs
+    if needs and not spec.benchmark:
+        return f'benchmark: the columns need one; write benchmark = "{symbols[0]}", or another symbol'
+    if spec.benchmark and not needs:
+        return f"benchmark {spec.benchmark}: no column needs one; leave it out"
+    if spec.benchmark and spec.benchmark not in symbols:
+        return f"benchmark {spec.benchmark}: one of {', '.join(symbols)} is expected"
+    if len({calendar_of(symbol) == "24/7" for symbol in symbols}) > 1:
+        return "columns: shares and coins together have no bars that end at the same time; leave one kind out"
     return ""
 
 
-def shown(spec: SightSpec, returns: Floats) -> NDArray[np.float32]:
-    """Return float32[N, spec.width] of float64[LOOKBACK, N] total returns, oldest first; 0 for an unknown asset."""
-    features, known = measure(returns)
+def shown(spec: SightSpec, returns: Floats, columns: Floats | None = None) -> NDArray[np.float32]:
+    """Return float32[N, spec.width] of float64[.., N] total returns, oldest first, and of columns float64[N, F].
+
+    All entries of an unknown asset are 0.
+    """
+    features, known = _measured(spec, returns)
     parts = [features[:, columns_of(spec.features)], known[:, None]]
+    if spec.columns:
+        assert columns is not None
+        parts, known = _joined(spec, parts[0], known, columns)
     if spec.window:
-        parts.append(_window(returns, known, spec.window))
+        parts.append(_window(returns[len(returns) - LOOKBACK :], known, spec.window))
     return np.concatenate(parts, axis=1)
 
 
-def observation(spec: SightSpec, returns: Floats, weights: Floats, cash: float) -> NDArray[np.float32]:
-    """Return the observation float32[D] of returns float64[LOOKBACK, N], and of held weights float64[N] and cash."""
-    parts = [shown(spec, returns).reshape(-1)]
+def _measured(spec: SightSpec, returns: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the features of returns float32[N, F] and the known flags float32[N]; all known where none are shown."""
+    if spec.features or spec.window or not spec.columns:
+        return measure(returns[len(returns) - LOOKBACK :])
+    size = returns.shape[1]
+    return np.zeros((size, len(FEATURES)), dtype=np.float32), np.ones(size, dtype=np.float32)
+
+
+def _joined(
+    spec: SightSpec, features: NDArray[np.float32], known: NDArray[np.float32], columns: Floats
+) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return the entries of assets [.., N, k] with their own columns, and the known flags [.., N] of both together."""
+    own = columns[..., spec.own]
+    there: Bools = np.asarray(np.isfinite(own).all(axis=-1) & (known > 0.0))
+    flags = there.astype(np.float32)
+    given = np.where(there[..., None], own, 0.0).astype(np.float32)
+    return [features * flags[..., None], given, flags[..., None]], flags
+
+
+def columns_of_view(spec: SightSpec, view: View) -> Floats | None:
+    """Return the columns float64[N, F] at the newest sample, in the order of the view; None without columns."""
+    return of_view(view, spec.declared, spec.benchmark) if spec.columns else None
+
+
+def unknown_shared(spec: SightSpec, columns: Floats | None) -> str:
+    """Return the name of a shared column without a value; empty when all have one."""
+    if columns is None:
+        return ""
+    return next((spec.columns[k] for k in spec.shared if not np.isfinite(columns[0, k])), "")
+
+
+def observation(
+    spec: SightSpec, returns: Floats, weights: Floats, cash: float, columns: Floats | None = None
+) -> NDArray[np.float32]:
+    """Return the observation float32[D].
+
+    `returns` are float64[.., N], LOOKBACK samples or more, `weights` float64[N] and `cash` the held ones, `columns`
+    float64[N, F] the columns of the sight.
+    """
+    parts = [shown(spec, returns, columns).reshape(-1)]
+    if columns is not None and spec.shared:
+        parts.append(columns[0, spec.shared].astype(np.float32))
     for part in spec.book:
         parts.append(weights.astype(np.float32) if part == "weights" else np.array([cash], dtype=np.float32))
     return np.concatenate(parts)
 
 
-def features_of(spec: SightSpec) -> Features:
-    """Return a feature function for `quantd.models.observation.table.observe(panel, features_of(spec), spec.book)`."""
+def observed_by(spec: SightSpec, panel: Panel) -> Observed:
+    """Build the table of a whole panel, with the entries that `observation` shows at each close.
 
-    def measured(panel: Panel) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-        seen = sight(panel)
-        parts = [seen.features[:, :, columns_of(spec.features)], seen.mask[:, :, None]]
-        if spec.window:
-            returns = panel.synchronous()
-            windows = np.zeros((*returns.shape, spec.window), dtype=np.float32)
-            for row in range(LOOKBACK + panel.behind, len(returns)):
-                windows[row] = _window(returns[row - LOOKBACK + 1 : row + 1], seen.mask[row], spec.window)
-            parts.append(windows)
-        table = np.concatenate(parts, axis=2)
-        table[: LOOKBACK + panel.behind] = np.nan
-        return table, (*spec.features, "known", *(f"return_{lag}" for lag in range(spec.window - 1, -1, -1)))
-
-    return measured
+    Raises ValueError where the panel lacks an input of the columns.
+    """
+    rows, size = panel.close.shape
+    of_returns = bool(spec.features or spec.window or not spec.columns)
+    begins = LOOKBACK + panel.behind if of_returns else 0
+    known = np.ones((rows, size), dtype=np.float32)
+    features = np.zeros((rows, size, len(FEATURES)), dtype=np.float32)
+    if of_returns:
+        features, known = sight(panel)
+    parts = [features[:, :, columns_of(spec.features)], known[:, :, None]]
+    names = [*spec.features, "known"]
+    shared: list[NDArray[np.float32]] = []
+    if spec.columns:
+        columns = of_panel(panel, spec.declared, spec.benchmark)
+        parts, known = _joined(spec, parts[0], known, columns)
+        names[-1:] = [*(spec.columns[k] for k in spec.own), "known"]
+        shared = [columns[:, 0, spec.shared].astype(np.float32)]
+        begins = max(begins, int(np.argmax(known.any(axis=1))) if known.any() else rows)
+    if spec.window:
+        returns = panel.synchronous()
+        windows = np.zeros((rows, size, spec.window), dtype=np.float32)
+        for row in range(LOOKBACK + panel.behind, rows):
+            windows[row] = _window(returns[row - LOOKBACK + 1 : row + 1], known[row], spec.window)
+        parts.append(windows)
+        names += [f"return_{lag}" for lag in range(spec.window - 1, -1, -1)]
+    flat = np.concatenate(parts, axis=2, dtype=np.float32).reshape(rows, -1)
+    table = np.ascontiguousarray(np.concatenate([flat, *shared], axis=1))
+    table[:begins] = np.nan
+    every = [f"{symbol}.{name}" for symbol in panel.symbols for name in names] + [spec.columns[k] for k in spec.shared]
+    return Observed.of(table, every, spec.book)
 
 
 def _window(returns: Floats, known: NDArray[np.float32], window: int) -> NDArray[np.float32]:

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple, Self
 
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.models.history.panel import Panel
@@ -20,7 +19,7 @@ Part = Literal["weights", "cash", "drawdown", "progress", "value"]
 ACCOUNT: Final[tuple[Part, ...]] = ("weights", "cash", "drawdown", "progress")
 
 
-class Sight(Struct, frozen=True):
+class Sight(NamedTuple):
     """Features float32[T, N, F] and mask float32[T, N] at each close of a panel."""
 
     features: NDArray[np.float32]
@@ -44,6 +43,12 @@ class Observed:
         if not np.isfinite(self.table[self.warm :]).all():
             row, column = (int(v[0]) for v in np.nonzero(~np.isfinite(self.table[self.warm :])))
             raise ValueError(f"{self.names[column]} is not a number in row {row + self.warm} of the panel")
+
+    @classmethod
+    def of(cls, table: NDArray[np.float32], names: Sequence[str], account: tuple[Part, ...]) -> Self:
+        """Make one that is warm from the first row without a missing number."""
+        whole = np.isfinite(table).all(axis=1)
+        return cls(table, tuple(names), int(np.argmax(whole)) if whole.any() else len(table), account)
 
 
 Features = Callable[[Panel], tuple[NDArray[np.float32], Sequence[str]]]
@@ -77,9 +82,7 @@ def observe(panel: Panel, features: Features = price_features, account: tuple[Pa
     if (rows, size, count) != (*panel.close.shape, len(names)):
         raise ValueError(f"features of shape {table.shape} for {len(names)} names and a panel of {panel.close.shape}")
     flat = np.ascontiguousarray(table.reshape(rows, size * count), dtype=np.float32)
-    whole = np.isfinite(flat).all(axis=1)
-    warm = int(np.argmax(whole)) if whole.any() else rows
-    return Observed(flat, tuple(f"{s}.{n}" for s in panel.symbols for n in names), warm, account)
+    return Observed.of(flat, [f"{s}.{n}" for s in panel.symbols for n in names], account)
 
 
 def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
@@ -105,9 +108,7 @@ def four_assets(panel: Panel, vix: Floats, ten_year: Floats) -> Observed:
     names += [f"{s}.volatility" for s in panel.symbols]
     names += [*(f"regime.{name}" for name in REGIMES), "vix", "ten_year"]
     table = np.concatenate(parts, axis=1).astype(np.float32)
-    whole = np.isfinite(table).all(axis=1)
-    warm = int(np.argmax(whole)) if whole.any() else rows
-    return Observed(table, tuple(names), warm, ("weights", "value"))
+    return Observed.of(table, names, ("weights", "value"))
 
 
 def regimes(returns: Floats, params: RegimeParams | None = None) -> Floats:

@@ -18,8 +18,7 @@ from quantd.models.market.normalisation import Scale
 from quantd.models.market.tensors import grid
 from quantd.models.market.vector_env import Kind
 from quantd.models.networks.onnx_nodes import Graph, Readout
-from quantd.models.observation.return_features import spec_hash
-from quantd.models.observation.sight import SightSpec
+from quantd.models.observation.sight import SightSpec, sight_hash
 
 UNIVERSE = ("AAA", "BBB", "CCC")
 SPEC = SightSpec(features=("momentum_21", "volatility", "drawdown"))
@@ -90,7 +89,7 @@ def manifest_of(
         profile="",
         network=Shape(getattr(plan, "network", "mlp"), tuple(plan.hidden), parameters_of(learner)),
         sight=spec,
-        sight_hash=spec_hash(spec),
+        sight_hash=sight_hash(spec),
         action=action_of(kind, universe),
         universe=universe,
         training=TRAINING,

@@ -18,7 +18,7 @@ from quantd.models.artifacts.agent_policy import LearnedAgent
 from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.runtime import open_session
 from quantd.models.artifacts.scorer_policy import LearnedPolicy, ScorerArtifact
-from quantd.models.export.agreement import random_market
+from quantd.models.export.agreement import random_columns, random_market
 from quantd.models.observation.return_features import LOOKBACK, measure
 from quantd.models.observation.sight import observation
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE
@@ -86,13 +86,14 @@ def _timed(place: Path, batch: int, threads: int, *, named: bool) -> Inference |
     if isinstance(policy, LearnedAgent):
         agent = LearnedAgent(policy.artifact, threads=threads)
         spec, assets = agent.artifact.manifest.sight, len(agent.artifact.manifest.universe)
-        markets = [random_market(draw, spec, assets) for _ in range(16)]
-        seen = np.stack([observation(spec, *markets[k % 16]) for k in range(batch)])
+        markets = [random_market(draw, assets) for _ in range(16)]
+        columns = [each if spec.columns else None for each in random_columns(spec, assets, 16)]
+        seen = np.stack([observation(spec, *markets[k % 16], columns[k % 16]) for k in range(batch)])
         alone = seen[:1]
         decide: Callable[[int], object] = (
             (lambda _: agent.decide(alone)) if batch == 1 else (lambda _: agent.decide_all(seen))
         )
-        whole: Callable[[int], object] = lambda k: agent.answer(*markets[k % 16])  # noqa: E731
+        whole: Callable[[int], object] = lambda k: agent.answer(*markets[k % 16], columns=columns[k % 16])  # noqa: E731
     elif isinstance(policy, LearnedPolicy):
         assets = len(policy.artifact.manifest.universe)
         decide, whole = _scorer(policy.artifact, assets, batch, threads, draw)

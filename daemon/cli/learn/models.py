@@ -64,6 +64,17 @@ def verify(
     return DONE
 
 
+def columns_text(manifest: AgentManifest) -> list[str]:
+    """Describe the columns of a sight, in one line; none without columns."""
+    sight = manifest.sight
+    if not sight.columns:
+        return []
+    files = ", ".join(f"{each.name} ({each.path})" for each in manifest.macro)
+    macro = f"; macro series {files}" if files else ""
+    benchmark = f"; benchmark {sight.benchmark}" if sight.benchmark else ""
+    return [f"columns: {', '.join(sight.columns)}{benchmark}{macro}; hash {manifest.features_hash}"]
+
+
 def facts(manifest: AgentManifest) -> list[str]:
     """Describe a learned policy by its manifest, one line for each property."""
     training, shape, sight = manifest.training, manifest.network, manifest.sight
@@ -74,6 +85,7 @@ def facts(manifest: AgentManifest) -> list[str]:
         f"network: {shape.kind} {' '.join(map(str, shape.hidden))}, {shape.parameters} numbers",
         f"sight: {', '.join([*sight.features, 'known'])}; window {sight.window}; "
         f"book {', '.join(sight.book) or 'unseen'}; hash {manifest.sight_hash}",
+        *columns_text(manifest),
         f"actions: {manifest.action.kind}",
         f"universe: {', '.join(manifest.universe)}",
         *(f"{name}: {w.first} to {w.last}" for name, w in training.windows.items()),

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from quantd.bundled import find
+from quantd.models.history.panel import MacroSource
 from quantd.models.history.splits import USUAL_SPLITS, Splits
 from quantd.models.learners.record import Learner, LearnerPlan, learners
 from quantd.models.market.desks import Diversity, Seat
@@ -46,10 +47,14 @@ class DataPlan(Struct, frozen=True, forbid_unknown_fields=True):
     actions: str = "data/us_actions.csv"
     """Splits and dividends; empty for none."""
     symbols: tuple[str, ...] = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
+    macro: tuple[MacroSource, ...] = ()
+    """Macro series that the columns of a sight use."""
 
     def __post_init__(self) -> None:
         if not self.symbols or len(set(self.symbols)) != len(self.symbols):
             raise ValueError(f"symbols {list(self.symbols)}: one or more, each once")
+        if len({each.name for each in self.macro}) != len(self.macro):
+            raise ValueError(f"macro {', '.join(each.name for each in self.macro)}: each name once")
 
     @property
     def files(self) -> tuple[Path, Path | None]:
@@ -151,7 +156,11 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"market.kind {self.market.kind}: {self.agent} takes {' or '.join(record.kinds)}")
         if isinstance(self.market.lot, dict) and (unknown := set(self.market.lot) - set(self.data.symbols)):
             raise ValueError(f"market.lot: {', '.join(sorted(unknown))} is none of data.symbols")
-        if fault := sights.fault(self.sight):
+        fault = sights.fault(self.sight, self.data.symbols)
+        if not fault and (missing := set(self.sight.macro) - {each.name for each in self.data.macro}):
+            name = min(missing)
+            fault = f'columns need the series {name}; write data.macro = [{{ name = "{name}", path = "FILE" }}]'
+        if fault:
             raise ValueError(f"sight: {fault}")
         if record.several:
             self._check_seats(self.learner.agents)  # type: ignore[attr-defined]
@@ -265,6 +274,10 @@ def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
     if changes.get("agent", plan.agent) != plan.agent:
         raise PlanError(f"agent {changes['agent']!r}: this plan is of {plan.agent}; begin from a plan of the other")
     _lay(table, changes, "")
+    try:
+        table["sight"]["columns"] = sights.names_in(table["sight"]["columns"])
+    except ValueError as error:
+        raise PlanError(f"sight.columns: {error}") from None
     kinds = get_type_hints(Plan)
     record = learners()[plan.agent]
     kinds["learner"] = record.plan
@@ -272,7 +285,7 @@ def _over(plan: Plan, changes: Mapping[str, Any]) -> Plan:
     if "layout" in table["learner"]:
         spec, assets = table["sight"], len(table["data"]["symbols"])
         shown = record.several or table["learner"]["network"] == "transformer"
-        layout = Layout(assets, len(spec["features"]) + 1, spec["window"])
+        layout = Layout(assets, sights.of_asset(spec["features"], spec["columns"]), spec["window"])
         table["learner"]["layout"] = msgspec.to_builtins(layout) if shown else None
     for name, kind in kinds.items():
         try:

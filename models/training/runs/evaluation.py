@@ -86,8 +86,12 @@ def evaluate(
     for path in files:
         if path is not None and not path.is_file():
             raise ValueError(f"{path}: {absent(path)}; name one with --bars and --actions")
-    begins = first - timedelta(days=WARMUP)
-    panel = read_panel(files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate)
+    begins = first - timedelta(days=max(WARMUP, 2 * policy.lookback))
+    members = policy.members if isinstance(policy, LearnedEnsemble) else (member,)
+    macro = {each.name: each for m in members if isinstance(m, LearnedAgent) for each in m.artifact.manifest.macro}
+    panel = read_panel(
+        files[0], files[1], symbols or manifest.universe, begins, last, account.cash_rate, tuple(macro.values())
+    )
     rows = Split("window", first, last).rows(panel.day_ns)
 
     def walked(of: Policy) -> Walk:

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from quantd.bundled import find
 from quantd.models.artifacts.card import agent_card
 from quantd.models.artifacts.folder import kind_of, read_manifest
 from quantd.models.artifacts.manifest import (
@@ -25,7 +26,7 @@ from quantd.models.export import writer
 from quantd.models.history.panel_files import file_digest
 from quantd.models.history.splits import day_of
 from quantd.models.learners.record import learners
-from quantd.models.observation.return_features import spec_hash
+from quantd.models.observation.sight import sight_hash
 from quantd.models.training.plans.plan import Plan, described
 from quantd.models.training.runs.seed_pool import diverged, spread
 from quantd.models.training.runs.workers import Executor
@@ -35,7 +36,7 @@ from quantd.models.training.seeds.learner import policy_of
 from quantd.models.training.seeds.markets import Markets, markets_of
 from quantd.models.training.seeds.records import Tracker
 from quantd.models.training.seeds.seed_run import STOPPED, Fitted, Progress, SeedDiverged, fit_all
-from quantd.models.training.seeds.validation import judge
+from quantd.models.training.seeds.validation import evaluate, judge
 from quantd.trading.exit_codes import CONFIG, INTERRUPTED, ExplainedError
 
 LOOKS: Final = "test-looks"
@@ -93,7 +94,8 @@ def train(
     looks = _look(folder, out, looked)
     results = judge(plan, markets, policies, chosen)
     rate = plan.market.cash_rate
-    data = [path for path in (*plan.data.files, Path(rate) if isinstance(rate, str) else None) if path is not None]
+    given = (*plan.data.files, Path(rate) if isinstance(rate, str) else None, *(find(m.path) for m in plan.data.macro))
+    data = [path for path in given if path is not None]
     splits, best = plan.splits, fitted[chosen]
     days = markets.panel.day_ns
     windows = {
@@ -117,7 +119,8 @@ def train(
         profile=plan.profile,
         network=shape_of(plan, best),
         sight=plan.sight,
-        sight_hash=spec_hash(plan.sight),
+        sight_hash=sight_hash(plan.sight),
+        macro=tuple(each for each in plan.data.macro if each.name in plan.sight.macro),
         action=action_of(plan),
         universe=markets.symbols,
         training=training,
@@ -129,7 +132,10 @@ def train(
     text = agent_card(
         manifest, plan.market.costs, plan.market.capital, plan.market.lots(markets.symbols), markets.panel.cash_rate
     ).encode()
-    written = writer.write(out, manifest, best.learner, best.normaliser, text)
+    mean = None
+    if best.normaliser is None:
+        mean = evaluate(policies[chosen], markets.in_sample, plan.market).seen
+    written = writer.write(out, manifest, best.learner, best.normaliser, text, mean=mean)
     if track is not None:
         tracker = track(best.seed, folder / f"seed-{best.seed}", best.steps)
         tracker.log_artifact(out)

@@ -15,8 +15,7 @@ from quantd.models.learners.on_policy import OnPolicy
 from quantd.models.learners.record import Algorithm, learners
 from quantd.models.market.tensors import grid
 from quantd.models.market.walk import walk
-from quantd.models.observation.sight import SightSpec, features_of
-from quantd.models.observation.table import observe
+from quantd.models.observation.sight import SightSpec, observed_by
 from quantd.models.training.plans.plan import MarketPlan, Plan, PlanError
 from quantd.models.training.seeds.environment import Ground
 from quantd.models.training.seeds.markets import Markets
@@ -35,7 +34,7 @@ def demonstrations(
     or int64[T], the nearest of `grid(symbols, parts, cash)` ("discrete"). Raises ValueError for short positions on a
     simplex, and for rows without history.
     """
-    observed = observe(panel, features_of(sight), sight.book)
+    observed = observed_by(sight, panel)
     start = max(rows.start, observed.warm)
     if rows.stop - start < 2:
         raise ValueError(
@@ -107,9 +106,9 @@ def imitate(plan: Plan, markets: Markets, learner: Algorithm, ground: Ground) ->
 def _other_books(seen: Tensor, spec: SightSpec, random: torch.Generator) -> Tensor:
     """Return float32[R, D] with the book of each row drawn uniformly from all long, unleveraged ones."""
     changed = seen.clone()
-    assets = (seen.shape[1] - ("cash" in spec.book)) // (spec.width + ("weights" in spec.book))
+    assets = spec.assets(seen.shape[1])
     book = uniform(False, len(seen), assets + 1, random)
-    column = assets * spec.width
+    column = spec.market(assets)
     for part in spec.book:
         values = book[:, :assets] if part == "weights" else book[:, assets:]
         changed[:, column : column + values.shape[1]] = values

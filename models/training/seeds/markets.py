@@ -6,12 +6,13 @@ from datetime import date, timedelta
 import torch
 
 from quantd.bundled import absent
+from quantd.models.history.macro_files import SeriesError
 from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import dates, rate_of, read_panel
 from quantd.models.history.splits import Split
 from quantd.models.market.tensors import Market, market_of
-from quantd.models.observation.sight import features_of
-from quantd.models.observation.table import Observed, observe
+from quantd.models.observation.sight import observed_by
+from quantd.models.observation.table import Observed
 from quantd.models.training.plans.plan import Plan, PlanError
 from quantd.trading.cash_rate import CashRateError
 
@@ -53,7 +54,7 @@ def markets_of(plan: Plan) -> Markets:
     if plan.device != "cpu" and not (plan.device.startswith("cuda") and torch.cuda.is_available()):
         raise PlanError(f'device = {plan.device!r}: there is none here; write "cpu"')
     panel = _read(plan, splits.validation.last)
-    observed = observe(panel, features_of(plan.sight), plan.sight.book)
+    observed = _observed(plan, panel)
     chosen = _rows(plan, panel, splits.validation)
     fitted = _rows(plan, panel, splits.train)
     train = _purged(splits.train, fitted, chosen.start, plan)
@@ -75,7 +76,7 @@ def markets_of(plan: Plan) -> Markets:
 def window_market(plan: Plan, first: date, last: date) -> Market:
     """Return the market float64 of all sessions from `first` to `last`, for a final evaluation."""
     panel = _read(plan, last, first)
-    observed = observe(panel, features_of(plan.sight), plan.sight.book)
+    observed = _observed(plan, panel)
     return _market(plan, panel, observed, _rows(plan, panel, Split("window", first, last)), torch.float64)
 
 
@@ -90,9 +91,18 @@ def _read(plan: Plan, last: date, first: date | None = None) -> Panel:
     except CashRateError as error:
         raise PlanError(f"market.cash_rate: {error}") from None
     try:
-        return read_panel(bars, actions, plan.data.symbols, begins, last, plan.market.cash_rate)
+        return read_panel(bars, actions, plan.data.symbols, begins, last, plan.market.cash_rate, plan.data.macro)
+    except SeriesError as error:
+        raise PlanError(f"data.macro: {error}") from None
     except ValueError as error:
         raise PlanError(f"data.symbols: {error}") from None
+
+
+def _observed(plan: Plan, panel: Panel) -> Observed:
+    try:
+        return observed_by(plan.sight, panel)
+    except ValueError as error:
+        raise PlanError(f"sight: {error}") from None
 
 
 def _rows(plan: Plan, panel: Panel, split: Split) -> range:

@@ -32,6 +32,8 @@ class Walked(NamedTuple):
     """Traded value, both sides, over equity."""
     equity: Floats
     """float64[T] at closes."""
+    seen: Tensor
+    """float64[D], the mean of the observations."""
 
 
 def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None = None) -> Walked:
@@ -44,18 +46,20 @@ def evaluate(policy: Policy, market: Market, of: MarketPlan, kind: Kind | None =
     length = market.last - market.first
     equity, turnover = np.full(length + 1, of.capital), np.zeros(length)
     observation = simulator.reset()
+    seen, rows = observation[0].double(), 1
     for t in range(length):
         step = simulator.step(policy(observation, t == 0))
         after = simulator.traded
         equity[t + 1], turnover[t] = float(after.equity), float(after.turnover)
         observation = step.observation
+        seen, rows = seen + observation[0], rows + 1
         if bool(step.terminated):
             equity[t + 1 :] = max(equity[t + 1], LEAST * of.capital)
             break
     earned = None if market.earned is None else market.earned[market.first + 1 : market.last + 1]
     free = RISK_FREE_ANNUAL if earned is None else earned.numpy(force=True).astype(np.float64) * PERIODS_PER_YEAR
     found = performance(equity, PERIODS_PER_YEAR, free)
-    return Walked(found, float(turnover.mean()) * PERIODS_PER_YEAR, equity)
+    return Walked(found, float(turnover.mean()) * PERIODS_PER_YEAR, equity, seen / rows)
 
 
 def equal_weight(market: Market, of: MarketPlan) -> Walked:

@@ -19,8 +19,7 @@ from quantd.models.market.episodes import WHOLE, Episodes
 from quantd.models.market.normalisation import Normalised, Scale
 from quantd.models.market.simulator import Simulator
 from quantd.models.market.tensors import Market, grid, market_of
-from quantd.models.observation.sight import SightSpec, features_of
-from quantd.models.observation.table import observe
+from quantd.models.observation.sight import SightSpec, observed_by
 from quantd.trading.view import Memory, View
 from tests.models.market.test_simulator_differential import (
     ACTIONS,
@@ -47,7 +46,7 @@ KINDS = {
 @pytest.fixture(scope="module")
 def market() -> Market:
     panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
-    observed = observe(panel, features_of(SPEC), SPEC.book)
+    observed = observed_by(SPEC, panel)
     first = int(np.searchsorted(panel.day_ns, ns(START)))
     return market_of(panel, observed, range(first, len(panel.day_ns)))
 

@@ -22,8 +22,7 @@ from quantd.models.market.tensors import market_of
 from quantd.models.market.vector_env import Step
 from quantd.models.networks.onnx_nodes import Graph
 from quantd.models.networks.transformer import Layout, Sizes
-from quantd.models.observation.sight import SightSpec, features_of
-from quantd.models.observation.table import observe
+from quantd.models.observation.sight import SightSpec, observed_by
 from tests.models.learners.joint_problems import CooperativeSplit, short, trained
 from tests.models.learners.replay_problems import digest, on
 from tests.support.panels import panel_of
@@ -248,7 +247,7 @@ TINY = Sizes(width=8, heads=2, layers=2, widening=2)
 
 def desks(seed: int = 1, spec: SightSpec = SIGHT) -> Desks:
     panel = panel_of(1, 220, 3)
-    days = market_of(panel, observe(panel, features_of(spec), spec.book))
+    days = market_of(panel, observed_by(spec, panel))
     return Desks(days, PROFILES[:2], desks=3, diversity=Diversity(window=5), episodes=Episodes(30), seed=seed)
 
 

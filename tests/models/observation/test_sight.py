@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from quantd.models.history.panel import Panel
 from quantd.models.observation import sight
+from quantd.models.observation.feature_sets import of_panel
 from quantd.models.observation.return_features import FEATURES, LOOKBACK, spec_hash
-from quantd.models.observation.sight import SightSpec, features_of, observation, shown
-from quantd.models.observation.table import observe
+from quantd.models.observation.sight import SightSpec, observation, observed_by, shown, sight_hash
 from quantd.trading.market import Floats
 
 DAY = 86_400_000_000_000
@@ -16,7 +18,14 @@ def panel(rows: int = 180, assets: int = 3) -> Panel:
     close: Floats = np.exp(np.cumsum(draw.normal(0.0003, 0.01, (rows, assets)), axis=0)) * 50.0
     close[:20, 2] = np.nan
     ones = np.ones_like(close)
-    return Panel(("A", "B", "C"), np.arange(rows) * DAY, close.copy(), close, ones, 0.0 * ones)
+    bars = {"high": close * 1.01, "low": close * 0.98, "volume": close * draw.uniform(90.0, 110.0, close.shape)}
+    macro = {"vix": draw.uniform(10.0, 30.0, rows)}
+    return Panel(("A", "B", "C"), np.arange(rows) * DAY, close.copy(), close, ones, 0.0 * ones, bars=bars, macro=macro)
+
+
+COLUMNS = SightSpec(
+    (), 0, ("weights", "cash"), columns=("rsi_5", "vix_z_20", "beta_20", "momentum_20.rank"), benchmark="A"
+)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +33,7 @@ def panel(rows: int = 180, assets: int = 3) -> Panel:
 )
 def test_a_row_of_the_panel_is_what_trading_shows_at_that_close(spec: SightSpec) -> None:
     world = panel()
-    observed = observe(world, features_of(spec), spec.book)
+    observed = observed_by(spec, world)
     returns = world.returns()
     assert observed.warm == LOOKBACK
     for row in range(LOOKBACK, len(returns)):
@@ -55,9 +64,72 @@ def test_a_window_is_each_assets_returns_in_its_own_deviations() -> None:
         (SightSpec(window=LOOKBACK + 1), "window of 127"),
         (SightSpec(()), "nothing"),
         (SightSpec(book=("cash", "cash")), "cash"),
+        (SightSpec(columns=("rsi_5", "rsi_5")), "rsi_5"),
+        (SightSpec(columns=("rs_5",)), "did you mean"),
+        (SightSpec(("momentum_5",), columns=("momentum_5",)), "another meaning"),
+        (SightSpec(columns=("weight",)), "of the book"),
+        (SightSpec(columns=("beta_20",)), 'benchmark = "A"'),
+        (SightSpec(columns=("rsi_5",), benchmark="A"), "no column needs"),
+        (SightSpec(columns=("beta_20",), benchmark="Z"), "Z"),
     ],
 )
 def test_what_cannot_be_shown_is_named(spec: SightSpec, word: str) -> None:
-    assert word in sight.fault(spec)
-    assert sight.fault(SightSpec()) == ""
-    assert spec_hash(spec) != spec_hash(SightSpec())
+    assert word in sight.fault(spec, ("A", "B"))
+    assert sight.fault(SightSpec(), ("A", "B")) == ""
+    assert sight_hash(spec) != sight_hash(SightSpec())
+
+
+def test_shares_beside_coins_have_no_columns() -> None:
+    assert "coins" in sight.fault(SightSpec(columns=("rsi_5",)), ("A", "BTC-USD"))
+    assert sight.fault(SightSpec(columns=("rsi_5",)), ("ETH-USD", "BTC-USD")) == ""
+
+
+def test_the_hash_of_a_sight_without_columns_is_that_of_the_first_artifacts() -> None:
+    assert sight_hash(SightSpec()) == spec_hash(First())
+    assert sight_hash(SightSpec(columns=("rsi_5",))) != sight_hash(SightSpec(columns=("rsi_6",)))
+
+
+class First(Struct, frozen=True):
+    """A sight as the first artifacts declared it."""
+
+    features: tuple[str, ...] = FEATURES
+    window: int = 0
+    book: tuple[str, ...] = ("weights", "cash")
+    version: int = 1
+
+
+@pytest.mark.parametrize("spec", [COLUMNS, replace(COLUMNS, features=FEATURES[:3]), replace(COLUMNS, window=4)])
+def test_columns_stand_with_their_asset_and_shared_ones_before_the_book(spec: SightSpec) -> None:
+    world = panel()
+    observed = observed_by(spec, world)
+    columns = of_panel(world, spec.declared, "A")
+    held = np.array([0.2, 0.3, 0.1])
+    assert len(observed.names) == spec.market(3) == observed.table.shape[1]
+    assert spec.assets(spec.size(3)) == 3
+    assert observed.names[-1] == "vix_z_20"
+    returns = world.returns()
+    for row in range(observed.warm, len(returns)):
+        past = returns[max(0, row - LOOKBACK + 1) : row + 1]
+        whole = observation(spec, past, held, 0.4, columns[row])
+        assert np.array_equal(whole[: spec.market(3)], observed.table[row])
+        assert whole[-4:] == pytest.approx([0.2, 0.3, 0.1, 0.4])
+        entries = dict(zip(observed.names, whole.tolist(), strict=False))
+        assert entries["B.rsi_5"] == pytest.approx(columns[row, 1, 0], rel=1e-6)
+        assert entries["vix_z_20"] == pytest.approx(columns[row, 0, 1], rel=1e-6)
+
+
+def test_an_asset_without_a_column_is_unknown_and_shows_nothing() -> None:
+    columns = np.ones((3, 4))
+    columns[1, 2] = np.nan
+    seen = observation(COLUMNS, np.zeros((1, 3)), np.zeros(3), 1.0, columns)
+    assert seen[: COLUMNS.width * 3].reshape(3, -1).tolist() == [[1.0] * 4, [0.0] * 4, [1.0] * 4]
+
+
+def test_a_set_by_name_is_its_features_without_those_of_the_book() -> None:
+    names = sight.names_in("observation")
+    assert isinstance(names, list)
+    assert {"rsi_14", "vix_z_60", "regime_bull"} < set(names)
+    assert not {"weight", "equity_return_5"} & set(names)
+    assert len(sight.names_in("full")) == 247
+    with pytest.raises(ValueError, match="default, four_asset, full"):
+        sight.names_in("everything")

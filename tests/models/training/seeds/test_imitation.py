@@ -13,8 +13,7 @@ from quantd.models.learners.ppo import Ppo, PpoPlan
 from quantd.models.market.episodes import Episodes
 from quantd.models.market.simulator import USUAL_COSTS, Simulator
 from quantd.models.market.tensors import grid, market_of
-from quantd.models.observation.sight import SightSpec, features_of
-from quantd.models.observation.table import observe
+from quantd.models.observation.sight import SightSpec, observed_by
 from quantd.models.training.plans.plan import MarketPlan
 from quantd.models.training.seeds.imitation import demonstrations, targets
 from quantd.strategies.policies import POLICIES
@@ -39,7 +38,7 @@ def parts(panel: Panel) -> tuple[range, range]:
 def test_demonstrations_have_the_layout_of_the_simulator_and_the_teachers_own_book(panel: Panel) -> None:
     sight = SightSpec(window=3)
     seen, done = demonstrations(TEACHER, panel, sight, range(200, 230), MarketPlan())
-    market = market_of(panel, observe(panel, features_of(sight), sight.book), range(200, 230), dtype=torch.float64)
+    market = market_of(panel, observed_by(sight, panel), range(200, 230), dtype=torch.float64)
     env = Simulator(market, batch=1, episodes=Episodes(1000, random=False), costs=USUAL_COSTS)
     shown = env.reset()
     assert seen.dtype == done.dtype == torch.float32
@@ -52,7 +51,7 @@ def test_demonstrations_have_the_layout_of_the_simulator_and_the_teachers_own_bo
 
 def test_rows_before_the_sights_history_are_left_out_and_rows_without_any_are_refused(panel: Panel) -> None:
     seen, _ = demonstrations(TEACHER, panel, SIGHT, range(200), MarketPlan())
-    warm = observe(panel, features_of(SIGHT), ()).warm
+    warm = observed_by(SIGHT, panel).warm
     assert len(seen) == 199 - warm
     with pytest.raises(ValueError, match="give more"):
         demonstrations(TEACHER, panel, SIGHT, range(60), MarketPlan())
@@ -77,7 +76,7 @@ def test_a_ppo_that_was_taught_answers_as_its_teacher_on_later_days_and_learns_o
     equal = apart(torch.tensor([0.25, 0.25, 0.25, 0.25, 0.0]).expand_as(wanted))
     assert cloned < 0.08 < equal / 3
     assert fresh > equal
-    observed = observe(panel, features_of(SIGHT), ())
+    observed = observed_by(SIGHT, panel)
     market = market_of(panel, observed, range(observed.warm, taught.stop))
 
     class Scaled(Simulator):
