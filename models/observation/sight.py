@@ -105,10 +105,12 @@ def of_asset(features: Sequence[str], columns: Sequence[str]) -> int:
 
 
 def names_in(columns: object) -> object:
-    """Return the names of a set in place of its name; a list of names unchanged. Raises ValueError for an unknown set.
+    """Return the names of a set in place of its name; a list of names unchanged. Raises ValueError for unknown names.
 
     The features of the book are left out of the set `observation`, because a sight has `book`.
     """
+    if isinstance(columns, list | tuple) and columns and all(isinstance(name, str) for name in columns):
+        _declared(tuple(columns))
     if not isinstance(columns, str):
         return columns
     from quantd.strategies.features import SETS
@@ -162,9 +164,9 @@ def _columns_fault(spec: SightSpec, symbols: Sequence[str]) -> str:
     if needs and not spec.benchmark:
         return f'benchmark: the columns need one; write benchmark = "{symbols[0]}", or another symbol'
     if spec.benchmark and not needs:
-        return f"benchmark {spec.benchmark}: no column needs one; leave it out"
+        return f"benchmark: {spec.benchmark} is needed by no column; leave it out"
     if spec.benchmark and spec.benchmark not in symbols:
-        return f"benchmark {spec.benchmark}: one of {', '.join(symbols)} is expected"
+        return f"benchmark: {spec.benchmark} is none of {', '.join(symbols)}"
     if len({calendar_of(symbol) == "24/7" for symbol in symbols}) > 1:
         return "columns: shares and coins together have no bars that end at the same time; leave one kind out"
     return ""

@@ -159,9 +159,9 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
         fault = sights.fault(self.sight, self.data.symbols)
         if not fault and (missing := set(self.sight.macro) - {each.name for each in self.data.macro}):
             name = min(missing)
-            fault = f'columns need the series {name}; write data.macro = [{{ name = "{name}", path = "FILE" }}]'
+            fault = f'columns: the series {name} is missing; write data.macro = [{{ name = "{name}", path = "FILE" }}]'
         if fault:
-            raise ValueError(f"sight: {fault}")
+            raise ValueError(f"sight{'.' if fault.startswith(('columns: ', 'benchmark: ')) else ': '}{fault}")
         if record.several:
             self._check_seats(self.learner.agents)  # type: ignore[attr-defined]
         elif self.market.seats:

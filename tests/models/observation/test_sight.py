@@ -69,7 +69,7 @@ def test_a_window_is_each_assets_returns_in_its_own_deviations() -> None:
         (SightSpec(("momentum_5",), columns=("momentum_5",)), "another meaning"),
         (SightSpec(columns=("weight",)), "of the book"),
         (SightSpec(columns=("beta_20",)), 'benchmark = "A"'),
-        (SightSpec(columns=("rsi_5",), benchmark="A"), "no column needs"),
+        (SightSpec(columns=("rsi_5",), benchmark="A"), "needed by no column"),
         (SightSpec(columns=("beta_20",), benchmark="Z"), "Z"),
     ],
 )

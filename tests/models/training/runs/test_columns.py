@@ -1,0 +1,235 @@
+"""A plan with columns, from its file to the daemon: what is traded is what was trained, and another feature code,
+series or symbol is refused by name."""
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from msgspec.structs import replace
+
+import quantd
+from quantd.models.artifacts import agent_policy
+from quantd.models.artifacts.agent_policy import LearnedAgent, load, load_agent
+from quantd.models.artifacts.ensemble import combine, load_ensemble
+from quantd.models.artifacts.folder import read_manifest, render, sealed
+from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ArtifactError
+from quantd.models.artifacts.weights import tensors_of
+from quantd.models.export.quantization import quantize
+from quantd.models.history.panel_files import file_digest, read_panel
+from quantd.models.observation.sight import observed_by
+from quantd.models.training.plans.plan import Plan, PlanError, parsed
+from quantd.models.training.runs.evaluation import evaluate
+from quantd.models.training.runs.training_run import train
+from tests.support.checkout import DATA
+
+COLUMNS = ("rsi_14", "momentum_60.rank", "natr_14.week", "beta_60", "regime_bull", "vix_z_20", "year_sin")
+FIRST, LAST = date(2012, 7, 2), date(2012, 12, 31)
+
+TEXT = f"""
+agent = "ppo"
+name = "columns"
+steps = 128
+evaluate_every = 128
+warmup_days = 800
+seeds = [1]
+
+[data]
+bars = "{DATA / "us_daily.parquet"}"
+actions = "{DATA / "us_actions.csv"}"
+symbols = ["SPY", "QQQ", "BAC"]
+macro = [{{ name = "vix", path = "{DATA / "vix_daily.parquet"}" }}]
+
+[splits]
+train = {{ name = "train", first = 2010-01-04, last = 2011-12-30 }}
+validation = {{ name = "validation", first = 2012-01-03, last = 2012-06-29 }}
+test = {{ name = "test", first = 2012-07-02, last = 2012-12-31 }}
+
+[sight]
+columns = {list(COLUMNS)}
+benchmark = "SPY"
+
+[market.episodes]
+length = 60
+
+[learner]
+hidden = [8]
+horizon = 16
+minibatch = 32
+epochs = 2
+"""
+
+CONFIG = f"""
+[universe]
+symbols = ["BAC", "SPY", "QQQ"]
+benchmark = "SPY"
+calendar = "XNYS"
+[feed]
+path = "{DATA / "us_daily.parquet"}"
+actions = "{DATA / "us_actions.csv"}"
+stamps = "session"
+start = 2012-07-02
+end = 2012-12-31
+warmup = 1500
+macro = [{{ name = "vix", path = "{DATA / "vix_daily.parquet"}" }}]
+[broker]
+cash = "100000.00"
+commission_bp = 10.0
+slippage_bp = 5.0
+[[agents]]
+name = "learned"
+policy = "FOLDER"
+capital = 1.0
+"""
+
+
+def plan_of(text: str = TEXT) -> Plan:
+    return parsed(text, "plan.toml")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("columns") / "made"
+    train(plan_of(), out, "a test", lambda progress: False)
+    return out
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The observations that policies are shown, in order."""
+    seen: list[np.ndarray] = []
+    usual = agent_policy.observation
+
+    def noted(*given: object, **named: object) -> np.ndarray:
+        seen.append(usual(*given, **named))  # type: ignore[arg-type]
+        return seen[-1]
+
+    monkeypatch.setattr(agent_policy, "observation", noted)
+    return seen
+
+
+def test_the_manifest_names_the_columns_their_hash_and_the_file_of_the_series(folder: Path) -> None:
+    manifest = load(folder).manifest
+    assert manifest.sight.columns == COLUMNS
+    assert manifest.features_hash == manifest.sight.declared.digest
+    assert [each.name for each in manifest.macro] == ["vix"]
+    assert manifest.training.data["vix_daily.parquet"] == file_digest(DATA / "vix_daily.parquet")
+    assert all(name in (folder / "card.md").read_text() for name in COLUMNS)
+
+
+@pytest.mark.parametrize("how", ["backtest", "evaluate"])
+def test_each_observation_in_trading_is_that_of_training(
+    how: str, folder: Path, shown: list[np.ndarray], tmp_path: Path
+) -> None:
+    manifest = read_manifest(folder / MANIFEST, AgentManifest)
+    if how == "backtest":
+        path = tmp_path / "config.toml"
+        path.write_text(CONFIG.replace("FOLDER", str(folder)))
+        quantd.backtest(path)
+    else:
+        evaluate(folder, FIRST, LAST)
+    panel = read_panel(
+        DATA / "us_daily.parquet", DATA / "us_actions.csv", manifest.universe, date(2000, 1, 3), LAST,
+        macro=manifest.macro,
+    )  # fmt: skip
+    observed = observed_by(manifest.sight, panel)
+    rows = np.flatnonzero(panel.day_ns >= np.datetime64(FIRST, "ns").astype(np.int64))
+    seen = np.stack(shown[6:])[: len(rows) - 1]  # after the probes of loading
+    assert len(seen) >= 100
+    assert seen.std(axis=0)[:3].min() > 0.0
+    expected = observed.table[rows[: len(seen)]]
+    np.testing.assert_allclose(seen[:, : expected.shape[1]], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_without_the_series_the_daemon_refuses_it_with_the_line_to_write(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    text = CONFIG.replace("FOLDER", str(folder))
+    path.write_text("\n".join(line for line in text.splitlines() if not line.startswith("macro")))
+    with pytest.raises(quantd.Error, match=r"reads the macro series 'vix'.*\[feed\] macro"):
+        quantd.backtest(path)
+
+
+def test_where_a_shared_column_has_no_value_yet_every_lot_is_kept(folder: Path, tmp_path: Path) -> None:
+    series = tmp_path / "vix.csv"
+    series.write_text("ts,value\n2012-12-31,20.0\n")
+    path = tmp_path / "config.toml"
+    text = CONFIG.replace("FOLDER", str(folder)).replace(str(DATA / "vix_daily.parquet"), str(series))
+    path.write_text(text)
+    found = quantd.backtest(path)
+    assert found.orders.height == 0
+    assert found.alerts["text"].str.contains("vix_z_20 has no value yet").any()
+
+
+def test_features_that_this_code_computes_otherwise_are_refused(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for each in folder.iterdir():
+        (other / each.name).write_bytes(each.read_bytes())
+    manifest = replace(read_manifest(folder / MANIFEST, AgentManifest), features_hash="0" * 32)
+    (other / MANIFEST).write_bytes(render(sealed(manifest)))
+    with pytest.raises(ArtifactError, match="features_hash"):
+        load_agent(other, {})
+
+
+def test_a_copy_of_fewer_bits_and_an_ensemble_keep_the_columns(folder: Path, tmp_path: Path) -> None:
+    quantize(folder, tmp_path / "half", "float16", "a test")
+    half = load_agent(tmp_path / "half", {})
+    assert half.uses_bars
+    assert half.uses_macro == ("vix",)
+    combine(tmp_path / "both", [folder, tmp_path / "half"], "mean", "a test")
+    both = load_ensemble(tmp_path / "both", {})
+    assert both.uses_bars
+    assert both.uses_macro == ("vix",)
+    assert evaluate(tmp_path / "both", FIRST, LAST).policy.total_return == pytest.approx(
+        evaluate(folder, FIRST, LAST).policy.total_return, abs=0.02
+    )
+
+
+def test_without_normalisation_the_mean_of_the_training_rows_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "plain"
+    train(plan_of(TEXT.replace("seeds = [1]", "seeds = [1]\nnormalise = false")), out, "a test", lambda _: False)
+    mean = tensors_of((out / "weights.safetensors").read_bytes())["observation.mean"]
+    agent = load_agent(out, {})
+    size = agent.artifact.manifest.sight.size(3)
+    assert mean.shape == (size,)
+    places = dict(zip(_names(agent), mean.tolist(), strict=False))
+    assert 40.0 < places["BAC.rsi_14"] < 70.0
+    assert 0.0 <= places["regime_bull"] <= 1.0
+
+
+def _names(agent: LearnedAgent) -> tuple[str, ...]:
+    manifest = agent.artifact.manifest
+    given = (DATA / "us_daily.parquet", DATA / "us_actions.csv", manifest.universe, date(2009, 1, 2), FIRST)
+    return observed_by(manifest.sight, read_panel(*given, macro=manifest.macro)).names
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("'rsi_14'", "'rs_14'"), r"plan.toml:21: sight.columns: there is no feature 'rs_14'; did you mean 'rsi_14'"),
+        (("'rsi_14'", "'weight'"), r'plan.toml:21: .* weight is of the book; write book = \["weights", "cash"\]'),
+        (('benchmark = "SPY"', ""), r'sight.benchmark: the columns need one; write benchmark = "SPY"'),
+        (('benchmark = "SPY"', 'benchmark = "XLF"'), "plan.toml:22: sight.benchmark: XLF is none of SPY, QQQ, BAC"),
+        (("'vix_z_20'", "'yield_10y'"), r'series yield_10y is missing; write data.macro = \[\{ name = "yield_10y"'),
+        ((str(list(COLUMNS)), '"everything"'), "plan.toml:21: sight.columns: 'everything': a list of features"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(change: tuple[str, str], message: str) -> None:
+    assert change[0] in TEXT
+    with pytest.raises(PlanError, match=message):
+        plan_of(TEXT.replace(*change))
+
+
+def test_a_set_by_name_is_written_out_in_the_manifest() -> None:
+    plan = plan_of(TEXT.replace(f"columns = {list(COLUMNS)}", 'features = []\ncolumns = "full"'))
+    assert len(plan.sight.columns) == 247
+    assert plan.sight.size(3) == 3 * (247 - 9 + 1) + 9 + 4
+
+
+def test_bars_without_high_and_low_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bars.parquet"
+    pl.read_parquet(DATA / "us_daily.parquet").select("ts", "symbol", "open", "close").write_parquet(path)
+    plan = plan_of(TEXT.replace(str(DATA / "us_daily.parquet"), str(path)))
+    with pytest.raises(PlanError, match="sight: the bars have no high, low, volume"):
+        train(plan, tmp_path / "out", "a test", lambda _: False)
