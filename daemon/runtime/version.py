@@ -18,6 +18,7 @@ _DECIDES = (
     "models/artifacts/agent_policy.py", "models/artifacts/folder.py", "models/artifacts/loader.py",
     "models/artifacts/manifest.py",
     "models/artifacts/runtime.py", "models/artifacts/scorer_policy.py", "models/observation/sight.py",
+    "models/observation/feature_sets.py",
     "adapters/brokers", "daemon/engine", "daemon/runtime/loop.py", "daemon/runtime/timeline.py",
     "daemon/policies/loading.py", "daemon/runtime/digest.py", "daemon/runtime/tally.py",
 )  # fmt: skip

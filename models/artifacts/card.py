@@ -169,7 +169,8 @@ def agent_card(
         "",
         *made(training.command, manifest.universe, training.data),
         *chosen(training, f"step {training.chosen_iteration:,}"),
-        f"- Shown: {', '.join((*sight.features, *sight.columns)) or 'no features'}; "
+        f"- Shown: {', '.join((*sight.features, *sight.columns)) or 'no features'}"
+        f"{f' (benchmark {sight.benchmark})' if sight.benchmark else ''}; "
         f"{f'the last {sight.window} returns; ' if sight.window else ''}"
         f"of its book {' and '.join(sight.book) or 'nothing'}; {sight.lookback} samples are read.",
         account(capital, lots_text(dict(zip(manifest.universe, lots, strict=True))), costs),
