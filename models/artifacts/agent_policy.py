@@ -151,14 +151,23 @@ class LearnedAgent(Runtime[LearnedArtifact]):
     def lookback(self) -> int:
         return self.artifact.manifest.sight.lookback
 
-    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+    def seen(self, view: View) -> NDArray[np.float32]:
+        """Return the observation float32[D] of a view, in the artifact's order of symbols."""
         if view.universe is not self._universe:
             self.fit(view.universe)
-        returns, weights, prices, order = view.synchronous(self.lookback), view.weights, view.prices, self._order
+        returns, weights, order = view.synchronous(self.lookback), view.weights, self._order
         if order is not None:
-            returns, weights, prices = returns[:, order], weights[order], prices[order]
-        carry = memory.get(CARRY)
-        answer = self.answer(returns, weights, view.cash, None if carry is None else carry[None], np.isfinite(prices))
+            returns, weights = returns[:, order], weights[order]
+        return observation(self.artifact.manifest.sight, returns, weights, view.cash)
+
+    def question(self, view: View, memory: Memory) -> tuple[NDArray[np.float32], NDArray[Any] | None, Bools]:
+        """Return the arguments of `decide` for a view: observation float32[1, D], carry and priced."""
+        seen, carry, order = self.seen(view), memory.get(CARRY), self._order
+        prices = view.prices if order is None else view.prices[order]
+        return seen[None], None if carry is None else carry[None], np.isfinite(prices)
+
+    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
+        answer = self.decide(*self.question(view, memory))
         out = self.placed(answer.weights)
         if not self._recurrent:
             return out, memory

@@ -1,5 +1,6 @@
 """The observation of a trained policy: declared once, computed by one function in training and in trading."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -62,6 +63,15 @@ def fault(spec: SightSpec) -> str:
     if len(set(spec.book)) != len(spec.book):
         return f"of the book {', '.join(spec.book)}: each at most once"
     return ""
+
+
+def entry_names(spec: SightSpec, symbols: Sequence[str]) -> tuple[str, ...]:
+    """Return the name of each of the D entries of an observation, in order: "momentum_5 SPY", "weight SPY", "cash"."""
+    shown = (*spec.features, "known", *(f"return_{lag}" for lag in range(spec.window - 1, -1, -1)))
+    names = [f"{name} {symbol}" for symbol in symbols for name in shown]
+    for part in spec.book:
+        names += [f"weight {symbol}" for symbol in symbols] if part == "weights" else ["cash"]
+    return tuple(names)
 
 
 def shown(spec: SightSpec, returns: Floats) -> NDArray[np.float32]:
